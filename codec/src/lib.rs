@@ -1,0 +1,1 @@
+//! Frames, handshake, batches, audit lines and resource file of ringmw.

@@ -1,0 +1,1 @@
+//! A master-slave runtime for Linux clusters.

@@ -1,0 +1,1 @@
+//! The pure task scheduler of ringmw.

@@ -1,0 +1,2 @@
+//! The ringmw command.
+fn main() {}
