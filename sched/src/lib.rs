@@ -1,1 +1,80 @@
-//! The pure task scheduler of ringmw.
+//! The pure task scheduler of ringmw: tasks, policies, slaves and their groups, target numbers, recycling.
+//!
+//! Facts go in (a slave connected, a result came, a task was submitted), effects come out (this packet goes to that
+//! slave, that task can not be run). It reads no clock: `now` is an argument. It opens nothing, and it never looks into
+//! a payload: `P` is whatever the caller wants back at the end of a task.
+//!
+//! # The law
+//! Every task submitted ends in exactly one of these, and is told exactly once:
+//!
+//! | end | told by |
+//! |---|---|
+//! | a result was accepted | [`Scheduler::result`] returns [`Verdict::Accepted`] |
+//! | unrunnable | [`Scheduler::poll_ended`] returns it once, with a [`Reason`] |
+//! | cancelled | [`Scheduler::cancel`] returns `Some` |
+//!
+//! The payload moves out with the end, so the type system keeps the "once". Whatever else arrives for such a task is
+//! [`Verdict::Late`] or an [`Offence`], and neither carries a payload.
+//!
+//! # The life of a task
+//! ```text
+//!              submit                  hand_out                 result
+//!  (policy ok?) ────────────► queued ───────────────► held ───────────────► accepted
+//!       │                      ▲ │ │                   │ │ │
+//!       │                      │ │ │ cancel            │ │ └─ cancel ─► cancelled; the entry stays in the
+//!       │                      │ │ └────► cancelled    │ │              slave's hands until its result
+//!       │                      │ │                     │ │              (late) or its acknowledgement
+//!       │                      │ │      slave lost,    │ │
+//!       │                      │ │      recycled       │ │
+//!       │                      └─┼─────────────────────┘ │ slave lost, not retried, poison
+//!       └──────► unrunnable ◄────┴───────────────────────┘
+//! ```
+//!
+//! # Example
+//! ```
+//! use ringmw_sched::*;
+//!
+//! let config = Config { task_group: 2, ..Config::default() };
+//! let mut sched = Scheduler::new(config, 1);
+//! let (slave, group) = sched.connect();
+//! assert_eq!(group, Group::Unordered);
+//!
+//! let id = sched.submit(TaskSpec::new(AlgorithmId(0), Owner::Queue, 64), "payload", 10);
+//! let mut packet = Vec::new();
+//! while let Some(to) = sched.hand_out(20, &mut |id, _algorithm, _marked, payload| packet.push((id, *payload))) {
+//!     assert_eq!((to, packet.as_slice()), (slave, [(id, "payload")].as_slice()));
+//! }
+//! let Ok(Verdict::Accepted(done)) = sched.result(slave, id.seq()) else { panic!() };
+//! assert_eq!((done.payload, done.submitted, done.handed_out), ("payload", 10, 20));
+//! ```
+//!
+//! # Costs
+//! Constant amortised time per task and per event, except: cancelling a task that is held costs a logarithm of the
+//! tasks cancelled in that slave's hands; losing or freeing a slave costs the tasks it concerns; a change of desired
+//! slaves costs the slaves that move or are marked. Nothing costs the number of slaves or tasks there are.
+//!
+//! # Deliberately absent
+//! Clocks, I/O, bytes of payloads, randomness, hash maps with an arbitrary order, unsafe code. Not here yet: prefetch,
+//! automatic grouping, speculation, taking back tasks from a slave.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod counts;
+mod groups;
+mod hand_out;
+mod hands;
+mod id_map;
+mod ids;
+mod lane;
+mod list;
+mod loss;
+mod outcome;
+mod record;
+mod scheduler;
+mod slaves;
+mod tasks;
+
+pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
+pub use outcome::{Accepted, Cancelled, Departure, Ended, Losses, Offence, Reason, Verdict};
+pub use scheduler::{Config, Scheduler, TaskSpec};

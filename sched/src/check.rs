@@ -1,0 +1,106 @@
+//! The scheduler checks itself: every index and counter is derived again from what it stands for.
+
+use crate::counts::Counts;
+use crate::hands::Hold;
+use crate::ids::Group;
+use crate::lane::Lane;
+use crate::list::Linked;
+use crate::record::State;
+use crate::scheduler::{Scheduler, queued_bytes};
+use crate::slaves::Status;
+
+impl<P> Scheduler<P> {
+    /// Panics when an index or a counter disagrees with what it is derived from. It costs all there is, several times
+    /// over: for tests.
+    pub fn sanity_check(&self) {
+        self.tasks.check();
+        self.slaves.check();
+        let mut counts = Counts::new(self.counts.algorithms());
+        self.check_lane(&self.unordered, None, &mut counts);
+        for (at, slave) in self.slaves.iter() {
+            self.check_lane(&slave.own, Some(at), &mut counts);
+            slave.hands.check();
+            for (position, entry) in slave
+                .hands
+                .entries()
+                .filter(|(_, entry)| entry.hold == Hold::Live)
+            {
+                let record = self.tasks.get(entry.slot);
+                assert_eq!(record.seq, entry.seq, "a live entry leads to its task");
+                let State::Held {
+                    slave,
+                    position: found,
+                } = record.state
+                else {
+                    panic!("a held task is queued")
+                };
+                assert_eq!(
+                    (slave, found),
+                    (at, position),
+                    "a held task leads to its entry"
+                );
+                counts.running += 1;
+            }
+        }
+        assert_eq!(
+            self.tasks.len(),
+            counts.queued + counts.running,
+            "a live task is queued or held"
+        );
+        self.counts.check(&counts);
+        self.check_groups();
+    }
+
+    fn check_lane(&self, lane: &Lane, slave: Option<u32>, counts: &mut Counts) {
+        for (list, of_queue) in [(&lane.queue, true), (&lane.flows, false)] {
+            let slots = list.checked_slots(|slot| self.tasks.links(slot));
+            assert!(
+                slots.is_sorted_by_key(|&slot| self.tasks.get(slot).place),
+                "a list is sorted by place"
+            );
+            for slot in slots {
+                let record = self.tasks.get(slot);
+                assert_eq!(
+                    record.of_queue(),
+                    of_queue,
+                    "a task is in the list of its owner"
+                );
+                let bound_to = record
+                    .bound_to()
+                    .map(|to| self.slaves.find(to).expect("bound to a connected slave"));
+                assert_eq!(bound_to, slave, "a task is in the lane of its slave");
+                counts.on_queued(record, queued_bytes::<P>(record.bytes));
+            }
+        }
+    }
+
+    fn check_groups(&self) {
+        let missing =
+            u64::from(self.missing(Group::Ordered)) + u64::from(self.missing(Group::Intermingle));
+        let (mut idle, mut working, mut wanted) = (0, 0, 0);
+        for (_, slave) in self.slaves.iter() {
+            match (slave.group, slave.status) {
+                (Group::Unordered, Status::Idle) => idle += 1,
+                (Group::Unordered, Status::Busy) => working += 1,
+                (Group::Unordered, Status::Wanted) => wanted += 1,
+                (_, Status::Wanted) | (Group::Unordered, Status::Leaving) => {
+                    panic!("only the other groups' slaves")
+                }
+                _ => assert!(slave.group.takes_ordered()),
+            }
+            assert!(
+                slave.group.takes_ordered() || slave.own.len() == 0,
+                "unordered slaves are not addressed"
+            );
+        }
+        assert!(
+            missing == 0 || idle == 0,
+            "while slaves are missing no unordered one is idle"
+        );
+        assert_eq!(
+            wanted,
+            missing.min(working + wanted),
+            "as many are wanted as are missing"
+        );
+    }
+}

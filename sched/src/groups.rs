@@ -1,0 +1,220 @@
+//! Slaves come, are desired, move between groups and are freed.
+//!
+//! `rebalance` runs after every event that can open or close a gap, and leaves this behind: if ordered or intermingle
+//! fall short, no unordered slave is idle, and as many busy ones as are missing (or all) are wanted; else none is.
+
+use crate::hands::Hands;
+use crate::ids::{Group, SlaveId};
+use crate::lane::Lane;
+use crate::outcome::Reason;
+use crate::scheduler::{Scheduler, shrink};
+use crate::slaves::Status;
+
+/// The groups that take slaves from unordered, in the order of their claims.
+const CLAIMING: [Group; 2] = [Group::Ordered, Group::Intermingle];
+
+impl<P> Scheduler<P> {
+    /// A slave has connected. It fills ordered first, then intermingle, then unordered.
+    pub fn connect(&mut self) -> (SlaveId, Group) {
+        let id = SlaveId(self.next_slave);
+        self.next_slave =
+            id.0.checked_add(1)
+                .expect("4 G connections in a run are not foreseen");
+        let group = self.short_group().unwrap_or(Group::Unordered);
+        self.slaves.add(id, group);
+        if group.takes_ordered() {
+            self.connected.push((id, group));
+        }
+        self.rebalance();
+        (id, group)
+    }
+
+    /// So many more slaves are desired.
+    pub fn allocate(&mut self, group: Group, slaves: u32) {
+        let desired = &mut self.desired[group as usize];
+        *desired = desired.saturating_add(slaves);
+        self.rebalance();
+    }
+
+    /// So many fewer slaves are desired, down to 0.
+    pub fn deallocate(&mut self, group: Group, slaves: u32) {
+        let desired = &mut self.desired[group as usize];
+        *desired = desired.saturating_sub(slaves);
+        self.rebalance();
+    }
+
+    /// Sends an ordered or intermingle slave back to unordered: its group's desire falls by one now, it gets no more
+    /// work, and when its hands are empty it moves; what is still addressed to it then follows `do_it_anyway`.
+    /// False: it is unordered, unknown, or was freed before.
+    pub fn free_slave(&mut self, slave: SlaveId) -> bool {
+        let Some(at) = self.slaves.find(slave) else {
+            return false;
+        };
+        let (group, status) = (self.slaves.get(at).group, self.slaves.get(at).status);
+        if !group.takes_ordered() || status == Status::Leaving {
+            return false;
+        }
+        self.deallocate(group, 1);
+        if status == Status::Idle {
+            self.on_freed(at);
+        } else {
+            self.slaves.settle(at, group, Status::Leaving);
+        }
+        true
+    }
+
+    /// Lowers the desire of a group by one, and no more.
+    pub fn free_slave_of(&mut self, group: Group) {
+        self.deallocate(group, 1);
+    }
+
+    /// Slaves desired in a group.
+    pub fn desired(&self, group: Group) -> u32 {
+        self.desired[group as usize]
+    }
+
+    /// Slaves that are in a group; one that moves when its hands are empty is still in its old one.
+    pub fn acquired(&self, group: Group) -> u32 {
+        self.slaves.members(group)
+    }
+
+    /// Slaves that are missing, over all groups.
+    pub fn slaves_needed(&self) -> u64 {
+        Group::ALL
+            .into_iter()
+            .map(|group| u64::from(self.missing(group)))
+            .sum()
+    }
+
+    /// Slaves that are connected.
+    pub fn slaves(&self) -> usize {
+        self.slaves.len()
+    }
+
+    /// Slaves that hold something.
+    pub fn busy(&self) -> usize {
+        self.slaves.busy_len()
+    }
+
+    /// The group of a connected slave.
+    pub fn group_of(&self, slave: SlaveId) -> Option<Group> {
+        Some(self.slaves.get(self.slaves.find(slave)?).group)
+    }
+
+    /// How many tasks a slave holds, withdrawn ones included.
+    pub fn held_by(&self, slave: SlaveId) -> usize {
+        self.slaves
+            .find(slave)
+            .map_or(0, |at| self.slaves.get(at).hands.len())
+    }
+
+    /// Arrivals in ordered and intermingle since the last call, in order.
+    pub fn take_connected(&mut self) -> Vec<(SlaveId, Group)> {
+        std::mem::take(&mut self.connected)
+    }
+
+    /// Losses from ordered and intermingle since the last call, in order.
+    pub fn take_disconnected(&mut self) -> Vec<(SlaveId, Group)> {
+        std::mem::take(&mut self.disconnected)
+    }
+
+    /// How many [`take_connected`](Self::take_connected) would return.
+    pub fn connected_news(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// How many [`take_disconnected`](Self::take_disconnected) would return.
+    pub fn disconnected_news(&self) -> usize {
+        self.disconnected.len()
+    }
+
+    /// The next move of a connected slave: who, from where, to where.
+    pub fn poll_moved(&mut self) -> Option<(SlaveId, Group, Group)> {
+        let moved = self.moved.pop_front();
+        shrink(&mut self.moved);
+        moved
+    }
+
+    pub(crate) fn missing(&self, group: Group) -> u32 {
+        self.desired(group).saturating_sub(self.acquired(group))
+    }
+
+    fn short_group(&self) -> Option<Group> {
+        CLAIMING.into_iter().find(|&group| self.missing(group) > 0)
+    }
+
+    /// See the head of this file.
+    pub(crate) fn rebalance(&mut self) {
+        while let Some(group) = self.short_group()
+            && let Some(at) = self.slaves.first_idle(Group::Unordered)
+        {
+            self.move_over(at, group);
+            self.connected.push((self.slaves.get(at).id, group));
+        }
+        let missing: u64 = CLAIMING
+            .into_iter()
+            .map(|group| u64::from(self.missing(group)))
+            .sum();
+        while u64::from(self.slaves.wanted_len()) < missing
+            && let Some(at) = self.slaves.first_busy()
+        {
+            self.slaves.settle(at, Group::Unordered, Status::Wanted);
+        }
+        while u64::from(self.slaves.wanted_len()) > missing {
+            let at = self.slaves.last_wanted().expect("it is not empty");
+            self.slaves.settle(at, Group::Unordered, Status::Busy);
+        }
+    }
+
+    fn move_over(&mut self, at: u32, to: Group) {
+        let (id, from) = (self.slaves.get(at).id, self.slaves.get(at).group);
+        self.slaves.settle(at, to, Status::Idle);
+        self.moved.push_back((id, from, to));
+    }
+
+    /// A slave has given its last task back.
+    pub(crate) fn on_hands_empty(&mut self, at: u32) {
+        let slave = self.slaves.get(at);
+        debug_assert!(Hands::is_empty(&slave.hands));
+        let group = slave.group;
+        match slave.status {
+            Status::Busy => self.slaves.settle(at, group, Status::Idle),
+            Status::Wanted => {
+                self.slaves.settle(at, group, Status::Idle);
+                self.rebalance();
+            }
+            Status::Leaving => self.on_freed(at),
+            Status::Idle => unreachable!("an idle slave holds nothing"),
+        }
+    }
+
+    /// A slave that is freed has empty hands.
+    fn on_freed(&mut self, at: u32) {
+        let id = self.slaves.get(at).id;
+        let own = self
+            .slaves
+            .change_own(at, |own| std::mem::replace(own, Lane::EMPTY));
+        self.move_over(at, Group::Unordered);
+        self.reroute(own, Reason::SlaveTakesNoOrdered(id));
+        self.rebalance();
+    }
+
+    /// The slave that these queued tasks are bound to takes them no more: do it anyway, or not. They go behind all
+    /// others, having never been handed out. Returns how many are for any slave now, and how many ended.
+    pub(crate) fn reroute(&mut self, mut own: Lane, reason: Reason) -> (u32, u32) {
+        let (mut rerouted, mut ended) = (0, 0);
+        while let Some(slot) = own.front(&self.tasks, false) {
+            own.remove(&mut self.tasks, slot);
+            self.on_out_of_lane(slot);
+            if self.tasks.get(slot).do_it_anyway() {
+                self.tasks.get_mut(slot).unbind();
+                self.enqueue_back(slot);
+                rerouted += 1;
+            } else {
+                self.end(slot, reason);
+                ended += 1;
+            }
+        }
+        (rerouted, ended)
+    }
+}

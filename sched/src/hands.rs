@@ -1,0 +1,211 @@
+//! What one slave holds: every task handed to it whose result has not come and whose withdrawal is not acknowledged.
+//!
+//! ```text
+//!            handed out                result
+//!              ─────► live ─────────────────────────────► (popped)
+//!                      │ cancel                              ▲ ▲
+//!                      ▼          acknowledged, begun        │ │
+//!                  withdrawn ───────────► begun ─── result ──┘ │
+//!                      │ │                                     │
+//!                      │ └──────────────── result ─────────────┘
+//!                      │ acknowledged, not begun
+//!                      ▼
+//!                     gone      popped as soon as it is in front; it is not held any more
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+
+use crate::ids::Nanos;
+use crate::outcome::Offence;
+
+/// A slave at rest keeps room for this many entries at most: an idle slave has a budget of memory.
+const IDLE_ENTRIES_MAX: usize = 64;
+
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Hold {
+    Live,
+    Withdrawn,
+    Begun,
+    Gone,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) seq: u64,
+    pub(crate) handed_out: Nanos,
+    /// The task's slot while `Live`; it may belong to another task afterwards.
+    pub(crate) slot: u32,
+    pub(crate) hold: Hold,
+}
+
+// One per task in flight; the budget is 32.
+const _: () = assert!(mem::size_of::<Entry>() <= 32);
+
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Hands {
+    /// In the order handed out. The first one is never `Gone`.
+    entries: VecDeque<Entry>,
+    /// How many entries were popped, modulo 2^32: a position minus this is an index.
+    popped: u32,
+    /// How many entries are not `Gone`.
+    held: u32,
+    /// The positions of the `Withdrawn` ones by task number.
+    withdrawn: BTreeMap<u64, u32>,
+    /// The first one is a task whose start was announced.
+    announced: bool,
+}
+
+impl Hands {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held as usize
+    }
+
+    /// Returns the position, which stays valid until the entry is popped.
+    pub(crate) fn push(&mut self, seq: u64, slot: u32, handed_out: Nanos) -> u32 {
+        let position = self.popped.wrapping_add(self.entries.len() as u32);
+        self.entries.push_back(Entry {
+            seq,
+            handed_out,
+            slot,
+            hold: Hold::Live,
+        });
+        self.held += 1;
+        position
+    }
+
+    /// Takes the task that was answered out of the hands.
+    pub(crate) fn on_result(&mut self, task: u64) -> Result<Entry, Offence> {
+        let entry = self.expect_first(task)?;
+        if entry.hold == Hold::Withdrawn {
+            self.withdrawn.remove(&task);
+        }
+        self.held -= 1;
+        self.pop();
+        self.drop_gone();
+        Ok(entry)
+    }
+
+    pub(crate) fn on_announce(&mut self, task: u64) -> Result<(), Offence> {
+        self.expect_first(task)?;
+        self.announced = true;
+        Ok(())
+    }
+
+    pub(crate) fn withdraw(&mut self, position: u32) {
+        let entry = &mut self.entries[position.wrapping_sub(self.popped) as usize];
+        debug_assert_eq!(entry.hold, Hold::Live);
+        entry.hold = Hold::Withdrawn;
+        self.withdrawn.insert(entry.seq, position);
+    }
+
+    pub(crate) fn on_withdrawn(&mut self, task: u64, begun: bool) -> Result<(), Offence> {
+        let Some(position) = self.withdrawn.remove(&task) else {
+            let held = self
+                .entries
+                .iter()
+                .any(|entry| entry.seq == task && entry.hold != Hold::Gone);
+            return Err(if held {
+                Offence::NotWithdrawn { task }
+            } else {
+                Offence::NotHeld { task }
+            });
+        };
+        let entry = &mut self.entries[position.wrapping_sub(self.popped) as usize];
+        if begun {
+            entry.hold = Hold::Begun;
+        } else {
+            entry.hold = Hold::Gone;
+            self.held -= 1;
+            self.drop_gone();
+        }
+        Ok(())
+    }
+
+    /// The number of the live task whose start was announced.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        let first = self
+            .entries
+            .front()
+            .filter(|first| first.hold == Hold::Live)?;
+        self.announced.then_some(first.seq)
+    }
+
+    /// All that is still in them, in the order handed out.
+    pub(crate) fn into_held(self) -> impl Iterator<Item = Entry> {
+        self.entries
+            .into_iter()
+            .filter(|entry| entry.hold != Hold::Gone)
+    }
+
+    /// For `sanity_check`: with their positions.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        (0u32..)
+            .map(|index| self.popped.wrapping_add(index))
+            .zip(&self.entries)
+    }
+
+    fn expect_first(&self, task: u64) -> Result<Entry, Offence> {
+        match self.entries.front() {
+            Some(first) if first.seq == task => Ok(*first),
+            Some(first)
+                if self
+                    .entries
+                    .iter()
+                    .any(|entry| entry.seq == task && entry.hold != Hold::Gone) =>
+            {
+                Err(Offence::OutOfOrder {
+                    task,
+                    expected: first.seq,
+                })
+            }
+            _ => Err(Offence::NotHeld { task }),
+        }
+    }
+
+    fn drop_gone(&mut self) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|first| first.hold == Hold::Gone)
+        {
+            self.pop();
+        }
+        if self.entries.is_empty() && self.entries.capacity() > IDLE_ENTRIES_MAX {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    fn pop(&mut self) {
+        self.entries.pop_front();
+        self.popped = self.popped.wrapping_add(1);
+        self.announced = false;
+    }
+
+    pub(crate) fn check(&self) {
+        let held = self
+            .entries
+            .iter()
+            .filter(|entry| entry.hold != Hold::Gone)
+            .count();
+        assert_eq!(held, self.len(), "hands count what they hold");
+        assert!(
+            self.entries
+                .front()
+                .is_none_or(|first| first.hold != Hold::Gone),
+            "gone entries leave"
+        );
+        assert!(!self.announced || held > 0, "what was announced is held");
+        let withdrawn = self
+            .entries()
+            .filter(|(_, entry)| entry.hold == Hold::Withdrawn);
+        let withdrawn: BTreeMap<u64, u32> = withdrawn
+            .map(|(position, entry)| (entry.seq, position))
+            .collect();
+        assert_eq!(withdrawn, self.withdrawn, "withdrawn entries are indexed");
+    }
+}

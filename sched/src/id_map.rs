@@ -1,0 +1,133 @@
+//! From a slave's id to its slot. Ids are never reused, so a table by id would grow with every slave ever seen; this
+//! one grows with the slaves there are. Open addressing, linear probing, at most half full.
+
+use crate::list::NONE;
+
+const CELLS_MIN: usize = 8;
+
+#[derive(Copy, Clone, Debug)]
+struct Cell {
+    id: u32,
+    /// `NONE` if the cell is empty.
+    slot: u32,
+}
+
+const EMPTY: Cell = Cell { id: 0, slot: NONE };
+
+#[derive(Clone, Debug)]
+pub(crate) struct IdMap {
+    /// A power of two of them.
+    cells: Vec<Cell>,
+    len: usize,
+}
+
+impl IdMap {
+    pub(crate) fn new() -> Self {
+        IdMap {
+            cells: vec![EMPTY; CELLS_MIN],
+            len: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<u32> {
+        let cell = self.cells[self.probe(id)];
+        (cell.slot != NONE).then_some(cell.slot)
+    }
+
+    /// The id must be new.
+    pub(crate) fn insert(&mut self, id: u32, slot: u32) {
+        debug_assert!(slot != NONE && self.get(id).is_none());
+        if (self.len + 1) * 2 > self.cells.len() {
+            self.resize(self.cells.len() * 2);
+        }
+        let at = self.probe(id);
+        self.cells[at] = Cell { id, slot };
+        self.len += 1;
+    }
+
+    pub(crate) fn remove(&mut self, id: u32) -> Option<u32> {
+        let mut hole = self.probe(id);
+        let slot = self.get(id)?;
+        // Close the hole, else a probe for a later one would stop at it.
+        let mut at = hole;
+        loop {
+            at = self.next(at);
+            if self.cells[at].slot == NONE {
+                break;
+            }
+            let way = |from: usize| at.wrapping_sub(from) & (self.cells.len() - 1);
+            if way(self.home(self.cells[at].id)) >= way(hole) {
+                self.cells[hole] = self.cells[at];
+                hole = at;
+            }
+        }
+        self.cells[hole] = EMPTY;
+        self.len -= 1;
+        if self.cells.len() > CELLS_MIN && self.len * 8 < self.cells.len() {
+            self.resize(self.cells.len() / 2);
+        }
+        Some(slot)
+    }
+
+    /// The id's cell, or the empty one where it would go.
+    fn probe(&self, id: u32) -> usize {
+        let mut at = self.home(id);
+        while self.cells[at].slot != NONE && self.cells[at].id != id {
+            at = self.next(at);
+        }
+        at
+    }
+
+    /// Fibonacci hashing: neighbours are spread, and two dense runs of ids do not fall onto each other.
+    fn home(&self, id: u32) -> usize {
+        (id.wrapping_mul(0x9E37_79B9) >> (32 - self.cells.len().trailing_zeros())) as usize
+    }
+
+    fn next(&self, at: usize) -> usize {
+        (at + 1) & (self.cells.len() - 1)
+    }
+
+    fn resize(&mut self, cells: usize) {
+        let old = std::mem::replace(&mut self.cells, vec![EMPTY; cells]);
+        for cell in old.into_iter().filter(|cell| cell.slot != NONE) {
+            let at = self.probe(cell.id);
+            self.cells[at] = cell;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn finds_what_a_plain_map_finds_under_churn() {
+        let (mut map, mut plain) = (IdMap::new(), BTreeMap::new());
+        let mut seed = 1u64;
+        for id in 0..20_000u32 {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            map.insert(id, id ^ 5);
+            plain.insert(id, id ^ 5);
+            // Some live long, most are short: the older half is thinned out, then all of it.
+            while plain.len() > 500 - (id / 50) as usize {
+                let nth = (seed >> 33) as usize % plain.len();
+                let gone = *plain.keys().nth(nth).unwrap();
+                assert_eq!(map.remove(gone), plain.remove(&gone));
+                assert_eq!(map.get(gone), None);
+            }
+            assert_eq!(map.len(), plain.len());
+            if id % 100 == 0 {
+                (0..=id + 1).for_each(|id| assert_eq!(map.get(id), plain.get(&id).copied()));
+            }
+        }
+        assert!(map.cells.len() <= 1024, "memory is that of the living");
+    }
+}

@@ -1,0 +1,109 @@
+//! A slave is lost: what becomes of the tasks in its hands and of those addressed to it.
+//!
+//! | task in its hands | becomes |
+//! |---|---|
+//! | cancelled before | nothing: it was told |
+//! | not `retry` | unrunnable, `NotRetried` |
+//! | announced, the slave crashed, and that makes `crash_limit` crashes | unrunnable, `Crashed` |
+//! | ordered, not `do_it_anyway` | unrunnable, `SlaveLost` |
+//! | any other | marked, unordered, at the front of the queue, the oldest first |
+//!
+//! The first row that fits. Ordered tasks still queued for it: `do_it_anyway` alone decides.
+
+use crate::hands::Hold;
+use crate::ids::{SlaveId, TaskId};
+use crate::outcome::{Departure, Losses, Reason};
+use crate::record::Record;
+use crate::scheduler::{Scheduler, queued_bytes};
+
+impl<P> Scheduler<P> {
+    /// A slave is gone. An unknown one loses nothing.
+    pub fn lose(&mut self, slave: SlaveId, departure: Departure) -> Losses {
+        let mut losses = Losses::default();
+        let Some(at) = self.slaves.find(slave) else {
+            return losses;
+        };
+        let lost = self.slaves.remove(at);
+        if lost.group.takes_ordered() {
+            self.disconnected.push((slave, lost.group));
+        }
+        let announced = lost
+            .hands
+            .announced()
+            .filter(|_| departure == Departure::Crashed);
+        let mut recycled = Vec::new();
+        for entry in lost.hands.into_held() {
+            if entry.hold != Hold::Live {
+                losses.released += 1;
+                continue;
+            }
+            self.counts.running -= 1;
+            let record = self.tasks.get_mut(entry.slot);
+            if record.retry() && announced == Some(entry.seq) {
+                record.crashes = record.crashes.saturating_add(1);
+                losses.charged = Some((
+                    TaskId {
+                        seq: entry.seq,
+                        slot: entry.slot,
+                    },
+                    record.crashes,
+                ));
+            }
+            let charged = losses.charged.is_some_and(|(id, _)| id.seq == entry.seq);
+            match verdict(record, slave, charged, self.config.crash_limit) {
+                None => recycled.push((entry.seq, entry.slot)),
+                Some(reason) => {
+                    self.end(entry.slot, reason);
+                    losses.unrunnable += 1;
+                }
+            }
+        }
+        recycled.sort_unstable();
+        for &(_, slot) in recycled.iter().rev() {
+            let record = self.tasks.get_mut(slot);
+            record.unbind();
+            record.mark();
+            self.enqueue_front(slot);
+        }
+        losses.recycled = recycled.into_iter().map(|(seq, _)| seq).collect();
+        let (rerouted, ended) = self.reroute(lost.own, Reason::SlaveLost(slave));
+        losses.rerouted = rerouted;
+        losses.unrunnable += ended;
+        self.rebalance();
+        losses
+    }
+
+    /// Ends a task that is in no list any more.
+    pub(crate) fn end(&mut self, slot: u32, reason: Reason) {
+        let record = self.tasks.remove(slot);
+        self.ended.push_back(record.end(slot, reason));
+    }
+
+    /// Counts a queued task out that was taken out of its lane.
+    pub(crate) fn on_out_of_lane(&mut self, slot: u32) {
+        let record = self.tasks.get(slot);
+        self.counts
+            .on_unqueued(record, queued_bytes::<P>(record.bytes));
+    }
+}
+
+/// Why a task that was in a lost slave's hands is unrunnable; `None`: it is recycled.
+fn verdict<P>(
+    record: &Record<P>,
+    slave: SlaveId,
+    charged: bool,
+    crash_limit: u32,
+) -> Option<Reason> {
+    if !record.retry() {
+        Some(Reason::NotRetried(slave))
+    } else if charged && crash_limit > 0 && record.crashes >= crash_limit {
+        Some(Reason::Crashed {
+            slave,
+            crashes: record.crashes,
+        })
+    } else if record.bound_to().is_some() && !record.do_it_anyway() {
+        Some(Reason::SlaveLost(slave))
+    } else {
+        None
+    }
+}

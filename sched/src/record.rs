@@ -1,0 +1,136 @@
+//! What is remembered of one task.
+
+use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId, TaskId};
+use crate::list::Links;
+use crate::outcome::{Ended, Reason};
+use crate::scheduler::TaskSpec;
+
+/// Where a live task is. Its end takes the record out of the table, so there is no third state.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum State {
+    /// In one of the lanes: of the slave it is bound to, else the unordered one.
+    Queued(Links),
+    /// In the hands of a slave: the slave's slot, and the position in its hands.
+    Held { slave: u32, position: u32 },
+}
+
+/// The yes-or-no facts in one byte: the record is what a queue of ten million consists of.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    const RETRY: u8 = 1;
+    const DO_IT_ANYWAY: u8 = 2;
+    /// `to` was given.
+    const ADDRESSED: u8 = 4;
+    /// Only the slave it is addressed to may run it.
+    const BOUND: u8 = 8;
+    /// It was in a lost slave's hands: its start is announced.
+    const MARKED: u8 = 16;
+    /// Its end goes to the queue.
+    const OF_QUEUE: u8 = 32;
+
+    fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Record<P> {
+    pub(crate) seq: u64,
+    pub(crate) submitted: Nanos,
+    /// The age in the queue, by which lanes are merged: ascending at the back, descending at the front.
+    pub(crate) place: i64,
+    pub(crate) state: State,
+    /// Meaningful if `ADDRESSED`.
+    to: SlaveId,
+    /// Meaningful if not `OF_QUEUE`.
+    flow: u32,
+    pub(crate) bytes: u32,
+    pub(crate) crashes: u32,
+    pub(crate) algorithm: AlgorithmId,
+    flags: Flags,
+    pub(crate) payload: P,
+}
+
+impl<P> Record<P> {
+    pub(crate) fn new(seq: u64, spec: &TaskSpec, payload: P, now: Nanos) -> Self {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let (of_queue, flow) = match spec.owner {
+            Owner::Queue => (true, 0),
+            Owner::Flow(flow) => (false, flow),
+        };
+        let flags = flag(spec.retry, Flags::RETRY)
+            | flag(spec.do_it_anyway, Flags::DO_IT_ANYWAY)
+            | flag(spec.to.is_some(), Flags::ADDRESSED | Flags::BOUND)
+            | flag(of_queue, Flags::OF_QUEUE);
+        Record {
+            seq,
+            submitted: now,
+            place: 0,
+            state: State::Queued(Links::NONE),
+            to: spec.to.unwrap_or(SlaveId(0)),
+            flow,
+            bytes: spec.bytes,
+            crashes: 0,
+            algorithm: spec.algorithm,
+            flags: Flags(flags),
+            payload,
+        }
+    }
+
+    /// The slave that alone may run it, if there is one.
+    pub(crate) fn bound_to(&self) -> Option<SlaveId> {
+        self.flags.has(Flags::BOUND).then_some(self.to)
+    }
+
+    /// From now on any slave may run it.
+    pub(crate) fn unbind(&mut self) {
+        self.flags.0 &= !Flags::BOUND;
+    }
+
+    pub(crate) fn retry(&self) -> bool {
+        self.flags.has(Flags::RETRY)
+    }
+
+    pub(crate) fn do_it_anyway(&self) -> bool {
+        self.flags.has(Flags::DO_IT_ANYWAY)
+    }
+
+    pub(crate) fn of_queue(&self) -> bool {
+        self.flags.has(Flags::OF_QUEUE)
+    }
+
+    pub(crate) fn marked(&self) -> bool {
+        self.flags.has(Flags::MARKED)
+    }
+
+    pub(crate) fn mark(&mut self) {
+        self.flags.0 |= Flags::MARKED;
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        if self.of_queue() {
+            Owner::Queue
+        } else {
+            Owner::Flow(self.flow)
+        }
+    }
+
+    /// This task as an unrunnable one.
+    pub(crate) fn end(self, slot: u32, reason: Reason) -> Ended<P> {
+        Ended {
+            id: TaskId {
+                seq: self.seq,
+                slot,
+            },
+            algorithm: self.algorithm,
+            owner: self.owner(),
+            to: self.flags.has(Flags::ADDRESSED).then_some(self.to),
+            do_it_anyway: self.do_it_anyway(),
+            retry: self.retry(),
+            payload: self.payload,
+            reason,
+        }
+    }
+}

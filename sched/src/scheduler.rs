@@ -1,0 +1,354 @@
+//! The scheduler: its parts, submit and cancel, and everything that can be asked. The other events have files of their
+//! own: slaves and groups in `groups`, packets and results in `hand_out`, losses in `loss`.
+
+use std::collections::VecDeque;
+
+use crate::counts::Counts;
+use crate::ids::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId};
+use crate::lane::Lane;
+use crate::list::{Links, NONE};
+use crate::outcome::{Cancelled, Ended, Reason};
+use crate::record::{Record, State};
+use crate::slaves::Slaves;
+use crate::tasks::Tasks;
+
+/// A drained list of news keeps room for this many at most.
+const NEWS_KEPT: usize = 1024;
+
+/// The limits of a run.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Config {
+    /// Tasks per packet to a slave, at least 1.
+    pub task_group: u32,
+    /// A task becomes unrunnable when this many slaves were lost while they ran it; 0: never.
+    pub crash_limit: u32,
+    /// A packet of tasks may have this many bytes.
+    pub packet_bytes_max: u32,
+    /// A packet without tasks has this many bytes.
+    pub packet_bytes_base: u32,
+    /// Queued tasks may take this many bytes, [`Scheduler::RECORD_BYTES`] for each included.
+    pub queued_bytes_max: u64,
+}
+
+impl Default for Config {
+    /// The defaults of the flags, a group of 1, 4 GiB of queued tasks.
+    fn default() -> Self {
+        Config {
+            task_group: 1,
+            crash_limit: 10,
+            packet_bytes_max: 131_072,
+            packet_bytes_base: 0,
+            queued_bytes_max: 4 << 30,
+        }
+    }
+}
+
+/// A task to submit: its algorithm and policy.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct TaskSpec {
+    /// Below the number of algorithms that the scheduler was made with.
+    pub algorithm: AlgorithmId,
+    /// Ordered: for this slave only. `None`: unordered.
+    pub to: Option<SlaveId>,
+    /// If that slave can not run it, any may.
+    pub do_it_anyway: bool,
+    /// If the slave that has it is lost, another may.
+    pub retry: bool,
+    /// Where its end is told.
+    pub owner: Owner,
+    /// What it adds to a packet, all included.
+    pub bytes: u32,
+}
+
+impl TaskSpec {
+    /// Unordered, with the default policy.
+    pub fn new(algorithm: AlgorithmId, owner: Owner, bytes: u32) -> Self {
+        TaskSpec {
+            algorithm,
+            to: None,
+            do_it_anyway: false,
+            retry: true,
+            owner,
+            bytes,
+        }
+    }
+}
+
+/// Tasks, slaves, and who does what next. See the [crate's documentation](crate).
+///
+/// `Clone` is there for tests that explore what may happen next.
+#[derive(Clone, Debug)]
+pub struct Scheduler<P> {
+    pub(crate) config: Config,
+    pub(crate) tasks: Tasks<P>,
+    /// Queued tasks that any slave may run.
+    pub(crate) unordered: Lane,
+    pub(crate) slaves: Slaves,
+    pub(crate) counts: Counts,
+    /// Slaves desired, by group.
+    pub(crate) desired: [u32; 3],
+    pub(crate) hold_queue: bool,
+    pub(crate) stopped: bool,
+    next_task: u64,
+    pub(crate) next_slave: u32,
+    /// The places at the two ends of all lanes.
+    front_place: i64,
+    back_place: i64,
+    pub(crate) ended: VecDeque<Ended<P>>,
+    pub(crate) connected: Vec<(SlaveId, Group)>,
+    pub(crate) disconnected: Vec<(SlaveId, Group)>,
+    pub(crate) moved: VecDeque<(SlaveId, Group, Group)>,
+}
+
+impl<P> Scheduler<P> {
+    /// What a queued task takes beside its own bytes.
+    pub const RECORD_BYTES: u64 = Tasks::<P>::RECORD_BYTES;
+
+    /// Without tasks or slaves, for algorithms `0..algorithms`.
+    ///
+    /// # Panics
+    /// If a limit is impossible: a task group of 0.
+    pub fn new(config: Config, algorithms: usize) -> Self {
+        assert!(config.task_group >= 1, "a packet carries at least one task");
+        Scheduler {
+            config,
+            tasks: Tasks::new(),
+            unordered: Lane::EMPTY,
+            slaves: Slaves::new(),
+            counts: Counts::new(algorithms),
+            desired: [0; 3],
+            hold_queue: false,
+            stopped: false,
+            next_task: 0,
+            next_slave: 0,
+            front_place: -1,
+            back_place: 0,
+            ended: VecDeque::new(),
+            connected: Vec::new(),
+            disconnected: Vec::new(),
+            moved: VecDeque::new(),
+        }
+    }
+
+    /// Takes a task. One that can not be run ends at once: [`poll_ended`](Self::poll_ended) tells.
+    ///
+    /// # Panics
+    /// If the algorithm is unknown.
+    pub fn submit(&mut self, spec: TaskSpec, payload: P, now: Nanos) -> TaskId {
+        assert!(
+            usize::from(spec.algorithm.0) < self.counts.algorithms(),
+            "{:?} is unknown",
+            spec.algorithm
+        );
+        let seq = self.next_task;
+        self.next_task += 1;
+        let mut record = Record::new(seq, &spec, payload, now);
+        match self.judge(&spec) {
+            Ok(Some(_)) => {}
+            Ok(None) => record.unbind(),
+            Err(reason) => {
+                self.ended.push_back(record.end(NONE, reason));
+                return TaskId { seq, slot: NONE };
+            }
+        }
+        let slot = self.tasks.insert(record);
+        self.enqueue_back(slot);
+        TaskId { seq, slot }
+    }
+
+    /// The slave that it is bound to, or why it can not be run.
+    fn judge(&self, spec: &TaskSpec) -> Result<Option<u32>, Reason> {
+        let bytes = u64::from(spec.bytes) + u64::from(self.config.packet_bytes_base);
+        if bytes > u64::from(self.config.packet_bytes_max) {
+            return Err(Reason::TooLarge {
+                bytes,
+                bytes_max: self.config.packet_bytes_max,
+            });
+        }
+        let bound = match spec.to {
+            None => None,
+            Some(to) => match self.slaves.find(to) {
+                Some(at) if self.slaves.get(at).group.takes_ordered() => Some(at),
+                _ if spec.do_it_anyway => None,
+                Some(_) => return Err(Reason::SlaveTakesNoOrdered(to)),
+                None => return Err(Reason::NoSuchSlave(to)),
+            },
+        };
+        let bytes_max = self.config.queued_bytes_max;
+        if self.counts.queued_bytes + queued_bytes::<P>(spec.bytes) > bytes_max {
+            return Err(Reason::QueueFull { bytes_max });
+        }
+        Ok(bound)
+    }
+
+    /// Ends a live task as cancelled. If a slave holds it, that one is to be told; its entry stays in the slave's
+    /// hands until its result or its acknowledgement. `None`: it had ended before.
+    pub fn cancel(&mut self, id: TaskId) -> Option<Cancelled<P>> {
+        let slot = self.tasks.find(id)?;
+        let held_by = match self.tasks.get(slot).state {
+            State::Queued(_) => {
+                self.dequeue(slot);
+                None
+            }
+            State::Held { slave, position } => {
+                self.slaves.hands_mut(slave).withdraw(position);
+                self.counts.running -= 1;
+                Some(self.slaves.get(slave).id)
+            }
+        };
+        let record = self.tasks.remove(slot);
+        Some(Cancelled {
+            owner: record.owner(),
+            algorithm: record.algorithm,
+            payload: record.payload,
+            held_by,
+        })
+    }
+
+    /// While true, no task whose owner is the queue is handed out; those of flows are. Of a slave's own tasks, those
+    /// of flows may then overtake the others.
+    pub fn hold_queue_tasks(&mut self, hold: bool) {
+        self.hold_queue = hold;
+    }
+
+    /// Nothing is handed out any more.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// The next unrunnable task, in the order in which they became so.
+    pub fn poll_ended(&mut self) -> Option<Ended<P>> {
+        let ended = self.ended.pop_front();
+        shrink(&mut self.ended);
+        ended
+    }
+
+    /// How many unrunnable tasks are to be polled.
+    pub fn ended(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// Sets the target number of an algorithm, or the general one.
+    pub fn set_target(&mut self, algorithm: Option<AlgorithmId>, target: u64) {
+        self.counts.set_target(algorithm, target);
+    }
+
+    /// The target number of an algorithm, or the general one.
+    pub fn target(&self, algorithm: Option<AlgorithmId>) -> u64 {
+        self.counts.target(algorithm)
+    }
+
+    /// Tasks of an algorithm, or all, that are queued and not on any slave.
+    pub fn pending(&self, algorithm: Option<AlgorithmId>) -> u64 {
+        self.counts.pending(algorithm)
+    }
+
+    /// How many tasks may be submitted until the target is reached.
+    pub fn upto_target(&self, algorithm: Option<AlgorithmId>) -> u64 {
+        self.target(algorithm)
+            .saturating_sub(self.pending(algorithm))
+    }
+
+    /// Tasks that are queued or running.
+    pub fn runnable(&self) -> u64 {
+        self.tasks.len()
+    }
+
+    /// Tasks that are queued.
+    pub fn queued(&self) -> u64 {
+        self.counts.queued
+    }
+
+    /// What queued tasks take, [`RECORD_BYTES`](Self::RECORD_BYTES) for each included. It may pass the limit by what
+    /// was recycled.
+    pub fn queued_bytes(&self) -> u64 {
+        self.counts.queued_bytes
+    }
+
+    /// Whether the task is queued or running.
+    pub fn is_live(&self, id: TaskId) -> bool {
+        self.tasks.find(id).is_some()
+    }
+
+    /// Queued tasks that no connected slave's group may run, while at least one slave is connected.
+    pub fn waits_for_nobody(&self) -> u64 {
+        let members = Group::ALL
+            .into_iter()
+            .filter(|group| group.takes_unordered());
+        let takers: u32 = members.map(|group| self.slaves.members(group)).sum();
+        if self.slaves.len() > 0 && takers == 0 {
+            self.unordered.len()
+        } else {
+            0
+        }
+    }
+
+    /// Nothing is queued, running or desired.
+    pub fn idle(&self) -> bool {
+        self.runnable() == 0 && self.desired == [0; 3]
+    }
+
+    /// Queues a record behind all others.
+    pub(crate) fn enqueue_back(&mut self, slot: u32) {
+        let place = self.back_place;
+        self.back_place += 1;
+        self.prepare(slot, place);
+        match self.lane_slave(slot) {
+            None => self.unordered.push_back(&mut self.tasks, slot),
+            Some(at) => self
+                .slaves
+                .change_own(at, |own| own.push_back(&mut self.tasks, slot)),
+        }
+    }
+
+    /// Queues a record before all others; for recycled ones, which are never bound.
+    pub(crate) fn enqueue_front(&mut self, slot: u32) {
+        let place = self.front_place;
+        self.front_place -= 1;
+        self.prepare(slot, place);
+        debug_assert!(self.tasks.get(slot).bound_to().is_none());
+        self.unordered.push_front(&mut self.tasks, slot);
+    }
+
+    fn prepare(&mut self, slot: u32, place: i64) {
+        let record = self.tasks.get_mut(slot);
+        record.place = place;
+        record.state = State::Queued(Links::NONE);
+        self.counts
+            .on_queued(record, queued_bytes::<P>(record.bytes));
+    }
+
+    pub(crate) fn dequeue(&mut self, slot: u32) {
+        match self.lane_slave(slot) {
+            None => self.unordered.remove(&mut self.tasks, slot),
+            Some(at) => self
+                .slaves
+                .change_own(at, |own| own.remove(&mut self.tasks, slot)),
+        }
+        let record = self.tasks.get(slot);
+        self.counts
+            .on_unqueued(record, queued_bytes::<P>(record.bytes));
+    }
+
+    /// The slave in whose lane the task belongs.
+    fn lane_slave(&self, slot: u32) -> Option<u32> {
+        let slave = self.tasks.get(slot).bound_to()?;
+        Some(
+            self.slaves
+                .find(slave)
+                .expect("tasks are bound to connected slaves alone"),
+        )
+    }
+}
+
+/// What a queued task of so many bytes takes.
+pub(crate) fn queued_bytes<P>(bytes: u32) -> u64 {
+    u64::from(bytes) + Scheduler::<P>::RECORD_BYTES
+}
+
+/// Gives the memory of a drained queue back.
+pub(crate) fn shrink<T>(drained: &mut VecDeque<T>) {
+    if drained.is_empty() && drained.capacity() > NEWS_KEPT {
+        *drained = VecDeque::new();
+    }
+}

@@ -1,0 +1,403 @@
+//! The table of connected slaves, and who of them stands in which line.
+//!
+//! | from | to | when |
+//! |---|---|---|
+//! | idle | busy | tasks were handed out |
+//! | busy | idle | its hands are empty |
+//! | busy | wanted | unordered, and ordered or intermingle fall short: it gets no more work |
+//! | wanted | busy | the shortage is over |
+//! | wanted | idle | its hands are empty; it moves at once |
+//! | busy | leaving | `free_slave`: it gets no more work |
+//! | leaving | idle | its hands are empty; it is unordered now |
+//! | idle | idle | it moves to another group |
+
+use crate::hands::Hands;
+use crate::id_map::IdMap;
+use crate::ids::{Group, SlaveId};
+use crate::lane::Lane;
+use crate::list::{Linked, Links, List};
+
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Status {
+    Idle,
+    Busy,
+    Wanted,
+    Leaving,
+}
+
+/// Which links of a slave: the line of its group and status, or one of the two lines for tasks of its own.
+const LINE: usize = 0;
+const OWN_FLOWS: usize = 1;
+const OWN_QUEUE: usize = 2;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Slave {
+    pub(crate) id: SlaveId,
+    pub(crate) group: Group,
+    pub(crate) status: Status,
+    /// When it went idle, in turns; the lines of idle slaves are merged by it.
+    pub(crate) idle_since: u64,
+    pub(crate) hands: Hands,
+    /// Tasks bound to it.
+    pub(crate) own: Lane,
+    links: [Links; 3],
+    /// Whether it stands in the lines `OWN_FLOWS` and `OWN_QUEUE`.
+    in_own: [bool; 2],
+}
+
+/// The slots, each free ones an empty option.
+#[derive(Clone, Debug)]
+struct Table(Vec<Option<Slave>>);
+
+impl Table {
+    fn get(&self, at: u32) -> &Slave {
+        self.0[at as usize]
+            .as_ref()
+            .expect("only connected slaves are referred to")
+    }
+
+    fn get_mut(&mut self, at: u32) -> &mut Slave {
+        self.0[at as usize]
+            .as_mut()
+            .expect("only connected slaves are referred to")
+    }
+}
+
+/// The table seen through one of the three links.
+struct By<'a, const LINKS: usize>(&'a mut Table);
+
+impl<const LINKS: usize> Linked for By<'_, LINKS> {
+    fn links(&self, at: u32) -> Links {
+        self.0.get(at).links[LINKS]
+    }
+
+    fn links_mut(&mut self, at: u32) -> &mut Links {
+        &mut self.0.get_mut(at).links[LINKS]
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Slaves {
+    table: Table,
+    free: Vec<u32>,
+    index: IdMap,
+    members: [u32; 3],
+    turn: u64,
+    /// Idle slaves by group, the one that was served least recently first.
+    idle: [List; 3],
+    /// Busy unordered slaves, which can be marked as wanted.
+    busy: List,
+    /// Unordered slaves that get no more work and move when their hands are empty.
+    wanted: List,
+    /// Idle slaves with tasks of their own whose end goes to a flow, in the order in which that came about.
+    own_flows: List,
+    /// The same for those whose end goes to the queue.
+    own_queue: List,
+}
+
+impl Slaves {
+    pub(crate) fn new() -> Self {
+        Slaves {
+            table: Table(Vec::new()),
+            free: Vec::new(),
+            index: IdMap::new(),
+            members: [0; 3],
+            turn: 0,
+            idle: [List::EMPTY; 3],
+            busy: List::EMPTY,
+            wanted: List::EMPTY,
+            own_flows: List::EMPTY,
+            own_queue: List::EMPTY,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How many hold something.
+    pub(crate) fn busy_len(&self) -> usize {
+        self.len()
+            - self
+                .idle
+                .iter()
+                .map(|line| line.len() as usize)
+                .sum::<usize>()
+    }
+
+    pub(crate) fn wanted_len(&self) -> u32 {
+        self.wanted.len()
+    }
+
+    pub(crate) fn members(&self, group: Group) -> u32 {
+        self.members[group as usize]
+    }
+
+    pub(crate) fn find(&self, id: SlaveId) -> Option<u32> {
+        self.index.get(id.0)
+    }
+
+    pub(crate) fn get(&self, at: u32) -> &Slave {
+        self.table.get(at)
+    }
+
+    pub(crate) fn hands_mut(&mut self, at: u32) -> &mut Hands {
+        &mut self.table.get_mut(at).hands
+    }
+
+    /// Changes the lane, then sees to the lines that depend on it.
+    pub(crate) fn change_own<R>(&mut self, at: u32, change: impl FnOnce(&mut Lane) -> R) -> R {
+        let result = change(&mut self.table.get_mut(at).own);
+        self.line_up_own(at);
+        result
+    }
+
+    pub(crate) fn first_idle(&self, group: Group) -> Option<u32> {
+        self.idle[group as usize].front()
+    }
+
+    pub(crate) fn first_busy(&self) -> Option<u32> {
+        self.busy.front()
+    }
+
+    pub(crate) fn last_wanted(&self) -> Option<u32> {
+        self.wanted.back()
+    }
+
+    /// The first idle slave that has tasks of its own.
+    pub(crate) fn first_with_own(&self, hold_queue: bool) -> Option<u32> {
+        self.own_flows.front().or_else(|| {
+            if hold_queue {
+                None
+            } else {
+                self.own_queue.front()
+            }
+        })
+    }
+
+    /// The idle slave served least recently of those that run unordered tasks.
+    pub(crate) fn first_for_unordered(&self) -> Option<u32> {
+        match (
+            self.first_idle(Group::Intermingle),
+            self.first_idle(Group::Unordered),
+        ) {
+            (Some(a), Some(b)) => Some(if self.get(a).idle_since < self.get(b).idle_since {
+                a
+            } else {
+                b
+            }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    pub(crate) fn add(&mut self, id: SlaveId, group: Group) {
+        let slave = Slave {
+            id,
+            group,
+            status: Status::Idle,
+            idle_since: 0,
+            hands: Hands::default(),
+            own: Lane::EMPTY,
+            links: [Links::NONE; 3],
+            in_own: [false; 2],
+        };
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.table.0.push(None);
+            self.table.0.len() as u32 - 1
+        });
+        self.table.0[at as usize] = Some(slave);
+        self.index.insert(id.0, at);
+        self.enter(at);
+    }
+
+    pub(crate) fn remove(&mut self, at: u32) -> Slave {
+        self.leave(at);
+        let slave = self.table.0[at as usize]
+            .take()
+            .expect("a slave is lost once");
+        self.index.remove(slave.id.0);
+        self.free.push(at);
+        slave
+    }
+
+    /// The one place where group and status change; everything that follows from them follows here.
+    pub(crate) fn settle(&mut self, at: u32, group: Group, status: Status) {
+        let slave = self.table.get(at);
+        let from = (slave.group, slave.status);
+        debug_assert!(
+            is_transition(from, (group, status)),
+            "{from:?} to {:?}",
+            (group, status)
+        );
+        self.leave(at);
+        let slave = self.table.get_mut(at);
+        (slave.group, slave.status) = (group, status);
+        if (from.1, status) == (Status::Wanted, Status::Busy) {
+            // Where it came from, as if it had never been marked.
+            self.members[group as usize] += 1;
+            self.busy.push_front(&mut By::<LINE>(&mut self.table), at);
+        } else {
+            self.enter(at);
+        }
+    }
+
+    fn enter(&mut self, at: u32) {
+        let slave = self.table.get_mut(at);
+        if slave.status == Status::Idle {
+            slave.idle_since = self.turn;
+            self.turn += 1;
+        }
+        let (group, status) = (slave.group, slave.status);
+        self.members[group as usize] += 1;
+        let by = &mut By::<LINE>(&mut self.table);
+        match status {
+            Status::Idle => self.idle[group as usize].push_back(by, at),
+            Status::Busy if group == Group::Unordered => self.busy.push_back(by, at),
+            Status::Wanted => self.wanted.push_back(by, at),
+            Status::Busy | Status::Leaving => {}
+        }
+        self.line_up_own(at);
+    }
+
+    fn leave(&mut self, at: u32) {
+        let Slave {
+            group,
+            status,
+            in_own,
+            ..
+        } = *self.table.get(at);
+        self.members[group as usize] -= 1;
+        let by = &mut By::<LINE>(&mut self.table);
+        match status {
+            Status::Idle => self.idle[group as usize].remove(by, at),
+            Status::Busy if group == Group::Unordered => self.busy.remove(by, at),
+            Status::Wanted => self.wanted.remove(by, at),
+            Status::Busy | Status::Leaving => {}
+        }
+        if in_own[0] {
+            self.own_flows
+                .remove(&mut By::<OWN_FLOWS>(&mut self.table), at);
+        }
+        if in_own[1] {
+            self.own_queue
+                .remove(&mut By::<OWN_QUEUE>(&mut self.table), at);
+        }
+        self.table.get_mut(at).in_own = [false; 2];
+    }
+
+    fn line_up_own(&mut self, at: u32) {
+        let slave = self.table.get_mut(at);
+        let [flows, queue] = slave.should_be_in_own();
+        let was = std::mem::replace(&mut slave.in_own, [flows, queue]);
+        match (was[0], flows) {
+            (false, true) => self
+                .own_flows
+                .push_back(&mut By::<OWN_FLOWS>(&mut self.table), at),
+            (true, false) => self
+                .own_flows
+                .remove(&mut By::<OWN_FLOWS>(&mut self.table), at),
+            _ => {}
+        }
+        match (was[1], queue) {
+            (false, true) => self
+                .own_queue
+                .push_back(&mut By::<OWN_QUEUE>(&mut self.table), at),
+            (true, false) => self
+                .own_queue
+                .remove(&mut By::<OWN_QUEUE>(&mut self.table), at),
+            _ => {}
+        }
+    }
+
+    /// All connected slaves with their slots, by slot; for `sanity_check`.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Slave)> {
+        (0u32..)
+            .zip(&self.table.0)
+            .filter_map(|(at, slave)| Some((at, slave.as_ref()?)))
+    }
+
+    /// Re-derives every line, index and counter.
+    pub(crate) fn check(&self) {
+        let mut members = [0; 3];
+        let mut lines: [Vec<u32>; 7] = Default::default();
+        for (line, list) in lines
+            .iter_mut()
+            .zip(self.idle.iter().chain([&self.busy, &self.wanted]))
+        {
+            *line = list.checked_slots(|at| self.get(at).links[LINE]);
+        }
+        lines[5] = self
+            .own_flows
+            .checked_slots(|at| self.get(at).links[OWN_FLOWS]);
+        lines[6] = self
+            .own_queue
+            .checked_slots(|at| self.get(at).links[OWN_QUEUE]);
+        for line in &lines[..3] {
+            assert!(
+                line.is_sorted_by_key(|&at| self.get(at).idle_since),
+                "idle slaves stand in line by age"
+            );
+        }
+        for (at, slave) in self.iter() {
+            assert_eq!(
+                self.find(slave.id),
+                Some(at),
+                "the index leads to every slave"
+            );
+            members[slave.group as usize] += 1;
+            assert_eq!(
+                slave.hands.is_empty(),
+                slave.status == Status::Idle,
+                "idle is having empty hands"
+            );
+            assert_eq!(slave.in_own, slave.should_be_in_own());
+            let line = match (slave.status, slave.group) {
+                (Status::Idle, group) => Some(group as usize),
+                (Status::Busy, Group::Unordered) => Some(3),
+                (Status::Wanted, _) => Some(4),
+                _ => None,
+            };
+            let stands: Vec<usize> = (0..7).filter(|&line| lines[line].contains(&at)).collect();
+            let own = (5..)
+                .zip(slave.in_own)
+                .filter(|(_, is_in)| *is_in)
+                .map(|(line, _)| line);
+            assert_eq!(
+                stands,
+                line.into_iter().chain(own).collect::<Vec<_>>(),
+                "it stands in its lines alone"
+            );
+        }
+        assert_eq!(members, self.members, "groups count their members");
+        let slaves: u32 = members.iter().sum();
+        assert_eq!(
+            (slaves as usize, self.table.0.len()),
+            (self.len(), self.len() + self.free.len())
+        );
+    }
+}
+
+impl Slave {
+    fn should_be_in_own(&self) -> [bool; 2] {
+        let idle = self.status == Status::Idle;
+        [
+            idle && !self.own.flows.is_empty(),
+            idle && !self.own.queue.is_empty(),
+        ]
+    }
+}
+
+/// The table at the head of this file.
+fn is_transition((from_group, from): (Group, Status), (to_group, to): (Group, Status)) -> bool {
+    let moves = from_group != to_group;
+    match (from, to) {
+        (Status::Idle, Status::Idle) => moves,
+        (Status::Leaving, Status::Idle) => moves && to_group == Group::Unordered,
+        (Status::Busy, Status::Wanted) | (Status::Wanted, Status::Busy | Status::Idle) => {
+            !moves && to_group == Group::Unordered
+        }
+        (Status::Busy, Status::Leaving) => !moves && to_group != Group::Unordered,
+        (Status::Idle, Status::Busy) | (Status::Busy, Status::Idle) => !moves,
+        _ => false,
+    }
+}

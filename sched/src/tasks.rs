@@ -1,0 +1,259 @@
+//! The table of live tasks: slots in chunks, so that it grows without moving anything and gives memory back.
+//!
+//! A chunk whose last task ended is freed; one such is kept, lest a queue that flutters about a chunk's edge pay for it.
+
+use std::mem;
+
+use crate::ids::TaskId;
+use crate::list::{Linked, Links, NONE};
+use crate::record::{Record, State};
+
+/// Slots per chunk: large enough that the allocator returns a freed one to the system.
+const CHUNK: u32 = 4096;
+/// A longer table of chunks is dropped as well when no task is left; a shorter one is not worth it.
+const CHUNKS_KEPT: usize = 64;
+
+/// The tag of `Free` lies in unused values of the record's own: a slot is not larger than a record.
+#[derive(Clone, Debug)]
+pub(crate) enum Slot<P> {
+    /// The chunk's next free slot follows.
+    Free(u32),
+    Task(Record<P>),
+}
+
+// The budget of a queued task is 96 bytes; the runtime's payload has 32.
+const _: () = assert!(mem::size_of::<Slot<[u64; 4]>>() <= 96);
+
+#[derive(Clone, Debug)]
+struct Chunk<P> {
+    /// Grows up to `CHUNK`; empty and without memory if the chunk is vacant.
+    slots: Vec<Slot<P>>,
+    /// First of the free ones below `slots.len()`, as an index into it.
+    free: u32,
+    live: u32,
+    /// Where it stands in `roomy`, or `NONE`.
+    roomy_at: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks<P> {
+    chunks: Vec<Chunk<P>>,
+    /// Chunks with memory and a free slot; the last one takes the next task.
+    roomy: Vec<u32>,
+    /// Chunks without memory.
+    vacant: Vec<u32>,
+    /// The one chunk that has memory but no task, if there is one; it is roomy too.
+    spare: u32,
+    live: u64,
+}
+
+impl<P> Tasks<P> {
+    /// What one task costs beside the bytes of its payload.
+    pub(crate) const RECORD_BYTES: u64 = mem::size_of::<Slot<P>>() as u64;
+
+    pub(crate) fn new() -> Self {
+        Tasks {
+            chunks: Vec::new(),
+            roomy: Vec::new(),
+            vacant: Vec::new(),
+            spare: NONE,
+            live: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.live
+    }
+
+    pub(crate) fn insert(&mut self, record: Record<P>) -> u32 {
+        let at = match self.roomy.last() {
+            Some(&at) => at,
+            None => self.add_chunk(),
+        };
+        let chunk = &mut self.chunks[at as usize];
+        let slot = match chunk.free {
+            NONE => {
+                chunk.slots.push(Slot::Task(record));
+                chunk.slots.len() as u32 - 1
+            }
+            slot => {
+                let Slot::Free(next) =
+                    mem::replace(&mut chunk.slots[slot as usize], Slot::Task(record))
+                else {
+                    unreachable!("only free slots are in the free list");
+                };
+                chunk.free = next;
+                slot
+            }
+        };
+        chunk.live += 1;
+        if chunk.live == CHUNK {
+            chunk.roomy_at = NONE;
+            self.roomy.pop();
+        }
+        if self.spare == at {
+            self.spare = NONE;
+        }
+        self.live += 1;
+        at * CHUNK + slot
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Record<P> {
+        let (at, index) = (slot / CHUNK, slot % CHUNK);
+        let chunk = &mut self.chunks[at as usize];
+        let Slot::Task(record) =
+            mem::replace(&mut chunk.slots[index as usize], Slot::Free(chunk.free))
+        else {
+            unreachable!("a task ends once");
+        };
+        chunk.free = index;
+        chunk.live -= 1;
+        self.live -= 1;
+        if chunk.live == CHUNK - 1 {
+            chunk.roomy_at = self.roomy.len() as u32;
+            self.roomy.push(at);
+        }
+        if chunk.live == 0 {
+            self.on_chunk_empty(at);
+        }
+        record
+    }
+
+    /// The slot, if the task is live.
+    pub(crate) fn find(&self, id: TaskId) -> Option<u32> {
+        let chunk = self.chunks.get((id.slot / CHUNK) as usize)?;
+        match chunk.slots.get((id.slot % CHUNK) as usize)? {
+            Slot::Task(record) if record.seq == id.seq => Some(id.slot),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> &Record<P> {
+        match &self.chunks[(slot / CHUNK) as usize].slots[(slot % CHUNK) as usize] {
+            Slot::Task(record) => record,
+            Slot::Free(_) => unreachable!("only live tasks are referred to"),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Record<P> {
+        match &mut self.chunks[(slot / CHUNK) as usize].slots[(slot % CHUNK) as usize] {
+            Slot::Task(record) => record,
+            Slot::Free(_) => unreachable!("only live tasks are referred to"),
+        }
+    }
+
+    fn add_chunk(&mut self) -> u32 {
+        let slots = Vec::with_capacity(CHUNK as usize);
+        let chunk = Chunk {
+            slots,
+            free: NONE,
+            live: 0,
+            roomy_at: self.roomy.len() as u32,
+        };
+        let at = match self.vacant.pop() {
+            Some(at) => {
+                self.chunks[at as usize] = chunk;
+                at
+            }
+            None => {
+                assert!(
+                    self.chunks.len() < (NONE / CHUNK) as usize,
+                    "4 G live tasks are not foreseen"
+                );
+                self.chunks.push(chunk);
+                self.chunks.len() as u32 - 1
+            }
+        };
+        self.roomy.push(at);
+        at
+    }
+
+    fn on_chunk_empty(&mut self, at: u32) {
+        if self.live == 0 && self.chunks.len() > CHUNKS_KEPT {
+            *self = Tasks::new();
+            return;
+        }
+        let chunk = &mut self.chunks[at as usize];
+        chunk.free = NONE;
+        if self.spare == NONE {
+            chunk.slots.clear();
+            self.spare = at;
+            return;
+        }
+        chunk.slots = Vec::new();
+        let hole = mem::replace(&mut chunk.roomy_at, NONE);
+        self.roomy.swap_remove(hole as usize);
+        if let Some(&moved) = self.roomy.get(hole as usize) {
+            self.chunks[moved as usize].roomy_at = hole;
+        }
+        self.vacant.push(at);
+    }
+
+    /// Re-derives counters and lists of chunks.
+    pub(crate) fn check(&self) {
+        let (mut live, mut roomy, mut vacant) = (0, 0, 0);
+        for (at, chunk) in (0u32..).zip(&self.chunks) {
+            let tasks = chunk
+                .slots
+                .iter()
+                .filter(|slot| matches!(slot, Slot::Task(_)))
+                .count() as u32;
+            assert_eq!(tasks, chunk.live, "a chunk counts its tasks");
+            live += u64::from(tasks);
+            let (mut free, mut next) = (0, chunk.free);
+            while next != NONE {
+                let Slot::Free(after) = chunk.slots[next as usize] else {
+                    panic!("a task is in the free list")
+                };
+                free += 1;
+                next = after;
+            }
+            assert_eq!(
+                (tasks + free) as usize,
+                chunk.slots.len(),
+                "every free slot is in the free list"
+            );
+            let is_vacant = self.vacant.contains(&at);
+            assert_eq!(
+                is_vacant,
+                chunk.slots.capacity() == 0 && at != self.spare,
+                "vacant is without memory"
+            );
+            assert_eq!(
+                chunk.roomy_at != NONE,
+                !is_vacant && tasks < CHUNK,
+                "room is known"
+            );
+            if chunk.roomy_at != NONE {
+                assert_eq!(self.roomy[chunk.roomy_at as usize], at);
+                roomy += 1;
+            }
+            vacant += usize::from(is_vacant);
+            assert_eq!(
+                at == self.spare,
+                !is_vacant && tasks == 0,
+                "one empty chunk is kept"
+            );
+        }
+        assert_eq!(
+            (live, roomy, vacant),
+            (self.live, self.roomy.len(), self.vacant.len())
+        );
+    }
+}
+
+impl<P> Linked for Tasks<P> {
+    fn links(&self, at: u32) -> Links {
+        match self.get(at).state {
+            State::Queued(links) => links,
+            State::Held { .. } => unreachable!("only queued tasks are in lists"),
+        }
+    }
+
+    fn links_mut(&mut self, at: u32) -> &mut Links {
+        match &mut self.get_mut(at).state {
+            State::Queued(links) => links,
+            State::Held { .. } => unreachable!("only queued tasks are in lists"),
+        }
+    }
+}
