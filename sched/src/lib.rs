@@ -74,6 +74,7 @@ mod record;
 mod scheduler;
 mod slaves;
 mod tasks;
+mod view;
 
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use outcome::{Accepted, Cancelled, Departure, Ended, Losses, Offence, Reason, Verdict};

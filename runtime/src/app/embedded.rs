@@ -1,0 +1,82 @@
+//! Master and slaves in one process.
+
+use std::sync::Arc;
+use std::thread;
+
+use super::{App, Parts, master_role, slave_role};
+use crate::flags::Settings;
+use crate::files::audit::{AuditWriter, Sink};
+use crate::slave::link::Ending;
+use crate::slave::{self, Join, Slave};
+
+/// The stack of a slave's thread: the usual one of a main thread.
+const STACK_BYTES: usize = 8 << 20;
+
+/// An application that runs in one process; see [`App::embedded`].
+#[must_use = "an application does nothing until it is run"]
+pub struct Embedded {
+    app: App,
+    slaves: u32,
+    args: Vec<String>,
+}
+
+impl Embedded {
+    pub(super) fn new(app: App, slaves: u32) -> Self {
+        Embedded { app, slaves, args: Vec::new() }
+    }
+
+    /// Arguments as on the command line: the user's, and the `--mw-*` of a master.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Runs to the end and gives the exit code that a process would have.
+    ///
+    /// # Panics
+    /// With the master algorithm's own panic, so that a test shows it.
+    pub fn run(self) -> u8 {
+        let mut argv: Vec<std::ffi::OsString> = vec!["embedded".into()];
+        argv.extend(self.args.iter().map(Into::into));
+        let settings = match Settings::parse(&argv) {
+            Ok(settings) => settings,
+            Err(error) => panic!("{error}"),
+        };
+        let parts = self.app.into_parts().unwrap_or_else(|error| panic!("{error}"));
+        slave::remember_panics();
+        let slaves = self.slaves;
+        let threads = Parts {
+            registry: Arc::clone(&parts.registry),
+            master: None,
+            slave: parts.slave.clone(),
+            version: parts.version.clone(),
+        };
+        master_role::run_embedded(parts, settings, move |address, member_id| {
+            let parts = Arc::new(threads);
+            for index in 0..slaves {
+                let (parts, address, member_id) = (Arc::clone(&parts), address.clone(), member_id.clone());
+                thread::Builder::new()
+                    .name(format!("ringmw-slave-{index}"))
+                    .stack_size(STACK_BYTES)
+                    .spawn(move || be_slave(&parts, address, &member_id))
+                    .expect("a thread for each embedded slave");
+            }
+        })
+    }
+}
+
+fn be_slave(parts: &Parts, address: String, member_id: &str) {
+    let join = Join {
+        addresses: vec![address],
+        hello: slave_role::hello(parts, member_id),
+        registry: Arc::clone(&parts.registry),
+        audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
+        ending: Ending::Thread,
+    };
+    match Slave::join(join) {
+        Ok(mut slave) => {
+            slave_role::serve(&mut slave, parts);
+        }
+        Err(error) => eprintln!("an embedded slave: {error}"),
+    }
+}

@@ -1,0 +1,154 @@
+//! The slave's role: find the master, join, run the slave algorithm, leave.
+
+use std::sync::Arc;
+
+use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_codec::flags::exit;
+use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
+
+use super::{Parts, complain};
+use crate::args::Args;
+use crate::clock;
+use crate::files::audit::{AuditWriter, Sink};
+use crate::flags::{Settings, resolve_slave_target};
+use crate::outcome::Outcome;
+use crate::proto::slave::SlaveEnd;
+use crate::slave::link::Ending;
+use crate::slave::{self, Join, Slave};
+
+pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
+    let target = match resolve_slave_target(&settings.sources, |path| std::fs::read(path)) {
+        Ok(target) => target,
+        Err(error) => {
+            complain(name, &error);
+            return exit::ERROR;
+        }
+    };
+    for warning in &target.warnings {
+        complain(name, warning);
+    }
+    let sink = match &settings.audit_file {
+        Some(path) => Sink::File(path.clone()),
+        None => Sink::Stdout,
+    };
+    let audit = match AuditWriter::open(sink) {
+        Ok(audit) => Arc::new(audit),
+        Err(error) => {
+            complain(name, &error);
+            return exit::ERROR;
+        }
+    };
+    let said = |event| audit.push(&Line { time_us: clock::unix_micros(), who: Who::Slave(None), event });
+    said(init(&parts, &target.member_id));
+    if target.finished {
+        let reason = "the resource file says that the computation is finished".to_owned();
+        said(Event::Exit { code: exit::OK, reason });
+        audit.finish();
+        return exit::OK;
+    }
+    let hello = hello(&parts, &target.member_id);
+    slave::remember_panics();
+    let join = Join {
+        addresses: target.addresses,
+        hello,
+        registry: Arc::clone(&parts.registry),
+        audit: Arc::clone(&audit),
+        ending: Ending::Process,
+    };
+    let (code, reason) = match Slave::join(join) {
+        Err(error) => {
+            complain(name, &error);
+            (exit::ERROR, error)
+        }
+        Ok(mut slave) => {
+            let (code, reason, error) = serve(&mut slave, &parts);
+            if let Some(error) = error {
+                complain(name, &error);
+            }
+            (code, reason)
+        }
+    };
+    said(Event::Exit { code, reason });
+    audit.finish();
+    code
+}
+
+pub(super) fn init(parts: &Parts, member_id: &str) -> Event {
+    Event::Init {
+        version: super::version_string(&parts.version),
+        role: "slave".to_owned(),
+        member_id: member_id.to_owned(),
+        build: crate::fingerprint::build(),
+        seed: None,
+        pid: std::process::id(),
+        host: host(),
+    }
+}
+
+pub(super) fn hello(parts: &Parts, member_id: &str) -> Hello {
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        member_id: member_id.as_bytes().to_vec(),
+        host: host(),
+        job: job(),
+        pid: std::process::id(),
+        fingerprint: crate::fingerprint::of(&parts.registry, &parts.version),
+    }
+}
+
+/// Runs the slave algorithm to its end: the exit code, why, and what to complain of.
+pub(super) fn serve(slave: &mut Slave, parts: &Parts) -> (u8, String, Option<String>) {
+    let outcome = match &parts.slave {
+        Some(algorithm) => {
+            let args = Args::new(slave.args().to_vec());
+            algorithm(slave, args)
+        }
+        None => {
+            slave.note(Event::DefaultSlaveAlgorithm {});
+            Outcome::code(slave.until_shutdown())
+        }
+    };
+    match slave.end() {
+        None => {
+            let reason = outcome.error.clone().unwrap_or_else(|| "the slave algorithm returned".to_owned());
+            slave.leave(&reason);
+            (outcome.code, reason, outcome.error)
+        }
+        Some(end) => {
+            let reason = slave::describe(&end);
+            let told_to_go = matches!(end, SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_));
+            let error = outcome.error.or_else(|| (!told_to_go).then(|| reason.clone()));
+            (outcome.code.max(end.exit_code()), reason, error)
+        }
+    }
+}
+
+/// This host's name.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The batch job that this process is: local mode's, HTCondor's or Slurm's; empty if none.
+fn job() -> String {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    variable(crate::local::JOB_VARIABLE)
+        .or_else(condor_job)
+        .or_else(|| {
+            let array = variable("SLURM_ARRAY_JOB_ID")?;
+            Some(format!("slurm.{array}_{}", variable("SLURM_ARRAY_TASK_ID")?))
+        })
+        .or_else(|| Some(format!("slurm.{}", variable("SLURM_JOB_ID")?)))
+        .unwrap_or_default()
+}
+
+/// HTCondor names the job's ad in the environment (HTCondor manual, "Services for running jobs").
+fn condor_job() -> Option<String> {
+    let ad = std::fs::read_to_string(std::env::var_os("_CONDOR_JOB_AD")?).ok()?;
+    let attribute = |name: &str| {
+        ad.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (key.trim() == name).then(|| value.trim().to_owned())
+        })
+    };
+    Some(format!("condor.{}.{}", attribute("ClusterId")?, attribute("ProcId")?))
+}

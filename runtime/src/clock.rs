@@ -1,0 +1,33 @@
+//! The one place that reads the clocks: monotonic nanoseconds for the cores, wall time for the trail.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use ringmw_sched::Nanos;
+
+/// Monotonic time since the start of the process's part in a run.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Clock { start: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Nanos {
+        u64::try_from(self.start.elapsed().as_nanos()).expect("a run is shorter than 584 years")
+    }
+
+    pub(crate) fn instant(&self, at: Nanos) -> Instant {
+        self.start + std::time::Duration::from_nanos(at)
+    }
+}
+
+/// Unix time in microseconds.
+pub(crate) fn unix_micros() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,290 @@
+//! The master's one thread: in each turn it takes what came, lets the master algorithm run, hands out
+//! tasks, and sends, in this order; then it parks.
+//!
+//! Parking every turn is what lets tokio-uring submit its own operations (files of the master
+//! algorithm); an always-ready task would starve them.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_sched::Nanos;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Master;
+use crate::clock;
+use crate::engine::{Closed, ConnId, Engine, Handler};
+use crate::files::audit::AuditWriter;
+use crate::files::resource::ResourceReporter;
+use crate::proto::master::{Effect, MasterCore, SHUTDOWN_WAIT};
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) enum Ending<R> {
+    /// The master algorithm returned.
+    Returned(R),
+    /// The master algorithm, or a light thread, panicked.
+    Panicked(Box<dyn std::any::Any + Send>),
+    /// SIGINT or SIGTERM.
+    Signal(i32),
+    /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
+    Stopped(String),
+}
+
+/// What ends a run from outside: local mode's supervisor.
+pub(crate) type StopSignal = tokio::sync::mpsc::UnboundedReceiver<Outside>;
+
+/// News from outside the loop.
+pub(crate) enum Outside {
+    /// End the run, for this reason.
+    Stop(String),
+}
+
+pub(crate) struct Driver {
+    pub(crate) mw: Master,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) audit: Arc<AuditWriter>,
+    pub(crate) resource: Option<ResourceReporter>,
+    pub(crate) outside: StopSignal,
+    /// Whether this process's signals are the run's (not embedded).
+    pub(crate) signals: bool,
+    /// Called for every line of the trail.
+    pub(crate) watch: Box<dyn FnMut(&Event)>,
+}
+
+struct Watched(RawFd);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+/// Everything that one turn works with.
+struct Loop {
+    driver: Driver,
+    fd: AsyncFd<Watched>,
+    timer: Pin<Box<tokio::time::Sleep>>,
+    signals: Option<(Signal, Signal)>,
+    light: FuturesUnordered<super::Light>,
+    failure: Option<io::Error>,
+}
+
+impl Driver {
+    /// Runs the master algorithm to its end, then tells every slave and waits for them to go.
+    ///
+    /// # Errors
+    /// When the runtime or the engine fails: nothing can be served any more.
+    pub(crate) async fn run<R>(self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
+        let fd = AsyncFd::register(Watched(self.engine.as_fd().as_raw_fd()))?;
+        let signals = match self.signals {
+            true => Some((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)),
+            false => None,
+        };
+        let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+        let mut this = Loop { driver: self, fd, timer, signals, light: FuturesUnordered::new(), failure: None };
+        let ending = this.serve(algorithm).await?;
+        // What is still running on the master ends with the master algorithm.
+        this.light = FuturesUnordered::new();
+        this.driver.mw.inner.spawned.borrow_mut().clear();
+        this.leave(matches!(ending, Ending::Returned(_))).await?;
+        Ok(ending)
+    }
+}
+
+impl Loop {
+    async fn serve<R>(&mut self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
+        let mut algorithm = pin!(algorithm);
+        std::future::poll_fn(|cx| {
+            let ended = self.turn(cx, |this, cx| {
+                let run = catch_unwind(AssertUnwindSafe(|| {
+                    let returned = algorithm.as_mut().poll(cx);
+                    if returned.is_pending() {
+                        this.poll_light(cx);
+                    }
+                    returned
+                }));
+                match run {
+                    Ok(Poll::Ready(value)) => Some(Ending::Returned(value)),
+                    Ok(Poll::Pending) => None,
+                    Err(panic) => Some(Ending::Panicked(panic)),
+                }
+            });
+            if let Some(error) = self.failure.take() {
+                return Poll::Ready(Err(error));
+            }
+            if let Some(ending) = ended {
+                return Poll::Ready(Ok(ending));
+            }
+            if let Some(signal) = self.poll_signals(cx) {
+                return Poll::Ready(Ok(Ending::Signal(signal)));
+            }
+            match self.driver.outside.poll_recv(cx) {
+                Poll::Ready(Some(Outside::Stop(why))) => Poll::Ready(Ok(Ending::Stopped(why))),
+                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Tells every slave, and waits until they have gone or [`SHUTDOWN_WAIT`] has passed.
+    async fn leave(&mut self, finished: bool) -> io::Result<()> {
+        let mw = self.driver.mw.clone();
+        mw.with(|state| state.core.shutdown(finished));
+        let until = mw.inner.clock.now() + SHUTDOWN_WAIT;
+        std::future::poll_fn(|cx| {
+            let _ = self.turn(cx, |_, _| None::<()>);
+            if let Some(error) = self.failure.take() {
+                return Poll::Ready(Err(error));
+            }
+            let gone = mw.look(|state| state.core.slaves() == 0);
+            if gone || mw.inner.clock.now() >= until { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// One turn; `algorithm` is the application's part of it.
+    fn turn<T>(&mut self, cx: &mut Context<'_>, algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>) -> Option<T> {
+        let mw = self.driver.mw.clone();
+        mw.inner.in_turn.set(true);
+        let ready = self.clear_ready(cx);
+        if let Err(error) = ready.and_then(|()| self.take(&mw)) {
+            self.failure = Some(error);
+        }
+        self.begin_next_turn(&mw);
+        let ended = algorithm(self, cx);
+        if let Err(error) = self.send(&mw) {
+            self.failure = Some(error);
+        }
+        mw.inner.in_turn.set(false);
+        *mw.inner.driver.borrow_mut() = Some(cx.waker().clone());
+        self.arm(cx, &mw);
+        ended
+    }
+
+    /// Forgets readiness before completions are taken: one that comes later sets it again.
+    fn clear_ready(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if let Poll::Ready(guard) = self.fd.poll_read_ready(cx) {
+            guard?.clear_ready();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, mw: &Master) -> io::Result<()> {
+        let now = mw.inner.clock.now();
+        let mut state = mw.inner.state.borrow_mut();
+        state.core.begin_turn(now);
+        let caught_up = self.driver.engine.take(&mut ToCore(&mut state.core))?;
+        state.core.judge(caught_up);
+        state.dispatch();
+        Ok(())
+    }
+
+    fn begin_next_turn(&self, mw: &Master) {
+        mw.inner.turns.set(mw.inner.turns.get() + 1);
+        for waker in mw.inner.turn_wakers.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Runs the light threads; what they spawn runs too.
+    fn poll_light(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let spawned: Vec<_> = self.driver.mw.inner.spawned.borrow_mut().drain(..).collect();
+            let none = spawned.is_empty();
+            self.light.extend(spawned);
+            match self.light.poll_next_unpin(cx) {
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) | Poll::Pending if none => return,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+        }
+    }
+
+    fn send(&mut self, mw: &Master) -> io::Result<()> {
+        let mut state = mw.inner.state.borrow_mut();
+        state.core.hand_out();
+        state.dispatch();
+        while let Some(effect) = state.core.poll_effect() {
+            match effect {
+                Effect::Send(conn, buffer) => self.driver.engine.send(conn, buffer),
+                Effect::Close { conn, graceful } => self.driver.engine.close(conn, graceful),
+                Effect::Accepting(on) => self.driver.engine.set_accepting(on),
+            }
+        }
+        let submitted = self.driver.engine.submit();
+        self.write_trail(&mut state.core);
+        if let Some(resource) = &mut self.driver.resource {
+            resource.on_turn(mw.inner.clock.now(), state.core.need(), &mut |event| state.core.note(event));
+        }
+        submitted
+    }
+
+    fn write_trail(&mut self, core: &mut MasterCore) {
+        let mut time_us = None;
+        while let Some(event) = core.poll_audit() {
+            (self.driver.watch)(&event);
+            let time_us = *time_us.get_or_insert_with(clock::unix_micros);
+            self.driver.audit.push(&Line { time_us, who: Who::Master, event });
+        }
+    }
+
+    /// Makes sure that the next turn comes when something happens or is due.
+    fn arm(&mut self, cx: &mut Context<'_>, mw: &Master) {
+        let deadline: Nanos = mw.look(|state| state.core.next_deadline());
+        self.timer.as_mut().reset(mw.inner.clock.instant(deadline).into());
+        let due = self.timer.as_mut().poll(cx).is_ready();
+        let ready = self.fd.poll_read_ready(cx).is_ready();
+        if due || ready {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<i32> {
+        let (interrupt, terminate) = self.signals.as_mut()?;
+        if interrupt.poll_recv(cx).is_ready() {
+            return Some(libc::SIGINT);
+        }
+        terminate.poll_recv(cx).is_ready().then_some(libc::SIGTERM)
+    }
+}
+
+/// The engine's facts, given to the core.
+struct ToCore<'a>(&'a mut MasterCore);
+
+impl Handler for ToCore<'_> {
+    fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
+        self.0.on_accept(conn, peer);
+    }
+
+    fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.0.on_bytes(conn, bytes);
+    }
+
+    fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
+        self.0.on_sent(conn, buffer, drained);
+    }
+
+    fn on_closed(&mut self, conn: ConnId, why: Closed) {
+        self.0.on_closed(conn, why);
+    }
+
+    fn on_accept_error(&mut self, error: io::Error) {
+        self.0.on_accept_error(&error);
+    }
+}
+
+/// A panic goes on where its run has ended.
+pub(crate) fn rethrow(panic: Box<dyn std::any::Any + Send>) -> ! {
+    resume_unwind(panic)
+}

@@ -1,0 +1,264 @@
+//! What the master algorithm sees of a task that has ended.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringmw_codec::batch::TaskBody;
+use ringmw_sched::{AlgorithmId, Reason, SlaveId, TaskId};
+
+use crate::algorithm::{Algorithm, Policy, Registry};
+use crate::cx::{TagError, read_tag};
+use crate::proto::master::{End, Fate};
+use crate::wire::{self, Wire, WireError};
+
+/// Why there is no output.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The algorithm returned an error or panicked.
+    #[error("{id} failed on {slave}: {message}")]
+    Failed {
+        /// Which task.
+        id: TaskId,
+        /// Where.
+        slave: SlaveId,
+        /// Its message and place.
+        message: String,
+    },
+    /// The task cannot run.
+    #[error("{id} is unrunnable: {reason}")]
+    Unrunnable {
+        /// Which task.
+        id: TaskId,
+        /// Why.
+        reason: Unrunnable,
+    },
+    /// The task was cancelled.
+    #[error("{id} was cancelled")]
+    Cancelled {
+        /// Which task.
+        id: TaskId,
+    },
+    /// The output was asked for as a type that it is not.
+    #[error("{id}: {error}")]
+    Type {
+        /// Which task.
+        id: TaskId,
+        /// What differs.
+        error: WireError,
+    },
+}
+
+/// Why a task is unrunnable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unrunnable(Reason);
+
+impl Unrunnable {
+    /// The reason as the scheduler has it.
+    pub fn reason(&self) -> Reason {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Unrunnable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Reason::TooLarge { bytes, bytes_max } => write!(
+                f,
+                "it makes a packet of {bytes} bytes, where at most {bytes_max} may be written; raise --mw-max-write-buffer-size"
+            ),
+            Reason::QueueFull { bytes_max } => write!(
+                f,
+                "the queued tasks would pass {bytes_max} bytes; submit by a target number or through map, or raise --mw-max-queued-bytes"
+            ),
+            Reason::Crashed { crashes, .. } => {
+                write!(f, "{}: the limit of --mw-crash-limit is reached ({crashes})", self.0)
+            }
+            other => other.fmt(f),
+        }
+    }
+}
+
+/// A result from the queue: an output, or the failure in its place.
+#[derive(Debug)]
+pub struct TaskResult {
+    end: End,
+}
+
+impl TaskResult {
+    pub(crate) fn new(end: End) -> Self {
+        TaskResult { end }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> TaskId {
+        self.end.id
+    }
+
+    pub(crate) fn algorithm_id(&self) -> AlgorithmId {
+        self.end.algorithm
+    }
+
+    /// The slave that made it.
+    pub fn slave(&self) -> SlaveId {
+        match &self.end.fate {
+            Fate::Done { slave, .. } | Fate::Failed { slave, .. } => *slave,
+            Fate::Unrunnable { .. } | Fate::Cancelled => unreachable!("no result"),
+        }
+    }
+
+    /// The output's archive, or the failure.
+    pub(crate) fn archive(&self) -> Result<&Bytes, TaskError> {
+        match &self.end.fate {
+            Fate::Done { output, .. } => Ok(output),
+            fate => Err(error_of(self.end.id, fate).expect("only Done is no error")),
+        }
+    }
+
+    /// Whether the algorithm failed.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.end.fate, Fate::Failed { .. })
+    }
+
+    /// The failure's message and place.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.end.fate {
+            Fate::Failed { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
+    /// The tag, if the task has one.
+    ///
+    /// # Errors
+    /// When the tag is of another type: it is never reinterpreted.
+    pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
+        tag_of(&self.end.body)
+    }
+
+    /// Time in the algorithm on the slave.
+    pub fn compute_time(&self) -> Duration {
+        match &self.end.fate {
+            Fate::Done { compute, .. } | Fate::Failed { compute, .. } => Duration::from_nanos(*compute),
+            Fate::Unrunnable { .. } | Fate::Cancelled => Duration::ZERO,
+        }
+    }
+
+    /// Time from submission to the hand-out that brought this result.
+    pub fn wait_time(&self) -> Duration {
+        match &self.end.fate {
+            Fate::Done { wait, .. } => Duration::from_nanos(*wait),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Time from hand-out to arrival, less the compute time: on the wire and behind others of its group.
+    pub fn travel_time(&self) -> Duration {
+        match &self.end.fate {
+            Fate::Done { travel, .. } => Duration::from_nanos(*travel),
+            _ => Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        let output = match &self.end.fate {
+            Fate::Done { output, .. } => output.len(),
+            Fate::Failed { message, .. } => message.len(),
+            Fate::Unrunnable { .. } | Fate::Cancelled => 0,
+        };
+        (output + self.end.body.len() + size_of::<End>()) as u64
+    }
+
+    pub(crate) fn decode<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
+        let archive = self.archive()?;
+        wire::decode::<A::Output>(archive).map_err(|error| TaskError::Type { id: self.id(), error })
+    }
+}
+
+/// A task that cannot run, with its arguments and policy.
+#[derive(Debug)]
+pub struct UnrunnableTask {
+    end: End,
+}
+
+impl UnrunnableTask {
+    pub(crate) fn new(end: End) -> Self {
+        UnrunnableTask { end }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> TaskId {
+        self.end.id
+    }
+
+    pub(crate) fn algorithm_id(&self) -> AlgorithmId {
+        self.end.algorithm
+    }
+
+    /// Why.
+    pub fn reason(&self) -> Unrunnable {
+        match self.end.fate {
+            Fate::Unrunnable { reason, .. } => Unrunnable(reason),
+            _ => unreachable!("no other fate is made an UnrunnableTask"),
+        }
+    }
+
+    /// The tag, if the task has one.
+    ///
+    /// # Errors
+    /// When the tag is of another type.
+    pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
+        tag_of(&self.end.body)
+    }
+
+    /// The policy that it was submitted with.
+    pub fn policy(&self) -> Policy {
+        let Fate::Unrunnable { to, do_it_anyway, retry, .. } = self.end.fate else {
+            unreachable!("no other fate is made an UnrunnableTask")
+        };
+        let policy = Policy::new().retry(retry).do_it_anyway(do_it_anyway);
+        match to {
+            Some(slave) => policy.slave(slave),
+            None => policy,
+        }
+    }
+
+    /// The encoded arguments.
+    pub(crate) fn args(&self) -> &[u8] {
+        body(&self.end.body).args
+    }
+}
+
+fn body(bytes: &Bytes) -> TaskBody<'_> {
+    TaskBody::parse(bytes).expect("the master itself encoded it")
+}
+
+fn tag_of<T: Wire>(bytes: &Bytes) -> Result<Option<T>, TagError> {
+    let body = body(bytes);
+    read_tag(body.tag_type, body.tag)
+}
+
+/// Whether a body carries this tag.
+pub(crate) fn has_tag(bytes: &Bytes, tag_type: u64, tag: &[u8]) -> bool {
+    let body = body(bytes);
+    body.tag_type == tag_type && body.tag == tag
+}
+
+/// What a fate is where an output is wanted.
+pub(crate) fn error_of(id: TaskId, fate: &Fate) -> Option<TaskError> {
+    match fate {
+        Fate::Done { .. } => None,
+        Fate::Failed { message, slave, .. } => {
+            Some(TaskError::Failed { id, slave: *slave, message: message.clone() })
+        }
+        Fate::Unrunnable { reason, .. } => {
+            Some(TaskError::Unrunnable { id, reason: Unrunnable(*reason) })
+        },
+        Fate::Cancelled => Some(TaskError::Cancelled { id }),
+    }
+}
+
+/// The name of an end's algorithm.
+pub(crate) fn name_of(registry: &Registry, algorithm: AlgorithmId) -> &'static str {
+    registry.get(algorithm.0).expect("only registered algorithms are submitted").name()
+}

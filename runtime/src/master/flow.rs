@@ -1,0 +1,324 @@
+//! Calls and maps: tasks whose ends come back to where they were given.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::iter::Fuse;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use ringmw_sched::{AlgorithmId, Owner, TaskId};
+
+use super::Master;
+use super::end::{TaskError, TaskResult, error_of};
+use super::state::{Flow, StreamOf};
+use crate::algorithm::{Algorithm, Task};
+use crate::proto::master::End;
+
+/// The future of one task's typed result. Dropping it takes the task back.
+#[must_use = "dropping a call takes its task back"]
+pub struct Call<A: Algorithm> {
+    mw: Master,
+    flow: u32,
+    id: TaskId,
+    done: bool,
+    of: PhantomData<fn() -> A>,
+}
+
+impl<A: Algorithm> Call<A> {
+    pub(super) fn new(mw: &Master, task: Task<A>) -> Self {
+        let algorithm = mw.id_of::<A>();
+        let (flow, id) = mw.with(|state| {
+            let flow = new_flow(state);
+            let stream = state.next_single(algorithm);
+            (flow, state.submit(algorithm, task.into_raw(), Owner::Flow(flow), stream))
+        });
+        Call { mw: mw.clone(), flow, id, done: false, of: PhantomData }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+}
+
+impl<A: Algorithm> Future for Call<A> {
+    type Output = Result<A::Output, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let slot = self.flow;
+        let end = self.mw.with(|state| {
+            let flow = &mut state.flows[slot as usize];
+            let end = flow.ready.pop_front();
+            if end.is_none() {
+                flow.waker = Some(cx.waker().clone());
+            }
+            end
+        });
+        match end {
+            Some(end) => {
+                self.done = true;
+                Poll::Ready(output::<A>(end))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<A: Algorithm> Drop for Call<A> {
+    fn drop(&mut self) {
+        let (flow, id, done) = (self.flow, self.id, self.done);
+        self.mw.with(|state| {
+            if !done {
+                state.cancel(id);
+            }
+            state.flows.remove(flow as usize);
+        });
+    }
+}
+
+/// The typed results of an iterator's tasks, as they come or in order of submission.
+///
+/// It keeps itself filled to a window, so that an endless iterator runs in constant memory. Dropping
+/// it takes back what is out. A task's end that is no output is an `Err` item; the map goes on.
+#[must_use = "dropping a map takes its tasks back"]
+pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
+    mw: Master,
+    flow: u32,
+    algorithm: AlgorithmId,
+    tasks: Fuse<I>,
+    exhausted: bool,
+    number: u64,
+    next_index: u64,
+    window: Option<usize>,
+    in_order: Option<VecDeque<(TaskId, Option<End>)>>,
+}
+
+/// Tasks of a map beside those that the slaves can hold twice over.
+const WINDOW_LEAST: usize = 1_024;
+
+impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
+    pub(super) fn new(mw: &Master, tasks: I) -> Self {
+        let algorithm = mw.id_of::<A>();
+        let (flow, number) = mw.with(|state| (new_flow(state), state.new_map(algorithm)));
+        Map {
+            mw: mw.clone(),
+            flow,
+            algorithm,
+            tasks: tasks.fuse(),
+            exhausted: false,
+            number,
+            next_index: 0,
+            window: None,
+            in_order: None,
+        }
+    }
+
+    /// At most `tasks` tasks are out, or ended and not yet taken; at least one.
+    pub fn window(mut self, tasks: usize) -> Self {
+        self.window = Some(tasks.max(1));
+        self
+    }
+
+    /// Yields in the order of submission: what the answer is then does not depend on the slaves.
+    pub fn in_order(mut self) -> Self {
+        assert_eq!(self.next_index, 0, "in_order comes before the first result is asked for");
+        self.in_order = Some(VecDeque::new());
+        self
+    }
+
+    /// Takes what has ended and submits up to the window.
+    fn fill(&mut self) {
+        if self.exhausted {
+            return;
+        }
+        let window = self.window.unwrap_or_else(|| self.mw.hands() * 2 + WINDOW_LEAST);
+        let flow = self.flow as usize;
+        let mut out = self.mw.with(|state| state.flows[flow].live + state.flows[flow].ready.len());
+        if let Some(in_order) = &self.in_order {
+            out = in_order.len();
+        }
+        // Refilling in strides costs less than one task for each result.
+        if self.next_index > 0 && out > window - window / 4 {
+            return;
+        }
+        while out < window {
+            // The user's iterator runs while nothing is borrowed: it may use the master itself.
+            let Some(task) = self.tasks.next() else {
+                self.exhausted = true;
+                return;
+            };
+            let stream = StreamOf { domain: self.number, index: self.next_index };
+            self.next_index += 1;
+            let (algorithm, owner) = (self.algorithm, Owner::Flow(self.flow));
+            let id = self.mw.with(|state| state.submit(algorithm, task.into_raw(), owner, stream));
+            if let Some(in_order) = &mut self.in_order {
+                in_order.push_back((id, None));
+            }
+            out += 1;
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        self.fill();
+        let flow = self.flow as usize;
+        let exhausted = self.exhausted;
+        match &mut self.in_order {
+            None => self.mw.with(|state| {
+                let flow = &mut state.flows[flow];
+                match flow.ready.pop_front() {
+                    Some(end) => Poll::Ready(Some(end)),
+                    None if exhausted && flow.live == 0 => Poll::Ready(None),
+                    None => {
+                        flow.waker = Some(cx.waker().clone());
+                        Poll::Pending
+                    }
+                }
+            }),
+            Some(in_order) => {
+                self.mw.with(|state| {
+                    let flow = &mut state.flows[flow];
+                    for end in flow.ready.drain(..) {
+                        let at = in_order
+                            .binary_search_by(|(id, _)| id.cmp(&end.id))
+                            .expect("an end of this map belongs to one of its tasks");
+                        in_order[at].1 = Some(end);
+                    }
+                    flow.waker = Some(cx.waker().clone());
+                });
+                match in_order.front() {
+                    Some((_, Some(_))) => Poll::Ready(in_order.pop_front().and_then(|(_, end)| end)),
+                    Some((_, None)) => Poll::Pending,
+                    None if exhausted => Poll::Ready(None),
+                    None => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    /// The next result; `None` when the iterator is exhausted and every task has ended.
+    pub async fn next(&mut self) -> Option<Result<A::Output, TaskError>> {
+        std::future::poll_fn(|cx| self.poll_end(cx)).await.map(output::<A>)
+    }
+
+    /// The next output; the first end that is none is the error.
+    ///
+    /// # Errors
+    /// [`TaskError`]; the map can be asked on.
+    pub async fn try_next(&mut self) -> Result<Option<A::Output>, TaskError> {
+        self.next().await.transpose()
+    }
+
+    /// The next result with its task's id, slave and times.
+    pub async fn next_done(&mut self) -> Option<Result<Done<A>, TaskError>> {
+        let end = std::future::poll_fn(|cx| self.poll_end(cx)).await?;
+        Some(Done::new(end))
+    }
+}
+
+impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
+    type Item = Result<A::Output, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_end(cx).map(|end| end.map(output::<A>))
+    }
+}
+
+impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
+    fn drop(&mut self) {
+        let flow = self.flow;
+        self.mw.with(|state| state.drop_flow(flow));
+    }
+}
+
+/// The stream of one algorithm's ends from the queue: see [`Master::results`].
+pub struct Results<A: Algorithm> {
+    mw: Master,
+    algorithm: AlgorithmId,
+    of: PhantomData<fn() -> A>,
+}
+
+impl<A: Algorithm> Results<A> {
+    pub(super) fn new(mw: &Master) -> Self {
+        Results { mw: mw.clone(), algorithm: mw.id_of::<A>(), of: PhantomData }
+    }
+
+    /// The next end; `None` when nothing of this algorithm is queued, running or ready.
+    pub async fn next(&mut self) -> Option<Result<Done<A>, TaskError>> {
+        std::future::poll_fn(|cx| self.poll_result(cx)).await
+    }
+
+    /// The next output; the first end that is none is the error.
+    ///
+    /// # Errors
+    /// [`TaskError`]; the stream can be asked on.
+    pub async fn try_next(&mut self) -> Result<Option<Done<A>>, TaskError> {
+        self.next().await.transpose()
+    }
+
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Done<A>, TaskError>>> {
+        let algorithm = self.algorithm;
+        self.mw.with(|state| match state.queue.take_one(algorithm) {
+            Some(Ok(result)) => {
+                state.keep_ready_bounded();
+                Poll::Ready(Some(Done::of_result(result)))
+            }
+            Some(Err(task)) => {
+                Poll::Ready(Some(Err(TaskError::Unrunnable { id: task.id(), reason: task.reason() })))
+            }
+            None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
+            None => {
+                state.queue.wait(cx.waker());
+                Poll::Pending
+            }
+        })
+    }
+}
+
+impl<A: Algorithm> Stream for Results<A> {
+    type Item = Result<Done<A>, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_result(cx)
+    }
+}
+
+/// An output with what is known of its task.
+pub struct Done<A: Algorithm> {
+    /// What the algorithm returned.
+    pub output: A::Output,
+    result: TaskResult,
+}
+
+impl<A: Algorithm> Done<A> {
+    fn new(end: End) -> Result<Self, TaskError> {
+        match error_of(end.id, &end.fate) {
+            Some(error) => Err(error),
+            None => Self::of_result(TaskResult::new(end)),
+        }
+    }
+
+    fn of_result(result: TaskResult) -> Result<Self, TaskError> {
+        Ok(Done { output: result.decode::<A>()?, result })
+    }
+}
+
+impl<A: Algorithm> std::ops::Deref for Done<A> {
+    type Target = TaskResult;
+
+    fn deref(&self) -> &TaskResult {
+        &self.result
+    }
+}
+
+fn new_flow(state: &mut super::state::State) -> u32 {
+    u32::try_from(state.flows.insert(Flow::default())).expect("fewer than 2^32 calls and maps at once")
+}
+
+fn output<A: Algorithm>(end: End) -> Result<A::Output, TaskError> {
+    match error_of(end.id, &end.fate) {
+        Some(error) => Err(error),
+        None => TaskResult::new(end).decode::<A>(),
+    }
+}

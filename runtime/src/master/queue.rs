@@ -1,0 +1,181 @@
+//! The queue: ends of submitted tasks that wait for `take_results`, `take_unrunnable` or `results`.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use ringmw_sched::AlgorithmId;
+
+use super::end::{TaskResult, UnrunnableTask};
+use crate::proto::master::{End, Fate};
+
+/// What [`events`](super::Master::events) waits for.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Unrunnable tasks that wait to be taken.
+    pub unrunnable: usize,
+    /// Results that wait to be taken, failed ones among them.
+    pub results: usize,
+    /// Ordered and intermingle slaves that came.
+    pub connected: usize,
+    /// Ordered and intermingle slaves that went.
+    pub disconnected: usize,
+}
+
+impl Events {
+    /// Whether there is nothing of any kind.
+    pub fn is_empty(&self) -> bool {
+        *self == Events::default()
+    }
+}
+
+#[derive(Default)]
+struct OfAlgorithm {
+    ready: VecDeque<(u64, TaskResult)>,
+    unrunnable: VecDeque<(u64, UnrunnableTask)>,
+    live: u64,
+}
+
+pub(crate) struct Queue {
+    of: Vec<OfAlgorithm>,
+    arrivals: u64,
+    ready: usize,
+    unrunnable: usize,
+    ready_bytes: u64,
+    ready_bytes_max: u64,
+    held: bool,
+    wakers: Vec<Waker>,
+    /// Said once in the trail.
+    pub(crate) said_nothing: bool,
+    pub(crate) said_waiting: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(algorithms: usize, ready_bytes_max: u64) -> Self {
+        Queue {
+            of: (0..algorithms).map(|_| OfAlgorithm::default()).collect(),
+            arrivals: 0,
+            ready: 0,
+            unrunnable: 0,
+            ready_bytes: 0,
+            ready_bytes_max,
+            held: false,
+            wakers: Vec::new(),
+            said_nothing: false,
+            said_waiting: false,
+        }
+    }
+
+    fn of(&mut self, algorithm: AlgorithmId) -> &mut OfAlgorithm {
+        &mut self.of[usize::from(algorithm.0)]
+    }
+
+    pub(crate) fn submitted(&mut self, algorithm: AlgorithmId) {
+        self.of(algorithm).live += 1;
+        self.said_nothing = false;
+    }
+
+    pub(crate) fn cancelled(&mut self, algorithm: AlgorithmId) {
+        self.of(algorithm).live -= 1;
+        // A `results` stream may wait for just this.
+        self.wake();
+    }
+
+    pub(crate) fn ended(&mut self, end: End) {
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        let of = &mut self.of[usize::from(end.algorithm.0)];
+        of.live -= 1;
+        if matches!(end.fate, Fate::Unrunnable { .. }) {
+            self.unrunnable += 1;
+            of.unrunnable.push_back((arrival, UnrunnableTask::new(end)));
+        } else {
+            let result = TaskResult::new(end);
+            self.ready += 1;
+            self.ready_bytes += result.ready_bytes();
+            of.ready.push_back((arrival, result));
+        }
+    }
+
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.unrunnable, self.ready)
+    }
+
+    pub(crate) fn live(&self, algorithm: AlgorithmId) -> u64 {
+        self.of[usize::from(algorithm.0)].live
+    }
+
+    pub(crate) fn ready_bytes(&self) -> (u64, u64) {
+        (self.ready_bytes, self.ready_bytes_max)
+    }
+
+    /// Whether handing out must begin or stop to be held, if that has changed.
+    pub(crate) fn hold_changes(&mut self) -> Option<bool> {
+        let hold = self.ready_bytes > self.ready_bytes_max;
+        (hold != self.held).then(|| {
+            self.held = hold;
+            hold
+        })
+    }
+
+    pub(crate) fn take_results(&mut self) -> Vec<TaskResult> {
+        self.ready = 0;
+        self.ready_bytes = 0;
+        merge(self.of.iter_mut().map(|of| &mut of.ready))
+    }
+
+    pub(crate) fn take_unrunnable(&mut self) -> Vec<UnrunnableTask> {
+        self.unrunnable = 0;
+        merge(self.of.iter_mut().map(|of| &mut of.unrunnable))
+    }
+
+    /// The oldest end of one algorithm.
+    pub(crate) fn take_one(&mut self, algorithm: AlgorithmId) -> Option<Result<TaskResult, UnrunnableTask>> {
+        let of = &mut self.of[usize::from(algorithm.0)];
+        let unrunnable_first = match (of.ready.front(), of.unrunnable.front()) {
+            (Some((ready, _)), Some((unrunnable, _))) => unrunnable < ready,
+            (None, None) => return None,
+            (ready, _) => ready.is_none(),
+        };
+        if unrunnable_first {
+            self.unrunnable -= 1;
+            return of.unrunnable.pop_front().map(|(_, task)| Err(task));
+        }
+        let (_, result) = of.ready.pop_front()?;
+        self.ready -= 1;
+        self.ready_bytes -= result.ready_bytes();
+        Some(Ok(result))
+    }
+
+    pub(crate) fn wait(&mut self, waker: &Waker) {
+        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
+            self.wakers.push(waker.clone());
+        }
+    }
+
+    pub(crate) fn wants_waking(&self) -> bool {
+        self.ready + self.unrunnable > 0
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Ends that nobody took.
+    pub(crate) fn untold(&self) -> usize {
+        self.ready + self.unrunnable
+    }
+}
+
+/// All entries in the order of their arrival.
+fn merge<'a, T: 'a>(queues: impl Iterator<Item = &'a mut VecDeque<(u64, T)>>) -> Vec<T> {
+    let mut all: Vec<(u64, T)> = Vec::new();
+    let mut several = false;
+    for queue in queues.filter(|queue| !queue.is_empty()) {
+        several |= !all.is_empty();
+        all.extend(queue.drain(..));
+    }
+    if several {
+        all.sort_unstable_by_key(|(arrival, _)| *arrival);
+    }
+    all.into_iter().map(|(_, entry)| entry).collect()
+}

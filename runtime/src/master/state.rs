@@ -1,0 +1,200 @@
+//! What a [`Master`](super::Master) and its driver share, and the one place where the end of a task is
+//! dispatched: to its call or map, else to the queue.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use ringmw_codec::audit::Event;
+use ringmw_codec::batch::{TaskBody, encode_task_body};
+use ringmw_sched::{AlgorithmId, Owner, TaskId, TaskSpec};
+use slab::Slab;
+
+use super::queue::Queue;
+use crate::algorithm::RawTask;
+use crate::proto::master::{End, MasterCore};
+
+/// Bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
+const CHUNK_BYTES: usize = 16 << 10;
+
+/// A call's or map's own ends.
+#[derive(Default)]
+pub(crate) struct Flow {
+    pub(crate) ready: VecDeque<End>,
+    /// Tasks whose end has not come.
+    pub(crate) live: usize,
+    pub(crate) waker: Option<Waker>,
+}
+
+/// Where a task's default random stream comes from: see `Policy::stream`.
+#[derive(Copy, Clone)]
+pub(crate) struct StreamOf {
+    pub(crate) domain: u64,
+    pub(crate) index: u64,
+}
+
+/// Streams that a task names itself.
+const EXPLICIT: u64 = u64::MAX;
+
+pub(crate) struct State {
+    pub(crate) core: MasterCore,
+    pub(crate) flows: Slab<Flow>,
+    pub(crate) queue: Queue,
+    /// By algorithm: maps made, and calls and queue submissions made.
+    streams: Vec<(u64, u64)>,
+    chunk: BytesMut,
+    scratch: Vec<u8>,
+}
+
+impl State {
+    pub(crate) fn new(core: MasterCore, algorithms: usize, ready_bytes_max: u64) -> Self {
+        State {
+            core,
+            flows: Slab::new(),
+            queue: Queue::new(algorithms, ready_bytes_max),
+            streams: vec![(0, 0); algorithms],
+            chunk: BytesMut::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The number of a new map of this algorithm, from 1.
+    pub(crate) fn new_map(&mut self, algorithm: AlgorithmId) -> u64 {
+        let maps = &mut self.streams[usize::from(algorithm.0)].0;
+        *maps += 1;
+        *maps
+    }
+
+    /// The default stream of the next call or queue submission.
+    pub(crate) fn next_single(&mut self, algorithm: AlgorithmId) -> StreamOf {
+        let singles = &mut self.streams[usize::from(algorithm.0)].1;
+        *singles += 1;
+        StreamOf { domain: 0, index: *singles - 1 }
+    }
+
+    pub(crate) fn submit(&mut self, algorithm: AlgorithmId, task: RawTask, owner: Owner, stream: StreamOf) -> TaskId {
+        let stream = match task.stream {
+            Some(index) => StreamOf { domain: EXPLICIT, index },
+            None => stream,
+        };
+        let (tag_type, tag) = task.tag.as_ref().map_or((0, &[][..]), |(of, tag)| (*of, tag));
+        self.scratch.clear();
+        let parts = TaskBody { domain: stream.domain, stream: stream.index, tag_type, tag, args: &task.args };
+        encode_task_body(&mut self.scratch, &parts);
+        let body = self.body();
+        let spec = TaskSpec {
+            algorithm,
+            to: task.slave,
+            do_it_anyway: task.do_it_anyway.unwrap_or(false),
+            retry: task.retry.unwrap_or(true),
+            owner,
+            bytes: u32::try_from(body.len() + ringmw_codec::batch::TASK_ENTRY_BYTES).unwrap_or(u32::MAX),
+        };
+        match owner {
+            Owner::Queue => self.queue.submitted(algorithm),
+            Owner::Flow(flow) => self.flows[flow as usize].live += 1,
+        }
+        self.core.submit(spec, body)
+    }
+
+    /// The scratch as a share of a chunk.
+    fn body(&mut self) -> Bytes {
+        if self.scratch.len() > CHUNK_BYTES / 4 {
+            return Bytes::copy_from_slice(&self.scratch);
+        }
+        if self.chunk.capacity() < self.scratch.len() {
+            self.chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        }
+        self.chunk.extend_from_slice(&self.scratch);
+        self.chunk.split().freeze()
+    }
+
+    /// Tells every end that has come to its owner.
+    pub(crate) fn dispatch(&mut self) {
+        while let Some(end) = self.core.poll_end() {
+            match end.owner {
+                Owner::Queue => self.queue.ended(end),
+                Owner::Flow(flow) => {
+                    let flow = self.flows.get_mut(flow as usize).expect("a flow that ends takes its tasks back first");
+                    flow.live -= 1;
+                    flow.ready.push_back(end);
+                    if let Some(waker) = flow.waker.take() {
+                        waker.wake();
+                    }
+                }
+            }
+        }
+        self.keep_ready_bounded();
+        if self.queue.wants_waking() || self.has_news() {
+            self.queue.wake();
+        }
+    }
+
+    /// Above the bound of ready results no task whose end goes to the queue is handed out.
+    pub(crate) fn keep_ready_bounded(&mut self) {
+        if let Some(hold) = self.queue.hold_changes() {
+            self.core.with_sched(|sched| sched.hold_queue_tasks(hold));
+            if hold {
+                let (bytes, bytes_max) = self.queue.ready_bytes();
+                self.core.note(Event::ReadyFull { bytes, bytes_max });
+            }
+        }
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        let sched = self.core.sched();
+        sched.connected_news() + sched.disconnected_news() > 0
+    }
+
+    /// Takes a live task back; `None` if its end has come already.
+    pub(crate) fn cancel(&mut self, id: TaskId) -> Option<End> {
+        let end = self.core.cancel(id)?;
+        match end.owner {
+            Owner::Queue => self.queue.cancelled(end.algorithm),
+            Owner::Flow(flow) => self.flows[flow as usize].live -= 1,
+        }
+        Some(end)
+    }
+
+    /// Takes a task back for the application: returning true is how the end is told, so a call or map
+    /// that still waits for it is told too.
+    pub(crate) fn cancel_and_tell(&mut self, id: TaskId) -> bool {
+        let Some(end) = self.cancel(id) else { return false };
+        if let Owner::Flow(flow) = end.owner {
+            let flow = &mut self.flows[flow as usize];
+            flow.ready.push_back(end);
+            if let Some(waker) = flow.waker.take() {
+                waker.wake();
+            }
+        }
+        true
+    }
+
+    pub(crate) fn cancel_all(&mut self, ids: Vec<TaskId>) -> usize {
+        let cancelled = ids.into_iter().filter(|&id| self.cancel_and_tell(id)).count();
+        if cancelled > 0 {
+            self.core.note(Event::Cancelled { tasks: cancelled as u64 });
+        }
+        cancelled
+    }
+
+    /// Takes every live task of a flow back and forgets the flow.
+    pub(crate) fn drop_flow(&mut self, flow: u32) {
+        if self.flows[flow as usize].live > 0 {
+            let ids = self.live(|owner, _| owner == Owner::Flow(flow));
+            let cancelled = ids.into_iter().filter_map(|id| self.cancel(id)).count();
+            self.core.note(Event::Cancelled { tasks: cancelled as u64 });
+        }
+        self.flows.remove(flow as usize);
+    }
+
+    /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.
+    pub(crate) fn live(&self, mut wanted: impl FnMut(Owner, &Bytes) -> bool) -> Vec<TaskId> {
+        self.core
+            .sched()
+            .live()
+            .filter(|(_, _, owner, body)| wanted(*owner, body))
+            .map(|(id, ..)| id)
+            .collect()
+    }
+}

@@ -1,0 +1,1081 @@
+//! The master's side of the protocol: connections become slaves, tasks become ends.
+//!
+//! A turn of the driver is: [`MasterCore::begin_turn`], the engine's completions through the
+//! `on_…` methods, [`MasterCore::judge`], the application's own calls, [`MasterCore::hand_out`], then
+//! all effects. Ends of tasks come out of [`MasterCore::poll_end`], each exactly once; the runtime
+//! dispatches them to their call, map or queue.
+//!
+//! Two clocks: `now` is monotonic time; *awake* time stands still while the driver's thread was held
+//! for more than [`STALL`], so that a slave is never judged by the master's own pause.
+
+mod bests;
+mod handshake;
+mod trail;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use ringmw_codec::audit::{Event, LossCause, TaskRanges};
+use ringmw_codec::batch::{self, MARKED, ResultStatus, TaskBatchBuilder};
+use ringmw_codec::control::{Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, WITHDRAW_TASKS_MAX, Withdraw, Withdrawn};
+use ringmw_codec::frame::{self, FrameReader, Kind};
+use ringmw_codec::handshake::{Fingerprint, Refusal};
+use ringmw_sched::{
+    AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
+    TaskSpec, Verdict,
+};
+
+use super::{HANDSHAKES_MAX, SECOND, limit};
+use crate::engine::{Closed, ConnId};
+use bests::{Bests, Pace, VISITS_PER_TURN};
+pub use bests::CheckWitness;
+use trail::{Meter, Trail};
+pub use trail::Level;
+
+/// A turn that took longer is a stall: one audit line, and no slave is judged by it.
+pub const STALL: Nanos = SECOND;
+
+/// The driver begins a turn at least this often, so that a longer gap is known to be a stall.
+pub const TICK: Nanos = SECOND / 2;
+
+/// How long a master that leaves waits for its slaves to go; their own limit for a running task is 1 s.
+pub const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
+
+/// What a master needs to know before the first slave comes.
+pub struct MasterConfig {
+    /// The membership token, at most 255 bytes.
+    pub member_id: Vec<u8>,
+    /// The application's algorithms, types and build.
+    pub fingerprint: Fingerprint,
+    /// Accept slaves of another build.
+    pub any_build: bool,
+    /// Silence after which a slave is lost.
+    pub client_timeout: Nanos,
+    /// Largest payload of a packet of tasks, in bytes.
+    pub tasks_bytes_max: u32,
+    /// Largest payload of a packet of results, in bytes.
+    pub results_bytes_max: u32,
+    /// Tasks per packet.
+    pub task_group: u32,
+    /// Results per packet.
+    pub result_group: u32,
+    /// Announced starts that a task may lose its slave in; 0 is no limit.
+    pub crash_limit: u32,
+    /// Bound of the queued tasks, their bookkeeping included, in bytes.
+    pub queued_bytes_max: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// The user's arguments, told to every slave.
+    pub args: Vec<String>,
+    /// How much the trail says of packets and tasks.
+    pub level: Level,
+    /// By algorithm: does this archive hold a valid output?
+    pub check_output: Vec<fn(&[u8]) -> bool>,
+    /// By algorithm: its name.
+    pub names: Vec<&'static str>,
+}
+
+/// What the driver has to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write this buffer to this connection, after those before it.
+    Send(ConnId, Vec<u8>),
+    /// End this connection: after what was sent has been written, or at once.
+    Close {
+        /// Which one.
+        conn: ConnId,
+        /// Flush first.
+        graceful: bool,
+    },
+    /// Begin or pause accepting connections.
+    Accepting(bool),
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub enum Fate {
+    /// With a result, whose archive has been checked.
+    Done {
+        /// The output's archive, a share of its packet.
+        output: Bytes,
+        /// Who computed it.
+        slave: SlaveId,
+        /// Time in the algorithm.
+        compute: Nanos,
+        /// From submission to the hand-out that brought the result.
+        wait: Nanos,
+        /// From that hand-out to the result's arrival, less the compute time.
+        travel: Nanos,
+    },
+    /// The algorithm returned an error or panicked.
+    Failed {
+        /// Its message and place.
+        message: String,
+        /// Where.
+        slave: SlaveId,
+        /// Time in the algorithm.
+        compute: Nanos,
+    },
+    /// It cannot run.
+    Unrunnable {
+        /// Why.
+        reason: Reason,
+        /// The slave that it was addressed to, if it was.
+        to: Option<SlaveId>,
+        /// Its policy.
+        do_it_anyway: bool,
+        /// Its policy.
+        retry: bool,
+    },
+    /// The application took it back.
+    Cancelled,
+}
+
+/// The one end of a task.
+#[derive(Debug)]
+pub struct End {
+    /// Which task.
+    pub id: TaskId,
+    /// Of which algorithm.
+    pub algorithm: AlgorithmId,
+    /// To whom the end is told.
+    pub owner: Owner,
+    /// Its body: stream, tag and arguments.
+    pub body: Bytes,
+    /// How it ended.
+    pub fate: Fate,
+}
+
+/// What is known of a connected slave.
+#[derive(Clone, Debug)]
+pub struct SlaveInfo {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its host's name.
+    pub host: String,
+    /// Its batch job, or empty.
+    pub job: String,
+    /// Its process there.
+    pub pid: u32,
+    /// When it connected.
+    pub since: Nanos,
+}
+
+/// What the batch system should know: spec section 14.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Slaves that are still missing.
+    pub needed: u64,
+    /// The sum of the desires.
+    pub desired: u64,
+    /// Slaves that are here.
+    pub connected: u64,
+    /// Slaves with work in their hands.
+    pub busy: u64,
+}
+
+enum Phase {
+    Handshake { since: Nanos },
+    Slave { id: SlaveId, info: Box<SlaveInfo>, told: u32, pushing: bool, leaving: bool },
+    /// Told why and closed; what still comes is not read.
+    Dropped,
+}
+
+struct Conn {
+    id: ConnId,
+    peer: SocketAddr,
+    phase: Phase,
+    reader: FrameReader,
+    heard: Nanos,
+    /// The deadline that stands for it in the heap; others are stale.
+    due: Nanos,
+    frame_since: Option<Nanos>,
+    out: Vec<u8>,
+    withdraw: Vec<u64>,
+    meter: Meter,
+}
+
+/// Why a connection of a slave ends, as the trail names it.
+enum Cause {
+    Eof,
+    Reset(String),
+    Timeout(&'static str),
+    Protocol(String),
+    Goodbye(GoodbyeCode, String),
+}
+
+impl Cause {
+    fn word(&self) -> LossCause {
+        match self {
+            Cause::Eof => LossCause::Eof,
+            Cause::Reset(_) => LossCause::Reset,
+            Cause::Timeout(_) => LossCause::Timeout,
+            Cause::Protocol(_) => LossCause::Protocol,
+            Cause::Goodbye(GoodbyeCode::Evicted, _) => LossCause::Evicted,
+            Cause::Goodbye(..) => LossCause::Goodbye,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Cause::Eof => String::new(),
+            Cause::Timeout(what) => (*what).to_owned(),
+            Cause::Reset(text) | Cause::Protocol(text) | Cause::Goodbye(_, text) => text.clone(),
+        }
+    }
+
+    /// An announced task is charged only where the slave itself was lost.
+    fn departure(&self) -> Departure {
+        match self {
+            Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
+            Cause::Protocol(_) | Cause::Goodbye(..) => Departure::Excused,
+        }
+    }
+}
+
+/// The master's protocol core.
+pub struct MasterCore {
+    config: MasterConfig,
+    sched: Scheduler<Bytes>,
+    conns: Vec<Option<Conn>>,
+    /// Connection slots by slave.
+    slots: std::collections::BTreeMap<SlaveId, u32>,
+    pending: VecDeque<ConnId>,
+    pending_count: usize,
+    accepting: bool,
+    stopping: Option<bool>,
+    batch: TaskBatchBuilder,
+    bests: Bests,
+    pace: Pace,
+    dirty: Vec<u32>,
+    effects: VecDeque<Effect>,
+    ends: VecDeque<End>,
+    trail: Trail,
+    deadlines: BinaryHeap<Reverse<(Nanos, ConnId)>>,
+    now: Nanos,
+    awake: Nanos,
+    late: u64,
+    spare: Vec<Vec<u8>>,
+}
+
+/// Buffers kept for reuse, and the largest that is worth keeping.
+const SPARE_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 256 << 10;
+
+impl MasterCore {
+    /// A master at time `now` that nobody has connected to.
+    pub fn new(config: MasterConfig, now: Nanos) -> Self {
+        let sched = Scheduler::new(
+            ringmw_sched::Config {
+                task_group: config.task_group,
+                crash_limit: config.crash_limit,
+                packet_bytes_max: config.tasks_bytes_max,
+                packet_bytes_base: batch::BATCH_OVERHEAD_BYTES as u32,
+                queued_bytes_max: config.queued_bytes_max,
+            },
+            config.names.len(),
+        );
+        MasterCore {
+            trail: Trail::new(config.level),
+            config,
+            sched,
+            conns: Vec::new(),
+            slots: Default::default(),
+            pending: VecDeque::new(),
+            pending_count: 0,
+            accepting: true,
+            stopping: None,
+            batch: TaskBatchBuilder::new(),
+            bests: Bests::default(),
+            pace: Pace::default(),
+            dirty: Vec::new(),
+            effects: VecDeque::new(),
+            ends: VecDeque::new(),
+            deadlines: BinaryHeap::new(),
+            now,
+            awake: 0,
+            late: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    // ---- facts from the engine
+
+    /// A turn begins: from here on it is `now`.
+    pub fn begin_turn(&mut self, now: Nanos) {
+        let gap = now.saturating_sub(self.now);
+        if gap > STALL {
+            self.trail.push(Event::Stall { ms: gap / 1_000_000 });
+        } else {
+            self.awake += gap;
+        }
+        self.now = now;
+        self.pace.refill(now);
+        self.trail.on_time(now, &mut self.conns);
+    }
+
+    /// A connection was accepted.
+    pub fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
+        let slot = conn.slot();
+        if slot >= self.conns.len() {
+            self.conns.resize_with(slot + 1, || None);
+        }
+        let due = self.awake + super::HANDSHAKE_TIMEOUT;
+        self.conns[slot] = Some(Conn {
+            id: conn,
+            peer,
+            phase: Phase::Handshake { since: self.awake },
+            reader: FrameReader::new(),
+            heard: self.awake,
+            due,
+            frame_since: None,
+            out: Vec::new(),
+            withdraw: Vec::new(),
+            meter: Meter::default(),
+        });
+        self.deadlines.push(Reverse((due, conn)));
+        self.pending.push_back(conn);
+        self.pending_count += 1;
+        self.trail.push(Event::Client { from: peer.to_string() });
+        if self.pending_count >= HANDSHAKES_MAX {
+            self.accept(false);
+        }
+    }
+
+    /// Bytes came on a connection.
+    pub fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some(state) = self.conn(conn) else { return };
+        if matches!(state.phase, Phase::Dropped) {
+            return;
+        }
+        let awake = self.awake;
+        let state = self.conn_mut(conn).expect("looked up above");
+        state.heard = awake;
+        let mut reader = std::mem::take(&mut state.reader);
+        let (tasks, results) = (self.config.tasks_bytes_max, self.config.results_bytes_max);
+        let mut frames = 0u32;
+        let fed = reader.feed(bytes, &|kind| limit(kind, tasks, results), &mut |kind, payload| {
+            frames += 1;
+            match self.on_frame(conn, kind, payload) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(stop) => ControlFlow::Break(stop),
+            }
+        });
+        let stop = match fed {
+            Ok(ControlFlow::Continue(())) => None,
+            Ok(ControlFlow::Break(stop)) => Some(stop),
+            Err(error) => Some(Stop::Offence(error.to_string())),
+        };
+        if let Some(state) = self.conn_mut(conn) {
+            state.frame_since = match (reader.is_mid_frame(), state.frame_since) {
+                (true, Some(since)) if frames == 0 => Some(since),
+                (true, _) => Some(awake),
+                (false, _) => None,
+            };
+            state.reader = reader;
+        }
+        match stop {
+            Some(Stop::Offence(reason)) => self.on_offence(conn, reason),
+            Some(Stop::Refused(refusal, host)) => self.refuse(conn, refusal, host),
+            Some(Stop::Goodbye(goodbye)) => {
+                self.drop_slave(conn, Cause::Goodbye(goodbye.code, goodbye.reason));
+            }
+            None => {}
+        }
+    }
+
+    /// A buffer was written; it comes back for reuse.
+    pub fn on_sent(&mut self, conn: ConnId, mut buffer: Vec<u8>, drained: bool) {
+        if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+        if drained
+            && let Some(Conn { phase: Phase::Slave { pushing, .. }, .. }) = self.conn_mut(conn)
+        {
+            *pushing = false;
+        }
+    }
+
+    /// The peer ended the connection, or it failed.
+    pub fn on_closed(&mut self, conn: ConnId, why: Closed) {
+        let cause = match why {
+            Closed::Eof => Cause::Eof,
+            Closed::Error(error) => Cause::Reset(error.to_string()),
+        };
+        match self.conn(conn).map(|c| &c.phase) {
+            None => {}
+            Some(Phase::Handshake { .. }) => {
+                let reason = format!("ended before its handshake was complete ({})", cause.word().word());
+                self.reject(conn, reason);
+                self.forget(conn);
+            }
+            Some(Phase::Slave { .. }) => {
+                self.drop_slave(conn, cause);
+                self.forget(conn);
+            }
+            Some(Phase::Dropped) => self.forget(conn),
+        }
+    }
+
+    /// Accepting failed, for want of descriptors for example; it is tried again after a connection
+    /// ended or a second passed.
+    pub fn on_accept_error(&mut self, error: &std::io::Error) {
+        self.accepting = false;
+        self.trail.push(Event::Note {
+            text: format!("cannot accept: {error}; raise the limit of open files (ulimit -n)"),
+        });
+    }
+
+    /// Judges by time: call after all that had arrived was taken; `caught_up` says whether it was.
+    pub fn judge(&mut self, caught_up: bool) {
+        if caught_up {
+            self.judge_silence();
+            self.judge_pending();
+        }
+        if !self.accepting && self.pending_count < HANDSHAKES_MAX {
+            self.accept(true);
+        }
+    }
+
+    fn judge_silence(&mut self) {
+        while let Some(&Reverse((deadline, conn))) = self.deadlines.peek() {
+            if deadline > self.awake {
+                return;
+            }
+            self.deadlines.pop();
+            let Some(state) = self.conn(conn).filter(|state| state.due == deadline) else { continue };
+            let timeout = self.config.client_timeout;
+            let (due, what) = match state.phase {
+                Phase::Dropped => continue,
+                Phase::Handshake { since } => {
+                    (since + super::HANDSHAKE_TIMEOUT, "handshake not complete in 10 s")
+                }
+                Phase::Slave { .. } => match state.frame_since {
+                    Some(since) if since < state.heard => (since + timeout, "a frame that was begun is not complete"),
+                    _ => (state.heard + timeout, "silence"),
+                },
+            };
+            if due > self.awake {
+                self.conn_mut(conn).expect("looked up above").due = due;
+                self.deadlines.push(Reverse((due, conn)));
+            } else if matches!(state.phase, Phase::Handshake { .. }) {
+                self.reject(conn, what.to_owned());
+                self.end(conn, false);
+            } else {
+                self.drop_slave(conn, Cause::Timeout(what));
+            }
+        }
+    }
+
+    /// At the limit of handshakes those that are unfinished 1 s after their accept give way, silent
+    /// ones first.
+    fn judge_pending(&mut self) {
+        let mut over = (self.pending_count + 1).saturating_sub(HANDSHAKES_MAX);
+        if over == 0 {
+            return;
+        }
+        // Half of the room at once: a storm would else be let in one connection at a time.
+        over += HANDSHAKES_MAX / 2;
+        for silent in [true, false] {
+            let old: Vec<ConnId> = self
+                .pending
+                .iter()
+                .copied()
+                .filter(|&conn| match self.conn(conn) {
+                    Some(Conn { phase: Phase::Handshake { since }, reader, .. }) => {
+                        self.awake >= since + SECOND && (!silent || !reader.is_mid_frame())
+                    }
+                    _ => false,
+                })
+                .take(over)
+                .collect();
+            over -= old.len();
+            for conn in old {
+                self.reject(conn, "gave way: too many handshakes are under way".to_owned());
+                self.end(conn, false);
+            }
+        }
+    }
+
+    // ---- frames
+
+    fn on_frame(&mut self, conn: ConnId, kind: Kind, payload: &[u8]) -> Result<(), Stop> {
+        let slave = match self.conn(conn).map(|c| &c.phase) {
+            Some(Phase::Slave { id, .. }) => *id,
+            Some(Phase::Handshake { .. }) if kind == Kind::Hello => return self.on_hello(conn, payload),
+            _ => return Err(offence(format!("{kind:?} before the handshake"))),
+        };
+        match kind {
+            Kind::Heartbeat if payload.is_empty() => Ok(()),
+            Kind::Results => self.on_results(conn, slave, payload),
+            Kind::Withdrawn => self.on_withdrawn(slave, payload),
+            Kind::Starting => {
+                let starting = Starting::decode(payload).map_err(offence)?;
+                self.sched.announce(slave, starting.task).map_err(offence)
+            }
+            Kind::Offer => self.on_offer(slave, payload),
+            Kind::Goodbye => {
+                let goodbye = Goodbye::decode(payload).map_err(offence)?;
+                Err(Stop::Goodbye(goodbye))
+            }
+            other => Err(offence(format!("a slave never sends {other:?}"))),
+        }
+    }
+
+    fn on_results(&mut self, conn: ConnId, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
+        // One copy into a block that all results of the packet share: none may pin a receive buffer.
+        let packet = Bytes::copy_from_slice(payload);
+        let view = batch::result_batch(&packet).map_err(offence)?;
+        let (mut accepted, mut failed, mut late, mut compute_sum) = (0u64, 0u64, 0u64, 0u64);
+        let mut stop = None;
+        for (index, (entry, body)) in view.iter().enumerate() {
+            match self.on_result(slave, &packet, view.body_range(index), &entry, body) {
+                Ok(Counted::Accepted) => accepted += 1,
+                Ok(Counted::Failed) => failed += 1,
+                Ok(Counted::Late) => late += 1,
+                Err(reason) => {
+                    stop = Some(reason);
+                    break;
+                }
+            }
+            compute_sum = compute_sum.saturating_add(entry.compute_ns);
+        }
+        self.late += late;
+        if late > 0 {
+            self.trail.push(Event::Late { slave: slave.0, results: late });
+        }
+        if let Some(Some(state)) = self.conns.get_mut(conn.slot()) {
+            let idle = self.sched.held_by(slave) == 0;
+            self.trail.on_results(
+                &mut state.meter,
+                slave,
+                trail::Packet { tasks: accepted + failed + late, failed, bytes: payload.len() as u64, compute: compute_sum, idle },
+                conn.slot() as u32,
+            );
+        }
+        stop.map_or(Ok(()), |reason| Err(offence(reason)))
+    }
+
+    fn on_result(
+        &mut self,
+        slave: SlaveId,
+        packet: &Bytes,
+        range: std::ops::Range<usize>,
+        entry: &batch::ResultEntryRef,
+        body: &[u8],
+    ) -> Result<Counted, String> {
+        let status = entry.status;
+        // All of it is checked before the result is accepted: once it is, its task is gone.
+        if let Some((task, Some(algorithm))) = self.sched.next_held(slave)
+            && task == entry.task
+        {
+            if algorithm.0 != entry.algorithm {
+                return Err(format!("the result of TASK-{task} names another algorithm"));
+            }
+            let valid = match status {
+                ResultStatus::Done => self.config.check_output[usize::from(algorithm.0)](body),
+                ResultStatus::Failed => std::str::from_utf8(body).is_ok(),
+            };
+            if !valid {
+                return Err(format!(
+                    "the result of TASK-{task} is no valid archive of what `{}` returns",
+                    self.config.names[usize::from(algorithm.0)]
+                ));
+            }
+        }
+        let accepted = match self.sched.result(slave, entry.task).map_err(|o| o.to_string())? {
+            Verdict::Late => return Ok(Counted::Late),
+            Verdict::Accepted(accepted) => accepted,
+        };
+        let compute = entry.compute_ns;
+        let fate = match status {
+            ResultStatus::Done => Fate::Done {
+                output: packet.slice(range),
+                slave,
+                compute,
+                wait: accepted.handed_out.saturating_sub(accepted.submitted),
+                travel: self.now.saturating_sub(accepted.handed_out).saturating_sub(compute),
+            },
+            ResultStatus::Failed => {
+                let message = String::from_utf8_lossy(body).into_owned();
+                let name = trail::name(&self.config.names, accepted.algorithm);
+                self.trail.on_failed(slave, accepted.id, name, &message);
+                Fate::Failed { message, slave, compute }
+            }
+        };
+        let counted = match fate {
+            Fate::Failed { .. } => Counted::Failed,
+            _ => Counted::Accepted,
+        };
+        self.trail.on_task_ended(accepted.id, &fate, None);
+        self.ends.push_back(End {
+            id: accepted.id,
+            algorithm: accepted.algorithm,
+            owner: accepted.owner,
+            body: accepted.payload,
+            fate,
+        });
+        Ok(counted)
+    }
+
+    fn on_withdrawn(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
+        let withdrawn = Withdrawn::decode(payload).map_err(offence)?;
+        for (task, begun) in withdrawn.tasks {
+            self.sched.withdrawn(slave, task, begun).map_err(offence)?;
+        }
+        Ok(())
+    }
+
+    fn on_offer(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
+        let offer = Offer::decode(payload).map_err(offence)?;
+        match self.bests.offer(offer.best, offer.key, offer.witness) {
+            None => Err(offence("an offer to no such incumbent, or a witness that is no valid archive")),
+            Some(false) => Ok(()),
+            Some(true) => {
+                self.trail.push(Event::Best { best: offer.best, key: offer.key, slave: Some(slave.0) });
+                self.pace.begin_round();
+                Ok(())
+            }
+        }
+    }
+
+    // ---- ends of connections
+
+    fn on_offence(&mut self, conn: ConnId, reason: String) {
+        let Some(state) = self.conn_mut(conn) else { return };
+        let from = state.peer.to_string();
+        let slave = match state.phase {
+            Phase::Slave { id, .. } => Some(id.0),
+            _ => None,
+        };
+        put_control(&mut state.out, Kind::Refuse, |out| Refusal::Offence(reason.clone()).encode(out));
+        self.mark_dirty(conn);
+        self.trail.push(Event::Offence { slave, from, reason: reason.clone() });
+        if slave.is_some() {
+            self.drop_slave(conn, Cause::Protocol(reason));
+        } else {
+            self.reject(conn, reason);
+            self.end(conn, true);
+        }
+    }
+
+    fn refuse(&mut self, conn: ConnId, refusal: Refusal, host: String) {
+        let Some(state) = self.conn_mut(conn) else { return };
+        let from = state.peer.to_string();
+        put_control(&mut state.out, Kind::Refuse, |out| refusal.encode(out));
+        self.mark_dirty(conn);
+        self.trail.push(Event::Refused { from, host, reason: refusal.to_string() });
+        self.leave_handshake(conn);
+        self.end(conn, true);
+    }
+
+    /// A connection that never became a slave.
+    fn reject(&mut self, conn: ConnId, reason: String) {
+        let Some(state) = self.conn(conn) else { return };
+        self.trail.push(Event::Rejected { from: state.peer.to_string(), reason });
+        self.leave_handshake(conn);
+    }
+
+    fn leave_handshake(&mut self, conn: ConnId) {
+        if let Some(state) = self.conn_mut(conn)
+            && matches!(state.phase, Phase::Handshake { .. })
+        {
+            state.phase = Phase::Dropped;
+            self.pending_done();
+        }
+    }
+
+    fn pending_done(&mut self) {
+        self.pending_count -= 1;
+        // The queue keeps finished ones until they come to its head; a pass drops what is done.
+        if self.pending.len() > 2 * self.pending_count + 64 {
+            let mut pending = std::mem::take(&mut self.pending);
+            pending.retain(|&conn| {
+                matches!(self.conn(conn), Some(Conn { phase: Phase::Handshake { .. }, .. }))
+            });
+            self.pending = pending;
+        }
+    }
+
+    fn drop_slave(&mut self, conn: ConnId, cause: Cause) {
+        let Some(state) = self.conn_mut(conn) else { return };
+        let from = state.peer.to_string();
+        let Phase::Slave { id, leaving, .. } = std::mem::replace(&mut state.phase, Phase::Dropped) else {
+            return;
+        };
+        let meter = std::mem::take(&mut state.meter);
+        self.trail.settle(meter, id);
+        self.slots.remove(&id);
+        let departure = if leaving { Departure::Excused } else { cause.departure() };
+        let losses = self.sched.lose(id, departure);
+        if let Some((task, crashes)) = losses.charged {
+            self.trail.push(Event::Charged { task: task.seq(), slave: id.0, crashes, limit: self.config.crash_limit });
+        }
+        if leaving {
+            self.trail.push(Event::Disconnected { slave: id.0, from });
+        } else {
+            self.trail.push(Event::Lost {
+                slave: id.0,
+                from,
+                cause: cause.word(),
+                detail: cause.detail(),
+                recycled: losses.recycled.len() as u64,
+                tasks: TaskRanges::from_sorted(losses.recycled.iter().copied()),
+                unrunnable: u64::from(losses.unrunnable),
+                cancelled: u64::from(losses.released),
+            });
+        }
+        self.collect_ended();
+        let graceful = matches!(cause, Cause::Protocol(_) | Cause::Goodbye(..));
+        self.end(conn, graceful);
+    }
+
+    /// Closes a connection whose phase is settled; one that the peer ended is closed all the same, so
+    /// that the engine gives its descriptor back.
+    fn end(&mut self, conn: ConnId, graceful: bool) {
+        self.effects.push_back(Effect::Close { conn, graceful });
+        if let Some(state) = self.conn_mut(conn) {
+            state.phase = Phase::Dropped;
+            if !graceful {
+                state.out = Vec::new();
+            }
+        }
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        if self.conn(conn).is_some() {
+            self.conns[conn.slot()] = None;
+        }
+    }
+
+    // ---- the application
+
+    /// Submits a task; its body is `body`.
+    pub fn submit(&mut self, spec: TaskSpec, body: Bytes) -> TaskId {
+        let id = self.sched.submit(spec, body, self.now);
+        self.collect_ended();
+        id
+    }
+
+    /// Takes a task back; the end that it is told with, or `None` if it has ended already.
+    pub fn cancel(&mut self, id: TaskId) -> Option<End> {
+        let cancelled = self.sched.cancel(id)?;
+        if let Some(slave) = cancelled.held_by
+            && let Some(&slot) = self.slots.get(&slave)
+            && let Some(Some(state)) = self.conns.get_mut(slot as usize)
+        {
+            state.withdraw.push(id.seq());
+            let conn = state.id;
+            self.mark_dirty(conn);
+        }
+        self.trail.on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
+        Some(End {
+            id,
+            algorithm: cancelled.algorithm,
+            owner: cancelled.owner,
+            body: cancelled.payload,
+            fate: Fate::Cancelled,
+        })
+    }
+
+    /// The scheduler, to look at.
+    pub fn sched(&self) -> &Scheduler<Bytes> {
+        &self.sched
+    }
+
+    /// The scheduler, for desires, targets and news; what it ends by that is collected.
+    pub fn with_sched<T>(&mut self, f: impl FnOnce(&mut Scheduler<Bytes>) -> T) -> T {
+        let value = f(&mut self.sched);
+        self.collect_ended();
+        while let Some((slave, from, to)) = self.sched.poll_moved() {
+            self.trail.push(Event::Group { slave: slave.0, from: trail::group(from), to: trail::group(to) });
+        }
+        value
+    }
+
+    /// Makes an incumbent that must be better than `image`; its index.
+    pub fn create_best(&mut self, image: u64, check: CheckWitness) -> u32 {
+        self.bests.create(image, check)
+    }
+
+    /// The master's own offer; true if it improves.
+    pub fn offer(&mut self, best: u32, image: u64, witness: &[u8]) -> bool {
+        let improves = self.bests.offer(best, image, witness) == Some(true);
+        if improves {
+            self.trail.push(Event::Best { best, key: image, slave: None });
+            self.pace.begin_round();
+        }
+        improves
+    }
+
+    /// The incumbent's image and witness.
+    pub fn best(&self, best: u32) -> Option<(u64, &Bytes)> {
+        self.bests.get(best)
+    }
+
+    /// What is known of a connected slave.
+    pub fn slave(&self, id: SlaveId) -> Option<(&SlaveInfo, Group)> {
+        let slot = *self.slots.get(&id)?;
+        match &self.conns[slot as usize].as_ref()?.phase {
+            Phase::Slave { info, .. } => Some((info, self.sched.group_of(id)?)),
+            _ => None,
+        }
+    }
+
+    /// Ends the run: nothing is handed out any more and every slave is told.
+    pub fn shutdown(&mut self, finished: bool) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(finished);
+        self.sched.stop();
+        self.trail.push(Event::ShutdownBegun { slaves: self.slots.len() as u64, finished });
+        let slots: Vec<u32> = self.slots.values().copied().collect();
+        for slot in slots {
+            self.tell_shutdown(slot as usize, finished);
+        }
+    }
+
+    fn tell_shutdown(&mut self, slot: usize, finished: bool) {
+        let Some(Some(state)) = self.conns.get_mut(slot) else { return };
+        let conn = state.id;
+        if let Phase::Slave { leaving, .. } = &mut state.phase {
+            *leaving = true;
+            put_control(&mut state.out, Kind::Shutdown, |out| Shutdown { finished }.encode(out));
+            self.mark_dirty(conn);
+        }
+    }
+
+    /// Slaves that are connected.
+    pub fn slaves(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Tasks that the connected slaves hold when all are busy.
+    pub fn hands(&self) -> usize {
+        self.slots.len() * self.config.task_group as usize
+    }
+
+    /// For the resource file.
+    pub fn need(&self) -> Need {
+        let desired = [Group::Ordered, Group::Intermingle, Group::Unordered]
+            .into_iter()
+            .map(|group| u64::from(self.sched.desired(group)))
+            .sum();
+        Need {
+            needed: self.sched.slaves_needed(),
+            desired,
+            connected: self.slots.len() as u64,
+            busy: self.sched.busy() as u64,
+        }
+    }
+
+    // ---- the pass
+
+    /// Hands tasks to every slave with room, then prepares all that is to be sent.
+    pub fn hand_out(&mut self) {
+        let mut sent = Vec::new();
+        loop {
+            self.batch.clear();
+            let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
+            let handed = self.sched.hand_out(now, &mut |task, algorithm, marked, body: &Bytes| {
+                batch.push(task.seq(), algorithm.0, u16::from(marked) * MARKED, body);
+                if trail.writes_tasks() {
+                    sent.push((task.seq(), algorithm));
+                }
+            });
+            let Some(slave) = handed else { break };
+            for (task, algorithm) in sent.drain(..) {
+                trail.on_task_sent(slave, task, trail::name(&self.config.names, algorithm));
+            }
+            self.send_batch(slave);
+        }
+        while let Some((slave, from, to)) = self.sched.poll_moved() {
+            self.trail.push(Event::Group { slave: slave.0, from: trail::group(from), to: trail::group(to) });
+        }
+        self.collect_ended();
+        self.push_bests();
+    }
+
+    fn send_batch(&mut self, slave: SlaveId) {
+        let slot = self.slots[&slave];
+        self.prepare_out(slot as usize);
+        let state = self.conns[slot as usize].as_mut().expect("a slave has its connection");
+        let conn = state.id;
+        tell_bests(state, &self.bests);
+        let before = state.out.len();
+        let mark = frame::begin_frame(&mut state.out, Kind::Tasks);
+        self.batch.encode(&mut state.out);
+        frame::finish_frame(&mut state.out, mark);
+        let bytes = (state.out.len() - before) as u64;
+        let group = self.config.task_group;
+        self.trail.on_tasks(&mut state.meter, slave, self.batch.len() as u64, bytes, group, slot);
+        self.mark_dirty(conn);
+    }
+
+    fn push_bests(&mut self) {
+        let Some(mut cursor) = self.pace.cursor else { return };
+        let end = (cursor + VISITS_PER_TURN).min(self.conns.len());
+        while cursor < end {
+            let wants = matches!(
+                &self.conns[cursor],
+                Some(Conn { phase: Phase::Slave { id, told, pushing: false, leaving: false, .. }, .. })
+                    if *told < self.bests.version() && self.sched.held_by(*id) > 0
+            );
+            if wants {
+                if !self.pace.spend() {
+                    break;
+                }
+                self.prepare_out(cursor);
+                let state = self.conns[cursor].as_mut().expect("matched above");
+                tell_bests(state, &self.bests);
+                if let Phase::Slave { pushing, .. } = &mut state.phase {
+                    *pushing = true;
+                }
+                let conn = state.id;
+                self.mark_dirty(conn);
+            }
+            cursor += 1;
+        }
+        self.pace.cursor = if cursor < self.conns.len() {
+            Some(cursor)
+        } else if self.has_untold() {
+            Some(0)
+        } else {
+            None
+        };
+    }
+
+    /// Whether a push was put off because the last one to that slave was still on its way.
+    fn has_untold(&self) -> bool {
+        let version = self.bests.version();
+        self.conns.iter().flatten().any(|conn| {
+            matches!(&conn.phase, Phase::Slave { id, told, leaving: false, .. }
+                if *told < version && self.sched.held_by(*id) > 0)
+        })
+    }
+
+    // ---- effects
+
+    /// The next effect of this turn.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        while let Some(slot) = self.dirty.pop() {
+            let Some(Some(state)) = self.conns.get_mut(slot as usize) else { continue };
+            if !state.withdraw.is_empty() {
+                for tasks in std::mem::take(&mut state.withdraw).chunks(WITHDRAW_TASKS_MAX) {
+                    let tasks = tasks.to_vec();
+                    put_control(&mut state.out, Kind::Withdraw, |out| Withdraw { tasks }.encode(out));
+                }
+            }
+            if !state.out.is_empty() {
+                return Some(Effect::Send(state.id, std::mem::take(&mut state.out)));
+            }
+        }
+        let effect = self.effects.pop_front()?;
+        if let Effect::Close { conn, .. } = effect {
+            self.forget(conn);
+        }
+        Some(effect)
+    }
+
+    /// The next end of a task.
+    pub fn poll_end(&mut self) -> Option<End> {
+        self.ends.pop_front()
+    }
+
+    /// The next line for the trail.
+    pub fn poll_audit(&mut self) -> Option<Event> {
+        self.trail.poll()
+    }
+
+    /// Adds a line to the trail, in order with the core's own.
+    pub fn note(&mut self, event: Event) {
+        self.trail.push(event);
+    }
+
+    /// When the next turn is due at the latest.
+    pub fn next_deadline(&self) -> Nanos {
+        let mut wait = TICK;
+        if let Some(&Reverse((deadline, _))) = self.deadlines.peek() {
+            wait = wait.min(deadline.saturating_sub(self.awake));
+        }
+        if self.pace.cursor.is_some() {
+            wait = wait.min(SECOND / 200);
+        }
+        self.now + wait
+    }
+
+    fn collect_ended(&mut self) {
+        while let Some(ended) = self.sched.poll_ended() {
+            let Ended { id, algorithm, owner, to, do_it_anyway, retry, payload, reason } = ended;
+            self.trail.on_unrunnable(id, reason);
+            let fate = Fate::Unrunnable { reason, to, do_it_anyway, retry };
+            self.trail.on_task_ended(id, &fate, None);
+            self.ends.push_back(End { id, algorithm, owner, body: payload, fate });
+        }
+    }
+
+    fn accept(&mut self, on: bool) {
+        self.accepting = on;
+        self.effects.push_back(Effect::Accepting(on));
+    }
+
+    fn conn(&self, conn: ConnId) -> Option<&Conn> {
+        self.conns.get(conn.slot())?.as_ref().filter(|state| state.id == conn)
+    }
+
+    fn conn_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(conn.slot())?.as_mut().filter(|state| state.id == conn)
+    }
+
+    fn mark_dirty(&mut self, conn: ConnId) {
+        self.dirty.push(conn.slot() as u32);
+    }
+
+    /// Gives a connection a used buffer to fill if it has none.
+    fn prepare_out(&mut self, slot: usize) {
+        if let Some(Some(state)) = self.conns.get_mut(slot)
+            && state.out.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            state.out = spare;
+        }
+    }
+}
+
+enum Counted {
+    Accepted,
+    Failed,
+    Late,
+}
+
+/// Why the rest of a chunk is not read.
+enum Stop {
+    Offence(String),
+    Refused(Refusal, String),
+    Goodbye(Goodbye),
+}
+
+fn offence(reason: impl ToString) -> Stop {
+    Stop::Offence(reason.to_string())
+}
+
+fn put_control(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
+    let mark = frame::begin_frame(out, kind);
+    encode(out);
+    frame::finish_frame(out, mark);
+}
+
+/// Appends the keys that this slave has not been told.
+fn tell_bests(state: &mut Conn, bests: &Bests) {
+    let Phase::Slave { told, .. } = &mut state.phase else { return };
+    if *told < bests.version() {
+        let entries = bests.since(*told);
+        *told = bests.version();
+        put_control(&mut state.out, Kind::Bests, |out| BestKeys { entries }.encode(out));
+    }
+}

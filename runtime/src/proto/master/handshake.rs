@@ -1,0 +1,67 @@
+//! How a connection becomes a slave: what it says of itself is judged, first difference first.
+
+use std::cmp::Reverse;
+
+use ringmw_codec::audit::Event;
+use ringmw_codec::frame::Kind;
+use ringmw_codec::handshake::{Hello, Welcome, judge};
+
+use super::{ConnId, MasterCore, Phase, SlaveInfo, Stop, put_control, tell_bests, trail};
+
+impl MasterCore {
+    pub(super) fn on_hello(&mut self, conn: ConnId, payload: &[u8]) -> Result<(), Stop> {
+        let hello = match Hello::decode(payload) {
+            Ok(hello) => hello,
+            Err(error) => return Err(Stop::Refused(error.into(), String::new())),
+        };
+        let judged = judge(&hello, &self.config.member_id, &self.config.fingerprint, self.config.any_build);
+        if let Err(refusal) = judged {
+            return Err(Stop::Refused(refusal, hello.host));
+        }
+        self.on_slave(conn, hello);
+        Ok(())
+    }
+
+    fn on_slave(&mut self, conn: ConnId, hello: Hello) {
+        let (id, group) = self.sched.connect();
+        let welcome = Welcome {
+            slave: id.0,
+            client_timeout_ms: self.config.client_timeout / 1_000_000,
+            tasks_bytes_max: self.config.tasks_bytes_max,
+            results_bytes_max: self.config.results_bytes_max,
+            result_group: self.config.result_group,
+            seed: self.config.seed,
+            args: self.config.args.clone(),
+        };
+        let (awake, now, timeout) = (self.awake, self.now, self.config.client_timeout);
+        let bests = &self.bests;
+        let state = self.conns[conn.slot()].as_mut().expect("its Hello has just been read");
+        let info = SlaveInfo {
+            address: state.peer,
+            host: hello.host,
+            job: hello.job,
+            pid: hello.pid,
+            since: now,
+        };
+        let connected = Event::Connected {
+            slave: id.0,
+            from: state.peer.to_string(),
+            host: info.host.clone(),
+            job: info.job.clone(),
+            group: trail::group(group),
+        };
+        state.phase = Phase::Slave { id, info: Box::new(info), told: 0, pushing: false, leaving: false };
+        state.heard = awake;
+        state.due = awake + timeout;
+        put_control(&mut state.out, Kind::Welcome, |out| welcome.encode(out));
+        tell_bests(state, bests);
+        self.trail.push(connected);
+        self.slots.insert(id, conn.slot() as u32);
+        self.deadlines.push(Reverse((awake + timeout, conn)));
+        self.pending_done();
+        self.mark_dirty(conn);
+        if let Some(finished) = self.stopping {
+            self.tell_shutdown(conn.slot(), finished);
+        }
+    }
+}

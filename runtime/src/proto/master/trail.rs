@@ -1,0 +1,242 @@
+//! What the master's core tells the audit trail, and how little of it: packets are a line each up to
+//! ten a second and slave, beyond that one summing line a second.
+
+use std::collections::VecDeque;
+
+use ringmw_codec::audit::{EndWord, Event, GroupWord, StateWord};
+use ringmw_sched::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
+
+use super::super::SECOND;
+use super::{Conn, Fate, Phase};
+
+/// How much the trail says: each level includes those before.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Packets a line each up to ten a second and slave, summed beyond.
+    #[default]
+    Default,
+    /// Every packet.
+    Packets,
+    /// Every task.
+    Tasks,
+}
+
+/// Packet lines of one slave in one second.
+const LINES_PER_SECOND: u8 = 10;
+/// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
+const TASK_LINES_PER_SECOND: u32 = 100;
+
+/// What one packet of results was.
+pub(super) struct Packet {
+    pub(super) tasks: u64,
+    pub(super) failed: u64,
+    pub(super) bytes: u64,
+    pub(super) compute: Nanos,
+    /// The slave's hands are empty now.
+    pub(super) idle: bool,
+}
+
+/// How many lines a slave's packets have had in this second, and what was summed instead.
+#[derive(Default)]
+pub(super) struct Meter {
+    second: u64,
+    lines: u8,
+    sums: Option<Box<Sums>>,
+}
+
+#[derive(Default)]
+struct Sums {
+    since: Nanos,
+    packets_out: u64,
+    tasks: u64,
+    bytes_out: u64,
+    packets_in: u64,
+    results: u64,
+    failed: u64,
+    bytes_in: u64,
+    compute: Nanos,
+}
+
+pub(super) struct Trail {
+    level: Level,
+    now: Nanos,
+    queue: VecDeque<Event>,
+    /// Connection slots whose meters sum.
+    summing: Vec<u32>,
+    task_lines: u32,
+    unsaid: u64,
+}
+
+impl Trail {
+    pub(super) fn new(level: Level) -> Self {
+        Trail { level, now: 0, queue: VecDeque::new(), summing: Vec::new(), task_lines: 0, unsaid: 0 }
+    }
+
+    pub(super) fn push(&mut self, event: Event) {
+        self.queue.push_back(event);
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+
+    /// A new second: what was summed in the last one is written.
+    pub(super) fn on_time(&mut self, now: Nanos, conns: &mut [Option<Conn>]) {
+        let before = std::mem::replace(&mut self.now, now);
+        if before / SECOND == now / SECOND {
+            return;
+        }
+        self.task_lines = 0;
+        if self.unsaid > 0 {
+            let text = format!("{} more tasks failed or were unrunnable in a second", self.unsaid);
+            self.unsaid = 0;
+            self.push(Event::Note { text });
+        }
+        for slot in std::mem::take(&mut self.summing) {
+            if let Some(Some(Conn { phase: Phase::Slave { id, .. }, meter, .. })) = conns.get_mut(slot as usize) {
+                let meter = std::mem::take(meter);
+                self.settle(meter, *id);
+            }
+        }
+    }
+
+    /// Writes what a meter has summed.
+    pub(super) fn settle(&mut self, meter: Meter, slave: SlaveId) {
+        if let Some(sums) = meter.sums {
+            self.push(Event::Packets {
+                slave: slave.0,
+                span_ms: self.now.saturating_sub(sums.since) / 1_000_000,
+                packets_out: sums.packets_out,
+                tasks: sums.tasks,
+                bytes_out: sums.bytes_out,
+                packets_in: sums.packets_in,
+                results: sums.results,
+                failed: sums.failed,
+                bytes_in: sums.bytes_in,
+                compute_us: sums.compute / 1_000,
+            });
+        }
+    }
+
+    /// Whether this packet gets a line of its own; else the sums to add it to.
+    fn meter<'m>(&mut self, meter: &'m mut Meter, slot: u32) -> Option<&'m mut Sums> {
+        let second = self.now / SECOND;
+        if meter.second != second && meter.sums.is_none() {
+            *meter = Meter { second, ..Meter::default() };
+        }
+        if meter.sums.is_none() {
+            if self.level >= Level::Packets || meter.lines < LINES_PER_SECOND {
+                meter.lines = meter.lines.saturating_add(1);
+                return None;
+            }
+            meter.sums = Some(Box::new(Sums { since: self.now, ..Sums::default() }));
+            self.summing.push(slot);
+        }
+        meter.sums.as_deref_mut()
+    }
+
+    pub(super) fn on_tasks(&mut self, meter: &mut Meter, slave: SlaveId, tasks: u64, bytes: u64, group: u32, slot: u32) {
+        match self.meter(meter, slot) {
+            Some(sums) => {
+                sums.packets_out += 1;
+                sums.tasks += tasks;
+                sums.bytes_out += bytes;
+            }
+            None => {
+                self.push(Event::TasksSent { slave: slave.0, tasks, bytes, group: group.into() });
+                self.push(Event::State { slave: slave.0, state: StateWord::Busy });
+            }
+        }
+    }
+
+    pub(super) fn on_results(&mut self, meter: &mut Meter, slave: SlaveId, packet: Packet, slot: u32) {
+        match self.meter(meter, slot) {
+            Some(sums) => {
+                sums.packets_in += 1;
+                sums.results += packet.tasks;
+                sums.failed += packet.failed;
+                sums.bytes_in += packet.bytes;
+                sums.compute = sums.compute.saturating_add(packet.compute);
+            }
+            None => {
+                self.push(Event::ResultsReceived {
+                    slave: slave.0,
+                    results: packet.tasks,
+                    failed: packet.failed,
+                    bytes: packet.bytes,
+                    compute_us: packet.compute / 1_000,
+                });
+                if packet.idle {
+                    self.push(Event::State { slave: slave.0, state: StateWord::Idle });
+                }
+            }
+        }
+    }
+
+    /// A line about one task; false, and counted, beyond the limit.
+    fn task_line(&mut self) -> bool {
+        self.task_lines += 1;
+        let may = self.task_lines <= TASK_LINES_PER_SECOND || self.level == Level::Tasks;
+        self.unsaid += u64::from(!may);
+        may
+    }
+
+    pub(super) fn on_failed(&mut self, slave: SlaveId, task: TaskId, algorithm: &str, message: &str) {
+        if self.task_line() {
+            self.push(Event::Failed {
+                task: task.seq(),
+                algorithm: algorithm.to_owned(),
+                slave: slave.0,
+                message: message.to_owned(),
+            });
+        }
+    }
+
+    pub(super) fn on_unrunnable(&mut self, task: TaskId, reason: impl std::fmt::Display) {
+        if self.task_line() {
+            self.push(Event::Unrunnable { task: task.seq(), reason: reason.to_string() });
+        }
+    }
+
+    pub(super) fn writes_tasks(&self) -> bool {
+        self.level == Level::Tasks
+    }
+
+    pub(super) fn on_task_sent(&mut self, slave: SlaveId, task: u64, algorithm: &str) {
+        self.push(Event::TaskSent { slave: slave.0, task, algorithm: algorithm.to_owned() });
+    }
+
+    pub(super) fn on_task_ended(&mut self, task: TaskId, fate: &Fate, held_by: Option<SlaveId>) {
+        if self.level < Level::Tasks {
+            return;
+        }
+        let (slave, end, compute, why) = match fate {
+            Fate::Done { slave, compute, .. } => (Some(*slave), EndWord::Done, Some(*compute), None),
+            Fate::Failed { slave, compute, message } => {
+                (Some(*slave), EndWord::Failed, Some(*compute), Some(message.clone()))
+            }
+            Fate::Unrunnable { reason, .. } => (None, EndWord::Unrunnable, None, Some(reason.to_string())),
+            Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),
+        };
+        self.push(Event::TaskEnded {
+            slave: slave.map(|slave| slave.0),
+            task: task.seq(),
+            end,
+            compute_us: compute.map(|ns| ns / 1_000),
+            why,
+        });
+    }
+}
+
+pub(super) fn group(group: Group) -> GroupWord {
+    match group {
+        Group::Ordered => GroupWord::Ordered,
+        Group::Intermingle => GroupWord::Intermingle,
+        Group::Unordered => GroupWord::Unordered,
+    }
+}
+
+/// The name of an algorithm by its number.
+pub(super) fn name<'n>(names: &[&'n str], algorithm: AlgorithmId) -> &'n str {
+    names[usize::from(algorithm.0)]
+}

@@ -1,0 +1,35 @@
+//! The protocol cores: [`MasterCore`] and [`SlaveCore`].
+//!
+//! A core takes facts (bytes came, a connection ended, time passed, the application wants) and gives
+//! effects (send these bytes, close that connection, write this audit line, tell that end). It owns
+//! every decision of the protocol and does no I/O: it reads no clock (`now` is an argument), draws no
+//! random number and opens nothing, so that the engines and a simulated world run the very same code.
+//!
+//! Deliberately absent: sockets, files, threads, async, types of the user (see [`crate::wire`]).
+
+pub mod master;
+pub mod slave;
+
+pub use master::{Effect, End, Fate, MasterConfig, MasterCore};
+pub use slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
+
+use ringmw_codec::frame::{self, Kind};
+
+/// One second in the cores' unit of time.
+pub const SECOND: ringmw_sched::Nanos = 1_000_000_000;
+
+/// A handshake must be complete within this time of the accept.
+pub const HANDSHAKE_TIMEOUT: ringmw_sched::Nanos = 10 * SECOND;
+
+/// Handshakes under way at once; at the limit accepting pauses.
+pub const HANDSHAKES_MAX: usize = 4_096;
+
+/// A frame's largest payload by kind, in bytes: batches and witnesses by the master's buffer limits,
+/// everything else by the fixed limits of the format.
+fn limit(kind: Kind, tasks: u32, results: u32) -> u32 {
+    match kind {
+        Kind::Tasks | Kind::Bests => tasks,
+        Kind::Results | Kind::Offer => results,
+        other => frame::control_limit(other).unwrap_or(0),
+    }
+}
