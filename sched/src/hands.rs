@@ -65,6 +65,11 @@ impl Hands {
         self.held as usize
     }
 
+    /// The one that is answered next.
+    pub(crate) fn first(&self) -> Option<&Entry> {
+        self.entries.front()
+    }
+
     /// Returns the position, which stays valid until the entry is popped.
     pub(crate) fn push(&mut self, seq: u64, slot: u32, handed_out: Nanos) -> u32 {
         let position = self.popped.wrapping_add(self.entries.len() as u32);

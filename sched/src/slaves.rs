@@ -141,6 +141,10 @@ impl Slaves {
         self.table.get(at)
     }
 
+    pub(crate) fn hands(&self, at: u32) -> &Hands {
+        &self.table.get(at).hands
+    }
+
     pub(crate) fn hands_mut(&mut self, at: u32) -> &mut Hands {
         &mut self.table.get_mut(at).hands
     }

@@ -142,6 +142,18 @@ impl<P> Tasks<P> {
         }
     }
 
+    /// All live tasks with their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<P>)> {
+        (0u32..).zip(&self.chunks).flat_map(|(at, chunk)| {
+            (0u32..)
+                .zip(&chunk.slots)
+                .filter_map(move |(index, slot)| match slot {
+                    Slot::Task(record) => Some((at * CHUNK + index, record)),
+                    Slot::Free(_) => None,
+                })
+        })
+    }
+
     fn add_chunk(&mut self) -> u32 {
         let slots = Vec::with_capacity(CHUNK as usize);
         let chunk = Chunk {

@@ -1,0 +1,360 @@
+//! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
+use ringmw_codec::flags::exit;
+
+use super::{Parts, complain};
+use crate::algorithm::Registry;
+use crate::args::{Args, ExitRequest};
+use crate::clock::{self, Clock};
+use crate::engine::{self, Engine};
+use crate::files::audit::{AuditWriter, Sink};
+use crate::flags::{Role, Settings};
+use crate::master::Master;
+use crate::master::driver::{Driver, Ending, Outside};
+use crate::master::state::State;
+use crate::outcome::Outcome;
+use crate::proto::master::{MasterConfig, MasterCore};
+
+mod resource;
+mod slaves;
+
+use resource::Reporting;
+use slaves::LocalSlaves;
+
+/// What is the same for a process of its own and for an embedded master.
+struct Setting<'n> {
+    parts: Parts,
+    settings: Settings,
+    name: &'n str,
+    audit: Arc<AuditWriter>,
+    member_id: String,
+    embedded: bool,
+}
+
+pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
+    let sink = match (&settings.audit_file, &settings.role) {
+        (Some(path), _) => Sink::File(path.clone()),
+        (None, Role::Local { .. }) => Sink::None,
+        (None, _) => Sink::Stdout,
+    };
+    let audit = match AuditWriter::open(sink) {
+        Ok(audit) => Arc::new(audit),
+        Err(error) => {
+            complain(name, &error);
+            return exit::ERROR;
+        }
+    };
+    let member_id = match (&settings.member_id, &settings.role) {
+        (Some(id), _) => id.clone(),
+        (None, Role::Local { .. }) => format!("local-{:016x}", random()),
+        (None, _) => "default-member-id".to_owned(),
+    };
+    let setting = Setting { parts, settings, name, audit: Arc::clone(&audit), member_id, embedded: false };
+    let (code, reason) = match setting.run(|_, _| {}) {
+        Ok(outcome) => {
+            if let Some(error) = &outcome.error {
+                complain(name, error);
+            }
+            (outcome.code, outcome.error.unwrap_or_else(|| "the master algorithm returned".to_owned()))
+        }
+        Err(error) => {
+            complain(name, &error);
+            (exit::ERROR, error)
+        }
+    };
+    say(&audit, Event::Exit { code, reason });
+    audit.finish();
+    code
+}
+
+/// As [`run`], with slaves that `start` is told the address and member id to start for.
+pub(super) fn run_embedded(parts: Parts, settings: Settings, start: impl FnOnce(String, String)) -> u8 {
+    let sink = settings.audit_file.clone().map_or(Sink::None, Sink::File);
+    let audit = Arc::new(AuditWriter::open(sink).unwrap_or_else(|error| panic!("{error}")));
+    let member_id = format!("embedded-{:016x}", random());
+    let setting =
+        Setting { parts, settings, name: "embedded", audit: Arc::clone(&audit), member_id, embedded: true };
+    let outcome = setting.run(start).unwrap_or_else(|error| panic!("{error}"));
+    if let Some(error) = &outcome.error {
+        complain("embedded", error);
+    }
+    let reason = outcome.error.unwrap_or_else(|| "the master algorithm returned".to_owned());
+    say(&audit, Event::Exit { code: outcome.code, reason });
+    audit.finish();
+    outcome.code
+}
+
+impl Setting<'_> {
+    fn is_local(&self) -> bool {
+        matches!(self.settings.role, Role::Local { .. })
+    }
+
+    fn run(mut self, start: impl FnOnce(String, String)) -> Result<Outcome, String> {
+        self.say_init();
+        let Some(algorithm) = self.parts.master.take() else {
+            say(&self.audit, Event::NoMasterAlgorithm {});
+            return Ok(Outcome::error("the application has no master algorithm: add .master(..) to the App in main"));
+        };
+        if let Ok((_, files)) = engine::raise_nofile() {
+            say(&self.audit, Event::FileLimit { files });
+        }
+        let listener = self.listen()?;
+        let port = listener.local_addr().map_err(|error| format!("the listening socket: {error}"))?.port();
+        let addresses = self.addresses(&listener, port)?;
+        let runtime = Runtime::open(self.settings.engine, listener)?;
+        let word = if runtime.is_ring() { EngineWord::Ring } else { EngineWord::Epoll };
+        say(&self.audit, Event::Engine { engine: word, why: runtime.why.clone() });
+        say(&self.audit, Event::Ready { addresses: addresses.clone() });
+        start(format!("127.0.0.1:{port}"), self.member_id.clone());
+        let seed = self.settings.seed.unwrap_or_default();
+        let clock = Clock::start();
+        let registry = Arc::clone(&self.parts.registry);
+        let core = MasterCore::new(self.config(&registry, seed), clock.now());
+        let state = State::new(core, registry.entries().len(), self.settings.ready_bytes_max);
+        let mw = Master::new(state, registry, clock, seed);
+        let (stop, outside) = tokio::sync::mpsc::unbounded_channel();
+        let local = match &self.settings.role {
+            Role::Local { slaves } if !self.embedded => Some(LocalSlaves::start(
+                *slaves,
+                port,
+                &self.member_id,
+                self.settings.audit_file.clone(),
+                stop.clone(),
+            )?),
+            _ => None,
+        };
+        let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
+        let reporting = Reporting::new(&self, &addresses);
+        let args = Args::new(self.settings.user.clone());
+        let audit = Arc::clone(&self.audit);
+        let (embedded, handle) = (self.embedded, mw.clone());
+        let reporter = reporting.as_ref().map(Reporting::reporter);
+        let ending = runtime.block_on(move |engine| async move {
+            let driver = Driver {
+                mw: handle.clone(),
+                engine,
+                audit,
+                resource: reporter,
+                outside,
+                signals: !embedded,
+                watch: Box::new(move |event| {
+                    if let Some(watch) = &mut watch_local {
+                        watch(event);
+                    }
+                }),
+            };
+            driver.run(algorithm(handle, args)).await
+        });
+        drop(stop);
+        let ending = ending.map_err(|error| format!("the master cannot go on serving its slaves: {error}"))?;
+        let outcome = self.outcome(ending);
+        self.say_left(&mw);
+        if let Some(reporting) = reporting {
+            let finished = outcome.finished;
+            for event in reporting.finish(finished) {
+                say(&self.audit, event);
+            }
+        }
+        if let Some(local) = local {
+            local.stop();
+        }
+        Ok(outcome.outcome)
+    }
+
+    fn say_init(&mut self) {
+        let seed = *self.settings.seed.get_or_insert_with(random);
+        say(
+            &self.audit,
+            Event::Init {
+                version: concat!("ringmw-", env!("CARGO_PKG_VERSION")).to_owned(),
+                role: if self.is_local() { RoleWord::Local } else { RoleWord::Master },
+                member_id: self.member_id.clone(),
+                build: crate::fingerprint::build(),
+                app_version: self.parts.version.clone(),
+                seed: Some(seed),
+                pid: std::process::id(),
+                host: super::slave_role::host(),
+            },
+        );
+    }
+
+    fn config(&self, registry: &Registry, seed: u64) -> MasterConfig {
+        let settings = &self.settings;
+        MasterConfig {
+            member_id: self.member_id.as_bytes().to_vec(),
+            fingerprint: crate::fingerprint::of(registry, &self.parts.version),
+            any_build: settings.any_build,
+            client_timeout: u64::try_from(settings.client_timeout.as_nanos()).unwrap_or(u64::MAX / 4),
+            tasks_bytes_max: settings.write_bytes_max,
+            results_bytes_max: settings.read_bytes_max,
+            task_group: settings.task_group,
+            result_group: settings.result_group,
+            crash_limit: settings.crash_limit,
+            queued_bytes_max: settings.queued_bytes_max,
+            seed,
+            args: settings.user.clone(),
+            level: settings.audit_level,
+            check_output: registry.entries().iter().map(|entry| entry.check_output).collect(),
+            names: registry.entries().iter().map(|entry| entry.name).collect(),
+        }
+    }
+
+    /// Local mode and embedded masters are for this machine alone; else all interfaces, unless told.
+    fn listen(&self) -> Result<TcpListener, String> {
+        let port = self.settings.port.unwrap_or(0);
+        let host = match (&self.settings.host, self.is_local()) {
+            (None, true) => Some("127.0.0.1".to_owned()),
+            (host, _) => host.clone(),
+        };
+        let Some(host) = host else {
+            // An IPv6 socket serves both, where the system has IPv6.
+            return engine::listen(SocketAddr::from(([0u16; 8], port)))
+                .or_else(|_| engine::listen(SocketAddr::from(([0u8; 4], port))))
+                .map_err(|error| format!("--mw-master-port {port}: cannot listen on it: {error}"));
+        };
+        let mut candidates = (host.as_str(), port)
+            .to_socket_addrs()
+            .map_err(|error| format!("--mw-master-host {host}: no such host: {error}"))?;
+        let address = candidates.next().ok_or_else(|| format!("--mw-master-host {host}: it has no address"))?;
+        engine::listen(address).map_err(|error| {
+            format!("--mw-master-host {host}: cannot listen on {address}: {error}; is it an address of this machine, and is the port free?")
+        })
+    }
+
+    /// Where slaves reach this master, best first.
+    fn addresses(&self, listener: &TcpListener, port: u16) -> Result<Vec<String>, String> {
+        if let Some(host) = &self.settings.advertise_host {
+            return Ok(vec![with_port(host, port)]);
+        }
+        let local = listener.local_addr().map_err(|error| format!("the listening socket: {error}"))?;
+        if !local.ip().is_unspecified() {
+            return Ok(vec![local.to_string()]);
+        }
+        let all = if_addrs::get_if_addrs().map_err(|error| format!("cannot list this machine's addresses: {error}"))?;
+        let usable: Vec<String> = all
+            .iter()
+            .filter(|interface| !interface.is_loopback() && !is_link_local(interface.ip()))
+            .map(|interface| SocketAddr::new(interface.ip(), port).to_string())
+            .collect();
+        if usable.is_empty() {
+            return Err("this machine has no address but loopback: say with --mw-master-host 127.0.0.1 that all slaves run here, or with --mw-advertise-host where they reach it".to_owned());
+        }
+        Ok(usable)
+    }
+
+    fn outcome(&self, ending: Ending<Outcome>) -> Ended {
+        match ending {
+            Ending::Returned(outcome) => {
+                let finished = outcome.error.is_none();
+                Ended { outcome, finished }
+            }
+            Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
+                Ok(request) => Ended { outcome: Outcome::code(request.0), finished: true },
+                Err(panic) if self.embedded => crate::master::driver::rethrow(panic),
+                Err(_) => Ended { outcome: Outcome::error("the master algorithm panicked; its message is above"), finished: false },
+            },
+            Ending::Signal(number) => {
+                let name = if number == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
+                say(&self.audit, Event::Signal { name: name.to_owned() });
+                let code = exit::SIGNAL_BASE + u8::try_from(number).expect("2 or 15");
+                Ended { outcome: Outcome::code(code), finished: false }
+            }
+            Ending::Stopped(why) => Ended { outcome: Outcome::error(why), finished: false },
+        }
+    }
+
+    /// Tasks whose end nobody was told are one count.
+    fn say_left(&self, mw: &Master) {
+        let tasks = mw.left();
+        if tasks > 0 {
+            say(&self.audit, Event::Left { tasks });
+        }
+    }
+}
+
+struct Ended {
+    outcome: Outcome,
+    finished: bool,
+}
+
+/// The engine and the runtime that goes with it.
+struct Runtime {
+    kind: Kind,
+    engine: Box<dyn Engine>,
+    why: String,
+}
+
+enum Kind {
+    Ring(tokio_uring::Runtime),
+    Epoll(tokio::runtime::Runtime),
+}
+
+/// Entries of tokio-uring's own ring: it carries the master algorithm's files, no sockets.
+const FILE_RING_ENTRIES: u32 = 64;
+
+impl Runtime {
+    fn open(choice: engine::Choice, listener: TcpListener) -> Result<Runtime, String> {
+        let (engine, why) = engine::open(choice, listener).map_err(|error| error.to_string())?;
+        if engine.name() == "ring" {
+            match tokio_uring::Runtime::new(tokio_uring::builder().entries(FILE_RING_ENTRIES)) {
+                Ok(runtime) => return Ok(Runtime { kind: Kind::Ring(runtime), engine, why }),
+                Err(error) => {
+                    return Err(format!("the master algorithm's own io_uring cannot be made: {error}; give --mw-engine epoll, or raise the limit of locked memory (ulimit -l)"));
+                }
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("the runtime cannot be made: {error}"))?;
+        Ok(Runtime { kind: Kind::Epoll(runtime), engine, why })
+    }
+
+    fn is_ring(&self) -> bool {
+        matches!(self.kind, Kind::Ring(_))
+    }
+
+    fn block_on<T, Fut: Future<Output = T>>(self, run: impl FnOnce(Box<dyn Engine>) -> Fut) -> T {
+        match self.kind {
+            Kind::Ring(runtime) => {
+                let value = runtime.block_on(run(self.engine));
+                value
+            }
+            Kind::Epoll(runtime) => {
+                let value = tokio::task::LocalSet::new().block_on(&runtime, run(self.engine));
+                // A heavy sum may still run in its thread; nobody waits for it any more.
+                runtime.shutdown_timeout(Duration::ZERO);
+                value
+            }
+        }
+    }
+}
+
+pub(super) fn say(audit: &AuditWriter, event: Event) {
+    audit.push(&Line { time_us: clock::unix_micros(), who: Who::Master, event });
+}
+
+fn with_port(host: &str, port: u16) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) => format!("{host}:{port}"),
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// A number that nobody can foresee: the standard library seeds its hasher with the system's entropy.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
