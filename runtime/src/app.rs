@@ -10,6 +10,7 @@ use ringmw_codec::flags::exit;
 
 use crate::algorithm::{Algorithm, Registry, RegistryBuilder};
 use crate::args::Args;
+use crate::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::flags::{self, Role, Settings};
 use crate::master::Master;
 use crate::outcome::{IntoOutcome, Outcome};
@@ -183,8 +184,17 @@ impl App {
 
 /// What `--mw-version-string` prints.
 pub(crate) fn version_string(app: &str) -> String {
-    let own = concat!("ringmw ", env!("CARGO_PKG_VERSION"));
-    if app.is_empty() { own.to_owned() } else { format!("{app} ({own})") }
+    if app.is_empty() { format!("ringmw {OWN_VERSION}") } else { format!("{app} (ringmw {OWN_VERSION})") }
+}
+
+/// The version of this library.
+pub(crate) const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Writes the trail to its end; what cannot be written is told.
+pub(crate) fn finish(audit: &AuditWriter, name: &str) {
+    if let Err(unwritten) = audit.finish(FINISH_BOUND) {
+        complain(name, &unwritten);
+    }
 }
 
 fn program_name(argv: &[std::ffi::OsString]) -> String {

@@ -9,13 +9,13 @@
 //!
 //! ```text
 //! // what a task carries for `&Best<K, W>`, little-endian
-//! // | id u32 | direction u8 | type hash of K u64 | type hash of W u64 |
+//! // | id u32 | direction u8 | type hash of K u64 | type hash of W u64 | image of a key u64 |
 //! ```
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::wire::{Wire, WireError, check, decode, encode, type_text};
@@ -24,7 +24,7 @@ use crate::wire::{Wire, WireError, check, decode, encode, type_text};
 pub const BESTS_MAX: usize = 4096;
 
 /// Bytes of a `Best` in a task's arguments.
-const SEGMENT_BYTES: usize = 4 + 1 + 8 + 8;
+const SEGMENT_BYTES: usize = 4 + 1 + 8 + 8 + 8;
 
 mod sealed {
     pub trait Sealed {}
@@ -152,38 +152,22 @@ impl Direction {
 
 /// The best image known here. It only ever gets smaller.
 #[derive(Debug)]
-pub(crate) struct BestCell {
-    image: AtomicU64,
-    /// `u64::MAX` means "none yet" and is also the worst image of a 64-bit key; this tells them apart.
-    worst_is_known: AtomicBool,
-}
+pub(crate) struct BestCell(AtomicU64);
 
 impl BestCell {
-    fn new() -> Self {
-        Self {
-            image: AtomicU64::new(u64::MAX),
-            worst_is_known: AtomicBool::new(false),
-        }
+    fn new(image: u64) -> Self {
+        Self(AtomicU64::new(image))
     }
 
     // Relaxed throughout: the key is a bound and publishes no other memory.
     #[inline]
-    fn get(&self) -> Option<u64> {
-        let image = self.image.load(Ordering::Relaxed);
-        (image != u64::MAX || self.worst_is_known.load(Ordering::Relaxed)).then_some(image)
-    }
-
-    fn would_improve(&self, image: u64) -> bool {
-        self.get().is_none_or(|known| image < known)
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 
     /// True if `image` is better than what was known.
     fn improve(&self, image: u64) -> bool {
-        if image == u64::MAX {
-            let first = !self.worst_is_known.swap(true, Ordering::Relaxed);
-            return first && self.image.load(Ordering::Relaxed) == u64::MAX;
-        }
-        image < self.image.fetch_min(image, Ordering::Relaxed)
+        image < self.0.fetch_min(image, Ordering::Relaxed)
     }
 }
 
@@ -208,15 +192,15 @@ pub(crate) trait OfferSink: Send + Sync {
 ///
 /// #[algorithm]
 /// fn search(from: u32, shortest: &Best<u32, Vec<u32>>) {
-///     if shortest.get().is_none_or(|known| from < known) {
+///     if from < shortest.get() {
 ///         shortest.offer(from, &vec![from]);
 ///     }
 /// }
 ///
-/// let shortest = Best::minimum_for_test();
+/// let shortest = Best::minimum_for_test(u32::MAX);
 /// search(7, &shortest);
 /// search(9, &shortest);
-/// assert_eq!(shortest.get(), Some(7));
+/// assert_eq!(shortest.get(), 7);
 /// assert_eq!(shortest.witness(), Some(vec![7]));
 /// ```
 pub struct Best<K, W> {
@@ -250,26 +234,32 @@ impl<K: BestKey + fmt::Debug, W: Wire> fmt::Debug for Best<K, W> {
 }
 
 impl<K: BestKey, W: Wire> Best<K, W> {
-    /// A minimum that lives in this process alone, to unit-test algorithms with.
-    pub fn minimum_for_test() -> Self {
-        Self::for_test(Direction::Minimum)
+    /// A minimum that lives in this process alone and begins at `key`, to unit-test algorithms with.
+    ///
+    /// # Panics
+    /// If `key` is NaN.
+    pub fn minimum_for_test(key: K) -> Self {
+        Self::for_test(Direction::Minimum, key)
     }
 
-    /// A maximum that lives in this process alone, to unit-test algorithms with.
-    pub fn maximum_for_test() -> Self {
-        Self::for_test(Direction::Maximum)
+    /// A maximum that lives in this process alone and begins at `key`, to unit-test algorithms with.
+    ///
+    /// # Panics
+    /// If `key` is NaN.
+    pub fn maximum_for_test(key: K) -> Self {
+        Self::for_test(Direction::Maximum, key)
     }
 
-    fn for_test(direction: Direction) -> Self {
+    fn for_test(direction: Direction, key: K) -> Self {
         Arc::new(Incumbents::default())
-            .add(direction, None)
+            .add(direction, key)
             .expect("there is room for the first")
     }
 
-    /// The best key known here; `None` as long as none is. Costs one atomic load.
+    /// The best key known here: at first the one it began with. Costs one atomic load.
     #[inline]
-    pub fn get(&self) -> Option<K> {
-        K::from_image(self.direction.oriented(self.cell.get()?))
+    pub fn get(&self) -> K {
+        K::from_image(self.direction.oriented(self.cell.get())).expect("every image here was made of a key")
     }
 
     /// Offers a key and its witness; true if the key is better than the best known *here*.
@@ -283,7 +273,7 @@ impl<K: BestKey, W: Wire> Best<K, W> {
         let Some(image) = key.image().map(|image| self.direction.oriented(image)) else {
             return false;
         };
-        if !self.cell.would_improve(image) {
+        if image >= self.cell.get() {
             return false;
         }
         let mut archive = Vec::new();
@@ -313,12 +303,13 @@ impl<K: BestKey, W: Wire> Best<K, W> {
         segment[..4].copy_from_slice(&self.id.to_le_bytes());
         segment[4] = self.direction.to_byte();
         segment[5..13].copy_from_slice(&K::TYPE_HASH.to_le_bytes());
-        segment[13..].copy_from_slice(&W::TYPE_HASH.to_le_bytes());
+        segment[13..21].copy_from_slice(&W::TYPE_HASH.to_le_bytes());
+        segment[21..].copy_from_slice(&self.cell.get().to_le_bytes());
         segment
     }
 
-    /// The id and direction that a segment names, if it is of these types.
-    pub(crate) fn parse_segment(segment: &[u8]) -> Result<(u32, Direction), WireError> {
+    /// The id, direction and image that a segment names, if it is of these types.
+    pub(crate) fn parse_segment(segment: &[u8]) -> Result<(u32, Direction, u64), WireError> {
         let misfit = || WireError::Best {
             expected: Self::type_text(),
             bytes: segment.len(),
@@ -326,10 +317,14 @@ impl<K: BestKey, W: Wire> Best<K, W> {
         let segment: &[u8; SEGMENT_BYTES] = segment.try_into().map_err(|_| misfit())?;
         let types = [K::TYPE_HASH.to_le_bytes(), W::TYPE_HASH.to_le_bytes()].concat();
         let direction = Direction::from_byte(segment[4])
-            .filter(|_| segment[5..] == types)
+            .filter(|_| segment[5..21] == types)
             .ok_or_else(misfit)?;
+        let image = u64::from_le_bytes(segment[21..].try_into().expect("eight bytes"));
+        if K::from_image(direction.oriented(image)).is_none() {
+            return Err(misfit());
+        }
         let id = u32::from_le_bytes(segment[..4].try_into().expect("four bytes"));
-        Ok((id, direction))
+        Ok((id, direction, image))
     }
 
     /// The handle of a segment on a slave.
@@ -338,11 +333,12 @@ impl<K: BestKey, W: Wire> Best<K, W> {
         table: &BestTable,
         sink: &Arc<dyn OfferSink>,
     ) -> Result<Self, WireError> {
-        let (id, direction) = Self::parse_segment(segment)?;
+        let (id, direction, image) = Self::parse_segment(segment)?;
         let cell = table.cell(id).ok_or_else(|| WireError::Best {
             expected: Self::type_text(),
             bytes: segment.len(),
         })?;
+        cell.improve(image);
         Ok(Self {
             id,
             direction,
@@ -383,7 +379,7 @@ impl BestTable {
         Some(Arc::clone(
             cells
                 .entry(best)
-                .or_insert_with(|| Arc::new(BestCell::new())),
+                .or_insert_with(|| Arc::new(BestCell::new(u64::MAX))),
         ))
     }
 }
@@ -394,44 +390,52 @@ impl BestTable {
 pub struct TooManyBests;
 
 /// The master's side: every `Best` of the run with its witness. Ids are 0, 1, 2, ... in order of creation.
+///
+/// Every key that is told and every improvement has a version of its own, so that whoever tells slaves knows what is
+/// news to each.
 #[derive(Default)]
-pub(crate) struct Incumbents(Mutex<Vec<Incumbent>>);
+pub(crate) struct Incumbents {
+    list: Mutex<Vec<Incumbent>>,
+    version: AtomicU64,
+}
 
 struct Incumbent {
     cell: Arc<BestCell>,
-    /// With the image it proves: a start key has none, so the cell may be ahead of it.
-    witness: Option<(u64, Box<[u8]>)>,
-    changed: bool,
+    /// The image that may be told: that of the start key, then of the best witness. An offer of the master's own
+    /// reaches the cell a moment earlier.
+    told: u64,
+    witness: Option<Box<[u8]>>,
+    version: u64,
     check: fn(u64, &[u8]) -> Result<(), WireError>,
 }
 
 impl Incumbents {
-    /// A new `Best`, starting from `start` if there is one.
+    /// A new `Best` that begins at `key`.
+    ///
+    /// # Panics
+    /// If `key` is NaN.
     pub(crate) fn add<K: BestKey, W: Wire>(
         self: &Arc<Self>,
         direction: Direction,
-        start: Option<K>,
+        key: K,
     ) -> Result<Best<K, W>, TooManyBests> {
-        let cell = Arc::new(BestCell::new());
-        let start = start
-            .and_then(K::image)
-            .map(|image| direction.oriented(image));
-        if let Some(image) = start {
-            cell.improve(image);
-        }
+        let image = key.image().expect("a minimum or maximum cannot begin at NaN");
+        let image = direction.oriented(image);
+        let cell = Arc::new(BestCell::new(image));
         let check = match direction {
             Direction::Minimum => check_offer::<K, W, false>,
             Direction::Maximum => check_offer::<K, W, true>,
         };
-        let mut incumbents = lock(&self.0);
-        if incumbents.len() >= BESTS_MAX {
+        let mut list = lock(&self.list);
+        if list.len() >= BESTS_MAX {
             return Err(TooManyBests);
         }
-        let id = incumbents.len() as u32;
-        incumbents.push(Incumbent {
+        let id = list.len() as u32;
+        list.push(Incumbent {
             cell: Arc::clone(&cell),
+            told: image,
             witness: None,
-            changed: start.is_some(),
+            version: self.next_version(),
             check,
         });
         Ok(Best {
@@ -445,72 +449,64 @@ impl Incumbents {
 
     /// Takes a slave's offer; true if it improved. An error is an offence of that slave.
     pub(crate) fn accept(&self, best: u32, image: u64, witness: &[u8]) -> Result<bool, WireError> {
-        let mut incumbents = lock(&self.0);
-        let incumbent = incumbents
+        let mut list = lock(&self.list);
+        let incumbent = list
             .get_mut(best as usize)
             .ok_or_else(|| WireError::Best {
                 expected: format!("Best with the number {best}"),
                 bytes: witness.len(),
             })?;
         (incumbent.check)(image, witness)?;
-        let improved = incumbent.cell.improve(image);
-        if improved {
-            incumbent.keep(image, witness);
-        }
-        Ok(improved)
+        incumbent.cell.improve(image);
+        Ok(self.keep(incumbent, image, witness))
     }
 
-    /// Every key that is known, as `(id, image)`: what welcomes and task packets carry.
-    pub(crate) fn keys(&self) -> Vec<(u32, u64)> {
+    /// Offers come in any order; only the best keeps its witness, and only with it a key may be told.
+    fn keep(&self, incumbent: &mut Incumbent, image: u64, witness: &[u8]) -> bool {
+        let improves = image < incumbent.told;
+        if improves {
+            incumbent.told = image;
+            incumbent.witness = Some(witness.into());
+            incumbent.version = self.next_version();
+        }
+        improves
+    }
+
+    fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Grows with every new `Best` and every improvement.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// The keys that are news after `version`, as `(id, image)`.
+    pub(crate) fn since(&self, version: u64) -> Vec<(u32, u64)> {
         (0..)
-            .zip(&*lock(&self.0))
-            .filter_map(|(id, incumbent)| Some((id, incumbent.cell.get()?)))
+            .zip(&*lock(&self.list))
+            .filter(|(_, incumbent)| incumbent.version > version)
+            .map(|(id, incumbent)| (id, incumbent.told))
             .collect()
     }
 
-    /// The keys that improved since this was last asked, to be pushed.
-    pub(crate) fn take_changed(&self) -> Vec<(u32, u64)> {
-        (0..)
-            .zip(&mut *lock(&self.0))
-            .filter_map(|(id, incumbent)| {
-                let changed = std::mem::take(&mut incumbent.changed);
-                incumbent
-                    .cell
-                    .get()
-                    .filter(|_| changed)
-                    .map(|image| (id, image))
-            })
-            .collect()
-    }
-}
-
-impl Incumbent {
-    /// Offers of one process come in any order; only the best keeps its witness.
-    fn keep(&mut self, image: u64, witness: &[u8]) {
-        if self
-            .witness
-            .as_ref()
-            .is_none_or(|(known, _)| image < *known)
-        {
-            self.witness = Some((image, witness.into()));
-            self.changed = true;
-        }
+    /// Whether the key of every `Best` that may be told has its witness, or is the one it began with.
+    #[cfg(test)]
+    pub(crate) fn told(&self, best: u32) -> (u64, Option<Box<[u8]>>) {
+        let list = lock(&self.list);
+        (list[best as usize].told, list[best as usize].witness.clone())
     }
 }
 
 impl OfferSink for Incumbents {
     fn offer(&self, best: u32, image: u64, witness: &[u8]) {
-        if let Some(incumbent) = lock(&self.0).get_mut(best as usize) {
-            incumbent.keep(image, witness);
+        if let Some(incumbent) = lock(&self.list).get_mut(best as usize) {
+            self.keep(incumbent, image, witness);
         }
     }
 
     fn witness(&self, best: u32) -> Option<Box<[u8]>> {
-        lock(&self.0)
-            .get(best as usize)?
-            .witness
-            .as_ref()
-            .map(|(_, witness)| witness.clone())
+        lock(&self.list).get(best as usize)?.witness.clone()
     }
 }
 
@@ -551,17 +547,15 @@ mod tests {
         }
         for direction in [Direction::Minimum, Direction::Maximum] {
             for (known, key) in keys.iter().flat_map(|a| keys.iter().map(move |b| (*a, *b))) {
-                let best = Best::<K, ()>::for_test(direction);
-                assert_eq!(best.get(), None);
-                assert!(best.offer(known, &()), "the first is always an improvement");
-                assert_eq!(best.get(), Some(known));
+                let best = Best::<K, ()>::for_test(direction, known);
+                assert_eq!(best.get(), known);
                 let better = if direction == Direction::Minimum {
                     key < known
                 } else {
                     key > known
                 };
                 assert_eq!(best.offer(key, &()), better);
-                assert_eq!(best.get(), Some(if better { key } else { known }));
+                assert_eq!(best.get(), if better { key } else { known });
             }
         }
     }
@@ -596,9 +590,9 @@ mod tests {
 
     #[test]
     fn a_nan_is_ignored_and_zero_has_one_sign() {
-        let best = Best::<f64, ()>::minimum_for_test();
+        let best = Best::<f64, ()>::minimum_for_test(1.0);
         assert!(!best.offer(f64::NAN, &()) && !best.offer(-f64::NAN, &()));
-        assert_eq!(best.get(), None);
+        assert_eq!(best.get(), 1.0);
         assert!(best.offer(0.0, &()) && !best.offer(-0.0, &()));
         assert_eq!(f64::from_image(u64::MAX), None);
         assert_eq!(f32::from_image(0.1f64.image().unwrap()), None);

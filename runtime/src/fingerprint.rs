@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use object::Object;
+use object::{Object, ReadCache};
 use ringmw_codec::handshake::{AlgorithmSignature, Fingerprint};
 
 use crate::algorithm::Registry;
@@ -13,11 +13,12 @@ const FORMAT: u32 = 1;
 /// The fingerprint of an application.
 pub(crate) fn of(registry: &Registry, app_version: &str) -> Fingerprint {
     let mut algorithms: Vec<_> = registry
+        .entries()
         .iter()
         .map(|entry| {
-            let signature = entry.signature();
+            let signature = (entry.signature)();
             AlgorithmSignature {
-                name: signature.name.to_owned(),
+                name: entry.name.to_owned(),
                 arguments: signature.arguments,
                 result: signature.result,
                 types: signature.types,
@@ -36,11 +37,18 @@ pub(crate) fn build() -> String {
 
 fn read_build() -> String {
     // The very file that runs, even if another was put in its place since.
-    let Ok(bytes) = fs::read("/proc/self/exe") else { return "unknown".to_owned() };
-    let id = object::File::parse(&*bytes).ok().and_then(|file| file.build_id().ok().flatten().map(<[u8]>::to_vec));
+    let Ok(file) = fs::File::open("/proc/self/exe") else { return "unknown".to_owned() };
+    // Only the headers and the note are read, not the whole file.
+    let cache = ReadCache::new(file);
+    let id = object::File::parse(&cache)
+        .ok()
+        .and_then(|file| file.build_id().ok().flatten().map(<[u8]>::to_vec));
     match id {
         Some(id) => id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        None => format!("crc-{:08x}-{}", ringmw_codec::frame::checksum(&bytes), bytes.len()),
+        None => match fs::read("/proc/self/exe") {
+            Ok(bytes) => format!("crc-{:08x}-{}", crc32c::crc32c(&bytes), bytes.len()),
+            Err(_) => "unknown".to_owned(),
+        },
     }
 }
 

@@ -7,7 +7,6 @@ pub(crate) mod flow;
 pub(crate) mod queue;
 pub(crate) mod state;
 
-use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,14 +19,14 @@ use std::time::Duration;
 use ringmw_codec::audit::Event;
 use ringmw_sched::{AlgorithmId, Group, Owner, SlaveId, TaskId};
 
-use crate::algorithm::{Algorithm, Registry, Task};
-use crate::best::{Best, BestKey, Direction};
+use crate::algorithm::{Algorithm, AlgorithmIndex, Registry, Task};
+use crate::best::{Best, BestKey, Direction, Incumbents};
 use crate::clock::Clock;
 use crate::wire::{self, Wire};
 pub use end::{TaskError, TaskResult, Unrunnable, UnrunnableTask};
 pub use flow::{Call, Done, Map, Results};
 pub use queue::Events;
-use state::State;
+use state::{RawTask, State};
 
 type Light = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -44,6 +43,7 @@ pub(crate) struct Inner {
     registry: Arc<Registry>,
     clock: Clock,
     seed: u64,
+    bests: Arc<Incumbents>,
     driver: RefCell<Option<Waker>>,
     in_turn: Cell<bool>,
     turns: Cell<u64>,
@@ -71,12 +71,14 @@ pub struct SlaveView {
 
 impl Master {
     pub(crate) fn new(state: State, registry: Arc<Registry>, clock: Clock, seed: u64) -> Self {
+        let bests = state.core.bests();
         Master {
             inner: Rc::new(Inner {
                 state: RefCell::new(state),
                 registry,
                 clock,
                 seed,
+                bests,
                 driver: RefCell::new(None),
                 in_turn: Cell::new(false),
                 turns: Cell::new(0),
@@ -113,8 +115,8 @@ impl Master {
     }
 
     fn id_of<A: Algorithm>(&self) -> AlgorithmId {
-        match self.inner.registry.index_of(TypeId::of::<A>()) {
-            Some(index) => AlgorithmId(index),
+        match self.inner.registry.index_of::<A>() {
+            Some(index) => AlgorithmId(index.0),
             None => panic!(
                 "`{name}` is not registered: add .algorithm::<{name}>() to the App in main",
                 name = A::NAME
@@ -155,7 +157,7 @@ impl Master {
         let algorithm = self.id_of::<A>();
         self.with(|state| {
             let stream = state.next_single(algorithm);
-            state.submit(algorithm, task.into_raw(), Owner::Queue, stream)
+            state.submit(algorithm, RawTask::new(task), Owner::Queue, stream)
         })
     }
 
@@ -176,7 +178,7 @@ impl Master {
             self.with(|state| {
                 if state.core.sched().idle() {
                     if !std::mem::replace(&mut state.queue.said_nothing, true) {
-                        state.core.note(Event::Nothing {});
+                        state.core.note(Event::Nothing);
                     }
                     return Poll::Ready(events);
                 }
@@ -362,19 +364,26 @@ impl Master {
     // ---- incumbents
 
     /// An incumbent whose key only falls, beginning at `key`, for which there is no witness.
+    ///
+    /// # Panics
+    /// If `key` is NaN, and with more than 4,096 minima and maxima in a run.
     pub fn minimum<K: BestKey, W: Wire>(&self, key: K) -> Best<K, W> {
         self.best(key, Direction::Minimum)
     }
 
     /// An incumbent whose key only rises, beginning at `key`, for which there is no witness.
+    ///
+    /// # Panics
+    /// As for [`minimum`](Master::minimum).
     pub fn maximum<K: BestKey, W: Wire>(&self, key: K) -> Best<K, W> {
         self.best(key, Direction::Maximum)
     }
 
     fn best<K: BestKey, W: Wire>(&self, key: K, direction: Direction) -> Best<K, W> {
-        let image = direction.image(key);
-        let id = self.with(|state| state.core.create_best(image, |witness| wire::check::<W>(witness).is_ok()));
-        Best::for_master(id, direction, key, Rc::new(MasterOffers { mw: Rc::downgrade(&self.inner) }))
+        match self.inner.bests.add(direction, key) {
+            Ok(best) => best,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     // ---- flow control
@@ -395,6 +404,14 @@ impl Master {
             Ok(value) => value,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+
+    /// Ends that were never told.
+    pub(crate) fn left(&self) -> u64 {
+        self.look(|state| {
+            let ready: usize = state.flows.iter().map(|(_, flow)| flow.ready.len()).sum();
+            state.core.sched().runnable() + (state.queue.untold() + ready) as u64
+        })
     }
 
     /// The run's seed.
@@ -446,7 +463,7 @@ impl QueueResult {
 
     /// Whether it is a result of `A`.
     pub fn is<A: Algorithm>(&self) -> bool {
-        self.registry.index_of(TypeId::of::<A>()) == Some(self.result.algorithm_id().0)
+        self.registry.index_of::<A>() == Some(AlgorithmIndex(self.result.algorithm_id().0))
     }
 
     /// The output.
@@ -499,7 +516,7 @@ impl QueueUnrunnable {
 
     /// Whether it is a task of `A`.
     pub fn is<A: Algorithm>(&self) -> bool {
-        self.registry.index_of(TypeId::of::<A>()) == Some(self.task.algorithm_id().0)
+        self.registry.index_of::<A>() == Some(AlgorithmIndex(self.task.algorithm_id().0))
     }
 
     /// The task again, with its arguments, to be submitted anew with a policy of its own; `None` if
@@ -514,29 +531,5 @@ impl std::ops::Deref for QueueUnrunnable {
 
     fn deref(&self) -> &UnrunnableTask {
         &self.task
-    }
-}
-
-struct MasterOffers {
-    mw: std::rc::Weak<Inner>,
-}
-
-impl MasterOffers {
-    fn master(&self) -> Option<Master> {
-        Some(Master { inner: self.mw.upgrade()? })
-    }
-}
-
-impl crate::best::MasterSide for MasterOffers {
-    fn offer(&self, best: u32, image: u64, witness: &[u8]) -> bool {
-        self.master().is_some_and(|mw| mw.with(|state| state.core.offer(best, image, witness)))
-    }
-
-    fn image(&self, best: u32) -> Option<u64> {
-        self.master()?.look(|state| state.core.best(best).map(|(image, _)| image))
-    }
-
-    fn witness(&self, best: u32) -> Option<(u64, bytes::Bytes)> {
-        self.master()?.look(|state| state.core.best(best).map(|(image, witness)| (image, witness.clone())))
     }
 }

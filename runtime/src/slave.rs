@@ -19,10 +19,10 @@ use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::SlaveId;
 
-use crate::algorithm::{Registry, RunError};
+use crate::algorithm::{AlgorithmIndex, Registry, RunError};
 use crate::best::BestTable;
 use crate::clock::{self, Clock};
-use crate::cx::Cx;
+use crate::cx::{Cx, TaskStart};
 use crate::files::audit::AuditWriter;
 use crate::proto::slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
 use link::{Ending, Link};
@@ -111,7 +111,7 @@ impl Slave {
             (None, None) => None,
         })?;
         let id = SlaveId(welcome.slave);
-        let cx = Cx::for_slave(id, welcome.seed, welcome.args, Arc::clone(&link.cancelled), bests, offers(&link));
+        let cx = Cx::new(id, welcome.seed, welcome.args.into(), Arc::clone(&link.cancelled), bests, offers(&link));
         Ok(Slave { link, registry, cx, id, output: Vec::new() })
     }
 
@@ -204,14 +204,20 @@ impl Slave {
     }
 
     fn compute(&mut self, assignment: &Assignment) -> Result<(), RunError> {
-        let Some(entry) = self.registry.get(assignment.algorithm) else {
+        let Some(entry) = self.registry.get(AlgorithmIndex(assignment.algorithm)) else {
             return Err(RunError::Failed(format!("there is no algorithm {}", assignment.algorithm)));
         };
         let body = TaskBody::parse(&assignment.body)
             .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
         let (cx, output) = (&mut self.cx, &mut self.output);
-        cx.begin(assignment.task, entry.name(), body.domain, body.stream, body.tag_type, body.tag);
-        match catch_unwind(AssertUnwindSafe(|| entry.run(body.args, cx, output))) {
+        cx.begin(TaskStart {
+            task: assignment.task,
+            algorithm: entry.name_hash,
+            domain: body.domain,
+            stream: body.stream,
+            tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+        });
+        match catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output))) {
             Ok(outcome) => outcome,
             Err(panic) => Err(RunError::Failed(describe_panic(&*panic))),
         }

@@ -30,6 +30,8 @@ pub enum Refusal {
     Leaving,
     /// The hello could not be read; the text says why.
     Malformed(String),
+    /// The peer broke the protocol; the text says how.
+    Offence(String),
     /// A reason that this version has no word for; the text is the master's.
     Other {
         /// The code of the refusal.
@@ -54,6 +56,7 @@ impl fmt::Display for Refusal {
             Refusal::Malformed(why) => {
                 write!(f, "The slave's hello could not be read: {why}; run the same binary on both sides.")
             }
+            Refusal::Offence(what) => write!(f, "The slave broke the protocol: {what}."),
             Refusal::Fingerprint(text) | Refusal::Other { text, .. } => f.write_str(text),
         }
     }
@@ -70,6 +73,7 @@ impl Refusal {
             Refusal::Busy => 4,
             Refusal::Leaving => 5,
             Refusal::Malformed(_) => 6,
+            Refusal::Offence(_) => 7,
             Refusal::Other { code, .. } => *code,
         }
     }
@@ -81,7 +85,7 @@ impl Refusal {
             _ => (PROTOCOL_VERSION, PROTOCOL_VERSION),
         };
         let text = match self {
-            Refusal::Malformed(why) => why.clone(),
+            Refusal::Malformed(why) | Refusal::Offence(why) => why.clone(),
             other => other.to_string(),
         };
         out.extend_from_slice(&self.code().to_le_bytes());
@@ -108,6 +112,7 @@ impl Refusal {
             4 => Refusal::Busy,
             5 => Refusal::Leaving,
             6 => Refusal::Malformed(text),
+            7 => Refusal::Offence(text),
             code => Refusal::Other { code, text },
         })
     }

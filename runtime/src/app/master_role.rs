@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
 
-use super::{Parts, complain};
+use super::{Parts, complain, finish};
 use crate::algorithm::Registry;
 use crate::args::{Args, ExitRequest};
 use crate::clock::{self, Clock};
@@ -15,7 +15,7 @@ use crate::engine::{self, Engine};
 use crate::files::audit::{AuditWriter, Sink};
 use crate::flags::{Role, Settings};
 use crate::master::Master;
-use crate::master::driver::{Driver, Ending, Outside};
+use crate::master::driver::{Driver, Ending};
 use crate::master::state::State;
 use crate::outcome::Outcome;
 use crate::proto::master::{MasterConfig, MasterCore};
@@ -68,7 +68,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         }
     };
     say(&audit, Event::Exit { code, reason });
-    audit.finish();
+    finish(&audit, name);
     code
 }
 
@@ -85,7 +85,7 @@ pub(super) fn run_embedded(parts: Parts, settings: Settings, start: impl FnOnce(
     }
     let reason = outcome.error.unwrap_or_else(|| "the master algorithm returned".to_owned());
     say(&audit, Event::Exit { code: outcome.code, reason });
-    audit.finish();
+    finish(&audit, "embedded");
     outcome.code
 }
 
@@ -139,7 +139,7 @@ impl Setting<'_> {
                 mw: handle.clone(),
                 engine,
                 audit,
-                resource: reporter,
+                report: reporter,
                 outside,
                 signals: !embedded,
                 watch: Box::new(move |event| {
@@ -171,7 +171,7 @@ impl Setting<'_> {
         say(
             &self.audit,
             Event::Init {
-                version: concat!("ringmw-", env!("CARGO_PKG_VERSION")).to_owned(),
+                version: super::OWN_VERSION.to_owned(),
                 role: if self.is_local() { RoleWord::Local } else { RoleWord::Master },
                 member_id: self.member_id.clone(),
                 build: crate::fingerprint::build(),

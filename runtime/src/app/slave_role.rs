@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_codec::audit::{Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
-use super::{Parts, complain};
+use super::{Parts, complain, finish};
 use crate::args::Args;
 use crate::clock;
 use crate::files::audit::{AuditWriter, Sink};
@@ -43,7 +43,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     if target.finished {
         let reason = "the resource file says that the computation is finished".to_owned();
         said(Event::Exit { code: exit::OK, reason });
-        audit.finish();
+        finish(&audit, name);
         return exit::OK;
     }
     let hello = hello(&parts, &target.member_id);
@@ -69,16 +69,17 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         }
     };
     said(Event::Exit { code, reason });
-    audit.finish();
+    finish(&audit, name);
     code
 }
 
 pub(super) fn init(parts: &Parts, member_id: &str) -> Event {
     Event::Init {
-        version: super::version_string(&parts.version),
-        role: "slave".to_owned(),
+        version: super::OWN_VERSION.to_owned(),
+        role: RoleWord::Slave,
         member_id: member_id.to_owned(),
         build: crate::fingerprint::build(),
+        app_version: parts.version.clone(),
         seed: None,
         pid: std::process::id(),
         host: host(),
@@ -104,7 +105,7 @@ pub(super) fn serve(slave: &mut Slave, parts: &Parts) -> (u8, String, Option<Str
             algorithm(slave, args)
         }
         None => {
-            slave.note(Event::DefaultSlaveAlgorithm {});
+            slave.note(Event::DefaultSlaveAlgorithm);
             Outcome::code(slave.until_shutdown())
         }
     };

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -23,10 +23,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Master;
 use crate::clock;
-use crate::engine::{Closed, ConnId, Engine, Handler};
+use crate::engine::{self, Close, Closed, ConnId, Engine, Handler};
 use crate::files::audit::AuditWriter;
-use crate::files::resource::ResourceReporter;
-use crate::proto::master::{Effect, MasterCore, SHUTDOWN_WAIT};
+use crate::proto::master::{Effect, MasterCore, Need, SHUTDOWN_WAIT};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -48,13 +47,19 @@ pub(crate) type StopSignal = tokio::sync::mpsc::UnboundedReceiver<Outside>;
 pub(crate) enum Outside {
     /// End the run, for this reason.
     Stop(String),
+    /// Write this into the trail.
+    Event(Event),
 }
+
+/// See [`Driver::report`].
+pub(crate) type Report = Box<dyn FnMut(Nanos, Need, &mut dyn FnMut(Event))>;
 
 pub(crate) struct Driver {
     pub(crate) mw: Master,
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) audit: Arc<AuditWriter>,
-    pub(crate) resource: Option<ResourceReporter>,
+    /// Told at the end of every turn what the batch system should know; may add lines to the trail.
+    pub(crate) report: Option<Report>,
     pub(crate) outside: StopSignal,
     /// Whether this process's signals are the run's (not embedded).
     pub(crate) signals: bool,
@@ -62,23 +67,20 @@ pub(crate) struct Driver {
     pub(crate) watch: Box<dyn FnMut(&Event)>,
 }
 
-struct Watched(RawFd);
-
-impl AsRawFd for Watched {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
-}
-
 /// Everything that one turn works with.
 struct Loop {
     driver: Driver,
-    fd: AsyncFd<Watched>,
+    fd: AsyncFd<OwnedFd>,
     timer: Pin<Box<tokio::time::Sleep>>,
     signals: Option<(Signal, Signal)>,
     light: FuturesUnordered<super::Light>,
     failure: Option<io::Error>,
+    /// The engine has more to take before the thread may sleep.
+    again: bool,
 }
+
+/// How long a connection that is closed may take to be read to its last byte.
+const FLUSH_WAIT: Nanos = 5_000_000_000;
 
 impl Driver {
     /// Runs the master algorithm to its end, then tells every slave and waits for them to go.
@@ -86,13 +88,13 @@ impl Driver {
     /// # Errors
     /// When the runtime or the engine fails: nothing can be served any more.
     pub(crate) async fn run<R>(self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
-        let fd = AsyncFd::register(Watched(self.engine.as_fd().as_raw_fd()))?;
+        let fd = engine::watch(&*self.engine)?;
         let signals = match self.signals {
             true => Some((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)),
             false => None,
         };
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
-        let mut this = Loop { driver: self, fd, timer, signals, light: FuturesUnordered::new(), failure: None };
+        let mut this = Loop { driver: self, fd, timer, signals, light: FuturesUnordered::new(), failure: None, again: false };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
@@ -129,9 +131,9 @@ impl Loop {
             if let Some(signal) = self.poll_signals(cx) {
                 return Poll::Ready(Ok(Ending::Signal(signal)));
             }
-            match self.driver.outside.poll_recv(cx) {
-                Poll::Ready(Some(Outside::Stop(why))) => Poll::Ready(Ok(Ending::Stopped(why))),
-                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            match self.poll_outside(cx) {
+                Some(why) => Poll::Ready(Ok(Ending::Stopped(why))),
+                None => Poll::Pending,
             }
         })
         .await
@@ -184,7 +186,7 @@ impl Loop {
         let now = mw.inner.clock.now();
         let mut state = mw.inner.state.borrow_mut();
         state.core.begin_turn(now);
-        let caught_up = self.driver.engine.take(&mut ToCore(&mut state.core))?;
+        let caught_up = self.driver.engine.take(mw.inner.clock.instant(now), &mut ToCore(&mut state.core))?;
         state.core.judge(caught_up);
         state.dispatch();
         Ok(())
@@ -218,14 +220,19 @@ impl Loop {
         while let Some(effect) = state.core.poll_effect() {
             match effect {
                 Effect::Send(conn, buffer) => self.driver.engine.send(conn, buffer),
-                Effect::Close { conn, graceful } => self.driver.engine.close(conn, graceful),
+                Effect::Close { conn, graceful: false } => self.driver.engine.close(conn, Close::Now),
+                Effect::Close { conn, graceful: true } => {
+                    let by = mw.inner.clock.instant(mw.inner.clock.now() + FLUSH_WAIT);
+                    self.driver.engine.close(conn, Close::Flushed { by });
+                }
                 Effect::Accepting(on) => self.driver.engine.set_accepting(on),
             }
         }
-        let submitted = self.driver.engine.submit();
+        let submitted = self.driver.engine.submit().map(|again| self.again = again);
         self.write_trail(&mut state.core);
-        if let Some(resource) = &mut self.driver.resource {
-            resource.on_turn(mw.inner.clock.now(), state.core.need(), &mut |event| state.core.note(event));
+        if let Some(report) = &mut self.driver.report {
+            let need = state.core.need();
+            report(mw.inner.clock.now(), need, &mut |event| state.core.note(event));
         }
         submitted
     }
@@ -241,13 +248,26 @@ impl Loop {
 
     /// Makes sure that the next turn comes when something happens or is due.
     fn arm(&mut self, cx: &mut Context<'_>, mw: &Master) {
-        let deadline: Nanos = mw.look(|state| state.core.next_deadline());
-        self.timer.as_mut().reset(mw.inner.clock.instant(deadline).into());
+        let core = mw.inner.clock.instant(mw.look(|state| state.core.next_deadline()));
+        let deadline = self.driver.engine.deadline().map_or(core, |engine| engine.min(core));
+        self.timer.as_mut().reset(deadline.into());
         let due = self.timer.as_mut().poll(cx).is_ready();
         let ready = self.fd.poll_read_ready(cx).is_ready();
-        if due || ready {
+        if due || ready || self.again {
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// Takes the news from outside; the reason to stop if there is one.
+    fn poll_outside(&mut self, cx: &mut Context<'_>) -> Option<String> {
+        while let Poll::Ready(Some(news)) = self.driver.outside.poll_recv(cx) {
+            let event = match news {
+                Outside::Stop(why) => return Some(why),
+                Outside::Event(event) => event,
+            };
+            self.driver.mw.inner.state.borrow_mut().core.note(event);
+        }
+        None
     }
 
     fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<i32> {

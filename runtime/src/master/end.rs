@@ -6,8 +6,8 @@ use bytes::Bytes;
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{AlgorithmId, Reason, SlaveId, TaskId};
 
-use crate::algorithm::{Algorithm, Policy, Registry};
-use crate::cx::{TagError, read_tag};
+use crate::algorithm::{Algorithm, AlgorithmIndex, Policy, Registry, Tag};
+use crate::cx::TagError;
 use crate::proto::master::{End, Fate};
 use crate::wire::{self, Wire, WireError};
 
@@ -235,7 +235,10 @@ fn body(bytes: &Bytes) -> TaskBody<'_> {
 
 fn tag_of<T: Wire>(bytes: &Bytes) -> Result<Option<T>, TagError> {
     let body = body(bytes);
-    read_tag(body.tag_type, body.tag)
+    if body.tag_type == 0 {
+        return Ok(None);
+    }
+    Tag { type_hash: body.tag_type, archive: body.tag.into() }.read().map(Some)
 }
 
 /// Whether a body carries this tag.
@@ -260,5 +263,5 @@ pub(crate) fn error_of(id: TaskId, fate: &Fate) -> Option<TaskError> {
 
 /// The name of an end's algorithm.
 pub(crate) fn name_of(registry: &Registry, algorithm: AlgorithmId) -> &'static str {
-    registry.get(algorithm.0).expect("only registered algorithms are submitted").name()
+    registry.get(AlgorithmIndex(algorithm.0)).expect("only registered algorithms are submitted").name
 }

@@ -12,7 +12,7 @@ use ringmw_sched::{AlgorithmId, Owner, TaskId};
 
 use super::Master;
 use super::end::{TaskError, TaskResult, error_of};
-use super::state::{Flow, StreamOf};
+use super::state::{Flow, RawTask, StreamOf};
 use crate::algorithm::{Algorithm, Task};
 use crate::proto::master::End;
 
@@ -32,7 +32,7 @@ impl<A: Algorithm> Call<A> {
         let (flow, id) = mw.with(|state| {
             let flow = new_flow(state);
             let stream = state.next_single(algorithm);
-            (flow, state.submit(algorithm, task.into_raw(), Owner::Flow(flow), stream))
+            (flow, state.submit(algorithm, RawTask::new(task), Owner::Flow(flow), stream))
         });
         Call { mw: mw.clone(), flow, id, done: false, of: PhantomData }
     }
@@ -152,7 +152,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             let stream = StreamOf { domain: self.number, index: self.next_index };
             self.next_index += 1;
             let (algorithm, owner) = (self.algorithm, Owner::Flow(self.flow));
-            let id = self.mw.with(|state| state.submit(algorithm, task.into_raw(), owner, stream));
+            let id = self.mw.with(|state| state.submit(algorithm, RawTask::new(task), owner, stream));
             if let Some(in_order) = &mut self.in_order {
                 in_order.push_back((id, None));
             }

@@ -11,7 +11,7 @@ use ringmw_sched::{AlgorithmId, Owner, TaskId, TaskSpec};
 use slab::Slab;
 
 use super::queue::Queue;
-use crate::algorithm::RawTask;
+use crate::algorithm::{Algorithm, Policy, Task};
 use crate::proto::master::{End, MasterCore};
 
 /// Bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
@@ -24,6 +24,23 @@ pub(crate) struct Flow {
     /// Tasks whose end has not come.
     pub(crate) live: usize,
     pub(crate) waker: Option<Waker>,
+}
+
+/// A task whose algorithm is a number.
+pub(crate) struct RawTask {
+    args: Box<[u8]>,
+    policy: Policy,
+}
+
+impl RawTask {
+    /// # Panics
+    /// When the arguments or the tag could not be archived: that is the user's own serialization.
+    pub(crate) fn new<A: Algorithm>(task: Task<A>) -> Self {
+        if let Some(error) = task.error() {
+            panic!("a task of `{}` cannot be submitted: {error}", A::NAME);
+        }
+        RawTask { args: task.args, policy: task.policy }
+    }
 }
 
 /// Where a task's default random stream comes from: see `Policy::stream`.
@@ -73,20 +90,20 @@ impl State {
     }
 
     pub(crate) fn submit(&mut self, algorithm: AlgorithmId, task: RawTask, owner: Owner, stream: StreamOf) -> TaskId {
-        let stream = match task.stream {
+        let stream = match task.policy.stream {
             Some(index) => StreamOf { domain: EXPLICIT, index },
             None => stream,
         };
-        let (tag_type, tag) = task.tag.as_ref().map_or((0, &[][..]), |(of, tag)| (*of, tag));
+        let (tag_type, tag) = task.policy.tag.as_ref().map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
         self.scratch.clear();
         let parts = TaskBody { domain: stream.domain, stream: stream.index, tag_type, tag, args: &task.args };
         encode_task_body(&mut self.scratch, &parts);
         let body = self.body();
         let spec = TaskSpec {
             algorithm,
-            to: task.slave,
-            do_it_anyway: task.do_it_anyway.unwrap_or(false),
-            retry: task.retry.unwrap_or(true),
+            to: task.policy.slave,
+            do_it_anyway: task.policy.do_it_anyway.unwrap_or(false),
+            retry: task.policy.retry.unwrap_or(true),
             owner,
             bytes: u32::try_from(body.len() + ringmw_codec::batch::TASK_ENTRY_BYTES).unwrap_or(u32::MAX),
         };

@@ -8,7 +8,7 @@
 //! Two clocks: `now` is monotonic time; *awake* time stands still while the driver's thread was held
 //! for more than [`STALL`], so that a slave is never judged by the master's own pause.
 
-mod bests;
+mod pace;
 mod handshake;
 mod trail;
 
@@ -16,6 +16,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
@@ -29,9 +30,9 @@ use ringmw_sched::{
 };
 
 use super::{HANDSHAKES_MAX, SECOND, limit};
+use crate::best::Incumbents;
 use crate::engine::{Closed, ConnId};
-use bests::{Bests, Pace, VISITS_PER_TURN};
-pub use bests::CheckWitness;
+use pace::{Pace, VISITS_PER_TURN};
 use trail::{Meter, Trail};
 pub use trail::Level;
 
@@ -179,7 +180,7 @@ pub struct Need {
 
 enum Phase {
     Handshake { since: Nanos },
-    Slave { id: SlaveId, info: Box<SlaveInfo>, told: u32, pushing: bool, leaving: bool },
+    Slave { id: SlaveId, info: Box<SlaveInfo>, told: u64, pushing: bool, leaving: bool },
     /// Told why and closed; what still comes is not read.
     Dropped,
 }
@@ -248,7 +249,9 @@ pub struct MasterCore {
     accepting: bool,
     stopping: Option<bool>,
     batch: TaskBatchBuilder,
-    bests: Bests,
+    bests: Arc<Incumbents>,
+    /// The version that the round of pushes was begun for.
+    round: u64,
     pace: Pace,
     dirty: Vec<u32>,
     effects: VecDeque<Effect>,
@@ -289,7 +292,8 @@ impl MasterCore {
             accepting: true,
             stopping: None,
             batch: TaskBatchBuilder::new(),
-            bests: Bests::default(),
+            bests: Arc::default(),
+            round: 0,
             pace: Pace::default(),
             dirty: Vec::new(),
             effects: VecDeque::new(),
@@ -632,15 +636,10 @@ impl MasterCore {
 
     fn on_offer(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
         let offer = Offer::decode(payload).map_err(offence)?;
-        match self.bests.offer(offer.best, offer.key, offer.witness) {
-            None => Err(offence("an offer to no such incumbent, or a witness that is no valid archive")),
-            Some(false) => Ok(()),
-            Some(true) => {
-                self.trail.push(Event::Best { best: offer.best, key: offer.key, slave: Some(slave.0) });
-                self.pace.begin_round();
-                Ok(())
-            }
+        if self.bests.accept(offer.best, offer.key, offer.witness).map_err(offence)? {
+            self.trail.push(Event::Best { best: offer.best, key: offer.key, slave: Some(slave.0) });
         }
+        Ok(())
     }
 
     // ---- ends of connections
@@ -797,24 +796,9 @@ impl MasterCore {
         value
     }
 
-    /// Makes an incumbent that must be better than `image`; its index.
-    pub fn create_best(&mut self, image: u64, check: CheckWitness) -> u32 {
-        self.bests.create(image, check)
-    }
-
-    /// The master's own offer; true if it improves.
-    pub fn offer(&mut self, best: u32, image: u64, witness: &[u8]) -> bool {
-        let improves = self.bests.offer(best, image, witness) == Some(true);
-        if improves {
-            self.trail.push(Event::Best { best, key: image, slave: None });
-            self.pace.begin_round();
-        }
-        improves
-    }
-
-    /// The incumbent's image and witness.
-    pub fn best(&self, best: u32) -> Option<(u64, &Bytes)> {
-        self.bests.get(best)
+    /// The incumbents of the run.
+    pub(crate) fn bests(&self) -> Arc<Incumbents> {
+        Arc::clone(&self.bests)
     }
 
     /// What is known of a connected slave.
@@ -918,6 +902,10 @@ impl MasterCore {
     }
 
     fn push_bests(&mut self) {
+        if self.round < self.bests.version() {
+            self.round = self.bests.version();
+            self.pace.begin_round();
+        }
         let Some(mut cursor) = self.pace.cursor else { return };
         let end = (cursor + VISITS_PER_TURN).min(self.conns.len());
         while cursor < end {
@@ -1071,7 +1059,10 @@ fn put_control(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>))
 }
 
 /// Appends the keys that this slave has not been told.
-fn tell_bests(state: &mut Conn, bests: &Bests) {
+///
+/// The master alone tells a key, and only once its witness is here: else a slave that dies between the two leaves a
+/// bound whose solution nobody has.
+fn tell_bests(state: &mut Conn, bests: &Incumbents) {
     let Phase::Slave { told, .. } = &mut state.phase else { return };
     if *told < bests.version() {
         let entries = bests.since(*told);

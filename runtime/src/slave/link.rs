@@ -13,7 +13,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::best::BestTable;
 use crate::clock::{self, Clock};
-use crate::files::audit::AuditWriter;
+use crate::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::proto::slave::{SlaveCore, SlaveEnd};
 
 /// After it is over, a running task has this long before the process is ended under it.
@@ -214,7 +214,7 @@ impl Link {
             let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
         }
         if evicted && self.core().end().is_none() {
-            self.note(Event::Evicted {});
+            self.note(Event::Evicted);
             let mut core = self.core();
             core.leave(ringmw_codec::control::GoodbyeCode::Evicted, "told to go by SIGTERM");
         }
@@ -242,7 +242,7 @@ impl Link {
         let code = end.exit_code();
         let reason = super::describe(&end);
         self.note(Event::Exit { code, reason });
-        self.audit.finish();
+        let _ = self.audit.finish(FINISH_BOUND);
         std::process::exit(code.into());
     }
 
@@ -252,7 +252,7 @@ impl Link {
     }
 
     pub(crate) fn finish_audit(&self) {
-        self.audit.finish();
+        let _ = self.audit.finish(FINISH_BOUND);
     }
 }
 

@@ -1,0 +1,75 @@
+//! Local mode's slaves, tied to the run: the trail tells the supervisor who is who and who has work.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ringmw_codec::audit::Event;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::local::{LocalEvent, Plan, STOP_BOUND, Supervisor};
+use crate::master::driver::Outside;
+
+pub(super) struct LocalSlaves {
+    supervisor: Arc<Supervisor>,
+}
+
+impl LocalSlaves {
+    /// # Errors
+    /// When not even the first slave can be started.
+    pub(super) fn start(
+        slaves: Option<u32>,
+        port: u16,
+        member_id: &str,
+        audit_file: Option<PathBuf>,
+        news: UnboundedSender<Outside>,
+    ) -> Result<Self, String> {
+        let mut plan = Plan::of_this_binary(slaves, port, member_id);
+        plan.audit_file = audit_file;
+        let supervisor = Supervisor::start(plan, move |event| {
+            let outside = match event {
+                LocalEvent::Started { job, pid } => {
+                    Outside::Event(Event::ChildStarted { child: child_of(&job), pid })
+                }
+                LocalEvent::Ended { death, .. } => {
+                    Outside::Event(Event::ChildEnded { child: child_of(&death.job), status: death.how })
+                }
+                LocalEvent::Failed(failure) => Outside::Stop(failure.to_string()),
+            };
+            // The run may be over already; then nobody needs to know.
+            let _ = news.send(outside);
+        })
+        .map_err(|error| format!("cannot start a slave of this binary: {error}"))?;
+        Ok(LocalSlaves { supervisor: Arc::new(supervisor) })
+    }
+
+    /// To be called with every line of the trail.
+    pub(super) fn watcher(&self) -> impl FnMut(&Event) + use<> {
+        let supervisor = Arc::clone(&self.supervisor);
+        let mut jobs = std::collections::BTreeMap::new();
+        move |event| match event {
+            Event::Connected { slave, job, .. } => {
+                supervisor.slave_id(job, *slave);
+                jobs.insert(*slave, job.clone());
+            }
+            // The first packet to a slave always has a line of its own.
+            Event::TasksSent { slave, .. } => {
+                if let Some(job) = jobs.remove(slave) {
+                    supervisor.handed_task(&job);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Waits for the slaves to end by themselves, then ends them.
+    pub(super) fn stop(self) {
+        if let Some(supervisor) = Arc::into_inner(self.supervisor) {
+            supervisor.stop(STOP_BOUND);
+        }
+    }
+}
+
+/// The index in a job string of local mode.
+fn child_of(job: &str) -> u32 {
+    job.split('.').nth(1).and_then(|index| index.parse().ok()).unwrap_or_default()
+}
