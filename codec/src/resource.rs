@@ -8,11 +8,13 @@
 //! ..
 //! ;; Every address that slaves may try
 //! (:master-addresses ("10.1.0.2:4432" "192.168.0.2:4432"))
+//! ;; Version of our own forms, and their end
+//! (:format-version 1)
 //! ```
 //!
 //! Each form is a list of a keyword and a value. CL-MW's come first and are all there, so that its readers and their
 //! users' scripts can read the file; ours follow. In reading, forms of other names are passed over, whatever
-//! well-formed value they have, and a form may stand anywhere; CL-MW's are required, ours are not. Names are read in
+//! well-formed value they have, and a form may stand anywhere; CL-MW's are required, and `:format-version` where there is another of ours. Names are read in
 //! any case, as Lisp would. Of a form that is there twice the later one counts.
 //!
 //! Writing aside and renaming is the caller's; so is the mode of a file with a secret.
@@ -58,7 +60,8 @@ pub struct ResourceFile {
     pub slaves_busy: Option<u64>,
     /// Every `host:port` that slaves may try, best first.
     pub master_addresses: Vec<String>,
-    /// The version of our own forms ([`RESOURCE_FORMAT_VERSION`]); none in CL-MW's files.
+    /// The version of our own forms; none in CL-MW's files. It is the last form, so that a file that lost some of ours
+    /// is known to be cut. Writing puts [`RESOURCE_FORMAT_VERSION`] where there are forms of ours and this is none.
     pub format: Option<u64>,
     /// The shared secret; the file's mode must then be 0600.
     pub secret: Option<String>,
@@ -135,11 +138,6 @@ impl ResourceFile {
             &list(&self.slave_arguments),
         );
         let counts = [
-            (
-                "Version of the forms from here on",
-                FORMAT_VERSION,
-                self.format,
-            ),
             ("Slaves Desired", SLAVES_DESIRED, self.slaves_desired),
             ("Slaves Connected", SLAVES_CONNECTED, self.slaves_connected),
             ("Slaves Busy", SLAVES_BUSY, self.slaves_busy),
@@ -150,16 +148,34 @@ impl ResourceFile {
             }
         }
         if !self.master_addresses.is_empty() {
+            let addresses = list(&self.master_addresses);
             forms.put(
                 "Every address that slaves may try",
                 MASTER_ADDRESSES,
-                &list(&self.master_addresses),
+                &addresses,
             );
         }
         if let Some(secret) = &self.secret {
             forms.put("Shared secret", SECRET, &quoted(secret));
         }
+        let format = self
+            .format
+            .or(self.has_own_forms().then_some(RESOURCE_FORMAT_VERSION));
+        if let Some(format) = format {
+            forms.put(
+                "Version of our own forms, and their end",
+                FORMAT_VERSION,
+                &format.to_string(),
+            );
+        }
         forms.0
+    }
+
+    fn has_own_forms(&self) -> bool {
+        let counts = [self.slaves_desired, self.slaves_connected, self.slaves_busy];
+        counts.iter().any(Option::is_some)
+            || !self.master_addresses.is_empty()
+            || self.secret.is_some()
     }
 
     /// Reads a file's text.
@@ -287,7 +303,7 @@ impl Found {
             line,
             what: format!("the file ends without (:{name} ..); was it cut off?"),
         };
-        Ok(ResourceFile {
+        let file = ResourceFile {
             finished: self.finished.ok_or_else(|| missing(COMPUTATION_STATUS))?,
             timestamp: self.timestamp.ok_or_else(|| missing(TIMESTAMP))?,
             member_id: self.member_id.ok_or_else(|| missing(MEMBER_ID))?,
@@ -307,7 +323,11 @@ impl Found {
             master_addresses: self.master_addresses.unwrap_or_default(),
             format: self.format,
             secret: self.secret,
-        })
+        };
+        match file.has_own_forms() && file.format.is_none() {
+            true => Err(missing(FORMAT_VERSION)),
+            false => Ok(file),
+        }
     }
 }
 
