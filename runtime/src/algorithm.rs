@@ -279,6 +279,15 @@ impl<A> Task<A> {
         }
     }
 
+    /// The task of arguments that were archived before, with the default policy.
+    pub(crate) fn again(args: &[u8]) -> Self {
+        Self {
+            args: args.into(),
+            policy: Policy::default(),
+            algorithm: PhantomData,
+        }
+    }
+
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
     pub fn slave(mut self, slave: SlaveId) -> Self {
         self.policy.slave = Some(slave);

@@ -66,6 +66,23 @@ pub(crate) struct Parts {
     pub(crate) version: String,
 }
 
+/// What a slave needs of it: it can be shared by threads.
+pub(crate) struct SlaveSide {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) slave: Option<SlaveAlgorithm>,
+    pub(crate) version: String,
+}
+
+impl Parts {
+    pub(crate) fn slave_side(&self) -> SlaveSide {
+        SlaveSide {
+            registry: Arc::clone(&self.registry),
+            slave: self.slave.clone(),
+            version: self.version.clone(),
+        }
+    }
+}
+
 impl App {
     /// An application without anything.
     pub fn new() -> Self {

@@ -271,7 +271,7 @@ impl Master {
     /// Takes back every task with this tag; how many. Costs a look at every live task.
     pub fn cancel_tagged<T: Wire>(&self, tag: &T) -> usize {
         let mut archive = Vec::new();
-        wire::encode(tag, &mut archive);
+        wire::encode(tag, &mut archive).expect("a tag that was given can be archived");
         self.with(|state| {
             let ids = state.live(|_, body| end::has_tag(body, T::TYPE_HASH, &archive));
             state.cancel_all(ids)
@@ -489,8 +489,8 @@ impl QueueResult {
         if self.is::<A>() {
             return Ok(());
         }
-        let text = format!("this is a result of `{}`, not of `{}`", self.algorithm(), A::NAME);
-        Err(TaskError::Type { id: self.result.id(), error: wire::WireError::new(text) })
+        let error = wire::WireError::Algorithm { expected: A::NAME, got: self.algorithm() };
+        Err(TaskError::Type { id: self.result.id(), error })
     }
 }
 
@@ -522,7 +522,7 @@ impl QueueUnrunnable {
     /// The task again, with its arguments, to be submitted anew with a policy of its own; `None` if
     /// it is no task of `A`.
     pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
-        self.is::<A>().then(|| Task::from_args(self.task.args()))
+        self.is::<A>().then(|| Task::again(self.task.args()))
     }
 }
 

@@ -170,6 +170,14 @@ pub enum WireError {
         /// What went wrong.
         reason: String,
     },
+    /// The end of another algorithm's task.
+    #[error("it is a result of `{got}`, not of `{expected}`")]
+    Algorithm {
+        /// The algorithm that was asked for.
+        expected: &'static str,
+        /// The algorithm that it is of.
+        got: &'static str,
+    },
     /// One of the above, in the argument of this name.
     #[error("argument `{name}`: {error}")]
     Argument {

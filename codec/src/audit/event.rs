@@ -425,8 +425,6 @@ events! {
     ChildEnded = "child-ended" {
         /// Which slave of local mode.
         child: u32 as Number,
-        /// Its process id.
-        pid: u32 as Number,
         /// Its exit code or signal.
         status: String as Text,
     }

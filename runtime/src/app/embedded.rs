@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::{App, Parts, master_role, slave_role};
+use super::{App, SlaveSide, master_role, slave_role};
 use crate::flags::Settings;
 use crate::files::audit::{AuditWriter, Sink};
 use crate::slave::link::Ending;
@@ -45,27 +45,21 @@ impl Embedded {
         let parts = self.app.into_parts().unwrap_or_else(|error| panic!("{error}"));
         slave::remember_panics();
         let slaves = self.slaves;
-        let threads = Parts {
-            registry: Arc::clone(&parts.registry),
-            master: None,
-            slave: parts.slave.clone(),
-            version: parts.version.clone(),
-        };
+        let slave = Arc::new(parts.slave_side());
         master_role::run_embedded(parts, settings, move |address, member_id| {
-            let parts = Arc::new(threads);
             for index in 0..slaves {
-                let (parts, address, member_id) = (Arc::clone(&parts), address.clone(), member_id.clone());
+                let (slave, address, member_id) = (Arc::clone(&slave), address.clone(), member_id.clone());
                 thread::Builder::new()
                     .name(format!("ringmw-slave-{index}"))
                     .stack_size(STACK_BYTES)
-                    .spawn(move || be_slave(&parts, address, &member_id))
+                    .spawn(move || be_slave(&slave, address, &member_id))
                     .expect("a thread for each embedded slave");
             }
         })
     }
 }
 
-fn be_slave(parts: &Parts, address: String, member_id: &str) {
+fn be_slave(parts: &SlaveSide, address: String, member_id: &str) {
     let join = Join {
         addresses: vec![address],
         hello: slave_role::hello(parts, member_id),

@@ -6,7 +6,7 @@ use ringmw_codec::audit::{Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
-use super::{Parts, complain, finish};
+use super::{Parts, SlaveSide, complain, finish};
 use crate::args::Args;
 use crate::clock;
 use crate::files::audit::{AuditWriter, Sink};
@@ -17,6 +17,7 @@ use crate::slave::link::Ending;
 use crate::slave::{self, Join, Slave};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
+    let parts = parts.slave_side();
     let target = match resolve_slave_target(&settings.sources, |path| std::fs::read(path)) {
         Ok(target) => target,
         Err(error) => {
@@ -73,7 +74,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     code
 }
 
-pub(super) fn init(parts: &Parts, member_id: &str) -> Event {
+fn init(parts: &SlaveSide, member_id: &str) -> Event {
     Event::Init {
         version: super::OWN_VERSION.to_owned(),
         role: RoleWord::Slave,
@@ -86,7 +87,7 @@ pub(super) fn init(parts: &Parts, member_id: &str) -> Event {
     }
 }
 
-pub(super) fn hello(parts: &Parts, member_id: &str) -> Hello {
+pub(super) fn hello(parts: &SlaveSide, member_id: &str) -> Hello {
     Hello {
         protocol: PROTOCOL_VERSION,
         member_id: member_id.as_bytes().to_vec(),
@@ -98,7 +99,7 @@ pub(super) fn hello(parts: &Parts, member_id: &str) -> Hello {
 }
 
 /// Runs the slave algorithm to its end: the exit code, why, and what to complain of.
-pub(super) fn serve(slave: &mut Slave, parts: &Parts) -> (u8, String, Option<String>) {
+pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option<String>) {
     let outcome = match &parts.slave {
         Some(algorithm) => {
             let args = Args::new(slave.args().to_vec());

@@ -31,6 +31,7 @@ use ringmw_sched::{
 
 use super::{HANDSHAKES_MAX, SECOND, limit};
 use crate::best::Incumbents;
+use crate::wire::WireError;
 use crate::engine::{Closed, ConnId};
 use pace::{Pace, VISITS_PER_TURN};
 use trail::{Meter, Trail};
@@ -74,7 +75,7 @@ pub struct MasterConfig {
     /// How much the trail says of packets and tasks.
     pub level: Level,
     /// By algorithm: does this archive hold a valid output?
-    pub check_output: Vec<fn(&[u8]) -> bool>,
+    pub check_output: Vec<fn(&[u8]) -> Result<(), WireError>>,
     /// By algorithm: its name.
     pub names: Vec<&'static str>,
 }
@@ -580,15 +581,9 @@ impl MasterCore {
             if algorithm.0 != entry.algorithm {
                 return Err(format!("the result of TASK-{task} names another algorithm"));
             }
-            let valid = match status {
-                ResultStatus::Done => self.config.check_output[usize::from(algorithm.0)](body),
-                ResultStatus::Failed => std::str::from_utf8(body).is_ok(),
-            };
-            if !valid {
-                return Err(format!(
-                    "the result of TASK-{task} is no valid archive of what `{}` returns",
-                    self.config.names[usize::from(algorithm.0)]
-                ));
+            if status == ResultStatus::Done {
+                self.config.check_output[usize::from(algorithm.0)](body)
+                    .map_err(|error| format!("the result of TASK-{task} of `{}`: {error}", trail::name(&self.config.names, algorithm)))?;
             }
         }
         let accepted = match self.sched.result(slave, entry.task).map_err(|o| o.to_string())? {
