@@ -38,7 +38,7 @@ pub use ringmw_sched::{Group, SlaveId, TaskId};
 pub use rkyv;
 pub use rng::Rng;
 pub use slave::{LoopReport, Slave};
-pub use wire::{Archived, Wire, WireError};
+pub use wire::{Archived, Outcome, Wire, WireError};
 
 /// What an application needs: `use ringmw::prelude::*;`.
 pub mod prelude {
