@@ -253,3 +253,69 @@ impl<P> Linked for Tasks<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{AlgorithmId, Owner};
+    use crate::scheduler::TaskSpec;
+
+    fn insert(tasks: &mut Tasks<u64>, seq: u64) -> u32 {
+        let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, 0);
+        tasks.insert(Record::new(seq, &spec, false, seq, 0))
+    }
+
+    fn capacity(tasks: &Tasks<u64>) -> usize {
+        tasks
+            .chunks
+            .iter()
+            .map(|chunk| chunk.records.capacity())
+            .sum()
+    }
+
+    /// Whatever the order in which tasks end, the memory they had is given back, but for one chunk.
+    #[test]
+    fn a_drained_table_gives_its_memory_back() {
+        let tasks_max = 10 * u64::from(CHUNK) + 7;
+        for stride in [1, 2, 4097, 30_011] {
+            let mut tasks = Tasks::new();
+            let slots: Vec<u32> = (0..tasks_max).map(|seq| insert(&mut tasks, seq)).collect();
+            tasks.check();
+            for start in 0..stride {
+                for seq in (start..tasks_max).step_by(stride as usize) {
+                    assert_eq!(tasks.remove(slots[seq as usize]), seq);
+                }
+                tasks.check();
+            }
+            assert_eq!(capacity(&tasks), CHUNK as usize);
+        }
+    }
+
+    #[test]
+    fn a_longer_table_of_chunks_is_given_back_too() {
+        let mut tasks = Tasks::new();
+        let tasks_max = (CHUNKS_KEPT as u64 + 1) * u64::from(CHUNK);
+        let slots: Vec<u32> = (0..tasks_max).map(|seq| insert(&mut tasks, seq)).collect();
+        slots.iter().for_each(|&slot| _ = tasks.remove(slot));
+        tasks.check();
+        assert_eq!((tasks.chunks.len(), tasks.len()), (0, 0));
+        let slot = insert(&mut tasks, 5);
+        assert_eq!(tasks.remove(slot), 5);
+    }
+
+    /// A slot that was used again does not answer to the old id.
+    #[test]
+    fn an_id_finds_its_own_task_alone() {
+        let mut tasks = Tasks::new();
+        let slot = insert(&mut tasks, 0);
+        assert_eq!(tasks.find(TaskId { seq: 0, slot }), Some(slot));
+        tasks.remove(slot);
+        assert_eq!(tasks.find(TaskId { seq: 0, slot }), None);
+        assert_eq!(insert(&mut tasks, 1), slot);
+        assert_eq!(tasks.find(TaskId { seq: 0, slot }), None);
+        assert_eq!(tasks.find(TaskId { seq: 1, slot }), Some(slot));
+        for slot in [slot + 1, CHUNK, NONE] {
+            assert_eq!(tasks.find(TaskId { seq: 1, slot }), None);
+        }
+    }
+}
