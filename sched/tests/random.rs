@@ -72,11 +72,12 @@ fn event(world: &World, weather: &Weather, kind: u32, a: u32, b: u32) -> Event {
             hit
         })
         .unwrap();
+    let one_in = |n: u32| b.is_multiple_of(n);
     match (kind, slave(a)) {
         (0, _) => Event::Connect,
-        (1, Some(slave)) => Event::Lose(slave.id, b % 3 > 0),
+        (1, Some(slave)) => Event::Lose(slave.id, !one_in(3)),
         (2, _) => Event::Allocate(group, b % 4),
-        (3, _) if b % 4 == 0 => Event::FreeOf(group),
+        (3, _) if one_in(4) => Event::FreeOf(group),
         (3, _) => Event::Deallocate(group, b % 4),
         (4, Some(slave)) => Event::Free(slave.id),
         (5, _) => Event::Cancel(any_task),
@@ -84,13 +85,13 @@ fn event(world: &World, weather: &Weather, kind: u32, a: u32, b: u32) -> Event {
         (7, _) => Event::Withdrawn(
             any_slave,
             u64::from(b) % (model.task_count() + 1),
-            b % 2 == 0,
+            one_in(2),
         ),
-        (8, _) => Event::Hold(b % 2 == 0),
+        (8, _) => Event::Hold(one_in(2)),
         (9, _) => Event::Submit {
-            to: (b % 3 == 0).then_some(any_slave),
-            do_it_anyway: b % 2 == 0,
-            retry: b % 7 > 0,
+            to: one_in(3).then_some(any_slave),
+            do_it_anyway: one_in(2),
+            retry: !one_in(7),
             flow: b % 5 > 2,
             algorithm: (b % 3) as u16,
             bytes: if b % 50 == 1 { 1000 } else { b % 40 },
@@ -102,7 +103,7 @@ fn event(world: &World, weather: &Weather, kind: u32, a: u32, b: u32) -> Event {
             .iter()
             .find(|(_, hold)| *hold == Hold::Withdrawn)
         {
-            Some(&(task, _)) => Event::Withdrawn(slave.id, task, b % 3 == 0),
+            Some(&(task, _)) => Event::Withdrawn(slave.id, task, one_in(3)),
             None => Event::HandOut,
         },
         _ => Event::HandOut,
