@@ -35,12 +35,14 @@ impl Counts {
         self.of.len()
     }
 
+    #[inline]
     pub(crate) fn on_queued<P>(&mut self, record: &Record<P>, bytes: u64) {
         self.queued += 1;
         self.queued_bytes += bytes;
         self.of[usize::from(record.algorithm.0)].pending += 1;
     }
 
+    #[inline]
     pub(crate) fn on_unqueued<P>(&mut self, record: &Record<P>, bytes: u64) {
         self.queued -= 1;
         self.queued_bytes -= bytes;

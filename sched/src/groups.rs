@@ -3,7 +3,6 @@
 //! `rebalance` runs after every event that can open or close a gap, and leaves this behind: if ordered or intermingle
 //! fall short, no unordered slave is idle, and as many busy ones as are missing (or all) are wanted; else none is.
 
-use crate::hands::Hands;
 use crate::ids::{Group, SlaveId};
 use crate::lane::Lane;
 use crate::outcome::Reason;
@@ -175,11 +174,11 @@ impl<P> Scheduler<P> {
     /// A slave has given its last task back.
     pub(crate) fn on_hands_empty(&mut self, at: u32) {
         let slave = self.slaves.get(at);
-        debug_assert!(Hands::is_empty(&slave.hands));
+        debug_assert!(slave.hands.is_empty());
         let group = slave.group;
         match slave.status {
-            Status::Busy => self.slaves.settle(at, group, Status::Idle),
-            Status::Wanted => {
+            // Wanted or not: the first one whose hands are empty fills a gap.
+            Status::Busy | Status::Wanted => {
                 self.slaves.settle(at, group, Status::Idle);
                 self.rebalance();
             }

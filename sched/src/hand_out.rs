@@ -1,11 +1,11 @@
 //! The hot path: tasks go out in packets, results come back. And what slaves say in between.
 
 use crate::hands::Hold;
-use crate::ids::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
+use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::outcome::{Accepted, Offence, Verdict};
-use crate::record::State;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, queued_bytes};
 use crate::slaves::Status;
+use crate::tasks::HAS_PAYLOAD;
 
 impl<P> Scheduler<P> {
     /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order:
@@ -21,19 +21,30 @@ impl<P> Scheduler<P> {
         let at = self.next_served()?;
         let (id, group) = (self.slaves.get(at).id, self.slaves.get(at).group);
         self.slaves.settle(at, group, Status::Busy);
+        let bytes_max = u64::from(self.config.packet_bytes_max);
         let mut bytes = u64::from(self.config.packet_bytes_base);
+        let slave = self.slaves.busy_mut(at);
         for nth in 0..self.config.task_group {
-            let Some(slot) = self.next_task_for(at, group) else {
-                break;
-            };
-            bytes += u64::from(self.tasks.get(slot).bytes);
+            // Its own tasks before unordered ones, as its group allows.
+            let mut lane = &mut slave.own;
+            let mut front = lane.front(&self.tasks, self.hold_queue);
+            if front.is_none() && group.takes_unordered() {
+                lane = &mut self.unordered;
+                front = lane.front(&self.tasks, self.hold_queue);
+            }
+            let Some(slot) = front else { break };
+            let record = self.tasks.get_mut(slot);
+            bytes += u64::from(record.bytes);
             // Submit let no task pass that exceeds the limit alone: the first one always fits.
-            if nth > 0 && bytes > u64::from(self.config.packet_bytes_max) {
+            if nth > 0 && bytes > bytes_max {
                 break;
             }
-            self.dequeue(slot);
-            self.take_in_hand(at, slot, now);
-            let record = self.tasks.get(slot);
+            let position = slave.hands.push(record.seq, slot, now);
+            let links = record.take_in_hand(at, position);
+            lane.on_front_gone(record.of_queue(), links);
+            self.counts
+                .on_unqueued(record, queued_bytes::<P>(record.bytes));
+            self.counts.running += 1;
             each(
                 TaskId {
                     seq: record.seq,
@@ -41,7 +52,7 @@ impl<P> Scheduler<P> {
                 },
                 record.algorithm,
                 record.marked(),
-                &record.payload,
+                record.payload.as_ref().expect(HAS_PAYLOAD),
             );
         }
         Some(id)
@@ -62,29 +73,6 @@ impl<P> Scheduler<P> {
         })
     }
 
-    /// The task that goes next into this slave's packet: its own before unordered ones, as its group allows.
-    fn next_task_for(&self, at: u32, group: Group) -> Option<u32> {
-        let own = self.slaves.get(at).own.front(&self.tasks, self.hold_queue);
-        own.or_else(|| {
-            let unordered = group.takes_unordered();
-            if unordered {
-                self.unordered.front(&self.tasks, self.hold_queue)
-            } else {
-                None
-            }
-        })
-    }
-
-    fn take_in_hand(&mut self, at: u32, slot: u32, now: Nanos) {
-        let record = self.tasks.get_mut(slot);
-        let position = self.slaves.hands_mut(at).push(record.seq, slot, now);
-        record.state = State::Held {
-            slave: at,
-            position,
-        };
-        self.counts.running += 1;
-    }
-
     /// A result has come. Results come in the order in which their tasks were handed out.
     ///
     /// # Errors
@@ -93,29 +81,27 @@ impl<P> Scheduler<P> {
         let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
         let hands = self.slaves.hands_mut(at);
         let entry = hands.on_result(task)?;
-        let is_last = hands.is_empty();
-        let verdict = if entry.hold == Hold::Live {
-            self.counts.running -= 1;
-            let record = self.tasks.remove(entry.slot);
-            Verdict::Accepted(Accepted {
-                id: TaskId {
-                    seq: entry.seq,
-                    slot: entry.slot,
-                },
-                algorithm: record.algorithm,
-                owner: record.owner(),
-                payload: record.payload,
-                slave,
-                submitted: record.submitted,
-                handed_out: entry.handed_out,
-            })
-        } else {
-            Verdict::Late
-        };
-        if is_last {
+        if hands.is_empty() {
             self.on_hands_empty(at);
         }
-        Ok(verdict)
+        if entry.hold != Hold::Live {
+            return Ok(Verdict::Late);
+        }
+        self.counts.running -= 1;
+        let record = self.tasks.get(entry.slot);
+        let (algorithm, owner, submitted) = (record.algorithm, record.owner(), record.submitted);
+        Ok(Verdict::Accepted(Accepted {
+            id: TaskId {
+                seq: entry.seq,
+                slot: entry.slot,
+            },
+            algorithm,
+            owner,
+            payload: self.tasks.remove(entry.slot),
+            slave,
+            submitted,
+            handed_out: entry.handed_out,
+        }))
     }
 
     /// A slave says that it begins a task: should it be lost now, that one is charged. Slaves begin tasks in the order

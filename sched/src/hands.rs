@@ -57,6 +57,7 @@ pub(crate) struct Hands {
 }
 
 impl Hands {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -71,6 +72,7 @@ impl Hands {
     }
 
     /// Returns the position, which stays valid until the entry is popped.
+    #[inline]
     pub(crate) fn push(&mut self, seq: u64, slot: u32, handed_out: Nanos) -> u32 {
         let position = self.popped.wrapping_add(self.entries.len() as u32);
         self.entries.push_back(Entry {
@@ -84,6 +86,7 @@ impl Hands {
     }
 
     /// Takes the task that was answered out of the hands.
+    #[inline]
     pub(crate) fn on_result(&mut self, task: u64) -> Result<Entry, Offence> {
         let entry = self.expect_first(task)?;
         if entry.hold == Hold::Withdrawn {
@@ -110,10 +113,7 @@ impl Hands {
 
     pub(crate) fn on_withdrawn(&mut self, task: u64, begun: bool) -> Result<(), Offence> {
         let Some(position) = self.withdrawn.remove(&task) else {
-            let held = self
-                .entries
-                .iter()
-                .any(|entry| entry.seq == task && entry.hold != Hold::Gone);
+            let held = self.holds(task);
             return Err(if held {
                 Offence::NotWithdrawn { task }
             } else {
@@ -154,24 +154,33 @@ impl Hands {
             .zip(&self.entries)
     }
 
+    #[inline]
     fn expect_first(&self, task: u64) -> Result<Entry, Offence> {
         match self.entries.front() {
             Some(first) if first.seq == task => Ok(*first),
-            Some(first)
-                if self
-                    .entries
-                    .iter()
-                    .any(|entry| entry.seq == task && entry.hold != Hold::Gone) =>
-            {
-                Err(Offence::OutOfOrder {
-                    task,
-                    expected: first.seq,
-                })
-            }
-            _ => Err(Offence::NotHeld { task }),
+            _ => Err(self.offence(task)),
         }
     }
 
+    #[cold]
+    fn offence(&self, task: u64) -> Offence {
+        match self.entries.front() {
+            Some(first) if self.holds(task) => Offence::OutOfOrder {
+                task,
+                expected: first.seq,
+            },
+            _ => Offence::NotHeld { task },
+        }
+    }
+
+    /// A search; for offenders alone.
+    fn holds(&self, task: u64) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.seq == task && entry.hold != Hold::Gone)
+    }
+
+    #[inline]
     fn drop_gone(&mut self) {
         while self
             .entries
@@ -185,6 +194,7 @@ impl Hands {
         }
     }
 
+    #[inline]
     fn pop(&mut self) {
         self.entries.pop_front();
         self.popped = self.popped.wrapping_add(1);

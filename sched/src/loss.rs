@@ -12,7 +12,7 @@
 
 use crate::hands::Hold;
 use crate::ids::{SlaveId, TaskId};
-use crate::outcome::{Departure, Losses, Reason};
+use crate::outcome::{Departure, Ended, Losses, Reason};
 use crate::record::Record;
 use crate::scheduler::{Scheduler, queued_bytes};
 
@@ -75,8 +75,20 @@ impl<P> Scheduler<P> {
 
     /// Ends a task that is in no list any more.
     pub(crate) fn end(&mut self, slot: u32, reason: Reason) {
-        let record = self.tasks.remove(slot);
-        self.ended.push_back(record.end(slot, reason));
+        let record = self.tasks.get(slot);
+        let (seq, algorithm, owner) = (record.seq, record.algorithm, record.owner());
+        let (to, do_it_anyway, retry) = (record.to(), record.do_it_anyway(), record.retry());
+        let (id, payload) = (TaskId { seq, slot }, self.tasks.remove(slot));
+        self.ended.push_back(Ended {
+            id,
+            algorithm,
+            owner,
+            to,
+            do_it_anyway,
+            retry,
+            payload,
+            reason,
+        });
     }
 
     /// Counts a queued task out that was taken out of its lane.

@@ -1,13 +1,21 @@
 //! What is remembered of one task.
 
-use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId, TaskId};
+use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
 use crate::list::Links;
-use crate::outcome::{Ended, Reason};
 use crate::scheduler::TaskSpec;
 
-/// Where a live task is. Its end takes the record out of the table, so there is no third state.
+/// Where a task is.
+///
+/// | from | to | when |
+/// |---|---|---|
+/// | free | queued | submitted |
+/// | queued | held | handed out |
+/// | held | queued | its slave is lost, and it is recycled |
+/// | queued, held | free | it ends |
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum State {
+    /// Nowhere: no task, and the chunk's next free record.
+    Free(u32),
     /// In one of the lanes: of the slave it is bound to, else the unordered one.
     Queued(Links),
     /// In the hands of a slave: the slave's slot, and the position in its hands.
@@ -30,6 +38,7 @@ impl Flags {
     /// Its end goes to the queue.
     const OF_QUEUE: u8 = 32;
 
+    #[inline]
     fn has(self, flag: u8) -> bool {
         self.0 & flag != 0
     }
@@ -50,11 +59,14 @@ pub(crate) struct Record<P> {
     pub(crate) crashes: u32,
     pub(crate) algorithm: AlgorithmId,
     flags: Flags,
-    pub(crate) payload: P,
+    /// There unless it is free. An option beside the state, rather than a payload in it: it moves out to its owner
+    /// in one go, and moves are what the hot path spends its time on.
+    pub(crate) payload: Option<P>,
 }
 
 impl<P> Record<P> {
-    pub(crate) fn new(seq: u64, spec: &TaskSpec, payload: P, now: Nanos) -> Self {
+    #[inline]
+    pub(crate) fn new(seq: u64, spec: &TaskSpec, bound: bool, payload: P, now: Nanos) -> Self {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let (of_queue, flow) = match spec.owner {
             Owner::Queue => (true, 0),
@@ -62,7 +74,8 @@ impl<P> Record<P> {
         };
         let flags = flag(spec.retry, Flags::RETRY)
             | flag(spec.do_it_anyway, Flags::DO_IT_ANYWAY)
-            | flag(spec.to.is_some(), Flags::ADDRESSED | Flags::BOUND)
+            | flag(spec.to.is_some(), Flags::ADDRESSED)
+            | flag(bound, Flags::BOUND)
             | flag(of_queue, Flags::OF_QUEUE);
         Record {
             seq,
@@ -75,11 +88,12 @@ impl<P> Record<P> {
             crashes: 0,
             algorithm: spec.algorithm,
             flags: Flags(flags),
-            payload,
+            payload: Some(payload),
         }
     }
 
     /// The slave that alone may run it, if there is one.
+    #[inline]
     pub(crate) fn bound_to(&self) -> Option<SlaveId> {
         self.flags.has(Flags::BOUND).then_some(self.to)
     }
@@ -87,6 +101,15 @@ impl<P> Record<P> {
     /// From now on any slave may run it.
     pub(crate) fn unbind(&mut self) {
         self.flags.0 &= !Flags::BOUND;
+    }
+
+    /// From queued to held. Returns the links it had.
+    #[inline]
+    pub(crate) fn take_in_hand(&mut self, slave: u32, position: u32) -> Links {
+        match std::mem::replace(&mut self.state, State::Held { slave, position }) {
+            State::Queued(links) => links,
+            _ => unreachable!("a task is in one slave's hands"),
+        }
     }
 
     pub(crate) fn retry(&self) -> bool {
@@ -97,10 +120,12 @@ impl<P> Record<P> {
         self.flags.has(Flags::DO_IT_ANYWAY)
     }
 
+    #[inline]
     pub(crate) fn of_queue(&self) -> bool {
         self.flags.has(Flags::OF_QUEUE)
     }
 
+    #[inline]
     pub(crate) fn marked(&self) -> bool {
         self.flags.has(Flags::MARKED)
     }
@@ -109,6 +134,7 @@ impl<P> Record<P> {
         self.flags.0 |= Flags::MARKED;
     }
 
+    #[inline]
     pub(crate) fn owner(&self) -> Owner {
         if self.of_queue() {
             Owner::Queue
@@ -117,20 +143,8 @@ impl<P> Record<P> {
         }
     }
 
-    /// This task as an unrunnable one.
-    pub(crate) fn end(self, slot: u32, reason: Reason) -> Ended<P> {
-        Ended {
-            id: TaskId {
-                seq: self.seq,
-                slot,
-            },
-            algorithm: self.algorithm,
-            owner: self.owner(),
-            to: self.flags.has(Flags::ADDRESSED).then_some(self.to),
-            do_it_anyway: self.do_it_anyway(),
-            retry: self.retry(),
-            payload: self.payload,
-            reason,
-        }
+    /// Whom it was addressed to, whether bound to it or not.
+    pub(crate) fn to(&self) -> Option<SlaveId> {
+        self.flags.has(Flags::ADDRESSED).then_some(self.to)
     }
 }

@@ -142,22 +142,40 @@ impl<P> Scheduler<P> {
         );
         let seq = self.next_task;
         self.next_task += 1;
-        let mut record = Record::new(seq, &spec, payload, now);
-        match self.judge(&spec) {
-            Ok(Some(_)) => {}
-            Ok(None) => record.unbind(),
+        let bound = match self.judge(&spec) {
+            Ok(bound) => bound,
             Err(reason) => {
-                self.ended.push_back(record.end(NONE, reason));
-                return TaskId { seq, slot: NONE };
+                let id = TaskId { seq, slot: NONE };
+                let TaskSpec {
+                    algorithm,
+                    to,
+                    do_it_anyway,
+                    retry,
+                    owner,
+                    ..
+                } = spec;
+                self.ended.push_back(Ended {
+                    id,
+                    algorithm,
+                    owner,
+                    to,
+                    do_it_anyway,
+                    retry,
+                    payload,
+                    reason,
+                });
+                return id;
             }
-        }
-        let slot = self.tasks.insert(record);
+        };
+        let slot = self
+            .tasks
+            .insert(Record::new(seq, &spec, bound, payload, now));
         self.enqueue_back(slot);
         TaskId { seq, slot }
     }
 
-    /// The slave that it is bound to, or why it can not be run.
-    fn judge(&self, spec: &TaskSpec) -> Result<Option<u32>, Reason> {
+    /// Whether it is bound to a slave, or why it can not be run.
+    fn judge(&self, spec: &TaskSpec) -> Result<bool, Reason> {
         let bytes = u64::from(spec.bytes) + u64::from(self.config.packet_bytes_base);
         if bytes > u64::from(self.config.packet_bytes_max) {
             return Err(Reason::TooLarge {
@@ -166,10 +184,10 @@ impl<P> Scheduler<P> {
             });
         }
         let bound = match spec.to {
-            None => None,
+            None => false,
             Some(to) => match self.slaves.find(to) {
-                Some(at) if self.slaves.get(at).group.takes_ordered() => Some(at),
-                _ if spec.do_it_anyway => None,
+                Some(at) if self.slaves.get(at).group.takes_ordered() => true,
+                _ if spec.do_it_anyway => false,
                 Some(_) => return Err(Reason::SlaveTakesNoOrdered(to)),
                 None => return Err(Reason::NoSuchSlave(to)),
             },
@@ -190,17 +208,19 @@ impl<P> Scheduler<P> {
                 self.dequeue(slot);
                 None
             }
+            State::Free(_) => unreachable!("it was found"),
             State::Held { slave, position } => {
                 self.slaves.hands_mut(slave).withdraw(position);
                 self.counts.running -= 1;
                 Some(self.slaves.get(slave).id)
             }
         };
-        let record = self.tasks.remove(slot);
+        let record = self.tasks.get(slot);
+        let (owner, algorithm) = (record.owner(), record.algorithm);
         Some(Cancelled {
-            owner: record.owner(),
-            algorithm: record.algorithm,
-            payload: record.payload,
+            payload: self.tasks.remove(slot),
+            owner,
+            algorithm,
             held_by,
         })
     }

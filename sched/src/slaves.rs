@@ -50,12 +50,14 @@ pub(crate) struct Slave {
 struct Table(Vec<Option<Slave>>);
 
 impl Table {
+    #[inline]
     fn get(&self, at: u32) -> &Slave {
         self.0[at as usize]
             .as_ref()
             .expect("only connected slaves are referred to")
     }
 
+    #[inline]
     fn get_mut(&mut self, at: u32) -> &mut Slave {
         self.0[at as usize]
             .as_mut()
@@ -67,10 +69,12 @@ impl Table {
 struct By<'a, const LINKS: usize>(&'a mut Table);
 
 impl<const LINKS: usize> Linked for By<'_, LINKS> {
+    #[inline]
     fn links(&self, at: u32) -> Links {
         self.0.get(at).links[LINKS]
     }
 
+    #[inline]
     fn links_mut(&mut self, at: u32) -> &mut Links {
         &mut self.0.get_mut(at).links[LINKS]
     }
@@ -133,10 +137,12 @@ impl Slaves {
         self.members[group as usize]
     }
 
+    #[inline]
     pub(crate) fn find(&self, id: SlaveId) -> Option<u32> {
         self.index.get(id.0)
     }
 
+    #[inline]
     pub(crate) fn get(&self, at: u32) -> &Slave {
         self.table.get(at)
     }
@@ -145,11 +151,21 @@ impl Slaves {
         &self.table.get(at).hands
     }
 
+    #[inline]
     pub(crate) fn hands_mut(&mut self, at: u32) -> &mut Hands {
         &mut self.table.get_mut(at).hands
     }
 
+    /// A busy slave: it stands in no line that depends on its lane.
+    #[inline]
+    pub(crate) fn busy_mut(&mut self, at: u32) -> &mut Slave {
+        let slave = self.table.get_mut(at);
+        debug_assert_eq!(slave.status, Status::Busy);
+        slave
+    }
+
     /// Changes the lane, then sees to the lines that depend on it.
+    #[inline]
     pub(crate) fn change_own<R>(&mut self, at: u32, change: impl FnOnce(&mut Lane) -> R) -> R {
         let result = change(&mut self.table.get_mut(at).own);
         self.line_up_own(at);

@@ -13,22 +13,16 @@ const CHUNK: u32 = 4096;
 /// A longer table of chunks is dropped as well when no task is left; a shorter one is not worth it.
 const CHUNKS_KEPT: usize = 64;
 
-/// The tag of `Free` lies in unused values of the record's own: a slot is not larger than a record.
-#[derive(Clone, Debug)]
-pub(crate) enum Slot<P> {
-    /// The chunk's next free slot follows.
-    Free(u32),
-    Task(Record<P>),
-}
-
 // The budget of a queued task is 96 bytes; the runtime's payload has 32.
-const _: () = assert!(mem::size_of::<Slot<[u64; 4]>>() <= 96);
+const _: () = assert!(mem::size_of::<Record<[u64; 4]>>() <= 96);
+
+pub(crate) const HAS_PAYLOAD: &str = "a live task has its payload, and ends once";
 
 #[derive(Clone, Debug)]
 struct Chunk<P> {
     /// Grows up to `CHUNK`; empty and without memory if the chunk is vacant.
-    slots: Vec<Slot<P>>,
-    /// First of the free ones below `slots.len()`, as an index into it.
+    records: Vec<Record<P>>,
+    /// First of the free ones below `records.len()`, as an index into it.
     free: u32,
     live: u32,
     /// Where it stands in `roomy`, or `NONE`.
@@ -49,7 +43,7 @@ pub(crate) struct Tasks<P> {
 
 impl<P> Tasks<P> {
     /// What one task costs beside the bytes of its payload.
-    pub(crate) const RECORD_BYTES: u64 = mem::size_of::<Slot<P>>() as u64;
+    pub(crate) const RECORD_BYTES: u64 = mem::size_of::<Record<P>>() as u64;
 
     pub(crate) fn new() -> Self {
         Tasks {
@@ -65,25 +59,26 @@ impl<P> Tasks<P> {
         self.live
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, record: Record<P>) -> u32 {
         let at = match self.roomy.last() {
             Some(&at) => at,
             None => self.add_chunk(),
         };
         let chunk = &mut self.chunks[at as usize];
-        let slot = match chunk.free {
+        let index = match chunk.free {
             NONE => {
-                chunk.slots.push(Slot::Task(record));
-                chunk.slots.len() as u32 - 1
+                chunk.records.push(record);
+                chunk.records.len() as u32 - 1
             }
-            slot => {
-                let Slot::Free(next) =
-                    mem::replace(&mut chunk.slots[slot as usize], Slot::Task(record))
-                else {
-                    unreachable!("only free slots are in the free list");
+            index => {
+                let free = &mut chunk.records[index as usize];
+                let State::Free(next) = free.state else {
+                    unreachable!("only free records are in the free list");
                 };
+                *free = record;
                 chunk.free = next;
-                slot
+                index
             }
         };
         chunk.live += 1;
@@ -95,17 +90,16 @@ impl<P> Tasks<P> {
             self.spare = NONE;
         }
         self.live += 1;
-        at * CHUNK + slot
+        at * CHUNK + index
     }
 
-    pub(crate) fn remove(&mut self, slot: u32) -> Record<P> {
+    /// Frees the record of a task that ends, and returns its payload.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, slot: u32) -> P {
         let (at, index) = (slot / CHUNK, slot % CHUNK);
         let chunk = &mut self.chunks[at as usize];
-        let Slot::Task(record) =
-            mem::replace(&mut chunk.slots[index as usize], Slot::Free(chunk.free))
-        else {
-            unreachable!("a task ends once");
-        };
+        let record = &mut chunk.records[index as usize];
+        record.state = State::Free(chunk.free);
         chunk.free = index;
         chunk.live -= 1;
         self.live -= 1;
@@ -114,50 +108,47 @@ impl<P> Tasks<P> {
             self.roomy.push(at);
         }
         if chunk.live == 0 {
+            let payload = record.payload.take();
             self.on_chunk_empty(at);
+            return payload.expect(HAS_PAYLOAD);
         }
-        record
+        record.payload.take().expect(HAS_PAYLOAD)
     }
 
     /// The slot, if the task is live.
+    #[inline]
     pub(crate) fn find(&self, id: TaskId) -> Option<u32> {
         let chunk = self.chunks.get((id.slot / CHUNK) as usize)?;
-        match chunk.slots.get((id.slot % CHUNK) as usize)? {
-            Slot::Task(record) if record.seq == id.seq => Some(id.slot),
-            _ => None,
-        }
+        let record = chunk.records.get((id.slot % CHUNK) as usize)?;
+        let live = record.seq == id.seq && !matches!(record.state, State::Free(_));
+        live.then_some(id.slot)
     }
 
+    #[inline]
     pub(crate) fn get(&self, slot: u32) -> &Record<P> {
-        match &self.chunks[(slot / CHUNK) as usize].slots[(slot % CHUNK) as usize] {
-            Slot::Task(record) => record,
-            Slot::Free(_) => unreachable!("only live tasks are referred to"),
-        }
+        &self.chunks[(slot / CHUNK) as usize].records[(slot % CHUNK) as usize]
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Record<P> {
-        match &mut self.chunks[(slot / CHUNK) as usize].slots[(slot % CHUNK) as usize] {
-            Slot::Task(record) => record,
-            Slot::Free(_) => unreachable!("only live tasks are referred to"),
-        }
+        &mut self.chunks[(slot / CHUNK) as usize].records[(slot % CHUNK) as usize]
     }
 
     /// All live tasks with their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<P>)> {
         (0u32..).zip(&self.chunks).flat_map(|(at, chunk)| {
             (0u32..)
-                .zip(&chunk.slots)
-                .filter_map(move |(index, slot)| match slot {
-                    Slot::Task(record) => Some((at * CHUNK + index, record)),
-                    Slot::Free(_) => None,
-                })
+                .zip(&chunk.records)
+                .filter(|(_, record)| !matches!(record.state, State::Free(_)))
+                .map(move |(index, record)| (at * CHUNK + index, record))
         })
     }
 
+    #[cold]
     fn add_chunk(&mut self) -> u32 {
-        let slots = Vec::with_capacity(CHUNK as usize);
+        let records = Vec::with_capacity(CHUNK as usize);
         let chunk = Chunk {
-            slots,
+            records,
             free: NONE,
             live: 0,
             roomy_at: self.roomy.len() as u32,
@@ -180,6 +171,7 @@ impl<P> Tasks<P> {
         at
     }
 
+    #[cold]
     fn on_chunk_empty(&mut self, at: u32) {
         if self.live == 0 && self.chunks.len() > CHUNKS_KEPT {
             *self = Tasks::new();
@@ -188,11 +180,11 @@ impl<P> Tasks<P> {
         let chunk = &mut self.chunks[at as usize];
         chunk.free = NONE;
         if self.spare == NONE {
-            chunk.slots.clear();
+            chunk.records.clear();
             self.spare = at;
             return;
         }
-        chunk.slots = Vec::new();
+        chunk.records = Vec::new();
         let hole = mem::replace(&mut chunk.roomy_at, NONE);
         self.roomy.swap_remove(hole as usize);
         if let Some(&moved) = self.roomy.get(hole as usize) {
@@ -206,15 +198,15 @@ impl<P> Tasks<P> {
         let (mut live, mut roomy, mut vacant) = (0, 0, 0);
         for (at, chunk) in (0u32..).zip(&self.chunks) {
             let tasks = chunk
-                .slots
+                .records
                 .iter()
-                .filter(|slot| matches!(slot, Slot::Task(_)))
+                .filter(|record| !matches!(record.state, State::Free(_)))
                 .count() as u32;
             assert_eq!(tasks, chunk.live, "a chunk counts its tasks");
             live += u64::from(tasks);
             let (mut free, mut next) = (0, chunk.free);
             while next != NONE {
-                let Slot::Free(after) = chunk.slots[next as usize] else {
+                let State::Free(after) = chunk.records[next as usize].state else {
                     panic!("a task is in the free list")
                 };
                 free += 1;
@@ -222,13 +214,13 @@ impl<P> Tasks<P> {
             }
             assert_eq!(
                 (tasks + free) as usize,
-                chunk.slots.len(),
+                chunk.records.len(),
                 "every free slot is in the free list"
             );
             let is_vacant = self.vacant.contains(&at);
             assert_eq!(
                 is_vacant,
-                chunk.slots.capacity() == 0 && at != self.spare,
+                chunk.records.capacity() == 0 && at != self.spare,
                 "vacant is without memory"
             );
             assert_eq!(
@@ -255,17 +247,85 @@ impl<P> Tasks<P> {
 }
 
 impl<P> Linked for Tasks<P> {
+    #[inline]
     fn links(&self, at: u32) -> Links {
         match self.get(at).state {
             State::Queued(links) => links,
-            State::Held { .. } => unreachable!("only queued tasks are in lists"),
+            _ => unreachable!("only queued tasks are in lists"),
         }
     }
 
+    #[inline]
     fn links_mut(&mut self, at: u32) -> &mut Links {
         match &mut self.get_mut(at).state {
             State::Queued(links) => links,
-            State::Held { .. } => unreachable!("only queued tasks are in lists"),
+            _ => unreachable!("only queued tasks are in lists"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{AlgorithmId, Owner};
+    use crate::scheduler::TaskSpec;
+
+    fn insert(tasks: &mut Tasks<u64>, seq: u64) -> u32 {
+        let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, 0);
+        tasks.insert(Record::new(seq, &spec, false, seq, 0))
+    }
+
+    fn capacity(tasks: &Tasks<u64>) -> usize {
+        tasks
+            .chunks
+            .iter()
+            .map(|chunk| chunk.records.capacity())
+            .sum()
+    }
+
+    /// Whatever the order in which tasks end, the memory they had is given back, but for one chunk.
+    #[test]
+    fn a_drained_table_gives_its_memory_back() {
+        let tasks_max = 10 * u64::from(CHUNK) + 7;
+        for stride in [1, 2, 4097, 30_011] {
+            let mut tasks = Tasks::new();
+            let slots: Vec<u32> = (0..tasks_max).map(|seq| insert(&mut tasks, seq)).collect();
+            tasks.check();
+            for start in 0..stride {
+                for seq in (start..tasks_max).step_by(stride as usize) {
+                    assert_eq!(tasks.remove(slots[seq as usize]), seq);
+                }
+            }
+            tasks.check();
+            assert_eq!(capacity(&tasks), CHUNK as usize);
+        }
+    }
+
+    #[test]
+    fn a_longer_table_of_chunks_is_given_back_too() {
+        let mut tasks = Tasks::new();
+        let tasks_max = (CHUNKS_KEPT as u64 + 1) * u64::from(CHUNK);
+        let slots: Vec<u32> = (0..tasks_max).map(|seq| insert(&mut tasks, seq)).collect();
+        slots.iter().for_each(|&slot| _ = tasks.remove(slot));
+        tasks.check();
+        assert_eq!((tasks.chunks.len(), tasks.len()), (0, 0));
+        let slot = insert(&mut tasks, 5);
+        assert_eq!(tasks.remove(slot), 5);
+    }
+
+    /// A slot that was used again does not answer to the old id.
+    #[test]
+    fn an_id_finds_its_own_task_alone() {
+        let mut tasks = Tasks::new();
+        let slot = insert(&mut tasks, 0);
+        assert_eq!(tasks.find(TaskId { seq: 0, slot }), Some(slot));
+        tasks.remove(slot);
+        assert_eq!(tasks.find(TaskId { seq: 0, slot }), None);
+        assert_eq!(insert(&mut tasks, 1), slot);
+        assert_eq!(tasks.find(TaskId { seq: 0, slot }), None);
+        assert_eq!(tasks.find(TaskId { seq: 1, slot }), Some(slot));
+        for slot in [slot + 1, CHUNK, NONE] {
+            assert_eq!(tasks.find(TaskId { seq: 1, slot }), None);
         }
     }
 }

@@ -15,9 +15,9 @@ impl<P> Scheduler<P> {
 
     /// Every task that is queued or running, in no order of meaning. Costs the tasks that there are.
     pub fn live(&self) -> impl Iterator<Item = (TaskId, AlgorithmId, Owner, &P)> {
-        self.tasks.iter().map(|(slot, record)| {
+        self.tasks.iter().filter_map(|(slot, record)| {
             let id = TaskId { seq: record.seq, slot };
-            (id, record.algorithm, record.owner(), &record.payload)
+            Some((id, record.algorithm, record.owner(), record.payload.as_ref()?))
         })
     }
 }

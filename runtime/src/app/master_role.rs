@@ -27,10 +27,9 @@ use resource::Reporting;
 use slaves::LocalSlaves;
 
 /// What is the same for a process of its own and for an embedded master.
-struct Setting<'n> {
+struct Setting {
     parts: Parts,
     settings: Settings,
-    name: &'n str,
     audit: Arc<AuditWriter>,
     member_id: String,
     embedded: bool,
@@ -54,7 +53,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         (None, Role::Local { .. }) => format!("local-{:016x}", random()),
         (None, _) => "default-member-id".to_owned(),
     };
-    let setting = Setting { parts, settings, name, audit: Arc::clone(&audit), member_id, embedded: false };
+    let setting = Setting { parts, settings, audit: Arc::clone(&audit), member_id, embedded: false };
     let (code, reason) = match setting.run(|_, _| {}) {
         Ok(outcome) => {
             if let Some(error) = &outcome.error {
@@ -78,7 +77,7 @@ pub(super) fn run_embedded(parts: Parts, settings: Settings, start: impl FnOnce(
     let audit = Arc::new(AuditWriter::open(sink).unwrap_or_else(|error| panic!("{error}")));
     let member_id = format!("embedded-{:016x}", random());
     let setting =
-        Setting { parts, settings, name: "embedded", audit: Arc::clone(&audit), member_id, embedded: true };
+        Setting { parts, settings, audit: Arc::clone(&audit), member_id, embedded: true };
     let outcome = setting.run(start).unwrap_or_else(|error| panic!("{error}"));
     if let Some(error) = &outcome.error {
         complain("embedded", error);
@@ -89,7 +88,7 @@ pub(super) fn run_embedded(parts: Parts, settings: Settings, start: impl FnOnce(
     outcome.code
 }
 
-impl Setting<'_> {
+impl Setting {
     fn is_local(&self) -> bool {
         matches!(self.settings.role, Role::Local { .. })
     }
@@ -129,7 +128,7 @@ impl Setting<'_> {
             _ => None,
         };
         let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
-        let reporting = Reporting::new(&self, &addresses);
+        let reporting = Reporting::open(&self, &addresses)?;
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let (embedded, handle) = (self.embedded, mw.clone());

@@ -1,2 +1,132 @@
-pub(super) struct Reporting;
-impl Reporting { pub(super) fn new(_: &super::Setting, _: &[String]) -> Option<Self> { None } pub(super) fn reporter(&self) -> crate::master::driver::Report { todo!() } pub(super) fn finish(self, _: bool) -> Vec<ringmw_codec::audit::Event> { vec![] } }
+//! The resource file of a run: what stands in it, from what the master needs.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmw_codec::audit::{Event, ResourceStatus};
+use ringmw_codec::resource::{RESOURCE_FORMAT_VERSION, ResourceFile, UNIVERSAL_TIME_OFFSET};
+
+use super::Setting;
+use crate::clock;
+use crate::files::resource::{self, ResourceSchedule, ResourceWriter};
+use crate::master::driver::Report;
+use crate::proto::master::Need;
+
+/// The last write may take this long before the process ends without it.
+const LAST_WRITE_BOUND: Duration = Duration::from_secs(2);
+
+/// What is the same in every version of the file.
+struct Constant {
+    member_id: String,
+    update_interval: u64,
+    slave_executable: (String, Vec<String>),
+    slave_arguments: Vec<String>,
+    master_addresses: Vec<String>,
+}
+
+pub(super) struct Reporting {
+    constant: Rc<Constant>,
+    writer: Rc<ResourceWriter>,
+    interval: Duration,
+}
+
+impl Reporting {
+    /// `None` if no resource file is wanted.
+    ///
+    /// # Errors
+    /// When it cannot be written, or this process's executable cannot be found.
+    pub(super) fn open(setting: &Setting, addresses: &[String]) -> Result<Option<Self>, String> {
+        let settings = &setting.settings;
+        let Some(path) = settings.resource_file.clone() else { return Ok(None) };
+        let writer = ResourceWriter::open(path)?;
+        let (executable, libraries) = resource::slave_executable(settings.slave_executable.as_deref())
+            .map_err(|error| format!("the slave executable for --mw-resource-file cannot be found: {error}; name it with --mw-slave-executable"))?;
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let constant = Constant {
+            member_id: setting.member_id.clone(),
+            update_interval: settings.resource_interval.as_secs(),
+            slave_executable: (text(executable), libraries.into_iter().map(text).collect()),
+            slave_arguments: slave_arguments(addresses),
+            master_addresses: addresses.to_vec(),
+        };
+        Ok(Some(Reporting {
+            constant: Rc::new(constant),
+            writer: Rc::new(writer),
+            interval: settings.resource_interval,
+        }))
+    }
+
+    /// The driver's part: writes when it is due, and tells the trail what became of it.
+    pub(super) fn reporter(&self) -> Report {
+        let (constant, writer) = (Rc::clone(&self.constant), Rc::clone(&self.writer));
+        let mut schedule = ResourceSchedule::new(self.interval);
+        Box::new(move |now, need, note| {
+            for report in writer.take_reports() {
+                note(event(&writer, report, ResourceStatus::InProgress));
+            }
+            let acted_on = resource::Need { needed: need.needed, desired: need.desired };
+            if schedule.due(now, acted_on) {
+                writer.write(constant.file(need, false).write(), false, need.needed);
+            }
+        })
+    }
+
+    /// Writes the last version; the lines that are owed for it and for those before.
+    pub(super) fn finish(self, finished: bool) -> Vec<Event> {
+        let status = if finished { ResourceStatus::Finished } else { ResourceStatus::InProgress };
+        let earlier = self.writer.take_reports();
+        let mut events: Vec<_> =
+            earlier.into_iter().map(|report| event(&self.writer, report, ResourceStatus::InProgress)).collect();
+        let text = self.constant.file(Need::default(), finished).write();
+        let stands = self.writer.finish(text, false, 0, LAST_WRITE_BOUND);
+        let last = self.writer.take_reports();
+        if last.is_empty() && !stands {
+            events.push(Event::ResourceFileError {
+                path: self.writer.path().display().to_string(),
+                error: "the last version is not written: the file system does not answer".to_owned(),
+            });
+        }
+        events.extend(last.into_iter().map(|report| event(&self.writer, report, status)));
+        events
+    }
+}
+
+impl Constant {
+    fn file(&self, need: Need, finished: bool) -> ResourceFile {
+        let unix = u64::try_from(clock::unix_micros()).unwrap_or_default() / 1_000_000;
+        ResourceFile {
+            finished,
+            timestamp: unix + UNIVERSAL_TIME_OFFSET,
+            member_id: self.member_id.clone(),
+            update_interval: self.update_interval,
+            slaves_needed: need.needed,
+            slave_executable: self.slave_executable.clone(),
+            slave_arguments: self.slave_arguments.clone(),
+            slaves_desired: Some(need.desired),
+            slaves_connected: Some(need.connected),
+            slaves_busy: Some(need.busy),
+            master_addresses: self.master_addresses.clone(),
+            format: Some(RESOURCE_FORMAT_VERSION),
+            secret: None,
+        }
+    }
+}
+
+fn event(writer: &ResourceWriter, report: resource::Report, status: ResourceStatus) -> Event {
+    let path = writer.path().display().to_string();
+    match report.result {
+        Ok(()) => Event::ResourceFile { path, status, needed: report.mark },
+        Err(error) => Event::ResourceFileError { path, error: error.to_string() },
+    }
+}
+
+/// The arguments of a slave that knows no resource file: CL-MW's form, with the first address.
+fn slave_arguments(addresses: &[String]) -> Vec<String> {
+    let mut arguments = vec!["--mw-slave".to_owned()];
+    if let Some((host, port)) = addresses.first().and_then(|address| address.rsplit_once(':')) {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        arguments.extend(["--mw-master-host", host, "--mw-master-port", port].map(str::to_owned));
+    }
+    arguments
+}
