@@ -1,7 +1,7 @@
 //! Task algorithms, the tasks they make, and the table a binary has of them.
 //!
 //! `#[algorithm]` implements [`Algorithm`] for a type beside the function; [`Task`] is a call of it that has not been
-//! made yet; [`Registry`] is the type-erased table by which master and slave mean the same algorithm by the same
+//! made yet; `Registry` is the type-erased table by which master and slave mean the same algorithm by the same
 //! number. Running, queueing and sending are elsewhere.
 
 use std::any::TypeId;
@@ -357,6 +357,9 @@ fn in_scratch<R>(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AlgorithmIndex(pub(crate) u16);
 
+/// [`Algorithm::run`].
+type RunFn = fn(&[u8], &mut Cx, &mut Vec<u8>) -> Result<(), RunError>;
+
 /// What can be done with an algorithm whose type is not known.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
@@ -366,7 +369,7 @@ pub(crate) struct Entry {
     pub(crate) signature: fn() -> Signature,
     pub(crate) check_args: fn(&[u8]) -> Result<(), WireError>,
     pub(crate) check_output: fn(&[u8]) -> Result<(), WireError>,
-    pub(crate) run: fn(&[u8], &mut Cx, &mut Vec<u8>) -> Result<(), RunError>,
+    pub(crate) run: RunFn,
     type_id: TypeId,
 }
 

@@ -1,8 +1,8 @@
 //! The incumbent of a search: the best key anyone has found, and its witness.
 //!
 //! Owns the ordered image of a key, the cell that a [`Best`] reads, the slave's table of cells and the master's list of
-//! incumbents. It does not send anything: what must reach the master goes into an [`OfferSink`], and the runtime calls
-//! [`BestTable::learn`] and [`Incumbents::accept`] with what arrived.
+//! incumbents. It does not send anything: what must reach the master goes into an `OfferSink`, and the runtime calls
+//! `BestTable::learn` and `Incumbents::accept` with what arrived.
 //!
 //! A key travels and is compared as a `u64` *image* that keeps its order; for a maximum all bits are flipped, so that
 //! smaller is better everywhere and one atomic minimum does for all types and both directions.
@@ -33,6 +33,11 @@ mod sealed {
 /// What a [`Best`] can order by: integers up to 64 bits, `f32` and `f64`.
 ///
 /// A NaN is never better than anything; offering one is ignored. `-0.0` counts as `0.0`.
+#[diagnostic::on_unimplemented(
+    message = "a `Best` cannot be ordered by `{Self}`",
+    label = "not a key",
+    note = "keys are integers of up to 64 bits, `f32` and `f64`"
+)]
 pub trait BestKey: Wire + Copy + sealed::Sealed {
     /// The key as an integer of the same order; `None` for NaN.
     fn image(self) -> Option<u64>;
@@ -208,7 +213,7 @@ pub struct Best<K, W> {
     direction: Direction,
     cell: Arc<BestCell>,
     sink: Arc<dyn OfferSink>,
-    types: PhantomData<fn(K, W) -> (K, W)>,
+    types: PhantomData<fn(K) -> W>,
 }
 
 impl<K, W> Clone for Best<K, W> {

@@ -1,7 +1,7 @@
 //! What a task sees of its surroundings, and what its slave remembers between tasks.
 //!
 //! The runtime keeps one [`Cx`] per slave and calls `begin` before each task. A `Cx` reads no socket and no clock: the
-//! cancel flag and the keys of [`Best`](crate::Best) are shared with the I/O thread, which sets them.
+//! cancel flag and the keys of [`Best`] are shared with the I/O thread, which sets them.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -92,10 +92,12 @@ pub(crate) struct TaskStart<'t> {
 ///
 /// #[algorithm]
 /// fn pi(throws: u64, cx: &mut Cx) -> u64 {
-///     (0..throws)
-///         .take_while(|_| !cx.cancelled())
-///         .filter(|_| cx.rng().random::<f64>().hypot(cx.rng().random()) < 1.0)
-///         .count() as u64
+///     let mut hits = 0;
+///     for _ in 0..throws {
+///         let (x, y): (f64, f64) = cx.rng().random();
+///         hits += u64::from(x * x + y * y < 1.0);
+///     }
+///     hits
 /// }
 ///
 /// let hits = pi(1000, &mut Cx::for_test(42));
@@ -323,7 +325,10 @@ impl Tag {
 
 /// A slave's states by type. Few, so a list; shared with the guards, so that a guard can outlive a borrow of `Cx`.
 #[derive(Clone, Default)]
-struct States(Rc<RefCell<Vec<(TypeId, Option<Box<dyn Any>>)>>>);
+struct States(Rc<RefCell<Vec<StateSlot>>>);
+
+/// `None` while a guard has the state.
+type StateSlot = (TypeId, Option<Box<dyn Any>>);
 
 enum Taken<S> {
     State(Box<S>),

@@ -4,6 +4,9 @@
 //! that may stand at any offset of a buffer and are read in place. This file owns the archive of one value, the layout
 //! of a task's arguments and the type hash. It does not own packets; those carry archives as opaque bytes.
 //!
+//! rkyv's low-level API is used throughout: it knows no shared pointers, and so do we. An `Rc` or `Arc` in a wire type
+//! does not compile, and nothing is paid for the book-keeping.
+//!
 //! Archives carry no type: a `u32` reads back as a perfectly valid `f32`. So whatever is stored beside an archive for
 //! a later reader carries [`Wire::TYPE_HASH`] too.
 //!
@@ -39,11 +42,12 @@ use std::ops::{Range, RangeInclusive};
 use std::panic::catch_unwind;
 use std::time::Duration;
 
-use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator, to_bytes_in};
+use rkyv::api::low::{LowDeserializer, LowSerializer, LowValidator, to_bytes_in_with_alloc};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::{Error, Fallible};
 use rkyv::ser::allocator::ArenaHandle;
 use rkyv::ser::{Allocator, Writer};
+use rkyv::util::with_arena;
 use rkyv::vec::{ArchivedVec, VecResolver};
 use rkyv::{Archive, Deserialize, Place, Serialize};
 
@@ -79,9 +83,9 @@ pub type Archived<T> = rkyv::Archived<T>;
 pub trait Wire:
     Sized
     + Archive<
-        Archived: for<'a> CheckBytes<HighValidator<'a, Error>>
-                      + Deserialize<Self, HighDeserializer<Error>>,
-    > + for<'w, 'a> Serialize<HighSerializer<&'w mut Vec<u8>, ArenaHandle<'a>, Error>>
+        Archived: for<'a> CheckBytes<LowValidator<'a, Error>>
+                      + Deserialize<Self, LowDeserializer<Error>>,
+    > + for<'w, 'a> Serialize<LowSerializer<&'w mut Vec<u8>, ArenaHandle<'a>, Error>>
 {
     /// Identifies the type across processes: a hash of its structure, names of fields and variants included.
     const TYPE_HASH: u64;
@@ -211,7 +215,7 @@ pub fn encode<T: Wire>(value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
 /// # Errors
 /// [`WireError::Archive`].
 pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, WireError> {
-    rkyv::api::deserialize_using::<T, _, Error>(access::<T>(bytes)?, &mut rkyv::de::Pool::new())
+    rkyv::api::low::deserialize::<T, Error>(access::<T>(bytes)?)
         .map_err(|error| not_an_archive::<T>(bytes, &error.to_string()))
 }
 
@@ -223,7 +227,7 @@ pub fn access<T: Wire>(bytes: &[u8]) -> Result<&T::Archived, WireError> {
     const { assert_unaligned::<T>() };
     // With overflow checks on, rkyv 0.8.18 panics on an archived map that claims almost 2^64 places (it is refused
     // without them). A peer must not be able to do that to us.
-    match catch_unwind(|| rkyv::access::<T::Archived, Error>(bytes)) {
+    match catch_unwind(|| rkyv::api::low::access::<T::Archived, Error>(bytes)) {
         Ok(Ok(archived)) => Ok(archived),
         Ok(Err(error)) => Err(not_an_archive::<T>(bytes, &error.to_string())),
         Err(_panic) => Err(not_an_archive::<T>(bytes, "its check panicked")),
@@ -258,11 +262,13 @@ fn not_an_archive<T: Wire>(bytes: &[u8], reason: &str) -> WireError {
 
 fn append<V>(value: &V, out: &mut Vec<u8>, what: fn() -> String) -> Result<(), WireError>
 where
-    V: for<'w, 'a> Serialize<HighSerializer<&'w mut Vec<u8>, ArenaHandle<'a>, Error>>,
+    V: for<'w, 'a> Serialize<LowSerializer<&'w mut Vec<u8>, ArenaHandle<'a>, Error>>,
 {
     let start = out.len();
-    match to_bytes_in::<_, Error>(value, &mut *out) {
-        Ok(_) => Ok(()),
+    match with_arena(|arena| {
+        to_bytes_in_with_alloc::<_, _, Error>(value, &mut *out, arena.acquire()).map(drop)
+    }) {
+        Ok(()) => Ok(()),
         Err(error) => {
             out.truncate(start);
             Err(WireError::Encode {

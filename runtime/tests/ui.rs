@@ -14,14 +14,43 @@ struct Options {
 
 #[wire]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Shape {
-    /// Nothing inside.
+enum Shape {
     Empty,
     Circle(u64),
-    Rect {
-        r#type: String,
-        sides: (u32, u32),
-    },
+    Rect { r#type: String, sides: (u32, u32) },
+}
+
+/// With `missing_docs` denied: what is generated beside a documented item is documented too. (Not so the fields of a
+/// public enum's variants, in rkyv 0.8.18: its derive leaves their resolvers without.)
+#[deny(missing_docs)]
+pub mod documented {
+    use ringmw::prelude::*;
+
+    /// A point.
+    #[wire]
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Point {
+        /// To the right.
+        pub x: f64,
+    }
+
+    /// A choice.
+    #[wire]
+    pub enum Choice {
+        /// This one.
+        This(Point),
+        /// That one.
+        That(u8),
+    }
+
+    /// Chooses.
+    #[algorithm]
+    pub fn choose(choice: &Choice) -> Option<Point> {
+        match choice {
+            Choice::This(point) => Some(point.clone()),
+            Choice::That(_) => None,
+        }
+    }
 }
 
 #[wire]
@@ -113,7 +142,7 @@ fn r#match(shapes: std::collections::HashMap<Shape, u32>, r#in: Shape) -> Option
 
 mod elsewhere {
     #[ringmw::algorithm]
-    pub fn deep(bytes: Box<[Option<char>; 2]>) -> std::io::Result<Vec<std::time::Duration>> {
+    pub(crate) fn deep(bytes: &[Option<char>; 2]) -> std::io::Result<Vec<std::time::Duration>> {
         Ok(bytes
             .iter()
             .flatten()
@@ -210,7 +239,7 @@ fn a_run_decodes_calls_and_encodes() {
         ),
         Ok(Some(5))
     );
-    let chars = archive(Box::new([Some('\u{1}'), None]));
+    let chars = archive([Some('\u{1}'), None]);
     let seconds = run(&bytes::<elsewhere::deep>(&[&chars]), &mut cx).unwrap();
     assert_eq!(seconds, [std::time::Duration::from_secs(1)]);
 }

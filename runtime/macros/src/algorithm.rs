@@ -48,7 +48,7 @@ enum Source {
     /// `&T`
     Lent(Type),
     /// `&Best<K, W>`
-    Best(Type, Type),
+    Best(Box<Type>, Box<Type>),
     /// `&mut S`
     State(Type),
     /// `&mut Cx`
@@ -77,6 +77,22 @@ impl Parameter {
             Source::InPlace(ty) => quote_spanned!(self.ty.span()=> &#ty),
             _ => self.ty.to_token_stream(),
         }
+    }
+
+    /// What must hold of its type, where the type is written.
+    fn bound(&self) -> Option<TokenStream> {
+        Some(match &self.source {
+            Source::Text | Source::Bytes | Source::Cx => return None,
+            Source::Slice(ty) | Source::Owned(ty) | Source::Lent(ty) | Source::InPlace(ty) => {
+                quote_spanned!(ty.span()=> #ty: ::ringmw::Wire)
+            }
+            Source::State(ty) => quote_spanned!(ty.span()=> #ty: ::ringmw::SlaveState),
+            Source::Best(key, witness) => {
+                let key = quote_spanned!(key.span()=> #key: ::ringmw::BestKey);
+                let witness = quote_spanned!(witness.span()=> #witness: ::ringmw::Wire);
+                quote!(#key, #witness)
+            }
+        })
     }
 
     /// Writes its segment: a `Result` expression.
@@ -333,7 +349,10 @@ fn source_of_reference(reference: &TypeReference) -> Result<Source> {
             )),
         },
         _ if called("Best") => match type_arguments(segment).as_slice() {
-            [key, witness] => Ok(Source::Best((*key).clone(), (*witness).clone())),
+            [key, witness] => Ok(Source::Best(
+                Box::new((*key).clone()),
+                Box::new((*witness).clone()),
+            )),
             _ => Err(Error::new_spanned(
                 ty,
                 "write `&Best<K, W>` with the types of key and witness",
@@ -526,6 +545,9 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
         quote!(::ringmw::__private::describe(&mut arguments, #text, #describe);)
     });
 
+    // As bounds the types are complained of once, where they are written; the bodies then take them as good.
+    let bounds: Vec<TokenStream> = parameters.iter().filter_map(Parameter::bound).collect();
+    let output_bound = quote_spanned!(output.span()=> #output: ::ringmw::Outcome);
     let outcome = quote_spanned!(output.span()=> <#output as ::ringmw::Outcome>::Output);
     quote! {
         #(#attributes)*
@@ -535,7 +557,11 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
 
         #(#cfgs)*
         #[allow(dead_code, clippy::all, clippy::pedantic)]
-        impl #name {
+        impl #name
+        where
+            #(#bounds,)*
+            #output_bound,
+        {
             #[doc = #task_doc]
             #visibility fn task(#(#task_parameters),*) -> ::ringmw::Task<Self> {
                 ::ringmw::__private::task(#count, |#writer| {
@@ -548,7 +574,11 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
         #(#cfgs)*
         #[allow(deprecated, unused_variables, clippy::all, clippy::pedantic)]
         #[automatically_derived]
-        impl ::ringmw::Algorithm for #name {
+        impl ::ringmw::Algorithm for #name
+        where
+            #(#bounds,)*
+            #output_bound,
+        {
             const NAME: &'static str = #text;
 
             type Output = #outcome;

@@ -5,7 +5,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Data, DeriveInput, Error, Field, Fields, GenericParam, Path, Result, Token,
-    parse_quote,
+    WherePredicate, parse_quote, parse_quote_spanned,
 };
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -107,6 +107,15 @@ fn expand_type(input: DeriveInput) -> TokenStream {
         parameter.default = None;
         parameter.bounds.push(parse_quote!(::ringmw::Wire));
     }
+    // As bounds the field types are complained of once, where they are written.
+    let field_bounds: Vec<WherePredicate> = fields(&input.data)
+        .into_iter()
+        .map(|field| {
+            let ty = &field.ty;
+            parse_quote_spanned!(ty.span()=> #ty: ::ringmw::Wire)
+        })
+        .collect();
+    generics.make_where_clause().predicates.extend(field_bounds);
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let parameter_text = (!parameters.is_empty()).then(|| {
         quote! {
@@ -114,24 +123,14 @@ fn expand_type(input: DeriveInput) -> TokenStream {
             ::ringmw::__private::describe_parameters(out, parameters);
         }
     });
-    // A generic type has no archived form yet; encode and access assert it of each that it gets.
-    let unaligned = generics.params.is_empty().then(|| {
-        quote! {
-            #(#cfgs)*
-            const _: () = ::ringmw::__private::assert_unaligned::<#name>();
-        }
-    });
-
     let key_derives = key_derives(&input.attrs);
+    // The complaint about a field comes first, then rkyv's about the same.
     quote! {
-        #[derive(::ringmw::rkyv::Archive, ::ringmw::rkyv::Serialize, ::ringmw::rkyv::Deserialize)]
-        #[rkyv(crate = ::ringmw::rkyv #key_derives)]
-        #input
-
         #(#cfgs)*
         #[automatically_derived]
         impl #impl_generics ::ringmw::Wire for #name #type_generics #where_clause {
             const TYPE_HASH: u64 = {
+                ::ringmw::__private::assert_unaligned::<Self>();
                 let hash = ::ringmw::__private::hash_text(::ringmw::__private::hash_start(), #text);
                 #hash
                 hash
@@ -154,7 +153,9 @@ fn expand_type(input: DeriveInput) -> TokenStream {
             }
         }
 
-        #unaligned
+        #[derive(::ringmw::rkyv::Archive, ::ringmw::rkyv::Serialize, ::ringmw::rkyv::Deserialize)]
+        #[rkyv(crate = ::ringmw::rkyv #key_derives)]
+        #input
     }
 }
 
