@@ -1,1 +1,3 @@
 //! A master-slave runtime for Linux clusters.
+
+pub mod local;
