@@ -80,7 +80,11 @@ pub struct Unwritten {
 
 impl fmt::Display for Unwritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the last {} lines of the audit trail could not be written", self.lines)?;
+        write!(
+            f,
+            "the last {} lines of the audit trail could not be written",
+            self.lines
+        )?;
         match &self.error {
             Some(error) => write!(f, ": {error}"),
             None => write!(f, ": it takes too long"),
@@ -218,9 +222,32 @@ impl Dropped {
 
     fn take_line(&mut self) -> Option<Line> {
         let (time_us, who) = self.last?;
-        let Dropped { lines, packets, tasks, connected, lost, recycled, refused, state, .. } = mem::take(self);
-        let event = Event::Dropped { lines, packets, tasks, connected, lost, recycled, refused, state };
-        Some(Line { time_us, who, event })
+        let Dropped {
+            lines,
+            packets,
+            tasks,
+            connected,
+            lost,
+            recycled,
+            refused,
+            state,
+            ..
+        } = mem::take(self);
+        let event = Event::Dropped {
+            lines,
+            packets,
+            tasks,
+            connected,
+            lost,
+            recycled,
+            refused,
+            state,
+        };
+        Some(Line {
+            time_us,
+            who,
+            event,
+        })
     }
 }
 
@@ -228,11 +255,13 @@ impl State {
     fn has_room(&self, class: Class) -> bool {
         let bytes = self.filling.len() + self.in_flight_bytes;
         let lines = self.filling_lines + self.in_flight_lines;
-        bytes * 8 < PENDING_BYTES_MAX * class.share() && lines * 8 < PENDING_LINES_MAX * class.share()
+        bytes * 8 < PENDING_BYTES_MAX * class.share()
+            && lines * 8 < PENDING_LINES_MAX * class.share()
     }
 
     fn is_at_rest(&self) -> bool {
-        let nothing = self.filling.is_empty() && self.in_flight_bytes == 0 && self.dropped.last.is_none();
+        let nothing =
+            self.filling.is_empty() && self.in_flight_bytes == 0 && self.dropped.last.is_none();
         nothing || self.thread == ThreadState::Gone
     }
 }
@@ -241,7 +270,9 @@ impl AuditWriter {
     /// Opens the trail and starts its thread.
     pub fn open(sink: Sink) -> Result<Self, AuditOpenError> {
         match sink {
-            Sink::None => Ok(Self { flusher: AuditFlusher { shared: None } }),
+            Sink::None => Ok(Self {
+                flusher: AuditFlusher { shared: None },
+            }),
             Sink::Stdout => Self::start(Box::new(OwnStdout), false),
             Sink::Memory(bytes) => Self::start(Box::new(Memory(bytes)), false),
             Sink::File(path) => {
@@ -262,12 +293,18 @@ impl AuditWriter {
             .name("ringmw-audit".to_owned())
             .spawn(move || threads.run(out))
             .map_err(AuditOpenError::Thread)?;
-        Ok(Self { flusher: AuditFlusher { shared: Some(shared) } })
+        Ok(Self {
+            flusher: AuditFlusher {
+                shared: Some(shared),
+            },
+        })
     }
 
     /// Adds a line. Never waits for the file: a line that finds no room is counted instead.
     pub fn push(&self, line: &Line) {
-        let Some(shared) = &self.flusher.shared else { return };
+        let Some(shared) = &self.flusher.shared else {
+            return;
+        };
         let mut state = shared.state();
         if state.thread == ThreadState::Gone {
             return;
@@ -314,7 +351,9 @@ impl Drop for AuditWriter {
 impl AuditFlusher {
     /// See [`AuditWriter::finish`].
     pub fn finish(&self, bound: Duration) -> Result<(), Unwritten> {
-        let Some(shared) = &self.shared else { return Ok(()) };
+        let Some(shared) = &self.shared else {
+            return Ok(());
+        };
         let mut state = shared.state();
         state.in_a_hurry += 1;
         shared.work.notify_one();
@@ -326,7 +365,10 @@ impl AuditFlusher {
         if state.is_at_rest() {
             return Ok(());
         }
-        Err(Unwritten { lines: state.filling_lines + state.in_flight_lines, error: state.error.clone() })
+        Err(Unwritten {
+            lines: state.filling_lines + state.in_flight_lines,
+            error: state.error.clone(),
+        })
     }
 
     /// Makes a panic that ends the process flush the trail first.
@@ -374,14 +416,19 @@ impl Shared {
                 return false;
             }
             state.thread = ThreadState::Idle;
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.thread = ThreadState::Gathering;
         let lonely = |state: &mut State| {
             state.in_a_hurry == 0 && !state.is_closing && state.filling.len() < GATHER_BYTES
         };
-        (state, _) =
-            self.work.wait_timeout_while(state, GATHER, lonely).unwrap_or_else(PoisonError::into_inner);
+        (state, _) = self
+            .work
+            .wait_timeout_while(state, GATHER, lonely)
+            .unwrap_or_else(PoisonError::into_inner);
         state.thread = ThreadState::Busy;
         mem::swap(&mut state.filling, batch);
         state.in_flight_lines = mem::take(&mut state.filling_lines);
@@ -409,7 +456,9 @@ impl Shared {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Closed),
                 // Whoever shares the terminal or pipe with us made it non-blocking.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => out.wait_until_writable(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    out.wait_until_writable()
+                }
                 Ok(_) => self.pause(&mut pause, &io::ErrorKind::WriteZero.into())?,
                 Err(error) => self.pause(&mut pause, &error)?,
             }
@@ -427,7 +476,10 @@ impl Shared {
         let is_patient = |state: &State| state.in_a_hurry == 0 && !state.is_closing;
         let was_patient = is_patient(&state);
         let bound = if was_patient { *pause } else { RETRY_FIRST };
-        drop(self.work.wait_timeout_while(state, bound, |state| !was_patient || is_patient(state)));
+        drop(
+            self.work
+                .wait_timeout_while(state, bound, |state| !was_patient || is_patient(state)),
+        );
         *pause = (*pause * 2).min(RETRY_MAX);
         Ok(())
     }
@@ -469,7 +521,10 @@ struct Memory(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
