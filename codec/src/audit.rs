@@ -42,6 +42,8 @@ use text::{Facts, put_number};
 /// The version of the format, first on every line.
 pub const AUDIT_VERSION: u32 = 1;
 
+const LINE_BYTES_USUAL: usize = 160;
+
 /// Who writes a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Who {
@@ -76,6 +78,7 @@ pub struct AuditError {
 impl Line {
     /// Appends the line and its line feed.
     pub fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(LINE_BYTES_USUAL);
         put_number(out, AUDIT_VERSION.into());
         out.push(b' ');
         time::put_time(out, self.time_us);

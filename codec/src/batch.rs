@@ -11,8 +11,7 @@
 //! which the runtime checks by the algorithm's registered type.
 //!
 //! Reading is checked throughout, and stricter than rkyv alone: the bodies must tile the blob and the payload must
-//! have exactly the bytes that its entries and bodies need, so that a packet has one form and nothing hides in it or
-//! counts twice.
+//! have exactly the bytes that its entries and bodies need, so that no body counts twice and no byte belongs to nobody.
 //!
 //! ```
 //! use ringmw_codec::batch::{TaskBatchBuilder, task_batch};
@@ -46,6 +45,8 @@ mod body;
 mod result;
 mod task;
 
+/// The version of the archive format, rkyv's features included, for the fingerprint. Version 1: the first.
+pub const ARCHIVE_FORMAT: u32 = 1;
 /// Bytes that a task takes in a packet beside its body.
 pub const TASK_ENTRY_BYTES: usize = 20;
 /// Bytes that a result takes in a packet beside its body.

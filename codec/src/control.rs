@@ -92,16 +92,8 @@ impl Goodbye {
                 });
             }
         };
-        let reason = fields.text16("reason")?;
+        let reason = fields.text16_within("reason", Self::REASON_BYTES_MAX)?;
         fields.end()?;
-        let (got, max) = (reason.len(), Self::REASON_BYTES_MAX);
-        if got > max {
-            return Err(DecodeError::TooLong {
-                field: "reason",
-                got,
-                max,
-            });
-        }
         Ok(Self { code, reason })
     }
 }

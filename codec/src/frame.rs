@@ -403,3 +403,27 @@ impl FrameReader {
         *rest = after;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_follows_the_bytes_and_is_given_back() {
+        let mut frame = Vec::new();
+        put_frame(&mut frame, Kind::Tasks, &[7; 1000]);
+        let mut reader = FrameReader::new();
+        let mut sink = |_: Kind, _: &[u8]| ControlFlow::<()>::Continue(());
+        for (before, byte) in frame.chunks(1).enumerate() {
+            let flow = reader.feed(byte, &|_| 1000, &mut sink);
+            assert_eq!(flow, Ok(ControlFlow::Continue(())));
+            let bytes_max = (2 * (before + 1)).min(frame.len());
+            assert!(
+                reader.tail.capacity() <= bytes_max.max(8),
+                "{before}: {}",
+                reader.tail.capacity()
+            );
+        }
+        assert_eq!(reader.tail.capacity(), 0);
+    }
+}

@@ -122,8 +122,8 @@ impl Hello {
         }
         let id_bytes = fields.u8("member id length")?;
         let member_id = fields.bytes("member id", id_bytes.into())?.to_vec();
-        let host = bounded(fields.text16("host")?, "host")?;
-        let job = bounded(fields.text16("job")?, "job")?;
+        let host = fields.text16_within("host", HOST_BYTES_MAX)?;
+        let job = fields.text16_within("job", HOST_BYTES_MAX)?;
         let pid = fields.u32("pid")?;
         let fingerprint = Fingerprint::decode(&mut fields)?;
         fields.end()?;
@@ -135,17 +135,6 @@ impl Hello {
             pid,
             fingerprint,
         })
-    }
-}
-
-fn bounded(text: String, field: &'static str) -> Result<String, DecodeError> {
-    match text.len() {
-        got if got > HOST_BYTES_MAX => Err(DecodeError::TooLong {
-            field,
-            got,
-            max: HOST_BYTES_MAX,
-        }),
-        _ => Ok(text),
     }
 }
 

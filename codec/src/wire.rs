@@ -122,6 +122,19 @@ impl<'a> Fields<'a> {
         self.text(field, len.into())
     }
 
+    /// The same, of at most `max` bytes.
+    pub(crate) fn text16_within(
+        &mut self,
+        field: &'static str,
+        max: usize,
+    ) -> Result<String, DecodeError> {
+        let text = self.text16(field)?;
+        match text.len() {
+            got if got > max => Err(DecodeError::TooLong { field, got, max }),
+            _ => Ok(text),
+        }
+    }
+
     /// A text with its length before it as a `u32`. No memory is taken before the bytes are known to be there.
     pub(crate) fn text32(&mut self, field: &'static str) -> Result<String, DecodeError> {
         let len = self.u32(field)?;

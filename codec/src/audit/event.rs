@@ -44,7 +44,7 @@ macro_rules! events {
             pub(super) fn write_facts(&self, out: &mut Vec<u8>) {
                 match self {
                     $(Event::$name $({ $($field,)* })? => {
-                        $($(<$form as Form<$type>>::put_fact(stringify!($field), $field, out);)*)?
+                        $($(<$form as Form<$type>>::put_fact(concat!(" ", stringify!($field), "="), $field, out);)*)?
                     })*
                 }
             }
@@ -54,7 +54,7 @@ macro_rules! events {
                 let word = facts.word("the event")?;
                 match word.text {
                     $($word => Ok(Event::$name $({
-                        $($field: <$form as Form<$type>>::read_fact(stringify!($field), facts)?,)*
+                        $($field: <$form as Form<$type>>::read_fact(concat!(" ", stringify!($field), "="), facts)?,)*
                     })?),)*
                     unknown => Err(facts.error(word.at, format!("{unknown:?} is no event of version 1"))),
                 }

@@ -10,18 +10,19 @@ pub(super) trait Form<T> {
     /// Reads the value, its quotes taken off.
     fn parse(text: &str) -> Option<T>;
 
-    /// Appends ` key=value`.
+    /// Appends the fact: ` key=` is given in one piece, since most of a line is keys.
     fn put_fact(key: &str, value: &T, out: &mut Vec<u8>) {
-        out.push(b' ');
         out.extend_from_slice(key.as_bytes());
-        out.push(b'=');
         Self::put(value, out);
     }
 
-    /// Reads ` key=value`.
+    /// Reads the fact behind ` key=`.
     fn read_fact(key: &str, facts: &mut Facts<'_>) -> Result<T, AuditError> {
         let (text, at) = facts.value(key)?;
-        Self::parse(&text).ok_or_else(|| facts.error(at, format!("{text:?} is no value of {key}")))
+        Self::parse(&text).ok_or_else(|| {
+            let key = key.trim_matches([' ', '=']);
+            facts.error(at, format!("{text:?} is no value of {key}"))
+        })
     }
 
     #[cfg(test)]

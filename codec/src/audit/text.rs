@@ -124,22 +124,18 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
-    /// Whether the next fact has this key.
+    /// Whether the next fact begins with ` key=`.
     pub(super) fn is_next(&self, key: &str) -> bool {
-        let fact = self
-            .rest()
-            .strip_prefix(' ')
-            .and_then(|rest| rest.strip_prefix(key));
-        fact.is_some_and(|rest| rest.starts_with('='))
+        self.rest().starts_with(key)
     }
 
-    /// The value of the next fact, which must have this key, and where it begins.
+    /// The value of the next fact, which must begin with ` key=`, and where it begins.
     pub(super) fn value(&mut self, key: &str) -> Result<(Cow<'a, str>, usize), AuditError> {
         if !self.is_next(key) {
             let at = self.at + usize::from(self.rest().starts_with(' '));
-            return Err(self.error(at, format!("{key}=.. expected")));
+            return Err(self.error(at, format!("{}.. expected", key.trim_start())));
         }
-        self.at += 1 + key.len() + 1;
+        self.at += key.len();
         let at = self.at;
         let value = if self.rest().starts_with('"') {
             self.quoted()?.into()

@@ -41,22 +41,24 @@ pub(super) fn put_time(out: &mut Vec<u8>, time_us: i64) {
     let time_us = time_us.clamp(TIME_US_MIN, TIME_US_MAX);
     let (year, month, day) = civil_from_days(time_us.div_euclid(DAY_US));
     let us = time_us.rem_euclid(DAY_US);
+    let (second, us) = ((us / 1_000_000) as u32, (us % 1_000_000) as u32);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
-    put_digits(&mut text[0..4], year);
-    put_digits(&mut text[5..7], month);
-    put_digits(&mut text[8..10], day);
-    put_digits(&mut text[11..13], us / 3_600_000_000);
-    put_digits(&mut text[14..16], us / 60_000_000 % 60);
-    put_digits(&mut text[17..19], us / 1_000_000 % 60);
-    put_digits(&mut text[20..26], us % 1_000_000);
+    put_pair(&mut text, 0, year as u32 / 100);
+    put_pair(&mut text, 2, year as u32 % 100);
+    put_pair(&mut text, 5, month as u32);
+    put_pair(&mut text, 8, day as u32);
+    put_pair(&mut text, 11, second / 3600);
+    put_pair(&mut text, 14, second / 60 % 60);
+    put_pair(&mut text, 17, second % 60);
+    put_pair(&mut text, 20, us / 10_000);
+    put_pair(&mut text, 22, us / 100 % 100);
+    put_pair(&mut text, 24, us % 100);
     out.extend_from_slice(&text);
 }
 
-fn put_digits(text: &mut [u8], mut number: i64) {
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
+fn put_pair(text: &mut [u8; TIME_BYTES], at: usize, number: u32) {
+    text[at] = b'0' + (number / 10) as u8;
+    text[at + 1] = b'0' + (number % 10) as u8;
 }
 
 pub(super) fn parse_time(text: &str) -> Option<i64> {

@@ -13,6 +13,9 @@ const FINGERPRINT_BYTES_MAX: usize = super::HELLO_BYTES_MAX - 1024;
 const _: () =
     assert!(2 + 1 + super::MEMBER_ID_BYTES_MAX + 2 * (2 + super::HOST_BYTES_MAX) + 4 <= 1024);
 
+/// The most bytes of a description in a message.
+const SHOWN_BYTES_MAX: usize = 200;
+
 /// Ends a description that was cut.
 const CUT: char = '…';
 
@@ -123,14 +126,14 @@ impl Fingerprint {
     }
 
     pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Fingerprint, HandshakeError> {
-        let app_version = fields.text16("app version")?;
-        let build = fields.text16("build")?;
+        let app_version = fields.text16_within("app version", FINGERPRINT_TEXT_BYTES_MAX)?;
+        let build = fields.text16_within("build", FINGERPRINT_TEXT_BYTES_MAX)?;
         let format = fields.u32("format")?;
         let count = fields.u16("algorithms")?;
         let mut algorithms = Vec::new();
         for _ in 0..count {
             algorithms.push(AlgorithmSignature {
-                name: fields.text16("algorithm name")?,
+                name: fields.text16_within("algorithm name", FINGERPRINT_TEXT_BYTES_MAX)?,
                 arguments: fields.text16("arguments")?,
                 result: fields.text16("result")?,
                 types: fields.u64("types")?,
@@ -250,20 +253,25 @@ fn type_difference(master: &AlgorithmSignature, slave: &AlgorithmSignature) -> O
     let remedy = "rebuild both sides from the same source.";
     Some(
         if !descriptions_agree(&master.arguments, &slave.arguments) {
-            let (master, slave) = (&master.arguments, &slave.arguments);
+            let (master, slave) = (shown(&master.arguments), shown(&slave.arguments));
             format!(
                 "The arguments of algorithm {name:?} differ: the master has {master}, the slave {slave}; {remedy}"
             )
         } else if !descriptions_agree(&master.result, &slave.result) {
-            let (master, slave) = (&master.result, &slave.result);
+            let (master, slave) = (shown(&master.result), shown(&slave.result));
             format!(
                 "The result of algorithm {name:?} differs: the master has {master}, the slave {slave}; {remedy}"
             )
         } else {
-            let (arguments, result) = (&master.arguments, &master.result);
+            let (arguments, result) = (shown(&master.arguments), shown(&master.result));
             format!(
                 "The types of algorithm {name:?} ({arguments} to {result}) have the same names but other definitions; {remedy}"
             )
         },
     )
+}
+
+/// A description for a message: what a slave sends neither floods nor steers a terminal.
+fn shown(description: &str) -> String {
+    cut(&description.escape_debug().to_string(), SHOWN_BYTES_MAX)
 }
