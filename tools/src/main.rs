@@ -1,2 +1,38 @@
-//! The ringmw command.
-fn main() {}
+//! The ringmw command: what an operator needs beside the applications themselves.
+
+mod doctor;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tools for operators of ringmw applications.
+#[derive(Parser)]
+#[command(
+    name = "ringmw",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tell whether this host can run ringmw, how well, and what to change
+    ///
+    /// Run it where the master is to run: in the same container and under the same limits (systemd unit, batch job or
+    /// shell), for all of them have a say. Slaves need none of it but the network.
+    #[command(
+        after_help = "Exit status: 0 if ringmw can run here, on epoll if need be; 1 if it cannot."
+    )]
+    Doctor(doctor::Options),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Doctor(options) => doctor::run(&options),
+    }
+}
