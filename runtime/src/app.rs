@@ -20,7 +20,7 @@ mod embedded;
 mod master_role;
 mod slave_role;
 
-pub use embedded::Embedded;
+pub use embedded::{Embedded, Ready};
 
 pub(crate) type MasterAlgorithm = Box<dyn FnOnce(Master, Args) -> Pin<Box<dyn Future<Output = Outcome>>>>;
 pub(crate) type SlaveAlgorithm = Arc<dyn Fn(&mut Slave, Args) -> Outcome + Send + Sync>;

@@ -619,19 +619,18 @@ mod tests {
     #[test]
     fn offers_reach_the_master_and_keys_the_slave() {
         let incumbents = Arc::new(Incumbents::default());
-        let master: Best<u64, String> = incumbents.add(Direction::Maximum, Some(0)).unwrap();
-        assert_eq!((master.get(), master.witness()), (Some(0), None));
-        assert_eq!(incumbents.take_changed(), [(0, u64::MAX)]);
-        assert_eq!(incumbents.take_changed(), []);
+        let master: Best<u64, String> = incumbents.add(Direction::Maximum, 0).unwrap();
+        assert_eq!((master.get(), master.witness()), (0, None));
+        assert_eq!(incumbents.since(0), [(0, u64::MAX)]);
+        let seen = incumbents.version();
+        assert_eq!(incumbents.since(seen), []);
 
         let (table, sent) = (BestTable::default(), Arc::new(Sent::default()));
         let sink: Arc<dyn OfferSink> = Arc::clone(&sent) as _;
         let slave = Best::<u64, String>::from_segment(&master.segment(), &table, &sink).unwrap();
-        assert_eq!(slave.get(), None);
-        table.learn(0, incumbents.keys()[0].1);
-        assert_eq!(slave.get(), Some(0));
+        assert_eq!(slave.get(), 0);
         assert!(slave.offer(5, &"five".into()) && !slave.offer(4, &"four".into()));
-        assert_eq!((slave.get(), slave.witness()), (Some(5), None));
+        assert_eq!((slave.get(), slave.witness()), (5, None));
 
         let (best, image, witness) = lock(&sent.0).pop().unwrap();
         assert!(lock(&sent.0).is_empty());
@@ -643,33 +642,33 @@ mod tests {
         );
         assert_eq!(
             (master.get(), master.witness()),
-            (Some(5), Some("five".into()))
+            (5, Some("five".into()))
         );
-        assert_eq!(incumbents.take_changed(), [(0, !5)]);
+        assert_eq!(incumbents.since(seen), [(0, !5)]);
 
         assert!(master.offer(6, &"six".into()));
         assert_eq!(master.witness(), Some("six".into()));
-        assert_eq!(incumbents.take_changed(), [(0, !6)]);
+        assert_eq!(incumbents.since(seen), [(0, !6)]);
         table.learn(0, !6);
         table.learn(0, !5);
-        assert_eq!(slave.get(), Some(6));
+        assert_eq!(slave.get(), 6);
     }
 
     #[test]
     fn what_a_liar_offers_is_refused() {
         let incumbents = Arc::new(Incumbents::default());
-        let best: Best<u8, String> = incumbents.add(Direction::Minimum, None).unwrap();
+        let best: Best<u8, String> = incumbents.add(Direction::Minimum, 200).unwrap();
         let mut witness = Vec::new();
         encode(&String::from("w"), &mut witness).unwrap();
         assert!(incumbents.accept(1, 1, &witness).is_err());
         assert!(incumbents.accept(0, 1 << 40, &witness).is_err());
         assert!(incumbents.accept(0, 1, &[0x80; 16]).is_err());
-        assert_eq!(best.get(), None);
+        assert_eq!(best.get(), 200);
 
         let segment = best.segment();
         assert_eq!(
             Best::<u8, String>::parse_segment(&segment),
-            Ok((0, Direction::Minimum))
+            Ok((0, Direction::Minimum, 201))
         );
         assert!(Best::<u8, Vec<u8>>::parse_segment(&segment).is_err());
         assert!(Best::<i8, String>::parse_segment(&segment).is_err());
@@ -685,12 +684,12 @@ mod tests {
         let (table, incumbents) = (BestTable::default(), Arc::new(Incumbents::default()));
         for id in 0..BESTS_MAX {
             table.learn(id as u32, 1);
-            incumbents.add::<u8, ()>(Direction::Minimum, None).unwrap();
+            incumbents.add::<u8, ()>(Direction::Minimum, 200).unwrap();
         }
         assert!(table.cell(u32::MAX).is_none());
         assert!(table.cell(0).is_some());
         assert!(matches!(
-            incumbents.add::<u8, ()>(Direction::Minimum, None),
+            incumbents.add::<u8, ()>(Direction::Minimum, 200),
             Err(TooManyBests)
         ));
     }

@@ -26,7 +26,7 @@ pub mod wire;
 pub mod __private;
 
 pub use algorithm::{Algorithm, Policy, RegistryError, RunError, Signature, Task};
-pub use app::{App, Embedded};
+pub use app::{App, Embedded, Ready};
 pub use args::{Args, ArgsError};
 pub use best::{Best, BestKey};
 pub use cx::{Cx, SlaveState, TagError};

@@ -180,7 +180,7 @@ fn archive<T: Wire>(value: T) -> Vec<u8> {
 #[test]
 fn the_function_stays_a_function() {
     assert_eq!(hello("x".into()), "Hello World: x");
-    let best = Best::maximum_for_test();
+    let best = Best::maximum_for_test(0);
     let archived = archive(vec![1u64, 2]);
     let c = ringmw::wire::access::<Vec<u64>>(&archived).unwrap();
     let mut cx = Cx::for_test(1);
@@ -192,7 +192,7 @@ fn the_function_stays_a_function() {
         all("a", &[7], c, &options, None, &best, &mut Cache(10), &mut cx),
         Ok(14)
     );
-    assert_eq!((best.get(), best.witness()), (Some(9), Some(vec![7])));
+    assert_eq!((best.get(), best.witness()), (9, Some(vec![7])));
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn users_types_travel() {
 
 #[test]
 fn tasks_are_made_from_what_the_parameters_lend() {
-    let best = Best::minimum_for_test();
+    let best = Best::minimum_for_test(u32::MAX);
     let options = Options::default();
     let _ = all::task("a", &[1], &vec![1, 2], &options, None, &best)
         .retry(false)

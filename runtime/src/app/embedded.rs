@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::thread;
 
+use ringmw_codec::handshake::Hello;
+
 use super::{App, SlaveSide, master_role, slave_role};
 use crate::flags::Settings;
 use crate::files::audit::{AuditWriter, Sink};
@@ -18,16 +20,32 @@ pub struct Embedded {
     app: App,
     slaves: u32,
     args: Vec<String>,
+    on_ready: Option<Box<dyn FnOnce(Ready)>>,
+}
+
+/// What another slave, a played one for example, needs to join an embedded master.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where the master listens, as `host:port`.
+    pub address: String,
+    /// What this very application's slaves say first.
+    pub hello: Hello,
 }
 
 impl Embedded {
     pub(super) fn new(app: App, slaves: u32) -> Self {
-        Embedded { app, slaves, args: Vec::new() }
+        Embedded { app, slaves, args: Vec::new(), on_ready: None }
     }
 
     /// Arguments as on the command line: the user's, and the `--mw-*` of a master.
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Calls `ready` when the master listens, before its own slaves are started.
+    pub fn on_ready(mut self, ready: impl FnOnce(Ready) + 'static) -> Self {
+        self.on_ready = Some(Box::new(ready));
         self
     }
 
@@ -44,9 +62,13 @@ impl Embedded {
         };
         let parts = self.app.into_parts().unwrap_or_else(|error| panic!("{error}"));
         slave::remember_panics();
-        let slaves = self.slaves;
+        let (slaves, on_ready) = (self.slaves, self.on_ready);
         let slave = Arc::new(parts.slave_side());
         master_role::run_embedded(parts, settings, move |address, member_id| {
+            if let Some(ready) = on_ready {
+                let hello = slave_role::hello(&slave, &member_id);
+                ready(Ready { address: address.clone(), hello });
+            }
             for index in 0..slaves {
                 let (slave, address, member_id) = (Arc::clone(&slave), address.clone(), member_id.clone());
                 thread::Builder::new()
