@@ -676,7 +676,7 @@ mod tests {
         let mut sideways = segment;
         sideways[4] = 2;
         let error = Best::<u8, String>::parse_segment(&sideways).unwrap_err();
-        assert_eq!(error.to_string(), "these 21 bytes name no Best<u8,String>");
+        assert_eq!(error.to_string(), "these 29 bytes name no Best<u8,String>");
     }
 
     #[test]
