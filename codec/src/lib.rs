@@ -1,1 +1,26 @@
-//! Frames, handshake, batches, audit lines and resource file of ringmw.
+//! The formats of ringmw: everything that crosses a wire or lands in a file, and nothing that moves it there.
+//!
+//! | module | format |
+//! |---|---|
+//! | [`frame`] | 16-byte header with checksum before every payload; [`frame::FrameReader`] takes a byte stream apart |
+//! | [`handshake`] | hello, welcome and refusal, and the judgement of a slave's fingerprint |
+//! | [`batch`] | tasks and results, one rkyv archive per packet; the layout of a task's body |
+//! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
+//! | [`audit`] | one line per event; writer and parser are inverse to each other |
+//! | [`resource`] | the resource file: CL-MW's forms and our own |
+//! | [`flags`] | the plain tables of flag names and exit codes |
+//!
+//! Deliberately absent: I/O, a clock, async, randomness. What comes from outside is bounded before memory is taken
+//! and never panics; a decoder's error names the field.
+
+pub mod audit;
+pub mod batch;
+pub mod control;
+pub mod flags;
+pub mod frame;
+pub mod handshake;
+pub mod resource;
+pub mod wire;
+
+/// A time or a duration in nanoseconds; whose clock it is, the owner of the value says.
+pub type Nanos = u64;

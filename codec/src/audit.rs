@@ -1,0 +1,152 @@
+//! The audit trail: one line per event, written and read back by one table.
+//!
+//! ```text
+//! 1 2026-11-20T08:03:03.123456Z MASTER connected slave=SLAVE-17 from=10.1.7.3:4432 host=node7 job=123.4 group=unordered
+//! | |                           |      |         facts: key=value, in the order of the event's fields
+//! | time: RFC 3339, UTC         who    what
+//! version
+//! ```
+//!
+//! A value that is empty, or holds white space, `"`, `=`, `\` or control characters, stands in quotes with escapes
+//! (`\"`, `\\`, `\n`, `\r`, `\t`, `\u{1b}`), so that a line is always one line, splits at its spaces outside quotes, and
+//! any text comes back as it was. A fact that an event does not have (an [`Option`]) is left out.
+//!
+//! ```
+//! use ringmw_codec::audit::{Event, Line, Who};
+//!
+//! let line = Line { time_us: 1_795_161_783_123_456, who: Who::Slave(Some(17)), event: Event::Connecting { to: "node 1".into() } };
+//! let mut out = Vec::new();
+//! line.write(&mut out);
+//! assert_eq!(out, b"1 2026-11-20T08:03:03.123456Z SLAVE-17 connecting to=\"node 1\"\n");
+//! assert_eq!(Line::parse(std::str::from_utf8(&out)?.trim_end()), Ok(line));
+//! # Ok::<(), std::str::Utf8Error>(())
+//! ```
+//!
+//! Version 1: the first. A new event or a new optional fact at the end keeps the version; any other change raises it.
+
+use thiserror::Error;
+
+pub use event::{EVENTS, Event, EventForm};
+pub use form::{
+    EndWord, EngineWord, GroupWord, LossCause, ResourceStatus, RoleWord, StateWord,
+    TASK_RANGES_MAX, TaskRanges,
+};
+
+mod event;
+mod form;
+mod text;
+mod time;
+
+use text::{Facts, put_number};
+
+/// The version of the format, first on every line.
+pub const AUDIT_VERSION: u32 = 1;
+
+const LINE_BYTES_USUAL: usize = 160;
+
+/// Who writes a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Who {
+    /// The master.
+    Master,
+    /// A slave, with its number once it has one.
+    Slave(Option<u32>),
+}
+
+/// One line of the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Microseconds since the start of 1970, UTC. Times outside of the years 0 to 9999 are written as the nearest
+    /// inside.
+    pub time_us: i64,
+    /// Who writes.
+    pub who: Who,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Why a text is no line of the trail.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("column {column}: {what}")]
+pub struct AuditError {
+    /// Where, in characters from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl Line {
+    /// Appends the line and its line feed.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(LINE_BYTES_USUAL);
+        put_number(out, AUDIT_VERSION.into());
+        out.push(b' ');
+        time::put_time(out, self.time_us);
+        match self.who {
+            Who::Master => out.extend_from_slice(b" MASTER "),
+            Who::Slave(None) => out.extend_from_slice(b" SLAVE "),
+            Who::Slave(Some(slave)) => {
+                out.extend_from_slice(b" SLAVE-");
+                put_number(out, slave.into());
+                out.push(b' ');
+            }
+        }
+        out.extend_from_slice(self.event.word().as_bytes());
+        self.event.write_facts(out);
+        out.push(b'\n');
+    }
+
+    /// Reads a line, its line feed taken off.
+    ///
+    /// # Errors
+    /// Names the first column that is not as the writer would have it: another version, an unknown event, a fact that
+    /// is missing, out of order or unknown, a value of the wrong form.
+    pub fn parse(line: &str) -> Result<Line, AuditError> {
+        let mut facts = Facts::new(line);
+        let version = facts.word("the version")?;
+        if version.text != "1" {
+            return Err(facts.error(
+                version.at,
+                format!(
+                    "version {:?}, this program reads {AUDIT_VERSION}",
+                    version.text
+                ),
+            ));
+        }
+        let time = facts.word("the time")?;
+        let time_us = time::parse_time(time.text).ok_or_else(|| {
+            facts.error(
+                time.at,
+                format!(
+                    "{:?} is no time like 2026-11-20T08:03:03.123456Z",
+                    time.text
+                ),
+            )
+        })?;
+        let who = facts.word("who")?;
+        let who = parse_who(who.text).ok_or_else(|| {
+            facts.error(
+                who.at,
+                format!("{:?} is not MASTER, SLAVE or SLAVE-n", who.text),
+            )
+        })?;
+        let event = Event::read(&mut facts)?;
+        facts.end()?;
+        Ok(Line {
+            time_us,
+            who,
+            event,
+        })
+    }
+}
+
+fn parse_who(word: &str) -> Option<Who> {
+    match word {
+        "MASTER" => Some(Who::Master),
+        "SLAVE" => Some(Who::Slave(None)),
+        _ => text::parse_number(word.strip_prefix("SLAVE-")?).map(|slave| Who::Slave(Some(slave))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Task batches: what the master hands to a slave in one packet.
+
+use std::ops::Range;
+
+use rkyv::rancor::Failure;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::{
+    BatchError, TASK_ENTRY_BYTES, Tiling, append_body, batch_bytes, check_length, encode_archive,
+    range_in,
+};
+
+/// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced. The other bits are zero.
+pub const MARKED: u16 = 1;
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy)]
+#[repr(C)]
+struct TaskEntry {
+    task: [u8; 8],
+    algorithm: [u8; 2],
+    flags: [u8; 2],
+    offset: [u8; 4],
+    len: [u8; 4],
+}
+
+// Else encoding would go entry by entry.
+const _: () = assert!(<TaskEntry as Archive>::COPY_OPTIMIZATION.is_enabled());
+const _: () = assert!(size_of::<ArchivedTaskEntry>() == TASK_ENTRY_BYTES);
+const _: () = assert!(
+    align_of::<ArchivedTaskBatch>() == 1
+        && size_of::<ArchivedTaskBatch>() == super::BATCH_OVERHEAD_BYTES
+);
+
+#[derive(Archive, Serialize, Deserialize, Default)]
+struct TaskBatch {
+    blob: Vec<u8>,
+    entries: Vec<TaskEntry>,
+}
+
+/// Collects tasks and encodes them as one payload; reusable, so that the steady state allocates nothing.
+#[derive(Default)]
+pub struct TaskBatchBuilder {
+    batch: TaskBatch,
+}
+
+impl TaskBatchBuilder {
+    /// An empty builder.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Drops the tasks and keeps the memory.
+    pub fn clear(&mut self) {
+        self.batch.blob.clear();
+        self.batch.entries.clear();
+    }
+
+    /// Adds a task: its number, its algorithm's index, [`MARKED`] or 0, and its body.
+    pub fn push(&mut self, task: u64, algorithm: u16, flags: u16, body: &[u8]) {
+        let (offset, len) = append_body(&mut self.batch.blob, body);
+        self.batch.entries.push(TaskEntry {
+            task: task.to_le_bytes(),
+            algorithm: algorithm.to_le_bytes(),
+            flags: flags.to_le_bytes(),
+            offset,
+            len,
+        });
+    }
+
+    /// How many tasks it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batch.entries.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.entries.is_empty()
+    }
+
+    /// The exact bytes of the payload that [`Self::encode`] would write.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        batch_bytes(self.len(), TASK_ENTRY_BYTES, self.batch.blob.len())
+    }
+
+    /// Appends the payload (without a frame header) and keeps the tasks.
+    pub fn encode(&mut self, out: &mut Vec<u8>) {
+        out.reserve(self.bytes());
+        encode_archive(&self.batch, out);
+    }
+}
+
+/// Reads a task batch in place.
+///
+/// # Errors
+/// When the archive is damaged or the bodies do not tile the blob.
+pub fn task_batch(payload: &[u8]) -> Result<TaskBatchView<'_>, BatchError> {
+    let batch = rkyv::api::low::access::<ArchivedTaskBatch, Failure>(payload).map_err(|_| {
+        BatchError::Archive {
+            payload_bytes: payload.len(),
+        }
+    })?;
+    check_length(
+        payload,
+        batch.entries.len(),
+        TASK_ENTRY_BYTES,
+        batch.blob.len(),
+    )?;
+    let mut tiling = Tiling::new(batch.blob.len());
+    for (index, entry) in batch.entries.iter().enumerate() {
+        tiling.place(
+            index,
+            u32::from_le_bytes(entry.offset),
+            u32::from_le_bytes(entry.len),
+        )?;
+    }
+    tiling.end()?;
+    Ok(TaskBatchView { payload, batch })
+}
+
+/// A task of a batch, its body aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskEntryRef {
+    /// The task's number.
+    pub task: u64,
+    /// Its algorithm's index in the fingerprint.
+    pub algorithm: u16,
+    /// [`MARKED`] or 0.
+    pub flags: u16,
+}
+
+impl TaskEntryRef {
+    /// Whether it was in a lost slave's hands.
+    #[must_use]
+    pub const fn is_marked(&self) -> bool {
+        self.flags & MARKED != 0
+    }
+}
+
+/// A checked task batch, read in place.
+#[derive(Clone, Copy)]
+pub struct TaskBatchView<'a> {
+    payload: &'a [u8],
+    batch: &'a ArchivedTaskBatch,
+}
+
+impl<'a> TaskBatchView<'a> {
+    /// How many tasks it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batch.entries.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.entries.is_empty()
+    }
+
+    /// The tasks and their bodies, in the order they were pushed.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (TaskEntryRef, &'a [u8])> + use<'a> {
+        let view = *self;
+        view.batch.entries.iter().map(move |entry| {
+            let head = TaskEntryRef {
+                task: u64::from_le_bytes(entry.task),
+                algorithm: u16::from_le_bytes(entry.algorithm),
+                flags: u16::from_le_bytes(entry.flags),
+            };
+            (head, view.body(entry))
+        })
+    }
+
+    /// Where the body of the task at `index` lies in the payload.
+    ///
+    /// # Panics
+    /// When there is no such task.
+    #[must_use]
+    pub fn body_range(&self, index: usize) -> Range<usize> {
+        range_in(self.payload, self.body(&self.batch.entries[index]))
+    }
+
+    fn body(&self, entry: &ArchivedTaskEntry) -> &'a [u8] {
+        let offset = u32::from_le_bytes(entry.offset) as usize;
+        &self.batch.blob[offset..][..u32::from_le_bytes(entry.len) as usize]
+    }
+}

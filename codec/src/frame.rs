@@ -1,0 +1,429 @@
+//! Frames: the header before every payload, and the reader that takes a byte stream apart.
+//!
+//! ```text
+//!   0      2         3      4       6          8                12         16
+//!   | R  W | version | kind | flags | reserved | payload length | CRC32C   | payload ..
+//! ```
+//!
+//! All numbers are little-endian. Flags and the reserved field are zero in version 1. The checksum covers the
+//! first twelve bytes and the payload. Each header byte is judged as soon as it is there, so that a port scanner or a
+//! peer of another version is told off at its first bytes, and an announced length is held against the limit of its
+//! kind before any memory is taken for it.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//! use ringmw_codec::frame::{FrameReader, Kind, put_frame};
+//!
+//! let mut stream = Vec::new();
+//! put_frame(&mut stream, Kind::Heartbeat, b"");
+//! put_frame(&mut stream, Kind::Starting, &7u64.to_le_bytes());
+//!
+//! let mut reader = FrameReader::new();
+//! let mut kinds = Vec::new();
+//! for chunk in stream.chunks(5) {
+//!     let flow = reader.feed(chunk, &|_| 64, &mut |kind, _payload| {
+//!         kinds.push(kind);
+//!         ControlFlow::<()>::Continue(())
+//!     });
+//!     assert_eq!(flow, Ok(ControlFlow::Continue(())));
+//! }
+//! assert_eq!(kinds, [Kind::Heartbeat, Kind::Starting]);
+//! ```
+//!
+//! Version 1: the first.
+
+use std::ops::ControlFlow;
+
+use thiserror::Error;
+
+use crate::{control, handshake};
+
+/// Bytes of the header before every payload.
+pub const HEADER_BYTES: usize = 16;
+/// The version of the frame format in every header.
+pub const FRAME_VERSION: u8 = 1;
+/// The first two bytes of every frame.
+pub const MAGIC: [u8; 2] = *b"RW";
+
+const LENGTH_AT: usize = 8;
+const CHECKSUM_AT: usize = 12;
+
+/// What a frame's payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Slave to master, the first of all: [`handshake::Hello`].
+    Hello = 1,
+    /// The master accepts: [`handshake::Welcome`].
+    Welcome = 2,
+    /// The master refuses and closes: [`handshake::Refusal`].
+    Refuse = 3,
+    /// Master to slave: a task batch ([`crate::batch`]).
+    Tasks = 4,
+    /// Slave to master: a result batch ([`crate::batch`]).
+    Results = 5,
+    /// Slave to master, empty: still here.
+    Heartbeat = 6,
+    /// Master to slave: [`control::Shutdown`].
+    Shutdown = 7,
+    /// Slave to master: [`control::Goodbye`].
+    Goodbye = 8,
+    /// Master to slave: [`control::Withdraw`].
+    Withdraw = 9,
+    /// Slave to master: [`control::Withdrawn`].
+    Withdrawn = 10,
+    /// Slave to master: [`control::Starting`].
+    Starting = 11,
+    /// Slave to master: [`control::Offer`].
+    Offer = 12,
+    /// Master to slave: [`control::Bests`].
+    Bests = 13,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Kind; 13] = [
+        Kind::Hello,
+        Kind::Welcome,
+        Kind::Refuse,
+        Kind::Tasks,
+        Kind::Results,
+        Kind::Heartbeat,
+        Kind::Shutdown,
+        Kind::Goodbye,
+        Kind::Withdraw,
+        Kind::Withdrawn,
+        Kind::Starting,
+        Kind::Offer,
+        Kind::Bests,
+    ];
+
+    /// The kind with this number, if there is one.
+    #[must_use]
+    pub fn from_u8(number: u8) -> Option<Kind> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+}
+
+/// The largest payload in bytes of the kinds whose size does not depend on the buffer limits; `None` for those whose
+/// does: tasks, results, offers and bests.
+#[must_use]
+pub const fn control_limit(kind: Kind) -> Option<u32> {
+    match kind {
+        Kind::Hello => Some(handshake::HELLO_BYTES_MAX as u32),
+        Kind::Welcome => Some(handshake::WELCOME_BYTES_MAX as u32),
+        Kind::Refuse => Some(handshake::REFUSAL_BYTES_MAX as u32),
+        Kind::Heartbeat => Some(0),
+        Kind::Shutdown => Some(control::Shutdown::BYTES as u32),
+        Kind::Goodbye => Some(control::Goodbye::BYTES_MAX as u32),
+        Kind::Withdraw => Some(control::Withdraw::BYTES_MAX as u32),
+        Kind::Withdrawn => Some(control::Withdrawn::BYTES_MAX as u32),
+        Kind::Starting => Some(control::Starting::BYTES as u32),
+        Kind::Tasks | Kind::Results | Kind::Offer | Kind::Bests => None,
+    }
+}
+
+/// Why a byte stream is no stream of frames. The connection is of no further use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// The first two bytes are not `RW`.
+    #[error(
+        "the peer does not speak ringmw's protocol (a frame begins with other bytes than \"RW\"); is it another program on this port?"
+    )]
+    Magic,
+    /// The frame format is of another version.
+    #[error(
+        "the peer's frames are of version {got}, ours of version {FRAME_VERSION}; run the same ringmw on both sides"
+    )]
+    Version {
+        /// The version in the header.
+        got: u8,
+    },
+    /// No kind has this number.
+    #[error("a frame of unknown kind {got}; run the same ringmw on both sides")]
+    Kind {
+        /// The number in the header.
+        got: u8,
+    },
+    /// Flags or the reserved field are not zero.
+    #[error("a frame's flags or reserved bytes are not zero; run the same ringmw on both sides")]
+    Flags,
+    /// The announced payload is longer than its kind may be.
+    #[error(
+        "a {kind:?} frame announces {payload_bytes} bytes, at most {payload_bytes_max} are allowed"
+    )]
+    Oversized {
+        /// The frame's kind.
+        kind: Kind,
+        /// Bytes announced.
+        payload_bytes: u32,
+        /// Bytes allowed.
+        payload_bytes_max: u32,
+    },
+    /// Header or payload were damaged on the way.
+    #[error(
+        "a frame's checksum is {got:#010x}, its bytes give {expected:#010x}: it was damaged on the way"
+    )]
+    Checksum {
+        /// What the bytes that arrived add up to.
+        expected: u32,
+        /// What the header says.
+        got: u32,
+    },
+}
+
+/// Where a frame begun by [`begin_frame`] starts in its buffer.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a frame that is not finished has no length and no checksum"]
+pub struct FrameMark {
+    start: usize,
+    kind: Kind,
+}
+
+impl FrameMark {
+    /// The offset of the frame's first header byte; truncating the buffer to it takes the frame back.
+    #[must_use]
+    pub const fn start(&self) -> usize {
+        self.start
+    }
+}
+
+/// Begins a frame at the end of `out`; the payload is appended next, straight into the send buffer, then
+/// [`finish_frame`] fills in length and checksum.
+pub fn begin_frame(out: &mut Vec<u8>, kind: Kind) -> FrameMark {
+    let start = out.len();
+    out.extend_from_slice(&MAGIC);
+    out.push(FRAME_VERSION);
+    out.push(kind as u8);
+    out.resize(start + HEADER_BYTES, 0);
+    FrameMark { start, kind }
+}
+
+/// Ends the frame that `mark` began: all that was appended since is its payload.
+///
+/// # Panics
+/// When `mark` is of another buffer, or the payload exceeds 4 GiB.
+pub fn finish_frame(out: &mut [u8], mark: FrameMark) {
+    let (header, payload) = out[mark.start..].split_at_mut(HEADER_BYTES);
+    assert_eq!(
+        header[3], mark.kind as u8,
+        "the mark belongs to this buffer"
+    );
+    let payload_bytes =
+        u32::try_from(payload.len()).expect("a payload is bounded by the buffer limits");
+    header[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&payload_bytes.to_le_bytes());
+    let checksum = checksum(&header[..CHECKSUM_AT], payload);
+    header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Appends a whole frame.
+pub fn put_frame(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
+    let mark = begin_frame(out, kind);
+    out.extend_from_slice(payload);
+    finish_frame(out, mark);
+}
+
+fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(header), payload)
+}
+
+/// A header whose every byte has been judged, the checksum aside.
+struct Header {
+    kind: Kind,
+    payload_bytes: u32,
+    checksum: u32,
+}
+
+impl Header {
+    /// Judges what is there of a header; `None` when it is sound so far but not whole.
+    fn judge(bytes: &[u8], limit: &dyn Fn(Kind) -> u32) -> Result<Option<Header>, FrameError> {
+        let magic_bytes = bytes.len().min(MAGIC.len());
+        if bytes[..magic_bytes] != MAGIC[..magic_bytes] {
+            return Err(FrameError::Magic);
+        }
+        let Some(&version) = bytes.get(2) else {
+            return Ok(None);
+        };
+        if version != FRAME_VERSION {
+            return Err(FrameError::Version { got: version });
+        }
+        let Some(&number) = bytes.get(3) else {
+            return Ok(None);
+        };
+        let kind = Kind::from_u8(number).ok_or(FrameError::Kind { got: number })?;
+        if bytes.iter().take(LENGTH_AT).skip(4).any(|&byte| byte != 0) {
+            return Err(FrameError::Flags);
+        }
+        let Some(payload_bytes) = u32_at(bytes, LENGTH_AT) else {
+            return Ok(None);
+        };
+        let payload_bytes_max = limit(kind);
+        if payload_bytes > payload_bytes_max {
+            return Err(FrameError::Oversized {
+                kind,
+                payload_bytes,
+                payload_bytes_max,
+            });
+        }
+        Ok(u32_at(bytes, CHECKSUM_AT).map(|checksum| Header {
+            kind,
+            payload_bytes,
+            checksum,
+        }))
+    }
+
+    fn frame_bytes(&self) -> usize {
+        HEADER_BYTES + self.payload_bytes as usize
+    }
+
+    /// The payload of `frame`, which is exactly this header's frame.
+    fn open<'a>(&self, frame: &'a [u8]) -> Result<&'a [u8], FrameError> {
+        let (header, payload) = frame.split_at(HEADER_BYTES);
+        let expected = checksum(&header[..CHECKSUM_AT], payload);
+        if expected != self.checksum {
+            return Err(FrameError::Checksum {
+                expected,
+                got: self.checksum,
+            });
+        }
+        Ok(payload)
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let field = bytes.get(at..at + 4)?;
+    Some(u32::from_le_bytes(field.try_into().expect("four bytes")))
+}
+
+/// The read side of one connection.
+///
+/// A frame that lies whole in a chunk is lent in place, without a copy. Only an incomplete tail is kept:
+///
+/// ```text
+///   chunk   | frame | frame | tail          kept   | tail |
+///   chunk   | its end | frame | frame              | tail + its end | lent, then given back
+/// ```
+///
+/// Memory is taken only for a tail, grows as its bytes arrive, never to an announced length up front and never beyond
+/// it, and is given back when the frame is through. A reader between two frames has nothing on the heap.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    tail: Vec<u8>,
+}
+
+// Ten thousand idle slaves share a budget of 4 KiB each.
+const _: () = assert!(size_of::<FrameReader>() <= 64);
+
+impl FrameReader {
+    /// A reader at the start of a stream.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { tail: Vec::new() }
+    }
+
+    /// Takes the next bytes of the stream and hands each whole frame to `sink`, in order.
+    ///
+    /// `limit` gives the largest payload in bytes that a kind may have now. When `sink` breaks, the rest of the chunk
+    /// is dropped and the break returned.
+    ///
+    /// # Errors
+    /// The first way in which the stream is none of frames; the frames before it have been handed out. After an error
+    /// or a break the stream has lost its place and the connection must go.
+    pub fn feed<B>(
+        &mut self,
+        chunk: &[u8],
+        limit: &dyn Fn(Kind) -> u32,
+        sink: &mut dyn FnMut(Kind, &[u8]) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, FrameError> {
+        let mut rest = chunk;
+        if !self.tail.is_empty() {
+            let Some((header, frame)) = self.complete_tail(&mut rest, limit)? else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            if let ControlFlow::Break(value) = sink(header.kind, header.open(&frame)?) {
+                return Ok(ControlFlow::Break(value));
+            }
+        }
+        while !rest.is_empty() {
+            let header = match Header::judge(rest, limit)? {
+                Some(header) if header.frame_bytes() <= rest.len() => header,
+                _ => {
+                    self.tail = rest.to_vec();
+                    break;
+                }
+            };
+            let (frame, after) = rest.split_at(header.frame_bytes());
+            rest = after;
+            if let ControlFlow::Break(value) = sink(header.kind, header.open(frame)?) {
+                return Ok(ControlFlow::Break(value));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether a frame has been begun and not finished.
+    #[must_use]
+    pub fn is_mid_frame(&self) -> bool {
+        !self.tail.is_empty()
+    }
+
+    /// Bytes kept of the frame that has been begun.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// Moves bytes of `rest` to the tail until that is one whole frame, and takes it.
+    fn complete_tail(
+        &mut self,
+        rest: &mut &[u8],
+        limit: &dyn Fn(Kind) -> u32,
+    ) -> Result<Option<(Header, Vec<u8>)>, FrameError> {
+        self.grow_tail(rest, HEADER_BYTES);
+        let Some(header) = Header::judge(&self.tail, limit)? else {
+            return Ok(None);
+        };
+        self.grow_tail(rest, header.frame_bytes());
+        if self.tail.len() < header.frame_bytes() {
+            return Ok(None);
+        }
+        Ok(Some((header, std::mem::take(&mut self.tail))))
+    }
+
+    /// Moves bytes of `rest` to the tail until it has `bytes_wanted`; the memory at most doubles and never passes that.
+    fn grow_tail(&mut self, rest: &mut &[u8], bytes_wanted: usize) {
+        let missing = bytes_wanted.saturating_sub(self.tail.len());
+        let (taken, after) = rest.split_at(missing.min(rest.len()));
+        let bytes = self.tail.len() + taken.len();
+        if bytes > self.tail.capacity() {
+            let bytes_doubled = (2 * self.tail.capacity()).min(bytes_wanted).max(bytes);
+            self.tail.reserve_exact(bytes_doubled - self.tail.len());
+        }
+        self.tail.extend_from_slice(taken);
+        *rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_follows_the_bytes_and_is_given_back() {
+        let mut frame = Vec::new();
+        put_frame(&mut frame, Kind::Tasks, &[7; 1000]);
+        let mut reader = FrameReader::new();
+        let mut sink = |_: Kind, _: &[u8]| ControlFlow::<()>::Continue(());
+        for (before, byte) in frame.chunks(1).enumerate() {
+            let flow = reader.feed(byte, &|_| 1000, &mut sink);
+            assert_eq!(flow, Ok(ControlFlow::Continue(())));
+            let bytes_max = (2 * (before + 1)).min(frame.len());
+            assert!(
+                reader.tail.capacity() <= bytes_max.max(8),
+                "{before}: {}",
+                reader.tail.capacity()
+            );
+        }
+        assert_eq!(reader.tail.capacity(), 0);
+    }
+}

@@ -1,0 +1,228 @@
+//! The handshake: who a slave is, whether it may join, and what it needs to know.
+//!
+//! The slave speaks first, whoever dialled: a [`Hello`]. The master answers with a [`Welcome`] or a [`Refusal`]. All
+//! three are hand-laid ([`crate::wire`]); a text is its length and UTF-8.
+//!
+//! | payload | fields |
+//! |---|---|
+//! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
+//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, seed u64, count u32, arguments (u32, text) |
+//! | refusal | code u16, master's and slave's protocol u16 each, text (u16, text) |
+//!
+//! The protocol's version stays the hello's first field for ever, and the refusal's layout stays as it is, so that
+//! two versions can always tell each other what is wrong.
+
+use thiserror::Error;
+
+use crate::wire::{DecodeError, Fields, prefix, put_text16};
+
+pub use fingerprint::{
+    AlgorithmSignature, FINGERPRINT_TEXT_BYTES_MAX, Fingerprint, first_difference,
+};
+pub use refusal::{REFUSAL_BYTES_MAX, Refusal, judge};
+
+mod fingerprint;
+mod refusal;
+
+/// The version of the protocol: handshake, batches and control payloads together. Version 1: the first.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// The most bytes of a hello.
+pub const HELLO_BYTES_MAX: usize = 65_536;
+/// The most bytes of a welcome; the user's arguments must fit beside its fixed fields.
+pub const WELCOME_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of a membership token.
+pub const MEMBER_ID_BYTES_MAX: usize = 255;
+/// The most bytes of a host or a batch job's id; longer ones are cut.
+pub const HOST_BYTES_MAX: usize = 255;
+
+const WELCOME_FIXED_BYTES: usize = 36;
+
+/// Why a handshake payload could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum HandshakeError {
+    /// The hello is of another protocol; nothing else of it was read.
+    #[error(
+        "the slave speaks protocol version {got}, this master {PROTOCOL_VERSION}; run the same binary on both sides"
+    )]
+    Protocol {
+        /// The slave's version.
+        got: u16,
+    },
+    /// A field could not be read.
+    #[error("{0}")]
+    Field(#[from] DecodeError),
+    /// The algorithms are not in ascending order of distinct names.
+    #[error("algorithm {name:?} is out of order or there twice")]
+    Order {
+        /// The algorithm's name.
+        name: String,
+    },
+    /// A fingerprint or the user's arguments would not fit their frame.
+    #[error("{field}: {bytes} bytes, at most {bytes_max} are allowed")]
+    TooLong {
+        /// What is too long.
+        field: &'static str,
+        /// Its bytes.
+        bytes: usize,
+        /// The most allowed.
+        bytes_max: usize,
+    },
+}
+
+/// What a slave says first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the slave.
+    pub protocol: u16,
+    /// The membership token, at most [`MEMBER_ID_BYTES_MAX`] bytes.
+    pub member_id: Vec<u8>,
+    /// The slave's host name.
+    pub host: String,
+    /// The batch job's id, empty when there is none.
+    pub job: String,
+    /// The slave's process id.
+    pub pid: u32,
+    /// The application that it runs.
+    pub fingerprint: Fingerprint,
+}
+
+impl Hello {
+    /// Appends the payload, at most [`HELLO_BYTES_MAX`] bytes: host and job are cut to [`HOST_BYTES_MAX`], and with
+    /// very many algorithms the descriptions of their types, never the hashes.
+    ///
+    /// # Panics
+    /// With a longer member id, or a fingerprint that [`Fingerprint::validate`] refuses.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let id_bytes =
+            u8::try_from(self.member_id.len()).expect("a membership token has at most 255 bytes");
+        let start = out.len();
+        out.extend_from_slice(&self.protocol.to_le_bytes());
+        out.push(id_bytes);
+        out.extend_from_slice(&self.member_id);
+        put_text16(out, prefix(&self.host, HOST_BYTES_MAX));
+        put_text16(out, prefix(&self.job, HOST_BYTES_MAX));
+        out.extend_from_slice(&self.pid.to_le_bytes());
+        self.fingerprint.encode(out);
+        assert!(
+            out.len() - start <= HELLO_BYTES_MAX,
+            "a valid fingerprint fits"
+        );
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Protocol`] when it is of another version, before anything else is looked at; else when it is
+    /// not exactly a hello.
+    pub fn decode(payload: &[u8]) -> Result<Hello, HandshakeError> {
+        let mut fields = Fields::new(payload);
+        let protocol = fields.u16("protocol")?;
+        if protocol != PROTOCOL_VERSION {
+            return Err(HandshakeError::Protocol { got: protocol });
+        }
+        let id_bytes = fields.u8("member id length")?;
+        let member_id = fields.bytes("member id", id_bytes.into())?.to_vec();
+        let host = fields.text16_within("host", HOST_BYTES_MAX)?;
+        let job = fields.text16_within("job", HOST_BYTES_MAX)?;
+        let pid = fields.u32("pid")?;
+        let fingerprint = Fingerprint::decode(&mut fields)?;
+        fields.end()?;
+        Ok(Hello {
+            protocol,
+            member_id,
+            host,
+            job,
+            pid,
+            fingerprint,
+        })
+    }
+}
+
+/// The master's answer to a slave that it accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// The slave's number, `SLAVE-17`'s 17.
+    pub slave: u32,
+    /// How long a silence the master bears, in milliseconds.
+    pub client_timeout_ms: u64,
+    /// The largest payload in bytes of a tasks frame (bests too).
+    pub tasks_bytes_max: u32,
+    /// The largest payload in bytes of a results frame (offers too).
+    pub results_bytes_max: u32,
+    /// Results per packet.
+    pub result_group: u32,
+    /// The run's seed.
+    pub seed: u64,
+    /// The user's arguments; with four bytes each they fit [`WELCOME_BYTES_MAX`] beside the fixed fields.
+    pub args: Vec<String>,
+}
+
+impl Welcome {
+    /// Whether a welcome can carry these user arguments; asked once, when the master starts.
+    ///
+    /// # Errors
+    /// [`HandshakeError::TooLong`] when they exceed the frame.
+    pub fn validate_args(args: &[String]) -> Result<(), HandshakeError> {
+        let bytes = args.iter().map(|arg| 4 + arg.len()).sum();
+        let bytes_max = WELCOME_BYTES_MAX - WELCOME_FIXED_BYTES;
+        match bytes > bytes_max {
+            true => Err(HandshakeError::TooLong {
+                field: "the user's arguments",
+                bytes,
+                bytes_max,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Appends the payload.
+    ///
+    /// # Panics
+    /// With arguments that [`Self::validate_args`] refuses.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        assert_eq!(
+            Self::validate_args(&self.args),
+            Ok(()),
+            "the master checks its arguments at its start"
+        );
+        out.extend_from_slice(&self.slave.to_le_bytes());
+        out.extend_from_slice(&self.client_timeout_ms.to_le_bytes());
+        out.extend_from_slice(&self.tasks_bytes_max.to_le_bytes());
+        out.extend_from_slice(&self.results_bytes_max.to_le_bytes());
+        out.extend_from_slice(&self.result_group.to_le_bytes());
+        out.extend_from_slice(&self.seed.to_le_bytes());
+        out.extend_from_slice(&(self.args.len() as u32).to_le_bytes());
+        for arg in &self.args {
+            out.extend_from_slice(&(arg.len() as u32).to_le_bytes());
+            out.extend_from_slice(arg.as_bytes());
+        }
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// When it is not exactly a welcome.
+    pub fn decode(payload: &[u8]) -> Result<Welcome, HandshakeError> {
+        let mut fields = Fields::new(payload);
+        let slave = fields.u32("slave")?;
+        let client_timeout_ms = fields.u64("client timeout")?;
+        let tasks_bytes_max = fields.u32("tasks bytes max")?;
+        let results_bytes_max = fields.u32("results bytes max")?;
+        let result_group = fields.u32("result group")?;
+        let seed = fields.u64("seed")?;
+        let count = fields.count("args", 4)?;
+        let args = (0..count)
+            .map(|_| fields.text32("arg"))
+            .collect::<Result<_, _>>()?;
+        fields.end()?;
+        Ok(Welcome {
+            slave,
+            client_timeout_ms,
+            tasks_bytes_max,
+            results_bytes_max,
+            result_group,
+            seed,
+            args,
+        })
+    }
+}

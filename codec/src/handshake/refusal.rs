@@ -1,0 +1,152 @@
+//! Refusals: why a slave may not join, told to both sides.
+
+use std::fmt;
+
+use super::{Fingerprint, HandshakeError, Hello, PROTOCOL_VERSION, first_difference};
+use crate::wire::{Fields, prefix, put_text16};
+
+/// The most bytes of a refusal; its text is cut to fit.
+pub const REFUSAL_BYTES_MAX: usize = 4096;
+
+const TEXT_BYTES_MAX: usize = REFUSAL_BYTES_MAX - 8;
+
+/// Why the master refuses a slave. `Display` is a sentence that says what is wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The membership token is another one.
+    MemberId,
+    /// The protocol is of another version.
+    Protocol {
+        /// The master's version.
+        master: u16,
+        /// The slave's version.
+        slave: u16,
+    },
+    /// The application is another one; the sentence is [`first_difference`]'s.
+    Fingerprint(String),
+    /// Too many handshakes are pending.
+    Busy,
+    /// The master is shutting down.
+    Leaving,
+    /// The hello could not be read; the text says why.
+    Malformed(String),
+    /// A reason that this version has no word for; the text is the master's.
+    Other {
+        /// The code of the refusal.
+        code: u16,
+        /// The master's sentence.
+        text: String,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::MemberId => f.write_str(
+                "The membership token differs from the master's: the slave belongs to another computation, or its resource file is stale; give it the master's --mw-member-id or current resource file.",
+            ),
+            Refusal::Protocol { master, slave } => write!(
+                f,
+                "The protocol version differs: the master has {master}, the slave {slave}; run the same binary on both sides."
+            ),
+            Refusal::Busy => f.write_str("The master has too many handshakes pending; start the slave again later."),
+            Refusal::Leaving => f.write_str("The master is shutting down; start the slave again when there is a new one."),
+            Refusal::Malformed(why) => {
+                write!(f, "The slave's hello could not be read: {why}; run the same binary on both sides.")
+            }
+            Refusal::Fingerprint(text) | Refusal::Other { text, .. } => f.write_str(text),
+        }
+    }
+}
+
+impl Refusal {
+    /// The code in the payload.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self {
+            Refusal::MemberId => 1,
+            Refusal::Protocol { .. } => 2,
+            Refusal::Fingerprint(_) => 3,
+            Refusal::Busy => 4,
+            Refusal::Leaving => 5,
+            Refusal::Malformed(_) => 6,
+            Refusal::Other { code, .. } => *code,
+        }
+    }
+
+    /// Appends the payload, at most [`REFUSAL_BYTES_MAX`] bytes: the text is cut to fit.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let (master, slave) = match self {
+            Refusal::Protocol { master, slave } => (*master, *slave),
+            _ => (PROTOCOL_VERSION, PROTOCOL_VERSION),
+        };
+        let text = match self {
+            Refusal::Malformed(why) => why.clone(),
+            other => other.to_string(),
+        };
+        out.extend_from_slice(&self.code().to_le_bytes());
+        out.extend_from_slice(&master.to_le_bytes());
+        out.extend_from_slice(&slave.to_le_bytes());
+        put_text16(out, prefix(&text, TEXT_BYTES_MAX));
+    }
+
+    /// Reads a payload. A code that this version does not know is [`Refusal::Other`], with the master's sentence.
+    ///
+    /// # Errors
+    /// When it is not exactly a refusal.
+    pub fn decode(payload: &[u8]) -> Result<Refusal, HandshakeError> {
+        let mut fields = Fields::new(payload);
+        let code = fields.u16("code")?;
+        let master = fields.u16("master protocol")?;
+        let slave = fields.u16("slave protocol")?;
+        let text = fields.text16("text")?;
+        fields.end()?;
+        Ok(match code {
+            1 => Refusal::MemberId,
+            2 => Refusal::Protocol { master, slave },
+            3 => Refusal::Fingerprint(text),
+            4 => Refusal::Busy,
+            5 => Refusal::Leaving,
+            6 => Refusal::Malformed(text),
+            code => Refusal::Other { code, text },
+        })
+    }
+}
+
+/// Turns an unreadable hello into the refusal that answers it.
+impl From<HandshakeError> for Refusal {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Protocol { got } => Refusal::Protocol {
+                master: PROTOCOL_VERSION,
+                slave: got,
+            },
+            other => Refusal::Malformed(other.to_string()),
+        }
+    }
+}
+
+/// Judges a hello: protocol version, membership token, then [`first_difference`].
+///
+/// # Errors
+/// The first reason to refuse it.
+pub fn judge(
+    hello: &Hello,
+    member_id: &[u8],
+    master: &Fingerprint,
+    any_build: bool,
+) -> Result<(), Refusal> {
+    if hello.protocol != PROTOCOL_VERSION {
+        return Err(Refusal::Protocol {
+            master: PROTOCOL_VERSION,
+            slave: hello.protocol,
+        });
+    }
+    if hello.member_id != member_id {
+        return Err(Refusal::MemberId);
+    }
+    match first_difference(master, &hello.fingerprint, any_build) {
+        Some(difference) => Err(Refusal::Fingerprint(difference)),
+        None => Ok(()),
+    }
+}
