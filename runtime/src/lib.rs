@@ -1,3 +1,4 @@
 //! A master-slave runtime for Linux clusters.
 
+pub mod files;
 pub mod local;
