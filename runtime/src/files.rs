@@ -4,3 +4,4 @@
 //! network. What goes into them the cores decide; here bytes are moved, and errors told.
 
 pub mod audit;
+pub mod resource;
