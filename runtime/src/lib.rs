@@ -1,4 +1,5 @@
 //! A master-slave runtime for Linux clusters.
 
 pub mod files;
+pub mod flags;
 pub mod local;
