@@ -11,7 +11,7 @@ use ringmw_codec::flags::exit;
 use crate::algorithm::{Algorithm, Registry, RegistryBuilder};
 use crate::args::Args;
 use crate::files::audit::{AuditWriter, FINISH_BOUND};
-use crate::flags::{self, Role, Settings};
+use crate::flags::{self, Role};
 use crate::master::Master;
 use crate::outcome::{IntoOutcome, Outcome};
 use crate::slave::Slave;
@@ -137,7 +137,7 @@ impl App {
 
     fn run_with(self, argv: Vec<std::ffi::OsString>) -> u8 {
         let name = program_name(&argv);
-        let settings = match Settings::parse(&argv) {
+        let settings = match flags::parse(argv.into_iter().skip(1)) {
             Ok(settings) => settings,
             Err(error) => {
                 complain(&name, &error);

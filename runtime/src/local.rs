@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringmw_codec::Nanos;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process, kill_process_group,
@@ -40,7 +41,7 @@ use rustix::process::{
 
 pub use output::{LAST_LINES_MAX, LINE_BYTES_MAX, Output, Stream, own_stdio};
 use output::{Voice, copy, set_nonblocking};
-pub use restart::{Backoff, DEATHS_IN_A_ROW_MAX, Nanos, PAUSE_FIRST, PAUSE_MAX, Restarts, Verdict};
+pub use restart::{Backoff, DEATHS_IN_A_ROW_MAX, PAUSE_FIRST, PAUSE_MAX, Restarts, Verdict};
 
 /// The environment variable that tells a slave its batch job; `local.<index>.<restarts>` in local mode.
 pub const JOB_VARIABLE: &str = "RINGMW_JOB";
@@ -125,6 +126,10 @@ pub fn job(index: usize, restarts: u32) -> String {
     format!("local.{index}.{restarts}")
 }
 
+fn child_number(index: usize) -> u32 {
+    u32::try_from(index).expect("the plan counts slaves in a u32")
+}
+
 fn parse_job(job: &str) -> Option<(usize, u32)> {
     let (index, restarts) = job.strip_prefix("local.")?.split_once('.')?;
     Some((index.parse().ok()?, restarts.parse().ok()?))
@@ -135,6 +140,8 @@ fn parse_job(job: &str) -> Option<(usize, u32)> {
 pub enum LocalEvent {
     /// A slave was started.
     Started {
+        /// Its index, from 0; the same after a restart.
+        child: u32,
         /// Its [`JOB_VARIABLE`].
         job: String,
         /// Its process.
@@ -154,8 +161,12 @@ pub enum LocalEvent {
 /// The end of one slave.
 #[derive(Debug, Clone)]
 pub struct Death {
+    /// Its index, from 0; the same after a restart.
+    pub child: u32,
     /// Its [`JOB_VARIABLE`].
     pub job: String,
+    /// Its process; none if it could not be started.
+    pub pid: Option<u32>,
     /// How it ended, as a person reads it: `exit status: 255`, `signal: 9 (SIGKILL)`, `cannot be started: …`.
     pub how: String,
     /// Whether it exited 0.
@@ -373,7 +384,9 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         while let Some((index, restarts)) = self.restarts.take_due(self.now()) {
             if let Err(error) = self.spawn(index, restarts) {
                 let death = Death {
+                    child: child_number(index),
                     job: job(index, restarts),
+                    pid: None,
                     how: format!("cannot be started: {error}"),
                     is_success: false,
                     was_handed_task: false,
@@ -464,6 +477,7 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
             voice,
         });
         (self.events)(LocalEvent::Started {
+            child: child_number(index),
             job: job(index, restarts),
             pid: pid.as_raw_pid().unsigned_abs(),
         });
@@ -509,7 +523,9 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         }
         let status = slave.child.wait().ok();
         let death = Death {
+            child: child_number(index),
             job: job(index, slave.restarts),
+            pid: Some(slave.child.id()),
             how: status.map_or_else(
                 || "unknown status, reaped by another".to_owned(),
                 |status| status.to_string(),

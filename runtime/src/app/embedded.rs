@@ -6,7 +6,7 @@ use std::thread;
 use ringmw_codec::handshake::Hello;
 
 use super::{App, SlaveSide, master_role, slave_role};
-use crate::flags::Settings;
+use crate::flags;
 use crate::files::audit::{AuditWriter, Sink};
 use crate::slave::link::Ending;
 use crate::slave::{self, Join, Slave};
@@ -54,9 +54,7 @@ impl Embedded {
     /// # Panics
     /// With the master algorithm's own panic, so that a test shows it.
     pub fn run(self) -> u8 {
-        let mut argv: Vec<std::ffi::OsString> = vec!["embedded".into()];
-        argv.extend(self.args.iter().map(Into::into));
-        let settings = match Settings::parse(&argv) {
+        let settings = match flags::parse(self.args.into_iter().map(Into::into)) {
             Ok(settings) => settings,
             Err(error) => panic!("{error}"),
         };

@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-/// Nanoseconds on a monotonic clock.
-pub type Nanos = u64;
+use ringmw_codec::Nanos;
 
 /// The first pause that is not zero; each later one is twice as long.
 pub const PAUSE_FIRST: Duration = Duration::from_millis(100);

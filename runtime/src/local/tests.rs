@@ -48,7 +48,7 @@ impl Bench {
     fn started(&self) -> (String, u32) {
         loop {
             match self.events.recv_timeout(LONG).expect("a start") {
-                LocalEvent::Started { job, pid } => return (job, pid),
+                LocalEvent::Started { job, pid, .. } => return (job, pid),
                 LocalEvent::Ended { .. } => {}
                 LocalEvent::Failed(failure) => panic!("{failure}"),
             }
@@ -128,6 +128,7 @@ fn one_that_dies_after_a_task_is_started_again_at_once() {
     let (death, restart_in) = bench.ended();
     assert_eq!(death.how, "signal: 9 (SIGKILL)");
     assert!(death.was_handed_task);
+    assert_eq!((death.child, death.pid), (0, Some(pid)));
     assert_eq!(restart_in, Some(Duration::ZERO));
     assert_eq!(bench.started().0, "local.0.1");
     assert!(bench.ended().0.is_success);

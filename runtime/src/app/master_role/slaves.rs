@@ -27,11 +27,9 @@ impl LocalSlaves {
         plan.audit_file = audit_file;
         let supervisor = Supervisor::start(plan, move |event| {
             let outside = match event {
-                LocalEvent::Started { job, pid } => {
-                    Outside::Event(Event::ChildStarted { child: child_of(&job), pid })
-                }
+                LocalEvent::Started { child, pid, .. } => Outside::Event(Event::ChildStarted { child, pid }),
                 LocalEvent::Ended { death, .. } => {
-                    Outside::Event(Event::ChildEnded { child: child_of(&death.job), status: death.how })
+                    Outside::Event(Event::ChildEnded { child: death.child, status: death.how })
                 }
                 LocalEvent::Failed(failure) => Outside::Stop(failure.to_string()),
             };
@@ -67,9 +65,4 @@ impl LocalSlaves {
             supervisor.stop(STOP_BOUND);
         }
     }
-}
-
-/// The index in a job string of local mode.
-fn child_of(job: &str) -> u32 {
-    job.split('.').nth(1).and_then(|index| index.parse().ok()).unwrap_or_default()
 }

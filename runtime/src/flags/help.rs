@@ -1,0 +1,128 @@
+//! The text of `--mw-help`, from the table of flags.
+
+use std::fmt::Write;
+
+use ringmw_codec::flags::{FLAGS, Flag, Role};
+
+/// The text fits a terminal of this width.
+const WIDTH: usize = 80;
+/// Where the sentences begin.
+const COLUMN: usize = 32;
+
+/// What `--mw-help` prints. `app_name` is the program as the user calls it.
+pub fn help_text(app_name: &str) -> String {
+    let mut text = String::new();
+    let call = |text: &mut String, start: &str, flags: &str, meaning: &str| {
+        let _ = writeln!(text, "{start}{app_name} {flags}\n           {meaning}");
+    };
+    call(
+        &mut text,
+        "Usage: ",
+        "[--mw-local N] [ARGUMENT]...",
+        "run here: a master, and slaves that it starts itself",
+    );
+    call(
+        &mut text,
+        "       ",
+        "--mw-master [--mw-FLAG]... [ARGUMENT]...",
+        "be the master of slaves that are started elsewhere",
+    );
+    call(
+        &mut text,
+        "       ",
+        "--mw-slave --mw-resource-file FILE",
+        "be a slave of the master that writes this file",
+    );
+    call(
+        &mut text,
+        "       ",
+        "--mw-slave --mw-master-host HOST --mw-master-port PORT",
+        "be a slave of this master",
+    );
+    section(&mut text, "Both roles", Role::Both);
+    section(&mut text, "Master", Role::Master);
+    section(&mut text, "Slave", Role::Slave);
+    text.push_str(
+        "
+A flag's value may also stand behind a =, as in --mw-master-port=4711.
+BYTES is a whole number, or one with KiB, MiB or GiB behind it: 64MiB.
+In a slave, of --mw-resource-file, --mw-master-host, --mw-master-port and
+--mw-member-id the later one wins where they tell the same.
+All arguments that do not begin with --mw-, and all behind a --, are the
+application's own; slaves get the master's.
+
+Exit status: 0 finished, or a slave that was told to stop; 2 a wrong command
+line; 128+n a master that got signal n; 255 everything else.
+",
+    );
+    text
+}
+
+fn section(text: &mut String, title: &str, role: Role) {
+    let mut flags = FLAGS.iter().filter(|flag| flag.role == role).peekable();
+    if flags.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(text, "\n{title}:");
+    flags.for_each(|flag| entry(text, flag));
+}
+
+fn entry(text: &mut String, flag: &Flag) {
+    let mut line = format!("  {}", flag.name);
+    if let Some(placeholder) = flag.value {
+        let _ = write!(line, " {placeholder}");
+    }
+    if line.len() + 2 > COLUMN {
+        let _ = writeln!(text, "{line}");
+        line.clear();
+    }
+    let _ = write!(line, "{:1$}", "", COLUMN - line.len());
+    let default = flag.default.map(|default| format!("[default: {default}]"));
+    for word in flag.help.split(' ').chain(default.as_deref()) {
+        if line.len() + word.len() > WIDTH {
+            let _ = writeln!(text, "{}", line.trim_end());
+            line = " ".repeat(COLUMN);
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_there_once_and_every_line_fits() {
+        let text = help_text("app");
+        for flag in FLAGS {
+            let starts = format!("  {}", flag.name);
+            let entries = text.lines().filter(|line| {
+                line.split(' ').nth(2) == Some(flag.name) && line.starts_with(&starts)
+            });
+            assert_eq!(entries.count(), 1, "{}", flag.name);
+            let words: Vec<&str> = text.split_whitespace().collect();
+            assert!(words.join(" ").contains(flag.help), "{}", flag.name);
+        }
+        for line in text.lines() {
+            assert!(line.len() <= WIDTH && line.trim_end() == line, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn defaults_and_units_are_told() {
+        let text = help_text("./pi");
+        assert!(text.starts_with("Usage: ./pi [--mw-local N]"), "{text}");
+        for told in [
+            "[default: 131072]",
+            "[default: default-member-id]",
+            "[default: auto]",
+            "KiB, MiB or GiB",
+            "the later one wins",
+            "Exit status: 0",
+        ] {
+            assert!(text.contains(told), "{told:?} is not in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+use super::*;
+
+fn args(line: &str) -> Vec<OsString> {
+    line.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(OsString::from)
+        .collect()
+}
+
+fn check_split(line: &str, mw: &[&str], user: &[&str]) {
+    let split = split(args(line)).expect(line);
+    assert_eq!(
+        split.mw,
+        mw.iter().map(OsString::from).collect::<Vec<_>>(),
+        "{line}"
+    );
+    assert_eq!(split.user, user, "{line}");
+}
+
+fn parsed(line: &str) -> Settings {
+    parse(args(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// The whole message.
+fn check_error(line: &str, message: &str) {
+    let error = parse(args(line)).expect_err(line).to_string();
+    assert_eq!(error, message, "{line}");
+}
+
+#[test]
+fn the_librarys_flags_are_taken_out_and_the_rest_stays_in_order() {
+    check_split("", &[], &[]);
+    check_split("a -b --c=d", &[], &["a", "-b", "--c=d"]);
+    check_split(
+        "a --mw-slave b --mw-master-host black c",
+        &["--mw-slave", "--mw-master-host=black"],
+        &["a", "b", "c"],
+    );
+    check_split("--mw-master-host=black", &["--mw-master-host=black"], &[]);
+    check_split("--mw-member-id=a=b", &["--mw-member-id=a=b"], &[]);
+    check_split("--mw-member-id -x y", &["--mw-member-id=-x"], &["y"]);
+    check_split("--mw-member-id --x", &["--mw-member-id=--x"], &[]);
+    check_split(
+        "--mw-master -- --mw-slave -- a",
+        &["--mw-master"],
+        &["--mw-slave", "--", "a"],
+    );
+    check_split(
+        "--mw --mwx -mw-master",
+        &[],
+        &["--mw", "--mwx", "-mw-master"],
+    );
+}
+
+#[test]
+fn what_is_not_utf8_is_named_by_its_position_or_taken_as_a_path() {
+    let odd = || OsString::from_vec(b"caf\xe9".to_vec());
+    let error = split([OsString::from("--mw-master"), "a".into(), odd()]).expect_err("not UTF-8");
+    assert_eq!(
+        error.to_string(),
+        "argument 3 is not UTF-8: \"caf\u{fffd}\"; give it in another encoding"
+    );
+    let settings = parse([
+        OsString::from("--mw-master"),
+        "--mw-audit-file".into(),
+        odd(),
+    ])
+    .expect("a path");
+    assert_eq!(settings.audit_file, Some(odd().into()));
+    let error = parse([
+        OsString::from("--mw-master"),
+        "--mw-member-id".into(),
+        odd(),
+    ])
+    .expect_err("not UTF-8");
+    assert_eq!(
+        error.to_string(),
+        "--mw-member-id \"caf\u{fffd}\": is not UTF-8"
+    );
+}
+
+#[test]
+fn defaults_are_the_tables() {
+    let settings = parsed("");
+    let expected = Settings {
+        role: Role::Local { slaves: None },
+        host: None,
+        port: None,
+        advertise_host: None,
+        write_bytes_max: 131_072,
+        read_bytes_max: 131_072,
+        client_timeout: Duration::from_secs(60),
+        audit_file: None,
+        audit_level: Level::Default,
+        resource_file: None,
+        resource_interval: Duration::from_secs(300),
+        task_group: 1,
+        result_group: 1,
+        member_id: None,
+        slave_executable: None,
+        crash_limit: 10,
+        ready_bytes_max: 256 << 20,
+        queued_bytes_max: 8 << 30,
+        seed: None,
+        engine: Choice::Auto,
+        any_build: false,
+        sources: Vec::new(),
+        without_effect: Vec::new(),
+        user: Vec::new(),
+    };
+    assert_eq!(settings, expected);
+}
+
+#[test]
+fn everything_can_be_given() {
+    let settings = parsed(
+        "x --mw-master --mw-master-host [::1] --mw-master-port 4711 --mw-advertise-host node7 \
+         --mw-max-write-buffer-size 1MiB --mw-max-read-buffer-size 4096 --mw-client-timeout 5 --mw-audit-file trail \
+         --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
+         --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 \
+         --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll \
+         --mw-any-build y",
+    );
+    let expected = Settings {
+        role: Role::Master,
+        host: Some("::1".into()),
+        port: Some(4711),
+        advertise_host: Some("node7".into()),
+        write_bytes_max: 1 << 20,
+        read_bytes_max: 4096,
+        client_timeout: Duration::from_secs(5),
+        audit_file: Some("trail".into()),
+        audit_level: Level::Tasks,
+        resource_file: Some("res".into()),
+        resource_interval: Duration::from_secs(1),
+        task_group: 100,
+        result_group: 7,
+        member_id: Some("12.0".into()),
+        slave_executable: Some("./app".into()),
+        crash_limit: 0,
+        ready_bytes_max: 64 << 10,
+        queued_bytes_max: 2 << 30,
+        seed: Some(u64::MAX),
+        engine: Choice::Epoll,
+        any_build: true,
+        sources: vec![
+            Source::Host("::1".into()),
+            Source::Port(4711),
+            Source::ResourceFile("res".into()),
+            Source::Member("12.0".into()),
+        ],
+        without_effect: Vec::new(),
+        user: vec!["x".into(), "y".into()],
+    };
+    assert_eq!(settings, expected);
+}
+
+#[test]
+fn roles() {
+    assert_eq!(parsed("--mw-master").role, Role::Master);
+    assert_eq!(
+        parsed("--mw-slave --mw-master-host a --mw-master-port 1").role,
+        Role::Slave
+    );
+    assert_eq!(parsed("--mw-slave --mw-resource-file f").role, Role::Slave);
+    assert_eq!(
+        parsed("--mw-local 3 a").role,
+        Role::Local { slaves: Some(3) }
+    );
+    assert_eq!(parsed("--mw-version-string").role, Role::Version);
+    assert_eq!(
+        parsed("--mw-member-id run7").member_id.as_deref(),
+        Some("run7")
+    );
+    // Help helps, whatever else is wrong with the line.
+    assert_eq!(
+        parsed("--mw-slave --mw-master --mw-master-port x --mw-version-string --mw-help a").role,
+        Role::Help
+    );
+}
+
+#[test]
+fn a_slaves_sources_keep_their_order_and_may_be_repeated() {
+    let line = "--mw-slave --mw-master-host a --mw-resource-file f --mw-master-port 1 --mw-member-id m --mw-master-host b \
+                --mw-resource-file g";
+    let settings = parsed(line);
+    let expected = [
+        Source::Host("a".into()),
+        Source::ResourceFile("f".into()),
+        Source::Port(1),
+        Source::Member("m".into()),
+        Source::Host("b".into()),
+        Source::ResourceFile("g".into()),
+    ];
+    assert_eq!(settings.sources, expected);
+    assert_eq!(settings.host.as_deref(), Some("b"));
+}
+
+#[test]
+fn flags_of_the_other_role_are_taken_and_named() {
+    let settings = parsed(
+        "--mw-slave --mw-resource-file f --mw-client-timeout 9 --mw-audit-file t --mw-any-build",
+    );
+    assert_eq!(
+        settings.without_effect,
+        ["--mw-client-timeout", "--mw-any-build"]
+    );
+}
+
+#[test]
+fn contradictions_name_their_flags() {
+    let rows = [
+        (
+            "--mw-master --mw-slave",
+            "--mw-master and --mw-slave contradict each other: a process is one of them",
+        ),
+        (
+            "--mw-local 2 --mw-master",
+            "--mw-local contradicts --mw-master: local mode is what runs with neither role flag",
+        ),
+        (
+            "--mw-slave --mw-local 2",
+            "--mw-local contradicts --mw-slave: local mode is what runs with neither role flag",
+        ),
+        (
+            "--mw-slave",
+            "--mw-slave needs to know its master: give --mw-master-host and --mw-master-port, or the master's \
+             --mw-resource-file",
+        ),
+        (
+            "--mw-slave --mw-master-port 1",
+            "--mw-master-port needs --mw-master-host beside it: a slave must know its master's host",
+        ),
+        (
+            "--mw-slave --mw-master-host a",
+            "--mw-master-host needs --mw-master-port beside it: a slave must know its master's port",
+        ),
+        (
+            "--mw-resource-file f",
+            "--mw-resource-file needs --mw-master or --mw-slave beside it; with neither, master and slaves all run on this \
+             machine",
+        ),
+        (
+            "--mw-master --mw-seed 1 --mw-seed 1",
+            "--mw-seed is given twice; leave one of them out",
+        ),
+        (
+            "--mw-master --mw-master",
+            "--mw-master is given twice; leave one of them out",
+        ),
+        (
+            "--mw-master --mw-master-host a --mw-master-host b",
+            "--mw-master-host is given twice; leave one of them out",
+        ),
+    ];
+    for (line, message) in rows {
+        check_error(line, message);
+    }
+}
+
+#[test]
+fn unknown_flags_get_a_suggestion_where_one_is_near() {
+    let rows = [
+        (
+            "--mw-slvae",
+            "--mw-slvae is no flag of this program; is --mw-slave meant? --mw-help lists them all",
+        ),
+        (
+            "--mw-masterhost=x",
+            "--mw-masterhost is no flag of this program; is --mw-master-host meant? --mw-help lists them all",
+        ),
+        (
+            "--mw-max-write-buffer 1",
+            "--mw-max-write-buffer is no flag of this program; is --mw-max-write-buffer-size meant? --mw-help lists them all",
+        ),
+        (
+            "--mw-frobnicate-all-day",
+            "--mw-frobnicate-all-day is no flag of this program; --mw-help lists them all",
+        ),
+        (
+            "--mw-",
+            "--mw- is no flag of this program; --mw-help lists them all",
+        ),
+    ];
+    for (line, message) in rows {
+        check_error(line, message);
+    }
+}
+
+#[test]
+fn bad_values_name_flag_value_and_what_is_expected() {
+    let bytes = "is no number of bytes, like 131072, 128KiB, 64MiB or 1GiB";
+    let rows = [
+        (
+            "--mw-master-port",
+            "--mw-master-port needs a value: --mw-master-port PORT".to_owned(),
+        ),
+        (
+            "--mw-master-port --mw-master",
+            "--mw-master-port needs a value: --mw-master-port PORT".to_owned(),
+        ),
+        (
+            "--mw-master-port -- 1",
+            "--mw-master-port needs a value: --mw-master-port PORT".to_owned(),
+        ),
+        ("--mw-slave=yes", "--mw-slave takes no value".to_owned()),
+        (
+            "--mw-master-port 0",
+            "--mw-master-port 0: is no whole number from 1 to 65535".to_owned(),
+        ),
+        (
+            "--mw-master-port 65536",
+            "--mw-master-port 65536: is no whole number from 1 to 65535".to_owned(),
+        ),
+        (
+            "--mw-master-port +1",
+            "--mw-master-port +1: is no whole number from 1 to 65535".to_owned(),
+        ),
+        (
+            "--mw-master-port -1",
+            "--mw-master-port -1: is no whole number from 1 to 65535".to_owned(),
+        ),
+        (
+            "--mw-client-timeout 0",
+            "--mw-client-timeout 0: is no whole number from 1 to 31536000, in seconds".to_owned(),
+        ),
+        (
+            "--mw-client-timeout 1.5",
+            "--mw-client-timeout 1.5: is no whole number from 1 to 31536000, in seconds".to_owned(),
+        ),
+        (
+            "--mw-slave-task-group 0",
+            "--mw-slave-task-group 0: is no whole number from 1 to 4294967295".to_owned(),
+        ),
+        (
+            "--mw-local 0",
+            "--mw-local 0: is no whole number from 1 to 4096".to_owned(),
+        ),
+        (
+            "--mw-crash-limit x",
+            "--mw-crash-limit x: is no whole number from 0 to 4294967295".to_owned(),
+        ),
+        (
+            "--mw-max-read-buffer-size 4095",
+            "--mw-max-read-buffer-size 4095: is not from 4096 to 1073741824 bytes".to_owned(),
+        ),
+        (
+            "--mw-max-read-buffer-size 2GiB",
+            "--mw-max-read-buffer-size 2GiB: is not from 4096 to 1073741824 bytes".to_owned(),
+        ),
+        (
+            "--mw-max-ready-bytes 0",
+            "--mw-max-ready-bytes 0: is not from 1 to 18446744073709551615 bytes".to_owned(),
+        ),
+        (
+            "--mw-max-ready-bytes 1TB",
+            format!("--mw-max-ready-bytes 1TB: {bytes}"),
+        ),
+        (
+            "--mw-max-ready-bytes 99999999999GiB",
+            format!("--mw-max-ready-bytes 99999999999GiB: {bytes}"),
+        ),
+        (
+            "--mw-max-ready-bytes GiB",
+            format!("--mw-max-ready-bytes GiB: {bytes}"),
+        ),
+        (
+            "--mw-audit-level all",
+            "--mw-audit-level all: is none of default, packets and tasks".to_owned(),
+        ),
+        (
+            "--mw-engine uring",
+            "--mw-engine uring: is none of auto, ring and epoll".to_owned(),
+        ),
+        (
+            "--mw-master-host a:1",
+            "--mw-master-host a:1: is no host alone; a port goes to --mw-master-port".to_owned(),
+        ),
+        (
+            "--mw-master-host=",
+            "--mw-master-host is given an empty value".to_owned(),
+        ),
+        (
+            "--mw-audit-file=",
+            "--mw-audit-file is given an empty value".to_owned(),
+        ),
+        (
+            "--mw-seed 18446744073709551616",
+            "--mw-seed 18446744073709551616: is no whole number from 0 to 18446744073709551615"
+                .to_owned(),
+        ),
+    ];
+    for (line, message) in rows {
+        check_error(line, &message);
+    }
+    let long = "x".repeat(256);
+    check_error(
+        &format!("--mw-member-id {long}"),
+        &format!("--mw-member-id {long}: is 256 bytes long, at most 255 are taken"),
+    );
+    assert_eq!(
+        parsed(&format!("--mw-member-id {}", &long[1..]))
+            .member_id
+            .map(|id| id.len()),
+        Some(255)
+    );
+}
+
+#[test]
+fn hosts_are_names_or_addresses() {
+    for (given, taken) in [
+        ("node7.example", "node7.example"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("[fe80::1%eth0]", "fe80::1%eth0"),
+        ("::", "::"),
+    ] {
+        assert_eq!(
+            parsed(&format!("--mw-master --mw-master-host {given}"))
+                .host
+                .as_deref(),
+            Some(taken)
+        );
+    }
+}
+
+#[test]
+fn edits_are_counted() {
+    for (from, to, count) in [
+        ("", "", 0),
+        ("", "abc", 3),
+        ("abc", "", 3),
+        ("slvae", "slave", 2),
+        ("kitten", "sitting", 3),
+    ] {
+        assert_eq!(edits(from, to), count, "{from} {to}");
+    }
+}
