@@ -94,6 +94,9 @@ enum Phase {
     Closing,
 }
 
+// Ten thousand slaves are mostly idle.
+const _: () = assert!(size_of::<Connection>() <= 128);
+
 impl Connection {
     fn new(socket: OwnedFd) -> Self {
         Self {
@@ -604,5 +607,88 @@ impl Engine for RingEngine {
 
     fn connections(&self) -> usize {
         self.connections.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::listen;
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    #[derive(Default)]
+    struct Echo {
+        effects: Vec<(ConnId, Vec<u8>)>,
+        closed: Vec<ConnId>,
+        sent: usize,
+        received: usize,
+    }
+
+    impl Handler for Echo {
+        fn on_accept(&mut self, _: ConnId, _: SocketAddr) {}
+        fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+            self.received += bytes.len();
+            self.effects.push((conn, bytes.to_vec()));
+        }
+        fn on_sent(&mut self, _: ConnId, buffer: Vec<u8>, _: bool) {
+            self.sent += buffer.len();
+        }
+        fn on_closed(&mut self, conn: ConnId, why: Closed) {
+            assert!(matches!(why, Closed::Eof));
+            self.closed.push(conn);
+        }
+        fn on_accept_error(&mut self, error: io::Error) {
+            panic!("{error}");
+        }
+    }
+
+    /// Nothing is lost when every queue is too small: submissions wait, completions overflow and end multishot operations,
+    /// receives find no buffer.
+    #[test]
+    fn the_smallest_ring_serves_everyone() {
+        const CLIENTS: usize = 60;
+        const BYTES: usize = 50_000;
+        let Ok(uring) = Uring::with(2, 4) else {
+            return eprintln!("not tested: no io_uring here");
+        };
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let mut engine = RingEngine::new(uring, listener).unwrap();
+        let address = engine.local_addr();
+        let mut clients: Vec<_> = (0..CLIENTS)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        for (index, client) in clients.iter_mut().enumerate() {
+            client
+                .set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
+            client.write_all(&[index as u8; BYTES]).unwrap();
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let mut echo = Echo::default();
+        let end = Instant::now() + Duration::from_secs(20);
+        while echo.sent < CLIENTS * BYTES || echo.closed.len() < CLIENTS {
+            assert!(Instant::now() < end, "{} bytes came back", echo.sent);
+            engine.take(Instant::now(), &mut echo).unwrap();
+            for (conn, bytes) in echo.effects.drain(..) {
+                engine.send(conn, bytes);
+            }
+            engine.submit().unwrap();
+        }
+        assert_eq!(echo.received, CLIENTS * BYTES);
+        for conn in echo.closed.drain(..) {
+            engine.close(conn, Close::Now);
+        }
+        while engine.connections() > 0 {
+            assert!(Instant::now() < end);
+            engine.submit().unwrap();
+            engine.take(Instant::now(), &mut echo).unwrap();
+        }
+        assert_eq!(engine.take.unread, 0);
+        for (index, client) in clients.iter_mut().enumerate() {
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).unwrap();
+            assert!(got == [index as u8; BYTES]);
+        }
     }
 }
