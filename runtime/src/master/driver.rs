@@ -188,6 +188,7 @@ impl Loop {
         state.core.begin_turn(now);
         let caught_up = self.driver.engine.take(mw.inner.clock.instant(now), &mut ToCore(&mut state.core))?;
         state.core.judge(caught_up);
+        self.again = !caught_up;
         state.dispatch();
         Ok(())
     }
@@ -228,7 +229,7 @@ impl Loop {
                 Effect::Accepting(on) => self.driver.engine.set_accepting(on),
             }
         }
-        let submitted = self.driver.engine.submit().map(|again| self.again = again);
+        let submitted = self.driver.engine.submit().map(|again| self.again |= again);
         self.write_trail(&mut state.core);
         if let Some(report) = &mut self.driver.report {
             let need = state.core.need();

@@ -416,13 +416,10 @@ impl MasterCore {
             Some(Phase::Handshake { .. }) => {
                 let reason = format!("ended before its handshake was complete ({})", cause.word().word());
                 self.reject(conn, reason);
-                self.forget(conn);
+                self.end(conn, false);
             }
-            Some(Phase::Slave { .. }) => {
-                self.drop_slave(conn, cause);
-                self.forget(conn);
-            }
-            Some(Phase::Dropped) => self.forget(conn),
+            Some(Phase::Slave { .. }) => self.drop_slave(conn, cause),
+            Some(Phase::Dropped) => {}
         }
     }
 
