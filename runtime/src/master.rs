@@ -100,6 +100,11 @@ impl Master {
         value
     }
 
+    /// Takes what is the caller's own already; the driver need not know.
+    pub(crate) fn peek<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.inner.state.borrow_mut())
+    }
+
     /// Only looks; the driver need not know.
     fn look<T>(&self, f: impl FnOnce(&State) -> T) -> T {
         f(&self.inner.state.borrow())

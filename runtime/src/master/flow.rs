@@ -161,39 +161,48 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        if self.in_order.is_some() {
+            return self.poll_in_order(cx);
+        }
+        let slot = self.flow as usize;
+        if let Some(end) = self.mw.peek(|state| state.flows[slot].ready.pop_front()) {
+            return Poll::Ready(Some(end));
+        }
         self.fill();
-        let flow = self.flow as usize;
         let exhausted = self.exhausted;
-        match &mut self.in_order {
-            None => self.mw.with(|state| {
-                let flow = &mut state.flows[flow];
-                match flow.ready.pop_front() {
-                    Some(end) => Poll::Ready(Some(end)),
-                    None if exhausted && flow.live == 0 => Poll::Ready(None),
-                    None => {
-                        flow.waker = Some(cx.waker().clone());
-                        Poll::Pending
-                    }
-                }
-            }),
-            Some(in_order) => {
-                self.mw.with(|state| {
-                    let flow = &mut state.flows[flow];
-                    for end in flow.ready.drain(..) {
-                        let at = in_order
-                            .binary_search_by(|(id, _)| id.cmp(&end.id))
-                            .expect("an end of this map belongs to one of its tasks");
-                        in_order[at].1 = Some(end);
-                    }
+        self.mw.peek(|state| {
+            let flow = &mut state.flows[slot];
+            match flow.ready.pop_front() {
+                Some(end) => Poll::Ready(Some(end)),
+                None if exhausted && flow.live == 0 => Poll::Ready(None),
+                None => {
                     flow.waker = Some(cx.waker().clone());
-                });
-                match in_order.front() {
-                    Some((_, Some(_))) => Poll::Ready(in_order.pop_front().and_then(|(_, end)| end)),
-                    Some((_, None)) => Poll::Pending,
-                    None if exhausted => Poll::Ready(None),
-                    None => Poll::Pending,
+                    Poll::Pending
                 }
             }
+        })
+    }
+
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        self.fill();
+        let slot = self.flow as usize;
+        let in_order = self.in_order.as_mut().expect("asked of a map in order");
+        if !matches!(in_order.front(), Some((_, Some(_)))) {
+            self.mw.peek(|state| {
+                let flow = &mut state.flows[slot];
+                for end in flow.ready.drain(..) {
+                    let at = in_order
+                        .binary_search_by(|(id, _)| id.cmp(&end.id))
+                        .expect("an end of this map belongs to one of its tasks");
+                    in_order[at].1 = Some(end);
+                }
+                flow.waker = Some(cx.waker().clone());
+            });
+        }
+        match in_order.front() {
+            Some((_, Some(_))) => Poll::Ready(in_order.pop_front().and_then(|(_, end)| end)),
+            None if self.exhausted => Poll::Ready(None),
+            Some((_, None)) | None => Poll::Pending,
         }
     }
 
