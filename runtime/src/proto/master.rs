@@ -204,7 +204,7 @@ struct Conn {
 enum Cause {
     Eof,
     Reset(String),
-    Timeout(&'static str),
+    Timeout(String),
     Protocol(String),
     Goodbye(GoodbyeCode, String),
 }
@@ -224,8 +224,7 @@ impl Cause {
     fn detail(&self) -> String {
         match self {
             Cause::Eof => String::new(),
-            Cause::Timeout(what) => (*what).to_owned(),
-            Cause::Reset(text) | Cause::Protocol(text) | Cause::Goodbye(_, text) => text.clone(),
+            Cause::Timeout(text) | Cause::Reset(text) | Cause::Protocol(text) | Cause::Goodbye(_, text) => text.clone(),
         }
     }
 
@@ -451,25 +450,40 @@ impl MasterCore {
             self.deadlines.pop();
             let Some(state) = self.conn(conn).filter(|state| state.due == deadline) else { continue };
             let timeout = self.config.client_timeout;
-            let (due, what) = match state.phase {
+            let (due, awaited) = match state.phase {
                 Phase::Dropped => continue,
-                Phase::Handshake { since } => {
-                    (since + super::HANDSHAKE_TIMEOUT, "handshake not complete in 10 s")
-                }
+                Phase::Handshake { since } => (since + super::HANDSHAKE_TIMEOUT, Awaited::Handshake),
                 Phase::Slave { .. } => match state.frame_since {
-                    Some(since) if since < state.heard => (since + timeout, "a frame that was begun is not complete"),
-                    _ => (state.heard + timeout, "silence"),
+                    Some(since) if since < state.heard => (since + timeout, Awaited::Frame),
+                    _ => (state.heard + timeout, Awaited::AnyByte),
                 },
             };
             if due > self.awake {
                 self.conn_mut(conn).expect("looked up above").due = due;
                 self.deadlines.push(Reverse((due, conn)));
-            } else if matches!(state.phase, Phase::Handshake { .. }) {
-                self.reject(conn, what.to_owned());
-                self.end(conn, false);
             } else {
-                self.drop_slave(conn, Cause::Timeout(what));
+                self.on_overdue(conn, awaited);
             }
+        }
+    }
+
+    /// The peer is told too: one that was only stopped, or is behind a bad line, else sees no more than an end.
+    fn on_overdue(&mut self, conn: ConnId, awaited: Awaited) {
+        let timeout_s = self.config.client_timeout / SECOND;
+        let text = match awaited {
+            Awaited::Handshake => format!("The handshake was not complete {} s after the connection was accepted.", super::HANDSHAKE_TIMEOUT / SECOND),
+            Awaited::Frame => format!("A frame that was begun was not complete within {timeout_s} s (--mw-client-timeout)."),
+            Awaited::AnyByte => format!("No byte came for {timeout_s} s (--mw-client-timeout)."),
+        };
+        let Some(state) = self.conn_mut(conn) else { return };
+        put_control(&mut state.out, Kind::Refuse, |out| Refusal::Timeout(text.clone()).encode(out));
+        let is_handshake = matches!(state.phase, Phase::Handshake { .. });
+        self.mark_dirty(conn);
+        if is_handshake {
+            self.reject(conn, text);
+            self.end(conn, true);
+        } else {
+            self.drop_slave(conn, Cause::Timeout(text));
         }
     }
 
@@ -721,7 +735,7 @@ impl MasterCore {
             });
         }
         self.collect_ended();
-        let graceful = matches!(cause, Cause::Protocol(_) | Cause::Goodbye(..));
+        let graceful = matches!(cause, Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye(..));
         self.end(conn, graceful);
     }
 
@@ -1025,6 +1039,13 @@ impl MasterCore {
             state.out = spare;
         }
     }
+}
+
+/// What a peer owes by a deadline.
+enum Awaited {
+    Handshake,
+    Frame,
+    AnyByte,
 }
 
 enum Counted {
