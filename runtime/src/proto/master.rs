@@ -46,6 +46,12 @@ pub const TICK: Nanos = SECOND / 2;
 /// How long a master that leaves waits for its slaves to go; their own limit for a running task is 1 s.
 pub const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
 
+/// How long accepting pauses when it has failed: trying again at once would fail again, and spin.
+const ACCEPT_PAUSE: Nanos = SECOND;
+
+/// A lack of descriptors that lasts is a line of the trail this often.
+const SHORTAGE_LINES_APART: Nanos = 60 * SECOND;
+
 /// What a master needs to know before the first slave comes.
 pub struct MasterConfig {
     /// The membership token, at most 255 bytes.
@@ -247,6 +253,10 @@ pub struct MasterCore {
     pending: VecDeque<ConnId>,
     pending_count: usize,
     accepting: bool,
+    /// Accepting has failed: when it is tried again.
+    accept_again: Option<Nanos>,
+    /// When the trail was told of that last.
+    shortage_told: Option<Nanos>,
     stopping: Option<bool>,
     batch: TaskBatchBuilder,
     bests: Arc<Incumbents>,
@@ -290,6 +300,8 @@ impl MasterCore {
             pending: VecDeque::new(),
             pending_count: 0,
             accepting: true,
+            accept_again: None,
+            shortage_told: None,
             stopping: None,
             batch: TaskBatchBuilder::new(),
             bests: Arc::default(),
@@ -422,13 +434,17 @@ impl MasterCore {
         }
     }
 
-    /// Accepting failed, for want of descriptors for example; it is tried again after a connection
-    /// ended or a second passed.
+    /// Accepting failed, for want of descriptors for example, and the engine has paused it; it is tried again after a
+    /// connection was closed, or [`ACCEPT_PAUSE`] has passed.
     pub fn on_accept_error(&mut self, error: &std::io::Error) {
         self.accepting = false;
-        self.trail.push(Event::Note {
-            text: format!("cannot accept: {error}; raise the limit of open files (ulimit -n)"),
-        });
+        self.accept_again = Some(self.now + ACCEPT_PAUSE);
+        if self.shortage_told.is_none_or(|told| self.now >= told + SHORTAGE_LINES_APART) {
+            self.shortage_told = Some(self.now);
+            self.trail.push(Event::Note {
+                text: format!("cannot accept: {error}; raise the limit of open files (ulimit -n)"),
+            });
+        }
     }
 
     /// Judges by time: call after all that had arrived was taken; `caught_up` says whether it was.
@@ -437,7 +453,9 @@ impl MasterCore {
             self.judge_silence();
             self.judge_pending();
         }
-        if !self.accepting && self.pending_count < HANDSHAKES_MAX {
+        let may = self.accept_again.is_none_or(|again| self.now >= again);
+        if !self.accepting && self.pending_count < HANDSHAKES_MAX && may {
+            self.accept_again = None;
             self.accept(true);
         }
     }
@@ -754,6 +772,8 @@ impl MasterCore {
     fn forget(&mut self, conn: ConnId) {
         if self.conn(conn).is_some() {
             self.conns[conn.slot()] = None;
+            // Its descriptor may be the one that was wanting.
+            self.accept_again = self.accept_again.map(|again| again.min(self.now));
         }
     }
 
