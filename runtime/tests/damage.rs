@@ -38,7 +38,10 @@ const SPEECHES: &[Speech] = &[
     ("results", |rig| {
         let conn = rig.join();
         let given = only(rig.given(conn));
-        (conn, result(&given, given.number().wrapping_mul(given.number())))
+        (
+            conn,
+            result(&given, given.number().wrapping_mul(given.number())),
+        )
     }),
     ("starting", |rig| {
         let conn = rig.join();
@@ -47,7 +50,11 @@ const SPEECHES: &[Speech] = &[
     ("goodbye", |rig| {
         let conn = rig.join();
         let mut payload = Vec::new();
-        Goodbye { code: GoodbyeCode::Other, reason: "enough".into() }.encode(&mut payload);
+        Goodbye {
+            code: GoodbyeCode::Other,
+            reason: "enough".into(),
+        }
+        .encode(&mut payload);
         (conn, frame(Kind::Goodbye, &payload))
     }),
 ];
@@ -83,7 +90,10 @@ fn every_flipped_bit_costs_the_offender_alone() {
             rig.say(offender, &bytes);
             wait_out(&mut rig, honest);
             assert!(rig.is_closed(offender), "{case}: still connected");
-            assert!(rig.refusal(offender).is_some(), "{case}: the offender is told nothing");
+            assert!(
+                rig.refusal(offender).is_some(),
+                "{case}: the offender is told nothing"
+            );
             assert!(rig.told_off(offender), "{case}: the trail says nothing");
             assert!(!rig.is_closed(honest), "{case}: {:?}", rig.refusal(honest));
             rig.work(honest);
@@ -108,14 +118,21 @@ fn every_lie_in_one_bit_is_an_offence_or_harmless() {
             rig.say(offender, &frame(kind, &payload));
             let offended = rig.is_closed(offender);
             assert_eq!(offended, rig.told_off(offender), "{case}");
-            assert!(!offended || kind == Kind::Goodbye || rig.refusal(offender).is_some(), "{case}");
+            assert!(
+                !offended || kind == Kind::Goodbye || rig.refusal(offender).is_some(),
+                "{case}"
+            );
             if !offended {
                 rig.end(offender);
             }
             assert!(!rig.is_closed(honest), "{case}");
             rig.work(honest);
             let ids: BTreeSet<u64> = rig.ends.iter().map(|end| end.id.seq()).collect();
-            assert_eq!((rig.ends.len(), ids.len()), (2, 2), "{case}: each task ends once");
+            assert_eq!(
+                (rig.ends.len(), ids.len()),
+                (2, 2),
+                "{case}: each task ends once"
+            );
         }
     }
 }
@@ -146,7 +163,10 @@ fn at_the_limit_of_handshakes_the_silent_give_way() {
     assert_eq!(rig.accepting, [false], "accepting pauses at the limit");
     // Nobody gives way within a second.
     rig.pass(SECOND - 1);
-    assert_eq!(silent.iter().filter(|&&conn| rig.is_closed(conn)).count(), 0);
+    assert_eq!(
+        silent.iter().filter(|&&conn| rig.is_closed(conn)).count(),
+        0
+    );
     // One of them was only late.
     rig.say(silent[0], &hello_frame(&hello()));
     assert_eq!(rig.accepting, [false, true]);
@@ -154,7 +174,10 @@ fn at_the_limit_of_handshakes_the_silent_give_way() {
     assert_eq!(rig.accepting, [false, true, false]);
     rig.pass(1);
     let gone = silent.iter().filter(|&&conn| rig.is_closed(conn)).count();
-    assert!(gone > HANDSHAKES_MAX / 2 && gone < HANDSHAKES_MAX - 10, "{gone} gave way at once");
+    assert!(
+        gone > HANDSHAKES_MAX / 2 && gone < HANDSHAKES_MAX - 10,
+        "{gone} gave way at once"
+    );
     assert_eq!(rig.accepting, [false, true, false, true]);
     assert!(!rig.is_closed(slow), "who speaks goes after who does not");
     assert!(!rig.is_closed(late_comer), "it has had no second yet");
@@ -164,7 +187,11 @@ fn at_the_limit_of_handshakes_the_silent_give_way() {
     assert_eq!(rig.core.slaves(), 3);
     // The others have ten seconds in all.
     rig.pass(HANDSHAKE_TIMEOUT);
-    assert!(silent[1..].iter().all(|&conn| rig.is_closed(conn) && rig.told_off(conn)));
+    assert!(
+        silent[1..]
+            .iter()
+            .all(|&conn| rig.is_closed(conn) && rig.told_off(conn))
+    );
 }
 
 #[test]
@@ -193,9 +220,16 @@ fn accepting_waits_for_a_descriptor() {
     for _ in 0..10 {
         rig.turn(SECOND, |core| core.on_accept_error(&error()));
     }
-    let notes: Vec<_> = rig.events.iter().filter(|event| matches!(event, Event::Note { .. })).collect();
+    let notes: Vec<_> = rig
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Note { .. }))
+        .collect();
     assert_eq!(notes.len(), 1, "{notes:?}");
-    assert!(matches!(notes[0], Event::Note { text } if text.contains("ulimit -n")), "{notes:?}");
+    assert!(
+        matches!(notes[0], Event::Note { text } if text.contains("ulimit -n")),
+        "{notes:?}"
+    );
 }
 
 #[test]
@@ -208,12 +242,25 @@ fn what_was_in_a_lost_slave_s_hands_comes_back_marked() {
         assert_eq!((given.task, given.marked), (task.seq(), crash > 1));
         rig.say(conn, &starting(given.task));
         rig.end(conn);
-        let charged = rig.events.iter().filter(|event| matches!(event, Event::Charged { .. })).count();
+        let charged = rig
+            .events
+            .iter()
+            .filter(|event| matches!(event, Event::Charged { .. }))
+            .count();
         assert_eq!(charged, crash as usize);
     }
     assert_eq!(rig.ends.len(), 1);
     let fate = &rig.ends[0].fate;
-    assert!(matches!(fate, Fate::Unrunnable { reason: Reason::Crashed { crashes: 2, .. }, .. }), "{fate:?}");
+    assert!(
+        matches!(
+            fate,
+            Fate::Unrunnable {
+                reason: Reason::Crashed { crashes: 2, .. },
+                ..
+            }
+        ),
+        "{fate:?}"
+    );
 }
 
 /// Goodbye and offences charge nobody, however often.
@@ -229,12 +276,20 @@ fn only_a_lost_slave_is_charged() {
             rig.say(conn, b"nonsense");
         } else {
             let mut payload = Vec::new();
-            Goodbye { code: GoodbyeCode::Evicted, reason: "SIGTERM".into() }.encode(&mut payload);
+            Goodbye {
+                code: GoodbyeCode::Evicted,
+                reason: "SIGTERM".into(),
+            }
+            .encode(&mut payload);
             rig.say(conn, &frame(Kind::Goodbye, &payload));
         }
         assert!(rig.is_closed(conn));
     }
-    assert!(!rig.events.iter().any(|event| matches!(event, Event::Charged { .. })));
+    assert!(
+        !rig.events
+            .iter()
+            .any(|event| matches!(event, Event::Charged { .. }))
+    );
     let honest = rig.join();
     rig.work(honest);
     assert_eq!(rig.ends.len(), 1);
@@ -249,18 +304,37 @@ fn a_result_that_crosses_its_withdrawal_is_late() {
         let conn = rig.join();
         let task = rig.submit(3);
         let given = only(rig.given(conn));
-        let told = rig.turn(0, |core| core.cancel(task)).expect("it has not ended");
+        let told = rig
+            .turn(0, |core| core.cancel(task))
+            .expect("it has not ended");
         assert!(matches!(told.fate, Fate::Cancelled));
         let (kind, payload) = rig.frames(conn).last().unwrap();
-        assert_eq!((*kind, Withdraw::decode(payload).unwrap().tasks), (Kind::Withdraw, vec![task.seq()]));
+        assert_eq!(
+            (*kind, Withdraw::decode(payload).unwrap().tasks),
+            (Kind::Withdraw, vec![task.seq()])
+        );
         if let Some(begun) = begun {
             let mut payload = Vec::new();
-            Withdrawn { tasks: vec![(given.task, begun)] }.encode(&mut payload);
+            Withdrawn {
+                tasks: vec![(given.task, begun)],
+            }
+            .encode(&mut payload);
             rig.say(conn, &frame(Kind::Withdrawn, &payload));
         }
         // Late, even with bytes that are no archive: nobody reads them.
-        rig.say(conn, &results(&[(given.task, given.algorithm, ringmw_codec::batch::ResultStatus::Done, b"x")]));
-        let late = rig.events.iter().any(|event| matches!(event, Event::Late { results: 1, .. }));
+        rig.say(
+            conn,
+            &results(&[(
+                given.task,
+                given.algorithm,
+                ringmw_codec::batch::ResultStatus::Done,
+                b"x",
+            )]),
+        );
+        let late = rig
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Late { results: 1, .. }));
         // It gave its word that it had not begun: then there can be no result.
         assert_eq!(late, begun != Some(false), "{begun:?}");
         assert_eq!(rig.is_closed(conn), begun == Some(false), "{begun:?}");
@@ -282,7 +356,13 @@ fn a_pause_of_the_master_is_nobody_s_silence() {
     for _ in 0..5 {
         rig.turn(3 * CLIENT_TIMEOUT, |_| {});
     }
-    let stalls = rig.events.iter().filter(|event| matches!(event, Event::Stall { ms } if *ms == 3 * CLIENT_TIMEOUT / 1_000_000)).count();
+    let stalls = rig
+        .events
+        .iter()
+        .filter(
+            |event| matches!(event, Event::Stall { ms } if *ms == 3 * CLIENT_TIMEOUT / 1_000_000),
+        )
+        .count();
     assert_eq!(stalls, 5);
     assert_eq!(rig.core.slaves(), 3);
     let end = rig.now + CLIENT_TIMEOUT;
@@ -290,7 +370,14 @@ fn a_pause_of_the_master_is_nobody_s_silence() {
         rig.beat(beating);
         rig.pass(SECOND / 2);
     }
-    assert_eq!((rig.is_closed(beating), rig.is_closed(dead), rig.is_closed(half)), (false, true, true));
+    assert_eq!(
+        (
+            rig.is_closed(beating),
+            rig.is_closed(dead),
+            rig.is_closed(half)
+        ),
+        (false, true, true)
+    );
 }
 
 /// What one slave may keep the master from giving back is bounded: a frame that never ends is as large as its kind may be.
@@ -299,7 +386,12 @@ fn a_frame_is_never_larger_than_its_kind() {
     let (mut rig, honest) = with_honest();
     let conn = rig.join();
     let given = only(rig.given(conn));
-    let long = results(&[(given.task, given.algorithm, ringmw_codec::batch::ResultStatus::Done, &[0; 5_000])]);
+    let long = results(&[(
+        given.task,
+        given.algorithm,
+        ringmw_codec::batch::ResultStatus::Done,
+        &[0; 5_000],
+    )]);
     rig.say(conn, &long[..HEADER_BYTES]);
     assert!(rig.is_closed(conn) && rig.refusal(conn).unwrap().contains("at most 4096"));
     rig.work(honest);

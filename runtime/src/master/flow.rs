@@ -32,9 +32,18 @@ impl<A: Algorithm> Call<A> {
         let (flow, id) = mw.with(|state| {
             let flow = new_flow(state);
             let stream = state.next_single(algorithm);
-            (flow, state.submit(algorithm, RawTask::new(task), Owner::Flow(flow), stream))
+            (
+                flow,
+                state.submit(algorithm, RawTask::new(task), Owner::Flow(flow), stream),
+            )
         });
-        Call { mw: mw.clone(), flow, id, done: false, of: PhantomData }
+        Call {
+            mw: mw.clone(),
+            flow,
+            id,
+            done: false,
+            of: PhantomData,
+        }
     }
 
     /// The task's id.
@@ -123,7 +132,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
 
     /// Yields in the order of submission: what the answer is then does not depend on the slaves.
     pub fn in_order(mut self) -> Self {
-        assert_eq!(self.next_index, 0, "in_order comes before the first result is asked for");
+        assert_eq!(
+            self.next_index, 0,
+            "in_order comes before the first result is asked for"
+        );
         self.in_order = Some(VecDeque::new());
         self
     }
@@ -133,9 +145,13 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.exhausted {
             return;
         }
-        let window = self.window.unwrap_or_else(|| self.mw.hands() * 2 + WINDOW_LEAST);
+        let window = self
+            .window
+            .unwrap_or_else(|| self.mw.hands() * 2 + WINDOW_LEAST);
         let flow = self.flow as usize;
-        let mut out = self.mw.with(|state| state.flows[flow].live + state.flows[flow].ready.len());
+        let mut out = self
+            .mw
+            .with(|state| state.flows[flow].live + state.flows[flow].ready.len());
         if let Some(in_order) = &self.in_order {
             out = in_order.len();
         }
@@ -149,10 +165,15 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
                 self.exhausted = true;
                 return;
             };
-            let stream = StreamOf { domain: self.number, index: self.next_index };
+            let stream = StreamOf {
+                domain: self.number,
+                index: self.next_index,
+            };
             self.next_index += 1;
             let (algorithm, owner) = (self.algorithm, Owner::Flow(self.flow));
-            let id = self.mw.with(|state| state.submit(algorithm, RawTask::new(task), owner, stream));
+            let id = self
+                .mw
+                .with(|state| state.submit(algorithm, RawTask::new(task), owner, stream));
             if let Some(in_order) = &mut self.in_order {
                 in_order.push_back((id, None));
             }
@@ -161,45 +182,56 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        if self.in_order.is_some() {
+            return self.poll_in_order(cx);
+        }
+        let slot = self.flow as usize;
+        if let Some(end) = self.mw.peek(|state| state.flows[slot].ready.pop_front()) {
+            return Poll::Ready(Some(end));
+        }
         self.fill();
-        let flow = self.flow as usize;
         let exhausted = self.exhausted;
-        match &mut self.in_order {
-            None => self.mw.with(|state| {
-                let flow = &mut state.flows[flow];
-                match flow.ready.pop_front() {
-                    Some(end) => Poll::Ready(Some(end)),
-                    None if exhausted && flow.live == 0 => Poll::Ready(None),
-                    None => {
-                        flow.waker = Some(cx.waker().clone());
-                        Poll::Pending
-                    }
-                }
-            }),
-            Some(in_order) => {
-                self.mw.with(|state| {
-                    let flow = &mut state.flows[flow];
-                    for end in flow.ready.drain(..) {
-                        let at = in_order
-                            .binary_search_by(|(id, _)| id.cmp(&end.id))
-                            .expect("an end of this map belongs to one of its tasks");
-                        in_order[at].1 = Some(end);
-                    }
+        self.mw.peek(|state| {
+            let flow = &mut state.flows[slot];
+            match flow.ready.pop_front() {
+                Some(end) => Poll::Ready(Some(end)),
+                None if exhausted && flow.live == 0 => Poll::Ready(None),
+                None => {
                     flow.waker = Some(cx.waker().clone());
-                });
-                match in_order.front() {
-                    Some((_, Some(_))) => Poll::Ready(in_order.pop_front().and_then(|(_, end)| end)),
-                    Some((_, None)) => Poll::Pending,
-                    None if exhausted => Poll::Ready(None),
-                    None => Poll::Pending,
+                    Poll::Pending
                 }
             }
+        })
+    }
+
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        self.fill();
+        let slot = self.flow as usize;
+        let in_order = self.in_order.as_mut().expect("asked of a map in order");
+        if !matches!(in_order.front(), Some((_, Some(_)))) {
+            self.mw.peek(|state| {
+                let flow = &mut state.flows[slot];
+                for end in flow.ready.drain(..) {
+                    let at = in_order
+                        .binary_search_by(|(id, _)| id.cmp(&end.id))
+                        .expect("an end of this map belongs to one of its tasks");
+                    in_order[at].1 = Some(end);
+                }
+                flow.waker = Some(cx.waker().clone());
+            });
+        }
+        match in_order.front() {
+            Some((_, Some(_))) => Poll::Ready(in_order.pop_front().and_then(|(_, end)| end)),
+            None if self.exhausted => Poll::Ready(None),
+            Some((_, None)) | None => Poll::Pending,
         }
     }
 
     /// The next result; `None` when the iterator is exhausted and every task has ended.
     pub async fn next(&mut self) -> Option<Result<A::Output, TaskError>> {
-        std::future::poll_fn(|cx| self.poll_end(cx)).await.map(output::<A>)
+        std::future::poll_fn(|cx| self.poll_end(cx))
+            .await
+            .map(output::<A>)
     }
 
     /// The next output; the first end that is none is the error.
@@ -241,7 +273,11 @@ pub struct Results<A: Algorithm> {
 
 impl<A: Algorithm> Results<A> {
     pub(super) fn new(mw: &Master) -> Self {
-        Results { mw: mw.clone(), algorithm: mw.id_of::<A>(), of: PhantomData }
+        Results {
+            mw: mw.clone(),
+            algorithm: mw.id_of::<A>(),
+            of: PhantomData,
+        }
     }
 
     /// The next end; `None` when nothing of this algorithm is queued, running or ready.
@@ -264,9 +300,10 @@ impl<A: Algorithm> Results<A> {
                 state.keep_ready_bounded();
                 Poll::Ready(Some(Done::of_result(result)))
             }
-            Some(Err(task)) => {
-                Poll::Ready(Some(Err(TaskError::Unrunnable { id: task.id(), reason: task.reason() })))
-            }
+            Some(Err(task)) => Poll::Ready(Some(Err(TaskError::Unrunnable {
+                id: task.id(),
+                reason: task.reason(),
+            }))),
             None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
             None => {
                 state.queue.wait(cx.waker());
@@ -300,7 +337,10 @@ impl<A: Algorithm> Done<A> {
     }
 
     fn of_result(result: TaskResult) -> Result<Self, TaskError> {
-        Ok(Done { output: result.decode::<A>()?, result })
+        Ok(Done {
+            output: result.decode::<A>()?,
+            result,
+        })
     }
 }
 
@@ -313,7 +353,8 @@ impl<A: Algorithm> std::ops::Deref for Done<A> {
 }
 
 fn new_flow(state: &mut super::state::State) -> u32 {
-    u32::try_from(state.flows.insert(Flow::default())).expect("fewer than 2^32 calls and maps at once")
+    u32::try_from(state.flows.insert(Flow::default()))
+        .expect("fewer than 2^32 calls and maps at once")
 }
 
 fn output<A: Algorithm>(end: End) -> Result<A::Output, TaskError> {

@@ -42,12 +42,24 @@ pub(crate) fn fingerprint() -> Fingerprint {
         app_version: "1.0".into(),
         build: "b".into(),
         format: 1,
-        algorithms: vec![AlgorithmSignature { name: "square".into(), arguments: "u64".into(), result: "u64".into(), types: 1 }],
+        algorithms: vec![AlgorithmSignature {
+            name: "square".into(),
+            arguments: "u64".into(),
+            result: "u64".into(),
+            types: 1,
+        }],
     }
 }
 
 pub(crate) fn hello() -> Hello {
-    Hello { protocol: PROTOCOL_VERSION, member_id: b"m".to_vec(), host: "node".into(), job: "j".into(), pid: 7, fingerprint: fingerprint() }
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        member_id: b"m".to_vec(),
+        host: "node".into(),
+        job: "j".into(),
+        pid: 7,
+        fingerprint: fingerprint(),
+    }
 }
 
 impl Rig {
@@ -100,12 +112,16 @@ impl Rig {
                     line.frames.extend(frames_of(&mut line.reader, &bytes));
                     self.core.on_sent(conn, bytes, true);
                 }
-                Effect::Close { conn, .. } => self.lines.get_mut(&conn).expect("only a connection").closed = true,
+                Effect::Close { conn, .. } => {
+                    self.lines.get_mut(&conn).expect("only a connection").closed = true
+                }
                 Effect::Accepting(on) => self.accepting.push(on),
             }
         }
-        self.events.extend(std::iter::from_fn(|| self.core.poll_audit()));
-        self.ends.extend(std::iter::from_fn(|| self.core.poll_end()));
+        self.events
+            .extend(std::iter::from_fn(|| self.core.poll_audit()));
+        self.ends
+            .extend(std::iter::from_fn(|| self.core.poll_end()));
         value
     }
 
@@ -132,7 +148,10 @@ impl Rig {
     pub(crate) fn join(&mut self) -> ConnId {
         let conn = self.dial();
         self.say(conn, &hello_frame(&hello()));
-        assert_eq!(self.frames(conn).first().map(|frame| frame.0), Some(Kind::Welcome));
+        assert_eq!(
+            self.frames(conn).first().map(|frame| frame.0),
+            Some(Kind::Welcome)
+        );
         conn
     }
 
@@ -150,8 +169,21 @@ impl Rig {
 
     pub(crate) fn submit(&mut self, number: u64) -> TaskId {
         let mut body = Vec::new();
-        encode_task_body(&mut body, &TaskBody { domain: 0, stream: number, tag_type: 0, tag: b"", args: &archive(number) });
-        let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, (body.len() + TASK_ENTRY_BYTES) as u32);
+        encode_task_body(
+            &mut body,
+            &TaskBody {
+                domain: 0,
+                stream: number,
+                tag_type: 0,
+                tag: b"",
+                args: &archive(number),
+            },
+        );
+        let spec = TaskSpec::new(
+            AlgorithmId(0),
+            Owner::Queue,
+            (body.len() + TASK_ENTRY_BYTES) as u32,
+        );
         self.turn(0, |core| core.submit(spec, Bytes::from(body)))
     }
 
@@ -163,7 +195,11 @@ impl Rig {
     pub(crate) fn given(&mut self, conn: ConnId) -> Vec<Given> {
         let line = self.lines.get_mut(&conn).unwrap();
         let fresh = &line.frames[line.read..];
-        let given = fresh.iter().filter(|(kind, _)| *kind == Kind::Tasks).flat_map(|(_, payload)| tasks_in(payload)).collect();
+        let given = fresh
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::Tasks)
+            .flat_map(|(_, payload)| tasks_in(payload))
+            .collect();
         line.read = line.frames.len();
         given
     }
@@ -176,7 +212,10 @@ impl Rig {
                 return;
             }
             for given in given {
-                self.say(conn, &result(&given, given.number().wrapping_mul(given.number())));
+                self.say(
+                    conn,
+                    &result(&given, given.number().wrapping_mul(given.number())),
+                );
             }
         }
     }
@@ -186,7 +225,9 @@ impl Rig {
     }
 
     pub(crate) fn refusal(&self, conn: ConnId) -> Option<String> {
-        let refuse = |(kind, payload): &(Kind, Vec<u8>)| (*kind == Kind::Refuse).then(|| Refusal::decode(payload).unwrap().to_string());
+        let refuse = |(kind, payload): &(Kind, Vec<u8>)| {
+            (*kind == Kind::Refuse).then(|| Refusal::decode(payload).unwrap().to_string())
+        };
         self.frames(conn).iter().find_map(refuse)
     }
 
@@ -194,16 +235,20 @@ impl Rig {
     pub(crate) fn told_off(&self, conn: ConnId) -> bool {
         let peer = Self::peer(conn).to_string();
         self.events.iter().any(|event| match event {
-            Event::Offence { from, reason, .. } | Event::Refused { from, reason, .. } | Event::Rejected { from, reason } => {
-                *from == peer && !reason.is_empty()
-            }
+            Event::Offence { from, reason, .. }
+            | Event::Refused { from, reason, .. }
+            | Event::Rejected { from, reason } => *from == peer && !reason.is_empty(),
             Event::Lost { from, .. } => *from == peer,
             _ => false,
         })
     }
 
     /// Every task has exactly one end, a result that is right.
-    pub(crate) fn assert_all_squared(&self, numbers: std::ops::Range<u64>, case: &dyn std::fmt::Display) {
+    pub(crate) fn assert_all_squared(
+        &self,
+        numbers: std::ops::Range<u64>,
+        case: &dyn std::fmt::Display,
+    ) {
         let mut squares: Vec<u64> = self
             .ends
             .iter()
@@ -213,6 +258,9 @@ impl Rig {
             })
             .collect();
         squares.sort_unstable();
-        assert!(squares.iter().copied().eq(numbers.map(|n| n * n)), "{case}: {squares:?}");
+        assert!(
+            squares.iter().copied().eq(numbers.map(|n| n * n)),
+            "{case}: {squares:?}"
+        );
     }
 }

@@ -129,7 +129,12 @@ pub(crate) fn results(results: &[(u64, u16, ResultStatus, &[u8])]) -> Vec<u8> {
 
 /// A result that is a number.
 pub(crate) fn result(given: &Given, number: u64) -> Vec<u8> {
-    results(&[(given.task, given.algorithm, ResultStatus::Done, &archive(number))])
+    results(&[(
+        given.task,
+        given.algorithm,
+        ResultStatus::Done,
+        &archive(number),
+    )])
 }
 
 pub(crate) fn frame(kind: Kind, payload: &[u8]) -> Vec<u8> {
@@ -151,7 +156,11 @@ pub(crate) fn frames_of(reader: &mut FrameReader, bytes: &[u8]) -> Vec<(Kind, Ve
         frames.push((kind, payload.to_vec()));
         ControlFlow::<()>::Continue(())
     });
-    assert_eq!(flow, Ok(ControlFlow::Continue(())), "the master speaks clean frames");
+    assert_eq!(
+        flow,
+        Ok(ControlFlow::Continue(())),
+        "the master speaks clean frames"
+    );
     frames
 }
 
@@ -172,7 +181,13 @@ impl Played {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let from = stream.local_addr().unwrap().to_string();
-        Played { stream, from, reader: FrameReader::new(), frames: VecDeque::new(), tasks: VecDeque::new() }
+        Played {
+            stream,
+            from,
+            reader: FrameReader::new(),
+            frames: VecDeque::new(),
+            tasks: VecDeque::new(),
+        }
     }
 
     /// Has said this hello.
@@ -212,7 +227,9 @@ impl Played {
             }
             match self.stream.read(&mut buffer) {
                 Ok(0) => return None,
-                Ok(read) => self.frames.extend(frames_of(&mut self.reader, &buffer[..read])),
+                Ok(read) => self
+                    .frames
+                    .extend(frames_of(&mut self.reader, &buffer[..read])),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("{}: the master says nothing: {error}", self.from),
@@ -228,9 +245,14 @@ impl Played {
             }
             match self.hear() {
                 Some((Kind::Tasks, payload)) => self.tasks.extend(tasks_in(&payload)),
-                Some((Kind::Refuse, payload)) => panic!("refused: {}", Refusal::decode(&payload).unwrap()),
+                Some((Kind::Refuse, payload)) => {
+                    panic!("refused: {}", Refusal::decode(&payload).unwrap())
+                }
                 Some(_) => {}
-                None => panic!("{}: the connection ended where a task was expected", self.from),
+                None => panic!(
+                    "{}: the connection ended where a task was expected",
+                    self.from
+                ),
             }
         }
     }
@@ -241,7 +263,10 @@ impl Played {
             match self.hear() {
                 Some((kind, payload)) if kind == wanted => return payload,
                 Some(_) => {}
-                None => panic!("{}: the connection ended where {wanted:?} was expected", self.from),
+                None => panic!(
+                    "{}: the connection ended where {wanted:?} was expected",
+                    self.from
+                ),
             }
         }
     }
