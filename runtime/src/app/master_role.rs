@@ -11,7 +11,7 @@ use super::{Parts, complain, finish};
 use crate::algorithm::Registry;
 use crate::args::{Args, ExitRequest};
 use crate::clock::{self, Clock};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Choice, Engine};
 use crate::files::audit::{AuditWriter, Sink};
 use crate::flags::{Role, Settings};
 use crate::master::Master;
@@ -385,10 +385,18 @@ enum Kind {
 const FILE_RING_ENTRIES: u32 = 64;
 
 impl Runtime {
-    fn open(choice: engine::Choice, listener: TcpListener) -> Result<Runtime, String> {
-        let (engine, why) = engine::open(choice, listener).map_err(|error| error.to_string())?;
+    /// The ring's runtime if both rings are to be had, the engine's and tokio-uring's own; else plain tokio with epoll.
+    fn open(choice: Choice, listener: TcpListener) -> Result<Runtime, String> {
+        let for_epoll = listener
+            .try_clone()
+            .map_err(|error| format!("the listening socket: {error}"))?;
+        // Before the engine's ring, which takes what the kernel still allows of locked memory.
+        let files = (choice != Choice::Epoll)
+            .then(|| tokio_uring::Runtime::new(tokio_uring::builder().entries(FILE_RING_ENTRIES)));
+        let (mut engine, mut why) =
+            engine::open(choice, listener).map_err(|error| error.to_string())?;
         if engine.name() == "ring" {
-            match tokio_uring::Runtime::new(tokio_uring::builder().entries(FILE_RING_ENTRIES)) {
+            let error = match files.expect("epoll was not asked for") {
                 Ok(runtime) => {
                     return Ok(Runtime {
                         kind: Kind::Ring(runtime),
@@ -396,12 +404,18 @@ impl Runtime {
                         why,
                     });
                 }
-                Err(error) => {
-                    return Err(format!(
-                        "the master algorithm's own io_uring cannot be made: {error}; give --mw-engine epoll, or raise the limit of locked memory (ulimit -l)"
-                    ));
-                }
+                Err(error) => error,
+            };
+            let refused = format!("the master algorithm's own io_uring was refused: {error}");
+            if choice == Choice::Ring {
+                return Err(format!(
+                    "--mw-engine ring: {refused}; raise the limit of locked memory (ulimit -l), or use --mw-engine auto"
+                ));
             }
+            drop(engine);
+            (engine, _) =
+                engine::open(Choice::Epoll, for_epoll).map_err(|error| error.to_string())?;
+            why = format!("{refused}; using epoll");
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
