@@ -61,16 +61,11 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         embedded: false,
     };
     let (code, reason) = match setting.run(|_, _| {}) {
-        Ok(outcome) => {
-            if let Some(error) = &outcome.error {
+        Ok(ended) => {
+            if let Some(error) = &ended.outcome.error {
                 complain(name, error);
             }
-            (
-                outcome.code,
-                outcome
-                    .error
-                    .unwrap_or_else(|| "the master algorithm returned".to_owned()),
-            )
+            (ended.outcome.code, ended.reason)
         }
         Err(error) => {
             complain(name, &error);
@@ -98,22 +93,16 @@ pub(super) fn run_embedded(
         member_id,
         embedded: true,
     };
-    let outcome = setting.run(start).unwrap_or_else(|error| panic!("{error}"));
+    let Ended {
+        outcome, reason, ..
+    } = setting.run(start).unwrap_or_else(|error| panic!("{error}"));
     if let Some(error) = &outcome.error {
         complain("embedded", error);
     }
-    let reason = outcome
-        .error
-        .unwrap_or_else(|| "the master algorithm returned".to_owned());
-    say(
-        &audit,
-        Event::Exit {
-            code: outcome.code,
-            reason,
-        },
-    );
+    let code = outcome.code;
+    say(&audit, Event::Exit { code, reason });
     finish(&audit, "embedded");
-    outcome.code
+    code
 }
 
 impl Setting {
@@ -121,12 +110,15 @@ impl Setting {
         matches!(self.settings.role, Role::Local { .. })
     }
 
-    fn run(mut self, start: impl FnOnce(String, String)) -> Result<Outcome, String> {
+    fn run(mut self, start: impl FnOnce(String, String)) -> Result<Ended, String> {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
             say(&self.audit, Event::NoMasterAlgorithm {});
-            return Ok(Outcome::error(
-                "the application has no master algorithm: add .master(..) to the App in main",
+            return Ok(Ended::with(
+                Outcome::error(
+                    "the application has no master algorithm: add .master(..) to the App in main",
+                ),
+                false,
             ));
         };
         if let Ok((_, files)) = engine::raise_nofile() {
@@ -204,18 +196,20 @@ impl Setting {
         drop(stop);
         let ending = ending
             .map_err(|error| format!("the master cannot go on serving its slaves: {error}"))?;
-        let outcome = self.outcome(ending);
-        self.say_left(&mw);
+        // What an interrupted master algorithm left, the driver has told before it was dropped.
+        if let Ending::Returned(_) | Ending::Panicked(_) = ending {
+            self.say_left(&mw);
+        }
+        let ended = self.outcome(ending);
         if let Some(reporting) = reporting {
-            let finished = outcome.finished;
-            for event in reporting.finish(finished) {
+            for event in reporting.finish(ended.finished) {
                 say(&self.audit, event);
             }
         }
         if let Some(local) = local {
             local.stop();
         }
-        Ok(outcome.outcome)
+        Ok(ended)
     }
 
     fn say_init(&mut self) {
@@ -317,41 +311,25 @@ impl Setting {
         match ending {
             Ending::Returned(outcome) => {
                 let finished = outcome.error.is_none();
-                Ended { outcome, finished }
+                Ended::with(outcome, finished)
             }
             Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
-                Ok(request) => Ended {
-                    outcome: Outcome::code(request.0),
-                    finished: true,
-                },
+                Ok(request) => Ended::with(Outcome::code(request.0), true),
                 Err(panic) if self.embedded => crate::master::driver::rethrow(panic),
-                Err(_) => Ended {
-                    outcome: Outcome::error("the master algorithm panicked; its message is above"),
-                    finished: false,
-                },
+                Err(_) => Ended::with(
+                    Outcome::error("the master algorithm panicked; its message is above"),
+                    false,
+                ),
             },
-            Ending::Signal(number) => {
-                let name = if number == libc::SIGINT {
-                    "SIGINT"
-                } else {
-                    "SIGTERM"
-                };
-                say(
-                    &self.audit,
-                    Event::Signal {
-                        name: name.to_owned(),
-                    },
-                );
+            Ending::Signal { number, name } => {
                 let code = exit::SIGNAL_BASE + u8::try_from(number).expect("2 or 15");
                 Ended {
                     outcome: Outcome::code(code),
                     finished: false,
+                    reason: name.to_owned(),
                 }
             }
-            Ending::Stopped(why) => Ended {
-                outcome: Outcome::error(why),
-                finished: false,
-            },
+            Ending::Stopped(why) => Ended::with(Outcome::error(why), false),
         }
     }
 
@@ -364,9 +342,25 @@ impl Setting {
     }
 }
 
+/// How a run ended, for the process, the resource file and the trail.
 struct Ended {
     outcome: Outcome,
     finished: bool,
+    reason: String,
+}
+
+impl Ended {
+    fn with(outcome: Outcome, finished: bool) -> Self {
+        let reason = outcome
+            .error
+            .clone()
+            .unwrap_or_else(|| "the master algorithm returned".to_owned());
+        Ended {
+            outcome,
+            finished,
+            reason,
+        }
+    }
 }
 
 /// The engine and the runtime that goes with it.
