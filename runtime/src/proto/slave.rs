@@ -361,6 +361,10 @@ impl SlaveCore {
     pub fn leave(&mut self, code: GoodbyeCode, reason: &str) {
         if self.end.is_none() {
             self.flush_results();
+            if code == GoodbyeCode::StateInit {
+                // It is the task that says so, which has not begun.
+                self.running = None;
+            }
             put(&mut self.out, Kind::Goodbye, |out| {
                 Goodbye {
                     code,
