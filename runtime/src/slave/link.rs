@@ -371,26 +371,34 @@ impl Link {
         Ok(readable)
     }
 
+    /// Ends the process under a task that still runs; one whose compute side is free leaves by itself, told by the core.
     fn end_process_after_grace(&self) {
         let end = self.core().end().cloned().expect("it is over");
-        if !matches!(end, SlaveEnd::Left(_)) {
-            let until = self.clock.now() + GRACE;
-            let mut core = self.core();
-            loop {
-                let now = self.clock.now();
-                if !core.is_running() || now >= until {
-                    break;
-                }
-                let wait = std::time::Duration::from_nanos(until - now);
-                core = self.changed.wait_timeout(core, wait).expect("see core()").0;
-            }
+        // Who said goodbye has no time to lose: the batch system takes the machine.
+        let grace = if matches!(end, SlaveEnd::Left(_)) {
+            0
+        } else {
+            GRACE
+        };
+        let until = self.clock.now() + grace;
+        let mut core = self.core();
+        loop {
             if !core.is_running() {
-                // The compute side is told by the core and leaves by itself.
                 return;
             }
+            let now = self.clock.now();
+            if now >= until {
+                break;
+            }
+            let wait = std::time::Duration::from_nanos(until - now);
+            core = self.changed.wait_timeout(core, wait).expect("see core()").0;
         }
+        drop(core);
         let code = end.exit_code();
         let reason = super::describe(&end);
+        if !matches!(end, SlaveEnd::Left(_) | SlaveEnd::Shutdown { .. }) {
+            crate::app::complain(&crate::app::own_name(), &reason);
+        }
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);
         std::process::exit(code.into());
