@@ -39,7 +39,7 @@ use rustix::process::{
     set_parent_process_death_signal, waitid,
 };
 
-pub use output::{LAST_LINES_MAX, LINE_BYTES_MAX, Output, Stream, own_stdio};
+pub use output::{LAST_LINES_MAX, LINE_BYTES_MAX, NAMELESS, Output, Stream, own_stdio};
 use output::{Voice, copy, set_nonblocking};
 pub use restart::{Backoff, DEATHS_IN_A_ROW_MAX, PAUSE_FIRST, PAUSE_MAX, Restarts, Verdict};
 
