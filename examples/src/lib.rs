@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -74,14 +75,14 @@ fn executable(example: &str) -> PathBuf {
 /// One run of an example: a master, or local mode, and slaves, with a directory for their files.
 pub struct Stage {
     executable: PathBuf,
-    dir: TempDir,
+    dir: Rc<TempDir>,
     slaves: Cell<u32>,
 }
 
 impl Stage {
     /// An empty stage for this example.
     pub fn new(example: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = Rc::new(tempfile::tempdir().expect("a temporary directory"));
         Stage { executable: executable(example), dir, slaves: Cell::new(0) }
     }
 
@@ -107,15 +108,15 @@ impl Stage {
         let files = [file("out"), file("err"), file("audit")];
         let [out, err, audit] = &files;
         let child = Command::new(&self.executable)
-            .args(args)
             .arg("--mw-audit-file")
             .arg(audit)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(File::create(out).expect("a file for the output"))
             .stderr(File::create(err).expect("a file for the errors"))
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.executable.display()));
-        Process { name: name.to_owned(), child, files }
+        Process { name: name.to_owned(), child, files, _dir: Rc::clone(&self.dir) }
     }
 }
 
@@ -125,6 +126,8 @@ pub struct Process {
     child: Child,
     /// Output, errors and audit trail.
     files: [PathBuf; 3],
+    /// The files may be read after the stage is gone.
+    _dir: Rc<TempDir>,
 }
 
 /// How a process ended and what it printed.
