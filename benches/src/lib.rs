@@ -107,7 +107,9 @@ pub fn run(case: Case, engine: &str, trail: &Path) -> Measured {
         .on_ready(move |ready| started.set(start_slaves(&ready, case.slaves)))
         .run();
     for mut child in children.take() {
-        child.wait().expect("a slave that was started can be waited for");
+        child
+            .wait()
+            .expect("a slave that was started can be waited for");
     }
     assert_eq!(code, 0, "the master algorithm failed");
     measured.get().expect("the master algorithm measured")
@@ -115,10 +117,19 @@ pub fn run(case: Case, engine: &str, trail: &Path) -> Measured {
 
 fn start_slaves(ready: &Ready, slaves: u32) -> Vec<Child> {
     let (host, port) = ready.address.rsplit_once(':').expect("host:port");
-    let member = String::from_utf8(ready.hello.member_id.clone()).expect("an embedded master's is text");
+    let member =
+        String::from_utf8(ready.hello.member_id.clone()).expect("an embedded master's is text");
     let start = |_| {
         Command::new("/proc/self/exe")
-            .args(["--mw-slave", "--mw-master-host", host, "--mw-master-port", port, "--mw-member-id", &member])
+            .args([
+                "--mw-slave",
+                "--mw-master-host",
+                host,
+                "--mw-master-port",
+                port,
+                "--mw-member-id",
+                &member,
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -134,11 +145,18 @@ struct Span {
 
 impl Span {
     fn begin() -> Self {
-        Span { wall: Instant::now(), cpu: process_cpu() }
+        Span {
+            wall: Instant::now(),
+            cpu: process_cpu(),
+        }
     }
 
     fn end(self, tasks: u64) -> Measured {
-        Measured { tasks, wall: self.wall.elapsed(), cpu: process_cpu() - self.cpu }
+        Measured {
+            tasks,
+            wall: self.wall.elapsed(),
+            cpu: process_cpu() - self.cpu,
+        }
     }
 }
 
@@ -152,7 +170,11 @@ async fn through_map(mw: &Master, tasks: u64) -> Result<Measured> {
         count += 1;
     }
     let measured = span.ok_or("there were no tasks")?.end(count);
-    assert_eq!(sum, (0..tasks).fold(0, u64::wrapping_add), "every result came once");
+    assert_eq!(
+        sum,
+        (0..tasks).fold(0, u64::wrapping_add),
+        "every result came once"
+    );
     Ok(measured)
 }
 
@@ -172,6 +194,10 @@ async fn through_queue(mw: &Master, case: Case) -> Result<Measured> {
             done += 1;
         }
     }
-    assert_eq!(sum, (0..case.tasks).fold(0, u64::wrapping_add), "every result came once");
+    assert_eq!(
+        sum,
+        (0..case.tasks).fold(0, u64::wrapping_add),
+        "every result came once"
+    );
     Ok(span.ok_or("there were no tasks")?.end(done))
 }

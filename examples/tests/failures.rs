@@ -4,7 +4,9 @@ use ringmw_codec::audit::Event;
 use ringmw_examples::Stage;
 
 fn has(lines: &[&str], parts: &[&str]) -> bool {
-    lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
+    lines
+        .iter()
+        .any(|line| parts.iter().all(|part| line.contains(part)))
 }
 
 #[test]
@@ -13,33 +15,94 @@ fn an_error_and_a_panic_and_what_is_too_large_are_told_where_and_why() {
     let end = run.success();
     let told = end.lines();
     assert!(told.contains(&"errs failed: no answer"), "{end:?}");
-    assert!(has(&told, &["panics failed: ", "poison.rs:", "out of order"]), "{end:?}");
-    assert!(has(&told, &["length unrunnable: ", "2000", "131072", "--mw-max-write-buffer-size"]), "{end:?}");
-    assert!(has(&told, &["zeros failed: ", "2000", "1310", "--mw-max-read-buffer-size"]), "{end:?}");
-    assert!(told.contains(&"length 100000") && told.contains(&"zeros 100000"), "below the limits they pass: {end:?}");
+    assert!(
+        has(&told, &["panics failed: ", "poison.rs:", "out of order"]),
+        "{end:?}"
+    );
+    assert!(
+        has(
+            &told,
+            &[
+                "length unrunnable: ",
+                "2000",
+                "131072",
+                "--mw-max-write-buffer-size"
+            ]
+        ),
+        "{end:?}"
+    );
+    assert!(
+        has(
+            &told,
+            &[
+                "zeros failed: ",
+                "2000",
+                "1310",
+                "--mw-max-read-buffer-size"
+            ]
+        ),
+        "{end:?}"
+    );
+    assert!(
+        told.contains(&"length 100000") && told.contains(&"zeros 100000"),
+        "below the limits they pass: {end:?}"
+    );
     assert!(!run.words().contains(&"lost"), "no slave is lost of it");
 }
 
 #[test]
 fn a_task_that_kills_its_slaves_is_given_up_and_its_ten_innocent_neighbours_are_not() {
-    let groups = ["--mw-slave-task-group", "11", "--mw-slave-result-group", "11"];
-    let mut run = Stage::new("test-poison")
-        .local(groups.into_iter().chain(["--poison", "--mw-crash-limit", "2", "--mw-local", "2"]));
+    let groups = [
+        "--mw-slave-task-group",
+        "11",
+        "--mw-slave-result-group",
+        "11",
+    ];
+    let mut run = Stage::new("test-poison").local(groups.into_iter().chain([
+        "--poison",
+        "--mw-crash-limit",
+        "2",
+        "--mw-local",
+        "2",
+    ]));
     let end = run.success();
-    let mut innocent: Vec<_> = end.lines().into_iter().filter(|line| line.starts_with("innocent")).collect();
+    let mut innocent: Vec<_> = end
+        .lines()
+        .into_iter()
+        .filter(|line| line.starts_with("innocent"))
+        .collect();
     innocent.sort_unstable();
-    assert_eq!(innocent, (0..10).map(|n| format!("innocent {n}")).collect::<Vec<_>>());
-    assert!(has(&end.lines(), &["kills unrunnable: 2 slaves", "--mw-crash-limit"]), "{end:?}");
+    assert_eq!(
+        innocent,
+        (0..10).map(|n| format!("innocent {n}")).collect::<Vec<_>>()
+    );
+    assert!(
+        has(
+            &end.lines(),
+            &["kills unrunnable: 2 slaves", "--mw-crash-limit"]
+        ),
+        "{end:?}"
+    );
     assert!(end.lines().contains(&"the run went on to its end"));
 
     let trail = run.trail();
     let count = |word| trail.iter().filter(|event| event.word() == word).count();
     // The first slave had not announced what it began: nobody can be charged for it.
-    assert_eq!((count("lost"), count("charged"), count("unrunnable")), (3, 2, 1), "{}", run.describe());
+    assert_eq!(
+        (count("lost"), count("charged"), count("unrunnable")),
+        (3, 2, 1),
+        "{}",
+        run.describe()
+    );
     let charged: Vec<_> = trail
         .iter()
         .filter_map(|event| match event {
-            Event::Charged { task, crashes, limit, .. } => Some((*task, *crashes, *limit)),
+            Event::Charged {
+                task,
+                crashes,
+                limit,
+                ..
+            } => Some((*task, *crashes, *limit)),
             _ => None,
         })
         .collect();

@@ -367,7 +367,6 @@ pub(crate) struct Entry {
     /// For the key of its tasks' random streams.
     pub(crate) name_hash: u64,
     pub(crate) signature: fn() -> Signature,
-    pub(crate) check_args: fn(&[u8]) -> Result<(), WireError>,
     pub(crate) check_output: fn(&[u8]) -> Result<(), WireError>,
     pub(crate) run: RunFn,
     type_id: TypeId,
@@ -379,7 +378,6 @@ impl Entry {
             name: A::NAME,
             name_hash: name_hash(A::NAME),
             signature: A::signature,
-            check_args: A::check_args,
             check_output: check::<A::Output>,
             run: A::run,
             type_id: TypeId::of::<A>(),
@@ -465,17 +463,6 @@ impl Registry {
             .binary_search_by_key(&TypeId::of::<A>(), |(id, _)| *id)
             .ok()?;
         Some(self.by_type[at].1)
-    }
-
-    /// `None` if no algorithm has this name.
-    pub(crate) fn index_of_name(&self, name: &str) -> Option<AlgorithmIndex> {
-        let at = self
-            .entries
-            .binary_search_by_key(&name, |entry| entry.name)
-            .ok()?;
-        Some(AlgorithmIndex(
-            u16::try_from(at).expect("register limits their number"),
-        ))
     }
 
     /// All of them, in the order of their indices.
@@ -600,14 +587,12 @@ mod tests {
             assert_eq!(registry.index_of::<alpha>(), Some(AlgorithmIndex(0)));
             assert_eq!(registry.index_of::<beta>(), Some(AlgorithmIndex(1)));
             assert_eq!(registry.index_of::<other::alpha>(), None);
-            assert_eq!(registry.index_of_name("beta"), Some(AlgorithmIndex(1)));
-            assert_eq!(registry.index_of_name("gamma"), None);
             assert!(registry.get(AlgorithmIndex(2)).is_none());
 
             let entry = registry.get(AlgorithmIndex(1)).unwrap();
             assert_eq!((entry.name, entry.name_hash), ("beta", name_hash("beta")));
             assert_eq!((entry.signature)(), beta::signature());
-            assert!((entry.check_args)(&beta::task(1, "1").args).is_ok());
+            assert!(beta::check_args(&beta::task(1, "1").args).is_ok());
             assert!(
                 (entry.check_output)(&[0; 8]).is_ok() && (entry.check_output)(&[0; 7]).is_err()
             );

@@ -22,7 +22,8 @@ mod slave_role;
 
 pub use embedded::{Embedded, Ready};
 
-pub(crate) type MasterAlgorithm = Box<dyn FnOnce(Master, Args) -> Pin<Box<dyn Future<Output = Outcome>>>>;
+pub(crate) type MasterAlgorithm =
+    Box<dyn FnOnce(Master, Args) -> Pin<Box<dyn Future<Output = Outcome>>>>;
 pub(crate) type SlaveAlgorithm = Arc<dyn Fn(&mut Slave, Args) -> Outcome + Send + Sync>;
 
 /// An application: its task algorithms, its master algorithm and, if it has its own, its slave
@@ -118,7 +119,9 @@ impl App {
         F: Fn(&mut Slave, Args) -> R + Send + Sync + 'static,
         R: IntoOutcome,
     {
-        self.slave = Some(Arc::new(move |slave, args| algorithm(slave, args).into_outcome()));
+        self.slave = Some(Arc::new(move |slave, args| {
+            algorithm(slave, args).into_outcome()
+        }));
         self
     }
 
@@ -201,7 +204,11 @@ impl App {
 
 /// What `--mw-version-string` prints.
 pub(crate) fn version_string(app: &str) -> String {
-    if app.is_empty() { format!("ringmw {OWN_VERSION}") } else { format!("{app} (ringmw {OWN_VERSION})") }
+    if app.is_empty() {
+        format!("ringmw {OWN_VERSION}")
+    } else {
+        format!("{app} (ringmw {OWN_VERSION})")
+    }
 }
 
 /// The version of this library.
@@ -218,7 +225,10 @@ fn program_name(argv: &[std::ffi::OsString]) -> String {
     argv.first()
         .map(std::path::Path::new)
         .and_then(|path| path.file_name())
-        .map_or_else(|| "app".to_owned(), |name| name.to_string_lossy().into_owned())
+        .map_or_else(
+            || "app".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
 }
 
 /// One line for the operator.

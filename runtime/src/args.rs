@@ -41,19 +41,31 @@ impl Args {
         T: FromStr,
         T::Err: Display,
     {
-        let error = |what: String| ArgsError { flag: flag.to_owned(), what };
+        let error = |what: String| ArgsError {
+            flag: flag.to_owned(),
+            what,
+        };
         let mut found = None;
         let mut rest = self.0.iter();
         while let Some(arg) = rest.next() {
             if arg == flag {
-                found = Some(rest.next().ok_or_else(|| error("needs a value".to_owned()))?.as_str());
-            } else if let Some(value) = arg.strip_prefix(flag).and_then(|rest| rest.strip_prefix('=')) {
+                found = Some(
+                    rest.next()
+                        .ok_or_else(|| error("needs a value".to_owned()))?
+                        .as_str(),
+                );
+            } else if let Some(value) = arg
+                .strip_prefix(flag)
+                .and_then(|rest| rest.strip_prefix('='))
+            {
                 found = Some(value);
             }
         }
         match found {
             None => Ok(default),
-            Some(text) => text.parse().map_err(|cause| error(format!("`{text}`: {cause}"))),
+            Some(text) => text
+                .parse()
+                .map_err(|cause| error(format!("`{text}`: {cause}"))),
         }
     }
 
@@ -70,7 +82,8 @@ impl Args {
             Ok(parsed) => parsed,
             Err(message) => {
                 let _ = message.print();
-                let code = u8::try_from(message.exit_code()).unwrap_or(ringmw_codec::flags::exit::USAGE);
+                let code =
+                    u8::try_from(message.exit_code()).unwrap_or(ringmw_codec::flags::exit::USAGE);
                 std::panic::resume_unwind(Box::new(ExitRequest(code)))
             }
         }
@@ -106,7 +119,11 @@ mod tests {
 
     #[test]
     fn values_are_found_in_both_forms_and_the_last_one_counts() {
-        let args = Args(["--n", "3", "x", "--n=5", "--nn", "9"].map(String::from).into());
+        let args = Args(
+            ["--n", "3", "x", "--n=5", "--nn", "9"]
+                .map(String::from)
+                .into(),
+        );
         assert_eq!(args.value("--n", 0u32), Ok(5));
         assert_eq!(args.value("--m", 7u32), Ok(7));
         assert!(args.has("x") && !args.has("y"));
@@ -118,6 +135,9 @@ mod tests {
         let error = args.value("--n", 0u32).unwrap_err().to_string();
         assert!(error.starts_with("--n: `three`:"), "{error}");
         let args = Args(["--n"].map(String::from).into());
-        assert_eq!(args.value("--n", 0u32).unwrap_err().to_string(), "--n: needs a value");
+        assert_eq!(
+            args.value("--n", 0u32).unwrap_err().to_string(),
+            "--n: needs a value"
+        );
     }
 }

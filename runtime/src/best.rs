@@ -264,7 +264,8 @@ impl<K: BestKey, W: Wire> Best<K, W> {
     /// The best key known here: at first the one it began with. Costs one atomic load.
     #[inline]
     pub fn get(&self) -> K {
-        K::from_image(self.direction.oriented(self.cell.get())).expect("every image here was made of a key")
+        K::from_image(self.direction.oriented(self.cell.get()))
+            .expect("every image here was made of a key")
     }
 
     /// Offers a key and its witness; true if the key is better than the best known *here*.
@@ -424,7 +425,9 @@ impl Incumbents {
         direction: Direction,
         key: K,
     ) -> Result<Best<K, W>, TooManyBests> {
-        let image = key.image().expect("a minimum or maximum cannot begin at NaN");
+        let image = key
+            .image()
+            .expect("a minimum or maximum cannot begin at NaN");
         let image = direction.oriented(image);
         let cell = Arc::new(BestCell::new(image));
         let check = match direction {
@@ -455,12 +458,10 @@ impl Incumbents {
     /// Takes a slave's offer; true if it improved. An error is an offence of that slave.
     pub(crate) fn accept(&self, best: u32, image: u64, witness: &[u8]) -> Result<bool, WireError> {
         let mut list = lock(&self.list);
-        let incumbent = list
-            .get_mut(best as usize)
-            .ok_or_else(|| WireError::Best {
-                expected: format!("Best with the number {best}"),
-                bytes: witness.len(),
-            })?;
+        let incumbent = list.get_mut(best as usize).ok_or_else(|| WireError::Best {
+            expected: format!("Best with the number {best}"),
+            bytes: witness.len(),
+        })?;
         (incumbent.check)(image, witness)?;
         incumbent.cell.improve(image);
         Ok(self.keep(incumbent, image, witness))
@@ -493,13 +494,6 @@ impl Incumbents {
             .filter(|(_, incumbent)| incumbent.version > version)
             .map(|(id, incumbent)| (id, incumbent.told))
             .collect()
-    }
-
-    /// Whether the key of every `Best` that may be told has its witness, or is the one it began with.
-    #[cfg(test)]
-    pub(crate) fn told(&self, best: u32) -> (u64, Option<Box<[u8]>>) {
-        let list = lock(&self.list);
-        (list[best as usize].told, list[best as usize].witness.clone())
     }
 }
 
@@ -640,10 +634,7 @@ mod tests {
             Ok(false),
             "repetition does not hurt"
         );
-        assert_eq!(
-            (master.get(), master.witness()),
-            (5, Some("five".into()))
-        );
+        assert_eq!((master.get(), master.witness()), (5, Some("five".into())));
         assert_eq!(incumbents.since(seen), [(0, !5)]);
 
         assert!(master.offer(6, &"six".into()));

@@ -26,7 +26,12 @@ pub(crate) fn of(registry: &Registry, app_version: &str) -> Fingerprint {
         })
         .collect();
     algorithms.sort_by(|a, b| a.name.cmp(&b.name));
-    Fingerprint { app_version: app_version.to_owned(), build: build(), format: FORMAT, algorithms }
+    Fingerprint {
+        app_version: app_version.to_owned(),
+        build: build(),
+        format: FORMAT,
+        algorithms,
+    }
 }
 
 /// The build: the ELF build id where the linker made one, else the checksum of the executable.
@@ -37,7 +42,9 @@ pub(crate) fn build() -> String {
 
 fn read_build() -> String {
     // The very file that runs, even if another was put in its place since.
-    let Ok(file) = fs::File::open("/proc/self/exe") else { return "unknown".to_owned() };
+    let Ok(file) = fs::File::open("/proc/self/exe") else {
+        return "unknown".to_owned();
+    };
     // Only the headers and the note are read, not the whole file.
     let cache = ReadCache::new(file);
     let id = object::File::parse(&cache)

@@ -22,12 +22,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine::Choice;
+use crate::proto::master::Level;
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use crate::engine::Choice;
-use crate::proto::master::Level;
 use ringmw_codec::flags::{self, FLAGS, Flag, flag};
 
 pub use help::help_text;

@@ -30,7 +30,10 @@ pub use app::{App, Embedded, Ready};
 pub use args::{Args, ArgsError};
 pub use best::{Best, BestKey};
 pub use cx::{Cx, SlaveState, TagError};
-pub use master::{Call, Done, Events, Map, Master, QueueResult, QueueUnrunnable, Results, SlaveView, TaskError, TaskResult, Unrunnable};
+pub use master::{
+    Call, Done, Events, Map, Master, QueueResult, QueueUnrunnable, Results, SlaveView, TaskError,
+    TaskResult, Unrunnable,
+};
 pub use outcome::{Error, IntoOutcome, Result};
 pub use rand;
 pub use ringmw_macros::{algorithm, wire};

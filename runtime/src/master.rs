@@ -168,7 +168,10 @@ impl Master {
 
     /// Submits every task of an iterator to the queue and returns how many there were.
     pub fn submit_all<A: Algorithm>(&self, tasks: impl IntoIterator<Item = Task<A>>) -> u64 {
-        tasks.into_iter().map(|task| self.submit(task)).count() as u64
+        tasks.into_iter().fold(0, |submitted, task| {
+            self.submit(task);
+            submitted + 1
+        })
     }
 
     /// Waits until there is something to take (CL-MW's mw-master-loop).
@@ -200,7 +203,9 @@ impl Master {
 
     /// As [`events`](Master::events), for at most this long; all zeroes when nothing came.
     pub async fn events_timeout(&self, timeout: Duration) -> Events {
-        tokio::time::timeout(timeout, self.events()).await.unwrap_or_default()
+        tokio::time::timeout(timeout, self.events())
+            .await
+            .unwrap_or_default()
     }
 
     /// Lets a single pass of I/O happen and returns what there is to take (CL-MW's iterate).
@@ -236,13 +241,25 @@ impl Master {
     /// All ready results, failed ones among them, in the order in which they came.
     pub fn take_results(&self) -> Vec<QueueResult> {
         let results = self.with(|state| state.queue.take_results());
-        results.into_iter().map(|result| QueueResult { result, registry: Arc::clone(&self.inner.registry) }).collect()
+        results
+            .into_iter()
+            .map(|result| QueueResult {
+                result,
+                registry: Arc::clone(&self.inner.registry),
+            })
+            .collect()
     }
 
     /// All tasks that turned out unrunnable.
     pub fn take_unrunnable(&self) -> Vec<QueueUnrunnable> {
         let tasks = self.with(|state| state.queue.take_unrunnable());
-        tasks.into_iter().map(|task| QueueUnrunnable { task, registry: Arc::clone(&self.inner.registry) }).collect()
+        tasks
+            .into_iter()
+            .map(|task| QueueUnrunnable {
+                task,
+                registry: Arc::clone(&self.inner.registry),
+            })
+            .collect()
     }
 
     /// The slaves that came into the ordered and intermingle groups.
@@ -300,7 +317,11 @@ impl Master {
 
     /// Desires `slaves` fewer in this group, at least none.
     pub fn deallocate(&self, group: Group, slaves: u32) {
-        self.with(|state| state.core.with_sched(|sched| sched.deallocate(group, slaves)));
+        self.with(|state| {
+            state
+                .core
+                .with_sched(|sched| sched.deallocate(group, slaves))
+        });
     }
 
     /// Desires one fewer in the slave's group and moves it to unordered once its hands are empty;
@@ -339,7 +360,10 @@ impl Master {
 
     /// The target number of one algorithm.
     pub fn of<A: Algorithm>(&self) -> Target {
-        Target { mw: self.clone(), algorithm: Some(self.id_of::<A>()) }
+        Target {
+            mw: self.clone(),
+            algorithm: Some(self.id_of::<A>()),
+        }
     }
 
     /// How many tasks of any kind the master algorithm would like to keep queued; advisory.
@@ -363,7 +387,10 @@ impl Master {
     }
 
     fn all(&self) -> Target {
-        Target { mw: self.clone(), algorithm: None }
+        Target {
+            mw: self.clone(),
+            algorithm: None,
+        }
     }
 
     // ---- incumbents
@@ -435,22 +462,29 @@ impl Target {
     /// How many tasks the master algorithm would like to keep queued; advisory.
     pub fn set_target(&self, tasks: u64) {
         let algorithm = self.algorithm;
-        self.mw.with(|state| state.core.with_sched(|sched| sched.set_target(algorithm, tasks)));
+        self.mw.with(|state| {
+            state
+                .core
+                .with_sched(|sched| sched.set_target(algorithm, tasks))
+        });
     }
 
     /// The target number, at first 0.
     pub fn target(&self) -> u64 {
-        self.mw.look(|state| state.core.sched().target(self.algorithm))
+        self.mw
+            .look(|state| state.core.sched().target(self.algorithm))
     }
 
     /// Tasks that are queued and not on any slave.
     pub fn pending(&self) -> u64 {
-        self.mw.look(|state| state.core.sched().pending(self.algorithm))
+        self.mw
+            .look(|state| state.core.sched().pending(self.algorithm))
     }
 
     /// Tasks that are missing to the target number.
     pub fn upto_target(&self) -> u64 {
-        self.mw.look(|state| state.core.sched().upto_target(self.algorithm))
+        self.mw
+            .look(|state| state.core.sched().upto_target(self.algorithm))
     }
 }
 
@@ -487,15 +521,24 @@ impl QueueResult {
     pub fn archived<A: Algorithm>(&self) -> Result<&wire::Archived<A::Output>, TaskError> {
         self.must_be::<A>()?;
         let archive = self.result.archive()?;
-        wire::access::<A::Output>(archive).map_err(|error| TaskError::Type { id: self.result.id(), error })
+        wire::access::<A::Output>(archive).map_err(|error| TaskError::Type {
+            id: self.result.id(),
+            error,
+        })
     }
 
     fn must_be<A: Algorithm>(&self) -> Result<(), TaskError> {
         if self.is::<A>() {
             return Ok(());
         }
-        let error = wire::WireError::Algorithm { expected: A::NAME, got: self.algorithm() };
-        Err(TaskError::Type { id: self.result.id(), error })
+        let error = wire::WireError::Algorithm {
+            expected: A::NAME,
+            got: self.algorithm(),
+        };
+        Err(TaskError::Type {
+            id: self.result.id(),
+            error,
+        })
     }
 }
 

@@ -23,7 +23,10 @@ impl Outcome {
     }
 
     pub(crate) fn error(text: impl Display) -> Self {
-        Outcome { code: exit::ERROR, error: Some(text.to_string()) }
+        Outcome {
+            code: exit::ERROR,
+            error: Some(text.to_string()),
+        }
     }
 }
 

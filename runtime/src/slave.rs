@@ -1,7 +1,7 @@
 //! The slave: connects, computes, and is told when to stop.
 //!
 //! Tasks run on the thread that calls the loops (in a process of its own, the main thread with its
-//! full stack); [`link`] is the I/O thread beside it.
+//! full stack); the I/O thread stands beside it.
 
 pub(crate) mod link;
 
@@ -88,16 +88,26 @@ impl Slave {
     /// One line for the operator: which addresses were tried and why each failed, or why the master
     /// refused.
     pub(crate) fn join(join: Join) -> Result<Slave, String> {
-        let Join { addresses, hello, registry, audit, ending } = join;
+        let Join {
+            addresses,
+            hello,
+            registry,
+            audit,
+            ending,
+        } = join;
         let stream = connect(&addresses, &audit)?;
-        stream.set_nodelay(true).map_err(|error| format!("cannot set up the connection: {error}"))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| format!("cannot set up the connection: {error}"))?;
         let clock = Clock::start();
         let bests = BestTable::default();
         let core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
         let link = Link::new(core, clock, bests.clone(), audit)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
         let term = match ending {
-            Ending::Process => Some(term_fd().map_err(|error| format!("cannot watch SIGTERM: {error}"))?),
+            Ending::Process => {
+                Some(term_fd().map_err(|error| format!("cannot watch SIGTERM: {error}"))?)
+            }
             Ending::Thread => None,
         };
         let io = Arc::clone(&link);
@@ -111,8 +121,21 @@ impl Slave {
             (None, None) => None,
         })?;
         let id = SlaveId(welcome.slave);
-        let cx = Cx::new(id, welcome.seed, welcome.args.into(), Arc::clone(&link.cancelled), bests, offers(&link));
-        Ok(Slave { link, registry, cx, id, output: Vec::new() })
+        let cx = Cx::new(
+            id,
+            welcome.seed,
+            welcome.args.into(),
+            Arc::clone(&link.cancelled),
+            bests,
+            offers(&link),
+        );
+        Ok(Slave {
+            link,
+            registry,
+            cx,
+            id,
+            output: Vec::new(),
+        })
     }
 
     /// Its identity in the run.
@@ -140,7 +163,8 @@ impl Slave {
     /// Computes until it is over: 0 if the master said that the computation is finished, else 255.
     pub fn until_shutdown(&mut self) -> u8 {
         while self.step() {}
-        self.end().map_or(ringmw_codec::flags::exit::ERROR, |end| end.exit_code())
+        self.end()
+            .map_or(ringmw_codec::flags::exit::ERROR, |end| end.exit_code())
     }
 
     pub(crate) fn end(&self) -> Option<SlaveEnd> {
@@ -188,7 +212,9 @@ impl Slave {
         let mut core = self.link.core();
         match &outcome {
             Ok(()) => core.finish(assignment.algorithm, Ok(&self.output), compute, now),
-            Err(RunError::Failed(text)) => core.finish(assignment.algorithm, Err(text), compute, now),
+            Err(RunError::Failed(text)) => {
+                core.finish(assignment.algorithm, Err(text), compute, now)
+            }
             Err(RunError::Args(error)) => {
                 let text = format!("its arguments cannot be read: {error}");
                 core.finish(assignment.algorithm, Err(&text), compute, now);
@@ -205,7 +231,10 @@ impl Slave {
 
     fn compute(&mut self, assignment: &Assignment) -> Result<(), RunError> {
         let Some(entry) = self.registry.get(AlgorithmIndex(assignment.algorithm)) else {
-            return Err(RunError::Failed(format!("there is no algorithm {}", assignment.algorithm)));
+            return Err(RunError::Failed(format!(
+                "there is no algorithm {}",
+                assignment.algorithm
+            )));
         };
         let body = TaskBody::parse(&assignment.body)
             .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
@@ -226,7 +255,9 @@ impl Slave {
     fn report(&self) -> LoopReport {
         let core = self.link.core();
         LoopReport {
-            master_disconnect: core.end().is_some_and(|end| !matches!(end, SlaveEnd::Shutdown { .. })),
+            master_disconnect: core
+                .end()
+                .is_some_and(|end| !matches!(end, SlaveEnd::Shutdown { .. })),
             explicit_shutdown: matches!(core.end(), Some(SlaveEnd::Shutdown { .. })),
             total_results_completed: core.completed(),
             tasks_queued: core.queued(),
@@ -240,7 +271,9 @@ impl Slave {
 pub(crate) fn describe(end: &SlaveEnd) -> String {
     match end {
         SlaveEnd::Shutdown { finished: true } => "the computation is finished".to_owned(),
-        SlaveEnd::Shutdown { finished: false } => "the master left with the computation unfinished".to_owned(),
+        SlaveEnd::Shutdown { finished: false } => {
+            "the master left with the computation unfinished".to_owned()
+        }
         SlaveEnd::Refused(reason) => format!("the master refused this slave: {reason}"),
         SlaveEnd::MasterLost(reason) => format!("the master is lost: {reason}"),
         SlaveEnd::Left(reason) => format!("left: {reason}"),
@@ -258,11 +291,24 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
             }
         };
         for peer in resolved {
-            say(audit, Event::Connecting { to: peer.to_string() });
+            say(
+                audit,
+                Event::Connecting {
+                    to: peer.to_string(),
+                },
+            );
             match TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT) {
                 Ok(stream) => {
-                    let from = stream.local_addr().map_or_else(|_| String::new(), |from| from.to_string());
-                    say(audit, Event::MasterConnected { to: peer.to_string(), from });
+                    let from = stream
+                        .local_addr()
+                        .map_or_else(|_| String::new(), |from| from.to_string());
+                    say(
+                        audit,
+                        Event::MasterConnected {
+                            to: peer.to_string(),
+                            from,
+                        },
+                    );
                     return Ok(stream);
                 }
                 Err(error) => failures.push(format!("{peer}: {error}")),
@@ -276,7 +322,11 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
 }
 
 fn say(audit: &AuditWriter, event: Event) {
-    audit.push(&Line { time_us: clock::unix_micros(), who: Who::Slave(None), event });
+    audit.push(&Line {
+        time_us: clock::unix_micros(),
+        who: Who::Slave(None),
+        event,
+    });
 }
 
 /// Readable once SIGTERM has come.
@@ -312,7 +362,9 @@ pub(crate) fn remember_panics() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let place = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
+            let place = info
+                .location()
+                .map(|place| format!("{}:{}", place.file(), place.line()));
             PANIC_PLACE.with_borrow_mut(|slot| *slot = place);
             before(info);
         }));

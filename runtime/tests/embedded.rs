@@ -28,7 +28,14 @@ fn a_map_gives_every_result_once() {
         assert_eq!((count, sum), (100_000, 333_328_333_350_000));
         Ok(())
     }
-    assert_eq!(App::new().algorithm::<square>().master(master).embedded(2).run(), 0);
+    assert_eq!(
+        App::new()
+            .algorithm::<square>()
+            .master(master)
+            .embedded(2)
+            .run(),
+        0
+    );
 }
 
 #[test]
@@ -41,7 +48,14 @@ fn in_order_is_in_order() {
         assert_eq!(squares.try_next().await?, None);
         Ok(())
     }
-    assert_eq!(App::new().algorithm::<square>().master(master).embedded(3).run(), 0);
+    assert_eq!(
+        App::new()
+            .algorithm::<square>()
+            .master(master)
+            .embedded(3)
+            .run(),
+        0
+    );
 }
 
 #[test]
@@ -56,7 +70,14 @@ fn an_endless_map_can_be_dropped() {
         assert_eq!(mw.call(square::task(12)).await?, 144);
         Ok(())
     }
-    assert_eq!(App::new().algorithm::<square>().master(master).embedded(2).run(), 0);
+    assert_eq!(
+        App::new()
+            .algorithm::<square>()
+            .master(master)
+            .embedded(2)
+            .run(),
+        0
+    );
 }
 
 #[test]
@@ -64,10 +85,23 @@ fn errors_and_panics_are_failed_results() {
     async fn master(mw: Master, _: Args) -> Result {
         assert_eq!(mw.call(picky::task(3)).await?, 3);
         let error = mw.call(picky::task(4)).await.unwrap_err();
-        assert!(matches!(&error, TaskError::Failed { message, .. } if message == "4 is one too many"), "{error}");
+        assert!(
+            matches!(&error, TaskError::Failed { message, .. } if message == "4 is one too many"),
+            "{error}"
+        );
         let error = mw.call(picky::task(5)).await.unwrap_err().to_string();
-        assert!(error.contains("embedded.rs:") && error.contains("5 is two too many"), "{error}");
+        assert!(
+            error.contains("embedded.rs:") && error.contains("5 is two too many"),
+            "{error}"
+        );
         Ok(())
     }
-    assert_eq!(App::new().algorithm::<picky>().master(master).embedded(1).run(), 0);
+    assert_eq!(
+        App::new()
+            .algorithm::<picky>()
+            .master(master)
+            .embedded(1)
+            .run(),
+        0
+    );
 }

@@ -10,14 +10,25 @@ impl<P> Scheduler<P> {
     pub fn next_held(&self, slave: SlaveId) -> Option<(u64, Option<AlgorithmId>)> {
         let entry = self.slaves.hands(self.slaves.find(slave)?).first()?;
         let live = entry.hold == Hold::Live;
-        Some((entry.seq, live.then(|| self.tasks.get(entry.slot).algorithm)))
+        Some((
+            entry.seq,
+            live.then(|| self.tasks.get(entry.slot).algorithm),
+        ))
     }
 
     /// Every task that is queued or running, in no order of meaning. Costs the tasks that there are.
     pub fn live(&self) -> impl Iterator<Item = (TaskId, AlgorithmId, Owner, &P)> {
         self.tasks.iter().filter_map(|(slot, record)| {
-            let id = TaskId { seq: record.seq, slot };
-            Some((id, record.algorithm, record.owner(), record.payload.as_ref()?))
+            let id = TaskId {
+                seq: record.seq,
+                slot,
+            };
+            Some((
+                id,
+                record.algorithm,
+                record.owner(),
+                record.payload.as_ref()?,
+            ))
         })
     }
 }

@@ -6,8 +6,8 @@ use std::thread;
 use ringmw_codec::handshake::Hello;
 
 use super::{App, SlaveSide, master_role, slave_role};
-use crate::flags;
 use crate::files::audit::{AuditWriter, Sink};
+use crate::flags;
 use crate::slave::link::Ending;
 use crate::slave::{self, Join, Slave};
 
@@ -34,7 +34,12 @@ pub struct Ready {
 
 impl Embedded {
     pub(super) fn new(app: App, slaves: u32) -> Self {
-        Embedded { app, slaves, args: Vec::new(), on_ready: None }
+        Embedded {
+            app,
+            slaves,
+            args: Vec::new(),
+            on_ready: None,
+        }
     }
 
     /// Arguments as on the command line: the user's, and the `--mw-*` of a master.
@@ -58,17 +63,24 @@ impl Embedded {
             Ok(settings) => settings,
             Err(error) => panic!("{error}"),
         };
-        let parts = self.app.into_parts().unwrap_or_else(|error| panic!("{error}"));
+        let parts = self
+            .app
+            .into_parts()
+            .unwrap_or_else(|error| panic!("{error}"));
         slave::remember_panics();
         let (slaves, on_ready) = (self.slaves, self.on_ready);
         let slave = Arc::new(parts.slave_side());
         master_role::run_embedded(parts, settings, move |address, member_id| {
             if let Some(ready) = on_ready {
                 let hello = slave_role::hello(&slave, &member_id);
-                ready(Ready { address: address.clone(), hello });
+                ready(Ready {
+                    address: address.clone(),
+                    hello,
+                });
             }
             for index in 0..slaves {
-                let (slave, address, member_id) = (Arc::clone(&slave), address.clone(), member_id.clone());
+                let (slave, address, member_id) =
+                    (Arc::clone(&slave), address.clone(), member_id.clone());
                 thread::Builder::new()
                     .name(format!("ringmw-slave-{index}"))
                     .stack_size(STACK_BYTES)

@@ -53,13 +53,24 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         (None, Role::Local { .. }) => format!("local-{:016x}", random()),
         (None, _) => "default-member-id".to_owned(),
     };
-    let setting = Setting { parts, settings, audit: Arc::clone(&audit), member_id, embedded: false };
+    let setting = Setting {
+        parts,
+        settings,
+        audit: Arc::clone(&audit),
+        member_id,
+        embedded: false,
+    };
     let (code, reason) = match setting.run(|_, _| {}) {
         Ok(outcome) => {
             if let Some(error) = &outcome.error {
                 complain(name, error);
             }
-            (outcome.code, outcome.error.unwrap_or_else(|| "the master algorithm returned".to_owned()))
+            (
+                outcome.code,
+                outcome
+                    .error
+                    .unwrap_or_else(|| "the master algorithm returned".to_owned()),
+            )
         }
         Err(error) => {
             complain(name, &error);
@@ -72,18 +83,35 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
 }
 
 /// As [`run`], with slaves that `start` is told the address and member id to start for.
-pub(super) fn run_embedded(parts: Parts, settings: Settings, start: impl FnOnce(String, String)) -> u8 {
+pub(super) fn run_embedded(
+    parts: Parts,
+    settings: Settings,
+    start: impl FnOnce(String, String),
+) -> u8 {
     let sink = settings.audit_file.clone().map_or(Sink::None, Sink::File);
     let audit = Arc::new(AuditWriter::open(sink).unwrap_or_else(|error| panic!("{error}")));
     let member_id = format!("embedded-{:016x}", random());
-    let setting =
-        Setting { parts, settings, audit: Arc::clone(&audit), member_id, embedded: true };
+    let setting = Setting {
+        parts,
+        settings,
+        audit: Arc::clone(&audit),
+        member_id,
+        embedded: true,
+    };
     let outcome = setting.run(start).unwrap_or_else(|error| panic!("{error}"));
     if let Some(error) = &outcome.error {
         complain("embedded", error);
     }
-    let reason = outcome.error.unwrap_or_else(|| "the master algorithm returned".to_owned());
-    say(&audit, Event::Exit { code: outcome.code, reason });
+    let reason = outcome
+        .error
+        .unwrap_or_else(|| "the master algorithm returned".to_owned());
+    say(
+        &audit,
+        Event::Exit {
+            code: outcome.code,
+            reason,
+        },
+    );
     finish(&audit, "embedded");
     outcome.code
 }
@@ -97,24 +125,48 @@ impl Setting {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
             say(&self.audit, Event::NoMasterAlgorithm {});
-            return Ok(Outcome::error("the application has no master algorithm: add .master(..) to the App in main"));
+            return Ok(Outcome::error(
+                "the application has no master algorithm: add .master(..) to the App in main",
+            ));
         };
         if let Ok((_, files)) = engine::raise_nofile() {
             say(&self.audit, Event::FileLimit { files });
         }
         let listener = self.listen()?;
-        let port = listener.local_addr().map_err(|error| format!("the listening socket: {error}"))?.port();
+        let port = listener
+            .local_addr()
+            .map_err(|error| format!("the listening socket: {error}"))?
+            .port();
         let addresses = self.addresses(&listener, port)?;
         let runtime = Runtime::open(self.settings.engine, listener)?;
-        let word = if runtime.is_ring() { EngineWord::Ring } else { EngineWord::Epoll };
-        say(&self.audit, Event::Engine { engine: word, why: runtime.why.clone() });
-        say(&self.audit, Event::Ready { addresses: addresses.clone() });
+        let word = if runtime.is_ring() {
+            EngineWord::Ring
+        } else {
+            EngineWord::Epoll
+        };
+        say(
+            &self.audit,
+            Event::Engine {
+                engine: word,
+                why: runtime.why.clone(),
+            },
+        );
+        say(
+            &self.audit,
+            Event::Ready {
+                addresses: addresses.clone(),
+            },
+        );
         start(format!("127.0.0.1:{port}"), self.member_id.clone());
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
         let core = MasterCore::new(self.config(&registry, seed), clock.now());
-        let state = State::new(core, registry.entries().len(), self.settings.ready_bytes_max);
+        let state = State::new(
+            core,
+            registry.entries().len(),
+            self.settings.ready_bytes_max,
+        );
         let mw = Master::new(state, registry, clock, seed);
         let (stop, outside) = tokio::sync::mpsc::unbounded_channel();
         let local = match &self.settings.role {
@@ -150,7 +202,8 @@ impl Setting {
             driver.run(algorithm(handle, args)).await
         });
         drop(stop);
-        let ending = ending.map_err(|error| format!("the master cannot go on serving its slaves: {error}"))?;
+        let ending = ending
+            .map_err(|error| format!("the master cannot go on serving its slaves: {error}"))?;
         let outcome = self.outcome(ending);
         self.say_left(&mw);
         if let Some(reporting) = reporting {
@@ -171,7 +224,11 @@ impl Setting {
             &self.audit,
             Event::Init {
                 version: super::OWN_VERSION.to_owned(),
-                role: if self.is_local() { RoleWord::Local } else { RoleWord::Master },
+                role: if self.is_local() {
+                    RoleWord::Local
+                } else {
+                    RoleWord::Master
+                },
                 member_id: self.member_id.clone(),
                 build: crate::fingerprint::build(),
                 app_version: self.parts.version.clone(),
@@ -188,7 +245,8 @@ impl Setting {
             member_id: self.member_id.as_bytes().to_vec(),
             fingerprint: crate::fingerprint::of(registry, &self.parts.version),
             any_build: settings.any_build,
-            client_timeout: u64::try_from(settings.client_timeout.as_nanos()).unwrap_or(u64::MAX / 4),
+            client_timeout: u64::try_from(settings.client_timeout.as_nanos())
+                .unwrap_or(u64::MAX / 4),
             tasks_bytes_max: settings.write_bytes_max,
             results_bytes_max: settings.read_bytes_max,
             task_group: settings.task_group,
@@ -198,7 +256,11 @@ impl Setting {
             seed,
             args: settings.user.clone(),
             level: settings.audit_level,
-            check_output: registry.entries().iter().map(|entry| entry.check_output).collect(),
+            check_output: registry
+                .entries()
+                .iter()
+                .map(|entry| entry.check_output)
+                .collect(),
             names: registry.entries().iter().map(|entry| entry.name).collect(),
         }
     }
@@ -219,7 +281,9 @@ impl Setting {
         let mut candidates = (host.as_str(), port)
             .to_socket_addrs()
             .map_err(|error| format!("--mw-master-host {host}: no such host: {error}"))?;
-        let address = candidates.next().ok_or_else(|| format!("--mw-master-host {host}: it has no address"))?;
+        let address = candidates
+            .next()
+            .ok_or_else(|| format!("--mw-master-host {host}: it has no address"))?;
         engine::listen(address).map_err(|error| {
             format!("--mw-master-host {host}: cannot listen on {address}: {error}; is it an address of this machine, and is the port free?")
         })
@@ -230,11 +294,14 @@ impl Setting {
         if let Some(host) = &self.settings.advertise_host {
             return Ok(vec![with_port(host, port)]);
         }
-        let local = listener.local_addr().map_err(|error| format!("the listening socket: {error}"))?;
+        let local = listener
+            .local_addr()
+            .map_err(|error| format!("the listening socket: {error}"))?;
         if !local.ip().is_unspecified() {
             return Ok(vec![local.to_string()]);
         }
-        let all = if_addrs::get_if_addrs().map_err(|error| format!("cannot list this machine's addresses: {error}"))?;
+        let all = if_addrs::get_if_addrs()
+            .map_err(|error| format!("cannot list this machine's addresses: {error}"))?;
         let usable: Vec<String> = all
             .iter()
             .filter(|interface| !interface.is_loopback() && !is_link_local(interface.ip()))
@@ -253,17 +320,38 @@ impl Setting {
                 Ended { outcome, finished }
             }
             Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
-                Ok(request) => Ended { outcome: Outcome::code(request.0), finished: true },
+                Ok(request) => Ended {
+                    outcome: Outcome::code(request.0),
+                    finished: true,
+                },
                 Err(panic) if self.embedded => crate::master::driver::rethrow(panic),
-                Err(_) => Ended { outcome: Outcome::error("the master algorithm panicked; its message is above"), finished: false },
+                Err(_) => Ended {
+                    outcome: Outcome::error("the master algorithm panicked; its message is above"),
+                    finished: false,
+                },
             },
             Ending::Signal(number) => {
-                let name = if number == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
-                say(&self.audit, Event::Signal { name: name.to_owned() });
+                let name = if number == libc::SIGINT {
+                    "SIGINT"
+                } else {
+                    "SIGTERM"
+                };
+                say(
+                    &self.audit,
+                    Event::Signal {
+                        name: name.to_owned(),
+                    },
+                );
                 let code = exit::SIGNAL_BASE + u8::try_from(number).expect("2 or 15");
-                Ended { outcome: Outcome::code(code), finished: false }
+                Ended {
+                    outcome: Outcome::code(code),
+                    finished: false,
+                }
             }
-            Ending::Stopped(why) => Ended { outcome: Outcome::error(why), finished: false },
+            Ending::Stopped(why) => Ended {
+                outcome: Outcome::error(why),
+                finished: false,
+            },
         }
     }
 
@@ -301,9 +389,17 @@ impl Runtime {
         let (engine, why) = engine::open(choice, listener).map_err(|error| error.to_string())?;
         if engine.name() == "ring" {
             match tokio_uring::Runtime::new(tokio_uring::builder().entries(FILE_RING_ENTRIES)) {
-                Ok(runtime) => return Ok(Runtime { kind: Kind::Ring(runtime), engine, why }),
+                Ok(runtime) => {
+                    return Ok(Runtime {
+                        kind: Kind::Ring(runtime),
+                        engine,
+                        why,
+                    });
+                }
                 Err(error) => {
-                    return Err(format!("the master algorithm's own io_uring cannot be made: {error}; give --mw-engine epoll, or raise the limit of locked memory (ulimit -l)"));
+                    return Err(format!(
+                        "the master algorithm's own io_uring cannot be made: {error}; give --mw-engine epoll, or raise the limit of locked memory (ulimit -l)"
+                    ));
                 }
             }
         }
@@ -311,7 +407,11 @@ impl Runtime {
             .enable_all()
             .build()
             .map_err(|error| format!("the runtime cannot be made: {error}"))?;
-        Ok(Runtime { kind: Kind::Epoll(runtime), engine, why })
+        Ok(Runtime {
+            kind: Kind::Epoll(runtime),
+            engine,
+            why,
+        })
     }
 
     fn is_ring(&self) -> bool {
@@ -320,10 +420,7 @@ impl Runtime {
 
     fn block_on<T, Fut: Future<Output = T>>(self, run: impl FnOnce(Box<dyn Engine>) -> Fut) -> T {
         match self.kind {
-            Kind::Ring(runtime) => {
-                let value = runtime.block_on(run(self.engine));
-                value
-            }
+            Kind::Ring(runtime) => runtime.block_on(run(self.engine)),
             Kind::Epoll(runtime) => {
                 let value = tokio::task::LocalSet::new().block_on(&runtime, run(self.engine));
                 // A heavy sum may still run in its thread; nobody waits for it any more.
@@ -335,7 +432,11 @@ impl Runtime {
 }
 
 pub(super) fn say(audit: &AuditWriter, event: Event) {
-    audit.push(&Line { time_us: clock::unix_micros(), who: Who::Master, event });
+    audit.push(&Line {
+        time_us: clock::unix_micros(),
+        who: Who::Master,
+        event,
+    });
 }
 
 fn with_port(host: &str, port: u16) -> String {

@@ -40,11 +40,20 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             return exit::ERROR;
         }
     };
-    let said = |event| audit.push(&Line { time_us: clock::unix_micros(), who: Who::Slave(None), event });
+    let said = |event| {
+        audit.push(&Line {
+            time_us: clock::unix_micros(),
+            who: Who::Slave(None),
+            event,
+        })
+    };
     said(init(&parts, &target.member_id));
     if target.finished {
         let reason = "the resource file says that the computation is finished".to_owned();
-        said(Event::Exit { code: exit::OK, reason });
+        said(Event::Exit {
+            code: exit::OK,
+            reason,
+        });
         finish(&audit, name);
         return exit::OK;
     }
@@ -113,14 +122,19 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
     };
     match slave.end() {
         None => {
-            let reason = outcome.error.clone().unwrap_or_else(|| "the slave algorithm returned".to_owned());
+            let reason = outcome
+                .error
+                .clone()
+                .unwrap_or_else(|| "the slave algorithm returned".to_owned());
             slave.leave(&reason);
             (outcome.code, reason, outcome.error)
         }
         Some(end) => {
             let reason = slave::describe(&end);
             let told_to_go = matches!(end, SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_));
-            let error = outcome.error.or_else(|| (!told_to_go).then(|| reason.clone()));
+            let error = outcome
+                .error
+                .or_else(|| (!told_to_go).then(|| reason.clone()));
             (outcome.code.max(end.exit_code()), reason, error)
         }
     }
@@ -128,7 +142,10 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
 
 /// This host's name.
 pub(super) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Whether local mode started this process: its trail would drown what the application prints.
@@ -143,7 +160,10 @@ fn job() -> String {
         .or_else(condor_job)
         .or_else(|| {
             let array = variable("SLURM_ARRAY_JOB_ID")?;
-            Some(format!("slurm.{array}_{}", variable("SLURM_ARRAY_TASK_ID")?))
+            Some(format!(
+                "slurm.{array}_{}",
+                variable("SLURM_ARRAY_TASK_ID")?
+            ))
         })
         .or_else(|| Some(format!("slurm.{}", variable("SLURM_JOB_ID")?)))
         .unwrap_or_default()
@@ -158,5 +178,9 @@ fn condor_job() -> Option<String> {
             (key.trim() == name).then(|| value.trim().to_owned())
         })
     };
-    Some(format!("condor.{}.{}", attribute("ClusterId")?, attribute("ProcId")?))
+    Some(format!(
+        "condor.{}.{}",
+        attribute("ClusterId")?,
+        attribute("ProcId")?
+    ))
 }

@@ -26,7 +26,9 @@ pub(super) fn level(value: &str) -> Result<Level, String> {
 }
 
 pub(super) fn engine(value: &str) -> Result<Choice, String> {
-    value.parse().map_err(|_| "is none of auto, ring and epoll".to_owned())
+    value
+        .parse()
+        .map_err(|_| "is none of auto, ring and epoll".to_owned())
 }
 
 fn number(value: &str, least: u64, most: u64) -> Result<u64, String> {

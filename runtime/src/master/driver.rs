@@ -90,11 +90,22 @@ impl Driver {
     pub(crate) async fn run<R>(self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
         let fd = engine::watch(&*self.engine)?;
         let signals = match self.signals {
-            true => Some((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)),
+            true => Some((
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            )),
             false => None,
         };
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
-        let mut this = Loop { driver: self, fd, timer, signals, light: FuturesUnordered::new(), failure: None, again: false };
+        let mut this = Loop {
+            driver: self,
+            fd,
+            timer,
+            signals,
+            light: FuturesUnordered::new(),
+            failure: None,
+            again: false,
+        };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
@@ -150,13 +161,21 @@ impl Loop {
                 return Poll::Ready(Err(error));
             }
             let gone = mw.look(|state| state.core.slaves() == 0);
-            if gone || mw.inner.clock.now() >= until { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if gone || mw.inner.clock.now() >= until {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
         })
         .await
     }
 
     /// One turn; `algorithm` is the application's part of it.
-    fn turn<T>(&mut self, cx: &mut Context<'_>, algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>) -> Option<T> {
+    fn turn<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>,
+    ) -> Option<T> {
         let mw = self.driver.mw.clone();
         mw.inner.in_turn.set(true);
         let ready = self.clear_ready(cx);
@@ -186,7 +205,10 @@ impl Loop {
         let now = mw.inner.clock.now();
         let mut state = mw.inner.state.borrow_mut();
         state.core.begin_turn(now);
-        let caught_up = self.driver.engine.take(mw.inner.clock.instant(now), &mut ToCore(&mut state.core))?;
+        let caught_up = self
+            .driver
+            .engine
+            .take(mw.inner.clock.instant(now), &mut ToCore(&mut state.core))?;
         state.core.judge(caught_up);
         self.again = !caught_up;
         state.dispatch();
@@ -203,7 +225,14 @@ impl Loop {
     /// Runs the light threads; what they spawn runs too.
     fn poll_light(&mut self, cx: &mut Context<'_>) {
         loop {
-            let spawned: Vec<_> = self.driver.mw.inner.spawned.borrow_mut().drain(..).collect();
+            let spawned: Vec<_> = self
+                .driver
+                .mw
+                .inner
+                .spawned
+                .borrow_mut()
+                .drain(..)
+                .collect();
             let none = spawned.is_empty();
             self.light.extend(spawned);
             match self.light.poll_next_unpin(cx) {
@@ -221,8 +250,14 @@ impl Loop {
         while let Some(effect) = state.core.poll_effect() {
             match effect {
                 Effect::Send(conn, buffer) => self.driver.engine.send(conn, buffer),
-                Effect::Close { conn, graceful: false } => self.driver.engine.close(conn, Close::Now),
-                Effect::Close { conn, graceful: true } => {
+                Effect::Close {
+                    conn,
+                    graceful: false,
+                } => self.driver.engine.close(conn, Close::Now),
+                Effect::Close {
+                    conn,
+                    graceful: true,
+                } => {
                     let by = mw.inner.clock.instant(mw.inner.clock.now() + FLUSH_WAIT);
                     self.driver.engine.close(conn, Close::Flushed { by });
                 }
@@ -233,7 +268,9 @@ impl Loop {
         self.write_trail(&mut state.core);
         if let Some(report) = &mut self.driver.report {
             let need = state.core.need();
-            report(mw.inner.clock.now(), need, &mut |event| state.core.note(event));
+            report(mw.inner.clock.now(), need, &mut |event| {
+                state.core.note(event)
+            });
         }
         submitted
     }
@@ -243,14 +280,25 @@ impl Loop {
         while let Some(event) = core.poll_audit() {
             (self.driver.watch)(&event);
             let time_us = *time_us.get_or_insert_with(clock::unix_micros);
-            self.driver.audit.push(&Line { time_us, who: Who::Master, event });
+            self.driver.audit.push(&Line {
+                time_us,
+                who: Who::Master,
+                event,
+            });
         }
     }
 
     /// Makes sure that the next turn comes when something happens or is due.
     fn arm(&mut self, cx: &mut Context<'_>, mw: &Master) {
-        let core = mw.inner.clock.instant(mw.look(|state| state.core.next_deadline()));
-        let deadline = self.driver.engine.deadline().map_or(core, |engine| engine.min(core));
+        let core = mw
+            .inner
+            .clock
+            .instant(mw.look(|state| state.core.next_deadline()));
+        let deadline = self
+            .driver
+            .engine
+            .deadline()
+            .map_or(core, |engine| engine.min(core));
         self.timer.as_mut().reset(deadline.into());
         let due = self.timer.as_mut().poll(cx).is_ready();
         let ready = self.fd.poll_read_ready(cx).is_ready();

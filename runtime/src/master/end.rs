@@ -72,7 +72,11 @@ impl std::fmt::Display for Unrunnable {
                 "the queued tasks would pass {bytes_max} bytes; submit by a target number or through map, or raise --mw-max-queued-bytes"
             ),
             Reason::Crashed { crashes, .. } => {
-                write!(f, "{}: the limit of --mw-crash-limit is reached ({crashes})", self.0)
+                write!(
+                    f,
+                    "{}: the limit of --mw-crash-limit is reached ({crashes})",
+                    self.0
+                )
             }
             other => other.fmt(f),
         }
@@ -139,7 +143,9 @@ impl TaskResult {
     /// Time in the algorithm on the slave.
     pub fn compute_time(&self) -> Duration {
         match &self.end.fate {
-            Fate::Done { compute, .. } | Fate::Failed { compute, .. } => Duration::from_nanos(*compute),
+            Fate::Done { compute, .. } | Fate::Failed { compute, .. } => {
+                Duration::from_nanos(*compute)
+            }
             Fate::Unrunnable { .. } | Fate::Cancelled => Duration::ZERO,
         }
     }
@@ -171,7 +177,10 @@ impl TaskResult {
 
     pub(crate) fn decode<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
         let archive = self.archive()?;
-        wire::decode::<A::Output>(archive).map_err(|error| TaskError::Type { id: self.id(), error })
+        wire::decode::<A::Output>(archive).map_err(|error| TaskError::Type {
+            id: self.id(),
+            error,
+        })
     }
 }
 
@@ -213,7 +222,13 @@ impl UnrunnableTask {
 
     /// The policy that it was submitted with.
     pub fn policy(&self) -> Policy {
-        let Fate::Unrunnable { to, do_it_anyway, retry, .. } = self.end.fate else {
+        let Fate::Unrunnable {
+            to,
+            do_it_anyway,
+            retry,
+            ..
+        } = self.end.fate
+        else {
             unreachable!("no other fate is made an UnrunnableTask")
         };
         let policy = Policy::new().retry(retry).do_it_anyway(do_it_anyway);
@@ -238,7 +253,12 @@ fn tag_of<T: Wire>(bytes: &Bytes) -> Result<Option<T>, TagError> {
     if body.tag_type == 0 {
         return Ok(None);
     }
-    Tag { type_hash: body.tag_type, archive: body.tag.into() }.read().map(Some)
+    Tag {
+        type_hash: body.tag_type,
+        archive: body.tag.into(),
+    }
+    .read()
+    .map(Some)
 }
 
 /// Whether a body carries this tag.
@@ -251,17 +271,23 @@ pub(crate) fn has_tag(bytes: &Bytes, tag_type: u64, tag: &[u8]) -> bool {
 pub(crate) fn error_of(id: TaskId, fate: &Fate) -> Option<TaskError> {
     match fate {
         Fate::Done { .. } => None,
-        Fate::Failed { message, slave, .. } => {
-            Some(TaskError::Failed { id, slave: *slave, message: message.clone() })
-        }
-        Fate::Unrunnable { reason, .. } => {
-            Some(TaskError::Unrunnable { id, reason: Unrunnable(*reason) })
-        },
+        Fate::Failed { message, slave, .. } => Some(TaskError::Failed {
+            id,
+            slave: *slave,
+            message: message.clone(),
+        }),
+        Fate::Unrunnable { reason, .. } => Some(TaskError::Unrunnable {
+            id,
+            reason: Unrunnable(*reason),
+        }),
         Fate::Cancelled => Some(TaskError::Cancelled { id }),
     }
 }
 
 /// The name of an end's algorithm.
 pub(crate) fn name_of(registry: &Registry, algorithm: AlgorithmId) -> &'static str {
-    registry.get(AlgorithmIndex(algorithm.0)).expect("only registered algorithms are submitted").name
+    registry
+        .get(AlgorithmIndex(algorithm.0))
+        .expect("only registered algorithms are submitted")
+        .name
 }

@@ -32,9 +32,18 @@ impl<A: Algorithm> Call<A> {
         let (flow, id) = mw.with(|state| {
             let flow = new_flow(state);
             let stream = state.next_single(algorithm);
-            (flow, state.submit(algorithm, RawTask::new(task), Owner::Flow(flow), stream))
+            (
+                flow,
+                state.submit(algorithm, RawTask::new(task), Owner::Flow(flow), stream),
+            )
         });
-        Call { mw: mw.clone(), flow, id, done: false, of: PhantomData }
+        Call {
+            mw: mw.clone(),
+            flow,
+            id,
+            done: false,
+            of: PhantomData,
+        }
     }
 
     /// The task's id.
@@ -123,7 +132,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
 
     /// Yields in the order of submission: what the answer is then does not depend on the slaves.
     pub fn in_order(mut self) -> Self {
-        assert_eq!(self.next_index, 0, "in_order comes before the first result is asked for");
+        assert_eq!(
+            self.next_index, 0,
+            "in_order comes before the first result is asked for"
+        );
         self.in_order = Some(VecDeque::new());
         self
     }
@@ -133,9 +145,13 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.exhausted {
             return;
         }
-        let window = self.window.unwrap_or_else(|| self.mw.hands() * 2 + WINDOW_LEAST);
+        let window = self
+            .window
+            .unwrap_or_else(|| self.mw.hands() * 2 + WINDOW_LEAST);
         let flow = self.flow as usize;
-        let mut out = self.mw.with(|state| state.flows[flow].live + state.flows[flow].ready.len());
+        let mut out = self
+            .mw
+            .with(|state| state.flows[flow].live + state.flows[flow].ready.len());
         if let Some(in_order) = &self.in_order {
             out = in_order.len();
         }
@@ -149,10 +165,15 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
                 self.exhausted = true;
                 return;
             };
-            let stream = StreamOf { domain: self.number, index: self.next_index };
+            let stream = StreamOf {
+                domain: self.number,
+                index: self.next_index,
+            };
             self.next_index += 1;
             let (algorithm, owner) = (self.algorithm, Owner::Flow(self.flow));
-            let id = self.mw.with(|state| state.submit(algorithm, RawTask::new(task), owner, stream));
+            let id = self
+                .mw
+                .with(|state| state.submit(algorithm, RawTask::new(task), owner, stream));
             if let Some(in_order) = &mut self.in_order {
                 in_order.push_back((id, None));
             }
@@ -208,7 +229,9 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
 
     /// The next result; `None` when the iterator is exhausted and every task has ended.
     pub async fn next(&mut self) -> Option<Result<A::Output, TaskError>> {
-        std::future::poll_fn(|cx| self.poll_end(cx)).await.map(output::<A>)
+        std::future::poll_fn(|cx| self.poll_end(cx))
+            .await
+            .map(output::<A>)
     }
 
     /// The next output; the first end that is none is the error.
@@ -250,7 +273,11 @@ pub struct Results<A: Algorithm> {
 
 impl<A: Algorithm> Results<A> {
     pub(super) fn new(mw: &Master) -> Self {
-        Results { mw: mw.clone(), algorithm: mw.id_of::<A>(), of: PhantomData }
+        Results {
+            mw: mw.clone(),
+            algorithm: mw.id_of::<A>(),
+            of: PhantomData,
+        }
     }
 
     /// The next end; `None` when nothing of this algorithm is queued, running or ready.
@@ -273,9 +300,10 @@ impl<A: Algorithm> Results<A> {
                 state.keep_ready_bounded();
                 Poll::Ready(Some(Done::of_result(result)))
             }
-            Some(Err(task)) => {
-                Poll::Ready(Some(Err(TaskError::Unrunnable { id: task.id(), reason: task.reason() })))
-            }
+            Some(Err(task)) => Poll::Ready(Some(Err(TaskError::Unrunnable {
+                id: task.id(),
+                reason: task.reason(),
+            }))),
             None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
             None => {
                 state.queue.wait(cx.waker());
@@ -309,7 +337,10 @@ impl<A: Algorithm> Done<A> {
     }
 
     fn of_result(result: TaskResult) -> Result<Self, TaskError> {
-        Ok(Done { output: result.decode::<A>()?, result })
+        Ok(Done {
+            output: result.decode::<A>()?,
+            result,
+        })
     }
 }
 
@@ -322,7 +353,8 @@ impl<A: Algorithm> std::ops::Deref for Done<A> {
 }
 
 fn new_flow(state: &mut super::state::State) -> u32 {
-    u32::try_from(state.flows.insert(Flow::default())).expect("fewer than 2^32 calls and maps at once")
+    u32::try_from(state.flows.insert(Flow::default()))
+        .expect("fewer than 2^32 calls and maps at once")
 }
 
 fn output<A: Algorithm>(end: End) -> Result<A::Output, TaskError> {

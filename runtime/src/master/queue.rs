@@ -129,7 +129,10 @@ impl Queue {
     }
 
     /// The oldest end of one algorithm.
-    pub(crate) fn take_one(&mut self, algorithm: AlgorithmId) -> Option<Result<TaskResult, UnrunnableTask>> {
+    pub(crate) fn take_one(
+        &mut self,
+        algorithm: AlgorithmId,
+    ) -> Option<Result<TaskResult, UnrunnableTask>> {
         let of = &mut self.of[usize::from(algorithm.0)];
         let unrunnable_first = match (of.ready.front(), of.unrunnable.front()) {
             (Some((ready, _)), Some((unrunnable, _))) => unrunnable < ready,

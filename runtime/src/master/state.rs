@@ -13,6 +13,7 @@ use slab::Slab;
 use super::queue::Queue;
 use crate::algorithm::{Algorithm, Policy, Task};
 use crate::proto::master::{End, MasterCore};
+use crate::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 
 /// Bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -39,7 +40,10 @@ impl RawTask {
         if let Some(error) = task.error() {
             panic!("a task of `{}` cannot be submitted: {error}", A::NAME);
         }
-        RawTask { args: task.args, policy: task.policy }
+        RawTask {
+            args: task.args,
+            policy: task.policy,
+        }
     }
 }
 
@@ -49,9 +53,6 @@ pub(crate) struct StreamOf {
     pub(crate) domain: u64,
     pub(crate) index: u64,
 }
-
-/// Streams that a task names itself.
-const EXPLICIT: u64 = u64::MAX;
 
 pub(crate) struct State {
     pub(crate) core: MasterCore,
@@ -86,17 +87,39 @@ impl State {
     pub(crate) fn next_single(&mut self, algorithm: AlgorithmId) -> StreamOf {
         let singles = &mut self.streams[usize::from(algorithm.0)].1;
         *singles += 1;
-        StreamOf { domain: 0, index: *singles - 1 }
+        StreamOf {
+            domain: DOMAIN_CALLS,
+            index: *singles - 1,
+        }
     }
 
-    pub(crate) fn submit(&mut self, algorithm: AlgorithmId, task: RawTask, owner: Owner, stream: StreamOf) -> TaskId {
+    pub(crate) fn submit(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask,
+        owner: Owner,
+        stream: StreamOf,
+    ) -> TaskId {
         let stream = match task.policy.stream {
-            Some(index) => StreamOf { domain: EXPLICIT, index },
+            Some(index) => StreamOf {
+                domain: DOMAIN_EXPLICIT,
+                index,
+            },
             None => stream,
         };
-        let (tag_type, tag) = task.policy.tag.as_ref().map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
+        let (tag_type, tag) = task
+            .policy
+            .tag
+            .as_ref()
+            .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
         self.scratch.clear();
-        let parts = TaskBody { domain: stream.domain, stream: stream.index, tag_type, tag, args: &task.args };
+        let parts = TaskBody {
+            domain: stream.domain,
+            stream: stream.index,
+            tag_type,
+            tag,
+            args: &task.args,
+        };
         encode_task_body(&mut self.scratch, &parts);
         let body = self.body();
         let spec = TaskSpec {
@@ -105,7 +128,8 @@ impl State {
             do_it_anyway: task.policy.do_it_anyway.unwrap_or(false),
             retry: task.policy.retry.unwrap_or(true),
             owner,
-            bytes: u32::try_from(body.len() + ringmw_codec::batch::TASK_ENTRY_BYTES).unwrap_or(u32::MAX),
+            bytes: u32::try_from(body.len() + ringmw_codec::batch::TASK_ENTRY_BYTES)
+                .unwrap_or(u32::MAX),
         };
         match owner {
             Owner::Queue => self.queue.submitted(algorithm),
@@ -132,7 +156,10 @@ impl State {
             match end.owner {
                 Owner::Queue => self.queue.ended(end),
                 Owner::Flow(flow) => {
-                    let flow = self.flows.get_mut(flow as usize).expect("a flow that ends takes its tasks back first");
+                    let flow = self
+                        .flows
+                        .get_mut(flow as usize)
+                        .expect("a flow that ends takes its tasks back first");
                     flow.live -= 1;
                     flow.ready.push_back(end);
                     if let Some(waker) = flow.waker.take() {
@@ -176,7 +203,9 @@ impl State {
     /// Takes a task back for the application: returning true is how the end is told, so a call or map
     /// that still waits for it is told too.
     pub(crate) fn cancel_and_tell(&mut self, id: TaskId) -> bool {
-        let Some(end) = self.cancel(id) else { return false };
+        let Some(end) = self.cancel(id) else {
+            return false;
+        };
         if let Owner::Flow(flow) = end.owner {
             let flow = &mut self.flows[flow as usize];
             flow.ready.push_back(end);
@@ -188,9 +217,14 @@ impl State {
     }
 
     pub(crate) fn cancel_all(&mut self, ids: Vec<TaskId>) -> usize {
-        let cancelled = ids.into_iter().filter(|&id| self.cancel_and_tell(id)).count();
+        let cancelled = ids
+            .into_iter()
+            .filter(|&id| self.cancel_and_tell(id))
+            .count();
         if cancelled > 0 {
-            self.core.note(Event::Cancelled { tasks: cancelled as u64 });
+            self.core.note(Event::Cancelled {
+                tasks: cancelled as u64,
+            });
         }
         cancelled
     }
@@ -200,7 +234,9 @@ impl State {
         if self.flows[flow as usize].live > 0 {
             let ids = self.live(|owner, _| owner == Owner::Flow(flow));
             let cancelled = ids.into_iter().filter_map(|id| self.cancel(id)).count();
-            self.core.note(Event::Cancelled { tasks: cancelled as u64 });
+            self.core.note(Event::Cancelled {
+                tasks: cancelled as u64,
+            });
         }
         self.flows.remove(flow as usize);
     }

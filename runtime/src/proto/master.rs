@@ -8,8 +8,8 @@
 //! Two clocks: `now` is monotonic time; *awake* time stands still while the driver's thread was held
 //! for more than [`STALL`], so that a slave is never judged by the master's own pause.
 
-mod pace;
 mod handshake;
+mod pace;
 mod trail;
 
 use std::cmp::Reverse;
@@ -21,7 +21,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
 use ringmw_codec::batch::{self, MARKED, ResultStatus, TaskBatchBuilder};
-use ringmw_codec::control::{Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, WITHDRAW_TASKS_MAX, Withdraw, Withdrawn};
+use ringmw_codec::control::{
+    Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, WITHDRAW_TASKS_MAX,
+    Withdraw, Withdrawn,
+};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
@@ -31,11 +34,11 @@ use ringmw_sched::{
 
 use super::{HANDSHAKES_MAX, SECOND, limit};
 use crate::best::Incumbents;
-use crate::wire::WireError;
 use crate::engine::{Closed, ConnId};
+use crate::wire::WireError;
 use pace::{Pace, VISITS_PER_TURN};
-use trail::{Meter, Trail};
 pub use trail::Level;
+use trail::{Meter, Trail};
 
 /// A turn that took longer is a stall: one audit line, and no slave is judged by it.
 pub const STALL: Nanos = SECOND;
@@ -45,6 +48,9 @@ pub const TICK: Nanos = SECOND / 2;
 
 /// How long a master that leaves waits for its slaves to go; their own limit for a running task is 1 s.
 pub const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
+
+/// Checks the archive of an algorithm's output.
+pub type CheckOutput = fn(&[u8]) -> Result<(), WireError>;
 
 /// What a master needs to know before the first slave comes.
 pub struct MasterConfig {
@@ -75,7 +81,7 @@ pub struct MasterConfig {
     /// How much the trail says of packets and tasks.
     pub level: Level,
     /// By algorithm: does this archive hold a valid output?
-    pub check_output: Vec<fn(&[u8]) -> Result<(), WireError>>,
+    pub check_output: Vec<CheckOutput>,
     /// By algorithm: its name.
     pub names: Vec<&'static str>,
 }
@@ -180,8 +186,16 @@ pub struct Need {
 }
 
 enum Phase {
-    Handshake { since: Nanos },
-    Slave { id: SlaveId, info: Box<SlaveInfo>, told: u64, pushing: bool, leaving: bool },
+    Handshake {
+        since: Nanos,
+    },
+    Slave {
+        id: SlaveId,
+        info: Box<SlaveInfo>,
+        told: u64,
+        pushing: bool,
+        leaving: bool,
+    },
     /// Told why and closed; what still comes is not read.
     Dropped,
 }
@@ -313,7 +327,9 @@ impl MasterCore {
     pub fn begin_turn(&mut self, now: Nanos) {
         let gap = now.saturating_sub(self.now);
         if gap > STALL {
-            self.trail.push(Event::Stall { ms: gap / 1_000_000 });
+            self.trail.push(Event::Stall {
+                ms: gap / 1_000_000,
+            });
         } else {
             self.awake += gap;
         }
@@ -344,7 +360,9 @@ impl MasterCore {
         self.deadlines.push(Reverse((due, conn)));
         self.pending.push_back(conn);
         self.pending_count += 1;
-        self.trail.push(Event::Client { from: peer.to_string() });
+        self.trail.push(Event::Client {
+            from: peer.to_string(),
+        });
         if self.pending_count >= HANDSHAKES_MAX {
             self.accept(false);
         }
@@ -362,13 +380,17 @@ impl MasterCore {
         let mut reader = std::mem::take(&mut state.reader);
         let (tasks, results) = (self.config.tasks_bytes_max, self.config.results_bytes_max);
         let mut frames = 0u32;
-        let fed = reader.feed(bytes, &|kind| limit(kind, tasks, results), &mut |kind, payload| {
-            frames += 1;
-            match self.on_frame(conn, kind, payload) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(stop) => ControlFlow::Break(stop),
-            }
-        });
+        let fed = reader.feed(
+            bytes,
+            &|kind| limit(kind, tasks, results),
+            &mut |kind, payload| {
+                frames += 1;
+                match self.on_frame(conn, kind, payload) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(stop) => ControlFlow::Break(stop),
+                }
+            },
+        );
         let stop = match fed {
             Ok(ControlFlow::Continue(())) => None,
             Ok(ControlFlow::Break(stop)) => Some(stop),
@@ -399,7 +421,10 @@ impl MasterCore {
             self.spare.push(buffer);
         }
         if drained
-            && let Some(Conn { phase: Phase::Slave { pushing, .. }, .. }) = self.conn_mut(conn)
+            && let Some(Conn {
+                phase: Phase::Slave { pushing, .. },
+                ..
+            }) = self.conn_mut(conn)
         {
             *pushing = false;
         }
@@ -414,7 +439,10 @@ impl MasterCore {
         match self.conn(conn).map(|c| &c.phase) {
             None => {}
             Some(Phase::Handshake { .. }) => {
-                let reason = format!("ended before its handshake was complete ({})", cause.word().word());
+                let reason = format!(
+                    "ended before its handshake was complete ({})",
+                    cause.word().word()
+                );
                 self.reject(conn, reason);
                 self.end(conn, false);
             }
@@ -449,15 +477,20 @@ impl MasterCore {
                 return;
             }
             self.deadlines.pop();
-            let Some(state) = self.conn(conn).filter(|state| state.due == deadline) else { continue };
+            let Some(state) = self.conn(conn).filter(|state| state.due == deadline) else {
+                continue;
+            };
             let timeout = self.config.client_timeout;
             let (due, what) = match state.phase {
                 Phase::Dropped => continue,
-                Phase::Handshake { since } => {
-                    (since + super::HANDSHAKE_TIMEOUT, "handshake not complete in 10 s")
-                }
+                Phase::Handshake { since } => (
+                    since + super::HANDSHAKE_TIMEOUT,
+                    "handshake not complete in 10 s",
+                ),
                 Phase::Slave { .. } => match state.frame_since {
-                    Some(since) if since < state.heard => (since + timeout, "a frame that was begun is not complete"),
+                    Some(since) if since < state.heard => {
+                        (since + timeout, "a frame that was begun is not complete")
+                    }
                     _ => (state.heard + timeout, "silence"),
                 },
             };
@@ -488,16 +521,21 @@ impl MasterCore {
                 .iter()
                 .copied()
                 .filter(|&conn| match self.conn(conn) {
-                    Some(Conn { phase: Phase::Handshake { since }, reader, .. }) => {
-                        self.awake >= since + SECOND && (!silent || !reader.is_mid_frame())
-                    }
+                    Some(Conn {
+                        phase: Phase::Handshake { since },
+                        reader,
+                        ..
+                    }) => self.awake >= since + SECOND && (!silent || !reader.is_mid_frame()),
                     _ => false,
                 })
                 .take(over)
                 .collect();
             over -= old.len();
             for conn in old {
-                self.reject(conn, "gave way: too many handshakes are under way".to_owned());
+                self.reject(
+                    conn,
+                    "gave way: too many handshakes are under way".to_owned(),
+                );
                 self.end(conn, false);
             }
         }
@@ -508,7 +546,9 @@ impl MasterCore {
     fn on_frame(&mut self, conn: ConnId, kind: Kind, payload: &[u8]) -> Result<(), Stop> {
         let slave = match self.conn(conn).map(|c| &c.phase) {
             Some(Phase::Slave { id, .. }) => *id,
-            Some(Phase::Handshake { .. }) if kind == Kind::Hello => return self.on_hello(conn, payload),
+            Some(Phase::Handshake { .. }) if kind == Kind::Hello => {
+                return self.on_hello(conn, payload);
+            }
             _ => return Err(offence(format!("{kind:?} before the handshake"))),
         };
         match kind {
@@ -548,14 +588,23 @@ impl MasterCore {
         }
         self.late += late;
         if late > 0 {
-            self.trail.push(Event::Late { slave: slave.0, results: late });
+            self.trail.push(Event::Late {
+                slave: slave.0,
+                results: late,
+            });
         }
         if let Some(Some(state)) = self.conns.get_mut(conn.slot()) {
             let idle = self.sched.held_by(slave) == 0;
             self.trail.on_results(
                 &mut state.meter,
                 slave,
-                trail::Packet { tasks: accepted + failed + late, failed, bytes: payload.len() as u64, compute: compute_sum, idle },
+                trail::Packet {
+                    tasks: accepted + failed + late,
+                    failed,
+                    bytes: payload.len() as u64,
+                    compute: compute_sum,
+                    idle,
+                },
                 conn.slot() as u32,
             );
         }
@@ -579,11 +628,19 @@ impl MasterCore {
                 return Err(format!("the result of TASK-{task} names another algorithm"));
             }
             if status == ResultStatus::Done {
-                self.config.check_output[usize::from(algorithm.0)](body)
-                    .map_err(|error| format!("the result of TASK-{task} of `{}`: {error}", trail::name(&self.config.names, algorithm)))?;
+                self.config.check_output[usize::from(algorithm.0)](body).map_err(|error| {
+                    format!(
+                        "the result of TASK-{task} of `{}`: {error}",
+                        trail::name(&self.config.names, algorithm)
+                    )
+                })?;
             }
         }
-        let accepted = match self.sched.result(slave, entry.task).map_err(|o| o.to_string())? {
+        let accepted = match self
+            .sched
+            .result(slave, entry.task)
+            .map_err(|o| o.to_string())?
+        {
             Verdict::Late => return Ok(Counted::Late),
             Verdict::Accepted(accepted) => accepted,
         };
@@ -594,13 +651,20 @@ impl MasterCore {
                 slave,
                 compute,
                 wait: accepted.handed_out.saturating_sub(accepted.submitted),
-                travel: self.now.saturating_sub(accepted.handed_out).saturating_sub(compute),
+                travel: self
+                    .now
+                    .saturating_sub(accepted.handed_out)
+                    .saturating_sub(compute),
             },
             ResultStatus::Failed => {
                 let message = String::from_utf8_lossy(body).into_owned();
                 let name = trail::name(&self.config.names, accepted.algorithm);
                 self.trail.on_failed(slave, accepted.id, name, &message);
-                Fate::Failed { message, slave, compute }
+                Fate::Failed {
+                    message,
+                    slave,
+                    compute,
+                }
             }
         };
         let counted = match fate {
@@ -628,8 +692,16 @@ impl MasterCore {
 
     fn on_offer(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
         let offer = Offer::decode(payload).map_err(offence)?;
-        if self.bests.accept(offer.best, offer.key, offer.witness).map_err(offence)? {
-            self.trail.push(Event::Best { best: offer.best, key: offer.key, slave: Some(slave.0) });
+        if self
+            .bests
+            .accept(offer.best, offer.key, offer.witness)
+            .map_err(offence)?
+        {
+            self.trail.push(Event::Best {
+                best: offer.best,
+                key: offer.key,
+                slave: Some(slave.0),
+            });
         }
         Ok(())
     }
@@ -637,15 +709,23 @@ impl MasterCore {
     // ---- ends of connections
 
     fn on_offence(&mut self, conn: ConnId, reason: String) {
-        let Some(state) = self.conn_mut(conn) else { return };
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
         let from = state.peer.to_string();
         let slave = match state.phase {
             Phase::Slave { id, .. } => Some(id.0),
             _ => None,
         };
-        put_control(&mut state.out, Kind::Refuse, |out| Refusal::Offence(reason.clone()).encode(out));
+        put_control(&mut state.out, Kind::Refuse, |out| {
+            Refusal::Offence(reason.clone()).encode(out)
+        });
         self.mark_dirty(conn);
-        self.trail.push(Event::Offence { slave, from, reason: reason.clone() });
+        self.trail.push(Event::Offence {
+            slave,
+            from,
+            reason: reason.clone(),
+        });
         if slave.is_some() {
             self.drop_slave(conn, Cause::Protocol(reason));
         } else {
@@ -655,11 +735,17 @@ impl MasterCore {
     }
 
     fn refuse(&mut self, conn: ConnId, refusal: Refusal, host: String) {
-        let Some(state) = self.conn_mut(conn) else { return };
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
         let from = state.peer.to_string();
         put_control(&mut state.out, Kind::Refuse, |out| refusal.encode(out));
         self.mark_dirty(conn);
-        self.trail.push(Event::Refused { from, host, reason: refusal.to_string() });
+        self.trail.push(Event::Refused {
+            from,
+            host,
+            reason: refusal.to_string(),
+        });
         self.leave_handshake(conn);
         self.end(conn, true);
     }
@@ -667,7 +753,10 @@ impl MasterCore {
     /// A connection that never became a slave.
     fn reject(&mut self, conn: ConnId, reason: String) {
         let Some(state) = self.conn(conn) else { return };
-        self.trail.push(Event::Rejected { from: state.peer.to_string(), reason });
+        self.trail.push(Event::Rejected {
+            from: state.peer.to_string(),
+            reason,
+        });
         self.leave_handshake(conn);
     }
 
@@ -686,25 +775,43 @@ impl MasterCore {
         if self.pending.len() > 2 * self.pending_count + 64 {
             let mut pending = std::mem::take(&mut self.pending);
             pending.retain(|&conn| {
-                matches!(self.conn(conn), Some(Conn { phase: Phase::Handshake { .. }, .. }))
+                matches!(
+                    self.conn(conn),
+                    Some(Conn {
+                        phase: Phase::Handshake { .. },
+                        ..
+                    })
+                )
             });
             self.pending = pending;
         }
     }
 
     fn drop_slave(&mut self, conn: ConnId, cause: Cause) {
-        let Some(state) = self.conn_mut(conn) else { return };
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
         let from = state.peer.to_string();
-        let Phase::Slave { id, leaving, .. } = std::mem::replace(&mut state.phase, Phase::Dropped) else {
+        let Phase::Slave { id, leaving, .. } = std::mem::replace(&mut state.phase, Phase::Dropped)
+        else {
             return;
         };
         let meter = std::mem::take(&mut state.meter);
         self.trail.settle(meter, id);
         self.slots.remove(&id);
-        let departure = if leaving { Departure::Excused } else { cause.departure() };
+        let departure = if leaving {
+            Departure::Excused
+        } else {
+            cause.departure()
+        };
         let losses = self.sched.lose(id, departure);
         if let Some((task, crashes)) = losses.charged {
-            self.trail.push(Event::Charged { task: task.seq(), slave: id.0, crashes, limit: self.config.crash_limit });
+            self.trail.push(Event::Charged {
+                task: task.seq(),
+                slave: id.0,
+                crashes,
+                limit: self.config.crash_limit,
+            });
         }
         if leaving {
             self.trail.push(Event::Disconnected { slave: id.0, from });
@@ -763,7 +870,8 @@ impl MasterCore {
             let conn = state.id;
             self.mark_dirty(conn);
         }
-        self.trail.on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
+        self.trail
+            .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
         Some(End {
             id,
             algorithm: cancelled.algorithm,
@@ -783,7 +891,11 @@ impl MasterCore {
         let value = f(&mut self.sched);
         self.collect_ended();
         while let Some((slave, from, to)) = self.sched.poll_moved() {
-            self.trail.push(Event::Group { slave: slave.0, from: trail::group(from), to: trail::group(to) });
+            self.trail.push(Event::Group {
+                slave: slave.0,
+                from: trail::group(from),
+                to: trail::group(to),
+            });
         }
         value
     }
@@ -809,7 +921,10 @@ impl MasterCore {
         }
         self.stopping = Some(finished);
         self.sched.stop();
-        self.trail.push(Event::ShutdownBegun { slaves: self.slots.len() as u64, finished });
+        self.trail.push(Event::ShutdownBegun {
+            slaves: self.slots.len() as u64,
+            finished,
+        });
         let slots: Vec<u32> = self.slots.values().copied().collect();
         for slot in slots {
             self.tell_shutdown(slot as usize, finished);
@@ -817,11 +932,15 @@ impl MasterCore {
     }
 
     fn tell_shutdown(&mut self, slot: usize, finished: bool) {
-        let Some(Some(state)) = self.conns.get_mut(slot) else { return };
+        let Some(Some(state)) = self.conns.get_mut(slot) else {
+            return;
+        };
         let conn = state.id;
         if let Phase::Slave { leaving, .. } = &mut state.phase {
             *leaving = true;
-            put_control(&mut state.out, Kind::Shutdown, |out| Shutdown { finished }.encode(out));
+            put_control(&mut state.out, Kind::Shutdown, |out| {
+                Shutdown { finished }.encode(out)
+            });
             self.mark_dirty(conn);
         }
     }
@@ -858,12 +977,14 @@ impl MasterCore {
         loop {
             self.batch.clear();
             let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
-            let handed = self.sched.hand_out(now, &mut |task, algorithm, marked, body: &Bytes| {
-                batch.push(task.seq(), algorithm.0, u16::from(marked) * MARKED, body);
-                if trail.writes_tasks() {
-                    sent.push((task.seq(), algorithm));
-                }
-            });
+            let handed = self
+                .sched
+                .hand_out(now, &mut |task, algorithm, marked, body: &Bytes| {
+                    batch.push(task.seq(), algorithm.0, u16::from(marked) * MARKED, body);
+                    if trail.writes_tasks() {
+                        sent.push((task.seq(), algorithm));
+                    }
+                });
             let Some(slave) = handed else { break };
             for (task, algorithm) in sent.drain(..) {
                 trail.on_task_sent(slave, task, trail::name(&self.config.names, algorithm));
@@ -871,7 +992,11 @@ impl MasterCore {
             self.send_batch(slave);
         }
         while let Some((slave, from, to)) = self.sched.poll_moved() {
-            self.trail.push(Event::Group { slave: slave.0, from: trail::group(from), to: trail::group(to) });
+            self.trail.push(Event::Group {
+                slave: slave.0,
+                from: trail::group(from),
+                to: trail::group(to),
+            });
         }
         self.collect_ended();
         self.push_bests();
@@ -880,7 +1005,9 @@ impl MasterCore {
     fn send_batch(&mut self, slave: SlaveId) {
         let slot = self.slots[&slave];
         self.prepare_out(slot as usize);
-        let state = self.conns[slot as usize].as_mut().expect("a slave has its connection");
+        let state = self.conns[slot as usize]
+            .as_mut()
+            .expect("a slave has its connection");
         let conn = state.id;
         tell_bests(state, &self.bests);
         let before = state.out.len();
@@ -889,7 +1016,14 @@ impl MasterCore {
         frame::finish_frame(&mut state.out, mark);
         let bytes = (state.out.len() - before) as u64;
         let group = self.config.task_group;
-        self.trail.on_tasks(&mut state.meter, slave, self.batch.len() as u64, bytes, group, slot);
+        self.trail.on_tasks(
+            &mut state.meter,
+            slave,
+            self.batch.len() as u64,
+            bytes,
+            group,
+            slot,
+        );
         self.mark_dirty(conn);
     }
 
@@ -898,7 +1032,9 @@ impl MasterCore {
             self.round = self.bests.version();
             self.pace.begin_round();
         }
-        let Some(mut cursor) = self.pace.cursor else { return };
+        let Some(mut cursor) = self.pace.cursor else {
+            return;
+        };
         let end = (cursor + VISITS_PER_TURN).min(self.conns.len());
         while cursor < end {
             let wants = matches!(
@@ -944,11 +1080,15 @@ impl MasterCore {
     /// The next effect of this turn.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         while let Some(slot) = self.dirty.pop() {
-            let Some(Some(state)) = self.conns.get_mut(slot as usize) else { continue };
+            let Some(Some(state)) = self.conns.get_mut(slot as usize) else {
+                continue;
+            };
             if !state.withdraw.is_empty() {
                 for tasks in std::mem::take(&mut state.withdraw).chunks(WITHDRAW_TASKS_MAX) {
                     let tasks = tasks.to_vec();
-                    put_control(&mut state.out, Kind::Withdraw, |out| Withdraw { tasks }.encode(out));
+                    put_control(&mut state.out, Kind::Withdraw, |out| {
+                        Withdraw { tasks }.encode(out)
+                    });
                 }
             }
             if !state.out.is_empty() {
@@ -991,11 +1131,31 @@ impl MasterCore {
 
     fn collect_ended(&mut self) {
         while let Some(ended) = self.sched.poll_ended() {
-            let Ended { id, algorithm, owner, to, do_it_anyway, retry, payload, reason } = ended;
+            let Ended {
+                id,
+                algorithm,
+                owner,
+                to,
+                do_it_anyway,
+                retry,
+                payload,
+                reason,
+            } = ended;
             self.trail.on_unrunnable(id, reason);
-            let fate = Fate::Unrunnable { reason, to, do_it_anyway, retry };
+            let fate = Fate::Unrunnable {
+                reason,
+                to,
+                do_it_anyway,
+                retry,
+            };
             self.trail.on_task_ended(id, &fate, None);
-            self.ends.push_back(End { id, algorithm, owner, body: payload, fate });
+            self.ends.push_back(End {
+                id,
+                algorithm,
+                owner,
+                body: payload,
+                fate,
+            });
         }
     }
 
@@ -1005,11 +1165,17 @@ impl MasterCore {
     }
 
     fn conn(&self, conn: ConnId) -> Option<&Conn> {
-        self.conns.get(conn.slot())?.as_ref().filter(|state| state.id == conn)
+        self.conns
+            .get(conn.slot())?
+            .as_ref()
+            .filter(|state| state.id == conn)
     }
 
     fn conn_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(conn.slot())?.as_mut().filter(|state| state.id == conn)
+        self.conns
+            .get_mut(conn.slot())?
+            .as_mut()
+            .filter(|state| state.id == conn)
     }
 
     fn mark_dirty(&mut self, conn: ConnId) {
@@ -1055,10 +1221,14 @@ fn put_control(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>))
 /// The master alone tells a key, and only once its witness is here: else a slave that dies between the two leaves a
 /// bound whose solution nobody has.
 fn tell_bests(state: &mut Conn, bests: &Incumbents) {
-    let Phase::Slave { told, .. } = &mut state.phase else { return };
+    let Phase::Slave { told, .. } = &mut state.phase else {
+        return;
+    };
     if *told < bests.version() {
         let entries = bests.since(*told);
         *told = bests.version();
-        put_control(&mut state.out, Kind::Bests, |out| BestKeys { entries }.encode(out));
+        put_control(&mut state.out, Kind::Bests, |out| {
+            BestKeys { entries }.encode(out)
+        });
     }
 }

@@ -5,7 +5,7 @@
 //! every decision of the protocol and does no I/O: it reads no clock (`now` is an argument), draws no
 //! random number and opens nothing, so that the engines and a simulated world run the very same code.
 //!
-//! Deliberately absent: sockets, files, threads, async, types of the user (see [`crate::wire`]).
+//! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::wire`]).
 
 pub mod master;
 pub mod slave;

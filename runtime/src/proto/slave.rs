@@ -9,8 +9,12 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use ringmw_codec::audit::Event;
-use ringmw_codec::batch::{self, BATCH_OVERHEAD_BYTES, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder, ResultStatus};
-use ringmw_codec::control::{Bests, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, Withdraw, Withdrawn};
+use ringmw_codec::batch::{
+    self, BATCH_OVERHEAD_BYTES, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder, ResultStatus,
+};
+use ringmw_codec::control::{
+    Bests, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, Withdraw, Withdrawn,
+};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 use ringmw_sched::{Nanos, SlaveId};
@@ -154,14 +158,20 @@ impl SlaveCore {
             None => (0, 0),
         };
         // The Welcome may share its chunk with the first packet, whose limit it tells.
-        let tasks = if self.welcome.is_some() { tasks } else { u32::MAX };
-        let fed = reader.feed(bytes, &|kind| limit(kind, tasks, results), &mut |kind, payload| {
-            match self.on_frame(kind, payload, now) {
+        let tasks = if self.welcome.is_some() {
+            tasks
+        } else {
+            u32::MAX
+        };
+        let fed = reader.feed(
+            bytes,
+            &|kind| limit(kind, tasks, results),
+            &mut |kind, payload| match self.on_frame(kind, payload, now) {
                 Ok(()) if self.end.is_none() => ControlFlow::Continue(()),
                 Ok(()) => ControlFlow::Break(None),
                 Err(reason) => ControlFlow::Break(Some(reason)),
-            }
-        });
+            },
+        );
         self.reader = reader;
         let broken = match fed {
             Ok(ControlFlow::Continue(()) | ControlFlow::Break(None)) => None,
@@ -169,7 +179,9 @@ impl SlaveCore {
             Err(error) => Some(error.to_string()),
         };
         if let Some(reason) = broken {
-            self.finish_with(SlaveEnd::MasterLost(format!("what it sent cannot be read: {reason}")));
+            self.finish_with(SlaveEnd::MasterLost(format!(
+                "what it sent cannot be read: {reason}"
+            )));
         }
     }
 
@@ -190,12 +202,18 @@ impl SlaveCore {
                 return self.finish_with(SlaveEnd::MasterLost(text));
             }
             Some(welcome) if unacknowledged_for >= welcome.client_timeout_ms * 1_000_000 => {
-                let text = format!("its host acknowledged nothing for {} s", unacknowledged_for / SECOND);
+                let text = format!(
+                    "its host acknowledged nothing for {} s",
+                    unacknowledged_for / SECOND
+                );
                 return self.finish_with(SlaveEnd::MasterLost(text));
             }
             _ => {}
         }
-        if self.oldest_result.is_some_and(|oldest| now >= oldest + RESULT_WAIT) {
+        if self
+            .oldest_result
+            .is_some_and(|oldest| now >= oldest + RESULT_WAIT)
+        {
             self.flush_results();
         }
         if self.welcome.is_some() && self.out.is_empty() && now >= self.last_sent + self.beat() {
@@ -209,7 +227,8 @@ impl SlaveCore {
             Some(_) => self.last_sent + self.beat(),
             None => self.started + WELCOME_WAIT,
         };
-        self.oldest_result.map_or(beat, |oldest| beat.min(oldest + RESULT_WAIT))
+        self.oldest_result
+            .map_or(beat, |oldest| beat.min(oldest + RESULT_WAIT))
     }
 
     /// Moves what is to be sent to the end of `into`; true if there was anything.
@@ -248,28 +267,49 @@ impl SlaveCore {
             return Next::Stop(end.clone());
         }
         assert!(self.running.is_none(), "one task at a time");
-        let Some(front) = self.tasks.front() else { return Next::Wait };
+        let Some(front) = self.tasks.front() else {
+            return Next::Wait;
+        };
         if front.marked && self.announcement != Announcement::Left(front.task) {
             if self.announcement == Announcement::None {
                 let task = front.task;
                 self.flush_results();
-                put(&mut self.out, Kind::Starting, |out| Starting { task }.encode(out));
+                put(&mut self.out, Kind::Starting, |out| {
+                    Starting { task }.encode(out)
+                });
                 self.announcement = Announcement::Leaving(task);
             }
             return Next::Wait;
         }
-        let Queued { task, algorithm, body, .. } = self.tasks.pop_front().expect("looked at above");
+        let Queued {
+            task,
+            algorithm,
+            body,
+            ..
+        } = self.tasks.pop_front().expect("looked at above");
         self.announcement = Announcement::None;
         self.running = Some(task);
         self.running_cancelled = false;
-        Next::Run(Assignment { task, algorithm, body })
+        Next::Run(Assignment {
+            task,
+            algorithm,
+            body,
+        })
     }
 
     /// The running task ended with an output's archive or a failure's text.
-    pub fn finish(&mut self, algorithm: u16, outcome: Result<&[u8], &str>, compute: Nanos, now: Nanos) {
+    pub fn finish(
+        &mut self,
+        algorithm: u16,
+        outcome: Result<&[u8], &str>,
+        compute: Nanos,
+        now: Nanos,
+    ) {
         let task = self.running.take().expect("a task is running");
         self.completed += 1;
-        let (Some(welcome), None) = (&self.welcome, &self.end) else { return };
+        let (Some(welcome), None) = (&self.welcome, &self.end) else {
+            return;
+        };
         let bytes_max = welcome.results_bytes_max as usize;
         let group = welcome.result_group as usize;
         let room = bytes_max - BATCH_OVERHEAD_BYTES - RESULT_ENTRY_BYTES;
@@ -298,7 +338,9 @@ impl SlaveCore {
     /// The running task offers an incumbent: what is finished goes first, then the offer, then its
     /// own result.
     pub fn offer(&mut self, best: u32, key: u64, witness: &[u8]) -> Result<(), String> {
-        let (Some(welcome), None) = (&self.welcome, &self.end) else { return Ok(()) };
+        let (Some(welcome), None) = (&self.welcome, &self.end) else {
+            return Ok(());
+        };
         let bytes_max = welcome.results_bytes_max as usize;
         let bytes = witness.len() + Offer::HEADER_BYTES;
         if bytes > bytes_max {
@@ -309,7 +351,9 @@ impl SlaveCore {
             ));
         }
         self.flush_results();
-        put(&mut self.out, Kind::Offer, |out| Offer { best, key, witness }.encode(out));
+        put(&mut self.out, Kind::Offer, |out| {
+            Offer { best, key, witness }.encode(out)
+        });
         Ok(())
     }
 
@@ -318,7 +362,11 @@ impl SlaveCore {
         if self.end.is_none() {
             self.flush_results();
             put(&mut self.out, Kind::Goodbye, |out| {
-                Goodbye { code, reason: cut(reason, 1_024).to_owned() }.encode(out);
+                Goodbye {
+                    code,
+                    reason: cut(reason, 1_024).to_owned(),
+                }
+                .encode(out);
             });
             self.finish_with(SlaveEnd::Left(reason.to_owned()));
         }
@@ -390,7 +438,8 @@ impl SlaveCore {
             (Kind::Tasks, Some(_)) => self.on_tasks(payload, now),
             (Kind::Withdraw, Some(_)) => self.on_withdraw(payload),
             (Kind::Bests, Some(_)) => {
-                self.learned.extend(Bests::decode(payload).map_err(text)?.entries);
+                self.learned
+                    .extend(Bests::decode(payload).map_err(text)?.entries);
                 Ok(())
             }
             (Kind::Shutdown, Some(_)) => {
@@ -407,18 +456,29 @@ impl SlaveCore {
     fn on_welcome(&mut self, payload: &[u8]) -> Result<(), String> {
         let welcome = Welcome::decode(payload).map_err(text)?;
         let least = (BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES) as u32 + 1_024;
-        if welcome.results_bytes_max < least || welcome.client_timeout_ms == 0 || welcome.result_group == 0 {
+        if welcome.results_bytes_max < least
+            || welcome.client_timeout_ms == 0
+            || welcome.result_group == 0
+        {
             return Err("a Welcome with impossible limits".to_owned());
         }
-        self.audit.push_back(Event::Id { slave: welcome.slave });
+        self.audit.push_back(Event::Id {
+            slave: welcome.slave,
+        });
         self.welcome = Some(welcome);
         Ok(())
     }
 
     fn on_tasks(&mut self, payload: &[u8], now: Nanos) -> Result<(), String> {
-        let limit = self.welcome.as_ref().map_or(0, |welcome| welcome.tasks_bytes_max) as usize;
+        let limit = self
+            .welcome
+            .as_ref()
+            .map_or(0, |welcome| welcome.tasks_bytes_max) as usize;
         if payload.len() > limit {
-            return Err(format!("a packet of {} bytes, where it told at most {limit}", payload.len()));
+            return Err(format!(
+                "a packet of {} bytes, where it told at most {limit}",
+                payload.len()
+            ));
         }
         let packet = Bytes::copy_from_slice(payload);
         let view = batch::task_batch(&packet).map_err(text)?;
@@ -449,7 +509,8 @@ impl SlaveCore {
             } else if let Some(at) = self.tasks.iter().position(|queued| queued.task == task) {
                 self.tasks.remove(at);
                 acknowledged.push((task, false));
-                if matches!(self.announcement, Announcement::Leaving(t) | Announcement::Left(t) if t == task) {
+                if matches!(self.announcement, Announcement::Leaving(t) | Announcement::Left(t) if t == task)
+                {
                     self.announcement = Announcement::None;
                 }
             }
@@ -458,14 +519,19 @@ impl SlaveCore {
             self.flush_results();
         }
         if !acknowledged.is_empty() {
-            put(&mut self.out, Kind::Withdrawn, |out| Withdrawn { tasks: acknowledged }.encode(out));
+            put(&mut self.out, Kind::Withdrawn, |out| {
+                Withdrawn {
+                    tasks: acknowledged,
+                }
+                .encode(out)
+            });
         }
         Ok(())
     }
 
     fn flush_results(&mut self) {
         self.oldest_result = None;
-        if self.results.len() == 0 {
+        if self.results.is_empty() {
             return;
         }
         let results = self.results.len() as u64;
@@ -490,11 +556,15 @@ impl SlaveCore {
     }
 
     fn result_group(&self) -> u32 {
-        self.welcome.as_ref().map_or(1, |welcome| welcome.result_group)
+        self.welcome
+            .as_ref()
+            .map_or(1, |welcome| welcome.result_group)
     }
 
     fn beat(&self) -> Nanos {
-        self.welcome.as_ref().map_or(0, |welcome| welcome.client_timeout_ms * 1_000_000 / BEATS)
+        self.welcome
+            .as_ref()
+            .map_or(0, |welcome| welcome.client_timeout_ms * 1_000_000 / BEATS)
     }
 
     fn finish_with(&mut self, end: SlaveEnd) {

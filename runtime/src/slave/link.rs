@@ -46,7 +46,12 @@ pub(crate) enum Ending {
 }
 
 impl Link {
-    pub(crate) fn new(core: SlaveCore, clock: Clock, bests: BestTable, audit: Arc<AuditWriter>) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(
+        core: SlaveCore,
+        clock: Clock,
+        bests: BestTable,
+        audit: Arc<AuditWriter>,
+    ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Link {
             core: Mutex::new(core),
             changed: Condvar::new(),
@@ -60,7 +65,9 @@ impl Link {
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, SlaveCore> {
-        self.core.lock().expect("no thread of a slave panics with the core in its hands")
+        self.core
+            .lock()
+            .expect("no thread of a slave panics with the core in its hands")
     }
 
     /// Waits until `ready` gives something.
@@ -71,7 +78,10 @@ impl Link {
                 return value;
             }
             self.nudge(&core);
-            core = self.changed.wait(core).expect("no thread of a slave panics with the core in its hands");
+            core = self
+                .changed
+                .wait(core)
+                .expect("no thread of a slave panics with the core in its hands");
         }
     }
 
@@ -89,12 +99,21 @@ impl Link {
 
     pub(crate) fn note(&self, event: Event) {
         let who = Who::Slave(self.core().id().map(|id| id.0));
-        self.audit.push(&Line { time_us: clock::unix_micros(), who, event });
+        self.audit.push(&Line {
+            time_us: clock::unix_micros(),
+            who,
+            event,
+        });
     }
 
     /// Serves the connection until it is over and all is written; then, or when a running task has
     /// had its grace, returns.
-    pub(crate) fn serve(self: &Arc<Self>, mut stream: TcpStream, term: Option<OwnedFd>, ending: Ending) {
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        mut stream: TcpStream,
+        term: Option<OwnedFd>,
+        ending: Ending,
+    ) {
         if let Err(error) = self.serve_until_over(&mut stream, term.as_ref()) {
             // A write may fail because the master has gone, and its last word is still to be read.
             let _ = self.read_all(&mut stream, &mut vec![0; READ_BYTES], self.clock.now());
@@ -174,14 +193,24 @@ impl Link {
         }
         let who = Who::Slave(core.id().map(|id| id.0));
         while let Some(event) = core.poll_audit() {
-            self.audit.push(&Line { time_us: clock::unix_micros(), who, event });
+            self.audit.push(&Line {
+                time_us: clock::unix_micros(),
+                who,
+                event,
+            });
         }
         self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
         self.changed.notify_all();
     }
 
     /// Sleeps until there is something to do; true if the socket can be read.
-    fn sleep(&self, stream: &TcpStream, term: Option<&OwnedFd>, out: &Outgoing, farewell: Option<Nanos>) -> io::Result<bool> {
+    fn sleep(
+        &self,
+        stream: &TcpStream,
+        term: Option<&OwnedFd>,
+        out: &Outgoing,
+        farewell: Option<Nanos>,
+    ) -> io::Result<bool> {
         let now = self.clock.now();
         let deadline = {
             let core = self.core();
@@ -194,7 +223,10 @@ impl Link {
         if !out.is_empty() {
             interest |= PollFlags::OUT;
         }
-        let mut fds = vec![PollFd::new(stream, interest), PollFd::new(&self.wake, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(stream, interest),
+            PollFd::new(&self.wake, PollFlags::IN),
+        ];
         if let Some(term) = term {
             fds.push(PollFd::new(term, PollFlags::IN));
         }
@@ -207,7 +239,9 @@ impl Link {
             Err(rustix::io::Errno::INTR) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
-        let readable = fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        let readable = fds[0]
+            .revents()
+            .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
         let woken = !fds[1].revents().is_empty();
         let evicted = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
         if woken {
@@ -216,7 +250,10 @@ impl Link {
         if evicted && self.core().end().is_none() {
             self.note(Event::Evicted);
             let mut core = self.core();
-            core.leave(ringmw_codec::control::GoodbyeCode::Evicted, "told to go by SIGTERM");
+            core.leave(
+                ringmw_codec::control::GoodbyeCode::Evicted,
+                "told to go by SIGTERM",
+            );
         }
         Ok(readable)
     }
@@ -311,7 +348,8 @@ impl AckWatch {
 
 /// Milliseconds since the last acknowledgement if bytes are outstanding.
 fn tcp_outstanding(stream: &TcpStream) -> Option<u32> {
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() }; // SAFETY: plain integers, for which zero is valid.
+    // SAFETY: a tcp_info is made of integers, for which zero is valid.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the pointers are to a tcp_info and to its size, both live over the call.
     let result = unsafe {
@@ -323,5 +361,6 @@ fn tcp_outstanding(stream: &TcpStream) -> Option<u32> {
             &raw mut len,
         )
     };
-    (result == 0 && (info.tcpi_unacked > 0 || info.tcpi_probes > 0)).then_some(info.tcpi_last_ack_recv)
+    (result == 0 && (info.tcpi_unacked > 0 || info.tcpi_probes > 0))
+        .then_some(info.tcpi_last_ack_recv)
 }

@@ -38,7 +38,9 @@ impl Reporting {
     /// When it cannot be written, or this process's executable cannot be found.
     pub(super) fn open(setting: &Setting, addresses: &[String]) -> Result<Option<Self>, String> {
         let settings = &setting.settings;
-        let Some(path) = settings.resource_file.clone() else { return Ok(None) };
+        let Some(path) = settings.resource_file.clone() else {
+            return Ok(None);
+        };
         let writer = ResourceWriter::open(path)?;
         let (executable, libraries) = resource::slave_executable(settings.slave_executable.as_deref())
             .map_err(|error| format!("the slave executable for --mw-resource-file cannot be found: {error}; name it with --mw-slave-executable"))?;
@@ -65,7 +67,10 @@ impl Reporting {
             for report in writer.take_reports() {
                 note(event(&writer, report, ResourceStatus::InProgress));
             }
-            let acted_on = resource::Need { needed: need.needed, desired: need.desired };
+            let acted_on = resource::Need {
+                needed: need.needed,
+                desired: need.desired,
+            };
             if schedule.due(now, acted_on) {
                 writer.write(constant.file(need, false).write(), false, need.needed);
             }
@@ -74,20 +79,30 @@ impl Reporting {
 
     /// Writes the last version; the lines that are owed for it and for those before.
     pub(super) fn finish(self, finished: bool) -> Vec<Event> {
-        let status = if finished { ResourceStatus::Finished } else { ResourceStatus::InProgress };
+        let status = if finished {
+            ResourceStatus::Finished
+        } else {
+            ResourceStatus::InProgress
+        };
         let earlier = self.writer.take_reports();
-        let mut events: Vec<_> =
-            earlier.into_iter().map(|report| event(&self.writer, report, ResourceStatus::InProgress)).collect();
+        let mut events: Vec<_> = earlier
+            .into_iter()
+            .map(|report| event(&self.writer, report, ResourceStatus::InProgress))
+            .collect();
         let text = self.constant.file(Need::default(), finished).write();
         let stands = self.writer.finish(text, false, 0, LAST_WRITE_BOUND);
         let last = self.writer.take_reports();
         if last.is_empty() && !stands {
             events.push(Event::ResourceFileError {
                 path: self.writer.path().display().to_string(),
-                error: "the last version is not written: the file system does not answer".to_owned(),
+                error: "the last version is not written: the file system does not answer"
+                    .to_owned(),
             });
         }
-        events.extend(last.into_iter().map(|report| event(&self.writer, report, status)));
+        events.extend(
+            last.into_iter()
+                .map(|report| event(&self.writer, report, status)),
+        );
         events
     }
 }
@@ -116,15 +131,25 @@ impl Constant {
 fn event(writer: &ResourceWriter, report: resource::Report, status: ResourceStatus) -> Event {
     let path = writer.path().display().to_string();
     match report.result {
-        Ok(()) => Event::ResourceFile { path, status, needed: report.mark },
-        Err(error) => Event::ResourceFileError { path, error: error.to_string() },
+        Ok(()) => Event::ResourceFile {
+            path,
+            status,
+            needed: report.mark,
+        },
+        Err(error) => Event::ResourceFileError {
+            path,
+            error: error.to_string(),
+        },
     }
 }
 
 /// The arguments of a slave that knows no resource file: CL-MW's form, with the first address.
 fn slave_arguments(addresses: &[String]) -> Vec<String> {
     let mut arguments = vec!["--mw-slave".to_owned()];
-    if let Some((host, port)) = addresses.first().and_then(|address| address.rsplit_once(':')) {
+    if let Some((host, port)) = addresses
+        .first()
+        .and_then(|address| address.rsplit_once(':'))
+    {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         arguments.extend(["--mw-master-host", host, "--mw-master-port", port].map(str::to_owned));
     }

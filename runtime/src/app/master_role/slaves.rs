@@ -37,17 +37,23 @@ impl LocalSlaves {
         });
         let supervisor = Supervisor::start(plan, move |event| {
             let outside = match event {
-                LocalEvent::Started { child, pid, .. } => Outside::Event(Event::ChildStarted { child, pid }),
-                LocalEvent::Ended { death, .. } => {
-                    Outside::Event(Event::ChildEnded { child: death.child, status: death.how })
+                LocalEvent::Started { child, pid, .. } => {
+                    Outside::Event(Event::ChildStarted { child, pid })
                 }
+                LocalEvent::Ended { death, .. } => Outside::Event(Event::ChildEnded {
+                    child: death.child,
+                    status: death.how,
+                }),
                 LocalEvent::Failed(failure) => Outside::Stop(failure.to_string()),
             };
             // The run may be over already; then nobody needs to know.
             let _ = news.send(outside);
         })
         .map_err(|error| format!("cannot start a slave of this binary: {error}"))?;
-        Ok(LocalSlaves { supervisor: Arc::new(supervisor), is_leaving })
+        Ok(LocalSlaves {
+            supervisor: Arc::new(supervisor),
+            is_leaving,
+        })
     }
 
     /// To be called with every line of the trail.

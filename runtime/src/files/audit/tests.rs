@@ -588,32 +588,3 @@ fn a_full_filesystem_that_is_emptied_again_gets_the_account() {
     assert!(dropped > 0);
     assert_eq!(packets.len() as u64 + dropped, 50_000);
 }
-
-#[test]
-#[ignore = "a measurement: cargo test --release -p ringmw files::audit -- --ignored --nocapture"]
-fn cost_of_a_line() {
-    let writer = AuditWriter::open(Sink::File("/dev/null".into())).expect("it opens");
-    let line = packet(7);
-    let mut formatted = Vec::new();
-    let lines = 2_000_000u32;
-    let began = Instant::now();
-    for _ in 0..lines {
-        if formatted.len() > 100_000 {
-            formatted.clear();
-        }
-        line.write(&mut formatted);
-    }
-    let format_ns = began.elapsed().as_nanos() / u128::from(lines);
-    let began = Instant::now();
-    (0..lines).for_each(|_| writer.push(&line));
-    let push_ns = began.elapsed().as_nanos() / u128::from(lines);
-    let dropped = writer
-        .flusher
-        .shared
-        .as_ref()
-        .expect("open")
-        .state()
-        .dropped
-        .lines;
-    println!("format {format_ns} ns, push {push_ns} ns a line, {dropped} not yet told as dropped");
-}

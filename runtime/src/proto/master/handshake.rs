@@ -14,7 +14,12 @@ impl MasterCore {
             Ok(hello) => hello,
             Err(error) => return Err(Stop::Refused(error.into(), String::new())),
         };
-        let judged = judge(&hello, &self.config.member_id, &self.config.fingerprint, self.config.any_build);
+        let judged = judge(
+            &hello,
+            &self.config.member_id,
+            &self.config.fingerprint,
+            self.config.any_build,
+        );
         if let Err(refusal) = judged {
             return Err(Stop::Refused(refusal, hello.host));
         }
@@ -35,7 +40,9 @@ impl MasterCore {
         };
         let (awake, now, timeout) = (self.awake, self.now, self.config.client_timeout);
         let bests = &self.bests;
-        let state = self.conns[conn.slot()].as_mut().expect("its Hello has just been read");
+        let state = self.conns[conn.slot()]
+            .as_mut()
+            .expect("its Hello has just been read");
         let info = SlaveInfo {
             address: state.peer,
             host: hello.host,
@@ -50,7 +57,13 @@ impl MasterCore {
             job: info.job.clone(),
             group: trail::group(group),
         };
-        state.phase = Phase::Slave { id, info: Box::new(info), told: 0, pushing: false, leaving: false };
+        state.phase = Phase::Slave {
+            id,
+            info: Box::new(info),
+            told: 0,
+            pushing: false,
+            leaving: false,
+        };
         state.heard = awake;
         state.due = awake + timeout;
         put_control(&mut state.out, Kind::Welcome, |out| welcome.encode(out));

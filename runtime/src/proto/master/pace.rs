@@ -27,7 +27,10 @@ impl Pace {
 
     /// Fills the bucket for the time that passed.
     pub(crate) fn refill(&mut self, now: Nanos) {
-        let earned = now.saturating_sub(self.filled_at).saturating_mul(PUSHES_PER_SECOND) / SECOND;
+        let earned = now
+            .saturating_sub(self.filled_at)
+            .saturating_mul(PUSHES_PER_SECOND)
+            / SECOND;
         if earned > 0 {
             self.tokens = (self.tokens + earned).min(BURST);
             self.filled_at = now;

@@ -69,7 +69,14 @@ pub(super) struct Trail {
 
 impl Trail {
     pub(super) fn new(level: Level) -> Self {
-        Trail { level, now: 0, queue: VecDeque::new(), summing: Vec::new(), task_lines: 0, unsaid: 0 }
+        Trail {
+            level,
+            now: 0,
+            queue: VecDeque::new(),
+            summing: Vec::new(),
+            task_lines: 0,
+            unsaid: 0,
+        }
     }
 
     pub(super) fn push(&mut self, event: Event) {
@@ -88,12 +95,20 @@ impl Trail {
         }
         self.task_lines = 0;
         if self.unsaid > 0 {
-            let text = format!("{} more tasks failed or were unrunnable in a second", self.unsaid);
+            let text = format!(
+                "{} more tasks failed or were unrunnable in a second",
+                self.unsaid
+            );
             self.unsaid = 0;
             self.push(Event::Note { text });
         }
         for slot in std::mem::take(&mut self.summing) {
-            if let Some(Some(Conn { phase: Phase::Slave { id, .. }, meter, .. })) = conns.get_mut(slot as usize) {
+            if let Some(Some(Conn {
+                phase: Phase::Slave { id, .. },
+                meter,
+                ..
+            })) = conns.get_mut(slot as usize)
+            {
                 let meter = std::mem::take(meter);
                 self.settle(meter, *id);
             }
@@ -122,20 +137,34 @@ impl Trail {
     fn meter<'m>(&mut self, meter: &'m mut Meter, slot: u32) -> Option<&'m mut Sums> {
         let second = self.now / SECOND;
         if meter.second != second && meter.sums.is_none() {
-            *meter = Meter { second, ..Meter::default() };
+            *meter = Meter {
+                second,
+                ..Meter::default()
+            };
         }
         if meter.sums.is_none() {
             if self.level >= Level::Packets || meter.lines < LINES_PER_SECOND {
                 meter.lines = meter.lines.saturating_add(1);
                 return None;
             }
-            meter.sums = Some(Box::new(Sums { since: self.now, ..Sums::default() }));
+            meter.sums = Some(Box::new(Sums {
+                since: self.now,
+                ..Sums::default()
+            }));
             self.summing.push(slot);
         }
         meter.sums.as_deref_mut()
     }
 
-    pub(super) fn on_tasks(&mut self, meter: &mut Meter, slave: SlaveId, tasks: u64, bytes: u64, group: u32, slot: u32) {
+    pub(super) fn on_tasks(
+        &mut self,
+        meter: &mut Meter,
+        slave: SlaveId,
+        tasks: u64,
+        bytes: u64,
+        group: u32,
+        slot: u32,
+    ) {
         match self.meter(meter, slot) {
             Some(sums) => {
                 sums.packets_out += 1;
@@ -143,13 +172,27 @@ impl Trail {
                 sums.bytes_out += bytes;
             }
             None => {
-                self.push(Event::TasksSent { slave: slave.0, tasks, bytes, group: group.into() });
-                self.push(Event::State { slave: slave.0, state: StateWord::Busy });
+                self.push(Event::TasksSent {
+                    slave: slave.0,
+                    tasks,
+                    bytes,
+                    group: group.into(),
+                });
+                self.push(Event::State {
+                    slave: slave.0,
+                    state: StateWord::Busy,
+                });
             }
         }
     }
 
-    pub(super) fn on_results(&mut self, meter: &mut Meter, slave: SlaveId, packet: Packet, slot: u32) {
+    pub(super) fn on_results(
+        &mut self,
+        meter: &mut Meter,
+        slave: SlaveId,
+        packet: Packet,
+        slot: u32,
+    ) {
         match self.meter(meter, slot) {
             Some(sums) => {
                 sums.packets_in += 1;
@@ -167,7 +210,10 @@ impl Trail {
                     compute_us: packet.compute / 1_000,
                 });
                 if packet.idle {
-                    self.push(Event::State { slave: slave.0, state: StateWord::Idle });
+                    self.push(Event::State {
+                        slave: slave.0,
+                        state: StateWord::Idle,
+                    });
                 }
             }
         }
@@ -181,7 +227,13 @@ impl Trail {
         may
     }
 
-    pub(super) fn on_failed(&mut self, slave: SlaveId, task: TaskId, algorithm: &str, message: &str) {
+    pub(super) fn on_failed(
+        &mut self,
+        slave: SlaveId,
+        task: TaskId,
+        algorithm: &str,
+        message: &str,
+    ) {
         if self.task_line() {
             self.push(Event::Failed {
                 task: task.seq(),
@@ -194,7 +246,10 @@ impl Trail {
 
     pub(super) fn on_unrunnable(&mut self, task: TaskId, reason: impl std::fmt::Display) {
         if self.task_line() {
-            self.push(Event::Unrunnable { task: task.seq(), reason: reason.to_string() });
+            self.push(Event::Unrunnable {
+                task: task.seq(),
+                reason: reason.to_string(),
+            });
         }
     }
 
@@ -203,7 +258,11 @@ impl Trail {
     }
 
     pub(super) fn on_task_sent(&mut self, slave: SlaveId, task: u64, algorithm: &str) {
-        self.push(Event::TaskSent { slave: slave.0, task, algorithm: algorithm.to_owned() });
+        self.push(Event::TaskSent {
+            slave: slave.0,
+            task,
+            algorithm: algorithm.to_owned(),
+        });
     }
 
     pub(super) fn on_task_ended(&mut self, task: TaskId, fate: &Fate, held_by: Option<SlaveId>) {
@@ -211,11 +270,22 @@ impl Trail {
             return;
         }
         let (slave, end, compute, why) = match fate {
-            Fate::Done { slave, compute, .. } => (Some(*slave), EndWord::Done, Some(*compute), None),
-            Fate::Failed { slave, compute, message } => {
-                (Some(*slave), EndWord::Failed, Some(*compute), Some(message.clone()))
+            Fate::Done { slave, compute, .. } => {
+                (Some(*slave), EndWord::Done, Some(*compute), None)
             }
-            Fate::Unrunnable { reason, .. } => (None, EndWord::Unrunnable, None, Some(reason.to_string())),
+            Fate::Failed {
+                slave,
+                compute,
+                message,
+            } => (
+                Some(*slave),
+                EndWord::Failed,
+                Some(*compute),
+                Some(message.clone()),
+            ),
+            Fate::Unrunnable { reason, .. } => {
+                (None, EndWord::Unrunnable, None, Some(reason.to_string()))
+            }
             Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),
         };
         self.push(Event::TaskEnded {
