@@ -1,4 +1,4 @@
-//! Tasks that fail in every way cost themselves, and nothing else.
+//! Tasks that fail in every way cost themselves, and nothing else; a slave that comes last is no failure.
 
 use ringmw_codec::audit::Event;
 use ringmw_examples::Stage;
@@ -112,4 +112,15 @@ fn a_task_that_kills_its_slaves_is_given_up_and_its_ten_innocent_neighbours_are_
         _ => None,
     });
     assert_eq!(packet, Some(11), "all were in one group");
+}
+
+/// It had both before it looked, took the shutdown for a refusal, and left with 255 and a complaint.
+#[test]
+fn a_slave_that_is_welcomed_and_told_to_go_at_once_leaves_with_0() {
+    let stage = Stage::new("test-brief");
+    let mut master = stage.master([]);
+    let mut slave = stage.slave(&master);
+    master.success();
+    assert_eq!(slave.success().stderr, "");
+    assert!(slave.words().contains(&"id") && slave.words().contains(&"master-shutdown"));
 }
