@@ -122,6 +122,10 @@ impl Voice {
         last.lines.iter().cloned().collect()
     }
 
+    pub(super) fn is_drained(&self) -> bool {
+        self.last().drained
+    }
+
     pub(super) fn on_drained(&self) {
         self.last().drained = true;
         self.drained.notify_all();
