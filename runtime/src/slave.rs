@@ -115,9 +115,10 @@ impl Slave {
             .name("ringmw-io".into())
             .spawn(move || io.run(term.as_ref(), ending))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
-        let welcome = link.serve_until(|core| match (core.end(), core.welcome()) {
-            (Some(end), _) => Some(Err(describe(end))),
-            (None, Some(welcome)) => Some(Ok(welcome.clone())),
+        // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
+        let welcome = link.serve_until(|core| match (core.welcome(), core.end()) {
+            (Some(welcome), _) => Some(Ok(welcome.clone())),
+            (None, Some(end)) => Some(Err(describe(end))),
             (None, None) => None,
         })?;
         let id = SlaveId(welcome.slave);
