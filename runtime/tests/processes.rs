@@ -137,6 +137,12 @@ const TESTS: &[Test] = &[
     ),
     ("no_descriptors_on_the_ring", || no_descriptors("ring")),
     ("no_descriptors_on_epoll", || no_descriptors("epoll")),
+    ("a_storm_of_the_silent_on_the_ring", || {
+        a_storm_of_the_silent("ring")
+    }),
+    ("a_storm_of_the_silent_on_epoll", || {
+        a_storm_of_the_silent("epoll")
+    }),
     ("no_io_uring_by_seccomp", no_io_uring_by_seccomp),
     ("no_second_ring", no_second_ring),
     ("little_memory_to_lock", little_memory_to_lock),
@@ -652,7 +658,7 @@ fn a_signalled_master(signal: Signal, code: u8) {
 
 fn a_stopped_slave_does_not_hold_big_packets_up() {
     let dir = dir();
-    const TASKS: u64 = 60;
+    const TASKS: u64 = 24;
     let mut master = Process::master(
         dir.path(),
         &[
@@ -667,7 +673,7 @@ fn a_stopped_slave_does_not_hold_big_packets_up() {
             "--tasks",
             &TASKS.to_string(),
             "--ballast",
-            "2000000",
+            "1500000",
             "--nap",
             "20",
         ],
@@ -743,6 +749,34 @@ fn no_descriptors(engine: &str) {
         count(&master.events(), |event| shortage(event).is_some()),
         1
     );
+}
+
+/// More silent connections than handshakes may be under way, and a slave behind them all.
+fn a_storm_of_the_silent(engine: &str) {
+    let storm = crowd_size(ringmw::proto::HANDSHAKES_MAX + 500);
+    let dir = dir();
+    let mut master = Process::master(dir.path(), &["--mw-engine", engine, "--tasks", "50"]);
+    let address = master.address();
+    let silent: Vec<_> = (0..storm)
+        .map(|_| std::net::TcpStream::connect(&address).unwrap())
+        .collect();
+    // Accepting has paused by then: the slave waits in the backlog.
+    let full = storm.min(ringmw::proto::HANDSHAKES_MAX);
+    let accepted = |event: &Event| matches!(event, Event::Client { .. });
+    master.await_count("the limit of handshakes", full, accepted);
+    let mut slave = Process::slave(dir.path(), "slave", &address);
+    let took = slave.expect_exit(0);
+    assert!(
+        took < Duration::from_secs(8),
+        "they give way after a second: {took:?}"
+    );
+    master.expect_exit(0);
+    assert_eq!(master.stdout(), printed(50));
+    drop(silent);
+    let gave_way = |event: &Event| matches!(event, Event::Rejected { reason, .. } if reason.contains("gave way"));
+    let gave_way = count(&master.events(), gave_way);
+    eprintln!("{engine}: {storm} silent, {gave_way} gave way, the slave was done after {took:.1?}");
+    assert!(gave_way > 0 || storm < ringmw::proto::HANDSHAKES_MAX);
 }
 
 // ---- issue 7: no io_uring
