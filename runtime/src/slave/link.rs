@@ -117,7 +117,9 @@ impl Link {
         if let Err(error) = self.serve_until_over(&mut stream, term.as_ref()) {
             // A write may fail because the master has gone, and its last word is still to be read.
             let _ = self.read_all(&mut stream, &mut vec![0; READ_BYTES], self.clock.now());
-            self.core().on_closed(&error.to_string());
+            let mut core = self.core();
+            core.on_closed(&error.to_string());
+            self.publish(&mut core);
         }
         self.cancelled.store(true, Ordering::Relaxed);
         self.changed.notify_all();
