@@ -743,11 +743,7 @@ impl MasterCore {
             .accept(offer.best, offer.key, offer.witness)
             .map_err(offence)?
         {
-            self.trail.push(Event::Best {
-                best: offer.best,
-                key: offer.key,
-                slave: Some(slave.0),
-            });
+            self.trail.on_best(offer.best, offer.key, slave);
         }
         Ok(())
     }

@@ -578,6 +578,16 @@ impl SlaveCore {
     fn finish_with(&mut self, end: SlaveEnd) {
         if self.end.is_none() {
             self.tasks.clear();
+            match &end {
+                SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {
+                    reason: reason.clone(),
+                }),
+                SlaveEnd::MasterLost(reason) => self.audit.push_back(Event::MasterLost {
+                    reason: reason.clone(),
+                }),
+                // The first has its line already, the second is the slave's own doing.
+                SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) => {}
+            }
             self.end = Some(end);
         }
     }

@@ -129,6 +129,7 @@ impl Link {
                 (value, core.end().is_some(), core.next_deadline())
             };
             if over {
+                self.publish();
                 self.kick();
             }
             if let Some(value) = value {
@@ -283,6 +284,8 @@ impl Link {
         if let Err(error) = self.stand_by(term) {
             self.core().on_closed(&error.to_string());
         }
+        // How it ended is a line of the trail.
+        self.publish();
         self.cancelled.store(true, Ordering::Relaxed);
         if ending == Ending::Process {
             self.end_process_after_grace();
