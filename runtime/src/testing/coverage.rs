@@ -203,7 +203,7 @@ pub fn can_happen() -> impl Iterator<Item = (Standing, Happening)> {
     let all = STANDINGS.into_iter().flat_map(|standing| HAPPENINGS.map(|happening| (standing, happening)));
     all.filter(|&(standing, happening)| match (standing, happening) {
         (_, Happening::Hello | Happening::BadHello) => standing == Standing::Handshake,
-        (Standing::Handshake, other) => matches!(other, Happening::Offence | Happening::Eof | Happening::Reset),
+        (Standing::Handshake, other) => matches!(other, Happening::Offence | Happening::Eof | Happening::Reset | Happening::Silence),
         // What ended is not heard; only its own end may still be told.
         (Standing::Dropped, other) => other == Happening::Bytes,
         (_, Happening::Bytes) => false,

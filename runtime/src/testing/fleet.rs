@@ -162,8 +162,8 @@ impl Fleet {
                     Step::On => {}
                     Step::Begins(task) => {
                         let announced = slave.has_announced(task);
-                        let link = slave.link;
-                        assert!(announced || !law.is_marked(task), "slave {key} begins TASK-{task}, which is marked, unannounced");
+                        let (link, id) = (slave.link, link.id);
+                        assert!(announced || !law.is_marked(id, task), "slave {key} begins TASK-{task}, which is marked, unannounced");
                         self.begun += 1;
                         self.say(|| format!("slave {key} on link {link} begins TASK-{task}"));
                     }

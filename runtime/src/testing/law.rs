@@ -4,7 +4,8 @@
 //! It shares the decoders with the cores and nothing else: tasks are a map, a slave's hands a list. What it
 //! demands after every turn is the law: what must have ended has ended, what must not is live.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use ringmw_sched::{AlgorithmId, Group, Nanos, Owner, Reason, Scheduler, SlaveId,
 
 use super::coverage::{Coverage, Happening, Standing};
 use crate::engine::{Closed, ConnId};
-use crate::proto::SECOND;
+use crate::proto::{HANDSHAKE_TIMEOUT, SECOND};
 use crate::proto::master::{End, Fate, MasterCore, STALL, TICK};
 
 /// The limits that the observer holds the master to.
@@ -69,6 +70,12 @@ struct Task {
     told: bool,
 }
 
+impl Task {
+    fn line(&self) -> Line {
+        (self.spec.to.map(|to| (to, self.stint)), self.spec.owner == Owner::Queue)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
     Live,
@@ -98,6 +105,7 @@ enum Phase {
 }
 
 struct Conn {
+    peer: String,
     phase: Phase,
     reader: FrameReader,
     heard: Nanos,
@@ -115,7 +123,11 @@ pub(super) struct Law {
     slaves: BTreeMap<SlaveId, Slave>,
     gone: BTreeMap<SlaveId, Gone>,
     conns: BTreeMap<ConnId, Conn>,
+    /// What went out in this turn for the first time: the last of each line.
     lines: BTreeMap<Line, u64>,
+    /// Whether tasks that were never handed out before went to any slave in this turn, of flows and of the queue.
+    fresh: [bool; 2],
+    marked: BTreeSet<(ConnId, u64)>,
     queued_bytes: u64,
     now: Nanos,
     awake: Nanos,
@@ -153,6 +165,8 @@ impl Law {
             gone: BTreeMap::new(),
             conns: BTreeMap::new(),
             lines: BTreeMap::new(),
+            fresh: [false; 2],
+            marked: BTreeSet::new(),
             queued_bytes: 0,
             now: 0,
             awake: 0,
@@ -176,8 +190,9 @@ impl Law {
         self.now = now;
     }
 
-    pub(super) fn on_accept(&mut self, conn: ConnId) {
+    pub(super) fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
         let fresh = Conn {
+            peer: peer.to_string(),
             phase: Phase::Handshake,
             reader: FrameReader::new(),
             heard: self.awake,
@@ -665,12 +680,13 @@ impl Law {
             return;
         }
         let known = &self.keys[best as usize];
-        assert_eq!(told, key, "best {best}: the key that is told is the one that is kept");
         assert!(known.contains(&key), "best {best}: key {key} is told and nobody offered it");
+        // It may have improved since the packet was made.
+        assert!(told <= key, "best {best}: key {key} is told, {told} is kept");
         if key != known[0] {
             let witness = witness.unwrap_or_else(|| panic!("best {best}: key {key} is told and has no witness"));
             let witness: Vec<u64> = crate::wire::decode(&witness).expect("it was checked");
-            assert_eq!(witness[0], key, "best {best}: the witness is of another key");
+            assert_eq!(witness[0], told, "best {best}: the witness is of another key");
         }
     }
 
@@ -679,12 +695,12 @@ impl Law {
         let view = batch::task_batch(payload).expect("the master's own");
         assert!(!view.is_empty(), "an empty packet to {id}");
         assert!(!self.stopped, "tasks go to {id} after the end was told");
+        let mut packet = BTreeMap::new();
         for (entry, body) in view.iter() {
             let seq = entry.task;
             if self.lenient && !self.tasks.contains_key(&seq) {
                 self.adopt(seq, entry.algorithm, body, core);
             }
-            let marked_waits = self.recycled_waits(hold);
             let task = self.tasks.get_mut(&seq).unwrap_or_else(|| panic!("TASK-{seq} goes to {id} and was never submitted"));
             assert_eq!(task.place, Place::Queued, "TASK-{seq} goes to {id}, {:?}", task.must);
             assert_eq!(task.spec.algorithm.0, entry.algorithm, "TASK-{seq} goes as another algorithm");
@@ -699,35 +715,44 @@ impl Law {
                     assert!(slave.group.takes_ordered());
                 } else {
                     assert!(slave.group.takes_unordered(), "TASK-{seq} goes to {id}, which is ordered");
-                    let overtaken = marked_waits[usize::from(of_queue)];
-                    assert!(task.marked || !overtaken, "TASK-{seq} overtakes a recycled one");
+                    self.fresh[usize::from(of_queue)] |= !task.marked;
                 }
                 if !task.marked {
-                    let line = (task.spec.to.map(|to| (to, task.stint)), of_queue);
-                    let last = self.lines.insert(line, seq);
-                    assert!(last.is_none_or(|last| last < seq), "TASK-{seq} goes out after {last:?}, of {line:?}");
+                    let last = packet.insert(task.line(), seq);
+                    assert!(last.is_none_or(|last| last < seq), "TASK-{seq} goes after {last:?} in one packet");
+                    let last = self.lines.entry(task.line()).or_insert(seq);
+                    *last = seq.max(*last);
                 }
             }
             self.coverage.hand_out(task.bound, task.rerouted, task.marked);
             self.queued_bytes -= record_bytes(&task.spec);
             task.place = Place::Held(id);
-            task.marked = entry.is_marked();
+            if entry.is_marked() {
+                task.marked = true;
+                self.marked.insert((slave.conn, seq));
+            }
             slave.hands.push_back((seq, Hold::Live));
             let in_hand = slave.hands.len();
             assert!(in_hand <= self.limits.task_group as usize, "{in_hand} tasks in the hands of {id}");
         }
     }
 
-    /// Whether recycled tasks wait that could go now, of flows and of the queue.
-    fn recycled_waits(&self, hold: bool) -> [bool; 2] {
-        let mut waits = [false; 2];
-        for task in self.tasks.values() {
-            if task.place == Place::Queued && task.marked {
-                let of_queue = task.spec.owner == Owner::Queue;
-                waits[usize::from(of_queue)] |= !(of_queue && hold);
+    /// Who was handed out overtook nobody: recycled ones go first, others in the order submitted.
+    fn check_order(&mut self) {
+        let (lines, fresh) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.fresh));
+        if self.lenient || (lines.is_empty() && fresh == [false; 2]) {
+            return;
+        }
+        for (seq, task) in self.tasks.iter().filter(|(_, task)| task.place == Place::Queued) {
+            let of_queue = task.spec.owner == Owner::Queue;
+            match task.marked {
+                true => assert!(!fresh[usize::from(of_queue)], "TASK-{seq}, recycled, is overtaken"),
+                false => {
+                    let last = lines.get(&task.line());
+                    assert!(last.is_none_or(|last| last < seq), "TASK-{seq} is overtaken by {last:?}");
+                }
             }
         }
-        waits
     }
 
     /// A task that came through the typed handle.
@@ -772,7 +797,13 @@ impl Law {
                 assert_eq!(gone.charged, None, "{id} leaves an announced task uncharged");
             }
             Event::Disconnected { slave, .. } => {
-                let gone = self.gone.get_mut(&SlaveId(*slave)).expect("it left");
+                let id = SlaveId(*slave);
+                if !self.gone.contains_key(&id) {
+                    let state = &self.conns[&self.slaves[&id].conn];
+                    let dribbles = state.frame_since.is_some_and(|since| since < state.heard);
+                    self.on_timeout(id, if dribbles { "frame" } else { "silence" });
+                }
+                let gone = self.gone.get_mut(&id).expect("it left");
                 assert!(gone.excused && !std::mem::replace(&mut gone.said, true));
             }
             Event::Charged { slave, task, crashes, .. } => {
@@ -788,7 +819,14 @@ impl Law {
                 assert_eq!(self.tasks[task].crashes, *crashes, "crashes of TASK-{task}");
                 self.coverage.charged();
             }
-            Event::Rejected { reason, .. } if reason.contains("10 s") => {}
+            Event::Rejected { from, reason } if reason.contains("10 s") => {
+                let found = self.conns.iter().find(|(_, state)| state.peer == *from);
+                let (&conn, state) = found.expect("it connected");
+                let old = self.awake - state.since;
+                assert!(self.caught_up && old >= HANDSHAKE_TIMEOUT, "a handshake is given up after {} ms", old / 1_000_000);
+                self.see(conn, Happening::Silence);
+                self.conns.get_mut(&conn).expect("just found").phase = Phase::Dropped;
+            }
             _ => {}
         }
     }
@@ -854,6 +892,7 @@ impl Law {
 
     /// The law.
     pub(super) fn check(&mut self, core: &MasterCore) {
+        self.check_order();
         let sched = core.sched();
         sched.sanity_check();
         assert_eq!(core.slaves(), self.slaves.len(), "slaves that are connected");
@@ -906,9 +945,9 @@ impl Law {
         self.told
     }
 
-    /// Whether this task went to a slave as one that was in a lost slave's hands.
-    pub(super) fn is_marked(&self, task: u64) -> bool {
-        self.tasks.get(&task).is_some_and(|task| task.marked)
+    /// Whether this task went out on this connection as one that was in a lost slave's hands.
+    pub(super) fn is_marked(&self, conn: ConnId, task: u64) -> bool {
+        self.marked.contains(&(conn, task))
     }
 
     /// The slave on a connection and what it holds, with the algorithms; for liars.

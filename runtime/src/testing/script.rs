@@ -111,7 +111,7 @@ pub(super) struct Tap<'a> {
 
 impl Handler for Tap<'_> {
     fn on_accept(&mut self, conn: ConnId, peer: std::net::SocketAddr) {
-        self.law.on_accept(conn);
+        self.law.on_accept(conn, peer);
         self.core.on_accept(conn, peer);
     }
 

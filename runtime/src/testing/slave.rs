@@ -250,6 +250,7 @@ impl SimSlave {
                 .as_ref()
                 .is_some_and(|computing| computing.until.is_some_and(|until| until <= now));
             if !over {
+                self.compute_at = Nanos::MAX;
                 return Step::On;
             }
             self.finish(now);
