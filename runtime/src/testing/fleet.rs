@@ -134,6 +134,11 @@ impl Fleet {
         slaves.chain(later).min().unwrap_or(Nanos::MAX)
     }
 
+    pub(super) fn describe_due(&self) -> String {
+        let (key, slave) = self.slaves.iter().min_by_key(|(_, slave)| slave.due(&self.links[&slave.link]).unwrap_or(Nanos::MAX)).expect("somebody is due");
+        format!("slave {key} is due: {}", slave.describe_due(&self.links[&slave.link]))
+    }
+
     /// When the master has something to take.
     pub(super) fn master_due(&self) -> Nanos {
         let links = self.links.values().filter_map(|link| link.master_due(self.accepting));

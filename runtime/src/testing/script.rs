@@ -161,6 +161,9 @@ pub struct Storm {
 /// Turns that the master may take from the end of the faults until every task has ended.
 pub const CALM_TURNS_MAX: u64 = 6_000;
 
+/// Steps that may be taken without time going on: more are a loop that a real process would spin in.
+const STEPS_AT_ONCE_MAX: u64 = 10_000;
+
 struct Flow {
     slot: u32,
     /// Its number among the maps of its algorithm and how many tasks it has, if it is one.
@@ -197,6 +200,7 @@ struct Script {
     busy_until: Nanos,
     now: Nanos,
     turns: u64,
+    steps: u64,
     ids: Vec<TaskId>,
     flows: Vec<Flow>,
     bests: Vec<Best<u64, Vec<u64>>>,
@@ -300,6 +304,7 @@ impl Script {
             busy_until: 0,
             now: 0,
             turns: 0,
+            steps: 0,
             ids: Vec::new(),
             flows: Vec::new(),
             bests: Vec::new(),
@@ -352,7 +357,11 @@ impl Script {
         let master = self.fleet.master_due().min(core_due).min(self.next_app);
         let master = master.max(self.busy_until);
         let fault = if self.calm { Nanos::MAX } else { self.next_fault };
-        self.now = self.fleet.due().min(master).min(fault).max(self.now);
+        let before = self.now;
+        self.now = self.fleet.due().min(master).min(fault).max(before);
+        self.steps = if self.now > before { 0 } else { self.steps + 1 };
+        let stuck = || format!("time stands still at {before}: {}, master {master}, fault {fault}", self.fleet.describe_due());
+        assert!(self.steps < STEPS_AT_ONCE_MAX, "{}", stuck());
         self.fleet.step(self.now, &self.law);
         if fault <= self.now {
             self.next_fault = self.now + self.rng.random_range(0..2 * self.fault_every);

@@ -93,6 +93,7 @@ pub(super) struct SimSlave {
     /// Reads what it writes, for what it has announced.
     tap: FrameReader,
     announced: BTreeSet<u64>,
+    lied: bool,
 }
 
 /// What became of a step.
@@ -134,6 +135,7 @@ impl SimSlave {
             farewell: None,
             tap: FrameReader::new(),
             announced: BTreeSet::new(),
+            lied: false,
         }
     }
 
@@ -149,6 +151,19 @@ impl SimSlave {
             due = due.min(computing.offers.first().map_or(Nanos::MAX, |offer| offer.0));
         }
         Some(due.min(self.farewell.unwrap_or(Nanos::MAX)))
+    }
+
+    pub(super) fn describe_due(&self, link: &Link) -> String {
+        format!(
+            "io {}, compute {}, core {}, down {:?}, computing {:?}, farewell {:?}, end {:?}",
+            self.io_at,
+            self.compute_at,
+            self.core.next_deadline(),
+            link.down.due(),
+            self.computing.as_ref().map(|computing| (computing.until, computing.offers.first().map(|offer| offer.0))),
+            self.farewell,
+            self.core.end(),
+        )
     }
 
     /// What is due happens: the I/O thread's part, then the main thread's.
@@ -181,12 +196,11 @@ impl SimSlave {
         rng: &mut ChaCha8Rng,
     ) -> Option<SlaveEnd> {
         self.io_at = Nanos::MAX;
-        while self.core.end().is_none()
-            && let Some(chunk) = link.down.read(now)
-        {
+        while let Some(chunk) = link.down.read(now) {
             self.core.on_bytes(&chunk, now);
         }
-        if let Some(how) = link.down.ended(now) {
+        let ended = link.down.ended(now);
+        if let Some(how) = ended {
             self.core.on_closed(match how {
                 super::net::Cut::Fin => "it closed the connection",
                 super::net::Cut::Reset => "reset",
@@ -212,7 +226,8 @@ impl SimSlave {
         let end = self.core.end()?.clone();
         let until = *self.farewell.get_or_insert(now + FAREWELL);
         let says = matches!(end, SlaveEnd::Left(_));
-        (!says || self.out.is_empty() || now >= until).then_some(end)
+        // Nothing can be written to a peer that has closed.
+        (!says || self.out.is_empty() || ended.is_some() || now >= until).then_some(end)
     }
 
     fn write(&mut self, link: &mut Link, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
@@ -273,7 +288,7 @@ impl SimSlave {
     }
 
     fn nudge(&mut self, now: Nanos) {
-        if self.core.has_output() || self.core.end().is_some() {
+        if self.core.has_output() {
             self.io_at = self.io_at.min(now);
         }
     }
@@ -356,6 +371,9 @@ impl SimSlave {
             }
             Err(RunError::StateInit(reason)) => self.core.leave(GoodbyeCode::StateInit, reason),
         }
+        if self.core.end().is_some() {
+            self.io_at = now;
+        }
         self.nudge(now);
     }
 
@@ -382,12 +400,13 @@ impl SimSlave {
     pub(super) fn lie(&mut self, bytes: &[u8], now: Nanos) {
         self.core.take_output(&mut self.out, now);
         self.out.extend_from_slice(bytes);
+        self.lied = true;
         self.io_at = now;
     }
 
-    /// Whether it has written the announcement of this task.
+    /// Whether it has written the announcement of this task, as far as a liar's stream can be read.
     pub(super) fn has_announced(&self, task: u64) -> bool {
-        self.announced.contains(&task)
+        self.lied || self.announced.contains(&task)
     }
 
     /// Replaces its handshake.
