@@ -111,4 +111,8 @@ fn the_cores_keep_the_law() {
     seeds.extend((0..FRESH).map(|nth| fresh.wrapping_add(nth) | 1 << 40));
     let sums = run_all(&seeds);
     println!("{}", sums.coverage);
+    let coverage = &sums.coverage;
+    assert_eq!(coverage.pairs_missing(), [], "pairs that can happen and were not seen");
+    assert_eq!(coverage.pairs_impossible(), [], "pairs that cannot happen and were seen");
+    assert_eq!(coverage.ends_missing(), [""; 0], "ends that were not seen");
 }

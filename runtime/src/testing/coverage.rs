@@ -50,7 +50,7 @@ pub enum Happening {
     Dribble,
     /// The application cancels a task in its hands.
     Cancel,
-    /// It moves to unordered.
+    /// The application sends it back to unordered.
     Freed,
     Shutdown,
     /// Bytes after its end.
@@ -207,6 +207,15 @@ pub fn can_happen() -> impl Iterator<Item = (Standing, Happening)> {
         // What ended is not heard; only its own end may still be told.
         (Standing::Dropped, other) => other == Happening::Bytes,
         (_, Happening::Bytes) => false,
+        // Nothing is in its hands that it could answer, begin, or that could be taken back.
+        (Standing::Idle, other) => !matches!(
+            other,
+            Happening::Result | Happening::Failed | Happening::Late | Happening::Withdrawn | Happening::Cancel
+        ),
+        // All that it holds is waited for.
+        (Standing::Busy, other) => !matches!(other, Happening::Withdrawn),
+        // It was told to go at the end, when nothing is cancelled or freed any more.
+        (Standing::Leaving, other) => !matches!(other, Happening::Cancel | Happening::Freed | Happening::Shutdown),
         _ => true,
     })
 }

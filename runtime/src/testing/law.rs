@@ -322,18 +322,16 @@ impl Law {
             return false;
         };
         for (entry, body) in view.iter() {
-            let slave = self.slaves.get_mut(&id).expect("it speaks");
-            let Some(&(task, hold)) = slave.hands.front() else {
+            let Some(&(task, hold)) = self.slaves[&id].hands.front() else {
                 return false;
             };
             if task != entry.task {
                 return false;
             }
             if hold != Hold::Live {
-                slave.hands.pop_front();
-                slave.announced = None;
-                self.late += 1;
                 self.see(conn, Happening::Late);
+                self.answered(id);
+                self.late += 1;
                 self.on_hands(id);
                 continue;
             }
@@ -343,10 +341,8 @@ impl Law {
             if algorithm.0 != entry.algorithm || (done && check(body).is_err()) {
                 return false;
             }
-            let slave = self.slaves.get_mut(&id).expect("it speaks");
-            slave.hands.pop_front();
-            slave.announced = None;
             self.see(conn, if done { Happening::Result } else { Happening::Failed });
+            self.answered(id);
             let must = match done {
                 true => Must::Done {
                     slave: id,
@@ -361,6 +357,12 @@ impl Law {
             self.on_hands(id);
         }
         true
+    }
+
+    fn answered(&mut self, id: SlaveId) {
+        let slave = self.slaves.get_mut(&id).expect("it speaks");
+        slave.hands.pop_front();
+        slave.announced = None;
     }
 
     fn on_withdrawn(&mut self, conn: ConnId, id: SlaveId, payload: &[u8]) -> bool {
@@ -389,12 +391,13 @@ impl Law {
         let Ok(Starting { task }) = Starting::decode(payload) else {
             return false;
         };
+        self.see(conn, Happening::Starting);
         let slave = self.slaves.get_mut(&id).expect("it speaks");
         if slave.hands.front().is_none_or(|front| front.0 != task) {
             return false;
         }
-        slave.announced = Some(task);
-        self.see(conn, Happening::Starting);
+        let before = slave.announced.replace(task);
+        assert!(before.is_none() || before == Some(task));
         true
     }
 
@@ -424,8 +427,6 @@ impl Law {
         if slave.freed && slave.hands.is_empty() {
             (slave.freed, slave.group) = (false, Group::Unordered);
             slave.stint += 1;
-            let conn = slave.conn;
-            self.see(conn, Happening::Freed);
             self.reroute(id, Reason::SlaveTakesNoOrdered(id));
         }
     }
@@ -570,12 +571,11 @@ impl Law {
             return;
         }
         if let Place::Held(id) = task.place {
+            self.see(self.slaves[&id].conn, Happening::Cancel);
             let slave = self.slaves.get_mut(&id).expect("it holds the task");
             let held = slave.hands.iter_mut().find(|held| held.0 == seq).expect("it holds the task");
             held.1 = Hold::Withdrawn;
             slave.withdraw.push(seq);
-            let conn = slave.conn;
-            self.see(conn, Happening::Cancel);
         }
         self.end(seq, Must::Cancelled);
     }
@@ -860,6 +860,7 @@ impl Law {
         let known = self.slaves.get(&id).is_some_and(|slave| !slave.freed && slave.group.takes_ordered());
         assert_eq!(known, freed, "freeing {id}");
         if freed {
+            self.see(self.slaves[&id].conn, Happening::Freed);
             self.slaves.get_mut(&id).expect("it is connected").freed = true;
             self.on_hands(id);
         }

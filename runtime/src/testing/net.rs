@@ -201,8 +201,8 @@ impl Link {
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
-        let port = 1024 + (self.id.generation() * 64 + self.id.slot() as u32) % 60_000;
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16))
+        let [_, a, b, c] = self.id.generation().to_be_bytes();
+        SocketAddr::from((Ipv4Addr::new(10, a, b, c), 1024 + self.id.slot() as u16))
     }
 
     /// When the master has something to take of it.

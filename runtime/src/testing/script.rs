@@ -182,6 +182,8 @@ struct Habits {
     /// Draws of algorithms: echo, draw, fails, search, counts.
     kinds: [u32; ALGORITHMS],
     echo_max: u32,
+    offer_percent: u32,
+    bests_max: usize,
 }
 
 struct Script {
@@ -281,6 +283,8 @@ impl Script {
             ordered_percent: percent(80),
             kinds: [1 + percent(5), 1 + percent(3), percent(4), percent(5), percent(3)],
             echo_max: [4, 60, 400][percent(3) as usize],
+            offer_percent: 2 + percent(20),
+            bests_max: [3, 3, 40][percent(3) as usize],
         };
         let mut faults: Weights = [0; 9];
         for weight in &mut faults {
@@ -434,7 +438,7 @@ impl Script {
             if self.chance(self.habits.cancel_percent) {
                 self.cancel_some();
             }
-            if self.chance(3) {
+            if self.chance(self.habits.offer_percent) {
                 self.offer();
             }
             if self.fleet.processes() < self.processes && self.chance(30) {
@@ -661,13 +665,13 @@ impl Script {
     }
 
     fn offer(&mut self) {
-        if self.bests.len() < 3 || self.chance(5) {
+        if self.bests.len() < self.habits.bests_max && self.chance(50) {
             let start = self.rng.random_range(500_000..2_000_000);
             let bests = self.state.core.bests();
             let best = bests.add(Direction::Minimum, start).expect("few");
             self.law.on_best(start);
             self.bests.push(best);
-        } else {
+        } else if !self.bests.is_empty() {
             let at = self.rng.random_range(0..self.bests.len());
             let key = self.rng.random_range(0..1_000_000);
             if self.bests[at].offer(key, &vec![key]) {
