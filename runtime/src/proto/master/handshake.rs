@@ -67,7 +67,7 @@ impl MasterCore {
         state.heard = awake;
         state.due = awake + timeout;
         put_control(&mut state.out, Kind::Welcome, |out| welcome.encode(out));
-        tell_bests(state, bests);
+        tell_bests(state, bests, self.config.tasks_bytes_max);
         self.trail.push(connected);
         self.trail.push(Event::State {
             slave: id.0,
