@@ -20,7 +20,10 @@ const FRESH: u64 = 20;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+    )
 }
 
 /// Sums over many seeds.
@@ -53,7 +56,8 @@ impl Sums {
 fn run(seed: u64) -> Result<Storm, String> {
     catch_unwind(AssertUnwindSafe(|| storm(seed, false))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default()
     })
 }
 
@@ -80,7 +84,9 @@ fn run_all(seeds: &[u64]) -> Sums {
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
     for (seed, text) in &failures {
-        println!("seed {seed}: {text}\n  replay: RINGMW_SEED={seed} cargo test -p ringmw --test sim -- --nocapture");
+        println!(
+            "seed {seed}: {text}\n  replay: RINGMW_SEED={seed} cargo test -p ringmw --test sim -- --nocapture"
+        );
     }
     let sums = sums.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
@@ -95,7 +101,12 @@ fn run_all(seeds: &[u64]) -> Sums {
         sums.slaves,
         sums.faults,
     );
-    assert!(failures.is_empty(), "seed {}: {}", failures[0].0, failures[0].1);
+    assert!(
+        failures.is_empty(),
+        "seed {}: {}",
+        failures[0].0,
+        failures[0].1
+    );
     sums
 }
 
@@ -106,13 +117,23 @@ fn the_cores_keep_the_law() {
         return;
     }
     let mut seeds: Vec<u64> = (0..number("RINGMW_SEEDS").unwrap_or(FIXED)).collect();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     let fresh = now.as_nanos() as u64 >> 10;
     seeds.extend((0..FRESH).map(|nth| fresh.wrapping_add(nth) | 1 << 40));
     let sums = run_all(&seeds);
     println!("{}", sums.coverage);
     let coverage = &sums.coverage;
-    assert_eq!(coverage.pairs_missing(), [], "pairs that can happen and were not seen");
-    assert_eq!(coverage.pairs_impossible(), [], "pairs that cannot happen and were seen");
+    assert_eq!(
+        coverage.pairs_missing(),
+        [],
+        "pairs that can happen and were not seen"
+    );
+    assert_eq!(
+        coverage.pairs_impossible(),
+        [],
+        "pairs that cannot happen and were seen"
+    );
     assert_eq!(coverage.ends_missing(), [""; 0], "ends that were not seen");
 }

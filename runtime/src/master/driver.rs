@@ -114,7 +114,7 @@ impl Driver {
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
         this.driver.mw.inner.spawned.borrow_mut().clear();
-        this.leave(matches!(ending, Ending::Returned(_))).await?;
+        this.leave(!matches!(ending, Ending::Signal { .. })).await?;
         Ok(ending)
     }
 }

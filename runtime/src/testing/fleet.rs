@@ -96,7 +96,13 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn new(rng: ChaCha8Rng, quality: Quality, pace: Pace, registry: Arc<Registry>, hello: Hello) -> Self {
+    pub(super) fn new(
+        rng: ChaCha8Rng,
+        quality: Quality,
+        pace: Pace,
+        registry: Arc<Registry>,
+        hello: Hello,
+    ) -> Self {
         Fleet {
             rng,
             now: 0,
@@ -129,19 +135,32 @@ impl Fleet {
 
     /// When something happens to a slave or a link.
     pub(super) fn due(&self) -> Nanos {
-        let slaves = self.slaves.values().filter_map(|slave| slave.due(&self.links[&slave.link]));
+        let slaves = self
+            .slaves
+            .values()
+            .filter_map(|slave| slave.due(&self.links[&slave.link]));
         let later = self.later.iter().map(|later| later.0);
         slaves.chain(later).min().unwrap_or(Nanos::MAX)
     }
 
     pub(super) fn describe_due(&self) -> String {
-        let (key, slave) = self.slaves.iter().min_by_key(|(_, slave)| slave.due(&self.links[&slave.link]).unwrap_or(Nanos::MAX)).expect("somebody is due");
-        format!("slave {key} is due: {}", slave.describe_due(&self.links[&slave.link]))
+        let (key, slave) = self
+            .slaves
+            .iter()
+            .min_by_key(|(_, slave)| slave.due(&self.links[&slave.link]).unwrap_or(Nanos::MAX))
+            .expect("somebody is due");
+        format!(
+            "slave {key} is due: {}",
+            slave.describe_due(&self.links[&slave.link])
+        )
     }
 
     /// When the master has something to take.
     pub(super) fn master_due(&self) -> Nanos {
-        let links = self.links.values().filter_map(|link| link.master_due(self.accepting));
+        let links = self
+            .links
+            .values()
+            .filter_map(|link| link.master_due(self.accepting));
         links.min().unwrap_or(Nanos::MAX)
     }
 
@@ -159,7 +178,10 @@ impl Fleet {
             // A slave whose steps are all due at once takes several.
             for _ in 0..64 {
                 let slave = self.slaves.get_mut(&key).expect("removed only below");
-                let link = self.links.get_mut(&slave.link).expect("a slave has its link");
+                let link = self
+                    .links
+                    .get_mut(&slave.link)
+                    .expect("a slave has its link");
                 if slave.due(link).is_none_or(|due| due > now) {
                     break;
                 }
@@ -168,7 +190,10 @@ impl Fleet {
                     Step::Begins(task) => {
                         let announced = slave.has_announced(task);
                         let (link, id) = (slave.link, link.id);
-                        assert!(announced || !law.is_marked(id, task), "slave {key} begins TASK-{task}, which is marked, unannounced");
+                        assert!(
+                            announced || !law.is_marked(id, task),
+                            "slave {key} begins TASK-{task}, which is marked, unannounced"
+                        );
                         self.begun += 1;
                         self.say(|| format!("slave {key} on link {link} begins TASK-{task}"));
                     }
@@ -247,7 +272,10 @@ impl Fleet {
 
     /// Processes that live, those on their way included.
     pub(super) fn processes(&self) -> usize {
-        let joining = self.later.iter().filter(|later| matches!(later.1, Later::Join(_)));
+        let joining = self
+            .later
+            .iter()
+            .filter(|later| matches!(later.1, Later::Join(_)));
         self.slaves.len() + joining.count()
     }
 
@@ -255,7 +283,10 @@ impl Fleet {
     fn close(&mut self, key: usize) {
         let slave = self.slaves.get_mut(&key).expect("it exits");
         slave.life = Life::Dead;
-        let link = self.links.get_mut(&slave.link).expect("a slave has its link");
+        let link = self
+            .links
+            .get_mut(&slave.link)
+            .expect("a slave has its link");
         // With unread bytes a close is a reset, which can overtake what was sent.
         match link.down.in_flight() > 0 && self.rng.random_range(0..3) == 0 {
             true => _ = link.up.cut(self.now, Cut::Reset, &mut self.rng),
@@ -295,14 +326,25 @@ impl Fleet {
             .expect("the draw is below their sum");
         let fault = Fault::ALL[at];
         if fault == Fault::Join {
-            let odd = [Character::WrongToken, Character::WrongVersion, Character::Garbage, Character::Silent, Character::Half];
+            let odd = [
+                Character::WrongToken,
+                Character::WrongVersion,
+                Character::Garbage,
+                Character::Silent,
+                Character::Half,
+            ];
             let character = match self.rng.random_range(0..10) {
                 at @ 0..5 => odd[at],
                 _ => Character::Honest,
             };
             return self.join(character);
         }
-        let up: Vec<usize> = self.slaves.iter().filter(|(_, slave)| slave.life == Life::Up).map(|(key, _)| *key).collect();
+        let up: Vec<usize> = self
+            .slaves
+            .iter()
+            .filter(|(_, slave)| slave.life == Life::Up)
+            .map(|(key, _)| *key)
+            .collect();
         if !up.is_empty() {
             let key = up[self.rng.random_range(0..up.len())];
             self.befall(key, fault, law);
@@ -316,7 +358,11 @@ impl Fleet {
         let slave = self.slaves.get_mut(&key).expect("it was drawn");
         let link_key = slave.link;
         let link = self.links.get_mut(&link_key).expect("a slave has its link");
-        let how = if self.rng.random_range(0..2) == 0 { Cut::Fin } else { Cut::Reset };
+        let how = if self.rng.random_range(0..2) == 0 {
+            Cut::Fin
+        } else {
+            Cut::Reset
+        };
         match fault {
             Fault::Join => unreachable!("it befalls nobody"),
             Fault::Kill => {
@@ -371,7 +417,12 @@ impl Fleet {
                 Later::Join(_) => {}
             }
         }
-        let hung: Vec<usize> = self.slaves.iter().filter(|(_, slave)| slave.hangs).map(|(key, _)| *key).collect();
+        let hung: Vec<usize> = self
+            .slaves
+            .iter()
+            .filter(|(_, slave)| slave.hangs)
+            .map(|(key, _)| *key)
+            .collect();
         for key in hung {
             self.befall(key, Fault::Kill, law);
         }
@@ -437,7 +488,11 @@ impl Fleet {
         let (now, quality) = (self.now, self.quality);
         match effect {
             Effect::Send(conn, buffer) => {
-                if let Some(link) = self.by_conn.get(&conn).and_then(|key| self.links.get_mut(key)) {
+                if let Some(link) = self
+                    .by_conn
+                    .get(&conn)
+                    .and_then(|key| self.links.get_mut(key))
+                {
                     link.send(buffer, now, &quality, &mut self.rng);
                 }
             }
@@ -454,7 +509,10 @@ impl Fleet {
     }
 
     pub(super) fn computing(&self) -> usize {
-        self.slaves.values().filter(|slave| slave.computes()).count()
+        self.slaves
+            .values()
+            .filter(|slave| slave.computes())
+            .count()
     }
 }
 
@@ -482,15 +540,46 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)]) -> Vec<u8> {
         // The first answer counts: a failed result is an honest-looking one. The second is the offence.
         (1, Some(first), _) => result(&mut out, &[first, first], failed, b"twice"),
         (2, _, Some(last)) => result(&mut out, &[last], failed, b"out of order"),
-        (3, Some((task, algorithm)), _) => result(&mut out, &[(task, algorithm + 1)], failed, b"wrong algorithm"),
-        (4, Some(first), _) => result(&mut out, &[first], ResultStatus::Done, b"\xff\xff\xff\xff\xff"),
+        (3, Some((task, algorithm)), _) => result(
+            &mut out,
+            &[(task, algorithm + 1)],
+            failed,
+            b"wrong algorithm",
+        ),
+        (4, Some(first), _) => result(
+            &mut out,
+            &[first],
+            ResultStatus::Done,
+            b"\xff\xff\xff\xff\xff",
+        ),
         (5, ..) => {
             let tasks = vec![(first.map_or(7, |first| first.0), false)];
-            put(&mut out, Kind::Withdrawn, |out| Withdrawn { tasks }.encode(out));
+            put(&mut out, Kind::Withdrawn, |out| {
+                Withdrawn { tasks }.encode(out)
+            });
         }
-        (6, ..) => put(&mut out, Kind::Starting, |out| Starting { task: last.map_or(1 << 41, |last| last.0) }.encode(out)),
-        (7, ..) => put(&mut out, Kind::Offer, |out| Offer { best: 9_999, key: 1, witness: b"" }.encode(out)),
-        (8, ..) => put(&mut out, Kind::Offer, |out| Offer { best: 0, key: 0, witness: b"\x01" }.encode(out)),
+        (6, ..) => put(&mut out, Kind::Starting, |out| {
+            Starting {
+                task: last.map_or(1 << 41, |last| last.0),
+            }
+            .encode(out)
+        }),
+        (7, ..) => put(&mut out, Kind::Offer, |out| {
+            Offer {
+                best: 9_999,
+                key: 1,
+                witness: b"",
+            }
+            .encode(out)
+        }),
+        (8, ..) => put(&mut out, Kind::Offer, |out| {
+            Offer {
+                best: 0,
+                key: 0,
+                witness: b"\x01",
+            }
+            .encode(out)
+        }),
         (9, ..) => frame::put_frame(&mut out, Kind::Shutdown, &[1]),
         (10, ..) => {
             // A header that announces more than may come.
