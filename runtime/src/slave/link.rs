@@ -155,6 +155,10 @@ impl Link {
     /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
     fn wait_and_read(&self, deadline: Nanos) -> io::Result<()> {
         let unsent = !self.wire().out.is_empty();
+        // Asked after `unsent`: whoever wrote the announcement, nothing else would wake this thread before its next beat.
+        if self.core().has_announced() {
+            return Ok(());
+        }
         let mut fds = [PollFd::new(&self.socket, interest(unsent))];
         self.poll(&mut fds, deadline)?;
         let readable = is_readable(&fds[0]);
