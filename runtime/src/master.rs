@@ -6,6 +6,7 @@ pub(crate) mod end;
 pub(crate) mod flow;
 pub(crate) mod queue;
 pub(crate) mod state;
+pub(crate) mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

@@ -372,7 +372,7 @@ pub(crate) fn remember_panics() {
     });
 }
 
-fn describe_panic(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn describe_panic(panic: &(dyn Any + Send)) -> String {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -1056,7 +1056,7 @@ impl MasterCore {
             .as_mut()
             .expect("a slave has its connection");
         let conn = state.id;
-        tell_bests(state, &self.bests);
+        tell_bests(state, &self.bests, self.config.tasks_bytes_max);
         let before = state.out.len();
         let mark = frame::begin_frame(&mut state.out, Kind::Tasks);
         self.batch.encode(&mut state.out);
@@ -1095,7 +1095,7 @@ impl MasterCore {
                 }
                 self.prepare_out(cursor);
                 let state = self.conns[cursor].as_mut().expect("matched above");
-                tell_bests(state, &self.bests);
+                tell_bests(state, &self.bests, self.config.tasks_bytes_max);
                 if let Phase::Slave { pushing, .. } = &mut state.phase {
                     *pushing = true;
                 }
@@ -1274,15 +1274,20 @@ fn put_control(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>))
 ///
 /// The master alone tells a key, and only once its witness is here: else a slave that dies between the two leaves a
 /// bound whose solution nobody has.
-fn tell_bests(state: &mut Conn, bests: &Incumbents) {
+fn tell_bests(state: &mut Conn, bests: &Incumbents, bytes_max: u32) {
     let Phase::Slave { told, .. } = &mut state.phase else {
         return;
     };
     if *told < bests.version() {
         let entries = bests.since(*told);
         *told = bests.version();
-        put_control(&mut state.out, Kind::Bests, |out| {
-            BestKeys { entries }.encode(out)
-        });
+        // The slave reads no larger packet than it was told of.
+        let entries_max = (bytes_max as usize).saturating_sub(4) / BestKeys::ENTRY_BYTES;
+        for entries in entries.chunks(entries_max.max(1)) {
+            let entries = entries.to_vec();
+            put_control(&mut state.out, Kind::Bests, |out| {
+                BestKeys { entries }.encode(out);
+            });
+        }
     }
 }

@@ -224,8 +224,11 @@ impl SlaveCore {
         }
     }
 
-    /// When [`SlaveCore::on_time`] is due at the latest.
+    /// When [`SlaveCore::on_time`] is due at the latest; never once it is over.
     pub fn next_deadline(&self) -> Nanos {
+        if self.end.is_some() {
+            return Nanos::MAX;
+        }
         let beat = match self.welcome {
             Some(_) => self.last_sent + self.beat(),
             None => self.started + WELCOME_WAIT,
