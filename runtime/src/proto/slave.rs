@@ -265,6 +265,11 @@ impl SlaveCore {
         }
     }
 
+    /// Whether the task in front is announced and that has left: it can begin.
+    pub fn has_announced(&self) -> bool {
+        matches!(self.announcement, Announcement::Left(_))
+    }
+
     // ---- the compute side
 
     /// What to do next; flushes results when there is nothing more to compute.
