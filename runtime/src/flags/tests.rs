@@ -330,7 +330,8 @@ fn bad_values_name_flag_value_and_what_is_expected() {
         ),
         (
             "--mw-slave-task-group 0",
-            "--mw-slave-task-group 0: is no whole number from 1 to 4294967295, and not auto".to_owned(),
+            "--mw-slave-task-group 0: is no whole number from 1 to 4294967295, and not auto"
+                .to_owned(),
         ),
         (
             "--mw-local 0",

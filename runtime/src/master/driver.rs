@@ -81,6 +81,7 @@ struct Loop {
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
     again: bool,
+    memory: Memory,
 }
 
 /// How long a connection that is closed may take to be read to its last byte.
@@ -109,6 +110,7 @@ impl Driver {
             light: FuturesUnordered::new(),
             failure: None,
             again: false,
+            memory: Memory::default(),
         };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
@@ -269,6 +271,7 @@ impl Loop {
         });
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);
         self.write_trail(&mut state.core);
+        self.memory.on_turn(state.core.sched().queued_bytes());
         if let Some(report) = &mut self.driver.report {
             let need = state.core.need();
             report(mw.inner.clock.now(), need, &mut |event| {
@@ -347,4 +350,28 @@ impl Loop {
 /// A panic goes on where its run has ended.
 pub(crate) fn rethrow(panic: Box<dyn std::any::Any + Send>) -> ! {
     resume_unwind(panic)
+}
+
+/// Gives the memory of a long queue back once it is drained: the allocator keeps freed memory for later, and a master
+/// that was full once need not stay so for a week.
+#[derive(Default)]
+struct Memory {
+    peak: u64,
+}
+
+impl Memory {
+    /// A shorter queue's memory is not worth the walk through the heap.
+    const WORTH_IT: u64 = 16 << 20;
+
+    fn on_turn(&mut self, queued_bytes: u64) {
+        self.peak = self.peak.max(queued_bytes);
+        if queued_bytes == 0 && self.peak >= Self::WORTH_IT {
+            self.peak = 0;
+            #[cfg(target_env = "gnu")]
+            // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
+            unsafe {
+                libc::malloc_trim(0);
+            }
+        }
+    }
 }
