@@ -27,6 +27,7 @@ async fn master(mw: Master, args: Args) -> Result {
     let tasks: u64 = args.value("--tasks", 1_000_000)?;
     let before = resident();
     mw.submit_all((0..tasks).map(noop::task));
+    mw.poll_events().await;
     let full = resident();
     let cancelled = mw.cancel_all() as u64;
     assert_eq!(cancelled, tasks, "nobody runs them here");
