@@ -111,22 +111,26 @@ impl Coverage {
         self.count("on the way: charged");
     }
 
-    pub(super) fn hand_out(&mut self, _bound: bool, rerouted: bool, _marked: bool) {
-        if rerouted {
-            self.count("on the way: ordered after rerouting");
-        }
+    pub(super) fn rerouted(&mut self) {
+        self.count("on the way: ordered after rerouting");
     }
 
     pub(super) fn end(&mut self, must: &Must, of_queue: bool, marked: bool) {
         let names = match must {
-            Must::Done { .. } if marked => ["done after recycling, queue", "done after recycling, flow"],
+            Must::Done { .. } if marked => {
+                ["done after recycling, queue", "done after recycling, flow"]
+            }
             Must::Done { .. } => ["done, queue", "done, flow"],
             Must::Failed { .. } => ["failed, queue", "failed, flow"],
             Must::Cancelled => ["cancelled, queue", "cancelled, flow"],
             Must::Unrunnable(Reason::SlaveLost(_)) => ["slave lost, queue", "slave lost, flow"],
             Must::Unrunnable(Reason::NotRetried(_)) => ["not retried, queue", "not retried, flow"],
-            Must::Unrunnable(Reason::NoSuchSlave(_)) => ["no such slave, queue", "no such slave, flow"],
-            Must::Unrunnable(Reason::SlaveTakesNoOrdered(_)) => ["takes no ordered, queue", "takes no ordered, flow"],
+            Must::Unrunnable(Reason::NoSuchSlave(_)) => {
+                ["no such slave, queue", "no such slave, flow"]
+            }
+            Must::Unrunnable(Reason::SlaveTakesNoOrdered(_)) => {
+                ["takes no ordered, queue", "takes no ordered, flow"]
+            }
             Must::Unrunnable(Reason::Crashed { .. }) => ["crashed, queue", "crashed, flow"],
             Must::Unrunnable(Reason::TooLarge { .. }) => ["too large, queue", "too large, flow"],
             Must::Unrunnable(Reason::QueueFull { .. }) => ["queue full, queue", "queue full, flow"],
@@ -151,18 +155,23 @@ impl Coverage {
 
     /// Ways to end that were not seen.
     pub fn ends_missing(&self) -> Vec<&'static str> {
-        ENDS.into_iter().filter(|end| !self.ends.contains_key(end)).collect()
+        ENDS.into_iter()
+            .filter(|end| !self.ends.contains_key(end))
+            .collect()
     }
 
     /// The pairs that can happen and were not seen.
     pub fn pairs_missing(&self) -> Vec<(Standing, Happening)> {
-        can_happen().filter(|&(standing, happening)| self.seen(standing, happening) == 0).collect()
+        can_happen()
+            .filter(|&(standing, happening)| self.seen(standing, happening) == 0)
+            .collect()
     }
 
     /// The pairs that were seen and cannot happen, by [`can_happen`].
     pub fn pairs_impossible(&self) -> Vec<(Standing, Happening)> {
         let seen = self.pairs.keys().copied();
-        seen.filter(|pair| !can_happen().any(|can| can == *pair)).collect()
+        seen.filter(|pair| !can_happen().any(|can| can == *pair) && !RARE.contains(pair))
+            .collect()
     }
 }
 
@@ -198,26 +207,43 @@ const HAPPENINGS: [Happening; 19] = [
     Happening::Bytes,
 ];
 
+/// Pairs that are no fault and come up once in many thousand seeds: nothing is demanded of them.
+const RARE: [(Standing, Happening); 1] = [
+    // A liar has answered a task that it computes, and offers.
+    (Standing::Idle, Happening::Offer),
+];
+
 /// The pairs that can happen.
 pub fn can_happen() -> impl Iterator<Item = (Standing, Happening)> {
-    let all = STANDINGS.into_iter().flat_map(|standing| HAPPENINGS.map(|happening| (standing, happening)));
-    all.filter(|&(standing, happening)| match (standing, happening) {
-        (_, Happening::Hello | Happening::BadHello) => standing == Standing::Handshake,
-        (Standing::Handshake, other) => matches!(other, Happening::Offence | Happening::Eof | Happening::Reset | Happening::Silence),
-        // What ended is not heard; only its own end may still be told.
-        (Standing::Dropped, other) => other == Happening::Bytes,
-        (_, Happening::Bytes) => false,
-        // Nothing is in its hands that it could answer, begin, or that could be taken back.
-        (Standing::Idle, other) => !matches!(
-            other,
-            Happening::Result | Happening::Failed | Happening::Late | Happening::Withdrawn | Happening::Cancel
-        ),
-        // All that it holds is waited for.
-        (Standing::Busy, other) => !matches!(other, Happening::Withdrawn),
-        // It was told to go at the end, when nothing is cancelled or freed any more.
-        (Standing::Leaving, other) => !matches!(other, Happening::Cancel | Happening::Freed | Happening::Shutdown),
-        _ => true,
-    })
+    let all = STANDINGS
+        .into_iter()
+        .flat_map(|standing| HAPPENINGS.map(|happening| (standing, happening)));
+    all.filter(|pair| !RARE.contains(pair))
+        .filter(|&(standing, happening)| match (standing, happening) {
+            (_, Happening::Hello | Happening::BadHello) => standing == Standing::Handshake,
+            (Standing::Handshake, other) => matches!(
+                other,
+                Happening::Offence | Happening::Eof | Happening::Reset | Happening::Silence
+            ),
+            // What ended is not heard; its own end may come in the same turn.
+            (Standing::Dropped, other) => {
+                matches!(other, Happening::Bytes | Happening::Eof | Happening::Reset)
+            }
+            (_, Happening::Bytes) => false,
+            // Nothing is in its hands that it could answer, begin, or that could be taken back.
+            (Standing::Idle, other) => !matches!(
+                other,
+                Happening::Result | Happening::Failed | Happening::Late | Happening::Cancel
+            ),
+            // All that it holds is waited for: slaves never acknowledge a withdrawal as begun.
+            (Standing::Busy, Happening::Late) => false,
+            // It was told to go at the end, when nothing is cancelled or freed any more.
+            (Standing::Leaving, other) => !matches!(
+                other,
+                Happening::Cancel | Happening::Freed | Happening::Shutdown
+            ),
+            _ => true,
+        })
 }
 
 impl fmt::Display for Coverage {

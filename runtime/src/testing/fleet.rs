@@ -66,6 +66,8 @@ impl Fault {
 enum Later {
     Continue(usize, Nanos),
     Heal(usize),
+    /// Who hangs is killed by those who watch over it.
+    Kill(usize),
     Join(Character),
 }
 
@@ -96,7 +98,13 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn new(rng: ChaCha8Rng, quality: Quality, pace: Pace, registry: Arc<Registry>, hello: Hello) -> Self {
+    pub(super) fn new(
+        rng: ChaCha8Rng,
+        quality: Quality,
+        pace: Pace,
+        registry: Arc<Registry>,
+        hello: Hello,
+    ) -> Self {
         Fleet {
             rng,
             now: 0,
@@ -129,19 +137,32 @@ impl Fleet {
 
     /// When something happens to a slave or a link.
     pub(super) fn due(&self) -> Nanos {
-        let slaves = self.slaves.values().filter_map(|slave| slave.due(&self.links[&slave.link]));
+        let slaves = self
+            .slaves
+            .values()
+            .filter_map(|slave| slave.due(&self.links[&slave.link]));
         let later = self.later.iter().map(|later| later.0);
         slaves.chain(later).min().unwrap_or(Nanos::MAX)
     }
 
     pub(super) fn describe_due(&self) -> String {
-        let (key, slave) = self.slaves.iter().min_by_key(|(_, slave)| slave.due(&self.links[&slave.link]).unwrap_or(Nanos::MAX)).expect("somebody is due");
-        format!("slave {key} is due: {}", slave.describe_due(&self.links[&slave.link]))
+        let (key, slave) = self
+            .slaves
+            .iter()
+            .min_by_key(|(_, slave)| slave.due(&self.links[&slave.link]).unwrap_or(Nanos::MAX))
+            .expect("somebody is due");
+        format!(
+            "slave {key} is due: {}",
+            slave.describe_due(&self.links[&slave.link])
+        )
     }
 
     /// When the master has something to take.
     pub(super) fn master_due(&self) -> Nanos {
-        let links = self.links.values().filter_map(|link| link.master_due(self.accepting));
+        let links = self
+            .links
+            .values()
+            .filter_map(|link| link.master_due(self.accepting));
         links.min().unwrap_or(Nanos::MAX)
     }
 
@@ -152,6 +173,7 @@ impl Fleet {
             match self.later.swap_remove(at).1 {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
+                Later::Kill(slave) => self.kill(slave),
                 Later::Join(character) => self.join(character),
             }
         }
@@ -159,7 +181,10 @@ impl Fleet {
             // A slave whose steps are all due at once takes several.
             for _ in 0..64 {
                 let slave = self.slaves.get_mut(&key).expect("removed only below");
-                let link = self.links.get_mut(&slave.link).expect("a slave has its link");
+                let link = self
+                    .links
+                    .get_mut(&slave.link)
+                    .expect("a slave has its link");
                 if slave.due(link).is_none_or(|due| due > now) {
                     break;
                 }
@@ -168,7 +193,10 @@ impl Fleet {
                     Step::Begins(task) => {
                         let announced = slave.has_announced(task);
                         let (link, id) = (slave.link, link.id);
-                        assert!(announced || !law.is_marked(id, task), "slave {key} begins TASK-{task}, which is marked, unannounced");
+                        assert!(
+                            announced || !law.is_marked(id, task),
+                            "slave {key} begins TASK-{task}, which is marked, unannounced"
+                        );
                         self.begun += 1;
                         self.say(|| format!("slave {key} on link {link} begins TASK-{task}"));
                     }
@@ -211,7 +239,7 @@ impl Fleet {
         let mut hello = self.hello.clone();
         match character {
             Character::WrongToken => hello.member_id = b"another run".to_vec(),
-            Character::WrongVersion => hello.fingerprint.app_version = "other".to_owned(),
+            Character::WrongVersion => hello.fingerprint.app_version.push_str(" of another day"),
             _ => {}
         }
         let mut slave = SimSlave::new(Birth {
@@ -247,7 +275,10 @@ impl Fleet {
 
     /// Processes that live, those on their way included.
     pub(super) fn processes(&self) -> usize {
-        let joining = self.later.iter().filter(|later| matches!(later.1, Later::Join(_)));
+        let joining = self
+            .later
+            .iter()
+            .filter(|later| matches!(later.1, Later::Join(_)));
         self.slaves.len() + joining.count()
     }
 
@@ -255,7 +286,10 @@ impl Fleet {
     fn close(&mut self, key: usize) {
         let slave = self.slaves.get_mut(&key).expect("it exits");
         slave.life = Life::Dead;
-        let link = self.links.get_mut(&slave.link).expect("a slave has its link");
+        let link = self
+            .links
+            .get_mut(&slave.link)
+            .expect("a slave has its link");
         // With unread bytes a close is a reset, which can overtake what was sent.
         match link.down.in_flight() > 0 && self.rng.random_range(0..3) == 0 {
             true => _ = link.up.cut(self.now, Cut::Reset, &mut self.rng),
@@ -281,7 +315,7 @@ impl Fleet {
     }
 
     /// Draws a fault and lets it happen to somebody.
-    pub(super) fn fault(&mut self, weights: &Weights, law: &Law) {
+    pub(super) fn fault(&mut self, weights: &Weights, law: &mut Law) {
         let mut draw = self.rng.random_range(0..weights.iter().sum::<u32>());
         let at = weights
             .iter()
@@ -295,40 +329,71 @@ impl Fleet {
             .expect("the draw is below their sum");
         let fault = Fault::ALL[at];
         if fault == Fault::Join {
-            let odd = [Character::WrongToken, Character::WrongVersion, Character::Garbage, Character::Silent, Character::Half];
+            let odd = [
+                Character::WrongToken,
+                Character::WrongVersion,
+                Character::Garbage,
+                Character::Silent,
+                Character::Half,
+            ];
             let character = match self.rng.random_range(0..10) {
                 at @ 0..5 => odd[at],
                 _ => Character::Honest,
             };
             return self.join(character);
         }
-        let up: Vec<usize> = self.slaves.iter().filter(|(_, slave)| slave.life == Life::Up).map(|(key, _)| *key).collect();
+        let up: Vec<usize> = self
+            .slaves
+            .iter()
+            .filter(|(_, slave)| slave.life == Life::Up)
+            .map(|(key, _)| *key)
+            .collect();
         if !up.is_empty() {
-            let key = up[self.rng.random_range(0..up.len())];
+            // Few stand announced at a time, and that is when a lie is most awkward.
+            let announced = up
+                .iter()
+                .find(|key| law.is_announced(self.links[&self.slaves[key].link].id));
+            let key = match announced {
+                Some(key) if fault == Fault::Lie => *key,
+                _ => up[self.rng.random_range(0..up.len())],
+            };
             self.befall(key, fault, law);
         }
     }
 
-    fn befall(&mut self, key: usize, fault: Fault, law: &Law) {
+    pub(super) fn befall_any(&mut self, fault: Fault, law: &mut Law) {
+        let up = self
+            .slaves
+            .iter()
+            .find(|(_, slave)| slave.life == Life::Up && !slave.computes());
+        if let Some(key) = up.or(self.slaves.iter().next()).map(|(key, _)| *key) {
+            self.befall(key, fault, law);
+        }
+    }
+
+    fn befall(&mut self, key: usize, fault: Fault, law: &mut Law) {
         self.faults += 1;
         self.say(|| format!("slave {key}: {fault:?}"));
         let (now, stall) = (self.now, self.rng.random_range(SECOND / 10..self.stall_max));
         let slave = self.slaves.get_mut(&key).expect("it was drawn");
         let link_key = slave.link;
         let link = self.links.get_mut(&link_key).expect("a slave has its link");
-        let how = if self.rng.random_range(0..2) == 0 { Cut::Fin } else { Cut::Reset };
+        let how = if self.rng.random_range(0..2) == 0 {
+            Cut::Fin
+        } else {
+            Cut::Reset
+        };
         match fault {
             Fault::Join => unreachable!("it befalls nobody"),
-            Fault::Kill => {
-                slave.life = Life::Dead;
-                link.up.cut(now, how, &mut self.rng);
-                link.down.cut(now, Cut::Reset, &mut self.rng);
-            }
+            Fault::Kill => self.kill(key),
             Fault::CutLink => {
                 link.up.cut(now, how, &mut self.rng);
                 link.down.cut(now, Cut::Reset, &mut self.rng);
             }
-            Fault::Hang => slave.hangs = true,
+            Fault::Hang => {
+                slave.hangs = true;
+                self.later.push((now + 4 * stall, Later::Kill(key)));
+            }
             Fault::Stop => {
                 slave.life = Life::Stopped;
                 self.later.push((now + stall, Later::Continue(key, now)));
@@ -352,28 +417,40 @@ impl Fleet {
             Fault::Lie => {
                 let hands = law.hands(link.id);
                 if let Some(hands) = hands {
-                    let bytes = lie(&mut self.rng, &hands);
+                    let bytes = lie(&mut self.rng, &hands, law.is_announced(link.id));
                     slave.lie(&bytes, now);
+                    law.on_liar(link.id);
                 }
             }
         }
     }
 
+    fn kill(&mut self, key: usize) {
+        let Some(slave) = self.slaves.get_mut(&key) else {
+            return;
+        };
+        slave.life = Life::Dead;
+        let how = [Cut::Fin, Cut::Reset][self.rng.random_range(0..2)];
+        let link = self
+            .links
+            .get_mut(&slave.link)
+            .expect("a slave has its link");
+        link.up.cut(self.now, how, &mut self.rng);
+        link.down.cut(self.now, Cut::Reset, &mut self.rng);
+    }
+
     /// The faults are over: who hangs is killed, who is stopped goes on, what is stalled heals, and
     /// healthy ones come.
-    pub(super) fn calm_down(&mut self, law: &Law) {
+    pub(super) fn calm_down(&mut self) {
         self.calm = true;
         self.say(|| "the faults are over".to_owned());
         for (_, later) in std::mem::take(&mut self.later) {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
+                Later::Kill(slave) => self.kill(slave),
                 Later::Join(_) => {}
             }
-        }
-        let hung: Vec<usize> = self.slaves.iter().filter(|(_, slave)| slave.hangs).map(|(key, _)| *key).collect();
-        for key in hung {
-            self.befall(key, Fault::Kill, law);
         }
     }
 
@@ -437,7 +514,11 @@ impl Fleet {
         let (now, quality) = (self.now, self.quality);
         match effect {
             Effect::Send(conn, buffer) => {
-                if let Some(link) = self.by_conn.get(&conn).and_then(|key| self.links.get_mut(key)) {
+                if let Some(link) = self
+                    .by_conn
+                    .get(&conn)
+                    .and_then(|key| self.links.get_mut(key))
+                {
                     link.send(buffer, now, &quality, &mut self.rng);
                 }
             }
@@ -454,7 +535,10 @@ impl Fleet {
     }
 
     pub(super) fn computing(&self) -> usize {
-        self.slaves.values().filter(|slave| slave.computes()).count()
+        self.slaves
+            .values()
+            .filter(|slave| slave.computes())
+            .count()
     }
 }
 
@@ -465,7 +549,7 @@ fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// A sentence of no honest slave, given what it holds.
-fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)]) -> Vec<u8> {
+fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let first = hands.first().copied();
     let last = hands.last().copied().filter(|_| hands.len() > 1);
@@ -477,20 +561,59 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)]) -> Vec<u8> {
         put(out, Kind::Results, |out| builder.encode(out));
     };
     let failed = ResultStatus::Failed;
-    match (rng.random_range(0..14), first, last) {
+    let drawn = match announced && rng.random_range(0..2) == 0 {
+        true => 12,
+        false => rng.random_range(0..17),
+    };
+    match (drawn, first, last) {
         (0, ..) => result(&mut out, &[(1 << 40, 0)], failed, b"unknown"),
         // The first answer counts: a failed result is an honest-looking one. The second is the offence.
         (1, Some(first), _) => result(&mut out, &[first, first], failed, b"twice"),
         (2, _, Some(last)) => result(&mut out, &[last], failed, b"out of order"),
-        (3, Some((task, algorithm)), _) => result(&mut out, &[(task, algorithm + 1)], failed, b"wrong algorithm"),
-        (4, Some(first), _) => result(&mut out, &[first], ResultStatus::Done, b"\xff\xff\xff\xff\xff"),
+        (3, Some((task, algorithm)), _) => result(
+            &mut out,
+            &[(task, algorithm + 1)],
+            failed,
+            b"wrong algorithm",
+        ),
+        (4, Some(first), _) => result(
+            &mut out,
+            &[first],
+            ResultStatus::Done,
+            b"\xff\xff\xff\xff\xff",
+        ),
         (5, ..) => {
             let tasks = vec![(first.map_or(7, |first| first.0), false)];
-            put(&mut out, Kind::Withdrawn, |out| Withdrawn { tasks }.encode(out));
+            put(&mut out, Kind::Withdrawn, |out| {
+                Withdrawn { tasks }.encode(out)
+            });
         }
-        (6, ..) => put(&mut out, Kind::Starting, |out| Starting { task: last.map_or(1 << 41, |last| last.0) }.encode(out)),
-        (7, ..) => put(&mut out, Kind::Offer, |out| Offer { best: 9_999, key: 1, witness: b"" }.encode(out)),
-        (8, ..) => put(&mut out, Kind::Offer, |out| Offer { best: 0, key: 0, witness: b"\x01" }.encode(out)),
+        // Once more what may have been announced already: no offence.
+        (14, Some((task, _)), _) => put(&mut out, Kind::Starting, |out| {
+            Starting { task }.encode(out)
+        }),
+        (6, ..) => put(&mut out, Kind::Starting, |out| {
+            Starting {
+                task: last.map_or(1 << 41, |last| last.0),
+            }
+            .encode(out)
+        }),
+        (7, ..) => put(&mut out, Kind::Offer, |out| {
+            Offer {
+                best: 9_999,
+                key: 1,
+                witness: b"",
+            }
+            .encode(out)
+        }),
+        (8, ..) => put(&mut out, Kind::Offer, |out| {
+            Offer {
+                best: 0,
+                key: 0,
+                witness: b"\x01",
+            }
+            .encode(out)
+        }),
         (9, ..) => frame::put_frame(&mut out, Kind::Shutdown, &[1]),
         (10, ..) => {
             // A header that announces more than may come.
@@ -503,7 +626,7 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)]) -> Vec<u8> {
             out[at] ^= 1 << rng.random_range(0..8);
         }
         // A frame that is begun and never finished: heartbeats follow inside it.
-        (12, ..) => {
+        (12 | 15 | 16, ..) => {
             frame::put_frame(&mut out, Kind::Results, &[0; 1_000]);
             out.truncate(frame::HEADER_BYTES);
         }

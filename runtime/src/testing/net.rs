@@ -151,9 +151,7 @@ impl Pipe {
     /// How it ended, once all that came before has been read.
     pub(super) fn ended(&self, now: Nanos) -> Option<Cut> {
         match self.end {
-            Some((due, how))
-                if due <= now && self.chunks.is_empty() && self.stalled.is_none() =>
-            {
+            Some((due, how)) if due <= now && self.chunks.is_empty() && self.stalled.is_none() => {
                 Some(how)
             }
             _ => None,
@@ -219,7 +217,13 @@ impl Link {
         self.up.due().filter(|_| !self.told_end)
     }
 
-    pub(super) fn send(&mut self, buffer: Vec<u8>, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
+    pub(super) fn send(
+        &mut self,
+        buffer: Vec<u8>,
+        now: Nanos,
+        quality: &Quality,
+        rng: &mut ChaCha8Rng,
+    ) {
         if self.closed || self.told_reset() || buffer.is_empty() {
             return;
         }
@@ -266,7 +270,13 @@ impl Link {
     }
 
     /// The master closes it.
-    pub(super) fn close(&mut self, graceful: bool, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
+    pub(super) fn close(
+        &mut self,
+        graceful: bool,
+        now: Nanos,
+        quality: &Quality,
+        rng: &mut ChaCha8Rng,
+    ) {
         self.closed = true;
         self.returned.clear();
         if graceful {

@@ -10,7 +10,7 @@ use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 use ringmw_sched::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId, TaskSpec};
 
 use super::coverage::Coverage;
-use super::fleet::{Fleet, Weights};
+use super::fleet::{Fault, Fleet, Weights};
 use super::law::{Law, Limits};
 use super::net::Quality;
 use super::slave::Pace;
@@ -191,7 +191,6 @@ struct Script {
     law: Law,
     state: State,
     seed: u64,
-    results_bytes_max: u32,
     rng: ChaCha8Rng,
     habits: Habits,
     faults: Weights,
@@ -211,7 +210,6 @@ struct Script {
     /// What `draw` must give, by task.
     draws: std::collections::BTreeMap<u64, u64>,
     calm: bool,
-    stopped: bool,
 }
 
 /// Runs one seed.
@@ -230,14 +228,21 @@ impl Script {
         let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
         let limits = Limits {
             member_id: MEMBER_ID.to_vec(),
+            version: "sim".to_owned(),
             client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
-            tasks_bytes_max: of(&mut rng, &[200, 400, 2_000, 131_072]) as u32 + rng.random_range(0..100),
-            results_bytes_max: of(&mut rng, &[1_084, 1_300, 3_000, 131_072]) as u32 + rng.random_range(1..100),
+            tasks_bytes_max: of(&mut rng, &[200, 400, 2_000, 131_072]) as u32
+                + rng.random_range(0..100),
+            results_bytes_max: of(&mut rng, &[1_084, 1_300, 3_000, 131_072]) as u32
+                + rng.random_range(1..100),
             task_group: rng.random_range(1..7),
             result_group: rng.random_range(1..5),
             crash_limit: rng.random_range(0..4),
             queued_bytes_max: of(&mut rng, &[2_000, 10_000, 1 << 32]),
-            check_output: registry.entries().iter().map(|entry| entry.check_output).collect(),
+            check_output: registry
+                .entries()
+                .iter()
+                .map(|entry| entry.check_output)
+                .collect(),
         };
         let config = MasterConfig {
             member_id: limits.member_id.clone(),
@@ -268,9 +273,14 @@ impl Script {
             compute_min: 1_000,
             compute_max,
         };
-        let results_bytes_max = limits.results_bytes_max;
         let state_config = of(&mut rng, &[1_500, 6_000, 1 << 30]);
-        let mut fleet = Fleet::new(ChaCha8Rng::seed_from_u64(seed ^ 0x5eed), quality, pace, registry, hello);
+        let mut fleet = Fleet::new(
+            ChaCha8Rng::seed_from_u64(seed ^ 0x5eed),
+            quality,
+            pace,
+            registry,
+            hello,
+        );
         fleet.transcript = transcript;
         fleet.stall_max = 2 * limits.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
@@ -281,7 +291,13 @@ impl Script {
             cancel_percent: percent(20),
             group_percent: percent(20),
             ordered_percent: percent(80),
-            kinds: [1 + percent(5), 1 + percent(3), percent(4), percent(5), percent(3)],
+            kinds: [
+                1 + percent(5),
+                1 + percent(3),
+                percent(4),
+                percent(5),
+                percent(3),
+            ],
             echo_max: [4, 60, 400][percent(3) as usize],
             offer_percent: 2 + percent(20),
             bests_max: [3, 3, 40][percent(3) as usize],
@@ -297,7 +313,6 @@ impl Script {
             law: Law::new(limits, false),
             state: State::new(MasterCore::new(config, 0), ALGORITHMS, state_config),
             seed,
-            results_bytes_max,
             habits,
             faults,
             fault_every: every,
@@ -315,7 +330,6 @@ impl Script {
             streams: [(0, 0); ALGORITHMS],
             draws: std::collections::BTreeMap::new(),
             calm: false,
-            stopped: false,
         }
     }
 
@@ -325,7 +339,7 @@ impl Script {
             self.advance();
         }
         // Most runs end in calm, when every task must end; some in the midst of things.
-        if self.rng.random_range(0..8) != 0 {
+        if self.rng.random_range(0..4) != 0 {
             self.calm_down();
             let begun = self.turns;
             while self.law.untold() > 0 {
@@ -360,16 +374,25 @@ impl Script {
         let core_due = self.state.core.next_deadline();
         let master = self.fleet.master_due().min(core_due).min(self.next_app);
         let master = master.max(self.busy_until);
-        let fault = if self.calm { Nanos::MAX } else { self.next_fault };
+        let fault = if self.calm {
+            Nanos::MAX
+        } else {
+            self.next_fault
+        };
         let before = self.now;
         self.now = self.fleet.due().min(master).min(fault).max(before);
         self.steps = if self.now > before { 0 } else { self.steps + 1 };
-        let stuck = || format!("time stands still at {before}: {}, master {master}, fault {fault}", self.fleet.describe_due());
+        let stuck = || {
+            format!(
+                "time stands still at {before}: {}, master {master}, fault {fault}",
+                self.fleet.describe_due()
+            )
+        };
         assert!(self.steps < STEPS_AT_ONCE_MAX, "{}", stuck());
         self.fleet.step(self.now, &self.law);
         if fault <= self.now {
             self.next_fault = self.now + self.rng.random_range(0..2 * self.fault_every);
-            self.fleet.fault(&self.faults, &self.law);
+            self.fleet.fault(&self.faults, &mut self.law);
         }
         if master <= self.now {
             self.turn();
@@ -469,16 +492,31 @@ impl Script {
                 self.streams[kind].0 += 1;
                 assert_eq!(number, self.streams[kind].0);
                 for index in 0..u64::from(burst) {
-                    self.submit(kind, Owner::Flow(slot), StreamOf { domain: number, index });
+                    self.submit(
+                        kind,
+                        Owner::Flow(slot),
+                        StreamOf {
+                            domain: number,
+                            index,
+                        },
+                    );
                 }
-                self.flows.push(Flow { slot, map: Some((number, burst.into())), algorithm: kind });
+                self.flows.push(Flow {
+                    slot,
+                    map: Some((number, burst.into())),
+                    algorithm: kind,
+                });
             }
             // A call.
             1 => {
                 let slot = self.new_flow();
                 let stream = self.single(kind);
                 self.submit(kind, Owner::Flow(slot), stream);
-                self.flows.push(Flow { slot, map: None, algorithm: kind });
+                self.flows.push(Flow {
+                    slot,
+                    map: None,
+                    algorithm: kind,
+                });
             }
             _ => {
                 for _ in 0..burst {
@@ -490,22 +528,39 @@ impl Script {
         }
         // A map is filled on.
         if let Some(at) = self.pick(self.flows.len())
-            && let Flow { slot, map: Some((number, next)), algorithm } = self.flows[at]
+            && let Flow {
+                slot,
+                map: Some((number, next)),
+                algorithm,
+            } = self.flows[at]
         {
-            self.submit(algorithm, Owner::Flow(slot), StreamOf { domain: number, index: next });
+            self.submit(
+                algorithm,
+                Owner::Flow(slot),
+                StreamOf {
+                    domain: number,
+                    index: next,
+                },
+            );
             self.flows[at].map = Some((number, next + 1));
         }
     }
 
     fn draw_kind(&mut self) -> usize {
-        let mut draw = self.rng.random_range(0..self.habits.kinds.iter().sum::<u32>());
+        let mut draw = self
+            .rng
+            .random_range(0..self.habits.kinds.iter().sum::<u32>());
         let mut kind = 0;
         while draw >= self.habits.kinds[kind] {
             draw -= self.habits.kinds[kind];
             kind += 1;
         }
         // Searches need a best; the first kinds none.
-        if kind == 3 && self.bests.is_empty() { 0 } else { kind }
+        if kind == 3 && self.bests.is_empty() {
+            0
+        } else {
+            kind
+        }
     }
 
     fn pick(&mut self, len: usize) -> Option<usize> {
@@ -542,7 +597,13 @@ impl Script {
         }
     }
 
-    fn submit_task<A: Algorithm>(&mut self, kind: usize, mut task: Task<A>, owner: Owner, stream: StreamOf) {
+    fn submit_task<A: Algorithm>(
+        &mut self,
+        kind: usize,
+        mut task: Task<A>,
+        owner: Owner,
+        stream: StreamOf,
+    ) {
         let (mut domain, mut index) = (stream.domain, stream.index);
         let mut to = None;
         if self.chance(self.habits.ordered_percent) {
@@ -562,9 +623,22 @@ impl Script {
             (domain, index) = (u64::MAX, self.rng.random_range(0..9));
             task = task.stream(index);
         }
-        let (tag_type, tag) = task.policy.tag.as_ref().map_or((0, Vec::new()), |tag| (tag.type_hash, tag.archive.to_vec()));
+        let (tag_type, tag) = task
+            .policy
+            .tag
+            .as_ref()
+            .map_or((0, Vec::new()), |tag| (tag.type_hash, tag.archive.to_vec()));
         let mut body = Vec::new();
-        encode_task_body(&mut body, &TaskBody { domain, stream: index, tag_type, tag: &tag, args: &task.args });
+        encode_task_body(
+            &mut body,
+            &TaskBody {
+                domain,
+                stream: index,
+                tag_type,
+                tag: &tag,
+                args: &task.args,
+            },
+        );
         let algorithm = AlgorithmId(index_of(kind));
         let spec = TaskSpec {
             algorithm,
@@ -574,13 +648,21 @@ impl Script {
             owner,
             bytes: (body.len() + TASK_ENTRY_BYTES) as u32,
         };
-        let id = self.state.submit(algorithm, RawTask::new(task), owner, stream);
-        self.fleet.say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
+        let id = self
+            .state
+            .submit(algorithm, RawTask::new(task), owner, stream);
+        self.fleet
+            .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
         self.law.on_submit(id, spec, Bytes::from(body));
         self.keep_ready();
         if kind == 1 {
             use rand::Rng as _;
-            let key = StreamKey { seed: self.seed, algorithm: name_hash("draw"), domain, stream: index };
+            let key = StreamKey {
+                seed: self.seed,
+                algorithm: name_hash("draw"),
+                domain,
+                stream: index,
+            };
             self.draws.insert(id.seq(), Rng::new(key).next_u64());
         }
         self.ids.push(id);
@@ -592,13 +674,20 @@ impl Script {
         match self.rng.random_range(0..6) {
             0..3 => {
                 self.fleet.say(|| format!("  allocate {slaves} {group}"));
-                self.state.core.with_sched(|sched| sched.allocate(group, slaves));
+                self.state
+                    .core
+                    .with_sched(|sched| sched.allocate(group, slaves));
             }
             3 => {
                 self.fleet.say(|| format!("  deallocate {slaves} {group}"));
-                self.state.core.with_sched(|sched| sched.deallocate(group, slaves));
+                self.state
+                    .core
+                    .with_sched(|sched| sched.deallocate(group, slaves));
             }
-            4 => self.state.core.with_sched(|sched| sched.free_slave_of(group)),
+            4 => self
+                .state
+                .core
+                .with_sched(|sched| sched.free_slave_of(group)),
             _ => {
                 let id = SlaveId(self.rng.random_range(0..self.law.slaves_ever() as u32 + 1));
                 let freed = self.state.core.with_sched(|sched| sched.free_slave(id));
@@ -611,7 +700,10 @@ impl Script {
             let target = self.rng.random_range(0..50);
             self.state.core.with_sched(|sched| {
                 sched.set_target(Some(AlgorithmId(0)), target);
-                assert_eq!(sched.upto_target(Some(AlgorithmId(0))), target.saturating_sub(sched.pending(Some(AlgorithmId(0)))));
+                assert_eq!(
+                    sched.upto_target(Some(AlgorithmId(0))),
+                    target.saturating_sub(sched.pending(Some(AlgorithmId(0))))
+                );
                 sched.take_connected();
                 sched.take_disconnected();
             });
@@ -642,7 +734,9 @@ impl Script {
                 // Recent ones are more likely to be live.
                 for _ in 0..self.rng.random_range(1..4) {
                     let recent = self.ids.len().min(30);
-                    let Some(back) = self.pick(recent) else { return };
+                    let Some(back) = self.pick(recent) else {
+                        return;
+                    };
                     let id = self.ids[self.ids.len() - 1 - back];
                     let before = self.law.is_live(id);
                     let end = self.state.cancel(id);
@@ -660,7 +754,8 @@ impl Script {
         self.law.on_cancel(id, cancelled);
         if cancelled {
             let spec = self.law.spec(id);
-            self.law.on_told(spec.owner, id, spec.algorithm, &Fate::Cancelled);
+            self.law
+                .on_told(spec.owner, id, spec.algorithm, &Fate::Cancelled);
         }
     }
 
@@ -711,7 +806,11 @@ impl Script {
             }
         }
         let ready = self.law.ready_bytes();
-        assert_eq!(self.state.queue.ready_bytes().0, ready, "bytes of ready results");
+        assert_eq!(
+            self.state.queue.ready_bytes().0,
+            ready,
+            "bytes of ready results"
+        );
     }
 
     fn take_flow(&mut self, slot: u32) {
@@ -725,7 +824,11 @@ impl Script {
     }
 
     fn told(&mut self, owner: Owner, end: &End) {
-        assert_eq!(owner, end.owner, "{} is told where it was not given", end.id);
+        assert_eq!(
+            owner, end.owner,
+            "{} is told where it was not given",
+            end.id
+        );
         self.law.told_body(end);
         self.law.on_told(owner, end.id, end.algorithm, &end.fate);
         if let Fate::Done { output, .. } = &end.fate
@@ -740,7 +843,7 @@ impl Script {
 
     fn calm_down(&mut self) {
         self.calm = true;
-        self.fleet.calm_down(&self.law);
+        self.fleet.calm_down();
         self.fleet.quality.slow_permille = 0;
         self.fleet.quality.delay_max = 5_000_000;
         self.fleet.pace.compute_max = 10_000_000;
@@ -758,17 +861,26 @@ impl Script {
 
     /// Every slave is told, and goes in time.
     fn shut_down(&mut self) {
-        self.calm = true;
-        self.stopped = true;
+        // A slave may be at its worst just now.
+        for _ in 0..self.rng.random_range(0..3) {
+            let fault = [
+                Fault::Lie,
+                Fault::Lie,
+                Fault::Stall,
+                Fault::Evict,
+                Fault::Kill,
+            ][self.rng.random_range(0..5)];
+            self.fleet.befall_any(fault, &mut self.law);
+        }
         let finished = self.rng.random_range(0..2) == 0;
         self.law.on_shutdown();
         self.state.core.shutdown(finished);
-        let until = self.now + SHUTDOWN_WAIT;
+        // The driver waits for a shorter time; here a few are left until they are judged.
+        let until = self.now + SHUTDOWN_WAIT * self.rng.random_range(1..8);
         self.next_app = Nanos::MAX;
         while self.now < until && self.state.core.slaves() > 0 {
             self.advance();
         }
-        let _ = self.results_bytes_max;
     }
 }
 

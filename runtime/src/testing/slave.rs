@@ -144,7 +144,10 @@ impl SimSlave {
         if self.life != Life::Up {
             return None;
         }
-        let mut due = self.io_at.min(self.compute_at).min(self.core.next_deadline());
+        let mut due = self
+            .io_at
+            .min(self.compute_at)
+            .min(self.core.next_deadline());
         due = due.min(link.down.due().unwrap_or(Nanos::MAX));
         if let Some(computing) = &self.computing {
             due = due.min(computing.until.unwrap_or(Nanos::MAX));
@@ -160,7 +163,10 @@ impl SimSlave {
             self.compute_at,
             self.core.next_deadline(),
             link.down.due(),
-            self.computing.as_ref().map(|computing| (computing.until, computing.offers.first().map(|offer| offer.0))),
+            self.computing.as_ref().map(|computing| (
+                computing.until,
+                computing.offers.first().map(|offer| offer.0)
+            )),
             self.farewell,
             self.core.end(),
         )
@@ -344,9 +350,7 @@ impl SimSlave {
             tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
         });
         let mut output = Vec::new();
-        let run = catch_unwind(AssertUnwindSafe(|| {
-            (entry.run)(body.args, cx, &mut output)
-        }));
+        let run = catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, &mut output)));
         match run {
             Ok(outcome) => outcome.map(|()| output),
             Err(panic) => Err(RunError::Failed(crate::slave::describe_panic(&*panic))),
