@@ -130,9 +130,9 @@ impl Master {
         }
     }
 
-    /// Tasks that the slaves can hold at once.
-    fn hands(&self) -> usize {
-        self.look(|state| state.core.hands())
+    /// Tasks of this algorithm that the slaves can hold at once.
+    fn hands(&self, algorithm: AlgorithmId) -> usize {
+        self.look(|state| state.core.hands(algorithm))
     }
 
     // ---- the everyday forms

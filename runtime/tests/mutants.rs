@@ -40,9 +40,9 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "off by one: a packet of one task too many",
-        file: "sched/src/hand_out.rs",
-        old: "for nth in 0..self.config.task_group {",
-        new: "for nth in 0..=self.config.task_group {",
+        file: "sched/src/grouping.rs",
+        old: "tasks: number, compute: None,",
+        new: "tasks: number + 1, compute: None,",
     },
     Mutant {
         name: "off by one: the queue takes one task past its bound",
@@ -180,9 +180,9 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an idle slave waits for a task that is there",
         file: "runtime/src/proto/slave.rs",
-        old: "if self.results.len() >= group || self.tasks.is_empty() {",
+        old: "if full || self.tasks.is_empty() {",
         new: "self.oldest_result = None;
-        if self.results.len() >= group {",
+        if full {",
     },
 ];
 

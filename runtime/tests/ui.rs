@@ -1,6 +1,9 @@
 //! What the attributes accept and refuse.
 //!
-//! The refusals are compared word by word: an error that people cannot read is a bug.
+//! The refusals are compared by the line: an error that people cannot read is a bug.
+
+use std::path::Path;
+use std::process::Command;
 
 use ringmw::prelude::*;
 use ringmw::{RunError, WireError, rkyv, wire::type_text};
@@ -367,7 +370,59 @@ fn tasks_are_made_from_what_the_parameters_lend() {
     );
 }
 
+/// Compiles every file of `tests/ui` in a crate of its own and compares the errors, a line each, with the file's
+/// `.expected`. Only those lines: how a compiler draws around them changes with every version.
 #[test]
 fn refusals_can_be_read() {
-    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = format!(
+        "[package]\nname = \"refusals\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+         [dependencies]\nringmw = {{ path = {here:?} }}\n"
+    );
+    let mut files: Vec<_> = std::fs::read_dir(here.join("tests/ui"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect();
+    files.sort();
+    for file in &files {
+        let name = file.file_stem().unwrap();
+        manifest += &format!("\n[[bin]]\nname = {name:?}\npath = {file:?}\n");
+    }
+    std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+    // The versions that the workspace was built with: they are here already.
+    std::fs::copy(here.join("../Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+    let checked = Command::new(env!("CARGO"))
+        .args([
+            "check",
+            "--offline",
+            "--keep-going",
+            "--message-format=short",
+        ])
+        .current_dir(folder.path())
+        .env(
+            "CARGO_TARGET_DIR",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/ui"),
+        )
+        .output()
+        .unwrap();
+    let text = String::from_utf8(checked.stderr).unwrap();
+    for file in &files {
+        let marker = format!("tests/ui/{}:", file.file_name().unwrap().to_str().unwrap());
+        let told: Vec<&str> = text
+            .lines()
+            .filter_map(|line| Some(line.split_once(&marker)?.1))
+            .filter(|line| line.contains(": error"))
+            .collect();
+        let expected = std::fs::read_to_string(file.with_extension("expected")).unwrap();
+        assert!(!expected.is_empty());
+        for line in expected.lines() {
+            assert!(
+                told.contains(&line),
+                "{}: expected {line:?} among {told:#?}\n{text}",
+                file.display()
+            );
+        }
+    }
 }

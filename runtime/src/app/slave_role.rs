@@ -30,6 +30,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     }
     let sink = match &settings.audit_file {
         Some(path) => Sink::File(path.clone()),
+        None if is_local() => Sink::None,
         None => Sink::Stdout,
     };
     let audit = match AuditWriter::open(sink) {
@@ -145,6 +146,11 @@ pub(super) fn host() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+/// Whether local mode started this process: its trail would drown what the application prints.
+fn is_local() -> bool {
+    job().starts_with("local.")
 }
 
 /// The batch job that this process is: local mode's, HTCondor's or Slurm's; empty if none.

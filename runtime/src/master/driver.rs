@@ -33,7 +33,12 @@ pub(crate) enum Ending<R> {
     /// The master algorithm, or a light thread, panicked.
     Panicked(Box<dyn std::any::Any + Send>),
     /// SIGINT or SIGTERM.
-    Signal(i32),
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Its name.
+        name: &'static str,
+    },
     /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
     Stopped(String),
 }
@@ -75,6 +80,7 @@ struct Loop {
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
     again: bool,
+    memory: Memory,
 }
 
 /// How long a connection that is closed may take to be read to its last byte.
@@ -103,12 +109,13 @@ impl Driver {
             light: FuturesUnordered::new(),
             failure: None,
             again: false,
+            memory: Memory::default(),
         };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
         this.driver.mw.forget_spawned();
-        this.leave(matches!(ending, Ending::Returned(_))).await?;
+        this.leave(!matches!(ending, Ending::Signal { .. })).await?;
         Ok(ending)
     }
 }
@@ -126,11 +133,16 @@ impl Loop {
             if let Some(ending) = ended {
                 return Poll::Ready(Ok(ending));
             }
-            if let Some(signal) = self.poll_signals(cx) {
-                return Poll::Ready(Ok(Ending::Signal(signal)));
+            if let Some((number, name)) = self.poll_signals(cx) {
+                self.note(Event::Signal { name: name.into() });
+                self.say_left();
+                return Poll::Ready(Ok(Ending::Signal { number, name }));
             }
             match self.poll_outside(cx) {
-                Some(why) => Poll::Ready(Ok(Ending::Stopped(why))),
+                Some(why) => {
+                    self.say_left();
+                    Poll::Ready(Ok(Ending::Stopped(why)))
+                }
                 None => Poll::Pending,
             }
         })
@@ -218,6 +230,7 @@ impl Loop {
         });
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);
         self.write_trail(&mut state.core);
+        self.memory.on_turn(state.core.sched().queued_bytes());
         if let Some(report) = &mut self.driver.report {
             let need = state.core.need();
             report(mw.inner.clock.now(), need, &mut |event| {
@@ -266,21 +279,58 @@ impl Loop {
                 Outside::Stop(why) => return Some(why),
                 Outside::Event(event) => event,
             };
-            self.driver.mw.inner.state.borrow_mut().core.note(event);
+            self.note(event);
         }
         None
     }
 
-    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<i32> {
+    fn note(&self, event: Event) {
+        self.driver.mw.inner.state.borrow_mut().core.note(event);
+    }
+
+    /// What an interrupted master algorithm leaves is counted before it is dropped: that cancels its calls and maps.
+    fn say_left(&self) {
+        let tasks = self.driver.mw.left();
+        if tasks > 0 {
+            self.note(Event::Left { tasks });
+        }
+    }
+
+    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<(i32, &'static str)> {
         let (interrupt, terminate) = self.signals.as_mut()?;
         if interrupt.poll_recv(cx).is_ready() {
-            return Some(libc::SIGINT);
+            return Some((libc::SIGINT, "SIGINT"));
         }
-        terminate.poll_recv(cx).is_ready().then_some(libc::SIGTERM)
+        let terminated = terminate.poll_recv(cx).is_ready();
+        terminated.then_some((libc::SIGTERM, "SIGTERM"))
     }
 }
 
 /// A panic goes on where its run has ended.
 pub(crate) fn rethrow(panic: Box<dyn std::any::Any + Send>) -> ! {
     resume_unwind(panic)
+}
+
+/// Gives the memory of a long queue back once it is drained: the allocator keeps freed memory for later, and a master
+/// that was full once need not stay so for a week.
+#[derive(Default)]
+struct Memory {
+    peak: u64,
+}
+
+impl Memory {
+    /// A shorter queue's memory is not worth the walk through the heap.
+    const WORTH_IT: u64 = 16 << 20;
+
+    fn on_turn(&mut self, queued_bytes: u64) {
+        self.peak = self.peak.max(queued_bytes);
+        if queued_bytes == 0 && self.peak >= Self::WORTH_IT {
+            self.peak = 0;
+            #[cfg(target_env = "gnu")]
+            // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
+            unsafe {
+                libc::malloc_trim(0);
+            }
+        }
+    }
 }

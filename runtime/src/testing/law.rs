@@ -15,13 +15,16 @@ use ringmw_codec::control::{Bests, Goodbye, Offer, Shutdown, Starting, Withdraw,
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Welcome};
 use ringmw_sched::{
-    AlgorithmId, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId, TaskSpec,
+    AUTO, AlgorithmId, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId, TaskSpec,
 };
 
 use super::coverage::{Coverage, Happening, Standing};
 use crate::engine::{Closed, ConnId};
 use crate::proto::master::{CheckOutput, End, Fate, MasterCore, STALL, TICK};
 use crate::proto::{HANDSHAKE_TIMEOUT, SECOND};
+
+/// The most tasks of a packet that is sized by compute time.
+const AUTO_TASKS_MAX: usize = 1_000;
 
 /// The limits that the observer holds the master to.
 #[derive(Clone, Debug)]
@@ -876,9 +879,13 @@ impl Law {
                 self.marked.insert((slave.conn, seq));
             }
             slave.hands.push_back((seq, Hold::Live));
+            let in_hand_max = match self.limits.task_group {
+                AUTO => AUTO_TASKS_MAX,
+                number => number as usize,
+            };
             let in_hand = slave.hands.len();
             assert!(
-                in_hand <= self.limits.task_group as usize,
+                in_hand <= in_hand_max,
                 "{in_hand} tasks in the hands of {id}"
             );
         }
@@ -992,7 +999,7 @@ impl Law {
                 if !self.gone.contains_key(&id) {
                     let state = &self.conns[&self.slaves[&id].conn];
                     let dribbles = state.frame_since.is_some_and(|since| since < state.heard);
-                    self.on_timeout(id, if dribbles { "frame" } else { "silence" });
+                    self.on_timeout(id, if dribbles { "A frame" } else { "No byte" });
                 }
                 let gone = self.gone.get_mut(&id).expect("it left");
                 assert!(gone.excused && !std::mem::replace(&mut gone.said, true));
@@ -1043,9 +1050,10 @@ impl Law {
             (None, None) => panic!("{id} is unknown"),
         };
         let state = &self.conns[&conn];
-        let since = match detail {
-            "silence" => state.heard,
-            _ => state.frame_since.expect("a frame has begun"),
+        let dribbles = detail.starts_with("A frame");
+        let since = match dribbles {
+            true => state.frame_since.expect("a frame has begun"),
+            false => state.heard,
         };
         let silence = self.awake - since;
         assert!(self.caught_up, "{id} is judged before all was taken");
@@ -1055,10 +1063,10 @@ impl Law {
             silence / 1_000_000
         );
         if self.slaves.contains_key(&id) {
-            let happening = if detail == "silence" {
-                Happening::Silence
-            } else {
+            let happening = if dribbles {
                 Happening::Dribble
+            } else {
+                Happening::Silence
             };
             self.see(conn, happening);
             self.lose(conn, false);

@@ -234,8 +234,9 @@ impl Script {
                 + rng.random_range(0..100),
             results_bytes_max: of(&mut rng, &[1_084, 1_300, 3_000, 131_072]) as u32
                 + rng.random_range(1..100),
-            task_group: rng.random_range(1..7),
-            result_group: rng.random_range(1..5),
+            // 0 is automatic.
+            task_group: rng.random_range(0..7),
+            result_group: rng.random_range(0..5),
             crash_limit: rng.random_range(0..4),
             queued_bytes_max: of(&mut rng, &[2_000, 10_000, 1 << 32]),
             check_output: registry

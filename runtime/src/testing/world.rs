@@ -268,7 +268,7 @@ impl World {
             report: Report::default(),
         };
         let ending = run.until_over().await;
-        run.leave(matches!(ending, Ending::Returned(_))).await;
+        run.leave().await;
         run.finish(ending)
     }
 }
@@ -329,12 +329,12 @@ impl Run {
     }
 
     /// Every slave is told, and has as long to go as in a real run.
-    async fn leave(&mut self, finished: bool) {
+    async fn leave(&mut self) {
         self.light = FuturesUnordered::new();
         self.mw.forget_spawned();
         self.report.simulated = Duration::from_nanos(self.now);
         self.law.on_shutdown();
-        self.mw.with(|state| state.core.shutdown(finished));
+        self.mw.with(|state| state.core.shutdown(true));
         let until = self.now + SHUTDOWN_WAIT;
         while self.now < until && self.mw.slaves() > 0 {
             if self.due(false) <= self.now {
@@ -443,7 +443,7 @@ impl Run {
                 Ok(request) => Outcome::code(request.0),
                 Err(panic) => std::panic::resume_unwind(panic),
             },
-            Ending::Signal(_) | Ending::Stopped(_) => {
+            Ending::Signal { .. } | Ending::Stopped(_) => {
                 unreachable!("there is nothing outside this world")
             }
         };
