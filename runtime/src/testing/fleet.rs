@@ -89,6 +89,8 @@ pub(super) struct Fleet {
     slaves: BTreeMap<usize, SimSlave>,
     later: Vec<(Nanos, Later)>,
     accepting: bool,
+    /// A link may be of no more use.
+    forget_links: bool,
     /// No more faults, and no mischief in taking.
     pub(super) calm: bool,
     pub(super) stall_max: Nanos,
@@ -119,6 +121,7 @@ impl Fleet {
             slaves: BTreeMap::new(),
             later: Vec::new(),
             accepting: true,
+            forget_links: false,
             calm: false,
             stall_max: 10 * SECOND,
             transcript: false,
@@ -177,7 +180,18 @@ impl Fleet {
                 Later::Join(character) => self.join(character),
             }
         }
-        for key in self.slaves.keys().copied().collect::<Vec<_>>() {
+        let links = &self.links;
+        let due = |slave: &SimSlave| match slave.life {
+            Life::Dead => true,
+            _ => slave.due(&links[&slave.link]).is_some_and(|due| due <= now),
+        };
+        let busy: Vec<usize> = self
+            .slaves
+            .iter()
+            .filter(|(_, slave)| due(slave))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in busy {
             // A slave whose steps are all due at once takes several.
             for _ in 0..64 {
                 let slave = self.slaves.get_mut(&key).expect("removed only below");
@@ -209,13 +223,16 @@ impl Fleet {
             }
             if self.slaves[&key].life == Life::Dead {
                 self.slaves.remove(&key);
+                self.forget_links = true;
             }
         }
-        let slaves = &self.slaves;
-        self.links.retain(|key, link| {
-            let used = slaves.values().any(|slave| slave.link == *key);
-            used || !link.closed
-        });
+        if std::mem::take(&mut self.forget_links) {
+            let slaves = &self.slaves;
+            self.links.retain(|key, link| {
+                let used = slaves.values().any(|slave| slave.link == *key);
+                used || !link.closed
+            });
+        }
     }
 
     // ---- processes
@@ -528,6 +545,7 @@ impl Fleet {
                         link.close(graceful, now, &quality, &mut self.rng);
                     }
                     self.slots[conn.slot()].1 = false;
+                    self.forget_links = true;
                 }
             }
             Effect::Accepting(on) => self.accepting = on,

@@ -120,6 +120,8 @@ struct Conn {
     reader: FrameReader,
     heard: Nanos,
     frame_since: Option<Nanos>,
+    /// The master has closed it and is told nothing more.
+    closed: bool,
     since: Nanos,
     down: FrameReader,
 }
@@ -132,6 +134,7 @@ pub(super) struct Law {
     tasks: BTreeMap<u64, Task>,
     slaves: BTreeMap<SlaveId, Slave>,
     gone: BTreeMap<SlaveId, Gone>,
+    slaves_ever: u32,
     conns: BTreeMap<ConnId, Conn>,
     /// What went out in this turn for the first time: the last of each line.
     lines: BTreeMap<Line, u64>,
@@ -174,6 +177,7 @@ impl Law {
             tasks: BTreeMap::new(),
             slaves: BTreeMap::new(),
             gone: BTreeMap::new(),
+            slaves_ever: 0,
             conns: BTreeMap::new(),
             lines: BTreeMap::new(),
             fresh: [false; 2],
@@ -209,6 +213,7 @@ impl Law {
             reader: FrameReader::new(),
             heard: self.awake,
             frame_since: None,
+            closed: false,
             since: self.awake,
             down: FrameReader::new(),
         };
@@ -261,6 +266,14 @@ impl Law {
         self.lose(conn, false);
     }
 
+    /// The master closes a connection.
+    pub(super) fn on_close(&mut self, conn: ConnId) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            assert_eq!(state.phase, Phase::Dropped, "{conn} is closed");
+            state.closed = true;
+        }
+    }
+
     /// All that had arrived was taken, or not.
     pub(super) fn on_taken(&mut self, caught_up: bool) {
         self.caught_up = caught_up;
@@ -311,7 +324,8 @@ impl Law {
         };
         self.see(conn, happening);
         if good {
-            let id = SlaveId(u32::try_from(self.slaves.len() + self.gone.len()).expect("few"));
+            let id = SlaveId(self.slaves_ever);
+            self.slaves_ever += 1;
             self.conns.get_mut(&conn).expect("it speaks").phase = Phase::Slave(id);
             let slave = Slave {
                 conn,
@@ -1165,7 +1179,8 @@ impl Law {
                 "a handshake is under way for ever"
             );
         }
-        self.gone.values_mut().for_each(|gone| gone.charged = None);
+        self.gone.clear();
+        self.conns.retain(|_, state| !state.closed);
         if self.lenient {
             if self.tasks.len() > 10_000 {
                 self.tasks.retain(|_, task| task.place != Place::Ended);
@@ -1276,7 +1291,7 @@ impl Law {
 impl Law {
     /// Slaves that ever connected.
     pub(super) fn slaves_ever(&self) -> u64 {
-        (self.slaves.len() + self.gone.len()) as u64
+        self.slaves_ever.into()
     }
 
     /// Whether this task has not ended.

@@ -423,6 +423,9 @@ impl Script {
             if let crate::proto::master::Effect::Send(conn, bytes) = &effect {
                 self.law.on_send(*conn, bytes, &self.state.core, hold);
             }
+            if let crate::proto::master::Effect::Close { conn, .. } = &effect {
+                self.law.on_close(*conn);
+            }
             self.fleet.perform(effect);
         }
         self.read_trail();

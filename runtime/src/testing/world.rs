@@ -404,6 +404,9 @@ impl Run {
             if let Effect::Send(conn, bytes) = &effect {
                 self.law.on_send(*conn, bytes, &mw.state().core, false);
             }
+            if let Effect::Close { conn, .. } = &effect {
+                self.law.on_close(*conn);
+            }
             self.fleet.perform(effect);
         }
         self.read_trail();
