@@ -466,7 +466,7 @@ impl MasterCore {
     }
 
     /// Accepting failed, for want of descriptors for example, and the engine has paused it; it is tried again after a
-    /// connection was closed, or [`ACCEPT_PAUSE`] has passed.
+    /// connection was closed, or a second has passed.
     pub fn on_accept_error(&mut self, error: &std::io::Error) {
         self.accepting = false;
         self.accept_again = Some(self.now + ACCEPT_PAUSE);
