@@ -1,5 +1,6 @@
 //! The ringmw command: what an operator needs beside the applications themselves.
 
+mod audit;
 mod doctor;
 
 use std::process::ExitCode;
@@ -29,10 +30,16 @@ enum Command {
         after_help = "Exit status: 0 if ringmw can run here, on epoll if need be; 1 if it cannot."
     )]
     Doctor(doctor::Options),
+    /// Tell from audit trails what happened in a run
+    ///
+    /// Trails of ringmw and of CL-MW, a master's or a master's and its slaves', plain, gzip or zstd, `-` for standard
+    /// input. Lines that cannot be read are counted and told on standard error.
+    Audit(audit::Options),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Doctor(options) => doctor::run(&options),
+        Command::Audit(options) => audit::run(&options),
     }
 }
