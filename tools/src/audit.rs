@@ -7,12 +7,19 @@
 //!
 //! Everything is one pass; what is kept grows with slaves and with the number of intervals shown, never with lines.
 
+mod attempts;
+mod check;
+mod churn;
+mod diff;
 mod entry;
 mod input;
 mod output;
 mod place;
+mod scene;
+mod series;
 mod stats;
 mod stats_view;
+mod timeline;
 mod times;
 mod trail;
 
@@ -24,7 +31,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand};
 
 use output::Format;
-use stats::Stats;
+use scene::{Scene, Scenes};
+use stats::{Stats, Summary};
 use times::{Bound, Zone};
 use trail::{Fold, Reader};
 
@@ -40,6 +48,73 @@ enum Command {
     /// Summary of a run: slaves, tasks, churn, exit
     #[command(after_help = stats_view::HELP)]
     Stats(Input),
+    /// Arrivals, departures and slaves present over time; per subnet, host and reason; lifetimes
+    #[command(after_help = churn::HELP)]
+    Churn(Bucketed),
+    /// Busy and idle per slave, tasks per interval, utilisation, the tail, the slowest slaves and hosts
+    #[command(after_help = timeline::HELP)]
+    Timeline(Bucketed),
+    /// One row per hand-out of a packet or task: slave, sent, returned or lost, wait, compute, bytes
+    #[command(after_help = attempts::HELP)]
+    Attempts(Attempts),
+    /// Judge a run by bounds: exit 1 with the reason when one is not kept
+    #[command(after_help = check::HELP)]
+    Check(Check),
+    /// Two runs side by side: what changed, and by how much
+    #[command(after_help = diff::HELP)]
+    Diff(Diff),
+}
+
+#[derive(Args)]
+struct Bucketed {
+    #[command(flatten)]
+    input: Input,
+    /// Length of an interval, like 30s, 10m, 1h; without it one that suits the run
+    #[arg(long, value_name = "DURATION", value_parser = bucket)]
+    bucket: Option<i64>,
+    /// The only sheet to show
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+}
+
+#[derive(Args)]
+struct Attempts {
+    #[command(flatten)]
+    input: Input,
+    /// Rows of packets, of single tasks, or of those that the trail has (tasks before packets)
+    #[arg(long, value_enum, default_value = "auto")]
+    of: attempts::Of,
+}
+
+#[derive(Args)]
+struct Check {
+    #[command(flatten)]
+    input: Input,
+    #[command(flatten)]
+    bounds: check::Bounds,
+}
+
+#[derive(Args)]
+struct Diff {
+    /// The trail to compare with
+    a: PathBuf,
+    /// The trail that is compared
+    b: PathBuf,
+    #[command(flatten)]
+    window: Window,
+    /// The form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Only what changed by at least so many percent
+    #[arg(long, value_name = "PERCENT")]
+    changed: Option<f64>,
+}
+
+fn bucket(text: &str) -> Result<i64, String> {
+    let us = times::parse_duration(text).filter(|&us| us >= 1000);
+    us.ok_or_else(|| {
+        format!("{text:?} is no duration of a millisecond or more: give one like 30s, 10m or 1h")
+    })
 }
 
 /// What every command takes.
@@ -112,6 +187,11 @@ const EXIT_UNREADABLE: u8 = 2;
 pub(crate) fn run(options: &Options) -> ExitCode {
     let outcome = match &options.command {
         Command::Stats(input) => stats(input),
+        Command::Churn(options) => sheets(options, churn::document),
+        Command::Timeline(options) => sheets(options, timeline::document),
+        Command::Attempts(options) => attempts::run(&options.input, options.of),
+        Command::Check(options) => check(options),
+        Command::Diff(options) => diff(options),
     };
     match outcome {
         Ok(code) => code,
@@ -149,4 +229,65 @@ fn stats(input: &Input) -> Result<ExitCode, String> {
     let summary = stats.summary(&reader);
     print(&stats_view::show(&summary, input.format))?;
     finish(&reader)
+}
+
+/// Intervals of a table, when no length is asked for.
+const TABLE_INTERVALS_MAX: usize = 60;
+
+fn sheets(
+    options: &Bucketed,
+    document: impl Fn(&Scene, &Zone) -> output::Document,
+) -> Result<ExitCode, String> {
+    let mut scenes = Scenes::new(options.bucket, TABLE_INTERVALS_MAX, false);
+    let reader = options.input.read(&mut scenes)?;
+    let scene = scenes.close(&reader);
+    print(&document(&scene, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
+    finish(&reader)
+}
+
+fn check(options: &Check) -> Result<ExitCode, String> {
+    let mut stats = Stats::default();
+    let reader = options.input.read(&mut stats)?;
+    finish(&reader)?;
+    let judged = check::judge(
+        &options.bounds,
+        &stats.summary(&reader),
+        &reader.notes.unreadable,
+    );
+    let Some((is_well, document, text)) = judged else {
+        return Err("check: no bound was given, for example --max-loss-ratio 0.05".to_owned());
+    };
+    match options.input.format {
+        Format::Table => print(&text)?,
+        format => print(&document.show(format, None)?)?,
+    }
+    Ok(if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn diff(options: &Diff) -> Result<ExitCode, String> {
+    let summary = |file: &PathBuf| -> Result<Summary, String> {
+        let input = Input {
+            files: vec![file.clone()],
+            window: options.window.clone(),
+            format: options.format,
+        };
+        let mut stats = Stats::default();
+        let reader = input.read(&mut stats)?;
+        finish(&reader).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(stats.summary(&reader))
+    };
+    let (a, b) = (summary(&options.a)?, summary(&options.b)?);
+    let names = [&options.a, &options.b].map(|file| trail::show_path(file));
+    let document = diff::document(&a, &b, [&names[0], &names[1]], options.changed);
+    let document = if options.format == Format::Table {
+        diff::for_people(document)
+    } else {
+        document
+    };
+    print(&document.show(options.format, None)?)?;
+    Ok(ExitCode::SUCCESS)
 }

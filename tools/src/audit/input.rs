@@ -45,6 +45,35 @@ pub(crate) fn read_lines(path: &Path, each: impl FnMut(Piece<'_>)) -> io::Result
     outcome
 }
 
+/// Reads the lines of a file as long as more are wanted.
+pub(crate) fn read_while(path: &Path, mut each: impl FnMut(Piece<'_>) -> bool) -> io::Result<()> {
+    let is_done = std::cell::Cell::new(false);
+    let input = Until {
+        input: File::open(path)?,
+        is_done: &is_done,
+    };
+    unpack(input, |piece| {
+        if !is_done.get() && !each(piece) {
+            is_done.set(true);
+        }
+    })
+}
+
+/// Ends when it is told to.
+struct Until<'a, R> {
+    input: R,
+    is_done: &'a std::cell::Cell<bool>,
+}
+
+impl<R: Read> Read for Until<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_done.get() {
+            return Ok(0);
+        }
+        self.input.read(buffer)
+    }
+}
+
 fn unpack(mut input: impl Read, each: impl FnMut(Piece<'_>)) -> io::Result<()> {
     let mut magic = [0; 4];
     let mut filled = 0;

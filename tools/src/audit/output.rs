@@ -1,6 +1,6 @@
 //! What comes out: tables for people, JSON and CSV for programs, from the same rows.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 use serde_json::{Map, Value};
 
 /// In which form.
@@ -45,6 +45,8 @@ impl Sheet {
         let mut table = Table::new();
         table
             .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .remove_style(TableComponent::HorizontalLines)
+            .remove_style(TableComponent::MiddleIntersections)
             .set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.columns.iter().map(|column| column.replace('_', " ")));
         // Where there are too many, the end is as telling as the start.
@@ -139,6 +141,7 @@ pub(crate) fn figure(number: f64) -> String {
         _ if size >= 100.0 => format!("{number:.0}"),
         _ if size >= 10.0 => format!("{number:.1}"),
         _ if size >= 0.01 => format!("{number:.2}"),
+        _ if size >= 1e-6 => format!("{number:.6}").trim_end_matches('0').to_owned(),
         _ => format!("{number:.1e}"),
     }
 }

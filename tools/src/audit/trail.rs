@@ -125,7 +125,7 @@ impl Reader {
         }
     }
 
-    /// Reads files, the one that begins first before the others.
+    /// Reads files: masters' before slaves', the one that begins first before the others.
     pub(crate) fn read(&mut self, files: &[PathBuf], fold: &mut dyn Fold) {
         for file in self.in_order(files) {
             self.begin_file(&file);
@@ -151,43 +151,29 @@ impl Reader {
         if files.len() < 2 || is_piped {
             return files.to_vec();
         }
-        let mut timed: Vec<(Option<i64>, &PathBuf)> = files
+        let mut keyed: Vec<_> = files
             .iter()
-            .map(|file| (self.first_time(file), file))
+            .map(|file| (self.first_seen(file), file))
             .collect();
-        timed.sort_by_key(|&(time, _)| time);
-        timed.into_iter().map(|(_, file)| file.clone()).collect()
+        keyed.sort_by_key(|&(key, _)| key);
+        keyed.into_iter().map(|(_, file)| file.clone()).collect()
     }
 
-    fn first_time(&mut self, file: &Path) -> Option<i64> {
-        use std::io::Read;
-        const HEAD_BYTES: usize = 1 << 16;
-        let mut head = [0; 4];
-        let mut opened = std::fs::File::open(file).ok()?;
-        opened.read_exact(&mut head).ok()?;
-        let is_packed = matches!(head, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]);
-        let mut first = None;
-        let mut seen = 0;
-        let mut look = |line: &[u8], zone: &mut Zone| {
-            seen += line.len();
-            if first.is_none() && seen < HEAD_BYTES {
-                first = time_of(line, zone);
+    /// Whether the file is a slave's, as far as its head tells, and its first time.
+    fn first_seen(&mut self, file: &Path) -> (bool, Option<i64>) {
+        const LINES: u64 = 50;
+        let (mut first, mut role, mut lines) = (None, None, 0);
+        // What is behind the head is of no interest; a packed file is not unpacked further either.
+        let _ = input::read_while(file, |piece| {
+            let (Piece::Line(line) | Piece::Last(line) | Piece::TooLong(line)) = piece;
+            lines += 1;
+            if let Some((us, of)) = glance(line, &mut self.zone) {
+                first = first.or(Some(us));
+                role = role.or(of);
             }
-        };
-        if is_packed {
-            // A packed file is unpacked twice; that is the price of knowing its first time.
-            let _ = input::read_lines(file, |piece| {
-                let (Piece::Line(line) | Piece::Last(line) | Piece::TooLong(line)) = piece;
-                look(line, &mut self.zone);
-            });
-        } else {
-            let mut text = head.to_vec();
-            opened.take(HEAD_BYTES as u64).read_to_end(&mut text).ok()?;
-            for line in text.split(|&byte| byte == b'\n') {
-                look(line, &mut self.zone);
-            }
-        }
-        first
+            lines < LINES && (first.is_none() || role.is_none())
+        });
+        (role == Some(Role::Slave), first)
     }
 
     /// A file begins; runs that the file before left open may go on in it.
@@ -608,12 +594,13 @@ pub(crate) fn show_path(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn time_of(line: &[u8], zone: &mut Zone) -> Option<i64> {
+/// The time of a line, and which end wrote it if it tells.
+fn glance(line: &[u8], zone: &mut Zone) -> Option<(i64, Option<Role>)> {
     if clmw::has_head(line) {
         let text = String::from_utf8_lossy(line);
-        return clmw::Entry::parse(&text).map(|entry| zone.from_wall(entry.time_us));
+        let entry = clmw::Entry::parse(&text)?;
+        return Some((zone.from_wall(entry.time_us), role_of_clmw(&entry.event)));
     }
-    Line::parse(std::str::from_utf8(line).ok()?)
-        .ok()
-        .map(|line| line.time_us)
+    let line = Line::parse(std::str::from_utf8(line).ok()?).ok()?;
+    Some((line.time_us, Some(role_of(line.who))))
 }

@@ -1,6 +1,7 @@
 //! `ringmw audit` as a process, over CL-MW's real trails and over made ones whose truth is known.
 
 mod bad_input;
+mod commands;
 mod made;
 mod stats;
 
