@@ -12,6 +12,7 @@ mod check;
 mod churn;
 mod diff;
 mod entry;
+mod follow;
 mod input;
 mod output;
 mod place;
@@ -63,6 +64,9 @@ enum Command {
     /// Two runs side by side: what changed, and by how much
     #[command(after_help = diff::HELP)]
     Diff(Diff),
+    /// A live view of a trail that is being written, surviving rotation
+    #[command(after_help = follow::HELP)]
+    Follow(follow::Options),
 }
 
 #[derive(Args)]
@@ -192,6 +196,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Command::Attempts(options) => attempts::run(&options.input, options.of),
         Command::Check(options) => check(options),
         Command::Diff(options) => diff(options),
+        Command::Follow(options) => follow::run(options),
     };
     match outcome {
         Ok(code) => code,

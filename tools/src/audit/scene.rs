@@ -670,6 +670,18 @@ impl Scenes {
         }
     }
 
+    /// Slaves that are there now, and busy.
+    pub(crate) fn now(&self, role: Role) -> (u64, u64) {
+        let scene = match role {
+            Role::Master => &self.master,
+            Role::Slave => &self.slave,
+        };
+        scene
+            .moments
+            .last()
+            .map_or((0, 0), |moment| (moment.present, moment.busy))
+    }
+
     /// The scene that counts.
     pub(crate) fn close(self, reader: &Reader) -> Scene {
         let mut scene = match reader.role() {

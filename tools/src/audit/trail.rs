@@ -48,7 +48,6 @@ pub(crate) struct Run {
     pub(crate) role: Role,
     pub(crate) source: Source,
     pub(crate) file: PathBuf,
-    pub(crate) has_init: bool,
     pub(crate) lines: u64,
     pub(crate) unparsed: u64,
     pub(crate) clock_steps: u64,
@@ -186,6 +185,21 @@ impl Reader {
         };
         // Only a master's trail is found again: of slaves there are many.
         self.file.master = self.open_master();
+    }
+
+    /// Another file goes on where this one ended.
+    pub(crate) fn continue_file(&mut self, fold: &mut dyn Fold) {
+        self.flush_joined(fold);
+        self.file.line = 0;
+    }
+
+    /// Whether the last process of the trail has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        let role = self.role();
+        self.runs
+            .iter()
+            .rfind(|run| run.role == role)
+            .is_some_and(|run| run.exit.is_some())
     }
 
     fn open_master(&self) -> Option<usize> {
@@ -357,7 +371,7 @@ impl Reader {
         use ringmw_codec::audit::Event;
         let role = role_of(line.who);
         if matches!(line.event, Event::Init { .. }) {
-            self.open_run(role, Source::Ringmw, true);
+            self.open_run(role, Source::Ringmw);
         }
         let known = match line.who {
             Who::Slave(Some(slave)) => self.file.by_slave.get(&slave).copied(),
@@ -402,7 +416,7 @@ impl Reader {
             Event::InitMaster { .. } | Event::InitSlave { .. }
         ) {
             let role = role_of_clmw(&entry.event).unwrap_or(Role::Master);
-            self.open_run(role, Source::ClMw, true);
+            self.open_run(role, Source::ClMw);
         }
         let role = role_of_clmw(&entry.event)
             .or(self.file.role)
@@ -420,17 +434,16 @@ impl Reader {
             Role::Master => self.file.master,
             Role::Slave => self.file.slave,
         };
-        known.unwrap_or_else(|| self.open_run(role, source, false))
+        known.unwrap_or_else(|| self.open_run(role, source))
     }
 
-    fn open_run(&mut self, role: Role, source: Source, has_init: bool) -> usize {
+    fn open_run(&mut self, role: Role, source: Source) -> usize {
         let (lines, unparsed, first) = std::mem::take(&mut self.file.waiting);
         let index = self.runs.len();
         self.runs.push(Run {
             role,
             source,
             file: self.file.path.clone(),
-            has_init,
             lines,
             unparsed,
             clock_steps: 0,

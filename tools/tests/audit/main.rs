@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod follow;
 mod made;
 mod stats;
 
