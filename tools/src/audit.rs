@@ -12,10 +12,14 @@ mod check;
 mod churn;
 mod diff;
 mod entry;
+mod findings;
 mod follow;
 mod input;
 mod output;
+mod picture;
 mod place;
+mod plot;
+mod report;
 mod scene;
 mod series;
 mod stats;
@@ -32,7 +36,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand};
 
 use output::Format;
-use scene::{Scene, Scenes};
+use scene::{Both, Scene, Scenes};
 use stats::{Stats, Summary};
 use times::{Bound, Zone};
 use trail::{Fold, Reader};
@@ -64,6 +68,12 @@ enum Command {
     /// Two runs side by side: what changed, and by how much
     #[command(after_help = diff::HELP)]
     Diff(Diff),
+    /// One page with summary, findings and pictures; it opens from disk and loads nothing
+    #[command(after_help = report::HELP)]
+    Report(Report),
+    /// One picture, as SVG or PNG
+    #[command(after_help = plot::HELP)]
+    Plot(Plot),
     /// A live view of a trail that is being written, surviving rotation
     #[command(after_help = follow::HELP)]
     Follow(follow::Options),
@@ -112,6 +122,33 @@ struct Diff {
     /// Only what changed by at least so many percent
     #[arg(long, value_name = "PERCENT")]
     changed: Option<f64>,
+}
+
+#[derive(Args)]
+struct Report {
+    #[command(flatten)]
+    input: Input,
+    /// The page to write
+    #[arg(short, long, value_name = "FILE", required_if_eq("format", "table"))]
+    output: Option<PathBuf>,
+    /// Its heading; without it the first trail's name
+    #[arg(long)]
+    title: Option<String>,
+}
+
+#[derive(Args)]
+struct Plot {
+    #[command(flatten)]
+    input: Input,
+    /// Which picture
+    #[arg(long, value_enum)]
+    kind: plot::Kind,
+    /// The picture to write: .svg or .png
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Length of an interval, like 30s, 10m, 1h; without it one that suits the run
+    #[arg(long, value_name = "DURATION", value_parser = bucket)]
+    bucket: Option<i64>,
 }
 
 fn bucket(text: &str) -> Result<i64, String> {
@@ -196,6 +233,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Command::Attempts(options) => attempts::run(&options.input, options.of),
         Command::Check(options) => check(options),
         Command::Diff(options) => diff(options),
+        Command::Report(options) => report(options),
+        Command::Plot(options) => plot(options),
         Command::Follow(options) => follow::run(options),
     };
     match outcome {
@@ -294,5 +333,78 @@ fn diff(options: &Diff) -> Result<ExitCode, String> {
         document
     };
     print(&document.show(options.format, None)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(options: &Report) -> Result<ExitCode, String> {
+    let (mut stats, mut scenes) = (
+        Stats::default(),
+        Scenes::new(None, plot::INTERVALS_MAX, true),
+    );
+    let reader = options.input.read(&mut Both(&mut stats, &mut scenes))?;
+    finish(&reader)?;
+    let scene = scenes.close(&reader);
+    let summary = stats.summary(&reader);
+    let findings = findings::find(&scene, &summary, &stats.total(&reader), &reader);
+    if let Some(output) = &options.output {
+        let name = options
+            .title
+            .clone()
+            .unwrap_or_else(|| trail::show_path(&options.input.files[0]));
+        let sheets = [
+            churn::document(&scene, &reader.zone),
+            timeline::document(&scene, &reader.zone),
+        ];
+        let page = report::page(&name, &scene, &summary, &findings, &sheets, &reader.zone);
+        std::fs::write(output, page).map_err(|error| format!("{}: {error}", output.display()))?;
+    }
+    let mut sheet = output::Sheet::new("findings", "Findings", &["weight", "finding"]);
+    sheet.rows = findings
+        .into_iter()
+        .map(|(weight, text)| vec![weight.word().into(), text.into()])
+        .collect();
+    let mut document = output::Document::default();
+    if options.input.format == Format::Json {
+        document.head.insert("schema".into(), stats::SCHEMA.into());
+    }
+    document.sheets = vec![sheet];
+    if options.input.format == Format::Table {
+        let lines = document.sheets[0]
+            .rows
+            .iter()
+            .map(|row| format!("{:<5} {}\n", output::plain(&row[0]), output::plain(&row[1])));
+        print(&lines.collect::<String>())?;
+    } else {
+        print(&document.show(options.input.format, None)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plot(options: &Plot) -> Result<ExitCode, String> {
+    let output = &options.output;
+    let mut scenes = Scenes::new(
+        options.bucket,
+        plot::INTERVALS_MAX,
+        options.kind == plot::Kind::Heat,
+    );
+    let is_png = match output.extension().and_then(|extension| extension.to_str()) {
+        Some("svg") => false,
+        Some("png") => true,
+        _ => {
+            return Err(format!(
+                "-o {}: a picture's name ends with .svg or .png",
+                output.display()
+            ));
+        }
+    };
+    let reader = options.input.read(&mut scenes)?;
+    finish(&reader)?;
+    let picture = plot::draw(options.kind, &scenes.close(&reader), &reader.zone);
+    let bytes = if is_png {
+        picture.png()?
+    } else {
+        picture.svg().into_bytes()
+    };
+    std::fs::write(output, bytes).map_err(|error| format!("{}: {error}", output.display()))?;
     Ok(ExitCode::SUCCESS)
 }

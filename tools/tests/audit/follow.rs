@@ -84,7 +84,10 @@ fn results_in(trail: &[u8]) -> u64 {
             .parse::<u64>()
             .ok()
     };
-    text.lines().filter(|line| !line.contains(" late ")).filter_map(results).sum()
+    text.lines()
+        .filter(|line| !line.contains(" late "))
+        .filter_map(results)
+        .sum()
 }
 
 #[test]
