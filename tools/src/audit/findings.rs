@@ -39,7 +39,7 @@ const NAMED_MAX: usize = 3;
 
 fn percent(share: f64) -> String {
     match share * 100.0 {
-        share if share >= 99.5 && share < 100.0 => format!("{share:.1} %"),
+        share if (99.5..100.0).contains(&share) => format!("{share:.1} %"),
         share if share >= 10.0 => format!("{share:.0} %"),
         share => format!("{} %", figure(share)),
     }

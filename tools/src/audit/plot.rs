@@ -274,12 +274,15 @@ fn slaves(scene: &Scene, zone: &Zone) -> Picture {
     frame.picture
 }
 
+/// At the end of a run all slaves are sent away at once: a bar that would leave no room for the others is cut, and says
+/// how long it is.
 fn churn(scene: &Scene, zone: &Zone) -> Picture {
-    let up = values(scene, |cell| cell.arrivals as f64);
-    let down = values(scene, |cell| cell.departures as f64);
-    let (high, low) = (most(&up).max(1.0) * 1.05, most(&down).max(1.0) * 1.05);
+    let high = most(&values(scene, |cell| cell.arrivals as f64)).max(1.0);
+    let losses = most(&values(scene, |cell| cell.losses as f64));
+    let departures = most(&values(scene, |cell| cell.departures as f64));
+    let low = departures.min((2.0 * losses).max(0.6 * high)).max(1.0);
     let title = format!("Arrivals and departures per {}", every(scene));
-    let mut frame = Frame::new(&title, 300.0, extent(scene), (-low, high));
+    let mut frame = Frame::new(&title, 300.0, extent(scene), (-low * 1.1, high * 1.05));
     frame.y_axis(|tick| short(tick.abs()));
     let width = scene.intervals.width_us() as f64;
     let floor = frame.to_y(0.0);
@@ -291,8 +294,17 @@ fn churn(scene: &Scene, zone: &Zone) -> Picture {
         frame.picture.rect(x, top, bar, floor - top, BLUE);
         let lost = frame.to_y(-(cell.losses as f64));
         frame.picture.rect(x, floor, bar, lost - floor, RED);
-        let told = frame.to_y(-(cell.departures as f64));
+        let told = frame.to_y(-(cell.departures as f64).min(low * 1.1));
         frame.picture.rect(x, lost, bar, told - lost, GREY);
+        if cell.departures as f64 > low * 1.1 {
+            frame.picture.text(
+                x - 4.0,
+                told - 4.0,
+                format!("{} at once", count(cell.departures)),
+                Anchor::End,
+                FAINT,
+            );
+        }
     }
     frame
         .picture

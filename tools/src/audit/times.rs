@@ -40,7 +40,7 @@ impl Zone {
     }
 
     /// The time of a clock on the wall in this zone, given as if it were UTC.
-    pub(crate) fn from_wall(&mut self, wall_us: i64) -> i64 {
+    pub(crate) fn of_wall(&mut self, wall_us: i64) -> i64 {
         if self.is_utc {
             return wall_us;
         }
@@ -253,10 +253,10 @@ mod tests {
             return; // No zone files here.
         };
         let winter = 1_795_161_783_000_000;
-        assert_eq!(zone.from_wall(winter), winter - 3600 * SECOND_US);
+        assert_eq!(zone.of_wall(winter), winter - 3600 * SECOND_US);
         assert_eq!(zone.show(winter), "2026-11-20T09:03:03+01:00");
         let summer = winter - 130 * DAY_US;
-        assert_eq!(zone.from_wall(summer), summer - 7200 * SECOND_US);
+        assert_eq!(zone.of_wall(summer), summer - 7200 * SECOND_US);
     }
 
     #[test]

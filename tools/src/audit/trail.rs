@@ -392,7 +392,7 @@ impl Reader {
 
     fn on_clmw(&mut self, entry: clmw::Entry<'_>, lines: u64, fold: &mut dyn Fold) {
         use clmw::Event;
-        let time_us = self.zone.from_wall(entry.time_us);
+        let time_us = self.zone.of_wall(entry.time_us);
         let is_before_init = match entry.event {
             Event::Version { .. } => true,
             Event::ResourceFile { .. } | Event::WrongExitCode | Event::Eof { .. } => {
@@ -612,7 +612,7 @@ fn glance(line: &[u8], zone: &mut Zone) -> Option<(i64, Option<Role>)> {
     if clmw::has_head(line) {
         let text = String::from_utf8_lossy(line);
         let entry = clmw::Entry::parse(&text)?;
-        return Some((zone.from_wall(entry.time_us), role_of_clmw(&entry.event)));
+        return Some((zone.of_wall(entry.time_us), role_of_clmw(&entry.event)));
     }
     let line = Line::parse(std::str::from_utf8(line).ok()?).ok()?;
     Some((line.time_us, Some(role_of(line.who))))

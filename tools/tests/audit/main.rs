@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod follow;
 mod made;
+mod pictures;
 mod stats;
 
 use std::path::{Path, PathBuf};
