@@ -810,4 +810,20 @@ mod tests {
             assert_eq!(Entry::parse_quick(line.as_bytes()), None, "{line}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever stands behind the time: it is read or it is not, and the short way reads it alike.
+        #[test]
+        fn any_text_is_read_or_not(body in "(\\[A\\] )?(MASTER|SLAVE-[0-9]{0,3}|NEW-CLIENT|EOF|FINI|INIT|RESFILE)?[ -~é]{0,40}", cut in 0usize..80) {
+            let line = format!("11/20/2026 08:03:03 {body}");
+            let cut = (0..=cut.min(line.len())).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+            for line in [line.as_str(), &line[..cut]] {
+                let entry = Entry::parse(line);
+                let _ = is_open(line);
+                if let Some(quick) = Entry::parse_quick(line.as_bytes()) {
+                    proptest::prop_assert_eq!(Some(quick), entry);
+                }
+            }
+        }
+    }
 }

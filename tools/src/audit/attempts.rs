@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::Input;
 use super::entry::{Role, What};
 use super::output::{Format, csv_row, show};
+use super::place::host_of;
 use super::times::Zone;
 use super::trail::{At, Fold};
 
@@ -23,9 +24,9 @@ pub(crate) const HELP: &str = "\
 Examples:
   ringmw audit attempts --format csv master.audit > attempts.csv
   ringmw audit attempts --of tasks --since 14:00 --until 14:05 master.audit
-  ringmw audit attempts --format csv master.audit | awk -F, '$8 == \"lost\"'
+  ringmw audit attempts --format csv master.audit | awk -F, '$9 == \"lost\"'
 
-Columns: run, slave, task, algorithm, tasks, sent, returned, end (returned, lost, withdrawn, failed, cancelled, unrunnable,
+Columns: run, slave, host, task, algorithm, tasks, sent, returned, end (returned, lost, withdrawn, failed, cancelled, unrunnable,
 open), elapsed_s, wait_s (elapsed less compute), compute_s, bytes_out, bytes_in, failed. Single tasks are in trails of
 --mw-audit-level tasks. Packets that were only summed up (more than ten a second and slave) are one row, `summed`.
 JSON is one object per line.";
@@ -39,9 +40,10 @@ pub(crate) enum Of {
     Tasks,
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "run",
     "slave",
+    "host",
     "task",
     "algorithm",
     "tasks",
@@ -55,7 +57,7 @@ const COLUMNS: [&str; 14] = [
     "bytes_in",
     "failed",
 ];
-const WIDTHS: [usize; 14] = [3, 10, 10, 12, 7, 27, 27, 10, 9, 9, 9, 9, 9, 6];
+const WIDTHS: [usize; 15] = [3, 10, 12, 10, 12, 7, 27, 27, 10, 9, 9, 9, 9, 9, 6];
 
 #[derive(Debug, Clone, Default)]
 struct HandOut {
@@ -84,6 +86,7 @@ struct Rows<W: Write> {
     of: Of,
     /// Slaves' hands by run and number.
     hands: FxHashMap<(usize, u32), SlaveHands>,
+    hosts: FxHashMap<(usize, u32), String>,
     error: Option<io::Error>,
     /// Slaves' trails tell nothing once a master's was seen.
     has_master: bool,
@@ -98,6 +101,7 @@ impl<W: Write> Rows<W> {
             zone,
             of,
             hands: FxHashMap::default(),
+            hosts: FxHashMap::default(),
             error: None,
             has_master: false,
             has_tasks: of == Of::Tasks,
@@ -136,6 +140,9 @@ impl<W: Write> Rows<W> {
         let row: Vec<Value> = vec![
             at.0.into(),
             format!("SLAVE-{}", at.1).into(),
+            self.hosts
+                .get(&at)
+                .map_or(Value::Null, |host| host.as_str().into()),
             hand_out
                 .task
                 .map_or(Value::Null, |task| format!("TASK-{task}").into()),
@@ -344,8 +351,17 @@ impl<W: Write> Fold for Rows<W> {
                         .push_back(hand_out);
                 }
             }
+            What::Connected {
+                slave, from, host, ..
+            } => {
+                let host = if host.is_empty() { host_of(from) } else { host };
+                self.hosts.insert((at.run, slave), host.to_owned());
+            }
             What::Withdrawn { slave, tasks } => self.withdraw(at, slave, tasks),
-            What::Gone { slave, .. } => self.drop_hands((at.run, slave), Some(at.us), "lost"),
+            What::Gone { slave, .. } => {
+                self.drop_hands((at.run, slave), Some(at.us), "lost");
+                self.hosts.remove(&(at.run, slave));
+            }
             _ => self.on_task(at, what),
         }
     }

@@ -19,9 +19,21 @@ Examples:
   cl-mw, 11 s from 2026-11-20T08:03:13Z to 2026-11-20T08:03:26Z, exit SHUTDOWN
   …
 
-JSON is stable: `schema` is raised when a key changes its meaning. Times of CL-MW, whose trails name no zone, are read
-as of --zone. Lifetimes are those of slaves that left. Of several runs, figures are summed, the peak is the largest and
-rates are over the time that runs took. Exit status: 0; 2 when nothing could be read.";
+Keys of --format json, schema 1 (raised when a key changes its meaning or goes; new ones keep it):
+  schema, source (ringmw, cl-mw, mixed), lines, unparsed, start, end, duration_s, clock_steps
+  slaves.connected, .rejected, .disconnected, .disconnected_by.REASON, .peak, .at_end, .by_group.GROUP, .by_subnet.SUBNET
+  slaves.lifetime_s.count, .min, .p50, .p90, .p99, .max (of slaves that left, in seconds)
+  tasks.sent, .results, .recycled, .packets (_out and _in together), .packets_out, .packets_in, .results_per_s
+  churn.arrivals_per_min, .departures_per_min, .loss_ratio (departures other than by shutdown, over all departures)
+  exit (the code, or CL-MW's word; null without an exit line), exit_reason
+  of ringmw's trails also: seed, build, version, stalled_s, dropped_lines, tasks.failed, .cancelled, .late, .unrunnable,
+  .bytes_out, .bytes_in, .compute_s
+  runs: the same for each INIT line, with role and file. The top level has the sums, the largest peak, the start of the
+  first run, end and exit of the last, and rates over the time that the runs took.
+A ratio or rate without its denominator is null. Figures are of masters' trails; of slaves' only where no master's is.
+Times of CL-MW, whose trails name no zone, are read as of --zone. Exit status: 0; 2 when nothing could be read.";
+
+const RUNS_SHOWN_MAX: usize = 12;
 
 pub(crate) fn show(summary: &Summary, format: Format) -> String {
     match format {
@@ -78,7 +90,10 @@ fn list<'a>(counts: impl Iterator<Item = (&'a str, u64)>, shown_max: usize) -> S
 }
 
 fn head(summary: &Summary) -> String {
-    let took = show_duration((summary.duration_s * 1e6) as i64);
+    let took = match summary.duration_s {
+        0.0 => "less than a second".to_owned(),
+        seconds => show_duration((seconds * 1e6) as i64),
+    };
     match (&summary.start, &summary.end) {
         (Some(start), Some(end)) => {
             let source = summary.source.unwrap_or("unknown");
@@ -230,16 +245,23 @@ fn table(summary: &Summary) -> String {
     let runs = summary.runs.as_deref().unwrap_or_default();
     if runs.len() > 1 {
         let _ = writeln!(text, "\n{} processes:", runs.len());
-        for run in runs {
-            let _ = writeln!(
-                text,
-                "  {:<7}{}; {} slaves, {} results ({})",
-                run.role.unwrap_or_default(),
-                head(run),
-                count(run.slaves.connected),
-                count(run.tasks.results),
-                run.file.as_deref().unwrap_or_default()
-            );
+        let has_master = runs.iter().any(|run| run.role == Some("master"));
+        for run in runs.iter().take(RUNS_SHOWN_MAX) {
+            let role = run.role.unwrap_or_default();
+            let file = run.file.as_deref().unwrap_or_default();
+            // What slaves did, their master's line says.
+            let figures = match has_master && role == "slave" {
+                true => String::new(),
+                false => format!(
+                    "; {} slaves, {} results",
+                    count(run.slaves.connected),
+                    count(run.tasks.results)
+                ),
+            };
+            let _ = writeln!(text, "  {role:<7}{}{figures} ({file})", head(run));
+        }
+        if runs.len() > RUNS_SHOWN_MAX {
+            let _ = writeln!(text, "  and {} more", runs.len() - RUNS_SHOWN_MAX);
         }
     }
     text

@@ -126,9 +126,9 @@ fn attempts_account_for_every_task_sent() {
         let mut lost = 0;
         for line in csv.lines().skip(1) {
             let cells: Vec<&str> = line.split(',').collect();
-            assert_eq!(cells.len(), 14, "{line}");
-            sent += cells[4].parse::<u64>().expect("a number");
-            lost += u64::from(cells[7] == "lost");
+            assert_eq!(cells.len(), 15, "{line}");
+            sent += cells[5].parse::<u64>().expect("a number");
+            lost += u64::from(cells[8] == "lost");
         }
         assert_eq!(sent, truth.sent);
         assert!(lost > 0);
