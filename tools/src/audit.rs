@@ -270,6 +270,9 @@ fn finish(reader: &Reader) -> Result<ExitCode, String> {
 fn stats(input: &Input) -> Result<ExitCode, String> {
     let mut stats = Stats::default();
     let reader = input.read(&mut stats)?;
+    if let Some(note) = stats.note(&reader) {
+        eprintln!("ringmw audit: {note}");
+    }
     let summary = stats.summary(&reader);
     print(&stats_view::show(&summary, input.format))?;
     finish(&reader)

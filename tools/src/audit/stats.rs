@@ -8,7 +8,7 @@ use ringmw_codec::audit::GroupWord;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-use super::entry::{ExitWord, Role, What};
+use super::entry::{ExitWord, Role, Source, What};
 use super::place::Subnet;
 use super::times::Zone;
 use super::trail::{At, Fold, Reader, Run};
@@ -18,6 +18,10 @@ pub(crate) const SCHEMA: u32 = 1;
 
 /// Causes that are always listed, with 0 if need be.
 const CAUSES_ALWAYS: [&str; 5] = ["shutdown", "eof", "timeout", "problem", "protocol"];
+
+/// A slave of ringmw lists 20 packets a second in its own trail, in and out, and leaves out the rest: about so many of
+/// tasks.
+const SLAVE_LINES_MAX: u64 = 9;
 
 #[derive(Debug, Clone, Copy)]
 struct Presence {
@@ -57,6 +61,10 @@ pub(crate) struct Figures {
     pub(crate) stall_max_us: i64,
     pub(crate) dropped_lines: u64,
     pub(crate) dropped_packets: u64,
+    /// The second that packets are counted in, and how many lines of them it has.
+    packet_second: (i64, u64),
+    /// Whether a second had as many lines of packets as a slave's trail lists.
+    pub(crate) is_full: bool,
     /// When the only slave of a slave's trail was there.
     spans_us: Vec<(i64, i64)>,
 }
@@ -100,6 +108,7 @@ impl Figures {
             } => {
                 self.see(slave, us, is_counted);
                 if is_counted {
+                    self.count_packet_line(us);
                     self.sent += tasks;
                     self.packets_out += 1;
                     self.bytes_out += bytes.unwrap_or(0);
@@ -181,6 +190,15 @@ impl Figures {
             }
             _ => {}
         }
+    }
+
+    fn count_packet_line(&mut self, us: i64) {
+        let second = us.div_euclid(1_000_000);
+        if self.packet_second.0 != second {
+            self.packet_second = (second, 0);
+        }
+        self.packet_second.1 += 1;
+        self.is_full |= self.packet_second.1 >= SLAVE_LINES_MAX;
     }
 
     fn join(&mut self, slave: u32, us: i64, is_known: bool) {
@@ -295,6 +313,18 @@ impl Fold for Stats {
 }
 
 impl Stats {
+    /// What is to be told about the figures themselves.
+    pub(crate) fn note(&self, reader: &Reader) -> Option<&'static str> {
+        let is_of_slaves = reader.role() == Role::Slave;
+        let mut runs = reader.runs.iter().zip(&self.runs);
+        let is_short = is_of_slaves
+            && runs.any(|(run, figures)| run.source == Source::Ringmw && figures.is_full);
+        is_short.then_some(
+            "slaves' own trails list a few packets a second and leave out the rest: more tasks were done than these figures \
+             say; the master's trail has them all",
+        )
+    }
+
     /// Every run that counts, masters' if there are any, as one.
     pub(crate) fn total(&self, reader: &Reader) -> Figures {
         let role = reader.role();

@@ -323,3 +323,89 @@ fn tables_and_csv() {
         assert!(csv.lines().any(|found| found == line), "{line}\n{csv}");
     }
 }
+
+/// A slave's own trail leaves out packets beyond some a second: that is told, not passed over.
+#[test]
+fn a_slaves_trail_that_is_short_of_packets_is_told() {
+    use ringmw_codec::audit::{Event, Line, RoleWord, Who};
+    let trail = |packets: i64| {
+        let mut trail = Vec::new();
+        let mut tell = |us: i64, who, event| {
+            Line {
+                time_us: START_US + us,
+                who,
+                event,
+            }
+            .write(&mut trail)
+        };
+        let init = Event::Init {
+            version: "0.1.0".into(),
+            role: RoleWord::Slave,
+            member_id: "m".into(),
+            build: "b".into(),
+            app_version: String::new(),
+            seed: None,
+            pid: 1,
+            host: "node1".into(),
+        };
+        tell(0, Who::Slave(None), init);
+        let addresses = Event::MasterConnected {
+            to: "10.0.0.1:1".into(),
+            from: "10.1.7.3:4".into(),
+        };
+        tell(1, Who::Slave(None), addresses);
+        tell(2, Who::Slave(Some(5)), Event::Id { slave: 5 });
+        for packet in 0..packets {
+            tell(
+                100 + packet,
+                Who::Slave(Some(5)),
+                Event::TasksReceived {
+                    tasks: 3,
+                    bytes: 9,
+                    group: 1,
+                },
+            );
+            tell(
+                100 + packet,
+                Who::Slave(Some(5)),
+                Event::ResultsSent {
+                    results: 3,
+                    bytes: 9,
+                },
+            );
+        }
+        tell(
+            9_000_000,
+            Who::Slave(Some(5)),
+            Event::MasterLost {
+                reason: "eof".into(),
+            },
+        );
+        tell(
+            9_000_001,
+            Who::Slave(None),
+            Event::Exit {
+                code: 255,
+                reason: "lost".into(),
+            },
+        );
+        trail
+    };
+    let few = audit_stdin(&["stats", "--format", "json", "-"], &trail(3));
+    assert_eq!(few.err, "");
+    let summary = few.json();
+    assert_eq!(
+        (&summary["tasks"]["sent"], &summary["tasks"]["results"]),
+        (&json!(9), &json!(9))
+    );
+    assert_eq!(summary["slaves"]["by_subnet"], json!({"10.1.7.0/24": 1}));
+    assert_eq!(
+        (
+            &summary["slaves"]["disconnected_by"]["eof"],
+            &summary["exit"]
+        ),
+        (&json!(1), &json!(255))
+    );
+    let many = audit_stdin(&["stats", "-"], &trail(10));
+    assert!(many.err.contains("leave out the rest"), "{}", many.err);
+}
