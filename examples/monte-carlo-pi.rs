@@ -37,7 +37,9 @@ fn trial_set(cx: &mut Cx) -> u64 {
             break;
         }
         let rng = cx.rng();
-        hits += (0..TRIALS_BETWEEN_LOOKS).filter(|_| in_circle(rng.next_u64())).count() as u64;
+        hits += (0..TRIALS_BETWEEN_LOOKS)
+            .filter(|_| in_circle(rng.next_u64()))
+            .count() as u64;
     }
     hits
 }
@@ -81,11 +83,18 @@ struct Opts {
 
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    if number > 0.0 { Ok(number) } else { Err("it must be above 0".into()) }
+    if number > 0.0 {
+        Ok(number)
+    } else {
+        Err("it must be above 0".into())
+    }
 }
 
 async fn master(mw: Master, args: Args) -> Result {
-    let Opts { max_trial_sets, eps } = args.parse();
+    let Opts {
+        max_trial_sets,
+        eps,
+    } = args.parse();
     let max = max_trial_sets.unwrap_or(if eps.is_some() { u64::MAX } else { 200 });
     let eps = eps.unwrap_or(0.0);
     let bar = progress_bar(max.min(trial_sets_for(eps)));
@@ -107,7 +116,11 @@ async fn master(mw: Master, args: Args) -> Result {
     let rate = tally.trials as f64 / begun.elapsed().as_secs_f64();
     println!("pi is about {:.9}", tally.pi());
     println!("standard error {:.9}", tally.standard_error());
-    println!("{} trials, {:.1} million a second", tally.trials, rate / 1e6);
+    println!(
+        "{} trials, {:.1} million a second",
+        tally.trials,
+        rate / 1e6
+    );
     Ok(())
 }
 

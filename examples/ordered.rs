@@ -41,13 +41,18 @@ impl SlaveState for Table {
 fn build(shard: u64, shards: u64, table: &mut Table) {
     let width = LIMIT.div_ceil(shards);
     let numbers = shard * width..((shard + 1) * width).min(LIMIT);
-    table.0.insert(shard, numbers.filter(|n| is_prime(*n)).collect());
+    table
+        .0
+        .insert(shard, numbers.filter(|n| is_prime(*n)).collect());
 }
 
 /// How many primes of this shard are below `n`.
 #[algorithm]
 fn primes_below(n: u64, shard: u64, table: &mut Table) -> Result<usize, String> {
-    let primes = table.0.get(&shard).ok_or(format!("shard {shard} is not here"))?;
+    let primes = table
+        .0
+        .get(&shard)
+        .ok_or(format!("shard {shard} is not here"))?;
     Ok(primes.partition_point(|prime| *prime < n))
 }
 
@@ -84,7 +89,9 @@ impl Shards {
 
     /// A slave has come: it gets a shard that nobody keeps, and the questions that nobody has answered.
     fn on_connected(&mut self, slave: SlaveId, group: Group) {
-        let Some(shard) = self.homeless.pop_first() else { return };
+        let Some(shard) = self.homeless.pop_first() else {
+            return;
+        };
         println!("{slave} ({group}) builds shard {shard}");
         self.homes.insert(slave, shard);
         // Tasks for one slave begin in the order in which they are submitted.
@@ -94,7 +101,8 @@ impl Shards {
                 self.mw.submit(die::task().slave(slave));
             }
             if !self.answers.contains_key(&(shard, n)) {
-                self.mw.submit(primes_below::task(n, shard).slave(slave).tag(&(shard, n)));
+                self.mw
+                    .submit(primes_below::task(n, shard).slave(slave).tag(&(shard, n)));
             }
         }
     }
@@ -124,7 +132,11 @@ async fn master(mw: Master, args: Args) -> Result {
     };
 
     let step = 50_000;
-    let mut to_count = mw.submit_all((0..LIMIT).step_by(step as usize).map(|from| count::task(from, from + step)));
+    let mut to_count = mw.submit_all(
+        (0..LIMIT)
+            .step_by(step as usize)
+            .map(|from| count::task(from, from + step)),
+    );
     let mut counted = 0;
     while to_count > 0 || !shards.is_done() {
         mw.events().await;
@@ -139,8 +151,12 @@ async fn master(mw: Master, args: Args) -> Result {
                 counted += result.output::<count>()?;
                 to_count -= 1;
             } else if result.is::<primes_below>() {
-                let asked = result.tag::<(u64, u64)>()?.expect("every question has this tag");
-                shards.answers.insert(asked, result.output::<primes_below>()?);
+                let asked = result
+                    .tag::<(u64, u64)>()?
+                    .expect("every question has this tag");
+                shards
+                    .answers
+                    .insert(asked, result.output::<primes_below>()?);
             }
         }
         for task in mw.take_unrunnable() {

@@ -46,12 +46,19 @@ async fn master(mw: Master, args: Args) -> Result {
         tasks += 1;
         for begun in result.output {
             // A stream of its own, by what it is: which task is the hundredth depends on the slaves.
-            let stream = begun.iter().fold(0, |stream, mark| stream << 8 | u64::from(*mark));
+            let stream = begun
+                .iter()
+                .fold(0, |stream, mark| stream << 8 | u64::from(*mark));
             mw.submit(search::task(&begun, marks, &shortest).stream(stream));
         }
     }
-    let ruler = shortest.witness().expect("some ruler is below the bound at the start");
-    println!("the shortest Golomb ruler with {marks} marks is {} long", shortest.get());
+    let ruler = shortest
+        .witness()
+        .expect("some ruler is below the bound at the start");
+    println!(
+        "the shortest Golomb ruler with {marks} marks is {} long",
+        shortest.get()
+    );
     println!("{ruler:?}");
     println!("{tasks} tasks");
     Ok(())

@@ -33,22 +33,35 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
 /// Waits until `condition` gives a value; panics with `what` and what `describe` knows after [`DEADLINE`].
-pub fn wait_for<T, D: Display>(what: &str, describe: impl Fn() -> D, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T, D: Display>(
+    what: &str,
+    describe: impl Fn() -> D,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
     let until = Instant::now() + DEADLINE;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < until, "waited {DEADLINE:?} in vain for {what}\n{}", describe());
+        assert!(
+            Instant::now() < until,
+            "waited {DEADLINE:?} in vain for {what}\n{}",
+            describe()
+        );
         thread::sleep(POLL);
     }
 }
 
 /// Whether this process runs; a zombie does not.
 pub fn is_running(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
     // The state follows the name, which stands in parentheses and may hold anything.
-    !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
+    !stat
+        .rsplit(") ")
+        .next()
+        .is_some_and(|rest| rest.starts_with(['Z', 'X']))
 }
 
 /// Sends a signal to a process that these tests have started, directly or as a slave of local mode.
@@ -60,7 +73,10 @@ pub fn send(pid: u32, signal: Signal) {
 /// The executable of an example, built by the same cargo command as the test that asks.
 fn executable(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("tests lie in target/PROFILE/deps");
     let path = profile.join("examples").join(example);
     assert!(
         path.exists(),
@@ -82,7 +98,11 @@ impl Stage {
     /// An empty stage for this example.
     pub fn new(example: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        Stage { executable: executable(example), dir, slaves: Cell::new(0) }
+        Stage {
+            executable: executable(example),
+            dir,
+            slaves: Cell::new(0),
+        }
     }
 
     /// Starts the example in local mode, with an audit file.
@@ -92,14 +112,28 @@ impl Stage {
 
     /// Starts a master on loopback.
     pub fn master<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Process {
-        self.start("master", ["--mw-master", "--mw-master-host", "127.0.0.1"].into_iter().chain(args))
+        self.start(
+            "master",
+            ["--mw-master", "--mw-master-host", "127.0.0.1"]
+                .into_iter()
+                .chain(args),
+        )
     }
 
     /// Starts a slave of that master, once the master is ready.
     pub fn slave(&self, master: &Process) -> Process {
         let index = self.slaves.replace(self.slaves.get() + 1);
         let port = master.port().to_string();
-        self.start(&format!("slave-{index}"), ["--mw-slave", "--mw-master-host", "127.0.0.1", "--mw-master-port", &port])
+        self.start(
+            &format!("slave-{index}"),
+            [
+                "--mw-slave",
+                "--mw-master-host",
+                "127.0.0.1",
+                "--mw-master-port",
+                &port,
+            ],
+        )
     }
 
     fn start<'a>(&self, name: &str, args: impl IntoIterator<Item = &'a str>) -> Process {
@@ -115,7 +149,11 @@ impl Stage {
             .stderr(File::create(err).expect("a file for the errors"))
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.executable.display()));
-        Process { name: name.to_owned(), child, files }
+        Process {
+            name: name.to_owned(),
+            child,
+            files,
+        }
     }
 }
 
@@ -162,7 +200,12 @@ impl Process {
     pub fn end(&mut self) -> End {
         let status = self.wait();
         let [out, err, _] = &self.files;
-        End { code: status.code(), signal: status.signal(), stdout: read(out), stderr: read(err) }
+        End {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: read(out),
+            stderr: read(err),
+        }
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -171,7 +214,11 @@ impl Process {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 return status;
             }
-            assert!(Instant::now() < until, "it did not end within {DEADLINE:?}: {}", self.describe());
+            assert!(
+                Instant::now() < until,
+                "it did not end within {DEADLINE:?}: {}",
+                self.describe()
+            );
             thread::sleep(POLL);
         }
     }
@@ -193,7 +240,9 @@ impl Process {
         let text = read(&self.files[2]);
         // A line that is still being written has no end.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        let parse = |line| Line::parse(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", self.name));
+        let parse = |line| {
+            Line::parse(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", self.name))
+        };
         complete.lines().map(|line| parse(line).event).collect()
     }
 
@@ -230,14 +279,19 @@ impl Process {
     /// Its resident memory in bytes; none once it has ended.
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(1024 * kib.trim().trim_end_matches(" kB").parse::<u64>().ok()?)
     }
 
     /// All that it has left behind, for the message of a test that fails.
     pub fn describe(&self) -> String {
         let [out, err, audit] = self.files.each_ref().map(|path| read(path));
-        format!("{}\n--- output\n{out}--- errors\n{err}--- trail\n{audit}---", self.name)
+        format!(
+            "{}\n--- output\n{out}--- errors\n{err}--- trail\n{audit}---",
+            self.name
+        )
     }
 }
 
@@ -250,5 +304,7 @@ impl Drop for Process {
 }
 
 fn read(path: &Path) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }

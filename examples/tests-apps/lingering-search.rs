@@ -33,7 +33,12 @@ async fn master(mw: Master, _args: Args) -> Result {
     mw.submit(search::task(&[0], &shortest));
     let mut results = mw.results::<search>();
     while let Some(result) = results.try_next().await? {
-        mw.submit_all(result.output.iter().map(|begun| search::task(begun, &shortest)));
+        mw.submit_all(
+            result
+                .output
+                .iter()
+                .map(|begun| search::task(begun, &shortest)),
+        );
     }
     println!("{} {:?}", shortest.get(), shortest.witness());
     Ok(())

@@ -1,6 +1,9 @@
 //! The ringmw command: what an operator needs beside the applications themselves.
 
+mod bundle;
 mod doctor;
+mod overseer;
+mod submit;
 
 use std::process::ExitCode;
 
@@ -29,10 +32,16 @@ enum Command {
         after_help = "Exit status: 0 if ringmw can run here, on epoll if need be; 1 if it cannot."
     )]
     Doctor(doctor::Options),
+    /// Write submit files for a batch system, and submit them with --run
+    Submit(submit::Options),
+    /// Put an application and the shared libraries it needs into one folder
+    Bundle(bundle::Options),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Doctor(options) => doctor::run(&options),
+        Command::Submit(options) => submit::run(&options),
+        Command::Bundle(options) => bundle::run(&options),
     }
 }
