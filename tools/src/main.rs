@@ -2,6 +2,7 @@
 
 mod bundle;
 mod doctor;
+mod farm;
 mod overseer;
 mod submit;
 
@@ -34,6 +35,13 @@ enum Command {
     Doctor(doctor::Options),
     /// Write submit files for a batch system, and submit them with --run
     Submit(submit::Options),
+    /// Keep as many slaves alive on a batch system as the master's resource file desires
+    #[command(
+        after_help = "It may be stopped and started again at any time: it finds its jobs by their tag."
+    )]
+    Overseer(overseer::Options),
+    /// Register and validate machines for slaves that are started by ssh
+    Farm(farm::Options),
     /// Put an application and the shared libraries it needs into one folder
     Bundle(bundle::Options),
 }
@@ -42,6 +50,8 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Doctor(options) => doctor::run(&options),
         Command::Submit(options) => submit::run(&options),
+        Command::Overseer(options) => overseer::run(&options),
+        Command::Farm(options) => farm::run(&options),
         Command::Bundle(options) => bundle::run(&options),
     }
 }

@@ -88,11 +88,6 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn name(&self) -> String {
-        let name = self.binary.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    }
-
     /// A slave's arguments, by the name under which the resource file is beside it.
     pub(crate) fn slave_args(&self, resource_file: &str) -> Vec<String> {
         let mut args = vec!["--mw-slave".to_owned()];

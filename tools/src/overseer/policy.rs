@@ -22,6 +22,8 @@ pub(crate) const SECOND: Nanos = 1_000_000_000;
 const SETTLE: Nanos = 10 * SECOND;
 /// A job that has run for so long, with slaves connected, is alive: what strikes at the start has not struck it.
 const ALIVE_AFTER: Nanos = 15 * SECOND;
+/// When all is over, slaves that run are given so long to end by themselves, as they do once their master is gone.
+const FAREWELL: Nanos = 120 * SECOND;
 /// A job that the batch system took and never shows is forgotten after so long.
 const UNSEEN_MAX: Nanos = 60 * SECOND;
 /// So many deaths at once in a row, no slave alive, and slaves cannot run at all.
@@ -111,8 +113,8 @@ pub(crate) struct Facts<'a> {
 pub(crate) enum Effect {
     /// For the operator.
     Say(String),
-    /// Jobs that do not run, only.
-    Remove(Vec<String>),
+    /// Only those that do not run, unless `running`.
+    Remove { ids: Vec<String>, running: bool },
     Submit {
         jobs: u32,
         /// Hosts on which slaves die at once.
@@ -159,6 +161,7 @@ pub(crate) struct Policy {
     hosts: BTreeMap<String, Host>,
     /// Since when there is no resource file to be read.
     missing_since: Option<Nanos>,
+    over_since: Option<Nanos>,
     last_said: Option<String>,
 }
 
@@ -181,6 +184,7 @@ impl Policy {
             breaker: Breaker::Closed,
             hosts: BTreeMap::new(),
             missing_since: None,
+            over_since: None,
             last_said: None,
         }
     }
@@ -347,6 +351,7 @@ impl Policy {
                         effects,
                     );
                 }
+                self.over_since = None;
                 Ok(Some(capped))
             }
         }
@@ -359,7 +364,7 @@ impl Policy {
         }
     }
 
-    /// Nothing new; queued jobs go; running ones end by themselves.
+    /// Nothing new; queued jobs go; running ones end by themselves, or are ended at last.
     fn wind_up(&mut self, facts: &Facts<'_>, over: String, effects: &mut Vec<Effect>) {
         let idle: Vec<String> = self.removable(facts).collect();
         if facts.jobs.is_empty() && self.unseen.is_empty() {
@@ -368,6 +373,16 @@ impl Policy {
         }
         self.say_once(&format!("{over}: removing what is queued"), effects);
         self.remove(idle, effects);
+        let since = *self.over_since.get_or_insert(facts.now);
+        if facts.now.saturating_sub(since) >= FAREWELL {
+            self.over_since = Some(facts.now);
+            let ids: Vec<String> = facts.jobs.iter().map(|job| job.id.clone()).collect();
+            let count = ids.len();
+            effects.push(Effect::Say(format!(
+                "{count} slaves still run: ending them"
+            )));
+            effects.push(Effect::Remove { ids, running: true });
+        }
     }
 
     fn breaker_is_open(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) -> bool {
@@ -471,7 +486,10 @@ impl Policy {
             return;
         }
         self.removed.extend(ids.iter().cloned());
-        effects.push(Effect::Remove(ids));
+        effects.push(Effect::Remove {
+            ids,
+            running: false,
+        });
     }
 
     /// The batch system did not remove them: they are to be asked for again.

@@ -63,6 +63,13 @@ fn submit(jobs: u32) -> Effect {
     }
 }
 
+fn remove(ids: &[&str]) -> Effect {
+    Effect::Remove {
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        running: false,
+    }
+}
+
 /// One desire, one list of jobs, a fresh policy: what it does at once.
 #[test]
 fn first_turns() {
@@ -85,7 +92,7 @@ fn first_turns() {
             [running(0..2), queued(2..4)].concat(),
             vec![
                 Effect::Say("the computation is finished: removing what is queued".to_owned()),
-                Effect::Remove(vec!["3".to_owned(), "2".to_owned()]),
+                remove(&["3", "2"]),
             ],
         ),
     ];
@@ -129,10 +136,9 @@ fn a_fall_that_lasts_removes_queued_jobs_and_no_running_one() {
     assert_eq!(turn(&mut policy, 0, in_progress(8), &jobs, &[]), []);
     assert_eq!(turn(&mut policy, 1, in_progress(3), &jobs, &[]), []);
     assert_eq!(turn(&mut policy, 10, in_progress(3), &jobs, &[]), []);
-    let gone = ["7", "6", "5"].map(str::to_owned).to_vec();
     assert_eq!(
         turn(&mut policy, 11, in_progress(3), &jobs, &[]),
-        [Effect::Remove(gone)]
+        [remove(&["7", "6", "5"])]
     );
     assert_eq!(
         turn(&mut policy, 12, in_progress(3), &jobs, &[]),
@@ -155,7 +161,7 @@ fn five_deaths_in_a_row_stop_it_and_say_why_and_one_probe_follows() {
     let mut policy = Policy::new(LIMITS);
     let dead: Vec<Death> = vec![death("node3"); 5];
     let effects = turn(&mut policy, 0, in_progress(8), &queued(0..3), &dead);
-    let [Effect::Say(why), Effect::Remove(gone)] = &effects[..] else {
+    let [Effect::Say(why), Effect::Remove { ids: gone, .. }] = &effects[..] else {
         panic!("{effects:?}")
     };
     assert!(
@@ -222,7 +228,7 @@ fn held_jobs_make_room() {
     .concat();
     assert_eq!(
         turn(&mut policy, 0, in_progress(3), &jobs, &[]),
-        [Effect::Remove(vec!["2".to_owned()]), submit(1)]
+        [remove(&["2"]), submit(1)]
     );
 }
 
@@ -235,7 +241,7 @@ fn a_missing_or_stale_file_is_waited_for_then_all_goes() {
     assert_eq!(turn(&mut policy, 60, Resource::Missing, &jobs, &[]), []);
     let effects = turn(&mut policy, 61, Resource::Missing, &jobs, &[]);
     assert!(
-        matches!(&effects[..], [Effect::Say(_), Effect::Remove(ids)] if ids.len() == 2),
+        matches!(&effects[..], [Effect::Say(_), Effect::Remove { ids, running: false }] if ids.len() == 2),
         "{effects:?}"
     );
     let mut policy = Policy::new(LIMITS);
@@ -248,7 +254,7 @@ fn a_missing_or_stale_file_is_waited_for_then_all_goes() {
     policy.on_refused(0);
     let effects = turn(&mut policy, 1, stale(61), &jobs, &[]);
     assert!(
-        matches!(&effects[..], [Effect::Say(why), Effect::Remove(_)] if why.contains("stale")),
+        matches!(&effects[..], [Effect::Say(why), Effect::Remove { .. }] if why.contains("stale")),
         "{effects:?}"
     );
     assert!(matches!(
@@ -354,7 +360,8 @@ impl Pool {
         match effect {
             Effect::Say(_) => {}
             Effect::Done(_) => return true,
-            Effect::Remove(ids) => {
+            Effect::Remove { ids, running } => {
+                assert!(!running, "slaves end by themselves in this world");
                 self.removed += ids.len() as u32;
                 let gone: BTreeSet<String> = ids.into_iter().collect();
                 self.jobs.retain(|job| {
