@@ -54,10 +54,17 @@ fn sentence(
     subject: &str,
     verb: Option<String>,
     objects: Vec<String>,
+<<<<<<< HEAD
     style: Style,
     opts: &mut Opts,
 ) -> String {
     let verb = verb.unwrap_or_else(|| "work".into());
+=======
+    style: &Style,
+    opts: &mut Opts,
+) -> String {
+    let verb = verb.unwrap_or("work".into());
+>>>>>>> main
     let objects = objects.join(style.separator.as_deref().unwrap_or(" "));
     let words = format!("{subject} {verb} {objects}");
     let sentence = format!("{}{}", words.trim_end(), style.ending.unwrap_or('.'));
@@ -70,6 +77,7 @@ fn sentence(
 
 async fn master(mw: Master, args: Args) -> Result {
     let opts: Opts = args.parse();
+<<<<<<< HEAD
     let give = || Some("give".to_string());
     let gifts = || ["tasks", "results"].map(String::from).to_vec();
     let listed = || Style {
@@ -80,11 +88,26 @@ async fn master(mw: Master, args: Args) -> Result {
         ending: Some('?'),
         ..listed()
     };
+=======
+    let (plain, asking) = (
+        Style::default(),
+        Style {
+            ending: Some('?'),
+            ..Style::default()
+        },
+    );
+    let listing = Style {
+        separator: Some(" and ".into()),
+        ..Style::default()
+    };
+    let give = Some("give".to_string());
+    let gifts = vec!["tasks".to_string(), "results".to_string()];
+>>>>>>> main
     let tasks = opts.subjects.iter().flat_map(|subject| {
         [
-            sentence::task(subject, None, vec![], Style::default()),
-            sentence::task(subject, give(), gifts(), listed()),
-            sentence::task(subject, give(), gifts(), asked()),
+            sentence::task(subject, None, vec![], &plain),
+            sentence::task(subject, give.clone(), gifts.clone(), &listing),
+            sentence::task(subject, give.clone(), vec![], &asking),
         ]
     });
     let mut sentences = mw.map(tasks).in_order();

@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -90,14 +91,18 @@ fn executable(example: &str) -> PathBuf {
 /// One run of an example: a master, or local mode, and slaves, with a directory for their files.
 pub struct Stage {
     executable: PathBuf,
-    dir: TempDir,
+    dir: Rc<TempDir>,
     slaves: Cell<u32>,
 }
 
 impl Stage {
     /// An empty stage for this example.
     pub fn new(example: &str) -> Self {
+<<<<<<< HEAD
         let dir = tempfile::tempdir().expect("a temporary directory");
+=======
+        let dir = Rc::new(tempfile::tempdir().expect("a temporary directory"));
+>>>>>>> main
         Stage {
             executable: executable(example),
             dir,
@@ -141,9 +146,9 @@ impl Stage {
         let files = [file("out"), file("err"), file("audit")];
         let [out, err, audit] = &files;
         let child = Command::new(&self.executable)
-            .args(args)
             .arg("--mw-audit-file")
             .arg(audit)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(File::create(out).expect("a file for the output"))
             .stderr(File::create(err).expect("a file for the errors"))
@@ -153,6 +158,10 @@ impl Stage {
             name: name.to_owned(),
             child,
             files,
+<<<<<<< HEAD
+=======
+            _dir: Rc::clone(&self.dir),
+>>>>>>> main
         }
     }
 }
@@ -163,6 +172,8 @@ pub struct Process {
     child: Child,
     /// Output, errors and audit trail.
     files: [PathBuf; 3],
+    /// The files may be read after the stage is gone.
+    _dir: Rc<TempDir>,
 }
 
 /// How a process ended and what it printed.

@@ -15,7 +15,7 @@ const _: () = assert!(MARKS <= MARKS_MAX);
 #[algorithm]
 fn search(begun: &[u32], shortest: &Best<u32, Vec<u32>>) -> Vec<Vec<u32>> {
     if begun.len() < 3 {
-        return extensions(begun, MARKS, shortest.get()).collect();
+        return extensions(begun, MARKS, &|| shortest.get()).collect();
     }
     explore(begun, MARKS, &|| shortest.get(), &mut |ruler| {
         let length = ruler[MARKS - 1];

@@ -231,6 +231,11 @@ fn program_name(argv: &[std::ffi::OsString]) -> String {
         )
 }
 
+/// What this process was called as.
+pub(crate) fn own_name() -> String {
+    program_name(&std::env::args_os().collect::<Vec<_>>())
+}
+
 /// One line for the operator.
 pub(crate) fn complain(name: &str, text: &impl std::fmt::Display) {
     // Nobody may be reading; that is no reason to fail.

@@ -35,7 +35,12 @@ pub(crate) enum Ending<R> {
     /// The master algorithm, or a light thread, panicked.
     Panicked(Box<dyn std::any::Any + Send>),
     /// SIGINT or SIGTERM.
-    Signal(i32),
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Its name.
+        name: &'static str,
+    },
     /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
     Stopped(String),
 }
@@ -139,11 +144,16 @@ impl Loop {
             if let Some(ending) = ended {
                 return Poll::Ready(Ok(ending));
             }
-            if let Some(signal) = self.poll_signals(cx) {
-                return Poll::Ready(Ok(Ending::Signal(signal)));
+            if let Some((number, name)) = self.poll_signals(cx) {
+                self.note(Event::Signal { name: name.into() });
+                self.say_left();
+                return Poll::Ready(Ok(Ending::Signal { number, name }));
             }
             match self.poll_outside(cx) {
-                Some(why) => Poll::Ready(Ok(Ending::Stopped(why))),
+                Some(why) => {
+                    self.say_left();
+                    Poll::Ready(Ok(Ending::Stopped(why)))
+                }
                 None => Poll::Pending,
             }
         })
@@ -314,17 +324,30 @@ impl Loop {
                 Outside::Stop(why) => return Some(why),
                 Outside::Event(event) => event,
             };
-            self.driver.mw.inner.state.borrow_mut().core.note(event);
+            self.note(event);
         }
         None
     }
 
-    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<i32> {
+    fn note(&self, event: Event) {
+        self.driver.mw.inner.state.borrow_mut().core.note(event);
+    }
+
+    /// What an interrupted master algorithm leaves is counted before it is dropped: that cancels its calls and maps.
+    fn say_left(&self) {
+        let tasks = self.driver.mw.left();
+        if tasks > 0 {
+            self.note(Event::Left { tasks });
+        }
+    }
+
+    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<(i32, &'static str)> {
         let (interrupt, terminate) = self.signals.as_mut()?;
         if interrupt.poll_recv(cx).is_ready() {
-            return Some(libc::SIGINT);
+            return Some((libc::SIGINT, "SIGINT"));
         }
-        terminate.poll_recv(cx).is_ready().then_some(libc::SIGTERM)
+        let terminated = terminate.poll_recv(cx).is_ready();
+        terminated.then_some((libc::SIGTERM, "SIGTERM"))
     }
 }
 

@@ -49,6 +49,12 @@ pub const TICK: Nanos = SECOND / 2;
 /// How long a master that leaves waits for its slaves to go; their own limit for a running task is 1 s.
 pub const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
 
+/// How long accepting pauses when it has failed: trying again at once would fail again, and spin.
+const ACCEPT_PAUSE: Nanos = SECOND;
+
+/// A lack of descriptors that lasts is a line of the trail this often.
+const SHORTAGE_LINES_APART: Nanos = 60 * SECOND;
+
 /// Checks the archive of an algorithm's output.
 pub type CheckOutput = fn(&[u8]) -> Result<(), WireError>;
 
@@ -218,7 +224,7 @@ struct Conn {
 enum Cause {
     Eof,
     Reset(String),
-    Timeout(&'static str),
+    Timeout(String),
     Protocol(String),
     Goodbye(GoodbyeCode, String),
 }
@@ -238,8 +244,10 @@ impl Cause {
     fn detail(&self) -> String {
         match self {
             Cause::Eof => String::new(),
-            Cause::Timeout(what) => (*what).to_owned(),
-            Cause::Reset(text) | Cause::Protocol(text) | Cause::Goodbye(_, text) => text.clone(),
+            Cause::Timeout(text)
+            | Cause::Reset(text)
+            | Cause::Protocol(text)
+            | Cause::Goodbye(_, text) => text.clone(),
         }
     }
 
@@ -262,6 +270,10 @@ pub struct MasterCore {
     pending: VecDeque<ConnId>,
     pending_count: usize,
     accepting: bool,
+    /// Accepting has failed: when it is tried again.
+    accept_again: Option<Nanos>,
+    /// When the trail was told of that last.
+    shortage_told: Option<Nanos>,
     stopping: Option<bool>,
     batch: TaskBatchBuilder,
     bests: Arc<Incumbents>,
@@ -305,6 +317,8 @@ impl MasterCore {
             pending: VecDeque::new(),
             pending_count: 0,
             accepting: true,
+            accept_again: None,
+            shortage_told: None,
             stopping: None,
             batch: TaskBatchBuilder::new(),
             bests: Arc::default(),
@@ -451,13 +465,20 @@ impl MasterCore {
         }
     }
 
-    /// Accepting failed, for want of descriptors for example; it is tried again after a connection
-    /// ended or a second passed.
+    /// Accepting failed, for want of descriptors for example, and the engine has paused it; it is tried again after a
+    /// connection was closed, or [`ACCEPT_PAUSE`] has passed.
     pub fn on_accept_error(&mut self, error: &std::io::Error) {
         self.accepting = false;
-        self.trail.push(Event::Note {
-            text: format!("cannot accept: {error}; raise the limit of open files (ulimit -n)"),
-        });
+        self.accept_again = Some(self.now + ACCEPT_PAUSE);
+        if self
+            .shortage_told
+            .is_none_or(|told| self.now >= told + SHORTAGE_LINES_APART)
+        {
+            self.shortage_told = Some(self.now);
+            self.trail.push(Event::Note {
+                text: format!("cannot accept: {error}; raise the limit of open files (ulimit -n)"),
+            });
+        }
     }
 
     /// Judges by time: call after all that had arrived was taken; `caught_up` says whether it was.
@@ -466,7 +487,9 @@ impl MasterCore {
             self.judge_silence();
             self.judge_pending();
         }
-        if !self.accepting && self.pending_count < HANDSHAKES_MAX {
+        let may = self.accept_again.is_none_or(|again| self.now >= again);
+        if !self.accepting && self.pending_count < HANDSHAKES_MAX && may {
+            self.accept_again = None;
             self.accept(true);
         }
     }
@@ -481,28 +504,51 @@ impl MasterCore {
                 continue;
             };
             let timeout = self.config.client_timeout;
-            let (due, what) = match state.phase {
+            let (due, awaited) = match state.phase {
                 Phase::Dropped => continue,
-                Phase::Handshake { since } => (
-                    since + super::HANDSHAKE_TIMEOUT,
-                    "handshake not complete in 10 s",
-                ),
+                Phase::Handshake { since } => {
+                    (since + super::HANDSHAKE_TIMEOUT, Awaited::Handshake)
+                }
                 Phase::Slave { .. } => match state.frame_since {
-                    Some(since) if since < state.heard => {
-                        (since + timeout, "a frame that was begun is not complete")
-                    }
-                    _ => (state.heard + timeout, "silence"),
+                    Some(since) if since < state.heard => (since + timeout, Awaited::Frame),
+                    _ => (state.heard + timeout, Awaited::AnyByte),
                 },
             };
             if due > self.awake {
                 self.conn_mut(conn).expect("looked up above").due = due;
                 self.deadlines.push(Reverse((due, conn)));
-            } else if matches!(state.phase, Phase::Handshake { .. }) {
-                self.reject(conn, what.to_owned());
-                self.end(conn, false);
             } else {
-                self.drop_slave(conn, Cause::Timeout(what));
+                self.on_overdue(conn, awaited);
             }
+        }
+    }
+
+    /// The peer is told too: one that was only stopped, or is behind a bad line, else sees no more than an end.
+    fn on_overdue(&mut self, conn: ConnId, awaited: Awaited) {
+        let timeout_s = self.config.client_timeout / SECOND;
+        let text = match awaited {
+            Awaited::Handshake => format!(
+                "The handshake was not complete {} s after the connection was accepted.",
+                super::HANDSHAKE_TIMEOUT / SECOND
+            ),
+            Awaited::Frame => format!(
+                "A frame that was begun was not complete within {timeout_s} s (--mw-client-timeout)."
+            ),
+            Awaited::AnyByte => format!("No byte came for {timeout_s} s (--mw-client-timeout)."),
+        };
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        put_control(&mut state.out, Kind::Refuse, |out| {
+            Refusal::Timeout(text.clone()).encode(out)
+        });
+        let is_handshake = matches!(state.phase, Phase::Handshake { .. });
+        self.mark_dirty(conn);
+        if is_handshake {
+            self.reject(conn, text);
+            self.end(conn, true);
+        } else {
+            self.drop_slave(conn, Cause::Timeout(text));
         }
     }
 
@@ -828,7 +874,10 @@ impl MasterCore {
             });
         }
         self.collect_ended();
-        let graceful = matches!(cause, Cause::Protocol(_) | Cause::Goodbye(..));
+        let graceful = matches!(
+            cause,
+            Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye(..)
+        );
         self.end(conn, graceful);
     }
 
@@ -847,6 +896,8 @@ impl MasterCore {
     fn forget(&mut self, conn: ConnId) {
         if self.conn(conn).is_some() {
             self.conns[conn.slot()] = None;
+            // Its descriptor may be the one that was wanting.
+            self.accept_again = self.accept_again.map(|again| again.min(self.now));
         }
     }
 
@@ -1191,6 +1242,13 @@ impl MasterCore {
             state.out = spare;
         }
     }
+}
+
+/// What a peer owes by a deadline.
+enum Awaited {
+    Handshake,
+    Frame,
+    AnyByte,
 }
 
 enum Counted {

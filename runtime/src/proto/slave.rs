@@ -28,6 +28,9 @@ pub const RESULT_WAIT: Nanos = SECOND / 10;
 /// thread for minutes, another service on a reused port never answers.
 pub const WELCOME_WAIT: Nanos = 600 * SECOND;
 
+/// No master has a longer client timeout: the flag's bound is a year. In nanoseconds a greater one would not fit 64 bits.
+const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * crate::flags::SECONDS_MAX;
+
 /// Beats within one client timeout.
 const BEATS: u64 = 4;
 
@@ -361,6 +364,10 @@ impl SlaveCore {
     pub fn leave(&mut self, code: GoodbyeCode, reason: &str) {
         if self.end.is_none() {
             self.flush_results();
+            if code == GoodbyeCode::StateInit {
+                // It is the task that says so, which has not begun.
+                self.running = None;
+            }
             put(&mut self.out, Kind::Goodbye, |out| {
                 Goodbye {
                     code,
@@ -456,8 +463,9 @@ impl SlaveCore {
     fn on_welcome(&mut self, payload: &[u8]) -> Result<(), String> {
         let welcome = Welcome::decode(payload).map_err(text)?;
         let least = (BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES) as u32 + 1_024;
+        let timeouts = 1..=CLIENT_TIMEOUT_MS_MAX;
         if welcome.results_bytes_max < least
-            || welcome.client_timeout_ms == 0
+            || !timeouts.contains(&welcome.client_timeout_ms)
             || welcome.result_group == 0
         {
             return Err("a Welcome with impossible limits".to_owned());
