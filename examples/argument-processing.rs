@@ -54,17 +54,10 @@ fn sentence(
     subject: &str,
     verb: Option<String>,
     objects: Vec<String>,
-<<<<<<< HEAD
-    style: Style,
-    opts: &mut Opts,
-) -> String {
-    let verb = verb.unwrap_or_else(|| "work".into());
-=======
     style: &Style,
     opts: &mut Opts,
 ) -> String {
     let verb = verb.unwrap_or("work".into());
->>>>>>> main
     let objects = objects.join(style.separator.as_deref().unwrap_or(" "));
     let words = format!("{subject} {verb} {objects}");
     let sentence = format!("{}{}", words.trim_end(), style.ending.unwrap_or('.'));
@@ -77,18 +70,6 @@ fn sentence(
 
 async fn master(mw: Master, args: Args) -> Result {
     let opts: Opts = args.parse();
-<<<<<<< HEAD
-    let give = || Some("give".to_string());
-    let gifts = || ["tasks", "results"].map(String::from).to_vec();
-    let listed = || Style {
-        separator: Some(" and ".into()),
-        ..Style::default()
-    };
-    let asked = || Style {
-        ending: Some('?'),
-        ..listed()
-    };
-=======
     let (plain, asking) = (
         Style::default(),
         Style {
@@ -102,7 +83,6 @@ async fn master(mw: Master, args: Args) -> Result {
     };
     let give = Some("give".to_string());
     let gifts = vec!["tasks".to_string(), "results".to_string()];
->>>>>>> main
     let tasks = opts.subjects.iter().flat_map(|subject| {
         [
             sentence::task(subject, None, vec![], &plain),

@@ -98,11 +98,7 @@ async fn master(mw: Master, args: Args) -> Result {
         max_trial_sets,
         eps,
     } = args.parse();
-<<<<<<< HEAD
-    let max = max_trial_sets.unwrap_or(if eps.is_some() { u64::MAX } else { 200 });
-=======
     let max = max_trial_sets.unwrap_or(if eps.is_some() { u64::MAX } else { TRIAL_SETS });
->>>>>>> main
     let eps = eps.unwrap_or(0.0);
     let bar = progress_bar(max.min(trial_sets_for(eps)));
 

@@ -99,32 +99,12 @@ impl Shards {
         self.answers.len() as u64 == self.number * QUESTIONS.len() as u64
     }
 
-<<<<<<< HEAD
-    /// A slave has come: it gets a shard that nobody keeps, and the questions that nobody has answered.
-    fn on_connected(&mut self, slave: SlaveId, group: Group) {
-        let Some(shard) = self.homeless.pop_first() else {
-            return;
-        };
-        println!("{slave} ({group}) builds shard {shard}");
-        self.homes.insert(slave, shard);
-        // Tasks for one slave begin in the order in which they are submitted.
-        self.mw.submit(build::task(shard, self.number).slave(slave));
-        for (index, n) in QUESTIONS.into_iter().enumerate() {
-            if index == 2 && group == Group::Ordered && !std::mem::replace(&mut self.killed, true) {
-                self.mw.submit(die::task().slave(slave));
-            }
-            if !self.answers.contains_key(&(shard, n)) {
-                self.mw
-                    .submit(primes_below::task(n, shard).slave(slave).tag(&(shard, n)));
-            }
-=======
     /// A slave's shard is lost with it. Its tasks turn out unrunnable: nobody else could do them.
     fn on_disconnected(&mut self, slave: SlaveId) {
         self.free.remove(&slave);
         if let Some(shard) = self.homes.remove(&slave) {
             println!("{slave} is lost, and shard {shard} with it");
             self.homeless.insert(shard);
->>>>>>> main
         }
     }
 
@@ -159,11 +139,7 @@ async fn master(mw: Master, args: Args) -> Result {
     let number = u64::from(ordered) + 1;
     let mut shards = Shards::new(number);
 
-<<<<<<< HEAD
-    let step = 50_000;
-=======
     let step = LIMIT / 20;
->>>>>>> main
     let mut to_count = mw.submit_all(
         (0..LIMIT)
             .step_by(step as usize)

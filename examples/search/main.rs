@@ -56,15 +56,8 @@ async fn master(mw: Master, args: Args) -> Result {
     let ruler = shortest
         .witness()
         .expect("some ruler is below the bound at the start");
-<<<<<<< HEAD
-    println!(
-        "the shortest Golomb ruler with {marks} marks is {} long",
-        shortest.get()
-    );
-=======
     let length = shortest.get();
     println!("the shortest Golomb ruler with {marks} marks is {length} long");
->>>>>>> main
     println!("{ruler:?}");
     println!("{tasks} tasks");
     Ok(())

@@ -98,11 +98,7 @@ pub struct Stage {
 impl Stage {
     /// An empty stage for this example.
     pub fn new(example: &str) -> Self {
-<<<<<<< HEAD
-        let dir = tempfile::tempdir().expect("a temporary directory");
-=======
         let dir = Rc::new(tempfile::tempdir().expect("a temporary directory"));
->>>>>>> main
         Stage {
             executable: executable(example),
             dir,
@@ -158,10 +154,7 @@ impl Stage {
             name: name.to_owned(),
             child,
             files,
-<<<<<<< HEAD
-=======
             _dir: Rc::clone(&self.dir),
->>>>>>> main
         }
     }
 }
