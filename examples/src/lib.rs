@@ -1,6 +1,8 @@
 //! What the examples' tests share: examples run as processes of their own on this machine, are killed, stopped and
 //! continued, and their audit trails are read.
 //!
+//! `RINGMW_TEST_ENGINE=epoll` (or `ring`) has all masters use that engine.
+//!
 //! Everything waits for a condition with a deadline; whatever was started is killed when it goes out of scope.
 //!
 //! ```no_run
@@ -91,6 +93,7 @@ fn executable(example: &str) -> PathBuf {
 /// One run of an example: a master, or local mode, and slaves, with a directory for their files.
 pub struct Stage {
     executable: PathBuf,
+    engine: Option<String>,
     dir: Rc<TempDir>,
     slaves: Cell<u32>,
 }
@@ -101,6 +104,7 @@ impl Stage {
         let dir = Rc::new(tempfile::tempdir().expect("a temporary directory"));
         Stage {
             executable: executable(example),
+            engine: std::env::var("RINGMW_TEST_ENGINE").ok(),
             dir,
             slaves: Cell::new(0),
         }
@@ -108,42 +112,52 @@ impl Stage {
 
     /// Starts the example in local mode, with an audit file.
     pub fn local<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Process {
-        self.start("local", args)
+        self.start("local", &self.engine(), args)
     }
 
     /// Starts a master on loopback.
     pub fn master<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Process {
-        self.start(
-            "master",
-            ["--mw-master", "--mw-master-host", "127.0.0.1"]
-                .into_iter()
-                .chain(args),
-        )
+        let role = ["--mw-master", "--mw-master-host", "127.0.0.1"];
+        self.start("master", &[&role[..], &self.engine()].concat(), args)
     }
 
     /// Starts a slave of that master, once the master is ready.
     pub fn slave(&self, master: &Process) -> Process {
         let index = self.slaves.replace(self.slaves.get() + 1);
         let port = master.port().to_string();
-        self.start(
-            &format!("slave-{index}"),
-            [
-                "--mw-slave",
-                "--mw-master-host",
-                "127.0.0.1",
-                "--mw-master-port",
-                &port,
-            ],
-        )
+        let role = [
+            "--mw-slave",
+            "--mw-master-host",
+            "127.0.0.1",
+            "--mw-master-port",
+            &port,
+        ];
+        self.start(&format!("slave-{index}"), &role, [])
     }
 
-    fn start<'a>(&self, name: &str, args: impl IntoIterator<Item = &'a str>) -> Process {
+    fn engine(&self) -> Vec<&str> {
+        let flag = |engine| ["--mw-engine", engine];
+        self.engine
+            .as_deref()
+            .map(flag)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    fn start<'a>(
+        &self,
+        name: &str,
+        role: &[&str],
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> Process {
         let file = |extension| self.dir.path().join(format!("{name}.{extension}"));
         let files = [file("out"), file("err"), file("audit")];
         let [out, err, audit] = &files;
         let child = Command::new(&self.executable)
             .arg("--mw-audit-file")
             .arg(audit)
+            .args(role)
             .args(args)
             .stdin(Stdio::null())
             .stdout(File::create(out).expect("a file for the output"))

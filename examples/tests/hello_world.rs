@@ -62,7 +62,7 @@ fn a_master_and_a_slave_tell_the_story_of_the_manual() {
         .map(Event::word)
         .filter(|word| !matches!(*word, "engine" | "file-limit"))
         .collect();
-    let story = "init ready client connected tasks-sent state results-received state shutdown-begun disconnected exit";
+    let story = "init ready client connected state tasks-sent state results-received state shutdown-begun disconnected exit";
     assert_eq!(words.join(" "), story, "{}", master.describe());
     for event in trail {
         match event {
@@ -87,7 +87,7 @@ fn a_master_and_a_slave_tell_the_story_of_the_manual() {
         }
     }
     let states: Vec<_> = master.trail().iter().filter_map(state).collect();
-    assert_eq!(states, [StateWord::Busy, StateWord::Idle]);
+    assert_eq!(states, [StateWord::Idle, StateWord::Busy, StateWord::Idle]);
 
     // The main thread says that, whenever it comes to it; all else is the I/O thread's.
     let own = "default-slave-algorithm";

@@ -6,6 +6,7 @@ pub(crate) mod end;
 pub(crate) mod flow;
 pub(crate) mod queue;
 pub(crate) mod state;
+pub(crate) mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -129,9 +130,9 @@ impl Master {
         }
     }
 
-    /// Tasks that the slaves can hold at once.
-    fn hands(&self) -> usize {
-        self.look(|state| state.core.hands())
+    /// Tasks of this algorithm that the slaves can hold at once.
+    fn hands(&self, algorithm: AlgorithmId) -> usize {
+        self.look(|state| state.core.hands(algorithm))
     }
 
     // ---- the everyday forms

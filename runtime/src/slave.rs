@@ -42,7 +42,7 @@ pub struct LoopReport {
     pub tasks_queued: usize,
     /// Results that wait to be sent.
     pub results_waiting: usize,
-    /// Results that travel in one packet.
+    /// Results that travel in one packet; 0 if that is automatic.
     pub result_grouping: u32,
 }
 
@@ -375,7 +375,7 @@ pub(crate) fn remember_panics() {
     });
 }
 
-fn describe_panic(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn describe_panic(panic: &(dyn Any + Send)) -> String {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -26,6 +26,7 @@ for_both_engines![
     a_late_result_costs_nothing,
     closed_handshakes_leave_no_descriptor,
     a_flood_of_heartbeats_and_a_slow_reader,
+    a_flood_of_offers_is_few_lines,
 ];
 
 #[algorithm]
@@ -475,7 +476,7 @@ fn against(engine: &str, flags: &[&str], play: impl FnOnce(Ready) + Send + 'stat
     let played = Rc::new(RefCell::new(None));
     let (done_playing, slot) = (Arc::clone(&done), Rc::clone(&played));
     let master = move |mw: Master, _: Args| async move {
-        let _best = mw.minimum::<u64, String>(1_000);
+        let _best = mw.minimum::<u64, String>(1_000_000);
         let answers = checked_map(&mw, done).await?;
         eprintln!("{answers} answers, each once");
         Result::<()>::Ok(())
@@ -752,4 +753,33 @@ fn a_flood_of_heartbeats_and_a_slow_reader(engine: &str) {
         .filter(|event| matches!(event, Event::Offence { .. }))
         .count();
     assert_eq!(offences, 0);
+}
+
+fn a_flood_of_offers_is_few_lines(engine: &str) {
+    const OFFERS: u64 = 50_000;
+    let mut witness = Vec::new();
+    ringmw::wire::encode(&String::from("proof"), &mut witness).unwrap();
+    let events = against(engine, &[], move |ready| {
+        let mut played = joined(&ready);
+        let flood: Vec<u8> = (1..=OFFERS)
+            .rev()
+            .flat_map(|key| frame(Kind::Offer, &offer(0, key, &witness)))
+            .collect();
+        played.say(&flood);
+        // Its answer is read behind all of them.
+        let given = played.task();
+        played.say(&result(&given, given.number().wrapping_mul(given.number())));
+        played.send(Kind::Goodbye, &[2, 0, 0]);
+        while played.hear().is_some() {}
+    });
+    let keys: Vec<u64> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Best { key, .. } => Some(*key),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(keys.last(), Some(&1), "the last word is told");
+    assert!(keys.is_sorted_by(|a, b| a > b));
+    assert!(keys.len() < OFFERS as usize / 10, "{} lines", keys.len());
 }

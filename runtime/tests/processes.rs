@@ -24,9 +24,15 @@ use support::{Given, PATIENCE, result, until};
 
 // ---- the application
 
+/// A nap that tells when it begins: it will be disturbed.
+const LONG_MS: u64 = 60_000;
+
 /// Naps, then squares; the ballast makes packets large.
 #[algorithm]
 fn square(n: u64, nap_ms: u64, ballast: Vec<u8>) -> u64 {
+    if nap_ms >= LONG_MS {
+        println!("{n} has begun");
+    }
     std::thread::sleep(Duration::from_millis(nap_ms));
     n * n + ballast.len() as u64 - ballast.len() as u64
 }
@@ -117,6 +123,11 @@ const TESTS: &[Test] = &[
         a_finished_resource_file_sends_slaves_home,
     ),
     ("what_is_wrong_is_one_line", what_is_wrong_is_one_line),
+    ("a_refused_slave_says_why", a_refused_slave_says_why),
+    (
+        "a_stopped_master_loses_nobody",
+        a_stopped_master_loses_nobody,
+    ),
     (
         "an_evicted_slave_says_goodbye",
         an_evicted_slave_says_goodbye,
@@ -137,6 +148,12 @@ const TESTS: &[Test] = &[
     ),
     ("no_descriptors_on_the_ring", || no_descriptors("ring")),
     ("no_descriptors_on_epoll", || no_descriptors("epoll")),
+    ("a_storm_of_the_silent_on_the_ring", || {
+        a_storm_of_the_silent("ring")
+    }),
+    ("a_storm_of_the_silent_on_epoll", || {
+        a_storm_of_the_silent("epoll")
+    }),
     ("no_io_uring_by_seccomp", no_io_uring_by_seccomp),
     ("no_second_ring", no_second_ring),
     ("little_memory_to_lock", little_memory_to_lock),
@@ -359,6 +376,13 @@ fn slaves_of_a_killed_master_exit() {
             "{:?}",
             killed.elapsed()
         );
+        assert_eq!(
+            count(&slave.events(), |event| matches!(
+                event,
+                Event::MasterLost { .. }
+            )),
+            1
+        );
         assert!(
             slave.complaint().contains("the master is lost"),
             "{}",
@@ -423,6 +447,14 @@ fn what_is_wrong_is_one_line() {
         .port()
         .to_string();
     let missing = dir.path().join("no such file");
+    let torn = dir.path().join("torn");
+    std::fs::write(
+        &torn,
+        "(:computation-status :in-progress)\n(:timestamp 39\n",
+    )
+    .unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_port = taken.local_addr().unwrap().port().to_string();
     let rows: &[(&str, &[&str], i32, &[&str])] = &[
         (
             "refused",
@@ -449,6 +481,24 @@ fn what_is_wrong_is_one_line() {
             ],
             255,
             &["--mw-resource-file", "no such file"],
+        ),
+        (
+            "torn",
+            &["--mw-slave", "--mw-resource-file", torn.to_str().unwrap()],
+            255,
+            &["torn", "line 2"],
+        ),
+        (
+            "taken",
+            &[
+                "--mw-master",
+                "--mw-master-host",
+                "127.0.0.1",
+                "--mw-master-port",
+                &taken_port,
+            ],
+            255,
+            &["--mw-master-host 127.0.0.1", "is the port free?"],
         ),
         ("nowhere", &["--mw-slave"], 2, &["--mw-master-host"]),
         (
@@ -491,6 +541,64 @@ fn what_is_wrong_is_one_line() {
             assert!(complaint.contains(word), "{name}: {complaint}");
         }
     }
+}
+
+fn a_refused_slave_says_why() {
+    let dir = dir();
+    let master = Process::master(dir.path(), &["--mw-member-id", "ours"]);
+    let mut slave = Process::slave(dir.path(), "slave", &master.address());
+    slave.expect_exit(255);
+    assert!(slave.complaint().contains("--mw-member-id"));
+    let refused = |event: &Event| matches!(event, Event::RefusedByMaster { reason } if reason.contains("--mw-member-id"));
+    assert_eq!(count(&slave.events(), refused), 1);
+    assert_exit_line(&slave, 255);
+    let told = |event: &Event| matches!(event, Event::Refused { reason, .. } if reason.contains("--mw-member-id"));
+    master.await_count("the refusal", 1, told);
+}
+
+/// Its host acknowledges all the while, so the slaves wait; continued, it takes first what has come.
+fn a_stopped_master_loses_nobody() {
+    let dir = dir();
+    const TASKS: u64 = 40;
+    let mut master = Process::master(
+        dir.path(),
+        &[
+            "--mw-client-timeout",
+            "1",
+            "--slaves",
+            "2",
+            "--tasks",
+            &TASKS.to_string(),
+            "--nap",
+            "10",
+        ],
+    );
+    let address = master.address();
+    let mut slaves: Vec<_> = ["one", "two"]
+        .iter()
+        .map(|name| Process::slave(dir.path(), name, &address))
+        .collect();
+    master.await_count("both to work", 2, |event| {
+        matches!(event, Event::TasksSent { .. })
+    });
+    master.signal(Signal::STOP);
+    let stopped = Instant::now();
+    while stopped.elapsed() < Duration::from_millis(2_200) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    master.signal(Signal::CONT);
+    master.expect_exit(0);
+    for slave in &mut slaves {
+        slave.expect_exit(0);
+    }
+    assert_eq!(master.stdout(), printed(TASKS));
+    let events = master.events();
+    assert_eq!(lost(&events), []);
+    let stalls = count(
+        &events,
+        |event| matches!(event, Event::Stall { ms } if *ms >= 2_000),
+    );
+    assert_eq!(stalls, 1);
 }
 
 fn an_evicted_slave_says_goodbye() {
@@ -562,11 +670,9 @@ fn a_poisoned_task_is_charged_for_lost_slaves_alone() {
         master.await_count("the task to be out", round + 1, |event| {
             matches!(event, Event::TasksSent { .. })
         });
-        // It has begun when it sleeps in the task, its announcement written before.
+        // Its announcement was written before it begins.
         until("the task to begin", || {
-            let wchan =
-                std::fs::read_to_string(format!("/proc/{0}/task/{0}/wchan", slave.pid())).ok()?;
-            wchan.contains("nanosleep").then_some(())
+            (!slave.stdout().is_empty()).then_some(())
         });
         slave.signal(signal);
         slave.exit();
@@ -652,7 +758,7 @@ fn a_signalled_master(signal: Signal, code: u8) {
 
 fn a_stopped_slave_does_not_hold_big_packets_up() {
     let dir = dir();
-    const TASKS: u64 = 60;
+    const TASKS: u64 = 24;
     let mut master = Process::master(
         dir.path(),
         &[
@@ -667,7 +773,7 @@ fn a_stopped_slave_does_not_hold_big_packets_up() {
             "--tasks",
             &TASKS.to_string(),
             "--ballast",
-            "2000000",
+            "1500000",
             "--nap",
             "20",
         ],
@@ -743,6 +849,34 @@ fn no_descriptors(engine: &str) {
         count(&master.events(), |event| shortage(event).is_some()),
         1
     );
+}
+
+/// More silent connections than handshakes may be under way, and a slave behind them all.
+fn a_storm_of_the_silent(engine: &str) {
+    let storm = crowd_size(ringmw::proto::HANDSHAKES_MAX + 500);
+    let dir = dir();
+    let mut master = Process::master(dir.path(), &["--mw-engine", engine, "--tasks", "50"]);
+    let address = master.address();
+    let silent: Vec<_> = (0..storm)
+        .map(|_| std::net::TcpStream::connect(&address).unwrap())
+        .collect();
+    // Accepting has paused by then: the slave waits in the backlog.
+    let full = storm.min(ringmw::proto::HANDSHAKES_MAX);
+    let accepted = |event: &Event| matches!(event, Event::Client { .. });
+    master.await_count("the limit of handshakes", full, accepted);
+    let mut slave = Process::slave(dir.path(), "slave", &address);
+    let took = slave.expect_exit(0);
+    assert!(
+        took < Duration::from_secs(8),
+        "they give way after a second: {took:?}"
+    );
+    master.expect_exit(0);
+    assert_eq!(master.stdout(), printed(50));
+    drop(silent);
+    let gave_way = |event: &Event| matches!(event, Event::Rejected { reason, .. } if reason.contains("gave way"));
+    let gave_way = count(&master.events(), gave_way);
+    eprintln!("{engine}: {storm} silent, {gave_way} gave way, the slave was done after {took:.1?}");
+    assert!(gave_way > 0 || storm < ringmw::proto::HANDSHAKES_MAX);
 }
 
 // ---- issue 7: no io_uring

@@ -114,12 +114,9 @@ impl Setting {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
             say(&self.audit, Event::NoMasterAlgorithm {});
-            return Ok(Ended::with(
-                Outcome::error(
-                    "the application has no master algorithm: add .master(..) to the App in main",
-                ),
-                false,
-            ));
+            return Ok(Ended::for_good(Outcome::error(
+                "the application has no master algorithm: add .master(..) to the App in main",
+            )));
         };
         if let Ok((_, files)) = engine::raise_nofile() {
             say(&self.audit, Event::FileLimit { files });
@@ -314,17 +311,13 @@ impl Setting {
 
     fn outcome(&self, ending: Ending<Outcome>) -> Ended {
         match ending {
-            Ending::Returned(outcome) => {
-                let finished = outcome.error.is_none();
-                Ended::with(outcome, finished)
-            }
+            Ending::Returned(outcome) => Ended::for_good(outcome),
             Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
-                Ok(request) => Ended::with(Outcome::code(request.0), true),
+                Ok(request) => Ended::for_good(Outcome::code(request.0)),
                 Err(panic) if self.embedded => crate::master::driver::rethrow(panic),
-                Err(_) => Ended::with(
-                    Outcome::error("the master algorithm panicked; its message is above"),
-                    false,
-                ),
+                Err(_) => Ended::for_good(Outcome::error(
+                    "the master algorithm panicked; its message is above",
+                )),
             },
             Ending::Signal { number, name } => {
                 let code = exit::SIGNAL_BASE + u8::try_from(number).expect("2 or 15");
@@ -334,7 +327,7 @@ impl Setting {
                     reason: name.to_owned(),
                 }
             }
-            Ending::Stopped(why) => Ended::with(Outcome::error(why), false),
+            Ending::Stopped(why) => Ended::for_good(Outcome::error(why)),
         }
     }
 
@@ -355,14 +348,16 @@ struct Ended {
 }
 
 impl Ended {
-    fn with(outcome: Outcome, finished: bool) -> Self {
+    /// With an exit code of its own a master leaves the batch system's queue, whatever the code: nobody
+    /// starts it again, and slaves that came again would wait for nobody.
+    fn for_good(outcome: Outcome) -> Self {
         let reason = outcome
             .error
             .clone()
             .unwrap_or_else(|| "the master algorithm returned".to_owned());
         Ended {
             outcome,
-            finished,
+            finished: true,
             reason,
         }
     }

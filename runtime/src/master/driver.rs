@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
@@ -21,9 +20,9 @@ use ringmw_sched::Nanos;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Master;
+use super::{Master, turn};
 use crate::clock;
-use crate::engine::{self, Close, Closed, ConnId, Engine, Handler};
+use crate::engine::{self, Close, Engine};
 use crate::files::audit::AuditWriter;
 use crate::proto::master::{Effect, MasterCore, Need, SHUTDOWN_WAIT};
 
@@ -82,6 +81,7 @@ struct Loop {
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
     again: bool,
+    memory: Memory,
 }
 
 /// How long a connection that is closed may take to be read to its last byte.
@@ -110,12 +110,13 @@ impl Driver {
             light: FuturesUnordered::new(),
             failure: None,
             again: false,
+            memory: Memory::default(),
         };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
         this.driver.mw.inner.spawned.borrow_mut().clear();
-        this.leave(matches!(ending, Ending::Returned(_))).await?;
+        this.leave(!matches!(ending, Ending::Signal { .. })).await?;
         Ok(ending)
     }
 }
@@ -214,14 +215,11 @@ impl Loop {
     fn take(&mut self, mw: &Master) -> io::Result<()> {
         let now = mw.inner.clock.now();
         let mut state = mw.inner.state.borrow_mut();
-        state.core.begin_turn(now);
-        let caught_up = self
-            .driver
-            .engine
-            .take(mw.inner.clock.instant(now), &mut ToCore(&mut state.core))?;
-        state.core.judge(caught_up);
+        let engine = &mut self.driver.engine;
+        let caught_up = turn::begin(&mut state, now, |handler| {
+            engine.take(mw.inner.clock.instant(now), handler)
+        })?;
         self.again = !caught_up;
-        state.dispatch();
         Ok(())
     }
 
@@ -255,27 +253,25 @@ impl Loop {
 
     fn send(&mut self, mw: &Master) -> io::Result<()> {
         let mut state = mw.inner.state.borrow_mut();
-        state.core.hand_out();
-        state.dispatch();
-        while let Some(effect) = state.core.poll_effect() {
-            match effect {
-                Effect::Send(conn, buffer) => self.driver.engine.send(conn, buffer),
-                Effect::Close {
-                    conn,
-                    graceful: false,
-                } => self.driver.engine.close(conn, Close::Now),
-                Effect::Close {
-                    conn,
-                    graceful: true,
-                } => {
-                    let by = mw.inner.clock.instant(mw.inner.clock.now() + FLUSH_WAIT);
-                    self.driver.engine.close(conn, Close::Flushed { by });
-                }
-                Effect::Accepting(on) => self.driver.engine.set_accepting(on),
+        let engine = &mut self.driver.engine;
+        turn::end(&mut state, |effect| match effect {
+            Effect::Send(conn, buffer) => engine.send(conn, buffer),
+            Effect::Close {
+                conn,
+                graceful: false,
+            } => engine.close(conn, Close::Now),
+            Effect::Close {
+                conn,
+                graceful: true,
+            } => {
+                let by = mw.inner.clock.instant(mw.inner.clock.now() + FLUSH_WAIT);
+                engine.close(conn, Close::Flushed { by });
             }
-        }
+            Effect::Accepting(on) => engine.set_accepting(on),
+        });
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);
         self.write_trail(&mut state.core);
+        self.memory.on_turn(state.core.sched().queued_bytes());
         if let Some(report) = &mut self.driver.report {
             let need = state.core.need();
             report(mw.inner.clock.now(), need, &mut |event| {
@@ -351,32 +347,31 @@ impl Loop {
     }
 }
 
-/// The engine's facts, given to the core.
-struct ToCore<'a>(&'a mut MasterCore);
-
-impl Handler for ToCore<'_> {
-    fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
-        self.0.on_accept(conn, peer);
-    }
-
-    fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.0.on_bytes(conn, bytes);
-    }
-
-    fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
-        self.0.on_sent(conn, buffer, drained);
-    }
-
-    fn on_closed(&mut self, conn: ConnId, why: Closed) {
-        self.0.on_closed(conn, why);
-    }
-
-    fn on_accept_error(&mut self, error: io::Error) {
-        self.0.on_accept_error(&error);
-    }
-}
-
 /// A panic goes on where its run has ended.
 pub(crate) fn rethrow(panic: Box<dyn std::any::Any + Send>) -> ! {
     resume_unwind(panic)
+}
+
+/// Gives the memory of a long queue back once it is drained: the allocator keeps freed memory for later, and a master
+/// that was full once need not stay so for a week.
+#[derive(Default)]
+struct Memory {
+    peak: u64,
+}
+
+impl Memory {
+    /// A shorter queue's memory is not worth the walk through the heap.
+    const WORTH_IT: u64 = 16 << 20;
+
+    fn on_turn(&mut self, queued_bytes: u64) {
+        self.peak = self.peak.max(queued_bytes);
+        if queued_bytes == 0 && self.peak >= Self::WORTH_IT {
+            self.peak = 0;
+            #[cfg(target_env = "gnu")]
+            // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
+            unsafe {
+                libc::malloc_trim(0);
+            }
+        }
+    }
 }

@@ -28,7 +28,7 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
-    AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
+    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
     TaskSpec, Verdict,
 };
 
@@ -72,9 +72,9 @@ pub struct MasterConfig {
     pub tasks_bytes_max: u32,
     /// Largest payload of a packet of results, in bytes.
     pub results_bytes_max: u32,
-    /// Tasks per packet.
+    /// Tasks per packet; [`AUTO`]: by compute time.
     pub task_group: u32,
-    /// Results per packet.
+    /// Results per packet; [`AUTO`]: a packet's results together, but none waits long.
     pub result_group: u32,
     /// Announced starts that a task may lose its slave in; 0 is no limit.
     pub crash_limit: u32,
@@ -732,6 +732,7 @@ impl MasterCore {
             Verdict::Accepted(accepted) => accepted,
         };
         let compute = entry.compute_ns;
+        self.sched.learn_compute(accepted.algorithm, compute);
         let fate = match status {
             ResultStatus::Done => Fate::Done {
                 output: packet.slice(range),
@@ -784,11 +785,7 @@ impl MasterCore {
             .accept(offer.best, offer.key, offer.witness)
             .map_err(offence)?
         {
-            self.trail.push(Event::Best {
-                best: offer.best,
-                key: offer.key,
-                slave: Some(slave.0),
-            });
+            self.trail.on_best(offer.best, offer.key, slave);
         }
         Ok(())
     }
@@ -1042,9 +1039,9 @@ impl MasterCore {
         self.slots.len()
     }
 
-    /// Tasks that the connected slaves hold when all are busy.
-    pub fn hands(&self) -> usize {
-        self.slots.len() * self.config.task_group as usize
+    /// Tasks of this algorithm that the connected slaves hold when all are busy.
+    pub fn hands(&self, algorithm: AlgorithmId) -> usize {
+        self.slots.len() * self.sched.group_of_tasks(algorithm) as usize
     }
 
     /// For the resource file.
@@ -1076,7 +1073,11 @@ impl MasterCore {
         let Wanted::Auto(most) = self.demand.wanted else {
             return;
         };
-        let group = u64::from(self.config.task_group);
+        // Where packets find their own size, a slave is of use with a single task.
+        let group = match self.config.task_group {
+            AUTO => 1,
+            group => u64::from(group),
+        };
         let queued = self.sched.pending(None).div_ceil(group);
         let useful = (queued + self.sched.busy() as u64).min(u64::from(most));
         let (stands, since, highest) = self.wanted;
@@ -1142,13 +1143,16 @@ impl MasterCore {
             .as_mut()
             .expect("a slave has its connection");
         let conn = state.id;
-        tell_bests(state, &self.bests);
+        tell_bests(state, &self.bests, self.config.tasks_bytes_max);
         let before = state.out.len();
         let mark = frame::begin_frame(&mut state.out, Kind::Tasks);
         self.batch.encode(&mut state.out);
         frame::finish_frame(&mut state.out, mark);
         let bytes = (state.out.len() - before) as u64;
-        let group = self.config.task_group;
+        let group = match self.config.task_group {
+            AUTO => self.batch.len() as u32,
+            number => number,
+        };
         self.trail.on_tasks(
             &mut state.meter,
             slave,
@@ -1181,7 +1185,7 @@ impl MasterCore {
                 }
                 self.prepare_out(cursor);
                 let state = self.conns[cursor].as_mut().expect("matched above");
-                tell_bests(state, &self.bests);
+                tell_bests(state, &self.bests, self.config.tasks_bytes_max);
                 if let Phase::Slave { pushing, .. } = &mut state.phase {
                     *pushing = true;
                 }
@@ -1360,15 +1364,20 @@ fn put_control(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>))
 ///
 /// The master alone tells a key, and only once its witness is here: else a slave that dies between the two leaves a
 /// bound whose solution nobody has.
-fn tell_bests(state: &mut Conn, bests: &Incumbents) {
+fn tell_bests(state: &mut Conn, bests: &Incumbents, bytes_max: u32) {
     let Phase::Slave { told, .. } = &mut state.phase else {
         return;
     };
     if *told < bests.version() {
         let entries = bests.since(*told);
         *told = bests.version();
-        put_control(&mut state.out, Kind::Bests, |out| {
-            BestKeys { entries }.encode(out)
-        });
+        // The slave reads no larger packet than it was told of.
+        let entries_max = (bytes_max as usize).saturating_sub(4) / BestKeys::ENTRY_BYTES;
+        for entries in entries.chunks(entries_max.max(1)) {
+            let entries = entries.to_vec();
+            put_control(&mut state.out, Kind::Bests, |out| {
+                BestKeys { entries }.encode(out);
+            });
+        }
     }
 }

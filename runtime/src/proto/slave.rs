@@ -17,12 +17,15 @@ use ringmw_codec::control::{
 };
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
-use ringmw_sched::{Nanos, SlaveId};
+use ringmw_sched::{AUTO, Nanos, SlaveId};
 
 use super::{SECOND, limit};
 
 /// A finished result waits at most this long for others to travel with.
 pub const RESULT_WAIT: Nanos = SECOND / 10;
+
+/// With automatic grouping a finished result waits at most this long for others that finish.
+const AUTO_RESULT_WAIT: Nanos = SECOND / 200;
 
 /// How long a slave waits for the master's answer to its handshake: a master algorithm may hold its
 /// thread for minutes, another service on a reused port never answers.
@@ -302,8 +305,11 @@ impl SlaveCore {
         }
     }
 
-    /// When [`SlaveCore::on_time`] is due at the latest.
+    /// When [`SlaveCore::on_time`] is due at the latest; never once it is over.
     pub fn next_deadline(&self) -> Nanos {
+        if self.end.is_some() {
+            return Nanos::MAX;
+        }
         let beat = match self.welcome {
             Some(_) => self.last_sent + self.beat(),
             None => self.started + WELCOME_WAIT,
@@ -339,6 +345,11 @@ impl SlaveCore {
         {
             self.announcement = Announcement::Left(task);
         }
+    }
+
+    /// Whether the task in front is announced and that has left: it can begin.
+    pub fn has_announced(&self) -> bool {
+        matches!(self.announcement, Announcement::Left(_))
     }
 
     // ---- the compute side
@@ -394,7 +405,7 @@ impl SlaveCore {
             return;
         };
         let bytes_max = welcome.results_bytes_max as usize;
-        let group = welcome.result_group as usize;
+        let group = welcome.result_group;
         let room = bytes_max - BATCH_OVERHEAD_BYTES - RESULT_ENTRY_BYTES;
         let too_large;
         let (status, body) = match outcome {
@@ -412,8 +423,12 @@ impl SlaveCore {
             self.flush_results();
         }
         self.results.push(task, algorithm, status, compute, body);
-        self.oldest_result.get_or_insert(now);
-        if self.results.len() >= group || self.tasks.is_empty() {
+        let oldest = *self.oldest_result.get_or_insert(now);
+        let full = match group {
+            AUTO => now >= oldest + AUTO_RESULT_WAIT,
+            number => self.results.len() >= number as usize,
+        };
+        if full || self.tasks.is_empty() {
             self.flush_results();
         }
         // The time limit may have waited for this task.
@@ -552,10 +567,7 @@ impl SlaveCore {
         let welcome = Welcome::decode(payload).map_err(text)?;
         let least = (BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES) as u32 + 1_024;
         let timeouts = 1..=CLIENT_TIMEOUT_MS_MAX;
-        if welcome.results_bytes_max < least
-            || !timeouts.contains(&welcome.client_timeout_ms)
-            || welcome.result_group == 0
-        {
+        if welcome.results_bytes_max < least || !timeouts.contains(&welcome.client_timeout_ms) {
             return Err("a Welcome with impossible limits".to_owned());
         }
         self.audit.push_back(Event::Id {
@@ -666,6 +678,16 @@ impl SlaveCore {
     fn finish_with(&mut self, end: SlaveEnd) {
         if self.end.is_none() {
             self.tasks.clear();
+            match &end {
+                SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {
+                    reason: reason.clone(),
+                }),
+                SlaveEnd::MasterLost(reason) => self.audit.push_back(Event::MasterLost {
+                    reason: reason.clone(),
+                }),
+                // The first has its line already, the second is the slave's own doing.
+                SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) | SlaveEnd::Idle(_) => {}
+            }
             self.end = Some(end);
         }
     }

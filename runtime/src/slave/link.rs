@@ -48,6 +48,8 @@ pub(crate) struct Link {
     changed: Condvar,
     /// Wakes the I/O thread.
     wake: OwnedFd,
+    /// Wakes the main thread where it serves, because the I/O thread has read for it.
+    rouse: OwnedFd,
     /// The main thread serves the connection; else it computes.
     main_serves: AtomicBool,
     /// Counts how often the main thread began to compute.
@@ -97,6 +99,7 @@ impl Link {
             core: Mutex::new(core),
             changed: Condvar::new(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            rouse: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             main_serves: AtomicBool::new(true),
             begun: AtomicU64::new(0),
             deep: AtomicBool::new(false),
@@ -129,6 +132,7 @@ impl Link {
                 (value, core.end().is_some(), core.next_deadline())
             };
             if over {
+                self.publish();
                 self.kick();
             }
             if let Some(value) = value {
@@ -154,8 +158,18 @@ impl Link {
     /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
     fn wait_and_read(&self, deadline: Nanos) -> io::Result<()> {
         let unsent = !self.wire().out.is_empty();
-        let mut fds = [PollFd::new(&self.socket, interest(unsent))];
+        // Asked after `unsent`: whoever wrote the announcement, nothing else would wake this thread before its next beat.
+        if self.core().has_announced() {
+            return Ok(());
+        }
+        let mut fds = [
+            PollFd::new(&self.socket, interest(unsent)),
+            PollFd::new(&self.rouse, PollFlags::IN),
+        ];
         self.poll(&mut fds, deadline)?;
+        if !fds[1].revents().is_empty() {
+            let _ = rustix::io::read(&self.rouse, &mut [0u8; 8]);
+        }
         let readable = is_readable(&fds[0]);
         if readable {
             self.read()?;
@@ -283,6 +297,8 @@ impl Link {
         if let Err(error) = self.stand_by(term) {
             self.core().on_closed(&error.to_string());
         }
+        // How it ended is a line of the trail.
+        self.publish();
         self.cancelled.store(true, Ordering::Relaxed);
         if ending == Ending::Process {
             self.end_process_after_grace();
@@ -321,6 +337,10 @@ impl Link {
             };
             if self.sleep(term, serves, deadline.min(farewell.unwrap_or(Nanos::MAX)))? {
                 self.read()?;
+                // It may have begun to serve meanwhile, and found nothing to do before these bytes were read.
+                if self.main_serves.load(Ordering::SeqCst) {
+                    let _ = rustix::io::write(&self.rouse, &1u64.to_ne_bytes());
+                }
             }
         }
     }
