@@ -306,8 +306,6 @@ impl<'a> Overseer<'a> {
 
     /// The reason to leave, if there is one.
     fn turn(&mut self) -> Option<String> {
-        let file = self.read();
-        let resource = self.resource(file.as_ref());
         let jobs = match self.batch.jobs() {
             Ok(jobs) => {
                 self.unanswered = 0;
@@ -322,6 +320,9 @@ impl<'a> Overseer<'a> {
                 return None;
             }
         };
+        // Read after the jobs were listed, which may take a while: slaves leave when all is over.
+        let file = self.read();
+        let resource = self.resource(file.as_ref());
         let deaths = self.batch.deaths();
         for death in &deaths {
             let host = death.host.as_deref().unwrap_or("an unknown host");

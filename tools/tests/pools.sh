@@ -62,7 +62,7 @@ for system in "${wanted[@]}"; do
   ssh)
     command -v ssh >/dev/null || die "no ssh (package openssh-client)"
     command -v ssh-keygen >/dev/null || die "no ssh-keygen (package openssh-client)"
-    sshd=$(command -v sshd || echo /usr/sbin/sshd); libs=
+    sshd=$(command -v sshd || echo /usr/sbin/sshd)
     if [ ! -x "$sshd" ]; then
       # Debian's, unpacked, not installed.
       root=$POOLS/sshd
@@ -71,16 +71,20 @@ for system in "${wanted[@]}"; do
         (cd "$root" && apt-get -qq download openssh-server libwrap0) || die "no sshd, and its package cannot be had"
         for deb in "$root"/*.deb; do dpkg-deb -x "$deb" "$root"; done
       }
-      sshd=$root/usr/sbin/sshd; libs=$(echo "$root"/usr/lib/*-linux-gnu)
+      sshd=$root/usr/sbin/sshd
     fi
     keys=$POOLS/ssh; rm -rf "$keys"; mkdir -p "$keys"; chmod 700 "$keys"
     ssh-keygen -q -t ed25519 -N '' -f "$keys/host"; ssh-keygen -q -t ed25519 -N '' -f "$keys/user"
     cp "$keys/user.pub" "$keys/authorized"; port=$((20000 + RANDOM % 10000))
+    # What the package's installation would make.
     mkdir -p /run/sshd
+    id -u sshd >/dev/null 2>&1 || useradd --system --no-create-home --home-dir /run/sshd --shell /usr/sbin/nologin sshd
+    libs=; [ -z "${root:-}" ] || libs=$(echo "$root"/usr/lib/*-linux-gnu):$(echo "$root"/lib/*-linux-gnu)
     LD_LIBRARY_PATH=$libs "$sshd" -D -e -f /dev/null -p "$port" -h "$keys/host" -o ListenAddress=127.0.0.1 \
       -o ListenAddress=127.0.0.2 -o "AuthorizedKeysFile=$keys/authorized" -o StrictModes=no -o UsePAM=no \
       -o PidFile=none -o PermitRootLogin=prohibit-password -o PasswordAuthentication=no 2>"$keys/log" &
     daemon=$!; down+=("kill $daemon")
+    for i in {1..100}; do (exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null && break; sleep 0.1; done
     export RINGMW_POOLS_FARM=$keys/farm
     for host in 127.0.0.1 127.0.0.2; do
       "$POOLS/bin/ringmw" farm --farm "$keys/farm" add "$host" --slots 6 --port "$port" --identity "$keys/user" \

@@ -20,6 +20,8 @@ use ringmw_codec::Nanos;
 pub(crate) const SECOND: Nanos = 1_000_000_000;
 /// A desire must have been lower for so long before queued jobs are removed; one that only dips removes nothing.
 const SETTLE: Nanos = 10 * SECOND;
+/// Jobs that are gone are replaced after so long: when all is over, slaves leave before the resource file says so.
+const REPLACE_AFTER: Nanos = 4 * SECOND;
 /// A job that has run for so long, with slaves connected, is alive: what strikes at the start has not struck it.
 const ALIVE_AFTER: Nanos = 15 * SECOND;
 /// When all is over, slaves that run are given so long to end by themselves, as they do once their master is gone.
@@ -142,14 +144,39 @@ enum Breaker {
     Probe,
 }
 
+/// Values of a while, oldest first, of which no later one is higher: the front one is the highest of all.
+#[derive(Debug, Default)]
+struct Recent(VecDeque<(Nanos, u64)>);
+
+impl Recent {
+    /// The highest of the last `window`, this one included.
+    fn highest(&mut self, now: Nanos, value: u64, window: Nanos) -> u64 {
+        while self.0.back().is_some_and(|&(_, earlier)| earlier < value) {
+            self.0.pop_back();
+        }
+        if self.0.back().is_none_or(|&(_, last)| last > value) {
+            self.0.push_back((now, value));
+        }
+        // The front one ended when the next began.
+        while let Some(&(next, _)) = self.0.get(1)
+            && now.saturating_sub(next) >= window
+        {
+            self.0.pop_front();
+        }
+        self.0.front().map_or(value, |&(_, highest)| highest)
+    }
+}
+
 /// The overseer's memory.
 #[derive(Debug)]
 pub(crate) struct Policy {
     limits: Limits,
     /// When it first knew a desire.
     known_since: Option<Nanos>,
-    /// Desires of the last [`SETTLE`], oldest first, of which no later one is higher.
-    desires: VecDeque<(Nanos, u64)>,
+    /// What was desired.
+    desires: Recent,
+    /// Jobs that were alive.
+    lives: Recent,
     /// Taken by the batch system and not shown yet, with the time.
     unseen: BTreeMap<String, Nanos>,
     removed: BTreeSet<String>,
@@ -174,7 +201,8 @@ impl Policy {
         Self {
             limits,
             known_since: None,
-            desires: VecDeque::new(),
+            desires: Recent::default(),
+            lives: Recent::default(),
             unseen: BTreeMap::new(),
             removed: BTreeSet::new(),
             submit_from: 0,
@@ -222,8 +250,9 @@ impl Policy {
         let probe = matches!(self.breaker, Breaker::Probe);
         let wanted = if probe { desired.min(1) } else { desired };
         let lasting = self.lasting_desire(facts.now, wanted);
-        if alive < wanted {
-            self.submit(facts, wanted - alive, &mut effects);
+        let lately = self.lives.highest(facts.now, alive, REPLACE_AFTER);
+        if lately < wanted {
+            self.submit(facts, wanted - lately, &mut effects);
         } else if alive > lasting {
             self.shrink(facts, alive - lasting, &mut effects);
         }
@@ -433,29 +462,12 @@ impl Policy {
 
     /// The highest desire of the last [`SETTLE`]; without bound until that is known.
     fn lasting_desire(&mut self, now: Nanos, desired: u64) -> u64 {
-        while self
-            .desires
-            .back()
-            .is_some_and(|&(_, earlier)| earlier < desired)
-        {
-            self.desires.pop_back();
-        }
-        if self.desires.back().is_none_or(|&(_, last)| last > desired) {
-            self.desires.push_back((now, desired));
-        }
-        // The front one ended when the next began.
-        while let Some(&(next, _)) = self.desires.get(1)
-            && now.saturating_sub(next) >= SETTLE
-        {
-            self.desires.pop_front();
-        }
+        let highest = self.desires.highest(now, desired, SETTLE);
         let known_since = *self.known_since.get_or_insert(now);
         if now.saturating_sub(known_since) < SETTLE {
             return u64::MAX;
         }
-        self.desires
-            .front()
-            .map_or(desired, |&(_, highest)| highest)
+        highest
     }
 
     fn submit(&mut self, facts: &Facts<'_>, missing: u64, effects: &mut Vec<Effect>) {

@@ -498,3 +498,36 @@ fn ten_thousand_slaves_on_a_slow_deadly_and_moody_batch_system() {
         );
     }
 }
+
+#[test]
+fn slaves_that_leave_at_the_end_are_not_replaced() {
+    let mut policy = Policy::new(LIMITS);
+    assert_eq!(
+        turn(&mut policy, 0, in_progress(8), &running(0..8), &[]),
+        []
+    );
+    // They were told to go; the file still says that eight are desired.
+    assert_eq!(
+        turn(&mut policy, 1, in_progress(8), &running(0..2), &[]),
+        []
+    );
+    assert_eq!(turn(&mut policy, 3, in_progress(8), &[], &[]), []);
+    assert!(matches!(
+        &turn(&mut policy, 4, Resource::Finished, &[], &[])[..],
+        [Effect::Done(_)]
+    ));
+    // Those that are gone for another reason are.
+    let mut policy = Policy::new(LIMITS);
+    assert_eq!(
+        turn(&mut policy, 0, in_progress(8), &running(0..8), &[]),
+        []
+    );
+    assert_eq!(
+        turn(&mut policy, 1, in_progress(8), &running(0..5), &[]),
+        []
+    );
+    assert_eq!(
+        turn(&mut policy, 5, in_progress(8), &running(0..5), &[]),
+        [submit(3)]
+    );
+}
