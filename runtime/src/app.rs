@@ -18,6 +18,7 @@ use crate::slave::Slave;
 
 mod embedded;
 pub(crate) mod master_role;
+mod node_role;
 mod slave_role;
 
 pub use embedded::{Embedded, Ready};
@@ -157,7 +158,10 @@ impl App {
         match settings.role {
             Role::Help => print(&flags::help_text(&name)),
             Role::Version => print(&format!("{}\n", version_string(&parts.version))),
-            Role::Slave => slave_role::run(parts, settings, &name),
+            Role::Slave => match settings.slave_count {
+                Some(count) => node_role::run(&settings, count, &name),
+                None => slave_role::run(parts, settings, &name),
+            },
             Role::Master | Role::Local { .. } => master_role::run(parts, settings, &name),
         }
     }

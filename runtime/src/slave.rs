@@ -24,7 +24,7 @@ use crate::best::BestTable;
 use crate::clock::{self, Clock};
 use crate::cx::{Cx, TaskStart};
 use crate::files::audit::AuditWriter;
-use crate::proto::slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
+use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
 use link::{Ending, Link};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,6 +79,7 @@ pub(crate) struct Join {
     pub(crate) registry: Arc<Registry>,
     pub(crate) audit: Arc<AuditWriter>,
     pub(crate) ending: Ending,
+    pub(crate) bounds: Bounds,
 }
 
 impl Slave {
@@ -94,6 +95,7 @@ impl Slave {
             registry,
             audit,
             ending,
+            bounds,
         } = join;
         let stream = connect(&addresses, &audit)?;
         stream
@@ -101,7 +103,8 @@ impl Slave {
             .map_err(|error| format!("cannot set up the connection: {error}"))?;
         let clock = Clock::start();
         let bests = BestTable::default();
-        let core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
+        core.set_bounds(bounds);
         let link = Link::new(stream, core, clock, bests.clone(), audit)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
         let term = match ending {
@@ -272,13 +275,13 @@ impl Slave {
 /// What the operator reads of how it ended.
 pub(crate) fn describe(end: &SlaveEnd) -> String {
     match end {
-        SlaveEnd::Shutdown { finished: true } => "the computation is finished".to_owned(),
+        SlaveEnd::Shutdown { finished: true } => "the master has no more work for it".to_owned(),
         SlaveEnd::Shutdown { finished: false } => {
             "the master left with the computation unfinished".to_owned()
         }
         SlaveEnd::Refused(reason) => format!("the master refused this slave: {reason}"),
         SlaveEnd::MasterLost(reason) => format!("the master is lost: {reason}"),
-        SlaveEnd::Left(reason) => format!("left: {reason}"),
+        SlaveEnd::Left(reason) | SlaveEnd::Idle(reason) => format!("left: {reason}"),
     }
 }
 

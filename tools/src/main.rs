@@ -1,12 +1,15 @@
 //! The ringmw command: what an operator needs beside the applications themselves.
 
 mod audit;
+mod bundle;
 mod doctor;
-
-use std::process::ExitCode;
+mod farm;
+mod overseer;
+mod submit;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -38,6 +41,17 @@ enum Command {
     /// Trails of ringmw and of CL-MW, a master's or a master's and its slaves', plain, gzip or zstd, `-` for standard
     /// input. Lines that cannot be read are counted and told on standard error.
     Audit(audit::Options),
+    /// Write submit files for a batch system, and submit them with --run
+    Submit(submit::Options),
+    /// Keep as many slaves alive on a batch system as the master's resource file desires
+    #[command(
+        after_help = "It may be stopped and started again at any time: it finds its jobs by their tag."
+    )]
+    Overseer(overseer::Options),
+    /// Register and validate machines for slaves that are started by ssh
+    Farm(farm::Options),
+    /// Put an application and the shared libraries it needs into one folder
+    Bundle(bundle::Options),
     /// Print completions for a shell
     #[command(
         after_help = "Examples:\n  ringmw completions bash > ~/.local/share/bash-completion/completions/ringmw\n  ringmw completions zsh > ~/.zfunc/_ringmw"
@@ -61,6 +75,10 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Doctor(options) => doctor::run(&options),
         Command::Audit(options) => audit::run(&options),
+        Command::Submit(options) => submit::run(&options),
+        Command::Overseer(options) => overseer::run(&options),
+        Command::Farm(options) => farm::run(&options),
+        Command::Bundle(options) => bundle::run(&options),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ringmw", &mut text);

@@ -8,6 +8,7 @@ use ringmw_codec::handshake::Hello;
 use super::{App, SlaveSide, master_role, slave_role};
 use crate::files::audit::{AuditWriter, Sink};
 use crate::flags;
+use crate::proto::slave::Bounds;
 use crate::slave::link::Ending;
 use crate::slave::{self, Join, Slave};
 
@@ -98,6 +99,7 @@ fn be_slave(parts: &SlaveSide, address: String, member_id: &str) {
         registry: Arc::clone(&parts.registry),
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
         ending: Ending::Thread,
+        bounds: Bounds::default(),
     };
     match Slave::join(join) {
         Ok(mut slave) => {

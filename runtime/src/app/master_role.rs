@@ -18,7 +18,7 @@ use crate::master::Master;
 use crate::master::driver::{Driver, Ending};
 use crate::master::state::State;
 use crate::outcome::Outcome;
-use crate::proto::master::{MasterConfig, MasterCore};
+use crate::proto::master::{Demand, MasterConfig, MasterCore};
 
 mod resource;
 mod slaves;
@@ -150,7 +150,7 @@ impl Setting {
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
-        let core = MasterCore::new(
+        let mut core = MasterCore::new(
             config(
                 &self.settings,
                 &self.member_id,
@@ -160,6 +160,11 @@ impl Setting {
             ),
             clock.now(),
         );
+        core.set_demand(Demand {
+            // Slaves of this machine and of this process cost nothing to keep.
+            dismisses: !self.is_local() && !self.embedded,
+            wanted: self.settings.slaves_wanted,
+        });
         let state = State::new(
             core,
             registry.entries().len(),

@@ -63,6 +63,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         registry: Arc::clone(&parts.registry),
         audit: Arc::clone(&audit),
         ending: Ending::Process,
+        bounds: settings.slave_bounds,
     };
     let (id, code, reason) = match Slave::join(join) {
         Err(error) => {
@@ -129,7 +130,7 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
         }
         Some(end) => {
             let reason = slave::describe(&end);
-            let told_to_go = matches!(end, SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_));
+            let told_to_go = end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. });
             let error = outcome
                 .error
                 .or_else(|| (!told_to_go).then(|| reason.clone()));
@@ -152,7 +153,7 @@ fn is_local() -> bool {
 }
 
 /// The batch job that this process is: local mode's, HTCondor's or Slurm's; empty if none.
-fn job() -> String {
+pub(super) fn job() -> String {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     variable(crate::local::JOB_VARIABLE)
         .or_else(condor_job)

@@ -324,7 +324,7 @@ impl Link {
                 let until = *farewell.get_or_insert(now + FAREWELL);
                 let unsent = !self.wire().out.is_empty();
                 let written = !unsent && !self.core().has_output();
-                if !matches!(end, SlaveEnd::Left(_)) || written || now >= until {
+                if !end.is_own_will() || written || now >= until {
                     return Ok(());
                 }
             }
@@ -395,11 +395,7 @@ impl Link {
     fn end_process_after_grace(&self) {
         let end = self.core().end().cloned().expect("it is over");
         // Who said goodbye has no time to lose: the batch system takes the machine.
-        let grace = if matches!(end, SlaveEnd::Left(_)) {
-            0
-        } else {
-            GRACE
-        };
+        let grace = if end.is_own_will() { 0 } else { GRACE };
         let until = self.clock.now() + grace;
         let mut core = self.core();
         loop {
@@ -416,7 +412,7 @@ impl Link {
         drop(core);
         let code = end.exit_code();
         let reason = super::describe(&end);
-        if !matches!(end, SlaveEnd::Left(_) | SlaveEnd::Shutdown { .. }) {
+        if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
             crate::app::complain(&crate::app::own_name(), &reason);
         }
         self.note(Event::Exit { code, reason });
