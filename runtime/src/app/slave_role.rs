@@ -13,7 +13,7 @@ use crate::files::audit::{AuditWriter, Sink};
 use crate::flags::{Settings, resolve_slave_target};
 use crate::outcome::Outcome;
 use crate::proto::slave::SlaveEnd;
-use crate::slave::link::Ending;
+use crate::slave::link::Term;
 use crate::slave::{self, Join, Slave};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
@@ -57,6 +57,13 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         finish(&audit, name);
         return exit::OK;
     }
+    let term = match Term::watch() {
+        Ok(term) => term,
+        Err(error) => {
+            complain(name, &format!("cannot watch SIGTERM: {error}"));
+            return exit::ERROR;
+        }
+    };
     let hello = hello(&parts, &target.member_id);
     slave::remember_panics();
     let join = Join {
@@ -64,7 +71,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         hello,
         registry: Arc::clone(&parts.registry),
         audit: Arc::clone(&audit),
-        ending: Ending::Process,
+        term: Some(term),
     };
     let (code, reason) = match Slave::join(join) {
         Err(error) => {
