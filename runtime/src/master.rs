@@ -191,10 +191,6 @@ impl Master {
                     }
                     return Poll::Ready(events);
                 }
-                let waiting = state.core.sched().waits_for_nobody();
-                if waiting > 0 && !std::mem::replace(&mut state.queue.said_waiting, true) {
-                    state.core.note(Event::Waiting { tasks: waiting });
-                }
                 state.queue.wait(cx.waker());
                 Poll::Pending
             })

@@ -28,6 +28,7 @@ pub(crate) fn begin(
 /// The application has had its part: tasks are handed out and every effect is performed.
 pub(crate) fn end(state: &mut State, mut perform: impl FnMut(Effect)) {
     state.core.hand_out();
+    state.say_waiting();
     state.dispatch();
     while let Some(effect) = state.core.poll_effect() {
         perform(effect);
