@@ -178,6 +178,10 @@ const TESTS: &[Test] = &[
         a_finished_result_does_not_wait_for_a_long_task,
     ),
     (
+        "a_slave_algorithm_that_ends_early_is_run_again",
+        a_slave_algorithm_that_ends_early_is_run_again,
+    ),
+    (
         "a_poisoned_task_is_charged_for_lost_slaves_alone",
         a_poisoned_task_is_charged_for_lost_slaves_alone,
     ),
@@ -816,6 +820,21 @@ fn a_finished_result_does_not_wait_for_a_long_task() {
         report.contains("tasks_queued: 1, results_waiting: 1, result_grouping: 10"),
         "{report}"
     );
+}
+
+fn a_slave_algorithm_that_ends_early_is_run_again() {
+    for (own, code, word) in [
+        ("leaves", 255, ""),
+        ("panics", 255, "what a slave algorithm cannot bear"),
+        ("parses", 2, "Usage"),
+    ] {
+        let dir = dir();
+        let (mut master, mut slave) = played_master(dir.path(), 1, Some(own));
+        master.await_kind(Kind::Goodbye);
+        slave.expect_exit(code);
+        assert_exit_line(&slave, u8::try_from(code).unwrap());
+        assert!(slave.stderr().contains(word), "{}", slave.stderr());
+    }
 }
 
 fn a_poisoned_task_is_charged_for_lost_slaves_alone() {

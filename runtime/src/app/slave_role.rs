@@ -1,5 +1,6 @@
 //! The slave's role: find the master, join, run the slave algorithm, leave.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ringmw_codec::audit::{Event, Line, RoleWord, Who};
@@ -7,7 +8,7 @@ use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
 use super::{Parts, SlaveSide, complain, finish};
-use crate::args::Args;
+use crate::args::{Args, ExitRequest};
 use crate::clock;
 use crate::files::audit::{AuditWriter, Sink};
 use crate::flags::{Settings, resolve_slave_target};
@@ -120,7 +121,11 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
     let outcome = match &parts.slave {
         Some(algorithm) => {
             let args = Args::new(slave.args().to_vec());
-            algorithm(slave, args)
+            let run = AssertUnwindSafe(|| algorithm(slave, args));
+            catch_unwind(run).unwrap_or_else(|panic| match panic.downcast::<ExitRequest>() {
+                Ok(request) => Outcome::code(request.0),
+                Err(_) => Outcome::error("the slave algorithm panicked; its message is above"),
+            })
         }
         None => {
             slave.note(Event::DefaultSlaveAlgorithm);
@@ -134,7 +139,12 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
                 .clone()
                 .unwrap_or_else(|| "the slave algorithm returned".to_owned());
             slave.leave(&reason);
-            (outcome.code, reason, outcome.error)
+            // With 0 it would leave the batch system's queue, and the computation is not finished.
+            let code = match outcome.code {
+                exit::OK => exit::ERROR,
+                code => code,
+            };
+            (code, reason, outcome.error)
         }
         Some(end) => {
             let reason = slave::describe(&end);
