@@ -17,7 +17,7 @@ use crate::outcome::{IntoOutcome, Outcome};
 use crate::slave::Slave;
 
 mod embedded;
-mod master_role;
+pub(crate) mod master_role;
 mod slave_role;
 
 pub use embedded::{Embedded, Ready};

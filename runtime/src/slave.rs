@@ -42,7 +42,7 @@ pub struct LoopReport {
     pub tasks_queued: usize,
     /// Results that wait to be sent.
     pub results_waiting: usize,
-    /// Results that travel in one packet.
+    /// Results that travel in one packet; 0 if that is automatic.
     pub result_grouping: u32,
 }
 

@@ -150,7 +150,16 @@ impl Setting {
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
-        let core = MasterCore::new(self.config(&registry, seed), clock.now());
+        let core = MasterCore::new(
+            config(
+                &self.settings,
+                &self.member_id,
+                &self.parts.version,
+                &registry,
+                seed,
+            ),
+            clock.now(),
+        );
         let state = State::new(
             core,
             registry.entries().len(),
@@ -228,32 +237,6 @@ impl Setting {
                 host: super::slave_role::host(),
             },
         );
-    }
-
-    fn config(&self, registry: &Registry, seed: u64) -> MasterConfig {
-        let settings = &self.settings;
-        MasterConfig {
-            member_id: self.member_id.as_bytes().to_vec(),
-            fingerprint: crate::fingerprint::of(registry, &self.parts.version),
-            any_build: settings.any_build,
-            client_timeout: u64::try_from(settings.client_timeout.as_nanos())
-                .unwrap_or(u64::MAX / 4),
-            tasks_bytes_max: settings.write_bytes_max,
-            results_bytes_max: settings.read_bytes_max,
-            task_group: settings.task_group,
-            result_group: settings.result_group,
-            crash_limit: settings.crash_limit,
-            queued_bytes_max: settings.queued_bytes_max,
-            seed,
-            args: settings.user.clone(),
-            level: settings.audit_level,
-            check_output: registry
-                .entries()
-                .iter()
-                .map(|entry| entry.check_output)
-                .collect(),
-            names: registry.entries().iter().map(|entry| entry.name).collect(),
-        }
     }
 
     /// Local mode and embedded masters are for this machine alone; else all interfaces, unless told.
@@ -460,4 +443,35 @@ fn is_link_local(ip: IpAddr) -> bool {
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// What the core needs to know of the settings.
+pub(crate) fn config(
+    settings: &Settings,
+    member_id: &str,
+    version: &str,
+    registry: &Registry,
+    seed: u64,
+) -> MasterConfig {
+    MasterConfig {
+        member_id: member_id.as_bytes().to_vec(),
+        fingerprint: crate::fingerprint::of(registry, version),
+        any_build: settings.any_build,
+        client_timeout: u64::try_from(settings.client_timeout.as_nanos()).unwrap_or(u64::MAX / 4),
+        tasks_bytes_max: settings.write_bytes_max,
+        results_bytes_max: settings.read_bytes_max,
+        task_group: settings.task_group,
+        result_group: settings.result_group,
+        crash_limit: settings.crash_limit,
+        queued_bytes_max: settings.queued_bytes_max,
+        seed,
+        args: settings.user.clone(),
+        level: settings.audit_level,
+        check_output: registry
+            .entries()
+            .iter()
+            .map(|entry| entry.check_output)
+            .collect(),
+        names: registry.entries().iter().map(|entry| entry.name).collect(),
+    }
 }

@@ -7,13 +7,12 @@
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ringmw_codec::audit::{Event, Line, Who};
 use ringmw_sched::Nanos;
@@ -81,6 +80,7 @@ struct Loop {
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
     again: bool,
+    memory: Memory,
 }
 
 /// How long a connection that is closed may take to be read to its last byte.
@@ -109,13 +109,12 @@ impl Driver {
             light: FuturesUnordered::new(),
             failure: None,
             again: false,
+            memory: Memory::default(),
         };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
-        let spawned = this.driver.mw.inner.spawned.take();
-        // What they drop may use the master.
-        drop(spawned);
+        this.driver.mw.forget_spawned();
         this.leave(!matches!(ending, Ending::Signal { .. })).await?;
         Ok(ending)
     }
@@ -126,18 +125,7 @@ impl Loop {
         let mut algorithm = pin!(algorithm);
         std::future::poll_fn(|cx| {
             let ended = self.turn(cx, |this, cx| {
-                let run = catch_unwind(AssertUnwindSafe(|| {
-                    let returned = algorithm.as_mut().poll(cx);
-                    if returned.is_pending() {
-                        this.poll_light(cx);
-                    }
-                    returned
-                }));
-                match run {
-                    Ok(Poll::Ready(value)) => Some(Ending::Returned(value)),
-                    Ok(Poll::Pending) => None,
-                    Err(panic) => Some(Ending::Panicked(panic)),
-                }
+                turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx)
             });
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
@@ -188,18 +176,17 @@ impl Loop {
         algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>,
     ) -> Option<T> {
         let mw = self.driver.mw.clone();
-        mw.inner.in_turn.set(true);
+        mw.enter_turn();
         let ready = self.clear_ready(cx);
         if let Err(error) = ready.and_then(|()| self.take(&mw)) {
             self.failure = Some(error);
         }
-        self.begin_next_turn(&mw);
+        mw.next_turn();
         let ended = algorithm(self, cx);
         if let Err(error) = self.send(&mw) {
             self.failure = Some(error);
         }
-        mw.inner.in_turn.set(false);
-        *mw.inner.driver.borrow_mut() = Some(cx.waker().clone());
+        mw.leave_turn(cx.waker());
         self.arm(cx, &mw);
         ended
     }
@@ -221,34 +208,6 @@ impl Loop {
         })?;
         self.again = !caught_up;
         Ok(())
-    }
-
-    fn begin_next_turn(&self, mw: &Master) {
-        mw.inner.turns.set(mw.inner.turns.get() + 1);
-        for waker in mw.inner.turn_wakers.borrow_mut().drain(..) {
-            waker.wake();
-        }
-    }
-
-    /// Runs the light threads; what they spawn runs too.
-    fn poll_light(&mut self, cx: &mut Context<'_>) {
-        loop {
-            let spawned: Vec<_> = self
-                .driver
-                .mw
-                .inner
-                .spawned
-                .borrow_mut()
-                .drain(..)
-                .collect();
-            let none = spawned.is_empty();
-            self.light.extend(spawned);
-            match self.light.poll_next_unpin(cx) {
-                Poll::Ready(Some(())) => {}
-                Poll::Ready(None) | Poll::Pending if none => return,
-                Poll::Ready(None) | Poll::Pending => {}
-            }
-        }
     }
 
     fn send(&mut self, mw: &Master) -> io::Result<()> {
@@ -278,6 +237,7 @@ impl Loop {
             });
         }
         self.write_trail(&mut state.core);
+        self.memory.on_turn(state.core.sched().queued_bytes());
         submitted
     }
 
@@ -352,4 +312,28 @@ impl Loop {
 /// A panic goes on where its run has ended.
 pub(crate) fn rethrow(panic: Box<dyn std::any::Any + Send>) -> ! {
     resume_unwind(panic)
+}
+
+/// Gives the memory of a long queue back once it is drained: the allocator keeps freed memory for later, and a master
+/// that was full once need not stay so for a week.
+#[derive(Default)]
+struct Memory {
+    peak: u64,
+}
+
+impl Memory {
+    /// A shorter queue's memory is not worth the walk through the heap.
+    const WORTH_IT: u64 = 16 << 20;
+
+    fn on_turn(&mut self, queued_bytes: u64) {
+        self.peak = self.peak.max(queued_bytes);
+        if queued_bytes == 0 && self.peak >= Self::WORTH_IT {
+            self.peak = 0;
+            #[cfg(target_env = "gnu")]
+            // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
+            unsafe {
+                libc::malloc_trim(0);
+            }
+        }
+    }
 }

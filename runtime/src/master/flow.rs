@@ -150,7 +150,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         }
         let window = self
             .window
-            .unwrap_or_else(|| self.mw.hands() * 2 + WINDOW_LEAST);
+            .unwrap_or_else(|| self.mw.hands(self.algorithm) * 2 + WINDOW_LEAST);
         let flow = self.flow as usize;
         let mut out = self
             .mw

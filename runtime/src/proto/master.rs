@@ -28,7 +28,7 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
-    AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
+    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
     TaskSpec, Verdict,
 };
 
@@ -72,9 +72,9 @@ pub struct MasterConfig {
     pub tasks_bytes_max: u32,
     /// Largest payload of a packet of results, in bytes.
     pub results_bytes_max: u32,
-    /// Tasks per packet.
+    /// Tasks per packet; [`AUTO`]: by compute time.
     pub task_group: u32,
-    /// Results per packet.
+    /// Results per packet; [`AUTO`]: a packet's results together, but none waits long.
     pub result_group: u32,
     /// Announced starts that a task may lose its slave in; 0 is no limit.
     pub crash_limit: u32,
@@ -466,7 +466,7 @@ impl MasterCore {
     }
 
     /// Accepting failed, for want of descriptors for example, and the engine has paused it; it is tried again after a
-    /// connection was closed, or [`ACCEPT_PAUSE`] has passed.
+    /// connection was closed, or a second has passed.
     pub fn on_accept_error(&mut self, error: &std::io::Error) {
         self.accepting = false;
         self.accept_again = Some(self.now + ACCEPT_PAUSE);
@@ -691,6 +691,7 @@ impl MasterCore {
             Verdict::Accepted(accepted) => accepted,
         };
         let compute = entry.compute_ns;
+        self.sched.learn_compute(accepted.algorithm, compute);
         let fate = match status {
             ResultStatus::Done => Fate::Done {
                 output: packet.slice(range),
@@ -997,9 +998,9 @@ impl MasterCore {
         self.slots.len()
     }
 
-    /// Tasks that the connected slaves hold when all are busy.
-    pub fn hands(&self) -> usize {
-        self.slots.len() * self.config.task_group as usize
+    /// Tasks of this algorithm that the connected slaves hold when all are busy.
+    pub fn hands(&self, algorithm: AlgorithmId) -> usize {
+        self.slots.len() * self.sched.group_of_tasks(algorithm) as usize
     }
 
     /// For the resource file.
@@ -1062,7 +1063,10 @@ impl MasterCore {
         self.batch.encode(&mut state.out);
         frame::finish_frame(&mut state.out, mark);
         let bytes = (state.out.len() - before) as u64;
-        let group = self.config.task_group;
+        let group = match self.config.task_group {
+            AUTO => self.batch.len() as u32,
+            number => number,
+        };
         self.trail.on_tasks(
             &mut state.meter,
             slave,
