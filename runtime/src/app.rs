@@ -194,8 +194,13 @@ impl App {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
+        let registry = self.algorithms.finish();
+        // A slave would find out when it says hello.
+        crate::fingerprint::of(&registry, &self.version)
+            .validate()
+            .map_err(|error| format!("the application cannot be told in a handshake: {error}"))?;
         Ok(Parts {
-            registry: Arc::new(self.algorithms.finish()),
+            registry: Arc::new(registry),
             master: self.master,
             slave: self.slave,
             version: self.version,
