@@ -256,3 +256,57 @@ fn ready_results_at_the_bound_are_one_line() {
     let lines = events.iter().filter(full).count();
     assert!((1..10).contains(&lines), "{lines} lines");
 }
+
+/// The end of the runtime waited for every sum.
+#[test]
+fn a_heavy_sum_holds_no_end_up() {
+    let begun = Instant::now();
+    trail(0, &[], async |mw, _| {
+        assert_eq!(mw.blocking(|| 6 * 7).await, 42);
+        let sum = mw.blocking(|| std::thread::sleep(Duration::from_secs(60)));
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), sum)
+                .await
+                .is_err()
+        );
+        Ok(())
+    });
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn an_unrunnable_task_has_its_whole_policy() {
+    let events = trail(0, &["--mw-max-write-buffer-size", "4096"], async |mw, _| {
+        let policy = Policy::new()
+            .slave("SLAVE-7".parse()?)
+            .tag(&"a tag".to_owned())
+            .retry(false)
+            .do_it_anyway(false)
+            .stream(5);
+        mw.submit(square::task(1).with(&policy));
+        mw.submit(square::task(2).tag(&vec![0u64; 4096]));
+        let unrunnable = mw.take_unrunnable();
+        assert_eq!(unrunnable[0].policy(), policy);
+        Ok(())
+    });
+    let too_large = events.iter().any(|event| {
+        matches!(event, Event::Unrunnable { task: 1, reason }
+            if reason.contains("at most 4096") && reason.contains("--mw-max-write-buffer-size"))
+    });
+    assert!(too_large, "size, limit and flag: {events:?}");
+}
+
+#[test]
+#[should_panic(expected = "the application cannot be told in a handshake: app version")]
+fn a_version_that_no_handshake_can_carry_is_told_at_the_start() {
+    App::new().version("7".repeat(256)).embedded(0).run();
+}
+
+#[test]
+#[should_panic(expected = "the user's arguments")]
+fn arguments_that_no_handshake_can_carry_are_told_at_the_start() {
+    async fn master(_: Master, _: Args) {}
+    let app = App::new().algorithm::<square>().master(master);
+    app.embedded(1).args(["7".repeat(2 << 20)]).run();
+}
