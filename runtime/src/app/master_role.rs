@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
+use ringmw_codec::handshake::Welcome;
 
 use super::{Parts, complain, finish};
 use crate::algorithm::Registry;
@@ -118,6 +119,9 @@ impl Setting {
                 "the application has no master algorithm: add .master(..) to the App in main",
             )));
         };
+        Welcome::validate_args(&self.settings.user).map_err(|error| {
+            format!("every slave is told the arguments, and these cannot be told: {error}; give them in a file")
+        })?;
         if let Ok((_, files)) = engine::raise_nofile() {
             say(&self.audit, Event::FileLimit { files });
         }
@@ -284,6 +288,8 @@ impl Setting {
         let usable: Vec<String> = all
             .iter()
             .filter(|interface| !interface.is_loopback() && !is_link_local(interface.ip()))
+            // What is bound to 0.0.0.0 does not hear IPv6; an IPv6 socket hears both.
+            .filter(|interface| local.is_ipv6() || interface.ip().is_ipv4())
             .map(|interface| SocketAddr::new(interface.ip(), port).to_string())
             .collect();
         if usable.is_empty() {
