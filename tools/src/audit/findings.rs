@@ -2,7 +2,8 @@
 
 use super::output::{count, figure};
 use super::scene::{Crowd, Scene};
-use super::stats::{Exit, Figures, Summary};
+use super::stats::Figures;
+use super::summary::{Exit, Summary};
 use super::timeline::{share, tail};
 use super::times::{Zone, show_duration};
 use super::trail::Reader;
