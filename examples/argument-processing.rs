@@ -33,7 +33,9 @@ struct Opts {
 /// A slave parses the master's arguments once and keeps them.
 impl SlaveState for Opts {
     fn init(cx: &mut Cx) -> Result<Self> {
-        let args = ["slave"].into_iter().chain(cx.args().iter().map(String::as_str));
+        let args = ["slave"]
+            .into_iter()
+            .chain(cx.args().iter().map(String::as_str));
         Ok(Opts::try_parse_from(args)?)
     }
 }
@@ -48,25 +50,44 @@ struct Style {
 
 /// `verb` is optional, `objects` are the rest, `style` is keywords; `opts` is the slave's own.
 #[algorithm]
-fn sentence(subject: &str, verb: Option<String>, objects: Vec<String>, style: Style, opts: &mut Opts) -> String {
-    let verb = verb.unwrap_or_else(|| "work".into());
+fn sentence(
+    subject: &str,
+    verb: Option<String>,
+    objects: Vec<String>,
+    style: &Style,
+    opts: &mut Opts,
+) -> String {
+    let verb = verb.unwrap_or("work".into());
     let objects = objects.join(style.separator.as_deref().unwrap_or(" "));
     let words = format!("{subject} {verb} {objects}");
     let sentence = format!("{}{}", words.trim_end(), style.ending.unwrap_or('.'));
-    if opts.shout { sentence.to_uppercase() } else { sentence }
+    if opts.shout {
+        sentence.to_uppercase()
+    } else {
+        sentence
+    }
 }
 
 async fn master(mw: Master, args: Args) -> Result {
     let opts: Opts = args.parse();
-    let give = || Some("give".to_string());
-    let gifts = || ["tasks", "results"].map(String::from).to_vec();
-    let listed = || Style { separator: Some(" and ".into()), ..Style::default() };
-    let asked = || Style { ending: Some('?'), ..listed() };
+    let (plain, asking) = (
+        Style::default(),
+        Style {
+            ending: Some('?'),
+            ..Style::default()
+        },
+    );
+    let listing = Style {
+        separator: Some(" and ".into()),
+        ..Style::default()
+    };
+    let give = Some("give".to_string());
+    let gifts = vec!["tasks".to_string(), "results".to_string()];
     let tasks = opts.subjects.iter().flat_map(|subject| {
         [
-            sentence::task(subject, None, vec![], Style::default()),
-            sentence::task(subject, give(), gifts(), listed()),
-            sentence::task(subject, give(), gifts(), asked()),
+            sentence::task(subject, None, vec![], &plain),
+            sentence::task(subject, give.clone(), gifts.clone(), &listing),
+            sentence::task(subject, give.clone(), vec![], &asking),
         ]
     });
     let mut sentences = mw.map(tasks).in_order();

@@ -54,5 +54,9 @@ fn slave(slave: &mut Slave, _args: Args) -> u8 {
 }
 
 fn main() -> ExitCode {
-    App::new().algorithm::<hello>().master(master).slave(slave).run()
+    App::new()
+        .algorithm::<hello>()
+        .master(master)
+        .slave(slave)
+        .run()
 }

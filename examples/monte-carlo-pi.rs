@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! cargo run --release --example monte-carlo-pi
-//! cargo run --release --example monte-carlo-pi -- --max-trial-sets 1000
+//! cargo run --release --example monte-carlo-pi -- --max-trial-sets 10000
 //! cargo run --release --example monte-carlo-pi -- --eps 1e-4 --mw-seed 7
 //! ```
 //!
 //! As a master and slaves, which may come and go (the master's trail says which port it has):
 //!
 //! ```text
-//! monte-carlo-pi --mw-master --mw-master-host 127.0.0.1 --max-trial-sets 1000
+//! monte-carlo-pi --mw-master --mw-master-host 127.0.0.1 --max-trial-sets 10000
 //! monte-carlo-pi --mw-slave --mw-master-host 127.0.0.1 --mw-master-port PORT
 //! ```
 //!
@@ -25,6 +25,9 @@ use ringmw::prelude::*;
 /// Trials of one task, a trial set.
 const TRIALS: u64 = 1_000_000;
 
+/// Some seconds on one core, and four decimals.
+const TRIAL_SETS: u64 = 2_000;
+
 /// How often a task looks whether anybody still wants it.
 const TRIALS_BETWEEN_LOOKS: u64 = 10_000;
 
@@ -37,7 +40,9 @@ fn trial_set(cx: &mut Cx) -> u64 {
             break;
         }
         let rng = cx.rng();
-        hits += (0..TRIALS_BETWEEN_LOOKS).filter(|_| in_circle(rng.next_u64())).count() as u64;
+        hits += (0..TRIALS_BETWEEN_LOOKS)
+            .filter(|_| in_circle(rng.next_u64()))
+            .count() as u64;
     }
     hits
 }
@@ -71,7 +76,7 @@ impl Tally {
 /// Estimates pi.
 #[derive(clap::Parser)]
 struct Opts {
-    /// Trial sets of a million trials each [default: 200, or without end if --eps is given]
+    /// Trial sets of a million trials each [default: 2000, or without end if --eps is given]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_trial_sets: Option<u64>,
     /// Stop when the standard error is below this
@@ -81,12 +86,19 @@ struct Opts {
 
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    if number > 0.0 { Ok(number) } else { Err("it must be above 0".into()) }
+    if number > 0.0 {
+        Ok(number)
+    } else {
+        Err("it must be above 0".into())
+    }
 }
 
 async fn master(mw: Master, args: Args) -> Result {
-    let Opts { max_trial_sets, eps } = args.parse();
-    let max = max_trial_sets.unwrap_or(if eps.is_some() { u64::MAX } else { 200 });
+    let Opts {
+        max_trial_sets,
+        eps,
+    } = args.parse();
+    let max = max_trial_sets.unwrap_or(if eps.is_some() { u64::MAX } else { TRIAL_SETS });
     let eps = eps.unwrap_or(0.0);
     let bar = progress_bar(max.min(trial_sets_for(eps)));
 
@@ -107,7 +119,11 @@ async fn master(mw: Master, args: Args) -> Result {
     let rate = tally.trials as f64 / begun.elapsed().as_secs_f64();
     println!("pi is about {:.9}", tally.pi());
     println!("standard error {:.9}", tally.standard_error());
-    println!("{} trials, {:.1} million a second", tally.trials, rate / 1e6);
+    println!(
+        "{} trials, {:.1} million a second",
+        tally.trials,
+        rate / 1e6
+    );
     Ok(())
 }
 

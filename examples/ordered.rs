@@ -41,13 +41,18 @@ impl SlaveState for Table {
 fn build(shard: u64, shards: u64, table: &mut Table) {
     let width = LIMIT.div_ceil(shards);
     let numbers = shard * width..((shard + 1) * width).min(LIMIT);
-    table.0.insert(shard, numbers.filter(|n| is_prime(*n)).collect());
+    table
+        .0
+        .insert(shard, numbers.filter(|n| is_prime(*n)).collect());
 }
 
 /// How many primes of this shard are below `n`.
 #[algorithm]
 fn primes_below(n: u64, shard: u64, table: &mut Table) -> Result<usize, String> {
-    let primes = table.0.get(&shard).ok_or(format!("shard {shard} is not here"))?;
+    let primes = table
+        .0
+        .get(&shard)
+        .ok_or(format!("shard {shard} is not here"))?;
     Ok(primes.partition_point(|prime| *prime < n))
 }
 
@@ -57,53 +62,71 @@ fn die() {
     std::process::exit(1)
 }
 
-/// What any slave may do, without a table: the primes in a range, and how many there are of them.
+/// What any slave may do, without a table: count the primes of a range.
 #[algorithm]
 fn count(from: u64, to: u64) -> usize {
     (from..to).filter(|n| is_prime(*n)).count()
 }
 
 fn is_prime(n: u64) -> bool {
-    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n > 1
+        && (2..)
+            .take_while(|d| d * d <= n)
+            .all(|d| !n.is_multiple_of(d))
 }
 
 /// Which slave keeps which shard, and what the shards have answered.
+#[derive(Default)]
 struct Shards {
-    mw: Master,
     number: u64,
     homeless: BTreeSet<u64>,
+    free: BTreeMap<SlaveId, Group>,
     homes: BTreeMap<SlaveId, u64>,
     answers: BTreeMap<(u64, u64), usize>,
     killed: bool,
 }
 
 impl Shards {
+    fn new(number: u64) -> Self {
+        Shards {
+            number,
+            homeless: (0..number).collect(),
+            ..Shards::default()
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.answers.len() as u64 == self.number * QUESTIONS.len() as u64
     }
 
-    /// A slave has come: it gets a shard that nobody keeps, and the questions that nobody has answered.
-    fn on_connected(&mut self, slave: SlaveId, group: Group) {
-        let Some(shard) = self.homeless.pop_first() else { return };
-        println!("{slave} ({group}) builds shard {shard}");
-        self.homes.insert(slave, shard);
-        // Tasks for one slave begin in the order in which they are submitted.
-        self.mw.submit(build::task(shard, self.number).slave(slave));
-        for (index, n) in QUESTIONS.into_iter().enumerate() {
-            if index == 2 && group == Group::Ordered && !std::mem::replace(&mut self.killed, true) {
-                self.mw.submit(die::task().slave(slave));
-            }
-            if !self.answers.contains_key(&(shard, n)) {
-                self.mw.submit(primes_below::task(n, shard).slave(slave).tag(&(shard, n)));
-            }
+    /// A slave's shard is lost with it. Its tasks turn out unrunnable: nobody else could do them.
+    fn on_disconnected(&mut self, slave: SlaveId) {
+        self.free.remove(&slave);
+        if let Some(shard) = self.homes.remove(&slave) {
+            println!("{slave} is lost, and shard {shard} with it");
+            self.homeless.insert(shard);
         }
     }
 
-    /// A slave is lost and its shard with it. Its tasks turn out unrunnable: nobody else could do them.
-    fn on_disconnected(&mut self, slave: SlaveId, group: Group) {
-        if let Some(shard) = self.homes.remove(&slave) {
-            println!("{slave} ({group}) is lost, and shard {shard} with it");
-            self.homeless.insert(shard);
+    /// Gives every shard that nobody keeps to a slave that keeps none, with the questions that are open.
+    fn settle(&mut self, mw: &Master) {
+        while !self.homeless.is_empty()
+            && let Some((slave, group)) = self.free.pop_first()
+            && let Some(shard) = self.homeless.pop_first()
+        {
+            println!("{slave} ({group}) builds shard {shard}");
+            self.homes.insert(slave, shard);
+            // Tasks for one slave begin in the order in which they are submitted.
+            mw.submit(build::task(shard, self.number).slave(slave));
+            let open = QUESTIONS
+                .into_iter()
+                .filter(|n| !self.answers.contains_key(&(shard, *n)));
+            for n in open {
+                mw.submit(primes_below::task(n, shard).slave(slave).tag(&(shard, n)));
+                if !std::mem::replace(&mut self.killed, true) {
+                    mw.submit(die::task().slave(slave));
+                }
+            }
         }
     }
 }
@@ -114,33 +137,34 @@ async fn master(mw: Master, args: Args) -> Result {
     mw.allocate(Group::Intermingle, 1);
     println!("waiting for {ordered} ordered and 1 intermingle slave");
     let number = u64::from(ordered) + 1;
-    let mut shards = Shards {
-        mw: mw.clone(),
-        number,
-        homeless: (0..number).collect(),
-        homes: BTreeMap::new(),
-        answers: BTreeMap::new(),
-        killed: false,
-    };
+    let mut shards = Shards::new(number);
 
-    let step = 50_000;
-    let mut to_count = mw.submit_all((0..LIMIT).step_by(step as usize).map(|from| count::task(from, from + step)));
+    let step = LIMIT / 20;
+    let mut to_count = mw.submit_all(
+        (0..LIMIT)
+            .step_by(step as usize)
+            .map(|from| count::task(from, from + step)),
+    );
     let mut counted = 0;
     while to_count > 0 || !shards.is_done() {
         mw.events().await;
-        for (slave, group) in mw.take_disconnected() {
-            shards.on_disconnected(slave, group);
+        // In this order: one that came and went already stands in both.
+        shards.free.extend(mw.take_connected());
+        for (slave, _) in mw.take_disconnected() {
+            shards.on_disconnected(slave);
         }
-        for (slave, group) in mw.take_connected() {
-            shards.on_connected(slave, group);
-        }
+        shards.settle(&mw);
         for result in mw.take_results() {
             if result.is::<count>() {
                 counted += result.output::<count>()?;
                 to_count -= 1;
             } else if result.is::<primes_below>() {
-                let asked = result.tag::<(u64, u64)>()?.expect("every question has this tag");
-                shards.answers.insert(asked, result.output::<primes_below>()?);
+                let asked = result
+                    .tag::<(u64, u64)>()?
+                    .expect("every question has this tag");
+                shards
+                    .answers
+                    .insert(asked, result.output::<primes_below>()?);
             }
         }
         for task in mw.take_unrunnable() {

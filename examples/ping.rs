@@ -50,7 +50,10 @@ async fn master(mw: Master, args: Args) -> Result {
     }
     let seconds = begun.elapsed().as_secs_f64();
     println!("{answered} of {tasks} answered ping-ok");
-    println!("{:.0} a second for {seconds:.2} s", answered as f64 / seconds);
+    println!(
+        "{:.0} a second for {seconds:.2} s",
+        answered as f64 / seconds
+    );
     // What a lost slave had in its hands goes back into the queue, also above the target.
     let above = most_queued.saturating_sub(QUEUE);
     println!("at most {most_queued} in the queue, {above} above its target");

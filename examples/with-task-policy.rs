@@ -68,12 +68,17 @@ async fn tags(mw: &Master) -> Result {
 
 /// Tasks with the same explicit stream draw the same random numbers, whichever slaves run them.
 async fn streams(mw: &Master) -> Result {
-    let mut dice = mw.map([7, 8, 7, 8].map(|stream| throw_a_die::task().stream(stream))).in_order();
+    let mut dice = mw
+        .map([7, 8, 7, 8].map(|stream| throw_a_die::task().stream(stream)))
+        .in_order();
     let mut thrown = Vec::new();
     while let Some(die) = dice.try_next().await? {
         thrown.push(die);
     }
-    println!("streams 7, 8, 7, 8 throw the same twice: {}", thrown[..2] == thrown[2..]);
+    println!(
+        "streams 7, 8, 7, 8 throw the same twice: {}",
+        thrown[..2] == thrown[2..]
+    );
     Ok(())
 }
 
@@ -98,5 +103,10 @@ async fn unrunnable(mw: &Master) -> Result {
 }
 
 fn main() -> ExitCode {
-    App::new().algorithm::<square>().algorithm::<throw_a_die>().algorithm::<fall>().master(master).run()
+    App::new()
+        .algorithm::<square>()
+        .algorithm::<throw_a_die>()
+        .algorithm::<fall>()
+        .master(master)
+        .run()
 }

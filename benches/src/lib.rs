@@ -31,7 +31,7 @@ pub enum Through {
 /// One case of the throughput benchmark.
 #[derive(Copy, Clone, Debug)]
 pub struct Case {
-    /// Tasks and results per packet.
+    /// Tasks and results per packet; 0 is automatic.
     pub group: u32,
     /// Slave processes.
     pub slaves: u32,
@@ -39,6 +39,16 @@ pub struct Case {
     pub tasks: u64,
     /// How results are taken.
     pub through: Through,
+}
+
+impl Case {
+    /// The value of the grouping flags.
+    pub fn group_text(&self) -> String {
+        match self.group {
+            0 => "auto".to_owned(),
+            number => number.to_string(),
+        }
+    }
 }
 
 /// What a case cost.
@@ -98,9 +108,9 @@ pub fn run(case: Case, engine: &str, trail: &Path) -> Measured {
             "--mw-engine",
             engine,
             "--mw-slave-task-group",
-            &case.group.to_string(),
+            &case.group_text(),
             "--mw-slave-result-group",
-            &case.group.to_string(),
+            &case.group_text(),
             "--mw-audit-file",
             &trail.display().to_string(),
         ])
@@ -179,7 +189,7 @@ async fn through_map(mw: &Master, tasks: u64) -> Result<Measured> {
 }
 
 async fn through_queue(mw: &Master, case: Case) -> Result<Measured> {
-    let target = u64::from(case.slaves) * u64::from(case.group) * 2 + 1_000;
+    let target = u64::from(case.slaves) * u64::from(case.group.max(100)) * 2 + 1_000;
     mw.set_target(target);
     let (mut next, mut done, mut sum) = (0, 0u64, 0u64);
     let mut span = None;

@@ -170,17 +170,17 @@ pub const FLAGS: &[Flag] = &[
     ),
     with_default(
         "--mw-slave-task-group",
-        "N",
-        "1",
+        "N|auto",
+        "auto",
         Role::Master,
-        "Tasks in a packet to a slave.",
+        "Tasks in a packet to a slave; auto: as many as a few milliseconds of compute, fewer towards the end.",
     ),
     with_default(
         "--mw-slave-result-group",
-        "N",
-        "1",
+        "N|auto",
+        "auto",
         Role::Master,
-        "Results in a packet from a slave.",
+        "Results in a packet from a slave; auto: those of a packet of tasks, but none waits for long.",
     ),
     with_default(
         "--mw-member-id",

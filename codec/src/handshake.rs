@@ -149,7 +149,7 @@ pub struct Welcome {
     pub tasks_bytes_max: u32,
     /// The largest payload in bytes of a results frame (offers too).
     pub results_bytes_max: u32,
-    /// Results per packet.
+    /// Results per packet; 0: those of a packet of tasks, but none waits for long.
     pub result_group: u32,
     /// The run's seed.
     pub seed: u64,

@@ -125,6 +125,7 @@ fn refusals_turn_round_as_sentences() {
         Refusal::Busy,
         Refusal::Leaving,
         Refusal::Malformed("host: not UTF-8".into()),
+        Refusal::Timeout("Too slow.".into()),
         Refusal::Other {
             code: 99,
             text: "Something new.".into(),

@@ -24,10 +24,11 @@ const SPLIT: usize = 3;
 /// Searches everything that begins with `begun`. Gives back what should be searched elsewhere.
 #[algorithm]
 fn search(begun: &[u32], marks: usize, shortest: &Best<u32, Vec<u32>>) -> Vec<Vec<u32>> {
+    let bound = || shortest.get();
     if begun.len() < SPLIT.min(marks - 1) {
-        return extensions(begun, marks, shortest.get()).collect();
+        return extensions(begun, marks, &bound).collect();
     }
-    explore(begun, marks, &|| shortest.get(), &mut |ruler| {
+    explore(begun, marks, &bound, &mut |ruler| {
         shortest.offer(ruler[marks - 1], &ruler);
     });
     vec![]
@@ -46,12 +47,17 @@ async fn master(mw: Master, args: Args) -> Result {
         tasks += 1;
         for begun in result.output {
             // A stream of its own, by what it is: which task is the hundredth depends on the slaves.
-            let stream = begun.iter().fold(0, |stream, mark| stream << 8 | u64::from(*mark));
+            let stream = begun
+                .iter()
+                .fold(0, |stream, mark| stream << 8 | u64::from(*mark));
             mw.submit(search::task(&begun, marks, &shortest).stream(stream));
         }
     }
-    let ruler = shortest.witness().expect("some ruler is below the bound at the start");
-    println!("the shortest Golomb ruler with {marks} marks is {} long", shortest.get());
+    let ruler = shortest
+        .witness()
+        .expect("some ruler is below the bound at the start");
+    let length = shortest.get();
+    println!("the shortest Golomb ruler with {marks} marks is {length} long");
     println!("{ruler:?}");
     println!("{tasks} tasks");
     Ok(())

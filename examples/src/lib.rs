@@ -1,6 +1,8 @@
 //! What the examples' tests share: examples run as processes of their own on this machine, are killed, stopped and
 //! continued, and their audit trails are read.
 //!
+//! `RINGMW_TEST_ENGINE=epoll` (or `ring`) has all masters use that engine.
+//!
 //! Everything waits for a condition with a deadline; whatever was started is killed when it goes out of scope.
 //!
 //! ```no_run
@@ -19,6 +21,7 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,22 +36,35 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
 /// Waits until `condition` gives a value; panics with `what` and what `describe` knows after [`DEADLINE`].
-pub fn wait_for<T, D: Display>(what: &str, describe: impl Fn() -> D, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T, D: Display>(
+    what: &str,
+    describe: impl Fn() -> D,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
     let until = Instant::now() + DEADLINE;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < until, "waited {DEADLINE:?} in vain for {what}\n{}", describe());
+        assert!(
+            Instant::now() < until,
+            "waited {DEADLINE:?} in vain for {what}\n{}",
+            describe()
+        );
         thread::sleep(POLL);
     }
 }
 
 /// Whether this process runs; a zombie does not.
 pub fn is_running(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
     // The state follows the name, which stands in parentheses and may hold anything.
-    !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
+    !stat
+        .rsplit(") ")
+        .next()
+        .is_some_and(|rest| rest.starts_with(['Z', 'X']))
 }
 
 /// Sends a signal to a process that these tests have started, directly or as a slave of local mode.
@@ -60,7 +76,10 @@ pub fn send(pid: u32, signal: Signal) {
 /// The executable of an example, built by the same cargo command as the test that asks.
 fn executable(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("tests lie in target/PROFILE/deps");
     let path = profile.join("examples").join(example);
     assert!(
         path.exists(),
@@ -74,48 +93,83 @@ fn executable(example: &str) -> PathBuf {
 /// One run of an example: a master, or local mode, and slaves, with a directory for their files.
 pub struct Stage {
     executable: PathBuf,
-    dir: TempDir,
+    engine: Option<String>,
+    dir: Rc<TempDir>,
     slaves: Cell<u32>,
 }
 
 impl Stage {
     /// An empty stage for this example.
     pub fn new(example: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        Stage { executable: executable(example), dir, slaves: Cell::new(0) }
+        let dir = Rc::new(tempfile::tempdir().expect("a temporary directory"));
+        Stage {
+            executable: executable(example),
+            engine: std::env::var("RINGMW_TEST_ENGINE").ok(),
+            dir,
+            slaves: Cell::new(0),
+        }
     }
 
     /// Starts the example in local mode, with an audit file.
     pub fn local<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Process {
-        self.start("local", args)
+        self.start("local", &self.engine(), args)
     }
 
     /// Starts a master on loopback.
     pub fn master<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Process {
-        self.start("master", ["--mw-master", "--mw-master-host", "127.0.0.1"].into_iter().chain(args))
+        let role = ["--mw-master", "--mw-master-host", "127.0.0.1"];
+        self.start("master", &[&role[..], &self.engine()].concat(), args)
     }
 
     /// Starts a slave of that master, once the master is ready.
     pub fn slave(&self, master: &Process) -> Process {
         let index = self.slaves.replace(self.slaves.get() + 1);
         let port = master.port().to_string();
-        self.start(&format!("slave-{index}"), ["--mw-slave", "--mw-master-host", "127.0.0.1", "--mw-master-port", &port])
+        let role = [
+            "--mw-slave",
+            "--mw-master-host",
+            "127.0.0.1",
+            "--mw-master-port",
+            &port,
+        ];
+        self.start(&format!("slave-{index}"), &role, [])
     }
 
-    fn start<'a>(&self, name: &str, args: impl IntoIterator<Item = &'a str>) -> Process {
+    fn engine(&self) -> Vec<&str> {
+        let flag = |engine| ["--mw-engine", engine];
+        self.engine
+            .as_deref()
+            .map(flag)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    fn start<'a>(
+        &self,
+        name: &str,
+        role: &[&str],
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> Process {
         let file = |extension| self.dir.path().join(format!("{name}.{extension}"));
         let files = [file("out"), file("err"), file("audit")];
         let [out, err, audit] = &files;
         let child = Command::new(&self.executable)
-            .args(args)
             .arg("--mw-audit-file")
             .arg(audit)
+            .args(role)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(File::create(out).expect("a file for the output"))
             .stderr(File::create(err).expect("a file for the errors"))
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.executable.display()));
-        Process { name: name.to_owned(), child, files }
+        Process {
+            name: name.to_owned(),
+            child,
+            files,
+            _dir: Rc::clone(&self.dir),
+        }
     }
 }
 
@@ -125,6 +179,8 @@ pub struct Process {
     child: Child,
     /// Output, errors and audit trail.
     files: [PathBuf; 3],
+    /// The files may be read after the stage is gone.
+    _dir: Rc<TempDir>,
 }
 
 /// How a process ended and what it printed.
@@ -162,7 +218,12 @@ impl Process {
     pub fn end(&mut self) -> End {
         let status = self.wait();
         let [out, err, _] = &self.files;
-        End { code: status.code(), signal: status.signal(), stdout: read(out), stderr: read(err) }
+        End {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: read(out),
+            stderr: read(err),
+        }
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -171,7 +232,11 @@ impl Process {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 return status;
             }
-            assert!(Instant::now() < until, "it did not end within {DEADLINE:?}: {}", self.describe());
+            assert!(
+                Instant::now() < until,
+                "it did not end within {DEADLINE:?}: {}",
+                self.describe()
+            );
             thread::sleep(POLL);
         }
     }
@@ -193,7 +258,9 @@ impl Process {
         let text = read(&self.files[2]);
         // A line that is still being written has no end.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        let parse = |line| Line::parse(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", self.name));
+        let parse = |line| {
+            Line::parse(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", self.name))
+        };
         complete.lines().map(|line| parse(line).event).collect()
     }
 
@@ -230,14 +297,19 @@ impl Process {
     /// Its resident memory in bytes; none once it has ended.
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(1024 * kib.trim().trim_end_matches(" kB").parse::<u64>().ok()?)
     }
 
     /// All that it has left behind, for the message of a test that fails.
     pub fn describe(&self) -> String {
         let [out, err, audit] = self.files.each_ref().map(|path| read(path));
-        format!("{}\n--- output\n{out}--- errors\n{err}--- trail\n{audit}---", self.name)
+        format!(
+            "{}\n--- output\n{out}--- errors\n{err}--- trail\n{audit}---",
+            self.name
+        )
     }
 }
 
@@ -250,5 +322,7 @@ impl Drop for Process {
 }
 
 fn read(path: &Path) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }

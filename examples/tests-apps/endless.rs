@@ -23,7 +23,11 @@ async fn master(mw: Master, args: Args) -> Result {
         sum += echoes.try_next().await?.expect("it is endless");
     }
     drop(echoes);
-    println!("submitted {} taken {wanted} sum {sum} runnable {}", submitted.get(), mw.runnable());
+    println!(
+        "submitted {} taken {wanted} sum {sum} runnable {}",
+        submitted.get(),
+        mw.runnable()
+    );
     // The slaves are fit for more.
     println!("then {}", mw.call(echo::task(12)).await?);
     Ok(())

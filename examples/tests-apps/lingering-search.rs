@@ -15,7 +15,7 @@ const _: () = assert!(MARKS <= MARKS_MAX);
 #[algorithm]
 fn search(begun: &[u32], shortest: &Best<u32, Vec<u32>>) -> Vec<Vec<u32>> {
     if begun.len() < 3 {
-        return extensions(begun, MARKS, shortest.get()).collect();
+        return extensions(begun, MARKS, &|| shortest.get()).collect();
     }
     explore(begun, MARKS, &|| shortest.get(), &mut |ruler| {
         let length = ruler[MARKS - 1];
@@ -33,7 +33,12 @@ async fn master(mw: Master, _args: Args) -> Result {
     mw.submit(search::task(&[0], &shortest));
     let mut results = mw.results::<search>();
     while let Some(result) = results.try_next().await? {
-        mw.submit_all(result.output.iter().map(|begun| search::task(begun, &shortest)));
+        mw.submit_all(
+            result
+                .output
+                .iter()
+                .map(|begun| search::task(begun, &shortest)),
+        );
     }
     println!("{} {:?}", shortest.get(), shortest.witness());
     Ok(())

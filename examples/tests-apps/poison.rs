@@ -52,7 +52,9 @@ async fn master(mw: Master, args: Args) -> Result {
             let name = result.algorithm();
             match result.failure() {
                 Some(message) => println!("{name} failed: {message}"),
-                None if result.is::<innocent>() => println!("innocent {}", result.output::<innocent>()?),
+                None if result.is::<innocent>() => {
+                    println!("innocent {}", result.output::<innocent>()?)
+                }
                 None if result.is::<length>() => println!("length {}", result.output::<length>()?),
                 None => println!("{name} {}", result.output::<zeros>()?.len()),
             }

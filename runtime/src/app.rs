@@ -17,7 +17,7 @@ use crate::outcome::{IntoOutcome, Outcome};
 use crate::slave::Slave;
 
 mod embedded;
-mod master_role;
+pub(crate) mod master_role;
 mod slave_role;
 
 pub use embedded::{Embedded, Ready};
@@ -229,6 +229,11 @@ fn program_name(argv: &[std::ffi::OsString]) -> String {
             || "app".to_owned(),
             |name| name.to_string_lossy().into_owned(),
         )
+}
+
+/// What this process was called as.
+pub(crate) fn own_name() -> String {
+    program_name(&std::env::args_os().collect::<Vec<_>>())
 }
 
 /// One line for the operator.

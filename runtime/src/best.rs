@@ -495,6 +495,13 @@ impl Incumbents {
             .map(|(id, incumbent)| (id, incumbent.told))
             .collect()
     }
+
+    /// The key of a `Best` that may be told, and its witness unless it is the key it began with.
+    pub(crate) fn told(&self, best: u32) -> (u64, Option<Box<[u8]>>) {
+        let list = lock(&self.list);
+        let incumbent = &list[best as usize];
+        (incumbent.told, incumbent.witness.clone())
+    }
 }
 
 impl OfferSink for Incumbents {

@@ -111,9 +111,9 @@ pub struct Settings {
     pub resource_file: Option<PathBuf>,
     /// At least a second.
     pub resource_interval: Duration,
-    /// Tasks per packet, at least 1.
+    /// Tasks per packet, at least 1, or [`AUTO`](ringmw_sched::AUTO).
     pub task_group: u32,
-    /// Results per packet, at least 1.
+    /// Results per packet, at least 1, or [`AUTO`](ringmw_sched::AUTO).
     pub result_group: u32,
     /// The membership token, at most 255 bytes; none is the default one, in local mode a random one.
     pub member_id: Option<String>,

@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod proto;
 pub mod rng;
 pub mod slave;
+pub mod testing;
 pub mod wire;
 
 #[doc(hidden)]

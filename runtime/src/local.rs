@@ -39,7 +39,7 @@ use rustix::process::{
     set_parent_process_death_signal, waitid,
 };
 
-pub use output::{LAST_LINES_MAX, LINE_BYTES_MAX, Output, Stream, own_stdio};
+pub use output::{LAST_LINES_MAX, LINE_BYTES_MAX, NAMELESS, Output, Stream, own_stdio};
 use output::{Voice, copy, set_nonblocking};
 pub use restart::{Backoff, DEATHS_IN_A_ROW_MAX, PAUSE_FIRST, PAUSE_MAX, Restarts, Verdict};
 
@@ -257,6 +257,7 @@ impl Supervisor {
             began: Instant::now(),
             group: None,
             early_dead: VecDeque::new(),
+            undrained: Vec::new(),
             events,
         };
         let thread = named("ringmw-local").spawn(move || {
@@ -344,6 +345,8 @@ struct Nursery<E> {
     /// The process group of the slaves, as long as one of them is in it.
     group: Option<Pid>,
     early_dead: VecDeque<(Death, Option<Arc<Voice>>)>,
+    /// Of the dead whose last lines may still stand in their pipes.
+    undrained: Vec<Arc<Voice>>,
     events: E,
 }
 
@@ -409,6 +412,8 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
 
     fn on_ended(&mut self, index: usize, is_zombie: bool) {
         let (death, voice) = self.reap(index, is_zombie);
+        self.undrained.retain(|voice| !voice.is_drained());
+        self.undrained.push(voice.clone());
         self.on_death(index, death, Some(voice));
     }
 
@@ -460,8 +465,11 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         // SAFETY: between fork and exec only async-signal-safe functions may run; this makes two system calls and
         // neither allocates nor locks.
         unsafe { command.pre_exec(move || die_with(parent)) };
-        let mut child = command.spawn()?;
+        // Before it runs: it may join, and be given its number, before this thread comes to its next line.
         let voice = Arc::new(Voice::default());
+        self.voices.lock().unwrap_or_else(PoisonError::into_inner)[index] =
+            Some((restarts, voice.clone()));
+        let mut child = command.spawn()?;
         if let Err(error) = self.attend(index, &mut child, &voice) {
             let _ = child.kill();
             let _ = child.wait();
@@ -469,8 +477,6 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         }
         let pid = Pid::from_child(&child);
         self.group.get_or_insert(pid);
-        self.voices.lock().unwrap_or_else(PoisonError::into_inner)[index] =
-            Some((restarts, voice.clone()));
         self.slots[index] = Some(Running {
             child,
             restarts,
@@ -537,7 +543,8 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
     }
 
     fn stop(mut self, inbox: &Receiver<Message>, bound: Duration) -> Stopped {
-        let mut voices = Vec::new();
+        // Also of those that were quicker than the message which stops them.
+        let mut voices = std::mem::take(&mut self.undrained);
         let by_themselves = self.await_ends(inbox, bound, &mut voices);
         self.signal_all(Signal::TERM);
         let terminated = self.await_ends(inbox, TERM_BOUND, &mut voices);

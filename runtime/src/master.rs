@@ -6,6 +6,7 @@ pub(crate) mod end;
 pub(crate) mod flow;
 pub(crate) mod queue;
 pub(crate) mod state;
+pub(crate) mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -129,9 +130,9 @@ impl Master {
         }
     }
 
-    /// Tasks that the slaves can hold at once.
-    fn hands(&self) -> usize {
-        self.look(|state| state.core.hands())
+    /// Tasks of this algorithm that the slaves can hold at once.
+    fn hands(&self, algorithm: AlgorithmId) -> usize {
+        self.look(|state| state.core.hands(algorithm))
     }
 
     // ---- the everyday forms
@@ -432,6 +433,11 @@ impl Master {
     /// # Panics
     /// With `f`'s own panic.
     pub async fn blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
+        if self.inner.clock.is_simulated() {
+            // A thread of its own would take real time, which the simulated world does not have.
+            tokio::task::yield_now().await;
+            return f();
+        }
         match tokio::task::spawn_blocking(f).await {
             Ok(value) => value,
             Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -42,7 +42,7 @@ pub struct LoopReport {
     pub tasks_queued: usize,
     /// Results that wait to be sent.
     pub results_waiting: usize,
-    /// Results that travel in one packet.
+    /// Results that travel in one packet; 0 if that is automatic.
     pub result_grouping: u32,
 }
 
@@ -102,7 +102,7 @@ impl Slave {
         let clock = Clock::start();
         let bests = BestTable::default();
         let core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
-        let link = Link::new(core, clock, bests.clone(), audit)
+        let link = Link::new(stream, core, clock, bests.clone(), audit)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
         let term = match ending {
             Ending::Process => {
@@ -113,11 +113,12 @@ impl Slave {
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
-            .spawn(move || io.serve(stream, term, ending))
+            .spawn(move || io.run(term.as_ref(), ending))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
-        let welcome = link.wait(|core| match (core.end(), core.welcome()) {
-            (Some(end), _) => Some(Err(describe(end))),
-            (None, Some(welcome)) => Some(Ok(welcome.clone())),
+        // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
+        let welcome = link.serve_until(|core| match (core.welcome(), core.end()) {
+            (Some(welcome), _) => Some(Ok(welcome.clone())),
+            (None, Some(end)) => Some(Err(describe(end))),
             (None, None) => None,
         })?;
         let id = SlaveId(welcome.slave);
@@ -178,15 +179,14 @@ impl Slave {
     /// Says goodbye where the slave algorithm returned before it was over.
     pub(crate) fn leave(&self, reason: &str) {
         self.link.core().leave(GoodbyeCode::Other, reason);
-        self.link.kick();
-        self.link.wait(|core| (!core.has_output()).then_some(()));
+        self.link.flush();
         self.link.finish_audit();
     }
 
     /// Computes one task; false when it is over.
     fn step(&mut self) -> bool {
         let cancelled = Arc::clone(&self.link.cancelled);
-        let next = self.link.wait(|core| match core.next_task() {
+        let next = self.link.serve_until(|core| match core.next_task() {
             Next::Wait => None,
             next => {
                 // Under the lock: a withdrawal of this very task may come next.
@@ -221,9 +221,11 @@ impl Slave {
             }
             Err(RunError::StateInit(reason)) => core.leave(GoodbyeCode::StateInit, reason),
         }
-        let over = core.end().is_some();
-        self.link.nudge(&core);
+        let (over, output) = (core.end().is_some(), core.has_output());
         drop(core);
+        if output {
+            self.link.flush();
+        }
         if over {
             self.link.notify();
         }
@@ -340,13 +342,12 @@ fn offers(link: &Arc<Link>) -> Arc<dyn crate::best::OfferSink> {
     struct Offers(Arc<Link>);
     impl crate::best::OfferSink for Offers {
         fn offer(&self, best: u32, image: u64, witness: &[u8]) {
-            let mut core = self.0.core();
-            if let Err(reason) = core.offer(best, image, witness) {
-                drop(core);
+            let offered = self.0.core().offer(best, image, witness);
+            if let Err(reason) = offered {
                 // Caught with the task's own panics: a failed result with this message.
                 panic!("{reason}");
             }
-            self.0.nudge(&core);
+            self.0.flush();
         }
     }
     Arc::new(Offers(Arc::clone(link)))
@@ -371,7 +372,7 @@ pub(crate) fn remember_panics() {
     });
 }
 
-fn describe_panic(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn describe_panic(panic: &(dyn Any + Send)) -> String {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

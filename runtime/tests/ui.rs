@@ -394,9 +394,17 @@ fn refusals_can_be_read() {
     // The versions that the workspace was built with: they are here already.
     std::fs::copy(here.join("../Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
     let checked = Command::new(env!("CARGO"))
-        .args(["check", "--offline", "--keep-going", "--message-format=short"])
+        .args([
+            "check",
+            "--offline",
+            "--keep-going",
+            "--message-format=short",
+        ])
         .current_dir(folder.path())
-        .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/ui"))
+        .env(
+            "CARGO_TARGET_DIR",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/ui"),
+        )
         .output()
         .unwrap();
     let text = String::from_utf8(checked.stderr).unwrap();
@@ -410,7 +418,11 @@ fn refusals_can_be_read() {
         let expected = std::fs::read_to_string(file.with_extension("expected")).unwrap();
         assert!(!expected.is_empty());
         for line in expected.lines() {
-            assert!(told.contains(&line), "{}: expected {line:?} among {told:#?}\n{text}", file.display());
+            assert!(
+                told.contains(&line),
+                "{}: expected {line:?} among {told:#?}\n{text}",
+                file.display()
+            );
         }
     }
 }

@@ -23,17 +23,24 @@ impl<P> Scheduler<P> {
         self.slaves.settle(at, group, Status::Busy);
         let bytes_max = u64::from(self.config.packet_bytes_max);
         let mut bytes = u64::from(self.config.packet_bytes_base);
+        let mut room = self.room();
         let slave = self.slaves.busy_mut(at);
-        for nth in 0..self.config.task_group {
+        for nth in 0u32.. {
             // Its own tasks before unordered ones, as its group allows.
+            let mut unordered = false;
             let mut lane = &mut slave.own;
             let mut front = lane.front(&self.tasks, self.hold_queue);
             if front.is_none() && group.takes_unordered() {
+                unordered = true;
                 lane = &mut self.unordered;
                 front = lane.front(&self.tasks, self.hold_queue);
             }
             let Some(slot) = front else { break };
             let record = self.tasks.get_mut(slot);
+            let cost = || self.grouping.cost(record.algorithm);
+            if !room.takes(nth == 0, unordered, cost) {
+                break;
+            }
             bytes += u64::from(record.bytes);
             // Submit let no task pass that exceeds the limit alone: the first one always fits.
             if nth > 0 && bytes > bytes_max {

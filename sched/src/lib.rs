@@ -55,12 +55,13 @@
 //!
 //! # Deliberately absent
 //! Clocks, I/O, bytes of payloads, randomness, hash maps with an arbitrary order, unsafe code. Not here yet: prefetch,
-//! automatic grouping, speculation, taking back tasks from a slave.
+//! speculation, taking back tasks from a slave.
 
 #![forbid(unsafe_code)]
 
 mod check;
 mod counts;
+mod grouping;
 mod groups;
 mod hand_out;
 mod hands;
@@ -76,6 +77,7 @@ mod slaves;
 mod tasks;
 mod view;
 
+pub use grouping::AUTO;
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use outcome::{Accepted, Cancelled, Departure, Ended, Losses, Offence, Reason, Verdict};
 pub use scheduler::{Config, Scheduler, TaskSpec};

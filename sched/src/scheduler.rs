@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::counts::Counts;
+use crate::grouping::Grouping;
 use crate::ids::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId};
 use crate::lane::Lane;
 use crate::list::{Links, NONE};
@@ -18,7 +19,7 @@ const NEWS_KEPT: usize = 1024;
 /// The limits of a run.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct Config {
-    /// Tasks per packet to a slave, at least 1.
+    /// Tasks per packet to a slave; [`AUTO`](crate::AUTO): by compute time.
     pub task_group: u32,
     /// A task becomes unrunnable when this many slaves were lost while they ran it; 0: never.
     pub crash_limit: u32,
@@ -85,6 +86,7 @@ pub struct Scheduler<P> {
     pub(crate) unordered: Lane,
     pub(crate) slaves: Slaves,
     pub(crate) counts: Counts,
+    pub(crate) grouping: Grouping,
     /// Slaves desired, by group.
     pub(crate) desired: [u32; 3],
     pub(crate) hold_queue: bool,
@@ -106,16 +108,14 @@ impl<P> Scheduler<P> {
 
     /// Without tasks or slaves, for algorithms `0..algorithms`.
     ///
-    /// # Panics
-    /// If a limit is impossible: a task group of 0.
     pub fn new(config: Config, algorithms: usize) -> Self {
-        assert!(config.task_group >= 1, "a packet carries at least one task");
         Scheduler {
             config,
             tasks: Tasks::new(),
             unordered: Lane::EMPTY,
             slaves: Slaves::new(),
             counts: Counts::new(algorithms),
+            grouping: Grouping::new(algorithms),
             desired: [0; 3],
             hold_queue: false,
             stopped: false,

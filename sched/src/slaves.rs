@@ -137,6 +137,11 @@ impl Slaves {
         self.members[group as usize]
     }
 
+    /// How many run unordered tasks.
+    pub(crate) fn takers(&self) -> u32 {
+        self.members(Group::Intermingle) + self.members(Group::Unordered)
+    }
+
     #[inline]
     pub(crate) fn find(&self, id: SlaveId) -> Option<u32> {
         self.index.get(id.0)

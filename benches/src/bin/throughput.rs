@@ -1,4 +1,4 @@
-//! No-op tasks through the whole system on loopback.
+//! No-op tasks through the whole system on loopback: what one costs the master.
 //!
 //! ```text
 //! cargo run --release -p ringmw-benches --bin throughput
@@ -7,38 +7,52 @@
 
 use std::process::ExitCode;
 
-use ringmw_benches::{Case, Through, app, run};
+use clap::Parser;
+use ringmw_benches::{Case, Measured, Through, app, run};
 
-const GROUPS: [u32; 4] = [1, 10, 100, 1000];
+/// Tasks per packet; 0 is automatic.
+const GROUPS: [u32; 5] = [1, 10, 100, 1000, 0];
 const SLAVES: [u32; 3] = [2, 8, 64];
 
+/// Runs no-op tasks through a master in this process and slaves in others, on loopback.
+#[derive(Parser)]
+struct Opts {
+    /// Run this case alone, such as noop-g100-s2 or noop-queue-gauto-s8
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
+    /// Tasks in each case [default: enough for a second or a few]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    tasks: Option<u64>,
+    /// The master's engine: auto, ring or epoll
+    #[arg(long, default_value = "auto")]
+    engine: String,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
 fn name(case: &Case) -> String {
-    let through = if case.through == Through::Queue {
-        "noop-queue"
-    } else {
-        "noop"
+    let through = match case.through {
+        Through::Map => "noop",
+        Through::Queue => "noop-queue",
     };
-    format!("{through}-g{}-s{}", case.group, case.slaves)
+    format!("{through}-g{}-s{}", case.group_text(), case.slaves)
 }
 
-/// Enough tasks that a case takes a second or a few.
-fn tasks(group: u32) -> u64 {
-    match group {
-        1 => 200_000,
-        10 => 1_000_000,
-        _ => 5_000_000,
-    }
-}
-
-fn cases() -> Vec<Case> {
+fn cases(tasks: Option<u64>) -> Vec<Case> {
     let mut cases = Vec::new();
     for through in [Through::Map, Through::Queue] {
         for slaves in SLAVES {
             for group in GROUPS {
+                let enough = match group {
+                    1 => 200_000,
+                    10 => 1_000_000,
+                    _ => 5_000_000,
+                };
                 cases.push(Case {
                     group,
                     slaves,
-                    tasks: tasks(group),
+                    tasks: tasks.unwrap_or(enough),
                     through,
                 });
             }
@@ -47,54 +61,49 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+fn print(case: &Case, engine: &str, measured: Measured, json: bool) {
+    let (name, rate) = (name(case), measured.tasks_per_s());
+    let cpu = measured.cpu_ns_per_task();
+    if json {
+        println!(
+            "{{\"case\":\"{name}\",\"engine\":\"{engine}\",\"tasks\":{},\"tasks_per_s\":{rate:.0},\"master_cpu_ns_per_task\":{cpu:.1}}}",
+            measured.tasks,
+        );
+    } else {
+        println!("{name:<22} {rate:>12.0} tasks/s {cpu:>9.1} ns CPU of the master per task");
+    }
+}
+
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if args.iter().any(|arg| arg == "--mw-slave") {
+    if std::env::args().any(|arg| arg == "--mw-slave") {
         return app().run();
     }
-    let json = args.iter().any(|arg| arg == "--json");
-    let value = |flag: &str| {
-        args.iter()
-            .position(|arg| arg == flag)
-            .and_then(|at| args.get(at + 1))
-    };
-    let engine = value("--engine").map_or("auto", String::as_str);
-    let wanted = value("--case");
-    let chosen: Vec<_> = cases()
-        .into_iter()
-        .filter(|case| wanted.is_none_or(|wanted| *wanted == name(case)))
-        .collect();
-    if chosen.is_empty() {
-        eprintln!(
-            "--case {}: there is no such case; they are:",
-            wanted.map_or("", String::as_str)
-        );
-        for case in cases() {
-            eprintln!("  {}", name(&case));
-        }
-        return ExitCode::from(2);
-    }
+    let opts = Opts::parse();
+    let all = cases(opts.tasks);
+    let chosen = all.iter().filter(|case| {
+        opts.case
+            .as_ref()
+            .is_none_or(|wanted| *wanted == name(case))
+    });
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut ran = 0;
     for case in chosen {
-        let measured = run(
+        let trail = folder.path().join(name(case));
+        print(
             case,
-            engine,
-            &folder.path().join(format!("{}.audit", name(&case))),
+            &opts.engine,
+            run(*case, &opts.engine, &trail),
+            opts.json,
         );
-        let (rate, cpu) = (measured.tasks_per_s(), measured.cpu_ns_per_task());
-        if json {
-            println!(
-                "{{\"case\":\"{}\",\"engine\":\"{engine}\",\"tasks\":{},\"tasks_per_s\":{rate:.0},\"master_cpu_ns_per_task\":{cpu:.1},\"master_cpu_ns_per_packet\":{:.0}}}",
-                name(&case),
-                measured.tasks,
-                cpu * f64::from(case.group),
-            );
-        } else {
-            println!(
-                "{:<22} {rate:>12.0} tasks/s {cpu:>9.1} ns CPU of the master per task",
-                name(&case)
-            );
-        }
+        ran += 1;
+    }
+    if ran == 0 {
+        let names: Vec<String> = all.iter().map(name).collect();
+        eprintln!(
+            "--case: there is no such case; they are: {}",
+            names.join(" ")
+        );
+        return ExitCode::from(2);
     }
     ExitCode::SUCCESS
 }

@@ -32,6 +32,8 @@ pub enum Refusal {
     Malformed(String),
     /// The peer broke the protocol; the text says how.
     Offence(String),
+    /// The master has waited too long for the peer; the sentence says for what, how long and by which limit.
+    Timeout(String),
     /// A reason that this version has no word for; the text is the master's.
     Other {
         /// The code of the refusal.
@@ -57,7 +59,7 @@ impl fmt::Display for Refusal {
                 write!(f, "The slave's hello could not be read: {why}; run the same binary on both sides.")
             }
             Refusal::Offence(what) => write!(f, "The slave broke the protocol: {what}."),
-            Refusal::Fingerprint(text) | Refusal::Other { text, .. } => f.write_str(text),
+            Refusal::Fingerprint(text) | Refusal::Timeout(text) | Refusal::Other { text, .. } => f.write_str(text),
         }
     }
 }
@@ -74,6 +76,7 @@ impl Refusal {
             Refusal::Leaving => 5,
             Refusal::Malformed(_) => 6,
             Refusal::Offence(_) => 7,
+            Refusal::Timeout(_) => 8,
             Refusal::Other { code, .. } => *code,
         }
     }
@@ -113,6 +116,7 @@ impl Refusal {
             5 => Refusal::Leaving,
             6 => Refusal::Malformed(text),
             7 => Refusal::Offence(text),
+            8 => Refusal::Timeout(text),
             code => Refusal::Other { code, text },
         })
     }

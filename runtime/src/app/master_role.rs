@@ -11,7 +11,7 @@ use super::{Parts, complain, finish};
 use crate::algorithm::Registry;
 use crate::args::{Args, ExitRequest};
 use crate::clock::{self, Clock};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Choice, Engine};
 use crate::files::audit::{AuditWriter, Sink};
 use crate::flags::{Role, Settings};
 use crate::master::Master;
@@ -61,16 +61,11 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         embedded: false,
     };
     let (code, reason) = match setting.run(|_, _| {}) {
-        Ok(outcome) => {
-            if let Some(error) = &outcome.error {
+        Ok(ended) => {
+            if let Some(error) = &ended.outcome.error {
                 complain(name, error);
             }
-            (
-                outcome.code,
-                outcome
-                    .error
-                    .unwrap_or_else(|| "the master algorithm returned".to_owned()),
-            )
+            (ended.outcome.code, ended.reason)
         }
         Err(error) => {
             complain(name, &error);
@@ -98,22 +93,16 @@ pub(super) fn run_embedded(
         member_id,
         embedded: true,
     };
-    let outcome = setting.run(start).unwrap_or_else(|error| panic!("{error}"));
+    let Ended {
+        outcome, reason, ..
+    } = setting.run(start).unwrap_or_else(|error| panic!("{error}"));
     if let Some(error) = &outcome.error {
         complain("embedded", error);
     }
-    let reason = outcome
-        .error
-        .unwrap_or_else(|| "the master algorithm returned".to_owned());
-    say(
-        &audit,
-        Event::Exit {
-            code: outcome.code,
-            reason,
-        },
-    );
+    let code = outcome.code;
+    say(&audit, Event::Exit { code, reason });
     finish(&audit, "embedded");
-    outcome.code
+    code
 }
 
 impl Setting {
@@ -121,13 +110,13 @@ impl Setting {
         matches!(self.settings.role, Role::Local { .. })
     }
 
-    fn run(mut self, start: impl FnOnce(String, String)) -> Result<Outcome, String> {
+    fn run(mut self, start: impl FnOnce(String, String)) -> Result<Ended, String> {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
             say(&self.audit, Event::NoMasterAlgorithm {});
-            return Ok(Outcome::error(
+            return Ok(Ended::for_good(Outcome::error(
                 "the application has no master algorithm: add .master(..) to the App in main",
-            ));
+            )));
         };
         if let Ok((_, files)) = engine::raise_nofile() {
             say(&self.audit, Event::FileLimit { files });
@@ -161,7 +150,16 @@ impl Setting {
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
-        let core = MasterCore::new(self.config(&registry, seed), clock.now());
+        let core = MasterCore::new(
+            config(
+                &self.settings,
+                &self.member_id,
+                &self.parts.version,
+                &registry,
+                seed,
+            ),
+            clock.now(),
+        );
         let state = State::new(
             core,
             registry.entries().len(),
@@ -204,18 +202,20 @@ impl Setting {
         drop(stop);
         let ending = ending
             .map_err(|error| format!("the master cannot go on serving its slaves: {error}"))?;
-        let outcome = self.outcome(ending);
-        self.say_left(&mw);
+        // What an interrupted master algorithm left, the driver has told before it was dropped.
+        if let Ending::Returned(_) | Ending::Panicked(_) = ending {
+            self.say_left(&mw);
+        }
+        let ended = self.outcome(ending);
         if let Some(reporting) = reporting {
-            let finished = outcome.finished;
-            for event in reporting.finish(finished) {
+            for event in reporting.finish(ended.finished) {
                 say(&self.audit, event);
             }
         }
         if let Some(local) = local {
             local.stop();
         }
-        Ok(outcome.outcome)
+        Ok(ended)
     }
 
     fn say_init(&mut self) {
@@ -237,32 +237,6 @@ impl Setting {
                 host: super::slave_role::host(),
             },
         );
-    }
-
-    fn config(&self, registry: &Registry, seed: u64) -> MasterConfig {
-        let settings = &self.settings;
-        MasterConfig {
-            member_id: self.member_id.as_bytes().to_vec(),
-            fingerprint: crate::fingerprint::of(registry, &self.parts.version),
-            any_build: settings.any_build,
-            client_timeout: u64::try_from(settings.client_timeout.as_nanos())
-                .unwrap_or(u64::MAX / 4),
-            tasks_bytes_max: settings.write_bytes_max,
-            results_bytes_max: settings.read_bytes_max,
-            task_group: settings.task_group,
-            result_group: settings.result_group,
-            crash_limit: settings.crash_limit,
-            queued_bytes_max: settings.queued_bytes_max,
-            seed,
-            args: settings.user.clone(),
-            level: settings.audit_level,
-            check_output: registry
-                .entries()
-                .iter()
-                .map(|entry| entry.check_output)
-                .collect(),
-            names: registry.entries().iter().map(|entry| entry.name).collect(),
-        }
     }
 
     /// Local mode and embedded masters are for this machine alone; else all interfaces, unless told.
@@ -315,43 +289,23 @@ impl Setting {
 
     fn outcome(&self, ending: Ending<Outcome>) -> Ended {
         match ending {
-            Ending::Returned(outcome) => {
-                let finished = outcome.error.is_none();
-                Ended { outcome, finished }
-            }
+            Ending::Returned(outcome) => Ended::for_good(outcome),
             Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
-                Ok(request) => Ended {
-                    outcome: Outcome::code(request.0),
-                    finished: true,
-                },
+                Ok(request) => Ended::for_good(Outcome::code(request.0)),
                 Err(panic) if self.embedded => crate::master::driver::rethrow(panic),
-                Err(_) => Ended {
-                    outcome: Outcome::error("the master algorithm panicked; its message is above"),
-                    finished: false,
-                },
+                Err(_) => Ended::for_good(Outcome::error(
+                    "the master algorithm panicked; its message is above",
+                )),
             },
-            Ending::Signal(number) => {
-                let name = if number == libc::SIGINT {
-                    "SIGINT"
-                } else {
-                    "SIGTERM"
-                };
-                say(
-                    &self.audit,
-                    Event::Signal {
-                        name: name.to_owned(),
-                    },
-                );
+            Ending::Signal { number, name } => {
                 let code = exit::SIGNAL_BASE + u8::try_from(number).expect("2 or 15");
                 Ended {
                     outcome: Outcome::code(code),
                     finished: false,
+                    reason: name.to_owned(),
                 }
             }
-            Ending::Stopped(why) => Ended {
-                outcome: Outcome::error(why),
-                finished: false,
-            },
+            Ending::Stopped(why) => Ended::for_good(Outcome::error(why)),
         }
     }
 
@@ -364,9 +318,27 @@ impl Setting {
     }
 }
 
+/// How a run ended, for the process, the resource file and the trail.
 struct Ended {
     outcome: Outcome,
     finished: bool,
+    reason: String,
+}
+
+impl Ended {
+    /// With an exit code of its own a master leaves the batch system's queue, whatever the code: nobody
+    /// starts it again, and slaves that came again would wait for nobody.
+    fn for_good(outcome: Outcome) -> Self {
+        let reason = outcome
+            .error
+            .clone()
+            .unwrap_or_else(|| "the master algorithm returned".to_owned());
+        Ended {
+            outcome,
+            finished: true,
+            reason,
+        }
+    }
 }
 
 /// The engine and the runtime that goes with it.
@@ -385,10 +357,18 @@ enum Kind {
 const FILE_RING_ENTRIES: u32 = 64;
 
 impl Runtime {
-    fn open(choice: engine::Choice, listener: TcpListener) -> Result<Runtime, String> {
-        let (engine, why) = engine::open(choice, listener).map_err(|error| error.to_string())?;
+    /// The ring's runtime if both rings are to be had, the engine's and tokio-uring's own; else plain tokio with epoll.
+    fn open(choice: Choice, listener: TcpListener) -> Result<Runtime, String> {
+        let for_epoll = listener
+            .try_clone()
+            .map_err(|error| format!("the listening socket: {error}"))?;
+        // Before the engine's ring, which takes what the kernel still allows of locked memory.
+        let files = (choice != Choice::Epoll)
+            .then(|| tokio_uring::Runtime::new(tokio_uring::builder().entries(FILE_RING_ENTRIES)));
+        let (mut engine, mut why) =
+            engine::open(choice, listener).map_err(|error| error.to_string())?;
         if engine.name() == "ring" {
-            match tokio_uring::Runtime::new(tokio_uring::builder().entries(FILE_RING_ENTRIES)) {
+            let error = match files.expect("epoll was not asked for") {
                 Ok(runtime) => {
                     return Ok(Runtime {
                         kind: Kind::Ring(runtime),
@@ -396,12 +376,18 @@ impl Runtime {
                         why,
                     });
                 }
-                Err(error) => {
-                    return Err(format!(
-                        "the master algorithm's own io_uring cannot be made: {error}; give --mw-engine epoll, or raise the limit of locked memory (ulimit -l)"
-                    ));
-                }
+                Err(error) => error,
+            };
+            let refused = format!("the master algorithm's own io_uring was refused: {error}");
+            if choice == Choice::Ring {
+                return Err(format!(
+                    "--mw-engine ring: {refused}; raise the limit of locked memory (ulimit -l), or use --mw-engine auto"
+                ));
             }
+            drop(engine);
+            (engine, _) =
+                engine::open(Choice::Epoll, for_epoll).map_err(|error| error.to_string())?;
+            why = format!("{refused}; using epoll");
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -457,4 +443,35 @@ fn is_link_local(ip: IpAddr) -> bool {
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// What the core needs to know of the settings.
+pub(crate) fn config(
+    settings: &Settings,
+    member_id: &str,
+    version: &str,
+    registry: &Registry,
+    seed: u64,
+) -> MasterConfig {
+    MasterConfig {
+        member_id: member_id.as_bytes().to_vec(),
+        fingerprint: crate::fingerprint::of(registry, version),
+        any_build: settings.any_build,
+        client_timeout: u64::try_from(settings.client_timeout.as_nanos()).unwrap_or(u64::MAX / 4),
+        tasks_bytes_max: settings.write_bytes_max,
+        results_bytes_max: settings.read_bytes_max,
+        task_group: settings.task_group,
+        result_group: settings.result_group,
+        crash_limit: settings.crash_limit,
+        queued_bytes_max: settings.queued_bytes_max,
+        seed,
+        args: settings.user.clone(),
+        level: settings.audit_level,
+        check_output: registry
+            .entries()
+            .iter()
+            .map(|entry| entry.check_output)
+            .collect(),
+        names: registry.entries().iter().map(|entry| entry.name).collect(),
+    }
 }

@@ -40,20 +40,18 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             return exit::ERROR;
         }
     };
-    let said = |event| {
+    let said = |id: Option<u32>, event| {
         audit.push(&Line {
             time_us: clock::unix_micros(),
-            who: Who::Slave(None),
+            who: Who::Slave(id),
             event,
         })
     };
-    said(init(&parts, &target.member_id));
+    said(None, init(&parts, &target.member_id));
     if target.finished {
         let reason = "the resource file says that the computation is finished".to_owned();
-        said(Event::Exit {
-            code: exit::OK,
-            reason,
-        });
+        let code = exit::OK;
+        said(None, Event::Exit { code, reason });
         finish(&audit, name);
         return exit::OK;
     }
@@ -66,20 +64,20 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         audit: Arc::clone(&audit),
         ending: Ending::Process,
     };
-    let (code, reason) = match Slave::join(join) {
+    let (id, code, reason) = match Slave::join(join) {
         Err(error) => {
             complain(name, &error);
-            (exit::ERROR, error)
+            (None, exit::ERROR, error)
         }
         Ok(mut slave) => {
             let (code, reason, error) = serve(&mut slave, &parts);
             if let Some(error) = error {
                 complain(name, &error);
             }
-            (code, reason)
+            (Some(slave.id().0), code, reason)
         }
     };
-    said(Event::Exit { code, reason });
+    said(id, Event::Exit { code, reason });
     finish(&audit, name);
     code
 }

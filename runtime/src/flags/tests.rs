@@ -94,8 +94,8 @@ fn defaults_are_the_tables() {
         audit_level: Level::Default,
         resource_file: None,
         resource_interval: Duration::from_secs(300),
-        task_group: 1,
-        result_group: 1,
+        task_group: ringmw_sched::AUTO,
+        result_group: ringmw_sched::AUTO,
         member_id: None,
         slave_executable: None,
         crash_limit: 10,
@@ -330,7 +330,8 @@ fn bad_values_name_flag_value_and_what_is_expected() {
         ),
         (
             "--mw-slave-task-group 0",
-            "--mw-slave-task-group 0: is no whole number from 1 to 4294967295".to_owned(),
+            "--mw-slave-task-group 0: is no whole number from 1 to 4294967295, and not auto"
+                .to_owned(),
         ),
         (
             "--mw-local 0",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ringmw_sched::AUTO;
+
 use crate::engine::Choice;
 use crate::proto::master::Level;
 
@@ -48,7 +50,10 @@ pub(super) fn local_slaves(value: &str) -> Result<u32, String> {
 }
 
 pub(super) fn group(value: &str) -> Result<u32, String> {
-    number_u32(value, 1)
+    if value == "auto" {
+        return Ok(AUTO);
+    }
+    number_u32(value, 1).map_err(|error| format!("{error}, and not auto"))
 }
 
 pub(super) fn crash_limit(value: &str) -> Result<u32, String> {

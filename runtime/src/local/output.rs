@@ -18,6 +18,9 @@ pub const LAST_LINES_MAX: usize = 10;
 /// So much of each of them.
 const LAST_LINE_BYTES_MAX: usize = 1024;
 
+/// Before the lines of a slave that has no number yet.
+pub const NAMELESS: &str = "slave | ";
+
 const CHUNK_BYTES: usize = 8192;
 /// One stream does not keep the other waiting longer than this.
 const CHUNKS_MAX: usize = 8;
@@ -119,6 +122,10 @@ impl Voice {
         last.lines.iter().cloned().collect()
     }
 
+    pub(super) fn is_drained(&self) -> bool {
+        self.last().drained
+    }
+
     pub(super) fn on_drained(&self) {
         self.last().drained = true;
         self.drained.notify_all();
@@ -127,7 +134,7 @@ impl Voice {
     fn prefix(&self) -> String {
         match self.slave_id.get() {
             Some(id) => format!("SLAVE-{id} | "),
-            None => "slave | ".to_owned(),
+            None => NAMELESS.to_owned(),
         }
     }
 }

@@ -6,24 +6,22 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ringmw_codec::audit::{Event, Line, Who};
 use ringmw_sched::Nanos;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Master;
+use super::{Master, turn};
 use crate::clock;
-use crate::engine::{self, Close, Closed, ConnId, Engine, Handler};
+use crate::engine::{self, Close, Engine};
 use crate::files::audit::AuditWriter;
 use crate::proto::master::{Effect, MasterCore, Need, SHUTDOWN_WAIT};
 
@@ -35,7 +33,12 @@ pub(crate) enum Ending<R> {
     /// The master algorithm, or a light thread, panicked.
     Panicked(Box<dyn std::any::Any + Send>),
     /// SIGINT or SIGTERM.
-    Signal(i32),
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Its name.
+        name: &'static str,
+    },
     /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
     Stopped(String),
 }
@@ -77,6 +80,7 @@ struct Loop {
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
     again: bool,
+    memory: Memory,
 }
 
 /// How long a connection that is closed may take to be read to its last byte.
@@ -105,12 +109,13 @@ impl Driver {
             light: FuturesUnordered::new(),
             failure: None,
             again: false,
+            memory: Memory::default(),
         };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
-        this.driver.mw.inner.spawned.borrow_mut().clear();
-        this.leave(matches!(ending, Ending::Returned(_))).await?;
+        this.driver.mw.forget_spawned();
+        this.leave(!matches!(ending, Ending::Signal { .. })).await?;
         Ok(ending)
     }
 }
@@ -120,18 +125,7 @@ impl Loop {
         let mut algorithm = pin!(algorithm);
         std::future::poll_fn(|cx| {
             let ended = self.turn(cx, |this, cx| {
-                let run = catch_unwind(AssertUnwindSafe(|| {
-                    let returned = algorithm.as_mut().poll(cx);
-                    if returned.is_pending() {
-                        this.poll_light(cx);
-                    }
-                    returned
-                }));
-                match run {
-                    Ok(Poll::Ready(value)) => Some(Ending::Returned(value)),
-                    Ok(Poll::Pending) => None,
-                    Err(panic) => Some(Ending::Panicked(panic)),
-                }
+                turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx)
             });
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
@@ -139,11 +133,16 @@ impl Loop {
             if let Some(ending) = ended {
                 return Poll::Ready(Ok(ending));
             }
-            if let Some(signal) = self.poll_signals(cx) {
-                return Poll::Ready(Ok(Ending::Signal(signal)));
+            if let Some((number, name)) = self.poll_signals(cx) {
+                self.note(Event::Signal { name: name.into() });
+                self.say_left();
+                return Poll::Ready(Ok(Ending::Signal { number, name }));
             }
             match self.poll_outside(cx) {
-                Some(why) => Poll::Ready(Ok(Ending::Stopped(why))),
+                Some(why) => {
+                    self.say_left();
+                    Poll::Ready(Ok(Ending::Stopped(why)))
+                }
                 None => Poll::Pending,
             }
         })
@@ -177,18 +176,17 @@ impl Loop {
         algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>,
     ) -> Option<T> {
         let mw = self.driver.mw.clone();
-        mw.inner.in_turn.set(true);
+        mw.enter_turn();
         let ready = self.clear_ready(cx);
         if let Err(error) = ready.and_then(|()| self.take(&mw)) {
             self.failure = Some(error);
         }
-        self.begin_next_turn(&mw);
+        mw.next_turn();
         let ended = algorithm(self, cx);
         if let Err(error) = self.send(&mw) {
             self.failure = Some(error);
         }
-        mw.inner.in_turn.set(false);
-        *mw.inner.driver.borrow_mut() = Some(cx.waker().clone());
+        mw.leave_turn(cx.waker());
         self.arm(cx, &mw);
         ended
     }
@@ -204,68 +202,35 @@ impl Loop {
     fn take(&mut self, mw: &Master) -> io::Result<()> {
         let now = mw.inner.clock.now();
         let mut state = mw.inner.state.borrow_mut();
-        state.core.begin_turn(now);
-        let caught_up = self
-            .driver
-            .engine
-            .take(mw.inner.clock.instant(now), &mut ToCore(&mut state.core))?;
-        state.core.judge(caught_up);
+        let engine = &mut self.driver.engine;
+        let caught_up = turn::begin(&mut state, now, |handler| {
+            engine.take(mw.inner.clock.instant(now), handler)
+        })?;
         self.again = !caught_up;
-        state.dispatch();
         Ok(())
-    }
-
-    fn begin_next_turn(&self, mw: &Master) {
-        mw.inner.turns.set(mw.inner.turns.get() + 1);
-        for waker in mw.inner.turn_wakers.borrow_mut().drain(..) {
-            waker.wake();
-        }
-    }
-
-    /// Runs the light threads; what they spawn runs too.
-    fn poll_light(&mut self, cx: &mut Context<'_>) {
-        loop {
-            let spawned: Vec<_> = self
-                .driver
-                .mw
-                .inner
-                .spawned
-                .borrow_mut()
-                .drain(..)
-                .collect();
-            let none = spawned.is_empty();
-            self.light.extend(spawned);
-            match self.light.poll_next_unpin(cx) {
-                Poll::Ready(Some(())) => {}
-                Poll::Ready(None) | Poll::Pending if none => return,
-                Poll::Ready(None) | Poll::Pending => {}
-            }
-        }
     }
 
     fn send(&mut self, mw: &Master) -> io::Result<()> {
         let mut state = mw.inner.state.borrow_mut();
-        state.core.hand_out();
-        state.dispatch();
-        while let Some(effect) = state.core.poll_effect() {
-            match effect {
-                Effect::Send(conn, buffer) => self.driver.engine.send(conn, buffer),
-                Effect::Close {
-                    conn,
-                    graceful: false,
-                } => self.driver.engine.close(conn, Close::Now),
-                Effect::Close {
-                    conn,
-                    graceful: true,
-                } => {
-                    let by = mw.inner.clock.instant(mw.inner.clock.now() + FLUSH_WAIT);
-                    self.driver.engine.close(conn, Close::Flushed { by });
-                }
-                Effect::Accepting(on) => self.driver.engine.set_accepting(on),
+        let engine = &mut self.driver.engine;
+        turn::end(&mut state, |effect| match effect {
+            Effect::Send(conn, buffer) => engine.send(conn, buffer),
+            Effect::Close {
+                conn,
+                graceful: false,
+            } => engine.close(conn, Close::Now),
+            Effect::Close {
+                conn,
+                graceful: true,
+            } => {
+                let by = mw.inner.clock.instant(mw.inner.clock.now() + FLUSH_WAIT);
+                engine.close(conn, Close::Flushed { by });
             }
-        }
+            Effect::Accepting(on) => engine.set_accepting(on),
+        });
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);
         self.write_trail(&mut state.core);
+        self.memory.on_turn(state.core.sched().queued_bytes());
         if let Some(report) = &mut self.driver.report {
             let need = state.core.need();
             report(mw.inner.clock.now(), need, &mut |event| {
@@ -314,46 +279,58 @@ impl Loop {
                 Outside::Stop(why) => return Some(why),
                 Outside::Event(event) => event,
             };
-            self.driver.mw.inner.state.borrow_mut().core.note(event);
+            self.note(event);
         }
         None
     }
 
-    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<i32> {
+    fn note(&self, event: Event) {
+        self.driver.mw.inner.state.borrow_mut().core.note(event);
+    }
+
+    /// What an interrupted master algorithm leaves is counted before it is dropped: that cancels its calls and maps.
+    fn say_left(&self) {
+        let tasks = self.driver.mw.left();
+        if tasks > 0 {
+            self.note(Event::Left { tasks });
+        }
+    }
+
+    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<(i32, &'static str)> {
         let (interrupt, terminate) = self.signals.as_mut()?;
         if interrupt.poll_recv(cx).is_ready() {
-            return Some(libc::SIGINT);
+            return Some((libc::SIGINT, "SIGINT"));
         }
-        terminate.poll_recv(cx).is_ready().then_some(libc::SIGTERM)
-    }
-}
-
-/// The engine's facts, given to the core.
-struct ToCore<'a>(&'a mut MasterCore);
-
-impl Handler for ToCore<'_> {
-    fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
-        self.0.on_accept(conn, peer);
-    }
-
-    fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.0.on_bytes(conn, bytes);
-    }
-
-    fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
-        self.0.on_sent(conn, buffer, drained);
-    }
-
-    fn on_closed(&mut self, conn: ConnId, why: Closed) {
-        self.0.on_closed(conn, why);
-    }
-
-    fn on_accept_error(&mut self, error: io::Error) {
-        self.0.on_accept_error(&error);
+        let terminated = terminate.poll_recv(cx).is_ready();
+        terminated.then_some((libc::SIGTERM, "SIGTERM"))
     }
 }
 
 /// A panic goes on where its run has ended.
 pub(crate) fn rethrow(panic: Box<dyn std::any::Any + Send>) -> ! {
     resume_unwind(panic)
+}
+
+/// Gives the memory of a long queue back once it is drained: the allocator keeps freed memory for later, and a master
+/// that was full once need not stay so for a week.
+#[derive(Default)]
+struct Memory {
+    peak: u64,
+}
+
+impl Memory {
+    /// A shorter queue's memory is not worth the walk through the heap.
+    const WORTH_IT: u64 = 16 << 20;
+
+    fn on_turn(&mut self, queued_bytes: u64) {
+        self.peak = self.peak.max(queued_bytes);
+        if queued_bytes == 0 && self.peak >= Self::WORTH_IT {
+            self.peak = 0;
+            #[cfg(target_env = "gnu")]
+            // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
+            unsafe {
+                libc::malloc_trim(0);
+            }
+        }
+    }
 }

@@ -94,6 +94,10 @@ impl TaskResult {
         TaskResult { end }
     }
 
+    pub(crate) fn end(&self) -> &End {
+        &self.end
+    }
+
     /// The task's id.
     pub fn id(&self) -> TaskId {
         self.end.id
@@ -193,6 +197,10 @@ pub struct UnrunnableTask {
 impl UnrunnableTask {
     pub(crate) fn new(end: End) -> Self {
         UnrunnableTask { end }
+    }
+
+    pub(crate) fn end(&self) -> &End {
+        &self.end
     }
 
     /// The task's id.

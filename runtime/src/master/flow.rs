@@ -104,6 +104,9 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     in_order: Option<VecDeque<(TaskId, Option<End>)>>,
 }
 
+/// Tasks that are submitted in one go.
+const BATCH: usize = 64;
+
 /// Tasks of a map beside those that the slaves can hold twice over.
 const WINDOW_LEAST: usize = 1_024;
 
@@ -147,7 +150,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         }
         let window = self
             .window
-            .unwrap_or_else(|| self.mw.hands() * 2 + WINDOW_LEAST);
+            .unwrap_or_else(|| self.mw.hands(self.algorithm) * 2 + WINDOW_LEAST);
         let flow = self.flow as usize;
         let mut out = self
             .mw
@@ -159,26 +162,37 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.next_index > 0 && out > window - window / 4 {
             return;
         }
-        while out < window {
+        let mut batch = Vec::with_capacity(BATCH.min(window));
+        while out < window && !self.exhausted {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
-            let Some(task) = self.tasks.next() else {
-                self.exhausted = true;
-                return;
-            };
-            let stream = StreamOf {
-                domain: self.number,
-                index: self.next_index,
-            };
-            self.next_index += 1;
-            let (algorithm, owner) = (self.algorithm, Owner::Flow(self.flow));
-            let id = self
-                .mw
-                .with(|state| state.submit(algorithm, RawTask::new(task), owner, stream));
-            if let Some(in_order) = &mut self.in_order {
-                in_order.push_back((id, None));
-            }
-            out += 1;
+            batch.extend(
+                self.tasks
+                    .by_ref()
+                    .take(BATCH.min(window - out))
+                    .map(RawTask::new),
+            );
+            self.exhausted = batch.is_empty();
+            out += batch.len();
+            self.submit(&mut batch);
         }
+    }
+
+    fn submit(&mut self, batch: &mut Vec<RawTask>) {
+        let (algorithm, owner, domain) = (self.algorithm, Owner::Flow(self.flow), self.number);
+        let (next_index, in_order) = (&mut self.next_index, &mut self.in_order);
+        self.mw.with(|state| {
+            for task in batch.drain(..) {
+                let stream = StreamOf {
+                    domain,
+                    index: *next_index,
+                };
+                *next_index += 1;
+                let id = state.submit(algorithm, task, owner, stream);
+                if let Some(in_order) = in_order {
+                    in_order.push_back((id, None));
+                }
+            }
+        });
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {

@@ -28,7 +28,7 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
-    AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
+    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
     TaskSpec, Verdict,
 };
 
@@ -49,6 +49,12 @@ pub const TICK: Nanos = SECOND / 2;
 /// How long a master that leaves waits for its slaves to go; their own limit for a running task is 1 s.
 pub const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
 
+/// How long accepting pauses when it has failed: trying again at once would fail again, and spin.
+const ACCEPT_PAUSE: Nanos = SECOND;
+
+/// A lack of descriptors that lasts is a line of the trail this often.
+const SHORTAGE_LINES_APART: Nanos = 60 * SECOND;
+
 /// Checks the archive of an algorithm's output.
 pub type CheckOutput = fn(&[u8]) -> Result<(), WireError>;
 
@@ -66,9 +72,9 @@ pub struct MasterConfig {
     pub tasks_bytes_max: u32,
     /// Largest payload of a packet of results, in bytes.
     pub results_bytes_max: u32,
-    /// Tasks per packet.
+    /// Tasks per packet; [`AUTO`]: by compute time.
     pub task_group: u32,
-    /// Results per packet.
+    /// Results per packet; [`AUTO`]: a packet's results together, but none waits long.
     pub result_group: u32,
     /// Announced starts that a task may lose its slave in; 0 is no limit.
     pub crash_limit: u32,
@@ -218,7 +224,7 @@ struct Conn {
 enum Cause {
     Eof,
     Reset(String),
-    Timeout(&'static str),
+    Timeout(String),
     Protocol(String),
     Goodbye(GoodbyeCode, String),
 }
@@ -238,8 +244,10 @@ impl Cause {
     fn detail(&self) -> String {
         match self {
             Cause::Eof => String::new(),
-            Cause::Timeout(what) => (*what).to_owned(),
-            Cause::Reset(text) | Cause::Protocol(text) | Cause::Goodbye(_, text) => text.clone(),
+            Cause::Timeout(text)
+            | Cause::Reset(text)
+            | Cause::Protocol(text)
+            | Cause::Goodbye(_, text) => text.clone(),
         }
     }
 
@@ -262,6 +270,10 @@ pub struct MasterCore {
     pending: VecDeque<ConnId>,
     pending_count: usize,
     accepting: bool,
+    /// Accepting has failed: when it is tried again.
+    accept_again: Option<Nanos>,
+    /// When the trail was told of that last.
+    shortage_told: Option<Nanos>,
     stopping: Option<bool>,
     batch: TaskBatchBuilder,
     bests: Arc<Incumbents>,
@@ -305,6 +317,8 @@ impl MasterCore {
             pending: VecDeque::new(),
             pending_count: 0,
             accepting: true,
+            accept_again: None,
+            shortage_told: None,
             stopping: None,
             batch: TaskBatchBuilder::new(),
             bests: Arc::default(),
@@ -451,13 +465,20 @@ impl MasterCore {
         }
     }
 
-    /// Accepting failed, for want of descriptors for example; it is tried again after a connection
-    /// ended or a second passed.
+    /// Accepting failed, for want of descriptors for example, and the engine has paused it; it is tried again after a
+    /// connection was closed, or a second has passed.
     pub fn on_accept_error(&mut self, error: &std::io::Error) {
         self.accepting = false;
-        self.trail.push(Event::Note {
-            text: format!("cannot accept: {error}; raise the limit of open files (ulimit -n)"),
-        });
+        self.accept_again = Some(self.now + ACCEPT_PAUSE);
+        if self
+            .shortage_told
+            .is_none_or(|told| self.now >= told + SHORTAGE_LINES_APART)
+        {
+            self.shortage_told = Some(self.now);
+            self.trail.push(Event::Note {
+                text: format!("cannot accept: {error}; raise the limit of open files (ulimit -n)"),
+            });
+        }
     }
 
     /// Judges by time: call after all that had arrived was taken; `caught_up` says whether it was.
@@ -466,7 +487,9 @@ impl MasterCore {
             self.judge_silence();
             self.judge_pending();
         }
-        if !self.accepting && self.pending_count < HANDSHAKES_MAX {
+        let may = self.accept_again.is_none_or(|again| self.now >= again);
+        if !self.accepting && self.pending_count < HANDSHAKES_MAX && may {
+            self.accept_again = None;
             self.accept(true);
         }
     }
@@ -481,28 +504,51 @@ impl MasterCore {
                 continue;
             };
             let timeout = self.config.client_timeout;
-            let (due, what) = match state.phase {
+            let (due, awaited) = match state.phase {
                 Phase::Dropped => continue,
-                Phase::Handshake { since } => (
-                    since + super::HANDSHAKE_TIMEOUT,
-                    "handshake not complete in 10 s",
-                ),
+                Phase::Handshake { since } => {
+                    (since + super::HANDSHAKE_TIMEOUT, Awaited::Handshake)
+                }
                 Phase::Slave { .. } => match state.frame_since {
-                    Some(since) if since < state.heard => {
-                        (since + timeout, "a frame that was begun is not complete")
-                    }
-                    _ => (state.heard + timeout, "silence"),
+                    Some(since) if since < state.heard => (since + timeout, Awaited::Frame),
+                    _ => (state.heard + timeout, Awaited::AnyByte),
                 },
             };
             if due > self.awake {
                 self.conn_mut(conn).expect("looked up above").due = due;
                 self.deadlines.push(Reverse((due, conn)));
-            } else if matches!(state.phase, Phase::Handshake { .. }) {
-                self.reject(conn, what.to_owned());
-                self.end(conn, false);
             } else {
-                self.drop_slave(conn, Cause::Timeout(what));
+                self.on_overdue(conn, awaited);
             }
+        }
+    }
+
+    /// The peer is told too: one that was only stopped, or is behind a bad line, else sees no more than an end.
+    fn on_overdue(&mut self, conn: ConnId, awaited: Awaited) {
+        let timeout_s = self.config.client_timeout / SECOND;
+        let text = match awaited {
+            Awaited::Handshake => format!(
+                "The handshake was not complete {} s after the connection was accepted.",
+                super::HANDSHAKE_TIMEOUT / SECOND
+            ),
+            Awaited::Frame => format!(
+                "A frame that was begun was not complete within {timeout_s} s (--mw-client-timeout)."
+            ),
+            Awaited::AnyByte => format!("No byte came for {timeout_s} s (--mw-client-timeout)."),
+        };
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        put_control(&mut state.out, Kind::Refuse, |out| {
+            Refusal::Timeout(text.clone()).encode(out)
+        });
+        let is_handshake = matches!(state.phase, Phase::Handshake { .. });
+        self.mark_dirty(conn);
+        if is_handshake {
+            self.reject(conn, text);
+            self.end(conn, true);
+        } else {
+            self.drop_slave(conn, Cause::Timeout(text));
         }
     }
 
@@ -645,6 +691,7 @@ impl MasterCore {
             Verdict::Accepted(accepted) => accepted,
         };
         let compute = entry.compute_ns;
+        self.sched.learn_compute(accepted.algorithm, compute);
         let fate = match status {
             ResultStatus::Done => Fate::Done {
                 output: packet.slice(range),
@@ -697,11 +744,7 @@ impl MasterCore {
             .accept(offer.best, offer.key, offer.witness)
             .map_err(offence)?
         {
-            self.trail.push(Event::Best {
-                best: offer.best,
-                key: offer.key,
-                slave: Some(slave.0),
-            });
+            self.trail.on_best(offer.best, offer.key, slave);
         }
         Ok(())
     }
@@ -828,7 +871,10 @@ impl MasterCore {
             });
         }
         self.collect_ended();
-        let graceful = matches!(cause, Cause::Protocol(_) | Cause::Goodbye(..));
+        let graceful = matches!(
+            cause,
+            Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye(..)
+        );
         self.end(conn, graceful);
     }
 
@@ -847,6 +893,8 @@ impl MasterCore {
     fn forget(&mut self, conn: ConnId) {
         if self.conn(conn).is_some() {
             self.conns[conn.slot()] = None;
+            // Its descriptor may be the one that was wanting.
+            self.accept_again = self.accept_again.map(|again| again.min(self.now));
         }
     }
 
@@ -950,9 +998,9 @@ impl MasterCore {
         self.slots.len()
     }
 
-    /// Tasks that the connected slaves hold when all are busy.
-    pub fn hands(&self) -> usize {
-        self.slots.len() * self.config.task_group as usize
+    /// Tasks of this algorithm that the connected slaves hold when all are busy.
+    pub fn hands(&self, algorithm: AlgorithmId) -> usize {
+        self.slots.len() * self.sched.group_of_tasks(algorithm) as usize
     }
 
     /// For the resource file.
@@ -1009,13 +1057,16 @@ impl MasterCore {
             .as_mut()
             .expect("a slave has its connection");
         let conn = state.id;
-        tell_bests(state, &self.bests);
+        tell_bests(state, &self.bests, self.config.tasks_bytes_max);
         let before = state.out.len();
         let mark = frame::begin_frame(&mut state.out, Kind::Tasks);
         self.batch.encode(&mut state.out);
         frame::finish_frame(&mut state.out, mark);
         let bytes = (state.out.len() - before) as u64;
-        let group = self.config.task_group;
+        let group = match self.config.task_group {
+            AUTO => self.batch.len() as u32,
+            number => number,
+        };
         self.trail.on_tasks(
             &mut state.meter,
             slave,
@@ -1048,7 +1099,7 @@ impl MasterCore {
                 }
                 self.prepare_out(cursor);
                 let state = self.conns[cursor].as_mut().expect("matched above");
-                tell_bests(state, &self.bests);
+                tell_bests(state, &self.bests, self.config.tasks_bytes_max);
                 if let Phase::Slave { pushing, .. } = &mut state.phase {
                     *pushing = true;
                 }
@@ -1193,6 +1244,13 @@ impl MasterCore {
     }
 }
 
+/// What a peer owes by a deadline.
+enum Awaited {
+    Handshake,
+    Frame,
+    AnyByte,
+}
+
 enum Counted {
     Accepted,
     Failed,
@@ -1220,15 +1278,20 @@ fn put_control(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>))
 ///
 /// The master alone tells a key, and only once its witness is here: else a slave that dies between the two leaves a
 /// bound whose solution nobody has.
-fn tell_bests(state: &mut Conn, bests: &Incumbents) {
+fn tell_bests(state: &mut Conn, bests: &Incumbents, bytes_max: u32) {
     let Phase::Slave { told, .. } = &mut state.phase else {
         return;
     };
     if *told < bests.version() {
         let entries = bests.since(*told);
         *told = bests.version();
-        put_control(&mut state.out, Kind::Bests, |out| {
-            BestKeys { entries }.encode(out)
-        });
+        // The slave reads no larger packet than it was told of.
+        let entries_max = (bytes_max as usize).saturating_sub(4) / BestKeys::ENTRY_BYTES;
+        for entries in entries.chunks(entries_max.max(1)) {
+            let entries = entries.to_vec();
+            put_control(&mut state.out, Kind::Bests, |out| {
+                BestKeys { entries }.encode(out);
+            });
+        }
     }
 }

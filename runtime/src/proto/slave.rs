@@ -17,16 +17,22 @@ use ringmw_codec::control::{
 };
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
-use ringmw_sched::{Nanos, SlaveId};
+use ringmw_sched::{AUTO, Nanos, SlaveId};
 
 use super::{SECOND, limit};
 
 /// A finished result waits at most this long for others to travel with.
 pub const RESULT_WAIT: Nanos = SECOND / 10;
 
+/// With automatic grouping a finished result waits at most this long for others that finish.
+const AUTO_RESULT_WAIT: Nanos = SECOND / 200;
+
 /// How long a slave waits for the master's answer to its handshake: a master algorithm may hold its
 /// thread for minutes, another service on a reused port never answers.
 pub const WELCOME_WAIT: Nanos = 600 * SECOND;
+
+/// No master has a longer client timeout: the flag's bound is a year. In nanoseconds a greater one would not fit 64 bits.
+const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * crate::flags::SECONDS_MAX;
 
 /// Beats within one client timeout.
 const BEATS: u64 = 4;
@@ -221,8 +227,11 @@ impl SlaveCore {
         }
     }
 
-    /// When [`SlaveCore::on_time`] is due at the latest.
+    /// When [`SlaveCore::on_time`] is due at the latest; never once it is over.
     pub fn next_deadline(&self) -> Nanos {
+        if self.end.is_some() {
+            return Nanos::MAX;
+        }
         let beat = match self.welcome {
             Some(_) => self.last_sent + self.beat(),
             None => self.started + WELCOME_WAIT,
@@ -257,6 +266,11 @@ impl SlaveCore {
         {
             self.announcement = Announcement::Left(task);
         }
+    }
+
+    /// Whether the task in front is announced and that has left: it can begin.
+    pub fn has_announced(&self) -> bool {
+        matches!(self.announcement, Announcement::Left(_))
     }
 
     // ---- the compute side
@@ -311,7 +325,7 @@ impl SlaveCore {
             return;
         };
         let bytes_max = welcome.results_bytes_max as usize;
-        let group = welcome.result_group as usize;
+        let group = welcome.result_group;
         let room = bytes_max - BATCH_OVERHEAD_BYTES - RESULT_ENTRY_BYTES;
         let too_large;
         let (status, body) = match outcome {
@@ -329,8 +343,12 @@ impl SlaveCore {
             self.flush_results();
         }
         self.results.push(task, algorithm, status, compute, body);
-        self.oldest_result.get_or_insert(now);
-        if self.results.len() >= group || self.tasks.is_empty() {
+        let oldest = *self.oldest_result.get_or_insert(now);
+        let full = match group {
+            AUTO => now >= oldest + AUTO_RESULT_WAIT,
+            number => self.results.len() >= number as usize,
+        };
+        if full || self.tasks.is_empty() {
             self.flush_results();
         }
     }
@@ -361,6 +379,10 @@ impl SlaveCore {
     pub fn leave(&mut self, code: GoodbyeCode, reason: &str) {
         if self.end.is_none() {
             self.flush_results();
+            if code == GoodbyeCode::StateInit {
+                // It is the task that says so, which has not begun.
+                self.running = None;
+            }
             put(&mut self.out, Kind::Goodbye, |out| {
                 Goodbye {
                     code,
@@ -456,10 +478,8 @@ impl SlaveCore {
     fn on_welcome(&mut self, payload: &[u8]) -> Result<(), String> {
         let welcome = Welcome::decode(payload).map_err(text)?;
         let least = (BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES) as u32 + 1_024;
-        if welcome.results_bytes_max < least
-            || welcome.client_timeout_ms == 0
-            || welcome.result_group == 0
-        {
+        let timeouts = 1..=CLIENT_TIMEOUT_MS_MAX;
+        if welcome.results_bytes_max < least || !timeouts.contains(&welcome.client_timeout_ms) {
             return Err("a Welcome with impossible limits".to_owned());
         }
         self.audit.push_back(Event::Id {
@@ -570,6 +590,16 @@ impl SlaveCore {
     fn finish_with(&mut self, end: SlaveEnd) {
         if self.end.is_none() {
             self.tasks.clear();
+            match &end {
+                SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {
+                    reason: reason.clone(),
+                }),
+                SlaveEnd::MasterLost(reason) => self.audit.push_back(Event::MasterLost {
+                    reason: reason.clone(),
+                }),
+                // The first has its line already, the second is the slave's own doing.
+                SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) => {}
+            }
             self.end = Some(end);
         }
     }
@@ -588,4 +618,34 @@ fn text(error: impl ToString) -> String {
 /// The longest prefix of `text` within `bytes_max` bytes that ends at a character.
 fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmw_codec::handshake::{Fingerprint, PROTOCOL_VERSION};
+
+    use super::*;
+
+    /// Seeds 1896 and 2141 of the simulated world stood still: the goodbye of a slave whose link took no bytes
+    /// outlasted the beat's deadline, which nobody met any more.
+    #[test]
+    fn a_slave_that_is_over_has_no_deadline() {
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            member_id: Vec::new(),
+            host: String::new(),
+            job: String::new(),
+            pid: 1,
+            fingerprint: Fingerprint {
+                app_version: String::new(),
+                build: String::new(),
+                format: 1,
+                algorithms: Vec::new(),
+            },
+        };
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
+        assert_eq!(core.next_deadline(), WELCOME_WAIT);
+        core.leave(GoodbyeCode::Evicted, "told to go");
+        assert_eq!(core.next_deadline(), Nanos::MAX);
+    }
 }

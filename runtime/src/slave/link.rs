@@ -1,9 +1,21 @@
-//! The slave's I/O thread: it alone reads and writes the socket, beats, and watches the clock, while
-//! the main thread computes.
+//! The slave's connection, and the two threads that share it.
+//!
+//! The main thread computes. While it has nothing to compute it serves the connection itself, so that a packet costs no
+//! change of threads. While it computes, the I/O thread beats, reads and watches the clock:
+//!
+//! ```text
+//! main thread        serves ──task──► computes ───────────────► serves
+//! I/O thread         deep sleep ─kick► standby ─20 ms at one──► serves ──► standby ─nothing for 20 ms─► deep sleep
+//!                                        │  task                             ▲
+//!                                        └── looks at the clock every 20 ms ─┘
+//! ```
+//!
+//! Bytes are taken from the core and written under one lock, [`Link::wire`], so that frames never interleave. Lock
+//! order: wire, then core.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -20,20 +32,42 @@ use crate::proto::slave::{SlaveCore, SlaveEnd};
 const GRACE: Nanos = 1_000_000_000;
 /// A goodbye is written within this time or not at all.
 const FAREWELL: Nanos = 1_000_000_000;
+/// How often the I/O thread looks whether the main thread still serves; so long a withdrawal may wait.
+const STANDBY: Nanos = 20_000_000;
+/// How often TCP is asked for acknowledgements: it finds what has been missing for seconds.
+const ACK_CHECK: Nanos = 1_000_000_000;
 const READ_BYTES: usize = 256 << 10;
 
 /// What the two threads of a slave share.
 pub(crate) struct Link {
+    /// The socket again, to be polled without a lock.
+    socket: OwnedFd,
+    wire: Mutex<Wire>,
     core: Mutex<SlaveCore>,
-    /// Something changed that the compute side may wait for.
+    /// A task has ended, or it is over: for the I/O thread's grace.
     changed: Condvar,
+    /// Wakes the I/O thread.
     wake: OwnedFd,
-    /// Until when the I/O thread sleeps if nobody wakes it.
-    sleeps_until: AtomicU64,
+    /// Wakes the main thread where it serves, because the I/O thread has read for it.
+    rouse: OwnedFd,
+    /// The main thread serves the connection; else it computes.
+    main_serves: AtomicBool,
+    /// Counts how often the main thread began to compute.
+    begun: AtomicU64,
+    /// The I/O thread sleeps until it is woken.
+    deep: AtomicBool,
     pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
     audit: Arc<AuditWriter>,
+}
+
+/// The socket, and what is on its way.
+struct Wire {
+    stream: TcpStream,
+    out: Outgoing,
+    ack: AckWatch,
+    buffer: Vec<u8>,
 }
 
 /// What happens to the process when it is over and a task still runs.
@@ -47,16 +81,28 @@ pub(crate) enum Ending {
 
 impl Link {
     pub(crate) fn new(
+        stream: TcpStream,
         core: SlaveCore,
         clock: Clock,
         bests: BestTable,
         audit: Arc<AuditWriter>,
     ) -> io::Result<Arc<Self>> {
+        stream.set_nonblocking(true)?;
         Ok(Arc::new(Link {
+            socket: stream.try_clone()?.into(),
+            wire: Mutex::new(Wire {
+                stream,
+                out: Outgoing::default(),
+                ack: AckWatch::default(),
+                buffer: vec![0; READ_BYTES],
+            }),
             core: Mutex::new(core),
             changed: Condvar::new(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            sleeps_until: AtomicU64::new(0),
+            rouse: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            main_serves: AtomicBool::new(true),
+            begun: AtomicU64::new(0),
+            deep: AtomicBool::new(false),
             cancelled: Arc::default(),
             bests,
             clock,
@@ -70,25 +116,164 @@ impl Link {
             .expect("no thread of a slave panics with the core in its hands")
     }
 
-    /// Waits until `ready` gives something.
-    pub(crate) fn wait<T>(&self, mut ready: impl FnMut(&mut SlaveCore) -> Option<T>) -> T {
-        let mut core = self.core();
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.wire
+            .lock()
+            .expect("no thread of a slave panics with the wire in its hands")
+    }
+
+    /// The main thread serves the connection until `ready` gives something; then it is to compute.
+    pub(crate) fn serve_until<T>(&self, mut ready: impl FnMut(&mut SlaveCore) -> Option<T>) -> T {
+        self.main_serves.store(true, Ordering::SeqCst);
         loop {
-            if let Some(value) = ready(&mut core) {
+            let (value, over, deadline) = {
+                let mut core = self.core();
+                let value = ready(&mut core);
+                (value, core.end().is_some(), core.next_deadline())
+            };
+            if over {
+                self.publish();
+                self.kick();
+            }
+            if let Some(value) = value {
+                self.begin_to_compute();
                 return value;
             }
-            self.nudge(&core);
-            core = self
-                .changed
-                .wait(core)
-                .expect("no thread of a slave panics with the core in its hands");
+            self.flush();
+            let goes_on = self.core().end().is_none();
+            if goes_on && let Err(error) = self.wait_and_read(deadline) {
+                self.core().on_closed(&error.to_string());
+            }
         }
     }
 
-    /// Wakes the I/O thread if there is something for it that it would sleep over.
-    pub(crate) fn nudge(&self, core: &SlaveCore) {
-        if core.has_output() || core.next_deadline() < self.sleeps_until.load(Ordering::Relaxed) {
+    fn begin_to_compute(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.main_serves.store(false, Ordering::SeqCst);
+        if self.deep.swap(false, Ordering::SeqCst) {
             self.kick();
+        }
+    }
+
+    /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
+    fn wait_and_read(&self, deadline: Nanos) -> io::Result<()> {
+        let unsent = !self.wire().out.is_empty();
+        // Asked after `unsent`: whoever wrote the announcement, nothing else would wake this thread before its next beat.
+        if self.core().has_announced() {
+            return Ok(());
+        }
+        let mut fds = [
+            PollFd::new(&self.socket, interest(unsent)),
+            PollFd::new(&self.rouse, PollFlags::IN),
+        ];
+        self.poll(&mut fds, deadline)?;
+        if !fds[1].revents().is_empty() {
+            let _ = rustix::io::read(&self.rouse, &mut [0u8; 8]);
+        }
+        let readable = is_readable(&fds[0]);
+        if readable {
+            self.read()?;
+        }
+        self.on_time();
+        Ok(())
+    }
+
+    fn poll(&self, fds: &mut [PollFd<'_>], deadline: Nanos) -> io::Result<()> {
+        let wait = deadline.saturating_sub(self.clock.now());
+        let timeout = rustix::time::Timespec {
+            tv_sec: (wait / 1_000_000_000).min(86_400) as i64,
+            tv_nsec: (wait % 1_000_000_000) as _,
+        };
+        match poll(fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes all that has come.
+    fn read(&self) -> io::Result<()> {
+        let mut wire = self.wire();
+        let Wire { stream, buffer, .. } = &mut *wire;
+        loop {
+            match stream.read(buffer) {
+                Ok(0) => {
+                    self.core().on_closed("it closed the connection");
+                    break;
+                }
+                Ok(read) => {
+                    let now = self.clock.now();
+                    let mut core = self.core();
+                    core.on_bytes(&buffer[..read], now);
+                    if core.end().is_some() || read < buffer.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(wire);
+        self.publish();
+        Ok(())
+    }
+
+    /// Makes known what the core has learned.
+    fn publish(&self) {
+        let mut core = self.core();
+        for (best, image) in core.take_learned() {
+            self.bests.learn(best, image);
+        }
+        self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+        self.write_trail(&mut core);
+    }
+
+    fn write_trail(&self, core: &mut SlaveCore) {
+        let who = Who::Slave(core.id().map(|id| id.0));
+        while let Some(event) = core.poll_audit() {
+            self.audit.push(&Line {
+                time_us: clock::unix_micros(),
+                who,
+                event,
+            });
+        }
+    }
+
+    /// Does what is due.
+    fn on_time(&self) {
+        let now = self.clock.now();
+        let unacknowledged = {
+            let mut wire = self.wire();
+            let Wire { stream, ack, .. } = &mut *wire;
+            ack.unacknowledged_for(stream, now)
+        };
+        self.core().on_time(now, unacknowledged);
+    }
+
+    /// Writes what the core has to send, as far as the socket takes it. What is left, the I/O thread writes.
+    pub(crate) fn flush(&self) {
+        let mut wire = self.wire();
+        let Wire { stream, out, .. } = &mut *wire;
+        loop {
+            self.core().take_output(&mut out.bytes, self.clock.now());
+            if let Err(error) = out.write(stream) {
+                drop(wire);
+                // A write may fail because the master has gone, and its last word is still to be read.
+                let _ = self.read();
+                self.core().on_closed(&error.to_string());
+                return;
+            }
+            let mut core = self.core();
+            if !out.is_empty() {
+                self.deep.store(false, Ordering::SeqCst);
+                self.kick();
+                return;
+            }
+            core.on_flushed();
+            if !core.has_output() {
+                self.write_trail(&mut core);
+                return;
+            }
         }
     }
 
@@ -106,178 +291,134 @@ impl Link {
         });
     }
 
-    /// Serves the connection until it is over and all is written; then, or when a running task has
-    /// had its grace, returns.
-    pub(crate) fn serve(
-        self: &Arc<Self>,
-        mut stream: TcpStream,
-        term: Option<OwnedFd>,
-        ending: Ending,
-    ) {
-        if let Err(error) = self.serve_until_over(&mut stream, term.as_ref()) {
-            // A write may fail because the master has gone, and its last word is still to be read.
-            let _ = self.read_all(&mut stream, &mut vec![0; READ_BYTES], self.clock.now());
+    /// The I/O thread: serves the connection while the main thread computes, until it is over and all is
+    /// written; then, or when a running task has had its grace, returns.
+    pub(crate) fn run(&self, term: Option<&OwnedFd>, ending: Ending) {
+        if let Err(error) = self.stand_by(term) {
             self.core().on_closed(&error.to_string());
         }
+        // How it ended is a line of the trail.
+        self.publish();
         self.cancelled.store(true, Ordering::Relaxed);
-        self.changed.notify_all();
-        drop(stream);
         if ending == Ending::Process {
             self.end_process_after_grace();
         }
     }
 
-    fn serve_until_over(&self, stream: &mut TcpStream, term: Option<&OwnedFd>) -> io::Result<()> {
-        stream.set_nonblocking(true)?;
-        let mut buffer = vec![0u8; READ_BYTES];
-        let mut out = Outgoing::default();
-        let mut ack = AckWatch::default();
+    fn stand_by(&self, term: Option<&OwnedFd>) -> io::Result<()> {
         let mut farewell: Option<Nanos> = None;
-        let mut readable = true;
+        let mut seen = 0;
         loop {
             let now = self.clock.now();
-            if readable {
-                self.read_all(stream, &mut buffer, now)?;
+            let begun = self.begun.load(Ordering::Relaxed);
+            let main_serves = self.main_serves.load(Ordering::SeqCst);
+            let same = std::mem::replace(&mut seen, begun) == begun;
+            if !main_serves {
+                self.on_time();
             }
-            let over = {
-                let mut core = self.core();
-                core.on_time(now, ack.unacknowledged_for(stream, now));
-                core.take_output(&mut out.bytes, now);
-                self.publish(&mut core);
-                core.end().cloned()
-            };
-            out.write(stream)?;
-            if out.is_empty() {
-                let mut core = self.core();
-                core.on_flushed();
-                if !core.has_output() {
-                    self.changed.notify_all();
-                }
+            if !main_serves || farewell.is_some() {
+                self.flush();
             }
-            if let Some(end) = over {
+            let end = self.core().end().cloned();
+            if let Some(end) = end {
                 let until = *farewell.get_or_insert(now + FAREWELL);
-                let says = matches!(end, SlaveEnd::Left(_));
-                if !says || out.is_empty() || now >= until {
+                let unsent = !self.wire().out.is_empty();
+                let written = !unsent && !self.core().has_output();
+                if !matches!(end, SlaveEnd::Left(_)) || written || now >= until {
                     return Ok(());
                 }
             }
-            readable = self.sleep(stream, term, &out, farewell)?;
-        }
-    }
-
-    fn read_all(&self, stream: &mut TcpStream, buffer: &mut [u8], now: Nanos) -> io::Result<()> {
-        loop {
-            match stream.read(buffer) {
-                Ok(0) => {
-                    self.core().on_closed("it closed the connection");
-                    return Ok(());
+            // At one task for a while: nobody else reads.
+            let serves = !main_serves && same;
+            let deadline = match (serves, main_serves && same && farewell.is_none()) {
+                (true, _) => self.core().next_deadline(),
+                (false, true) => self.sleep_deep(),
+                (false, false) => now + STANDBY,
+            };
+            if self.sleep(term, serves, deadline.min(farewell.unwrap_or(Nanos::MAX)))? {
+                self.read()?;
+                // It may have begun to serve meanwhile, and found nothing to do before these bytes were read.
+                if self.main_serves.load(Ordering::SeqCst) {
+                    let _ = rustix::io::write(&self.rouse, &1u64.to_ne_bytes());
                 }
-                Ok(read) => {
-                    let mut core = self.core();
-                    core.on_bytes(&buffer[..read], now);
-                    if core.end().is_some() || read < buffer.len() {
-                        return Ok(());
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Makes known what the core has learned.
-    fn publish(&self, core: &mut SlaveCore) {
-        for (best, image) in core.take_learned() {
-            self.bests.learn(best, image);
+    /// The main thread serves and has begun nothing for a while: it will wake us when it does.
+    fn sleep_deep(&self) -> Nanos {
+        self.deep.store(true, Ordering::SeqCst);
+        if self.main_serves.load(Ordering::SeqCst) {
+            Nanos::MAX
+        } else {
+            self.deep.store(false, Ordering::SeqCst);
+            0
         }
-        let who = Who::Slave(core.id().map(|id| id.0));
-        while let Some(event) = core.poll_audit() {
-            self.audit.push(&Line {
-                time_us: clock::unix_micros(),
-                who,
-                event,
-            });
-        }
-        self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
-        self.changed.notify_all();
     }
 
-    /// Sleeps until there is something to do; true if the socket can be read.
-    fn sleep(
-        &self,
-        stream: &TcpStream,
-        term: Option<&OwnedFd>,
-        out: &Outgoing,
-        farewell: Option<Nanos>,
-    ) -> io::Result<bool> {
-        let now = self.clock.now();
-        let deadline = {
-            let core = self.core();
-            let deadline = core.next_deadline().min(farewell.unwrap_or(Nanos::MAX));
-            // Told under the lock: whoever changes the deadline after this sees it and wakes us.
-            self.sleeps_until.store(deadline, Ordering::Relaxed);
-            if core.has_output() { now } else { deadline }
-        };
-        let mut interest = PollFlags::IN;
-        if !out.is_empty() {
-            interest |= PollFlags::OUT;
-        }
-        let mut fds = vec![
-            PollFd::new(stream, interest),
-            PollFd::new(&self.wake, PollFlags::IN),
-        ];
+    /// The I/O thread sleeps; true if it serves and there are bytes to read.
+    fn sleep(&self, term: Option<&OwnedFd>, serves: bool, deadline: Nanos) -> io::Result<bool> {
+        let unsent = !self.wire().out.is_empty();
+        let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         if let Some(term) = term {
             fds.push(PollFd::new(term, PollFlags::IN));
         }
-        let timeout = rustix::time::Timespec {
-            tv_sec: (deadline.saturating_sub(now) / 1_000_000_000) as i64,
-            tv_nsec: (deadline.saturating_sub(now) % 1_000_000_000) as _,
-        };
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(true),
-            Err(error) => return Err(error.into()),
+        let at = fds.len();
+        if serves {
+            fds.push(PollFd::new(&self.socket, interest(unsent)));
+        } else if unsent {
+            fds.push(PollFd::new(&self.socket, PollFlags::OUT));
         }
-        let readable = fds[0]
-            .revents()
-            .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
-        let woken = !fds[1].revents().is_empty();
-        let evicted = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
-        if woken {
+        self.poll(&mut fds, deadline)?;
+        self.deep.store(false, Ordering::SeqCst);
+        if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
         }
-        if evicted && self.core().end().is_none() {
+        let evicted = term.is_some() && !fds[1].revents().is_empty();
+        let readable = serves && is_readable(&fds[at]);
+        if !serves && fds.get(at).is_some_and(|fd| !fd.revents().is_empty()) {
+            self.flush();
+        }
+        let goes_on = self.core().end().is_none();
+        if evicted && goes_on {
             self.note(Event::Evicted);
-            let mut core = self.core();
-            core.leave(
+            self.core().leave(
                 ringmw_codec::control::GoodbyeCode::Evicted,
                 "told to go by SIGTERM",
             );
+            self.flush();
         }
         Ok(readable)
     }
 
+    /// Ends the process under a task that still runs; one whose compute side is free leaves by itself, told by the core.
     fn end_process_after_grace(&self) {
         let end = self.core().end().cloned().expect("it is over");
-        if !matches!(end, SlaveEnd::Left(_)) {
-            let until = self.clock.now() + GRACE;
-            let mut core = self.core();
-            loop {
-                let now = self.clock.now();
-                if !core.is_running() || now >= until {
-                    break;
-                }
-                let wait = std::time::Duration::from_nanos(until - now);
-                core = self.changed.wait_timeout(core, wait).expect("see core()").0;
-            }
+        // Who said goodbye has no time to lose: the batch system takes the machine.
+        let grace = if matches!(end, SlaveEnd::Left(_)) {
+            0
+        } else {
+            GRACE
+        };
+        let until = self.clock.now() + grace;
+        let mut core = self.core();
+        loop {
             if !core.is_running() {
-                // The compute side is told by the core and leaves by itself.
                 return;
             }
+            let now = self.clock.now();
+            if now >= until {
+                break;
+            }
+            let wait = std::time::Duration::from_nanos(until - now);
+            core = self.changed.wait_timeout(core, wait).expect("see core()").0;
         }
+        drop(core);
         let code = end.exit_code();
         let reason = super::describe(&end);
+        if !matches!(end, SlaveEnd::Left(_) | SlaveEnd::Shutdown { .. }) {
+            crate::app::complain(&crate::app::own_name(), &reason);
+        }
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);
         std::process::exit(code.into());
@@ -291,6 +432,19 @@ impl Link {
     pub(crate) fn finish_audit(&self) {
         let _ = self.audit.finish(FINISH_BOUND);
     }
+}
+
+fn interest(unsent: bool) -> PollFlags {
+    if unsent {
+        PollFlags::IN | PollFlags::OUT
+    } else {
+        PollFlags::IN
+    }
+}
+
+fn is_readable(fd: &PollFd<'_>) -> bool {
+    fd.revents()
+        .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
 }
 
 /// Bytes on their way out, with how far they have come.
@@ -327,11 +481,16 @@ impl Outgoing {
 /// never taken for a dead one, as TCP_USER_TIMEOUT would.
 #[derive(Default)]
 struct AckWatch {
+    asked: Nanos,
     outstanding_since: Option<Nanos>,
 }
 
 impl AckWatch {
     fn unacknowledged_for(&mut self, stream: &TcpStream, now: Nanos) -> Nanos {
+        if now < self.asked + ACK_CHECK {
+            return 0;
+        }
+        self.asked = now;
         match tcp_outstanding(stream) {
             Some(last_ack_ms) => {
                 // After a pause of this process the kernel's figure is old and says nothing yet.
@@ -354,7 +513,7 @@ fn tcp_outstanding(stream: &TcpStream) -> Option<u32> {
     // SAFETY: the pointers are to a tcp_info and to its size, both live over the call.
     let result = unsafe {
         libc::getsockopt(
-            stream.as_fd().as_raw_fd(),
+            stream.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
             (&raw mut info).cast(),

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringmw_codec::audit::Event;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::local::{LocalEvent, Plan, STOP_BOUND, Supervisor};
+use crate::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
 use crate::master::driver::Outside;
 
 pub(super) struct LocalSlaves {
     supervisor: Arc<Supervisor>,
+    is_leaving: Arc<AtomicBool>,
 }
 
 impl LocalSlaves {
@@ -25,6 +27,14 @@ impl LocalSlaves {
     ) -> Result<Self, String> {
         let mut plan = Plan::of_this_binary(slaves, port, member_id);
         plan.audit_file = audit_file;
+        let is_leaving = Arc::new(AtomicBool::new(false));
+        let (leaving, say) = (Arc::clone(&is_leaving), Arc::clone(&plan.output));
+        plan.output = Arc::new(move |stream, line| {
+            // A slave that comes when the work is done finds no master. That is no news, least of all an error.
+            if !(leaving.load(Ordering::Relaxed) && line.starts_with(NAMELESS.as_bytes())) {
+                say(stream, line);
+            }
+        });
         let supervisor = Supervisor::start(plan, move |event| {
             let outside = match event {
                 LocalEvent::Started { child, pid, .. } => {
@@ -42,12 +52,14 @@ impl LocalSlaves {
         .map_err(|error| format!("cannot start a slave of this binary: {error}"))?;
         Ok(LocalSlaves {
             supervisor: Arc::new(supervisor),
+            is_leaving,
         })
     }
 
     /// To be called with every line of the trail.
     pub(super) fn watcher(&self) -> impl FnMut(&Event) + use<> {
         let supervisor = Arc::clone(&self.supervisor);
+        let is_leaving = Arc::clone(&self.is_leaving);
         let mut jobs = std::collections::BTreeMap::new();
         move |event| match event {
             Event::Connected { slave, job, .. } => {
@@ -60,6 +72,7 @@ impl LocalSlaves {
                     supervisor.handed_task(&job);
                 }
             }
+            Event::ShutdownBegun { .. } => is_leaving.store(true, Ordering::Relaxed),
             _ => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use ringmw_codec::audit::Event;
+use ringmw_codec::audit::{Event, StateWord};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::{Hello, Welcome, judge};
 
@@ -67,8 +67,12 @@ impl MasterCore {
         state.heard = awake;
         state.due = awake + timeout;
         put_control(&mut state.out, Kind::Welcome, |out| welcome.encode(out));
-        tell_bests(state, bests);
+        tell_bests(state, bests, self.config.tasks_bytes_max);
         self.trail.push(connected);
+        self.trail.push(Event::State {
+            slave: id.0,
+            state: StateWord::Idle,
+        });
         self.slots.insert(id, conn.slot() as u32);
         self.deadlines.push(Reverse((awake + timeout, conn)));
         self.pending_done();

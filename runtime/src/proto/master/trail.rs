@@ -87,6 +87,19 @@ impl Trail {
         self.queue.pop_front()
     }
 
+    /// An incumbent improved; one that does so again before anything else has happened is the same line.
+    ///
+    /// A slave may improve it a million times in one turn: the trail would hold a line for each.
+    pub(super) fn on_best(&mut self, best: u32, key: u64, slave: SlaveId) {
+        let slave = Some(slave.0);
+        let before = self.queue.back();
+        if matches!(before, Some(Event::Best { best: b, slave: s, .. }) if (*b, *s) == (best, slave))
+        {
+            self.queue.pop_back();
+        }
+        self.push(Event::Best { best, key, slave });
+    }
+
     /// A new second: what was summed in the last one is written.
     pub(super) fn on_time(&mut self, now: Nanos, conns: &mut [Option<Conn>]) {
         let before = std::mem::replace(&mut self.now, now);

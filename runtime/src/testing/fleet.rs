@@ -1,0 +1,657 @@
+//! The slaves of a world, their links and what befalls them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::{Rng as _, RngExt};
+use rand_chacha::ChaCha8Rng;
+use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus};
+use ringmw_codec::control::{Offer, Starting, Withdrawn};
+use ringmw_codec::frame::{self, Kind};
+use ringmw_codec::handshake::Hello;
+use ringmw_sched::Nanos;
+
+use super::law::Law;
+use super::net::{Cut, Link, Quality};
+use super::slave::{Birth, Life, Pace, SimSlave, Step};
+use crate::algorithm::Registry;
+use crate::engine::{Closed, ConnId, Handler};
+use crate::proto::SECOND;
+use crate::proto::master::Effect;
+
+/// What kind of process connects.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Character {
+    Honest,
+    /// Of another run.
+    WrongToken,
+    /// Of another version of the application.
+    WrongVersion,
+    /// No slave at all.
+    Garbage,
+    /// Connects and says nothing, or half a hello.
+    Silent,
+    Half,
+}
+
+/// What befalls a slave, a link or the fleet.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Join,
+    Kill,
+    CutLink,
+    Hang,
+    Stop,
+    PowerLoss,
+    Stall,
+    Evict,
+    Lie,
+}
+
+impl Fault {
+    pub(super) const ALL: [Fault; 9] = [
+        Fault::Join,
+        Fault::Kill,
+        Fault::CutLink,
+        Fault::Hang,
+        Fault::Stop,
+        Fault::PowerLoss,
+        Fault::Stall,
+        Fault::Evict,
+        Fault::Lie,
+    ];
+}
+
+/// What comes of a fault later.
+enum Later {
+    Continue(usize, Nanos),
+    Heal(usize),
+    /// Who hangs is killed by those who watch over it.
+    Kill(usize),
+    Join(Character),
+}
+
+/// How often a kind of fault is drawn, in the order of [`Fault::ALL`].
+pub(super) type Weights = [u32; 9];
+
+pub(super) struct Fleet {
+    pub(super) rng: ChaCha8Rng,
+    pub(super) now: Nanos,
+    pub(super) quality: Quality,
+    pub(super) pace: Pace,
+    pub(super) registry: Arc<Registry>,
+    pub(super) hello: Hello,
+    links: BTreeMap<usize, Link>,
+    next_link: usize,
+    /// By slot: its generation, and whether it is in use.
+    slots: Vec<(u32, bool)>,
+    by_conn: BTreeMap<ConnId, usize>,
+    slaves: BTreeMap<usize, SimSlave>,
+    later: Vec<(Nanos, Later)>,
+    accepting: bool,
+    /// A link may be of no more use.
+    forget_links: bool,
+    /// No more faults, and no mischief in taking.
+    pub(super) calm: bool,
+    pub(super) stall_max: Nanos,
+    pub(super) transcript: bool,
+    pub(super) begun: u64,
+    pub(super) faults: u64,
+}
+
+impl Fleet {
+    pub(super) fn new(
+        rng: ChaCha8Rng,
+        quality: Quality,
+        pace: Pace,
+        registry: Arc<Registry>,
+        hello: Hello,
+    ) -> Self {
+        Fleet {
+            rng,
+            now: 0,
+            quality,
+            pace,
+            registry,
+            hello,
+            links: BTreeMap::new(),
+            next_link: 0,
+            slots: Vec::new(),
+            by_conn: BTreeMap::new(),
+            slaves: BTreeMap::new(),
+            later: Vec::new(),
+            accepting: true,
+            forget_links: false,
+            calm: false,
+            stall_max: 10 * SECOND,
+            transcript: false,
+            begun: 0,
+            faults: 0,
+        }
+    }
+
+    pub(super) fn say(&self, text: impl FnOnce() -> String) {
+        if self.transcript {
+            println!("{:12.6} {}", self.now as f64 / 1e9, text());
+        }
+    }
+
+    // ---- time
+
+    /// When something happens to a slave or a link.
+    pub(super) fn due(&self) -> Nanos {
+        let slaves = self
+            .slaves
+            .values()
+            .filter_map(|slave| slave.due(&self.links[&slave.link]));
+        let later = self.later.iter().map(|later| later.0);
+        slaves.chain(later).min().unwrap_or(Nanos::MAX)
+    }
+
+    pub(super) fn describe_due(&self) -> String {
+        let (key, slave) = self
+            .slaves
+            .iter()
+            .min_by_key(|(_, slave)| slave.due(&self.links[&slave.link]).unwrap_or(Nanos::MAX))
+            .expect("somebody is due");
+        format!(
+            "slave {key} is due: {}",
+            slave.describe_due(&self.links[&slave.link])
+        )
+    }
+
+    /// When the master has something to take.
+    pub(super) fn master_due(&self) -> Nanos {
+        let links = self
+            .links
+            .values()
+            .filter_map(|link| link.master_due(self.accepting));
+        links.min().unwrap_or(Nanos::MAX)
+    }
+
+    /// All that is due at `now` happens.
+    pub(super) fn step(&mut self, now: Nanos, law: &Law) {
+        self.now = now;
+        while let Some(at) = self.later.iter().position(|later| later.0 <= now) {
+            match self.later.swap_remove(at).1 {
+                Later::Continue(slave, since) => self.go_on(slave, since),
+                Later::Heal(link) => self.heal(link),
+                Later::Kill(slave) => self.kill(slave),
+                Later::Join(character) => self.join(character),
+            }
+        }
+        let links = &self.links;
+        let due = |slave: &SimSlave| match slave.life {
+            Life::Dead => true,
+            _ => slave.due(&links[&slave.link]).is_some_and(|due| due <= now),
+        };
+        let busy: Vec<usize> = self
+            .slaves
+            .iter()
+            .filter(|(_, slave)| due(slave))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in busy {
+            // A slave whose steps are all due at once takes several.
+            for _ in 0..64 {
+                let slave = self.slaves.get_mut(&key).expect("removed only below");
+                let link = self
+                    .links
+                    .get_mut(&slave.link)
+                    .expect("a slave has its link");
+                if slave.due(link).is_none_or(|due| due > now) {
+                    break;
+                }
+                match slave.step(link, now, &self.quality, &mut self.rng) {
+                    Step::On => {}
+                    Step::Begins(task) => {
+                        let announced = slave.has_announced(task);
+                        let (link, id) = (slave.link, link.id);
+                        assert!(
+                            announced || !law.is_marked(id, task),
+                            "slave {key} begins TASK-{task}, which is marked, unannounced"
+                        );
+                        self.begun += 1;
+                        self.say(|| format!("slave {key} on link {link} begins TASK-{task}"));
+                    }
+                    Step::Exits(end) => {
+                        self.say(|| format!("slave {key} exits: {end:?}"));
+                        self.close(key);
+                        break;
+                    }
+                }
+            }
+            if self.slaves[&key].life == Life::Dead {
+                self.slaves.remove(&key);
+                self.forget_links = true;
+            }
+        }
+        if std::mem::take(&mut self.forget_links) {
+            let slaves = &self.slaves;
+            self.links.retain(|key, link| {
+                let used = slaves.values().any(|slave| slave.link == *key);
+                used || !link.closed
+            });
+        }
+    }
+
+    // ---- processes
+
+    pub(super) fn join(&mut self, character: Character) {
+        let slot = match self.slots.iter().position(|slot| !slot.1) {
+            Some(slot) => slot,
+            None => {
+                self.slots.push((0, false));
+                self.slots.len() - 1
+            }
+        };
+        let (generation, used) = &mut self.slots[slot];
+        (*generation, *used) = (*generation + 1, true);
+        let id = ConnId::new(u32::try_from(slot).expect("few"), *generation);
+        let key = self.next_link;
+        self.next_link += 1;
+        let connect_at = self.now + self.rng.random_range(0..SECOND / 20);
+        self.links.insert(key, Link::new(id, connect_at));
+        self.by_conn.insert(id, key);
+        let mut hello = self.hello.clone();
+        match character {
+            Character::WrongToken => hello.member_id = b"another run".to_vec(),
+            Character::WrongVersion => hello.fingerprint.app_version.push_str(" of another day"),
+            _ => {}
+        }
+        let mut slave = SimSlave::new(Birth {
+            hello,
+            registry: Arc::clone(&self.registry),
+            pace: self.pace,
+            now: connect_at,
+            link: key,
+        });
+        match character {
+            Character::Garbage => {
+                let mut bytes = vec![0; 50];
+                self.rng.fill_bytes(&mut bytes);
+                slave.say_first(bytes);
+            }
+            Character::Silent => slave.say_first(Vec::new()),
+            Character::Half => {
+                let mut bytes = Vec::new();
+                put(&mut bytes, Kind::Hello, |out| self.hello.encode(out));
+                bytes.truncate(self.rng.random_range(1..bytes.len()));
+                slave.say_first(bytes);
+            }
+            _ => {}
+        }
+        self.slaves.insert(key, slave);
+        self.say(|| format!("slave {key} connects as {id}: {character:?}"));
+    }
+
+    pub(super) fn join_later(&mut self, within: Nanos) {
+        let at = self.now + self.rng.random_range(0..within);
+        self.later.push((at, Later::Join(Character::Honest)));
+    }
+
+    /// Processes that live, those on their way included.
+    pub(super) fn processes(&self) -> usize {
+        let joining = self
+            .later
+            .iter()
+            .filter(|later| matches!(later.1, Later::Join(_)));
+        self.slaves.len() + joining.count()
+    }
+
+    /// A process ends by itself: its socket is closed behind what it has written.
+    fn close(&mut self, key: usize) {
+        let slave = self.slaves.get_mut(&key).expect("it exits");
+        slave.life = Life::Dead;
+        let link = self
+            .links
+            .get_mut(&slave.link)
+            .expect("a slave has its link");
+        // With unread bytes a close is a reset, which can overtake what was sent.
+        match link.down.in_flight() > 0 && self.rng.random_range(0..3) == 0 {
+            true => _ = link.up.cut(self.now, Cut::Reset, &mut self.rng),
+            false => link.up.finish(self.now, Cut::Fin),
+        }
+    }
+
+    fn go_on(&mut self, key: usize, since: Nanos) {
+        if let Some(slave) = self.slaves.get_mut(&key)
+            && slave.life == Life::Stopped
+        {
+            slave.go_on(self.now, self.now - since);
+            self.say(|| format!("slave {key} goes on"));
+        }
+    }
+
+    fn heal(&mut self, key: usize) {
+        if let Some(link) = self.links.get_mut(&key) {
+            link.up.heal(self.now);
+            link.down.heal(self.now);
+            self.say(|| format!("link {key} heals"));
+        }
+    }
+
+    /// Draws a fault and lets it happen to somebody.
+    pub(super) fn fault(&mut self, weights: &Weights, law: &mut Law) {
+        let mut draw = self.rng.random_range(0..weights.iter().sum::<u32>());
+        let at = weights
+            .iter()
+            .position(|weight| match draw.checked_sub(*weight) {
+                Some(rest) => {
+                    draw = rest;
+                    false
+                }
+                None => true,
+            })
+            .expect("the draw is below their sum");
+        let fault = Fault::ALL[at];
+        if fault == Fault::Join {
+            let odd = [
+                Character::WrongToken,
+                Character::WrongVersion,
+                Character::Garbage,
+                Character::Silent,
+                Character::Half,
+            ];
+            let character = match self.rng.random_range(0..10) {
+                at @ 0..5 => odd[at],
+                _ => Character::Honest,
+            };
+            return self.join(character);
+        }
+        let up: Vec<usize> = self
+            .slaves
+            .iter()
+            .filter(|(_, slave)| slave.life == Life::Up)
+            .map(|(key, _)| *key)
+            .collect();
+        if !up.is_empty() {
+            // Few stand announced at a time, and that is when a lie is most awkward.
+            let announced = up
+                .iter()
+                .find(|key| law.is_announced(self.links[&self.slaves[key].link].id));
+            let key = match announced {
+                Some(key) if fault == Fault::Lie => *key,
+                _ => up[self.rng.random_range(0..up.len())],
+            };
+            self.befall(key, fault, law);
+        }
+    }
+
+    pub(super) fn befall_any(&mut self, fault: Fault, law: &mut Law) {
+        let up = self
+            .slaves
+            .iter()
+            .find(|(_, slave)| slave.life == Life::Up && !slave.computes());
+        if let Some(key) = up.or(self.slaves.iter().next()).map(|(key, _)| *key) {
+            self.befall(key, fault, law);
+        }
+    }
+
+    fn befall(&mut self, key: usize, fault: Fault, law: &mut Law) {
+        self.faults += 1;
+        self.say(|| format!("slave {key}: {fault:?}"));
+        let (now, stall) = (self.now, self.rng.random_range(SECOND / 10..self.stall_max));
+        let slave = self.slaves.get_mut(&key).expect("it was drawn");
+        let link_key = slave.link;
+        let link = self.links.get_mut(&link_key).expect("a slave has its link");
+        let how = if self.rng.random_range(0..2) == 0 {
+            Cut::Fin
+        } else {
+            Cut::Reset
+        };
+        match fault {
+            Fault::Join => unreachable!("it befalls nobody"),
+            Fault::Kill => self.kill(key),
+            Fault::CutLink => {
+                link.up.cut(now, how, &mut self.rng);
+                link.down.cut(now, Cut::Reset, &mut self.rng);
+            }
+            Fault::Hang => {
+                slave.hangs = true;
+                self.later.push((now + 4 * stall, Later::Kill(key)));
+            }
+            Fault::Stop => {
+                slave.life = Life::Stopped;
+                self.later.push((now + stall, Later::Continue(key, now)));
+            }
+            Fault::PowerLoss => {
+                slave.life = Life::Dead;
+                link.up.stall(now);
+                link.down.stall(now);
+            }
+            Fault::Stall => {
+                let ways = self.rng.random_range(1..4);
+                if ways & 1 != 0 {
+                    link.up.stall(now);
+                }
+                if ways & 2 != 0 {
+                    link.down.stall(now);
+                }
+                self.later.push((now + stall, Later::Heal(link_key)));
+            }
+            Fault::Evict => slave.evict(now),
+            Fault::Lie => {
+                let hands = law.hands(link.id);
+                if let Some(hands) = hands {
+                    let bytes = lie(&mut self.rng, &hands, law.is_announced(link.id));
+                    slave.lie(&bytes, now);
+                    law.on_liar(link.id);
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self, key: usize) {
+        let Some(slave) = self.slaves.get_mut(&key) else {
+            return;
+        };
+        slave.life = Life::Dead;
+        let how = [Cut::Fin, Cut::Reset][self.rng.random_range(0..2)];
+        let link = self
+            .links
+            .get_mut(&slave.link)
+            .expect("a slave has its link");
+        link.up.cut(self.now, how, &mut self.rng);
+        link.down.cut(self.now, Cut::Reset, &mut self.rng);
+    }
+
+    /// The faults are over: who hangs is killed, who is stopped goes on, what is stalled heals, and
+    /// healthy ones come.
+    pub(super) fn calm_down(&mut self) {
+        self.calm = true;
+        self.say(|| "the faults are over".to_owned());
+        for (_, later) in std::mem::take(&mut self.later) {
+            match later {
+                Later::Continue(slave, since) => self.go_on(slave, since),
+                Later::Heal(link) => self.heal(link),
+                Later::Kill(slave) => self.kill(slave),
+                Later::Join(_) => {}
+            }
+        }
+    }
+
+    // ---- the master's engine
+
+    /// Tells the master what has arrived; whether that was all.
+    pub(super) fn take(&mut self, handler: &mut dyn Handler) -> bool {
+        let now = self.now;
+        let mut keys: Vec<usize> = self.links.keys().copied().collect();
+        let turn = self.rng.random_range(0..keys.len().max(1));
+        keys.rotate_left(turn);
+        let whole = self.calm || self.rng.random_range(0..20) != 0;
+        let mut caught_up = true;
+        for key in keys {
+            let link = self.links.get_mut(&key).expect("just listed");
+            if link.closed || link.connect_at > now {
+                continue;
+            }
+            if !link.accepted {
+                if !self.accepting {
+                    continue;
+                }
+                link.accepted = true;
+                handler.on_accept(link.id, link.peer());
+            }
+            let mut merged = Vec::new();
+            let merge = self.rng.random_range(0..2) == 0;
+            while let Some(chunk) = link.up.read(now) {
+                match merge {
+                    true => merged.extend_from_slice(&chunk),
+                    false => handler.on_bytes(link.id, &chunk),
+                }
+                if !whole {
+                    break;
+                }
+            }
+            if !merged.is_empty() {
+                handler.on_bytes(link.id, &merged);
+            }
+            if !whole && link.up.due().is_some_and(|due| due <= now) {
+                caught_up = false;
+                continue;
+            }
+            link.pump(now, &self.quality, &mut self.rng);
+            for (buffer, drained) in link.take_returned() {
+                handler.on_sent(link.id, buffer, drained);
+            }
+            match link.take_end(now) {
+                None => {}
+                Some(Cut::Fin) => handler.on_closed(link.id, Closed::Eof),
+                Some(Cut::Reset) => {
+                    let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+                    handler.on_closed(link.id, Closed::Error(error));
+                }
+            }
+        }
+        caught_up
+    }
+
+    pub(super) fn perform(&mut self, effect: Effect) {
+        let (now, quality) = (self.now, self.quality);
+        match effect {
+            Effect::Send(conn, buffer) => {
+                if let Some(link) = self
+                    .by_conn
+                    .get(&conn)
+                    .and_then(|key| self.links.get_mut(key))
+                {
+                    link.send(buffer, now, &quality, &mut self.rng);
+                }
+            }
+            Effect::Close { conn, graceful } => {
+                if let Some(key) = self.by_conn.remove(&conn) {
+                    if let Some(link) = self.links.get_mut(&key) {
+                        link.close(graceful, now, &quality, &mut self.rng);
+                    }
+                    self.slots[conn.slot()].1 = false;
+                    self.forget_links = true;
+                }
+            }
+            Effect::Accepting(on) => self.accepting = on,
+        }
+    }
+
+    pub(super) fn computing(&self) -> usize {
+        self.slaves
+            .values()
+            .filter(|slave| slave.computes())
+            .count()
+    }
+}
+
+fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
+    let mark = frame::begin_frame(out, kind);
+    encode(out);
+    frame::finish_frame(out, mark);
+}
+
+/// A sentence of no honest slave, given what it holds.
+fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let first = hands.first().copied();
+    let last = hands.last().copied().filter(|_| hands.len() > 1);
+    let result = |out: &mut Vec<u8>, results: &[(u64, u16)], status, body: &[u8]| {
+        let mut builder = ResultBatchBuilder::new();
+        for &(task, algorithm) in results {
+            builder.push(task, algorithm, status, 1_000, body);
+        }
+        put(out, Kind::Results, |out| builder.encode(out));
+    };
+    let failed = ResultStatus::Failed;
+    let drawn = match announced && rng.random_range(0..2) == 0 {
+        true => 12,
+        false => rng.random_range(0..17),
+    };
+    match (drawn, first, last) {
+        (0, ..) => result(&mut out, &[(1 << 40, 0)], failed, b"unknown"),
+        // The first answer counts: a failed result is an honest-looking one. The second is the offence.
+        (1, Some(first), _) => result(&mut out, &[first, first], failed, b"twice"),
+        (2, _, Some(last)) => result(&mut out, &[last], failed, b"out of order"),
+        (3, Some((task, algorithm)), _) => result(
+            &mut out,
+            &[(task, algorithm + 1)],
+            failed,
+            b"wrong algorithm",
+        ),
+        (4, Some(first), _) => result(
+            &mut out,
+            &[first],
+            ResultStatus::Done,
+            b"\xff\xff\xff\xff\xff",
+        ),
+        (5, ..) => {
+            let tasks = vec![(first.map_or(7, |first| first.0), false)];
+            put(&mut out, Kind::Withdrawn, |out| {
+                Withdrawn { tasks }.encode(out)
+            });
+        }
+        // Once more what may have been announced already: no offence.
+        (14, Some((task, _)), _) => put(&mut out, Kind::Starting, |out| {
+            Starting { task }.encode(out)
+        }),
+        (6, ..) => put(&mut out, Kind::Starting, |out| {
+            Starting {
+                task: last.map_or(1 << 41, |last| last.0),
+            }
+            .encode(out)
+        }),
+        (7, ..) => put(&mut out, Kind::Offer, |out| {
+            Offer {
+                best: 9_999,
+                key: 1,
+                witness: b"",
+            }
+            .encode(out)
+        }),
+        (8, ..) => put(&mut out, Kind::Offer, |out| {
+            Offer {
+                best: 0,
+                key: 0,
+                witness: b"\x01",
+            }
+            .encode(out)
+        }),
+        (9, ..) => frame::put_frame(&mut out, Kind::Shutdown, &[1]),
+        (10, ..) => {
+            // A header that announces more than may come.
+            frame::put_frame(&mut out, Kind::Results, &[]);
+            out[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        }
+        (11, ..) => {
+            frame::put_frame(&mut out, Kind::Heartbeat, &[]);
+            let at = rng.random_range(0..out.len());
+            out[at] ^= 1 << rng.random_range(0..8);
+        }
+        // A frame that is begun and never finished: heartbeats follow inside it.
+        (12 | 15 | 16, ..) => {
+            frame::put_frame(&mut out, Kind::Results, &[0; 1_000]);
+            out.truncate(frame::HEADER_BYTES);
+        }
+        _ => {
+            out.resize(rng.random_range(1..100), 0);
+            rng.fill_bytes(&mut out);
+        }
+    }
+    out
+}

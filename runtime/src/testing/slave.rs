@@ -1,0 +1,426 @@
+//! A simulated slave process: the very [`SlaveCore`], called as the two threads of a real slave call it.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use ringmw_codec::batch::TaskBody;
+use ringmw_codec::control::{GoodbyeCode, Starting};
+use ringmw_codec::frame::{FrameReader, Kind};
+use ringmw_codec::handshake::Hello;
+use ringmw_sched::{Nanos, SlaveId};
+
+use super::net::{Link, Quality};
+use crate::algorithm::{AlgorithmIndex, Registry, RunError};
+use crate::best::{BestTable, OfferSink};
+use crate::cx::{Cx, TaskStart};
+use crate::proto::SECOND;
+use crate::proto::slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
+
+/// A goodbye is written within this time or not at all, as in a real slave.
+const FAREWELL: Nanos = SECOND;
+/// How soon a write that met a full window is tried again.
+const RETRY: Nanos = SECOND / 50;
+
+/// What a task wants of a simulated slave beside its result.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Pace {
+    /// A task computes for a time between these.
+    pub(super) compute_min: Nanos,
+    pub(super) compute_max: Nanos,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Up,
+    /// Stopped by a signal or suspended: it does nothing, its bytes wait.
+    Stopped,
+    Dead,
+}
+
+/// A task that computes: its end is known at its begin, and told when its time has come.
+struct Computing {
+    assignment: Assignment,
+    begun: Nanos,
+    /// `None`: it never ends.
+    until: Option<Nanos>,
+    outcome: Result<Vec<u8>, RunError>,
+    offers: Vec<(Nanos, u32, u64, Vec<u8>)>,
+}
+
+#[derive(Default)]
+struct Offers(Mutex<Vec<(u32, u64, Vec<u8>)>>);
+
+impl OfferSink for Offers {
+    fn offer(&self, best: u32, image: u64, witness: &[u8]) {
+        let mut offers = self.0.lock().expect("one thread");
+        offers.push((best, image, witness.to_vec()));
+    }
+}
+
+/// What one process is made with.
+pub(super) struct Birth {
+    pub(super) hello: Hello,
+    pub(super) registry: Arc<Registry>,
+    pub(super) pace: Pace,
+    pub(super) now: Nanos,
+    pub(super) link: usize,
+}
+
+pub(super) struct SimSlave {
+    pub(super) core: SlaveCore,
+    pub(super) life: Life,
+    /// The link that it speaks on.
+    pub(super) link: usize,
+    /// Its next task computes for ever, while the process beats.
+    pub(super) hangs: bool,
+    registry: Arc<Registry>,
+    pace: Pace,
+    cx: Option<Cx>,
+    bests: BestTable,
+    offers: Arc<Offers>,
+    cancelled: Arc<AtomicBool>,
+    computing: Option<Computing>,
+    out: Vec<u8>,
+    written: usize,
+    io_at: Nanos,
+    compute_at: Nanos,
+    farewell: Option<Nanos>,
+    /// Reads what it writes, for what it has announced.
+    tap: FrameReader,
+    announced: BTreeSet<u64>,
+    lied: bool,
+}
+
+/// What became of a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It lives on.
+    On,
+    /// A task begins.
+    Begins(u64),
+    /// The process has ended.
+    Exits(SlaveEnd),
+}
+
+impl SimSlave {
+    pub(super) fn new(birth: Birth) -> Self {
+        let Birth {
+            hello,
+            registry,
+            pace,
+            now,
+            link,
+        } = birth;
+        SimSlave {
+            core: SlaveCore::new(&SlaveConfig { hello }, now),
+            life: Life::Up,
+            link,
+            hangs: false,
+            registry,
+            pace,
+            cx: None,
+            bests: BestTable::default(),
+            offers: Arc::default(),
+            cancelled: Arc::default(),
+            computing: None,
+            out: Vec::new(),
+            written: 0,
+            io_at: now,
+            compute_at: Nanos::MAX,
+            farewell: None,
+            tap: FrameReader::new(),
+            announced: BTreeSet::new(),
+            lied: false,
+        }
+    }
+
+    /// When it does something next.
+    pub(super) fn due(&self, link: &Link) -> Option<Nanos> {
+        if self.life != Life::Up {
+            return None;
+        }
+        let mut due = self
+            .io_at
+            .min(self.compute_at)
+            .min(self.core.next_deadline());
+        due = due.min(link.down.due().unwrap_or(Nanos::MAX));
+        if let Some(computing) = &self.computing {
+            due = due.min(computing.until.unwrap_or(Nanos::MAX));
+            due = due.min(computing.offers.first().map_or(Nanos::MAX, |offer| offer.0));
+        }
+        Some(due.min(self.farewell.unwrap_or(Nanos::MAX)))
+    }
+
+    pub(super) fn describe_due(&self, link: &Link) -> String {
+        format!(
+            "io {}, compute {}, core {}, down {:?}, computing {:?}, farewell {:?}, end {:?}",
+            self.io_at,
+            self.compute_at,
+            self.core.next_deadline(),
+            link.down.due(),
+            self.computing.as_ref().map(|computing| (
+                computing.until,
+                computing.offers.first().map(|offer| offer.0)
+            )),
+            self.farewell,
+            self.core.end(),
+        )
+    }
+
+    /// What is due happens: the I/O thread's part, then the main thread's.
+    pub(super) fn step(
+        &mut self,
+        link: &mut Link,
+        now: Nanos,
+        quality: &Quality,
+        rng: &mut ChaCha8Rng,
+    ) -> Step {
+        let io_due = self
+            .io_at
+            .min(self.core.next_deadline())
+            .min(link.down.due().unwrap_or(Nanos::MAX))
+            .min(self.farewell.unwrap_or(Nanos::MAX));
+        if io_due <= now
+            && let Some(end) = self.io(link, now, quality, rng)
+        {
+            return Step::Exits(end);
+        }
+        self.compute(now, rng)
+    }
+
+    /// One round of the I/O thread; see `Link::serve_until_over`.
+    fn io(
+        &mut self,
+        link: &mut Link,
+        now: Nanos,
+        quality: &Quality,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<SlaveEnd> {
+        self.io_at = Nanos::MAX;
+        while let Some(chunk) = link.down.read(now) {
+            self.core.on_bytes(&chunk, now);
+        }
+        let ended = link.down.ended(now);
+        if let Some(how) = ended {
+            self.core.on_closed(match how {
+                super::net::Cut::Fin => "it closed the connection",
+                super::net::Cut::Reset => "reset",
+            });
+        }
+        self.core.on_time(now, link.up.unacknowledged_for(now));
+        let before = self.out.len();
+        self.core.take_output(&mut self.out, now);
+        debug_assert!(self.out.len() >= before);
+        for (best, image) in self.core.take_learned() {
+            self.bests.learn(best, image);
+        }
+        while self.core.poll_audit().is_some() {}
+        self.cancelled
+            .store(self.core.is_cancelled(), Ordering::Relaxed);
+        self.write(link, now, quality, rng);
+        if self.out.is_empty() {
+            self.core.on_flushed();
+        } else {
+            self.io_at = now + RETRY;
+        }
+        self.compute_at = self.compute_at.min(now + rng.random_range(0..20_000));
+        let end = self.core.end()?.clone();
+        let until = *self.farewell.get_or_insert(now + FAREWELL);
+        let says = matches!(end, SlaveEnd::Left(_));
+        // Nothing can be written to a peer that has closed.
+        (!says || self.out.is_empty() || ended.is_some() || now >= until).then_some(end)
+    }
+
+    fn write(&mut self, link: &mut Link, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
+        let taken = link.up.write(&self.out[self.written..], now, quality, rng);
+        let written = &self.out[self.written..][..taken];
+        let announced = &mut self.announced;
+        // A lie may be no frame at all; then there is nothing more to be learned of it.
+        let _ = self.tap.feed(written, &|_| u32::MAX, &mut |kind, payload| {
+            if kind == Kind::Starting
+                && let Ok(starting) = Starting::decode(payload)
+            {
+                announced.insert(starting.task);
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        self.written += taken;
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+    }
+
+    /// One round of the main thread.
+    fn compute(&mut self, now: Nanos, rng: &mut ChaCha8Rng) -> Step {
+        if let Some(computing) = &mut self.computing {
+            while computing.offers.first().is_some_and(|offer| offer.0 <= now) {
+                let (_, best, image, witness) = computing.offers.remove(0);
+                if let Err(reason) = self.core.offer(best, image, &witness) {
+                    computing.outcome = Err(RunError::Failed(reason));
+                }
+            }
+            self.nudge(now);
+            let over = self
+                .computing
+                .as_ref()
+                .is_some_and(|computing| computing.until.is_some_and(|until| until <= now));
+            if !over {
+                self.compute_at = Nanos::MAX;
+                return Step::On;
+            }
+            self.finish(now);
+            self.compute_at = now;
+        }
+        if self.compute_at > now {
+            return Step::On;
+        }
+        self.compute_at = Nanos::MAX;
+        let next = self.core.next_task();
+        self.nudge(now);
+        match next {
+            Next::Run(assignment) => {
+                let task = assignment.task;
+                self.begin(assignment, now, rng);
+                Step::Begins(task)
+            }
+            Next::Wait | Next::Stop(_) => Step::On,
+        }
+    }
+
+    fn nudge(&mut self, now: Nanos) {
+        if self.core.has_output() {
+            self.io_at = self.io_at.min(now);
+        }
+    }
+
+    fn begin(&mut self, assignment: Assignment, now: Nanos, rng: &mut ChaCha8Rng) {
+        self.cancelled
+            .store(self.core.is_cancelled(), Ordering::Relaxed);
+        let outcome = self.run(&assignment);
+        let length = rng.random_range(self.pace.compute_min..=self.pace.compute_max);
+        let offers = std::mem::take(&mut *self.offers.0.lock().expect("one thread"));
+        let mut offers: Vec<_> = offers
+            .into_iter()
+            .map(|(best, image, witness)| {
+                (now + rng.random_range(0..=length), best, image, witness)
+            })
+            .collect();
+        offers.sort_by_key(|offer| offer.0);
+        self.computing = Some(Computing {
+            assignment,
+            begun: now,
+            until: (!self.hangs).then_some(now + length),
+            outcome,
+            offers,
+        });
+    }
+
+    /// As a real slave computes.
+    fn run(&mut self, assignment: &Assignment) -> Result<Vec<u8>, RunError> {
+        let Some(entry) = self.registry.get(AlgorithmIndex(assignment.algorithm)) else {
+            return Err(RunError::Failed(format!(
+                "there is no algorithm {}",
+                assignment.algorithm
+            )));
+        };
+        let body = TaskBody::parse(&assignment.body)
+            .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
+        let welcome = self.core.welcome().expect("tasks come after it");
+        let cx = self.cx.get_or_insert_with(|| {
+            Cx::new(
+                SlaveId(welcome.slave),
+                welcome.seed,
+                welcome.args.clone().into(),
+                Arc::clone(&self.cancelled),
+                self.bests.clone(),
+                Arc::clone(&self.offers) as Arc<dyn OfferSink>,
+            )
+        });
+        cx.begin(TaskStart {
+            task: assignment.task,
+            algorithm: entry.name_hash,
+            domain: body.domain,
+            stream: body.stream,
+            tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+        });
+        let mut output = Vec::new();
+        let run = catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, &mut output)));
+        match run {
+            Ok(outcome) => outcome.map(|()| output),
+            Err(panic) => Err(RunError::Failed(crate::slave::describe_panic(&*panic))),
+        }
+    }
+
+    fn finish(&mut self, now: Nanos) {
+        let computing = self.computing.take().expect("a task computes");
+        let Computing {
+            assignment,
+            begun,
+            outcome,
+            ..
+        } = computing;
+        let (algorithm, compute) = (assignment.algorithm, now - begun);
+        match &outcome {
+            Ok(output) => self.core.finish(algorithm, Ok(output), compute, now),
+            Err(RunError::Failed(text)) => self.core.finish(algorithm, Err(text), compute, now),
+            Err(RunError::Args(error)) => {
+                let text = format!("its arguments cannot be read: {error}");
+                self.core.finish(algorithm, Err(&text), compute, now);
+            }
+            Err(RunError::StateInit(reason)) => self.core.leave(GoodbyeCode::StateInit, reason),
+        }
+        if self.core.end().is_some() {
+            self.io_at = now;
+        }
+        self.nudge(now);
+    }
+
+    /// SIGTERM.
+    pub(super) fn evict(&mut self, now: Nanos) {
+        self.core
+            .leave(GoodbyeCode::Evicted, "told to go by SIGTERM");
+        self.io_at = now;
+    }
+
+    /// Continues after a stop: the computation has not gone on meanwhile.
+    pub(super) fn go_on(&mut self, now: Nanos, stopped_for: Nanos) {
+        self.life = Life::Up;
+        self.io_at = now;
+        if let Some(computing) = &mut self.computing {
+            for offer in &mut computing.offers {
+                offer.0 += stopped_for;
+            }
+            computing.until = computing.until.map(|until| until + stopped_for);
+        }
+    }
+
+    /// Writes bytes of no honest slave behind what it has to say.
+    pub(super) fn lie(&mut self, bytes: &[u8], now: Nanos) {
+        self.core.take_output(&mut self.out, now);
+        self.out.extend_from_slice(bytes);
+        self.lied = true;
+        self.io_at = now;
+    }
+
+    /// Whether it has written the announcement of this task, as far as a liar's stream can be read.
+    pub(super) fn has_announced(&self, task: u64) -> bool {
+        self.lied || self.announced.contains(&task)
+    }
+
+    /// Replaces its handshake.
+    pub(super) fn say_first(&mut self, bytes: Vec<u8>) {
+        let mut own = Vec::new();
+        self.core.take_output(&mut own, 0);
+        self.out = bytes;
+    }
+
+    pub(super) fn computes(&self) -> bool {
+        self.computing.is_some()
+    }
+}

@@ -1,0 +1,266 @@
+//! A master's core without sockets: turns, what it sent to whom, and what became of its tasks.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use ringmw::engine::{Closed, ConnId};
+use ringmw::proto::master::Level;
+use ringmw::proto::{Effect, End, Fate, MasterConfig, MasterCore, SECOND};
+use ringmw_codec::audit::Event;
+use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
+use ringmw_codec::frame::{FrameReader, Kind};
+use ringmw_codec::handshake::{AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal};
+use ringmw_sched::{AlgorithmId, Nanos, Owner, TaskId, TaskSpec};
+
+use crate::support::{Given, archive, frame, frames_of, hello_frame, result, tasks_in};
+
+pub(crate) const CLIENT_TIMEOUT: Nanos = 4 * SECOND;
+
+/// What one connection was sent.
+#[derive(Default)]
+struct Line {
+    reader: FrameReader,
+    frames: Vec<(Kind, Vec<u8>)>,
+    read: usize,
+    closed: bool,
+}
+
+pub(crate) struct Rig {
+    pub(crate) core: MasterCore,
+    pub(crate) now: Nanos,
+    pub(crate) events: Vec<Event>,
+    pub(crate) ends: Vec<End>,
+    /// Every change of accepting.
+    pub(crate) accepting: Vec<bool>,
+    lines: BTreeMap<ConnId, Line>,
+    connections: u32,
+}
+
+pub(crate) fn fingerprint() -> Fingerprint {
+    Fingerprint {
+        app_version: "1.0".into(),
+        build: "b".into(),
+        format: 1,
+        algorithms: vec![AlgorithmSignature {
+            name: "square".into(),
+            arguments: "u64".into(),
+            result: "u64".into(),
+            types: 1,
+        }],
+    }
+}
+
+pub(crate) fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        member_id: b"m".to_vec(),
+        host: "node".into(),
+        job: "j".into(),
+        pid: 7,
+        fingerprint: fingerprint(),
+    }
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut MasterConfig)) -> Self {
+        let mut config = MasterConfig {
+            member_id: b"m".to_vec(),
+            fingerprint: fingerprint(),
+            any_build: false,
+            client_timeout: CLIENT_TIMEOUT,
+            tasks_bytes_max: 4096,
+            results_bytes_max: 4096,
+            task_group: 1,
+            result_group: 1,
+            crash_limit: 2,
+            queued_bytes_max: 1 << 30,
+            seed: 1,
+            args: Vec::new(),
+            level: Level::Tasks,
+            check_output: vec![ringmw::wire::check::<u64>],
+            names: vec!["square"],
+        };
+        change(&mut config);
+        Rig {
+            core: MasterCore::new(config, 0),
+            now: 0,
+            events: Vec::new(),
+            ends: Vec::new(),
+            accepting: Vec::new(),
+            lines: BTreeMap::new(),
+            connections: 0,
+        }
+    }
+
+    /// One turn, `later` than the last.
+    pub(crate) fn turn<T>(&mut self, later: Nanos, facts: impl FnOnce(&mut MasterCore) -> T) -> T {
+        self.now += later;
+        self.core.begin_turn(self.now);
+        let value = facts(&mut self.core);
+        self.core.judge(true);
+        self.core.hand_out();
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Send(conn, bytes) => {
+                    let line = self.lines.get_mut(&conn).expect("only to a connection");
+                    assert!(!line.closed, "nothing is sent behind a close");
+                    line.frames.extend(frames_of(&mut line.reader, &bytes));
+                    self.core.on_sent(conn, bytes, true);
+                }
+                Effect::Close { conn, .. } => {
+                    self.lines.get_mut(&conn).expect("only a connection").closed = true
+                }
+                Effect::Accepting(on) => self.accepting.push(on),
+            }
+        }
+        self.events
+            .extend(std::iter::from_fn(|| self.core.poll_audit()));
+        self.ends
+            .extend(std::iter::from_fn(|| self.core.poll_end()));
+        value
+    }
+
+    /// Time passes, in turns as the driver would have them.
+    pub(crate) fn pass(&mut self, time: Nanos) {
+        let end = self.now + time;
+        while self.now < end {
+            self.turn((end - self.now).min(SECOND / 2), |_| {});
+        }
+    }
+
+    pub(crate) fn peer(conn: ConnId) -> SocketAddr {
+        SocketAddr::from(([10, 0, (conn.slot() >> 8) as u8, conn.slot() as u8], 4000))
+    }
+
+    pub(crate) fn dial(&mut self) -> ConnId {
+        let conn = ConnId::new(self.connections, 1);
+        self.connections += 1;
+        self.lines.insert(conn, Line::default());
+        self.turn(0, |core| core.on_accept(conn, Self::peer(conn)));
+        conn
+    }
+
+    pub(crate) fn join(&mut self) -> ConnId {
+        let conn = self.dial();
+        self.say(conn, &hello_frame(&hello()));
+        assert_eq!(
+            self.frames(conn).first().map(|frame| frame.0),
+            Some(Kind::Welcome)
+        );
+        conn
+    }
+
+    pub(crate) fn say(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.turn(0, |core| core.on_bytes(conn, bytes));
+    }
+
+    pub(crate) fn end(&mut self, conn: ConnId) {
+        self.turn(0, |core| core.on_closed(conn, Closed::Eof));
+    }
+
+    pub(crate) fn beat(&mut self, conn: ConnId) {
+        self.say(conn, &frame(Kind::Heartbeat, b""));
+    }
+
+    pub(crate) fn submit(&mut self, number: u64) -> TaskId {
+        let mut body = Vec::new();
+        encode_task_body(
+            &mut body,
+            &TaskBody {
+                domain: 0,
+                stream: number,
+                tag_type: 0,
+                tag: b"",
+                args: &archive(number),
+            },
+        );
+        let spec = TaskSpec::new(
+            AlgorithmId(0),
+            Owner::Queue,
+            (body.len() + TASK_ENTRY_BYTES) as u32,
+        );
+        self.turn(0, |core| core.submit(spec, Bytes::from(body)))
+    }
+
+    pub(crate) fn frames(&self, conn: ConnId) -> &[(Kind, Vec<u8>)] {
+        &self.lines[&conn].frames
+    }
+
+    /// The tasks that came since this was asked last.
+    pub(crate) fn given(&mut self, conn: ConnId) -> Vec<Given> {
+        let line = self.lines.get_mut(&conn).unwrap();
+        let fresh = &line.frames[line.read..];
+        let given = fresh
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::Tasks)
+            .flat_map(|(_, payload)| tasks_in(payload))
+            .collect();
+        line.read = line.frames.len();
+        given
+    }
+
+    /// Works until there is nothing more to do.
+    pub(crate) fn work(&mut self, conn: ConnId) {
+        loop {
+            let given = self.given(conn);
+            if given.is_empty() {
+                return;
+            }
+            for given in given {
+                self.say(
+                    conn,
+                    &result(&given, given.number().wrapping_mul(given.number())),
+                );
+            }
+        }
+    }
+
+    pub(crate) fn is_closed(&self, conn: ConnId) -> bool {
+        self.lines[&conn].closed
+    }
+
+    pub(crate) fn refusal(&self, conn: ConnId) -> Option<String> {
+        let refuse = |(kind, payload): &(Kind, Vec<u8>)| {
+            (*kind == Kind::Refuse).then(|| Refusal::decode(payload).unwrap().to_string())
+        };
+        self.frames(conn).iter().find_map(refuse)
+    }
+
+    /// Whether the trail says why this peer went.
+    pub(crate) fn told_off(&self, conn: ConnId) -> bool {
+        let peer = Self::peer(conn).to_string();
+        self.events.iter().any(|event| match event {
+            Event::Offence { from, reason, .. }
+            | Event::Refused { from, reason, .. }
+            | Event::Rejected { from, reason } => *from == peer && !reason.is_empty(),
+            Event::Lost { from, .. } => *from == peer,
+            _ => false,
+        })
+    }
+
+    /// Every task has exactly one end, a result that is right.
+    pub(crate) fn assert_all_squared(
+        &self,
+        numbers: std::ops::Range<u64>,
+        case: &dyn std::fmt::Display,
+    ) {
+        let mut squares: Vec<u64> = self
+            .ends
+            .iter()
+            .map(|end| match &end.fate {
+                Fate::Done { output, .. } => ringmw::wire::decode(output).unwrap(),
+                other => panic!("{case}: {other:?}"),
+            })
+            .collect();
+        squares.sort_unstable();
+        assert!(
+            squares.iter().copied().eq(numbers.map(|n| n * n)),
+            "{case}: {squares:?}"
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! How many tasks travel in one packet when no number is given: as many as a few milliseconds of compute, by what
+//! slaves reported, and never so many that others would sit idle at the end.
+
+use crate::ids::{AlgorithmId, Nanos};
+use crate::scheduler::Scheduler;
+
+/// As `Config::task_group`: packets are sized by compute time.
+pub const AUTO: u32 = 0;
+
+/// A packet holds about this much compute: enough to hide its way there and back, little to wait for at the end.
+const PACKET_COMPUTE: Nanos = 3_000_000;
+/// And at most so many tasks.
+const PACKET_TASKS_MAX: u32 = 1_000;
+/// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
+/// Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
+const SHARES: u64 = 2;
+/// The weight of a new compute time in the mean is one in so many.
+const MEMORY: u64 = 16;
+
+/// The mean compute time by algorithm; `None` until a first result.
+#[derive(Clone, Debug)]
+pub(crate) struct Grouping(Vec<Option<Nanos>>);
+
+impl Grouping {
+    pub(crate) fn new(algorithms: usize) -> Self {
+        Grouping(vec![None; algorithms])
+    }
+
+    fn learn(&mut self, algorithm: AlgorithmId, compute: Nanos) {
+        let mean = &mut self.0[usize::from(algorithm.0)];
+        *mean = Some(match *mean {
+            None => compute,
+            Some(mean) => mean - mean / MEMORY + compute / MEMORY,
+        });
+    }
+
+    /// What a task of this algorithm takes of a packet's compute; one whose time is not known fills it.
+    pub(crate) fn cost(&self, algorithm: AlgorithmId) -> Nanos {
+        self.0[usize::from(algorithm.0)].unwrap_or(PACKET_COMPUTE)
+    }
+}
+
+/// What may still go into a packet.
+pub(crate) struct Room {
+    tasks: u32,
+    /// `None` where a number was given.
+    compute: Option<Nanos>,
+    /// Unordered tasks that it may take from the others.
+    share: u64,
+}
+
+impl Room {
+    /// Whether one more task fits; the first one always does.
+    pub(crate) fn takes(
+        &mut self,
+        first: bool,
+        unordered: bool,
+        cost: impl FnOnce() -> Nanos,
+    ) -> bool {
+        let Some(compute) = &mut self.compute else {
+            let takes = self.tasks > 0;
+            self.tasks = self.tasks.saturating_sub(1);
+            return takes;
+        };
+        let cost = cost();
+        let takes = self.tasks > 0 && cost <= *compute && (!unordered || self.share > 0);
+        self.tasks = self.tasks.saturating_sub(1);
+        *compute = compute.saturating_sub(cost);
+        self.share -= u64::from(unordered && self.share > 0);
+        first || takes
+    }
+}
+
+impl<P> Scheduler<P> {
+    /// A slave reported how long a task of this algorithm took.
+    pub fn learn_compute(&mut self, algorithm: AlgorithmId, compute: Nanos) {
+        self.grouping.learn(algorithm, compute);
+    }
+
+    /// How many tasks of this algorithm a packet holds while there are plenty.
+    pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
+        match self.config.task_group {
+            AUTO => {
+                let tasks = PACKET_COMPUTE / self.grouping.cost(algorithm).max(1);
+                u32::try_from(tasks)
+                    .unwrap_or(u32::MAX)
+                    .clamp(1, PACKET_TASKS_MAX)
+            }
+            number => number,
+        }
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        match self.config.task_group {
+            AUTO => {
+                let takers = u64::from(self.slaves.takers().max(1));
+                Room {
+                    tasks: PACKET_TASKS_MAX,
+                    compute: Some(PACKET_COMPUTE),
+                    share: self.unordered.len().div_ceil(SHARES * takers),
+                }
+            }
+            number => Room {
+                tasks: number,
+                compute: None,
+                share: u64::MAX,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{AUTO, AlgorithmId, Config, Owner, Scheduler, SlaveId, TaskSpec, Verdict};
+
+    const QUICK: AlgorithmId = AlgorithmId(0);
+    const SLOW: AlgorithmId = AlgorithmId(1);
+
+    fn sched() -> Scheduler<()> {
+        let config = Config {
+            task_group: AUTO,
+            ..Config::default()
+        };
+        Scheduler::new(config, 2)
+    }
+
+    fn submit(sched: &mut Scheduler<()>, algorithm: AlgorithmId, tasks: u32) {
+        for _ in 0..tasks {
+            sched.submit(TaskSpec::new(algorithm, Owner::Queue, 10), (), 0);
+        }
+    }
+
+    fn packet(sched: &mut Scheduler<()>) -> Option<(SlaveId, Vec<u64>)> {
+        let mut tasks = Vec::new();
+        let slave = sched.hand_out(0, &mut |id, _, _, _| tasks.push(id.seq()))?;
+        Some((slave, tasks))
+    }
+
+    fn answer(sched: &mut Scheduler<()>, slave: SlaveId, tasks: &[u64], compute: u64) {
+        for &task in tasks {
+            let Ok(Verdict::Accepted(accepted)) = sched.result(slave, task) else {
+                panic!("it holds the task");
+            };
+            sched.learn_compute(accepted.algorithm, compute);
+        }
+        sched.sanity_check();
+    }
+
+    #[test]
+    fn an_unknown_task_travels_alone_and_a_packet_grows_to_milliseconds() {
+        let mut sched = sched();
+        sched.connect();
+        submit(&mut sched, QUICK, 10_000);
+        let (slave, tasks) = packet(&mut sched).unwrap();
+        assert_eq!(tasks.len(), 1);
+        answer(&mut sched, slave, &tasks, 30_000);
+        let (slave, tasks) = packet(&mut sched).unwrap();
+        assert_eq!(tasks.len(), 100, "3 ms of 30 us each");
+        answer(&mut sched, slave, &tasks, 30_000);
+        assert_eq!(sched.group_of_tasks(QUICK), 100);
+        assert_eq!(sched.group_of_tasks(SLOW), 1);
+    }
+
+    #[test]
+    fn a_slow_task_ends_a_packet() {
+        let mut sched = sched();
+        sched.connect();
+        sched.learn_compute(QUICK, 1_000);
+        sched.learn_compute(SLOW, 1_000_000_000);
+        submit(&mut sched, QUICK, 5);
+        submit(&mut sched, SLOW, 1);
+        submit(&mut sched, QUICK, 500);
+        let (slave, tasks) = packet(&mut sched).unwrap();
+        assert_eq!(tasks, [0, 1, 2, 3, 4]);
+        answer(&mut sched, slave, &tasks, 1_000);
+        assert_eq!(packet(&mut sched).unwrap().1, [5]);
+    }
+
+    #[test]
+    fn packets_shrink_towards_the_end_and_nobody_idles_beside_a_queue() {
+        let mut sched = sched();
+        for _ in 0..4 {
+            sched.connect();
+        }
+        sched.learn_compute(QUICK, 1);
+        submit(&mut sched, QUICK, 80);
+        let sizes: Vec<usize> = std::iter::from_fn(|| packet(&mut sched))
+            .map(|(_, tasks)| tasks.len())
+            .collect();
+        assert_eq!(sizes, [10, 9, 8, 7]);
+    }
+
+    #[test]
+    fn ordered_tasks_are_nobody_elses_share() {
+        let mut sched = sched();
+        sched.allocate(crate::Group::Ordered, 1);
+        let (slave, _) = sched.connect();
+        sched.learn_compute(QUICK, 1);
+        for _ in 0..50 {
+            let spec = TaskSpec {
+                to: Some(slave),
+                ..TaskSpec::new(QUICK, Owner::Queue, 10)
+            };
+            sched.submit(spec, (), 0);
+        }
+        assert_eq!(packet(&mut sched).unwrap().1.len(), 50);
+    }
+}
