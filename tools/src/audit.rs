@@ -24,6 +24,7 @@ mod scene;
 mod series;
 mod stats;
 mod stats_view;
+mod summary;
 mod timeline;
 mod times;
 mod trail;
@@ -37,7 +38,8 @@ use clap::{Args, Subcommand};
 
 use output::Format;
 use scene::{Both, Scene, Scenes};
-use stats::{Stats, Summary};
+use stats::Stats;
+use summary::Summary;
 use times::{Bound, Zone};
 use trail::{Fold, Reader};
 
@@ -368,7 +370,9 @@ fn report(options: &Report) -> Result<ExitCode, String> {
         .collect();
     let mut document = output::Document::default();
     if options.input.format == Format::Json {
-        document.head.insert("schema".into(), stats::SCHEMA.into());
+        document
+            .head
+            .insert("schema".into(), summary::SCHEMA.into());
     }
     document.sheets = vec![sheet];
     if options.input.format == Format::Table {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{Document, Sheet, figure};
-use super::stats::{Exit, Summary};
+use super::summary::{Exit, Summary};
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
@@ -229,7 +229,7 @@ pub(crate) fn judge(
     let mut document = Document::default();
     document
         .head
-        .insert("schema".into(), super::stats::SCHEMA.into());
+        .insert("schema".into(), super::summary::SCHEMA.into());
     document.head.insert("ok".into(), is_well.into());
     document.sheets = vec![sheet];
     Some((is_well, document, text))

@@ -35,7 +35,7 @@ pub(crate) fn document(scene: &Scene, zone: &Zone) -> Document {
     let mut document = Document::default();
     document
         .head
-        .insert("schema".into(), super::stats::SCHEMA.into());
+        .insert("schema".into(), super::summary::SCHEMA.into());
     document.head.insert(
         "bucket_s".into(),
         json!(scene.intervals.width_us() as f64 / 1e6),

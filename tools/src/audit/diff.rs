@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::output::{Document, Sheet, leaves};
-use super::stats::Summary;
+use super::summary::Summary;
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
@@ -79,7 +79,7 @@ pub(crate) fn document(
     let mut document = Document::default();
     document
         .head
-        .insert("schema".into(), super::stats::SCHEMA.into());
+        .insert("schema".into(), super::summary::SCHEMA.into());
     document.sheets = vec![sheet];
     document
 }

@@ -2,7 +2,8 @@
 
 use super::output::{count, figure};
 use super::scene::{Crowd, Scene};
-use super::stats::{Exit, Figures, Summary};
+use super::stats::Figures;
+use super::summary::{Exit, Summary};
 use super::timeline::{share, tail};
 use super::times::{Zone, show_duration};
 use super::trail::Reader;
@@ -164,7 +165,7 @@ fn idleness(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary, zone:
         }
         _ => findings.push((
             weight,
-            format!("{text}, spread over the run: the master did not hand out tasks fast enough."),
+            format!("{text}, spread over the run: slaves waited between tasks."),
         )),
     }
     if let Some((from_us, to_us)) = tail(scene)
@@ -442,7 +443,7 @@ fn trail(findings: &mut Vec<Finding>, summary: &Summary, total: &Figures, reader
         findings.push((
             Weight::Note,
             format!(
-                "The clock was set back {} times; the first: {first}",
+                "The clock was set {} times; the first: {first}",
                 count(summary.clock_steps)
             ),
         ));

@@ -77,14 +77,8 @@ impl Fold for Events {
     fn on_entry(&mut self, at: At, what: &What<'_>) {
         self.last_us = at.us;
         let text = match what {
-            What::Init { version, .. } => format!(
-                "a {} begins {version}",
-                if at.role == Role::Master {
-                    "master"
-                } else {
-                    "slave"
-                }
-            ),
+            What::Init { .. } if at.role == Role::Master => "a master begins".to_owned(),
+            What::Init { .. } => "a slave begins".to_owned(),
             What::Gone {
                 cause: "shutdown", ..
             } => return,
@@ -199,6 +193,7 @@ struct View {
     events: VecDeque<String>,
     last: (u64, u64, u64, u64),
     last_at: Instant,
+    has_looked: bool,
 }
 
 impl View {
@@ -214,6 +209,12 @@ impl View {
         let seconds = self.last_at.elapsed().as_secs_f64().max(1e-3);
         let now = (total.sent, total.results, total.connected, total.gone());
         let rate = now.1.saturating_sub(self.last.1) as f64 / seconds;
+        // The first look finds what was done before anyone looked.
+        let rate = if std::mem::replace(&mut self.has_looked, true) {
+            rate
+        } else {
+            0.0
+        };
         let is_changed = now != self.last;
         self.last = now;
         self.last_at = Instant::now();
@@ -319,6 +320,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
         events: VecDeque::new(),
         last: (0, 0, 0, 0),
         last_at: Instant::now(),
+        has_looked: false,
     };
     reader.begin_file(&options.file);
     let mut told = 0;

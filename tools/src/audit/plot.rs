@@ -177,6 +177,7 @@ fn nice_step(least: f64) -> f64 {
 }
 
 fn time_ticks(x: (f64, f64), zone: &Zone) -> Vec<(f64, String)> {
+    const MONTH_S: i64 = 30 * 86_400;
     const STEPS_S: [i64; 19] = [
         1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
         86_400, 604_800,
@@ -195,7 +196,7 @@ fn time_ticks(x: (f64, f64), zone: &Zone) -> Vec<(f64, String)> {
     let step_s = STEPS_S
         .into_iter()
         .find(|&step| span_s / step as f64 <= 9.0)
-        .unwrap_or(2_592_000);
+        .unwrap_or_else(|| MONTH_S * (span_s / 9.0 / MONTH_S as f64).ceil() as i64);
     let format = match step_s {
         0..60 => "%H:%M:%S",
         _ if span_s <= 86_400.0 => "%H:%M",

@@ -7,7 +7,7 @@ use super::output::{Document, Sheet, count, figure, show};
 use super::picture::escape;
 use super::plot::{Kind, draw};
 use super::scene::Scene;
-use super::stats::{Exit, Summary};
+use super::summary::{Exit, Summary};
 use super::times::{Zone, show_duration};
 
 /// For `--help`.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::output::{Format, count, csv_row, figure, json, leaves};
-use super::stats::{Exit, Summary};
+use super::summary::{Exit, Summary};
 use super::times::show_duration;
 
 /// For `--help`.

@@ -36,7 +36,7 @@ pub(crate) fn document(scene: &Scene, zone: &Zone) -> Document {
     let mut document = Document::default();
     let all = scene.all();
     let head = &mut document.head;
-    head.insert("schema".into(), super::stats::SCHEMA.into());
+    head.insert("schema".into(), super::summary::SCHEMA.into());
     head.insert(
         "bucket_s".into(),
         json!(scene.intervals.width_us() as f64 / 1e6),

@@ -3,7 +3,8 @@
 //! A run begins with its INIT line. Lines before the first one of a file go on with the run of the same role that the
 //! file before left open (a rotated trail), else they open a run of their own as soon as one of them tells anything.
 //! Within a run, time never goes back: where the clock was set back, the later times are shifted by as much, so that
-//! durations stay what they were; the step is counted and told.
+//! durations stay what they were; the step is counted and told. So is a single time far ahead, which is taken for the
+//! time of the line before it.
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,11 @@ use super::times::{Bound, Zone};
 const NOTES_MAX: usize = 5;
 /// So much of an unreadable line is shown.
 const SHOWN_CHARS_MAX: usize = 60;
+/// A smaller step back is two threads' lines in the wrong order, not a clock that was set.
+const STEP_US_MIN: i64 = 100_000;
+/// A longer silence is believed when a second line confirms it, within so much.
+const JUMP_US_MIN: i64 = 7 * 86_400_000_000;
+const CONFIRM_US: u64 = 86_400_000_000;
 /// So many lines may one entry of CL-MW take.
 const JOINED_LINES_MAX: u64 = 64;
 
@@ -64,6 +70,8 @@ pub(crate) struct Run {
     pub(crate) build: Option<String>,
     first_us: i64,
     last_raw_us: i64,
+    /// A time far ahead, which the next line will confirm or not.
+    jump_us: Option<i64>,
     shift_us: i64,
     view: SlaveView,
 }
@@ -458,6 +466,7 @@ impl Reader {
             build: None,
             first_us: first.unwrap_or(i64::MIN),
             last_raw_us: first.unwrap_or(i64::MIN),
+            jump_us: None,
             shift_us: 0,
             view: SlaveView::default(),
         });
@@ -498,25 +507,43 @@ impl Reader {
             return;
         }
         let is_counted = time_us >= since;
+        let place = |file: &FileState| format!("{}:{}", show_path(&file.path), file.line);
         let run = &mut self.runs[index];
-        if time_us < run.last_raw_us {
-            let step_us = run.last_raw_us - time_us;
-            run.shift_us += step_us;
+        let ahead_us = time_us.saturating_sub(run.last_raw_us);
+        let has_last = run.last_raw_us != i64::MIN;
+        let is_confirmed = run
+            .jump_us
+            .take()
+            .is_some_and(|jump_us| time_us.abs_diff(jump_us) < CONFIRM_US);
+        let step = if has_last && ahead_us > JUMP_US_MIN && !is_confirmed {
+            // One damaged time must not stretch the run by years: the next line says whether the clock is there.
+            run.jump_us = Some(time_us);
+            Some(("ahead", ahead_us))
+        } else if has_last && ahead_us <= -STEP_US_MIN {
+            run.shift_us -= ahead_us;
+            run.last_raw_us = time_us;
+            Some(("back", -ahead_us))
+        } else {
+            run.last_raw_us = run.last_raw_us.max(time_us);
+            None
+        };
+        if let Some((way, by_us)) = step {
             run.clock_steps += 1;
             if self.notes.clock_steps.len() < NOTES_MAX {
-                let (name, line) = (show_path(&self.file.path), self.file.line);
-                let back = super::times::show_duration(step_us);
-                self.notes
-                    .clock_steps
-                    .push(format!("{name}:{line}: the clock goes back by {back}"));
+                let by = super::times::show_duration(by_us);
+                self.notes.clock_steps.push(format!(
+                    "{}: the clock goes {way} by {by}",
+                    place(&self.file)
+                ));
             }
         }
-        run.last_raw_us = time_us;
-        let us = time_us.saturating_add(run.shift_us);
+        let us = run.last_raw_us.saturating_add(run.shift_us);
         if is_counted {
             self.lines += lines;
             run.lines += lines;
-            run.end_us = time_us;
+            if run.jump_us.is_none() {
+                run.end_us = time_us;
+            }
             if run.start_us.is_none() || run.first_us == i64::MIN {
                 run.start_us = Some(time_us);
                 run.first_us = us;
@@ -585,7 +612,7 @@ impl Reader {
         list(
             &mut told,
             steps,
-            "times the clock was set back",
+            "steps of the clock",
             &self.notes.clock_steps,
         );
         told.extend(self.notes.others.iter().cloned());

@@ -209,3 +209,43 @@ lines\"
     );
     assert_eq!(summary["slaves"]["disconnected_by"]["problem"], 2);
 }
+
+/// One damaged year does not make a run of a few seconds last for decades; a real pause of weeks is believed.
+#[test]
+fn a_single_time_far_ahead_is_told_and_left() {
+    let text = std::fs::read_to_string(sample(RUNS[2], "master.audit")).expect("a sample");
+    let damaged: String = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| match index {
+            99 => format!("{}\n", line.replacen("2026", "2096", 1)),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let told = audit_stdin(&STATS, damaged.as_bytes());
+    let summary = told.json();
+    assert_eq!(
+        (
+            &summary["duration_s"],
+            &summary["end"],
+            &summary["clock_steps"]
+        ),
+        (&13.0.into(), &"2026-11-20T08:03:26Z".into(), &1.into())
+    );
+    assert!(
+        told.err
+            .contains("standard input:100: the clock goes ahead"),
+        "{}",
+        told.err
+    );
+    let paused: String = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| match index {
+            99.. => format!("{}\n", line.replacen("11/20", "12/20", 1)),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let summary = audit_stdin(&STATS, paused.as_bytes()).json();
+    assert_eq!(summary["duration_s"], 30.0 * 86_400.0 + 13.0);
+}
