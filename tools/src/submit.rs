@@ -92,7 +92,8 @@ impl App {
     pub(crate) fn slave_args(&self, resource_file: &str) -> Vec<String> {
         let mut args = vec!["--mw-slave".to_owned()];
         args.extend(["--mw-resource-file".to_owned(), resource_file.to_owned()]);
-        if self.request.cpus > 1 {
+        let is_told = |flag: &String| flag.starts_with("--mw-slave-count");
+        if self.request.cpus > 1 && !self.request.flags.iter().any(is_told) {
             args.extend(["--mw-slave-count".to_owned(), self.request.cpus.to_string()]);
         }
         args.extend(self.request.flags.iter().cloned());

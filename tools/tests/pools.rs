@@ -807,7 +807,7 @@ fn condor_vacates_a_suspended_slave() {
             "--run",
             "--",
             "--seconds",
-            "20",
+            "25",
             "--mw-client-timeout",
             "10",
         ],
