@@ -4,6 +4,8 @@
 //! [`SlaveCore::on_bytes`], writes what [`SlaveCore::take_output`] gives and tells
 //! [`SlaveCore::on_flushed`] once nothing of it is left. Results leave in the order of hand-out.
 
+mod meter;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -20,6 +22,7 @@ use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 use ringmw_sched::{AUTO, Nanos, SlaveId};
 
 use super::{SECOND, limit};
+use meter::Meter;
 
 /// A finished result waits at most this long for others to travel with.
 pub const RESULT_WAIT: Nanos = SECOND / 10;
@@ -132,7 +135,7 @@ pub struct SlaveCore {
     completed: u64,
     learned: Vec<(u32, u64)>,
     audit: VecDeque<Event>,
-    packet_lines: (Nanos, u32),
+    meter: Meter,
     bounds: Bounds,
     /// When it last had a task in hand, or was welcomed.
     busy_at: Nanos,
@@ -171,7 +174,7 @@ impl SlaveCore {
             completed: 0,
             learned: Vec::new(),
             audit: VecDeque::new(),
-            packet_lines: (0, 0),
+            meter: Meter::default(),
             bounds: Bounds::default(),
             busy_at: now,
         }
@@ -276,6 +279,7 @@ impl SlaveCore {
         if self.end.is_some() {
             return;
         }
+        self.settle(now, false);
         match &self.welcome {
             None if now >= self.started + WELCOME_WAIT => {
                 let text = format!("no answer to the handshake in {} s", WELCOME_WAIT / SECOND);
@@ -317,6 +321,7 @@ impl SlaveCore {
         self.oldest_result
             .map_or(beat, |oldest| beat.min(oldest + RESULT_WAIT))
             .min(self.bounds_deadline())
+            .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
 
     /// Moves what is to be sent to the end of `into`; true if there was anything.
@@ -598,13 +603,10 @@ impl SlaveCore {
                 body: packet.slice(view.body_range(index)),
             });
         }
-        if self.packet_line(now) {
-            self.audit.push_back(Event::TasksReceived {
-                tasks: view.len() as u64,
-                bytes: payload.len() as u64,
-                group: self.result_group().into(),
-            });
-        }
+        self.settle(now, false);
+        let (tasks, bytes) = (view.len() as u64, payload.len() as u64);
+        let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());
+        self.audit.extend(line);
         Ok(())
     }
 
@@ -648,19 +650,15 @@ impl SlaveCore {
         self.results.encode(&mut self.out);
         frame::finish_frame(&mut self.out, mark);
         self.results.clear();
-        if self.packet_line(self.last_sent) {
-            let bytes = (self.out.len() - before) as u64;
-            self.audit.push_back(Event::ResultsSent { results, bytes });
-        }
+        let bytes = (self.out.len() - before) as u64;
+        let line = self.meter.on_results(self.last_sent, results, bytes);
+        self.audit.extend(line);
     }
 
-    /// A slave's trail says of packets a line each up to 20 a second.
-    fn packet_line(&mut self, now: Nanos) -> bool {
-        if now / SECOND != self.packet_lines.0 {
-            self.packet_lines = (now / SECOND, 0);
-        }
-        self.packet_lines.1 += 1;
-        self.packet_lines.1 <= 20
+    /// Writes what the trail has summed, once it is due.
+    fn settle(&mut self, now: Nanos, is_over: bool) {
+        let slave = self.welcome.as_ref().map_or(0, |welcome| welcome.slave);
+        self.audit.extend(self.meter.settle(slave, now, is_over));
     }
 
     fn result_group(&self) -> u32 {
@@ -678,6 +676,7 @@ impl SlaveCore {
     fn finish_with(&mut self, end: SlaveEnd) {
         if self.end.is_none() {
             self.tasks.clear();
+            self.settle(self.last_sent, true);
             match &end {
                 SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {
                     reason: reason.clone(),
