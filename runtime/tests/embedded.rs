@@ -310,3 +310,20 @@ fn arguments_that_no_handshake_can_carry_are_told_at_the_start() {
     let app = App::new().algorithm::<square>().master(master);
     app.embedded(1).args(["7".repeat(2 << 20)]).run();
 }
+
+/// However it was taken back.
+#[test]
+fn every_cancelled_task_is_counted() {
+    let events = trail(0, &[], async |mw, _| {
+        drop(mw.call(square::task(1)));
+        assert!(mw.cancel(mw.submit(square::task(2))));
+        mw.submit_all((0..3).map(square::task));
+        assert_eq!(mw.cancel_all(), 3);
+        Ok(())
+    });
+    let counts = events.iter().map(|event| match event {
+        Event::Cancelled { tasks } => *tasks,
+        _ => 0,
+    });
+    assert_eq!(counts.sum::<u64>(), 5);
+}

@@ -247,26 +247,18 @@ impl State {
     }
 
     pub(crate) fn cancel_all(&mut self, ids: Vec<TaskId>) -> usize {
-        let cancelled = ids
-            .into_iter()
+        ids.into_iter()
             .filter(|&id| self.cancel_and_tell(id))
-            .count();
-        if cancelled > 0 {
-            self.core.note(Event::Cancelled {
-                tasks: cancelled as u64,
-            });
-        }
-        cancelled
+            .count()
     }
 
     /// Takes every live task of a flow back and forgets the flow.
     pub(crate) fn drop_flow(&mut self, flow: u32) {
         if self.flows[flow as usize].live > 0 {
             let ids = self.live(|owner, _| owner == Owner::Flow(flow));
-            let cancelled = ids.into_iter().filter_map(|id| self.cancel(id)).count();
-            self.core.note(Event::Cancelled {
-                tasks: cancelled as u64,
-            });
+            for id in ids {
+                self.cancel(id);
+            }
         }
         self.flows.remove(flow as usize);
     }

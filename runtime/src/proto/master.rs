@@ -960,6 +960,7 @@ impl MasterCore {
             let conn = state.id;
             self.mark_dirty(conn);
         }
+        self.trail.on_cancelled();
         self.trail
             .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
         Some(End {
@@ -1011,6 +1012,7 @@ impl MasterCore {
         }
         self.stopping = Some(finished);
         self.sched.stop();
+        self.trail.settle_cancelled();
         self.trail.push(Event::ShutdownBegun {
             slaves: self.slots.len() as u64,
             finished,

@@ -66,6 +66,8 @@ pub(super) struct Trail {
     summing: Vec<u32>,
     task_lines: u32,
     unsaid: u64,
+    /// Tasks cancelled in this second.
+    cancelled: u64,
 }
 
 impl Trail {
@@ -77,6 +79,7 @@ impl Trail {
             summing: Vec::new(),
             task_lines: 0,
             unsaid: 0,
+            cancelled: 0,
         }
     }
 
@@ -108,6 +111,7 @@ impl Trail {
             return;
         }
         self.task_lines = 0;
+        self.settle_cancelled();
         if self.unsaid > 0 {
             let text = format!(
                 "{} more tasks failed or were unrunnable in a second",
@@ -126,6 +130,18 @@ impl Trail {
                 let meter = std::mem::take(meter);
                 self.settle(meter, *id);
             }
+        }
+    }
+
+    /// One task was cancelled: one line a second counts them, for a race may cancel its losers thousands of times.
+    pub(super) fn on_cancelled(&mut self) {
+        self.cancelled += 1;
+    }
+
+    pub(super) fn settle_cancelled(&mut self) {
+        let tasks = std::mem::take(&mut self.cancelled);
+        if tasks > 0 {
+            self.push(Event::Cancelled { tasks });
         }
     }
 
