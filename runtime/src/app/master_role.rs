@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
+use ringmw_codec::handshake::Welcome;
 
 use super::{Parts, complain, finish};
 use crate::algorithm::Registry;
@@ -18,7 +19,7 @@ use crate::master::Master;
 use crate::master::driver::{Driver, Ending};
 use crate::master::state::State;
 use crate::outcome::Outcome;
-use crate::proto::master::{MasterConfig, MasterCore};
+use crate::proto::master::{Demand, MasterConfig, MasterCore};
 
 mod resource;
 mod slaves;
@@ -118,6 +119,9 @@ impl Setting {
                 "the application has no master algorithm: add .master(..) to the App in main",
             )));
         };
+        Welcome::validate_args(&self.settings.user).map_err(|error| {
+            format!("every slave is told the arguments, and these cannot be told: {error}; give them in a file")
+        })?;
         if let Ok((_, files)) = engine::raise_nofile() {
             say(&self.audit, Event::FileLimit { files });
         }
@@ -150,7 +154,7 @@ impl Setting {
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
-        let core = MasterCore::new(
+        let mut core = MasterCore::new(
             config(
                 &self.settings,
                 &self.member_id,
@@ -160,6 +164,11 @@ impl Setting {
             ),
             clock.now(),
         );
+        core.set_demand(Demand {
+            // Slaves of this machine and of this process cost nothing to keep.
+            dismisses: !self.is_local() && !self.embedded,
+            wanted: self.settings.slaves_wanted,
+        });
         let state = State::new(
             core,
             registry.entries().len(),
@@ -279,6 +288,8 @@ impl Setting {
         let usable: Vec<String> = all
             .iter()
             .filter(|interface| !interface.is_loopback() && !is_link_local(interface.ip()))
+            // What is bound to 0.0.0.0 does not hear IPv6; an IPv6 socket hears both.
+            .filter(|interface| local.is_ipv6() || interface.ip().is_ipv4())
             .map(|interface| SocketAddr::new(interface.ip(), port).to_string())
             .collect();
         if usable.is_empty() {

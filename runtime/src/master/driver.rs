@@ -229,14 +229,15 @@ impl Loop {
             Effect::Accepting(on) => engine.set_accepting(on),
         });
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);
-        self.write_trail(&mut state.core);
-        self.memory.on_turn(state.core.sched().queued_bytes());
+        // Before the trail is written: there may be no next turn for what it adds.
         if let Some(report) = &mut self.driver.report {
             let need = state.core.need();
             report(mw.inner.clock.now(), need, &mut |event| {
                 state.core.note(event)
             });
         }
+        self.write_trail(&mut state.core);
+        self.memory.on_turn(state.core.sched().queued_bytes());
         submitted
     }
 
@@ -267,7 +268,9 @@ impl Loop {
         self.timer.as_mut().reset(deadline.into());
         let due = self.timer.as_mut().poll(cx).is_ready();
         let ready = self.fd.poll_read_ready(cx).is_ready();
-        if due || ready || self.again {
+        // A single pass that was asked for before there was a driver to wake.
+        let asked = !mw.inner.turn_wakers.borrow().is_empty();
+        if due || ready || self.again || asked {
             cx.waker().wake_by_ref();
         }
     }

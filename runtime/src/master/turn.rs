@@ -96,13 +96,16 @@ impl Master {
 
     /// Light threads end with the master algorithm.
     pub(crate) fn forget_spawned(&self) {
-        self.inner.spawned.borrow_mut().clear();
+        let spawned = self.inner.spawned.take();
+        // What they drop may use the master.
+        drop(spawned);
     }
 }
 
 /// The application has had its part: tasks are handed out and every effect is performed.
 pub(crate) fn end(state: &mut State, mut perform: impl FnMut(Effect)) {
     state.core.hand_out();
+    state.say_waiting();
     state.dispatch();
     while let Some(effect) = state.core.poll_effect() {
         perform(effect);

@@ -79,13 +79,22 @@ pub enum SlaveEnd {
     MasterLost(String),
     /// It said goodbye itself.
     Left(String),
+    /// It said goodbye because it had nothing to do for its idle time-out.
+    Idle(String),
 }
 
 impl SlaveEnd {
-    /// The exit code: 0 only where the master said that the computation is finished.
+    /// Whether it said goodbye itself.
+    pub fn is_own_will(&self) -> bool {
+        matches!(self, SlaveEnd::Left(_) | SlaveEnd::Idle(_))
+    }
+
+    /// The exit code: 0 only where the master said that the computation is finished, or it was idle for too long.
     pub fn exit_code(&self) -> u8 {
         match self {
-            SlaveEnd::Shutdown { finished: true } => ringmw_codec::flags::exit::OK,
+            SlaveEnd::Shutdown { finished: true } | SlaveEnd::Idle(_) => {
+                ringmw_codec::flags::exit::OK
+            }
             _ => ringmw_codec::flags::exit::ERROR,
         }
     }
@@ -124,7 +133,22 @@ pub struct SlaveCore {
     learned: Vec<(u32, u64)>,
     audit: VecDeque<Event>,
     packet_lines: (Nanos, u32),
+    bounds: Bounds,
+    /// When it last had a task in hand, or was welcomed.
+    busy_at: Nanos,
 }
+
+/// How long a slave stays of its own will.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Since its start: then it finishes what it runs, if that ends soon, hands back the rest, and exits 255.
+    pub time_limit: Option<Nanos>,
+    /// Without a task: then it exits 0.
+    pub idle_timeout: Option<Nanos>,
+}
+
+/// A task that runs at the time limit may take so long to end before it is handed back too.
+const LAST_TASK_GRACE: Nanos = 5 * SECOND;
 
 impl SlaveCore {
     /// A slave that has just been connected; its handshake is ready to be sent.
@@ -148,6 +172,8 @@ impl SlaveCore {
             learned: Vec::new(),
             audit: VecDeque::new(),
             packet_lines: (0, 0),
+            bounds: Bounds::default(),
+            busy_at: now,
         }
     }
 
@@ -191,6 +217,54 @@ impl SlaveCore {
         }
     }
 
+    /// How long it stays; without this, for ever.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// Goodbye, where its own time is up.
+    fn judge_bounds(&mut self, now: Nanos) {
+        if self.end.is_some() {
+            return;
+        }
+        let over = |limit: Option<Nanos>| limit.is_some_and(|limit| now >= self.started + limit);
+        let grace = if self.running.is_some() {
+            LAST_TASK_GRACE
+        } else {
+            0
+        };
+        if over(self.bounds.time_limit.map(|limit| limit + grace)) {
+            let seconds = self.bounds.time_limit.unwrap_or_default() / SECOND;
+            let reason = format!("its time limit of {seconds} s");
+            return self.leave(GoodbyeCode::Other, &reason);
+        }
+        if let Some(timeout) = self.bounds.idle_timeout
+            && self.is_idle()
+            && now >= self.busy_at + timeout
+        {
+            let reason = format!("idle for {} s", timeout / SECOND);
+            self.leave(GoodbyeCode::Other, &reason);
+            self.end = Some(SlaveEnd::Idle(reason));
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.welcome.is_some() && self.running.is_none() && self.tasks.is_empty()
+    }
+
+    /// When [`SlaveCore::judge_bounds`] has something to do at the earliest.
+    fn bounds_deadline(&self) -> Nanos {
+        let grace = if self.running.is_some() {
+            LAST_TASK_GRACE
+        } else {
+            0
+        };
+        let limit = self.bounds.time_limit;
+        let limit = limit.map_or(Nanos::MAX, |limit| self.started + limit + grace);
+        let idle = self.bounds.idle_timeout.filter(|_| self.is_idle());
+        limit.min(idle.map_or(Nanos::MAX, |timeout| self.busy_at + timeout))
+    }
+
     /// The connection ended.
     pub fn on_closed(&mut self, why: &str) {
         self.finish_with(SlaveEnd::MasterLost(why.to_owned()));
@@ -216,6 +290,10 @@ impl SlaveCore {
             }
             _ => {}
         }
+        self.judge_bounds(now);
+        if self.end.is_some() {
+            return;
+        }
         if self
             .oldest_result
             .is_some_and(|oldest| now >= oldest + RESULT_WAIT)
@@ -238,6 +316,7 @@ impl SlaveCore {
         };
         self.oldest_result
             .map_or(beat, |oldest| beat.min(oldest + RESULT_WAIT))
+            .min(self.bounds_deadline())
     }
 
     /// Moves what is to be sent to the end of `into`; true if there was anything.
@@ -321,6 +400,7 @@ impl SlaveCore {
     ) {
         let task = self.running.take().expect("a task is running");
         self.completed += 1;
+        self.busy_at = now;
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return;
         };
@@ -351,6 +431,8 @@ impl SlaveCore {
         if full || self.tasks.is_empty() {
             self.flush_results();
         }
+        // The time limit may have waited for this task.
+        self.judge_bounds(now);
     }
 
     /// The running task offers an incumbent: what is finished goes first, then the offer, then its
@@ -455,9 +537,15 @@ impl SlaveCore {
                 self.finish_with(SlaveEnd::Refused(refusal.to_string()));
                 Ok(())
             }
-            (Kind::Welcome, None) => self.on_welcome(payload),
+            (Kind::Welcome, None) => {
+                self.busy_at = now;
+                self.on_welcome(payload)
+            }
             (_, None) => Err(format!("{kind:?} before the handshake was answered")),
-            (Kind::Tasks, Some(_)) => self.on_tasks(payload, now),
+            (Kind::Tasks, Some(_)) => {
+                self.busy_at = now;
+                self.on_tasks(payload, now)
+            }
             (Kind::Withdraw, Some(_)) => self.on_withdraw(payload),
             (Kind::Bests, Some(_)) => {
                 self.learned
@@ -598,7 +686,7 @@ impl SlaveCore {
                     reason: reason.clone(),
                 }),
                 // The first has its line already, the second is the slave's own doing.
-                SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) => {}
+                SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) | SlaveEnd::Idle(_) => {}
             }
             self.end = Some(end);
         }
