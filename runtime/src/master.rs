@@ -24,7 +24,7 @@ use crate::algorithm::{Algorithm, AlgorithmIndex, Registry, Task};
 use crate::best::{Best, BestKey, Direction, Incumbents};
 use crate::clock::Clock;
 use crate::wire::{self, Wire};
-pub use end::{TaskError, TaskResult, Unrunnable, UnrunnableTask};
+pub use end::{Origin, TaskError, TaskResult, Unrunnable, UnrunnableTask};
 pub use flow::{Call, Done, Map, Results};
 pub use queue::Events;
 use state::{RawTask, State};

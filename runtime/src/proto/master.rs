@@ -164,6 +164,10 @@ pub enum Fate {
         slave: SlaveId,
         /// Time in the algorithm.
         compute: Nanos,
+        /// As for `Done`.
+        wait: Nanos,
+        /// As for `Done`.
+        travel: Nanos,
     },
     /// It cannot run.
     Unrunnable {
@@ -734,16 +738,16 @@ impl MasterCore {
         };
         let compute = entry.compute_ns;
         self.sched.learn_compute(accepted.algorithm, compute);
+        let wait = accepted.handed_out.saturating_sub(accepted.submitted);
+        let on_the_way = self.now.saturating_sub(accepted.handed_out);
+        let travel = on_the_way.saturating_sub(compute);
         let fate = match status {
             ResultStatus::Done => Fate::Done {
                 output: packet.slice(range),
                 slave,
                 compute,
-                wait: accepted.handed_out.saturating_sub(accepted.submitted),
-                travel: self
-                    .now
-                    .saturating_sub(accepted.handed_out)
-                    .saturating_sub(compute),
+                wait,
+                travel,
             },
             ResultStatus::Failed => {
                 let message = String::from_utf8_lossy(body).into_owned();
@@ -753,6 +757,8 @@ impl MasterCore {
                     message,
                     slave,
                     compute,
+                    wait,
+                    travel,
                 }
             }
         };
@@ -775,6 +781,12 @@ impl MasterCore {
         let withdrawn = Withdrawn::decode(payload).map_err(offence)?;
         for (task, begun) in withdrawn.tasks {
             self.sched.withdrawn(slave, task, begun).map_err(offence)?;
+        }
+        if self.sched.held_by(slave) == 0
+            && let Some(&slot) = self.slots.get(&slave)
+            && let Some(Some(state)) = self.conns.get_mut(slot as usize)
+        {
+            self.trail.on_hands_empty(&mut state.meter, slave);
         }
         Ok(())
     }
@@ -882,7 +894,7 @@ impl MasterCore {
             return;
         };
         let meter = std::mem::take(&mut state.meter);
-        self.trail.settle(meter, id);
+        self.trail.close(meter, id);
         self.slots.remove(&id);
         let departure = if leaving {
             Departure::Excused

@@ -43,6 +43,9 @@ pub(super) struct Meter {
     second: u64,
     lines: u8,
     sums: Option<Box<Sums>>,
+    /// Whether the slave holds tasks, and what was said of that last.
+    busy: bool,
+    said_busy: bool,
 }
 
 #[derive(Default)]
@@ -127,7 +130,6 @@ impl Trail {
                 ..
             })) = conns.get_mut(slot as usize)
             {
-                let meter = std::mem::take(meter);
                 self.settle(meter, *id);
             }
         }
@@ -145,9 +147,9 @@ impl Trail {
         }
     }
 
-    /// Writes what a meter has summed.
-    pub(super) fn settle(&mut self, meter: Meter, slave: SlaveId) {
-        if let Some(sums) = meter.sums {
+    /// Writes what a meter has summed, and what has become of the slave meanwhile.
+    pub(super) fn settle(&mut self, meter: &mut Meter, slave: SlaveId) {
+        if let Some(sums) = meter.sums.take() {
             self.push(Event::Packets {
                 slave: slave.0,
                 span_ms: self.now.saturating_sub(sums.since) / 1_000_000,
@@ -161,16 +163,44 @@ impl Trail {
                 compute_us: sums.compute / 1_000,
             });
         }
+        self.say_state(meter, slave);
+    }
+
+    /// The slave goes: what was summed is written; what becomes of its tasks, its loss says.
+    pub(super) fn close(&mut self, mut meter: Meter, slave: SlaveId) {
+        meter.busy = meter.said_busy;
+        self.settle(&mut meter, slave);
+    }
+
+    /// Says whether the slave is busy if that is not what was said last.
+    fn say_state(&mut self, meter: &mut Meter, slave: SlaveId) {
+        if meter.busy != meter.said_busy {
+            meter.said_busy = meter.busy;
+            let state = if meter.busy {
+                StateWord::Busy
+            } else {
+                StateWord::Idle
+            };
+            self.push(Event::State {
+                slave: slave.0,
+                state,
+            });
+        }
+    }
+
+    /// The slave's hands are empty, though no result has come.
+    pub(super) fn on_hands_empty(&mut self, meter: &mut Meter, slave: SlaveId) {
+        meter.busy = false;
+        if meter.sums.is_none() {
+            self.say_state(meter, slave);
+        }
     }
 
     /// Whether this packet gets a line of its own; else the sums to add it to.
     fn meter<'m>(&mut self, meter: &'m mut Meter, slot: u32) -> Option<&'m mut Sums> {
         let second = self.now / SECOND;
         if meter.second != second && meter.sums.is_none() {
-            *meter = Meter {
-                second,
-                ..Meter::default()
-            };
+            (meter.second, meter.lines) = (second, 0);
         }
         if meter.sums.is_none() {
             if self.level >= Level::Packets || meter.lines < LINES_PER_SECOND {
@@ -195,6 +225,7 @@ impl Trail {
         group: u32,
         slot: u32,
     ) {
+        meter.busy = true;
         match self.meter(meter, slot) {
             Some(sums) => {
                 sums.packets_out += 1;
@@ -208,10 +239,7 @@ impl Trail {
                     bytes,
                     group: group.into(),
                 });
-                self.push(Event::State {
-                    slave: slave.0,
-                    state: StateWord::Busy,
-                });
+                self.say_state(meter, slave);
             }
         }
     }
@@ -223,6 +251,7 @@ impl Trail {
         packet: Packet,
         slot: u32,
     ) {
+        meter.busy = !packet.idle;
         match self.meter(meter, slot) {
             Some(sums) => {
                 sums.packets_in += 1;
@@ -239,12 +268,7 @@ impl Trail {
                     bytes: packet.bytes,
                     compute_us: packet.compute / 1_000,
                 });
-                if packet.idle {
-                    self.push(Event::State {
-                        slave: slave.0,
-                        state: StateWord::Idle,
-                    });
-                }
+                self.say_state(meter, slave);
             }
         }
     }
@@ -307,6 +331,7 @@ impl Trail {
                 slave,
                 compute,
                 message,
+                ..
             } => (
                 Some(*slave),
                 EndWord::Failed,
