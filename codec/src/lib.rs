@@ -9,6 +9,7 @@
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
 //! | [`resource`] | the resource file: CL-MW's forms and our own |
 //! | [`flags`] | the plain tables of flag names and exit codes |
+//! | [`format`](mod@format) | the page that describes the wire format byte for byte |
 //!
 //! Deliberately absent: I/O, a clock, async, randomness. What comes from outside is bounded before memory is taken
 //! and never panics; a decoder's error names the field.
@@ -21,6 +22,9 @@ pub mod frame;
 pub mod handshake;
 pub mod resource;
 pub mod wire;
+
+#[doc = include_str!("../wire-format.md")]
+pub mod format {}
 
 /// A time or a duration in nanoseconds; whose clock it is, the owner of the value says.
 pub type Nanos = u64;

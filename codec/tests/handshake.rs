@@ -171,6 +171,44 @@ fn very_many_algorithms_lose_descriptions_and_no_hash() {
     );
 }
 
+/// With a short host and token a hello had room for a fingerprint that no slave can send: it decoded, and encoding it
+/// again cut its descriptions, or panicked where the names alone were too long.
+#[test]
+fn a_fingerprint_that_no_slave_can_send_is_none() {
+    let described = |bytes: usize| Hello {
+        fingerprint: Fingerprint {
+            algorithms: vec![algorithm("a", &"x".repeat(bytes), "", 0)],
+            ..fingerprint()
+        },
+        ..hello()
+    };
+    let fixed = encoded(|out| described(0).encode(out)).len();
+    let largest = HELLO_BYTES_MAX - 1024 - (fixed - encoded_around());
+    let payload = encoded(|out| described(largest).encode(out));
+    assert_eq!(Hello::decode(&payload), Ok(described(largest)));
+
+    // One more byte of the description; its length stands behind the name.
+    let at = fixed - (2 + 2 + 8);
+    let mut longer = payload;
+    longer.splice(
+        at..at + 2,
+        u16::try_from(largest + 1).unwrap().to_le_bytes(),
+    );
+    longer.insert(at + 2, b'x');
+    assert!(longer.len() <= HELLO_BYTES_MAX);
+    let expected = HandshakeError::TooLong {
+        field: "the fingerprint",
+        bytes: HELLO_BYTES_MAX - 1023,
+        bytes_max: HELLO_BYTES_MAX - 1024,
+    };
+    assert_eq!(Hello::decode(&longer), Err(expected));
+}
+
+/// Bytes of our hello before its fingerprint.
+fn encoded_around() -> usize {
+    2 + 1 + b"id".len() + 2 + "node7".len() + 2 + "123.4".len() + 4
+}
+
 #[test]
 fn what_cannot_be_carried_is_refused_at_the_start() {
     let too_many = (0..5000)

@@ -25,7 +25,7 @@ use crate::clock::{self, Clock};
 use crate::cx::{Cx, TaskStart};
 use crate::files::audit::AuditWriter;
 use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
-use link::{Ending, Link};
+use link::{Link, Term};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -78,7 +78,8 @@ pub(crate) struct Join {
     pub(crate) hello: Hello,
     pub(crate) registry: Arc<Registry>,
     pub(crate) audit: Arc<AuditWriter>,
-    pub(crate) ending: Ending,
+    /// `None` where the slave is a thread of a larger process.
+    pub(crate) term: Option<Term>,
     pub(crate) bounds: Bounds,
 }
 
@@ -94,7 +95,7 @@ impl Slave {
             hello,
             registry,
             audit,
-            ending,
+            term,
             bounds,
         } = join;
         let stream = connect(&addresses, &audit)?;
@@ -107,16 +108,10 @@ impl Slave {
         core.set_bounds(bounds);
         let link = Link::new(stream, core, clock, bests.clone(), audit)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
-        let term = match ending {
-            Ending::Process => {
-                Some(term_fd().map_err(|error| format!("cannot watch SIGTERM: {error}"))?)
-            }
-            Ending::Thread => None,
-        };
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
-            .spawn(move || io.run(term.as_ref(), ending))
+            .spawn(move || io.run(term.as_ref()))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let welcome = link.serve_until(|core| match (core.welcome(), core.end()) {
@@ -225,9 +220,13 @@ impl Slave {
             Err(RunError::StateInit(reason)) => core.leave(GoodbyeCode::StateInit, reason),
         }
         let (over, output) = (core.end().is_some(), core.has_output());
+        let waits = core.waiting_results() > 0;
         drop(core);
         if output {
             self.link.flush();
+        }
+        if waits {
+            self.link.result_waits();
         }
         if over {
             self.link.notify();
@@ -332,13 +331,6 @@ fn say(audit: &AuditWriter, event: Event) {
         who: Who::Slave(None),
         event,
     });
-}
-
-/// Readable once SIGTERM has come.
-fn term_fd() -> std::io::Result<std::os::fd::OwnedFd> {
-    let (read, write) = std::os::unix::net::UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, write)?;
-    Ok(read.into())
 }
 
 fn offers(link: &Arc<Link>) -> Arc<dyn crate::best::OfferSink> {

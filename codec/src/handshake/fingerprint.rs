@@ -87,13 +87,17 @@ impl Fingerprint {
         2 + self.app_version.len() + 2 + self.build.len() + 4 + 2 + algorithms
     }
 
-    /// The most bytes of each description, so that all fit.
-    fn description_bytes_max(&self) -> usize {
-        let wanted: usize = self
-            .algorithms
+    /// Bytes of the descriptions alone.
+    fn description_bytes(&self) -> usize {
+        self.algorithms
             .iter()
             .map(|algorithm| algorithm.arguments.len() + algorithm.result.len())
-            .sum();
+            .sum()
+    }
+
+    /// The most bytes of each description, so that all fit.
+    fn description_bytes_max(&self) -> usize {
+        let wanted = self.description_bytes();
         let room = FINGERPRINT_BYTES_MAX - self.fixed_bytes();
         let longest = self
             .algorithms
@@ -140,12 +144,21 @@ impl Fingerprint {
             });
         }
         check_order(&algorithms)?;
-        Ok(Fingerprint {
+        let fingerprint = Fingerprint {
             app_version,
             build,
             format,
             algorithms,
-        })
+        };
+        // A short host and token would leave room for one that no slave can send.
+        match fingerprint.fixed_bytes() + fingerprint.description_bytes() {
+            bytes if bytes > FINGERPRINT_BYTES_MAX => Err(HandshakeError::TooLong {
+                field: "the fingerprint",
+                bytes,
+                bytes_max: FINGERPRINT_BYTES_MAX,
+            }),
+            _ => Ok(fingerprint),
+        }
     }
 }
 

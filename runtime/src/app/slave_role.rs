@@ -1,5 +1,6 @@
 //! The slave's role: find the master, join, run the slave algorithm, leave.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ringmw_codec::audit::{Event, Line, RoleWord, Who};
@@ -7,13 +8,13 @@ use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
 use super::{Parts, SlaveSide, complain, finish};
-use crate::args::Args;
+use crate::args::{Args, ExitRequest};
 use crate::clock;
 use crate::files::audit::{AuditWriter, Sink};
 use crate::flags::{Settings, resolve_slave_target};
 use crate::outcome::Outcome;
 use crate::proto::slave::SlaveEnd;
-use crate::slave::link::Ending;
+use crate::slave::link::Term;
 use crate::slave::{self, Join, Slave};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
@@ -40,23 +41,28 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             return exit::ERROR;
         }
     };
-    let said = |event| {
+    let said = |id: Option<u32>, event| {
         audit.push(&Line {
             time_us: clock::unix_micros(),
-            who: Who::Slave(None),
+            who: Who::Slave(id),
             event,
         })
     };
-    said(init(&parts, &target.member_id));
+    said(None, init(&parts, &target.member_id));
     if target.finished {
         let reason = "the resource file says that the computation is finished".to_owned();
-        said(Event::Exit {
-            code: exit::OK,
-            reason,
-        });
+        let code = exit::OK;
+        said(None, Event::Exit { code, reason });
         finish(&audit, name);
         return exit::OK;
     }
+    let term = match Term::watch() {
+        Ok(term) => term,
+        Err(error) => {
+            complain(name, &format!("cannot watch SIGTERM: {error}"));
+            return exit::ERROR;
+        }
+    };
     let hello = hello(&parts, &target.member_id);
     slave::remember_panics();
     let join = Join {
@@ -64,23 +70,23 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         hello,
         registry: Arc::clone(&parts.registry),
         audit: Arc::clone(&audit),
-        ending: Ending::Process,
+        term: Some(term),
         bounds: settings.slave_bounds,
     };
-    let (code, reason) = match Slave::join(join) {
+    let (id, code, reason) = match Slave::join(join) {
         Err(error) => {
             complain(name, &error);
-            (exit::ERROR, error)
+            (None, exit::ERROR, error)
         }
         Ok(mut slave) => {
             let (code, reason, error) = serve(&mut slave, &parts);
             if let Some(error) = error {
                 complain(name, &error);
             }
-            (code, reason)
+            (Some(slave.id().0), code, reason)
         }
     };
-    said(Event::Exit { code, reason });
+    said(id, Event::Exit { code, reason });
     finish(&audit, name);
     code
 }
@@ -114,7 +120,11 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
     let outcome = match &parts.slave {
         Some(algorithm) => {
             let args = Args::new(slave.args().to_vec());
-            algorithm(slave, args)
+            let run = AssertUnwindSafe(|| algorithm(slave, args));
+            catch_unwind(run).unwrap_or_else(|panic| match panic.downcast::<ExitRequest>() {
+                Ok(request) => Outcome::code(request.0),
+                Err(_) => Outcome::error("the slave algorithm panicked; its message is above"),
+            })
         }
         None => {
             slave.note(Event::DefaultSlaveAlgorithm);
@@ -128,7 +138,12 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
                 .clone()
                 .unwrap_or_else(|| "the slave algorithm returned".to_owned());
             slave.leave(&reason);
-            (outcome.code, reason, outcome.error)
+            // With 0 it would leave the batch system's queue, and the computation is not finished.
+            let code = match outcome.code {
+                exit::OK => exit::ERROR,
+                code => code,
+            };
+            (code, reason, outcome.error)
         }
         Some(end) => {
             let reason = slave::describe(&end);

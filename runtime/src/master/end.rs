@@ -9,6 +9,7 @@ use ringmw_sched::{AlgorithmId, Reason, SlaveId, TaskId};
 use crate::algorithm::{Algorithm, AlgorithmIndex, Policy, Registry, Tag};
 use crate::cx::TagError;
 use crate::proto::master::{End, Fate};
+use crate::rng::DOMAIN_EXPLICIT;
 use crate::wire::{self, Wire, WireError};
 
 /// Why there is no output.
@@ -51,7 +52,7 @@ pub enum TaskError {
 
 /// Why a task is unrunnable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrunnable(Reason);
+pub struct Unrunnable(pub(crate) Reason);
 
 impl Unrunnable {
     /// The reason as the scheduler has it.
@@ -228,7 +229,7 @@ impl UnrunnableTask {
         tag_of(&self.end.body)
     }
 
-    /// The policy that it was submitted with.
+    /// The policy that it was submitted with: tag and stream too, where they were given.
     pub fn policy(&self) -> Policy {
         let Fate::Unrunnable {
             to,
@@ -239,10 +240,17 @@ impl UnrunnableTask {
         else {
             unreachable!("no other fate is made an UnrunnableTask")
         };
-        let policy = Policy::new().retry(retry).do_it_anyway(do_it_anyway);
-        match to {
-            Some(slave) => policy.slave(slave),
-            None => policy,
+        let body = body(&self.end.body);
+        Policy {
+            slave: to,
+            tag: (body.tag_type != 0).then(|| Tag {
+                type_hash: body.tag_type,
+                archive: body.tag.into(),
+            }),
+            do_it_anyway: Some(do_it_anyway),
+            retry: Some(retry),
+            stream: (body.domain == DOMAIN_EXPLICIT).then_some(body.stream),
+            error: None,
         }
     }
 

@@ -35,6 +35,7 @@ use ringmw_sched::{
 use super::{HANDSHAKES_MAX, SECOND, limit};
 use crate::best::Incumbents;
 use crate::engine::{Closed, ConnId};
+use crate::master::Unrunnable;
 use crate::wire::WireError;
 use pace::{Pace, VISITS_PER_TURN};
 pub use trail::Level;
@@ -507,7 +508,7 @@ impl MasterCore {
     }
 
     /// Accepting failed, for want of descriptors for example, and the engine has paused it; it is tried again after a
-    /// connection was closed, or [`ACCEPT_PAUSE`] has passed.
+    /// connection was closed, or a second has passed.
     pub fn on_accept_error(&mut self, error: &std::io::Error) {
         self.accepting = false;
         self.accept_again = Some(self.now + ACCEPT_PAUSE);
@@ -1041,7 +1042,9 @@ impl MasterCore {
 
     /// Tasks of this algorithm that the connected slaves hold when all are busy.
     pub fn hands(&self, algorithm: AlgorithmId) -> usize {
-        self.slots.len() * self.sched.group_of_tasks(algorithm) as usize
+        let packet_max = self.config.tasks_bytes_max as usize / batch::TASK_ENTRY_BYTES;
+        let group = self.sched.group_of_tasks(algorithm) as usize;
+        self.slots.len() * group.min(packet_max)
     }
 
     /// For the resource file.
@@ -1278,7 +1281,7 @@ impl MasterCore {
                 payload,
                 reason,
             } = ended;
-            self.trail.on_unrunnable(id, reason);
+            self.trail.on_unrunnable(id, Unrunnable(reason));
             let fate = Fate::Unrunnable {
                 reason,
                 to,

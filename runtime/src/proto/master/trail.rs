@@ -8,6 +8,7 @@ use ringmw_sched::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
 
 use super::super::SECOND;
 use super::{Conn, Fate, Phase};
+use crate::master::Unrunnable;
 
 /// How much the trail says: each level includes those before.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -297,7 +298,8 @@ impl Trail {
                 Some(message.clone()),
             ),
             Fate::Unrunnable { reason, .. } => {
-                (None, EndWord::Unrunnable, None, Some(reason.to_string()))
+                let why = Unrunnable(*reason).to_string();
+                (None, EndWord::Unrunnable, None, Some(why))
             }
             Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),
         };

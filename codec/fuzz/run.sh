@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for SECONDS each (60), one after the other, from the corpus in the repository.
+#
+# With cargo-fuzz on the stable toolchain; where that cannot run, with the stable driver over the same functions,
+# and says so. Exits with 1 when something was found; what cargo-fuzz found lies in codec/fuzz/artifacts.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+seconds=${1:-60}
+targets=(frames handshake task_batch result_batch control audit_line resource_file)
+
+fall_back() {
+    printf '\n%s\n' \
+        "!! NOT FUZZED BY COVERAGE: $1." \
+        "!! The stable driver runs the same targets over mutations of their corpus instead." >&2
+    RINGMW_FUZZ_SECONDS=$seconds cargo test --release -p ringmw-codec --test fuzz --locked -- --nocapture
+    exit
+}
+
+cargo fuzz --version >/dev/null 2>&1 || fall_back "cargo-fuzz is not installed (cargo install cargo-fuzz)"
+# libFuzzer's instrumentation is unstable in name only: the stable compiler has it, and this lets it be asked for.
+export RUSTC_BOOTSTRAP=1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! (cd codec && cargo fuzz build -O -a) >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    fall_back "cargo-fuzz could not build the targets (it wants a C++ compiler), see above"
+fi
+
+found=0
+for target in "${targets[@]}"; do
+    # What is discovered goes to codec/fuzz/found; the corpus in the repository stays as it is.
+    mkdir -p "codec/fuzz/found/$target"
+    if (cd codec && cargo fuzz run -O -a "$target" "fuzz/found/$target" "fuzz/corpus/$target" -- \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1) >"$log" 2>&1; then
+        printf '%s: %s, nothing found\n' "$target" "$(sed -n 's/^Done \(.*\)/\1/p' "$log")"
+    else
+        found=1
+        printf '%s: FOUND\n' "$target" >&2
+        tail -n 40 "$log" >&2
+    fi
+done
+exit "$found"

@@ -1,0 +1,318 @@
+//! What is fuzzed: one function per format, each of which panics where a law of the format is broken.
+//!
+//! | target | law |
+//! |---|---|
+//! | [`frames`] | any chunking of a stream gives the frames, the error and the rest of the whole; frames encode to their bytes |
+//! | [`handshake`] | a hello or a welcome that decodes encodes to its bytes; a refusal keeps its code and its sentence |
+//! | [`task_batch`], [`result_batch`] | bodies tile the payload; a batch that is read and built again is as long and says the same |
+//! | [`control`] | a payload that decodes encodes to its bytes, so does a task's body |
+//! | [`audit_line`], [`resource_file`] | what is read, written and read again is the same, and its text is then fixed |
+//!
+//! The targets of libFuzzer in `fuzz_targets/` are these functions and nothing else; `codec/tests/fuzz.rs` runs the same
+//! functions on the stable toolchain, over the corpus and over mutations of it. It has this file as a module, so
+//! there is nothing here but the standard library and `ringmw_codec`.
+
+use std::ops::ControlFlow;
+
+use ringmw_codec::audit::Line;
+use ringmw_codec::batch::{self, ResultBatchBuilder, TaskBatchBuilder, TaskBody, encode_task_body};
+use ringmw_codec::control::{Bests, Goodbye, Offer, Shutdown, Starting, Withdraw, Withdrawn};
+use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, Kind, control_limit, put_frame};
+use ringmw_codec::handshake::{
+    HELLO_BYTES_MAX, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
+};
+use ringmw_codec::resource::{RESOURCE_FILE_BYTES_MAX, ResourceFile};
+
+/// A fuzz target: it panics where a law is broken.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is its corpus' folder too.
+pub const TARGETS: [(&str, Target); 7] = [
+    ("frames", frames),
+    ("handshake", handshake),
+    ("task_batch", task_batch),
+    ("result_batch", result_batch),
+    ("control", control),
+    ("audit_line", audit_line),
+    ("resource_file", resource_file),
+];
+
+// ---- frames
+
+/// The largest payload of a kind that has no limit of its own; small, so that the fuzzer meets it.
+const PAYLOAD_BYTES_MAX: u32 = 300;
+
+fn limit(kind: Kind) -> u32 {
+    control_limit(kind).unwrap_or(PAYLOAD_BYTES_MAX)
+}
+
+/// What a reader made of a stream.
+#[derive(Debug, PartialEq)]
+struct Reading {
+    frames: Vec<(Kind, Vec<u8>)>,
+    error: Option<FrameError>,
+    /// Bytes kept of a frame that has been begun; of no meaning after an error.
+    kept: Option<usize>,
+}
+
+fn read<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Reading {
+    let mut reader = FrameReader::new();
+    let mut frames = Vec::new();
+    for chunk in chunks {
+        let flow = reader.feed(chunk, &limit, &mut |kind, payload| {
+            assert!(
+                payload.len() <= limit(kind) as usize,
+                "a payload past its limit"
+            );
+            frames.push((kind, payload.to_vec()));
+            ControlFlow::<()>::Continue(())
+        });
+        if let Err(error) = flow {
+            let kept = None;
+            return Reading {
+                frames,
+                error: Some(error),
+                kept,
+            };
+        }
+        assert_eq!(reader.is_mid_frame(), reader.buffered_bytes() > 0);
+    }
+    let kept = Some(reader.buffered_bytes());
+    Reading {
+        frames,
+        error: None,
+        kept,
+    }
+}
+
+/// Cuts `stream` at lengths that go round; a length of 0 feeds an empty chunk, then goes on by a byte.
+fn chunks<'a>(stream: &'a [u8], lengths: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = stream;
+    let mut lengths = lengths.iter().copied().cycle();
+    let mut was_empty = false;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let drawn = lengths.next().map_or(1, usize::from);
+        let bytes = drawn.max(usize::from(was_empty)).min(rest.len());
+        was_empty = bytes == 0;
+        let (chunk, after) = rest.split_at(bytes);
+        rest = after;
+        Some(chunk)
+    })
+}
+
+/// Puts the right checksums into what looks like frames: no fuzzer guesses a CRC.
+fn mend_checksums(stream: &mut [u8]) {
+    let mut rest = stream;
+    while let Some(length) = rest.get(8..12) {
+        let payload_bytes = u32::from_le_bytes(length.try_into().expect("four bytes")) as usize;
+        let (Some(kind), Some(payload)) = (
+            Kind::from_u8(rest[3]),
+            rest.get(HEADER_BYTES..HEADER_BYTES.saturating_add(payload_bytes)),
+        ) else {
+            return;
+        };
+        let mut frame = Vec::new();
+        put_frame(&mut frame, kind, payload);
+        rest[12..HEADER_BYTES].copy_from_slice(&frame[12..HEADER_BYTES]);
+        rest = &mut rest[frame.len()..];
+    }
+}
+
+/// The input: a byte whose highest bit asks for mended checksums and whose low five are a number n, n lengths of
+/// chunks, the stream.
+pub fn frames(input: &[u8]) {
+    let Some((&head, rest)) = input.split_first() else {
+        return;
+    };
+    let (lengths, stream) = rest.split_at(usize::from(head & 31).min(rest.len()));
+    let mut stream = stream.to_vec();
+    if head & 128 != 0 {
+        mend_checksums(&mut stream);
+    }
+    let whole = read(std::iter::once(&stream[..]));
+    assert_eq!(
+        read(chunks(&stream, lengths)),
+        whole,
+        "chunks of {lengths:?}"
+    );
+    assert_eq!(read(stream.chunks(1)), whole, "byte by byte");
+
+    let mut encoded = Vec::new();
+    for (kind, payload) in &whole.frames {
+        put_frame(&mut encoded, *kind, payload);
+    }
+    assert!(stream.starts_with(&encoded), "frames encode to their bytes");
+    if let Some(kept) = whole.kept {
+        assert_eq!(encoded.len() + kept, stream.len(), "no byte is lost");
+    }
+}
+
+// ---- hand-laid payloads
+
+fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(&mut out);
+    out
+}
+
+/// The input: a payload, tried as each of the three. The frames' limits hold, as they do before every decoder.
+pub fn handshake(payload: &[u8]) {
+    if payload.len() <= HELLO_BYTES_MAX
+        && let Ok(hello) = Hello::decode(payload)
+    {
+        assert_eq!(encoded(|out| hello.encode(out)), payload, "{hello:?}");
+    }
+    if payload.len() <= WELCOME_BYTES_MAX
+        && let Ok(welcome) = Welcome::decode(payload)
+    {
+        assert_eq!(encoded(|out| welcome.encode(out)), payload, "{welcome:?}");
+    }
+    if payload.len() <= REFUSAL_BYTES_MAX
+        && let Ok(refusal) = Refusal::decode(payload)
+    {
+        // A sentence that this version knows better is not kept, nor versions that say nothing.
+        let again = encoded(|out| refusal.encode(out));
+        assert!(again.len() <= REFUSAL_BYTES_MAX);
+        assert_eq!(again[..2], payload[..2], "the code is kept: {refusal:?}");
+        assert_eq!(Refusal::decode(&again).as_ref(), Ok(&refusal));
+    }
+}
+
+/// The input: a payload, tried as each control payload and as a task's body.
+pub fn control(payload: &[u8]) {
+    macro_rules! turns_round {
+        ($($type:ident within $bytes_max:expr,)*) => {
+            $(if payload.len() <= $bytes_max && let Ok(value) = $type::decode(payload) {
+                assert_eq!(encoded(|out| value.encode(out)), payload, "{value:?}");
+            })*
+        };
+    }
+    turns_round! {
+        Shutdown within Shutdown::BYTES,
+        Goodbye within Goodbye::BYTES_MAX,
+        Withdraw within Withdraw::BYTES_MAX,
+        Withdrawn within Withdrawn::BYTES_MAX,
+        Starting within Starting::BYTES,
+        Offer within usize::MAX,
+        Bests within usize::MAX,
+    }
+    if let Ok(body) = TaskBody::parse(payload) {
+        assert_eq!(
+            encoded(|out| encode_task_body(out, &body)),
+            payload,
+            "{body:?}"
+        );
+    }
+}
+
+// ---- batches
+
+/// The bodies lie one behind the other, so that none counts twice.
+fn assert_tiled<'a>(
+    payload: &[u8],
+    bodies: impl Iterator<Item = (std::ops::Range<usize>, &'a [u8])>,
+) {
+    let mut end = None;
+    for (range, body) in bodies {
+        assert_eq!(&payload[range.clone()], body);
+        assert!(
+            end.is_none_or(|end| end == range.start),
+            "bodies tile the blob"
+        );
+        end = Some(range.end);
+    }
+}
+
+/// The input: the payload of a tasks frame.
+pub fn task_batch(payload: &[u8]) {
+    let Ok(view) = batch::task_batch(payload) else {
+        return;
+    };
+    assert_tiled(
+        payload,
+        view.iter()
+            .enumerate()
+            .map(|(index, (_, body))| (view.body_range(index), body)),
+    );
+    let mut builder = TaskBatchBuilder::new();
+    for (entry, body) in view.iter() {
+        builder.push(entry.task, entry.algorithm, entry.flags, body);
+    }
+    let again = encoded(|out| builder.encode(out));
+    assert_eq!(
+        (again.len(), builder.bytes()),
+        (payload.len(), payload.len())
+    );
+    let read = batch::task_batch(&again).expect("our own");
+    assert!(read.iter().eq(view.iter()), "it says the same");
+}
+
+/// The input: the payload of a results frame.
+pub fn result_batch(payload: &[u8]) {
+    let Ok(view) = batch::result_batch(payload) else {
+        return;
+    };
+    assert_tiled(
+        payload,
+        view.iter()
+            .enumerate()
+            .map(|(index, (_, body))| (view.body_range(index), body)),
+    );
+    let mut builder = ResultBatchBuilder::new();
+    for (entry, body) in view.iter() {
+        builder.push(
+            entry.task,
+            entry.algorithm,
+            entry.status,
+            entry.compute_ns,
+            body,
+        );
+    }
+    let again = encoded(|out| builder.encode(out));
+    assert_eq!(
+        (again.len(), builder.bytes()),
+        (payload.len(), payload.len())
+    );
+    let read = batch::result_batch(&again).expect("our own");
+    assert!(read.iter().eq(view.iter()), "it says the same");
+}
+
+// ---- texts
+
+/// The input: a line of the trail, its line feed taken off.
+pub fn audit_line(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let Ok(line) = Line::parse(text) else {
+        return;
+    };
+    let written = encoded(|out| line.write(out));
+    let written = std::str::from_utf8(&written).expect("a line is UTF-8");
+    let written = written.strip_suffix('\n').expect("a line has its end");
+    assert!(
+        !written.contains(|char: char| char.is_control()),
+        "a line is one line: {written:?}"
+    );
+    let again = Line::parse(written);
+    assert_eq!(again.as_ref(), Ok(&line), "{written:?}");
+    let rewritten = encoded(|out| again.expect("just compared").write(out));
+    assert_eq!(rewritten, format!("{written}\n").as_bytes());
+}
+
+/// The input: a resource file.
+pub fn resource_file(text: &[u8]) {
+    let Ok(file) = ResourceFile::parse(text) else {
+        return;
+    };
+    let written = file.write();
+    if written.len() > RESOURCE_FILE_BYTES_MAX {
+        return;
+    }
+    let again = ResourceFile::parse(written.as_bytes());
+    assert_eq!(again.as_ref(), Ok(&file), "{written}");
+    assert_eq!(again.expect("just compared").write(), written);
+}

@@ -1,0 +1,147 @@
+//! One example of every wire structure, as the encoders lay it. The wire format page shows them, the fuzzers begin
+//! with them.
+
+use ringmw_codec::batch::{
+    MARKED, ResultBatchBuilder, ResultStatus, TaskBatchBuilder, TaskBody, encode_task_body,
+};
+use ringmw_codec::control::{
+    Bests, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, Withdraw, Withdrawn,
+};
+use ringmw_codec::frame::{Kind, put_frame};
+use ringmw_codec::handshake::{
+    AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
+};
+
+fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(&mut out);
+    out
+}
+
+fn algorithm(name: &str, arguments: &str, result: &str, types: u64) -> AlgorithmSignature {
+    AlgorithmSignature {
+        name: name.into(),
+        arguments: arguments.into(),
+        result: result.into(),
+        types,
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        member_id: b"id".to_vec(),
+        host: "node7".into(),
+        job: "123.4".into(),
+        pid: 4711,
+        fingerprint: Fingerprint {
+            app_version: "1.2".into(),
+            build: "b1".into(),
+            format: ringmw_codec::batch::ARCHIVE_FORMAT,
+            algorithms: vec![
+                algorithm("hello", "(String)", "String", 7),
+                algorithm("pi", "(u64)", "f64", 0x1122_3344_5566_7788),
+            ],
+        },
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        slave: 17,
+        client_timeout_ms: 60_000,
+        tasks_bytes_max: 131_072,
+        results_bytes_max: 131_072,
+        result_group: 100,
+        seed: 42,
+        args: vec!["--n".into(), "9".into()],
+    }
+}
+
+fn task_body() -> Vec<u8> {
+    let body = TaskBody {
+        domain: 1,
+        stream: 2,
+        tag_type: 3,
+        tag: b"tag",
+        args: b"args",
+    };
+    encoded(|out| encode_task_body(out, &body))
+}
+
+fn task_batch() -> Vec<u8> {
+    let mut builder = TaskBatchBuilder::new();
+    builder.push(920, 1, MARKED, &task_body());
+    builder.push(921, 0, 0, b"");
+    encoded(|out| builder.encode(out))
+}
+
+fn result_batch() -> Vec<u8> {
+    let mut builder = ResultBatchBuilder::new();
+    builder.push(920, 1, ResultStatus::Done, 5_000_000, b"pi");
+    builder.push(921, 0, ResultStatus::Failed, 1, "né".as_bytes());
+    encoded(|out| builder.encode(out))
+}
+
+/// The name of every structure and its bytes.
+pub(crate) fn golden() -> Vec<(&'static str, Vec<u8>)> {
+    let frame = |kind, payload: &[u8]| encoded(|out| put_frame(out, kind, payload));
+    let starting = encoded(|out| Starting { task: 920 }.encode(out));
+    vec![
+        ("frame", frame(Kind::Starting, &starting)),
+        ("heartbeat", frame(Kind::Heartbeat, b"")),
+        ("hello", encoded(|out| hello().encode(out))),
+        ("welcome", encoded(|out| welcome().encode(out))),
+        (
+            "refusal",
+            encoded(|out| Refusal::Fingerprint("No.".into()).encode(out)),
+        ),
+        ("task-body", task_body()),
+        ("task-batch", task_batch()),
+        ("result-batch", result_batch()),
+        (
+            "shutdown",
+            encoded(|out| Shutdown { finished: true }.encode(out)),
+        ),
+        (
+            "goodbye",
+            encoded(|out| {
+                let (code, reason) = (GoodbyeCode::StateInit, "no disk".into());
+                Goodbye { code, reason }.encode(out);
+            }),
+        ),
+        (
+            "withdraw",
+            encoded(|out| {
+                let tasks = vec![920, 921];
+                Withdraw { tasks }.encode(out);
+            }),
+        ),
+        (
+            "withdrawn",
+            encoded(|out| {
+                let tasks = vec![(920, true), (921, false)];
+                Withdrawn { tasks }.encode(out);
+            }),
+        ),
+        ("starting", starting),
+        (
+            "offer",
+            encoded(|out| {
+                let offer = Offer {
+                    best: 1,
+                    key: 2,
+                    witness: b"tour",
+                };
+                offer.encode(out);
+            }),
+        ),
+        (
+            "bests",
+            encoded(|out| {
+                let entries = vec![(0, 9), (1, 2)];
+                Bests { entries }.encode(out);
+            }),
+        ),
+    ]
+}
