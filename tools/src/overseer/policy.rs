@@ -295,6 +295,9 @@ impl Policy {
     }
 
     fn take_deaths(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) {
+        if facts.deaths.is_empty() {
+            return;
+        }
         let live_hosts: BTreeSet<&str> = facts
             .jobs
             .iter()

@@ -128,12 +128,14 @@ request_memory = {memory}
 # end (the master lost, a missing library, an eviction) puts it back, to be started again.
 on_exit_remove = (ExitBySignal == False) && (ExitCode == 0)
 
-# A suspended slave does nothing, but its tasks wait: after half a minute it gives up its slot (from HTCondor 23.2 on).
-periodic_vacate  = (JobStatus == 7) && (time() - EnteredCurrentStatus > 30)
-# Hold and release do the same in older ones. Newer ones need it too: 23.9 vacates such a job and then leaves it in the
-# queue as suspended, to be run never again.
-periodic_hold    = (JobStatus == 7) && (time() - EnteredCurrentStatus > 40)
+# A suspended slave does nothing, but its tasks wait: after half a minute it gives up its slot, is held for a moment and
+# put back into the queue.
+periodic_hold    = (JobStatus == 7) && (time() - EnteredCurrentStatus > 30)
+periodic_hold_reason = "suspended"
 periodic_release = (HoldReasonCode == 3) && (time() - EnteredCurrentStatus > 5)
+# From HTCondor 23.2 on periodic_vacate does it without the hold. But 23.9 leaves a job that was vacated while it was
+# suspended in the queue as suspended, to be run never again. Try yours:
+# periodic_vacate  = (JobStatus == 7) && (time() - EnteredCurrentStatus > 30)
 
 # To keep a slave off the machine where it last ran, in a pool where some machines have troubles:
 # job_machine_attrs = Machine
