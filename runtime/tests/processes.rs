@@ -949,7 +949,7 @@ fn a_stopped_slave_does_not_hold_big_packets_up() {
         dir.path(),
         &[
             "--mw-client-timeout",
-            "1",
+            "3",
             "--mw-max-write-buffer-size",
             "33554432",
             "--mw-slave-task-group",
@@ -1053,7 +1053,7 @@ fn a_storm_of_the_silent(engine: &str) {
     let mut slave = Process::slave(dir.path(), "slave", &address);
     let took = slave.expect_exit(0);
     assert!(
-        took < Duration::from_secs(8),
+        took < Duration::from_secs(60),
         "they give way after a second: {took:?}"
     );
     master.expect_exit(0);
