@@ -144,7 +144,7 @@ const TESTS: &[Test] = &[
     ("thousands_of_slaves_on_epoll", || {
         thousands_of_slaves("epoll")
     }),
-    ("hundreds_of_real_slaves", hundreds_of_real_slaves),
+    ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {
         a_held_master_loses_nobody("ring")
     }),
@@ -323,9 +323,9 @@ fn thousands_of_slaves(engine: &str) {
     );
 }
 
-fn hundreds_of_real_slaves() {
-    const SLAVES: usize = 200;
-    const TASKS: u64 = 2_000;
+fn a_thousand_real_slaves() {
+    const SLAVES: usize = 1_000;
+    const TASKS: u64 = 5_000;
     let dir = dir();
     let mut master = Process::master(
         dir.path(),
@@ -353,6 +353,14 @@ fn hundreds_of_real_slaves() {
         count(&events, |event| matches!(event, Event::Connected { .. })),
         SLAVES
     );
+    let at_work: std::collections::BTreeSet<u32> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::TasksSent { slave, .. } => Some(*slave),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(at_work.len(), SLAVES, "every one gets work");
 }
 
 // ---- issue 6: who holds on, and who lets go
