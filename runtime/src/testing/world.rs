@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use ringmw_codec::audit::Event;
+use ringmw_codec::audit::{Event, Line, RoleWord, Who};
 use ringmw_sched::Nanos;
 
 use super::fleet::{Character, Fleet, Weights};
@@ -18,7 +18,7 @@ use super::law::{Law, Limits};
 use super::net::Quality;
 use super::script::{Tap, hello};
 use super::slave::Pace;
-use crate::app::{App, master_role};
+use crate::app::{App, OWN_VERSION, master_role};
 use crate::args::{Args, ExitRequest};
 use crate::clock::Clock;
 use crate::flags;
@@ -129,6 +129,8 @@ pub struct Report {
     pub recycled: u64,
     /// Results that came after the end of their task.
     pub late: u64,
+    /// The master's audit trail, as its file would hold it; simulated time begins with the year 1970.
+    pub trail: Vec<u8>,
 }
 
 impl World {
@@ -243,6 +245,16 @@ impl World {
         let mut fleet = Fleet::new(fleet_rng, quality, pace, Arc::clone(&registry), hello);
         fleet.transcript = self.transcript;
         fleet.stall_max = 2 * config.client_timeout;
+        let init = Event::Init {
+            version: OWN_VERSION.to_owned(),
+            role: RoleWord::Master,
+            member_id: member_id.to_owned(),
+            build: "simulated".to_owned(),
+            app_version: parts.version.clone(),
+            seed: Some(seed),
+            pid: 0,
+            host: "master".to_owned(),
+        };
         let clock = Clock::simulated();
         let state = State::new(
             MasterCore::new(config, 0),
@@ -267,10 +279,23 @@ impl World {
             world: self,
             report: Report::default(),
         };
+        line(&mut run.report.trail, 0, init);
         let ending = run.until_over().await;
         run.leave().await;
         run.finish(ending)
     }
+}
+
+/// Writes a line of the master's trail.
+fn line(trail: &mut Vec<u8>, now: Nanos, event: Event) {
+    let time_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+    let who = Who::Master;
+    Line {
+        time_us,
+        who,
+        event,
+    }
+    .write(trail);
 }
 
 fn nanos(duration: Duration) -> Nanos {
@@ -436,6 +461,7 @@ impl Run {
                 _ => {}
             }
             self.law.on_line(&event);
+            line(&mut self.report.trail, self.now, event);
         }
     }
 
@@ -450,11 +476,15 @@ impl Run {
                 unreachable!("there is nothing outside this world")
             }
         };
+        let mut report = self.report;
+        let reason = outcome.error.clone().unwrap_or_default();
+        let code = outcome.code;
+        line(&mut report.trail, self.now, Event::Exit { code, reason });
         Report {
-            code: outcome.code,
+            code,
             error: outcome.error,
             begun: self.fleet.begun,
-            ..self.report
+            ..report
         }
     }
 }

@@ -5,6 +5,7 @@ mod commands;
 mod follow;
 mod made;
 mod pictures;
+mod simulated;
 mod stats;
 
 use std::path::{Path, PathBuf};
