@@ -32,8 +32,10 @@ pub use form::{
     TASK_RANGES_MAX, TaskRanges,
 };
 
+pub mod clmw;
 mod event;
 mod form;
+mod quick;
 mod text;
 mod time;
 

@@ -229,6 +229,32 @@ pub const FLAGS: &[Flag] = &[
         Role::Master,
         "What moves the bytes: io_uring, epoll, or io_uring where the system allows it.",
     ),
+    with_default(
+        "--mw-slaves-wanted",
+        "N|auto|auto:MAX",
+        "0",
+        Role::Master,
+        "Slaves desired where the master algorithm never allocates: N, or as many as the queue could use, up to MAX (1000).",
+    ),
+    with_default(
+        "--mw-slave-count",
+        "N|auto",
+        "1",
+        Role::Slave,
+        "Be the parent of N slaves, each pinned to a core and started again when it dies; auto is one per core of the job.",
+    ),
+    option(
+        "--mw-slave-time-limit",
+        "SECONDS",
+        Role::Slave,
+        "Leave after this time: hand back what is not finished, say goodbye and exit 255.",
+    ),
+    option(
+        "--mw-slave-idle-timeout",
+        "SECONDS",
+        Role::Slave,
+        "Leave after this time without a task: say goodbye and exit 0.",
+    ),
     switch(
         "--mw-any-build",
         Role::Master,

@@ -17,7 +17,8 @@ use crate::outcome::{IntoOutcome, Outcome};
 use crate::slave::Slave;
 
 mod embedded;
-mod master_role;
+pub(crate) mod master_role;
+mod node_role;
 mod slave_role;
 
 pub use embedded::{Embedded, Ready};
@@ -113,7 +114,8 @@ impl App {
     }
 
     /// Sets a slave algorithm of the application's own; the default one computes until it is told to
-    /// stop. It runs on the main thread and calls the loops of [`Slave`].
+    /// stop. It runs on the main thread and calls the loops of [`Slave`]. One that returns before it was told leaves with
+    /// its own code, 255 for 0: the computation is not finished, and only a slave that leaves with 0 is not run again.
     pub fn slave<F, R>(mut self, algorithm: F) -> Self
     where
         F: Fn(&mut Slave, Args) -> R + Send + Sync + 'static,
@@ -157,7 +159,10 @@ impl App {
         match settings.role {
             Role::Help => print(&flags::help_text(&name)),
             Role::Version => print(&format!("{}\n", version_string(&parts.version))),
-            Role::Slave => slave_role::run(parts, settings, &name),
+            Role::Slave => match settings.slave_count {
+                Some(count) => node_role::run(&settings, count, &name),
+                None => slave_role::run(parts, settings, &name),
+            },
             Role::Master | Role::Local { .. } => master_role::run(parts, settings, &name),
         }
     }
@@ -193,8 +198,13 @@ impl App {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
+        let registry = self.algorithms.finish();
+        // A slave would find out when it says hello.
+        crate::fingerprint::of(&registry, &self.version)
+            .validate()
+            .map_err(|error| format!("the application cannot be told in a handshake: {error}"))?;
         Ok(Parts {
-            registry: Arc::new(self.algorithms.finish()),
+            registry: Arc::new(registry),
             master: self.master,
             slave: self.slave,
             version: self.version,

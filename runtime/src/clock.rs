@@ -1,5 +1,6 @@
 //! The one place that reads the clocks: monotonic nanoseconds for the cores, wall time for the trail.
 
+use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ringmw_sched::Nanos;
@@ -8,16 +9,43 @@ use ringmw_sched::Nanos;
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    simulated: bool,
+}
+
+thread_local! {
+    /// What a simulated clock of this thread shows.
+    static SIMULATED: Cell<Nanos> = const { Cell::new(0) };
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
         Clock {
             start: Instant::now(),
+            simulated: false,
         }
     }
 
+    /// A clock that shows what [`Clock::set`] was told last on this thread: the simulated world's.
+    pub(crate) fn simulated() -> Self {
+        SIMULATED.set(0);
+        Clock {
+            start: Instant::now(),
+            simulated: true,
+        }
+    }
+
+    pub(crate) fn set(now: Nanos) {
+        SIMULATED.set(now);
+    }
+
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+
     pub(crate) fn now(&self) -> Nanos {
+        if self.simulated {
+            return SIMULATED.get();
+        }
         u64::try_from(self.start.elapsed().as_nanos()).expect("a run is shorter than 584 years")
     }
 

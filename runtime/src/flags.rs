@@ -23,17 +23,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::Choice;
-use crate::proto::master::Level;
+use crate::proto::master::{Level, Wanted};
+use crate::proto::slave::Bounds;
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ringmw_codec::Nanos;
 use ringmw_codec::flags::{self, FLAGS, Flag, flag};
 
 pub use help::help_text;
 pub use target::{Source, Target, resolve_slave_target};
 pub use values::{
     BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, LOCAL_SLAVES_MAX, MEMBER_ID_BYTES_MAX, SECONDS_MAX,
+    SLAVES_WANTED_MAX,
 };
 
 const HELP: &str = "--mw-help";
@@ -61,6 +64,10 @@ const QUEUED_BYTES: &str = "--mw-max-queued-bytes";
 const SEED: &str = "--mw-seed";
 const ENGINE: &str = "--mw-engine";
 const ANY_BUILD: &str = "--mw-any-build";
+const SLAVES_WANTED: &str = "--mw-slaves-wanted";
+const SLAVE_COUNT: &str = "--mw-slave-count";
+const TIME_LIMIT: &str = "--mw-slave-time-limit";
+const IDLE_TIMEOUT: &str = "--mw-slave-idle-timeout";
 
 /// Where a slave's master may be told; of these the later one wins, so they may be given again.
 const SOURCES: &[&str] = &[HOST, PORT, MEMBER_ID, RESOURCE_FILE];
@@ -84,6 +91,15 @@ pub enum Role {
         /// How many; by default one per core.
         slaves: Option<u32>,
     },
+}
+
+/// How many slaves one process is the parent of (`--mw-slave-count`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlaveCount {
+    /// One per core that the batch system gave the job, or that this process may use.
+    Auto,
+    /// So many.
+    Slaves(u32),
 }
 
 /// The parsed command line. What was not given has its default, or is none.
@@ -131,6 +147,12 @@ pub struct Settings {
     pub engine: Choice,
     /// Slaves of another build may join.
     pub any_build: bool,
+    /// What is desired where the master algorithm never allocates.
+    pub slaves_wanted: Wanted,
+    /// How many slaves this process is the parent of; none is a slave itself.
+    pub slave_count: Option<SlaveCount>,
+    /// How long a slave stays.
+    pub slave_bounds: Bounds,
     /// Where a slave's master is told, in the order given; see [`resolve_slave_target`].
     pub sources: Vec<Source>,
     /// Flags that were given and mean nothing in this role.
@@ -343,7 +365,11 @@ fn parser_of(name: &str) -> ValueParser {
         HOST | ADVERTISE_HOST => ValueParser::new(values::host),
         PORT => ValueParser::new(values::port),
         WRITE_BUFFER | READ_BUFFER => ValueParser::new(values::buffer_bytes),
-        CLIENT_TIMEOUT | RESOURCE_INTERVAL => ValueParser::new(values::seconds),
+        CLIENT_TIMEOUT | RESOURCE_INTERVAL | TIME_LIMIT | IDLE_TIMEOUT => {
+            ValueParser::new(values::seconds)
+        }
+        SLAVES_WANTED => ValueParser::new(values::slaves_wanted),
+        SLAVE_COUNT => ValueParser::new(values::slave_count),
         AUDIT_LEVEL => ValueParser::new(values::level),
         path if PATHS.contains(&path) => ValueParser::path_buf(),
         TASK_GROUP | RESULT_GROUP => ValueParser::new(values::group),
@@ -457,10 +483,25 @@ fn settings(matches: &ArgMatches, role: Role, mw: &[OsString]) -> Result<Setting
         seed: last(matches, SEED),
         engine: known(matches, ENGINE),
         any_build: is_given(matches, ANY_BUILD),
+        slaves_wanted: known(matches, SLAVES_WANTED),
+        slave_count: given_count(last(matches, SLAVE_COUNT)),
+        slave_bounds: Bounds {
+            time_limit: last(matches, TIME_LIMIT).map(nanos),
+            idle_timeout: last(matches, IDLE_TIMEOUT).map(nanos),
+        },
         sources: sources(matches, mw)?,
         without_effect: FLAGS.iter().filter(is_idle).map(|flag| flag.name).collect(),
         user: Vec::new(),
     })
+}
+
+/// A count of one is no parent.
+fn given_count(count: Option<SlaveCount>) -> Option<SlaveCount> {
+    count.filter(|count| *count != SlaveCount::Slaves(1))
+}
+
+fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX / 4)
 }
 
 /// The flags of [`SOURCES`], in the order in which they stand on the command line.

@@ -32,8 +32,8 @@ pub use args::{Args, ArgsError};
 pub use best::{Best, BestKey};
 pub use cx::{Cx, SlaveState, TagError};
 pub use master::{
-    Call, Done, Events, Map, Master, QueueResult, QueueUnrunnable, Results, SlaveView, TaskError,
-    TaskResult, Unrunnable,
+    Call, Done, Events, Map, Master, Origin, QueueResult, QueueUnrunnable, Results, SlaveView,
+    TaskError, TaskResult, Unrunnable,
 };
 pub use outcome::{Error, IntoOutcome, Result};
 pub use rand;

@@ -38,6 +38,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process, kill_process_group,
     set_parent_process_death_signal, waitid,
 };
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 pub use output::{LAST_LINES_MAX, LINE_BYTES_MAX, NAMELESS, Output, Stream, own_stdio};
 use output::{Voice, copy, set_nonblocking};
@@ -70,6 +71,10 @@ pub struct Plan {
     pub audit_file: Option<PathBuf>,
     /// Where its output goes, line by line.
     pub output: Output,
+    /// The batch job that these slaves are part of: their [`JOB_VARIABLE`] is this with `+<index>`. None is local mode.
+    pub batch_job: Option<String>,
+    /// The core of each slave, by its index and round again; none are pinned if it is empty.
+    pub cores: Vec<usize>,
 }
 
 impl Plan {
@@ -94,7 +99,21 @@ impl Plan {
             args: args.iter().map(OsString::from).collect(),
             audit_file: None,
             output: own_stdio(),
+            batch_job: None,
+            cores: Vec::new(),
         }
+    }
+
+    fn job_of(&self, index: usize, restarts: u32) -> String {
+        match &self.batch_job {
+            Some(batch_job) => format!("{batch_job}+{index}"),
+            None => job(index, restarts),
+        }
+    }
+
+    fn core_of(&self, index: usize) -> Option<usize> {
+        let at = index.checked_rem(self.cores.len())?;
+        Some(self.cores[at])
     }
 
     fn args_of(&self, index: usize) -> Vec<OsString> {
@@ -453,7 +472,7 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         let mut command = Command::new(&self.plan.program);
         command
             .args(self.plan.args_of(index))
-            .env(JOB_VARIABLE, job(index, restarts))
+            .env(JOB_VARIABLE, self.plan.job_of(index, restarts))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -465,6 +484,10 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         // SAFETY: between fork and exec only async-signal-safe functions may run; this makes two system calls and
         // neither allocates nor locks.
         unsafe { command.pre_exec(move || die_with(parent)) };
+        if let Some(core) = self.plan.core_of(index) {
+            // SAFETY: as above: one system call, nothing else.
+            unsafe { command.pre_exec(move || pin_to(core)) };
+        }
         // Before it runs: it may join, and be given its number, before this thread comes to its next line.
         let voice = Arc::new(Voice::default());
         self.voices.lock().unwrap_or_else(PoisonError::into_inner)[index] =
@@ -609,6 +632,15 @@ fn die_with(parent: Pid) -> io::Result<()> {
     } else {
         Err(rustix::io::Errno::SRCH.into())
     }
+}
+
+/// Runs in the child before exec: it stays on one core, with the caches and the memory beside it.
+fn pin_to(core: usize) -> io::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    // One that has been taken from the job meanwhile is no reason not to run.
+    let _ = sched_setaffinity(None, &cores);
+    Ok(())
 }
 
 /// Blocks until the child has ended, and leaves it to be reaped; false if it is no longer there to be.

@@ -24,7 +24,7 @@ use crate::algorithm::{Algorithm, AlgorithmIndex, Registry, Task};
 use crate::best::{Best, BestKey, Direction, Incumbents};
 use crate::clock::Clock;
 use crate::wire::{self, Wire};
-pub use end::{TaskError, TaskResult, Unrunnable, UnrunnableTask};
+pub use end::{Origin, TaskError, TaskResult, Unrunnable, UnrunnableTask};
 pub use flow::{Call, Done, Map, Results};
 pub use queue::Events;
 use state::{RawTask, State};
@@ -190,10 +190,6 @@ impl Master {
                         state.core.note(Event::Nothing);
                     }
                     return Poll::Ready(events);
-                }
-                let waiting = state.core.sched().waits_for_nobody();
-                if waiting > 0 && !std::mem::replace(&mut state.queue.said_waiting, true) {
-                    state.core.note(Event::Waiting { tasks: waiting });
                 }
                 state.queue.wait(cx.waker());
                 Poll::Pending
@@ -433,7 +429,12 @@ impl Master {
     /// # Panics
     /// With `f`'s own panic.
     pub async fn blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
-        match tokio::task::spawn_blocking(f).await {
+        if self.inner.clock.is_simulated() {
+            // A thread of its own would take real time, which the simulated world does not have.
+            tokio::task::yield_now().await;
+            return f();
+        }
+        match sums().spawn_blocking(f).await {
             Ok(value) => value,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
@@ -451,6 +452,17 @@ impl Master {
     pub fn seed(&self) -> u64 {
         self.inner.seed
     }
+}
+
+/// The threads of heavy sums. Nobody waits for them when the run ends: a static is never dropped, while the end of the
+/// driver's own runtime would wait for them, and Ctrl-C with it.
+fn sums() -> &'static tokio::runtime::Runtime {
+    static SUMS: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    SUMS.get_or_init(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("without drivers it asks nothing of the system")
+    })
 }
 
 /// The target number of one algorithm or of all: a thermostat for how many tasks are queued.

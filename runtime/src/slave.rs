@@ -24,8 +24,8 @@ use crate::best::BestTable;
 use crate::clock::{self, Clock};
 use crate::cx::{Cx, TaskStart};
 use crate::files::audit::AuditWriter;
-use crate::proto::slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
-use link::{Ending, Link};
+use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
+use link::{Link, Term};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -78,7 +78,9 @@ pub(crate) struct Join {
     pub(crate) hello: Hello,
     pub(crate) registry: Arc<Registry>,
     pub(crate) audit: Arc<AuditWriter>,
-    pub(crate) ending: Ending,
+    /// `None` where the slave is a thread of a larger process.
+    pub(crate) term: Option<Term>,
+    pub(crate) bounds: Bounds,
 }
 
 impl Slave {
@@ -93,7 +95,8 @@ impl Slave {
             hello,
             registry,
             audit,
-            ending,
+            term,
+            bounds,
         } = join;
         let stream = connect(&addresses, &audit)?;
         stream
@@ -101,19 +104,14 @@ impl Slave {
             .map_err(|error| format!("cannot set up the connection: {error}"))?;
         let clock = Clock::start();
         let bests = BestTable::default();
-        let core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
+        core.set_bounds(bounds);
         let link = Link::new(stream, core, clock, bests.clone(), audit)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
-        let term = match ending {
-            Ending::Process => {
-                Some(term_fd().map_err(|error| format!("cannot watch SIGTERM: {error}"))?)
-            }
-            Ending::Thread => None,
-        };
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
-            .spawn(move || io.run(term.as_ref(), ending))
+            .spawn(move || io.run(term.as_ref()))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let welcome = link.serve_until(|core| match (core.welcome(), core.end()) {
@@ -222,9 +220,13 @@ impl Slave {
             Err(RunError::StateInit(reason)) => core.leave(GoodbyeCode::StateInit, reason),
         }
         let (over, output) = (core.end().is_some(), core.has_output());
+        let waits = core.waiting_results() > 0;
         drop(core);
         if output {
             self.link.flush();
+        }
+        if waits {
+            self.link.result_waits();
         }
         if over {
             self.link.notify();
@@ -272,13 +274,13 @@ impl Slave {
 /// What the operator reads of how it ended.
 pub(crate) fn describe(end: &SlaveEnd) -> String {
     match end {
-        SlaveEnd::Shutdown { finished: true } => "the computation is finished".to_owned(),
+        SlaveEnd::Shutdown { finished: true } => "the master has no more work for it".to_owned(),
         SlaveEnd::Shutdown { finished: false } => {
             "the master left with the computation unfinished".to_owned()
         }
         SlaveEnd::Refused(reason) => format!("the master refused this slave: {reason}"),
         SlaveEnd::MasterLost(reason) => format!("the master is lost: {reason}"),
-        SlaveEnd::Left(reason) => format!("left: {reason}"),
+        SlaveEnd::Left(reason) | SlaveEnd::Idle(reason) => format!("left: {reason}"),
     }
 }
 
@@ -329,13 +331,6 @@ fn say(audit: &AuditWriter, event: Event) {
         who: Who::Slave(None),
         event,
     });
-}
-
-/// Readable once SIGTERM has come.
-fn term_fd() -> std::io::Result<std::os::fd::OwnedFd> {
-    let (read, write) = std::os::unix::net::UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, write)?;
-    Ok(read.into())
 }
 
 fn offers(link: &Arc<Link>) -> Arc<dyn crate::best::OfferSink> {

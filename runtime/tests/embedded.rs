@@ -1,6 +1,56 @@
 //! Whole applications in one process.
 
+use std::future::Future;
+use std::path::Path;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
 use ringmw::prelude::*;
+use ringmw_codec::audit::{Event, Line};
+
+#[algorithm]
+fn nap(ms: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(ms));
+    ms
+}
+
+/// The trail of a run of `square` and `nap`.
+fn trail<Fut: Future<Output = Result> + 'static>(
+    slaves: u32,
+    args: &[&str],
+    master: impl FnOnce(Master, Args) -> Fut + 'static,
+) -> Vec<Event> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("trail");
+    let args = args.iter().copied().map(String::from);
+    let code = App::new()
+        .algorithm::<square>()
+        .algorithm::<nap>()
+        .master(master)
+        .embedded(slaves)
+        .args(args.chain(["--mw-audit-file".to_owned(), text(&file)]))
+        .run();
+    assert_eq!(code, 0);
+    let lines = std::fs::read_to_string(&file).unwrap();
+    lines
+        .lines()
+        .map(|line| Line::parse(line).unwrap().event)
+        .collect()
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// What a future gives, and how often it was asked.
+async fn counted<T>(future: impl Future<Output = T>) -> (T, u32) {
+    let (mut future, mut polls) = (pin!(future), 0);
+    let value = std::future::poll_fn(|cx| {
+        polls += 1;
+        future.as_mut().poll(cx)
+    });
+    (value.await, polls)
+}
 
 #[algorithm]
 fn square(n: u64) -> u64 {
@@ -104,4 +154,176 @@ fn errors_and_panics_are_failed_results() {
             .run(),
         0
     );
+}
+
+/// What nobody takes woke whoever waited for something else, as fast as it could ask again.
+#[test]
+fn what_is_not_taken_wakes_nobody_twice() {
+    trail(2, &[], async |mw, _| {
+        mw.allocate(Group::Intermingle, 1);
+        mw.submit(square::task(3));
+        while mw.poll_events().await.results == 0 {}
+        assert_eq!(mw.poll_events().await.connected, 1);
+        mw.submit(nap::task(300));
+        let (done, polls) = counted(mw.results::<nap>().next()).await;
+        assert_eq!(done.unwrap().unwrap().output, 300);
+        assert!(polls < 30, "{polls} polls in 0.3 s");
+        assert_eq!(mw.take_results().len(), 1);
+        Ok(())
+    });
+}
+
+/// A light thread is asked only when it was woken.
+#[test]
+fn a_light_thread_hears_that_there_is_nothing_more() {
+    let events = trail(1, &[], async |mw, _| {
+        let call = mw.call(nap::task(50));
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let light = mw.clone();
+        mw.spawn(async move {
+            let _ = tell.send(light.events().await);
+        });
+        call.await?;
+        let events = tokio::time::timeout(Duration::from_secs(20), told).await??;
+        assert!(events.is_empty());
+        Ok(())
+    });
+    let said = |event: &&Event| matches!(event, Event::Nothing);
+    assert_eq!(events.iter().filter(said).count(), 1);
+}
+
+#[test]
+fn a_single_pass_is_one_also_in_the_first_turn() {
+    trail(0, &[], async |mw, _| {
+        let begun = Instant::now();
+        for _ in 0..3 {
+            mw.poll_events().await;
+        }
+        let took = begun.elapsed();
+        assert!(took < Duration::from_millis(400), "{took:?}");
+        Ok(())
+    });
+}
+
+/// Also to who waits for a call or a map.
+#[test]
+fn tasks_that_no_group_may_run_are_told_once() {
+    let events = trail(1, &[], async |mw, _| {
+        mw.allocate(Group::Ordered, 1);
+        while mw.poll_events().await.connected == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut squares = mw.map((0..10).map(square::task));
+        let wait = tokio::time::timeout(Duration::from_millis(50), squares.next());
+        assert!(wait.await.is_err());
+        let (slave, _) = mw.take_connected()[0];
+        assert!(mw.free_slave(slave));
+        while squares.try_next().await?.is_some() {}
+        Ok(())
+    });
+    let told: Vec<_> = events
+        .iter()
+        .filter(|event| matches!(event, Event::Waiting { .. }))
+        .collect();
+    assert!(
+        matches!(told[..], [Event::Waiting { tasks: 10 }]),
+        "{told:?}"
+    );
+}
+
+/// At the bound every single result is taken and makes room for the next one.
+#[test]
+fn ready_results_at_the_bound_are_one_line() {
+    let events = trail(1, &["--mw-max-ready-bytes", "2000"], async |mw, _| {
+        mw.submit_all((0..300).map(square::task));
+        let mut results = mw.results::<square>();
+        let mut ready = 0;
+        while mw.runnable() > 0 {
+            // Until it is held; from then on, as many as there were.
+            loop {
+                let before = ready;
+                ready = mw.events_timeout(Duration::from_millis(20)).await.results;
+                tokio::time::sleep(Duration::from_micros(200)).await;
+                if ready == before || mw.runnable() == 0 {
+                    break;
+                }
+            }
+            results.next().await.unwrap()?;
+        }
+        Ok(())
+    });
+    let full = |event: &&Event| matches!(event, Event::ReadyFull { .. });
+    let lines = events.iter().filter(full).count();
+    assert!((1..10).contains(&lines), "{lines} lines");
+}
+
+/// The end of the runtime waited for every sum.
+#[test]
+fn a_heavy_sum_holds_no_end_up() {
+    let begun = Instant::now();
+    trail(0, &[], async |mw, _| {
+        assert_eq!(mw.blocking(|| 6 * 7).await, 42);
+        let sum = mw.blocking(|| std::thread::sleep(Duration::from_secs(60)));
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), sum)
+                .await
+                .is_err()
+        );
+        Ok(())
+    });
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn an_unrunnable_task_has_its_whole_policy() {
+    let events = trail(0, &["--mw-max-write-buffer-size", "4096"], async |mw, _| {
+        let policy = Policy::new()
+            .slave("SLAVE-7".parse()?)
+            .tag(&"a tag".to_owned())
+            .retry(false)
+            .do_it_anyway(false)
+            .stream(5);
+        mw.submit(square::task(1).with(&policy));
+        mw.submit(square::task(2).tag(&vec![0u64; 4096]));
+        let unrunnable = mw.take_unrunnable();
+        assert_eq!(unrunnable[0].policy(), policy);
+        Ok(())
+    });
+    let too_large = events.iter().any(|event| {
+        matches!(event, Event::Unrunnable { task: 1, reason }
+            if reason.contains("at most 4096") && reason.contains("--mw-max-write-buffer-size"))
+    });
+    assert!(too_large, "size, limit and flag: {events:?}");
+}
+
+#[test]
+#[should_panic(expected = "the application cannot be told in a handshake: app version")]
+fn a_version_that_no_handshake_can_carry_is_told_at_the_start() {
+    App::new().version("7".repeat(256)).embedded(0).run();
+}
+
+#[test]
+#[should_panic(expected = "the user's arguments")]
+fn arguments_that_no_handshake_can_carry_are_told_at_the_start() {
+    async fn master(_: Master, _: Args) {}
+    let app = App::new().algorithm::<square>().master(master);
+    app.embedded(1).args(["7".repeat(2 << 20)]).run();
+}
+
+/// However it was taken back.
+#[test]
+fn every_cancelled_task_is_counted() {
+    let events = trail(0, &[], async |mw, _| {
+        drop(mw.call(square::task(1)));
+        assert!(mw.cancel(mw.submit(square::task(2))));
+        mw.submit_all((0..3).map(square::task));
+        assert_eq!(mw.cancel_all(), 3);
+        Ok(())
+    });
+    let counts = events.iter().map(|event| match event {
+        Event::Cancelled { tasks } => *tasks,
+        _ => 0,
+    });
+    assert_eq!(counts.sum::<u64>(), 5);
 }

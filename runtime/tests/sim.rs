@@ -14,7 +14,7 @@ use std::time::Instant;
 use ringmw::testing::{Coverage, Storm, storm};
 
 /// Seeds of every run; the coverage is asserted over them.
-const FIXED: u64 = 300;
+const FIXED: u64 = 600;
 /// Fresh ones beside them.
 const FRESH: u64 = 20;
 
@@ -136,4 +136,184 @@ fn the_cores_keep_the_law() {
         "pairs that cannot happen and were seen"
     );
     assert_eq!(coverage.ends_missing(), [""; 0], "ends that were not seen");
+}
+
+mod algorithms {
+    use ringmw::prelude::*;
+
+    #[algorithm]
+    pub(crate) fn square(n: u64) -> u64 {
+        n * n
+    }
+
+    #[algorithm]
+    pub(crate) fn throw(cx: &mut Cx) -> u32 {
+        cx.rng().random_range(1..=6)
+    }
+
+    #[algorithm]
+    pub(crate) fn odd(n: u64) -> Result<u64, String> {
+        if n % 2 == 1 {
+            Ok(n)
+        } else {
+            Err(format!("{n} is even"))
+        }
+    }
+
+    #[algorithm]
+    pub(crate) fn descend(key: u32, best: &Best<u32, Vec<u32>>) {
+        best.offer(key, &vec![key; 3]);
+    }
+}
+
+/// Every form of the typed handle at once, under churn; each checks its own answer.
+async fn everything(mw: ringmw::Master, _args: ringmw::Args) -> ringmw::Result {
+    use algorithms::*;
+    use ringmw::prelude::*;
+
+    let best = mw.minimum::<u32, Vec<u32>>(1_000_000);
+    let mut in_order = mw.map((0..60).map(square::task)).in_order().window(7);
+    let mut throws = mw.map((0..20).map(|_| throw::task()));
+    let submitted = mw.submit_all((0..30).map(odd::task));
+    let mut calls: Vec<_> = (0..10u64).map(|n| mw.call(square::task(n))).collect();
+    mw.allocate(Group::Intermingle, 1);
+    let dropped = mw.map((0..50).map(square::task));
+    let mut expected = 0u64;
+    while let Some(square) = in_order.try_next().await? {
+        assert_eq!(square, expected * expected);
+        expected += 1;
+        if expected == 5 {
+            mw.poll_events().await;
+        }
+    }
+    assert_eq!(expected, 60);
+    drop(dropped);
+    let lost = calls.split_off(7);
+    for (n, call) in (0..).zip(calls) {
+        assert_eq!(call.await?, n * n);
+    }
+    drop(lost);
+    let mut sum = 0;
+    while let Some(throw) = throws.next().await {
+        sum += throw?;
+    }
+    assert_eq!(
+        sum, SUM_OF_THROWS,
+        "random streams depend on the tasks alone"
+    );
+    let mut odds = mw.results::<odd>();
+    let (mut good, mut bad) = (0, 0);
+    while let Some(end) = odds.next().await {
+        match end {
+            Ok(_) => good += 1,
+            Err(TaskError::Failed { .. }) => bad += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    assert_eq!((submitted, good, bad), (30, 15, 15));
+    let mut descends = mw.map((1..40).map(|key| descend::task(key * 1_000, &best)));
+    while descends.try_next().await?.is_some() {}
+    assert_eq!((best.get(), best.witness()), (1_000, Some(vec![1_000; 3])));
+    assert!(
+        mw.events_timeout(std::time::Duration::from_secs(3))
+            .await
+            .results
+            == 0
+    );
+    assert_eq!(mw.runnable(), 0);
+    Ok(())
+}
+
+/// By `--mw-seed 42`, whatever befalls the slaves.
+const SUM_OF_THROWS: u32 = 75;
+
+#[test]
+fn worlds_keep_the_law_for_a_users_algorithm() {
+    use std::time::Duration;
+
+    use ringmw::testing::{Churn, World};
+
+    let seeds = number("RINGMW_SEEDS").map_or(20, |seeds| seeds / 100);
+    let run = |seed: u64| {
+        let app = ringmw::App::new()
+            .algorithm::<algorithms::square>()
+            .algorithm::<algorithms::throw>()
+            .algorithm::<algorithms::odd>()
+            .algorithm::<algorithms::descend>()
+            .master(everything);
+        let group = (1 + seed % 4).to_string();
+        let args = [
+            "--mw-seed",
+            "42",
+            "--mw-client-timeout",
+            "5",
+            "--mw-crash-limit",
+            "0",
+            "--mw-slave-task-group",
+            &group,
+        ];
+        let churn = Churn::every(Duration::from_millis(100 + 100 * seed));
+        let world = World::new(seed)
+            .slaves(1 + seed as usize % 6)
+            .churn(churn)
+            .args(args);
+        world.run(app)
+    };
+    assert_eq!(run(3), run(3), "one seed, one run");
+    for seed in 0..seeds {
+        let report = run(seed);
+        assert_eq!(
+            (report.code, &report.error),
+            (0, &None),
+            "seed {seed}: {report:?}"
+        );
+        assert!(
+            report.begun >= 60 + 20 + 30 + 7 + 39,
+            "seed {seed}: {report:?}"
+        );
+    }
+}
+
+/// Seed 1269 found it: the keys of many incumbents went in one packet, larger than the slaves had been told of,
+/// and every slave gave its master up in the handshake.
+#[test]
+fn many_incumbents_fit_the_smallest_buffer() {
+    use std::time::Duration;
+
+    use ringmw::testing::World;
+
+    async fn master(mw: ringmw::Master, _args: ringmw::Args) -> ringmw::Result {
+        let bests: Vec<_> = (0..400).map(|_| mw.minimum::<u32, Vec<u32>>(9)).collect();
+        let descends = bests.iter().map(|best| algorithms::descend::task(7, best));
+        let mut ends = mw.map(descends.collect::<Vec<_>>());
+        while ends.try_next().await?.is_some() {}
+        assert!(bests.iter().all(|best| best.get() == 7));
+        Ok(())
+    }
+
+    let app = ringmw::App::new()
+        .algorithm::<algorithms::descend>()
+        .master(master);
+    let world = World::new(1).args(["--mw-max-write-buffer-size", "4096"]);
+    let report = world.patience(Duration::from_secs(600)).run(app);
+    assert_eq!(report.code, 0, "{report:?}");
+}
+
+#[test]
+#[should_panic(expected = "the master algorithm has not returned")]
+fn a_world_has_no_endless_patience() {
+    use std::time::Duration;
+
+    use ringmw::testing::World;
+
+    async fn master(mw: ringmw::Master, _args: ringmw::Args) {
+        // Only ordered slaves, and none of them is addressed.
+        mw.allocate(ringmw::Group::Ordered, 9);
+        let _ = mw.call(algorithms::square::task(1)).await;
+    }
+
+    let app = ringmw::App::new()
+        .algorithm::<algorithms::square>()
+        .master(master);
+    World::new(1).patience(Duration::from_secs(60)).run(app);
 }

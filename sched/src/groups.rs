@@ -5,7 +5,7 @@
 
 use crate::ids::{Group, SlaveId};
 use crate::lane::Lane;
-use crate::outcome::Reason;
+use crate::outcome::{Departure, Reason};
 use crate::scheduler::{Scheduler, shrink};
 use crate::slaves::Status;
 
@@ -31,14 +31,20 @@ impl<P> Scheduler<P> {
     /// So many more slaves are desired.
     pub fn allocate(&mut self, group: Group, slaves: u32) {
         let desired = &mut self.desired[group as usize];
+        let before = *desired;
         *desired = desired.saturating_add(slaves);
+        let rise = u64::from(*desired - before);
+        self.fallen = self.fallen.saturating_sub(rise);
+        self.has_allocated |= rise > 0;
         self.rebalance();
     }
 
     /// So many fewer slaves are desired, down to 0.
     pub fn deallocate(&mut self, group: Group, slaves: u32) {
         let desired = &mut self.desired[group as usize];
+        let before = *desired;
         *desired = desired.saturating_sub(slaves);
+        self.fallen += u64::from(before - *desired);
         self.rebalance();
     }
 
@@ -65,6 +71,27 @@ impl<P> Scheduler<P> {
     /// Lowers the desire of a group by one, and no more.
     pub fn free_slave_of(&mut self, group: Group) {
         self.deallocate(group, 1);
+    }
+
+    /// An idle unordered slave that the desire has no use for since it fell, longest idle first: it is to be told to
+    /// shut down, and is no slave any more. Ends at the sum of the desires, and never gives more than that fell by.
+    ///
+    /// To be asked before anything is handed out: a full queue would else keep slaves that nobody desires any more.
+    pub fn dismiss(&mut self) -> Option<SlaveId> {
+        let desired: u64 = self.desired.iter().copied().map(u64::from).sum();
+        if self.fallen == 0 || self.slaves.len() as u64 <= desired {
+            return None;
+        }
+        let at = self.slaves.first_idle(Group::Unordered)?;
+        self.fallen -= 1;
+        let id = self.slaves.get(at).id;
+        self.lose(id, Departure::Excused);
+        Some(id)
+    }
+
+    /// Whether slaves were ever desired.
+    pub fn has_allocated(&self) -> bool {
+        self.has_allocated
     }
 
     /// Slaves desired in a group.

@@ -89,6 +89,10 @@ pub struct Scheduler<P> {
     pub(crate) grouping: Grouping,
     /// Slaves desired, by group.
     pub(crate) desired: [u32; 3],
+    /// By how much the sum of the desires has fallen, rises and slaves sent away taken off.
+    pub(crate) fallen: u64,
+    /// Whether a slave was ever desired.
+    pub(crate) has_allocated: bool,
     pub(crate) hold_queue: bool,
     pub(crate) stopped: bool,
     next_task: u64,
@@ -117,6 +121,8 @@ impl<P> Scheduler<P> {
             counts: Counts::new(algorithms),
             grouping: Grouping::new(algorithms),
             desired: [0; 3],
+            fallen: 0,
+            has_allocated: false,
             hold_queue: false,
             stopped: false,
             next_task: 0,

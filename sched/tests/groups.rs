@@ -370,3 +370,74 @@ fn idle_is_nothing_queued_running_or_desired() {
     answer(&mut sched, 0, [0]);
     assert!(sched.idle());
 }
+
+fn dismissed(sched: &mut Sched) -> Vec<u32> {
+    let mut gone = vec![];
+    while let Some(slave) = sched.dismiss() {
+        sched.sanity_check();
+        gone.push(slave.0);
+    }
+    gone
+}
+
+#[test]
+fn only_a_fall_of_the_desire_sends_idle_unordered_slaves_away_and_no_more_than_it_fell_by() {
+    // Never allocated: nobody goes.
+    let mut sched = sched(1);
+    connect(&mut sched, 10);
+    sched.deallocate(Unordered, 3);
+    assert!(!sched.has_allocated());
+    assert_eq!(dismissed(&mut sched), []);
+    // Ten are here, eight desired, three: five may go, the longest idle first.
+    sched.allocate(Unordered, 8);
+    assert_eq!(dismissed(&mut sched), [], "a rise sends nobody away");
+    sched.deallocate(Unordered, 5);
+    assert_eq!(dismissed(&mut sched), [0, 1, 2, 3, 4]);
+    assert_eq!(acquired(&sched), [0, 0, 5], "two more than desired stay");
+    assert_eq!(dismissed(&mut sched), []);
+    // Down to the sum of the desires, though it fell by more.
+    sched.allocate(Ordered, 1);
+    sched.deallocate(Unordered, 100);
+    assert_eq!(dismissed(&mut sched), [6, 7, 8]);
+    assert_eq!(
+        acquired(&sched),
+        [1, 0, 1],
+        "fell by three, and one was wanted again"
+    );
+}
+
+#[test]
+fn busy_slaves_are_sent_away_when_their_hands_are_empty_and_a_rise_takes_it_back() {
+    let mut sched = sched(1);
+    sched.allocate(Unordered, 3);
+    connect(&mut sched, 3);
+    submit(&mut sched, unordered(), 3);
+    hand_out(&mut sched);
+    sched.deallocate(Unordered, 3);
+    assert_eq!(dismissed(&mut sched), []);
+    answer(&mut sched, 1, [1]);
+    assert_eq!(dismissed(&mut sched), [1]);
+    sched.allocate(Unordered, 1);
+    answer(&mut sched, 0, [0]);
+    answer(&mut sched, 2, [2]);
+    assert_eq!(
+        dismissed(&mut sched),
+        [0],
+        "two were left of the fall, one is wanted"
+    );
+    assert_eq!(sched.slaves(), 1);
+}
+
+#[test]
+fn slaves_that_come_after_the_fall_are_sent_away_too() {
+    let mut sched = sched(1);
+    sched.allocate(Unordered, 8);
+    sched.deallocate(Unordered, 8);
+    connect(&mut sched, 9);
+    assert_eq!(dismissed(&mut sched).len(), 8);
+    assert_eq!(
+        sched.slaves(),
+        1,
+        "it was never desired: whoever started it wants it"
+    );
+}

@@ -1,10 +1,17 @@
 //! The ringmw command: what an operator needs beside the applications themselves.
 
+mod audit;
+mod bundle;
 mod doctor;
+mod farm;
+mod overseer;
+mod submit;
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Tools for operators of ringmw applications.
 #[derive(Parser)]
@@ -29,10 +36,75 @@ enum Command {
         after_help = "Exit status: 0 if ringmw can run here, on epoll if need be; 1 if it cannot."
     )]
     Doctor(doctor::Options),
+    /// Tell from audit trails what happened in a run
+    ///
+    /// Trails of ringmw and of CL-MW, a master's or a master's and its slaves', plain, gzip or zstd, `-` for standard
+    /// input. Lines that cannot be read are counted and told on standard error.
+    Audit(audit::Options),
+    /// Write submit files for a batch system, and submit them with --run
+    Submit(submit::Options),
+    /// Keep as many slaves alive on a batch system as the master's resource file desires
+    #[command(
+        after_help = "It may be stopped and started again at any time: it finds its jobs by their tag."
+    )]
+    Overseer(overseer::Options),
+    /// Register and validate machines for slaves that are started by ssh
+    Farm(farm::Options),
+    /// Put an application and the shared libraries it needs into one folder
+    Bundle(bundle::Options),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Examples:\n  ringmw completions bash > ~/.local/share/bash-completion/completions/ringmw\n  ringmw completions zsh > ~/.zfunc/_ringmw"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands into a folder
+    #[command(
+        after_help = "Examples:\n  ringmw man | man -l -\n  ringmw man --dir ~/.local/share/man/man1"
+    )]
+    Man {
+        /// The folder; without it, the page of ringmw itself goes to standard output
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Doctor(options) => doctor::run(&options),
+        Command::Audit(options) => audit::run(&options),
+        Command::Submit(options) => submit::run(&options),
+        Command::Overseer(options) => overseer::run(&options),
+        Command::Farm(options) => farm::run(&options),
+        Command::Bundle(options) => bundle::run(&options),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ringmw", &mut text);
+            written(std::io::stdout().write_all(&text))
+        }
+        Command::Man { dir } => written(man(dir)),
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn written(outcome: std::io::Result<()>) -> ExitCode {
+    match outcome {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("ringmw: {error}");
+            ExitCode::from(2)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn man(dir: Option<PathBuf>) -> std::io::Result<()> {
+    match dir {
+        Some(dir) => {
+            std::fs::create_dir_all(&dir)?;
+            clap_mangen::generate_to(Cli::command(), dir)
+        }
+        None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
     }
 }

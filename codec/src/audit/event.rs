@@ -252,6 +252,11 @@ events! {
         /// Tasks that had been cancelled, whose withdrawal it had not acknowledged.
         cancelled: u64 as Number,
     }
+    /// The desire fell: an idle slave is told to shut down.
+    Dismissed = "dismissed" {
+        /// The slave.
+        slave: u32 as Slave,
+    }
     /// A slave left after it was told to: no loss.
     Disconnected = "disconnected" {
         /// The slave.

@@ -62,7 +62,10 @@ fn put_pair(text: &mut [u8; TIME_BYTES], at: usize, number: u32) {
 }
 
 pub(super) fn parse_time(text: &str) -> Option<i64> {
-    let text = text.as_bytes();
+    parse_time_bytes(text.as_bytes())
+}
+
+pub(super) fn parse_time_bytes(text: &[u8]) -> Option<i64> {
     if text.len() != TIME_BYTES {
         return None;
     }
@@ -89,17 +92,26 @@ pub(super) fn parse_time(text: &str) -> Option<i64> {
         digits(&text[17..19])?,
     );
     let us = digits(&text[20..26])?;
+    Some(civil_us([year, month, day], [hour, minute, second])? + us)
+}
+
+/// Microseconds since the start of 1970 of a day and a time of day, if there are such.
+pub(super) fn civil_us(
+    [year, month, day]: [i64; 3],
+    [hour, minute, second]: [i64; 3],
+) -> Option<i64> {
     if !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let days = days_from_civil(year, month, day);
-    if civil_from_days(days) != (year, month, day) {
+    // Up to the 28th every month has every day.
+    if day == 0 || (day > 28 && civil_from_days(days) != (year, month, day)) {
         return None;
     }
-    Some(days * DAY_US + ((hour * 60 + minute) * 60 + second) * 1_000_000 + us)
+    Some(days * DAY_US + ((hour * 60 + minute) * 60 + second) * 1_000_000)
 }
 
-fn digits(text: &[u8]) -> Option<i64> {
+pub(super) fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0, |number, &byte| {
         byte.is_ascii_digit()
             .then(|| number * 10 + i64::from(byte - b'0'))

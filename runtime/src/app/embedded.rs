@@ -8,7 +8,7 @@ use ringmw_codec::handshake::Hello;
 use super::{App, SlaveSide, master_role, slave_role};
 use crate::files::audit::{AuditWriter, Sink};
 use crate::flags;
-use crate::slave::link::Ending;
+use crate::proto::slave::Bounds;
 use crate::slave::{self, Join, Slave};
 
 /// The stack of a slave's thread: the usual one of a main thread.
@@ -97,7 +97,8 @@ fn be_slave(parts: &SlaveSide, address: String, member_id: &str) {
         hello: slave_role::hello(parts, member_id),
         registry: Arc::clone(&parts.registry),
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
-        ending: Ending::Thread,
+        term: None,
+        bounds: Bounds::default(),
     };
     match Slave::join(join) {
         Ok(mut slave) => {

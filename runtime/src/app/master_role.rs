@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
+use ringmw_codec::handshake::Welcome;
 
 use super::{Parts, complain, finish};
 use crate::algorithm::Registry;
@@ -18,7 +19,7 @@ use crate::master::Master;
 use crate::master::driver::{Driver, Ending};
 use crate::master::state::State;
 use crate::outcome::Outcome;
-use crate::proto::master::{MasterConfig, MasterCore};
+use crate::proto::master::{Demand, MasterConfig, MasterCore};
 
 mod resource;
 mod slaves;
@@ -118,6 +119,9 @@ impl Setting {
                 "the application has no master algorithm: add .master(..) to the App in main",
             )));
         };
+        Welcome::validate_args(&self.settings.user).map_err(|error| {
+            format!("every slave is told the arguments, and these cannot be told: {error}; give them in a file")
+        })?;
         if let Ok((_, files)) = engine::raise_nofile() {
             say(&self.audit, Event::FileLimit { files });
         }
@@ -150,7 +154,21 @@ impl Setting {
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
-        let core = MasterCore::new(self.config(&registry, seed), clock.now());
+        let mut core = MasterCore::new(
+            config(
+                &self.settings,
+                &self.member_id,
+                &self.parts.version,
+                &registry,
+                seed,
+            ),
+            clock.now(),
+        );
+        core.set_demand(Demand {
+            // Slaves of this machine and of this process cost nothing to keep.
+            dismisses: !self.is_local() && !self.embedded,
+            wanted: self.settings.slaves_wanted,
+        });
         let state = State::new(
             core,
             registry.entries().len(),
@@ -230,32 +248,6 @@ impl Setting {
         );
     }
 
-    fn config(&self, registry: &Registry, seed: u64) -> MasterConfig {
-        let settings = &self.settings;
-        MasterConfig {
-            member_id: self.member_id.as_bytes().to_vec(),
-            fingerprint: crate::fingerprint::of(registry, &self.parts.version),
-            any_build: settings.any_build,
-            client_timeout: u64::try_from(settings.client_timeout.as_nanos())
-                .unwrap_or(u64::MAX / 4),
-            tasks_bytes_max: settings.write_bytes_max,
-            results_bytes_max: settings.read_bytes_max,
-            task_group: settings.task_group,
-            result_group: settings.result_group,
-            crash_limit: settings.crash_limit,
-            queued_bytes_max: settings.queued_bytes_max,
-            seed,
-            args: settings.user.clone(),
-            level: settings.audit_level,
-            check_output: registry
-                .entries()
-                .iter()
-                .map(|entry| entry.check_output)
-                .collect(),
-            names: registry.entries().iter().map(|entry| entry.name).collect(),
-        }
-    }
-
     /// Local mode and embedded masters are for this machine alone; else all interfaces, unless told.
     fn listen(&self) -> Result<TcpListener, String> {
         let port = self.settings.port.unwrap_or(0);
@@ -296,6 +288,8 @@ impl Setting {
         let usable: Vec<String> = all
             .iter()
             .filter(|interface| !interface.is_loopback() && !is_link_local(interface.ip()))
+            // What is bound to 0.0.0.0 does not hear IPv6; an IPv6 socket hears both.
+            .filter(|interface| local.is_ipv6() || interface.ip().is_ipv4())
             .map(|interface| SocketAddr::new(interface.ip(), port).to_string())
             .collect();
         if usable.is_empty() {
@@ -460,4 +454,35 @@ fn is_link_local(ip: IpAddr) -> bool {
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// What the core needs to know of the settings.
+pub(crate) fn config(
+    settings: &Settings,
+    member_id: &str,
+    version: &str,
+    registry: &Registry,
+    seed: u64,
+) -> MasterConfig {
+    MasterConfig {
+        member_id: member_id.as_bytes().to_vec(),
+        fingerprint: crate::fingerprint::of(registry, version),
+        any_build: settings.any_build,
+        client_timeout: u64::try_from(settings.client_timeout.as_nanos()).unwrap_or(u64::MAX / 4),
+        tasks_bytes_max: settings.write_bytes_max,
+        results_bytes_max: settings.read_bytes_max,
+        task_group: settings.task_group,
+        result_group: settings.result_group,
+        crash_limit: settings.crash_limit,
+        queued_bytes_max: settings.queued_bytes_max,
+        seed,
+        args: settings.user.clone(),
+        level: settings.audit_level,
+        check_output: registry
+            .entries()
+            .iter()
+            .map(|entry| entry.check_output)
+            .collect(),
+        names: registry.entries().iter().map(|entry| entry.name).collect(),
+    }
 }

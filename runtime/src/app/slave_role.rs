@@ -1,5 +1,6 @@
 //! The slave's role: find the master, join, run the slave algorithm, leave.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ringmw_codec::audit::{Event, Line, RoleWord, Who};
@@ -7,13 +8,13 @@ use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
 use super::{Parts, SlaveSide, complain, finish};
-use crate::args::Args;
+use crate::args::{Args, ExitRequest};
 use crate::clock;
 use crate::files::audit::{AuditWriter, Sink};
 use crate::flags::{Settings, resolve_slave_target};
 use crate::outcome::Outcome;
 use crate::proto::slave::SlaveEnd;
-use crate::slave::link::Ending;
+use crate::slave::link::Term;
 use crate::slave::{self, Join, Slave};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
@@ -55,6 +56,13 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         finish(&audit, name);
         return exit::OK;
     }
+    let term = match Term::watch() {
+        Ok(term) => term,
+        Err(error) => {
+            complain(name, &format!("cannot watch SIGTERM: {error}"));
+            return exit::ERROR;
+        }
+    };
     let hello = hello(&parts, &target.member_id);
     slave::remember_panics();
     let join = Join {
@@ -62,7 +70,8 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         hello,
         registry: Arc::clone(&parts.registry),
         audit: Arc::clone(&audit),
-        ending: Ending::Process,
+        term: Some(term),
+        bounds: settings.slave_bounds,
     };
     let (id, code, reason) = match Slave::join(join) {
         Err(error) => {
@@ -111,7 +120,11 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
     let outcome = match &parts.slave {
         Some(algorithm) => {
             let args = Args::new(slave.args().to_vec());
-            algorithm(slave, args)
+            let run = AssertUnwindSafe(|| algorithm(slave, args));
+            catch_unwind(run).unwrap_or_else(|panic| match panic.downcast::<ExitRequest>() {
+                Ok(request) => Outcome::code(request.0),
+                Err(_) => Outcome::error("the slave algorithm panicked; its message is above"),
+            })
         }
         None => {
             slave.note(Event::DefaultSlaveAlgorithm);
@@ -125,11 +138,16 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
                 .clone()
                 .unwrap_or_else(|| "the slave algorithm returned".to_owned());
             slave.leave(&reason);
-            (outcome.code, reason, outcome.error)
+            // With 0 it would leave the batch system's queue, and the computation is not finished.
+            let code = match outcome.code {
+                exit::OK => exit::ERROR,
+                code => code,
+            };
+            (code, reason, outcome.error)
         }
         Some(end) => {
             let reason = slave::describe(&end);
-            let told_to_go = matches!(end, SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_));
+            let told_to_go = end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. });
             let error = outcome
                 .error
                 .or_else(|| (!told_to_go).then(|| reason.clone()));
@@ -152,7 +170,7 @@ fn is_local() -> bool {
 }
 
 /// The batch job that this process is: local mode's, HTCondor's or Slurm's; empty if none.
-fn job() -> String {
+pub(super) fn job() -> String {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     variable(crate::local::JOB_VARIABLE)
         .or_else(condor_job)

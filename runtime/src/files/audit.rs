@@ -164,6 +164,7 @@ impl Class {
             | Event::ResultsSent { .. } => Class::Packets,
             Event::Client { .. }
             | Event::Connected { .. }
+            | Event::Dismissed { .. }
             | Event::Disconnected { .. }
             | Event::Lost { .. }
             | Event::Refused { .. }

@@ -104,6 +104,9 @@ fn defaults_are_the_tables() {
         seed: None,
         engine: Choice::Auto,
         any_build: false,
+        slaves_wanted: Wanted::Fixed(0),
+        slave_count: None,
+        slave_bounds: Bounds::default(),
         sources: Vec::new(),
         without_effect: Vec::new(),
         user: Vec::new(),
@@ -119,7 +122,7 @@ fn everything_can_be_given() {
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll \
-         --mw-any-build y",
+         --mw-slaves-wanted auto:77 --mw-any-build y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -143,6 +146,9 @@ fn everything_can_be_given() {
         seed: Some(u64::MAX),
         engine: Choice::Epoll,
         any_build: true,
+        slaves_wanted: Wanted::Auto(77),
+        slave_count: None,
+        slave_bounds: Bounds::default(),
         sources: vec![
             Source::Host("::1".into()),
             Source::Port(4711),
@@ -153,6 +159,35 @@ fn everything_can_be_given() {
         user: vec!["x".into(), "y".into()],
     };
     assert_eq!(settings, expected);
+}
+
+#[test]
+fn slaves_of_a_batch_system() {
+    let slave = |flags: &str| parsed(&format!("--mw-slave --mw-resource-file f {flags}"));
+    assert_eq!(slave("--mw-slave-count 1").slave_count, None);
+    assert_eq!(
+        slave("--mw-slave-count auto").slave_count,
+        Some(SlaveCount::Auto)
+    );
+    assert_eq!(
+        slave("--mw-slave-count 64").slave_count,
+        Some(SlaveCount::Slaves(64))
+    );
+    let bounds = slave("--mw-slave-time-limit 3600 --mw-slave-idle-timeout 60").slave_bounds;
+    assert_eq!(bounds.time_limit, Some(3_600_000_000_000));
+    assert_eq!(bounds.idle_timeout, Some(60_000_000_000));
+    let wanted =
+        |value: &str| parsed(&format!("--mw-master --mw-slaves-wanted {value}")).slaves_wanted;
+    assert_eq!(wanted("auto"), Wanted::Auto(1_000));
+    assert_eq!(wanted("8"), Wanted::Fixed(8));
+    check_error(
+        "--mw-master --mw-slaves-wanted autos",
+        "--mw-slaves-wanted autos: is none of N, auto and auto:MAX",
+    );
+    check_error(
+        "--mw-slave --mw-resource-file f --mw-slave-count none",
+        "--mw-slave-count none: is no whole number from 1 to 4096, and not auto",
+    );
 }
 
 #[test]

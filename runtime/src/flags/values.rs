@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ringmw_sched::AUTO;
 
+use super::SlaveCount;
 use crate::engine::Choice;
-use crate::proto::master::Level;
+use crate::proto::master::{Level, Wanted};
 
 /// No buffer is smaller: a packet must hold more than its headers.
 pub const BUFFER_BYTES_MIN: u64 = 4096;
@@ -47,6 +48,31 @@ fn number_u32(value: &str, least: u64) -> Result<u32, String> {
 
 pub(super) fn local_slaves(value: &str) -> Result<u32, String> {
     number(value, 1, LOCAL_SLAVES_MAX).map(|number| u32::try_from(number).expect("bounded"))
+}
+
+/// `--mw-slaves-wanted auto` desires no more.
+pub const SLAVES_WANTED_MAX: u32 = 1_000;
+
+pub(super) fn slaves_wanted(value: &str) -> Result<Wanted, String> {
+    match value.strip_prefix("auto") {
+        Some("") => Ok(Wanted::Auto(SLAVES_WANTED_MAX)),
+        Some(most) => match most.strip_prefix(':') {
+            Some(most) => number_u32(most, 1).map(Wanted::Auto),
+            None => Err("is none of N, auto and auto:MAX".to_owned()),
+        },
+        None => number_u32(value, 0)
+            .map(Wanted::Fixed)
+            .map_err(|_| "is none of N, auto and auto:MAX".to_owned()),
+    }
+}
+
+pub(super) fn slave_count(value: &str) -> Result<SlaveCount, String> {
+    match value {
+        "auto" => Ok(SlaveCount::Auto),
+        _ => local_slaves(value)
+            .map(SlaveCount::Slaves)
+            .map_err(|error| format!("{error}, and not auto")),
+    }
 }
 
 pub(super) fn group(value: &str) -> Result<u32, String> {

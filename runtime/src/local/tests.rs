@@ -27,6 +27,8 @@ fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
             args,
             audit_file: None,
             output,
+            batch_job: None,
+            cores: Vec::new(),
         },
         lines,
     )

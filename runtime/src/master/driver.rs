@@ -7,13 +7,12 @@
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ringmw_codec::audit::{Event, Line, Who};
 use ringmw_sched::Nanos;
@@ -115,7 +114,7 @@ impl Driver {
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
-        this.driver.mw.inner.spawned.borrow_mut().clear();
+        this.driver.mw.forget_spawned();
         this.leave(!matches!(ending, Ending::Signal { .. })).await?;
         Ok(ending)
     }
@@ -126,18 +125,7 @@ impl Loop {
         let mut algorithm = pin!(algorithm);
         std::future::poll_fn(|cx| {
             let ended = self.turn(cx, |this, cx| {
-                let run = catch_unwind(AssertUnwindSafe(|| {
-                    let returned = algorithm.as_mut().poll(cx);
-                    if returned.is_pending() {
-                        this.poll_light(cx);
-                    }
-                    returned
-                }));
-                match run {
-                    Ok(Poll::Ready(value)) => Some(Ending::Returned(value)),
-                    Ok(Poll::Pending) => None,
-                    Err(panic) => Some(Ending::Panicked(panic)),
-                }
+                turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx)
             });
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
@@ -188,18 +176,17 @@ impl Loop {
         algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>,
     ) -> Option<T> {
         let mw = self.driver.mw.clone();
-        mw.inner.in_turn.set(true);
+        mw.enter_turn();
         let ready = self.clear_ready(cx);
         if let Err(error) = ready.and_then(|()| self.take(&mw)) {
             self.failure = Some(error);
         }
-        self.begin_next_turn(&mw);
+        mw.next_turn();
         let ended = algorithm(self, cx);
         if let Err(error) = self.send(&mw) {
             self.failure = Some(error);
         }
-        mw.inner.in_turn.set(false);
-        *mw.inner.driver.borrow_mut() = Some(cx.waker().clone());
+        mw.leave_turn(cx.waker());
         self.arm(cx, &mw);
         ended
     }
@@ -223,34 +210,6 @@ impl Loop {
         Ok(())
     }
 
-    fn begin_next_turn(&self, mw: &Master) {
-        mw.inner.turns.set(mw.inner.turns.get() + 1);
-        for waker in mw.inner.turn_wakers.borrow_mut().drain(..) {
-            waker.wake();
-        }
-    }
-
-    /// Runs the light threads; what they spawn runs too.
-    fn poll_light(&mut self, cx: &mut Context<'_>) {
-        loop {
-            let spawned: Vec<_> = self
-                .driver
-                .mw
-                .inner
-                .spawned
-                .borrow_mut()
-                .drain(..)
-                .collect();
-            let none = spawned.is_empty();
-            self.light.extend(spawned);
-            match self.light.poll_next_unpin(cx) {
-                Poll::Ready(Some(())) => {}
-                Poll::Ready(None) | Poll::Pending if none => return,
-                Poll::Ready(None) | Poll::Pending => {}
-            }
-        }
-    }
-
     fn send(&mut self, mw: &Master) -> io::Result<()> {
         let mut state = mw.inner.state.borrow_mut();
         let engine = &mut self.driver.engine;
@@ -270,14 +229,15 @@ impl Loop {
             Effect::Accepting(on) => engine.set_accepting(on),
         });
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);
-        self.write_trail(&mut state.core);
-        self.memory.on_turn(state.core.sched().queued_bytes());
+        // Before the trail is written: there may be no next turn for what it adds.
         if let Some(report) = &mut self.driver.report {
             let need = state.core.need();
             report(mw.inner.clock.now(), need, &mut |event| {
                 state.core.note(event)
             });
         }
+        self.write_trail(&mut state.core);
+        self.memory.on_turn(state.core.sched().queued_bytes());
         submitted
     }
 
@@ -308,7 +268,9 @@ impl Loop {
         self.timer.as_mut().reset(deadline.into());
         let due = self.timer.as_mut().poll(cx).is_ready();
         let ready = self.fd.poll_read_ready(cx).is_ready();
-        if due || ready || self.again {
+        // A single pass that was asked for before there was a driver to wake.
+        let asked = !mw.inner.turn_wakers.borrow().is_empty();
+        if due || ready || self.again || asked {
             cx.waker().wake_by_ref();
         }
     }

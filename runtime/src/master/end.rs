@@ -6,9 +6,10 @@ use bytes::Bytes;
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{AlgorithmId, Reason, SlaveId, TaskId};
 
-use crate::algorithm::{Algorithm, AlgorithmIndex, Policy, Registry, Tag};
+use crate::algorithm::{Algorithm, AlgorithmIndex, Policy, Registry, Tag, Task};
 use crate::cx::TagError;
 use crate::proto::master::{End, Fate};
+use crate::rng::DOMAIN_EXPLICIT;
 use crate::wire::{self, Wire, WireError};
 
 /// Why there is no output.
@@ -24,6 +25,8 @@ pub enum TaskError {
         slave: SlaveId,
         /// Its message and place.
         message: String,
+        /// The task itself.
+        origin: Origin,
     },
     /// The task cannot run.
     #[error("{id} is unrunnable: {reason}")]
@@ -32,12 +35,16 @@ pub enum TaskError {
         id: TaskId,
         /// Why.
         reason: Unrunnable,
+        /// The task itself.
+        origin: Origin,
     },
     /// The task was cancelled.
     #[error("{id} was cancelled")]
     Cancelled {
         /// Which task.
         id: TaskId,
+        /// The task itself.
+        origin: Origin,
     },
     /// The output was asked for as a type that it is not.
     #[error("{id}: {error}")]
@@ -49,9 +56,32 @@ pub enum TaskError {
     },
 }
 
+/// What is left of a task that gave no output: enough to tell which it was, and to try it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    body: Bytes,
+}
+
+impl Origin {
+    /// The tag, if the task has one.
+    ///
+    /// # Errors
+    /// When the tag is of another type: it is never reinterpreted.
+    pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
+        tag_of(&self.body)
+    }
+
+    /// The task again, with its arguments and the default policy; it draws other random numbers unless it is given
+    /// its stream. `None` if these are no arguments of `A`.
+    pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
+        let args = body(&self.body).args;
+        A::check_args(args).is_ok().then(|| Task::again(args))
+    }
+}
+
 /// Why a task is unrunnable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrunnable(Reason);
+pub struct Unrunnable(pub(crate) Reason);
 
 impl Unrunnable {
     /// The reason as the scheduler has it.
@@ -119,7 +149,7 @@ impl TaskResult {
     pub(crate) fn archive(&self) -> Result<&Bytes, TaskError> {
         match &self.end.fate {
             Fate::Done { output, .. } => Ok(output),
-            fate => Err(error_of(self.end.id, fate).expect("only Done is no error")),
+            _ => Err(error_of(&self.end).expect("only Done is no error")),
         }
     }
 
@@ -157,7 +187,7 @@ impl TaskResult {
     /// Time from submission to the hand-out that brought this result.
     pub fn wait_time(&self) -> Duration {
         match &self.end.fate {
-            Fate::Done { wait, .. } => Duration::from_nanos(*wait),
+            Fate::Done { wait, .. } | Fate::Failed { wait, .. } => Duration::from_nanos(*wait),
             _ => Duration::ZERO,
         }
     }
@@ -165,7 +195,9 @@ impl TaskResult {
     /// Time from hand-out to arrival, less the compute time: on the wire and behind others of its group.
     pub fn travel_time(&self) -> Duration {
         match &self.end.fate {
-            Fate::Done { travel, .. } => Duration::from_nanos(*travel),
+            Fate::Done { travel, .. } | Fate::Failed { travel, .. } => {
+                Duration::from_nanos(*travel)
+            }
             _ => Duration::ZERO,
         }
     }
@@ -220,6 +252,11 @@ impl UnrunnableTask {
         }
     }
 
+    /// What an error says of it.
+    pub(crate) fn error(&self) -> TaskError {
+        error_of(&self.end).expect("an unrunnable task has no output")
+    }
+
     /// The tag, if the task has one.
     ///
     /// # Errors
@@ -228,7 +265,7 @@ impl UnrunnableTask {
         tag_of(&self.end.body)
     }
 
-    /// The policy that it was submitted with.
+    /// The policy that it was submitted with: tag and stream too, where they were given.
     pub fn policy(&self) -> Policy {
         let Fate::Unrunnable {
             to,
@@ -239,10 +276,17 @@ impl UnrunnableTask {
         else {
             unreachable!("no other fate is made an UnrunnableTask")
         };
-        let policy = Policy::new().retry(retry).do_it_anyway(do_it_anyway);
-        match to {
-            Some(slave) => policy.slave(slave),
-            None => policy,
+        let body = body(&self.end.body);
+        Policy {
+            slave: to,
+            tag: (body.tag_type != 0).then(|| Tag {
+                type_hash: body.tag_type,
+                archive: body.tag.into(),
+            }),
+            do_it_anyway: Some(do_it_anyway),
+            retry: Some(retry),
+            stream: (body.domain == DOMAIN_EXPLICIT).then_some(body.stream),
+            error: None,
         }
     }
 
@@ -276,19 +320,28 @@ pub(crate) fn has_tag(bytes: &Bytes, tag_type: u64, tag: &[u8]) -> bool {
 }
 
 /// What a fate is where an output is wanted.
-pub(crate) fn error_of(id: TaskId, fate: &Fate) -> Option<TaskError> {
-    match fate {
+pub(crate) fn error_of(end: &End) -> Option<TaskError> {
+    if matches!(end.fate, Fate::Done { .. }) {
+        return None;
+    }
+    let id = end.id;
+    let origin = Origin {
+        body: end.body.clone(),
+    };
+    match &end.fate {
         Fate::Done { .. } => None,
         Fate::Failed { message, slave, .. } => Some(TaskError::Failed {
             id,
             slave: *slave,
             message: message.clone(),
+            origin,
         }),
         Fate::Unrunnable { reason, .. } => Some(TaskError::Unrunnable {
             id,
             reason: Unrunnable(*reason),
+            origin,
         }),
-        Fate::Cancelled => Some(TaskError::Cancelled { id }),
+        Fate::Cancelled => Some(TaskError::Cancelled { id, origin }),
     }
 }
 

@@ -314,10 +314,7 @@ impl<A: Algorithm> Results<A> {
                 state.keep_ready_bounded();
                 Poll::Ready(Some(Done::of_result(result)))
             }
-            Some(Err(task)) => Poll::Ready(Some(Err(TaskError::Unrunnable {
-                id: task.id(),
-                reason: task.reason(),
-            }))),
+            Some(Err(task)) => Poll::Ready(Some(Err(task.error()))),
             None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
             None => {
                 state.queue.wait(cx.waker());
@@ -344,7 +341,7 @@ pub struct Done<A: Algorithm> {
 
 impl<A: Algorithm> Done<A> {
     fn new(end: End) -> Result<Self, TaskError> {
-        match error_of(end.id, &end.fate) {
+        match error_of(&end) {
             Some(error) => Err(error),
             None => Self::of_result(TaskResult::new(end)),
         }
@@ -372,7 +369,7 @@ fn new_flow(state: &mut super::state::State) -> u32 {
 }
 
 fn output<A: Algorithm>(end: End) -> Result<A::Output, TaskError> {
-    match error_of(end.id, &end.fate) {
+    match error_of(&end) {
         Some(error) => Err(error),
         None => TaskResult::new(end).decode::<A>(),
     }

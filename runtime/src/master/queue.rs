@@ -44,9 +44,9 @@ pub(crate) struct Queue {
     ready_bytes_max: u64,
     held: bool,
     wakers: Vec<Waker>,
+    said_full: bool,
     /// Said once in the trail.
     pub(crate) said_nothing: bool,
-    pub(crate) said_waiting: bool,
 }
 
 impl Queue {
@@ -60,8 +60,8 @@ impl Queue {
             ready_bytes_max,
             held: false,
             wakers: Vec::new(),
+            said_full: false,
             said_nothing: false,
-            said_waiting: false,
         }
     }
 
@@ -108,9 +108,21 @@ impl Queue {
         (self.ready_bytes, self.ready_bytes_max)
     }
 
+    /// Ends that came, ever.
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// Whether the trail is to be told that handing out is held: not for every result about the bound, but once it has
+    /// been well below.
+    pub(crate) fn says_full(&mut self) -> bool {
+        !std::mem::replace(&mut self.said_full, true)
+    }
+
     /// Whether handing out must begin or stop to be held, if that has changed.
     pub(crate) fn hold_changes(&mut self) -> Option<bool> {
         let hold = self.ready_bytes > self.ready_bytes_max;
+        self.said_full &= self.ready_bytes > self.ready_bytes_max / 2;
         (hold != self.held).then(|| {
             self.held = hold;
             hold
@@ -153,10 +165,6 @@ impl Queue {
         if !self.wakers.iter().any(|known| known.will_wake(waker)) {
             self.wakers.push(waker.clone());
         }
-    }
-
-    pub(crate) fn wants_waking(&self) -> bool {
-        self.ready + self.unrunnable > 0
     }
 
     pub(crate) fn wake(&mut self) {

@@ -62,6 +62,20 @@ pub(crate) struct State {
     streams: Vec<(u64, u64)>,
     chunk: BytesMut,
     scratch: Vec<u8>,
+    /// What those who wait for the queue were woken for last.
+    news: News,
+    said_waiting: bool,
+}
+
+/// What `events` and `results` wait for.
+#[derive(Copy, Clone, Default)]
+struct News {
+    /// Ends that came to the queue, ever.
+    ends: u64,
+    /// Slaves that came or went and were not taken.
+    slaves: usize,
+    /// Nothing is queued, running or desired.
+    idle: bool,
 }
 
 impl State {
@@ -73,6 +87,8 @@ impl State {
             streams: vec![(0, 0); algorithms],
             chunk: BytesMut::new(),
             scratch: Vec::new(),
+            news: News::default(),
+            said_waiting: false,
         }
     }
 
@@ -169,7 +185,15 @@ impl State {
             }
         }
         self.keep_ready_bounded();
-        if self.queue.wants_waking() || self.has_news() {
+        let sched = self.core.sched();
+        let news = News {
+            ends: self.queue.arrivals(),
+            slaves: sched.connected_news() + sched.disconnected_news(),
+            idle: sched.idle(),
+        };
+        // News alone wakes: whoever waits has seen what was there, and if that woke it, it would never sleep.
+        let before = std::mem::replace(&mut self.news, news);
+        if news.ends > before.ends || news.slaves > before.slaves || (news.idle && !before.idle) {
             self.queue.wake();
         }
     }
@@ -178,16 +202,22 @@ impl State {
     pub(crate) fn keep_ready_bounded(&mut self) {
         if let Some(hold) = self.queue.hold_changes() {
             self.core.with_sched(|sched| sched.hold_queue_tasks(hold));
-            if hold {
+            if hold && self.queue.says_full() {
                 let (bytes, bytes_max) = self.queue.ready_bytes();
                 self.core.note(Event::ReadyFull { bytes, bytes_max });
             }
         }
     }
 
-    pub(crate) fn has_news(&self) -> bool {
-        let sched = self.core.sched();
-        sched.connected_news() + sched.disconnected_news() > 0
+    /// Says once that tasks wait which no group may run, whoever waits for them.
+    pub(crate) fn say_waiting(&mut self) {
+        if !self.said_waiting {
+            let tasks = self.core.sched().waits_for_nobody();
+            if tasks > 0 {
+                self.said_waiting = true;
+                self.core.note(Event::Waiting { tasks });
+            }
+        }
     }
 
     /// Takes a live task back; `None` if its end has come already.
@@ -217,26 +247,18 @@ impl State {
     }
 
     pub(crate) fn cancel_all(&mut self, ids: Vec<TaskId>) -> usize {
-        let cancelled = ids
-            .into_iter()
+        ids.into_iter()
             .filter(|&id| self.cancel_and_tell(id))
-            .count();
-        if cancelled > 0 {
-            self.core.note(Event::Cancelled {
-                tasks: cancelled as u64,
-            });
-        }
-        cancelled
+            .count()
     }
 
     /// Takes every live task of a flow back and forgets the flow.
     pub(crate) fn drop_flow(&mut self, flow: u32) {
         if self.flows[flow as usize].live > 0 {
             let ids = self.live(|owner, _| owner == Owner::Flow(flow));
-            let cancelled = ids.into_iter().filter_map(|id| self.cancel(id)).count();
-            self.core.note(Event::Cancelled {
-                tasks: cancelled as u64,
-            });
+            for id in ids {
+                self.cancel(id);
+            }
         }
         self.flows.remove(flow as usize);
     }

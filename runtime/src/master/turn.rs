@@ -1,12 +1,20 @@
 //! The order of one turn: take, judge, the application, hand out, effects. The driver and the simulated
 //! world both go by it.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use ringmw_sched::Nanos;
 
+use super::driver::Ending;
 use super::state::State;
+use super::{Light, Master};
 use crate::engine::{Closed, ConnId, Handler};
 use crate::proto::master::{Effect, MasterCore};
 
@@ -25,9 +33,79 @@ pub(crate) fn begin(
     Ok(caught_up)
 }
 
+/// The application's part: the master algorithm, and unless it has returned the light threads, one after
+/// another, until all wait.
+pub(crate) fn application<R>(
+    mw: &Master,
+    algorithm: Pin<&mut (impl Future<Output = R> + ?Sized)>,
+    light: &mut FuturesUnordered<Light>,
+    cx: &mut Context<'_>,
+) -> Option<Ending<R>> {
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let returned = algorithm.poll(cx);
+        if returned.is_pending() {
+            poll_light(mw, light, cx);
+        }
+        returned
+    }));
+    match run {
+        Ok(Poll::Ready(value)) => Some(Ending::Returned(value)),
+        Ok(Poll::Pending) => None,
+        Err(panic) => Some(Ending::Panicked(panic)),
+    }
+}
+
+/// Runs the light threads; what they spawn runs too.
+fn poll_light(mw: &Master, light: &mut FuturesUnordered<Light>, cx: &mut Context<'_>) {
+    loop {
+        let spawned: Vec<_> = mw.inner.spawned.borrow_mut().drain(..).collect();
+        let none = spawned.is_empty();
+        light.extend(spawned);
+        match light.poll_next_unpin(cx) {
+            Poll::Ready(Some(())) => {}
+            Poll::Ready(None) | Poll::Pending if none => return,
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+    }
+}
+
+impl Master {
+    /// From here to [`Master::leave_turn`] the driver need not be woken.
+    pub(crate) fn enter_turn(&self) {
+        self.inner.in_turn.set(true);
+    }
+
+    /// What waits for a pass of I/O has had one.
+    pub(crate) fn next_turn(&self) {
+        self.inner.turns.set(self.inner.turns.get() + 1);
+        for waker in self.inner.turn_wakers.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// The turn is over; `waker` is the driver's.
+    pub(crate) fn leave_turn(&self, waker: &Waker) {
+        self.inner.in_turn.set(false);
+        *self.inner.driver.borrow_mut() = Some(waker.clone());
+    }
+
+    /// The state, for the parts of a turn.
+    pub(crate) fn state(&self) -> std::cell::RefMut<'_, State> {
+        self.inner.state.borrow_mut()
+    }
+
+    /// Light threads end with the master algorithm.
+    pub(crate) fn forget_spawned(&self) {
+        let spawned = self.inner.spawned.take();
+        // What they drop may use the master.
+        drop(spawned);
+    }
+}
+
 /// The application has had its part: tasks are handed out and every effect is performed.
 pub(crate) fn end(state: &mut State, mut perform: impl FnMut(Effect)) {
     state.core.hand_out();
+    state.say_waiting();
     state.dispatch();
     while let Some(effect) = state.core.poll_effect() {
         perform(effect);

@@ -36,6 +36,7 @@ use ringmw_sched::{
 use super::{HANDSHAKES_MAX, SECOND, limit};
 use crate::best::Incumbents;
 use crate::engine::{Closed, ConnId};
+use crate::master::Unrunnable;
 use crate::wire::WireError;
 use pace::{Pace, VISITS_PER_TURN};
 pub use trail::Level;
@@ -93,6 +94,37 @@ pub struct MasterConfig {
     pub names: Vec<&'static str>,
 }
 
+/// What a master has to do with slaves that a batch system starts.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// When the desire falls, idle unordered slaves are told to shut down. Not so in local mode.
+    pub dismisses: bool,
+    /// What is desired where the master algorithm never allocates.
+    pub wanted: Wanted,
+}
+
+impl Default for Demand {
+    /// Nobody is sent away, and nothing is desired that the master algorithm does not allocate.
+    fn default() -> Self {
+        Demand {
+            dismisses: false,
+            wanted: Wanted::Fixed(0),
+        }
+    }
+}
+
+/// The slaves that are desired where the master algorithm never allocates (`--mw-slaves-wanted`).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// So many.
+    Fixed(u32),
+    /// As many as the tasks that are queued or under way could use, up to this many.
+    Auto(u32),
+}
+
+/// A desire that follows the queue falls only when the queue could use less for so long: slaves are dear to start.
+const WANTED_FALLS_AFTER: Nanos = 30 * SECOND;
+
 /// What the driver has to do.
 #[derive(Debug)]
 pub enum Effect {
@@ -133,6 +165,10 @@ pub enum Fate {
         slave: SlaveId,
         /// Time in the algorithm.
         compute: Nanos,
+        /// As for `Done`.
+        wait: Nanos,
+        /// As for `Done`.
+        travel: Nanos,
     },
     /// It cannot run.
     Unrunnable {
@@ -281,6 +317,9 @@ pub struct MasterCore {
     /// The version that the round of pushes was begun for.
     round: u64,
     pace: Pace,
+    demand: Demand,
+    /// What [`Wanted::Auto`] says, since when, and the highest that it would have said since then.
+    wanted: (u64, Nanos, u64),
     dirty: Vec<u32>,
     effects: VecDeque<Effect>,
     ends: VecDeque<End>,
@@ -325,6 +364,8 @@ impl MasterCore {
             bests: Arc::default(),
             round: 0,
             pace: Pace::default(),
+            demand: Demand::default(),
+            wanted: (0, 0, 0),
             dirty: Vec::new(),
             effects: VecDeque::new(),
             ends: VecDeque::new(),
@@ -334,6 +375,11 @@ impl MasterCore {
             late: 0,
             spare: Vec::new(),
         }
+    }
+
+    /// Without this, [`Demand::default`].
+    pub fn set_demand(&mut self, demand: Demand) {
+        self.demand = demand;
     }
 
     // ---- facts from the engine
@@ -478,7 +524,7 @@ impl MasterCore {
     }
 
     /// Accepting failed, for want of descriptors for example, and the engine has paused it; it is tried again after a
-    /// connection was closed, or [`ACCEPT_PAUSE`] has passed.
+    /// connection was closed, or a second has passed.
     pub fn on_accept_error(&mut self, error: &std::io::Error) {
         self.accepting = false;
         self.accept_again = Some(self.now + ACCEPT_PAUSE);
@@ -704,16 +750,16 @@ impl MasterCore {
         };
         let compute = entry.compute_ns;
         self.sched.learn_compute(accepted.algorithm, compute);
+        let wait = accepted.handed_out.saturating_sub(accepted.submitted);
+        let on_the_way = self.now.saturating_sub(accepted.handed_out);
+        let travel = on_the_way.saturating_sub(compute);
         let fate = match status {
             ResultStatus::Done => Fate::Done {
                 output: packet.slice(range),
                 slave,
                 compute,
-                wait: accepted.handed_out.saturating_sub(accepted.submitted),
-                travel: self
-                    .now
-                    .saturating_sub(accepted.handed_out)
-                    .saturating_sub(compute),
+                wait,
+                travel,
             },
             ResultStatus::Failed => {
                 let message = String::from_utf8_lossy(body).into_owned();
@@ -723,6 +769,8 @@ impl MasterCore {
                     message,
                     slave,
                     compute,
+                    wait,
+                    travel,
                 }
             }
         };
@@ -745,6 +793,12 @@ impl MasterCore {
         let withdrawn = Withdrawn::decode(payload).map_err(offence)?;
         for (task, begun) in withdrawn.tasks {
             self.sched.withdrawn(slave, task, begun).map_err(offence)?;
+        }
+        if self.sched.held_by(slave) == 0
+            && let Some(&slot) = self.slots.get(&slave)
+            && let Some(Some(state)) = self.conns.get_mut(slot as usize)
+        {
+            self.trail.on_hands_empty(&mut state.meter, slave);
         }
         Ok(())
     }
@@ -852,7 +906,7 @@ impl MasterCore {
             return;
         };
         let meter = std::mem::take(&mut state.meter);
-        self.trail.settle(meter, id);
+        self.trail.close(meter, id);
         self.slots.remove(&id);
         let departure = if leaving {
             Departure::Excused
@@ -930,6 +984,7 @@ impl MasterCore {
             let conn = state.id;
             self.mark_dirty(conn);
         }
+        self.trail.on_cancelled();
         self.trail
             .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
         Some(End {
@@ -981,6 +1036,7 @@ impl MasterCore {
         }
         self.stopping = Some(finished);
         self.sched.stop();
+        self.trail.settle_cancelled();
         self.trail.push(Event::ShutdownBegun {
             slaves: self.slots.len() as u64,
             finished,
@@ -1012,20 +1068,63 @@ impl MasterCore {
 
     /// Tasks of this algorithm that the connected slaves hold when all are busy.
     pub fn hands(&self, algorithm: AlgorithmId) -> usize {
-        self.slots.len() * self.sched.group_of_tasks(algorithm) as usize
+        let packet_max = self.config.tasks_bytes_max as usize / batch::TASK_ENTRY_BYTES;
+        let group = self.sched.group_of_tasks(algorithm) as usize;
+        self.slots.len() * group.min(packet_max)
     }
 
     /// For the resource file.
     pub fn need(&self) -> Need {
-        let desired = [Group::Ordered, Group::Intermingle, Group::Unordered]
-            .into_iter()
-            .map(|group| u64::from(self.sched.desired(group)))
-            .sum();
+        let connected = self.slots.len() as u64;
+        let (needed, desired) = if self.sched.has_allocated() {
+            let desired = [Group::Ordered, Group::Intermingle, Group::Unordered]
+                .into_iter()
+                .map(|group| u64::from(self.sched.desired(group)))
+                .sum();
+            (self.sched.slaves_needed(), desired)
+        } else {
+            let desired = match self.demand.wanted {
+                Wanted::Fixed(slaves) => u64::from(slaves),
+                Wanted::Auto(_) => self.wanted.0,
+            };
+            (desired.saturating_sub(connected), desired)
+        };
         Need {
-            needed: self.sched.slaves_needed(),
+            needed,
             desired,
-            connected: self.slots.len() as u64,
+            connected,
             busy: self.sched.busy() as u64,
+        }
+    }
+
+    /// What the queue could use now; the highest of the last while stands.
+    fn follow_queue(&mut self) {
+        let Wanted::Auto(most) = self.demand.wanted else {
+            return;
+        };
+        // Where packets find their own size, a slave is of use with a single task.
+        let group = match self.config.task_group {
+            AUTO => 1,
+            group => u64::from(group),
+        };
+        let queued = self.sched.pending(None).div_ceil(group);
+        let useful = (queued + self.sched.busy() as u64).min(u64::from(most));
+        let (stands, since, highest) = self.wanted;
+        self.wanted = if useful >= stands {
+            (useful, self.now, 0)
+        } else if self.now.saturating_sub(since) >= WANTED_FALLS_AFTER {
+            (highest.max(useful), self.now, 0)
+        } else {
+            (stands, since, highest.max(useful))
+        };
+    }
+
+    /// Slaves that nobody desires any more go.
+    fn dismiss(&mut self) {
+        while let Some(slave) = self.sched.dismiss() {
+            let slot = self.slots[&slave];
+            self.trail.push(Event::Dismissed { slave: slave.0 });
+            self.tell_shutdown(slot as usize, true);
         }
     }
 
@@ -1033,6 +1132,9 @@ impl MasterCore {
 
     /// Hands tasks to every slave with room, then prepares all that is to be sent.
     pub fn hand_out(&mut self) {
+        if self.demand.dismisses && self.stopping.is_none() {
+            self.dismiss();
+        }
         let mut sent = Vec::new();
         loop {
             self.batch.clear();
@@ -1058,6 +1160,7 @@ impl MasterCore {
                 to: trail::group(to),
             });
         }
+        self.follow_queue();
         self.collect_ended();
         self.push_bests();
     }
@@ -1204,7 +1307,7 @@ impl MasterCore {
                 payload,
                 reason,
             } = ended;
-            self.trail.on_unrunnable(id, reason);
+            self.trail.on_unrunnable(id, Unrunnable(reason));
             let fate = Fate::Unrunnable {
                 reason,
                 to,

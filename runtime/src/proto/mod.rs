@@ -10,8 +10,8 @@
 pub mod master;
 pub mod slave;
 
-pub use master::{Effect, End, Fate, MasterConfig, MasterCore};
-pub use slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
+pub use master::{Demand, Effect, End, Fate, MasterConfig, MasterCore, Wanted};
+pub use slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
 
 use ringmw_codec::frame::{self, Kind};
 

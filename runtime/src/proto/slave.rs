@@ -4,6 +4,8 @@
 //! [`SlaveCore::on_bytes`], writes what [`SlaveCore::take_output`] gives and tells
 //! [`SlaveCore::on_flushed`] once nothing of it is left. Results leave in the order of hand-out.
 
+mod meter;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -21,6 +23,7 @@ use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 use ringmw_sched::{AUTO, Nanos, SlaveId};
 
 use super::{SECOND, limit};
+use meter::Meter;
 
 /// A finished result waits at most this long for others to travel with.
 pub const RESULT_WAIT: Nanos = SECOND / 10;
@@ -80,13 +83,22 @@ pub enum SlaveEnd {
     MasterLost(String),
     /// It said goodbye itself.
     Left(String),
+    /// It said goodbye because it had nothing to do for its idle time-out.
+    Idle(String),
 }
 
 impl SlaveEnd {
-    /// The exit code: 0 only where the master said that the computation is finished.
+    /// Whether it said goodbye itself.
+    pub fn is_own_will(&self) -> bool {
+        matches!(self, SlaveEnd::Left(_) | SlaveEnd::Idle(_))
+    }
+
+    /// The exit code: 0 only where the master said that the computation is finished, or it was idle for too long.
     pub fn exit_code(&self) -> u8 {
         match self {
-            SlaveEnd::Shutdown { finished: true } => ringmw_codec::flags::exit::OK,
+            SlaveEnd::Shutdown { finished: true } | SlaveEnd::Idle(_) => {
+                ringmw_codec::flags::exit::OK
+            }
             _ => ringmw_codec::flags::exit::ERROR,
         }
     }
@@ -124,8 +136,23 @@ pub struct SlaveCore {
     completed: u64,
     learned: Vec<(u32, u64)>,
     audit: VecDeque<Event>,
-    packet_lines: (Nanos, u32),
+    meter: Meter,
+    bounds: Bounds,
+    /// When it last had a task in hand, or was welcomed.
+    busy_at: Nanos,
 }
+
+/// How long a slave stays of its own will.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Since its start: then it finishes what it runs, if that ends soon, hands back the rest, and exits 255.
+    pub time_limit: Option<Nanos>,
+    /// Without a task: then it exits 0.
+    pub idle_timeout: Option<Nanos>,
+}
+
+/// A task that runs at the time limit may take so long to end before it is handed back too.
+const LAST_TASK_GRACE: Nanos = 5 * SECOND;
 
 impl SlaveCore {
     /// A slave that has just been connected; its handshake is ready to be sent.
@@ -148,7 +175,9 @@ impl SlaveCore {
             completed: 0,
             learned: Vec::new(),
             audit: VecDeque::new(),
-            packet_lines: (0, 0),
+            meter: Meter::default(),
+            bounds: Bounds::default(),
+            busy_at: now,
         }
     }
 
@@ -200,6 +229,54 @@ impl SlaveCore {
         })
     }
 
+    /// How long it stays; without this, for ever.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// Goodbye, where its own time is up.
+    fn judge_bounds(&mut self, now: Nanos) {
+        if self.end.is_some() {
+            return;
+        }
+        let over = |limit: Option<Nanos>| limit.is_some_and(|limit| now >= self.started + limit);
+        let grace = if self.running.is_some() {
+            LAST_TASK_GRACE
+        } else {
+            0
+        };
+        if over(self.bounds.time_limit.map(|limit| limit + grace)) {
+            let seconds = self.bounds.time_limit.unwrap_or_default() / SECOND;
+            let reason = format!("its time limit of {seconds} s");
+            return self.leave(GoodbyeCode::Other, &reason);
+        }
+        if let Some(timeout) = self.bounds.idle_timeout
+            && self.is_idle()
+            && now >= self.busy_at + timeout
+        {
+            let reason = format!("idle for {} s", timeout / SECOND);
+            self.leave(GoodbyeCode::Other, &reason);
+            self.end = Some(SlaveEnd::Idle(reason));
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.welcome.is_some() && self.running.is_none() && self.tasks.is_empty()
+    }
+
+    /// When [`SlaveCore::judge_bounds`] has something to do at the earliest.
+    fn bounds_deadline(&self) -> Nanos {
+        let grace = if self.running.is_some() {
+            LAST_TASK_GRACE
+        } else {
+            0
+        };
+        let limit = self.bounds.time_limit;
+        let limit = limit.map_or(Nanos::MAX, |limit| self.started + limit + grace);
+        let idle = self.bounds.idle_timeout.filter(|_| self.is_idle());
+        limit.min(idle.map_or(Nanos::MAX, |timeout| self.busy_at + timeout))
+    }
+
     /// The connection ended.
     pub fn on_closed(&mut self, why: &str) {
         self.finish_with(SlaveEnd::MasterLost(why.to_owned()));
@@ -211,6 +288,7 @@ impl SlaveCore {
         if self.end.is_some() {
             return;
         }
+        self.settle(now, false);
         match &self.welcome {
             None if now >= self.started + WELCOME_WAIT => {
                 let text = format!("no answer to the handshake in {} s", WELCOME_WAIT / SECOND);
@@ -224,6 +302,10 @@ impl SlaveCore {
                 return self.finish_with(SlaveEnd::MasterLost(text));
             }
             _ => {}
+        }
+        self.judge_bounds(now);
+        if self.end.is_some() {
+            return;
         }
         if self
             .oldest_result
@@ -247,6 +329,8 @@ impl SlaveCore {
         };
         self.oldest_result
             .map_or(beat, |oldest| beat.min(oldest + RESULT_WAIT))
+            .min(self.bounds_deadline())
+            .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
 
     /// Moves what is to be sent to the end of `into`; true if there was anything.
@@ -330,6 +414,7 @@ impl SlaveCore {
     ) {
         let task = self.running.take().expect("a task is running");
         self.completed += 1;
+        self.busy_at = now;
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return;
         };
@@ -360,6 +445,8 @@ impl SlaveCore {
         if full || self.tasks.is_empty() {
             self.flush_results();
         }
+        // The time limit may have waited for this task.
+        self.judge_bounds(now);
     }
 
     /// The running task offers an incumbent: what is finished goes first, then the offer, then its
@@ -464,9 +551,15 @@ impl SlaveCore {
                 self.finish_with(SlaveEnd::Refused(refusal.to_string()));
                 Ok(())
             }
-            (Kind::Welcome, None) => self.on_welcome(payload),
+            (Kind::Welcome, None) => {
+                self.busy_at = now;
+                self.on_welcome(payload)
+            }
             (_, None) => Err(too_early(kind)),
-            (Kind::Tasks, Some(_)) => self.on_tasks(payload, now),
+            (Kind::Tasks, Some(_)) => {
+                self.busy_at = now;
+                self.on_tasks(payload, now)
+            }
             (Kind::Withdraw, Some(_)) => self.on_withdraw(payload),
             (Kind::Bests, Some(_)) => {
                 self.learned
@@ -509,13 +602,10 @@ impl SlaveCore {
                 body: packet.slice(view.body_range(index)),
             });
         }
-        if self.packet_line(now) {
-            self.audit.push_back(Event::TasksReceived {
-                tasks: view.len() as u64,
-                bytes: payload.len() as u64,
-                group: self.result_group().into(),
-            });
-        }
+        self.settle(now, false);
+        let (tasks, bytes) = (view.len() as u64, payload.len() as u64);
+        let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());
+        self.audit.extend(line);
         Ok(())
     }
 
@@ -559,19 +649,15 @@ impl SlaveCore {
         self.results.encode(&mut self.out);
         frame::finish_frame(&mut self.out, mark);
         self.results.clear();
-        if self.packet_line(self.last_sent) {
-            let bytes = (self.out.len() - before) as u64;
-            self.audit.push_back(Event::ResultsSent { results, bytes });
-        }
+        let bytes = (self.out.len() - before) as u64;
+        let line = self.meter.on_results(self.last_sent, results, bytes);
+        self.audit.extend(line);
     }
 
-    /// A slave's trail says of packets a line each up to 20 a second.
-    fn packet_line(&mut self, now: Nanos) -> bool {
-        if now / SECOND != self.packet_lines.0 {
-            self.packet_lines = (now / SECOND, 0);
-        }
-        self.packet_lines.1 += 1;
-        self.packet_lines.1 <= 20
+    /// Writes what the trail has summed, once it is due.
+    fn settle(&mut self, now: Nanos, is_over: bool) {
+        let slave = self.welcome.as_ref().map_or(0, |welcome| welcome.slave);
+        self.audit.extend(self.meter.settle(slave, now, is_over));
     }
 
     fn result_group(&self) -> u32 {
@@ -589,6 +675,7 @@ impl SlaveCore {
     fn finish_with(&mut self, end: SlaveEnd) {
         if self.end.is_none() {
             self.tasks.clear();
+            self.settle(self.last_sent, true);
             match &end {
                 SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {
                     reason: reason.clone(),
@@ -597,7 +684,7 @@ impl SlaveCore {
                     reason: reason.clone(),
                 }),
                 // The first has its line already, the second is the slave's own doing.
-                SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) => {}
+                SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) | SlaveEnd::Idle(_) => {}
             }
             self.end = Some(end);
         }
@@ -621,4 +708,34 @@ fn text(error: impl ToString) -> String {
 /// The longest prefix of `text` within `bytes_max` bytes that ends at a character.
 fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmw_codec::handshake::{Fingerprint, PROTOCOL_VERSION};
+
+    use super::*;
+
+    /// Seeds 1896 and 2141 of the simulated world stood still: the goodbye of a slave whose link took no bytes
+    /// outlasted the beat's deadline, which nobody met any more.
+    #[test]
+    fn a_slave_that_is_over_has_no_deadline() {
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            member_id: Vec::new(),
+            host: String::new(),
+            job: String::new(),
+            pid: 1,
+            fingerprint: Fingerprint {
+                app_version: String::new(),
+                build: String::new(),
+                format: 1,
+                algorithms: Vec::new(),
+            },
+        };
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
+        assert_eq!(core.next_deadline(), WELCOME_WAIT);
+        core.leave(GoodbyeCode::Evicted, "told to go");
+        assert_eq!(core.next_deadline(), Nanos::MAX);
+    }
 }

@@ -54,8 +54,10 @@ pub(crate) struct Link {
     main_serves: AtomicBool,
     /// Counts how often the main thread began to compute.
     begun: AtomicU64,
-    /// The I/O thread sleeps until it is woken.
+    /// The I/O thread sleeps for long: whoever changes what it waits for must wake it.
     deep: AtomicBool,
+    /// SIGTERM has come.
+    evicted: AtomicBool,
     pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
@@ -70,13 +72,27 @@ struct Wire {
     buffer: Vec<u8>,
 }
 
-/// What happens to the process when it is over and a task still runs.
-#[derive(Copy, Clone, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The I/O thread ends the process.
-    Process,
-    /// The slave is a thread of a larger process (embedded): the thread is left alone.
-    Thread,
+/// What SIGTERM does to a slave that is a process of its own: it ends the process at once, but for the time in which the
+/// I/O thread watches for it, which says goodbye first.
+pub(crate) struct Term {
+    /// Readable once the signal has come.
+    fd: OwnedFd,
+    at_once: Arc<AtomicBool>,
+}
+
+impl Term {
+    pub(crate) fn watch() -> io::Result<Self> {
+        let at_once = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(
+            signal_hook::consts::SIGTERM,
+            ringmw_codec::flags::exit::ERROR.into(),
+            Arc::clone(&at_once),
+        )?;
+        let (fd, signalled) = std::os::unix::net::UnixStream::pair()?;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, signalled)?;
+        let fd = fd.into();
+        Ok(Term { fd, at_once })
+    }
 }
 
 impl Link {
@@ -103,6 +119,7 @@ impl Link {
             main_serves: AtomicBool::new(true),
             begun: AtomicU64::new(0),
             deep: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
             cancelled: Arc::default(),
             bests,
             clock,
@@ -150,9 +167,20 @@ impl Link {
     fn begin_to_compute(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.main_serves.store(false, Ordering::SeqCst);
+        self.wake_from_deep();
+    }
+
+    /// What the I/O thread went to sleep for has changed.
+    fn wake_from_deep(&self) {
         if self.deep.swap(false, Ordering::SeqCst) {
             self.kick();
         }
+    }
+
+    /// A task has ended whose result waits for others: it may not wait for longer than the core allows, and who computes
+    /// the next one does not look at the clock.
+    pub(crate) fn result_waits(&self) {
+        self.wake_from_deep();
     }
 
     /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
@@ -252,6 +280,14 @@ impl Link {
 
     /// Writes what the core has to send, as far as the socket takes it. What is left, the I/O thread writes.
     pub(crate) fn flush(&self) {
+        if !self.write() {
+            self.deep.store(false, Ordering::SeqCst);
+            self.kick();
+        }
+    }
+
+    /// Writes what the core has to send; false if the socket did not take all of it.
+    fn write(&self) -> bool {
         let mut wire = self.wire();
         let Wire { stream, out, .. } = &mut *wire;
         loop {
@@ -261,18 +297,16 @@ impl Link {
                 // A write may fail because the master has gone, and its last word is still to be read.
                 let _ = self.read();
                 self.core().on_closed(&error.to_string());
-                return;
+                return true;
             }
             let mut core = self.core();
             if !out.is_empty() {
-                self.deep.store(false, Ordering::SeqCst);
-                self.kick();
-                return;
+                return false;
             }
             core.on_flushed();
             if !core.has_output() {
                 self.write_trail(&mut core);
-                return;
+                return true;
             }
         }
     }
@@ -293,16 +327,30 @@ impl Link {
 
     /// The I/O thread: serves the connection while the main thread computes, until it is over and all is
     /// written; then, or when a running task has had its grace, returns.
-    pub(crate) fn run(&self, term: Option<&OwnedFd>, ending: Ending) {
-        if let Err(error) = self.stand_by(term) {
+    ///
+    /// With `term` the slave is a process of its own, which is ended under a task that goes on after its grace; a thread of
+    /// a larger process (embedded) is left alone.
+    pub(crate) fn run(&self, term: Option<&Term>) {
+        if let Some(term) = term {
+            term.at_once.store(false, Ordering::SeqCst);
+        }
+        if let Err(error) = self.stand_by(term.map(|term| &term.fd)) {
             self.core().on_closed(&error.to_string());
         }
         // How it ended is a line of the trail.
         self.publish();
         self.cancelled.store(true, Ordering::Relaxed);
-        if ending == Ending::Process {
+        // The main thread may serve, and the master may have no more to say that would wake it.
+        self.rouse();
+        if let Some(term) = term {
             self.end_process_after_grace();
+            term.at_once.store(true, Ordering::SeqCst);
         }
+    }
+
+    fn rouse(&self) {
+        // It fails only when the counter is full, and then the main thread is not asleep.
+        let _ = rustix::io::write(&self.rouse, &1u64.to_ne_bytes());
     }
 
     fn stand_by(&self, term: Option<&OwnedFd>) -> io::Result<()> {
@@ -317,21 +365,26 @@ impl Link {
                 self.on_time();
             }
             if !main_serves || farewell.is_some() {
-                self.flush();
+                // What is left, this thread itself sleeps for: `sleep` asks whether there is any.
+                self.write();
             }
             let end = self.core().end().cloned();
             if let Some(end) = end {
                 let until = *farewell.get_or_insert(now + FAREWELL);
                 let unsent = !self.wire().out.is_empty();
                 let written = !unsent && !self.core().has_output();
-                if !matches!(end, SlaveEnd::Left(_)) || written || now >= until {
+                if !end.is_own_will() || written || now >= until {
                     return Ok(());
                 }
             }
             // At one task for a while: nobody else reads.
             let serves = !main_serves && same;
             let deadline = match (serves, main_serves && same && farewell.is_none()) {
-                (true, _) => self.core().next_deadline(),
+                (true, _) => {
+                    // Before the deadline is asked for: a result that comes to wait afterwards wakes this thread.
+                    self.deep.store(true, Ordering::SeqCst);
+                    self.core().next_deadline()
+                }
                 (false, true) => self.sleep_deep(),
                 (false, false) => now + STANDBY,
             };
@@ -339,7 +392,7 @@ impl Link {
                 self.read()?;
                 // It may have begun to serve meanwhile, and found nothing to do before these bytes were read.
                 if self.main_serves.load(Ordering::SeqCst) {
-                    let _ = rustix::io::write(&self.rouse, &1u64.to_ne_bytes());
+                    self.rouse();
                 }
             }
         }
@@ -377,33 +430,36 @@ impl Link {
         let evicted = term.is_some() && !fds[1].revents().is_empty();
         let readable = serves && is_readable(&fds[at]);
         if !serves && fds.get(at).is_some_and(|fd| !fd.revents().is_empty()) {
-            self.flush();
+            self.write();
         }
         let goes_on = self.core().end().is_none();
         if evicted && goes_on {
+            self.evicted.store(true, Ordering::SeqCst);
             self.note(Event::Evicted);
             self.core().leave(
                 ringmw_codec::control::GoodbyeCode::Evicted,
                 "told to go by SIGTERM",
             );
-            self.flush();
+            self.write();
         }
         Ok(readable)
     }
 
     /// Ends the process under a task that still runs; one whose compute side is free leaves by itself, told by the core.
     fn end_process_after_grace(&self) {
-        let end = self.core().end().cloned().expect("it is over");
+        let mut core = self.core();
+        let end = core.end().cloned().expect("it is over");
         // Who said goodbye has no time to lose: the batch system takes the machine.
-        let grace = if matches!(end, SlaveEnd::Left(_)) {
+        let grace = if core.is_running() && end.is_own_will() {
             0
         } else {
             GRACE
         };
+        // The loops return, but between two of them a slave algorithm of the user's own may do anything for any time.
+        let must_go = self.evicted.load(Ordering::SeqCst);
         let until = self.clock.now() + grace;
-        let mut core = self.core();
         loop {
-            if !core.is_running() {
+            if !core.is_running() && !must_go {
                 return;
             }
             let now = self.clock.now();
@@ -416,7 +472,7 @@ impl Link {
         drop(core);
         let code = end.exit_code();
         let reason = super::describe(&end);
-        if !matches!(end, SlaveEnd::Left(_) | SlaveEnd::Shutdown { .. }) {
+        if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
             crate::app::complain(&crate::app::own_name(), &reason);
         }
         self.note(Event::Exit { code, reason });

@@ -111,10 +111,8 @@ impl Coverage {
         self.count("on the way: charged");
     }
 
-    pub(super) fn hand_out(&mut self, _bound: bool, rerouted: bool, _marked: bool) {
-        if rerouted {
-            self.count("on the way: ordered after rerouting");
-        }
+    pub(super) fn rerouted(&mut self) {
+        self.count("on the way: ordered after rerouting");
     }
 
     pub(super) fn end(&mut self, must: &Must, of_queue: bool, marked: bool) {
@@ -172,7 +170,7 @@ impl Coverage {
     /// The pairs that were seen and cannot happen, by [`can_happen`].
     pub fn pairs_impossible(&self) -> Vec<(Standing, Happening)> {
         let seen = self.pairs.keys().copied();
-        seen.filter(|pair| !can_happen().any(|can| can == *pair))
+        seen.filter(|pair| !can_happen().any(|can| can == *pair) && !RARE.contains(pair))
             .collect()
     }
 }
@@ -209,38 +207,43 @@ const HAPPENINGS: [Happening; 19] = [
     Happening::Bytes,
 ];
 
+/// Pairs that are no fault and come up once in many thousand seeds: nothing is demanded of them.
+const RARE: [(Standing, Happening); 1] = [
+    // A liar has answered a task that it computes, and offers.
+    (Standing::Idle, Happening::Offer),
+];
+
 /// The pairs that can happen.
 pub fn can_happen() -> impl Iterator<Item = (Standing, Happening)> {
     let all = STANDINGS
         .into_iter()
         .flat_map(|standing| HAPPENINGS.map(|happening| (standing, happening)));
-    all.filter(|&(standing, happening)| match (standing, happening) {
-        (_, Happening::Hello | Happening::BadHello) => standing == Standing::Handshake,
-        (Standing::Handshake, other) => matches!(
-            other,
-            Happening::Offence | Happening::Eof | Happening::Reset | Happening::Silence
-        ),
-        // What ended is not heard; only its own end may still be told.
-        (Standing::Dropped, other) => other == Happening::Bytes,
-        (_, Happening::Bytes) => false,
-        // Nothing is in its hands that it could answer, begin, or that could be taken back.
-        (Standing::Idle, other) => !matches!(
-            other,
-            Happening::Result
-                | Happening::Failed
-                | Happening::Late
-                | Happening::Withdrawn
-                | Happening::Cancel
-        ),
-        // All that it holds is waited for.
-        (Standing::Busy, other) => !matches!(other, Happening::Withdrawn),
-        // It was told to go at the end, when nothing is cancelled or freed any more.
-        (Standing::Leaving, other) => !matches!(
-            other,
-            Happening::Cancel | Happening::Freed | Happening::Shutdown
-        ),
-        _ => true,
-    })
+    all.filter(|pair| !RARE.contains(pair))
+        .filter(|&(standing, happening)| match (standing, happening) {
+            (_, Happening::Hello | Happening::BadHello) => standing == Standing::Handshake,
+            (Standing::Handshake, other) => matches!(
+                other,
+                Happening::Offence | Happening::Eof | Happening::Reset | Happening::Silence
+            ),
+            // What ended is not heard; its own end may come in the same turn.
+            (Standing::Dropped, other) => {
+                matches!(other, Happening::Bytes | Happening::Eof | Happening::Reset)
+            }
+            (_, Happening::Bytes) => false,
+            // Nothing is in its hands that it could answer, begin, or that could be taken back.
+            (Standing::Idle, other) => !matches!(
+                other,
+                Happening::Result | Happening::Failed | Happening::Late | Happening::Cancel
+            ),
+            // All that it holds is waited for: slaves never acknowledge a withdrawal as begun.
+            (Standing::Busy, Happening::Late) => false,
+            // It was told to go at the end, when nothing is cancelled or freed any more.
+            (Standing::Leaving, other) => !matches!(
+                other,
+                Happening::Cancel | Happening::Freed | Happening::Shutdown
+            ),
+            _ => true,
+        })
 }
 
 impl fmt::Display for Coverage {

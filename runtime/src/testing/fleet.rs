@@ -66,6 +66,8 @@ impl Fault {
 enum Later {
     Continue(usize, Nanos),
     Heal(usize),
+    /// Who hangs is killed by those who watch over it.
+    Kill(usize),
     Join(Character),
 }
 
@@ -87,6 +89,8 @@ pub(super) struct Fleet {
     slaves: BTreeMap<usize, SimSlave>,
     later: Vec<(Nanos, Later)>,
     accepting: bool,
+    /// A link may be of no more use.
+    forget_links: bool,
     /// No more faults, and no mischief in taking.
     pub(super) calm: bool,
     pub(super) stall_max: Nanos,
@@ -117,6 +121,7 @@ impl Fleet {
             slaves: BTreeMap::new(),
             later: Vec::new(),
             accepting: true,
+            forget_links: false,
             calm: false,
             stall_max: 10 * SECOND,
             transcript: false,
@@ -171,10 +176,22 @@ impl Fleet {
             match self.later.swap_remove(at).1 {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
+                Later::Kill(slave) => self.kill(slave),
                 Later::Join(character) => self.join(character),
             }
         }
-        for key in self.slaves.keys().copied().collect::<Vec<_>>() {
+        let links = &self.links;
+        let due = |slave: &SimSlave| match slave.life {
+            Life::Dead => true,
+            _ => slave.due(&links[&slave.link]).is_some_and(|due| due <= now),
+        };
+        let busy: Vec<usize> = self
+            .slaves
+            .iter()
+            .filter(|(_, slave)| due(slave))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in busy {
             // A slave whose steps are all due at once takes several.
             for _ in 0..64 {
                 let slave = self.slaves.get_mut(&key).expect("removed only below");
@@ -206,13 +223,16 @@ impl Fleet {
             }
             if self.slaves[&key].life == Life::Dead {
                 self.slaves.remove(&key);
+                self.forget_links = true;
             }
         }
-        let slaves = &self.slaves;
-        self.links.retain(|key, link| {
-            let used = slaves.values().any(|slave| slave.link == *key);
-            used || !link.closed
-        });
+        if std::mem::take(&mut self.forget_links) {
+            let slaves = &self.slaves;
+            self.links.retain(|key, link| {
+                let used = slaves.values().any(|slave| slave.link == *key);
+                used || !link.closed
+            });
+        }
     }
 
     // ---- processes
@@ -236,7 +256,7 @@ impl Fleet {
         let mut hello = self.hello.clone();
         match character {
             Character::WrongToken => hello.member_id = b"another run".to_vec(),
-            Character::WrongVersion => hello.fingerprint.app_version = "other".to_owned(),
+            Character::WrongVersion => hello.fingerprint.app_version.push_str(" of another day"),
             _ => {}
         }
         let mut slave = SimSlave::new(Birth {
@@ -312,7 +332,7 @@ impl Fleet {
     }
 
     /// Draws a fault and lets it happen to somebody.
-    pub(super) fn fault(&mut self, weights: &Weights, law: &Law) {
+    pub(super) fn fault(&mut self, weights: &Weights, law: &mut Law) {
         let mut draw = self.rng.random_range(0..weights.iter().sum::<u32>());
         let at = weights
             .iter()
@@ -346,12 +366,29 @@ impl Fleet {
             .map(|(key, _)| *key)
             .collect();
         if !up.is_empty() {
-            let key = up[self.rng.random_range(0..up.len())];
+            // Few stand announced at a time, and that is when a lie is most awkward.
+            let announced = up
+                .iter()
+                .find(|key| law.is_announced(self.links[&self.slaves[key].link].id));
+            let key = match announced {
+                Some(key) if fault == Fault::Lie => *key,
+                _ => up[self.rng.random_range(0..up.len())],
+            };
             self.befall(key, fault, law);
         }
     }
 
-    fn befall(&mut self, key: usize, fault: Fault, law: &Law) {
+    pub(super) fn befall_any(&mut self, fault: Fault, law: &mut Law) {
+        let up = self
+            .slaves
+            .iter()
+            .find(|(_, slave)| slave.life == Life::Up && !slave.computes());
+        if let Some(key) = up.or(self.slaves.iter().next()).map(|(key, _)| *key) {
+            self.befall(key, fault, law);
+        }
+    }
+
+    fn befall(&mut self, key: usize, fault: Fault, law: &mut Law) {
         self.faults += 1;
         self.say(|| format!("slave {key}: {fault:?}"));
         let (now, stall) = (self.now, self.rng.random_range(SECOND / 10..self.stall_max));
@@ -365,16 +402,15 @@ impl Fleet {
         };
         match fault {
             Fault::Join => unreachable!("it befalls nobody"),
-            Fault::Kill => {
-                slave.life = Life::Dead;
-                link.up.cut(now, how, &mut self.rng);
-                link.down.cut(now, Cut::Reset, &mut self.rng);
-            }
+            Fault::Kill => self.kill(key),
             Fault::CutLink => {
                 link.up.cut(now, how, &mut self.rng);
                 link.down.cut(now, Cut::Reset, &mut self.rng);
             }
-            Fault::Hang => slave.hangs = true,
+            Fault::Hang => {
+                slave.hangs = true;
+                self.later.push((now + 4 * stall, Later::Kill(key)));
+            }
             Fault::Stop => {
                 slave.life = Life::Stopped;
                 self.later.push((now + stall, Later::Continue(key, now)));
@@ -398,33 +434,40 @@ impl Fleet {
             Fault::Lie => {
                 let hands = law.hands(link.id);
                 if let Some(hands) = hands {
-                    let bytes = lie(&mut self.rng, &hands);
+                    let bytes = lie(&mut self.rng, &hands, law.is_announced(link.id));
                     slave.lie(&bytes, now);
+                    law.on_liar(link.id);
                 }
             }
         }
     }
 
+    fn kill(&mut self, key: usize) {
+        let Some(slave) = self.slaves.get_mut(&key) else {
+            return;
+        };
+        slave.life = Life::Dead;
+        let how = [Cut::Fin, Cut::Reset][self.rng.random_range(0..2)];
+        let link = self
+            .links
+            .get_mut(&slave.link)
+            .expect("a slave has its link");
+        link.up.cut(self.now, how, &mut self.rng);
+        link.down.cut(self.now, Cut::Reset, &mut self.rng);
+    }
+
     /// The faults are over: who hangs is killed, who is stopped goes on, what is stalled heals, and
     /// healthy ones come.
-    pub(super) fn calm_down(&mut self, law: &Law) {
+    pub(super) fn calm_down(&mut self) {
         self.calm = true;
         self.say(|| "the faults are over".to_owned());
         for (_, later) in std::mem::take(&mut self.later) {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
+                Later::Kill(slave) => self.kill(slave),
                 Later::Join(_) => {}
             }
-        }
-        let hung: Vec<usize> = self
-            .slaves
-            .iter()
-            .filter(|(_, slave)| slave.hangs)
-            .map(|(key, _)| *key)
-            .collect();
-        for key in hung {
-            self.befall(key, Fault::Kill, law);
         }
     }
 
@@ -502,6 +545,7 @@ impl Fleet {
                         link.close(graceful, now, &quality, &mut self.rng);
                     }
                     self.slots[conn.slot()].1 = false;
+                    self.forget_links = true;
                 }
             }
             Effect::Accepting(on) => self.accepting = on,
@@ -523,7 +567,7 @@ fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// A sentence of no honest slave, given what it holds.
-fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)]) -> Vec<u8> {
+fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let first = hands.first().copied();
     let last = hands.last().copied().filter(|_| hands.len() > 1);
@@ -535,7 +579,11 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)]) -> Vec<u8> {
         put(out, Kind::Results, |out| builder.encode(out));
     };
     let failed = ResultStatus::Failed;
-    match (rng.random_range(0..14), first, last) {
+    let drawn = match announced && rng.random_range(0..2) == 0 {
+        true => 12,
+        false => rng.random_range(0..17),
+    };
+    match (drawn, first, last) {
         (0, ..) => result(&mut out, &[(1 << 40, 0)], failed, b"unknown"),
         // The first answer counts: a failed result is an honest-looking one. The second is the offence.
         (1, Some(first), _) => result(&mut out, &[first, first], failed, b"twice"),
@@ -558,6 +606,10 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)]) -> Vec<u8> {
                 Withdrawn { tasks }.encode(out)
             });
         }
+        // Once more what may have been announced already: no offence.
+        (14, Some((task, _)), _) => put(&mut out, Kind::Starting, |out| {
+            Starting { task }.encode(out)
+        }),
         (6, ..) => put(&mut out, Kind::Starting, |out| {
             Starting {
                 task: last.map_or(1 << 41, |last| last.0),
@@ -592,7 +644,7 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)]) -> Vec<u8> {
             out[at] ^= 1 << rng.random_range(0..8);
         }
         // A frame that is begun and never finished: heartbeats follow inside it.
-        (12, ..) => {
+        (12 | 15 | 16, ..) => {
             frame::put_frame(&mut out, Kind::Results, &[0; 1_000]);
             out.truncate(frame::HEADER_BYTES);
         }

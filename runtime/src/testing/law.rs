@@ -4,6 +4,7 @@
 //! It shares the decoders with the cores and nothing else: tasks are a map, a slave's hands a list. What it
 //! demands after every turn is the law: what must have ended has ended, what must not is live.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -15,18 +16,22 @@ use ringmw_codec::control::{Bests, Goodbye, Offer, Shutdown, Starting, Withdraw,
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Welcome};
 use ringmw_sched::{
-    AlgorithmId, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId, TaskSpec,
+    AUTO, AlgorithmId, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId, TaskSpec,
 };
 
 use super::coverage::{Coverage, Happening, Standing};
 use crate::engine::{Closed, ConnId};
-use crate::proto::master::{End, Fate, MasterCore, STALL, TICK};
+use crate::proto::master::{CheckOutput, End, Fate, MasterCore, STALL, TICK};
 use crate::proto::{HANDSHAKE_TIMEOUT, SECOND};
+
+/// The most tasks of a packet that is sized by compute time.
+const AUTO_TASKS_MAX: usize = 1_000;
 
 /// The limits that the observer holds the master to.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     pub(super) member_id: Vec<u8>,
+    pub(super) version: String,
     pub(super) client_timeout: Nanos,
     pub(super) tasks_bytes_max: u32,
     pub(super) results_bytes_max: u32,
@@ -34,7 +39,7 @@ pub(super) struct Limits {
     pub(super) result_group: u32,
     pub(super) crash_limit: u32,
     pub(super) queued_bytes_max: u64,
-    pub(super) check_output: Vec<fn(&[u8]) -> Result<(), crate::wire::WireError>>,
+    pub(super) check_output: Vec<CheckOutput>,
 }
 
 /// How a task must end, or has.
@@ -55,7 +60,8 @@ enum Place {
 
 #[derive(Debug)]
 struct Task {
-    id: TaskId,
+    /// `None` if it came through the typed handle.
+    id: Option<TaskId>,
     spec: TaskSpec,
     body: Bytes,
     place: Place,
@@ -115,6 +121,8 @@ struct Conn {
     reader: FrameReader,
     heard: Nanos,
     frame_since: Option<Nanos>,
+    /// The master has closed it and is told nothing more.
+    closed: bool,
     since: Nanos,
     down: FrameReader,
 }
@@ -127,12 +135,14 @@ pub(super) struct Law {
     tasks: BTreeMap<u64, Task>,
     slaves: BTreeMap<SlaveId, Slave>,
     gone: BTreeMap<SlaveId, Gone>,
+    slaves_ever: u32,
     conns: BTreeMap<ConnId, Conn>,
     /// What went out in this turn for the first time: the last of each line.
     lines: BTreeMap<Line, u64>,
     /// Whether tasks that were never handed out before went to any slave in this turn, of flows and of the queue.
     fresh: [bool; 2],
     marked: BTreeSet<(ConnId, u64)>,
+    liars: BTreeSet<ConnId>,
     queued_bytes: u64,
     now: Nanos,
     awake: Nanos,
@@ -168,10 +178,12 @@ impl Law {
             tasks: BTreeMap::new(),
             slaves: BTreeMap::new(),
             gone: BTreeMap::new(),
+            slaves_ever: 0,
             conns: BTreeMap::new(),
             lines: BTreeMap::new(),
             fresh: [false; 2],
             marked: BTreeSet::new(),
+            liars: BTreeSet::new(),
             queued_bytes: 0,
             now: 0,
             awake: 0,
@@ -202,6 +214,7 @@ impl Law {
             reader: FrameReader::new(),
             heard: self.awake,
             frame_since: None,
+            closed: false,
             since: self.awake,
             down: FrameReader::new(),
         };
@@ -224,9 +237,16 @@ impl Law {
             Kind::Results | Kind::Offer => limits.1,
             other => frame::control_limit(other).unwrap_or(0),
         };
+        // Of a stranger nothing but a hello is kept.
+        let stranger = Cell::new(self.conns[&conn].phase == Phase::Handshake);
+        let limit = |kind: Kind| match stranger.get() && kind != Kind::Hello {
+            true => 0,
+            false => limit(kind),
+        };
         let mut frames = 0;
         let flow = reader.feed(bytes, &limit, &mut |kind, payload| {
             frames += 1;
+            stranger.set(false);
             match self.on_frame(conn, kind, payload) {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
@@ -252,6 +272,14 @@ impl Law {
         };
         self.see(conn, happening);
         self.lose(conn, false);
+    }
+
+    /// The master closes a connection.
+    pub(super) fn on_close(&mut self, conn: ConnId) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            assert_eq!(state.phase, Phase::Dropped, "{conn} is closed");
+            state.closed = true;
+        }
     }
 
     /// All that had arrived was taken, or not.
@@ -295,7 +323,8 @@ impl Law {
 
     fn on_hello(&mut self, conn: ConnId, payload: &[u8]) -> bool {
         let good = Hello::decode(payload).is_ok_and(|hello| {
-            hello.member_id == self.limits.member_id && hello.fingerprint.app_version == "sim"
+            hello.member_id == self.limits.member_id
+                && hello.fingerprint.app_version == self.limits.version
         });
         let happening = match good {
             true => Happening::Hello,
@@ -303,7 +332,8 @@ impl Law {
         };
         self.see(conn, happening);
         if good {
-            let id = SlaveId(u32::try_from(self.slaves.len() + self.gone.len()).expect("few"));
+            let id = SlaveId(self.slaves_ever);
+            self.slaves_ever += 1;
             self.conns.get_mut(&conn).expect("it speaks").phase = Phase::Slave(id);
             let slave = Slave {
                 conn,
@@ -431,7 +461,15 @@ impl Law {
         true
     }
 
+    /// From now on this peer may say anything.
+    pub(super) fn on_liar(&mut self, conn: ConnId) {
+        self.liars.insert(conn);
+    }
+
     fn on_offence(&mut self, conn: ConnId) {
+        let honest =
+            matches!(self.conns[&conn].phase, Phase::Slave(_)) && !self.liars.contains(&conn);
+        assert!(!honest, "an honest slave on {conn} commits an offence");
         self.see(conn, Happening::Offence);
         self.lose(conn, true);
     }
@@ -448,12 +486,11 @@ impl Law {
 
     // ---- ends
 
-    fn end(&mut self, task: u64, must: Must) {
-        let task = self.tasks.get_mut(&task).expect("only known tasks end");
+    fn end(&mut self, seq: u64, must: Must) {
+        let task = self.tasks.get_mut(&seq).expect("only known tasks end");
         assert!(
             task.must.is_none(),
-            "{} ends a second time: {:?}, then {must:?}",
-            task.id,
+            "TASK-{seq} ends a second time: {:?}, then {must:?}",
             task.must
         );
         if task.place == Place::Queued {
@@ -561,7 +598,7 @@ impl Law {
             _ => None,
         };
         let task = Task {
-            id,
+            id: Some(id),
             spec,
             body,
             place: Place::Queued,
@@ -727,9 +764,12 @@ impl Law {
                 assert_eq!(welcome.slave, id.0, "slaves are numbered in order");
             }
             (Kind::Refuse, Phase::Dropped) => {}
-            (Kind::Tasks, Phase::Slave(id)) => self.on_tasks(id, payload, core, hold),
+            (Kind::Tasks, Phase::Slave(id)) => self.on_tasks(id, payload, hold),
             (Kind::Withdraw, Phase::Slave(id)) => {
                 let withdraw = Withdraw::decode(payload).expect("the master's own");
+                if self.lenient {
+                    return self.on_withdraw(id, &withdraw.tasks);
+                }
                 let slave = self.slaves.get_mut(&id).expect("it is connected");
                 assert_eq!(
                     withdraw.tasks, slave.withdraw,
@@ -785,7 +825,7 @@ impl Law {
         }
     }
 
-    fn on_tasks(&mut self, id: SlaveId, payload: &[u8], core: &MasterCore, hold: bool) {
+    fn on_tasks(&mut self, id: SlaveId, payload: &[u8], hold: bool) {
         assert!(
             payload.len() <= self.limits.tasks_bytes_max as usize,
             "a packet of {} bytes to {id}",
@@ -798,7 +838,7 @@ impl Law {
         for (entry, body) in view.iter() {
             let seq = entry.task;
             if self.lenient && !self.tasks.contains_key(&seq) {
-                self.adopt(seq, entry.algorithm, body, core);
+                self.adopt(seq, entry.algorithm, body);
             }
             let task = self
                 .tasks
@@ -851,8 +891,9 @@ impl Law {
                     *last = seq.max(*last);
                 }
             }
-            self.coverage
-                .hand_out(task.bound, task.rerouted, task.marked);
+            if task.rerouted {
+                self.coverage.rerouted();
+            }
             self.queued_bytes -= record_bytes(&task.spec);
             task.place = Place::Held(id);
             if entry.is_marked() {
@@ -860,9 +901,13 @@ impl Law {
                 self.marked.insert((slave.conn, seq));
             }
             slave.hands.push_back((seq, Hold::Live));
+            let in_hand_max = match self.limits.task_group {
+                AUTO => AUTO_TASKS_MAX,
+                number => number as usize,
+            };
             let in_hand = slave.hands.len();
             assert!(
-                in_hand <= self.limits.task_group as usize,
+                in_hand <= in_hand_max,
                 "{in_hand} tasks in the hands of {id}"
             );
         }
@@ -899,15 +944,21 @@ impl Law {
         }
     }
 
+    /// Tasks of the typed handle are cancelled when the slave is told so.
+    fn on_withdraw(&mut self, id: SlaveId, tasks: &[u64]) {
+        for &seq in tasks {
+            let slave = self.slaves.get_mut(&id).expect("it is connected");
+            let held = slave.hands.iter_mut().find(|held| held.0 == seq);
+            held.expect("what is withdrawn is held").1 = Hold::Withdrawn;
+            self.end(seq, Must::Cancelled);
+        }
+    }
+
     /// A task that came through the typed handle.
-    fn adopt(&mut self, seq: u64, algorithm: u16, body: &[u8], core: &MasterCore) {
-        let live = core.sched().live().find(|(id, ..)| id.seq() == seq);
-        let Some((id, _, owner, _)) = live else {
-            panic!("TASK-{seq} is handed out and not live")
-        };
-        let spec = TaskSpec::new(AlgorithmId(algorithm), owner, 0);
+    fn adopt(&mut self, seq: u64, algorithm: u16, body: &[u8]) {
+        let spec = TaskSpec::new(AlgorithmId(algorithm), Owner::Queue, 0);
         let task = Task {
-            id,
+            id: None,
             spec,
             body: Bytes::copy_from_slice(body),
             place: Place::Queued,
@@ -936,6 +987,11 @@ impl Law {
                 ..
             } => {
                 let id = SlaveId(*slave);
+                if self.lenient && *cause == LossCause::Protocol && self.slaves.contains_key(&id) {
+                    // A lie that only the user's own types show.
+                    let conn = self.slaves[&id].conn;
+                    self.on_offence(conn);
+                }
                 if *cause == LossCause::Timeout {
                     self.on_timeout(id, detail);
                 }
@@ -965,7 +1021,7 @@ impl Law {
                 if !self.gone.contains_key(&id) {
                     let state = &self.conns[&self.slaves[&id].conn];
                     let dribbles = state.frame_since.is_some_and(|since| since < state.heard);
-                    self.on_timeout(id, if dribbles { "frame" } else { "silence" });
+                    self.on_timeout(id, if dribbles { "A frame" } else { "No byte" });
                 }
                 let gone = self.gone.get_mut(&id).expect("it left");
                 assert!(gone.excused && !std::mem::replace(&mut gone.said, true));
@@ -1016,9 +1072,10 @@ impl Law {
             (None, None) => panic!("{id} is unknown"),
         };
         let state = &self.conns[&conn];
-        let since = match detail {
-            "silence" => state.heard,
-            _ => state.frame_since.expect("a frame has begun"),
+        let dribbles = detail.starts_with("A frame");
+        let since = match dribbles {
+            true => state.frame_since.expect("a frame has begun"),
+            false => state.heard,
         };
         let silence = self.awake - since;
         assert!(self.caught_up, "{id} is judged before all was taken");
@@ -1028,10 +1085,10 @@ impl Law {
             silence / 1_000_000
         );
         if self.slaves.contains_key(&id) {
-            let happening = if detail == "silence" {
-                Happening::Silence
-            } else {
+            let happening = if dribbles {
                 Happening::Dribble
+            } else {
+                Happening::Silence
             };
             self.see(conn, happening);
             self.lose(conn, false);
@@ -1130,19 +1187,23 @@ impl Law {
                 "a handshake is under way for ever"
             );
         }
-        self.gone.values_mut().for_each(|gone| gone.charged = None);
+        self.gone.clear();
+        self.conns.retain(|_, state| !state.closed);
         if self.lenient {
+            if self.tasks.len() > 10_000 {
+                self.tasks.retain(|_, task| task.place != Place::Ended);
+            }
             return;
         }
         let mut live = 0;
         for task in self.tasks.values() {
             let ended = task.place == Place::Ended;
             live += u64::from(!ended);
+            let id = task.id.expect("all were submitted under its eyes");
             assert_eq!(
-                sched.is_live(task.id),
+                sched.is_live(id),
                 !ended,
-                "{} is {:?}: {:?}",
-                task.id,
+                "{id} is {:?}: {:?}",
                 task.place,
                 task.must
             );
@@ -1185,6 +1246,12 @@ impl Law {
     /// Whether this task went out on this connection as one that was in a lost slave's hands.
     pub(super) fn is_marked(&self, conn: ConnId, task: u64) -> bool {
         self.marked.contains(&(conn, task))
+    }
+
+    /// Whether the slave on this connection has announced a task and not answered it.
+    pub(super) fn is_announced(&self, conn: ConnId) -> bool {
+        let slave = self.slaves.values().find(|slave| slave.conn == conn);
+        slave.is_some_and(|slave| slave.announced.is_some())
     }
 
     /// The slave on a connection and what it holds, with the algorithms; for liars.
@@ -1232,7 +1299,7 @@ impl Law {
 impl Law {
     /// Slaves that ever connected.
     pub(super) fn slaves_ever(&self) -> u64 {
-        (self.slaves.len() + self.gone.len()) as u64
+        self.slaves_ever.into()
     }
 
     /// Whether this task has not ended.

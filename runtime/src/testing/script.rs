@@ -10,7 +10,7 @@ use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 use ringmw_sched::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId, TaskSpec};
 
 use super::coverage::Coverage;
-use super::fleet::{Fleet, Weights};
+use super::fleet::{Fault, Fleet, Weights};
 use super::law::{Law, Limits};
 use super::net::Quality;
 use super::slave::Pace;
@@ -191,7 +191,6 @@ struct Script {
     law: Law,
     state: State,
     seed: u64,
-    results_bytes_max: u32,
     rng: ChaCha8Rng,
     habits: Habits,
     faults: Weights,
@@ -211,7 +210,6 @@ struct Script {
     /// What `draw` must give, by task.
     draws: std::collections::BTreeMap<u64, u64>,
     calm: bool,
-    stopped: bool,
 }
 
 /// Runs one seed.
@@ -230,13 +228,15 @@ impl Script {
         let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
         let limits = Limits {
             member_id: MEMBER_ID.to_vec(),
+            version: "sim".to_owned(),
             client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
             tasks_bytes_max: of(&mut rng, &[200, 400, 2_000, 131_072]) as u32
                 + rng.random_range(0..100),
             results_bytes_max: of(&mut rng, &[1_084, 1_300, 3_000, 131_072]) as u32
                 + rng.random_range(1..100),
-            task_group: rng.random_range(1..7),
-            result_group: rng.random_range(1..5),
+            // 0 is automatic.
+            task_group: rng.random_range(0..7),
+            result_group: rng.random_range(0..5),
             crash_limit: rng.random_range(0..4),
             queued_bytes_max: of(&mut rng, &[2_000, 10_000, 1 << 32]),
             check_output: registry
@@ -274,7 +274,6 @@ impl Script {
             compute_min: 1_000,
             compute_max,
         };
-        let results_bytes_max = limits.results_bytes_max;
         let state_config = of(&mut rng, &[1_500, 6_000, 1 << 30]);
         let mut fleet = Fleet::new(
             ChaCha8Rng::seed_from_u64(seed ^ 0x5eed),
@@ -315,7 +314,6 @@ impl Script {
             law: Law::new(limits, false),
             state: State::new(MasterCore::new(config, 0), ALGORITHMS, state_config),
             seed,
-            results_bytes_max,
             habits,
             faults,
             fault_every: every,
@@ -333,7 +331,6 @@ impl Script {
             streams: [(0, 0); ALGORITHMS],
             draws: std::collections::BTreeMap::new(),
             calm: false,
-            stopped: false,
         }
     }
 
@@ -343,7 +340,7 @@ impl Script {
             self.advance();
         }
         // Most runs end in calm, when every task must end; some in the midst of things.
-        if self.rng.random_range(0..8) != 0 {
+        if self.rng.random_range(0..4) != 0 {
             self.calm_down();
             let begun = self.turns;
             while self.law.untold() > 0 {
@@ -396,7 +393,7 @@ impl Script {
         self.fleet.step(self.now, &self.law);
         if fault <= self.now {
             self.next_fault = self.now + self.rng.random_range(0..2 * self.fault_every);
-            self.fleet.fault(&self.faults, &self.law);
+            self.fleet.fault(&self.faults, &mut self.law);
         }
         if master <= self.now {
             self.turn();
@@ -425,6 +422,9 @@ impl Script {
         for effect in effects {
             if let crate::proto::master::Effect::Send(conn, bytes) = &effect {
                 self.law.on_send(*conn, bytes, &self.state.core, hold);
+            }
+            if let crate::proto::master::Effect::Close { conn, .. } = &effect {
+                self.law.on_close(*conn);
             }
             self.fleet.perform(effect);
         }
@@ -847,7 +847,7 @@ impl Script {
 
     fn calm_down(&mut self) {
         self.calm = true;
-        self.fleet.calm_down(&self.law);
+        self.fleet.calm_down();
         self.fleet.quality.slow_permille = 0;
         self.fleet.quality.delay_max = 5_000_000;
         self.fleet.pace.compute_max = 10_000_000;
@@ -865,17 +865,26 @@ impl Script {
 
     /// Every slave is told, and goes in time.
     fn shut_down(&mut self) {
-        self.calm = true;
-        self.stopped = true;
+        // A slave may be at its worst just now.
+        for _ in 0..self.rng.random_range(0..3) {
+            let fault = [
+                Fault::Lie,
+                Fault::Lie,
+                Fault::Stall,
+                Fault::Evict,
+                Fault::Kill,
+            ][self.rng.random_range(0..5)];
+            self.fleet.befall_any(fault, &mut self.law);
+        }
         let finished = self.rng.random_range(0..2) == 0;
         self.law.on_shutdown();
         self.state.core.shutdown(finished);
-        let until = self.now + SHUTDOWN_WAIT;
+        // The driver waits for a shorter time; here a few are left until they are judged.
+        let until = self.now + SHUTDOWN_WAIT * self.rng.random_range(1..8);
         self.next_app = Nanos::MAX;
         while self.now < until && self.state.core.slaves() > 0 {
             self.advance();
         }
-        let _ = self.results_bytes_max;
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -177,10 +177,20 @@ impl Played {
     /// Connected, and silent.
     pub(crate) fn dial(ready: &Ready) -> Played {
         let stream = TcpStream::connect(&ready.address).unwrap();
+        let from = stream.local_addr().unwrap().to_string();
+        Played::new(stream, from)
+    }
+
+    /// The other side of a connection that was accepted: a master that a test plays.
+    pub(crate) fn accept(listener: &TcpListener) -> Played {
+        let (stream, from) = listener.accept().unwrap();
+        Played::new(stream, from.to_string())
+    }
+
+    fn new(stream: TcpStream, from: String) -> Played {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let from = stream.local_addr().unwrap().to_string();
         Played {
             stream,
             from,
@@ -232,7 +242,7 @@ impl Played {
                     .extend(frames_of(&mut self.reader, &buffer[..read])),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("{}: the master says nothing: {error}", self.from),
+                Err(error) => panic!("{}: the peer says nothing: {error}", self.from),
             }
         }
     }

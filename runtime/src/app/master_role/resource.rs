@@ -1,5 +1,6 @@
 //! The resource file of a run: what stands in it, from what the master needs.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,6 +29,8 @@ struct Constant {
 pub(super) struct Reporting {
     constant: Rc<Constant>,
     writer: Rc<ResourceWriter>,
+    /// As the master saw it last.
+    need: Rc<Cell<Need>>,
     interval: Duration,
 }
 
@@ -55,6 +58,7 @@ impl Reporting {
         Ok(Some(Reporting {
             constant: Rc::new(constant),
             writer: Rc::new(writer),
+            need: Rc::default(),
             interval: settings.resource_interval,
         }))
     }
@@ -62,11 +66,13 @@ impl Reporting {
     /// The driver's part: writes when it is due, and tells the trail what became of it.
     pub(super) fn reporter(&self) -> Report {
         let (constant, writer) = (Rc::clone(&self.constant), Rc::clone(&self.writer));
+        let seen = Rc::clone(&self.need);
         let mut schedule = ResourceSchedule::new(self.interval);
         Box::new(move |now, need, note| {
             for report in writer.take_reports() {
                 note(event(&writer, report, ResourceStatus::InProgress));
             }
+            seen.set(need);
             let acted_on = resource::Need {
                 needed: need.needed,
                 desired: need.desired,
@@ -89,7 +95,20 @@ impl Reporting {
             .into_iter()
             .map(|report| event(&self.writer, report, ResourceStatus::InProgress))
             .collect();
-        let text = self.constant.file(Need::default(), finished).write();
+        let need = match finished {
+            true => Need::default(),
+            // It will be started again, and desire as many: nobody is to take the slaves away meanwhile.
+            false => {
+                let desired = self.need.get().desired;
+                Need {
+                    needed: desired,
+                    desired,
+                    connected: 0,
+                    busy: 0,
+                }
+            }
+        };
+        let text = self.constant.file(need, finished).write();
         let stands = self.writer.finish(text, false, 0, LAST_WRITE_BOUND);
         let last = self.writer.take_reports();
         if last.is_empty() && !stands {

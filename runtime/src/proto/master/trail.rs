@@ -8,6 +8,7 @@ use ringmw_sched::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
 
 use super::super::SECOND;
 use super::{Conn, Fate, Phase};
+use crate::master::Unrunnable;
 
 /// How much the trail says: each level includes those before.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +43,9 @@ pub(super) struct Meter {
     second: u64,
     lines: u8,
     sums: Option<Box<Sums>>,
+    /// Whether the slave holds tasks, and what was said of that last.
+    busy: bool,
+    said_busy: bool,
 }
 
 #[derive(Default)]
@@ -65,6 +69,8 @@ pub(super) struct Trail {
     summing: Vec<u32>,
     task_lines: u32,
     unsaid: u64,
+    /// Tasks cancelled in this second.
+    cancelled: u64,
 }
 
 impl Trail {
@@ -76,6 +82,7 @@ impl Trail {
             summing: Vec::new(),
             task_lines: 0,
             unsaid: 0,
+            cancelled: 0,
         }
     }
 
@@ -107,6 +114,7 @@ impl Trail {
             return;
         }
         self.task_lines = 0;
+        self.settle_cancelled();
         if self.unsaid > 0 {
             let text = format!(
                 "{} more tasks failed or were unrunnable in a second",
@@ -122,15 +130,26 @@ impl Trail {
                 ..
             })) = conns.get_mut(slot as usize)
             {
-                let meter = std::mem::take(meter);
                 self.settle(meter, *id);
             }
         }
     }
 
-    /// Writes what a meter has summed.
-    pub(super) fn settle(&mut self, meter: Meter, slave: SlaveId) {
-        if let Some(sums) = meter.sums {
+    /// One task was cancelled: one line a second counts them, for a race may cancel its losers thousands of times.
+    pub(super) fn on_cancelled(&mut self) {
+        self.cancelled += 1;
+    }
+
+    pub(super) fn settle_cancelled(&mut self) {
+        let tasks = std::mem::take(&mut self.cancelled);
+        if tasks > 0 {
+            self.push(Event::Cancelled { tasks });
+        }
+    }
+
+    /// Writes what a meter has summed, and what has become of the slave meanwhile.
+    pub(super) fn settle(&mut self, meter: &mut Meter, slave: SlaveId) {
+        if let Some(sums) = meter.sums.take() {
             self.push(Event::Packets {
                 slave: slave.0,
                 span_ms: self.now.saturating_sub(sums.since) / 1_000_000,
@@ -144,16 +163,44 @@ impl Trail {
                 compute_us: sums.compute / 1_000,
             });
         }
+        self.say_state(meter, slave);
+    }
+
+    /// The slave goes: what was summed is written; what becomes of its tasks, its loss says.
+    pub(super) fn close(&mut self, mut meter: Meter, slave: SlaveId) {
+        meter.busy = meter.said_busy;
+        self.settle(&mut meter, slave);
+    }
+
+    /// Says whether the slave is busy if that is not what was said last.
+    fn say_state(&mut self, meter: &mut Meter, slave: SlaveId) {
+        if meter.busy != meter.said_busy {
+            meter.said_busy = meter.busy;
+            let state = if meter.busy {
+                StateWord::Busy
+            } else {
+                StateWord::Idle
+            };
+            self.push(Event::State {
+                slave: slave.0,
+                state,
+            });
+        }
+    }
+
+    /// The slave's hands are empty, though no result has come.
+    pub(super) fn on_hands_empty(&mut self, meter: &mut Meter, slave: SlaveId) {
+        meter.busy = false;
+        if meter.sums.is_none() {
+            self.say_state(meter, slave);
+        }
     }
 
     /// Whether this packet gets a line of its own; else the sums to add it to.
     fn meter<'m>(&mut self, meter: &'m mut Meter, slot: u32) -> Option<&'m mut Sums> {
         let second = self.now / SECOND;
         if meter.second != second && meter.sums.is_none() {
-            *meter = Meter {
-                second,
-                ..Meter::default()
-            };
+            (meter.second, meter.lines) = (second, 0);
         }
         if meter.sums.is_none() {
             if self.level >= Level::Packets || meter.lines < LINES_PER_SECOND {
@@ -178,6 +225,7 @@ impl Trail {
         group: u32,
         slot: u32,
     ) {
+        meter.busy = true;
         match self.meter(meter, slot) {
             Some(sums) => {
                 sums.packets_out += 1;
@@ -191,10 +239,7 @@ impl Trail {
                     bytes,
                     group: group.into(),
                 });
-                self.push(Event::State {
-                    slave: slave.0,
-                    state: StateWord::Busy,
-                });
+                self.say_state(meter, slave);
             }
         }
     }
@@ -206,6 +251,7 @@ impl Trail {
         packet: Packet,
         slot: u32,
     ) {
+        meter.busy = !packet.idle;
         match self.meter(meter, slot) {
             Some(sums) => {
                 sums.packets_in += 1;
@@ -222,12 +268,7 @@ impl Trail {
                     bytes: packet.bytes,
                     compute_us: packet.compute / 1_000,
                 });
-                if packet.idle {
-                    self.push(Event::State {
-                        slave: slave.0,
-                        state: StateWord::Idle,
-                    });
-                }
+                self.say_state(meter, slave);
             }
         }
     }
@@ -290,6 +331,7 @@ impl Trail {
                 slave,
                 compute,
                 message,
+                ..
             } => (
                 Some(*slave),
                 EndWord::Failed,
@@ -297,7 +339,8 @@ impl Trail {
                 Some(message.clone()),
             ),
             Fate::Unrunnable { reason, .. } => {
-                (None, EndWord::Unrunnable, None, Some(reason.to_string()))
+                let why = Unrunnable(*reason).to_string();
+                (None, EndWord::Unrunnable, None, Some(why))
             }
             Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),
         };

@@ -1,0 +1,135 @@
+//! What a slave's trail says of packets: a line each up to twenty a second, and one that sums beyond.
+
+use ringmw_codec::audit::Event;
+use ringmw_sched::Nanos;
+
+use super::super::SECOND;
+
+/// Packet lines in one second.
+const LINES_PER_SECOND: u32 = 20;
+
+/// The packets of this second that got no line of their own.
+#[derive(Default)]
+pub(super) struct Meter {
+    second: u64,
+    lines: u32,
+    sums: Option<Sums>,
+}
+
+#[derive(Default)]
+struct Sums {
+    since: Nanos,
+    packets_out: u64,
+    tasks: u64,
+    bytes_out: u64,
+    packets_in: u64,
+    results: u64,
+    bytes_in: u64,
+}
+
+impl Meter {
+    /// A packet of tasks came: its line, unless it is summed.
+    pub(super) fn on_tasks(
+        &mut self,
+        now: Nanos,
+        tasks: u64,
+        bytes: u64,
+        group: u32,
+    ) -> Option<Event> {
+        let Some(sums) = self.sums(now) else {
+            let group = group.into();
+            return Some(Event::TasksReceived {
+                tasks,
+                bytes,
+                group,
+            });
+        };
+        sums.packets_out += 1;
+        sums.tasks += tasks;
+        sums.bytes_out += bytes;
+        None
+    }
+
+    /// A packet of results goes: its line, unless it is summed.
+    pub(super) fn on_results(&mut self, now: Nanos, results: u64, bytes: u64) -> Option<Event> {
+        let Some(sums) = self.sums(now) else {
+            return Some(Event::ResultsSent { results, bytes });
+        };
+        sums.packets_in += 1;
+        sums.results += results;
+        sums.bytes_in += bytes;
+        None
+    }
+
+    fn sums(&mut self, now: Nanos) -> Option<&mut Sums> {
+        if self.sums.is_none() {
+            if now / SECOND != self.second {
+                (self.second, self.lines) = (now / SECOND, 0);
+            }
+            if self.lines < LINES_PER_SECOND {
+                self.lines += 1;
+                return None;
+            }
+            self.sums = Some(Sums {
+                since: now,
+                ..Sums::default()
+            });
+        }
+        self.sums.as_mut()
+    }
+
+    /// When [`settle`](Meter::settle) has something to say.
+    pub(super) fn due(&self) -> Option<Nanos> {
+        self.sums.as_ref().map(|_| (self.second + 1) * SECOND)
+    }
+
+    /// The line that sums, once its second is over or the slave is.
+    pub(super) fn settle(&mut self, slave: u32, now: Nanos, is_over: bool) -> Option<Event> {
+        if !is_over && self.due().is_none_or(|due| now < due) {
+            return None;
+        }
+        let sums = self.sums.take()?;
+        Some(Event::Packets {
+            slave,
+            span_ms: now.saturating_sub(sums.since) / 1_000_000,
+            packets_out: sums.packets_out,
+            tasks: sums.tasks,
+            bytes_out: sums.bytes_out,
+            packets_in: sums.packets_in,
+            results: sums.results,
+            failed: 0,
+            bytes_in: sums.bytes_in,
+            compute_us: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_packet_is_told_once_alone_or_in_a_sum() {
+        let mut meter = Meter::default();
+        let (mut told, mut summed) = (0, 0);
+        for millisecond in 0..3_000u64 {
+            let now = millisecond * 1_000_000;
+            if let Some(Event::Packets { results, .. }) = meter.settle(7, now, false) {
+                summed += results;
+            }
+            told += u64::from(meter.on_results(now, 1, 80).is_some());
+        }
+        assert_eq!(told, 3 * u64::from(LINES_PER_SECOND));
+        let Some(Event::Packets {
+            slave: 7,
+            results,
+            packets_in,
+            ..
+        }) = meter.settle(7, 3 * SECOND, true)
+        else {
+            panic!("the last sums are told at the end");
+        };
+        assert_eq!((packets_in, told + summed + results), (results, 3_000));
+        assert_eq!(meter.settle(7, 9 * SECOND, true), None);
+    }
+}

@@ -1,0 +1,460 @@
+//! Level 2: a user's own master algorithm in the simulated world.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use ringmw_codec::audit::Event;
+use ringmw_sched::Nanos;
+
+use super::fleet::{Character, Fleet, Weights};
+use super::law::{Law, Limits};
+use super::net::Quality;
+use super::script::{Tap, hello};
+use super::slave::Pace;
+use crate::app::{App, master_role};
+use crate::args::{Args, ExitRequest};
+use crate::clock::Clock;
+use crate::flags;
+use crate::master::driver::Ending;
+use crate::master::state::State;
+use crate::master::{Master, turn};
+use crate::outcome::Outcome;
+use crate::proto::SECOND;
+use crate::proto::master::{Effect, MasterCore, SHUTDOWN_WAIT};
+
+/// What befalls the slaves of a [`World`], and how often.
+#[derive(Copy, Clone, Debug)]
+pub struct Churn {
+    every: Duration,
+    weights: Weights,
+}
+
+impl Churn {
+    /// Nothing befalls anybody; links only delay, split and merge.
+    pub fn none() -> Self {
+        Churn {
+            every: Duration::MAX,
+            weights: [0; 9],
+        }
+    }
+
+    /// About so often something befalls a slave or its link: it is killed, hangs, stops and goes on, loses
+    /// power, is evicted; the link is cut or stalls. Others come in its place. Strangers knock, too.
+    pub fn every(mean: Duration) -> Self {
+        Churn {
+            every: mean,
+            weights: [2, 4, 2, 1, 2, 1, 2, 2, 0],
+        }
+    }
+
+    /// Slaves lie as well: unknown tasks, the same result twice, garbage. A lie may be a failed result, too.
+    #[must_use]
+    pub fn with_liars(mut self) -> Self {
+        self.weights[8] = 2;
+        self
+    }
+}
+
+/// A simulated cluster for one master algorithm: the cores that ship, a clock that costs no time, and links and
+/// slaves whose fate one seed draws. The same seed gives the same run.
+///
+/// ```
+/// use std::time::Duration;
+/// use ringmw::prelude::*;
+/// use ringmw::testing::{Churn, World};
+///
+/// #[algorithm]
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// async fn master(mw: Master, _args: Args) -> Result {
+///     let mut squares = mw.map((0..100).map(square::task)).in_order();
+///     let mut sum = 0;
+///     while let Some(square) = squares.try_next().await? {
+///         sum += square;
+///     }
+///     assert_eq!(sum, 328_350);
+///     Ok(())
+/// }
+///
+/// for seed in 0..5 {
+///     let app = App::new().algorithm::<square>().master(master);
+///     let churn = Churn::every(Duration::from_millis(500));
+///     let report = World::new(seed).slaves(5).churn(churn).run(app);
+///     assert_eq!(report.code, 0, "seed {seed}: {report:?}");
+/// }
+/// ```
+///
+/// Tasks are computed in an instant and take simulated time; `tokio::time` is simulated with them. What the master
+/// algorithm awaits beside that (sockets, files, threads) takes no simulated time.
+#[derive(Clone, Debug)]
+#[must_use = "a world does nothing until it is run"]
+pub struct World {
+    seed: u64,
+    slaves: usize,
+    churn: Churn,
+    args: Vec<String>,
+    compute: (Duration, Duration),
+    patience: Duration,
+    transcript: bool,
+}
+
+/// What a run in the world was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The exit code that a master's process would have.
+    pub code: u8,
+    /// The error of the master algorithm.
+    pub error: Option<String>,
+    /// Simulated time until the master algorithm returned.
+    pub simulated: Duration,
+    /// Turns of the master.
+    pub turns: u64,
+    /// Slaves that joined.
+    pub joined: u64,
+    /// Slaves that were lost.
+    pub lost: u64,
+    /// Times that a slave began a task.
+    pub begun: u64,
+    /// Tasks that went to another slave, theirs having been lost.
+    pub recycled: u64,
+    /// Results that came after the end of their task.
+    pub late: u64,
+}
+
+impl World {
+    /// A world without churn, with three slaves, whose tasks compute for 1 to 100 ms.
+    pub fn new(seed: u64) -> Self {
+        World {
+            seed,
+            slaves: 3,
+            churn: Churn::none(),
+            args: Vec::new(),
+            compute: (Duration::from_millis(1), Duration::from_millis(100)),
+            patience: Duration::from_secs(24 * 3600),
+            transcript: false,
+        }
+    }
+
+    /// How many slaves there are at the start; who goes is replaced.
+    pub fn slaves(mut self, slaves: usize) -> Self {
+        self.slaves = slaves;
+        self
+    }
+
+    /// What befalls them.
+    pub fn churn(mut self, churn: Churn) -> Self {
+        self.churn = churn;
+        self
+    }
+
+    /// Arguments as on the command line: the user's, and the `--mw-*` of a master.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// A task computes for a time between these.
+    pub fn compute(mut self, min: Duration, max: Duration) -> Self {
+        self.compute = (min, max);
+        self
+    }
+
+    /// How much simulated time the master algorithm may take: a day, if nothing is said.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Prints what happens.
+    pub fn transcript(mut self) -> Self {
+        self.transcript = true;
+        self
+    }
+
+    /// Runs to the end of the master algorithm and of the slaves.
+    ///
+    /// # Panics
+    /// With the master algorithm's own panic; when it is out of patience; and when the cores break a law of theirs.
+    /// The seed is printed.
+    pub fn run(self, app: App) -> Report {
+        let seed = self.seed;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap_or_else(|error| panic!("the runtime cannot be made: {error}"));
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            tokio::task::LocalSet::new().block_on(&runtime, self.drive(app))
+        }));
+        run.unwrap_or_else(|panic| {
+            eprintln!("seed {seed}: the run in the simulated world failed");
+            std::panic::resume_unwind(panic)
+        })
+    }
+
+    async fn drive(self, app: App) -> Report {
+        let settings = flags::parse(self.args.iter().map(Into::into))
+            .unwrap_or_else(|error| panic!("{error}"));
+        let mut parts = app.into_parts().unwrap_or_else(|error| panic!("{error}"));
+        let algorithm = parts
+            .master
+            .take()
+            .expect("a world runs a master algorithm: add .master(..) to the App");
+        let member_id = "simulated";
+        let seed = settings.seed.unwrap_or(self.seed);
+        let registry = Arc::clone(&parts.registry);
+        let config = master_role::config(&settings, member_id, &parts.version, &registry, seed);
+        let limits = Limits {
+            member_id: config.member_id.clone(),
+            version: parts.version.clone(),
+            client_timeout: config.client_timeout,
+            tasks_bytes_max: config.tasks_bytes_max,
+            results_bytes_max: config.results_bytes_max,
+            task_group: config.task_group,
+            result_group: config.result_group,
+            crash_limit: config.crash_limit,
+            queued_bytes_max: config.queued_bytes_max,
+            check_output: config.check_output.clone(),
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let quality = Quality {
+            delay_min: 20_000,
+            delay_max: 2_000_000,
+            slow_permille: 2,
+            split_percent: 10,
+            window: 1 << 18,
+        };
+        let pace = Pace {
+            compute_min: nanos(self.compute.0),
+            compute_max: nanos(self.compute.1.max(self.compute.0)),
+        };
+        let fleet_rng = ChaCha8Rng::seed_from_u64(rng.random());
+        let hello = hello(&registry, &parts.version, member_id.as_bytes());
+        let mut fleet = Fleet::new(fleet_rng, quality, pace, Arc::clone(&registry), hello);
+        fleet.transcript = self.transcript;
+        fleet.stall_max = 2 * config.client_timeout;
+        let clock = Clock::simulated();
+        let state = State::new(
+            MasterCore::new(config, 0),
+            registry.entries().len(),
+            settings.ready_bytes_max,
+        );
+        let mw = Master::new(state, registry, clock, seed);
+        for _ in 0..self.slaves {
+            fleet.join(Character::Honest);
+        }
+        let args = Args::new(settings.user.clone());
+        let mut run = Run {
+            algorithm: algorithm(mw.clone(), args),
+            mw,
+            light: FuturesUnordered::new(),
+            fleet,
+            law: Law::new(limits, true),
+            rng,
+            now: 0,
+            busy_until: 0,
+            next_fault: 0,
+            world: self,
+            report: Report::default(),
+        };
+        let ending = run.until_over().await;
+        run.leave().await;
+        run.finish(ending)
+    }
+}
+
+fn nanos(duration: Duration) -> Nanos {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+/// Set when anything that the application awaits has come.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The clock goes on by no more than this at once, so that the application's own timers are not late.
+const STRIDE: Nanos = SECOND / 100;
+
+struct Run {
+    mw: Master,
+    algorithm: Pin<Box<dyn Future<Output = Outcome>>>,
+    light: FuturesUnordered<Pin<Box<dyn Future<Output = ()>>>>,
+    fleet: Fleet,
+    law: Law,
+    rng: ChaCha8Rng,
+    now: Nanos,
+    busy_until: Nanos,
+    next_fault: Nanos,
+    world: World,
+    report: Report,
+}
+
+impl Run {
+    /// Turn by turn until the master algorithm has returned.
+    async fn until_over(&mut self) -> Ending<Outcome> {
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        loop {
+            if self.due(woken.0.load(Ordering::Relaxed)) <= self.now {
+                woken.0.store(false, Ordering::Relaxed);
+                if let Some(ending) = self.turn(&waker, true) {
+                    return ending;
+                }
+            }
+            // Whatever else the application has spawned on tokio runs, and its timers.
+            tokio::task::yield_now().await;
+            self.go_on(woken.0.load(Ordering::Relaxed)).await;
+            let patience = self.world.patience;
+            assert!(
+                self.now <= nanos(patience),
+                "after {patience:?} of simulated time the master algorithm has not returned: {} tasks are queued or running, {} slaves are here",
+                self.mw.runnable(),
+                self.mw.slaves(),
+            );
+        }
+    }
+
+    /// Every slave is told, and has as long to go as in a real run.
+    async fn leave(&mut self) {
+        self.light = FuturesUnordered::new();
+        self.mw.forget_spawned();
+        self.report.simulated = Duration::from_nanos(self.now);
+        self.law.on_shutdown();
+        self.mw.with(|state| state.core.shutdown(true));
+        let until = self.now + SHUTDOWN_WAIT;
+        while self.now < until && self.mw.slaves() > 0 {
+            if self.due(false) <= self.now {
+                self.turn(Waker::noop(), false);
+            }
+            self.go_on(false).await;
+        }
+    }
+
+    /// When the master's next turn is.
+    fn due(&self, woken: bool) -> Nanos {
+        let core = self.mw.state().core.next_deadline();
+        let due = self.fleet.master_due().min(core);
+        let due = if woken { self.now } else { due };
+        due.max(self.busy_until)
+    }
+
+    /// The clock goes on to whatever happens next.
+    async fn go_on(&mut self, woken: bool) {
+        let next = self
+            .due(woken)
+            .min(self.fleet.due())
+            .min(self.next_fault)
+            .min(self.now + STRIDE);
+        if next > self.now {
+            tokio::time::advance(Duration::from_nanos(next - self.now)).await;
+            self.now = next;
+            Clock::set(next);
+        }
+        self.fleet.step(self.now, &self.law);
+        if self.next_fault <= self.now {
+            let every = nanos(self.world.churn.every);
+            if every >= u64::MAX / 4 {
+                self.next_fault = Nanos::MAX;
+                return;
+            }
+            if self.now > 0 {
+                self.fleet.fault(&self.world.churn.weights, &mut self.law);
+            }
+            self.next_fault = self.now + self.rng.random_range(0..=2 * every);
+        }
+    }
+
+    /// One turn of the master: see `master::turn`.
+    fn turn(&mut self, waker: &Waker, runs: bool) -> Option<Ending<Outcome>> {
+        self.report.turns += 1;
+        let mw = self.mw.clone();
+        mw.enter_turn();
+        self.law.on_turn(self.now);
+        let (law, fleet) = (&mut self.law, &mut self.fleet);
+        let taken = turn::begin(&mut mw.state(), self.now, |core| {
+            let caught_up = fleet.take(&mut Tap { law, core });
+            law.on_taken(caught_up);
+            Ok(caught_up)
+        });
+        assert!(taken.is_ok(), "nothing can fail here");
+        self.read_trail();
+        mw.next_turn();
+        let mut cx = Context::from_waker(waker);
+        let ended = match runs {
+            true => turn::application(&mw, self.algorithm.as_mut(), &mut self.light, &mut cx),
+            false => None,
+        };
+        let mut effects = Vec::new();
+        turn::end(&mut mw.state(), |effect| effects.push(effect));
+        for effect in effects {
+            if let Effect::Send(conn, bytes) = &effect {
+                self.law.on_send(*conn, bytes, &mw.state().core, false);
+            }
+            if let Effect::Close { conn, .. } = &effect {
+                self.law.on_close(*conn);
+            }
+            self.fleet.perform(effect);
+        }
+        self.read_trail();
+        let state = mw.state();
+        self.law.follow(&state.core);
+        self.law.check(&state.core);
+        drop(state);
+        mw.leave_turn(waker);
+        while self.fleet.processes() < self.world.slaves {
+            self.fleet.join_later(5 * SECOND);
+        }
+        self.busy_until = self.now + self.rng.random_range(1_000..100_000);
+        ended
+    }
+
+    fn read_trail(&mut self) {
+        let mut state = self.mw.state();
+        while let Some(event) = state.core.poll_audit() {
+            self.fleet.say(|| format!("    {event:?}"));
+            match &event {
+                Event::Connected { .. } => self.report.joined += 1,
+                Event::Lost { recycled, .. } => {
+                    self.report.lost += 1;
+                    self.report.recycled += recycled;
+                }
+                Event::Late { results, .. } => self.report.late += results,
+                _ => {}
+            }
+            self.law.on_line(&event);
+        }
+    }
+
+    fn finish(self, ending: Ending<Outcome>) -> Report {
+        let outcome = match ending {
+            Ending::Returned(outcome) => outcome,
+            Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
+                Ok(request) => Outcome::code(request.0),
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+            Ending::Signal { .. } | Ending::Stopped(_) => {
+                unreachable!("there is nothing outside this world")
+            }
+        };
+        Report {
+            code: outcome.code,
+            error: outcome.error,
+            begun: self.fleet.begun,
+            ..self.report
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Does the simulated world bite? Deliberate bugs, each put into a copy of the sources, each to be found by
+//! `tests/sim.rs` within [`SEEDS`] seeds. The shipping code knows nothing of them.
+//!
+//! `cargo test -p ringmw --test mutants -- --ignored --nocapture` takes a build for each (some ten minutes on two
+//! cores) and prints the table in `runtime/src/testing.rs` anew. A snippet that is not found exactly once
+//! is a failure: whoever changes such a line sees to its mutant. That is checked by every run of the tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Every mutant is found within so many seeds.
+const SEEDS: u64 = 500;
+
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+}
+
+const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "double delivery: a cancelled task is told to its owner too",
+        file: "runtime/src/proto/master.rs",
+        old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
+        new: "        let (algorithm, owner, body) = (cancelled.algorithm, cancelled.owner, cancelled.payload.clone());
+        self.ends.push_back(End { id, algorithm, owner, body, fate: Fate::Cancelled });",
+    },
+    Mutant {
+        name: "lost recycle: the last of several tasks is not queued again",
+        file: "sched/src/loss.rs",
+        old: "in recycled.iter().rev() {",
+        new: "in recycled.iter().rev().skip(usize::from(recycled.len() > 1)) {",
+    },
+    Mutant {
+        name: "wrong order after a free: rerouted tasks go to the front",
+        file: "sched/src/groups.rs",
+        old: "self.enqueue_back(slot);",
+        new: "self.enqueue_front(slot);",
+    },
+    Mutant {
+        name: "off by one: a packet of one task too many",
+        file: "sched/src/grouping.rs",
+        old: "tasks: number, compute: None,",
+        new: "tasks: number + 1, compute: None,",
+    },
+    Mutant {
+        name: "off by one: the queue takes one task past its bound",
+        file: "sched/src/scheduler.rs",
+        old: "if self.counts.queued_bytes + queued_bytes::<P>(spec.bytes) > bytes_max {",
+        new: "if self.counts.queued_bytes > bytes_max {",
+    },
+    Mutant {
+        name: "a forgotten counter: running tasks, at a cancel",
+        file: "sched/src/scheduler.rs",
+        old: "self.slaves.hands_mut(slave).withdraw(position);
+                self.counts.running -= 1;",
+        new: "self.slaves.hands_mut(slave).withdraw(position);",
+    },
+    Mutant {
+        name: "a stale slot: an old id finds the task that has its slot now",
+        file: "sched/src/tasks.rs",
+        old: "let live = record.seq == id.seq && !matches!(record.state, State::Free(_));",
+        new: "let live = !matches!(record.state, State::Free(_));",
+    },
+    Mutant {
+        name: "a bound is told before its witness is kept",
+        file: "runtime/src/best.rs",
+        old: "incumbent.witness = Some(witness.into());",
+        new: "",
+    },
+    Mutant {
+        name: "the random stream is taken from the TaskId",
+        file: "runtime/src/cx.rs",
+        old: "            domain,
+            stream,
+            ..self.key",
+        new: "            domain,
+            stream: task.wrapping_add(stream - stream),
+            ..self.key",
+    },
+    Mutant {
+        name: "a result is accepted after a cancel",
+        file: "sched/src/hands.rs",
+        old: "entry.hold = Hold::Withdrawn;
+        self.withdrawn.insert(entry.seq, position);",
+        new: "",
+    },
+    Mutant {
+        name: "what a slave says does not count as a sign of life",
+        file: "runtime/src/proto/master.rs",
+        old: "state.heard = awake;
+        let mut reader",
+        new: "let mut reader",
+    },
+    Mutant {
+        name: "a slave is judged by the master's own pause",
+        file: "runtime/src/proto/master.rs",
+        old: "        } else {
+            self.awake += gap;
+        }",
+        new: "        }
+        self.awake += gap;",
+    },
+    Mutant {
+        name: "a slave is judged before all that came was taken",
+        file: "runtime/src/proto/master.rs",
+        old: "        if caught_up {
+            self.judge_silence();",
+        new: "        if caught_up || self.stopping.is_none() {
+            self.judge_silence();",
+    },
+    Mutant {
+        name: "a goodbye is charged",
+        file: "runtime/src/proto/master.rs",
+        old: "Cause::Protocol(_) | Cause::Goodbye(..) => Departure::Excused,",
+        new: "Cause::Protocol(_) => Departure::Excused,
+            Cause::Goodbye(..) => Departure::Crashed,",
+    },
+    Mutant {
+        name: "a loss at shutdown is charged",
+        file: "runtime/src/proto/master.rs",
+        old: "        let departure = if leaving {
+            Departure::Excused
+        } else {
+            cause.departure()
+        };",
+        new: "        let departure = cause.departure();",
+    },
+    Mutant {
+        name: "the announcement of a marked task is skipped",
+        file: "runtime/src/proto/slave.rs",
+        old: "if front.marked && self.announcement",
+        new: "if front.marked && self.completed == u64::MAX && self.announcement",
+    },
+    Mutant {
+        name: "a marked task begins before its announcement has left",
+        file: "runtime/src/proto/slave.rs",
+        old: "self.announcement = Announcement::Leaving(task);",
+        new: "self.announcement = Announcement::Left(task);",
+    },
+    Mutant {
+        name: "a recycled task is not marked",
+        file: "sched/src/loss.rs",
+        old: "            record.mark();
+",
+        new: "",
+    },
+    Mutant {
+        name: "a slave is not told of a cancel",
+        file: "runtime/src/proto/master.rs",
+        old: "            state.withdraw.push(id.seq());
+",
+        new: "",
+    },
+    Mutant {
+        name: "results are sent twice",
+        file: "runtime/src/proto/slave.rs",
+        old: "        self.results.clear();
+",
+        new: "        if self.completed % 64 != 0 {
+            self.results.clear();
+        }
+",
+    },
+    Mutant {
+        name: "off by one: ready results are held one end too late",
+        file: "runtime/src/master/queue.rs",
+        old: "let hold = self.ready_bytes > self.ready_bytes_max;",
+        new: "let hold = self.ready_bytes > self.ready_bytes_max + size_of::<End>() as u64;",
+    },
+    Mutant {
+        name: "no-retry tasks are retried",
+        file: "sched/src/loss.rs",
+        old: "    if !record.retry() {
+        Some(Reason::NotRetried(slave))
+    } else if charged",
+        new: "    if charged",
+    },
+    Mutant {
+        name: "an idle slave waits for a task that is there",
+        file: "runtime/src/proto/slave.rs",
+        old: "if full || self.tasks.is_empty() {",
+        new: "self.oldest_result = None;
+        if full {",
+    },
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_owned()
+}
+
+/// The source with the mutant in it.
+fn mutate(mutant: &Mutant) -> String {
+    let source = std::fs::read_to_string(root().join(mutant.file)).expect(mutant.file);
+    let found: Vec<(usize, usize)> = (0..source.len())
+        .filter(|&at| source.is_char_boundary(at))
+        .filter_map(|at| Some((at, at + length_of(mutant.old, &source[at..])?)))
+        .collect();
+    let &[(begin, end)] = found.as_slice() else {
+        panic!(
+            "{}: its snippet is in {} {} times",
+            mutant.name,
+            mutant.file,
+            found.len()
+        );
+    };
+    format!("{}{}{}", &source[..begin], mutant.new, &source[end..])
+}
+
+/// How long the snippet is where `source` begins with it, however it is broken into lines.
+fn length_of(snippet: &str, source: &str) -> Option<usize> {
+    let mut rest = source;
+    for word in snippet.split_whitespace() {
+        if rest.len() < source.len() {
+            rest = rest.trim_start();
+        }
+        rest = rest.strip_prefix(word)?;
+    }
+    Some(source.len() - rest.len())
+}
+
+#[test]
+fn every_mutant_has_its_place() {
+    for mutant in MUTANTS {
+        mutate(mutant);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else if std::fs::read(from).ok() != std::fs::read(to).ok() {
+        std::fs::copy(from, to).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "builds once for each mutant"]
+fn every_mutant_is_found() {
+    let work = root().join("target/mutants");
+    let tree = work.join("tree");
+    std::fs::create_dir_all(&tree).unwrap();
+    for part in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "codec",
+        "sched",
+        "runtime",
+        "examples",
+        "benches",
+        "tools",
+    ] {
+        copy(&root().join(part), &tree.join(part));
+    }
+    let only = std::env::var("RINGMW_MUTANT").unwrap_or_default();
+    let mut survivors = Vec::new();
+    for mutant in MUTANTS.iter().filter(|mutant| mutant.name.contains(&only)) {
+        let file = tree.join(mutant.file);
+        std::fs::write(&file, mutate(mutant)).unwrap();
+        let found = find(&tree, &work.join("build"));
+        std::fs::copy(root().join(mutant.file), &file).unwrap();
+        match found {
+            Some((seed, how)) => println!("| {} | {} | {how} |", mutant.name, seed + 1),
+            None => {
+                println!("| {} | not found | |", mutant.name);
+                survivors.push(mutant.name);
+            }
+        }
+    }
+    assert!(
+        survivors.is_empty(),
+        "not found within {SEEDS} seeds: {survivors:?}"
+    );
+}
+
+/// The first seed that fails, and how.
+fn find(tree: &Path, build: &Path) -> Option<(u64, String)> {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args([
+            "test",
+            "-q",
+            "-p",
+            "ringmw",
+            "--test",
+            "sim",
+            "the_cores",
+            "--",
+            "--nocapture",
+        ])
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", build)
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        // What ships has no debug assertions; the world has to do without them, too.
+        .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
+        .env("RINGMW_SEEDS", SEEDS.to_string())
+        .env("RUST_BACKTRACE", "0");
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains(" seeds in "),
+        "it did not run: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let line = text.lines().find(|line| line.starts_with("seed "))?;
+    let (seed, how) = line.strip_prefix("seed ")?.split_once(": ")?;
+    Some((seed.parse().ok()?, how.to_owned()))
+}

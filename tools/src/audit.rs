@@ -1,0 +1,417 @@
+//! `ringmw audit`: what happened in a run, from its audit trail.
+//!
+//! ```text
+//! files, stdin ── input ──► lines ── trail ──► entries ──► a fold per command ──► tables, data, pictures
+//!  gzip, zstd              any bytes   both formats, runs, clock, window           output
+//! ```
+//!
+//! Everything is one pass; what is kept grows with slaves and with the number of intervals shown, never with lines.
+
+mod attempts;
+mod check;
+mod churn;
+mod diff;
+mod entry;
+mod findings;
+mod follow;
+mod input;
+mod output;
+mod picture;
+mod place;
+mod plot;
+mod report;
+mod scene;
+mod series;
+mod stats;
+mod stats_view;
+mod summary;
+mod timeline;
+mod times;
+mod trail;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+
+use output::Format;
+use scene::{Both, Scene, Scenes};
+use stats::Stats;
+use summary::Summary;
+use times::{Bound, Zone};
+use trail::{Fold, Reader};
+
+/// The command's arguments.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Summary of a run: slaves, tasks, churn, exit
+    #[command(after_help = stats_view::HELP)]
+    Stats(Input),
+    /// Arrivals, departures and slaves present over time; per subnet, host and reason; lifetimes
+    #[command(after_help = churn::HELP)]
+    Churn(Bucketed),
+    /// Busy and idle per slave, tasks per interval, utilisation, the tail, the slowest slaves and hosts
+    #[command(after_help = timeline::HELP)]
+    Timeline(Bucketed),
+    /// One row per hand-out of a packet or task: slave, sent, returned or lost, wait, compute, bytes
+    #[command(after_help = attempts::HELP)]
+    Attempts(Attempts),
+    /// Judge a run by bounds: exit 1 with the reason when one is not kept
+    #[command(after_help = check::HELP)]
+    Check(Check),
+    /// Two runs side by side: what changed, and by how much
+    #[command(after_help = diff::HELP)]
+    Diff(Diff),
+    /// One page with summary, findings and pictures; it opens from disk and loads nothing
+    #[command(after_help = report::HELP)]
+    Report(Report),
+    /// One picture, as SVG or PNG
+    #[command(after_help = plot::HELP)]
+    Plot(Plot),
+    /// A live view of a trail that is being written, surviving rotation
+    #[command(after_help = follow::HELP)]
+    Follow(follow::Options),
+}
+
+#[derive(Args)]
+struct Bucketed {
+    #[command(flatten)]
+    input: Input,
+    /// Length of an interval, like 30s, 10m, 1h; without it one that suits the run
+    #[arg(long, value_name = "DURATION", value_parser = bucket)]
+    bucket: Option<i64>,
+    /// The only sheet to show
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+}
+
+#[derive(Args)]
+struct Attempts {
+    #[command(flatten)]
+    input: Input,
+    /// Rows of packets, of single tasks, or of those that the trail has (tasks before packets)
+    #[arg(long, value_enum, default_value = "auto")]
+    of: attempts::Of,
+}
+
+#[derive(Args)]
+struct Check {
+    #[command(flatten)]
+    input: Input,
+    #[command(flatten)]
+    bounds: check::Bounds,
+}
+
+#[derive(Args)]
+struct Diff {
+    /// The trail to compare with
+    a: PathBuf,
+    /// The trail that is compared
+    b: PathBuf,
+    #[command(flatten)]
+    window: Window,
+    /// The form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Only what changed by at least so many percent
+    #[arg(long, value_name = "PERCENT")]
+    changed: Option<f64>,
+}
+
+#[derive(Args)]
+struct Report {
+    #[command(flatten)]
+    input: Input,
+    /// The page to write
+    #[arg(short, long, value_name = "FILE", required_if_eq("format", "table"))]
+    output: Option<PathBuf>,
+    /// Its heading; without it the first trail's name
+    #[arg(long)]
+    title: Option<String>,
+}
+
+#[derive(Args)]
+struct Plot {
+    #[command(flatten)]
+    input: Input,
+    /// Which picture
+    #[arg(long, value_enum)]
+    kind: plot::Kind,
+    /// The picture to write: .svg or .png
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Length of an interval, like 30s, 10m, 1h; without it one that suits the run
+    #[arg(long, value_name = "DURATION", value_parser = bucket)]
+    bucket: Option<i64>,
+}
+
+fn bucket(text: &str) -> Result<i64, String> {
+    let us = times::parse_duration(text).filter(|&us| us >= 1000);
+    us.ok_or_else(|| {
+        format!("{text:?} is no duration of a millisecond or more: give one like 30s, 10m or 1h")
+    })
+}
+
+/// What every command takes.
+#[derive(Args, Clone)]
+struct Input {
+    /// Trails: a master's, or a master's and its slaves'; `-` is standard input; gzip and zstd as they are
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    window: Window,
+    /// The form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Args, Clone)]
+struct Window {
+    /// Count only from this time on: RFC 3339, 14:00, -2h (before now), +10m (after the first line)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Count only before this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// Zone that times are shown in, and that CL-MW's times, which name none, are in: UTC, local, +02:00, Europe/Berlin
+    #[arg(
+        long,
+        value_name = "ZONE",
+        default_value = "UTC",
+        allow_hyphen_values = true
+    )]
+    zone: String,
+}
+
+impl Window {
+    fn reader(&self) -> Result<Reader, String> {
+        let zone = Zone::parse(&self.zone)?;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_micros() as i64);
+        let bound = |flag: &str, text: &Option<String>| {
+            let parse = |text: &String| {
+                Bound::parse(text, &zone, now).map_err(|error| format!("{flag}: {error}"))
+            };
+            text.as_ref().map(parse).transpose()
+        };
+        let (since, until) = (
+            bound("--since", &self.since)?,
+            bound("--until", &self.until)?,
+        );
+        Ok(Reader::new(zone, since, until))
+    }
+}
+
+impl Input {
+    /// Reads everything into a fold, and tells what was not right with it.
+    fn read(&self, fold: &mut dyn Fold) -> Result<Reader, String> {
+        let mut reader = self.window.reader()?;
+        reader.read(&self.files, fold);
+        for line in reader.told() {
+            eprintln!("ringmw audit: {line}");
+        }
+        Ok(reader)
+    }
+}
+
+/// Nothing could be read, or the command line is wrong.
+const EXIT_UNREADABLE: u8 = 2;
+
+/// Runs the command.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let outcome = match &options.command {
+        Command::Stats(input) => stats(input),
+        Command::Churn(options) => sheets(options, churn::document),
+        Command::Timeline(options) => sheets(options, timeline::document),
+        Command::Attempts(options) => attempts::run(&options.input, options.of),
+        Command::Check(options) => check(options),
+        Command::Diff(options) => diff(options),
+        Command::Report(options) => report(options),
+        Command::Plot(options) => plot(options),
+        Command::Follow(options) => follow::run(options),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ringmw audit: {error}");
+            ExitCode::from(EXIT_UNREADABLE)
+        }
+    }
+}
+
+/// Writes what a command has to say. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| io::stdout().flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Success, unless nothing could be read.
+fn finish(reader: &Reader) -> Result<ExitCode, String> {
+    if reader.parsed == 0 {
+        return Err("no line of a ringmw or CL-MW audit trail was found".to_owned());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stats(input: &Input) -> Result<ExitCode, String> {
+    let mut stats = Stats::default();
+    let reader = input.read(&mut stats)?;
+    if let Some(note) = stats.note(&reader) {
+        eprintln!("ringmw audit: {note}");
+    }
+    let summary = stats.summary(&reader);
+    print(&stats_view::show(&summary, input.format))?;
+    finish(&reader)
+}
+
+/// Intervals of a table, when no length is asked for.
+const TABLE_INTERVALS_MAX: usize = 60;
+
+fn sheets(
+    options: &Bucketed,
+    document: impl Fn(&Scene, &Zone) -> output::Document,
+) -> Result<ExitCode, String> {
+    let mut scenes = Scenes::new(options.bucket, TABLE_INTERVALS_MAX, false);
+    let reader = options.input.read(&mut scenes)?;
+    let scene = scenes.close(&reader);
+    print(&document(&scene, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
+    finish(&reader)
+}
+
+fn check(options: &Check) -> Result<ExitCode, String> {
+    let mut stats = Stats::default();
+    let reader = options.input.read(&mut stats)?;
+    finish(&reader)?;
+    let judged = check::judge(
+        &options.bounds,
+        &stats.summary(&reader),
+        &reader.notes.unreadable,
+    );
+    let Some((is_well, document, text)) = judged else {
+        return Err("check: no bound was given, for example --max-loss-ratio 0.05".to_owned());
+    };
+    match options.input.format {
+        Format::Table => print(&text)?,
+        format => print(&document.show(format, None)?)?,
+    }
+    Ok(if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn diff(options: &Diff) -> Result<ExitCode, String> {
+    let summary = |file: &PathBuf| -> Result<Summary, String> {
+        let input = Input {
+            files: vec![file.clone()],
+            window: options.window.clone(),
+            format: options.format,
+        };
+        let mut stats = Stats::default();
+        let reader = input.read(&mut stats)?;
+        finish(&reader).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(stats.summary(&reader))
+    };
+    let (a, b) = (summary(&options.a)?, summary(&options.b)?);
+    let names = [&options.a, &options.b].map(|file| trail::show_path(file));
+    let document = diff::document(&a, &b, [&names[0], &names[1]], options.changed);
+    let document = if options.format == Format::Table {
+        diff::for_people(document)
+    } else {
+        document
+    };
+    print(&document.show(options.format, None)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(options: &Report) -> Result<ExitCode, String> {
+    let (mut stats, mut scenes) = (
+        Stats::default(),
+        Scenes::new(None, plot::INTERVALS_MAX, true),
+    );
+    let reader = options.input.read(&mut Both(&mut stats, &mut scenes))?;
+    finish(&reader)?;
+    let scene = scenes.close(&reader);
+    let summary = stats.summary(&reader);
+    let findings = findings::find(&scene, &summary, &stats.total(&reader), &reader);
+    if let Some(output) = &options.output {
+        let name = options
+            .title
+            .clone()
+            .unwrap_or_else(|| trail::show_path(&options.input.files[0]));
+        let sheets = [
+            churn::document(&scene, &reader.zone),
+            timeline::document(&scene, &reader.zone),
+        ];
+        let page = report::page(&name, &scene, &summary, &findings, &sheets, &reader.zone);
+        std::fs::write(output, page).map_err(|error| format!("{}: {error}", output.display()))?;
+    }
+    let mut sheet = output::Sheet::new("findings", "Findings", &["weight", "finding"]);
+    sheet.rows = findings
+        .into_iter()
+        .map(|(weight, text)| vec![weight.word().into(), text.into()])
+        .collect();
+    let mut document = output::Document::default();
+    if options.input.format == Format::Json {
+        document
+            .head
+            .insert("schema".into(), summary::SCHEMA.into());
+    }
+    document.sheets = vec![sheet];
+    if options.input.format == Format::Table {
+        let lines = document.sheets[0]
+            .rows
+            .iter()
+            .map(|row| format!("{:<5} {}\n", output::plain(&row[0]), output::plain(&row[1])));
+        print(&lines.collect::<String>())?;
+    } else {
+        print(&document.show(options.input.format, None)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plot(options: &Plot) -> Result<ExitCode, String> {
+    let output = &options.output;
+    let mut scenes = Scenes::new(
+        options.bucket,
+        plot::INTERVALS_MAX,
+        options.kind == plot::Kind::Heat,
+    );
+    let is_png = match output.extension().and_then(|extension| extension.to_str()) {
+        Some("svg") => false,
+        Some("png") => true,
+        _ => {
+            return Err(format!(
+                "-o {}: a picture's name ends with .svg or .png",
+                output.display()
+            ));
+        }
+    };
+    let reader = options.input.read(&mut scenes)?;
+    finish(&reader)?;
+    let picture = plot::draw(options.kind, &scenes.close(&reader), &reader.zone);
+    let bytes = if is_png {
+        picture.png()?
+    } else {
+        picture.svg().into_bytes()
+    };
+    std::fs::write(output, bytes).map_err(|error| format!("{}: {error}", output.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,205 @@
+//! One page with everything: it opens from disk, and asks for nothing else.
+
+use std::fmt::Write;
+
+use super::findings::Finding;
+use super::output::{Document, Sheet, count, figure, show};
+use super::picture::escape;
+use super::plot::{Kind, draw};
+use super::scene::Scene;
+use super::summary::{Exit, Summary};
+use super::times::{Zone, show_duration};
+
+/// For `--help`.
+pub(crate) const HELP: &str = "\
+Examples:
+  ringmw audit report -o report.html master.audit
+  ringmw audit report --since -12h --zone Europe/Berlin -o last-night.html master.audit.1 master.audit
+
+The page opens from disk and loads nothing. With --format json or csv the findings are printed instead.";
+
+const STYLE: &str = "\
+:root{color-scheme:light}*{box-sizing:border-box}\
+body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;color:#262b33;background:#f4f5f7;margin:0}\
+main{max-width:1064px;margin:0 auto;padding:24px 16px}h1{font-size:24px;margin:0 0 2px}h2{font-size:18px;margin:32px 0 10px}\
+.when{color:#5b6270;margin:0 0 18px}.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}\
+.card{background:#fff;border:1px solid #e3e6ea;border-radius:8px;padding:10px 14px}.card b{display:block;font-size:22px;font-weight:600}\
+.card span{color:#5b6270;font-size:13px}ul.findings{list-style:none;margin:0;padding:0}\
+.findings li{background:#fff;border:1px solid #e3e6ea;border-left:5px solid #9aa3ae;border-radius:6px;padding:8px 14px;margin:0 0 8px;\
+overflow-wrap:anywhere}\
+.findings .bad{border-left-color:#c03a2b}.findings .good{border-left-color:#1f5fa8}\
+.findings i{font-style:normal;font-weight:600;font-size:12px;text-transform:uppercase;letter-spacing:.04em;margin-right:8px;color:#5b6270}\
+figure{margin:0 0 14px;background:#fff;border:1px solid #e3e6ea;border-radius:8px;padding:8px}figure svg{display:block;width:100%;height:auto}\
+.scroll{overflow-x:auto;background:#fff;border:1px solid #e3e6ea;border-radius:8px}table{border-collapse:collapse;width:100%;font-size:14px}\
+th,td{text-align:left;padding:5px 12px;border-bottom:1px solid #eef0f2;white-space:nowrap}th{color:#5b6270;font-weight:600}\
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}tr:last-child td{border-bottom:0}footer{color:#5b6270;font-size:13px;margin-top:28px}";
+
+/// Rows of a table in the page.
+const ROWS_MAX: usize = 25;
+
+fn card(page: &mut String, figure: &str, what: &str) {
+    let _ = write!(
+        page,
+        "<div class=\"card\"><b>{}</b><span>{}</span></div>",
+        escape(figure),
+        escape(what)
+    );
+}
+
+fn table(page: &mut String, sheet: &Sheet) {
+    if sheet.rows.is_empty() {
+        return;
+    }
+    let is_number = |column: usize| {
+        sheet
+            .rows
+            .iter()
+            .all(|row| row[column].is_number() || row[column].is_null())
+    };
+    let class = |column: usize| {
+        if is_number(column) {
+            " class=\"n\""
+        } else {
+            ""
+        }
+    };
+    let _ = write!(
+        page,
+        "<h2>{}</h2><div class=\"scroll\"><table><tr>",
+        escape(&sheet.title)
+    );
+    for (index, column) in sheet.columns.iter().enumerate() {
+        let _ = write!(
+            page,
+            "<th{}>{}</th>",
+            class(index),
+            escape(&column.replace('_', " "))
+        );
+    }
+    page.push_str("</tr>\n");
+    for row in sheet.rows.iter().take(ROWS_MAX) {
+        page.push_str("<tr>");
+        for (index, cell) in row.iter().enumerate() {
+            let _ = write!(page, "<td{}>{}</td>", class(index), escape(&show(cell)));
+        }
+        page.push_str("</tr>\n");
+    }
+    if sheet.rows.len() > ROWS_MAX {
+        let more = sheet.rows.len() - ROWS_MAX;
+        let _ = write!(
+            page,
+            "<tr><td colspan=\"{}\">and {} more</td></tr>",
+            sheet.columns.len(),
+            count(more as u64)
+        );
+    }
+    page.push_str("</table></div>\n");
+}
+
+fn cards(page: &mut String, summary: &Summary, utilisation: Option<f64>) {
+    let or_dash = |number: Option<f64>, unit: &str| {
+        number.map_or_else(
+            || "-".to_owned(),
+            |number| format!("{}{unit}", figure(number)),
+        )
+    };
+    page.push_str("<div class=\"cards\">");
+    card(
+        page,
+        &show_duration((summary.duration_s * 1e6) as i64),
+        "run time",
+    );
+    card(page, &count(summary.slaves.peak), "slaves at once, at most");
+    card(
+        page,
+        &count(summary.slaves.connected),
+        "slaves connected in all",
+    );
+    card(
+        page,
+        &or_dash(summary.churn.loss_ratio.map(|ratio| ratio * 100.0), " %"),
+        "of the departures were losses",
+    );
+    card(
+        page,
+        &or_dash(summary.slaves.lifetime_s.p50, " s"),
+        "median lifetime of a slave",
+    );
+    card(page, &count(summary.tasks.results), "results");
+    card(
+        page,
+        &or_dash(summary.tasks.results_per_s, "/s"),
+        "results per second",
+    );
+    card(page, &count(summary.tasks.recycled), "tasks sent again");
+    card(
+        page,
+        &or_dash(utilisation.map(|share| share * 100.0), " %"),
+        "of slave time busy",
+    );
+    let exit = match &summary.exit {
+        None => "none".to_owned(),
+        Some(Exit::Code(code)) => code.to_string(),
+        Some(Exit::Word(word)) => word.to_lowercase(),
+    };
+    card(page, &exit, "exit");
+    page.push_str("</div>\n");
+}
+
+/// The page.
+pub(crate) fn page(
+    name: &str,
+    scene: &Scene,
+    summary: &Summary,
+    findings: &[Finding],
+    sheets: &[Document],
+    zone: &Zone,
+) -> String {
+    let all = scene.all();
+    let utilisation = (all.present_us > 0).then(|| all.busy_us as f64 / all.present_us as f64);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>ringmw: {0}</title><style>{STYLE}</style></head><body><main>\n<h1>{0}</h1>\n",
+        escape(name)
+    );
+    let when = match (&summary.start, &summary.end) {
+        (Some(start), Some(end)) => format!(
+            "{start} to {end}, a trail of {}",
+            summary.source.unwrap_or("unknown")
+        ),
+        _ => "no line in the window".to_owned(),
+    };
+    let _ = writeln!(page, "<p class=\"when\">{}</p>", escape(&when));
+    cards(&mut page, summary, utilisation);
+    page.push_str("<h2>Findings</h2><ul class=\"findings\">\n");
+    for (weight, text) in findings {
+        let _ = writeln!(
+            page,
+            "<li class=\"{0}\"><i>{0}</i>{1}</li>",
+            weight.word(),
+            escape(text)
+        );
+    }
+    if findings.is_empty() {
+        page.push_str("<li>Nothing stands out.</li>");
+    }
+    page.push_str("</ul>\n<h2>Pictures</h2>\n");
+    for kind in Kind::ALL {
+        let _ = writeln!(page, "<figure>{}</figure>", draw(kind, scene, zone).svg());
+    }
+    // Intervals and curves are in the pictures; a list of all slaves is for `ringmw audit timeline`.
+    const IN_PICTURES: [&str; 4] = ["buckets", "survival", "slaves", "lifetimes"];
+    for sheet in sheets.iter().flat_map(|document| &document.sheets) {
+        if !IN_PICTURES.contains(&sheet.name) {
+            table(&mut page, sheet);
+        }
+    }
+    let _ = writeln!(
+        page,
+        "<footer>ringmw {} read {} lines, {} of them unreadable.</footer></main></body></html>",
+        env!("CARGO_PKG_VERSION"),
+        count(summary.lines),
+        count(summary.unparsed)
+    );
+    page
+}

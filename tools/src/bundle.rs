@@ -1,0 +1,204 @@
+//! `ringmw bundle`: an application's binary with the shared libraries it needs, or the word that it needs none.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+
+/// The list of the libraries, beside the binary.
+const LIST: &str = "libraries.txt";
+
+/// Every Linux machine has its own; one of another machine's would not fit its loader.
+const SYSTEM_FOLDERS: &[&str] = &[
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libx32",
+];
+
+/// What `ringmw bundle` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The application
+    binary: PathBuf,
+    /// The folder to put it in
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Take the system's libraries along too, but for the C library and its loader
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    match bundle(options) {
+        Ok(told) => {
+            let _ = io::stdout().write_all(told.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "ringmw bundle: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bundle(options: &Options) -> Result<String, String> {
+    let binary = crate::submit::binary(&options.binary)?;
+    let output = &options.output;
+    let name = binary.file_name().unwrap_or_default();
+    let needed = needed(&binary)?;
+    let fault = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(output).map_err(|error| fault(output, error))?;
+    let copy = |from: &Path, name: &std::ffi::OsStr| {
+        let to = output.join(name);
+        fs::copy(from, &to)
+            .map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))
+    };
+    copy(&binary, name)?;
+    let app = output.join(name);
+    let (app, list) = (app.display(), output.join(LIST));
+    let Some(libraries) = needed else {
+        fs::write(&list, "").map_err(|error| fault(&list, error))?;
+        return Ok(format!(
+            "{app} is static: one file that runs on any node of its architecture\n"
+        ));
+    };
+    let travels = |path: &&PathBuf| !is_systems(path) || (options.all && !is_libc(path));
+    let taken: Vec<&PathBuf> = libraries.iter().filter(travels).collect();
+    let mut listed = String::new();
+    for library in &taken {
+        let name = library.file_name().unwrap_or_default();
+        copy(library, name)?;
+        listed.push_str(&name.to_string_lossy());
+        listed.push('\n');
+    }
+    fs::write(&list, listed).map_err(|error| fault(&list, error))?;
+    let systems: Vec<&PathBuf> = libraries
+        .iter()
+        .filter(|path| !taken.contains(path))
+        .collect();
+    let mut told = format!("{app} with {} shared libraries of its own\n", taken.len());
+    for library in &taken {
+        told.push_str(&format!("  {}\n", library.display()));
+    }
+    if !taken.is_empty() {
+        told.push_str(&format!(
+            "start it with LD_LIBRARY_PATH={} (ringmw submit does)\n",
+            output.display()
+        ));
+    }
+    told.push_str(&format!(
+        "it expects {} of the node's system\n",
+        systems.len()
+    ));
+    for library in &systems {
+        told.push_str(&format!("  {}\n", library.display()));
+    }
+    Ok(told)
+}
+
+/// The shared libraries of an application that are not the system's.
+///
+/// # Errors
+/// When one of them is missing here, too.
+pub(crate) fn libraries(binary: &Path) -> Result<Vec<PathBuf>, String> {
+    let needed = needed(binary)?.unwrap_or_default();
+    Ok(needed
+        .into_iter()
+        .filter(|path| !is_systems(path))
+        .collect())
+}
+
+/// All that the loader finds for it; `None` if it is static.
+fn needed(binary: &Path) -> Result<Option<Vec<PathBuf>>, String> {
+    let head = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
+    if !head.starts_with(b"\x7fELF") {
+        // A script needs no library, as far as we can tell.
+        return Ok(Some(Vec::new()));
+    }
+    let output = Command::new("ldd")
+        .arg(binary)
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|error| format!("ldd: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let is_static = [&text, &complaint].iter().any(|text| {
+        text.contains("statically linked") || text.contains("not a dynamic executable")
+    });
+    if is_static {
+        return Ok(None);
+    }
+    if !output.status.success() {
+        return Err(format!("ldd {}: {}", binary.display(), complaint.trim()));
+    }
+    parse(&text).map(Some)
+}
+
+/// `libx.so.2 => /opt/lib/libx.so.2 (0x…)`.
+fn parse(text: &str) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let Some((name, path)) = line.trim().split_once(" => ") else {
+            continue;
+        };
+        if path.starts_with("not found") {
+            return Err(format!(
+                "it needs {name}, which is not found here either: set LD_LIBRARY_PATH to its folder"
+            ));
+        }
+        let path = path.rsplit_once(" (0x").map_or(path, |(path, _)| path);
+        if path.starts_with('/') {
+            found.push(PathBuf::from(path));
+        }
+    }
+    Ok(found)
+}
+
+fn is_systems(path: &Path) -> bool {
+    SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
+fn is_libc(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    [
+        "libc.so",
+        "libm.so",
+        "libdl.so",
+        "libpthread.so",
+        "librt.so",
+        "libresolv.so",
+        "ld-linux",
+    ]
+    .iter()
+    .any(|start| name.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ldd_says() {
+        let text = "\tlinux-vdso.so.1 (0x00007fff)\n\tlibsolve.so.2 => /opt/so lver/libsolve.so.2 (0x00007f)\n\
+                    \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
+        let found = parse(text).expect("all found");
+        assert_eq!(
+            found,
+            [
+                "/opt/so lver/libsolve.so.2",
+                "/lib/x86_64-linux-gnu/libc.so.6"
+            ]
+            .map(PathBuf::from)
+        );
+        assert!(!is_systems(&found[0]) && is_systems(&found[1]) && is_libc(&found[1]));
+        let error = parse("\tlibsolve.so.2 => not found\n").expect_err("missing");
+        assert!(error.contains("libsolve.so.2"), "{error}");
+    }
+}

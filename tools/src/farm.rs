@@ -1,0 +1,450 @@
+//! `ringmw farm`: machines that slaves may be started on by ssh, registered and validated (PHILIP-JOSE's farm).
+//!
+//! The registry is a plain file, a line for each machine, its fields apart by tabs. Only a machine that has passed
+//! [`validate`] serves. `ringmw overseer --batch ssh` starts slaves there.
+
+mod check;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+
+/// A machine that does not answer within so many seconds is unreachable.
+const CONNECT_SECONDS: u32 = 10;
+
+/// What `ringmw farm` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The registry; by default ringmw/farm in $XDG_CONFIG_HOME or ~/.config
+    #[arg(long, global = true, value_name = "FILE")]
+    farm: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Register machines, or change what is known of them
+    Add {
+        /// Names or addresses, as ssh takes them
+        #[arg(required = true)]
+        hosts: Vec<String>,
+        /// Slaves at a time; by default one per core, found out by validate
+        #[arg(long)]
+        slots: Option<u32>,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Unregister machines; slaves that run there are left to finish
+    Remove {
+        #[arg(required = true)]
+        hosts: Vec<String>,
+    },
+    /// Show the registry
+    List,
+    /// Check machines; only those that pass may serve
+    ///
+    /// Is it reachable without a password, has it the binary's architecture and a C library that runs it, can it reach
+    /// the master, does your own check pass?
+    #[command(after_help = "Exit status: 0 if all of them may serve, else 1.")]
+    Validate {
+        /// The machines; by default all
+        hosts: Vec<String>,
+        /// The application, which is copied there and asked for its version
+        #[arg(long)]
+        binary: PathBuf,
+        /// The master's resource file: its addresses are tried from there
+        #[arg(long, value_name = "FILE")]
+        resource_file: Option<PathBuf>,
+        /// A command that must exit 0 there
+        #[arg(long, value_name = "COMMAND")]
+        check: Option<String>,
+    },
+}
+
+/// How a machine is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(crate) struct Access {
+    /// The user there
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// The port of its ssh daemon
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// The private key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// The folder there, by default .ringmw in the user's home
+    #[arg(long)]
+    pub(crate) dir: Option<String>,
+    /// An option for ssh, like --ssh-option StrictHostKeyChecking=accept-new
+    #[arg(long = "ssh-option", value_name = "OPTION")]
+    pub(crate) options: Vec<String>,
+}
+
+/// Whether a machine may serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    New,
+    /// Unix seconds.
+    Valid(u64),
+    Failed(String),
+}
+
+/// A registered machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub(crate) host: String,
+    pub(crate) slots: Option<u32>,
+    pub(crate) access: Access,
+    pub(crate) standing: Standing,
+}
+
+impl Machine {
+    /// `ssh` to it; the remote command is to be added.
+    pub(crate) fn ssh(&self) -> Command {
+        let mut ssh = Command::new("ssh");
+        // No terminal, no question: a machine that asks for a password is not reachable for a farmer.
+        ssh.args(["-T", "-o", "BatchMode=yes"])
+            .args(["-o", &format!("ConnectTimeout={CONNECT_SECONDS}")])
+            .args(["-o", "ServerAliveInterval=10"]);
+        if let Some(user) = &self.access.user {
+            ssh.args(["-l", user]);
+        }
+        if let Some(port) = self.access.port {
+            ssh.args(["-p", &port.to_string()]);
+        }
+        if let Some(identity) = &self.access.identity {
+            ssh.arg("-i").arg(identity);
+        }
+        for option in &self.access.options {
+            ssh.args(["-o", option]);
+        }
+        ssh.args(["--", &self.host]);
+        ssh
+    }
+
+    /// The folder for what ringmw has there.
+    pub(crate) fn dir(&self) -> &str {
+        self.access.dir.as_deref().unwrap_or(".ringmw")
+    }
+
+    fn line(&self) -> String {
+        let mut line = self.host.clone();
+        let mut put = |key: &str, value: &dyn std::fmt::Display| {
+            let _ = write!(line, "\t{key}={value}");
+        };
+        let Access {
+            user,
+            port,
+            identity,
+            dir,
+            options,
+        } = &self.access;
+        if let Some(slots) = self.slots {
+            put("slots", &slots);
+        }
+        if let Some(user) = user {
+            put("user", user);
+        }
+        if let Some(port) = port {
+            put("port", port);
+        }
+        if let Some(identity) = identity {
+            put("identity", &identity.display());
+        }
+        if let Some(dir) = dir {
+            put("dir", dir);
+        }
+        for option in options {
+            put("option", option);
+        }
+        match &self.standing {
+            Standing::New => {}
+            Standing::Valid(at) => put("valid", at),
+            Standing::Failed(why) => put("failed", &why.replace(['\t', '\n'], " ")),
+        }
+        line
+    }
+
+    fn parse(line: &str) -> Result<Self, String> {
+        let mut fields = line.split('\t');
+        let mut machine = Machine {
+            host: fields.next().unwrap_or_default().trim().to_owned(),
+            slots: None,
+            access: Access::default(),
+            standing: Standing::New,
+        };
+        for field in fields {
+            let (key, value) = field
+                .split_once('=')
+                .ok_or_else(|| format!("{field:?} is not key=value"))?;
+            let wrong = |_| format!("{key}={value} is no number");
+            let access = &mut machine.access;
+            match key {
+                "slots" => machine.slots = Some(value.parse().map_err(wrong)?),
+                "user" => access.user = Some(value.to_owned()),
+                "port" => access.port = Some(value.parse().map_err(wrong)?),
+                "identity" => access.identity = Some(value.into()),
+                "dir" => access.dir = Some(value.to_owned()),
+                "option" => access.options.push(value.to_owned()),
+                "valid" => machine.standing = Standing::Valid(value.parse().map_err(wrong)?),
+                "failed" => machine.standing = Standing::Failed(value.to_owned()),
+                _ => return Err(format!("{key} is not known here")),
+            }
+        }
+        Ok(machine)
+    }
+}
+
+/// The registry's file.
+///
+/// # Errors
+/// When neither the option nor the environment names a place.
+pub(crate) fn registry_path(given: Option<&Path>) -> Result<PathBuf, String> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let config = variable("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")))
+        .ok_or("there is no $HOME; say with --farm where the registry is")?;
+    Ok(config.join("ringmw").join("farm"))
+}
+
+/// The registered machines; none if there is no file.
+pub(crate) fn read(path: &Path) -> Result<Vec<Machine>, String> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.map_err(|error| format!("{}: {error}", path.display()))?,
+    };
+    let is_content = |(_, line): &(usize, &str)| !line.trim().is_empty() && !line.starts_with('#');
+    text.lines()
+        .enumerate()
+        .filter(is_content)
+        .map(|(index, line)| {
+            Machine::parse(line)
+                .map_err(|error| format!("{}: line {}: {error}", path.display(), index + 1))
+        })
+        .collect()
+}
+
+fn write(path: &Path, machines: &[Machine]) -> Result<(), String> {
+    let mut text = String::from("# ringmw's farm: host, then key=value fields, apart by tabs\n");
+    for machine in machines {
+        text.push_str(&machine.line());
+        text.push('\n');
+    }
+    let fault = |error: io::Error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(fault)?;
+    }
+    let aside = path.with_extension(format!("{}.tmp", std::process::id()));
+    fs::write(&aside, text)
+        .and_then(|()| fs::rename(&aside, path))
+        .map_err(fault)
+}
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let done =
+        registry_path(options.farm.as_deref()).and_then(|path| perform(&path, &options.verb));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "ringmw farm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(path: &Path, verb: &Verb) -> Result<bool, String> {
+    let mut machines = read(path)?;
+    match verb {
+        Verb::Add {
+            hosts,
+            slots,
+            access,
+        } => {
+            for host in hosts {
+                add(&mut machines, host, *slots, access)?;
+            }
+            write(path, &machines)?;
+            say("added; now: ringmw farm validate --binary ./app\n");
+            Ok(true)
+        }
+        Verb::Remove { hosts } => {
+            for host in hosts {
+                let before = machines.len();
+                machines.retain(|machine| machine.host != *host);
+                if machines.len() == before {
+                    return Err(format!("{host} is not registered"));
+                }
+            }
+            write(path, &machines)?;
+            Ok(true)
+        }
+        Verb::List => {
+            for machine in &machines {
+                say(&format!("{}\n", show(machine)));
+            }
+            Ok(true)
+        }
+        Verb::Validate {
+            hosts,
+            binary,
+            resource_file,
+            check,
+        } => {
+            let question = check::Question::new(binary, resource_file.as_deref(), check.clone())?;
+            let passed = validate(&mut machines, hosts, &question)?;
+            write(path, &machines)?;
+            Ok(passed)
+        }
+    }
+}
+
+fn add(
+    machines: &mut Vec<Machine>,
+    host: &str,
+    slots: Option<u32>,
+    access: &Access,
+) -> Result<(), String> {
+    let identity = access
+        .identity
+        .as_ref()
+        .map(std::path::absolute)
+        .transpose();
+    let access = Access {
+        identity: identity.map_err(|error| format!("--identity: {error}"))?,
+        ..access.clone()
+    };
+    let machine = Machine {
+        host: host.to_owned(),
+        slots,
+        access,
+        standing: Standing::New,
+    };
+    let line = machine.line();
+    if host.is_empty() || host.starts_with(['-', '#']) || host.contains('/') {
+        return Err(format!("{host:?} is no host"));
+    }
+    // What cannot be read back must not be written.
+    if Machine::parse(&line).as_ref() != Ok(&machine) || line.contains('\n') {
+        return Err(format!("{host}: a tab or a line feed cannot be registered"));
+    }
+    machines.retain(|other| other.host != host);
+    machines.push(machine);
+    Ok(())
+}
+
+/// All at once: one that hangs delays no other.
+fn validate(
+    machines: &mut [Machine],
+    hosts: &[String],
+    question: &check::Question,
+) -> Result<bool, String> {
+    if let Some(unknown) = hosts
+        .iter()
+        .find(|host| machines.iter().all(|machine| machine.host != **host))
+    {
+        return Err(format!("{unknown} is not registered"));
+    }
+    let asked: Vec<&mut Machine> = machines
+        .iter_mut()
+        .filter(|machine| hosts.is_empty() || hosts.contains(&machine.host))
+        .collect();
+    if asked.is_empty() {
+        return Err("no machine is registered: ringmw farm add HOST".to_owned());
+    }
+    let passed = std::thread::scope(|scope| {
+        let threads: Vec<_> = asked
+            .into_iter()
+            .map(|machine| {
+                scope.spawn(move || {
+                    match question.ask(machine) {
+                        Ok(cores) => {
+                            machine.slots.get_or_insert(cores);
+                            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                            machine.standing =
+                                Standing::Valid(now.map_or(0, |since| since.as_secs()));
+                        }
+                        Err(why) => machine.standing = Standing::Failed(why),
+                    }
+                    say(&format!("{}\n", show(machine)));
+                    matches!(machine.standing, Standing::Valid(_))
+                })
+            })
+            .collect();
+        let passed: Vec<bool> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(false))
+            .collect();
+        passed.iter().all(|passed| *passed)
+    });
+    Ok(passed)
+}
+
+fn show(machine: &Machine) -> String {
+    let slots = machine
+        .slots
+        .map_or("? slots".to_owned(), |slots| format!("{slots} slots"));
+    let standing = match &machine.standing {
+        Standing::New => "not validated yet".to_owned(),
+        Standing::Valid(_) => "ok".to_owned(),
+        Standing::Failed(why) => format!("does not serve: {why}"),
+    };
+    format!("{:<24} {slots:>9}  {standing}", machine.host)
+}
+
+fn say(text: &str) {
+    // Nobody may be reading.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("deep/farm");
+        assert_eq!(read(&path), Ok(Vec::new()));
+        let mut machines = Vec::new();
+        let access = Access {
+            user: Some("u".into()),
+            port: Some(2222),
+            identity: Some("/keys/a b".into()),
+            dir: Some("/scratch/x=y".into()),
+            options: vec!["StrictHostKeyChecking=no".into(), "LogLevel=ERROR".into()],
+        };
+        add(&mut machines, "node1", Some(4), &access).expect("it can be registered");
+        add(&mut machines, "10.0.0.2", None, &Access::default()).expect("it can be registered");
+        machines[0].standing = Standing::Valid(1_700_000_000);
+        machines[1].standing = Standing::Failed("no route\tto host".into());
+        write(&path, &machines).expect("written");
+        let mut read = read(&path).expect("read");
+        assert_eq!(
+            read[1].standing,
+            Standing::Failed("no route to host".into())
+        );
+        read[1].standing = machines[1].standing.clone();
+        assert_eq!(read, machines);
+        // Registered again it has to be validated again.
+        add(&mut machines, "node1", Some(8), &Access::default()).expect("it can be registered");
+        assert_eq!((machines.len(), &machines[1].standing), (2, &Standing::New));
+        for host in ["-oProxyCommand=x", "", "a\tb", "a/b"] {
+            assert!(
+                add(&mut machines, host, None, &Access::default()).is_err(),
+                "{host:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! `ringmw overseer`: keeps as many slaves alive on a batch system as the resource file desires.
+//!
+//! One turn: read the resource file, list our jobs, hear of deaths, let [`policy`] decide, do it, write the status. A
+//! turn in which the batch system does not answer does nothing. Nothing is kept in memory that a restarted overseer
+//! would need: jobs are found by their tag, which is derived from the resource file's path unless it is given.
+
+pub(crate) mod batch;
+mod condor;
+mod dry;
+pub(crate) mod policy;
+pub(crate) mod shell;
+mod slurm;
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+use ringmw_codec::Nanos;
+use ringmw_codec::resource::{ResourceFile, UNIVERSAL_TIME_OFFSET};
+use rustix::fs::{FlockOperation, flock};
+
+use batch::Batch;
+use policy::{Effect, Facts, Job, JobState, Limits, Policy, Resource, SECOND};
+
+use crate::submit::{App, Request};
+
+/// The resource file is looked at so often for a change.
+const GLANCE: Duration = Duration::from_millis(250);
+/// A change makes a turn no sooner than this after the last one.
+const TURN_MIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum System {
+    /// HTCondor
+    Condor,
+    /// Slurm
+    Slurm,
+    /// The machines of `ringmw farm`
+    Ssh,
+    /// Processes on this machine
+    Local,
+}
+
+/// What `ringmw overseer` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The master's resource file; it need not be there yet
+    #[arg(long, value_name = "FILE")]
+    resource_file: PathBuf,
+    /// The batch system
+    #[arg(long, required_unless_present = "status")]
+    batch: Option<System>,
+    /// Jobs alive at any time, queued ones included
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    max: u32,
+    /// Jobs in one submission
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    step: u32,
+    /// Seconds between two looks at the batch system, and between two submissions
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    interval: u64,
+    /// All jobs go when the resource file is overdue, or missing, for so many seconds
+    #[arg(long, default_value_t = 900, value_name = "SECONDS")]
+    stale_after: u64,
+    /// The slaves' binary, when it is not the one that the resource file names
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    #[command(flatten)]
+    request: Request,
+    /// What its jobs are known by; by default derived from the resource file's path
+    #[arg(long)]
+    tag: Option<String>,
+    /// The folder for its log, status, submit files and the slaves' output; by default FILE.overseer
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// The registry of `ringmw farm`
+    #[arg(long, value_name = "FILE")]
+    farm: Option<PathBuf>,
+    /// Say what would be submitted and removed, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Tell what the overseer of this resource file is doing, and exit
+    #[arg(long, conflicts_with_all = ["batch", "dry_run"])]
+    status: bool,
+}
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let done = if options.status {
+        status(options)
+    } else {
+        Overseer::open(options).and_then(Overseer::watch)
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "ringmw overseer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Paths {
+    resource_file: PathBuf,
+    dir: PathBuf,
+    tag: String,
+}
+
+impl Paths {
+    fn of(options: &Options) -> Result<Self, String> {
+        let given = &options.resource_file;
+        let resource_file =
+            std::path::absolute(given).map_err(|error| format!("{}: {error}", given.display()))?;
+        let beside = || {
+            let mut name = resource_file.as_os_str().to_owned();
+            name.push(".overseer");
+            PathBuf::from(name)
+        };
+        let dir = options.dir.clone().unwrap_or_else(beside);
+        let dir =
+            std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let tag = match &options.tag {
+            Some(tag) => tag.clone(),
+            None => default_tag(&resource_file),
+        };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if tag.is_empty()
+            || tag.len() > 64
+            || tag.starts_with(['-', '.'])
+            || !tag.chars().all(is_plain)
+        {
+            return Err(format!(
+                "--tag {tag}: at most 64 letters, digits, - _ and . are allowed"
+            ));
+        }
+        Ok(Self {
+            resource_file,
+            dir,
+            tag,
+        })
+    }
+
+    fn status(&self) -> PathBuf {
+        self.dir.join("status")
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+}
+
+/// The same for the same path, on every run and machine.
+fn default_tag(resource_file: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(resource_file.as_os_str().as_encoded_bytes());
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
+    let stem = resource_file.file_stem().unwrap_or_default();
+    let stem: String = stem
+        .to_string_lossy()
+        .chars()
+        .filter(is_plain)
+        .take(20)
+        .collect();
+    format!("ringmw-{stem}-{:08x}", hasher.finish() as u32)
+}
+
+fn status(options: &Options) -> Result<(), String> {
+    let paths = Paths::of(options)?;
+    let text = fs::read_to_string(paths.status()).map_err(|error| {
+        format!(
+            "{}: {error}; no overseer has watched this resource file from here",
+            paths.status().display()
+        )
+    })?;
+    let lives = File::open(paths.lock())
+        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
+    let overseer = if lives { "runs" } else { "does not run" };
+    let _ = io::stdout().write_all(format!("overseer: {overseer}\n{text}").as_bytes());
+    Ok(())
+}
+
+struct Log {
+    file: File,
+}
+
+impl Log {
+    fn say(&mut self, text: &str) {
+        let line = format!("{} {text}\n", time(unix_seconds()));
+        // A full disk must not end the overseer.
+        let _ = self.file.write_all(line.as_bytes());
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+}
+
+struct Overseer<'a> {
+    options: &'a Options,
+    paths: Paths,
+    batch: Box<dyn Batch>,
+    policy: Policy,
+    log: Log,
+    /// Held as long as it runs: two overseers of one tag would submit twice.
+    _lock: File,
+    began: Instant,
+    app: Option<App>,
+    unanswered: u32,
+    leave: Arc<AtomicBool>,
+    last_read: Option<String>,
+    last_counts: Option<String>,
+}
+
+impl<'a> Overseer<'a> {
+    fn open(options: &'a Options) -> Result<Self, String> {
+        let paths = Paths::of(options)?;
+        let fault =
+            |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        fs::create_dir_all(&paths.dir).map_err(|error| fault(&paths.dir, &error))?;
+        let append = |path: &Path| {
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .map_err(|error| fault(path, &error))
+        };
+        let lock = append(&paths.lock())?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            format!(
+                "another overseer watches this resource file already (it holds {})",
+                paths.lock().display()
+            )
+        })?;
+        let log = Log {
+            file: append(&paths.dir.join("overseer.log"))?,
+        };
+        let leave = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&leave))
+                .map_err(|error| format!("signals cannot be caught: {error}"))?;
+        }
+        let system = options.batch.expect("clap requires it without --status");
+        Ok(Self {
+            batch: open_batch(options, system, &paths)?,
+            policy: Policy::new(Limits {
+                max: options.max,
+                step: options.step,
+                pause: options.interval * SECOND,
+                stale: options.stale_after * SECOND,
+            }),
+            options,
+            paths,
+            log,
+            _lock: lock,
+            began: Instant::now(),
+            app: None,
+            unanswered: 0,
+            leave,
+            last_read: None,
+            last_counts: None,
+        })
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::try_from(self.began.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
+    }
+
+    fn watch(mut self) -> Result<(), String> {
+        self.log.say(&format!(
+            "watching {} for {:?}, at most {} jobs, tag {}",
+            self.paths.resource_file.display(),
+            self.options.batch.expect("checked"),
+            self.options.max,
+            self.paths.tag
+        ));
+        loop {
+            if let Some(over) = self.turn() {
+                self.log.say(&format!("{over}; no job is left; leaving"));
+                return Ok(());
+            }
+            if self.wait() {
+                self.log
+                    .say("told to leave; jobs stay, an overseer that is started again finds them");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Until the next turn; true if a signal says to leave.
+    fn wait(&self) -> bool {
+        let began = Instant::now();
+        let seen = changed(&self.paths.resource_file);
+        while began.elapsed() < Duration::from_secs(self.options.interval) {
+            if self.leave.load(Ordering::Relaxed) {
+                return true;
+            }
+            if began.elapsed() >= TURN_MIN && changed(&self.paths.resource_file) != seen {
+                break;
+            }
+            std::thread::sleep(GLANCE);
+        }
+        false
+    }
+
+    /// The reason to leave, if there is one.
+    fn turn(&mut self) -> Option<String> {
+        let jobs = match self.batch.jobs() {
+            Ok(jobs) => {
+                self.unanswered = 0;
+                jobs
+            }
+            Err(error) => {
+                self.unanswered += 1;
+                if self.unanswered.is_power_of_two() {
+                    self.log
+                        .say(&format!("the batch system does not answer: {error}"));
+                }
+                return None;
+            }
+        };
+        // Read after the jobs were listed, which may take a while: slaves leave when all is over.
+        let file = self.read();
+        let resource = self.resource(file.as_ref());
+        let deaths = self.batch.deaths();
+        for death in &deaths {
+            let host = death.host.as_deref().unwrap_or("an unknown host");
+            self.log
+                .say(&format!("job {} died on {host}: {}", death.job, death.how));
+        }
+        let now = self.now();
+        let facts = Facts {
+            now,
+            resource,
+            jobs: &jobs,
+            deaths: &deaths,
+        };
+        let mut over = None;
+        for effect in self.policy.turn(&facts) {
+            over = over.or(self.perform(effect, file.as_ref()));
+        }
+        for note in self.batch.notes() {
+            self.log.say(&note);
+        }
+        self.write_status(&jobs, resource);
+        over
+    }
+
+    fn perform(&mut self, effect: Effect, file: Option<&ResourceFile>) -> Option<String> {
+        let now = self.now();
+        match effect {
+            Effect::Say(text) => self.log.say(&text),
+            Effect::Done(over) => return Some(over),
+            Effect::Remove { ids, running } => match self.batch.remove(&ids, running) {
+                Ok(()) => self
+                    .log
+                    .say(&format!("removed {} jobs: {}", ids.len(), brief(&ids))),
+                Err(error) => {
+                    self.policy.on_not_removed(&ids);
+                    self.log.say(&format!("cannot remove jobs: {error}"));
+                }
+            },
+            Effect::Submit { jobs, avoid } => {
+                let submitted = self
+                    .app(file)
+                    .and_then(|app| self.batch.submit(&app, jobs, &avoid));
+                match submitted {
+                    Ok(ids) => {
+                        if !ids.is_empty() {
+                            self.log
+                                .say(&format!("submitted {} jobs: {}", ids.len(), brief(&ids)));
+                        }
+                        self.policy.on_submitted(now, ids);
+                    }
+                    Err(error) => {
+                        self.policy.on_refused(now);
+                        self.log.say(&format!("cannot submit {jobs} jobs: {error}"));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn read(&mut self) -> Option<ResourceFile> {
+        let path = &self.paths.resource_file;
+        let parsed = match fs::read(path) {
+            Err(error) => Err(error.to_string()),
+            Ok(text) => ResourceFile::parse(&text).map_err(|error| error.to_string()),
+        };
+        match parsed {
+            Ok(file) => {
+                self.last_read = None;
+                Some(file)
+            }
+            Err(error) => {
+                if self.last_read.as_ref() != Some(&error) {
+                    self.log.say(&format!("{}: {error}", path.display()));
+                    self.last_read = Some(error);
+                }
+                None
+            }
+        }
+    }
+
+    fn resource(&self, file: Option<&ResourceFile>) -> Resource {
+        let Some(file) = file else {
+            return Resource::Missing;
+        };
+        if file.finished {
+            return Resource::Finished;
+        }
+        let now = unix_seconds() + UNIVERSAL_TIME_OFFSET;
+        let overdue = now.saturating_sub(file.timestamp.saturating_add(file.update_interval));
+        // CL-MW's files say only how many are missing: of those that the master knows, none.
+        let desired = file.slaves_desired.unwrap_or(file.slaves_needed);
+        let per_job = u64::from(self.options.request.cpus);
+        Resource::InProgress {
+            desired: desired.div_ceil(per_job),
+            connected: file.slaves_connected,
+            overdue: overdue.saturating_mul(SECOND),
+        }
+    }
+
+    fn app(&mut self, file: Option<&ResourceFile>) -> Result<App, String> {
+        if let Some(app) = &self.app {
+            return Ok(app.clone());
+        }
+        let file = file.ok_or("there is no resource file")?;
+        let (named, libraries) = &file.slave_executable;
+        let (binary, libraries) = match &self.options.binary {
+            Some(binary) => {
+                let binary = crate::submit::binary(binary)?;
+                let libraries = crate::bundle::libraries(&binary)?;
+                (binary, libraries)
+            }
+            None => (
+                PathBuf::from(named),
+                libraries.iter().map(PathBuf::from).collect(),
+            ),
+        };
+        let app = App {
+            binary,
+            libraries,
+            dir: self.paths.dir.clone(),
+            resource_file: self.paths.resource_file.clone(),
+            tag: self.paths.tag.clone(),
+            request: self.options.request.clone(),
+        };
+        Ok(self.app.insert(app).clone())
+    }
+
+    fn write_status(&mut self, jobs: &[Job], resource: Resource) {
+        let count =
+            |state: &dyn Fn(&JobState) -> bool| jobs.iter().filter(|job| state(&job.state)).count();
+        let running = count(&|state| *state == JobState::Running);
+        let queued = count(&|state| *state == JobState::Queued);
+        let held = jobs.len() - running - queued;
+        let (computation, desired, connected) = match resource {
+            Resource::Missing => ("no resource file", None, None),
+            Resource::Finished => ("finished", None, None),
+            Resource::InProgress {
+                desired, connected, ..
+            } => ("in progress", Some(desired), connected),
+        };
+        let number = |number: Option<u64>| number.map_or("unknown".to_owned(), |n| n.to_string());
+        let counts = format!(
+            "desired {}, connected {}, running {running}, queued {queued}, held {held}",
+            number(desired),
+            number(connected)
+        );
+        if self.last_counts.as_ref() != Some(&counts) {
+            self.log.say(&counts);
+            self.last_counts = Some(counts);
+        }
+        let text = format!(
+            "time: {}\ntag: {}\ncomputation: {computation}\njobs desired: {}\nslaves connected: {}\njobs running: {running}\n\
+             jobs queued: {queued}\njobs held: {held}\nmax: {}\nstate: {}\n",
+            time(unix_seconds()),
+            self.paths.tag,
+            number(desired),
+            number(connected),
+            self.options.max,
+            self.policy.state(self.now())
+        );
+        let aside = self.paths.dir.join(".status.new");
+        // The log tells of a disk that is full; the next turn tries again.
+        let _ = fs::write(&aside, text).and_then(|()| fs::rename(&aside, self.paths.status()));
+    }
+}
+
+fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dyn Batch>, String> {
+    let (tag, dir) = (paths.tag.as_str(), paths.dir.clone());
+    if options.dry_run {
+        let is_condor = match system {
+            System::Condor => Some(true),
+            System::Slurm => Some(false),
+            System::Ssh | System::Local => None,
+        };
+        return Ok(Box::new(dry::Dry::new(is_condor)));
+    }
+    Ok(match system {
+        System::Condor => Box::new(condor::Condor::new(tag, dir)),
+        System::Slurm => Box::new(slurm::Slurm::new(tag, dir)),
+        System::Local => Box::new(shell::Shell::local(tag, &dir, options.max)),
+        System::Ssh => {
+            let path = crate::farm::registry_path(options.farm.as_deref())?;
+            Box::new(shell::Shell::farm(tag, crate::farm::read(&path)?)?)
+        }
+    })
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|data| data.modified()).ok()
+}
+
+fn brief(ids: &[String]) -> String {
+    match ids {
+        [first, .., last] => format!("{first} .. {last}"),
+        ids => ids.join(" "),
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// RFC 3339, UTC.
+fn time(unix: u64) -> String {
+    let (days, second) = (unix / 86_400, unix % 86_400);
+    // Days to a date by Howard Hinnant's formula, from the first of March of the year 0 on.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(time(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(time(1_795_171_285), "2026-11-20T10:41:25Z");
+    }
+
+    #[test]
+    fn a_tag_is_the_same_for_the_same_file() {
+        let tag = default_tag(Path::new("/home/u/run/ping.rsc"));
+        assert_eq!(tag, default_tag(Path::new("/home/u/run/ping.rsc")));
+        assert_ne!(tag, default_tag(Path::new("/home/u/run2/ping.rsc")));
+        assert!(tag.starts_with("ringmw-ping-"), "{tag}");
+    }
+}

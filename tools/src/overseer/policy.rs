@@ -1,0 +1,553 @@
+//! What the overseer does about what it sees. Pure: facts in, effects out, `now` is an argument.
+//!
+//! ```text
+//! desired ─ (running + queued + just submitted) > 0   submit, at most a step, never past max
+//!                                               < 0   once it has been so for SETTLE: remove queued jobs, never a running one
+//! deaths at once, five in a row, none alive           stop, say why, clear the queue; after a pause one job as a probe
+//! the same on one host, while others live             submit around that host for a while
+//! finished, or stale                                  remove what is queued, wait for what runs
+//! ```
+//!
+//! The jobs that are counted are those that the batch system shows under the overseer's tag, and those it has just
+//! taken and does not show yet. So nothing needs to be remembered over a restart, and a submission whose outcome is
+//! unknown is never repeated blindly: the next list tells.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ringmw_codec::Nanos;
+
+/// One second.
+pub(crate) const SECOND: Nanos = 1_000_000_000;
+/// A desire must have been lower for so long before queued jobs are removed; one that only dips removes nothing.
+const SETTLE: Nanos = 10 * SECOND;
+/// Jobs that are gone are replaced after so long: when all is over, slaves leave before the resource file says so.
+const REPLACE_AFTER: Nanos = 4 * SECOND;
+/// A job that has run for so long, with slaves connected, is alive: what strikes at the start has not struck it.
+const ALIVE_AFTER: Nanos = 15 * SECOND;
+/// When all is over, slaves that run are given so long to end by themselves, as they do once their master is gone.
+const FAREWELL: Nanos = 120 * SECOND;
+/// A job that the batch system took and never shows is forgotten after so long.
+const UNSEEN_MAX: Nanos = 60 * SECOND;
+/// So many deaths at once in a row, no slave alive, and slaves cannot run at all.
+pub(crate) const ROW_MAX: u32 = 5;
+/// So many in a row on one host, while others live, and that host is avoided.
+pub(crate) const HOST_ROW_MAX: u32 = 3;
+/// Pauses double from the first to the last.
+const PAUSE_FIRST: Nanos = 30 * SECOND;
+const PAUSE_LAST: Nanos = 900 * SECOND;
+/// A batch system that refuses is asked again after this, then twice as long, up to [`REFUSED_LAST`]. It may have taken
+/// them all the same; by then its list shows them.
+const REFUSED_FIRST: Nanos = 15 * SECOND;
+const REFUSED_LAST: Nanos = 300 * SECOND;
+/// Hosts whose deaths are remembered; a pool that has more bad ones has other troubles.
+const HOSTS_MAX: usize = 10_000;
+
+/// What the operator chose.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Jobs alive at any time, queued ones included.
+    pub(crate) max: u32,
+    /// Jobs in one submission.
+    pub(crate) step: u32,
+    /// Between two submissions.
+    pub(crate) pause: Nanos,
+    /// A resource file that is older than it says it may be, by this much, is stale.
+    pub(crate) stale: Nanos,
+}
+
+/// What the resource file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resource {
+    /// It is not there or cannot be read.
+    Missing,
+    InProgress {
+        desired: u64,
+        connected: Option<u64>,
+        /// Since it should have been written again.
+        overdue: Nanos,
+    },
+    Finished,
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JobState {
+    Queued,
+    /// Suspended ones too.
+    Running,
+    /// It will not start by itself.
+    Held(String),
+}
+
+/// A job of ours, as the batch system shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) state: JobState,
+    pub(crate) host: Option<String>,
+    /// How long it has run this time.
+    pub(crate) ran: Nanos,
+}
+
+/// One slave's end that was not an exit with 0, and not an eviction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Death {
+    pub(crate) job: String,
+    pub(crate) host: Option<String>,
+    /// `exit status 127`, `held: …`.
+    pub(crate) how: String,
+    /// The last lines it printed.
+    pub(crate) lines: Vec<String>,
+}
+
+/// Everything that is known at `now`.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) now: Nanos,
+    pub(crate) resource: Resource,
+    pub(crate) jobs: &'a [Job],
+    /// Since the last turn.
+    pub(crate) deaths: &'a [Death],
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// For the operator.
+    Say(String),
+    /// Only those that do not run, unless `running`.
+    Remove { ids: Vec<String>, running: bool },
+    Submit {
+        jobs: u32,
+        /// Hosts on which slaves die at once.
+        avoid: Vec<String>,
+    },
+    /// Nothing is left to be done.
+    Done(String),
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    row: u32,
+    avoided: u32,
+    until: Nanos,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaker {
+    Closed,
+    /// Nothing is submitted until then.
+    Open {
+        until: Nanos,
+    },
+    /// One job is tried.
+    Probe,
+}
+
+/// Values of a while, oldest first, of which no later one is higher: the front one is the highest of all.
+#[derive(Debug, Default)]
+struct Recent(VecDeque<(Nanos, u64)>);
+
+impl Recent {
+    /// The highest of the last `window`, this one included.
+    fn highest(&mut self, now: Nanos, value: u64, window: Nanos) -> u64 {
+        while self.0.back().is_some_and(|&(_, earlier)| earlier < value) {
+            self.0.pop_back();
+        }
+        if self.0.back().is_none_or(|&(_, last)| last > value) {
+            self.0.push_back((now, value));
+        }
+        // The front one ended when the next began.
+        while let Some(&(next, _)) = self.0.get(1)
+            && now.saturating_sub(next) >= window
+        {
+            self.0.pop_front();
+        }
+        self.0.front().map_or(value, |&(_, highest)| highest)
+    }
+}
+
+/// The overseer's memory.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    limits: Limits,
+    /// When it first knew a desire.
+    known_since: Option<Nanos>,
+    /// What was desired.
+    desires: Recent,
+    /// Jobs that were alive.
+    lives: Recent,
+    /// Taken by the batch system and not shown yet, with the time.
+    unseen: BTreeMap<String, Nanos>,
+    removed: BTreeSet<String>,
+    submit_from: Nanos,
+    refused: u32,
+    row: u32,
+    trips: u32,
+    breaker: Breaker,
+    hosts: BTreeMap<String, Host>,
+    /// Since when there is no resource file to be read.
+    missing_since: Option<Nanos>,
+    over_since: Option<Nanos>,
+    last_said: Option<String>,
+}
+
+impl Policy {
+    pub(crate) fn new(limits: Limits) -> Self {
+        assert!(
+            limits.step > 0 && limits.max > 0,
+            "an overseer of nothing is not started"
+        );
+        Self {
+            limits,
+            known_since: None,
+            desires: Recent::default(),
+            lives: Recent::default(),
+            unseen: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            submit_from: 0,
+            refused: 0,
+            row: 0,
+            trips: 0,
+            breaker: Breaker::Closed,
+            hosts: BTreeMap::new(),
+            missing_since: None,
+            over_since: None,
+            last_said: None,
+        }
+    }
+
+    /// The batch system took these.
+    pub(crate) fn on_submitted(&mut self, now: Nanos, ids: Vec<String>) {
+        self.refused = 0;
+        self.unseen.extend(ids.into_iter().map(|id| (id, now)));
+    }
+
+    /// It did not take them, or did not say whether it has.
+    pub(crate) fn on_refused(&mut self, now: Nanos) {
+        self.submit_from = now + doubled(REFUSED_FIRST, self.refused, REFUSED_LAST);
+        self.refused = self.refused.saturating_add(1);
+    }
+
+    /// One turn.
+    pub(crate) fn turn(&mut self, facts: &Facts<'_>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.take_jobs(facts);
+        self.take_deaths(facts, &mut effects);
+        let desired = match self.desire(facts, &mut effects) {
+            Ok(Some(desired)) => desired,
+            Ok(None) => return effects,
+            Err(over) => {
+                self.wind_up(facts, over, &mut effects);
+                return effects;
+            }
+        };
+        if self.breaker_is_open(facts, &mut effects) {
+            return effects;
+        }
+        self.clear_held(facts, &mut effects);
+        let alive = self.alive(facts);
+        let probe = matches!(self.breaker, Breaker::Probe);
+        let wanted = if probe { desired.min(1) } else { desired };
+        let lasting = self.lasting_desire(facts.now, wanted);
+        let lately = self.lives.highest(facts.now, alive, REPLACE_AFTER);
+        if lately < wanted {
+            self.submit(facts, wanted - lately, &mut effects);
+        } else if alive > lasting {
+            self.shrink(facts, alive - lasting, &mut effects);
+        }
+        effects
+    }
+
+    fn take_jobs(&mut self, facts: &Facts<'_>) {
+        for job in facts.jobs {
+            self.unseen.remove(&job.id);
+        }
+        self.unseen
+            .retain(|_, since| facts.now.saturating_sub(*since) < UNSEEN_MAX);
+        // A removal may take a while; what is no longer shown need not be remembered.
+        if !self.removed.is_empty() {
+            let shown: BTreeSet<&str> = facts.jobs.iter().map(|job| job.id.as_str()).collect();
+            self.removed.retain(|id| shown.contains(id.as_str()));
+        }
+        let connected = match facts.resource {
+            Resource::InProgress { connected, .. } => connected != Some(0),
+            Resource::Missing | Resource::Finished => false,
+        };
+        let lives = |job: &&Job| job.state == JobState::Running && job.ran >= ALIVE_AFTER;
+        if !connected {
+            return;
+        }
+        let mut any = false;
+        for job in facts.jobs.iter().filter(lives) {
+            any = true;
+            if let Some(host) = job.host.as_ref().and_then(|host| self.hosts.get_mut(host)) {
+                host.row = 0;
+            }
+        }
+        if any {
+            self.row = 0;
+            self.trips = 0;
+            if self.breaker == Breaker::Probe {
+                self.breaker = Breaker::Closed;
+            }
+        }
+    }
+
+    fn take_deaths(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) {
+        if facts.deaths.is_empty() {
+            return;
+        }
+        let live_hosts: BTreeSet<&str> = facts
+            .jobs
+            .iter()
+            .filter(|job| job.state == JobState::Running && job.ran >= ALIVE_AFTER)
+            .filter_map(|job| job.host.as_deref())
+            .collect();
+        for death in facts.deaths {
+            self.row = self.row.saturating_add(1);
+            let Some(name) = &death.host else { continue };
+            if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(name) {
+                continue;
+            }
+            let host = self.hosts.entry(name.clone()).or_default();
+            host.row = host.row.saturating_add(1);
+            let others_live = live_hosts.iter().any(|live| live != name);
+            if host.row >= HOST_ROW_MAX && others_live && host.until <= facts.now {
+                let pause = doubled(2 * PAUSE_FIRST, host.avoided, PAUSE_LAST);
+                host.until = facts.now + pause;
+                host.avoided = host.avoided.saturating_add(1);
+                let seconds = pause / SECOND;
+                effects.push(Effect::Say(format!(
+                    "slaves die at once on {name}, {} in a row: avoiding it for {seconds} s; {}",
+                    host.row,
+                    describe(death)
+                )));
+                host.row = 0;
+            }
+        }
+        let tripped = match self.breaker {
+            Breaker::Closed => self.row >= ROW_MAX,
+            Breaker::Probe => !facts.deaths.is_empty(),
+            Breaker::Open { .. } => false,
+        };
+        if tripped && let Some(death) = facts.deaths.last() {
+            let pause = doubled(PAUSE_FIRST, self.trips, PAUSE_LAST);
+            self.trips = self.trips.saturating_add(1);
+            self.breaker = Breaker::Open {
+                until: facts.now + pause,
+            };
+            let (row, seconds) = (self.row, pause / SECOND);
+            effects.push(Effect::Say(format!(
+                "slaves do not start: {row} died in a row, none is alive; submitting nothing for {seconds} s; the last: {}",
+                describe(death)
+            )));
+        }
+    }
+
+    /// The slaves wanted, none while that is not known; the reason if all is over.
+    fn desire(
+        &mut self,
+        facts: &Facts<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Option<u64>, String> {
+        match facts.resource {
+            Resource::Finished => Err("the computation is finished".to_owned()),
+            Resource::Missing => {
+                let since = *self.missing_since.get_or_insert(facts.now);
+                let age = facts.now.saturating_sub(since);
+                if age > self.limits.stale {
+                    return Err(format!(
+                        "there has been no resource file for {} s",
+                        age / SECOND
+                    ));
+                }
+                self.say_once("there is no resource file to be read yet", effects);
+                Ok(None)
+            }
+            Resource::InProgress {
+                desired, overdue, ..
+            } => {
+                self.missing_since = None;
+                if overdue > self.limits.stale {
+                    return Err(format!(
+                        "the resource file is stale: it should have been written again {} s ago",
+                        overdue / SECOND
+                    ));
+                }
+                let capped = desired.min(u64::from(self.limits.max));
+                if capped < desired {
+                    let max = self.limits.max;
+                    self.say_once(
+                        &format!("{desired} slaves are desired; --max allows {max}"),
+                        effects,
+                    );
+                }
+                self.over_since = None;
+                Ok(Some(capped))
+            }
+        }
+    }
+
+    fn say_once(&mut self, text: &str, effects: &mut Vec<Effect>) {
+        if self.last_said.as_deref() != Some(text) {
+            self.last_said = Some(text.to_owned());
+            effects.push(Effect::Say(text.to_owned()));
+        }
+    }
+
+    /// Nothing new; queued jobs go; running ones end by themselves, or are ended at last.
+    fn wind_up(&mut self, facts: &Facts<'_>, over: String, effects: &mut Vec<Effect>) {
+        let idle: Vec<String> = self.removable(facts).collect();
+        if facts.jobs.is_empty() && self.unseen.is_empty() {
+            effects.push(Effect::Done(over));
+            return;
+        }
+        self.say_once(&format!("{over}: removing what is queued"), effects);
+        self.remove(idle, effects);
+        let since = *self.over_since.get_or_insert(facts.now);
+        if facts.now.saturating_sub(since) >= FAREWELL {
+            self.over_since = Some(facts.now);
+            let ids: Vec<String> = facts.jobs.iter().map(|job| job.id.clone()).collect();
+            let count = ids.len();
+            effects.push(Effect::Say(format!(
+                "{count} slaves still run: ending them"
+            )));
+            effects.push(Effect::Remove { ids, running: true });
+        }
+    }
+
+    fn breaker_is_open(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) -> bool {
+        let Breaker::Open { until } = self.breaker else {
+            return false;
+        };
+        if until <= facts.now {
+            self.breaker = Breaker::Probe;
+            effects.push(Effect::Say("trying one slave again".to_owned()));
+            return false;
+        }
+        // A queued one would start and die over and over.
+        let idle: Vec<String> = self.removable(facts).collect();
+        self.remove(idle, effects);
+        true
+    }
+
+    /// A held job will not start by itself: it makes room for another.
+    fn clear_held(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) {
+        let held: Vec<String> = facts
+            .jobs
+            .iter()
+            .filter(|job| matches!(job.state, JobState::Held(_)) && !self.removed.contains(&job.id))
+            .map(|job| job.id.clone())
+            .collect();
+        self.remove(held, effects);
+    }
+
+    /// Jobs that do not run and are not being removed; queued ones last to first.
+    fn removable<'a>(&self, facts: &Facts<'a>) -> impl Iterator<Item = String> + use<'a> {
+        let removed = self.removed.clone();
+        facts
+            .jobs
+            .iter()
+            .rev()
+            .filter(|job| job.state != JobState::Running)
+            .map(|job| job.id.clone())
+            .filter(move |id| !removed.contains(id))
+    }
+
+    fn alive(&self, facts: &Facts<'_>) -> u64 {
+        let shown = facts
+            .jobs
+            .iter()
+            .filter(|job| job.state == JobState::Running || !self.removed.contains(&job.id));
+        (shown.count() + self.unseen.len()) as u64
+    }
+
+    /// The highest desire of the last [`SETTLE`]; without bound until that is known.
+    fn lasting_desire(&mut self, now: Nanos, desired: u64) -> u64 {
+        let highest = self.desires.highest(now, desired, SETTLE);
+        let known_since = *self.known_since.get_or_insert(now);
+        if now.saturating_sub(known_since) < SETTLE {
+            return u64::MAX;
+        }
+        highest
+    }
+
+    fn submit(&mut self, facts: &Facts<'_>, missing: u64, effects: &mut Vec<Effect>) {
+        if facts.now < self.submit_from {
+            return;
+        }
+        // Removed ones that are still shown may yet start: they count against max.
+        let shown = facts.jobs.len() as u64 + self.unseen.len() as u64;
+        let room = u64::from(self.limits.max).saturating_sub(shown);
+        let jobs = missing.min(room).min(u64::from(self.limits.step));
+        let Ok(jobs @ 1..) = u32::try_from(jobs) else {
+            return;
+        };
+        self.submit_from = facts.now + self.limits.pause;
+        let avoid = |(name, host): (&String, &Host)| (host.until > facts.now).then(|| name.clone());
+        let avoid = self.hosts.iter().filter_map(avoid).collect();
+        effects.push(Effect::Submit { jobs, avoid });
+    }
+
+    fn shrink(&mut self, facts: &Facts<'_>, excess: u64, effects: &mut Vec<Effect>) {
+        let excess = usize::try_from(excess).unwrap_or(usize::MAX);
+        let idle: Vec<String> = self.removable(facts).take(excess).collect();
+        self.remove(idle, effects);
+    }
+
+    fn remove(&mut self, ids: Vec<String>, effects: &mut Vec<Effect>) {
+        if ids.is_empty() {
+            return;
+        }
+        self.removed.extend(ids.iter().cloned());
+        effects.push(Effect::Remove {
+            ids,
+            running: false,
+        });
+    }
+
+    /// The batch system did not remove them: they are to be asked for again.
+    pub(crate) fn on_not_removed(&mut self, ids: &[String]) {
+        for id in ids {
+            self.removed.remove(id);
+        }
+    }
+
+    /// For `--status`.
+    pub(crate) fn state(&self, now: Nanos) -> String {
+        match self.breaker {
+            Breaker::Closed if self.submit_from > now && self.refused > 0 => {
+                "the batch system refuses jobs; waiting".to_owned()
+            }
+            Breaker::Closed => "watching".to_owned(),
+            Breaker::Open { until } => format!(
+                "slaves die at once; waiting {} s",
+                until.saturating_sub(now) / SECOND
+            ),
+            Breaker::Probe => "slaves died at once; trying one".to_owned(),
+        }
+    }
+}
+
+fn doubled(first: Nanos, times: u32, last: Nanos) -> Nanos {
+    first
+        .saturating_mul(1u64.checked_shl(times).unwrap_or(u64::MAX))
+        .min(last)
+}
+
+fn describe(death: &Death) -> String {
+    let host = death.host.as_deref().unwrap_or("an unknown host");
+    let mut text = format!("job {} on {host}: {}", death.job, death.how);
+    if death.lines.is_empty() {
+        text.push_str(", without a word");
+    }
+    for line in &death.lines {
+        text.push_str("\n    ");
+        text.push_str(line);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

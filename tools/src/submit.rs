@@ -1,0 +1,255 @@
+//! `ringmw submit`: writes readable submit files for a batch system, and submits them if asked.
+//!
+//! The texts are made by pure functions, one file for each batch system ([`condor`], [`slurm`]); the overseer uses the
+//! same ones for its slaves, so that there is one answer to what a slave's job looks like.
+
+pub(crate) mod condor;
+pub(crate) mod slurm;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use ringmw_codec::resource::ResourceFile;
+
+/// `--run` waits so long for the master's resource file.
+const RESOURCE_FILE_BOUND: Duration = Duration::from_secs(120);
+
+/// Which batch system the files are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum System {
+    /// HTCondor: master.sub and slaves.sub
+    Condor,
+    /// Slurm: master.sbatch and slaves.sbatch
+    Slurm,
+}
+
+/// What `ringmw submit` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The batch system
+    system: System,
+    /// The application: one binary that is both master and slave
+    #[arg(long)]
+    binary: PathBuf,
+    /// Slaves to start; 0 writes the master's file alone, for `ringmw overseer` to start slaves
+    #[arg(long)]
+    slaves: u32,
+    /// The folder for submit files, resource file, audit trail and output; made if it is not there
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    #[command(flatten)]
+    request: Request,
+    /// Submit them: the master, and the slaves once the resource file is there
+    #[arg(long, conflicts_with = "dry_run")]
+    run: bool,
+    /// Print them instead of writing them
+    #[arg(long)]
+    dry_run: bool,
+    /// The master's arguments, its --mw-* flags too; slaves are told by the master
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// What a slave's job asks the batch system for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Request {
+    /// Memory of a slave's job in MiB
+    #[arg(long, default_value_t = 256)]
+    pub(crate) memory: u32,
+    /// Cores of a slave's job; with more than one it runs as many slaves (--mw-slave-count)
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpus: u32,
+    /// A line to be added to the slaves' submit file as it is: "requirements = ..", "#SBATCH --partition=long"
+    #[arg(long = "line", value_name = "LINE")]
+    pub(crate) lines: Vec<String>,
+    /// A flag of the slave's own, like --slave-flag=--mw-slave-idle-timeout=600
+    #[arg(long = "slave-flag", value_name = "FLAG")]
+    pub(crate) flags: Vec<String>,
+}
+
+/// An application that is to be submitted.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// Absolute.
+    pub(crate) binary: PathBuf,
+    /// Shared libraries that are not the system's, absolute.
+    pub(crate) libraries: Vec<PathBuf>,
+    /// Absolute.
+    pub(crate) dir: PathBuf,
+    /// Absolute, or a name in `dir`.
+    pub(crate) resource_file: PathBuf,
+    /// What its jobs are known by.
+    pub(crate) tag: String,
+    pub(crate) request: Request,
+}
+
+impl App {
+    /// A slave's arguments, by the name under which the resource file is beside it.
+    pub(crate) fn slave_args(&self, resource_file: &str) -> Vec<String> {
+        let mut args = vec!["--mw-slave".to_owned()];
+        args.extend(["--mw-resource-file".to_owned(), resource_file.to_owned()]);
+        let is_told = |flag: &String| flag.starts_with("--mw-slave-count");
+        if self.request.cpus > 1 && !self.request.flags.iter().any(is_told) {
+            args.extend(["--mw-slave-count".to_owned(), self.request.cpus.to_string()]);
+        }
+        args.extend(self.request.flags.iter().cloned());
+        args
+    }
+}
+
+/// A file to be written.
+pub(crate) struct Text {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
+}
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    match submit(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "ringmw submit: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn submit(options: &Options) -> Result<(), String> {
+    let app = app(options)?;
+    let master = match options.system {
+        System::Condor => condor::master(&app, &options.args)?,
+        System::Slurm => slurm::master(&app, &options.args)?,
+    };
+    let mut texts = vec![master];
+    if options.slaves > 0 {
+        texts.push(match options.system {
+            System::Condor => condor::slaves(&app, options.slaves)?,
+            System::Slurm => slurm::slaves(&app, options.slaves)?,
+        });
+    }
+    if options.dry_run {
+        for text in &texts {
+            say(&format!("#### {}\n{}\n", text.name, text.text));
+        }
+        return Ok(());
+    }
+    fs::create_dir_all(&app.dir).map_err(|error| format!("{}: {error}", app.dir.display()))?;
+    for text in &texts {
+        let path = app.dir.join(text.name);
+        fs::write(&path, &text.text).map_err(|error| format!("{}: {error}", path.display()))?;
+        say(&format!("wrote {}\n", path.display()));
+    }
+    let command = match options.system {
+        System::Condor => "condor_submit",
+        System::Slurm => "sbatch",
+    };
+    let resource_file = app.dir.join(&app.resource_file);
+    if !options.run {
+        let dir = app.dir.display();
+        say(&format!("\nnext:\n  cd {dir}\n  {command} master.*\n"));
+        if options.slaves > 0 {
+            say(&format!(
+                "  {command} slaves.*    # once {} is there\n",
+                app.resource_file.display()
+            ));
+        }
+        return Ok(());
+    }
+    // One that is left from an earlier run would send the slaves to a master that is gone.
+    match fs::remove_file(&resource_file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(format!("{}: {error}", resource_file.display()));
+        }
+        _ => {}
+    }
+    say(&submit_file(command, &app.dir, texts[0].name)?);
+    if let Some(slaves) = texts.get(1) {
+        await_resource_file(&resource_file)?;
+        say(&submit_file(command, &app.dir, slaves.name)?);
+    }
+    Ok(())
+}
+
+fn app(options: &Options) -> Result<App, String> {
+    let binary = binary(&options.binary)?;
+    let dir = std::path::absolute(&options.dir)
+        .map_err(|error| format!("{}: {error}", options.dir.display()))?;
+    let name = binary.file_name().unwrap_or_default().to_string_lossy();
+    Ok(App {
+        libraries: crate::bundle::libraries(&binary)?,
+        resource_file: PathBuf::from(format!("{name}.rsc")),
+        tag: name.into_owned(),
+        binary,
+        dir,
+        request: options.request.clone(),
+    })
+}
+
+/// The application's full path, if it can be run.
+pub(crate) fn binary(path: &Path) -> Result<PathBuf, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let fault = |error: io::Error| format!("--binary {}: {error}", path.display());
+    let binary = fs::canonicalize(path).map_err(fault)?;
+    let data = fs::metadata(&binary).map_err(fault)?;
+    if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
+        return Err(format!(
+            "--binary {}: it is no executable file",
+            path.display()
+        ));
+    }
+    Ok(binary)
+}
+
+fn await_resource_file(path: &Path) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        if let Ok(text) = fs::read(path) {
+            return match ResourceFile::parse(&text) {
+                Ok(file) if file.finished => Err(format!(
+                    "{}: the computation is finished already",
+                    path.display()
+                )),
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("{}: {error}", path.display())),
+            };
+        }
+        if began.elapsed() > RESOURCE_FILE_BOUND {
+            return Err(format!(
+                "{} did not appear within {} s; look at the master's .err and .log in the same folder",
+                path.display(),
+                RESOURCE_FILE_BOUND.as_secs()
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn submit_file(command: &str, dir: &Path, file: &str) -> Result<String, String> {
+    let output = Command::new(command)
+        .arg(file)
+        .current_dir(dir)
+        .output()
+        .map_err(|error| {
+            format!("{command}: {error}; is the batch system's client on this machine's PATH?")
+        })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!(
+        "{command} {file}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}
+
+fn say(text: &str) {
+    // Nobody may be reading; the work goes on.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Slurm's batch scripts: the master as one job, the slaves as an array that queues itself again.
+
+use std::path::Path;
+
+use super::{App, Text};
+
+/// A slave that died is started again so often.
+const REQUEUES_MAX: u32 = 20;
+
+/// `master.sbatch`.
+///
+/// # Errors
+/// When an argument cannot be written in a script.
+pub(crate) fn master(app: &App, args: &[String]) -> Result<Text, String> {
+    let (dir, tag) = (path(&app.dir)?, &app.tag);
+    let binary = quoted(&path(&app.binary)?);
+    let file = quoted(&path(&app.resource_file)?);
+    let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+    let (args, libraries) = (args.join(" "), library_path(app)?);
+    let text = format!(
+        r#"#!/bin/bash
+# The master of {tag}. Submit this first: sbatch master.sbatch
+# (It may as well run on this machine, in screen or tmux: bash master.sbatch)
+#SBATCH --job-name={tag}.master
+#SBATCH --chdir={dir}
+#SBATCH --ntasks=1
+#SBATCH --output=master.%j.out
+# A node that fails, or a preemption, puts it back into the queue; it then starts anew and writes a new resource file.
+#SBATCH --requeue
+#SBATCH --open-mode=append
+
+job=${{SLURM_JOB_ID:-$$}}
+{libraries}
+# Signals reach the script; the master leaves on SIGTERM and says so to its slaves.
+trap 'kill -TERM "$master"; wait "$master"; exit $?' TERM INT
+{binary} \
+    --mw-master \
+    --mw-resource-file {file} \
+    --mw-slave-executable {binary} \
+    --mw-audit-file "master.$job.audit" \
+    --mw-member-id "$job" \
+    {args} &
+master=$!
+wait "$master"
+code=$?
+
+# As with HTCondor's on_exit_remove: it stays when it was killed by a signal or left on one (130 is SIGINT, 143 SIGTERM).
+if [ "$code" -gt 128 ] && [ "$code" -ne 255 ] && [ -n "${{SLURM_JOB_ID:-}}" ]; then
+    scontrol requeue "$SLURM_JOB_ID" && sleep 60
+fi
+exit "$code"
+"#
+    );
+    Ok(Text {
+        name: "master.sbatch",
+        text,
+    })
+}
+
+/// `slaves.sbatch`: so many slaves.
+///
+/// # Errors
+/// When a path cannot be written in a script.
+pub(crate) fn slaves(app: &App, slaves: u32) -> Result<Text, String> {
+    script(app, slaves, REQUEUES_MAX, "")
+}
+
+/// An array of slaves. With `requeues` 0 a dead one is replaced by the overseer instead, which reads its end from
+/// `deaths`: job, host, exit status, seconds.
+pub(crate) fn script(app: &App, slaves: u32, requeues: u32, deaths: &str) -> Result<Text, String> {
+    let (dir, tag) = (path(&app.dir)?, &app.tag);
+    let (memory, cpus) = (app.request.memory, app.request.cpus);
+    let file = path(&app.resource_file)?;
+    let args: Vec<String> = app
+        .slave_args(&file)
+        .iter()
+        .map(|arg| quoted(arg))
+        .collect();
+    let (binary, args) = (quoted(&path(&app.binary)?), args.join(" "));
+    let (libraries, more) = (library_path(app)?, app.request.lines.join("\n"));
+    let deaths = quoted(deaths);
+    let text = format!(
+        r#"#!/bin/bash
+# Slaves of {tag}, one per element of the array. Submit this when the resource file is there: sbatch slaves.sbatch
+#SBATCH --job-name={tag}
+#SBATCH --chdir={dir}
+#SBATCH --array=1-{slaves}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task={cpus}
+#SBATCH --mem={memory}M
+#SBATCH --output=slave.%A.%a.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+{more}
+
+requeues_max={requeues}     # a slave that died is started again so often
+deaths={deaths}
+{libraries}
+# An eviction sends SIGTERM: the slave says goodbye to the master at once, which gives its tasks to others. Slurm itself
+# decides then whether the job runs again.
+trap 'evicted=1; kill -TERM "$slave" 2>/dev/null' TERM
+{binary} {args} &
+slave=$!
+wait "$slave"; code=$?
+if [ -n "${{evicted:-}}" ]; then wait "$slave"; exit 255; fi
+
+# Exit 0: the master told it to go, or the resource file says finished. Anything else: run again, as HTCondor's
+# on_exit_remove does, after a pause that grows, so that a binary that cannot start wears nobody out.
+[ "$code" -ne 0 ] || exit 0
+[ -z "$deaths" ] ||
+    echo "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID ${{SLURMD_NODENAME:-$HOSTNAME}} $code $SECONDS" >>"$deaths"
+restarts=${{SLURM_RESTART_COUNT:-0}}
+if [ "$restarts" -lt "$requeues_max" ]; then
+    sleep $((restarts < 6 ? 1 << restarts : 60)) & wait $!
+    [ -z "${{evicted:-}}" ] || exit 255
+    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" && sleep 60
+fi
+exit "$code"
+"#
+    );
+    Ok(Text {
+        name: "slaves.sbatch",
+        text,
+    })
+}
+
+fn library_path(app: &App) -> Result<String, String> {
+    let mut folders = Vec::new();
+    for library in &app.libraries {
+        let folder = path(library.parent().unwrap_or(library))?;
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    if folders.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(format!(
+        "export LD_LIBRARY_PATH={}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n",
+        quoted(&folders.join(":"))
+    ))
+}
+
+fn path(path: &Path) -> Result<String, String> {
+    let text = path.to_string_lossy().into_owned();
+    if text.contains('\n') {
+        return Err(format!(
+            "a path with a line feed cannot be submitted: {text:?}"
+        ));
+    }
+    Ok(text)
+}
+
+/// As one word of a shell.
+pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}

@@ -1,0 +1,254 @@
+//! The other commands: their figures agree with the summary's, and with what is known.
+
+use serde_json::{Value, json};
+
+use crate::made::{Form, World};
+use crate::{RUNS, audit, audit_files, audit_stdin, sample};
+
+fn sum(rows: &Value, key: &str) -> u64 {
+    rows.as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row[key].as_u64().expect("a number"))
+        .sum()
+}
+
+#[test]
+fn churn_comes_to_the_truth() {
+    for form in [Form::Ringmw, Form::ClMw] {
+        let (trail, truth) = World::run(form, 7, 4000, 30);
+        for args in [
+            &["churn", "--format", "json", "-"][..],
+            &["churn", "--bucket", "30s", "--format", "json", "-"],
+        ] {
+            let churn = audit_stdin(args, &trail).json();
+            let gone: u64 = truth.gone_by.values().sum();
+            assert_eq!(sum(&churn["buckets"], "arrivals"), truth.connected);
+            assert_eq!(sum(&churn["buckets"], "departures"), gone);
+            assert_eq!(
+                sum(&churn["buckets"], "losses"),
+                gone - truth.gone_by["shutdown"]
+            );
+            let peak = churn["buckets"]
+                .as_array()
+                .expect("rows")
+                .iter()
+                .filter_map(|row| row["peak"].as_u64())
+                .max();
+            assert_eq!(peak, Some(truth.peak));
+            assert_eq!(sum(&churn["by_subnet"], "slaves"), truth.connected);
+            assert_eq!(sum(&churn["by_host"], "left"), gone);
+            for row in churn["by_reason"].as_array().expect("rows") {
+                let reason = row["reason"].as_str().expect("a reason");
+                assert_eq!(
+                    row["slaves"].as_u64(),
+                    truth.gone_by.get(reason).copied(),
+                    "{reason}"
+                );
+            }
+            let mut lifetimes = truth.lifetimes_us.clone();
+            lifetimes.sort_unstable();
+            let median = lifetimes[lifetimes.len().div_ceil(2) - 1] as f64 / 1e6;
+            let found = churn["lifetimes"]
+                .as_array()
+                .expect("rows")
+                .iter()
+                .find(|row| row["percentile"] == 50.0)
+                .expect("a median");
+            let found = found["seconds"].as_f64().expect("a number");
+            assert!(
+                (found - median).abs() <= 0.002 * median + 0.001,
+                "{found}, not {median}"
+            );
+        }
+        assert_eq!(
+            audit_stdin(
+                &["churn", "--bucket", "30s", "--format", "json", "-"],
+                &trail
+            )
+            .json()["bucket_s"],
+            30.0
+        );
+    }
+}
+
+/// Four slaves, two of them killed after three seconds; two sent away later: half survive 3 s, and none is lost after.
+#[test]
+fn survival_takes_those_sent_away_as_still_alive() {
+    let curve = audit_files(
+        &["churn", "--format", "json"],
+        &[sample(RUNS[2], "master.audit")],
+    )
+    .json()["survival"]
+        .clone();
+    assert_eq!(
+        curve,
+        json!([{"seconds": 0.0, "share": 1.0}, {"seconds": 3.0, "share": 0.5}, {"seconds": 13.0, "share": 0.5}])
+    );
+}
+
+#[test]
+fn timeline_comes_to_the_summary() {
+    for form in [Form::Ringmw, Form::ClMw] {
+        let (trail, truth) = World::run(form, 11, 4000, 30);
+        let timeline = audit_stdin(&["timeline", "--format", "json", "-"], &trail).json();
+        assert_eq!(sum(&timeline["buckets"], "sent"), truth.sent);
+        assert_eq!(sum(&timeline["buckets"], "results"), truth.results);
+        assert_eq!(sum(&timeline["slaves"], "results"), truth.results);
+        assert_eq!(sum(&timeline["hosts"], "slaves"), truth.connected);
+        let lived: i64 = truth.lifetimes_us.iter().sum();
+        let present = timeline["slave_time_s"].as_f64().expect("a number");
+        assert!(
+            (present - lived as f64 / 1e6).abs() < 1e-3 * present,
+            "{present}"
+        );
+        let utilisation = timeline["utilisation"].as_f64().expect("a number");
+        assert!((0.0..=1.0).contains(&utilisation), "{utilisation}");
+    }
+    // SLAVE-2 waited two of its thirteen seconds, SLAVE-5 one of eight.
+    let timeline = audit_files(
+        &["timeline", "--format", "json"],
+        &[sample(RUNS[2], "master.audit")],
+    )
+    .json();
+    assert_eq!(
+        (&timeline["slave_time_s"], &timeline["busy_s"]),
+        (&json!(43.0), &json!(40.0))
+    );
+}
+
+#[test]
+fn attempts_account_for_every_task_sent() {
+    for form in [Form::Ringmw, Form::ClMw] {
+        let (trail, truth) = World::run(form, 13, 3000, 20);
+        let csv = audit_stdin(&["attempts", "--format", "csv", "-"], &trail).out;
+        let mut sent = 0;
+        let mut lost = 0;
+        for line in csv.lines().skip(1) {
+            let cells: Vec<&str> = line.split(',').collect();
+            assert_eq!(cells.len(), 15, "{line}");
+            sent += cells[5].parse::<u64>().expect("a number");
+            lost += u64::from(cells[8] == "lost");
+        }
+        assert_eq!(sent, truth.sent);
+        assert!(lost > 0);
+    }
+    let told = audit_files(
+        &["attempts", "--format", "json"],
+        &[sample(RUNS[2], "master.audit")],
+    );
+    let rows: Vec<Value> = told
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(rows.len(), 33);
+    assert_eq!(rows.iter().filter(|row| row["end"] == "lost").count(), 3);
+    // Slaves' trails beside it add nothing.
+    let files = [
+        sample(RUNS[2], "slave1.audit"),
+        sample(RUNS[2], "master.audit"),
+    ];
+    assert_eq!(
+        audit_files(&["attempts", "--format", "json"], &files).out,
+        told.out
+    );
+}
+
+#[test]
+fn check_says_why() {
+    let file = [sample(RUNS[2], "master.audit")];
+    let bad = audit_files(
+        &[
+            "check",
+            "--max-loss-ratio",
+            "0.05",
+            "--min-throughput",
+            "3",
+            "--min-peak",
+            "9",
+        ],
+        &file,
+    );
+    assert_eq!(bad.code, Some(1));
+    assert_eq!(
+        bad.out,
+        "loss ratio: 0.50 is more than 0.05 (3 of 6 departures were losses)\npeak: 4.00 is less than 9.00 (slaves at once)\n"
+    );
+    let good = audit_files(
+        &[
+            "check",
+            "--max-loss-ratio",
+            "0.5",
+            "--min-throughput",
+            "3",
+            "--clean-exit",
+            "--max-unparsed",
+            "0",
+        ],
+        &file,
+    );
+    assert_eq!(
+        (good.code, good.out.as_str()),
+        (Some(0), "all 4 bounds are kept\n")
+    );
+    let killed = audit_files(
+        &["check", "--clean-exit"],
+        &[sample(RUNS[4], "master.audit")],
+    );
+    assert_eq!(killed.code, Some(1));
+    assert!(killed.out.contains("no exit line"), "{}", killed.out);
+    let none = audit_files(&["check"], &file);
+    assert_eq!(none.code, Some(2));
+    assert!(none.err.contains("no bound"), "{}", none.err);
+    let json = audit_files(
+        &["check", "--max-loss-ratio", "0.05", "--format", "json"],
+        &file,
+    );
+    assert_eq!((json.code, &json.json()["ok"]), (Some(1), &json!(false)));
+    assert_eq!(
+        audit_stdin(&["check", "--max-loss-ratio", "1", "-"], b"").code,
+        Some(2)
+    );
+}
+
+#[test]
+fn diff_tells_what_changed() {
+    let files = [
+        sample(RUNS[2], "master.audit"),
+        sample(RUNS[3], "master.audit"),
+    ];
+    let rows = audit_files(&["diff", "--format", "json"], &files).json()["figures"].clone();
+    let row = |name: &str| {
+        rows.as_array()
+            .expect("rows")
+            .iter()
+            .find(|row| row["figure"] == name)
+            .cloned()
+    };
+    let results = row("tasks.results").expect("a row");
+    assert_eq!((&results["a"], &results["b"]), (&json!(60), &json!(1000)));
+    assert!((results["change"].as_f64().expect("a number") - 940.0 / 60.0).abs() < 1e-9);
+    assert_eq!(row("slaves.rejected"), None, "nothing in both");
+    let same = audit_files(&["diff", "--changed", "1"], &[&files[0], &files[0]]);
+    assert_eq!((same.code, same.out.contains("results")), (Some(0), false));
+    assert_eq!(
+        audit(&["diff", "/nonexistent", "/nonexistent"]).code,
+        Some(2)
+    );
+}
+
+#[test]
+fn every_help_shows_an_example() {
+    for command in [
+        "stats", "churn", "timeline", "attempts", "check", "diff", "follow", "report", "plot",
+    ] {
+        let told = audit(&[command, "--help"]);
+        assert_eq!(told.code, Some(0), "{command}");
+        assert!(
+            told.out.contains(&format!("ringmw audit {command} ")),
+            "{command}: {}",
+            told.out
+        );
+    }
+}

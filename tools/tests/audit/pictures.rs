@@ -1,0 +1,302 @@
+//! Report and pictures: what they say, that they ask for nothing, and that a browser opens them.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::made::{Form, World};
+use crate::{RUNS, audit_files, sample};
+use ringmw_codec::audit::{Event, GroupWord, Line, StateWord, Who};
+
+const KINDS: [&str; 5] = ["slaves", "churn", "throughput", "survival", "heat"];
+
+/// A run with everything to find: a bad host, a subnet that loses slaves, a stall, and no tasks in its last third.
+fn troubled(slaves: u32) -> Vec<u8> {
+    const START_US: i64 = 1_795_161_600_000_000;
+    const SECOND_US: i64 = 1_000_000;
+    // Of many slaves fewer lines each, so that a debug build is done soon.
+    let period = if slaves > 1000 { 600 } else { 60 };
+    let mut lines: Vec<(i64, Event)> = Vec::new();
+    for slave in 0..slaves {
+        let (net, at) = (slave % 10, i64::from(slave % 60));
+        let from = format!("10.1.{net}.{}:4000", slave / 10 % 250 + 1);
+        lines.push((
+            at,
+            Event::Connected {
+                slave,
+                from: from.clone(),
+                host: format!("node{slave}"),
+                job: String::new(),
+                group: GroupWord::Unordered,
+            },
+        ));
+        let dies = if net == 7 || slave == 11 { 900 } else { 3600 };
+        for second in (at + 10..2400.min(dies)).step_by(period) {
+            if (1200..1275).contains(&second) {
+                continue;
+            }
+            let failed = if slave == 3 { 10 } else { 0 };
+            lines.push((
+                second,
+                Event::TasksSent {
+                    slave,
+                    tasks: 10,
+                    bytes: 100,
+                    group: 10,
+                },
+            ));
+            lines.push((
+                second,
+                Event::State {
+                    slave,
+                    state: StateWord::Busy,
+                },
+            ));
+            let results = Event::ResultsReceived {
+                slave,
+                results: 10,
+                failed,
+                bytes: 100,
+                compute_us: 58_000_000,
+            };
+            lines.push((second + 59, results));
+            lines.push((
+                second + 59,
+                Event::State {
+                    slave,
+                    state: StateWord::Idle,
+                },
+            ));
+        }
+        lines.push(match dies {
+            900 => (
+                1000,
+                Event::Lost {
+                    slave,
+                    from,
+                    cause: ringmw_codec::audit::LossCause::Eof,
+                    detail: String::new(),
+                    recycled: 0,
+                    tasks: Default::default(),
+                    unrunnable: 0,
+                    cancelled: 0,
+                },
+            ),
+            _ => (3600, Event::Disconnected { slave, from }),
+        });
+    }
+    lines.push((1275, Event::Stall { ms: 75_000 }));
+    lines.push((
+        3600,
+        Event::Exit {
+            code: 0,
+            reason: "finished".into(),
+        },
+    ));
+    lines.sort_by_key(|line| line.0);
+    let mut trail = Vec::new();
+    for (second, event) in lines {
+        let time_us = START_US + second * SECOND_US;
+        Line {
+            time_us,
+            who: Who::Master,
+            event,
+        }
+        .write(&mut trail);
+    }
+    trail
+}
+
+fn findings(trail: &[u8]) -> (String, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, page) = (
+        folder.path().join("master.audit"),
+        folder.path().join("report.html"),
+    );
+    std::fs::write(&input, trail).expect("it writes");
+    let told = audit_files(&["report", "-o", page.to_str().expect("UTF-8")], &[&input]);
+    assert_eq!((told.code, told.err.as_str()), (Some(0), ""));
+    (told.out, std::fs::read_to_string(&page).expect("a page"))
+}
+
+#[test]
+fn findings_name_what_went_wrong() {
+    let (found, page) = findings(&troubled(100));
+    for words in [
+        "Host node3 failed 380 of 380 tasks, the others none",
+        "The master algorithm held its thread for 75 s at 08:20",
+        "the master was out of tasks from 08:4",
+        "Hosts 10.1.7.x lose 328 times as many slaves as the rest",
+    ] {
+        assert!(found.contains(words), "{words}\n{found}");
+        assert!(page.contains(words), "{words}");
+    }
+    let (found, _) = findings(&std::fs::read(sample(RUNS[4], "master.audit")).expect("a sample"));
+    assert!(found.contains("no exit line"), "{found}");
+    let (found, _) = findings(&std::fs::read(sample(RUNS[1], "master.audit")).expect("a sample"));
+    assert!(found.contains("No slave was lost"), "{found}");
+}
+
+#[test]
+fn the_page_asks_for_nothing_and_believes_nobody() {
+    let mut world = World::new(Form::Ringmw, 2, crate::made::START_US);
+    (0..200).for_each(|_| world.step(9));
+    let (mut trail, _) = world.end();
+    let evil = Event::Failed {
+        task: 1,
+        algorithm: "a".into(),
+        slave: 0,
+        message: "<img src=http://evil/x onerror=alert(1)>".into(),
+    };
+    let line = Line {
+        time_us: crate::made::START_US,
+        who: Who::Master,
+        event: evil,
+    };
+    line.write(&mut trail);
+    let (_, page) = findings_allowing_notes(&trail);
+    assert!(
+        !page.contains("<img") && !page.contains("<script") && !page.contains("<link"),
+        "it loads something"
+    );
+    let outside: Vec<_> = page
+        .match_indices("http")
+        .map(|(at, _)| &page[at..(at + 40).min(page.len())])
+        .collect();
+    let is_known = |text: &&str| {
+        text.starts_with("http://www.w3.org/2000/svg") || text.starts_with("http://evil/x onerror")
+    };
+    assert!(outside.iter().all(is_known), "{outside:?}");
+    assert_eq!(page.matches("<svg").count(), KINDS.len());
+}
+
+fn findings_allowing_notes(trail: &[u8]) -> (String, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, page) = (
+        folder.path().join("master.audit"),
+        folder.path().join("report.html"),
+    );
+    std::fs::write(&input, trail).expect("it writes");
+    let told = audit_files(&["report", "-o", page.to_str().expect("UTF-8")], &[&input]);
+    assert_eq!(told.code, Some(0));
+    (told.out, std::fs::read_to_string(&page).expect("a page"))
+}
+
+#[test]
+fn every_picture_in_both_forms_for_few_and_many() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for slaves in [1, 20, 5000] {
+        let input = folder.path().join("master.audit");
+        std::fs::write(&input, troubled(slaves)).expect("it writes");
+        for kind in KINDS {
+            for form in ["svg", "png"] {
+                let picture = folder.path().join(format!("{kind}.{form}"));
+                let told = audit_files(
+                    &[
+                        "plot",
+                        "--kind",
+                        kind,
+                        "-o",
+                        picture.to_str().expect("UTF-8"),
+                    ],
+                    &[&input],
+                );
+                assert_eq!(
+                    (told.code, told.err.as_str()),
+                    (Some(0), ""),
+                    "{kind} {form}"
+                );
+                let bytes = std::fs::read(&picture).expect("a picture");
+                match form {
+                    "svg" => assert!(bytes.starts_with(b"<svg") && bytes.ends_with(b"</svg>\n")),
+                    _ => assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n")),
+                }
+                // What is drawn does not grow with slaves.
+                assert!(
+                    bytes.len() < 400_000,
+                    "{kind} {form}: {} bytes for {slaves} slaves",
+                    bytes.len()
+                );
+            }
+        }
+    }
+    let told = audit_files(
+        &["plot", "--kind", "heat", "-o", "x.gif"],
+        &[folder.path().join("master.audit")],
+    );
+    assert_eq!(told.code, Some(2));
+    assert!(told.err.contains(".svg or .png"), "{}", told.err);
+}
+
+#[test]
+fn csv_and_json_of_findings() {
+    let told = audit_files(
+        &["report", "--format", "json"],
+        &[sample(RUNS[2], "master.audit")],
+    );
+    let json: Value = told.json();
+    assert!(
+        json["findings"]
+            .as_array()
+            .is_some_and(|findings| !findings.is_empty()),
+        "{json}"
+    );
+}
+
+/// Opens the page in a browser where there is one: what it shows has the findings and every picture, laid out.
+#[test]
+fn a_browser_opens_the_page() {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let Some(browser) = names.iter().find(|name| {
+        Command::new(name)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    }) else {
+        assert!(
+            std::env::var_os("RINGMW_NEED_BROWSER").is_none(),
+            "RINGMW_NEED_BROWSER is set, and none of {names:?} is here"
+        );
+        eprintln!("NOT TESTED: none of {names:?} is here to open the page; install one");
+        return;
+    };
+    for slaves in [20, 5000] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let page = folder.path().join("report.html");
+        let (_, html) = findings(&troubled(slaves));
+        // A script of the test's own, that the page does not have, writes what the browser made of it.
+        let probe = "<script>addEventListener('load',()=>{const svgs=[...document.querySelectorAll('svg')];\
+            const wide=svgs.filter(svg=>svg.getBoundingClientRect().width>400&&svg.getBoundingClientRect().height>150).length;\
+            const cut=[...document.querySelectorAll('svg text')].filter(text=>{const svg=text.ownerSVGElement.getBoundingClientRect(),\
+            box=text.getBoundingClientRect();return box.left<svg.left-1||box.right>svg.right+1||box.top<svg.top-1||box.bottom>svg.bottom+1}).length;\
+            document.title='wide='+wide+' cut='+cut+' over='+(document.documentElement.scrollWidth>innerWidth)})</script></body>";
+        std::fs::write(&page, html.replace("</body>", probe)).expect("it writes");
+        let dom = dump_dom(browser, folder.path(), &page);
+        assert!(
+            dom.contains("<title>wide=5 cut=0 over=false</title>"),
+            "{slaves}: {}",
+            &dom[..dom.len().min(600)]
+        );
+        assert!(dom.contains("tasks, the others none"));
+    }
+}
+
+fn dump_dom(browser: &str, profile: &Path, page: &Path) -> String {
+    let output = Command::new(browser)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--window-size=1100,2000",
+            "--dump-dom",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            profile.join("profile").display()
+        ))
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .expect("it starts");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
