@@ -110,6 +110,32 @@ impl Stage {
         }
     }
 
+    /// The same, whose masters use this engine.
+    pub fn with_engine(mut self, engine: &str) -> Self {
+        self.engine = Some(engine.to_owned());
+        self
+    }
+
+    /// A path for a file of the test's own; nothing is there.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The processes that run on this stage, whoever started them.
+    pub fn running(&self) -> Vec<u32> {
+        let dir = self.dir.path().as_os_str().as_encoded_bytes();
+        let is_ours = |pid: &u32| {
+            fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.windows(dir.len()).any(|part| part == dir))
+        };
+        fs::read_dir("/proc")
+            .expect("Linux has /proc")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(is_ours)
+            .filter(|&pid| is_running(pid))
+            .collect()
+    }
+
     /// Starts the example in local mode, with an audit file.
     pub fn local<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Process {
         self.start("local", &self.engine(), args)
@@ -123,8 +149,13 @@ impl Stage {
 
     /// Starts a slave of that master, once the master is ready.
     pub fn slave(&self, master: &Process) -> Process {
+        self.slave_at(master.port())
+    }
+
+    /// Starts a slave that dials this port on loopback.
+    pub fn slave_at(&self, port: u16) -> Process {
         let index = self.slaves.replace(self.slaves.get() + 1);
-        let port = master.port().to_string();
+        let port = port.to_string();
         let role = [
             "--mw-slave",
             "--mw-master-host",

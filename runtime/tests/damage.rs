@@ -59,6 +59,33 @@ const SPEECHES: &[Speech] = &[
     }),
 ];
 
+/// The header was enough for a packet of any slave's size to be kept, from thousands who had not said who they are.
+#[test]
+fn a_stranger_may_say_hello_and_nothing_else() {
+    for kind in Kind::ALL {
+        let announced = [&frame(kind, b"")[..8], &1u32.to_le_bytes()].concat();
+        let mut rig = Rig::new();
+        let stranger = rig.dial();
+        rig.say(stranger, &announced);
+        let told = rig.events.iter().any(|event| {
+            let expected = format!("{kind:?} before the handshake");
+            matches!(event, Event::Offence { reason, .. } | Event::Rejected { reason, .. }
+                if reason.contains(&expected))
+        });
+        assert_eq!(told, kind != Kind::Hello, "{kind:?}: {:?}", rig.events);
+    }
+    // A slave that is evicted at once has its goodbye behind its hello.
+    let mut rig = Rig::new();
+    let slave = rig.dial();
+    let mut payload = Vec::new();
+    let (code, reason) = (GoodbyeCode::Evicted, "at once".to_owned());
+    Goodbye { code, reason }.encode(&mut payload);
+    let both = [hello_frame(&hello()), frame(Kind::Goodbye, &payload)].concat();
+    rig.say(slave, &both);
+    let has = |word| rig.events.iter().any(|event| event.word() == word);
+    assert!(has("connected") && has("lost") && !has("offence"));
+}
+
 /// Two tasks, an honest slave that has one of them, and the other for whoever comes.
 fn with_honest() -> (Rig, ConnId) {
     let mut rig = Rig::new();

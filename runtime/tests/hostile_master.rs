@@ -247,10 +247,13 @@ fn every_lie_in_one_bit_of_a_master_is_borne() {
 #[test]
 fn another_service_on_the_port_is_told_in_a_sentence() {
     let early = tasks(&[(1, 0)]);
+    // It announced 4 GiB, and the slave kept what came until it ran out of memory.
+    let announced = [&frame(Kind::Tasks, b"")[..8], &[0xff; 4]].concat();
     let rows: &[(&[u8], &str)] = &[
         (b"SSH-2.0-OpenSSH_9.6\r\n", "another program on this port"),
         (b"RW\x02", "version 2"),
         (&early, "Tasks before the handshake was answered"),
+        (&announced, "Tasks before the handshake was answered"),
     ];
     for (bytes, expected) in rows {
         let mut core = core();
@@ -265,6 +268,20 @@ fn another_service_on_the_port_is_told_in_a_sentence() {
     let mut core = core();
     core.on_time(600 * SECOND, 0);
     assert!(matches!(core.end(), Some(SlaveEnd::MasterLost(why)) if why.contains("600 s")));
+}
+
+/// A packet may share its chunk with the welcome that limits it; for that chunk there was no limit.
+#[test]
+fn the_limit_of_a_welcome_holds_from_its_last_byte_on() {
+    for (extra, borne) in [(0, true), (1, false)] {
+        let announced = welcome().tasks_bytes_max + extra;
+        let mut bytes = welcome_frame(&welcome());
+        bytes.extend_from_slice(&frame(Kind::Tasks, b"")[..8]);
+        bytes.extend_from_slice(&announced.to_le_bytes());
+        let mut core = core();
+        core.on_bytes(&bytes, 0);
+        assert_eq!(core.end().is_none(), borne, "{:?}", core.end());
+    }
 }
 
 #[test]

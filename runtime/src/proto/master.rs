@@ -12,6 +12,7 @@ mod handshake;
 mod pace;
 mod trail;
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use ringmw_codec::control::{
     Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, WITHDRAW_TASKS_MAX,
     Withdraw, Withdrawn,
 };
-use ringmw_codec::frame::{self, FrameReader, Kind};
+use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
     AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
@@ -438,14 +439,22 @@ impl MasterCore {
         let state = self.conn_mut(conn).expect("looked up above");
         state.heard = awake;
         let mut reader = std::mem::take(&mut state.reader);
+        // Of a stranger nothing but a hello is kept, however large the packets of slaves may be.
+        let stranger = Cell::new(matches!(state.phase, Phase::Handshake { .. }));
         let (tasks, results) = (self.config.tasks_bytes_max, self.config.results_bytes_max);
         let mut frames = 0u32;
         let fed = reader.feed(
             bytes,
-            &|kind| limit(kind, tasks, results),
+            &|kind| match stranger.get() && kind != Kind::Hello {
+                true => 0,
+                false => limit(kind, tasks, results),
+            },
             &mut |kind, payload| {
                 frames += 1;
-                match self.on_frame(conn, kind, payload) {
+                let judged = self.on_frame(conn, kind, payload);
+                // What follows a hello in one chunk is a slave's already, if it may join.
+                stranger.set(false);
+                match judged {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(stop) => ControlFlow::Break(stop),
                 }
@@ -454,6 +463,9 @@ impl MasterCore {
         let stop = match fed {
             Ok(ControlFlow::Continue(())) => None,
             Ok(ControlFlow::Break(stop)) => Some(stop),
+            Err(FrameError::Oversized { kind, .. }) if stranger.get() && kind != Kind::Hello => {
+                Some(too_early(kind))
+            }
             Err(error) => Some(Stop::Offence(error.to_string())),
         };
         if let Some(state) = self.conn_mut(conn) {
@@ -641,7 +653,7 @@ impl MasterCore {
             Some(Phase::Handshake { .. }) if kind == Kind::Hello => {
                 return self.on_hello(conn, payload);
             }
-            _ => return Err(offence(format!("{kind:?} before the handshake"))),
+            _ => return Err(too_early(kind)),
         };
         match kind {
             Kind::Heartbeat if payload.is_empty() => Ok(()),
@@ -1365,6 +1377,10 @@ enum Stop {
     Offence(String),
     Refused(Refusal, String),
     Goodbye(Goodbye),
+}
+
+fn too_early(kind: Kind) -> Stop {
+    offence(format!("{kind:?} before the handshake"))
 }
 
 fn offence(reason: impl ToString) -> Stop {

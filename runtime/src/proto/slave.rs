@@ -6,6 +6,7 @@
 
 mod meter;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -17,7 +18,7 @@ use ringmw_codec::batch::{
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, Withdraw, Withdrawn,
 };
-use ringmw_codec::frame::{self, FrameReader, Kind};
+use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 use ringmw_sched::{AUTO, Nanos, SlaveId};
 
@@ -188,29 +189,30 @@ impl SlaveCore {
             return;
         }
         let mut reader = std::mem::take(&mut self.reader);
-        let (tasks, results) = match &self.welcome {
-            Some(welcome) => (welcome.tasks_bytes_max, welcome.results_bytes_max),
-            None => (0, 0),
-        };
         // The Welcome may share its chunk with the first packet, whose limit it tells.
-        let tasks = if self.welcome.is_some() {
-            tasks
-        } else {
-            u32::MAX
-        };
+        let limits = Cell::new(self.limits());
         let fed = reader.feed(
             bytes,
-            &|kind| limit(kind, tasks, results),
-            &mut |kind, payload| match self.on_frame(kind, payload, now) {
-                Ok(()) if self.end.is_none() => ControlFlow::Continue(()),
-                Ok(()) => ControlFlow::Break(None),
-                Err(reason) => ControlFlow::Break(Some(reason)),
+            &|kind| limit(kind, limits.get().0, limits.get().1),
+            &mut |kind, payload| {
+                let judged = self.on_frame(kind, payload, now);
+                limits.set(self.limits());
+                match judged {
+                    Ok(()) if self.end.is_none() => ControlFlow::Continue(()),
+                    Ok(()) => ControlFlow::Break(None),
+                    Err(reason) => ControlFlow::Break(Some(reason)),
+                }
             },
         );
         self.reader = reader;
         let broken = match fed {
             Ok(ControlFlow::Continue(()) | ControlFlow::Break(None)) => None,
             Ok(ControlFlow::Break(Some(reason))) => Some(reason),
+            Err(FrameError::Oversized { kind, .. })
+                if self.welcome.is_none() && frame::control_limit(kind).is_none() =>
+            {
+                Some(too_early(kind))
+            }
             Err(error) => Some(error.to_string()),
         };
         if let Some(reason) = broken {
@@ -218,6 +220,13 @@ impl SlaveCore {
                 "what it sent cannot be read: {reason}"
             )));
         }
+    }
+
+    /// The largest payloads in bytes of what the master sends and of what it takes: none before it says.
+    fn limits(&self) -> (u32, u32) {
+        self.welcome.as_ref().map_or((0, 0), |welcome| {
+            (welcome.tasks_bytes_max, welcome.results_bytes_max)
+        })
     }
 
     /// How long it stays; without this, for ever.
@@ -546,7 +555,7 @@ impl SlaveCore {
                 self.busy_at = now;
                 self.on_welcome(payload)
             }
-            (_, None) => Err(format!("{kind:?} before the handshake was answered")),
+            (_, None) => Err(too_early(kind)),
             (Kind::Tasks, Some(_)) => {
                 self.busy_at = now;
                 self.on_tasks(payload, now)
@@ -583,16 +592,6 @@ impl SlaveCore {
     }
 
     fn on_tasks(&mut self, payload: &[u8], now: Nanos) -> Result<(), String> {
-        let limit = self
-            .welcome
-            .as_ref()
-            .map_or(0, |welcome| welcome.tasks_bytes_max) as usize;
-        if payload.len() > limit {
-            return Err(format!(
-                "a packet of {} bytes, where it told at most {limit}",
-                payload.len()
-            ));
-        }
         let packet = Bytes::copy_from_slice(payload);
         let view = batch::task_batch(&packet).map_err(text)?;
         for (index, (entry, _)) in view.iter().enumerate() {
@@ -696,6 +695,10 @@ fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
     let mark = frame::begin_frame(out, kind);
     encode(out);
     frame::finish_frame(out, mark);
+}
+
+fn too_early(kind: Kind) -> String {
+    format!("{kind:?} before the handshake was answered")
 }
 
 fn text(error: impl ToString) -> String {

@@ -4,6 +4,7 @@
 //! It shares the decoders with the cores and nothing else: tasks are a map, a slave's hands a list. What it
 //! demands after every turn is the law: what must have ended has ended, what must not is live.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -236,9 +237,16 @@ impl Law {
             Kind::Results | Kind::Offer => limits.1,
             other => frame::control_limit(other).unwrap_or(0),
         };
+        // Of a stranger nothing but a hello is kept.
+        let stranger = Cell::new(self.conns[&conn].phase == Phase::Handshake);
+        let limit = |kind: Kind| match stranger.get() && kind != Kind::Hello {
+            true => 0,
+            false => limit(kind),
+        };
         let mut frames = 0;
         let flow = reader.feed(bytes, &limit, &mut |kind, payload| {
             frames += 1;
+            stranger.set(false);
             match self.on_frame(conn, kind, payload) {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),

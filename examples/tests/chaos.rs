@@ -1,0 +1,457 @@
+//! Eight slaves under a supervisor that kills, stops, evicts, restarts, cuts and holds at random, while their master
+//! checks every answer.
+//!
+//! `RINGMW_CHAOS_SECONDS=600 cargo test --release -p ringmw-examples --examples --test chaos -- --nocapture` goes on for
+//! longer than the few seconds that it takes otherwise; `RINGMW_CHAOS_SEED` gives another seed. What the supervisor does is drawn from it; when
+//! the system lets it happen is not.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringmw_codec::audit::Event;
+use ringmw_examples::{DEADLINE, Process, Signal, Stage};
+
+const SLAVES: usize = 8;
+const SECONDS: u64 = 4;
+/// Stops and holds last up to two and a half of it: some slaves are lost by them, others are not.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[test]
+fn chaos_on_the_ring() {
+    chaos("ring");
+}
+
+#[test]
+fn chaos_on_epoll() {
+    chaos("epoll");
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number: {text:?}"))
+    })
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    fn up_to(&mut self, longest: Duration) -> Duration {
+        Duration::from_millis(self.below(longest.as_millis() as u64))
+    }
+}
+
+// ---- a link that can be cut and held
+
+/// Passes bytes on between slaves and their master, until it is told otherwise.
+struct Relay {
+    port: u16,
+    links: Arc<Mutex<Vec<Link>>>,
+}
+
+/// One connection, seen from both sides.
+struct Link {
+    ends: [TcpStream; 2],
+    /// Bytes to the master wait; bytes to the slave wait.
+    held: [Arc<AtomicBool>; 2],
+    held_until: Option<Instant>,
+}
+
+impl Relay {
+    fn new(master: u16) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let links = Arc::new(Mutex::new(Vec::new()));
+        let accepted = Arc::clone(&links);
+        // Both live as long as the test's process; a dialler of the last moment finds nobody behind it.
+        thread::spawn(move || {
+            for slave in listener.incoming() {
+                let Ok(slave) = slave else { continue };
+                if let Ok(master) = TcpStream::connect(("127.0.0.1", master)) {
+                    accepted
+                        .lock()
+                        .expect("no thread panics with it")
+                        .push(Link::new(slave, master));
+                }
+            }
+        });
+        Relay { port, links }
+    }
+
+    /// Lets go of what has been held for long enough, or of all.
+    fn release(&self, all: bool) {
+        let now = Instant::now();
+        for link in self.links.lock().expect("no thread panics").iter_mut() {
+            if link.held_until.is_some_and(|until| all || until <= now) {
+                link.held_until = None;
+                for held in &link.held {
+                    held.store(false, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Does something to a link that is there.
+    fn with_link(&self, random: &mut Random, change: impl FnOnce(&mut Link, &mut Random)) -> bool {
+        let mut links = self.links.lock().expect("no thread panics with it");
+        links.retain(Link::is_up);
+        let Some(index) = (links.len() as u64)
+            .checked_sub(1)
+            .map(|last| random.below(last + 1))
+        else {
+            return false;
+        };
+        change(&mut links[index as usize], random);
+        true
+    }
+}
+
+impl Link {
+    fn new(slave: TcpStream, master: TcpStream) -> Link {
+        let held = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let copy = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
+        for (from, to, held) in [(&slave, &master, &held[0]), (&master, &slave, &held[1])] {
+            let (from, to, held) = (copy(from), copy(to), Arc::clone(held));
+            thread::spawn(move || pass_on(from, to, &held));
+        }
+        Link {
+            ends: [slave, master],
+            held,
+            held_until: None,
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.ends.iter().all(|end| end.peer_addr().is_ok())
+    }
+
+    fn cut(&self) {
+        for end in &self.ends {
+            // It may have been closed meanwhile.
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Copies until either side has closed; then both have. A small buffer cuts frames everywhere.
+fn pass_on(mut from: TcpStream, mut to: TcpStream, held: &AtomicBool) {
+    let mut bytes = [0; 1009];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        while held.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+// ---- the supervisor
+
+/// Where one slave after the other sits.
+struct Seat {
+    port: u16,
+    slave: Option<Process>,
+    /// When its slave goes on, if it is stopped.
+    stopped_until: Option<Instant>,
+    /// When its next slave comes, if it is empty.
+    empty_until: Instant,
+    killed: bool,
+    evicted: bool,
+}
+
+struct Supervisor {
+    stage: Stage,
+    relay: Relay,
+    random: Random,
+    seats: Vec<Seat>,
+    did: BTreeMap<&'static str, u32>,
+    /// Numbers of the slaves that were killed; the master must have noticed.
+    killed: Vec<u32>,
+}
+
+impl Supervisor {
+    fn new(stage: Stage, master: &Process, seed: u64) -> Supervisor {
+        let relay = Relay::new(master.port());
+        let seats = (0..SLAVES).map(|seat| Seat {
+            port: if seat % 2 == 0 {
+                relay.port
+            } else {
+                master.port()
+            },
+            slave: None,
+            stopped_until: None,
+            empty_until: Instant::now(),
+            killed: false,
+            evicted: false,
+        });
+        Supervisor {
+            seats: seats.collect(),
+            stage,
+            relay,
+            random: Random(seed),
+            did: BTreeMap::new(),
+            killed: Vec::new(),
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.did.entry(what).or_default() += 1;
+    }
+
+    /// Does something to somebody.
+    fn disturb(&mut self) {
+        let random = &mut self.random;
+        let longest = CLIENT_TIMEOUT * 5 / 2;
+        let seat = &mut self.seats[random.below(SLAVES as u64) as usize];
+        let action = random.below(10);
+        let done = match (action, &seat.slave) {
+            (0..3, Some(slave)) => {
+                slave.send(Signal::KILL);
+                seat.killed = true;
+                Some("killed")
+            }
+            (3, Some(slave)) => {
+                slave.send(Signal::TERM);
+                seat.evicted = true;
+                Some("evicted")
+            }
+            (4..7, Some(slave)) if seat.stopped_until.is_none() => {
+                slave.send(Signal::STOP);
+                seat.stopped_until = Some(Instant::now() + random.up_to(longest));
+                Some("stopped")
+            }
+            (7..9, _) => self
+                .relay
+                .with_link(random, |link, _| link.cut())
+                .then_some("cut"),
+            (9, _) => {
+                let hold = |link: &mut Link, random: &mut Random| {
+                    link.held_until = Some(Instant::now() + random.up_to(longest));
+                    // Both ways, or one.
+                    let ways = random.below(3);
+                    link.held[0].store(ways != 2, Ordering::Relaxed);
+                    link.held[1].store(ways != 1, Ordering::Relaxed);
+                };
+                self.relay.with_link(random, hold).then_some("held")
+            }
+            _ => None,
+        };
+        if let Some(done) = done {
+            self.count(done);
+        }
+    }
+
+    /// Continues whose time has come, takes leave of the ended and fills empty seats.
+    fn mend(&mut self, all: bool) {
+        let now = Instant::now();
+        self.relay.release(all);
+        for index in 0..SLAVES {
+            let seat = &mut self.seats[index];
+            if seat.stopped_until.is_some_and(|until| all || until <= now) {
+                seat.stopped_until = None;
+                if let Some(slave) = &mut seat.slave
+                    && !slave.has_ended()
+                {
+                    slave.send(Signal::CONT);
+                }
+            }
+            if seat.slave.as_mut().is_some_and(Process::has_ended) {
+                self.take_leave(index, all);
+            }
+            let seat = &mut self.seats[index];
+            if seat.slave.is_none() && seat.empty_until <= now {
+                seat.slave = Some(self.stage.slave_at(seat.port));
+                (seat.killed, seat.evicted) = (false, false);
+                self.count("started");
+            }
+        }
+    }
+
+    /// A slave has ended in a way that it had a reason for.
+    fn take_leave(&mut self, index: usize, told_to_go: bool) {
+        let pause = self.random.up_to(CLIENT_TIMEOUT / 2);
+        let seat = &mut self.seats[index];
+        let mut slave = seat.slave.take().expect("the caller saw it");
+        seat.stopped_until = None;
+        seat.empty_until = Instant::now() + pause;
+        let end = slave.end();
+        let expected = match (end.code, end.signal) {
+            (None, Some(signal)) => {
+                seat.killed && signal == Signal::KILL.as_raw()
+                    // Before it had a handler.
+                    || seat.evicted && signal == Signal::TERM.as_raw()
+            }
+            (Some(0), _) => told_to_go,
+            (Some(code), _) => code == 255,
+            (None, None) => false,
+        };
+        assert!(
+            expected && !end.stderr.contains("panicked"),
+            "code {:?}, signal {:?}: {}",
+            end.code,
+            end.signal,
+            slave.describe()
+        );
+        if end.signal == Some(Signal::KILL.as_raw()) {
+            let id = slave.trail().into_iter().find_map(|event| match event {
+                Event::Id { slave } => Some(slave),
+                _ => None,
+            });
+            self.killed.extend(id);
+        }
+    }
+}
+
+fn chaos(engine: &str) {
+    let time = Duration::from_secs(from_environment("RINGMW_CHAOS_SECONDS", SECONDS));
+    let seed = from_environment("RINGMW_CHAOS_SEED", 1);
+    let stage = Stage::new("test-chaos").with_engine(engine);
+    let until = stage.path("until");
+    let timeout = CLIENT_TIMEOUT.as_secs().to_string();
+    let mut master = stage.master([
+        "--until",
+        until.to_str().expect("a temporary path"),
+        "--mw-client-timeout",
+        &timeout,
+        // Whoever is killed often enough had some task in its hands each time.
+        "--mw-crash-limit",
+        "0",
+    ]);
+    let mut supervisor = Supervisor::new(stage, &master, seed);
+
+    let begun = Instant::now();
+    let mut next = begun;
+    while begun.elapsed() < time {
+        supervisor.mend(false);
+        assert!(!master.has_ended(), "seed {seed}: {}", master.describe());
+        if next <= Instant::now() {
+            supervisor.disturb();
+            next = Instant::now() + supervisor.random.up_to(Duration::from_millis(120));
+        }
+        // The disturber's own pace; it waits for nothing.
+        thread::sleep(Duration::from_millis(5));
+    }
+
+    // From here on everybody is well.
+    std::fs::write(&until, "").expect("a temporary file");
+    let by = Instant::now() + DEADLINE;
+    while !master.has_ended() {
+        assert!(
+            Instant::now() < by,
+            "it does not end; seed {seed}: {}",
+            master.describe()
+        );
+        supervisor.mend(true);
+        thread::sleep(Duration::from_millis(5));
+    }
+    let end = master.success();
+    for index in 0..SLAVES {
+        if supervisor.seats[index].slave.is_some() {
+            supervisor.take_leave(index, true);
+        }
+    }
+    let trail = master.trail();
+    let losses = account(&trail, &supervisor.killed);
+    let left = supervisor.stage.running();
+    assert!(left.is_empty(), "processes are left: {left:?}");
+    println!(
+        "{engine}, {time:?}, seed {seed}: {:?}; {losses}; {}",
+        supervisor.did,
+        end.lines().join("; ")
+    );
+}
+
+/// Whoever joined has left, once, and what it was given has come back, was given up, or was taken back.
+fn account(trail: &[Event], killed: &[u32]) -> String {
+    #[derive(Default)]
+    struct Slave {
+        ends: u32,
+        lost: bool,
+        given: u64,
+        back: u64,
+    }
+    let mut slaves: BTreeMap<u32, Slave> = BTreeMap::new();
+    let mut causes: BTreeMap<&str, u32> = BTreeMap::new();
+    let (mut recycled_all, mut late) = (0, 0);
+    for event in trail {
+        match event {
+            Event::Connected { slave, .. } => {
+                let before = slaves.insert(*slave, Slave::default());
+                assert!(before.is_none(), "SLAVE-{slave} joined twice");
+            }
+            Event::TasksSent { slave, tasks, .. } => {
+                slaves.get_mut(slave).expect("it joined").given += tasks;
+            }
+            Event::ResultsReceived { slave, results, .. } => {
+                slaves.get_mut(slave).expect("it joined").back += results;
+            }
+            Event::Packets {
+                slave,
+                tasks,
+                results,
+                ..
+            } => {
+                let slave = slaves.get_mut(slave).expect("it joined");
+                slave.given += tasks;
+                slave.back += results;
+            }
+            Event::Withdrawn { slave, tasks, .. } => {
+                slaves.get_mut(slave).expect("it joined").back += tasks;
+            }
+            Event::Late { results, .. } => late += results,
+            Event::Lost {
+                slave,
+                cause,
+                recycled,
+                unrunnable,
+                cancelled,
+                ..
+            } => {
+                *causes.entry(cause.word()).or_default() += 1;
+                recycled_all += recycled;
+                let slave = slaves.get_mut(slave).expect("it joined");
+                slave.ends += 1;
+                slave.lost = true;
+                slave.back += recycled + unrunnable + cancelled;
+            }
+            Event::Disconnected { slave, .. } => {
+                slaves.get_mut(slave).expect("it joined").ends += 1;
+            }
+            Event::Offence { reason, .. } => panic!("nobody lies here: {reason}"),
+            Event::Dropped { lines, .. } => panic!("{lines} lines of the trail are missing"),
+            _ => {}
+        }
+    }
+    for (number, slave) in &slaves {
+        assert_eq!(slave.ends, 1, "ends of SLAVE-{number}");
+        assert_eq!(
+            slave.given, slave.back,
+            "tasks of SLAVE-{number}, lost: {}, late in all: {late}",
+            slave.lost
+        );
+    }
+    for number in killed {
+        assert!(slaves.contains_key(number), "SLAVE-{number} had its number");
+    }
+    format!(
+        "{} joined, lost {causes:?}, {recycled_all} tasks recycled, {late} late",
+        slaves.len()
+    )
+}
