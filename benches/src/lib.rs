@@ -85,11 +85,11 @@ pub fn app() -> App {
     App::new().algorithm::<noop>()
 }
 
-/// Runs a case; slaves are processes of this very binary, which must call `app().run()` when it is given `--mw-slave`.
+/// Runs a case with its trail in a file at a level, or without one; slaves are processes of this very binary, which must call `app().run()` when it is given `--mw-slave`.
 ///
 /// # Panics
 /// When the master algorithm fails or a slave cannot be started: a benchmark that does not run is no benchmark.
-pub fn run(case: Case, engine: &str, trail: &Path) -> Measured {
+pub fn run(case: Case, engine: &str, trail: Option<(&Path, &str)>) -> Measured {
     let measured = Rc::new(Cell::new(None));
     let result = Rc::clone(&measured);
     let children = Rc::new(Cell::new(Vec::new()));
@@ -104,6 +104,15 @@ pub fn run(case: Case, engine: &str, trail: &Path) -> Measured {
             Ok::<(), Error>(())
         })
         .embedded(0)
+        .args(trail.into_iter().flat_map(|(file, level)| {
+            let file = file.display().to_string();
+            [
+                "--mw-audit-file".to_owned(),
+                file,
+                "--mw-audit-level".to_owned(),
+                level.to_owned(),
+            ]
+        }))
         .args([
             "--mw-engine",
             engine,
@@ -111,8 +120,6 @@ pub fn run(case: Case, engine: &str, trail: &Path) -> Measured {
             &case.group_text(),
             "--mw-slave-result-group",
             &case.group_text(),
-            "--mw-audit-file",
-            &trail.display().to_string(),
         ])
         .on_ready(move |ready| started.set(start_slaves(&ready, case.slaves)))
         .run();

@@ -26,6 +26,9 @@ struct Opts {
     /// The master's engine: auto, ring or epoll
     #[arg(long, default_value = "auto")]
     engine: String,
+    /// What the trail tells: none, default, packets or tasks
+    #[arg(long, value_name = "LEVEL", default_value = "default")]
+    audit: String,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -88,13 +91,14 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut ran = 0;
     for case in chosen {
-        let trail = folder.path().join(name(case));
-        print(
-            case,
-            &opts.engine,
-            run(*case, &opts.engine, &trail),
-            opts.json,
-        );
+        let file = folder.path().join(name(case));
+        let trail = (opts.audit != "none").then_some((&*file, &*opts.audit));
+        let measured = run(*case, &opts.engine, trail);
+        print(case, &opts.engine, measured, opts.json);
+        if let Some((file, level)) = trail.filter(|_| !opts.json) {
+            let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+            println!("{:<22} {bytes:>12} bytes of trail at level {level}", "");
+        }
         ran += 1;
     }
     if ran == 0 {
