@@ -119,7 +119,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a loss at shutdown is charged",
-        file: "runtime/src/proto/master.rs",
+        file: "runtime/src/proto/master/endings.rs",
         old: "        let departure = if leaving {
             Departure::Excused
         } else {

@@ -1,0 +1,152 @@
+//! How connections end: offences, refusals, losses, and what becomes of the tasks in a lost slave's hands.
+
+use super::*;
+
+impl MasterCore {
+    pub(super) fn on_offence(&mut self, conn: ConnId, reason: String) {
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        let from = state.peer.to_string();
+        let slave = match state.phase {
+            Phase::Slave { id, .. } => Some(id.0),
+            _ => None,
+        };
+        put_control(&mut state.out, Kind::Refuse, |out| {
+            Refusal::Offence(reason.clone()).encode(out)
+        });
+        self.mark_dirty(conn);
+        self.trail.push(Event::Offence {
+            slave,
+            from,
+            reason: reason.clone(),
+        });
+        if slave.is_some() {
+            self.drop_slave(conn, Cause::Protocol(reason));
+        } else {
+            self.reject(conn, reason);
+            self.end(conn, true);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, conn: ConnId, refusal: Refusal, host: String) {
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        let from = state.peer.to_string();
+        put_control(&mut state.out, Kind::Refuse, |out| refusal.encode(out));
+        self.mark_dirty(conn);
+        self.trail.push(Event::Refused {
+            from,
+            host,
+            reason: refusal.to_string(),
+        });
+        self.leave_handshake(conn);
+        self.end(conn, true);
+    }
+
+    /// A connection that never became a slave.
+    pub(super) fn reject(&mut self, conn: ConnId, reason: String) {
+        let Some(state) = self.conn(conn) else { return };
+        self.trail.push(Event::Rejected {
+            from: state.peer.to_string(),
+            reason,
+        });
+        self.leave_handshake(conn);
+    }
+
+    pub(super) fn leave_handshake(&mut self, conn: ConnId) {
+        if let Some(state) = self.conn_mut(conn)
+            && matches!(state.phase, Phase::Handshake { .. })
+        {
+            state.phase = Phase::Dropped;
+            self.pending_done();
+        }
+    }
+
+    pub(super) fn pending_done(&mut self) {
+        self.pending_count -= 1;
+        // The queue keeps finished ones until they come to its head; a pass drops what is done.
+        if self.pending.len() > 2 * self.pending_count + 64 {
+            let mut pending = std::mem::take(&mut self.pending);
+            pending.retain(|&conn| {
+                matches!(
+                    self.conn(conn),
+                    Some(Conn {
+                        phase: Phase::Handshake { .. },
+                        ..
+                    })
+                )
+            });
+            self.pending = pending;
+        }
+    }
+
+    pub(super) fn drop_slave(&mut self, conn: ConnId, cause: Cause) {
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        let from = state.peer.to_string();
+        let Phase::Slave { id, leaving, .. } = std::mem::replace(&mut state.phase, Phase::Dropped)
+        else {
+            return;
+        };
+        let meter = std::mem::take(&mut state.meter);
+        self.trail.close(meter, id);
+        self.slots.remove(&id);
+        let departure = if leaving {
+            Departure::Excused
+        } else {
+            cause.departure()
+        };
+        let losses = self.sched.lose(id, departure);
+        if let Some((task, crashes)) = losses.charged {
+            self.trail.push(Event::Charged {
+                task: task.seq(),
+                slave: id.0,
+                crashes,
+                limit: self.config.crash_limit,
+            });
+        }
+        if leaving {
+            self.trail.push(Event::Disconnected { slave: id.0, from });
+        } else {
+            self.trail.push(Event::Lost {
+                slave: id.0,
+                from,
+                cause: cause.word(),
+                detail: cause.detail(),
+                recycled: losses.recycled.len() as u64,
+                tasks: TaskRanges::from_sorted(losses.recycled.iter().copied()),
+                unrunnable: u64::from(losses.unrunnable),
+                cancelled: u64::from(losses.released),
+            });
+        }
+        self.collect_ended();
+        let graceful = matches!(
+            cause,
+            Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye(..)
+        );
+        self.end(conn, graceful);
+    }
+
+    /// Closes a connection whose phase is settled; one that the peer ended is closed all the same, so
+    /// that the engine gives its descriptor back.
+    pub(super) fn end(&mut self, conn: ConnId, graceful: bool) {
+        self.effects.push_back(Effect::Close { conn, graceful });
+        if let Some(state) = self.conn_mut(conn) {
+            state.phase = Phase::Dropped;
+            if !graceful {
+                state.out = Vec::new();
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        if self.conn(conn).is_some() {
+            self.conns[conn.slot()] = None;
+            // Its descriptor may be the one that was wanting.
+            self.accept_again = self.accept_again.map(|again| again.min(self.now));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The one pass at the end of a turn: tasks to every slave with room, keys to those that have not heard of them.
+
+use super::*;
+
+impl MasterCore {
+    /// Hands tasks to every slave with room, then prepares all that is to be sent.
+    pub fn hand_out(&mut self) {
+        if self.demand.dismisses && self.stopping.is_none() {
+            self.dismiss();
+        }
+        let mut sent = Vec::new();
+        loop {
+            self.batch.clear();
+            let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
+            let handed = self
+                .sched
+                .hand_out(now, &mut |task, algorithm, marked, body: &Bytes| {
+                    batch.push(task.seq(), algorithm.0, u16::from(marked) * MARKED, body);
+                    if trail.writes_tasks() {
+                        sent.push((task.seq(), algorithm));
+                    }
+                });
+            let Some(slave) = handed else { break };
+            for (task, algorithm) in sent.drain(..) {
+                trail.on_task_sent(slave, task, trail::name(&self.config.names, algorithm));
+            }
+            self.send_batch(slave);
+        }
+        while let Some((slave, from, to)) = self.sched.poll_moved() {
+            self.trail.push(Event::Group {
+                slave: slave.0,
+                from: trail::group(from),
+                to: trail::group(to),
+            });
+        }
+        self.follow_queue();
+        self.collect_ended();
+        self.push_bests();
+    }
+
+    pub(super) fn send_batch(&mut self, slave: SlaveId) {
+        let slot = self.slots[&slave];
+        self.prepare_out(slot as usize);
+        let state = self.conns[slot as usize]
+            .as_mut()
+            .expect("a slave has its connection");
+        let conn = state.id;
+        tell_bests(state, &self.bests, self.config.tasks_bytes_max);
+        let before = state.out.len();
+        let mark = frame::begin_frame(&mut state.out, Kind::Tasks);
+        self.batch.encode(&mut state.out);
+        frame::finish_frame(&mut state.out, mark);
+        let bytes = (state.out.len() - before) as u64;
+        let group = match self.config.task_group {
+            AUTO => self.batch.len() as u32,
+            number => number,
+        };
+        self.trail.on_tasks(
+            &mut state.meter,
+            slave,
+            self.batch.len() as u64,
+            bytes,
+            group,
+            slot,
+        );
+        self.mark_dirty(conn);
+    }
+
+    pub(super) fn push_bests(&mut self) {
+        if self.round < self.bests.version() {
+            self.round = self.bests.version();
+            self.pace.begin_round();
+        }
+        let Some(mut cursor) = self.pace.cursor else {
+            return;
+        };
+        let end = (cursor + VISITS_PER_TURN).min(self.conns.len());
+        while cursor < end {
+            let wants = matches!(
+                &self.conns[cursor],
+                Some(Conn { phase: Phase::Slave { id, told, pushing: false, leaving: false, .. }, .. })
+                    if *told < self.bests.version() && self.sched.held_by(*id) > 0
+            );
+            if wants {
+                if !self.pace.spend() {
+                    break;
+                }
+                self.prepare_out(cursor);
+                let state = self.conns[cursor].as_mut().expect("matched above");
+                tell_bests(state, &self.bests, self.config.tasks_bytes_max);
+                if let Phase::Slave { pushing, .. } = &mut state.phase {
+                    *pushing = true;
+                }
+                let conn = state.id;
+                self.mark_dirty(conn);
+            }
+            cursor += 1;
+        }
+        self.pace.cursor = if cursor < self.conns.len() {
+            Some(cursor)
+        } else if self.has_untold() {
+            Some(0)
+        } else {
+            None
+        };
+    }
+
+    /// Whether a push was put off because the last one to that slave was still on its way.
+    pub(super) fn has_untold(&self) -> bool {
+        let version = self.bests.version();
+        self.conns.iter().flatten().any(|conn| {
+            matches!(&conn.phase, Phase::Slave { id, told, leaving: false, .. }
+                if *told < version && self.sched.held_by(*id) > 0)
+        })
+    }
+}
