@@ -181,9 +181,5 @@ pub(crate) fn put_text16(out: &mut Vec<u8>, text: &str) {
 
 /// The longest prefix of `text` of at most `bytes_max` bytes that ends at a character's end.
 pub(crate) fn prefix(text: &str, bytes_max: usize) -> &str {
-    let mut end = bytes_max.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(bytes_max)]
 }

@@ -36,7 +36,7 @@ use ringmw_sched::{
     TaskSpec, Verdict,
 };
 
-use super::{HANDSHAKES_MAX, SECOND, limit};
+use super::{HANDSHAKES_MAX, SECOND, limit, put};
 use crate::best::Incumbents;
 use crate::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
@@ -600,7 +600,7 @@ impl MasterCore {
         let Some(state) = self.conn_mut(conn) else {
             return;
         };
-        put_control(&mut state.out, Kind::Refuse, |out| {
+        put(&mut state.out, Kind::Refuse, |out| {
             Refusal::Timeout(text.clone()).encode(out)
         });
         let is_handshake = matches!(state.phase, Phase::Handshake { .. });
@@ -738,7 +738,7 @@ impl MasterCore {
         let conn = state.id;
         if let Phase::Slave { leaving, .. } = &mut state.phase {
             *leaving = true;
-            put_control(&mut state.out, Kind::Shutdown, |out| {
+            put(&mut state.out, Kind::Shutdown, |out| {
                 Shutdown { finished }.encode(out)
             });
             self.mark_dirty(conn);
@@ -823,7 +823,7 @@ impl MasterCore {
             if !state.withdraw.is_empty() {
                 for tasks in std::mem::take(&mut state.withdraw).chunks(WITHDRAW_TASKS_MAX) {
                     let tasks = tasks.to_vec();
-                    put_control(&mut state.out, Kind::Withdraw, |out| {
+                    put(&mut state.out, Kind::Withdraw, |out| {
                         Withdraw { tasks }.encode(out)
                     });
                 }
@@ -958,12 +958,6 @@ fn offence(reason: impl ToString) -> Stop {
     Stop::Offence(reason.to_string())
 }
 
-fn put_control(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
-    let mark = frame::begin_frame(out, kind);
-    encode(out);
-    frame::finish_frame(out, mark);
-}
-
 /// Appends the keys that this slave has not been told.
 ///
 /// The master alone tells a key, and only once its witness is here: else a slave that dies between the two leaves a
@@ -979,7 +973,7 @@ fn tell_bests(state: &mut Conn, bests: &Incumbents, bytes_max: u32) {
         let entries_max = (bytes_max as usize).saturating_sub(4) / BestKeys::ENTRY_BYTES;
         for entries in entries.chunks(entries_max.max(1)) {
             let entries = entries.to_vec();
-            put_control(&mut state.out, Kind::Bests, |out| {
+            put(&mut state.out, Kind::Bests, |out| {
                 BestKeys { entries }.encode(out);
             });
         }

@@ -9,6 +9,7 @@
 
 pub mod master;
 pub mod slave;
+mod sums;
 
 pub use master::{Demand, Effect, End, Fate, MasterConfig, MasterCore, Wanted};
 pub use slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
@@ -32,4 +33,11 @@ fn limit(kind: Kind, tasks: u32, results: u32) -> u32 {
         Kind::Results | Kind::Offer => results,
         other => frame::control_limit(other).unwrap_or(0),
     }
+}
+
+/// Appends a frame whose payload `encode` lays straight into the buffer.
+fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
+    let mark = frame::begin_frame(out, kind);
+    encode(out);
+    frame::finish_frame(out, mark);
 }

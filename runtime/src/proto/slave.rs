@@ -22,7 +22,7 @@ use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 use ringmw_sched::{AUTO, Nanos, SlaveId};
 
-use super::{SECOND, limit};
+use super::{SECOND, limit, put};
 use meter::Meter;
 
 /// A finished result waits at most this long for others to travel with.
@@ -482,7 +482,7 @@ impl SlaveCore {
             put(&mut self.out, Kind::Goodbye, |out| {
                 Goodbye {
                     code,
-                    reason: cut(reason, 1_024).to_owned(),
+                    reason: reason.to_owned(),
                 }
                 .encode(out);
             });
@@ -689,12 +689,6 @@ impl SlaveCore {
             self.end = Some(end);
         }
     }
-}
-
-fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
-    let mark = frame::begin_frame(out, kind);
-    encode(out);
-    frame::finish_frame(out, mark);
 }
 
 fn too_early(kind: Kind) -> String {

@@ -12,7 +12,7 @@ impl MasterCore {
             Phase::Slave { id, .. } => Some(id.0),
             _ => None,
         };
-        put_control(&mut state.out, Kind::Refuse, |out| {
+        put(&mut state.out, Kind::Refuse, |out| {
             Refusal::Offence(reason.clone()).encode(out)
         });
         self.mark_dirty(conn);
@@ -34,7 +34,7 @@ impl MasterCore {
             return;
         };
         let from = state.peer.to_string();
-        put_control(&mut state.out, Kind::Refuse, |out| refusal.encode(out));
+        put(&mut state.out, Kind::Refuse, |out| refusal.encode(out));
         self.mark_dirty(conn);
         self.trail.push(Event::Refused {
             from,

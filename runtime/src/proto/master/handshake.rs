@@ -6,7 +6,7 @@ use ringmw_codec::audit::{Event, StateWord};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::{Hello, Welcome, judge};
 
-use super::{ConnId, MasterCore, Phase, SlaveInfo, Stop, put_control, tell_bests, trail};
+use super::{ConnId, MasterCore, Phase, SlaveInfo, Stop, put, tell_bests, trail};
 
 impl MasterCore {
     pub(super) fn on_hello(&mut self, conn: ConnId, payload: &[u8]) -> Result<(), Stop> {
@@ -66,7 +66,7 @@ impl MasterCore {
         };
         state.heard = awake;
         state.due = awake + timeout;
-        put_control(&mut state.out, Kind::Welcome, |out| welcome.encode(out));
+        put(&mut state.out, Kind::Welcome, |out| welcome.encode(out));
         tell_bests(state, bests, self.config.tasks_bytes_max);
         self.trail.push(connected);
         self.trail.push(Event::State {

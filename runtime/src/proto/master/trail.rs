@@ -7,6 +7,7 @@ use ringmw_codec::audit::{EndWord, Event, GroupWord, StateWord};
 use ringmw_sched::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
 
 use super::super::SECOND;
+use super::super::sums::Sums;
 use super::{Conn, Fate, Phase};
 use crate::master::Unrunnable;
 
@@ -46,19 +47,6 @@ pub(super) struct Meter {
     /// Whether the slave holds tasks, and what was said of that last.
     busy: bool,
     said_busy: bool,
-}
-
-#[derive(Default)]
-struct Sums {
-    since: Nanos,
-    packets_out: u64,
-    tasks: u64,
-    bytes_out: u64,
-    packets_in: u64,
-    results: u64,
-    failed: u64,
-    bytes_in: u64,
-    compute: Nanos,
 }
 
 pub(super) struct Trail {
@@ -150,18 +138,7 @@ impl Trail {
     /// Writes what a meter has summed, and what has become of the slave meanwhile.
     pub(super) fn settle(&mut self, meter: &mut Meter, slave: SlaveId) {
         if let Some(sums) = meter.sums.take() {
-            self.push(Event::Packets {
-                slave: slave.0,
-                span_ms: self.now.saturating_sub(sums.since) / 1_000_000,
-                packets_out: sums.packets_out,
-                tasks: sums.tasks,
-                bytes_out: sums.bytes_out,
-                packets_in: sums.packets_in,
-                results: sums.results,
-                failed: sums.failed,
-                bytes_in: sums.bytes_in,
-                compute_us: sums.compute / 1_000,
-            });
+            self.push(sums.line(slave.0, self.now));
         }
         self.say_state(meter, slave);
     }
@@ -207,10 +184,7 @@ impl Trail {
                 meter.lines = meter.lines.saturating_add(1);
                 return None;
             }
-            meter.sums = Some(Box::new(Sums {
-                since: self.now,
-                ..Sums::default()
-            }));
+            meter.sums = Some(Box::new(Sums::new(self.now)));
             self.summing.push(slot);
         }
         meter.sums.as_deref_mut()
@@ -227,11 +201,7 @@ impl Trail {
     ) {
         meter.busy = true;
         match self.meter(meter, slot) {
-            Some(sums) => {
-                sums.packets_out += 1;
-                sums.tasks += tasks;
-                sums.bytes_out += bytes;
-            }
+            Some(sums) => sums.on_tasks(tasks, bytes),
             None => {
                 self.push(Event::TasksSent {
                     slave: slave.0,
@@ -254,10 +224,8 @@ impl Trail {
         meter.busy = !packet.idle;
         match self.meter(meter, slot) {
             Some(sums) => {
-                sums.packets_in += 1;
-                sums.results += packet.tasks;
+                sums.on_results(packet.tasks, packet.bytes);
                 sums.failed += packet.failed;
-                sums.bytes_in += packet.bytes;
                 sums.compute = sums.compute.saturating_add(packet.compute);
             }
             None => {

@@ -4,6 +4,7 @@ use ringmw_codec::audit::Event;
 use ringmw_sched::Nanos;
 
 use super::super::SECOND;
+use super::super::sums::Sums;
 
 /// Packet lines in one second.
 const LINES_PER_SECOND: u32 = 20;
@@ -14,17 +15,6 @@ pub(super) struct Meter {
     second: u64,
     lines: u32,
     sums: Option<Sums>,
-}
-
-#[derive(Default)]
-struct Sums {
-    since: Nanos,
-    packets_out: u64,
-    tasks: u64,
-    bytes_out: u64,
-    packets_in: u64,
-    results: u64,
-    bytes_in: u64,
 }
 
 impl Meter {
@@ -44,9 +34,7 @@ impl Meter {
                 group,
             });
         };
-        sums.packets_out += 1;
-        sums.tasks += tasks;
-        sums.bytes_out += bytes;
+        sums.on_tasks(tasks, bytes);
         None
     }
 
@@ -55,9 +43,7 @@ impl Meter {
         let Some(sums) = self.sums(now) else {
             return Some(Event::ResultsSent { results, bytes });
         };
-        sums.packets_in += 1;
-        sums.results += results;
-        sums.bytes_in += bytes;
+        sums.on_results(results, bytes);
         None
     }
 
@@ -70,10 +56,7 @@ impl Meter {
                 self.lines += 1;
                 return None;
             }
-            self.sums = Some(Sums {
-                since: now,
-                ..Sums::default()
-            });
+            self.sums = Some(Sums::new(now));
         }
         self.sums.as_mut()
     }
@@ -89,18 +72,7 @@ impl Meter {
             return None;
         }
         let sums = self.sums.take()?;
-        Some(Event::Packets {
-            slave,
-            span_ms: now.saturating_sub(sums.since) / 1_000_000,
-            packets_out: sums.packets_out,
-            tasks: sums.tasks,
-            bytes_out: sums.bytes_out,
-            packets_in: sums.packets_in,
-            results: sums.results,
-            failed: 0,
-            bytes_in: sums.bytes_in,
-            compute_us: 0,
-        })
+        Some(sums.line(slave, now))
     }
 }
 
