@@ -24,8 +24,8 @@
 //!       │                      │ │ │ cancel            │ │ └─ cancel ─► cancelled; the entry stays in the
 //!       │                      │ │ └────► cancelled    │ │              slave's hands until its result
 //!       │                      │ │                     │ │              (late) or its acknowledgement
-//!       │                      │ │      slave lost,    │ │
-//!       │                      │ │      recycled       │ │
+//!       │                      │ │   given back; or    │ │
+//!       │                      │ │ slave lost, recycled│ │
 //!       │                      └─┼─────────────────────┘ │ slave lost, not retried, poison
 //!       └──────► unrunnable ◄────┴───────────────────────┘
 //! ```
@@ -54,11 +54,11 @@
 //! slaves costs the slaves that move or are marked. Nothing costs the number of slaves or tasks there are.
 //!
 //! # Deliberately absent
-//! Clocks, I/O, bytes of payloads, randomness, hash maps with an arbitrary order, unsafe code. Not here yet: prefetch,
-//! speculation, taking back tasks from a slave.
+//! Clocks, I/O, bytes of payloads, randomness, hash maps with an arbitrary order, unsafe code.
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod check;
 mod counts;
 mod grouping;
@@ -74,9 +74,11 @@ mod outcome;
 mod record;
 mod scheduler;
 mod slaves;
+mod stragglers;
 mod tasks;
 mod view;
 
+pub use ahead::{PATIENCE, RECALL_TASKS_MAX};
 pub use grouping::AUTO;
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use outcome::{Accepted, Cancelled, Departure, Ended, Losses, Offence, Reason, Verdict};
