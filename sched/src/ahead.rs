@@ -14,6 +14,7 @@ use crate::hands::{Asked, Hold};
 use crate::ids::{Nanos, SlaveId};
 use crate::outcome::Offence;
 use crate::scheduler::Scheduler;
+use crate::slaves::Status;
 
 /// Tasks whose mean compute time is longer are not handed out ahead of time: the gain is below a hundredth.
 const AHEAD_COMPUTE_MAX: Nanos = 10 * PACKET_COMPUTE;
@@ -81,7 +82,7 @@ impl<P> Scheduler<P> {
     /// before all others. Returns how many. One that was cancelled meanwhile is acknowledged by that.
     ///
     /// # Errors
-    /// It was not asked, or for fewer; or it does not hold one of them, or that one is for it alone, or was begun.
+    /// It was not asked; or it does not hold one of them, or that one is for it alone, or was begun.
     pub fn given_back(&mut self, slave: SlaveId, tasks: &[u64]) -> Result<u32, Offence> {
         let at = self.slaves.find(slave).ok_or(Offence::NotAsked)?;
         if self.slaves.hands(at).asked != Asked::Waiting || tasks.len() as u32 > RECALL_TASKS_MAX {
@@ -114,7 +115,7 @@ impl<P> Scheduler<P> {
         };
         self.slaves.set_asked(at, asked);
         self.slaves.hands_mut(at).first_since = self.clock;
-        if !tasks.is_empty() {
+        if self.slaves.get(at).status != Status::Idle {
             self.on_let_go(at);
         }
         offence.map_or(Ok(queued.len() as u32), Err)

@@ -7,16 +7,26 @@ use crate::scheduler::{Scheduler, queued_bytes};
 use crate::slaves::Status;
 use crate::tasks::HAS_PAYLOAD;
 
+/// What a slave is told of a task in a packet.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Handed {
+    /// It was in a lost slave's hands: its start is announced.
+    pub marked: bool,
+    /// It is for this slave alone, which never gives it back.
+    pub bound: bool,
+}
+
 impl<P> Scheduler<P> {
-    /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order:
-    /// id, algorithm, whether it is marked (the slave announces its start), payload.
+    /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order.
     ///
-    /// Slaves with tasks of their own come first, in the order in which they could be served; then, for unordered
-    /// tasks, the slave that was served least recently.
+    /// Idle slaves with tasks of their own come first, in the order in which they could be served; then, for unordered
+    /// tasks, the idle slave that was served least recently; then, ahead of time, busy slaves with one packet in hand,
+    /// while there are plenty of short tasks (`Config::prefetch`). With nothing queued a straggler may go to an idle
+    /// slave as well (`Config::duplicate_stragglers`).
     pub fn hand_out(
         &mut self,
         now: Nanos,
-        each: &mut impl FnMut(TaskId, AlgorithmId, bool, &P),
+        each: &mut impl FnMut(TaskId, AlgorithmId, Handed, &P),
     ) -> Option<SlaveId> {
         self.clock = now;
         let Some(at) = self.next_served() else {
@@ -65,7 +75,10 @@ impl<P> Scheduler<P> {
                     slot,
                 },
                 record.algorithm,
-                record.marked(),
+                Handed {
+                    marked: record.marked(),
+                    bound,
+                },
                 record.payload.as_ref().expect(HAS_PAYLOAD),
             );
         }

@@ -41,7 +41,7 @@
 //!
 //! let id = sched.submit(TaskSpec::new(AlgorithmId(0), Owner::Queue, 64), "payload", 10);
 //! let mut packet = Vec::new();
-//! while let Some(to) = sched.hand_out(20, &mut |id, _algorithm, _marked, payload| packet.push((id, *payload))) {
+//! while let Some(to) = sched.hand_out(20, &mut |id, _algorithm, _handed, payload| packet.push((id, *payload))) {
 //!     assert_eq!((to, packet.as_slice()), (slave, [(id, "payload")].as_slice()));
 //! }
 //! let Ok(Verdict::Accepted(done)) = sched.result(slave, id.seq()) else { panic!() };
@@ -80,6 +80,7 @@ mod view;
 
 pub use ahead::{PATIENCE, RECALL_TASKS_MAX};
 pub use grouping::AUTO;
+pub use hand_out::Handed;
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use outcome::{Accepted, Cancelled, Departure, Ended, Losses, Offence, Reason, Verdict};
 pub use scheduler::{Config, Scheduler, TaskSpec};

@@ -153,7 +153,7 @@ pub enum Offence {
         /// The number it sent.
         task: u64,
     },
-    /// It gave tasks back without being asked to, or more than it was asked for.
+    /// It gave tasks back without being asked to.
     NotAsked,
 }
 
@@ -177,7 +177,7 @@ impl fmt::Display for Offence {
                 f,
                 "TASK-{task} is for it alone, or was begun, and it gave it back"
             ),
-            Offence::NotAsked => f.write_str("it gave back tasks without being asked for so many"),
+            Offence::NotAsked => f.write_str("it gave back tasks without being asked to"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! A task with a twin stands in two slaves' hands. Its record leads to one of them, `twins` to the other; when one is
 //! lost or gives it back, the other has it alone.
 
+use crate::hand_out::Handed;
 use crate::hands::Hold;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::record::State;
@@ -80,9 +81,9 @@ impl<P> Scheduler<P> {
     pub(crate) fn duplicate(
         &mut self,
         now: Nanos,
-        each: &mut impl FnMut(TaskId, AlgorithmId, bool, &P),
+        each: &mut impl FnMut(TaskId, AlgorithmId, Handed, &P),
     ) -> Option<SlaveId> {
-        if !self.config.duplicate_stragglers || self.stopped || self.unordered.len() > 0 {
+        if !self.may_duplicate() {
             return None;
         }
         let to = self.slaves.first_for_unordered()?;
@@ -106,7 +107,10 @@ impl<P> Scheduler<P> {
         each(
             task,
             record.algorithm,
-            record.marked(),
+            Handed {
+                marked: record.marked(),
+                bound: false,
+            },
             record.payload.as_ref().expect(HAS_PAYLOAD),
         );
         self.slaves.on_hands_changed(to);
@@ -147,12 +151,15 @@ impl<P> Scheduler<P> {
 
     /// When [`hand_out`](Self::hand_out) may find a straggler at the earliest, should nothing else happen.
     pub fn duplicate_due(&self) -> Option<Nanos> {
-        let may = self.config.duplicate_stragglers
-            && !self.stopped
-            && self.unordered.len() == 0
-            && self.counts.running > 0
-            && self.slaves.idle_takers() > 0;
+        let may = self.may_duplicate() && self.counts.running > 0 && self.slaves.idle_takers() > 0;
         may.then(|| self.looked + LOOKS_APART)
+    }
+
+    fn may_duplicate(&self) -> bool {
+        self.config.duplicate_stragglers
+            && !self.stopped
+            && !self.hold_queue
+            && self.unordered.len() == 0
     }
 
     /// How many tasks were handed to a second slave.

@@ -139,6 +139,27 @@ fn an_idle_slave_gets_half_of_what_another_has_not_begun() {
     assert_eq!(held, Err(Offence::NotAsked));
 }
 
+/// Seed 7752 of the simulated world: a slave that was asked answers all it holds, then gives back what it never had.
+#[test]
+fn giving_back_what_one_does_not_hold_is_an_offence() {
+    let config = Config {
+        task_group: 2,
+        ..config()
+    };
+    let mut sched = Scheduler::new(config, 1);
+    sched.connect();
+    sched.connect();
+    submit(&mut sched, 2);
+    assert_eq!(packets(&mut sched, 0), [(0, vec![0, 1])]);
+    assert_eq!(sched.recall(PATIENCE), Some((SlaveId(0), 1)));
+    assert!(answer(&mut sched, 0, 0) && answer(&mut sched, 0, 1));
+    let never = sched.given_back(SlaveId(0), &[1]);
+    assert_eq!(never, Err(Offence::NotHeld { task: 1 }));
+    sched.sanity_check();
+    let unasked = sched.given_back(SlaveId(1), &[]);
+    assert_eq!(unasked, Err(Offence::NotAsked));
+}
+
 #[test]
 fn an_ordered_task_is_never_taken_back() {
     let config = Config {

@@ -223,6 +223,8 @@ impl World {
             tasks_bytes_max: config.tasks_bytes_max,
             results_bytes_max: config.results_bytes_max,
             task_group: config.task_group,
+            prefetch: config.prefetch,
+            duplicate_stragglers: config.duplicate_stragglers,
             result_group: config.result_group,
             crash_limit: config.crash_limit,
             queued_bytes_max: config.queued_bytes_max,
