@@ -412,8 +412,8 @@ fn account(trail: &[Event], killed: &[u32]) -> String {
                 slave.given += tasks;
                 slave.back += results;
             }
-            Event::Withdrawn { slave, tasks, .. } => {
-                slaves.get_mut(slave).expect("it joined").back += tasks;
+            Event::Returned { slave, count, .. } => {
+                slaves.get_mut(slave).expect("it joined").back += count;
             }
             Event::Late { results, .. } => late += results,
             Event::Lost {

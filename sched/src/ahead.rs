@@ -79,11 +79,11 @@ impl<P> Scheduler<P> {
     }
 
     /// A slave that was asked gives these back, with its word that it has begun none of them: they are queued again,
-    /// before all others. Returns how many. One that was cancelled meanwhile is acknowledged by that.
+    /// before all others. Returns those, ascending. One that was cancelled meanwhile is acknowledged by that.
     ///
     /// # Errors
     /// It was not asked; or it does not hold one of them, or that one is for it alone, or was begun.
-    pub fn given_back(&mut self, slave: SlaveId, tasks: &[u64]) -> Result<u32, Offence> {
+    pub fn given_back(&mut self, slave: SlaveId, tasks: &[u64]) -> Result<Vec<u64>, Offence> {
         let at = self.slaves.find(slave).ok_or(Offence::NotAsked)?;
         if self.slaves.hands(at).asked != Asked::Waiting || tasks.len() as u32 > RECALL_TASKS_MAX {
             return Err(Offence::NotAsked);
@@ -118,6 +118,7 @@ impl<P> Scheduler<P> {
         if self.slaves.get(at).status != Status::Idle {
             self.on_let_go(at);
         }
-        offence.map_or(Ok(queued.len() as u32), Err)
+        let queued = queued.into_iter().map(|(seq, _)| seq).collect();
+        offence.map_or(Ok(queued), Err)
     }
 }

@@ -123,7 +123,10 @@ fn an_idle_slave_gets_half_of_what_another_has_not_begun() {
         (None, None),
         "it is asked once"
     );
-    assert_eq!(sched.given_back(SlaveId(0), &[8, 7, 6, 5]), Ok(4));
+    assert_eq!(
+        sched.given_back(SlaveId(0), &[8, 7, 6, 5]),
+        Ok(vec![5, 6, 7, 8])
+    );
     assert_eq!(packets(&mut sched, PATIENCE), [(1, vec![5, 6, 7, 8])]);
     for (slave, task) in [(0, 0), (1, 5), (1, 6), (1, 7), (1, 8), (0, 1)] {
         assert!(answer(&mut sched, slave, task));
@@ -131,7 +134,7 @@ fn an_idle_slave_gets_half_of_what_another_has_not_begun() {
     assert_eq!(sched.recall(PATIENCE), Some((SlaveId(0), 1)));
     assert_eq!(
         sched.given_back(SlaveId(0), &[]),
-        Ok(0),
+        Ok(vec![]),
         "it has begun them meanwhile"
     );
     assert_eq!(sched.recall(9 * PATIENCE), None, "until it is handed more");
@@ -206,7 +209,7 @@ fn what_was_cancelled_meanwhile_is_given_back_and_forgotten() {
     assert_eq!(sched.recall(PATIENCE), Some((SlaveId(0), 1)));
     assert!(sched.cancel(ids[2]).is_some());
     assert_eq!(sched.poll_withdrawal(), Some((SlaveId(0), 2)));
-    assert_eq!(sched.given_back(SlaveId(0), &[2]), Ok(0));
+    assert_eq!(sched.given_back(SlaveId(0), &[2]), Ok(vec![]));
     sched.sanity_check();
     assert_eq!((sched.held_by(SlaveId(0)), sched.queued()), (2, 0));
     let never = sched.withdrawn(SlaveId(0), 2, false);
@@ -336,7 +339,7 @@ fn ordered_and_no_retry_tasks_are_never_duplicated() {
 #[derive(Default, Debug)]
 struct Did {
     ahead: u32,
-    taken_back: u32,
+    taken_back: usize,
     duplicated: u64,
     lost_twins: u32,
     late: u32,
@@ -423,7 +426,8 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
                             back.push(played.tasks.remove(at).unwrap());
                         }
                     }
-                    did.taken_back += sched.given_back(id, &back).expect("it was asked");
+                    let queued = sched.given_back(id, &back).expect("it was asked");
+                    did.taken_back += queued.len();
                 }
             }
             (6..=10, Some(id)) => {
@@ -488,7 +492,9 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
         if nth == finish {
             bound.clear();
             (0..2).for_each(|_| _ = slaves.insert(sched.connect().0, Played::default()));
-            Group::ALL.map(|group| sched.deallocate(group, 100));
+            Group::ALL
+                .iter()
+                .for_each(|&group| sched.deallocate(group, 100));
             for id in slaves.keys() {
                 sched.free_slave(*id);
             }
@@ -517,7 +523,7 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
 #[test]
 fn whatever_goes_ahead_or_back_every_task_ends_once() {
     let runs = Runs {
-        cases: 150,
+        cases: 100,
         rng_seed: RngSeed::Fixed(921),
         failure_persistence: None,
         ..Runs::default()
@@ -543,11 +549,7 @@ fn whatever_goes_ahead_or_back_every_task_ends_once() {
         run(config, tasks_max, &draws, &mut did.borrow_mut());
     });
     let did = did.into_inner();
-    let all = [
-        u64::from(did.ahead),
-        u64::from(did.taken_back),
-        did.duplicated,
-    ];
+    let all = [u64::from(did.ahead), did.taken_back as u64, did.duplicated];
     let rare = [did.lost_twins, did.late];
     assert!(
         all.iter().all(|&times| times > 100) && rare.iter().all(|&times| times > 10),

@@ -308,7 +308,9 @@ events! {
         /// The slave.
         slave: u32 as Slave,
         /// How many.
-        tasks: u64 as Number,
+        count: u64 as Number,
+        /// Which.
+        tasks: TaskRanges as Ranges,
     }
     /// A task runs far longer than the median and was handed to an idle slave too.
     Duplicated = "duplicated" {

@@ -48,6 +48,8 @@ pub(crate) struct Figures {
     pub(crate) unrunnable: u64,
     pub(crate) cancelled: u64,
     pub(crate) late: u64,
+    pub(crate) given_back: u64,
+    pub(crate) duplicated: u64,
     pub(crate) stalls: u64,
     pub(crate) stalled_us: i64,
     pub(crate) stall_max_us: i64,
@@ -157,6 +159,8 @@ impl Figures {
             What::Recycled { tasks, .. } => self.recycled += tasks,
             What::Unrunnable => self.unrunnable += 1,
             What::Late { results } => self.late += results,
+            What::Returned { count, .. } => self.given_back += count,
+            What::Duplicated { .. } => self.duplicated += 1,
             What::Cancelled { tasks } => self.cancelled += tasks,
             What::Stall { us } => {
                 self.stalls += 1;
@@ -256,6 +260,8 @@ impl Figures {
         self.unrunnable += other.unrunnable;
         self.cancelled += other.cancelled;
         self.late += other.late;
+        self.given_back += other.given_back;
+        self.duplicated += other.duplicated;
         self.stalls += other.stalls;
         self.stalled_us += other.stalled_us;
         self.stall_max_us = self.stall_max_us.max(other.stall_max_us);

@@ -27,7 +27,7 @@ Keys of --format json, schema 1 (raised when a key changes its meaning or goes; 
   churn.arrivals_per_min, .departures_per_min, .loss_ratio (departures other than by shutdown, over all departures)
   exit (the code, or CL-MW's word; null without an exit line), exit_reason
   of ringmw's trails also: seed, build, version, stalled_s, dropped_lines, tasks.failed, .cancelled, .late, .unrunnable,
-  .bytes_out, .bytes_in, .compute_s
+  .given_back (not begun, for an idle slave), .duplicated (stragglers), .bytes_out, .bytes_in, .compute_s
   runs: the same for each INIT line, with role and file. The top level has the sums, the largest peak, the start of the
   first run, end and exit of the last, and rates over the time that the runs took.
 A ratio or rate without its denominator is null. Figures are of masters' trails; of slaves' only where no master's is.
@@ -193,6 +193,8 @@ fn table(summary: &Summary) -> String {
         ("unrunnable", tasks.unrunnable),
         ("cancelled", tasks.cancelled),
         ("late", tasks.late),
+        ("given back", tasks.given_back),
+        ("duplicated", tasks.duplicated),
     ];
     if ours
         .iter()

@@ -73,6 +73,10 @@ pub(crate) struct Tasks {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) late: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) given_back: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) duplicated: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unrunnable: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_out: Option<u64>,
@@ -195,6 +199,8 @@ impl Frame<'_> {
                 failed: ours(figures.failed),
                 cancelled: ours(figures.cancelled),
                 late: ours(figures.late),
+                given_back: ours(figures.given_back),
+                duplicated: ours(figures.duplicated),
                 unrunnable: ours(figures.unrunnable),
                 bytes_out: ours(figures.bytes_out),
                 bytes_in: ours(figures.bytes_in),

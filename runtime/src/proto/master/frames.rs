@@ -169,10 +169,11 @@ impl MasterCore {
         let returned = Returned::decode(payload).map_err(offence)?;
         let tasks = self.sched.given_back(slave, &returned.tasks);
         let tasks = tasks.map_err(offence)?;
-        if tasks > 0 {
+        if !tasks.is_empty() {
             self.trail.push(Event::Returned {
                 slave: slave.0,
-                tasks: tasks.into(),
+                count: tasks.len() as u64,
+                tasks: TaskRanges::from_sorted(tasks),
             });
         }
         self.note_idle(slave);

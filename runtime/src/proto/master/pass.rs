@@ -17,7 +17,8 @@ impl MasterCore {
             let handed = self
                 .sched
                 .hand_out(now, &mut |task, algorithm, handed, body: &Bytes| {
-                    let flags = u16::from(handed.marked) * MARKED | u16::from(handed.bound) * BOUND;
+                    let flags =
+                        (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
                     batch.push(task.seq(), algorithm.0, flags, body);
                     last = Some(task.seq());
                     if trail.writes_tasks() {
