@@ -2,24 +2,77 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 fn output(binary: &str, args: &[&str]) -> String {
     let output = Command::new(binary).args(args).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
+fn line(binary: &str, args: &[&str]) -> Value {
+    let text = output(binary, args);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn positive(line: &Value, key: &str) -> f64 {
+    let number = line[key].as_f64().unwrap_or(0.0);
+    assert!(number > 0.0, "{key}: {line}");
+    number
+}
+
 #[test]
 fn throughput_runs_through_map_and_queue_on_both_engines() {
-    for case in ["noop-g100-s2", "noop-queue-g10-s2", "noop-gauto-s2"] {
+    let cases = [
+        "noop-g100-s2",
+        "noop-queue-g10-s2",
+        "noop-gauto-s2",
+        "noop-g1-s1000",
+        "noop-queue-g1-s1000",
+    ];
+    for case in cases {
         for engine in ["auto", "epoll"] {
             let args = [
                 "--case", case, "--tasks", "5000", "--engine", engine, "--json",
             ];
-            let line = output(env!("CARGO_BIN_EXE_throughput"), &args);
-            assert!(line.contains(&format!("\"case\":\"{case}\"")), "{line}");
-            assert!(line.contains("\"master_cpu_ns_per_task\":"), "{line}");
+            let line = line(env!("CARGO_BIN_EXE_throughput"), &args);
+            assert_eq!(line["case"], case);
+            assert!(line["engine"] == "ring" || line["engine"] == "epoll");
+            // Every result that comes after the first tenth is measured.
+            assert_eq!(positive(&line, "tasks"), 4_500.0);
+            positive(&line, "tasks_per_s");
+            positive(&line, "master_cpu_ns_per_task");
+            positive(&line, "bytes_out");
+            positive(&line, "bytes_in");
+            assert!(
+                positive(&line, "master_cpu_ns_per_packet")
+                    >= positive(&line, "master_cpu_ns_per_task")
+            );
+            assert!(positive(&line["latency_us"], "max") >= positive(&line["latency_us"], "p50"));
+            assert!(
+                line["syscalls_per_task"].is_number() || line["syscalls_note"].is_string(),
+                "{line}"
+            );
         }
     }
+}
+
+#[test]
+fn a_case_that_is_not_there_is_told() {
+    let output = Command::new(env!("CARGO_BIN_EXE_throughput"))
+        .args(["--case", "noop-g7-s2"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("noop-gauto-s64"));
+}
+
+#[test]
+fn allocations_are_counted() {
+    let args = ["--case", "noop-g1-s2", "--tasks", "2000", "--json"];
+    let line = line(env!("CARGO_BIN_EXE_allocations"), &args);
+    let per_packet = line["allocations_per_packet"].as_f64().unwrap();
+    assert!((0.0..1_000.0).contains(&per_packet), "{line}");
 }
 
 #[test]

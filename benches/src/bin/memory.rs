@@ -8,31 +8,21 @@
 use std::process::ExitCode;
 
 use ringmw::prelude::*;
-use ringmw_benches::{app, noop};
+use ringmw_benches::{app, meter, noop};
 
 /// The bytes of a no-op task's argument.
 const PAYLOAD_BYTES: f64 = 8.0;
 
-/// Resident memory of this process in bytes.
-fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    kib.and_then(|kib| kib.parse::<f64>().ok())
-        .expect("VmRSS is a number of KiB")
-        * 1024.0
-}
-
 async fn master(mw: Master, args: Args) -> Result {
     let tasks: u64 = args.value("--tasks", 1_000_000)?;
-    let before = resident();
+    let before = meter::memory().0 as f64;
     mw.submit_all((0..tasks).map(noop::task));
     mw.poll_events().await;
-    let full = resident();
+    let full = meter::memory().0 as f64;
     let cancelled = mw.cancel_all() as u64;
     assert_eq!(cancelled, tasks, "nobody runs them here");
     mw.poll_events().await;
-    let drained = resident();
+    let drained = meter::memory().0 as f64;
     let beside = (full - before) / tasks as f64 - PAYLOAD_BYTES;
     let left = (drained - before) / (full - before);
     if args.has("--json") {
