@@ -23,7 +23,7 @@ pub const SLAVES: [u32; 5] = [2, 8, 64, 1_000, 10_000];
 pub const PLAYED_FROM: u32 = 1_000;
 
 /// A case ends after this long even when tasks are left: with start and end it is within 20 s.
-pub const WORK_MAX: Duration = Duration::from_secs(8);
+pub const WORK_MAX: Duration = Duration::from_secs(6);
 
 /// One task of so many is timed from submission to result.
 const TIMED_APART: u64 = 64;
@@ -93,10 +93,11 @@ impl Case {
             100 => 8_000_000,
             _ => 16_000_000,
         };
-        enough.max(4 * u64::from(self.group) * u64::from(self.slaves))
+        enough.max(2 * u64::from(self.group) * u64::from(self.slaves))
     }
 
-    fn cast(&self) -> Slaves {
+    /// Its slaves: real or, when there are many, played.
+    pub fn cast(&self) -> Slaves {
         match self.slaves >= PLAYED_FROM {
             true => Slaves::Played(Cast {
                 slaves: self.slaves,
@@ -113,23 +114,24 @@ impl Case {
 /// # Panics
 /// As [`fleet::run`].
 pub fn run(case: Case, tasks: u64, engine: &str, trail: Option<(&Path, &str)>) -> Value {
-    run_with(case, tasks, engine, trail, &|| (0, 0))
+    run_with(case, case.cast(), tasks, engine, trail, &|| (0, 0))
 }
 
-/// As [`run`], where `allocated` says how often and how many bytes the calling thread has allocated so far: the keys
+/// As [`run`] with these slaves, of whom the case says how many, where `allocated` says how often and how many bytes the calling thread has allocated so far: the keys
 /// `allocations` and `allocated_bytes` are what it adds in the measured span.
 ///
 /// # Panics
 /// As [`run`].
 pub fn run_with(
     case: Case,
+    slaves: Slaves,
     tasks: u64,
     engine: &str,
     trail: Option<(&Path, &str)>,
     allocated: Allocated,
 ) -> Value {
     let setting = Setting {
-        slaves: case.cast(),
+        slaves,
         engine,
         trail,
         group: case.group,
@@ -149,11 +151,12 @@ async fn measure(mw: Master, case: Case, tasks: u64, allocated: Allocated) -> Re
     let (alone, _) = meter::memory();
     fleet::connected(&mw, case.slaves).await;
     let (idle, _) = meter::memory();
-    let flow = Flow::new(tasks, tasks / 10, allocated);
+    let flow = Flow::new(tasks, tasks / 10, WORK_MAX, allocated);
     flow.run(&mw, case).await?;
     let span = flow.span.take().ok_or("there were no tasks")?;
     let (done, cpu) = (span.tasks as f64, span.cpu.as_nanos() as f64);
-    let packets = span.traffic.packets_out;
+    // Those whose tasks are counted: what went out for them may have gone before.
+    let packets = span.traffic.packets_in;
     let latency_us = |quantile| {
         let latencies = flow.latencies.borrow();
         latencies.value_at_quantile(quantile) as f64 / 1e3
@@ -181,7 +184,7 @@ async fn measure(mw: Master, case: Case, tasks: u64, allocated: Allocated) -> Re
         "master_cpu_ns_per_packet": cpu / packets as f64,
         "master_cpu_share": span.cpu.as_secs_f64() / span.wall.as_secs_f64(),
         "packets": packets,
-        "packets_in": span.traffic.packets_in,
+        "packets_out": span.traffic.packets_out,
         "tasks_per_packet": done / packets as f64,
         "latency_us": latencies,
         "syscalls_per_task": syscalls,
@@ -204,7 +207,7 @@ async fn count_syscalls(mw: &Master, case: Case, tasks: u64) -> Result<Result<f6
         Err(why) => return Ok(Err(why.to_string())),
     };
     let before = syscalls.count()?;
-    let flow = Flow::new(tasks, 0, &|| (0, 0));
+    let flow = Flow::new(tasks, 0, WORK_MAX / 6, &|| (0, 0));
     flow.run(mw, case).await?;
     let calls = syscalls.count()? - before;
     Ok(Ok(calls as f64 / flow.submitted.get() as f64))
@@ -230,6 +233,7 @@ struct Span {
 struct Flow {
     tasks: u64,
     warm: u64,
+    limit: Duration,
     allocated: Allocated,
     begun: Instant,
     submitted: Cell<u64>,
@@ -241,10 +245,11 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(tasks: u64, warm: u64, allocated: Allocated) -> Rc<Self> {
+    fn new(tasks: u64, warm: u64, limit: Duration, allocated: Allocated) -> Rc<Self> {
         Rc::new(Flow {
             tasks,
             warm,
+            limit,
             allocated,
             begun: Instant::now(),
             submitted: Cell::new(0),
@@ -308,7 +313,7 @@ impl Flow {
         }
         if n.is_multiple_of(TIMED_APART) {
             let now = self.begun.elapsed();
-            if now > WORK_MAX {
+            if now > self.limit {
                 return None;
             }
             self.stamps.borrow_mut().push(now.as_nanos() as u64);

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use ringmw::prelude::*;
 
+pub mod apart;
+pub mod bare;
 pub mod case;
 pub mod fleet;
 pub mod machine;

@@ -83,3 +83,38 @@ fn a_queued_task_is_weighed() {
     );
     assert!(line.contains("\"bytes_per_queued_task\":"), "{line}");
 }
+
+#[test]
+fn the_bare_ring_answers_and_is_compared() {
+    if ringmw_benches::fleet::engine_word("auto") != "ring" {
+        return eprintln!("NOT TESTED: io_uring is refused here");
+    }
+    let text = output(
+        env!("CARGO_BIN_EXE_floor"),
+        &[
+            "--slaves",
+            "20,50",
+            "--runs",
+            "1",
+            "--packets",
+            "2000",
+            "--json",
+        ],
+    );
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for line in &lines {
+        for key in [
+            "bare_ns_per_packet",
+            "master_cpu_ns_per_packet",
+            "cpu_ratio",
+            "bare_growth",
+        ] {
+            positive(line, key);
+        }
+    }
+    assert_eq!(positive(&lines[0], "bare_growth"), 1.0);
+}

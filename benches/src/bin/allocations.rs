@@ -98,7 +98,7 @@ fn main() -> ExitCode {
         let file = folder.path().join(case.name());
         COUNTS.set(Some((0, 0)));
         let trail = Some((&*file, "default"));
-        let mut line = case::run_with(case, opts.tasks, &opts.engine, trail, &|| {
+        let mut line = case::run_with(case, case.cast(), opts.tasks, &opts.engine, trail, &|| {
             COUNTS.get().expect("this thread counts")
         });
         let per = |key: &str, of: &str| {

@@ -5,11 +5,11 @@
 //! cargo run --release -p ringmw-benches --bin throughput -- --case noop-g100-s64 --runs 5 --json
 //! ```
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use clap::Parser;
 use ringmw_benches::case::{self, Case};
-use ringmw_benches::machine;
+use ringmw_benches::{apart, machine};
 use serde_json::Value;
 
 /// Runs no-op tasks through a master and its slaves on loopback, and says what one costs the master
@@ -114,21 +114,11 @@ fn run_all(cases: &[Case], opts: &Opts) -> Result<(), String> {
 /// A case in a process of its own: memory and caches are as fresh as those of a real master.
 fn measure_apart(case: Case, opts: &Opts) -> Result<Value, String> {
     let name = case.name();
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["--here", "--case", &name]);
-    command.args(["--engine", &opts.engine, "--audit", &opts.audit]);
-    if let Some(tasks) = opts.tasks {
-        command.args(["--tasks", &tasks.to_string()]);
-    }
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("{name}: this very binary cannot be started: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("{name}: ended with {}", output.status));
-    }
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("{name}: {error}"))
+    let tasks = opts.tasks.map(|tasks| tasks.to_string());
+    let mut args = vec!["--here", "--case", &name];
+    args.extend(["--engine", &opts.engine, "--audit", &opts.audit]);
+    args.extend(tasks.iter().flat_map(|tasks| ["--tasks", tasks]));
+    apart::run(&args)
 }
 
 /// The run with the median CPU per task, with the least and the most.
