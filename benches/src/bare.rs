@@ -63,7 +63,7 @@ pub fn run(slaves: u32, outstanding: u32, packets: u64, limit: Duration) -> io::
     };
     let cast = Cast {
         slaves,
-        offers_per_s: 0,
+        ..Cast::default()
     };
     let child = played::start_at(&listener.local_addr()?.to_string(), &hello, &cast)?;
     let mut server = Server::new(listener, outstanding as usize)?;

@@ -101,9 +101,52 @@ impl Case {
         match self.slaves >= PLAYED_FROM {
             true => Slaves::Played(Cast {
                 slaves: self.slaves,
-                offers_per_s: 0,
+                ..Cast::default()
             }),
             false => Slaves::Real(self.slaves),
+        }
+    }
+}
+
+/// What a case is run with.
+#[derive(Clone)]
+pub struct Load {
+    /// The case.
+    pub case: Case,
+    /// Its slaves.
+    pub slaves: Slaves,
+    /// Tasks in all.
+    pub tasks: u64,
+    /// Those of them that are not measured: the first ones.
+    pub warm: u64,
+    /// When submission ends even though tasks are left.
+    pub limit: Duration,
+    /// Measure until the last result; else only while the queue is kept full.
+    pub until_drained: bool,
+    /// How many tasks are kept pending where results are taken from the queue.
+    pub target: u64,
+    /// Where `allocations` and `allocated_bytes` come from; without, they are 0.
+    pub allocated: Allocated,
+}
+
+impl Load {
+    /// The usual one.
+    pub fn of(case: Case) -> Load {
+        Load::with(case, case.usual_tasks())
+    }
+
+    /// The usual one with so many tasks.
+    pub fn with(case: Case, tasks: u64) -> Load {
+        let target = u64::from(case.slaves) * u64::from(case.group.max(100)) * 2 + 1_000;
+        Load {
+            case,
+            slaves: case.cast(),
+            tasks,
+            warm: tasks / 10,
+            limit: WORK_MAX,
+            until_drained: true,
+            target,
+            allocated: &|| (0, 0),
         }
     }
 }
@@ -113,32 +156,15 @@ impl Case {
 ///
 /// # Panics
 /// As [`fleet::run`].
-pub fn run(case: Case, tasks: u64, engine: &str, trail: Option<(&Path, &str)>) -> Value {
-    run_with(case, case.cast(), tasks, engine, trail, &|| (0, 0))
-}
-
-/// As [`run`] with these slaves, of whom the case says how many, where `allocated` says how often and how many bytes the calling thread has allocated so far: the keys
-/// `allocations` and `allocated_bytes` are what it adds in the measured span.
-///
-/// # Panics
-/// As [`run`].
-pub fn run_with(
-    case: Case,
-    slaves: Slaves,
-    tasks: u64,
-    engine: &str,
-    trail: Option<(&Path, &str)>,
-    allocated: Allocated,
-) -> Value {
+pub fn run(load: &Load, engine: &str, trail: Option<(&Path, &str)>) -> Value {
     let setting = Setting {
-        slaves,
+        slaves: load.slaves.clone(),
         engine,
         trail,
-        group: case.group,
+        group: load.case.group,
     };
-    let (mut figures, _) = fleet::run(app(), &setting, move |mw| {
-        measure(mw, case, tasks, allocated)
-    });
+    let measured = load.clone();
+    let (mut figures, _) = fleet::run(app(), &setting, move |mw| measure(mw, measured));
     figures["engine"] = fleet::engine_word(engine).into();
     figures["audit"] = trail.map_or("none", |(_, level)| level).into();
     if let Some((file, _)) = trail {
@@ -147,12 +173,13 @@ pub fn run_with(
     figures
 }
 
-async fn measure(mw: Master, case: Case, tasks: u64, allocated: Allocated) -> Result<Value> {
+async fn measure(mw: Master, load: Load) -> Result<Value> {
+    let case = load.case;
     let (alone, _) = meter::memory();
     fleet::connected(&mw, case.slaves).await;
     let (idle, _) = meter::memory();
-    let flow = Flow::new(tasks, tasks / 10, WORK_MAX, allocated);
-    flow.run(&mw, case).await?;
+    let flow = Flow::new(&load);
+    flow.run(&mw).await?;
     let span = flow.span.take().ok_or("there were no tasks")?;
     let (done, cpu) = (span.tasks as f64, span.cpu.as_nanos() as f64);
     // Those whose tasks are counted: what went out for them may have gone before.
@@ -168,7 +195,7 @@ async fn measure(mw: Master, case: Case, tasks: u64, allocated: Allocated) -> Re
         "p99.9": latency_us(0.999),
         "max": latency_us(1.0),
     });
-    let (syscalls, syscalls_note) = match count_syscalls(&mw, case, (tasks / 8).max(1)).await? {
+    let (syscalls, syscalls_note) = match count_syscalls(&mw, load).await? {
         Ok(per_task) => (json!(per_task), Value::Null),
         Err(why) => (Value::Null, json!(why)),
     };
@@ -201,14 +228,21 @@ async fn measure(mw: Master, case: Case, tasks: u64, allocated: Allocated) -> Re
 }
 
 /// System calls per task of the master's threads, over more tasks of the same kind; or why they cannot be counted.
-async fn count_syscalls(mw: &Master, case: Case, tasks: u64) -> Result<Result<f64, String>> {
+async fn count_syscalls(mw: &Master, load: Load) -> Result<Result<f64, String>> {
     let mut syscalls = match Syscalls::open() {
         Ok(syscalls) => syscalls,
         Err(why) => return Ok(Err(why.to_string())),
     };
     let before = syscalls.count()?;
-    let flow = Flow::new(tasks, 0, WORK_MAX / 6, &|| (0, 0));
-    flow.run(mw, case).await?;
+    let second = Load {
+        tasks: (load.tasks / 8).max(1),
+        warm: 0,
+        limit: WORK_MAX / 6,
+        until_drained: true,
+        ..load
+    };
+    let flow = Flow::new(&second);
+    flow.run(mw).await?;
     let calls = syscalls.count()? - before;
     Ok(Ok(calls as f64 / flow.submitted.get() as f64))
 }
@@ -231,10 +265,7 @@ struct Span {
 /// No-op tasks on their way through a master, and what is measured of them: all from the first result after the
 /// `warm` first ones to the last.
 struct Flow {
-    tasks: u64,
-    warm: u64,
-    limit: Duration,
-    allocated: Allocated,
+    load: Load,
     begun: Instant,
     submitted: Cell<u64>,
     /// When each [`TIMED_APART`]th task was submitted, in nanoseconds since `begun`.
@@ -245,12 +276,10 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(tasks: u64, warm: u64, limit: Duration, allocated: Allocated) -> Rc<Self> {
+    fn new(load: &Load) -> Rc<Self> {
+        let tasks = load.tasks;
         Rc::new(Flow {
-            tasks,
-            warm,
-            limit,
-            allocated,
+            load: load.clone(),
             begun: Instant::now(),
             submitted: Cell::new(0),
             stamps: RefCell::new(Vec::with_capacity((tasks / TIMED_APART + 1) as usize)),
@@ -260,15 +289,17 @@ impl Flow {
         })
     }
 
-    async fn run(self: &Rc<Self>, mw: &Master, case: Case) -> Result {
-        let sum = match case.through {
-            Through::Map => self.through_map(mw).await?,
-            Through::Queue => self.through_queue(mw, case).await?,
+    async fn run(self: &Rc<Self>, mw: &Master) -> Result {
+        let sum = match self.load.case.through {
+            Through::Map => Some(self.through_map(mw).await?),
+            Through::Queue => self.through_queue(mw).await?,
         };
-        let expected = (0..self.submitted.get()).fold(0, u64::wrapping_add);
-        assert_eq!(sum, expected, "every result came once");
-        self.span
-            .set(self.start.take().map(|start| self.since(start, mw)));
+        if let Some(sum) = sum {
+            let expected = (0..self.submitted.get()).fold(0, u64::wrapping_add);
+            assert_eq!(sum, expected, "every result came once");
+            let tasks = self.submitted.get();
+            self.end(mw, tasks);
+        }
         Ok(())
     }
 
@@ -284,16 +315,16 @@ impl Flow {
         Ok(sum)
     }
 
-    async fn through_queue(self: &Rc<Self>, mw: &Master, case: Case) -> Result<u64> {
-        let target = u64::from(case.slaves) * u64::from(case.group.max(100)) * 2 + 1_000;
-        mw.set_target(target);
+    /// `None`: the queue was measured full, and what was left in it is given up.
+    async fn through_queue(self: &Rc<Self>, mw: &Master) -> Result<Option<u64>> {
+        mw.set_target(self.load.target);
         let (mut sum, mut done) = (0u64, 0);
         loop {
             let missing = mw.upto_target();
             let flow = Rc::clone(self);
             mw.submit_all((0..missing).map_while(move |_| flow.next()));
             if done == self.submitted.get() {
-                return Ok(sum);
+                return Ok(Some(sum));
             }
             mw.events().await;
             for result in mw.take_results() {
@@ -302,18 +333,23 @@ impl Flow {
                 done += 1;
                 self.on_result(mw, n, done);
             }
+            if !self.load.until_drained && self.submitted.get() == self.load.tasks {
+                self.end(mw, done);
+                mw.cancel_all();
+                return Ok(None);
+            }
         }
     }
 
     /// The next task, until there are none or the time is over.
     fn next(&self) -> Option<Task<noop>> {
         let n = self.submitted.get();
-        if n == self.tasks {
+        if n == self.load.tasks {
             return None;
         }
         if n.is_multiple_of(TIMED_APART) {
             let now = self.begun.elapsed();
-            if now > self.limit {
+            if now > self.load.limit {
                 return None;
             }
             self.stamps.borrow_mut().push(now.as_nanos() as u64);
@@ -323,16 +359,16 @@ impl Flow {
     }
 
     fn on_result(&self, mw: &Master, n: u64, done: u64) {
-        if done == self.warm + 1 {
+        if done == self.load.warm + 1 {
             self.start.set(Some(Span {
                 tasks: done,
                 wall: self.begun.elapsed(),
                 cpu: process_cpu(),
                 traffic: mw.traffic(),
-                allocated: (self.allocated)(),
+                allocated: (self.load.allocated)(),
             }));
         }
-        if n.is_multiple_of(TIMED_APART) && done > self.warm {
+        if n.is_multiple_of(TIMED_APART) && done > self.load.warm {
             let now = self.begun.elapsed().as_nanos() as u64;
             let submitted = self.stamps.borrow()[(n / TIMED_APART) as usize];
             self.latencies
@@ -342,11 +378,17 @@ impl Flow {
         }
     }
 
-    fn since(&self, start: Span, mw: &Master) -> Span {
+    /// What came since the first measured result, `done` results being in.
+    fn end(&self, mw: &Master, done: u64) {
+        self.span
+            .set(self.start.take().map(|start| self.since(start, mw, done)));
+    }
+
+    fn since(&self, start: Span, mw: &Master, done: u64) -> Span {
         let (now, before) = (mw.traffic(), start.traffic);
-        let allocated = (self.allocated)();
+        let allocated = (self.load.allocated)();
         Span {
-            tasks: self.submitted.get() - start.tasks + 1,
+            tasks: done - start.tasks + 1,
             wall: self.begun.elapsed() - start.wall,
             cpu: process_cpu() - start.cpu,
             traffic: Traffic {

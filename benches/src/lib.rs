@@ -24,9 +24,25 @@ pub fn noop(n: u64) -> u64 {
     n
 }
 
+/// A counted loop: work that takes as long as its iterations, and that nothing can skip.
+#[algorithm]
+pub fn spin(iterations: u64) -> u64 {
+    iterate(iterations)
+}
+
+/// The loop itself, for processes without a master.
+pub fn iterate(iterations: u64) -> u64 {
+    // Each step needs the one before: a multiplication and an addition cannot be overlapped or left out.
+    (0..iterations).fold(iterations, |state, _| {
+        state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407)
+    })
+}
+
 /// The application that master and slaves of a benchmark are.
 pub fn app() -> App {
-    App::new().algorithm::<noop>()
+    App::new().algorithm::<noop>().algorithm::<spin>()
 }
 
 /// Runs this process as a slave, or as thousands, if that is what it was started for.

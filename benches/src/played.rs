@@ -34,16 +34,19 @@ const READ_BYTES: usize = 256 << 10;
 const COMPUTE_NS: u64 = 50;
 
 /// What is to be played.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Cast {
     /// How many slaves.
     pub slaves: u32,
     /// Improvements of the run's first `Best` a second, all slaves together; each is better than the last.
     pub offers_per_s: u32,
+    /// They keep their tasks and never answer: busy with something long.
+    pub holds: bool,
 }
 
 /// Starts the process that plays them. Its last line on standard output is a JSON object: `welcomed`, `connect_s` (from
-/// the first connection to the last welcome), `packets`, `tasks`, `bytes_in`, `bytes_out`.
+/// the first connection to the last welcome), `packets`, `tasks`, `bests` (packets of keys that came), `bytes_in`,
+/// `bytes_out`.
 ///
 /// # Errors
 /// When the process cannot be started or told its hello.
@@ -58,7 +61,7 @@ pub fn start(ready: &Ready, cast: &Cast) -> io::Result<Child> {
 pub fn start_at(address: &str, hello: &Hello, cast: &Cast) -> io::Result<Child> {
     let mut child = Command::new("/proc/self/exe")
         .args([FLAG, &cast.slaves.to_string(), address])
-        .arg(cast.offers_per_s.to_string())
+        .args([cast.offers_per_s.to_string(), cast.holds.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -103,23 +106,26 @@ pub fn main() -> ExitCode {
 }
 
 fn play(args: &[String]) -> io::Result<Value> {
-    let wrong = || io::Error::new(ErrorKind::InvalidInput, "slaves, address, offers a second");
-    let [slaves, address, offers] = args else {
+    let wrong = || {
+        io::Error::new(
+            ErrorKind::InvalidInput,
+            "slaves, address, offers a second, holds",
+        )
+    };
+    let [slaves, address, offers, holds] = args else {
         return Err(wrong());
     };
     let address = address.parse().map_err(|_| wrong())?;
-    let offers = offers.parse().map_err(|_| wrong())?;
+    let cast = Cast {
+        slaves: slaves.parse().map_err(|_| wrong())?,
+        offers_per_s: offers.parse().map_err(|_| wrong())?,
+        holds: holds.parse().map_err(|_| wrong())?,
+    };
     let mut hello = Vec::new();
     io::stdin().read_to_end(&mut hello)?;
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     ringmw::engine::raise_nofile()?;
-    Crowd::new(
-        address,
-        &hello,
-        slaves.parse().map_err(|_| wrong())?,
-        offers,
-    )?
-    .play()
+    Crowd::new(address, &hello, &cast)?.play()
 }
 
 struct Member {
@@ -145,6 +151,7 @@ struct Crowd {
     beat: Duration,
     beaten: u64,
     offers_per_s: u32,
+    holds: bool,
     offered: u64,
     told: Told,
     results: ResultBatchBuilder,
@@ -155,17 +162,14 @@ struct Crowd {
 struct Told {
     packets: u64,
     tasks: u64,
+    bests: u64,
     bytes_in: u64,
     bytes_out: u64,
 }
 
 impl Crowd {
-    fn new(
-        address: SocketAddr,
-        hello: &[u8],
-        slaves: usize,
-        offers_per_s: u32,
-    ) -> io::Result<Self> {
+    fn new(address: SocketAddr, hello: &[u8], cast: &Cast) -> io::Result<Self> {
+        let slaves = cast.slaves as usize;
         let mut frame = Vec::new();
         frame::put_frame(&mut frame, Kind::Hello, hello);
         Ok(Crowd {
@@ -180,7 +184,8 @@ impl Crowd {
             gone: 0,
             beat: Duration::MAX,
             beaten: 0,
-            offers_per_s,
+            offers_per_s: cast.offers_per_s,
+            holds: cast.holds,
             offered: 0,
             told: Told::default(),
             results: ResultBatchBuilder::new(),
@@ -217,6 +222,7 @@ impl Crowd {
             "connect_s": self.connect.as_secs_f64(),
             "packets": self.told.packets,
             "tasks": self.told.tasks,
+            "bests": self.told.bests,
             "bytes_in": self.told.bytes_in,
             "bytes_out": self.told.bytes_out,
         }))
@@ -271,6 +277,7 @@ impl Crowd {
 
     fn on_frame(&mut self, index: usize, kind: Kind, payload: &[u8]) -> io::Result<()> {
         match kind {
+            Kind::Tasks if self.holds => self.told.packets += 1,
             Kind::Tasks => {
                 self.told.packets += 1;
                 self.told.tasks +=
@@ -288,6 +295,7 @@ impl Crowd {
                 let why = Refusal::decode(payload).map_err(io::Error::other)?;
                 return Err(io::Error::other(format!("slave {index}: {why}")));
             }
+            Kind::Bests => self.told.bests += 1,
             Kind::Shutdown => self.on_gone(index)?,
             // Every task was answered when it came: there is nothing to take back, and nothing to look up.
             _ => {}

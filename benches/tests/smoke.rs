@@ -76,12 +76,52 @@ fn allocations_are_counted() {
 }
 
 #[test]
-fn a_queued_task_is_weighed() {
-    let line = output(
+fn queued_tasks_are_weighed_and_run() {
+    let line = line(
         env!("CARGO_BIN_EXE_memory"),
         &["--tasks", "50000", "--json"],
     );
-    assert!(line.contains("\"bytes_per_queued_task\":"), "{line}");
+    positive(&line, "bytes_per_queued_task");
+    positive(&line, "master_cpu_ns_per_task");
+}
+
+#[test]
+fn slaves_connect_and_stay() {
+    let args = ["--slaves", "300", "--idle", "0.2", "--json"];
+    let line = line(env!("CARGO_BIN_EXE_connect"), &args);
+    assert_eq!(line["still_there"], 300);
+    positive(&line, "connect_s");
+}
+
+#[test]
+fn improvements_come_and_are_told() {
+    let args = [
+        "--slaves",
+        "50",
+        "--offers",
+        "100",
+        "--seconds",
+        "0.5",
+        "--json",
+    ];
+    let line = line(env!("CARGO_BIN_EXE_best"), &args);
+    let rate = positive(&line, "improvements_per_s");
+    assert!((50.0..150.0).contains(&rate), "{line}");
+    positive(&line, "bests_told");
+}
+
+#[test]
+fn loops_are_held_against_bare_processes() {
+    let args = ["--loops", "50", "--runs", "1", "--seconds", "0.5", "--json"];
+    let text = output(env!("CARGO_BIN_EXE_efficiency"), &args);
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    positive(&lines[0], "rate_over_bare");
+    // Slaves cannot have computed for longer than there was time, clocks aside.
+    assert!(positive(&lines[1], "wall_over_compute") > 0.99, "{text}");
+    positive(&lines[1], "wall_over_work");
 }
 
 #[test]

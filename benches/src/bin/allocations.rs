@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringmw_benches::case::{self, Case};
+use ringmw_benches::case::{self, Case, Load};
 
 /// Counts what the threads that ask for it allocate.
 struct Counting;
@@ -98,9 +98,11 @@ fn main() -> ExitCode {
         let file = folder.path().join(case.name());
         COUNTS.set(Some((0, 0)));
         let trail = Some((&*file, "default"));
-        let mut line = case::run_with(case, case.cast(), opts.tasks, &opts.engine, trail, &|| {
-            COUNTS.get().expect("this thread counts")
-        });
+        let load = Load {
+            allocated: &|| COUNTS.get().expect("this thread counts"),
+            ..Load::with(case, opts.tasks)
+        };
+        let mut line = case::run(&load, &opts.engine, trail);
         let per = |key: &str, of: &str| {
             let of = line[of].as_f64().expect("a number");
             line[key].as_f64().expect("a number") / of

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ringmw_benches::apart::{self, median, number};
-use ringmw_benches::case::{self, Case, Through};
+use ringmw_benches::case::{self, Case, Load, Through};
 use ringmw_benches::played::Cast;
 use ringmw_benches::{bare, fleet::Slaves, machine};
 use serde_json::{Value, json};
@@ -84,14 +84,17 @@ fn ours(opts: &Opts) -> Value {
         group: 1,
         slaves: opts.slaves[0],
     };
-    let slaves = Slaves::Played(Cast {
-        slaves: case.slaves,
-        offers_per_s: 0,
-    });
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("trail");
     let trail = (opts.audit != "none").then_some((&*file, &*opts.audit));
-    case::run_with(case, slaves, opts.packets, "ring", trail, &|| (0, 0))
+    let load = Load {
+        slaves: Slaves::Played(Cast {
+            slaves: case.slaves,
+            ..Cast::default()
+        }),
+        ..Load::with(case, opts.packets)
+    };
+    case::run(&load, "ring", trail)
 }
 
 fn measure(what: &str, slaves: u32, opts: &Opts) -> Result<f64, String> {

@@ -8,7 +8,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringmw_benches::case::{self, Case};
+use ringmw_benches::case::{self, Case, Load};
 use ringmw_benches::{apart, machine};
 use serde_json::Value;
 
@@ -83,8 +83,8 @@ fn measure(case: Case, opts: &Opts) -> Value {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join(case.name());
     let trail = (opts.audit != "none").then_some((&*file, &*opts.audit));
-    let tasks = opts.tasks.unwrap_or_else(|| case.usual_tasks());
-    case::run(case, tasks, &opts.engine, trail)
+    let load = Load::with(case, opts.tasks.unwrap_or_else(|| case.usual_tasks()));
+    case::run(&load, &opts.engine, trail)
 }
 
 fn run_all(cases: &[Case], opts: &Opts) -> Result<(), String> {
