@@ -42,7 +42,7 @@ use crate::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
 use crate::wire::WireError;
 use pace::{Pace, VISITS_PER_TURN};
-pub use trail::Level;
+pub use trail::{Level, Traffic};
 use trail::{Meter, Trail};
 
 /// A turn that took longer is a stall: one audit line, and no slave is judged by it.
@@ -779,6 +779,11 @@ impl MasterCore {
     /// Slaves that are connected.
     pub fn slaves(&self) -> usize {
         self.slots.len()
+    }
+
+    /// What went out and came in so far.
+    pub fn traffic(&self) -> Traffic {
+        self.trail.traffic
     }
 
     /// Tasks of this algorithm that the connected slaves hold when all are busy.
