@@ -15,6 +15,8 @@
 //! assert_eq!(slave.end().code, Some(0));
 //! ```
 
+mod account;
+
 use std::cell::Cell;
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -29,6 +31,8 @@ use ringmw_codec::audit::{Event, Line};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
+
+pub use account::account;
 
 /// Whatever a test waits for has come by then, or never comes.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -147,6 +151,21 @@ impl Stage {
         self.start("master", &[&role[..], &self.engine()].concat(), args)
     }
 
+    /// Starts a master in this network namespace, on all its addresses.
+    pub fn master_in<'a>(
+        &self,
+        namespace: &str,
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> Process {
+        let role = [&["--mw-master"][..], &self.engine()].concat();
+        self.start_in(Some(namespace), "master", &role, args)
+    }
+
+    /// Starts a slave in this network namespace that dials this address.
+    pub fn slave_in(&self, namespace: &str, host: &str, port: u16) -> Process {
+        self.dial(Some(namespace), host, port)
+    }
+
     /// Starts a slave of that master, once the master is ready.
     pub fn slave(&self, master: &Process) -> Process {
         self.slave_at(master.port())
@@ -154,16 +173,20 @@ impl Stage {
 
     /// Starts a slave that dials this port on loopback.
     pub fn slave_at(&self, port: u16) -> Process {
+        self.dial(None, "127.0.0.1", port)
+    }
+
+    fn dial(&self, namespace: Option<&str>, host: &str, port: u16) -> Process {
         let index = self.slaves.replace(self.slaves.get() + 1);
         let port = port.to_string();
         let role = [
             "--mw-slave",
             "--mw-master-host",
-            "127.0.0.1",
+            host,
             "--mw-master-port",
             &port,
         ];
-        self.start(&format!("slave-{index}"), &role, [])
+        self.start_in(namespace, &format!("slave-{index}"), &role, [])
     }
 
     fn engine(&self) -> Vec<&str> {
@@ -182,10 +205,31 @@ impl Stage {
         role: &[&str],
         args: impl IntoIterator<Item = &'a str>,
     ) -> Process {
+        self.start_in(None, name, role, args)
+    }
+
+    fn start_in<'a>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        role: &[&str],
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> Process {
         let file = |extension| self.dir.path().join(format!("{name}.{extension}"));
         let files = [file("out"), file("err"), file("audit")];
         let [out, err, audit] = &files;
-        let child = Command::new(&self.executable)
+        let mut command = match namespace {
+            Some(namespace) => {
+                // It becomes the program: the process is the same.
+                let mut command = Command::new("ip");
+                command
+                    .args(["netns", "exec", namespace])
+                    .arg(&self.executable);
+                command
+            }
+            None => Command::new(&self.executable),
+        };
+        let child = command
             .arg("--mw-audit-file")
             .arg(audit)
             .args(role)

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::Event;
-use ringmw_examples::{DEADLINE, Process, Signal, Stage};
+use ringmw_examples::{DEADLINE, Process, Signal, Stage, account};
 
 const SLAVES: usize = 8;
 const SECONDS: u64 = 4;
@@ -368,7 +368,10 @@ fn chaos(engine: &str) {
         }
     }
     let trail = master.trail();
-    let losses = account(&trail, &supervisor.killed);
+    let (losses, joined) = account(&trail);
+    for number in &supervisor.killed {
+        assert!(joined.contains(number), "SLAVE-{number} had its number");
+    }
     let left = supervisor.stage.running();
     assert!(left.is_empty(), "processes are left: {left:?}");
     println!(
@@ -376,82 +379,4 @@ fn chaos(engine: &str) {
         supervisor.did,
         end.lines().join("; ")
     );
-}
-
-/// Whoever joined has left, once, and what it was given has come back, was given up, or was taken back.
-fn account(trail: &[Event], killed: &[u32]) -> String {
-    #[derive(Default)]
-    struct Slave {
-        ends: u32,
-        lost: bool,
-        given: u64,
-        back: u64,
-    }
-    let mut slaves: BTreeMap<u32, Slave> = BTreeMap::new();
-    let mut causes: BTreeMap<&str, u32> = BTreeMap::new();
-    let (mut recycled_all, mut late) = (0, 0);
-    for event in trail {
-        match event {
-            Event::Connected { slave, .. } => {
-                let before = slaves.insert(*slave, Slave::default());
-                assert!(before.is_none(), "SLAVE-{slave} joined twice");
-            }
-            Event::TasksSent { slave, tasks, .. } => {
-                slaves.get_mut(slave).expect("it joined").given += tasks;
-            }
-            Event::ResultsReceived { slave, results, .. } => {
-                slaves.get_mut(slave).expect("it joined").back += results;
-            }
-            Event::Packets {
-                slave,
-                tasks,
-                results,
-                ..
-            } => {
-                let slave = slaves.get_mut(slave).expect("it joined");
-                slave.given += tasks;
-                slave.back += results;
-            }
-            Event::Returned { slave, count, .. } => {
-                slaves.get_mut(slave).expect("it joined").back += count;
-            }
-            Event::Late { results, .. } => late += results,
-            Event::Lost {
-                slave,
-                cause,
-                recycled,
-                unrunnable,
-                cancelled,
-                ..
-            } => {
-                *causes.entry(cause.word()).or_default() += 1;
-                recycled_all += recycled;
-                let slave = slaves.get_mut(slave).expect("it joined");
-                slave.ends += 1;
-                slave.lost = true;
-                slave.back += recycled + unrunnable + cancelled;
-            }
-            Event::Disconnected { slave, .. } => {
-                slaves.get_mut(slave).expect("it joined").ends += 1;
-            }
-            Event::Offence { reason, .. } => panic!("nobody lies here: {reason}"),
-            Event::Dropped { lines, .. } => panic!("{lines} lines of the trail are missing"),
-            _ => {}
-        }
-    }
-    for (number, slave) in &slaves {
-        assert_eq!(slave.ends, 1, "ends of SLAVE-{number}");
-        assert_eq!(
-            slave.given, slave.back,
-            "tasks of SLAVE-{number}, lost: {}, late in all: {late}",
-            slave.lost
-        );
-    }
-    for number in killed {
-        assert!(slaves.contains_key(number), "SLAVE-{number} had its number");
-    }
-    format!(
-        "{} joined, lost {causes:?}, {recycled_all} tasks recycled, {late} late",
-        slaves.len()
-    )
 }

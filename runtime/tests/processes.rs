@@ -11,10 +11,12 @@ mod process;
 
 use std::panic::catch_unwind;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crowd::Crowd;
-use process::{AS_APPLICATION, Deny, Process, as_nobody, deny_io_uring, limit};
+use process::{AS_APPLICATION, Deny, Process, SmallDisk, as_nobody, deny_io_uring, limit};
 use ringmw::Ready;
 use ringmw::prelude::*;
 use ringmw_codec::audit::{EngineWord, Event, LossCause};
@@ -53,13 +55,19 @@ async fn master(mw: Master, args: Args) -> Result {
     let nap_ms = args.value("--nap", 0u64)?;
     let ballast = args.value("--ballast", 0usize)?;
     let hold_ms = args.value("--hold", 0u64)?;
+    let until: String = args.value("--until", String::new())?;
     while mw.slaves() < slaves {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     if hold_ms > 0 {
         std::thread::sleep(Duration::from_millis(hold_ms));
     }
-    let mut squares = mw.map((0..tasks).map(|n| square::task(n, nap_ms, vec![7; ballast])));
+    // As many as --tasks says; or, with --until, as many as are begun before that file is there.
+    let numbers = (0..).take_while(|n| match &until[..] {
+        "" => *n < tasks,
+        file => n % 64 > 0 || !Path::new(file).exists(),
+    });
+    let mut squares = mw.map(numbers.map(|n| square::task(n, nap_ms, vec![7; ballast])));
     let (mut sum, mut count) = (0u64, 0u64);
     while let Some(square) = squares.try_next().await? {
         sum += square;
@@ -203,6 +211,23 @@ const TESTS: &[Test] = &[
     ("a_storm_of_the_silent_on_epoll", || {
         a_storm_of_the_silent("epoll")
     }),
+    ("a_storm_of_ten_thousand_on_the_ring", || {
+        a_storm_of_ten_thousand("ring")
+    }),
+    ("a_storm_of_ten_thousand_on_epoll", || {
+        a_storm_of_ten_thousand("epoll")
+    }),
+    ("sixty_four_files_on_the_ring", || sixty_four_files("ring")),
+    ("sixty_four_files_on_epoll", || sixty_four_files("epoll")),
+    ("a_full_disk_under_the_trails", a_full_disk_under_the_trails),
+    (
+        "a_disk_that_is_full_for_a_while",
+        a_disk_that_is_full_for_a_while,
+    ),
+    (
+        "a_folder_of_the_resource_file_that_vanishes",
+        a_folder_of_the_resource_file_that_vanishes,
+    ),
     ("no_io_uring_by_seccomp", no_io_uring_by_seccomp),
     ("no_second_ring", no_second_ring),
     ("little_memory_to_lock", little_memory_to_lock),
@@ -265,8 +290,18 @@ fn count(events: &[Event], kind: impl Fn(&Event) -> bool) -> usize {
 
 // ---- issue 4: many
 
-/// As many as the limit of open files allows, of those that are wanted.
+/// As many as the limit of open files allows, of those that are wanted. Root may raise it.
 fn crowd_size(wanted: usize) -> usize {
+    let enough = Some(wanted as u64 + 200);
+    let (_, hard) = ringmw::engine::raise_nofile().unwrap();
+    if Some(hard) < enough {
+        let raised = rustix::process::Rlimit {
+            current: enough,
+            maximum: enough,
+        };
+        // What it allows is asked below.
+        let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+    }
     let (_, files) = ringmw::engine::raise_nofile().unwrap();
     let size = wanted.min((files.min(1 << 20) as usize).saturating_sub(200));
     if size < wanted {
@@ -1071,6 +1106,390 @@ fn a_storm_of_the_silent(engine: &str) {
     let gave_way = count(&master.events(), gave_way);
     eprintln!("{engine}: {storm} silent, {gave_way} gave way, the slave was done after {took:.1?}");
     assert!(gave_way > 0 || storm < ringmw::proto::HANDSHAKES_MAX);
+}
+
+/// What somebody says who is no slave, by their number; every other one says nothing.
+fn garbage(number: usize, hello: &[u8]) -> Vec<u8> {
+    let mut flipped = hello.to_vec();
+    flipped[hello.len() / 2] ^= 0x10;
+    match number {
+        n if n % 2 == 0 => Vec::new(),
+        n if n % 10 == 1 => b"GET / HTTP/1.1\r\nHost: master\r\n\r\n".to_vec(),
+        n if n % 10 == 3 => hello[..hello.len() / 2].to_vec(),
+        n if n % 10 == 5 => flipped,
+        n if n % 10 == 7 => naps(&[1]),
+        n => (0..200u64)
+            .map(|k| ((n as u64 + k).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+            .collect(),
+    }
+}
+
+/// 200 slaves work, some of them real; then ten thousand dial at once, every other one a slave.
+fn a_storm_of_ten_thousand(engine: &str) {
+    const REAL: usize = 20;
+    const WORKERS: usize = 200;
+    const NAP: Duration = Duration::from_millis(100);
+    const CALM: Duration = Duration::from_secs(3);
+    let storm = crowd_size(10_000 + WORKERS) - WORKERS;
+    let dir = dir();
+    let over = dir.path().join("over");
+    let mut master = Process::master(
+        dir.path(),
+        &[
+            "--mw-engine",
+            engine,
+            "--mw-client-timeout",
+            "10",
+            "--mw-slave-task-group",
+            "1",
+            "--slaves",
+            &WORKERS.to_string(),
+            "--nap",
+            &NAP.as_millis().to_string(),
+            "--until",
+            over.to_str().unwrap(),
+        ],
+    );
+    let address = master.address();
+    let ready = ready(address.clone());
+    let mut real: Vec<_> = (0..REAL)
+        .map(|index| Process::slave(dir.path(), &format!("slave-{index}"), &address))
+        .collect();
+    let beat = Duration::from_secs(2);
+    let mut workers = Crowd::connect(&ready, WORKERS - REAL, beat, answer);
+    workers.compute = NAP;
+    workers.play("all to work", |crowd| crowd.working == WORKERS - REAL);
+
+    // What they do while nothing happens, and while the storm does, over the same time or longer.
+    let rate = |answers: u64, time: Duration| answers as f64 / time.as_secs_f64();
+    let before = workers.answered;
+    workers.play_for(CALM);
+    let calm = rate(workers.answered - before, CALM);
+
+    let hello = support::hello_frame(&ready.hello);
+    let words: Vec<_> = (0..storm)
+        .map(|index| match index % 2 {
+            0 => hello.clone(),
+            _ => garbage(index / 2, &hello),
+        })
+        .collect();
+    let slaves = storm.div_ceil(2);
+    let calmed = AtomicBool::new(false);
+    let (before, begun) = (workers.answered, Instant::now());
+    let (mut stormed, mut took) = (0.0, Duration::ZERO);
+    thread::scope(|scope| {
+        let (words, ready, calmed, dir_over) = (&words, &ready, &calmed, &over);
+        let newcomers = scope.spawn(move || {
+            let mut crowd = Crowd::burst(ready, words, beat, answer);
+            // Their first tasks last longer than the storm.
+            crowd.compute = Duration::from_secs(20);
+            crowd.play("the storm to be let in", |crowd| crowd.welcomed == slaves);
+            let took = begun.elapsed();
+            calmed.store(true, Ordering::Relaxed);
+            while !dir_over.exists() {
+                crowd.play_for(Duration::from_millis(50));
+            }
+            crowd.hurry();
+            crowd.play("all to be gone", |crowd| crowd.gone == crowd.size());
+            (took, crowd.welcomed)
+        });
+        while !newcomers.is_finished()
+            && (!calmed.load(Ordering::Relaxed) || begun.elapsed() < CALM)
+        {
+            workers.play_for(Duration::from_millis(50));
+        }
+        stormed = rate(workers.answered - before, begun.elapsed());
+        std::fs::write(&over, "").unwrap();
+        workers.hurry();
+        workers.play("all to be sent home", |crowd| crowd.gone == WORKERS - REAL);
+        let (its_time, welcomed) = newcomers.join().unwrap();
+        took = its_time;
+        assert_eq!(welcomed, slaves, "and no stranger");
+    });
+    master.expect_exit(0);
+    for slave in &mut real {
+        slave.expect_exit(0);
+    }
+    eprintln!(
+        "{engine}: {slaves} slaves of a storm of {storm} were in after {took:.1?}; {} at work answered {calm:.0} a \
+         second before, {stormed:.0} in it",
+        WORKERS - REAL
+    );
+    let out = master.stdout();
+    let tasks: u64 = out.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(out, printed(tasks));
+    let events = master.events();
+    assert_eq!(lost(&events), []);
+    // So many events at once may be more than the trail takes: then it counts them.
+    let connected = events.iter().map(|event| match event {
+        Event::Connected { .. } => 1,
+        Event::Dropped {
+            connected, lost, ..
+        } => {
+            assert_eq!(*lost, 0);
+            *connected
+        }
+        _ => 0,
+    });
+    assert_eq!(connected.sum::<u64>(), (WORKERS + slaves) as u64);
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert!(
+        2.0 * stormed >= calm,
+        "{calm} answers a second fell to {stormed}"
+    );
+}
+
+/// More slaves than a master has descriptors for: those who are in work on, and others come when some have gone.
+fn sixty_four_files(engine: &str) {
+    const FILES: u64 = 64;
+    const REAL: usize = 12;
+    const KILLED: usize = 5;
+    let dir = dir();
+    let over = dir.path().join("over");
+    let file = dir.path().join("resource");
+    let mut master = Process::master_with(
+        dir.path(),
+        &[
+            "--mw-engine",
+            engine,
+            "--slaves",
+            &REAL.to_string(),
+            "--nap",
+            "10",
+            "--until",
+            over.to_str().unwrap(),
+            "--mw-resource-file",
+            file.to_str().unwrap(),
+            "--mw-resource-file-update-interval",
+            "1",
+        ],
+        |command| limit(command, Resource::Nofile, FILES),
+    );
+    let address = master.address();
+    let mut real: Vec<_> = (0..REAL)
+        .map(|index| Process::slave(dir.path(), &format!("slave-{index}"), &address))
+        .collect();
+    let connected = |event: &Event| matches!(event, Event::Connected { .. });
+    master.await_count("the real ones to be in", REAL, connected);
+    let mut crowd = Crowd::connect(
+        &ready(address),
+        FILES as usize,
+        Duration::from_secs(5),
+        answer,
+    );
+    let short = |event: &Event| matches!(event, Event::Note { text } if text.contains("cannot accept") && text.contains("ulimit -n"));
+    let playing = |crowd: &mut Crowd, what: &str, over: &dyn Fn() -> bool| {
+        let end = Instant::now() + PATIENCE;
+        while !over() {
+            assert!(Instant::now() < end, "waited in vain for {what}");
+            crowd.play_for(Duration::from_millis(20));
+        }
+    };
+    playing(&mut crowd, "the shortage to be told", &|| {
+        count(&master.events(), short) > 0
+    });
+    // Those who were accepted before it are welcomed yet.
+    let mut full = 0;
+    while full != count(&master.events(), connected) {
+        full = count(&master.events(), connected);
+        crowd.play_for(Duration::from_millis(500));
+    }
+    assert!(
+        full > REAL && full < FILES as usize,
+        "{full} of {FILES} files are slaves"
+    );
+
+    // The resource file is written all the same.
+    let before = std::fs::read(&file).unwrap();
+    playing(&mut crowd, "the resource file to be written", &|| {
+        std::fs::read(&file).is_ok_and(|now| now != before)
+    });
+    let resource = ResourceFile::parse(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(resource.slaves_connected, Some(full as u64));
+
+    for slave in &mut real[..KILLED] {
+        slave.signal(Signal::KILL);
+        slave.exit();
+    }
+    playing(&mut crowd, "others to come in their place", &|| {
+        count(&master.events(), connected) >= full + KILLED
+    });
+    std::fs::write(&over, "").unwrap();
+    crowd.play("the end", |crowd| crowd.gone == crowd.size());
+    master.expect_exit(0);
+    for slave in &mut real[KILLED..] {
+        slave.expect_exit(0);
+    }
+    let out = master.stdout();
+    let tasks: u64 = out.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(out, printed(tasks));
+    let events = master.events();
+    let lost = lost(&events);
+    assert_eq!(lost.len(), KILLED, "none but the killed: {lost:?}");
+    let errors: Vec<_> = events
+        .iter()
+        .filter(|event| matches!(event, Event::ResourceFileError { .. }))
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    eprintln!("{engine}: {full} slaves fit into {FILES} files, {tasks} tasks");
+}
+
+// ---- sections 13 and 14: disks
+
+/// A disk of this size for the trails of master and slave; none where nobody may mount one.
+fn small_disk(dir: &Path, bytes: u64) -> Option<SmallDisk> {
+    let disk = SmallDisk::mount(dir.join("disk"), bytes);
+    let Ok(disk) =
+        disk.map_err(|why| eprintln!("NOT TESTED: a full disk cannot be mounted: {why}"))
+    else {
+        return None;
+    };
+    for name in ["master.trail", "slave.trail"] {
+        std::os::unix::fs::symlink(disk.path(name), dir.join(name)).unwrap();
+    }
+    Some(disk)
+}
+
+/// It stays full: everything goes on, and both say at their end which file it was, and why.
+fn a_full_disk_under_the_trails() {
+    let dir = dir();
+    let Some(disk) = small_disk(dir.path(), 64 << 10) else {
+        return;
+    };
+    // A line for every packet is more than a page.
+    let level = ["--mw-slave-task-group", "1", "--mw-audit-level", "packets"];
+    let mut master = Process::master(dir.path(), &[&level[..], &["--tasks", "2000"]].concat());
+    let address = master.address();
+    disk.fill();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let to = ["--mw-slave", "--mw-master-host", host, "--mw-master-port"];
+    let args = [&to[..], &[port], &level[2..]].concat();
+    let mut slave = Process::start(dir.path(), "slave", &args);
+    for process in [&mut master, &mut slave] {
+        process.expect_exit(0);
+    }
+    assert_eq!(master.stdout(), printed(2_000));
+    for (process, name) in [(&master, "master.trail"), (&slave, "slave.trail")] {
+        let complaint = process.complaint();
+        for word in [name, "could not be written", "No space left on device"] {
+            assert!(complaint.contains(word), "{complaint}");
+        }
+    }
+}
+
+/// The room comes back before the end: the trail misses nothing, and nobody complains.
+fn a_disk_that_is_full_for_a_while() {
+    let dir = dir();
+    let Some(disk) = small_disk(dir.path(), 4 << 20) else {
+        return;
+    };
+    let over = dir.path().join("over");
+    let args = [
+        "--nap",
+        "2",
+        "--mw-slave-task-group",
+        "1",
+        "--mw-audit-level",
+        "packets",
+        "--until",
+        over.to_str().unwrap(),
+    ];
+    let mut master = Process::master(dir.path(), &args);
+    let address = master.address();
+    disk.fill();
+    let mut slave = Process::slave(dir.path(), "slave", &address);
+    let results =
+        |event: &Event| matches!(event, Event::ResultsReceived { .. } | Event::Packets { .. });
+    // A page of the trail may be begun.
+    let size = || std::fs::metadata(disk.path("master.trail")).unwrap().len();
+    until("the trail to be stuck", || {
+        let before = size();
+        std::thread::sleep(Duration::from_millis(300));
+        (size() == before && before > 0).then_some(())
+    });
+    let stuck = count(&master.events(), results);
+    disk.empty();
+    master.await_count("the trail to go on", stuck + 5, results);
+    std::fs::write(&over, "").unwrap();
+    for process in [&mut master, &mut slave] {
+        process.expect_exit(0);
+        assert_eq!(process.stderr(), "");
+        assert_exit_line(process, 0);
+    }
+    let events = master.events();
+    let given = |event: &Event| match event {
+        Event::TasksSent { tasks, .. } | Event::Packets { tasks, .. } => *tasks,
+        Event::Dropped { lines, .. } => panic!("{lines} lines are missing"),
+        _ => 0,
+    };
+    let tasks: u64 = events.iter().map(given).sum();
+    assert_eq!(master.stdout(), printed(tasks));
+}
+
+/// The run goes on, one line says it; the file is back with its folder.
+fn a_folder_of_the_resource_file_that_vanishes() {
+    let dir = dir();
+    let over = dir.path().join("over");
+    let [here, away] = ["here", "away"].map(|name| dir.path().join(name));
+    std::fs::create_dir(&here).unwrap();
+    let file = here.join("resource");
+    let mut master = Process::master(
+        dir.path(),
+        &[
+            "--nap",
+            "10",
+            "--until",
+            over.to_str().unwrap(),
+            "--mw-resource-file",
+            file.to_str().unwrap(),
+            "--mw-resource-file-update-interval",
+            "1",
+        ],
+    );
+    let address = master.address();
+    let mut slaves = vec![Process::slave(dir.path(), "slave-0", &address)];
+    until("the resource file", || std::fs::metadata(&file).ok());
+    std::fs::rename(&here, &away).unwrap();
+    let failed = |event: &Event| match event {
+        Event::ResourceFileError { path, error } => Some((path.clone(), error.clone())),
+        _ => None,
+    };
+    let (path, error) = master.await_event("the error", failed);
+    assert_eq!(path, file.to_str().unwrap());
+    assert!(error.contains("No such file or directory"), "{error}");
+    // It fails again and again, and others come and work meanwhile.
+    slaves.push(Process::slave(dir.path(), "slave-1", &address));
+    let results = |event: &Event| matches!(event, Event::ResultsReceived { slave: 1, .. });
+    master.await_count("the second slave to work", 1, results);
+    let asked = Instant::now();
+    while asked.elapsed() < Duration::from_millis(2_500) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(
+        count(&master.events(), |event| failed(event).is_some()),
+        1,
+        "one line"
+    );
+    std::fs::rename(&away, &here).unwrap();
+    let stale = std::fs::read(&file).unwrap();
+    until("the resource file to be written again", || {
+        let now = std::fs::read(&file).ok()?;
+        (now != stale).then_some(())
+    });
+    std::fs::write(&over, "").unwrap();
+    master.expect_exit(0);
+    for slave in &mut slaves {
+        slave.expect_exit(0);
+    }
+    assert_eq!(master.stderr(), "");
+    let resource = ResourceFile::parse(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(resource.finished);
+    let events = master.events();
+    assert_eq!(count(&events, |event| failed(event).is_some()), 1);
+    assert_eq!(lost(&events), []);
+    let out = master.stdout();
+    let tasks: u64 = out.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(out, printed(tasks));
 }
 
 // ---- issue 7: no io_uring

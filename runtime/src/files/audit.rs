@@ -72,6 +72,8 @@ pub enum AuditOpenError {
 /// What [`AuditWriter::finish`] had to leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwritten {
+    /// The trail: its file, or what it is called.
+    pub trail: String,
     /// Lines that are still pending; dropped ones are not among them.
     pub lines: usize,
     /// The file's last error, if it had one.
@@ -82,8 +84,8 @@ impl fmt::Display for Unwritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the last {} lines of the audit trail could not be written",
-            self.lines
+            "the last {} lines of the audit trail ({}) could not be written",
+            self.lines, self.trail
         )?;
         match &self.error {
             Some(error) => write!(f, ": {error}"),
@@ -108,6 +110,8 @@ pub struct AuditFlusher {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// What the trail is called in messages.
+    name: String,
     state: Mutex<State>,
     /// Rung for the writer's thread.
     work: Condvar,
@@ -274,18 +278,26 @@ impl AuditWriter {
             Sink::None => Ok(Self {
                 flusher: AuditFlusher { shared: None },
             }),
-            Sink::Stdout => Self::start(Box::new(OwnStdout), false),
-            Sink::Memory(bytes) => Self::start(Box::new(Memory(bytes)), false),
+            Sink::Stdout => Self::start("standard output".to_owned(), Box::new(OwnStdout), false),
+            Sink::Memory(bytes) => Self::start("memory".to_owned(), Box::new(Memory(bytes)), false),
             Sink::File(path) => {
+                let name = path.display().to_string();
                 let (file, ends_in_half_a_line) =
                     open_file(&path).map_err(|source| AuditOpenError::File { path, source })?;
-                Self::start(Box::new(file), ends_in_half_a_line)
+                Self::start(name, Box::new(file), ends_in_half_a_line)
             }
         }
     }
 
-    fn start(out: Box<dyn Out>, begin_with_line_end: bool) -> Result<Self, AuditOpenError> {
-        let shared = Arc::new(Shared::default());
+    fn start(
+        name: String,
+        out: Box<dyn Out>,
+        begin_with_line_end: bool,
+    ) -> Result<Self, AuditOpenError> {
+        let shared = Arc::new(Shared {
+            name,
+            ..Shared::default()
+        });
         if begin_with_line_end {
             shared.state().filling.push(b'\n');
         }
@@ -367,6 +379,7 @@ impl AuditFlusher {
             return Ok(());
         }
         Err(Unwritten {
+            trail: shared.name.clone(),
             lines: state.filling_lines + state.in_flight_lines,
             error: state.error.clone(),
         })

@@ -195,6 +195,9 @@ impl Shared {
     }
 
     fn run(&self, path: &Path) {
+        // A file must be opened to be replaced, and a master that lacks descriptors has slaves waiting for each: one is
+        // kept, and what was written with it keeps it.
+        let mut spare = File::open("/dev/null").ok();
         loop {
             let idle = |state: &mut State| state.next.is_none() && !state.is_closing;
             let mut state = self
@@ -204,7 +207,13 @@ impl Shared {
             let Some(job) = state.next.take() else { return };
             state.is_writing = true;
             drop(state);
-            let result = replace(path, job.text.as_bytes(), job.is_secret);
+            let mut result = replace(path, job.text.as_bytes(), job.is_secret);
+            if result.as_ref().is_err_and(is_shortage) && spare.take().is_some() {
+                result = replace(path, job.text.as_bytes(), job.is_secret);
+            }
+            let result = result.map(|file| {
+                spare.get_or_insert(file);
+            });
             let mut state = self.state();
             state.is_writing = false;
             if state.reports.len() == REPORTS_MAX {
@@ -217,6 +226,10 @@ impl Shared {
             self.done.notify_all();
         }
     }
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::MFILE)
 }
 
 /// Where it is written first: in the same folder, or the rename would not be atomic; with the process in its name, so
@@ -246,15 +259,15 @@ fn create(aside: &Path, is_secret: bool) -> io::Result<File> {
 }
 
 /// Replaces the file's content, for every reader either the old or the new.
-fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<()> {
+fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
     let aside = aside(path)?;
-    let written = create(&aside, is_secret)
-        .and_then(|mut file| {
-            file.write_all(text)?;
-            // Or a crash of the machine could leave the new name with an empty file.
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&aside, path));
+    let written = create(&aside, is_secret).and_then(|mut file| {
+        file.write_all(text)?;
+        // Or a crash of the machine could leave the new name with an empty file.
+        file.sync_all()?;
+        fs::rename(&aside, path)?;
+        Ok(file)
+    });
     if written.is_err() {
         let _ = fs::remove_file(&aside);
     }

@@ -1,8 +1,9 @@
 //! Thousands of played slaves on real sockets, in one thread.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Refusal;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 use crate::support::{Given, PATIENCE, frame, frames_of, hello_frame, tasks_in};
 
@@ -23,6 +26,8 @@ struct Member {
     out: VecDeque<u8>,
     welcomed: bool,
     tasks: u64,
+    /// When it has computed all that it was given.
+    busy_until: Instant,
     gone: bool,
 }
 
@@ -30,8 +35,14 @@ pub(crate) struct Crowd {
     epoll: OwnedFd,
     members: Vec<Member>,
     answer: Answer,
+    /// How long each of a member's tasks takes it, one after the other.
+    pub(crate) compute: Duration,
+    /// Answers that are being computed: when, by whom.
+    due: BinaryHeap<Reverse<(Instant, usize, Vec<u8>)>>,
     beat: Duration,
     beaten: Instant,
+    /// Some say no hello.
+    has_strangers: bool,
     pub(crate) welcomed: usize,
     /// Members that were given a task.
     pub(crate) working: usize,
@@ -40,46 +51,96 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// `size` members, all of them connected; each beats every `beat`.
-    pub(crate) fn connect(ready: &Ready, size: usize, beat: Duration, answer: Answer) -> Crowd {
-        let hello = hello_frame(&ready.hello);
-        let mut crowd = Crowd {
+    /// Nobody yet; each member will beat every `beat`.
+    fn new(beat: Duration, answer: Answer) -> Crowd {
+        Crowd {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
-            members: Vec::with_capacity(size),
+            members: Vec::new(),
             answer,
+            compute: Duration::ZERO,
+            due: BinaryHeap::new(),
             beat,
             beaten: Instant::now(),
+            has_strangers: false,
             welcomed: 0,
             working: 0,
             answered: 0,
             gone: 0,
-        };
+        }
+    }
+
+    /// `size` members, all of them connected; each beats every `beat`.
+    pub(crate) fn connect(ready: &Ready, size: usize, beat: Duration, answer: Answer) -> Crowd {
+        let hello = hello_frame(&ready.hello);
+        let mut crowd = Crowd::new(beat, answer);
         for index in 0..size {
-            let mut stream = TcpStream::connect(&ready.address)
+            let stream = TcpStream::connect(&ready.address)
                 .unwrap_or_else(|error| panic!("slave {index}: {error}"));
-            stream.write_all(&hello).unwrap();
-            stream.set_nodelay(true).unwrap();
             stream.set_nonblocking(true).unwrap();
-            epoll::add(
-                &crowd.epoll,
-                &stream,
-                EventData::new_u64(index as u64),
-                EventFlags::IN,
-            )
-            .unwrap();
-            crowd.members.push(Member {
-                stream,
-                reader: FrameReader::new(),
-                out: VecDeque::new(),
-                welcomed: false,
-                tasks: 0,
-                gone: false,
-            });
+            crowd.add(stream, &hello);
             if index % 100 == 99 {
                 crowd.turn(Duration::ZERO);
             }
         }
         crowd
+    }
+
+    /// As many members as there are words, which dial all at once; each then says its own. Who says no hello must
+    /// not be welcomed: that is the caller's to check.
+    pub(crate) fn burst(ready: &Ready, words: &[Vec<u8>], beat: Duration, answer: Answer) -> Crowd {
+        let mut crowd = Crowd::new(beat, answer);
+        crowd.has_strangers = true;
+        let address: SocketAddr = ready.address.parse().unwrap();
+        for words in words {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket =
+                net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+            match net::connect(&socket, &address) {
+                Ok(()) | Err(Errno::INPROGRESS) => crowd.add(socket.into(), words),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        crowd
+    }
+
+    fn add(&mut self, stream: TcpStream, words: &[u8]) {
+        stream.set_nodelay(true).unwrap();
+        // Edges: a member with nothing to say would else be writable in every turn.
+        epoll::add(
+            &self.epoll,
+            &stream,
+            EventData::new_u64(self.members.len() as u64),
+            EventFlags::IN | EventFlags::OUT | EventFlags::ET,
+        )
+        .unwrap();
+        self.members.push(Member {
+            stream,
+            reader: FrameReader::new(),
+            out: words.iter().copied().collect(),
+            welcomed: false,
+            tasks: 0,
+            busy_until: Instant::now(),
+            gone: false,
+        });
+    }
+
+    /// All that is being computed is done, and so is what comes from now on.
+    pub(crate) fn hurry(&mut self) {
+        self.compute = Duration::ZERO;
+        for member in &mut self.members {
+            member.busy_until = Instant::now();
+        }
+        while let Some(Reverse((_, index, answer))) = self.due.pop() {
+            self.say(index, &answer);
+        }
+    }
+
+    /// Plays for so long.
+    pub(crate) fn play_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.turn(Duration::from_millis(5));
+        }
     }
 
     /// Plays until `over`.
@@ -98,24 +159,34 @@ impl Crowd {
         }
     }
 
+    pub(crate) fn size(&self) -> usize {
+        self.members.len()
+    }
+
     /// The least and the most tasks that a member had.
     pub(crate) fn spread(&self) -> (u64, u64) {
         let tasks = || self.members.iter().map(|member| member.tasks);
         (tasks().min().unwrap_or(0), tasks().max().unwrap_or(0))
     }
 
-    fn turn(&mut self, wait: Duration) {
+    /// Takes what has come and says what is due, within `wait`.
+    pub(crate) fn turn(&mut self, wait: Duration) {
         let mut events = Vec::with_capacity(1024);
+        let now = Instant::now();
+        let next = self
+            .due
+            .peek()
+            .map_or(wait, |Reverse((due, ..))| *due - now);
         let wait = Timespec {
             tv_sec: 0,
-            tv_nsec: wait.as_nanos() as _,
+            tv_nsec: wait.min(next).as_nanos() as _,
         };
         match epoll::wait(
             &self.epoll,
             rustix::buffer::spare_capacity(&mut events),
             Some(&wait),
         ) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => panic!("{error}"),
         }
         for event in events {
@@ -123,42 +194,75 @@ impl Crowd {
             self.read(index);
             self.write(index);
         }
+        let now = Instant::now();
+        while let Some(Reverse((due, ..))) = self.due.peek()
+            && *due <= now
+        {
+            let Reverse((_, index, answer)) = self.due.pop().expect("it was seen");
+            self.say(index, &answer);
+        }
         if self.beaten.elapsed() >= self.beat {
-            self.beaten = Instant::now();
+            self.beaten = now;
             let beat = frame(Kind::Heartbeat, b"");
             for index in 0..self.members.len() {
-                self.members[index].out.extend(&beat);
-                self.write(index);
+                if self.members[index].welcomed {
+                    self.members[index].out.extend(&beat);
+                    self.write(index);
+                }
             }
         }
     }
 
+    fn say(&mut self, index: usize, answer: &[u8]) {
+        self.answered += 1;
+        self.members[index].out.extend(answer);
+        self.write(index);
+    }
+
+    /// To the last byte that is there: there is no second edge for it.
     fn read(&mut self, index: usize) {
-        let member = &mut self.members[index];
         let mut buffer = [0u8; 16384];
-        let bytes = match member.stream.read(&mut buffer) {
-            Ok(0) => return self.on_gone(index),
-            Ok(read) => &buffer[..read],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(_) => return self.on_gone(index),
-        };
-        for (kind, payload) in frames_of(&mut member.reader, bytes) {
-            match kind {
-                Kind::Welcome => {
-                    member.welcomed = true;
-                    self.welcomed += 1;
+        loop {
+            let member = &mut self.members[index];
+            if member.gone {
+                return;
+            }
+            let bytes = match member.stream.read(&mut buffer) {
+                Ok(0) => return self.on_gone(index),
+                Ok(read) => &buffer[..read],
+                // Not connected yet: there is an edge when it is.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::NotConnected
+                    ) =>
+                {
+                    return;
                 }
-                Kind::Tasks => {
-                    for given in tasks_in(&payload) {
-                        self.working += usize::from(member.tasks == 0);
-                        member.tasks += 1;
-                        self.answered += 1;
-                        member.out.extend((self.answer)(&given));
+                Err(_) => return self.on_gone(index),
+            };
+            for (kind, payload) in frames_of(&mut member.reader, bytes) {
+                match kind {
+                    Kind::Welcome => {
+                        member.welcomed = true;
+                        self.welcomed += 1;
                     }
+                    Kind::Tasks => {
+                        for given in tasks_in(&payload) {
+                            self.working += usize::from(member.tasks == 0);
+                            member.tasks += 1;
+                            let begin = member.busy_until.max(Instant::now());
+                            member.busy_until = begin + self.compute;
+                            let answer = (self.answer)(&given);
+                            self.due.push(Reverse((member.busy_until, index, answer)));
+                        }
+                    }
+                    Kind::Refuse if member.welcomed || !self.has_strangers => {
+                        panic!("slave {index}: {}", Refusal::decode(&payload).unwrap())
+                    }
+                    Kind::Refuse | Kind::Shutdown => return self.on_gone(index),
+                    _ => {}
                 }
-                Kind::Refuse => panic!("slave {index}: {}", Refusal::decode(&payload).unwrap()),
-                Kind::Shutdown => return self.on_gone(index),
-                _ => {}
             }
         }
     }
@@ -168,8 +272,15 @@ impl Crowd {
         while !member.gone && !member.out.is_empty() {
             match member.stream.write(member.out.make_contiguous()) {
                 Ok(written) => drop(member.out.drain(..written)),
-                // What is left goes with the next turn of this member, at its next beat at the latest.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // What is left goes when there is room for it, or a connection.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::NotConnected
+                    ) =>
+                {
+                    return;
+                }
                 Err(_) => return self.on_gone(index),
             }
         }

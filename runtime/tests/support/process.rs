@@ -251,3 +251,58 @@ pub(crate) fn deny_io_uring(command: &mut Command, deny: Deny) {
     // SAFETY: it makes two system calls and allocates nothing.
     unsafe { command.pre_exec(install) };
 }
+
+/// A small file system of its own, in a namespace that goes with this process.
+pub(crate) struct SmallDisk {
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts it at a folder that is made for it; says why not where that cannot be.
+    pub(crate) fn mount(at: PathBuf, bytes: u64) -> Result<SmallDisk, String> {
+        // SAFETY: a plain system call. The threads that there may be keep the namespace that they have.
+        if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+            return Err(std::io::Error::last_os_error().to_string());
+        }
+        std::fs::create_dir(&at).unwrap();
+        let mount = |args: &[&str]| {
+            let output = Command::new("mount")
+                .args(args)
+                .output()
+                .map_err(|error| error.to_string())?;
+            match output.status.success() {
+                true => Ok(()),
+                false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            }
+        };
+        mount(&["--make-rprivate", "/"])?;
+        let size = format!("size={bytes}");
+        mount(&["-t", "tmpfs", "-o", &size, "none", at.to_str().unwrap()])?;
+        Ok(SmallDisk { at })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.at.join(name)
+    }
+
+    /// Takes all the room that is left.
+    pub(crate) fn fill(&self) {
+        use std::io::Write;
+        let mut ballast = File::options()
+            .append(true)
+            .create(true)
+            .open(self.path("ballast"))
+            .unwrap();
+        while ballast.write_all(&[0; 512]).is_ok() {}
+    }
+
+    pub(crate) fn empty(&self) {
+        std::fs::remove_file(self.path("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).output();
+    }
+}

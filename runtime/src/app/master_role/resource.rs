@@ -68,9 +68,16 @@ impl Reporting {
         let (constant, writer) = (Rc::clone(&self.constant), Rc::clone(&self.writer));
         let seen = Rc::clone(&self.need);
         let mut schedule = ResourceSchedule::new(self.interval);
+        let mut told = None;
         Box::new(move |now, need, note| {
             for report in writer.take_reports() {
-                note(event(&writer, report, ResourceStatus::InProgress));
+                // A folder may be gone for hours, and every write fails as the one before: that is one line.
+                let error = report.result.as_ref().err().map(ToString::to_string);
+                let is_told = error.is_some() && error == told;
+                told = error;
+                if !is_told {
+                    note(event(&writer, report, ResourceStatus::InProgress));
+                }
             }
             seen.set(need);
             let acted_on = resource::Need {

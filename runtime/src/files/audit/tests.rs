@@ -94,7 +94,7 @@ fn scripted(
         took: took.clone(),
     };
     (
-        AuditWriter::start(Box::new(out), false).expect("it starts"),
+        AuditWriter::start("a test".to_owned(), Box::new(out), false).expect("it starts"),
         took,
     )
 }
@@ -186,7 +186,7 @@ fn a_hung_file_costs_packet_lines_first_then_churn_then_the_rest() {
         release,
         took: took.clone(),
     };
-    let writer = AuditWriter::start(Box::new(out), false).expect("it starts");
+    let writer = AuditWriter::start("a test".to_owned(), Box::new(out), false).expect("it starts");
     writer.push(&note(0));
     has_begun.recv().expect("it writes");
 
@@ -221,7 +221,7 @@ fn a_hung_file_costs_packet_lines_first_then_churn_then_the_rest() {
     assert!(
         unwritten
             .to_string()
-            .ends_with("lines of the audit trail could not be written: it takes too long")
+            .ends_with("lines of the audit trail (a test) could not be written: it takes too long")
     );
 
     drop(let_go);
@@ -260,6 +260,7 @@ fn long_lines_are_bounded_by_their_bytes() {
     let (let_go, release) = mpsc::channel();
     let took = Arc::new(Mutex::new(Vec::new()));
     let writer = AuditWriter::start(
+        "a test".to_owned(),
         Box::new(Hung {
             begun,
             release,
@@ -380,7 +381,7 @@ fn a_full_disk_stalls_nobody_and_the_end_is_bounded() {
     assert_eq!(unwritten.lines, 100);
     let told = unwritten.to_string();
     assert!(
-        told.ends_with("could not be written: No space left on device (os error 28)"),
+        told.ends_with("(/dev/full) could not be written: No space left on device (os error 28)"),
         "{told}"
     );
 }
