@@ -149,11 +149,20 @@ impl Stage {
 
     /// Starts a slave of that master, once the master is ready.
     pub fn slave(&self, master: &Process) -> Process {
-        self.slave_at(master.port())
+        self.slave_with(master, &[])
+    }
+
+    /// The same with flags of its own.
+    pub fn slave_with(&self, master: &Process, flags: &[&str]) -> Process {
+        self.dial(master.port(), flags)
     }
 
     /// Starts a slave that dials this port on loopback.
     pub fn slave_at(&self, port: u16) -> Process {
+        self.dial(port, &[])
+    }
+
+    fn dial(&self, port: u16, flags: &[&str]) -> Process {
         let index = self.slaves.replace(self.slaves.get() + 1);
         let port = port.to_string();
         let role = [
@@ -163,7 +172,7 @@ impl Stage {
             "--mw-master-port",
             &port,
         ];
-        self.start(&format!("slave-{index}"), &role, [])
+        self.start(&format!("slave-{index}"), &role, flags.iter().copied())
     }
 
     fn engine(&self) -> Vec<&str> {
