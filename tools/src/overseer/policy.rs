@@ -4,6 +4,7 @@
 //! desired ─ (running + queued + just submitted) > 0   submit, at most a step, never past max
 //!                                               < 0   once it has been so for SETTLE: remove queued jobs, never a running one
 //! deaths at once, five in a row, none alive           stop, say why, clear the queue; after a pause one job as a probe
+//! deaths of slaves that had been alive                nothing: their master or their time was gone, they are replaced
 //! the same on one host, while others live             submit around that host for a while
 //! finished, or stale                                  remove what is queued, wait for what runs
 //! ```
@@ -180,6 +181,10 @@ pub(crate) struct Policy {
     /// Taken by the batch system and not shown yet, with the time.
     unseen: BTreeMap<String, Nanos>,
     removed: BTreeSet<String>,
+    /// Jobs that are alive: what they die of does not strike at the start.
+    lived: BTreeSet<String>,
+    /// Those that were so a turn ago; a job may have died before it was listed, or after.
+    lived_before: BTreeSet<String>,
     submit_from: Nanos,
     refused: u32,
     row: u32,
@@ -205,6 +210,8 @@ impl Policy {
             lives: Recent::default(),
             unseen: BTreeMap::new(),
             removed: BTreeSet::new(),
+            lived: BTreeSet::new(),
+            lived_before: BTreeSet::new(),
             submit_from: 0,
             refused: 0,
             row: 0,
@@ -275,12 +282,14 @@ impl Policy {
             Resource::Missing | Resource::Finished => false,
         };
         let lives = |job: &&Job| job.state == JobState::Running && job.ran >= ALIVE_AFTER;
+        self.lived_before = std::mem::take(&mut self.lived);
         if !connected {
             return;
         }
         let mut any = false;
         for job in facts.jobs.iter().filter(lives) {
             any = true;
+            self.lived.insert(job.id.clone());
             if let Some(host) = job.host.as_ref().and_then(|host| self.hosts.get_mut(host)) {
                 host.row = 0;
             }
@@ -295,16 +304,18 @@ impl Policy {
     }
 
     fn take_deaths(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) {
-        if facts.deaths.is_empty() {
-            return;
-        }
+        let lived = |death: &&Death| {
+            self.lived.contains(&death.job) || self.lived_before.contains(&death.job)
+        };
+        let deaths: Vec<&Death> = facts.deaths.iter().filter(|death| !lived(death)).collect();
+        let Some(last) = deaths.last() else { return };
         let live_hosts: BTreeSet<&str> = facts
             .jobs
             .iter()
             .filter(|job| job.state == JobState::Running && job.ran >= ALIVE_AFTER)
             .filter_map(|job| job.host.as_deref())
             .collect();
-        for death in facts.deaths {
+        for death in &deaths {
             self.row = self.row.saturating_add(1);
             let Some(name) = &death.host else { continue };
             if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(name) {
@@ -328,10 +339,10 @@ impl Policy {
         }
         let tripped = match self.breaker {
             Breaker::Closed => self.row >= ROW_MAX,
-            Breaker::Probe => !facts.deaths.is_empty(),
+            Breaker::Probe => true,
             Breaker::Open { .. } => false,
         };
-        if tripped && let Some(death) = facts.deaths.last() {
+        if tripped {
             let pause = doubled(PAUSE_FIRST, self.trips, PAUSE_LAST);
             self.trips = self.trips.saturating_add(1);
             self.breaker = Breaker::Open {
@@ -340,7 +351,7 @@ impl Policy {
             let (row, seconds) = (self.row, pause / SECOND);
             effects.push(Effect::Say(format!(
                 "slaves do not start: {row} died in a row, none is alive; submitting nothing for {seconds} s; the last: {}",
-                describe(death)
+                describe(last)
             )));
         }
     }

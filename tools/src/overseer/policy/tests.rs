@@ -34,7 +34,7 @@ fn queued(ids: std::ops::Range<u32>) -> Vec<Job> {
 
 fn death(host: &str) -> Death {
     Death {
-        job: "1".to_owned(),
+        job: "99".to_owned(),
         host: Some(host.to_owned()),
         how: "exit status 127".to_owned(),
         lines: vec!["libsolve.so.2: cannot open shared object file".to_owned()],
@@ -216,6 +216,34 @@ fn deaths_while_others_live_stop_nothing_but_their_host() {
         &vec![death("a"); 3],
     );
     assert_eq!(effects, [submit(2)]);
+}
+
+/// The master was killed and took all slaves along, or all had the same time limit: the overseer said that slaves do not
+/// start, and waited.
+#[test]
+fn slaves_that_lived_and_die_together_are_replaced() {
+    let mut policy = Policy::new(LIMITS);
+    assert_eq!(
+        turn(&mut policy, 0, in_progress(8), &running(0..8), &[]),
+        []
+    );
+    let deaths: Vec<Death> = (0..8)
+        .map(|id: u32| Death {
+            job: id.to_string(),
+            ..death("a")
+        })
+        .collect();
+    // Half of them died before the jobs were listed, half after.
+    let left = running(4..8);
+    assert_eq!(turn(&mut policy, 5, in_progress(8), &left, &deaths), []);
+    assert_eq!(turn(&mut policy, 10, in_progress(8), &[], &[]), [submit(4)]);
+    // Those that come now and die at once are another matter.
+    policy.on_submitted(10 * SECOND, (0..4).map(|id: u32| id.to_string()).collect());
+    let effects = turn(&mut policy, 12, in_progress(8), &[], &deaths);
+    assert!(
+        matches!(&effects[..], [Effect::Say(text)] if text.starts_with("slaves do not start")),
+        "{effects:?}"
+    );
 }
 
 #[test]
