@@ -122,6 +122,10 @@ pub(crate) enum What<'a> {
         slave: u32,
         tasks: u64,
     },
+    /// An idle slave is told to go; that it has gone follows.
+    Dismissed {
+        slave: u32,
+    },
     Stall {
         us: i64,
     },
@@ -317,6 +321,7 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
         &Event::Late { results, .. } => What::Late { results },
         &Event::Cancelled { tasks } => What::Cancelled { tasks },
         &Event::Withdrawn { slave, tasks, .. } => What::Withdrawn { slave, tasks },
+        &Event::Dismissed { slave } => What::Dismissed { slave },
         &Event::Stall { ms } => What::Stall {
             us: i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000),
         },
