@@ -5,7 +5,7 @@
 //!                                               < 0   once it has been so for SETTLE: remove queued jobs, never a running one
 //! deaths at once, five in a row, none alive           stop, say why, clear the queue; after a pause one job as a probe
 //! deaths of slaves that had been alive                nothing: their master or their time was gone, they are replaced
-//! the same on one host, while others live             submit around that host for a while
+//! the same on one host, while others live             submit around that host for a while, what died there too
 //! finished, or stale                                  remove what is queued, wait for what runs
 //! ```
 //!
@@ -29,8 +29,12 @@ const ALIVE_AFTER: Nanos = 15 * SECOND;
 const FAREWELL: Nanos = 120 * SECOND;
 /// A job that the batch system took and never shows is forgotten after so long.
 const UNSEEN_MAX: Nanos = 60 * SECOND;
+/// The same when all is over: such a slave finds nothing to do. It has likely come and gone between two lists.
+const UNSEEN_AT_END_MAX: Nanos = 10 * SECOND;
 /// So many deaths at once in a row, no slave alive, and slaves cannot run at all.
 pub(crate) const ROW_MAX: u32 = 5;
+/// So many while there are slaves on hosts where none has died, which may yet turn out to be alive.
+const ROW_MAX_WHILE_OTHERS_RUN: u32 = 50;
 /// So many in a row on one host, while others live, and that host is avoided.
 pub(crate) const HOST_ROW_MAX: u32 = 3;
 /// Pauses double from the first to the last.
@@ -316,6 +320,7 @@ impl Policy {
             .filter_map(|job| job.host.as_deref())
             .collect();
         for death in &deaths {
+            self.unseen.remove(&death.job);
             self.row = self.row.saturating_add(1);
             let Some(name) = &death.host else { continue };
             if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(name) {
@@ -337,8 +342,19 @@ impl Policy {
                 host.row = 0;
             }
         }
+        self.move_from_avoided(facts, &deaths, effects);
+        let is_unhurt = |host: &String| self.hosts.get(host).is_none_or(|host| host.row == 0);
+        let others_run = facts
+            .jobs
+            .iter()
+            .any(|job| job.state == JobState::Running && job.host.as_ref().is_some_and(is_unhurt));
+        let row_max = if others_run {
+            ROW_MAX_WHILE_OTHERS_RUN
+        } else {
+            ROW_MAX
+        };
         let tripped = match self.breaker {
-            Breaker::Closed => self.row >= ROW_MAX,
+            Breaker::Closed => self.row >= row_max,
             Breaker::Probe => true,
             Breaker::Open { .. } => false,
         };
@@ -354,6 +370,34 @@ impl Policy {
                 describe(last)
             )));
         }
+    }
+
+    /// Where the batch system puts the dead back into its queue, as HTCondor does, they may go to the same host for ever:
+    /// others that avoid it take their place.
+    fn move_from_avoided(
+        &mut self,
+        facts: &Facts<'_>,
+        deaths: &[&Death],
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_avoided = |host: &String| {
+            self.hosts
+                .get(host)
+                .is_some_and(|host| host.until > facts.now)
+        };
+        let died_there: BTreeSet<&str> = deaths
+            .iter()
+            .filter(|death| death.host.as_ref().is_some_and(is_avoided))
+            .map(|death| death.job.as_str())
+            .collect();
+        if died_there.is_empty() {
+            return;
+        }
+        let ids = self
+            .removable(facts)
+            .filter(|id| died_there.contains(id.as_str()));
+        let ids = ids.collect();
+        self.remove(ids, effects);
     }
 
     /// The slaves wanted, none while that is not known; the reason if all is over.
@@ -410,6 +454,8 @@ impl Policy {
     /// Nothing new; queued jobs go; running ones end by themselves, or are ended at last.
     fn wind_up(&mut self, facts: &Facts<'_>, over: String, effects: &mut Vec<Effect>) {
         let idle: Vec<String> = self.removable(facts).collect();
+        self.unseen
+            .retain(|_, since| facts.now.saturating_sub(*since) < UNSEEN_AT_END_MAX);
         if facts.jobs.is_empty() && self.unseen.is_empty() {
             effects.push(Effect::Done(over));
             return;
