@@ -127,6 +127,10 @@ pub(crate) enum What<'a> {
     Duplicated {
         task: u64,
     },
+    /// An idle slave is told to go; that it has gone follows.
+    Dismissed {
+        slave: u32,
+    },
     Stall {
         us: i64,
     },
@@ -331,6 +335,7 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
             tasks: tasks.ranges(),
         },
         &Event::Duplicated { task, .. } => What::Duplicated { task },
+        &Event::Dismissed { slave } => What::Dismissed { slave },
         &Event::Stall { ms } => What::Stall {
             us: i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000),
         },

@@ -31,6 +31,7 @@ pub(crate) struct Figures {
     pub(crate) connected: u64,
     pub(crate) rejected: u64,
     pub(crate) gone_by: BTreeMap<&'static str, u64>,
+    pub(crate) dismissed: u64,
     pub(crate) present: u64,
     pub(crate) peak: u64,
     pub(crate) groups: [u64; 3],
@@ -94,6 +95,7 @@ impl Figures {
                     self.unrunnable += unrunnable;
                 }
             }
+            What::Dismissed { .. } => self.dismissed += u64::from(is_counted),
             What::State { slave, .. } => self.see(slave, us, is_counted),
             What::Sent {
                 slave,
@@ -262,6 +264,7 @@ impl Figures {
         self.late += other.late;
         self.given_back += other.given_back;
         self.duplicated += other.duplicated;
+        self.dismissed += other.dismissed;
         self.stalls += other.stalls;
         self.stalled_us += other.stalled_us;
         self.stall_max_us = self.stall_max_us.max(other.stall_max_us);

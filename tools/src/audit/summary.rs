@@ -51,6 +51,9 @@ pub(crate) struct Slaves {
     pub(crate) rejected: u64,
     pub(crate) disconnected: u64,
     pub(crate) disconnected_by: BTreeMap<&'static str, u64>,
+    /// Sent away because the desire fell; they leave by shutdown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dismissed: Option<u64>,
     pub(crate) peak: u64,
     pub(crate) at_end: u64,
     pub(crate) by_group: BTreeMap<&'static str, u64>,
@@ -176,6 +179,7 @@ impl Frame<'_> {
                 rejected: figures.rejected,
                 disconnected: gone,
                 disconnected_by,
+                dismissed: ours(figures.dismissed),
                 peak: figures.peak,
                 at_end: figures.present,
                 by_group: ["ordered", "intermingle", "unordered"]
