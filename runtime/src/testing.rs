@@ -64,6 +64,7 @@
 //! Sockets, files and threads: `runtime/tests/engine.rs` holds the engines to what this world assumes of them. The
 //! audit trail's writer and the resource file. Slaves that dial a master that listens again.
 
+mod alone;
 mod coverage;
 mod fleet;
 mod law;
@@ -72,6 +73,7 @@ mod script;
 mod slave;
 mod world;
 
+pub use alone::{Alone, Parts};
 pub use coverage::{Coverage, ENDS, Happening, Standing, can_happen};
 pub use script::{CALM_TURNS_MAX, Storm, storm};
 pub use world::{Churn, Report, World};
