@@ -23,9 +23,10 @@ MINICONDOR=${MINICONDOR:-$(realpath -m ../shared/bin/minicondor)}
 MINISLURM=${MINISLURM:-$(realpath -m ../shared/bin/minislurm)}
 
 # Whatever happens, nothing is left running.
-down=()
+down=() testing=
 finish() {
   local command
+  [ -z "$testing" ] || kill -- "-$testing" || true
   for command in "${down[@]}"; do $command || echo "pools.sh: $command failed" >&2; done
 }
 trap finish EXIT
@@ -62,8 +63,14 @@ build() {   # the programs, where the pools' users can read them
 tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name
   local system=$1 work=$2 began=$SECONDS; shift 2
   printf '\n== %s\n' "$system"
+  # A process group of its own, and waited for: bash does not look at signals while a command runs.
+  set -m
   "$@" env RINGMW_POOLS="$system" RINGMW_POOLS_BIN="$POOLS/bin" RINGMW_POOLS_WORK="$work" \
-    "$POOLS/bin/pools" "$system::" --nocapture
+    "$POOLS/bin/pools" "$system::" --nocapture &
+  testing=$!
+  set +m
+  wait "$testing"
+  testing=
   echo "$system took $((SECONDS - began)) s"
 }
 
