@@ -32,6 +32,8 @@ use crate::submit::{App, Request};
 
 /// The resource file is looked at so often for a change.
 const GLANCE: Duration = Duration::from_millis(250);
+/// Queues show at once what they took; a burdened one is given so long.
+const UNSEEN: Nanos = 15 * SECOND;
 /// A change makes a turn no sooner than this after the last one.
 const TURN_MIN: Duration = Duration::from_secs(1);
 
@@ -248,6 +250,11 @@ impl<'a> Overseer<'a> {
                 max: options.max,
                 step: options.step,
                 pause: options.interval * SECOND,
+                unseen: match system {
+                    System::Condor | System::Slurm => UNSEEN,
+                    // What was started is in the list.
+                    System::Ssh | System::Local => 0,
+                },
                 stale: options.stale_after * SECOND,
             }),
             options,

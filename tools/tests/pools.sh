@@ -69,8 +69,10 @@ tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name
     "$POOLS/bin/pools" "$system::" --nocapture &
   testing=$!
   set +m
-  wait "$testing"
+  local code=0
+  wait "$testing" || code=$?
   testing=
+  [ $code = 0 ] || exit $code
   echo "$system took $((SECONDS - began)) s"
 }
 
@@ -101,9 +103,10 @@ ssh_farm() {   # a daemon of our own on two loopback addresses, with keys made f
   cp "$keys/user.pub" "$keys/authorized"
   # A port may be taken: the next one then.
   for port in {22022..22072}; do
+    : >"$keys/log"
     "$(command -v sshd)" -D -e -f /dev/null -p "$port" -h "$keys/host" -o ListenAddress=127.0.0.1 \
       -o ListenAddress=127.0.0.2 -o "AuthorizedKeysFile=$keys/authorized" -o StrictModes=no -o UsePAM=no \
-      -o PidFile=none -o PermitRootLogin=prohibit-password -o PasswordAuthentication=no 2>"$keys/log" &
+      -o PidFile=none -o PermitRootLogin=prohibit-password -o PasswordAuthentication=no 2>>"$keys/log" &
     sshd=$!
     until [ "$(grep -c '^Server listening' "$keys/log")" = 2 ] || ! kill -0 $sshd 2>/dev/null; do sleep 0.1; done
     ! kill -0 $sshd 2>/dev/null || break

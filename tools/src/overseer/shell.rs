@@ -170,6 +170,17 @@ impl Host {
             .map(|_| ())
     }
 
+    fn count_started(&mut self, ids: &[String]) {
+        let job = |id: &String| Job {
+            id: format!("{}:{id}", self.name),
+            state: JobState::Running,
+            host: Some(self.name.clone()),
+            ran: 0,
+        };
+        let jobs: Vec<Job> = ids.iter().map(job).collect();
+        self.known.extend(jobs);
+    }
+
     fn program(&mut self, app: &App) -> Result<String, String> {
         if let Some(program) = &self.program {
             return Ok(program.clone());
@@ -440,8 +451,10 @@ impl Batch for Shell {
                 .map(|(host, ids)| {
                     scope.spawn(move || {
                         let started = host.start(app, ids, text);
-                        if started.is_err() {
-                            host.silent_since = Some(Instant::now());
+                        match &started {
+                            // Counted from now on, also while the host does not answer.
+                            Ok(()) => host.count_started(ids),
+                            Err(_) => host.silent_since = Some(Instant::now()),
                         }
                         started
                             .map(|()| ids.iter().map(|id| format!("{}:{id}", host.name)).collect())
