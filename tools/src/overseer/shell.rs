@@ -237,15 +237,16 @@ for dir in */; do
     id=${dir%/}
     [ -e "$id/rsc" ] || continue
     if [ -e "$id/code" ]; then
-        echo "ended $id $(cat "$id/code")"
+        :
     elif [ -e "$id/pid" ] && read -r pid began <"$id/pid" && kill -0 "$pid" 2>/dev/null &&
         tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF "RINGMW_JOB=$prefix$id"; then
         echo "running $id $((now - began))"; continue
     elif [ ! -e "$id/pid" ] && [ -n "$(find "$id" -prune -mmin -1)" ]; then
         echo "running $id 0"; continue
-    else
-        echo "ended $id lost"
     fi
+    # Looked at once more: it may have ended between the two looks above.
+    code=lost; [ ! -e "$id/code" ] || code=$(cat "$id/code")
+    echo "ended $id $code"
     tail -n 8 "$id/out" 2>/dev/null | sed 's/^/| /'
     mv -f "$id/out" last.out 2>/dev/null; rm -rf "$id"
 done
