@@ -23,16 +23,17 @@ fn square(n: u64, ms: u64) -> u64 {
 /// What the waves of the computation share.
 struct Sum {
     next: u64,
+    answered: u64,
     sum: u64,
 }
 
 impl Sum {
-    /// Computes for so long with whoever is here, then until the queue is empty; the slaves that took part.
+    /// Computes for so long with whoever is here, then until all is answered; the slaves that took part.
     async fn compute(&mut self, mw: &Master, time: Duration, ms: u64) -> Result<BTreeSet<SlaveId>> {
         let mut slaves = BTreeSet::new();
         let begun = Instant::now();
         mw.set_target(QUEUE);
-        while begun.elapsed() < time || mw.runnable() > 0 {
+        while begun.elapsed() < time || self.answered < self.next {
             if begun.elapsed() < time {
                 let wanted = mw.upto_target();
                 mw.submit_all((0..wanted).map(|index| square::task(self.next + index, ms)));
@@ -41,7 +42,11 @@ impl Sum {
             mw.events_timeout(Duration::from_secs(1)).await;
             for result in mw.take_results() {
                 self.sum += result.output::<square>()?;
+                self.answered += 1;
                 slaves.insert(result.slave());
+            }
+            if let Some(task) = mw.take_unrunnable().first() {
+                return Err(format!("{} is unrunnable: {}", task.id(), task.reason()).into());
             }
         }
         Ok(slaves)
@@ -52,7 +57,11 @@ async fn master(mw: Master, args: Args) -> Result {
     let seconds = Duration::from_secs(args.value("--seconds", 20)?);
     let ms: u64 = args.value("--task-ms", 50)?;
     let waves: [u32; 4] = [0, 8, 3, 8];
-    let mut all = Sum { next: 0, sum: 0 };
+    let mut all = Sum {
+        next: 0,
+        answered: 0,
+        sum: 0,
+    };
     let mut desired = 0;
     for wave in waves {
         // More are asked for before the work is there, fewer when it is done.

@@ -17,6 +17,8 @@ use clap::{Args, Subcommand};
 /// A machine that does not answer within so many seconds is unreachable.
 const CONNECT_SECONDS: u32 = 10;
 
+const NO_MACHINE: &str = "no machine is registered: ringmw farm add HOST";
+
 /// What `ringmw farm` takes.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -291,6 +293,9 @@ fn perform(path: &Path, verb: &Verb) -> Result<bool, String> {
             Ok(true)
         }
         Verb::List => {
+            if machines.is_empty() {
+                say(&format!("{NO_MACHINE}\n"));
+            }
             for machine in &machines {
                 say(&format!("{}\n", show(machine)));
             }
@@ -361,7 +366,7 @@ fn validate(
         .filter(|machine| hosts.is_empty() || hosts.contains(&machine.host))
         .collect();
     if asked.is_empty() {
-        return Err("no machine is registered: ringmw farm add HOST".to_owned());
+        return Err(NO_MACHINE.to_owned());
     }
     let passed = std::thread::scope(|scope| {
         let threads: Vec<_> = asked

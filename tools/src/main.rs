@@ -42,15 +42,24 @@ enum Command {
     /// input. Lines that cannot be read are counted and told on standard error.
     Audit(audit::Options),
     /// Write submit files for a batch system, and submit them with --run
+    #[command(
+        after_help = "Examples:\n  ringmw submit condor --binary ./app --slaves 1000 --dry-run -- --input data\n  ringmw submit condor --binary ./app --slaves 1000 --dir run1 --run -- --input data\n  ringmw submit slurm --binary ./app --slaves 50 --cpus 16 --dir run2 --run"
+    )]
     Submit(submit::Options),
     /// Keep as many slaves alive on a batch system as the master's resource file desires
     #[command(
-        after_help = "It may be stopped and started again at any time: it finds its jobs by their tag."
+        after_help = "Examples:\n  ringmw overseer --resource-file run1/app.rsc --batch condor --max 500\n  ringmw overseer --resource-file run1/app.rsc --status\n  ringmw overseer --resource-file app.rsc --batch ssh\n\nIt may be stopped and started again at any time: it finds its jobs by their tag. It ends by itself\nwhen the computation is finished and its last job is gone."
     )]
     Overseer(overseer::Options),
     /// Register and validate machines for slaves that are started by ssh
+    #[command(
+        after_help = "Examples:\n  ringmw farm add node1 node2 --user me --identity ~/.ssh/farm\n  ringmw farm validate --binary ./app --check 'test -d /scratch'\n  ringmw overseer --resource-file app.rsc --batch ssh"
+    )]
     Farm(farm::Options),
     /// Put an application and the shared libraries it needs into one folder
+    #[command(
+        after_help = "Examples:\n  ringmw bundle target/release/app -o deploy\n  LD_LIBRARY_PATH=/opt/solve/lib ringmw bundle target/release/app -o deploy\n\nA static build needs none:\n  RUSTFLAGS=\"-C target-feature=+crt-static\" cargo build --release \\\n    --target x86_64-unknown-linux-gnu"
+    )]
     Bundle(bundle::Options),
     /// Print completions for a shell
     #[command(

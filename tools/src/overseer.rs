@@ -32,6 +32,8 @@ use crate::submit::{App, Request};
 
 /// The resource file is looked at so often for a change.
 const GLANCE: Duration = Duration::from_millis(250);
+/// Queues show at once what they took; a burdened one is given so long.
+const UNSEEN: Nanos = 15 * SECOND;
 /// A change makes a turn no sooner than this after the last one.
 const TURN_MIN: Duration = Duration::from_secs(1);
 
@@ -248,6 +250,11 @@ impl<'a> Overseer<'a> {
                 max: options.max,
                 step: options.step,
                 pause: options.interval * SECOND,
+                unseen: match system {
+                    System::Condor | System::Slurm => UNSEEN,
+                    // What was started is in the list.
+                    System::Ssh | System::Local => 0,
+                },
                 stale: options.stale_after * SECOND,
             }),
             options,
@@ -386,6 +393,8 @@ impl<'a> Overseer<'a> {
     fn read(&mut self) -> Option<ResourceFile> {
         let path = &self.paths.resource_file;
         let parsed = match fs::read(path) {
+            // The policy says so.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => Err(error.to_string()),
             Ok(text) => ResourceFile::parse(&text).map_err(|error| error.to_string()),
         };
@@ -500,6 +509,17 @@ fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dy
         };
         return Ok(Box::new(dry::Dry::new(is_condor)));
     }
+    let client = match system {
+        System::Condor => "condor_q",
+        System::Slurm => "squeue",
+        System::Ssh => "ssh",
+        System::Local => "sh",
+    };
+    if !is_on_path(client) {
+        return Err(format!(
+            "there is no {client} on the PATH; run this where the client of the batch system is installed"
+        ));
+    }
     Ok(match system {
         System::Condor => Box::new(condor::Condor::new(tag, dir)),
         System::Slurm => Box::new(slurm::Slurm::new(tag, dir)),
@@ -509,6 +529,11 @@ fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dy
             Box::new(shell::Shell::farm(tag, crate::farm::read(&path)?)?)
         }
     })
+}
+
+fn is_on_path(command: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(command).is_file())
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {

@@ -148,13 +148,17 @@ fn submit(options: &Options) -> Result<(), String> {
     };
     let resource_file = app.dir.join(&app.resource_file);
     if !options.run {
-        let dir = app.dir.display();
-        say(&format!("\nnext:\n  cd {dir}\n  {command} master.*\n"));
-        if options.slaves > 0 {
-            say(&format!(
-                "  {command} slaves.*    # once {} is there\n",
-                app.resource_file.display()
-            ));
+        let (dir, file) = (app.dir.display(), app.resource_file.display());
+        say(&format!(
+            "\nnext:\n  cd {dir}\n  {command} {}\n",
+            texts[0].name
+        ));
+        match texts.get(1) {
+            Some(slaves) => say(&format!(
+                "  {command} {}    # once {file} is there\n",
+                slaves.name
+            )),
+            None => say(&overseer(options.system, Path::new(&app.resource_file))),
         }
         return Ok(());
     }
@@ -166,11 +170,31 @@ fn submit(options: &Options) -> Result<(), String> {
         _ => {}
     }
     say(&submit_file(command, &app.dir, texts[0].name)?);
-    if let Some(slaves) = texts.get(1) {
-        await_resource_file(&resource_file)?;
-        say(&submit_file(command, &app.dir, slaves.name)?);
+    match texts.get(1) {
+        Some(slaves) => {
+            await_resource_file(&resource_file)?;
+            say(&submit_file(command, &app.dir, slaves.name)?);
+        }
+        None => say(&format!(
+            "\nnext:\n{}",
+            overseer(options.system, &resource_file)
+        )),
     }
+    say(&format!(
+        "\nin {}: the master's output and audit trail (master.*), the slaves' output (slave.*)\n",
+        app.dir.display()
+    ));
     Ok(())
+}
+
+/// The command that starts slaves.
+fn overseer(system: System, resource_file: &Path) -> String {
+    let batch = match system {
+        System::Condor => "condor",
+        System::Slurm => "slurm",
+    };
+    let file = slurm::quoted(&resource_file.to_string_lossy());
+    format!("  ringmw overseer --resource-file {file} --batch {batch}\n")
 }
 
 fn app(options: &Options) -> Result<App, String> {
@@ -191,14 +215,11 @@ fn app(options: &Options) -> Result<App, String> {
 /// The application's full path, if it can be run.
 pub(crate) fn binary(path: &Path) -> Result<PathBuf, String> {
     use std::os::unix::fs::PermissionsExt;
-    let fault = |error: io::Error| format!("--binary {}: {error}", path.display());
+    let fault = |error: io::Error| format!("{}: {error}", path.display());
     let binary = fs::canonicalize(path).map_err(fault)?;
     let data = fs::metadata(&binary).map_err(fault)?;
     if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
-        return Err(format!(
-            "--binary {}: it is no executable file",
-            path.display()
-        ));
+        return Err(format!("{}: it is no executable file", path.display()));
     }
     Ok(binary)
 }

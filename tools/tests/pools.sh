@@ -23,9 +23,10 @@ MINICONDOR=${MINICONDOR:-$(realpath -m ../shared/bin/minicondor)}
 MINISLURM=${MINISLURM:-$(realpath -m ../shared/bin/minislurm)}
 
 # Whatever happens, nothing is left running.
-down=()
+down=() testing=
 finish() {
   local command
+  [ -z "$testing" ] || kill -- "-$testing" || true
   for command in "${down[@]}"; do $command || echo "pools.sh: $command failed" >&2; done
 }
 trap finish EXIT
@@ -62,8 +63,16 @@ build() {   # the programs, where the pools' users can read them
 tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name
   local system=$1 work=$2 began=$SECONDS; shift 2
   printf '\n== %s\n' "$system"
+  # A process group of its own, and waited for: bash does not look at signals while a command runs.
+  set -m
   "$@" env RINGMW_POOLS="$system" RINGMW_POOLS_BIN="$POOLS/bin" RINGMW_POOLS_WORK="$work" \
-    "$POOLS/bin/pools" "$system::" --nocapture
+    "$POOLS/bin/pools" "$system::" --nocapture &
+  testing=$!
+  set +m
+  local code=0
+  wait "$testing" || code=$?
+  testing=
+  [ $code = 0 ] || exit $code
   echo "$system took $((SECONDS - began)) s"
 }
 
@@ -94,9 +103,10 @@ ssh_farm() {   # a daemon of our own on two loopback addresses, with keys made f
   cp "$keys/user.pub" "$keys/authorized"
   # A port may be taken: the next one then.
   for port in {22022..22072}; do
+    : >"$keys/log"
     "$(command -v sshd)" -D -e -f /dev/null -p "$port" -h "$keys/host" -o ListenAddress=127.0.0.1 \
       -o ListenAddress=127.0.0.2 -o "AuthorizedKeysFile=$keys/authorized" -o StrictModes=no -o UsePAM=no \
-      -o PidFile=none -o PermitRootLogin=prohibit-password -o PasswordAuthentication=no 2>"$keys/log" &
+      -o PidFile=none -o PermitRootLogin=prohibit-password -o PasswordAuthentication=no 2>>"$keys/log" &
     sshd=$!
     until [ "$(grep -c '^Server listening' "$keys/log")" = 2 ] || ! kill -0 $sshd 2>/dev/null; do sleep 0.1; done
     ! kill -0 $sshd 2>/dev/null || break

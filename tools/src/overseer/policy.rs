@@ -27,10 +27,6 @@ const REPLACE_AFTER: Nanos = 4 * SECOND;
 const ALIVE_AFTER: Nanos = 15 * SECOND;
 /// When all is over, slaves that run are given so long to end by themselves, as they do once their master is gone.
 const FAREWELL: Nanos = 120 * SECOND;
-/// A job that the batch system took and never shows is forgotten after so long.
-const UNSEEN_MAX: Nanos = 60 * SECOND;
-/// The same when all is over: such a slave finds nothing to do. It has likely come and gone between two lists.
-const UNSEEN_AT_END_MAX: Nanos = 10 * SECOND;
 /// So many deaths at once in a row, no slave alive, and slaves cannot run at all.
 pub(crate) const ROW_MAX: u32 = 5;
 /// So many while there are slaves on hosts where none has died, which may yet turn out to be alive.
@@ -56,6 +52,9 @@ pub(crate) struct Limits {
     pub(crate) step: u32,
     /// Between two submissions.
     pub(crate) pause: Nanos,
+    /// A job that the batch system took and does not show is counted for so long; then it has come and gone between two
+    /// lists.
+    pub(crate) unseen: Nanos,
     /// A resource file that is older than it says it may be, by this much, is stale.
     pub(crate) stale: Nanos,
 }
@@ -275,7 +274,7 @@ impl Policy {
             self.unseen.remove(&job.id);
         }
         self.unseen
-            .retain(|_, since| facts.now.saturating_sub(*since) < UNSEEN_MAX);
+            .retain(|_, since| facts.now.saturating_sub(*since) < self.limits.unseen);
         // A removal may take a while; what is no longer shown need not be remembered.
         if !self.removed.is_empty() {
             let shown: BTreeSet<&str> = facts.jobs.iter().map(|job| job.id.as_str()).collect();
@@ -454,8 +453,6 @@ impl Policy {
     /// Nothing new; queued jobs go; running ones end by themselves, or are ended at last.
     fn wind_up(&mut self, facts: &Facts<'_>, over: String, effects: &mut Vec<Effect>) {
         let idle: Vec<String> = self.removable(facts).collect();
-        self.unseen
-            .retain(|_, since| facts.now.saturating_sub(*since) < UNSEEN_AT_END_MAX);
         if facts.jobs.is_empty() && self.unseen.is_empty() {
             effects.push(Effect::Done(over));
             return;

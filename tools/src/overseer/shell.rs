@@ -170,6 +170,17 @@ impl Host {
             .map(|_| ())
     }
 
+    fn count_started(&mut self, ids: &[String]) {
+        let job = |id: &String| Job {
+            id: format!("{}:{id}", self.name),
+            state: JobState::Running,
+            host: Some(self.name.clone()),
+            ran: 0,
+        };
+        let jobs: Vec<Job> = ids.iter().map(job).collect();
+        self.known.extend(jobs);
+    }
+
     fn program(&mut self, app: &App) -> Result<String, String> {
         if let Some(program) = &self.program {
             return Ok(program.clone());
@@ -226,15 +237,16 @@ for dir in */; do
     id=${dir%/}
     [ -e "$id/rsc" ] || continue
     if [ -e "$id/code" ]; then
-        echo "ended $id $(cat "$id/code")"
+        :
     elif [ -e "$id/pid" ] && read -r pid began <"$id/pid" && kill -0 "$pid" 2>/dev/null &&
         tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF "RINGMW_JOB=$prefix$id"; then
         echo "running $id $((now - began))"; continue
     elif [ ! -e "$id/pid" ] && [ -n "$(find "$id" -prune -mmin -1)" ]; then
         echo "running $id 0"; continue
-    else
-        echo "ended $id lost"
     fi
+    # Looked at once more: it may have ended between the two looks above.
+    code=lost; [ ! -e "$id/code" ] || code=$(cat "$id/code")
+    echo "ended $id $code"
     tail -n 8 "$id/out" 2>/dev/null | sed 's/^/| /'
     mv -f "$id/out" last.out 2>/dev/null; rm -rf "$id"
 done
@@ -440,8 +452,10 @@ impl Batch for Shell {
                 .map(|(host, ids)| {
                     scope.spawn(move || {
                         let started = host.start(app, ids, text);
-                        if started.is_err() {
-                            host.silent_since = Some(Instant::now());
+                        match &started {
+                            // Counted from now on, also while the host does not answer.
+                            Ok(()) => host.count_started(ids),
+                            Err(_) => host.silent_since = Some(Instant::now()),
                         }
                         started
                             .map(|()| ids.iter().map(|id| format!("{}:{id}", host.name)).collect())

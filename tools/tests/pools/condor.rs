@@ -72,7 +72,7 @@ fn waves_with_the_overseer() {
 fn a_killed_master_is_restarted_and_its_slaves_come_back() {
     let Some(_one) = asked("condor") else { return };
     let dir = Dir::new("restart", "waves");
-    dir.submit("condor", &["--slaves", "6"], &["--seconds", "8"]);
+    dir.submit("condor", &["--slaves", "6"], &["--seconds", "6"]);
     for (restart, name) in ["KILL", "TERM"].into_iter().enumerate() {
         let pid = wait_for(
             "slaves at work",
@@ -118,7 +118,7 @@ fn a_slave_that_cannot_start() {
 fn a_suspended_slave_is_vacated() {
     let Some(_one) = asked("condor") else { return };
     let dir = Dir::new("suspend", "waves");
-    let args = ["--seconds", "20", "--mw-client-timeout", "10"];
+    let args = ["--seconds", "15", "--mw-client-timeout", "10"];
     dir.submit("condor", &["--slaves", "4"], &args);
     let job = wait_for(
         "slaves at work",

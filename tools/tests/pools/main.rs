@@ -73,7 +73,7 @@ fn work() -> PathBuf {
     std::env::var_os("RINGMW_POOLS_WORK").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
-/// A folder for one run of an application, kept for whoever wants to look.
+/// A folder for one run of an application, and the name of that; it is kept for whoever wants to look.
 struct Dir(PathBuf, &'static str);
 
 impl Dir {

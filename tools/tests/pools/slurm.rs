@@ -86,3 +86,26 @@ fn one_job_fills_a_node() {
     assert_eq!(jobs(&trail).len(), 4, "{:?}", jobs(&trail));
     assert!(trail.contains(" exit code=0"));
 }
+
+/// The array's script queues a slave again that died, as HTCondor does by `on_exit_remove`.
+#[test]
+fn a_slave_that_dies_is_queued_again() {
+    let Some(_one) = asked("slurm") else { return };
+    let dir = Dir::new("requeue", "waves");
+    let options = [&["--slaves", "4"][..], &MEMORY].concat();
+    dir.submit("slurm", &options, &["--seconds", "10"]);
+    let trail = || dir.trail();
+    let came = |count: usize| {
+        let trail = dir.trail();
+        (facts(&trail, "connected", "job").len() == count).then_some(())
+    };
+    wait_for("four slaves", trail, || came(4));
+    let pids = slave_pids(&dir.0);
+    signal(pids.first().expect("four slaves run"), "KILL");
+    wait_for("the dead one's return", trail, || came(5));
+    assert_eq!(jobs(&dir.trail()).len(), 4, "it is the same job");
+    wait_for("an empty queue", trail, || {
+        (queued(&dir) == 0).then_some(())
+    });
+    assert!(dir.told().contains("the sum of"), "{}", dir.told());
+}

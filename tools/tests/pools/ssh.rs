@@ -80,6 +80,37 @@ fn waves_on_two_hosts() {
     stories::waves(&dir, Some(master), &story);
 }
 
+/// The master's port is closed by the time that the hosts are asked.
+#[test]
+fn a_host_that_cannot_reach_the_master_does_not_serve() {
+    let Some(_one) = asked("ssh") else { return };
+    let dir = Dir::new("ssh-closed", "waves");
+    let registry = dir.path("farm");
+    fs::copy(farm(), &registry).expect("pools.sh made it");
+    drop(waves_master(&dir));
+    let file = dir.resource_file();
+    let (is_ok, told) = validate(&dir, &registry, "waves", &["--resource-file", &file]);
+    assert!(!is_ok, "{told}");
+    assert_eq!(
+        told.matches("it cannot reach the master at 127.0.0.1:")
+            .count(),
+        2,
+        "{told}"
+    );
+    let options = ["--batch", "ssh", "--farm", &registry];
+    let overseer = Command::new(program("ringmw"))
+        .args(["overseer", "--resource-file", &file])
+        .args(options)
+        .output()
+        .expect("ringmw runs");
+    let complaint = String::from_utf8_lossy(&overseer.stderr).into_owned();
+    assert!(!overseer.status.success(), "{complaint}");
+    assert!(
+        complaint.contains("no machine of the farm may serve"),
+        "{complaint}"
+    );
+}
+
 /// A host that was fit and has gone since: the others do its work.
 #[test]
 fn an_unreachable_host_is_told_and_gone_round() {

@@ -4,6 +4,7 @@ const LIMITS: Limits = Limits {
     max: 10,
     step: 100,
     pause: 0,
+    unseen: 15 * SECOND,
     stale: 60 * SECOND,
 };
 
@@ -261,7 +262,7 @@ fn at_the_end_jobs_that_were_never_shown_are_not_waited_for_for_long() {
     assert_eq!(turn(&mut policy, 0, in_progress(1), &[], &[]), [submit(1)]);
     policy.on_submitted(0, vec!["7".to_owned()]);
     let over = |seconds| turn(&mut policy, seconds, Resource::Finished, &[], &[]);
-    let done: Vec<bool> = [5, 9, 10]
+    let done: Vec<bool> = [5, 14, 15]
         .map(over)
         .iter()
         .map(|effects| matches!(effects[..], [Effect::Done(_)]))
@@ -401,7 +402,10 @@ impl Pool {
         self.jobs.retain(|job| {
             let dies = job.state == JobState::Running && dice.below(14_400) == 0;
             if dies {
-                dead.push(death(&format!("node{}", dice.below(500))));
+                dead.push(Death {
+                    job: job.id.clone(),
+                    ..death(&format!("node{}", dice.below(500)))
+                });
             }
             !dies
         });
@@ -470,6 +474,7 @@ impl Pool {
 fn ten_thousand_slaves_on_a_slow_deadly_and_moody_batch_system() {
     for seed in 0..1 {
         let limits = Limits {
+            unseen: 15 * SECOND,
             max: 10_500,
             step: 200,
             pause: 5 * SECOND,
