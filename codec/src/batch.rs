@@ -37,7 +37,7 @@ use rkyv::rancor::Panic;
 use rkyv::ser::allocator::SubAllocator;
 use thiserror::Error;
 
-pub use body::{TASK_BODY_HEADER_BYTES, TaskBody, encode_task_body};
+pub use body::{TASK_BODY_HEADER_BYTES_MAX, TaskBody, encode_task_body};
 pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus, result_batch};
 pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef, task_batch};
 

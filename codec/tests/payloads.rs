@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ringmw_codec::batch::{
     BATCH_OVERHEAD_BYTES, BatchError, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder, ResultStatus,
-    TASK_BODY_HEADER_BYTES, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, encode_task_body,
+    TASK_BODY_HEADER_BYTES_MAX, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, encode_task_body,
     result_batch, task_batch,
 };
 use ringmw_codec::control::{
@@ -187,12 +187,37 @@ fn golden_task_body() {
     let bytes = encoded(|out| encode_task_body(out, &body));
     assert_eq!(
         bytes,
-        b"\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x03\0\0\0tagargs"
+        b"\x03\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x03\0\0\0tagargs"
     );
-    assert_eq!(bytes.len(), TASK_BODY_HEADER_BYTES + 7);
     assert_eq!(TaskBody::parse(&bytes), Ok(body));
-    for cut in 0..TASK_BODY_HEADER_BYTES + 3 {
+    for cut in 0..bytes.len() - 4 {
         assert!(TaskBody::parse(&bytes[..cut]).is_err(), "{cut}");
+    }
+}
+
+#[test]
+fn a_task_body_has_one_encoding() {
+    let short = u64::from(u32::MAX);
+    for domain in [0, 1, short, short + 1, u64::MAX - 1, u64::MAX] {
+        for (tag_type, tag) in [(0, &b""[..]), (7, b""), (0, b"x"), (7, b"tag")] {
+            let body = TaskBody {
+                domain,
+                stream: 5,
+                tag_type,
+                tag,
+                args: b"args",
+            };
+            let bytes = encoded(|out| encode_task_body(out, &body));
+            assert_eq!(TaskBody::parse(&bytes), Ok(body));
+            assert_eq!(bytes.len(), body.encoded_bytes());
+            assert!(bytes.len() <= TASK_BODY_HEADER_BYTES_MAX + tag.len() + 4);
+        }
+    }
+    // An unknown form, a family of no map, one that is written too long, and a tag that is none.
+    let zeros = [0; 40];
+    for (form, family) in [(8, 0u64), (2, 0), (6, 3), (6, u64::MAX), (1, 0)] {
+        let bytes = [&[form][..], &family.to_le_bytes(), &zeros].concat();
+        assert!(TaskBody::parse(&bytes).is_err(), "{form} {family}");
     }
 }
 

@@ -13,6 +13,7 @@ use ringmw_sched::SlaveId;
 
 use crate::cx::Cx;
 use crate::rng::name_hash;
+use crate::small::SmallBytes;
 use crate::wire::{ArgumentWriter, Wire, WireError, check, encode};
 
 /// A task algorithm: what `#[algorithm]` makes of a function.
@@ -229,8 +230,7 @@ impl Policy {
 /// ```
 #[must_use = "a task does nothing until it is submitted, called or mapped"]
 pub struct Task<A> {
-    /// One allocation, of exactly the bytes that travel.
-    pub(crate) args: Box<[u8]>,
+    pub(crate) args: SmallBytes,
     pub(crate) policy: Policy,
     algorithm: PhantomData<fn() -> A>,
 }
@@ -263,11 +263,11 @@ impl<A> Task<A> {
     ) -> Self {
         let args = in_scratch(|scratch| {
             write(&mut ArgumentWriter::new(scratch, parameters))?;
-            Ok(scratch.as_slice().into())
+            Ok(SmallBytes::copy_from_slice(scratch))
         });
         let (args, error) = match args {
             Ok(args) => (args, None),
-            Err(error) => (Box::default(), Some(Box::new(error))),
+            Err(error) => (SmallBytes::default(), Some(Box::new(error))),
         };
         Self {
             args,

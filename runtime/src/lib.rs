@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod proto;
 pub mod rng;
 pub mod slave;
+mod small;
 pub mod testing;
 pub mod wire;
 

@@ -1,14 +1,24 @@
 //! The body of a task: what the master keeps of it, opaque to the scheduler and the batches.
 //!
 //! ```text
-//!   0        8        16         24           28
-//!   | domain | stream | tag type | tag length | tag .. | args .. |
+//!   | form 1 | family 0, 4 or 8 | stream 8 | tag type 8, tag length 4, tag, if it has one | args .. |
 //! ```
+//!
+//! Most tasks have no tag and are those of a map: their arguments begin at byte 13. A body has one encoding.
 
 use crate::wire::{DecodeError, Fields};
 
-/// Bytes of a task's body before its tag.
-pub const TASK_BODY_HEADER_BYTES: usize = 28;
+/// The most bytes of a body before its tag, or before its arguments if it has none.
+pub const TASK_BODY_HEADER_BYTES_MAX: usize = 1 + 8 + 8 + 12;
+
+/// Bit 0 of the form: a tag follows the stream.
+const TAGGED: u8 = 1;
+/// Bits 1 and 2: the family is 0; a number of four bytes; the largest number; any other, of eight bytes.
+const CALLS: u8 = 0;
+const SHORT: u8 = 1 << 1;
+const EXPLICIT: u8 = 2 << 1;
+const LONG: u8 = 3 << 1;
+const FAMILY: u8 = 3 << 1;
 
 /// A task's body, tag and arguments lent from the bytes it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +27,7 @@ pub struct TaskBody<'a> {
     pub domain: u64,
     /// The task's identity for random numbers and checkpoints.
     pub stream: u64,
-    /// Hash of the tag's type; reading it as another is an error.
+    /// Hash of the tag's type; reading it as another is an error. 0 with an empty tag: it has none.
     pub tag_type: u64,
     /// The tag's archive.
     pub tag: &'a [u8],
@@ -29,14 +39,39 @@ impl<'a> TaskBody<'a> {
     /// Reads a body; the arguments are whatever follows the tag.
     ///
     /// # Errors
-    /// When it ends inside header or tag.
+    /// When it ends inside header or tag, or is not as it would be encoded.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut fields = Fields::new(bytes);
-        let domain = fields.u64("domain")?;
+        let form = fields.u8("form")?;
+        let wrong = |field, got| Err(DecodeError::Value { field, got });
+        let domain = match form & FAMILY {
+            CALLS => 0,
+            SHORT => match fields.u32("family")? {
+                0 => return wrong("family", 0),
+                number => number.into(),
+            },
+            EXPLICIT => u64::MAX,
+            _ => match fields.u64("family")? {
+                number if number <= u64::from(u32::MAX) || number == u64::MAX => {
+                    return wrong("family", number);
+                }
+                number => number,
+            },
+        };
         let stream = fields.u64("stream")?;
-        let tag_type = fields.u64("tag type")?;
-        let tag_bytes = fields.u32("tag length")?;
-        let tag = fields.bytes("tag", tag_bytes as usize)?;
+        let (mut tag_type, mut tag) = (0, &[][..]);
+        if form & TAGGED != 0 {
+            tag_type = fields.u64("tag type")?;
+            let tag_bytes = fields.u32("tag length")?;
+            tag = fields.bytes("tag", tag_bytes as usize)?;
+            if tag_type == 0 && tag.is_empty() {
+                return wrong("tag type", 0);
+            }
+        }
+        if form & !(FAMILY | TAGGED) != 0 {
+            return wrong("form", form.into());
+        }
         Ok(Self {
             domain,
             stream,
@@ -45,6 +80,65 @@ impl<'a> TaskBody<'a> {
             args: fields.rest(),
         })
     }
+
+    fn is_tagged(&self) -> bool {
+        self.tag_type != 0 || !self.tag.is_empty()
+    }
+
+    /// How many bytes [`encode_task_body`] appends.
+    #[must_use]
+    #[inline]
+    pub fn encoded_bytes(&self) -> usize {
+        let family = match self.domain {
+            0 | u64::MAX => 0,
+            number if number <= u64::from(u32::MAX) => 4,
+            _ => 8,
+        };
+        let tag = if self.is_tagged() {
+            12 + self.tag.len()
+        } else {
+            0
+        };
+        1 + family + 8 + tag + self.args.len()
+    }
+
+    /// Writes the body to the start of `out`, and returns how many bytes it has.
+    ///
+    /// # Panics
+    /// When it has more than `out`, or the tag exceeds 4 GiB; the buffer limits are far below.
+    #[inline]
+    pub fn encode_into(&self, out: &mut [u8]) -> usize {
+        let mut at = 1;
+        let mut put = |bytes: &[u8]| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        let family = match self.domain {
+            0 => CALLS,
+            u64::MAX => EXPLICIT,
+            number => match u32::try_from(number) {
+                Ok(number) => {
+                    put(&number.to_le_bytes());
+                    SHORT
+                }
+                Err(_) => {
+                    put(&number.to_le_bytes());
+                    LONG
+                }
+            },
+        };
+        put(&self.stream.to_le_bytes());
+        if self.is_tagged() {
+            let tag_bytes =
+                u32::try_from(self.tag.len()).expect("a tag is bounded by the buffer limits");
+            put(&self.tag_type.to_le_bytes());
+            put(&tag_bytes.to_le_bytes());
+            put(self.tag);
+        }
+        put(self.args);
+        out[0] = family | u8::from(self.is_tagged());
+        at
+    }
 }
 
 /// Appends a task's body.
@@ -52,12 +146,7 @@ impl<'a> TaskBody<'a> {
 /// # Panics
 /// When the tag exceeds 4 GiB; the buffer limits are far below.
 pub fn encode_task_body(out: &mut Vec<u8>, body: &TaskBody<'_>) {
-    let tag_bytes = u32::try_from(body.tag.len()).expect("a tag is bounded by the buffer limits");
-    out.reserve(TASK_BODY_HEADER_BYTES + body.tag.len() + body.args.len());
-    out.extend_from_slice(&body.domain.to_le_bytes());
-    out.extend_from_slice(&body.stream.to_le_bytes());
-    out.extend_from_slice(&body.tag_type.to_le_bytes());
-    out.extend_from_slice(&tag_bytes.to_le_bytes());
-    out.extend_from_slice(body.tag);
-    out.extend_from_slice(body.args);
+    let before = out.len();
+    out.resize(before + body.encoded_bytes(), 0);
+    body.encode_into(&mut out[before..]);
 }

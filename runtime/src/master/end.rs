@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{AlgorithmId, Reason, SlaveId, TaskId};
 
@@ -10,6 +9,7 @@ use crate::algorithm::{Algorithm, AlgorithmIndex, Policy, Registry, Tag, Task};
 use crate::cx::TagError;
 use crate::proto::master::{End, Fate};
 use crate::rng::DOMAIN_EXPLICIT;
+use crate::small::SmallBytes;
 use crate::wire::{self, Wire, WireError};
 
 /// Why there is no output.
@@ -59,7 +59,7 @@ pub enum TaskError {
 /// What is left of a task that gave no output: enough to tell which it was, and to try it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    body: Bytes,
+    body: SmallBytes,
 }
 
 impl Origin {
@@ -146,7 +146,7 @@ impl TaskResult {
     }
 
     /// The output's archive, or the failure.
-    pub(crate) fn archive(&self) -> Result<&Bytes, TaskError> {
+    pub(crate) fn archive(&self) -> Result<&[u8], TaskError> {
         match &self.end.fate {
             Fate::Done { output, .. } => Ok(output),
             _ => Err(error_of(&self.end).expect("only Done is no error")),
@@ -296,11 +296,11 @@ impl UnrunnableTask {
     }
 }
 
-fn body(bytes: &Bytes) -> TaskBody<'_> {
+fn body(bytes: &[u8]) -> TaskBody<'_> {
     TaskBody::parse(bytes).expect("the master itself encoded it")
 }
 
-fn tag_of<T: Wire>(bytes: &Bytes) -> Result<Option<T>, TagError> {
+fn tag_of<T: Wire>(bytes: &[u8]) -> Result<Option<T>, TagError> {
     let body = body(bytes);
     if body.tag_type == 0 {
         return Ok(None);
@@ -314,7 +314,7 @@ fn tag_of<T: Wire>(bytes: &Bytes) -> Result<Option<T>, TagError> {
 }
 
 /// Whether a body carries this tag.
-pub(crate) fn has_tag(bytes: &Bytes, tag_type: u64, tag: &[u8]) -> bool {
+pub(crate) fn has_tag(bytes: &[u8], tag_type: u64, tag: &[u8]) -> bool {
     let body = body(bytes);
     body.tag_type == tag_type && body.tag == tag
 }

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::audit::Event;
-use ringmw_codec::batch::{TaskBody, encode_task_body};
+use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{AlgorithmId, Owner, TaskId, TaskSpec};
 use slab::Slab;
 
@@ -14,8 +14,9 @@ use super::queue::Queue;
 use crate::algorithm::{Algorithm, Policy, Task};
 use crate::proto::master::{End, MasterCore};
 use crate::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
+use crate::small::SmallBytes;
 
-/// Bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
+/// Longer bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
 const CHUNK_BYTES: usize = 16 << 10;
 
 /// A call's or map's own ends.
@@ -29,7 +30,7 @@ pub(crate) struct Flow {
 
 /// A task whose algorithm is a number.
 pub(crate) struct RawTask {
-    args: Box<[u8]>,
+    args: SmallBytes,
     policy: Policy,
 }
 
@@ -61,7 +62,6 @@ pub(crate) struct State {
     /// By algorithm: maps made, and calls and queue submissions made.
     streams: Vec<(u64, u64)>,
     chunk: BytesMut,
-    scratch: Vec<u8>,
     /// What those who wait for the queue were woken for last.
     news: News,
     said_waiting: bool,
@@ -86,7 +86,6 @@ impl State {
             queue: Queue::new(algorithms, ready_bytes_max),
             streams: vec![(0, 0); algorithms],
             chunk: BytesMut::new(),
-            scratch: Vec::new(),
             news: News::default(),
             said_waiting: false,
         }
@@ -128,16 +127,13 @@ impl State {
             .tag
             .as_ref()
             .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
-        self.scratch.clear();
-        let parts = TaskBody {
+        let body = self.body(&TaskBody {
             domain: stream.domain,
             stream: stream.index,
             tag_type,
             tag,
             args: &task.args,
-        };
-        encode_task_body(&mut self.scratch, &parts);
-        let body = self.body();
+        });
         let spec = TaskSpec {
             algorithm,
             to: task.policy.slave,
@@ -154,16 +150,23 @@ impl State {
         self.core.submit(spec, body)
     }
 
-    /// The scratch as a share of a chunk.
-    fn body(&mut self) -> Bytes {
-        if self.scratch.len() > CHUNK_BYTES / 4 {
-            return Bytes::copy_from_slice(&self.scratch);
+    /// In place, or as a share of a chunk, or by itself, by its length.
+    fn body(&mut self, parts: &TaskBody<'_>) -> SmallBytes {
+        let bytes = parts.encoded_bytes();
+        if bytes <= SmallBytes::INLINE_MAX {
+            return SmallBytes::inline(|buffer| parts.encode_into(buffer));
         }
-        if self.chunk.capacity() < self.scratch.len() {
+        if bytes > CHUNK_BYTES / 4 {
+            let mut body = vec![0; bytes];
+            parts.encode_into(&mut body);
+            return Bytes::from(body).into();
+        }
+        if self.chunk.capacity() < bytes {
             self.chunk = BytesMut::with_capacity(CHUNK_BYTES);
         }
-        self.chunk.extend_from_slice(&self.scratch);
-        self.chunk.split().freeze()
+        self.chunk.resize(bytes, 0);
+        parts.encode_into(&mut self.chunk);
+        self.chunk.split().freeze().into()
     }
 
     /// Tells every end that has come to its owner.
@@ -264,7 +267,7 @@ impl State {
     }
 
     /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.
-    pub(crate) fn live(&self, mut wanted: impl FnMut(Owner, &Bytes) -> bool) -> Vec<TaskId> {
+    pub(crate) fn live(&self, mut wanted: impl FnMut(Owner, &[u8]) -> bool) -> Vec<TaskId> {
         self.core
             .sched()
             .live()

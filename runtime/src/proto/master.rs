@@ -22,7 +22,6 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
 use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder};
 use ringmw_codec::control::{
@@ -40,6 +39,7 @@ use super::{HANDSHAKES_MAX, SECOND, limit, put};
 use crate::best::Incumbents;
 use crate::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
+pub use crate::small::SmallBytes;
 use crate::wire::WireError;
 use pace::{Pace, VISITS_PER_TURN};
 pub use trail::{Level, Traffic};
@@ -154,7 +154,7 @@ pub enum Fate {
     /// With a result, whose archive has been checked.
     Done {
         /// The output's archive, a share of its packet.
-        output: Bytes,
+        output: SmallBytes,
         /// Who computed it.
         slave: SlaveId,
         /// Time in the algorithm.
@@ -202,7 +202,7 @@ pub struct End {
     /// To whom the end is told.
     pub owner: Owner,
     /// Its body: stream, tag and arguments.
-    pub body: Bytes,
+    pub body: SmallBytes,
     /// How it ended.
     pub fate: Fate,
 }
@@ -315,7 +315,7 @@ impl Cause {
 /// The master's protocol core.
 pub struct MasterCore {
     config: MasterConfig,
-    sched: Scheduler<Bytes>,
+    sched: Scheduler<SmallBytes>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
     slots: std::collections::BTreeMap<SlaveId, u32>,
@@ -676,7 +676,7 @@ impl MasterCore {
     // ---- the application
 
     /// Submits a task; its body is `body`.
-    pub fn submit(&mut self, spec: TaskSpec, body: Bytes) -> TaskId {
+    pub fn submit(&mut self, spec: TaskSpec, body: SmallBytes) -> TaskId {
         let id = self.sched.submit(spec, body, self.now);
         self.collect_ended();
         id
@@ -712,12 +712,12 @@ impl MasterCore {
     }
 
     /// The scheduler, to look at.
-    pub fn sched(&self) -> &Scheduler<Bytes> {
+    pub fn sched(&self) -> &Scheduler<SmallBytes> {
         &self.sched
     }
 
     /// The scheduler, for desires, targets and news; what it ends by that is collected.
-    pub fn with_sched<T>(&mut self, f: impl FnOnce(&mut Scheduler<Bytes>) -> T) -> T {
+    pub fn with_sched<T>(&mut self, f: impl FnOnce(&mut Scheduler<SmallBytes>) -> T) -> T {
         let value = f(&mut self.sched);
         self.collect_ended();
         while let Some((slave, from, to)) = self.sched.poll_moved() {

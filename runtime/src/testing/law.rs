@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause};
 use ringmw_codec::batch::{self, BATCH_OVERHEAD_BYTES, BOUND, ResultStatus};
 use ringmw_codec::control::{
@@ -23,7 +22,7 @@ use ringmw_sched::{
 
 use super::coverage::{Coverage, Happening, Standing};
 use crate::engine::{Closed, ConnId};
-use crate::proto::master::{CheckOutput, End, Fate, MasterCore, STALL, TICK};
+use crate::proto::master::{CheckOutput, End, Fate, MasterCore, STALL, SmallBytes, TICK};
 use crate::proto::{HANDSHAKE_TIMEOUT, SECOND};
 
 /// The most tasks of a packet that is sized by compute time.
@@ -49,7 +48,7 @@ pub(super) struct Limits {
 /// How a task must end, or has.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Must {
-    Done { slave: SlaveId, output: Bytes },
+    Done { slave: SlaveId, output: SmallBytes },
     Failed { slave: SlaveId, bytes: usize },
     Unrunnable(Reason),
     Cancelled,
@@ -67,7 +66,7 @@ struct Task {
     /// `None` if it came through the typed handle.
     id: Option<TaskId>,
     spec: TaskSpec,
-    body: Bytes,
+    body: SmallBytes,
     place: Place,
     /// A second slave that has it too.
     twin: Option<SlaveId>,
@@ -180,7 +179,7 @@ struct Gone {
 }
 
 fn record_bytes(spec: &TaskSpec) -> u64 {
-    u64::from(spec.bytes) + Scheduler::<Bytes>::RECORD_BYTES
+    u64::from(spec.bytes) + Scheduler::<SmallBytes>::RECORD_BYTES
 }
 
 impl Law {
@@ -412,7 +411,7 @@ impl Law {
             let must = match done {
                 true => Must::Done {
                     slave: id,
-                    output: Bytes::copy_from_slice(body),
+                    output: SmallBytes::copy_from_slice(body),
                 },
                 false => Must::Failed {
                     slave: id,
@@ -671,7 +670,7 @@ impl Law {
 
     // ---- the application
 
-    pub(super) fn on_submit(&mut self, id: TaskId, spec: TaskSpec, body: Bytes) {
+    pub(super) fn on_submit(&mut self, id: TaskId, spec: TaskSpec, body: SmallBytes) {
         let seq = id.seq();
         let packet = u64::from(spec.bytes) + BATCH_OVERHEAD_BYTES as u64;
         let to = spec.to.map(|to| (to, self.slaves.get(&to)));
@@ -1085,7 +1084,7 @@ impl Law {
         let task = Task {
             id: None,
             spec,
-            body: Bytes::copy_from_slice(body),
+            body: SmallBytes::copy_from_slice(body),
             place: Place::Queued,
             twin: None,
             returned: false,

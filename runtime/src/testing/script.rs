@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
@@ -23,6 +22,7 @@ use crate::master::turn;
 use crate::proto::SECOND;
 use crate::proto::master::{End, Fate, Level, MasterConfig, MasterCore, SHUTDOWN_WAIT};
 use crate::rng::{Rng, StreamKey, name_hash};
+use crate::small::SmallBytes;
 use crate::wire;
 
 /// Echoes its number so many times; too many make a failed result.
@@ -661,7 +661,8 @@ impl Script {
             .submit(algorithm, RawTask::new(task), owner, stream);
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
-        self.law.on_submit(id, spec, Bytes::from(body));
+        self.law
+            .on_submit(id, spec, SmallBytes::copy_from_slice(&body));
         self.keep_ready();
         if kind == 1 {
             use rand::Rng as _;

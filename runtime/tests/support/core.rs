@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use ringmw::engine::{Closed, ConnId};
-use ringmw::proto::master::Level;
+use ringmw::proto::master::{Level, SmallBytes};
 use ringmw::proto::{Effect, End, Fate, MasterConfig, MasterCore, SECOND};
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
@@ -186,7 +185,9 @@ impl Rig {
             Owner::Queue,
             (body.len() + TASK_ENTRY_BYTES) as u32,
         );
-        self.turn(0, |core| core.submit(spec, Bytes::from(body)))
+        self.turn(0, |core| {
+            core.submit(spec, SmallBytes::copy_from_slice(&body))
+        })
     }
 
     pub(crate) fn frames(&self, conn: ConnId) -> &[(Kind, Vec<u8>)] {

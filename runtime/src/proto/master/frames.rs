@@ -1,5 +1,7 @@
 //! What slaves say: results, acknowledgements, announcements, offers. All of a result is checked before it is accepted.
 
+use bytes::Bytes;
+
 use super::*;
 
 impl MasterCore {
@@ -40,13 +42,17 @@ impl MasterCore {
         slave: SlaveId,
         payload: &[u8],
     ) -> Result<(), Stop> {
-        // One copy into a block that all results of the packet share: none may pin a receive buffer.
-        let packet = Bytes::copy_from_slice(payload);
-        let view = batch::result_batch(&packet).map_err(offence)?;
+        let view = batch::result_batch(payload).map_err(offence)?;
+        // A copy that the longer results of the packet share: none may pin a receive buffer.
+        let mut block = None;
         let (mut accepted, mut failed, mut late, mut compute_sum) = (0u64, 0u64, 0u64, 0u64);
         let mut stop = None;
         for (index, (entry, body)) in view.iter().enumerate() {
-            match self.on_result(slave, &packet, view.body_range(index), &entry, body) {
+            let output = |body: &[u8]| {
+                let copy = || Bytes::copy_from_slice(payload);
+                SmallBytes::share(body, || view.body_range(index), &mut block, copy)
+            };
+            match self.on_result(slave, &entry, body, output) {
                 Ok(Counted::Accepted) => accepted += 1,
                 Ok(Counted::Failed) => failed += 1,
                 Ok(Counted::Late) => late += 1,
@@ -85,10 +91,9 @@ impl MasterCore {
     pub(super) fn on_result(
         &mut self,
         slave: SlaveId,
-        packet: &Bytes,
-        range: std::ops::Range<usize>,
         entry: &batch::ResultEntryRef,
         body: &[u8],
+        output: impl FnOnce(&[u8]) -> SmallBytes,
     ) -> Result<Counted, String> {
         let status = entry.status;
         // All of it is checked before the result is accepted: once it is, its task is gone.
@@ -122,7 +127,7 @@ impl MasterCore {
         let travel = on_the_way.saturating_sub(compute);
         let fate = match status {
             ResultStatus::Done => Fate::Done {
-                output: packet.slice(range),
+                output: output(body),
                 slave,
                 compute,
                 wait,

@@ -14,17 +14,17 @@ impl MasterCore {
             let duplicated = self.sched.duplicated();
             let mut last = None;
             let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
-            let handed = self
-                .sched
-                .hand_out(now, &mut |task, algorithm, handed, body: &Bytes| {
-                    let flags =
-                        (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
-                    batch.push(task.seq(), algorithm.0, flags, body);
-                    last = Some(task.seq());
-                    if trail.writes_tasks() {
-                        sent.push((task.seq(), algorithm));
-                    }
-                });
+            let handed =
+                self.sched
+                    .hand_out(now, &mut |task, algorithm, handed, body: &SmallBytes| {
+                        let flags =
+                            (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
+                        batch.push(task.seq(), algorithm.0, flags, body);
+                        last = Some(task.seq());
+                        if trail.writes_tasks() {
+                            sent.push((task.seq(), algorithm));
+                        }
+                    });
             let Some(slave) = handed else { break };
             for (task, algorithm) in sent.drain(..) {
                 trail.on_task_sent(slave, task, trail::name(&self.config.names, algorithm));

@@ -1,0 +1,150 @@
+//! Bytes of tasks and results: short ones in place, without a block of memory to count and to free.
+
+use std::fmt;
+use std::ops::{Deref, Range};
+
+use bytes::Bytes;
+
+/// Immutable bytes: up to [`SmallBytes::INLINE_MAX`] in place, more as a share of a counted block.
+#[derive(Clone)]
+pub struct SmallBytes(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline {
+        len: u8,
+        bytes: [u8; SmallBytes::INLINE_MAX],
+    },
+    Shared(Bytes),
+}
+
+// A queued task has one, and its budget is 96 bytes.
+const _: () = assert!(size_of::<Option<SmallBytes>>() == 40);
+
+impl SmallBytes {
+    /// The most bytes that are kept in place.
+    pub const INLINE_MAX: usize = 38;
+
+    /// What `write` writes to the start of the buffer, of which it returns the length.
+    ///
+    /// # Panics
+    /// When it returns more than [`INLINE_MAX`](Self::INLINE_MAX).
+    #[inline]
+    pub(crate) fn inline(write: impl FnOnce(&mut [u8; Self::INLINE_MAX]) -> usize) -> Self {
+        let mut bytes = [0; Self::INLINE_MAX];
+        let len = write(&mut bytes);
+        assert!(len <= Self::INLINE_MAX, "{len} bytes in place");
+        SmallBytes(Repr::Inline {
+            len: len as u8,
+            bytes,
+        })
+    }
+
+    /// A copy.
+    #[inline]
+    pub fn copy_from_slice(bytes: &[u8]) -> Self {
+        if bytes.len() <= Self::INLINE_MAX {
+            Self::inline(|buffer| {
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                bytes.len()
+            })
+        } else {
+            SmallBytes(Repr::Shared(Bytes::copy_from_slice(bytes)))
+        }
+    }
+
+    /// A part of a block: a copy of what is short, a share of the rest. `block` is made when it is first wanted.
+    #[inline]
+    pub(crate) fn share(
+        part: &[u8],
+        range: impl FnOnce() -> Range<usize>,
+        block: &mut Option<Bytes>,
+        make: impl FnOnce() -> Bytes,
+    ) -> Self {
+        if part.len() <= Self::INLINE_MAX {
+            Self::copy_from_slice(part)
+        } else {
+            SmallBytes(Repr::Shared(block.get_or_insert_with(make).slice(range())))
+        }
+    }
+}
+
+impl Default for SmallBytes {
+    fn default() -> Self {
+        SmallBytes::inline(|_| 0)
+    }
+}
+
+impl Deref for SmallBytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Bytes> for SmallBytes {
+    #[inline]
+    fn from(bytes: Bytes) -> Self {
+        if bytes.len() <= Self::INLINE_MAX {
+            Self::copy_from_slice(&bytes)
+        } else {
+            SmallBytes(Repr::Shared(bytes))
+        }
+    }
+}
+
+impl From<&[u8]> for SmallBytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self::copy_from_slice(bytes)
+    }
+}
+
+impl PartialEq for SmallBytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+impl Eq for SmallBytes {}
+
+impl PartialEq<[u8]> for SmallBytes {
+    fn eq(&self, other: &[u8]) -> bool {
+        **self == *other
+    }
+}
+
+impl fmt::Debug for SmallBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_the_same_in_place_and_shared() {
+        for len in 0..200 {
+            let bytes: Vec<u8> = (0..len).collect();
+            let block = Bytes::from([&[9, 9][..], &bytes].concat());
+            let mut made = None;
+            let range = 2..2 + bytes.len();
+            let shared = SmallBytes::share(&bytes, || range, &mut made, || block.clone());
+            assert_eq!(made.is_some(), bytes.len() > SmallBytes::INLINE_MAX);
+            for small in [
+                SmallBytes::copy_from_slice(&bytes),
+                SmallBytes::from(Bytes::from(bytes.clone())),
+                shared.clone(),
+                shared,
+            ] {
+                assert_eq!(*small, *bytes);
+            }
+        }
+        assert!(SmallBytes::default().is_empty());
+    }
+}
