@@ -14,8 +14,7 @@ use ringmw::{QueueResult, QueueUnrunnable};
 const WINDOW: usize = 400;
 /// Tasks of the queue that are out.
 const QUEUED_MAX: usize = 300;
-/// Slaves of each of the groups that are addressed, and tasks that are out for each of them.
-const ADDRESSED: u32 = 2;
+/// Tasks that are out for each slave that is addressed.
 const ROW_MAX: u64 = 10;
 
 /// Computes for so long and answers with so many bytes; the highest number has its digest as witness.
@@ -249,9 +248,11 @@ impl Queue {
 
 async fn master(mw: Master, args: Args) -> Result {
     let until: String = args.value("--until", String::new())?;
+    // Slaves of each of the groups that are addressed.
+    let addressed: u32 = args.value("--addressed", 2)?;
     let groups = [Group::Ordered, Group::Intermingle];
     for group in groups {
-        mw.allocate(group, ADDRESSED);
+        mw.allocate(group, addressed);
     }
     let highest = mw.maximum(0u64);
     let open = RefCell::new(BTreeMap::new());
@@ -280,7 +281,7 @@ async fn master(mw: Master, args: Args) -> Result {
     }
     assert!(open.borrow().is_empty(), "never answered: {open:?}");
     for group in groups {
-        mw.deallocate(group, ADDRESSED);
+        mw.deallocate(group, addressed);
     }
     while !mw.events().await.is_empty() {
         queue.take(&mw)?;
