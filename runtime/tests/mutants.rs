@@ -184,6 +184,12 @@ const MUTANTS: &[Mutant] = &[
         new: "self.oldest_result = None;
         if full {",
     },
+    Mutant {
+        name: "after a lack of descriptors nobody is accepted any more",
+        file: "runtime/src/proto/master.rs",
+        old: "let may = self.accept_again.is_none_or(|again| self.now >= again);",
+        new: "let may = self.accept_again.is_none();",
+    },
 ];
 
 fn root() -> PathBuf {
