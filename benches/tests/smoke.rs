@@ -2,31 +2,159 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 fn output(binary: &str, args: &[&str]) -> String {
     let output = Command::new(binary).args(args).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
+fn line(binary: &str, args: &[&str]) -> Value {
+    let text = output(binary, args);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn positive(line: &Value, key: &str) -> f64 {
+    let number = line[key].as_f64().unwrap_or(0.0);
+    assert!(number > 0.0, "{key}: {line}");
+    number
+}
+
 #[test]
 fn throughput_runs_through_map_and_queue_on_both_engines() {
-    for case in ["noop-g100-s2", "noop-queue-g10-s2", "noop-gauto-s2"] {
+    let cases = [
+        "noop-g100-s2",
+        "noop-queue-g10-s2",
+        "noop-gauto-s2",
+        "noop-g1-s1000",
+        "noop-queue-g1-s1000",
+    ];
+    for case in cases {
         for engine in ["auto", "epoll"] {
             let args = [
                 "--case", case, "--tasks", "5000", "--engine", engine, "--json",
             ];
-            let line = output(env!("CARGO_BIN_EXE_throughput"), &args);
-            assert!(line.contains(&format!("\"case\":\"{case}\"")), "{line}");
-            assert!(line.contains("\"master_cpu_ns_per_task\":"), "{line}");
+            let line = line(env!("CARGO_BIN_EXE_throughput"), &args);
+            assert_eq!(line["case"], case);
+            assert!(line["engine"] == "ring" || line["engine"] == "epoll");
+            // Every result that comes after the first tenth is measured.
+            assert_eq!(positive(&line, "tasks"), 4_500.0);
+            positive(&line, "tasks_per_s");
+            positive(&line, "master_cpu_ns_per_task");
+            positive(&line, "bytes_out");
+            positive(&line, "bytes_in");
+            assert!(
+                positive(&line, "master_cpu_ns_per_packet")
+                    >= positive(&line, "master_cpu_ns_per_task")
+            );
+            assert!(positive(&line["latency_us"], "max") >= positive(&line["latency_us"], "p50"));
+            assert!(
+                line["syscalls_per_task"].is_number() || line["syscalls_note"].is_string(),
+                "{line}"
+            );
         }
     }
 }
 
 #[test]
-fn a_queued_task_is_weighed() {
-    let line = output(
+fn a_case_that_is_not_there_is_told() {
+    let output = Command::new(env!("CARGO_BIN_EXE_throughput"))
+        .args(["--case", "noop-g7-s2"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("noop-gauto-s64"));
+}
+
+#[test]
+fn allocations_are_counted() {
+    let args = ["--case", "noop-g1-s2", "--tasks", "2000", "--json"];
+    let line = line(env!("CARGO_BIN_EXE_allocations"), &args);
+    let per_packet = line["allocations_per_packet"].as_f64().unwrap();
+    assert!((0.0..1_000.0).contains(&per_packet), "{line}");
+}
+
+#[test]
+fn queued_tasks_are_weighed_and_run() {
+    let line = line(
         env!("CARGO_BIN_EXE_memory"),
         &["--tasks", "50000", "--json"],
     );
-    assert!(line.contains("\"bytes_per_queued_task\":"), "{line}");
+    positive(&line, "bytes_per_queued_task");
+    positive(&line, "master_cpu_ns_per_task");
+}
+
+#[test]
+fn slaves_connect_and_stay() {
+    let args = ["--slaves", "300", "--idle", "0.2", "--json"];
+    let line = line(env!("CARGO_BIN_EXE_connect"), &args);
+    assert_eq!(line["still_there"], 300);
+    positive(&line, "connect_s");
+}
+
+#[test]
+fn improvements_come_and_are_told() {
+    let args = [
+        "--slaves",
+        "50",
+        "--offers",
+        "100",
+        "--seconds",
+        "0.5",
+        "--json",
+    ];
+    let line = line(env!("CARGO_BIN_EXE_best"), &args);
+    let rate = positive(&line, "improvements_per_s");
+    assert!((50.0..150.0).contains(&rate), "{line}");
+    positive(&line, "bests_told");
+}
+
+#[test]
+fn loops_are_held_against_bare_processes() {
+    let args = ["--loops", "50", "--runs", "1", "--seconds", "0.5", "--json"];
+    let text = output(env!("CARGO_BIN_EXE_efficiency"), &args);
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    positive(&lines[0], "rate_over_bare");
+    // Slaves cannot have computed for longer than there was time, clocks aside.
+    assert!(positive(&lines[1], "wall_over_compute") > 0.99, "{text}");
+    positive(&lines[1], "wall_over_work");
+}
+
+#[test]
+fn the_bare_ring_answers_and_is_compared() {
+    if ringmw_benches::fleet::engine_word("auto") != "ring" {
+        return eprintln!("NOT TESTED: io_uring is refused here");
+    }
+    let text = output(
+        env!("CARGO_BIN_EXE_floor"),
+        &[
+            "--slaves",
+            "20,50",
+            "--runs",
+            "1",
+            "--packets",
+            "2000",
+            "--json",
+        ],
+    );
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for line in &lines {
+        for key in [
+            "bare_ns_per_packet",
+            "master_cpu_ns_per_packet",
+            "cpu_ratio",
+            "bare_growth",
+        ] {
+            positive(line, key);
+        }
+    }
+    assert_eq!(positive(&lines[0], "bare_growth"), 1.0);
 }

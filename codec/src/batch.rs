@@ -39,7 +39,7 @@ use thiserror::Error;
 
 pub use body::{TASK_BODY_HEADER_BYTES, TaskBody, encode_task_body};
 pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus, result_batch};
-pub use task::{MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef, task_batch};
+pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef, task_batch};
 
 mod body;
 mod result;

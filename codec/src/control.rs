@@ -6,6 +6,8 @@
 //! | goodbye | code u8, length u16, reason |
 //! | withdraw | count u32, task u64 .. |
 //! | withdrawn | count u32, (task u64, begun u8) .. |
+//! | recall | tasks u32 |
+//! | returned | count u32, task u64 .. |
 //! | starting | task u64 |
 //! | offer | best u32, key u64, witness (the rest) |
 //! | bests | count u32, (best u32, key u64) .. |
@@ -59,6 +61,8 @@ pub enum GoodbyeCode {
 pub struct Goodbye {
     /// The kind of reason.
     pub code: GoodbyeCode,
+    /// The oldest task that it holds, all results sent, was begun; the others never are.
+    pub begun: bool,
     /// The reason for the operator, at most [`Goodbye::REASON_BYTES_MAX`] bytes; encoding cuts it there.
     pub reason: String,
 }
@@ -67,11 +71,12 @@ impl Goodbye {
     /// The most bytes of the reason.
     pub const REASON_BYTES_MAX: usize = 1024;
     /// The most bytes of the payload.
-    pub const BYTES_MAX: usize = 3 + Self::REASON_BYTES_MAX;
+    pub const BYTES_MAX: usize = 4 + Self::REASON_BYTES_MAX;
 
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.code as u8);
+        out.push(self.begun.into());
         put_text16(out, prefix(&self.reason, Self::REASON_BYTES_MAX));
     }
 
@@ -92,9 +97,14 @@ impl Goodbye {
                 });
             }
         };
+        let begun = fields.bool("begun")?;
         let reason = fields.text16_within("reason", Self::REASON_BYTES_MAX)?;
         fields.end()?;
-        Ok(Self { code, reason })
+        Ok(Self {
+            code,
+            begun,
+            reason,
+        })
     }
 }
 
@@ -117,10 +127,7 @@ impl Withdraw {
     /// # Panics
     /// With more than [`WITHDRAW_TASKS_MAX`] tasks.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        put_withdraw_count(out, self.tasks.len());
-        for task in &self.tasks {
-            out.extend_from_slice(&task.to_le_bytes());
-        }
+        put_tasks(out, &self.tasks);
     }
 
     /// Reads a payload.
@@ -130,9 +137,7 @@ impl Withdraw {
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut fields = Fields::new(payload);
         let count = withdraw_count(&mut fields, 8)?;
-        let tasks = (0..count)
-            .map(|_| fields.u64("task"))
-            .collect::<Result<_, _>>()?;
+        let tasks = read_tasks(&mut fields, count)?;
         fields.end()?;
         Ok(Self { tasks })
     }
@@ -174,6 +179,85 @@ impl Withdrawn {
         fields.end()?;
         Ok(Self { tasks })
     }
+}
+
+/// Master to slave: give back tasks that you have not begun, the last of them first; another slave is idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recall {
+    /// How many at most, up to [`WITHDRAW_TASKS_MAX`].
+    pub tasks: u32,
+}
+
+impl Recall {
+    /// The bytes of the payload.
+    pub const BYTES: usize = 4;
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.tasks.to_le_bytes());
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// When it is not exactly one of these.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let mut fields = Fields::new(payload);
+        let tasks = fields.u32("tasks")?;
+        fields.end()?;
+        if tasks as usize > WITHDRAW_TASKS_MAX {
+            return Err(DecodeError::TooLong {
+                field: "tasks",
+                got: tasks as usize,
+                max: WITHDRAW_TASKS_MAX,
+            });
+        }
+        Ok(Self { tasks })
+    }
+}
+
+/// Slave to master: the one answer to a recall, the slave's word that it has not begun these tasks and never will. None
+/// of them is addressed to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// The tasks, no more than were asked for; none if it has begun all.
+    pub tasks: Vec<u64>,
+}
+
+impl Returned {
+    /// The most bytes of the payload.
+    pub const BYTES_MAX: usize = 4 + 8 * WITHDRAW_TASKS_MAX;
+
+    /// Appends the payload.
+    ///
+    /// # Panics
+    /// With more than [`WITHDRAW_TASKS_MAX`] tasks.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_tasks(out, &self.tasks);
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// When it is not exactly one of these.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let mut fields = Fields::new(payload);
+        let count = withdraw_count(&mut fields, 8)?;
+        let tasks = read_tasks(&mut fields, count)?;
+        fields.end()?;
+        Ok(Self { tasks })
+    }
+}
+
+fn put_tasks(out: &mut Vec<u8>, tasks: &[u64]) {
+    put_withdraw_count(out, tasks.len());
+    for task in tasks {
+        out.extend_from_slice(&task.to_le_bytes());
+    }
+}
+
+fn read_tasks(fields: &mut Fields<'_>, count: usize) -> Result<Vec<u64>, DecodeError> {
+    (0..count).map(|_| fields.u64("task")).collect()
 }
 
 fn put_withdraw_count(out: &mut Vec<u8>, count: usize) {

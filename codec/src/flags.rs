@@ -183,6 +183,18 @@ pub const FLAGS: &[Flag] = &[
         "Results in a packet from a slave; auto: those of a packet of tasks, but none waits for long.",
     ),
     with_default(
+        "--mw-slave-prefetch",
+        "on|off",
+        "on",
+        Role::Master,
+        "Send a busy slave its next packet before it is through with the last, while there are plenty of short tasks.",
+    ),
+    switch(
+        "--mw-duplicate-stragglers",
+        Role::Master,
+        "With nothing queued, hand tasks that run far longer than the median to idle slaves too; the first result counts.",
+    ),
+    with_default(
         "--mw-member-id",
         "TEXT",
         "default-member-id",

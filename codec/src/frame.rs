@@ -78,11 +78,15 @@ pub enum Kind {
     Offer = 12,
     /// Master to slave: [`control::Bests`].
     Bests = 13,
+    /// Master to slave: [`control::Recall`].
+    Recall = 14,
+    /// Slave to master: [`control::Returned`].
+    Returned = 15,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Hello,
         Kind::Welcome,
         Kind::Refuse,
@@ -96,6 +100,8 @@ impl Kind {
         Kind::Starting,
         Kind::Offer,
         Kind::Bests,
+        Kind::Recall,
+        Kind::Returned,
     ];
 
     /// The kind with this number, if there is one.
@@ -119,6 +125,8 @@ pub const fn control_limit(kind: Kind) -> Option<u32> {
         Kind::Withdraw => Some(control::Withdraw::BYTES_MAX as u32),
         Kind::Withdrawn => Some(control::Withdrawn::BYTES_MAX as u32),
         Kind::Starting => Some(control::Starting::BYTES as u32),
+        Kind::Recall => Some(control::Recall::BYTES as u32),
+        Kind::Returned => Some(control::Returned::BYTES_MAX as u32),
         Kind::Tasks | Kind::Results | Kind::Offer | Kind::Bests => None,
     }
 }

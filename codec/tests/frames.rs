@@ -75,7 +75,7 @@ fn kinds_turn_round_and_have_limits() {
         let kind = Kind::from_u8(number);
         assert_eq!(
             kind.map(|kind| kind as u8),
-            (1..=13).contains(&number).then_some(number)
+            (1..=15).contains(&number).then_some(number)
         );
     }
     let unlimited: Vec<Kind> = Kind::ALL

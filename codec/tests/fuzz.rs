@@ -111,6 +111,8 @@ fn frame_seeds(golden: &[(&'static str, Vec<u8>)]) -> Seeds {
             "goodbye" => Kind::Goodbye,
             "withdraw" => Kind::Withdraw,
             "withdrawn" => Kind::Withdrawn,
+            "recall" => Kind::Recall,
+            "returned" => Kind::Returned,
             "starting" => Kind::Starting,
             "offer" => Kind::Offer,
             "bests" => Kind::Bests,

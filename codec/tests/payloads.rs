@@ -7,7 +7,8 @@ use ringmw_codec::batch::{
     result_batch, task_batch,
 };
 use ringmw_codec::control::{
-    Bests, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, WITHDRAW_TASKS_MAX, Withdraw, Withdrawn,
+    Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, WITHDRAW_TASKS_MAX,
+    Withdraw, Withdrawn,
 };
 use ringmw_codec::wire::DecodeError;
 
@@ -218,10 +219,17 @@ fn golden_control_payloads() {
     check_control!(
         Goodbye {
             code: GoodbyeCode::StateInit,
+            begun: true,
             reason: "no disk".into()
         },
         Goodbye,
-        b"\x01\x07\0no disk"
+        b"\x01\x01\x07\0no disk"
+    );
+    check_control!(Recall { tasks: 258 }, Recall, b"\x02\x01\0\0");
+    check_control!(
+        Returned { tasks: vec![258] },
+        Returned,
+        b"\x01\0\0\0\x02\x01\0\0\0\0\0\0"
     );
     check_control!(
         Withdraw {
@@ -261,6 +269,7 @@ fn golden_control_payloads() {
 fn control_payloads_are_bounded() {
     let goodbye = Goodbye {
         code: GoodbyeCode::Other,
+        begun: false,
         reason: "é".repeat(1000),
     };
     let bytes = encoded(|out| goodbye.encode(out));
@@ -277,6 +286,7 @@ fn control_payloads_are_bounded() {
     assert_eq!(bytes.len(), Withdrawn::BYTES_MAX);
     assert_eq!(Withdrawn::decode(&bytes), Ok(most));
     assert!(Shutdown::decode(&[2]).is_err());
+    assert!(Recall::decode(&4097u32.to_le_bytes()).is_err());
     // A count that the payload cannot hold takes no memory.
     assert!(Bests::decode(&u32::MAX.to_le_bytes()).is_err());
 }

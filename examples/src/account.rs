@@ -55,8 +55,8 @@ pub fn account(trail: &[Event]) -> (String, BTreeSet<u32>) {
                 slave.given += tasks;
                 slave.back += results;
             }
-            Event::Withdrawn { slave, tasks, .. } => {
-                slaves.get_mut(slave).expect("it joined").back += tasks;
+            Event::Returned { slave, count, .. } => {
+                slaves.get_mut(slave).expect("it joined").back += count;
             }
             Event::Late { results, .. } => late += results,
             Event::Lost {

@@ -163,20 +163,25 @@ impl Stage {
 
     /// Starts a slave in this network namespace that dials this address.
     pub fn slave_in(&self, namespace: &str, host: &str, port: u16) -> Process {
-        self.dial(Some(namespace), host, port)
+        self.dial(Some(namespace), host, port, &[])
     }
 
     /// Starts a slave of that master, once the master is ready.
     pub fn slave(&self, master: &Process) -> Process {
-        self.slave_at(master.port())
+        self.slave_with(master, &[])
+    }
+
+    /// The same with flags of its own.
+    pub fn slave_with(&self, master: &Process, flags: &[&str]) -> Process {
+        self.dial(None, "127.0.0.1", master.port(), flags)
     }
 
     /// Starts a slave that dials this port on loopback.
     pub fn slave_at(&self, port: u16) -> Process {
-        self.dial(None, "127.0.0.1", port)
+        self.dial(None, "127.0.0.1", port, &[])
     }
 
-    fn dial(&self, namespace: Option<&str>, host: &str, port: u16) -> Process {
+    fn dial(&self, namespace: Option<&str>, host: &str, port: u16, flags: &[&str]) -> Process {
         let index = self.slaves.replace(self.slaves.get() + 1);
         let port = port.to_string();
         let role = [
@@ -186,7 +191,12 @@ impl Stage {
             "--mw-master-port",
             &port,
         ];
-        self.start_in(namespace, &format!("slave-{index}"), &role, [])
+        self.start_in(
+            namespace,
+            &format!("slave-{index}"),
+            &role,
+            flags.iter().copied(),
+        )
     }
 
     fn engine(&self) -> Vec<&str> {

@@ -56,6 +56,8 @@ const RESOURCE_FILE: &str = "--mw-resource-file";
 const RESOURCE_INTERVAL: &str = "--mw-resource-file-update-interval";
 const TASK_GROUP: &str = "--mw-slave-task-group";
 const RESULT_GROUP: &str = "--mw-slave-result-group";
+const PREFETCH: &str = "--mw-slave-prefetch";
+const DUPLICATE_STRAGGLERS: &str = "--mw-duplicate-stragglers";
 const MEMBER_ID: &str = "--mw-member-id";
 const SLAVE_EXECUTABLE: &str = "--mw-slave-executable";
 const CRASH_LIMIT: &str = "--mw-crash-limit";
@@ -131,6 +133,10 @@ pub struct Settings {
     pub task_group: u32,
     /// Results per packet, at least 1, or [`AUTO`](ringmw_sched::AUTO).
     pub result_group: u32,
+    /// A busy slave may have its next packet in hand.
+    pub prefetch: bool,
+    /// Tasks that run far longer than the median go to an idle slave too.
+    pub duplicate_stragglers: bool,
     /// The membership token, at most 255 bytes; none is the default one, in local mode a random one.
     pub member_id: Option<String>,
     /// What the resource file names instead of this executable.
@@ -373,6 +379,7 @@ fn parser_of(name: &str) -> ValueParser {
         AUDIT_LEVEL => ValueParser::new(values::level),
         path if PATHS.contains(&path) => ValueParser::path_buf(),
         TASK_GROUP | RESULT_GROUP => ValueParser::new(values::group),
+        PREFETCH => ValueParser::new(values::on_off),
         MEMBER_ID => ValueParser::new(values::member_id),
         CRASH_LIMIT => ValueParser::new(values::crash_limit),
         READY_BYTES | QUEUED_BYTES => ValueParser::new(values::bytes),
@@ -475,6 +482,8 @@ fn settings(matches: &ArgMatches, role: Role, mw: &[OsString]) -> Result<Setting
         resource_interval: known(matches, RESOURCE_INTERVAL),
         task_group: known(matches, TASK_GROUP),
         result_group: known(matches, RESULT_GROUP),
+        prefetch: known(matches, PREFETCH),
+        duplicate_stragglers: is_given(matches, DUPLICATE_STRAGGLERS),
         member_id: given(MEMBER_ID),
         slave_executable: last(matches, SLAVE_EXECUTABLE),
         crash_limit: known(matches, CRASH_LIMIT),

@@ -353,6 +353,12 @@ impl Master {
         self.look(|state| state.core.slaves())
     }
 
+    /// For benchmarks: packets and bytes so far.
+    #[doc(hidden)]
+    pub fn traffic(&self) -> crate::proto::master::Traffic {
+        self.look(|state| state.core.traffic())
+    }
+
     // ---- target numbers
 
     /// The target number of one algorithm.

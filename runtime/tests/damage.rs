@@ -52,6 +52,7 @@ const SPEECHES: &[Speech] = &[
         let mut payload = Vec::new();
         Goodbye {
             code: GoodbyeCode::Other,
+            begun: false,
             reason: "enough".into(),
         }
         .encode(&mut payload);
@@ -78,8 +79,12 @@ fn a_stranger_may_say_hello_and_nothing_else() {
     let mut rig = Rig::new();
     let slave = rig.dial();
     let mut payload = Vec::new();
-    let (code, reason) = (GoodbyeCode::Evicted, "at once".to_owned());
-    Goodbye { code, reason }.encode(&mut payload);
+    Goodbye {
+        code: GoodbyeCode::Evicted,
+        begun: false,
+        reason: "at once".into(),
+    }
+    .encode(&mut payload);
     let both = [hello_frame(&hello()), frame(Kind::Goodbye, &payload)].concat();
     rig.say(slave, &both);
     let has = |word| rig.events.iter().any(|event| event.word() == word);
@@ -305,6 +310,7 @@ fn only_a_lost_slave_is_charged() {
             let mut payload = Vec::new();
             Goodbye {
                 code: GoodbyeCode::Evicted,
+                begun: true,
                 reason: "SIGTERM".into(),
             }
             .encode(&mut payload);

@@ -6,8 +6,12 @@ mod support;
 use std::ops::ControlFlow;
 
 use ringmw::proto::{Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd};
-use ringmw_codec::batch::{MARKED, TaskBatchBuilder, TaskBody, encode_task_body, result_batch};
-use ringmw_codec::control::{Bests, Shutdown, Starting, Withdraw};
+use ringmw_codec::batch::{
+    BOUND, MARKED, TaskBatchBuilder, TaskBody, encode_task_body, result_batch,
+};
+use ringmw_codec::control::{
+    Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
+};
 use ringmw_codec::frame::{FrameReader, HEADER_BYTES, Kind};
 use ringmw_codec::handshake::{Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome};
 use support::{archive, frame};
@@ -168,6 +172,65 @@ fn a_marked_task_may_be_withdrawn_before_it_begins() {
     assert_eq!(kinds(&said(&mut core)), [Kind::Results]);
 }
 
+fn recall(tasks: u32) -> Vec<u8> {
+    let mut payload = Vec::new();
+    Recall { tasks }.encode(&mut payload);
+    frame(Kind::Recall, &payload)
+}
+
+fn returned(core: &mut SlaveCore) -> Vec<u64> {
+    let frames = said(core);
+    let (kind, payload) = frames.last().expect("every recall is answered");
+    assert_eq!(*kind, Kind::Returned);
+    Returned::decode(payload).unwrap().tasks
+}
+
+/// The last ones first, and neither what runs, nor what is announced, nor what is for this slave alone.
+#[test]
+fn a_slave_gives_back_what_it_has_not_begun() {
+    let mut core = welcomed();
+    core.on_bytes(
+        &tasks(&[(1, 0), (2, 0), (3, BOUND), (4, 0), (5, BOUND), (6, 0)]),
+        0,
+    );
+    assert_eq!(run(&mut core), 1);
+    core.on_bytes(&recall(2), 0);
+    assert_eq!(returned(&mut core), [6, 4]);
+    core.on_bytes(&recall(4_000), 0);
+    assert_eq!(returned(&mut core), [2]);
+    core.on_bytes(&recall(1), 0);
+    assert_eq!(returned(&mut core), [0; 0]);
+    for task in [3, 5] {
+        core.finish(0, Ok(b""), 1, 0);
+        assert_eq!(run(&mut core), task, "ordered tasks keep their order");
+    }
+
+    let mut core = welcomed();
+    core.on_bytes(&tasks(&[(1, MARKED), (2, 0)]), 0);
+    assert!(matches!(core.next_task(), Next::Wait));
+    assert_eq!(kinds(&said(&mut core)), [Kind::Starting]);
+    core.on_bytes(&recall(2), 0);
+    assert_eq!(returned(&mut core), [2], "the first is as good as begun");
+}
+
+/// Its word of what it has begun: the oldest task that it holds once all results are sent.
+#[test]
+fn a_goodbye_tells_whether_a_task_was_begun() {
+    for begun in [false, true] {
+        let mut core = welcomed();
+        core.on_bytes(&tasks(&[(1, 0), (2, 0), (3, 0)]), 0);
+        assert_eq!(run(&mut core), 1);
+        core.finish(0, Ok(b""), 1, 0);
+        if begun {
+            assert_eq!(run(&mut core), 2);
+        }
+        core.leave(GoodbyeCode::Evicted, "SIGTERM");
+        let frames = said(&mut core);
+        assert_eq!(kinds(&frames), [Kind::Results, Kind::Goodbye]);
+        assert_eq!(Goodbye::decode(&frames[1].1).unwrap().begun, begun);
+    }
+}
+
 /// What a master can say, in one stream.
 fn speech() -> Vec<u8> {
     let mut bests = Vec::new();
@@ -182,6 +245,7 @@ fn speech() -> Vec<u8> {
         tasks(&[(1, 0), (2, MARKED)]),
         frame(Kind::Bests, &bests),
         withdraw(2),
+        recall(1),
         frame(Kind::Heartbeat, b""),
         frame(Kind::Shutdown, &shutdown),
     ]

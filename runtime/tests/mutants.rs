@@ -53,9 +53,9 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
         file: "sched/src/scheduler.rs",
-        old: "self.slaves.hands_mut(slave).withdraw(position);
+        old: "self.withdraw(Place { slave, position });
                 self.counts.running -= 1;",
-        new: "self.slaves.hands_mut(slave).withdraw(position);",
+        new: "self.withdraw(Place { slave, position });",
     },
     Mutant {
         name: "a stale slot: an old id finds the task that has its slot now",
@@ -113,9 +113,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a goodbye is charged",
         file: "runtime/src/proto/master.rs",
-        old: "Cause::Protocol(_) | Cause::Goodbye(..) => Departure::Excused,",
-        new: "Cause::Protocol(_) => Departure::Excused,
-            Cause::Goodbye(..) => Departure::Crashed,",
+        old: "Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },",
+        new: "Cause::Goodbye { .. } => Departure::Crashed,",
     },
     Mutant {
         name: "a loss at shutdown is charged",
@@ -149,7 +148,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a slave is not told of a cancel",
         file: "runtime/src/proto/master.rs",
-        old: "            state.withdraw.push(id.seq());
+        old: "                state.withdraw.push(task);
 ",
         new: "",
     },
@@ -172,7 +171,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no-retry tasks are retried",
         file: "sched/src/loss.rs",
-        old: "    if !record.retry() {
+        old: "    if !may_run {
         Some(Reason::NotRetried(slave))
     } else if charged",
         new: "    if charged",
@@ -189,6 +188,53 @@ const MUTANTS: &[Mutant] = &[
         file: "runtime/src/proto/master.rs",
         old: "let may = self.accept_again.is_none_or(|again| self.now >= again);",
         new: "let may = self.accept_again.is_none();",
+    },
+    Mutant {
+        name: "a slave gives back what is for it alone",
+        file: "runtime/src/proto/slave.rs",
+        old: "            if last.bound {",
+        new: "            if last.bound && asked == 0 {",
+    },
+    Mutant {
+        name: "a slave gives back the task that it has announced",
+        file: "runtime/src/proto/slave.rs",
+        old: "let stays = usize::from(self.announcement != Announcement::None);",
+        new: "let stays = 0;",
+    },
+    Mutant {
+        name: "a task that was given back is lost",
+        file: "sched/src/ahead.rs",
+        old: "            self.enqueue_front(slot);
+",
+        new: "",
+    },
+    Mutant {
+        name: "of two that run a straggler one is lost, and it is run a third time",
+        file: "sched/src/stragglers.rs",
+        old: "            self.tasks.get_mut(slot).state = State::Held { slave, position };
+        }
+        false",
+        new: "            self.tasks.get_mut(slot).state = State::Held { slave, position };
+        }
+        true",
+    },
+    Mutant {
+        name: "a slave whose straggler another has answered is not told",
+        file: "sched/src/stragglers.rs",
+        old: "            _ => twin,
+        };
+        self.withdraw(other);",
+        new: "            _ => twin,
+        };
+        let _ = other;",
+    },
+    Mutant {
+        name: "a packet goes ahead of time to a slave that has two",
+        file: "sched/src/hands.rs",
+        old: "        self.ahead == 0
+    }",
+        new: "        self.ahead < 2
+    }",
     },
 ];
 

@@ -14,7 +14,7 @@ use ringmw::Ready;
 use ringmw::prelude::*;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultStatus::{Done, Failed};
-use ringmw_codec::control::{Offer, Starting, Withdraw, Withdrawn};
+use ringmw_codec::control::{Offer, Returned, Starting, Withdraw, Withdrawn};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::{AlgorithmSignature, Hello};
 use support::{Played, archive, events, frame, hello_frame, result, results};
@@ -129,7 +129,7 @@ const OFFENDERS: &[Offender] = &[
     (
         "an old protocol",
         As::Stranger,
-        "The protocol version differs: the master has 1, the slave 0",
+        "The protocol version differs: the master has 2, the slave 0",
         old_protocol,
     ),
     (
@@ -382,6 +382,17 @@ const OFFENDERS: &[Offender] = &[
         As::Slave,
         "TASK-3999999999",
         |ready| after_joining(ready, Kind::Withdrawn, &withdrawn(3_999_999_999)),
+    ),
+    ("Returned never asked for", As::Slave, "asked", |ready| {
+        let mut payload = Vec::new();
+        Returned { tasks: vec![] }.encode(&mut payload);
+        after_joining(ready, Kind::Returned, &payload)
+    }),
+    (
+        "Recall to the master",
+        As::Slave,
+        "a slave never sends Recall",
+        |ready| after_joining(ready, Kind::Recall, &[1, 0, 0, 0]),
     ),
     (
         "Starting a task not held",
@@ -744,7 +755,7 @@ fn a_flood_of_heartbeats_and_a_slow_reader(engine: &str) {
         for mut played in [flood, slow] {
             let given = played.task();
             played.say(&result(&given, given.number().wrapping_mul(given.number())));
-            played.send(Kind::Goodbye, &[2, 0, 0]);
+            played.send(Kind::Goodbye, &[2, 0, 0, 0]);
             while played.hear().is_some() {}
         }
     });
@@ -769,7 +780,7 @@ fn a_flood_of_offers_is_few_lines(engine: &str) {
         // Its answer is read behind all of them.
         let given = played.task();
         played.say(&result(&given, given.number().wrapping_mul(given.number())));
-        played.send(Kind::Goodbye, &[2, 0, 0]);
+        played.send(Kind::Goodbye, &[2, 0, 0, 0]);
         while played.hear().is_some() {}
     });
     let keys: Vec<u64> = events

@@ -14,7 +14,7 @@ use std::time::Instant;
 use ringmw::testing::{Coverage, Storm, storm};
 
 /// Seeds of every run; the coverage is asserted over them.
-const FIXED: u64 = 600;
+const FIXED: u64 = 800;
 /// Fresh ones beside them.
 const FRESH: u64 = 20;
 

@@ -8,6 +8,7 @@ use crate::list::Linked;
 use crate::record::State;
 use crate::scheduler::{Scheduler, queued_bytes};
 use crate::slaves::Status;
+use crate::stragglers::Place;
 
 impl<P> Scheduler<P> {
     /// Panics when an index or a counter disagrees with what it is derived from. It costs all there is, several times
@@ -34,6 +35,13 @@ impl<P> Scheduler<P> {
                 else {
                     panic!("a held task is queued")
                 };
+                let place = Place {
+                    slave: at,
+                    position,
+                };
+                if self.is_twin(entry.slot, place) {
+                    continue;
+                }
                 assert_eq!(
                     (slave, found),
                     (at, position),
@@ -48,6 +56,7 @@ impl<P> Scheduler<P> {
             "a live task is queued or held"
         );
         self.counts.check(&counts);
+        self.check_twins();
         self.check_groups();
     }
 

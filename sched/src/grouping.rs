@@ -3,12 +3,13 @@
 
 use crate::ids::{AlgorithmId, Nanos};
 use crate::scheduler::Scheduler;
+use crate::stragglers::Times;
 
 /// As `Config::task_group`: packets are sized by compute time.
 pub const AUTO: u32 = 0;
 
 /// A packet holds about this much compute: enough to hide its way there and back, little to wait for at the end.
-const PACKET_COMPUTE: Nanos = 3_000_000;
+pub(crate) const PACKET_COMPUTE: Nanos = 3_000_000;
 /// And at most so many tasks.
 const PACKET_TASKS_MAX: u32 = 1_000;
 /// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
@@ -17,17 +18,28 @@ const SHARES: u64 = 2;
 /// The weight of a new compute time in the mean is one in so many.
 const MEMORY: u64 = 16;
 
-/// The mean compute time by algorithm; `None` until a first result.
+/// What is known of compute times.
 #[derive(Clone, Debug)]
-pub(crate) struct Grouping(Vec<Option<Nanos>>);
+pub(crate) struct Grouping {
+    /// The mean by algorithm; `None` until a first result.
+    means: Vec<Option<Nanos>>,
+    /// All by algorithm, where stragglers are duplicated; else empty.
+    times: Vec<Times>,
+}
 
 impl Grouping {
-    pub(crate) fn new(algorithms: usize) -> Self {
-        Grouping(vec![None; algorithms])
+    pub(crate) fn new(algorithms: usize, with_medians: bool) -> Self {
+        Grouping {
+            means: vec![None; algorithms],
+            times: vec![Times::NONE; if with_medians { algorithms } else { 0 }],
+        }
     }
 
     fn learn(&mut self, algorithm: AlgorithmId, compute: Nanos) {
-        let mean = &mut self.0[usize::from(algorithm.0)];
+        if let Some(times) = self.times.get_mut(usize::from(algorithm.0)) {
+            times.add(compute);
+        }
+        let mean = &mut self.means[usize::from(algorithm.0)];
         *mean = Some(match *mean {
             None => compute,
             Some(mean) => mean - mean / MEMORY + compute / MEMORY,
@@ -36,7 +48,17 @@ impl Grouping {
 
     /// What a task of this algorithm takes of a packet's compute; one whose time is not known fills it.
     pub(crate) fn cost(&self, algorithm: AlgorithmId) -> Nanos {
-        self.0[usize::from(algorithm.0)].unwrap_or(PACKET_COMPUTE)
+        self.known(algorithm).unwrap_or(PACKET_COMPUTE)
+    }
+
+    /// The mean compute time of this algorithm.
+    pub(crate) fn known(&self, algorithm: AlgorithmId) -> Option<Nanos> {
+        self.means[usize::from(algorithm.0)]
+    }
+
+    /// The median compute time of this algorithm.
+    pub(crate) fn median(&self, algorithm: AlgorithmId) -> Option<Nanos> {
+        self.times.get(usize::from(algorithm.0))?.median()
     }
 }
 

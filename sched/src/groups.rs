@@ -78,8 +78,7 @@ impl<P> Scheduler<P> {
     ///
     /// To be asked before anything is handed out: a full queue would else keep slaves that nobody desires any more.
     pub fn dismiss(&mut self) -> Option<SlaveId> {
-        let desired: u64 = self.desired.iter().copied().map(u64::from).sum();
-        if self.fallen == 0 || self.slaves.len() as u64 <= desired {
+        if !self.dismissal_is_due() {
             return None;
         }
         let at = self.slaves.first_idle(Group::Unordered)?;
@@ -87,6 +86,11 @@ impl<P> Scheduler<P> {
         let id = self.slaves.get(at).id;
         self.lose(id, Departure::Excused);
         Some(id)
+    }
+
+    pub(crate) fn dismissal_is_due(&self) -> bool {
+        let desired: u64 = self.desired.iter().copied().map(u64::from).sum();
+        self.fallen > 0 && self.slaves.len() as u64 > desired
     }
 
     /// Whether slaves were ever desired.

@@ -7,20 +7,36 @@ use crate::scheduler::{Scheduler, queued_bytes};
 use crate::slaves::Status;
 use crate::tasks::HAS_PAYLOAD;
 
+/// What a slave is told of a task in a packet.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Handed {
+    /// It was in a lost slave's hands: its start is announced.
+    pub marked: bool,
+    /// It is for this slave alone, which never gives it back.
+    pub bound: bool,
+}
+
 impl<P> Scheduler<P> {
-    /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order:
-    /// id, algorithm, whether it is marked (the slave announces its start), payload.
+    /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order.
     ///
-    /// Slaves with tasks of their own come first, in the order in which they could be served; then, for unordered
-    /// tasks, the slave that was served least recently.
+    /// Idle slaves with tasks of their own come first, in the order in which they could be served; then, for unordered
+    /// tasks, the idle slave that was served least recently; then, ahead of time, busy slaves with one packet in hand,
+    /// while there are plenty of short tasks (`Config::prefetch`). With nothing queued a straggler may go to an idle
+    /// slave as well (`Config::duplicate_stragglers`).
     pub fn hand_out(
         &mut self,
         now: Nanos,
-        each: &mut impl FnMut(TaskId, AlgorithmId, bool, &P),
+        each: &mut impl FnMut(TaskId, AlgorithmId, Handed, &P),
     ) -> Option<SlaveId> {
-        let at = self.next_served()?;
+        self.clock = now;
+        let Some(at) = self.next_served() else {
+            return self.duplicate(now, each);
+        };
         let (id, group) = (self.slaves.get(at).id, self.slaves.get(at).group);
-        self.slaves.settle(at, group, Status::Busy);
+        if self.slaves.get(at).status == Status::Idle {
+            self.slaves.settle(at, group, Status::Busy);
+        }
+        self.slaves.begin_packet(at, now);
         let bytes_max = u64::from(self.config.packet_bytes_max);
         let mut bytes = u64::from(self.config.packet_bytes_base);
         let mut room = self.room();
@@ -46,7 +62,8 @@ impl<P> Scheduler<P> {
             if nth > 0 && bytes > bytes_max {
                 break;
             }
-            let position = slave.hands.push(record.seq, slot, now);
+            let bound = record.bound_to().is_some();
+            let position = slave.hands.push(record.seq, slot, now, bound);
             let links = record.take_in_hand(at, position);
             lane.on_front_gone(record.of_queue(), links);
             self.counts
@@ -58,25 +75,28 @@ impl<P> Scheduler<P> {
                     slot,
                 },
                 record.algorithm,
-                record.marked(),
+                Handed {
+                    marked: record.marked(),
+                    bound,
+                },
                 record.payload.as_ref().expect(HAS_PAYLOAD),
             );
         }
+        self.slaves.on_hands_changed(at);
         Some(id)
     }
 
-    /// The slave that is served next: it is idle, and there is a task for it.
+    /// The slave that is served next: it is idle and there is a task for it, or nobody is idle and there are plenty.
     fn next_served(&self) -> Option<u32> {
         if self.stopped {
             return None;
         }
         self.slaves.first_with_own(self.hold_queue).or_else(|| {
-            let work = self.unordered.has_work(self.hold_queue);
-            if work {
-                self.slaves.first_for_unordered()
-            } else {
-                None
+            if !self.unordered.has_work(self.hold_queue) {
+                return None;
             }
+            let idle = self.slaves.first_for_unordered();
+            idle.or_else(|| self.next_ahead())
         })
     }
 
@@ -86,15 +106,16 @@ impl<P> Scheduler<P> {
     /// The slave does not hold that task, or another one comes first.
     pub fn result(&mut self, slave: SlaveId, task: u64) -> Result<Verdict<P>, Offence> {
         let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
+        let clock = self.clock;
         let hands = self.slaves.hands_mut(at);
         let entry = hands.on_result(task)?;
-        if hands.is_empty() {
-            self.on_hands_empty(at);
-        }
+        hands.first_since = clock;
+        self.on_let_go(at);
         if entry.hold != Hold::Live {
             return Ok(Verdict::Late);
         }
         self.counts.running -= 1;
+        self.end_twin(entry.slot, at);
         let record = self.tasks.get(entry.slot);
         let (algorithm, owner, submitted) = (record.algorithm, record.owner(), record.submitted);
         Ok(Verdict::Accepted(Accepted {
@@ -128,11 +149,21 @@ impl<P> Scheduler<P> {
     /// The slave does not hold that task, or its withdrawal was not sent or is acknowledged already.
     pub fn withdrawn(&mut self, slave: SlaveId, task: u64, begun: bool) -> Result<(), Offence> {
         let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
+        let clock = self.clock;
         let hands = self.slaves.hands_mut(at);
         hands.on_withdrawn(task, begun)?;
-        if hands.is_empty() {
-            self.on_hands_empty(at);
-        }
+        hands.first_since = clock;
+        self.on_let_go(at);
         Ok(())
+    }
+
+    /// Something has left a slave's hands.
+    #[inline]
+    pub(crate) fn on_let_go(&mut self, at: u32) {
+        if self.slaves.hands(at).is_empty() {
+            self.on_hands_empty(at);
+        } else {
+            self.slaves.on_hands_changed(at);
+        }
     }
 }

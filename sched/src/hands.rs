@@ -3,6 +3,8 @@
 //! ```text
 //!            handed out                result
 //!              ─────► live ─────────────────────────────► (popped)
+//!                      │ │ given back when asked
+//!                      │ └──────────────────────────────► gone
 //!                      │ cancel                              ▲ ▲
 //!                      ▼          acknowledged, begun        │ │
 //!                  withdrawn ───────────► begun ─── result ──┘ │
@@ -37,6 +39,19 @@ pub(crate) struct Entry {
     /// The task's slot while `Live`; it may belong to another task afterwards.
     pub(crate) slot: u32,
     pub(crate) hold: Hold,
+    /// It is for this slave alone, and never taken back.
+    pub(crate) bound: bool,
+}
+
+/// Whether the slave was asked to give tasks back that it has not begun.
+#[derive(Copy, Clone, Eq, PartialEq, Default, Debug)]
+pub(crate) enum Asked {
+    #[default]
+    No,
+    /// Its answer is awaited.
+    Waiting,
+    /// It had none: until it is handed more, asking again is of no use.
+    HadNone,
 }
 
 // One per task in flight; the budget is 32.
@@ -54,6 +69,13 @@ pub(crate) struct Hands {
     withdrawn: BTreeMap<u64, u32>,
     /// The first one is a task whose start was announced.
     announced: bool,
+    /// How many entries stand before the packet that was handed out last.
+    ahead: u32,
+    /// How many are neither `Gone` nor bound.
+    loose: u32,
+    pub(crate) asked: Asked,
+    /// When the first one came to be the first, by the scheduler's clock.
+    pub(crate) first_since: Nanos,
 }
 
 impl Hands {
@@ -71,18 +93,85 @@ impl Hands {
         self.entries.front()
     }
 
+    /// A packet is handed out; its tasks are pushed next.
+    #[inline]
+    pub(crate) fn begin_packet(&mut self, now: Nanos) {
+        self.ahead = self.entries.len() as u32;
+        if self.ahead == 0 {
+            self.first_since = now;
+        }
+        if self.asked == Asked::HadNone {
+            self.asked = Asked::No;
+        }
+    }
+
+    /// Whether the packet that was handed out last is the only one in them.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.ahead == 0
+    }
+
+    /// How many could be given back: all that are not bound, but for the first one, which runs.
+    #[inline]
+    pub(crate) fn takeable(&self) -> u32 {
+        self.loose.min(self.held.saturating_sub(1))
+    }
+
+    /// When its last packet was handed out.
+    pub(crate) fn last_handed_out(&self) -> Option<Nanos> {
+        self.entries.back().map(|last| last.handed_out)
+    }
+
     /// Returns the position, which stays valid until the entry is popped.
     #[inline]
-    pub(crate) fn push(&mut self, seq: u64, slot: u32, handed_out: Nanos) -> u32 {
+    pub(crate) fn push(&mut self, seq: u64, slot: u32, handed_out: Nanos, bound: bool) -> u32 {
         let position = self.popped.wrapping_add(self.entries.len() as u32);
         self.entries.push_back(Entry {
             seq,
             handed_out,
             slot,
             hold: Hold::Live,
+            bound,
         });
         self.held += 1;
+        self.loose += u32::from(!bound);
         position
+    }
+
+    /// The entry at a position.
+    pub(crate) fn at(&self, position: u32) -> &Entry {
+        &self.entries[position.wrapping_sub(self.popped) as usize]
+    }
+
+    /// The slave has given a task back that it had not begun. Returns the entry and its position.
+    ///
+    /// A search from the end, where such tasks stand.
+    pub(crate) fn give_back(&mut self, task: u64) -> Result<(Entry, u32), Offence> {
+        let index = self
+            .entries
+            .iter()
+            .rposition(|entry| entry.seq == task)
+            .ok_or(Offence::NotHeld { task })?;
+        let entry = self.entries[index];
+        match entry.hold {
+            Hold::Live | Hold::Withdrawn if !entry.bound => {}
+            Hold::Gone => return Err(Offence::NotHeld { task }),
+            _ => return Err(Offence::NotTakeable { task }),
+        }
+        if entry.hold == Hold::Withdrawn {
+            self.withdrawn.remove(&task);
+        }
+        let position = self.popped.wrapping_add(index as u32);
+        self.let_go(position);
+        Ok((entry, position))
+    }
+
+    fn let_go(&mut self, position: u32) {
+        let entry = &mut self.entries[position.wrapping_sub(self.popped) as usize];
+        entry.hold = Hold::Gone;
+        self.held -= 1;
+        self.loose -= u32::from(!entry.bound);
+        self.drop_gone();
     }
 
     /// Takes the task that was answered out of the hands.
@@ -93,6 +182,7 @@ impl Hands {
             self.withdrawn.remove(&task);
         }
         self.held -= 1;
+        self.loose -= u32::from(!entry.bound);
         self.pop();
         self.drop_gone();
         Ok(entry)
@@ -124,9 +214,7 @@ impl Hands {
         if begun {
             entry.hold = Hold::Begun;
         } else {
-            entry.hold = Hold::Gone;
-            self.held -= 1;
-            self.drop_gone();
+            self.let_go(position);
         }
         Ok(())
     }
@@ -140,11 +228,13 @@ impl Hands {
         self.announced.then_some(first.seq)
     }
 
-    /// All that is still in them, in the order handed out.
-    pub(crate) fn into_held(self) -> impl Iterator<Item = Entry> {
-        self.entries
-            .into_iter()
-            .filter(|entry| entry.hold != Hold::Gone)
+    /// All that is still in them with their positions, in the order handed out.
+    pub(crate) fn into_held(self) -> impl Iterator<Item = (u32, Entry)> {
+        let popped = self.popped;
+        (0u32..)
+            .map(move |index| popped.wrapping_add(index))
+            .zip(self.entries)
+            .filter(|(_, entry)| entry.hold != Hold::Gone)
     }
 
     /// For `sanity_check`: with their positions.
@@ -198,6 +288,7 @@ impl Hands {
     fn pop(&mut self) {
         self.entries.pop_front();
         self.popped = self.popped.wrapping_add(1);
+        self.ahead = self.ahead.saturating_sub(1);
         self.announced = false;
     }
 
@@ -208,6 +299,19 @@ impl Hands {
             .filter(|entry| entry.hold != Hold::Gone)
             .count();
         assert_eq!(held, self.len(), "hands count what they hold");
+        let loose = self
+            .entries
+            .iter()
+            .filter(|entry| entry.hold != Hold::Gone && !entry.bound);
+        assert_eq!(
+            loose.count(),
+            self.loose as usize,
+            "hands count what may be taken back"
+        );
+        assert!(
+            self.ahead as usize <= self.entries.len() && (self.ahead == 0 || !self.is_empty()),
+            "a packet begins within the hands"
+        );
         assert!(
             self.entries
                 .front()

@@ -27,6 +27,16 @@ impl Lane {
         !self.flows.is_empty() || (!hold_queue && !self.queue.is_empty())
     }
 
+    /// How many may be handed out.
+    pub(crate) fn work(&self, hold_queue: bool) -> u64 {
+        u64::from(self.flows.len())
+            + if hold_queue {
+                0
+            } else {
+                u64::from(self.queue.len())
+            }
+    }
+
     /// The oldest that may be handed out.
     #[inline]
     pub(crate) fn front<P>(&self, tasks: &Tasks<P>, hold_queue: bool) -> Option<u32> {

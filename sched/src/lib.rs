@@ -24,8 +24,8 @@
 //!       │                      │ │ │ cancel            │ │ └─ cancel ─► cancelled; the entry stays in the
 //!       │                      │ │ └────► cancelled    │ │              slave's hands until its result
 //!       │                      │ │                     │ │              (late) or its acknowledgement
-//!       │                      │ │      slave lost,    │ │
-//!       │                      │ │      recycled       │ │
+//!       │                      │ │   given back; or    │ │
+//!       │                      │ │ slave lost, recycled│ │
 //!       │                      └─┼─────────────────────┘ │ slave lost, not retried, poison
 //!       └──────► unrunnable ◄────┴───────────────────────┘
 //! ```
@@ -41,7 +41,7 @@
 //!
 //! let id = sched.submit(TaskSpec::new(AlgorithmId(0), Owner::Queue, 64), "payload", 10);
 //! let mut packet = Vec::new();
-//! while let Some(to) = sched.hand_out(20, &mut |id, _algorithm, _marked, payload| packet.push((id, *payload))) {
+//! while let Some(to) = sched.hand_out(20, &mut |id, _algorithm, _handed, payload| packet.push((id, *payload))) {
 //!     assert_eq!((to, packet.as_slice()), (slave, [(id, "payload")].as_slice()));
 //! }
 //! let Ok(Verdict::Accepted(done)) = sched.result(slave, id.seq()) else { panic!() };
@@ -54,11 +54,11 @@
 //! slaves costs the slaves that move or are marked. Nothing costs the number of slaves or tasks there are.
 //!
 //! # Deliberately absent
-//! Clocks, I/O, bytes of payloads, randomness, hash maps with an arbitrary order, unsafe code. Not here yet: prefetch,
-//! speculation, taking back tasks from a slave.
+//! Clocks, I/O, bytes of payloads, randomness, hash maps with an arbitrary order, unsafe code.
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod check;
 mod counts;
 mod grouping;
@@ -74,10 +74,13 @@ mod outcome;
 mod record;
 mod scheduler;
 mod slaves;
+mod stragglers;
 mod tasks;
 mod view;
 
+pub use ahead::{PATIENCE, RECALL_TASKS_MAX};
 pub use grouping::AUTO;
+pub use hand_out::Handed;
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use outcome::{Accepted, Cancelled, Departure, Ended, Losses, Offence, Reason, Verdict};
 pub use scheduler::{Config, Scheduler, TaskSpec};

@@ -3,7 +3,8 @@
 //! | task in its hands | becomes |
 //! |---|---|
 //! | cancelled before | nothing: it was told |
-//! | not `retry` | unrunnable, `NotRetried` |
+//! | handed to a second slave too | nothing: that one has it |
+//! | not `retry`, unless the slave gave its word that it was not begun | unrunnable, `NotRetried` |
 //! | announced, the slave crashed, and that makes `crash_limit` crashes | unrunnable, `Crashed` |
 //! | ordered, not `do_it_anyway` | unrunnable, `SlaveLost` |
 //! | any other | marked, unordered, at the front of the queue, the oldest first |
@@ -32,9 +33,14 @@ impl<P> Scheduler<P> {
             .announced()
             .filter(|_| departure == Departure::Crashed);
         let mut recycled = Vec::new();
-        for entry in lost.hands.into_held() {
+        let first = lost.hands.first().map(|first| first.seq);
+        for (position, entry) in lost.hands.into_held() {
             if entry.hold != Hold::Live {
                 losses.released += 1;
+                continue;
+            }
+            if !self.let_twin_go(entry.slot, at, position) {
+                losses.elsewhere += 1;
                 continue;
             }
             self.counts.running -= 1;
@@ -50,7 +56,12 @@ impl<P> Scheduler<P> {
                 ));
             }
             let charged = losses.charged.is_some_and(|(id, _)| id.seq == entry.seq);
-            match verdict(record, slave, charged, self.config.crash_limit) {
+            let may_have_begun = match departure {
+                Departure::Goodbye { begun } => begun && first == Some(entry.seq),
+                Departure::Crashed | Departure::Excused => true,
+            };
+            let may_run = record.retry() || !may_have_begun;
+            match verdict(record, slave, may_run, charged, self.config.crash_limit) {
                 None => recycled.push((entry.seq, entry.slot)),
                 Some(reason) => {
                     self.end(entry.slot, reason);
@@ -103,10 +114,11 @@ impl<P> Scheduler<P> {
 fn verdict<P>(
     record: &Record<P>,
     slave: SlaveId,
+    may_run: bool,
     charged: bool,
     crash_limit: u32,
 ) -> Option<Reason> {
-    if !record.retry() {
+    if !may_run {
         Some(Reason::NotRetried(slave))
     } else if charged && crash_limit > 0 && record.crashes >= crash_limit {
         Some(Reason::Crashed {

@@ -124,7 +124,7 @@ pub struct Cancelled<P> {
     pub owner: Owner,
     /// Its algorithm.
     pub algorithm: AlgorithmId,
-    /// The slave that holds it: a withdrawal must be sent there.
+    /// The slave that holds it.
     pub held_by: Option<SlaveId>,
 }
 
@@ -148,6 +148,13 @@ pub enum Offence {
         /// The number it sent.
         task: u64,
     },
+    /// It gave back a task that is for it alone, or that it had said to have begun.
+    NotTakeable {
+        /// The number it sent.
+        task: u64,
+    },
+    /// It gave tasks back without being asked to.
+    NotAsked,
 }
 
 impl fmt::Display for Offence {
@@ -166,6 +173,11 @@ impl fmt::Display for Offence {
                     "the withdrawal of TASK-{task} was never sent to it, or was acknowledged before"
                 )
             }
+            Offence::NotTakeable { task } => write!(
+                f,
+                "TASK-{task} is for it alone, or was begun, and it gave it back"
+            ),
+            Offence::NotAsked => f.write_str("it gave back tasks without being asked to"),
         }
     }
 }
@@ -176,8 +188,14 @@ impl std::error::Error for Offence {}
 pub enum Departure {
     /// End of stream, reset or silence: a task whose start it had announced is charged.
     Crashed,
-    /// Goodbye, eviction, shutdown, or dropped for another reason: nobody is charged.
+    /// Shutdown, or dropped for another reason: nobody is charged.
     Excused,
+    /// It said goodbye, with its word of what it had begun: the first task in its hands, or none. Nobody is charged,
+    /// and what was not begun is handed out again even if it is not to be retried.
+    Goodbye {
+        /// The first task in its hands was begun.
+        begun: bool,
+    },
 }
 
 /// What the loss of a slave did to tasks.
@@ -191,6 +209,8 @@ pub struct Losses {
     pub unrunnable: u32,
     /// How many tasks in its hands were cancelled already.
     pub released: u32,
+    /// How many tasks in its hands are in another slave's too.
+    pub elsewhere: u32,
     /// The task that was charged, and how many crashes it has now, this one included.
     pub charged: Option<(TaskId, u32)>,
 }

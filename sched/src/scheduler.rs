@@ -1,7 +1,7 @@
 //! The scheduler: its parts, submit and cancel, and everything that can be asked. The other events have files of their
 //! own: slaves and groups in `groups`, packets and results in `hand_out`, losses in `loss`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::counts::Counts;
 use crate::grouping::Grouping;
@@ -11,6 +11,7 @@ use crate::list::{Links, NONE};
 use crate::outcome::{Cancelled, Ended, Reason};
 use crate::record::{Record, State};
 use crate::slaves::Slaves;
+use crate::stragglers::Place;
 use crate::tasks::Tasks;
 
 /// A drained list of news keeps room for this many at most.
@@ -29,10 +30,16 @@ pub struct Config {
     pub packet_bytes_base: u32,
     /// Queued tasks may take this many bytes, [`Scheduler::RECORD_BYTES`] for each included.
     pub queued_bytes_max: u64,
+    /// A busy slave may have its next packet in hand, see [`Scheduler::hand_out`].
+    pub prefetch: bool,
+    /// Tasks that a slave has not begun are taken back for an idle one, see [`Scheduler::recall`].
+    pub take_back: bool,
+    /// Tasks that run far longer than the median are handed to an idle slave too, see [`Scheduler::hand_out`].
+    pub duplicate_stragglers: bool,
 }
 
 impl Default for Config {
-    /// The defaults of the flags, a group of 1, 4 GiB of queued tasks.
+    /// A group of 1, one packet in hand, 4 GiB of queued tasks, the defaults of the flags for what else has one.
     fn default() -> Self {
         Config {
             task_group: 1,
@@ -40,6 +47,9 @@ impl Default for Config {
             packet_bytes_max: 131_072,
             packet_bytes_base: 0,
             queued_bytes_max: 4 << 30,
+            prefetch: false,
+            take_back: false,
+            duplicate_stragglers: false,
         }
     }
 }
@@ -104,6 +114,16 @@ pub struct Scheduler<P> {
     pub(crate) connected: Vec<(SlaveId, Group)>,
     pub(crate) disconnected: Vec<(SlaveId, Group)>,
     pub(crate) moved: VecDeque<(SlaveId, Group, Group)>,
+    /// When something was handed out last.
+    pub(crate) clock: Nanos,
+    /// The other place of each task that was handed to two slaves.
+    pub(crate) twins: BTreeMap<u32, Place>,
+    pub(crate) duplicated: u64,
+    /// When stragglers were looked for last, and those seen then.
+    pub(crate) looked: Nanos,
+    pub(crate) stragglers: Vec<(u32, SlaveId)>,
+    /// Who is to be told to drop which task.
+    pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
 }
 
 impl<P> Scheduler<P> {
@@ -111,7 +131,6 @@ impl<P> Scheduler<P> {
     pub const RECORD_BYTES: u64 = Tasks::<P>::RECORD_BYTES;
 
     /// Without tasks or slaves, for algorithms `0..algorithms`.
-    ///
     pub fn new(config: Config, algorithms: usize) -> Self {
         Scheduler {
             config,
@@ -119,7 +138,7 @@ impl<P> Scheduler<P> {
             unordered: Lane::EMPTY,
             slaves: Slaves::new(),
             counts: Counts::new(algorithms),
-            grouping: Grouping::new(algorithms),
+            grouping: Grouping::new(algorithms, config.duplicate_stragglers),
             desired: [0; 3],
             fallen: 0,
             has_allocated: false,
@@ -133,6 +152,12 @@ impl<P> Scheduler<P> {
             connected: Vec::new(),
             disconnected: Vec::new(),
             moved: VecDeque::new(),
+            clock: 0,
+            twins: BTreeMap::new(),
+            duplicated: 0,
+            looked: 0,
+            stragglers: Vec::new(),
+            withdrawals: VecDeque::new(),
         }
     }
 
@@ -205,8 +230,9 @@ impl<P> Scheduler<P> {
         Ok(bound)
     }
 
-    /// Ends a live task as cancelled. If a slave holds it, that one is to be told; its entry stays in the slave's
-    /// hands until its result or its acknowledgement. `None`: it had ended before.
+    /// Ends a live task as cancelled. If a slave holds it, [`poll_withdrawal`](Self::poll_withdrawal) says that it is to
+    /// be told; its entry stays in the slave's hands until its result or its acknowledgement. `None`: it had ended
+    /// before.
     pub fn cancel(&mut self, id: TaskId) -> Option<Cancelled<P>> {
         let slot = self.tasks.find(id)?;
         let held_by = match self.tasks.get(slot).state {
@@ -216,7 +242,8 @@ impl<P> Scheduler<P> {
             }
             State::Free(_) => unreachable!("it was found"),
             State::Held { slave, position } => {
-                self.slaves.hands_mut(slave).withdraw(position);
+                self.end_twin(slot, slave);
+                self.withdraw(Place { slave, position });
                 self.counts.running -= 1;
                 Some(self.slaves.get(slave).id)
             }

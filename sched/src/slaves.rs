@@ -11,9 +11,9 @@
 //! | leaving | idle | its hands are empty; it is unordered now |
 //! | idle | idle | it moves to another group |
 
-use crate::hands::Hands;
+use crate::hands::{Asked, Hands};
 use crate::id_map::IdMap;
-use crate::ids::{Group, SlaveId};
+use crate::ids::{Group, Nanos, SlaveId};
 use crate::lane::Lane;
 use crate::list::{Linked, Links, List};
 
@@ -25,10 +25,12 @@ pub(crate) enum Status {
     Leaving,
 }
 
-/// Which links of a slave: the line of its group and status, or one of the two lines for tasks of its own.
+/// Which links of a slave: the line of its group and status, or one of the lines that depend on what it has.
 const LINE: usize = 0;
 const OWN_FLOWS: usize = 1;
 const OWN_QUEUE: usize = 2;
+const ROOM: usize = 3;
+const LADEN: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Slave {
@@ -40,9 +42,9 @@ pub(crate) struct Slave {
     pub(crate) hands: Hands,
     /// Tasks bound to it.
     pub(crate) own: Lane,
-    links: [Links; 3],
-    /// Whether it stands in the lines `OWN_FLOWS` and `OWN_QUEUE`.
-    in_own: [bool; 2],
+    links: [Links; 5],
+    /// Whether it stands in the lines `OWN_FLOWS`, `OWN_QUEUE`, `ROOM` and `LADEN`.
+    stands: [bool; 4],
 }
 
 /// The slots, each free ones an empty option.
@@ -65,7 +67,7 @@ impl Table {
     }
 }
 
-/// The table seen through one of the three links.
+/// The table seen through one of the links.
 struct By<'a, const LINKS: usize>(&'a mut Table);
 
 impl<const LINKS: usize> Linked for By<'_, LINKS> {
@@ -97,6 +99,12 @@ pub(crate) struct Slaves {
     own_flows: List,
     /// The same for those whose end goes to the queue.
     own_queue: List,
+    /// Busy slaves that run unordered tasks and have one packet in hand, in the order in which that came about.
+    room: List,
+    /// Slaves with tasks that could be taken back, the one that was handed a packet least recently first.
+    laden: List,
+    /// How many were asked to give tasks back and have not answered.
+    asked: u32,
 }
 
 impl Slaves {
@@ -112,6 +120,9 @@ impl Slaves {
             wanted: List::EMPTY,
             own_flows: List::EMPTY,
             own_queue: List::EMPTY,
+            room: List::EMPTY,
+            laden: List::EMPTY,
+            asked: 0,
         }
     }
 
@@ -173,8 +184,56 @@ impl Slaves {
     #[inline]
     pub(crate) fn change_own<R>(&mut self, at: u32, change: impl FnOnce(&mut Lane) -> R) -> R {
         let result = change(&mut self.table.get_mut(at).own);
-        self.line_up_own(at);
+        self.line_up(at);
         result
+    }
+
+    /// A packet is handed out: what goes into its hands next belongs to it.
+    #[inline]
+    pub(crate) fn begin_packet(&mut self, at: u32, now: Nanos) {
+        let slave = self.table.get_mut(at);
+        slave.hands.begin_packet(now);
+        if std::mem::replace(&mut slave.stands[LADEN - 1], false) {
+            self.laden.remove(&mut By::<LADEN>(&mut self.table), at);
+        }
+    }
+
+    /// What it holds has changed. Constant time, and next to nothing where no line depends on it.
+    #[inline]
+    pub(crate) fn on_hands_changed(&mut self, at: u32) {
+        let slave = self.table.get(at);
+        if slave.stands != slave.should_stand() {
+            self.line_up(at);
+        }
+    }
+
+    /// It was asked to give tasks back, or has answered, or is lost.
+    pub(crate) fn set_asked(&mut self, at: u32, asked: Asked) {
+        let hands = &mut self.table.get_mut(at).hands;
+        let was = std::mem::replace(&mut hands.asked, asked);
+        self.asked += u32::from(asked == Asked::Waiting);
+        self.asked -= u32::from(was == Asked::Waiting);
+        self.line_up(at);
+    }
+
+    /// How many were asked to give tasks back and have not answered.
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    /// How many idle slaves run unordered tasks.
+    pub(crate) fn idle_takers(&self) -> u32 {
+        self.idle[Group::Intermingle as usize].len() + self.idle[Group::Unordered as usize].len()
+    }
+
+    /// The first busy slave that may have its next packet in hand before it is through with this one.
+    pub(crate) fn first_with_room(&self) -> Option<u32> {
+        self.room.front()
+    }
+
+    /// The slave to take tasks back from.
+    pub(crate) fn first_laden(&self) -> Option<u32> {
+        self.laden.front()
     }
 
     pub(crate) fn first_idle(&self, group: Group) -> Option<u32> {
@@ -223,8 +282,8 @@ impl Slaves {
             idle_since: 0,
             hands: Hands::default(),
             own: Lane::EMPTY,
-            links: [Links::NONE; 3],
-            in_own: [false; 2],
+            links: [Links::NONE; 5],
+            stands: [false; 4],
         };
         let at = self.free.pop().unwrap_or_else(|| {
             self.table.0.push(None);
@@ -237,6 +296,7 @@ impl Slaves {
 
     pub(crate) fn remove(&mut self, at: u32) -> Slave {
         self.leave(at);
+        self.asked -= u32::from(self.hands(at).asked == Asked::Waiting);
         let slave = self.table.0[at as usize]
             .take()
             .expect("a slave is lost once");
@@ -261,6 +321,7 @@ impl Slaves {
             // Where it came from, as if it had never been marked.
             self.members[group as usize] += 1;
             self.busy.push_front(&mut By::<LINE>(&mut self.table), at);
+            self.line_up(at);
         } else {
             self.enter(at);
         }
@@ -281,16 +342,11 @@ impl Slaves {
             Status::Wanted => self.wanted.push_back(by, at),
             Status::Busy | Status::Leaving => {}
         }
-        self.line_up_own(at);
+        self.line_up(at);
     }
 
     fn leave(&mut self, at: u32) {
-        let Slave {
-            group,
-            status,
-            in_own,
-            ..
-        } = *self.table.get(at);
+        let Slave { group, status, .. } = *self.table.get(at);
         self.members[group as usize] -= 1;
         let by = &mut By::<LINE>(&mut self.table);
         match status {
@@ -299,39 +355,20 @@ impl Slaves {
             Status::Wanted => self.wanted.remove(by, at),
             Status::Busy | Status::Leaving => {}
         }
-        if in_own[0] {
-            self.own_flows
-                .remove(&mut By::<OWN_FLOWS>(&mut self.table), at);
-        }
-        if in_own[1] {
-            self.own_queue
-                .remove(&mut By::<OWN_QUEUE>(&mut self.table), at);
-        }
-        self.table.get_mut(at).in_own = [false; 2];
+        self.stand(at, [false; 4]);
     }
 
-    fn line_up_own(&mut self, at: u32) {
-        let slave = self.table.get_mut(at);
-        let [flows, queue] = slave.should_be_in_own();
-        let was = std::mem::replace(&mut slave.in_own, [flows, queue]);
-        match (was[0], flows) {
-            (false, true) => self
-                .own_flows
-                .push_back(&mut By::<OWN_FLOWS>(&mut self.table), at),
-            (true, false) => self
-                .own_flows
-                .remove(&mut By::<OWN_FLOWS>(&mut self.table), at),
-            _ => {}
-        }
-        match (was[1], queue) {
-            (false, true) => self
-                .own_queue
-                .push_back(&mut By::<OWN_QUEUE>(&mut self.table), at),
-            (true, false) => self
-                .own_queue
-                .remove(&mut By::<OWN_QUEUE>(&mut self.table), at),
-            _ => {}
-        }
+    fn line_up(&mut self, at: u32) {
+        self.stand(at, self.table.get(at).should_stand());
+    }
+
+    fn stand(&mut self, at: u32, stands: [bool; 4]) {
+        let was = std::mem::replace(&mut self.table.get_mut(at).stands, stands);
+        let table = &mut self.table;
+        line_up::<OWN_FLOWS>(&mut self.own_flows, table, at, was, stands);
+        line_up::<OWN_QUEUE>(&mut self.own_queue, table, at, was, stands);
+        line_up::<ROOM>(&mut self.room, table, at, was, stands);
+        line_up::<LADEN>(&mut self.laden, table, at, was, stands);
     }
 
     /// All connected slaves with their slots, by slot; for `sanity_check`.
@@ -344,7 +381,7 @@ impl Slaves {
     /// Re-derives every line, index and counter.
     pub(crate) fn check(&self) {
         let mut members = [0; 3];
-        let mut lines: [Vec<u32>; 7] = Default::default();
+        let mut lines: [Vec<u32>; 9] = Default::default();
         for (line, list) in lines
             .iter_mut()
             .zip(self.idle.iter().chain([&self.busy, &self.wanted]))
@@ -357,6 +394,14 @@ impl Slaves {
         lines[6] = self
             .own_queue
             .checked_slots(|at| self.get(at).links[OWN_QUEUE]);
+        lines[7] = self.room.checked_slots(|at| self.get(at).links[ROOM]);
+        lines[8] = self.laden.checked_slots(|at| self.get(at).links[LADEN]);
+        let waiting = |(_, slave): &(u32, &Slave)| slave.hands.asked == Asked::Waiting;
+        assert_eq!(
+            self.iter().filter(waiting).count(),
+            self.asked as usize,
+            "those that were asked are counted"
+        );
         for line in &lines[..3] {
             assert!(
                 line.is_sorted_by_key(|&at| self.get(at).idle_since),
@@ -375,21 +420,21 @@ impl Slaves {
                 slave.status == Status::Idle,
                 "idle is having empty hands"
             );
-            assert_eq!(slave.in_own, slave.should_be_in_own());
+            assert_eq!(slave.stands, slave.should_stand());
             let line = match (slave.status, slave.group) {
                 (Status::Idle, group) => Some(group as usize),
                 (Status::Busy, Group::Unordered) => Some(3),
                 (Status::Wanted, _) => Some(4),
                 _ => None,
             };
-            let stands: Vec<usize> = (0..7).filter(|&line| lines[line].contains(&at)).collect();
-            let own = (5..)
-                .zip(slave.in_own)
+            let stands: Vec<usize> = (0..9).filter(|&line| lines[line].contains(&at)).collect();
+            let others = (5..)
+                .zip(slave.stands)
                 .filter(|(_, is_in)| *is_in)
                 .map(|(line, _)| line);
             assert_eq!(
                 stands,
-                line.into_iter().chain(own).collect::<Vec<_>>(),
+                line.into_iter().chain(others).collect::<Vec<_>>(),
                 "it stands in its lines alone"
             );
         }
@@ -403,12 +448,31 @@ impl Slaves {
 }
 
 impl Slave {
-    fn should_be_in_own(&self) -> [bool; 2] {
+    #[inline]
+    fn should_stand(&self) -> [bool; 4] {
         let idle = self.status == Status::Idle;
+        let takes = self.group.takes_unordered();
         [
             idle && !self.own.flows.is_empty(),
             idle && !self.own.queue.is_empty(),
+            self.status == Status::Busy && takes && self.hands.has_room(),
+            !idle && self.hands.asked == Asked::No && self.hands.takeable() > 0,
         ]
+    }
+}
+
+/// Puts a slave into a line, or takes it out.
+fn line_up<const LINKS: usize>(
+    line: &mut List,
+    table: &mut Table,
+    at: u32,
+    was: [bool; 4],
+    stands: [bool; 4],
+) {
+    match (was[LINKS - 1], stands[LINKS - 1]) {
+        (false, true) => line.push_back(&mut By::<LINKS>(table), at),
+        (true, false) => line.remove(&mut By::<LINKS>(table), at),
+        _ => {}
     }
 }
 

@@ -25,7 +25,7 @@ fn hand_out(sched: &mut Sched) -> Vec<String> {
     let mut packets = vec![];
     loop {
         let mut packet = String::new();
-        let Some(slave) = sched.hand_out(0, &mut |id, _, marked, _| {
+        let Some(slave) = sched.hand_out(0, &mut |id, _, Handed { marked, .. }, _| {
             packet += &format!(" {id}{}", if marked { "*" } else { "" });
         }) else {
             return packets;
@@ -577,7 +577,7 @@ fn an_accepted_result_knows_its_times() {
         "args",
         10,
     );
-    let mut none = |_: TaskId, _: AlgorithmId, _: bool, _: &&str| {};
+    let mut none = |_: TaskId, _: AlgorithmId, _: Handed, _: &&str| {};
     assert_eq!(sched.hand_out(20, &mut none), Some(SlaveId(0)));
     sched.lose(SlaveId(0), Departure::Crashed);
     assert_eq!(sched.hand_out(30, &mut none), Some(SlaveId(1)));

@@ -138,6 +138,7 @@ fn configs() -> impl Strategy<Value = Config> {
                     packet_bytes_max,
                     packet_bytes_base,
                     queued_bytes_max,
+                    ..Config::default()
                 }
             },
         )

@@ -117,6 +117,7 @@ fn small() -> Config {
         packet_bytes_max: 100,
         packet_bytes_base: 8,
         queued_bytes_max: 1 << 20,
+        ..Config::default()
     }
 }
 

@@ -1,98 +1,125 @@
 #!/usr/bin/env bash
-# Brings real batch systems up, runs the end-to-end tests of tools/tests/pools.rs on them, and takes them down.
+# Brings real batch systems up, runs the end-to-end tests of tools/tests/pools on them, and takes them down.
 #
-#   tools/tests/pools.sh [condor] [condor-hosts] [slurm] [ssh] [local]     default: all of them
+#   tools/tests/pools.sh [local] [ssh] [condor] [condor_hosts] [slurm]     default: all of them
 #
 # Needs root (HTCondor's and Slurm's jobs run as users of their own), and
 #   MINICONDOR, MINISLURM   the scripts that make the pools (default: ../shared/bin beside this checkout)
 #   POOLS                   a folder that their users can enter; kept between runs (default: /tmp/ringmw-pools)
-# What is missing is an error, never a skipped test.
+# ssh and sshd are installed by apt if they are not there. What is missing is an error, never a skipped test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+PATH=$PATH:/usr/sbin:/sbin
 
 die() { echo "pools.sh: $*" >&2; exit 1; }
-wanted=("$@")
-[ $# -gt 0 ] || wanted=(local ssh condor condor-hosts slurm)
-POOLS=${POOLS:-/tmp/ringmw-pools}
+[ "$(id -u)" = 0 ] || die "run it as root: the pools' jobs run as users of their own"
+systems=(local ssh condor condor_hosts slurm)
+[ $# -gt 0 ] || set -- "${systems[@]}"
+for system; do
+  [[ " ${systems[*]} " == *" $system "* ]] || die "$system is none of ${systems[*]}"
+done
+POOLS=$(realpath -m "${POOLS:-/tmp/ringmw-pools}")
 MINICONDOR=${MINICONDOR:-$(realpath -m ../shared/bin/minicondor)}
 MINISLURM=${MINISLURM:-$(realpath -m ../shared/bin/minislurm)}
 
-cargo build --locked -p ringmw-tools
-cargo build --locked -p ringmw-examples --examples
-test=$(cargo test --locked -p ringmw-tools --test pools --no-run --message-format=json |
-  sed -n 's/.*"executable":"\([^"]*\/pools-[^"]*\)".*/\1/p' | tail -n 1)
-[ -x "$test" ] || die "cargo built no test program"
-
-mkdir -p "$POOLS/bin"; chmod 755 "$POOLS" "$POOLS/bin"
-for program in target/debug/ringmw target/debug/examples/{ping,waves,test-picky} "$test"; do
-  name=$(basename "$program"); [ "$program" != "$test" ] || name=pools
-  cp "$program" "$POOLS/bin/$name.new"
-  strip -g "$POOLS/bin/$name.new" 2>/dev/null || true
-  chmod 755 "$POOLS/bin/$name.new"; mv "$POOLS/bin/$name.new" "$POOLS/bin/$name"
-done
-
+# Whatever happens, nothing is left running.
 down=()
-finish() { for command in "${down[@]}"; do $command || true; done; }
+finish() {
+  local command
+  for command in "${down[@]}"; do $command || echo "pools.sh: $command failed" >&2; done
+}
 trap finish EXIT
+trap 'exit 130' INT TERM HUP
 
-tests() {   # tests SYSTEM WORK COMMAND..: the system's tests, by their names' first word
-  local system=$1 work=$2; shift 2
-  printf '\n== %s\n' "$system"
-  "$@" env RINGMW_POOLS="$system" RINGMW_POOLS_BIN="$POOLS/bin" RINGMW_POOLS_WORK="$work" \
-    "$POOLS/bin/pools" "${system//-/_}_" ${system:+$([ "$system" != condor ] || echo --skip condor_hosts)} --nocapture
+need() {   # need COMMAND PACKAGE; a service that comes with the package is not started
+  ! command -v "$1" >/dev/null || return 0
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d
+    down+=("rm -f /usr/sbin/policy-rc.d")
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+  command -v "$1" >/dev/null || die "no $1, and package $2 has none"
 }
 
-for system in "${wanted[@]}"; do
-  case $system in
-  local)
-    mkdir -p "$POOLS/work"; tests local "$POOLS/work" ;;
-  condor | condor-hosts)
-    [ -x "$MINICONDOR" ] || die "no minicondor at $MINICONDOR"
-    pool=$POOLS/$system; hosts=0; [ "$system" = condor ] || hosts=4
-    down+=("$MINICONDOR down $pool")
-    MINICONDOR_HOSTS=$hosts MINICONDOR_CACHE=$POOLS/debs "$MINICONDOR" up "$pool" 12
-    tests "$system" "$pool/work" "$MINICONDOR" exec "$pool"
-    "$MINICONDOR" down "$pool" ;;
-  slurm)
-    [ -x "$MINISLURM" ] || die "no minislurm at $MINISLURM"
-    pool=$POOLS/slurm
-    down+=("$MINISLURM down $pool")
-    MINISLURM_CACHE=$POOLS/debs "$MINISLURM" up "$pool" 12
-    tests slurm "$pool/work" "$MINISLURM" exec "$pool" ;;
-  ssh)
-    command -v ssh >/dev/null || die "no ssh (package openssh-client)"
-    command -v ssh-keygen >/dev/null || die "no ssh-keygen (package openssh-client)"
-    sshd=$(command -v sshd || echo /usr/sbin/sshd)
-    if [ ! -x "$sshd" ]; then
-      # Debian's, unpacked, not installed.
-      root=$POOLS/sshd
-      [ -x "$root/usr/sbin/sshd" ] || {
-        mkdir -p "$root"
-        (cd "$root" && apt-get -qq download openssh-server libwrap0) || die "no sshd, and its package cannot be had"
-        for deb in "$root"/*.deb; do dpkg-deb -x "$deb" "$root"; done
-      }
-      sshd=$root/usr/sbin/sshd
-    fi
-    keys=$POOLS/ssh; rm -rf "$keys"; mkdir -p "$keys"; chmod 700 "$keys"
-    ssh-keygen -q -t ed25519 -N '' -f "$keys/host"; ssh-keygen -q -t ed25519 -N '' -f "$keys/user"
-    cp "$keys/user.pub" "$keys/authorized"; port=$((20000 + RANDOM % 10000))
-    # What the package's installation would make.
-    mkdir -p /run/sshd
-    id -u sshd >/dev/null 2>&1 || useradd --system --no-create-home --home-dir /run/sshd --shell /usr/sbin/nologin sshd
-    libs=; [ -z "${root:-}" ] || libs=$(echo "$root"/usr/lib/*-linux-gnu):$(echo "$root"/lib/*-linux-gnu)
-    LD_LIBRARY_PATH=$libs "$sshd" -D -e -f /dev/null -p "$port" -h "$keys/host" -o ListenAddress=127.0.0.1 \
+build() {   # the programs, where the pools' users can read them
+  # --workspace, so that the features are those of `cargo test --workspace`, whose build is taken over.
+  cargo build --locked --workspace --bins --examples
+  local test program name
+  test=$(cargo test --locked --workspace --test pools --no-run --message-format=json |
+    sed -n 's/.*"executable":"\([^"]*\/pools-[^"]*\)".*/\1/p' | tail -n 1)
+  [ -x "$test" ] || die "cargo built no test program"
+  mkdir -p "$POOLS/bin" "$POOLS/work"; chmod 755 "$POOLS" "$POOLS/bin"
+  for program in target/debug/ringmw target/debug/examples/{ping,waves,test-picky} "$test"; do
+    name=$(basename "$program"); [ "$program" != "$test" ] || name=pools
+    cp "$program" "$POOLS/bin/$name.new"
+    # HTCondor sends the program with each job.
+    strip -g "$POOLS/bin/$name.new" || die "no strip (package binutils)"
+    chmod 755 "$POOLS/bin/$name.new"; mv "$POOLS/bin/$name.new" "$POOLS/bin/$name"
+  done
+}
+
+tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name
+  local system=$1 work=$2 began=$SECONDS; shift 2
+  printf '\n== %s\n' "$system"
+  "$@" env RINGMW_POOLS="$system" RINGMW_POOLS_BIN="$POOLS/bin" RINGMW_POOLS_WORK="$work" \
+    "$POOLS/bin/pools" "$system::" --nocapture
+  echo "$system took $((SECONDS - began)) s"
+}
+
+condor() {   # condor SYSTEM HOSTS
+  [ "$2" = 0 ] || need ip iproute2
+  [ -x "$MINICONDOR" ] || die "no minicondor at $MINICONDOR"
+  local pool=$POOLS/$1
+  down+=("$MINICONDOR down $pool")
+  MINICONDOR_HOSTS=$2 MINICONDOR_CACHE=$POOLS/debs "$MINICONDOR" up "$pool" 12
+  tests "$1" "$pool/work" "$MINICONDOR" exec "$pool"
+  "$MINICONDOR" down "$pool"
+}
+
+slurm() {
+  [ -x "$MINISLURM" ] || die "no minislurm at $MINISLURM"
+  local pool=$POOLS/slurm
+  down+=("$MINISLURM down $pool")
+  MINISLURM_CACHE=$POOLS/debs "$MINISLURM" up "$pool" 12
+  tests slurm "$pool/work" "$MINISLURM" exec "$pool"
+  "$MINISLURM" down "$pool"
+}
+
+ssh_farm() {   # a daemon of our own on two loopback addresses, with keys made for it
+  need ssh openssh-client; need ssh-keygen openssh-client; need sshd openssh-server
+  local keys=$POOLS/ssh port host
+  rm -rf "$keys"; mkdir -p "$keys" /run/sshd; chmod 700 "$keys"
+  ssh-keygen -q -t ed25519 -N '' -f "$keys/host"; ssh-keygen -q -t ed25519 -N '' -f "$keys/user"
+  cp "$keys/user.pub" "$keys/authorized"
+  # A port may be taken: the next one then.
+  for port in {22022..22072}; do
+    "$(command -v sshd)" -D -e -f /dev/null -p "$port" -h "$keys/host" -o ListenAddress=127.0.0.1 \
       -o ListenAddress=127.0.0.2 -o "AuthorizedKeysFile=$keys/authorized" -o StrictModes=no -o UsePAM=no \
       -o PidFile=none -o PermitRootLogin=prohibit-password -o PasswordAuthentication=no 2>"$keys/log" &
-    daemon=$!; down+=("kill $daemon")
-    for i in {1..100}; do (exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null && break; sleep 0.1; done
-    export RINGMW_POOLS_FARM=$keys/farm
-    for host in 127.0.0.1 127.0.0.2; do
-      "$POOLS/bin/ringmw" farm --farm "$keys/farm" add "$host" --slots 6 --port "$port" --identity "$keys/user" \
-        --dir "$keys/far" --ssh-option StrictHostKeyChecking=no --ssh-option "UserKnownHostsFile=$keys/known" \
-        --ssh-option LogLevel=ERROR >/dev/null
-    done
-    mkdir -p "$POOLS/work"; tests ssh "$POOLS/work" ;;
-  *) die "$system is none of condor, condor-hosts, slurm, ssh, local" ;;
+    sshd=$!
+    until [ "$(grep -c '^Server listening' "$keys/log")" = 2 ] || ! kill -0 $sshd 2>/dev/null; do sleep 0.1; done
+    ! kill -0 $sshd 2>/dev/null || break
+    wait $sshd || true; sshd=
+  done
+  [ -n "$sshd" ] || die "sshd does not start: $(cat "$keys/log")"
+  down+=("kill $sshd")
+  for host in 127.0.0.1 127.0.0.2; do
+    "$POOLS/bin/ringmw" farm --farm "$keys/farm" add "$host" --slots 6 --port "$port" --identity "$keys/user" \
+      --dir "$keys/far" --ssh-option StrictHostKeyChecking=no --ssh-option "UserKnownHostsFile=$keys/known" \
+      --ssh-option LogLevel=ERROR
+  done
+  RINGMW_POOLS_FARM=$keys/farm tests ssh "$POOLS/work"
+}
+
+build
+for system; do
+  case $system in
+  local) tests local "$POOLS/work" ;;
+  ssh) ssh_farm ;;
+  condor) condor condor 0 ;;
+  condor_hosts) condor condor_hosts 4 ;;
+  slurm) slurm ;;
   esac
 done
-echo "pools.sh: all passed on ${wanted[*]}"
+echo "pools.sh: all passed on $* in $SECONDS s"

@@ -1,4 +1,4 @@
-//! What a queued task costs the master beside its payload, and what is left once the queue is drained.
+//! What queued tasks cost the master: memory beside their payload, and CPU however many there are.
 //!
 //! ```text
 //! cargo run --release -p ringmw-benches --bin memory
@@ -6,47 +6,134 @@
 //! ```
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use clap::Parser;
 use ringmw::prelude::*;
-use ringmw_benches::{app, noop};
+use ringmw_benches::case::{self, Case, Load, Through};
+use ringmw_benches::fleet::{self, Setting, Slaves};
+use ringmw_benches::played::Cast;
+use ringmw_benches::{apart, app, machine, meter, noop};
+use serde_json::{Value, json};
 
 /// The bytes of a no-op task's argument.
 const PAYLOAD_BYTES: f64 = 8.0;
+const SLAVES: u32 = 64;
 
-/// Resident memory of this process in bytes.
-fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1));
-    kib.and_then(|kib| kib.parse::<f64>().ok())
-        .expect("VmRSS is a number of KiB")
-        * 1024.0
+/// Queues tasks that nobody runs and weighs them, drains the queue and weighs what is left; then runs tasks at 100 per
+/// packet through 64 played slaves with as many kept in the queue, and measures the master's CPU per task
+///
+/// Each number of tasks is measured in processes of its own. Memory is the resident set: below a hundred thousand tasks
+/// it says more of pages than of tasks.
+#[derive(Parser)]
+struct Opts {
+    /// Numbers of queued tasks
+    #[arg(
+        long,
+        value_name = "N,..",
+        value_delimiter = ',',
+        default_value = "1000,10000,100000,1000000,10000000"
+    )]
+    tasks: Vec<u64>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[arg(long, hide = true, value_parser = ["weight", "cost"])]
+    here: Option<String>,
 }
 
-async fn master(mw: Master, args: Args) -> Result {
-    let tasks: u64 = args.value("--tasks", 1_000_000)?;
-    let before = resident();
-    mw.submit_all((0..tasks).map(noop::task));
-    mw.poll_events().await;
-    let full = resident();
-    let cancelled = mw.cancel_all() as u64;
-    assert_eq!(cancelled, tasks, "nobody runs them here");
-    mw.poll_events().await;
-    let drained = resident();
-    let beside = (full - before) / tasks as f64 - PAYLOAD_BYTES;
-    let left = (drained - before) / (full - before);
-    if args.has("--json") {
-        println!(
-            "{{\"case\":\"queued\",\"tasks\":{tasks},\"bytes_per_queued_task\":{beside:.1},\"left_after_drain\":{left:.3}}}"
-        );
-    } else {
-        println!("{tasks} queued tasks: {beside:.1} bytes each beside the payload");
-        println!("drained: {:.1} % of that memory is left", 100.0 * left);
+fn main() -> ExitCode {
+    if let Some(code) = ringmw_benches::role() {
+        return code;
+    }
+    let opts = Opts::parse();
+    match opts.here.as_deref() {
+        Some("weight") => println!("{}", weigh(opts.tasks[0])),
+        Some(_) => println!("{}", cost(opts.tasks[0])),
+        None => {
+            for &tasks in &opts.tasks {
+                if let Err(error) = measure(tasks, &opts) {
+                    eprintln!("memory: {error}");
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(tasks: u64, opts: &Opts) -> Result<(), String> {
+    let text = tasks.to_string();
+    let load = machine::load();
+    let mut line = apart::run(&["--here", "weight", "--tasks", &text])?;
+    let cost = apart::run(&["--here", "cost", "--tasks", &text])?;
+    line["master_cpu_ns_per_task"] = cost["master_cpu_ns_per_task"].clone();
+    for (key, value) in machine::describe().as_object().expect("an object") {
+        line[key] = value.clone();
+    }
+    line["load"] = load.into();
+    let number = |key: &str| apart::number(&line, key);
+    match opts.json {
+        true => println!("{line}"),
+        false => println!(
+            "{tasks:>9} queued tasks: {:>6.1} bytes each beside the payload, {:>5.1} % of that left once drained; submitted in {:>4.0} ns, run at {:>5.1} ns of the master's CPU each (load {})",
+            number("bytes_per_queued_task"),
+            100.0 * number("left_after_drain"),
+            number("submit_cpu_ns_per_task"),
+            number("master_cpu_ns_per_task"),
+            line["load"],
+        ),
     }
     Ok(())
 }
 
-fn main() -> ExitCode {
-    let args = std::env::args().skip(1);
-    ExitCode::from(app().master(master).embedded(0).args(args).run())
+fn weigh(tasks: u64) -> Value {
+    let setting = Setting {
+        slaves: Slaves::Real(0),
+        engine: "auto",
+        trail: None,
+        group: 0,
+    };
+    let master = async move |mw: Master| {
+        let (before, cpu) = (meter::memory().0 as f64, meter::process_cpu());
+        mw.submit_all((0..tasks).map(noop::task));
+        let cpu = meter::process_cpu() - cpu;
+        mw.poll_events().await;
+        let full = meter::memory().0 as f64;
+        assert_eq!(mw.cancel_all() as u64, tasks, "nobody runs them here");
+        // Memory is given back at the end of a turn.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let drained = meter::memory().0 as f64;
+        Ok(json!({
+            "case": format!("queued-{tasks}"),
+            "tasks": tasks,
+            "bytes_per_queued_task": (full - before) / tasks as f64 - PAYLOAD_BYTES,
+            "left_after_drain": (drained - before) / (full - before).max(1.0),
+            "submit_cpu_ns_per_task": cpu.as_nanos() as f64 / tasks as f64,
+        }))
+    };
+    fleet::run(app(), &setting, master).0
+}
+
+fn cost(queued: u64) -> Value {
+    let case = Case {
+        through: Through::Queue,
+        group: 100,
+        slaves: SLAVES,
+    };
+    let load = Load {
+        slaves: Slaves::Played(Cast {
+            slaves: SLAVES,
+            ..Cast::default()
+        }),
+        // Tasks are submitted until as many have been measured as at any other length.
+        warm: 200_000,
+        target: queued + u64::from(SLAVES) * 200,
+        until_drained: false,
+        limit: Duration::from_secs(60),
+        ..Load::with(case, queued + 2_000_000)
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("trail");
+    case::run(&load, "auto", Some((&file, "default")))
 }

@@ -2,112 +2,197 @@
 //!
 //! ```text
 //! cargo run --release -p ringmw-benches --bin throughput
-//! cargo run --release -p ringmw-benches --bin throughput -- --case noop-g100-s2 --json
+//! cargo run --release -p ringmw-benches --bin throughput -- --case noop-g100-s64 --runs 5 --json
 //! ```
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringmw_benches::{Case, Measured, Through, app, run};
+use ringmw_benches::case::{self, Case, Load};
+use ringmw_benches::{apart, machine};
+use serde_json::Value;
 
-/// Tasks per packet; 0 is automatic.
-const GROUPS: [u32; 5] = [1, 10, 100, 1000, 0];
-const SLAVES: [u32; 3] = [2, 8, 64];
-
-/// Runs no-op tasks through a master in this process and slaves in others, on loopback.
+/// Runs no-op tasks through a master and its slaves on loopback, and says what one costs the master
+///
+/// Cases are noop-gG-sS (results through `map`) and noop-queue-gG-sS (through `take_results`): G is 1, 10, 100, 1000
+/// or auto tasks per packet, S is 2, 8 or 64 slave processes, or 1000 or 10000 slaves that one process plays. Each runs
+/// in a process of its own and within 20 s. CPU is that of the master's process, all threads, from the first tenth of
+/// the tasks on. Latency is from submission to result, of one task in 64, while all the others queue. System calls are
+/// counted in a second pass, by the kernel's tracepoint (root only).
 #[derive(Parser)]
 struct Opts {
-    /// Run this case alone, such as noop-g100-s2 or noop-queue-gauto-s8
+    /// Run this case alone [default: all]
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
+    /// Run the cases whose names contain this
+    #[arg(long, value_name = "TEXT", conflicts_with = "case")]
+    only: Option<String>,
     /// Tasks in each case [default: enough for a second or a few]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     tasks: Option<u64>,
+    /// Run each case so often, in rounds over all of them; the run with the median CPU per task is told
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
     /// The master's engine: auto, ring or epoll
     #[arg(long, default_value = "auto")]
     engine: String,
     /// What the trail tells: none, default, packets or tasks
     #[arg(long, value_name = "LEVEL", default_value = "default")]
     audit: String,
-    /// One JSON object a line
+    /// One JSON object a line, beside the table on standard error
     #[arg(long)]
     json: bool,
-}
-
-fn name(case: &Case) -> String {
-    let through = match case.through {
-        Through::Map => "noop",
-        Through::Queue => "noop-queue",
-    };
-    format!("{through}-g{}-s{}", case.group_text(), case.slaves)
-}
-
-fn cases(tasks: Option<u64>) -> Vec<Case> {
-    let mut cases = Vec::new();
-    for through in [Through::Map, Through::Queue] {
-        for slaves in SLAVES {
-            for group in GROUPS {
-                let enough = match group {
-                    1 => 200_000,
-                    10 => 1_000_000,
-                    _ => 5_000_000,
-                };
-                cases.push(Case {
-                    group,
-                    slaves,
-                    tasks: tasks.unwrap_or(enough),
-                    through,
-                });
-            }
-        }
-    }
-    cases
-}
-
-fn print(case: &Case, engine: &str, measured: Measured, json: bool) {
-    let (name, rate) = (name(case), measured.tasks_per_s());
-    let cpu = measured.cpu_ns_per_task();
-    if json {
-        println!(
-            "{{\"case\":\"{name}\",\"engine\":\"{engine}\",\"tasks\":{},\"tasks_per_s\":{rate:.0},\"master_cpu_ns_per_task\":{cpu:.1}}}",
-            measured.tasks,
-        );
-    } else {
-        println!("{name:<22} {rate:>12.0} tasks/s {cpu:>9.1} ns CPU of the master per task");
-    }
+    /// Measure in this very process: what the processes of the cases are started with
+    #[arg(long, hide = true, requires = "case")]
+    here: bool,
 }
 
 fn main() -> ExitCode {
-    if std::env::args().any(|arg| arg == "--mw-slave") {
-        return app().run();
+    if let Some(code) = ringmw_benches::role() {
+        return code;
     }
     let opts = Opts::parse();
-    let all = cases(opts.tasks);
-    let chosen = all.iter().filter(|case| {
-        opts.case
-            .as_ref()
-            .is_none_or(|wanted| *wanted == name(case))
-    });
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut ran = 0;
-    for case in chosen {
-        let file = folder.path().join(name(case));
-        let trail = (opts.audit != "none").then_some((&*file, &*opts.audit));
-        let measured = run(*case, &opts.engine, trail);
-        print(case, &opts.engine, measured, opts.json);
-        if let Some((file, level)) = trail.filter(|_| !opts.json) {
-            let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-            println!("{:<22} {bytes:>12} bytes of trail at level {level}", "");
-        }
-        ran += 1;
-    }
-    if ran == 0 {
-        let names: Vec<String> = all.iter().map(name).collect();
-        eprintln!(
-            "--case: there is no such case; they are: {}",
-            names.join(" ")
-        );
+    let cases: Vec<Case> = Case::all()
+        .into_iter()
+        .filter(|case| opts.case.as_ref().is_none_or(|name| *name == case.name()))
+        .filter(|case| {
+            opts.only
+                .as_ref()
+                .is_none_or(|text| case.name().contains(text))
+        })
+        .collect();
+    if cases.is_empty() {
+        let names: Vec<String> = Case::all().iter().map(Case::name).collect();
+        eprintln!("there is no such case; they are: {}", names.join(" "));
         return ExitCode::from(2);
     }
-    ExitCode::SUCCESS
+    if opts.here {
+        println!("{}", measure(cases[0], &opts));
+        return ExitCode::SUCCESS;
+    }
+    match run_all(&cases, &opts) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("throughput: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(case: Case, opts: &Opts) -> Value {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join(case.name());
+    let trail = (opts.audit != "none").then_some((&*file, &*opts.audit));
+    let load = Load::with(case, opts.tasks.unwrap_or_else(|| case.usual_tasks()));
+    case::run(&load, &opts.engine, trail)
+}
+
+fn run_all(cases: &[Case], opts: &Opts) -> Result<(), String> {
+    let machine = machine::describe();
+    print_head(opts, &machine);
+    let mut lines: Vec<Vec<Value>> = vec![Vec::new(); cases.len()];
+    for round in 1..=opts.runs {
+        for (case, lines) in cases.iter().zip(&mut lines) {
+            let load = machine::load();
+            let mut line = measure_apart(*case, opts)?;
+            line["load"] = load.into();
+            lines.push(line);
+            if round == opts.runs {
+                let mut line = median(std::mem::take(lines));
+                for (key, value) in machine.as_object().expect("an object") {
+                    if key != "load" {
+                        line[key] = value.clone();
+                    }
+                }
+                print(&line, opts);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A case in a process of its own: memory and caches are as fresh as those of a real master.
+fn measure_apart(case: Case, opts: &Opts) -> Result<Value, String> {
+    let name = case.name();
+    let tasks = opts.tasks.map(|tasks| tasks.to_string());
+    let mut args = vec!["--here", "--case", &name];
+    args.extend(["--engine", &opts.engine, "--audit", &opts.audit]);
+    args.extend(tasks.iter().flat_map(|tasks| ["--tasks", tasks]));
+    apart::run(&args)
+}
+
+/// The run with the median CPU per task, with the least and the most.
+fn median(mut lines: Vec<Value>) -> Value {
+    let cpu = |line: &Value| line["master_cpu_ns_per_task"].as_f64().expect("a number");
+    lines.sort_by(|a, b| cpu(a).total_cmp(&cpu(b)));
+    let (least, most) = (cpu(&lines[0]), cpu(&lines[lines.len() - 1]));
+    let runs = lines.len();
+    let mut line = lines.swap_remove((runs - 1) / 2);
+    line["runs"] = runs.into();
+    line["master_cpu_ns_per_task_least"] = least.into();
+    line["master_cpu_ns_per_task_most"] = most.into();
+    line
+}
+
+macro_rules! table {
+    ($opts:expr, $($words:tt)*) => {
+        match $opts.json {
+            true => eprintln!($($words)*),
+            false => println!($($words)*),
+        }
+    };
+}
+
+fn print_head(opts: &Opts, machine: &Value) {
+    let text = |key: &str| machine[key].as_str().unwrap_or("?").to_owned();
+    table!(
+        opts,
+        "ringmw {}, Linux {}, {} x {}, load {}",
+        text("commit"),
+        text("kernel"),
+        machine["cpus"],
+        text("cpu"),
+        machine["load"],
+    );
+    table!(
+        opts,
+        "{:<23} {:>6} {:>11} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8}",
+        "case",
+        "engine",
+        "tasks/s",
+        "ns/task",
+        "ns/packet",
+        "task/pkt",
+        "p50 us",
+        "p99 us",
+        "max us",
+        "sysc/task",
+        "peak MiB",
+        "settled",
+    );
+}
+
+fn print(line: &Value, opts: &Opts) {
+    let number = |key: &str| line[key].as_f64().unwrap_or(f64::NAN);
+    let latency = |key: &str| line["latency_us"][key].as_f64().unwrap_or(f64::NAN);
+    let mib = |key: &str| number(key) / f64::from(1 << 20);
+    table!(
+        opts,
+        "{:<23} {:>6} {:>11.0} {:>8.1} {:>10.0} {:>9.1} {:>9.0} {:>9.0} {:>9.0} {:>9.4} {:>8.1} {:>8.1}",
+        line["case"].as_str().unwrap_or("?"),
+        line["engine"].as_str().unwrap_or("?"),
+        number("tasks_per_s"),
+        number("master_cpu_ns_per_task"),
+        number("master_cpu_ns_per_packet"),
+        number("tasks_per_packet"),
+        latency("p50"),
+        latency("p99"),
+        latency("max"),
+        number("syscalls_per_task"),
+        mib("memory_peak_bytes"),
+        mib("memory_settled_bytes"),
+    );
+    if opts.json {
+        println!("{line}");
+    }
 }

@@ -16,7 +16,9 @@ use std::ops::ControlFlow;
 
 use ringmw_codec::audit::Line;
 use ringmw_codec::batch::{self, ResultBatchBuilder, TaskBatchBuilder, TaskBody, encode_task_body};
-use ringmw_codec::control::{Bests, Goodbye, Offer, Shutdown, Starting, Withdraw, Withdrawn};
+use ringmw_codec::control::{
+    Bests, Goodbye, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
+};
 use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, Kind, control_limit, put_frame};
 use ringmw_codec::handshake::{
     HELLO_BYTES_MAX, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
@@ -196,6 +198,8 @@ pub fn control(payload: &[u8]) {
         Withdraw within Withdraw::BYTES_MAX,
         Withdrawn within Withdrawn::BYTES_MAX,
         Starting within Starting::BYTES,
+        Recall within Recall::BYTES,
+        Returned within Returned::BYTES_MAX,
         Offer within usize::MAX,
         Bests within usize::MAX,
     }

@@ -303,21 +303,21 @@ events! {
         /// How many.
         tasks: u64 as Number,
     }
-    /// Tasks were taken back from a slave.
-    Withdraw = "withdraw" {
+    /// A slave gave back tasks that it had not begun, for an idle one.
+    Returned = "returned" {
         /// The slave.
         slave: u32 as Slave,
         /// How many.
-        tasks: u64 as Number,
+        count: u64 as Number,
+        /// Which.
+        tasks: TaskRanges as Ranges,
     }
-    /// A slave has given tasks back.
-    Withdrawn = "withdrawn" {
-        /// The slave.
+    /// A task runs far longer than the median and was handed to an idle slave too.
+    Duplicated = "duplicated" {
+        /// The task.
+        task: u64 as Task,
+        /// The second slave.
         slave: u32 as Slave,
-        /// How many.
-        tasks: u64 as Number,
-        /// How many of them it had begun.
-        begun: u64 as Number,
     }
     /// A task was under way when its slave was lost, and is charged for it.
     Charged = "charged" {

@@ -10,8 +10,10 @@ use super::{
     range_in,
 };
 
-/// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced. The other bits are zero.
+/// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced.
 pub const MARKED: u16 = 1;
+/// Bit 1: it is for this slave alone, which never gives it back. The other bits are zero.
+pub const BOUND: u16 = 2;
 
 #[derive(Archive, Serialize, Deserialize, Clone, Copy)]
 #[repr(C)]
@@ -56,7 +58,7 @@ impl TaskBatchBuilder {
         self.batch.entries.clear();
     }
 
-    /// Adds a task: its number, its algorithm's index, [`MARKED`] or 0, and its body.
+    /// Adds a task: its number, its algorithm's index, its flags ([`MARKED`], [`BOUND`]), and its body.
     pub fn push(&mut self, task: u64, algorithm: u16, flags: u16, body: &[u8]) {
         let (offset, len) = append_body(&mut self.batch.blob, body);
         self.batch.entries.push(TaskEntry {
@@ -128,7 +130,7 @@ pub struct TaskEntryRef {
     pub task: u64,
     /// Its algorithm's index in the fingerprint.
     pub algorithm: u16,
-    /// [`MARKED`] or 0.
+    /// [`MARKED`], [`BOUND`], both or 0.
     pub flags: u16,
 }
 

@@ -5,7 +5,7 @@ use ringmw_codec::batch::{
     MARKED, ResultBatchBuilder, ResultStatus, TaskBatchBuilder, TaskBody, encode_task_body,
 };
 use ringmw_codec::control::{
-    Bests, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, Withdraw, Withdrawn,
+    Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
 use ringmw_codec::frame::{Kind, put_frame};
 use ringmw_codec::handshake::{
@@ -106,8 +106,12 @@ pub(crate) fn golden() -> Vec<(&'static str, Vec<u8>)> {
         (
             "goodbye",
             encoded(|out| {
-                let (code, reason) = (GoodbyeCode::StateInit, "no disk".into());
-                Goodbye { code, reason }.encode(out);
+                let goodbye = Goodbye {
+                    code: GoodbyeCode::StateInit,
+                    begun: false,
+                    reason: "no disk".into(),
+                };
+                goodbye.encode(out);
             }),
         ),
         (
@@ -123,6 +127,11 @@ pub(crate) fn golden() -> Vec<(&'static str, Vec<u8>)> {
                 let tasks = vec![(920, true), (921, false)];
                 Withdrawn { tasks }.encode(out);
             }),
+        ),
+        ("recall", encoded(|out| Recall { tasks: 100 }.encode(out))),
+        (
+            "returned",
+            encoded(|out| Returned { tasks: vec![921] }.encode(out)),
         ),
         ("starting", starting),
         (

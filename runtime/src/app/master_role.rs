@@ -472,6 +472,8 @@ pub(crate) fn config(
         tasks_bytes_max: settings.write_bytes_max,
         results_bytes_max: settings.read_bytes_max,
         task_group: settings.task_group,
+        prefetch: settings.prefetch,
+        duplicate_stragglers: settings.duplicate_stragglers,
         result_group: settings.result_group,
         crash_limit: settings.crash_limit,
         queued_bytes_max: settings.queued_bytes_max,

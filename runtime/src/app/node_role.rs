@@ -24,6 +24,8 @@ const COUNT: &str = "--mw-slave-count";
 const AUDIT_FILE: &str = "--mw-audit-file";
 /// A slave that has lived so long works: its next death is no early one.
 const ALIVE_AFTER: Duration = Duration::from_secs(10);
+/// None is started again so shortly before the time limit: it would be gone as soon as it came.
+const LIMIT_LEAD: Duration = Duration::from_secs(1);
 /// Slaves get so long to leave by themselves at the time limit.
 const LIMIT_BOUND: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(100);
@@ -109,8 +111,8 @@ fn supervise(plan: Plan, evicted: &AtomicBool, limit: Option<Duration>) -> Resul
             supervisor.stop(Duration::ZERO);
             return Ok(exit::ERROR);
         }
-        if limit.is_some_and(|limit| began.elapsed() >= limit) {
-            supervisor.stop(LIMIT_BOUND);
+        if limit.is_some_and(|limit| began.elapsed() + LIMIT_LEAD >= limit) {
+            supervisor.stop(LIMIT_LEAD + LIMIT_BOUND);
             return Ok(exit::ERROR);
         }
     }

@@ -177,8 +177,8 @@ impl Class {
             | Event::State { .. }
             | Event::Group { .. }
             | Event::Late { .. }
-            | Event::Withdraw { .. }
-            | Event::Withdrawn { .. } => Class::Churn,
+            | Event::Returned { .. }
+            | Event::Duplicated { .. } => Class::Churn,
             _ => Class::Rest,
         }
     }

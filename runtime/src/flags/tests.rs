@@ -104,6 +104,8 @@ fn defaults_are_the_tables() {
         seed: None,
         engine: Choice::Auto,
         any_build: false,
+        prefetch: true,
+        duplicate_stragglers: false,
         slaves_wanted: Wanted::Fixed(0),
         slave_count: None,
         slave_bounds: Bounds::default(),
@@ -122,7 +124,7 @@ fn everything_can_be_given() {
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll \
-         --mw-slaves-wanted auto:77 --mw-any-build y",
+         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -146,6 +148,8 @@ fn everything_can_be_given() {
         seed: Some(u64::MAX),
         engine: Choice::Epoll,
         any_build: true,
+        prefetch: false,
+        duplicate_stragglers: true,
         slaves_wanted: Wanted::Auto(77),
         slave_count: None,
         slave_bounds: Bounds::default(),

@@ -82,6 +82,14 @@ pub(super) fn group(value: &str) -> Result<u32, String> {
     number_u32(value, 1).map_err(|error| format!("{error}, and not auto"))
 }
 
+pub(super) fn on_off(value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("is neither on nor off".to_owned()),
+    }
+}
+
 pub(super) fn crash_limit(value: &str) -> Result<u32, String> {
     number_u32(value, 0)
 }

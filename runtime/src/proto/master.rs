@@ -24,10 +24,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
-use ringmw_codec::batch::{self, MARKED, ResultStatus, TaskBatchBuilder};
+use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder};
 use ringmw_codec::control::{
-    Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, WITHDRAW_TASKS_MAX,
-    Withdraw, Withdrawn,
+    Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting,
+    WITHDRAW_TASKS_MAX, Withdraw, Withdrawn,
 };
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
@@ -42,7 +42,7 @@ use crate::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
 use crate::wire::WireError;
 use pace::{Pace, VISITS_PER_TURN};
-pub use trail::Level;
+pub use trail::{Level, Traffic};
 use trail::{Meter, Trail};
 
 /// A turn that took longer is a stall: one audit line, and no slave is judged by it.
@@ -79,6 +79,10 @@ pub struct MasterConfig {
     pub results_bytes_max: u32,
     /// Tasks per packet; [`AUTO`]: by compute time.
     pub task_group: u32,
+    /// A busy slave may have its next packet in hand.
+    pub prefetch: bool,
+    /// Tasks that run far longer than the median go to an idle slave too.
+    pub duplicate_stragglers: bool,
     /// Results per packet; [`AUTO`]: a packet's results together, but none waits long.
     pub result_group: u32,
     /// Announced starts that a task may lose its slave in; 0 is no limit.
@@ -266,7 +270,11 @@ enum Cause {
     Reset(String),
     Timeout(String),
     Protocol(String),
-    Goodbye(GoodbyeCode, String),
+    Goodbye {
+        code: GoodbyeCode,
+        begun: bool,
+        reason: String,
+    },
 }
 
 impl Cause {
@@ -276,8 +284,11 @@ impl Cause {
             Cause::Reset(_) => LossCause::Reset,
             Cause::Timeout(_) => LossCause::Timeout,
             Cause::Protocol(_) => LossCause::Protocol,
-            Cause::Goodbye(GoodbyeCode::Evicted, _) => LossCause::Evicted,
-            Cause::Goodbye(..) => LossCause::Goodbye,
+            Cause::Goodbye {
+                code: GoodbyeCode::Evicted,
+                ..
+            } => LossCause::Evicted,
+            Cause::Goodbye { .. } => LossCause::Goodbye,
         }
     }
 
@@ -287,7 +298,7 @@ impl Cause {
             Cause::Timeout(text)
             | Cause::Reset(text)
             | Cause::Protocol(text)
-            | Cause::Goodbye(_, text) => text.clone(),
+            | Cause::Goodbye { reason: text, .. } => text.clone(),
         }
     }
 
@@ -295,7 +306,8 @@ impl Cause {
     fn departure(&self) -> Departure {
         match self {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
-            Cause::Protocol(_) | Cause::Goodbye(..) => Departure::Excused,
+            Cause::Protocol(_) => Departure::Excused,
+            Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }
 }
@@ -351,6 +363,9 @@ impl MasterCore {
                 packet_bytes_max: config.tasks_bytes_max,
                 packet_bytes_base: batch::BATCH_OVERHEAD_BYTES as u32,
                 queued_bytes_max: config.queued_bytes_max,
+                prefetch: config.prefetch,
+                take_back: true,
+                duplicate_stragglers: config.duplicate_stragglers,
             },
             config.names.len(),
         );
@@ -487,7 +502,17 @@ impl MasterCore {
             Some(Stop::Offence(reason)) => self.on_offence(conn, reason),
             Some(Stop::Refused(refusal, host)) => self.refuse(conn, refusal, host),
             Some(Stop::Goodbye(goodbye)) => {
-                self.drop_slave(conn, Cause::Goodbye(goodbye.code, goodbye.reason));
+                let Goodbye {
+                    code,
+                    begun,
+                    reason,
+                } = goodbye;
+                let cause = Cause::Goodbye {
+                    code,
+                    begun,
+                    reason,
+                };
+                self.drop_slave(conn, cause);
             }
             None => {}
         }
@@ -667,14 +692,7 @@ impl MasterCore {
     /// Takes a task back; the end that it is told with, or `None` if it has ended already.
     pub fn cancel(&mut self, id: TaskId) -> Option<End> {
         let cancelled = self.sched.cancel(id)?;
-        if let Some(slave) = cancelled.held_by
-            && let Some(&slot) = self.slots.get(&slave)
-            && let Some(Some(state)) = self.conns.get_mut(slot as usize)
-        {
-            state.withdraw.push(id.seq());
-            let conn = state.id;
-            self.mark_dirty(conn);
-        }
+        self.collect_withdrawals();
         self.trail.on_cancelled();
         self.trail
             .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
@@ -685,6 +703,19 @@ impl MasterCore {
             body: cancelled.payload,
             fate: Fate::Cancelled,
         })
+    }
+
+    /// Slaves hear of the tasks that they are to drop.
+    fn collect_withdrawals(&mut self) {
+        while let Some((slave, task)) = self.sched.poll_withdrawal() {
+            if let Some(&slot) = self.slots.get(&slave)
+                && let Some(Some(state)) = self.conns.get_mut(slot as usize)
+            {
+                state.withdraw.push(task);
+                let conn = state.id;
+                self.mark_dirty(conn);
+            }
+        }
     }
 
     /// The scheduler, to look at.
@@ -757,11 +788,17 @@ impl MasterCore {
         self.slots.len()
     }
 
+    /// What went out and came in so far.
+    pub fn traffic(&self) -> Traffic {
+        self.trail.traffic
+    }
+
     /// Tasks of this algorithm that the connected slaves hold when all are busy.
     pub fn hands(&self, algorithm: AlgorithmId) -> usize {
         let packet_max = self.config.tasks_bytes_max as usize / batch::TASK_ENTRY_BYTES;
         let group = self.sched.group_of_tasks(algorithm) as usize;
-        self.slots.len() * group.min(packet_max)
+        let packets = if self.config.prefetch { 2 } else { 1 };
+        self.slots.len() * group.min(packet_max) * packets
     }
 
     /// For the resource file.
@@ -869,6 +906,9 @@ impl MasterCore {
         }
         if self.pace.cursor.is_some() {
             wait = wait.min(SECOND / 200);
+        }
+        for due in [self.sched.recall_due(), self.sched.duplicate_due()] {
+            wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));
         }
         self.now + wait
     }

@@ -13,10 +13,10 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{
-    self, BATCH_OVERHEAD_BYTES, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder, ResultStatus,
+    self, BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder, ResultStatus,
 };
 use ringmw_codec::control::{
-    Bests, Goodbye, GoodbyeCode, Offer, Shutdown, Starting, Withdraw, Withdrawn,
+    Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
@@ -108,6 +108,7 @@ struct Queued {
     task: u64,
     algorithm: u16,
     marked: bool,
+    bound: bool,
     body: Bytes,
 }
 
@@ -479,9 +480,11 @@ impl SlaveCore {
                 // It is the task that says so, which has not begun.
                 self.running = None;
             }
+            let begun = self.running.is_some();
             put(&mut self.out, Kind::Goodbye, |out| {
                 Goodbye {
                     code,
+                    begun,
                     reason: reason.to_owned(),
                 }
                 .encode(out);
@@ -561,6 +564,7 @@ impl SlaveCore {
                 self.on_tasks(payload, now)
             }
             (Kind::Withdraw, Some(_)) => self.on_withdraw(payload),
+            (Kind::Recall, Some(_)) => self.on_recall(payload),
             (Kind::Bests, Some(_)) => {
                 self.learned
                     .extend(Bests::decode(payload).map_err(text)?.entries);
@@ -599,6 +603,7 @@ impl SlaveCore {
                 task: entry.task,
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,
+                bound: entry.flags & BOUND != 0,
                 body: packet.slice(view.body_range(index)),
             });
         }
@@ -635,6 +640,31 @@ impl SlaveCore {
                 .encode(out)
             });
         }
+        Ok(())
+    }
+
+    /// Gives back what has not begun, from the last task on; not what is addressed to this slave, nor a task whose start
+    /// is announced.
+    fn on_recall(&mut self, payload: &[u8]) -> Result<(), String> {
+        let asked = Recall::decode(payload).map_err(text)?.tasks as usize;
+        let stays = usize::from(self.announcement != Announcement::None);
+        let mut tasks = Vec::new();
+        let mut kept = VecDeque::new();
+        while self.tasks.len() > stays && tasks.len() < asked {
+            let last = self.tasks.pop_back().expect("there are more than stay");
+            if last.bound {
+                kept.push_front(last);
+            } else {
+                tasks.push(last.task);
+            }
+        }
+        self.tasks.append(&mut kept);
+        if self.tasks.is_empty() && self.running.is_none() {
+            self.flush_results();
+        }
+        put(&mut self.out, Kind::Returned, |out| {
+            Returned { tasks }.encode(out)
+        });
         Ok(())
     }
 

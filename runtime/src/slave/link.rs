@@ -149,6 +149,8 @@ impl Link {
                 (value, core.end().is_some(), core.next_deadline())
             };
             if over {
+                // A goodbye: this thread may end the process before the I/O thread has written it.
+                self.flush();
                 self.publish();
                 self.kick();
             }

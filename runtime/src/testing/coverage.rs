@@ -38,6 +38,7 @@ pub enum Happening {
     /// A result whose task had been cancelled.
     Late,
     Withdrawn,
+    Returned,
     Starting,
     Offer,
     Goodbye,
@@ -65,7 +66,7 @@ pub struct Coverage {
 }
 
 /// Every way in which a task can end, by whom it is told to, and what may happen on the way.
-pub const ENDS: [&str; 25] = [
+pub const ENDS: [&str; 27] = [
     "done, queue",
     "done, flow",
     "done after recycling, queue",
@@ -90,6 +91,8 @@ pub const ENDS: [&str; 25] = [
     "queue full, flow",
     "on the way: recycled",
     "on the way: charged",
+    "on the way: given back",
+    "on the way: duplicated",
     "on the way: ordered after rerouting",
 ];
 
@@ -105,6 +108,14 @@ impl Coverage {
 
     pub(super) fn recycled(&mut self) {
         self.count("on the way: recycled");
+    }
+
+    pub(super) fn returned(&mut self) {
+        self.count("on the way: given back");
+    }
+
+    pub(super) fn duplicated(&mut self) {
+        self.count("on the way: duplicated");
     }
 
     pub(super) fn charged(&mut self) {
@@ -185,7 +196,7 @@ const STANDINGS: [Standing; 7] = [
     Standing::Dropped,
 ];
 
-const HAPPENINGS: [Happening; 19] = [
+const HAPPENINGS: [Happening; 20] = [
     Happening::Hello,
     Happening::BadHello,
     Happening::Heartbeat,
@@ -193,6 +204,7 @@ const HAPPENINGS: [Happening; 19] = [
     Happening::Failed,
     Happening::Late,
     Happening::Withdrawn,
+    Happening::Returned,
     Happening::Starting,
     Happening::Offer,
     Happening::Goodbye,

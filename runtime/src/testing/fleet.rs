@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::{Rng as _, RngExt};
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus};
-use ringmw_codec::control::{Offer, Starting, Withdrawn};
+use ringmw_codec::control::{Offer, Returned, Starting, Withdrawn};
 use ringmw_codec::frame::{self, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::Nanos;
@@ -590,7 +590,7 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
     let failed = ResultStatus::Failed;
     let drawn = match announced && rng.random_range(0..2) == 0 {
         true => 12,
-        false => rng.random_range(0..17),
+        false => rng.random_range(0..19),
     };
     match (drawn, first, last) {
         (0, ..) => result(&mut out, &[(1 << 40, 0)], failed, b"unknown"),
@@ -613,6 +613,12 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
             let tasks = vec![(first.map_or(7, |first| first.0), false)];
             put(&mut out, Kind::Withdrawn, |out| {
                 Withdrawn { tasks }.encode(out)
+            });
+        }
+        (17, ..) => {
+            let tasks = hands.iter().map(|held| held.0).collect();
+            put(&mut out, Kind::Returned, |out| {
+                Returned { tasks }.encode(out)
             });
         }
         // Once more what may have been announced already: no offence.

@@ -11,12 +11,14 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause};
-use ringmw_codec::batch::{self, BATCH_OVERHEAD_BYTES, ResultStatus};
-use ringmw_codec::control::{Bests, Goodbye, Offer, Shutdown, Starting, Withdraw, Withdrawn};
+use ringmw_codec::batch::{self, BATCH_OVERHEAD_BYTES, BOUND, ResultStatus};
+use ringmw_codec::control::{
+    Bests, Goodbye, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
+};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Welcome};
 use ringmw_sched::{
-    AUTO, AlgorithmId, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId, TaskSpec,
+    AUTO, AlgorithmId, Departure, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId, TaskSpec,
 };
 
 use super::coverage::{Coverage, Happening, Standing};
@@ -36,6 +38,8 @@ pub(super) struct Limits {
     pub(super) tasks_bytes_max: u32,
     pub(super) results_bytes_max: u32,
     pub(super) task_group: u32,
+    pub(super) prefetch: bool,
+    pub(super) duplicate_stragglers: bool,
     pub(super) result_group: u32,
     pub(super) crash_limit: u32,
     pub(super) queued_bytes_max: u64,
@@ -65,6 +69,10 @@ struct Task {
     spec: TaskSpec,
     body: Bytes,
     place: Place,
+    /// A second slave that has it too.
+    twin: Option<SlaveId>,
+    /// A slave gave it back: it is queued before all others.
+    returned: bool,
     /// Only the slave it is addressed to may run it.
     bound: bool,
     /// It has been handed out before.
@@ -101,6 +109,8 @@ struct Slave {
     announced: Option<u64>,
     /// Withdrawals that must be sent before the turn ends.
     withdraw: Vec<u64>,
+    /// It was asked for tasks that it has not begun.
+    asked: bool,
     leaving: bool,
     /// It moves to unordered when its hands are empty.
     freed: bool,
@@ -142,6 +152,8 @@ pub(super) struct Law {
     /// Whether tasks that were never handed out before went to any slave in this turn, of flows and of the queue.
     fresh: [bool; 2],
     marked: BTreeSet<(ConnId, u64)>,
+    /// What was handed out as for its slave alone.
+    bound: BTreeSet<(SlaveId, u64)>,
     liars: BTreeSet<ConnId>,
     queued_bytes: u64,
     now: Nanos,
@@ -183,6 +195,7 @@ impl Law {
             lines: BTreeMap::new(),
             fresh: [false; 2],
             marked: BTreeSet::new(),
+            bound: BTreeSet::new(),
             liars: BTreeSet::new(),
             queued_bytes: 0,
             now: 0,
@@ -271,7 +284,7 @@ impl Law {
             Closed::Error(_) => Happening::Reset,
         };
         self.see(conn, happening);
-        self.lose(conn, false);
+        self.lose(conn, Departure::Crashed);
     }
 
     /// The master closes a connection.
@@ -306,13 +319,22 @@ impl Law {
             }
             Kind::Results => self.on_results(conn, id, payload),
             Kind::Withdrawn => self.on_withdrawn(conn, id, payload),
+            Kind::Returned => self.on_returned(conn, id, payload),
             Kind::Starting => self.on_starting(conn, id, payload),
             Kind::Offer => self.on_offer(conn, payload),
-            Kind::Goodbye if Goodbye::decode(payload).is_ok() => {
-                self.see(conn, Happening::Goodbye);
-                self.lose(conn, true);
-                return false;
-            }
+            Kind::Goodbye => match Goodbye::decode(payload) {
+                Ok(goodbye) => {
+                    self.see(conn, Happening::Goodbye);
+                    self.lose(
+                        conn,
+                        Departure::Goodbye {
+                            begun: goodbye.begun,
+                        },
+                    );
+                    return false;
+                }
+                Err(_) => false,
+            },
             _ => false,
         };
         if !good {
@@ -340,6 +362,7 @@ impl Law {
                 hands: VecDeque::new(),
                 announced: None,
                 withdraw: Vec::new(),
+                asked: false,
                 leaving: self.stopped,
                 freed: false,
                 group: Group::Unordered,
@@ -385,6 +408,7 @@ impl Law {
                 },
             );
             self.answered(id);
+            self.drop_twin(task, id);
             let must = match done {
                 true => Must::Done {
                     slave: id,
@@ -432,6 +456,67 @@ impl Law {
         true
     }
 
+    /// Who else has a task that `id` has answered is told to drop it.
+    fn drop_twin(&mut self, seq: u64, id: SlaveId) {
+        let task = self.tasks.get_mut(&seq).expect("it was handed out");
+        let (Some(twin), Place::Held(first)) = (task.twin.take(), task.place) else {
+            return;
+        };
+        self.withdraw(if twin == id { first } else { twin }, seq);
+    }
+
+    fn withdraw(&mut self, id: SlaveId, seq: u64) {
+        let slave = self.slaves.get_mut(&id).expect("it holds the task");
+        let held = slave.hands.iter_mut().find(|held| held.0 == seq);
+        held.expect("it holds the task").1 = Hold::Withdrawn;
+        slave.withdraw.push(seq);
+    }
+
+    /// A slave has a task no more, and had not answered it. True: nobody else has it.
+    fn let_go(&mut self, seq: u64, id: SlaveId) -> bool {
+        let task = self.tasks.get_mut(&seq).expect("it was handed out");
+        let Some(twin) = task.twin.take() else {
+            return true;
+        };
+        if twin != id {
+            task.place = Place::Held(twin);
+        }
+        false
+    }
+
+    fn on_returned(&mut self, conn: ConnId, id: SlaveId, payload: &[u8]) -> bool {
+        let Ok(returned) = Returned::decode(payload) else {
+            return false;
+        };
+        if !std::mem::take(&mut self.slaves.get_mut(&id).expect("it speaks").asked) {
+            return false;
+        }
+        self.see(conn, Happening::Returned);
+        for seq in returned.tasks {
+            let slave = self.slaves.get_mut(&id).expect("it speaks");
+            let Some(at) = slave.hands.iter().position(|held| held.0 == seq) else {
+                return false;
+            };
+            let bound = self.bound.contains(&(id, seq));
+            let hold = slave.hands[at].1;
+            if hold == Hold::Begun || bound {
+                return false;
+            }
+            slave.hands.remove(at);
+            if at == 0 {
+                slave.announced = None;
+            }
+            if hold == Hold::Live && self.let_go(seq, id) {
+                let task = self.tasks.get_mut(&seq).expect("it was handed out");
+                (task.place, task.returned) = (Place::Queued, true);
+                self.queued_bytes += record_bytes(&task.spec);
+                self.coverage.returned();
+            }
+        }
+        self.on_hands(id);
+        true
+    }
+
     fn on_starting(&mut self, conn: ConnId, id: SlaveId, payload: &[u8]) -> bool {
         let Ok(Starting { task }) = Starting::decode(payload) else {
             return false;
@@ -471,7 +556,7 @@ impl Law {
             matches!(self.conns[&conn].phase, Phase::Slave(_)) && !self.liars.contains(&conn);
         assert!(!honest, "an honest slave on {conn} commits an offence");
         self.see(conn, Happening::Offence);
-        self.lose(conn, true);
+        self.lose(conn, Departure::Excused);
     }
 
     /// A slave that is freed moves when its hands are empty.
@@ -502,8 +587,8 @@ impl Law {
         task.must = Some(must);
     }
 
-    /// A connection is over; `excused`: nobody is charged.
-    fn lose(&mut self, conn: ConnId, excused: bool) {
+    /// A connection is over.
+    fn lose(&mut self, conn: ConnId, departure: Departure) {
         let state = self
             .conns
             .get_mut(&conn)
@@ -512,19 +597,27 @@ impl Law {
             return;
         };
         let slave = self.slaves.remove(&id).expect("its connection ends once");
-        let excused = excused || slave.leaving;
+        let excused = departure != Departure::Crashed || slave.leaving;
+        let first = slave.hands.front().map(|first| first.0);
         let announced = slave.announced.filter(|_| !excused);
         let (mut charged, mut recycled) = (None, 0);
         for (seq, hold) in slave.hands {
             if hold != Hold::Live {
                 continue;
             }
+            if !self.let_go(seq, id) {
+                continue;
+            }
+            let begun = match departure {
+                Departure::Goodbye { begun } if !slave.leaving => begun && first == Some(seq),
+                _ => true,
+            };
             let task = self.tasks.get_mut(&seq).expect("it was handed out");
-            if !task.spec.retry {
+            if !task.spec.retry && begun {
                 self.end(seq, Must::Unrunnable(Reason::NotRetried(id)));
                 continue;
             }
-            if announced == Some(seq) {
+            if announced == Some(seq) && task.spec.retry {
                 task.crashes += 1;
                 charged = Some(seq);
                 let crashes = task.crashes;
@@ -545,6 +638,7 @@ impl Law {
             self.queued_bytes += record_bytes(&task.spec);
             self.coverage.recycled();
         }
+        self.bound.retain(|(slave, _)| *slave != id);
         self.reroute(id, Reason::SlaveLost(id));
         let gone = Gone {
             charged,
@@ -602,6 +696,8 @@ impl Law {
             spec,
             body,
             place: Place::Queued,
+            twin: None,
+            returned: false,
             bound: takes == Some(true),
             marked: false,
             rerouted: false,
@@ -640,14 +736,8 @@ impl Law {
         }
         if let Place::Held(id) = task.place {
             self.see(self.slaves[&id].conn, Happening::Cancel);
-            let slave = self.slaves.get_mut(&id).expect("it holds the task");
-            let held = slave
-                .hands
-                .iter_mut()
-                .find(|held| held.0 == seq)
-                .expect("it holds the task");
-            held.1 = Hold::Withdrawn;
-            slave.withdraw.push(seq);
+            self.drop_twin(seq, id);
+            self.withdraw(id, seq);
         }
         self.end(seq, Must::Cancelled);
     }
@@ -777,6 +867,21 @@ impl Law {
                 );
                 slave.withdraw.clear();
             }
+            (Kind::Recall, Phase::Slave(id)) => {
+                let recall = Recall::decode(payload).expect("the master's own");
+                let slave = self.slaves.get_mut(&id).expect("it is connected");
+                assert!(
+                    recall.tasks > 0 && (recall.tasks as usize) < slave.hands.len(),
+                    "{id} is asked for {} of {}",
+                    recall.tasks,
+                    slave.hands.len()
+                );
+                let before = std::mem::replace(&mut slave.asked, true);
+                assert!(!before, "{id} is asked twice");
+                assert!(!self.stopped, "{id} is asked after the end was told");
+                let idle = self.slaves.values().any(|slave| slave.hands.is_empty());
+                assert!(idle, "{id} is asked for tasks and nobody is idle");
+            }
             (Kind::Bests, Phase::Slave(id)) => {
                 assert!(
                     payload.len() <= self.limits.tasks_bytes_max as usize,
@@ -844,10 +949,15 @@ impl Law {
                 .tasks
                 .get_mut(&seq)
                 .unwrap_or_else(|| panic!("TASK-{seq} goes to {id} and was never submitted"));
-            assert_eq!(
+            let second = matches!(task.place, Place::Held(first) if first != id)
+                && self.limits.duplicate_stragglers
+                && task.twin.is_none()
+                && task.spec.retry
+                && !task.bound;
+            assert!(
+                task.place == Place::Queued || second,
+                "TASK-{seq} goes to {id}, {:?}, {:?}",
                 task.place,
-                Place::Queued,
-                "TASK-{seq} goes to {id}, {:?}",
                 task.must
             );
             assert_eq!(
@@ -879,9 +989,13 @@ impl Law {
                         slave.group.takes_unordered(),
                         "TASK-{seq} goes to {id}, which is ordered"
                     );
-                    self.fresh[usize::from(of_queue)] |= !task.marked;
+                    self.fresh[usize::from(of_queue)] |= !task.marked && !task.returned && !second;
                 }
-                if !task.marked {
+                assert_eq!(task.bound, entry.flags & BOUND != 0, "TASK-{seq} is bound");
+                if task.bound {
+                    self.bound.insert((id, seq));
+                }
+                if !task.marked && !task.returned && !second {
                     let last = packet.insert(task.line(), seq);
                     assert!(
                         last.is_none_or(|last| last < seq),
@@ -894,8 +1008,13 @@ impl Law {
             if task.rerouted {
                 self.coverage.rerouted();
             }
-            self.queued_bytes -= record_bytes(&task.spec);
-            task.place = Place::Held(id);
+            if second {
+                task.twin = Some(id);
+                self.coverage.duplicated();
+            } else {
+                self.queued_bytes -= record_bytes(&task.spec);
+                task.place = Place::Held(id);
+            }
             if entry.is_marked() {
                 task.marked = true;
                 self.marked.insert((slave.conn, seq));
@@ -905,9 +1024,10 @@ impl Law {
                 AUTO => AUTO_TASKS_MAX,
                 number => number as usize,
             };
+            let packets = if self.limits.prefetch { 2 } else { 1 };
             let in_hand = slave.hands.len();
             assert!(
-                in_hand <= in_hand_max,
+                in_hand <= packets * in_hand_max,
                 "{in_hand} tasks in the hands of {id}"
             );
         }
@@ -929,6 +1049,7 @@ impl Law {
         {
             let of_queue = task.spec.owner == Owner::Queue;
             match task.marked {
+                _ if task.returned => {}
                 true => assert!(
                     !fresh[usize::from(of_queue)],
                     "TASK-{seq}, recycled, is overtaken"
@@ -948,6 +1069,10 @@ impl Law {
     fn on_withdraw(&mut self, id: SlaveId, tasks: &[u64]) {
         for &seq in tasks {
             let slave = self.slaves.get_mut(&id).expect("it is connected");
+            if let Some(at) = slave.withdraw.iter().position(|&task| task == seq) {
+                slave.withdraw.remove(at);
+                continue;
+            }
             let held = slave.hands.iter_mut().find(|held| held.0 == seq);
             held.expect("what is withdrawn is held").1 = Hold::Withdrawn;
             self.end(seq, Must::Cancelled);
@@ -962,6 +1087,8 @@ impl Law {
             spec,
             body: Bytes::copy_from_slice(body),
             place: Place::Queued,
+            twin: None,
+            returned: false,
             bound: false,
             marked: false,
             rerouted: false,
@@ -1037,7 +1164,7 @@ impl Law {
                     // Silence is judged by the core alone; the line of its loss comes right after this one.
                     let conn = self.slaves[&id].conn;
                     self.see(conn, Happening::Silence);
-                    self.lose(conn, false);
+                    self.lose(conn, Departure::Crashed);
                 }
                 let gone = self.gone.get_mut(&id).expect("just lost");
                 assert_eq!(
@@ -1091,7 +1218,7 @@ impl Law {
                 Happening::Silence
             };
             self.see(conn, happening);
-            self.lose(conn, false);
+            self.lose(conn, Departure::Crashed);
         }
     }
 

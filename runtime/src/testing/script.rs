@@ -236,6 +236,8 @@ impl Script {
                 + rng.random_range(1..100),
             // 0 is automatic.
             task_group: rng.random_range(0..7),
+            prefetch: rng.random_range(0..4) > 0,
+            duplicate_stragglers: rng.random_range(0..3) == 0,
             result_group: rng.random_range(0..5),
             crash_limit: rng.random_range(0..4),
             queued_bytes_max: of(&mut rng, &[2_000, 10_000, 1 << 32]),
@@ -253,6 +255,8 @@ impl Script {
             tasks_bytes_max: limits.tasks_bytes_max,
             results_bytes_max: limits.results_bytes_max,
             task_group: limits.task_group,
+            prefetch: limits.prefetch,
+            duplicate_stragglers: limits.duplicate_stragglers,
             result_group: limits.result_group,
             crash_limit: limits.crash_limit,
             queued_bytes_max: limits.queued_bytes_max,

@@ -129,6 +129,8 @@ pub struct Report {
     pub recycled: u64,
     /// Results that came after the end of their task.
     pub late: u64,
+    /// Tasks that a slave gave back, not having begun them, for an idle one.
+    pub given_back: u64,
     /// The master's audit trail, as its file would hold it; simulated time begins with the year 1970.
     pub trail: Vec<u8>,
 }
@@ -223,6 +225,8 @@ impl World {
             tasks_bytes_max: config.tasks_bytes_max,
             results_bytes_max: config.results_bytes_max,
             task_group: config.task_group,
+            prefetch: config.prefetch,
+            duplicate_stragglers: config.duplicate_stragglers,
             result_group: config.result_group,
             crash_limit: config.crash_limit,
             queued_bytes_max: config.queued_bytes_max,
@@ -458,6 +462,7 @@ impl Run {
                     self.report.recycled += recycled;
                 }
                 Event::Late { results, .. } => self.report.late += results,
+                Event::Returned { count, .. } => self.report.given_back += count,
                 _ => {}
             }
             self.law.on_line(&event);

@@ -76,6 +76,8 @@ impl Rig {
             tasks_bytes_max: 4096,
             results_bytes_max: 4096,
             task_group: 1,
+            prefetch: false,
+            duplicate_stragglers: false,
             result_group: 1,
             crash_limit: 2,
             queued_bytes_max: 1 << 30,

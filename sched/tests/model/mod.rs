@@ -664,7 +664,8 @@ impl World {
             }
             Event::HandOut => {
                 let mut packet = vec![];
-                let slave = sched.hand_out(HANDED_OUT, &mut |id, algorithm, marked, payload| {
+                let slave = sched.hand_out(HANDED_OUT, &mut |id, algorithm, handed, payload| {
+                    let marked = handed.marked;
                     assert_eq!(
                         (id, *payload),
                         (ids[id.seq() as usize], payload_of(id.seq()))

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use ringmw_codec::audit::EndWord;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Value, json};
 
 use super::Input;
@@ -26,7 +26,7 @@ Examples:
   ringmw audit attempts --of tasks --since 14:00 --until 14:05 master.audit
   ringmw audit attempts --format csv master.audit | awk -F, '$9 == \"lost\"'
 
-Columns: run, slave, host, task, algorithm, tasks, sent, returned, end (returned, lost, withdrawn, failed, cancelled, unrunnable,
+Columns: run, slave, host, task, algorithm, tasks, sent, returned, end (returned, lost, given back, failed, cancelled, unrunnable,
 open), elapsed_s, wait_s (elapsed less compute), compute_s, bytes_out, bytes_in, failed. Single tasks are in trails of
 --mw-audit-level tasks. Packets that were only summed up (more than ten a second and slave) are one row, `summed`.
 JSON is one object per line.";
@@ -39,6 +39,8 @@ pub(crate) enum Of {
     Packets,
     Tasks,
 }
+
+const GIVEN_BACK: &str = "given back";
 
 const COLUMNS: [&str; 15] = [
     "run",
@@ -87,6 +89,8 @@ struct Rows<W: Write> {
     /// Slaves' hands by run and number.
     hands: FxHashMap<(usize, u32), SlaveHands>,
     hosts: FxHashMap<(usize, u32), String>,
+    /// Stragglers that two slaves have, by run and number.
+    duplicated: FxHashSet<(usize, u64)>,
     error: Option<io::Error>,
     /// Slaves' trails tell nothing once a master's was seen.
     has_master: bool,
@@ -102,6 +106,7 @@ impl<W: Write> Rows<W> {
             of,
             hands: FxHashMap::default(),
             hosts: FxHashMap::default(),
+            duplicated: FxHashSet::default(),
             error: None,
             has_master: false,
             has_tasks: of == Of::Tasks,
@@ -226,6 +231,18 @@ impl<W: Write> Rows<W> {
         }
     }
 
+    /// A straggler has ended: the other slave that has it is told to drop it. Rare enough for a search.
+    fn drop_twin(&mut self, at: At, task: u64) {
+        let held = |(key, hands): (&(usize, u32), &SlaveHands)| {
+            (key.0 == at.run && hands.tasks.contains_key(&task)).then_some(*key)
+        };
+        let key = self.hands.iter().find_map(held);
+        let twin = key.and_then(|key| Some((key, self.hands.get_mut(&key)?.tasks.remove(&task)?)));
+        if let Some((key, twin)) = twin {
+            self.row(key, &twin, Some(at.us), "cancelled");
+        }
+    }
+
     fn on_task(&mut self, at: At, what: &What<'_>) {
         if self.of == Of::Packets {
             return;
@@ -272,6 +289,9 @@ impl<W: Write> Rows<W> {
                         end.word()
                     };
                     self.row(key, &hand_out, Some(at.us), end);
+                }
+                if self.duplicated.remove(&(at.run, task)) {
+                    self.drop_twin(at, task);
                 }
             }
             _ => {}
@@ -357,7 +377,14 @@ impl<W: Write> Fold for Rows<W> {
                 let host = if host.is_empty() { host_of(from) } else { host };
                 self.hosts.insert((at.run, slave), host.to_owned());
             }
-            What::Withdrawn { slave, tasks } => self.withdraw(at, slave, tasks),
+            What::Returned {
+                slave,
+                count,
+                tasks,
+            } => self.give_back(at, slave, count, tasks),
+            What::Duplicated { task } => {
+                self.duplicated.insert((at.run, task));
+            }
             What::Gone { slave, .. } => {
                 self.drop_hands((at.run, slave), Some(at.us), "lost");
                 self.hosts.remove(&(at.run, slave));
@@ -369,9 +396,15 @@ impl<W: Write> Fold for Rows<W> {
 
 impl<W: Write> Rows<W> {
     /// Tasks were given back: the youngest hand-outs shrink, and one that is empty ends.
-    fn withdraw(&mut self, at: At, slave: u32, tasks: u64) {
+    fn give_back(&mut self, at: At, slave: u32, count: u64, tasks: &[(u64, u64)]) {
         let key = (at.run, slave);
-        let mut left = tasks;
+        for task in tasks.iter().flat_map(|&(first, last)| first..=last) {
+            let hands = self.hands.get_mut(&key);
+            if let Some(task) = hands.and_then(|hands| hands.tasks.remove(&task)) {
+                self.row(key, &task, Some(at.us), GIVEN_BACK);
+            }
+        }
+        let mut left = count;
         while left > 0 {
             let Some(youngest) = self
                 .hands
@@ -389,7 +422,7 @@ impl<W: Write> Rows<W> {
                     .get_mut(&key)
                     .and_then(|hands| hands.packets.pop_back())
             {
-                self.row(key, &done, Some(at.us), "withdrawn");
+                self.row(key, &done, Some(at.us), GIVEN_BACK);
             }
         }
     }

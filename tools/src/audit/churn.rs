@@ -16,7 +16,7 @@ Examples:
   ringmw audit churn --sheet by_host --format csv master.audit
 
 Sheets: buckets, by_subnet, by_host, by_reason, lifetimes, survival. JSON has all of them, CSV the one that --sheet names,
-else buckets. `present` is the mean over the bucket, `peak` the most at once. Survival is Kaplan and Meier's estimate:
+else buckets. `dismissed` are those that were sent away because the desire fell; they depart by shutdown. `present` is the mean over the bucket, `peak` the most at once. Survival is Kaplan and Meier's estimate:
 a slave that was sent away, or is still there, has lived at least so long.";
 
 const SURVIVAL_POINTS: usize = 40;
@@ -60,6 +60,7 @@ fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
         "losses",
         "present",
         "peak",
+        "dismissed",
     ];
     let mut sheet = Sheet::new(
         "buckets",
@@ -78,6 +79,7 @@ fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
                 cell.losses.into(),
                 json!(mean(cell.present_us, cell.watched_us)),
                 cell.peak.into(),
+                cell.dismissed.into(),
             ]
         })
         .collect();
@@ -147,9 +149,11 @@ fn by_reason(scene: &Scene) -> Sheet {
     );
     let mut reasons: BTreeMap<&str, (u64, i64, u64)> = BTreeMap::new();
     for slave in &scene.slaves {
-        let reason = reasons
-            .entry(slave.cause.unwrap_or("still there"))
-            .or_default();
+        let reason = match slave.cause {
+            Some("shutdown") if slave.is_dismissed => "dismissed",
+            cause => cause.unwrap_or("still there"),
+        };
+        let reason = reasons.entry(reason).or_default();
         reason.0 += 1;
         reason.1 += slave.present_us;
         reason.2 += slave.recycled;

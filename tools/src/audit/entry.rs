@@ -118,9 +118,18 @@ pub(crate) enum What<'a> {
     Cancelled {
         tasks: u64,
     },
-    Withdrawn {
+    Returned {
         slave: u32,
-        tasks: u64,
+        count: u64,
+        /// First and last of each range.
+        tasks: &'a [(u64, u64)],
+    },
+    Duplicated {
+        task: u64,
+    },
+    /// An idle slave is told to go; that it has gone follows.
+    Dismissed {
+        slave: u32,
     },
     Stall {
         us: i64,
@@ -316,7 +325,17 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
         Event::Unrunnable { .. } => What::Unrunnable,
         &Event::Late { results, .. } => What::Late { results },
         &Event::Cancelled { tasks } => What::Cancelled { tasks },
-        &Event::Withdrawn { slave, tasks, .. } => What::Withdrawn { slave, tasks },
+        Event::Returned {
+            slave,
+            count,
+            tasks,
+        } => What::Returned {
+            slave: *slave,
+            count: *count,
+            tasks: tasks.ranges(),
+        },
+        &Event::Duplicated { task, .. } => What::Duplicated { task },
+        &Event::Dismissed { slave } => What::Dismissed { slave },
         &Event::Stall { ms } => What::Stall {
             us: i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000),
         },

@@ -94,6 +94,7 @@ impl Fold for Events {
                 recycled,
                 ..
             } => format!("SLAVE-{slave} lost: {cause}; {recycled} tasks recycled"),
+            What::Dismissed { slave } => format!("SLAVE-{slave} sent away: fewer are desired"),
             What::Refused { reason, .. } => format!("refused: {reason}"),
             What::Stall { us } => format!(
                 "the master algorithm held its thread for {} s",

@@ -28,6 +28,7 @@ pub(crate) struct Interval {
     pub(crate) arrivals: u64,
     pub(crate) departures: u64,
     pub(crate) losses: u64,
+    pub(crate) dismissed: u64,
     /// The most slaves at once.
     pub(crate) peak: u64,
     /// Slave time: there, and busy.
@@ -48,6 +49,7 @@ impl Cell for Interval {
         self.arrivals += later.arrivals;
         self.departures += later.departures;
         self.losses += later.losses;
+        self.dismissed += later.dismissed;
         self.peak = self.peak.max(later.peak);
         self.present_us += later.present_us;
         self.busy_us += later.busy_us;
@@ -93,6 +95,8 @@ pub(crate) struct Slave {
     pub(crate) joined_us: i64,
     pub(crate) left_us: Option<i64>,
     pub(crate) cause: Option<&'static str>,
+    /// Told to go because the desire fell.
+    pub(crate) is_dismissed: bool,
     /// Whether its coming is in the trail.
     pub(crate) is_known: bool,
     pub(crate) present_us: i64,
@@ -289,6 +293,11 @@ impl Scene {
                 self.slaves[index].recycled += tasks;
                 self.intervals.at(at.us).recycled += tasks;
             }
+            What::Dismissed { slave } => {
+                let index = self.slave(at, slave);
+                self.slaves[index].is_dismissed = true;
+                self.intervals.at(at.us).dismissed += 1;
+            }
             What::Stall { us } => {
                 if us > self.stall.us {
                     self.stall = Stall {
@@ -358,6 +367,7 @@ impl Scene {
             joined_us: at.us,
             left_us: None,
             cause: None,
+            is_dismissed: false,
             is_known,
             present_us: 0,
             busy_us: 0,

@@ -31,6 +31,7 @@ pub(crate) struct Figures {
     pub(crate) connected: u64,
     pub(crate) rejected: u64,
     pub(crate) gone_by: BTreeMap<&'static str, u64>,
+    pub(crate) dismissed: u64,
     pub(crate) present: u64,
     pub(crate) peak: u64,
     pub(crate) groups: [u64; 3],
@@ -48,6 +49,8 @@ pub(crate) struct Figures {
     pub(crate) unrunnable: u64,
     pub(crate) cancelled: u64,
     pub(crate) late: u64,
+    pub(crate) given_back: u64,
+    pub(crate) duplicated: u64,
     pub(crate) stalls: u64,
     pub(crate) stalled_us: i64,
     pub(crate) stall_max_us: i64,
@@ -92,6 +95,7 @@ impl Figures {
                     self.unrunnable += unrunnable;
                 }
             }
+            What::Dismissed { .. } => self.dismissed += u64::from(is_counted),
             What::State { slave, .. } => self.see(slave, us, is_counted),
             What::Sent {
                 slave,
@@ -157,6 +161,8 @@ impl Figures {
             What::Recycled { tasks, .. } => self.recycled += tasks,
             What::Unrunnable => self.unrunnable += 1,
             What::Late { results } => self.late += results,
+            What::Returned { count, .. } => self.given_back += count,
+            What::Duplicated { .. } => self.duplicated += 1,
             What::Cancelled { tasks } => self.cancelled += tasks,
             What::Stall { us } => {
                 self.stalls += 1;
@@ -256,6 +262,9 @@ impl Figures {
         self.unrunnable += other.unrunnable;
         self.cancelled += other.cancelled;
         self.late += other.late;
+        self.given_back += other.given_back;
+        self.duplicated += other.duplicated;
+        self.dismissed += other.dismissed;
         self.stalls += other.stalls;
         self.stalled_us += other.stalled_us;
         self.stall_max_us = self.stall_max_us.max(other.stall_max_us);

@@ -26,8 +26,9 @@ Keys of --format json, schema 1 (raised when a key changes its meaning or goes; 
   tasks.sent, .results, .recycled, .packets (_out and _in together), .packets_out, .packets_in, .results_per_s
   churn.arrivals_per_min, .departures_per_min, .loss_ratio (departures other than by shutdown, over all departures)
   exit (the code, or CL-MW's word; null without an exit line), exit_reason
-  of ringmw's trails also: seed, build, version, stalled_s, dropped_lines, tasks.failed, .cancelled, .late, .unrunnable,
-  .bytes_out, .bytes_in, .compute_s
+  of ringmw's trails also: seed, build, version, stalled_s, dropped_lines, slaves.dismissed (sent away because the desire
+  fell; they leave by shutdown), tasks.failed, .cancelled, .late, .unrunnable, .given_back (not begun, for an idle slave),
+  .duplicated (stragglers), .bytes_out, .bytes_in, .compute_s
   runs: the same for each INIT line, with role and file. The top level has the sums, the largest peak, the start of the
   first run, end and exit of the last, and rates over the time that the runs took.
 A ratio or rate without its denominator is null. Figures are of masters' trails; of slaves' only where no master's is.
@@ -129,6 +130,10 @@ fn table(summary: &Summary) -> String {
             9,
         ),
     );
+    if let Some(dismissed @ 1..) = slaves.dismissed {
+        let value = format!("{} as fewer were desired", count(dismissed));
+        row("sent away", value);
+    }
     row(
         "groups",
         list(
@@ -193,6 +198,8 @@ fn table(summary: &Summary) -> String {
         ("unrunnable", tasks.unrunnable),
         ("cancelled", tasks.cancelled),
         ("late", tasks.late),
+        ("given back", tasks.given_back),
+        ("duplicated", tasks.duplicated),
     ];
     if ours
         .iter()

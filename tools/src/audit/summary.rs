@@ -51,6 +51,9 @@ pub(crate) struct Slaves {
     pub(crate) rejected: u64,
     pub(crate) disconnected: u64,
     pub(crate) disconnected_by: BTreeMap<&'static str, u64>,
+    /// Sent away because the desire fell; they leave by shutdown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dismissed: Option<u64>,
     pub(crate) peak: u64,
     pub(crate) at_end: u64,
     pub(crate) by_group: BTreeMap<&'static str, u64>,
@@ -72,6 +75,10 @@ pub(crate) struct Tasks {
     pub(crate) cancelled: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) late: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) given_back: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) duplicated: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unrunnable: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,6 +179,7 @@ impl Frame<'_> {
                 rejected: figures.rejected,
                 disconnected: gone,
                 disconnected_by,
+                dismissed: ours(figures.dismissed),
                 peak: figures.peak,
                 at_end: figures.present,
                 by_group: ["ordered", "intermingle", "unordered"]
@@ -195,6 +203,8 @@ impl Frame<'_> {
                 failed: ours(figures.failed),
                 cancelled: ours(figures.cancelled),
                 late: ours(figures.late),
+                given_back: ours(figures.given_back),
+                duplicated: ours(figures.duplicated),
                 unrunnable: ours(figures.unrunnable),
                 bytes_out: ours(figures.bytes_out),
                 bytes_in: ours(figures.bytes_in),

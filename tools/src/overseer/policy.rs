@@ -4,7 +4,8 @@
 //! desired ─ (running + queued + just submitted) > 0   submit, at most a step, never past max
 //!                                               < 0   once it has been so for SETTLE: remove queued jobs, never a running one
 //! deaths at once, five in a row, none alive           stop, say why, clear the queue; after a pause one job as a probe
-//! the same on one host, while others live             submit around that host for a while
+//! deaths of slaves that had been alive                nothing: their master or their time was gone, they are replaced
+//! the same on one host, while others live             submit around that host for a while, what died there too
 //! finished, or stale                                  remove what is queued, wait for what runs
 //! ```
 //!
@@ -28,8 +29,12 @@ const ALIVE_AFTER: Nanos = 15 * SECOND;
 const FAREWELL: Nanos = 120 * SECOND;
 /// A job that the batch system took and never shows is forgotten after so long.
 const UNSEEN_MAX: Nanos = 60 * SECOND;
+/// The same when all is over: such a slave finds nothing to do. It has likely come and gone between two lists.
+const UNSEEN_AT_END_MAX: Nanos = 10 * SECOND;
 /// So many deaths at once in a row, no slave alive, and slaves cannot run at all.
 pub(crate) const ROW_MAX: u32 = 5;
+/// So many while there are slaves on hosts where none has died, which may yet turn out to be alive.
+const ROW_MAX_WHILE_OTHERS_RUN: u32 = 50;
 /// So many in a row on one host, while others live, and that host is avoided.
 pub(crate) const HOST_ROW_MAX: u32 = 3;
 /// Pauses double from the first to the last.
@@ -180,6 +185,10 @@ pub(crate) struct Policy {
     /// Taken by the batch system and not shown yet, with the time.
     unseen: BTreeMap<String, Nanos>,
     removed: BTreeSet<String>,
+    /// Jobs that are alive: what they die of does not strike at the start.
+    lived: BTreeSet<String>,
+    /// Those that were so a turn ago; a job may have died before it was listed, or after.
+    lived_before: BTreeSet<String>,
     submit_from: Nanos,
     refused: u32,
     row: u32,
@@ -205,6 +214,8 @@ impl Policy {
             lives: Recent::default(),
             unseen: BTreeMap::new(),
             removed: BTreeSet::new(),
+            lived: BTreeSet::new(),
+            lived_before: BTreeSet::new(),
             submit_from: 0,
             refused: 0,
             row: 0,
@@ -275,12 +286,14 @@ impl Policy {
             Resource::Missing | Resource::Finished => false,
         };
         let lives = |job: &&Job| job.state == JobState::Running && job.ran >= ALIVE_AFTER;
+        self.lived_before = std::mem::take(&mut self.lived);
         if !connected {
             return;
         }
         let mut any = false;
         for job in facts.jobs.iter().filter(lives) {
             any = true;
+            self.lived.insert(job.id.clone());
             if let Some(host) = job.host.as_ref().and_then(|host| self.hosts.get_mut(host)) {
                 host.row = 0;
             }
@@ -295,16 +308,19 @@ impl Policy {
     }
 
     fn take_deaths(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) {
-        if facts.deaths.is_empty() {
-            return;
-        }
+        let lived = |death: &&Death| {
+            self.lived.contains(&death.job) || self.lived_before.contains(&death.job)
+        };
+        let deaths: Vec<&Death> = facts.deaths.iter().filter(|death| !lived(death)).collect();
+        let Some(last) = deaths.last() else { return };
         let live_hosts: BTreeSet<&str> = facts
             .jobs
             .iter()
             .filter(|job| job.state == JobState::Running && job.ran >= ALIVE_AFTER)
             .filter_map(|job| job.host.as_deref())
             .collect();
-        for death in facts.deaths {
+        for death in &deaths {
+            self.unseen.remove(&death.job);
             self.row = self.row.saturating_add(1);
             let Some(name) = &death.host else { continue };
             if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(name) {
@@ -326,12 +342,23 @@ impl Policy {
                 host.row = 0;
             }
         }
+        self.move_from_avoided(facts, &deaths, effects);
+        let is_unhurt = |host: &String| self.hosts.get(host).is_none_or(|host| host.row == 0);
+        let others_run = facts
+            .jobs
+            .iter()
+            .any(|job| job.state == JobState::Running && job.host.as_ref().is_some_and(is_unhurt));
+        let row_max = if others_run {
+            ROW_MAX_WHILE_OTHERS_RUN
+        } else {
+            ROW_MAX
+        };
         let tripped = match self.breaker {
-            Breaker::Closed => self.row >= ROW_MAX,
-            Breaker::Probe => !facts.deaths.is_empty(),
+            Breaker::Closed => self.row >= row_max,
+            Breaker::Probe => true,
             Breaker::Open { .. } => false,
         };
-        if tripped && let Some(death) = facts.deaths.last() {
+        if tripped {
             let pause = doubled(PAUSE_FIRST, self.trips, PAUSE_LAST);
             self.trips = self.trips.saturating_add(1);
             self.breaker = Breaker::Open {
@@ -340,9 +367,37 @@ impl Policy {
             let (row, seconds) = (self.row, pause / SECOND);
             effects.push(Effect::Say(format!(
                 "slaves do not start: {row} died in a row, none is alive; submitting nothing for {seconds} s; the last: {}",
-                describe(death)
+                describe(last)
             )));
         }
+    }
+
+    /// Where the batch system puts the dead back into its queue, as HTCondor does, they may go to the same host for ever:
+    /// others that avoid it take their place.
+    fn move_from_avoided(
+        &mut self,
+        facts: &Facts<'_>,
+        deaths: &[&Death],
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_avoided = |host: &String| {
+            self.hosts
+                .get(host)
+                .is_some_and(|host| host.until > facts.now)
+        };
+        let died_there: BTreeSet<&str> = deaths
+            .iter()
+            .filter(|death| death.host.as_ref().is_some_and(is_avoided))
+            .map(|death| death.job.as_str())
+            .collect();
+        if died_there.is_empty() {
+            return;
+        }
+        let ids = self
+            .removable(facts)
+            .filter(|id| died_there.contains(id.as_str()));
+        let ids = ids.collect();
+        self.remove(ids, effects);
     }
 
     /// The slaves wanted, none while that is not known; the reason if all is over.
@@ -399,6 +454,8 @@ impl Policy {
     /// Nothing new; queued jobs go; running ones end by themselves, or are ended at last.
     fn wind_up(&mut self, facts: &Facts<'_>, over: String, effects: &mut Vec<Effect>) {
         let idle: Vec<String> = self.removable(facts).collect();
+        self.unseen
+            .retain(|_, since| facts.now.saturating_sub(*since) < UNSEEN_AT_END_MAX);
         if facts.jobs.is_empty() && self.unseen.is_empty() {
             effects.push(Effect::Done(over));
             return;

@@ -252,3 +252,39 @@ fn every_help_shows_an_example() {
         );
     }
 }
+
+/// Two slaves; the desire falls by one.
+#[test]
+fn who_is_sent_away_is_no_loss_and_told_apart() {
+    let line =
+        |second: u32, text: &str| format!("1 2026-11-20T12:00:0{second}.000000Z MASTER {text}\n");
+    let came = |slave: u32| {
+        format!(
+            "connected slave=SLAVE-{slave} from=10.0.0.{slave}:9 host=n{slave} job=\"\" group=unordered"
+        )
+    };
+    let went = |slave: u32| format!("disconnected slave=SLAVE-{slave} from=10.0.0.{slave}:9");
+    let trail = [
+        line(1, &came(0)),
+        line(1, &came(1)),
+        line(3, "dismissed slave=SLAVE-1"),
+        line(3, &went(1)),
+        line(9, &went(0)),
+    ]
+    .concat();
+    let stats = audit_stdin(&["stats", "--format", "json", "-"], trail.as_bytes()).json();
+    assert_eq!(stats["slaves"]["dismissed"], 1);
+    assert_eq!(stats["slaves"]["disconnected_by"]["shutdown"], 2);
+    assert_eq!(stats["churn"]["loss_ratio"], 0.0);
+    let churn = audit_stdin(&["churn", "--format", "json", "-"], trail.as_bytes()).json();
+    assert_eq!(sum(&churn["buckets"], "dismissed"), 1);
+    let reasons: Vec<_> = churn["by_reason"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row["reason"].clone())
+        .collect();
+    assert_eq!(reasons, ["dismissed", "shutdown"]);
+    let table = audit_stdin(&["stats", "-"], trail.as_bytes()).out;
+    assert!(table.contains("1 as fewer were desired"), "{table}");
+}

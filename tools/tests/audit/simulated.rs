@@ -42,6 +42,10 @@ fn simulated_runs_come_to_what_befell_them() {
         assert_eq!(losses, report.lost, "seed {seed}: {gone:?}");
         assert_eq!(summary["tasks"]["recycled"], report.recycled, "seed {seed}");
         assert_eq!(summary["tasks"]["late"], report.late, "seed {seed}");
+        assert_eq!(
+            summary["tasks"]["given_back"], report.given_back,
+            "seed {seed}"
+        );
         assert_eq!(summary["seed"], seed, "seed {seed}");
         assert_eq!(summary["exit"], 0, "seed {seed}");
         assert_eq!(summary["unparsed"], 0, "seed {seed}");

@@ -125,7 +125,7 @@ impl MasterCore {
         self.collect_ended();
         let graceful = matches!(
             cause,
-            Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye(..)
+            Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye { .. }
         );
         self.end(conn, graceful);
     }

@@ -20,6 +20,7 @@ impl MasterCore {
             Kind::Heartbeat if payload.is_empty() => Ok(()),
             Kind::Results => self.on_results(conn, slave, payload),
             Kind::Withdrawn => self.on_withdrawn(slave, payload),
+            Kind::Returned => self.on_returned(slave, payload),
             Kind::Starting => {
                 let starting = Starting::decode(payload).map_err(offence)?;
                 self.sched.announce(slave, starting.task).map_err(offence)
@@ -160,13 +161,32 @@ impl MasterCore {
         for (task, begun) in withdrawn.tasks {
             self.sched.withdrawn(slave, task, begun).map_err(offence)?;
         }
+        self.note_idle(slave);
+        Ok(())
+    }
+
+    pub(super) fn on_returned(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
+        let returned = Returned::decode(payload).map_err(offence)?;
+        let tasks = self.sched.given_back(slave, &returned.tasks);
+        let tasks = tasks.map_err(offence)?;
+        if !tasks.is_empty() {
+            self.trail.push(Event::Returned {
+                slave: slave.0,
+                count: tasks.len() as u64,
+                tasks: TaskRanges::from_sorted(tasks),
+            });
+        }
+        self.note_idle(slave);
+        Ok(())
+    }
+
+    fn note_idle(&mut self, slave: SlaveId) {
         if self.sched.held_by(slave) == 0
             && let Some(&slot) = self.slots.get(&slave)
             && let Some(Some(state)) = self.conns.get_mut(slot as usize)
         {
             self.trail.on_hands_empty(&mut state.meter, slave);
         }
-        Ok(())
     }
 
     pub(super) fn on_offer(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {

@@ -11,11 +11,16 @@ impl MasterCore {
         let mut sent = Vec::new();
         loop {
             self.batch.clear();
+            let duplicated = self.sched.duplicated();
+            let mut last = None;
             let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
             let handed = self
                 .sched
-                .hand_out(now, &mut |task, algorithm, marked, body: &Bytes| {
-                    batch.push(task.seq(), algorithm.0, u16::from(marked) * MARKED, body);
+                .hand_out(now, &mut |task, algorithm, handed, body: &Bytes| {
+                    let flags =
+                        (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
+                    batch.push(task.seq(), algorithm.0, flags, body);
+                    last = Some(task.seq());
                     if trail.writes_tasks() {
                         sent.push((task.seq(), algorithm));
                     }
@@ -24,8 +29,18 @@ impl MasterCore {
             for (task, algorithm) in sent.drain(..) {
                 trail.on_task_sent(slave, task, trail::name(&self.config.names, algorithm));
             }
+            if self.sched.duplicated() > duplicated
+                && let Some(task) = last
+            {
+                trail.push(Event::Duplicated {
+                    task,
+                    slave: slave.0,
+                });
+            }
             self.send_batch(slave);
         }
+        self.recall();
+        self.collect_withdrawals();
         while let Some((slave, from, to)) = self.sched.poll_moved() {
             self.trail.push(Event::Group {
                 slave: slave.0,
@@ -36,6 +51,21 @@ impl MasterCore {
         self.follow_queue();
         self.collect_ended();
         self.push_bests();
+    }
+
+    /// Asks slaves for tasks that they have not begun, while others are idle.
+    fn recall(&mut self) {
+        while let Some((slave, tasks)) = self.sched.recall(self.now) {
+            let slot = self.slots[&slave];
+            let state = self.conns[slot as usize]
+                .as_mut()
+                .expect("a slave has its connection");
+            put(&mut state.out, Kind::Recall, |out| {
+                Recall { tasks }.encode(out);
+            });
+            let conn = state.id;
+            self.mark_dirty(conn);
+        }
     }
 
     pub(super) fn send_batch(&mut self, slave: SlaveId) {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use ringmw_codec::audit::{EndWord, Event, GroupWord, StateWord};
+use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_sched::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
 
 use super::super::SECOND;
@@ -38,6 +39,19 @@ pub(super) struct Packet {
     pub(super) idle: bool,
 }
 
+/// All packets of tasks and of results, their frames' bytes included.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets of tasks.
+    pub packets_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Packets of results.
+    pub packets_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+}
+
 /// How many lines a slave's packets have had in this second, and what was summed instead.
 #[derive(Default)]
 pub(super) struct Meter {
@@ -59,6 +73,7 @@ pub(super) struct Trail {
     unsaid: u64,
     /// Tasks cancelled in this second.
     cancelled: u64,
+    pub(super) traffic: Traffic,
 }
 
 impl Trail {
@@ -71,6 +86,7 @@ impl Trail {
             task_lines: 0,
             unsaid: 0,
             cancelled: 0,
+            traffic: Traffic::default(),
         }
     }
 
@@ -199,6 +215,8 @@ impl Trail {
         group: u32,
         slot: u32,
     ) {
+        self.traffic.packets_out += 1;
+        self.traffic.bytes_out += bytes;
         meter.busy = true;
         match self.meter(meter, slot) {
             Some(sums) => sums.on_tasks(tasks, bytes),
@@ -221,6 +239,8 @@ impl Trail {
         packet: Packet,
         slot: u32,
     ) {
+        self.traffic.packets_in += 1;
+        self.traffic.bytes_in += HEADER_BYTES as u64 + packet.bytes;
         meter.busy = !packet.idle;
         match self.meter(meter, slot) {
             Some(sums) => {

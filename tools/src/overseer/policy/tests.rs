@@ -34,7 +34,7 @@ fn queued(ids: std::ops::Range<u32>) -> Vec<Job> {
 
 fn death(host: &str) -> Death {
     Death {
-        job: "1".to_owned(),
+        job: "99".to_owned(),
         host: Some(host.to_owned()),
         how: "exit status 127".to_owned(),
         lines: vec!["libsolve.so.2: cannot open shared object file".to_owned()],
@@ -204,8 +204,16 @@ fn deaths_while_others_live_stop_nothing_but_their_host() {
     };
     assert!(why.contains("bad"), "{why}");
     assert_eq!(hosts, &["bad"]);
-    let effects = turn(&mut policy, 61, in_progress(8), &others, &[]);
-    assert_eq!(effects, [submit(2)], "forgiven after a while");
+    // HTCondor puts the dead one back, and may send it there for ever.
+    let back = [others.clone(), queued(98..100)].concat();
+    let effects = turn(&mut policy, 5, in_progress(8), &back, &[death("bad")]);
+    let elsewhere = Effect::Submit {
+        jobs: 1,
+        avoid: vec!["bad".to_owned()],
+    };
+    assert_eq!(effects, [remove(&["99"]), elsewhere]);
+    let effects = turn(&mut policy, 61, in_progress(8), &back[..7], &[]);
+    assert_eq!(effects, [submit(1)], "forgiven after a while");
     // The only host of a pool is never avoided.
     let mut policy = Policy::new(LIMITS);
     let effects = turn(
@@ -216,6 +224,66 @@ fn deaths_while_others_live_stop_nothing_but_their_host() {
         &vec![death("a"); 3],
     );
     assert_eq!(effects, [submit(2)]);
+}
+
+/// The master was killed and took all slaves along, or all had the same time limit: the overseer said that slaves do not
+/// start, and waited.
+#[test]
+fn slaves_that_lived_and_die_together_are_replaced() {
+    let mut policy = Policy::new(LIMITS);
+    assert_eq!(
+        turn(&mut policy, 0, in_progress(8), &running(0..8), &[]),
+        []
+    );
+    let deaths: Vec<Death> = (0..8)
+        .map(|id: u32| Death {
+            job: id.to_string(),
+            ..death("a")
+        })
+        .collect();
+    // Half of them died before the jobs were listed, half after.
+    let left = running(4..8);
+    assert_eq!(turn(&mut policy, 5, in_progress(8), &left, &deaths), []);
+    assert_eq!(turn(&mut policy, 10, in_progress(8), &[], &[]), [submit(4)]);
+    // Those that come now and die at once are another matter.
+    policy.on_submitted(10 * SECOND, (0..4).map(|id: u32| id.to_string()).collect());
+    let effects = turn(&mut policy, 12, in_progress(8), &[], &deaths);
+    assert!(
+        matches!(&effects[..], [Effect::Say(text)] if text.starts_with("slaves do not start")),
+        "{effects:?}"
+    );
+}
+
+/// It waited a minute for slaves that had come and gone before they were listed.
+#[test]
+fn at_the_end_jobs_that_were_never_shown_are_not_waited_for_for_long() {
+    let mut policy = Policy::new(LIMITS);
+    assert_eq!(turn(&mut policy, 0, in_progress(1), &[], &[]), [submit(1)]);
+    policy.on_submitted(0, vec!["7".to_owned()]);
+    let over = |seconds| turn(&mut policy, seconds, Resource::Finished, &[], &[]);
+    let done: Vec<bool> = [5, 9, 10]
+        .map(over)
+        .iter()
+        .map(|effects| matches!(effects[..], [Effect::Done(_)]))
+        .collect();
+    assert_eq!(done, [false, false, true]);
+}
+
+/// A pool of a bad host and good ones: before the good slaves had been there for long the overseer stopped for all.
+#[test]
+fn one_bad_host_does_not_stop_the_start_of_the_others() {
+    let mut policy = Policy::new(LIMITS);
+    let young: Vec<Job> = (0..8)
+        .map(|id| job(id, JobState::Running, "a", 4))
+        .collect();
+    let dead = vec![death("bad"); 6];
+    assert_eq!(turn(&mut policy, 0, in_progress(8), &young, &dead), []);
+    // They were not: it stops.
+    let effects = turn(&mut policy, 5, in_progress(8), &[], &[death("a")]);
+    assert!(
+        matches!(&effects[..], [Effect::Say(text)] if text.starts_with("slaves do not start: 7 died")),
+        "{effects:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! Packets ahead of time, and back: a busy slave gets its next packet while there are plenty, and gives back what it
+//! has not begun when another is idle.
+//!
+//! | rule | why |
+//! |---|---|
+//! | a packet ahead only if nobody is idle, and enough is queued for a packet each | who is idle is served first |
+//! | and only for tasks known to be short | for long ones the way there and back is nothing, and being held is a risk |
+//! | half of what a slave has not begun is asked for, again and again | nobody knows how long the first of them takes |
+//! | only [`PATIENCE`] after its last packet | a packet is sized for less: by then something in it takes long |
+//! | never an ordered task, and never without the slave's word that it was not begun | its order; begun at most once |
+
+use crate::grouping::{AUTO, PACKET_COMPUTE};
+use crate::hands::{Asked, Hold};
+use crate::ids::{Nanos, SlaveId};
+use crate::outcome::Offence;
+use crate::scheduler::Scheduler;
+use crate::slaves::Status;
+
+/// Tasks whose mean compute time is longer are not handed out ahead of time: the gain is below a hundredth.
+const AHEAD_COMPUTE_MAX: Nanos = 10 * PACKET_COMPUTE;
+
+/// So long after its last packet a slave is asked to give tasks back.
+pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;
+
+/// A slave is asked for this many tasks at a time at most.
+pub const RECALL_TASKS_MAX: u32 = 4096;
+
+impl<P> Scheduler<P> {
+    /// The busy slave that gets a packet ahead of time.
+    pub(crate) fn next_ahead(&self) -> Option<u32> {
+        if !self.config.prefetch || self.dismissal_is_due() {
+            return None;
+        }
+        let at = self.slaves.first_with_room()?;
+        let front = self.unordered.front(&self.tasks, self.hold_queue)?;
+        let compute = self.grouping.known(self.tasks.get(front).algorithm)?;
+        let group = match self.config.task_group {
+            AUTO => 1,
+            number => u64::from(number),
+        };
+        let plenty = group * u64::from(self.slaves.takers());
+        let queued = self.unordered.work(self.hold_queue);
+        (compute <= AHEAD_COMPUTE_MAX && queued >= plenty).then_some(at)
+    }
+
+    /// A slave that is to be asked for tasks that it has not begun, and for how many at most: another one is idle and
+    /// nothing is queued. To be asked after everything was handed out, until `None`.
+    pub fn recall(&mut self, now: Nanos) -> Option<(SlaveId, u32)> {
+        let at = self.next_recalled()?;
+        if now < self.patience_of(at) {
+            return None;
+        }
+        let tasks = self.slaves.hands(at).takeable().div_ceil(2);
+        self.slaves.set_asked(at, Asked::Waiting);
+        Some((self.slaves.get(at).id, tasks.min(RECALL_TASKS_MAX)))
+    }
+
+    /// When [`recall`](Self::recall) has something to say at the earliest, should nothing else happen.
+    pub fn recall_due(&self) -> Option<Nanos> {
+        Some(self.patience_of(self.next_recalled()?))
+    }
+
+    fn next_recalled(&self) -> Option<u32> {
+        let wanted = self.config.take_back
+            && !self.stopped
+            && !self.hold_queue
+            && self.slaves.idle_takers() > self.slaves.asked()
+            && !self.unordered.has_work(false);
+        if wanted {
+            self.slaves.first_laden()
+        } else {
+            None
+        }
+    }
+
+    fn patience_of(&self, at: u32) -> Nanos {
+        let last = self.slaves.hands(at).last_handed_out();
+        last.expect("a laden slave holds tasks") + PATIENCE
+    }
+
+    /// A slave that was asked gives these back, with its word that it has begun none of them: they are queued again,
+    /// before all others. Returns those, ascending. One that was cancelled meanwhile is acknowledged by that.
+    ///
+    /// # Errors
+    /// It was not asked; or it does not hold one of them, or that one is for it alone, or was begun.
+    pub fn given_back(&mut self, slave: SlaveId, tasks: &[u64]) -> Result<Vec<u64>, Offence> {
+        let at = self.slaves.find(slave).ok_or(Offence::NotAsked)?;
+        if self.slaves.hands(at).asked != Asked::Waiting || tasks.len() as u32 > RECALL_TASKS_MAX {
+            return Err(Offence::NotAsked);
+        }
+        let mut queued = Vec::with_capacity(tasks.len());
+        let mut offence = None;
+        for &task in tasks {
+            match self.slaves.hands_mut(at).give_back(task) {
+                Err(error) => {
+                    offence = Some(error);
+                    break;
+                }
+                Ok((entry, position)) => {
+                    if entry.hold == Hold::Live && self.let_twin_go(entry.slot, at, position) {
+                        queued.push((entry.seq, entry.slot));
+                    }
+                }
+            }
+        }
+        queued.sort_unstable();
+        for &(_, slot) in queued.iter().rev() {
+            self.counts.running -= 1;
+            self.enqueue_front(slot);
+        }
+        let asked = if tasks.is_empty() {
+            Asked::HadNone
+        } else {
+            Asked::No
+        };
+        self.slaves.set_asked(at, asked);
+        self.slaves.hands_mut(at).first_since = self.clock;
+        if self.slaves.get(at).status != Status::Idle {
+            self.on_let_go(at);
+        }
+        let queued = queued.into_iter().map(|(seq, _)| seq).collect();
+        offence.map_or(Ok(queued), Err)
+    }
+}

@@ -1,0 +1,198 @@
+//! HTCondor, its single-node pool.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::stories::{self, Waves, cannot_start, try_run};
+use crate::{Dir, asked, facts, program, run, signal, slave_pids, wait_for, work};
+
+pub(crate) fn queued(dir: &Dir) -> usize {
+    let dir = dir.0.display().to_string();
+    let ours = format!("substr(Iwd, 0, {}) == \"{dir}\"", dir.len());
+    let args = ["-allusers", "-constraint", &ours, "-af", "ClusterId"];
+    run(Path::new("/"), "condor_q", &args).lines().count()
+}
+
+pub(crate) fn wait_for_an_empty_queue(dir: &Dir) {
+    let describe = || dir.told() + &dir.all("slave", "") + &dir.trail();
+    wait_for("an empty queue", describe, || {
+        (queued(dir) == 0).then_some(())
+    });
+}
+
+/// The pool's own folder, below which its jobs run.
+fn pool() -> PathBuf {
+    work().parent().expect("PREFIX/work").to_owned()
+}
+
+#[test]
+fn ping_as_in_the_manual() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("ping", "ping");
+    stories::ping_by_submit(&dir, "condor", || queued(&dir));
+    let ends = |log: &str| log.matches("Normal termination (return value 0)").count();
+    assert_eq!(
+        ends(&dir.all("master.", ".log")),
+        1,
+        "the master left the queue with exit 0"
+    );
+    assert_eq!(
+        ends(&dir.read("slaves.log")),
+        8,
+        "every slave left the queue with exit 0"
+    );
+}
+
+#[test]
+fn waves_with_the_overseer() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("waves", "waves");
+    let args = ["--seconds", "12", "--mw-resource-file-update-interval", "5"];
+    dir.submit("condor", &["--slaves", "0"], &args);
+    let hurt = |trail: &str| {
+        let jobs = facts(trail, "connected", "job");
+        let id = |at: usize| jobs[at].trim_start_matches("condor.").to_owned();
+        run(Path::new("/"), "condor_rm", &[&id(0), &id(1)]);
+        let pids = slave_pids(&pool());
+        signal(pids.last().expect("a slave runs"), "KILL");
+    };
+    let story = Waves {
+        system: "condor",
+        options: &[],
+        left: &|| queued(&dir),
+        hurt: &hurt,
+    };
+    stories::waves(&dir, None, &story);
+}
+
+/// The story of section 4.1.1 of CL-MW's manual: the master is killed, HTCondor starts it again, it writes a new resource
+/// file, slaves that come with the old one exit 255 and are run again.
+#[test]
+fn a_killed_master_is_restarted_and_its_slaves_come_back() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("restart", "waves");
+    dir.submit("condor", &["--slaves", "6"], &["--seconds", "8"]);
+    for (restart, name) in ["KILL", "TERM"].into_iter().enumerate() {
+        let pid = wait_for(
+            "slaves at work",
+            || dir.trail(),
+            || {
+                let trail = dir.trail();
+                let begun: Vec<&str> = trail.split(" init ").collect();
+                let (count, last) = (begun.len() - 1, begun.last()?);
+                let works = count == restart + 1 && last.contains(" results-received ");
+                works.then(|| {
+                    facts(&trail, "init", "pid")
+                        .last()
+                        .map(|pid| (*pid).to_owned())
+                })?
+            },
+        );
+        signal(&pid, name);
+    }
+    wait_for_an_empty_queue(&dir);
+    assert_eq!(
+        facts(&dir.trail(), "init", "pid").len(),
+        3,
+        "it ran three times"
+    );
+    assert!(dir.told().contains("the sum of"), "{}", dir.told());
+    assert!(
+        dir.read("slaves.log").contains("(return value 255)"),
+        "slaves that lost their master stay in the queue"
+    );
+}
+
+#[test]
+fn a_slave_that_cannot_start() {
+    let Some(_one) = asked("condor") else { return };
+    cannot_start("condor", &[], &|dir| {
+        let ours = format!("Iwd == \"{}.overseer\"", dir.resource_file());
+        try_run(&format!("condor_rm -constraint '{ours}'"));
+    });
+}
+
+/// A suspended slave's tasks go elsewhere, the job is vacated and runs again.
+#[test]
+fn a_suspended_slave_is_vacated() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("suspend", "waves");
+    let args = ["--seconds", "20", "--mw-client-timeout", "10"];
+    dir.submit("condor", &["--slaves", "4"], &args);
+    let job = wait_for(
+        "slaves at work",
+        || dir.trail(),
+        || {
+            let trail = dir.trail();
+            let jobs = facts(&trail, "connected", "job");
+            (jobs.len() >= 4).then(|| jobs[0].trim_start_matches("condor.").to_owned())
+        },
+    );
+    run(Path::new("/"), "condor_suspend", &[&job]);
+    wait_for_an_empty_queue(&dir);
+    assert!(dir.told().contains("the sum of"), "{}", dir.told());
+    let trail = dir.trail();
+    let comings = facts(&trail, "connected", "job");
+    let comings = comings.iter().filter(|other| other.ends_with(&job)).count();
+    assert!(
+        comings >= 2,
+        "job {job} came {comings} times\n{}",
+        dir.read("slaves.log")
+    );
+    assert!(trail.contains(" lost "), "its tasks went to others");
+}
+
+/// A program that needs a shared library of its own: the job brings it along.
+#[test]
+fn a_private_library_travels_along() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("library", "solve");
+    // Where no job looks by itself, and gone when it runs.
+    let build = dir.0.join("build");
+    fs::create_dir(&build).expect("a folder");
+    let sources = [
+        ("solve.c", "int solve(void) { return 42; }\n"),
+        (
+            "main.c",
+            "#include <stdio.h>\nint solve(void);\nint main(void) { printf(\"solved %d\\n\", solve()); }\n",
+        ),
+    ];
+    for (name, text) in sources {
+        fs::write(build.join(name), text).expect("written");
+    }
+    run(
+        &build,
+        "cc",
+        &["-shared", "-fPIC", "-o", "libsolve.so", "solve.c"],
+    );
+    run(&build, "cc", &["-o", "solve", "main.c", "-L.", "-lsolve"]);
+    let submit = Command::new(program("ringmw"))
+        .args([
+            "submit",
+            "condor",
+            "--binary",
+            "build/solve",
+            "--slaves",
+            "1",
+        ])
+        .env("LD_LIBRARY_PATH", &build)
+        .current_dir(&dir.0)
+        .output()
+        .expect("ringmw runs");
+    assert!(
+        submit.status.success(),
+        "{}",
+        String::from_utf8_lossy(&submit.stderr)
+    );
+    // It is no master, and looks at no resource file.
+    fs::write(dir.0.join("solve.rsc"), "").expect("written");
+    run(&dir.0, "condor_submit", &["slaves.sub"]);
+    wait_for_an_empty_queue(&dir);
+    assert_eq!(
+        dir.all("slave.", ".out"),
+        "solved 42\n",
+        "{}",
+        dir.all("slave", "")
+    );
+}

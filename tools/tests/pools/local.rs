@@ -1,0 +1,46 @@
+//! Processes of this machine.
+
+use crate::stories::{self, Waves, cannot_start};
+use crate::{Dir, asked, facts, signal, slave_pids};
+
+/// The arguments of a master of `waves` on the loopback.
+pub(crate) const WAVES: [&str; 6] = [
+    "--mw-master-host",
+    "127.0.0.1",
+    "--mw-resource-file-update-interval",
+    "5",
+    "--seconds",
+    "10",
+];
+
+#[test]
+fn ping() {
+    let Some(_one) = asked("local") else { return };
+    stories::ping_by_overseer(&Dir::new("local-ping", "ping"), "local", &[], "fork.");
+}
+
+#[test]
+fn waves_with_the_overseer() {
+    let Some(_one) = asked("local") else { return };
+    let dir = Dir::new("local-waves", "waves");
+    let master = dir.master(&WAVES);
+    let hurt = |trail: &str| {
+        assert_eq!(facts(trail, "init", "pid").len(), 1);
+        for pid in slave_pids(&dir.0).iter().take(3) {
+            signal(pid, "KILL");
+        }
+    };
+    let story = Waves {
+        system: "local",
+        options: &[],
+        left: &|| slave_pids(&dir.0).len(),
+        hurt: &hurt,
+    };
+    stories::waves(&dir, Some(master), &story);
+}
+
+#[test]
+fn a_slave_that_cannot_start() {
+    let Some(_one) = asked("local") else { return };
+    cannot_start("local", &[], &|_| {});
+}

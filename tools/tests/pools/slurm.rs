@@ -1,0 +1,88 @@
+//! Slurm.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::stories::{self, Waves, cannot_start, try_run};
+use crate::{Dir, asked, facts, jobs, run, signal, slave_pids, wait_for};
+
+const MEMORY: [&str; 2] = ["--memory", "64"];
+
+fn queued(dir: &Dir) -> usize {
+    let format = ["--me", "-h", "-r", "--format=%Z"];
+    let text = run(Path::new("/"), "squeue", &format);
+    text.lines()
+        .filter(|line| Path::new(line).starts_with(&dir.0))
+        .count()
+}
+
+#[test]
+fn ping() {
+    let Some(_one) = asked("slurm") else { return };
+    let dir = Dir::new("ping", "ping");
+    stories::ping_by_submit(&dir, "slurm", || queued(&dir));
+}
+
+#[test]
+fn waves_with_the_overseer() {
+    let Some(_one) = asked("slurm") else { return };
+    let dir = Dir::new("waves", "waves");
+    let interval = ["--mw-resource-file-update-interval", "5"];
+    let master = dir.master(&[&interval[..], &["--seconds", "12"]].concat());
+    let hurt = |trail: &str| {
+        let jobs = facts(trail, "connected", "job");
+        let id = |at: usize| jobs[at].trim_start_matches("slurm.").to_owned();
+        run(Path::new("/"), "scancel", &[&id(0), &id(1)]);
+        let pids = slave_pids(&dir.0);
+        signal(pids.last().expect("a slave runs"), "KILL");
+    };
+    let story = Waves {
+        system: "slurm",
+        options: &MEMORY,
+        left: &|| queued(&dir),
+        hurt: &hurt,
+    };
+    stories::waves(&dir, Some(master), &story);
+}
+
+#[test]
+fn a_slave_that_cannot_start() {
+    let Some(_one) = asked("slurm") else { return };
+    cannot_start("slurm", &MEMORY, &|_| try_run("scancel --me"));
+}
+
+/// One job of four cores is four pinned slaves.
+#[test]
+fn one_job_fills_a_node() {
+    let Some(_one) = asked("slurm") else { return };
+    let dir = Dir::new("node", "ping");
+    let options = [
+        "--slaves",
+        "1",
+        "--cpus",
+        "4",
+        "--slave-flag=--mw-slave-count=auto",
+    ];
+    let args = ["--tasks", "100000"];
+    dir.submit("slurm", &[&options[..], &MEMORY].concat(), &args);
+    let told = || dir.all("", ".out");
+    // Of what is pinned, the only core.
+    let core = |pid: &String| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("Cpus_allowed_list:"))?;
+        line.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    let cores = wait_for("four pinned slaves", told, || {
+        let cores: Vec<u32> = slave_pids(&dir.0).iter().filter_map(core).collect();
+        (cores.len() == 4).then_some(cores)
+    });
+    let distinct: BTreeSet<&u32> = cores.iter().collect();
+    assert!(distinct.len() > 1, "spread over the cores: {cores:?}");
+    wait_for("an empty queue", told, || (queued(&dir) == 0).then_some(()));
+    let trail = dir.trail();
+    assert_eq!(jobs(&trail).len(), 4, "{:?}", jobs(&trail));
+    assert!(trail.contains(" exit code=0"));
+}

@@ -1,0 +1,132 @@
+//! A farm by ssh: two hosts on the loopback, which pools.sh makes and registers.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::local::WAVES;
+use crate::stories::{self, Waves};
+use crate::{Dir, Process, asked, jobs, program, run, signal, slave_pids, wait_for};
+
+fn farm() -> String {
+    std::env::var("RINGMW_POOLS_FARM").expect("RINGMW_POOLS_FARM names the registry")
+}
+
+/// Where the hosts have the slaves.
+fn far() -> PathBuf {
+    Path::new(&farm()).with_file_name("far")
+}
+
+/// `ringmw farm validate`: whether all may serve, and what it prints.
+fn validate(dir: &Dir, farm: &str, app: &str, options: &[&str]) -> (bool, String) {
+    let binary = program(app);
+    let mut command = Command::new(program("ringmw"));
+    command
+        .args(["farm", "--farm", farm, "validate", "--binary", &binary])
+        .args(options);
+    let output = command.current_dir(&dir.0).output().expect("ringmw runs");
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+#[test]
+fn ping() {
+    let Some(_one) = asked("ssh") else { return };
+    let (dir, farm) = (Dir::new("ssh-ping", "ping"), farm());
+    let (is_ok, told) = validate(&dir, &farm, "ping", &[]);
+    assert!(is_ok, "{told}");
+    stories::ping_by_overseer(&dir, "ssh", &["--farm", &farm], "ssh.127.0.0.");
+}
+
+fn waves_master(dir: &Dir) -> Process {
+    let master = dir.master(&WAVES);
+    let file = dir.resource_file();
+    wait_for(
+        "the resource file",
+        || dir.told(),
+        || Path::new(&file).exists().then_some(()),
+    );
+    master
+}
+
+#[test]
+fn waves_on_two_hosts() {
+    let Some(_one) = asked("ssh") else { return };
+    let (dir, farm) = (Dir::new("ssh-waves", "waves"), farm());
+    let master = waves_master(&dir);
+    let file = dir.resource_file();
+    let options = ["--resource-file", &file, "--check", "test -d /tmp"];
+    let (is_ok, told) = validate(&dir, &farm, "waves", &options);
+    assert!(is_ok && told.matches(" ok").count() == 2, "{told}");
+    let hurt = |trail: &str| {
+        let hosts: BTreeSet<&str> = jobs(trail)
+            .iter()
+            .filter_map(|job| Some(job.rsplit_once('.')?.0))
+            .collect();
+        assert_eq!(hosts.len(), 2, "slaves come from both hosts: {hosts:?}");
+        for pid in slave_pids(&far()).iter().take(3) {
+            signal(pid, "KILL");
+        }
+    };
+    let story = Waves {
+        system: "ssh",
+        options: &["--farm", &farm],
+        left: &|| slave_pids(&far()).len(),
+        hurt: &hurt,
+    };
+    stories::waves(&dir, Some(master), &story);
+}
+
+/// A host that was fit and has gone since: the others do its work.
+#[test]
+fn an_unreachable_host_is_told_and_gone_round() {
+    let Some(_one) = asked("ssh") else { return };
+    let dir = Dir::new("ssh-unreachable", "ping");
+    let (gone, farm) = ("127.0.0.3", dir.path("farm"));
+    // Nobody listens there.
+    let fit = fs::read_to_string(self::farm()).expect("pools.sh made it");
+    let line = fit
+        .lines()
+        .find(|line| line.starts_with("127.0.0.1"))
+        .expect("it is registered");
+    fs::write(&farm, format!("{fit}{}\n", line.replace("127.0.0.1", gone))).expect("written");
+
+    let (is_ok, told) = validate(&dir, &farm, "ping", &["--check", "false", gone]);
+    assert!(
+        !is_ok && told.contains("not reachable") && told.contains("refused"),
+        "{told}"
+    );
+    let (is_ok, told) = validate(&dir, &farm, "ping", &["--check", "false", "127.0.0.1"]);
+    assert!(
+        !is_ok && told.contains(r#"your check "false" failed"#),
+        "{told}"
+    );
+    let (is_ok, told) = validate(&dir, &farm, "ping", &[]);
+    assert!(
+        !is_ok && told.matches(" ok").count() == 2,
+        "the others serve\n{told}"
+    );
+
+    // As it was when it was fit.
+    let marked = fs::read_to_string(&farm).expect("validate wrote it");
+    let mark = |line: &str| match line.split_once("\tfailed=") {
+        Some((machine, _)) => format!("{machine}\tvalid=1\n"),
+        None => format!("{line}\n"),
+    };
+    fs::write(&farm, marked.lines().map(mark).collect::<String>()).expect("written");
+    stories::ping_by_overseer(&dir, "ssh", &["--farm", &farm], "ssh.127.0.0.");
+    let log = dir.log();
+    assert!(
+        log.contains(&format!("{gone}: ssh: ")) && log.contains("refused"),
+        "{log}"
+    );
+    let list = run(
+        &dir.0,
+        program("ringmw"),
+        &["farm", "--farm", &farm, "list"],
+    );
+    assert_eq!(list.lines().count(), 3, "{list}");
+}
