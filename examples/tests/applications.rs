@@ -171,3 +171,12 @@ fn a_search_keeps_the_solution_of_a_slave_that_dies_after_its_offer() {
     assert_eq!(end.lines(), ["34 Some([0, 1, 4, 9, 15, 22, 32, 34])"]);
     slaves[1 - at].success();
 }
+
+#[test]
+fn collatz_finds_the_longest_chain() {
+    let end = Stage::new("collatz").local(["100000"]).success();
+    assert_eq!(
+        end.lines(),
+        ["77031 has the longest chain below 100000: 351 numbers"]
+    );
+}

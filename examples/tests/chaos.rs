@@ -1,9 +1,14 @@
 //! Eight slaves under a supervisor that kills, stops, evicts, restarts, cuts and holds at random, while their master
 //! checks every answer.
 //!
-//! `RINGMW_CHAOS_SECONDS=600 cargo test --release -p ringmw-examples --examples --test chaos -- --nocapture` goes on for
-//! longer than the few seconds that it takes otherwise; `RINGMW_CHAOS_SEED` gives another seed. What the supervisor does is drawn from it; when
-//! the system lets it happen is not.
+//! For longer than the few seconds that it takes otherwise, and with another seed:
+//!
+//! ```text
+//! cargo build --release -p ringmw-examples --examples
+//! RINGMW_CHAOS_SECONDS=600 RINGMW_CHAOS_SEED=7 cargo test --release -p ringmw-examples --test chaos -- --nocapture
+//! ```
+//!
+//! What the supervisor does is drawn from the seed; when the system lets it happen is not.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

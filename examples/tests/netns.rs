@@ -235,6 +235,9 @@ fn begin(network: &Network, stage: &Stage, client_timeout_s: u64) -> Process {
             // Whoever is cut off often enough had some task in its hands each time.
             "--mw-crash-limit",
             "0",
+            // There are few slaves.
+            "--addressed",
+            "1",
         ],
     )
 }

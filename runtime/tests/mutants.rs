@@ -184,6 +184,12 @@ const MUTANTS: &[Mutant] = &[
         if full {",
     },
     Mutant {
+        name: "after a lack of descriptors nobody is accepted any more",
+        file: "runtime/src/proto/master.rs",
+        old: "let may = self.accept_again.is_none_or(|again| self.now >= again);",
+        new: "let may = self.accept_again.is_none();",
+    },
+    Mutant {
         name: "a slave gives back what is for it alone",
         file: "runtime/src/proto/slave.rs",
         old: "            if last.bound {",

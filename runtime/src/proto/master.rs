@@ -344,11 +344,14 @@ pub struct MasterCore {
     awake: Nanos,
     late: u64,
     spare: Vec<Vec<u8>>,
+    /// The sum of their capacities.
+    spare_bytes: usize,
 }
 
-/// Buffers kept for reuse, and the largest that is worth keeping.
+/// Buffers kept for reuse, no more than there are slaves, and the bytes of all of them: any may grow to the largest
+/// packet. Every slave that comes brings one.
 const SPARE_MAX: usize = 256;
-const SPARE_BYTES_MAX: usize = 256 << 10;
+const SPARE_BYTES_MAX: usize = 1 << 20;
 
 impl MasterCore {
     /// A master at time `now` that nobody has connected to.
@@ -392,6 +395,7 @@ impl MasterCore {
             awake: 0,
             late: 0,
             spare: Vec::new(),
+            spare_bytes: 0,
         }
     }
 
@@ -516,8 +520,11 @@ impl MasterCore {
 
     /// A buffer was written; it comes back for reuse.
     pub fn on_sent(&mut self, conn: ConnId, mut buffer: Vec<u8>, drained: bool) {
-        if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+        let bytes = self.spare_bytes + buffer.capacity();
+        let enough = self.slots.len().min(SPARE_MAX);
+        if self.spare.len() < enough && bytes <= SPARE_BYTES_MAX {
             buffer.clear();
+            self.spare_bytes = bytes;
             self.spare.push(buffer);
         }
         if drained
@@ -965,6 +972,7 @@ impl MasterCore {
             && state.out.capacity() == 0
             && let Some(spare) = self.spare.pop()
         {
+            self.spare_bytes -= spare.capacity();
             state.out = spare;
         }
     }

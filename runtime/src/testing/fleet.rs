@@ -89,6 +89,8 @@ pub(super) struct Fleet {
     slaves: BTreeMap<usize, SimSlave>,
     later: Vec<(Nanos, Later)>,
     accepting: bool,
+    /// Now and then there is no descriptor for who is to be accepted.
+    pub(super) shortages: bool,
     /// A link may be of no more use.
     forget_links: bool,
     /// No more faults, and no mischief in taking.
@@ -121,6 +123,7 @@ impl Fleet {
             slaves: BTreeMap::new(),
             later: Vec::new(),
             accepting: true,
+            shortages: false,
             forget_links: false,
             calm: false,
             stall_max: 10 * SECOND,
@@ -488,6 +491,12 @@ impl Fleet {
             }
             if !link.accepted {
                 if !self.accepting {
+                    continue;
+                }
+                if self.shortages && !self.calm && self.rng.random_range(0..8) == 0 {
+                    // The engine has paused accepting; who was to be accepted waits.
+                    self.accepting = false;
+                    handler.on_accept_error(rustix::io::Errno::MFILE.into());
                     continue;
                 }
                 link.accepted = true;

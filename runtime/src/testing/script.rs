@@ -287,6 +287,7 @@ impl Script {
             hello,
         );
         fleet.transcript = transcript;
+        fleet.shortages = seed % 7 == 6;
         fleet.stall_max = 2 * limits.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
         let habits = Habits {

@@ -1,0 +1,254 @@
+//! What a long run under churn does to the master's memory: tasks through a map and the queue, while slaves are killed
+//! and evicted one after the other and others come in their place. At the end the master's resident memory is within
+//! 10 % (and half a MiB, for masters as small as this one) of its level after the first hundred thousand tasks, or this
+//! exits with 1.
+//!
+//! ```text
+//! cargo run --release -p ringmw-benches --bin churn
+//! cargo run --release -p ringmw-benches --bin churn -- --tasks 1000000 --engine epoll --json
+//! ```
+
+use std::cell::Cell;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use ringmw::Ready;
+use ringmw::prelude::*;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The level is taken after so many tasks.
+const SETTLED: u64 = 100_000;
+/// What the allocator's gaps and the trail's buffers come to, however small the master is.
+const SLACK_BYTES: f64 = 524_288.0;
+/// Tasks of the queue that wait.
+const QUEUED: u64 = 2_000;
+
+/// Runs no-op tasks under churn and weighs the master.
+#[derive(Clone, Parser)]
+struct Opts {
+    /// Tasks in all
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(2 * SETTLED..))]
+    tasks: u64,
+    /// Slaves that there are at a time
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    slaves: usize,
+    /// Milliseconds from one loss to the next
+    #[arg(long, value_name = "MS", default_value_t = 25)]
+    every_ms: u64,
+    /// Tasks and results per packet, or auto, which still grows long after the first hundred thousand
+    #[arg(long, value_name = "N", default_value = "100")]
+    group: String,
+    /// The master's engine: auto, ring or epoll
+    #[arg(long, default_value = "auto")]
+    engine: String,
+    /// How much the master may have grown at the end, of its level
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    growth_max: f64,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[algorithm]
+fn echo(n: u64) -> u64 {
+    n
+}
+
+fn app() -> App {
+    App::new().algorithm::<echo>()
+}
+
+/// Resident memory of this process in bytes.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.and_then(|kib| kib.parse::<f64>().ok())
+        .expect("VmRSS is a number of KiB")
+        * 1024.0
+}
+
+// ---- slaves that come and go
+
+/// Has slaves lost until it is dropped.
+struct Churn {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<u64>>,
+}
+
+impl Churn {
+    fn begin(ready: Ready, opts: Opts) -> Churn {
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            let mut slaves: Vec<_> = (0..opts.slaves).map(|_| start(&ready)).collect();
+            let mut lost = 0;
+            while !until.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(opts.every_ms));
+                let slave = &mut slaves[lost as usize % opts.slaves];
+                let signal = [Signal::KILL, Signal::TERM][lost as usize / opts.slaves % 2];
+                kill_process(Pid::from_child(slave), signal).expect("it is our child");
+                slave.wait().expect("it is our child");
+                *slave = start(&ready);
+                lost += 1;
+            }
+            // The master has ended, and they do.
+            for mut slave in slaves {
+                slave.wait().expect("it is our child");
+            }
+            lost
+        });
+        Churn {
+            over,
+            thread: Some(thread),
+        }
+    }
+
+    /// How many were lost.
+    fn end(mut self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("it ends once");
+        thread.join().expect("every slave can be started and ended")
+    }
+}
+
+/// A slave in a process of this very binary.
+fn start(ready: &Ready) -> Child {
+    let (host, port) = ready.address.rsplit_once(':').expect("host:port");
+    let member = std::str::from_utf8(&ready.hello.member_id).expect("an embedded master's is text");
+    Command::new("/proc/self/exe")
+        .args(["--mw-slave", "--mw-master-host", host])
+        .args(["--mw-master-port", port, "--mw-member-id", member])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("this very binary can be started")
+}
+
+// ---- the master
+
+#[derive(Copy, Clone, Default)]
+struct Weighed {
+    settled: f64,
+    most: f64,
+    last: f64,
+    unrunnable: u64,
+}
+
+impl Weighed {
+    fn weigh(&mut self) {
+        self.last = resident();
+        self.most = self.most.max(self.last);
+        if self.settled == 0.0 {
+            self.settled = self.last;
+        }
+    }
+
+    fn growth(&self) -> f64 {
+        self.last / self.settled - 1.0
+    }
+}
+
+/// Half of the tasks through a map, half through the queue, where one in ten is not retried.
+async fn work(mw: Master, tasks: u64) -> Result<Weighed> {
+    let half = tasks / 2;
+    let mut weighed = Weighed::default();
+    let mut weigh_at = SETTLED;
+    let (mut submitted, mut sum) = (0, 0u64);
+    let (mut mapped, mut queued) = (0, 0);
+    let mut answers = mw.map((0..half).map(echo::task));
+    mw.set_target(QUEUED);
+    while mapped < half || queued < half {
+        // The map drives; the queue is served beside it, and alone at the end.
+        match answers.try_next().await? {
+            Some(n) => {
+                sum = sum.wrapping_add(n);
+                mapped += 1;
+            }
+            None => drop(mw.events().await),
+        }
+        if mapped % 100 == 0 || mapped == half {
+            let room = mw.upto_target().min(half - submitted);
+            let task = |n: u64| echo::task(n).tag(&n).retry(!n.is_multiple_of(10));
+            mw.submit_all((submitted..submitted + room).map(task));
+            submitted += room;
+            for result in mw.take_results() {
+                let n = result.output::<echo>()?;
+                assert_eq!(result.tag()?, Some(n), "{} has its own tag", result.id());
+                sum = sum.wrapping_add(n);
+                queued += 1;
+            }
+            for task in mw.take_unrunnable() {
+                let n = task.tag::<u64>()?.ok_or("it had a tag")?;
+                assert_eq!(n % 10, 0, "{n}: {}", task.reason());
+                sum = sum.wrapping_add(n);
+                queued += 1;
+                weighed.unrunnable += 1;
+            }
+        }
+        if mapped + queued >= weigh_at {
+            weighed.weigh();
+            weigh_at += SETTLED;
+        }
+    }
+    let once = (0..half).fold(0, u64::wrapping_add);
+    assert_eq!(sum, once.wrapping_mul(2), "every task ended once");
+    weighed.weigh();
+    Ok(weighed)
+}
+
+fn main() -> ExitCode {
+    if std::env::args().any(|arg| arg == "--mw-slave") {
+        return app().run();
+    }
+    let opts = Opts::parse();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let trail = folder.path().join("trail").display().to_string();
+    let weighed = Rc::new(Cell::new(Weighed::default()));
+    let churn = Rc::new(Cell::new(None));
+    let (result, begun_churn) = (Rc::clone(&weighed), Rc::clone(&churn));
+    let (tasks, begin) = (opts.tasks, opts.clone());
+    let begun = Instant::now();
+    let code = app()
+        .master(async move |mw: Master, _| {
+            result.set(work(mw, tasks).await?);
+            Ok::<(), Error>(())
+        })
+        .embedded(0)
+        .args(["--mw-engine", &opts.engine, "--mw-crash-limit", "0"])
+        .args(["--mw-audit-file", &trail])
+        .args(["--mw-slave-task-group", &opts.group])
+        .args(["--mw-slave-result-group", &opts.group])
+        .on_ready(move |ready| begun_churn.set(Some(Churn::begin(ready, begin))))
+        .run();
+    let seconds = begun.elapsed().as_secs_f64();
+    let lost = churn.take().expect("the master was ready").end();
+    assert_eq!(code, 0, "the master algorithm failed");
+    let weighed = weighed.get();
+    let [settled, most, last] =
+        [weighed.settled, weighed.most, weighed.last].map(|bytes| bytes / f64::from(1 << 20));
+    let (growth, unrunnable) = (weighed.growth(), weighed.unrunnable);
+    if opts.json {
+        println!(
+            "{{\"case\":\"churn\",\"engine\":\"{}\",\"tasks\":{tasks},\"seconds\":{seconds:.1},\"slaves_lost\":{lost},\"unrunnable\":{unrunnable},\"settled_mib\":{settled:.2},\"most_mib\":{most:.2},\"last_mib\":{last:.2},\"growth\":{growth:.3}}}",
+            opts.engine
+        );
+    } else {
+        println!(
+            "{tasks} tasks in {seconds:.1} s, {lost} slaves lost, {unrunnable} tasks not retried: {settled:.2} MiB after \
+             {SETTLED}, {most:.2} MiB at most, {last:.2} MiB at the end, {:+.1} %",
+            100.0 * growth
+        );
+    }
+    let grown = weighed.last - weighed.settled;
+    match grown <= opts.growth_max * weighed.settled + SLACK_BYTES {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
