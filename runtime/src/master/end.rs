@@ -301,6 +301,10 @@ fn body(bytes: &[u8]) -> TaskBody<'_> {
 }
 
 fn tag_of<T: Wire>(bytes: &[u8]) -> Result<Option<T>, TagError> {
+    // Of a task without a tag that is done no body is kept.
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     let body = body(bytes);
     if body.tag_type == 0 {
         return Ok(None);

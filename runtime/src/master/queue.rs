@@ -6,7 +6,7 @@ use std::task::Waker;
 use ringmw_sched::AlgorithmId;
 
 use super::end::{TaskResult, UnrunnableTask};
-use crate::proto::master::{End, Fate};
+use crate::proto::master::{End, Ends, Fate};
 
 /// What [`events`](super::Master::events) waits for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,18 @@ impl Queue {
         self.wake();
     }
 
-    pub(crate) fn ended(&mut self, end: End) {
+    pub(crate) fn ended(&mut self, ends: Ends) {
+        match ends {
+            Ends::One(end) => self.on_end(*end),
+            Ends::Done(mut done) => {
+                while let Some(end) = done.next_end() {
+                    self.on_end(end);
+                }
+            }
+        }
+    }
+
+    fn on_end(&mut self, end: End) {
         let arrival = self.arrivals;
         self.arrivals += 1;
         let of = &mut self.of[usize::from(end.algorithm.0)];

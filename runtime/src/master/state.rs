@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::queue::Queue;
 use crate::algorithm::{Algorithm, Policy, Task};
-use crate::proto::master::{End, MasterCore};
+use crate::proto::master::{End, Ends, MasterCore};
 use crate::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 use crate::small::SmallBytes;
 
@@ -22,10 +22,90 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// A call's or map's own ends.
 #[derive(Default)]
 pub(crate) struct Flow {
-    pub(crate) ready: VecDeque<End>,
+    pub(crate) ready: Ready,
     /// Tasks whose end has not come.
     pub(crate) live: usize,
     pub(crate) waker: Option<Waker>,
+}
+
+impl Flow {
+    fn tell(&mut self, ends: Ends) {
+        self.ready.push(ends);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Ends that their call or map has not taken: those of a packet are decoded where they came.
+#[derive(Default)]
+pub(crate) struct Ready {
+    ends: VecDeque<Ends>,
+    len: usize,
+}
+
+/// The next of them.
+pub(crate) enum Next<'a> {
+    /// A result, and where its output is.
+    Done(TaskId, &'a [u8]),
+    /// Any other end.
+    End(End),
+}
+
+impl Ready {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn push(&mut self, ends: Ends) {
+        self.len += match &ends {
+            Ends::Done(done) => done.results.len(),
+            Ends::One(_) => 1,
+        };
+        self.ends.push_back(ends);
+    }
+
+    /// Takes the next one, by itself.
+    pub(crate) fn pop(&mut self) -> Option<End> {
+        self.forget_empty();
+        let end = match self.ends.front_mut()? {
+            Ends::Done(done) => done.next_end(),
+            Ends::One(_) => self.pop_one(),
+        };
+        self.len -= usize::from(end.is_some());
+        end
+    }
+
+    /// Takes the next one and has it read in place.
+    #[inline]
+    pub(crate) fn take<R>(&mut self, read: impl FnOnce(Next<'_>) -> R) -> Option<R> {
+        self.forget_empty();
+        if let Some(Ends::Done(done)) = self.ends.front_mut() {
+            let one = done.results.next()?;
+            self.len -= 1;
+            return Some(read(Next::Done(one.id, one.output(&done.packet))));
+        }
+        let end = self.pop_one()?;
+        self.len -= 1;
+        Some(read(Next::End(end)))
+    }
+
+    /// What was taken to its last result goes.
+    #[inline]
+    fn forget_empty(&mut self) {
+        if let Some(Ends::Done(done)) = self.ends.front()
+            && done.results.len() == 0
+        {
+            self.ends.pop_front();
+        }
+    }
+
+    fn pop_one(&mut self) -> Option<End> {
+        match self.ends.pop_front()? {
+            Ends::One(end) => Some(*end),
+            Ends::Done(mut done) => done.next_end(),
+        }
+    }
 }
 
 /// A task whose algorithm is a number.
@@ -171,19 +251,20 @@ impl State {
 
     /// Tells every end that has come to its owner.
     pub(crate) fn dispatch(&mut self) {
-        while let Some(end) = self.core.poll_end() {
-            match end.owner {
-                Owner::Queue => self.queue.ended(end),
+        while let Some(ends) = self.core.poll_ends() {
+            let (owner, count) = match &ends {
+                Ends::Done(done) => (done.owner, done.results.len()),
+                Ends::One(end) => (end.owner, 1),
+            };
+            match owner {
+                Owner::Queue => self.queue.ended(ends),
                 Owner::Flow(flow) => {
                     let flow = self
                         .flows
                         .get_mut(flow as usize)
                         .expect("a flow that ends takes its tasks back first");
-                    flow.live -= 1;
-                    flow.ready.push_back(end);
-                    if let Some(waker) = flow.waker.take() {
-                        waker.wake();
-                    }
+                    flow.live -= count;
+                    flow.tell(ends);
                 }
             }
         }
@@ -240,11 +321,7 @@ impl State {
             return false;
         };
         if let Owner::Flow(flow) = end.owner {
-            let flow = &mut self.flows[flow as usize];
-            flow.ready.push_back(end);
-            if let Some(waker) = flow.waker.take() {
-                waker.wake();
-            }
+            self.flows[flow as usize].tell(Ends::One(Box::new(end)));
         }
         true
     }
