@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod loops;
 pub mod machine;
 pub mod meter;
+pub mod micro;
 pub mod played;
 pub mod rivals;
 

@@ -369,6 +369,7 @@ fn tasks(rival: &str, case: RivalCase) -> u64 {
     match (rival, case.workload) {
         ("zeromq", Workload::Noop(group)) | ("openmpi", Workload::Noop(group)) => our_tasks(group),
         ("gearman", Workload::Noop(_)) => 50_000,
+        ("hyperqueue", _) => 1_000,
         (_, Workload::Noop(_)) => 2_000,
         (_, Workload::Millisecond) => 2_000,
     }
