@@ -145,8 +145,9 @@ fn measure(opts: &Opts) -> Result<Vec<Value>, String> {
     let iterations = loops::iterations_per_ms(2, 100_000) as u64;
     for _ in 0..opts.runs {
         for sample in samples.iter_mut().filter(|sample| sample.failed.is_none()) {
-            match sample.rival.run(sample.case, iterations) {
-                Ok(theirs) => sample.pairs.push((theirs, ours(sample.case, iterations)?)),
+            let theirs = sample.rival.run(sample.case, iterations);
+            match theirs.and_then(|theirs| Ok((theirs, ours(sample.case, iterations)?))) {
+                Ok(pair) => sample.pairs.push(pair),
                 Err(why) => {
                     eprintln!("FAILED {why}");
                     sample.failed = Some(why);

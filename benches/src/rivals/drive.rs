@@ -460,6 +460,14 @@ fn venv(folder: &Path, package: &str) -> Result<(), String> {
 
 fn start(mut command: Command) -> Result<Child, String> {
     let program = command.get_program().to_string_lossy().into_owned();
+    // In a group of its own it would outlive an interrupt of ours.
+    let end_with_us = || {
+        Ok(rustix::process::set_parent_process_death_signal(Some(
+            Signal::KILL,
+        ))?)
+    };
+    // SAFETY: between fork and exec it makes one system call and allocates nothing.
+    unsafe { command.pre_exec(end_with_us) };
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
