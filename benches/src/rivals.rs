@@ -4,7 +4,7 @@
 //! prints one JSON line: tasks, wall time and CPU seconds of its own process (and of its server, where it has one) from
 //! the first tenth of the tasks on, as ours does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -121,7 +121,7 @@ type Rows = (String, BTreeMap<u32, BTreeMap<u32, Value>>, Option<Value>);
 /// When a line is no result.
 pub fn table(results: &str) -> Result<String, String> {
     let mut rivals: Vec<Rows> = Vec::new();
-    let mut runs = Vec::new();
+    let mut machines: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for text in results.lines() {
         let line: Value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
         let version = line["version"].as_str().ok_or("a result without version")?;
@@ -144,15 +144,13 @@ pub fn table(results: &str) -> Result<String, String> {
             }
         }
         let text = |key: &str| line[key].as_str().unwrap_or("?").to_owned();
-        let on = (
-            text("commit"),
+        let machine = format!(
+            "Linux {}, {} x {}",
             text("kernel"),
-            text("cpu"),
-            line["cpus"].to_string(),
+            line["cpus"],
+            text("cpu")
         );
-        if !runs.contains(&on) {
-            runs.push(on);
-        }
+        machines.entry(machine).or_default().insert(text("commit"));
     }
     let mut out = String::from(
         "| system | tasks per packet | master CPU per task, times ours: 2, 64, 1,000 workers | rate, times ours: 2, 64, 1,000 workers | 1 ms tasks, 2 workers: rate, times ours |\n|---|---|---|---|---|\n",
@@ -176,10 +174,11 @@ pub fn table(results: &str) -> Result<String, String> {
                 .expect("a string takes it");
         }
     }
-    for (commit, kernel, cpu, cpus) in runs {
+    for (machine, commits) in machines {
+        let commits = commits.into_iter().collect::<Vec<_>>().join(", ");
         writeln!(
             out,
-            "\nMedians of interleaved runs at commit {commit}, Linux {kernel}, {cpus} x {cpu}, loopback."
+            "\nMedians of interleaved runs on loopback, {machine}; commit {commits}."
         )
         .expect("a string takes it");
     }
