@@ -279,9 +279,11 @@ impl UnrunnableTask {
         let body = body(&self.end.body);
         Policy {
             slave: to,
-            tag: (body.tag_type != 0).then(|| Tag {
-                type_hash: body.tag_type,
-                archive: body.tag.into(),
+            tag: (body.tag_type != 0).then(|| {
+                Box::new(Tag {
+                    type_hash: body.tag_type,
+                    archive: body.tag.into(),
+                })
             }),
             do_it_anyway: Some(do_it_anyway),
             retry: Some(retry),

@@ -12,7 +12,7 @@ use ringmw_sched::{AlgorithmId, Owner, TaskId};
 
 use super::Master;
 use super::end::{TaskError, TaskResult, error_of};
-use super::state::{Flow, Next, RawTask, Ready, StreamOf};
+use super::state::{Flow, Next, RawTask, Ready, State, StreamOf};
 use crate::algorithm::{Algorithm, Task};
 use crate::proto::master::End;
 
@@ -104,9 +104,6 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     in_order: Option<VecDeque<(TaskId, Option<End>)>>,
 }
 
-/// Tasks that are submitted in one go.
-const BATCH: usize = 64;
-
 /// Tasks of a map beside those that the slaves can hold twice over.
 const WINDOW_LEAST: usize = 1_024;
 
@@ -162,37 +159,26 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.next_index > 0 && out > window - window / 4 {
             return;
         }
-        let mut batch = Vec::with_capacity(BATCH.min(window));
-        while out < window && !self.exhausted {
-            // The user's iterator runs while nothing is borrowed: it may use the master itself.
-            batch.extend(
-                self.tasks
-                    .by_ref()
-                    .take(BATCH.min(window - out))
-                    .map(RawTask::new),
-            );
-            self.exhausted = batch.is_empty();
-            out += batch.len();
-            self.submit(&mut batch);
-        }
-    }
-
-    fn submit(&mut self, batch: &mut Vec<RawTask>) {
         let (algorithm, owner, domain) = (self.algorithm, Owner::Flow(self.flow), self.number);
-        let (next_index, in_order) = (&mut self.next_index, &mut self.in_order);
-        self.mw.with(|state| {
-            for task in batch.drain(..) {
-                let stream = StreamOf {
-                    domain,
-                    index: *next_index,
-                };
-                *next_index += 1;
-                let id = state.submit(algorithm, task, owner, stream);
-                if let Some(in_order) = in_order {
-                    in_order.push_back((id, None));
-                }
+        while out < window {
+            // The user's iterator runs while nothing is borrowed: it may use the master itself.
+            let Some(task) = self.tasks.next() else {
+                self.exhausted = true;
+                break;
+            };
+            let task = RawTask::new(task);
+            let stream = StreamOf {
+                domain,
+                index: self.next_index,
+            };
+            self.next_index += 1;
+            out += 1;
+            let submit = |state: &mut State| state.submit(algorithm, task, owner, stream);
+            let id = self.mw.submitting(submit);
+            if let Some(in_order) = &mut self.in_order {
+                in_order.push_back((id, None));
             }
-        });
+        }
     }
 
     /// Takes the next end by itself.

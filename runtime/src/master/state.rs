@@ -58,53 +58,32 @@ impl Ready {
     }
 
     pub(crate) fn push(&mut self, ends: Ends) {
-        self.len += match &ends {
-            Ends::Done(done) => done.results.len(),
-            Ends::One(_) => 1,
-        };
+        self.len += ends.count();
         self.ends.push_back(ends);
     }
 
     /// Takes the next one, by itself.
     pub(crate) fn pop(&mut self) -> Option<End> {
-        self.forget_empty();
-        let end = match self.ends.front_mut()? {
-            Ends::Done(done) => done.next_end(),
-            Ends::One(_) => self.pop_one(),
-        };
-        self.len -= usize::from(end.is_some());
-        end
+        loop {
+            if let Some(end) = self.ends.front_mut()?.next_end() {
+                self.len -= 1;
+                return Some(end);
+            }
+            self.ends.pop_front();
+        }
     }
 
     /// Takes the next one and has it read in place.
     #[inline]
     pub(crate) fn take<R>(&mut self, read: impl FnOnce(Next<'_>) -> R) -> Option<R> {
-        self.forget_empty();
-        if let Some(Ends::Done(done)) = self.ends.front_mut() {
-            let one = done.results.next()?;
+        if let Some(Ends::Done(done)) = self.ends.front_mut()
+            && let Some(one) = done.results.next()
+        {
             self.len -= 1;
             return Some(read(Next::Done(one.id, one.output(&done.packet))));
         }
-        let end = self.pop_one()?;
-        self.len -= 1;
+        let end = self.pop()?;
         Some(read(Next::End(end)))
-    }
-
-    /// What was taken to its last result goes.
-    #[inline]
-    fn forget_empty(&mut self) {
-        if let Some(Ends::Done(done)) = self.ends.front()
-            && done.results.len() == 0
-        {
-            self.ends.pop_front();
-        }
-    }
-
-    fn pop_one(&mut self) -> Option<End> {
-        match self.ends.pop_front()? {
-            Ends::One(end) => Some(*end),
-            Ends::Done(mut done) => done.next_end(),
-        }
     }
 }
 
@@ -117,6 +96,7 @@ pub(crate) struct RawTask {
 impl RawTask {
     /// # Panics
     /// When the arguments or the tag could not be archived: that is the user's own serialization.
+    #[inline]
     pub(crate) fn new<A: Algorithm>(task: Task<A>) -> Self {
         if let Some(error) = task.error() {
             panic!("a task of `{}` cannot be submitted: {error}", A::NAME);
@@ -252,9 +232,11 @@ impl State {
     /// Tells every end that has come to its owner.
     pub(crate) fn dispatch(&mut self) {
         while let Some(ends) = self.core.poll_ends() {
-            let (owner, count) = match &ends {
-                Ends::Done(done) => (done.owner, done.results.len()),
-                Ends::One(end) => (end.owner, 1),
+            let count = ends.count();
+            let owner = match &ends {
+                Ends::Done(done) => done.owner,
+                Ends::One(Some(end)) => end.owner,
+                Ends::One(None) => continue,
             };
             match owner {
                 Owner::Queue => self.queue.ended(ends),
@@ -321,7 +303,7 @@ impl State {
             return false;
         };
         if let Owner::Flow(flow) = end.owner {
-            self.flows[flow as usize].tell(Ends::One(Box::new(end)));
+            self.flows[flow as usize].tell(Ends::one(end));
         }
         true
     }

@@ -196,16 +196,39 @@ pub enum Fate {
 /// Ends of tasks as they come: those of a packet together.
 #[derive(Debug)]
 pub(crate) enum Ends {
-    /// Results that follow one another in a packet and are told to the same owner.
+    /// Results that follow one another in a packet, of the same algorithm and told to the same owner.
     Done(Done),
-    /// Any other.
-    One(Box<End>),
+    /// Any other; none once it was taken.
+    One(Option<Box<End>>),
 }
 
-/// Results of one packet whose ends are told to one owner.
+impl Ends {
+    pub(crate) fn one(end: End) -> Self {
+        Ends::One(Some(Box::new(end)))
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Ends::Done(done) => done.results.len(),
+            Ends::One(end) => usize::from(end.is_some()),
+        }
+    }
+
+    /// Takes the next one by itself.
+    pub(crate) fn next_end(&mut self) -> Option<End> {
+        match self {
+            Ends::Done(done) => done.next_end(),
+            Ends::One(end) => end.take().map(|end| *end),
+        }
+    }
+}
+
+/// Results of one packet and one algorithm whose ends are told to one owner.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) owner: Owner,
+    pub(crate) algorithm: AlgorithmId,
     pub(crate) slave: SlaveId,
     /// The payload of the packet, which the outputs are read from.
     pub(crate) packet: Bytes,
@@ -216,7 +239,6 @@ pub(crate) struct Done {
 #[derive(Debug)]
 pub(crate) struct DoneOne {
     pub(crate) id: TaskId,
-    pub(crate) algorithm: AlgorithmId,
     /// The body of a task that has a tag.
     pub(crate) body: Option<Box<SmallBytes>>,
     /// Where its output is in the packet.
@@ -241,7 +263,7 @@ impl Done {
         let (begin, end) = one.output;
         Some(End {
             id: one.id,
-            algorithm: one.algorithm,
+            algorithm: self.algorithm,
             owner: self.owner,
             body: one.body.map_or_else(SmallBytes::default, |body| *body),
             fate: Fate::Done {
@@ -949,17 +971,17 @@ impl MasterCore {
     /// The next end of a task.
     pub fn poll_end(&mut self) -> Option<End> {
         loop {
-            match self.ends.front_mut()? {
-                Ends::Done(done) => match done.next_end() {
-                    Some(end) => return Some(end),
-                    None => _ = self.ends.pop_front(),
-                },
-                Ends::One(_) => match self.ends.pop_front() {
-                    Some(Ends::One(end)) => return Some(*end),
-                    _ => unreachable!("it was in front"),
-                },
+            if let Some(end) = self.ends.front_mut()?.next_end() {
+                return Some(end);
             }
+            self.ends.pop_front();
         }
+    }
+
+    /// Whether [`poll_ends`](Self::poll_ends) has something.
+    #[inline]
+    pub(crate) fn has_ends(&self) -> bool {
+        !self.ends.is_empty()
     }
 
     /// The next ends, in the order in which they came.
@@ -992,7 +1014,14 @@ impl MasterCore {
         self.now + wait
     }
 
+    #[inline]
     fn collect_ended(&mut self) {
+        if self.sched.ended() > 0 {
+            self.take_ended();
+        }
+    }
+
+    fn take_ended(&mut self) {
         while let Some(ended) = self.sched.poll_ended() {
             let Ended {
                 id,
@@ -1012,13 +1041,13 @@ impl MasterCore {
                 retry,
             };
             self.trail.on_task_ended(id, &fate, None);
-            self.ends.push_back(Ends::One(Box::new(End {
+            self.ends.push_back(Ends::one(End {
                 id,
                 algorithm,
                 owner,
                 body: payload,
                 fate,
-            })));
+            }));
         }
     }
 
@@ -1071,9 +1100,9 @@ struct Tally {
     failed: u64,
     late: u64,
     compute: Nanos,
-    /// Accepted ones that are told to this owner, and have not been put with the ends yet.
+    /// Accepted ones of this algorithm that are told to this owner, and have not been put with the ends yet.
     done: Vec<DoneOne>,
-    owner: Option<Owner>,
+    of: Option<(Owner, AlgorithmId)>,
     /// A copy of the payload, made with the first result: none may pin a receive buffer.
     packet: Option<Bytes>,
 }

@@ -104,26 +104,23 @@ impl MasterCore {
     ) -> Result<(), String> {
         let status = entry.status;
         // All of it is checked before the result is accepted: once it is, its task is gone.
-        if let Some((task, Some(algorithm))) = self.sched.next_held(slave)
-            && task == entry.task
-        {
+        let (task, config) = (entry.task, &self.config);
+        let check = |algorithm: AlgorithmId| {
             if algorithm.0 != entry.algorithm {
                 return Err(format!("the result of TASK-{task} names another algorithm"));
             }
             if status == ResultStatus::Done {
-                self.config.check_output[usize::from(algorithm.0)](body).map_err(|error| {
+                config.check_output[usize::from(algorithm.0)](body).map_err(|error| {
                     format!(
                         "the result of TASK-{task} of `{}`: {error}",
-                        trail::name(&self.config.names, algorithm)
+                        trail::name(&config.names, algorithm)
                     )
                 })?;
             }
-        }
-        let accepted = match self
-            .sched
-            .result(slave, entry.task)
-            .map_err(|o| o.to_string())?
-        {
+            Ok(())
+        };
+        let verdict = self.sched.result_if(slave, task, check);
+        let accepted = match verdict.map_err(|offence| offence.to_string())?? {
             Verdict::Late => {
                 tally.late += 1;
                 return Ok(());
@@ -156,27 +153,26 @@ impl MasterCore {
             self.trail.on_task_ended(id, &fate, None);
             self.put_done(slave, tally);
             tally.failed += 1;
-            self.ends.push_back(Ends::One(Box::new(End {
+            self.ends.push_back(Ends::one(End {
                 id,
                 algorithm,
                 owner,
                 body: task,
                 fate,
-            })));
+            }));
             return Ok(());
         }
         self.trail.on_task_done(id, slave, compute);
         tally.accepted += 1;
-        if tally.owner != Some(owner) {
+        if tally.of != Some((owner, algorithm)) {
             self.put_done(slave, tally);
-            tally.owner = Some(owner);
+            tally.of = Some((owner, algorithm));
         }
         if tally.packet.is_none() {
             tally.packet = Some(Bytes::copy_from_slice(payload));
         }
         tally.done.push(DoneOne {
             id,
-            algorithm,
             body: TaskBody::has_tag(&task).then(|| Box::new(task)),
             output: (range.start as u32, range.end as u32),
             compute,
@@ -191,9 +187,10 @@ impl MasterCore {
         if tally.done.is_empty() {
             return;
         }
-        if let (Some(owner), Some(packet)) = (tally.owner, &tally.packet) {
+        if let (Some((owner, algorithm)), Some(packet)) = (tally.of, &tally.packet) {
             self.ends.push_back(Ends::Done(Done {
                 owner,
+                algorithm,
                 slave,
                 packet: packet.clone(),
                 results: std::mem::take(&mut tally.done).into_iter(),
