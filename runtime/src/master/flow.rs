@@ -104,7 +104,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     in_order: Option<VecDeque<(TaskId, Option<End>)>>,
 }
 
-/// Tasks of a map beside those that the slaves can hold twice over.
+/// Tasks of a map beside those that the slaves can hold, at least.
 const WINDOW_LEAST: usize = 1_024;
 
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
@@ -145,25 +145,29 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.exhausted {
             return;
         }
-        let window = self
-            .window
-            .unwrap_or_else(|| self.mw.hands(self.algorithm) * 2 + WINDOW_LEAST);
+        let hands = self.mw.hands(self.algorithm);
+        let own = hands + (hands / 4).max(WINDOW_LEAST);
+        let window = self.window.unwrap_or(own);
         let flow = self.flow as usize;
         let mut out = self
             .mw
-            .with(|state| state.flows[flow].live + state.flows[flow].ready.len());
+            .peek(|state| state.flows[flow].live + state.flows[flow].ready.len());
         if let Some(in_order) = &self.in_order {
             out = in_order.len();
         }
         // Refilling in strides costs less than one task for each result.
-        if self.next_index > 0 && out > window - window / 4 {
+        if self.next_index > 0 && out > window - (window / 8).min(WINDOW_LEAST) {
             return;
+        }
+        if window >= own {
+            self.mw.peek(|state| state.begin_source(self.flow));
         }
         let (algorithm, owner, domain) = (self.algorithm, Owner::Flow(self.flow), self.number);
         while out < window {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
             let Some(task) = self.tasks.next() else {
                 self.exhausted = true;
+                self.mw.peek(|state| state.end_source(self.flow));
                 break;
             };
             let task = RawTask::new(task);

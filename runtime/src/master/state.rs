@@ -26,6 +26,8 @@ pub(crate) struct Flow {
     /// Tasks whose end has not come.
     pub(crate) live: usize,
     pub(crate) waker: Option<Waker>,
+    /// It submits as its tasks end, as much as all slaves can hold.
+    pub(crate) is_source: bool,
 }
 
 impl Flow {
@@ -322,7 +324,22 @@ impl State {
                 self.cancel(id);
             }
         }
+        self.end_source(flow);
         self.flows.remove(flow as usize);
+    }
+
+    /// From now on this flow submits as its tasks end.
+    pub(crate) fn begin_source(&mut self, flow: u32) {
+        if !std::mem::replace(&mut self.flows[flow as usize].is_source, true) {
+            self.core.with_sched(|sched| sched.begin_source());
+        }
+    }
+
+    /// It has no more.
+    pub(crate) fn end_source(&mut self, flow: u32) {
+        if std::mem::take(&mut self.flows[flow as usize].is_source) {
+            self.core.with_sched(|sched| sched.end_source());
+        }
     }
 
     /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.
