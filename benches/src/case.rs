@@ -182,8 +182,8 @@ async fn measure(mw: Master, load: Load) -> Result<Value> {
     flow.run(&mw).await?;
     let span = flow.span.take().ok_or("there were no tasks")?;
     let (done, cpu) = (span.tasks as f64, span.cpu.as_nanos() as f64);
-    // Those whose tasks are counted: what went out for them may have gone before.
-    let packets = span.traffic.packets_in;
+    // Of all tasks: in the span, packets of one long turn can be told apart less well.
+    let tasks_per_packet = span.tasks_per_packet;
     let latency_us = |quantile| {
         let latencies = flow.latencies.borrow();
         latencies.value_at_quantile(quantile) as f64 / 1e3
@@ -208,11 +208,11 @@ async fn measure(mw: Master, load: Load) -> Result<Value> {
         "tasks_per_s": done / span.wall.as_secs_f64(),
         "wall_s": span.wall.as_secs_f64(),
         "master_cpu_ns_per_task": cpu / done,
-        "master_cpu_ns_per_packet": cpu / packets as f64,
+        "master_cpu_ns_per_packet": cpu / done * tasks_per_packet,
         "master_cpu_share": span.cpu.as_secs_f64() / span.wall.as_secs_f64(),
-        "packets": packets,
+        "packets": span.traffic.packets_in,
         "packets_out": span.traffic.packets_out,
-        "tasks_per_packet": done / packets as f64,
+        "tasks_per_packet": tasks_per_packet,
         "latency_us": latencies,
         "syscalls_per_task": syscalls,
         "syscalls_note": syscalls_note,
@@ -251,15 +251,17 @@ async fn count_syscalls(mw: &Master, load: Load) -> Result<Result<f64, String>> 
 #[derive(Copy, Clone)]
 struct Span {
     /// Results that came in it.
-    pub tasks: u64,
+    tasks: u64,
     /// Its time.
-    pub wall: Duration,
+    wall: Duration,
     /// CPU time of this process in it, all threads.
-    pub cpu: Duration,
+    cpu: Duration,
     /// Packets and bytes of it.
-    pub traffic: Traffic,
+    traffic: Traffic,
+    /// Tasks of a packet of results, from the very first on.
+    tasks_per_packet: f64,
     /// Allocations and their bytes.
-    pub allocated: (u64, u64),
+    allocated: (u64, u64),
 }
 
 /// No-op tasks on their way through a master, and what is measured of them: all from the first result after the
@@ -271,6 +273,7 @@ struct Flow {
     /// When each [`TIMED_APART`]th task was submitted, in nanoseconds since `begun`.
     stamps: RefCell<Vec<u64>>,
     latencies: RefCell<Histogram<u64>>,
+    measuring: Cell<bool>,
     start: Cell<Option<Span>>,
     span: Cell<Option<Span>>,
 }
@@ -284,6 +287,7 @@ impl Flow {
             submitted: Cell::new(0),
             stamps: RefCell::new(Vec::with_capacity((tasks / TIMED_APART + 1) as usize)),
             latencies: RefCell::new(Histogram::new(3).expect("3 digits are allowed")),
+            measuring: Cell::new(false),
             start: Cell::new(None),
             span: Cell::new(None),
         })
@@ -359,16 +363,24 @@ impl Flow {
     }
 
     fn on_result(&self, mw: &Master, n: u64, done: u64) {
-        if done == self.load.warm + 1 {
+        let is_timed = n.is_multiple_of(TIMED_APART);
+        if !self.measuring.get() {
+            // Where the warm ones take too long, there must be time for others.
+            let late = is_timed && self.begun.elapsed() > self.load.limit / 2;
+            if done <= self.load.warm && !late {
+                return;
+            }
+            self.measuring.set(true);
             self.start.set(Some(Span {
                 tasks: done,
                 wall: self.begun.elapsed(),
                 cpu: process_cpu(),
                 traffic: mw.traffic(),
+                tasks_per_packet: f64::NAN,
                 allocated: (self.load.allocated)(),
             }));
         }
-        if n.is_multiple_of(TIMED_APART) && done > self.load.warm {
+        if is_timed {
             let now = self.begun.elapsed().as_nanos() as u64;
             let submitted = self.stamps.borrow()[(n / TIMED_APART) as usize];
             self.latencies
@@ -397,6 +409,7 @@ impl Flow {
                 packets_in: now.packets_in - before.packets_in,
                 bytes_in: now.bytes_in - before.bytes_in,
             },
+            tasks_per_packet: done as f64 / now.packets_in as f64,
             allocated: (
                 allocated.0 - start.allocated.0,
                 allocated.1 - start.allocated.1,

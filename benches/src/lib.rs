@@ -2,7 +2,8 @@
 //!
 //! [`case`] runs the whole system on loopback and measures it: a master in this process, with its audit trail in a
 //! file, and slaves in other processes ([`fleet`]), real ones or thousands of [`played`] ones. [`meter`] reads what a
-//! process costs, [`machine`] says on what.
+//! process costs, [`machine`] says on what. Beside that stand what it is held against: a [`bare`] ring, [`loops`] in bare
+//! processes, and [`rivals`].
 //!
 //! Every benchmark's binary is its own slaves too, so its `main` begins with [`role`].
 
@@ -14,9 +15,12 @@ pub mod apart;
 pub mod bare;
 pub mod case;
 pub mod fleet;
+pub mod loops;
 pub mod machine;
 pub mod meter;
+pub mod micro;
 pub mod played;
+pub mod rivals;
 
 /// The smallest task: what it costs is the system's own.
 #[algorithm]
@@ -30,13 +34,17 @@ pub fn spin(iterations: u64) -> u64 {
     iterate(iterations)
 }
 
-/// The loop itself, for processes without a master.
+/// The loop itself, for processes without a master; `rivals/common.h` has the same.
 pub fn iterate(iterations: u64) -> u64 {
-    // Each step needs the one before: a multiplication and an addition cannot be overlapped or left out.
     (0..iterations).fold(iterations, |state, _| {
-        state
+        let mut state = state
             .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407)
+            .wrapping_add(1_442_695_040_888_963_407);
+        // SAFETY: it does nothing. It keeps the steps apart: compilers fold several into one, each as many as it likes.
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(reg) state, options(nomem, nostack, preserves_flags))
+        };
+        state
     })
 }
 
@@ -45,12 +53,13 @@ pub fn app() -> App {
     App::new().algorithm::<noop>().algorithm::<spin>()
 }
 
-/// Runs this process as a slave, or as thousands, if that is what it was started for.
+/// Runs this process as a slave, as thousands, or as a bare process, if that is what it was started for.
 pub fn role() -> Option<ExitCode> {
     let first = std::env::args().nth(1)?;
     match &*first {
         "--mw-slave" => Some(app().run()),
         played::FLAG => Some(played::main()),
+        loops::BARE => Some(loops::bare()),
         _ => None,
     }
 }

@@ -1,7 +1,10 @@
 //! The benchmarks in a small size, so that they cannot rot.
 
+use std::path::Path;
 use std::process::Command;
 
+use ringmw_benches::rivals::drive::Rival;
+use ringmw_benches::rivals::{RivalCase, Workload};
 use serde_json::Value;
 
 fn output(binary: &str, args: &[&str]) -> String {
@@ -157,4 +160,45 @@ fn the_bare_ring_answers_and_is_compared() {
         }
     }
     assert_eq!(positive(&lines[0], "bare_growth"), 1.0);
+}
+
+#[test]
+fn the_readme_has_the_table_of_the_kept_results() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let kept = std::fs::read_to_string(root.join("benches/results/rivals.jsonl")).unwrap();
+    let again = ringmw_benches::rivals::readme(&page, &kept).unwrap();
+    assert!(
+        page == again,
+        "run: cargo run --release -p ringmw-benches --bin rivals -- --readme"
+    );
+}
+
+#[test]
+fn rivals_that_are_there_are_built_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = RivalCase {
+        workload: Workload::Millisecond,
+        workers: 2,
+    };
+    // Those in Python would be installed first, and Work Queue's workers take seconds to start.
+    for name in ["zeromq", "openmpi", "gearman"] {
+        match Rival::prepare(name, folder.path()) {
+            Err(why) => eprintln!("NOT TESTED: {why}"),
+            Ok(rival) => {
+                assert!(
+                    rival.version.contains(char::is_numeric),
+                    "{}",
+                    rival.version
+                );
+                let figures = rival.run(case, 1_000).unwrap();
+                assert!(
+                    figures.tasks > 0.0 && figures.tasks < 2_000.0,
+                    "{figures:?}"
+                );
+            }
+        }
+    }
+    let missing = Rival::prepare("nobody", folder.path());
+    assert!(missing.is_err_and(|why| why.contains("no rival nobody")));
 }

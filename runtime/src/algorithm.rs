@@ -140,7 +140,7 @@ impl Tag {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     pub(crate) slave: Option<SlaveId>,
-    pub(crate) tag: Option<Tag>,
+    pub(crate) tag: Option<Box<Tag>>,
     pub(crate) do_it_anyway: Option<bool>,
     pub(crate) retry: Option<bool>,
     pub(crate) stream: Option<u64>,
@@ -165,7 +165,7 @@ impl Policy {
     #[must_use]
     pub fn tag<T: Wire>(mut self, tag: &T) -> Self {
         match Tag::new(tag) {
-            Ok(tag) => self.tag = Some(tag),
+            Ok(tag) => self.tag = Some(Box::new(tag)),
             Err(error) => self.error = Some(Box::new(error)),
         }
         self
@@ -257,6 +257,7 @@ impl<A: Algorithm> fmt::Debug for Task<A> {
 
 impl<A> Task<A> {
     /// Lets `write` lay the arguments of `parameters` parameters out. A failure is kept and told at submit.
+    #[inline]
     pub(crate) fn build(
         parameters: usize,
         write: impl FnOnce(&mut ArgumentWriter<'_>) -> Result<(), WireError>,

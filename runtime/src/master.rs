@@ -101,6 +101,21 @@ impl Master {
         value
     }
 
+    /// The same for submissions, of which only some end at once.
+    #[inline]
+    pub(crate) fn submitting<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        let value = {
+            let mut state = self.inner.state.borrow_mut();
+            let value = f(&mut state);
+            if state.core.has_ends() {
+                state.dispatch();
+            }
+            value
+        };
+        self.kick();
+        value
+    }
+
     /// Takes what is the caller's own already; the driver need not know.
     pub(crate) fn peek<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.inner.state.borrow_mut())
@@ -160,17 +175,23 @@ impl Master {
 
     /// Submits a task whose end goes to the queue.
     pub fn submit<A: Algorithm>(&self, task: Task<A>) -> TaskId {
-        let algorithm = self.id_of::<A>();
-        self.with(|state| {
+        self.submit_to(self.id_of::<A>(), task)
+    }
+
+    #[inline]
+    fn submit_to<A: Algorithm>(&self, algorithm: AlgorithmId, task: Task<A>) -> TaskId {
+        let task = RawTask::new(task);
+        self.submitting(|state| {
             let stream = state.next_single(algorithm);
-            state.submit(algorithm, RawTask::new(task), Owner::Queue, stream)
+            state.submit(algorithm, task, Owner::Queue, stream)
         })
     }
 
     /// Submits every task of an iterator to the queue and returns how many there were.
     pub fn submit_all<A: Algorithm>(&self, tasks: impl IntoIterator<Item = Task<A>>) -> u64 {
+        let algorithm = self.id_of::<A>();
         tasks.into_iter().fold(0, |submitted, task| {
-            self.submit(task);
+            self.submit_to(algorithm, task);
             submitted + 1
         })
     }

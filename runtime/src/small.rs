@@ -53,18 +53,13 @@ impl SmallBytes {
         }
     }
 
-    /// A part of a block: a copy of what is short, a share of the rest. `block` is made when it is first wanted.
+    /// A part of a block: a copy of what is short, a share of the rest.
     #[inline]
-    pub(crate) fn share(
-        part: &[u8],
-        range: impl FnOnce() -> Range<usize>,
-        block: &mut Option<Bytes>,
-        make: impl FnOnce() -> Bytes,
-    ) -> Self {
-        if part.len() <= Self::INLINE_MAX {
-            Self::copy_from_slice(part)
+    pub(crate) fn share(block: &Bytes, range: Range<usize>) -> Self {
+        if range.len() <= Self::INLINE_MAX {
+            Self::copy_from_slice(&block[range])
         } else {
-            SmallBytes(Repr::Shared(block.get_or_insert_with(make).slice(range())))
+            SmallBytes(Repr::Shared(block.slice(range)))
         }
     }
 }
@@ -132,10 +127,7 @@ mod tests {
         for len in 0..200 {
             let bytes: Vec<u8> = (0..len).collect();
             let block = Bytes::from([&[9, 9][..], &bytes].concat());
-            let mut made = None;
-            let range = 2..2 + bytes.len();
-            let shared = SmallBytes::share(&bytes, || range, &mut made, || block.clone());
-            assert_eq!(made.is_some(), bytes.len() > SmallBytes::INLINE_MAX);
+            let shared = SmallBytes::share(&block, 2..2 + bytes.len());
             for small in [
                 SmallBytes::copy_from_slice(&bytes),
                 SmallBytes::from(Bytes::from(bytes.clone())),

@@ -207,6 +207,15 @@ pub fn type_text<T: Wire>() -> String {
 /// [`WireError::Encode`]; `out` is then as it was.
 pub fn encode<T: Wire>(value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
     const { assert_unaligned::<T>() };
+    if <T as Archive>::COPY_OPTIMIZATION.is_enabled() {
+        // SAFETY: that promises that the value's bytes are those of its archive, all of them initialised
+        // (rkyv::traits::CopyOptimization); an archive without anything out of line is its root alone.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>())
+        };
+        out.extend_from_slice(bytes);
+        return Ok(());
+    }
     append(value, out, type_text::<T>)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | rule | why |
 //! |---|---|
-//! | a packet ahead only if nobody is idle, and enough is queued for a packet each | who is idle is served first |
+//! | a packet ahead only if nobody is idle, and enough is queued for a packet each, or more is to come | who is idle is served first |
 //! | and only for tasks known to be short | for long ones the way there and back is nothing, and being held is a risk |
 //! | half of what a slave has not begun is asked for, again and again | nobody knows how long the first of them takes |
 //! | only [`PATIENCE`] after its last packet | a packet is sized for less: by then something in it takes long |
@@ -38,7 +38,10 @@ impl<P> Scheduler<P> {
             AUTO => 1,
             number => u64::from(number),
         };
-        let plenty = group * u64::from(self.slaves.takers());
+        let plenty = match self.sources {
+            0 => group * u64::from(self.slaves.takers()),
+            _ => group,
+        };
         let queued = self.unordered.work(self.hold_queue);
         (compute <= AHEAD_COMPUTE_MAX && queued >= plenty).then_some(at)
     }

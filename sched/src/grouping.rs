@@ -119,7 +119,10 @@ impl<P> Scheduler<P> {
                 Room {
                     tasks: PACKET_TASKS_MAX,
                     compute: Some(PACKET_COMPUTE),
-                    share: self.unordered.len().div_ceil(SHARES * takers),
+                    share: match self.sources {
+                        0 => self.unordered.len().div_ceil(SHARES * takers),
+                        _ => u64::MAX,
+                    },
                 }
             }
             number => Room {

@@ -1,5 +1,7 @@
 //! The hot path: tasks go out in packets, results come back. And what slaves say in between.
 
+use std::convert::Infallible;
+
 use crate::hands::Hold;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::outcome::{Accepted, Offence, Verdict};
@@ -105,20 +107,43 @@ impl<P> Scheduler<P> {
     /// # Errors
     /// The slave does not hold that task, or another one comes first.
     pub fn result(&mut self, slave: SlaveId, task: u64) -> Result<Verdict<P>, Offence> {
+        let Ok(verdict) = self.result_if(slave, task, |_| Ok::<(), Infallible>(()))?;
+        Ok(verdict)
+    }
+
+    /// As [`result`](Self::result), once `check` agrees: it is asked if the task is live and comes next, by the task's
+    /// algorithm, before anything is changed.
+    ///
+    /// # Errors
+    /// As there; inside, what `check` says.
+    #[inline]
+    pub fn result_if<E>(
+        &mut self,
+        slave: SlaveId,
+        task: u64,
+        check: impl FnOnce(AlgorithmId) -> Result<(), E>,
+    ) -> Result<Result<Verdict<P>, E>, Offence> {
         let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
         let clock = self.clock;
         let hands = self.slaves.hands_mut(at);
+        if let Some(first) = hands.first()
+            && first.seq == task
+            && first.hold == Hold::Live
+            && let Err(error) = check(self.tasks.get(first.slot).algorithm)
+        {
+            return Ok(Err(error));
+        }
         let entry = hands.on_result(task)?;
         hands.first_since = clock;
         self.on_let_go(at);
         if entry.hold != Hold::Live {
-            return Ok(Verdict::Late);
+            return Ok(Ok(Verdict::Late));
         }
         self.counts.running -= 1;
         self.end_twin(entry.slot, at);
         let record = self.tasks.get(entry.slot);
         let (algorithm, owner, submitted) = (record.algorithm, record.owner(), record.submitted);
-        Ok(Verdict::Accepted(Accepted {
+        Ok(Ok(Verdict::Accepted(Accepted {
             id: TaskId {
                 seq: entry.seq,
                 slot: entry.slot,
@@ -129,7 +154,7 @@ impl<P> Scheduler<P> {
             slave,
             submitted,
             handed_out: entry.handed_out,
-        }))
+        })))
     }
 
     /// A slave says that it begins a task: should it be lost now, that one is charged. Slaves begin tasks in the order

@@ -105,6 +105,8 @@ pub struct Scheduler<P> {
     pub(crate) has_allocated: bool,
     pub(crate) hold_queue: bool,
     pub(crate) stopped: bool,
+    /// Sources that submit more as soon as tasks end.
+    pub(crate) sources: u32,
     next_task: u64,
     pub(crate) next_slave: u32,
     /// The places at the two ends of all lanes.
@@ -144,6 +146,7 @@ impl<P> Scheduler<P> {
             has_allocated: false,
             hold_queue: false,
             stopped: false,
+            sources: 0,
             next_task: 0,
             next_slave: 0,
             front_place: -1,
@@ -262,6 +265,20 @@ impl<P> Scheduler<P> {
     /// of flows may then overtake the others.
     pub fn hold_queue_tasks(&mut self, hold: bool) {
         self.hold_queue = hold;
+    }
+
+    /// A source of tasks has begun: as tasks of it end it submits more, enough that all slaves can have their hands
+    /// full. While there is one the end of the work is not near, and packets do not shrink towards it.
+    pub fn begin_source(&mut self) {
+        self.sources += 1;
+    }
+
+    /// A source has no more.
+    ///
+    /// # Panics
+    /// If none has begun.
+    pub fn end_source(&mut self) {
+        self.sources = self.sources.checked_sub(1).expect("a source ends once");
     }
 
     /// Nothing is handed out any more.

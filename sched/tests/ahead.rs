@@ -86,6 +86,33 @@ fn nothing_goes_ahead_of_time_that_is_long_or_scarce() {
     assert_eq!(packets(&mut sched, 0), []);
 }
 
+/// While a source submits as tasks end, a queue that is short is no sign of the end.
+#[test]
+fn packets_are_full_while_there_is_more_to_come() {
+    let config = Config {
+        task_group: AUTO,
+        ..config()
+    };
+    let mut sched = Scheduler::new(config, 1);
+    sched.connect();
+    sched.connect();
+    sched.learn_compute(QUICK, MS);
+    sched.begin_source();
+    submit(&mut sched, 8);
+    let sizes = |packets: Vec<(u32, Vec<u64>)>| -> Vec<(u32, usize)> {
+        packets
+            .into_iter()
+            .map(|(to, tasks)| (to, tasks.len()))
+            .collect()
+    };
+    assert_eq!(sizes(packets(&mut sched, 0)), [(0, 3), (1, 3), (0, 2)]);
+    sched.end_source();
+    (0..5).for_each(|task| _ = sched.result(SlaveId(if task < 3 { 0 } else { 1 }), task));
+    submit(&mut sched, 4);
+    let shares = sizes(packets(&mut sched, 0));
+    assert_eq!(shares, [(1, 1), (0, 1)], "half of their shares");
+}
+
 #[test]
 fn a_slave_that_is_to_go_gets_nothing_ahead() {
     let mut sched = Scheduler::new(config(), 1);

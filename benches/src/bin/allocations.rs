@@ -108,7 +108,7 @@ fn main() -> ExitCode {
             line[key].as_f64().expect("a number") / of
         };
         let per_task = per("allocations", "tasks");
-        let per_packet = per("allocations", "packets");
+        let per_packet = per_task * line["tasks_per_packet"].as_f64().expect("a number");
         let bytes = per("allocated_bytes", "tasks");
         line["allocations_per_task"] = per_task.into();
         line["allocations_per_packet"] = per_packet.into();

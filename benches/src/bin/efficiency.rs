@@ -5,15 +5,12 @@
 //! cargo run --release -p ringmw-benches --bin efficiency -- --case mix --seconds 20 --json
 //! ```
 
-use std::hint::black_box;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
 
 use clap::Parser;
 use ringmw::prelude::*;
-use ringmw_benches::fleet::{self, Setting, Slaves};
-use ringmw_benches::{apart, app, iterate, machine, spin};
+use ringmw_benches::loops::{self, Ours};
+use ringmw_benches::{apart, machine};
 use serde_json::{Value, json};
 
 /// Runs counted loops on slave processes and, in turns with that, in as many bare processes without a master
@@ -53,20 +50,13 @@ struct Opts {
     json: bool,
 }
 
-/// The first argument of a bare process; the second says how many loops it runs, the third of how many iterations.
-const BARE: &str = "--bare";
-
 fn main() -> ExitCode {
     if let Some(code) = ringmw_benches::role() {
         return code;
     }
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(BARE) {
-        return bare(args.filter_map(|number| number.parse().ok()).collect());
-    }
     let opts = Opts::parse();
     let wanted = |case: &str| opts.case.as_deref().is_none_or(|only| only == case);
-    let per_ms = iterations_per_ms(opts.slaves, 100_000);
+    let per_ms = loops::iterations_per_ms(opts.slaves, 100_000);
     if wanted("1ms") {
         milliseconds(&opts, per_ms);
     }
@@ -76,111 +66,21 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A bare process: says that it is there, begins when it is told to, says that it is done.
-fn bare(numbers: Vec<u64>) -> ExitCode {
-    let [loops, iterations] = numbers[..] else {
-        return ExitCode::from(2);
-    };
-    let say = |word: &str| {
-        println!("{word}");
-        std::io::stdout().flush()
-    };
-    let mut line = String::new();
-    if say("ready").is_err() || std::io::stdin().read_line(&mut line).is_err() {
-        return ExitCode::FAILURE;
-    }
-    for _ in 0..loops {
-        black_box(iterate(black_box(iterations)));
-    }
-    match say("done") {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-/// So many bare processes at once, each with so many loops: the time from the start of all to the end of the last.
-fn time_bare(processes: u32, loops: u64, iterations: u64) -> Duration {
-    let start = |_| {
-        let mut child = Command::new("/proc/self/exe")
-            .args([BARE, &loops.to_string(), &iterations.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this very binary can be started");
-        let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
-        lines.next().expect("it is ready").expect("text");
-        (child, lines)
-    };
-    let mut children: Vec<_> = (0..processes).map(start).collect();
-    let begun = Instant::now();
-    for (child, _) in &mut children {
-        let input = child.stdin.as_mut().expect("it was piped");
-        input.write_all(b"go\n").expect("it waits for that");
-    }
-    for (_, lines) in &mut children {
-        lines.next().expect("it is done").expect("text");
-    }
-    let time = begun.elapsed();
-    for (mut child, _) in children {
-        child.wait().expect("it was started");
-    }
-    time
-}
-
-/// Iterations that take a bare process a millisecond while all of them run.
-fn iterations_per_ms(processes: u32, iterations: u64) -> f64 {
-    const LOOPS: u64 = 2_000;
-    let ms = time_bare(processes, LOOPS, iterations).as_secs_f64() * 1e3;
-    (LOOPS * iterations) as f64 / ms
-}
-
-/// What the loops took on slaves.
-struct Ours {
-    wall: Duration,
-    /// What the slaves reported, all together.
-    compute: Duration,
-    cpu: Duration,
-}
-
-fn time_ours(opts: &Opts, loops: Vec<u64>) -> Ours {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("trail");
-    let setting = Setting {
-        slaves: Slaves::Real(opts.slaves),
-        engine: &opts.engine,
-        trail: Some((&file, "default")),
-        group: opts.group,
-    };
-    let slaves = opts.slaves;
-    let master = async move |mw: Master| {
-        fleet::connected(&mw, slaves).await;
-        let (begun, cpu) = (Instant::now(), ringmw_benches::meter::process_cpu());
-        let tasks = loops.len();
-        let mut results = mw.map(loops.into_iter().map(spin::task));
-        let (mut done, mut compute) = (0, Duration::ZERO);
-        while let Some(result) = results.next_done().await {
-            compute += result?.compute_time();
-            done += 1;
-        }
-        assert_eq!(done, tasks, "every loop has its result");
-        Ok(Ours {
-            wall: begun.elapsed(),
-            compute,
-            cpu: ringmw_benches::meter::process_cpu() - cpu,
-        })
-    };
-    fleet::run(app(), &setting, master).0
+fn ours(opts: &Opts, loops: Vec<u64>) -> Ours {
+    loops::time_ours(opts.slaves, opts.group, &opts.engine, loops)
 }
 
 fn milliseconds(opts: &Opts, per_ms: f64) {
     let load = machine::load();
     let (mut ratios, mut shares) = (Vec::new(), Vec::new());
+    let bare = || loops::rate_bare(opts.slaves, opts.loops, per_ms as u64);
     for _ in 0..opts.runs {
-        let before = time_bare(opts.slaves, opts.loops, per_ms as u64);
-        let loops = vec![per_ms as u64; (opts.loops * u64::from(opts.slaves)) as usize];
-        let ours = time_ours(opts, loops);
-        let after = time_bare(opts.slaves, opts.loops, per_ms as u64);
-        ratios.push((before + after).as_secs_f64() / 2.0 / ours.wall.as_secs_f64());
+        let before = bare();
+        let equal = vec![per_ms as u64; (opts.loops * u64::from(opts.slaves)) as usize];
+        let tasks = equal.len() as f64;
+        let ours = ours(opts, equal);
+        let after = bare();
+        ratios.push(tasks / ours.wall.as_secs_f64() / ((before + after) / 2.0));
         shares.push(ours.cpu.as_secs_f64() / ours.wall.as_secs_f64());
     }
     let spread = ratios
@@ -231,9 +131,9 @@ fn mix(opts: &Opts, per_ms: f64) {
     let total = iterations.iter().sum::<u64>() as f64;
     let tasks = iterations.len();
     // The machine's speed before and after counts alike.
-    let before = iterations_per_ms(opts.slaves, 200_000);
-    let ours = time_ours(opts, iterations);
-    let after = iterations_per_ms(opts.slaves, 200_000);
+    let before = loops::iterations_per_ms(opts.slaves, 200_000);
+    let ours = ours(opts, iterations);
+    let after = loops::iterations_per_ms(opts.slaves, 200_000);
     let work_s = total / ((before + after) / 2.0) / 1e3;
     let wall = ours.wall.as_secs_f64();
     let line = json!({

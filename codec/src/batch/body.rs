@@ -81,6 +81,13 @@ impl<'a> TaskBody<'a> {
         })
     }
 
+    /// Whether an encoded body has a tag; true for what is no body.
+    #[must_use]
+    #[inline]
+    pub fn has_tag(bytes: &[u8]) -> bool {
+        bytes.first().is_none_or(|form| form & TAGGED != 0)
+    }
+
     fn is_tagged(&self) -> bool {
         self.tag_type != 0 || !self.tag.is_empty()
     }

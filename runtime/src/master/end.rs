@@ -279,9 +279,11 @@ impl UnrunnableTask {
         let body = body(&self.end.body);
         Policy {
             slave: to,
-            tag: (body.tag_type != 0).then(|| Tag {
-                type_hash: body.tag_type,
-                archive: body.tag.into(),
+            tag: (body.tag_type != 0).then(|| {
+                Box::new(Tag {
+                    type_hash: body.tag_type,
+                    archive: body.tag.into(),
+                })
             }),
             do_it_anyway: Some(do_it_anyway),
             retry: Some(retry),
@@ -301,6 +303,10 @@ fn body(bytes: &[u8]) -> TaskBody<'_> {
 }
 
 fn tag_of<T: Wire>(bytes: &[u8]) -> Result<Option<T>, TagError> {
+    // Of a task without a tag that is done no body is kept.
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     let body = body(bytes);
     if body.tag_type == 0 {
         return Ok(None);

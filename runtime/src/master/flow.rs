@@ -12,7 +12,7 @@ use ringmw_sched::{AlgorithmId, Owner, TaskId};
 
 use super::Master;
 use super::end::{TaskError, TaskResult, error_of};
-use super::state::{Flow, RawTask, StreamOf};
+use super::state::{Flow, Next, RawTask, Ready, State, StreamOf};
 use crate::algorithm::{Algorithm, Task};
 use crate::proto::master::End;
 
@@ -59,7 +59,7 @@ impl<A: Algorithm> Future for Call<A> {
         let slot = self.flow;
         let end = self.mw.with(|state| {
             let flow = &mut state.flows[slot as usize];
-            let end = flow.ready.pop_front();
+            let end = flow.ready.pop();
             if end.is_none() {
                 flow.waker = Some(cx.waker().clone());
             }
@@ -104,10 +104,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     in_order: Option<VecDeque<(TaskId, Option<End>)>>,
 }
 
-/// Tasks that are submitted in one go.
-const BATCH: usize = 64;
-
-/// Tasks of a map beside those that the slaves can hold twice over.
+/// Tasks of a map beside those that the slaves can hold, at least.
 const WINDOW_LEAST: usize = 1_024;
 
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
@@ -148,67 +145,78 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.exhausted {
             return;
         }
-        let window = self
-            .window
-            .unwrap_or_else(|| self.mw.hands(self.algorithm) * 2 + WINDOW_LEAST);
+        let hands = self.mw.hands(self.algorithm);
+        let own = hands + (hands / 4).max(WINDOW_LEAST);
+        let window = self.window.unwrap_or(own);
         let flow = self.flow as usize;
         let mut out = self
             .mw
-            .with(|state| state.flows[flow].live + state.flows[flow].ready.len());
+            .peek(|state| state.flows[flow].live + state.flows[flow].ready.len());
         if let Some(in_order) = &self.in_order {
             out = in_order.len();
         }
         // Refilling in strides costs less than one task for each result.
-        if self.next_index > 0 && out > window - window / 4 {
+        if self.next_index > 0 && out > window - (window / 8).min(WINDOW_LEAST) {
             return;
         }
-        let mut batch = Vec::with_capacity(BATCH.min(window));
-        while out < window && !self.exhausted {
-            // The user's iterator runs while nothing is borrowed: it may use the master itself.
-            batch.extend(
-                self.tasks
-                    .by_ref()
-                    .take(BATCH.min(window - out))
-                    .map(RawTask::new),
-            );
-            self.exhausted = batch.is_empty();
-            out += batch.len();
-            self.submit(&mut batch);
+        if window >= own {
+            self.mw.peek(|state| state.begin_source(self.flow));
         }
-    }
-
-    fn submit(&mut self, batch: &mut Vec<RawTask>) {
         let (algorithm, owner, domain) = (self.algorithm, Owner::Flow(self.flow), self.number);
-        let (next_index, in_order) = (&mut self.next_index, &mut self.in_order);
-        self.mw.with(|state| {
-            for task in batch.drain(..) {
-                let stream = StreamOf {
-                    domain,
-                    index: *next_index,
-                };
-                *next_index += 1;
-                let id = state.submit(algorithm, task, owner, stream);
-                if let Some(in_order) = in_order {
-                    in_order.push_back((id, None));
-                }
+        while out < window {
+            // The user's iterator runs while nothing is borrowed: it may use the master itself.
+            let Some(task) = self.tasks.next() else {
+                self.exhausted = true;
+                self.mw.peek(|state| state.end_source(self.flow));
+                break;
+            };
+            let task = RawTask::new(task);
+            let stream = StreamOf {
+                domain,
+                index: self.next_index,
+            };
+            self.next_index += 1;
+            out += 1;
+            let submit = |state: &mut State| state.submit(algorithm, task, owner, stream);
+            let id = self.mw.submitting(submit);
+            if let Some(in_order) = &mut self.in_order {
+                in_order.push_back((id, None));
             }
-        });
+        }
     }
 
+    /// Takes the next end by itself.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
-        if self.in_order.is_some() {
-            return self.poll_in_order(cx);
+        match self.in_order.is_some() {
+            true => self.poll_in_order(cx),
+            false => self.poll_taken(cx, Ready::pop),
         }
+    }
+
+    /// Takes the next end as an output, decoded where it came.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
+        match self.in_order.is_some() {
+            true => self.poll_in_order(cx).map(|end| end.map(output::<A>)),
+            false => self.poll_taken(cx, |ready| ready.take(output_of::<A>)),
+        }
+    }
+
+    #[inline]
+    fn poll_taken<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(&mut Ready) -> Option<R>,
+    ) -> Poll<Option<R>> {
         let slot = self.flow as usize;
-        if let Some(end) = self.mw.peek(|state| state.flows[slot].ready.pop_front()) {
-            return Poll::Ready(Some(end));
+        if let Some(taken) = self.mw.peek(|state| take(&mut state.flows[slot].ready)) {
+            return Poll::Ready(Some(taken));
         }
         self.fill();
         let exhausted = self.exhausted;
         self.mw.peek(|state| {
             let flow = &mut state.flows[slot];
-            match flow.ready.pop_front() {
-                Some(end) => Poll::Ready(Some(end)),
+            match take(&mut flow.ready) {
+                Some(taken) => Poll::Ready(Some(taken)),
                 None if exhausted && flow.live == 0 => Poll::Ready(None),
                 None => {
                     flow.waker = Some(cx.waker().clone());
@@ -225,7 +233,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if !matches!(in_order.front(), Some((_, Some(_)))) {
             self.mw.peek(|state| {
                 let flow = &mut state.flows[slot];
-                for end in flow.ready.drain(..) {
+                while let Some(end) = flow.ready.pop() {
                     let at = in_order
                         .binary_search_by(|(id, _)| id.cmp(&end.id))
                         .expect("an end of this map belongs to one of its tasks");
@@ -243,9 +251,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
 
     /// The next result; `None` when the iterator is exhausted and every task has ended.
     pub async fn next(&mut self) -> Option<Result<A::Output, TaskError>> {
-        std::future::poll_fn(|cx| self.poll_end(cx))
-            .await
-            .map(output::<A>)
+        std::future::poll_fn(|cx| self.poll_output(cx)).await
     }
 
     /// The next output; the first end that is none is the error.
@@ -267,7 +273,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
     type Item = Result<A::Output, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_end(cx).map(|end| end.map(output::<A>))
+        self.poll_output(cx)
     }
 }
 
@@ -372,5 +378,14 @@ fn output<A: Algorithm>(end: End) -> Result<A::Output, TaskError> {
     match error_of(&end) {
         Some(error) => Err(error),
         None => TaskResult::new(end).decode::<A>(),
+    }
+}
+
+fn output_of<A: Algorithm>(next: Next<'_>) -> Result<A::Output, TaskError> {
+    match next {
+        Next::Done(id, archive) => {
+            crate::wire::decode(archive).map_err(|error| TaskError::Type { id, error })
+        }
+        Next::End(end) => output::<A>(end),
     }
 }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use ringmw_sched::AlgorithmId;
 
 use super::end::{TaskResult, UnrunnableTask};
-use crate::proto::master::{End, Fate};
+use crate::proto::master::{DoneOne, End, Ends, Fate};
 
 /// What [`events`](super::Master::events) waits for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,8 @@ impl Events {
 
 #[derive(Default)]
 struct OfAlgorithm {
-    ready: VecDeque<(u64, TaskResult)>,
+    /// With the number of the first arrival of each; none is empty.
+    ready: VecDeque<(u64, Ends)>,
     unrunnable: VecDeque<(u64, UnrunnableTask)>,
     live: u64,
 }
@@ -80,19 +81,23 @@ impl Queue {
         self.wake();
     }
 
-    pub(crate) fn ended(&mut self, end: End) {
-        let arrival = self.arrivals;
-        self.arrivals += 1;
-        let of = &mut self.of[usize::from(end.algorithm.0)];
-        of.live -= 1;
-        if matches!(end.fate, Fate::Unrunnable { .. }) {
+    pub(crate) fn ended(&mut self, mut ends: Ends) {
+        let (algorithm, is_unrunnable) = match &ends {
+            Ends::Done(done) => (done.algorithm, false),
+            Ends::One(Some(end)) => (end.algorithm, matches!(end.fate, Fate::Unrunnable { .. })),
+            Ends::One(None) => return,
+        };
+        let of = &mut self.of[usize::from(algorithm.0)];
+        let (arrival, count) = (self.arrivals, ends.count());
+        of.live -= count as u64;
+        self.arrivals += count as u64;
+        if !is_unrunnable {
+            self.ready += count;
+            self.ready_bytes += ready_bytes(&ends);
+            of.ready.push_back((arrival, ends));
+        } else if let Some(end) = ends.next_end() {
             self.unrunnable += 1;
             of.unrunnable.push_back((arrival, UnrunnableTask::new(end)));
-        } else {
-            let result = TaskResult::new(end);
-            self.ready += 1;
-            self.ready_bytes += result.ready_bytes();
-            of.ready.push_back((arrival, result));
         }
     }
 
@@ -130,9 +135,16 @@ impl Queue {
     }
 
     pub(crate) fn take_results(&mut self) -> Vec<TaskResult> {
+        let mut results = Vec::with_capacity(self.ready);
         self.ready = 0;
         self.ready_bytes = 0;
-        merge(self.of.iter_mut().map(|of| &mut of.ready))
+        let ready = self.of.iter_mut().map(|of| &mut of.ready);
+        for mut ends in merge(ready) {
+            while let Some(end) = ends.next_end() {
+                results.push(TaskResult::new(end));
+            }
+        }
+        results
     }
 
     pub(crate) fn take_unrunnable(&mut self) -> Vec<UnrunnableTask> {
@@ -156,7 +168,12 @@ impl Queue {
             self.unrunnable -= 1;
             return Some(Err(task));
         }
-        let (_, result) = of.ready.pop_front()?;
+        let (arrival, ends) = of.ready.front_mut()?;
+        *arrival += 1;
+        let result = TaskResult::new(ends.next_end()?);
+        if ends.count() == 0 {
+            of.ready.pop_front();
+        }
         self.ready -= 1;
         self.ready_bytes -= result.ready_bytes();
         Some(Ok(result))
@@ -180,14 +197,36 @@ impl Queue {
 
 /// All entries in the order of their arrival.
 fn merge<'a, T: 'a>(queues: impl Iterator<Item = &'a mut VecDeque<(u64, T)>>) -> Vec<T> {
-    let mut all: Vec<(u64, T)> = Vec::new();
-    let mut several = false;
-    for queue in queues.filter(|queue| !queue.is_empty()) {
-        several |= !all.is_empty();
-        all.extend(queue.drain(..));
-    }
-    if several {
-        all.sort_unstable_by_key(|(arrival, _)| *arrival);
-    }
+    let mut queues = queues.filter(|queue| !queue.is_empty());
+    let Some(first) = queues.next() else {
+        return Vec::new();
+    };
+    let Some(second) = queues.next() else {
+        return first.drain(..).map(|(_, entry)| entry).collect();
+    };
+    let mut all: Vec<(u64, T)> = Vec::from(std::mem::take(first));
+    all.extend(second.drain(..));
+    queues.for_each(|queue| all.extend(queue.drain(..)));
+    all.sort_unstable_by_key(|(arrival, _)| *arrival);
     all.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// What results take until they are taken: as [`TaskResult::ready_bytes`] of each.
+fn ready_bytes(ends: &Ends) -> u64 {
+    let end = size_of::<End>();
+    let bytes: usize = match ends {
+        Ends::Done(done) => {
+            let one = |one: &DoneOne| {
+                let body = one.body.as_ref().map_or(0, |body| body.len());
+                (one.output.1 - one.output.0) as usize + body + end
+            };
+            done.results.as_slice().iter().map(one).sum()
+        }
+        Ends::One(Some(one)) => match &one.fate {
+            Fate::Failed { message, .. } => message.len() + one.body.len() + end,
+            _ => one.body.len() + end,
+        },
+        Ends::One(None) => 0,
+    };
+    bytes as u64
 }

@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::queue::Queue;
 use crate::algorithm::{Algorithm, Policy, Task};
-use crate::proto::master::{End, MasterCore};
+use crate::proto::master::{End, Ends, MasterCore};
 use crate::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 use crate::small::SmallBytes;
 
@@ -22,10 +22,71 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// A call's or map's own ends.
 #[derive(Default)]
 pub(crate) struct Flow {
-    pub(crate) ready: VecDeque<End>,
+    pub(crate) ready: Ready,
     /// Tasks whose end has not come.
     pub(crate) live: usize,
     pub(crate) waker: Option<Waker>,
+    /// It submits as its tasks end, as much as all slaves can hold.
+    pub(crate) is_source: bool,
+}
+
+impl Flow {
+    fn tell(&mut self, ends: Ends) {
+        self.ready.push(ends);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Ends that their call or map has not taken: those of a packet are decoded where they came.
+#[derive(Default)]
+pub(crate) struct Ready {
+    ends: VecDeque<Ends>,
+    len: usize,
+}
+
+/// The next of them.
+pub(crate) enum Next<'a> {
+    /// A result, and where its output is.
+    Done(TaskId, &'a [u8]),
+    /// Any other end.
+    End(End),
+}
+
+impl Ready {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn push(&mut self, ends: Ends) {
+        self.len += ends.count();
+        self.ends.push_back(ends);
+    }
+
+    /// Takes the next one, by itself.
+    pub(crate) fn pop(&mut self) -> Option<End> {
+        loop {
+            if let Some(end) = self.ends.front_mut()?.next_end() {
+                self.len -= 1;
+                return Some(end);
+            }
+            self.ends.pop_front();
+        }
+    }
+
+    /// Takes the next one and has it read in place.
+    #[inline]
+    pub(crate) fn take<R>(&mut self, read: impl FnOnce(Next<'_>) -> R) -> Option<R> {
+        if let Some(Ends::Done(done)) = self.ends.front_mut()
+            && let Some(one) = done.results.next()
+        {
+            self.len -= 1;
+            return Some(read(Next::Done(one.id, one.output(&done.packet))));
+        }
+        let end = self.pop()?;
+        Some(read(Next::End(end)))
+    }
 }
 
 /// A task whose algorithm is a number.
@@ -37,6 +98,7 @@ pub(crate) struct RawTask {
 impl RawTask {
     /// # Panics
     /// When the arguments or the tag could not be archived: that is the user's own serialization.
+    #[inline]
     pub(crate) fn new<A: Algorithm>(task: Task<A>) -> Self {
         if let Some(error) = task.error() {
             panic!("a task of `{}` cannot be submitted: {error}", A::NAME);
@@ -171,19 +233,22 @@ impl State {
 
     /// Tells every end that has come to its owner.
     pub(crate) fn dispatch(&mut self) {
-        while let Some(end) = self.core.poll_end() {
-            match end.owner {
-                Owner::Queue => self.queue.ended(end),
+        while let Some(ends) = self.core.poll_ends() {
+            let count = ends.count();
+            let owner = match &ends {
+                Ends::Done(done) => done.owner,
+                Ends::One(Some(end)) => end.owner,
+                Ends::One(None) => continue,
+            };
+            match owner {
+                Owner::Queue => self.queue.ended(ends),
                 Owner::Flow(flow) => {
                     let flow = self
                         .flows
                         .get_mut(flow as usize)
                         .expect("a flow that ends takes its tasks back first");
-                    flow.live -= 1;
-                    flow.ready.push_back(end);
-                    if let Some(waker) = flow.waker.take() {
-                        waker.wake();
-                    }
+                    flow.live -= count;
+                    flow.tell(ends);
                 }
             }
         }
@@ -240,11 +305,7 @@ impl State {
             return false;
         };
         if let Owner::Flow(flow) = end.owner {
-            let flow = &mut self.flows[flow as usize];
-            flow.ready.push_back(end);
-            if let Some(waker) = flow.waker.take() {
-                waker.wake();
-            }
+            self.flows[flow as usize].tell(Ends::one(end));
         }
         true
     }
@@ -263,7 +324,22 @@ impl State {
                 self.cancel(id);
             }
         }
+        self.end_source(flow);
         self.flows.remove(flow as usize);
+    }
+
+    /// From now on this flow submits as its tasks end.
+    pub(crate) fn begin_source(&mut self, flow: u32) {
+        if !std::mem::replace(&mut self.flows[flow as usize].is_source, true) {
+            self.core.with_sched(|sched| sched.begin_source());
+        }
+    }
+
+    /// It has no more.
+    pub(crate) fn end_source(&mut self, flow: u32) {
+        if std::mem::take(&mut self.flows[flow as usize].is_source) {
+            self.core.with_sched(|sched| sched.end_source());
+        }
     }
 
     /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
 use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder};
 use ringmw_codec::control::{
@@ -192,6 +193,90 @@ pub enum Fate {
     Cancelled,
 }
 
+/// Ends of tasks as they come: those of a packet together.
+#[derive(Debug)]
+pub(crate) enum Ends {
+    /// Results that follow one another in a packet, of the same algorithm and told to the same owner.
+    Done(Done),
+    /// Any other; none once it was taken.
+    One(Option<Box<End>>),
+}
+
+impl Ends {
+    pub(crate) fn one(end: End) -> Self {
+        Ends::One(Some(Box::new(end)))
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Ends::Done(done) => done.results.len(),
+            Ends::One(end) => usize::from(end.is_some()),
+        }
+    }
+
+    /// Takes the next one by itself.
+    pub(crate) fn next_end(&mut self) -> Option<End> {
+        match self {
+            Ends::Done(done) => done.next_end(),
+            Ends::One(end) => end.take().map(|end| *end),
+        }
+    }
+}
+
+/// Results of one packet and one algorithm whose ends are told to one owner.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) owner: Owner,
+    pub(crate) algorithm: AlgorithmId,
+    pub(crate) slave: SlaveId,
+    /// The payload of the packet, which the outputs are read from.
+    pub(crate) packet: Bytes,
+    pub(crate) results: std::vec::IntoIter<DoneOne>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct DoneOne {
+    pub(crate) id: TaskId,
+    /// The body of a task that has a tag.
+    pub(crate) body: Option<Box<SmallBytes>>,
+    /// Where its output is in the packet.
+    pub(crate) output: (u32, u32),
+    pub(crate) compute: Nanos,
+    pub(crate) wait: Nanos,
+    pub(crate) travel: Nanos,
+}
+
+impl DoneOne {
+    #[inline]
+    pub(crate) fn output<'a>(&self, packet: &'a Bytes) -> &'a [u8] {
+        let (begin, end) = self.output;
+        &packet[begin as usize..end as usize]
+    }
+}
+
+impl Done {
+    /// The next one by itself.
+    pub(crate) fn next_end(&mut self) -> Option<End> {
+        let one = self.results.next()?;
+        let (begin, end) = one.output;
+        Some(End {
+            id: one.id,
+            algorithm: self.algorithm,
+            owner: self.owner,
+            body: one.body.map_or_else(SmallBytes::default, |body| *body),
+            fate: Fate::Done {
+                output: SmallBytes::share(&self.packet, begin as usize..end as usize),
+                slave: self.slave,
+                compute: one.compute,
+                wait: one.wait,
+                travel: one.travel,
+            },
+        })
+    }
+}
+
 /// The one end of a task.
 #[derive(Debug)]
 pub struct End {
@@ -201,7 +286,7 @@ pub struct End {
     pub algorithm: AlgorithmId,
     /// To whom the end is told.
     pub owner: Owner,
-    /// Its body: stream, tag and arguments.
+    /// Its body: stream, tag and arguments. Empty where it is of no more use: of a task without a tag that is done.
     pub body: SmallBytes,
     /// How it ended.
     pub fate: Fate,
@@ -337,7 +422,7 @@ pub struct MasterCore {
     wanted: (u64, Nanos, u64),
     dirty: Vec<u32>,
     effects: VecDeque<Effect>,
-    ends: VecDeque<End>,
+    ends: VecDeque<Ends>,
     trail: Trail,
     deadlines: BinaryHeap<Reverse<(Nanos, ConnId)>>,
     now: Nanos,
@@ -885,6 +970,22 @@ impl MasterCore {
 
     /// The next end of a task.
     pub fn poll_end(&mut self) -> Option<End> {
+        loop {
+            if let Some(end) = self.ends.front_mut()?.next_end() {
+                return Some(end);
+            }
+            self.ends.pop_front();
+        }
+    }
+
+    /// Whether [`poll_ends`](Self::poll_ends) has something.
+    #[inline]
+    pub(crate) fn has_ends(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
+    /// The next ends, in the order in which they came.
+    pub(crate) fn poll_ends(&mut self) -> Option<Ends> {
         self.ends.pop_front()
     }
 
@@ -913,7 +1014,14 @@ impl MasterCore {
         self.now + wait
     }
 
+    #[inline]
     fn collect_ended(&mut self) {
+        if self.sched.ended() > 0 {
+            self.take_ended();
+        }
+    }
+
+    fn take_ended(&mut self) {
         while let Some(ended) = self.sched.poll_ended() {
             let Ended {
                 id,
@@ -933,13 +1041,13 @@ impl MasterCore {
                 retry,
             };
             self.trail.on_task_ended(id, &fate, None);
-            self.ends.push_back(End {
+            self.ends.push_back(Ends::one(End {
                 id,
                 algorithm,
                 owner,
                 body: payload,
                 fate,
-            });
+            }));
         }
     }
 
@@ -985,10 +1093,18 @@ enum Awaited {
     AnyByte,
 }
 
-enum Counted {
-    Accepted,
-    Failed,
-    Late,
+/// What has come of the results of a packet so far.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    failed: u64,
+    late: u64,
+    compute: Nanos,
+    /// Accepted ones of this algorithm that are told to this owner, and have not been put with the ends yet.
+    done: Vec<DoneOne>,
+    of: Option<(Owner, AlgorithmId)>,
+    /// A copy of the payload, made with the first result: none may pin a receive buffer.
+    packet: Option<Bytes>,
 }
 
 /// Why the rest of a chunk is not read.

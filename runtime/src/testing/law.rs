@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
 use ringmw_codec::audit::{Event, LossCause};
-use ringmw_codec::batch::{self, BATCH_OVERHEAD_BYTES, BOUND, ResultStatus};
+use ringmw_codec::batch::{self, BATCH_OVERHEAD_BYTES, BOUND, ResultStatus, TaskBody};
 use ringmw_codec::control::{
     Bests, Goodbye, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
@@ -817,12 +817,8 @@ impl Law {
     }
 
     pub(super) fn told_body(&self, end: &End) {
-        assert_eq!(
-            self.tasks[&end.id.seq()].body,
-            end.body,
-            "{} is told with another body",
-            end.id
-        );
+        let kept = kept_body(&self.tasks[&end.id.seq()].body, &end.fate);
+        assert_eq!(kept, &*end.body, "{} is told with another body", end.id);
     }
 
     // ---- what the master sends
@@ -1268,7 +1264,9 @@ impl Law {
         ready
             .map(|task| match &task.must {
                 Some(Must::Done { output, .. }) => {
-                    output.len() + task.body.len() + size_of::<End>()
+                    let tagged = TaskBody::has_tag(&task.body);
+                    let body = if tagged { task.body.len() } else { 0 };
+                    output.len() + body + size_of::<End>()
                 }
                 Some(Must::Failed { bytes, .. }) => bytes + task.body.len() + size_of::<End>(),
                 _ => 0,
@@ -1441,5 +1439,13 @@ impl Law {
     /// As it was submitted.
     pub(super) fn spec(&self, id: TaskId) -> TaskSpec {
         self.tasks[&id.seq()].spec
+    }
+}
+
+/// What an end brings along of its task's body.
+fn kept_body<'a>(body: &'a [u8], fate: &Fate) -> &'a [u8] {
+    match fate {
+        Fate::Done { .. } if !TaskBody::has_tag(body) => &[],
+        _ => body,
     }
 }

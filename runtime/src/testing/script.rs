@@ -824,7 +824,7 @@ impl Script {
     }
 
     fn take_flow(&mut self, slot: u32) {
-        for end in std::mem::take(&mut self.state.flows[slot as usize].ready) {
+        while let Some(end) = self.state.flows[slot as usize].ready.pop() {
             if matches!(end.fate, Fate::Cancelled) {
                 // `cancel_and_tell` has told it twice on purpose: by its value and to the flow's waiter.
                 continue;

@@ -1,6 +1,9 @@
 //! What slaves say: results, acknowledgements, announcements, offers. All of a result is checked before it is accepted.
 
-use bytes::Bytes;
+use std::ops::Range;
+
+use ringmw_codec::batch::TaskBody;
+use ringmw_sched::Accepted;
 
 use super::*;
 
@@ -43,26 +46,27 @@ impl MasterCore {
         payload: &[u8],
     ) -> Result<(), Stop> {
         let view = batch::result_batch(payload).map_err(offence)?;
-        // A copy that the longer results of the packet share: none may pin a receive buffer.
-        let mut block = None;
-        let (mut accepted, mut failed, mut late, mut compute_sum) = (0u64, 0u64, 0u64, 0u64);
+        let mut tally = Tally::default();
         let mut stop = None;
         for (index, (entry, body)) in view.iter().enumerate() {
-            let output = |body: &[u8]| {
-                let copy = || Bytes::copy_from_slice(payload);
-                SmallBytes::share(body, || view.body_range(index), &mut block, copy)
-            };
-            match self.on_result(slave, &entry, body, output) {
-                Ok(Counted::Accepted) => accepted += 1,
-                Ok(Counted::Failed) => failed += 1,
-                Ok(Counted::Late) => late += 1,
-                Err(reason) => {
-                    stop = Some(reason);
-                    break;
-                }
+            let range = view.body_range(index);
+            if tally.done.capacity() == 0 {
+                tally.done.reserve_exact(view.len() - index);
             }
-            compute_sum = compute_sum.saturating_add(entry.compute_ns);
+            if let Err(reason) = self.on_result(slave, payload, &entry, body, range, &mut tally) {
+                stop = Some(reason);
+                break;
+            }
+            tally.compute = tally.compute.saturating_add(entry.compute_ns);
         }
+        self.put_done(slave, &mut tally);
+        let Tally {
+            accepted,
+            failed,
+            late,
+            compute,
+            ..
+        } = tally;
         self.late += late;
         if late > 0 {
             self.trail.push(Event::Late {
@@ -79,7 +83,7 @@ impl MasterCore {
                     tasks: accepted + failed + late,
                     failed,
                     bytes: payload.len() as u64,
-                    compute: compute_sum,
+                    compute,
                     idle,
                 },
                 conn.slot() as u32,
@@ -88,36 +92,39 @@ impl MasterCore {
         stop.map_or(Ok(()), |reason| Err(offence(reason)))
     }
 
-    pub(super) fn on_result(
+    #[inline]
+    fn on_result(
         &mut self,
         slave: SlaveId,
+        payload: &[u8],
         entry: &batch::ResultEntryRef,
         body: &[u8],
-        output: impl FnOnce(&[u8]) -> SmallBytes,
-    ) -> Result<Counted, String> {
+        range: Range<usize>,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
         let status = entry.status;
         // All of it is checked before the result is accepted: once it is, its task is gone.
-        if let Some((task, Some(algorithm))) = self.sched.next_held(slave)
-            && task == entry.task
-        {
+        let (task, config) = (entry.task, &self.config);
+        let check = |algorithm: AlgorithmId| {
             if algorithm.0 != entry.algorithm {
                 return Err(format!("the result of TASK-{task} names another algorithm"));
             }
             if status == ResultStatus::Done {
-                self.config.check_output[usize::from(algorithm.0)](body).map_err(|error| {
+                config.check_output[usize::from(algorithm.0)](body).map_err(|error| {
                     format!(
                         "the result of TASK-{task} of `{}`: {error}",
-                        trail::name(&self.config.names, algorithm)
+                        trail::name(&config.names, algorithm)
                     )
                 })?;
             }
-        }
-        let accepted = match self
-            .sched
-            .result(slave, entry.task)
-            .map_err(|o| o.to_string())?
-        {
-            Verdict::Late => return Ok(Counted::Late),
+            Ok(())
+        };
+        let verdict = self.sched.result_if(slave, task, check);
+        let accepted = match verdict.map_err(|offence| offence.to_string())?? {
+            Verdict::Late => {
+                tally.late += 1;
+                return Ok(());
+            }
             Verdict::Accepted(accepted) => accepted,
         };
         let compute = entry.compute_ns;
@@ -125,40 +132,70 @@ impl MasterCore {
         let wait = accepted.handed_out.saturating_sub(accepted.submitted);
         let on_the_way = self.now.saturating_sub(accepted.handed_out);
         let travel = on_the_way.saturating_sub(compute);
-        let fate = match status {
-            ResultStatus::Done => Fate::Done {
-                output: output(body),
+        let Accepted {
+            id,
+            algorithm,
+            owner,
+            payload: task,
+            ..
+        } = accepted;
+        if status == ResultStatus::Failed {
+            let message = String::from_utf8_lossy(body).into_owned();
+            let name = trail::name(&self.config.names, algorithm);
+            self.trail.on_failed(slave, id, name, &message);
+            let fate = Fate::Failed {
+                message,
                 slave,
                 compute,
                 wait,
                 travel,
-            },
-            ResultStatus::Failed => {
-                let message = String::from_utf8_lossy(body).into_owned();
-                let name = trail::name(&self.config.names, accepted.algorithm);
-                self.trail.on_failed(slave, accepted.id, name, &message);
-                Fate::Failed {
-                    message,
-                    slave,
-                    compute,
-                    wait,
-                    travel,
-                }
-            }
-        };
-        let counted = match fate {
-            Fate::Failed { .. } => Counted::Failed,
-            _ => Counted::Accepted,
-        };
-        self.trail.on_task_ended(accepted.id, &fate, None);
-        self.ends.push_back(End {
-            id: accepted.id,
-            algorithm: accepted.algorithm,
-            owner: accepted.owner,
-            body: accepted.payload,
-            fate,
+            };
+            self.trail.on_task_ended(id, &fate, None);
+            self.put_done(slave, tally);
+            tally.failed += 1;
+            self.ends.push_back(Ends::one(End {
+                id,
+                algorithm,
+                owner,
+                body: task,
+                fate,
+            }));
+            return Ok(());
+        }
+        self.trail.on_task_done(id, slave, compute);
+        tally.accepted += 1;
+        if tally.of != Some((owner, algorithm)) {
+            self.put_done(slave, tally);
+            tally.of = Some((owner, algorithm));
+        }
+        if tally.packet.is_none() {
+            tally.packet = Some(Bytes::copy_from_slice(payload));
+        }
+        tally.done.push(DoneOne {
+            id,
+            body: TaskBody::has_tag(&task).then(|| Box::new(task)),
+            output: (range.start as u32, range.end as u32),
+            compute,
+            wait,
+            travel,
         });
-        Ok(counted)
+        Ok(())
+    }
+
+    /// Puts the results that were accepted with the ends.
+    fn put_done(&mut self, slave: SlaveId, tally: &mut Tally) {
+        if tally.done.is_empty() {
+            return;
+        }
+        if let (Some((owner, algorithm)), Some(packet)) = (tally.of, &tally.packet) {
+            self.ends.push_back(Ends::Done(Done {
+                owner,
+                algorithm,
+                slave,
+                packet: packet.clone(),
+                results: std::mem::take(&mut tally.done).into_iter(),
+            }));
+        }
     }
 
     pub(super) fn on_withdrawn(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {

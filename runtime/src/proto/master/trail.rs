@@ -307,6 +307,20 @@ impl Trail {
         });
     }
 
+    /// The same for a task that is done, before there is a fate of it.
+    #[inline]
+    pub(super) fn on_task_done(&mut self, task: TaskId, slave: SlaveId, compute: Nanos) {
+        if self.level >= Level::Tasks {
+            self.push(Event::TaskEnded {
+                slave: Some(slave.0),
+                task: task.seq(),
+                end: EndWord::Done,
+                compute_us: Some(compute / 1_000),
+                why: None,
+            });
+        }
+    }
+
     pub(super) fn on_task_ended(&mut self, task: TaskId, fate: &Fate, held_by: Option<SlaveId>) {
         if self.level < Level::Tasks {
             return;

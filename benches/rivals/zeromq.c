@@ -1,0 +1,161 @@
+/* Master and workers over ZeroMQ's ROUTER and DEALER, with credits, batched by hand.
+ *
+ *   zeromq version
+ *   zeromq master WORKERS TASKS SECONDS BATCH CREDITS     prints its endpoint, then its line
+ *   zeromq worker ENDPOINT SOCKETS ITERATIONS
+ *
+ * A batch is an array of (id, number). Each worker has CREDITS batches; a batch of results is the credit for the next.
+ * The master keeps each task's number until its result has come, and adds the results up. */
+#include "common.h"
+#include <zmq.h>
+
+struct item {
+    uint64_t id, number;
+};
+
+static uint64_t next, tasks, outstanding;
+static double deadline;
+static uint64_t *numbers;
+
+/* Sends the next batch to the worker, if there is one. */
+static void send_batch(void *router, const void *identity, size_t identity_bytes, unsigned batch) {
+    uint64_t left = tasks - next;
+    if (left == 0 || (deadline > 0 && wall() > deadline)) return;
+    unsigned count = left < batch ? left : batch;
+    zmq_msg_t message;
+    zmq_msg_init_size(&message, count * sizeof(struct item));
+    struct item *items = zmq_msg_data(&message);
+    for (unsigned i = 0; i < count; i++) {
+        numbers[next] = next;
+        items[i].id = next;
+        items[i].number = next;
+        next++;
+    }
+    outstanding += count;
+    if (zmq_send(router, identity, identity_bytes, ZMQ_SNDMORE) < 0) fail("zmq_send: identity");
+    if (zmq_msg_send(&message, router, 0) < 0) fail("zmq_msg_send");
+}
+
+static int master(unsigned workers, double time, unsigned batch, unsigned credits) {
+    void *context = zmq_ctx_new(), *router = zmq_socket(context, ZMQ_ROUTER);
+    int none = 0;
+    zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 65536);
+    zmq_setsockopt(router, ZMQ_SNDHWM, &none, sizeof none);
+    zmq_setsockopt(router, ZMQ_RCVHWM, &none, sizeof none);
+    zmq_setsockopt(router, ZMQ_BACKLOG, &(int){4096}, sizeof(int));
+    if (zmq_bind(router, "tcp://127.0.0.1:*") != 0) fail("zmq_bind");
+    char endpoint[256];
+    size_t endpoint_bytes = sizeof endpoint;
+    zmq_getsockopt(router, ZMQ_LAST_ENDPOINT, endpoint, &endpoint_bytes);
+    printf("%s\n", endpoint);
+    fflush(stdout);
+
+    numbers = calloc(tasks, sizeof *numbers);
+    struct { unsigned char name[64]; size_t bytes; } *who = calloc(workers, sizeof *who);
+    for (unsigned i = 0; i < workers; i++) {
+        who[i].bytes = zmq_recv(router, who[i].name, sizeof who[i].name, 0);
+        char hello[8];
+        zmq_recv(router, hello, sizeof hello, 0);
+    }
+    /* As ours: the first tenth is not measured. */
+    uint64_t warm = tasks / 10, done = 0, sum = 0;
+    double wall_begun = 0, cpu_begun = 0;
+    uint64_t done_begun = 0;
+    deadline = wall() + time;
+    for (unsigned c = 0; c < credits; c++)
+        for (unsigned i = 0; i < workers; i++) send_batch(router, who[i].name, who[i].bytes, batch);
+    while (outstanding > 0) {
+        zmq_msg_t identity, results;
+        zmq_msg_init(&identity);
+        zmq_msg_init(&results);
+        if (zmq_msg_recv(&identity, router, 0) < 0 || zmq_msg_recv(&results, router, 0) < 0) fail("zmq_msg_recv");
+        const struct item *items = zmq_msg_data(&results);
+        unsigned count = zmq_msg_size(&results) / sizeof *items;
+        for (unsigned i = 0; i < count; i++) {
+            if (items[i].id >= next || numbers[items[i].id] != items[i].number) fail("a wrong result");
+            sum += items[i].number;
+        }
+        done += count;
+        outstanding -= count;
+        if (wall_begun == 0 && done > warm) {
+            wall_begun = wall();
+            cpu_begun = cpu();
+            done_begun = done;
+        }
+        send_batch(router, zmq_msg_data(&identity), zmq_msg_size(&identity), batch);
+        zmq_msg_close(&identity);
+        zmq_msg_close(&results);
+    }
+    double wall_s = wall() - wall_begun, cpu_s = cpu() - cpu_begun;
+    if (sum != next * (next - 1) / 2) fail("the sum is wrong");
+    report(done - done_begun, wall_s, cpu_s);
+    for (unsigned i = 0; i < workers; i++) {
+        zmq_send(router, who[i].name, who[i].bytes, ZMQ_SNDMORE);
+        zmq_send(router, "", 0, 0);
+    }
+    zmq_close(router);
+    zmq_ctx_term(context);
+    return 0;
+}
+
+static int worker(const char *endpoint, unsigned sockets, uint64_t iterations) {
+    void *context = zmq_ctx_new();
+    zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 65536);
+    zmq_pollitem_t *items = calloc(sockets, sizeof *items);
+    for (unsigned i = 0; i < sockets; i++) {
+        void *dealer = zmq_socket(context, ZMQ_DEALER);
+        int none = 0;
+        zmq_setsockopt(dealer, ZMQ_SNDHWM, &none, sizeof none);
+        zmq_setsockopt(dealer, ZMQ_RCVHWM, &none, sizeof none);
+        if (dealer == NULL || zmq_connect(dealer, endpoint) != 0) fail("zmq_connect");
+        zmq_send(dealer, "hello", 5, 0);
+        items[i] = (zmq_pollitem_t){.socket = dealer, .events = ZMQ_POLLIN};
+    }
+    unsigned open = sockets;
+    while (open > 0) {
+        /* A single socket is waited for in its receive. */
+        if (sockets > 1 && zmq_poll(items, sockets, -1) < 0) fail("zmq_poll");
+        for (unsigned i = 0; i < sockets; i++) {
+            if (sockets > 1 && !(items[i].revents & ZMQ_POLLIN)) continue;
+            zmq_msg_t message;
+            zmq_msg_init(&message);
+            if (zmq_msg_recv(&message, items[i].socket, 0) < 0) fail("zmq_msg_recv");
+            struct item *tasks = zmq_msg_data(&message);
+            unsigned count = zmq_msg_size(&message) / sizeof *tasks;
+            if (count == 0) {
+                items[i].events = 0;
+                open--;
+                zmq_msg_close(&message);
+                continue;
+            }
+            zmq_msg_t results;
+            zmq_msg_init_size(&results, count * sizeof *tasks);
+            struct item *out = zmq_msg_data(&results);
+            for (unsigned j = 0; j < count; j++) {
+                out[j].id = tasks[j].id;
+                out[j].number = work(tasks[j].number, iterations);
+            }
+            zmq_msg_close(&message);
+            if (zmq_msg_send(&results, items[i].socket, 0) < 0) fail("zmq_msg_send");
+        }
+    }
+    for (unsigned i = 0; i < sockets; i++) zmq_close(items[i].socket);
+    zmq_ctx_term(context);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "version") == 0) {
+        int major, minor, patch;
+        zmq_version(&major, &minor, &patch);
+        printf("libzmq %d.%d.%d\n", major, minor, patch);
+        return 0;
+    }
+    if (argc == 7 && strcmp(argv[1], "master") == 0) {
+        tasks = strtoull(argv[3], NULL, 10);
+        return master(atoi(argv[2]), atof(argv[4]), atoi(argv[5]), atoi(argv[6]));
+    }
+    if (argc == 5 && strcmp(argv[1], "worker") == 0)
+        return worker(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 10));
+    fail("zeromq version | master WORKERS TASKS SECONDS BATCH CREDITS | worker ENDPOINT SOCKETS ITERATIONS");
+}

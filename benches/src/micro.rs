@@ -1,0 +1,244 @@
+//! Pieces of work for the microbenchmarks of codec and sched (`benches/micro.rs`), and tests that run them in small.
+
+use std::ops::ControlFlow;
+
+use ringmw_codec::batch::{
+    ResultBatchBuilder, ResultStatus, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody,
+    encode_task_body, result_batch, task_batch,
+};
+use ringmw_codec::frame::{self, FrameReader, Kind};
+use ringmw_sched::{AlgorithmId, Config, Departure, Owner, Scheduler, SlaveId, TaskSpec, Verdict};
+
+/// Bytes of each argument and output.
+const PAYLOAD: [u8; 16] = [7; 16];
+
+/// Builders that hold a batch, and the payloads that they encode to.
+pub struct Batches {
+    tasks: TaskBatchBuilder,
+    results: ResultBatchBuilder,
+    /// An encoded batch of tasks.
+    pub task_payload: Vec<u8>,
+    /// An encoded batch of results.
+    pub result_payload: Vec<u8>,
+    /// Both, each as a frame.
+    pub stream: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Batches {
+    /// Batches of so many tasks and results.
+    pub fn of(entries: u64) -> Self {
+        let mut body = Vec::new();
+        encode_task_body(
+            &mut body,
+            &TaskBody {
+                domain: 1,
+                stream: 2,
+                tag_type: 0,
+                tag: b"",
+                args: &PAYLOAD,
+            },
+        );
+        let mut batches = Batches {
+            tasks: TaskBatchBuilder::new(),
+            results: ResultBatchBuilder::new(),
+            task_payload: Vec::new(),
+            result_payload: Vec::new(),
+            stream: Vec::new(),
+            body,
+        };
+        batches.encode_tasks(entries);
+        batches.encode_results(entries);
+        frame::put_frame(&mut batches.stream, Kind::Tasks, &batches.task_payload);
+        frame::put_frame(&mut batches.stream, Kind::Results, &batches.result_payload);
+        batches
+    }
+
+    /// Collects and encodes a batch of tasks; its bytes.
+    pub fn encode_tasks(&mut self, entries: u64) -> usize {
+        self.tasks.clear();
+        for task in 0..entries {
+            self.tasks.push(task, 0, 0, &self.body);
+        }
+        self.task_payload.clear();
+        self.tasks.encode(&mut self.task_payload);
+        self.task_payload.len()
+    }
+
+    /// Collects and encodes a batch of results; its bytes.
+    pub fn encode_results(&mut self, entries: u64) -> usize {
+        self.results.clear();
+        for task in 0..entries {
+            self.results
+                .push(task, 0, ResultStatus::Done, 1_000, &PAYLOAD);
+        }
+        self.result_payload.clear();
+        self.results.encode(&mut self.result_payload);
+        self.result_payload.len()
+    }
+
+    /// Checks the batch of tasks and reads every entry and body; the sum of their numbers.
+    ///
+    /// # Panics
+    /// When it is damaged.
+    pub fn read_tasks(&self) -> u64 {
+        let batch = task_batch(&self.task_payload).expect("it was encoded here");
+        let read = |(entry, body): (ringmw_codec::batch::TaskEntryRef, &[u8])| {
+            let body = TaskBody::parse(body).expect("it was encoded here");
+            entry.task + u64::from(body.args[0])
+        };
+        batch.iter().map(read).sum()
+    }
+
+    /// As [`Batches::read_tasks`], of results.
+    ///
+    /// # Panics
+    /// When it is damaged.
+    pub fn read_results(&self) -> u64 {
+        let batch = result_batch(&self.result_payload).expect("it was encoded here");
+        batch
+            .iter()
+            .map(|(entry, body)| entry.task + u64::from(body[0]))
+            .sum()
+    }
+
+    /// Takes the stream of both frames apart, in chunks of so many bytes; the bytes of their payloads.
+    ///
+    /// # Panics
+    /// When it is no stream of frames.
+    pub fn take_apart(&self, reader: &mut FrameReader, chunk_bytes: usize) -> usize {
+        let mut bytes = 0;
+        for chunk in self.stream.chunks(chunk_bytes) {
+            let flow = reader.feed(chunk, &|_| u32::MAX, &mut |_, payload| {
+                bytes += payload.len();
+                ControlFlow::<()>::Continue(())
+            });
+            assert_eq!(flow, Ok(ControlFlow::Continue(())));
+        }
+        bytes
+    }
+}
+
+/// A scheduler with slaves.
+pub struct Rig {
+    sched: Scheduler<u64>,
+    slaves: Vec<SlaveId>,
+    now: u64,
+    packet: Vec<u64>,
+}
+
+impl Rig {
+    /// So many slaves, and so many tasks per packet.
+    pub fn new(slaves: u32, task_group: u32) -> Self {
+        let config = Config {
+            task_group,
+            ..Config::default()
+        };
+        let mut sched = Scheduler::new(config, 1);
+        let slaves = (0..slaves).map(|_| sched.connect().0).collect();
+        Rig {
+            sched,
+            slaves,
+            now: 1,
+            packet: Vec::new(),
+        }
+    }
+
+    /// Submits tasks; they stay queued until [`Rig::run`].
+    pub fn submit(&mut self, tasks: u64) {
+        let bytes = TASK_ENTRY_BYTES as u32 + 44;
+        for payload in 0..tasks {
+            self.now += 1;
+            let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, bytes);
+            self.sched.submit(spec, payload, self.now);
+        }
+    }
+
+    /// Hands out one packet, and gives to whom.
+    pub fn hand_out(&mut self) -> Option<SlaveId> {
+        self.now += 1;
+        let packet = &mut self.packet;
+        packet.clear();
+        self.sched
+            .hand_out(self.now, &mut |id, _, _, _| packet.push(id.seq()))
+    }
+
+    /// Hands out and finishes at least so many tasks, packet by packet; how many.
+    ///
+    /// # Panics
+    /// When there are too few.
+    pub fn run(&mut self, tasks: u64) -> u64 {
+        let mut done = 0;
+        while done < tasks {
+            let slave = self.hand_out().expect("there are tasks");
+            for task in &self.packet {
+                let verdict = self.sched.result(slave, *task);
+                assert!(
+                    matches!(verdict, Ok(Verdict::Accepted(_))),
+                    "it holds this task"
+                );
+            }
+            done += self.packet.len() as u64;
+        }
+        done
+    }
+
+    /// A slave that holds a packet is lost, its tasks are queued again, and another comes in its place; how many tasks.
+    ///
+    /// # Panics
+    /// When there are no tasks.
+    pub fn recycle(&mut self) -> u64 {
+        let slave = self.hand_out().expect("there are tasks");
+        let losses = self.sched.lose(slave, Departure::Crashed);
+        let place = self.slaves.iter().position(|other| *other == slave);
+        self.slaves[place.expect("it is one of ours")] = self.sched.connect().0;
+        // The application is told; else the news would pile up.
+        drop(self.sched.take_connected());
+        drop(self.sched.take_disconnected());
+        losses.recycled.len() as u64
+    }
+
+    /// Tasks that are queued.
+    pub fn queued(&self) -> u64 {
+        self.sched.queued()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_encoded_and_read() {
+        for entries in [1, 10, 100] {
+            let batches = Batches::of(entries);
+            let sum = entries * (entries - 1) / 2 + 7 * entries;
+            assert_eq!((batches.read_tasks(), batches.read_results()), (sum, sum));
+            let payloads = batches.task_payload.len() + batches.result_payload.len();
+            for chunk_bytes in [7, 4096] {
+                let mut reader = FrameReader::new();
+                assert_eq!(batches.take_apart(&mut reader, chunk_bytes), payloads);
+            }
+        }
+    }
+
+    #[test]
+    fn tasks_go_out_and_are_finished() {
+        for (slaves, group) in [(2, 1), (2, 100), (64, 10)] {
+            let mut rig = Rig::new(slaves, group);
+            rig.submit(1_000);
+            assert_eq!(rig.run(1_000), 1_000);
+            assert_eq!(rig.queued(), 0);
+        }
+    }
+
+    #[test]
+    fn a_lost_slaves_tasks_are_queued_again() {
+        let mut rig = Rig::new(4, 10);
+        rig.submit(100);
+        for _ in 0..5 {
+            assert_eq!(rig.recycle(), 10);
+            assert_eq!(rig.queued(), 100);
+        }
+    }
+}
