@@ -1,6 +1,6 @@
 //! A bare ring: an echo server on io_uring, and nothing else. What it spends is what the kernel asks for.
 //!
-//! It serves [`played`](crate::played) slaves with packets of one no-op task each that were encoded once, in advance: a
+//! It serves [`played`] slaves with packets of one no-op task each that were encoded once, in advance: a
 //! multishot accept, a multishot receive for each connection into one shared buffer ring, plain sends, one system call
 //! a turn. It looks at no byte that arrives: it counts them, and each packet's worth is answered with a packet. No
 //! scheduler, no audit trail, no check, no timer.

@@ -164,8 +164,9 @@ impl Queue {
             (ready, _) => ready.is_none(),
         };
         if unrunnable_first {
+            let (_, task) = of.unrunnable.pop_front()?;
             self.unrunnable -= 1;
-            return of.unrunnable.pop_front().map(|(_, task)| Err(task));
+            return Some(Err(task));
         }
         let (arrival, ends) = of.ready.front_mut()?;
         *arrival += 1;

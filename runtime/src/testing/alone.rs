@@ -98,7 +98,7 @@ impl Alone {
             registry.entries().len(),
             settings.ready_bytes_max,
         );
-        let mw = Master::new(state, Arc::clone(&registry), clock.clone(), 1);
+        let mw = Master::new(state, Arc::clone(&registry), clock, 1);
         let mut hello_frame = Vec::new();
         let mark = frame::begin_frame(&mut hello_frame, Kind::Hello);
         hello(&registry, &parts.version, member_id.as_bytes()).encode(&mut hello_frame);
@@ -112,7 +112,7 @@ impl Alone {
             next: 0,
             parts: Parts::default(),
             line: Vec::new(),
-            clock: clock.clone(),
+            clock,
         };
         for slot in 0..self.slaves {
             run.peers.push(Peer {
