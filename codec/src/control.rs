@@ -111,36 +111,52 @@ impl Goodbye {
 /// The most tasks that one withdrawal or its answer names; a longer one is several frames.
 pub const WITHDRAW_TASKS_MAX: usize = 4096;
 
-/// Master to slave: these tasks are no longer yours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Withdraw {
-    /// The tasks, at most [`WITHDRAW_TASKS_MAX`].
-    pub tasks: Vec<u64>,
+/// A payload that is a list of tasks.
+macro_rules! task_list {
+    ($(#[$doc:meta])* $name:ident, $(#[$tasks_doc:meta])*) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            $(#[$tasks_doc])*
+            pub tasks: Vec<u64>,
+        }
+
+        impl $name {
+            /// The most bytes of the payload.
+            pub const BYTES_MAX: usize = 4 + 8 * WITHDRAW_TASKS_MAX;
+
+            /// Appends the payload.
+            ///
+            /// # Panics
+            /// With more than [`WITHDRAW_TASKS_MAX`] tasks.
+            pub fn encode(&self, out: &mut Vec<u8>) {
+                put_withdraw_count(out, self.tasks.len());
+                for task in &self.tasks {
+                    out.extend_from_slice(&task.to_le_bytes());
+                }
+            }
+
+            /// Reads a payload.
+            ///
+            /// # Errors
+            /// When it is not exactly one of these.
+            pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+                let mut fields = Fields::new(payload);
+                let count = withdraw_count(&mut fields, 8)?;
+                let tasks = (0..count)
+                    .map(|_| fields.u64("task"))
+                    .collect::<Result<_, _>>()?;
+                fields.end()?;
+                Ok(Self { tasks })
+            }
+        }
+    };
 }
 
-impl Withdraw {
-    /// The most bytes of the payload.
-    pub const BYTES_MAX: usize = 4 + 8 * WITHDRAW_TASKS_MAX;
-
-    /// Appends the payload.
-    ///
-    /// # Panics
-    /// With more than [`WITHDRAW_TASKS_MAX`] tasks.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        put_tasks(out, &self.tasks);
-    }
-
-    /// Reads a payload.
-    ///
-    /// # Errors
-    /// When it is not exactly one of these.
-    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        let mut fields = Fields::new(payload);
-        let count = withdraw_count(&mut fields, 8)?;
-        let tasks = read_tasks(&mut fields, count)?;
-        fields.end()?;
-        Ok(Self { tasks })
-    }
+task_list! {
+    /// Master to slave: these tasks are no longer yours.
+    Withdraw,
+    /// The tasks, at most [`WITHDRAW_TASKS_MAX`].
 }
 
 /// Slave to master: the answer to a withdrawal. From here on the slave holds none of these tasks.
@@ -216,48 +232,11 @@ impl Recall {
     }
 }
 
-/// Slave to master: the one answer to a recall, the slave's word that it has not begun these tasks and never will. None
-/// of them is addressed to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Returned {
-    /// The tasks, no more than were asked for; none if it has begun all.
-    pub tasks: Vec<u64>,
-}
-
-impl Returned {
-    /// The most bytes of the payload.
-    pub const BYTES_MAX: usize = 4 + 8 * WITHDRAW_TASKS_MAX;
-
-    /// Appends the payload.
-    ///
-    /// # Panics
-    /// With more than [`WITHDRAW_TASKS_MAX`] tasks.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        put_tasks(out, &self.tasks);
-    }
-
-    /// Reads a payload.
-    ///
-    /// # Errors
-    /// When it is not exactly one of these.
-    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        let mut fields = Fields::new(payload);
-        let count = withdraw_count(&mut fields, 8)?;
-        let tasks = read_tasks(&mut fields, count)?;
-        fields.end()?;
-        Ok(Self { tasks })
-    }
-}
-
-fn put_tasks(out: &mut Vec<u8>, tasks: &[u64]) {
-    put_withdraw_count(out, tasks.len());
-    for task in tasks {
-        out.extend_from_slice(&task.to_le_bytes());
-    }
-}
-
-fn read_tasks(fields: &mut Fields<'_>, count: usize) -> Result<Vec<u64>, DecodeError> {
-    (0..count).map(|_| fields.u64("task")).collect()
+task_list! {
+    /// Slave to master: the one answer to a recall, the slave's word that it has not begun these tasks and never will.
+    /// None of them is addressed to it.
+    Returned,
+    /// The tasks, no more than were asked for, at most [`WITHDRAW_TASKS_MAX`]; none if it has begun all.
 }
 
 fn put_withdraw_count(out: &mut Vec<u8>, count: usize) {
