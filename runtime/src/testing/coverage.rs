@@ -220,9 +220,11 @@ const HAPPENINGS: [Happening; 20] = [
 ];
 
 /// Pairs that are no fault and come up once in many thousand seeds: nothing is demanded of them.
-const RARE: [(Standing, Happening); 1] = [
+const RARE: [(Standing, Happening); 2] = [
     // A liar has answered a task that it computes, and offers.
     (Standing::Idle, Happening::Offer),
+    // An offer was on its way when its slave was told to go.
+    (Standing::Leaving, Happening::Offer),
 ];
 
 /// The pairs that can happen.
