@@ -1,5 +1,6 @@
 //! The benchmarks in a small size, so that they cannot rot.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,6 +23,11 @@ fn positive(line: &Value, key: &str) -> f64 {
     let number = line[key].as_f64().unwrap_or(0.0);
     assert!(number > 0.0, "{key}: {line}");
     number
+}
+
+/// Said aloud: not by eprintln!, which the test harness swallows.
+fn not_tested(why: &str) {
+    let _ = writeln!(std::io::stderr(), "NOT TESTED: {why}");
 }
 
 #[test]
@@ -130,7 +136,7 @@ fn loops_are_held_against_bare_processes() {
 #[test]
 fn the_bare_ring_answers_and_is_compared() {
     if ringmw_benches::fleet::engine_word("auto") != "ring" {
-        return eprintln!("NOT TESTED: io_uring is refused here");
+        return not_tested("io_uring is refused here");
     }
     let text = output(
         env!("CARGO_BIN_EXE_floor"),
@@ -184,7 +190,7 @@ fn rivals_that_are_there_are_built_and_run() {
     // Those in Python would be installed first, and Work Queue's workers take seconds to start.
     for name in ["zeromq", "openmpi", "gearman"] {
         match Rival::prepare(name, folder.path()) {
-            Err(why) => eprintln!("NOT TESTED: {why}"),
+            Err(why) => not_tested(&why),
             Ok(rival) => {
                 assert!(
                     rival.version.contains(char::is_numeric),

@@ -24,7 +24,7 @@ const MUTANTS: &[Mutant] = &[
         file: "runtime/src/proto/master.rs",
         old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
         new: "        let (algorithm, owner, body) = (cancelled.algorithm, cancelled.owner, cancelled.payload.clone());
-        self.ends.push_back(End { id, algorithm, owner, body, fate: Fate::Cancelled });",
+        self.ends.push_back(Ends::one(End { id, algorithm, owner, body, fate: Fate::Cancelled }));",
     },
     Mutant {
         name: "lost recycle: the last of several tasks is not queued again",

@@ -1,7 +1,15 @@
 //! What a long run under churn does to the master's memory: tasks through a map and the queue, while slaves are killed
-//! and evicted one after the other and others come in their place. At the end the master's resident memory is within
-//! 10 % (and half a MiB, for masters as small as this one) of its level after the first hundred thousand tasks, or this
-//! exits with 1.
+//! and evicted one after the other and others come in their place.
+//!
+//! Two things are held against the master, or this exits with 1:
+//!
+//! - At the end its resident memory is within 10 % of its level after the first hundred thousand tasks. Both are taken
+//!   once every task has ended and the allocator has given back what is free (`malloc_trim(3)`): all that is left is
+//!   held by somebody. On a master of 5 MiB 10 % are less than the tables that it has from the start but has not
+//!   touched yet, so [`TABLES_BYTES`] are allowed in any case; 0.1 bytes lost per task would still be seen.
+//! - At no time between was it more than [`BURST_BYTES_MAX`] above that: lists of results that came at once and were
+//!   taken at once, and what the allocator keeps of them. It goes by the size of the groups, not by how many tasks there
+//!   were.
 //!
 //! ```text
 //! cargo run --release -p ringmw-benches --bin churn
@@ -23,8 +31,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// The level is taken after so many tasks.
 const SETTLED: u64 = 100_000;
-/// What the allocator's gaps and the trail's buffers come to, however small the master is.
-const SLACK_BYTES: f64 = 524_288.0;
+/// Tables of a fixed size whose pages become resident as the groups grow, which they do long after the first hundred
+/// thousand tasks: a chunk of the table of tasks (4096 of 96 bytes), what is read into (256 KiB of epoll's, 4 MiB of the
+/// ring's, most of which are soon touched). 0.2 to 0.9 MiB were seen.
+const TABLES_BYTES: f64 = 1_048_576.0;
+/// What may come and go on top of the level: 0.7 MiB were seen in groups of 100, 3.3 MiB in those that the master
+/// chooses, in the first million tasks as in the tenth.
+const BURST_BYTES_MAX: f64 = 4_194_304.0;
 /// Tasks of the queue that wait.
 const QUEUED: u64 = 2_000;
 
@@ -40,8 +53,8 @@ struct Opts {
     /// Milliseconds from one loss to the next
     #[arg(long, value_name = "MS", default_value_t = 25)]
     every_ms: u64,
-    /// Tasks and results per packet, or auto, which still grows long after the first hundred thousand
-    #[arg(long, value_name = "N", default_value = "100")]
+    /// Tasks and results per packet, or auto
+    #[arg(long, value_name = "N", default_value = "auto")]
     group: String,
     /// The master's engine: auto, ring or epoll
     #[arg(long, default_value = "auto")]
@@ -135,30 +148,45 @@ fn start(ready: &Ready) -> Child {
 
 #[derive(Copy, Clone, Default)]
 struct Weighed {
+    /// Resident bytes after the first tasks, trimmed.
     settled: f64,
+    /// At most, at any time after that.
     most: f64,
+    /// At the end, trimmed.
     last: f64,
     unrunnable: u64,
 }
 
 impl Weighed {
-    fn weigh(&mut self) {
-        self.last = resident();
-        self.most = self.most.max(self.last);
-        if self.settled == 0.0 {
-            self.settled = self.last;
-        }
-    }
-
     fn growth(&self) -> f64 {
         self.last / self.settled - 1.0
     }
 }
 
-/// Half of the tasks through a map, half through the queue, where one in ten is not retried.
+/// Resident bytes once the allocator has given back what is free.
+fn trimmed() -> f64 {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    resident()
+}
+
+/// Works until the first tasks have ended, and then until all have; weighs the master after each.
 async fn work(mw: Master, tasks: u64) -> Result<Weighed> {
-    let half = tasks / 2;
     let mut weighed = Weighed::default();
+    run(&mw, SETTLED, &mut weighed).await?;
+    weighed.settled = trimmed();
+    weighed.most = weighed.settled;
+    run(&mw, tasks - SETTLED, &mut weighed).await?;
+    weighed.last = trimmed();
+    Ok(weighed)
+}
+
+/// Half of the tasks through a map, half through the queue, where one in ten is not retried.
+async fn run(mw: &Master, tasks: u64, weighed: &mut Weighed) -> Result {
+    let half = tasks / 2;
     let mut weigh_at = SETTLED;
     let (mut submitted, mut sum) = (0, 0u64);
     let (mut mapped, mut queued) = (0, 0);
@@ -193,14 +221,13 @@ async fn work(mw: Master, tasks: u64) -> Result<Weighed> {
             }
         }
         if mapped + queued >= weigh_at {
-            weighed.weigh();
+            weighed.most = weighed.most.max(resident());
             weigh_at += SETTLED;
         }
     }
     let once = (0..half).fold(0, u64::wrapping_add);
     assert_eq!(sum, once.wrapping_mul(2), "every task ended once");
-    weighed.weigh();
-    Ok(weighed)
+    Ok(())
 }
 
 fn main() -> ExitCode {
@@ -246,8 +273,9 @@ fn main() -> ExitCode {
             100.0 * growth
         );
     }
-    let grown = weighed.last - weighed.settled;
-    match grown <= opts.growth_max * weighed.settled + SLACK_BYTES {
+    let level_max = weighed.settled + TABLES_BYTES.max(opts.growth_max * weighed.settled);
+    let ok = weighed.last <= level_max && weighed.most <= level_max + BURST_BYTES_MAX;
+    match ok {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

@@ -1,7 +1,7 @@
 use super::*;
 use std::collections::VecDeque;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
@@ -540,8 +540,9 @@ fn standard_output_gets_the_lines_and_may_be_closed() {
 #[test]
 fn a_full_filesystem_that_is_emptied_again_gets_the_account() {
     let folder = tempfile::tempdir().expect("tempdir");
-    let script = "mount -t tmpfs -o size=4m none \"$0\" 2>/dev/null || exit 77
-        \"$@\" >/dev/null 2>&1 || exit 1
+    // What unshare itself cannot do is 1.
+    let script = "mount -t tmpfs -o size=4m none \"$0\" || exit 1
+        \"$@\" >/dev/null 2>&1 || exit 2
         cat \"$0/trail\"";
     let inner = other_process(&folder.path().join("trail"), "full");
     let output = Command::new("unshare")
@@ -554,13 +555,20 @@ fn a_full_filesystem_that_is_emptied_again_gets_the_account() {
                 .get_envs()
                 .filter_map(|(name, value)| Some((name, value?))),
         )
-        .output();
-    let Ok(output) = output else { return };
-    if output.stdout.is_empty() && output.status.code() != Some(1) {
-        // No mounts here; the scripted file above stands in.
+        .output()
+        .expect("unshare (util-linux) can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(1) {
+        let needed = std::env::var_os("RINGMW_NEED_NETNS").is_some_and(|value| value == "1");
+        assert!(!needed, "RINGMW_NEED_NETNS=1, and no mounts: {said}");
+        // Not by eprintln!, which the test harness swallows.
+        let _ = writeln!(
+            std::io::stderr(),
+            "NOT TESTED: a full filesystem, as none can be mounted here: {said}"
+        );
         return;
     }
-    assert!(output.status.success());
+    assert!(output.status.success(), "{}: {said}", output.status);
     let lines = parse(&output.stdout);
     let packets: Vec<i64> = lines
         .iter()
