@@ -352,8 +352,9 @@ fn find(tree: &Path, build: &Path) -> Option<(u64, String)> {
         .env("CARGO_TARGET_DIR", build)
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        // What ships has no debug assertions; the world has to do without them, too.
+        // What ships has neither of these checks; the world has to do without them, too.
         .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
+        .env("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false")
         .env("RINGMW_SEEDS", SEEDS.to_string())
         .env("RUST_BACKTRACE", "0");
     let output = command.output().unwrap();
