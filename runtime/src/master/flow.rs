@@ -149,9 +149,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         let own = hands + (hands / 4).max(WINDOW_LEAST);
         let window = self.window.unwrap_or(own);
         let flow = self.flow as usize;
-        let mut out = self
-            .mw
-            .peek(|state| state.flows[flow].live + state.flows[flow].ready.len());
+        let mut out = self.mw.peek(|state| {
+            state.set_source(self.flow, window >= own);
+            state.flows[flow].live + state.flows[flow].ready.len()
+        });
         if let Some(in_order) = &self.in_order {
             out = in_order.len();
         }
@@ -159,15 +160,12 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.next_index > 0 && out > window - (window / 8).min(WINDOW_LEAST) {
             return;
         }
-        if window >= own {
-            self.mw.peek(|state| state.begin_source(self.flow));
-        }
         let (algorithm, owner, domain) = (self.algorithm, Owner::Flow(self.flow), self.number);
         while out < window {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
             let Some(task) = self.tasks.next() else {
                 self.exhausted = true;
-                self.mw.peek(|state| state.end_source(self.flow));
+                self.mw.peek(|state| state.set_source(self.flow, false));
                 break;
             };
             let task = RawTask::new(task);

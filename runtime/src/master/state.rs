@@ -324,21 +324,17 @@ impl State {
                 self.cancel(id);
             }
         }
-        self.end_source(flow);
+        self.set_source(flow, false);
         self.flows.remove(flow as usize);
     }
 
-    /// From now on this flow submits as its tasks end.
-    pub(crate) fn begin_source(&mut self, flow: u32) {
-        if !std::mem::replace(&mut self.flows[flow as usize].is_source, true) {
-            self.core.with_sched(|sched| sched.begin_source());
-        }
-    }
-
-    /// It has no more.
-    pub(crate) fn end_source(&mut self, flow: u32) {
-        if std::mem::take(&mut self.flows[flow as usize].is_source) {
-            self.core.with_sched(|sched| sched.end_source());
+    /// Whether this flow submits as its tasks end, enough for all slaves.
+    pub(crate) fn set_source(&mut self, flow: u32, is_source: bool) {
+        let flow = &mut self.flows[flow as usize];
+        match (std::mem::replace(&mut flow.is_source, is_source), is_source) {
+            (false, true) => self.core.with_sched(|sched| sched.begin_source()),
+            (true, false) => self.core.with_sched(|sched| sched.end_source()),
+            _ => {}
         }
     }
 
