@@ -344,10 +344,18 @@ fn thousands_of_slaves(engine: &str) {
     master.expect_exit(0);
     assert_eq!(master.stdout(), printed(tasks));
     let events = master.events();
-    assert_eq!(
-        count(&events, |event| matches!(event, Event::Connected { .. })),
-        size
-    );
+    // On a busy disk the trail counts what it cannot hold instead of telling it.
+    let counted: u64 = events
+        .iter()
+        .map(|event| match event {
+            Event::Connected { .. } => 1,
+            Event::Dropped {
+                connected, lost: 0, ..
+            } => *connected,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(counted, size as u64);
     assert_eq!(lost(&events), []);
     assert_eq!(
         count(&events, |event| matches!(
