@@ -87,7 +87,13 @@ impl<P> Scheduler<P> {
     /// # Errors
     /// It was not asked; or it does not hold one of them, or that one is for it alone, or was begun.
     pub fn given_back(&mut self, slave: SlaveId, tasks: &[u64]) -> Result<Vec<u64>, Offence> {
-        let at = self.slaves.find(slave).ok_or(Offence::NotAsked)?;
+        let Some(at) = self.slaves.find(slave) else {
+            // It was dismissed with empty hands while its answer was on its way.
+            return match tasks.first() {
+                None => Ok(Vec::new()),
+                Some(&task) => Err(Offence::NotHeld { task }),
+            };
+        };
         if self.slaves.hands(at).asked != Asked::Waiting || tasks.len() as u32 > RECALL_TASKS_MAX {
             return Err(Offence::NotAsked);
         }

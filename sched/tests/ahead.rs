@@ -190,6 +190,29 @@ fn giving_back_what_one_does_not_hold_is_an_offence() {
     assert_eq!(unasked, Err(Offence::NotAsked));
 }
 
+/// One that was asked does all it has, and is sent away before its answer comes.
+#[test]
+fn the_answer_of_a_slave_that_was_dismissed_is_no_offence() {
+    let config = Config {
+        task_group: 2,
+        ..config()
+    };
+    let mut sched = Scheduler::new(config, 1);
+    sched.allocate(Group::Unordered, 2);
+    sched.connect();
+    sched.connect();
+    submit(&mut sched, 2);
+    assert_eq!(packets(&mut sched, 0), [(0, vec![0, 1])]);
+    assert_eq!(sched.recall(PATIENCE), Some((SlaveId(0), 1)));
+    assert!(answer(&mut sched, 0, 0) && answer(&mut sched, 0, 1));
+    sched.deallocate(Group::Unordered, 2);
+    while sched.dismiss().is_some() {}
+    assert_eq!(sched.given_back(SlaveId(0), &[]), Ok(vec![]));
+    let never = sched.given_back(SlaveId(0), &[1]);
+    assert_eq!(never, Err(Offence::NotHeld { task: 1 }));
+    sched.sanity_check();
+}
+
 #[test]
 fn an_ordered_task_is_never_taken_back() {
     let config = Config {
