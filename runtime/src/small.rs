@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 
 use bytes::Bytes;
+use ringmw_sched::Payload;
 
 /// Immutable bytes: up to [`SmallBytes::INLINE_MAX`] in place, more as a share of a counted block.
 #[derive(Clone)]
@@ -63,6 +64,8 @@ impl SmallBytes {
         }
     }
 }
+
+impl Payload for SmallBytes {}
 
 impl Default for SmallBytes {
     fn default() -> Self {

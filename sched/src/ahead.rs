@@ -13,6 +13,7 @@ use crate::grouping::{AUTO, PACKET_COMPUTE};
 use crate::hands::{Asked, Hold};
 use crate::ids::{Nanos, SlaveId};
 use crate::outcome::Offence;
+use crate::payload::Payload;
 use crate::scheduler::Scheduler;
 use crate::slaves::Status;
 
@@ -25,7 +26,7 @@ pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;
 /// A slave is asked for this many tasks at a time at most.
 pub const RECALL_TASKS_MAX: u32 = 4096;
 
-impl<P> Scheduler<P> {
+impl<P: Payload> Scheduler<P> {
     /// The busy slave that gets a packet ahead of time.
     pub(crate) fn next_ahead(&self) -> Option<u32> {
         if !self.config.prefetch || self.dismissal_is_due() {
@@ -99,22 +100,34 @@ impl<P> Scheduler<P> {
         }
         let mut queued = Vec::with_capacity(tasks.len());
         let mut offence = None;
-        for &task in tasks {
-            match self.slaves.hands_mut(at).give_back(task) {
+        let mut rest = tasks;
+        while let Some(&last) = rest.first() {
+            let entry = match self.slaves.hands(at).takeable_entry(last) {
+                Ok(entry) => entry,
                 Err(error) => {
                     offence = Some(error);
                     break;
                 }
-                Ok((entry, position)) => {
-                    if entry.hold == Hold::Live && self.let_twin_go(entry.slot, at, position) {
-                        queued.push((entry.seq, entry.slot));
-                    }
-                }
+            };
+            // Given back from the last one on: as many at once as are of one run.
+            let downwards = (entry.seq..=last).rev();
+            let taken = downwards.zip(rest).take_while(|(a, b)| a == *b).count();
+            rest = &rest[taken..];
+            if entry.hold != Hold::Live {
+                self.slaves.hands_mut(at).give_back(entry.position);
+                continue;
+            }
+            let first = last + 1 - taken as u64;
+            let position = entry.position.wrapping_add((first - entry.seq) as u32);
+            let slot = self.cut(entry.slot, first, taken as u32);
+            self.slaves.hands_mut(at).give_back(position);
+            if self.let_twin_go(slot, at, position) {
+                queued.push((first, slot));
             }
         }
         queued.sort_unstable();
         for &(_, slot) in queued.iter().rev() {
-            self.counts.running -= 1;
+            self.counts.running -= u64::from(self.tasks.get(slot).tasks());
             self.enqueue_front(slot);
         }
         let asked = if tasks.is_empty() {
@@ -127,7 +140,7 @@ impl<P> Scheduler<P> {
         if self.slaves.get(at).status != Status::Idle {
             self.on_let_go(at);
         }
-        let queued = queued.into_iter().map(|(seq, _)| seq).collect();
+        let queued = self.numbers(&queued);
         offence.map_or(Ok(queued), Err)
     }
 }

@@ -5,12 +5,13 @@ use crate::hands::Hold;
 use crate::ids::Group;
 use crate::lane::Lane;
 use crate::list::Linked;
+use crate::payload::Payload;
 use crate::record::State;
-use crate::scheduler::{Scheduler, queued_bytes};
+use crate::scheduler::Scheduler;
 use crate::slaves::Status;
 use crate::stragglers::Place;
 
-impl<P> Scheduler<P> {
+impl<P: Payload> Scheduler<P> {
     /// Panics when an index or a counter disagrees with what it is derived from. It costs all there is, several times
     /// over: for tests.
     pub fn sanity_check(&self) {
@@ -21,13 +22,14 @@ impl<P> Scheduler<P> {
         for (at, slave) in self.slaves.iter() {
             self.check_lane(&slave.own, Some(at), &mut counts);
             slave.hands.check();
-            for (position, entry) in slave
-                .hands
-                .entries()
-                .filter(|(_, entry)| entry.hold == Hold::Live)
-            {
-                let record = self.tasks.get(entry.slot);
-                assert_eq!(record.seq, entry.seq, "a live entry leads to its task");
+            let entries = slave.hands.entries();
+            for entry in entries.filter(|entry| entry.hold == Hold::Live) {
+                let (record, position) = (self.tasks.get(entry.slot), entry.position);
+                assert_eq!(
+                    (record.seq, record.tasks()),
+                    (entry.seq, entry.tasks),
+                    "a live entry leads to its tasks"
+                );
                 let State::Held {
                     slave,
                     position: found,
@@ -47,11 +49,15 @@ impl<P> Scheduler<P> {
                     (at, position),
                     "a held task leads to its entry"
                 );
-                counts.running += 1;
+                counts.running += u64::from(entry.tasks);
             }
         }
+        let live = self
+            .tasks
+            .iter()
+            .map(|(_, record)| u64::from(record.tasks()));
         assert_eq!(
-            self.tasks.len(),
+            live.sum::<u64>(),
             counts.queued + counts.running,
             "a live task is queued or held"
         );
@@ -61,12 +67,18 @@ impl<P> Scheduler<P> {
     }
 
     fn check_lane(&self, lane: &Lane, slave: Option<u32>, counts: &mut Counts) {
-        for (list, of_queue) in [(&lane.queue, true), (&lane.flows, false)] {
+        let (queue_tasks, flow_tasks) = lane.counted();
+        let lists = [
+            (&lane.queue, true, queue_tasks),
+            (&lane.flows, false, flow_tasks),
+        ];
+        for (list, of_queue, counted) in lists {
             let slots = list.checked_slots(|slot| self.tasks.links(slot));
             assert!(
                 slots.is_sorted_by_key(|&slot| self.tasks.get(slot).place),
                 "a list is sorted by place"
             );
+            let mut tasks = 0;
             for slot in slots {
                 let record = self.tasks.get(slot);
                 assert_eq!(
@@ -78,8 +90,10 @@ impl<P> Scheduler<P> {
                     .bound_to()
                     .map(|to| self.slaves.find(to).expect("bound to a connected slave"));
                 assert_eq!(bound_to, slave, "a task is in the lane of its slave");
-                counts.on_queued(record, queued_bytes::<P>(record.bytes));
+                counts.on_queued(record);
+                tasks += u64::from(record.tasks());
             }
+            assert_eq!(tasks, counted, "a lane counts its tasks");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Counters over queued and running tasks, and the target numbers measured against them.
 
 use crate::ids::AlgorithmId;
+use crate::payload::Payload;
 use crate::record::Record;
 
 #[derive(Clone, Default, Debug)]
@@ -36,17 +37,29 @@ impl Counts {
     }
 
     #[inline]
-    pub(crate) fn on_queued<P>(&mut self, record: &Record<P>, bytes: u64) {
-        self.queued += 1;
-        self.queued_bytes += bytes;
-        self.of[usize::from(record.algorithm.0)].pending += 1;
+    pub(crate) fn on_queued<P: Payload>(&mut self, record: &Record<P>) {
+        self.add(record.algorithm, record.tasks(), record.queued_bytes());
     }
 
     #[inline]
-    pub(crate) fn on_unqueued<P>(&mut self, record: &Record<P>, bytes: u64) {
-        self.queued -= 1;
+    pub(crate) fn on_unqueued<P: Payload>(&mut self, record: &Record<P>) {
+        self.remove(record.algorithm, record.tasks(), record.queued_bytes());
+    }
+
+    /// Tasks are queued that take so many bytes.
+    #[inline]
+    pub(crate) fn add(&mut self, algorithm: AlgorithmId, tasks: u32, bytes: u64) {
+        self.queued += u64::from(tasks);
+        self.queued_bytes += bytes;
+        self.of[usize::from(algorithm.0)].pending += u64::from(tasks);
+    }
+
+    /// Tasks that took so many bytes are queued no more.
+    #[inline]
+    pub(crate) fn remove(&mut self, algorithm: AlgorithmId, tasks: u32, bytes: u64) {
+        self.queued -= u64::from(tasks);
         self.queued_bytes -= bytes;
-        self.of[usize::from(record.algorithm.0)].pending -= 1;
+        self.of[usize::from(algorithm.0)].pending -= u64::from(tasks);
     }
 
     /// Compares what is derived with what was counted anew.

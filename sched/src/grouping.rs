@@ -2,6 +2,7 @@
 //! slaves reported, and never so many that others would sit idle at the end.
 
 use crate::ids::{AlgorithmId, Nanos};
+use crate::payload::Payload;
 use crate::scheduler::Scheduler;
 use crate::stragglers::Times;
 
@@ -35,15 +36,24 @@ impl Grouping {
         }
     }
 
-    fn learn(&mut self, algorithm: AlgorithmId, compute: Nanos) {
+    fn learn(
+        &mut self,
+        algorithm: AlgorithmId,
+        tasks: u32,
+        together: Nanos,
+        each: impl IntoIterator<Item = Nanos>,
+    ) {
         if let Some(times) = self.times.get_mut(usize::from(algorithm.0)) {
-            times.add(compute);
+            each.into_iter().for_each(|compute| times.add(compute));
         }
+        let compute = together / u64::from(tasks.max(1));
         let mean = &mut self.means[usize::from(algorithm.0)];
-        *mean = Some(match *mean {
-            None => compute,
-            Some(mean) => mean - mean / MEMORY + compute / MEMORY,
-        });
+        let mut learned = mean.unwrap_or(compute);
+        // After so many alike nothing is left of what was known before.
+        for _ in 0..tasks.min(4 * MEMORY as u32) {
+            learned = learned - learned / MEMORY + compute / MEMORY;
+        }
+        *mean = Some(learned);
     }
 
     /// What a task of this algorithm takes of a packet's compute; one whose time is not known fills it.
@@ -72,31 +82,48 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Whether one more task fits; the first one always does.
+    /// How many of `tasks` more of this cost each it takes; of the first ones, one at least.
     pub(crate) fn takes(
         &mut self,
         first: bool,
         unordered: bool,
+        tasks: u32,
         cost: impl FnOnce() -> Nanos,
-    ) -> bool {
-        let Some(compute) = &mut self.compute else {
-            let takes = self.tasks > 0;
-            self.tasks = self.tasks.saturating_sub(1);
-            return takes;
-        };
-        let cost = cost();
-        let takes = self.tasks > 0 && cost <= *compute && (!unordered || self.share > 0);
-        self.tasks = self.tasks.saturating_sub(1);
-        *compute = compute.saturating_sub(cost);
-        self.share -= u64::from(unordered && self.share > 0);
-        first || takes
+    ) -> u32 {
+        let mut takes = tasks.min(self.tasks);
+        if let Some(compute) = &mut self.compute {
+            let cost = cost();
+            let within = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
+            takes = takes.min(within(compute.checked_div(cost).unwrap_or(u64::MAX)));
+            if unordered {
+                takes = takes.min(within(self.share));
+            }
+            takes = takes.max(u32::from(first));
+            *compute = compute.saturating_sub(cost.saturating_mul(takes.into()));
+            self.share = self
+                .share
+                .saturating_sub(u64::from(takes) * u64::from(unordered));
+        }
+        self.tasks = self.tasks.saturating_sub(takes);
+        takes
     }
 }
 
-impl<P> Scheduler<P> {
+impl<P: Payload> Scheduler<P> {
     /// A slave reported how long a task of this algorithm took.
     pub fn learn_compute(&mut self, algorithm: AlgorithmId, compute: Nanos) {
-        self.grouping.learn(algorithm, compute);
+        self.grouping.learn(algorithm, 1, compute, [compute]);
+    }
+
+    /// As [`learn_compute`](Self::learn_compute) for several tasks: how many, how long they took together, and each.
+    pub fn learn_computes(
+        &mut self,
+        algorithm: AlgorithmId,
+        tasks: u32,
+        together: Nanos,
+        each: impl IntoIterator<Item = Nanos>,
+    ) {
+        self.grouping.learn(algorithm, tasks, together, each);
     }
 
     /// How many tasks of this algorithm a packet holds while there are plenty.

@@ -6,13 +6,14 @@
 use crate::ids::{Group, SlaveId};
 use crate::lane::Lane;
 use crate::outcome::{Departure, Reason};
+use crate::payload::Payload;
 use crate::scheduler::{Scheduler, shrink};
 use crate::slaves::Status;
 
 /// The groups that take slaves from unordered, in the order of their claims.
 const CLAIMING: [Group; 2] = [Group::Ordered, Group::Intermingle];
 
-impl<P> Scheduler<P> {
+impl<P: Payload> Scheduler<P> {
     /// A slave has connected. It fills ordered first, then intermingle, then unordered.
     pub fn connect(&mut self) -> (SlaveId, Group) {
         let id = SlaveId(self.next_slave);

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use crate::hands::Hold;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::outcome::{Accepted, Offence, Verdict};
-use crate::scheduler::{Scheduler, queued_bytes};
+use crate::payload::Payload;
+use crate::scheduler::Scheduler;
 use crate::slaves::Status;
 use crate::tasks::HAS_PAYLOAD;
 
@@ -18,8 +19,9 @@ pub struct Handed {
     pub bound: bool,
 }
 
-impl<P> Scheduler<P> {
-    /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order.
+impl<P: Payload> Scheduler<P> {
+    /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order,
+    /// those of a run together, by the first.
     ///
     /// Idle slaves with tasks of their own come first, in the order in which they could be served; then, for unordered
     /// tasks, the idle slave that was served least recently; then, ahead of time, busy slaves with one packet in hand,
@@ -54,23 +56,34 @@ impl<P> Scheduler<P> {
                 front = lane.front(&self.tasks, self.hold_queue);
             }
             let Some(slot) = front else { break };
-            let record = self.tasks.get_mut(slot);
+            let record = self.tasks.get(slot);
             let cost = || self.grouping.cost(record.algorithm);
-            if !room.takes(nth == 0, unordered, cost) {
+            let tasks = room.takes(nth == 0, unordered, record.tasks(), cost);
+            if tasks == 0 {
                 break;
             }
-            bytes += u64::from(record.bytes);
             // Submit let no task pass that exceeds the limit alone: the first one always fits.
-            if nth > 0 && bytes > bytes_max {
+            let (tasks, taken) = record.fitting(tasks, bytes_max - bytes);
+            if tasks == 0 {
                 break;
             }
+            bytes += taken;
+            let of_queue = record.of_queue();
+            let before = record.queued_bytes();
+            let is_all = tasks == record.tasks();
+            let (slot, left) = if is_all {
+                (slot, 0)
+            } else {
+                let front = self.tasks.split_front(slot, tasks);
+                (front, self.tasks.get(slot).queued_bytes())
+            };
+            let record = self.tasks.get_mut(slot);
             let bound = record.bound_to().is_some();
-            let position = slave.hands.push(record.seq, slot, now, bound);
+            let position = slave.hands.push(record.seq, tasks, slot, now, bound);
             let links = record.take_in_hand(at, position);
-            lane.on_front_gone(record.of_queue(), links);
-            self.counts
-                .on_unqueued(record, queued_bytes::<P>(record.bytes));
-            self.counts.running += 1;
+            lane.on_front_gone(of_queue, tasks, is_all.then_some(links));
+            self.counts.remove(record.algorithm, tasks, before - left);
+            self.counts.running += u64::from(tasks);
             each(
                 TaskId {
                     seq: record.seq,
@@ -83,6 +96,9 @@ impl<P> Scheduler<P> {
                 },
                 record.payload.as_ref().expect(HAS_PAYLOAD),
             );
+            if !is_all {
+                break;
+            }
         }
         self.slaves.on_hands_changed(at);
         Some(id)
@@ -107,21 +123,23 @@ impl<P> Scheduler<P> {
     /// # Errors
     /// The slave does not hold that task, or another one comes first.
     pub fn result(&mut self, slave: SlaveId, task: u64) -> Result<Verdict<P>, Offence> {
-        let Ok(verdict) = self.result_if(slave, task, |_| Ok::<(), Infallible>(()))?;
+        let Ok(verdict) = self.results_if(slave, task, 1, |_, _| Ok::<(), Infallible>(()))?;
         Ok(verdict)
     }
 
-    /// As [`result`](Self::result), once `check` agrees: it is asked if the task is live and comes next, by the task's
-    /// algorithm, before anything is changed.
+    /// As [`result`](Self::result), for `most` tasks that follow one another in number, or fewer: as many as are of
+    /// one run, which the verdict tells, once `check` agrees. That is asked if the tasks are live and come next, by
+    /// their algorithm and how many there are, before anything is changed. A late one comes by itself.
     ///
     /// # Errors
     /// As there; inside, what `check` says.
     #[inline]
-    pub fn result_if<E>(
+    pub fn results_if<E>(
         &mut self,
         slave: SlaveId,
         task: u64,
-        check: impl FnOnce(AlgorithmId) -> Result<(), E>,
+        most: u32,
+        check: impl FnOnce(AlgorithmId, u32) -> Result<(), E>,
     ) -> Result<Result<Verdict<P>, E>, Offence> {
         let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
         let clock = self.clock;
@@ -129,20 +147,26 @@ impl<P> Scheduler<P> {
         if let Some(first) = hands.first()
             && first.seq == task
             && first.hold == Hold::Live
-            && let Err(error) = check(self.tasks.get(first.slot).algorithm)
+            && let Err(error) = check(self.tasks.get(first.slot).algorithm, first.tasks.min(most))
         {
             return Ok(Err(error));
         }
-        let entry = hands.on_result(task)?;
+        let entry = hands.on_results(task, most)?;
         hands.first_since = clock;
         self.on_let_go(at);
         if entry.hold != Hold::Live {
             return Ok(Ok(Verdict::Late));
         }
-        self.counts.running -= 1;
+        let tasks = entry.tasks.min(most);
+        self.counts.running -= u64::from(tasks);
         self.end_twin(entry.slot, at);
         let record = self.tasks.get(entry.slot);
         let (algorithm, owner, submitted) = (record.algorithm, record.owner(), record.submitted);
+        let payload = if tasks == entry.tasks {
+            self.tasks.remove(entry.slot)
+        } else {
+            self.tasks.take_front(entry.slot, tasks)
+        };
         Ok(Ok(Verdict::Accepted(Accepted {
             id: TaskId {
                 seq: entry.seq,
@@ -150,7 +174,7 @@ impl<P> Scheduler<P> {
             },
             algorithm,
             owner,
-            payload: self.tasks.remove(entry.slot),
+            payload,
             slave,
             submitted,
             handed_out: entry.handed_out,

@@ -1,5 +1,7 @@
 //! What one slave holds: every task handed to it whose result has not come and whose withdrawal is not acknowledged.
 //!
+//! An entry stands for a task, or for a run of live ones.
+//!
 //! ```text
 //!            handed out                result
 //!              ─────► live ─────────────────────────────► (popped)
@@ -34,10 +36,15 @@ pub(crate) enum Hold {
 
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Entry {
+    /// The number of the first task.
     pub(crate) seq: u64,
     pub(crate) handed_out: Nanos,
-    /// The task's slot while `Live`; it may belong to another task afterwards.
+    /// The slot of its record while `Live`; it may belong to another one afterwards.
     pub(crate) slot: u32,
+    /// How many tasks.
+    pub(crate) tasks: u32,
+    /// How many tasks were handed out before it, modulo 2^32.
+    pub(crate) position: u32,
     pub(crate) hold: Hold,
     /// It is for this slave alone, and never taken back.
     pub(crate) bound: bool,
@@ -54,6 +61,15 @@ pub(crate) enum Asked {
     HadNone,
 }
 
+impl Entry {
+    /// Whether it is the task of this number, or one of them is.
+    #[inline]
+    fn holds(&self, task: u64) -> bool {
+        task.checked_sub(self.seq)
+            .is_some_and(|nth| nth < u64::from(self.tasks))
+    }
+}
+
 // One per task in flight; the budget is 32.
 const _: () = assert!(mem::size_of::<Entry>() <= 32);
 
@@ -61,9 +77,9 @@ const _: () = assert!(mem::size_of::<Entry>() <= 32);
 pub(crate) struct Hands {
     /// In the order handed out. The first one is never `Gone`.
     entries: VecDeque<Entry>,
-    /// How many entries were popped, modulo 2^32: a position minus this is an index.
-    popped: u32,
-    /// How many entries are not `Gone`.
+    /// The position of what is handed out next.
+    pushed: u32,
+    /// How many tasks are not `Gone`.
     held: u32,
     /// The positions of the `Withdrawn` ones by task number.
     withdrawn: BTreeMap<u64, u32>,
@@ -71,7 +87,7 @@ pub(crate) struct Hands {
     announced: bool,
     /// How many entries stand before the packet that was handed out last.
     ahead: u32,
-    /// How many are neither `Gone` nor bound.
+    /// How many tasks are neither `Gone` nor bound.
     loose: u32,
     pub(crate) asked: Asked,
     /// When the first one came to be the first, by the scheduler's clock.
@@ -122,69 +138,115 @@ impl Hands {
         self.entries.back().map(|last| last.handed_out)
     }
 
-    /// Returns the position, which stays valid until the entry is popped.
+    /// Takes `tasks` from number `seq` on. Returns the position, by which the entry is found until it is popped, or some
+    /// of its tasks are.
     #[inline]
-    pub(crate) fn push(&mut self, seq: u64, slot: u32, handed_out: Nanos, bound: bool) -> u32 {
-        let position = self.popped.wrapping_add(self.entries.len() as u32);
+    pub(crate) fn push(
+        &mut self,
+        seq: u64,
+        tasks: u32,
+        slot: u32,
+        handed_out: Nanos,
+        bound: bool,
+    ) -> u32 {
+        let position = self.pushed;
+        self.pushed = position.wrapping_add(tasks);
         self.entries.push_back(Entry {
             seq,
             handed_out,
             slot,
+            tasks,
+            position,
             hold: Hold::Live,
             bound,
         });
-        self.held += 1;
-        self.loose += u32::from(!bound);
+        self.held += tasks;
+        self.loose += if bound { 0 } else { tasks };
         position
+    }
+
+    fn index_of(&self, position: u32) -> usize {
+        let base = self.entries.front().map_or(0, |first| first.position);
+        self.entries
+            .binary_search_by_key(&position.wrapping_sub(base), |entry| {
+                entry.position.wrapping_sub(base)
+            })
+            .expect("an entry is found by its position")
     }
 
     /// The entry at a position.
     pub(crate) fn at(&self, position: u32) -> &Entry {
-        &self.entries[position.wrapping_sub(self.popped) as usize]
+        &self.entries[self.index_of(position)]
     }
 
-    /// The slave has given a task back that it had not begun. Returns the entry and its position.
+    /// The first `tasks` of the run at a position have this slot now.
+    pub(crate) fn on_split(&mut self, position: u32, tasks: u32, slot: u32) {
+        let index = self.index_of(position);
+        let rest = &mut self.entries[index];
+        let front = Entry {
+            tasks,
+            slot,
+            ..*rest
+        };
+        rest.seq += u64::from(tasks);
+        rest.tasks -= tasks;
+        rest.position = rest.position.wrapping_add(tasks);
+        self.entries.insert(index, front);
+        self.ahead += u32::from(index < self.ahead as usize);
+    }
+
+    /// The entry of a task that the slave gives back, not having begun it.
     ///
     /// A search from the end, where such tasks stand.
-    pub(crate) fn give_back(&mut self, task: u64) -> Result<(Entry, u32), Offence> {
-        let index = self
-            .entries
-            .iter()
-            .rposition(|entry| entry.seq == task)
-            .ok_or(Offence::NotHeld { task })?;
-        let entry = self.entries[index];
+    pub(crate) fn takeable_entry(&self, task: u64) -> Result<Entry, Offence> {
+        let entry = self.entries.iter().rfind(|entry| entry.holds(task));
+        let entry = entry.ok_or(Offence::NotHeld { task })?;
         match entry.hold {
-            Hold::Live | Hold::Withdrawn if !entry.bound => {}
-            Hold::Gone => return Err(Offence::NotHeld { task }),
-            _ => return Err(Offence::NotTakeable { task }),
+            Hold::Live | Hold::Withdrawn if !entry.bound => Ok(*entry),
+            Hold::Gone => Err(Offence::NotHeld { task }),
+            _ => Err(Offence::NotTakeable { task }),
         }
+    }
+
+    /// The slave has given an entry back.
+    pub(crate) fn give_back(&mut self, position: u32) {
+        let entry = *self.at(position);
         if entry.hold == Hold::Withdrawn {
-            self.withdrawn.remove(&task);
+            self.withdrawn.remove(&entry.seq);
         }
-        let position = self.popped.wrapping_add(index as u32);
         self.let_go(position);
-        Ok((entry, position))
     }
 
     fn let_go(&mut self, position: u32) {
-        let entry = &mut self.entries[position.wrapping_sub(self.popped) as usize];
+        let index = self.index_of(position);
+        let entry = &mut self.entries[index];
         entry.hold = Hold::Gone;
-        self.held -= 1;
-        self.loose -= u32::from(!entry.bound);
+        self.held -= entry.tasks;
+        self.loose -= if entry.bound { 0 } else { entry.tasks };
         self.drop_gone();
     }
 
-    /// Takes the task that was answered out of the hands.
+    /// Takes tasks that were answered out of the hands, the first of which is `task`: at most `most`, and none beyond
+    /// the first entry, which is returned as it was.
     #[inline]
-    pub(crate) fn on_result(&mut self, task: u64) -> Result<Entry, Offence> {
+    pub(crate) fn on_results(&mut self, task: u64, most: u32) -> Result<Entry, Offence> {
         let entry = self.expect_first(task)?;
+        let tasks = entry.tasks.min(most);
         if entry.hold == Hold::Withdrawn {
             self.withdrawn.remove(&task);
         }
-        self.held -= 1;
-        self.loose -= u32::from(!entry.bound);
-        self.pop();
-        self.drop_gone();
+        self.held -= tasks;
+        self.loose -= if entry.bound { 0 } else { tasks };
+        if tasks == entry.tasks {
+            self.pop();
+            self.drop_gone();
+        } else {
+            let first = &mut self.entries[0];
+            first.seq += u64::from(tasks);
+            first.tasks -= tasks;
+            first.position = first.position.wrapping_add(tasks);
+            self.announced = false;
+        }
         Ok(entry)
     }
 
@@ -195,8 +257,9 @@ impl Hands {
     }
 
     pub(crate) fn withdraw(&mut self, position: u32) {
-        let entry = &mut self.entries[position.wrapping_sub(self.popped) as usize];
-        debug_assert_eq!(entry.hold, Hold::Live);
+        let index = self.index_of(position);
+        let entry = &mut self.entries[index];
+        debug_assert_eq!((entry.hold, entry.tasks), (Hold::Live, 1));
         entry.hold = Hold::Withdrawn;
         self.withdrawn.insert(entry.seq, position);
     }
@@ -210,9 +273,9 @@ impl Hands {
                 Offence::NotHeld { task }
             });
         };
-        let entry = &mut self.entries[position.wrapping_sub(self.popped) as usize];
         if begun {
-            entry.hold = Hold::Begun;
+            let index = self.index_of(position);
+            self.entries[index].hold = Hold::Begun;
         } else {
             self.let_go(position);
         }
@@ -228,20 +291,15 @@ impl Hands {
         self.announced.then_some(first.seq)
     }
 
-    /// All that is still in them with their positions, in the order handed out.
-    pub(crate) fn into_held(self) -> impl Iterator<Item = (u32, Entry)> {
-        let popped = self.popped;
-        (0u32..)
-            .map(move |index| popped.wrapping_add(index))
-            .zip(self.entries)
-            .filter(|(_, entry)| entry.hold != Hold::Gone)
+    /// All that is still in them, in the order handed out.
+    pub(crate) fn into_held(self) -> impl Iterator<Item = Entry> {
+        let entries = self.entries.into_iter();
+        entries.filter(|entry| entry.hold != Hold::Gone)
     }
 
-    /// For `sanity_check`: with their positions.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        (0u32..)
-            .map(|index| self.popped.wrapping_add(index))
-            .zip(&self.entries)
+    /// For `sanity_check`.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     #[inline]
@@ -267,7 +325,7 @@ impl Hands {
     fn holds(&self, task: u64) -> bool {
         self.entries
             .iter()
-            .any(|entry| entry.seq == task && entry.hold != Hold::Gone)
+            .any(|entry| entry.holds(task) && entry.hold != Hold::Gone)
     }
 
     #[inline]
@@ -287,26 +345,31 @@ impl Hands {
     #[inline]
     fn pop(&mut self) {
         self.entries.pop_front();
-        self.popped = self.popped.wrapping_add(1);
         self.ahead = self.ahead.saturating_sub(1);
         self.announced = false;
     }
 
     pub(crate) fn check(&self) {
-        let held = self
+        let count = |counts: &dyn Fn(&Entry) -> bool| -> u32 {
+            let entries = self.entries.iter().filter(|entry| counts(entry));
+            entries.map(|entry| entry.tasks).sum()
+        };
+        let held = count(&|entry| entry.hold != Hold::Gone);
+        assert_eq!(held, self.held, "hands count what they hold");
+        let loose = count(&|entry| entry.hold != Hold::Gone && !entry.bound);
+        assert_eq!(loose, self.loose, "hands count what may be taken back");
+        for entry in &self.entries {
+            let single = matches!(entry.hold, Hold::Withdrawn | Hold::Begun);
+            assert!(entry.tasks == 1 || !single, "of a run every task is live");
+        }
+        let ends = self
             .entries
             .iter()
-            .filter(|entry| entry.hold != Hold::Gone)
-            .count();
-        assert_eq!(held, self.len(), "hands count what they hold");
-        let loose = self
-            .entries
-            .iter()
-            .filter(|entry| entry.hold != Hold::Gone && !entry.bound);
-        assert_eq!(
-            loose.count(),
-            self.loose as usize,
-            "hands count what may be taken back"
+            .map(|entry| entry.position.wrapping_add(entry.tasks));
+        let starts = self.entries.iter().skip(1).map(|entry| entry.position);
+        assert!(
+            ends.eq(starts.chain(self.entries.back().map(|_| self.pushed))),
+            "positions are tiled"
         );
         assert!(
             self.ahead as usize <= self.entries.len() && (self.ahead == 0 || !self.is_empty()),
@@ -319,12 +382,9 @@ impl Hands {
             "gone entries leave"
         );
         assert!(!self.announced || held > 0, "what was announced is held");
-        let withdrawn = self
-            .entries()
-            .filter(|(_, entry)| entry.hold == Hold::Withdrawn);
-        let withdrawn: BTreeMap<u64, u32> = withdrawn
-            .map(|(position, entry)| (entry.seq, position))
-            .collect();
+        let withdrawn = self.entries().filter(|entry| entry.hold == Hold::Withdrawn);
+        let withdrawn: BTreeMap<u64, u32> =
+            withdrawn.map(|entry| (entry.seq, entry.position)).collect();
         assert_eq!(withdrawn, self.withdrawn, "withdrawn entries are indexed");
     }
 }

@@ -25,6 +25,16 @@ impl TaskId {
     pub fn seq(self) -> u64 {
         self.seq
     }
+
+    /// Of a run that this is the first task of: the task that comes so many later.
+    #[inline]
+    #[must_use]
+    pub fn after(self, tasks: u32) -> TaskId {
+        TaskId {
+            seq: self.seq + u64::from(tasks),
+            slot: self.slot,
+        }
+    }
 }
 
 impl PartialEq for TaskId {

@@ -86,6 +86,18 @@ impl List {
         self.len += 1;
     }
 
+    /// Puts one before another that is in the list.
+    pub(crate) fn insert_before(&mut self, table: &mut impl Linked, at: u32, new: u32) {
+        if self.head == at {
+            return self.push_front(table, new);
+        }
+        let prev = table.links(at).prev;
+        *table.links_mut(new) = Links { prev, next: at };
+        table.links_mut(prev).next = new;
+        table.links_mut(at).prev = new;
+        self.len += 1;
+    }
+
     /// The front has gone to do something else, and these were its links.
     #[inline]
     pub(crate) fn on_front_gone(&mut self, links: Links) {

@@ -14,10 +14,11 @@
 use crate::hands::Hold;
 use crate::ids::{SlaveId, TaskId};
 use crate::outcome::{Departure, Ended, Losses, Reason};
+use crate::payload::Payload;
 use crate::record::Record;
-use crate::scheduler::{Scheduler, queued_bytes};
+use crate::scheduler::Scheduler;
 
-impl<P> Scheduler<P> {
+impl<P: Payload> Scheduler<P> {
     /// A slave is gone. An unknown one loses nothing.
     pub fn lose(&mut self, slave: SlaveId, departure: Departure) -> Losses {
         let mut losses = Losses::default();
@@ -34,16 +35,21 @@ impl<P> Scheduler<P> {
             .filter(|_| departure == Departure::Crashed);
         let mut recycled = Vec::new();
         let first = lost.hands.first().map(|first| first.seq);
-        for (position, entry) in lost.hands.into_held() {
+        for mut entry in lost.hands.into_held() {
             if entry.hold != Hold::Live {
                 losses.released += 1;
                 continue;
             }
-            if !self.let_twin_go(entry.slot, at, position) {
+            if !self.let_twin_go(entry.slot, at, entry.position) {
                 losses.elsewhere += 1;
                 continue;
             }
-            self.counts.running -= 1;
+            self.counts.running -= u64::from(entry.tasks);
+            if announced == Some(entry.seq) && entry.tasks > 1 {
+                // One of a run is charged, the others follow it.
+                recycled.push((entry.seq + 1, entry.slot));
+                entry.slot = self.tasks.split_front(entry.slot, 1);
+            }
             let record = self.tasks.get_mut(entry.slot);
             if record.retry() && announced == Some(entry.seq) {
                 record.crashes = record.crashes.saturating_add(1);
@@ -76,12 +82,21 @@ impl<P> Scheduler<P> {
             record.mark();
             self.enqueue_front(slot);
         }
-        losses.recycled = recycled.into_iter().map(|(seq, _)| seq).collect();
+        losses.recycled = self.numbers(&recycled);
         let (rerouted, ended) = self.reroute(lost.own, Reason::SlaveLost(slave));
         losses.rerouted = rerouted;
         losses.unrunnable += ended;
         self.rebalance();
         losses
+    }
+
+    /// The numbers of the tasks in these slots, each with the first of them.
+    pub(crate) fn numbers(&self, slots: &[(u64, u32)]) -> Vec<u64> {
+        let each = |&(first, slot): &(u64, u32)| {
+            let tasks = self.tasks.get(slot).tasks();
+            (first..).take(tasks as usize)
+        };
+        slots.iter().flat_map(each).collect()
     }
 
     /// Ends a task that is in no list any more.
@@ -104,14 +119,12 @@ impl<P> Scheduler<P> {
 
     /// Counts a queued task out that was taken out of its lane.
     pub(crate) fn on_out_of_lane(&mut self, slot: u32) {
-        let record = self.tasks.get(slot);
-        self.counts
-            .on_unqueued(record, queued_bytes::<P>(record.bytes));
+        self.counts.on_unqueued(self.tasks.get(slot));
     }
 }
 
 /// Why a task that was in a lost slave's hands is unrunnable; `None`: it is recycled.
-fn verdict<P>(
+fn verdict<P: Payload>(
     record: &Record<P>,
     slave: SlaveId,
     may_run: bool,

@@ -1,10 +1,14 @@
-//! What is remembered of one task.
+//! What is remembered of one task, or of a run of tasks.
+
+use std::mem;
 
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
 use crate::list::Links;
+use crate::payload::Payload;
 use crate::scheduler::TaskSpec;
+use crate::tasks::HAS_PAYLOAD;
 
-/// Where a task is.
+/// Where a task is, or a run of tasks.
 ///
 /// | from | to | when |
 /// |---|---|---|
@@ -37,6 +41,8 @@ impl Flags {
     const MARKED: u8 = 16;
     /// Its end goes to the queue.
     const OF_QUEUE: u8 = 32;
+    /// Split off: its tasks' ids do not lead to its slot.
+    const MOVED: u8 = 64;
 
     #[inline]
     fn has(self, flag: u8) -> bool {
@@ -44,6 +50,7 @@ impl Flags {
     }
 }
 
+/// A task, or a run of tasks that are alike: then `seq` is the number of the first.
 #[derive(Clone, Debug)]
 pub(crate) struct Record<P> {
     pub(crate) seq: u64,
@@ -55,6 +62,7 @@ pub(crate) struct Record<P> {
     to: SlaveId,
     /// Meaningful if not `OF_QUEUE`.
     flow: u32,
+    /// What one of its tasks alone adds to a packet.
     pub(crate) bytes: u32,
     pub(crate) crashes: u32,
     pub(crate) algorithm: AlgorithmId,
@@ -64,7 +72,7 @@ pub(crate) struct Record<P> {
     pub(crate) payload: Option<P>,
 }
 
-impl<P> Record<P> {
+impl<P: Payload> Record<P> {
     #[inline]
     pub(crate) fn new(seq: u64, spec: &TaskSpec, bound: bool, payload: P, now: Nanos) -> Self {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
@@ -92,6 +100,88 @@ impl<P> Record<P> {
         }
     }
 
+    /// How many tasks there are, and what each but the first adds to a packet.
+    #[inline]
+    fn run(&self) -> (u32, u32) {
+        let payload = self.payload.as_ref().expect(HAS_PAYLOAD);
+        (payload.tasks(), payload.more_bytes())
+    }
+
+    /// How many tasks.
+    #[inline]
+    pub(crate) fn tasks(&self) -> u32 {
+        self.run().0
+    }
+
+    /// The number of the last task.
+    #[inline]
+    pub(crate) fn last(&self) -> u64 {
+        self.seq + u64::from(self.tasks()) - 1
+    }
+
+    /// Whether it is the task of this number, or one of them is.
+    #[inline]
+    pub(crate) fn holds(&self, seq: u64) -> bool {
+        (self.seq..=self.last()).contains(&seq)
+    }
+
+    /// How many of the tasks, at most `tasks`, fit into a packet that has room for so many bytes, and what they take.
+    #[inline]
+    pub(crate) fn fitting(&self, tasks: u32, room: u64) -> (u32, u64) {
+        let (all, more) = self.run();
+        let bytes = u64::from(self.bytes);
+        if room < bytes {
+            return (0, 0);
+        }
+        let further = u64::from(tasks.min(all) - 1);
+        let more = u64::from(more);
+        let further = match more {
+            0 => further,
+            more => further.min((room - bytes) / more),
+        };
+        (further as u32 + 1, bytes + further * more)
+    }
+
+    /// What it takes while it is queued.
+    #[inline]
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        let (tasks, more) = self.run();
+        let further = u64::from(tasks - 1);
+        mem::size_of::<Self>() as u64 + u64::from(self.bytes) + further * u64::from(more)
+    }
+
+    /// Splits the first `tasks` of a run off. They are where it is, but for the links.
+    pub(crate) fn split_front(&mut self, tasks: u32) -> Self {
+        let payload = self.payload.as_mut().expect(HAS_PAYLOAD);
+        let front = Record {
+            payload: Some(payload.split_front(tasks)),
+            flags: Flags(self.flags.0 | Flags::MOVED),
+            ..*self
+        };
+        self.seq += u64::from(tasks);
+        front
+    }
+
+    /// Whether a task that is submitted now may follow: it is alike, and both have the default policy.
+    #[inline]
+    pub(crate) fn may_grow(&self, spec: &TaskSpec, now: Nanos) -> bool {
+        let plain = Flags::RETRY | (self.flags.0 & Flags::OF_QUEUE);
+        self.flags.0 == plain
+            && spec.retry
+            && spec.to.is_none()
+            && !spec.do_it_anyway
+            && spec.owner == self.owner()
+            && (spec.algorithm, spec.bytes) == (self.algorithm, self.bytes)
+            && self.submitted == now
+            && matches!(self.state, State::Queued(_))
+    }
+
+    /// Whether the ids of its tasks do not lead to its slot.
+    #[inline]
+    pub(crate) fn moved(&self) -> bool {
+        self.flags.has(Flags::MOVED)
+    }
+
     /// The slave that alone may run it, if there is one.
     #[inline]
     pub(crate) fn bound_to(&self) -> Option<SlaveId> {
@@ -106,7 +196,7 @@ impl<P> Record<P> {
     /// From queued to held. Returns the links it had.
     #[inline]
     pub(crate) fn take_in_hand(&mut self, slave: u32, position: u32) -> Links {
-        match std::mem::replace(&mut self.state, State::Held { slave, position }) {
+        match mem::replace(&mut self.state, State::Held { slave, position }) {
             State::Queued(links) => links,
             _ => unreachable!("a task is in one slave's hands"),
         }

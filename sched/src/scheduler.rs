@@ -9,10 +9,11 @@ use crate::ids::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId};
 use crate::lane::Lane;
 use crate::list::{Links, NONE};
 use crate::outcome::{Cancelled, Ended, Reason};
+use crate::payload::Payload;
 use crate::record::{Record, State};
 use crate::slaves::Slaves;
 use crate::stragglers::Place;
-use crate::tasks::Tasks;
+use crate::tasks::{HAS_PAYLOAD, Tasks};
 
 /// A drained list of news keeps room for this many at most.
 const NEWS_KEPT: usize = 1024;
@@ -128,8 +129,8 @@ pub struct Scheduler<P> {
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
 }
 
-impl<P> Scheduler<P> {
-    /// What a queued task takes beside its own bytes.
+impl<P: Payload> Scheduler<P> {
+    /// What a queued task takes beside its own bytes; all of a run take it together.
     pub const RECORD_BYTES: u64 = Tasks::<P>::RECORD_BYTES;
 
     /// Without tasks or slaves, for algorithms `0..algorithms`.
@@ -208,6 +209,42 @@ impl<P> Scheduler<P> {
         TaskId { seq, slot }
     }
 
+    /// Takes a task into a run with the one submitted last, `last`: of at most `most` tasks, and no more than a packet
+    /// takes. `push` adds what it carries, unless that is not of the run's kind. `None`: it can not, and is to be
+    /// submitted by itself.
+    ///
+    /// It can if both have the same `spec`, with the default policy, and nothing has happened since, time included.
+    #[inline]
+    pub fn submit_next(
+        &mut self,
+        last: TaskId,
+        most: u32,
+        spec: &TaskSpec,
+        now: Nanos,
+        push: impl FnOnce(&mut P) -> bool,
+    ) -> Option<TaskId> {
+        if self.next_task != last.seq + 1 {
+            return None;
+        }
+        let record = self.tasks.ending_with(last)?;
+        let tasks = record.tasks();
+        let most_bytes = u64::from(tasks + 1) * u64::from(record.bytes);
+        let before = record.queued_bytes();
+        let fits = most_bytes + u64::from(self.config.packet_bytes_base)
+            <= u64::from(self.config.packet_bytes_max)
+            && self.counts.queued_bytes + u64::from(record.bytes) <= self.config.queued_bytes_max;
+        let grows = tasks < most && fits && record.may_grow(spec, now);
+        if !grows || !push(record.payload.as_mut().expect(HAS_PAYLOAD)) {
+            return None;
+        }
+        let (algorithm, of_queue) = (record.algorithm, record.of_queue());
+        let bytes = record.queued_bytes() - before;
+        self.counts.add(algorithm, 1, bytes);
+        self.unordered.on_grown(of_queue);
+        self.next_task += 1;
+        Some(last.after(1))
+    }
+
     /// Whether it is bound to a slave, or why it can not be run.
     fn judge(&self, spec: &TaskSpec) -> Result<bool, Reason> {
         let bytes = u64::from(spec.bytes) + u64::from(self.config.packet_bytes_base);
@@ -227,7 +264,7 @@ impl<P> Scheduler<P> {
             },
         };
         let bytes_max = self.config.queued_bytes_max;
-        if self.counts.queued_bytes + queued_bytes::<P>(spec.bytes) > bytes_max {
+        if self.counts.queued_bytes + u64::from(spec.bytes) + Self::RECORD_BYTES > bytes_max {
             return Err(Reason::QueueFull { bytes_max });
         }
         Ok(bound)
@@ -238,6 +275,7 @@ impl<P> Scheduler<P> {
     /// before.
     pub fn cancel(&mut self, id: TaskId) -> Option<Cancelled<P>> {
         let slot = self.tasks.find(id)?;
+        let slot = self.cut(slot, id.seq, 1);
         let held_by = match self.tasks.get(slot).state {
             State::Queued(_) => {
                 self.dequeue(slot);
@@ -321,7 +359,7 @@ impl<P> Scheduler<P> {
 
     /// Tasks that are queued or running.
     pub fn runnable(&self) -> u64 {
-        self.tasks.len()
+        self.counts.queued + self.counts.running
     }
 
     /// Tasks that are queued.
@@ -384,8 +422,7 @@ impl<P> Scheduler<P> {
         let record = self.tasks.get_mut(slot);
         record.place = place;
         record.state = State::Queued(Links::NONE);
-        self.counts
-            .on_queued(record, queued_bytes::<P>(record.bytes));
+        self.counts.on_queued(record);
     }
 
     pub(crate) fn dequeue(&mut self, slot: u32) {
@@ -395,9 +432,42 @@ impl<P> Scheduler<P> {
                 .slaves
                 .change_own(at, |own| own.remove(&mut self.tasks, slot)),
         }
-        let record = self.tasks.get(slot);
-        self.counts
-            .on_unqueued(record, queued_bytes::<P>(record.bytes));
+        self.on_out_of_lane(slot);
+    }
+
+    /// A record of its own for `tasks` tasks from number `first` on, of those that stand in this one. Returns its slot.
+    pub(crate) fn cut(&mut self, slot: u32, first: u64, tasks: u32) -> u32 {
+        let before = (first - self.tasks.get(slot).seq) as u32;
+        if before > 0 {
+            self.split(slot, before);
+        }
+        if self.tasks.get(slot).tasks() > tasks {
+            self.split(slot, tasks)
+        } else {
+            slot
+        }
+    }
+
+    /// Splits the first `tasks` of a run off, where it is. Returns their slot.
+    fn split(&mut self, slot: u32, tasks: u32) -> u32 {
+        let before = self.tasks.get(slot).queued_bytes();
+        let front = self.tasks.split_front(slot, tasks);
+        match self.tasks.get(slot).state {
+            State::Queued(_) => {
+                self.unordered.on_split(&mut self.tasks, slot, front);
+                let parts = [slot, front].map(|slot| self.tasks.get(slot).queued_bytes());
+                self.counts.queued_bytes += parts.iter().sum::<u64>() - before;
+            }
+            State::Held { slave, position } => {
+                self.slaves
+                    .hands_mut(slave)
+                    .on_split(position, tasks, front);
+                let position = position.wrapping_add(tasks);
+                self.tasks.get_mut(slot).state = State::Held { slave, position };
+            }
+            State::Free(_) => unreachable!("a live run is split"),
+        }
+        front
     }
 
     /// The slave in whose lane the task belongs.
@@ -409,11 +479,6 @@ impl<P> Scheduler<P> {
                 .expect("tasks are bound to connected slaves alone"),
         )
     }
-}
-
-/// What a queued task of so many bytes takes.
-pub(crate) fn queued_bytes<P>(bytes: u32) -> u64 {
-    u64::from(bytes) + Scheduler::<P>::RECORD_BYTES
 }
 
 /// Gives the memory of a drained queue back.

@@ -7,6 +7,7 @@
 use crate::hand_out::Handed;
 use crate::hands::Hold;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
+use crate::payload::Payload;
 use crate::record::State;
 use crate::scheduler::Scheduler;
 use crate::slaves::Status;
@@ -76,7 +77,7 @@ fn upper_edge(class: usize) -> Nanos {
     ((5 + quarter) << (octave - 2)).wrapping_sub(1)
 }
 
-impl<P> Scheduler<P> {
+impl<P: Payload> Scheduler<P> {
     /// Hands a straggler to an idle slave as well.
     pub(crate) fn duplicate(
         &mut self,
@@ -88,7 +89,8 @@ impl<P> Scheduler<P> {
         }
         let to = self.slaves.first_for_unordered()?;
         let from = self.next_straggler(now)?;
-        let slot = self.slaves.hands(from).first()?.slot;
+        let first = *self.slaves.hands(from).first()?;
+        let slot = self.cut(first.slot, first.seq, 1);
         let (id, group) = (self.slaves.get(to).id, self.slaves.get(to).group);
         self.slaves.settle(to, group, Status::Busy);
         self.slaves.begin_packet(to, now);
@@ -97,7 +99,10 @@ impl<P> Scheduler<P> {
             seq: record.seq,
             slot,
         };
-        let position = self.slaves.hands_mut(to).push(record.seq, slot, now, false);
+        let position = self
+            .slaves
+            .hands_mut(to)
+            .push(record.seq, 1, slot, now, false);
         let place = Place {
             slave: to,
             position,

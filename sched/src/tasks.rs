@@ -1,11 +1,13 @@
-//! The table of live tasks: slots in chunks, so that it grows without moving anything and gives memory back.
+//! The table of live tasks, runs of them among them: slots in chunks, so that it grows without moving anything and gives memory back.
 //!
 //! A chunk whose last task ended is freed; one such is kept, lest a queue that flutters about a chunk's edge pay for it.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use crate::ids::TaskId;
 use crate::list::{Linked, Links, NONE};
+use crate::payload::Payload;
 use crate::record::{Record, State};
 
 /// Slots per chunk: large enough that the allocator returns a freed one to the system.
@@ -38,10 +40,13 @@ pub(crate) struct Tasks<P> {
     vacant: Vec<u32>,
     /// The one chunk that has memory but no task, if there is one; it is roomy too.
     spare: u32,
+    /// Records in use.
     live: u64,
+    /// The slots of records that were split off, by the number of their last task.
+    moved: BTreeMap<u64, u32>,
 }
 
-impl<P> Tasks<P> {
+impl<P: Payload> Tasks<P> {
     /// What one task costs beside the bytes of its payload.
     pub(crate) const RECORD_BYTES: u64 = mem::size_of::<Record<P>>() as u64;
 
@@ -52,11 +57,8 @@ impl<P> Tasks<P> {
             vacant: Vec::new(),
             spare: NONE,
             live: 0,
+            moved: BTreeMap::new(),
         }
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.live
     }
 
     #[inline]
@@ -99,6 +101,9 @@ impl<P> Tasks<P> {
         let (at, index) = (slot / CHUNK, slot % CHUNK);
         let chunk = &mut self.chunks[at as usize];
         let record = &mut chunk.records[index as usize];
+        if record.moved() {
+            self.moved.remove(&record.last());
+        }
         record.state = State::Free(chunk.free);
         chunk.free = index;
         chunk.live -= 1;
@@ -115,13 +120,56 @@ impl<P> Tasks<P> {
         record.payload.take().expect(HAS_PAYLOAD)
     }
 
-    /// The slot, if the task is live.
+    /// Splits the first `tasks` of a run off, into a slot that is returned.
+    pub(crate) fn split_front(&mut self, slot: u32, tasks: u32) -> u32 {
+        let front = self.get_mut(slot).split_front(tasks);
+        let last = front.last();
+        let at = self.insert(front);
+        self.moved.insert(last, at);
+        at
+    }
+
+    /// Takes what is for the first `tasks` of a held run, which have ended; others are left.
+    pub(crate) fn take_front(&mut self, slot: u32, tasks: u32) -> P {
+        let record = self.get_mut(slot);
+        record.seq += u64::from(tasks);
+        if let State::Held { position, .. } = &mut record.state {
+            *position = position.wrapping_add(tasks);
+        }
+        record
+            .payload
+            .as_mut()
+            .expect(HAS_PAYLOAD)
+            .split_front(tasks)
+    }
+
+    /// The record in this slot, if it is in use.
+    #[inline]
+    fn look_up(&self, slot: u32) -> Option<&Record<P>> {
+        let chunk = self.chunks.get((slot / CHUNK) as usize)?;
+        let record = chunk.records.get((slot % CHUNK) as usize)?;
+        (!matches!(record.state, State::Free(_))).then_some(record)
+    }
+
+    /// The slot, if the task is live: it may be one of a run there.
     #[inline]
     pub(crate) fn find(&self, id: TaskId) -> Option<u32> {
-        let chunk = self.chunks.get((id.slot / CHUNK) as usize)?;
-        let record = chunk.records.get((id.slot % CHUNK) as usize)?;
-        let live = record.seq == id.seq && !matches!(record.state, State::Free(_));
-        live.then_some(id.slot)
+        if self
+            .look_up(id.slot)
+            .is_some_and(|record| record.holds(id.seq))
+        {
+            return Some(id.slot);
+        }
+        let (_, &slot) = self.moved.range(id.seq..).next()?;
+        self.get(slot).holds(id.seq).then_some(slot)
+    }
+
+    /// The record of the task with this id, if it is live and the last one there.
+    #[inline]
+    pub(crate) fn ending_with(&mut self, id: TaskId) -> Option<&mut Record<P>> {
+        self.look_up(id.slot)
+            .filter(|record| record.last() == id.seq)?;
+        Some(self.get_mut(id.slot))
     }
 
     #[inline]
@@ -134,7 +182,7 @@ impl<P> Tasks<P> {
         &mut self.chunks[(slot / CHUNK) as usize].records[(slot % CHUNK) as usize]
     }
 
-    /// All live tasks with their slots.
+    /// All records in use with their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<P>)> {
         (0u32..).zip(&self.chunks).flat_map(|(at, chunk)| {
             (0u32..)
@@ -239,6 +287,15 @@ impl<P> Tasks<P> {
                 "one empty chunk is kept"
             );
         }
+        for (&last, &slot) in &self.moved {
+            let record = self.look_up(slot).expect("what was split off is live");
+            assert!(
+                record.moved() && record.last() == last,
+                "it is found by its last task"
+            );
+        }
+        let moved = self.iter().filter(|(_, record)| record.moved()).count();
+        assert_eq!(moved, self.moved.len(), "all that were split off are found");
         assert_eq!(
             (live, roomy, vacant),
             (self.live, self.roomy.len(), self.vacant.len())
@@ -246,7 +303,7 @@ impl<P> Tasks<P> {
     }
 }
 
-impl<P> Linked for Tasks<P> {
+impl<P: Payload> Linked for Tasks<P> {
     #[inline]
     fn links(&self, at: u32) -> Links {
         match self.get(at).state {
@@ -308,7 +365,7 @@ mod tests {
         let slots: Vec<u32> = (0..tasks_max).map(|seq| insert(&mut tasks, seq)).collect();
         slots.iter().for_each(|&slot| _ = tasks.remove(slot));
         tasks.check();
-        assert_eq!((tasks.chunks.len(), tasks.len()), (0, 0));
+        assert_eq!((tasks.chunks.len(), tasks.live), (0, 0));
         let slot = insert(&mut tasks, 5);
         assert_eq!(tasks.remove(slot), 5);
     }

@@ -1,10 +1,12 @@
 //! Looking at what is there without changing it: all live tasks.
 
 use crate::ids::{AlgorithmId, Owner, TaskId};
+use crate::payload::Payload;
 use crate::scheduler::Scheduler;
 
-impl<P> Scheduler<P> {
-    /// Every task that is queued or running, in no order of meaning. Costs the tasks that there are.
+impl<P: Payload> Scheduler<P> {
+    /// Every task that is queued or running, in no order of meaning; those of a run together, by the first. Costs the
+    /// tasks that there are.
     pub fn live(&self) -> impl Iterator<Item = (TaskId, AlgorithmId, Owner, &P)> {
         self.tasks.iter().filter_map(|(slot, record)| {
             let id = TaskId {

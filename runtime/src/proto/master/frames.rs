@@ -105,7 +105,7 @@ impl MasterCore {
         let status = entry.status;
         // All of it is checked before the result is accepted: once it is, its task is gone.
         let (task, config) = (entry.task, &self.config);
-        let check = |algorithm: AlgorithmId| {
+        let check = |algorithm: AlgorithmId, _| {
             if algorithm.0 != entry.algorithm {
                 return Err(format!("the result of TASK-{task} names another algorithm"));
             }
@@ -119,7 +119,7 @@ impl MasterCore {
             }
             Ok(())
         };
-        let verdict = self.sched.result_if(slave, task, check);
+        let verdict = self.sched.results_if(slave, task, 1, check);
         let accepted = match verdict.map_err(|offence| offence.to_string())?? {
             Verdict::Late => {
                 tally.late += 1;

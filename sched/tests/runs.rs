@@ -1,0 +1,435 @@
+//! Runs of tasks are a matter of cost alone: a scheduler that is given runs and one that is given the same tasks one by
+//! one are told the same events, and do and say the same.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Config_, RngSeed};
+use ringmw_sched::*;
+
+const MS: Nanos = 1_000_000;
+const BYTES: u32 = 10;
+
+/// The numbers of the tasks that it is for. Each adds as many bytes to a packet as one alone.
+#[derive(Clone, Debug, PartialEq)]
+struct Numbers(std::ops::Range<u64>);
+
+impl Payload for Numbers {
+    fn tasks(&self) -> u32 {
+        (self.0.end - self.0.start) as u32
+    }
+
+    fn more_bytes(&self) -> u32 {
+        BYTES
+    }
+
+    fn split_front(&mut self, tasks: u32) -> Self {
+        assert!((1..self.tasks()).contains(&tasks), "{tasks} of {self:?}");
+        let middle = self.0.start + u64::from(tasks);
+        Numbers(std::mem::replace(&mut self.0.start, middle)..middle)
+    }
+}
+
+/// What a scheduler did, as it would be seen task by task.
+#[derive(Clone, Debug, PartialEq)]
+enum Told {
+    Packet(SlaveId, Vec<(u64, bool, bool)>),
+    Recall(SlaveId, u32),
+    Withdrawal(SlaveId, u64),
+    Ended(u64, Reason),
+    Lost(Losses),
+    Late(u64),
+    Accepted(u64, SlaveId, Nanos, Nanos),
+    Cancelled(u64, Option<SlaveId>),
+    Back(Vec<u64>),
+    Counts(u64, u64, u64, usize),
+}
+
+/// One of the two: `runs` says which.
+struct Side {
+    sched: Scheduler<Numbers>,
+    runs: bool,
+    ids: BTreeMap<u64, TaskId>,
+    last: Option<TaskId>,
+    told: Vec<Told>,
+    grown: u64,
+    together: u64,
+}
+
+impl Side {
+    fn submit(&mut self, spec: TaskSpec, now: Nanos, most: u32) {
+        let seq = self.ids.len() as u64;
+        let next = self.last.filter(|_| self.runs).and_then(|last| {
+            let push = |numbers: &mut Numbers| {
+                assert_eq!(numbers.0.end, seq);
+                numbers.0.end += 1;
+                true
+            };
+            self.sched.submit_next(last, most, &spec, now, push)
+        });
+        self.grown += u64::from(next.is_some());
+        let id = next.unwrap_or_else(|| self.sched.submit(spec, Numbers(seq..seq + 1), now));
+        assert_eq!(id.seq(), seq);
+        self.ids.insert(seq, id);
+        self.last = Some(id);
+    }
+
+    /// The results of these tasks, which follow one another in the slave's hands.
+    fn results(&mut self, slave: SlaveId, tasks: &[u64], compute: Nanos) {
+        let mut at = 0;
+        while at < tasks.len() {
+            let first = tasks[at];
+            let alike = (first..).zip(&tasks[at..]).take_while(|(a, b)| a == *b);
+            let most = if self.runs { alike.count() as u32 } else { 1 };
+            let mut asked = None;
+            let check = |_: AlgorithmId, tasks: u32| {
+                asked = Some(tasks);
+                Ok::<(), ()>(())
+            };
+            let verdict = self.sched.results_if(slave, first, most, check);
+            match verdict.expect("it holds them").expect("agreed") {
+                Verdict::Late => {
+                    self.told.push(Told::Late(first));
+                    at += 1;
+                }
+                Verdict::Accepted(accepted) => {
+                    let tasks = accepted.payload.tasks();
+                    assert_eq!(asked, Some(tasks));
+                    assert_eq!(accepted.payload.0.start, first);
+                    assert_eq!(accepted.id.seq(), first);
+                    self.together += u64::from(tasks - 1);
+                    for seq in accepted.payload.0.clone() {
+                        let (submitted, handed_out) = (accepted.submitted, accepted.handed_out);
+                        self.told
+                            .push(Told::Accepted(seq, slave, submitted, handed_out));
+                        self.sched.learn_compute(accepted.algorithm, compute);
+                    }
+                    at += tasks as usize;
+                }
+            }
+        }
+    }
+
+    fn cancel(&mut self, task: u64) {
+        let Some(&id) = self.ids.get(&task) else {
+            return;
+        };
+        let is_live = self.sched.is_live(id);
+        let cancelled = self.sched.cancel(id);
+        assert_eq!(cancelled.is_some(), is_live);
+        if let Some(cancelled) = cancelled {
+            assert_eq!(cancelled.payload, Numbers(task..task + 1));
+            self.told.push(Told::Cancelled(task, cancelled.held_by));
+        }
+    }
+
+    /// Everything that it has to say.
+    fn settle(&mut self, now: Nanos, hands_out: bool) {
+        while hands_out {
+            let mut tasks = Vec::new();
+            let each = &mut |id: TaskId, _, handed: Handed, numbers: &Numbers| {
+                assert_eq!(numbers.0.start, id.seq());
+                let each = numbers.0.clone();
+                tasks.extend(each.map(|seq| (seq, handed.marked, handed.bound)));
+            };
+            let Some(to) = self.sched.hand_out(now, each) else {
+                break;
+            };
+            self.told.push(Told::Packet(to, tasks));
+        }
+        while let Some((slave, task)) = self.sched.poll_withdrawal() {
+            self.told.push(Told::Withdrawal(slave, task));
+        }
+        while hands_out && let Some((slave, tasks)) = self.sched.recall(now) {
+            self.told.push(Told::Recall(slave, tasks));
+        }
+        while let Some(ended) = self.sched.poll_ended() {
+            assert_eq!(ended.payload, Numbers(ended.id.seq()..ended.id.seq() + 1));
+            self.told.push(Told::Ended(ended.id.seq(), ended.reason));
+        }
+        let sched = &self.sched;
+        self.told.push(Told::Counts(
+            sched.queued(),
+            sched.runnable(),
+            sched.pending(Some(AlgorithmId(1))),
+            sched.busy(),
+        ));
+        let live = sched.live();
+        let live: u64 = live.map(|(.., numbers)| u64::from(numbers.tasks())).sum();
+        assert_eq!(live, sched.runnable());
+        sched.sanity_check();
+    }
+}
+
+#[derive(Default, Debug)]
+struct Did {
+    grown: u64,
+    together: u64,
+    cancelled: u64,
+    back: u64,
+    recycled: u64,
+    charged: u64,
+    late: u64,
+}
+
+#[derive(Default)]
+struct Played {
+    tasks: VecDeque<u64>,
+    begun: bool,
+    asked: Option<u32>,
+}
+
+fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
+    let side = |runs| Side {
+        sched: Scheduler::new(config, 2),
+        runs,
+        ids: BTreeMap::new(),
+        last: None,
+        told: Vec::new(),
+        grown: 0,
+        together: 0,
+    };
+    let mut sides = [side(false), side(true)];
+    let mut slaves: BTreeMap<SlaveId, Played> = BTreeMap::new();
+    let mut now = 0;
+    for &(kind, a) in draws {
+        let slave = slaves.keys().nth(a as usize % slaves.len().max(1)).copied();
+        let mut hands_out = false;
+        match (kind % 16, slave) {
+            (0, _) if slaves.len() < 4 => {
+                let [(id, _), other] = sides.each_mut().map(|side| side.sched.connect());
+                assert_eq!(id, other.0);
+                slaves.insert(id, Played::default());
+            }
+            (1..=3, _) => {
+                let owner = match a % 3 {
+                    0 => Owner::Queue,
+                    flow => Owner::Flow(flow),
+                };
+                let algorithm = AlgorithmId((a % 2) as u16);
+                for nth in 0..a % 40 {
+                    let mut spec = TaskSpec::new(algorithm, owner, BYTES);
+                    if (a + nth).is_multiple_of(29) {
+                        spec.retry = false;
+                    }
+                    if (a + nth).is_multiple_of(31) {
+                        (spec.to, spec.do_it_anyway) = (slave, a.is_multiple_of(2));
+                    }
+                    for side in &mut sides {
+                        side.submit(spec, now, 1 + a % 20);
+                    }
+                }
+            }
+            (4, Some(id)) if slaves.len() > 1 => {
+                let lost = slaves.remove(&id).unwrap();
+                let departure = match a % 3 {
+                    0 => Departure::Excused,
+                    1 => Departure::Goodbye { begun: lost.begun },
+                    _ => Departure::Crashed,
+                };
+                for side in &mut sides {
+                    if let Some(&first) = lost.tasks.front()
+                        && lost.begun
+                    {
+                        side.sched.announce(id, first).expect("it holds it");
+                    }
+                    let mut losses = side.sched.lose(id, departure);
+                    did.recycled += losses.recycled.len() as u64;
+                    did.charged += u64::from(losses.charged.is_some());
+                    // An id compares by its number; the slot beside it may differ.
+                    losses.recycled.sort_unstable();
+                    side.told.push(Told::Lost(losses));
+                }
+            }
+            (5, _) => {
+                let submitted = sides[0].ids.len() as u64;
+                let first = u64::from(a) % submitted.max(1);
+                for task in first..first + u64::from(a % 4) {
+                    sides.iter_mut().for_each(|side| side.cancel(task));
+                }
+            }
+            (6, _) => {
+                let group = Group::ALL[a as usize % 3];
+                for side in &mut sides {
+                    match a % 2 {
+                        0 => side.sched.allocate(group, 1),
+                        _ => side.sched.deallocate(group, 1),
+                    }
+                }
+            }
+            (7, Some(_)) => {
+                let asked = slaves.iter().find(|(_, played)| played.asked.is_some());
+                if let Some((&id, _)) = asked {
+                    let played = slaves.get_mut(&id).unwrap();
+                    let most = played.asked.take().unwrap().min(1 + a % 7) as usize;
+                    let least = usize::from(played.begun);
+                    let mut back = Vec::new();
+                    while played.tasks.len() > least && back.len() < most {
+                        back.extend(played.tasks.pop_back());
+                    }
+                    if a % 3 == 0 {
+                        back.reverse();
+                    }
+                    let mut lied = false;
+                    for side in &mut sides {
+                        let queued = side.sched.given_back(id, &back);
+                        // What is for it alone it may not give back.
+                        lied |= queued.is_err();
+                        side.told.push(Told::Back(queued.unwrap_or_default()));
+                        did.back += back.len() as u64;
+                    }
+                    if lied {
+                        slaves.remove(&id);
+                        for side in &mut sides {
+                            let losses = side.sched.lose(id, Departure::Excused);
+                            side.told.push(Told::Lost(losses));
+                        }
+                    }
+                }
+            }
+            (8..=11, Some(id)) => {
+                let played = slaves.get_mut(&id).unwrap();
+                let most = match a % 4 {
+                    0 => 1,
+                    1 => 3,
+                    _ => 40,
+                };
+                let tasks: Vec<u64> = played.tasks.drain(..played.tasks.len().min(most)).collect();
+                played.begun = a % 5 > 1 && !played.tasks.is_empty();
+                let compute = if a % 50 == 0 { 2_000 * MS } else { MS / 10 };
+                for side in &mut sides {
+                    side.results(id, &tasks, compute);
+                }
+            }
+            (12, _) => {
+                for side in &mut sides {
+                    side.sched.hold_queue_tasks(a % 3 == 0);
+                }
+            }
+            _ => {
+                now += u64::from(a % 64) * 5 * MS;
+                hands_out = true;
+            }
+        }
+        let before = sides[0].told.len();
+        sides
+            .iter_mut()
+            .for_each(|side| side.settle(now, hands_out));
+        let [plain, runs] = &sides;
+        assert_eq!(
+            plain.told[before..],
+            runs.told[before..],
+            "after {kind} {a}"
+        );
+        let news = runs.told[before..].to_vec();
+        for told in &news {
+            match told {
+                Told::Packet(id, tasks) => {
+                    let played = slaves.get_mut(id).unwrap();
+                    played.tasks.extend(tasks.iter().map(|(seq, ..)| seq));
+                }
+                Told::Recall(id, tasks) => slaves.get_mut(id).unwrap().asked = Some(*tasks),
+                Told::Withdrawal(id, task) => {
+                    // Some are dropped, others answered all the same.
+                    if let Some(played) = slaves.get_mut(id)
+                        && let Some(at) = played.tasks.iter().position(|held| held == task)
+                        && (at > 0 || !played.begun)
+                        && task % 3 > 0
+                    {
+                        played.tasks.remove(at);
+                        let (id, task) = (*id, *task);
+                        let [plain, runs] = &mut sides;
+                        plain.sched.withdrawn(id, task, false).expect("it was told");
+                        runs.sched.withdrawn(id, task, false).expect("it was told");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    did.grown += sides[1].grown;
+    did.together += sides[1].together;
+    let count = |what: fn(&Told) -> bool| sides[1].told.iter().filter(|told| what(told)).count();
+    did.cancelled += count(|told| matches!(told, Told::Cancelled(..))) as u64;
+    did.late += count(|told| matches!(told, Told::Late(_))) as u64;
+}
+
+#[test]
+fn runs_change_nothing_but_the_cost() {
+    let cases = Config_ {
+        cases: 200,
+        rng_seed: RngSeed::Fixed(926),
+        failure_persistence: None,
+        ..Config_::default()
+    };
+    let did = std::cell::RefCell::new(Did::default());
+    let draws = prop::collection::vec((any::<u32>(), any::<u32>()), 1..400);
+    let configs = (
+        prop_oneof![Just(AUTO), 1..7u32, Just(40)],
+        prop_oneof![Just(131_072u32), Just(95)],
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        0..3u32,
+    );
+    proptest!(cases, |((group, bytes, prefetch, take_back, duplicate, crash_limit) in configs, draws in draws)| {
+        let config = Config {
+            task_group: group,
+            packet_bytes_max: bytes,
+            packet_bytes_base: 5,
+            crash_limit,
+            prefetch,
+            take_back,
+            duplicate_stragglers: duplicate,
+            ..Config::default()
+        };
+        run(config, &draws, &mut did.borrow_mut());
+    });
+    let did = did.into_inner();
+    let all = [
+        did.grown,
+        did.together,
+        did.cancelled,
+        did.back,
+        did.recycled,
+        did.charged,
+        did.late,
+    ];
+    assert!(all.iter().all(|&times| times > 100), "{did:?}");
+}
+
+#[test]
+fn a_run_of_ten_thousand_is_one_record() {
+    let config = Config {
+        task_group: 10_000,
+        ..Config::default()
+    };
+    let mut sched = Scheduler::new(config, 1);
+    let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, BYTES);
+    let mut last = sched.submit(spec, Numbers(0..1), 0);
+    for seq in 1..10_000 {
+        let push = |numbers: &mut Numbers| {
+            numbers.0.end += 1;
+            true
+        };
+        last = sched
+            .submit_next(last, 10_000, &spec, 0, push)
+            .expect("it is alike");
+        assert_eq!(last.seq(), seq);
+    }
+    let bytes = Scheduler::<Numbers>::RECORD_BYTES + 10_000 * u64::from(BYTES);
+    assert_eq!((sched.queued(), sched.queued_bytes()), (10_000, bytes));
+    assert_eq!(sched.live().count(), 1);
+    let push = |_: &mut Numbers| -> bool { unreachable!("it is not asked") };
+    assert_eq!(
+        sched.submit_next(last, 10_000, &spec, 0, push),
+        None,
+        "no more than asked for"
+    );
+    assert_eq!(
+        sched.submit_next(last, 20_000, &spec, 1, push),
+        None,
+        "another time"
+    );
+    sched.sanity_check();
+}
