@@ -1,6 +1,7 @@
 //! Task and result batches: one rkyv archive per packet, and the layout of a task's body.
 //!
-//! A batch is a vector of fixed-size entries and one blob with the bodies, in the entries' order and without gaps:
+//! A batch is a vector of fixed-size entries and one blob with the bodies, in the entries' order and without gaps. An
+//! entry stands for one task or result, or for a *run* of consecutive ones that are alike:
 //!
 //! ```text
 //!   | body 0 | body 1 | .. | entry 0 | entry 1 | .. | root: where blob and entries lie, 32 bytes |
@@ -29,7 +30,8 @@
 //! # Ok::<(), ringmw_codec::batch::BatchError>(())
 //! ```
 //!
-//! Version 1: the first. rkyv's features (little endian, 64-bit pointers, unaligned) are part of it.
+//! Version 2 has runs, which version 1 had not. rkyv's features (little endian, 64-bit pointers, unaligned) are part of
+//! it.
 
 use std::ops::Range;
 
@@ -45,12 +47,14 @@ mod body;
 mod result;
 mod task;
 
-/// The version of the archive format, rkyv's features included, for the fingerprint. Version 1: the first.
-pub const ARCHIVE_FORMAT: u32 = 1;
-/// Bytes that a task takes in a packet beside its body.
-pub const TASK_ENTRY_BYTES: usize = 20;
-/// Bytes that a result takes in a packet beside its body.
-pub const RESULT_ENTRY_BYTES: usize = 28;
+/// The version of the archive format, rkyv's features included, for the fingerprint. Version 2: batches with runs.
+pub const ARCHIVE_FORMAT: u32 = 2;
+/// Bytes that a task, or a run of tasks, takes in a packet beside its body.
+pub const TASK_ENTRY_BYTES: usize = 24;
+/// Bytes that a result, or a run of results, takes in a packet beside its body.
+pub const RESULT_ENTRY_BYTES: usize = 32;
+/// Bytes that each result of a run of several has before its output: its compute time.
+pub const RESULT_ELEMENT_BYTES: usize = 4;
 /// Bytes that a packet takes beside its entries and bodies (and beside the frame's header).
 pub const BATCH_OVERHEAD_BYTES: usize = 32;
 
@@ -104,6 +108,44 @@ pub enum BatchError {
         expected: usize,
         /// Bytes of all bodies.
         got: usize,
+    },
+    /// An entry stands for no task, or for tasks beyond the last number.
+    #[error("entry {index}: {count} tasks from TASK-{first} on are no run")]
+    Run {
+        /// The entry's place in the batch.
+        index: usize,
+        /// The first task's number.
+        first: u64,
+        /// How many tasks the entry says that it stands for.
+        count: u32,
+    },
+    /// A failed result stands for several tasks.
+    #[error("entry {index}: one failure is told of {count} tasks")]
+    FailedRun {
+        /// The entry's place in the batch.
+        index: usize,
+        /// How many tasks the entry says that it stands for.
+        count: u32,
+    },
+    /// A run's body is not made of as many results of equal length.
+    #[error("entry {index}: {len} bytes are not {count} results of equal length")]
+    Elements {
+        /// The entry's place in the batch.
+        index: usize,
+        /// How many results the entry says that it stands for.
+        count: u32,
+        /// Bytes of its body.
+        len: u32,
+    },
+    /// A run's compute time is not that of its results.
+    #[error("entry {index}: its results computed for {expected} ns, it says {got}")]
+    Compute {
+        /// The entry's place in the batch.
+        index: usize,
+        /// The sum over its results, in nanoseconds.
+        expected: u64,
+        /// What the entry says, in nanoseconds.
+        got: u64,
     },
     /// A result is neither done nor failed.
     #[error("entry {index}: status {got} is neither done (0) nor failed (1)")]
@@ -159,6 +201,18 @@ impl Tiling {
     }
 }
 
+/// An entry stands for at least one task, all of which have a number.
+fn check_run(index: usize, first: u64, count: u32) -> Result<(), BatchError> {
+    match count.checked_sub(1) {
+        Some(more) if first.checked_add(more.into()).is_some() => Ok(()),
+        _ => Err(BatchError::Run {
+            index,
+            first,
+            count,
+        }),
+    }
+}
+
 fn check_length(
     payload: &[u8],
     entries: usize,
@@ -189,14 +243,15 @@ fn range_in(payload: &[u8], body: &[u8]) -> Range<usize> {
     start..start + body.len()
 }
 
-/// Offset and length of a body that is appended to `blob` now, as entries store them.
+/// Offset and length of the body that `append` puts to the end of `blob`, as entries store them.
 ///
 /// # Panics
 /// When the blob exceeds 4 GiB; the buffer limits are far below.
-fn append_body(blob: &mut Vec<u8>, body: &[u8]) -> ([u8; 4], [u8; 4]) {
-    let offset = u32::try_from(blob.len()).expect("a batch is bounded by the buffer limits");
-    let len = u32::try_from(body.len()).expect("a body is bounded by the buffer limits");
-    blob.extend_from_slice(body);
+fn append_body(blob: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) -> ([u8; 4], [u8; 4]) {
+    let before = blob.len();
+    append(blob);
+    let offset = u32::try_from(before).expect("a batch is bounded by the buffer limits");
+    let len = u32::try_from(blob.len() - before).expect("a body is bounded by the buffer limits");
     (offset.to_le_bytes(), len.to_le_bytes())
 }
 

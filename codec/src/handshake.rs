@@ -24,8 +24,8 @@ pub use refusal::{REFUSAL_BYTES_MAX, Refusal, judge};
 mod fingerprint;
 mod refusal;
 
-/// The version of the protocol: handshake, batches and control payloads together. Version 1: the first.
-pub const PROTOCOL_VERSION: u16 = 2;
+/// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with runs.
+pub const PROTOCOL_VERSION: u16 = 3;
 /// The most bytes of a hello.
 pub const HELLO_BYTES_MAX: usize = 65_536;
 /// The most bytes of a welcome; the user's arguments must fit beside its fixed fields.

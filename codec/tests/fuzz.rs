@@ -61,8 +61,8 @@ fn seeds(target: &str) -> Seeds {
     match target {
         "frames" => frame_seeds(&golden),
         "handshake" => of(&["hello", "welcome", "refusal"]),
-        "task_batch" => of(&["task-batch"]),
-        "result_batch" => of(&["result-batch"]),
+        "task_batch" => of(&["task-batch", "task-runs"]),
+        "result_batch" => of(&["result-batch", "result-runs"]),
         "control" => of(&[
             "shutdown",
             "goodbye",
@@ -105,8 +105,8 @@ fn frame_seeds(golden: &[(&'static str, Vec<u8>)]) -> Seeds {
             "hello" => Kind::Hello,
             "welcome" => Kind::Welcome,
             "refusal" => Kind::Refuse,
-            "task-batch" => Kind::Tasks,
-            "result-batch" => Kind::Results,
+            "task-batch" | "task-runs" => Kind::Tasks,
+            "result-batch" | "result-runs" => Kind::Results,
             "shutdown" => Kind::Shutdown,
             "goodbye" => Kind::Goodbye,
             "withdraw" => Kind::Withdraw,
@@ -198,8 +198,12 @@ fn seeds_are_of_their_format() {
     let get = |wanted| &golden.iter().find(|(name, _)| *name == wanted).unwrap().1[..];
     assert!(handshake::Hello::decode(get("hello")).is_ok());
     assert!(handshake::Welcome::decode(get("welcome")).is_ok());
-    assert!(batch::task_batch(get("task-batch")).is_ok());
-    assert!(batch::result_batch(get("result-batch")).is_ok());
+    for name in ["task-batch", "task-runs"] {
+        assert!(batch::task_batch(get(name)).is_ok(), "{name}");
+    }
+    for name in ["result-batch", "result-runs"] {
+        assert!(batch::result_batch(get(name)).is_ok(), "{name}");
+    }
 }
 
 // ---- the driver

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use ringmw_codec::batch::{
-    BATCH_OVERHEAD_BYTES, BatchError, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder, ResultStatus,
-    TASK_BODY_HEADER_BYTES_MAX, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, encode_task_body,
-    result_batch, task_batch,
+    BATCH_OVERHEAD_BYTES, BOUND, BatchError, MARKED, RESULT_ELEMENT_BYTES, RESULT_ENTRY_BYTES,
+    ResultBatchBuilder, ResultStatus, TASK_BODY_HEADER_BYTES_MAX, TASK_ENTRY_BYTES,
+    TaskBatchBuilder, TaskBody, encode_task_body, result_batch, task_batch,
 };
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, WITHDRAW_TASKS_MAX,
@@ -31,12 +31,12 @@ fn golden_task_batch() {
     let payload = encoded(|out| builder.encode(out));
     let expected = [
         &b"abc"[..],
-        b"\x08\x07\x06\x05\x04\x03\x02\x01\x0b\x0a\x01\x00\0\0\0\0\x03\0\0\0",
-        b"\x05\0\0\0\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0",
+        b"\x08\x07\x06\x05\x04\x03\x02\x01\x01\0\0\0\x0b\x0a\x01\x00\0\0\0\0\x03\0\0\0",
+        b"\x05\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0",
         // Where the blob lies from here, its length; where the entries lie from here, their number.
-        &(-43i64).to_le_bytes(),
+        &(-51i64).to_le_bytes(),
         &3u64.to_le_bytes(),
-        &(-56i64).to_le_bytes(),
+        &(-64i64).to_le_bytes(),
         &2u64.to_le_bytes(),
     ]
     .concat();
@@ -61,10 +61,8 @@ fn golden_task_batch() {
         read,
         [(0x0102_0304_0506_0708, true, &b"abc"[..]), (5, false, b"")]
     );
-    assert_eq!(
-        (batch.len(), batch.body_range(0), batch.body_range(1)),
-        (2, 0..3, 3..3)
-    );
+    assert_eq!((batch.entries(), batch.tasks(), builder.tasks()), (2, 2, 2));
+    assert_eq!((batch.body_range(0), batch.body_range(1)), (0..3, 3..3));
 }
 
 #[test]
@@ -74,10 +72,10 @@ fn golden_result_batch() {
     let payload = encoded(|out| builder.encode(out));
     let expected = [
         &b"n\xc3\xa9"[..],
-        b"\x09\0\0\0\0\0\0\0\x00\xf2\x05\x2a\x01\0\0\0\0\0\0\0\x03\0\0\0\x01\0\x01\0",
-        &(-31i64).to_le_bytes(),
+        b"\x09\0\0\0\0\0\0\0\x00\xf2\x05\x2a\x01\0\0\0\0\0\0\0\x03\0\0\0\x01\0\0\0\x01\0\x01\0",
+        &(-35i64).to_le_bytes(),
         &3u64.to_le_bytes(),
-        &(-44i64).to_le_bytes(),
+        &(-48i64).to_le_bytes(),
         &1u64.to_le_bytes(),
     ]
     .concat();
@@ -94,10 +92,20 @@ fn golden_result_batch() {
         (5_000_000_000, "né".as_bytes(), 0..3)
     );
 
-    let status_at = 3 + 26;
+    let status_at = 3 + 30;
     for (at, byte, expected) in [
         (status_at, 2, BatchError::Status { index: 0, got: 2 }),
         (1, b'x', BatchError::FailureText { index: 0 }),
+        (
+            3 + 24,
+            0,
+            BatchError::Run {
+                index: 0,
+                first: 9,
+                count: 0,
+            },
+        ),
+        (3 + 24, 3, BatchError::FailedRun { index: 0, count: 3 }),
         (
             3 + 16,
             1,
@@ -155,6 +163,283 @@ fn an_empty_batch_and_a_reused_builder() {
         task_batch(b"").err(),
         Some(BatchError::Archive { payload_bytes: 0 })
     );
+}
+
+const RUN: TaskBody<'static> = TaskBody {
+    domain: 1,
+    stream: 2,
+    tag_type: 0,
+    tag: b"",
+    args: b"aabbcc",
+};
+
+/// The payload with one byte changed to another.
+fn with_byte(payload: &[u8], at: usize, byte: u8) -> Vec<u8> {
+    let mut payload = payload.to_vec();
+    payload[at] = byte;
+    payload
+}
+
+#[test]
+fn a_run_of_tasks_is_one_entry() {
+    let mut builder = TaskBatchBuilder::new();
+    builder.push_run(920, 3, 1, MARKED | BOUND, &RUN);
+    builder.push(7, 0, 0, b"one");
+    let nothing = TaskBody { args: b"", ..RUN };
+    builder.push_run(u64::MAX - 1_000_000_000, 1_000_000_001, 2, 0, &nothing);
+    assert_eq!((builder.entries(), builder.tasks()), (3, 1_000_000_005));
+    let payload = encoded(|out| builder.encode(out));
+    assert_eq!(payload.len(), builder.bytes());
+    assert_eq!(
+        payload.len(),
+        BATCH_OVERHEAD_BYTES + 3 * TASK_ENTRY_BYTES + (13 + 6) + 3 + 13
+    );
+
+    let batch = task_batch(&payload).expect("our own");
+    assert_eq!((batch.entries(), batch.tasks()), (3, 1_000_000_005));
+    let (entry, body) = batch.iter().next().expect("three entries");
+    assert_eq!((entry.task, entry.count, entry.algorithm), (920, 3, 1));
+    assert_eq!(entry.flags, MARKED | BOUND);
+    let run = TaskBody::parse_run(body, entry.count).expect("our own");
+    assert_eq!(run, RUN);
+    for (index, args) in [b"aa", b"bb", b"cc"].into_iter().enumerate() {
+        let expected = TaskBody {
+            stream: 2 + index as u64,
+            args,
+            ..RUN
+        };
+        assert_eq!(run.nth(index as u32, 3), expected);
+    }
+    let (entry, body) = batch.iter().last().expect("three entries");
+    let run = TaskBody::parse_run(body, entry.count).expect("our own");
+    let last = run.nth(1_000_000_000, entry.count);
+    assert_eq!((last.stream, last.args), (1_000_000_002, &b""[..]));
+}
+
+#[test]
+fn a_run_of_one_task_is_the_task_by_itself() {
+    let tagged = TaskBody { tag: b"tag", ..RUN };
+    for body in [RUN, tagged] {
+        let (mut runs, mut alone) = (TaskBatchBuilder::new(), TaskBatchBuilder::new());
+        runs.push_run(920, 1, 1, 0, &body);
+        alone.push(920, 1, 0, &encoded(|out| encode_task_body(out, &body)));
+        let payload = encoded(|out| runs.encode(out));
+        assert_eq!(payload, encoded(|out| alone.encode(out)));
+        let (_, bytes) = task_batch(&payload).unwrap().iter().next().unwrap();
+        let run = TaskBody::parse_run(bytes, 1).expect("our own");
+        assert_eq!((run, run.nth(0, 1)), (body, body));
+    }
+}
+
+#[test]
+fn runs_of_tasks_that_are_none_are_refused() {
+    let mut builder = TaskBatchBuilder::new();
+    builder.push_run(u64::MAX - 2, 3, 1, 0, &RUN);
+    let payload = encoded(|out| builder.encode(out));
+    assert!(task_batch(&payload).is_ok());
+    let count_at = 19 + 8;
+    for count in [0, 4, 255] {
+        let expected = BatchError::Run {
+            index: 0,
+            first: u64::MAX - 2,
+            count: count.into(),
+        };
+        let damaged = with_byte(&payload, count_at, count);
+        assert_eq!(task_batch(&damaged).err(), Some(expected), "{count}");
+        assert!(expected.to_string().contains(&(u64::MAX - 2).to_string()));
+    }
+
+    // The body is judged apart from the batch.
+    let bytes = |body| encoded(|out| encode_task_body(out, body));
+    let plain = bytes(&RUN);
+    for count in [1, 2, 3, 6] {
+        assert_eq!(TaskBody::parse_run(&plain, count), Ok(RUN));
+    }
+    let late = TaskBody {
+        stream: u64::MAX - 1,
+        ..RUN
+    };
+    assert!(TaskBody::parse_run(&bytes(&late), 2).is_ok());
+    let tagged = TaskBody { tag: b"tag", ..RUN };
+    let wrong = |field, got| Err(DecodeError::Value { field, got });
+    for (bytes, count, expected) in [
+        (&plain, 0, wrong("tasks of a run", 0)),
+        (&plain, 4, wrong("bytes of a run's arguments", 6)),
+        (&plain, u32::MAX, wrong("bytes of a run's arguments", 6)),
+        (&bytes(&late), 3, wrong("stream of a run", u64::MAX - 1)),
+        (&bytes(&tagged), 2, wrong("tag type of a run", 0)),
+    ] {
+        assert_eq!(TaskBody::parse_run(bytes, count), expected);
+    }
+    assert!(TaskBody::parse_run(&plain[..12], 3).is_err());
+}
+
+type Results = Vec<(u64, u16, ResultStatus, u64, Vec<u8>)>;
+
+/// Pushes all of them, with a look at the bytes before each.
+fn collected(results: &Results) -> ResultBatchBuilder {
+    let mut builder = ResultBatchBuilder::new();
+    for (task, algorithm, status, compute_ns, body) in results {
+        let bytes = builder.bytes_with(*task, *algorithm, *status, *compute_ns, body.len());
+        builder.push(*task, *algorithm, *status, *compute_ns, body);
+        assert_eq!(builder.bytes(), bytes);
+    }
+    assert_eq!(builder.tasks(), results.len());
+    builder
+}
+
+/// Every result of a batch by itself.
+fn elements(payload: &[u8]) -> Results {
+    let batch = result_batch(payload).expect("our own");
+    let mut results = Results::new();
+    for (entry, body) in batch.iter() {
+        for index in 0..entry.count {
+            let (compute_ns, output) = entry.element(body, index);
+            let task = entry.task + u64::from(index);
+            results.push((
+                task,
+                entry.algorithm,
+                entry.status,
+                compute_ns,
+                output.to_vec(),
+            ));
+        }
+    }
+    assert_eq!(batch.tasks(), results.len() as u64);
+    results
+}
+
+#[test]
+fn results_that_are_alike_become_a_run() {
+    let most = u64::from(u32::MAX);
+    let done = |task, compute_ns, body: &str| {
+        let body = body.as_bytes().to_vec();
+        (task, 1, ResultStatus::Done, compute_ns, body)
+    };
+    let results = vec![
+        done(7, 5, "aa"),
+        done(8, most, "bb"),
+        done(9, 0, "cc"),
+        // Not the next number.
+        done(11, 1, "dd"),
+        // Another length, 0, three of them.
+        done(12, 1, ""),
+        done(13, 2, ""),
+        done(14, 3, ""),
+        // What four bytes do not hold, and nothing follows it.
+        done(15, most + 1, ""),
+        done(16, 1, ""),
+        // A failure is by itself, and so is what follows.
+        (17, 1, ResultStatus::Failed, 1, Vec::new()),
+        (18, 1, ResultStatus::Failed, 1, Vec::new()),
+        done(19, 1, ""),
+        // Another algorithm.
+        (20, 2, ResultStatus::Done, 1, Vec::new()),
+        (21, 2, ResultStatus::Done, 1, Vec::new()),
+        // A number that comes again; the last number, which none follows.
+        (21, 2, ResultStatus::Done, 1, Vec::new()),
+        done(u64::MAX - 1, 1, ""),
+        done(u64::MAX, 1, ""),
+        done(0, 1, ""),
+    ];
+    let mut builder = collected(&results);
+    let payload = encoded(|out| builder.encode(out));
+    assert_eq!(payload.len(), builder.bytes());
+    let counts: Vec<_> = result_batch(&payload)
+        .expect("our own")
+        .iter()
+        .map(|(entry, body)| (entry.count, entry.compute_ns, body.len()))
+        .collect();
+    let expected = [
+        (3, most + 5, 18),
+        (1, 1, 2),
+        (3, 6, 12),
+        (1, most + 1, 0),
+        (1, 1, 0),
+        (1, 1, 0),
+        (1, 1, 0),
+        (1, 1, 0),
+        (2, 2, 8),
+        (1, 1, 0),
+        (2, 2, 8),
+        (1, 1, 0),
+    ];
+    assert_eq!(counts, expected);
+    assert_eq!(builder.entries(), expected.len());
+    assert_eq!(elements(&payload), results);
+
+    // Encoding closes nothing, clearing does.
+    builder.clear();
+    assert_eq!(
+        (builder.bytes(), builder.tasks()),
+        (BATCH_OVERHEAD_BYTES, 0)
+    );
+    builder.push(1, 1, ResultStatus::Done, 1, b"");
+    assert_eq!(builder.entries(), 1);
+    builder.encode(&mut Vec::new());
+    builder.push(2, 1, ResultStatus::Done, 1, b"");
+    assert_eq!((builder.entries(), builder.tasks()), (1, 2));
+}
+
+#[test]
+fn a_long_run_costs_four_bytes_a_result() {
+    let results: Results = (0..1_000u64)
+        .map(|task| (task, 0, ResultStatus::Done, task, task.to_le_bytes().into()))
+        .collect();
+    let mut builder = collected(&results);
+    let payload = encoded(|out| builder.encode(out));
+    assert_eq!(
+        payload.len(),
+        BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES + 1_000 * (RESULT_ELEMENT_BYTES + 8)
+    );
+    assert_eq!(elements(&payload), results);
+}
+
+#[test]
+fn runs_of_results_that_are_none_are_refused() {
+    let mut builder = ResultBatchBuilder::new();
+    builder.push(u64::MAX - 1, 1, ResultStatus::Done, 5, b"ab");
+    builder.push(u64::MAX, 1, ResultStatus::Done, 6, b"cd");
+    let payload = encoded(|out| builder.encode(out));
+    assert!(result_batch(&payload).is_ok());
+    let entry_at = 2 * (RESULT_ELEMENT_BYTES + 2);
+    let (first, count_at, status_at) = (u64::MAX - 1, entry_at + 24, entry_at + 30);
+    let run = |count| BatchError::Run {
+        index: 0,
+        first,
+        count,
+    };
+    let compute = |expected, got| BatchError::Compute {
+        index: 0,
+        expected,
+        got,
+    };
+    for (at, byte, expected) in [
+        (count_at, 0, run(0)),
+        (count_at, 3, run(3)),
+        (count_at + 3, 255, run(0xff00_0002)),
+        (status_at, 1, BatchError::FailedRun { index: 0, count: 2 }),
+        (status_at, 9, BatchError::Status { index: 0, got: 9 }),
+        (entry_at + 8, 12, compute(11, 12)),
+        (entry_at + 15, 1, compute(11, (1 << 56) + 11)),
+        (0, 4, compute(10, 11)),
+    ] {
+        let damaged = with_byte(&payload, at, byte);
+        assert_eq!(result_batch(&damaged).err(), Some(expected), "{at}");
+        assert!(!expected.to_string().is_empty());
+    }
+
+    // As many as do not divide the body, or have no room for their compute time in it.
+    let low = with_byte(&payload, entry_at, 0);
+    for count in [4, 5, 12] {
+        let expected = BatchError::Elements {
+            index: 0,
+            count: count.into(),
+            len: 12,
+        };
+        let damaged = with_byte(&low, count_at, count);
+        assert_eq!(result_batch(&damaged).err(), Some(expected), "{count}");
+    }
 }
 
 /// With `pointer_width_32` a `usize` above 2^32 would arrive truncated; with another byte order, garbled; without
@@ -339,22 +624,67 @@ fn result_payload(entries: &Entries) -> Vec<u8> {
     encoded(|out| builder.encode(out))
 }
 
+/// Runs of each a few tasks, from their first task on.
+fn any_runs() -> impl Strategy<Value = Vec<(u64, u32, u64, Vec<u8>)>> {
+    let args = prop::collection::vec(any::<u8>(), 0..5);
+    let run = (0..u64::MAX - 99, 1..9u32, 0..u64::MAX - 99, args);
+    prop::collection::vec(run, 0..9)
+}
+
+fn runs_payload(runs: &[(u64, u32, u64, Vec<u8>)]) -> Vec<u8> {
+    let mut builder = TaskBatchBuilder::new();
+    for (first, count, stream, args) in runs {
+        let run = TaskBody {
+            stream: *stream,
+            args: &args.repeat(*count as usize),
+            ..RUN
+        };
+        builder.push_run(*first, *count, 3, 0, &run);
+    }
+    encoded(|out| builder.encode(out))
+}
+
+/// Results of which many are alike, in numbers that mostly follow one another.
+fn any_results() -> impl Strategy<Value = Results> {
+    let status = prop::sample::select(vec![
+        ResultStatus::Done,
+        ResultStatus::Done,
+        ResultStatus::Failed,
+    ]);
+    let compute = prop::sample::select(vec![0, 7, u64::from(u32::MAX), 1 << 32]);
+    let body = prop::sample::select(vec![b"".to_vec(), b"a".to_vec(), b"bc".to_vec()]);
+    let result = (0..4u64, 0..2u16, status, compute, body);
+    prop::collection::vec(result, 0..40).prop_map(|results| {
+        let mut task = 100;
+        let number = |(step, algorithm, status, compute, body)| {
+            task += if step == 0 { 2 } else { 1 };
+            (task, algorithm, status, compute, body)
+        };
+        results.into_iter().map(number).collect()
+    })
+}
+
 /// Uses all that a view offers.
 fn walk(payload: &[u8]) -> usize {
     let tasks = task_batch(payload).map_or(0, |batch| {
-        (0..batch.len())
+        (0..batch.entries())
             .zip(batch.iter())
-            .map(|(index, (_, body))| {
+            .map(|(index, (entry, body))| {
                 assert_eq!(&payload[batch.body_range(index)], body);
+                if let Ok(run) = TaskBody::parse_run(body, entry.count) {
+                    let _ = run.nth(entry.count - 1, entry.count);
+                }
                 body.len()
             })
             .sum()
     });
     let results = result_batch(payload).map_or(0, |batch| {
-        (0..batch.len())
+        (0..batch.entries())
             .zip(batch.iter())
-            .map(|(index, (_, body))| {
+            .map(|(index, (entry, body))| {
                 assert_eq!(&payload[batch.body_range(index)], body);
+                let outputs = (0..entry.count).map(|at| entry.element(body, at).1.len());
+                assert!(outputs.sum::<usize>() <= body.len());
                 body.len()
             })
             .sum()
@@ -374,9 +704,41 @@ proptest! {
         prop_assert_eq!(read, sent);
 
         let payload = result_payload(&entries);
-        let batch = result_batch(&payload).expect("our own");
-        let read: Entries = batch.iter().map(|(entry, body)| (entry.task, entry.algorithm, entry.compute_ns, body.to_vec())).collect();
+        let read: Entries = elements(&payload).into_iter().map(|(task, algorithm, _, compute_ns, body)| (task, algorithm, compute_ns, body)).collect();
         prop_assert_eq!(read, entries);
+    }
+
+    #[test]
+    fn runs_of_tasks_turn_round(runs in any_runs()) {
+        let payload = runs_payload(&runs);
+        let batch = task_batch(&payload).expect("our own");
+        prop_assert_eq!(batch.entries(), runs.len());
+        for ((entry, body), (first, count, stream, args)) in batch.iter().zip(&runs) {
+            prop_assert_eq!((entry.task, entry.count), (*first, *count));
+            let run = TaskBody::parse_run(body, entry.count).expect("our own");
+            for index in 0..*count {
+                let expected = TaskBody { stream: stream + u64::from(index), args, ..RUN };
+                prop_assert_eq!(run.nth(index, *count), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn runs_of_results_turn_round(results in any_results()) {
+        let mut builder = collected(&results);
+        let payload = encoded(|out| builder.encode(out));
+        prop_assert_eq!(payload.len(), builder.bytes());
+        prop_assert_eq!(elements(&payload), results);
+    }
+
+    #[test]
+    fn damaged_runs_never_panic(runs in any_runs(), results in any_results(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        for mut payload in [runs_payload(&runs), encoded(|out| collected(&results).encode(out))] {
+            let at = at.index(payload.len());
+            payload[at] = byte;
+            walk(&payload);
+            walk(&payload[..at]);
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`frames`] | any chunking of a stream gives the frames, the error and the rest of the whole; frames encode to their bytes |
 //! | [`handshake`] | a hello or a welcome that decodes encodes to its bytes; a refusal keeps its code and its sentence |
-//! | [`task_batch`], [`result_batch`] | bodies tile the payload; a batch that is read and built again is as long and says the same |
+//! | [`task_batch`] | bodies tile the payload, and so the tasks of a run its body; a batch that is read and built again is as long and says the same |
+//! | [`result_batch`] | bodies tile the payload; a batch whose results are read one by one and built again is no longer and says the same |
 //! | [`control`] | a payload that decodes encodes to its bytes, so does a task's body |
 //! | [`audit_line`], [`resource_file`] | what is read, written and read again is the same, and its text is then fixed |
 //!
@@ -14,8 +15,12 @@
 
 use std::ops::ControlFlow;
 
+use ringmw_codec::Nanos;
 use ringmw_codec::audit::Line;
-use ringmw_codec::batch::{self, ResultBatchBuilder, TaskBatchBuilder, TaskBody, encode_task_body};
+use ringmw_codec::batch::{
+    self, ResultBatchBuilder, ResultBatchView, ResultStatus, TaskBatchBuilder, TaskBody,
+    encode_task_body,
+};
 use ringmw_codec::control::{
     Bests, Goodbye, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
@@ -243,8 +248,26 @@ pub fn task_batch(payload: &[u8]) {
     );
     let mut builder = TaskBatchBuilder::new();
     for (entry, body) in view.iter() {
-        builder.push(entry.task, entry.algorithm, entry.flags, body);
+        let (task, count, algorithm, flags) =
+            (entry.task, entry.count, entry.algorithm, entry.flags);
+        match TaskBody::parse_run(body, count) {
+            Ok(run) => {
+                // A count is 4 billion where there are no arguments.
+                for index in [0, count / 2, count - 1] {
+                    let one = run.nth(index, count);
+                    assert_eq!(one.stream - run.stream, u64::from(index));
+                    assert_eq!(one.args.len() * count as usize, run.args.len());
+                    let before = index as usize * one.args.len();
+                    assert_eq!(one.args, &run.args[before..][..one.args.len()]);
+                }
+                builder.push_run(task, count, algorithm, flags, &run);
+            }
+            Err(_) if count == 1 => builder.push(task, algorithm, flags, body),
+            // Each of its tasks is a failed one: nobody builds such a run.
+            Err(_) => return,
+        }
     }
+    assert_eq!(builder.tasks() as u64, view.tasks());
     let again = encoded(|out| builder.encode(out));
     assert_eq!(
         (again.len(), builder.bytes()),
@@ -266,22 +289,33 @@ pub fn result_batch(payload: &[u8]) {
             .map(|(index, (_, body))| (view.body_range(index), body)),
     );
     let mut builder = ResultBatchBuilder::new();
-    for (entry, body) in view.iter() {
-        builder.push(
-            entry.task,
-            entry.algorithm,
-            entry.status,
-            entry.compute_ns,
-            body,
-        );
+    for (task, algorithm, status, compute_ns, output) in results(&view) {
+        let bytes = builder.bytes_with(task, algorithm, status, compute_ns, output.len());
+        builder.push(task, algorithm, status, compute_ns, output);
+        assert_eq!(builder.bytes(), bytes);
     }
+    assert_eq!(builder.tasks() as u64, view.tasks());
     let again = encoded(|out| builder.encode(out));
-    assert_eq!(
-        (again.len(), builder.bytes()),
-        (payload.len(), payload.len())
+    assert_eq!(again.len(), builder.bytes());
+    assert!(
+        again.len() <= payload.len(),
+        "runs are no longer than what they merge"
     );
     let read = batch::result_batch(&again).expect("our own");
-    assert!(read.iter().eq(view.iter()), "it says the same");
+    assert!(results(&read).eq(results(&view)), "it says the same");
+}
+
+/// All results of a batch, those of runs one by one.
+fn results<'a>(
+    view: &ResultBatchView<'a>,
+) -> impl Iterator<Item = (u64, u16, ResultStatus, Nanos, &'a [u8])> + use<'a> {
+    view.iter().flat_map(|(entry, body)| {
+        (0..entry.count).map(move |index| {
+            let (compute_ns, output) = entry.element(body, index);
+            let task = entry.task + u64::from(index);
+            (task, entry.algorithm, entry.status, compute_ns, output)
+        })
+    })
 }
 
 // ---- texts

@@ -5,6 +5,9 @@
 //! ```
 //!
 //! Most tasks have no tag and are those of a map: their arguments begin at byte 13. A body has one encoding.
+//!
+//! A run of several tasks has the body of its first, without a tag and with the arguments of all, which are equally
+//! long: [`TaskBody::parse_run`] reads it, [`TaskBody::nth`] is one of its tasks.
 
 use crate::wire::{DecodeError, Fields};
 
@@ -79,6 +82,52 @@ impl<'a> TaskBody<'a> {
             tag,
             args: fields.rest(),
         })
+    }
+
+    /// Reads the body of a run of `count` tasks; of one, as [`TaskBody::parse`].
+    ///
+    /// # Errors
+    /// When it is no body, or `count` is 0, or of several: it has a tag, its arguments are not of equal length, or
+    /// there are not so many streams.
+    #[inline]
+    pub fn parse_run(bytes: &'a [u8], count: u32) -> Result<Self, DecodeError> {
+        let run = Self::parse(bytes)?;
+        run.check_run(count)?;
+        Ok(run)
+    }
+
+    /// Whether this can be the body of a run of `count` tasks.
+    #[inline]
+    pub(super) fn check_run(&self, count: u32) -> Result<(), DecodeError> {
+        let wrong = |field, got| Err(DecodeError::Value { field, got });
+        match count {
+            0 => wrong("tasks of a run", 0),
+            1 => Ok(()),
+            _ if self.is_tagged() => wrong("tag type of a run", self.tag_type),
+            _ if !self.args.len().is_multiple_of(count as usize) => {
+                wrong("bytes of a run's arguments", self.args.len() as u64)
+            }
+            _ if self.stream.checked_add(u64::from(count - 1)).is_none() => {
+                wrong("stream of a run", self.stream)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The task at `index` of the run of `count` tasks that this is, by itself.
+    ///
+    /// # Panics
+    /// When there is no such task.
+    #[must_use]
+    #[inline]
+    pub fn nth(&self, index: u32, count: u32) -> TaskBody<'a> {
+        assert!(index < count, "task {index} of {count}");
+        let bytes = self.args.len() / count as usize;
+        TaskBody {
+            stream: self.stream + u64::from(index),
+            args: &self.args[index as usize * bytes..][..bytes],
+            ..*self
+        }
     }
 
     /// Whether an encoded body has a tag; true for what is no body.

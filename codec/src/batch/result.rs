@@ -6,8 +6,8 @@ use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
-    BatchError, RESULT_ENTRY_BYTES, Tiling, append_body, batch_bytes, check_length, encode_archive,
-    range_in,
+    BatchError, RESULT_ELEMENT_BYTES, RESULT_ENTRY_BYTES, Tiling, append_body, batch_bytes,
+    check_length, check_run, encode_archive, range_in,
 };
 use crate::Nanos;
 
@@ -38,6 +38,7 @@ struct ResultEntry {
     compute_ns: [u8; 8],
     offset: [u8; 4],
     len: [u8; 4],
+    count: [u8; 4],
     algorithm: [u8; 2],
     status: u8,
     reserved: u8,
@@ -57,23 +58,67 @@ struct ResultBatch {
     entries: Vec<ResultEntry>,
 }
 
-/// A result of a batch, its body aside.
+/// An entry of a batch, its body aside: a result, or a run of done ones of tasks with consecutive numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResultEntryRef {
-    /// The task's number.
+    /// The first task's number.
     pub task: u64,
-    /// Its algorithm's index in the fingerprint.
+    /// How many results there are, at least 1.
+    pub count: u32,
+    /// The algorithm's index in the fingerprint.
     pub algorithm: u16,
-    /// What the body is.
+    /// What the body is, or its elements are.
     pub status: ResultStatus,
-    /// How long the slave computed.
+    /// How long the slave computed, in all.
     pub compute_ns: Nanos,
 }
 
+impl ResultEntryRef {
+    /// The result at `index` of this entry, whose body is `body`: how long the slave computed, and the output (or the
+    /// failure's text).
+    ///
+    /// # Panics
+    /// When there is no such result, or `body` is another entry's.
+    #[must_use]
+    #[inline]
+    pub fn element<'a>(&self, body: &'a [u8], index: u32) -> (Nanos, &'a [u8]) {
+        assert!(index < self.count, "result {index} of {}", self.count);
+        if self.count == 1 {
+            return (self.compute_ns, body);
+        }
+        let bytes = body.len() / self.count as usize;
+        element(&body[index as usize * bytes..][..bytes])
+    }
+}
+
+/// Compute time and output of a result of a run of several.
+#[inline]
+fn element(bytes: &[u8]) -> (Nanos, &[u8]) {
+    let (compute, output) = bytes
+        .split_first_chunk()
+        .expect("result_batch() checked every run");
+    (u32::from_le_bytes(*compute).into(), output)
+}
+
 /// Collects results and encodes them as one payload; reusable, so that the steady state allocates nothing.
+///
+/// Results that follow one another with consecutive numbers and are alike become a run: done, of one algorithm, with
+/// outputs of equal length and less than 4.3 s of compute time each.
 #[derive(Default)]
 pub struct ResultBatchBuilder {
     batch: ResultBatch,
+    results: usize,
+    open: Option<Open>,
+}
+
+/// What the next result must be to continue the last entry.
+struct Open {
+    task: u64,
+    algorithm: u16,
+    output_bytes: usize,
+    /// Of the entry so far.
+    count: u32,
+    compute_ns: Nanos,
 }
 
 impl ResultBatchBuilder {
@@ -87,9 +132,15 @@ impl ResultBatchBuilder {
     pub fn clear(&mut self) {
         self.batch.blob.clear();
         self.batch.entries.clear();
+        self.results = 0;
+        self.open = None;
     }
 
     /// Adds a result; of a failed one the body is the text, in UTF-8.
+    ///
+    /// # Panics
+    /// When the bodies exceed 4 GiB; the buffer limits are far below.
+    #[inline]
     pub fn push(
         &mut self,
         task: u64,
@@ -102,22 +153,90 @@ impl ResultBatchBuilder {
             status == ResultStatus::Done || std::str::from_utf8(body).is_ok(),
             "a failure is told in UTF-8"
         );
-        let (offset, len) = append_body(&mut self.batch.blob, body);
+        self.results += 1;
+        if self.continues(task, algorithm, status, compute_ns, body.len()) {
+            return self.push_element(compute_ns, body);
+        }
+        let (offset, len) = append_body(&mut self.batch.blob, |blob| blob.extend_from_slice(body));
         self.batch.entries.push(ResultEntry {
             task: task.to_le_bytes(),
             compute_ns: compute_ns.to_le_bytes(),
             offset,
             len,
+            count: 1u32.to_le_bytes(),
             algorithm: algorithm.to_le_bytes(),
             status: status as u8,
             reserved: 0,
         });
+        let may_go_on = status == ResultStatus::Done && compute_ns <= u32::MAX.into();
+        let next = task.checked_add(1).filter(|_| may_go_on);
+        self.open = next.map(|task| Open {
+            task,
+            algorithm,
+            output_bytes: body.len(),
+            count: 1,
+            compute_ns,
+        });
     }
 
-    /// How many results it holds.
+    /// Whether a result would become part of the last entry.
+    #[inline]
+    fn continues(
+        &self,
+        task: u64,
+        algorithm: u16,
+        status: ResultStatus,
+        compute_ns: Nanos,
+        body_bytes: usize,
+    ) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            (open.task, open.algorithm, open.output_bytes) == (task, algorithm, body_bytes)
+                && status == ResultStatus::Done
+                && compute_ns <= u32::MAX.into()
+        })
+    }
+
+    /// Lays a result behind those of the last entry.
+    #[inline]
+    fn push_element(&mut self, compute_ns: Nanos, output: &[u8]) {
+        let (Some(open), Some(entry)) = (&mut self.open, self.batch.entries.last_mut()) else {
+            unreachable!("continues() found them");
+        };
+        let narrow = |ns: Nanos| u32::try_from(ns).expect("continues() checked both");
+        let blob = &mut self.batch.blob;
+        let begin = u32::from_le_bytes(entry.offset) as usize;
+        if open.count == 1 {
+            // Alone its compute time stood in the entry; of several each has its own before its output.
+            let end = blob.len();
+            blob.extend_from_slice(&[0; RESULT_ELEMENT_BYTES]);
+            blob.copy_within(begin..end, begin + RESULT_ELEMENT_BYTES);
+            blob[begin..][..RESULT_ELEMENT_BYTES]
+                .copy_from_slice(&narrow(open.compute_ns).to_le_bytes());
+        }
+        blob.extend_from_slice(&narrow(compute_ns).to_le_bytes());
+        blob.extend_from_slice(output);
+        let len = u32::try_from(blob.len() - begin).expect("bounded by the buffer limits");
+        open.count += 1;
+        open.compute_ns += compute_ns;
+        entry.len = len.to_le_bytes();
+        entry.count = open.count.to_le_bytes();
+        entry.compute_ns = open.compute_ns.to_le_bytes();
+        match open.task.checked_add(1) {
+            Some(next) => open.task = next,
+            None => self.open = None,
+        }
+    }
+
+    /// How many entries it holds: runs, and results by themselves.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.batch.entries.len()
+    }
+
+    /// How many tasks have their result in it.
+    #[must_use]
+    pub const fn tasks(&self) -> usize {
+        self.results
     }
 
     /// Whether it holds none.
@@ -129,7 +248,27 @@ impl ResultBatchBuilder {
     /// The exact bytes of the payload that [`Self::encode`] would write.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        batch_bytes(self.len(), RESULT_ENTRY_BYTES, self.batch.blob.len())
+        batch_bytes(self.entries(), RESULT_ENTRY_BYTES, self.batch.blob.len())
+    }
+
+    /// The exact bytes of the payload if a result with a body of so many bytes were added.
+    #[must_use]
+    #[inline]
+    pub fn bytes_with(
+        &self,
+        task: u64,
+        algorithm: u16,
+        status: ResultStatus,
+        compute_ns: Nanos,
+        body_bytes: usize,
+    ) -> usize {
+        let added = match &self.open {
+            Some(open) if self.continues(task, algorithm, status, compute_ns, body_bytes) => {
+                RESULT_ELEMENT_BYTES * if open.count == 1 { 2 } else { 1 }
+            }
+            _ => RESULT_ENTRY_BYTES,
+        };
+        self.bytes() + added + body_bytes
     }
 
     /// Appends the payload (without a frame header) and keeps the results.
@@ -142,8 +281,9 @@ impl ResultBatchBuilder {
 /// Reads a result batch in place.
 ///
 /// # Errors
-/// When the archive is damaged, the bodies do not tile the blob, a status means nothing or a failure's text is not
-/// UTF-8.
+/// When the archive is damaged, the bodies do not tile the blob, a status means nothing, a failure's text is not UTF-8,
+/// or a run is not one: of no result, of failures, beyond the last number, of unequal lengths, with another sum of
+/// compute times.
 pub fn result_batch(payload: &[u8]) -> Result<ResultBatchView<'_>, BatchError> {
     let batch = rkyv::api::low::access::<ArchivedResultBatch, Failure>(payload).map_err(|_| {
         BatchError::Archive {
@@ -164,6 +304,8 @@ pub fn result_batch(payload: &[u8]) -> Result<ResultBatchView<'_>, BatchError> {
             u32::from_le_bytes(entry.offset),
             u32::from_le_bytes(entry.len),
         )?;
+        let count = u32::from_le_bytes(entry.count);
+        check_run(index, u64::from_le_bytes(entry.task), count)?;
         let status = ResultStatus::from_u8(entry.status).ok_or(BatchError::Status {
             index,
             got: entry.status,
@@ -171,9 +313,40 @@ pub fn result_batch(payload: &[u8]) -> Result<ResultBatchView<'_>, BatchError> {
         if status == ResultStatus::Failed && std::str::from_utf8(view.body(entry)).is_err() {
             return Err(BatchError::FailureText { index });
         }
+        if count > 1 {
+            check_elements(index, count, status, entry, view.body(entry))?;
+        }
     }
     tiling.end()?;
     Ok(view)
+}
+
+/// A run of several results holds together.
+fn check_elements(
+    index: usize,
+    count: u32,
+    status: ResultStatus,
+    entry: &ArchivedResultEntry,
+    body: &[u8],
+) -> Result<(), BatchError> {
+    if status == ResultStatus::Failed {
+        return Err(BatchError::FailedRun { index, count });
+    }
+    let each = body.len() / count as usize;
+    if each < RESULT_ELEMENT_BYTES || !body.len().is_multiple_of(count as usize) {
+        let len = u32::from_le_bytes(entry.len);
+        return Err(BatchError::Elements { index, count, len });
+    }
+    let expected = body.chunks_exact(each).map(|bytes| element(bytes).0).sum();
+    let got = u64::from_le_bytes(entry.compute_ns);
+    if got != expected {
+        return Err(BatchError::Compute {
+            index,
+            expected,
+            got,
+        });
+    }
+    Ok(())
 }
 
 /// A checked result batch, read in place.
@@ -184,10 +357,19 @@ pub struct ResultBatchView<'a> {
 }
 
 impl<'a> ResultBatchView<'a> {
-    /// How many results it holds.
+    /// How many entries it holds: runs, and results by themselves.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.batch.entries.len()
+    }
+
+    /// How many tasks have their result in it.
+    #[must_use]
+    pub fn tasks(&self) -> u64 {
+        let entries = self.batch.entries.iter();
+        entries
+            .map(|entry| u64::from(u32::from_le_bytes(entry.count)))
+            .sum()
     }
 
     /// Whether it holds none.
@@ -196,12 +378,13 @@ impl<'a> ResultBatchView<'a> {
         self.batch.entries.is_empty()
     }
 
-    /// The results and their bodies, in the order they were pushed.
+    /// The entries and their bodies, in the order they were pushed.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (ResultEntryRef, &'a [u8])> + use<'a> {
         let view = *self;
         view.batch.entries.iter().map(move |entry| {
             let head = ResultEntryRef {
                 task: u64::from_le_bytes(entry.task),
+                count: u32::from_le_bytes(entry.count),
                 algorithm: u16::from_le_bytes(entry.algorithm),
                 status: ResultStatus::from_u8(entry.status)
                     .expect("result_batch() checked every status"),
@@ -211,10 +394,10 @@ impl<'a> ResultBatchView<'a> {
         })
     }
 
-    /// Where the body of the result at `index` lies in the payload.
+    /// Where the body of the entry at `index` lies in the payload.
     ///
     /// # Panics
-    /// When there is no such result.
+    /// When there is no such entry.
     #[must_use]
     pub fn body_range(&self, index: usize) -> Range<usize> {
         range_in(self.payload, self.body(&self.batch.entries[index]))

@@ -6,11 +6,11 @@ use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
-    BatchError, TASK_ENTRY_BYTES, Tiling, append_body, batch_bytes, check_length, encode_archive,
-    range_in,
+    BatchError, TASK_ENTRY_BYTES, TaskBody, Tiling, append_body, batch_bytes, check_length,
+    check_run, encode_archive, encode_task_body, range_in,
 };
 
-/// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced.
+/// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced; of a run, each task's.
 pub const MARKED: u16 = 1;
 /// Bit 1: it is for this slave alone, which never gives it back. The other bits are zero.
 pub const BOUND: u16 = 2;
@@ -19,6 +19,7 @@ pub const BOUND: u16 = 2;
 #[repr(C)]
 struct TaskEntry {
     task: [u8; 8],
+    count: [u8; 4],
     algorithm: [u8; 2],
     flags: [u8; 2],
     offset: [u8; 4],
@@ -43,6 +44,7 @@ struct TaskBatch {
 #[derive(Default)]
 pub struct TaskBatchBuilder {
     batch: TaskBatch,
+    tasks: usize,
 }
 
 impl TaskBatchBuilder {
@@ -56,13 +58,46 @@ impl TaskBatchBuilder {
     pub fn clear(&mut self) {
         self.batch.blob.clear();
         self.batch.entries.clear();
+        self.tasks = 0;
     }
 
     /// Adds a task: its number, its algorithm's index, its flags ([`MARKED`], [`BOUND`]), and its body.
     pub fn push(&mut self, task: u64, algorithm: u16, flags: u16, body: &[u8]) {
-        let (offset, len) = append_body(&mut self.batch.blob, body);
+        let (offset, len) = append_body(&mut self.batch.blob, |blob| blob.extend_from_slice(body));
+        self.push_entry(task, 1, algorithm, flags, offset, len);
+    }
+
+    /// Adds `count` tasks with consecutive numbers as one entry. `run` is the body of the first, but for its arguments,
+    /// which are those of all, one behind the other and equally long; a run of several has no tag. A run of one is the
+    /// task by itself.
+    ///
+    /// A run that is not as told is refused where it is read.
+    pub fn push_run(
+        &mut self,
+        first: u64,
+        count: u32,
+        algorithm: u16,
+        flags: u16,
+        run: &TaskBody<'_>,
+    ) {
+        debug_assert_eq!(run.check_run(count), Ok(()), "from TASK-{first} on");
+        let (offset, len) = append_body(&mut self.batch.blob, |blob| encode_task_body(blob, run));
+        self.push_entry(first, count, algorithm, flags, offset, len);
+    }
+
+    fn push_entry(
+        &mut self,
+        first: u64,
+        count: u32,
+        algorithm: u16,
+        flags: u16,
+        offset: [u8; 4],
+        len: [u8; 4],
+    ) {
+        self.tasks += count as usize;
         self.batch.entries.push(TaskEntry {
-            task: task.to_le_bytes(),
+            task: first.to_le_bytes(),
+            count: count.to_le_bytes(),
             algorithm: algorithm.to_le_bytes(),
             flags: flags.to_le_bytes(),
             offset,
@@ -70,10 +105,16 @@ impl TaskBatchBuilder {
         });
     }
 
-    /// How many tasks it holds.
+    /// How many entries it holds: runs, and tasks by themselves.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.batch.entries.len()
+    }
+
+    /// How many tasks its entries stand for.
+    #[must_use]
+    pub const fn tasks(&self) -> usize {
+        self.tasks
     }
 
     /// Whether it holds none.
@@ -85,7 +126,7 @@ impl TaskBatchBuilder {
     /// The exact bytes of the payload that [`Self::encode`] would write.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        batch_bytes(self.len(), TASK_ENTRY_BYTES, self.batch.blob.len())
+        batch_bytes(self.entries(), TASK_ENTRY_BYTES, self.batch.blob.len())
     }
 
     /// Appends the payload (without a frame header) and keeps the tasks.
@@ -95,10 +136,11 @@ impl TaskBatchBuilder {
     }
 }
 
-/// Reads a task batch in place.
+/// Reads a task batch in place; its bodies are left to [`TaskBody::parse_run`].
 ///
 /// # Errors
-/// When the archive is damaged or the bodies do not tile the blob.
+/// When the archive is damaged, the bodies do not tile the blob, or an entry stands for no task or for tasks beyond the
+/// last number.
 pub fn task_batch(payload: &[u8]) -> Result<TaskBatchView<'_>, BatchError> {
     let batch = rkyv::api::low::access::<ArchivedTaskBatch, Failure>(payload).map_err(|_| {
         BatchError::Archive {
@@ -118,16 +160,23 @@ pub fn task_batch(payload: &[u8]) -> Result<TaskBatchView<'_>, BatchError> {
             u32::from_le_bytes(entry.offset),
             u32::from_le_bytes(entry.len),
         )?;
+        check_run(
+            index,
+            u64::from_le_bytes(entry.task),
+            u32::from_le_bytes(entry.count),
+        )?;
     }
     tiling.end()?;
     Ok(TaskBatchView { payload, batch })
 }
 
-/// A task of a batch, its body aside.
+/// An entry of a batch, its body aside: a task, or a run of tasks with consecutive numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskEntryRef {
-    /// The task's number.
+    /// The first task's number.
     pub task: u64,
+    /// How many tasks there are, at least 1.
+    pub count: u32,
     /// Its algorithm's index in the fingerprint.
     pub algorithm: u16,
     /// [`MARKED`], [`BOUND`], both or 0.
@@ -135,7 +184,7 @@ pub struct TaskEntryRef {
 }
 
 impl TaskEntryRef {
-    /// Whether it was in a lost slave's hands.
+    /// Whether its tasks were in a lost slave's hands.
     #[must_use]
     pub const fn is_marked(&self) -> bool {
         self.flags & MARKED != 0
@@ -150,10 +199,19 @@ pub struct TaskBatchView<'a> {
 }
 
 impl<'a> TaskBatchView<'a> {
-    /// How many tasks it holds.
+    /// How many entries it holds: runs, and tasks by themselves.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.batch.entries.len()
+    }
+
+    /// How many tasks its entries stand for.
+    #[must_use]
+    pub fn tasks(&self) -> u64 {
+        let entries = self.batch.entries.iter();
+        entries
+            .map(|entry| u64::from(u32::from_le_bytes(entry.count)))
+            .sum()
     }
 
     /// Whether it holds none.
@@ -162,12 +220,13 @@ impl<'a> TaskBatchView<'a> {
         self.batch.entries.is_empty()
     }
 
-    /// The tasks and their bodies, in the order they were pushed.
+    /// The entries and their bodies, in the order they were pushed.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (TaskEntryRef, &'a [u8])> + use<'a> {
         let view = *self;
         view.batch.entries.iter().map(move |entry| {
             let head = TaskEntryRef {
                 task: u64::from_le_bytes(entry.task),
+                count: u32::from_le_bytes(entry.count),
                 algorithm: u16::from_le_bytes(entry.algorithm),
                 flags: u16::from_le_bytes(entry.flags),
             };
@@ -175,10 +234,10 @@ impl<'a> TaskBatchView<'a> {
         })
     }
 
-    /// Where the body of the task at `index` lies in the payload.
+    /// Where the body of the entry at `index` lies in the payload.
     ///
     /// # Panics
-    /// When there is no such task.
+    /// When there is no such entry.
     #[must_use]
     pub fn body_range(&self, index: usize) -> Range<usize> {
         range_in(self.payload, self.body(&self.batch.entries[index]))

@@ -83,6 +83,26 @@ fn result_batch() -> Vec<u8> {
     encoded(|out| builder.encode(out))
 }
 
+fn task_runs() -> Vec<u8> {
+    let run = TaskBody {
+        domain: 1,
+        stream: 2,
+        tag_type: 0,
+        tag: b"",
+        args: b"aabbcc",
+    };
+    let mut builder = TaskBatchBuilder::new();
+    builder.push_run(920, 3, 1, 0, &run);
+    encoded(|out| builder.encode(out))
+}
+
+fn result_runs() -> Vec<u8> {
+    let mut builder = ResultBatchBuilder::new();
+    builder.push(920, 1, ResultStatus::Done, 5_000_000, b"pi");
+    builder.push(921, 1, ResultStatus::Done, 1, b"ee");
+    encoded(|out| builder.encode(out))
+}
+
 /// The name of every structure and its bytes.
 pub(crate) fn golden() -> Vec<(&'static str, Vec<u8>)> {
     let frame = |kind, payload: &[u8]| encoded(|out| put_frame(out, kind, payload));
@@ -98,7 +118,9 @@ pub(crate) fn golden() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("task-body", task_body()),
         ("task-batch", task_batch()),
+        ("task-runs", task_runs()),
         ("result-batch", result_batch()),
+        ("result-runs", result_runs()),
         (
             "shutdown",
             encoded(|out| Shutdown { finished: true }.encode(out)),
