@@ -110,13 +110,11 @@ pub(crate) struct Tag {
 
 impl Tag {
     pub(crate) fn new<T: Wire>(tag: &T) -> Result<Self, WireError> {
-        let archive = in_scratch(|scratch| {
-            encode(tag, scratch)?;
-            Ok(scratch.as_slice().into())
-        })?;
+        let mut scratch = Scratch::take();
+        encode(tag, &mut scratch.0)?;
         Ok(Self {
             type_hash: T::TYPE_HASH,
-            archive,
+            archive: scratch.0.as_slice().into(),
         })
     }
 }
@@ -262,16 +260,14 @@ impl<A> Task<A> {
         parameters: usize,
         write: impl FnOnce(&mut ArgumentWriter<'_>) -> Result<(), WireError>,
     ) -> Self {
-        let args = in_scratch(|scratch| {
-            write(&mut ArgumentWriter::new(scratch, parameters))?;
-            Ok(SmallBytes::copy_from_slice(scratch))
-        });
-        let (args, error) = match args {
-            Ok(args) => (args, None),
-            Err(error) => (SmallBytes::default(), Some(Box::new(error))),
-        };
+        let mut scratch = Scratch::take();
+        let written = write(&mut ArgumentWriter::new(&mut scratch.0, parameters));
+        let error = written.err().map(Box::new);
+        if error.is_some() {
+            scratch.0.clear();
+        }
         Self {
-            args,
+            args: SmallBytes::copy_from_slice(&scratch.0),
             policy: Policy {
                 error,
                 ..Policy::default()
@@ -335,23 +331,32 @@ impl<A> Task<A> {
     }
 }
 
-/// Scratch kept per thread between tasks, so that each costs the one allocation of its exact size.
+/// Scratch kept per thread between tasks, so that each costs at most the one allocation of its exact size.
+struct Scratch(Vec<u8>);
+
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
-fn in_scratch<R>(
-    use_it: impl FnOnce(&mut Vec<u8>) -> Result<R, WireError>,
-) -> Result<R, WireError> {
-    thread_local! {
-        static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Scratch {
+    /// Empty. Taken, not borrowed: a user's own serialization could make a task.
+    #[inline]
+    fn take() -> Self {
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        Scratch(scratch)
     }
-    // Taken, not borrowed: a user's own serialization could make a task.
-    let mut scratch = SCRATCH.take();
-    scratch.clear();
-    let result = use_it(&mut scratch);
-    if scratch.capacity() <= SCRATCH_BYTES_MAX {
-        SCRATCH.set(scratch);
+}
+
+impl Drop for Scratch {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.capacity() <= SCRATCH_BYTES_MAX {
+            SCRATCH.set(std::mem::take(&mut self.0));
+        }
     }
-    result
 }
 
 /// The number of an algorithm in a [`Registry`]: the same in every process of one application.

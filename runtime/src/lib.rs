@@ -7,6 +7,7 @@ pub mod algorithm;
 pub mod app;
 pub mod args;
 pub mod best;
+mod body;
 mod clock;
 pub mod cx;
 pub mod engine;
@@ -34,7 +35,7 @@ pub use best::{Best, BestKey};
 pub use cx::{Cx, SlaveState, TagError};
 pub use master::{
     Call, Done, Events, Map, Master, Origin, QueueResult, QueueUnrunnable, Results, SlaveView,
-    TaskError, TaskResult, Unrunnable,
+    TaskError, TaskErrorKind, TaskResult, Unrunnable,
 };
 pub use outcome::{Error, IntoOutcome, Result};
 pub use rand;
@@ -55,6 +56,6 @@ pub mod prelude {
 
     pub use crate::{
         Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Master, Policy, Result,
-        Slave, SlaveId, SlaveState, Task, TaskError, TaskId, Wire,
+        Slave, SlaveId, SlaveState, Task, TaskError, TaskErrorKind, TaskId, Wire,
     };
 }

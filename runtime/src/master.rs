@@ -24,7 +24,7 @@ use crate::algorithm::{Algorithm, AlgorithmIndex, Registry, Task};
 use crate::best::{Best, BestKey, Direction, Incumbents};
 use crate::clock::Clock;
 use crate::wire::{self, Wire};
-pub use end::{Origin, TaskError, TaskResult, Unrunnable, UnrunnableTask};
+pub use end::{Origin, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask};
 pub use flow::{Call, Done, Map, Results};
 pub use queue::Events;
 use state::{RawTask, State};
@@ -180,7 +180,7 @@ impl Master {
 
     #[inline]
     fn submit_to<A: Algorithm>(&self, algorithm: AlgorithmId, task: Task<A>) -> TaskId {
-        let task = RawTask::new(task);
+        let task = RawTask::new(&task);
         self.submitting(|state| {
             let stream = state.next_single(algorithm);
             state.submit(algorithm, task, Owner::Queue, stream)
@@ -313,7 +313,8 @@ impl Master {
         let mut archive = Vec::new();
         wire::encode(tag, &mut archive).expect("a tag that was given can be archived");
         self.with(|state| {
-            let ids = state.live(|_, body| end::has_tag(body, T::TYPE_HASH, &archive));
+            let tagged = |body: &[u8]| end::has_tag(body, T::TYPE_HASH, &archive);
+            let ids = state.live(|_, body| body.single().is_some_and(tagged));
             state.cancel_all(ids)
         })
     }
@@ -548,7 +549,7 @@ impl QueueResult {
     /// The output.
     ///
     /// # Errors
-    /// [`TaskError::Failed`] if the algorithm failed, [`TaskError::Type`] if it is no result of `A`.
+    /// [`TaskErrorKind::Failed`](crate::TaskErrorKind::Failed) if the algorithm failed, [`TaskErrorKind::Type`](crate::TaskErrorKind::Type) if it is no result of `A`.
     pub fn output<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
         self.must_be::<A>()?;
         self.result.decode::<A>()
@@ -561,10 +562,7 @@ impl QueueResult {
     pub fn archived<A: Algorithm>(&self) -> Result<&wire::Archived<A::Output>, TaskError> {
         self.must_be::<A>()?;
         let archive = self.result.archive()?;
-        wire::access::<A::Output>(archive).map_err(|error| TaskError::Type {
-            id: self.result.id(),
-            error,
-        })
+        wire::access::<A::Output>(archive).map_err(|error| end::type_error(self.result.id(), error))
     }
 
     fn must_be<A: Algorithm>(&self) -> Result<(), TaskError> {
@@ -575,10 +573,7 @@ impl QueueResult {
             expected: A::NAME,
             got: self.algorithm(),
         };
-        Err(TaskError::Type {
-            id: self.result.id(),
-            error,
-        })
+        Err(end::type_error(self.result.id(), error))
     }
 }
 

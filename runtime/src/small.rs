@@ -4,7 +4,6 @@ use std::fmt;
 use std::ops::{Deref, Range};
 
 use bytes::Bytes;
-use ringmw_sched::Payload;
 
 /// Immutable bytes: up to [`SmallBytes::INLINE_MAX`] in place, more as a share of a counted block.
 #[derive(Clone)]
@@ -12,32 +11,36 @@ pub struct SmallBytes(Repr);
 
 #[derive(Clone)]
 enum Repr {
+    /// In words: what was just written in pieces is slow to move, words are put together on the way.
     Inline {
         len: u8,
-        bytes: [u8; SmallBytes::INLINE_MAX],
+        words: [Word; WORDS],
     },
     Shared(Bytes),
 }
+
+type Word = [u8; 8];
+const WORDS: usize = 4;
 
 // A queued task has one, and its budget is 96 bytes.
 const _: () = assert!(size_of::<Option<SmallBytes>>() == 40);
 
 impl SmallBytes {
     /// The most bytes that are kept in place.
-    pub const INLINE_MAX: usize = 38;
+    pub const INLINE_MAX: usize = WORDS * size_of::<Word>();
 
     /// What `write` writes to the start of the buffer, of which it returns the length.
     ///
     /// # Panics
     /// When it returns more than [`INLINE_MAX`](Self::INLINE_MAX).
     #[inline]
-    pub(crate) fn inline(write: impl FnOnce(&mut [u8; Self::INLINE_MAX]) -> usize) -> Self {
-        let mut bytes = [0; Self::INLINE_MAX];
-        let len = write(&mut bytes);
+    pub(crate) fn inline(write: impl FnOnce(&mut [u8]) -> usize) -> Self {
+        let mut words = [[0; 8]; WORDS];
+        let len = write(words.as_flattened_mut());
         assert!(len <= Self::INLINE_MAX, "{len} bytes in place");
         SmallBytes(Repr::Inline {
             len: len as u8,
-            bytes,
+            words,
         })
     }
 
@@ -45,9 +48,15 @@ impl SmallBytes {
     #[inline]
     pub fn copy_from_slice(bytes: &[u8]) -> Self {
         if bytes.len() <= Self::INLINE_MAX {
-            Self::inline(|buffer| {
-                buffer[..bytes.len()].copy_from_slice(bytes);
-                bytes.len()
+            let (full, rest) = bytes.as_chunks();
+            let word = |nth: usize| match full.get(nth) {
+                Some(word) => *word,
+                None if nth == full.len() => part(rest),
+                None => [0; 8],
+            };
+            SmallBytes(Repr::Inline {
+                len: bytes.len() as u8,
+                words: [word(0), word(1), word(2), word(3)],
             })
         } else {
             SmallBytes(Repr::Shared(Bytes::copy_from_slice(bytes)))
@@ -65,7 +74,13 @@ impl SmallBytes {
     }
 }
 
-impl Payload for SmallBytes {}
+/// A word that begins with these bytes, fewer than it has.
+#[inline]
+fn part(bytes: &[u8]) -> Word {
+    let word = bytes.iter().rev();
+    word.fold(0u64, |word, byte| word << 8 | u64::from(*byte))
+        .to_le_bytes()
+}
 
 impl Default for SmallBytes {
     fn default() -> Self {
@@ -79,7 +94,7 @@ impl Deref for SmallBytes {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Inline { len, words } => &words.as_flattened()[..usize::from(*len)],
             Repr::Shared(bytes) => bytes,
         }
     }

@@ -205,6 +205,7 @@ pub fn type_text<T: Wire>() -> String {
 ///
 /// # Errors
 /// [`WireError::Encode`]; `out` is then as it was.
+#[inline]
 pub fn encode<T: Wire>(value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
     const { assert_unaligned::<T>() };
     if <T as Archive>::COPY_OPTIMIZATION.is_enabled() {
@@ -223,6 +224,7 @@ pub fn encode<T: Wire>(value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
 ///
 /// # Errors
 /// [`WireError::Archive`].
+#[inline]
 pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, WireError> {
     rkyv::api::low::deserialize::<T, Error>(access::<T>(bytes)?)
         .map_err(|error| not_an_archive::<T>(bytes, &error.to_string()))
@@ -232,13 +234,21 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, WireError> {
 ///
 /// # Errors
 /// [`WireError::Archive`].
+#[inline]
 pub fn access<T: Wire>(bytes: &[u8]) -> Result<&T::Archived, WireError> {
     const { assert_unaligned::<T>() };
+    let checked = || rkyv::api::low::access::<T::Archived, Error>(bytes);
+    let outcome = |checked: Result<_, Error>| {
+        checked.map_err(|error| not_an_archive::<T>(bytes, &error.to_string()))
+    };
+    // Nothing out of line, so nothing to guard against.
+    if <T as Archive>::COPY_OPTIMIZATION.is_enabled() {
+        return outcome(checked());
+    }
     // With overflow checks on, rkyv 0.8.18 panics on an archived map that claims almost 2^64 places (it is refused
     // without them). A peer must not be able to do that to us.
-    match catch_unwind(|| rkyv::api::low::access::<T::Archived, Error>(bytes)) {
-        Ok(Ok(archived)) => Ok(archived),
-        Ok(Err(error)) => Err(not_an_archive::<T>(bytes, &error.to_string())),
+    match catch_unwind(checked) {
+        Ok(checked) => outcome(checked),
         Err(_panic) => Err(not_an_archive::<T>(bytes, "its check panicked")),
     }
 }
@@ -247,6 +257,7 @@ pub fn access<T: Wire>(bytes: &[u8]) -> Result<&T::Archived, WireError> {
 ///
 /// # Errors
 /// [`WireError::Archive`].
+#[inline]
 pub fn check<T: Wire>(bytes: &[u8]) -> Result<(), WireError> {
     access::<T>(bytes).map(drop)
 }
@@ -543,6 +554,7 @@ pub struct ArgumentWriter<'b> {
 
 impl<'b> ArgumentWriter<'b> {
     /// Starts over in `bytes`, which is emptied.
+    #[inline]
     pub(crate) fn new(bytes: &'b mut Vec<u8>, parameters: usize) -> Self {
         let lengths_bytes = 4 * parameters.saturating_sub(1);
         bytes.clear();
@@ -556,29 +568,34 @@ impl<'b> ArgumentWriter<'b> {
     }
 
     /// A parameter `&str`.
+    #[inline]
     pub fn text(&mut self, text: &str) -> Result<(), WireError> {
         self.bytes(text.as_bytes())
     }
 
     /// A parameter `&[u8]`.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         self.bytes.extend_from_slice(bytes);
         self.end_segment()
     }
 
     /// A parameter `T`, `&T` or `&Archived<T>`.
+    #[inline]
     pub fn value<T: Wire>(&mut self, value: &T) -> Result<(), WireError> {
         encode(value, self.bytes)?;
         self.end_segment()
     }
 
     /// A parameter `&[T]`: the archive of a `Vec<T>`.
+    #[inline]
     pub fn slice<T: Wire>(&mut self, slice: &[T]) -> Result<(), WireError> {
         const { assert_unaligned::<Vec<T>>() };
         append(&AsVec(slice), self.bytes, type_text::<Vec<T>>)?;
         self.end_segment()
     }
 
+    #[inline]
     fn end_segment(&mut self) -> Result<(), WireError> {
         let length = self.bytes.len() - self.segment_start;
         assert!(

@@ -136,7 +136,7 @@ fn errors_and_panics_are_failed_results() {
         assert_eq!(mw.call(picky::task(3)).await?, 3);
         let error = mw.call(picky::task(4)).await.unwrap_err();
         assert!(
-            matches!(&error, TaskError::Failed { message, .. } if message == "4 is one too many"),
+            matches!(error.kind(), TaskErrorKind::Failed { message, .. } if message == "4 is one too many"),
             "{error}"
         );
         let error = mw.call(picky::task(5)).await.unwrap_err().to_string();

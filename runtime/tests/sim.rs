@@ -206,7 +206,7 @@ async fn everything(mw: ringmw::Master, _args: ringmw::Args) -> ringmw::Result {
     while let Some(end) = odds.next().await {
         match end {
             Ok(_) => good += 1,
-            Err(TaskError::Failed { .. }) => bad += 1,
+            Err(error) if matches!(error.kind(), TaskErrorKind::Failed { .. }) => bad += 1,
             Err(error) => return Err(error.into()),
         }
     }

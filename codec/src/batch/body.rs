@@ -137,7 +137,9 @@ impl<'a> TaskBody<'a> {
         bytes.first().is_none_or(|form| form & TAGGED != 0)
     }
 
-    fn is_tagged(&self) -> bool {
+    /// Whether it has a tag.
+    #[must_use]
+    pub fn is_tagged(&self) -> bool {
         self.tag_type != 0 || !self.tag.is_empty()
     }
 

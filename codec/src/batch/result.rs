@@ -74,6 +74,13 @@ pub struct ResultEntryRef {
 }
 
 impl ResultEntryRef {
+    /// Bytes of the compute time that stands before each output: none before that of a result by itself.
+    #[must_use]
+    #[inline]
+    pub const fn head_bytes(&self) -> usize {
+        if self.count == 1 { 0 } else { 4 }
+    }
+
     /// The result at `index` of this entry, whose body is `body`: how long the slave computed, and the output (or the
     /// failure's text).
     ///

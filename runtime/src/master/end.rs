@@ -12,10 +12,34 @@ use crate::rng::DOMAIN_EXPLICIT;
 use crate::small::SmallBytes;
 use crate::wire::{self, Wire, WireError};
 
-/// Why there is no output.
+/// Why there is no output: as large as a pointer, since most tasks have one.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct TaskError(Box<TaskErrorKind>);
+
+impl TaskError {
+    /// What kind of error, with what is known of it.
+    pub fn kind(&self) -> &TaskErrorKind {
+        &self.0
+    }
+
+    /// The kind by itself.
+    pub fn into_kind(self) -> TaskErrorKind {
+        *self.0
+    }
+}
+
+impl From<TaskErrorKind> for TaskError {
+    #[cold]
+    fn from(kind: TaskErrorKind) -> Self {
+        TaskError(Box::new(kind))
+    }
+}
+
+/// The kinds of [`TaskError`].
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
-pub enum TaskError {
+pub enum TaskErrorKind {
     /// The algorithm returned an error or panicked.
     #[error("{id} failed on {slave}: {message}")]
     Failed {
@@ -213,10 +237,7 @@ impl TaskResult {
 
     pub(crate) fn decode<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
         let archive = self.archive()?;
-        wire::decode::<A::Output>(archive).map_err(|error| TaskError::Type {
-            id: self.id(),
-            error,
-        })
+        wire::decode::<A::Output>(archive).map_err(|error| type_error(self.id(), error))
     }
 }
 
@@ -325,6 +346,12 @@ pub(crate) fn has_tag(bytes: &[u8], tag_type: u64, tag: &[u8]) -> bool {
     body.tag_type == tag_type && body.tag == tag
 }
 
+/// An output was asked for as what it is not.
+#[cold]
+pub(crate) fn type_error(id: TaskId, error: WireError) -> TaskError {
+    TaskErrorKind::Type { id, error }.into()
+}
+
 /// What a fate is where an output is wanted.
 pub(crate) fn error_of(end: &End) -> Option<TaskError> {
     if matches!(end.fate, Fate::Done { .. }) {
@@ -334,21 +361,22 @@ pub(crate) fn error_of(end: &End) -> Option<TaskError> {
     let origin = Origin {
         body: end.body.clone(),
     };
-    match &end.fate {
+    let kind = match &end.fate {
         Fate::Done { .. } => None,
-        Fate::Failed { message, slave, .. } => Some(TaskError::Failed {
+        Fate::Failed { message, slave, .. } => Some(TaskErrorKind::Failed {
             id,
             slave: *slave,
             message: message.clone(),
             origin,
         }),
-        Fate::Unrunnable { reason, .. } => Some(TaskError::Unrunnable {
+        Fate::Unrunnable { reason, .. } => Some(TaskErrorKind::Unrunnable {
             id,
             reason: Unrunnable(*reason),
             origin,
         }),
-        Fate::Cancelled => Some(TaskError::Cancelled { id, origin }),
-    }
+        Fate::Cancelled => Some(TaskErrorKind::Cancelled { id, origin }),
+    };
+    kind.map(TaskError::from)
 }
 
 /// The name of an end's algorithm.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::iter::Fuse;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,7 +10,7 @@ use futures_util::Stream;
 use ringmw_sched::{AlgorithmId, Owner, TaskId};
 
 use super::Master;
-use super::end::{TaskError, TaskResult, error_of};
+use super::end::{TaskError, TaskResult, error_of, type_error};
 use super::state::{Flow, Next, RawTask, Ready, State, StreamOf};
 use crate::algorithm::{Algorithm, Task};
 use crate::proto::master::End;
@@ -34,7 +33,7 @@ impl<A: Algorithm> Call<A> {
             let stream = state.next_single(algorithm);
             (
                 flow,
-                state.submit(algorithm, RawTask::new(task), Owner::Flow(flow), stream),
+                state.submit(algorithm, RawTask::new(&task), Owner::Flow(flow), stream),
             )
         });
         Call {
@@ -96,7 +95,8 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     mw: Master,
     flow: u32,
     algorithm: AlgorithmId,
-    tasks: Fuse<I>,
+    tasks: I,
+    /// The iterator has ended, and is not asked again.
     exhausted: bool,
     number: u64,
     next_index: u64,
@@ -115,7 +115,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             mw: mw.clone(),
             flow,
             algorithm,
-            tasks: tasks.fuse(),
+            tasks,
             exhausted: false,
             number,
             next_index: 0,
@@ -163,7 +163,8 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         let (algorithm, owner, domain) = (self.algorithm, Owner::Flow(self.flow), self.number);
         while out < window {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
-            let Some(task) = self.tasks.next() else {
+            let next = self.tasks.next();
+            let Some(task) = &next else {
                 self.exhausted = true;
                 self.mw.peek(|state| state.set_source(self.flow, false));
                 break;
@@ -379,10 +380,11 @@ fn output<A: Algorithm>(end: End) -> Result<A::Output, TaskError> {
     }
 }
 
+#[inline]
 fn output_of<A: Algorithm>(next: Next<'_>) -> Result<A::Output, TaskError> {
     match next {
         Next::Done(id, archive) => {
-            crate::wire::decode(archive).map_err(|error| TaskError::Type { id, error })
+            crate::wire::decode(archive).map_err(|error| type_error(id, error))
         }
         Next::End(end) => output::<A>(end),
     }

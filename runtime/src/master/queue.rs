@@ -6,7 +6,7 @@ use std::task::Waker;
 use ringmw_sched::AlgorithmId;
 
 use super::end::{TaskResult, UnrunnableTask};
-use crate::proto::master::{DoneOne, End, Ends, Fate};
+use crate::proto::master::{End, Ends, Fate};
 
 /// What [`events`](super::Master::events) waits for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -215,13 +215,7 @@ fn merge<'a, T: 'a>(queues: impl Iterator<Item = &'a mut VecDeque<(u64, T)>>) ->
 fn ready_bytes(ends: &Ends) -> u64 {
     let end = size_of::<End>();
     let bytes: usize = match ends {
-        Ends::Done(done) => {
-            let one = |one: &DoneOne| {
-                let body = one.body.as_ref().map_or(0, |body| body.len());
-                (one.output.1 - one.output.0) as usize + body + end
-            };
-            done.results.as_slice().iter().map(one).sum()
-        }
+        Ends::Done(done) => done.bytes(end),
         Ends::One(Some(one)) => match &one.fate {
             Fate::Failed { message, .. } => message.len() + one.body.len() + end,
             _ => one.body.len() + end,

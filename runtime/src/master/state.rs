@@ -7,12 +7,12 @@ use std::task::Waker;
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Owner, Payload, TaskId, TaskSpec};
 use slab::Slab;
 
 use super::queue::Queue;
 use crate::algorithm::{Algorithm, Policy, Task};
-use crate::proto::master::{End, Ends, MasterCore};
+use crate::proto::master::{Body, End, Ends, MasterCore};
 use crate::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 use crate::small::SmallBytes;
 
@@ -79,33 +79,34 @@ impl Ready {
     #[inline]
     pub(crate) fn take<R>(&mut self, read: impl FnOnce(Next<'_>) -> R) -> Option<R> {
         if let Some(Ends::Done(done)) = self.ends.front_mut()
-            && let Some(one) = done.results.next()
+            && let Some((id, output)) = done.next_output()
         {
             self.len -= 1;
-            return Some(read(Next::Done(one.id, one.output(&done.packet))));
+            return Some(read(Next::Done(id, output)));
         }
         let end = self.pop()?;
         Some(read(Next::End(end)))
     }
 }
 
-/// A task whose algorithm is a number.
-pub(crate) struct RawTask {
-    args: SmallBytes,
-    policy: Policy,
+/// A task whose algorithm is a number. Lent: what a task is made of is not moved once more.
+#[derive(Copy, Clone)]
+pub(crate) struct RawTask<'a> {
+    args: &'a SmallBytes,
+    policy: &'a Policy,
 }
 
-impl RawTask {
+impl<'a> RawTask<'a> {
     /// # Panics
     /// When the arguments or the tag could not be archived: that is the user's own serialization.
     #[inline]
-    pub(crate) fn new<A: Algorithm>(task: Task<A>) -> Self {
+    pub(crate) fn new<A: Algorithm>(task: &'a Task<A>) -> Self {
         if let Some(error) = task.error() {
             panic!("a task of `{}` cannot be submitted: {error}", A::NAME);
         }
         RawTask {
-            args: task.args,
-            policy: task.policy,
+            args: &task.args,
+            policy: &task.policy,
         }
     }
 }
@@ -173,7 +174,7 @@ impl State {
     pub(crate) fn submit(
         &mut self,
         algorithm: AlgorithmId,
-        task: RawTask,
+        task: RawTask<'_>,
         owner: Owner,
         stream: StreamOf,
     ) -> TaskId {
@@ -189,26 +190,30 @@ impl State {
             .tag
             .as_ref()
             .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
-        let body = self.body(&TaskBody {
+        let body = TaskBody {
             domain: stream.domain,
             stream: stream.index,
             tag_type,
             tag,
-            args: &task.args,
-        });
+            args: task.args,
+        };
         let spec = TaskSpec {
             algorithm,
             to: task.policy.slave,
             do_it_anyway: task.policy.do_it_anyway.unwrap_or(false),
             retry: task.policy.retry.unwrap_or(true),
             owner,
-            bytes: u32::try_from(body.len() + ringmw_codec::batch::TASK_ENTRY_BYTES)
+            bytes: u32::try_from(body.encoded_bytes() + ringmw_codec::batch::TASK_ENTRY_BYTES)
                 .unwrap_or(u32::MAX),
         };
         match owner {
             Owner::Queue => self.queue.submitted(algorithm),
             Owner::Flow(flow) => self.flows[flow as usize].live += 1,
         }
+        if let Some(id) = self.core.submit_next(&spec, &body) {
+            return id;
+        }
+        let body = self.body(&body);
         self.core.submit(spec, body)
     }
 
@@ -339,12 +344,10 @@ impl State {
     }
 
     /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.
-    pub(crate) fn live(&self, mut wanted: impl FnMut(Owner, &[u8]) -> bool) -> Vec<TaskId> {
-        self.core
-            .sched()
-            .live()
-            .filter(|(_, _, owner, body)| wanted(*owner, body))
-            .map(|(id, ..)| id)
+    pub(crate) fn live(&self, mut wanted: impl FnMut(Owner, &Body) -> bool) -> Vec<TaskId> {
+        let live = self.core.sched().live();
+        live.filter(|(_, _, owner, body)| wanted(*owner, body))
+            .flat_map(|(id, _, _, body)| (0..body.tasks()).map(move |nth| id.after(nth)))
             .collect()
     }
 }

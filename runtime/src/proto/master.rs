@@ -19,12 +19,12 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
-use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder};
+use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder, TaskBody};
 use ringmw_codec::control::{
     Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting,
     WITHDRAW_TASKS_MAX, Withdraw, Withdrawn,
@@ -38,6 +38,7 @@ use ringmw_sched::{
 
 use super::{HANDSHAKES_MAX, SECOND, limit, put};
 use crate::best::Incumbents;
+pub use crate::body::Body;
 use crate::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
 pub use crate::small::SmallBytes;
@@ -210,7 +211,7 @@ impl Ends {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         match self {
-            Ends::Done(done) => done.results.len(),
+            Ends::Done(done) => done.left,
             Ends::One(end) => usize::from(end.is_some()),
         }
     }
@@ -232,48 +233,114 @@ pub(crate) struct Done {
     pub(crate) slave: SlaveId,
     /// The payload of the packet, which the outputs are read from.
     pub(crate) packet: Bytes,
-    pub(crate) results: std::vec::IntoIter<DoneOne>,
+    /// How many are left.
+    left: usize,
+    runs: std::vec::IntoIter<DoneRun>,
 }
 
-/// One of them.
+/// Results of tasks of one run: each has its compute time, unless there is but one, and its output.
 #[derive(Debug)]
-pub(crate) struct DoneOne {
-    pub(crate) id: TaskId,
+pub(crate) struct DoneRun {
+    /// The next task.
+    id: TaskId,
+    /// How many are left.
+    tasks: u32,
+    /// Where the next result begins in the packet.
+    at: u32,
+    /// Bytes of a result.
+    bytes: u32,
+    /// Bytes of its compute time, before its output.
+    head: u32,
+    /// Of the only one, if it does not stand before its output.
+    compute: Nanos,
+    wait: Nanos,
+    on_the_way: Nanos,
     /// The body of a task that has a tag.
-    pub(crate) body: Option<Box<SmallBytes>>,
-    /// Where its output is in the packet.
-    pub(crate) output: (u32, u32),
-    pub(crate) compute: Nanos,
-    pub(crate) wait: Nanos,
-    pub(crate) travel: Nanos,
+    body: Option<Box<SmallBytes>>,
 }
 
-impl DoneOne {
+impl DoneRun {
+    /// Where its next result is, which is taken.
     #[inline]
-    pub(crate) fn output<'a>(&self, packet: &'a Bytes) -> &'a [u8] {
-        let (begin, end) = self.output;
-        &packet[begin as usize..end as usize]
+    fn next(&mut self) -> (TaskId, Range<usize>) {
+        let (id, at) = (self.id, self.at as usize);
+        self.id = id.after(1);
+        self.tasks -= 1;
+        self.at += self.bytes;
+        (id, at..at + self.bytes as usize)
     }
 }
 
 impl Done {
+    /// What is to come of results that were accepted.
+    fn new(
+        owner: Owner,
+        algorithm: AlgorithmId,
+        slave: SlaveId,
+        packet: Bytes,
+        runs: Vec<DoneRun>,
+    ) -> Self {
+        Done {
+            owner,
+            algorithm,
+            slave,
+            packet,
+            left: runs.iter().map(|run| run.tasks as usize).sum(),
+            runs: runs.into_iter(),
+        }
+    }
+
+    /// The run of the next one.
+    #[inline]
+    fn run(&mut self) -> Option<&mut DoneRun> {
+        while self.runs.as_slice().first()?.tasks == 0 {
+            self.runs.next();
+        }
+        self.left -= 1;
+        self.runs.as_mut_slice().first_mut()
+    }
+
+    /// The next one: its task and output.
+    #[inline]
+    pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
+        let run = self.run()?;
+        let head = run.head as usize;
+        let (id, range) = run.next();
+        Some((id, &self.packet[range.start + head..range.end]))
+    }
+
     /// The next one by itself.
     pub(crate) fn next_end(&mut self) -> Option<End> {
-        let one = self.results.next()?;
-        let (begin, end) = one.output;
+        let run = self.run()?;
+        let (wait, on_the_way, body) = (run.wait, run.on_the_way, run.body.take());
+        let (mut compute, head) = (run.compute, run.head as usize);
+        let (id, range) = run.next();
+        let output = range.start + head..range.end;
+        if let Some(bytes) = self.packet[range].first_chunk().filter(|_| head > 0) {
+            compute = u32::from_le_bytes(*bytes).into();
+        }
         Some(End {
-            id: one.id,
+            id,
             algorithm: self.algorithm,
             owner: self.owner,
-            body: one.body.map_or_else(SmallBytes::default, |body| *body),
+            body: body.map_or_else(SmallBytes::default, |body| *body),
             fate: Fate::Done {
-                output: SmallBytes::share(&self.packet, begin as usize..end as usize),
+                output: SmallBytes::share(&self.packet, output),
                 slave: self.slave,
-                compute: one.compute,
-                wait: one.wait,
-                travel: one.travel,
+                compute,
+                wait,
+                travel: on_the_way.saturating_sub(compute),
             },
         })
+    }
+
+    /// What the results that are left take: outputs, tagged tasks' bodies, and `each` for every one.
+    pub(crate) fn bytes(&self, each: usize) -> usize {
+        let of_run = |run: &DoneRun| {
+            let body = run.body.as_ref().map_or(0, |body| body.len());
+            run.tasks as usize * ((run.bytes - run.head) as usize + each) + body
+        };
+        self.runs.as_slice().iter().map(of_run).sum()
     }
 }
 
@@ -400,7 +467,9 @@ impl Cause {
 /// The master's protocol core.
 pub struct MasterCore {
     config: MasterConfig,
-    sched: Scheduler<SmallBytes>,
+    sched: Scheduler<Body>,
+    /// The task submitted last, and how many a run that begins with it may have.
+    last: Option<(TaskId, u32)>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
     slots: std::collections::BTreeMap<SlaveId, u32>,
@@ -458,6 +527,7 @@ impl MasterCore {
             trail: Trail::new(config.level),
             config,
             sched,
+            last: None,
             conns: Vec::new(),
             slots: Default::default(),
             pending: VecDeque::new(),
@@ -769,9 +839,29 @@ impl MasterCore {
 
     /// Submits a task; its body is `body`.
     pub fn submit(&mut self, spec: TaskSpec, body: SmallBytes) -> TaskId {
-        let id = self.sched.submit(spec, body, self.now);
+        let id = self.sched.submit(spec, body.into(), self.now);
+        self.last = match self.sched.group_of_tasks(spec.algorithm) {
+            0 | 1 => None,
+            group => Some((id, group)),
+        };
         self.collect_ended();
         id
+    }
+
+    /// Submits a task in a run with the one submitted last. `None`: they are not alike, and it is to be submitted by
+    /// itself.
+    ///
+    /// A run is no longer than a packet: one that goes out whole is not split.
+    #[inline]
+    pub fn submit_next(&mut self, spec: &TaskSpec, body: &TaskBody<'_>) -> Option<TaskId> {
+        let (last, most) = self.last?;
+        if body.is_tagged() {
+            return None;
+        }
+        let push = |run: &mut Body| run.push(body, most);
+        let id = self.sched.submit_next(last, most, spec, self.now, push)?;
+        self.last = Some((id, most));
+        Some(id)
     }
 
     /// Takes a task back; the end that it is told with, or `None` if it has ended already.
@@ -785,7 +875,7 @@ impl MasterCore {
             id,
             algorithm: cancelled.algorithm,
             owner: cancelled.owner,
-            body: cancelled.payload,
+            body: cancelled.payload.one(),
             fate: Fate::Cancelled,
         })
     }
@@ -804,12 +894,12 @@ impl MasterCore {
     }
 
     /// The scheduler, to look at.
-    pub fn sched(&self) -> &Scheduler<SmallBytes> {
+    pub fn sched(&self) -> &Scheduler<Body> {
         &self.sched
     }
 
     /// The scheduler, for desires, targets and news; what it ends by that is collected.
-    pub fn with_sched<T>(&mut self, f: impl FnOnce(&mut Scheduler<SmallBytes>) -> T) -> T {
+    pub fn with_sched<T>(&mut self, f: impl FnOnce(&mut Scheduler<Body>) -> T) -> T {
         let value = f(&mut self.sched);
         self.collect_ended();
         while let Some((slave, from, to)) = self.sched.poll_moved() {
@@ -1045,7 +1135,7 @@ impl MasterCore {
                 id,
                 algorithm,
                 owner,
-                body: payload,
+                body: payload.one(),
                 fate,
             }));
         }
@@ -1101,7 +1191,7 @@ struct Tally {
     late: u64,
     compute: Nanos,
     /// Accepted ones of this algorithm that are told to this owner, and have not been put with the ends yet.
-    done: Vec<DoneOne>,
+    done: Vec<DoneRun>,
     of: Option<(Owner, AlgorithmId)>,
     /// A copy of the payload, made with the first result: none may pin a receive buffer.
     packet: Option<Bytes>,

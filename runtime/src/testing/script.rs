@@ -659,7 +659,7 @@ impl Script {
         };
         let id = self
             .state
-            .submit(algorithm, RawTask::new(task), owner, stream);
+            .submit(algorithm, RawTask::new(&task), owner, stream);
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
         self.law

@@ -1,11 +1,40 @@
 //! What slaves say: results, acknowledgements, announcements, offers. All of a result is checked before it is accepted.
 
-use std::ops::Range;
-
-use ringmw_codec::batch::TaskBody;
-use ringmw_sched::Accepted;
+use ringmw_codec::batch::ResultEntryRef;
+use ringmw_sched::{Accepted, Payload};
 
 use super::*;
+
+/// The results of an entry of a packet.
+struct Results<'a> {
+    entry: &'a ResultEntryRef,
+    body: &'a [u8],
+    /// Where the body begins in the packet.
+    at: usize,
+    /// Bytes of each result.
+    bytes: usize,
+    /// Bytes of the compute time before each output.
+    head: usize,
+}
+
+impl<'a> Results<'a> {
+    fn new(entry: &'a ResultEntryRef, body: &'a [u8], at: usize) -> Self {
+        Results {
+            entry,
+            body,
+            at,
+            bytes: body.len() / entry.count as usize,
+            head: entry.head_bytes(),
+        }
+    }
+
+    /// Compute time and output of `results` of them from the `nth` on.
+    #[inline]
+    fn some(&self, nth: u32, results: u32) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone {
+        let (entry, body) = (self.entry, self.body);
+        (nth..nth + results).map(move |nth| entry.element(body, nth))
+    }
+}
 
 impl MasterCore {
     pub(super) fn on_frame(
@@ -48,14 +77,20 @@ impl MasterCore {
         let view = batch::result_batch(payload).map_err(offence)?;
         let mut tally = Tally::default();
         let mut stop = None;
-        for (index, (entry, body)) in view.iter().enumerate() {
-            let range = view.body_range(index);
+        'entries: for (index, (entry, body)) in view.iter().enumerate() {
             if tally.done.capacity() == 0 {
-                tally.done.reserve_exact(view.len() - index);
+                tally.done.reserve_exact(view.entries() - index);
             }
-            if let Err(reason) = self.on_result(slave, payload, &entry, body, range, &mut tally) {
-                stop = Some(reason);
-                break;
+            let results = Results::new(&entry, body, view.body_range(index).start);
+            let mut nth = 0;
+            while nth < entry.count {
+                match self.on_some(slave, payload, &results, nth, &mut tally) {
+                    Ok(taken) => nth += taken,
+                    Err(reason) => {
+                        stop = Some(reason);
+                        break 'entries;
+                    }
+                }
             }
             tally.compute = tally.compute.saturating_add(entry.compute_ns);
         }
@@ -92,25 +127,30 @@ impl MasterCore {
         stop.map_or(Ok(()), |reason| Err(offence(reason)))
     }
 
-    #[inline]
-    fn on_result(
+    /// Takes the results of an entry from the `nth` on that are of one run of tasks; how many they were.
+    fn on_some(
         &mut self,
         slave: SlaveId,
         payload: &[u8],
-        entry: &batch::ResultEntryRef,
-        body: &[u8],
-        range: Range<usize>,
+        results: &Results<'_>,
+        nth: u32,
         tally: &mut Tally,
-    ) -> Result<(), String> {
-        let status = entry.status;
-        // All of it is checked before the result is accepted: once it is, its task is gone.
-        let (task, config) = (entry.task, &self.config);
-        let check = |algorithm: AlgorithmId, _| {
+    ) -> Result<u32, String> {
+        let entry = results.entry;
+        // All of it is checked before the results are accepted: once they are, their tasks are gone.
+        let (first, config) = (entry.task + u64::from(nth), &self.config);
+        let check = |algorithm: AlgorithmId, tasks: u32| {
             if algorithm.0 != entry.algorithm {
-                return Err(format!("the result of TASK-{task} names another algorithm"));
+                return Err(format!(
+                    "the result of TASK-{first} names another algorithm"
+                ));
             }
-            if status == ResultStatus::Done {
-                config.check_output[usize::from(algorithm.0)](body).map_err(|error| {
+            if entry.status == ResultStatus::Failed {
+                return Ok(());
+            }
+            let check = config.check_output[usize::from(algorithm.0)];
+            for (task, (_, output)) in (first..).zip(results.some(nth, tasks)) {
+                check(output).map_err(|error| {
                     format!(
                         "the result of TASK-{task} of `{}`: {error}",
                         trail::name(&config.names, algorithm)
@@ -119,28 +159,37 @@ impl MasterCore {
             }
             Ok(())
         };
-        let verdict = self.sched.results_if(slave, task, 1, check);
+        let verdict = self
+            .sched
+            .results_if(slave, first, entry.count - nth, check);
         let accepted = match verdict.map_err(|offence| offence.to_string())?? {
             Verdict::Late => {
                 tally.late += 1;
-                return Ok(());
+                return Ok(1);
             }
             Verdict::Accepted(accepted) => accepted,
         };
-        let compute = entry.compute_ns;
-        self.sched.learn_compute(accepted.algorithm, compute);
-        let wait = accepted.handed_out.saturating_sub(accepted.submitted);
-        let on_the_way = self.now.saturating_sub(accepted.handed_out);
-        let travel = on_the_way.saturating_sub(compute);
         let Accepted {
             id,
             algorithm,
             owner,
-            payload: task,
+            payload: body,
+            submitted,
+            handed_out,
             ..
         } = accepted;
-        if status == ResultStatus::Failed {
-            let message = String::from_utf8_lossy(body).into_owned();
+        let tasks = body.tasks();
+        let computes = results.some(nth, tasks).map(|(compute, _)| compute);
+        let compute = match tasks == entry.count {
+            true => entry.compute_ns,
+            false => computes.clone().sum(),
+        };
+        self.sched
+            .learn_computes(algorithm, tasks, compute, computes.clone());
+        let wait = handed_out.saturating_sub(submitted);
+        let on_the_way = self.now.saturating_sub(handed_out);
+        if entry.status == ResultStatus::Failed {
+            let message = String::from_utf8_lossy(results.body).into_owned();
             let name = trail::name(&self.config.names, algorithm);
             self.trail.on_failed(slave, id, name, &message);
             let fate = Fate::Failed {
@@ -148,7 +197,7 @@ impl MasterCore {
                 slave,
                 compute,
                 wait,
-                travel,
+                travel: on_the_way.saturating_sub(compute),
             };
             self.trail.on_task_ended(id, &fate, None);
             self.put_done(slave, tally);
@@ -157,13 +206,17 @@ impl MasterCore {
                 id,
                 algorithm,
                 owner,
-                body: task,
+                body: body.one(),
                 fate,
             }));
-            return Ok(());
+            return Ok(tasks);
         }
-        self.trail.on_task_done(id, slave, compute);
-        tally.accepted += 1;
+        if self.trail.writes_tasks() {
+            for (nth, compute) in (0..).zip(computes) {
+                self.trail.on_task_done(id.after(nth), slave, compute);
+            }
+        }
+        tally.accepted += u64::from(tasks);
         if tally.of != Some((owner, algorithm)) {
             self.put_done(slave, tally);
             tally.of = Some((owner, algorithm));
@@ -171,15 +224,18 @@ impl MasterCore {
         if tally.packet.is_none() {
             tally.packet = Some(Bytes::copy_from_slice(payload));
         }
-        tally.done.push(DoneOne {
+        tally.done.push(DoneRun {
             id,
-            body: TaskBody::has_tag(&task).then(|| Box::new(task)),
-            output: (range.start as u32, range.end as u32),
+            tasks,
+            at: (results.at + nth as usize * results.bytes) as u32,
+            bytes: results.bytes as u32,
+            head: results.head as u32,
             compute,
             wait,
-            travel,
+            on_the_way,
+            body: body.tagged(),
         });
-        Ok(())
+        Ok(tasks)
     }
 
     /// Puts the results that were accepted with the ends.
@@ -188,13 +244,9 @@ impl MasterCore {
             return;
         }
         if let (Some((owner, algorithm)), Some(packet)) = (tally.of, &tally.packet) {
-            self.ends.push_back(Ends::Done(Done {
-                owner,
-                algorithm,
-                slave,
-                packet: packet.clone(),
-                results: std::mem::take(&mut tally.done).into_iter(),
-            }));
+            let runs = std::mem::take(&mut tally.done);
+            let done = Done::new(owner, algorithm, slave, packet.clone(), runs);
+            self.ends.push_back(Ends::Done(done));
         }
     }
 

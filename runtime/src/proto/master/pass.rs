@@ -1,5 +1,7 @@
 //! The one pass at the end of a turn: tasks to every slave with room, keys to those that have not heard of them.
 
+use ringmw_sched::Payload;
+
 use super::*;
 
 impl MasterCore {
@@ -14,17 +16,18 @@ impl MasterCore {
             let duplicated = self.sched.duplicated();
             let mut last = None;
             let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
-            let handed =
-                self.sched
-                    .hand_out(now, &mut |task, algorithm, handed, body: &SmallBytes| {
-                        let flags =
-                            (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
-                        batch.push(task.seq(), algorithm.0, flags, body);
-                        last = Some(task.seq());
-                        if trail.writes_tasks() {
-                            sent.push((task.seq(), algorithm));
-                        }
-                    });
+            let handed = self
+                .sched
+                .hand_out(now, &mut |task, algorithm, handed, body: &Body| {
+                    let flags =
+                        (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
+                    body.put(batch, task.seq(), algorithm.0, flags);
+                    last = Some(task.seq());
+                    if trail.writes_tasks() {
+                        let tasks = (task.seq()..).take(body.tasks() as usize);
+                        sent.extend(tasks.map(|task| (task, algorithm)));
+                    }
+                });
             let Some(slave) = handed else { break };
             for (task, algorithm) in sent.drain(..) {
                 trail.on_task_sent(slave, task, trail::name(&self.config.names, algorithm));
@@ -82,13 +85,13 @@ impl MasterCore {
         frame::finish_frame(&mut state.out, mark);
         let bytes = (state.out.len() - before) as u64;
         let group = match self.config.task_group {
-            AUTO => self.batch.len() as u32,
+            AUTO => self.batch.tasks() as u32,
             number => number,
         };
         self.trail.on_tasks(
             &mut state.meter,
             slave,
-            self.batch.len() as u64,
+            self.batch.tasks() as u64,
             bytes,
             group,
             slot,

@@ -1,0 +1,285 @@
+//! What the master keeps of a task: its encoded body, or of a run of tasks their arguments side by side.
+
+use std::rc::Rc;
+
+use ringmw_codec::batch::{TaskBatchBuilder, TaskBody};
+use ringmw_sched::Payload;
+
+use crate::small::SmallBytes;
+
+/// The arguments of a run take no more than this: what one task that takes long keeps of those that have ended.
+const RUN_BYTES_MAX: usize = 64 << 10;
+
+/// The body of a task, or of a run: tasks without tags whose streams follow one another and whose arguments are of one
+/// length.
+#[derive(Clone, Debug)]
+pub struct Body(Repr);
+
+#[derive(Clone, Debug)]
+enum Repr {
+    One(SmallBytes),
+    Run {
+        block: Rc<Block>,
+        from: u32,
+        tasks: u32,
+    },
+}
+
+// A queued task has one, and its budget is 96 bytes.
+const _: () = assert!(size_of::<Option<Body>>() == 40);
+
+/// What the parts of a run share.
+#[derive(Debug)]
+struct Block {
+    domain: u64,
+    /// Of the first task there.
+    stream: u64,
+    /// Of one task.
+    args_bytes: usize,
+    args: Vec<u8>,
+}
+
+impl Body {
+    /// The body of a task that is the next of a run of at most `most`. False: it is not of the run's kind.
+    #[inline]
+    pub(crate) fn push(&mut self, next: &TaskBody<'_>, most: u32) -> bool {
+        match &mut self.0 {
+            Repr::Run { block, from, tasks } => {
+                let Some(block) = Rc::get_mut(block) else {
+                    return false;
+                };
+                let nth = u64::from(*from + *tasks);
+                let follows = next.stream.wrapping_sub(block.stream) == nth
+                    && next.domain == block.domain
+                    && next.args.len() == block.args_bytes
+                    && block.args.len() + next.args.len() <= RUN_BYTES_MAX;
+                if follows {
+                    block.args.extend_from_slice(next.args);
+                    *tasks += 1;
+                }
+                follows
+            }
+            Repr::One(first) => {
+                let run = Block::begin(first, next, most);
+                let begun = run.is_some();
+                if let Some(block) = run {
+                    let (block, from, tasks) = (Rc::new(block), 0, 2);
+                    self.0 = Repr::Run { block, from, tasks };
+                }
+                begun
+            }
+        }
+    }
+
+    /// The body of the first task, encoded.
+    pub(crate) fn first(&self) -> SmallBytes {
+        let Repr::Run { block, from, .. } = &self.0 else {
+            return self.clone().one();
+        };
+        let body = block.part(*from, 1);
+        let mut bytes = vec![0; body.encoded_bytes()];
+        body.encode_into(&mut bytes);
+        bytes.as_slice().into()
+    }
+
+    /// The body of the only task.
+    pub(crate) fn one(self) -> SmallBytes {
+        match self.0 {
+            Repr::One(body) => body,
+            Repr::Run { .. } => self.first(),
+        }
+    }
+
+    /// The encoded body of a task that has a tag; those of a run have none.
+    #[inline]
+    pub(crate) fn tagged(self) -> Option<Box<SmallBytes>> {
+        match self.0 {
+            Repr::One(body) if TaskBody::has_tag(&body) => Some(Box::new(body)),
+            _ => None,
+        }
+    }
+
+    /// The encoded body of a task that is none of a run.
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Repr::One(body) => Some(body),
+            Repr::Run { .. } => None,
+        }
+    }
+
+    /// Adds its tasks to a packet, from number `first` on.
+    #[inline]
+    pub(crate) fn put(
+        &self,
+        packet: &mut TaskBatchBuilder,
+        first: u64,
+        algorithm: u16,
+        flags: u16,
+    ) {
+        match &self.0 {
+            Repr::One(body) => packet.push(first, algorithm, flags, body),
+            Repr::Run { block, from, tasks } => {
+                let run = block.part(*from, *tasks);
+                packet.push_run(first, *tasks, algorithm, flags, &run);
+            }
+        }
+    }
+}
+
+impl From<SmallBytes> for Body {
+    #[inline]
+    fn from(body: SmallBytes) -> Self {
+        Body(Repr::One(body))
+    }
+}
+
+impl Payload for Body {
+    #[inline]
+    fn tasks(&self) -> u32 {
+        match &self.0 {
+            Repr::One(_) => 1,
+            Repr::Run { tasks, .. } => *tasks,
+        }
+    }
+
+    #[inline]
+    fn more_bytes(&self) -> u32 {
+        match &self.0 {
+            Repr::One(_) => 0,
+            Repr::Run { block, .. } => block.args_bytes as u32,
+        }
+    }
+
+    fn split_front(&mut self, split: u32) -> Self {
+        let Repr::Run { block, from, tasks } = &mut self.0 else {
+            unreachable!("one task is not split");
+        };
+        let front = Repr::Run {
+            block: Rc::clone(block),
+            from: *from,
+            tasks: split,
+        };
+        *from += split;
+        *tasks -= split;
+        Body(front)
+    }
+}
+
+impl Block {
+    fn begin(first: &[u8], next: &TaskBody<'_>, most: u32) -> Option<Block> {
+        let first = TaskBody::parse(first).expect("the master itself encoded it");
+        let follows = !first.is_tagged()
+            && first.domain == next.domain
+            && first.stream.checked_add(1) == Some(next.stream)
+            && first.args.len() == next.args.len()
+            && 2 * next.args.len() <= RUN_BYTES_MAX;
+        if !follows {
+            return None;
+        }
+        let args_bytes = next.args.len();
+        let capacity = args_bytes.saturating_mul(most as usize).min(RUN_BYTES_MAX);
+        let mut args = Vec::with_capacity(capacity);
+        args.extend_from_slice(first.args);
+        args.extend_from_slice(next.args);
+        Some(Block {
+            domain: first.domain,
+            stream: first.stream,
+            args_bytes,
+            args,
+        })
+    }
+
+    /// What some of its tasks carry.
+    #[inline]
+    fn part(&self, from: u32, tasks: u32) -> TaskBody<'_> {
+        let begin = from as usize * self.args_bytes;
+        TaskBody {
+            domain: self.domain,
+            stream: self.stream + u64::from(from),
+            tag_type: 0,
+            tag: &[],
+            args: &self.args[begin..][..tasks as usize * self.args_bytes],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
+        let mut bytes = Vec::new();
+        ringmw_codec::batch::encode_task_body(&mut bytes, &body(stream, tag, args));
+        bytes.as_slice().into()
+    }
+
+    fn body<'a>(stream: u64, tag: &'a [u8], args: &'a [u8]) -> TaskBody<'a> {
+        TaskBody {
+            domain: 7,
+            stream,
+            tag_type: 0,
+            tag,
+            args,
+        }
+    }
+
+    #[test]
+    fn a_run_is_its_tasks_one_after_another() {
+        let mut run = Body::from(encoded(5, &[], b"aa"));
+        assert!(run.push(&body(6, &[], b"bb"), 100));
+        assert!(run.push(&body(7, &[], b"cc"), 100));
+        assert_eq!((run.tasks(), run.more_bytes()), (3, 2));
+        let mut front = run.split_front(2);
+        assert!(
+            !run.push(&body(8, &[], b"dd"), 100),
+            "a part of it is elsewhere"
+        );
+        assert_eq!(front.first(), encoded(5, &[], b"aa"));
+        assert_eq!(run.first(), encoded(7, &[], b"cc"));
+        assert_eq!(front.split_front(1).one(), encoded(5, &[], b"aa"));
+        assert_eq!(front.one(), encoded(6, &[], b"bb"));
+        assert!(run.tagged().is_none());
+    }
+
+    #[test]
+    fn what_is_not_alike_is_no_run() {
+        let first = || Body::from(encoded(5, &[], b"aa"));
+        for (tag, next) in [
+            (&[][..], body(7, &[], b"bb")),
+            (&[], body(5, &[], b"bb")),
+            (&[], body(6, &[], b"bbb")),
+            (
+                &[],
+                TaskBody {
+                    domain: 8,
+                    ..body(6, &[], b"bb")
+                },
+            ),
+            (b"tag", body(6, &[], b"bb")),
+        ] {
+            let mut one = Body::from(encoded(5, tag, b"aa"));
+            assert!(!one.push(&next, 100), "{next:?} after {tag:?}");
+            let mut run = first();
+            assert!(run.push(&body(6, &[], b"bb"), 100));
+            let later = TaskBody {
+                stream: next.stream + 1,
+                ..next
+            };
+            assert!(tag.len() == 3 || !run.push(&later, 100), "{later:?}");
+        }
+        let mut last = Body::from(encoded(u64::MAX, &[], b"aa"));
+        assert!(
+            !last.push(&body(0, &[], b"bb"), 100),
+            "streams do not begin anew"
+        );
+    }
+
+    /// Else a task that takes long would keep the arguments of all that have long ended.
+    #[test]
+    fn a_run_is_bounded() {
+        let args = vec![0; RUN_BYTES_MAX / 4];
+        let mut run = Body::from(encoded(0, &[], &args));
+        let fitting = (1..).take_while(|&stream| run.push(&body(stream, &[], &args), 100));
+        assert_eq!(fitting.count(), 3);
+    }
+}
