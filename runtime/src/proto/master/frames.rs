@@ -7,6 +7,17 @@ use ringmw_sched::Accepted;
 
 use super::*;
 
+/// A result by itself.
+struct OneResult<'a> {
+    task: u64,
+    algorithm: u16,
+    status: ResultStatus,
+    compute: Nanos,
+    output: &'a [u8],
+    /// Where the output lies in the packet.
+    range: Range<usize>,
+}
+
 impl MasterCore {
     pub(super) fn on_frame(
         &mut self,
@@ -48,16 +59,31 @@ impl MasterCore {
         let view = batch::result_batch(payload).map_err(offence)?;
         let mut tally = Tally::default();
         let mut stop = None;
-        for (index, (entry, body)) in view.iter().enumerate() {
-            let range = view.body_range(index);
-            if tally.done.capacity() == 0 {
-                tally.done.reserve_exact(view.len() - index);
+        let mut left = view.tasks() as usize;
+        'entries: for (at, (entry, body)) in view.iter().enumerate() {
+            let range = view.body_range(at);
+            let each = range.len() / entry.count as usize;
+            for index in 0..entry.count {
+                let (compute, output) = entry.element(body, index);
+                let end = range.start + (index as usize + 1) * each;
+                if tally.done.capacity() == 0 {
+                    tally.done.reserve_exact(left);
+                }
+                let result = OneResult {
+                    task: entry.task + u64::from(index),
+                    algorithm: entry.algorithm,
+                    status: entry.status,
+                    compute,
+                    output,
+                    range: end - output.len()..end,
+                };
+                if let Err(reason) = self.on_result(slave, payload, result, &mut tally) {
+                    stop = Some(reason);
+                    break 'entries;
+                }
+                tally.compute = tally.compute.saturating_add(compute);
+                left -= 1;
             }
-            if let Err(reason) = self.on_result(slave, payload, &entry, body, range, &mut tally) {
-                stop = Some(reason);
-                break;
-            }
-            tally.compute = tally.compute.saturating_add(entry.compute_ns);
         }
         self.put_done(slave, &mut tally);
         let Tally {
@@ -97,20 +123,25 @@ impl MasterCore {
         &mut self,
         slave: SlaveId,
         payload: &[u8],
-        entry: &batch::ResultEntryRef,
-        body: &[u8],
-        range: Range<usize>,
+        result: OneResult<'_>,
         tally: &mut Tally,
     ) -> Result<(), String> {
-        let status = entry.status;
+        let OneResult {
+            task,
+            algorithm: named,
+            status,
+            compute,
+            output,
+            range,
+        } = result;
         // All of it is checked before the result is accepted: once it is, its task is gone.
-        let (task, config) = (entry.task, &self.config);
+        let config = &self.config;
         let check = |algorithm: AlgorithmId| {
-            if algorithm.0 != entry.algorithm {
+            if algorithm.0 != named {
                 return Err(format!("the result of TASK-{task} names another algorithm"));
             }
             if status == ResultStatus::Done {
-                config.check_output[usize::from(algorithm.0)](body).map_err(|error| {
+                config.check_output[usize::from(algorithm.0)](output).map_err(|error| {
                     format!(
                         "the result of TASK-{task} of `{}`: {error}",
                         trail::name(&config.names, algorithm)
@@ -127,7 +158,6 @@ impl MasterCore {
             }
             Verdict::Accepted(accepted) => accepted,
         };
-        let compute = entry.compute_ns;
         self.sched.learn_compute(accepted.algorithm, compute);
         let wait = accepted.handed_out.saturating_sub(accepted.submitted);
         let on_the_way = self.now.saturating_sub(accepted.handed_out);
@@ -140,7 +170,7 @@ impl MasterCore {
             ..
         } = accepted;
         if status == ResultStatus::Failed {
-            let message = String::from_utf8_lossy(body).into_owned();
+            let message = String::from_utf8_lossy(output).into_owned();
             let name = trail::name(&self.config.names, algorithm);
             self.trail.on_failed(slave, id, name, &message);
             let fate = Fate::Failed {

@@ -82,13 +82,13 @@ impl MasterCore {
         frame::finish_frame(&mut state.out, mark);
         let bytes = (state.out.len() - before) as u64;
         let group = match self.config.task_group {
-            AUTO => self.batch.len() as u32,
+            AUTO => self.batch.tasks() as u32,
             number => number,
         };
         self.trail.on_tasks(
             &mut state.meter,
             slave,
-            self.batch.len() as u64,
+            self.batch.tasks() as u64,
             bytes,
             group,
             slot,
