@@ -2,13 +2,21 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use ringmw_benches::micro::{Batches, Rig};
+use ringmw_benches::micro::{Batches, Likeness, Rig};
 
 fn main() {
     divan::main();
 }
 
-const BATCHES: [u64; 4] = [1, 10, 100, 1000];
+/// Tasks of a packet, as entries of their own or as one.
+const BATCHES: [(u32, Likeness); 6] = [
+    (1, Likeness::Apart),
+    (10, Likeness::Apart),
+    (100, Likeness::Apart),
+    (1000, Likeness::Apart),
+    (100, Likeness::Run),
+    (1000, Likeness::Run),
+];
 
 mod codec {
     use ringmw_codec::frame::FrameReader;
@@ -16,41 +24,41 @@ mod codec {
     use super::*;
 
     #[divan::bench(args = BATCHES)]
-    fn encode_tasks(bencher: Bencher, entries: u64) {
-        let mut batches = Batches::of(entries);
+    fn encode_tasks(bencher: Bencher, (tasks, likeness): (u32, Likeness)) {
+        let mut batches = Batches::of(tasks, likeness);
         bencher
-            .counter(ItemsCount::new(entries))
-            .bench_local(|| batches.encode_tasks(black_box(entries)));
+            .counter(ItemsCount::new(tasks))
+            .bench_local(|| black_box(&mut batches).encode_tasks());
     }
 
     #[divan::bench(args = BATCHES)]
-    fn encode_results(bencher: Bencher, entries: u64) {
-        let mut batches = Batches::of(entries);
+    fn encode_results(bencher: Bencher, (tasks, likeness): (u32, Likeness)) {
+        let mut batches = Batches::of(tasks, likeness);
         bencher
-            .counter(ItemsCount::new(entries))
-            .bench_local(|| batches.encode_results(black_box(entries)));
+            .counter(ItemsCount::new(tasks))
+            .bench_local(|| black_box(&mut batches).encode_results());
     }
 
     #[divan::bench(args = BATCHES)]
-    fn check_and_read_tasks(bencher: Bencher, entries: u64) {
-        let batches = Batches::of(entries);
+    fn check_and_read_tasks(bencher: Bencher, (tasks, likeness): (u32, Likeness)) {
+        let batches = Batches::of(tasks, likeness);
         bencher
-            .counter(ItemsCount::new(entries))
+            .counter(ItemsCount::new(tasks))
             .bench_local(|| black_box(&batches).read_tasks());
     }
 
     #[divan::bench(args = BATCHES)]
-    fn check_and_read_results(bencher: Bencher, entries: u64) {
-        let batches = Batches::of(entries);
+    fn check_and_read_results(bencher: Bencher, (tasks, likeness): (u32, Likeness)) {
+        let batches = Batches::of(tasks, likeness);
         bencher
-            .counter(ItemsCount::new(entries))
+            .counter(ItemsCount::new(tasks))
             .bench_local(|| black_box(&batches).read_results());
     }
 
     /// Two frames that lie whole in a chunk.
     #[divan::bench(args = BATCHES)]
-    fn read_frames(bencher: Bencher, entries: u64) {
-        let batches = Batches::of(entries);
+    fn read_frames(bencher: Bencher, (tasks, likeness): (u32, Likeness)) {
+        let batches = Batches::of(tasks, likeness);
         let mut reader = FrameReader::new();
         bencher
             .counter(BytesCount::new(batches.stream.len()))
@@ -59,8 +67,8 @@ mod codec {
 
     /// The same two frames in the ring's buffers.
     #[divan::bench(args = BATCHES)]
-    fn read_frames_in_pieces(bencher: Bencher, entries: u64) {
-        let batches = Batches::of(entries);
+    fn read_frames_in_pieces(bencher: Bencher, (tasks, likeness): (u32, Likeness)) {
+        let batches = Batches::of(tasks, likeness);
         let mut reader = FrameReader::new();
         bencher
             .counter(BytesCount::new(batches.stream.len()))

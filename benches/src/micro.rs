@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use ringmw_codec::batch::{
-    ResultBatchBuilder, ResultStatus, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody,
-    encode_task_body, result_batch, task_batch,
+    ResultBatchBuilder, ResultEntryRef, ResultStatus, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody,
+    TaskEntryRef, result_batch, task_batch,
 };
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_sched::{AlgorithmId, Config, Departure, Owner, Scheduler, SlaveId, TaskSpec, Verdict};
@@ -12,8 +12,19 @@ use ringmw_sched::{AlgorithmId, Config, Departure, Owner, Scheduler, SlaveId, Ta
 /// Bytes of each argument and output.
 const PAYLOAD: [u8; 16] = [7; 16];
 
+/// What the tasks of a batch are to one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    /// Consecutive and alike: all of them are one run.
+    Run,
+    /// Each is an entry by itself.
+    Apart,
+}
+
 /// Builders that hold a batch, and the payloads that they encode to.
 pub struct Batches {
+    count: u32,
+    likeness: Likeness,
     tasks: TaskBatchBuilder,
     results: ResultBatchBuilder,
     /// An encoded batch of tasks.
@@ -22,53 +33,68 @@ pub struct Batches {
     pub result_payload: Vec<u8>,
     /// Both, each as a frame.
     pub stream: Vec<u8>,
-    body: Vec<u8>,
+    /// The arguments of all tasks.
+    args: Vec<u8>,
 }
 
 impl Batches {
     /// Batches of so many tasks and results.
-    pub fn of(entries: u64) -> Self {
-        let mut body = Vec::new();
-        encode_task_body(
-            &mut body,
-            &TaskBody {
-                domain: 1,
-                stream: 2,
-                tag_type: 0,
-                tag: b"",
-                args: &PAYLOAD,
-            },
-        );
+    pub fn of(count: u32, likeness: Likeness) -> Self {
         let mut batches = Batches {
+            count,
+            likeness,
             tasks: TaskBatchBuilder::new(),
             results: ResultBatchBuilder::new(),
             task_payload: Vec::new(),
             result_payload: Vec::new(),
             stream: Vec::new(),
-            body,
+            args: PAYLOAD.repeat(count as usize),
         };
-        batches.encode_tasks(entries);
-        batches.encode_results(entries);
+        batches.encode_tasks();
+        batches.encode_results();
         frame::put_frame(&mut batches.stream, Kind::Tasks, &batches.task_payload);
         frame::put_frame(&mut batches.stream, Kind::Results, &batches.result_payload);
         batches
     }
 
-    /// Collects and encodes a batch of tasks; its bytes.
-    pub fn encode_tasks(&mut self, entries: u64) -> usize {
+    /// The tasks' numbers; no two are consecutive where they stand apart.
+    fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
+        let step = match self.likeness {
+            Likeness::Run => 1,
+            Likeness::Apart => 2,
+        };
+        (0..u64::from(self.count)).map(move |nth| step * nth)
+    }
+
+    /// Collects and encodes the batch of tasks; its bytes.
+    pub fn encode_tasks(&mut self) -> usize {
         self.tasks.clear();
-        for task in 0..entries {
-            self.tasks.push(task, 0, 0, &self.body);
+        let body = |stream, args| TaskBody {
+            domain: 1,
+            stream,
+            tag_type: 0,
+            tag: b"",
+            args,
+        };
+        match self.likeness {
+            Likeness::Run => self
+                .tasks
+                .push_run(0, self.count, 0, 0, &body(2, &self.args)),
+            Likeness::Apart => {
+                for task in self.numbers() {
+                    self.tasks.push_run(task, 1, 0, 0, &body(task, &PAYLOAD));
+                }
+            }
         }
         self.task_payload.clear();
         self.tasks.encode(&mut self.task_payload);
         self.task_payload.len()
     }
 
-    /// Collects and encodes a batch of results; its bytes.
-    pub fn encode_results(&mut self, entries: u64) -> usize {
+    /// Collects and encodes the batch of results; its bytes.
+    pub fn encode_results(&mut self) -> usize {
         self.results.clear();
-        for task in 0..entries {
+        for task in self.numbers() {
             self.results
                 .push(task, 0, ResultStatus::Done, 1_000, &PAYLOAD);
         }
@@ -77,15 +103,19 @@ impl Batches {
         self.result_payload.len()
     }
 
-    /// Checks the batch of tasks and reads every entry and body; the sum of their numbers.
+    /// Checks the batch of tasks and reads every one of them and its body; the sum of their numbers and first bytes.
     ///
     /// # Panics
     /// When it is damaged.
     pub fn read_tasks(&self) -> u64 {
         let batch = task_batch(&self.task_payload).expect("it was encoded here");
-        let read = |(entry, body): (ringmw_codec::batch::TaskEntryRef, &[u8])| {
-            let body = TaskBody::parse(body).expect("it was encoded here");
-            entry.task + u64::from(body.args[0])
+        let read = |(entry, body): (TaskEntryRef, &[u8])| {
+            let run = TaskBody::parse_run(body, entry.count).expect("it was encoded here");
+            let one = |index| {
+                let args = run.nth(index, entry.count).args;
+                entry.task + u64::from(index) + u64::from(args[0])
+            };
+            (0..entry.count).map(one).sum::<u64>()
         };
         batch.iter().map(read).sum()
     }
@@ -96,10 +126,14 @@ impl Batches {
     /// When it is damaged.
     pub fn read_results(&self) -> u64 {
         let batch = result_batch(&self.result_payload).expect("it was encoded here");
-        batch
-            .iter()
-            .map(|(entry, body)| entry.task + u64::from(body[0]))
-            .sum()
+        let read = |(entry, body): (ResultEntryRef, &[u8])| {
+            let one = |index| {
+                let (_, output) = entry.element(body, index);
+                entry.task + u64::from(index) + u64::from(output[0])
+            };
+            (0..entry.count).map(one).sum::<u64>()
+        };
+        batch.iter().map(read).sum()
     }
 
     /// Takes the stream of both frames apart, in chunks of so many bytes; the bytes of their payloads.
@@ -210,10 +244,21 @@ mod tests {
 
     #[test]
     fn batches_are_encoded_and_read() {
-        for entries in [1, 10, 100] {
-            let batches = Batches::of(entries);
-            let sum = entries * (entries - 1) / 2 + 7 * entries;
+        for (count, likeness) in [
+            (1, Likeness::Run),
+            (10, Likeness::Apart),
+            (100, Likeness::Apart),
+            (100, Likeness::Run),
+        ] {
+            let batches = Batches::of(count, likeness);
+            let sum = batches.numbers().sum::<u64>() + 7 * u64::from(count);
             assert_eq!((batches.read_tasks(), batches.read_results()), (sum, sum));
+            let entries = match likeness {
+                Likeness::Run => 1,
+                Likeness::Apart => count as usize,
+            };
+            let collected = (batches.tasks.entries(), batches.results.entries());
+            assert_eq!(collected, (entries, entries));
             let payloads = batches.task_payload.len() + batches.result_payload.len();
             for chunk_bytes in [7, 4096] {
                 let mut reader = FrameReader::new();

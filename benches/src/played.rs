@@ -388,17 +388,19 @@ fn answer(payload: &[u8], results: &mut ResultBatchBuilder, out: &mut Vec<u8>) -
     let batch = task_batch(payload).map_err(io::Error::other)?;
     results.clear();
     for (entry, body) in batch.iter() {
-        let body = TaskBody::parse(body).map_err(io::Error::other)?;
-        results.push(
-            entry.task,
-            entry.algorithm,
-            ResultStatus::Done,
-            COMPUTE_NS,
-            body.args,
-        );
+        let run = TaskBody::parse_run(body, entry.count).map_err(io::Error::other)?;
+        for index in 0..entry.count {
+            results.push(
+                entry.task + u64::from(index),
+                entry.algorithm,
+                ResultStatus::Done,
+                COMPUTE_NS,
+                run.nth(index, entry.count).args,
+            );
+        }
     }
     let mark = frame::begin_frame(out, Kind::Results);
     results.encode(out);
     frame::finish_frame(out, mark);
-    Ok(batch.len() as u64)
+    Ok(batch.tasks())
 }

@@ -14,7 +14,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::{Event, Line, Who};
-use ringmw_codec::batch::TaskBody;
 use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::SlaveId;
@@ -240,7 +239,8 @@ impl Slave {
                 assignment.algorithm
             )));
         };
-        let body = TaskBody::parse(&assignment.body)
+        let body = assignment
+            .body()
             .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
         let (cx, output) = (&mut self.cx, &mut self.output);
         cx.begin(TaskStart {

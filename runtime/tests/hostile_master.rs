@@ -5,9 +5,10 @@ mod support;
 
 use std::ops::ControlFlow;
 
+use proptest::prelude::*;
 use ringmw::proto::{Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd};
 use ringmw_codec::batch::{
-    BOUND, MARKED, TaskBatchBuilder, TaskBody, encode_task_body, result_batch,
+    BOUND, MARKED, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, result_batch, task_batch,
 };
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
@@ -82,18 +83,56 @@ fn kinds(frames: &[(Kind, Vec<u8>)]) -> Vec<Kind> {
 fn tasks(tasks: &[(u64, u16)]) -> Vec<u8> {
     let mut builder = TaskBatchBuilder::new();
     for &(task, flags) in tasks {
-        let mut body = Vec::new();
-        encode_task_body(
-            &mut body,
-            &TaskBody {
-                domain: 0,
-                stream: 0,
-                tag_type: 0,
-                tag: b"",
-                args: &archive(task),
-            },
-        );
-        builder.push(task, 0, flags, &body);
+        builder.push_run(task, 1, 0, flags, &body(0, &archive(task)));
+    }
+    let mut payload = Vec::new();
+    builder.encode(&mut payload);
+    frame(Kind::Tasks, &payload)
+}
+
+/// Tasks with consecutive numbers that are alike.
+#[derive(Clone, Debug)]
+struct Run {
+    first: u64,
+    flags: u16,
+    stream: u64,
+    /// Of each task, all equally long.
+    args: Vec<Vec<u8>>,
+}
+
+/// So many tasks of a number each.
+fn run_of(first: u64, tasks: u64, flags: u16) -> Run {
+    Run {
+        first,
+        flags,
+        stream: 7,
+        args: (first..first + tasks).map(archive).collect(),
+    }
+}
+
+fn body(stream: u64, args: &[u8]) -> TaskBody<'_> {
+    TaskBody {
+        domain: 0,
+        stream,
+        tag_type: 0,
+        tag: b"",
+        args,
+    }
+}
+
+/// A packet with these runs as an entry each, or with each of their tasks as one.
+fn packet(runs: &[Run], as_runs: bool) -> Vec<u8> {
+    let mut builder = TaskBatchBuilder::new();
+    for run in runs {
+        if as_runs {
+            let (count, args) = (run.args.len() as u32, run.args.concat());
+            builder.push_run(run.first, count, 0, run.flags, &body(run.stream, &args));
+        } else {
+            for (index, args) in (0..).zip(&run.args) {
+                let task = run.first + index;
+                builder.push_run(task, 1, 0, run.flags, &body(run.stream + index, args));
+            }
+        }
     }
     let mut payload = Vec::new();
     builder.encode(&mut payload);
@@ -137,7 +176,7 @@ fn results_leave_before_a_marked_task_is_announced_and_it_begins_after_that() {
         ControlFlow::<()>::Continue(())
     });
     assert_eq!(kinds(&frames), [Kind::Results, Kind::Starting]);
-    assert_eq!(result_batch(&frames[0].1).unwrap().len(), 2);
+    assert_eq!(result_batch(&frames[0].1).unwrap().tasks(), 2);
     assert_eq!(Starting::decode(&frames[1].1).unwrap().task, 3);
     core.finish(0, Err("no"), 1, 0);
     // Unmarked ones pay nothing.
@@ -213,6 +252,264 @@ fn a_slave_gives_back_what_it_has_not_begun() {
     assert_eq!(returned(&mut core), [2], "the first is as good as begun");
 }
 
+#[test]
+fn a_slave_gives_back_a_part_of_a_run() {
+    let mut core = welcomed();
+    core.on_bytes(&packet(&[run_of(1, 3, 0), run_of(10, 3, BOUND)], true), 0);
+    core.on_bytes(&packet(&[run_of(20, 4, 0)], true), 0);
+    assert_eq!(core.queued(), 10);
+    assert_eq!(run(&mut core), 1);
+    core.on_bytes(&recall(3), 0);
+    assert_eq!(returned(&mut core), [23, 22, 21]);
+    core.on_bytes(&recall(2), 0);
+    assert_eq!(returned(&mut core), [20, 3]);
+    assert_eq!(core.queued(), 4);
+    for task in [2, 10, 11, 12] {
+        core.finish(0, Ok(b""), 1, 0);
+        assert_eq!(run(&mut core), task);
+    }
+    core.finish(0, Ok(b""), 1, 0);
+    assert!(matches!(core.next_task(), Next::Wait));
+
+    // What is announced stays, the rest of its run does not.
+    let mut core = welcomed();
+    core.on_bytes(&packet(&[run_of(1, 3, MARKED)], true), 0);
+    assert!(matches!(core.next_task(), Next::Wait));
+    assert_eq!(kinds(&said(&mut core)), [Kind::Starting]);
+    core.on_bytes(&recall(3), 0);
+    assert_eq!(returned(&mut core), [3, 2]);
+    assert_eq!(run(&mut core), 1);
+}
+
+#[test]
+fn any_task_of_a_run_is_withdrawn_by_itself() {
+    let mut core = welcomed();
+    core.on_bytes(&packet(&[run_of(1, 9, 0), run_of(10, 2, 0)], true), 0);
+    assert_eq!(run(&mut core), 1);
+    // In the middle, at the begin, at the end; in the parts that are left; what is not there.
+    for task in [5, 2, 9, 7, 4, 8, 6] {
+        core.on_bytes(&withdraw(task), 0);
+        assert_eq!(kinds(&said(&mut core)), [Kind::Withdrawn], "{task}");
+        core.on_bytes(&withdraw(task), 0);
+        assert_eq!(kinds(&said(&mut core)), [], "{task}");
+    }
+    core.on_bytes(&withdraw(12), 0);
+    assert_eq!(kinds(&said(&mut core)), []);
+    assert_eq!(core.queued(), 3);
+    for task in [3, 10, 11] {
+        core.finish(0, Ok(b""), 1, 0);
+        match core.next_task() {
+            Next::Run(assignment) => {
+                assert_eq!(assignment.task, task);
+                assert_eq!(assignment.body().unwrap().args, archive(task));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// As marked tasks by themselves are, since a slave may die of any of them.
+#[test]
+fn each_task_of_a_marked_run_is_announced_before_it_begins() {
+    let mut core = welcomed();
+    core.on_bytes(&packet(&[run_of(1, 3, MARKED)], true), 0);
+    for task in [1, 3] {
+        assert!(matches!(core.next_task(), Next::Wait));
+        let frames = said(&mut core);
+        let (kind, payload) = frames.last().expect("it is announced");
+        assert_eq!(*kind, Kind::Starting);
+        assert_eq!(Starting::decode(payload).unwrap().task, task);
+        assert_eq!(run(&mut core), task);
+        core.finish(0, Ok(b""), 1, 0);
+        core.on_bytes(&withdraw(2), 0);
+        said(&mut core);
+    }
+    assert_eq!(core.queued(), 0);
+}
+
+/// Full to the last byte and never beyond, though a result in a run takes less than one by itself.
+#[test]
+fn a_packet_of_results_is_as_large_as_the_master_reads() {
+    for (group, results) in [(1_000, [336, 64]), (300, [300, 100])] {
+        let mut core = core();
+        let welcome = Welcome {
+            result_group: group,
+            ..welcome()
+        };
+        core.on_bytes(&welcome_frame(&welcome), 0);
+        core.on_bytes(&packet(&[run_of(1, 400, 0)], true), 0);
+        for task in 1..=400 {
+            assert_eq!(run(&mut core), task);
+            core.finish(0, Ok(&archive(task)), 1, 0);
+        }
+        let frames = said(&mut core);
+        let found: Vec<_> = frames
+            .iter()
+            .map(|(_, payload)| {
+                assert!(payload.len() <= welcome.results_bytes_max as usize);
+                result_batch(payload).unwrap().tasks()
+            })
+            .collect();
+        assert_eq!(found, results);
+        if group == 1_000 {
+            // 32 and 32 bytes, and 336 times 4 and 8.
+            assert_eq!(frames[0].1.len(), 4_096);
+        }
+    }
+}
+
+/// The payload of a packet of one run, with another count.
+fn recounted(run: &Run, count: u32) -> Vec<u8> {
+    let mut payload = packet(std::slice::from_ref(run), true)[HEADER_BYTES..].to_vec();
+    let body_bytes = task_batch(&payload).unwrap().body_range(0).len();
+    payload[body_bytes + 8..][..4].copy_from_slice(&count.to_le_bytes());
+    assert_eq!(payload.len(), body_bytes + TASK_ENTRY_BYTES + 32);
+    frame(Kind::Tasks, &payload)
+}
+
+#[test]
+fn a_count_that_is_none_is_the_masters_loss() {
+    let last = Run {
+        first: u64::MAX - 2,
+        args: vec![Vec::new(); 3],
+        ..run_of(1, 1, 0)
+    };
+    for (run, count) in [(&run_of(1, 3, 0), 0), (&last, 4), (&last, u32::MAX)] {
+        let mut core = welcomed();
+        core.on_bytes(&recounted(run, count), 0);
+        let sentence = format!("entry 0: {count} tasks from TASK-{} on", run.first);
+        match core.end() {
+            Some(SlaveEnd::MasterLost(why)) => assert!(why.contains(&sentence), "{why}"),
+            other => panic!("{count}: {other:?}"),
+        }
+        assert_eq!(core.queued(), 0);
+    }
+}
+
+/// What is wrong in a body is the failure of its tasks, and a count of billions costs nothing before they run.
+#[test]
+fn tasks_of_a_run_whose_body_is_wrong_fail_one_by_one() {
+    let three = run_of(1, 3, 0);
+    let late = Run {
+        stream: u64::MAX - 2,
+        args: vec![Vec::new(); 3],
+        ..three.clone()
+    };
+    for (bytes, tasks) in [
+        (recounted(&three, 5), 5),
+        (recounted(&late, 4), 4),
+        (recounted(&three, u32::MAX), u32::MAX as usize),
+    ] {
+        let mut core = welcomed();
+        core.on_bytes(&bytes, 0);
+        assert_eq!((core.queued(), core.end()), (tasks, None));
+        for task in 1..4 {
+            let Next::Run(assignment) = core.next_task() else {
+                panic!("TASK-{task} begins");
+            };
+            assert_eq!(assignment.task, task);
+            assert!(assignment.body().is_err());
+            core.finish(0, Err("its body cannot be read"), 1, 0);
+        }
+    }
+    // Four billion of nothing are good ones.
+    let mut core = welcomed();
+    let nothing = Run {
+        args: vec![Vec::new()],
+        ..run_of(1, 1, 0)
+    };
+    core.on_bytes(&recounted(&nothing, u32::MAX), 0);
+    core.on_bytes(&withdraw(4_000_000_000), 0);
+    core.on_bytes(&recall(2), 0);
+    assert_eq!(returned(&mut core), [4_294_967_295, 4_294_967_294]);
+    assert_eq!(core.queued(), 4_294_967_292);
+    let Next::Run(assignment) = core.next_task() else {
+        panic!("it begins");
+    };
+    assert_eq!(assignment.body().unwrap().stream, 7);
+}
+
+/// What happens to a slave, in the differential test below.
+#[derive(Clone, Debug)]
+enum Step {
+    Give(Vec<Run>),
+    Next,
+    Finish(Result<usize, usize>),
+    Withdraw(u64),
+    Recall(u32),
+    Flush,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    // Numbers are given below, so that they are distinct.
+    let run = (1..4u64, 1..6usize, 0..6u16, 0..3usize).prop_map(|(gap, tasks, flags, bytes)| Run {
+        first: gap,
+        flags: if flags > 3 { 0 } else { flags },
+        stream: 10 * gap,
+        args: (0..tasks).map(|nth| vec![nth as u8; bytes]).collect(),
+    });
+    prop_oneof![
+        2 => prop::collection::vec(run, 1..4).prop_map(Step::Give),
+        6 => Just(Step::Next),
+        6 => prop_oneof![(0..3usize).prop_map(Ok), (0..3usize).prop_map(Err)].prop_map(Step::Finish),
+        2 => (0..40u64).prop_map(Step::Withdraw),
+        1 => (0..9u32).prop_map(Step::Recall),
+        3 => Just(Step::Flush),
+    ]
+}
+
+proptest! {
+    /// Whatever becomes of them: two slaves, of which one has the runs as such.
+    #[test]
+    fn a_run_is_its_tasks_one_by_one(steps in prop::collection::vec(any_step(), 0..60)) {
+        let mut cores = [welcomed(), welcomed()];
+        let mut next_number = 0;
+        for step in steps {
+            let step = match step {
+                Step::Give(mut runs) => {
+                    for run in &mut runs {
+                        run.first += next_number;
+                        next_number = run.first + run.args.len() as u64 - 1;
+                    }
+                    Step::Give(runs)
+                }
+                // Late ones are the interesting ones.
+                Step::Withdraw(back) => Step::Withdraw(next_number.saturating_sub(back)),
+                step => step,
+            };
+            let [a, b] = [0, 1].map(|which| {
+                let core = &mut cores[which];
+                match &step {
+                    Step::Give(runs) => core.on_bytes(&packet(runs, which == 0), 0),
+                    Step::Next if !core.is_running() => {
+                        if let Next::Run(assignment) = core.next_task() {
+                            let body = assignment.body().expect("a good one");
+                            return format!("{} {body:?}", assignment.task);
+                        }
+                    }
+                    Step::Finish(outcome) if core.is_running() => match outcome {
+                        Ok(bytes) => core.finish(0, Ok(&vec![7; *bytes]), 5, 0),
+                        Err(bytes) => core.finish(0, Err(&"x".repeat(*bytes)), 5, 0),
+                    },
+                    Step::Next | Step::Finish(_) => {}
+                    Step::Withdraw(task) => core.on_bytes(&withdraw(*task), 0),
+                    Step::Recall(tasks) => core.on_bytes(&recall(*tasks), 0),
+                    Step::Flush => return format!("{:?}", said(core)),
+                }
+                String::new()
+            });
+            prop_assert_eq!(a, b);
+            let [a, b] = [0, 1].map(|which| {
+                let core = &cores[which];
+                (core.queued(), core.waiting_results(), core.is_cancelled(), core.end().cloned())
+            });
+            prop_assert_eq!(a, b);
+        }
+        let [a, b] = cores.each_mut().map(said);
+        prop_assert_eq!(a, b);
+    }
+}
+
 /// Its word of what it has begun: the oldest task that it holds once all results are sent.
 #[test]
 fn a_goodbye_tells_whether_a_task_was_begun() {
@@ -243,8 +540,10 @@ fn speech() -> Vec<u8> {
     [
         welcome_frame(&welcome()),
         tasks(&[(1, 0), (2, MARKED)]),
+        packet(&[run_of(5, 3, 0)], true),
         frame(Kind::Bests, &bests),
         withdraw(2),
+        withdraw(6),
         recall(1),
         frame(Kind::Heartbeat, b""),
         frame(Kind::Shutdown, &shutdown),

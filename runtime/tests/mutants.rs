@@ -192,14 +192,14 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a slave gives back what is for it alone",
         file: "runtime/src/proto/slave.rs",
-        old: "            if last.bound {",
-        new: "            if last.bound && asked == 0 {",
+        old: "if !last.bound {",
+        new: "if !last.bound || asked > 0 {",
     },
     Mutant {
         name: "a slave gives back the task that it has announced",
         file: "runtime/src/proto/slave.rs",
-        old: "let stays = usize::from(self.announcement != Announcement::None);",
-        new: "let stays = 0;",
+        old: "let stays = usize::from(is_announced && self.tasks.is_empty());",
+        new: "let stays = usize::from(is_announced && asked == 0);",
     },
     Mutant {
         name: "a task that was given back is lost",

@@ -15,7 +15,7 @@ use ringmw::prelude::*;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultStatus::{Done, Failed};
 use ringmw_codec::control::{Offer, Returned, Starting, Withdraw, Withdrawn};
-use ringmw_codec::frame::Kind;
+use ringmw_codec::frame::{HEADER_BYTES, Kind};
 use ringmw_codec::handshake::{AlgorithmSignature, Hello};
 use support::{Played, archive, events, frame, hello_frame, result, results};
 
@@ -129,7 +129,7 @@ const OFFENDERS: &[Offender] = &[
     (
         "an old protocol",
         As::Stranger,
-        "The protocol version differs: the master has 2, the slave 0",
+        "The protocol version differs: the master has 3, the slave 0",
         old_protocol,
     ),
     (
@@ -326,6 +326,22 @@ const OFFENDERS: &[Offender] = &[
         played.say(&result(&second, right));
         played
     }),
+    (
+        "a run of results that does not add up",
+        As::Slave,
+        "its results computed for 2000 ns, it says 2001",
+        |ready| {
+            let mut played = joined(ready);
+            let (given, output) = (played.task(), archive(1));
+            let both =
+                [given.task, given.task + 1].map(|task| (task, given.algorithm, Done, &output[..]));
+            let mut payload = results(&both)[HEADER_BYTES..].to_vec();
+            // Two results of 12 bytes each, then the entry, whose second field it is.
+            payload[2 * 12 + 8] += 1;
+            played.send(Kind::Results, &payload);
+            played
+        },
+    ),
     (
         "a result of another algorithm",
         As::Slave,

@@ -8,18 +8,20 @@ mod meter;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{
-    self, BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder, ResultStatus,
+    self, BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder,
+    ResultStatus, TaskBody,
 };
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
+use ringmw_codec::wire::DecodeError;
 use ringmw_sched::{AUTO, Nanos, SlaveId};
 
 use super::{SECOND, limit, put};
@@ -54,8 +56,23 @@ pub struct Assignment {
     pub task: u64,
     /// The algorithm's index.
     pub algorithm: u16,
-    /// Its body: stream, tag and arguments, a share of the packet.
-    pub body: Bytes,
+    /// The body of the run that it belongs to, a share of the packet.
+    run: Bytes,
+    /// Tasks of that run.
+    count: u32,
+    /// Its own place in it.
+    index: u32,
+}
+
+impl Assignment {
+    /// Its stream, tag and arguments.
+    ///
+    /// # Errors
+    /// When the body that came is none: the task has failed.
+    pub fn body(&self) -> Result<TaskBody<'_>, DecodeError> {
+        let run = TaskBody::parse_run(&self.run, self.count)?;
+        Ok(run.nth(self.index, self.count))
+    }
 }
 
 /// What the compute side does next.
@@ -104,12 +121,57 @@ impl SlaveEnd {
     }
 }
 
+/// An entry of a packet, or what is left of it: the tasks of a run that are in hand and have not begun, at least one.
 struct Queued {
-    task: u64,
+    /// The number of the run's first task, be it in hand or not.
+    first: u64,
+    /// Tasks of the run as it came.
+    count: u32,
+    /// The places in the run of those in hand.
+    left: Range<u32>,
     algorithm: u16,
     marked: bool,
     bound: bool,
     body: Bytes,
+}
+
+impl Queued {
+    /// The number of the task at a place in the run.
+    fn number(&self, index: u32) -> u64 {
+        self.first + u64::from(index)
+    }
+
+    /// The number of the next task.
+    fn next(&self) -> u64 {
+        self.number(self.left.start)
+    }
+
+    /// The place of a task, if it is in hand.
+    fn place(&self, task: u64) -> Option<u32> {
+        let index = u32::try_from(task.checked_sub(self.first)?).ok()?;
+        self.left.contains(&index).then_some(index)
+    }
+
+    /// So many of the last tasks, the very last one first; they are in hand no more.
+    fn give_back(&mut self, tasks: u32, into: &mut Vec<u64>) {
+        let kept = self.left.end - tasks;
+        into.extend((kept..self.left.end).rev().map(|index| self.number(index)));
+        self.left.end = kept;
+    }
+
+    /// Those before a place, and those behind it.
+    fn split(self, index: u32) -> [Queued; 2] {
+        let before = Queued {
+            left: self.left.start..index,
+            body: self.body.clone(),
+            ..self
+        };
+        let behind = Queued {
+            left: index + 1..self.left.end,
+            ..self
+        };
+        [before, behind]
+    }
 }
 
 /// A marked task is announced, and begins once the announcement has left this process.
@@ -125,6 +187,8 @@ pub struct SlaveCore {
     welcome: Option<Welcome>,
     reader: FrameReader,
     tasks: VecDeque<Queued>,
+    /// Tasks in them.
+    queued: usize,
     running: Option<u64>,
     running_cancelled: bool,
     announcement: Announcement,
@@ -164,6 +228,7 @@ impl SlaveCore {
             welcome: None,
             reader: FrameReader::new(),
             tasks: VecDeque::new(),
+            queued: 0,
             running: None,
             running_cancelled: false,
             announcement: Announcement::None,
@@ -375,12 +440,12 @@ impl SlaveCore {
             return Next::Stop(end.clone());
         }
         assert!(self.running.is_none(), "one task at a time");
-        let Some(front) = self.tasks.front() else {
+        let Some(front) = self.tasks.front_mut() else {
             return Next::Wait;
         };
-        if front.marked && self.announcement != Announcement::Left(front.task) {
+        let task = front.next();
+        if front.marked && self.announcement != Announcement::Left(task) {
             if self.announcement == Announcement::None {
-                let task = front.task;
                 self.flush_results();
                 put(&mut self.out, Kind::Starting, |out| {
                     Starting { task }.encode(out)
@@ -389,20 +454,26 @@ impl SlaveCore {
             }
             return Next::Wait;
         }
-        let Queued {
+        let is_last = front.left.len() == 1;
+        let assignment = Assignment {
             task,
-            algorithm,
-            body,
-            ..
-        } = self.tasks.pop_front().expect("looked at above");
+            algorithm: front.algorithm,
+            run: match is_last {
+                true => std::mem::take(&mut front.body),
+                false => front.body.clone(),
+            },
+            count: front.count,
+            index: front.left.start,
+        };
+        front.left.start += 1;
+        if is_last {
+            self.tasks.pop_front();
+        }
+        self.queued -= 1;
         self.announcement = Announcement::None;
         self.running = Some(task);
         self.running_cancelled = false;
-        Next::Run(Assignment {
-            task,
-            algorithm,
-            body,
-        })
+        Next::Run(assignment)
     }
 
     /// The running task ended with an output's archive or a failure's text.
@@ -434,14 +505,15 @@ impl SlaveCore {
             }
             Err(text) => (ResultStatus::Failed, cut(text, room).as_bytes()),
         };
-        if self.results.bytes() + RESULT_ENTRY_BYTES + body.len() > bytes_max {
+        let results = &self.results;
+        if results.bytes_with(task, algorithm, status, compute, body.len()) > bytes_max {
             self.flush_results();
         }
         self.results.push(task, algorithm, status, compute, body);
         let oldest = *self.oldest_result.get_or_insert(now);
         let full = match group {
             AUTO => now >= oldest + AUTO_RESULT_WAIT,
-            number => self.results.len() >= number as usize,
+            number => self.results.tasks() >= number as usize,
         };
         if full || self.tasks.is_empty() {
             self.flush_results();
@@ -527,12 +599,12 @@ impl SlaveCore {
 
     /// Tasks in hand that have not begun.
     pub fn queued(&self) -> usize {
-        self.tasks.len()
+        self.queued
     }
 
     /// Results that wait to be sent.
     pub fn waiting_results(&self) -> usize {
-        self.results.len()
+        self.results.tasks()
     }
 
     /// Keys that the master told since this was asked last.
@@ -599,8 +671,11 @@ impl SlaveCore {
         let packet = Bytes::copy_from_slice(payload);
         let view = batch::task_batch(&packet).map_err(text)?;
         for (index, (entry, _)) in view.iter().enumerate() {
+            self.queued += entry.count as usize;
             self.tasks.push_back(Queued {
-                task: entry.task,
+                first: entry.task,
+                count: entry.count,
+                left: 0..entry.count,
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,
                 bound: entry.flags & BOUND != 0,
@@ -608,7 +683,7 @@ impl SlaveCore {
             });
         }
         self.settle(now, false);
-        let (tasks, bytes) = (view.len() as u64, payload.len() as u64);
+        let (tasks, bytes) = (view.tasks(), payload.len() as u64);
         let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());
         self.audit.extend(line);
         Ok(())
@@ -620,8 +695,7 @@ impl SlaveCore {
         for task in withdraw.tasks {
             if self.running == Some(task) {
                 self.running_cancelled = true;
-            } else if let Some(at) = self.tasks.iter().position(|queued| queued.task == task) {
-                self.tasks.remove(at);
+            } else if self.take_out(task) {
                 acknowledged.push((task, false));
                 if matches!(self.announcement, Announcement::Leaving(t) | Announcement::Left(t) if t == task)
                 {
@@ -643,19 +717,47 @@ impl SlaveCore {
         Ok(())
     }
 
+    /// Takes a task that has not begun out of the queue; false if there is none of this number.
+    fn take_out(&mut self, task: u64) -> bool {
+        let mut queued = self.tasks.iter_mut().enumerate();
+        let found = queued.find_map(|(at, queued)| Some((at, queued.place(task)?, queued)));
+        let Some((at, index, queued)) = found else {
+            return false;
+        };
+        self.queued -= 1;
+        let Range { start, end } = queued.left;
+        if start + 1 == end {
+            self.tasks.remove(at);
+        } else if index == start {
+            queued.left.start += 1;
+        } else if index + 1 == end {
+            queued.left.end -= 1;
+        } else if let Some(queued) = self.tasks.remove(at) {
+            for part in queued.split(index).into_iter().rev() {
+                self.tasks.insert(at, part);
+            }
+        }
+        true
+    }
+
     /// Gives back what has not begun, from the last task on; not what is addressed to this slave, nor a task whose start
     /// is announced.
     fn on_recall(&mut self, payload: &[u8]) -> Result<(), String> {
         let asked = Recall::decode(payload).map_err(text)?.tasks as usize;
-        let stays = usize::from(self.announcement != Announcement::None);
+        let is_announced = self.announcement != Announcement::None;
         let mut tasks = Vec::new();
         let mut kept = VecDeque::new();
-        while self.tasks.len() > stays && tasks.len() < asked {
-            let last = self.tasks.pop_back().expect("there are more than stay");
-            if last.bound {
+        while tasks.len() < asked
+            && let Some(mut last) = self.tasks.pop_back()
+        {
+            if !last.bound {
+                let stays = usize::from(is_announced && self.tasks.is_empty());
+                let gives = (last.left.len() - stays).min(asked - tasks.len());
+                last.give_back(gives as u32, &mut tasks);
+                self.queued -= gives;
+            }
+            if !last.left.is_empty() {
                 kept.push_front(last);
-            } else {
-                tasks.push(last.task);
             }
         }
         self.tasks.append(&mut kept);
@@ -673,7 +775,7 @@ impl SlaveCore {
         if self.results.is_empty() {
             return;
         }
-        let results = self.results.len() as u64;
+        let results = self.results.tasks() as u64;
         let before = self.out.len();
         let mark = frame::begin_frame(&mut self.out, Kind::Results);
         self.results.encode(&mut self.out);
@@ -705,6 +807,7 @@ impl SlaveCore {
     fn finish_with(&mut self, end: SlaveEnd) {
         if self.end.is_none() {
             self.tasks.clear();
+            self.queued = 0;
             self.settle(self.last_sent, true);
             match &end {
                 SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {

@@ -232,15 +232,17 @@ impl Run<'_> {
                     let view = batch::task_batch(payload).expect("the master's own");
                     let mut results = ResultBatchBuilder::new();
                     for (entry, _) in view.iter() {
-                        let (task, algorithm) = (entry.task, entry.algorithm);
-                        results.push(task, algorithm, ResultStatus::Done, 100, output);
+                        for index in 0..entry.count {
+                            let task = entry.task + u64::from(index);
+                            results.push(task, entry.algorithm, ResultStatus::Done, 100, output);
+                        }
                     }
                     let mut out = Vec::new();
                     let mark = frame::begin_frame(&mut out, Kind::Results);
                     results.encode(&mut out);
                     frame::finish_frame(&mut out, mark);
                     parts.packets += 1;
-                    parts.results += view.len() as u64;
+                    parts.results += view.tasks();
                     says.push(out);
                 }
                 ControlFlow::<()>::Continue(())

@@ -589,7 +589,7 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
     };
     let failed = ResultStatus::Failed;
     let drawn = match announced && rng.random_range(0..2) == 0 {
-        true => 12,
+        true => [12, 14][rng.random_range(0..2)],
         false => rng.random_range(0..19),
     };
     match (drawn, first, last) {
@@ -620,6 +620,11 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
             put(&mut out, Kind::Returned, |out| {
                 Returned { tasks }.encode(out)
             });
+        }
+        // A run that goes on beyond its hands, of the first algorithm, which counts: nobody compares its outputs.
+        (18, Some((task, 0)), _) => {
+            let run: Vec<_> = (task..task + 7).map(|task| (task, 0)).collect();
+            result(&mut out, &run, ResultStatus::Done, &[0; 8]);
         }
         // Once more what may have been announced already: no offence.
         (14, Some((task, _)), _) => put(&mut out, Kind::Starting, |out| {

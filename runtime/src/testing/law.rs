@@ -4,13 +4,16 @@
 //! It shares the decoders with the cores and nothing else: tasks are a map, a slave's hands a list. What it
 //! demands after every turn is the law: what must have ended has ended, what must not is live.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
 use ringmw_codec::audit::{Event, LossCause};
-use ringmw_codec::batch::{self, BATCH_OVERHEAD_BYTES, BOUND, ResultStatus, TaskBody};
+use ringmw_codec::batch::{
+    self, BATCH_OVERHEAD_BYTES, BOUND, ResultStatus, TaskBody, encode_task_body,
+};
 use ringmw_codec::control::{
     Bests, Goodbye, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
@@ -22,7 +25,7 @@ use ringmw_sched::{
 
 use super::coverage::{Coverage, Happening, Standing};
 use crate::engine::{Closed, ConnId};
-use crate::proto::master::{CheckOutput, End, Fate, MasterCore, STALL, SmallBytes, TICK};
+use crate::proto::master::{Body, CheckOutput, End, Fate, MasterCore, STALL, SmallBytes, TICK};
 use crate::proto::{HANDSHAKE_TIMEOUT, SECOND};
 
 /// The most tasks of a packet that is sized by compute time.
@@ -179,7 +182,7 @@ struct Gone {
 }
 
 fn record_bytes(spec: &TaskSpec) -> u64 {
-    u64::from(spec.bytes) + Scheduler::<SmallBytes>::RECORD_BYTES
+    u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES
 }
 
 impl Law {
@@ -378,11 +381,15 @@ impl Law {
         let Ok(view) = batch::result_batch(payload) else {
             return false;
         };
-        for (entry, body) in view.iter() {
+        let results = view
+            .iter()
+            .flat_map(|(entry, body)| (0..entry.count).map(move |index| (entry, body, index)));
+        for (entry, body, index) in results {
+            let (_, body) = entry.element(body, index);
             let Some(&(task, hold)) = self.slaves[&id].hands.front() else {
                 return false;
             };
-            if task != entry.task {
+            if task != entry.task + u64::from(index) {
                 return false;
             }
             if hold != Hold::Live {
@@ -935,8 +942,12 @@ impl Law {
         assert!(!view.is_empty(), "an empty packet to {id}");
         assert!(!self.stopped, "tasks go to {id} after the end was told");
         let mut packet = BTreeMap::new();
-        for (entry, body) in view.iter() {
-            let seq = entry.task;
+        let tasks = view
+            .iter()
+            .flat_map(|(entry, body)| (0..entry.count).map(move |index| (entry, body, index)));
+        for (entry, body, index) in tasks {
+            let seq = entry.task + u64::from(index);
+            let body = &alone(body, index, entry.count)[..];
             if self.lenient && !self.tasks.contains_key(&seq) {
                 self.adopt(seq, entry.algorithm, body);
             }
@@ -1448,4 +1459,15 @@ fn kept_body<'a>(body: &'a [u8], fate: &Fate) -> &'a [u8] {
         Fate::Done { .. } if !TaskBody::has_tag(body) => &[],
         _ => body,
     }
+}
+
+/// The body of a task of a run, as it would have gone by itself.
+fn alone(run: &[u8], index: u32, count: u32) -> Cow<'_, [u8]> {
+    if count == 1 {
+        return run.into();
+    }
+    let run = TaskBody::parse_run(run, count).expect("the master's own");
+    let mut body = Vec::new();
+    encode_task_body(&mut body, &run.nth(index, count));
+    body.into()
 }

@@ -232,7 +232,7 @@ impl Script {
             client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
             tasks_bytes_max: of(&mut rng, &[200, 400, 2_000, 131_072]) as u32
                 + rng.random_range(0..100),
-            results_bytes_max: of(&mut rng, &[1_084, 1_300, 3_000, 131_072]) as u32
+            results_bytes_max: of(&mut rng, &[1_088, 1_300, 3_000, 131_072]) as u32
                 + rng.random_range(1..100),
             // 0 is automatic.
             task_group: rng.random_range(0..7),

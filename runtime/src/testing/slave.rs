@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use ringmw_codec::batch::TaskBody;
 use ringmw_codec::control::{GoodbyeCode, Starting};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
@@ -329,7 +328,8 @@ impl SimSlave {
                 assignment.algorithm
             )));
         };
-        let body = TaskBody::parse(&assignment.body)
+        let body = assignment
+            .body()
             .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
         let welcome = self.core.welcome().expect("tasks come after it");
         let cx = self.cx.get_or_insert_with(|| {

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use ringmw::Ready;
 use ringmw::engine::{self, Choice};
 use ringmw_codec::audit::{Event, Line};
-use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus, TaskBody, task_batch};
+use ringmw_codec::batch::{
+    ResultBatchBuilder, ResultStatus, TaskBody, encode_task_body, task_batch,
+};
 use ringmw_codec::frame::{FrameReader, Kind, put_frame};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 
@@ -106,15 +108,20 @@ pub(crate) fn archive(number: u64) -> Vec<u8> {
 
 pub(crate) fn tasks_in(payload: &[u8]) -> Vec<Given> {
     let batch = task_batch(payload).unwrap();
-    batch
-        .iter()
-        .map(|(entry, body)| Given {
-            task: entry.task,
-            algorithm: entry.algorithm,
-            marked: entry.flags & ringmw_codec::batch::MARKED != 0,
-            body: body.to_vec(),
+    let given = batch.iter().flat_map(|(entry, body)| {
+        let run = TaskBody::parse_run(body, entry.count).unwrap();
+        (0..entry.count).map(move |index| {
+            let mut body = Vec::new();
+            encode_task_body(&mut body, &run.nth(index, entry.count));
+            Given {
+                task: entry.task + u64::from(index),
+                algorithm: entry.algorithm,
+                marked: entry.is_marked(),
+                body,
+            }
         })
-        .collect()
+    });
+    given.collect()
 }
 
 /// A packet of results, as a whole frame.
