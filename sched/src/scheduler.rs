@@ -230,9 +230,11 @@ impl<P: Payload> Scheduler<P> {
         let tasks = record.tasks();
         let most_bytes = u64::from(tasks + 1) * u64::from(record.bytes);
         let before = record.queued_bytes();
+        // As if it were submitted by itself: what is refused does not depend on runs.
+        let queued_bytes = self.counts.queued_bytes + u64::from(record.bytes) + Self::RECORD_BYTES;
         let fits = most_bytes + u64::from(self.config.packet_bytes_base)
             <= u64::from(self.config.packet_bytes_max)
-            && self.counts.queued_bytes + u64::from(record.bytes) <= self.config.queued_bytes_max;
+            && queued_bytes <= self.config.queued_bytes_max;
         let grows = tasks < most && fits && record.may_grow(spec, now);
         if !grows || !push(record.payload.as_mut().expect(HAS_PAYLOAD)) {
             return None;

@@ -657,13 +657,14 @@ impl Script {
             owner,
             bytes: (body.len() + TASK_ENTRY_BYTES) as u32,
         };
+        let queued_bytes = self.state.core.sched().queued_bytes();
         let id = self
             .state
             .submit(algorithm, RawTask::new(&task), owner, stream);
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
         self.law
-            .on_submit(id, spec, SmallBytes::copy_from_slice(&body));
+            .on_submit(id, spec, SmallBytes::copy_from_slice(&body), queued_bytes);
         self.keep_ready();
         if kind == 1 {
             use rand::Rng as _;
