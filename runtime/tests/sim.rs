@@ -33,6 +33,7 @@ struct Sums {
     turns: u64,
     tasks: u64,
     begun: u64,
+    in_runs: u64,
     late: u64,
     slaves: u64,
     faults: u64,
@@ -45,6 +46,7 @@ impl Sums {
         self.turns += storm.turns;
         self.tasks += storm.tasks;
         self.begun += storm.begun;
+        self.in_runs += storm.in_runs;
         self.late += storm.late;
         self.slaves += storm.slaves;
         self.faults += storm.faults;
@@ -91,11 +93,12 @@ fn run_all(seeds: &[u64]) -> Sums {
     let sums = sums.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} begun, {} late results, {} slaves, {} faults",
+        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in runs, {} begun, {} late results, {} slaves, {} faults",
         sums.seeds,
         sums.seeds as f64 / seconds,
         sums.turns,
         sums.tasks,
+        sums.in_runs,
         sums.begun,
         sums.late,
         sums.slaves,
@@ -124,6 +127,7 @@ fn the_cores_keep_the_law() {
     seeds.extend((0..FRESH).map(|nth| fresh.wrapping_add(nth) | 1 << 40));
     let sums = run_all(&seeds);
     println!("{}", sums.coverage);
+    assert!(sums.in_runs > sums.tasks / 20, "runs are common");
     let coverage = &sums.coverage;
     assert_eq!(
         coverage.pairs_missing(),

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
-use ringmw_sched::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Group, Nanos, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
 
 use super::coverage::Coverage;
 use super::fleet::{Fault, Fleet, Weights};
@@ -20,7 +20,7 @@ use crate::engine::{Closed, ConnId, Handler};
 use crate::master::state::{RawTask, State, StreamOf};
 use crate::master::turn;
 use crate::proto::SECOND;
-use crate::proto::master::{End, Fate, Level, MasterConfig, MasterCore, SHUTDOWN_WAIT};
+use crate::proto::master::{Body, End, Fate, Level, MasterConfig, MasterCore, SHUTDOWN_WAIT};
 use crate::rng::{Rng, StreamKey, name_hash};
 use crate::small::SmallBytes;
 use crate::wire;
@@ -146,6 +146,8 @@ pub struct Storm {
     pub tasks: u64,
     /// Ends told.
     pub told: u64,
+    /// Tasks that were submitted into a run with those before them.
+    pub in_runs: u64,
     /// Late results.
     pub late: u64,
     /// Times that a slave began a task.
@@ -179,6 +181,8 @@ struct Habits {
     cancel_percent: u32,
     group_percent: u32,
     ordered_percent: u32,
+    /// Bursts of tasks that are alike, with the default policy.
+    alike_percent: u32,
     /// Draws of algorithms: echo, draw, fails, search, counts.
     kinds: [u32; ALGORITHMS],
     echo_max: u32,
@@ -197,6 +201,9 @@ struct Script {
     fault_every: Nanos,
     next_fault: Nanos,
     next_app: Nanos,
+    /// The tasks that are submitted now are alike.
+    alike: bool,
+    in_runs: u64,
     processes: usize,
     busy_until: Nanos,
     now: Nanos,
@@ -297,6 +304,7 @@ impl Script {
             cancel_percent: percent(20),
             group_percent: percent(20),
             ordered_percent: percent(80),
+            alike_percent: percent(100),
             kinds: [
                 1 + percent(5),
                 1 + percent(3),
@@ -324,6 +332,8 @@ impl Script {
             fault_every: every,
             next_fault: 0,
             next_app: 0,
+            alike: false,
+            in_runs: 0,
             processes: rng.random_range(1..8),
             rng,
             busy_until: 0,
@@ -367,6 +377,7 @@ impl Script {
             simulated: std::time::Duration::from_nanos(self.now),
             tasks: self.ids.len() as u64,
             told: self.law.told(),
+            in_runs: self.in_runs,
             late: self.law.late,
             begun: self.fleet.begun,
             slaves: self.law.slaves_ever(),
@@ -492,6 +503,7 @@ impl Script {
     }
 
     fn submit_some(&mut self, burst: u32) {
+        self.alike = self.chance(self.habits.alike_percent);
         let kind = self.draw_kind();
         match self.rng.random_range(0..4) {
             // A map.
@@ -529,7 +541,7 @@ impl Script {
             }
             _ => {
                 for _ in 0..burst {
-                    let kind = self.draw_kind();
+                    let kind = if self.alike { kind } else { self.draw_kind() };
                     let stream = self.single(kind);
                     self.submit(kind, Owner::Queue, stream);
                 }
@@ -615,20 +627,23 @@ impl Script {
     ) {
         let (mut domain, mut index) = (stream.domain, stream.index);
         let mut to = None;
-        if self.chance(self.habits.ordered_percent) {
+        if !self.alike && self.chance(self.habits.ordered_percent) {
             // Mostly one that is here or was; now and then one that never was.
             let id = SlaveId(self.rng.random_range(0..self.law.slaves_ever() as u32 + 2));
             to = Some(id);
             task = task.slave(id);
         }
-        let (retry, anyway) = (self.chance(70), self.chance(50));
+        let (retry, anyway) = match self.alike {
+            true => (true, false),
+            false => (self.chance(70), self.chance(50)),
+        };
         task = task.retry(retry).do_it_anyway(anyway);
-        if self.chance(10) {
+        if !self.alike && self.chance(10) {
             // The size of the tag sees to tasks that are too large.
             let tag = vec![7u64; self.rng.random_range(0..60)];
             task = task.tag(&tag);
         }
-        if self.chance(10) {
+        if !self.alike && self.chance(10) {
             (domain, index) = (u64::MAX, self.rng.random_range(0..9));
             task = task.stream(index);
         }
@@ -661,6 +676,8 @@ impl Script {
         let id = self
             .state
             .submit(algorithm, RawTask::new(&task), owner, stream);
+        let more = self.state.core.sched().queued_bytes() - queued_bytes;
+        self.in_runs += u64::from((1..Scheduler::<Body>::RECORD_BYTES).contains(&more));
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
         self.law
