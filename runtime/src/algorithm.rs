@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use ringmw_sched::SlaveId;
 
 use crate::cx::Cx;
+use crate::proto::master::AlgorithmInfo;
 use crate::rng::name_hash;
 use crate::small::SmallBytes;
 use crate::wire::{ArgumentWriter, Wire, WireError, check, encode};
@@ -469,6 +470,16 @@ impl Registry {
             .binary_search_by_key(&TypeId::of::<A>(), |(id, _)| *id)
             .ok()?;
         Some(self.by_type[at].1)
+    }
+
+    /// What a master knows of each.
+    pub(crate) fn infos(&self) -> Vec<AlgorithmInfo> {
+        let info = |entry: &Entry| AlgorithmInfo {
+            name: entry.name,
+            of: entry.type_id,
+            check_output: entry.check_output,
+        };
+        self.entries.iter().map(info).collect()
     }
 
     /// All of them, in the order of their indices.

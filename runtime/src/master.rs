@@ -8,6 +8,7 @@ pub(crate) mod queue;
 pub(crate) mod state;
 pub(crate) mod turn;
 
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use ringmw_codec::audit::Event;
 use ringmw_sched::{AlgorithmId, Group, Owner, SlaveId, TaskId};
 
-use crate::algorithm::{Algorithm, AlgorithmIndex, Registry, Task};
+use crate::algorithm::{Algorithm, Registry, Task};
 use crate::best::{Best, BestKey, Direction, Incumbents};
 use crate::clock::Clock;
 use crate::wire::{self, Wire};
@@ -174,13 +175,14 @@ impl Master {
     // ---- the queue
 
     /// Submits a task whose end goes to the queue.
+    #[inline]
     pub fn submit<A: Algorithm>(&self, task: Task<A>) -> TaskId {
-        self.submit_to(self.id_of::<A>(), task)
+        self.submit_to(self.id_of::<A>(), &task)
     }
 
     #[inline]
-    fn submit_to<A: Algorithm>(&self, algorithm: AlgorithmId, task: Task<A>) -> TaskId {
-        let task = RawTask::new(&task);
+    fn submit_to<A: Algorithm>(&self, algorithm: AlgorithmId, task: &Task<A>) -> TaskId {
+        let task = RawTask::new(task);
         self.submitting(|state| {
             let stream = state.next_single(algorithm);
             state.submit(algorithm, task, Owner::Queue, stream)
@@ -191,7 +193,7 @@ impl Master {
     pub fn submit_all<A: Algorithm>(&self, tasks: impl IntoIterator<Item = Task<A>>) -> u64 {
         let algorithm = self.id_of::<A>();
         tasks.into_iter().fold(0, |submitted, task| {
-            self.submit_to(algorithm, task);
+            self.submit_to(algorithm, &task);
             submitted + 1
         })
     }
@@ -258,26 +260,13 @@ impl Master {
 
     /// All ready results, failed ones among them, in the order in which they came.
     pub fn take_results(&self) -> Vec<QueueResult> {
-        let results = self.with(|state| state.queue.take_results());
-        results
-            .into_iter()
-            .map(|result| QueueResult {
-                result,
-                registry: Arc::clone(&self.inner.registry),
-            })
-            .collect()
+        self.with(|state| state.queue.take_results(QueueResult))
     }
 
     /// All tasks that turned out unrunnable.
     pub fn take_unrunnable(&self) -> Vec<QueueUnrunnable> {
         let tasks = self.with(|state| state.queue.take_unrunnable());
-        tasks
-            .into_iter()
-            .map(|task| QueueUnrunnable {
-                task,
-                registry: Arc::clone(&self.inner.registry),
-            })
-            .collect()
+        tasks.into_iter().map(QueueUnrunnable).collect()
     }
 
     /// The slaves that came into the ordered and intermingle groups.
@@ -530,20 +519,17 @@ impl Target {
 }
 
 /// A result from [`Master::take_results`].
-pub struct QueueResult {
-    result: TaskResult,
-    registry: Arc<Registry>,
-}
+pub struct QueueResult(TaskResult);
 
 impl QueueResult {
     /// The algorithm's name.
     pub fn algorithm(&self) -> &'static str {
-        end::name_of(&self.registry, self.result.algorithm_id())
+        self.0.info().name
     }
 
     /// Whether it is a result of `A`.
     pub fn is<A: Algorithm>(&self) -> bool {
-        self.registry.index_of::<A>() == Some(AlgorithmIndex(self.result.algorithm_id().0))
+        self.0.info().of == TypeId::of::<A>()
     }
 
     /// The output.
@@ -552,7 +538,7 @@ impl QueueResult {
     /// [`TaskErrorKind::Failed`](crate::TaskErrorKind::Failed) if the algorithm failed, [`TaskErrorKind::Type`](crate::TaskErrorKind::Type) if it is no result of `A`.
     pub fn output<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
         self.must_be::<A>()?;
-        self.result.decode::<A>()
+        self.0.decode::<A>()
     }
 
     /// The output, read in place.
@@ -561,8 +547,8 @@ impl QueueResult {
     /// As for [`output`](QueueResult::output).
     pub fn archived<A: Algorithm>(&self) -> Result<&wire::Archived<A::Output>, TaskError> {
         self.must_be::<A>()?;
-        let archive = self.result.archive()?;
-        wire::access::<A::Output>(archive).map_err(|error| end::type_error(self.result.id(), error))
+        let archive = self.0.archive()?;
+        wire::access::<A::Output>(archive).map_err(|error| end::type_error(self.0.id(), error))
     }
 
     fn must_be<A: Algorithm>(&self) -> Result<(), TaskError> {
@@ -573,7 +559,7 @@ impl QueueResult {
             expected: A::NAME,
             got: self.algorithm(),
         };
-        Err(end::type_error(self.result.id(), error))
+        Err(end::type_error(self.0.id(), error))
     }
 }
 
@@ -581,31 +567,28 @@ impl std::ops::Deref for QueueResult {
     type Target = TaskResult;
 
     fn deref(&self) -> &TaskResult {
-        &self.result
+        &self.0
     }
 }
 
 /// An unrunnable task from [`Master::take_unrunnable`].
-pub struct QueueUnrunnable {
-    task: UnrunnableTask,
-    registry: Arc<Registry>,
-}
+pub struct QueueUnrunnable(UnrunnableTask);
 
 impl QueueUnrunnable {
     /// The algorithm's name.
     pub fn algorithm(&self) -> &'static str {
-        end::name_of(&self.registry, self.task.algorithm_id())
+        self.0.info().name
     }
 
     /// Whether it is a task of `A`.
     pub fn is<A: Algorithm>(&self) -> bool {
-        self.registry.index_of::<A>() == Some(AlgorithmIndex(self.task.algorithm_id().0))
+        self.0.info().of == TypeId::of::<A>()
     }
 
     /// The task again, with its arguments, to be submitted anew with a policy of its own; `None` if
     /// it is no task of `A`.
     pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
-        self.is::<A>().then(|| Task::again(self.task.args()))
+        self.is::<A>().then(|| Task::again(self.0.args()))
     }
 }
 
@@ -613,6 +596,6 @@ impl std::ops::Deref for QueueUnrunnable {
     type Target = UnrunnableTask;
 
     fn deref(&self) -> &UnrunnableTask {
-        &self.task
+        &self.0
     }
 }

@@ -480,11 +480,6 @@ pub(crate) fn config(
         seed,
         args: settings.user.clone(),
         level: settings.audit_level,
-        check_output: registry
-            .entries()
-            .iter()
-            .map(|entry| entry.check_output)
-            .collect(),
-        names: registry.entries().iter().map(|entry| entry.name).collect(),
+        algorithms: registry.infos(),
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Reason, SlaveId, TaskId};
+use ringmw_sched::{Nanos, Reason, SlaveId, TaskId};
 
-use crate::algorithm::{Algorithm, AlgorithmIndex, Policy, Registry, Tag, Task};
+use crate::algorithm::{Algorithm, Policy, Tag, Task};
 use crate::cx::TagError;
-use crate::proto::master::{End, Fate};
+use crate::proto::master::{AlgorithmInfo, End, Fate, TaskEnd};
 use crate::rng::DOMAIN_EXPLICIT;
 use crate::small::SmallBytes;
 use crate::wire::{self, Wire, WireError};
@@ -139,54 +139,67 @@ impl std::fmt::Display for Unrunnable {
 
 /// A result from the queue: an output, or the failure in its place.
 #[derive(Debug)]
-pub struct TaskResult {
-    end: End,
-}
+pub struct TaskResult(TaskEnd);
 
 impl TaskResult {
-    pub(crate) fn new(end: End) -> Self {
-        TaskResult { end }
+    #[inline]
+    pub(crate) fn new(end: TaskEnd) -> Self {
+        TaskResult(end)
     }
 
-    pub(crate) fn end(&self) -> &End {
-        &self.end
+    pub(crate) fn into_end(self) -> End {
+        self.0.into_end()
+    }
+
+    #[inline]
+    pub(crate) fn info(&self) -> &AlgorithmInfo {
+        match &self.0 {
+            TaskEnd::Done(one) => one.info(),
+            TaskEnd::Other(end) => &end.info,
+        }
     }
 
     /// The task's id.
     pub fn id(&self) -> TaskId {
-        self.end.id
-    }
-
-    pub(crate) fn algorithm_id(&self) -> AlgorithmId {
-        self.end.algorithm
+        self.0.id()
     }
 
     /// The slave that made it.
     pub fn slave(&self) -> SlaveId {
-        match &self.end.fate {
-            Fate::Done { slave, .. } | Fate::Failed { slave, .. } => *slave,
-            Fate::Unrunnable { .. } | Fate::Cancelled => unreachable!("no result"),
+        match &self.0 {
+            TaskEnd::Done(one) => one.slave(),
+            TaskEnd::Other(end) => match end.fate {
+                Fate::Done { slave, .. } | Fate::Failed { slave, .. } => slave,
+                Fate::Unrunnable { .. } | Fate::Cancelled => unreachable!("no result"),
+            },
         }
     }
 
     /// The output's archive, or the failure.
+    #[inline]
     pub(crate) fn archive(&self) -> Result<&[u8], TaskError> {
-        match &self.end.fate {
-            Fate::Done { output, .. } => Ok(output),
-            _ => Err(error_of(&self.end).expect("only Done is no error")),
+        match &self.0 {
+            TaskEnd::Done(one) => Ok(one.output()),
+            TaskEnd::Other(end) => match &end.fate {
+                Fate::Done { output, .. } => Ok(output),
+                _ => Err(error_of(end).expect("only Done is no error")),
+            },
         }
     }
 
     /// Whether the algorithm failed.
     pub fn is_failed(&self) -> bool {
-        matches!(self.end.fate, Fate::Failed { .. })
+        self.failure().is_some()
     }
 
     /// The failure's message and place.
     pub fn failure(&self) -> Option<&str> {
-        match &self.end.fate {
-            Fate::Failed { message, .. } => Some(message),
-            _ => None,
+        match &self.0 {
+            TaskEnd::Done(_) => None,
+            TaskEnd::Other(end) => match &end.fate {
+                Fate::Failed { message, .. } => Some(message),
+                _ => None,
+            },
         }
     }
 
@@ -195,46 +208,50 @@ impl TaskResult {
     /// # Errors
     /// When the tag is of another type: it is never reinterpreted.
     pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
-        tag_of(&self.end.body)
+        match &self.0 {
+            TaskEnd::Done(one) => tag_of(one.body()),
+            TaskEnd::Other(end) => tag_of(&end.body),
+        }
     }
 
     /// Time in the algorithm on the slave.
     pub fn compute_time(&self) -> Duration {
-        match &self.end.fate {
-            Fate::Done { compute, .. } | Fate::Failed { compute, .. } => {
-                Duration::from_nanos(*compute)
-            }
-            Fate::Unrunnable { .. } | Fate::Cancelled => Duration::ZERO,
-        }
+        Duration::from_nanos(self.times().0)
     }
 
     /// Time from submission to the hand-out that brought this result.
     pub fn wait_time(&self) -> Duration {
-        match &self.end.fate {
-            Fate::Done { wait, .. } | Fate::Failed { wait, .. } => Duration::from_nanos(*wait),
-            _ => Duration::ZERO,
-        }
+        Duration::from_nanos(self.times().1)
     }
 
     /// Time from hand-out to arrival, less the compute time: on the wire and behind others of its group.
     pub fn travel_time(&self) -> Duration {
-        match &self.end.fate {
-            Fate::Done { travel, .. } | Fate::Failed { travel, .. } => {
-                Duration::from_nanos(*travel)
-            }
-            _ => Duration::ZERO,
+        Duration::from_nanos(self.times().2)
+    }
+
+    /// Compute, wait and travel.
+    fn times(&self) -> (Nanos, Nanos, Nanos) {
+        match &self.0 {
+            TaskEnd::Done(one) => (one.compute(), one.wait(), one.travel()),
+            TaskEnd::Other(end) => match end.fate {
+                Fate::Done {
+                    compute,
+                    wait,
+                    travel,
+                    ..
+                }
+                | Fate::Failed {
+                    compute,
+                    wait,
+                    travel,
+                    ..
+                } => (compute, wait, travel),
+                Fate::Unrunnable { .. } | Fate::Cancelled => (0, 0, 0),
+            },
         }
     }
 
-    pub(crate) fn ready_bytes(&self) -> u64 {
-        let output = match &self.end.fate {
-            Fate::Done { output, .. } => output.len(),
-            Fate::Failed { message, .. } => message.len(),
-            Fate::Unrunnable { .. } | Fate::Cancelled => 0,
-        };
-        (output + self.end.body.len() + size_of::<End>()) as u64
-    }
-
+    #[inline]
     pub(crate) fn decode<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
         let archive = self.archive()?;
         wire::decode::<A::Output>(archive).map_err(|error| type_error(self.id(), error))
@@ -261,8 +278,8 @@ impl UnrunnableTask {
         self.end.id
     }
 
-    pub(crate) fn algorithm_id(&self) -> AlgorithmId {
-        self.end.algorithm
+    pub(crate) fn info(&self) -> &AlgorithmInfo {
+        &self.end.info
     }
 
     /// Why.
@@ -377,12 +394,4 @@ pub(crate) fn error_of(end: &End) -> Option<TaskError> {
         Fate::Cancelled => Some(TaskErrorKind::Cancelled { id, origin }),
     };
     kind.map(TaskError::from)
-}
-
-/// The name of an end's algorithm.
-pub(crate) fn name_of(registry: &Registry, algorithm: AlgorithmId) -> &'static str {
-    registry
-        .get(AlgorithmIndex(algorithm.0))
-        .expect("only registered algorithms are submitted")
-        .name
 }

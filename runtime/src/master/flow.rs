@@ -13,7 +13,7 @@ use super::Master;
 use super::end::{TaskError, TaskResult, error_of, type_error};
 use super::state::{Flow, Next, RawTask, Ready, State, StreamOf};
 use crate::algorithm::{Algorithm, Task};
-use crate::proto::master::End;
+use crate::proto::master::TaskEnd;
 
 /// The future of one task's typed result. Dropping it takes the task back.
 #[must_use = "dropping a call takes its task back"]
@@ -101,7 +101,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     number: u64,
     next_index: u64,
     window: Option<usize>,
-    in_order: Option<VecDeque<(TaskId, Option<End>)>>,
+    in_order: Option<VecDeque<(TaskId, Option<TaskEnd>)>>,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -185,7 +185,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     }
 
     /// Takes the next end by itself.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
         match self.in_order.is_some() {
             true => self.poll_in_order(cx),
             false => self.poll_taken(cx, Ready::pop),
@@ -225,7 +225,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         })
     }
 
-    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
         self.fill();
         let slot = self.flow as usize;
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
@@ -234,7 +234,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
                 let flow = &mut state.flows[slot];
                 while let Some(end) = flow.ready.pop() {
                     let at = in_order
-                        .binary_search_by(|(id, _)| id.cmp(&end.id))
+                        .binary_search_by(|(id, _)| id.cmp(&end.id()))
                         .expect("an end of this map belongs to one of its tasks");
                     in_order[at].1 = Some(end);
                 }
@@ -345,11 +345,9 @@ pub struct Done<A: Algorithm> {
 }
 
 impl<A: Algorithm> Done<A> {
-    fn new(end: End) -> Result<Self, TaskError> {
-        match error_of(&end) {
-            Some(error) => Err(error),
-            None => Self::of_result(TaskResult::new(end)),
-        }
+    fn new(end: TaskEnd) -> Result<Self, TaskError> {
+        no_error(&end)?;
+        Self::of_result(TaskResult::new(end))
     }
 
     fn of_result(result: TaskResult) -> Result<Self, TaskError> {
@@ -373,11 +371,16 @@ fn new_flow(state: &mut super::state::State) -> u32 {
         .expect("fewer than 2^32 calls and maps at once")
 }
 
-fn output<A: Algorithm>(end: End) -> Result<A::Output, TaskError> {
-    match error_of(&end) {
-        Some(error) => Err(error),
-        None => TaskResult::new(end).decode::<A>(),
+fn no_error(end: &TaskEnd) -> Result<(), TaskError> {
+    match end {
+        TaskEnd::Done(_) => Ok(()),
+        TaskEnd::Other(end) => error_of(end).map_or(Ok(()), Err),
     }
+}
+
+fn output<A: Algorithm>(end: TaskEnd) -> Result<A::Output, TaskError> {
+    no_error(&end)?;
+    TaskResult::new(end).decode::<A>()
 }
 
 #[inline]

@@ -6,7 +6,7 @@ use std::task::Waker;
 use ringmw_sched::AlgorithmId;
 
 use super::end::{TaskResult, UnrunnableTask};
-use crate::proto::master::{End, Ends, Fate};
+use crate::proto::master::{Ends, Fate};
 
 /// What [`events`](super::Master::events) waits for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Queue {
 
     pub(crate) fn ended(&mut self, mut ends: Ends) {
         let (algorithm, is_unrunnable) = match &ends {
-            Ends::Done(done) => (done.algorithm, false),
+            Ends::Done(results) => (results.packet.algorithm, false),
             Ends::One(Some(end)) => (end.algorithm, matches!(end.fate, Fate::Unrunnable { .. })),
             Ends::One(None) => return,
         };
@@ -93,11 +93,12 @@ impl Queue {
         self.arrivals += count as u64;
         if !is_unrunnable {
             self.ready += count;
-            self.ready_bytes += ready_bytes(&ends);
+            self.ready_bytes += ends.ready_bytes();
             of.ready.push_back((arrival, ends));
         } else if let Some(end) = ends.next_end() {
             self.unrunnable += 1;
-            of.unrunnable.push_back((arrival, UnrunnableTask::new(end)));
+            of.unrunnable
+                .push_back((arrival, UnrunnableTask::new(end.into_end())));
         }
     }
 
@@ -134,14 +135,14 @@ impl Queue {
         })
     }
 
-    pub(crate) fn take_results(&mut self) -> Vec<TaskResult> {
+    pub(crate) fn take_results<R>(&mut self, result: impl Fn(TaskResult) -> R) -> Vec<R> {
         let mut results = Vec::with_capacity(self.ready);
         self.ready = 0;
         self.ready_bytes = 0;
         let ready = self.of.iter_mut().map(|of| &mut of.ready);
         for mut ends in merge(ready) {
             while let Some(end) = ends.next_end() {
-                results.push(TaskResult::new(end));
+                results.push(result(TaskResult::new(end)));
             }
         }
         results
@@ -170,13 +171,13 @@ impl Queue {
         }
         let (arrival, ends) = of.ready.front_mut()?;
         *arrival += 1;
-        let result = TaskResult::new(ends.next_end()?);
+        let end = ends.next_end()?;
         if ends.count() == 0 {
             of.ready.pop_front();
         }
         self.ready -= 1;
-        self.ready_bytes -= result.ready_bytes();
-        Some(Ok(result))
+        self.ready_bytes -= end.ready_bytes();
+        Some(Ok(TaskResult::new(end)))
     }
 
     pub(crate) fn wait(&mut self, waker: &Waker) {
@@ -209,18 +210,4 @@ fn merge<'a, T: 'a>(queues: impl Iterator<Item = &'a mut VecDeque<(u64, T)>>) ->
     queues.for_each(|queue| all.extend(queue.drain(..)));
     all.sort_unstable_by_key(|(arrival, _)| *arrival);
     all.into_iter().map(|(_, entry)| entry).collect()
-}
-
-/// What results take until they are taken: as [`TaskResult::ready_bytes`] of each.
-fn ready_bytes(ends: &Ends) -> u64 {
-    let end = size_of::<End>();
-    let bytes: usize = match ends {
-        Ends::Done(done) => done.bytes(end),
-        Ends::One(Some(one)) => match &one.fate {
-            Fate::Failed { message, .. } => message.len() + one.body.len() + end,
-            _ => one.body.len() + end,
-        },
-        Ends::One(None) => 0,
-    };
-    bytes as u64
 }

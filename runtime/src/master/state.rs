@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::queue::Queue;
 use crate::algorithm::{Algorithm, Policy, Task};
-use crate::proto::master::{Body, End, Ends, MasterCore};
+use crate::proto::master::{Body, End, Ends, MasterCore, TaskEnd};
 use crate::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 use crate::small::SmallBytes;
 
@@ -51,7 +51,7 @@ pub(crate) enum Next<'a> {
     /// A result, and where its output is.
     Done(TaskId, &'a [u8]),
     /// Any other end.
-    End(End),
+    End(TaskEnd),
 }
 
 impl Ready {
@@ -65,7 +65,7 @@ impl Ready {
     }
 
     /// Takes the next one, by itself.
-    pub(crate) fn pop(&mut self) -> Option<End> {
+    pub(crate) fn pop(&mut self) -> Option<TaskEnd> {
         loop {
             if let Some(end) = self.ends.front_mut()?.next_end() {
                 self.len -= 1;
@@ -78,8 +78,8 @@ impl Ready {
     /// Takes the next one and has it read in place.
     #[inline]
     pub(crate) fn take<R>(&mut self, read: impl FnOnce(Next<'_>) -> R) -> Option<R> {
-        if let Some(Ends::Done(done)) = self.ends.front_mut()
-            && let Some((id, output)) = done.next_output()
+        if let Some(Ends::Done(results)) = self.ends.front_mut()
+            && let Some((id, output)) = results.next_output()
         {
             self.len -= 1;
             return Some(read(Next::Done(id, output)));
@@ -241,7 +241,7 @@ impl State {
         while let Some(ends) = self.core.poll_ends() {
             let count = ends.count();
             let owner = match &ends {
-                Ends::Done(done) => done.owner,
+                Ends::Done(results) => results.packet.owner,
                 Ends::One(Some(end)) => end.owner,
                 Ends::One(None) => continue,
             };

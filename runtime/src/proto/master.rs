@@ -9,6 +9,7 @@
 //! for more than [`STALL`], so that a slave is never judged by the master's own pause.
 
 mod endings;
+mod ends;
 mod frames;
 mod handshake;
 mod pace;
@@ -19,7 +20,7 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,8 +33,8 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
-    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
-    TaskSpec, Verdict,
+    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Scheduler, SlaveId, TaskId, TaskSpec,
+    Verdict,
 };
 
 use super::{HANDSHAKES_MAX, SECOND, limit, put};
@@ -42,7 +43,9 @@ pub use crate::body::Body;
 use crate::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
 pub use crate::small::SmallBytes;
-use crate::wire::WireError;
+pub use ends::{AlgorithmInfo, CheckOutput, End, Fate};
+pub(crate) use ends::{Ends, RESULT_BYTES, TaskEnd};
+use ends::{Packet, Results, Run};
 use pace::{Pace, VISITS_PER_TURN};
 pub use trail::{Level, Traffic};
 use trail::{Meter, Trail};
@@ -61,9 +64,6 @@ const ACCEPT_PAUSE: Nanos = SECOND;
 
 /// A lack of descriptors that lasts is a line of the trail this often.
 const SHORTAGE_LINES_APART: Nanos = 60 * SECOND;
-
-/// Checks the archive of an algorithm's output.
-pub type CheckOutput = fn(&[u8]) -> Result<(), WireError>;
 
 /// What a master needs to know before the first slave comes.
 pub struct MasterConfig {
@@ -97,10 +97,8 @@ pub struct MasterConfig {
     pub args: Vec<String>,
     /// How much the trail says of packets and tasks.
     pub level: Level,
-    /// By algorithm: does this archive hold a valid output?
-    pub check_output: Vec<CheckOutput>,
-    /// By algorithm: its name.
-    pub names: Vec<&'static str>,
+    /// The algorithms.
+    pub algorithms: Vec<AlgorithmInfo>,
 }
 
 /// What a master has to do with slaves that a batch system starts.
@@ -148,215 +146,6 @@ pub enum Effect {
     },
     /// Begin or pause accepting connections.
     Accepting(bool),
-}
-
-/// How a task ended.
-#[derive(Debug)]
-pub enum Fate {
-    /// With a result, whose archive has been checked.
-    Done {
-        /// The output's archive, a share of its packet.
-        output: SmallBytes,
-        /// Who computed it.
-        slave: SlaveId,
-        /// Time in the algorithm.
-        compute: Nanos,
-        /// From submission to the hand-out that brought the result.
-        wait: Nanos,
-        /// From that hand-out to the result's arrival, less the compute time.
-        travel: Nanos,
-    },
-    /// The algorithm returned an error or panicked.
-    Failed {
-        /// Its message and place.
-        message: String,
-        /// Where.
-        slave: SlaveId,
-        /// Time in the algorithm.
-        compute: Nanos,
-        /// As for `Done`.
-        wait: Nanos,
-        /// As for `Done`.
-        travel: Nanos,
-    },
-    /// It cannot run.
-    Unrunnable {
-        /// Why.
-        reason: Reason,
-        /// The slave that it was addressed to, if it was.
-        to: Option<SlaveId>,
-        /// Its policy.
-        do_it_anyway: bool,
-        /// Its policy.
-        retry: bool,
-    },
-    /// The application took it back.
-    Cancelled,
-}
-
-/// Ends of tasks as they come: those of a packet together.
-#[derive(Debug)]
-pub(crate) enum Ends {
-    /// Results that follow one another in a packet, of the same algorithm and told to the same owner.
-    Done(Done),
-    /// Any other; none once it was taken.
-    One(Option<Box<End>>),
-}
-
-impl Ends {
-    pub(crate) fn one(end: End) -> Self {
-        Ends::One(Some(Box::new(end)))
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        match self {
-            Ends::Done(done) => done.left,
-            Ends::One(end) => usize::from(end.is_some()),
-        }
-    }
-
-    /// Takes the next one by itself.
-    pub(crate) fn next_end(&mut self) -> Option<End> {
-        match self {
-            Ends::Done(done) => done.next_end(),
-            Ends::One(end) => end.take().map(|end| *end),
-        }
-    }
-}
-
-/// Results of one packet and one algorithm whose ends are told to one owner.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) owner: Owner,
-    pub(crate) algorithm: AlgorithmId,
-    pub(crate) slave: SlaveId,
-    /// The payload of the packet, which the outputs are read from.
-    pub(crate) packet: Bytes,
-    /// How many are left.
-    left: usize,
-    runs: std::vec::IntoIter<DoneRun>,
-}
-
-/// Results of tasks of one run: each has its compute time, unless there is but one, and its output.
-#[derive(Debug)]
-pub(crate) struct DoneRun {
-    /// The next task.
-    id: TaskId,
-    /// How many are left.
-    tasks: u32,
-    /// Where the next result begins in the packet.
-    at: u32,
-    /// Bytes of a result.
-    bytes: u32,
-    /// Bytes of its compute time, before its output.
-    head: u32,
-    /// Of the only one, if it does not stand before its output.
-    compute: Nanos,
-    wait: Nanos,
-    on_the_way: Nanos,
-    /// The body of a task that has a tag.
-    body: Option<Box<SmallBytes>>,
-}
-
-impl DoneRun {
-    /// Where its next result is, which is taken.
-    #[inline]
-    fn next(&mut self) -> (TaskId, Range<usize>) {
-        let (id, at) = (self.id, self.at as usize);
-        self.id = id.after(1);
-        self.tasks -= 1;
-        self.at += self.bytes;
-        (id, at..at + self.bytes as usize)
-    }
-}
-
-impl Done {
-    /// What is to come of results that were accepted.
-    fn new(
-        owner: Owner,
-        algorithm: AlgorithmId,
-        slave: SlaveId,
-        packet: Bytes,
-        runs: Vec<DoneRun>,
-    ) -> Self {
-        Done {
-            owner,
-            algorithm,
-            slave,
-            packet,
-            left: runs.iter().map(|run| run.tasks as usize).sum(),
-            runs: runs.into_iter(),
-        }
-    }
-
-    /// The run of the next one.
-    #[inline]
-    fn run(&mut self) -> Option<&mut DoneRun> {
-        while self.runs.as_slice().first()?.tasks == 0 {
-            self.runs.next();
-        }
-        self.left -= 1;
-        self.runs.as_mut_slice().first_mut()
-    }
-
-    /// The next one: its task and output.
-    #[inline]
-    pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
-        let run = self.run()?;
-        let head = run.head as usize;
-        let (id, range) = run.next();
-        Some((id, &self.packet[range.start + head..range.end]))
-    }
-
-    /// The next one by itself.
-    pub(crate) fn next_end(&mut self) -> Option<End> {
-        let run = self.run()?;
-        let (wait, on_the_way, body) = (run.wait, run.on_the_way, run.body.take());
-        let (mut compute, head) = (run.compute, run.head as usize);
-        let (id, range) = run.next();
-        let output = range.start + head..range.end;
-        if let Some(bytes) = self.packet[range].first_chunk().filter(|_| head > 0) {
-            compute = u32::from_le_bytes(*bytes).into();
-        }
-        Some(End {
-            id,
-            algorithm: self.algorithm,
-            owner: self.owner,
-            body: body.map_or_else(SmallBytes::default, |body| *body),
-            fate: Fate::Done {
-                output: SmallBytes::share(&self.packet, output),
-                slave: self.slave,
-                compute,
-                wait,
-                travel: on_the_way.saturating_sub(compute),
-            },
-        })
-    }
-
-    /// What the results that are left take: outputs, tagged tasks' bodies, and `each` for every one.
-    pub(crate) fn bytes(&self, each: usize) -> usize {
-        let of_run = |run: &DoneRun| {
-            let body = run.body.as_ref().map_or(0, |body| body.len());
-            run.tasks as usize * ((run.bytes - run.head) as usize + each) + body
-        };
-        self.runs.as_slice().iter().map(of_run).sum()
-    }
-}
-
-/// The one end of a task.
-#[derive(Debug)]
-pub struct End {
-    /// Which task.
-    pub id: TaskId,
-    /// Of which algorithm.
-    pub algorithm: AlgorithmId,
-    /// To whom the end is told.
-    pub owner: Owner,
-    /// Its body: stream, tag and arguments. Empty where it is of no more use: of a task without a tag that is done.
-    pub body: SmallBytes,
-    /// How it ended.
-    pub fate: Fate,
 }
 
 /// What is known of a connected slave.
@@ -521,7 +310,7 @@ impl MasterCore {
                 take_back: true,
                 duplicate_stragglers: config.duplicate_stragglers,
             },
-            config.names.len(),
+            config.algorithms.len(),
         );
         MasterCore {
             trail: Trail::new(config.level),
@@ -873,6 +662,7 @@ impl MasterCore {
             .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
         Some(End {
             id,
+            info: self.info(cancelled.algorithm),
             algorithm: cancelled.algorithm,
             owner: cancelled.owner,
             body: cancelled.payload.one(),
@@ -1062,7 +852,7 @@ impl MasterCore {
     pub fn poll_end(&mut self) -> Option<End> {
         loop {
             if let Some(end) = self.ends.front_mut()?.next_end() {
-                return Some(end);
+                return Some(end.into_end());
             }
             self.ends.pop_front();
         }
@@ -1134,11 +924,16 @@ impl MasterCore {
             self.ends.push_back(Ends::one(End {
                 id,
                 algorithm,
+                info: self.info(algorithm),
                 owner,
                 body: payload.one(),
                 fate,
             }));
         }
+    }
+
+    fn info(&self, algorithm: AlgorithmId) -> AlgorithmInfo {
+        self.config.algorithms[usize::from(algorithm.0)]
     }
 
     fn accept(&mut self, on: bool) {
@@ -1191,7 +986,7 @@ struct Tally {
     late: u64,
     compute: Nanos,
     /// Accepted ones of this algorithm that are told to this owner, and have not been put with the ends yet.
-    done: Vec<DoneRun>,
+    done: Vec<Run>,
     of: Option<(Owner, AlgorithmId)>,
     /// A copy of the payload, made with the first result: none may pin a receive buffer.
     packet: Option<Bytes>,

@@ -25,7 +25,9 @@ use ringmw_sched::{
 
 use super::coverage::{Coverage, Happening, Standing};
 use crate::engine::{Closed, ConnId};
-use crate::proto::master::{Body, CheckOutput, End, Fate, MasterCore, STALL, SmallBytes, TICK};
+use crate::proto::master::{
+    AlgorithmInfo, Body, End, Fate, MasterCore, RESULT_BYTES, STALL, SmallBytes, TICK,
+};
 use crate::proto::{HANDSHAKE_TIMEOUT, SECOND};
 
 /// The most tasks of a packet that is sized by compute time.
@@ -45,7 +47,7 @@ pub(super) struct Limits {
     pub(super) result_group: u32,
     pub(super) crash_limit: u32,
     pub(super) queued_bytes_max: u64,
-    pub(super) check_output: Vec<CheckOutput>,
+    pub(super) algorithms: Vec<AlgorithmInfo>,
 }
 
 /// How a task must end, or has.
@@ -401,7 +403,7 @@ impl Law {
             }
             let algorithm = self.tasks[&task].spec.algorithm;
             let done = entry.status == ResultStatus::Done;
-            let check = self.limits.check_output[usize::from(algorithm.0)];
+            let check = self.limits.algorithms[usize::from(algorithm.0)].check_output;
             if algorithm.0 != entry.algorithm || (done && check(body).is_err()) {
                 return false;
             }
@@ -1284,7 +1286,7 @@ impl Law {
                 Some(Must::Done { output, .. }) => {
                     let tagged = TaskBody::has_tag(&task.body);
                     let body = if tagged { task.body.len() } else { 0 };
-                    output.len() + body + size_of::<End>()
+                    output.len() + body + RESULT_BYTES
                 }
                 Some(Must::Failed { bytes, .. }) => bytes + task.body.len() + size_of::<End>(),
                 _ => 0,

@@ -248,11 +248,7 @@ impl Script {
             result_group: rng.random_range(0..5),
             crash_limit: rng.random_range(0..4),
             queued_bytes_max: of(&mut rng, &[2_000, 10_000, 1 << 32]),
-            check_output: registry
-                .entries()
-                .iter()
-                .map(|entry| entry.check_output)
-                .collect(),
+            algorithms: registry.infos(),
         };
         let config = MasterConfig {
             member_id: limits.member_id.clone(),
@@ -270,8 +266,7 @@ impl Script {
             seed,
             args: vec!["an argument".to_owned()],
             level: [Level::Default, Level::Packets, Level::Tasks][rng.random_range(0..3)],
-            check_output: limits.check_output.clone(),
-            names: registry.entries().iter().map(|entry| entry.name).collect(),
+            algorithms: registry.infos(),
         };
         let quality = Quality {
             delay_min: 20_000,
@@ -805,8 +800,8 @@ impl Script {
 
     fn take(&mut self) {
         if self.calm || self.chance(50) {
-            for result in self.state.queue.take_results() {
-                self.told(Owner::Queue, result.end());
+            for result in self.state.queue.take_results(|result| result) {
+                self.told(Owner::Queue, &result.into_end());
             }
         } else {
             let algorithm = AlgorithmId(self.rng.random_range(0..ALGORITHMS) as u16);
@@ -814,7 +809,7 @@ impl Script {
                 && let Some(taken) = self.state.queue.take_one(algorithm)
             {
                 match taken {
-                    Ok(result) => self.told(Owner::Queue, result.end()),
+                    Ok(result) => self.told(Owner::Queue, &result.into_end()),
                     Err(unrunnable) => self.told(Owner::Queue, unrunnable.end()),
                 }
             }
@@ -843,6 +838,7 @@ impl Script {
 
     fn take_flow(&mut self, slot: u32) {
         while let Some(end) = self.state.flows[slot as usize].ready.pop() {
+            let end = end.into_end();
             if matches!(end.fate, Fate::Cancelled) {
                 // `cancel_and_tell` has told it twice on purpose: by its value and to the flow's waiter.
                 continue;

@@ -230,7 +230,7 @@ impl World {
             result_group: config.result_group,
             crash_limit: config.crash_limit,
             queued_bytes_max: config.queued_bytes_max,
-            check_output: config.check_output.clone(),
+            algorithms: config.algorithms.clone(),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let quality = Quality {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ringmw::engine::{Closed, ConnId};
-use ringmw::proto::master::{Level, SmallBytes};
+use ringmw::proto::master::{AlgorithmInfo, Level, SmallBytes};
 use ringmw::proto::{Effect, End, Fate, MasterConfig, MasterCore, SECOND};
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
@@ -83,8 +83,11 @@ impl Rig {
             seed: 1,
             args: Vec::new(),
             level: Level::Tasks,
-            check_output: vec![ringmw::wire::check::<u64>],
-            names: vec!["square"],
+            algorithms: vec![AlgorithmInfo {
+                name: "square",
+                of: std::any::TypeId::of::<()>(),
+                check_output: ringmw::wire::check::<u64>,
+            }],
         };
         change(&mut config);
         Rig {

@@ -6,7 +6,7 @@ use ringmw_sched::{Accepted, Payload};
 use super::*;
 
 /// The results of an entry of a packet.
-struct Results<'a> {
+struct Entry<'a> {
     entry: &'a ResultEntryRef,
     body: &'a [u8],
     /// Where the body begins in the packet.
@@ -17,9 +17,9 @@ struct Results<'a> {
     head: usize,
 }
 
-impl<'a> Results<'a> {
+impl<'a> Entry<'a> {
     fn new(entry: &'a ResultEntryRef, body: &'a [u8], at: usize) -> Self {
-        Results {
+        Entry {
             entry,
             body,
             at,
@@ -81,7 +81,7 @@ impl MasterCore {
             if tally.done.capacity() == 0 {
                 tally.done.reserve_exact(view.entries() - index);
             }
-            let results = Results::new(&entry, body, view.body_range(index).start);
+            let results = Entry::new(&entry, body, view.body_range(index).start);
             let mut nth = 0;
             while nth < entry.count {
                 match self.on_some(slave, payload, &results, nth, &mut tally) {
@@ -132,7 +132,7 @@ impl MasterCore {
         &mut self,
         slave: SlaveId,
         payload: &[u8],
-        results: &Results<'_>,
+        results: &Entry<'_>,
         nth: u32,
         tally: &mut Tally,
     ) -> Result<u32, String> {
@@ -148,14 +148,12 @@ impl MasterCore {
             if entry.status == ResultStatus::Failed {
                 return Ok(());
             }
-            let check = config.check_output[usize::from(algorithm.0)];
+            let AlgorithmInfo {
+                name, check_output, ..
+            } = config.algorithms[usize::from(algorithm.0)];
             for (task, (_, output)) in (first..).zip(results.some(nth, tasks)) {
-                check(output).map_err(|error| {
-                    format!(
-                        "the result of TASK-{task} of `{}`: {error}",
-                        trail::name(&config.names, algorithm)
-                    )
-                })?;
+                check_output(output)
+                    .map_err(|error| format!("the result of TASK-{task} of `{name}`: {error}"))?;
             }
             Ok(())
         };
@@ -190,8 +188,8 @@ impl MasterCore {
         let on_the_way = self.now.saturating_sub(handed_out);
         if entry.status == ResultStatus::Failed {
             let message = String::from_utf8_lossy(results.body).into_owned();
-            let name = trail::name(&self.config.names, algorithm);
-            self.trail.on_failed(slave, id, name, &message);
+            let info = self.info(algorithm);
+            self.trail.on_failed(slave, id, info.name, &message);
             let fate = Fate::Failed {
                 message,
                 slave,
@@ -205,6 +203,7 @@ impl MasterCore {
             self.ends.push_back(Ends::one(End {
                 id,
                 algorithm,
+                info,
                 owner,
                 body: body.one(),
                 fate,
@@ -224,7 +223,7 @@ impl MasterCore {
         if tally.packet.is_none() {
             tally.packet = Some(Bytes::copy_from_slice(payload));
         }
-        tally.done.push(DoneRun {
+        tally.done.push(Run {
             id,
             tasks,
             at: (results.at + nth as usize * results.bytes) as u32,
@@ -244,9 +243,15 @@ impl MasterCore {
             return;
         }
         if let (Some((owner, algorithm)), Some(packet)) = (tally.of, &tally.packet) {
-            let runs = std::mem::take(&mut tally.done);
-            let done = Done::new(owner, algorithm, slave, packet.clone(), runs);
-            self.ends.push_back(Ends::Done(done));
+            let results = Results::new(Packet {
+                owner,
+                algorithm,
+                info: self.info(algorithm),
+                slave,
+                payload: packet.clone(),
+                runs: std::mem::take(&mut tally.done),
+            });
+            self.ends.push_back(Ends::Done(results));
         }
     }
 

@@ -30,7 +30,11 @@ impl MasterCore {
                 });
             let Some(slave) = handed else { break };
             for (task, algorithm) in sent.drain(..) {
-                trail.on_task_sent(slave, task, trail::name(&self.config.names, algorithm));
+                trail.on_task_sent(
+                    slave,
+                    task,
+                    self.config.algorithms[usize::from(algorithm.0)].name,
+                );
             }
             if self.sched.duplicated() > duplicated
                 && let Some(task) = last

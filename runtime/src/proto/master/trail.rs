@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use ringmw_codec::audit::{EndWord, Event, GroupWord, StateWord};
 use ringmw_codec::frame::HEADER_BYTES;
-use ringmw_sched::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
+use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
 use super::super::SECOND;
 use super::super::sums::Sums;
@@ -362,9 +362,4 @@ pub(super) fn group(group: Group) -> GroupWord {
         Group::Intermingle => GroupWord::Intermingle,
         Group::Unordered => GroupWord::Unordered,
     }
-}
-
-/// The name of an algorithm by its number.
-pub(super) fn name<'n>(names: &[&'n str], algorithm: AlgorithmId) -> &'n str {
-    names[usize::from(algorithm.0)]
 }

@@ -1,0 +1,357 @@
+//! Ends of tasks on their way to those who wait for them: the results of a packet together, any other by itself.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
+
+use crate::small::SmallBytes;
+use crate::wire::WireError;
+
+/// Checks the archive of an algorithm's output.
+pub type CheckOutput = fn(&[u8]) -> Result<(), WireError>;
+
+/// What a master knows of an algorithm.
+#[derive(Copy, Clone, Debug)]
+pub struct AlgorithmInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// The algorithm's own type.
+    pub of: TypeId,
+    /// Does this archive hold a valid output?
+    pub check_output: CheckOutput,
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub enum Fate {
+    /// With a result, whose archive has been checked.
+    Done {
+        /// The output's archive, a share of its packet.
+        output: SmallBytes,
+        /// Who computed it.
+        slave: SlaveId,
+        /// Time in the algorithm.
+        compute: Nanos,
+        /// From submission to the hand-out that brought the result.
+        wait: Nanos,
+        /// From that hand-out to the result's arrival, less the compute time.
+        travel: Nanos,
+    },
+    /// The algorithm returned an error or panicked.
+    Failed {
+        /// Its message and place.
+        message: String,
+        /// Where.
+        slave: SlaveId,
+        /// Time in the algorithm.
+        compute: Nanos,
+        /// As for `Done`.
+        wait: Nanos,
+        /// As for `Done`.
+        travel: Nanos,
+    },
+    /// It cannot run.
+    Unrunnable {
+        /// Why.
+        reason: Reason,
+        /// The slave that it was addressed to, if it was.
+        to: Option<SlaveId>,
+        /// Its policy.
+        do_it_anyway: bool,
+        /// Its policy.
+        retry: bool,
+    },
+    /// The application took it back.
+    Cancelled,
+}
+
+/// The one end of a task.
+#[derive(Debug)]
+pub struct End {
+    /// Which task.
+    pub id: TaskId,
+    /// Of which algorithm.
+    pub algorithm: AlgorithmId,
+    /// What that is.
+    pub info: AlgorithmInfo,
+    /// To whom the end is told.
+    pub owner: Owner,
+    /// Its body: stream, tag and arguments. Empty where it is of no more use: of a task without a tag that is done.
+    pub body: SmallBytes,
+    /// How it ended.
+    pub fate: Fate,
+}
+
+/// Results of one packet and one algorithm whose ends are told to one owner.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    pub(crate) owner: Owner,
+    pub(crate) algorithm: AlgorithmId,
+    pub(crate) info: AlgorithmInfo,
+    pub(crate) slave: SlaveId,
+    /// Its payload, which the outputs are read from.
+    pub(crate) payload: Bytes,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// Results of tasks of one run: each has its compute time, unless there is but one, and its output.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The first task.
+    pub(crate) id: TaskId,
+    /// How many there are.
+    pub(crate) tasks: u32,
+    /// Where the first result begins in the payload.
+    pub(crate) at: u32,
+    /// Bytes of a result.
+    pub(crate) bytes: u32,
+    /// Bytes of its compute time, before its output.
+    pub(crate) head: u32,
+    /// Of all; of each where it does not stand before the output.
+    pub(crate) compute: Nanos,
+    pub(crate) wait: Nanos,
+    pub(crate) on_the_way: Nanos,
+    /// The body of a task that has a tag.
+    pub(crate) body: Option<Box<SmallBytes>>,
+}
+
+/// What a ready result takes beside its output and a tagged task's body, at most.
+pub(crate) const RESULT_BYTES: usize = size_of::<Run>();
+
+/// A result where it came: a share of its packet.
+#[derive(Debug)]
+pub(crate) struct OneResult {
+    packet: Arc<Packet>,
+    run: u32,
+    nth: u32,
+}
+
+impl OneResult {
+    #[inline]
+    fn run(&self) -> &Run {
+        &self.packet.runs[self.run as usize]
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> TaskId {
+        self.run().id.after(self.nth)
+    }
+
+    #[inline]
+    pub(crate) fn info(&self) -> &AlgorithmInfo {
+        &self.packet.info
+    }
+
+    pub(crate) fn slave(&self) -> SlaveId {
+        self.packet.slave
+    }
+
+    #[inline]
+    pub(crate) fn output(&self) -> &[u8] {
+        self.run().output(&self.packet.payload, self.nth)
+    }
+
+    pub(crate) fn compute(&self) -> Nanos {
+        let run = self.run();
+        let at = run.at as usize + self.nth as usize * run.bytes as usize;
+        match self.packet.payload[at..].first_chunk() {
+            Some(compute) if run.head > 0 => u32::from_le_bytes(*compute).into(),
+            _ => run.compute,
+        }
+    }
+
+    pub(crate) fn wait(&self) -> Nanos {
+        self.run().wait
+    }
+
+    pub(crate) fn travel(&self) -> Nanos {
+        self.run().on_the_way.saturating_sub(self.compute())
+    }
+
+    /// The body of a task that has a tag, else empty.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.run().body.as_deref().map_or(&[], |body| body)
+    }
+
+    fn to_end(&self) -> End {
+        let output = self.output();
+        let begin = output.as_ptr() as usize - self.packet.payload.as_ptr() as usize;
+        End {
+            id: self.id(),
+            algorithm: self.packet.algorithm,
+            info: self.packet.info,
+            owner: self.packet.owner,
+            body: SmallBytes::copy_from_slice(self.body()),
+            fate: Fate::Done {
+                output: SmallBytes::share(&self.packet.payload, begin..begin + output.len()),
+                slave: self.slave(),
+                compute: self.compute(),
+                wait: self.wait(),
+                travel: self.travel(),
+            },
+        }
+    }
+}
+
+impl Run {
+    #[inline]
+    fn output<'a>(&self, payload: &'a [u8], nth: u32) -> &'a [u8] {
+        let at = self.at as usize + nth as usize * self.bytes as usize;
+        &payload[at + self.head as usize..at + self.bytes as usize]
+    }
+}
+
+/// The end of a task, as small as can be for one that is done.
+#[derive(Debug)]
+pub(crate) enum TaskEnd {
+    Done(OneResult),
+    Other(Box<End>),
+}
+
+const _: () = assert!(size_of::<TaskEnd>() == 16);
+
+impl TaskEnd {
+    pub(crate) fn id(&self) -> TaskId {
+        match self {
+            TaskEnd::Done(one) => one.id(),
+            TaskEnd::Other(end) => end.id,
+        }
+    }
+
+    /// By itself.
+    pub(crate) fn into_end(self) -> End {
+        match self {
+            TaskEnd::Done(one) => one.to_end(),
+            TaskEnd::Other(end) => *end,
+        }
+    }
+}
+
+/// Results of a packet, of which some may have been taken.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) packet: Arc<Packet>,
+    /// The next one: its run, and which of that it is.
+    run: u32,
+    nth: u32,
+    left: usize,
+}
+
+impl Results {
+    pub(crate) fn new(packet: Packet) -> Self {
+        Results {
+            left: packet.runs.iter().map(|run| run.tasks as usize).sum(),
+            packet: Arc::new(packet),
+            run: 0,
+            nth: 0,
+        }
+    }
+
+    /// Takes the next one: its run, and which of that it is.
+    #[inline]
+    fn next(&mut self) -> Option<(u32, u32)> {
+        loop {
+            let run = self.packet.runs.get(self.run as usize)?;
+            if self.nth < run.tasks {
+                self.left -= 1;
+                self.nth += 1;
+                return Some((self.run, self.nth - 1));
+            }
+            self.run += 1;
+            self.nth = 0;
+        }
+    }
+
+    /// Takes the next one: its task and output.
+    #[inline]
+    pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
+        let (run, nth) = self.next()?;
+        let run = &self.packet.runs[run as usize];
+        Some((run.id.after(nth), run.output(&self.packet.payload, nth)))
+    }
+
+    /// Takes the next one by itself.
+    #[inline]
+    pub(crate) fn next_result(&mut self) -> Option<OneResult> {
+        let (run, nth) = self.next()?;
+        Some(OneResult {
+            packet: Arc::clone(&self.packet),
+            run,
+            nth,
+        })
+    }
+
+    /// What those that are left take: outputs, tagged tasks' bodies, and [`RESULT_BYTES`] for each.
+    fn bytes(&self) -> usize {
+        let runs = self.packet.runs.iter().skip(self.run as usize);
+        let of_run = |(at, run): (usize, &Run)| {
+            let left = run.tasks - if at == 0 { self.nth } else { 0 };
+            let body = run.body.as_ref().map_or(0, |body| body.len());
+            left as usize * (body + (run.bytes - run.head) as usize + RESULT_BYTES)
+        };
+        runs.enumerate().map(of_run).sum()
+    }
+}
+
+/// Ends of tasks as they come: those of a packet together.
+#[derive(Debug)]
+pub(crate) enum Ends {
+    /// Results that follow one another in a packet, of the same algorithm and told to the same owner.
+    Done(Results),
+    /// Any other; none once it was taken.
+    One(Option<Box<End>>),
+}
+
+impl Ends {
+    pub(crate) fn one(end: End) -> Self {
+        Ends::One(Some(Box::new(end)))
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Ends::Done(results) => results.left,
+            Ends::One(end) => usize::from(end.is_some()),
+        }
+    }
+
+    /// Takes the next one by itself.
+    #[inline]
+    pub(crate) fn next_end(&mut self) -> Option<TaskEnd> {
+        match self {
+            Ends::Done(results) => results.next_result().map(TaskEnd::Done),
+            Ends::One(end) => end.take().map(TaskEnd::Other),
+        }
+    }
+
+    /// What they take until they are taken: as [`TaskEnd::ready_bytes`] of each.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        match self {
+            Ends::Done(results) => results.bytes() as u64,
+            Ends::One(end) => end.as_deref().map_or(0, End::ready_bytes),
+        }
+    }
+}
+
+impl End {
+    fn ready_bytes(&self) -> u64 {
+        let said = match &self.fate {
+            Fate::Done { output, .. } => output.len(),
+            Fate::Failed { message, .. } => message.len(),
+            Fate::Unrunnable { .. } | Fate::Cancelled => 0,
+        };
+        (said + self.body.len() + size_of::<End>()) as u64
+    }
+}
+
+impl TaskEnd {
+    /// What it takes until it is taken.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        match self {
+            TaskEnd::Done(one) => (one.output().len() + one.body().len() + RESULT_BYTES) as u64,
+            TaskEnd::Other(end) => end.ready_bytes(),
+        }
+    }
+}
