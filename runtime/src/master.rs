@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     seed: u64,
     bests: Arc<Incumbents>,
     driver: RefCell<Option<Waker>>,
+    /// The algorithm that was asked for last: most ask for one again and again.
+    algorithm: Cell<(TypeId, AlgorithmId)>,
     in_turn: Cell<bool>,
     turns: Cell<u64>,
     turn_wakers: RefCell<Vec<Waker>>,
@@ -82,6 +84,7 @@ impl Master {
                 seed,
                 bests,
                 driver: RefCell::new(None),
+                algorithm: Cell::new((TypeId::of::<()>(), AlgorithmId(0))),
                 in_turn: Cell::new(false),
                 turns: Cell::new(0),
                 turn_wakers: RefCell::new(Vec::new()),
@@ -137,8 +140,16 @@ impl Master {
     }
 
     fn id_of<A: Algorithm>(&self) -> AlgorithmId {
+        let (of, last) = self.inner.algorithm.get();
+        if of == TypeId::of::<A>() {
+            return last;
+        }
         match self.inner.registry.index_of::<A>() {
-            Some(index) => AlgorithmId(index.0),
+            Some(index) => {
+                let id = AlgorithmId(index.0);
+                self.inner.algorithm.set((TypeId::of::<A>(), id));
+                id
+            }
             None => panic!(
                 "`{name}` is not registered: add .algorithm::<{name}>() to the App in main",
                 name = A::NAME
@@ -260,7 +271,8 @@ impl Master {
 
     /// All ready results, failed ones among them, in the order in which they came.
     pub fn take_results(&self) -> Vec<QueueResult> {
-        self.with(|state| state.queue.take_results(QueueResult))
+        let results = self.with(|state| state.queue.take_results());
+        results.into_iter().map(QueueResult).collect()
     }
 
     /// All tasks that turned out unrunnable.

@@ -228,21 +228,22 @@ impl<P: Payload> Scheduler<P> {
         }
         let record = self.tasks.ending_with(last)?;
         let tasks = record.tasks();
-        let most_bytes = u64::from(tasks + 1) * u64::from(record.bytes);
-        let before = record.queued_bytes();
-        // As if it were submitted by itself: what is refused does not depend on runs.
-        let queued_bytes = self.counts.queued_bytes + u64::from(record.bytes) + Self::RECORD_BYTES;
-        let fits = most_bytes + u64::from(self.config.packet_bytes_base)
-            <= u64::from(self.config.packet_bytes_max)
-            && queued_bytes <= self.config.queued_bytes_max;
-        let grows = tasks < most && fits && record.may_grow(spec, now);
-        if !grows || !push(record.payload.as_mut().expect(HAS_PAYLOAD)) {
+        if tasks >= most || !record.may_grow(spec, now) {
             return None;
         }
-        let (algorithm, of_queue) = (record.algorithm, record.of_queue());
-        let bytes = record.queued_bytes() - before;
-        self.counts.add(algorithm, 1, bytes);
-        self.unordered.on_grown(of_queue);
+        let one = u64::from(spec.bytes);
+        let packet_bytes = u64::from(self.config.packet_bytes_base) + u64::from(tasks + 1) * one;
+        // As if it were submitted by itself: what is refused does not depend on runs.
+        let queued_bytes = self.counts.queued_bytes + one + Self::RECORD_BYTES;
+        let fits = packet_bytes <= u64::from(self.config.packet_bytes_max)
+            && queued_bytes <= self.config.queued_bytes_max;
+        let payload = record.payload.as_mut().expect(HAS_PAYLOAD);
+        if !fits || !push(payload) {
+            return None;
+        }
+        let more = u64::from(payload.more_bytes());
+        self.counts.add(spec.algorithm, 1, more);
+        self.unordered.on_grown(spec.owner == Owner::Queue);
         self.next_task += 1;
         Some(last.after(1))
     }

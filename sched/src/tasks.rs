@@ -167,9 +167,10 @@ impl<P: Payload> Tasks<P> {
     /// The record of the task with this id, if it is live and the last one there.
     #[inline]
     pub(crate) fn ending_with(&mut self, id: TaskId) -> Option<&mut Record<P>> {
-        self.look_up(id.slot)
-            .filter(|record| record.last() == id.seq)?;
-        Some(self.get_mut(id.slot))
+        let chunk = self.chunks.get_mut((id.slot / CHUNK) as usize)?;
+        let record = chunk.records.get_mut((id.slot % CHUNK) as usize)?;
+        let is_live = !matches!(record.state, State::Free(_));
+        (is_live && record.last() == id.seq).then_some(record)
     }
 
     #[inline]

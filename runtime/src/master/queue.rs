@@ -135,15 +135,13 @@ impl Queue {
         })
     }
 
-    pub(crate) fn take_results<R>(&mut self, result: impl Fn(TaskResult) -> R) -> Vec<R> {
+    pub(crate) fn take_results(&mut self) -> Vec<TaskResult> {
         let mut results = Vec::with_capacity(self.ready);
         self.ready = 0;
         self.ready_bytes = 0;
         let ready = self.of.iter_mut().map(|of| &mut of.ready);
         for mut ends in merge(ready) {
-            while let Some(end) = ends.next_end() {
-                results.push(result(TaskResult::new(end)));
-            }
+            ends.take_all(&mut |end| results.push(TaskResult::new(end)));
         }
         results
     }

@@ -171,6 +171,7 @@ impl State {
         }
     }
 
+    #[inline]
     pub(crate) fn submit(
         &mut self,
         algorithm: AlgorithmId,
@@ -197,15 +198,15 @@ impl State {
             tag,
             args: task.args,
         };
-        let spec = TaskSpec {
-            algorithm,
-            to: task.policy.slave,
-            do_it_anyway: task.policy.do_it_anyway.unwrap_or(false),
-            retry: task.policy.retry.unwrap_or(true),
-            owner,
-            bytes: u32::try_from(body.encoded_bytes() + ringmw_codec::batch::TASK_ENTRY_BYTES)
-                .unwrap_or(u32::MAX),
-        };
+        let bytes = body.encoded_bytes() + ringmw_codec::batch::TASK_ENTRY_BYTES;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let mut spec = TaskSpec::new(algorithm, owner, bytes);
+        // What is not there is not read: of most policies nothing was set.
+        if let Some(slave) = task.policy.slave {
+            spec.to = Some(slave);
+        }
+        spec.do_it_anyway = task.policy.do_it_anyway == Some(true);
+        spec.retry = task.policy.retry != Some(false);
         match owner {
             Owner::Queue => self.queue.submitted(algorithm),
             Owner::Flow(flow) => self.flows[flow as usize].live += 1,

@@ -800,7 +800,7 @@ impl Script {
 
     fn take(&mut self) {
         if self.calm || self.chance(50) {
-            for result in self.state.queue.take_results(|result| result) {
+            for result in self.state.queue.take_results() {
                 self.told(Owner::Queue, &result.into_end());
             }
         } else {

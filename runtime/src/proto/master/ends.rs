@@ -283,6 +283,23 @@ impl Results {
         })
     }
 
+    /// Takes all that are left, each by itself.
+    #[inline]
+    fn take_all(&mut self, each: &mut impl FnMut(TaskEnd)) {
+        for (at, run) in (0..).zip(&self.packet.runs).skip(self.run as usize) {
+            let taken = if at == self.run { self.nth } else { 0 };
+            for nth in taken..run.tasks {
+                let packet = Arc::clone(&self.packet);
+                each(TaskEnd::Done(OneResult {
+                    packet,
+                    run: at,
+                    nth,
+                }));
+            }
+        }
+        (self.run, self.nth, self.left) = (u32::MAX, 0, 0);
+    }
+
     /// What those that are left take: outputs, tagged tasks' bodies, and [`RESULT_BYTES`] for each.
     fn bytes(&self) -> usize {
         let runs = self.packet.runs.iter().skip(self.run as usize);
@@ -323,6 +340,15 @@ impl Ends {
         match self {
             Ends::Done(results) => results.next_result().map(TaskEnd::Done),
             Ends::One(end) => end.take().map(TaskEnd::Other),
+        }
+    }
+
+    /// Takes them all, each by itself.
+    #[inline]
+    pub(crate) fn take_all(&mut self, each: &mut impl FnMut(TaskEnd)) {
+        match self {
+            Ends::Done(results) => results.take_all(each),
+            Ends::One(end) => end.take().map(TaskEnd::Other).into_iter().for_each(each),
         }
     }
 
