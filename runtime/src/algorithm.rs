@@ -12,10 +12,10 @@ use std::marker::PhantomData;
 use ringmw_sched::SlaveId;
 
 use crate::cx::Cx;
-use crate::proto::master::AlgorithmInfo;
+use crate::proto::master::{AlgorithmInfo, CheckOutputs};
 use crate::rng::name_hash;
 use crate::small::SmallBytes;
-use crate::wire::{ArgumentWriter, Wire, WireError, check, encode};
+use crate::wire::{ArgumentWriter, Wire, WireError, check_each, encode};
 
 /// A task algorithm: what `#[algorithm]` makes of a function.
 ///
@@ -374,7 +374,7 @@ pub(crate) struct Entry {
     /// For the key of its tasks' random streams.
     pub(crate) name_hash: u64,
     pub(crate) signature: fn() -> Signature,
-    pub(crate) check_output: fn(&[u8]) -> Result<(), WireError>,
+    pub(crate) check_outputs: CheckOutputs,
     pub(crate) run: RunFn,
     type_id: TypeId,
 }
@@ -385,7 +385,7 @@ impl Entry {
             name: A::NAME,
             name_hash: name_hash(A::NAME),
             signature: A::signature,
-            check_output: check::<A::Output>,
+            check_outputs: check_each::<A::Output>,
             run: A::run,
             type_id: TypeId::of::<A>(),
         }
@@ -477,7 +477,7 @@ impl Registry {
         let info = |entry: &Entry| AlgorithmInfo {
             name: entry.name,
             of: entry.type_id,
-            check_output: entry.check_output,
+            check_outputs: entry.check_outputs,
         };
         self.entries.iter().map(info).collect()
     }
@@ -608,7 +608,8 @@ mod tests {
             assert_eq!((entry.signature)(), beta::signature());
             assert!(beta::check_args(&beta::task(1, "1").args).is_ok());
             assert!(
-                (entry.check_output)(&[0; 8]).is_ok() && (entry.check_output)(&[0; 7]).is_err()
+                (entry.check_outputs)(&[0; 16], 2, 0).is_ok()
+                    && (entry.check_outputs)(&[0; 14], 2, 0).is_err()
             );
             let mut out = Vec::new();
             (entry.run)(&beta::task(1, "1").args, &mut Cx::for_test(1), &mut out).unwrap();

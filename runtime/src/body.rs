@@ -54,7 +54,7 @@ impl Body {
                     && next.args.len() == block.args_bytes
                     && block.args.len() + next.args.len() <= RUN_BYTES_MAX;
                 if follows {
-                    block.args.extend_from_slice(next.args);
+                    append(&mut block.args, next.args);
                     *tasks += 1;
                 }
                 follows
@@ -123,6 +123,18 @@ impl Body {
                 packet.push_run(first, *tasks, algorithm, flags, &run);
             }
         }
+    }
+}
+
+/// Most arguments are a few words.
+#[inline]
+fn append(args: &mut Vec<u8>, next: &[u8]) {
+    let (words, rest) = next.as_chunks::<8>();
+    if words.len() <= 4 {
+        words.iter().for_each(|word| args.extend_from_slice(word));
+        args.extend(rest);
+    } else {
+        args.extend_from_slice(next);
     }
 }
 

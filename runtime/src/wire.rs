@@ -44,10 +44,12 @@ use std::time::Duration;
 
 use rkyv::api::low::{LowDeserializer, LowSerializer, LowValidator, to_bytes_in_with_alloc};
 use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor::{Error, Fallible};
+use rkyv::rancor::{Error, Fallible, Strategy};
 use rkyv::ser::allocator::ArenaHandle;
 use rkyv::ser::{Allocator, Writer};
 use rkyv::util::with_arena;
+use rkyv::validation::Validator;
+use rkyv::validation::archive::ArchiveValidator;
 use rkyv::vec::{ArchivedVec, VecResolver};
 use rkyv::{Archive, Deserialize, Place, Serialize};
 
@@ -237,18 +239,33 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, WireError> {
 #[inline]
 pub fn access<T: Wire>(bytes: &[u8]) -> Result<&T::Archived, WireError> {
     const { assert_unaligned::<T>() };
-    let checked = || rkyv::api::low::access::<T::Archived, Error>(bytes);
-    let outcome = |checked: Result<_, Error>| {
-        checked.map_err(|error| not_an_archive::<T>(bytes, &error.to_string()))
-    };
-    // Nothing out of line, so nothing to guard against.
-    if <T as Archive>::COPY_OPTIMIZATION.is_enabled() {
-        return outcome(checked());
+    if <T as Archive>::COPY_OPTIMIZATION.is_enabled()
+        && let Some(root) = flat_root::<T>(bytes)
+    {
+        return Ok(root);
     }
+    access_any::<T>(bytes)
+}
+
+/// The root of an archive that is nothing but its root, if that is valid.
+#[inline]
+fn flat_root<T: Wire>(bytes: &[u8]) -> Option<&T::Archived> {
+    let at = bytes.len().checked_sub(size_of::<T::Archived>())?;
+    let root = bytes[at..].as_ptr().cast::<T::Archived>();
+    let mut validator = Validator::new(ArchiveValidator::new(bytes), ());
+    // SAFETY: as many bytes as it has follow, and it stands anywhere (`assert_unaligned`).
+    let checked: Result<(), Error> =
+        unsafe { T::Archived::check_bytes(root, Strategy::wrap(&mut validator)) };
+    // SAFETY: and they are valid.
+    checked.is_ok().then(|| unsafe { &*root })
+}
+
+fn access_any<T: Wire>(bytes: &[u8]) -> Result<&T::Archived, WireError> {
     // With overflow checks on, rkyv 0.8.18 panics on an archived map that claims almost 2^64 places (it is refused
     // without them). A peer must not be able to do that to us.
-    match catch_unwind(checked) {
-        Ok(checked) => outcome(checked),
+    match catch_unwind(|| rkyv::api::low::access::<T::Archived, Error>(bytes)) {
+        Ok(Ok(archived)) => Ok(archived),
+        Ok(Err(error)) => Err(not_an_archive::<T>(bytes, &error.to_string())),
         Err(_panic) => Err(not_an_archive::<T>(bytes, "its check panicked")),
     }
 }
@@ -260,6 +277,23 @@ pub fn access<T: Wire>(bytes: &[u8]) -> Result<&T::Archived, WireError> {
 #[inline]
 pub fn check<T: Wire>(bytes: &[u8]) -> Result<(), WireError> {
     access::<T>(bytes).map(drop)
+}
+
+/// Checks archives that stand behind one another, `count` in all, each at the end of an equal share of `bytes` behind
+/// `head` others.
+///
+/// # Errors
+/// [`WireError::Archive`], and which.
+///
+/// # Panics
+/// When the shares are shorter than `head`.
+pub fn check_each<T: Wire>(bytes: &[u8], count: u32, head: usize) -> Result<(), (u32, WireError)> {
+    let share = bytes.len() / count.max(1) as usize;
+    for nth in 0..count {
+        let archive = &bytes[nth as usize * share..][..share];
+        check::<T>(&archive[head..]).map_err(|error| (nth, error))?;
+    }
+    Ok(())
 }
 
 /// Archives stand at any offset of a packet, so an archived type that wants alignment would be read out of place.

@@ -43,7 +43,7 @@ pub use crate::body::Body;
 use crate::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
 pub use crate::small::SmallBytes;
-pub use ends::{AlgorithmInfo, CheckOutput, End, Fate};
+pub use ends::{AlgorithmInfo, CheckOutputs, End, Fate};
 pub(crate) use ends::{Ends, RESULT_BYTES, TaskEnd};
 use ends::{Packet, Results, Run};
 use pace::{Pace, VISITS_PER_TURN};

@@ -403,8 +403,8 @@ impl Law {
             }
             let algorithm = self.tasks[&task].spec.algorithm;
             let done = entry.status == ResultStatus::Done;
-            let check = self.limits.algorithms[usize::from(algorithm.0)].check_output;
-            if algorithm.0 != entry.algorithm || (done && check(body).is_err()) {
+            let check = self.limits.algorithms[usize::from(algorithm.0)].check_outputs;
+            if algorithm.0 != entry.algorithm || (done && check(body, 1, 0).is_err()) {
                 return false;
             }
             self.see(

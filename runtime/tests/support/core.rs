@@ -86,7 +86,7 @@ impl Rig {
             algorithms: vec![AlgorithmInfo {
                 name: "square",
                 of: std::any::TypeId::of::<()>(),
-                check_output: ringmw::wire::check::<u64>,
+                check_outputs: ringmw::wire::check_each::<u64>,
             }],
         };
         change(&mut config);

@@ -9,8 +9,8 @@ use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
 use crate::small::SmallBytes;
 use crate::wire::WireError;
 
-/// Checks the archive of an algorithm's output.
-pub type CheckOutput = fn(&[u8]) -> Result<(), WireError>;
+/// Checks the archives of an algorithm's outputs, as [`check_each`](crate::wire::check_each) does.
+pub type CheckOutputs = fn(&[u8], u32, usize) -> Result<(), (u32, WireError)>;
 
 /// What a master knows of an algorithm.
 #[derive(Copy, Clone, Debug)]
@@ -19,8 +19,8 @@ pub struct AlgorithmInfo {
     pub name: &'static str,
     /// The algorithm's own type.
     pub of: TypeId,
-    /// Does this archive hold a valid output?
-    pub check_output: CheckOutput,
+    /// Do these archives hold valid outputs?
+    pub check_outputs: CheckOutputs,
 }
 
 /// How a task ended.

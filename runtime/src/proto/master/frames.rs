@@ -1,5 +1,7 @@
 //! What slaves say: results, acknowledgements, announcements, offers. All of a result is checked before it is accepted.
 
+use std::ops::Range;
+
 use ringmw_codec::batch::ResultEntryRef;
 use ringmw_sched::{Accepted, Payload};
 
@@ -26,6 +28,13 @@ impl<'a> Entry<'a> {
             bytes: body.len() / entry.count as usize,
             head: entry.head_bytes(),
         }
+    }
+
+    /// Where `results` of them from the `nth` on are in the body.
+    #[inline]
+    fn range(&self, nth: u32, results: u32) -> Range<usize> {
+        let begin = nth as usize * self.bytes;
+        begin..begin + results as usize * self.bytes
     }
 
     /// Compute time and output of `results` of them from the `nth` on.
@@ -148,13 +157,14 @@ impl MasterCore {
             if entry.status == ResultStatus::Failed {
                 return Ok(());
             }
-            let AlgorithmInfo {
-                name, check_output, ..
-            } = config.algorithms[usize::from(algorithm.0)];
-            for (task, (_, output)) in (first..).zip(results.some(nth, tasks)) {
-                check_output(output)
-                    .map_err(|error| format!("the result of TASK-{task} of `{name}`: {error}"))?;
-            }
+            let info = &config.algorithms[usize::from(algorithm.0)];
+            let some = results.range(nth, tasks);
+            (info.check_outputs)(&results.body[some], tasks, results.head).map_err(
+                |(nth, error)| {
+                    let (task, name) = (first + u64::from(nth), info.name);
+                    format!("the result of TASK-{task} of `{name}`: {error}")
+                },
+            )?;
             Ok(())
         };
         let verdict = self
@@ -226,7 +236,7 @@ impl MasterCore {
         tally.done.push(Run {
             id,
             tasks,
-            at: (results.at + nth as usize * results.bytes) as u32,
+            at: (results.at + results.range(nth, tasks).start) as u32,
             bytes: results.bytes as u32,
             head: results.head as u32,
             compute,
