@@ -5,7 +5,6 @@
 //! number. Running, queueing and sending are elsewhere.
 
 use std::any::TypeId;
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -15,7 +14,7 @@ use crate::cx::Cx;
 use crate::proto::master::{AlgorithmInfo, CheckOutputs};
 use crate::rng::name_hash;
 use crate::small::SmallBytes;
-use crate::wire::{ArgumentWriter, Wire, WireError, check_each, encode};
+use crate::wire::{ArgumentWriter, Scratch, Wire, WireError, check_each, encode};
 
 /// A task algorithm: what `#[algorithm]` makes of a function.
 ///
@@ -259,16 +258,16 @@ impl<A> Task<A> {
     #[inline]
     pub(crate) fn build(
         parameters: usize,
-        write: impl FnOnce(&mut ArgumentWriter<'_>) -> Result<(), WireError>,
+        write: impl FnOnce(&mut ArgumentWriter) -> Result<(), WireError>,
     ) -> Self {
-        let mut scratch = Scratch::take();
-        let written = write(&mut ArgumentWriter::new(&mut scratch.0, parameters));
-        let error = written.err().map(Box::new);
-        if error.is_some() {
-            scratch.0.clear();
-        }
+        let mut writer = ArgumentWriter::new(parameters);
+        let error = write(&mut writer).err().map(Box::new);
+        let args = match &error {
+            None => writer.written(),
+            Some(_) => &[],
+        };
         Self {
-            args: SmallBytes::copy_from_slice(&scratch.0),
+            args: SmallBytes::copy_from_slice(args),
             policy: Policy {
                 error,
                 ..Policy::default()
@@ -329,34 +328,6 @@ impl<A> Task<A> {
     /// What kept the arguments or the tag from being archived.
     pub(crate) fn error(&self) -> Option<&WireError> {
         self.policy.error.as_deref()
-    }
-}
-
-/// Scratch kept per thread between tasks, so that each costs at most the one allocation of its exact size.
-struct Scratch(Vec<u8>);
-
-const SCRATCH_BYTES_MAX: usize = 1 << 20;
-
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-impl Scratch {
-    /// Empty. Taken, not borrowed: a user's own serialization could make a task.
-    #[inline]
-    fn take() -> Self {
-        let mut scratch = SCRATCH.take();
-        scratch.clear();
-        Scratch(scratch)
-    }
-}
-
-impl Drop for Scratch {
-    #[inline]
-    fn drop(&mut self) {
-        if self.0.capacity() <= SCRATCH_BYTES_MAX {
-            SCRATCH.set(std::mem::take(&mut self.0));
-        }
     }
 }
 
@@ -573,7 +544,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_told_later() {
         struct Unwritable;
-        let broken = |_: &mut ArgumentWriter<'_>| {
+        let broken = |_: &mut ArgumentWriter| {
             Err(WireError::Oversized {
                 bytes: 5_000_000_000,
             })

@@ -54,7 +54,7 @@ pub fn describe_parameters(out: &mut String, parameters: &[fn(&mut String)]) {
 
 pub fn task<A: Algorithm>(
     parameters: usize,
-    write: impl FnOnce(&mut ArgumentWriter<'_>) -> Result<(), WireError>,
+    write: impl FnOnce(&mut ArgumentWriter) -> Result<(), WireError>,
 ) -> Task<A> {
     Task::build(parameters, write)
 }
@@ -109,7 +109,7 @@ pub fn check_best<K: BestKey, W: Wire>(
 }
 
 pub fn write_best<K: BestKey, W: Wire>(
-    writer: &mut ArgumentWriter<'_>,
+    writer: &mut ArgumentWriter,
     best: &Best<K, W>,
 ) -> Result<(), WireError> {
     writer.bytes(&best.segment())

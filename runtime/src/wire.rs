@@ -29,6 +29,7 @@
 //!
 //! A segment is raw UTF-8 for `&str`, raw bytes for `&[u8]`, a [`Best`](crate::Best)'s 21 bytes, else an archive.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hash};
@@ -52,6 +53,8 @@ use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::vec::{ArchivedVec, VecResolver};
 use rkyv::{Archive, Deserialize, Place, Serialize};
+
+use crate::small::SmallBytes;
 
 // An archived usize is a u64; where usize is narrower, reading one would cut it in silence.
 const _: () = assert!(usize::BITS == 64, "ringmw runs on 64-bit targets only");
@@ -210,16 +213,22 @@ pub fn type_text<T: Wire>() -> String {
 #[inline]
 pub fn encode<T: Wire>(value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
     const { assert_unaligned::<T>() };
-    if <T as Archive>::COPY_OPTIMIZATION.is_enabled() {
-        // SAFETY: that promises that the value's bytes are those of its archive, all of them initialised
-        // (rkyv::traits::CopyOptimization); an archive without anything out of line is its root alone.
-        let bytes = unsafe {
-            std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>())
-        };
+    if let Some(bytes) = flat_bytes(value) {
         out.extend_from_slice(bytes);
         return Ok(());
     }
     append(value, out, type_text::<T>)
+}
+
+/// The archive of a value whose own bytes it is.
+#[inline]
+fn flat_bytes<T: Wire>(value: &T) -> Option<&[u8]> {
+    let is_flat = <T as Archive>::COPY_OPTIMIZATION.is_enabled();
+    // SAFETY: that promises that the value's bytes are those of its archive, all of them initialised
+    // (rkyv::traits::CopyOptimization); an archive without anything out of line is its root alone.
+    is_flat.then(|| unsafe {
+        std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>())
+    })
 }
 
 /// Reads a value from its archive, which is checked first and may start at any address.
@@ -577,28 +586,60 @@ pub(crate) fn split<const N: usize>(args: &[u8]) -> Result<[&[u8]; N], WireError
     Ok(segments)
 }
 
-/// Lays a task's arguments out, in the order of the parameters.
-#[derive(Debug)]
-pub struct ArgumentWriter<'b> {
-    bytes: &'b mut Vec<u8>,
+/// A vector that is kept per thread between uses, so that what is written costs no more than the copy that is kept.
+pub(crate) struct Scratch(pub(crate) Vec<u8>);
+
+const SCRATCH_BYTES_MAX: usize = 1 << 20;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Scratch {
+    /// Empty. Taken, not borrowed: a user's own serialization could make a task.
+    pub(crate) fn take() -> Self {
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        Scratch(scratch)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.0.capacity() <= SCRATCH_BYTES_MAX {
+            SCRATCH.set(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+/// Lays a task's arguments out, in the order of the parameters: in place while they are few and flat.
+pub struct ArgumentWriter {
+    short: [u8; SmallBytes::INLINE_MAX],
+    len: usize,
+    /// All of them, where they are too many for that.
+    long: Option<Scratch>,
     parameters: usize,
     written: usize,
     segment_start: usize,
 }
 
-impl<'b> ArgumentWriter<'b> {
-    /// Starts over in `bytes`, which is emptied.
+impl ArgumentWriter {
     #[inline]
-    pub(crate) fn new(bytes: &'b mut Vec<u8>, parameters: usize) -> Self {
+    pub(crate) fn new(parameters: usize) -> Self {
         let lengths_bytes = 4 * parameters.saturating_sub(1);
-        bytes.clear();
-        bytes.resize(lengths_bytes, 0);
-        Self {
-            bytes,
+        let mut writer = Self {
+            short: [0; SmallBytes::INLINE_MAX],
+            len: lengths_bytes,
+            long: None,
             parameters,
             written: 0,
             segment_start: lengths_bytes,
+        };
+        if lengths_bytes > SmallBytes::INLINE_MAX {
+            writer.len = 0;
+            writer.long().resize(lengths_bytes, 0);
         }
+        writer
     }
 
     /// A parameter `&str`.
@@ -610,28 +651,63 @@ impl<'b> ArgumentWriter<'b> {
     /// A parameter `&[u8]`.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), WireError> {
-        self.bytes.extend_from_slice(bytes);
+        self.put(bytes);
         self.end_segment()
     }
 
     /// A parameter `T`, `&T` or `&Archived<T>`.
     #[inline]
     pub fn value<T: Wire>(&mut self, value: &T) -> Result<(), WireError> {
-        encode(value, self.bytes)?;
+        const { assert_unaligned::<T>() };
+        match flat_bytes(value) {
+            Some(bytes) => self.put(bytes),
+            None => encode(value, self.long())?,
+        }
         self.end_segment()
     }
 
     /// A parameter `&[T]`: the archive of a `Vec<T>`.
-    #[inline]
     pub fn slice<T: Wire>(&mut self, slice: &[T]) -> Result<(), WireError> {
         const { assert_unaligned::<Vec<T>>() };
-        append(&AsVec(slice), self.bytes, type_text::<Vec<T>>)?;
+        append(&AsVec(slice), self.long(), type_text::<Vec<T>>)?;
         self.end_segment()
+    }
+
+    /// The arguments, once all are written.
+    #[inline]
+    pub(crate) fn written(&self) -> &[u8] {
+        match &self.long {
+            None => &self.short[..self.len],
+            Some(long) => &long.0,
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        let free = &mut self.short[self.len..];
+        if self.long.is_none() && bytes.len() <= free.len() {
+            free[..bytes.len()].copy_from_slice(bytes);
+            self.len += bytes.len();
+        } else {
+            self.long().extend_from_slice(bytes);
+        }
+    }
+
+    /// All of them in a vector from now on.
+    fn long(&mut self) -> &mut Vec<u8> {
+        let short = &self.short[..self.len];
+        let long = self.long.get_or_insert_with(|| {
+            let mut long = Scratch::take();
+            long.0.extend_from_slice(short);
+            long
+        });
+        &mut long.0
     }
 
     #[inline]
     fn end_segment(&mut self) -> Result<(), WireError> {
-        let length = self.bytes.len() - self.segment_start;
+        let end = self.written().len();
+        let length = end - self.segment_start;
         assert!(
             self.written < self.parameters,
             "more arguments than parameters"
@@ -639,10 +715,14 @@ impl<'b> ArgumentWriter<'b> {
         if self.written + 1 < self.parameters {
             let field =
                 u32::try_from(length).map_err(|_| WireError::Oversized { bytes: length })?;
-            self.bytes[4 * self.written..][..4].copy_from_slice(&field.to_le_bytes());
+            let bytes = match &mut self.long {
+                None => &mut self.short[..],
+                Some(long) => &mut long.0,
+            };
+            bytes[4 * self.written..][..4].copy_from_slice(&field.to_le_bytes());
         }
         self.written += 1;
-        self.segment_start = self.bytes.len();
+        self.segment_start = end;
         Ok(())
     }
 }
@@ -764,19 +844,50 @@ mod tests {
 
     #[test]
     fn arguments_are_cut_where_they_were_joined() {
-        let mut bytes = vec![1, 2, 3];
-        let mut writer = ArgumentWriter::new(&mut bytes, 4);
+        let mut writer = ArgumentWriter::new(4);
         writer.text("Grüße").unwrap();
         writer.bytes(&[]).unwrap();
         writer.slice(&[1.5f64, 2.5]).unwrap();
         writer.value(&9u8).unwrap();
-        let [text, empty, numbers, byte] = split::<4>(&bytes).unwrap();
+        let [text, empty, numbers, byte] = split::<4>(writer.written()).unwrap();
         assert_eq!((text, empty, byte), ("Grüße".as_bytes(), &[][..], &[9][..]));
         assert_eq!(decode::<Vec<f64>>(numbers).unwrap(), [1.5, 2.5]);
 
         let mut as_vec = Vec::new();
         encode(&vec![1.5f64, 2.5], &mut as_vec).unwrap();
         assert_eq!(as_vec, numbers);
+    }
+
+    fn join<const N: usize>() {
+        for length in 0..40 {
+            let parts: [Vec<u8>; N] =
+                std::array::from_fn(|nth| vec![nth as u8; (length + 7 * nth) % 40]);
+            let mut writer = ArgumentWriter::new(N);
+            for part in &parts {
+                match part.as_slice() {
+                    [a, b, c, d, 0, 0, 0, 0] => {
+                        let numbers = [*a, *b, *c, *d, 0, 0, 0, 0];
+                        writer.value(&u64::from_le_bytes(numbers)).unwrap();
+                    }
+                    part => writer.bytes(part).unwrap(),
+                }
+            }
+            assert_eq!(
+                split::<N>(writer.written()).unwrap(),
+                parts.each_ref().map(Vec::as_slice)
+            );
+        }
+    }
+
+    /// In place, beyond it, and from the one to the other.
+    #[test]
+    fn arguments_of_any_length_are_joined() {
+        join::<1>();
+        join::<2>();
+        join::<3>();
+        join::<9>();
+        join::<10>();
+        join::<12>();
     }
 
     #[test]
