@@ -5,6 +5,7 @@ use std::rc::Rc;
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody};
 use ringmw_sched::Payload;
 
+use crate::proto::master::packet_bytes;
 use crate::small::SmallBytes;
 
 /// The arguments of a run take no more than this: what one task that takes long keeps of those that have ended.
@@ -40,6 +41,25 @@ struct Block {
 }
 
 impl Body {
+    /// A run of at most `most` tasks that begins with this one, which has no tag.
+    pub(crate) fn run(first: &TaskBody<'_>, most: u32) -> Self {
+        let mut block = Block::new(first, most);
+        block.args.extend_from_slice(first.args);
+        Body(Repr::Run {
+            block: Rc::new(block),
+            from: 0,
+            tasks: 1,
+        })
+    }
+
+    /// What one of the tasks by itself adds to a packet.
+    pub(crate) fn packet_bytes(&self) -> u32 {
+        match &self.0 {
+            Repr::One(body) => packet_bytes(&parse(body)),
+            Repr::Run { block, from, .. } => packet_bytes(&block.part(*from, 1)),
+        }
+    }
+
     /// The body of a task that is the next of a run of at most `most`. False: it is not of the run's kind.
     #[inline]
     pub(crate) fn push(&mut self, next: &TaskBody<'_>, most: u32) -> bool {
@@ -126,6 +146,10 @@ impl Body {
     }
 }
 
+fn parse(body: &[u8]) -> TaskBody<'_> {
+    TaskBody::parse(body).expect("the master itself encoded it")
+}
+
 /// Most arguments are a few words.
 #[inline]
 fn append(args: &mut Vec<u8>, next: &[u8]) {
@@ -179,7 +203,7 @@ impl Payload for Body {
 
 impl Block {
     fn begin(first: &[u8], next: &TaskBody<'_>, most: u32) -> Option<Block> {
-        let first = TaskBody::parse(first).expect("the master itself encoded it");
+        let first = parse(first);
         let follows = !first.is_tagged()
             && first.domain == next.domain
             && first.stream.checked_add(1) == Some(next.stream)
@@ -188,17 +212,22 @@ impl Block {
         if !follows {
             return None;
         }
-        let args_bytes = next.args.len();
+        let mut block = Block::new(&first, most);
+        block.args.extend_from_slice(first.args);
+        block.args.extend_from_slice(next.args);
+        Some(block)
+    }
+
+    /// For a run that begins with this task; without arguments yet.
+    fn new(first: &TaskBody<'_>, most: u32) -> Block {
+        let args_bytes = first.args.len();
         let capacity = args_bytes.saturating_mul(most as usize).min(RUN_BYTES_MAX);
-        let mut args = Vec::with_capacity(capacity);
-        args.extend_from_slice(first.args);
-        args.extend_from_slice(next.args);
-        Some(Block {
+        Block {
             domain: first.domain,
             stream: first.stream,
             args_bytes,
-            args,
-        })
+            args: Vec::with_capacity(capacity.max(args_bytes)),
+        }
     }
 
     /// What some of its tasks carry.

@@ -6,6 +6,7 @@ pub(crate) mod end;
 pub(crate) mod flow;
 pub(crate) mod queue;
 pub(crate) mod state;
+mod submission;
 pub(crate) mod turn;
 
 use std::any::TypeId;
@@ -29,6 +30,7 @@ pub use end::{Origin, TaskError, TaskErrorKind, TaskResult, Unrunnable, Unrunnab
 pub use flow::{Call, Done, Map, Results};
 pub use queue::Events;
 use state::{RawTask, State};
+use submission::Submission;
 
 type Light = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -203,10 +205,14 @@ impl Master {
     /// Submits every task of an iterator to the queue and returns how many there were.
     pub fn submit_all<A: Algorithm>(&self, tasks: impl IntoIterator<Item = Task<A>>) -> u64 {
         let algorithm = self.id_of::<A>();
-        tasks.into_iter().fold(0, |submitted, task| {
-            self.submit_to(algorithm, &task);
-            submitted + 1
-        })
+        let mut submission = Submission::new(self, algorithm, Owner::Queue, None);
+        let mut submitted = 0;
+        for task in tasks {
+            let stream = self.peek(|state| state.next_single(algorithm));
+            submission.push(&task, stream);
+            submitted += 1;
+        }
+        submitted
     }
 
     /// Waits until there is something to take (CL-MW's mw-master-loop).

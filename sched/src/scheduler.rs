@@ -209,6 +209,47 @@ impl<P: Payload> Scheduler<P> {
         TaskId { seq, slot }
     }
 
+    /// How many tasks a run may have to be of use: as many of this algorithm as a packet takes while there are plenty,
+    /// if each adds so many bytes to it.
+    pub fn run_most(&self, algorithm: AlgorithmId, bytes: u32) -> u32 {
+        let group = self.group_of_tasks(algorithm);
+        let room = self
+            .config
+            .packet_bytes_max
+            .saturating_sub(self.config.packet_bytes_base);
+        group.min(room / bytes.max(1))
+    }
+
+    /// Takes a run of tasks that `spec` holds for each of, which has the default policy. Returns the id of the first.
+    ///
+    /// # Errors
+    /// The payload, if not all can be queued, or a packet can not take them: they are to be submitted one by one.
+    ///
+    /// # Panics
+    /// If the algorithm is unknown, or the policy is another.
+    pub fn submit_run(&mut self, spec: TaskSpec, payload: P, now: Nanos) -> Result<TaskId, P> {
+        assert_eq!(
+            spec,
+            TaskSpec::new(spec.algorithm, spec.owner, spec.bytes),
+            "a run has the default policy"
+        );
+        let (tasks, one) = (u64::from(payload.tasks()), u64::from(spec.bytes));
+        let packet_bytes = u64::from(self.config.packet_bytes_base) + tasks * one;
+        // As if each were submitted by itself: what is refused does not depend on runs.
+        let queued_bytes = self.counts.queued_bytes + tasks * (one + Self::RECORD_BYTES);
+        if packet_bytes > u64::from(self.config.packet_bytes_max)
+            || queued_bytes > self.config.queued_bytes_max
+        {
+            return Err(payload);
+        }
+        let seq = self.next_task;
+        self.next_task += tasks;
+        let record = Record::new(seq, &spec, false, payload, now);
+        let slot = self.tasks.insert(record);
+        self.enqueue_back(slot);
+        Ok(TaskId { seq, slot })
+    }
+
     /// Takes a task into a run with the one submitted last, `last`: of at most `most` tasks, and no more than a packet
     /// takes. `push` adds what it carries, unless that is not of the run's kind. `None`: it can not, and is to be
     /// submitted by itself.

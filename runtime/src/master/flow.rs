@@ -11,7 +11,8 @@ use ringmw_sched::{AlgorithmId, Owner, TaskId};
 
 use super::Master;
 use super::end::{TaskError, TaskResult, error_of, type_error};
-use super::state::{Flow, Next, RawTask, Ready, State, StreamOf};
+use super::state::{Flow, Next, RawTask, Ready, StreamOf};
+use super::submission::{InOrder, Submission};
 use crate::algorithm::{Algorithm, Task};
 use crate::proto::master::TaskEnd;
 
@@ -101,7 +102,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     number: u64,
     next_index: u64,
     window: Option<usize>,
-    in_order: Option<VecDeque<(TaskId, Option<TaskEnd>)>>,
+    in_order: Option<InOrder>,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -160,7 +161,9 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.next_index > 0 && out > window - (window / 8).min(WINDOW_LEAST) {
             return;
         }
-        let (algorithm, owner, domain) = (self.algorithm, Owner::Flow(self.flow), self.number);
+        let (owner, domain) = (Owner::Flow(self.flow), self.number);
+        let in_order = self.in_order.as_mut();
+        let mut submission = Submission::new(&self.mw, self.algorithm, owner, in_order);
         while out < window {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
             let next = self.tasks.next();
@@ -169,18 +172,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
                 self.mw.peek(|state| state.set_source(self.flow, false));
                 break;
             };
-            let task = RawTask::new(task);
-            let stream = StreamOf {
-                domain,
-                index: self.next_index,
-            };
+            let index = self.next_index;
             self.next_index += 1;
             out += 1;
-            let submit = |state: &mut State| state.submit(algorithm, task, owner, stream);
-            let id = self.mw.submitting(submit);
-            if let Some(in_order) = &mut self.in_order {
-                in_order.push_back((id, None));
-            }
+            submission.push(task, StreamOf { domain, index });
         }
     }
 

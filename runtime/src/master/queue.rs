@@ -70,8 +70,8 @@ impl Queue {
         &mut self.of[usize::from(algorithm.0)]
     }
 
-    pub(crate) fn submitted(&mut self, algorithm: AlgorithmId) {
-        self.of(algorithm).live += 1;
+    pub(crate) fn submitted(&mut self, algorithm: AlgorithmId, tasks: u32) {
+        self.of(algorithm).live += u64::from(tasks);
         self.said_nothing = false;
     }
 

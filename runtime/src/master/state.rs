@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::queue::Queue;
 use crate::algorithm::{Algorithm, Policy, Task};
-use crate::proto::master::{Body, End, Ends, MasterCore, TaskEnd};
+use crate::proto::master::{Body, End, Ends, MasterCore, TaskEnd, packet_bytes};
 use crate::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 use crate::small::SmallBytes;
 
@@ -109,6 +109,22 @@ impl<'a> RawTask<'a> {
             policy: &task.policy,
         }
     }
+
+    /// Whether it has the default policy and nothing else of its own but its arguments.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        let policy = self.policy;
+        policy.slave.is_none()
+            && policy.tag.is_none()
+            && policy.stream.is_none()
+            && policy.do_it_anyway != Some(true)
+            && policy.retry != Some(false)
+    }
+
+    #[inline]
+    pub(crate) fn args(self) -> &'a [u8] {
+        self.args
+    }
 }
 
 /// Where a task's default random stream comes from: see `Policy::stream`.
@@ -198,24 +214,34 @@ impl State {
             tag,
             args: task.args,
         };
-        let bytes = body.encoded_bytes() + ringmw_codec::batch::TASK_ENTRY_BYTES;
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let mut spec = TaskSpec::new(algorithm, owner, bytes);
+        let mut spec = TaskSpec::new(algorithm, owner, packet_bytes(&body));
         // What is not there is not read: of most policies nothing was set.
         if let Some(slave) = task.policy.slave {
             spec.to = Some(slave);
         }
         spec.do_it_anyway = task.policy.do_it_anyway == Some(true);
         spec.retry = task.policy.retry != Some(false);
-        match owner {
-            Owner::Queue => self.queue.submitted(algorithm),
-            Owner::Flow(flow) => self.flows[flow as usize].live += 1,
-        }
+        self.expect(owner, algorithm, 1);
         if let Some(id) = self.core.submit_next(&spec, &body) {
             return id;
         }
         let body = self.body(&body);
         self.core.submit(spec, body)
+    }
+
+    /// Submits a run of tasks with the default policy; the id of the first.
+    pub(crate) fn submit_run(&mut self, algorithm: AlgorithmId, run: Body, owner: Owner) -> TaskId {
+        self.expect(owner, algorithm, run.tasks());
+        self.core.submit_run(algorithm, run, owner)
+    }
+
+    /// The ends of so many tasks are going to be told to this owner.
+    #[inline]
+    fn expect(&mut self, owner: Owner, algorithm: AlgorithmId, tasks: u32) {
+        match owner {
+            Owner::Queue => self.queue.submitted(algorithm, tasks),
+            Owner::Flow(flow) => self.flows[flow as usize].live += tasks as usize,
+        }
     }
 
     /// In place, or as a share of a chunk, or by itself, by its length.

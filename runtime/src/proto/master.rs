@@ -33,8 +33,8 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
-    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Scheduler, SlaveId, TaskId, TaskSpec,
-    Verdict,
+    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Payload, Scheduler, SlaveId, TaskId,
+    TaskSpec, Verdict,
 };
 
 use super::{HANDSHAKES_MAX, SECOND, limit, put};
@@ -653,6 +653,33 @@ impl MasterCore {
         Some(id)
     }
 
+    /// How many tasks a run may have whose first has this body: as many as a packet.
+    pub(crate) fn run_most(&self, algorithm: AlgorithmId, body: &TaskBody<'_>) -> u32 {
+        self.sched.run_most(algorithm, packet_bytes(body))
+    }
+
+    /// Submits a run of tasks with the default policy; the id of the first.
+    pub(crate) fn submit_run(&mut self, algorithm: AlgorithmId, run: Body, owner: Owner) -> TaskId {
+        let spec = TaskSpec::new(algorithm, owner, run.packet_bytes());
+        match self.sched.submit_run(spec, run, self.now) {
+            Ok(first) => {
+                self.last = None;
+                first
+            }
+            Err(mut run) => {
+                // Not all may be queued: some are refused, one by one.
+                let mut first = None;
+                while run.tasks() > 1 {
+                    let one = run.split_front(1).one();
+                    let id = self.submit(spec, one);
+                    first.get_or_insert(id);
+                }
+                let last = self.submit(spec, run.one());
+                first.unwrap_or(last)
+            }
+        }
+    }
+
     /// Takes a task back; the end that it is told with, or `None` if it has ended already.
     pub fn cancel(&mut self, id: TaskId) -> Option<End> {
         let cancelled = self.sched.cancel(id)?;
@@ -976,6 +1003,12 @@ enum Awaited {
     Handshake,
     Frame,
     AnyByte,
+}
+
+/// What a task of this body adds to a packet by itself.
+#[inline]
+pub(crate) fn packet_bytes(body: &TaskBody<'_>) -> u32 {
+    u32::try_from(body.encoded_bytes() + batch::TASK_ENTRY_BYTES).unwrap_or(u32::MAX)
 }
 
 /// What has come of the results of a packet so far.

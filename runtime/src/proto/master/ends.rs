@@ -1,7 +1,7 @@
 //! Ends of tasks on their way to those who wait for them: the results of a packet together, any other by itself.
 
 use std::any::TypeId;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
@@ -123,7 +123,7 @@ pub(crate) const RESULT_BYTES: usize = size_of::<Run>();
 /// A result where it came: a share of its packet.
 #[derive(Debug)]
 pub(crate) struct OneResult {
-    packet: Arc<Packet>,
+    packet: Rc<Packet>,
     run: u32,
     nth: u32,
 }
@@ -232,7 +232,7 @@ impl TaskEnd {
 /// Results of a packet, of which some may have been taken.
 #[derive(Debug)]
 pub(crate) struct Results {
-    pub(crate) packet: Arc<Packet>,
+    pub(crate) packet: Rc<Packet>,
     /// The next one: its run, and which of that it is.
     run: u32,
     nth: u32,
@@ -243,7 +243,7 @@ impl Results {
     pub(crate) fn new(packet: Packet) -> Self {
         Results {
             left: packet.runs.iter().map(|run| run.tasks as usize).sum(),
-            packet: Arc::new(packet),
+            packet: Rc::new(packet),
             run: 0,
             nth: 0,
         }
@@ -277,7 +277,7 @@ impl Results {
     pub(crate) fn next_result(&mut self) -> Option<OneResult> {
         let (run, nth) = self.next()?;
         Some(OneResult {
-            packet: Arc::clone(&self.packet),
+            packet: Rc::clone(&self.packet),
             run,
             nth,
         })
@@ -289,7 +289,7 @@ impl Results {
         for (at, run) in (0..).zip(&self.packet.runs).skip(self.run as usize) {
             let taken = if at == self.run { self.nth } else { 0 };
             for nth in taken..run.tasks {
-                let packet = Arc::clone(&self.packet);
+                let packet = Rc::clone(&self.packet);
                 each(TaskEnd::Done(OneResult {
                     packet,
                     run: at,
