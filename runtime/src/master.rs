@@ -207,12 +207,17 @@ impl Master {
         let algorithm = self.id_of::<A>();
         let mut submission = Submission::new(self, algorithm, Owner::Queue, None);
         let mut submitted = 0;
-        for task in tasks {
+        let mut tasks = tasks.into_iter();
+        loop {
+            // Lent where it was made: moving a task costs more than all else that is done with it here.
+            let next = tasks.next();
+            let Some(task) = &next else {
+                return submitted;
+            };
             let stream = self.peek(|state| state.next_single(algorithm));
-            submission.push(&task, stream);
+            submission.push(task, stream);
             submitted += 1;
         }
-        submitted
     }
 
     /// Waits until there is something to take (CL-MW's mw-master-loop).
