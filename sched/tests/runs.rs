@@ -74,6 +74,23 @@ impl Side {
         self.last = Some(id);
     }
 
+    /// As many tasks that are alike, together if they are so many that it may be.
+    fn submit_all(&mut self, spec: TaskSpec, tasks: u32, now: Nanos) {
+        let first = self.ids.len() as u64;
+        let numbers = Numbers(first..first + u64::from(tasks));
+        if self.runs
+            && tasks > 0
+            && let Ok(id) = self.sched.submit_run(spec, numbers, now)
+        {
+            self.grown += u64::from(tasks - 1);
+            let ids = (0..tasks).map(|nth| (first + u64::from(nth), id.after(nth)));
+            self.ids.extend(ids);
+            self.last = Some(id.after(tasks - 1));
+        } else {
+            (0..tasks).for_each(|_| self.submit(spec, now, 1));
+        }
+    }
+
     /// The results of these tasks, which follow one another in the slave's hands.
     fn results(&mut self, slave: SlaveId, tasks: &[u64], compute: Nanos) {
         let mut at = 0;
@@ -209,6 +226,13 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
                     flow => Owner::Flow(flow),
                 };
                 let algorithm = AlgorithmId((a % 2) as u16);
+                if a % 5 == 0 {
+                    let spec = TaskSpec::new(algorithm, owner, BYTES);
+                    for side in &mut sides {
+                        side.submit_all(spec, a % 40, now);
+                    }
+                    continue;
+                }
                 for nth in 0..a % 40 {
                     let mut spec = TaskSpec::new(algorithm, owner, BYTES);
                     if (a + nth).is_multiple_of(29) {
