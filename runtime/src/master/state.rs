@@ -229,10 +229,16 @@ impl State {
         self.core.submit(spec, body)
     }
 
-    /// Submits a run of tasks with the default policy; the id of the first.
-    pub(crate) fn submit_run(&mut self, algorithm: AlgorithmId, run: Body, owner: Owner) -> TaskId {
+    /// As [`MasterCore::submit_run`].
+    pub(crate) fn submit_run(
+        &mut self,
+        algorithm: AlgorithmId,
+        run: Body,
+        owner: Owner,
+        told: impl FnMut(TaskId, u32),
+    ) {
         self.expect(owner, algorithm, run.tasks());
-        self.core.submit_run(algorithm, run, owner)
+        self.core.submit_run(algorithm, run, owner, told);
     }
 
     /// The ends of so many tasks are going to be told to this owner.

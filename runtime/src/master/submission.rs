@@ -86,7 +86,7 @@ impl<'m> Submission<'m> {
         let (algorithm, owner) = (self.algorithm, self.owner);
         let submit = |state: &mut super::state::State| state.submit(algorithm, task, owner, stream);
         let id = self.mw.submitting(submit);
-        self.tell(id, 1);
+        tell(&mut self.in_order, id, 1);
     }
 
     /// Submits what was collected.
@@ -94,17 +94,19 @@ impl<'m> Submission<'m> {
         let Some(run) = self.run.take() else {
             return;
         };
-        let (algorithm, owner, tasks) = (self.algorithm, self.owner, run.tasks());
-        let first = self
-            .mw
-            .submitting(|state| state.submit_run(algorithm, run, owner));
-        self.tell(first, tasks);
+        let (algorithm, owner) = (self.algorithm, self.owner);
+        let in_order = &mut self.in_order;
+        self.mw.submitting(|state| {
+            state.submit_run(algorithm, run, owner, |first, tasks| {
+                tell(in_order, first, tasks)
+            });
+        });
     }
+}
 
-    fn tell(&mut self, first: TaskId, tasks: u32) {
-        if let Some(in_order) = &mut self.in_order {
-            in_order.extend((0..tasks).map(|nth| (first.after(nth), None)));
-        }
+fn tell(in_order: &mut Option<&mut InOrder>, first: TaskId, tasks: u32) {
+    if let Some(in_order) = in_order {
+        in_order.extend((0..tasks).map(|nth| (first.after(nth), None)));
     }
 }
 

@@ -658,24 +658,30 @@ impl MasterCore {
         self.sched.run_most(algorithm, packet_bytes(body))
     }
 
-    /// Submits a run of tasks with the default policy; the id of the first.
-    pub(crate) fn submit_run(&mut self, algorithm: AlgorithmId, run: Body, owner: Owner) -> TaskId {
-        let spec = TaskSpec::new(algorithm, owner, run.packet_bytes());
+    /// Submits a run of tasks with the default policy. `told` hears of the first of each run that it becomes, and how
+    /// many tasks that has: all of them, or, where not all may be queued, one by one.
+    pub(crate) fn submit_run(
+        &mut self,
+        algorithm: AlgorithmId,
+        run: Body,
+        owner: Owner,
+        mut told: impl FnMut(TaskId, u32),
+    ) {
+        let (tasks, spec) = (
+            run.tasks(),
+            TaskSpec::new(algorithm, owner, run.packet_bytes()),
+        );
         match self.sched.submit_run(spec, run, self.now) {
             Ok(first) => {
                 self.last = None;
-                first
+                told(first, tasks);
             }
             Err(mut run) => {
-                // Not all may be queued: some are refused, one by one.
-                let mut first = None;
                 while run.tasks() > 1 {
                     let one = run.split_front(1).one();
-                    let id = self.submit(spec, one);
-                    first.get_or_insert(id);
+                    told(self.submit(spec, one), 1);
                 }
-                let last = self.submit(spec, run.one());
-                first.unwrap_or(last)
+                told(self.submit(spec, run.one()), 1);
             }
         }
     }

@@ -507,16 +507,11 @@ impl Script {
                 let number = self.state.new_map(AlgorithmId(index_of(kind)));
                 self.streams[kind].0 += 1;
                 assert_eq!(number, self.streams[kind].0);
-                for index in 0..u64::from(burst) {
-                    self.submit(
-                        kind,
-                        Owner::Flow(slot),
-                        StreamOf {
-                            domain: number,
-                            index,
-                        },
-                    );
-                }
+                let streams = (0..u64::from(burst)).map(|index| StreamOf {
+                    domain: number,
+                    index,
+                });
+                self.submit_each(kind, Owner::Flow(slot), streams.collect());
                 self.flows.push(Flow {
                     slot,
                     map: Some((number, burst.into())),
@@ -534,9 +529,13 @@ impl Script {
                     algorithm: kind,
                 });
             }
+            _ if self.alike => {
+                let streams = (0..burst).map(|_| self.single(kind)).collect();
+                self.submit_each(kind, Owner::Queue, streams);
+            }
             _ => {
                 for _ in 0..burst {
-                    let kind = if self.alike { kind } else { self.draw_kind() };
+                    let kind = self.draw_kind();
                     let stream = self.single(kind);
                     self.submit(kind, Owner::Queue, stream);
                 }
@@ -593,6 +592,16 @@ impl Script {
         self.streams[kind].1 += 1;
         assert_eq!((stream.domain, stream.index), (0, expected));
         stream
+    }
+
+    /// One by one, or together where that may be.
+    fn submit_each(&mut self, kind: usize, owner: Owner, streams: Vec<StreamOf>) {
+        if self.alike && [1, 2, 4].contains(&kind) && self.chance(50) {
+            return self.submit_run(kind, owner, &streams);
+        }
+        for stream in streams {
+            self.submit(kind, owner, stream);
+        }
     }
 
     fn submit(&mut self, kind: usize, owner: Owner, stream: StreamOf) {
@@ -675,16 +684,85 @@ impl Script {
         self.in_runs += u64::from((1..Scheduler::<Body>::RECORD_BYTES).contains(&more));
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
-        self.law
-            .on_submit(id, spec, SmallBytes::copy_from_slice(&body), queued_bytes);
+        self.on_submit(
+            kind,
+            StreamOf { domain, index },
+            id,
+            spec,
+            &body,
+            queued_bytes,
+        );
+    }
+
+    /// Submits tasks that are alike and whose streams follow one another as a run.
+    fn submit_run(&mut self, kind: usize, owner: Owner, streams: &[StreamOf]) {
+        let mut bodies = Vec::new();
+        let mut run: Option<Body> = None;
+        for stream in streams {
+            let n = self.rng.random_range(0..1_000);
+            let task_args = match kind {
+                1 => draw::task().args,
+                2 => fails::task(n).args,
+                _ => counts::task(n).args,
+            };
+            let body = TaskBody {
+                domain: stream.domain,
+                stream: stream.index,
+                tag_type: 0,
+                tag: &[],
+                args: &task_args,
+            };
+            let mut bytes = Vec::new();
+            encode_task_body(&mut bytes, &body);
+            bodies.push(bytes);
+            match &mut run {
+                None => run = Some(Body::run(&body, streams.len() as u32)),
+                Some(run) => assert!(run.push(&body, streams.len() as u32), "they are alike"),
+            }
+        }
+        let Some(run) = run else { return };
+        let algorithm = AlgorithmId(index_of(kind));
+        let spec = TaskSpec::new(algorithm, owner, run.packet_bytes());
+        let queued_bytes = self.state.core.sched().queued_bytes();
+        let queued = self.state.core.sched().queued();
+        let mut ids = Vec::new();
+        self.state
+            .submit_run(algorithm, run, owner, |first, tasks| {
+                ids.extend((0..tasks).map(|nth| first.after(nth)));
+            });
+        let accepted = self.state.core.sched().queued() - queued;
+        let together = self.state.core.sched().queued_bytes() - queued_bytes
+            < accepted * Scheduler::<Body>::RECORD_BYTES;
+        self.in_runs += u64::from(together) * accepted;
+        self.fleet
+            .say(|| format!("  submit {ids:?} together, {owner:?}"));
+        let record = u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES;
+        for ((nth, stream), body) in (0u32..).zip(streams).zip(&bodies) {
+            // Each is taken or refused as if it were submitted by itself.
+            let before = queued_bytes + u64::from(nth).min(accepted) * record;
+            self.on_submit(kind, *stream, ids[nth as usize], spec, body, before);
+        }
+    }
+
+    fn on_submit(
+        &mut self,
+        kind: usize,
+        stream: StreamOf,
+        id: TaskId,
+        spec: TaskSpec,
+        body: &[u8],
+        queued_bytes: u64,
+    ) {
+        let body = SmallBytes::copy_from_slice(body);
+        self.law.on_submit(id, spec, body, queued_bytes);
         self.keep_ready();
         if kind == 1 {
             use rand::Rng as _;
             let key = StreamKey {
                 seed: self.seed,
                 algorithm: name_hash("draw"),
-                domain,
-                stream: index,
+                domain: stream.domain,
+                stream: stream.index,
             };
             self.draws.insert(id.seq(), Rng::new(key).next_u64());
         }
