@@ -34,6 +34,7 @@ struct Sums {
     tasks: u64,
     begun: u64,
     in_runs: u64,
+    several: u64,
     late: u64,
     slaves: u64,
     faults: u64,
@@ -47,6 +48,7 @@ impl Sums {
         self.tasks += storm.tasks;
         self.begun += storm.begun;
         self.in_runs += storm.in_runs;
+        self.several += storm.several;
         self.late += storm.late;
         self.slaves += storm.slaves;
         self.faults += storm.faults;
@@ -128,6 +130,7 @@ fn the_cores_keep_the_law() {
     let sums = run_all(&seeds);
     println!("{}", sums.coverage);
     assert!(sums.in_runs > sums.tasks / 20, "runs are common");
+    assert!(sums.several > 0, "several packets go ahead");
     let coverage = &sums.coverage;
     assert_eq!(
         coverage.pairs_missing(),

@@ -4,6 +4,7 @@
 //! | rule | why |
 //! |---|---|
 //! | a packet ahead only if nobody is idle, and enough is queued for a packet each, or more is to come | who is idle is served first |
+//! | more than one only if all in hand are few, and take next to no time together | so that small packets go together too |
 //! | and only for tasks known to be short | for long ones the way there and back is nothing, and being held is a risk |
 //! | half of what a slave has not begun is asked for, again and again | nobody knows how long the first of them takes |
 //! | only [`PATIENCE`] after its last packet | a packet is sized for less: by then something in it takes long |
@@ -11,14 +12,32 @@
 
 use crate::grouping::{AUTO, PACKET_COMPUTE};
 use crate::hands::{Asked, Hold};
-use crate::ids::{Nanos, SlaveId};
+use crate::ids::{AlgorithmId, Nanos, SlaveId};
 use crate::outcome::Offence;
 use crate::payload::Payload;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Config, Scheduler};
 use crate::slaves::Status;
 
 /// Tasks whose mean compute time is longer are not handed out ahead of time: the gain is below a hundredth.
 const AHEAD_COMPUTE_MAX: Nanos = 10 * PACKET_COMPUTE;
+
+/// Of small packets a slave may have several ahead: up to this many tasks in hand,
+pub const SHORT_TASKS: u32 = 64;
+/// if they take no longer than this. One send then carries several packets, and one answer their results.
+const SHORT_COMPUTE: Nanos = PACKET_COMPUTE / 6;
+/// while there are so many packets for each slave.
+const SHORT_PLENTY: u64 = 64;
+/// So many slaves are looked at for each packet.
+const SHORT_LOOKS: u32 = 8;
+
+/// With how many tasks in hand a slave may get one more packet ahead.
+pub(crate) fn short_tasks(config: &Config) -> u32 {
+    match config.task_group {
+        AUTO => 0,
+        _ if !config.prefetch => 0,
+        group => SHORT_TASKS.saturating_sub(group),
+    }
+}
 
 /// So long after its last packet a slave is asked to give tasks back.
 pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;
@@ -28,23 +47,56 @@ pub const RECALL_TASKS_MAX: u32 = 4096;
 
 impl<P: Payload> Scheduler<P> {
     /// The busy slave that gets a packet ahead of time.
-    pub(crate) fn next_ahead(&self) -> Option<u32> {
+    pub(crate) fn next_ahead(&mut self) -> Option<u32> {
         if !self.config.prefetch || self.dismissal_is_due() {
             return None;
         }
-        let at = self.slaves.first_with_room()?;
+        let with_room = self.slaves.first_with_room();
+        if with_room.is_none() {
+            self.slaves.first_with_little()?;
+        }
         let front = self.unordered.front(&self.tasks, self.hold_queue)?;
         let compute = self.grouping.known(self.tasks.get(front).algorithm)?;
         let group = match self.config.task_group {
             AUTO => 1,
             number => u64::from(number),
         };
-        let plenty = match self.sources {
-            0 => group * u64::from(self.slaves.takers()),
+        let plenty = match (self.sources, with_room) {
+            (0, Some(_)) => group * u64::from(self.slaves.takers()),
+            (0, None) => group * u64::from(self.slaves.takers()) * SHORT_PLENTY,
             _ => group,
         };
-        let queued = self.unordered.work(self.hold_queue);
-        (compute <= AHEAD_COMPUTE_MAX && queued >= plenty).then_some(at)
+        if self.unordered.work(self.hold_queue) < plenty || compute > AHEAD_COMPUTE_MAX {
+            return None;
+        }
+        with_room.or_else(|| self.next_with_little(group, compute))
+    }
+
+    /// The next one in line whose tasks in hand, with another packet, take next to no time; a few are asked.
+    fn next_with_little(&mut self, group: u64, compute: Nanos) -> Option<u32> {
+        for _ in 0..SHORT_LOOKS {
+            let at = self.slaves.first_with_little()?;
+            let tasks = self.slaves.hands(at).len() as u64 + group;
+            if compute.saturating_mul(tasks) <= SHORT_COMPUTE {
+                return Some(at);
+            }
+            self.slaves.pass_over(at);
+        }
+        None
+    }
+
+    /// How many tasks of this algorithm a busy slave may hold, going by packets' sizes in tasks alone.
+    pub fn hands_of(&self, algorithm: AlgorithmId) -> u32 {
+        let group = self.group_of_tasks(algorithm);
+        if !self.config.prefetch {
+            return group;
+        }
+        let short = match self.grouping.known(algorithm) {
+            Some(compute) if self.config.task_group != AUTO => SHORT_COMPUTE / compute.max(1),
+            _ => 0,
+        };
+        let short = u32::try_from(short).map_or(SHORT_TASKS, |short| short.min(SHORT_TASKS));
+        group.saturating_mul(2).max(short)
     }
 
     /// A slave that is to be asked for tasks that it has not begun, and for how many at most: another one is idle and

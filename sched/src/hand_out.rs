@@ -105,7 +105,7 @@ impl<P: Payload> Scheduler<P> {
     }
 
     /// The slave that is served next: it is idle and there is a task for it, or nobody is idle and there are plenty.
-    fn next_served(&self) -> Option<u32> {
+    fn next_served(&mut self) -> Option<u32> {
         if self.stopped {
             return None;
         }

@@ -79,7 +79,7 @@ mod stragglers;
 mod tasks;
 mod view;
 
-pub use ahead::{PATIENCE, RECALL_TASKS_MAX};
+pub use ahead::{PATIENCE, RECALL_TASKS_MAX, SHORT_TASKS};
 pub use grouping::AUTO;
 pub use hand_out::Handed;
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::ahead::short_tasks;
 use crate::counts::Counts;
 use crate::grouping::Grouping;
 use crate::ids::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId};
@@ -139,7 +140,7 @@ impl<P: Payload> Scheduler<P> {
             config,
             tasks: Tasks::new(),
             unordered: Lane::EMPTY,
-            slaves: Slaves::new(),
+            slaves: Slaves::new(short_tasks(&config)),
             counts: Counts::new(algorithms),
             grouping: Grouping::new(algorithms, config.duplicate_stragglers),
             desired: [0; 3],

@@ -31,6 +31,7 @@ const OWN_FLOWS: usize = 1;
 const OWN_QUEUE: usize = 2;
 const ROOM: usize = 3;
 const LADEN: usize = 4;
+const SHORT: usize = 5;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Slave {
@@ -42,10 +43,12 @@ pub(crate) struct Slave {
     pub(crate) hands: Hands,
     /// Tasks bound to it.
     pub(crate) own: Lane,
-    links: [Links; 5],
-    /// Whether it stands in the lines `OWN_FLOWS`, `OWN_QUEUE`, `ROOM` and `LADEN`.
-    stands: [bool; 4],
+    links: [Links; 6],
+    /// Whether it stands in the lines `OWN_FLOWS`, `OWN_QUEUE`, `ROOM`, `LADEN` and `SHORT`.
+    stands: Stands,
 }
+
+type Stands = [bool; 5];
 
 /// The slots, each free ones an empty option.
 #[derive(Clone, Debug)]
@@ -103,12 +106,17 @@ pub(crate) struct Slaves {
     room: List,
     /// Slaves with tasks that could be taken back, the one that was handed a packet least recently first.
     laden: List,
+    /// Busy slaves that run unordered tasks and have more than one packet in hand, but no more than `short_tasks`
+    /// tasks, the one that was handed a packet or passed over least recently first.
+    short: List,
+    short_tasks: u32,
     /// How many were asked to give tasks back and have not answered.
     asked: u32,
 }
 
 impl Slaves {
-    pub(crate) fn new() -> Self {
+    /// A slave may be in the last line with so many tasks in hand.
+    pub(crate) fn new(short_tasks: u32) -> Self {
         Slaves {
             table: Table(Vec::new()),
             free: Vec::new(),
@@ -122,6 +130,8 @@ impl Slaves {
             own_queue: List::EMPTY,
             room: List::EMPTY,
             laden: List::EMPTY,
+            short: List::EMPTY,
+            short_tasks,
             asked: 0,
         }
     }
@@ -196,13 +206,23 @@ impl Slaves {
         if std::mem::replace(&mut slave.stands[LADEN - 1], false) {
             self.laden.remove(&mut By::<LADEN>(&mut self.table), at);
         }
+        if self.table.get(at).stands[SHORT - 1] {
+            self.pass_over(at);
+        }
+    }
+
+    /// It stands behind the others with little in hand.
+    pub(crate) fn pass_over(&mut self, at: u32) {
+        let table = &mut By::<SHORT>(&mut self.table);
+        self.short.remove(table, at);
+        self.short.push_back(table, at);
     }
 
     /// What it holds has changed. Constant time, and next to nothing where no line depends on it.
     #[inline]
     pub(crate) fn on_hands_changed(&mut self, at: u32) {
         let slave = self.table.get(at);
-        if slave.stands != slave.should_stand() {
+        if slave.stands != slave.should_stand(self.short_tasks) {
             self.line_up(at);
         }
     }
@@ -229,6 +249,11 @@ impl Slaves {
     /// The first busy slave that may have its next packet in hand before it is through with this one.
     pub(crate) fn first_with_room(&self) -> Option<u32> {
         self.room.front()
+    }
+
+    /// The first busy slave that has more than one packet in hand, and little in them.
+    pub(crate) fn first_with_little(&self) -> Option<u32> {
+        self.short.front()
     }
 
     /// The slave to take tasks back from.
@@ -282,8 +307,8 @@ impl Slaves {
             idle_since: 0,
             hands: Hands::default(),
             own: Lane::EMPTY,
-            links: [Links::NONE; 5],
-            stands: [false; 4],
+            links: [Links::NONE; 6],
+            stands: [false; 5],
         };
         let at = self.free.pop().unwrap_or_else(|| {
             self.table.0.push(None);
@@ -355,20 +380,21 @@ impl Slaves {
             Status::Wanted => self.wanted.remove(by, at),
             Status::Busy | Status::Leaving => {}
         }
-        self.stand(at, [false; 4]);
+        self.stand(at, [false; 5]);
     }
 
     fn line_up(&mut self, at: u32) {
-        self.stand(at, self.table.get(at).should_stand());
+        self.stand(at, self.table.get(at).should_stand(self.short_tasks));
     }
 
-    fn stand(&mut self, at: u32, stands: [bool; 4]) {
+    fn stand(&mut self, at: u32, stands: Stands) {
         let was = std::mem::replace(&mut self.table.get_mut(at).stands, stands);
         let table = &mut self.table;
         line_up::<OWN_FLOWS>(&mut self.own_flows, table, at, was, stands);
         line_up::<OWN_QUEUE>(&mut self.own_queue, table, at, was, stands);
         line_up::<ROOM>(&mut self.room, table, at, was, stands);
         line_up::<LADEN>(&mut self.laden, table, at, was, stands);
+        line_up::<SHORT>(&mut self.short, table, at, was, stands);
     }
 
     /// All connected slaves with their slots, by slot; for `sanity_check`.
@@ -381,7 +407,7 @@ impl Slaves {
     /// Re-derives every line, index and counter.
     pub(crate) fn check(&self) {
         let mut members = [0; 3];
-        let mut lines: [Vec<u32>; 9] = Default::default();
+        let mut lines: [Vec<u32>; 10] = Default::default();
         for (line, list) in lines
             .iter_mut()
             .zip(self.idle.iter().chain([&self.busy, &self.wanted]))
@@ -396,6 +422,7 @@ impl Slaves {
             .checked_slots(|at| self.get(at).links[OWN_QUEUE]);
         lines[7] = self.room.checked_slots(|at| self.get(at).links[ROOM]);
         lines[8] = self.laden.checked_slots(|at| self.get(at).links[LADEN]);
+        lines[9] = self.short.checked_slots(|at| self.get(at).links[SHORT]);
         let waiting = |(_, slave): &(u32, &Slave)| slave.hands.asked == Asked::Waiting;
         assert_eq!(
             self.iter().filter(waiting).count(),
@@ -420,14 +447,14 @@ impl Slaves {
                 slave.status == Status::Idle,
                 "idle is having empty hands"
             );
-            assert_eq!(slave.stands, slave.should_stand());
+            assert_eq!(slave.stands, slave.should_stand(self.short_tasks));
             let line = match (slave.status, slave.group) {
                 (Status::Idle, group) => Some(group as usize),
                 (Status::Busy, Group::Unordered) => Some(3),
                 (Status::Wanted, _) => Some(4),
                 _ => None,
             };
-            let stands: Vec<usize> = (0..9).filter(|&line| lines[line].contains(&at)).collect();
+            let stands: Vec<usize> = (0..10).filter(|&line| lines[line].contains(&at)).collect();
             let others = (5..)
                 .zip(slave.stands)
                 .filter(|(_, is_in)| *is_in)
@@ -449,14 +476,16 @@ impl Slaves {
 
 impl Slave {
     #[inline]
-    fn should_stand(&self) -> [bool; 4] {
+    fn should_stand(&self, short_tasks: u32) -> Stands {
         let idle = self.status == Status::Idle;
-        let takes = self.group.takes_unordered();
+        let takes = self.status == Status::Busy && self.group.takes_unordered();
+        let room = self.hands.has_room();
         [
             idle && !self.own.flows.is_empty(),
             idle && !self.own.queue.is_empty(),
-            self.status == Status::Busy && takes && self.hands.has_room(),
+            takes && room,
             !idle && self.hands.asked == Asked::No && self.hands.takeable() > 0,
+            takes && !room && self.hands.len() <= short_tasks as usize,
         ]
     }
 }
@@ -466,8 +495,8 @@ fn line_up<const LINKS: usize>(
     line: &mut List,
     table: &mut Table,
     at: u32,
-    was: [bool; 4],
-    stands: [bool; 4],
+    was: Stands,
+    stands: Stands,
 ) {
     match (was[LINKS - 1], stands[LINKS - 1]) {
         (false, true) => line.push_back(&mut By::<LINKS>(table), at),

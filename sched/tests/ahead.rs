@@ -87,6 +87,60 @@ fn nothing_goes_ahead_of_time_that_is_long_or_scarce() {
 }
 
 /// While a source submits as tasks end, a queue that is short is no sign of the end.
+/// One send then carries many small packets, and one answer their results.
+#[test]
+fn small_packets_of_short_tasks_go_many_at_a_time() {
+    let ahead = |group: u32, compute: Nanos, tasks: u64| -> Vec<usize> {
+        let config = Config {
+            task_group: group,
+            ..config()
+        };
+        let mut sched = Scheduler::new(config, 1);
+        sched.connect();
+        sched.connect();
+        sched.learn_compute(QUICK, compute);
+        assert_eq!(sched.hands_of(QUICK), sched.hands_of(QUICK).max(2 * group));
+        submit(&mut sched, tasks);
+        packets(&mut sched, 0);
+        sched.sanity_check();
+        (0..2).map(|slave| sched.held_by(SlaveId(slave))).collect()
+    };
+    let quick = 2_000;
+    assert_eq!(ahead(1, quick, 10_000), [64, 64]);
+    assert_eq!(ahead(10, quick, 10_000), [60, 60], "six packets of ten");
+    assert_eq!(ahead(33, quick, 10_000), [66, 66], "two");
+    assert_eq!(ahead(100, quick, 10_000), [200, 200], "two");
+    assert_eq!(ahead(1, 100_000, 10_000), [5, 5], "500 us of compute");
+    assert_eq!(ahead(1, MS, 10_000), [2, 2]);
+    let few = ahead(1, quick, 129);
+    assert_eq!(few, [2, 2], "no more than two where there are not plenty");
+}
+
+#[test]
+fn who_has_less_in_hand_comes_first() {
+    let mut sched = Scheduler::new(config(), 1);
+    sched.learn_compute(QUICK, 2_000);
+    sched.begin_source();
+    sched.connect();
+    submit(&mut sched, 64);
+    assert_eq!(packets(&mut sched, 0).len(), 64);
+    sched.connect();
+    submit(&mut sched, 3);
+    let to: Vec<u32> = packets(&mut sched, 0)
+        .into_iter()
+        .map(|(to, _)| to)
+        .collect();
+    assert_eq!(to, [1, 1, 1]);
+    assert!(answer(&mut sched, 0, 0));
+    submit(&mut sched, 2);
+    let to: Vec<u32> = packets(&mut sched, 0)
+        .into_iter()
+        .map(|(to, _)| to)
+        .collect();
+    assert_eq!(to, [1, 0], "in the order in which they could be served");
+    sched.sanity_check();
+}
+
 #[test]
 fn packets_are_full_while_there_is_more_to_come() {
     let config = Config {

@@ -794,9 +794,8 @@ impl MasterCore {
     /// Tasks of this algorithm that the connected slaves hold when all are busy.
     pub fn hands(&self, algorithm: AlgorithmId) -> usize {
         let packet_max = self.config.tasks_bytes_max as usize / batch::TASK_ENTRY_BYTES;
-        let group = self.sched.group_of_tasks(algorithm) as usize;
-        let packets = if self.config.prefetch { 2 } else { 1 };
-        self.slots.len() * group.min(packet_max) * packets
+        let hands = self.sched.hands_of(algorithm) as usize;
+        self.slots.len() * hands.min(2 * packet_max)
     }
 
     /// For the resource file.

@@ -20,7 +20,8 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Welcome};
 use ringmw_sched::{
-    AUTO, AlgorithmId, Departure, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId, TaskSpec,
+    AUTO, AlgorithmId, Departure, Group, Nanos, Owner, Reason, SHORT_TASKS, Scheduler, SlaveId,
+    TaskId, TaskSpec,
 };
 
 use super::coverage::{Coverage, Happening, Standing};
@@ -170,6 +171,8 @@ pub(super) struct Law {
     lenient: bool,
     pub(super) coverage: Coverage,
     pub(super) late: u64,
+    /// Packets that went to a slave with two or more in hand.
+    pub(super) several: u64,
     told: u64,
 }
 
@@ -210,6 +213,7 @@ impl Law {
             lenient,
             coverage: Coverage::default(),
             late: 0,
+            several: 0,
             told: 0,
         }
     }
@@ -1039,10 +1043,15 @@ impl Law {
                 AUTO => AUTO_TASKS_MAX,
                 number => number as usize,
             };
-            let packets = if self.limits.prefetch { 2 } else { 1 };
+            self.several += u64::from(slave.hands.len() > 2 * in_hand_max);
+            let in_hand_max = match (self.limits.prefetch, self.limits.task_group) {
+                (false, _) => in_hand_max,
+                (true, AUTO) => 2 * in_hand_max,
+                (true, _) => (2 * in_hand_max).max(SHORT_TASKS as usize),
+            };
             let in_hand = slave.hands.len();
             assert!(
-                in_hand <= packets * in_hand_max,
+                in_hand <= in_hand_max,
                 "{in_hand} tasks in the hands of {id}"
             );
         }

@@ -148,6 +148,8 @@ pub struct Storm {
     pub told: u64,
     /// Tasks that were submitted into a run with those before them.
     pub in_runs: u64,
+    /// Packets that went to a slave with two or more in hand.
+    pub several: u64,
     /// Late results.
     pub late: u64,
     /// Times that a slave began a task.
@@ -183,6 +185,8 @@ struct Habits {
     ordered_percent: u32,
     /// Bursts of tasks that are alike, with the default policy.
     alike_percent: u32,
+    /// Maps are sources.
+    quick: bool,
     /// Draws of algorithms: echo, draw, fails, search, counts.
     kinds: [u32; ALGORITHMS],
     echo_max: u32,
@@ -276,6 +280,9 @@ impl Script {
             window: of(&mut rng, &[500, 5_000, 1 << 20]) as usize,
         };
         let compute_max = of(&mut rng, &[2_000_000, 50_000_000, 1_000_000_000]);
+        // Tasks that take next to no time, and plenty of them: several packets go ahead.
+        let quick = seed % 9 == 4;
+        let compute_max = if quick { 10_000 } else { compute_max };
         let pace = Pace {
             compute_min: 1_000,
             compute_max,
@@ -294,12 +301,13 @@ impl Script {
         let mut percent = |max: u32| rng.random_range(0..max);
         let habits = Habits {
             submit_percent: 5 + percent(60),
-            burst: 1 + percent(12),
+            burst: (1 + percent(12)) * if quick { 10 } else { 1 },
             take_percent: 2 + percent(60),
             cancel_percent: percent(20),
             group_percent: percent(20),
             ordered_percent: percent(80),
             alike_percent: percent(100),
+            quick,
             kinds: [
                 1 + percent(5),
                 1 + percent(3),
@@ -373,6 +381,7 @@ impl Script {
             tasks: self.ids.len() as u64,
             told: self.law.told(),
             in_runs: self.in_runs,
+            several: self.law.several,
             late: self.law.late,
             begun: self.fleet.begun,
             slaves: self.law.slaves_ever(),
@@ -512,6 +521,7 @@ impl Script {
                     index,
                 });
                 self.submit_each(kind, Owner::Flow(slot), streams.collect());
+                self.state.set_source(slot, self.habits.quick && !self.calm);
                 self.flows.push(Flow {
                     slot,
                     map: Some((number, burst.into())),
@@ -948,7 +958,10 @@ impl Script {
         self.fleet.calm_down();
         self.fleet.quality.slow_permille = 0;
         self.fleet.quality.delay_max = 5_000_000;
-        self.fleet.pace.compute_max = 10_000_000;
+        self.fleet.pace.compute_max = self.fleet.pace.compute_max.min(10_000_000);
+        for flow in &self.flows {
+            self.state.set_source(flow.slot, false);
+        }
         self.state.core.with_sched(|sched| {
             sched.deallocate(Group::Ordered, u32::MAX);
             sched.deallocate(Group::Intermingle, u32::MAX);
