@@ -28,7 +28,8 @@
 //!   honest slave commits an offence;
 //! - `Scheduler::sanity_check` derives every index and counter again.
 //!
-//! When the faults stop and healthy slaves come, every task ends within [`CALM_TURNS_MAX`] turns.
+//! When the faults stop and healthy slaves come, every task ends within [`CALM_TURNS_MAX`] turns
+//! and four more for each task.
 //!
 //! In every seventh run the master lacks descriptors now and then, and those who dial wait for it to accept again.
 //!
