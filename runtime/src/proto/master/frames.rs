@@ -94,14 +94,19 @@ impl MasterCore {
             }
             tally.compute = tally.compute.saturating_add(entry.compute_ns);
         }
-        self.put_done(slave, &mut tally);
         let Tally {
             accepted,
             failed,
             late,
             compute,
-            ..
+            done,
+            of,
+            packet,
         } = tally;
+        if let (false, Some((owner, algorithm)), Some(packet)) = (done.is_empty(), of, packet) {
+            let done = Done::new(owner, algorithm, slave, packet, done);
+            self.ends.push_back(Ends::Done(done));
+        }
         self.late += late;
         if late > 0 {
             self.trail.push(Event::Late {
@@ -238,7 +243,7 @@ impl MasterCore {
         Ok(tasks)
     }
 
-    /// Puts the results that were accepted with the ends.
+    /// Puts the results that were accepted with the ends, before others of the packet.
     fn put_done(&mut self, slave: SlaveId, tally: &mut Tally) {
         if tally.done.is_empty() {
             return;
