@@ -22,7 +22,6 @@ use std::net::SocketAddr;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
 use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder, TaskBody};
 use ringmw_codec::control::{
@@ -231,11 +230,46 @@ pub(crate) struct Done {
     pub(crate) owner: Owner,
     pub(crate) algorithm: AlgorithmId,
     pub(crate) slave: SlaveId,
-    /// The payload of the packet, which the outputs are read from.
-    pub(crate) packet: Bytes,
+    /// What the outputs are read from.
+    bodies: SmallBytes,
     /// How many are left.
     left: usize,
-    runs: std::vec::IntoIter<DoneRun>,
+    runs: DoneRuns,
+    /// The run that the next one is of, unless that is through.
+    current: usize,
+}
+
+/// Runs of results in their order: of most packets of few tasks there is but one.
+#[derive(Debug, Default)]
+struct DoneRuns {
+    first: Option<DoneRun>,
+    others: Vec<DoneRun>,
+}
+
+impl DoneRuns {
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    #[inline]
+    fn push(&mut self, run: DoneRun) {
+        match self.first {
+            None => self.first = Some(run),
+            Some(_) => self.others.push(run),
+        }
+    }
+
+    #[inline]
+    fn get_mut(&mut self, nth: usize) -> Option<&mut DoneRun> {
+        match nth.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(nth) => self.others.get_mut(nth),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &DoneRun> {
+        self.first.iter().chain(&self.others)
+    }
 }
 
 /// Results of tasks of one run: each has its compute time, unless there is but one, and its output.
@@ -245,7 +279,7 @@ pub(crate) struct DoneRun {
     id: TaskId,
     /// How many are left.
     tasks: u32,
-    /// Where the next result begins in the packet.
+    /// Where the next result begins among the bodies.
     at: u32,
     /// Bytes of a result.
     bytes: u32,
@@ -277,27 +311,28 @@ impl Done {
         owner: Owner,
         algorithm: AlgorithmId,
         slave: SlaveId,
-        packet: Bytes,
-        runs: Vec<DoneRun>,
+        bodies: SmallBytes,
+        runs: DoneRuns,
     ) -> Self {
         Done {
             owner,
             algorithm,
             slave,
-            packet,
+            bodies,
             left: runs.iter().map(|run| run.tasks as usize).sum(),
-            runs: runs.into_iter(),
+            runs,
+            current: 0,
         }
     }
 
     /// The run of the next one.
     #[inline]
     fn run(&mut self) -> Option<&mut DoneRun> {
-        while self.runs.as_slice().first()?.tasks == 0 {
-            self.runs.next();
+        while self.runs.get_mut(self.current)?.tasks == 0 {
+            self.current += 1;
         }
         self.left -= 1;
-        self.runs.as_mut_slice().first_mut()
+        self.runs.get_mut(self.current)
     }
 
     /// The next one: its task and output.
@@ -306,7 +341,7 @@ impl Done {
         let run = self.run()?;
         let head = run.head as usize;
         let (id, range) = run.next();
-        Some((id, &self.packet[range.start + head..range.end]))
+        Some((id, &self.bodies[range.start + head..range.end]))
     }
 
     /// The next one by itself.
@@ -316,7 +351,7 @@ impl Done {
         let (mut compute, head) = (run.compute, run.head as usize);
         let (id, range) = run.next();
         let output = range.start + head..range.end;
-        if let Some(bytes) = self.packet[range].first_chunk().filter(|_| head > 0) {
+        if let Some(bytes) = self.bodies[range].first_chunk().filter(|_| head > 0) {
             compute = u32::from_le_bytes(*bytes).into();
         }
         Some(End {
@@ -325,7 +360,7 @@ impl Done {
             owner: self.owner,
             body: body.map_or_else(SmallBytes::default, |body| *body),
             fate: Fate::Done {
-                output: SmallBytes::share(&self.packet, output),
+                output: self.bodies.slice(output),
                 slave: self.slave,
                 compute,
                 wait,
@@ -340,7 +375,8 @@ impl Done {
             let body = run.body.as_ref().map_or(0, |body| body.len());
             run.tasks as usize * ((run.bytes - run.head) as usize + each) + body
         };
-        self.runs.as_slice().iter().map(of_run).sum()
+        let left = self.runs.iter().filter(|run| run.tasks > 0);
+        left.map(of_run).sum()
     }
 }
 
@@ -1191,10 +1227,10 @@ struct Tally {
     late: u64,
     compute: Nanos,
     /// Accepted ones of this algorithm that are told to this owner, and have not been put with the ends yet.
-    done: Vec<DoneRun>,
+    done: DoneRuns,
     of: Option<(Owner, AlgorithmId)>,
-    /// A copy of the payload, made with the first result: none may pin a receive buffer.
-    packet: Option<Bytes>,
+    /// A copy of what the outputs are read from, made with the first result: none may pin a receive buffer.
+    bodies: Option<SmallBytes>,
 }
 
 /// Why the rest of a chunk is not read.

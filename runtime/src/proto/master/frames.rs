@@ -9,7 +9,7 @@ use super::*;
 struct Results<'a> {
     entry: &'a ResultEntryRef,
     body: &'a [u8],
-    /// Where the body begins in the packet.
+    /// Where the body begins among those of the packet.
     at: usize,
     /// Bytes of each result.
     bytes: usize,
@@ -31,8 +31,7 @@ impl<'a> Results<'a> {
     /// Compute time and output of `results` of them from the `nth` on.
     #[inline]
     fn some(&self, nth: u32, results: u32) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone {
-        let (entry, body) = (self.entry, self.body);
-        (nth..nth + results).map(move |nth| entry.element(body, nth))
+        self.entry.elements(self.body, nth, results)
     }
 }
 
@@ -77,14 +76,17 @@ impl MasterCore {
         let view = batch::result_batch(payload).map_err(offence)?;
         let mut tally = Tally::default();
         let mut stop = None;
+        let mut at = 0;
         'entries: for (index, (entry, body)) in view.iter().enumerate() {
-            if tally.done.capacity() == 0 {
-                tally.done.reserve_exact(view.entries() - index);
+            let others = &mut tally.done.others;
+            if index > 0 && others.capacity() == 0 {
+                others.reserve_exact(view.entries() - index);
             }
-            let results = Results::new(&entry, body, view.body_range(index).start);
+            let results = Results::new(&entry, body, at);
+            at += body.len();
             let mut nth = 0;
             while nth < entry.count {
-                match self.on_some(slave, payload, &results, nth, &mut tally) {
+                match self.on_some(slave, view.bodies(), &results, nth, &mut tally) {
                     Ok(taken) => nth += taken,
                     Err(reason) => {
                         stop = Some(reason);
@@ -101,10 +103,10 @@ impl MasterCore {
             compute,
             done,
             of,
-            packet,
+            bodies,
         } = tally;
-        if let (false, Some((owner, algorithm)), Some(packet)) = (done.is_empty(), of, packet) {
-            let done = Done::new(owner, algorithm, slave, packet, done);
+        if let (false, Some((owner, algorithm)), Some(bodies)) = (done.is_empty(), of, bodies) {
+            let done = Done::new(owner, algorithm, slave, bodies, done);
             self.ends.push_back(Ends::Done(done));
         }
         self.late += late;
@@ -136,7 +138,7 @@ impl MasterCore {
     fn on_some(
         &mut self,
         slave: SlaveId,
-        payload: &[u8],
+        bodies: &[u8],
         results: &Results<'_>,
         nth: u32,
         tally: &mut Tally,
@@ -226,8 +228,8 @@ impl MasterCore {
             self.put_done(slave, tally);
             tally.of = Some((owner, algorithm));
         }
-        if tally.packet.is_none() {
-            tally.packet = Some(Bytes::copy_from_slice(payload));
+        if tally.bodies.is_none() {
+            tally.bodies = Some(SmallBytes::copy_from_slice(bodies));
         }
         tally.done.push(DoneRun {
             id,
@@ -248,9 +250,9 @@ impl MasterCore {
         if tally.done.is_empty() {
             return;
         }
-        if let (Some((owner, algorithm)), Some(packet)) = (tally.of, &tally.packet) {
+        if let (Some((owner, algorithm)), Some(bodies)) = (tally.of, &tally.bodies) {
             let runs = std::mem::take(&mut tally.done);
-            let done = Done::new(owner, algorithm, slave, packet.clone(), runs);
+            let done = Done::new(owner, algorithm, slave, bodies.clone(), runs);
             self.ends.push_back(Ends::Done(done));
         }
     }
