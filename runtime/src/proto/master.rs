@@ -540,7 +540,7 @@ pub struct MasterCore {
 
 /// Buffers kept for reuse, no more than there are slaves, and the bytes of all of them: any may grow to the largest
 /// packet. Every slave that comes brings one.
-const SPARE_MAX: usize = 256;
+const SPARE_MAX: usize = 4_096;
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
 impl MasterCore {
