@@ -63,13 +63,17 @@ impl SmallBytes {
         }
     }
 
-    /// A part of a block: a copy of what is short, a share of the rest.
+    /// A part: a copy of what is short, a share of the rest.
+    ///
+    /// # Panics
+    /// When the range is not within.
     #[inline]
-    pub(crate) fn share(block: &Bytes, range: Range<usize>) -> Self {
-        if range.len() <= Self::INLINE_MAX {
-            Self::copy_from_slice(&block[range])
-        } else {
-            SmallBytes(Repr::Shared(block.slice(range)))
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        match &self.0 {
+            Repr::Shared(block) if range.len() > Self::INLINE_MAX => {
+                SmallBytes(Repr::Shared(block.slice(range)))
+            }
+            _ => Self::copy_from_slice(&self[range]),
         }
     }
 }
@@ -144,8 +148,8 @@ mod tests {
     fn bytes_are_the_same_in_place_and_shared() {
         for len in 0..200 {
             let bytes: Vec<u8> = (0..len).collect();
-            let block = Bytes::from([&[9, 9][..], &bytes].concat());
-            let shared = SmallBytes::share(&block, 2..2 + bytes.len());
+            let block = SmallBytes::copy_from_slice(&[&[9, 9][..], &bytes].concat());
+            let shared = block.slice(2..2 + bytes.len());
             for small in [
                 SmallBytes::copy_from_slice(&bytes),
                 SmallBytes::from(Bytes::from(bytes.clone())),

@@ -90,11 +90,28 @@ impl ResultEntryRef {
     #[inline]
     pub fn element<'a>(&self, body: &'a [u8], index: u32) -> (Nanos, &'a [u8]) {
         assert!(index < self.count, "result {index} of {}", self.count);
-        if self.count == 1 {
-            return (self.compute_ns, body);
-        }
-        let bytes = body.len() / self.count as usize;
-        element(&body[index as usize * bytes..][..bytes])
+        let mut elements = self.elements(body, index, 1);
+        elements.next().expect("one was asked for")
+    }
+
+    /// `results` results of this entry from the one at `first` on, each as by [`element`](Self::element).
+    ///
+    /// # Panics
+    /// While they are taken, when there are no such results, or `body` is another entry's.
+    #[inline]
+    pub fn elements<'a>(
+        &self,
+        body: &'a [u8],
+        first: u32,
+        results: u32,
+    ) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone + use<'a> {
+        let alone = (self.count == 1).then_some(self.compute_ns);
+        // Once for all of them: a division costs as much as all else that is done for a result.
+        let each = body.len() / self.count as usize;
+        (first as usize..first as usize + results as usize).map(move |index| {
+            let bytes = &body[index * each..][..each];
+            alone.map_or_else(|| element(bytes), |compute_ns| (compute_ns, bytes))
+        })
     }
 }
 
@@ -385,7 +402,15 @@ impl<'a> ResultBatchView<'a> {
         self.batch.entries.is_empty()
     }
 
+    /// The bodies of all entries, one behind the other.
+    #[must_use]
+    #[inline]
+    pub fn bodies(&self) -> &'a [u8] {
+        &self.batch.blob
+    }
+
     /// The entries and their bodies, in the order they were pushed.
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (ResultEntryRef, &'a [u8])> + use<'a> {
         let view = *self;
         view.batch.entries.iter().map(move |entry| {
@@ -410,6 +435,7 @@ impl<'a> ResultBatchView<'a> {
         range_in(self.payload, self.body(&self.batch.entries[index]))
     }
 
+    #[inline]
     fn body(&self, entry: &ArchivedResultEntry) -> &'a [u8] {
         let offset = u32::from_le_bytes(entry.offset) as usize;
         &self.batch.blob[offset..][..u32::from_le_bytes(entry.len) as usize]

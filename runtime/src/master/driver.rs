@@ -1,8 +1,9 @@
 //! The master's one thread: in each turn it takes what came, lets the master algorithm run, hands out
 //! tasks, and sends, in this order; then it parks.
 //!
-//! Parking every turn is what lets tokio-uring submit its own operations (files of the master
-//! algorithm); an always-ready task would starve them.
+//! While there is more to take, turns follow one another for a little while. It parks again and again even so: that is
+//! what lets tokio-uring submit its own operations (files of the master algorithm); an always-ready task would starve
+//! them.
 
 use std::future::Future;
 use std::io;
@@ -11,7 +12,7 @@ use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesUnordered;
 use ringmw_codec::audit::{Event, Line, Who};
@@ -75,6 +76,8 @@ struct Loop {
     driver: Driver,
     fd: AsyncFd<OwnedFd>,
     timer: Pin<Box<tokio::time::Sleep>>,
+    /// When the timer fires, if it is to.
+    armed: Option<Instant>,
     signals: Option<(Signal, Signal)>,
     light: FuturesUnordered<super::Light>,
     failure: Option<io::Error>,
@@ -82,6 +85,9 @@ struct Loop {
     again: bool,
     memory: Memory,
 }
+
+/// How long a turn may begin after the first one without parking in between: timers and files wait for so long.
+const TURNS_FOR: Nanos = 200_000;
 
 /// How long a connection that is closed may take to be read to its last byte.
 const FLUSH_WAIT: Nanos = 5_000_000_000;
@@ -105,6 +111,7 @@ impl Driver {
             driver: self,
             fd,
             timer,
+            armed: None,
             signals,
             light: FuturesUnordered::new(),
             failure: None,
@@ -124,7 +131,7 @@ impl Loop {
     async fn serve<R>(&mut self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
         let mut algorithm = pin!(algorithm);
         std::future::poll_fn(|cx| {
-            let ended = self.turn(cx, |this, cx| {
+            let ended = self.turns(cx, |this, cx| {
                 turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx)
             });
             if let Some(error) = self.failure.take() {
@@ -155,7 +162,7 @@ impl Loop {
         mw.with(|state| state.core.shutdown(finished));
         let until = mw.inner.clock.now() + SHUTDOWN_WAIT;
         std::future::poll_fn(|cx| {
-            let _ = self.turn(cx, |_, _| None::<()>);
+            let _ = self.turns(cx, |_, _| None::<()>);
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
             }
@@ -169,25 +176,47 @@ impl Loop {
         .await
     }
 
-    /// One turn; `algorithm` is the application's part of it.
+    /// Turns until there is nothing more to take or [`TURNS_FOR`] has passed; `algorithm` is the application's part of
+    /// each.
+    fn turns<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut algorithm: impl FnMut(&mut Self, &mut Context<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let mw = self.driver.mw.clone();
+        if let Err(error) = self.clear_ready(cx) {
+            self.failure = Some(error);
+        }
+        let mut begun = None;
+        let ended = loop {
+            let now = mw.inner.clock.now();
+            let over = now - *begun.get_or_insert(now) >= TURNS_FOR;
+            let ended = self.turn(&mw, now, cx, &mut algorithm);
+            if !self.again || over || ended.is_some() || self.failure.is_some() {
+                break ended;
+            }
+        };
+        self.arm(cx, &mw);
+        ended
+    }
+
     fn turn<T>(
         &mut self,
+        mw: &Master,
+        now: Nanos,
         cx: &mut Context<'_>,
         algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>,
     ) -> Option<T> {
-        let mw = self.driver.mw.clone();
         mw.enter_turn();
-        let ready = self.clear_ready(cx);
-        if let Err(error) = ready.and_then(|()| self.take(&mw)) {
+        if let Err(error) = self.take(mw, now) {
             self.failure = Some(error);
         }
         mw.next_turn();
         let ended = algorithm(self, cx);
-        if let Err(error) = self.send(&mw) {
+        if let Err(error) = self.send(mw) {
             self.failure = Some(error);
         }
         mw.leave_turn(cx.waker());
-        self.arm(cx, &mw);
         ended
     }
 
@@ -199,8 +228,7 @@ impl Loop {
         Ok(())
     }
 
-    fn take(&mut self, mw: &Master) -> io::Result<()> {
-        let now = mw.inner.clock.now();
+    fn take(&mut self, mw: &Master, now: Nanos) -> io::Result<()> {
         let mut state = mw.inner.state.borrow_mut();
         let engine = &mut self.driver.engine;
         let caught_up = turn::begin(&mut state, now, |handler| {
@@ -265,8 +293,15 @@ impl Loop {
             .engine
             .deadline()
             .map_or(core, |engine| engine.min(core));
-        self.timer.as_mut().reset(deadline.into());
+        // A turn that comes too early costs less than setting the timer anew after every one.
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.timer.as_mut().reset(deadline.into());
+            self.armed = Some(deadline);
+        }
         let due = self.timer.as_mut().poll(cx).is_ready();
+        if due {
+            self.armed = None;
+        }
         let ready = self.fd.poll_read_ready(cx).is_ready();
         // A single pass that was asked for before there was a driver to wake.
         let asked = !mw.inner.turn_wakers.borrow().is_empty();

@@ -86,7 +86,10 @@ impl Master {
     /// The turn is over; `waker` is the driver's.
     pub(crate) fn leave_turn(&self, waker: &Waker) {
         self.inner.in_turn.set(false);
-        *self.inner.driver.borrow_mut() = Some(waker.clone());
+        let mut driver = self.inner.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *driver = Some(waker.clone());
+        }
     }
 
     /// The state, for the parts of a turn.

@@ -23,7 +23,6 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
 use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder, TaskBody};
 use ringmw_codec::control::{
@@ -45,7 +44,7 @@ use crate::master::Unrunnable;
 pub use crate::small::SmallBytes;
 pub use ends::{AlgorithmInfo, CheckOutputs, End, Fate};
 pub(crate) use ends::{Ends, RESULT_BYTES, TaskEnd};
-use ends::{Packet, Results, Run};
+use ends::{Packet, Results, Run, Runs};
 use pace::{Pace, VISITS_PER_TURN};
 pub use trail::{Level, Traffic};
 use trail::{Meter, Trail};
@@ -293,7 +292,7 @@ pub struct MasterCore {
 
 /// Buffers kept for reuse, no more than there are slaves, and the bytes of all of them: any may grow to the largest
 /// packet. Every slave that comes brings one.
-const SPARE_MAX: usize = 256;
+const SPARE_MAX: usize = 4_096;
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
 impl MasterCore {
@@ -1024,10 +1023,10 @@ struct Tally {
     late: u64,
     compute: Nanos,
     /// Accepted ones of this algorithm that are told to this owner, and have not been put with the ends yet.
-    done: Vec<Run>,
+    done: Runs,
     of: Option<(Owner, AlgorithmId)>,
-    /// A copy of the payload, made with the first result: none may pin a receive buffer.
-    packet: Option<Bytes>,
+    /// A copy of what the outputs are read from, made with the first result: none may pin a receive buffer.
+    bodies: Option<SmallBytes>,
 }
 
 /// Why the rest of a chunk is not read.

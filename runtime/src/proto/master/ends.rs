@@ -3,7 +3,6 @@
 use std::any::TypeId;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
 
 use crate::small::SmallBytes;
@@ -91,9 +90,50 @@ pub(crate) struct Packet {
     pub(crate) algorithm: AlgorithmId,
     pub(crate) info: AlgorithmInfo,
     pub(crate) slave: SlaveId,
-    /// Its payload, which the outputs are read from.
-    pub(crate) payload: Bytes,
-    pub(crate) runs: Vec<Run>,
+    /// What the outputs are read from.
+    pub(crate) bodies: SmallBytes,
+    pub(crate) runs: Runs,
+}
+
+/// Runs of results in their order: of most packets of few tasks there is but one.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    first: Option<Run>,
+    others: Vec<Run>,
+}
+
+impl Runs {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Room for so many, unless that was made before.
+    pub(crate) fn reserve(&mut self, runs: usize) {
+        if runs > 1 && self.others.capacity() == 0 {
+            self.others
+                .reserve_exact(runs - usize::from(self.is_empty()));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, run: Run) {
+        match self.first {
+            None => self.first = Some(run),
+            Some(_) => self.others.push(run),
+        }
+    }
+
+    #[inline]
+    fn get(&self, nth: u32) -> Option<&Run> {
+        match nth.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(nth) => self.others.get(nth as usize),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.first.iter().chain(&self.others)
+    }
 }
 
 /// Results of tasks of one run: each has its compute time, unless there is but one, and its output.
@@ -103,7 +143,7 @@ pub(crate) struct Run {
     pub(crate) id: TaskId,
     /// How many there are.
     pub(crate) tasks: u32,
-    /// Where the first result begins in the payload.
+    /// Where the first result begins among the bodies.
     pub(crate) at: u32,
     /// Bytes of a result.
     pub(crate) bytes: u32,
@@ -131,7 +171,8 @@ pub(crate) struct OneResult {
 impl OneResult {
     #[inline]
     fn run(&self) -> &Run {
-        &self.packet.runs[self.run as usize]
+        let run = self.packet.runs.get(self.run);
+        run.expect("a result is of a run of its packet")
     }
 
     #[inline]
@@ -150,13 +191,13 @@ impl OneResult {
 
     #[inline]
     pub(crate) fn output(&self) -> &[u8] {
-        self.run().output(&self.packet.payload, self.nth)
+        self.run().output(&self.packet.bodies, self.nth)
     }
 
     pub(crate) fn compute(&self) -> Nanos {
         let run = self.run();
         let at = run.at as usize + self.nth as usize * run.bytes as usize;
-        match self.packet.payload[at..].first_chunk() {
+        match self.packet.bodies[at..].first_chunk() {
             Some(compute) if run.head > 0 => u32::from_le_bytes(*compute).into(),
             _ => run.compute,
         }
@@ -177,7 +218,7 @@ impl OneResult {
 
     fn to_end(&self) -> End {
         let output = self.output();
-        let begin = output.as_ptr() as usize - self.packet.payload.as_ptr() as usize;
+        let begin = output.as_ptr() as usize - self.packet.bodies.as_ptr() as usize;
         End {
             id: self.id(),
             algorithm: self.packet.algorithm,
@@ -185,7 +226,7 @@ impl OneResult {
             owner: self.packet.owner,
             body: SmallBytes::copy_from_slice(self.body()),
             fate: Fate::Done {
-                output: SmallBytes::share(&self.packet.payload, begin..begin + output.len()),
+                output: self.packet.bodies.slice(begin..begin + output.len()),
                 slave: self.slave(),
                 compute: self.compute(),
                 wait: self.wait(),
@@ -197,9 +238,9 @@ impl OneResult {
 
 impl Run {
     #[inline]
-    fn output<'a>(&self, payload: &'a [u8], nth: u32) -> &'a [u8] {
+    fn output<'a>(&self, bodies: &'a [u8], nth: u32) -> &'a [u8] {
         let at = self.at as usize + nth as usize * self.bytes as usize;
-        &payload[at + self.head as usize..at + self.bytes as usize]
+        &bodies[at + self.head as usize..at + self.bytes as usize]
     }
 }
 
@@ -253,7 +294,7 @@ impl Results {
     #[inline]
     fn next(&mut self) -> Option<(u32, u32)> {
         loop {
-            let run = self.packet.runs.get(self.run as usize)?;
+            let run = self.packet.runs.get(self.run)?;
             if self.nth < run.tasks {
                 self.left -= 1;
                 self.nth += 1;
@@ -268,8 +309,8 @@ impl Results {
     #[inline]
     pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
         let (run, nth) = self.next()?;
-        let run = &self.packet.runs[run as usize];
-        Some((run.id.after(nth), run.output(&self.packet.payload, nth)))
+        let run = self.packet.runs.get(run)?;
+        Some((run.id.after(nth), run.output(&self.packet.bodies, nth)))
     }
 
     /// Takes the next one by itself.
@@ -286,7 +327,7 @@ impl Results {
     /// Takes all that are left, each by itself.
     #[inline]
     fn take_all(&mut self, each: &mut impl FnMut(TaskEnd)) {
-        for (at, run) in (0..).zip(&self.packet.runs).skip(self.run as usize) {
+        for (at, run) in (0..).zip(self.packet.runs.iter()).skip(self.run as usize) {
             let taken = if at == self.run { self.nth } else { 0 };
             for nth in taken..run.tasks {
                 let packet = Rc::clone(&self.packet);

@@ -11,7 +11,7 @@ use super::*;
 struct Entry<'a> {
     entry: &'a ResultEntryRef,
     body: &'a [u8],
-    /// Where the body begins in the packet.
+    /// Where the body begins among those of the packet.
     at: usize,
     /// Bytes of each result.
     bytes: usize,
@@ -40,8 +40,7 @@ impl<'a> Entry<'a> {
     /// Compute time and output of `results` of them from the `nth` on.
     #[inline]
     fn some(&self, nth: u32, results: u32) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone {
-        let (entry, body) = (self.entry, self.body);
-        (nth..nth + results).map(move |nth| entry.element(body, nth))
+        self.entry.elements(self.body, nth, results)
     }
 }
 
@@ -86,14 +85,14 @@ impl MasterCore {
         let view = batch::result_batch(payload).map_err(offence)?;
         let mut tally = Tally::default();
         let mut stop = None;
+        let mut at = 0;
         'entries: for (index, (entry, body)) in view.iter().enumerate() {
-            if tally.done.capacity() == 0 {
-                tally.done.reserve_exact(view.entries() - index);
-            }
-            let results = Entry::new(&entry, body, view.body_range(index).start);
+            tally.done.reserve(view.entries() - index);
+            let results = Entry::new(&entry, body, at);
+            at += body.len();
             let mut nth = 0;
             while nth < entry.count {
-                match self.on_some(slave, payload, &results, nth, &mut tally) {
+                match self.on_some(slave, view.bodies(), &results, nth, &mut tally) {
                     Ok(taken) => nth += taken,
                     Err(reason) => {
                         stop = Some(reason);
@@ -103,14 +102,16 @@ impl MasterCore {
             }
             tally.compute = tally.compute.saturating_add(entry.compute_ns);
         }
-        self.put_done(slave, &mut tally);
         let Tally {
             accepted,
             failed,
             late,
             compute,
-            ..
+            done,
+            of,
+            bodies,
         } = tally;
+        self.put_done(slave, done, of, bodies);
         self.late += late;
         if late > 0 {
             self.trail.push(Event::Late {
@@ -140,7 +141,7 @@ impl MasterCore {
     fn on_some(
         &mut self,
         slave: SlaveId,
-        payload: &[u8],
+        bodies: &[u8],
         results: &Entry<'_>,
         nth: u32,
         tally: &mut Tally,
@@ -208,7 +209,7 @@ impl MasterCore {
                 travel: on_the_way.saturating_sub(compute),
             };
             self.trail.on_task_ended(id, &fate, None);
-            self.put_done(slave, tally);
+            self.put_some(slave, tally);
             tally.failed += 1;
             self.ends.push_back(Ends::one(End {
                 id,
@@ -227,11 +228,11 @@ impl MasterCore {
         }
         tally.accepted += u64::from(tasks);
         if tally.of != Some((owner, algorithm)) {
-            self.put_done(slave, tally);
+            self.put_some(slave, tally);
             tally.of = Some((owner, algorithm));
         }
-        if tally.packet.is_none() {
-            tally.packet = Some(Bytes::copy_from_slice(payload));
+        if tally.bodies.is_none() {
+            tally.bodies = Some(SmallBytes::copy_from_slice(bodies));
         }
         tally.done.push(Run {
             id,
@@ -247,21 +248,30 @@ impl MasterCore {
         Ok(tasks)
     }
 
-    /// Puts the results that were accepted with the ends.
-    fn put_done(&mut self, slave: SlaveId, tally: &mut Tally) {
-        if tally.done.is_empty() {
-            return;
+    /// Puts the results that were accepted with the ends, before others of the packet.
+    fn put_some(&mut self, slave: SlaveId, tally: &mut Tally) {
+        let runs = std::mem::take(&mut tally.done);
+        if !runs.is_empty() {
+            self.put_done(slave, runs, tally.of, tally.bodies.clone());
         }
-        if let (Some((owner, algorithm)), Some(packet)) = (tally.of, &tally.packet) {
-            let results = Results::new(Packet {
+    }
+
+    fn put_done(
+        &mut self,
+        slave: SlaveId,
+        runs: Runs,
+        of: Option<(Owner, AlgorithmId)>,
+        bodies: Option<SmallBytes>,
+    ) {
+        if let (false, Some((owner, algorithm)), Some(bodies)) = (runs.is_empty(), of, bodies) {
+            self.ends.push_back(Ends::Done(Results::new(Packet {
                 owner,
                 algorithm,
                 info: self.info(algorithm),
                 slave,
-                payload: packet.clone(),
-                runs: std::mem::take(&mut tally.done),
-            });
-            self.ends.push_back(Ends::Done(results));
+                bodies,
+                runs,
+            })));
         }
     }
 
