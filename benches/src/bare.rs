@@ -43,9 +43,9 @@ const SEND: u64 = 1 << 63;
 /// When io_uring is refused or the slaves cannot be played.
 ///
 /// # Panics
-/// When `outstanding` is 0 or above 16.
+/// When `outstanding` is 0 or above 64.
 pub fn run(slaves: u32, outstanding: u32, packets: u64, limit: Duration) -> io::Result<Value> {
-    assert!((1..=16).contains(&outstanding), "packets of one slave");
+    assert!((1..=64).contains(&outstanding), "packets of one slave");
     ringmw::engine::raise_nofile()?;
     let listener = ringmw::engine::listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let hello = Hello {

@@ -125,6 +125,8 @@ pub struct Load {
     pub until_drained: bool,
     /// How many tasks are kept pending where results are taken from the queue.
     pub target: u64,
+    /// A busy slave may have packets ahead: the master's default.
+    pub prefetch: bool,
     /// Where `allocations` and `allocated_bytes` come from; without, they are 0.
     pub allocated: Allocated,
 }
@@ -146,6 +148,7 @@ impl Load {
             limit: WORK_MAX,
             until_drained: true,
             target,
+            prefetch: true,
             allocated: &|| (0, 0),
         }
     }
@@ -162,6 +165,7 @@ pub fn run(load: &Load, engine: &str, trail: Option<(&Path, &str)>) -> Value {
         engine,
         trail,
         group: load.case.group,
+        prefetch: load.prefetch,
     };
     let measured = load.clone();
     let (mut figures, _) = fleet::run(app(), &setting, move |mw| measure(mw, measured));

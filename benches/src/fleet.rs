@@ -43,6 +43,8 @@ pub struct Setting<'a> {
     pub trail: Option<(&'a Path, &'a str)>,
     /// Tasks and results per packet; 0 is automatic.
     pub group: u32,
+    /// A busy slave may have packets ahead: the master's default.
+    pub prefetch: bool,
 }
 
 /// Runs a master algorithm with slaves: what it gives, and what the played slaves report (`null` of real ones).
@@ -72,6 +74,7 @@ where
         0 => "auto".to_owned(),
         number => number.to_string(),
     };
+    let prefetch = if setting.prefetch { "on" } else { "off" };
     let code = app
         .master(async move |mw: Master, _| {
             result.set(Some(algorithm(mw).await?));
@@ -82,6 +85,7 @@ where
         .args(["--mw-engine", setting.engine])
         .args(["--mw-slave-task-group", &group])
         .args(["--mw-slave-result-group", &group])
+        .args(["--mw-slave-prefetch", prefetch])
         .on_ready(move |ready| started.set(start(&ready, &slaves)))
         .run();
     let mut report = Value::Null;

@@ -187,7 +187,7 @@ pub const FLAGS: &[Flag] = &[
         "on|off",
         "on",
         Role::Master,
-        "Send a busy slave its next packet before it is through with the last, while there are plenty of short tasks.",
+        "Send a busy slave its next packet, or several small ones, before it is through with the last, while there are plenty of short tasks.",
     ),
     switch(
         "--mw-duplicate-stragglers",

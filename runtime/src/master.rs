@@ -281,6 +281,9 @@ impl Master {
     }
 
     /// All ready results, failed ones among them, in the order in which they came.
+    ///
+    /// A result is a share of its packet and stays with the master's thread; its [output](QueueResult::output) may go
+    /// anywhere.
     pub fn take_results(&self) -> Vec<QueueResult> {
         let results = self.with(|state| state.queue.take_results());
         results.into_iter().map(QueueResult).collect()

@@ -2,7 +2,8 @@
 //!
 //! Facts go in (a slave connected, a result came, a task was submitted), effects come out (this packet goes to that
 //! slave, that task can not be run). It reads no clock: `now` is an argument. It opens nothing, and it never looks into
-//! a payload: `P` is whatever the caller wants back at the end of a task.
+//! a payload: `P` is whatever the caller wants back at the end of a task, or of a run of tasks that are alike and go
+//! together ([`Payload`]).
 //!
 //! # The law
 //! Every task submitted ends in exactly one of these, and is told exactly once:
@@ -49,7 +50,7 @@
 //! ```
 //!
 //! # Costs
-//! Constant amortised time per task and per event, except: cancelling a task that is held costs a logarithm of the
+//! Constant amortised time per task and per event, a run counting as one task until its tasks part; except: cancelling a task that is held costs a logarithm of the
 //! tasks cancelled in that slave's hands; losing or freeing a slave costs the tasks it concerns; a change of desired
 //! slaves costs the slaves that move or are marked. Nothing costs the number of slaves or tasks there are.
 //!

@@ -67,6 +67,7 @@ fn measure(opts: &Opts) -> Value {
         engine: &opts.engine,
         trail: Some((&file, "default")),
         group: 1,
+        prefetch: true,
     };
     let (slaves, span) = (opts.slaves, Duration::from_secs_f64(opts.seconds));
     let master = async move |mw: Master| {

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         engine: &opts.engine,
         trail: Some((&file, "default")),
         group: 1,
+        prefetch: true,
     };
     let (slaves, idle) = (opts.slaves, Duration::from_secs_f64(opts.idle));
     let alone = Rc::new(Cell::new(0));

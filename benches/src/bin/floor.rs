@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 ///
 /// Both serve the same played slaves over loopback, in turns: bare ring, ours, bare ring, and so on, each in a process
 /// of its own; the first of each is a rehearsal and not counted. Told are medians, and the medians of the ratios of
-/// neighbours. With several numbers of slaves, also how the cost grows from the first to the last. The bare ring keeps
-/// the same number of packets under way to each slave for each case.
+/// neighbours. With several numbers of slaves, also how the cost grows from the first to the last. With one packet under
+/// way to each slave ours sends none ahead; with more it does so as it is made to, up to 64.
 #[derive(Parser)]
 struct Opts {
     /// Numbers of played slaves
@@ -36,8 +36,8 @@ struct Opts {
     /// Packets in each measurement
     #[arg(long, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(10..))]
     packets: u64,
-    /// Packets that the bare ring has under way to each slave
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    /// Packets that the bare ring has under way to each slave; ours: one, or up to 64
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     outstanding: u32,
     /// What our trail tells: none, default, packets or tasks
     #[arg(long, value_name = "LEVEL", default_value = "default")]
@@ -92,6 +92,7 @@ fn ours(opts: &Opts) -> Value {
             slaves: case.slaves,
             ..Cast::default()
         }),
+        prefetch: opts.outstanding > 1,
         ..Load::with(case, opts.packets)
     };
     case::run(&load, "ring", trail)

@@ -93,6 +93,7 @@ fn weigh(tasks: u64) -> Value {
         engine: "auto",
         trail: None,
         group: 0,
+        prefetch: true,
     };
     let master = async move |mw: Master| {
         let (before, cpu) = (meter::memory().0 as f64, meter::process_cpu());
