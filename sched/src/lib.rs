@@ -50,9 +50,10 @@
 //! ```
 //!
 //! # Costs
-//! Constant amortised time per task and per event, a run counting as one task until its tasks part; except: cancelling a task that is held costs a logarithm of the
-//! tasks cancelled in that slave's hands; losing or freeing a slave costs the tasks it concerns; a change of desired
-//! slaves costs the slaves that move or are marked. Nothing costs the number of slaves or tasks there are.
+//! Constant amortised time per task and per event, a run counting as one task until its tasks part; except: cancelling
+//! a task that is held costs a logarithm of the tasks cancelled in that slave's hands, and one of a held run the runs
+//! there; losing or freeing a slave costs the tasks it concerns; a change of desired slaves costs the slaves that move
+//! or are marked. Nothing costs the number of slaves or tasks there are.
 //!
 //! # Deliberately absent
 //! Clocks, I/O, bytes of payloads, randomness, hash maps with an arbitrary order, unsafe code.
