@@ -30,7 +30,7 @@ pub use end::{Origin, TaskError, TaskErrorKind, TaskResult, Unrunnable, Unrunnab
 pub use flow::{Call, Done, Map, Results};
 pub use queue::Events;
 use state::{RawTask, State};
-use submission::Submission;
+use submission::{Open, Submission};
 
 type Light = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -51,6 +51,9 @@ pub(crate) struct Inner {
     driver: RefCell<Option<Waker>>,
     /// The algorithm that was asked for last: most ask for one again and again.
     algorithm: Cell<(TypeId, AlgorithmId)>,
+    /// The run of tasks that is being collected, if one is.
+    open: RefCell<Option<Rc<Open>>>,
+    collects: Cell<bool>,
     in_turn: Cell<bool>,
     turns: Cell<u64>,
     turn_wakers: RefCell<Vec<Waker>>,
@@ -87,6 +90,8 @@ impl Master {
                 bests,
                 driver: RefCell::new(None),
                 algorithm: Cell::new((TypeId::of::<()>(), AlgorithmId(0))),
+                open: RefCell::new(None),
+                collects: Cell::new(false),
                 in_turn: Cell::new(false),
                 turns: Cell::new(0),
                 turn_wakers: RefCell::new(Vec::new()),
@@ -97,6 +102,7 @@ impl Master {
 
     /// Works on the state; no borrow outlives the call, and no user's code runs in it.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        self.settle();
         let value = {
             let mut state = self.inner.state.borrow_mut();
             let value = f(&mut state);
@@ -110,6 +116,7 @@ impl Master {
     /// The same for submissions, of which only some end at once.
     #[inline]
     pub(crate) fn submitting<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        self.settle();
         let value = {
             let mut state = self.inner.state.borrow_mut();
             let value = f(&mut state);
@@ -122,6 +129,22 @@ impl Master {
         value
     }
 
+    /// Submits the run of tasks that is being collected, if one is: it is looked for.
+    #[inline]
+    fn settle(&self) {
+        if self.inner.collects.get() {
+            self.flush_open();
+        }
+    }
+
+    #[cold]
+    fn flush_open(&self) {
+        let open = self.inner.open.borrow().clone();
+        if let Some(open) = open {
+            open.flush(self);
+        }
+    }
+
     /// Takes what is the caller's own already; the driver need not know.
     pub(crate) fn peek<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.inner.state.borrow_mut())
@@ -129,6 +152,7 @@ impl Master {
 
     /// Only looks; the driver need not know.
     fn look<T>(&self, f: impl FnOnce(&State) -> T) -> T {
+        self.settle();
         f(&self.inner.state.borrow())
     }
 

@@ -306,6 +306,53 @@ fn many_incumbents_fit_the_smallest_buffer() {
     assert_eq!(report.code, 0, "{report:?}");
 }
 
+/// Tasks that are alike are collected on their way to the queue, and a source of tasks may look at that queue.
+#[test]
+fn a_source_of_tasks_sees_those_that_it_gave() {
+    use algorithms::{odd, square};
+    use ringmw::testing::World;
+
+    async fn master(mw: ringmw::Master, _args: ringmw::Args) -> ringmw::Result {
+        let mut next = 0;
+        let up_to_ten = std::iter::from_fn(|| {
+            let missing = mw.pending() < 10;
+            next += 1;
+            missing.then(|| square::task(next))
+        });
+        assert_eq!(mw.submit_all(up_to_ten), 10);
+        let within = (0..100u64).map(|n| {
+            assert_eq!(mw.runnable(), 10 + 4 * n);
+            let first = mw.submit(square::task(n));
+            assert_eq!(mw.submit_all([odd::task(2 * n)]), 1);
+            assert_eq!(mw.submit(square::task(n)).seq(), first.seq() + 2);
+            square::task(n)
+        });
+        assert_eq!(mw.submit_all(within), 100);
+        assert_eq!((mw.runnable(), mw.cancel_all()), (410, 410));
+
+        let seen = std::cell::Cell::new(0);
+        let squares = (0..50u64).map(|n| {
+            seen.set(seen.get().max(mw.runnable()));
+            square::task(n)
+        });
+        let mut squares = mw.map(squares).in_order();
+        for n in 0..50 {
+            assert_eq!(squares.try_next().await?, Some(n * n));
+        }
+        assert!(squares.try_next().await?.is_none());
+        assert_eq!(seen.get(), 49, "each saw those before it");
+        Ok(())
+    }
+
+    let app = ringmw::App::new()
+        .algorithm::<square>()
+        .algorithm::<odd>()
+        .master(master);
+    let args = ["--mw-slave-task-group", "25"];
+    let report = World::new(1).slaves(2).args(args).run(app);
+    assert_eq!(report.code, 0, "{report:?}");
+}
+
 #[test]
 #[should_panic(expected = "the master algorithm has not returned")]
 fn a_world_has_no_endless_patience() {

@@ -1,44 +1,87 @@
 //! Tasks of one source on their way to the scheduler: those that are alike go there together, as a run.
+//!
+//! What was collected is submitted as soon as anybody looks at the master: the source itself may, an iterator that goes
+//! by the target number for example.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{AlgorithmId, Owner, Payload, TaskId};
 
 use super::Master;
-use super::state::{RawTask, StreamOf};
+use super::state::{RawTask, State, StreamOf};
 use crate::algorithm::{Algorithm, Task};
 use crate::proto::master::{Body, TaskEnd};
 
 /// Tasks of a map in order of submission, each with its end once that has come.
 pub(super) type InOrder = VecDeque<(TaskId, Option<TaskEnd>)>;
 
-/// Collects runs; what it holds when it is dropped is submitted, so that nothing is lost where the source panics.
-pub(super) struct Submission<'m> {
-    mw: &'m Master,
+/// The run that is being collected.
+pub(super) struct Open {
     algorithm: AlgorithmId,
     owner: Owner,
-    /// Hears of every task.
-    in_order: Option<&'m mut InOrder>,
-    run: Option<Body>,
+    run: RefCell<Option<Body>>,
     /// How many tasks the run may have.
-    most: u32,
+    most: Cell<u32>,
+    /// What was submitted and not put in order, where there is an order.
+    told: Option<RefCell<Vec<(TaskId, u32)>>>,
+}
+
+impl Open {
+    /// Submits what was collected.
+    pub(super) fn flush(&self, mw: &Master) {
+        let Some(run) = self.run.borrow_mut().take() else {
+            return;
+        };
+        let (algorithm, owner) = (self.algorithm, self.owner);
+        mw.submitting(|state| {
+            state.submit_run(algorithm, run, owner, |first, tasks| {
+                self.tell(first, tasks)
+            });
+        });
+    }
+
+    fn tell(&self, first: TaskId, tasks: u32) {
+        if let Some(told) = &self.told {
+            told.borrow_mut().push((first, tasks));
+        }
+    }
+}
+
+/// Collects runs. What it holds when it is dropped is submitted: nothing is lost where the source panics.
+pub(super) struct Submission<'m> {
+    mw: &'m Master,
+    open: Rc<Open>,
+    /// A source of tasks may have another one within.
+    outer: Option<Rc<Open>>,
+    in_order: Option<&'m mut InOrder>,
 }
 
 impl<'m> Submission<'m> {
+    /// `in_order` hears of every task.
     pub(super) fn new(
         mw: &'m Master,
         algorithm: AlgorithmId,
         owner: Owner,
         in_order: Option<&'m mut InOrder>,
     ) -> Self {
-        Submission {
-            mw,
+        let open = Rc::new(Open {
             algorithm,
             owner,
+            run: RefCell::new(None),
+            most: Cell::new(0),
+            told: in_order.is_some().then(RefCell::default),
+        });
+        mw.settle();
+        let outer = mw.inner.open.replace(Some(Rc::clone(&open)));
+        mw.inner.collects.set(true);
+        Submission {
+            mw,
+            open,
+            outer,
             in_order,
-            run: None,
-            most: 0,
         }
     }
 
@@ -59,9 +102,10 @@ impl<'m> Submission<'m> {
             tag: &[],
             args: task.args(),
         };
-        if let Some(run) = &mut self.run
-            && run.tasks() < self.most
-            && run.push(&body, self.most)
+        let most = self.open.most.get();
+        if let Some(run) = &mut *self.open.run.borrow_mut()
+            && run.tasks() < most
+            && run.push(&body, most)
         {
             return;
         }
@@ -70,11 +114,12 @@ impl<'m> Submission<'m> {
 
     #[inline(never)]
     fn begin(&mut self, task: RawTask<'_>, body: &TaskBody<'_>, stream: StreamOf) {
-        self.flush();
-        let algorithm = self.algorithm;
-        self.most = self.mw.peek(|state| state.core.run_most(algorithm, body));
-        if self.most > 1 {
-            self.run = Some(Body::run(body, self.most));
+        self.open.flush(self.mw);
+        let algorithm = self.open.algorithm;
+        let most = self.mw.peek(|state| state.core.run_most(algorithm, body));
+        if most > 1 {
+            self.open.most.set(most);
+            self.open.run.replace(Some(Body::run(body, most)));
         } else {
             self.push_alone(task, stream);
         }
@@ -82,36 +127,21 @@ impl<'m> Submission<'m> {
 
     #[inline(never)]
     fn push_alone(&mut self, task: RawTask<'_>, stream: StreamOf) {
-        self.flush();
-        let (algorithm, owner) = (self.algorithm, self.owner);
-        let submit = |state: &mut super::state::State| state.submit(algorithm, task, owner, stream);
-        let id = self.mw.submitting(submit);
-        tell(&mut self.in_order, id, 1);
-    }
-
-    /// Submits what was collected.
-    fn flush(&mut self) {
-        let Some(run) = self.run.take() else {
-            return;
-        };
-        let (algorithm, owner) = (self.algorithm, self.owner);
-        let in_order = &mut self.in_order;
-        self.mw.submitting(|state| {
-            state.submit_run(algorithm, run, owner, |first, tasks| {
-                tell(in_order, first, tasks)
-            });
-        });
-    }
-}
-
-fn tell(in_order: &mut Option<&mut InOrder>, first: TaskId, tasks: u32) {
-    if let Some(in_order) = in_order {
-        in_order.extend((0..tasks).map(|nth| (first.after(nth), None)));
+        let (algorithm, owner) = (self.open.algorithm, self.open.owner);
+        let submit = |state: &mut State| state.submit(algorithm, task, owner, stream);
+        self.open.tell(self.mw.submitting(submit), 1);
     }
 }
 
 impl Drop for Submission<'_> {
     fn drop(&mut self) {
-        self.flush();
+        self.open.flush(self.mw);
+        self.mw.inner.collects.set(self.outer.is_some());
+        self.mw.inner.open.replace(self.outer.take());
+        if let (Some(in_order), Some(told)) = (&mut self.in_order, &self.open.told) {
+            for (first, tasks) in told.take() {
+                in_order.extend((0..tasks).map(|nth| (first.after(nth), None)));
+            }
+        }
     }
 }
