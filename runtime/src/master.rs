@@ -585,7 +585,7 @@ impl QueueResult {
     /// The output.
     ///
     /// # Errors
-    /// [`TaskErrorKind::Failed`](crate::TaskErrorKind::Failed) if the algorithm failed, [`TaskErrorKind::Type`](crate::TaskErrorKind::Type) if it is no result of `A`.
+    /// [`TaskErrorKind::Failed`] if the algorithm failed, [`TaskErrorKind::Type`] if it is no result of `A`.
     pub fn output<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
         self.must_be::<A>()?;
         self.0.decode::<A>()
