@@ -61,9 +61,9 @@ impl<P: Payload> Scheduler<P> {
             AUTO => 1,
             number => u64::from(number),
         };
-        let plenty = match (self.sources, with_room) {
-            (0, Some(_)) => group * u64::from(self.slaves.takers()),
-            (0, None) => group * u64::from(self.slaves.takers()) * SHORT_PLENTY,
+        let plenty = match (self.more_is_to_come(), with_room) {
+            (false, Some(_)) => group * u64::from(self.slaves.takers()),
+            (false, None) => group * u64::from(self.slaves.takers()) * SHORT_PLENTY,
             _ => group,
         };
         if self.unordered.work(self.hold_queue) < plenty || compute > AHEAD_COMPUTE_MAX {

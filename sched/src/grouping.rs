@@ -16,6 +16,8 @@ const PACKET_TASKS_MAX: u32 = 1_000;
 /// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
 /// Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
 const SHARES: u64 = 2;
+/// So long after it was filled up to its target number the queue counts as kept filled.
+const FILLED_FOR: Nanos = 2 * PACKET_COMPUTE;
 /// The weight of a new compute time in the mean is one in so many.
 const MEMORY: u64 = 16;
 
@@ -139,6 +141,27 @@ impl<P: Payload> Scheduler<P> {
         }
     }
 
+    /// Whether more tasks are to come as these end: there is a source of them, or the queue is kept filled up to a
+    /// target number.
+    pub(crate) fn more_is_to_come(&self) -> bool {
+        let filled = self
+            .filled
+            .is_some_and(|filled| self.clock.saturating_sub(filled) <= FILLED_FOR);
+        self.sources > 0 || filled
+    }
+
+    /// Sees whether the queue is filled up to a target number.
+    pub(crate) fn see_target(&mut self) {
+        let Some(front) = self.unordered.front(&self.tasks, self.hold_queue) else {
+            return;
+        };
+        let of = [None, Some(self.tasks.get(front).algorithm)];
+        let filled = |of| self.target(of) > 0 && self.upto_target(of) == 0;
+        if of.into_iter().any(filled) {
+            self.filled = Some(self.clock);
+        }
+    }
+
     pub(crate) fn room(&self) -> Room {
         match self.config.task_group {
             AUTO => {
@@ -146,9 +169,9 @@ impl<P: Payload> Scheduler<P> {
                 Room {
                     tasks: PACKET_TASKS_MAX,
                     compute: Some(PACKET_COMPUTE),
-                    share: match self.sources {
-                        0 => self.unordered.len().div_ceil(SHARES * takers),
-                        _ => u64::MAX,
+                    share: match self.more_is_to_come() {
+                        false => self.unordered.len().div_ceil(SHARES * takers),
+                        true => u64::MAX,
                     },
                 }
             }
@@ -163,6 +186,7 @@ impl<P: Payload> Scheduler<P> {
 
 #[cfg(test)]
 mod tests {
+    use super::FILLED_FOR;
     use crate::{AUTO, AlgorithmId, Config, Owner, Scheduler, SlaveId, TaskSpec, Verdict};
 
     const QUICK: AlgorithmId = AlgorithmId(0);
@@ -240,6 +264,25 @@ mod tests {
             .map(|(_, tasks)| tasks.len())
             .collect();
         assert_eq!(sizes, [10, 9, 8, 7]);
+    }
+
+    #[test]
+    fn packets_are_full_while_the_queue_is_kept_filled() {
+        let mut sched = sched();
+        (0..4).for_each(|_| _ = sched.connect());
+        sched.learn_compute(QUICK, 30_000);
+        sched.set_target(None, 200);
+        submit(&mut sched, QUICK, 300);
+        let first = packet(&mut sched).unwrap().1.len();
+        assert_eq!(first, 100, "3 ms of 30 us each");
+        assert_eq!(packet(&mut sched).unwrap().1.len(), 100);
+        let mut later = |now| {
+            let mut tasks = 0;
+            let to = sched.hand_out(now, &mut |_, _, _, _| tasks += 1);
+            to.map(|_| tasks)
+        };
+        assert_eq!(later(FILLED_FOR + 1), Some(13), "an eighth of what is left");
+        assert_eq!(later(FILLED_FOR + 1), Some(11));
     }
 
     #[test]

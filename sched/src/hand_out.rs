@@ -33,6 +33,7 @@ impl<P: Payload> Scheduler<P> {
         each: &mut impl FnMut(TaskId, AlgorithmId, Handed, &P),
     ) -> Option<SlaveId> {
         self.clock = now;
+        self.see_target();
         let Some(at) = self.next_served() else {
             return self.duplicate(now, each);
         };

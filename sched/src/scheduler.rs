@@ -109,6 +109,8 @@ pub struct Scheduler<P> {
     pub(crate) stopped: bool,
     /// Sources that submit more as soon as tasks end.
     pub(crate) sources: u32,
+    /// When the queue was seen filled up to a target number last.
+    pub(crate) filled: Option<Nanos>,
     next_task: u64,
     pub(crate) next_slave: u32,
     /// The places at the two ends of all lanes.
@@ -149,6 +151,7 @@ impl<P: Payload> Scheduler<P> {
             hold_queue: false,
             stopped: false,
             sources: 0,
+            filled: None,
             next_task: 0,
             next_slave: 0,
             front_place: -1,
@@ -381,7 +384,8 @@ impl<P: Payload> Scheduler<P> {
         self.ended.len()
     }
 
-    /// Sets the target number of an algorithm, or the general one.
+    /// Sets the target number of an algorithm, or the general one. While the queue is filled up to one again and again,
+    /// more is to come, as from a source.
     pub fn set_target(&mut self, algorithm: Option<AlgorithmId>, target: u64) {
         self.counts.set_target(algorithm, target);
     }
