@@ -43,13 +43,28 @@ struct Block {
 impl Body {
     /// A run of at most `most` tasks that begins with this one, which has no tag.
     pub(crate) fn run(first: &TaskBody<'_>, most: u32) -> Self {
-        let mut block = Block::new(first, most);
-        block.args.extend_from_slice(first.args);
+        let block = Block::new(first);
+        debug_assert!(most > 1 && !first.is_tagged());
         Body(Repr::Run {
             block: Rc::new(block),
             from: 0,
             tasks: 1,
         })
+    }
+
+    /// No more tasks follow: it takes no more memory than it needs.
+    pub(crate) fn close(mut self) -> Self {
+        if let Repr::Run { block, tasks, .. } = &mut self.0 {
+            if *tasks == 1 {
+                return self.first().into();
+            }
+            if let Some(block) = Rc::get_mut(block)
+                && block.args.capacity() > 2 * block.args.len()
+            {
+                block.args.shrink_to_fit();
+            }
+        }
+        self
     }
 
     /// What one of the tasks by itself adds to a packet.
@@ -69,18 +84,21 @@ impl Body {
                     return false;
                 };
                 let nth = u64::from(*from + *tasks);
-                let follows = next.stream.wrapping_sub(block.stream) == nth
+                let follows = block.stream.checked_add(nth) == Some(next.stream)
                     && next.domain == block.domain
                     && next.args.len() == block.args_bytes
                     && block.args.len() + next.args.len() <= RUN_BYTES_MAX;
                 if follows {
+                    if *tasks == 1 {
+                        block.make_room(most);
+                    }
                     append(&mut block.args, next.args);
                     *tasks += 1;
                 }
                 follows
             }
             Repr::One(first) => {
-                let run = Block::begin(first, next, most);
+                let run = Block::begin(first, next);
                 let begun = run.is_some();
                 if let Some(block) = run {
                     let (block, from, tasks) = (Rc::new(block), 0, 2);
@@ -202,7 +220,7 @@ impl Payload for Body {
 }
 
 impl Block {
-    fn begin(first: &[u8], next: &TaskBody<'_>, most: u32) -> Option<Block> {
+    fn begin(first: &[u8], next: &TaskBody<'_>) -> Option<Block> {
         let first = parse(first);
         let follows = !first.is_tagged()
             && first.domain == next.domain
@@ -212,22 +230,26 @@ impl Block {
         if !follows {
             return None;
         }
-        let mut block = Block::new(&first, most);
-        block.args.extend_from_slice(first.args);
+        let mut block = Block::new(&first);
         block.args.extend_from_slice(next.args);
         Some(block)
     }
 
-    /// For a run that begins with this task; without arguments yet.
-    fn new(first: &TaskBody<'_>, most: u32) -> Block {
-        let args_bytes = first.args.len();
-        let capacity = args_bytes.saturating_mul(most as usize).min(RUN_BYTES_MAX);
+    /// Of a run that begins with this task.
+    fn new(first: &TaskBody<'_>) -> Block {
         Block {
             domain: first.domain,
             stream: first.stream,
-            args_bytes,
-            args: Vec::with_capacity(capacity.max(args_bytes)),
+            args_bytes: first.args.len(),
+            args: first.args.to_vec(),
         }
+    }
+
+    /// Room for the arguments of so many tasks. What of it is not needed is given back by [`Body::close`].
+    fn make_room(&mut self, tasks: u32) {
+        let bytes = self.args_bytes.saturating_mul(tasks as usize);
+        let bytes = bytes.min(RUN_BYTES_MAX).saturating_sub(self.args.len());
+        self.args.reserve_exact(bytes);
     }
 
     /// What some of its tasks carry.
@@ -308,11 +330,34 @@ mod tests {
             };
             assert!(tag.len() == 3 || !run.push(&later, 100), "{later:?}");
         }
+        let mut last = Body::from(encoded(u64::MAX - 1, &[], b"aa"));
+        assert!(last.push(&body(u64::MAX, &[], b"bb"), 100));
+        assert!(
+            !last.push(&body(0, &[], b"cc"), 100),
+            "nor do they in a run"
+        );
         let mut last = Body::from(encoded(u64::MAX, &[], b"aa"));
         assert!(
             !last.push(&body(0, &[], b"bb"), 100),
             "streams do not begin anew"
         );
+    }
+
+    /// What was reserved for a packet's worth of tasks would else stay with one.
+    #[test]
+    fn a_closed_run_takes_what_it_needs() {
+        for tasks in [1, 2, 3, 90] {
+            let mut run = Body::run(&body(0, &[], &[7; 100]), 1_000);
+            (1..tasks).for_each(|stream| assert!(run.push(&body(stream, &[], &[7; 100]), 1_000)));
+            let capacity = match run.close().0 {
+                Repr::One(body) => body.len(),
+                Repr::Run { block, .. } => block.args.capacity(),
+            };
+            assert!(
+                capacity <= 2 * 100 * tasks as usize,
+                "{capacity} for {tasks}"
+            );
+        }
     }
 
     /// Else a task that takes long would keep the arguments of all that have long ended.

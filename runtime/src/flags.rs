@@ -133,7 +133,7 @@ pub struct Settings {
     pub task_group: u32,
     /// Results per packet, at least 1, or [`AUTO`](ringmw_sched::AUTO).
     pub result_group: u32,
-    /// A busy slave may have its next packet in hand.
+    /// A busy slave may have its next packet in hand, or several small ones.
     pub prefetch: bool,
     /// Tasks that run far longer than the median go to an idle slave too.
     pub duplicate_stragglers: bool,

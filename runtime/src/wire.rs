@@ -298,11 +298,17 @@ pub fn check<T: Wire>(bytes: &[u8]) -> Result<(), WireError> {
 /// When the shares are shorter than `head`.
 pub fn check_each<T: Wire>(bytes: &[u8], count: u32, head: usize) -> Result<(), (u32, WireError)> {
     let share = bytes.len() / count.max(1) as usize;
-    for nth in 0..count {
-        let archive = &bytes[nth as usize * share..][..share];
-        check::<T>(&archive[head..]).map_err(|error| (nth, error))?;
-    }
-    Ok(())
+    let each = || {
+        (0..count).try_for_each(|nth| {
+            let archive = &bytes[nth as usize * share..][..share];
+            check::<T>(&archive[head..]).map_err(|error| (nth, error))
+        })
+    };
+    // A type's own verification may panic, and what it verifies comes from a peer.
+    catch_unwind(each).unwrap_or_else(|_panic| {
+        let error = not_an_archive::<T>(bytes, "its check panicked");
+        Err((0, error))
+    })
 }
 
 /// Archives stand at any offset of a packet, so an archived type that wants alignment would be read out of place.

@@ -4,7 +4,7 @@
 //! | rule | why |
 //! |---|---|
 //! | a packet ahead only if nobody is idle, and enough is queued for a packet each, or more is to come | who is idle is served first |
-//! | more than one only if all in hand are few, and take next to no time together | so that small packets go together too |
+//! | more than one only of a size that was given, if all in hand are few and take next to no time together | so that small packets go together too |
 //! | and only for tasks known to be short | for long ones the way there and back is nothing, and being held is a risk |
 //! | half of what a slave has not begun is asked for, again and again | nobody knows how long the first of them takes |
 //! | only [`PATIENCE`] after its last packet | a packet is sized for less: by then something in it takes long |
@@ -77,7 +77,8 @@ impl<P: Payload> Scheduler<P> {
         for _ in 0..SHORT_LOOKS {
             let at = self.slaves.first_with_little()?;
             let tasks = self.slaves.hands(at).len() as u64 + group;
-            if compute.saturating_mul(tasks) <= SHORT_COMPUTE {
+            let in_hand = self.slaves.hands(at).compute_with(group);
+            if in_hand.max(compute.saturating_mul(tasks)) <= SHORT_COMPUTE {
                 return Some(at);
             }
             self.slaves.pass_over(at);
@@ -85,7 +86,7 @@ impl<P: Payload> Scheduler<P> {
         None
     }
 
-    /// How many tasks of this algorithm a busy slave may hold, going by packets' sizes in tasks alone.
+    /// How many tasks of this algorithm a busy slave may hold, whatever bytes a packet may have.
     pub fn hands_of(&self, algorithm: AlgorithmId) -> u32 {
         let group = self.group_of_tasks(algorithm);
         if !self.config.prefetch {

@@ -25,7 +25,7 @@ impl<P: Payload> Scheduler<P> {
     ///
     /// Idle slaves with tasks of their own come first, in the order in which they could be served; then, for unordered
     /// tasks, the idle slave that was served least recently; then, ahead of time, busy slaves with one packet in hand,
-    /// while there are plenty of short tasks (`Config::prefetch`). With nothing queued a straggler may go to an idle
+    /// or several small ones, while there are plenty of short tasks (`Config::prefetch`). With nothing queued a straggler may go to an idle
     /// slave as well (`Config::duplicate_stragglers`).
     pub fn hand_out(
         &mut self,
@@ -42,6 +42,7 @@ impl<P: Payload> Scheduler<P> {
             self.slaves.settle(at, group, Status::Busy);
         }
         self.slaves.begin_packet(at, now);
+        self.expect_first(at);
         let bytes_max = u64::from(self.config.packet_bytes_max);
         let mut bytes = u64::from(self.config.packet_bytes_base);
         let mut room = self.room();
@@ -81,6 +82,7 @@ impl<P: Payload> Scheduler<P> {
             let record = self.tasks.get_mut(slot);
             let bound = record.bound_to().is_some();
             let position = slave.hands.push(record.seq, tasks, slot, now, bound);
+            slave.hands.expect(self.grouping.cost(record.algorithm));
             let links = record.take_in_hand(at, position);
             lane.on_front_gone(of_queue, tasks, is_all.then_some(links));
             self.counts.remove(record.algorithm, tasks, before - left);
@@ -103,6 +105,18 @@ impl<P: Payload> Scheduler<P> {
         }
         self.slaves.on_hands_changed(at);
         Some(id)
+    }
+
+    /// Of the packet that a slave has in hand the first task runs: if it takes long, so do those behind it.
+    fn expect_first(&mut self, at: u32) {
+        let hands = self.slaves.hands(at);
+        if !self.slaves.may_have_several() || !hands.expects_nothing() {
+            return;
+        }
+        if let Some(first) = hands.first().filter(|first| first.hold == Hold::Live) {
+            let compute = self.grouping.cost(self.tasks.get(first.slot).algorithm);
+            self.slaves.hands_mut(at).expect(compute);
+        }
     }
 
     /// The slave that is served next: it is idle and there is a task for it, or nobody is idle and there are plenty.

@@ -90,6 +90,9 @@ pub(crate) struct Hands {
     /// How many tasks are neither `Gone` nor bound.
     loose: u32,
     pub(crate) asked: Asked,
+    /// The longest that a task was expected to take, of what was handed out since there was one packet in them at most,
+    /// and of the first one then.
+    longest: Nanos,
     /// When the first one came to be the first, by the scheduler's clock.
     pub(crate) first_since: Nanos,
 }
@@ -112,6 +115,9 @@ impl Hands {
     /// A packet is handed out; its tasks are pushed next.
     #[inline]
     pub(crate) fn begin_packet(&mut self, now: Nanos) {
+        if self.has_room() {
+            self.longest = 0;
+        }
         self.ahead = self.entries.len() as u32;
         if self.ahead == 0 {
             self.first_since = now;
@@ -125,6 +131,24 @@ impl Hands {
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.ahead == 0
+    }
+
+    /// Whether nothing is known of how long those in them are expected to take.
+    #[inline]
+    pub(crate) fn expects_nothing(&self) -> bool {
+        self.longest == 0
+    }
+
+    /// A task is handed out, or is the first, that is expected to take so long.
+    #[inline]
+    pub(crate) fn expect(&mut self, compute: Nanos) {
+        self.longest = self.longest.max(compute);
+    }
+
+    /// No less than all in them are expected to take, with so many more tasks.
+    pub(crate) fn compute_with(&self, more: u64) -> Nanos {
+        let tasks = u64::from(self.held) + more;
+        self.longest.saturating_mul(tasks)
     }
 
     /// How many could be given back: all that are not bound, but for the first one, which runs.

@@ -30,9 +30,10 @@ pub struct Config {
     pub packet_bytes_max: u32,
     /// A packet without tasks has this many bytes.
     pub packet_bytes_base: u32,
-    /// Queued tasks may take this many bytes, [`Scheduler::RECORD_BYTES`] for each included.
+    /// Queued tasks may take this many bytes, [`Scheduler::RECORD_BYTES`] for each that is none of a run, and for each
+    /// run, included.
     pub queued_bytes_max: u64,
-    /// A busy slave may have its next packet in hand, see [`Scheduler::hand_out`].
+    /// A busy slave may have its next packet in hand, or several small ones, see [`Scheduler::hand_out`].
     pub prefetch: bool,
     /// Tasks that a slave has not begun are taken back for an idle one, see [`Scheduler::recall`].
     pub take_back: bool,
@@ -239,7 +240,7 @@ impl<P: Payload> Scheduler<P> {
         );
         let (tasks, one) = (u64::from(payload.tasks()), u64::from(spec.bytes));
         let packet_bytes = u64::from(self.config.packet_bytes_base) + tasks * one;
-        // As if each were submitted by itself: what is refused does not depend on runs.
+        // As if each were submitted by itself.
         let queued_bytes = self.counts.queued_bytes + tasks * (one + Self::RECORD_BYTES);
         if packet_bytes > u64::from(self.config.packet_bytes_max)
             || queued_bytes > self.config.queued_bytes_max
@@ -278,7 +279,7 @@ impl<P: Payload> Scheduler<P> {
         }
         let one = u64::from(spec.bytes);
         let packet_bytes = u64::from(self.config.packet_bytes_base) + u64::from(tasks + 1) * one;
-        // As if it were submitted by itself: what is refused does not depend on runs.
+        // As if it were submitted by itself.
         let queued_bytes = self.counts.queued_bytes + one + Self::RECORD_BYTES;
         let fits = packet_bytes <= u64::from(self.config.packet_bytes_max)
             && queued_bytes <= self.config.queued_bytes_max;
@@ -416,8 +417,8 @@ impl<P: Payload> Scheduler<P> {
         self.counts.queued
     }
 
-    /// What queued tasks take, [`RECORD_BYTES`](Self::RECORD_BYTES) for each included. It may pass the limit by what
-    /// was recycled.
+    /// What queued tasks take, [`RECORD_BYTES`](Self::RECORD_BYTES) for each task or run included. It may pass the limit
+    /// by what was recycled, and where runs were parted.
     pub fn queued_bytes(&self) -> u64 {
         self.counts.queued_bytes
     }

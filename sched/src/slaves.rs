@@ -251,6 +251,12 @@ impl Slaves {
         self.room.front()
     }
 
+    /// Whether packets are so small that a slave may have several ahead.
+    #[inline]
+    pub(crate) fn may_have_several(&self) -> bool {
+        self.short_tasks > 0
+    }
+
     /// The first busy slave that has more than one packet in hand, and little in them.
     pub(crate) fn first_with_little(&self) -> Option<u32> {
         self.short.front()

@@ -141,6 +141,23 @@ fn who_has_less_in_hand_comes_first() {
     sched.sanity_check();
 }
 
+/// Else they would wait for it.
+#[test]
+fn short_tasks_do_not_pile_up_behind_a_long_one() {
+    const LONG: AlgorithmId = AlgorithmId(1);
+    let mut sched = Scheduler::new(config(), 2);
+    sched.learn_compute(QUICK, 2_000);
+    sched.learn_compute(LONG, 20 * MS);
+    sched.begin_source();
+    (0..2).for_each(|_| _ = sched.connect());
+    sched.submit(TaskSpec::new(LONG, Owner::Queue, 10), (), 0);
+    submit(&mut sched, 1_000);
+    packets(&mut sched, 0);
+    let held = |slave| sched.held_by(SlaveId(slave));
+    assert_eq!((held(0), held(1)), (2, 64));
+    sched.sanity_check();
+}
+
 #[test]
 fn packets_are_full_while_there_is_more_to_come() {
     let config = Config {

@@ -37,7 +37,7 @@ impl Open {
         };
         let (algorithm, owner) = (self.algorithm, self.owner);
         mw.submitting(|state| {
-            state.submit_run(algorithm, run, owner, |first, tasks| {
+            state.submit_run(algorithm, run.close(), owner, |first, tasks| {
                 self.tell(first, tasks)
             });
         });

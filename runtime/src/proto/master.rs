@@ -80,7 +80,7 @@ pub struct MasterConfig {
     pub results_bytes_max: u32,
     /// Tasks per packet; [`AUTO`]: by compute time.
     pub task_group: u32,
-    /// A busy slave may have its next packet in hand.
+    /// A busy slave may have its next packet in hand, or several small ones.
     pub prefetch: bool,
     /// Tasks that run far longer than the median go to an idle slave too.
     pub duplicate_stragglers: bool,

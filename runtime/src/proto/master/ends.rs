@@ -107,12 +107,9 @@ impl Runs {
         self.first.is_none()
     }
 
-    /// Room for so many, unless that was made before.
+    /// Room for so many.
     pub(crate) fn reserve(&mut self, runs: usize) {
-        if runs > 1 && self.others.capacity() == 0 {
-            self.others
-                .reserve_exact(runs - usize::from(self.is_empty()));
-        }
+        self.others.reserve_exact(runs.saturating_sub(1));
     }
 
     #[inline]

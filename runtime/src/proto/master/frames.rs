@@ -86,8 +86,8 @@ impl MasterCore {
         let mut tally = Tally::default();
         let mut stop = None;
         let mut at = 0;
-        'entries: for (index, (entry, body)) in view.iter().enumerate() {
-            tally.done.reserve(view.entries() - index);
+        tally.done.reserve(view.entries());
+        'entries: for (entry, body) in view.iter() {
             let results = Entry::new(&entry, body, at);
             at += body.len();
             let mut nth = 0;
