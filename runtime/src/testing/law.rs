@@ -110,6 +110,8 @@ enum Hold {
 struct Slave {
     conn: ConnId,
     hands: VecDeque<(u64, Hold)>,
+    /// The tasks of the packet that went to it last.
+    packet: Vec<u64>,
     announced: Option<u64>,
     /// Withdrawals that must be sent before the turn ends.
     withdraw: Vec<u64>,
@@ -364,6 +366,7 @@ impl Law {
             let slave = Slave {
                 conn,
                 hands: VecDeque::new(),
+                packet: Vec::new(),
                 announced: None,
                 withdraw: Vec::new(),
                 asked: false,
@@ -505,6 +508,10 @@ impl Law {
             let Some(at) = slave.hands.iter().position(|held| held.0 == seq) else {
                 return false;
             };
+            assert!(
+                slave.announced != Some(seq) || self.liars.contains(&conn),
+                "{id} gives TASK-{seq} back, which it has announced"
+            );
             let bound = self.bound.contains(&(id, seq));
             let hold = slave.hands[at].1;
             if hold == Hold::Begun || bound {
@@ -950,6 +957,14 @@ impl Law {
         let view = batch::task_batch(payload).expect("the master's own");
         assert!(!view.is_empty(), "an empty packet to {id}");
         assert!(!self.stopped, "tasks go to {id} after the end was told");
+        let slave = self.slaves.get_mut(&id).expect("it is connected");
+        let before = std::mem::take(&mut slave.packet);
+        if let Some((first, _)) = slave.hands.front() {
+            assert!(
+                before.contains(first),
+                "{id} holds TASK-{first} of the packet before its last one, and gets a third"
+            );
+        }
         let mut packet = BTreeMap::new();
         let tasks = view
             .iter()
@@ -1035,6 +1050,7 @@ impl Law {
                 self.marked.insert((slave.conn, seq));
             }
             slave.hands.push_back((seq, Hold::Live));
+            slave.packet.push(seq);
             let in_hand_max = match self.limits.task_group {
                 AUTO => AUTO_TASKS_MAX,
                 number => number as usize,
