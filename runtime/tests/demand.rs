@@ -1,4 +1,5 @@
-//! What a master desires of a batch system, and when a slave leaves by itself: both by the cores alone.
+//! What a master desires of a batch system, when a slave leaves by itself, and what one that is freed leaves behind: by
+//! the cores alone.
 
 #[path = "support/core.rs"]
 #[allow(dead_code)]
@@ -13,7 +14,8 @@ use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::control::Shutdown;
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Welcome;
-use support::frame;
+use ringmw_sched::SlaveId;
+use support::{frame, result};
 
 #[test]
 fn a_fall_of_the_desire_tells_idle_slaves_that_they_are_done() {
@@ -46,6 +48,32 @@ fn a_fall_of_the_desire_tells_idle_slaves_that_they_are_done() {
         .iter()
         .filter(|event| matches!(event, Event::Dismissed { .. }));
     assert_eq!(gone.count(), 2);
+}
+
+/// The application may drop the call that waits for it in that very turn; the simulated world found that the end came to
+/// a call that was no more.
+#[test]
+fn what_was_for_a_slave_that_moves_has_ended_before_the_application_has_its_part() {
+    let mut rig = Rig::new();
+    rig.turn(0, |core| {
+        core.with_sched(|sched| sched.allocate(Group::Ordered, 1));
+    });
+    let conn = rig.join();
+    for number in 1..3 {
+        rig.submit_to(number, Some(SlaveId(0)));
+    }
+    let freed = rig.turn(0, |core| {
+        core.with_sched(|sched| sched.free_slave(SlaveId(0)))
+    });
+    assert!(freed);
+    let given = rig.given(conn);
+    assert_eq!(given.len(), 1, "the other one is queued for it");
+    let ends = rig.turn(0, |core| {
+        core.on_bytes(conn, &result(&given[0], 1));
+        core.judge(true);
+        std::iter::from_fn(|| core.poll_end()).count()
+    });
+    assert_eq!(ends, 2, "a result, and what nobody may run any more");
 }
 
 #[test]

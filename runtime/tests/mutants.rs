@@ -23,8 +23,9 @@ const MUTANTS: &[Mutant] = &[
         name: "double delivery: a cancelled task is told to its owner too",
         file: "runtime/src/proto/master.rs",
         old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
-        new: "        let (algorithm, owner, body) = (cancelled.algorithm, cancelled.owner, cancelled.payload.clone());
-        self.ends.push_back(Ends::one(End { id, algorithm, owner, body, fate: Fate::Cancelled }));",
+        new: "        let (algorithm, owner) = (cancelled.algorithm, cancelled.owner);
+        let (info, body) = (self.info(algorithm), cancelled.payload.clone().one());
+        self.ends.push_back(Ends::one(End { id, algorithm, info, owner, body, fate: Fate::Cancelled }));",
     },
     Mutant {
         name: "lost recycle: the last of several tasks is not queued again",
@@ -47,7 +48,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "off by one: the queue takes one task past its bound",
         file: "sched/src/scheduler.rs",
-        old: "if self.counts.queued_bytes + queued_bytes::<P>(spec.bytes) > bytes_max {",
+        old: "if self.counts.queued_bytes + u64::from(spec.bytes) + Self::RECORD_BYTES > bytes_max {",
         new: "if self.counts.queued_bytes > bytes_max {",
     },
     Mutant {
@@ -60,8 +61,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a stale slot: an old id finds the task that has its slot now",
         file: "sched/src/tasks.rs",
-        old: "let live = record.seq == id.seq && !matches!(record.state, State::Free(_));",
-        new: "let live = !matches!(record.state, State::Free(_));",
+        old: ".look_up(id.slot)
+            .is_some_and(|record| record.holds(id.seq))",
+        new: ".look_up(id.slot)
+            .is_some_and(|record| record.holds(id.seq) || record.tasks() == 1)",
     },
     Mutant {
         name: "a bound is told before its witness is kept",
@@ -166,7 +169,7 @@ const MUTANTS: &[Mutant] = &[
         name: "off by one: ready results are held one end too late",
         file: "runtime/src/master/queue.rs",
         old: "let hold = self.ready_bytes > self.ready_bytes_max;",
-        new: "let hold = self.ready_bytes > self.ready_bytes_max + size_of::<End>() as u64;",
+        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::master::RESULT_BYTES as u64;",
     },
     Mutant {
         name: "no-retry tasks are retried",
@@ -235,6 +238,49 @@ const MUTANTS: &[Mutant] = &[
     }",
         new: "        self.ahead < 2
     }",
+    },
+    Mutant {
+        name: "what is split off a run is found by its first task alone",
+        file: "sched/src/tasks.rs",
+        old: "let last = front.last();",
+        new: "let last = front.seq;",
+    },
+    Mutant {
+        name: "a run that is split in the hands makes no place before the next packet",
+        file: "sched/src/hands.rs",
+        old: "        self.ahead += u32::from(index < self.ahead as usize);
+",
+        new: "",
+    },
+    Mutant {
+        name: "a crash is charged to the whole run of the announced task",
+        file: "sched/src/loss.rs",
+        old: "if announced == Some(entry.seq) && entry.tasks > 1 {",
+        new: "if announced == Some(entry.seq) && entry.tasks == 0 {",
+    },
+    Mutant {
+        name: "of a run the first tasks are taken back for the last ones",
+        file: "sched/src/ahead.rs",
+        old: "let first = last + 1 - taken as u64;",
+        new: "let first = entry.seq;",
+    },
+    Mutant {
+        name: "a slave takes the task behind the cancelled one out of a run",
+        file: "runtime/src/proto/slave.rs",
+        old: "self.left.contains(&index).then_some(index)",
+        new: "self.left.contains(&index).then_some(index + u32::from(index + 1 < self.left.end))",
+    },
+    Mutant {
+        name: "what is left of a split run begins with the arguments of its first task",
+        file: "runtime/src/body.rs",
+        old: "*from += split;",
+        new: "",
+    },
+    Mutant {
+        name: "the results of a part of a run are read from the run's first on",
+        file: "runtime/src/proto/master/frames.rs",
+        old: "at: (results.at + results.range(nth, tasks).start) as u32,",
+        new: "at: results.at as u32,",
     },
 ];
 

@@ -71,6 +71,9 @@ enum Later {
     Join(Character),
 }
 
+/// In calm no task computes for longer, but for those that take long.
+const CALM_COMPUTE_MAX: Nanos = SECOND / 100;
+
 /// How often a kind of fault is drawn, in the order of [`Fault::ALL`].
 pub(super) type Weights = [u32; 9];
 
@@ -464,6 +467,10 @@ impl Fleet {
     pub(super) fn calm_down(&mut self) {
         self.calm = true;
         self.say(|| "the faults are over".to_owned());
+        self.pace.compute_max = CALM_COMPUTE_MAX;
+        for slave in self.slaves.values_mut() {
+            slave.pace = self.pace;
+        }
         for (_, later) in std::mem::take(&mut self.later) {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),

@@ -111,6 +111,8 @@ enum Hold {
 struct Slave {
     conn: ConnId,
     hands: VecDeque<(u64, Hold)>,
+    /// The tasks of the packet that went to it last.
+    packet: Vec<u64>,
     announced: Option<u64>,
     /// Withdrawals that must be sent before the turn ends.
     withdraw: Vec<u64>,
@@ -173,6 +175,8 @@ pub(super) struct Law {
     pub(super) late: u64,
     /// Packets that went to a slave with two or more in hand.
     pub(super) several: u64,
+    /// The mean compute time by algorithm, roughly.
+    means: BTreeMap<u16, Nanos>,
     told: u64,
 }
 
@@ -185,6 +189,9 @@ struct Gone {
     conn: ConnId,
     said: bool,
 }
+
+/// Of longer tasks a slave gets no third packet; twice what the scheduler says, since it may know the mean better.
+const SHORT_MEAN_MAX: Nanos = 500_000;
 
 fn record_bytes(spec: &TaskSpec) -> u64 {
     u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES
@@ -214,6 +221,7 @@ impl Law {
             coverage: Coverage::default(),
             late: 0,
             several: 0,
+            means: BTreeMap::new(),
             told: 0,
         }
     }
@@ -368,6 +376,7 @@ impl Law {
             let slave = Slave {
                 conn,
                 hands: VecDeque::new(),
+                packet: Vec::new(),
                 announced: None,
                 withdraw: Vec::new(),
                 asked: false,
@@ -391,7 +400,7 @@ impl Law {
             .iter()
             .flat_map(|(entry, body)| (0..entry.count).map(move |index| (entry, body, index)));
         for (entry, body, index) in results {
-            let (_, body) = entry.element(body, index);
+            let (compute, body) = entry.element(body, index);
             let Some(&(task, hold)) = self.slaves[&id].hands.front() else {
                 return false;
             };
@@ -419,6 +428,8 @@ impl Law {
                     Happening::Failed
                 },
             );
+            let mean = self.means.entry(algorithm.0).or_insert(compute);
+            *mean = *mean - *mean / 16 + compute / 16;
             self.answered(id);
             self.drop_twin(task, id);
             let must = match done {
@@ -509,6 +520,10 @@ impl Law {
             let Some(at) = slave.hands.iter().position(|held| held.0 == seq) else {
                 return false;
             };
+            assert!(
+                slave.announced != Some(seq) || self.liars.contains(&conn),
+                "{id} gives TASK-{seq} back, which it has announced"
+            );
             let bound = self.bound.contains(&(id, seq));
             let hold = slave.hands[at].1;
             if hold == Hold::Begun || bound {
@@ -954,6 +969,18 @@ impl Law {
         let view = batch::task_batch(payload).expect("the master's own");
         assert!(!view.is_empty(), "an empty packet to {id}");
         assert!(!self.stopped, "tasks go to {id} after the end was told");
+        let slave = self.slaves.get_mut(&id).expect("it is connected");
+        let before = std::mem::take(&mut slave.packet);
+        let few = slave.hands.len() as u64 + view.tasks() <= u64::from(SHORT_TASKS);
+        let several = few
+            && self.limits.task_group != AUTO
+            && self.means.values().any(|&mean| mean <= SHORT_MEAN_MAX);
+        if let Some((first, _)) = slave.hands.front() {
+            assert!(
+                several || before.contains(first),
+                "{id} holds TASK-{first} of the packet before its last one, and gets a third"
+            );
+        }
         let mut packet = BTreeMap::new();
         let tasks = view
             .iter()
@@ -1039,6 +1066,7 @@ impl Law {
                 self.marked.insert((slave.conn, seq));
             }
             slave.hands.push_back((seq, Hold::Live));
+            slave.packet.push(seq);
             let in_hand_max = match self.limits.task_group {
                 AUTO => AUTO_TASKS_MAX,
                 number => number as usize,

@@ -165,6 +165,9 @@ pub struct Storm {
 /// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
 pub const CALM_TURNS_MAX: u64 = 6_000;
 
+/// With so many tasks that have not ended it submits no more for now.
+const BACKLOG_MAX: u64 = 300;
+
 /// Steps that may be taken without time going on: more are a loop that a real process would spin in.
 const STEPS_AT_ONCE_MAX: u64 = 10_000;
 
@@ -177,12 +180,20 @@ struct Flow {
 
 /// What this world's application is like.
 struct Habits {
+    /// At most this long after it has done something, it does the next.
+    every: Nanos,
     submit_percent: u32,
     burst: u32,
     take_percent: u32,
     cancel_percent: u32,
     group_percent: u32,
+    /// Of the changes of groups those of intermingle; the others are of any.
+    intermingle_percent: u32,
     ordered_percent: u32,
+    /// Of the ordered tasks those for a slave that is here and takes such.
+    known_percent: u32,
+    /// Bursts after which the intermingle slave that holds most gets some tasks of its own.
+    busiest_percent: u32,
     /// Bursts of tasks that are alike, with the default policy.
     alike_percent: u32,
     /// Maps are sources.
@@ -207,6 +218,8 @@ struct Script {
     next_app: Nanos,
     /// The tasks that are submitted now are alike.
     alike: bool,
+    /// They are for this slave alone.
+    addressee: Option<SlaveId>,
     in_runs: u64,
     processes: usize,
     busy_until: Nanos,
@@ -279,13 +292,18 @@ impl Script {
             split_percent: of(&mut rng, &[0, 10, 60]) as u32,
             window: of(&mut rng, &[500, 5_000, 1 << 20]) as usize,
         };
-        let compute_max = of(&mut rng, &[2_000_000, 50_000_000, 1_000_000_000]);
+        let compute_max = of(
+            &mut rng,
+            &[2_000_000, 10_000_000, 50_000_000, 1_000_000_000],
+        );
         // Tasks that take next to no time, and plenty of them: several packets go ahead.
         let quick = seed % 9 == 4;
         let compute_max = if quick { 10_000 } else { compute_max };
         let pace = Pace {
             compute_min: 1_000,
             compute_max,
+            long_percent: of(&mut rng, &[0, 10, 25]) as u32,
+            choke_percent: of(&mut rng, &[0, 50, 80]) as u32,
         };
         let state_config = of(&mut rng, &[1_500, 6_000, 1 << 30]);
         let mut fleet = Fleet::new(
@@ -300,12 +318,17 @@ impl Script {
         fleet.stall_max = 2 * limits.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
         let habits = Habits {
+            every: [SECOND / 5, SECOND / 5, SECOND / 50][percent(3) as usize],
             submit_percent: 5 + percent(60),
-            burst: (1 + percent(12)) * if quick { 10 } else { 1 },
+            burst: [1 + percent(12), 1 + percent(12), 10 + percent(50)][percent(3) as usize]
+                * if quick { 5 } else { 1 },
             take_percent: 2 + percent(60),
-            cancel_percent: percent(20),
+            cancel_percent: percent(40),
             group_percent: percent(20),
+            intermingle_percent: percent(100),
             ordered_percent: percent(80),
+            known_percent: percent(100),
+            busiest_percent: percent(100),
             alike_percent: percent(100),
             quick,
             kinds: [
@@ -336,6 +359,7 @@ impl Script {
             next_fault: 0,
             next_app: 0,
             alike: false,
+            addressee: None,
             in_runs: 0,
             processes: rng.random_range(1..8),
             rng,
@@ -354,6 +378,12 @@ impl Script {
 
     fn run(&mut self) -> Storm {
         let turns = self.rng.random_range(50..400);
+        if self.chance(self.habits.intermingle_percent) {
+            let slaves = self.rng.random_range(1..5);
+            let allocate = |sched: &mut Scheduler<Body>| sched.allocate(Group::Intermingle, slaves);
+            self.state.core.with_sched(allocate);
+            self.keep_ready();
+        }
         while self.turns < turns {
             self.advance();
         }
@@ -435,7 +465,7 @@ impl Script {
         self.read_trail();
         self.law.follow(&self.state.core);
         if self.next_app <= self.now {
-            self.next_app = self.now + self.rng.random_range(0..SECOND / 5);
+            self.next_app = self.now + self.rng.random_range(0..self.habits.every);
             self.application();
         }
         let hold = self.law.ready_bytes() > self.state.queue.ready_bytes().1;
@@ -477,7 +507,8 @@ impl Script {
 
     fn application(&mut self) {
         if !self.calm {
-            if self.chance(self.habits.submit_percent) {
+            let has_room = self.state.core.sched().runnable() < BACKLOG_MAX;
+            if has_room && self.chance(self.habits.submit_percent) {
                 let burst = self.rng.random_range(1..=self.habits.burst);
                 self.submit_some(burst);
             }
@@ -491,7 +522,7 @@ impl Script {
                 self.offer();
             }
             if self.fleet.processes() < self.processes && self.chance(30) {
-                self.fleet.join_later(2 * SECOND);
+                self.fleet.join_later(10 * self.habits.every);
             }
         } else if self.fleet.processes() < 3 {
             self.fleet.join_later(SECOND / 10);
@@ -553,6 +584,9 @@ impl Script {
                 }
             }
         }
+        if self.chance(self.habits.busiest_percent) {
+            self.submit_to_busiest();
+        }
         // A map is filled on.
         if let Some(at) = self.pick(self.flows.len())
             && let Flow {
@@ -571,6 +605,24 @@ impl Script {
             );
             self.flows[at].map = Some((number, next + 1));
         }
+    }
+
+    /// Some tasks for the intermingle slave that holds most: the next packet begins with them, behind tasks that may be
+    /// asked back.
+    fn submit_to_busiest(&mut self) {
+        let sched = self.state.core.sched();
+        let slaves = (0..self.law.slaves_ever() as u32).map(SlaveId);
+        let busiest = slaves
+            .filter(|id| sched.group_of(*id) == Some(Group::Intermingle))
+            .max_by_key(|id| sched.held_by(*id));
+        self.alike = false;
+        self.addressee = busiest;
+        for _ in 0..self.rng.random_range(1..4) {
+            let kind = self.draw_kind();
+            let stream = self.single(kind);
+            self.submit(kind, Owner::Queue, stream);
+        }
+        self.addressee = None;
     }
 
     fn draw_kind(&mut self) -> usize {
@@ -634,6 +686,18 @@ impl Script {
         }
     }
 
+    /// To whom an ordered task goes: mostly one that is here or was; now and then one that never was.
+    fn draw_slave(&mut self) -> SlaveId {
+        let ever = self.law.slaves_ever() as u32;
+        let sched = self.state.core.sched();
+        let takes = |id: &SlaveId| sched.group_of(*id).is_some_and(Group::takes_ordered);
+        let here: Vec<SlaveId> = (0..ever).map(SlaveId).filter(takes).collect();
+        match self.pick(here.len()) {
+            Some(at) if self.chance(self.habits.known_percent) => here[at],
+            _ => SlaveId(self.rng.random_range(0..ever + 2)),
+        }
+    }
+
     fn submit_task<A: Algorithm>(
         &mut self,
         kind: usize,
@@ -643,9 +707,8 @@ impl Script {
     ) {
         let (mut domain, mut index) = (stream.domain, stream.index);
         let mut to = None;
-        if !self.alike && self.chance(self.habits.ordered_percent) {
-            // Mostly one that is here or was; now and then one that never was.
-            let id = SlaveId(self.rng.random_range(0..self.law.slaves_ever() as u32 + 2));
+        if !self.alike && (self.addressee.is_some() || self.chance(self.habits.ordered_percent)) {
+            let id = self.addressee.unwrap_or_else(|| self.draw_slave());
             to = Some(id);
             task = task.slave(id);
         }
@@ -782,7 +845,10 @@ impl Script {
     }
 
     fn groups(&mut self) {
-        let group = Group::ALL[self.rng.random_range(0..3)];
+        let group = match self.chance(self.habits.intermingle_percent) {
+            true => Group::Intermingle,
+            false => Group::ALL[self.rng.random_range(0..3)],
+        };
         let slaves = self.rng.random_range(1..3);
         match self.rng.random_range(0..6) {
             0..3 => {
@@ -841,6 +907,16 @@ impl Script {
                 self.state.drop_flow(flow.slot);
                 for id in ids {
                     self.on_cancelled(id, true);
+                }
+            }
+            4..7 => {
+                // The oldest are in the hands of slaves.
+                let mut live = self.state.live(|_, _| true);
+                live.sort_unstable_by_key(|id| id.seq());
+                live.truncate(30);
+                if let Some(at) = self.pick(live.len()) {
+                    let end = self.state.cancel(live[at]);
+                    self.on_cancelled(live[at], end.is_some());
                 }
             }
             _ => {
@@ -957,10 +1033,10 @@ impl Script {
 
     fn calm_down(&mut self) {
         self.calm = true;
+        self.habits.every = SECOND / 5;
         self.fleet.calm_down();
         self.fleet.quality.slow_permille = 0;
         self.fleet.quality.delay_max = 5_000_000;
-        self.fleet.pace.compute_max = self.fleet.pace.compute_max.min(10_000_000);
         for flow in &self.flows {
             self.state.set_source(flow.slot, false);
         }

@@ -25,12 +25,19 @@ const FAREWELL: Nanos = SECOND;
 /// How soon a write that met a full window is tried again.
 const RETRY: Nanos = SECOND / 50;
 
+/// By how much a task that takes long takes longer.
+const LONG: Nanos = 20;
+
 /// What a task wants of a simulated slave beside its result.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Pace {
     /// A task computes for a time between these.
     pub(super) compute_min: Nanos,
     pub(super) compute_max: Nanos,
+    /// So many of a hundred tasks take [`LONG`] times as long.
+    pub(super) long_percent: u32,
+    /// So many of a hundred writes find room for a part alone, and the rest waits.
+    pub(super) choke_percent: u32,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -78,7 +85,7 @@ pub(super) struct SimSlave {
     /// Its next task computes for ever, while the process beats.
     pub(super) hangs: bool,
     registry: Arc<Registry>,
-    pace: Pace,
+    pub(super) pace: Pace,
     cx: Option<Cx>,
     bests: BestTable,
     offers: Arc<Offers>,
@@ -236,7 +243,12 @@ impl SimSlave {
     }
 
     fn write(&mut self, link: &mut Link, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
-        let taken = link.up.write(&self.out[self.written..], now, quality, rng);
+        let mut room = self.out.len() - self.written;
+        if room > 0 && rng.random_range(0..100) < self.pace.choke_percent {
+            room = rng.random_range(0..room);
+        }
+        let offered = &self.out[self.written..][..room];
+        let taken = link.up.write(offered, now, quality, rng);
         let written = &self.out[self.written..][..taken];
         let announced = &mut self.announced;
         // A lie may be no frame at all; then there is nothing more to be learned of it.
@@ -302,7 +314,10 @@ impl SimSlave {
         self.cancelled
             .store(self.core.is_cancelled(), Ordering::Relaxed);
         let outcome = self.run(&assignment);
-        let length = rng.random_range(self.pace.compute_min..=self.pace.compute_max);
+        let mut length = rng.random_range(self.pace.compute_min..=self.pace.compute_max);
+        if rng.random_range(0..100) < self.pace.long_percent {
+            length *= LONG;
+        }
         let offers = std::mem::take(&mut *self.offers.0.lock().expect("one thread"));
         let mut offers: Vec<_> = offers
             .into_iter()

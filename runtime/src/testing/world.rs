@@ -243,6 +243,8 @@ impl World {
         let pace = Pace {
             compute_min: nanos(self.compute.0),
             compute_max: nanos(self.compute.1.max(self.compute.0)),
+            long_percent: 0,
+            choke_percent: 0,
         };
         let fleet_rng = ChaCha8Rng::seed_from_u64(rng.random());
         let hello = hello(&registry, &parts.version, member_id.as_bytes());

@@ -10,7 +10,7 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal};
-use ringmw_sched::{AlgorithmId, Nanos, Owner, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Nanos, Owner, SlaveId, TaskId, TaskSpec};
 
 use crate::support::{Given, archive, frame, frames_of, hello_frame, result, tasks_in};
 
@@ -172,6 +172,10 @@ impl Rig {
     }
 
     pub(crate) fn submit(&mut self, number: u64) -> TaskId {
+        self.submit_to(number, None)
+    }
+
+    pub(crate) fn submit_to(&mut self, number: u64, to: Option<SlaveId>) -> TaskId {
         let mut body = Vec::new();
         encode_task_body(
             &mut body,
@@ -183,11 +187,11 @@ impl Rig {
                 args: &archive(number),
             },
         );
-        let spec = TaskSpec::new(
-            AlgorithmId(0),
-            Owner::Queue,
-            (body.len() + TASK_ENTRY_BYTES) as u32,
-        );
+        let bytes = (body.len() + TASK_ENTRY_BYTES) as u32;
+        let spec = TaskSpec {
+            to,
+            ..TaskSpec::new(AlgorithmId(0), Owner::Queue, bytes)
+        };
         self.turn(0, |core| {
             core.submit(spec, SmallBytes::copy_from_slice(&body))
         })
