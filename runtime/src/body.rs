@@ -41,10 +41,10 @@ struct Block {
 }
 
 impl Body {
-    /// A run of at most `most` tasks that begins with this one, which has no tag.
-    pub(crate) fn run(first: &TaskBody<'_>, most: u32) -> Self {
+    /// A run that begins with this task, which has no tag.
+    pub(crate) fn run(first: &TaskBody<'_>) -> Self {
         let block = Block::new(first);
-        debug_assert!(most > 1 && !first.is_tagged());
+        debug_assert!(!first.is_tagged());
         Body(Repr::Run {
             block: Rc::new(block),
             from: 0,
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn a_closed_run_takes_what_it_needs() {
         for tasks in [1, 2, 3, 90] {
-            let mut run = Body::run(&body(0, &[], &[7; 100]), 1_000);
+            let mut run = Body::run(&body(0, &[], &[7; 100]));
             (1..tasks).for_each(|stream| assert!(run.push(&body(stream, &[], &[7; 100]), 1_000)));
             let capacity = match run.close().0 {
                 Repr::One(body) => body.len(),

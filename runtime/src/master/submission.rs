@@ -119,7 +119,7 @@ impl<'m> Submission<'m> {
         let most = self.mw.peek(|state| state.core.run_most(algorithm, body));
         if most > 1 {
             self.open.most.set(most);
-            self.open.run.replace(Some(Body::run(body, most)));
+            self.open.run.replace(Some(Body::run(body)));
         } else {
             self.push_alone(task, stream);
         }

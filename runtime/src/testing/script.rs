@@ -791,7 +791,7 @@ impl Script {
             encode_task_body(&mut bytes, &body);
             bodies.push(bytes);
             match &mut run {
-                None => run = Some(Body::run(&body, streams.len() as u32)),
+                None => run = Some(Body::run(&body)),
                 Some(run) => assert!(run.push(&body, streams.len() as u32), "they are alike"),
             }
         }
