@@ -6,7 +6,7 @@ use std::process::Command;
 fn a_master_under_churn_keeps_its_size() {
     for engine in ["auto", "epoll"] {
         let output = Command::new(env!("CARGO_BIN_EXE_churn"))
-            .args(["--tasks", "400000"])
+            .args(["--tasks", "3000000"])
             .args(["--engine", engine, "--json"])
             .output()
             .unwrap();

@@ -13,9 +13,9 @@ const PING: [&str; 6] = [
     "--mw-slave-result-group",
     "100",
     "--tasks",
-    "200000",
+    "2000000",
 ];
-const PINGED: &str = "200000 of 200000 answered ping-ok";
+const PINGED: &str = "2000000 of 2000000 answered ping-ok";
 
 /// `ping` with submit files, as chapter 4 of CL-MW's manual has it: eight slaves.
 pub(crate) fn ping_by_submit(dir: &Dir, system: &str, left: impl Fn() -> usize) {
