@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ringmw_codec::batch::{TaskBatchBuilder, TaskBody};
+use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_sched::Payload;
 
 use crate::proto::master::packet_bytes;
@@ -56,7 +56,7 @@ impl Body {
     pub(crate) fn close(mut self) -> Self {
         if let Repr::Run { block, tasks, .. } = &mut self.0 {
             if *tasks == 1 {
-                return self.first().into();
+                return self.one().into();
             }
             if let Some(block) = Rc::get_mut(block)
                 && block.args.capacity() > 2 * block.args.len()
@@ -83,11 +83,7 @@ impl Body {
                 let Some(block) = Rc::get_mut(block) else {
                     return false;
                 };
-                let nth = u64::from(*from + *tasks);
-                let follows = block.stream.checked_add(nth) == Some(next.stream)
-                    && next.domain == block.domain
-                    && next.args.len() == block.args_bytes
-                    && block.args.len() + next.args.len() <= RUN_BYTES_MAX;
+                let follows = follows(&block.part(0, 1), *from + *tasks, next);
                 if follows {
                     if *tasks == 1 {
                         block.make_room(most);
@@ -98,33 +94,28 @@ impl Body {
                 follows
             }
             Repr::One(first) => {
-                let run = Block::begin(first, next);
-                let begun = run.is_some();
-                if let Some(block) = run {
+                let first = parse(first);
+                let follows = !first.is_tagged() && follows(&first, 1, next);
+                if follows {
+                    let mut block = Block::new(&first);
+                    append(&mut block.args, next.args);
                     let (block, from, tasks) = (Rc::new(block), 0, 2);
                     self.0 = Repr::Run { block, from, tasks };
                 }
-                begun
+                follows
             }
         }
     }
 
-    /// The body of the first task, encoded.
-    pub(crate) fn first(&self) -> SmallBytes {
-        let Repr::Run { block, from, .. } = &self.0 else {
-            return self.clone().one();
-        };
-        let body = block.part(*from, 1);
-        let mut bytes = vec![0; body.encoded_bytes()];
-        body.encode_into(&mut bytes);
-        bytes.as_slice().into()
-    }
-
-    /// The body of the only task.
+    /// The body of the first task by itself, encoded.
     pub(crate) fn one(self) -> SmallBytes {
         match self.0 {
             Repr::One(body) => body,
-            Repr::Run { .. } => self.first(),
+            Repr::Run { block, from, .. } => {
+                let mut bytes = Vec::new();
+                encode_task_body(&mut bytes, &block.part(from, 1));
+                bytes.as_slice().into()
+            }
         }
     }
 
@@ -166,6 +157,15 @@ impl Body {
 
 fn parse(body: &[u8]) -> TaskBody<'_> {
     TaskBody::parse(body).expect("the master itself encoded it")
+}
+
+/// Whether a task is the `nth` of a run that begins with `first`, from 0, and there is room for it.
+#[inline]
+fn follows(first: &TaskBody<'_>, nth: u32, next: &TaskBody<'_>) -> bool {
+    first.stream.checked_add(nth.into()) == Some(next.stream)
+        && first.domain == next.domain
+        && first.args.len() == next.args.len()
+        && (nth as usize + 1) * next.args.len() <= RUN_BYTES_MAX
 }
 
 /// Most arguments are a few words.
@@ -220,21 +220,6 @@ impl Payload for Body {
 }
 
 impl Block {
-    fn begin(first: &[u8], next: &TaskBody<'_>) -> Option<Block> {
-        let first = parse(first);
-        let follows = !first.is_tagged()
-            && first.domain == next.domain
-            && first.stream.checked_add(1) == Some(next.stream)
-            && first.args.len() == next.args.len()
-            && 2 * next.args.len() <= RUN_BYTES_MAX;
-        if !follows {
-            return None;
-        }
-        let mut block = Block::new(&first);
-        block.args.extend_from_slice(next.args);
-        Some(block)
-    }
-
     /// Of a run that begins with this task.
     fn new(first: &TaskBody<'_>) -> Block {
         Block {
@@ -297,8 +282,8 @@ mod tests {
             !run.push(&body(8, &[], b"dd"), 100),
             "a part of it is elsewhere"
         );
-        assert_eq!(front.first(), encoded(5, &[], b"aa"));
-        assert_eq!(run.first(), encoded(7, &[], b"cc"));
+        assert_eq!(front.clone().one(), encoded(5, &[], b"aa"));
+        assert_eq!(run.clone().one(), encoded(7, &[], b"cc"));
         assert_eq!(front.split_front(1).one(), encoded(5, &[], b"aa"));
         assert_eq!(front.one(), encoded(6, &[], b"bb"));
         assert!(run.tagged().is_none());

@@ -53,7 +53,6 @@ pub(crate) struct Inner {
     algorithm: Cell<(TypeId, AlgorithmId)>,
     /// The run of tasks that is being collected, if one is.
     open: RefCell<Option<Rc<Open>>>,
-    collects: Cell<bool>,
     in_turn: Cell<bool>,
     turns: Cell<u64>,
     turn_wakers: RefCell<Vec<Waker>>,
@@ -91,7 +90,6 @@ impl Master {
                 driver: RefCell::new(None),
                 algorithm: Cell::new((TypeId::of::<()>(), AlgorithmId(0))),
                 open: RefCell::new(None),
-                collects: Cell::new(false),
                 in_turn: Cell::new(false),
                 turns: Cell::new(0),
                 turn_wakers: RefCell::new(Vec::new()),
@@ -132,13 +130,6 @@ impl Master {
     /// Submits the run of tasks that is being collected, if one is: it is looked for.
     #[inline]
     fn settle(&self) {
-        if self.inner.collects.get() {
-            self.flush_open();
-        }
-    }
-
-    #[cold]
-    fn flush_open(&self) {
         let open = self.inner.open.borrow().clone();
         if let Some(open) = open {
             open.flush(self);

@@ -24,7 +24,7 @@ const MUTANTS: &[Mutant] = &[
         file: "runtime/src/proto/master.rs",
         old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
         new: "        let (algorithm, owner) = (cancelled.algorithm, cancelled.owner);
-        let (info, body) = (self.info(algorithm), cancelled.payload.clone().one());
+        let (info, body) = (*self.config.info(algorithm), cancelled.payload.clone().one());
         self.ends.push_back(Ends::one(End { id, algorithm, info, owner, body, fate: Fate::Cancelled }));",
     },
     Mutant {
@@ -48,8 +48,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "off by one: the queue takes one task past its bound",
         file: "sched/src/scheduler.rs",
-        old: "if self.counts.queued_bytes + u64::from(spec.bytes) + Self::RECORD_BYTES > bytes_max {",
-        new: "if self.counts.queued_bytes > bytes_max {",
+        old: "self.counts.queued_bytes + more <= self.config.queued_bytes_max",
+        new: "self.counts.queued_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",

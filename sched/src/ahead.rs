@@ -76,9 +76,7 @@ impl<P: Payload> Scheduler<P> {
     fn next_with_little(&mut self, group: u64, compute: Nanos) -> Option<u32> {
         for _ in 0..SHORT_LOOKS {
             let at = self.slaves.first_with_little()?;
-            let tasks = self.slaves.hands(at).len() as u64 + group;
-            let in_hand = self.slaves.hands(at).compute_with(group);
-            if in_hand.max(compute.saturating_mul(tasks)) <= SHORT_COMPUTE {
+            if self.slaves.hands(at).compute_with(group, compute) <= SHORT_COMPUTE {
                 return Some(at);
             }
             self.slaves.pass_over(at);

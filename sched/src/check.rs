@@ -67,13 +67,8 @@ impl<P: Payload> Scheduler<P> {
     }
 
     fn check_lane(&self, lane: &Lane, slave: Option<u32>, counts: &mut Counts) {
-        let (queue_tasks, flow_tasks) = lane.counted();
-        let lists = [
-            (&lane.queue, true, queue_tasks),
-            (&lane.flows, false, flow_tasks),
-        ];
-        for (list, of_queue, counted) in lists {
-            let slots = list.checked_slots(|slot| self.tasks.links(slot));
+        for (line, of_queue) in [(&lane.queue, true), (&lane.flows, false)] {
+            let slots = line.list.checked_slots(|slot| self.tasks.links(slot));
             assert!(
                 slots.is_sorted_by_key(|&slot| self.tasks.get(slot).place),
                 "a list is sorted by place"
@@ -93,7 +88,7 @@ impl<P: Payload> Scheduler<P> {
                 counts.on_queued(record);
                 tasks += u64::from(record.tasks());
             }
-            assert_eq!(tasks, counted, "a lane counts its tasks");
+            assert_eq!(tasks, line.tasks, "a line counts its tasks");
         }
     }
 

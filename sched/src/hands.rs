@@ -68,6 +68,14 @@ impl Entry {
         task.checked_sub(self.seq)
             .is_some_and(|nth| nth < u64::from(self.tasks))
     }
+
+    /// The first `tasks` of a run are elsewhere.
+    #[inline]
+    fn drop_front(&mut self, tasks: u32) {
+        self.seq += u64::from(tasks);
+        self.tasks -= tasks;
+        self.position = self.position.wrapping_add(tasks);
+    }
 }
 
 // One per task in flight; the budget is 32.
@@ -145,10 +153,10 @@ impl Hands {
         self.longest = self.longest.max(compute);
     }
 
-    /// No less than all in them are expected to take, with so many more tasks.
-    pub(crate) fn compute_with(&self, more: u64) -> Nanos {
+    /// No less than all in them are expected to take, with so many more tasks that take so long each.
+    pub(crate) fn compute_with(&self, more: u64, each: Nanos) -> Nanos {
         let tasks = u64::from(self.held) + more;
-        self.longest.saturating_mul(tasks)
+        self.longest.max(each).saturating_mul(tasks)
     }
 
     /// How many could be given back: all that are not bound, but for the first one, which runs.
@@ -212,9 +220,7 @@ impl Hands {
             slot,
             ..*rest
         };
-        rest.seq += u64::from(tasks);
-        rest.tasks -= tasks;
-        rest.position = rest.position.wrapping_add(tasks);
+        rest.drop_front(tasks);
         self.entries.insert(index, front);
         self.ahead += u32::from(index < self.ahead as usize);
     }
@@ -265,10 +271,7 @@ impl Hands {
             self.pop();
             self.drop_gone();
         } else {
-            let first = &mut self.entries[0];
-            first.seq += u64::from(tasks);
-            first.tasks -= tasks;
-            first.position = first.position.wrapping_add(tasks);
+            self.entries[0].drop_front(tasks);
             self.announced = false;
         }
         Ok(entry)

@@ -57,6 +57,19 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// What a packet of so many tasks has, of so many bytes each.
+    #[inline]
+    fn packet_bytes(&self, tasks: u32, bytes: u32) -> u64 {
+        u64::from(self.packet_bytes_base) + u64::from(tasks) * u64::from(bytes)
+    }
+
+    #[inline]
+    fn fits_packet(&self, tasks: u32, bytes: u32) -> bool {
+        self.packet_bytes(tasks, bytes) <= u64::from(self.packet_bytes_max)
+    }
+}
+
 /// A task to submit: its algorithm and policy.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct TaskSpec {
@@ -218,11 +231,12 @@ impl<P: Payload> Scheduler<P> {
     /// if each adds so many bytes to it.
     pub fn run_most(&self, algorithm: AlgorithmId, bytes: u32) -> u32 {
         let group = self.group_of_tasks(algorithm);
-        let room = self
-            .config
-            .packet_bytes_max
-            .saturating_sub(self.config.packet_bytes_base);
-        group.min(room / bytes.max(1))
+        let Config {
+            packet_bytes_max,
+            packet_bytes_base,
+            ..
+        } = self.config;
+        group.min(packet_bytes_max.saturating_sub(packet_bytes_base) / bytes.max(1))
     }
 
     /// Takes a run of tasks that `spec` holds for each of, which has the default policy. Returns the id of the first.
@@ -238,17 +252,12 @@ impl<P: Payload> Scheduler<P> {
             TaskSpec::new(spec.algorithm, spec.owner, spec.bytes),
             "a run has the default policy"
         );
-        let (tasks, one) = (u64::from(payload.tasks()), u64::from(spec.bytes));
-        let packet_bytes = u64::from(self.config.packet_bytes_base) + tasks * one;
-        // As if each were submitted by itself.
-        let queued_bytes = self.counts.queued_bytes + tasks * (one + Self::RECORD_BYTES);
-        if packet_bytes > u64::from(self.config.packet_bytes_max)
-            || queued_bytes > self.config.queued_bytes_max
-        {
+        let tasks = payload.tasks();
+        if !self.config.fits_packet(tasks, spec.bytes) || !self.may_queue(tasks, spec.bytes) {
             return Err(payload);
         }
         let seq = self.next_task;
-        self.next_task += tasks;
+        self.next_task += u64::from(tasks);
         let record = Record::new(seq, &spec, false, payload, now);
         let slot = self.tasks.insert(record);
         self.enqueue_back(slot);
@@ -269,22 +278,17 @@ impl<P: Payload> Scheduler<P> {
         now: Nanos,
         push: impl FnOnce(&mut P) -> bool,
     ) -> Option<TaskId> {
-        if self.next_task != last.seq + 1 {
+        if self.next_task != last.seq + 1 || !self.may_queue(1, spec.bytes) {
             return None;
         }
         let record = self.tasks.ending_with(last)?;
         let tasks = record.tasks();
-        if tasks >= most || !record.may_grow(spec, now) {
+        let fits = self.config.fits_packet(tasks + 1, spec.bytes);
+        if tasks >= most || !fits || !record.may_grow(spec, now) {
             return None;
         }
-        let one = u64::from(spec.bytes);
-        let packet_bytes = u64::from(self.config.packet_bytes_base) + u64::from(tasks + 1) * one;
-        // As if it were submitted by itself.
-        let queued_bytes = self.counts.queued_bytes + one + Self::RECORD_BYTES;
-        let fits = packet_bytes <= u64::from(self.config.packet_bytes_max)
-            && queued_bytes <= self.config.queued_bytes_max;
         let payload = record.payload.as_mut().expect(HAS_PAYLOAD);
-        if !fits || !push(payload) {
+        if !push(payload) {
             return None;
         }
         let more = u64::from(payload.more_bytes());
@@ -296,10 +300,9 @@ impl<P: Payload> Scheduler<P> {
 
     /// Whether it is bound to a slave, or why it can not be run.
     fn judge(&self, spec: &TaskSpec) -> Result<bool, Reason> {
-        let bytes = u64::from(spec.bytes) + u64::from(self.config.packet_bytes_base);
-        if bytes > u64::from(self.config.packet_bytes_max) {
+        if !self.config.fits_packet(1, spec.bytes) {
             return Err(Reason::TooLarge {
-                bytes,
+                bytes: self.config.packet_bytes(1, spec.bytes),
                 bytes_max: self.config.packet_bytes_max,
             });
         }
@@ -312,11 +315,18 @@ impl<P: Payload> Scheduler<P> {
                 None => return Err(Reason::NoSuchSlave(to)),
             },
         };
-        let bytes_max = self.config.queued_bytes_max;
-        if self.counts.queued_bytes + u64::from(spec.bytes) + Self::RECORD_BYTES > bytes_max {
+        if !self.may_queue(1, spec.bytes) {
+            let bytes_max = self.config.queued_bytes_max;
             return Err(Reason::QueueFull { bytes_max });
         }
         Ok(bound)
+    }
+
+    /// Whether so many more tasks of so many bytes may be queued, as if each were submitted by itself.
+    #[inline]
+    fn may_queue(&self, tasks: u32, bytes: u32) -> bool {
+        let more = u64::from(tasks) * (u64::from(bytes) + Self::RECORD_BYTES);
+        self.counts.queued_bytes + more <= self.config.queued_bytes_max
     }
 
     /// Ends a live task as cancelled. If a slave holds it, [`poll_withdrawal`](Self::poll_withdrawal) says that it is to

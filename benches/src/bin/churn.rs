@@ -33,10 +33,10 @@ use rustix::process::{Pid, Signal, kill_process};
 const SETTLED: u64 = 1_000_000;
 /// Tables of a fixed size whose pages become resident as the groups grow, which they do long after the first
 /// million tasks: a chunk of the table of tasks (4096 of 96 bytes), what is read into (256 KiB of epoll's, 4 MiB of the
-/// ring's, most of which are soon touched). 0.2 to 0.9 MiB were seen.
+/// ring's, most of which are soon touched). 0.1 to 0.4 MiB were seen.
 const TABLES_BYTES: f64 = 1_048_576.0;
-/// What may come and go on top of the level: 0.7 MiB were seen in groups of 100, 3.3 MiB in those that the master
-/// chooses, in the first million tasks as in the tenth.
+/// What may come and go on top of the level: 0.6 MiB were seen in groups of 100, 2.1 MiB in those that the master
+/// chooses, in the third million tasks as in the tenth.
 const BURST_BYTES_MAX: f64 = 4_194_304.0;
 /// Tasks of the queue that wait.
 const QUEUED: u64 = 2_000;

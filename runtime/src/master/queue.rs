@@ -141,7 +141,7 @@ impl Queue {
         self.ready_bytes = 0;
         let ready = self.of.iter_mut().map(|of| &mut of.ready);
         for mut ends in merge(ready) {
-            ends.take_all(&mut |end| results.push(TaskResult::new(end)));
+            results.extend(std::iter::from_fn(|| ends.next_end()).map(TaskResult::new));
         }
         results
     }

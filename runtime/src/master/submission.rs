@@ -76,7 +76,6 @@ impl<'m> Submission<'m> {
         });
         mw.settle();
         let outer = mw.inner.open.replace(Some(Rc::clone(&open)));
-        mw.inner.collects.set(true);
         Submission {
             mw,
             open,
@@ -136,7 +135,6 @@ impl<'m> Submission<'m> {
 impl Drop for Submission<'_> {
     fn drop(&mut self) {
         self.open.flush(self.mw);
-        self.mw.inner.collects.set(self.outer.is_some());
         self.mw.inner.open.replace(self.outer.take());
         if let (Some(in_order), Some(told)) = (&mut self.in_order, &self.open.told) {
             for (first, tasks) in told.take() {

@@ -100,6 +100,14 @@ pub struct MasterConfig {
     pub algorithms: Vec<AlgorithmInfo>,
 }
 
+impl MasterConfig {
+    /// What is known of an algorithm.
+    #[inline]
+    fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
+        &self.algorithms[usize::from(algorithm.0)]
+    }
+}
+
 /// What a master has to do with slaves that a batch system starts.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Demand {
@@ -630,10 +638,8 @@ impl MasterCore {
     /// Submits a task; its body is `body`.
     pub fn submit(&mut self, spec: TaskSpec, body: SmallBytes) -> TaskId {
         let id = self.sched.submit(spec, body.into(), self.now);
-        self.last = match self.sched.group_of_tasks(spec.algorithm) {
-            0 | 1 => None,
-            group => Some((id, group)),
-        };
+        let most = self.sched.run_most(spec.algorithm, spec.bytes);
+        self.last = (most > 1).then_some((id, most));
         self.collect_ended();
         id
     }
@@ -696,7 +702,7 @@ impl MasterCore {
             .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
         Some(End {
             id,
-            info: self.info(cancelled.algorithm),
+            info: *self.config.info(cancelled.algorithm),
             algorithm: cancelled.algorithm,
             owner: cancelled.owner,
             body: cancelled.payload.one(),
@@ -957,16 +963,12 @@ impl MasterCore {
             self.ends.push_back(Ends::one(End {
                 id,
                 algorithm,
-                info: self.info(algorithm),
+                info: *self.config.info(algorithm),
                 owner,
                 body: payload.one(),
                 fate,
             }));
         }
-    }
-
-    fn info(&self, algorithm: AlgorithmId) -> AlgorithmInfo {
-        self.config.algorithms[usize::from(algorithm.0)]
     }
 
     fn accept(&mut self, on: bool) {

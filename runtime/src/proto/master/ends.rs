@@ -1,6 +1,7 @@
 //! Ends of tasks on their way to those who wait for them: the results of a packet together, any other by itself.
 
 use std::any::TypeId;
+use std::ops::Range;
 use std::rc::Rc;
 
 use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
@@ -188,13 +189,12 @@ impl OneResult {
 
     #[inline]
     pub(crate) fn output(&self) -> &[u8] {
-        self.run().output(&self.packet.bodies, self.nth)
+        &self.packet.bodies[self.run().output(self.nth)]
     }
 
     pub(crate) fn compute(&self) -> Nanos {
         let run = self.run();
-        let at = run.at as usize + self.nth as usize * run.bytes as usize;
-        match self.packet.bodies[at..].first_chunk() {
+        match self.packet.bodies[run.range(self.nth)].first_chunk() {
             Some(compute) if run.head > 0 => u32::from_le_bytes(*compute).into(),
             _ => run.compute,
         }
@@ -214,8 +214,6 @@ impl OneResult {
     }
 
     fn to_end(&self) -> End {
-        let output = self.output();
-        let begin = output.as_ptr() as usize - self.packet.bodies.as_ptr() as usize;
         End {
             id: self.id(),
             algorithm: self.packet.algorithm,
@@ -223,7 +221,7 @@ impl OneResult {
             owner: self.packet.owner,
             body: SmallBytes::copy_from_slice(self.body()),
             fate: Fate::Done {
-                output: self.packet.bodies.slice(begin..begin + output.len()),
+                output: self.packet.bodies.slice(self.run().output(self.nth)),
                 slave: self.slave(),
                 compute: self.compute(),
                 wait: self.wait(),
@@ -234,10 +232,18 @@ impl OneResult {
 }
 
 impl Run {
+    /// Where a result is among the bodies.
     #[inline]
-    fn output<'a>(&self, bodies: &'a [u8], nth: u32) -> &'a [u8] {
-        let at = self.at as usize + nth as usize * self.bytes as usize;
-        &bodies[at + self.head as usize..at + self.bytes as usize]
+    fn range(&self, nth: u32) -> Range<usize> {
+        let begin = self.at as usize + nth as usize * self.bytes as usize;
+        begin..begin + self.bytes as usize
+    }
+
+    /// Where its output is.
+    #[inline]
+    fn output(&self, nth: u32) -> Range<usize> {
+        let Range { start, end } = self.range(nth);
+        start + self.head as usize..end
     }
 }
 
@@ -263,6 +269,14 @@ impl TaskEnd {
         match self {
             TaskEnd::Done(one) => one.to_end(),
             TaskEnd::Other(end) => *end,
+        }
+    }
+
+    /// What it takes until it is taken.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        match self {
+            TaskEnd::Done(one) => (one.output().len() + one.body().len() + RESULT_BYTES) as u64,
+            TaskEnd::Other(end) => end.ready_bytes(),
         }
     }
 }
@@ -307,7 +321,7 @@ impl Results {
     pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
         let (run, nth) = self.next()?;
         let run = self.packet.runs.get(run)?;
-        Some((run.id.after(nth), run.output(&self.packet.bodies, nth)))
+        Some((run.id.after(nth), &self.packet.bodies[run.output(nth)]))
     }
 
     /// Takes the next one by itself.
@@ -319,23 +333,6 @@ impl Results {
             run,
             nth,
         })
-    }
-
-    /// Takes all that are left, each by itself.
-    #[inline]
-    fn take_all(&mut self, each: &mut impl FnMut(TaskEnd)) {
-        for (at, run) in (0..).zip(self.packet.runs.iter()).skip(self.run as usize) {
-            let taken = if at == self.run { self.nth } else { 0 };
-            for nth in taken..run.tasks {
-                let packet = Rc::clone(&self.packet);
-                each(TaskEnd::Done(OneResult {
-                    packet,
-                    run: at,
-                    nth,
-                }));
-            }
-        }
-        (self.run, self.nth, self.left) = (u32::MAX, 0, 0);
     }
 
     /// What those that are left take: outputs, tagged tasks' bodies, and [`RESULT_BYTES`] for each.
@@ -381,15 +378,6 @@ impl Ends {
         }
     }
 
-    /// Takes them all, each by itself.
-    #[inline]
-    pub(crate) fn take_all(&mut self, each: &mut impl FnMut(TaskEnd)) {
-        match self {
-            Ends::Done(results) => results.take_all(each),
-            Ends::One(end) => end.take().map(TaskEnd::Other).into_iter().for_each(each),
-        }
-    }
-
     /// What they take until they are taken: as [`TaskEnd::ready_bytes`] of each.
     pub(crate) fn ready_bytes(&self) -> u64 {
         match self {
@@ -407,15 +395,5 @@ impl End {
             Fate::Unrunnable { .. } | Fate::Cancelled => 0,
         };
         (said + self.body.len() + size_of::<End>()) as u64
-    }
-}
-
-impl TaskEnd {
-    /// What it takes until it is taken.
-    pub(crate) fn ready_bytes(&self) -> u64 {
-        match self {
-            TaskEnd::Done(one) => (one.output().len() + one.body().len() + RESULT_BYTES) as u64,
-            TaskEnd::Other(end) => end.ready_bytes(),
-        }
     }
 }

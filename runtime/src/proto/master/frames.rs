@@ -158,7 +158,7 @@ impl MasterCore {
             if entry.status == ResultStatus::Failed {
                 return Ok(());
             }
-            let info = &config.algorithms[usize::from(algorithm.0)];
+            let info = config.info(algorithm);
             let some = results.range(nth, tasks);
             (info.check_outputs)(&results.body[some], tasks, results.head).map_err(
                 |(nth, error)| {
@@ -199,7 +199,7 @@ impl MasterCore {
         let on_the_way = self.now.saturating_sub(handed_out);
         if entry.status == ResultStatus::Failed {
             let message = String::from_utf8_lossy(results.body).into_owned();
-            let info = self.info(algorithm);
+            let info = *self.config.info(algorithm);
             self.trail.on_failed(slave, id, info.name, &message);
             let fate = Fate::Failed {
                 message,
@@ -267,7 +267,7 @@ impl MasterCore {
             self.ends.push_back(Ends::Done(Results::new(Packet {
                 owner,
                 algorithm,
-                info: self.info(algorithm),
+                info: *self.config.info(algorithm),
                 slave,
                 bodies,
                 runs,

@@ -30,11 +30,7 @@ impl MasterCore {
                 });
             let Some(slave) = handed else { break };
             for (task, algorithm) in sent.drain(..) {
-                trail.on_task_sent(
-                    slave,
-                    task,
-                    self.config.algorithms[usize::from(algorithm.0)].name,
-                );
+                trail.on_task_sent(slave, task, self.config.info(algorithm).name);
             }
             if self.sched.duplicated() > duplicated
                 && let Some(task) = last
