@@ -162,7 +162,7 @@ impl Server {
     fn new(listener: TcpListener, outstanding: usize) -> io::Result<Self> {
         let ring = IoUring::builder()
             .dontfork()
-            .setup_coop_taskrun()
+            .setup_defer_taskrun()
             .setup_single_issuer()
             .setup_submit_all()
             .setup_cqsize(4 * ENTRIES)

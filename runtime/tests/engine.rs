@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmw::engine::{
-    self, Choice, Close, Closed, ConnId, Engine, EngineError, Handler, TAKE_BYTES_MAX,
+    self, Choice, Close, Closed, ConnId, Engine, EngineError, Handler, TAKE_BYTES_MAX, Want,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -132,7 +132,10 @@ impl Rig {
 
     /// One turn; true if another is wanted at once.
     fn turn(&mut self) -> bool {
-        let all = self.engine.take(Instant::now(), &mut self.seen).unwrap();
+        let all = self
+            .engine
+            .take(Instant::now(), Want::Share, &mut self.seen)
+            .unwrap();
         if self.echo {
             for (conn, bytes) in std::mem::take(&mut self.seen.bytes) {
                 self.engine.send(conn, bytes);
@@ -448,7 +451,7 @@ fn a_flush_ends_at_its_deadline(choice: Choice) {
     }
     assert_eq!(rig.engine.connections(), 2);
     assert_eq!(rig.engine.deadline(), Some(by));
-    rig.engine.take(by, &mut rig.seen).unwrap();
+    rig.engine.take(by, Want::All, &mut rig.seen).unwrap();
     rig.until_empty();
     assert_eq!(rig.engine.deadline(), None);
     assert!(rig.seen.sent.is_empty() && rig.seen.closed.is_empty());
@@ -582,7 +585,10 @@ fn one_take_catches_up(choice: Choice) {
         client.write_all(&pattern(index as u64, BYTES)).unwrap();
     }
     clients.iter().for_each(until_arrived);
-    let all = rig.engine.take(Instant::now(), &mut rig.seen).unwrap();
+    let all = rig
+        .engine
+        .take(Instant::now(), Want::All, &mut rig.seen)
+        .unwrap();
     assert!(all);
     assert_eq!(rig.seen.accepted.len(), CLIENTS);
     assert_eq!(rig.seen.total(), CLIENTS * BYTES);
@@ -629,7 +635,9 @@ fn a_flood_gives_way_and_silences_nobody(choice: Choice) {
             quiet: Some(conn),
             heard: false,
         };
-        rig.engine.take(Instant::now(), &mut count).unwrap();
+        rig.engine
+            .take(Instant::now(), Want::All, &mut count)
+            .unwrap();
         assert!(count.heard);
         assert!(count.bytes < 2 * TAKE_BYTES_MAX, "{}", count.bytes);
         rig.engine.submit().unwrap();
@@ -684,7 +692,7 @@ fn a_runtime_can_drive_it(choice: Choice) {
         let descriptor = engine::watch(engine.as_ref()).unwrap();
         let mut seen = Seen::default();
         loop {
-            let all = engine.take(Instant::now(), &mut seen).unwrap();
+            let all = engine.take(Instant::now(), Want::Share, &mut seen).unwrap();
             for (conn, bytes) in std::mem::take(&mut seen.bytes) {
                 engine.send(conn, bytes);
             }

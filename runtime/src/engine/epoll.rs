@@ -18,7 +18,9 @@ use rustix::net::{
 };
 
 use super::slots::{Deadlines, Slots};
-use super::{Close, Closed, ConnId, DISCARD_BYTES_MAX, Engine, Handler, TAKE_BYTES_MAX, socket};
+use super::{
+    Close, Closed, ConnId, DISCARD_BYTES_MAX, Engine, Handler, TAKE_BYTES_MAX, Want, socket,
+};
 
 /// One buffer for all, in the second-level cache.
 const READ_BYTES: usize = 256 << 10;
@@ -431,7 +433,7 @@ impl Engine for EpollEngine {
         self.address
     }
 
-    fn take(&mut self, now: Instant, handler: &mut dyn Handler) -> io::Result<bool> {
+    fn take(&mut self, now: Instant, _: Want, handler: &mut dyn Handler) -> io::Result<bool> {
         self.close_overdue(now);
         for (conn, buffer, drained) in std::mem::take(&mut self.written) {
             if self

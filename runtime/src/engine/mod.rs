@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use std::{io, net::SocketAddr, time::Instant};
-//! use ringmw::engine::{self, Choice, Close, Closed, ConnId, Engine, Handler};
+//! use ringmw::engine::{self, Choice, Close, Closed, ConnId, Engine, Handler, Want};
 //!
 //! /// Sends back what it receives.
 //! #[derive(Default)]
@@ -42,14 +42,14 @@
 //! }
 //!
 //! fn turn(engine: &mut dyn Engine, echo: &mut Echo) -> io::Result<bool> {
-//!     engine.take(Instant::now(), echo)?;
+//!     let caught_up = engine.take(Instant::now(), Want::Share, echo)?;
 //!     for (conn, effect) in echo.0.drain(..) {
 //!         match effect {
 //!             Some(bytes) => engine.send(conn, bytes),
 //!             None => engine.close(conn, Close::Now),
 //!         }
 //!     }
-//!     engine.submit() // true: take again before parking
+//!     Ok(engine.submit()? || !caught_up) // true: take again before parking
 //! }
 //!
 //! let listener = engine::listen("127.0.0.1:0".parse()?)?;
@@ -153,6 +153,15 @@ pub const DISCARD_BYTES_MAX: u64 = 256 << 20;
 /// at most.
 pub const TAKE_BYTES_MAX: usize = 64 << 20;
 
+/// How much one [`Engine::take`] is to take.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// All there is.
+    All,
+    /// As much as is answered best at a time. An engine may take all; in turn after turn nobody is left out.
+    Share,
+}
+
 /// Told what happened, only ever from within [`Engine::take`].
 ///
 /// A connection begins with `on_accept` (or [`Engine::adopt`]) and lasts until [`Engine::close`], also after `on_closed`;
@@ -184,12 +193,12 @@ pub trait Engine {
     /// Where it listens.
     fn local_addr(&self) -> SocketAddr;
 
-    /// Takes all that has completed or arrived, without blocking.
+    /// Takes what has completed or arrived, without blocking.
     ///
     /// True: of every connection, every byte that had arrived when `take` was called has been told. Only then may a peer be
-    /// judged by what is missing. False: the bound [`TAKE_BYTES_MAX`] was met; call again without parking. Even then every
-    /// connection that had bytes waiting has told some of them.
-    fn take(&mut self, now: Instant, handler: &mut dyn Handler) -> io::Result<bool>;
+    /// judged by what is missing. False: call again without parking. With [`Want::All`] that is only where the bound
+    /// [`TAKE_BYTES_MAX`] was met, and even then every connection that had bytes waiting has told some of them.
+    fn take(&mut self, now: Instant, want: Want, handler: &mut dyn Handler) -> io::Result<bool>;
 
     /// Queues a whole buffer. The buffers of one connection are written in order. An empty buffer, and one for a connection
     /// that is unknown, closed or failed, is dropped.
@@ -277,12 +286,13 @@ pub fn open(
 /// what arrived during `take`.
 ///
 /// ```no_run
+/// # use ringmw::engine::Want;
 /// # async fn turn(engine: &mut dyn ringmw::engine::Engine, handler: &mut dyn ringmw::engine::Handler) -> std::io::Result<()> {
 /// let descriptor = ringmw::engine::watch(engine)?;
 /// loop {
-///     engine.take(std::time::Instant::now(), handler)?;
+///     let caught_up = engine.take(std::time::Instant::now(), Want::Share, handler)?;
 ///     // … think, send, close …
-///     if !engine.submit()? {
+///     if !engine.submit()? && caught_up {
 ///         descriptor.readable().await?.clear_ready();
 ///     }
 /// }

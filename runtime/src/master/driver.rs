@@ -231,8 +231,8 @@ impl Loop {
     fn take(&mut self, mw: &Master, now: Nanos) -> io::Result<()> {
         let mut state = mw.inner.state.borrow_mut();
         let engine = &mut self.driver.engine;
-        let caught_up = turn::begin(&mut state, now, |handler| {
-            engine.take(mw.inner.clock.instant(now), handler)
+        let caught_up = turn::begin(&mut state, now, |want, handler| {
+            engine.take(mw.inner.clock.instant(now), want, handler)
         })?;
         self.again = !caught_up;
         Ok(())

@@ -15,19 +15,23 @@ use ringmw_sched::Nanos;
 use super::driver::Ending;
 use super::state::State;
 use super::{Light, Master};
-use crate::engine::{Closed, ConnId, Handler};
+use crate::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::master::{Effect, MasterCore};
 
 /// The turn begins: what has come becomes frames, frames become facts, ends go to their owners.
 ///
-/// `take` gives the engine's facts and says whether that were all.
+/// `take` gives the engine's facts, all of them or a share, and says whether that were all.
 pub(crate) fn begin(
     state: &mut State,
     now: Nanos,
-    take: impl FnOnce(&mut dyn Handler) -> io::Result<bool>,
+    take: impl FnOnce(Want, &mut dyn Handler) -> io::Result<bool>,
 ) -> io::Result<bool> {
     state.core.begin_turn(now);
-    let caught_up = take(&mut ToCore(&mut state.core))?;
+    let want = match state.core.must_judge() {
+        true => Want::All,
+        false => Want::Share,
+    };
+    let caught_up = take(want, &mut ToCore(&mut state.core))?;
     state.core.judge(caught_up);
     state.dispatch();
     Ok(caught_up)

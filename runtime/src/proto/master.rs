@@ -525,6 +525,13 @@ impl MasterCore {
         }
     }
 
+    /// Whether somebody is to be judged by what has not come: that needs all that has.
+    pub fn must_judge(&self) -> bool {
+        let due = self.deadlines.peek();
+        due.is_some_and(|Reverse((due, _))| *due <= self.awake)
+            || self.pending_count >= HANDSHAKES_MAX
+    }
+
     /// Judges by time: call after all that had arrived was taken; `caught_up` says whether it was.
     pub fn judge(&mut self, caught_up: bool) {
         // A slave whose hands are empty may move to another group, and what was for it alone ends.

@@ -169,7 +169,7 @@ impl Run<'_> {
         let begun = thread_cpu();
         mw.enter_turn();
         let first = self.parts.turns == 0;
-        let taken = turn::begin(&mut mw.state(), now, |core| {
+        let taken = turn::begin(&mut mw.state(), now, |_, core| {
             if first {
                 self.peers
                     .iter()

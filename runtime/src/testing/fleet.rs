@@ -15,7 +15,7 @@ use super::law::Law;
 use super::net::{Cut, Link, Quality};
 use super::slave::{Birth, Life, Pace, SimSlave, Step};
 use crate::algorithm::Registry;
-use crate::engine::{Closed, ConnId, Handler};
+use crate::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::SECOND;
 use crate::proto::master::Effect;
 
@@ -483,15 +483,20 @@ impl Fleet {
 
     // ---- the master's engine
 
-    /// Tells the master what has arrived; whether that was all.
-    pub(super) fn take(&mut self, handler: &mut dyn Handler) -> bool {
+    /// Tells the master what has arrived, or a share of it; whether that was all.
+    pub(super) fn take(&mut self, want: Want, handler: &mut dyn Handler) -> bool {
         let now = self.now;
         let mut keys: Vec<usize> = self.links.keys().copied().collect();
         let turn = self.rng.random_range(0..keys.len().max(1));
         keys.rotate_left(turn);
         let whole = self.calm || self.rng.random_range(0..20) != 0;
-        let mut caught_up = true;
-        for key in keys {
+        let share = want == Want::Share && !self.calm && self.rng.random_range(0..4) == 0;
+        let heard = match share {
+            true => self.rng.random_range(0..=keys.len()),
+            false => keys.len(),
+        };
+        let mut caught_up = heard == keys.len();
+        for key in keys.into_iter().take(heard) {
             let link = self.links.get_mut(&key).expect("just listed");
             if link.closed || link.connect_at > now {
                 continue;

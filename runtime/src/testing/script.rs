@@ -456,8 +456,8 @@ impl Script {
         self.turns += 1;
         self.law.on_turn(self.now);
         let (law, fleet) = (&mut self.law, &mut self.fleet);
-        let taken = turn::begin(&mut self.state, self.now, |core| {
-            let caught_up = fleet.take(&mut Tap { law, core });
+        let taken = turn::begin(&mut self.state, self.now, |want, core| {
+            let caught_up = fleet.take(want, &mut Tap { law, core });
             law.on_taken(caught_up);
             Ok(caught_up)
         });

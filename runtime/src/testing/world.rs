@@ -416,8 +416,8 @@ impl Run {
         mw.enter_turn();
         self.law.on_turn(self.now);
         let (law, fleet) = (&mut self.law, &mut self.fleet);
-        let taken = turn::begin(&mut mw.state(), self.now, |core| {
-            let caught_up = fleet.take(&mut Tap { law, core });
+        let taken = turn::begin(&mut mw.state(), self.now, |want, core| {
+            let caught_up = fleet.take(want, &mut Tap { law, core });
             law.on_taken(caught_up);
             Ok(caught_up)
         });

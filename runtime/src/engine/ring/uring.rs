@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{Ordering, fence};
 
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -100,9 +102,27 @@ pub(super) enum Completion {
     },
 }
 
+/// When the kernel works on what has become ready.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// A few at a time, whenever it is entered (IORING_SETUP_DEFER_TASKRUN, Linux 6.1): what it received is answered
+    /// while its caches, and the shared buffers, still hold it.
+    Deferred,
+    /// All of it at once, whenever the thread is in the kernel for whatever reason (IORING_SETUP_COOP_TASKRUN).
+    Cooperative,
+}
+
+/// Tells of news while the thread sleeps; the descriptor of a ring whose work is deferred does not.
+struct Bell {
+    event: OwnedFd,
+    on: bool,
+}
+
 /// A ring, its shared buffers, and the buffers that are being sent.
 pub(in crate::engine) struct Uring {
     ring: IoUring,
+    /// Where work is deferred.
+    bell: Option<Bell>,
     buffers: ManuallyDrop<Buffers>,
     /// By slot; one at a time for each.
     sending: Vec<Option<Vec<u8>>>,
@@ -118,18 +138,32 @@ impl Uring {
     pub(in crate::engine) fn open(entries: u32) -> io::Result<Self> {
         // Half as many buffers as entries: an eighth of the completions that fit, so sends and accepts have room too.
         let buffers = (entries / 2).max(BUFFERS_LEAST);
-        Self::with(entries, u16::try_from(buffers).expect("rings are small"))
+        let buffers = u16::try_from(buffers).expect("rings are small");
+        match Self::with(entries, buffers, Work::Deferred) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+                Self::with(entries, buffers, Work::Cooperative)
+            }
+            outcome => outcome,
+        }
     }
 
-    pub(super) fn with(entries: u32, count: u16) -> io::Result<Self> {
-        let ring = IoUring::builder()
+    pub(super) fn with(entries: u32, count: u16, work: Work) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder
             .dontfork()
-            .setup_coop_taskrun()
             .setup_taskrun_flag()
             .setup_single_issuer()
             .setup_submit_all()
-            .setup_cqsize(entries * COMPLETIONS_PER_ENTRY)
-            .build(entries)?;
+            .setup_cqsize(entries * COMPLETIONS_PER_ENTRY);
+        match work {
+            Work::Deferred => builder.setup_defer_taskrun(),
+            Work::Cooperative => builder.setup_coop_taskrun(),
+        };
+        let ring = builder.build(entries)?;
+        let bell = match work {
+            Work::Deferred => Some(Bell::new(&ring)?),
+            Work::Cooperative => None,
+        };
         if !ring.params().is_feature_nodrop() || !ring.params().is_feature_ext_arg() {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -143,6 +177,7 @@ impl Uring {
         buffers.lend_all();
         let mut uring = Self {
             ring,
+            bell,
             buffers: ManuallyDrop::new(buffers),
             sending: Vec::new(),
             backlog: VecDeque::new(),
@@ -191,8 +226,32 @@ impl Uring {
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the ring owns this descriptor, and the borrow lasts no longer than the borrow of the ring.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+        match &self.bell {
+            Some(bell) => bell.event.as_fd(),
+            // SAFETY: the ring owns this descriptor, and the borrow lasts no longer than the borrow of the ring.
+            None => unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) },
+        }
+    }
+
+    /// From here on the descriptor becomes readable when there is news: to be called before one sleeps, and to be
+    /// followed by a look at whether there is some already.
+    pub(super) fn listen(&mut self) {
+        if let Some(bell) = self.bell.as_mut().filter(|bell| !bell.on) {
+            bell.on = true;
+            self.ring.completion().enable_eventfd();
+            // The kernel looks at the flag after it has queued work, and we at the work after we have set the flag.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// The thread is awake: no more news of news.
+    pub(super) fn stop_listening(&mut self) {
+        if let Some(bell) = self.bell.as_mut().filter(|bell| bell.on) {
+            bell.on = false;
+            self.ring.completion().disable_eventfd();
+            // It fails if the bell has not rung.
+            let _ = rustix::io::read(&bell.event, &mut [0; 8]);
+        }
     }
 
     /// How many shared buffers there are.
@@ -279,6 +338,12 @@ impl Uring {
     /// True if `next` would give something.
     pub(super) fn completed(&mut self) -> bool {
         !self.ring.completion().is_empty()
+    }
+
+    /// Whether `enter` brings out only some of what the kernel holds back. Then a kernel that says so once too often is
+    /// to be expected: it sets the flag after it has queued the work, which may be done by then.
+    pub(super) fn is_deferred(&self) -> bool {
+        self.bell.is_some()
     }
 
     /// True if the kernel has completions that only `enter` brings out.
@@ -408,6 +473,14 @@ impl Uring {
             }
         }
         Ok(())
+    }
+}
+
+impl Bell {
+    fn new(ring: &IoUring) -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        ring.submitter().register_eventfd(event.as_raw_fd())?;
+        Ok(Bell { event, on: true })
     }
 }
 
