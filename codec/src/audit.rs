@@ -45,6 +45,7 @@ use text::{Facts, put_number};
 pub const AUDIT_VERSION: u32 = 1;
 
 const LINE_BYTES_USUAL: usize = 160;
+const STAMP_BYTES_USUAL: usize = 48;
 
 /// Who writes a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,25 +78,44 @@ pub struct AuditError {
     pub what: String,
 }
 
-impl Line {
-    /// Appends the line and its line feed.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.reserve(LINE_BYTES_USUAL);
-        put_number(out, AUDIT_VERSION.into());
+/// What the lines of one writer and one time begin with.
+#[derive(Debug, Clone)]
+pub struct Stamp(Vec<u8>);
+
+impl Stamp {
+    /// As the fields of a [`Line`].
+    #[must_use]
+    pub fn new(time_us: i64, who: Who) -> Self {
+        let mut out = Vec::with_capacity(STAMP_BYTES_USUAL);
+        put_number(&mut out, AUDIT_VERSION.into());
         out.push(b' ');
-        time::put_time(out, self.time_us);
-        match self.who {
+        time::put_time(&mut out, time_us);
+        match who {
             Who::Master => out.extend_from_slice(b" MASTER "),
             Who::Slave(None) => out.extend_from_slice(b" SLAVE "),
             Who::Slave(Some(slave)) => {
                 out.extend_from_slice(b" SLAVE-");
-                put_number(out, slave.into());
+                put_number(&mut out, slave.into());
                 out.push(b' ');
             }
         }
-        out.extend_from_slice(self.event.word().as_bytes());
-        self.event.write_facts(out);
+        Stamp(out)
+    }
+
+    /// Appends the line of an event and its line feed.
+    pub fn write(&self, event: &Event, out: &mut Vec<u8>) {
+        out.reserve(LINE_BYTES_USUAL);
+        out.extend_from_slice(&self.0);
+        out.extend_from_slice(event.word().as_bytes());
+        event.write_facts(out);
         out.push(b'\n');
+    }
+}
+
+impl Line {
+    /// Appends the line and its line feed.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        Stamp::new(self.time_us, self.who).write(&self.event, out);
     }
 
     /// Reads a line, its line feed taken off.

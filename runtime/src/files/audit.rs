@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fmt, mem, panic, thread};
 
-use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_codec::audit::{Event, Line, Stamp, Who};
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// Pending lines take at most so many bytes (and the one line that crosses it).
@@ -208,10 +208,10 @@ struct Dropped {
 }
 
 impl Dropped {
-    fn count(&mut self, line: &Line) {
-        self.last = Some((line.time_us, line.who));
+    fn count(&mut self, time_us: i64, who: Who, event: &Event) {
+        self.last = Some((time_us, who));
         self.lines += 1;
-        match &line.event {
+        match event {
             Event::TaskSent { .. } | Event::TaskEnded { .. } => self.tasks += 1,
             Event::Connected { .. } => self.connected += 1,
             Event::Lost { recycled, .. } => {
@@ -315,6 +315,11 @@ impl AuditWriter {
 
     /// Adds a line. Never waits for the file: a line that finds no room is counted instead.
     pub fn push(&self, line: &Line) {
+        self.push_all(line.time_us, line.who, std::slice::from_ref(&line.event));
+    }
+
+    /// Adds lines of one writer and one time, as [`push`](Self::push) each.
+    pub fn push_all(&self, time_us: i64, who: Who, events: &[Event]) {
         let Some(shared) = &self.flusher.shared else {
             return;
         };
@@ -322,12 +327,15 @@ impl AuditWriter {
         if state.thread == ThreadState::Gone {
             return;
         }
-        if !state.has_room(Class::of(&line.event)) {
-            state.dropped.count(line);
-            return;
+        let stamp = Stamp::new(time_us, who);
+        for event in events {
+            if state.has_room(Class::of(event)) {
+                stamp.write(event, &mut state.filling);
+                state.filling_lines += 1;
+            } else {
+                state.dropped.count(time_us, who, event);
+            }
         }
-        line.write(&mut state.filling);
-        state.filling_lines += 1;
         let is_wanted = match state.thread {
             ThreadState::Idle => true,
             ThreadState::Gathering => state.filling.len() >= GATHER_BYTES,

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesUnordered;
-use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_codec::audit::{Event, Who};
 use ringmw_sched::Nanos;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -270,16 +270,14 @@ impl Loop {
     }
 
     fn write_trail(&mut self, core: &mut MasterCore) {
-        let mut time_us = None;
-        while let Some(event) = core.poll_audit() {
-            (self.driver.watch)(&event);
-            let time_us = *time_us.get_or_insert_with(clock::unix_micros);
-            self.driver.audit.push(&Line {
-                time_us,
-                who: Who::Master,
-                event,
-            });
+        let events = core.audit();
+        if events.is_empty() {
+            return;
         }
+        events.iter().for_each(&mut self.driver.watch);
+        let now = clock::unix_micros();
+        self.driver.audit.push_all(now, Who::Master, events);
+        drop(core.drain_audit());
     }
 
     /// Makes sure that the next turn comes when something happens or is due.

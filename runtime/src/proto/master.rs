@@ -915,9 +915,14 @@ impl MasterCore {
         self.ends.pop_front()
     }
 
-    /// The next line for the trail.
-    pub fn poll_audit(&mut self) -> Option<Event> {
-        self.trail.poll()
+    /// The lines for the trail since they were drained last.
+    pub fn audit(&self) -> &[Event] {
+        self.trail.lines()
+    }
+
+    /// Takes them.
+    pub fn drain_audit(&mut self) -> std::vec::Drain<'_, Event> {
+        self.trail.drain()
     }
 
     /// Adds a line to the trail, in order with the core's own.

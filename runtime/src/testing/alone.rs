@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
-use ringmw_codec::audit::{Line, Who};
+use ringmw_codec::audit::{Stamp, Who};
 use ringmw_codec::batch::{self, ResultBatchBuilder, ResultStatus};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 
@@ -192,15 +192,10 @@ impl Run<'_> {
                 sent.push((conn, bytes));
             }
         });
-        while let Some(event) = mw.state().core.poll_audit() {
+        let stamp = Stamp::new(0, Who::Master);
+        for event in mw.state().core.drain_audit() {
             self.line.clear();
-            let (time_us, who) = (0, Who::Master);
-            Line {
-                time_us,
-                who,
-                event,
-            }
-            .write(&mut self.line);
+            stamp.write(&event, &mut self.line);
         }
         mw.leave_turn(Waker::noop());
         let handed = thread_cpu();

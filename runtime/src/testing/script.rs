@@ -493,7 +493,7 @@ impl Script {
     }
 
     fn read_trail(&mut self) {
-        while let Some(event) = self.state.core.poll_audit() {
+        for event in self.state.core.drain_audit() {
             self.fleet.say(|| format!("    {event:?}"));
             self.law.on_line(&event);
         }

@@ -455,7 +455,7 @@ impl Run {
 
     fn read_trail(&mut self) {
         let mut state = self.mw.state();
-        while let Some(event) = state.core.poll_audit() {
+        for event in state.core.drain_audit() {
             self.fleet.say(|| format!("    {event:?}"));
             match &event {
                 Event::Connected { .. } => self.report.joined += 1,

@@ -122,8 +122,7 @@ impl Rig {
                 Effect::Accepting(on) => self.accepting.push(on),
             }
         }
-        self.events
-            .extend(std::iter::from_fn(|| self.core.poll_audit()));
+        self.events.extend(self.core.drain_audit());
         self.ends
             .extend(std::iter::from_fn(|| self.core.poll_end()));
         value

@@ -319,7 +319,12 @@ fn kinds_are_counted() {
         packet(1).event,
         note(1).event,
     ] {
-        dropped.count(&line(7, event));
+        let Line {
+            time_us,
+            who,
+            event,
+        } = line(7, event);
+        dropped.count(time_us, who, &event);
     }
     let told = dropped.take_line().expect("something was dropped");
     let event = Event::Dropped {

@@ -1,8 +1,6 @@
 //! What the master's core tells the audit trail, and how little of it: packets are a line each up to
 //! ten a second and slave, beyond that one summing line a second.
 
-use std::collections::VecDeque;
-
 use ringmw_codec::audit::{EndWord, Event, GroupWord, StateWord};
 use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
@@ -66,7 +64,7 @@ pub(super) struct Meter {
 pub(super) struct Trail {
     level: Level,
     now: Nanos,
-    queue: VecDeque<Event>,
+    lines: Vec<Event>,
     /// Connection slots whose meters sum.
     summing: Vec<u32>,
     task_lines: u32,
@@ -81,7 +79,7 @@ impl Trail {
         Trail {
             level,
             now: 0,
-            queue: VecDeque::new(),
+            lines: Vec::new(),
             summing: Vec::new(),
             task_lines: 0,
             unsaid: 0,
@@ -91,11 +89,15 @@ impl Trail {
     }
 
     pub(super) fn push(&mut self, event: Event) {
-        self.queue.push_back(event);
+        self.lines.push(event);
     }
 
-    pub(super) fn poll(&mut self) -> Option<Event> {
-        self.queue.pop_front()
+    pub(super) fn lines(&self) -> &[Event] {
+        &self.lines
+    }
+
+    pub(super) fn drain(&mut self) -> std::vec::Drain<'_, Event> {
+        self.lines.drain(..)
     }
 
     /// An incumbent improved; one that does so again before anything else has happened is the same line.
@@ -103,10 +105,10 @@ impl Trail {
     /// A slave may improve it a million times in one turn: the trail would hold a line for each.
     pub(super) fn on_best(&mut self, best: u32, key: u64, slave: SlaveId) {
         let slave = Some(slave.0);
-        let before = self.queue.back();
+        let before = self.lines.last();
         if matches!(before, Some(Event::Best { best: b, slave: s, .. }) if (*b, *s) == (best, slave))
         {
-            self.queue.pop_back();
+            self.lines.pop();
         }
         self.push(Event::Best { best, key, slave });
     }
