@@ -12,10 +12,10 @@
 //! | idle | idle | it moves to another group |
 
 use crate::hands::{Asked, Hands};
-use crate::id_map::IdMap;
 use crate::ids::{Group, Nanos, SlaveId};
 use crate::lane::Lane;
 use crate::list::{Linked, Links, List};
+use crate::slave_map::SlaveMap;
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Status {
@@ -89,7 +89,7 @@ impl<const LINKS: usize> Linked for By<'_, LINKS> {
 pub(crate) struct Slaves {
     table: Table,
     free: Vec<u32>,
-    index: IdMap,
+    index: SlaveMap,
     members: [u32; 3],
     turn: u64,
     /// Idle slaves by group, the one that was served least recently first.
@@ -120,7 +120,7 @@ impl Slaves {
         Slaves {
             table: Table(Vec::new()),
             free: Vec::new(),
-            index: IdMap::new(),
+            index: SlaveMap::default(),
             members: [0; 3],
             turn: 0,
             idle: [List::EMPTY; 3],
@@ -165,7 +165,7 @@ impl Slaves {
 
     #[inline]
     pub(crate) fn find(&self, id: SlaveId) -> Option<u32> {
-        self.index.get(id.0)
+        self.index.get(id)
     }
 
     #[inline]
@@ -321,7 +321,7 @@ impl Slaves {
             self.table.0.len() as u32 - 1
         });
         self.table.0[at as usize] = Some(slave);
-        self.index.insert(id.0, at);
+        self.index.insert(id, at);
         self.enter(at);
     }
 
@@ -331,7 +331,7 @@ impl Slaves {
         let slave = self.table.0[at as usize]
             .take()
             .expect("a slave is lost once");
-        self.index.remove(slave.id.0);
+        self.index.remove(slave.id);
         self.free.push(at);
         slave
     }

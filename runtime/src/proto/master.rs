@@ -32,8 +32,8 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
-    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Payload, Scheduler, SlaveId, TaskId,
-    TaskSpec, Verdict,
+    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Payload, Scheduler, SlaveId,
+    SlaveMap, TaskId, TaskSpec, Verdict,
 };
 
 use super::{HANDSHAKES_MAX, SECOND, limit, put};
@@ -268,7 +268,7 @@ pub struct MasterCore {
     last: Option<(TaskId, u32)>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
-    slots: std::collections::BTreeMap<SlaveId, u32>,
+    slots: SlaveMap,
     pending: VecDeque<ConnId>,
     pending_count: usize,
     accepting: bool,
@@ -325,7 +325,7 @@ impl MasterCore {
             sched,
             last: None,
             conns: Vec::new(),
-            slots: Default::default(),
+            slots: SlaveMap::default(),
             pending: VecDeque::new(),
             pending_count: 0,
             accepting: true,
@@ -720,7 +720,7 @@ impl MasterCore {
     /// Slaves hear of the tasks that they are to drop.
     fn collect_withdrawals(&mut self) {
         while let Some((slave, task)) = self.sched.poll_withdrawal() {
-            if let Some(&slot) = self.slots.get(&slave)
+            if let Some(slot) = self.slots.get(slave)
                 && let Some(Some(state)) = self.conns.get_mut(slot as usize)
             {
                 state.withdraw.push(task);
@@ -756,7 +756,7 @@ impl MasterCore {
 
     /// What is known of a connected slave.
     pub fn slave(&self, id: SlaveId) -> Option<(&SlaveInfo, Group)> {
-        let slot = *self.slots.get(&id)?;
+        let slot = self.slots.get(id)?;
         match &self.conns[slot as usize].as_ref()?.phase {
             Phase::Slave { info, .. } => Some((info, self.sched.group_of(id)?)),
             _ => None,
@@ -775,10 +775,16 @@ impl MasterCore {
             slaves: self.slots.len() as u64,
             finished,
         });
-        let slots: Vec<u32> = self.slots.values().copied().collect();
-        for slot in slots {
+        for (_, slot) in self.slots.sorted() {
             self.tell_shutdown(slot as usize, finished);
         }
+    }
+
+    /// Where the connection of a connected slave is.
+    #[inline]
+    fn slot_of(&self, slave: SlaveId) -> usize {
+        let slot = self.slots.get(slave);
+        slot.expect("a slave has its connection") as usize
     }
 
     fn tell_shutdown(&mut self, slot: usize, finished: bool) {
@@ -861,9 +867,9 @@ impl MasterCore {
     /// Slaves that nobody desires any more go.
     fn dismiss(&mut self) {
         while let Some(slave) = self.sched.dismiss() {
-            let slot = self.slots[&slave];
+            let slot = self.slot_of(slave);
             self.trail.push(Event::Dismissed { slave: slave.0 });
-            self.tell_shutdown(slot as usize, true);
+            self.tell_shutdown(slot, true);
         }
     }
 

@@ -93,7 +93,7 @@ impl MasterCore {
         };
         let meter = std::mem::take(&mut state.meter);
         self.trail.close(meter, id);
-        self.slots.remove(&id);
+        self.slots.remove(id);
         let departure = if leaving {
             Departure::Excused
         } else {

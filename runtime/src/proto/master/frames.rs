@@ -301,7 +301,7 @@ impl MasterCore {
 
     fn note_idle(&mut self, slave: SlaveId) {
         if self.sched.held_by(slave) == 0
-            && let Some(&slot) = self.slots.get(&slave)
+            && let Some(slot) = self.slots.get(slave)
             && let Some(Some(state)) = self.conns.get_mut(slot as usize)
         {
             self.trail.on_hands_empty(&mut state.meter, slave);

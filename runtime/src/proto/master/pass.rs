@@ -59,8 +59,8 @@ impl MasterCore {
     /// Asks slaves for tasks that they have not begun, while others are idle.
     fn recall(&mut self) {
         while let Some((slave, tasks)) = self.sched.recall(self.now) {
-            let slot = self.slots[&slave];
-            let state = self.conns[slot as usize]
+            let slot = self.slot_of(slave);
+            let state = self.conns[slot]
                 .as_mut()
                 .expect("a slave has its connection");
             put(&mut state.out, Kind::Recall, |out| {
@@ -72,9 +72,9 @@ impl MasterCore {
     }
 
     pub(super) fn send_batch(&mut self, slave: SlaveId) {
-        let slot = self.slots[&slave];
-        self.prepare_out(slot as usize);
-        let state = self.conns[slot as usize]
+        let slot = self.slot_of(slave);
+        self.prepare_out(slot);
+        let state = self.conns[slot]
             .as_mut()
             .expect("a slave has its connection");
         let conn = state.id;
@@ -94,7 +94,7 @@ impl MasterCore {
             self.batch.tasks() as u64,
             bytes,
             group,
-            slot,
+            slot as u32,
         );
         self.mark_dirty(conn);
     }
