@@ -7,6 +7,10 @@ use crate::list::NONE;
 
 const CELLS_MIN: usize = 8;
 
+/// So many ids that follow one another do so in the table too, which is a line of cache: slaves that came one after another
+/// are often heard one after another.
+const BLOCK: u32 = 8;
+
 #[derive(Copy, Clone, Debug)]
 struct Cell {
     id: SlaveId,
@@ -108,10 +112,13 @@ impl SlaveMap {
         at
     }
 
-    /// Fibonacci hashing: neighbours are spread, and two dense runs of ids do not fall onto each other.
+    /// Fibonacci hashing of blocks: they are spread, and two dense runs of ids do not fall onto each other.
     #[inline]
     fn home(&self, id: SlaveId) -> usize {
-        (id.0.wrapping_mul(0x9E37_79B9) >> (32 - self.cells.len().trailing_zeros())) as usize
+        let hash = (id.0 / BLOCK).wrapping_mul(0x9E37_79B9);
+        let blocks = self.cells.len() as u64 / u64::from(BLOCK);
+        let block = (u64::from(hash) * blocks) >> 32;
+        (block as usize * BLOCK as usize) + (id.0 % BLOCK) as usize
     }
 
     #[inline]
