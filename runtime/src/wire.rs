@@ -630,7 +630,7 @@ pub struct ArgumentWriter {
 }
 
 impl ArgumentWriter {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(parameters: usize) -> Self {
         let lengths_bytes = 4 * parameters.saturating_sub(1);
         let mut writer = Self {
@@ -649,20 +649,20 @@ impl ArgumentWriter {
     }
 
     /// A parameter `&str`.
-    #[inline]
+    #[inline(always)]
     pub fn text(&mut self, text: &str) -> Result<(), WireError> {
         self.bytes(text.as_bytes())
     }
 
     /// A parameter `&[u8]`.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         self.put(bytes);
         self.end_segment()
     }
 
     /// A parameter `T`, `&T` or `&Archived<T>`.
-    #[inline]
+    #[inline(always)]
     pub fn value<T: Wire>(&mut self, value: &T) -> Result<(), WireError> {
         const { assert_unaligned::<T>() };
         match flat_bytes(value) {
@@ -680,7 +680,7 @@ impl ArgumentWriter {
     }
 
     /// The arguments, once all are written.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn written(&self) -> &[u8] {
         match &self.long {
             None => &self.short[..self.len],
@@ -688,7 +688,7 @@ impl ArgumentWriter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
         let free = &mut self.short[self.len..];
         if self.long.is_none() && bytes.len() <= free.len() {
@@ -700,6 +700,8 @@ impl ArgumentWriter {
     }
 
     /// All of them in a vector from now on.
+    #[cold]
+    #[inline(never)]
     fn long(&mut self) -> &mut Vec<u8> {
         let short = &self.short[..self.len];
         let long = self.long.get_or_insert_with(|| {
@@ -710,7 +712,7 @@ impl ArgumentWriter {
         &mut long.0
     }
 
-    #[inline]
+    #[inline(always)]
     fn end_segment(&mut self) -> Result<(), WireError> {
         let end = self.written().len();
         let length = end - self.segment_start;
