@@ -40,33 +40,72 @@ struct Block {
     args: Vec<u8>,
 }
 
-impl Body {
-    /// A run that begins with this task, which has no tag.
-    pub(crate) fn run(first: &TaskBody<'_>) -> Self {
-        let block = Block::new(first);
+/// A run that grows: nobody else knows of it.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    block: Block,
+    tasks: u32,
+    most: u32,
+    /// The next task's stream.
+    next: u64,
+}
+
+impl Growing {
+    /// A run that begins with this task, which has no tag, and has no more than `most`.
+    pub(crate) fn new(first: &TaskBody<'_>, most: u32) -> Self {
         debug_assert!(!first.is_tagged());
-        Body(Repr::Run {
-            block: Rc::new(block),
-            from: 0,
+        let fitting = RUN_BYTES_MAX.checked_div(first.args.len());
+        let fitting = fitting.map_or(u32::MAX, |tasks| tasks as u32);
+        let next = first.stream.checked_add(1);
+        Growing {
+            block: Block::new(first),
             tasks: 1,
-        })
+            most: if next.is_none() { 1 } else { most.min(fitting) },
+            next: next.unwrap_or(0),
+        }
+    }
+
+    /// The next task, which has no tag. False: it is not of the run's kind, or there is no room for it.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, domain: u64, stream: u64, args: &[u8]) -> bool {
+        let block = &mut self.block;
+        if self.tasks >= self.most
+            || stream != self.next
+            || domain != block.domain
+            || args.len() != block.args_bytes
+        {
+            return false;
+        }
+        if self.tasks == 1 {
+            block.make_room(self.most);
+        }
+        append(&mut block.args, args);
+        self.tasks += 1;
+        match stream.checked_add(1) {
+            Some(next) => self.next = next,
+            None => self.most = self.tasks,
+        }
+        true
     }
 
     /// No more tasks follow: it takes no more memory than it needs.
-    pub(crate) fn close(mut self) -> Self {
-        if let Repr::Run { block, tasks, .. } = &mut self.0 {
-            if *tasks == 1 {
-                return self.one().into();
-            }
-            if let Some(block) = Rc::get_mut(block)
-                && block.args.capacity() > 2 * block.args.len()
-            {
-                block.args.shrink_to_fit();
-            }
+    pub(crate) fn close(mut self) -> Body {
+        if self.tasks == 1 {
+            return self.block.one(0).into();
         }
-        self
+        let args = &mut self.block.args;
+        if args.capacity() > 2 * args.len() {
+            args.shrink_to_fit();
+        }
+        Body(Repr::Run {
+            block: Rc::new(self.block),
+            from: 0,
+            tasks: self.tasks,
+        })
     }
+}
 
+impl Body {
     /// What one of the tasks by itself adds to a packet.
     pub(crate) fn packet_bytes(&self) -> u32 {
         match &self.0 {
@@ -111,11 +150,7 @@ impl Body {
     pub(crate) fn one(self) -> SmallBytes {
         match self.0 {
             Repr::One(body) => body,
-            Repr::Run { block, from, .. } => {
-                let mut bytes = Vec::new();
-                encode_task_body(&mut bytes, &block.part(from, 1));
-                bytes.as_slice().into()
-            }
+            Repr::Run { block, from, .. } => block.one(from),
         }
     }
 
@@ -230,7 +265,16 @@ impl Block {
         }
     }
 
-    /// Room for the arguments of so many tasks. What of it is not needed is given back by [`Body::close`].
+    /// The body of one of its tasks by itself, encoded.
+    fn one(&self, from: u32) -> SmallBytes {
+        let mut bytes = Vec::new();
+        encode_task_body(&mut bytes, &self.part(from, 1));
+        bytes.as_slice().into()
+    }
+
+    /// Room for the arguments of so many tasks. What of it is not needed is given back by [`Growing::close`].
+    #[cold]
+    #[inline(never)]
     fn make_room(&mut self, tasks: u32) {
         let bytes = self.args_bytes.saturating_mul(tasks as usize);
         let bytes = bytes.min(RUN_BYTES_MAX).saturating_sub(self.args.len());
@@ -307,6 +351,9 @@ mod tests {
         ] {
             let mut one = Body::from(encoded(5, tag, b"aa"));
             assert!(!one.push(&next, 100), "{next:?} after {tag:?}");
+            let mut growing = Growing::new(&body(5, &[], b"aa"), 100);
+            let follows = growing.push(next.domain, next.stream, next.args);
+            assert!(!follows || tag.len() == 3, "{next:?} in a growing run");
             let mut run = first();
             assert!(run.push(&body(6, &[], b"bb"), 100));
             let later = TaskBody {
@@ -321,6 +368,11 @@ mod tests {
             !last.push(&body(0, &[], b"cc"), 100),
             "nor do they in a run"
         );
+        let mut last = Growing::new(&body(u64::MAX - 1, &[], b"aa"), 100);
+        assert!(last.push(7, u64::MAX, b"bb"));
+        assert!(!last.push(7, 0, b"cc"), "nor while it grows");
+        assert_eq!(last.close().tasks(), 2);
+        assert!(!Growing::new(&body(u64::MAX, &[], b"aa"), 100).push(7, 0, b"bb"));
         let mut last = Body::from(encoded(u64::MAX, &[], b"aa"));
         assert!(
             !last.push(&body(0, &[], b"bb"), 100),
@@ -332,8 +384,8 @@ mod tests {
     #[test]
     fn a_closed_run_takes_what_it_needs() {
         for tasks in [1, 2, 3, 90] {
-            let mut run = Body::run(&body(0, &[], &[7; 100]));
-            (1..tasks).for_each(|stream| assert!(run.push(&body(stream, &[], &[7; 100]), 1_000)));
+            let mut run = Growing::new(&body(0, &[], &[7; 100]), 1_000);
+            (1..tasks).for_each(|stream| assert!(run.push(7, stream, &[7; 100])));
             let capacity = match run.close().0 {
                 Repr::One(body) => body.len(),
                 Repr::Run { block, .. } => block.args.capacity(),
@@ -352,5 +404,11 @@ mod tests {
         let mut run = Body::from(encoded(0, &[], &args));
         let fitting = (1..).take_while(|&stream| run.push(&body(stream, &[], &args), 100));
         assert_eq!(fitting.count(), 3);
+        let mut run = Growing::new(&body(0, &[], &args), 100);
+        let fitting = (1..).take_while(|&stream| run.push(7, stream, &args));
+        assert_eq!(fitting.count(), 3);
+        let mut run = Growing::new(&body(0, &[], b"a"), 5);
+        let fitting = (1..).take_while(|&stream| run.push(7, stream, b"b"));
+        assert_eq!(fitting.count(), 4, "no more than a packet");
     }
 }

@@ -103,6 +103,8 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     next_index: u64,
     window: Option<usize>,
     in_order: Option<InOrder>,
+    /// Ends that were taken from the flow, if in no order: they are read without the master.
+    taken: Ready,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -122,6 +124,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             next_index: 0,
             window: None,
             in_order: None,
+            taken: Ready::default(),
         }
     }
 
@@ -154,6 +157,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             state.set_source(self.flow, window >= own);
             state.flows[flow].live + state.flows[flow].ready.len()
         });
+        out += self.taken.len();
         if let Some(in_order) = &self.in_order {
             out = in_order.len();
         }
@@ -201,22 +205,39 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         cx: &mut Context<'_>,
         mut take: impl FnMut(&mut Ready) -> Option<R>,
     ) -> Poll<Option<R>> {
-        let slot = self.flow as usize;
-        if let Some(taken) = self.mw.peek(|state| take(&mut state.flows[slot].ready)) {
-            return Poll::Ready(Some(taken));
+        let mut end = take(&mut self.taken);
+        if end.is_none() {
+            self.fetch();
+            end = take(&mut self.taken);
         }
-        self.fill();
-        let exhausted = self.exhausted;
+        if end.is_none() {
+            self.fill();
+            self.fetch();
+            end = take(&mut self.taken);
+        }
+        match end {
+            Some(end) => Poll::Ready(Some(end)),
+            None => self.wait(cx).map(|()| None),
+        }
+    }
+
+    /// Takes all ends that have come.
+    fn fetch(&mut self) {
+        let (slot, taken) = (self.flow as usize, &mut self.taken);
+        self.mw
+            .peek(|state| taken.take_all(&mut state.flows[slot].ready));
+    }
+
+    /// Waits for an end, if there is one to come.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (slot, exhausted) = (self.flow as usize, self.exhausted);
         self.mw.peek(|state| {
             let flow = &mut state.flows[slot];
-            match take(&mut flow.ready) {
-                Some(taken) => Poll::Ready(Some(taken)),
-                None if exhausted && flow.live == 0 => Poll::Ready(None),
-                None => {
-                    flow.waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
+            if exhausted && flow.live == 0 {
+                return Poll::Ready(());
             }
+            flow.waker = Some(cx.waker().clone());
+            Poll::Pending
         })
     }
 

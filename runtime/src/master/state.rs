@@ -64,6 +64,14 @@ impl Ready {
         self.ends.push_back(ends);
     }
 
+    /// Takes all of another's, where it has none itself.
+    pub(crate) fn take_all(&mut self, other: &mut Ready) {
+        debug_assert_eq!(self.len, 0);
+        self.ends.clear();
+        std::mem::swap(self, other);
+        other.len = 0;
+    }
+
     /// Takes the next one, by itself.
     pub(crate) fn pop(&mut self) -> Option<TaskEnd> {
         loop {

@@ -3,17 +3,18 @@
 //! What was collected is submitted as soon as anybody looks at the master: the source itself may, an iterator that goes
 //! by the target number for example.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, Payload, TaskId};
+use ringmw_sched::{AlgorithmId, Owner, TaskId};
 
 use super::Master;
 use super::state::{RawTask, State, StreamOf};
 use crate::algorithm::{Algorithm, Task};
-use crate::proto::master::{Body, TaskEnd};
+use crate::body::Growing;
+use crate::proto::master::TaskEnd;
 
 /// Tasks of a map in order of submission, each with its end once that has come.
 pub(super) type InOrder = VecDeque<(TaskId, Option<TaskEnd>)>;
@@ -22,9 +23,7 @@ pub(super) type InOrder = VecDeque<(TaskId, Option<TaskEnd>)>;
 pub(super) struct Open {
     algorithm: AlgorithmId,
     owner: Owner,
-    run: RefCell<Option<Body>>,
-    /// How many tasks the run may have.
-    most: Cell<u32>,
+    run: RefCell<Option<Growing>>,
     /// What was submitted and not put in order, where there is an order.
     told: Option<RefCell<Vec<(TaskId, u32)>>>,
 }
@@ -71,7 +70,6 @@ impl<'m> Submission<'m> {
             algorithm,
             owner,
             run: RefCell::new(None),
-            most: Cell::new(0),
             told: in_order.is_some().then(RefCell::default),
         });
         mw.settle();
@@ -94,6 +92,19 @@ impl<'m> Submission<'m> {
         if !task.is_plain() {
             return self.push_alone(task, stream);
         }
+        let StreamOf { domain, index } = stream;
+        if let Some(run) = &mut *self.open.run.borrow_mut()
+            && run.push(domain, index, task.args())
+        {
+            return;
+        }
+        self.begin(task, stream);
+    }
+
+    #[inline(never)]
+    fn begin(&mut self, task: RawTask<'_>, stream: StreamOf) {
+        self.open.flush(self.mw);
+        let algorithm = self.open.algorithm;
         let body = TaskBody {
             domain: stream.domain,
             stream: stream.index,
@@ -101,24 +112,9 @@ impl<'m> Submission<'m> {
             tag: &[],
             args: task.args(),
         };
-        let most = self.open.most.get();
-        if let Some(run) = &mut *self.open.run.borrow_mut()
-            && run.tasks() < most
-            && run.push(&body, most)
-        {
-            return;
-        }
-        self.begin(task, &body, stream);
-    }
-
-    #[inline(never)]
-    fn begin(&mut self, task: RawTask<'_>, body: &TaskBody<'_>, stream: StreamOf) {
-        self.open.flush(self.mw);
-        let algorithm = self.open.algorithm;
-        let most = self.mw.peek(|state| state.core.run_most(algorithm, body));
+        let most = self.mw.peek(|state| state.core.run_most(algorithm, &body));
         if most > 1 {
-            self.open.most.set(most);
-            self.open.run.replace(Some(Body::run(body)));
+            self.open.run.replace(Some(Growing::new(&body, most)));
         } else {
             self.push_alone(task, stream);
         }

@@ -15,6 +15,7 @@ use super::net::Quality;
 use super::slave::Pace;
 use crate::algorithm::{Algorithm, Registry, RegistryBuilder, Task};
 use crate::best::{Best, Direction};
+use crate::body::Growing;
 use crate::cx::{Cx, SlaveState};
 use crate::engine::{Closed, ConnId, Handler};
 use crate::master::state::{RawTask, State, StreamOf};
@@ -772,7 +773,7 @@ impl Script {
     /// Submits tasks that are alike and whose streams follow one another as a run.
     fn submit_run(&mut self, kind: usize, owner: Owner, streams: &[StreamOf]) {
         let mut bodies = Vec::new();
-        let mut run: Option<Body> = None;
+        let mut run: Option<Growing> = None;
         for stream in streams {
             let n = self.rng.random_range(0..1_000);
             let task_args = match kind {
@@ -791,11 +792,16 @@ impl Script {
             encode_task_body(&mut bytes, &body);
             bodies.push(bytes);
             match &mut run {
-                None => run = Some(Body::run(&body)),
-                Some(run) => assert!(run.push(&body, streams.len() as u32), "they are alike"),
+                None => run = Some(Growing::new(&body, streams.len() as u32)),
+                Some(run) => {
+                    let follows = run.push(stream.domain, stream.index, &task_args);
+                    assert!(follows, "they are alike");
+                }
             }
         }
-        let Some(run) = run else { return };
+        let Some(run) = run.map(Growing::close) else {
+            return;
+        };
         let algorithm = AlgorithmId(index_of(kind));
         let spec = TaskSpec::new(algorithm, owner, run.packet_bytes());
         let queued_bytes = self.state.core.sched().queued_bytes();

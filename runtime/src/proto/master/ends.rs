@@ -319,9 +319,16 @@ impl Results {
     /// Takes the next one: its task and output.
     #[inline]
     pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
-        let (run, nth) = self.next()?;
-        let run = self.packet.runs.get(run)?;
-        Some((run.id.after(nth), &self.packet.bodies[run.output(nth)]))
+        let packet = &*self.packet;
+        let mut run = packet.runs.get(self.run)?;
+        while self.nth == run.tasks {
+            (self.run, self.nth) = (self.run + 1, 0);
+            run = packet.runs.get(self.run)?;
+        }
+        let nth = self.nth;
+        self.nth += 1;
+        self.left -= 1;
+        Some((run.id.after(nth), &packet.bodies[run.output(nth)]))
     }
 
     /// Takes the next one by itself.
