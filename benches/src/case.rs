@@ -26,7 +26,7 @@ pub const PLAYED_FROM: u32 = 1_000;
 pub const WORK_MAX: Duration = Duration::from_secs(6);
 
 /// One task of so many is timed from submission to result.
-const TIMED_APART: u64 = 64;
+const TIMED_APART: u64 = 256;
 
 /// How often, and how many bytes, this thread has allocated so far.
 pub type Allocated = &'static dyn Fn() -> (u64, u64);
@@ -350,23 +350,33 @@ impl Flow {
     }
 
     /// The next task, until there are none or the time is over.
+    #[inline]
     fn next(&self) -> Option<Task<noop>> {
         let n = self.submitted.get();
-        if n == self.load.tasks {
+        if n == self.load.tasks || (n.is_multiple_of(TIMED_APART) && self.is_over()) {
             return None;
-        }
-        if n.is_multiple_of(TIMED_APART) {
-            let now = self.begun.elapsed();
-            if now > self.load.limit {
-                return None;
-            }
-            self.stamps.borrow_mut().push(now.as_nanos() as u64);
         }
         self.submitted.set(n + 1);
         Some(noop::task(n))
     }
 
+    /// Whether the time is over; else takes it of the next task.
+    #[inline(never)]
+    fn is_over(&self) -> bool {
+        let now = self.begun.elapsed();
+        self.stamps.borrow_mut().push(now.as_nanos() as u64);
+        now > self.load.limit
+    }
+
+    #[inline]
     fn on_result(&self, mw: &Master, n: u64, done: u64) {
+        if n.is_multiple_of(TIMED_APART) || !self.measuring.get() {
+            self.on_noted(mw, n, done);
+        }
+    }
+
+    #[inline(never)]
+    fn on_noted(&self, mw: &Master, n: u64, done: u64) {
         let is_timed = n.is_multiple_of(TIMED_APART);
         if !self.measuring.get() {
             // Where the warm ones take too long, there must be time for others.
