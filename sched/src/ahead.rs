@@ -22,7 +22,11 @@ use crate::slaves::Status;
 const AHEAD_COMPUTE_MAX: Nanos = 10 * PACKET_COMPUTE;
 
 /// Of small packets a slave may have several ahead: up to this many tasks in hand,
-pub const SHORT_TASKS: u32 = 64;
+const SHORT_TASKS: u32 = 64;
+/// or so many packets of them,
+const SHORT_PACKETS: u32 = 6;
+/// which are no more tasks than this,
+const SHORT_TASKS_MAX: u32 = 640;
 /// if they take no longer than this. One send then carries several packets, and one answer their results.
 const SHORT_COMPUTE: Nanos = PACKET_COMPUTE / 6;
 /// while there are so many packets for each slave.
@@ -30,12 +34,18 @@ const SHORT_PLENTY: u64 = 64;
 /// So many slaves are looked at for each packet.
 const SHORT_LOOKS: u32 = 8;
 
+/// How many short tasks a slave may have in hand where a packet has `group`, several packets ahead.
+pub fn short_tasks_max(group: u32) -> u32 {
+    let packets = group.saturating_mul(SHORT_PACKETS);
+    packets.clamp(SHORT_TASKS, SHORT_TASKS_MAX)
+}
+
 /// With how many tasks in hand a slave may get one more packet ahead.
 pub(crate) fn short_tasks(config: &Config) -> u32 {
     match config.task_group {
         AUTO => 0,
         _ if !config.prefetch => 0,
-        group => SHORT_TASKS.saturating_sub(group),
+        group => short_tasks_max(group).saturating_sub(group),
     }
 }
 
@@ -94,7 +104,8 @@ impl<P: Payload> Scheduler<P> {
             Some(compute) if self.config.task_group != AUTO => SHORT_COMPUTE / compute.max(1),
             _ => 0,
         };
-        let short = u32::try_from(short).map_or(SHORT_TASKS, |short| short.min(SHORT_TASKS));
+        let most = short_tasks_max(group);
+        let short = u32::try_from(short).map_or(most, |short| short.min(most));
         group.saturating_mul(2).max(short)
     }
 

@@ -81,7 +81,7 @@ mod stragglers;
 mod tasks;
 mod view;
 
-pub use ahead::{PATIENCE, RECALL_TASKS_MAX, SHORT_TASKS};
+pub use ahead::{PATIENCE, RECALL_TASKS_MAX, short_tasks_max};
 pub use grouping::AUTO;
 pub use hand_out::Handed;
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};

@@ -20,8 +20,8 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Welcome};
 use ringmw_sched::{
-    AUTO, AlgorithmId, Departure, Group, Nanos, Owner, Reason, SHORT_TASKS, Scheduler, SlaveId,
-    TaskId, TaskSpec,
+    AUTO, AlgorithmId, Departure, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
+    TaskSpec, short_tasks_max,
 };
 
 use super::coverage::{Coverage, Happening, Standing};
@@ -971,7 +971,8 @@ impl Law {
         assert!(!self.stopped, "tasks go to {id} after the end was told");
         let slave = self.slaves.get_mut(&id).expect("it is connected");
         let before = std::mem::take(&mut slave.packet);
-        let few = slave.hands.len() as u64 + view.tasks() <= u64::from(SHORT_TASKS);
+        let in_hand = slave.hands.len() as u64 + view.tasks();
+        let few = in_hand <= u64::from(short_tasks_max(self.limits.task_group));
         let several = few
             && self.limits.task_group != AUTO
             && self.means.values().any(|&mean| mean <= SHORT_MEAN_MAX);
@@ -1075,7 +1076,7 @@ impl Law {
             let in_hand_max = match (self.limits.prefetch, self.limits.task_group) {
                 (false, _) => in_hand_max,
                 (true, AUTO) => 2 * in_hand_max,
-                (true, _) => (2 * in_hand_max).max(SHORT_TASKS as usize),
+                (true, group) => (2 * in_hand_max).max(short_tasks_max(group) as usize),
             };
             let in_hand = slave.hands.len();
             assert!(
