@@ -162,11 +162,15 @@ impl Policy {
     /// As [`Task::tag`].
     #[must_use]
     pub fn tag<T: Wire>(mut self, tag: &T) -> Self {
+        self.set_tag(tag);
+        self
+    }
+
+    fn set_tag<T: Wire>(&mut self, tag: &T) {
         match Tag::new(tag) {
             Ok(tag) => self.tag = Some(Box::new(tag)),
             Err(error) => self.error = Some(Box::new(error)),
         }
-        self
     }
 
     /// As [`Task::do_it_anyway`].
@@ -188,6 +192,23 @@ impl Policy {
     pub fn stream(mut self, stream: u64) -> Self {
         self.stream = Some(stream);
         self
+    }
+
+    #[cold]
+    fn of_error(error: Box<WireError>) -> Box<Self> {
+        Box::new(Policy {
+            error: Some(error),
+            ..Policy::default()
+        })
+    }
+
+    /// Whether it changes nothing about how a task is run and told.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.slave.is_none()
+            && self.tag.is_none()
+            && self.stream.is_none()
+            && self.do_it_anyway != Some(true)
+            && self.retry != Some(false)
     }
 
     /// Overwrites exactly what `other` sets.
@@ -229,7 +250,8 @@ impl Policy {
 #[must_use = "a task does nothing until it is submitted, called or mapped"]
 pub struct Task<A> {
     pub(crate) args: SmallBytes,
-    pub(crate) policy: Policy,
+    /// None where nothing was set, as of most tasks.
+    policy: Option<Box<Policy>>,
     algorithm: PhantomData<fn() -> A>,
 }
 
@@ -268,10 +290,7 @@ impl<A> Task<A> {
         };
         Self {
             args: SmallBytes::copy_from_slice(args),
-            policy: Policy {
-                error,
-                ..Policy::default()
-            },
+            policy: error.map(Policy::of_error),
             algorithm: PhantomData,
         }
     }
@@ -280,54 +299,64 @@ impl<A> Task<A> {
     pub(crate) fn again(args: &[u8]) -> Self {
         Self {
             args: args.into(),
-            policy: Policy::default(),
+            policy: None,
             algorithm: PhantomData,
         }
     }
 
+    /// What was set, if anything was.
+    #[inline]
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.policy.as_deref()
+    }
+
+    fn policy_mut(&mut self) -> &mut Policy {
+        self.policy.get_or_insert_default()
+    }
+
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
     pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.policy.slave = Some(slave);
+        self.policy_mut().slave = Some(slave);
         self
     }
 
     /// A value that comes back unchanged with the task's end. Read as another type it is an error, never a
     /// reinterpretation. Default: none.
     pub fn tag<T: Wire>(mut self, tag: &T) -> Self {
-        self.policy = self.policy.tag(tag);
+        self.policy_mut().set_tag(tag);
         self
     }
 
     /// If the ordered slave is gone, or takes no ordered tasks: true runs the task anywhere, false makes it
     /// unrunnable. Default: false.
     pub fn do_it_anyway(mut self, anyway: bool) -> Self {
-        self.policy.do_it_anyway = Some(anyway);
+        self.policy_mut().do_it_anyway = Some(anyway);
         self
     }
 
     /// If the slave that had it went away: true gives it to another, however often, up to the crash limit; false
     /// begins it at most once, so lost with its slave it is unrunnable. Default: true.
     pub fn retry(mut self, retry: bool) -> Self {
-        self.policy.retry = Some(retry);
+        self.policy_mut().retry = Some(retry);
         self
     }
 
     /// Its identity for random numbers and checkpoints. Default: its index in its map, and that map's number;
     /// explicit and default ones never coincide.
     pub fn stream(mut self, stream: u64) -> Self {
-        self.policy.stream = Some(stream);
+        self.policy_mut().stream = Some(stream);
         self
     }
 
     /// Overwrites exactly what `policy` sets; the rest stays as it is.
     pub fn with(mut self, policy: &Policy) -> Self {
-        self.policy.overlay(policy);
+        self.policy_mut().overlay(policy);
         self
     }
 
     /// What kept the arguments or the tag from being archived.
     pub(crate) fn error(&self) -> Option<&WireError> {
-        self.policy.error.as_deref()
+        self.policy()?.error.as_deref()
     }
 }
 
@@ -506,7 +535,7 @@ mod tests {
                 .stream(1)
         };
         let untouched = task().with(&Policy::new());
-        assert_eq!(untouched.policy, task().policy);
+        assert_eq!(untouched.policy(), task().policy());
 
         let full = Policy::new()
             .slave(SlaveId(2))
@@ -514,19 +543,24 @@ mod tests {
             .retry(false)
             .stream(2)
             .do_it_anyway(true);
-        assert_eq!(task().with(&full).policy, full);
+        assert_eq!(task().with(&full).policy(), Some(&full));
 
         let some = Policy::new().retry(false);
         let mixed = task().with(&some);
         assert_eq!(
-            mixed.policy,
-            Policy {
+            mixed.policy(),
+            Some(&Policy {
                 retry: Some(false),
-                ..task().policy
-            }
+                ..task().policy().unwrap().clone()
+            })
         );
         assert_eq!(
-            mixed.policy.tag.as_ref().map(|tag| tag.read::<u8>()),
+            mixed
+                .policy()
+                .unwrap()
+                .tag
+                .as_ref()
+                .map(|tag| tag.read::<u8>()),
             Some(Ok(1))
         );
         assert_eq!(
@@ -538,7 +572,7 @@ mod tests {
     #[test]
     fn a_task_to_submit_is_small() {
         let beside_args = size_of::<Task<alpha>>() - size_of::<SmallBytes>();
-        assert!(beside_args <= 64, "{beside_args}");
+        assert!(beside_args <= 8, "{beside_args}");
     }
 
     #[test]

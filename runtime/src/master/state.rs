@@ -101,7 +101,7 @@ impl Ready {
 #[derive(Copy, Clone)]
 pub(crate) struct RawTask<'a> {
     args: &'a SmallBytes,
-    policy: &'a Policy,
+    policy: Option<&'a Policy>,
 }
 
 impl<'a> RawTask<'a> {
@@ -114,19 +114,14 @@ impl<'a> RawTask<'a> {
         }
         RawTask {
             args: &task.args,
-            policy: &task.policy,
+            policy: task.policy(),
         }
     }
 
     /// Whether it has the default policy and nothing else of its own but its arguments.
     #[inline]
     pub(crate) fn is_plain(self) -> bool {
-        let policy = self.policy;
-        policy.slave.is_none()
-            && policy.tag.is_none()
-            && policy.stream.is_none()
-            && policy.do_it_anyway != Some(true)
-            && policy.retry != Some(false)
+        self.policy.is_none_or(Policy::is_plain)
     }
 
     #[inline]
@@ -203,17 +198,16 @@ impl State {
         owner: Owner,
         stream: StreamOf,
     ) -> TaskId {
-        let stream = match task.policy.stream {
+        let policy = task.policy;
+        let stream = match policy.and_then(|policy| policy.stream) {
             Some(index) => StreamOf {
                 domain: DOMAIN_EXPLICIT,
                 index,
             },
             None => stream,
         };
-        let (tag_type, tag) = task
-            .policy
-            .tag
-            .as_ref()
+        let (tag_type, tag) = policy
+            .and_then(|policy| policy.tag.as_ref())
             .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
         let body = TaskBody {
             domain: stream.domain,
@@ -223,12 +217,11 @@ impl State {
             args: task.args,
         };
         let mut spec = TaskSpec::new(algorithm, owner, packet_bytes(&body));
-        // What is not there is not read: of most policies nothing was set.
-        if let Some(slave) = task.policy.slave {
-            spec.to = Some(slave);
+        if let Some(policy) = policy {
+            spec.to = policy.slave;
+            spec.do_it_anyway = policy.do_it_anyway == Some(true);
+            spec.retry = policy.retry != Some(false);
         }
-        spec.do_it_anyway = task.policy.do_it_anyway == Some(true);
-        spec.retry = task.policy.retry != Some(false);
         self.expect(owner, algorithm, 1);
         if let Some(id) = self.core.submit_next(&spec, &body) {
             return id;

@@ -728,9 +728,8 @@ impl Script {
             task = task.stream(index);
         }
         let (tag_type, tag) = task
-            .policy
-            .tag
-            .as_ref()
+            .policy()
+            .and_then(|policy| policy.tag.as_ref())
             .map_or((0, Vec::new()), |tag| (tag.type_hash, tag.archive.to_vec()));
         let mut body = Vec::new();
         encode_task_body(
