@@ -23,7 +23,7 @@
 //! - a marked task is announced before it begins, and then never given back; a charge stands for an announced task
 //!   whose slave crashed, and for no other departure;
 //! - a key of a `Best` that is told was offered, and its witness is kept;
-//! - packets keep to their bytes and tasks, hands to their tasks and to two packets, the queue and the ready results to
+//! - packets keep to their bytes and tasks, hands to two packets or a few short tasks, the queue and the ready results to
 //!   their bounds;
 //! - no slave is judged by silence that was not silent, nor spared when it was, the master's own pauses aside; no
 //!   honest slave commits an offence;

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! - `ring` ([`Choice::Ring`]): io_uring with multishot accept and receive and one ring of shared buffers, so that an idle
-//!   connection holds no buffer and a busy turn costs one system call. Linux 6.0 or later.
+//!   connection holds no buffer and a system call receives or sends for many. Linux 6.0 or later.
 //! - `epoll` ([`Choice::Epoll`]): for the many systems that refuse io_uring.
 //!
 //! Both give the same events in the same order; `tests/engine.rs` holds them to it.
@@ -187,7 +187,8 @@ pub trait Engine {
     /// `ring` or `epoll`.
     fn name(&self) -> &'static str;
 
-    /// Readable when `take` would find something; it may become so for nothing. See [`watch`].
+    /// Readable when `take` would find something, once [`submit`](Self::submit) has said that there was nothing; it may
+    /// become so for nothing. See [`watch`].
     fn as_fd(&self) -> BorrowedFd<'_>;
 
     /// Where it listens.
@@ -196,8 +197,9 @@ pub trait Engine {
     /// Takes what has completed or arrived, without blocking.
     ///
     /// True: of every connection, every byte that had arrived when `take` was called has been told. Only then may a peer be
-    /// judged by what is missing. False: call again without parking. With [`Want::All`] that is only where the bound
-    /// [`TAKE_BYTES_MAX`] was met, and even then every connection that had bytes waiting has told some of them.
+    /// judged by what is missing. False: call again without parking. With [`Want::All`] that is where the bound
+    /// [`TAKE_BYTES_MAX`] was met, and even then every connection that had bytes waiting has told some of them; or where
+    /// the kernel takes no more submissions for now.
     fn take(&mut self, now: Instant, want: Want, handler: &mut dyn Handler) -> io::Result<bool>;
 
     /// Queues a whole buffer. The buffers of one connection are written in order. An empty buffer, and one for a connection

@@ -48,10 +48,6 @@ pub(super) struct RingEngine {
 /// small frame under way: 256 cost a tenth more CPU, all of them a quarter more.
 const SHARE: usize = 1024;
 
-/// After how many rounds without a completion a kernel that says it holds some back is not believed: each round is some
-/// twenty pieces of work (IO_LOCAL_TW_DEFAULT_MAX).
-const IDLE_ROUNDS_MAX: u32 = 8;
-
 /// The multishot accept.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Accept {
@@ -535,7 +531,8 @@ impl Engine for RingEngine {
             Want::All => usize::MAX,
             Want::Share => SHARE,
         };
-        let (mut taken, mut idle_rounds) = (0, 0);
+        let rounds_max = self.uring.rounds();
+        let (mut taken, mut rounds, mut idle_rounds) = (0, 0, 0);
         loop {
             if self.uring.held_back() || self.uring.queued() {
                 self.take.armed = false;
@@ -543,13 +540,16 @@ impl Engine for RingEngine {
             }
             let reaped = self.reap(handler);
             taken += reaped;
+            rounds += 1;
             idle_rounds = if reaped == 0 { idle_rounds + 1 } else { 0 };
             let over = self.take.bytes >= TAKE_BYTES_MAX || taken >= enough;
             if over && self.starved_were_heard() {
                 return Ok(false);
             }
             self.rearm_starved();
-            let held_back = self.uring.held_back() && idle_rounds < IDLE_ROUNDS_MAX;
+            let held_back = self.uring.held_back()
+                && rounds < rounds_max
+                && idle_rounds < self.uring.idle_rounds();
             let incomplete = self.take.armed
                 || self.take.unread > 0
                 || self.uring.overflown()
@@ -627,7 +627,7 @@ impl Engine for RingEngine {
         }
         // Whatever comes from here on rings.
         self.uring.listen();
-        for _ in 0..IDLE_ROUNDS_MAX {
+        for _ in 0..self.uring.idle_rounds() {
             if !self.uring.held_back() {
                 break;
             }

@@ -25,6 +25,9 @@ const BUFFERS_LEAST: u32 = 128;
 /// Completions beside each entry. A completion that finds no room ends its multishot operation.
 const COMPLETIONS_PER_ENTRY: u32 = 4;
 const GROUP: u16 = 0;
+/// Pieces of deferred work that one `enter` does at least, if there are so many (IO_LOCAL_TW_DEFAULT_MAX).
+const PIECES_PER_ENTER: usize = 20;
+const ROUNDS_MORE: usize = 8;
 
 /// How long to wait for the kernel to let go when the ring is dropped. Cancelling takes microseconds.
 const FAREWELL_SECONDS: u64 = 2;
@@ -105,8 +108,8 @@ pub(super) enum Completion {
 /// When the kernel works on what has become ready.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// A few at a time, whenever it is entered (IORING_SETUP_DEFER_TASKRUN, Linux 6.1): what it received is answered
-    /// while its caches, and the shared buffers, still hold it.
+    /// Whenever it is entered (IORING_SETUP_DEFER_TASKRUN, Linux 6.1); later kernels a few at a time, so that what was
+    /// received is answered while the caches, and the shared buffers, still hold it.
     Deferred,
     /// All of it at once, whenever the thread is in the kernel for whatever reason (IORING_SETUP_COOP_TASKRUN).
     Cooperative,
@@ -130,6 +133,8 @@ pub(in crate::engine) struct Uring {
     backlog: VecDeque<squeue::Entry>,
     /// Operations queued or submitted whose last completion has not been taken.
     in_flight: usize,
+    /// Those of them that send.
+    sends: usize,
 }
 
 impl Uring {
@@ -182,6 +187,7 @@ impl Uring {
             sending: Vec::new(),
             backlog: VecDeque::new(),
             in_flight: 0,
+            sends: 0,
         };
         uring.try_receive()?;
         Ok(uring)
@@ -301,6 +307,7 @@ impl Uring {
             .build();
         let before = self.sending[slot].replace(buffer);
         assert!(before.is_none(), "slot {slot} is sending already");
+        self.sends += 1;
         self.push(entry, Operation::Send(conn));
     }
 
@@ -340,10 +347,21 @@ impl Uring {
         !self.ring.completion().is_empty()
     }
 
-    /// Whether `enter` brings out only some of what the kernel holds back. Then a kernel that says so once too often is
-    /// to be expected: it sets the flag after it has queued the work, which may be done by then.
+    /// Whether `enter` may bring out only some of what the kernel holds back. Then a kernel that says so once too often
+    /// is to be expected: it sets the flag after it has queued the work, which may be done by then.
     pub(super) fn is_deferred(&self) -> bool {
         self.bell.is_some()
+    }
+
+    /// After so many rounds all that was held back before them is out: an operation has one piece of work at a time.
+    pub(super) fn rounds(&self) -> usize {
+        self.in_flight / PIECES_PER_ENTER + ROUNDS_MORE
+    }
+
+    /// After so many in a row without a completion nothing is held back, whatever the kernel says: of all work only a
+    /// send that has gone on and waits again has none.
+    pub(super) fn idle_rounds(&self) -> usize {
+        self.sends / PIECES_PER_ENTER + ROUNDS_MORE
     }
 
     /// True if the kernel has completions that only `enter` brings out.
@@ -422,6 +440,7 @@ impl Uring {
             }
             Operation::Send(conn) => {
                 let buffer = self.sending[conn.slot()].take();
+                self.sends -= 1;
                 Completion::Sent {
                     conn,
                     buffer: buffer.expect("one send of each slot is in flight"),
