@@ -29,6 +29,9 @@ pub const PENDING_LINES_MAX: usize = 16_384;
 /// How long a process that exits waits for its trail.
 pub const FINISH_BOUND: Duration = Duration::from_secs(2);
 
+/// Lines that are added under one lock.
+const LINES_TOGETHER: usize = 64;
+
 /// Lines wait so long for company: a write costs microseconds, so it is not made for each.
 const GATHER: Duration = Duration::from_millis(5);
 /// With so many bytes they wait no longer.
@@ -320,6 +323,13 @@ impl AuditWriter {
 
     /// Adds lines of one writer and one time, as [`push`](Self::push) each.
     pub fn push_all(&self, time_us: i64, who: Who, events: &[Event]) {
+        let stamp = Stamp::new(time_us, who);
+        let parts = events.chunks(LINES_TOGETHER);
+        parts.for_each(|part| self.push_some(&stamp, (time_us, who), part));
+    }
+
+    /// Adds a few, so that the thread can write while more are to come.
+    fn push_some(&self, stamp: &Stamp, (time_us, who): (i64, Who), events: &[Event]) {
         let Some(shared) = &self.flusher.shared else {
             return;
         };
@@ -327,7 +337,6 @@ impl AuditWriter {
         if state.thread == ThreadState::Gone {
             return;
         }
-        let stamp = Stamp::new(time_us, who);
         for event in events {
             if state.has_room(Class::of(event)) {
                 stamp.write(event, &mut state.filling);

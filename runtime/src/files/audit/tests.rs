@@ -116,6 +116,22 @@ fn lines_arrive_in_order_and_none_is_missing() {
 }
 
 #[test]
+fn lines_that_are_pushed_together_are_written_while_others_come() {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let writer = AuditWriter::open(Sink::Memory(bytes.clone())).expect("it opens");
+    for lines in [0, 1, 63, 64, 65, 3000] {
+        let events: Vec<Event> = (0..lines).map(|nth| packet(nth).event).collect();
+        bytes.lock().expect("lock").clear();
+        writer.push_all(7, Who::Master, &events);
+        assert_eq!(writer.finish(LONG), Ok(()));
+        let told = parse(&bytes.lock().expect("lock"));
+        assert!(told.iter().all(|line| line.time_us == 7));
+        let told: Vec<Event> = told.into_iter().map(|line| line.event).collect();
+        assert_eq!(told, events);
+    }
+}
+
+#[test]
 fn no_sink_costs_nothing() {
     let writer = AuditWriter::open(Sink::None).expect("it opens");
     writer.push(&note(1));
