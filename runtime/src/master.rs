@@ -29,7 +29,7 @@ use crate::wire::{self, Wire};
 pub use end::{Origin, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask};
 pub use flow::{Call, Done, Map, Results};
 pub use queue::Events;
-use state::{RawTask, State};
+use state::{Flow, RawTask, State};
 use submission::{Open, Submission};
 
 type Light = Pin<Box<dyn Future<Output = ()>>>;
@@ -501,8 +501,9 @@ impl Master {
     /// Ends that were never told.
     pub(crate) fn left(&self) -> u64 {
         self.look(|state| {
-            let ready: usize = state.flows.iter().map(|(_, flow)| flow.ready.len()).sum();
-            state.core.sched().runnable() + (state.queue.untold() + ready) as u64
+            let untold = |flow: &Flow| flow.ready.len() + flow.taken.get();
+            let flows: usize = state.flows.iter().map(|(_, flow)| untold(flow)).sum();
+            state.core.sched().runnable() + (state.queue.untold() + flows) as u64
         })
     }
 

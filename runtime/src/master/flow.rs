@@ -1,9 +1,11 @@
 //! Calls and maps: tasks whose ends come back to where they were given.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
@@ -105,6 +107,8 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     in_order: Option<InOrder>,
     /// Ends that were taken from the flow, if in no order: they are read without the master.
     taken: Ready,
+    /// How many those are, for the flow.
+    untold: Rc<Cell<usize>>,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -113,7 +117,11 @@ const WINDOW_LEAST: usize = 1_024;
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     pub(super) fn new(mw: &Master, tasks: I) -> Self {
         let algorithm = mw.id_of::<A>();
-        let (flow, number) = mw.with(|state| (new_flow(state), state.new_map(algorithm)));
+        let (flow, number, untold) = mw.with(|state| {
+            let flow = new_flow(state);
+            let untold = Rc::clone(&state.flows[flow as usize].taken);
+            (flow, state.new_map(algorithm), untold)
+        });
         Map {
             mw: mw.clone(),
             flow,
@@ -125,6 +133,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             window: None,
             in_order: None,
             taken: Ready::default(),
+            untold,
         }
     }
 
@@ -215,6 +224,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             self.fetch();
             end = take(&mut self.taken);
         }
+        self.untold.set(self.taken.len());
         match end {
             Some(end) => Poll::Ready(Some(end)),
             None => self.wait(cx).map(|()| None),

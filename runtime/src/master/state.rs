@@ -1,7 +1,9 @@
 //! What a [`Master`](super::Master) and its driver share, and the one place where the end of a task is
 //! dispatched: to its call or map, else to the queue.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
@@ -28,6 +30,8 @@ pub(crate) struct Flow {
     pub(crate) waker: Option<Waker>,
     /// It submits as its tasks end, as much as all slaves can hold.
     pub(crate) is_source: bool,
+    /// Ends that its map has taken and not told.
+    pub(crate) taken: Rc<Cell<usize>>,
 }
 
 impl Flow {
