@@ -364,8 +364,11 @@ impl Flow {
     #[inline(never)]
     fn is_over(&self) -> bool {
         let now = self.begun.elapsed();
-        self.stamps.borrow_mut().push(now.as_nanos() as u64);
-        now > self.load.limit
+        let over = now > self.load.limit;
+        if !over {
+            self.stamps.borrow_mut().push(now.as_nanos() as u64);
+        }
+        over
     }
 
     #[inline]

@@ -628,13 +628,10 @@ impl Engine for RingEngine {
         // Whatever comes from here on rings.
         self.uring.listen();
         for _ in 0..self.uring.idle_rounds() {
-            if !self.uring.held_back() {
+            if self.uring.completed() || !self.uring.held_back() {
                 break;
             }
             self.uring.enter()?;
-            if self.uring.completed() {
-                return Ok(true);
-            }
         }
         Ok(self.uring.completed())
     }
