@@ -15,7 +15,7 @@
 //! have exactly the bytes that its entries and bodies need, so that no body counts twice and no byte belongs to nobody.
 //!
 //! ```
-//! use ringmw_codec::batch::{TaskBatchBuilder, task_batch};
+//! use ringmw_codec::batch::{TaskBatchBuilder, TaskBatchView};
 //!
 //! let mut builder = TaskBatchBuilder::new();
 //! builder.push(920, 0, 0, b"body");
@@ -23,7 +23,7 @@
 //! builder.encode(&mut payload);
 //! assert_eq!(payload.len(), builder.bytes());
 //!
-//! let batch = task_batch(&payload)?;
+//! let batch = TaskBatchView::decode(&payload)?;
 //! let (entry, body) = batch.iter().next().expect("one task");
 //! assert_eq!((entry.task, body), (920, &b"body"[..]));
 //! assert_eq!(&payload[batch.body_range(0)], b"body");
@@ -40,8 +40,8 @@ use rkyv::ser::allocator::SubAllocator;
 use thiserror::Error;
 
 pub use body::{TASK_BODY_HEADER_BYTES_MAX, TaskBody, encode_task_body};
-pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus, result_batch};
-pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef, task_batch};
+pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus};
+pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef};
 
 mod body;
 mod result;

@@ -2,6 +2,7 @@
 //!
 //! | module | format |
 //! |---|---|
+//! | [`kinds`] | the table of frame kinds: number, payload, limit, direction |
 //! | [`frame`] | 16-byte header with checksum before every payload; [`frame::FrameReader`] takes a byte stream apart |
 //! | [`handshake`] | hello, welcome and refusal, and the judgement of a slave's fingerprint |
 //! | [`batch`] | tasks and results, one rkyv archive per packet; the layout of a task's body |
@@ -20,6 +21,7 @@ pub mod control;
 pub mod flags;
 pub mod frame;
 pub mod handshake;
+pub mod kinds;
 pub mod resource;
 pub mod wire;
 

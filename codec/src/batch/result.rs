@@ -120,7 +120,7 @@ impl ResultEntryRef {
 fn element(bytes: &[u8]) -> (Nanos, &[u8]) {
     let (compute, output) = bytes
         .split_first_chunk()
-        .expect("result_batch() checked every run");
+        .expect("decode() checked every run");
     (u32::from_le_bytes(*compute).into(), output)
 }
 
@@ -302,49 +302,6 @@ impl ResultBatchBuilder {
     }
 }
 
-/// Reads a result batch in place.
-///
-/// # Errors
-/// When the archive is damaged, the bodies do not tile the blob, a status means nothing, a failure's text is not UTF-8,
-/// or a run is not one: of no result, of failures, beyond the last number, of unequal lengths, with another sum of
-/// compute times.
-pub fn result_batch(payload: &[u8]) -> Result<ResultBatchView<'_>, BatchError> {
-    let batch = rkyv::api::low::access::<ArchivedResultBatch, Failure>(payload).map_err(|_| {
-        BatchError::Archive {
-            payload_bytes: payload.len(),
-        }
-    })?;
-    check_length(
-        payload,
-        batch.entries.len(),
-        RESULT_ENTRY_BYTES,
-        batch.blob.len(),
-    )?;
-    let view = ResultBatchView { payload, batch };
-    let mut tiling = Tiling::new(batch.blob.len());
-    for (index, entry) in batch.entries.iter().enumerate() {
-        tiling.place(
-            index,
-            u32::from_le_bytes(entry.offset),
-            u32::from_le_bytes(entry.len),
-        )?;
-        let count = u32::from_le_bytes(entry.count);
-        check_run(index, u64::from_le_bytes(entry.task), count)?;
-        let status = ResultStatus::from_u8(entry.status).ok_or(BatchError::Status {
-            index,
-            got: entry.status,
-        })?;
-        if status == ResultStatus::Failed && std::str::from_utf8(view.body(entry)).is_err() {
-            return Err(BatchError::FailureText { index });
-        }
-        if count > 1 {
-            check_elements(index, count, status, entry, view.body(entry))?;
-        }
-    }
-    tiling.end()?;
-    Ok(view)
-}
-
 /// A run of several results holds together.
 fn check_elements(
     index: usize,
@@ -381,6 +338,50 @@ pub struct ResultBatchView<'a> {
 }
 
 impl<'a> ResultBatchView<'a> {
+    /// Reads a result batch in place.
+    ///
+    /// # Errors
+    /// When the archive is damaged, the bodies do not tile the blob, a status means nothing, a failure's text is not UTF-8,
+    /// or a run is not one: of no result, of failures, beyond the last number, of unequal lengths, with another sum of
+    /// compute times.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, BatchError> {
+        let batch =
+            rkyv::api::low::access::<ArchivedResultBatch, Failure>(payload).map_err(|_| {
+                BatchError::Archive {
+                    payload_bytes: payload.len(),
+                }
+            })?;
+        check_length(
+            payload,
+            batch.entries.len(),
+            RESULT_ENTRY_BYTES,
+            batch.blob.len(),
+        )?;
+        let view = ResultBatchView { payload, batch };
+        let mut tiling = Tiling::new(batch.blob.len());
+        for (index, entry) in batch.entries.iter().enumerate() {
+            tiling.place(
+                index,
+                u32::from_le_bytes(entry.offset),
+                u32::from_le_bytes(entry.len),
+            )?;
+            let count = u32::from_le_bytes(entry.count);
+            check_run(index, u64::from_le_bytes(entry.task), count)?;
+            let status = ResultStatus::from_u8(entry.status).ok_or(BatchError::Status {
+                index,
+                got: entry.status,
+            })?;
+            if status == ResultStatus::Failed && std::str::from_utf8(view.body(entry)).is_err() {
+                return Err(BatchError::FailureText { index });
+            }
+            if count > 1 {
+                check_elements(index, count, status, entry, view.body(entry))?;
+            }
+        }
+        tiling.end()?;
+        Ok(view)
+    }
+
     /// How many entries it holds: runs, and results by themselves.
     #[must_use]
     pub fn entries(&self) -> usize {
@@ -418,8 +419,7 @@ impl<'a> ResultBatchView<'a> {
                 task: u64::from_le_bytes(entry.task),
                 count: u32::from_le_bytes(entry.count),
                 algorithm: u16::from_le_bytes(entry.algorithm),
-                status: ResultStatus::from_u8(entry.status)
-                    .expect("result_batch() checked every status"),
+                status: ResultStatus::from_u8(entry.status).expect("decode() checked every status"),
                 compute_ns: u64::from_le_bytes(entry.compute_ns),
             };
             (head, view.body(entry))

@@ -36,7 +36,7 @@ use ringmw_sched::{
     SlaveMap, TaskId, TaskSpec, Verdict,
 };
 
-use super::{HANDSHAKES_MAX, SECOND, limit, put};
+use super::{HANDSHAKES_MAX, SECOND, put};
 use crate::best::Incumbents;
 pub use crate::body::Body;
 use crate::engine::{Closed, ConnId};
@@ -420,7 +420,7 @@ impl MasterCore {
             bytes,
             &|kind| match stranger.get() && kind != Kind::Hello {
                 true => 0,
-                false => limit(kind, tasks, results),
+                false => kind.limit().bytes(tasks, results),
             },
             &mut |kind, payload| {
                 frames += 1;

@@ -21,10 +21,11 @@ use ringmw_codec::control::{
 };
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
+use ringmw_codec::kinds::Limit;
 use ringmw_codec::wire::DecodeError;
 use ringmw_sched::{AUTO, Nanos, SlaveId};
 
-use super::{SECOND, limit, put};
+use super::{SECOND, put};
 use meter::Meter;
 
 /// A finished result waits at most this long for others to travel with.
@@ -259,7 +260,10 @@ impl SlaveCore {
         let limits = Cell::new(self.limits());
         let fed = reader.feed(
             bytes,
-            &|kind| limit(kind, limits.get().0, limits.get().1),
+            &|kind| {
+                let (tasks, results) = limits.get();
+                kind.limit().bytes(tasks, results)
+            },
             &mut |kind, payload| {
                 let judged = self.on_frame(kind, payload, now);
                 limits.set(self.limits());
@@ -275,7 +279,7 @@ impl SlaveCore {
             Ok(ControlFlow::Continue(()) | ControlFlow::Break(None)) => None,
             Ok(ControlFlow::Break(Some(reason))) => Some(reason),
             Err(FrameError::Oversized { kind, .. })
-                if self.welcome.is_none() && frame::control_limit(kind).is_none() =>
+                if self.welcome.is_none() && !matches!(kind.limit(), Limit::Bytes(_)) =>
             {
                 Some(too_early(kind))
             }
@@ -669,7 +673,7 @@ impl SlaveCore {
 
     fn on_tasks(&mut self, payload: &[u8], now: Nanos) -> Result<(), String> {
         let packet = Bytes::copy_from_slice(payload);
-        let view = batch::task_batch(&packet).map_err(text)?;
+        let view = batch::TaskBatchView::decode(&packet).map_err(text)?;
         for (index, (entry, _)) in view.iter().enumerate() {
             self.queued += entry.count as usize;
             self.tasks.push_back(Queued {

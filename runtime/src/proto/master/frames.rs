@@ -82,7 +82,7 @@ impl MasterCore {
         slave: SlaveId,
         payload: &[u8],
     ) -> Result<(), Stop> {
-        let view = batch::result_batch(payload).map_err(offence)?;
+        let view = batch::ResultBatchView::decode(payload).map_err(offence)?;
         let mut tally = Tally::default();
         let mut stop = None;
         let mut at = 0;
