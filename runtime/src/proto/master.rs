@@ -26,8 +26,8 @@ use std::sync::Arc;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
 use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder, TaskBody};
 use ringmw_codec::control::{
-    Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting,
-    WITHDRAW_TASKS_MAX, Withdraw, Withdrawn,
+    Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, WITHDRAW_TASKS_MAX,
+    Withdraw, Withdrawn,
 };
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};

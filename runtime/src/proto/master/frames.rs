@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use ringmw_codec::batch::ResultEntryRef;
+use ringmw_codec::batch::{ResultBatchView, ResultEntryRef};
+use ringmw_codec::kinds::FromSlave;
 use ringmw_sched::{Accepted, Payload};
 
 use super::*;
@@ -58,21 +59,17 @@ impl MasterCore {
             }
             _ => return Err(too_early(kind)),
         };
-        match kind {
-            Kind::Heartbeat if payload.is_empty() => Ok(()),
-            Kind::Results => self.on_results(conn, slave, payload),
-            Kind::Withdrawn => self.on_withdrawn(slave, payload),
-            Kind::Returned => self.on_returned(slave, payload),
-            Kind::Starting => {
-                let starting = Starting::decode(payload).map_err(offence)?;
+        match FromSlave::read(kind, payload).map_err(offence)? {
+            FromSlave::Hello(_) => Err(offence("a slave never sends Hello twice")),
+            FromSlave::Heartbeat(_) => Ok(()),
+            FromSlave::Results(view) => self.on_results(conn, slave, &view, payload.len()),
+            FromSlave::Withdrawn(withdrawn) => self.on_withdrawn(slave, withdrawn),
+            FromSlave::Returned(returned) => self.on_returned(slave, &returned),
+            FromSlave::Starting(starting) => {
                 self.sched.announce(slave, starting.task).map_err(offence)
             }
-            Kind::Offer => self.on_offer(slave, payload),
-            Kind::Goodbye => {
-                let goodbye = Goodbye::decode(payload).map_err(offence)?;
-                Err(Stop::Goodbye(goodbye))
-            }
-            other => Err(offence(format!("a slave never sends {other:?}"))),
+            FromSlave::Offer(offer) => self.on_offer(slave, offer),
+            FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
         }
     }
 
@@ -80,9 +77,9 @@ impl MasterCore {
         &mut self,
         conn: ConnId,
         slave: SlaveId,
-        payload: &[u8],
+        view: &ResultBatchView<'_>,
+        payload_bytes: usize,
     ) -> Result<(), Stop> {
-        let view = batch::ResultBatchView::decode(payload).map_err(offence)?;
         let mut tally = Tally::default();
         let mut stop = None;
         let mut at = 0;
@@ -127,7 +124,7 @@ impl MasterCore {
                 trail::Packet {
                     tasks: accepted + failed + late,
                     failed,
-                    bytes: payload.len() as u64,
+                    bytes: payload_bytes as u64,
                     compute,
                     idle,
                 },
@@ -275,8 +272,11 @@ impl MasterCore {
         }
     }
 
-    pub(super) fn on_withdrawn(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
-        let withdrawn = Withdrawn::decode(payload).map_err(offence)?;
+    pub(super) fn on_withdrawn(
+        &mut self,
+        slave: SlaveId,
+        withdrawn: Withdrawn,
+    ) -> Result<(), Stop> {
         for (task, begun) in withdrawn.tasks {
             self.sched.withdrawn(slave, task, begun).map_err(offence)?;
         }
@@ -284,8 +284,7 @@ impl MasterCore {
         Ok(())
     }
 
-    pub(super) fn on_returned(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
-        let returned = Returned::decode(payload).map_err(offence)?;
+    pub(super) fn on_returned(&mut self, slave: SlaveId, returned: &Returned) -> Result<(), Stop> {
         let tasks = self.sched.given_back(slave, &returned.tasks);
         let tasks = tasks.map_err(offence)?;
         if !tasks.is_empty() {
@@ -308,8 +307,7 @@ impl MasterCore {
         }
     }
 
-    pub(super) fn on_offer(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
-        let offer = Offer::decode(payload).map_err(offence)?;
+    pub(super) fn on_offer(&mut self, slave: SlaveId, offer: Offer<'_>) -> Result<(), Stop> {
         if self
             .bests
             .accept(offer.best, offer.key, offer.witness)
