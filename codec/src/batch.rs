@@ -40,10 +40,12 @@ use rkyv::ser::allocator::SubAllocator;
 use thiserror::Error;
 
 pub use body::{TASK_BODY_HEADER_BYTES_MAX, TaskBody, encode_task_body};
+pub use elements::Elements;
 pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus};
 pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef};
 
 mod body;
+mod elements;
 mod result;
 mod task;
 
@@ -53,8 +55,6 @@ pub const ARCHIVE_FORMAT: u32 = 2;
 pub const TASK_ENTRY_BYTES: usize = 24;
 /// Bytes that a result, or a run of results, takes in a packet beside its body.
 pub const RESULT_ENTRY_BYTES: usize = 32;
-/// Bytes that each result of a run of several has before its output: its compute time.
-pub const RESULT_ELEMENT_BYTES: usize = 4;
 /// Bytes that a packet takes beside its entries and bodies (and beside the frame's header).
 pub const BATCH_OVERHEAD_BYTES: usize = 32;
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ringmw_codec::batch::{
-    BATCH_OVERHEAD_BYTES, BOUND, BatchError, MARKED, RESULT_ELEMENT_BYTES, RESULT_ENTRY_BYTES,
+    BATCH_OVERHEAD_BYTES, BOUND, BatchError, Elements, MARKED, RESULT_ENTRY_BYTES,
     ResultBatchBuilder, ResultBatchView, ResultStatus, TASK_BODY_HEADER_BYTES_MAX,
     TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskBody, encode_task_body,
 };
@@ -402,7 +402,7 @@ fn a_long_run_costs_four_bytes_a_result() {
     let payload = encoded(|out| builder.encode(out));
     assert_eq!(
         payload.len(),
-        BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES + 1_000 * (RESULT_ELEMENT_BYTES + 8)
+        BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES + 1_000 * (Elements::HEAD_BYTES + 8)
     );
     assert_eq!(elements(&payload), results);
 }
@@ -414,7 +414,7 @@ fn runs_of_results_that_are_none_are_refused() {
     builder.push(u64::MAX, 1, ResultStatus::Done, 6, b"cd");
     let payload = encoded(|out| builder.encode(out));
     assert!(ResultBatchView::decode(&payload).is_ok());
-    let entry_at = 2 * (RESULT_ELEMENT_BYTES + 2);
+    let entry_at = 2 * (Elements::HEAD_BYTES + 2);
     let (first, count_at, status_at) = (u64::MAX - 1, entry_at + 24, entry_at + 30);
     let run = |count| BatchError::Run {
         index: 0,

@@ -279,7 +279,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the results of a part of a run are read from the run's first on",
         file: "runtime/src/proto/master/frames.rs",
-        old: "at: (results.at + results.range(nth, tasks).start) as u32,",
+        old: "at: (results.at + results.elements.range(nth, tasks).start) as u32,",
         new: "at: results.at as u32,",
     },
 ];

@@ -1,8 +1,6 @@
 //! What slaves say: results, acknowledgements, announcements, offers. All of a result is checked before it is accepted.
 
-use std::ops::Range;
-
-use ringmw_codec::batch::{ResultBatchView, ResultEntryRef};
+use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef};
 use ringmw_codec::kinds::FromSlave;
 use ringmw_sched::{Accepted, Payload};
 
@@ -14,10 +12,7 @@ struct Entry<'a> {
     body: &'a [u8],
     /// Where the body begins among those of the packet.
     at: usize,
-    /// Bytes of each result.
-    bytes: usize,
-    /// Bytes of the compute time before each output.
-    head: usize,
+    elements: Elements,
 }
 
 impl<'a> Entry<'a> {
@@ -26,22 +21,15 @@ impl<'a> Entry<'a> {
             entry,
             body,
             at,
-            bytes: body.len() / entry.count as usize,
-            head: entry.head_bytes(),
+            elements: entry.elements(body),
         }
-    }
-
-    /// Where `results` of them from the `nth` on are in the body.
-    #[inline]
-    fn range(&self, nth: u32, results: u32) -> Range<usize> {
-        let begin = nth as usize * self.bytes;
-        begin..begin + results as usize * self.bytes
     }
 
     /// Compute time and output of `results` of them from the `nth` on.
     #[inline]
     fn some(&self, nth: u32, results: u32) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone {
-        self.entry.elements(self.body, nth, results)
+        let alone = self.entry.compute_ns;
+        self.elements.iter(self.body, nth, results, alone)
     }
 }
 
@@ -156,8 +144,8 @@ impl MasterCore {
                 return Ok(());
             }
             let info = config.info(algorithm);
-            let some = results.range(nth, tasks);
-            (info.check_outputs)(&results.body[some], tasks, results.head).map_err(
+            let (elements, some) = (results.elements, results.elements.range(nth, tasks));
+            (info.check_outputs)(&results.body[some], tasks, elements.head_bytes()).map_err(
                 |(nth, error)| {
                     let (task, name) = (first + u64::from(nth), info.name);
                     format!("the result of TASK-{task} of `{name}`: {error}")
@@ -234,9 +222,8 @@ impl MasterCore {
         tally.done.push(Run {
             id,
             tasks,
-            at: (results.at + results.range(nth, tasks).start) as u32,
-            bytes: results.bytes as u32,
-            head: results.head as u32,
+            at: (results.at + results.elements.range(nth, tasks).start) as u32,
+            elements: results.elements,
             compute,
             wait,
             on_the_way,
