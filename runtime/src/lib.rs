@@ -3,30 +3,22 @@
 // The attributes write `::ringmw::`, also when they are used inside this crate.
 extern crate self as ringmw;
 
-pub mod algorithm;
 pub mod app;
-pub mod args;
-pub mod best;
-mod body;
-mod clock;
-pub mod cx;
-pub mod engine;
-pub mod files;
-mod fingerprint;
 pub mod flags;
-pub mod local;
+pub mod io;
 pub mod master;
-pub mod outcome;
 pub mod proto;
-pub mod rng;
 pub mod slave;
-mod small;
 pub mod testing;
-pub mod wire;
+pub mod typed;
 
 #[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private;
+pub use typed::expansion as __private;
+
+pub use app::args;
+pub use app::exit as outcome;
+pub use io::{engine, files, local};
+pub use typed::{algorithm, best, cx, rng, wire};
 
 pub use algorithm::{Algorithm, Policy, RegistryError, RunError, Signature, Task};
 pub use app::{App, Embedded, Ready};

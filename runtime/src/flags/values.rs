@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringmw_sched::AUTO;
 
 use super::SlaveCount;
-use crate::engine::Choice;
+use crate::io::engine::Choice;
 use crate::proto::master::{Level, Wanted};
 
 /// No buffer is smaller: a packet must hold more than its headers.

@@ -5,9 +5,11 @@
 //! every decision of the protocol and does no I/O: it reads no clock (`now` is an argument), draws no
 //! random number and opens nothing, so that the engines and a simulated world run the very same code.
 //!
-//! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::wire`]).
+//! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::typed::wire`]).
 
+pub(crate) mod bytes;
 pub mod master;
+pub(crate) mod series;
 pub mod slave;
 mod sums;
 

@@ -9,17 +9,17 @@ use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
 
 use super::{Parts, complain, finish};
-use crate::algorithm::Registry;
-use crate::args::{Args, ExitRequest};
-use crate::clock::{self, Clock};
-use crate::engine::{self, Choice, Engine};
-use crate::files::audit::{AuditWriter, Sink};
+use crate::app::args::{Args, ExitRequest};
+use crate::app::exit::Outcome;
 use crate::flags::{Role, Settings};
+use crate::io::clock::{self, Clock};
+use crate::io::engine::{self, Choice, Engine};
+use crate::io::files::audit::{AuditWriter, Sink};
 use crate::master::Master;
 use crate::master::driver::{Driver, Ending};
 use crate::master::state::State;
-use crate::outcome::Outcome;
 use crate::proto::master::{Demand, MasterConfig, MasterCore};
+use crate::typed::algorithm::Registry;
 
 mod resource;
 mod slaves;
@@ -239,7 +239,7 @@ impl Setting {
                     RoleWord::Master
                 },
                 member_id: self.member_id.clone(),
-                build: crate::fingerprint::build(),
+                build: crate::app::fingerprint::build(),
                 app_version: self.parts.version.clone(),
                 seed: Some(seed),
                 pid: std::process::id(),
@@ -466,7 +466,7 @@ pub(crate) fn config(
 ) -> MasterConfig {
     MasterConfig {
         member_id: member_id.as_bytes().to_vec(),
-        fingerprint: crate::fingerprint::of(registry, version),
+        fingerprint: crate::app::fingerprint::of(registry, version),
         any_build: settings.any_build,
         client_timeout: u64::try_from(settings.client_timeout.as_nanos()).unwrap_or(u64::MAX / 4),
         tasks_bytes_max: settings.write_bytes_max,

@@ -22,10 +22,10 @@ use std::time::Duration;
 use ringmw_codec::audit::Event;
 use ringmw_sched::{AlgorithmId, Group, Owner, SlaveId, TaskId};
 
-use crate::algorithm::{Algorithm, Registry, Task};
-use crate::best::{Best, BestKey, Direction, Incumbents};
-use crate::clock::Clock;
-use crate::wire::{self, Wire};
+use crate::io::clock::Clock;
+use crate::typed::algorithm::{Algorithm, Registry, Task};
+use crate::typed::best::{Best, BestKey, Direction, Incumbents};
+use crate::typed::wire::{self, Wire};
 pub use end::{Origin, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask};
 pub use flow::{Call, Done, Map, Results};
 pub use queue::Events;

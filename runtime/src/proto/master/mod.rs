@@ -37,11 +37,11 @@ use ringmw_sched::{
 };
 
 use super::{HANDSHAKES_MAX, SECOND, limit, put};
-use crate::best::Incumbents;
-pub use crate::body::Body;
-use crate::engine::{Closed, ConnId};
+use crate::io::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
-pub use crate::small::SmallBytes;
+pub use crate::proto::bytes::SmallBytes;
+pub use crate::proto::series::Body;
+use crate::typed::best::Incumbents;
 pub use ends::{AlgorithmInfo, CheckOutputs, End, Fate};
 pub(crate) use ends::{Ends, RESULT_BYTES, TaskEnd};
 use ends::{Packet, Results, Run, Runs};

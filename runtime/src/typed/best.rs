@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::wire::{Wire, WireError, check, decode, encode, type_text};
+use crate::typed::wire::{Wire, WireError, check, decode, encode, type_text};
 
 /// How many `Best`s one run can have; a slave keeps a cell for each that it has heard of.
 pub const BESTS_MAX: usize = 4096;

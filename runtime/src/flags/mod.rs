@@ -22,7 +22,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::engine::Choice;
+use crate::io::engine::Choice;
 use crate::proto::master::{Level, Wanted};
 use crate::proto::slave::Bounds;
 use clap::builder::ValueParser;

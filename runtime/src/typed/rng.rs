@@ -16,7 +16,7 @@ use std::convert::Infallible;
 use rand::{SeedableRng, TryRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::wire::hash;
+use crate::typed::wire::hash;
 
 /// The domain of calls and queue submissions; the k-th map of an algorithm has domain k, from 1.
 pub(crate) const DOMAIN_CALLS: u64 = 0;

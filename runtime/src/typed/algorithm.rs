@@ -10,11 +10,11 @@ use std::marker::PhantomData;
 
 use ringmw_sched::SlaveId;
 
-use crate::cx::Cx;
+use crate::proto::bytes::SmallBytes;
 use crate::proto::master::{AlgorithmInfo, CheckOutputs};
-use crate::rng::name_hash;
-use crate::small::SmallBytes;
-use crate::wire::{ArgumentWriter, Scratch, Wire, WireError, check_each, encode};
+use crate::typed::cx::Cx;
+use crate::typed::rng::name_hash;
+use crate::typed::wire::{ArgumentWriter, Scratch, Wire, WireError, check_each, encode};
 
 /// A task algorithm: what `#[algorithm]` makes of a function.
 ///
@@ -516,7 +516,7 @@ mod tests {
         beta::check_args(&task.args).unwrap();
         let mut out = Vec::new();
         beta::run(&task.args, &mut Cx::for_test(1), &mut out).unwrap();
-        assert_eq!(crate::wire::decode::<u64>(&out), Ok(42));
+        assert_eq!(crate::typed::wire::decode::<u64>(&out), Ok(42));
         let failed = beta::run(&beta::task(40, "x").args, &mut Cx::for_test(1), &mut out);
         assert_eq!(
             failed,

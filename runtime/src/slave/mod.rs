@@ -3,8 +3,6 @@
 //! Tasks run on the thread that calls the loops (in a process of its own, the main thread with its
 //! full stack); the I/O thread stands beside it.
 
-pub(crate) mod link;
-
 use std::any::Any;
 use std::cell::RefCell;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -18,13 +16,13 @@ use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::SlaveId;
 
-use crate::algorithm::{AlgorithmIndex, Registry, RunError};
-use crate::best::BestTable;
-use crate::clock::{self, Clock};
-use crate::cx::{Cx, TaskStart};
-use crate::files::audit::AuditWriter;
+use crate::io::clock::{self, Clock};
+use crate::io::files::audit::AuditWriter;
+use crate::io::slave_link::{Link, Term};
 use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
-use link::{Link, Term};
+use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
+use crate::typed::best::BestTable;
+use crate::typed::cx::{Cx, TaskStart};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -333,9 +331,9 @@ fn say(audit: &AuditWriter, event: Event) {
     });
 }
 
-fn offers(link: &Arc<Link>) -> Arc<dyn crate::best::OfferSink> {
+fn offers(link: &Arc<Link>) -> Arc<dyn crate::typed::best::OfferSink> {
     struct Offers(Arc<Link>);
-    impl crate::best::OfferSink for Offers {
+    impl crate::typed::best::OfferSink for Offers {
         fn offer(&self, best: u32, image: u64, witness: &[u8]) {
             let offered = self.0.core().offer(best, image, witness);
             if let Err(reason) = offered {

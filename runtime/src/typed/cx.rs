@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringmw_sched::SlaveId;
 
-use crate::algorithm::{RunError, Tag};
-use crate::best::{Best, BestKey, BestTable, OfferSink};
-use crate::rng::{DOMAIN_STATE, Rng, StreamKey, name_hash};
-use crate::wire::{Wire, WireError, type_text};
+use crate::typed::algorithm::{RunError, Tag};
+use crate::typed::best::{Best, BestKey, BestTable, OfferSink};
+use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, name_hash};
+use crate::typed::wire::{Wire, WireError, type_text};
 
 /// What one slave remembers between tasks: a cache, a connection, tables that take long to build.
 ///
@@ -77,7 +77,7 @@ pub enum TagError {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskStart<'t> {
     pub(crate) task: u64,
-    /// [`Entry::name_hash`](crate::algorithm::Entry) of its algorithm.
+    /// [`Entry::name_hash`](crate::typed::algorithm::Entry) of its algorithm.
     pub(crate) algorithm: u64,
     pub(crate) domain: u64,
     pub(crate) stream: u64,
@@ -319,7 +319,7 @@ impl Tag {
                 expected: type_text::<T>(),
             });
         }
-        Ok(crate::wire::decode(&self.archive)?)
+        Ok(crate::typed::wire::decode(&self.archive)?)
     }
 }
 

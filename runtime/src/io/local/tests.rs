@@ -253,7 +253,7 @@ fn slaves_die_with_a_killed_master() {
     let mut master = Command::new(std::env::current_exe().expect("this test"))
         .args([
             "--exact",
-            "local::tests::a_master_to_be_killed",
+            "io::local::tests::a_master_to_be_killed",
             "--nocapture",
         ])
         .env("RINGMW_TEST_MASTER", "1")

@@ -54,7 +54,7 @@ use rkyv::validation::archive::ArchiveValidator;
 use rkyv::vec::{ArchivedVec, VecResolver};
 use rkyv::{Archive, Deserialize, Place, Serialize};
 
-use crate::small::SmallBytes;
+use crate::proto::bytes::SmallBytes;
 
 // An archived usize is a u64; where usize is narrower, reading one would cut it in silence.
 const _: () = assert!(usize::BITS == 64, "ringmw runs on 64-bit targets only");

@@ -649,7 +649,7 @@ impl Engine for RingEngine {
 mod tests {
     use super::uring::Work;
     use super::*;
-    use crate::engine::listen;
+    use crate::io::engine::listen;
     use std::io::{Read, Write};
     use std::time::Duration;
 

@@ -508,7 +508,7 @@ fn other_process(trail: &Path, end: &str) -> Command {
     command
         .args([
             "--exact",
-            "files::audit::tests::a_process_with_a_trail",
+            "io::files::audit::tests::a_process_with_a_trail",
             "--nocapture",
         ])
         .env("RINGMW_TEST_TRAIL", trail)

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::buffers::{Buffers, Filled};
-use crate::engine::ConnId;
+use crate::io::engine::ConnId;
 
 /// Measured with 4 MiB of them, 4 KiB each cost a fifth more CPU for frames of megabytes, and 16 KiB each gained nothing.
 const BUFFER_BYTES: usize = 8192;
@@ -122,7 +122,7 @@ struct Bell {
 }
 
 /// A ring, its shared buffers, and the buffers that are being sent.
-pub(in crate::engine) struct Uring {
+pub(in crate::io::engine) struct Uring {
     ring: IoUring,
     /// Where work is deferred.
     bell: Option<Bell>,
@@ -140,7 +140,7 @@ pub(in crate::engine) struct Uring {
 impl Uring {
     /// A ring whose multishot receive has been tried: kernel 5.19 lets everything be set up and then fails. A kernel without
     /// it gives an error of the kind `Unsupported` or EINVAL.
-    pub(in crate::engine) fn open(entries: u32) -> io::Result<Self> {
+    pub(in crate::io::engine) fn open(entries: u32) -> io::Result<Self> {
         // Half as many buffers as entries: an eighth of the completions that fit, so sends and accepts have room too.
         let buffers = (entries / 2).max(BUFFERS_LEAST);
         let buffers = u16::try_from(buffers).expect("rings are small");

@@ -4,11 +4,11 @@
 //! once and read in plain Rust.
 #![allow(missing_docs, reason = "called by generated code only")]
 
-use crate::algorithm::{Algorithm, RunError, Task};
-use crate::best::{Best, BestKey};
-use crate::cx::{Cx, SlaveState, StateGuard};
-use crate::wire::{self, Outcome, Wire, WireError, hash};
-pub use crate::wire::{ArgumentWriter, assert_unaligned, type_text};
+use crate::typed::algorithm::{Algorithm, RunError, Task};
+use crate::typed::best::{Best, BestKey};
+use crate::typed::cx::{Cx, SlaveState, StateGuard};
+use crate::typed::wire::{self, Outcome, Wire, WireError, hash};
+pub use crate::typed::wire::{ArgumentWriter, assert_unaligned, type_text};
 
 pub const fn hash_start() -> u64 {
     hash::START

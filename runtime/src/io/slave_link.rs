@@ -23,10 +23,10 @@ use ringmw_codec::audit::{Event, Line, Who};
 use ringmw_sched::Nanos;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use crate::best::BestTable;
-use crate::clock::{self, Clock};
-use crate::files::audit::{AuditWriter, FINISH_BOUND};
+use crate::io::clock::{self, Clock};
+use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::proto::slave::{SlaveCore, SlaveEnd};
+use crate::typed::best::BestTable;
 
 /// After it is over, a running task has this long before the process is ended under it.
 const GRACE: Nanos = 1_000_000_000;
@@ -473,7 +473,7 @@ impl Link {
         }
         drop(core);
         let code = end.exit_code();
-        let reason = super::describe(&end);
+        let reason = crate::slave::describe(&end);
         if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
             crate::app::complain(&crate::app::own_name(), &reason);
         }

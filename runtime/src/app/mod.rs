@@ -6,17 +6,20 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ringmw_codec::flags::exit;
+use ringmw_codec::flags::exit as code;
 
-use crate::algorithm::{Algorithm, Registry, RegistryBuilder};
-use crate::args::Args;
-use crate::files::audit::{AuditWriter, FINISH_BOUND};
+use crate::app::args::Args;
+use crate::app::exit::{IntoOutcome, Outcome};
 use crate::flags::{self, Role};
+use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::master::Master;
-use crate::outcome::{IntoOutcome, Outcome};
 use crate::slave::Slave;
+use crate::typed::algorithm::{Algorithm, Registry, RegistryBuilder};
 
+pub mod args;
 mod embedded;
+pub mod exit;
+pub(crate) mod fingerprint;
 pub(crate) mod master_role;
 mod node_role;
 mod slave_role;
@@ -146,14 +149,14 @@ impl App {
             Ok(settings) => settings,
             Err(error) => {
                 complain(&name, &error);
-                return exit::USAGE;
+                return code::USAGE;
             }
         };
         let parts = match self.into_parts() {
             Ok(parts) => parts,
             Err(error) => {
                 complain(&name, &error);
-                return exit::ERROR;
+                return code::ERROR;
             }
         };
         match settings.role {
@@ -200,7 +203,7 @@ impl App {
         }
         let registry = self.algorithms.finish();
         // A slave would find out when it says hello.
-        crate::fingerprint::of(&registry, &self.version)
+        crate::app::fingerprint::of(&registry, &self.version)
             .validate()
             .map_err(|error| format!("the application cannot be told in a handshake: {error}"))?;
         Ok(Parts {
@@ -254,7 +257,7 @@ pub(crate) fn complain(name: &str, text: &impl std::fmt::Display) {
 
 fn print(text: &str) -> u8 {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => exit::OK,
-        Err(_) => exit::ERROR,
+        Ok(()) => code::OK,
+        Err(_) => code::ERROR,
     }
 }

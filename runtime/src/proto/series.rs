@@ -5,8 +5,8 @@ use std::rc::Rc;
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_sched::Payload;
 
+use crate::proto::bytes::SmallBytes;
 use crate::proto::master::packet_bytes;
-use crate::small::SmallBytes;
 
 /// The arguments of a run take no more than this: what one task that takes long keeps of those that have ended.
 const RUN_BYTES_MAX: usize = 64 << 10;
