@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use std::{fmt, mem, panic, thread};
+use std::{fmt, mem, thread};
 
 use ringmw_codec::audit::{Event, Line, Stamp, Who};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -49,8 +49,6 @@ pub enum Sink {
     Stdout,
     /// The end of this file.
     File(PathBuf),
-    /// Memory, for tests.
-    Memory(Arc<Mutex<Vec<u8>>>),
 }
 
 /// The trail could not be opened.
@@ -102,12 +100,6 @@ impl std::error::Error for Unwritten {}
 /// The writing end of the trail. Dropping it flushes, for at most [`FINISH_BOUND`].
 #[derive(Debug)]
 pub struct AuditWriter {
-    flusher: AuditFlusher,
-}
-
-/// Can flush the trail from anywhere: from an exit path, a panic hook.
-#[derive(Debug, Clone)]
-pub struct AuditFlusher {
     shared: Option<Arc<Shared>>,
 }
 
@@ -278,11 +270,8 @@ impl AuditWriter {
     /// Opens the trail and starts its thread.
     pub fn open(sink: Sink) -> Result<Self, AuditOpenError> {
         match sink {
-            Sink::None => Ok(Self {
-                flusher: AuditFlusher { shared: None },
-            }),
+            Sink::None => Ok(Self { shared: None }),
             Sink::Stdout => Self::start("standard output".to_owned(), Box::new(OwnStdout), false),
-            Sink::Memory(bytes) => Self::start("memory".to_owned(), Box::new(Memory(bytes)), false),
             Sink::File(path) => {
                 let name = path.display().to_string();
                 let (file, ends_in_half_a_line) =
@@ -310,9 +299,7 @@ impl AuditWriter {
             .spawn(move || threads.run(out))
             .map_err(AuditOpenError::Thread)?;
         Ok(Self {
-            flusher: AuditFlusher {
-                shared: Some(shared),
-            },
+            shared: Some(shared),
         })
     }
 
@@ -330,7 +317,7 @@ impl AuditWriter {
 
     /// Adds a few, so that the thread can write while more are to come.
     fn push_some(&self, stamp: &Stamp, (time_us, who): (i64, Who), events: &[Event]) {
-        let Some(shared) = &self.flusher.shared else {
+        let Some(shared) = &self.shared else {
             return;
         };
         let mut state = shared.state();
@@ -359,28 +346,6 @@ impl AuditWriter {
 
     /// Waits until all lines are written, at most `bound`; then goes on as before.
     pub fn finish(&self, bound: Duration) -> Result<(), Unwritten> {
-        self.flusher.finish(bound)
-    }
-
-    /// A handle that can flush the trail when this writer is out of reach.
-    pub fn flusher(&self) -> AuditFlusher {
-        self.flusher.clone()
-    }
-}
-
-impl Drop for AuditWriter {
-    fn drop(&mut self) {
-        let _ = self.finish(FINISH_BOUND);
-        if let Some(shared) = &self.flusher.shared {
-            shared.state().is_closing = true;
-            shared.work.notify_one();
-        }
-    }
-}
-
-impl AuditFlusher {
-    /// See [`AuditWriter::finish`].
-    pub fn finish(&self, bound: Duration) -> Result<(), Unwritten> {
         let Some(shared) = &self.shared else {
             return Ok(());
         };
@@ -401,18 +366,14 @@ impl AuditFlusher {
             error: state.error.clone(),
         })
     }
+}
 
-    /// Makes a panic that ends the process flush the trail first.
-    ///
-    /// Only where panics abort. Where they unwind, [`AuditWriter`]'s drop does it, and a panic that is caught, as a
-    /// task's is, should not wait for a disk.
-    pub fn flush_on_abort(self) {
-        if cfg!(panic = "abort") {
-            let before = panic::take_hook();
-            panic::set_hook(Box::new(move |info| {
-                before(info);
-                let _ = self.finish(FINISH_BOUND);
-            }));
+impl Drop for AuditWriter {
+    fn drop(&mut self) {
+        let _ = self.finish(FINISH_BOUND);
+        if let Some(shared) = &self.shared {
+            shared.state().is_closing = true;
+            shared.work.notify_one();
         }
     }
 }
@@ -547,23 +508,6 @@ impl Out for OwnStdout {
         let _ = poll(&mut [PollFd::new(&io::stdout(), PollFlags::OUT)], None);
     }
 }
-
-struct Memory(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Out for Memory {}
 
 /// The file, and whether a process that was killed left half a line at its end.
 fn open_file(path: &Path) -> io::Result<(File, bool)> {

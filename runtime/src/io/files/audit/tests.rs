@@ -99,10 +99,33 @@ fn scripted(
     )
 }
 
+/// A trail that is kept in memory.
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Out for Memory {}
+
+fn in_memory(bytes: &Arc<Mutex<Vec<u8>>>) -> AuditWriter {
+    let out = Box::new(Memory(bytes.clone()));
+    AuditWriter::start("memory".to_owned(), out, false).expect("it starts")
+}
+
 #[test]
 fn lines_arrive_in_order_and_none_is_missing() {
     let bytes = Arc::new(Mutex::new(Vec::new()));
-    let writer = AuditWriter::open(Sink::Memory(bytes.clone())).expect("it opens");
+    let writer = in_memory(&bytes);
     let lines: Vec<Line> = (0..5000).map(note).collect();
     for (index, line) in lines.iter().enumerate() {
         writer.push(line);
@@ -118,7 +141,7 @@ fn lines_arrive_in_order_and_none_is_missing() {
 #[test]
 fn lines_that_are_pushed_together_are_written_while_others_come() {
     let bytes = Arc::new(Mutex::new(Vec::new()));
-    let writer = AuditWriter::open(Sink::Memory(bytes.clone())).expect("it opens");
+    let writer = in_memory(&bytes);
     for lines in [0, 1, 63, 64, 65, 3000] {
         let events: Vec<Event> = (0..lines).map(|nth| packet(nth).event).collect();
         bytes.lock().expect("lock").clear();
@@ -206,16 +229,7 @@ fn a_hung_file_costs_packet_lines_first_then_churn_then_the_rest() {
     writer.push(&note(0));
     has_begun.recv().expect("it writes");
 
-    let dropped = || {
-        writer
-            .flusher
-            .shared
-            .as_ref()
-            .expect("open")
-            .state()
-            .dropped
-            .lines
-    };
+    let dropped = || writer.shared.as_ref().expect("open").state().dropped.lines;
     let fill = |of: fn(u64) -> Line| {
         let before = dropped();
         let mut kept = 0;
@@ -295,15 +309,7 @@ fn long_lines_are_bounded_by_their_bytes() {
     );
     (0..20).for_each(|_| writer.push(&long));
     assert!(
-        writer
-            .flusher
-            .shared
-            .as_ref()
-            .expect("open")
-            .state()
-            .filling
-            .len()
-            < PENDING_BYTES_MAX + 200_000
+        writer.shared.as_ref().expect("open").state().filling.len() < PENDING_BYTES_MAX + 200_000
     );
     drop(let_go);
     drop(writer);
@@ -476,7 +482,7 @@ fn a_process_with_a_trail() {
     match end.as_str() {
         "exit" => {
             (0..1000).for_each(|number| writer.push(&note(number)));
-            writer.flusher().finish(FINISH_BOUND).expect("written");
+            writer.finish(FINISH_BOUND).expect("written");
             std::process::exit(7);
         }
         "panic" => {
