@@ -16,9 +16,9 @@ use crate::master::Master;
 use crate::slave::Slave;
 use crate::typed::algorithm::{Algorithm, Registry, RegistryBuilder};
 
-pub mod args;
+pub(crate) mod args;
 mod embedded;
-pub mod exit;
+pub(crate) mod exit;
 pub(crate) mod fingerprint;
 pub(crate) mod master_role;
 mod node_role;

@@ -32,12 +32,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use ringmw_codec::Nanos;
 use ringmw_codec::flags::{self, FLAGS, Flag, flag};
 
-pub use help::help_text;
-pub use target::{Source, Target, resolve_slave_target};
-pub use values::{
-    BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, LOCAL_SLAVES_MAX, MEMBER_ID_BYTES_MAX, SECONDS_MAX,
-    SLAVES_WANTED_MAX,
-};
+pub(crate) use help::help_text;
+pub(crate) use target::{Source, resolve_slave_target};
+pub(crate) use values::SECONDS_MAX;
 
 const HELP: &str = "--mw-help";
 const VERSION: &str = "--mw-version-string";
@@ -79,7 +76,7 @@ const PATHS: &[&str] = &[AUDIT_FILE, RESOURCE_FILE, SLAVE_EXECUTABLE];
 
 /// What this process is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Print the help and exit 0.
     Help,
     /// Print the versions and exit 0.
@@ -97,7 +94,7 @@ pub enum Role {
 
 /// How many slaves one process is the parent of (`--mw-slave-count`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlaveCount {
+pub(crate) enum SlaveCount {
     /// One per core that the batch system gave the job, or that this process may use.
     Auto,
     /// So many.
@@ -106,7 +103,7 @@ pub enum SlaveCount {
 
 /// The parsed command line. What was not given has its default, or is none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// What this process is to be. For help and version nothing else has been judged.
     pub role: Role,
     /// The interface to bind, or the master's host; without the brackets of an IPv6 address.
@@ -169,7 +166,7 @@ pub struct Settings {
 
 /// A wrong command line: one message that names the flag. The process exits with `ringmw_codec::flags::exit::USAGE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageError(pub String);
+pub(crate) struct UsageError(pub String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,7 +182,7 @@ fn usage<T>(message: impl Into<String>) -> Result<T, UsageError> {
 
 /// The arguments, apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
+pub(crate) struct Split {
     /// The library's, in order, each with its value in one: `--flag` or `--flag=value`.
     pub mw: Vec<OsString>,
     /// The user's, in order.
@@ -195,7 +192,7 @@ pub struct Split {
 /// Takes the library's flags out of the arguments (those after the program's name).
 ///
 /// A `--` ends the library's flags and is taken out too; a second one is the user's.
-pub fn split(args: impl IntoIterator<Item = OsString>) -> Result<Split, UsageError> {
+pub(crate) fn split(args: impl IntoIterator<Item = OsString>) -> Result<Split, UsageError> {
     let mut split = Split {
         mw: Vec::new(),
         user: Vec::new(),
@@ -309,7 +306,7 @@ fn edits(from: &str, to: &str) -> usize {
 }
 
 /// Parses the arguments after the program's name.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings, UsageError> {
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings, UsageError> {
     let split = split(args)?;
     // A call for help must not fail on what it is to help with.
     let asks_for = |name: &str| split.mw.iter().any(|arg| arg == name);

@@ -4,7 +4,7 @@
 //! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
 
 pub(crate) mod clock;
-pub mod engine;
-pub mod files;
-pub mod local;
+pub(crate) mod engine;
+pub(crate) mod files;
+pub(crate) mod local;
 pub(crate) mod slave_link;

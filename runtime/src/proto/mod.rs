@@ -8,13 +8,13 @@
 //! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::typed::wire`]).
 
 pub(crate) mod bytes;
-pub mod master;
+pub(crate) mod master;
 pub(crate) mod series;
-pub mod slave;
+pub(crate) mod slave;
 mod sums;
 
 pub use master::{Demand, Effect, End, Fate, MasterConfig, MasterCore, Wanted};
-pub use slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
+pub use slave::{Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
 
 use ringmw_codec::frame::{self, Kind};
 

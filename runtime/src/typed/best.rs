@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::typed::wire::{Wire, WireError, check, decode, encode, type_text};
 
 /// How many `Best`s one run can have; a slave keeps a cell for each that it has heard of.
-pub const BESTS_MAX: usize = 4096;
+pub(crate) const BESTS_MAX: usize = 4096;
 
 /// Bytes of a `Best` in a task's arguments.
 const SEGMENT_BYTES: usize = 4 + 1 + 8 + 8 + 8;
@@ -393,7 +393,7 @@ impl BestTable {
 /// The run has [`BESTS_MAX`] `Best`s already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a run has at most {BESTS_MAX} minima and maxima")]
-pub struct TooManyBests;
+pub(crate) struct TooManyBests;
 
 /// The master's side: every `Best` of the run with its witness. Ids are 0, 1, 2, ... in order of creation.
 ///

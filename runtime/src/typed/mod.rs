@@ -3,9 +3,9 @@
 //! Beneath it tasks, results and incumbents are bytes; above it nobody encodes or decodes. Deliberately absent:
 //! sockets, files, threads, and the order in which tasks run.
 
-pub mod algorithm;
-pub mod best;
-pub mod cx;
+pub(crate) mod algorithm;
+pub(crate) mod best;
+pub(crate) mod cx;
 pub mod expansion;
-pub mod rng;
-pub mod wire;
+pub(crate) mod rng;
+pub(crate) mod wire;

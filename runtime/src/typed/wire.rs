@@ -11,7 +11,7 @@
 //! a later reader carries [`Wire::TYPE_HASH`] too.
 //!
 //! ```
-//! use ringmw::wire::{access, decode, encode};
+//! use ringmw::internals::wire::{access, decode, encode};
 //!
 //! let mut bytes = Vec::new();
 //! encode(&(String::from("pi"), 3.14), &mut bytes)?;
@@ -284,7 +284,7 @@ fn access_any<T: Wire>(bytes: &[u8]) -> Result<&T::Archived, WireError> {
 /// # Errors
 /// [`WireError::Archive`].
 #[inline]
-pub fn check<T: Wire>(bytes: &[u8]) -> Result<(), WireError> {
+pub(crate) fn check<T: Wire>(bytes: &[u8]) -> Result<(), WireError> {
     access::<T>(bytes).map(drop)
 }
 

@@ -21,7 +21,7 @@
 //!
 //! ```
 //! use std::{io, net::SocketAddr, time::Instant};
-//! use ringmw::engine::{self, Choice, Close, Closed, ConnId, Engine, Handler, Want};
+//! use ringmw::internals::engine::{self, Choice, Close, Closed, ConnId, Engine, Handler, Want};
 //!
 //! /// Sends back what it receives.
 //! #[derive(Default)]
@@ -138,7 +138,7 @@ pub enum Close {
     Now,
     /// Writes them, ends the stream, then reads and discards until the peer has ended it too: a socket closed with unread
     /// bytes sends a reset, which can destroy the last frame on its way. Whatever is left at `by`, or when the peer has sent
-    /// [`DISCARD_BYTES_MAX`] more, is dropped.
+    /// `DISCARD_BYTES_MAX` more, is dropped.
     Flushed {
         /// The latest time at which the socket is closed.
         by: Instant,
@@ -147,7 +147,7 @@ pub enum Close {
 
 /// How many bytes a connection that is being [flushed](Close::Flushed) may still send. It is more than both sockets' buffers
 /// hold, so a peer that stops sending when it is told to never gets there.
-pub const DISCARD_BYTES_MAX: u64 = 256 << 20;
+pub(crate) const DISCARD_BYTES_MAX: u64 = 256 << 20;
 
 /// After how many bytes [`Engine::take`] gives way to the owner, so that timers and new work wait for tens of milliseconds
 /// at most.
@@ -288,9 +288,9 @@ pub fn open(
 /// what arrived during `take`.
 ///
 /// ```no_run
-/// # use ringmw::engine::Want;
-/// # async fn turn(engine: &mut dyn ringmw::engine::Engine, handler: &mut dyn ringmw::engine::Handler) -> std::io::Result<()> {
-/// let descriptor = ringmw::engine::watch(engine)?;
+/// # use ringmw::internals::engine::Want;
+/// # async fn turn(engine: &mut dyn ringmw::internals::engine::Engine, handler: &mut dyn ringmw::internals::engine::Handler) -> std::io::Result<()> {
+/// let descriptor = ringmw::internals::engine::watch(engine)?;
 /// loop {
 ///     let caught_up = engine.take(std::time::Instant::now(), Want::Share, handler)?;
 ///     // … think, send, close …

@@ -3,5 +3,5 @@
 //! Each has a thread of its own before a bounded queue, so that a slow, full or hung filesystem never stalls the
 //! network. What goes into them the cores decide; here bytes are moved, and errors told.
 
-pub mod audit;
-pub mod resource;
+pub(crate) mod audit;
+pub(crate) mod resource;

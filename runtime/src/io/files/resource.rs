@@ -15,11 +15,11 @@ use std::time::Duration;
 use ringmw_codec::Nanos;
 
 /// The file is rewritten for a changed need at most this often.
-pub const CHANGE_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const CHANGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the batch system acts on; a change of it is written soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Need {
+pub(crate) struct Need {
     /// Slaves that are still missing.
     pub needed: u64,
     /// Slaves that are desired in all.
@@ -31,14 +31,14 @@ pub struct Need {
 ///
 /// A write that failed is not hurried: the next interval, or the next change, is its repetition.
 #[derive(Debug, Clone)]
-pub struct ResourceSchedule {
+pub(crate) struct ResourceSchedule {
     interval: Nanos,
     written: Option<(Nanos, Need)>,
 }
 
 impl ResourceSchedule {
     /// `interval` is at least a second (`--mw-resource-file-update-interval`).
-    pub fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration) -> Self {
         assert!(
             interval >= CHANGE_PAUSE,
             "the command line takes no interval below a second"
@@ -50,7 +50,7 @@ impl ResourceSchedule {
     }
 
     /// Whether the file is to be written now; if so, it counts as written.
-    pub fn due(&mut self, now: Nanos, need: Need) -> bool {
+    pub(crate) fn due(&mut self, now: Nanos, need: Need) -> bool {
         let is_due = self.next(need).is_none_or(|at| at <= now);
         if is_due {
             self.written = Some((now, need));
@@ -59,7 +59,7 @@ impl ResourceSchedule {
     }
 
     /// When it will be due if the need stays as it is; none is at once.
-    pub fn next(&self, need: Need) -> Option<Nanos> {
+    pub(crate) fn next(&self, need: Need) -> Option<Nanos> {
         let (at, written) = self.written?;
         let pause = if written == need {
             self.interval
@@ -76,7 +76,7 @@ fn nanos(duration: Duration) -> Nanos {
 
 /// One write that ended.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// What the master gave along with the text, to know which it was.
     pub mark: u64,
     /// How it ended.
@@ -85,7 +85,7 @@ pub struct Report {
 
 /// Writes the file in a thread of its own.
 #[derive(Debug)]
-pub struct ResourceWriter {
+pub(crate) struct ResourceWriter {
     path: PathBuf,
     shared: Arc<Shared>,
 }
@@ -119,7 +119,7 @@ const REPORTS_MAX: usize = 64;
 impl ResourceWriter {
     /// Checks that a file can be written beside `path`, and starts the thread. An error names the flag, the path and
     /// the remedy.
-    pub fn open(path: PathBuf) -> Result<Self, String> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, String> {
         let fault = |error: io::Error| {
             format!(
                 "--mw-resource-file {}: cannot be written: {error}; it is written aside and renamed, so its folder must \
@@ -143,14 +143,14 @@ impl ResourceWriter {
     }
 
     /// The file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Hands over the file's next text and returns at once. One that still waits is forgotten: it is older.
     ///
     /// `is_secret`: only the owner may read the file (mode 0600). `mark` comes back in the [`Report`].
-    pub fn write(&self, text: String, is_secret: bool, mark: u64) {
+    pub(crate) fn write(&self, text: String, is_secret: bool, mark: u64) {
         self.shared.state().next = Some(Job {
             text,
             is_secret,
@@ -160,13 +160,13 @@ impl ResourceWriter {
     }
 
     /// What has been written, or not, since it was last asked.
-    pub fn take_reports(&self) -> Vec<Report> {
+    pub(crate) fn take_reports(&self) -> Vec<Report> {
         std::mem::take(&mut self.shared.state().reports)
     }
 
     /// Writes the last text, and waits for it, at most `bound`. True: it stands in the file. False: the reports say
     /// why, or it takes too long; the process may end all the same.
-    pub fn finish(&self, text: String, is_secret: bool, mark: u64, bound: Duration) -> bool {
+    pub(crate) fn finish(&self, text: String, is_secret: bool, mark: u64, bound: Duration) -> bool {
         self.write(text, is_secret, mark);
         let (state, _) = self
             .shared
@@ -278,7 +278,7 @@ fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
 /// system's, which must travel with it.
 ///
 /// `given` is `--mw-slave-executable`; without it, this process's own executable.
-pub fn slave_executable(given: Option<&Path>) -> io::Result<(PathBuf, Vec<PathBuf>)> {
+pub(crate) fn slave_executable(given: Option<&Path>) -> io::Result<(PathBuf, Vec<PathBuf>)> {
     let own = std::env::current_exe()?;
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let libraries = own_libraries(&maps, &own);

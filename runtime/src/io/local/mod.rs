@@ -40,14 +40,14 @@ use rustix::process::{
 };
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-pub use output::{LAST_LINES_MAX, LINE_BYTES_MAX, NAMELESS, Output, Stream, own_stdio};
+pub(crate) use output::{NAMELESS, Output, own_stdio};
 use output::{Voice, copy, set_nonblocking};
-pub use restart::{Backoff, DEATHS_IN_A_ROW_MAX, PAUSE_FIRST, PAUSE_MAX, Restarts, Verdict};
+pub(crate) use restart::{DEATHS_IN_A_ROW_MAX, Restarts, Verdict};
 
 /// The environment variable that tells a slave its batch job; `local.<index>.<restarts>` in local mode.
-pub const JOB_VARIABLE: &str = "RINGMW_JOB";
+pub(crate) const JOB_VARIABLE: &str = "RINGMW_JOB";
 /// How long slaves may take to end by themselves when the master is done.
-pub const STOP_BOUND: Duration = Duration::from_secs(2);
+pub(crate) const STOP_BOUND: Duration = Duration::from_secs(2);
 /// How long a slave may take to end after SIGTERM.
 const TERM_BOUND: Duration = Duration::from_millis(500);
 /// How long a failure waits for the last lines of the dead; they are late only when this process's own output stands.
@@ -58,7 +58,7 @@ const KILL_BOUND: Duration = Duration::from_secs(2);
 const THREAD_STACK_BYTES: usize = 128 * 1024;
 
 /// What to start.
-pub struct Plan {
+pub(crate) struct Plan {
     /// How many slaves; at least one.
     pub slaves: u32,
     /// The program, by its path.
@@ -81,7 +81,7 @@ impl Plan {
     /// Slaves of this very binary for a master that listens on 127.0.0.1.
     ///
     /// `slaves`: one per core that this process may use, if `None`.
-    pub fn of_this_binary(slaves: Option<u32>, master_port: u16, member_id: &str) -> Self {
+    pub(crate) fn of_this_binary(slaves: Option<u32>, master_port: u16, member_id: &str) -> Self {
         let args = [
             "--mw-slave",
             "--mw-master-host",
@@ -135,13 +135,13 @@ fn audit_file_of(file: &Path, index: usize) -> PathBuf {
 }
 
 /// How many slaves there are by default: the cores this process may use, affinity and cgroup limits considered.
-pub fn cores() -> u32 {
+pub(crate) fn cores() -> u32 {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
 /// The job string of the slave with this index at this start.
-pub fn job(index: usize, restarts: u32) -> String {
+pub(crate) fn job(index: usize, restarts: u32) -> String {
     format!("local.{index}.{restarts}")
 }
 
@@ -156,7 +156,7 @@ fn parse_job(job: &str) -> Option<(usize, u32)> {
 
 /// What the supervisor tells the master, from the supervisor's thread.
 #[derive(Debug)]
-pub enum LocalEvent {
+pub(crate) enum LocalEvent {
     /// A slave was started.
     Started {
         /// Its index, from 0; the same after a restart.
@@ -171,6 +171,7 @@ pub enum LocalEvent {
         /// How.
         death: Death,
         /// The pause before it is started again; none if it is not.
+        #[cfg_attr(not(test), expect(dead_code, reason = "told, and read by tests alone"))]
         restart_in: Option<Duration>,
     },
     /// Slaves cannot run here: none is started any more. Those that live go on until [`Supervisor::stop`].
@@ -179,12 +180,13 @@ pub enum LocalEvent {
 
 /// The end of one slave.
 #[derive(Debug, Clone)]
-pub struct Death {
+pub(crate) struct Death {
     /// Its index, from 0; the same after a restart.
     pub child: u32,
     /// Its [`JOB_VARIABLE`].
     pub job: String,
     /// Its process; none if it could not be started.
+    #[cfg_attr(not(test), expect(dead_code, reason = "told, and read by tests alone"))]
     pub pid: Option<u32>,
     /// How it ended, as a person reads it: `exit status: 255`, `signal: 9 (SIGKILL)`, `cannot be started: …`.
     pub how: String,
@@ -196,8 +198,8 @@ pub struct Death {
 
 /// [`DEATHS_IN_A_ROW_MAX`] slaves died in a row before they were handed a task.
 #[derive(Debug)]
-pub struct Failure {
-    /// The dead, oldest first, each with its last lines (at most [`LAST_LINES_MAX`]).
+pub(crate) struct Failure {
+    /// The dead, oldest first, each with its last lines (at most [`LAST_LINES_MAX`](output::LAST_LINES_MAX)).
     pub dead: Vec<(Death, Vec<String>)>,
 }
 
@@ -222,7 +224,7 @@ impl fmt::Display for Failure {
 
 /// How the slaves that still ran at [`Supervisor::stop`] ended.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped {
+pub(crate) struct Stopped {
     /// By themselves within the bound.
     pub by_themselves: u32,
     /// On SIGTERM.
@@ -251,7 +253,7 @@ type Voices = Arc<Mutex<Vec<Option<(u32, Arc<Voice>)>>>>;
 
 /// The running slaves of local mode. Dropping it kills them; [`Supervisor::stop`] lets them end.
 #[derive(Debug)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     messages: Sender<Message>,
     voices: Voices,
     thread: Option<thread::JoinHandle<Stopped>>,
@@ -262,7 +264,10 @@ impl Supervisor {
     ///
     /// `events` is called from the supervisor's thread and must not block. An error means that the first slave could
     /// not be started, and none runs.
-    pub fn start(plan: Plan, events: impl Fn(LocalEvent) + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(
+        plan: Plan,
+        events: impl Fn(LocalEvent) + Send + 'static,
+    ) -> io::Result<Self> {
         assert!(plan.slaves > 0, "local mode needs a slave");
         let (messages, inbox) = channel();
         let (first_round, started) = channel();
@@ -300,14 +305,14 @@ impl Supervisor {
 
     /// The slave of this job was handed a task: its next restart is at once again, and the row of early deaths is
     /// broken. To be told before the task is sent; the first task of a slave is enough. Other jobs are passed over.
-    pub fn handed_task(&self, job: &str) {
+    pub(crate) fn handed_task(&self, job: &str) {
         if let Some((index, restarts)) = parse_job(job) {
             let _ = self.messages.send(Message::HandedTask { index, restarts });
         }
     }
 
     /// The slave of this job is `SLAVE-<id>`: its lines are marked so from now on. Other jobs are passed over.
-    pub fn slave_id(&self, job: &str, id: u32) {
+    pub(crate) fn slave_id(&self, job: &str, id: u32) {
         let Some((index, restarts)) = parse_job(job) else {
             return;
         };
@@ -321,7 +326,7 @@ impl Supervisor {
 
     /// Waits up to `bound` ([`STOP_BOUND`]) for the slaves to end by themselves, then sends SIGTERM, then SIGKILL to
     /// those that are left and to what they started. None is started again, none is left.
-    pub fn stop(mut self, bound: Duration) -> Stopped {
+    pub(crate) fn stop(mut self, bound: Duration) -> Stopped {
         self.stop_within(bound)
     }
 

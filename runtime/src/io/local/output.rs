@@ -12,14 +12,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 /// A longer line is cut into several, so that a slave that prints no line end cannot fill the master's memory.
-pub const LINE_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const LINE_BYTES_MAX: usize = 16 * 1024;
 /// So many last lines of a slave, stdout and stderr together, are kept.
-pub const LAST_LINES_MAX: usize = 10;
+pub(crate) const LAST_LINES_MAX: usize = 10;
 /// So much of each of them.
 const LAST_LINE_BYTES_MAX: usize = 1024;
 
 /// Before the lines of a slave that has no number yet.
-pub const NAMELESS: &str = "slave | ";
+pub(crate) const NAMELESS: &str = "slave | ";
 
 const CHUNK_BYTES: usize = 8192;
 /// One stream does not keep the other waiting longer than this.
@@ -29,7 +29,7 @@ const CHUNKS_OF_THE_DEAD_MAX: usize = 32;
 
 /// Which of the two a line was printed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -37,10 +37,10 @@ pub enum Stream {
 }
 
 /// Takes a whole line, prefix and line end included. Called from one thread per slave.
-pub type Output = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+pub(crate) type Output = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
 
 /// The usual [`Output`]: the same stream of this process. A closed one is no error: nobody reads.
-pub fn own_stdio() -> Output {
+pub(crate) fn own_stdio() -> Output {
     Arc::new(|stream, line| {
         let _ = match stream {
             Stream::Stdout => io::stdout().lock().write_all(line),

@@ -8,21 +8,21 @@ use std::time::Duration;
 use ringmw_codec::Nanos;
 
 /// The first pause that is not zero; each later one is twice as long.
-pub const PAUSE_FIRST: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// No pause is longer.
-pub const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// So many deaths in a row, each before the slave was handed a task, mean that slaves cannot run here at all.
-pub const DEATHS_IN_A_ROW_MAX: u32 = 5;
+pub(crate) const DEATHS_IN_A_ROW_MAX: u32 = 5;
 
 /// The pauses of one slave: none, 0.1 s, 0.2 s, 0.4 s … 5 s; from the start again once it was handed a task.
 #[derive(Debug, Default, Clone)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     deaths: u32,
 }
 
 impl Backoff {
     /// The slave died: how long to wait before it is started again.
-    pub fn next_pause(&mut self) -> Duration {
+    pub(crate) fn next_pause(&mut self) -> Duration {
         let deaths = self.deaths;
         self.deaths = deaths.saturating_add(1);
         match deaths.checked_sub(1) {
@@ -34,14 +34,14 @@ impl Backoff {
     }
 
     /// The slave was handed a task, so it works: its next death is restarted at once.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.deaths = 0;
     }
 }
 
 /// What to do about a slave that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Not started again: it exited 0, told to or idle, or the others were given up before.
     Done,
     /// It is due again after this pause.
@@ -69,7 +69,7 @@ struct Slot {
 /// The row is common because the usual cause (a binary that cannot start, a refused handshake) strikes all of them
 /// alike: five processes are enough to know. Any slave that is handed a task breaks it.
 #[derive(Debug)]
-pub struct Restarts {
+pub(crate) struct Restarts {
     slots: Vec<Slot>,
     row: u32,
     gave_up: bool,
@@ -77,7 +77,7 @@ pub struct Restarts {
 
 impl Restarts {
     /// `slaves` of them, all due at once.
-    pub fn new(slaves: usize) -> Self {
+    pub(crate) fn new(slaves: usize) -> Self {
         let slot = || Slot {
             state: State::Waiting { due_at: 0 },
             backoff: Backoff::default(),
@@ -91,7 +91,7 @@ impl Restarts {
     }
 
     /// A slave that is to be started now, with the number of its earlier starts; from now on it counts as running.
-    pub fn take_due(&mut self, now: Nanos) -> Option<(usize, u32)> {
+    pub(crate) fn take_due(&mut self, now: Nanos) -> Option<(usize, u32)> {
         let due = |slot: &Slot| matches!(slot.state, State::Waiting { due_at } if due_at <= now);
         let index = self.slots.iter().position(due).filter(|_| !self.gave_up)?;
         let slot = &mut self.slots[index];
@@ -101,7 +101,7 @@ impl Restarts {
     }
 
     /// When [`Restarts::take_due`] will next have something.
-    pub fn next_due(&self) -> Option<Nanos> {
+    pub(crate) fn next_due(&self) -> Option<Nanos> {
         let due_at = |slot: &Slot| match slot.state {
             State::Waiting { due_at } => Some(due_at),
             State::Running { .. } | State::Done => None,
@@ -114,7 +114,7 @@ impl Restarts {
     }
 
     /// The running slave `index` was handed a task. Every task may be told; the first one counts.
-    pub fn on_handed_task(&mut self, index: usize) {
+    pub(crate) fn on_handed_task(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         if slot.state == (State::Running { handed: false }) {
             slot.state = State::Running { handed: true };
@@ -124,12 +124,12 @@ impl Restarts {
     }
 
     /// Whether the running slave `index` was handed a task.
-    pub fn was_handed_task(&self, index: usize) -> bool {
+    pub(crate) fn was_handed_task(&self, index: usize) -> bool {
         self.slots[index].state == (State::Running { handed: true })
     }
 
     /// The running slave `index` ended, with exit status 0 (`done`) or otherwise.
-    pub fn on_ended(&mut self, index: usize, done: bool, now: Nanos) -> Verdict {
+    pub(crate) fn on_ended(&mut self, index: usize, done: bool, now: Nanos) -> Verdict {
         let handed = self.was_handed_task(index);
         let slot = &mut self.slots[index];
         if done || self.gave_up {

@@ -1,3 +1,4 @@
+use super::output::{LAST_LINES_MAX, Stream};
 use super::*;
 use std::io::{BufRead, BufReader, Write};
 use std::sync::mpsc;

@@ -10,7 +10,7 @@ use crate::proto::bytes::SmallBytes;
 use crate::typed::wire::WireError;
 
 /// Checks the archives of an algorithm's outputs, as [`check_each`](crate::typed::wire::check_each) does.
-pub type CheckOutputs = fn(&[u8], u32, usize) -> Result<(), (u32, WireError)>;
+pub(crate) type CheckOutputs = fn(&[u8], u32, usize) -> Result<(), (u32, WireError)>;
 
 /// What a master knows of an algorithm.
 #[derive(Copy, Clone, Debug)]

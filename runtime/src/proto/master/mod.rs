@@ -40,9 +40,10 @@ use super::{HANDSHAKES_MAX, SECOND, limit, put};
 use crate::io::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
 pub use crate::proto::bytes::SmallBytes;
-pub use crate::proto::series::Body;
+pub(crate) use crate::proto::series::Body;
 use crate::typed::best::Incumbents;
-pub use ends::{AlgorithmInfo, CheckOutputs, End, Fate};
+pub(crate) use ends::CheckOutputs;
+pub use ends::{AlgorithmInfo, End, Fate};
 pub(crate) use ends::{Ends, RESULT_BYTES, TaskEnd};
 use ends::{Packet, Results, Run, Runs};
 use pace::{Pace, VISITS_PER_TURN};
@@ -50,13 +51,13 @@ pub use trail::{Level, Traffic};
 use trail::{Meter, Trail};
 
 /// A turn that took longer is a stall: one audit line, and no slave is judged by it.
-pub const STALL: Nanos = SECOND;
+pub(crate) const STALL: Nanos = SECOND;
 
 /// The driver begins a turn at least this often, so that a longer gap is known to be a stall.
-pub const TICK: Nanos = SECOND / 2;
+pub(crate) const TICK: Nanos = SECOND / 2;
 
 /// How long a master that leaves waits for its slaves to go; their own limit for a running task is 1 s.
-pub const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
+pub(crate) const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
 
 /// How long accepting pauses when it has failed: trying again at once would fail again, and spin.
 const ACCEPT_PAUSE: Nanos = SECOND;

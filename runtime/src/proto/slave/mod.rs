@@ -28,14 +28,14 @@ use super::{SECOND, limit, put};
 use meter::Meter;
 
 /// A finished result waits at most this long for others to travel with.
-pub const RESULT_WAIT: Nanos = SECOND / 10;
+pub(crate) const RESULT_WAIT: Nanos = SECOND / 10;
 
 /// With automatic grouping a finished result waits at most this long for others that finish.
 const AUTO_RESULT_WAIT: Nanos = SECOND / 200;
 
 /// How long a slave waits for the master's answer to its handshake: a master algorithm may hold its
 /// thread for minutes, another service on a reused port never answers.
-pub const WELCOME_WAIT: Nanos = 600 * SECOND;
+pub(crate) const WELCOME_WAIT: Nanos = 600 * SECOND;
 
 /// No master has a longer client timeout: the flag's bound is a year. In nanoseconds a greater one would not fit 64 bits.
 const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * crate::flags::SECONDS_MAX;

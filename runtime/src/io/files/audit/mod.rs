@@ -23,11 +23,11 @@ use ringmw_codec::audit::{Event, Line, Stamp, Who};
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// Pending lines take at most so many bytes (and the one line that crosses it).
-pub const PENDING_BYTES_MAX: usize = 1 << 20;
+pub(crate) const PENDING_BYTES_MAX: usize = 1 << 20;
 /// And are at most so many.
-pub const PENDING_LINES_MAX: usize = 16_384;
+pub(crate) const PENDING_LINES_MAX: usize = 16_384;
 /// How long a process that exits waits for its trail.
-pub const FINISH_BOUND: Duration = Duration::from_secs(2);
+pub(crate) const FINISH_BOUND: Duration = Duration::from_secs(2);
 
 /// Lines that are added under one lock.
 const LINES_TOGETHER: usize = 64;
@@ -42,7 +42,7 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// Where the trail goes.
 #[derive(Debug, Clone)]
-pub enum Sink {
+pub(crate) enum Sink {
     /// Nowhere; lines cost nothing.
     None,
     /// The process's standard output.
@@ -53,7 +53,7 @@ pub enum Sink {
 
 /// The trail could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum AuditOpenError {
+pub(crate) enum AuditOpenError {
     /// The file.
     #[error(
         "--mw-audit-file {}: cannot be opened for appending: {source}; give a file in a folder that exists and may be \
@@ -72,7 +72,7 @@ pub enum AuditOpenError {
 
 /// What [`AuditWriter::finish`] had to leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unwritten {
+pub(crate) struct Unwritten {
     /// The trail: its file, or what it is called.
     pub trail: String,
     /// Lines that are still pending; dropped ones are not among them.
@@ -99,7 +99,7 @@ impl std::error::Error for Unwritten {}
 
 /// The writing end of the trail. Dropping it flushes, for at most [`FINISH_BOUND`].
 #[derive(Debug)]
-pub struct AuditWriter {
+pub(crate) struct AuditWriter {
     shared: Option<Arc<Shared>>,
 }
 
@@ -268,7 +268,7 @@ impl State {
 
 impl AuditWriter {
     /// Opens the trail and starts its thread.
-    pub fn open(sink: Sink) -> Result<Self, AuditOpenError> {
+    pub(crate) fn open(sink: Sink) -> Result<Self, AuditOpenError> {
         match sink {
             Sink::None => Ok(Self { shared: None }),
             Sink::Stdout => Self::start("standard output".to_owned(), Box::new(OwnStdout), false),
@@ -304,12 +304,12 @@ impl AuditWriter {
     }
 
     /// Adds a line. Never waits for the file: a line that finds no room is counted instead.
-    pub fn push(&self, line: &Line) {
+    pub(crate) fn push(&self, line: &Line) {
         self.push_all(line.time_us, line.who, std::slice::from_ref(&line.event));
     }
 
     /// Adds lines of one writer and one time, as [`push`](Self::push) each.
-    pub fn push_all(&self, time_us: i64, who: Who, events: &[Event]) {
+    pub(crate) fn push_all(&self, time_us: i64, who: Who, events: &[Event]) {
         let stamp = Stamp::new(time_us, who);
         let parts = events.chunks(LINES_TOGETHER);
         parts.for_each(|part| self.push_some(&stamp, (time_us, who), part));
@@ -345,7 +345,7 @@ impl AuditWriter {
     }
 
     /// Waits until all lines are written, at most `bound`; then goes on as before.
-    pub fn finish(&self, bound: Duration) -> Result<(), Unwritten> {
+    pub(crate) fn finish(&self, bound: Duration) -> Result<(), Unwritten> {
         let Some(shared) = &self.shared else {
             return Ok(());
         };
