@@ -46,8 +46,9 @@ const SEND: u64 = 1 << 63;
 /// When `outstanding` is 0 or above 64.
 pub fn run(slaves: u32, outstanding: u32, packets: u64, limit: Duration) -> io::Result<Value> {
     assert!((1..=64).contains(&outstanding), "packets of one slave");
-    ringmw::engine::raise_nofile()?;
-    let listener = ringmw::engine::listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    ringmw::internals::engine::raise_nofile()?;
+    let listener =
+        ringmw::internals::engine::listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let hello = Hello {
         protocol: PROTOCOL_VERSION,
         member_id: b"bare".to_vec(),

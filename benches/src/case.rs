@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use ringmw::internals::proto::Traffic;
 use ringmw::prelude::*;
-use ringmw::proto::master::Traffic;
 use serde_json::{Value, json};
 
 use crate::fleet::{self, Setting, Slaves};

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmw::Ready;
-use ringmw::engine::{self, Choice};
+use ringmw::internals::engine::{self, Choice};
 use ringmw::prelude::*;
 use serde_json::Value;
 

@@ -124,7 +124,7 @@ fn play(args: &[String]) -> io::Result<Value> {
     let mut hello = Vec::new();
     io::stdin().read_to_end(&mut hello)?;
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    ringmw::engine::raise_nofile()?;
+    ringmw::internals::engine::raise_nofile()?;
     Crowd::new(address, &hello, &cast)?.play()
 }
 

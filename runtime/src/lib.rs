@@ -3,48 +3,37 @@
 // The attributes write `::ringmw::`, also when they are used inside this crate.
 extern crate self as ringmw;
 
-pub mod algorithm;
-pub mod app;
-pub mod args;
-pub mod best;
-mod body;
-mod clock;
-pub mod cx;
-pub mod engine;
-pub mod files;
-mod fingerprint;
-pub mod flags;
-pub mod local;
-pub mod master;
-pub mod outcome;
-pub mod proto;
-pub mod rng;
-pub mod slave;
-mod small;
+mod app;
+mod flags;
+#[doc(hidden)]
+pub mod internals;
+mod io;
+mod master;
+mod proto;
+mod slave;
 pub mod testing;
-pub mod wire;
+mod typed;
 
 #[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private;
+pub use typed::expansion as __private;
 
-pub use algorithm::{Algorithm, Policy, RegistryError, RunError, Signature, Task};
+pub use app::args::{Args, ArgsError};
+pub use app::exit::{Error, IntoOutcome, Result};
 pub use app::{App, Embedded, Ready};
-pub use args::{Args, ArgsError};
-pub use best::{Best, BestKey};
-pub use cx::{Cx, SlaveState, TagError};
 pub use master::{
     Call, Done, Events, Map, Master, Origin, QueueResult, QueueUnrunnable, Results, SlaveView,
-    TaskError, TaskErrorKind, TaskResult, Unrunnable,
+    Target, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask,
 };
-pub use outcome::{Error, IntoOutcome, Result};
 pub use rand;
 pub use ringmw_macros::{algorithm, wire};
-pub use ringmw_sched::{Group, SlaveId, TaskId};
+pub use ringmw_sched::{Group, Reason, SlaveId, TaskId};
 pub use rkyv;
-pub use rng::Rng;
 pub use slave::{LoopReport, Slave};
-pub use wire::{Archived, Outcome, Wire, WireError};
+pub use typed::algorithm::{Algorithm, Policy, RegistryError, RunError, Signature, Task};
+pub use typed::best::{Best, BestKey, Direction};
+pub use typed::cx::{Cx, SlaveState, TagError};
+pub use typed::rng::Rng;
+pub use typed::wire::{Archived, Outcome, Wire, WireError};
 
 /// What an application needs: `use ringmw::prelude::*;`.
 pub mod prelude {

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::io;
 
 use rig::{CLIENT_TIMEOUT, Rig, hello};
-use ringmw::engine::ConnId;
-use ringmw::proto::{Fate, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
+use ringmw::internals::engine::ConnId;
+use ringmw::internals::proto::{Fate, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
 use ringmw_codec::audit::Event;
 use ringmw_codec::control::{Goodbye, GoodbyeCode, Starting, Withdraw, Withdrawn};
 use ringmw_codec::frame::{HEADER_BYTES, Kind};

@@ -8,7 +8,9 @@ mod support;
 
 use rig::{Rig, hello};
 use ringmw::Group;
-use ringmw::proto::{Bounds, Demand, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted};
+use ringmw::internals::proto::{
+    Bounds, Demand, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
+};
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::control::Shutdown;

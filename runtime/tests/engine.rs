@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringmw::engine::{
+use ringmw::internals::engine::{
     self, Choice, Close, Closed, ConnId, Engine, EngineError, Handler, TAKE_BYTES_MAX, Want,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

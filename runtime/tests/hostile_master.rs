@@ -6,7 +6,7 @@ mod support;
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
-use ringmw::proto::{Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd};
+use ringmw::internals::proto::{Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd};
 use ringmw_codec::batch::{
     BOUND, MARKED, ResultBatchView, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskBody,
 };

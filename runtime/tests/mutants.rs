@@ -2,7 +2,7 @@
 //! `tests/sim.rs` within [`SEEDS`] seeds. The shipping code knows nothing of them.
 //!
 //! `cargo test -p ringmw --test mutants -- --ignored --nocapture` takes a build for each (some ten minutes on two
-//! cores) and prints the table in `runtime/src/testing.rs` anew. A snippet that is not found exactly once
+//! cores) and prints the table in `runtime/src/testing/mod.rs` anew. A snippet that is not found exactly once
 //! is a failure: whoever changes such a line sees to its mutant. That is checked by every run of the tests.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ struct Mutant {
 const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "double delivery: a cancelled task is told to its owner too",
-        file: "runtime/src/proto/master.rs",
+        file: "runtime/src/proto/master/mod.rs",
         old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
         new: "        let (algorithm, owner) = (cancelled.algorithm, cancelled.owner);
         let (info, body) = (*self.config.info(algorithm), cancelled.payload.clone().one());
@@ -68,13 +68,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a bound is told before its witness is kept",
-        file: "runtime/src/best.rs",
+        file: "runtime/src/typed/best.rs",
         old: "incumbent.witness = Some(witness.into());",
         new: "",
     },
     Mutant {
         name: "the random stream is taken from the TaskId",
-        file: "runtime/src/cx.rs",
+        file: "runtime/src/typed/cx.rs",
         old: "            domain,
             stream,
             ..self.key",
@@ -91,14 +91,14 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what a slave says does not count as a sign of life",
-        file: "runtime/src/proto/master.rs",
+        file: "runtime/src/proto/master/mod.rs",
         old: "state.heard = awake;
         let mut reader",
         new: "let mut reader",
     },
     Mutant {
         name: "a slave is judged by the master's own pause",
-        file: "runtime/src/proto/master.rs",
+        file: "runtime/src/proto/master/mod.rs",
         old: "        } else {
             self.awake += gap;
         }",
@@ -107,7 +107,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave is judged before all that came was taken",
-        file: "runtime/src/proto/master.rs",
+        file: "runtime/src/proto/master/mod.rs",
         old: "        if caught_up {
             self.judge_silence();",
         new: "        if caught_up || self.stopping.is_none() {
@@ -115,7 +115,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a goodbye is charged",
-        file: "runtime/src/proto/master.rs",
+        file: "runtime/src/proto/master/mod.rs",
         old: "Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },",
         new: "Cause::Goodbye { .. } => Departure::Crashed,",
     },
@@ -131,13 +131,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the announcement of a marked task is skipped",
-        file: "runtime/src/proto/slave.rs",
+        file: "runtime/src/proto/slave/mod.rs",
         old: "if front.marked && self.announcement",
         new: "if front.marked && self.completed == u64::MAX && self.announcement",
     },
     Mutant {
         name: "a marked task begins before its announcement has left",
-        file: "runtime/src/proto/slave.rs",
+        file: "runtime/src/proto/slave/mod.rs",
         old: "self.announcement = Announcement::Leaving(task);",
         new: "self.announcement = Announcement::Left(task);",
     },
@@ -150,14 +150,14 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave is not told of a cancel",
-        file: "runtime/src/proto/master.rs",
+        file: "runtime/src/proto/master/mod.rs",
         old: "                state.withdraw.push(task);
 ",
         new: "",
     },
     Mutant {
         name: "results are sent twice",
-        file: "runtime/src/proto/slave.rs",
+        file: "runtime/src/proto/slave/mod.rs",
         old: "        self.results.clear();
 ",
         new: "        if self.completed % 64 != 0 {
@@ -181,26 +181,26 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an idle slave waits for a task that is there",
-        file: "runtime/src/proto/slave.rs",
+        file: "runtime/src/proto/slave/mod.rs",
         old: "if full || self.tasks.is_empty() {",
         new: "self.oldest_result = None;
         if full {",
     },
     Mutant {
         name: "after a lack of descriptors nobody is accepted any more",
-        file: "runtime/src/proto/master.rs",
+        file: "runtime/src/proto/master/mod.rs",
         old: "let may = self.accept_again.is_none_or(|again| self.now >= again);",
         new: "let may = self.accept_again.is_none();",
     },
     Mutant {
         name: "a slave gives back what is for it alone",
-        file: "runtime/src/proto/slave.rs",
+        file: "runtime/src/proto/slave/mod.rs",
         old: "if !last.bound {",
         new: "if !last.bound || asked > 0 {",
     },
     Mutant {
         name: "a slave gives back the task that it has announced",
-        file: "runtime/src/proto/slave.rs",
+        file: "runtime/src/proto/slave/mod.rs",
         old: "let stays = usize::from(is_announced && self.tasks.is_empty());",
         new: "let stays = usize::from(is_announced && asked == 0);",
     },
@@ -266,13 +266,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave takes the task behind the cancelled one out of a run",
-        file: "runtime/src/proto/slave.rs",
+        file: "runtime/src/proto/slave/mod.rs",
         old: "self.left.contains(&index).then_some(index)",
         new: "self.left.contains(&index).then_some(index + u32::from(index + 1 < self.left.end))",
     },
     Mutant {
         name: "what is left of a split run begins with the arguments of its first task",
-        file: "runtime/src/body.rs",
+        file: "runtime/src/proto/series.rs",
         old: "*from += split;",
         new: "",
     },

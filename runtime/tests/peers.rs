@@ -785,7 +785,7 @@ fn a_flood_of_heartbeats_and_a_slow_reader(engine: &str) {
 fn a_flood_of_offers_is_few_lines(engine: &str) {
     const OFFERS: u64 = 50_000;
     let mut witness = Vec::new();
-    ringmw::wire::encode(&String::from("proof"), &mut witness).unwrap();
+    ringmw::internals::wire::encode(&String::from("proof"), &mut witness).unwrap();
     let events = against(engine, &[], move |ready| {
         let mut played = joined(&ready);
         let flood: Vec<u8> = (1..=OFFERS)

@@ -293,7 +293,7 @@ fn count(events: &[Event], kind: impl Fn(&Event) -> bool) -> usize {
 /// As many as the limit of open files allows, of those that are wanted. Root may raise it.
 fn crowd_size(wanted: usize) -> usize {
     let enough = Some(wanted as u64 + 200);
-    let (_, hard) = ringmw::engine::raise_nofile().unwrap();
+    let (_, hard) = ringmw::internals::engine::raise_nofile().unwrap();
     if Some(hard) < enough {
         let raised = rustix::process::Rlimit {
             current: enough,
@@ -302,7 +302,7 @@ fn crowd_size(wanted: usize) -> usize {
         // What it allows is asked below.
         let _ = rustix::process::setrlimit(Resource::Nofile, raised);
     }
-    let (_, files) = ringmw::engine::raise_nofile().unwrap();
+    let (_, files) = ringmw::internals::engine::raise_nofile().unwrap();
     let size = wanted.min((files.min(1 << 20) as usize).saturating_sub(200));
     if size < wanted {
         eprintln!(
@@ -1090,7 +1090,7 @@ fn no_descriptors(engine: &str) {
 
 /// More silent connections than handshakes may be under way, and a slave behind them all.
 fn a_storm_of_the_silent(engine: &str) {
-    let storm = crowd_size(ringmw::proto::HANDSHAKES_MAX + 500);
+    let storm = crowd_size(ringmw::internals::proto::HANDSHAKES_MAX + 500);
     let dir = dir();
     let mut master = Process::master(dir.path(), &["--mw-engine", engine, "--tasks", "50"]);
     let address = master.address();
@@ -1098,7 +1098,7 @@ fn a_storm_of_the_silent(engine: &str) {
         .map(|_| std::net::TcpStream::connect(&address).unwrap())
         .collect();
     // Accepting has paused by then: the slave waits in the backlog.
-    let full = storm.min(ringmw::proto::HANDSHAKES_MAX);
+    let full = storm.min(ringmw::internals::proto::HANDSHAKES_MAX);
     let accepted = |event: &Event| matches!(event, Event::Client { .. });
     master.await_count("the limit of handshakes", full, accepted);
     let mut slave = Process::slave(dir.path(), "slave", &address);
@@ -1113,7 +1113,7 @@ fn a_storm_of_the_silent(engine: &str) {
     let gave_way = |event: &Event| matches!(event, Event::Rejected { reason, .. } if reason.contains("gave way"));
     let gave_way = count(&master.events(), gave_way);
     eprintln!("{engine}: {storm} silent, {gave_way} gave way, the slave was done after {took:.1?}");
-    assert!(gave_way > 0 || storm < ringmw::proto::HANDSHAKES_MAX);
+    assert!(gave_way > 0 || storm < ringmw::internals::proto::HANDSHAKES_MAX);
 }
 
 /// What somebody says who is no slave, by their number; every other one says nothing.

@@ -5,8 +5,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use ringmw::internals::wire::type_text;
 use ringmw::prelude::*;
-use ringmw::{RunError, WireError, rkyv, wire::type_text};
+use ringmw::{RunError, WireError, rkyv};
 
 #[wire]
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -159,7 +160,7 @@ fn run<A: Algorithm>(task: &TaskBytes<A>, cx: &mut Cx) -> Result<A::Output, RunE
     A::check_args(&task.0)?;
     let mut out = vec![0xEE];
     A::run(&task.0, cx, &mut out)?;
-    Ok(ringmw::wire::decode(&out[1..])?)
+    Ok(ringmw::internals::wire::decode(&out[1..])?)
 }
 
 /// The bytes of a task's arguments, which this test lays out on its own.
@@ -176,7 +177,7 @@ fn bytes<A: Algorithm>(segments: &[&[u8]]) -> TaskBytes<A> {
 
 fn archive<T: Wire>(value: T) -> Vec<u8> {
     let mut bytes = Vec::new();
-    ringmw::wire::encode(&value, &mut bytes).unwrap();
+    ringmw::internals::wire::encode(&value, &mut bytes).unwrap();
     bytes
 }
 
@@ -185,7 +186,7 @@ fn the_function_stays_a_function() {
     assert_eq!(hello("x".into()), "Hello World: x");
     let best = Best::maximum_for_test(0);
     let archived = archive(vec![1u64, 2]);
-    let c = ringmw::wire::access::<Vec<u64>>(&archived).unwrap();
+    let c = ringmw::internals::wire::access::<Vec<u64>>(&archived).unwrap();
     let mut cx = Cx::for_test(1);
     let options = Options {
         depth: 9,
@@ -330,7 +331,10 @@ fn users_types_travel() {
     );
     assert_ne!(Pair::<u8, u8>::TYPE_HASH, Pair::<u8, u8, 3>::TYPE_HASH);
     assert_eq!(
-        ringmw::wire::decode::<Pair<u8, String>>(&archive(Pair(pair.0.clone(), pair.1.clone()))),
+        ringmw::internals::wire::decode::<Pair<u8, String>>(&archive(Pair(
+            pair.0.clone(),
+            pair.1.clone()
+        ))),
         Ok(pair)
     );
     assert_eq!(
@@ -344,9 +348,9 @@ fn users_types_travel() {
     };
     let bytes = archive(shape.clone());
     assert!(
-        matches!(ringmw::wire::access::<Shape>(&bytes), Ok(ArchivedShape::Rect { r#type, .. }) if r#type == "square")
+        matches!(ringmw::internals::wire::access::<Shape>(&bytes), Ok(ArchivedShape::Rect { r#type, .. }) if r#type == "square")
     );
-    assert_eq!(ringmw::wire::decode(&bytes), Ok(shape));
+    assert_eq!(ringmw::internals::wire::decode(&bytes), Ok(shape));
     assert_eq!(align_of::<rkyv::Archived<Options>>(), 1);
 }
 

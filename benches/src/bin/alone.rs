@@ -73,7 +73,7 @@ fn run(options: &Options, group: u32) -> Parts {
         false => through_map(mw, tasks).await,
     });
     let mut output = Vec::new();
-    ringmw::wire::encode(&0u64, &mut output).expect("a number has an archive");
+    ringmw::internals::wire::encode(&0u64, &mut output).expect("a number has an archive");
     let group = group.to_string();
     let flags = ["--mw-slave-task-group", &group];
     Alone {

@@ -114,7 +114,7 @@ struct Samples<'a> {
 }
 
 fn measure(opts: &Opts) -> Result<Vec<Value>, String> {
-    ringmw::engine::raise_nofile().map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
+    ringmw::internals::engine::raise_nofile().map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = program.with_file_name("rivals-work");
     let wanted = |name: &&str| opts.rival.as_deref().is_none_or(|only| only == *name);

@@ -6,8 +6,8 @@ use std::thread;
 use ringmw_codec::handshake::Hello;
 
 use super::{App, SlaveSide, master_role, slave_role};
-use crate::files::audit::{AuditWriter, Sink};
 use crate::flags;
+use crate::io::files::audit::{AuditWriter, Sink};
 use crate::proto::slave::Bounds;
 use crate::slave::{self, Join, Slave};
 

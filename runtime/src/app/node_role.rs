@@ -18,7 +18,7 @@ use rustix::thread::sched_getaffinity;
 
 use super::{complain, slave_role};
 use crate::flags::{Settings, SlaveCount};
-use crate::local::{LocalEvent, Plan, Supervisor, cores, own_stdio};
+use crate::io::local::{LocalEvent, Plan, Supervisor, cores, own_stdio};
 
 const COUNT: &str = "--mw-slave-count";
 const AUDIT_FILE: &str = "--mw-audit-file";

@@ -8,13 +8,13 @@ use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
 use super::{Parts, SlaveSide, complain, finish};
-use crate::args::{Args, ExitRequest};
-use crate::clock;
-use crate::files::audit::{AuditWriter, Sink};
+use crate::app::args::{Args, ExitRequest};
+use crate::app::exit::Outcome;
 use crate::flags::{Settings, resolve_slave_target};
-use crate::outcome::Outcome;
+use crate::io::clock;
+use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::slave_link::Term;
 use crate::proto::slave::SlaveEnd;
-use crate::slave::link::Term;
 use crate::slave::{self, Join, Slave};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
@@ -96,7 +96,7 @@ fn init(parts: &SlaveSide, member_id: &str) -> Event {
         version: super::OWN_VERSION.to_owned(),
         role: RoleWord::Slave,
         member_id: member_id.to_owned(),
-        build: crate::fingerprint::build(),
+        build: crate::app::fingerprint::build(),
         app_version: parts.version.clone(),
         seed: None,
         pid: std::process::id(),
@@ -111,7 +111,7 @@ pub(super) fn hello(parts: &SlaveSide, member_id: &str) -> Hello {
         host: host(),
         job: job(),
         pid: std::process::id(),
-        fingerprint: crate::fingerprint::of(&parts.registry, &parts.version),
+        fingerprint: crate::app::fingerprint::of(&parts.registry, &parts.version),
     }
 }
 
@@ -172,7 +172,7 @@ fn is_local() -> bool {
 /// The batch job that this process is: local mode's, HTCondor's or Slurm's; empty if none.
 pub(super) fn job() -> String {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    variable(crate::local::JOB_VARIABLE)
+    variable(crate::io::local::JOB_VARIABLE)
         .or_else(condor_job)
         .or_else(|| {
             let array = variable("SLURM_ARRAY_JOB_ID")?;

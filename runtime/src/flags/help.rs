@@ -10,7 +10,7 @@ const WIDTH: usize = 80;
 const COLUMN: usize = 32;
 
 /// What `--mw-help` prints. `app_name` is the program as the user calls it.
-pub fn help_text(app_name: &str) -> String {
+pub(crate) fn help_text(app_name: &str) -> String {
     let mut text = String::new();
     let call = |text: &mut String, start: &str, flags: &str, meaning: &str| {
         let _ = writeln!(text, "{start}{app_name} {flags}\n           {meaning}");

@@ -10,7 +10,7 @@ use super::{HOST, MEMBER_ID, PORT, RESOURCE_FILE, values};
 
 /// One flag that tells something about the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// `--mw-master-host`
     Host(String),
     /// `--mw-master-port`
@@ -23,7 +23,7 @@ pub enum Source {
 
 /// What the sources amount to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// `host:port`, an IPv6 host in brackets, to be tried in this order. None only if `finished`.
     pub addresses: Vec<String>,
     /// The membership token.
@@ -41,7 +41,7 @@ pub struct Target {
 ///
 /// A host or port behind a resource file replaces just that part: a port in every address of the file, a host all of
 /// its hosts.
-pub fn resolve_slave_target(
+pub(crate) fn resolve_slave_target(
     sources: &[Source],
     mut read: impl FnMut(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Target, String> {

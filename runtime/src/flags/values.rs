@@ -5,19 +5,19 @@ use std::time::Duration;
 use ringmw_sched::AUTO;
 
 use super::SlaveCount;
-use crate::engine::Choice;
+use crate::io::engine::Choice;
 use crate::proto::master::{Level, Wanted};
 
 /// No buffer is smaller: a packet must hold more than its headers.
-pub const BUFFER_BYTES_MIN: u64 = 4096;
+pub(crate) const BUFFER_BYTES_MIN: u64 = 4096;
 /// No buffer is larger: 1 GiB.
-pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const BUFFER_BYTES_MAX: u64 = 1 << 30;
 /// No time is longer: a year.
-pub const SECONDS_MAX: u64 = 365 * 86_400;
+pub(crate) const SECONDS_MAX: u64 = 365 * 86_400;
 /// No membership token is longer.
-pub const MEMBER_ID_BYTES_MAX: usize = 255;
+pub(crate) const MEMBER_ID_BYTES_MAX: usize = 255;
 /// Local mode starts no more slaves.
-pub const LOCAL_SLAVES_MAX: u64 = 4096;
+pub(crate) const LOCAL_SLAVES_MAX: u64 = 4096;
 
 pub(super) fn level(value: &str) -> Result<Level, String> {
     match value {
@@ -51,7 +51,7 @@ pub(super) fn local_slaves(value: &str) -> Result<u32, String> {
 }
 
 /// `--mw-slaves-wanted auto` desires no more.
-pub const SLAVES_WANTED_MAX: u32 = 1_000;
+pub(crate) const SLAVES_WANTED_MAX: u32 = 1_000;
 
 pub(super) fn slaves_wanted(value: &str) -> Result<Wanted, String> {
     match value.strip_prefix("auto") {

@@ -21,9 +21,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Master, turn};
-use crate::clock;
-use crate::engine::{self, Close, Engine};
-use crate::files::audit::AuditWriter;
+use crate::io::clock;
+use crate::io::engine::{self, Close, Engine};
+use crate::io::files::audit::AuditWriter;
 use crate::proto::master::{Effect, MasterCore, Need, SHUTDOWN_WAIT};
 
 /// How a run ended.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{Nanos, Reason, SlaveId, TaskId};
 
-use crate::algorithm::{Algorithm, Policy, Tag, Task};
-use crate::cx::TagError;
+use crate::proto::bytes::SmallBytes;
 use crate::proto::master::{AlgorithmInfo, End, Fate, TaskEnd};
-use crate::rng::DOMAIN_EXPLICIT;
-use crate::small::SmallBytes;
-use crate::wire::{self, Wire, WireError};
+use crate::typed::algorithm::{Algorithm, Policy, Tag, Task};
+use crate::typed::cx::TagError;
+use crate::typed::rng::DOMAIN_EXPLICIT;
+use crate::typed::wire::{self, Wire, WireError};
 
 /// Why there is no output: as large as a pointer, since most tasks have one.
 #[derive(Debug, Clone, thiserror::Error)]

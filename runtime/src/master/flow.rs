@@ -15,8 +15,8 @@ use super::Master;
 use super::end::{TaskError, TaskResult, error_of, type_error};
 use super::state::{Flow, Next, RawTask, Ready, StreamOf};
 use super::submission::{InOrder, Submission};
-use crate::algorithm::{Algorithm, Task};
 use crate::proto::master::TaskEnd;
+use crate::typed::algorithm::{Algorithm, Task};
 
 /// The future of one task's typed result. Dropping it takes the task back.
 #[must_use = "dropping a call takes its task back"]
@@ -413,7 +413,7 @@ fn output<A: Algorithm>(end: TaskEnd) -> Result<A::Output, TaskError> {
 fn output_of<A: Algorithm>(next: Next<'_>) -> Result<A::Output, TaskError> {
     match next {
         Next::Done(id, archive) => {
-            crate::wire::decode(archive).map_err(|error| type_error(id, error))
+            crate::typed::wire::decode(archive).map_err(|error| type_error(id, error))
         }
         Next::End(end) => output::<A>(end),
     }

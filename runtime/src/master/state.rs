@@ -13,10 +13,10 @@ use ringmw_sched::{AlgorithmId, Owner, Payload, TaskId, TaskSpec};
 use slab::Slab;
 
 use super::queue::Queue;
-use crate::algorithm::{Algorithm, Policy, Task};
+use crate::proto::bytes::SmallBytes;
 use crate::proto::master::{Body, End, Ends, MasterCore, TaskEnd, packet_bytes};
-use crate::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
-use crate::small::SmallBytes;
+use crate::typed::algorithm::{Algorithm, Policy, Task};
+use crate::typed::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 
 /// Longer bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
 const CHUNK_BYTES: usize = 16 << 10;

@@ -12,9 +12,9 @@ use ringmw_sched::{AlgorithmId, Owner, TaskId};
 
 use super::Master;
 use super::state::{RawTask, State, StreamOf};
-use crate::algorithm::{Algorithm, Task};
-use crate::body::Growing;
 use crate::proto::master::TaskEnd;
+use crate::proto::series::Growing;
+use crate::typed::algorithm::{Algorithm, Task};
 
 /// Tasks of a map in order of submission, each with its end once that has come.
 pub(super) type InOrder = VecDeque<(TaskId, Option<TaskEnd>)>;

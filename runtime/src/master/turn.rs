@@ -15,7 +15,7 @@ use ringmw_sched::Nanos;
 use super::driver::Ending;
 use super::state::State;
 use super::{Light, Master};
-use crate::engine::{Closed, ConnId, Handler, Want};
+use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::master::{Effect, MasterCore};
 
 /// The turn begins: what has come becomes frames, frames become facts, ends go to their owners.

@@ -5,14 +5,16 @@
 //! every decision of the protocol and does no I/O: it reads no clock (`now` is an argument), draws no
 //! random number and opens nothing, so that the engines and a simulated world run the very same code.
 //!
-//! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::wire`]).
+//! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::typed::wire`]).
 
-pub mod master;
-pub mod slave;
+pub(crate) mod bytes;
+pub(crate) mod master;
+pub(crate) mod series;
+pub(crate) mod slave;
 mod sums;
 
 pub use master::{Demand, Effect, End, Fate, MasterConfig, MasterCore, Wanted};
-pub use slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
+pub use slave::{Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
 
 use ringmw_codec::frame::{self, Kind};
 

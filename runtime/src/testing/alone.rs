@@ -14,15 +14,15 @@ use ringmw_codec::batch::{self, ResultBatchBuilder, ResultStatus};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 
 use super::script::hello;
+use crate::app::args::Args;
+use crate::app::exit::Outcome;
 use crate::app::{App, master_role};
-use crate::args::Args;
-use crate::clock::Clock;
-use crate::engine::ConnId;
 use crate::flags;
+use crate::io::clock::Clock;
+use crate::io::engine::ConnId;
 use crate::master::driver::Ending;
 use crate::master::state::State;
 use crate::master::{Master, turn};
-use crate::outcome::Outcome;
 use crate::proto::master::{Effect, MasterCore};
 
 /// A run of an application's master algorithm against slaves that answer every packet at once with the same output.

@@ -14,10 +14,10 @@ use ringmw_sched::Nanos;
 use super::law::Law;
 use super::net::{Cut, Link, Quality};
 use super::slave::{Birth, Life, Pace, SimSlave, Step};
-use crate::algorithm::Registry;
-use crate::engine::{Closed, ConnId, Handler, Want};
+use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::SECOND;
 use crate::proto::master::Effect;
+use crate::typed::algorithm::Registry;
 
 /// What kind of process connects.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ use ringmw_sched::{
 };
 
 use super::coverage::{Coverage, Happening, Standing};
-use crate::engine::{Closed, ConnId};
+use crate::io::engine::{Closed, ConnId};
 use crate::proto::master::{
     AlgorithmInfo, Body, End, Fate, MasterCore, RESULT_BYTES, STALL, SmallBytes, TICK,
 };
@@ -560,7 +560,7 @@ impl Law {
         let Some(keys) = self.keys.get_mut(offer.best as usize) else {
             return self.lenient;
         };
-        if crate::wire::check::<Vec<u64>>(offer.witness).is_err() {
+        if crate::typed::wire::check::<Vec<u64>>(offer.witness).is_err() {
             return false;
         }
         keys.push(offer.key);
@@ -947,7 +947,7 @@ impl Law {
         if key != known[0] {
             let witness = witness
                 .unwrap_or_else(|| panic!("best {best}: key {key} is told and has no witness"));
-            let witness: Vec<u64> = crate::wire::decode(&witness).expect("it was checked");
+            let witness: Vec<u64> = crate::typed::wire::decode(&witness).expect("it was checked");
             assert_eq!(
                 witness[0], told,
                 "best {best}: the witness is of another key"

@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use ringmw_sched::Nanos;
 
-use crate::engine::ConnId;
+use crate::io::engine::ConnId;
 
 /// How good the links of a world are.
 #[derive(Copy, Clone, Debug)]

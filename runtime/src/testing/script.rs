@@ -13,18 +13,18 @@ use super::fleet::{Fault, Fleet, Weights};
 use super::law::{Law, Limits};
 use super::net::Quality;
 use super::slave::Pace;
-use crate::algorithm::{Algorithm, Registry, RegistryBuilder, Task};
-use crate::best::{Best, Direction};
-use crate::body::Growing;
-use crate::cx::{Cx, SlaveState};
-use crate::engine::{Closed, ConnId, Handler};
+use crate::io::engine::{Closed, ConnId, Handler};
 use crate::master::state::{RawTask, State, StreamOf};
 use crate::master::turn;
 use crate::proto::SECOND;
+use crate::proto::bytes::SmallBytes;
 use crate::proto::master::{Body, End, Fate, Level, MasterConfig, MasterCore, SHUTDOWN_WAIT};
-use crate::rng::{Rng, StreamKey, name_hash};
-use crate::small::SmallBytes;
-use crate::wire;
+use crate::proto::series::Growing;
+use crate::typed::algorithm::{Algorithm, Registry, RegistryBuilder, Task};
+use crate::typed::best::{Best, Direction};
+use crate::typed::cx::{Cx, SlaveState};
+use crate::typed::rng::{Rng, StreamKey, name_hash};
+use crate::typed::wire;
 
 /// Echoes its number so many times; too many make a failed result.
 #[ringmw::algorithm]
@@ -100,7 +100,7 @@ pub(super) fn hello(registry: &Registry, version: &str, member_id: &[u8]) -> Hel
         host: "simulated".to_owned(),
         job: String::new(),
         pid: 1,
-        fingerprint: crate::fingerprint::of(registry, version),
+        fingerprint: crate::app::fingerprint::of(registry, version),
     }
 }
 

@@ -18,14 +18,14 @@ use super::law::{Law, Limits};
 use super::net::Quality;
 use super::script::{Tap, hello};
 use super::slave::Pace;
+use crate::app::args::{Args, ExitRequest};
+use crate::app::exit::Outcome;
 use crate::app::{App, OWN_VERSION, master_role};
-use crate::args::{Args, ExitRequest};
-use crate::clock::Clock;
 use crate::flags;
+use crate::io::clock::Clock;
 use crate::master::driver::Ending;
 use crate::master::state::State;
 use crate::master::{Master, turn};
-use crate::outcome::Outcome;
 use crate::proto::SECOND;
 use crate::proto::master::{Effect, MasterCore, SHUTDOWN_WAIT};
 

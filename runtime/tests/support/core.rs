@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use ringmw::engine::{Closed, ConnId};
-use ringmw::proto::master::{AlgorithmInfo, Level, SmallBytes};
-use ringmw::proto::{Effect, End, Fate, MasterConfig, MasterCore, SECOND};
+use ringmw::internals::engine::{Closed, ConnId};
+use ringmw::internals::proto::{AlgorithmInfo, Level, SmallBytes};
+use ringmw::internals::proto::{Effect, End, Fate, MasterConfig, MasterCore, SECOND};
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_codec::frame::{FrameReader, Kind};
@@ -86,7 +86,7 @@ impl Rig {
             algorithms: vec![AlgorithmInfo {
                 name: "square",
                 of: std::any::TypeId::of::<()>(),
-                check_outputs: ringmw::wire::check_each::<u64>,
+                check_outputs: ringmw::internals::wire::check_each::<u64>,
             }],
         };
         change(&mut config);
@@ -262,7 +262,7 @@ impl Rig {
             .ends
             .iter()
             .map(|end| match &end.fate {
-                Fate::Done { output, .. } => ringmw::wire::decode(output).unwrap(),
+                Fate::Done { output, .. } => ringmw::internals::wire::decode(output).unwrap(),
                 other => panic!("{case}: {other:?}"),
             })
             .collect();

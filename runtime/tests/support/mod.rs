@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringmw::Ready;
-use ringmw::engine::{self, Choice};
+use ringmw::internals::engine::{self, Choice};
 use ringmw_codec::audit::{Event, Line};
 use ringmw_codec::batch::{
     ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody, encode_task_body,
@@ -96,13 +96,13 @@ impl Given {
 
     /// The only argument, a number.
     pub(crate) fn number(&self) -> u64 {
-        ringmw::wire::decode(self.args()).unwrap()
+        ringmw::internals::wire::decode(self.args()).unwrap()
     }
 }
 
 pub(crate) fn archive(number: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    ringmw::wire::encode(&number, &mut out).unwrap();
+    ringmw::internals::wire::encode(&number, &mut out).unwrap();
     out
 }
 

@@ -9,8 +9,8 @@ use ringmw_codec::audit::{Event, ResourceStatus};
 use ringmw_codec::resource::{RESOURCE_FORMAT_VERSION, ResourceFile, UNIVERSAL_TIME_OFFSET};
 
 use super::Setting;
-use crate::clock;
-use crate::files::resource::{self, ResourceSchedule, ResourceWriter};
+use crate::io::clock;
+use crate::io::files::resource::{self, ResourceSchedule, ResourceWriter};
 use crate::master::driver::Report;
 use crate::proto::master::Need;
 

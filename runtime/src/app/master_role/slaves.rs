@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ringmw_codec::audit::Event;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
+use crate::io::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
 use crate::master::driver::Outside;
 
 pub(super) struct LocalSlaves {

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use ringmw_codec::batch::Elements;
 use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
 
-use crate::small::SmallBytes;
-use crate::wire::WireError;
+use crate::proto::bytes::SmallBytes;
+use crate::typed::wire::WireError;
 
-/// Checks the archives of an algorithm's outputs, as [`check_each`](crate::wire::check_each) does.
-pub type CheckOutputs = fn(&[u8], u32, usize) -> Result<(), (u32, WireError)>;
+/// Checks the archives of an algorithm's outputs, as [`check_each`](crate::typed::wire::check_each) does.
+pub(crate) type CheckOutputs = fn(&[u8], u32, usize) -> Result<(), (u32, WireError)>;
 
 /// What a master knows of an algorithm.
 #[derive(Copy, Clone, Debug)]

@@ -1,7 +1,0 @@
-//! The files of a process: audit trail and resource file.
-//!
-//! Each has a thread of its own before a bounded queue, so that a slow, full or hung filesystem never stalls the
-//! network. What goes into them the cores decide; here bytes are moved, and errors told.
-
-pub mod audit;
-pub mod resource;

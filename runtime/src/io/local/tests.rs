@@ -1,0 +1,296 @@
+use super::output::{LAST_LINES_MAX, Stream};
+use super::*;
+use std::io::{BufRead, BufReader, Write};
+use std::sync::mpsc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+const LONG: Duration = Duration::from_secs(20);
+
+struct Bench {
+    supervisor: Supervisor,
+    events: Receiver<LocalEvent>,
+    lines: Receiver<(Stream, String)>,
+}
+
+fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
+    let (sender, lines) = mpsc::channel();
+    let output: Output = Arc::new(move |stream, line: &[u8]| {
+        let _ = sender.send((stream, String::from_utf8_lossy(line).into_owned()));
+    });
+    let args = vec!["-c".into(), script.into()];
+    (
+        Plan {
+            slaves,
+            program: "/bin/sh".into(),
+            arg0: None,
+            args,
+            audit_file: None,
+            output,
+            batch_job: None,
+            cores: Vec::new(),
+        },
+        lines,
+    )
+}
+
+fn start(slaves: u32, script: &str) -> Bench {
+    let (plan, lines) = plan(slaves, script);
+    let (sender, events) = mpsc::channel();
+    let supervisor =
+        Supervisor::start(plan, move |event| drop(sender.send(event))).expect("sh starts");
+    Bench {
+        supervisor,
+        events,
+        lines,
+    }
+}
+
+impl Bench {
+    fn started(&self) -> (String, u32) {
+        loop {
+            match self.events.recv_timeout(LONG).expect("a start") {
+                LocalEvent::Started { job, pid, .. } => return (job, pid),
+                LocalEvent::Ended { .. } => {}
+                LocalEvent::Failed(failure) => panic!("{failure}"),
+            }
+        }
+    }
+
+    fn ended(&self) -> (Death, Option<Duration>) {
+        loop {
+            if let LocalEvent::Ended { death, restart_in } =
+                self.events.recv_timeout(LONG).expect("an end")
+            {
+                return (death, restart_in);
+            }
+        }
+    }
+
+    fn line(&self) -> (Stream, String) {
+        self.lines.recv_timeout(LONG).expect("a line")
+    }
+}
+
+fn await_end_of(pid: u32) {
+    let pid = Pid::from_raw(pid.cast_signed()).expect("a pid");
+    let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return;
+    };
+    let bound = Timespec {
+        tv_sec: 20,
+        tv_nsec: 0,
+    };
+    let ended = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&bound)).expect("poll");
+    assert_eq!(ended, 1, "process {pid:?} still runs");
+}
+
+#[test]
+fn output_is_prefixed_with_the_slave_once_it_is_known() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let fifo = folder.path().join("go");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .expect("mkfifo");
+    let script = format!(
+        "echo $RINGMW_JOB; read x < {}; echo oops >&2; printf partial",
+        fifo.display()
+    );
+    let bench = start(1, &script);
+    assert_eq!(bench.line(), (Stream::Stdout, "slave | local.0.0\n".into()));
+    bench.supervisor.slave_id("local.0.7", 9);
+    bench.supervisor.slave_id("condor.3", 9);
+    bench.supervisor.slave_id("local.0.0", 3);
+    std::fs::write(&fifo, "go\n").expect("the slave reads");
+    let mut rest = [bench.line().1, bench.line().1];
+    rest.sort();
+    assert_eq!(rest, ["SLAVE-3 | oops\n", "SLAVE-3 | partial\n"]);
+    let (death, restart_in) = bench.ended();
+    assert!(death.is_success && restart_in.is_none());
+    assert_eq!(bench.supervisor.stop(STOP_BOUND), Stopped::default());
+}
+
+#[test]
+fn one_that_dies_after_a_task_is_started_again_at_once() {
+    let script = "case $RINGMW_JOB in local.0.0) exec sleep 1000;; *) exit 0;; esac";
+    let bench = start(1, script);
+    let (job, pid) = bench.started();
+    assert_eq!(job, "local.0.0");
+    bench.supervisor.handed_task(&job);
+    kill_process(
+        Pid::from_raw(pid.cast_signed()).expect("a pid"),
+        Signal::KILL,
+    )
+    .expect("it runs");
+    let (death, restart_in) = bench.ended();
+    assert_eq!(death.how, "signal: 9 (SIGKILL)");
+    assert!(death.was_handed_task);
+    assert_eq!((death.child, death.pid), (0, Some(pid)));
+    assert_eq!(restart_in, Some(Duration::ZERO));
+    assert_eq!(bench.started().0, "local.0.1");
+    assert!(bench.ended().0.is_success);
+}
+
+#[test]
+fn five_early_deaths_are_a_failure_with_the_last_lines() {
+    let bench = start(
+        3,
+        "for i in 1 2 3 4 5 6 7 8 9 10 11; do echo line $i; done; echo no licence >&2; exit 7",
+    );
+    let failure = loop {
+        if let LocalEvent::Failed(failure) = bench.events.recv_timeout(LONG).expect("it gives up") {
+            break failure;
+        }
+    };
+    assert_eq!(failure.dead.len(), 5);
+    for (death, lines) in &failure.dead {
+        assert_eq!(death.how, "exit status: 7");
+        assert_eq!(lines.len(), LAST_LINES_MAX);
+        assert!(lines.iter().any(|line| line == "no licence"));
+    }
+    let told = failure.to_string();
+    assert!(told.starts_with(
+        "5 local slaves in a row died before they were handed a task; the last one, local."
+    ));
+    assert!(
+        told.contains("exit status: 7, after these words:\n    line "),
+        "{told}"
+    );
+    bench.supervisor.stop(Duration::ZERO);
+    let later: Vec<_> = bench
+        .events
+        .iter()
+        .filter(|event| !matches!(event, LocalEvent::Ended { .. }))
+        .collect();
+    assert!(later.is_empty(), "{later:?}");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_error_of_the_start() {
+    let (mut plan, _lines) = plan(2, "");
+    plan.program = "/nonexistent/app".into();
+    let error = Supervisor::start(plan, |_| {}).expect_err("nothing to start");
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn stop_goes_from_patience_to_sigterm_to_sigkill_and_takes_orphans_along() {
+    // 0 ends by itself, 1 on SIGTERM, 2 only on SIGKILL, and 2 leaves an orphan that holds its pipes.
+    let script = "case $RINGMW_JOB in
+        local.0.*) echo up; read x < $FIFO; exit 0;;
+        local.1.*) echo up; exec sleep 1000;;
+        *) trap '' TERM; sleep 1000 & echo $!; while true; do wait; done;;
+        esac";
+    let folder = tempfile::tempdir().expect("tempdir");
+    let fifo = folder.path().join("go");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .expect("mkfifo");
+    let bench = start(3, &script.replace("$FIFO", &fifo.display().to_string()));
+    let pids: Vec<u32> = (0..3).map(|_| bench.started().1).collect();
+    let said: Vec<String> = (0..3).map(|_| bench.line().1).collect();
+    let orphan = said
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("slave | ")?.parse::<u32>().ok())
+        .expect("slave 2 tells its child");
+    let groups: Vec<_> = pids
+        .iter()
+        .map(|pid| rustix::process::getpgid(Pid::from_raw(pid.cast_signed())).expect("it runs"))
+        .collect();
+    assert_eq!(groups, vec![groups[0]; 3]);
+    assert_ne!(groups[0], rustix::process::getpgrp());
+    std::fs::write(&fifo, "go\n").expect("slave 0 reads");
+    assert!(bench.ended().0.is_success);
+    let stopped = bench.supervisor.stop(Duration::from_millis(50));
+    assert_eq!(
+        stopped,
+        Stopped {
+            by_themselves: 0,
+            terminated: 1,
+            killed: 1
+        }
+    );
+    pids.iter()
+        .chain([&orphan])
+        .for_each(|&pid| await_end_of(pid));
+}
+
+#[test]
+fn dropping_it_leaves_nothing() {
+    let bench = start(2, "exec sleep 1000");
+    let pids = [bench.started().1, bench.started().1];
+    drop(bench);
+    pids.into_iter().for_each(await_end_of);
+}
+
+/// The master of `slaves_die_with_a_killed_master`: this test binary again.
+#[test]
+fn a_master_to_be_killed() {
+    if std::env::var_os("RINGMW_TEST_MASTER").is_none() {
+        return;
+    }
+    let bench = start(2, "exec sleep 1000");
+    let pids = [bench.started().1, bench.started().1];
+    let mut err = io::stderr();
+    writeln!(err, "pids {} {}", pids[0], pids[1]).expect("the test reads");
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn slaves_die_with_a_killed_master() {
+    let mut master = Command::new(std::env::current_exe().expect("this test"))
+        .args([
+            "--exact",
+            "io::local::tests::a_master_to_be_killed",
+            "--nocapture",
+        ])
+        .env("RINGMW_TEST_MASTER", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the test binary starts");
+    let told = BufReader::new(master.stderr.take().expect("piped"))
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("pids ").map(str::to_owned));
+    master.kill().expect("it runs");
+    master.wait().expect("it ended");
+    let pids: Vec<u32> = told
+        .expect("pids")
+        .split(' ')
+        .map(|pid| pid.parse().expect("a pid"))
+        .collect();
+    assert_eq!(pids.len(), 2);
+    pids.into_iter().for_each(await_end_of);
+}
+
+#[test]
+fn the_plan_for_this_binary_has_the_flags_of_a_slave() {
+    let mut plan = Plan::of_this_binary(Some(3), 4711, "local-member");
+    plan.audit_file = Some("run/trail".into());
+    let args: Vec<String> = plan
+        .args_of(2)
+        .into_iter()
+        .map(|arg| arg.into_string().expect("UTF-8"))
+        .collect();
+    let expected = "--mw-slave --mw-master-host 127.0.0.1 --mw-master-port 4711 --mw-member-id local-member \
+                    --mw-audit-file run/trail.slave-2";
+    assert_eq!(args.join(" "), expected);
+    assert_eq!(plan.slaves, 3);
+    assert!(Plan::of_this_binary(None, 1, "m").slaves >= 1);
+    assert_eq!(parse_job(&job(7, 2)), Some((7, 2)));
+    assert_eq!(parse_job("slurm.7.2"), None);
+}

@@ -1,0 +1,10 @@
+//! What moves bytes and performs effects: the network's engines, the slave's connection, the files' threads, the
+//! processes of local mode, and the clock.
+//!
+//! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
+
+pub(crate) mod clock;
+pub(crate) mod engine;
+pub(crate) mod files;
+pub(crate) mod local;
+pub(crate) mod slave_link;

@@ -1,0 +1,583 @@
+//! The slave's connection, and the two threads that share it.
+//!
+//! The main thread computes. While it has nothing to compute it serves the connection itself, so that a packet costs no
+//! change of threads. While it computes, the I/O thread beats, reads and watches the clock:
+//!
+//! ```text
+//! main thread        serves ──task──► computes ───────────────► serves
+//! I/O thread         deep sleep ─kick► standby ─20 ms at one──► serves ──► standby ─nothing for 20 ms─► deep sleep
+//!                                        │  task                             ▲
+//!                                        └── looks at the clock every 20 ms ─┘
+//! ```
+//!
+//! Bytes are taken from the core and written under one lock, [`Link::wire`], so that frames never interleave. Lock
+//! order: wire, then core.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_sched::Nanos;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use crate::io::clock::{self, Clock};
+use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
+use crate::proto::slave::{SlaveCore, SlaveEnd};
+use crate::typed::best::BestTable;
+
+/// After it is over, a running task has this long before the process is ended under it.
+const GRACE: Nanos = 1_000_000_000;
+/// A goodbye is written within this time or not at all.
+const FAREWELL: Nanos = 1_000_000_000;
+/// How often the I/O thread looks whether the main thread still serves; so long a withdrawal may wait.
+const STANDBY: Nanos = 20_000_000;
+/// How often TCP is asked for acknowledgements: it finds what has been missing for seconds.
+const ACK_CHECK: Nanos = 1_000_000_000;
+const READ_BYTES: usize = 256 << 10;
+
+/// What the two threads of a slave share.
+pub(crate) struct Link {
+    /// The socket again, to be polled without a lock.
+    socket: OwnedFd,
+    wire: Mutex<Wire>,
+    core: Mutex<SlaveCore>,
+    /// A task has ended, or it is over: for the I/O thread's grace.
+    changed: Condvar,
+    /// Wakes the I/O thread.
+    wake: OwnedFd,
+    /// Wakes the main thread where it serves, because the I/O thread has read for it.
+    rouse: OwnedFd,
+    /// The main thread serves the connection; else it computes.
+    main_serves: AtomicBool,
+    /// Counts how often the main thread began to compute.
+    begun: AtomicU64,
+    /// The I/O thread sleeps for long: whoever changes what it waits for must wake it.
+    deep: AtomicBool,
+    /// SIGTERM has come.
+    evicted: AtomicBool,
+    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) bests: BestTable,
+    pub(crate) clock: Clock,
+    audit: Arc<AuditWriter>,
+}
+
+/// The socket, and what is on its way.
+struct Wire {
+    stream: TcpStream,
+    out: Outgoing,
+    ack: AckWatch,
+    buffer: Vec<u8>,
+}
+
+/// What SIGTERM does to a slave that is a process of its own: it ends the process at once, but for the time in which the
+/// I/O thread watches for it, which says goodbye first.
+pub(crate) struct Term {
+    /// Readable once the signal has come.
+    fd: OwnedFd,
+    at_once: Arc<AtomicBool>,
+}
+
+impl Term {
+    pub(crate) fn watch() -> io::Result<Self> {
+        let at_once = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(
+            signal_hook::consts::SIGTERM,
+            ringmw_codec::flags::exit::ERROR.into(),
+            Arc::clone(&at_once),
+        )?;
+        let (fd, signalled) = std::os::unix::net::UnixStream::pair()?;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, signalled)?;
+        let fd = fd.into();
+        Ok(Term { fd, at_once })
+    }
+}
+
+impl Link {
+    pub(crate) fn new(
+        stream: TcpStream,
+        core: SlaveCore,
+        clock: Clock,
+        bests: BestTable,
+        audit: Arc<AuditWriter>,
+    ) -> io::Result<Arc<Self>> {
+        stream.set_nonblocking(true)?;
+        Ok(Arc::new(Link {
+            socket: stream.try_clone()?.into(),
+            wire: Mutex::new(Wire {
+                stream,
+                out: Outgoing::default(),
+                ack: AckWatch::default(),
+                buffer: vec![0; READ_BYTES],
+            }),
+            core: Mutex::new(core),
+            changed: Condvar::new(),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            rouse: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            main_serves: AtomicBool::new(true),
+            begun: AtomicU64::new(0),
+            deep: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
+            cancelled: Arc::default(),
+            bests,
+            clock,
+            audit,
+        }))
+    }
+
+    pub(crate) fn core(&self) -> MutexGuard<'_, SlaveCore> {
+        self.core
+            .lock()
+            .expect("no thread of a slave panics with the core in its hands")
+    }
+
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.wire
+            .lock()
+            .expect("no thread of a slave panics with the wire in its hands")
+    }
+
+    /// The main thread serves the connection until `ready` gives something; then it is to compute.
+    pub(crate) fn serve_until<T>(&self, mut ready: impl FnMut(&mut SlaveCore) -> Option<T>) -> T {
+        self.main_serves.store(true, Ordering::SeqCst);
+        loop {
+            let (value, over, deadline) = {
+                let mut core = self.core();
+                let value = ready(&mut core);
+                (value, core.end().is_some(), core.next_deadline())
+            };
+            if over {
+                // A goodbye: this thread may end the process before the I/O thread has written it.
+                self.flush();
+                self.publish();
+                self.kick();
+            }
+            if let Some(value) = value {
+                self.begin_to_compute();
+                return value;
+            }
+            self.flush();
+            let goes_on = self.core().end().is_none();
+            if goes_on && let Err(error) = self.wait_and_read(deadline) {
+                self.core().on_closed(&error.to_string());
+            }
+        }
+    }
+
+    fn begin_to_compute(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.main_serves.store(false, Ordering::SeqCst);
+        self.wake_from_deep();
+    }
+
+    /// What the I/O thread went to sleep for has changed.
+    fn wake_from_deep(&self) {
+        if self.deep.swap(false, Ordering::SeqCst) {
+            self.kick();
+        }
+    }
+
+    /// A task has ended whose result waits for others: it may not wait for longer than the core allows, and who computes
+    /// the next one does not look at the clock.
+    pub(crate) fn result_waits(&self) {
+        self.wake_from_deep();
+    }
+
+    /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
+    fn wait_and_read(&self, deadline: Nanos) -> io::Result<()> {
+        let unsent = !self.wire().out.is_empty();
+        // Asked after `unsent`: whoever wrote the announcement, nothing else would wake this thread before its next beat.
+        if self.core().has_announced() {
+            return Ok(());
+        }
+        let mut fds = [
+            PollFd::new(&self.socket, interest(unsent)),
+            PollFd::new(&self.rouse, PollFlags::IN),
+        ];
+        self.poll(&mut fds, deadline)?;
+        if !fds[1].revents().is_empty() {
+            let _ = rustix::io::read(&self.rouse, &mut [0u8; 8]);
+        }
+        let readable = is_readable(&fds[0]);
+        if readable {
+            self.read()?;
+        }
+        self.on_time();
+        Ok(())
+    }
+
+    fn poll(&self, fds: &mut [PollFd<'_>], deadline: Nanos) -> io::Result<()> {
+        let wait = deadline.saturating_sub(self.clock.now());
+        let timeout = rustix::time::Timespec {
+            tv_sec: (wait / 1_000_000_000).min(86_400) as i64,
+            tv_nsec: (wait % 1_000_000_000) as _,
+        };
+        match poll(fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes all that has come.
+    fn read(&self) -> io::Result<()> {
+        let mut wire = self.wire();
+        let Wire { stream, buffer, .. } = &mut *wire;
+        loop {
+            match stream.read(buffer) {
+                Ok(0) => {
+                    self.core().on_closed("it closed the connection");
+                    break;
+                }
+                Ok(read) => {
+                    let now = self.clock.now();
+                    let mut core = self.core();
+                    core.on_bytes(&buffer[..read], now);
+                    if core.end().is_some() || read < buffer.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(wire);
+        self.publish();
+        Ok(())
+    }
+
+    /// Makes known what the core has learned.
+    fn publish(&self) {
+        let mut core = self.core();
+        for (best, image) in core.take_learned() {
+            self.bests.learn(best, image);
+        }
+        self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+        self.write_trail(&mut core);
+    }
+
+    fn write_trail(&self, core: &mut SlaveCore) {
+        let who = Who::Slave(core.id().map(|id| id.0));
+        while let Some(event) = core.poll_audit() {
+            self.audit.push(&Line {
+                time_us: clock::unix_micros(),
+                who,
+                event,
+            });
+        }
+    }
+
+    /// Does what is due.
+    fn on_time(&self) {
+        let now = self.clock.now();
+        let unacknowledged = {
+            let mut wire = self.wire();
+            let Wire { stream, ack, .. } = &mut *wire;
+            ack.unacknowledged_for(stream, now)
+        };
+        self.core().on_time(now, unacknowledged);
+    }
+
+    /// Writes what the core has to send, as far as the socket takes it. What is left, the I/O thread writes.
+    pub(crate) fn flush(&self) {
+        if !self.write() {
+            self.deep.store(false, Ordering::SeqCst);
+            self.kick();
+        }
+    }
+
+    /// Writes what the core has to send; false if the socket did not take all of it.
+    fn write(&self) -> bool {
+        let mut wire = self.wire();
+        let Wire { stream, out, .. } = &mut *wire;
+        loop {
+            self.core().take_output(&mut out.bytes, self.clock.now());
+            if let Err(error) = out.write(stream) {
+                drop(wire);
+                // A write may fail because the master has gone, and its last word is still to be read.
+                let _ = self.read();
+                self.core().on_closed(&error.to_string());
+                return true;
+            }
+            let mut core = self.core();
+            if !out.is_empty() {
+                return false;
+            }
+            core.on_flushed();
+            if !core.has_output() {
+                self.write_trail(&mut core);
+                return true;
+            }
+        }
+    }
+
+    pub(crate) fn kick(&self) {
+        // It fails only when the counter is full, and then the thread is awake already.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    pub(crate) fn note(&self, event: Event) {
+        let who = Who::Slave(self.core().id().map(|id| id.0));
+        self.audit.push(&Line {
+            time_us: clock::unix_micros(),
+            who,
+            event,
+        });
+    }
+
+    /// The I/O thread: serves the connection while the main thread computes, until it is over and all is
+    /// written; then, or when a running task has had its grace, returns.
+    ///
+    /// With `term` the slave is a process of its own, which is ended under a task that goes on after its grace; a thread of
+    /// a larger process (embedded) is left alone.
+    pub(crate) fn run(&self, term: Option<&Term>) {
+        if let Some(term) = term {
+            term.at_once.store(false, Ordering::SeqCst);
+        }
+        if let Err(error) = self.stand_by(term.map(|term| &term.fd)) {
+            self.core().on_closed(&error.to_string());
+        }
+        // How it ended is a line of the trail.
+        self.publish();
+        self.cancelled.store(true, Ordering::Relaxed);
+        // The main thread may serve, and the master may have no more to say that would wake it.
+        self.rouse();
+        if let Some(term) = term {
+            self.end_process_after_grace();
+            term.at_once.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn rouse(&self) {
+        // It fails only when the counter is full, and then the main thread is not asleep.
+        let _ = rustix::io::write(&self.rouse, &1u64.to_ne_bytes());
+    }
+
+    fn stand_by(&self, term: Option<&OwnedFd>) -> io::Result<()> {
+        let mut farewell: Option<Nanos> = None;
+        let mut seen = 0;
+        loop {
+            let now = self.clock.now();
+            let begun = self.begun.load(Ordering::Relaxed);
+            let main_serves = self.main_serves.load(Ordering::SeqCst);
+            let same = std::mem::replace(&mut seen, begun) == begun;
+            if !main_serves {
+                self.on_time();
+            }
+            if !main_serves || farewell.is_some() {
+                // What is left, this thread itself sleeps for: `sleep` asks whether there is any.
+                self.write();
+            }
+            let end = self.core().end().cloned();
+            if let Some(end) = end {
+                let until = *farewell.get_or_insert(now + FAREWELL);
+                let unsent = !self.wire().out.is_empty();
+                let written = !unsent && !self.core().has_output();
+                if !end.is_own_will() || written || now >= until {
+                    return Ok(());
+                }
+            }
+            // At one task for a while: nobody else reads.
+            let serves = !main_serves && same;
+            let deadline = match (serves, main_serves && same && farewell.is_none()) {
+                (true, _) => {
+                    // Before the deadline is asked for: a result that comes to wait afterwards wakes this thread.
+                    self.deep.store(true, Ordering::SeqCst);
+                    self.core().next_deadline()
+                }
+                (false, true) => self.sleep_deep(),
+                (false, false) => now + STANDBY,
+            };
+            if self.sleep(term, serves, deadline.min(farewell.unwrap_or(Nanos::MAX)))? {
+                self.read()?;
+                // It may have begun to serve meanwhile, and found nothing to do before these bytes were read.
+                if self.main_serves.load(Ordering::SeqCst) {
+                    self.rouse();
+                }
+            }
+        }
+    }
+
+    /// The main thread serves and has begun nothing for a while: it will wake us when it does.
+    fn sleep_deep(&self) -> Nanos {
+        self.deep.store(true, Ordering::SeqCst);
+        if self.main_serves.load(Ordering::SeqCst) {
+            Nanos::MAX
+        } else {
+            self.deep.store(false, Ordering::SeqCst);
+            0
+        }
+    }
+
+    /// The I/O thread sleeps; true if it serves and there are bytes to read.
+    fn sleep(&self, term: Option<&OwnedFd>, serves: bool, deadline: Nanos) -> io::Result<bool> {
+        let unsent = !self.wire().out.is_empty();
+        let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
+        if let Some(term) = term {
+            fds.push(PollFd::new(term, PollFlags::IN));
+        }
+        let at = fds.len();
+        if serves {
+            fds.push(PollFd::new(&self.socket, interest(unsent)));
+        } else if unsent {
+            fds.push(PollFd::new(&self.socket, PollFlags::OUT));
+        }
+        self.poll(&mut fds, deadline)?;
+        self.deep.store(false, Ordering::SeqCst);
+        if !fds[0].revents().is_empty() {
+            let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
+        }
+        let evicted = term.is_some() && !fds[1].revents().is_empty();
+        let readable = serves && is_readable(&fds[at]);
+        if !serves && fds.get(at).is_some_and(|fd| !fd.revents().is_empty()) {
+            self.write();
+        }
+        let goes_on = self.core().end().is_none();
+        if evicted && goes_on {
+            self.evicted.store(true, Ordering::SeqCst);
+            self.note(Event::Evicted);
+            self.core().leave(
+                ringmw_codec::control::GoodbyeCode::Evicted,
+                "told to go by SIGTERM",
+            );
+            self.write();
+        }
+        Ok(readable)
+    }
+
+    /// Ends the process under a task that still runs; one whose compute side is free leaves by itself, told by the core.
+    fn end_process_after_grace(&self) {
+        let mut core = self.core();
+        let end = core.end().cloned().expect("it is over");
+        // Who said goodbye has no time to lose: the batch system takes the machine.
+        let grace = if core.is_running() && end.is_own_will() {
+            0
+        } else {
+            GRACE
+        };
+        // The loops return, but between two of them a slave algorithm of the user's own may do anything for any time.
+        let must_go = self.evicted.load(Ordering::SeqCst);
+        let until = self.clock.now() + grace;
+        loop {
+            if !core.is_running() && !must_go {
+                return;
+            }
+            let now = self.clock.now();
+            if now >= until {
+                break;
+            }
+            let wait = std::time::Duration::from_nanos(until - now);
+            core = self.changed.wait_timeout(core, wait).expect("see core()").0;
+        }
+        drop(core);
+        let code = end.exit_code();
+        let reason = crate::slave::describe(&end);
+        if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
+            crate::app::complain(&crate::app::own_name(), &reason);
+        }
+        self.note(Event::Exit { code, reason });
+        let _ = self.audit.finish(FINISH_BOUND);
+        std::process::exit(code.into());
+    }
+
+    /// The compute side has ended its task: somebody may wait for that.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn finish_audit(&self) {
+        let _ = self.audit.finish(FINISH_BOUND);
+    }
+}
+
+fn interest(unsent: bool) -> PollFlags {
+    if unsent {
+        PollFlags::IN | PollFlags::OUT
+    } else {
+        PollFlags::IN
+    }
+}
+
+fn is_readable(fd: &PollFd<'_>) -> bool {
+    fd.revents()
+        .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Bytes on their way out, with how far they have come.
+#[derive(Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Outgoing {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn write(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+        while self.written < self.bytes.len() {
+            match stream.write(&self.bytes[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.written += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.bytes.clear();
+        self.written = 0;
+        Ok(())
+    }
+}
+
+/// Watches whether the master's host acknowledges what was sent (TCP_INFO, tcp(7)).
+///
+/// A host that is there acknowledges even with a full window; so a master that holds its thread is
+/// never taken for a dead one, as TCP_USER_TIMEOUT would.
+#[derive(Default)]
+struct AckWatch {
+    asked: Nanos,
+    outstanding_since: Option<Nanos>,
+}
+
+impl AckWatch {
+    fn unacknowledged_for(&mut self, stream: &TcpStream, now: Nanos) -> Nanos {
+        if now < self.asked + ACK_CHECK {
+            return 0;
+        }
+        self.asked = now;
+        match tcp_outstanding(stream) {
+            Some(last_ack_ms) => {
+                // After a pause of this process the kernel's figure is old and says nothing yet.
+                let since = *self.outstanding_since.get_or_insert(now);
+                (u64::from(last_ack_ms) * 1_000_000).min(now - since)
+            }
+            None => {
+                self.outstanding_since = None;
+                0
+            }
+        }
+    }
+}
+
+/// Milliseconds since the last acknowledgement if bytes are outstanding.
+fn tcp_outstanding(stream: &TcpStream) -> Option<u32> {
+    // SAFETY: a tcp_info is made of integers, for which zero is valid.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the pointers are to a tcp_info and to its size, both live over the call.
+    let result = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    (result == 0 && (info.tcpi_unacked > 0 || info.tcpi_probes > 0))
+        .then_some(info.tcpi_last_ack_recv)
+}

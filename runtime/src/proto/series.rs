@@ -1,0 +1,414 @@
+//! What the master keeps of a task: its encoded body, or of a run of tasks their arguments side by side.
+
+use std::rc::Rc;
+
+use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
+use ringmw_sched::Payload;
+
+use crate::proto::bytes::SmallBytes;
+use crate::proto::master::packet_bytes;
+
+/// The arguments of a run take no more than this: what one task that takes long keeps of those that have ended.
+const RUN_BYTES_MAX: usize = 64 << 10;
+
+/// The body of a task, or of a run: tasks without tags whose streams follow one another and whose arguments are of one
+/// length.
+#[derive(Clone, Debug)]
+pub struct Body(Repr);
+
+#[derive(Clone, Debug)]
+enum Repr {
+    One(SmallBytes),
+    Run {
+        block: Rc<Block>,
+        from: u32,
+        tasks: u32,
+    },
+}
+
+// A queued task has one, and its budget is 96 bytes.
+const _: () = assert!(size_of::<Option<Body>>() == 40);
+
+/// What the parts of a run share.
+#[derive(Debug)]
+struct Block {
+    domain: u64,
+    /// Of the first task there.
+    stream: u64,
+    /// Of one task.
+    args_bytes: usize,
+    args: Vec<u8>,
+}
+
+/// A run that grows: nobody else knows of it.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    block: Block,
+    tasks: u32,
+    most: u32,
+    /// The next task's stream.
+    next: u64,
+}
+
+impl Growing {
+    /// A run that begins with this task, which has no tag, and has no more than `most`.
+    pub(crate) fn new(first: &TaskBody<'_>, most: u32) -> Self {
+        debug_assert!(!first.is_tagged());
+        let fitting = RUN_BYTES_MAX.checked_div(first.args.len());
+        let fitting = fitting.map_or(u32::MAX, |tasks| tasks as u32);
+        let next = first.stream.checked_add(1);
+        Growing {
+            block: Block::new(first),
+            tasks: 1,
+            most: if next.is_none() { 1 } else { most.min(fitting) },
+            next: next.unwrap_or(0),
+        }
+    }
+
+    /// The next task, which has no tag. False: it is not of the run's kind, or there is no room for it.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, domain: u64, stream: u64, args: &[u8]) -> bool {
+        let block = &mut self.block;
+        if self.tasks >= self.most
+            || stream != self.next
+            || domain != block.domain
+            || args.len() != block.args_bytes
+        {
+            return false;
+        }
+        if self.tasks == 1 {
+            block.make_room(self.most);
+        }
+        append(&mut block.args, args);
+        self.tasks += 1;
+        match stream.checked_add(1) {
+            Some(next) => self.next = next,
+            None => self.most = self.tasks,
+        }
+        true
+    }
+
+    /// No more tasks follow: it takes no more memory than it needs.
+    pub(crate) fn close(mut self) -> Body {
+        if self.tasks == 1 {
+            return self.block.one(0).into();
+        }
+        let args = &mut self.block.args;
+        if args.capacity() > 2 * args.len() {
+            args.shrink_to_fit();
+        }
+        Body(Repr::Run {
+            block: Rc::new(self.block),
+            from: 0,
+            tasks: self.tasks,
+        })
+    }
+}
+
+impl Body {
+    /// What one of the tasks by itself adds to a packet.
+    pub(crate) fn packet_bytes(&self) -> u32 {
+        match &self.0 {
+            Repr::One(body) => packet_bytes(&parse(body)),
+            Repr::Run { block, from, .. } => packet_bytes(&block.part(*from, 1)),
+        }
+    }
+
+    /// The body of a task that is the next of a run of at most `most`. False: it is not of the run's kind.
+    #[inline]
+    pub(crate) fn push(&mut self, next: &TaskBody<'_>, most: u32) -> bool {
+        match &mut self.0 {
+            Repr::Run { block, from, tasks } => {
+                let Some(block) = Rc::get_mut(block) else {
+                    return false;
+                };
+                let follows = follows(&block.part(0, 1), *from + *tasks, next);
+                if follows {
+                    if *tasks == 1 {
+                        block.make_room(most);
+                    }
+                    append(&mut block.args, next.args);
+                    *tasks += 1;
+                }
+                follows
+            }
+            Repr::One(first) => {
+                let first = parse(first);
+                let follows = !first.is_tagged() && follows(&first, 1, next);
+                if follows {
+                    let mut block = Block::new(&first);
+                    append(&mut block.args, next.args);
+                    let (block, from, tasks) = (Rc::new(block), 0, 2);
+                    self.0 = Repr::Run { block, from, tasks };
+                }
+                follows
+            }
+        }
+    }
+
+    /// The body of the first task by itself, encoded.
+    pub(crate) fn one(self) -> SmallBytes {
+        match self.0 {
+            Repr::One(body) => body,
+            Repr::Run { block, from, .. } => block.one(from),
+        }
+    }
+
+    /// The encoded body of a task that has a tag; those of a run have none.
+    #[inline]
+    pub(crate) fn tagged(self) -> Option<Box<SmallBytes>> {
+        match self.0 {
+            Repr::One(body) if TaskBody::has_tag(&body) => Some(Box::new(body)),
+            _ => None,
+        }
+    }
+
+    /// The encoded body of a task that is none of a run.
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Repr::One(body) => Some(body),
+            Repr::Run { .. } => None,
+        }
+    }
+
+    /// Adds its tasks to a packet, from number `first` on.
+    #[inline]
+    pub(crate) fn put(
+        &self,
+        packet: &mut TaskBatchBuilder,
+        first: u64,
+        algorithm: u16,
+        flags: u16,
+    ) {
+        match &self.0 {
+            Repr::One(body) => packet.push(first, algorithm, flags, body),
+            Repr::Run { block, from, tasks } => {
+                let run = block.part(*from, *tasks);
+                packet.push_run(first, *tasks, algorithm, flags, &run);
+            }
+        }
+    }
+}
+
+fn parse(body: &[u8]) -> TaskBody<'_> {
+    TaskBody::parse(body).expect("the master itself encoded it")
+}
+
+/// Whether a task is the `nth` of a run that begins with `first`, from 0, and there is room for it.
+#[inline]
+fn follows(first: &TaskBody<'_>, nth: u32, next: &TaskBody<'_>) -> bool {
+    first.stream.checked_add(nth.into()) == Some(next.stream)
+        && first.domain == next.domain
+        && first.args.len() == next.args.len()
+        && (nth as usize + 1) * next.args.len() <= RUN_BYTES_MAX
+}
+
+/// Most arguments are a few words.
+#[inline]
+fn append(args: &mut Vec<u8>, next: &[u8]) {
+    let (words, rest) = next.as_chunks::<8>();
+    if words.len() <= 4 {
+        words.iter().for_each(|word| args.extend_from_slice(word));
+        args.extend(rest);
+    } else {
+        args.extend_from_slice(next);
+    }
+}
+
+impl From<SmallBytes> for Body {
+    #[inline]
+    fn from(body: SmallBytes) -> Self {
+        Body(Repr::One(body))
+    }
+}
+
+impl Payload for Body {
+    #[inline]
+    fn tasks(&self) -> u32 {
+        match &self.0 {
+            Repr::One(_) => 1,
+            Repr::Run { tasks, .. } => *tasks,
+        }
+    }
+
+    #[inline]
+    fn more_bytes(&self) -> u32 {
+        match &self.0 {
+            Repr::One(_) => 0,
+            Repr::Run { block, .. } => block.args_bytes as u32,
+        }
+    }
+
+    fn split_front(&mut self, split: u32) -> Self {
+        let Repr::Run { block, from, tasks } = &mut self.0 else {
+            unreachable!("one task is not split");
+        };
+        let front = Repr::Run {
+            block: Rc::clone(block),
+            from: *from,
+            tasks: split,
+        };
+        *from += split;
+        *tasks -= split;
+        Body(front)
+    }
+}
+
+impl Block {
+    /// Of a run that begins with this task.
+    fn new(first: &TaskBody<'_>) -> Block {
+        Block {
+            domain: first.domain,
+            stream: first.stream,
+            args_bytes: first.args.len(),
+            args: first.args.to_vec(),
+        }
+    }
+
+    /// The body of one of its tasks by itself, encoded.
+    fn one(&self, from: u32) -> SmallBytes {
+        let mut bytes = Vec::new();
+        encode_task_body(&mut bytes, &self.part(from, 1));
+        bytes.as_slice().into()
+    }
+
+    /// Room for the arguments of so many tasks. What of it is not needed is given back by [`Growing::close`].
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, tasks: u32) {
+        let bytes = self.args_bytes.saturating_mul(tasks as usize);
+        let bytes = bytes.min(RUN_BYTES_MAX).saturating_sub(self.args.len());
+        self.args.reserve_exact(bytes);
+    }
+
+    /// What some of its tasks carry.
+    #[inline]
+    fn part(&self, from: u32, tasks: u32) -> TaskBody<'_> {
+        let begin = from as usize * self.args_bytes;
+        TaskBody {
+            domain: self.domain,
+            stream: self.stream + u64::from(from),
+            tag_type: 0,
+            tag: &[],
+            args: &self.args[begin..][..tasks as usize * self.args_bytes],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
+        let mut bytes = Vec::new();
+        ringmw_codec::batch::encode_task_body(&mut bytes, &body(stream, tag, args));
+        bytes.as_slice().into()
+    }
+
+    fn body<'a>(stream: u64, tag: &'a [u8], args: &'a [u8]) -> TaskBody<'a> {
+        TaskBody {
+            domain: 7,
+            stream,
+            tag_type: 0,
+            tag,
+            args,
+        }
+    }
+
+    #[test]
+    fn a_run_is_its_tasks_one_after_another() {
+        let mut run = Body::from(encoded(5, &[], b"aa"));
+        assert!(run.push(&body(6, &[], b"bb"), 100));
+        assert!(run.push(&body(7, &[], b"cc"), 100));
+        assert_eq!((run.tasks(), run.more_bytes()), (3, 2));
+        let mut front = run.split_front(2);
+        assert!(
+            !run.push(&body(8, &[], b"dd"), 100),
+            "a part of it is elsewhere"
+        );
+        assert_eq!(front.clone().one(), encoded(5, &[], b"aa"));
+        assert_eq!(run.clone().one(), encoded(7, &[], b"cc"));
+        assert_eq!(front.split_front(1).one(), encoded(5, &[], b"aa"));
+        assert_eq!(front.one(), encoded(6, &[], b"bb"));
+        assert!(run.tagged().is_none());
+    }
+
+    #[test]
+    fn what_is_not_alike_is_no_run() {
+        let first = || Body::from(encoded(5, &[], b"aa"));
+        for (tag, next) in [
+            (&[][..], body(7, &[], b"bb")),
+            (&[], body(5, &[], b"bb")),
+            (&[], body(6, &[], b"bbb")),
+            (
+                &[],
+                TaskBody {
+                    domain: 8,
+                    ..body(6, &[], b"bb")
+                },
+            ),
+            (b"tag", body(6, &[], b"bb")),
+        ] {
+            let mut one = Body::from(encoded(5, tag, b"aa"));
+            assert!(!one.push(&next, 100), "{next:?} after {tag:?}");
+            let mut growing = Growing::new(&body(5, &[], b"aa"), 100);
+            let follows = growing.push(next.domain, next.stream, next.args);
+            assert!(!follows || tag.len() == 3, "{next:?} in a growing run");
+            let mut run = first();
+            assert!(run.push(&body(6, &[], b"bb"), 100));
+            let later = TaskBody {
+                stream: next.stream + 1,
+                ..next
+            };
+            assert!(tag.len() == 3 || !run.push(&later, 100), "{later:?}");
+        }
+        let mut last = Body::from(encoded(u64::MAX - 1, &[], b"aa"));
+        assert!(last.push(&body(u64::MAX, &[], b"bb"), 100));
+        assert!(
+            !last.push(&body(0, &[], b"cc"), 100),
+            "nor do they in a run"
+        );
+        let mut last = Growing::new(&body(u64::MAX - 1, &[], b"aa"), 100);
+        assert!(last.push(7, u64::MAX, b"bb"));
+        assert!(!last.push(7, 0, b"cc"), "nor while it grows");
+        assert_eq!(last.close().tasks(), 2);
+        assert!(!Growing::new(&body(u64::MAX, &[], b"aa"), 100).push(7, 0, b"bb"));
+        let mut last = Body::from(encoded(u64::MAX, &[], b"aa"));
+        assert!(
+            !last.push(&body(0, &[], b"bb"), 100),
+            "streams do not begin anew"
+        );
+    }
+
+    /// What was reserved for a packet's worth of tasks would else stay with one.
+    #[test]
+    fn a_closed_run_takes_what_it_needs() {
+        for tasks in [1, 2, 3, 90] {
+            let mut run = Growing::new(&body(0, &[], &[7; 100]), 1_000);
+            (1..tasks).for_each(|stream| assert!(run.push(7, stream, &[7; 100])));
+            let capacity = match run.close().0 {
+                Repr::One(body) => body.len(),
+                Repr::Run { block, .. } => block.args.capacity(),
+            };
+            assert!(
+                capacity <= 2 * 100 * tasks as usize,
+                "{capacity} for {tasks}"
+            );
+        }
+    }
+
+    /// Else a task that takes long would keep the arguments of all that have long ended.
+    #[test]
+    fn a_run_is_bounded() {
+        let args = vec![0; RUN_BYTES_MAX / 4];
+        let mut run = Body::from(encoded(0, &[], &args));
+        let fitting = (1..).take_while(|&stream| run.push(&body(stream, &[], &args), 100));
+        assert_eq!(fitting.count(), 3);
+        let mut run = Growing::new(&body(0, &[], &args), 100);
+        let fitting = (1..).take_while(|&stream| run.push(7, stream, &args));
+        assert_eq!(fitting.count(), 3);
+        let mut run = Growing::new(&body(0, &[], b"a"), 5);
+        let fitting = (1..).take_while(|&stream| run.push(7, stream, b"b"));
+        assert_eq!(fitting.count(), 4, "no more than a packet");
+    }
+}

@@ -1,0 +1,378 @@
+//! The slave: connects, computes, and is told when to stop.
+//!
+//! Tasks run on the thread that calls the loops (in a process of its own, the main thread with its
+//! full stack); the I/O thread stands beside it.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_codec::control::GoodbyeCode;
+use ringmw_codec::handshake::Hello;
+use ringmw_sched::SlaveId;
+
+use crate::io::clock::{self, Clock};
+use crate::io::files::audit::AuditWriter;
+use crate::io::slave_link::{Link, Term};
+use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
+use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
+use crate::typed::best::BestTable;
+use crate::typed::cx::{Cx, TaskStart};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a slave's loop tells when it returns: CL-MW's six values.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct LoopReport {
+    /// The connection to the master is gone, or the slave was refused.
+    pub master_disconnect: bool,
+    /// The master told the slave to shut down.
+    pub explicit_shutdown: bool,
+    /// Results completed since the slave started.
+    pub total_results_completed: u64,
+    /// Tasks in hand that have not begun.
+    pub tasks_queued: usize,
+    /// Results that wait to be sent.
+    pub results_waiting: usize,
+    /// Results that travel in one packet; 0 if that is automatic.
+    pub result_grouping: u32,
+}
+
+impl LoopReport {
+    /// Whether there is nothing more to loop for.
+    pub fn is_over(&self) -> bool {
+        self.master_disconnect || self.explicit_shutdown
+    }
+}
+
+/// A slave that is connected to its master: what a slave algorithm works with.
+///
+/// ```no_run
+/// use ringmw::prelude::*;
+///
+/// fn slave(slave: &mut Slave, _args: Args) -> u8 {
+///     println!("I am {}", slave.id());
+///     slave.until_shutdown()
+/// }
+/// # fn main() { let _ = App::new().slave(slave); }
+/// ```
+pub struct Slave {
+    link: Arc<Link>,
+    registry: Arc<Registry>,
+    cx: Cx,
+    id: SlaveId,
+    output: Vec<u8>,
+}
+
+/// How to become a slave.
+pub(crate) struct Join {
+    pub(crate) addresses: Vec<String>,
+    pub(crate) hello: Hello,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) audit: Arc<AuditWriter>,
+    /// `None` where the slave is a thread of a larger process.
+    pub(crate) term: Option<Term>,
+    pub(crate) bounds: Bounds,
+}
+
+impl Slave {
+    /// Connects to the first address that answers and shakes hands.
+    ///
+    /// # Errors
+    /// One line for the operator: which addresses were tried and why each failed, or why the master
+    /// refused.
+    pub(crate) fn join(join: Join) -> Result<Slave, String> {
+        let Join {
+            addresses,
+            hello,
+            registry,
+            audit,
+            term,
+            bounds,
+        } = join;
+        let stream = connect(&addresses, &audit)?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| format!("cannot set up the connection: {error}"))?;
+        let clock = Clock::start();
+        let bests = BestTable::default();
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
+        core.set_bounds(bounds);
+        let link = Link::new(stream, core, clock, bests.clone(), audit)
+            .map_err(|error| format!("cannot make an eventfd: {error}"))?;
+        let io = Arc::clone(&link);
+        std::thread::Builder::new()
+            .name("ringmw-io".into())
+            .spawn(move || io.run(term.as_ref()))
+            .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
+        // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
+        let welcome = link.serve_until(|core| match (core.welcome(), core.end()) {
+            (Some(welcome), _) => Some(Ok(welcome.clone())),
+            (None, Some(end)) => Some(Err(describe(end))),
+            (None, None) => None,
+        })?;
+        let id = SlaveId(welcome.slave);
+        let cx = Cx::new(
+            id,
+            welcome.seed,
+            welcome.args.into(),
+            Arc::clone(&link.cancelled),
+            bests,
+            offers(&link),
+        );
+        Ok(Slave {
+            link,
+            registry,
+            cx,
+            id,
+            output: Vec::new(),
+        })
+    }
+
+    /// Its identity in the run.
+    pub fn id(&self) -> SlaveId {
+        self.id
+    }
+
+    /// The user's arguments, as the master was given them.
+    pub fn args(&self) -> &[String] {
+        self.cx.args()
+    }
+
+    /// Computes one task, waiting for it if there is none (CL-MW's iterate).
+    pub fn one_task(&mut self) -> LoopReport {
+        self.step();
+        self.report()
+    }
+
+    /// Computes what is in hand, waiting for a first task if there is none.
+    pub fn one_group(&mut self) -> LoopReport {
+        while self.step() && self.link.core().queued() > 0 {}
+        self.report()
+    }
+
+    /// Computes until it is over: 0 if the master said that the computation is finished, else 255.
+    pub fn until_shutdown(&mut self) -> u8 {
+        while self.step() {}
+        self.end()
+            .map_or(ringmw_codec::flags::exit::ERROR, |end| end.exit_code())
+    }
+
+    pub(crate) fn end(&self) -> Option<SlaveEnd> {
+        self.link.core().end().cloned()
+    }
+
+    pub(crate) fn note(&self, event: Event) {
+        self.link.note(event);
+    }
+
+    /// Says goodbye where the slave algorithm returned before it was over.
+    pub(crate) fn leave(&self, reason: &str) {
+        self.link.core().leave(GoodbyeCode::Other, reason);
+        self.link.flush();
+        self.link.finish_audit();
+    }
+
+    /// Computes one task; false when it is over.
+    fn step(&mut self) -> bool {
+        let cancelled = Arc::clone(&self.link.cancelled);
+        let next = self.link.serve_until(|core| match core.next_task() {
+            Next::Wait => None,
+            next => {
+                // Under the lock: a withdrawal of this very task may come next.
+                cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+                Some(next)
+            }
+        });
+        match next {
+            Next::Run(assignment) => {
+                self.run(&assignment);
+                true
+            }
+            Next::Stop(_) | Next::Wait => false,
+        }
+    }
+
+    fn run(&mut self, assignment: &Assignment) {
+        self.output.clear();
+        let begun = Instant::now();
+        let outcome = self.compute(assignment);
+        let compute = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let now = self.link.clock.now();
+        let mut core = self.link.core();
+        match &outcome {
+            Ok(()) => core.finish(assignment.algorithm, Ok(&self.output), compute, now),
+            Err(RunError::Failed(text)) => {
+                core.finish(assignment.algorithm, Err(text), compute, now)
+            }
+            Err(RunError::Args(error)) => {
+                let text = format!("its arguments cannot be read: {error}");
+                core.finish(assignment.algorithm, Err(&text), compute, now);
+            }
+            Err(RunError::StateInit(reason)) => core.leave(GoodbyeCode::StateInit, reason),
+        }
+        let (over, output) = (core.end().is_some(), core.has_output());
+        let waits = core.waiting_results() > 0;
+        drop(core);
+        if output {
+            self.link.flush();
+        }
+        if waits {
+            self.link.result_waits();
+        }
+        if over {
+            self.link.notify();
+        }
+    }
+
+    fn compute(&mut self, assignment: &Assignment) -> Result<(), RunError> {
+        let Some(entry) = self.registry.get(AlgorithmIndex(assignment.algorithm)) else {
+            return Err(RunError::Failed(format!(
+                "there is no algorithm {}",
+                assignment.algorithm
+            )));
+        };
+        let body = assignment
+            .body()
+            .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
+        let (cx, output) = (&mut self.cx, &mut self.output);
+        cx.begin(TaskStart {
+            task: assignment.task,
+            algorithm: entry.name_hash,
+            domain: body.domain,
+            stream: body.stream,
+            tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+        });
+        match catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output))) {
+            Ok(outcome) => outcome,
+            Err(panic) => Err(RunError::Failed(describe_panic(&*panic))),
+        }
+    }
+
+    fn report(&self) -> LoopReport {
+        let core = self.link.core();
+        LoopReport {
+            master_disconnect: core
+                .end()
+                .is_some_and(|end| !matches!(end, SlaveEnd::Shutdown { .. })),
+            explicit_shutdown: matches!(core.end(), Some(SlaveEnd::Shutdown { .. })),
+            total_results_completed: core.completed(),
+            tasks_queued: core.queued(),
+            results_waiting: core.waiting_results(),
+            result_grouping: core.welcome().map_or(1, |welcome| welcome.result_group),
+        }
+    }
+}
+
+/// What the operator reads of how it ended.
+pub(crate) fn describe(end: &SlaveEnd) -> String {
+    match end {
+        SlaveEnd::Shutdown { finished: true } => "the master has no more work for it".to_owned(),
+        SlaveEnd::Shutdown { finished: false } => {
+            "the master left with the computation unfinished".to_owned()
+        }
+        SlaveEnd::Refused(reason) => format!("the master refused this slave: {reason}"),
+        SlaveEnd::MasterLost(reason) => format!("the master is lost: {reason}"),
+        SlaveEnd::Left(reason) | SlaveEnd::Idle(reason) => format!("left: {reason}"),
+    }
+}
+
+fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, String> {
+    let mut failures = Vec::new();
+    for address in addresses {
+        let resolved = match address.to_socket_addrs() {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                failures.push(format!("{address}: {error}"));
+                continue;
+            }
+        };
+        for peer in resolved {
+            say(
+                audit,
+                Event::Connecting {
+                    to: peer.to_string(),
+                },
+            );
+            match TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT) {
+                Ok(stream) => {
+                    let from = stream
+                        .local_addr()
+                        .map_or_else(|_| String::new(), |from| from.to_string());
+                    say(
+                        audit,
+                        Event::MasterConnected {
+                            to: peer.to_string(),
+                            from,
+                        },
+                    );
+                    return Ok(stream);
+                }
+                Err(error) => failures.push(format!("{peer}: {error}")),
+            }
+        }
+    }
+    Err(format!(
+        "cannot reach the master at {}; is it running, and are --mw-master-host and --mw-master-port (or the resource file) its own?",
+        failures.join(", ")
+    ))
+}
+
+fn say(audit: &AuditWriter, event: Event) {
+    audit.push(&Line {
+        time_us: clock::unix_micros(),
+        who: Who::Slave(None),
+        event,
+    });
+}
+
+fn offers(link: &Arc<Link>) -> Arc<dyn crate::typed::best::OfferSink> {
+    struct Offers(Arc<Link>);
+    impl crate::typed::best::OfferSink for Offers {
+        fn offer(&self, best: u32, image: u64, witness: &[u8]) {
+            let offered = self.0.core().offer(best, image, witness);
+            if let Err(reason) = offered {
+                // Caught with the task's own panics: a failed result with this message.
+                panic!("{reason}");
+            }
+            self.0.flush();
+        }
+    }
+    Arc::new(Offers(Arc::clone(link)))
+}
+
+thread_local! {
+    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Remembers where a task panicked, for its failed result; what the default hook prints stays.
+pub(crate) fn remember_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let place = info
+                .location()
+                .map(|place| format!("{}:{}", place.file(), place.line()));
+            PANIC_PLACE.with_borrow_mut(|slot| *slot = place);
+            before(info);
+        }));
+    });
+}
+
+pub(crate) fn describe_panic(panic: &(dyn Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is no text".to_owned());
+    match PANIC_PLACE.with_borrow_mut(Option::take) {
+        Some(place) => format!("panicked at {place}: {message}"),
+        None => format!("panicked: {message}"),
+    }
+}

@@ -1,0 +1,533 @@
+//! What a task sees of its surroundings, and what its slave remembers between tasks.
+//!
+//! The runtime keeps one [`Cx`] per slave and calls `begin` before each task. A `Cx` reads no socket and no clock: the
+//! cancel flag and the keys of [`Best`] are shared with the I/O thread, which sets them.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ringmw_sched::SlaveId;
+
+use crate::typed::algorithm::{RunError, Tag};
+use crate::typed::best::{Best, BestKey, BestTable, OfferSink};
+use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, name_hash};
+use crate::typed::wire::{Wire, WireError, type_text};
+
+/// What one slave remembers between tasks: a cache, a connection, tables that take long to build.
+///
+/// An algorithm asks for it by a `&mut S` parameter.
+///
+/// ```
+/// use ringmw::prelude::*;
+///
+/// struct Squares(Vec<u64>);
+///
+/// impl SlaveState for Squares {
+///     fn init(_cx: &mut Cx) -> std::result::Result<Self, Box<dyn std::error::Error>> {
+///         Ok(Squares((0..1000).map(|n| n * n).collect()))
+///     }
+/// }
+///
+/// #[algorithm]
+/// fn square(n: usize, squares: &mut Squares) -> Option<u64> {
+///     squares.0.get(n).copied()
+/// }
+///
+/// let mut squares = Squares::init(&mut Cx::for_test(1)).unwrap();
+/// assert_eq!(square(12, &mut squares), Some(144));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a task algorithm cannot take `&mut {Self}`",
+    label = "only `&mut Cx`, and `&mut S` where `S: SlaveState`, may be mutable",
+    note = "an argument is taken as `T` or `&T`; for memory that the slave keeps between tasks implement `SlaveState`"
+)]
+pub trait SlaveState: Sized + 'static {
+    /// Makes the state, once per slave, before the first task that needs it; it lives as long as the slave.
+    ///
+    /// [`Cx::rng`] gives the same numbers on every slave here, and takes none from the task's own stream.
+    ///
+    /// # Errors
+    /// An error costs the slave, not the task: it exits with 255 and the reason, so that a broken machine does not
+    /// swallow tasks.
+    fn init(cx: &mut Cx) -> Result<Self, Box<dyn Error>>;
+}
+
+/// Why a tag cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TagError {
+    /// The tag was given as another type.
+    #[error("the tag was not given as {expected}")]
+    OtherType {
+        /// The type asked for.
+        expected: String,
+    },
+    /// The tag's bytes are damaged.
+    #[error("the tag is damaged: {0}")]
+    Damaged(#[from] WireError),
+}
+
+/// Which task is about to run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TaskStart<'t> {
+    pub(crate) task: u64,
+    /// [`Entry::name_hash`](crate::typed::algorithm::Entry) of its algorithm.
+    pub(crate) algorithm: u64,
+    pub(crate) domain: u64,
+    pub(crate) stream: u64,
+    /// Type hash and archive.
+    pub(crate) tag: Option<(u64, &'t [u8])>,
+}
+
+/// What a task sees of its surroundings: a `&mut Cx` parameter of an algorithm.
+///
+/// ```
+/// use ringmw::prelude::*;
+///
+/// #[algorithm]
+/// fn pi(throws: u64, cx: &mut Cx) -> u64 {
+///     let mut hits = 0;
+///     for _ in 0..throws {
+///         let (x, y): (f64, f64) = cx.rng().random();
+///         hits += u64::from(x * x + y * y < 1.0);
+///     }
+///     hits
+/// }
+///
+/// let hits = pi(1000, &mut Cx::for_test(42));
+/// assert!((700..870).contains(&hits));
+/// ```
+pub struct Cx {
+    slave: SlaveId,
+    task: u64,
+    tag: Option<Tag>,
+    key: StreamKey,
+    /// Made on first use: most tasks draw nothing.
+    rng: Option<Rng>,
+    args: Arc<[String]>,
+    cancelled: Arc<AtomicBool>,
+    states: States,
+    bests: BestTable,
+    sink: Arc<dyn OfferSink>,
+}
+
+impl fmt::Debug for Cx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx")
+            .field("slave", &self.slave)
+            .field("task", &self.task)
+            .field("key", &self.key)
+            .field("args", &self.args)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cx {
+    /// For a slave of a run. No task has begun.
+    pub(crate) fn new(
+        slave: SlaveId,
+        seed: u64,
+        args: Arc<[String]>,
+        cancelled: Arc<AtomicBool>,
+        bests: BestTable,
+        sink: Arc<dyn OfferSink>,
+    ) -> Self {
+        let key = StreamKey {
+            seed,
+            algorithm: 0,
+            domain: 0,
+            stream: 0,
+        };
+        Self {
+            slave,
+            task: 0,
+            tag: None,
+            key,
+            rng: None,
+            args,
+            cancelled,
+            states: States::default(),
+            bests,
+            sink,
+        }
+    }
+
+    /// The surroundings of a task outside any run, to unit-test an algorithm with.
+    ///
+    /// Slave and task are number 0; there are no arguments and no tag. [`rng`](Self::rng) depends on `seed` alone.
+    pub fn for_test(seed: u64) -> Self {
+        struct Nowhere;
+        impl OfferSink for Nowhere {
+            fn offer(&self, _best: u32, _image: u64, _witness: &[u8]) {}
+        }
+        Self::new(
+            SlaveId(0),
+            seed,
+            Arc::default(),
+            Arc::default(),
+            BestTable::default(),
+            Arc::new(Nowhere),
+        )
+    }
+
+    /// The same with the master's user arguments.
+    #[must_use]
+    pub fn with_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same with a tag.
+    ///
+    /// # Panics
+    /// If the tag's own serialization fails.
+    #[must_use]
+    pub fn with_tag<T: Wire>(mut self, tag: &T) -> Self {
+        self.tag = Some(Tag::new(tag).expect("the tag can be archived"));
+        self
+    }
+
+    /// The same with that random stream, as [`Task::stream`](crate::Task::stream) gives it.
+    #[must_use]
+    pub fn with_stream(mut self, stream: u64) -> Self {
+        self.key.stream = stream;
+        self.rng = None;
+        self
+    }
+
+    /// The same, cancelled.
+    #[must_use]
+    pub fn with_cancelled(self) -> Self {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// This slave.
+    pub fn slave(&self) -> SlaveId {
+        self.slave
+    }
+
+    /// The number of this task, the `920` of `TASK-920`.
+    pub fn task_id(&self) -> u64 {
+        self.task
+    }
+
+    /// The task's tag, if it has one.
+    ///
+    /// # Errors
+    /// [`TagError::OtherType`] if it was given as another type: a tag is never reinterpreted.
+    pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
+        self.tag.as_ref().map(Tag::read).transpose()
+    }
+
+    /// The task's random stream: the same numbers wherever and how often the task runs.
+    #[inline]
+    pub fn rng(&mut self) -> &mut Rng {
+        self.rng.get_or_insert_with(|| Rng::new(self.key))
+    }
+
+    /// The master's user arguments: those without `--mw-*`.
+    pub fn args(&self) -> &[String] {
+        &self.args
+    }
+
+    /// True once nobody waits for this task any more, or the slave is to stop. Long tasks look now and then.
+    #[inline]
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// The next task's surroundings. The states stay.
+    pub(crate) fn begin(&mut self, start: TaskStart<'_>) {
+        let TaskStart {
+            task,
+            algorithm,
+            domain,
+            stream,
+            tag,
+        } = start;
+        self.task = task;
+        self.key = StreamKey {
+            algorithm,
+            domain,
+            stream,
+            ..self.key
+        };
+        self.rng = None;
+        self.tag = tag.map(|(type_hash, archive)| Tag {
+            type_hash,
+            archive: archive.into(),
+        });
+    }
+
+    /// Takes this slave's `S` out for the length of a task, making it if it is the first.
+    pub(crate) fn state<S: SlaveState>(&mut self) -> Result<StateGuard<S>, RunError> {
+        let state = match self.states.take::<S>() {
+            Taken::State(state) => state,
+            Taken::Lent => {
+                let name = std::any::type_name::<S>();
+                return Err(RunError::StateInit(format!(
+                    "two parameters of one algorithm are `&mut {name}`"
+                )));
+            }
+            Taken::Absent => Box::new(self.init::<S>()?),
+        };
+        Ok(StateGuard {
+            state: Some(state),
+            states: self.states.clone(),
+        })
+    }
+
+    fn init<S: SlaveState>(&mut self) -> Result<S, RunError> {
+        let name = std::any::type_name::<S>();
+        let key = StreamKey {
+            algorithm: name_hash(name),
+            domain: DOMAIN_STATE,
+            stream: 0,
+            ..self.key
+        };
+        let task_key = std::mem::replace(&mut self.key, key);
+        let task_rng = self.rng.take();
+        let state = S::init(self);
+        (self.key, self.rng) = (task_key, task_rng);
+        state.map_err(|error| {
+            self.states.forget::<S>();
+            RunError::StateInit(format!("{name}: {error}"))
+        })
+    }
+
+    pub(crate) fn best<K: BestKey, W: Wire>(
+        &self,
+        segment: &[u8],
+    ) -> Result<Best<K, W>, WireError> {
+        Best::from_segment(segment, &self.bests, &self.sink)
+    }
+}
+
+impl Tag {
+    /// # Errors
+    /// [`TagError::OtherType`] if it was given as another type.
+    pub(crate) fn read<T: Wire>(&self) -> Result<T, TagError> {
+        if self.type_hash != T::TYPE_HASH {
+            return Err(TagError::OtherType {
+                expected: type_text::<T>(),
+            });
+        }
+        Ok(crate::typed::wire::decode(&self.archive)?)
+    }
+}
+
+/// A slave's states by type. Few, so a list; shared with the guards, so that a guard can outlive a borrow of `Cx`.
+#[derive(Clone, Default)]
+struct States(Rc<RefCell<Vec<StateSlot>>>);
+
+/// `None` while a guard has the state.
+type StateSlot = (TypeId, Option<Box<dyn Any>>);
+
+enum Taken<S> {
+    State(Box<S>),
+    /// Some guard has it.
+    Lent,
+    Absent,
+}
+
+impl States {
+    /// Takes `S` out; if there is none, its place is marked as lent, for the one being made.
+    fn take<S: 'static>(&self) -> Taken<S> {
+        let mut states = self.0.borrow_mut();
+        let id = TypeId::of::<S>();
+        let Some((_, slot)) = states.iter_mut().find(|(known, _)| *known == id) else {
+            states.push((id, None));
+            return Taken::Absent;
+        };
+        match slot.take() {
+            Some(state) => Taken::State(
+                state
+                    .downcast()
+                    .expect("a state is kept under its own type"),
+            ),
+            None => Taken::Lent,
+        }
+    }
+
+    fn put<S: 'static>(&self, state: Box<S>) {
+        let id = TypeId::of::<S>();
+        let mut states = self.0.borrow_mut();
+        let (_, slot) = states
+            .iter_mut()
+            .find(|(known, _)| *known == id)
+            .expect("what was taken has a place");
+        *slot = Some(state);
+    }
+
+    fn forget<S: 'static>(&self) {
+        self.0
+            .borrow_mut()
+            .retain(|(known, _)| *known != TypeId::of::<S>());
+    }
+}
+
+/// A state in the hands of a task. It goes back when the task ends, also when it panics.
+pub struct StateGuard<S: 'static> {
+    state: Option<Box<S>>,
+    states: States,
+}
+
+impl<S> fmt::Debug for StateGuard<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateGuard").finish_non_exhaustive()
+    }
+}
+
+impl<S> Deref for StateGuard<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        self.state
+            .as_ref()
+            .expect("a guard has its state until it is dropped")
+    }
+}
+
+impl<S> DerefMut for StateGuard<S> {
+    fn deref_mut(&mut self) -> &mut S {
+        self.state
+            .as_mut()
+            .expect("a guard has its state until it is dropped")
+    }
+}
+
+impl<S> Drop for StateGuard<S> {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take() {
+            self.states.put(state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use rand::{Rng as _, RngExt};
+
+    use super::*;
+
+    fn start(task: u64, stream: u64) -> TaskStart<'static> {
+        TaskStart {
+            task,
+            algorithm: name_hash("a"),
+            domain: 1,
+            stream,
+            tag: None,
+        }
+    }
+
+    #[test]
+    fn a_task_draws_the_same_numbers_wherever_it_runs() {
+        let draw = |cx: &mut Cx, task, stream| {
+            cx.begin(start(task, stream));
+            cx.rng().next_u64()
+        };
+        let (mut one, mut other) = (Cx::for_test(1), Cx::for_test(1));
+        draw(&mut one, 5, 5);
+        assert_eq!(draw(&mut one, 6, 6), draw(&mut other, 99, 6));
+        assert_ne!(draw(&mut one, 6, 6), draw(&mut one, 6, 7));
+        assert_ne!(
+            Cx::for_test(1).rng().next_u64(),
+            Cx::for_test(2).rng().next_u64()
+        );
+        assert_ne!(
+            Cx::for_test(1).rng().next_u64(),
+            Cx::for_test(1).with_stream(1).rng().next_u64()
+        );
+    }
+
+    #[test]
+    fn a_tag_is_read_as_what_it_was_given_as() {
+        let cx = Cx::for_test(1).with_tag(&(1.5f64, 2u64));
+        assert_eq!(cx.tag::<(f64, u64)>(), Ok(Some((1.5, 2))));
+        let error = cx.tag::<(u64, f64)>().unwrap_err();
+        assert_eq!(error.to_string(), "the tag was not given as (u64,f64)");
+
+        let mut cx = cx;
+        cx.begin(TaskStart {
+            tag: Some((u8::TYPE_HASH, &[])),
+            ..start(1, 1)
+        });
+        assert!(matches!(cx.tag::<u8>(), Err(TagError::Damaged(_))));
+        cx.begin(start(2, 2));
+        assert_eq!(cx.tag::<u8>(), Ok(None));
+    }
+
+    struct Count(u32, u64);
+
+    impl SlaveState for Count {
+        fn init(cx: &mut Cx) -> Result<Self, Box<dyn Error>> {
+            Ok(Self(0, cx.rng().random()))
+        }
+    }
+
+    #[test]
+    fn a_state_lives_on_after_a_panic() {
+        let mut cx = Cx::for_test(1);
+        for expected in 0..3 {
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                let mut count = cx.state::<Count>().unwrap();
+                assert_eq!(count.0, expected);
+                count.0 += 1;
+                std::panic::resume_unwind(Box::new("a task's panic"));
+            }));
+            assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"a task's panic"));
+        }
+    }
+
+    #[test]
+    fn making_a_state_takes_nothing_from_the_tasks_stream() {
+        let (mut fresh, mut used) = (Cx::for_test(1), Cx::for_test(1));
+        let first = used.state::<Count>().unwrap().1;
+        used.begin(start(1, 1));
+        fresh.begin(start(1, 1));
+        let drawn = fresh.rng().next_u64();
+        let made = fresh.state::<Count>().unwrap().1;
+        assert_eq!((drawn, made), (used.rng().next_u64(), first));
+        assert_eq!(fresh.rng().next_u64(), used.rng().next_u64());
+    }
+
+    #[test]
+    fn one_state_is_lent_once() {
+        let mut cx = Cx::for_test(1);
+        let guard = cx.state::<Count>().unwrap();
+        let error = cx.state::<Count>().unwrap_err();
+        assert!(error.to_string().contains("two parameters"), "{error}");
+        drop(guard);
+        assert!(cx.state::<Count>().is_ok());
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_made_says_why_each_time() {
+        #[derive(Debug)]
+        struct Broken;
+        impl SlaveState for Broken {
+            fn init(_: &mut Cx) -> Result<Self, Box<dyn Error>> {
+                Err("no licence on this node".into())
+            }
+        }
+        let mut cx = Cx::for_test(1);
+        for _ in 0..2 {
+            let Err(RunError::StateInit(reason)) = cx.state::<Broken>() else {
+                panic!("it must fail")
+            };
+            assert!(
+                reason.ends_with("Broken: no licence on this node"),
+                "{reason}"
+            );
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the expansion of `#[algorithm]` and `#[wire]` calls. No part of the public interface: it changes at will.
+//!
+//! The expansions are thin on purpose: whatever can be an ordinary generic function is one here, where it is checked
+//! once and read in plain Rust.
+#![allow(missing_docs, reason = "called by generated code only")]
+
+use crate::typed::algorithm::{Algorithm, RunError, Task};
+use crate::typed::best::{Best, BestKey};
+use crate::typed::cx::{Cx, SlaveState, StateGuard};
+use crate::typed::wire::{self, Outcome, Wire, WireError, hash};
+pub use crate::typed::wire::{ArgumentWriter, assert_unaligned, type_text};
+
+pub const fn hash_start() -> u64 {
+    hash::START
+}
+
+pub const fn hash_text(hash: u64, text: &str) -> u64 {
+    hash::text(hash, text)
+}
+
+pub const fn hash_word(hash: u64, word: u64) -> u64 {
+    hash::word(hash, word)
+}
+
+pub const fn hash_type<T: Wire>(hash: u64) -> u64 {
+    hash::word(hash, T::TYPE_HASH)
+}
+
+pub const fn hash_best<K: BestKey, W: Wire>(hash: u64) -> u64 {
+    hash_type::<W>(hash_type::<K>(hash_text(hash, "Best")))
+}
+
+/// One parameter of a signature: `name: type`, comma before all but the first.
+pub fn describe(out: &mut String, name: &str, type_text: impl FnOnce(&mut String)) {
+    if !out.is_empty() {
+        out.push_str(", ");
+    }
+    out.push_str(name);
+    out.push_str(": ");
+    type_text(out);
+}
+
+pub fn describe_best<K: BestKey, W: Wire>(out: &mut String) {
+    out.push_str(&Best::<K, W>::type_text());
+}
+
+pub fn describe_type<T: Wire>(out: &mut String) {
+    T::describe(out);
+}
+
+pub fn describe_parameters(out: &mut String, parameters: &[fn(&mut String)]) {
+    wire::describe_generic(out, "", parameters);
+}
+
+pub fn task<A: Algorithm>(
+    parameters: usize,
+    write: impl FnOnce(&mut ArgumentWriter) -> Result<(), WireError>,
+) -> Task<A> {
+    Task::build(parameters, write)
+}
+
+pub fn split<const N: usize>(args: &[u8]) -> Result<[&[u8]; N], WireError> {
+    wire::split(args)
+}
+
+#[cold]
+fn in_argument(name: &'static str) -> impl FnOnce(WireError) -> WireError {
+    move |error| WireError::Argument {
+        name,
+        error: Box::new(error),
+    }
+}
+
+pub fn text<'a>(name: &'static str, segment: &'a [u8]) -> Result<&'a str, WireError> {
+    std::str::from_utf8(segment)
+        .map_err(|error| WireError::Text {
+            bytes: segment.len(),
+            valid_up_to: error.valid_up_to(),
+        })
+        .map_err(in_argument(name))
+}
+
+pub fn decode<T: Wire>(name: &'static str, segment: &[u8]) -> Result<T, WireError> {
+    wire::decode(segment).map_err(in_argument(name))
+}
+
+pub fn access<'a, T: Wire>(
+    name: &'static str,
+    segment: &'a [u8],
+) -> Result<&'a T::Archived, WireError> {
+    wire::access::<T>(segment).map_err(in_argument(name))
+}
+
+pub fn best<K: BestKey, W: Wire>(
+    name: &'static str,
+    segment: &[u8],
+    cx: &Cx,
+) -> Result<Best<K, W>, WireError> {
+    cx.best(segment).map_err(in_argument(name))
+}
+
+pub fn check_best<K: BestKey, W: Wire>(
+    name: &'static str,
+    segment: &[u8],
+) -> Result<(), WireError> {
+    Best::<K, W>::parse_segment(segment)
+        .map(drop)
+        .map_err(in_argument(name))
+}
+
+pub fn write_best<K: BestKey, W: Wire>(
+    writer: &mut ArgumentWriter,
+    best: &Best<K, W>,
+) -> Result<(), WireError> {
+    writer.bytes(&best.segment())
+}
+
+pub fn state<S: SlaveState>(cx: &mut Cx) -> Result<StateGuard<S>, RunError> {
+    cx.state()
+}
+
+pub fn finish<R: Outcome>(returned: R, out: &mut Vec<u8>) -> Result<(), RunError> {
+    let output = returned.into_outcome().map_err(RunError::Failed)?;
+    wire::encode(&output, out).map_err(|error| RunError::Failed(error.to_string()))
+}

@@ -1,0 +1,11 @@
+//! The typed layer: what of a user's program becomes bytes, and what of bytes becomes typed again.
+//!
+//! Beneath it tasks, results and incumbents are bytes; above it nobody encodes or decodes. Deliberately absent:
+//! sockets, files, threads, and the order in which tasks run.
+
+pub(crate) mod algorithm;
+pub(crate) mod best;
+pub(crate) mod cx;
+pub mod expansion;
+pub(crate) mod rng;
+pub(crate) mod wire;

@@ -1,0 +1,144 @@
+//! Random streams that depend on what a task is, never on where or when it runs.
+//!
+//! Owns the key's layout and the generator; who a task is (domain and stream) is decided by the scheduler.
+//!
+//! ```text
+//! // the 32-byte key of ChaCha8, little-endian
+//! // | run seed | hash of the algorithm's name | domain | stream |
+//! //   8 bytes    8                              8        8
+//! ```
+//!
+//! The four words go in unmixed: two tasks that differ in any of them have different keys, and ChaCha's whole business
+//! is to make streams of different keys unrelated.
+
+use std::convert::Infallible;
+
+use rand::{SeedableRng, TryRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::typed::wire::hash;
+
+/// The domain of calls and queue submissions; the k-th map of an algorithm has domain k, from 1.
+pub(crate) const DOMAIN_CALLS: u64 = 0;
+
+/// The domain of streams given by `.stream(n)`, so that they never coincide with default ones.
+pub(crate) const DOMAIN_EXPLICIT: u64 = u64::MAX;
+
+/// The domain of [`SlaveState::init`](crate::SlaveState::init): the same numbers on every slave.
+pub(crate) const DOMAIN_STATE: u64 = u64::MAX - 1;
+
+/// FNV-1a of a name, for the key. Fixed for ever: another function gives every user other numbers.
+pub(crate) const fn name_hash(name: &str) -> u64 {
+    hash::text(hash::START, name)
+}
+
+/// Which random stream: the four words of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StreamKey {
+    pub(crate) seed: u64,
+    pub(crate) algorithm: u64,
+    pub(crate) domain: u64,
+    pub(crate) stream: u64,
+}
+
+/// A task's random stream: ChaCha8, the same numbers on one slave or ten thousand, after retries and restarts.
+///
+/// Implements rand's traits; [`ringmw::rand`](crate::rand) is that crate, so no dependency of your own is needed.
+/// About 84 ns for a new stream and its first number, 2.2 ns for each further one.
+///
+/// ```
+/// use ringmw::prelude::*;
+///
+/// let mut cx = Cx::for_test(42);
+/// let throw: u32 = cx.rng().random_range(1..=6);
+/// assert_eq!(throw, Cx::for_test(42).rng().random_range(1..=6));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Rng(ChaCha8Rng);
+
+impl Rng {
+    pub(crate) fn new(key: StreamKey) -> Self {
+        let mut bytes = [0; 32];
+        for (part, word) in
+            bytes
+                .chunks_exact_mut(8)
+                .zip([key.seed, key.algorithm, key.domain, key.stream])
+        {
+            part.copy_from_slice(&word.to_le_bytes());
+        }
+        Self(ChaCha8Rng::from_seed(bytes))
+    }
+}
+
+impl TryRng for Rng {
+    type Error = Infallible;
+
+    #[inline]
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.0.try_next_u32()
+    }
+
+    #[inline]
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0.try_next_u64()
+    }
+
+    #[inline]
+    fn try_fill_bytes(&mut self, target: &mut [u8]) -> Result<(), Infallible> {
+        self.0.try_fill_bytes(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng as _, RngExt};
+
+    use super::*;
+
+    const KEY: StreamKey = StreamKey {
+        seed: 42,
+        algorithm: name_hash("hello"),
+        domain: 1,
+        stream: 7,
+    };
+
+    /// These numbers are a promise to everyone who has published any.
+    #[test]
+    fn golden_numbers() {
+        assert_eq!(name_hash("hello"), GOLDEN_NAME_HASH);
+        let mut rng = Rng::new(KEY);
+        assert_eq!(std::array::from_fn(|_| rng.next_u64()), GOLDEN);
+        assert_eq!(Rng::new(KEY).random::<f64>(), GOLDEN_F64);
+    }
+
+    const GOLDEN_NAME_HASH: u64 = 0xff7a_61ff_1132_0f78;
+    // Computed by another program from the definition of ChaCha8.
+    const GOLDEN: [u64; 4] = [
+        0x3f13_85fd_38fa_9faa,
+        0x293b_6bf1_69b9_1732,
+        0x4d02_358d_971d_cb7d,
+        0x4b65_dddf_4c20_1548,
+    ];
+    const GOLDEN_F64: f64 = 0.24639165336791746;
+
+    #[test]
+    fn each_word_of_the_key_matters() {
+        let keys = [
+            KEY,
+            StreamKey { seed: 43, ..KEY },
+            StreamKey {
+                algorithm: 43,
+                ..KEY
+            },
+            StreamKey { domain: 43, ..KEY },
+            StreamKey { stream: 43, ..KEY },
+            StreamKey {
+                domain: KEY.stream,
+                stream: KEY.domain,
+                ..KEY
+            },
+        ];
+        let firsts = std::collections::BTreeSet::from(keys.map(|key| Rng::new(key).next_u64()));
+        assert_eq!(firsts.len(), keys.len());
+    }
+}
