@@ -29,7 +29,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "lost recycle: the last of several tasks is not queued again",
-        file: "sched/src/loss.rs",
+        file: "sched/src/lose.rs",
         old: "in recycled.iter().rev() {",
         new: "in recycled.iter().rev().skip(usize::from(recycled.len() > 1)) {",
     },
@@ -143,7 +143,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a recycled task is not marked",
-        file: "sched/src/loss.rs",
+        file: "sched/src/lose.rs",
         old: "            record.mark();
 ",
         new: "",
@@ -173,7 +173,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "no-retry tasks are retried",
-        file: "sched/src/loss.rs",
+        file: "sched/src/lose.rs",
         old: "    if !may_run {
         Some(Reason::NotRetried(slave))
     } else if charged",
@@ -254,7 +254,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a crash is charged to the whole run of the announced task",
-        file: "sched/src/loss.rs",
+        file: "sched/src/lose.rs",
         old: "if announced == Some(entry.seq) && entry.tasks > 1 {",
         new: "if announced == Some(entry.seq) && entry.tasks == 0 {",
     },

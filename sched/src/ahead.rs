@@ -10,44 +10,24 @@
 //! | only [`PATIENCE`] after its last packet | a packet is sized for less: by then something in it takes long |
 //! | never an ordered task, and never without the slave's word that it was not begun | its order; begun at most once |
 
-use crate::grouping::{AUTO, PACKET_COMPUTE};
+use crate::config::{AUTO, PACKET_COMPUTE, short_tasks_max};
 use crate::hands::{Asked, Hold};
 use crate::ids::{AlgorithmId, Nanos, SlaveId};
-use crate::outcome::Offence;
-use crate::payload::Payload;
-use crate::scheduler::{Config, Scheduler};
+use crate::offence::Offence;
+use crate::scheduler::Scheduler;
+use crate::series::Payload;
 use crate::slaves::Status;
 
 /// Tasks whose mean compute time is longer are not handed out ahead of time: the gain is below a hundredth.
 const AHEAD_COMPUTE_MAX: Nanos = 10 * PACKET_COMPUTE;
 
-/// Of small packets a slave may have several ahead: up to this many tasks in hand,
-const SHORT_TASKS: u32 = 64;
-/// or so many packets of them,
-const SHORT_PACKETS: u32 = 6;
-/// which are no more tasks than this,
-const SHORT_TASKS_MAX: u32 = 640;
-/// if they take no longer than this. One send then carries several packets, and one answer their results.
+/// Short tasks in hand take no longer than this together, the packet to come included. One send then carries several
+/// packets, and one answer their results.
 const SHORT_COMPUTE: Nanos = PACKET_COMPUTE / 6;
-/// while there are so many packets for each slave.
+/// Several packets go ahead only while there are so many for each slave.
 const SHORT_PLENTY: u64 = 64;
 /// So many slaves are looked at for each packet.
 const SHORT_LOOKS: u32 = 8;
-
-/// How many short tasks a slave may have in hand where a packet has `group`, several packets ahead.
-pub fn short_tasks_max(group: u32) -> u32 {
-    let packets = group.saturating_mul(SHORT_PACKETS);
-    packets.clamp(SHORT_TASKS, SHORT_TASKS_MAX)
-}
-
-/// With how many tasks in hand a slave may get one more packet ahead.
-pub(crate) fn short_tasks(config: &Config) -> u32 {
-    match config.task_group {
-        AUTO => 0,
-        _ if !config.prefetch => 0,
-        group => short_tasks_max(group).saturating_sub(group),
-    }
-}
 
 /// So long after its last packet a slave is asked to give tasks back.
 pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;

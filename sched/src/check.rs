@@ -5,9 +5,9 @@ use crate::hands::Hold;
 use crate::ids::Group;
 use crate::lane::Lane;
 use crate::list::Linked;
-use crate::payload::Payload;
 use crate::record::State;
 use crate::scheduler::Scheduler;
+use crate::series::Payload;
 use crate::slaves::Status;
 use crate::stragglers::Place;
 

@@ -1,18 +1,12 @@
 //! How many tasks travel in one packet when no number is given: as many as a few milliseconds of compute, by what
 //! slaves reported, and never so many that others would sit idle at the end.
 
+use crate::config::{AUTO, PACKET_COMPUTE, PACKET_TASKS_MAX};
 use crate::ids::{AlgorithmId, Nanos};
-use crate::payload::Payload;
 use crate::scheduler::Scheduler;
+use crate::series::Payload;
 use crate::stragglers::Times;
 
-/// As `Config::task_group`: packets are sized by compute time.
-pub const AUTO: u32 = 0;
-
-/// A packet holds about this much compute: enough to hide its way there and back, little to wait for at the end.
-pub(crate) const PACKET_COMPUTE: Nanos = 3_000_000;
-/// And at most so many tasks.
-const PACKET_TASKS_MAX: u32 = 1_000;
 /// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
 /// Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
 const SHARES: u64 = 2;

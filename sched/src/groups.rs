@@ -3,11 +3,12 @@
 //! `rebalance` runs after every event that can open or close a gap, and leaves this behind: if ordered or intermingle
 //! fall short, no unordered slave is idle, and as many busy ones as are missing (or all) are wanted; else none is.
 
+use crate::end::Reason;
 use crate::ids::{Group, SlaveId};
 use crate::lane::Lane;
-use crate::outcome::{Departure, Reason};
-use crate::payload::Payload;
+use crate::loss::Departure;
 use crate::scheduler::{Scheduler, shrink};
+use crate::series::Payload;
 use crate::slaves::Status;
 
 /// The groups that take slaves from unordered, in the order of their claims.

@@ -2,22 +2,14 @@
 
 use std::convert::Infallible;
 
+use crate::end::{Accepted, Verdict};
 use crate::hands::Hold;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
-use crate::outcome::{Accepted, Offence, Verdict};
-use crate::payload::Payload;
+use crate::offence::Offence;
 use crate::scheduler::Scheduler;
+use crate::series::{HAS_PAYLOAD, Payload};
 use crate::slaves::Status;
-use crate::tasks::HAS_PAYLOAD;
-
-/// What a slave is told of a task in a packet.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct Handed {
-    /// It was in a lost slave's hands: its start is announced.
-    pub marked: bool,
-    /// It is for this slave alone, which never gives it back.
-    pub bound: bool,
-}
+use crate::task::Handed;
 
 impl<P: Payload> Scheduler<P> {
     /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order,

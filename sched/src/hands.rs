@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
 use crate::ids::Nanos;
-use crate::outcome::Offence;
+use crate::offence::Offence;
 
 /// A slave at rest keeps room for this many entries at most: an idle slave has a budget of memory.
 const IDLE_ENTRIES_MAX: usize = 64;

@@ -2,7 +2,7 @@
 //! merged by age. Two, so that back-pressure can pass over the first without searching.
 
 use crate::list::{Links, List};
-use crate::payload::Payload;
+use crate::series::Payload;
 use crate::tasks::Tasks;
 
 /// Records in the order of their age, and how many tasks they stand for.

@@ -4,9 +4,8 @@ use std::mem;
 
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
 use crate::list::Links;
-use crate::payload::Payload;
-use crate::scheduler::TaskSpec;
-use crate::tasks::HAS_PAYLOAD;
+use crate::series::{HAS_PAYLOAD, Payload};
+use crate::task::TaskSpec;
 
 /// Where a task is, or a run of tasks.
 ///

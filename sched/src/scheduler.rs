@@ -3,103 +3,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ahead::short_tasks;
+use crate::config::{Config, short_tasks};
 use crate::counts::Counts;
+use crate::end::{Cancelled, Ended, Reason};
 use crate::grouping::Grouping;
 use crate::ids::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId};
 use crate::lane::Lane;
 use crate::list::{Links, NONE};
-use crate::outcome::{Cancelled, Ended, Reason};
-use crate::payload::Payload;
 use crate::record::{Record, State};
+use crate::series::{HAS_PAYLOAD, Payload};
 use crate::slaves::Slaves;
 use crate::stragglers::Place;
-use crate::tasks::{HAS_PAYLOAD, Tasks};
+use crate::task::TaskSpec;
+use crate::tasks::Tasks;
 
 /// A drained list of news keeps room for this many at most.
 const NEWS_KEPT: usize = 1024;
-
-/// The limits of a run.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct Config {
-    /// Tasks per packet to a slave; [`AUTO`](crate::AUTO): by compute time.
-    pub task_group: u32,
-    /// A task becomes unrunnable when this many slaves were lost while they ran it; 0: never.
-    pub crash_limit: u32,
-    /// A packet of tasks may have this many bytes.
-    pub packet_bytes_max: u32,
-    /// A packet without tasks has this many bytes.
-    pub packet_bytes_base: u32,
-    /// Queued tasks may take this many bytes, [`Scheduler::RECORD_BYTES`] for each that is none of a run, and for each
-    /// run, included.
-    pub queued_bytes_max: u64,
-    /// A busy slave may have its next packet in hand, or several small ones, see [`Scheduler::hand_out`].
-    pub prefetch: bool,
-    /// Tasks that a slave has not begun are taken back for an idle one, see [`Scheduler::recall`].
-    pub take_back: bool,
-    /// Tasks that run far longer than the median are handed to an idle slave too, see [`Scheduler::hand_out`].
-    pub duplicate_stragglers: bool,
-}
-
-impl Default for Config {
-    /// A group of 1, one packet in hand, 4 GiB of queued tasks, the defaults of the flags for what else has one.
-    fn default() -> Self {
-        Config {
-            task_group: 1,
-            crash_limit: 10,
-            packet_bytes_max: 131_072,
-            packet_bytes_base: 0,
-            queued_bytes_max: 4 << 30,
-            prefetch: false,
-            take_back: false,
-            duplicate_stragglers: false,
-        }
-    }
-}
-
-impl Config {
-    /// What a packet of so many tasks has, of so many bytes each.
-    #[inline]
-    fn packet_bytes(&self, tasks: u32, bytes: u32) -> u64 {
-        u64::from(self.packet_bytes_base) + u64::from(tasks) * u64::from(bytes)
-    }
-
-    #[inline]
-    fn fits_packet(&self, tasks: u32, bytes: u32) -> bool {
-        self.packet_bytes(tasks, bytes) <= u64::from(self.packet_bytes_max)
-    }
-}
-
-/// A task to submit: its algorithm and policy.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct TaskSpec {
-    /// Below the number of algorithms that the scheduler was made with.
-    pub algorithm: AlgorithmId,
-    /// Ordered: for this slave only. `None`: unordered.
-    pub to: Option<SlaveId>,
-    /// If that slave can not run it, any may.
-    pub do_it_anyway: bool,
-    /// If the slave that has it is lost, another may.
-    pub retry: bool,
-    /// Where its end is told.
-    pub owner: Owner,
-    /// What it adds to a packet, all included.
-    pub bytes: u32,
-}
-
-impl TaskSpec {
-    /// Unordered, with the default policy.
-    pub fn new(algorithm: AlgorithmId, owner: Owner, bytes: u32) -> Self {
-        TaskSpec {
-            algorithm,
-            to: None,
-            do_it_anyway: false,
-            retry: true,
-            owner,
-            bytes,
-        }
-    }
-}
 
 /// Tasks, slaves, and who does what next. See the [crate's documentation](crate).
 ///

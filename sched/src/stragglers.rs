@@ -4,14 +4,13 @@
 //! A task with a twin stands in two slaves' hands. Its record leads to one of them, `twins` to the other; when one is
 //! lost or gives it back, the other has it alone.
 
-use crate::hand_out::Handed;
 use crate::hands::Hold;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
-use crate::payload::Payload;
 use crate::record::State;
 use crate::scheduler::Scheduler;
+use crate::series::{HAS_PAYLOAD, Payload};
 use crate::slaves::Status;
-use crate::tasks::HAS_PAYLOAD;
+use crate::task::Handed;
 
 /// A straggler has run this many times its algorithm's median,
 const MEDIANS: u64 = 4;

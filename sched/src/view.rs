@@ -1,8 +1,8 @@
 //! Looking at what is there without changing it: all live tasks.
 
 use crate::ids::{AlgorithmId, Owner, TaskId};
-use crate::payload::Payload;
 use crate::scheduler::Scheduler;
+use crate::series::Payload;
 
 impl<P: Payload> Scheduler<P> {
     /// Every task that is queued or running, in no order of meaning; those of a run together, by the first. Costs the
