@@ -41,7 +41,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "off by one: a packet of one task too many",
-        file: "sched/src/grouping.rs",
+        file: "sched/src/packet_size.rs",
         old: "tasks: number, compute: None,",
         new: "tasks: number + 1, compute: None,",
     },
@@ -60,7 +60,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a stale slot: an old id finds the task that has its slot now",
-        file: "sched/src/tasks.rs",
+        file: "sched/src/data/tasks.rs",
         old: ".look_up(id.slot)
             .is_some_and(|record| record.holds(id.seq))",
         new: ".look_up(id.slot)
@@ -84,7 +84,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a result is accepted after a cancel",
-        file: "sched/src/hands.rs",
+        file: "sched/src/data/hands.rs",
         old: "entry.hold = Hold::Withdrawn;
         self.withdrawn.insert(entry.seq, position);",
         new: "",
@@ -213,7 +213,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "of two that run a straggler one is lost, and it is run a third time",
-        file: "sched/src/stragglers.rs",
+        file: "sched/src/duplicate.rs",
         old: "            self.tasks.get_mut(slot).state = State::Held { slave, position };
         }
         false",
@@ -223,7 +223,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave whose straggler another has answered is not told",
-        file: "sched/src/stragglers.rs",
+        file: "sched/src/duplicate.rs",
         old: "            _ => twin,
         };
         self.withdraw(other);",
@@ -233,7 +233,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a packet goes ahead of time to a slave that has two",
-        file: "sched/src/hands.rs",
+        file: "sched/src/data/hands.rs",
         old: "        self.ahead == 0
     }",
         new: "        self.ahead < 2
@@ -241,13 +241,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what is split off a run is found by its first task alone",
-        file: "sched/src/tasks.rs",
+        file: "sched/src/data/tasks.rs",
         old: "let last = front.last();",
         new: "let last = front.seq;",
     },
     Mutant {
         name: "a run that is split in the hands makes no place before the next packet",
-        file: "sched/src/hands.rs",
+        file: "sched/src/data/hands.rs",
         old: "        self.ahead += u32::from(index < self.ahead as usize);
 ",
         new: "",

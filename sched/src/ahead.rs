@@ -11,12 +11,12 @@
 //! | never an ordered task, and never without the slave's word that it was not begun | its order; begun at most once |
 
 use crate::config::{AUTO, PACKET_COMPUTE, short_tasks_max};
-use crate::hands::{Asked, Hold};
+use crate::data::hands::{Asked, Hold};
+use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, SlaveId};
 use crate::offence::Offence;
 use crate::scheduler::Scheduler;
 use crate::series::Payload;
-use crate::slaves::Status;
 
 /// Tasks whose mean compute time is longer are not handed out ahead of time: the gain is below a hundredth.
 const AHEAD_COMPUTE_MAX: Nanos = 10 * PACKET_COMPUTE;

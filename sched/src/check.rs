@@ -1,15 +1,15 @@
 //! The scheduler checks itself: every index and counter is derived again from what it stands for.
 
-use crate::counts::Counts;
-use crate::hands::Hold;
+use crate::data::counts::Counts;
+use crate::data::hands::Hold;
+use crate::data::hands::Place;
+use crate::data::lane::Lane;
+use crate::data::list::Linked;
+use crate::data::record::State;
+use crate::data::slaves::Status;
 use crate::ids::Group;
-use crate::lane::Lane;
-use crate::list::Linked;
-use crate::record::State;
 use crate::scheduler::Scheduler;
 use crate::series::Payload;
-use crate::slaves::Status;
-use crate::stragglers::Place;
 
 impl<P: Payload> Scheduler<P> {
     /// Panics when an index or a counter disagrees with what it is derived from. It costs all there is, several times

@@ -3,13 +3,13 @@
 //! `rebalance` runs after every event that can open or close a gap, and leaves this behind: if ordered or intermingle
 //! fall short, no unordered slave is idle, and as many busy ones as are missing (or all) are wanted; else none is.
 
+use crate::data::lane::Lane;
+use crate::data::slaves::Status;
 use crate::end::Reason;
 use crate::ids::{Group, SlaveId};
-use crate::lane::Lane;
 use crate::loss::Departure;
 use crate::scheduler::{Scheduler, shrink};
 use crate::series::Payload;
-use crate::slaves::Status;
 
 /// The groups that take slaves from unordered, in the order of their claims.
 const CLAIMING: [Group; 2] = [Group::Ordered, Group::Intermingle];

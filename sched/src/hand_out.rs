@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 
+use crate::data::hands::Hold;
+use crate::data::slaves::Status;
 use crate::end::{Accepted, Verdict};
-use crate::hands::Hold;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::offence::Offence;
 use crate::scheduler::Scheduler;
 use crate::series::{HAS_PAYLOAD, Payload};
-use crate::slaves::Status;
 use crate::task::Handed;
 
 impl<P: Payload> Scheduler<P> {

@@ -11,11 +11,11 @@
 //!
 //! The first row that fits. Ordered tasks still queued for it: `do_it_anyway` alone decides.
 
+use crate::data::hands::Hold;
+use crate::data::record::Record;
 use crate::end::{Ended, Reason};
-use crate::hands::Hold;
 use crate::ids::{SlaveId, TaskId};
 use crate::loss::{Departure, Losses};
-use crate::record::Record;
 use crate::scheduler::Scheduler;
 use crate::series::Payload;
 

@@ -4,18 +4,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::{Config, short_tasks};
-use crate::counts::Counts;
+use crate::data::counts::Counts;
+use crate::data::hands::Place;
+use crate::data::lane::Lane;
+use crate::data::list::{Links, NONE};
+use crate::data::record::{Record, State};
+use crate::data::slaves::Slaves;
+use crate::data::tasks::Tasks;
+use crate::data::times::Grouping;
 use crate::end::{Cancelled, Ended, Reason};
-use crate::grouping::Grouping;
 use crate::ids::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId};
-use crate::lane::Lane;
-use crate::list::{Links, NONE};
-use crate::record::{Record, State};
 use crate::series::{HAS_PAYLOAD, Payload};
-use crate::slaves::Slaves;
-use crate::stragglers::Place;
 use crate::task::TaskSpec;
-use crate::tasks::Tasks;
 
 /// A drained list of news keeps room for this many at most.
 const NEWS_KEPT: usize = 1024;

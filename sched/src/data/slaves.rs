@@ -11,11 +11,11 @@
 //! | leaving | idle | its hands are empty; it is unordered now |
 //! | idle | idle | it moves to another group |
 
-use crate::hands::{Asked, Hands};
+use crate::data::hands::{Asked, Hands};
+use crate::data::lane::Lane;
+use crate::data::list::{Linked, Links, List};
+use crate::data::slave_map::SlaveMap;
 use crate::ids::{Group, Nanos, SlaveId};
-use crate::lane::Lane;
-use crate::list::{Linked, Links, List};
-use crate::slave_map::SlaveMap;
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Status {

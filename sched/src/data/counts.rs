@@ -1,7 +1,7 @@
 //! Counters over queued and running tasks, and the target numbers measured against them.
 
+use crate::data::record::Record;
 use crate::ids::AlgorithmId;
-use crate::record::Record;
 use crate::series::Payload;
 
 #[derive(Clone, Default, Debug)]

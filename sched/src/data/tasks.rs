@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use crate::data::list::{Linked, Links, NONE};
+use crate::data::record::{Record, State};
 use crate::ids::TaskId;
-use crate::list::{Linked, Links, NONE};
-use crate::record::{Record, State};
 use crate::series::{HAS_PAYLOAD, Payload};
 
 /// Slots per chunk: large enough that the allocator returns a freed one to the system.

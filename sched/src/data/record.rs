@@ -2,8 +2,8 @@
 
 use std::mem;
 
+use crate::data::list::Links;
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
-use crate::list::Links;
 use crate::series::{HAS_PAYLOAD, Payload};
 use crate::task::TaskSpec;
 

@@ -1,9 +1,9 @@
 //! A queue of tasks and runs of them: two lines, of the tasks whose end goes to the queue of results and of the others,
 //! merged by age. Two, so that back-pressure can pass over the first without searching.
 
-use crate::list::{Links, List};
+use crate::data::list::{Links, List};
+use crate::data::tasks::Tasks;
 use crate::series::Payload;
-use crate::tasks::Tasks;
 
 /// Records in the order of their age, and how many tasks they stand for.
 #[derive(Clone, Debug)]

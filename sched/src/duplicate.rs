@@ -4,77 +4,20 @@
 //! A task with a twin stands in two slaves' hands. Its record leads to one of them, `twins` to the other; when one is
 //! lost or gives it back, the other has it alone.
 
-use crate::hands::Hold;
+use crate::data::hands::{Hold, Place};
+use crate::data::record::State;
+use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
-use crate::record::State;
 use crate::scheduler::Scheduler;
 use crate::series::{HAS_PAYLOAD, Payload};
-use crate::slaves::Status;
 use crate::task::Handed;
 
 /// A straggler has run this many times its algorithm's median,
 const MEDIANS: u64 = 4;
 /// and so much longer than it,
 const LONGER: Nanos = 100_000_000;
-/// with a median of at least so many results.
-const RESULTS_MIN: u64 = 5;
 /// All slaves are looked at, and no more often than this.
 const LOOKS_APART: Nanos = 50_000_000;
-
-/// Four classes an octave: a median within a fifth.
-const CLASSES: usize = 4 * 64;
-
-/// Where a task stands: a slave's slot, and the position in its hands.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(crate) struct Place {
-    pub(crate) slave: u32,
-    pub(crate) position: u32,
-}
-
-/// The compute times of one algorithm, by class.
-#[derive(Clone, Debug)]
-pub(crate) struct Times {
-    results: u64,
-    classes: [u64; CLASSES],
-}
-
-impl Times {
-    pub(crate) const NONE: Times = Times {
-        results: 0,
-        classes: [0; CLASSES],
-    };
-
-    pub(crate) fn add(&mut self, compute: Nanos) {
-        self.results += 1;
-        self.classes[class(compute)] += 1;
-    }
-
-    /// The upper edge of the median's class, once there are results enough.
-    pub(crate) fn median(&self) -> Option<Nanos> {
-        if self.results < RESULTS_MIN {
-            return None;
-        }
-        let mut below = 0;
-        let at = self.classes.iter().position(|&results| {
-            below += results;
-            2 * below >= self.results
-        })?;
-        Some(upper_edge(at))
-    }
-}
-
-/// The two bits behind the leading one, and its place.
-fn class(compute: Nanos) -> usize {
-    let compute = compute.max(4);
-    let octave = compute.ilog2();
-    let quarter = (compute >> (octave - 2)) & 3;
-    (octave as usize) * 4 + quarter as usize
-}
-
-fn upper_edge(class: usize) -> Nanos {
-    let (octave, quarter) = (class / 4, class as u64 % 4);
-    ((5 + quarter) << (octave - 2)).wrapping_sub(1)
-}
 
 impl<P: Payload> Scheduler<P> {
     /// Hands a straggler to an idle slave as well.
@@ -230,31 +173,5 @@ impl<P: Payload> Scheduler<P> {
                 "a twin leads to its entry"
             );
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_class_holds_what_is_below_its_edge() {
-        for compute in (4..10_000).chain([u64::MAX / 2, u64::MAX]) {
-            let class = class(compute);
-            assert!(compute <= upper_edge(class), "{compute}");
-            assert!(class == 8 || compute > upper_edge(class - 1), "{compute}");
-        }
-    }
-
-    #[test]
-    fn the_median_is_known_within_a_quarter() {
-        let mut times = Times::NONE;
-        for compute in 1..=4u64 {
-            times.add(compute * 1_000_000);
-            assert_eq!(times.median(), None);
-        }
-        (5..=9u64).for_each(|compute| times.add(compute * 1_000_000));
-        let median = times.median().unwrap();
-        assert!((5_000_000..6_250_000).contains(&median), "{median}");
     }
 }

@@ -34,6 +34,13 @@ pub(crate) enum Hold {
     Gone,
 }
 
+/// Where a task stands: a slave's slot, and the position in its hands.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Place {
+    pub(crate) slave: u32,
+    pub(crate) position: u32,
+}
+
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Entry {
     /// The number of the first task.
