@@ -1,8 +1,7 @@
 //! The scheduler checks itself: every index and counter is derived again from what it stands for.
 
 use crate::data::counts::Counts;
-use crate::data::hands::Hold;
-use crate::data::hands::Place;
+use crate::data::hands::{Hold, Place};
 use crate::data::lane::Lane;
 use crate::data::list::Linked;
 use crate::data::record::State;
@@ -89,6 +88,22 @@ impl<P: Payload> Scheduler<P> {
                 tasks += u64::from(record.tasks());
             }
             assert_eq!(tasks, line.tasks, "a line counts its tasks");
+        }
+    }
+
+    /// Whether a live entry is where the twin of its task stands.
+    fn is_twin(&self, slot: u32, place: Place) -> bool {
+        self.twins.get(&slot) == Some(&place)
+    }
+
+    fn check_twins(&self) {
+        for (&slot, place) in &self.twins {
+            let entry = self.slaves.hands(place.slave).at(place.position);
+            assert_eq!(
+                (entry.slot, entry.hold, entry.seq),
+                (slot, Hold::Live, self.tasks.get(slot).seq),
+                "a twin leads to its entry"
+            );
         }
     }
 

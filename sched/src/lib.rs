@@ -60,28 +60,23 @@
 
 #![forbid(unsafe_code)]
 
-mod ahead;
 mod check;
 mod config;
 mod data;
-mod duplicate;
 mod end;
-mod groups;
-mod hand_out;
+mod events;
 mod ids;
-mod lose;
+mod look;
 mod loss;
 mod offence;
-mod packet_size;
 mod scheduler;
 mod series;
 mod task;
-mod view;
 
-pub use ahead::{PATIENCE, RECALL_TASKS_MAX};
 pub use config::{AUTO, Config, short_tasks_max};
 pub use data::slave_map::SlaveMap;
 pub use end::{Accepted, Cancelled, Ended, Reason, Verdict};
+pub use events::recall::{PATIENCE, RECALL_TASKS_MAX};
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use loss::{Departure, Losses};
 pub use offence::Offence;

@@ -13,7 +13,7 @@
 
 use crate::data::hands::Hold;
 use crate::data::record::Record;
-use crate::end::{Ended, Reason};
+use crate::end::Reason;
 use crate::ids::{SlaveId, TaskId};
 use crate::loss::{Departure, Losses};
 use crate::scheduler::Scheduler;
@@ -89,38 +89,6 @@ impl<P: Payload> Scheduler<P> {
         losses.unrunnable += ended;
         self.rebalance();
         losses
-    }
-
-    /// The numbers of the tasks in these slots, each with the first of them.
-    pub(crate) fn numbers(&self, slots: &[(u64, u32)]) -> Vec<u64> {
-        let each = |&(first, slot): &(u64, u32)| {
-            let tasks = self.tasks.get(slot).tasks();
-            (first..).take(tasks as usize)
-        };
-        slots.iter().flat_map(each).collect()
-    }
-
-    /// Ends a task that is in no list any more.
-    pub(crate) fn end(&mut self, slot: u32, reason: Reason) {
-        let record = self.tasks.get(slot);
-        let (seq, algorithm, owner) = (record.seq, record.algorithm, record.owner());
-        let (to, do_it_anyway, retry) = (record.to(), record.do_it_anyway(), record.retry());
-        let (id, payload) = (TaskId { seq, slot }, self.tasks.remove(slot));
-        self.ended.push_back(Ended {
-            id,
-            algorithm,
-            owner,
-            to,
-            do_it_anyway,
-            retry,
-            payload,
-            reason,
-        });
-    }
-
-    /// Counts a queued task out that was taken out of its lane.
-    pub(crate) fn on_out_of_lane(&mut self, slot: u32) {
-        self.counts.on_unqueued(self.tasks.get(slot));
     }
 }
 

@@ -14,22 +14,6 @@ const SHARES: u64 = 2;
 const FILLED_FOR: Nanos = 2 * PACKET_COMPUTE;
 
 impl<P: Payload> Scheduler<P> {
-    /// A slave reported how long a task of this algorithm took.
-    pub fn learn_compute(&mut self, algorithm: AlgorithmId, compute: Nanos) {
-        self.grouping.learn(algorithm, 1, compute, [compute]);
-    }
-
-    /// As [`learn_compute`](Self::learn_compute) for several tasks: how many, how long they took together, and each.
-    pub fn learn_computes(
-        &mut self,
-        algorithm: AlgorithmId,
-        tasks: u32,
-        together: Nanos,
-        each: impl IntoIterator<Item = Nanos>,
-    ) {
-        self.grouping.learn(algorithm, tasks, together, each);
-    }
-
     /// How many tasks of this algorithm a packet holds while there are plenty.
     pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
         match self.config.task_group {

@@ -95,51 +95,6 @@ impl<P: Payload> Scheduler<P> {
         self.fallen > 0 && self.slaves.len() as u64 > desired
     }
 
-    /// Whether slaves were ever desired.
-    pub fn has_allocated(&self) -> bool {
-        self.has_allocated
-    }
-
-    /// Slaves desired in a group.
-    pub fn desired(&self, group: Group) -> u32 {
-        self.desired[group as usize]
-    }
-
-    /// Slaves that are in a group; one that moves when its hands are empty is still in its old one.
-    pub fn acquired(&self, group: Group) -> u32 {
-        self.slaves.members(group)
-    }
-
-    /// Slaves that are missing, over all groups.
-    pub fn slaves_needed(&self) -> u64 {
-        Group::ALL
-            .into_iter()
-            .map(|group| u64::from(self.missing(group)))
-            .sum()
-    }
-
-    /// Slaves that are connected.
-    pub fn slaves(&self) -> usize {
-        self.slaves.len()
-    }
-
-    /// Slaves that hold something.
-    pub fn busy(&self) -> usize {
-        self.slaves.busy_len()
-    }
-
-    /// The group of a connected slave.
-    pub fn group_of(&self, slave: SlaveId) -> Option<Group> {
-        Some(self.slaves.get(self.slaves.find(slave)?).group)
-    }
-
-    /// How many tasks a slave holds, withdrawn ones included.
-    pub fn held_by(&self, slave: SlaveId) -> usize {
-        self.slaves
-            .find(slave)
-            .map_or(0, |at| self.slaves.get(at).hands.len())
-    }
-
     /// Arrivals in ordered and intermingle since the last call, in order.
     pub fn take_connected(&mut self) -> Vec<(SlaveId, Group)> {
         std::mem::take(&mut self.connected)
@@ -150,25 +105,11 @@ impl<P: Payload> Scheduler<P> {
         std::mem::take(&mut self.disconnected)
     }
 
-    /// How many [`take_connected`](Self::take_connected) would return.
-    pub fn connected_news(&self) -> usize {
-        self.connected.len()
-    }
-
-    /// How many [`take_disconnected`](Self::take_disconnected) would return.
-    pub fn disconnected_news(&self) -> usize {
-        self.disconnected.len()
-    }
-
     /// The next move of a connected slave: who, from where, to where.
     pub fn poll_moved(&mut self) -> Option<(SlaveId, Group, Group)> {
         let moved = self.moved.pop_front();
         shrink(&mut self.moved);
         moved
-    }
-
-    pub(crate) fn missing(&self, group: Group) -> u32 {
-        self.desired(group).saturating_sub(self.acquired(group))
     }
 
     fn short_group(&self) -> Option<Group> {

@@ -109,16 +109,6 @@ impl<P: Payload> Scheduler<P> {
             && self.unordered.len() == 0
     }
 
-    /// How many tasks were handed to a second slave.
-    pub fn duplicated(&self) -> u64 {
-        self.duplicated
-    }
-
-    /// The next slave that is to be told to drop a task: it was cancelled, or another one has answered it.
-    pub fn poll_withdrawal(&mut self) -> Option<(SlaveId, u64)> {
-        self.withdrawals.pop_front()
-    }
-
     /// A task ends by what the slave `at` said, or without it: whoever else has it is to drop it.
     #[inline]
     pub(crate) fn end_twin(&mut self, slot: u32, at: u32) {
@@ -133,13 +123,6 @@ impl<P: Payload> Scheduler<P> {
             _ => twin,
         };
         self.withdraw(other);
-    }
-
-    pub(crate) fn withdraw(&mut self, place: Place) {
-        let task = self.slaves.hands(place.slave).at(place.position).seq;
-        self.slaves.hands_mut(place.slave).withdraw(place.position);
-        let slave = self.slaves.get(place.slave).id;
-        self.withdrawals.push_back((slave, task));
     }
 
     /// The slave `at` has a task no more, without having answered it. False: another one has it now alone.
@@ -157,21 +140,5 @@ impl<P: Payload> Scheduler<P> {
             self.tasks.get_mut(slot).state = State::Held { slave, position };
         }
         false
-    }
-
-    /// For `sanity_check`: whether a live entry is where the twin of its task stands.
-    pub(crate) fn is_twin(&self, slot: u32, place: Place) -> bool {
-        self.twins.get(&slot) == Some(&place)
-    }
-
-    pub(crate) fn check_twins(&self) {
-        for (&slot, place) in &self.twins {
-            let entry = self.slaves.hands(place.slave).at(place.position);
-            assert_eq!(
-                (entry.slot, entry.hold, entry.seq),
-                (slot, Hold::Live, self.tasks.get(slot).seq),
-                "a twin leads to its entry"
-            );
-        }
     }
 }
