@@ -2,7 +2,7 @@
 
 use crate::data::counts::Counts;
 use crate::data::hands::{Hold, Place};
-use crate::data::lane::Lane;
+use crate::data::line::Line;
 use crate::data::list::Linked;
 use crate::data::record::State;
 use crate::data::slaves::Status;
@@ -17,9 +17,9 @@ impl<P: Payload> Scheduler<P> {
         self.tasks.check();
         self.slaves.check();
         let mut counts = Counts::new(self.counts.algorithms());
-        self.check_lane(&self.unordered, None, &mut counts);
+        self.check_line(&self.unordered, None, &mut counts);
         for (at, slave) in self.slaves.iter() {
-            self.check_lane(&slave.own, Some(at), &mut counts);
+            self.check_line(&slave.own, Some(at), &mut counts);
             slave.hands.check();
             let entries = slave.hands.entries();
             for entry in entries.filter(|entry| entry.hold == Hold::Live) {
@@ -65,9 +65,9 @@ impl<P: Payload> Scheduler<P> {
         self.check_groups();
     }
 
-    fn check_lane(&self, lane: &Lane, slave: Option<u32>, counts: &mut Counts) {
-        for (line, of_queue) in [(&lane.queue, true), (&lane.flows, false)] {
-            let slots = line.list.checked_slots(|slot| self.tasks.links(slot));
+    fn check_line(&self, line: &Line, slave: Option<u32>, counts: &mut Counts) {
+        for (half, of_queue) in [(&line.queue, true), (&line.flows, false)] {
+            let slots = half.list.checked_slots(|slot| self.tasks.links(slot));
             assert!(
                 slots.is_sorted_by_key(|&slot| self.tasks.get(slot).place),
                 "a list is sorted by place"
@@ -83,11 +83,11 @@ impl<P: Payload> Scheduler<P> {
                 let bound_to = record
                     .bound_to()
                     .map(|to| self.slaves.find(to).expect("bound to a connected slave"));
-                assert_eq!(bound_to, slave, "a task is in the lane of its slave");
+                assert_eq!(bound_to, slave, "a task is in the line of its slave");
                 counts.on_queued(record);
                 tasks += u64::from(record.tasks());
             }
-            assert_eq!(tasks, line.tasks, "a line counts its tasks");
+            assert_eq!(tasks, half.tasks, "a line counts its tasks");
         }
     }
 

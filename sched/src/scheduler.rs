@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::config::{Config, short_tasks};
 use crate::data::counts::Counts;
 use crate::data::hands::Place;
-use crate::data::lane::Lane;
+use crate::data::line::Line;
 use crate::data::list::Links;
 use crate::data::record::State;
 use crate::data::slaves::Slaves;
@@ -27,7 +27,7 @@ pub struct Scheduler<P> {
     pub(crate) config: Config,
     pub(crate) tasks: Tasks<P>,
     /// Queued tasks that any slave may run.
-    pub(crate) unordered: Lane,
+    pub(crate) unordered: Line,
     pub(crate) slaves: Slaves,
     pub(crate) counts: Counts,
     pub(crate) grouping: Grouping,
@@ -45,7 +45,7 @@ pub struct Scheduler<P> {
     pub(crate) filled: Option<Nanos>,
     pub(crate) next_task: u64,
     pub(crate) next_slave: u32,
-    /// The places at the two ends of all lanes.
+    /// The places at the two ends of all lines.
     front_place: i64,
     back_place: i64,
     pub(crate) ended: VecDeque<Ended<P>>,
@@ -73,7 +73,7 @@ impl<P: Payload> Scheduler<P> {
         Scheduler {
             config,
             tasks: Tasks::new(),
-            unordered: Lane::EMPTY,
+            unordered: Line::EMPTY,
             slaves: Slaves::new(short_tasks(&config)),
             counts: Counts::new(algorithms),
             grouping: Grouping::new(algorithms, config.duplicate_stragglers),
@@ -144,7 +144,7 @@ impl<P: Payload> Scheduler<P> {
         let place = self.back_place;
         self.back_place += 1;
         self.prepare(slot, place);
-        match self.lane_slave(slot) {
+        match self.line_slave(slot) {
             None => self.unordered.push_back(&mut self.tasks, slot),
             Some(at) => self
                 .slaves
@@ -169,13 +169,13 @@ impl<P: Payload> Scheduler<P> {
     }
 
     pub(crate) fn dequeue(&mut self, slot: u32) {
-        match self.lane_slave(slot) {
+        match self.line_slave(slot) {
             None => self.unordered.remove(&mut self.tasks, slot),
             Some(at) => self
                 .slaves
                 .change_own(at, |own| own.remove(&mut self.tasks, slot)),
         }
-        self.on_out_of_lane(slot);
+        self.on_out_of_line(slot);
     }
 
     /// A record of its own for `tasks` tasks from number `first` on, of those that stand in this one. Returns its slot.
@@ -240,13 +240,13 @@ impl<P: Payload> Scheduler<P> {
         });
     }
 
-    /// Counts a queued task out that was taken out of its lane.
-    pub(crate) fn on_out_of_lane(&mut self, slot: u32) {
+    /// Counts a queued task out that was taken out of its line.
+    pub(crate) fn on_out_of_line(&mut self, slot: u32) {
         self.counts.on_unqueued(self.tasks.get(slot));
     }
 
-    /// The slave in whose lane the task belongs.
-    fn lane_slave(&self, slot: u32) -> Option<u32> {
+    /// The slave in whose line the task belongs.
+    fn line_slave(&self, slot: u32) -> Option<u32> {
         let slave = self.tasks.get(slot).bound_to()?;
         Some(
             self.slaves

@@ -2,7 +2,7 @@
 
 pub(crate) mod counts;
 pub(crate) mod hands;
-pub(crate) mod lane;
+pub(crate) mod line;
 pub(crate) mod list;
 pub(crate) mod record;
 pub(crate) mod room;

@@ -3,7 +3,7 @@
 //! `rebalance` runs after every event that can open or close a gap, and leaves this behind: if ordered or intermingle
 //! fall short, no unordered slave is idle, and as many busy ones as are missing (or all) are wanted; else none is.
 
-use crate::data::lane::Lane;
+use crate::data::line::Line;
 use crate::data::slaves::Status;
 use crate::end::Reason;
 use crate::ids::{Group, SlaveId};
@@ -166,7 +166,7 @@ impl<P: Payload> Scheduler<P> {
         let id = self.slaves.get(at).id;
         let own = self
             .slaves
-            .change_own(at, |own| std::mem::replace(own, Lane::EMPTY));
+            .change_own(at, |own| std::mem::replace(own, Line::EMPTY));
         self.move_over(at, Group::Unordered);
         self.reroute(own, Reason::SlaveTakesNoOrdered(id));
         self.rebalance();
@@ -174,11 +174,11 @@ impl<P: Payload> Scheduler<P> {
 
     /// The slave that these queued tasks are bound to takes them no more: do it anyway, or not. They go behind all
     /// others, having never been handed out. Returns how many are for any slave now, and how many ended.
-    pub(crate) fn reroute(&mut self, mut own: Lane, reason: Reason) -> (u32, u32) {
+    pub(crate) fn reroute(&mut self, mut own: Line, reason: Reason) -> (u32, u32) {
         let (mut rerouted, mut ended) = (0, 0);
         while let Some(slot) = own.front(&self.tasks, false) {
             own.remove(&mut self.tasks, slot);
-            self.on_out_of_lane(slot);
+            self.on_out_of_line(slot);
             if self.tasks.get(slot).do_it_anyway() {
                 self.tasks.get_mut(slot).unbind();
                 self.enqueue_back(slot);

@@ -38,12 +38,12 @@ impl<P: Payload> Scheduler<P> {
         for nth in 0u32.. {
             // Its own tasks before unordered ones, as its group allows.
             let mut unordered = false;
-            let mut lane = &mut slave.own;
-            let mut front = lane.front(&self.tasks, self.hold_queue);
+            let mut line = &mut slave.own;
+            let mut front = line.front(&self.tasks, self.hold_queue);
             if front.is_none() && group.takes_unordered() {
                 unordered = true;
-                lane = &mut self.unordered;
-                front = lane.front(&self.tasks, self.hold_queue);
+                line = &mut self.unordered;
+                front = line.front(&self.tasks, self.hold_queue);
             }
             let Some(slot) = front else { break };
             let record = self.tasks.get(slot);
@@ -72,7 +72,7 @@ impl<P: Payload> Scheduler<P> {
             let position = slave.hands.push(record.seq, tasks, slot, now, bound);
             slave.hands.expect(self.grouping.cost(record.algorithm));
             let links = record.take_in_hand(at, position);
-            lane.on_front_gone(of_queue, tasks, is_all.then_some(links));
+            line.on_front_gone(of_queue, tasks, is_all.then_some(links));
             self.counts.remove(record.algorithm, tasks, before - left);
             self.counts.running += u64::from(tasks);
             each(
