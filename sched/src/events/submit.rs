@@ -22,7 +22,7 @@ impl<P: Payload> Scheduler<P> {
         );
         let seq = self.next_task;
         self.next_task += 1;
-        let bound = match self.judge(&spec) {
+        let bound = match self.admit(&spec) {
             Ok(bound) => bound,
             Err(reason) => {
                 let id = TaskId { seq, slot: NONE };
@@ -126,7 +126,7 @@ impl<P: Payload> Scheduler<P> {
     }
 
     /// Whether it is bound to a slave, or why it can not be run.
-    fn judge(&self, spec: &TaskSpec) -> Result<bool, Reason> {
+    fn admit(&self, spec: &TaskSpec) -> Result<bool, Reason> {
         if !self.config.fits_packet(1, spec.bytes) {
             return Err(Reason::TooLarge {
                 bytes: self.config.packet_bytes(1, spec.bytes),
