@@ -11,7 +11,7 @@ use crate::data::list::Links;
 use crate::data::record::State;
 use crate::data::slaves::Slaves;
 use crate::data::tasks::Tasks;
-use crate::data::times::Grouping;
+use crate::data::times::Times;
 use crate::end::{Ended, Reason};
 use crate::ids::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
 use crate::series::Payload;
@@ -30,7 +30,7 @@ pub struct Scheduler<P> {
     pub(crate) unordered: Line,
     pub(crate) slaves: Slaves,
     pub(crate) counts: Counts,
-    pub(crate) grouping: Grouping,
+    pub(crate) times: Times,
     /// Slaves desired, by group.
     pub(crate) desired: [u32; 3],
     /// By how much the sum of the desires has fallen, rises and slaves sent away taken off.
@@ -76,7 +76,7 @@ impl<P: Payload> Scheduler<P> {
             unordered: Line::EMPTY,
             slaves: Slaves::new(short_tasks(&config)),
             counts: Counts::new(algorithms),
-            grouping: Grouping::new(algorithms, config.duplicate_stragglers),
+            times: Times::new(algorithms, config.duplicate_stragglers),
             desired: [0; 3],
             fallen: 0,
             has_allocated: false,

@@ -14,18 +14,18 @@ const CLASSES: usize = 4 * 64;
 
 /// What is known of compute times.
 #[derive(Clone, Debug)]
-pub(crate) struct Grouping {
+pub(crate) struct Times {
     /// The mean by algorithm; `None` until a first result.
     means: Vec<Option<Nanos>>,
     /// All by algorithm, where stragglers are duplicated; else empty.
-    times: Vec<Times>,
+    histograms: Vec<Histogram>,
 }
 
-impl Grouping {
+impl Times {
     pub(crate) fn new(algorithms: usize, with_medians: bool) -> Self {
-        Grouping {
+        Times {
             means: vec![None; algorithms],
-            times: vec![Times::NONE; if with_medians { algorithms } else { 0 }],
+            histograms: vec![Histogram::NONE; if with_medians { algorithms } else { 0 }],
         }
     }
 
@@ -36,8 +36,8 @@ impl Grouping {
         together: Nanos,
         each: impl IntoIterator<Item = Nanos>,
     ) {
-        if let Some(times) = self.times.get_mut(usize::from(algorithm.0)) {
-            each.into_iter().for_each(|compute| times.add(compute));
+        if let Some(histogram) = self.histograms.get_mut(usize::from(algorithm.0)) {
+            each.into_iter().for_each(|compute| histogram.add(compute));
         }
         let compute = together / u64::from(tasks.max(1));
         let mean = &mut self.means[usize::from(algorithm.0)];
@@ -61,19 +61,19 @@ impl Grouping {
 
     /// The median compute time of this algorithm.
     pub(crate) fn median(&self, algorithm: AlgorithmId) -> Option<Nanos> {
-        self.times.get(usize::from(algorithm.0))?.median()
+        self.histograms.get(usize::from(algorithm.0))?.median()
     }
 }
 
 /// The compute times of one algorithm, by class.
 #[derive(Clone, Debug)]
-pub(crate) struct Times {
+pub(crate) struct Histogram {
     results: u64,
     classes: [u64; CLASSES],
 }
 
-impl Times {
-    pub(crate) const NONE: Times = Times {
+impl Histogram {
+    pub(crate) const NONE: Histogram = Histogram {
         results: 0,
         classes: [0; CLASSES],
     };
@@ -125,13 +125,13 @@ mod tests {
 
     #[test]
     fn the_median_is_known_within_a_quarter() {
-        let mut times = Times::NONE;
+        let mut histogram = Histogram::NONE;
         for compute in 1..=4u64 {
-            times.add(compute * 1_000_000);
-            assert_eq!(times.median(), None);
+            histogram.add(compute * 1_000_000);
+            assert_eq!(histogram.median(), None);
         }
-        (5..=9u64).for_each(|compute| times.add(compute * 1_000_000));
-        let median = times.median().unwrap();
+        (5..=9u64).for_each(|compute| histogram.add(compute * 1_000_000));
+        let median = histogram.median().unwrap();
         assert!((5_000_000..6_250_000).contains(&median), "{median}");
     }
 }

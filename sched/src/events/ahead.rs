@@ -34,7 +34,7 @@ impl<P: Payload> Scheduler<P> {
             self.slaves.first_with_little()?;
         }
         let front = self.unordered.front(&self.tasks, self.hold_queue)?;
-        let compute = self.grouping.known(self.tasks.get(front).algorithm)?;
+        let compute = self.times.known(self.tasks.get(front).algorithm)?;
         let group = match self.config.task_group {
             AUTO => 1,
             number => u64::from(number),
@@ -68,7 +68,7 @@ impl<P: Payload> Scheduler<P> {
         if !self.config.prefetch {
             return group;
         }
-        let short = match self.grouping.known(algorithm) {
+        let short = match self.times.known(algorithm) {
             Some(compute) if self.config.task_group != AUTO => SHORT_COMPUTE / compute.max(1),
             _ => 0,
         };

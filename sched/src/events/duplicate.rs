@@ -89,7 +89,7 @@ impl<P: Payload> Scheduler<P> {
             return false;
         }
         let record = self.tasks.get(first.slot);
-        let Some(median) = self.grouping.median(record.algorithm) else {
+        let Some(median) = self.times.median(record.algorithm) else {
             return false;
         };
         let runs = now.saturating_sub(hands.first_since);

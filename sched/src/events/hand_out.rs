@@ -47,7 +47,7 @@ impl<P: Payload> Scheduler<P> {
             }
             let Some(slot) = front else { break };
             let record = self.tasks.get(slot);
-            let cost = || self.grouping.cost(record.algorithm);
+            let cost = || self.times.cost(record.algorithm);
             let tasks = room.takes(nth == 0, unordered, record.tasks(), cost);
             if tasks == 0 {
                 break;
@@ -70,7 +70,7 @@ impl<P: Payload> Scheduler<P> {
             let record = self.tasks.get_mut(slot);
             let bound = record.bound_to().is_some();
             let position = slave.hands.push(record.seq, tasks, slot, now, bound);
-            slave.hands.expect(self.grouping.cost(record.algorithm));
+            slave.hands.expect(self.times.cost(record.algorithm));
             let links = record.take_in_hand(at, position);
             line.on_front_gone(of_queue, tasks, is_all.then_some(links));
             self.counts.remove(record.algorithm, tasks, before - left);
@@ -102,7 +102,7 @@ impl<P: Payload> Scheduler<P> {
             return;
         }
         if let Some(first) = hands.first().filter(|first| first.hold == Hold::Live) {
-            let compute = self.grouping.cost(self.tasks.get(first.slot).algorithm);
+            let compute = self.times.cost(self.tasks.get(first.slot).algorithm);
             self.slaves.hands_mut(at).expect(compute);
         }
     }

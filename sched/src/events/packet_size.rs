@@ -18,7 +18,7 @@ impl<P: Payload> Scheduler<P> {
     pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
         match self.config.task_group {
             AUTO => {
-                let tasks = PACKET_COMPUTE / self.grouping.cost(algorithm).max(1);
+                let tasks = PACKET_COMPUTE / self.times.cost(algorithm).max(1);
                 u32::try_from(tasks)
                     .unwrap_or(u32::MAX)
                     .clamp(1, PACKET_TASKS_MAX)

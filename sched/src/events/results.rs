@@ -110,7 +110,7 @@ impl<P: Payload> Scheduler<P> {
 
     /// A slave reported how long a task of this algorithm took.
     pub fn learn_compute(&mut self, algorithm: AlgorithmId, compute: Nanos) {
-        self.grouping.learn(algorithm, 1, compute, [compute]);
+        self.times.learn(algorithm, 1, compute, [compute]);
     }
 
     /// As [`learn_compute`](Self::learn_compute) for several tasks: how many, how long they took together, and each.
@@ -121,6 +121,6 @@ impl<P: Payload> Scheduler<P> {
         together: Nanos,
         each: impl IntoIterator<Item = Nanos>,
     ) {
-        self.grouping.learn(algorithm, tasks, together, each);
+        self.times.learn(algorithm, tasks, together, each);
     }
 }
