@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringmw_sched::{Group, SlaveId};
+use ringmw_sched::{Group, Nanos, SlaveId};
 
 use super::handle::Master;
+use crate::proto::master::MasterCore;
 
 /// A slave that is connected.
 #[derive(Clone, Debug)]
@@ -23,6 +24,20 @@ pub struct SlaveView {
     pub group: Group,
     /// How long it has been connected.
     pub connected_for: Duration,
+}
+
+impl SlaveView {
+    fn of(core: &MasterCore, id: SlaveId, now: Nanos) -> Option<Self> {
+        let (info, group) = core.slave(id)?;
+        Some(SlaveView {
+            id,
+            host: info.host.clone(),
+            address: info.address,
+            job: info.job.clone(),
+            group,
+            connected_for: Duration::from_nanos(now.saturating_sub(info.since)),
+        })
+    }
 }
 
 impl Master {
@@ -54,21 +69,21 @@ impl Master {
     /// What is known of a connected slave.
     pub fn slave(&self, id: SlaveId) -> Option<SlaveView> {
         let now = self.inner.clock.now();
+        self.look(|state| SlaveView::of(&state.core, id, now))
+    }
+
+    /// What is known of every connected slave, in the order in which they came.
+    pub fn slaves(&self) -> Vec<SlaveView> {
+        let now = self.inner.clock.now();
         self.look(|state| {
-            let (info, group) = state.core.slave(id)?;
-            Some(SlaveView {
-                id,
-                host: info.host.clone(),
-                address: info.address,
-                job: info.job.clone(),
-                group,
-                connected_for: Duration::from_nanos(now.saturating_sub(info.since)),
-            })
+            let ids = state.core.slave_ids().into_iter();
+            ids.filter_map(|id| SlaveView::of(&state.core, id, now))
+                .collect()
         })
     }
 
-    /// Slaves that are connected.
-    pub fn slaves(&self) -> usize {
+    /// How many slaves are connected.
+    pub fn connected(&self) -> usize {
         self.look(|state| state.core.slaves())
     }
 

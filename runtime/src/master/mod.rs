@@ -8,7 +8,7 @@
 //! | takes ends of the queue: `results`; `events` and the `take_`s | [`results`]; [`events`] |
 //! | reads an end | [`result`], [`error`] |
 //! | takes tasks back: `cancel`, `cancel_tagged`, `cancel_all` | [`cancel`] |
-//! | desires slaves and looks at them: `allocate`, `free_slave`, `slave` | [`groups`] |
+//! | desires slaves and looks at them: `allocate`, `free_slave`, `slaves` | [`groups`] |
 //! | keeps a number of tasks queued: `set_target`, `upto_target` | [`target`] |
 //! | shares an incumbent, runs something beside: `minimum`, `spawn`, `blocking` | [`handle`] |
 //!
