@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use ringmw_codec::batch::{
-    ResultBatchBuilder, ResultEntryRef, ResultStatus, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody,
-    TaskEntryRef, result_batch, task_batch,
+    ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus, TASK_ENTRY_BYTES,
+    TaskBatchBuilder, TaskBatchView, TaskBody, TaskEntryRef,
 };
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_sched::{AlgorithmId, Config, Departure, Owner, Scheduler, SlaveId, TaskSpec, Verdict};
@@ -108,7 +108,7 @@ impl Batches {
     /// # Panics
     /// When it is damaged.
     pub fn read_tasks(&self) -> u64 {
-        let batch = task_batch(&self.task_payload).expect("it was encoded here");
+        let batch = TaskBatchView::decode(&self.task_payload).expect("it was encoded here");
         let read = |(entry, body): (TaskEntryRef, &[u8])| {
             let run = TaskBody::parse_run(body, entry.count).expect("it was encoded here");
             let one = |index| {
@@ -125,7 +125,7 @@ impl Batches {
     /// # Panics
     /// When it is damaged.
     pub fn read_results(&self) -> u64 {
-        let batch = result_batch(&self.result_payload).expect("it was encoded here");
+        let batch = ResultBatchView::decode(&self.result_payload).expect("it was encoded here");
         let read = |(entry, body): (ResultEntryRef, &[u8])| {
             let one = |index| {
                 let (_, output) = entry.element(body, index);

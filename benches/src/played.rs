@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use ringmw::Ready;
-use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus, TaskBody, task_batch};
+use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody};
 use ringmw_codec::control::Offer;
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
@@ -385,7 +385,7 @@ impl Crowd {
 /// Appends the packet of results to a packet of no-op tasks, and gives their number. A no-op's output is its only
 /// argument, so the argument's archive is the output's.
 fn answer(payload: &[u8], results: &mut ResultBatchBuilder, out: &mut Vec<u8>) -> io::Result<u64> {
-    let batch = task_batch(payload).map_err(io::Error::other)?;
+    let batch = TaskBatchView::decode(payload).map_err(io::Error::other)?;
     results.clear();
     for (entry, body) in batch.iter() {
         let run = TaskBody::parse_run(body, entry.count).map_err(io::Error::other)?;

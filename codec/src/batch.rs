@@ -15,7 +15,7 @@
 //! have exactly the bytes that its entries and bodies need, so that no body counts twice and no byte belongs to nobody.
 //!
 //! ```
-//! use ringmw_codec::batch::{TaskBatchBuilder, task_batch};
+//! use ringmw_codec::batch::{TaskBatchBuilder, TaskBatchView};
 //!
 //! let mut builder = TaskBatchBuilder::new();
 //! builder.push(920, 0, 0, b"body");
@@ -23,7 +23,7 @@
 //! builder.encode(&mut payload);
 //! assert_eq!(payload.len(), builder.bytes());
 //!
-//! let batch = task_batch(&payload)?;
+//! let batch = TaskBatchView::decode(&payload)?;
 //! let (entry, body) = batch.iter().next().expect("one task");
 //! assert_eq!((entry.task, body), (920, &b"body"[..]));
 //! assert_eq!(&payload[batch.body_range(0)], b"body");
@@ -40,10 +40,12 @@ use rkyv::ser::allocator::SubAllocator;
 use thiserror::Error;
 
 pub use body::{TASK_BODY_HEADER_BYTES_MAX, TaskBody, encode_task_body};
-pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus, result_batch};
-pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef, task_batch};
+pub use elements::Elements;
+pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus};
+pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef};
 
 mod body;
+mod elements;
 mod result;
 mod task;
 
@@ -53,8 +55,6 @@ pub const ARCHIVE_FORMAT: u32 = 2;
 pub const TASK_ENTRY_BYTES: usize = 24;
 /// Bytes that a result, or a run of results, takes in a packet beside its body.
 pub const RESULT_ENTRY_BYTES: usize = 32;
-/// Bytes that each result of a run of several has before its output: its compute time.
-pub const RESULT_ELEMENT_BYTES: usize = 4;
 /// Bytes that a packet takes beside its entries and bodies (and beside the frame's header).
 pub const BATCH_OVERHEAD_BYTES: usize = 32;
 

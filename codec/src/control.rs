@@ -12,9 +12,27 @@
 //! | offer | best u32, key u64, witness (the rest) |
 //! | bests | count u32, (best u32, key u64) .. |
 //!
-//! A heartbeat has an empty payload. Task numbers are those of `TaskId`.
+//! A heartbeat's payload is empty. Task numbers are those of `TaskId`.
 
 use crate::wire::{DecodeError, Fields, prefix, put_text16};
+
+/// Slave to master: still here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat;
+
+impl Heartbeat {
+    /// Bytes of the payload.
+    pub const BYTES: usize = 0;
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// When it is not empty.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        Fields::new(payload).end()?;
+        Ok(Self)
+    }
+}
 
 /// Master to slave: stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,7 +36,7 @@ use std::ops::ControlFlow;
 
 use thiserror::Error;
 
-use crate::{control, handshake};
+pub use crate::kinds::Kind;
 
 /// Bytes of the header before every payload.
 pub const HEADER_BYTES: usize = 16;
@@ -47,89 +47,6 @@ pub const MAGIC: [u8; 2] = *b"RW";
 
 const LENGTH_AT: usize = 8;
 const CHECKSUM_AT: usize = 12;
-
-/// What a frame's payload is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    /// Slave to master, the first of all: [`handshake::Hello`].
-    Hello = 1,
-    /// The master accepts: [`handshake::Welcome`].
-    Welcome = 2,
-    /// The master refuses and closes: [`handshake::Refusal`].
-    Refuse = 3,
-    /// Master to slave: a task batch ([`crate::batch`]).
-    Tasks = 4,
-    /// Slave to master: a result batch ([`crate::batch`]).
-    Results = 5,
-    /// Slave to master, empty: still here.
-    Heartbeat = 6,
-    /// Master to slave: [`control::Shutdown`].
-    Shutdown = 7,
-    /// Slave to master: [`control::Goodbye`].
-    Goodbye = 8,
-    /// Master to slave: [`control::Withdraw`].
-    Withdraw = 9,
-    /// Slave to master: [`control::Withdrawn`].
-    Withdrawn = 10,
-    /// Slave to master: [`control::Starting`].
-    Starting = 11,
-    /// Slave to master: [`control::Offer`].
-    Offer = 12,
-    /// Master to slave: [`control::Bests`].
-    Bests = 13,
-    /// Master to slave: [`control::Recall`].
-    Recall = 14,
-    /// Slave to master: [`control::Returned`].
-    Returned = 15,
-}
-
-impl Kind {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Kind; 15] = [
-        Kind::Hello,
-        Kind::Welcome,
-        Kind::Refuse,
-        Kind::Tasks,
-        Kind::Results,
-        Kind::Heartbeat,
-        Kind::Shutdown,
-        Kind::Goodbye,
-        Kind::Withdraw,
-        Kind::Withdrawn,
-        Kind::Starting,
-        Kind::Offer,
-        Kind::Bests,
-        Kind::Recall,
-        Kind::Returned,
-    ];
-
-    /// The kind with this number, if there is one.
-    #[must_use]
-    pub fn from_u8(number: u8) -> Option<Kind> {
-        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
-    }
-}
-
-/// The largest payload in bytes of the kinds whose size does not depend on the buffer limits; `None` for those whose
-/// does: tasks, results, offers and bests.
-#[must_use]
-pub const fn control_limit(kind: Kind) -> Option<u32> {
-    match kind {
-        Kind::Hello => Some(handshake::HELLO_BYTES_MAX as u32),
-        Kind::Welcome => Some(handshake::WELCOME_BYTES_MAX as u32),
-        Kind::Refuse => Some(handshake::REFUSAL_BYTES_MAX as u32),
-        Kind::Heartbeat => Some(0),
-        Kind::Shutdown => Some(control::Shutdown::BYTES as u32),
-        Kind::Goodbye => Some(control::Goodbye::BYTES_MAX as u32),
-        Kind::Withdraw => Some(control::Withdraw::BYTES_MAX as u32),
-        Kind::Withdrawn => Some(control::Withdrawn::BYTES_MAX as u32),
-        Kind::Starting => Some(control::Starting::BYTES as u32),
-        Kind::Recall => Some(control::Recall::BYTES as u32),
-        Kind::Returned => Some(control::Returned::BYTES_MAX as u32),
-        Kind::Tasks | Kind::Results | Kind::Offer | Kind::Bests => None,
-    }
-}
 
 /// Why a byte stream is no stream of frames. The connection is of no further use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

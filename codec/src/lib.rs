@@ -2,13 +2,14 @@
 //!
 //! | module | format |
 //! |---|---|
+//! | [`kinds`] | the table of frame kinds: number, payload, limit, direction |
 //! | [`frame`] | 16-byte header with checksum before every payload; [`frame::FrameReader`] takes a byte stream apart |
 //! | [`handshake`] | hello, welcome and refusal, and the judgement of a slave's fingerprint |
 //! | [`batch`] | tasks and results, one rkyv archive per packet; the layout of a task's body |
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
 //! | [`resource`] | the resource file: CL-MW's forms and our own |
-//! | [`flags`] | the plain tables of flag names and exit codes |
+//! | [`flags`](mod@flags) | the tables of flags and of exit codes |
 //! | [`format`](mod@format) | the page that describes the wire format byte for byte |
 //!
 //! Deliberately absent: I/O, a clock, async, randomness. What comes from outside is bounded before memory is taken
@@ -20,6 +21,7 @@ pub mod control;
 pub mod flags;
 pub mod frame;
 pub mod handshake;
+pub mod kinds;
 pub mod resource;
 pub mod wire;
 

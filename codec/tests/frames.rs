@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 use ringmw_codec::frame::{
-    FrameError, FrameReader, HEADER_BYTES, Kind, begin_frame, control_limit, finish_frame,
-    put_frame,
+    FrameError, FrameReader, HEADER_BYTES, begin_frame, finish_frame, put_frame,
 };
+use ringmw_codec::kinds::{Direction, FromMaster, FromSlave, Kind, Limit, ReadError};
 
 type Frames = Vec<(Kind, Vec<u8>)>;
 
@@ -78,16 +78,35 @@ fn kinds_turn_round_and_have_limits() {
             (1..=15).contains(&number).then_some(number)
         );
     }
-    let unlimited: Vec<Kind> = Kind::ALL
+    let by_buffers: Vec<Kind> = Kind::ALL
         .into_iter()
-        .filter(|kind| control_limit(*kind).is_none())
+        .filter(|kind| !matches!(kind.limit(), Limit::Bytes(_)))
         .collect();
     assert_eq!(
-        unlimited,
+        by_buffers,
         [Kind::Tasks, Kind::Results, Kind::Offer, Kind::Bests]
     );
-    assert_eq!(control_limit(Kind::Hello), Some(65_536));
-    assert_eq!(control_limit(Kind::Heartbeat), Some(0));
+    assert_eq!(Kind::Hello.limit(), Limit::Bytes(65_536));
+    assert_eq!(Kind::Heartbeat.limit(), Limit::Bytes(0));
+    let limits = [Kind::Hello, Kind::Bests, Kind::Offer].map(|kind| kind.limit().bytes(7, 8));
+    assert_eq!(limits, [65_536, 7, 8]);
+}
+
+/// Each kind is refused by the side that sends it, before its payload is looked at.
+#[test]
+fn a_frame_is_read_by_the_side_it_goes_to() {
+    for kind in Kind::ALL {
+        let refused = ReadError::Direction(kind);
+        let to_master = FromSlave::read(kind, &[0xff; 3]).err();
+        let to_slave = FromMaster::read(kind, &[0xff; 3]).err();
+        let (taken, other, never) = match kind.direction() {
+            Direction::ToMaster => (to_master, to_slave, "a master never sends "),
+            Direction::ToSlave => (to_slave, to_master, "a slave never sends "),
+        };
+        assert!(taken.is_some_and(|error| error != refused), "{kind:?}");
+        assert_eq!(refused.to_string(), format!("{never}{kind:?}"));
+        assert_eq!(other, Some(refused));
+    }
 }
 
 #[test]

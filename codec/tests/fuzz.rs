@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use ringmw_codec::audit::EVENTS;
+use ringmw_codec::frame::put_frame;
+use ringmw_codec::kinds::{Direction, FromMaster, FromSlave, Kind};
 
 /// Mutations per target where no time is given.
 const MUTATIONS: u64 = 4000;
@@ -51,28 +53,23 @@ const RESOURCE_OF_OURS: &str = concat!(
 
 /// What a target's corpus is made of.
 fn seeds(target: &str) -> Seeds {
-    let golden = golden::golden();
-    let of = |names: &[&str]| -> Seeds {
-        let named = golden.iter().filter(|(name, _)| names.contains(name));
+    let of = |is_of: &dyn Fn(Kind) -> bool| -> Seeds {
+        let kinds = Kind::ALL.into_iter().filter(|kind| is_of(*kind));
+        let named = kinds.flat_map(golden::payloads);
         named
-            .map(|(name, bytes)| ((*name).to_owned(), bytes.clone()))
+            .map(|(name, bytes)| (name.to_owned(), bytes))
             .collect()
     };
     match target {
-        "frames" => frame_seeds(&golden),
-        "handshake" => of(&["hello", "welcome", "refusal"]),
-        "task_batch" => of(&["task-batch", "task-runs"]),
-        "result_batch" => of(&["result-batch", "result-runs"]),
-        "control" => of(&[
-            "shutdown",
-            "goodbye",
-            "withdraw",
-            "withdrawn",
-            "starting",
-            "offer",
-            "bests",
-            "task-body",
-        ]),
+        "frames" => frame_seeds(),
+        "handshake" => of(&entry::is_handshake),
+        "task_batch" => of(&|kind| kind == Kind::Tasks),
+        "result_batch" => of(&|kind| kind == Kind::Results),
+        "control" => {
+            let mut seeds = of(&entry::is_control);
+            seeds.push(("task-body".to_owned(), golden::task_body()));
+            seeds
+        }
         "audit_line" => LINES
             .iter()
             .enumerate()
@@ -97,41 +94,16 @@ fn seeds(target: &str) -> Seeds {
 }
 
 /// Streams of a frame each and of all together, behind the byte and the lengths that cut them.
-fn frame_seeds(golden: &[(&'static str, Vec<u8>)]) -> Seeds {
-    use ringmw_codec::frame::{Kind, put_frame};
-    let kind = |name: &str| {
-        Some(match name {
-            "heartbeat" => Kind::Heartbeat,
-            "hello" => Kind::Hello,
-            "welcome" => Kind::Welcome,
-            "refusal" => Kind::Refuse,
-            "task-batch" | "task-runs" => Kind::Tasks,
-            "result-batch" | "result-runs" => Kind::Results,
-            "shutdown" => Kind::Shutdown,
-            "goodbye" => Kind::Goodbye,
-            "withdraw" => Kind::Withdraw,
-            "withdrawn" => Kind::Withdrawn,
-            "recall" => Kind::Recall,
-            "returned" => Kind::Returned,
-            "starting" => Kind::Starting,
-            "offer" => Kind::Offer,
-            "bests" => Kind::Bests,
-            _ => return None,
-        })
-    };
+fn frame_seeds() -> Seeds {
     let mut all = b"\x84\x05\x00\x01\x40".to_vec();
     let mut seeds = Seeds::new();
-    for (name, bytes) in golden {
-        let Some(kind) = kind(name) else { continue };
-        let payload = if *name == "heartbeat" {
-            &[]
-        } else {
-            &bytes[..]
-        };
-        put_frame(&mut all, kind, payload);
-        let mut one = b"\x02\x11\x03".to_vec();
-        put_frame(&mut one, kind, payload);
-        seeds.push(((*name).to_owned(), one));
+    for kind in Kind::ALL {
+        for (name, payload) in golden::payloads(kind) {
+            put_frame(&mut all, kind, &payload);
+            let mut one = b"\x02\x11\x03".to_vec();
+            put_frame(&mut one, kind, &payload);
+            seeds.push((name.to_owned(), one));
+        }
     }
     seeds.push(("all".to_owned(), all));
     seeds
@@ -182,7 +154,7 @@ fn the_corpus_is_what_the_encoders_write() {
 /// A seed that is refused at its first byte would lead a fuzzer nowhere.
 #[test]
 fn seeds_are_of_their_format() {
-    use ringmw_codec::{audit::Line, batch, handshake, resource::ResourceFile};
+    use ringmw_codec::{audit::Line, resource::ResourceFile};
     for (name, bytes) in seeds("audit_line") {
         let text = String::from_utf8(bytes).expect("UTF-8");
         assert!(
@@ -194,15 +166,14 @@ fn seeds_are_of_their_format() {
     for (name, bytes) in seeds("resource_file") {
         assert!(ResourceFile::parse(&bytes).is_ok(), "{name}");
     }
-    let golden = golden::golden();
-    let get = |wanted| &golden.iter().find(|(name, _)| *name == wanted).unwrap().1[..];
-    assert!(handshake::Hello::decode(get("hello")).is_ok());
-    assert!(handshake::Welcome::decode(get("welcome")).is_ok());
-    for name in ["task-batch", "task-runs"] {
-        assert!(batch::task_batch(get(name)).is_ok(), "{name}");
-    }
-    for name in ["result-batch", "result-runs"] {
-        assert!(batch::result_batch(get(name)).is_ok(), "{name}");
+    for kind in Kind::ALL {
+        for (name, payload) in golden::payloads(kind) {
+            let error = match kind.direction() {
+                Direction::ToMaster => FromSlave::read(kind, &payload).err(),
+                Direction::ToSlave => FromMaster::read(kind, &payload).err(),
+            };
+            assert_eq!(error, None, "{name}");
+        }
     }
 }
 

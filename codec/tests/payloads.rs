@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use ringmw_codec::batch::{
-    BATCH_OVERHEAD_BYTES, BOUND, BatchError, MARKED, RESULT_ELEMENT_BYTES, RESULT_ENTRY_BYTES,
-    ResultBatchBuilder, ResultStatus, TASK_BODY_HEADER_BYTES_MAX, TASK_ENTRY_BYTES,
-    TaskBatchBuilder, TaskBody, encode_task_body, result_batch, task_batch,
+    BATCH_OVERHEAD_BYTES, BOUND, BatchError, Elements, MARKED, RESULT_ENTRY_BYTES,
+    ResultBatchBuilder, ResultBatchView, ResultStatus, TASK_BODY_HEADER_BYTES_MAX,
+    TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskBody, encode_task_body,
 };
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, WITHDRAW_TASKS_MAX,
@@ -52,7 +52,7 @@ fn golden_task_batch() {
     builder.encode(&mut behind);
     assert_eq!(behind[1..], payload);
 
-    let batch = task_batch(&behind[1..]).expect("our own");
+    let batch = TaskBatchView::decode(&behind[1..]).expect("our own");
     let read: Vec<_> = batch
         .iter()
         .map(|(entry, body)| (entry.task, entry.is_marked(), body))
@@ -81,7 +81,7 @@ fn golden_result_batch() {
     .concat();
     assert_eq!(payload, expected);
     assert_eq!(payload.len(), BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES + 3);
-    let batch = result_batch(&payload).expect("our own");
+    let batch = ResultBatchView::decode(&payload).expect("our own");
     let (entry, body) = batch.iter().next().expect("one");
     assert_eq!(
         (entry.task, entry.algorithm, entry.status),
@@ -139,14 +139,18 @@ fn golden_result_batch() {
     ] {
         let mut damaged = payload.clone();
         damaged[at] = byte;
-        assert_eq!(result_batch(&damaged).err(), Some(expected), "{at}");
+        assert_eq!(
+            ResultBatchView::decode(&damaged).err(),
+            Some(expected),
+            "{at}"
+        );
     }
     let padded = [b"x", &payload[..]].concat();
     let expected = BatchError::Length {
         expected: payload.len(),
         got: padded.len(),
     };
-    assert_eq!(result_batch(&padded).err(), Some(expected));
+    assert_eq!(ResultBatchView::decode(&padded).err(), Some(expected));
 }
 
 #[test]
@@ -158,9 +162,9 @@ fn an_empty_batch_and_a_reused_builder() {
         (payload.len(), builder.is_empty()),
         (BATCH_OVERHEAD_BYTES, true)
     );
-    assert!(task_batch(&payload).expect("our own").is_empty());
+    assert!(TaskBatchView::decode(&payload).expect("our own").is_empty());
     assert_eq!(
-        task_batch(b"").err(),
+        TaskBatchView::decode(b"").err(),
         Some(BatchError::Archive { payload_bytes: 0 })
     );
 }
@@ -195,7 +199,7 @@ fn a_run_of_tasks_is_one_entry() {
         BATCH_OVERHEAD_BYTES + 3 * TASK_ENTRY_BYTES + (13 + 6) + 3 + 13
     );
 
-    let batch = task_batch(&payload).expect("our own");
+    let batch = TaskBatchView::decode(&payload).expect("our own");
     assert_eq!((batch.entries(), batch.tasks()), (3, 1_000_000_005));
     let (entry, body) = batch.iter().next().expect("three entries");
     assert_eq!((entry.task, entry.count, entry.algorithm), (920, 3, 1));
@@ -225,7 +229,11 @@ fn a_run_of_one_task_is_the_task_by_itself() {
         alone.push(920, 1, 0, &encoded(|out| encode_task_body(out, &body)));
         let payload = encoded(|out| runs.encode(out));
         assert_eq!(payload, encoded(|out| alone.encode(out)));
-        let (_, bytes) = task_batch(&payload).unwrap().iter().next().unwrap();
+        let (_, bytes) = TaskBatchView::decode(&payload)
+            .unwrap()
+            .iter()
+            .next()
+            .unwrap();
         let run = TaskBody::parse_run(bytes, 1).expect("our own");
         assert_eq!((run, run.nth(0, 1)), (body, body));
     }
@@ -236,7 +244,7 @@ fn runs_of_tasks_that_are_none_are_refused() {
     let mut builder = TaskBatchBuilder::new();
     builder.push_run(u64::MAX - 2, 3, 1, 0, &RUN);
     let payload = encoded(|out| builder.encode(out));
-    assert!(task_batch(&payload).is_ok());
+    assert!(TaskBatchView::decode(&payload).is_ok());
     let count_at = 19 + 8;
     for count in [0, 4, 255] {
         let expected = BatchError::Run {
@@ -245,7 +253,11 @@ fn runs_of_tasks_that_are_none_are_refused() {
             count: count.into(),
         };
         let damaged = with_byte(&payload, count_at, count);
-        assert_eq!(task_batch(&damaged).err(), Some(expected), "{count}");
+        assert_eq!(
+            TaskBatchView::decode(&damaged).err(),
+            Some(expected),
+            "{count}"
+        );
         assert!(expected.to_string().contains(&(u64::MAX - 2).to_string()));
     }
 
@@ -290,7 +302,7 @@ fn collected(results: &Results) -> ResultBatchBuilder {
 
 /// Every result of a batch by itself.
 fn elements(payload: &[u8]) -> Results {
-    let batch = result_batch(payload).expect("our own");
+    let batch = ResultBatchView::decode(payload).expect("our own");
     let mut results = Results::new();
     for (entry, body) in batch.iter() {
         for index in 0..entry.count {
@@ -345,7 +357,7 @@ fn results_that_are_alike_become_a_run() {
     let mut builder = collected(&results);
     let payload = encoded(|out| builder.encode(out));
     assert_eq!(payload.len(), builder.bytes());
-    let counts: Vec<_> = result_batch(&payload)
+    let counts: Vec<_> = ResultBatchView::decode(&payload)
         .expect("our own")
         .iter()
         .map(|(entry, body)| (entry.count, entry.compute_ns, body.len()))
@@ -390,7 +402,7 @@ fn a_long_run_costs_four_bytes_a_result() {
     let payload = encoded(|out| builder.encode(out));
     assert_eq!(
         payload.len(),
-        BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES + 1_000 * (RESULT_ELEMENT_BYTES + 8)
+        BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES + 1_000 * (Elements::HEAD_BYTES + 8)
     );
     assert_eq!(elements(&payload), results);
 }
@@ -401,8 +413,8 @@ fn runs_of_results_that_are_none_are_refused() {
     builder.push(u64::MAX - 1, 1, ResultStatus::Done, 5, b"ab");
     builder.push(u64::MAX, 1, ResultStatus::Done, 6, b"cd");
     let payload = encoded(|out| builder.encode(out));
-    assert!(result_batch(&payload).is_ok());
-    let entry_at = 2 * (RESULT_ELEMENT_BYTES + 2);
+    assert!(ResultBatchView::decode(&payload).is_ok());
+    let entry_at = 2 * (Elements::HEAD_BYTES + 2);
     let (first, count_at, status_at) = (u64::MAX - 1, entry_at + 24, entry_at + 30);
     let run = |count| BatchError::Run {
         index: 0,
@@ -425,7 +437,11 @@ fn runs_of_results_that_are_none_are_refused() {
         (0, 4, compute(10, 11)),
     ] {
         let damaged = with_byte(&payload, at, byte);
-        assert_eq!(result_batch(&damaged).err(), Some(expected), "{at}");
+        assert_eq!(
+            ResultBatchView::decode(&damaged).err(),
+            Some(expected),
+            "{at}"
+        );
         assert!(!expected.to_string().is_empty());
     }
 
@@ -438,7 +454,11 @@ fn runs_of_results_that_are_none_are_refused() {
             len: 12,
         };
         let damaged = with_byte(&low, count_at, count);
-        assert_eq!(result_batch(&damaged).err(), Some(expected), "{count}");
+        assert_eq!(
+            ResultBatchView::decode(&damaged).err(),
+            Some(expected),
+            "{count}"
+        );
     }
 }
 
@@ -666,7 +686,7 @@ fn any_results() -> impl Strategy<Value = Results> {
 
 /// Uses all that a view offers.
 fn walk(payload: &[u8]) -> usize {
-    let tasks = task_batch(payload).map_or(0, |batch| {
+    let tasks = TaskBatchView::decode(payload).map_or(0, |batch| {
         (0..batch.entries())
             .zip(batch.iter())
             .map(|(index, (entry, body))| {
@@ -678,7 +698,7 @@ fn walk(payload: &[u8]) -> usize {
             })
             .sum()
     });
-    let results = result_batch(payload).map_or(0, |batch| {
+    let results = ResultBatchView::decode(payload).map_or(0, |batch| {
         (0..batch.entries())
             .zip(batch.iter())
             .map(|(index, (entry, body))| {
@@ -698,7 +718,7 @@ proptest! {
     #[test]
     fn batches_turn_round(entries in any_entries()) {
         let payload = task_payload(&entries);
-        let batch = task_batch(&payload).expect("our own");
+        let batch = TaskBatchView::decode(&payload).expect("our own");
         let read: Entries = batch.iter().map(|(entry, body)| (entry.task, entry.algorithm, entry.flags.into(), body.to_vec())).collect();
         let sent: Entries = entries.iter().map(|(task, algorithm, flags, body)| (*task, *algorithm, flags & 1, body.clone())).collect();
         prop_assert_eq!(read, sent);
@@ -711,7 +731,7 @@ proptest! {
     #[test]
     fn runs_of_tasks_turn_round(runs in any_runs()) {
         let payload = runs_payload(&runs);
-        let batch = task_batch(&payload).expect("our own");
+        let batch = TaskBatchView::decode(&payload).expect("our own");
         prop_assert_eq!(batch.entries(), runs.len());
         for ((entry, body), (first, count, stream, args)) in batch.iter().zip(&runs) {
             prop_assert_eq!((entry.task, entry.count), (*first, *count));

@@ -6,8 +6,9 @@ mod golden;
 use ringmw_codec::batch::{
     ARCHIVE_FORMAT, BATCH_OVERHEAD_BYTES, RESULT_ENTRY_BYTES, TASK_ENTRY_BYTES,
 };
-use ringmw_codec::frame::{FRAME_VERSION, Kind, control_limit};
+use ringmw_codec::frame::{FRAME_VERSION, put_frame};
 use ringmw_codec::handshake::PROTOCOL_VERSION;
+use ringmw_codec::kinds::{Direction, Kind, Limit};
 
 const PAGE: &str = include_str!("../wire-format.md");
 
@@ -37,9 +38,30 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
     examples
 }
 
+/// The name of every structure and its bytes: whole frames, a body, the payload of each kind that has one.
+fn golden() -> Vec<(&'static str, Vec<u8>)> {
+    let frame = |kind: Kind| {
+        let mut frame = Vec::new();
+        for (_, payload) in golden::payloads(kind) {
+            put_frame(&mut frame, kind, &payload);
+        }
+        frame
+    };
+    let mut golden = vec![
+        ("frame", frame(Kind::Starting)),
+        ("heartbeat", frame(Kind::Heartbeat)),
+        ("task-body", golden::task_body()),
+    ];
+    let with_payload = Kind::ALL
+        .into_iter()
+        .filter(|kind| *kind != Kind::Heartbeat);
+    golden.extend(with_payload.flat_map(golden::payloads));
+    golden
+}
+
 #[test]
 fn every_example_is_what_the_encoder_writes() {
-    let (shown, golden) = (examples(), golden::golden());
+    let (shown, golden) = (examples(), golden());
     for (name, bytes) in &golden {
         let (_, shown) = shown
             .iter()
@@ -51,7 +73,7 @@ fn every_example_is_what_the_encoder_writes() {
 }
 
 /// A number as the page writes it: 65,536.
-fn grouped(number: u32) -> String {
+fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -72,15 +94,34 @@ fn row(begin: &str) -> &'static str {
 
 #[test]
 fn kinds_limits_and_versions_are_those_of_the_code() {
-    for kind in Kind::ALL {
-        let limit = match (control_limit(kind), kind) {
-            (Some(bytes), _) => grouped(bytes),
-            (None, Kind::Tasks | Kind::Bests) => "tasks limit".to_owned(),
-            (None, _) => "results limit".to_owned(),
+    let (_, table) = PAGE
+        .split_once("\n| kind | name |")
+        .expect("a table of kinds");
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let shown: Vec<Vec<&str>> = rows
+        .map(|row| row.split('|').skip(1).take(4).map(str::trim).collect())
+        .collect();
+    let rows = Kind::ALL.map(|kind| {
+        let direction = match kind.direction() {
+            Direction::ToMaster => "slave to master",
+            Direction::ToSlave => "master to slave",
         };
-        let row = row(&format!("| {} | {kind:?} | ", kind as u8));
-        assert!(row.contains(&format!(" | {limit} | ")), "{limit}: {row}");
-    }
+        let limit = match kind.limit() {
+            Limit::Bytes(bytes) => grouped(bytes),
+            Limit::TaskPacket => "tasks limit".to_owned(),
+            Limit::ResultPacket => "results limit".to_owned(),
+        };
+        let number = (kind as u8).to_string();
+        [number, format!("{kind:?}"), direction.to_owned(), limit]
+    });
+    assert_eq!(shown, rows);
+    row(&format!(
+        "| 3 | 1 | kind | 1 to {}, see below |",
+        rows.len()
+    ));
     row(&format!("| frame | {FRAME_VERSION} |"));
     row(&format!("| protocol | {PROTOCOL_VERSION} |"));
     row(&format!("| archive | {ARCHIVE_FORMAT} |"));

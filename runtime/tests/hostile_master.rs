@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 use ringmw::internals::proto::{Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd};
 use ringmw_codec::batch::{
-    BOUND, MARKED, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, result_batch, task_batch,
+    BOUND, MARKED, ResultBatchView, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskBody,
 };
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
@@ -176,7 +176,7 @@ fn results_leave_before_a_marked_task_is_announced_and_it_begins_after_that() {
         ControlFlow::<()>::Continue(())
     });
     assert_eq!(kinds(&frames), [Kind::Results, Kind::Starting]);
-    assert_eq!(result_batch(&frames[0].1).unwrap().tasks(), 2);
+    assert_eq!(ResultBatchView::decode(&frames[0].1).unwrap().tasks(), 2);
     assert_eq!(Starting::decode(&frames[1].1).unwrap().task, 3);
     core.finish(0, Err("no"), 1, 0);
     // Unmarked ones pay nothing.
@@ -347,7 +347,7 @@ fn a_packet_of_results_is_as_large_as_the_master_reads() {
             .iter()
             .map(|(_, payload)| {
                 assert!(payload.len() <= welcome.results_bytes_max as usize);
-                result_batch(payload).unwrap().tasks()
+                ResultBatchView::decode(payload).unwrap().tasks()
             })
             .collect();
         assert_eq!(found, results);
@@ -361,7 +361,7 @@ fn a_packet_of_results_is_as_large_as_the_master_reads() {
 /// The payload of a packet of one run, with another count.
 fn recounted(run: &Run, count: u32) -> Vec<u8> {
     let mut payload = packet(std::slice::from_ref(run), true)[HEADER_BYTES..].to_vec();
-    let body_bytes = task_batch(&payload).unwrap().body_range(0).len();
+    let body_bytes = TaskBatchView::decode(&payload).unwrap().body_range(0).len();
     payload[body_bytes + 8..][..4].copy_from_slice(&count.to_le_bytes());
     assert_eq!(payload.len(), body_bytes + TASK_ENTRY_BYTES + 32);
     frame(Kind::Tasks, &payload)

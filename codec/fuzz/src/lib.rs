@@ -18,16 +18,12 @@ use std::ops::ControlFlow;
 use ringmw_codec::Nanos;
 use ringmw_codec::audit::Line;
 use ringmw_codec::batch::{
-    self, ResultBatchBuilder, ResultBatchView, ResultStatus, TaskBatchBuilder, TaskBody,
+    ResultBatchBuilder, ResultBatchView, ResultStatus, TaskBatchBuilder, TaskBatchView, TaskBody,
     encode_task_body,
 };
-use ringmw_codec::control::{
-    Bests, Goodbye, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
-};
-use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, Kind, control_limit, put_frame};
-use ringmw_codec::handshake::{
-    HELLO_BYTES_MAX, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
-};
+use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, put_frame};
+use ringmw_codec::handshake::{REFUSAL_BYTES_MAX, Refusal};
+use ringmw_codec::kinds::{Direction, FromMaster, FromSlave, Kind};
 use ringmw_codec::resource::{RESOURCE_FILE_BYTES_MAX, ResourceFile};
 
 /// A fuzz target: it panics where a law is broken.
@@ -50,7 +46,7 @@ pub const TARGETS: [(&str, Target); 7] = [
 const PAYLOAD_BYTES_MAX: u32 = 300;
 
 fn limit(kind: Kind) -> u32 {
-    control_limit(kind).unwrap_or(PAYLOAD_BYTES_MAX)
+    kind.limit().bytes(PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX)
 }
 
 /// What a reader made of a stream.
@@ -165,49 +161,65 @@ fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-/// The input: a payload, tried as each of the three. The frames' limits hold, as they do before every decoder.
+/// Whether payloads of this kind are those of [`handshake`].
+pub fn is_handshake(kind: Kind) -> bool {
+    matches!(kind, Kind::Hello | Kind::Welcome | Kind::Refuse)
+}
+
+/// Whether payloads of this kind are those of [`control`].
+pub fn is_control(kind: Kind) -> bool {
+    !is_handshake(kind) && !matches!(kind, Kind::Tasks | Kind::Results)
+}
+
+/// Reads a payload as one of this kind, within its limit as before every decoder, and writes it again.
+fn turns_round(kind: Kind, payload: &[u8]) {
+    if payload.len() > kind.limit().bytes(u32::MAX, u32::MAX) as usize {
+        return;
+    }
+    let again = match kind.direction() {
+        Direction::ToMaster => match FromSlave::read(kind, payload) {
+            Ok(FromSlave::Hello(hello)) => encoded(|out| hello.encode(out)),
+            Ok(FromSlave::Results(view)) => return result_batch_again(payload, &view),
+            Ok(FromSlave::Heartbeat(_)) => Vec::new(),
+            Ok(FromSlave::Goodbye(goodbye)) => encoded(|out| goodbye.encode(out)),
+            Ok(FromSlave::Withdrawn(withdrawn)) => encoded(|out| withdrawn.encode(out)),
+            Ok(FromSlave::Starting(starting)) => encoded(|out| starting.encode(out)),
+            Ok(FromSlave::Offer(offer)) => encoded(|out| offer.encode(out)),
+            Ok(FromSlave::Returned(returned)) => encoded(|out| returned.encode(out)),
+            Err(_) => return,
+        },
+        Direction::ToSlave => match FromMaster::read(kind, payload) {
+            Ok(FromMaster::Welcome(welcome)) => encoded(|out| welcome.encode(out)),
+            Ok(FromMaster::Refuse(refusal)) => return refusal_again(payload, &refusal),
+            Ok(FromMaster::Tasks(view)) => return task_batch_again(payload, &view),
+            Ok(FromMaster::Shutdown(shutdown)) => encoded(|out| shutdown.encode(out)),
+            Ok(FromMaster::Withdraw(withdraw)) => encoded(|out| withdraw.encode(out)),
+            Ok(FromMaster::Bests(bests)) => encoded(|out| bests.encode(out)),
+            Ok(FromMaster::Recall(recall)) => encoded(|out| recall.encode(out)),
+            Err(_) => return,
+        },
+    };
+    assert_eq!(again, payload, "{kind:?}");
+}
+
+/// A sentence that this version knows better is not kept, nor versions that say nothing.
+fn refusal_again(payload: &[u8], refusal: &Refusal) {
+    let again = encoded(|out| refusal.encode(out));
+    assert!(again.len() <= REFUSAL_BYTES_MAX);
+    assert_eq!(again[..2], payload[..2], "the code is kept: {refusal:?}");
+    assert_eq!(Refusal::decode(&again).as_ref(), Ok(refusal));
+}
+
+/// The input: a payload, tried as each of the three.
 pub fn handshake(payload: &[u8]) {
-    if payload.len() <= HELLO_BYTES_MAX
-        && let Ok(hello) = Hello::decode(payload)
-    {
-        assert_eq!(encoded(|out| hello.encode(out)), payload, "{hello:?}");
-    }
-    if payload.len() <= WELCOME_BYTES_MAX
-        && let Ok(welcome) = Welcome::decode(payload)
-    {
-        assert_eq!(encoded(|out| welcome.encode(out)), payload, "{welcome:?}");
-    }
-    if payload.len() <= REFUSAL_BYTES_MAX
-        && let Ok(refusal) = Refusal::decode(payload)
-    {
-        // A sentence that this version knows better is not kept, nor versions that say nothing.
-        let again = encoded(|out| refusal.encode(out));
-        assert!(again.len() <= REFUSAL_BYTES_MAX);
-        assert_eq!(again[..2], payload[..2], "the code is kept: {refusal:?}");
-        assert_eq!(Refusal::decode(&again).as_ref(), Ok(&refusal));
-    }
+    let kinds = Kind::ALL.into_iter().filter(|kind| is_handshake(*kind));
+    kinds.for_each(|kind| turns_round(kind, payload));
 }
 
 /// The input: a payload, tried as each control payload and as a task's body.
 pub fn control(payload: &[u8]) {
-    macro_rules! turns_round {
-        ($($type:ident within $bytes_max:expr,)*) => {
-            $(if payload.len() <= $bytes_max && let Ok(value) = $type::decode(payload) {
-                assert_eq!(encoded(|out| value.encode(out)), payload, "{value:?}");
-            })*
-        };
-    }
-    turns_round! {
-        Shutdown within Shutdown::BYTES,
-        Goodbye within Goodbye::BYTES_MAX,
-        Withdraw within Withdraw::BYTES_MAX,
-        Withdrawn within Withdrawn::BYTES_MAX,
-        Starting within Starting::BYTES,
-        Recall within Recall::BYTES,
-        Returned within Returned::BYTES_MAX,
-        Offer within usize::MAX,
-        Bests within usize::MAX,
-    }
+    let kinds = Kind::ALL.into_iter().filter(|kind| is_control(*kind));
+    kinds.for_each(|kind| turns_round(kind, payload));
     if let Ok(body) = TaskBody::parse(payload) {
         assert_eq!(
             encoded(|out| encode_task_body(out, &body)),
@@ -237,9 +249,10 @@ fn assert_tiled<'a>(
 
 /// The input: the payload of a tasks frame.
 pub fn task_batch(payload: &[u8]) {
-    let Ok(view) = batch::task_batch(payload) else {
-        return;
-    };
+    turns_round(Kind::Tasks, payload);
+}
+
+fn task_batch_again(payload: &[u8], view: &TaskBatchView<'_>) {
     assert_tiled(
         payload,
         view.iter()
@@ -273,15 +286,16 @@ pub fn task_batch(payload: &[u8]) {
         (again.len(), builder.bytes()),
         (payload.len(), payload.len())
     );
-    let read = batch::task_batch(&again).expect("our own");
+    let read = TaskBatchView::decode(&again).expect("our own");
     assert!(read.iter().eq(view.iter()), "it says the same");
 }
 
 /// The input: the payload of a results frame.
 pub fn result_batch(payload: &[u8]) {
-    let Ok(view) = batch::result_batch(payload) else {
-        return;
-    };
+    turns_round(Kind::Results, payload);
+}
+
+fn result_batch_again(payload: &[u8], view: &ResultBatchView<'_>) {
     assert_tiled(
         payload,
         view.iter()
@@ -289,7 +303,7 @@ pub fn result_batch(payload: &[u8]) {
             .map(|(index, (_, body))| (view.body_range(index), body)),
     );
     let mut builder = ResultBatchBuilder::new();
-    for (task, algorithm, status, compute_ns, output) in results(&view) {
+    for (task, algorithm, status, compute_ns, output) in results(view) {
         let bytes = builder.bytes_with(task, algorithm, status, compute_ns, output.len());
         builder.push(task, algorithm, status, compute_ns, output);
         assert_eq!(builder.bytes(), bytes);
@@ -301,8 +315,8 @@ pub fn result_batch(payload: &[u8]) {
         again.len() <= payload.len(),
         "runs are no longer than what they merge"
     );
-    let read = batch::result_batch(&again).expect("our own");
-    assert!(results(&read).eq(results(&view)), "it says the same");
+    let read = ResultBatchView::decode(&again).expect("our own");
+    assert!(results(&read).eq(results(view)), "it says the same");
 }
 
 /// All results of a batch, those of runs one by one.

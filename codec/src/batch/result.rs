@@ -6,8 +6,8 @@ use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
-    BatchError, RESULT_ELEMENT_BYTES, RESULT_ENTRY_BYTES, Tiling, append_body, batch_bytes,
-    check_length, check_run, encode_archive, range_in,
+    BatchError, Elements, RESULT_ENTRY_BYTES, Tiling, append_body, batch_bytes, check_length,
+    check_run, encode_archive, range_in,
 };
 use crate::Nanos;
 
@@ -74,11 +74,14 @@ pub struct ResultEntryRef {
 }
 
 impl ResultEntryRef {
-    /// Bytes of the compute time that stands before each output: none before that of a result by itself.
+    /// Where its results lie in `body`, which is its own.
+    ///
+    /// # Panics
+    /// When `body` is another entry's.
     #[must_use]
     #[inline]
-    pub const fn head_bytes(&self) -> usize {
-        if self.count == 1 { 0 } else { 4 }
+    pub fn elements(&self, body: &[u8]) -> Elements {
+        Elements::new(self.count, body.len()).expect("decode() checked every run")
     }
 
     /// The result at `index` of this entry, whose body is `body`: how long the slave computed, and the output (or the
@@ -90,38 +93,10 @@ impl ResultEntryRef {
     #[inline]
     pub fn element<'a>(&self, body: &'a [u8], index: u32) -> (Nanos, &'a [u8]) {
         assert!(index < self.count, "result {index} of {}", self.count);
-        let mut elements = self.elements(body, index, 1);
-        elements.next().expect("one was asked for")
+        let elements = self.elements(body);
+        let mut one = elements.iter(body, index, 1, self.compute_ns);
+        one.next().expect("one was asked for")
     }
-
-    /// `results` results of this entry from the one at `first` on, each as by [`element`](Self::element).
-    ///
-    /// # Panics
-    /// While they are taken, when there are no such results, or `body` is another entry's.
-    #[inline]
-    pub fn elements<'a>(
-        &self,
-        body: &'a [u8],
-        first: u32,
-        results: u32,
-    ) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone + use<'a> {
-        let alone = (self.count == 1).then_some(self.compute_ns);
-        // Once for all of them: a division costs as much as all else that is done for a result.
-        let each = body.len() / self.count as usize;
-        (first as usize..first as usize + results as usize).map(move |index| {
-            let bytes = &body[index * each..][..each];
-            alone.map_or_else(|| element(bytes), |compute_ns| (compute_ns, bytes))
-        })
-    }
-}
-
-/// Compute time and output of a result of a run of several.
-#[inline]
-fn element(bytes: &[u8]) -> (Nanos, &[u8]) {
-    let (compute, output) = bytes
-        .split_first_chunk()
-        .expect("result_batch() checked every run");
-    (u32::from_le_bytes(*compute).into(), output)
 }
 
 /// Collects results and encodes them as one payload; reusable, so that the steady state allocates nothing.
@@ -232,9 +207,9 @@ impl ResultBatchBuilder {
         if open.count == 1 {
             // Alone its compute time stood in the entry; of several each has its own before its output.
             let end = blob.len();
-            blob.extend_from_slice(&[0; RESULT_ELEMENT_BYTES]);
-            blob.copy_within(begin..end, begin + RESULT_ELEMENT_BYTES);
-            blob[begin..][..RESULT_ELEMENT_BYTES]
+            blob.extend_from_slice(&[0; Elements::HEAD_BYTES]);
+            blob.copy_within(begin..end, begin + Elements::HEAD_BYTES);
+            blob[begin..][..Elements::HEAD_BYTES]
                 .copy_from_slice(&narrow(open.compute_ns).to_le_bytes());
         }
         blob.extend_from_slice(&narrow(compute_ns).to_le_bytes());
@@ -288,7 +263,7 @@ impl ResultBatchBuilder {
     ) -> usize {
         let added = match &self.open {
             Some(open) if self.continues(task, algorithm, status, compute_ns, body_bytes) => {
-                RESULT_ELEMENT_BYTES * if open.count == 1 { 2 } else { 1 }
+                Elements::HEAD_BYTES * if open.count == 1 { 2 } else { 1 }
             }
             _ => RESULT_ENTRY_BYTES,
         };
@@ -302,49 +277,6 @@ impl ResultBatchBuilder {
     }
 }
 
-/// Reads a result batch in place.
-///
-/// # Errors
-/// When the archive is damaged, the bodies do not tile the blob, a status means nothing, a failure's text is not UTF-8,
-/// or a run is not one: of no result, of failures, beyond the last number, of unequal lengths, with another sum of
-/// compute times.
-pub fn result_batch(payload: &[u8]) -> Result<ResultBatchView<'_>, BatchError> {
-    let batch = rkyv::api::low::access::<ArchivedResultBatch, Failure>(payload).map_err(|_| {
-        BatchError::Archive {
-            payload_bytes: payload.len(),
-        }
-    })?;
-    check_length(
-        payload,
-        batch.entries.len(),
-        RESULT_ENTRY_BYTES,
-        batch.blob.len(),
-    )?;
-    let view = ResultBatchView { payload, batch };
-    let mut tiling = Tiling::new(batch.blob.len());
-    for (index, entry) in batch.entries.iter().enumerate() {
-        tiling.place(
-            index,
-            u32::from_le_bytes(entry.offset),
-            u32::from_le_bytes(entry.len),
-        )?;
-        let count = u32::from_le_bytes(entry.count);
-        check_run(index, u64::from_le_bytes(entry.task), count)?;
-        let status = ResultStatus::from_u8(entry.status).ok_or(BatchError::Status {
-            index,
-            got: entry.status,
-        })?;
-        if status == ResultStatus::Failed && std::str::from_utf8(view.body(entry)).is_err() {
-            return Err(BatchError::FailureText { index });
-        }
-        if count > 1 {
-            check_elements(index, count, status, entry, view.body(entry))?;
-        }
-    }
-    tiling.end()?;
-    Ok(view)
-}
-
 /// A run of several results holds together.
 fn check_elements(
     index: usize,
@@ -356,12 +288,12 @@ fn check_elements(
     if status == ResultStatus::Failed {
         return Err(BatchError::FailedRun { index, count });
     }
-    let each = body.len() / count as usize;
-    if each < RESULT_ELEMENT_BYTES || !body.len().is_multiple_of(count as usize) {
+    let Some(elements) = Elements::new(count, body.len()) else {
         let len = u32::from_le_bytes(entry.len);
         return Err(BatchError::Elements { index, count, len });
-    }
-    let expected = body.chunks_exact(each).map(|bytes| element(bytes).0).sum();
+    };
+    let results = elements.iter(body, 0, count, 0);
+    let expected = results.map(|(compute_ns, _)| compute_ns).sum();
     let got = u64::from_le_bytes(entry.compute_ns);
     if got != expected {
         return Err(BatchError::Compute {
@@ -381,6 +313,50 @@ pub struct ResultBatchView<'a> {
 }
 
 impl<'a> ResultBatchView<'a> {
+    /// Reads a result batch in place.
+    ///
+    /// # Errors
+    /// When the archive is damaged, the bodies do not tile the blob, a status means nothing, a failure's text is not UTF-8,
+    /// or a run is not one: of no result, of failures, beyond the last number, of unequal lengths, with another sum of
+    /// compute times.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, BatchError> {
+        let batch =
+            rkyv::api::low::access::<ArchivedResultBatch, Failure>(payload).map_err(|_| {
+                BatchError::Archive {
+                    payload_bytes: payload.len(),
+                }
+            })?;
+        check_length(
+            payload,
+            batch.entries.len(),
+            RESULT_ENTRY_BYTES,
+            batch.blob.len(),
+        )?;
+        let view = ResultBatchView { payload, batch };
+        let mut tiling = Tiling::new(batch.blob.len());
+        for (index, entry) in batch.entries.iter().enumerate() {
+            tiling.place(
+                index,
+                u32::from_le_bytes(entry.offset),
+                u32::from_le_bytes(entry.len),
+            )?;
+            let count = u32::from_le_bytes(entry.count);
+            check_run(index, u64::from_le_bytes(entry.task), count)?;
+            let status = ResultStatus::from_u8(entry.status).ok_or(BatchError::Status {
+                index,
+                got: entry.status,
+            })?;
+            if status == ResultStatus::Failed && std::str::from_utf8(view.body(entry)).is_err() {
+                return Err(BatchError::FailureText { index });
+            }
+            if count > 1 {
+                check_elements(index, count, status, entry, view.body(entry))?;
+            }
+        }
+        tiling.end()?;
+        Ok(view)
+    }
+
     /// How many entries it holds: runs, and results by themselves.
     #[must_use]
     pub fn entries(&self) -> usize {
@@ -418,8 +394,7 @@ impl<'a> ResultBatchView<'a> {
                 task: u64::from_le_bytes(entry.task),
                 count: u32::from_le_bytes(entry.count),
                 algorithm: u16::from_le_bytes(entry.algorithm),
-                status: ResultStatus::from_u8(entry.status)
-                    .expect("result_batch() checked every status"),
+                status: ResultStatus::from_u8(entry.status).expect("decode() checked every status"),
                 compute_ns: u64::from_le_bytes(entry.compute_ns),
             };
             (head, view.body(entry))

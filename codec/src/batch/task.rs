@@ -136,40 +136,6 @@ impl TaskBatchBuilder {
     }
 }
 
-/// Reads a task batch in place; its bodies are left to [`TaskBody::parse_run`].
-///
-/// # Errors
-/// When the archive is damaged, the bodies do not tile the blob, or an entry stands for no task or for tasks beyond the
-/// last number.
-pub fn task_batch(payload: &[u8]) -> Result<TaskBatchView<'_>, BatchError> {
-    let batch = rkyv::api::low::access::<ArchivedTaskBatch, Failure>(payload).map_err(|_| {
-        BatchError::Archive {
-            payload_bytes: payload.len(),
-        }
-    })?;
-    check_length(
-        payload,
-        batch.entries.len(),
-        TASK_ENTRY_BYTES,
-        batch.blob.len(),
-    )?;
-    let mut tiling = Tiling::new(batch.blob.len());
-    for (index, entry) in batch.entries.iter().enumerate() {
-        tiling.place(
-            index,
-            u32::from_le_bytes(entry.offset),
-            u32::from_le_bytes(entry.len),
-        )?;
-        check_run(
-            index,
-            u64::from_le_bytes(entry.task),
-            u32::from_le_bytes(entry.count),
-        )?;
-    }
-    tiling.end()?;
-    Ok(TaskBatchView { payload, batch })
-}
-
 /// An entry of a batch, its body aside: a task, or a run of tasks with consecutive numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskEntryRef {
@@ -199,6 +165,41 @@ pub struct TaskBatchView<'a> {
 }
 
 impl<'a> TaskBatchView<'a> {
+    /// Reads a task batch in place; its bodies are left to [`TaskBody::parse_run`].
+    ///
+    /// # Errors
+    /// When the archive is damaged, the bodies do not tile the blob, or an entry stands for no task or for tasks beyond the
+    /// last number.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, BatchError> {
+        let batch =
+            rkyv::api::low::access::<ArchivedTaskBatch, Failure>(payload).map_err(|_| {
+                BatchError::Archive {
+                    payload_bytes: payload.len(),
+                }
+            })?;
+        check_length(
+            payload,
+            batch.entries.len(),
+            TASK_ENTRY_BYTES,
+            batch.blob.len(),
+        )?;
+        let mut tiling = Tiling::new(batch.blob.len());
+        for (index, entry) in batch.entries.iter().enumerate() {
+            tiling.place(
+                index,
+                u32::from_le_bytes(entry.offset),
+                u32::from_le_bytes(entry.len),
+            )?;
+            check_run(
+                index,
+                u64::from_le_bytes(entry.task),
+                u32::from_le_bytes(entry.count),
+            )?;
+        }
+        tiling.end()?;
+        Ok(TaskBatchView { payload, batch })
+    }
+
     /// How many entries it holds: runs, and tasks by themselves.
     #[must_use]
     pub fn entries(&self) -> usize {

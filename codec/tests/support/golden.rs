@@ -7,10 +7,10 @@ use ringmw_codec::batch::{
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
-use ringmw_codec::frame::{Kind, put_frame};
 use ringmw_codec::handshake::{
     AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
 };
+use ringmw_codec::kinds::Kind;
 
 fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -58,7 +58,7 @@ fn welcome() -> Welcome {
     }
 }
 
-fn task_body() -> Vec<u8> {
+pub(crate) fn task_body() -> Vec<u8> {
     let body = TaskBody {
         domain: 1,
         stream: 2,
@@ -103,76 +103,54 @@ fn result_runs() -> Vec<u8> {
     encoded(|out| builder.encode(out))
 }
 
-/// The name of every structure and its bytes.
-pub(crate) fn golden() -> Vec<(&'static str, Vec<u8>)> {
-    let frame = |kind, payload: &[u8]| encoded(|out| put_frame(out, kind, payload));
-    let starting = encoded(|out| Starting { task: 920 }.encode(out));
-    vec![
-        ("frame", frame(Kind::Starting, &starting)),
-        ("heartbeat", frame(Kind::Heartbeat, b"")),
-        ("hello", encoded(|out| hello().encode(out))),
-        ("welcome", encoded(|out| welcome().encode(out))),
-        (
-            "refusal",
-            encoded(|out| Refusal::Fingerprint("No.".into()).encode(out)),
-        ),
-        ("task-body", task_body()),
-        ("task-batch", task_batch()),
-        ("task-runs", task_runs()),
-        ("result-batch", result_batch()),
-        ("result-runs", result_runs()),
-        (
-            "shutdown",
-            encoded(|out| Shutdown { finished: true }.encode(out)),
-        ),
-        (
-            "goodbye",
-            encoded(|out| {
-                let goodbye = Goodbye {
-                    code: GoodbyeCode::StateInit,
-                    begun: false,
-                    reason: "no disk".into(),
-                };
-                goodbye.encode(out);
-            }),
-        ),
-        (
-            "withdraw",
-            encoded(|out| {
-                let tasks = vec![920, 921];
-                Withdraw { tasks }.encode(out);
-            }),
-        ),
-        (
-            "withdrawn",
-            encoded(|out| {
-                let tasks = vec![(920, true), (921, false)];
-                Withdrawn { tasks }.encode(out);
-            }),
-        ),
-        ("recall", encoded(|out| Recall { tasks: 100 }.encode(out))),
-        (
-            "returned",
-            encoded(|out| Returned { tasks: vec![921] }.encode(out)),
-        ),
-        ("starting", starting),
-        (
-            "offer",
-            encoded(|out| {
-                let offer = Offer {
-                    best: 1,
-                    key: 2,
-                    witness: b"tour",
-                };
-                offer.encode(out);
-            }),
-        ),
-        (
-            "bests",
-            encoded(|out| {
-                let entries = vec![(0, 9), (1, 2)];
-                Bests { entries }.encode(out);
-            }),
-        ),
-    ]
+/// Payloads of this kind, each with its name.
+pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
+    let one = |name, encode: &dyn Fn(&mut Vec<u8>)| vec![(name, encoded(encode))];
+    match kind {
+        Kind::Hello => one("hello", &|out| hello().encode(out)),
+        Kind::Welcome => one("welcome", &|out| welcome().encode(out)),
+        Kind::Refuse => one("refusal", &|out| {
+            Refusal::Fingerprint("No.".into()).encode(out);
+        }),
+        Kind::Tasks => vec![("task-batch", task_batch()), ("task-runs", task_runs())],
+        Kind::Results => vec![
+            ("result-batch", result_batch()),
+            ("result-runs", result_runs()),
+        ],
+        Kind::Heartbeat => one("heartbeat", &|_| ()),
+        Kind::Shutdown => one("shutdown", &|out| Shutdown { finished: true }.encode(out)),
+        Kind::Goodbye => one("goodbye", &|out| {
+            let goodbye = Goodbye {
+                code: GoodbyeCode::StateInit,
+                begun: false,
+                reason: "no disk".into(),
+            };
+            goodbye.encode(out);
+        }),
+        Kind::Withdraw => one("withdraw", &|out| {
+            let tasks = vec![920, 921];
+            Withdraw { tasks }.encode(out);
+        }),
+        Kind::Withdrawn => one("withdrawn", &|out| {
+            let tasks = vec![(920, true), (921, false)];
+            Withdrawn { tasks }.encode(out);
+        }),
+        Kind::Starting => one("starting", &|out| Starting { task: 920 }.encode(out)),
+        Kind::Offer => one("offer", &|out| {
+            let offer = Offer {
+                best: 1,
+                key: 2,
+                witness: b"tour",
+            };
+            offer.encode(out);
+        }),
+        Kind::Bests => one("bests", &|out| {
+            let entries = vec![(0, 9), (1, 2)];
+            Bests { entries }.encode(out);
+        }),
+        Kind::Recall => one("recall", &|out| Recall { tasks: 100 }.encode(out)),
+        Kind::Returned => one("returned", &|out| {
+            Returned { tasks: vec![921] }.encode(out);
+        }),
+    }
 }

@@ -27,16 +27,6 @@ pub const HANDSHAKE_TIMEOUT: ringmw_sched::Nanos = 10 * SECOND;
 /// Handshakes under way at once; at the limit accepting pauses.
 pub const HANDSHAKES_MAX: usize = 4_096;
 
-/// A frame's largest payload by kind, in bytes: batches and witnesses by the master's buffer limits,
-/// everything else by the fixed limits of the format.
-fn limit(kind: Kind, tasks: u32, results: u32) -> u32 {
-    match kind {
-        Kind::Tasks | Kind::Bests => tasks,
-        Kind::Results | Kind::Offer => results,
-        other => frame::control_limit(other).unwrap_or(0),
-    }
-}
-
 /// Appends a frame whose payload `encode` lays straight into the buffer.
 fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
     let mark = frame::begin_frame(out, kind);

@@ -224,7 +224,7 @@ impl Run<'_> {
             .reader
             .feed(bytes, &|_| u32::MAX, &mut |kind, payload| {
                 if kind == Kind::Tasks {
-                    let view = batch::task_batch(payload).expect("the master's own");
+                    let view = batch::TaskBatchView::decode(payload).expect("the master's own");
                     let mut results = ResultBatchBuilder::new();
                     for (entry, _) in view.iter() {
                         for index in 0..entry.count {

@@ -17,7 +17,7 @@ use ringmw_codec::batch::{
 use ringmw_codec::control::{
     Bests, Goodbye, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
-use ringmw_codec::frame::{self, FrameReader, Kind};
+use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Welcome};
 use ringmw_sched::{
     AUTO, AlgorithmId, Departure, Group, Nanos, Owner, Reason, Scheduler, SlaveId, TaskId,
@@ -261,16 +261,11 @@ impl Law {
         state.heard = self.awake;
         let mut reader = std::mem::take(&mut state.reader);
         let limits = (self.limits.tasks_bytes_max, self.limits.results_bytes_max);
-        let limit = |kind: Kind| match kind {
-            Kind::Tasks | Kind::Bests => limits.0,
-            Kind::Results | Kind::Offer => limits.1,
-            other => frame::control_limit(other).unwrap_or(0),
-        };
         // Of a stranger nothing but a hello is kept.
         let stranger = Cell::new(self.conns[&conn].phase == Phase::Handshake);
         let limit = |kind: Kind| match stranger.get() && kind != Kind::Hello {
             true => 0,
-            false => limit(kind),
+            false => kind.limit().bytes(limits.0, limits.1),
         };
         let mut frames = 0;
         let flow = reader.feed(bytes, &limit, &mut |kind, payload| {
@@ -393,7 +388,7 @@ impl Law {
     }
 
     fn on_results(&mut self, conn: ConnId, id: SlaveId, payload: &[u8]) -> bool {
-        let Ok(view) = batch::result_batch(payload) else {
+        let Ok(view) = batch::ResultBatchView::decode(payload) else {
             return false;
         };
         let results = view
@@ -966,7 +961,7 @@ impl Law {
             "a packet of {} bytes to {id}",
             payload.len()
         );
-        let view = batch::task_batch(payload).expect("the master's own");
+        let view = batch::TaskBatchView::decode(payload).expect("the master's own");
         assert!(!view.is_empty(), "an empty packet to {id}");
         assert!(!self.stopped, "tasks go to {id} after the end was told");
         let slave = self.slaves.get_mut(&id).expect("it is connected");

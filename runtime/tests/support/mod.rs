@@ -14,7 +14,7 @@ use ringmw::Ready;
 use ringmw::internals::engine::{self, Choice};
 use ringmw_codec::audit::{Event, Line};
 use ringmw_codec::batch::{
-    ResultBatchBuilder, ResultStatus, TaskBody, encode_task_body, task_batch,
+    ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody, encode_task_body,
 };
 use ringmw_codec::frame::{FrameReader, Kind, put_frame};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
@@ -107,7 +107,7 @@ pub(crate) fn archive(number: u64) -> Vec<u8> {
 }
 
 pub(crate) fn tasks_in(payload: &[u8]) -> Vec<Given> {
-    let batch = task_batch(payload).unwrap();
+    let batch = TaskBatchView::decode(payload).unwrap();
     let given = batch.iter().flat_map(|(entry, body)| {
         let run = TaskBody::parse_run(body, entry.count).unwrap();
         (0..entry.count).map(move |index| {

@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::ops::Range;
 use std::rc::Rc;
 
+use ringmw_codec::batch::Elements;
 use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
 
 use crate::proto::bytes::SmallBytes;
@@ -143,10 +144,8 @@ pub(crate) struct Run {
     pub(crate) tasks: u32,
     /// Where the first result begins among the bodies.
     pub(crate) at: u32,
-    /// Bytes of a result.
-    pub(crate) bytes: u32,
-    /// Bytes of its compute time, before its output.
-    pub(crate) head: u32,
+    /// Where each lies from there on.
+    pub(crate) elements: Elements,
     /// Of all; of each where it does not stand before the output.
     pub(crate) compute: Nanos,
     pub(crate) wait: Nanos,
@@ -194,10 +193,9 @@ impl OneResult {
 
     pub(crate) fn compute(&self) -> Nanos {
         let run = self.run();
-        match self.packet.bodies[run.range(self.nth)].first_chunk() {
-            Some(compute) if run.head > 0 => u32::from_le_bytes(*compute).into(),
-            _ => run.compute,
-        }
+        let body = &self.packet.bodies[run.at as usize..];
+        let mut one = run.elements.iter(body, self.nth, 1, run.compute);
+        one.next().expect("one was asked for").0
     }
 
     pub(crate) fn wait(&self) -> Nanos {
@@ -232,18 +230,11 @@ impl OneResult {
 }
 
 impl Run {
-    /// Where a result is among the bodies.
-    #[inline]
-    fn range(&self, nth: u32) -> Range<usize> {
-        let begin = self.at as usize + nth as usize * self.bytes as usize;
-        begin..begin + self.bytes as usize
-    }
-
-    /// Where its output is.
+    /// Where an output is among the bodies.
     #[inline]
     fn output(&self, nth: u32) -> Range<usize> {
-        let Range { start, end } = self.range(nth);
-        start + self.head as usize..end
+        let Range { start, end } = self.elements.output(nth);
+        self.at as usize + start..self.at as usize + end
     }
 }
 
@@ -348,7 +339,7 @@ impl Results {
         let of_run = |(at, run): (usize, &Run)| {
             let left = run.tasks - if at == 0 { self.nth } else { 0 };
             let body = run.body.as_ref().map_or(0, |body| body.len());
-            left as usize * (body + (run.bytes - run.head) as usize + RESULT_BYTES)
+            left as usize * (body + run.elements.output_bytes() + RESULT_BYTES)
         };
         runs.enumerate().map(of_run).sum()
     }

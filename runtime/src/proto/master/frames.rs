@@ -1,8 +1,7 @@
 //! What slaves say: results, acknowledgements, announcements, offers. All of a result is checked before it is accepted.
 
-use std::ops::Range;
-
-use ringmw_codec::batch::ResultEntryRef;
+use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef};
+use ringmw_codec::kinds::FromSlave;
 use ringmw_sched::{Accepted, Payload};
 
 use super::*;
@@ -13,10 +12,7 @@ struct Entry<'a> {
     body: &'a [u8],
     /// Where the body begins among those of the packet.
     at: usize,
-    /// Bytes of each result.
-    bytes: usize,
-    /// Bytes of the compute time before each output.
-    head: usize,
+    elements: Elements,
 }
 
 impl<'a> Entry<'a> {
@@ -25,22 +21,15 @@ impl<'a> Entry<'a> {
             entry,
             body,
             at,
-            bytes: body.len() / entry.count as usize,
-            head: entry.head_bytes(),
+            elements: entry.elements(body),
         }
-    }
-
-    /// Where `results` of them from the `nth` on are in the body.
-    #[inline]
-    fn range(&self, nth: u32, results: u32) -> Range<usize> {
-        let begin = nth as usize * self.bytes;
-        begin..begin + results as usize * self.bytes
     }
 
     /// Compute time and output of `results` of them from the `nth` on.
     #[inline]
     fn some(&self, nth: u32, results: u32) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone {
-        self.entry.elements(self.body, nth, results)
+        let alone = self.entry.compute_ns;
+        self.elements.iter(self.body, nth, results, alone)
     }
 }
 
@@ -58,21 +47,17 @@ impl MasterCore {
             }
             _ => return Err(too_early(kind)),
         };
-        match kind {
-            Kind::Heartbeat if payload.is_empty() => Ok(()),
-            Kind::Results => self.on_results(conn, slave, payload),
-            Kind::Withdrawn => self.on_withdrawn(slave, payload),
-            Kind::Returned => self.on_returned(slave, payload),
-            Kind::Starting => {
-                let starting = Starting::decode(payload).map_err(offence)?;
+        match FromSlave::read(kind, payload).map_err(offence)? {
+            FromSlave::Hello(_) => Err(offence("a slave never sends Hello twice")),
+            FromSlave::Heartbeat(_) => Ok(()),
+            FromSlave::Results(view) => self.on_results(conn, slave, &view, payload.len()),
+            FromSlave::Withdrawn(withdrawn) => self.on_withdrawn(slave, withdrawn),
+            FromSlave::Returned(returned) => self.on_returned(slave, &returned),
+            FromSlave::Starting(starting) => {
                 self.sched.announce(slave, starting.task).map_err(offence)
             }
-            Kind::Offer => self.on_offer(slave, payload),
-            Kind::Goodbye => {
-                let goodbye = Goodbye::decode(payload).map_err(offence)?;
-                Err(Stop::Goodbye(goodbye))
-            }
-            other => Err(offence(format!("a slave never sends {other:?}"))),
+            FromSlave::Offer(offer) => self.on_offer(slave, offer),
+            FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
         }
     }
 
@@ -80,9 +65,9 @@ impl MasterCore {
         &mut self,
         conn: ConnId,
         slave: SlaveId,
-        payload: &[u8],
+        view: &ResultBatchView<'_>,
+        payload_bytes: usize,
     ) -> Result<(), Stop> {
-        let view = batch::result_batch(payload).map_err(offence)?;
         let mut tally = Tally::default();
         let mut stop = None;
         let mut at = 0;
@@ -127,7 +112,7 @@ impl MasterCore {
                 trail::Packet {
                     tasks: accepted + failed + late,
                     failed,
-                    bytes: payload.len() as u64,
+                    bytes: payload_bytes as u64,
                     compute,
                     idle,
                 },
@@ -159,8 +144,8 @@ impl MasterCore {
                 return Ok(());
             }
             let info = config.info(algorithm);
-            let some = results.range(nth, tasks);
-            (info.check_outputs)(&results.body[some], tasks, results.head).map_err(
+            let (elements, some) = (results.elements, results.elements.range(nth, tasks));
+            (info.check_outputs)(&results.body[some], tasks, elements.head_bytes()).map_err(
                 |(nth, error)| {
                     let (task, name) = (first + u64::from(nth), info.name);
                     format!("the result of TASK-{task} of `{name}`: {error}")
@@ -237,9 +222,8 @@ impl MasterCore {
         tally.done.push(Run {
             id,
             tasks,
-            at: (results.at + results.range(nth, tasks).start) as u32,
-            bytes: results.bytes as u32,
-            head: results.head as u32,
+            at: (results.at + results.elements.range(nth, tasks).start) as u32,
+            elements: results.elements,
             compute,
             wait,
             on_the_way,
@@ -275,8 +259,11 @@ impl MasterCore {
         }
     }
 
-    pub(super) fn on_withdrawn(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
-        let withdrawn = Withdrawn::decode(payload).map_err(offence)?;
+    pub(super) fn on_withdrawn(
+        &mut self,
+        slave: SlaveId,
+        withdrawn: Withdrawn,
+    ) -> Result<(), Stop> {
         for (task, begun) in withdrawn.tasks {
             self.sched.withdrawn(slave, task, begun).map_err(offence)?;
         }
@@ -284,8 +271,7 @@ impl MasterCore {
         Ok(())
     }
 
-    pub(super) fn on_returned(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
-        let returned = Returned::decode(payload).map_err(offence)?;
+    pub(super) fn on_returned(&mut self, slave: SlaveId, returned: &Returned) -> Result<(), Stop> {
         let tasks = self.sched.given_back(slave, &returned.tasks);
         let tasks = tasks.map_err(offence)?;
         if !tasks.is_empty() {
@@ -308,8 +294,7 @@ impl MasterCore {
         }
     }
 
-    pub(super) fn on_offer(&mut self, slave: SlaveId, payload: &[u8]) -> Result<(), Stop> {
-        let offer = Offer::decode(payload).map_err(offence)?;
+    pub(super) fn on_offer(&mut self, slave: SlaveId, offer: Offer<'_>) -> Result<(), Stop> {
         if self
             .bests
             .accept(offer.best, offer.key, offer.witness)

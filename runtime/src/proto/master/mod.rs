@@ -26,8 +26,8 @@ use std::sync::Arc;
 use ringmw_codec::audit::{Event, LossCause, TaskRanges};
 use ringmw_codec::batch::{self, BOUND, MARKED, ResultStatus, TaskBatchBuilder, TaskBody};
 use ringmw_codec::control::{
-    Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting,
-    WITHDRAW_TASKS_MAX, Withdraw, Withdrawn,
+    Bests as BestKeys, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, WITHDRAW_TASKS_MAX,
+    Withdraw, Withdrawn,
 };
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
@@ -36,7 +36,7 @@ use ringmw_sched::{
     SlaveMap, TaskId, TaskSpec, Verdict,
 };
 
-use super::{HANDSHAKES_MAX, SECOND, limit, put};
+use super::{HANDSHAKES_MAX, SECOND, put};
 use crate::io::engine::{Closed, ConnId};
 use crate::master::Unrunnable;
 pub use crate::proto::bytes::SmallBytes;
@@ -421,7 +421,7 @@ impl MasterCore {
             bytes,
             &|kind| match stranger.get() && kind != Kind::Hello {
                 true => 0,
-                false => limit(kind, tasks, results),
+                false => kind.limit().bytes(tasks, results),
             },
             &mut |kind, payload| {
                 frames += 1;

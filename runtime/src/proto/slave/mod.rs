@@ -13,18 +13,19 @@ use std::ops::{ControlFlow, Range};
 use bytes::Bytes;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{
-    self, BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder,
-    ResultStatus, TaskBody,
+    BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, ResultBatchBuilder, ResultStatus,
+    TaskBatchView, TaskBody,
 };
 use ringmw_codec::control::{
-    Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
+    Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
-use ringmw_codec::handshake::{Hello, Refusal, Welcome};
+use ringmw_codec::handshake::{Hello, Welcome};
+use ringmw_codec::kinds::{FromMaster, Limit};
 use ringmw_codec::wire::DecodeError;
 use ringmw_sched::{AUTO, Nanos, SlaveId};
 
-use super::{SECOND, limit, put};
+use super::{SECOND, put};
 use meter::Meter;
 
 /// A finished result waits at most this long for others to travel with.
@@ -259,7 +260,10 @@ impl SlaveCore {
         let limits = Cell::new(self.limits());
         let fed = reader.feed(
             bytes,
-            &|kind| limit(kind, limits.get().0, limits.get().1),
+            &|kind| {
+                let (tasks, results) = limits.get();
+                kind.limit().bytes(tasks, results)
+            },
             &mut |kind, payload| {
                 let judged = self.on_frame(kind, payload, now);
                 limits.set(self.limits());
@@ -275,7 +279,7 @@ impl SlaveCore {
             Ok(ControlFlow::Continue(()) | ControlFlow::Break(None)) => None,
             Ok(ControlFlow::Break(Some(reason))) => Some(reason),
             Err(FrameError::Oversized { kind, .. })
-                if self.welcome.is_none() && frame::control_limit(kind).is_none() =>
+                if self.welcome.is_none() && !matches!(kind.limit(), Limit::Bytes(_)) =>
             {
                 Some(too_early(kind))
             }
@@ -620,41 +624,41 @@ impl SlaveCore {
     // ---- frames
 
     fn on_frame(&mut self, kind: Kind, payload: &[u8], now: Nanos) -> Result<(), String> {
-        match (kind, &self.welcome) {
-            (Kind::Refuse, _) => {
-                let refusal = Refusal::decode(payload).map_err(text)?;
+        let is_answer = matches!(kind, Kind::Welcome | Kind::Refuse);
+        if self.welcome.is_none() && !is_answer {
+            return Err(too_early(kind));
+        }
+        // No master sends one, but it does no harm.
+        if kind == Kind::Heartbeat {
+            return Ok(());
+        }
+        match FromMaster::read(kind, payload).map_err(text)? {
+            FromMaster::Welcome(_) if self.welcome.is_some() => {
+                return Err("a master never sends Welcome twice".to_owned());
+            }
+            FromMaster::Welcome(welcome) => {
+                self.busy_at = now;
+                self.on_welcome(welcome)?;
+            }
+            FromMaster::Refuse(refusal) => {
                 self.finish_with(SlaveEnd::Refused(refusal.to_string()));
-                Ok(())
             }
-            (Kind::Welcome, None) => {
+            FromMaster::Tasks(view) => {
                 self.busy_at = now;
-                self.on_welcome(payload)
+                self.on_tasks(&view, payload, now);
             }
-            (_, None) => Err(too_early(kind)),
-            (Kind::Tasks, Some(_)) => {
-                self.busy_at = now;
-                self.on_tasks(payload, now)
-            }
-            (Kind::Withdraw, Some(_)) => self.on_withdraw(payload),
-            (Kind::Recall, Some(_)) => self.on_recall(payload),
-            (Kind::Bests, Some(_)) => {
-                self.learned
-                    .extend(Bests::decode(payload).map_err(text)?.entries);
-                Ok(())
-            }
-            (Kind::Shutdown, Some(_)) => {
-                let finished = Shutdown::decode(payload).map_err(text)?.finished;
+            FromMaster::Withdraw(withdraw) => self.on_withdraw(withdraw),
+            FromMaster::Recall(recall) => self.on_recall(recall),
+            FromMaster::Bests(bests) => self.learned.extend(bests.entries),
+            FromMaster::Shutdown(Shutdown { finished }) => {
                 self.audit.push_back(Event::MasterShutdown { finished });
                 self.finish_with(SlaveEnd::Shutdown { finished });
-                Ok(())
             }
-            (Kind::Heartbeat, Some(_)) => Ok(()),
-            (other, Some(_)) => Err(format!("a master never sends {other:?}")),
         }
+        Ok(())
     }
 
-    fn on_welcome(&mut self, payload: &[u8]) -> Result<(), String> {
-        let welcome = Welcome::decode(payload).map_err(text)?;
+    fn on_welcome(&mut self, welcome: Welcome) -> Result<(), String> {
         let least = (BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES) as u32 + 1_024;
         let timeouts = 1..=CLIENT_TIMEOUT_MS_MAX;
         if welcome.results_bytes_max < least || !timeouts.contains(&welcome.client_timeout_ms) {
@@ -667,9 +671,9 @@ impl SlaveCore {
         Ok(())
     }
 
-    fn on_tasks(&mut self, payload: &[u8], now: Nanos) -> Result<(), String> {
+    /// `view` is that of `payload`.
+    fn on_tasks(&mut self, view: &TaskBatchView<'_>, payload: &[u8], now: Nanos) {
         let packet = Bytes::copy_from_slice(payload);
-        let view = batch::task_batch(&packet).map_err(text)?;
         for (index, (entry, _)) in view.iter().enumerate() {
             self.queued += entry.count as usize;
             self.tasks.push_back(Queued {
@@ -686,11 +690,9 @@ impl SlaveCore {
         let (tasks, bytes) = (view.tasks(), payload.len() as u64);
         let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());
         self.audit.extend(line);
-        Ok(())
     }
 
-    fn on_withdraw(&mut self, payload: &[u8]) -> Result<(), String> {
-        let withdraw = Withdraw::decode(payload).map_err(text)?;
+    fn on_withdraw(&mut self, withdraw: Withdraw) {
         let mut acknowledged = Vec::new();
         for task in withdraw.tasks {
             if self.running == Some(task) {
@@ -714,7 +716,6 @@ impl SlaveCore {
                 .encode(out)
             });
         }
-        Ok(())
     }
 
     /// Takes a task that has not begun out of the queue; false if there is none of this number.
@@ -742,8 +743,8 @@ impl SlaveCore {
 
     /// Gives back what has not begun, from the last task on; not what is addressed to this slave, nor a task whose start
     /// is announced.
-    fn on_recall(&mut self, payload: &[u8]) -> Result<(), String> {
-        let asked = Recall::decode(payload).map_err(text)?.tasks as usize;
+    fn on_recall(&mut self, recall: Recall) {
+        let asked = recall.tasks as usize;
         let is_announced = self.announcement != Announcement::None;
         let mut tasks = Vec::new();
         let mut kept = VecDeque::new();
@@ -767,7 +768,6 @@ impl SlaveCore {
         put(&mut self.out, Kind::Returned, |out| {
             Returned { tasks }.encode(out)
         });
-        Ok(())
     }
 
     fn flush_results(&mut self) {

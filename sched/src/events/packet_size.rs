@@ -1,138 +1,24 @@
 //! How many tasks travel in one packet when no number is given: as many as a few milliseconds of compute, by what
 //! slaves reported, and never so many that others would sit idle at the end.
 
+use crate::config::{AUTO, PACKET_COMPUTE, PACKET_TASKS_MAX};
+use crate::data::room::Room;
 use crate::ids::{AlgorithmId, Nanos};
-use crate::payload::Payload;
 use crate::scheduler::Scheduler;
-use crate::stragglers::Times;
+use crate::series::Payload;
 
-/// As `Config::task_group`: packets are sized by compute time.
-pub const AUTO: u32 = 0;
-
-/// A packet holds about this much compute: enough to hide its way there and back, little to wait for at the end.
-pub(crate) const PACKET_COMPUTE: Nanos = 3_000_000;
-/// And at most so many tasks.
-const PACKET_TASKS_MAX: u32 = 1_000;
 /// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
 /// Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
 const SHARES: u64 = 2;
 /// So long after it was filled up to its target number the queue counts as kept filled.
 const FILLED_FOR: Nanos = 2 * PACKET_COMPUTE;
-/// The weight of a new compute time in the mean is one in so many.
-const MEMORY: u64 = 16;
-
-/// What is known of compute times.
-#[derive(Clone, Debug)]
-pub(crate) struct Grouping {
-    /// The mean by algorithm; `None` until a first result.
-    means: Vec<Option<Nanos>>,
-    /// All by algorithm, where stragglers are duplicated; else empty.
-    times: Vec<Times>,
-}
-
-impl Grouping {
-    pub(crate) fn new(algorithms: usize, with_medians: bool) -> Self {
-        Grouping {
-            means: vec![None; algorithms],
-            times: vec![Times::NONE; if with_medians { algorithms } else { 0 }],
-        }
-    }
-
-    fn learn(
-        &mut self,
-        algorithm: AlgorithmId,
-        tasks: u32,
-        together: Nanos,
-        each: impl IntoIterator<Item = Nanos>,
-    ) {
-        if let Some(times) = self.times.get_mut(usize::from(algorithm.0)) {
-            each.into_iter().for_each(|compute| times.add(compute));
-        }
-        let compute = together / u64::from(tasks.max(1));
-        let mean = &mut self.means[usize::from(algorithm.0)];
-        let mut learned = mean.unwrap_or(compute);
-        // After so many alike nothing is left of what was known before.
-        for _ in 0..tasks.min(4 * MEMORY as u32) {
-            learned = learned - learned / MEMORY + compute / MEMORY;
-        }
-        *mean = Some(learned);
-    }
-
-    /// What a task of this algorithm takes of a packet's compute; one whose time is not known fills it.
-    pub(crate) fn cost(&self, algorithm: AlgorithmId) -> Nanos {
-        self.known(algorithm).unwrap_or(PACKET_COMPUTE)
-    }
-
-    /// The mean compute time of this algorithm.
-    pub(crate) fn known(&self, algorithm: AlgorithmId) -> Option<Nanos> {
-        self.means[usize::from(algorithm.0)]
-    }
-
-    /// The median compute time of this algorithm.
-    pub(crate) fn median(&self, algorithm: AlgorithmId) -> Option<Nanos> {
-        self.times.get(usize::from(algorithm.0))?.median()
-    }
-}
-
-/// What may still go into a packet.
-pub(crate) struct Room {
-    tasks: u32,
-    /// `None` where a number was given.
-    compute: Option<Nanos>,
-    /// Unordered tasks that it may take from the others.
-    share: u64,
-}
-
-impl Room {
-    /// How many of `tasks` more of this cost each it takes; of the first ones, one at least.
-    pub(crate) fn takes(
-        &mut self,
-        first: bool,
-        unordered: bool,
-        tasks: u32,
-        cost: impl FnOnce() -> Nanos,
-    ) -> u32 {
-        let mut takes = tasks.min(self.tasks);
-        if let Some(compute) = &mut self.compute {
-            let cost = cost();
-            let within = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
-            takes = takes.min(within(compute.checked_div(cost).unwrap_or(u64::MAX)));
-            if unordered {
-                takes = takes.min(within(self.share));
-            }
-            takes = takes.max(u32::from(first));
-            *compute = compute.saturating_sub(cost.saturating_mul(takes.into()));
-            self.share = self
-                .share
-                .saturating_sub(u64::from(takes) * u64::from(unordered));
-        }
-        self.tasks = self.tasks.saturating_sub(takes);
-        takes
-    }
-}
 
 impl<P: Payload> Scheduler<P> {
-    /// A slave reported how long a task of this algorithm took.
-    pub fn learn_compute(&mut self, algorithm: AlgorithmId, compute: Nanos) {
-        self.grouping.learn(algorithm, 1, compute, [compute]);
-    }
-
-    /// As [`learn_compute`](Self::learn_compute) for several tasks: how many, how long they took together, and each.
-    pub fn learn_computes(
-        &mut self,
-        algorithm: AlgorithmId,
-        tasks: u32,
-        together: Nanos,
-        each: impl IntoIterator<Item = Nanos>,
-    ) {
-        self.grouping.learn(algorithm, tasks, together, each);
-    }
-
     /// How many tasks of this algorithm a packet holds while there are plenty.
     pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
         match self.config.task_group {
             AUTO => {
-                let tasks = PACKET_COMPUTE / self.grouping.cost(algorithm).max(1);
+                let tasks = PACKET_COMPUTE / self.times.cost(algorithm).max(1);
                 u32::try_from(tasks)
                     .unwrap_or(u32::MAX)
                     .clamp(1, PACKET_TASKS_MAX)

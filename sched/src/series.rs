@@ -1,5 +1,7 @@
 //! What a task carries, and runs of tasks that share it.
 
+pub(crate) const HAS_PAYLOAD: &str = "a live task has its payload, and ends once";
+
 /// What the caller wants back at the end of a task; the scheduler looks at its size alone.
 ///
 /// One payload may be for a *run*: tasks that follow one another in number and are alike in everything that the

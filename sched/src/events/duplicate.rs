@@ -4,78 +4,20 @@
 //! A task with a twin stands in two slaves' hands. Its record leads to one of them, `twins` to the other; when one is
 //! lost or gives it back, the other has it alone.
 
-use crate::hand_out::Handed;
-use crate::hands::Hold;
+use crate::data::hands::{Hold, Place};
+use crate::data::record::State;
+use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
-use crate::payload::Payload;
-use crate::record::State;
 use crate::scheduler::Scheduler;
-use crate::slaves::Status;
-use crate::tasks::HAS_PAYLOAD;
+use crate::series::{HAS_PAYLOAD, Payload};
+use crate::task::Handed;
 
 /// A straggler has run this many times its algorithm's median,
 const MEDIANS: u64 = 4;
 /// and so much longer than it,
 const LONGER: Nanos = 100_000_000;
-/// with a median of at least so many results.
-const RESULTS_MIN: u64 = 5;
 /// All slaves are looked at, and no more often than this.
 const LOOKS_APART: Nanos = 50_000_000;
-
-/// Four classes an octave: a median within a fifth.
-const CLASSES: usize = 4 * 64;
-
-/// Where a task stands: a slave's slot, and the position in its hands.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(crate) struct Place {
-    pub(crate) slave: u32,
-    pub(crate) position: u32,
-}
-
-/// The compute times of one algorithm, by class.
-#[derive(Clone, Debug)]
-pub(crate) struct Times {
-    results: u64,
-    classes: [u64; CLASSES],
-}
-
-impl Times {
-    pub(crate) const NONE: Times = Times {
-        results: 0,
-        classes: [0; CLASSES],
-    };
-
-    pub(crate) fn add(&mut self, compute: Nanos) {
-        self.results += 1;
-        self.classes[class(compute)] += 1;
-    }
-
-    /// The upper edge of the median's class, once there are results enough.
-    pub(crate) fn median(&self) -> Option<Nanos> {
-        if self.results < RESULTS_MIN {
-            return None;
-        }
-        let mut below = 0;
-        let at = self.classes.iter().position(|&results| {
-            below += results;
-            2 * below >= self.results
-        })?;
-        Some(upper_edge(at))
-    }
-}
-
-/// The two bits behind the leading one, and its place.
-fn class(compute: Nanos) -> usize {
-    let compute = compute.max(4);
-    let octave = compute.ilog2();
-    let quarter = (compute >> (octave - 2)) & 3;
-    (octave as usize) * 4 + quarter as usize
-}
-
-fn upper_edge(class: usize) -> Nanos {
-    let (octave, quarter) = (class / 4, class as u64 % 4);
-    ((5 + quarter) << (octave - 2)).wrapping_sub(1)
-}
 
 impl<P: Payload> Scheduler<P> {
     /// Hands a straggler to an idle slave as well.
@@ -147,7 +89,7 @@ impl<P: Payload> Scheduler<P> {
             return false;
         }
         let record = self.tasks.get(first.slot);
-        let Some(median) = self.grouping.median(record.algorithm) else {
+        let Some(median) = self.times.median(record.algorithm) else {
             return false;
         };
         let runs = now.saturating_sub(hands.first_since);
@@ -167,16 +109,6 @@ impl<P: Payload> Scheduler<P> {
             && self.unordered.len() == 0
     }
 
-    /// How many tasks were handed to a second slave.
-    pub fn duplicated(&self) -> u64 {
-        self.duplicated
-    }
-
-    /// The next slave that is to be told to drop a task: it was cancelled, or another one has answered it.
-    pub fn poll_withdrawal(&mut self) -> Option<(SlaveId, u64)> {
-        self.withdrawals.pop_front()
-    }
-
     /// A task ends by what the slave `at` said, or without it: whoever else has it is to drop it.
     #[inline]
     pub(crate) fn end_twin(&mut self, slot: u32, at: u32) {
@@ -191,13 +123,6 @@ impl<P: Payload> Scheduler<P> {
             _ => twin,
         };
         self.withdraw(other);
-    }
-
-    pub(crate) fn withdraw(&mut self, place: Place) {
-        let task = self.slaves.hands(place.slave).at(place.position).seq;
-        self.slaves.hands_mut(place.slave).withdraw(place.position);
-        let slave = self.slaves.get(place.slave).id;
-        self.withdrawals.push_back((slave, task));
     }
 
     /// The slave `at` has a task no more, without having answered it. False: another one has it now alone.
@@ -215,47 +140,5 @@ impl<P: Payload> Scheduler<P> {
             self.tasks.get_mut(slot).state = State::Held { slave, position };
         }
         false
-    }
-
-    /// For `sanity_check`: whether a live entry is where the twin of its task stands.
-    pub(crate) fn is_twin(&self, slot: u32, place: Place) -> bool {
-        self.twins.get(&slot) == Some(&place)
-    }
-
-    pub(crate) fn check_twins(&self) {
-        for (&slot, place) in &self.twins {
-            let entry = self.slaves.hands(place.slave).at(place.position);
-            assert_eq!(
-                (entry.slot, entry.hold, entry.seq),
-                (slot, Hold::Live, self.tasks.get(slot).seq),
-                "a twin leads to its entry"
-            );
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_class_holds_what_is_below_its_edge() {
-        for compute in (4..10_000).chain([u64::MAX / 2, u64::MAX]) {
-            let class = class(compute);
-            assert!(compute <= upper_edge(class), "{compute}");
-            assert!(class == 8 || compute > upper_edge(class - 1), "{compute}");
-        }
-    }
-
-    #[test]
-    fn the_median_is_known_within_a_quarter() {
-        let mut times = Times::NONE;
-        for compute in 1..=4u64 {
-            times.add(compute * 1_000_000);
-            assert_eq!(times.median(), None);
-        }
-        (5..=9u64).for_each(|compute| times.add(compute * 1_000_000));
-        let median = times.median().unwrap();
-        assert!((5_000_000..6_250_000).contains(&median), "{median}");
     }
 }

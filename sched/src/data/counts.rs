@@ -1,8 +1,8 @@
 //! Counters over queued and running tasks, and the target numbers measured against them.
 
+use crate::data::record::Record;
 use crate::ids::AlgorithmId;
-use crate::payload::Payload;
-use crate::record::Record;
+use crate::series::Payload;
 
 #[derive(Clone, Default, Debug)]
 struct Tally {

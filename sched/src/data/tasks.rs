@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use crate::data::list::{Linked, Links, NONE};
+use crate::data::record::{Record, State};
 use crate::ids::TaskId;
-use crate::list::{Linked, Links, NONE};
-use crate::payload::Payload;
-use crate::record::{Record, State};
+use crate::series::{HAS_PAYLOAD, Payload};
 
 /// Slots per chunk: large enough that the allocator returns a freed one to the system.
 const CHUNK: u32 = 4096;
@@ -17,8 +17,6 @@ const CHUNKS_KEPT: usize = 64;
 
 // The budget of a queued task is 96 bytes; the runtime's payload has 32.
 const _: () = assert!(mem::size_of::<Record<[u64; 4]>>() <= 96);
-
-pub(crate) const HAS_PAYLOAD: &str = "a live task has its payload, and ends once";
 
 #[derive(Clone, Debug)]
 struct Chunk<P> {
@@ -326,7 +324,7 @@ impl<P: Payload> Linked for Tasks<P> {
 mod tests {
     use super::*;
     use crate::ids::{AlgorithmId, Owner};
-    use crate::scheduler::TaskSpec;
+    use crate::task::TaskSpec;
 
     fn insert(tasks: &mut Tasks<u64>, seq: u64) -> u32 {
         let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, 0);

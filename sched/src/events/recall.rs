@@ -1,53 +1,18 @@
-//! Packets ahead of time, and back: a busy slave gets its next packet while there are plenty, and gives back what it
-//! has not begun when another is idle.
+//! Tasks that a slave has not begun come back when another is idle.
 //!
 //! | rule | why |
 //! |---|---|
-//! | a packet ahead only if nobody is idle, and enough is queued for a packet each, or more is to come | who is idle is served first |
-//! | more than one only of a size that was given, if all in hand are few and take next to no time together | so that small packets go together too |
-//! | and only for tasks known to be short | for long ones the way there and back is nothing, and being held is a risk |
 //! | half of what a slave has not begun is asked for, again and again | nobody knows how long the first of them takes |
 //! | only [`PATIENCE`] after its last packet | a packet is sized for less: by then something in it takes long |
 //! | never an ordered task, and never without the slave's word that it was not begun | its order; begun at most once |
 
-use crate::grouping::{AUTO, PACKET_COMPUTE};
-use crate::hands::{Asked, Hold};
-use crate::ids::{AlgorithmId, Nanos, SlaveId};
-use crate::outcome::Offence;
-use crate::payload::Payload;
-use crate::scheduler::{Config, Scheduler};
-use crate::slaves::Status;
-
-/// Tasks whose mean compute time is longer are not handed out ahead of time: the gain is below a hundredth.
-const AHEAD_COMPUTE_MAX: Nanos = 10 * PACKET_COMPUTE;
-
-/// Of small packets a slave may have several ahead: up to this many tasks in hand,
-const SHORT_TASKS: u32 = 64;
-/// or so many packets of them,
-const SHORT_PACKETS: u32 = 6;
-/// which are no more tasks than this,
-const SHORT_TASKS_MAX: u32 = 640;
-/// if they take no longer than this. One send then carries several packets, and one answer their results.
-const SHORT_COMPUTE: Nanos = PACKET_COMPUTE / 6;
-/// while there are so many packets for each slave.
-const SHORT_PLENTY: u64 = 64;
-/// So many slaves are looked at for each packet.
-const SHORT_LOOKS: u32 = 8;
-
-/// How many short tasks a slave may have in hand where a packet has `group`, several packets ahead.
-pub fn short_tasks_max(group: u32) -> u32 {
-    let packets = group.saturating_mul(SHORT_PACKETS);
-    packets.clamp(SHORT_TASKS, SHORT_TASKS_MAX)
-}
-
-/// With how many tasks in hand a slave may get one more packet ahead.
-pub(crate) fn short_tasks(config: &Config) -> u32 {
-    match config.task_group {
-        AUTO => 0,
-        _ if !config.prefetch => 0,
-        group => short_tasks_max(group).saturating_sub(group),
-    }
-}
+use crate::config::PACKET_COMPUTE;
+use crate::data::hands::{Asked, Hold};
+use crate::data::slaves::Status;
+use crate::ids::{Nanos, SlaveId};
+use crate::offence::Offence;
+use crate::scheduler::Scheduler;
+use crate::series::Payload;
 
 /// So long after its last packet a slave is asked to give tasks back.
 pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;
@@ -56,59 +21,6 @@ pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;
 pub const RECALL_TASKS_MAX: u32 = 4096;
 
 impl<P: Payload> Scheduler<P> {
-    /// The busy slave that gets a packet ahead of time.
-    pub(crate) fn next_ahead(&mut self) -> Option<u32> {
-        if !self.config.prefetch || self.dismissal_is_due() {
-            return None;
-        }
-        let with_room = self.slaves.first_with_room();
-        if with_room.is_none() {
-            self.slaves.first_with_little()?;
-        }
-        let front = self.unordered.front(&self.tasks, self.hold_queue)?;
-        let compute = self.grouping.known(self.tasks.get(front).algorithm)?;
-        let group = match self.config.task_group {
-            AUTO => 1,
-            number => u64::from(number),
-        };
-        let plenty = match (self.more_is_to_come(), with_room) {
-            (false, Some(_)) => group * u64::from(self.slaves.takers()),
-            (false, None) => group * u64::from(self.slaves.takers()) * SHORT_PLENTY,
-            _ => group,
-        };
-        if self.unordered.work(self.hold_queue) < plenty || compute > AHEAD_COMPUTE_MAX {
-            return None;
-        }
-        with_room.or_else(|| self.next_with_little(group, compute))
-    }
-
-    /// The next one in line whose tasks in hand, with another packet, take next to no time; a few are asked.
-    fn next_with_little(&mut self, group: u64, compute: Nanos) -> Option<u32> {
-        for _ in 0..SHORT_LOOKS {
-            let at = self.slaves.first_with_little()?;
-            if self.slaves.hands(at).compute_with(group, compute) <= SHORT_COMPUTE {
-                return Some(at);
-            }
-            self.slaves.pass_over(at);
-        }
-        None
-    }
-
-    /// How many tasks of this algorithm a busy slave may hold, whatever bytes a packet may have.
-    pub fn hands_of(&self, algorithm: AlgorithmId) -> u32 {
-        let group = self.group_of_tasks(algorithm);
-        if !self.config.prefetch {
-            return group;
-        }
-        let short = match self.grouping.known(algorithm) {
-            Some(compute) if self.config.task_group != AUTO => SHORT_COMPUTE / compute.max(1),
-            _ => 0,
-        };
-        let most = short_tasks_max(group);
-        let short = u32::try_from(short).map_or(most, |short| short.min(most));
-        group.saturating_mul(2).max(short)
-    }
-
     /// A slave that is to be asked for tasks that it has not begun, and for how many at most: another one is idle and
     /// nothing is queued. To be asked after everything was handed out, until `None`.
     pub fn recall(&mut self, now: Nanos) -> Option<(SlaveId, u32)> {

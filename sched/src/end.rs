@@ -1,4 +1,4 @@
-//! What comes out: ends of tasks, losses, offences, and why.
+//! How tasks end, and why.
 
 use std::fmt;
 
@@ -126,91 +126,4 @@ pub struct Cancelled<P> {
     pub algorithm: AlgorithmId,
     /// The slave that holds it.
     pub held_by: Option<SlaveId>,
-}
-
-/// A slave said what no honest slave says: its connection is to be dropped.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Offence {
-    /// The task was never given on this connection, or was answered on it before.
-    NotHeld {
-        /// The number it sent.
-        task: u64,
-    },
-    /// It holds the task, but another comes first.
-    OutOfOrder {
-        /// The number it sent.
-        task: u64,
-        /// The one that comes first.
-        expected: u64,
-    },
-    /// It acknowledged a withdrawal that was never sent, or acknowledged it before.
-    NotWithdrawn {
-        /// The number it sent.
-        task: u64,
-    },
-    /// It gave back a task that is for it alone, or that it had said to have begun.
-    NotTakeable {
-        /// The number it sent.
-        task: u64,
-    },
-    /// It gave tasks back without being asked to.
-    NotAsked,
-}
-
-impl fmt::Display for Offence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Offence::NotHeld { task } => write!(
-                f,
-                "TASK-{task} was never given to it, or was answered before"
-            ),
-            Offence::OutOfOrder { task, expected } => {
-                write!(f, "TASK-{task} came before TASK-{expected}")
-            }
-            Offence::NotWithdrawn { task } => {
-                write!(
-                    f,
-                    "the withdrawal of TASK-{task} was never sent to it, or was acknowledged before"
-                )
-            }
-            Offence::NotTakeable { task } => write!(
-                f,
-                "TASK-{task} is for it alone, or was begun, and it gave it back"
-            ),
-            Offence::NotAsked => f.write_str("it gave back tasks without being asked to"),
-        }
-    }
-}
-impl std::error::Error for Offence {}
-
-/// How a slave went away.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Departure {
-    /// End of stream, reset or silence: a task whose start it had announced is charged.
-    Crashed,
-    /// Shutdown, or dropped for another reason: nobody is charged.
-    Excused,
-    /// It said goodbye, with its word of what it had begun: the first task in its hands, or none. Nobody is charged,
-    /// and what was not begun is handed out again even if it is not to be retried.
-    Goodbye {
-        /// The first task in its hands was begun.
-        begun: bool,
-    },
-}
-
-/// What the loss of a slave did to tasks.
-#[derive(Clone, Eq, PartialEq, Default, Debug)]
-pub struct Losses {
-    /// The numbers of the tasks that were in its hands and are queued again, ascending.
-    pub recycled: Vec<u64>,
-    /// How many queued tasks were addressed to it and are now for any slave.
-    pub rerouted: u32,
-    /// How many tasks became unrunnable; [`poll_ended`](crate::Scheduler::poll_ended) tells each.
-    pub unrunnable: u32,
-    /// How many tasks in its hands were cancelled already.
-    pub released: u32,
-    /// How many tasks in its hands are in another slave's too.
-    pub elsewhere: u32,
-    /// The task that was charged, and how many crashes it has now, this one included.
-    pub charged: Option<(TaskId, u32)>,
 }

@@ -3,12 +3,13 @@
 //! `rebalance` runs after every event that can open or close a gap, and leaves this behind: if ordered or intermingle
 //! fall short, no unordered slave is idle, and as many busy ones as are missing (or all) are wanted; else none is.
 
+use crate::data::line::Line;
+use crate::data::slaves::Status;
+use crate::end::Reason;
 use crate::ids::{Group, SlaveId};
-use crate::lane::Lane;
-use crate::outcome::{Departure, Reason};
-use crate::payload::Payload;
+use crate::loss::Departure;
 use crate::scheduler::{Scheduler, shrink};
-use crate::slaves::Status;
+use crate::series::Payload;
 
 /// The groups that take slaves from unordered, in the order of their claims.
 const CLAIMING: [Group; 2] = [Group::Ordered, Group::Intermingle];
@@ -94,51 +95,6 @@ impl<P: Payload> Scheduler<P> {
         self.fallen > 0 && self.slaves.len() as u64 > desired
     }
 
-    /// Whether slaves were ever desired.
-    pub fn has_allocated(&self) -> bool {
-        self.has_allocated
-    }
-
-    /// Slaves desired in a group.
-    pub fn desired(&self, group: Group) -> u32 {
-        self.desired[group as usize]
-    }
-
-    /// Slaves that are in a group; one that moves when its hands are empty is still in its old one.
-    pub fn acquired(&self, group: Group) -> u32 {
-        self.slaves.members(group)
-    }
-
-    /// Slaves that are missing, over all groups.
-    pub fn slaves_needed(&self) -> u64 {
-        Group::ALL
-            .into_iter()
-            .map(|group| u64::from(self.missing(group)))
-            .sum()
-    }
-
-    /// Slaves that are connected.
-    pub fn slaves(&self) -> usize {
-        self.slaves.len()
-    }
-
-    /// Slaves that hold something.
-    pub fn busy(&self) -> usize {
-        self.slaves.busy_len()
-    }
-
-    /// The group of a connected slave.
-    pub fn group_of(&self, slave: SlaveId) -> Option<Group> {
-        Some(self.slaves.get(self.slaves.find(slave)?).group)
-    }
-
-    /// How many tasks a slave holds, withdrawn ones included.
-    pub fn held_by(&self, slave: SlaveId) -> usize {
-        self.slaves
-            .find(slave)
-            .map_or(0, |at| self.slaves.get(at).hands.len())
-    }
-
     /// Arrivals in ordered and intermingle since the last call, in order.
     pub fn take_connected(&mut self) -> Vec<(SlaveId, Group)> {
         std::mem::take(&mut self.connected)
@@ -149,25 +105,11 @@ impl<P: Payload> Scheduler<P> {
         std::mem::take(&mut self.disconnected)
     }
 
-    /// How many [`take_connected`](Self::take_connected) would return.
-    pub fn connected_news(&self) -> usize {
-        self.connected.len()
-    }
-
-    /// How many [`take_disconnected`](Self::take_disconnected) would return.
-    pub fn disconnected_news(&self) -> usize {
-        self.disconnected.len()
-    }
-
     /// The next move of a connected slave: who, from where, to where.
     pub fn poll_moved(&mut self) -> Option<(SlaveId, Group, Group)> {
         let moved = self.moved.pop_front();
         shrink(&mut self.moved);
         moved
-    }
-
-    pub(crate) fn missing(&self, group: Group) -> u32 {
-        self.desired(group).saturating_sub(self.acquired(group))
     }
 
     fn short_group(&self) -> Option<Group> {
@@ -224,7 +166,7 @@ impl<P: Payload> Scheduler<P> {
         let id = self.slaves.get(at).id;
         let own = self
             .slaves
-            .change_own(at, |own| std::mem::replace(own, Lane::EMPTY));
+            .change_own(at, |own| std::mem::replace(own, Line::EMPTY));
         self.move_over(at, Group::Unordered);
         self.reroute(own, Reason::SlaveTakesNoOrdered(id));
         self.rebalance();
@@ -232,11 +174,11 @@ impl<P: Payload> Scheduler<P> {
 
     /// The slave that these queued tasks are bound to takes them no more: do it anyway, or not. They go behind all
     /// others, having never been handed out. Returns how many are for any slave now, and how many ended.
-    pub(crate) fn reroute(&mut self, mut own: Lane, reason: Reason) -> (u32, u32) {
+    pub(crate) fn reroute(&mut self, mut own: Line, reason: Reason) -> (u32, u32) {
         let (mut rerouted, mut ended) = (0, 0);
         while let Some(slot) = own.front(&self.tasks, false) {
             own.remove(&mut self.tasks, slot);
-            self.on_out_of_lane(slot);
+            self.on_out_of_line(slot);
             if self.tasks.get(slot).do_it_anyway() {
                 self.tasks.get_mut(slot).unbind();
                 self.enqueue_back(slot);

@@ -1,25 +1,25 @@
-//! A queue of tasks and runs of them: two lines, of the tasks whose end goes to the queue of results and of the others,
+//! A queue of tasks and runs of them: two halves, of the tasks whose end goes to the queue of results and of the others,
 //! merged by age. Two, so that back-pressure can pass over the first without searching.
 
-use crate::list::{Links, List};
-use crate::payload::Payload;
-use crate::tasks::Tasks;
+use crate::data::list::{Links, List};
+use crate::data::tasks::Tasks;
+use crate::series::Payload;
 
 /// Records in the order of their age, and how many tasks they stand for.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
+pub(crate) struct Half {
     pub(crate) list: List,
     pub(crate) tasks: u64,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Lane {
-    pub(crate) queue: Line,
-    pub(crate) flows: Line,
+pub(crate) struct Line {
+    pub(crate) queue: Half,
+    pub(crate) flows: Half,
 }
 
-impl Line {
-    const EMPTY: Line = Line {
+impl Half {
+    const EMPTY: Half = Half {
         list: List::EMPTY,
         tasks: 0,
     };
@@ -30,10 +30,10 @@ impl Line {
     }
 }
 
-impl Lane {
-    pub(crate) const EMPTY: Lane = Lane {
-        queue: Line::EMPTY,
-        flows: Line::EMPTY,
+impl Line {
+    pub(crate) const EMPTY: Line = Line {
+        queue: Half::EMPTY,
+        flows: Half::EMPTY,
     };
 
     /// How many tasks are in it.
@@ -79,32 +79,32 @@ impl Lane {
 
     /// What stands before a record now was split off it.
     pub(crate) fn on_split<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32, front: u32) {
-        let line = self.line(tasks.get(task).of_queue());
-        line.list.insert_before(tasks, task, front);
+        let half = self.half(tasks.get(task).of_queue());
+        half.list.insert_before(tasks, task, front);
     }
 
     /// The run that a record stands for has one task more.
     #[inline]
     pub(crate) fn on_grown(&mut self, of_queue: bool) {
-        self.line(of_queue).tasks += 1;
+        self.half(of_queue).tasks += 1;
     }
 
     #[inline]
     pub(crate) fn remove<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32) {
         let record = tasks.get(task);
-        let line = self.line(record.of_queue());
-        line.tasks -= u64::from(record.tasks());
-        line.list.remove(tasks, task);
+        let half = self.half(record.of_queue());
+        half.tasks -= u64::from(record.tasks());
+        half.list.remove(tasks, task);
     }
 
-    /// Tasks of the front of one of the lines have gone into a slave's hands: all of them, and these were its links, or
+    /// Tasks of the front of one of the halves have gone into a slave's hands: all of them, and these were its links, or
     /// some.
     #[inline]
     pub(crate) fn on_front_gone(&mut self, of_queue: bool, tasks: u32, all: Option<Links>) {
-        let line = self.line(of_queue);
-        line.tasks -= u64::from(tasks);
+        let half = self.half(of_queue);
+        half.tasks -= u64::from(tasks);
         if let Some(links) = all {
-            line.list.on_front_gone(links);
+            half.list.on_front_gone(links);
         }
     }
 
@@ -112,13 +112,13 @@ impl Lane {
     #[inline]
     fn entered<P: Payload>(&mut self, tasks: &Tasks<P>, task: u32) -> &mut List {
         let record = tasks.get(task);
-        let line = self.line(record.of_queue());
-        line.tasks += u64::from(record.tasks());
-        &mut line.list
+        let half = self.half(record.of_queue());
+        half.tasks += u64::from(record.tasks());
+        &mut half.list
     }
 
     #[inline]
-    fn line(&mut self, of_queue: bool) -> &mut Line {
+    fn half(&mut self, of_queue: bool) -> &mut Half {
         if of_queue {
             &mut self.queue
         } else {

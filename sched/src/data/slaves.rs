@@ -11,11 +11,11 @@
 //! | leaving | idle | its hands are empty; it is unordered now |
 //! | idle | idle | it moves to another group |
 
-use crate::hands::{Asked, Hands};
+use crate::data::hands::{Asked, Hands};
+use crate::data::line::Line;
+use crate::data::list::{Linked, Links, List};
+use crate::data::slave_map::SlaveMap;
 use crate::ids::{Group, Nanos, SlaveId};
-use crate::lane::Lane;
-use crate::list::{Linked, Links, List};
-use crate::slave_map::SlaveMap;
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Status {
@@ -42,7 +42,7 @@ pub(crate) struct Slave {
     pub(crate) idle_since: u64,
     pub(crate) hands: Hands,
     /// Tasks bound to it.
-    pub(crate) own: Lane,
+    pub(crate) own: Line,
     links: [Links; 6],
     /// Whether it stands in the lines `OWN_FLOWS`, `OWN_QUEUE`, `ROOM`, `LADEN` and `SHORT`.
     stands: Stands,
@@ -182,7 +182,7 @@ impl Slaves {
         &mut self.table.get_mut(at).hands
     }
 
-    /// A busy slave: it stands in no line that depends on its lane.
+    /// A busy slave: it stands in no line that depends on its own tasks.
     #[inline]
     pub(crate) fn busy_mut(&mut self, at: u32) -> &mut Slave {
         let slave = self.table.get_mut(at);
@@ -190,9 +190,9 @@ impl Slaves {
         slave
     }
 
-    /// Changes the lane, then sees to the lines that depend on it.
+    /// Changes the line of its own tasks, then sees to the lines that depend on it.
     #[inline]
-    pub(crate) fn change_own<R>(&mut self, at: u32, change: impl FnOnce(&mut Lane) -> R) -> R {
+    pub(crate) fn change_own<R>(&mut self, at: u32, change: impl FnOnce(&mut Line) -> R) -> R {
         let result = change(&mut self.table.get_mut(at).own);
         self.line_up(at);
         result
@@ -312,7 +312,7 @@ impl Slaves {
             status: Status::Idle,
             idle_since: 0,
             hands: Hands::default(),
-            own: Lane::EMPTY,
+            own: Line::EMPTY,
             links: [Links::NONE; 6],
             stands: [false; 5],
         };

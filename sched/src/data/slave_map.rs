@@ -2,8 +2,8 @@
 //! ever seen; this one grows with the slaves there are. Open addressing, linear probing, at most half full: it is asked
 //! for every packet, and looks at one cache line.
 
+use crate::data::list::NONE;
 use crate::ids::SlaveId;
-use crate::list::NONE;
 
 const CELLS_MIN: usize = 8;
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
 use crate::ids::Nanos;
-use crate::outcome::Offence;
+use crate::offence::Offence;
 
 /// A slave at rest keeps room for this many entries at most: an idle slave has a budget of memory.
 const IDLE_ENTRIES_MAX: usize = 64;
@@ -32,6 +32,13 @@ pub(crate) enum Hold {
     Withdrawn,
     Begun,
     Gone,
+}
+
+/// Where a task stands: a slave's slot, and the position in its hands.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Place {
+    pub(crate) slave: u32,
+    pub(crate) position: u32,
 }
 
 #[derive(Copy, Clone, Debug)]

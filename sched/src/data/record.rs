@@ -2,11 +2,10 @@
 
 use std::mem;
 
+use crate::data::list::Links;
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
-use crate::list::Links;
-use crate::payload::Payload;
-use crate::scheduler::TaskSpec;
-use crate::tasks::HAS_PAYLOAD;
+use crate::series::{HAS_PAYLOAD, Payload};
+use crate::task::TaskSpec;
 
 /// Where a task is, or a run of tasks.
 ///
@@ -20,7 +19,7 @@ use crate::tasks::HAS_PAYLOAD;
 pub(crate) enum State {
     /// Nowhere: no task, and the chunk's next free record.
     Free(u32),
-    /// In one of the lanes: of the slave it is bound to, else the unordered one.
+    /// In one of the lines: of the slave it is bound to, else the unordered one.
     Queued(Links),
     /// In the hands of a slave: the slave's slot, and the position in its hands.
     Held { slave: u32, position: u32 },
@@ -55,7 +54,7 @@ impl Flags {
 pub(crate) struct Record<P> {
     pub(crate) seq: u64,
     pub(crate) submitted: Nanos,
-    /// The age in the queue, by which lanes are merged: ascending at the back, descending at the front.
+    /// The age in the queue, by which lines are merged: ascending at the back, descending at the front.
     pub(crate) place: i64,
     pub(crate) state: State,
     /// Meaningful if `ADDRESSED`.
