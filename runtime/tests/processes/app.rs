@@ -42,7 +42,7 @@ async fn master(mw: Master, args: Args) -> Result {
     let ballast = args.value("--ballast", 0usize)?;
     let hold_ms = args.value("--hold", 0u64)?;
     let until: String = args.value("--until", String::new())?;
-    while mw.slaves() < slaves {
+    while mw.connected() < slaves {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     if hold_ms > 0 {

@@ -764,6 +764,11 @@ impl MasterCore {
         }
     }
 
+    /// The connected slaves, in the order in which they came.
+    pub(crate) fn slave_ids(&self) -> Vec<SlaveId> {
+        self.slots.sorted().into_iter().map(|(id, _)| id).collect()
+    }
+
     /// Ends the run: nothing is handed out any more and every slave is told.
     pub fn shutdown(&mut self, finished: bool) {
         if self.stopping.is_some() {

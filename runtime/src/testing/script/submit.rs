@@ -4,7 +4,7 @@ use rand::RngExt;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_sched::{AlgorithmId, Group, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
 
-use crate::master::state::{RawTask, StreamOf};
+use crate::master::submit::{RawTask, StreamOf};
 use crate::proto::bytes::SmallBytes;
 use crate::proto::master::Body;
 use crate::proto::series::Growing;

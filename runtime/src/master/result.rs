@@ -1,141 +1,16 @@
-//! What the master algorithm sees of a task that has ended.
+//! What is taken of the queue: results and unrunnable tasks.
 
+use std::any::TypeId;
 use std::time::Duration;
 
-use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{Nanos, Reason, SlaveId, TaskId};
+use ringmw_sched::{Nanos, SlaveId, TaskId};
 
-use crate::proto::bytes::SmallBytes;
+use super::error::{TaskError, Unrunnable, body, error_of, tag_of, type_error};
 use crate::proto::master::{AlgorithmInfo, End, Fate, TaskEnd};
 use crate::typed::algorithm::{Algorithm, Policy, Tag, Task};
 use crate::typed::cx::TagError;
 use crate::typed::rng::DOMAIN_EXPLICIT;
-use crate::typed::wire::{self, Wire, WireError};
-
-/// Why there is no output: as large as a pointer, since most tasks have one.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error(transparent)]
-pub struct TaskError(Box<TaskErrorKind>);
-
-impl TaskError {
-    /// What kind of error, with what is known of it.
-    pub fn kind(&self) -> &TaskErrorKind {
-        &self.0
-    }
-
-    /// The kind by itself.
-    pub fn into_kind(self) -> TaskErrorKind {
-        *self.0
-    }
-}
-
-impl From<TaskErrorKind> for TaskError {
-    #[cold]
-    fn from(kind: TaskErrorKind) -> Self {
-        TaskError(Box::new(kind))
-    }
-}
-
-/// The kinds of [`TaskError`].
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum TaskErrorKind {
-    /// The algorithm returned an error or panicked.
-    #[error("{id} failed on {slave}: {message}")]
-    Failed {
-        /// Which task.
-        id: TaskId,
-        /// Where.
-        slave: SlaveId,
-        /// Its message and place.
-        message: String,
-        /// The task itself.
-        origin: Origin,
-    },
-    /// The task cannot run.
-    #[error("{id} is unrunnable: {reason}")]
-    Unrunnable {
-        /// Which task.
-        id: TaskId,
-        /// Why.
-        reason: Unrunnable,
-        /// The task itself.
-        origin: Origin,
-    },
-    /// The task was cancelled.
-    #[error("{id} was cancelled")]
-    Cancelled {
-        /// Which task.
-        id: TaskId,
-        /// The task itself.
-        origin: Origin,
-    },
-    /// The output was asked for as a type that it is not.
-    #[error("{id}: {error}")]
-    Type {
-        /// Which task.
-        id: TaskId,
-        /// What differs.
-        error: WireError,
-    },
-}
-
-/// What is left of a task that gave no output: enough to tell which it was, and to try it again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    body: SmallBytes,
-}
-
-impl Origin {
-    /// The tag, if the task has one.
-    ///
-    /// # Errors
-    /// When the tag is of another type: it is never reinterpreted.
-    pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
-        tag_of(&self.body)
-    }
-
-    /// The task again, with its arguments and the default policy; it draws other random numbers unless it is given
-    /// its stream. `None` if these are no arguments of `A`.
-    pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
-        let args = body(&self.body).args;
-        A::check_args(args).is_ok().then(|| Task::again(args))
-    }
-}
-
-/// Why a task is unrunnable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrunnable(pub(crate) Reason);
-
-impl Unrunnable {
-    /// The reason as the scheduler has it.
-    pub fn reason(&self) -> Reason {
-        self.0
-    }
-}
-
-impl std::fmt::Display for Unrunnable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Reason::TooLarge { bytes, bytes_max } => write!(
-                f,
-                "it makes a packet of {bytes} bytes, where at most {bytes_max} may be written; raise --mw-max-write-buffer-size"
-            ),
-            Reason::QueueFull { bytes_max } => write!(
-                f,
-                "the queued tasks would pass {bytes_max} bytes; submit by a target number or through map, or raise --mw-max-queued-bytes"
-            ),
-            Reason::Crashed { crashes, .. } => {
-                write!(
-                    f,
-                    "{}: the limit of --mw-crash-limit is reached ({crashes})",
-                    self.0
-                )
-            }
-            other => other.fmt(f),
-        }
-    }
-}
+use crate::typed::wire::{self, Wire};
 
 /// A result from the queue: an output, or the failure in its place.
 #[derive(Debug)]
@@ -336,62 +211,84 @@ impl UnrunnableTask {
     }
 }
 
-fn body(bytes: &[u8]) -> TaskBody<'_> {
-    TaskBody::parse(bytes).expect("the master itself encoded it")
+/// A result from [`Master::take_results`](super::Master::take_results).
+pub struct QueueResult(pub(super) TaskResult);
+
+impl QueueResult {
+    /// The algorithm's name.
+    pub fn algorithm(&self) -> &'static str {
+        self.0.info().name
+    }
+
+    /// Whether it is a result of `A`.
+    pub fn is<A: Algorithm>(&self) -> bool {
+        self.0.info().of == TypeId::of::<A>()
+    }
+
+    /// The output.
+    ///
+    /// # Errors
+    /// [`TaskErrorKind::Failed`](super::TaskErrorKind::Failed) if the algorithm failed, [`TaskErrorKind::Type`](super::TaskErrorKind::Type) if it is no result of `A`.
+    pub fn output<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
+        self.must_be::<A>()?;
+        self.0.decode::<A>()
+    }
+
+    /// The output, read in place.
+    ///
+    /// # Errors
+    /// As for [`output`](QueueResult::output).
+    pub fn archived<A: Algorithm>(&self) -> Result<&wire::Archived<A::Output>, TaskError> {
+        self.must_be::<A>()?;
+        let archive = self.0.archive()?;
+        wire::access::<A::Output>(archive).map_err(|error| type_error(self.0.id(), error))
+    }
+
+    fn must_be<A: Algorithm>(&self) -> Result<(), TaskError> {
+        if self.is::<A>() {
+            return Ok(());
+        }
+        let error = wire::WireError::Algorithm {
+            expected: A::NAME,
+            got: self.algorithm(),
+        };
+        Err(type_error(self.0.id(), error))
+    }
 }
 
-fn tag_of<T: Wire>(bytes: &[u8]) -> Result<Option<T>, TagError> {
-    // Of a task without a tag that is done no body is kept.
-    if bytes.is_empty() {
-        return Ok(None);
+impl std::ops::Deref for QueueResult {
+    type Target = TaskResult;
+
+    fn deref(&self) -> &TaskResult {
+        &self.0
     }
-    let body = body(bytes);
-    if body.tag_type == 0 {
-        return Ok(None);
-    }
-    Tag {
-        type_hash: body.tag_type,
-        archive: body.tag.into(),
-    }
-    .read()
-    .map(Some)
 }
 
-/// Whether a body carries this tag.
-pub(crate) fn has_tag(bytes: &[u8], tag_type: u64, tag: &[u8]) -> bool {
-    let body = body(bytes);
-    body.tag_type == tag_type && body.tag == tag
-}
+/// An unrunnable task from [`Master::take_unrunnable`](super::Master::take_unrunnable).
+pub struct QueueUnrunnable(pub(super) UnrunnableTask);
 
-/// An output was asked for as what it is not.
-#[cold]
-pub(crate) fn type_error(id: TaskId, error: WireError) -> TaskError {
-    TaskErrorKind::Type { id, error }.into()
-}
-
-/// What a fate is where an output is wanted.
-pub(crate) fn error_of(end: &End) -> Option<TaskError> {
-    if matches!(end.fate, Fate::Done { .. }) {
-        return None;
+impl QueueUnrunnable {
+    /// The algorithm's name.
+    pub fn algorithm(&self) -> &'static str {
+        self.0.info().name
     }
-    let id = end.id;
-    let origin = Origin {
-        body: end.body.clone(),
-    };
-    let kind = match &end.fate {
-        Fate::Done { .. } => None,
-        Fate::Failed { message, slave, .. } => Some(TaskErrorKind::Failed {
-            id,
-            slave: *slave,
-            message: message.clone(),
-            origin,
-        }),
-        Fate::Unrunnable { reason, .. } => Some(TaskErrorKind::Unrunnable {
-            id,
-            reason: Unrunnable(*reason),
-            origin,
-        }),
-        Fate::Cancelled => Some(TaskErrorKind::Cancelled { id, origin }),
-    };
-    kind.map(TaskError::from)
+
+    /// Whether it is a task of `A`.
+    pub fn is<A: Algorithm>(&self) -> bool {
+        self.0.info().of == TypeId::of::<A>()
+    }
+
+    /// The task again, with its arguments, to be submitted anew with a policy of its own; `None` if
+    /// it is no task of `A`.
+    pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
+        self.is::<A>().then(|| Task::again(self.0.args()))
+    }
+}
+
+impl std::ops::Deref for QueueUnrunnable {
+    type Target = UnrunnableTask;
+
+    fn deref(&self) -> &UnrunnableTask {
+        &self.0
+    }
 }

@@ -1,91 +1,30 @@
-//! Calls and maps: tasks whose ends come back to where they were given.
+//! A map: the tasks of an iterator, whose ends come back to where they were given.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use ringmw_sched::{AlgorithmId, Owner, TaskId};
+use ringmw_sched::{AlgorithmId, Owner};
 
-use super::Master;
-use super::end::{TaskError, TaskResult, error_of, type_error};
-use super::state::{Flow, Next, RawTask, Ready, StreamOf};
-use super::submission::{InOrder, Submission};
+use super::error::TaskError;
+use super::handle::Master;
+use super::ready::{Ready, new_flow, output, output_of};
+use super::results::Done;
+use super::submit::{InOrder, StreamOf, Submission};
 use crate::proto::master::TaskEnd;
 use crate::typed::algorithm::{Algorithm, Task};
 
-/// The future of one task's typed result. Dropping it takes the task back.
-#[must_use = "dropping a call takes its task back"]
-pub struct Call<A: Algorithm> {
-    mw: Master,
-    flow: u32,
-    id: TaskId,
-    done: bool,
-    of: PhantomData<fn() -> A>,
-}
-
-impl<A: Algorithm> Call<A> {
-    pub(super) fn new(mw: &Master, task: Task<A>) -> Self {
-        let algorithm = mw.id_of::<A>();
-        let (flow, id) = mw.with(|state| {
-            let flow = new_flow(state);
-            let stream = state.next_single(algorithm);
-            (
-                flow,
-                state.submit(algorithm, RawTask::new(&task), Owner::Flow(flow), stream),
-            )
-        });
-        Call {
-            mw: mw.clone(),
-            flow,
-            id,
-            done: false,
-            of: PhantomData,
-        }
-    }
-
-    /// The task's id.
-    pub fn id(&self) -> TaskId {
-        self.id
-    }
-}
-
-impl<A: Algorithm> Future for Call<A> {
-    type Output = Result<A::Output, TaskError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let slot = self.flow;
-        let end = self.mw.with(|state| {
-            let flow = &mut state.flows[slot as usize];
-            let end = flow.ready.pop();
-            if end.is_none() {
-                flow.waker = Some(cx.waker().clone());
-            }
-            end
-        });
-        match end {
-            Some(end) => {
-                self.done = true;
-                Poll::Ready(output::<A>(end))
-            }
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl<A: Algorithm> Drop for Call<A> {
-    fn drop(&mut self) {
-        let (flow, id, done) = (self.flow, self.id, self.done);
-        self.mw.with(|state| {
-            if !done {
-                state.cancel(id);
-            }
-            state.flows.remove(flow as usize);
-        });
+impl Master {
+    /// Runs every task of an iterator; see [`Map`].
+    pub fn map<A, I>(&self, tasks: I) -> Map<A, I::IntoIter>
+    where
+        A: Algorithm,
+        I: IntoIterator<Item = Task<A>>,
+    {
+        Map::new(self, tasks.into_iter())
     }
 }
 
@@ -306,115 +245,5 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
     fn drop(&mut self) {
         let flow = self.flow;
         self.mw.with(|state| state.drop_flow(flow));
-    }
-}
-
-/// The stream of one algorithm's ends from the queue: see [`Master::results`].
-pub struct Results<A: Algorithm> {
-    mw: Master,
-    algorithm: AlgorithmId,
-    of: PhantomData<fn() -> A>,
-}
-
-impl<A: Algorithm> Results<A> {
-    pub(super) fn new(mw: &Master) -> Self {
-        Results {
-            mw: mw.clone(),
-            algorithm: mw.id_of::<A>(),
-            of: PhantomData,
-        }
-    }
-
-    /// The next end; `None` when nothing of this algorithm is queued, running or ready.
-    pub async fn next(&mut self) -> Option<Result<Done<A>, TaskError>> {
-        std::future::poll_fn(|cx| self.poll_result(cx)).await
-    }
-
-    /// The next output; the first end that is none is the error.
-    ///
-    /// # Errors
-    /// [`TaskError`]; the stream can be asked on.
-    pub async fn try_next(&mut self) -> Result<Option<Done<A>>, TaskError> {
-        self.next().await.transpose()
-    }
-
-    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Done<A>, TaskError>>> {
-        let algorithm = self.algorithm;
-        self.mw.with(|state| match state.queue.take_one(algorithm) {
-            Some(Ok(result)) => {
-                state.keep_ready_bounded();
-                Poll::Ready(Some(Done::of_result(result)))
-            }
-            Some(Err(task)) => Poll::Ready(Some(Err(task.error()))),
-            None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
-            None => {
-                state.queue.wait(cx.waker());
-                Poll::Pending
-            }
-        })
-    }
-}
-
-impl<A: Algorithm> Stream for Results<A> {
-    type Item = Result<Done<A>, TaskError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_result(cx)
-    }
-}
-
-/// An output with what is known of its task.
-pub struct Done<A: Algorithm> {
-    /// What the algorithm returned.
-    pub output: A::Output,
-    result: TaskResult,
-}
-
-impl<A: Algorithm> Done<A> {
-    fn new(end: TaskEnd) -> Result<Self, TaskError> {
-        no_error(&end)?;
-        Self::of_result(TaskResult::new(end))
-    }
-
-    fn of_result(result: TaskResult) -> Result<Self, TaskError> {
-        Ok(Done {
-            output: result.decode::<A>()?,
-            result,
-        })
-    }
-}
-
-impl<A: Algorithm> std::ops::Deref for Done<A> {
-    type Target = TaskResult;
-
-    fn deref(&self) -> &TaskResult {
-        &self.result
-    }
-}
-
-fn new_flow(state: &mut super::state::State) -> u32 {
-    u32::try_from(state.flows.insert(Flow::default()))
-        .expect("fewer than 2^32 calls and maps at once")
-}
-
-fn no_error(end: &TaskEnd) -> Result<(), TaskError> {
-    match end {
-        TaskEnd::Done(_) => Ok(()),
-        TaskEnd::Other(end) => error_of(end).map_or(Ok(()), Err),
-    }
-}
-
-fn output<A: Algorithm>(end: TaskEnd) -> Result<A::Output, TaskError> {
-    no_error(&end)?;
-    TaskResult::new(end).decode::<A>()
-}
-
-#[inline]
-fn output_of<A: Algorithm>(next: Next<'_>) -> Result<A::Output, TaskError> {
-    match next {
-        Next::Done(id, archive) => {
-            crate::typed::wire::decode(archive).map_err(|error| type_error(id, error))
-        }
-        Next::End(end) => output::<A>(end),
     }
 }
