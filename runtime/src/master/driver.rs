@@ -18,13 +18,13 @@ use futures_util::stream::FuturesUnordered;
 use ringmw_codec::audit::{Event, Who};
 use ringmw_sched::Nanos;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::handle::{Light, Master};
 use super::turn::{self, Ending};
 use crate::io::clock;
 use crate::io::engine::{self, Close, Engine};
 use crate::io::files::audit::AuditWriter;
+use crate::io::signals::Signals;
 use crate::proto::master::{Effect, MasterCore, Need, SHUTDOWN_WAIT};
 
 /// What ends a run from outside: local mode's supervisor.
@@ -48,8 +48,8 @@ pub(crate) struct Driver {
     /// Told at the end of every turn what the batch system should know; may add lines to the trail.
     pub(crate) report: Option<Report>,
     pub(crate) outside: StopSignal,
-    /// Whether this process's signals are the run's (not embedded).
-    pub(crate) signals: bool,
+    /// This process's signals, where they are the run's (not embedded).
+    pub(crate) signals: Option<Signals>,
     /// Called for every line of the trail.
     pub(crate) watch: Box<dyn FnMut(&Event)>,
 }
@@ -61,7 +61,6 @@ struct Loop {
     timer: Pin<Box<tokio::time::Sleep>>,
     /// When the timer fires, if it is to.
     armed: Option<Instant>,
-    signals: Option<(Signal, Signal)>,
     light: FuturesUnordered<Light>,
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
@@ -82,20 +81,12 @@ impl Driver {
     /// When the runtime or the engine fails: nothing can be served any more.
     pub(crate) async fn run<R>(self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
         let fd = engine::watch(&*self.engine)?;
-        let signals = match self.signals {
-            true => Some((
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-            )),
-            false => None,
-        };
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut this = Loop {
             driver: self,
             fd,
             timer,
             armed: None,
-            signals,
             light: FuturesUnordered::new(),
             failure: None,
             again: false,
@@ -105,7 +96,7 @@ impl Driver {
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
         this.driver.mw.forget_spawned();
-        this.leave(!matches!(ending, Ending::Signal { .. })).await?;
+        this.leave(!matches!(ending, Ending::Signal(_))).await?;
         Ok(ending)
     }
 }
@@ -114,19 +105,18 @@ impl Loop {
     async fn serve<R>(&mut self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
         let mut algorithm = pin!(algorithm);
         std::future::poll_fn(|cx| {
-            let ended = self.turns(cx, |this, cx| {
-                turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx)
+            if let Some(signals) = &self.driver.signals {
+                signals.wake(cx.waker());
+            }
+            let ended = self.turns(cx, |this, cx| match this.interrupted() {
+                Some(ending) => Some(ending),
+                None => turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx),
             });
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
             }
             if let Some(ending) = ended {
                 return Poll::Ready(Ok(ending));
-            }
-            if let Some((number, name)) = self.poll_signals(cx) {
-                self.note(Event::Signal { name: name.into() });
-                self.say_left();
-                return Poll::Ready(Ok(Ending::Signal { number, name }));
             }
             match self.poll_outside(cx) {
                 Some(why) => {
@@ -145,7 +135,11 @@ impl Loop {
         mw.with(|state| state.core.shutdown(finished));
         let until = mw.inner.clock.now() + SHUTDOWN_WAIT;
         std::future::poll_fn(|cx| {
-            let _ = self.turns(cx, |_, _| None::<()>);
+            let _ = self.turns(cx, |this, _| {
+                // It leaves already; but the thread that hears signals first is told that this one goes on.
+                let _ = this.driver.signals.as_ref().and_then(Signals::heard);
+                None::<()>
+            });
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
             }
@@ -315,13 +309,14 @@ impl Loop {
         }
     }
 
-    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<(i32, &'static str)> {
-        let (interrupt, terminate) = self.signals.as_mut()?;
-        if interrupt.poll_recv(cx).is_ready() {
-            return Some((libc::SIGINT, "SIGINT"));
-        }
-        let terminated = terminate.poll_recv(cx).is_ready();
-        terminated.then_some((libc::SIGTERM, "SIGTERM"))
+    /// Signals are heard before the master algorithm is polled: it need not wait for anything for that.
+    fn interrupted<R>(&self) -> Option<Ending<R>> {
+        let signal = self.driver.signals.as_ref()?.heard()?;
+        self.note(Event::Signal {
+            name: signal.name.into(),
+        });
+        self.say_left();
+        Some(Ending::Signal(signal))
     }
 }
 

@@ -15,6 +15,7 @@ use ringmw_sched::Nanos;
 use super::handle::{Light, Master};
 use super::state::State;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
+use crate::io::signals::Leave;
 use crate::proto::master::{Effect, MasterCore};
 
 /// How a run ended.
@@ -24,13 +25,8 @@ pub(crate) enum Ending<R> {
     Returned(R),
     /// The master algorithm, or a light thread, panicked.
     Panicked(Box<dyn std::any::Any + Send>),
-    /// SIGINT or SIGTERM.
-    Signal {
-        /// Its number.
-        number: i32,
-        /// Its name.
-        name: &'static str,
-    },
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signal(Leave),
     /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
     Stopped(String),
 }

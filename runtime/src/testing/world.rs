@@ -479,7 +479,7 @@ impl Run {
                 Ok(request) => Outcome::code(request.0),
                 Err(panic) => std::panic::resume_unwind(panic),
             },
-            Ending::Signal { .. } | Ending::Stopped(_) => {
+            Ending::Signal(_) | Ending::Stopped(_) => {
                 unreachable!("there is nothing outside this world")
             }
         };
