@@ -18,8 +18,11 @@ use futures_util::stream::FuturesUnordered;
 use ringmw_codec::audit::{Event, Who};
 use ringmw_sched::Nanos;
 use tokio::io::unix::AsyncFd;
+use tokio::task::coop::unconstrained;
 
-use super::handle::{Light, Master};
+use super::handle::Master;
+use super::light::Spawned;
+use super::state::State;
 use super::turn::{self, Ending};
 use crate::io::clock;
 use crate::io::engine::{self, Close, Engine};
@@ -61,7 +64,7 @@ struct Loop {
     timer: Pin<Box<tokio::time::Sleep>>,
     /// When the timer fires, if it is to.
     armed: Option<Instant>,
-    light: FuturesUnordered<Light>,
+    light: FuturesUnordered<Spawned>,
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
     again: bool,
@@ -108,6 +111,10 @@ impl Loop {
             if let Some(signals) = &self.driver.signals {
                 signals.wake(cx.waker());
             }
+            if let Some(why) = self.poll_outside(cx) {
+                self.say_left();
+                return Poll::Ready(Ok(Ending::Stopped(why)));
+            }
             let ended = self.turns(cx, |this, cx| match this.interrupted() {
                 Some(ending) => Some(ending),
                 None => turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx),
@@ -115,14 +122,8 @@ impl Loop {
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
             }
-            if let Some(ending) = ended {
-                return Poll::Ready(Ok(ending));
-            }
-            match self.poll_outside(cx) {
-                Some(why) => {
-                    self.say_left();
-                    Poll::Ready(Ok(Ending::Stopped(why)))
-                }
+            match ended {
+                Some(ending) => Poll::Ready(Ok(ending)),
                 None => Poll::Pending,
             }
         })
@@ -161,7 +162,7 @@ impl Loop {
         mut algorithm: impl FnMut(&mut Self, &mut Context<'_>) -> Option<T>,
     ) -> Option<T> {
         let mw = self.driver.mw.clone();
-        if let Err(error) = self.clear_ready(cx) {
+        if let Err(error) = own(cx, |cx| self.clear_ready(cx)) {
             self.failure = Some(error);
         }
         let mut begun = None;
@@ -173,7 +174,7 @@ impl Loop {
                 break ended;
             }
         };
-        self.arm(cx, &mw);
+        own(cx, |cx| self.arm(cx, &mw));
         ended
     }
 
@@ -188,7 +189,7 @@ impl Loop {
         if let Err(error) = self.take(mw, now) {
             self.failure = Some(error);
         }
-        mw.next_turn();
+        mw.on_pass();
         let ended = algorithm(self, cx);
         if let Err(error) = self.send(mw) {
             self.failure = Some(error);
@@ -206,19 +207,23 @@ impl Loop {
     }
 
     fn take(&mut self, mw: &Master, now: Nanos) -> io::Result<()> {
-        let mut state = mw.inner.state.borrow_mut();
         let engine = &mut self.driver.engine;
-        let caught_up = turn::begin(&mut state, now, |want, handler| {
-            engine.take(mw.inner.clock.instant(now), want, handler)
+        let caught_up = mw.work(|state| {
+            turn::begin(state, now, |want, handler| {
+                engine.take(mw.inner.clock.instant(now), want, handler)
+            })
         })?;
         self.again = !caught_up;
         Ok(())
     }
 
     fn send(&mut self, mw: &Master) -> io::Result<()> {
-        let mut state = mw.inner.state.borrow_mut();
+        mw.work(|state| self.end(mw, state))
+    }
+
+    fn end(&mut self, mw: &Master, state: &mut State) -> io::Result<()> {
         let engine = &mut self.driver.engine;
-        turn::end(&mut state, |effect| match effect {
+        turn::end(state, |effect| match effect {
             Effect::Send(conn, buffer) => engine.send(conn, buffer),
             Effect::Close {
                 conn,
@@ -278,16 +283,14 @@ impl Loop {
             self.armed = None;
         }
         let ready = self.fd.poll_read_ready(cx).is_ready();
-        // A single pass that was asked for before there was a driver to wake.
-        let asked = !mw.inner.turn_wakers.borrow().is_empty();
-        if due || ready || self.again || asked {
+        if due || ready || self.again {
             cx.waker().wake_by_ref();
         }
     }
 
     /// Takes the news from outside; the reason to stop if there is one.
     fn poll_outside(&mut self, cx: &mut Context<'_>) -> Option<String> {
-        while let Poll::Ready(Some(news)) = self.driver.outside.poll_recv(cx) {
+        while let Poll::Ready(Some(news)) = own(cx, |cx| self.driver.outside.poll_recv(cx)) {
             let event = match news {
                 Outside::Stop(why) => return Some(why),
                 Outside::Event(event) => event,
@@ -317,6 +320,20 @@ impl Loop {
         });
         self.say_left();
         Some(Ending::Signal(signal))
+    }
+}
+
+/// Polls what is the driver's own. A master algorithm may have used up what tokio allows a task before it must yield
+/// (`tokio::task::coop`); the driver's timer, sockets and news are asked all the same.
+fn own<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    let mut poll = Some(poll);
+    let asked = std::future::poll_fn(|cx| match poll.take() {
+        Some(poll) => Poll::Ready(poll(cx)),
+        None => Poll::Pending,
+    });
+    match pin!(unconstrained(asked)).poll(cx) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("it is asked once"),
     }
 }
 

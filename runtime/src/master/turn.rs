@@ -12,7 +12,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ringmw_sched::Nanos;
 
-use super::handle::{Light, Master};
+use super::handle::Master;
+use super::light::Spawned;
 use super::state::State;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::io::signals::Leave;
@@ -55,7 +56,7 @@ pub(crate) fn begin(
 pub(crate) fn application<R>(
     mw: &Master,
     algorithm: Pin<&mut (impl Future<Output = R> + ?Sized)>,
-    light: &mut FuturesUnordered<Light>,
+    light: &mut FuturesUnordered<Spawned>,
     cx: &mut Context<'_>,
 ) -> Option<Ending<R>> {
     let run = catch_unwind(AssertUnwindSafe(|| {
@@ -72,9 +73,9 @@ pub(crate) fn application<R>(
     }
 }
 
-/// Runs the light threads; what they spawn runs too.
-fn poll_light(mw: &Master, light: &mut FuturesUnordered<Light>, cx: &mut Context<'_>) {
-    loop {
+/// Runs the light threads; what they spawn runs too, until a pass is due: each of them may spawn the next.
+fn poll_light(mw: &Master, light: &mut FuturesUnordered<Spawned>, cx: &mut Context<'_>) {
+    while mw.poll_pass(cx).is_ready() {
         let spawned: Vec<_> = mw.inner.spawned.borrow_mut().drain(..).collect();
         let none = spawned.is_empty();
         light.extend(spawned);
@@ -92,14 +93,6 @@ impl Master {
         self.inner.in_turn.set(true);
     }
 
-    /// What waits for a pass of I/O has had one.
-    pub(crate) fn next_turn(&self) {
-        self.inner.turns.set(self.inner.turns.get() + 1);
-        for waker in self.inner.turn_wakers.borrow_mut().drain(..) {
-            waker.wake();
-        }
-    }
-
     /// The turn is over; `waker` is the driver's.
     pub(crate) fn leave_turn(&self, waker: &Waker) {
         self.inner.in_turn.set(false);
@@ -107,11 +100,10 @@ impl Master {
         if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *driver = Some(waker.clone());
         }
-    }
-
-    /// The state, for the parts of a turn.
-    pub(crate) fn state(&self) -> std::cell::RefMut<'_, State> {
-        self.inner.state.borrow_mut()
+        drop(driver);
+        if self.asks_for_pass() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Light threads end with the master algorithm.
