@@ -11,7 +11,7 @@ use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::passes::{self, Waits};
+use super::passes::{self, Refused, Waits};
 use super::ready::{Ready, new_flow, output, output_of};
 use super::results::Done;
 use super::submit::{InOrder, StreamOf, Submission};
@@ -49,6 +49,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     taken: Ready,
     /// How many those are, for the flow.
     untold: Rc<Cell<usize>>,
+    refused: Refused,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -74,6 +75,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             in_order: None,
             taken: Ready::default(),
             untold,
+            refused: Refused::default(),
         }
     }
 
@@ -226,6 +228,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
     fn master(&self) -> &Master {
         &self.mw
+    }
+
+    fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     fn keep(&self, waker: Waker) -> Option<Waker> {
