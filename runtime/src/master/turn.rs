@@ -110,6 +110,11 @@ impl Master {
         }
     }
 
+    /// What the run's clock shows.
+    pub(crate) fn now(&self) -> Nanos {
+        self.inner.clock.now()
+    }
+
     /// Light threads end with the master algorithm.
     pub(crate) fn forget_spawned(&self) {
         let spawned = self.inner.spawned.take();
