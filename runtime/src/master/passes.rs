@@ -29,10 +29,10 @@ use crate::io::clock::Clock;
 pub(crate) const WITHOUT_PASS: Nanos = 5_000_000;
 
 /// Most answers between two readings of the clock, which costs as much as half an answer.
-pub(crate) const STRIDE_MAX: u32 = 64;
+pub(crate) const ANSWERS_UNREAD_MAX: u32 = 64;
 
 /// What an answer takes under a simulated clock, which stands still while the master algorithm runs.
-const SIMULATED_ANSWER: Nanos = WITHOUT_PASS / STRIDE_MAX as Nanos;
+const SIMULATED_ANSWER: Nanos = WITHOUT_PASS / ANSWERS_UNREAD_MAX as Nanos;
 
 /// The passes of a driver so far, and what has been answered since the last one.
 #[derive(Default)]
@@ -141,9 +141,9 @@ impl Passes {
             return false;
         }
         // Quick answers are not worth a look each; of slow ones each may be the last.
-        let quick = now - self.read.get() < WITHOUT_PASS / Nanos::from(STRIDE_MAX);
+        let quick = now - self.read.get() < WITHOUT_PASS / Nanos::from(ANSWERS_UNREAD_MAX);
         let stride = match quick {
-            true => (2 * self.stride.get()).min(STRIDE_MAX),
+            true => (2 * self.stride.get()).min(ANSWERS_UNREAD_MAX),
             false => 1,
         };
         self.read.set(now);
