@@ -131,13 +131,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the announcement of a marked task is skipped",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/results.rs",
         old: "if front.marked && self.announcement",
         new: "if front.marked && self.completed == u64::MAX && self.announcement",
     },
     Mutant {
         name: "a marked task begins before its announcement has left",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/results.rs",
         old: "self.announcement = Announcement::Leaving(task);",
         new: "self.announcement = Announcement::Left(task);",
     },
@@ -157,7 +157,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "results are sent twice",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/results.rs",
         old: "        self.results.clear();
 ",
         new: "        if self.completed % 64 != 0 {
@@ -181,7 +181,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an idle slave waits for a task that is there",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/results.rs",
         old: "if full || self.tasks.is_empty() {",
         new: "self.oldest_result = None;
         if full {",
@@ -194,13 +194,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave gives back what is for it alone",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/from_master.rs",
         old: "if !last.bound {",
         new: "if !last.bound || asked > 0 {",
     },
     Mutant {
         name: "a slave gives back the task that it has announced",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/from_master.rs",
         old: "let stays = usize::from(is_announced && self.tasks.is_empty());",
         new: "let stays = usize::from(is_announced && asked == 0);",
     },
@@ -266,7 +266,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave takes the task behind the cancelled one out of a run",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/packet.rs",
         old: "self.left.contains(&index).then_some(index)",
         new: "self.left.contains(&index).then_some(index + u32::from(index + 1 < self.left.end))",
     },
