@@ -21,7 +21,7 @@ struct Mutant {
 const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "double delivery: a cancelled task is told to its owner too",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/submit.rs",
         old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
         new: "        let (algorithm, owner) = (cancelled.algorithm, cancelled.owner);
         let (info, body) = (*self.config.info(algorithm), cancelled.payload.clone().one());
@@ -91,7 +91,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what a slave says does not count as a sign of life",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/connections.rs",
         old: "state.heard = awake;
         let mut reader",
         new: "let mut reader",
@@ -107,7 +107,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave is judged before all that came was taken",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/silence.rs",
         old: "        if caught_up {
             self.judge_silence();",
         new: "        if caught_up || self.stopping.is_none() {
@@ -115,13 +115,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a goodbye is charged",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/conn.rs",
         old: "Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },",
         new: "Cause::Goodbye { .. } => Departure::Crashed,",
     },
     Mutant {
         name: "a loss at shutdown is charged",
-        file: "runtime/src/proto/master/endings.rs",
+        file: "runtime/src/proto/master/lost.rs",
         old: "        let departure = if leaving {
             Departure::Excused
         } else {
@@ -150,7 +150,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave is not told of a cancel",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/submit.rs",
         old: "                state.withdraw.push(task);
 ",
         new: "",
@@ -188,7 +188,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "after a lack of descriptors nobody is accepted any more",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/silence.rs",
         old: "let may = self.accept_again.is_none_or(|again| self.now >= again);",
         new: "let may = self.accept_again.is_none();",
     },
@@ -278,7 +278,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the results of a part of a run are read from the run's first on",
-        file: "runtime/src/proto/master/frames.rs",
+        file: "runtime/src/proto/master/results.rs",
         old: "at: (results.at + results.elements.range(nth, tasks).start) as u32,",
         new: "at: results.at as u32,",
     },

@@ -14,7 +14,8 @@ use slab::Slab;
 
 use super::queue::Queue;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::{Body, End, Ends, MasterCore, TaskEnd, packet_bytes};
+use crate::proto::master::{Body, End, Ends, MasterCore, TaskEnd};
+use crate::proto::series::packet_bytes;
 use crate::typed::algorithm::{Algorithm, Policy, Task};
 use crate::typed::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 
