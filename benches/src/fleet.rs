@@ -108,7 +108,7 @@ where
 
 /// Waits until so many slaves are connected.
 pub async fn connected(mw: &Master, slaves: u32) {
-    while mw.slaves() < slaves as usize {
+    while mw.connected() < slaves as usize {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -1,8 +1,6 @@
-//! The plain tables of flag names and exit codes that parser, help text and README are built from.
+//! The tables of flags and of exit codes that parser and help text are built from.
 //!
-//! Nothing is parsed here. A flag's name, placeholder, default, role and help stand here once.
-
-use std::fmt::Write;
+//! Nothing is parsed here. What the type of a row's value is, whoever expands the rows says.
 
 /// Which roles a flag is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,266 +38,105 @@ pub struct Flag {
     pub role: Role,
     /// What it does, one sentence.
     pub help: &'static str,
-    /// Whether it may be given more than once, all counting; else the later one wins.
-    pub repeatable: bool,
 }
 
-const fn switch(name: &'static str, role: Role, help: &'static str) -> Flag {
-    Flag {
-        name,
-        value: None,
-        default: None,
-        role,
-        help,
-        repeatable: false,
-    }
+/// Gives every flag, in the order of the help text, to the macro `$with`: a row each of the name that programs have for
+/// it, the flag, the placeholder of its value, the type of its value, its default, its role, its help.
+#[macro_export]
+macro_rules! flags {
+    ($with:ident) => {
+        $with! {
+            help = "--mw-help", None, Switch, None, Both,
+                "Print this help and exit.";
+            version = "--mw-version-string", None, Switch, None, Both,
+                "Print the versions of ringmw and of the application and exit.";
+            master = "--mw-master", None, Switch, None, Both,
+                "Run as the master of slaves started elsewhere.";
+            slave = "--mw-slave", None, Switch, None, Both,
+                "Run as a slave.";
+            local_slaves = "--mw-local", Some("N"), Maybe<Number<u32, 1, 4096>>, None, Master,
+                "Slaves to start on this machine when neither role is given; by default one per core.";
+            host = "--mw-master-host", Some("HOST"), Each<Host>, None, Both,
+                "Master: the interface to bind, by default all. Slave: the master's host.";
+            port = "--mw-master-port", Some("PORT"), Each<Number<u16, 1>>, None, Both,
+                "Master: the port to bind, by default any free one. Slave: the master's port.";
+            advertise_host = "--mw-advertise-host", Some("HOST"), Maybe<Host>, None, Master,
+                "The host that slaves are told to connect to, when it is not the one bound.";
+            task_packet_bytes_max = "--mw-max-write-buffer-size", Some("BYTES"), Bytes<u32, 4096, { 1 << 30 }>, Some("131072"), Master,
+                "The most bytes of a packet to a slave; a single task above it is unrunnable.";
+            result_packet_bytes_max = "--mw-max-read-buffer-size", Some("BYTES"), Bytes<u32, 4096, { 1 << 30 }>, Some("131072"), Master,
+                "The most bytes of a packet from a slave; a single result above it is a failed one.";
+            client_timeout = "--mw-client-timeout", Some("SECONDS"), Seconds, Some("60"), Master,
+                "A slave that is silent for this long is lost; the master's value governs both sides.";
+            audit_file = "--mw-audit-file", Some("FILE"), Maybe<File>, None, Both,
+                "Append the audit trail to this file instead of printing it.";
+            audit_level = "--mw-audit-level", Some("default|packets|tasks"), Level, Some("default"), Both,
+                "How much the audit trail tells: every packet, every task.";
+            resource_file = "--mw-resource-file", Some("FILE"), Each<File>, None, Both,
+                "Master: write the resource file here. Slave: read host, port and member id from it.";
+            resource_interval = "--mw-resource-file-update-interval", Some("SECONDS"), Seconds, Some("300"), Master,
+                "Rewrite the resource file at least this often.";
+            task_group = "--mw-slave-task-group", Some("N|auto"), OrAuto<Number<u32, 1>>, Some("auto"), Master,
+                "Tasks in a packet to a slave; auto: as many as a few milliseconds of compute, fewer towards the end.";
+            result_group = "--mw-slave-result-group", Some("N|auto"), OrAuto<Number<u32, 1>>, Some("auto"), Master,
+                "Results in a packet from a slave; auto: those of a packet of tasks, but none waits for long.";
+            prefetch = "--mw-slave-prefetch", Some("on|off"), OnOff, Some("on"), Master,
+                "Send a busy slave its next packet, or several small ones, before it is through with the last, while there are plenty of short tasks.";
+            duplicate_stragglers = "--mw-duplicate-stragglers", None, Switch, None, Master,
+                "With nothing queued, hand tasks that run far longer than the median to idle slaves too; the first result counts.";
+            member_id = "--mw-member-id", Some("TEXT"), Each<MemberId>, Some("default-member-id"), Both,
+                "The membership token, at most 255 bytes; a slave's must be its master's.";
+            slave_executable = "--mw-slave-executable", Some("PATH"), Maybe<File>, None, Master,
+                "The executable that the resource file names, by default the master's own.";
+            crash_limit = "--mw-crash-limit", Some("N"), Number<u32>, Some("10"), Master,
+                "A task under way in this many lost slaves is unrunnable; 0 for never.";
+            ready_bytes_max = "--mw-max-ready-bytes", Some("BYTES"), Bytes<u64, 1>, Some("268435456"), Master,
+                "Above this many bytes of results not taken yet, hand out no more tasks that end in the queue.";
+            queued_bytes_max = "--mw-max-queued-bytes", Some("BYTES"), Bytes<u64, 1>, Some("8589934592"), Master,
+                "A task submitted above this many bytes of queued ones is unrunnable.";
+            seed = "--mw-seed", Some("N"), Maybe<Number<u64>>, None, Master,
+                "The run's seed; drawn when not given, and in the audit trail either way.";
+            engine = "--mw-engine", Some("auto|ring|epoll"), Engine, Some("auto"), Master,
+                "What moves the bytes: io_uring, epoll, or io_uring where the system allows it.";
+            slaves_wanted = "--mw-slaves-wanted", Some("N|auto|auto:MAX"), SlavesWanted<1000>, Some("0"), Master,
+                "Slaves desired where the master algorithm never allocates: N, or as many as the queue could use, up to MAX (1000).";
+            slave_count = "--mw-slave-count", Some("N|auto"), OrAuto<Number<u32, 1, 4096>>, Some("1"), Slave,
+                "Be the parent of N slaves, each pinned to a core and started again when it dies; auto is one per core of the job.";
+            time_limit = "--mw-slave-time-limit", Some("SECONDS"), Maybe<Seconds>, None, Slave,
+                "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
+            idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
+                "Leave after this time without a task: say goodbye and exit 0.";
+            any_build = "--mw-any-build", None, Switch, None, Master,
+                "Accept slaves of another build, if all else agrees.";
+        }
+    };
 }
 
-const fn option(name: &'static str, value: &'static str, role: Role, help: &'static str) -> Flag {
-    Flag {
-        name,
-        value: Some(value),
-        default: None,
-        role,
-        help,
-        repeatable: false,
-    }
+macro_rules! table {
+    ($($row:ident = $name:literal, $value:expr, $type:ty, $default:expr, $role:ident, $help:literal;)*) => {
+        /// Every flag by the name of its row.
+        #[derive(Debug)]
+        pub struct Rows {
+            $(#[doc = $help] pub $row: Flag,)*
+        }
+
+        /// Every flag by the name of its row.
+        pub const FLAG: Rows = Rows {
+            $($row: Flag {
+                name: $name,
+                value: $value,
+                default: $default,
+                role: Role::$role,
+                help: $help,
+            },)*
+        };
+
+        /// Every flag, in the order of the help text.
+        pub const FLAGS: &[Flag] = &[$(FLAG.$row),*];
+    };
 }
 
-const fn with_default(
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    role: Role,
-    help: &'static str,
-) -> Flag {
-    Flag {
-        name,
-        value: Some(value),
-        default: Some(default),
-        role,
-        help,
-        repeatable: false,
-    }
-}
-
-/// Every flag, in the order of the help text.
-pub const FLAGS: &[Flag] = &[
-    switch("--mw-help", Role::Both, "Print this help and exit."),
-    switch(
-        "--mw-version-string",
-        Role::Both,
-        "Print the versions of ringmw and of the application and exit.",
-    ),
-    switch(
-        "--mw-master",
-        Role::Both,
-        "Run as the master of slaves started elsewhere.",
-    ),
-    switch("--mw-slave", Role::Both, "Run as a slave."),
-    option(
-        "--mw-local",
-        "N",
-        Role::Master,
-        "Slaves to start on this machine when neither role is given; by default one per core.",
-    ),
-    option(
-        "--mw-master-host",
-        "HOST",
-        Role::Both,
-        "Master: the interface to bind, by default all. Slave: the master's host.",
-    ),
-    option(
-        "--mw-master-port",
-        "PORT",
-        Role::Both,
-        "Master: the port to bind, by default any free one. Slave: the master's port.",
-    ),
-    option(
-        "--mw-advertise-host",
-        "HOST",
-        Role::Master,
-        "The host that slaves are told to connect to, when it is not the one bound.",
-    ),
-    with_default(
-        "--mw-max-write-buffer-size",
-        "BYTES",
-        "131072",
-        Role::Master,
-        "The most bytes of a packet to a slave; a single task above it is unrunnable.",
-    ),
-    with_default(
-        "--mw-max-read-buffer-size",
-        "BYTES",
-        "131072",
-        Role::Master,
-        "The most bytes of a packet from a slave; a single result above it is a failed one.",
-    ),
-    with_default(
-        "--mw-client-timeout",
-        "SECONDS",
-        "60",
-        Role::Master,
-        "A slave that is silent for this long is lost; the master's value governs both sides.",
-    ),
-    option(
-        "--mw-audit-file",
-        "FILE",
-        Role::Both,
-        "Append the audit trail to this file instead of printing it.",
-    ),
-    with_default(
-        "--mw-audit-level",
-        "default|packets|tasks",
-        "default",
-        Role::Both,
-        "How much the audit trail tells: every packet, every task.",
-    ),
-    option(
-        "--mw-resource-file",
-        "FILE",
-        Role::Both,
-        "Master: write the resource file here. Slave: read host, port and member id from it.",
-    ),
-    with_default(
-        "--mw-resource-file-update-interval",
-        "SECONDS",
-        "300",
-        Role::Master,
-        "Rewrite the resource file at least this often.",
-    ),
-    with_default(
-        "--mw-slave-task-group",
-        "N|auto",
-        "auto",
-        Role::Master,
-        "Tasks in a packet to a slave; auto: as many as a few milliseconds of compute, fewer towards the end.",
-    ),
-    with_default(
-        "--mw-slave-result-group",
-        "N|auto",
-        "auto",
-        Role::Master,
-        "Results in a packet from a slave; auto: those of a packet of tasks, but none waits for long.",
-    ),
-    with_default(
-        "--mw-slave-prefetch",
-        "on|off",
-        "on",
-        Role::Master,
-        "Send a busy slave its next packet, or several small ones, before it is through with the last, while there are plenty of short tasks.",
-    ),
-    switch(
-        "--mw-duplicate-stragglers",
-        Role::Master,
-        "With nothing queued, hand tasks that run far longer than the median to idle slaves too; the first result counts.",
-    ),
-    with_default(
-        "--mw-member-id",
-        "TEXT",
-        "default-member-id",
-        Role::Both,
-        "The membership token, at most 255 bytes; a slave's must be its master's.",
-    ),
-    option(
-        "--mw-slave-executable",
-        "PATH",
-        Role::Master,
-        "The executable that the resource file names, by default the master's own.",
-    ),
-    with_default(
-        "--mw-crash-limit",
-        "N",
-        "10",
-        Role::Master,
-        "A task under way in this many lost slaves is unrunnable; 0 for never.",
-    ),
-    with_default(
-        "--mw-max-ready-bytes",
-        "BYTES",
-        "268435456",
-        Role::Master,
-        "Above this many bytes of results not taken yet, hand out no more tasks that end in the queue.",
-    ),
-    with_default(
-        "--mw-max-queued-bytes",
-        "BYTES",
-        "8589934592",
-        Role::Master,
-        "A task submitted above this many bytes of queued ones is unrunnable.",
-    ),
-    option(
-        "--mw-seed",
-        "N",
-        Role::Master,
-        "The run's seed; drawn when not given, and in the audit trail either way.",
-    ),
-    with_default(
-        "--mw-engine",
-        "auto|ring|epoll",
-        "auto",
-        Role::Master,
-        "What moves the bytes: io_uring, epoll, or io_uring where the system allows it.",
-    ),
-    with_default(
-        "--mw-slaves-wanted",
-        "N|auto|auto:MAX",
-        "0",
-        Role::Master,
-        "Slaves desired where the master algorithm never allocates: N, or as many as the queue could use, up to MAX (1000).",
-    ),
-    with_default(
-        "--mw-slave-count",
-        "N|auto",
-        "1",
-        Role::Slave,
-        "Be the parent of N slaves, each pinned to a core and started again when it dies; auto is one per core of the job.",
-    ),
-    option(
-        "--mw-slave-time-limit",
-        "SECONDS",
-        Role::Slave,
-        "Leave after this time: hand back what is not finished, say goodbye and exit 255.",
-    ),
-    option(
-        "--mw-slave-idle-timeout",
-        "SECONDS",
-        Role::Slave,
-        "Leave after this time without a task: say goodbye and exit 0.",
-    ),
-    switch(
-        "--mw-any-build",
-        Role::Master,
-        "Accept slaves of another build, if all else agrees.",
-    ),
-];
-
-/// The flag of this name, if there is one.
-#[must_use]
-pub fn flag(name: &str) -> Option<&'static Flag> {
-    FLAGS.iter().find(|flag| flag.name == name)
-}
-
-/// The flags as a Markdown table for the README.
-#[must_use]
-pub fn markdown() -> String {
-    let mut table = String::from("| flag | default | role | meaning |\n|---|---|---|---|\n");
-    for flag in FLAGS {
-        // A bar would end the cell, in code too.
-        let value = flag
-            .value
-            .map(|value| format!(" {}", value.replace('|', "\\|")))
-            .unwrap_or_default();
-        let default = flag
-            .default
-            .map(|default| format!("`{default}`"))
-            .unwrap_or_default();
-        let (name, role, help) = (flag.name, flag.role.word(), flag.help);
-        writeln!(table, "| `{name}{value}` | {default} | {role} | {help} |")
-            .expect("a String takes all");
-    }
-    table
-}
+flags!(table);
 
 /// The exit codes of master and slave.
 pub mod exit {
@@ -335,21 +172,6 @@ mod tests {
                 "{}: a switch has no default",
                 flag.name
             );
-            assert_eq!(super::flag(flag.name), Some(flag));
         }
-        assert_eq!(super::flag("--mw-no-such-flag"), None);
-    }
-
-    #[test]
-    fn the_table_has_a_row_of_four_cells_for_each_flag() {
-        let table = markdown();
-        assert_eq!(table.lines().count(), FLAGS.len() + 2);
-        for row in table.lines() {
-            assert_eq!(row.replace("\\|", "").matches('|').count(), 5, "{row}");
-        }
-        assert!(
-            table.contains("| `--mw-engine auto\\|ring\\|epoll` | `auto` | master |"),
-            "{table}"
-        );
     }
 }

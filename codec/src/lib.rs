@@ -9,7 +9,7 @@
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
 //! | [`resource`] | the resource file: CL-MW's forms and our own |
-//! | [`flags`] | the plain tables of flag names and exit codes |
+//! | [`flags`](mod@flags) | the tables of flags and of exit codes |
 //! | [`format`](mod@format) | the page that describes the wire format byte for byte |
 //!
 //! Deliberately absent: I/O, a clock, async, randomness. What comes from outside is bounded before memory is taken

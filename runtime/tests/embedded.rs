@@ -67,6 +67,36 @@ fn picky(n: u64) -> std::result::Result<u64, String> {
 }
 
 #[test]
+fn connected_slaves_are_seen_in_the_order_in_which_they_came() {
+    async fn master(mw: Master, _: Args) -> Result {
+        assert_eq!((mw.slaves().len(), mw.connected()), (0, 0));
+        mw.allocate(Group::Ordered, 1);
+        while mw.connected() < 3 {
+            mw.poll_events().await;
+        }
+        let slaves = mw.slaves();
+        assert_eq!(slaves.len(), 3);
+        assert!(slaves.is_sorted_by(|a, b| a.id < b.id), "{slaves:?}");
+        let ordered = slaves.iter().filter(|view| view.group == Group::Ordered);
+        assert_eq!(ordered.count(), 1);
+        for view in &slaves {
+            let alone = mw.slave(view.id).expect("it is connected");
+            assert_eq!(
+                (&alone.host, alone.address, alone.group),
+                (&view.host, view.address, view.group)
+            );
+        }
+        Ok(())
+    }
+    let code = App::new()
+        .algorithm::<square>()
+        .master(master)
+        .embedded(3)
+        .run();
+    assert_eq!(code, 0);
+}
+
+#[test]
 fn a_map_gives_every_result_once() {
     async fn master(mw: Master, _: Args) -> Result {
         let mut squares = mw.map((0..100_000).map(square::task));

@@ -29,38 +29,38 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "lost recycle: the last of several tasks is not queued again",
-        file: "sched/src/loss.rs",
+        file: "sched/src/events/lose.rs",
         old: "in recycled.iter().rev() {",
         new: "in recycled.iter().rev().skip(usize::from(recycled.len() > 1)) {",
     },
     Mutant {
         name: "wrong order after a free: rerouted tasks go to the front",
-        file: "sched/src/groups.rs",
+        file: "sched/src/events/groups.rs",
         old: "self.enqueue_back(slot);",
         new: "self.enqueue_front(slot);",
     },
     Mutant {
         name: "off by one: a packet of one task too many",
-        file: "sched/src/grouping.rs",
+        file: "sched/src/events/packet_size.rs",
         old: "tasks: number, compute: None,",
         new: "tasks: number + 1, compute: None,",
     },
     Mutant {
         name: "off by one: the queue takes one task past its bound",
-        file: "sched/src/scheduler.rs",
+        file: "sched/src/events/submit.rs",
         old: "self.counts.queued_bytes + more <= self.config.queued_bytes_max",
         new: "self.counts.queued_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
-        file: "sched/src/scheduler.rs",
+        file: "sched/src/events/cancel.rs",
         old: "self.withdraw(Place { slave, position });
                 self.counts.running -= 1;",
         new: "self.withdraw(Place { slave, position });",
     },
     Mutant {
         name: "a stale slot: an old id finds the task that has its slot now",
-        file: "sched/src/tasks.rs",
+        file: "sched/src/data/tasks.rs",
         old: ".look_up(id.slot)
             .is_some_and(|record| record.holds(id.seq))",
         new: ".look_up(id.slot)
@@ -84,7 +84,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a result is accepted after a cancel",
-        file: "sched/src/hands.rs",
+        file: "sched/src/data/hands.rs",
         old: "entry.hold = Hold::Withdrawn;
         self.withdrawn.insert(entry.seq, position);",
         new: "",
@@ -143,7 +143,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a recycled task is not marked",
-        file: "sched/src/loss.rs",
+        file: "sched/src/events/lose.rs",
         old: "            record.mark();
 ",
         new: "",
@@ -173,7 +173,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "no-retry tasks are retried",
-        file: "sched/src/loss.rs",
+        file: "sched/src/events/lose.rs",
         old: "    if !may_run {
         Some(Reason::NotRetried(slave))
     } else if charged",
@@ -206,14 +206,14 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a task that was given back is lost",
-        file: "sched/src/ahead.rs",
+        file: "sched/src/events/recall.rs",
         old: "            self.enqueue_front(slot);
 ",
         new: "",
     },
     Mutant {
         name: "of two that run a straggler one is lost, and it is run a third time",
-        file: "sched/src/stragglers.rs",
+        file: "sched/src/events/duplicate.rs",
         old: "            self.tasks.get_mut(slot).state = State::Held { slave, position };
         }
         false",
@@ -223,7 +223,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave whose straggler another has answered is not told",
-        file: "sched/src/stragglers.rs",
+        file: "sched/src/events/duplicate.rs",
         old: "            _ => twin,
         };
         self.withdraw(other);",
@@ -233,7 +233,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a packet goes ahead of time to a slave that has two",
-        file: "sched/src/hands.rs",
+        file: "sched/src/data/hands.rs",
         old: "        self.ahead == 0
     }",
         new: "        self.ahead < 2
@@ -241,26 +241,26 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what is split off a run is found by its first task alone",
-        file: "sched/src/tasks.rs",
+        file: "sched/src/data/tasks.rs",
         old: "let last = front.last();",
         new: "let last = front.seq;",
     },
     Mutant {
         name: "a run that is split in the hands makes no place before the next packet",
-        file: "sched/src/hands.rs",
+        file: "sched/src/data/hands.rs",
         old: "        self.ahead += u32::from(index < self.ahead as usize);
 ",
         new: "",
     },
     Mutant {
         name: "a crash is charged to the whole run of the announced task",
-        file: "sched/src/loss.rs",
+        file: "sched/src/events/lose.rs",
         old: "if announced == Some(entry.seq) && entry.tasks > 1 {",
         new: "if announced == Some(entry.seq) && entry.tasks == 0 {",
     },
     Mutant {
         name: "of a run the first tasks are taken back for the last ones",
-        file: "sched/src/ahead.rs",
+        file: "sched/src/events/recall.rs",
         old: "let first = last + 1 - taken as u64;",
         new: "let first = entry.seq;",
     },

@@ -1,15 +1,14 @@
 //! The scheduler checks itself: every index and counter is derived again from what it stands for.
 
-use crate::counts::Counts;
-use crate::hands::Hold;
+use crate::data::counts::Counts;
+use crate::data::hands::{Hold, Place};
+use crate::data::line::Line;
+use crate::data::list::Linked;
+use crate::data::record::State;
+use crate::data::slaves::Status;
 use crate::ids::Group;
-use crate::lane::Lane;
-use crate::list::Linked;
-use crate::payload::Payload;
-use crate::record::State;
 use crate::scheduler::Scheduler;
-use crate::slaves::Status;
-use crate::stragglers::Place;
+use crate::series::Payload;
 
 impl<P: Payload> Scheduler<P> {
     /// Panics when an index or a counter disagrees with what it is derived from. It costs all there is, several times
@@ -18,9 +17,9 @@ impl<P: Payload> Scheduler<P> {
         self.tasks.check();
         self.slaves.check();
         let mut counts = Counts::new(self.counts.algorithms());
-        self.check_lane(&self.unordered, None, &mut counts);
+        self.check_line(&self.unordered, None, &mut counts);
         for (at, slave) in self.slaves.iter() {
-            self.check_lane(&slave.own, Some(at), &mut counts);
+            self.check_line(&slave.own, Some(at), &mut counts);
             slave.hands.check();
             let entries = slave.hands.entries();
             for entry in entries.filter(|entry| entry.hold == Hold::Live) {
@@ -66,9 +65,9 @@ impl<P: Payload> Scheduler<P> {
         self.check_groups();
     }
 
-    fn check_lane(&self, lane: &Lane, slave: Option<u32>, counts: &mut Counts) {
-        for (line, of_queue) in [(&lane.queue, true), (&lane.flows, false)] {
-            let slots = line.list.checked_slots(|slot| self.tasks.links(slot));
+    fn check_line(&self, line: &Line, slave: Option<u32>, counts: &mut Counts) {
+        for (half, of_queue) in [(&line.queue, true), (&line.flows, false)] {
+            let slots = half.list.checked_slots(|slot| self.tasks.links(slot));
             assert!(
                 slots.is_sorted_by_key(|&slot| self.tasks.get(slot).place),
                 "a list is sorted by place"
@@ -84,11 +83,27 @@ impl<P: Payload> Scheduler<P> {
                 let bound_to = record
                     .bound_to()
                     .map(|to| self.slaves.find(to).expect("bound to a connected slave"));
-                assert_eq!(bound_to, slave, "a task is in the lane of its slave");
+                assert_eq!(bound_to, slave, "a task is in the line of its slave");
                 counts.on_queued(record);
                 tasks += u64::from(record.tasks());
             }
-            assert_eq!(tasks, line.tasks, "a line counts its tasks");
+            assert_eq!(tasks, half.tasks, "a line counts its tasks");
+        }
+    }
+
+    /// Whether a live entry is where the twin of its task stands.
+    fn is_twin(&self, slot: u32, place: Place) -> bool {
+        self.twins.get(&slot) == Some(&place)
+    }
+
+    fn check_twins(&self) {
+        for (&slot, place) in &self.twins {
+            let entry = self.slaves.hands(place.slave).at(place.position);
+            assert_eq!(
+                (entry.slot, entry.hold, entry.seq),
+                (slot, Hold::Live, self.tasks.get(slot).seq),
+                "a twin leads to its entry"
+            );
         }
     }
 

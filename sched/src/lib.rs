@@ -60,32 +60,26 @@
 
 #![forbid(unsafe_code)]
 
-mod ahead;
 mod check;
-mod counts;
-mod grouping;
-mod groups;
-mod hand_out;
-mod hands;
+mod config;
+mod data;
+mod end;
+mod events;
 mod ids;
-mod lane;
-mod list;
+mod look;
 mod loss;
-mod outcome;
-mod payload;
-mod record;
+mod offence;
 mod scheduler;
-mod slave_map;
-mod slaves;
-mod stragglers;
-mod tasks;
-mod view;
+mod series;
+mod task;
 
-pub use ahead::{PATIENCE, RECALL_TASKS_MAX, short_tasks_max};
-pub use grouping::AUTO;
-pub use hand_out::Handed;
+pub use config::{AUTO, Config, short_tasks_max};
+pub use data::slave_map::SlaveMap;
+pub use end::{Accepted, Cancelled, Ended, Reason, Verdict};
+pub use events::recall::{PATIENCE, RECALL_TASKS_MAX};
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
-pub use outcome::{Accepted, Cancelled, Departure, Ended, Losses, Offence, Reason, Verdict};
-pub use payload::Payload;
-pub use scheduler::{Config, Scheduler, TaskSpec};
-pub use slave_map::SlaveMap;
+pub use loss::{Departure, Losses};
+pub use offence::Offence;
+pub use scheduler::Scheduler;
+pub use series::Payload;
+pub use task::{Handed, TaskSpec};

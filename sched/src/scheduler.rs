@@ -1,105 +1,23 @@
-//! The scheduler: its parts, submit and cancel, and everything that can be asked. The other events have files of their
-//! own: slaves and groups in `groups`, packets and results in `hand_out`, losses in `loss`.
+//! The scheduler: its parts, and how a record enters a line, leaves it, is cut and ends. Events have files of their own
+//! in `events`, questions are in `look`.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ahead::short_tasks;
-use crate::counts::Counts;
-use crate::grouping::Grouping;
-use crate::ids::{AlgorithmId, Group, Nanos, Owner, SlaveId, TaskId};
-use crate::lane::Lane;
-use crate::list::{Links, NONE};
-use crate::outcome::{Cancelled, Ended, Reason};
-use crate::payload::Payload;
-use crate::record::{Record, State};
-use crate::slaves::Slaves;
-use crate::stragglers::Place;
-use crate::tasks::{HAS_PAYLOAD, Tasks};
+use crate::config::{Config, short_tasks};
+use crate::data::counts::Counts;
+use crate::data::hands::Place;
+use crate::data::line::Line;
+use crate::data::list::Links;
+use crate::data::record::State;
+use crate::data::slaves::Slaves;
+use crate::data::tasks::Tasks;
+use crate::data::times::Times;
+use crate::end::{Ended, Reason};
+use crate::ids::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
+use crate::series::Payload;
 
 /// A drained list of news keeps room for this many at most.
 const NEWS_KEPT: usize = 1024;
-
-/// The limits of a run.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct Config {
-    /// Tasks per packet to a slave; [`AUTO`](crate::AUTO): by compute time.
-    pub task_group: u32,
-    /// A task becomes unrunnable when this many slaves were lost while they ran it; 0: never.
-    pub crash_limit: u32,
-    /// A packet of tasks may have this many bytes.
-    pub packet_bytes_max: u32,
-    /// A packet without tasks has this many bytes.
-    pub packet_bytes_base: u32,
-    /// Queued tasks may take this many bytes, [`Scheduler::RECORD_BYTES`] for each that is none of a run, and for each
-    /// run, included.
-    pub queued_bytes_max: u64,
-    /// A busy slave may have its next packet in hand, or several small ones, see [`Scheduler::hand_out`].
-    pub prefetch: bool,
-    /// Tasks that a slave has not begun are taken back for an idle one, see [`Scheduler::recall`].
-    pub take_back: bool,
-    /// Tasks that run far longer than the median are handed to an idle slave too, see [`Scheduler::hand_out`].
-    pub duplicate_stragglers: bool,
-}
-
-impl Default for Config {
-    /// A group of 1, one packet in hand, 4 GiB of queued tasks, the defaults of the flags for what else has one.
-    fn default() -> Self {
-        Config {
-            task_group: 1,
-            crash_limit: 10,
-            packet_bytes_max: 131_072,
-            packet_bytes_base: 0,
-            queued_bytes_max: 4 << 30,
-            prefetch: false,
-            take_back: false,
-            duplicate_stragglers: false,
-        }
-    }
-}
-
-impl Config {
-    /// What a packet of so many tasks has, of so many bytes each.
-    #[inline]
-    fn packet_bytes(&self, tasks: u32, bytes: u32) -> u64 {
-        u64::from(self.packet_bytes_base) + u64::from(tasks) * u64::from(bytes)
-    }
-
-    #[inline]
-    fn fits_packet(&self, tasks: u32, bytes: u32) -> bool {
-        self.packet_bytes(tasks, bytes) <= u64::from(self.packet_bytes_max)
-    }
-}
-
-/// A task to submit: its algorithm and policy.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct TaskSpec {
-    /// Below the number of algorithms that the scheduler was made with.
-    pub algorithm: AlgorithmId,
-    /// Ordered: for this slave only. `None`: unordered.
-    pub to: Option<SlaveId>,
-    /// If that slave can not run it, any may.
-    pub do_it_anyway: bool,
-    /// If the slave that has it is lost, another may.
-    pub retry: bool,
-    /// Where its end is told.
-    pub owner: Owner,
-    /// What it adds to a packet, all included.
-    pub bytes: u32,
-}
-
-impl TaskSpec {
-    /// Unordered, with the default policy.
-    pub fn new(algorithm: AlgorithmId, owner: Owner, bytes: u32) -> Self {
-        TaskSpec {
-            algorithm,
-            to: None,
-            do_it_anyway: false,
-            retry: true,
-            owner,
-            bytes,
-        }
-    }
-}
 
 /// Tasks, slaves, and who does what next. See the [crate's documentation](crate).
 ///
@@ -109,10 +27,10 @@ pub struct Scheduler<P> {
     pub(crate) config: Config,
     pub(crate) tasks: Tasks<P>,
     /// Queued tasks that any slave may run.
-    pub(crate) unordered: Lane,
+    pub(crate) unordered: Line,
     pub(crate) slaves: Slaves,
     pub(crate) counts: Counts,
-    pub(crate) grouping: Grouping,
+    pub(crate) times: Times,
     /// Slaves desired, by group.
     pub(crate) desired: [u32; 3],
     /// By how much the sum of the desires has fallen, rises and slaves sent away taken off.
@@ -125,9 +43,9 @@ pub struct Scheduler<P> {
     pub(crate) sources: u32,
     /// When the queue was seen filled up to a target number last.
     pub(crate) filled: Option<Nanos>,
-    next_task: u64,
+    pub(crate) next_task: u64,
     pub(crate) next_slave: u32,
-    /// The places at the two ends of all lanes.
+    /// The places at the two ends of all lines.
     front_place: i64,
     back_place: i64,
     pub(crate) ended: VecDeque<Ended<P>>,
@@ -155,10 +73,10 @@ impl<P: Payload> Scheduler<P> {
         Scheduler {
             config,
             tasks: Tasks::new(),
-            unordered: Lane::EMPTY,
+            unordered: Line::EMPTY,
             slaves: Slaves::new(short_tasks(&config)),
             counts: Counts::new(algorithms),
-            grouping: Grouping::new(algorithms, config.duplicate_stragglers),
+            times: Times::new(algorithms, config.duplicate_stragglers),
             desired: [0; 3],
             fallen: 0,
             has_allocated: false,
@@ -181,181 +99,6 @@ impl<P: Payload> Scheduler<P> {
             stragglers: Vec::new(),
             withdrawals: VecDeque::new(),
         }
-    }
-
-    /// Takes a task. One that can not be run ends at once: [`poll_ended`](Self::poll_ended) tells.
-    ///
-    /// # Panics
-    /// If the algorithm is unknown.
-    pub fn submit(&mut self, spec: TaskSpec, payload: P, now: Nanos) -> TaskId {
-        assert!(
-            usize::from(spec.algorithm.0) < self.counts.algorithms(),
-            "{:?} is unknown",
-            spec.algorithm
-        );
-        let seq = self.next_task;
-        self.next_task += 1;
-        let bound = match self.judge(&spec) {
-            Ok(bound) => bound,
-            Err(reason) => {
-                let id = TaskId { seq, slot: NONE };
-                let TaskSpec {
-                    algorithm,
-                    to,
-                    do_it_anyway,
-                    retry,
-                    owner,
-                    ..
-                } = spec;
-                self.ended.push_back(Ended {
-                    id,
-                    algorithm,
-                    owner,
-                    to,
-                    do_it_anyway,
-                    retry,
-                    payload,
-                    reason,
-                });
-                return id;
-            }
-        };
-        let slot = self
-            .tasks
-            .insert(Record::new(seq, &spec, bound, payload, now));
-        self.enqueue_back(slot);
-        TaskId { seq, slot }
-    }
-
-    /// How many tasks a run may have to be of use: as many of this algorithm as a packet takes while there are plenty,
-    /// if each adds so many bytes to it.
-    pub fn run_most(&self, algorithm: AlgorithmId, bytes: u32) -> u32 {
-        let group = self.group_of_tasks(algorithm);
-        let Config {
-            packet_bytes_max,
-            packet_bytes_base,
-            ..
-        } = self.config;
-        group.min(packet_bytes_max.saturating_sub(packet_bytes_base) / bytes.max(1))
-    }
-
-    /// Takes a run of tasks that `spec` holds for each of, which has the default policy. Returns the id of the first.
-    ///
-    /// # Errors
-    /// The payload, if not all can be queued, or a packet can not take them: they are to be submitted one by one.
-    ///
-    /// # Panics
-    /// If the algorithm is unknown, or the policy is another.
-    pub fn submit_run(&mut self, spec: TaskSpec, payload: P, now: Nanos) -> Result<TaskId, P> {
-        assert_eq!(
-            spec,
-            TaskSpec::new(spec.algorithm, spec.owner, spec.bytes),
-            "a run has the default policy"
-        );
-        let tasks = payload.tasks();
-        if !self.config.fits_packet(tasks, spec.bytes) || !self.may_queue(tasks, spec.bytes) {
-            return Err(payload);
-        }
-        let seq = self.next_task;
-        self.next_task += u64::from(tasks);
-        let record = Record::new(seq, &spec, false, payload, now);
-        let slot = self.tasks.insert(record);
-        self.enqueue_back(slot);
-        Ok(TaskId { seq, slot })
-    }
-
-    /// Takes a task into a run with the one submitted last, `last`: of at most `most` tasks, and no more than a packet
-    /// takes. `push` adds what it carries, unless that is not of the run's kind. `None`: it can not, and is to be
-    /// submitted by itself.
-    ///
-    /// It can if both have the same `spec`, with the default policy, and nothing has happened since, time included.
-    #[inline]
-    pub fn submit_next(
-        &mut self,
-        last: TaskId,
-        most: u32,
-        spec: &TaskSpec,
-        now: Nanos,
-        push: impl FnOnce(&mut P) -> bool,
-    ) -> Option<TaskId> {
-        if self.next_task != last.seq + 1 || !self.may_queue(1, spec.bytes) {
-            return None;
-        }
-        let record = self.tasks.ending_with(last)?;
-        let tasks = record.tasks();
-        let fits = self.config.fits_packet(tasks + 1, spec.bytes);
-        if tasks >= most || !fits || !record.may_grow(spec, now) {
-            return None;
-        }
-        let payload = record.payload.as_mut().expect(HAS_PAYLOAD);
-        if !push(payload) {
-            return None;
-        }
-        let more = u64::from(payload.more_bytes());
-        self.counts.add(spec.algorithm, 1, more);
-        self.unordered.on_grown(spec.owner == Owner::Queue);
-        self.next_task += 1;
-        Some(last.after(1))
-    }
-
-    /// Whether it is bound to a slave, or why it can not be run.
-    fn judge(&self, spec: &TaskSpec) -> Result<bool, Reason> {
-        if !self.config.fits_packet(1, spec.bytes) {
-            return Err(Reason::TooLarge {
-                bytes: self.config.packet_bytes(1, spec.bytes),
-                bytes_max: self.config.packet_bytes_max,
-            });
-        }
-        let bound = match spec.to {
-            None => false,
-            Some(to) => match self.slaves.find(to) {
-                Some(at) if self.slaves.get(at).group.takes_ordered() => true,
-                _ if spec.do_it_anyway => false,
-                Some(_) => return Err(Reason::SlaveTakesNoOrdered(to)),
-                None => return Err(Reason::NoSuchSlave(to)),
-            },
-        };
-        if !self.may_queue(1, spec.bytes) {
-            let bytes_max = self.config.queued_bytes_max;
-            return Err(Reason::QueueFull { bytes_max });
-        }
-        Ok(bound)
-    }
-
-    /// Whether so many more tasks of so many bytes may be queued, as if each were submitted by itself.
-    #[inline]
-    fn may_queue(&self, tasks: u32, bytes: u32) -> bool {
-        let more = u64::from(tasks) * (u64::from(bytes) + Self::RECORD_BYTES);
-        self.counts.queued_bytes + more <= self.config.queued_bytes_max
-    }
-
-    /// Ends a live task as cancelled. If a slave holds it, [`poll_withdrawal`](Self::poll_withdrawal) says that it is to
-    /// be told; its entry stays in the slave's hands until its result or its acknowledgement. `None`: it had ended
-    /// before.
-    pub fn cancel(&mut self, id: TaskId) -> Option<Cancelled<P>> {
-        let slot = self.tasks.find(id)?;
-        let slot = self.cut(slot, id.seq, 1);
-        let held_by = match self.tasks.get(slot).state {
-            State::Queued(_) => {
-                self.dequeue(slot);
-                None
-            }
-            State::Free(_) => unreachable!("it was found"),
-            State::Held { slave, position } => {
-                self.end_twin(slot, slave);
-                self.withdraw(Place { slave, position });
-                self.counts.running -= 1;
-                Some(self.slaves.get(slave).id)
-            }
-        };
-        let record = self.tasks.get(slot);
-        let (owner, algorithm) = (record.owner(), record.algorithm);
-        Some(Cancelled {
-            payload: self.tasks.remove(slot),
-            owner,
-            algorithm,
-            held_by,
-        })
     }
 
     /// While true, no task whose owner is the queue is handed out; those of flows are. Of a slave's own tasks, those
@@ -390,70 +133,10 @@ impl<P: Payload> Scheduler<P> {
         ended
     }
 
-    /// How many unrunnable tasks are to be polled.
-    pub fn ended(&self) -> usize {
-        self.ended.len()
-    }
-
     /// Sets the target number of an algorithm, or the general one. While the queue is filled up to one again and again,
     /// more is to come, as from a source.
     pub fn set_target(&mut self, algorithm: Option<AlgorithmId>, target: u64) {
         self.counts.set_target(algorithm, target);
-    }
-
-    /// The target number of an algorithm, or the general one.
-    pub fn target(&self, algorithm: Option<AlgorithmId>) -> u64 {
-        self.counts.target(algorithm)
-    }
-
-    /// Tasks of an algorithm, or all, that are queued and not on any slave.
-    pub fn pending(&self, algorithm: Option<AlgorithmId>) -> u64 {
-        self.counts.pending(algorithm)
-    }
-
-    /// How many tasks may be submitted until the target is reached.
-    pub fn upto_target(&self, algorithm: Option<AlgorithmId>) -> u64 {
-        self.target(algorithm)
-            .saturating_sub(self.pending(algorithm))
-    }
-
-    /// Tasks that are queued or running.
-    pub fn runnable(&self) -> u64 {
-        self.counts.queued + self.counts.running
-    }
-
-    /// Tasks that are queued.
-    pub fn queued(&self) -> u64 {
-        self.counts.queued
-    }
-
-    /// What queued tasks take, [`RECORD_BYTES`](Self::RECORD_BYTES) for each task or run included. It may pass the limit
-    /// by what was recycled, and where runs were parted.
-    pub fn queued_bytes(&self) -> u64 {
-        self.counts.queued_bytes
-    }
-
-    /// Whether the task is queued or running.
-    pub fn is_live(&self, id: TaskId) -> bool {
-        self.tasks.find(id).is_some()
-    }
-
-    /// Queued tasks that no connected slave's group may run, while at least one slave is connected.
-    pub fn waits_for_nobody(&self) -> u64 {
-        let members = Group::ALL
-            .into_iter()
-            .filter(|group| group.takes_unordered());
-        let takers: u32 = members.map(|group| self.slaves.members(group)).sum();
-        if self.slaves.len() > 0 && takers == 0 {
-            self.unordered.len()
-        } else {
-            0
-        }
-    }
-
-    /// Nothing is queued, running or desired.
-    pub fn idle(&self) -> bool {
-        self.runnable() == 0 && self.desired == [0; 3]
     }
 
     /// Queues a record behind all others.
@@ -461,7 +144,7 @@ impl<P: Payload> Scheduler<P> {
         let place = self.back_place;
         self.back_place += 1;
         self.prepare(slot, place);
-        match self.lane_slave(slot) {
+        match self.line_slave(slot) {
             None => self.unordered.push_back(&mut self.tasks, slot),
             Some(at) => self
                 .slaves
@@ -486,13 +169,13 @@ impl<P: Payload> Scheduler<P> {
     }
 
     pub(crate) fn dequeue(&mut self, slot: u32) {
-        match self.lane_slave(slot) {
+        match self.line_slave(slot) {
             None => self.unordered.remove(&mut self.tasks, slot),
             Some(at) => self
                 .slaves
                 .change_own(at, |own| own.remove(&mut self.tasks, slot)),
         }
-        self.on_out_of_lane(slot);
+        self.on_out_of_line(slot);
     }
 
     /// A record of its own for `tasks` tasks from number `first` on, of those that stand in this one. Returns its slot.
@@ -530,8 +213,40 @@ impl<P: Payload> Scheduler<P> {
         front
     }
 
-    /// The slave in whose lane the task belongs.
-    fn lane_slave(&self, slot: u32) -> Option<u32> {
+    /// The numbers of the tasks in these slots, each with the first of them.
+    pub(crate) fn numbers(&self, slots: &[(u64, u32)]) -> Vec<u64> {
+        let each = |&(first, slot): &(u64, u32)| {
+            let tasks = self.tasks.get(slot).tasks();
+            (first..).take(tasks as usize)
+        };
+        slots.iter().flat_map(each).collect()
+    }
+
+    /// Ends a task that is in no list any more.
+    pub(crate) fn end(&mut self, slot: u32, reason: Reason) {
+        let record = self.tasks.get(slot);
+        let (seq, algorithm, owner) = (record.seq, record.algorithm, record.owner());
+        let (to, do_it_anyway, retry) = (record.to(), record.do_it_anyway(), record.retry());
+        let (id, payload) = (TaskId { seq, slot }, self.tasks.remove(slot));
+        self.ended.push_back(Ended {
+            id,
+            algorithm,
+            owner,
+            to,
+            do_it_anyway,
+            retry,
+            payload,
+            reason,
+        });
+    }
+
+    /// Counts a queued task out that was taken out of its line.
+    pub(crate) fn on_out_of_line(&mut self, slot: u32) {
+        self.counts.on_unqueued(self.tasks.get(slot));
+    }
+
+    /// The slave in whose line the task belongs.
+    fn line_slave(&self, slot: u32) -> Option<u32> {
         let slave = self.tasks.get(slot).bound_to()?;
         Some(
             self.slaves

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Ok(json!({
             "case": format!("connect-s{slaves}"),
             "slaves": slaves,
-            "still_there": mw.slaves(),
+            "still_there": mw.connected(),
             "master_wall_s": connect.as_secs_f64(),
             "master_cpu_us_per_slave": connect_cpu.as_secs_f64() * 1e6 / f64::from(slaves),
             "idle_slave_bytes": memory.saturating_sub(alone.get()) as f64 / f64::from(slaves),

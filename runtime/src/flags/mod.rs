@@ -6,12 +6,13 @@
 //!                ^^^^^^^^^                                               ^^^^^^^^ the user's
 //! ```
 //!
-//! Which flags there are, `ringmw_codec::flags` says; what their values may be, this file. Every mistake is one
+//! Which flags there are, `ringmw_codec::flags!` says; what their values may be, `values.rs`. Every mistake is one
 //! message that names the flag, and exit code 2. Flags of the other role are taken and have no effect, as in CL-MW, so
 //! that one submit file may serve both; [`Settings::without_effect`] names them.
 //!
 //! No file is read here: [`resolve_slave_target`] is handed a function that does.
 
+mod given;
 mod help;
 mod target;
 mod values;
@@ -25,54 +26,23 @@ use std::time::Duration;
 use crate::io::engine::Choice;
 use crate::proto::master::{Level, Wanted};
 use crate::proto::slave::Bounds;
-use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use ringmw_codec::Nanos;
-use ringmw_codec::flags::{self, FLAGS, Flag, flag};
+use clap::{Arg, ArgAction, Command};
+use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
 
+use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
 pub(crate) use target::{Source, resolve_slave_target};
 pub(crate) use values::SECONDS_MAX;
 
-const HELP: &str = "--mw-help";
-const VERSION: &str = "--mw-version-string";
-const MASTER: &str = "--mw-master";
-const SLAVE: &str = "--mw-slave";
-const LOCAL: &str = "--mw-local";
-const HOST: &str = "--mw-master-host";
-const PORT: &str = "--mw-master-port";
-const ADVERTISE_HOST: &str = "--mw-advertise-host";
-const WRITE_BUFFER: &str = "--mw-max-write-buffer-size";
-const READ_BUFFER: &str = "--mw-max-read-buffer-size";
-const CLIENT_TIMEOUT: &str = "--mw-client-timeout";
-const AUDIT_FILE: &str = "--mw-audit-file";
-const AUDIT_LEVEL: &str = "--mw-audit-level";
-const RESOURCE_FILE: &str = "--mw-resource-file";
-const RESOURCE_INTERVAL: &str = "--mw-resource-file-update-interval";
-const TASK_GROUP: &str = "--mw-slave-task-group";
-const RESULT_GROUP: &str = "--mw-slave-result-group";
-const PREFETCH: &str = "--mw-slave-prefetch";
-const DUPLICATE_STRAGGLERS: &str = "--mw-duplicate-stragglers";
-const MEMBER_ID: &str = "--mw-member-id";
-const SLAVE_EXECUTABLE: &str = "--mw-slave-executable";
-const CRASH_LIMIT: &str = "--mw-crash-limit";
-const READY_BYTES: &str = "--mw-max-ready-bytes";
-const QUEUED_BYTES: &str = "--mw-max-queued-bytes";
-const SEED: &str = "--mw-seed";
-const ENGINE: &str = "--mw-engine";
-const ANY_BUILD: &str = "--mw-any-build";
-const SLAVES_WANTED: &str = "--mw-slaves-wanted";
-const SLAVE_COUNT: &str = "--mw-slave-count";
-const TIME_LIMIT: &str = "--mw-slave-time-limit";
-const IDLE_TIMEOUT: &str = "--mw-slave-idle-timeout";
-
-/// Where a slave's master may be told; of these the later one wins, so they may be given again.
-const SOURCES: &[&str] = &[HOST, PORT, MEMBER_ID, RESOURCE_FILE];
-
-/// Flags whose values are paths.
-const PATHS: &[&str] = &[AUDIT_FILE, RESOURCE_FILE, SLAVE_EXECUTABLE];
+// The names that messages have.
+const HELP: &str = FLAG.help.name;
+const MASTER: &str = FLAG.master.name;
+const SLAVE: &str = FLAG.slave.name;
+const LOCAL: &str = FLAG.local_slaves.name;
+const HOST: &str = FLAG.host.name;
+const PORT: &str = FLAG.port.name;
+const RESOURCE_FILE: &str = FLAG.resource_file.name;
 
 /// What this process is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,10 +173,11 @@ pub(crate) fn split(args: impl IntoIterator<Item = OsString>) -> Result<Split, U
         if is_ours && arg == "--" {
             is_ours = false;
         } else if is_ours && arg.as_bytes().starts_with(b"--mw-") {
-            let (flag, value) = known_flag(&arg)?;
-            let Some(placeholder) = flag.value else {
+            let (row, value) = known_flag(&arg)?;
+            let name = row.flag.name;
+            let Some(placeholder) = row.flag.value else {
                 if value.is_some() {
-                    return usage(format!("{} takes no value", flag.name));
+                    return usage(format!("{name} takes no value"));
                 }
                 split.mw.push(arg);
                 continue;
@@ -216,12 +187,9 @@ pub(crate) fn split(args: impl IntoIterator<Item = OsString>) -> Result<Split, U
             };
             let value = value.or_else(|| Some(args.next_if(is_value)?.1));
             let Some(value) = value else {
-                return usage(format!(
-                    "{} needs a value: {} {placeholder}",
-                    flag.name, flag.name
-                ));
+                return usage(format!("{name} needs a value: {name} {placeholder}"));
             };
-            split.mw.push(joined(flag, &value)?);
+            split.mw.push(joined(row, &value)?);
         } else {
             match arg.into_string() {
                 Ok(arg) => split.user.push(arg),
@@ -238,31 +206,29 @@ pub(crate) fn split(args: impl IntoIterator<Item = OsString>) -> Result<Split, U
 }
 
 /// Paths may be any bytes; all else is text.
-fn joined(flag: &Flag, value: &OsStr) -> Result<OsString, UsageError> {
-    if value.is_empty() && flag.name != MEMBER_ID {
-        return usage(format!("{} is given an empty value", flag.name));
+fn joined(row: &Row, value: &OsStr) -> Result<OsString, UsageError> {
+    let name = row.flag.name;
+    if value.is_empty() && !row.may_be_empty {
+        return usage(format!("{name} is given an empty value"));
     }
-    if value.to_str().is_none() && !PATHS.contains(&flag.name) {
-        return usage(format!(
-            "{} {:?}: is not UTF-8",
-            flag.name,
-            value.to_string_lossy()
-        ));
+    if value.to_str().is_none() && !row.is_path {
+        let shown = value.to_string_lossy();
+        return usage(format!("{name} {shown:?}: is not UTF-8"));
     }
-    let mut whole = OsString::from(flag.name);
+    let mut whole = OsString::from(name);
     whole.push("=");
     whole.push(value);
     Ok(whole)
 }
 
 /// The flag of an argument that begins with `--mw-`, and the value behind its `=`.
-fn known_flag(arg: &OsStr) -> Result<(&'static Flag, Option<OsString>), UsageError> {
+fn known_flag(arg: &OsStr) -> Result<(&'static Row, Option<OsString>), UsageError> {
     let bytes = arg.as_bytes();
     let end = bytes.iter().position(|&byte| byte == b'=');
     let name = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]);
     let value = end.map(|end| OsString::from_vec(bytes[end + 1..].to_vec()));
-    match flag(&name) {
-        Some(flag) => Ok((flag, value)),
+    match ROWS.iter().find(|row| row.flag.name == name) {
+        Some(row) => Ok((row, value)),
         None => match nearest(&name) {
             Some(near) => usage(format!(
                 "{name} is no flag of this program; is {near} meant? {HELP} lists them all"
@@ -307,83 +273,49 @@ fn edits(from: &str, to: &str) -> usize {
 
 /// Parses the arguments after the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings, UsageError> {
-    let split = split(args)?;
+    let Split { mut mw, user } = split(args)?;
     // A call for help must not fail on what it is to help with.
-    let asks_for = |name: &str| split.mw.iter().any(|arg| arg == name);
-    let role = match (asks_for(HELP), asks_for(VERSION)) {
-        (true, _) => Some(Role::Help),
-        (false, true) => Some(Role::Version),
-        (false, false) => None,
-    };
-    if let Some(role) = role {
-        return Ok(Settings {
-            role,
-            user: split.user,
-            ..settings(&matches(&[])?, Role::Master, &[])?
-        });
+    let calls = [HELP, FLAG.version.name];
+    let call = calls.iter().find(|call| mw.iter().any(|arg| arg == *call));
+    if let Some(call) = call {
+        mw = vec![call.into()];
     }
-    let matches = matches(&split.mw)?;
-    let role = role_of(&matches)?;
-    refuse_repetition(&split.mw, role)?;
-    let settings = settings(&matches, role, &split.mw)?;
+    let matches = command().try_get_matches_from(&mw);
+    let given = Given::take(&mut matches.map_err(|error| UsageError(message(&error)))?);
+    judge_role(&given)?;
+    let settings = Settings::from(given);
+    let names = names(&mw, settings.role)?;
     judge(&settings)?;
+    let of_the_other = match settings.role {
+        Role::Slave => flags::Role::Master,
+        _ => flags::Role::Slave,
+    };
+    let is_idle = |flag: &&Flag| flag.role == of_the_other && names.contains(&flag.name);
     Ok(Settings {
-        user: split.user,
+        without_effect: FLAGS.iter().filter(is_idle).map(|flag| flag.name).collect(),
+        user,
         ..settings
     })
 }
 
-fn matches(mw: &[OsString]) -> Result<ArgMatches, UsageError> {
-    command()
-        .try_get_matches_from(mw)
-        .map_err(|error| UsageError(message(&error)))
-}
-
-/// The table as clap has it. All may be repeated here: what may not, [`refuse_repetition`] judges by role.
+/// The rows as clap has them. All may be repeated here: what may not, [`names`] judges by role.
 fn command() -> Command {
     let command = Command::new("ringmw")
         .no_binary_name(true)
         .disable_help_flag(true)
         .disable_version_flag(true);
-    FLAGS.iter().fold(command, |command, flag| {
-        let long = flag
-            .name
-            .strip_prefix("--")
-            .expect("every flag begins with it");
-        let arg = Arg::new(flag.name).long(long);
-        command.arg(match flag.value {
+    ROWS.iter().fold(command, |command, row| {
+        let Flag { name, default, .. } = row.flag;
+        let long = name.strip_prefix("--").expect("every flag begins with it");
+        let arg = Arg::new(name).long(long);
+        command.arg(match (row.parser)() {
             None => arg.action(ArgAction::Count),
-            Some(placeholder) => arg
+            Some(parser) => arg
                 .action(ArgAction::Append)
-                .value_name(placeholder)
-                .value_parser(parser_of(flag.name))
-                .default_value(flag.default),
+                .value_parser(parser)
+                .default_value(default),
         })
     })
-}
-
-fn parser_of(name: &str) -> ValueParser {
-    match name {
-        LOCAL => ValueParser::new(values::local_slaves),
-        HOST | ADVERTISE_HOST => ValueParser::new(values::host),
-        PORT => ValueParser::new(values::port),
-        WRITE_BUFFER | READ_BUFFER => ValueParser::new(values::buffer_bytes),
-        CLIENT_TIMEOUT | RESOURCE_INTERVAL | TIME_LIMIT | IDLE_TIMEOUT => {
-            ValueParser::new(values::seconds)
-        }
-        SLAVES_WANTED => ValueParser::new(values::slaves_wanted),
-        SLAVE_COUNT => ValueParser::new(values::slave_count),
-        AUDIT_LEVEL => ValueParser::new(values::level),
-        path if PATHS.contains(&path) => ValueParser::path_buf(),
-        TASK_GROUP | RESULT_GROUP => ValueParser::new(values::group),
-        PREFETCH => ValueParser::new(values::on_off),
-        MEMBER_ID => ValueParser::new(values::member_id),
-        CRASH_LIMIT => ValueParser::new(values::crash_limit),
-        READY_BYTES | QUEUED_BYTES => ValueParser::new(values::bytes),
-        SEED => ValueParser::new(values::seed),
-        ENGINE => ValueParser::new(values::engine),
-        unknown => unreachable!("the table has {unknown}, which nothing parses"),
-    }
 }
 
 /// One line, without clap's own hints at flags that are not there.
@@ -409,9 +341,10 @@ fn message(error: &clap::Error) -> String {
     }
 }
 
-fn role_of(matches: &ArgMatches) -> Result<Role, UsageError> {
-    let local: Option<u32> = last(matches, LOCAL);
-    match (is_given(matches, MASTER), is_given(matches, SLAVE)) {
+/// A process has one role.
+fn judge_role(given: &Given) -> Result<(), UsageError> {
+    let local = given.local_slaves;
+    match (given.master, given.slave) {
         (true, true) => usage(format!(
             "{MASTER} and {SLAVE} contradict each other: a process is one of them"
         )),
@@ -421,123 +354,22 @@ fn role_of(matches: &ArgMatches) -> Result<Role, UsageError> {
         (false, true) if local.is_some() => usage(format!(
             "{LOCAL} contradicts {SLAVE}: local mode is what runs with neither role flag"
         )),
-        (true, false) => Ok(Role::Master),
-        (false, true) => Ok(Role::Slave),
-        (false, false) => Ok(Role::Local { slaves: local }),
+        _ => Ok(()),
     }
 }
 
-fn refuse_repetition(mw: &[OsString], role: Role) -> Result<(), UsageError> {
-    let mut seen: Vec<&'static str> = Vec::new();
+/// The flags that were given, none of them twice but what a slave may be told again.
+fn names(mw: &[OsString], role: Role) -> Result<Vec<&'static str>, UsageError> {
+    let mut names = Vec::new();
     for arg in mw {
-        let (flag, _) = known_flag(arg)?;
-        let may_repeat = flag.repeatable || (role == Role::Slave && SOURCES.contains(&flag.name));
-        if seen.contains(&flag.name) && !may_repeat {
-            return usage(format!(
-                "{} is given twice; leave one of them out",
-                flag.name
-            ));
+        let (row, _) = known_flag(arg)?;
+        let (name, may_repeat) = (row.flag.name, role == Role::Slave && row.is_source);
+        if names.contains(&name) && !may_repeat {
+            return usage(format!("{name} is given twice; leave one of them out"));
         }
-        seen.push(flag.name);
+        names.push(name);
     }
-    Ok(())
-}
-
-fn is_given(matches: &ArgMatches, name: &str) -> bool {
-    matches.value_source(name) == Some(ValueSource::CommandLine)
-}
-
-fn last<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
-    matches.get_many::<T>(name)?.next_back().cloned()
-}
-
-fn settings(matches: &ArgMatches, role: Role, mw: &[OsString]) -> Result<Settings, UsageError> {
-    fn known<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> T {
-        last(matches, name).expect("the table has a default for it")
-    }
-    let given = |name| {
-        is_given(matches, name)
-            .then(|| last(matches, name))
-            .flatten()
-    };
-    let of_the_other = match role {
-        Role::Slave => flags::Role::Master,
-        _ => flags::Role::Slave,
-    };
-    let is_idle = |flag: &&Flag| flag.role == of_the_other && is_given(matches, flag.name);
-    Ok(Settings {
-        role,
-        host: last(matches, HOST),
-        port: last(matches, PORT),
-        advertise_host: last(matches, ADVERTISE_HOST),
-        write_bytes_max: known(matches, WRITE_BUFFER),
-        read_bytes_max: known(matches, READ_BUFFER),
-        client_timeout: known(matches, CLIENT_TIMEOUT),
-        audit_file: last(matches, AUDIT_FILE),
-        audit_level: known(matches, AUDIT_LEVEL),
-        resource_file: last(matches, RESOURCE_FILE),
-        resource_interval: known(matches, RESOURCE_INTERVAL),
-        task_group: known(matches, TASK_GROUP),
-        result_group: known(matches, RESULT_GROUP),
-        prefetch: known(matches, PREFETCH),
-        duplicate_stragglers: is_given(matches, DUPLICATE_STRAGGLERS),
-        member_id: given(MEMBER_ID),
-        slave_executable: last(matches, SLAVE_EXECUTABLE),
-        crash_limit: known(matches, CRASH_LIMIT),
-        ready_bytes_max: known(matches, READY_BYTES),
-        queued_bytes_max: known(matches, QUEUED_BYTES),
-        seed: last(matches, SEED),
-        engine: known(matches, ENGINE),
-        any_build: is_given(matches, ANY_BUILD),
-        slaves_wanted: known(matches, SLAVES_WANTED),
-        slave_count: given_count(last(matches, SLAVE_COUNT)),
-        slave_bounds: Bounds {
-            time_limit: last(matches, TIME_LIMIT).map(nanos),
-            idle_timeout: last(matches, IDLE_TIMEOUT).map(nanos),
-        },
-        sources: sources(matches, mw)?,
-        without_effect: FLAGS.iter().filter(is_idle).map(|flag| flag.name).collect(),
-        user: Vec::new(),
-    })
-}
-
-/// A count of one is no parent.
-fn given_count(count: Option<SlaveCount>) -> Option<SlaveCount> {
-    count.filter(|count| *count != SlaveCount::Slaves(1))
-}
-
-fn nanos(duration: Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX / 4)
-}
-
-/// The flags of [`SOURCES`], in the order in which they stand on the command line.
-fn sources(matches: &ArgMatches, mw: &[OsString]) -> Result<Vec<Source>, UsageError> {
-    let all = |name| {
-        matches
-            .get_many::<String>(name)
-            .into_iter()
-            .flatten()
-            .cloned()
-    };
-    let (mut hosts, mut members) = (all(HOST), all(MEMBER_ID));
-    let mut ports = matches.get_many::<u16>(PORT).into_iter().flatten().copied();
-    let mut files = matches
-        .get_many::<PathBuf>(RESOURCE_FILE)
-        .into_iter()
-        .flatten()
-        .cloned();
-    let mut sources = Vec::new();
-    for arg in mw {
-        let (flag, _) = known_flag(arg)?;
-        sources.extend(match flag.name {
-            HOST => hosts.next().map(Source::Host),
-            PORT => ports.next().map(Source::Port),
-            MEMBER_ID => members.next().map(Source::Member),
-            RESOURCE_FILE => files.next().map(Source::ResourceFile),
-            _ => None,
-        });
-    }
-    Ok(sources)
+    Ok(names)
 }
 
 /// What each flag alone may say, but not together or in this role.
@@ -559,7 +391,7 @@ fn judge(settings: &Settings) -> Result<(), UsageError> {
             let given = [
                 (HOST, settings.host.is_some()),
                 (PORT, settings.port.is_some()),
-                (ADVERTISE_HOST, settings.advertise_host.is_some()),
+                (FLAG.advertise_host.name, settings.advertise_host.is_some()),
                 (RESOURCE_FILE, settings.resource_file.is_some()),
             ];
             match given.iter().find(|(_, is_given)| *is_given) {

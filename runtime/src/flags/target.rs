@@ -3,10 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ringmw_codec::flags::flag;
+use ringmw_codec::flags::FLAG;
 use ringmw_codec::resource::ResourceFile;
 
-use super::{HOST, MEMBER_ID, PORT, RESOURCE_FILE, values};
+use super::values::{Host, Number, Value};
+use super::{HOST, PORT, RESOURCE_FILE};
+
+type Port = Number<u16, 1>;
 
 /// One flag that tells something about the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +56,7 @@ pub(crate) fn resolve_slave_target(
             .any(|source| matches!(source, Source::Port(_)));
     let mut hosts: Vec<String> = Vec::new();
     let mut ports: Vec<u16> = Vec::new();
-    let mut member_id = flag(MEMBER_ID)
-        .and_then(|flag| flag.default)
-        .unwrap_or_default()
-        .to_owned();
+    let mut member_id = FLAG.member_id.default.unwrap_or_default().to_owned();
     let mut finished = false;
     let mut warnings = Vec::new();
     for source in sources {
@@ -139,9 +139,9 @@ fn addresses_of(file: &ResourceFile) -> Result<Vec<(String, u16)>, String> {
     };
     let (host, port) = (value(HOST)?, value(PORT)?);
     let host =
-        values::host(host).map_err(|error| format!("{HOST} {host} in :slave-arguments {error}"))?;
+        Host::read(host).map_err(|error| format!("{HOST} {host} in :slave-arguments {error}"))?;
     let port =
-        values::port(port).map_err(|error| format!("{PORT} {port} in :slave-arguments {error}"))?;
+        Port::read(port).map_err(|error| format!("{PORT} {port} in :slave-arguments {error}"))?;
     Ok(vec![(host, port)])
 }
 
@@ -164,7 +164,7 @@ fn value_of<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
 
 fn parse_address(address: &str) -> Option<(String, u16)> {
     let (host, port) = address.rsplit_once(':')?;
-    Some((values::host(host).ok()?, values::port(port).ok()?))
+    Some((Host::read(host).ok()?, Port::read(port).ok()?))
 }
 
 fn address(host: &str, port: u16) -> String {

@@ -1,159 +1,350 @@
-//! What the values of flags may be. Each parser's error is the end of a message that begins with the flag.
+//! What the values of flags may be: the types that the rows of `ringmw_codec::flags!` name.
+//!
+//! A [`Value`] is what stands behind one flag; its error is the end of a message that begins with the flag. A [`Take`] is
+//! what is made of all that was given of a flag: the [`Value`] or else its default, [`Maybe`] one, [`Each`] of them, or
+//! for a [`Switch`] whether it is there.
 
+use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use ringmw_sched::AUTO;
+use clap::ArgMatches;
+use clap::builder::ValueParser;
+use clap::parser::ValueSource;
+use ringmw_codec::handshake::MEMBER_ID_BYTES_MAX;
 
-use super::SlaveCount;
 use crate::io::engine::Choice;
-use crate::proto::master::{Level, Wanted};
+use crate::proto::master::{self, Wanted};
 
-/// No buffer is smaller: a packet must hold more than its headers.
-pub(crate) const BUFFER_BYTES_MIN: u64 = 4096;
-/// No buffer is larger: 1 GiB.
-pub(crate) const BUFFER_BYTES_MAX: u64 = 1 << 30;
 /// No time is longer: a year.
 pub(crate) const SECONDS_MAX: u64 = 365 * 86_400;
-/// No membership token is longer.
-pub(crate) const MEMBER_ID_BYTES_MAX: usize = 255;
-/// Local mode starts no more slaves.
-pub(crate) const LOCAL_SLAVES_MAX: u64 = 4096;
 
-pub(super) fn level(value: &str) -> Result<Level, String> {
-    match value {
-        "default" => Ok(Level::Default),
-        "packets" => Ok(Level::Packets),
-        "tasks" => Ok(Level::Tasks),
-        _ => Err("is none of default, packets and tasks".to_owned()),
+/// What stands behind a flag.
+pub(super) trait Value: 'static {
+    /// What it is read as.
+    type Out: Clone + Send + Sync + 'static;
+
+    /// It may be any bytes, as paths may; else it is text.
+    const IS_PATH: bool = false;
+    /// It may be empty.
+    const MAY_BE_EMPTY: bool = false;
+
+    fn read(text: &str) -> Result<Self::Out, String>;
+
+    /// What reads it for clap.
+    fn parser() -> ValueParser {
+        ValueParser::new(Self::read)
     }
 }
 
-pub(super) fn engine(value: &str) -> Result<Choice, String> {
-    value
-        .parse()
-        .map_err(|_| "is none of auto, ring and epoll".to_owned())
+/// What is made of all that was given of a flag.
+pub(super) trait Take {
+    /// What is made of it.
+    type Out;
+
+    /// A value stands behind the flag.
+    const HAS_VALUE: bool = true;
+    /// There is nothing to take where it is not given and has no default.
+    const NEEDS_DEFAULT: bool = false;
+    /// It tells where a slave's master is. The later one wins, so a slave may be given it again.
+    const IS_SOURCE: bool = false;
+    /// As [`Value::IS_PATH`].
+    const IS_PATH: bool = false;
+    /// As [`Value::MAY_BE_EMPTY`].
+    const MAY_BE_EMPTY: bool = false;
+
+    /// What reads a value; none for a switch.
+    fn parser() -> Option<ValueParser>;
+
+    /// Takes what was given, else the default.
+    fn take(matches: &mut ArgMatches, name: &str) -> Self::Out;
 }
 
-fn number(value: &str, least: u64, most: u64) -> Result<u64, String> {
+/// The last value.
+impl<V: Value> Take for V {
+    type Out = V::Out;
+
+    const NEEDS_DEFAULT: bool = true;
+    const IS_PATH: bool = V::IS_PATH;
+    const MAY_BE_EMPTY: bool = V::MAY_BE_EMPTY;
+
+    fn parser() -> Option<ValueParser> {
+        Some(V::parser())
+    }
+
+    fn take(matches: &mut ArgMatches, name: &str) -> V::Out {
+        Maybe::<V>::take(matches, name).expect("its row has a default")
+    }
+}
+
+/// The last value, if there is one.
+pub(super) struct Maybe<V>(PhantomData<V>);
+
+impl<V: Value> Take for Maybe<V> {
+    type Out = Option<V::Out>;
+
+    const IS_PATH: bool = V::IS_PATH;
+    const MAY_BE_EMPTY: bool = V::MAY_BE_EMPTY;
+
+    fn parser() -> Option<ValueParser> {
+        Some(V::parser())
+    }
+
+    fn take(matches: &mut ArgMatches, name: &str) -> Option<V::Out> {
+        matches.remove_many(name)?.next_back()
+    }
+}
+
+/// Each value that was given, with its place on the command line; a default is only told.
+pub(super) struct Each<V>(PhantomData<V>);
+
+impl<V: Value> Take for Each<V> {
+    type Out = Vec<(usize, V::Out)>;
+
+    const IS_SOURCE: bool = true;
+    const IS_PATH: bool = V::IS_PATH;
+    const MAY_BE_EMPTY: bool = V::MAY_BE_EMPTY;
+
+    fn parser() -> Option<ValueParser> {
+        Some(V::parser())
+    }
+
+    fn take(matches: &mut ArgMatches, name: &str) -> Vec<(usize, V::Out)> {
+        if matches.value_source(name) != Some(ValueSource::CommandLine) {
+            return Vec::new();
+        }
+        let places: Vec<usize> = matches.indices_of(name).into_iter().flatten().collect();
+        let values = matches.remove_many(name).into_iter().flatten();
+        places.into_iter().zip(values).collect()
+    }
+}
+
+/// Whether the flag was given; it has no value.
+pub(super) struct Switch;
+
+impl Take for Switch {
+    type Out = bool;
+
+    const HAS_VALUE: bool = false;
+
+    fn parser() -> Option<ValueParser> {
+        None
+    }
+
+    fn take(matches: &mut ArgMatches, name: &str) -> bool {
+        matches.get_count(name) > 0
+    }
+}
+
+/// A whole number of a type, from `LEAST` to `MOST` or the type's most.
+pub(super) struct Number<T, const LEAST: u64 = 0, const MOST: u64 = { u64::MAX }>(PhantomData<T>);
+
+/// A type that whole numbers are read as.
+pub(super) trait Whole: TryFrom<u64> + Clone + Send + Sync + 'static {
+    const MAX: u64;
+}
+
+impl Whole for u16 {
+    const MAX: u64 = u16::MAX as u64;
+}
+
+impl Whole for u32 {
+    const MAX: u64 = u32::MAX as u64;
+}
+
+impl Whole for u64 {
+    const MAX: u64 = u64::MAX;
+}
+
+fn number<T: Whole>(value: &str, least: u64, most: u64) -> Result<T, String> {
+    let most = most.min(T::MAX);
     let is_digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    match value.parse() {
-        Ok(number) if is_digits && (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("is no whole number from {least} to {most}")),
+    let number = value.parse().ok().filter(|_| is_digits);
+    number
+        .filter(|number| (least..=most).contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("is no whole number from {least} to {most}"))
+}
+
+impl<T: Whole, const LEAST: u64, const MOST: u64> Value for Number<T, LEAST, MOST> {
+    type Out = T;
+
+    fn read(value: &str) -> Result<T, String> {
+        number(value, LEAST, MOST)
     }
 }
 
-fn number_u32(value: &str, least: u64) -> Result<u32, String> {
-    number(value, least, u32::MAX.into()).map(|number| u32::try_from(number).expect("bounded"))
-}
+/// A value, or `auto`, which is none.
+pub(super) struct OrAuto<V>(PhantomData<V>);
 
-pub(super) fn local_slaves(value: &str) -> Result<u32, String> {
-    number(value, 1, LOCAL_SLAVES_MAX).map(|number| u32::try_from(number).expect("bounded"))
-}
+impl<V: Value> Value for OrAuto<V> {
+    type Out = Option<V::Out>;
 
-/// `--mw-slaves-wanted auto` desires no more.
-pub(crate) const SLAVES_WANTED_MAX: u32 = 1_000;
-
-pub(super) fn slaves_wanted(value: &str) -> Result<Wanted, String> {
-    match value.strip_prefix("auto") {
-        Some("") => Ok(Wanted::Auto(SLAVES_WANTED_MAX)),
-        Some(most) => match most.strip_prefix(':') {
-            Some(most) => number_u32(most, 1).map(Wanted::Auto),
-            None => Err("is none of N, auto and auto:MAX".to_owned()),
-        },
-        None => number_u32(value, 0)
-            .map(Wanted::Fixed)
-            .map_err(|_| "is none of N, auto and auto:MAX".to_owned()),
+    fn read(value: &str) -> Result<Option<V::Out>, String> {
+        if value == "auto" {
+            return Ok(None);
+        }
+        V::read(value)
+            .map(Some)
+            .map_err(|error| format!("{error}, and not auto"))
     }
 }
 
-pub(super) fn slave_count(value: &str) -> Result<SlaveCount, String> {
-    match value {
-        "auto" => Ok(SlaveCount::Auto),
-        _ => local_slaves(value)
-            .map(SlaveCount::Slaves)
-            .map_err(|error| format!("{error}, and not auto")),
+/// A number of bytes, from `LEAST` to `MOST` or the type's most, also in `KiB`, `MiB` or `GiB`.
+pub(super) struct Bytes<T, const LEAST: u64, const MOST: u64 = { u64::MAX }>(PhantomData<T>);
+
+impl<T: Whole, const LEAST: u64, const MOST: u64> Value for Bytes<T, LEAST, MOST> {
+    type Out = T;
+
+    fn read(value: &str) -> Result<T, String> {
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let (digits, shift) = units
+            .iter()
+            .find_map(|(unit, shift)| Some((value.strip_suffix(unit)?, *shift)))
+            .unwrap_or((value, 0));
+        let bytes: u64 = number(digits, 0, u64::MAX >> shift)
+            .map(|number: u64| number << shift)
+            .map_err(|_| "is no number of bytes, like 131072, 128KiB, 64MiB or 1GiB")?;
+        let most = MOST.min(T::MAX);
+        Some(bytes)
+            .filter(|bytes| (LEAST..=most).contains(bytes))
+            .and_then(|bytes| T::try_from(bytes).ok())
+            .ok_or_else(|| format!("is not from {LEAST} to {most} bytes"))
     }
 }
 
-pub(super) fn group(value: &str) -> Result<u32, String> {
-    if value == "auto" {
-        return Ok(AUTO);
-    }
-    number_u32(value, 1).map_err(|error| format!("{error}, and not auto"))
-}
+/// A time in seconds, from one to [`SECONDS_MAX`].
+pub(super) struct Seconds;
 
-pub(super) fn on_off(value: &str) -> Result<bool, String> {
-    match value {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("is neither on nor off".to_owned()),
+impl Value for Seconds {
+    type Out = Duration;
+
+    fn read(value: &str) -> Result<Duration, String> {
+        number(value, 1, SECONDS_MAX)
+            .map(Duration::from_secs)
+            .map_err(|error| format!("{error}, in seconds"))
     }
 }
 
-pub(super) fn crash_limit(value: &str) -> Result<u32, String> {
-    number_u32(value, 0)
-}
+/// How much the trail tells.
+pub(super) struct Level;
 
-pub(super) fn seed(value: &str) -> Result<u64, String> {
-    number(value, 0, u64::MAX)
-}
+impl Value for Level {
+    type Out = master::Level;
 
-pub(super) fn port(value: &str) -> Result<u16, String> {
-    number(value, 1, u16::MAX.into()).map(|number| u16::try_from(number).expect("bounded"))
-}
-
-pub(super) fn seconds(value: &str) -> Result<Duration, String> {
-    let number = number(value, 1, SECONDS_MAX).map_err(|error| format!("{error}, in seconds"))?;
-    Ok(Duration::from_secs(number))
-}
-
-pub(super) fn bytes(value: &str) -> Result<u64, String> {
-    bytes_within(value, 1, u64::MAX)
-}
-
-pub(super) fn buffer_bytes(value: &str) -> Result<u32, String> {
-    bytes_within(value, BUFFER_BYTES_MIN, BUFFER_BYTES_MAX)
-        .map(|bytes| u32::try_from(bytes).expect("bounded"))
-}
-
-fn bytes_within(value: &str, least: u64, most: u64) -> Result<u64, String> {
-    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
-    let (digits, shift) = units
-        .iter()
-        .find_map(|(unit, shift)| Some((value.strip_suffix(unit)?, *shift)))
-        .unwrap_or((value, 0));
-    let bytes = number(digits, 0, u64::MAX >> shift).map(|number| number << shift);
-    match bytes {
-        Ok(bytes) if (least..=most).contains(&bytes) => Ok(bytes),
-        Ok(_) => Err(format!("is not from {least} to {most} bytes")),
-        Err(_) => Err("is no number of bytes, like 131072, 128KiB, 64MiB or 1GiB".to_owned()),
+    fn read(value: &str) -> Result<master::Level, String> {
+        match value {
+            "default" => Ok(master::Level::Default),
+            "packets" => Ok(master::Level::Packets),
+            "tasks" => Ok(master::Level::Tasks),
+            _ => Err("is none of default, packets and tasks".to_owned()),
+        }
     }
 }
 
-pub(super) fn member_id(value: &str) -> Result<String, String> {
-    match value.len() {
-        0..=MEMBER_ID_BYTES_MAX => Ok(value.to_owned()),
-        length => Err(format!(
-            "is {length} bytes long, at most {MEMBER_ID_BYTES_MAX} are taken"
-        )),
+/// What moves the bytes.
+pub(super) struct Engine;
+
+impl Value for Engine {
+    type Out = Choice;
+
+    fn read(value: &str) -> Result<Choice, String> {
+        value
+            .parse()
+            .map_err(|_| "is none of auto, ring and epoll".to_owned())
+    }
+}
+
+/// How many slaves are desired: a number, or as many as the queue could use, at most `AUTO_MAX` if no other most is given.
+pub(super) struct SlavesWanted<const AUTO_MAX: u32>;
+
+impl<const AUTO_MAX: u32> Value for SlavesWanted<AUTO_MAX> {
+    type Out = Wanted;
+
+    fn read(value: &str) -> Result<Wanted, String> {
+        let none = |_| "is none of N, auto and auto:MAX".to_owned();
+        match value.strip_prefix("auto") {
+            Some("") => Ok(Wanted::Auto(AUTO_MAX)),
+            Some(most) => match most.strip_prefix(':') {
+                Some(most) => number(most, 1, u64::MAX).map(Wanted::Auto),
+                None => Err(none(String::new())),
+            },
+            None => number(value, 0, u64::MAX).map(Wanted::Fixed).map_err(none),
+        }
+    }
+}
+
+/// Whether something is done.
+pub(super) struct OnOff;
+
+impl Value for OnOff {
+    type Out = bool;
+
+    fn read(value: &str) -> Result<bool, String> {
+        match value {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("is neither on nor off".to_owned()),
+        }
+    }
+}
+
+/// A membership token.
+pub(super) struct MemberId;
+
+impl Value for MemberId {
+    type Out = String;
+
+    const MAY_BE_EMPTY: bool = true;
+
+    fn read(value: &str) -> Result<String, String> {
+        match value.len() {
+            0..=MEMBER_ID_BYTES_MAX => Ok(value.to_owned()),
+            length => Err(format!(
+                "is {length} bytes long, at most {MEMBER_ID_BYTES_MAX} are taken"
+            )),
+        }
+    }
+}
+
+/// A path.
+pub(super) struct File;
+
+impl Value for File {
+    type Out = PathBuf;
+
+    const IS_PATH: bool = true;
+
+    fn read(value: &str) -> Result<PathBuf, String> {
+        Ok(value.into())
+    }
+
+    fn parser() -> ValueParser {
+        ValueParser::path_buf()
     }
 }
 
 /// A name or address without a port. An IPv6 address may stand in brackets; they are taken off.
-pub(super) fn host(value: &str) -> Result<String, String> {
-    let bare = value
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(value);
-    if bare.is_empty()
-        || bare.contains(|letter: char| letter.is_whitespace() || letter.is_control())
-    {
-        return Err("is no host name or address".to_owned());
+pub(super) struct Host;
+
+impl Value for Host {
+    type Out = String;
+
+    fn read(value: &str) -> Result<String, String> {
+        let bare = value
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(value);
+        if bare.is_empty()
+            || bare.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+        {
+            return Err("is no host name or address".to_owned());
+        }
+        // A scope, as in fe80::1%eth0, is the resolver's business.
+        let address = bare.split('%').next().unwrap_or(bare);
+        if bare.contains(':') && address.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err("is no host alone; a port goes to --mw-master-port".to_owned());
+        }
+        Ok(bare.to_owned())
     }
-    // A scope, as in fe80::1%eth0, is the resolver's business.
-    let address = bare.split('%').next().unwrap_or(bare);
-    if bare.contains(':') && address.parse::<std::net::Ipv6Addr>().is_err() {
-        return Err("is no host alone; a port goes to --mw-master-port".to_owned());
-    }
-    Ok(bare.to_owned())
 }

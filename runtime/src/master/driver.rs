@@ -20,29 +20,12 @@ use ringmw_sched::Nanos;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Master, turn};
+use super::handle::{Light, Master};
+use super::turn::{self, Ending};
 use crate::io::clock;
 use crate::io::engine::{self, Close, Engine};
 use crate::io::files::audit::AuditWriter;
 use crate::proto::master::{Effect, MasterCore, Need, SHUTDOWN_WAIT};
-
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) enum Ending<R> {
-    /// The master algorithm returned.
-    Returned(R),
-    /// The master algorithm, or a light thread, panicked.
-    Panicked(Box<dyn std::any::Any + Send>),
-    /// SIGINT or SIGTERM.
-    Signal {
-        /// Its number.
-        number: i32,
-        /// Its name.
-        name: &'static str,
-    },
-    /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
-    Stopped(String),
-}
 
 /// What ends a run from outside: local mode's supervisor.
 pub(crate) type StopSignal = tokio::sync::mpsc::UnboundedReceiver<Outside>;
@@ -79,7 +62,7 @@ struct Loop {
     /// When the timer fires, if it is to.
     armed: Option<Instant>,
     signals: Option<(Signal, Signal)>,
-    light: FuturesUnordered<super::Light>,
+    light: FuturesUnordered<Light>,
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
     again: bool,

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use ringmw_sched::AlgorithmId;
 
-use super::end::{TaskResult, UnrunnableTask};
+use super::result::{TaskResult, UnrunnableTask};
 use crate::proto::master::{Ends, Fate};
 
 /// What [`events`](super::Master::events) waits for.

@@ -12,11 +12,28 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ringmw_sched::Nanos;
 
-use super::driver::Ending;
+use super::handle::{Light, Master};
 use super::state::State;
-use super::{Light, Master};
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::master::{Effect, MasterCore};
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) enum Ending<R> {
+    /// The master algorithm returned.
+    Returned(R),
+    /// The master algorithm, or a light thread, panicked.
+    Panicked(Box<dyn std::any::Any + Send>),
+    /// SIGINT or SIGTERM.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Its name.
+        name: &'static str,
+    },
+    /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
+    Stopped(String),
+}
 
 /// The turn begins: what has come becomes frames, frames become facts, ends go to their owners.
 ///

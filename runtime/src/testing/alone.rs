@@ -20,8 +20,8 @@ use crate::app::{App, master_role};
 use crate::flags;
 use crate::io::clock::Clock;
 use crate::io::engine::ConnId;
-use crate::master::driver::Ending;
 use crate::master::state::State;
+use crate::master::turn::Ending;
 use crate::master::{Master, turn};
 use crate::proto::master::{Effect, MasterCore};
 

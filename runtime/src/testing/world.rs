@@ -23,8 +23,8 @@ use crate::app::exit::Outcome;
 use crate::app::{App, OWN_VERSION, master_role};
 use crate::flags;
 use crate::io::clock::Clock;
-use crate::master::driver::Ending;
 use crate::master::state::State;
+use crate::master::turn::Ending;
 use crate::master::{Master, turn};
 use crate::proto::SECOND;
 use crate::proto::master::{Effect, MasterCore, SHUTDOWN_WAIT};
@@ -354,7 +354,7 @@ impl Run {
                 self.now <= nanos(patience),
                 "after {patience:?} of simulated time the master algorithm has not returned: {} tasks are queued or running, {} slaves are here",
                 self.mw.runnable(),
-                self.mw.slaves(),
+                self.mw.connected(),
             );
         }
     }
@@ -367,7 +367,7 @@ impl Run {
         self.law.on_shutdown();
         self.mw.with(|state| state.core.shutdown(true));
         let until = self.now + SHUTDOWN_WAIT;
-        while self.now < until && self.mw.slaves() > 0 {
+        while self.now < until && self.mw.connected() > 0 {
             if self.due(false) <= self.now {
                 self.turn(Waker::noop(), false);
             }

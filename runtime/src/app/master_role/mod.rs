@@ -16,8 +16,9 @@ use crate::io::clock::{self, Clock};
 use crate::io::engine::{self, Choice, Engine};
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::master::Master;
-use crate::master::driver::{Driver, Ending};
+use crate::master::driver::Driver;
 use crate::master::state::State;
+use crate::master::turn::Ending;
 use crate::proto::master::{Demand, MasterConfig, MasterCore};
 use crate::typed::algorithm::Registry;
 

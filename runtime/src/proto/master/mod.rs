@@ -262,6 +262,11 @@ impl MasterCore {
         }
     }
 
+    /// The connected slaves, in the order in which they came.
+    pub(crate) fn slave_ids(&self) -> Vec<SlaveId> {
+        self.slots.sorted().into_iter().map(|(id, _)| id).collect()
+    }
+
     /// Where the connection of a connected slave is.
     #[inline]
     fn slot_of(&self, slave: SlaveId) -> usize {

@@ -1,0 +1,92 @@
+//! A call: a task whose end comes back to where it was given.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use ringmw_sched::{Owner, TaskId};
+
+use super::error::TaskError;
+use super::handle::Master;
+use super::ready::{new_flow, output};
+use super::submit::RawTask;
+use crate::typed::algorithm::{Algorithm, Task};
+
+impl Master {
+    /// Submits a task at once and is the future of its result; see [`Call`].
+    pub fn call<A: Algorithm>(&self, task: Task<A>) -> Call<A> {
+        Call::new(self, task)
+    }
+}
+
+/// The future of one task's typed result. Dropping it takes the task back.
+#[must_use = "dropping a call takes its task back"]
+pub struct Call<A: Algorithm> {
+    mw: Master,
+    flow: u32,
+    id: TaskId,
+    done: bool,
+    of: PhantomData<fn() -> A>,
+}
+
+impl<A: Algorithm> Call<A> {
+    pub(super) fn new(mw: &Master, task: Task<A>) -> Self {
+        let algorithm = mw.id_of::<A>();
+        let (flow, id) = mw.with(|state| {
+            let flow = new_flow(state);
+            let stream = state.next_single(algorithm);
+            (
+                flow,
+                state.submit(algorithm, RawTask::new(&task), Owner::Flow(flow), stream),
+            )
+        });
+        Call {
+            mw: mw.clone(),
+            flow,
+            id,
+            done: false,
+            of: PhantomData,
+        }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+}
+
+impl<A: Algorithm> Future for Call<A> {
+    type Output = Result<A::Output, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let slot = self.flow;
+        let end = self.mw.with(|state| {
+            let flow = &mut state.flows[slot as usize];
+            let end = flow.ready.pop();
+            if end.is_none() {
+                flow.waker = Some(cx.waker().clone());
+            }
+            end
+        });
+        match end {
+            Some(end) => {
+                self.done = true;
+                Poll::Ready(output::<A>(end))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<A: Algorithm> Drop for Call<A> {
+    fn drop(&mut self) {
+        let (flow, id, done) = (self.flow, self.id, self.done);
+        self.mw.with(|state| {
+            if !done {
+                state.cancel(id);
+            }
+            state.flows.remove(flow as usize);
+        });
+    }
+}

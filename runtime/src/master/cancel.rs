@@ -1,0 +1,86 @@
+//! Tasks are taken back: by the application, and with the call or map that waited for them.
+
+use ringmw_sched::{Owner, Payload, TaskId};
+
+use super::error::has_tag;
+use super::handle::Master;
+use super::state::State;
+use crate::proto::master::{Body, End, Ends};
+use crate::typed::wire::{self, Wire};
+
+impl Master {
+    /// Takes a task back: true if its end had not come, and this is it. A running one is no longer
+    /// waited for and its slave is told.
+    pub fn cancel(&self, id: TaskId) -> bool {
+        self.with(|state| state.cancel_and_tell(id))
+    }
+
+    /// Takes back every task with this tag; how many. Costs a look at every live task.
+    pub fn cancel_tagged<T: Wire>(&self, tag: &T) -> usize {
+        let mut archive = Vec::new();
+        wire::encode(tag, &mut archive).expect("a tag that was given can be archived");
+        self.with(|state| {
+            let tagged = |body: &[u8]| has_tag(body, T::TYPE_HASH, &archive);
+            let ids = state.live(|_, body| body.single().is_some_and(tagged));
+            state.cancel_all(ids)
+        })
+    }
+
+    /// Takes back every task; how many.
+    pub fn cancel_all(&self) -> usize {
+        self.with(|state| {
+            let ids = state.live(|_, _| true);
+            state.cancel_all(ids)
+        })
+    }
+}
+
+impl State {
+    /// Takes a live task back; `None` if its end has come already.
+    pub(crate) fn cancel(&mut self, id: TaskId) -> Option<End> {
+        let end = self.core.cancel(id)?;
+        match end.owner {
+            Owner::Queue => self.queue.cancelled(end.algorithm),
+            Owner::Flow(flow) => self.flows[flow as usize].live -= 1,
+        }
+        Some(end)
+    }
+
+    /// Takes a task back for the application: returning true is how the end is told, so a call or map
+    /// that still waits for it is told too.
+    pub(crate) fn cancel_and_tell(&mut self, id: TaskId) -> bool {
+        let Some(end) = self.cancel(id) else {
+            return false;
+        };
+        if let Owner::Flow(flow) = end.owner {
+            self.flows[flow as usize].tell(Ends::one(end));
+        }
+        true
+    }
+
+    pub(crate) fn cancel_all(&mut self, ids: Vec<TaskId>) -> usize {
+        ids.into_iter()
+            .filter(|&id| self.cancel_and_tell(id))
+            .count()
+    }
+
+    /// Takes every live task of a flow back and forgets the flow.
+    pub(crate) fn drop_flow(&mut self, flow: u32) {
+        if self.flows[flow as usize].live > 0 {
+            let ids = self.live(|owner, _| owner == Owner::Flow(flow));
+            for id in ids {
+                self.cancel(id);
+            }
+        }
+        self.set_source(flow, false);
+        self.flows.remove(flow as usize);
+    }
+
+    /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.
+    pub(crate) fn live(&self, mut wanted: impl FnMut(Owner, &Body) -> bool) -> Vec<TaskId> {
+        let live = self.core.sched().live();
+        live.filter(|(_, _, owner, body)| wanted(*owner, body))
+            .flat_map(|(id, _, _, body)| (0..body.tasks()).map(move |nth| id.after(nth)))
+            .collect()
+    }
+}

@@ -1,0 +1,95 @@
+//! Slaves: how many are desired in which group, and what is known of one.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringmw_sched::{Group, Nanos, SlaveId};
+
+use super::handle::Master;
+use crate::proto::master::MasterCore;
+
+/// A slave that is connected.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SlaveView {
+    /// Its identity.
+    pub id: SlaveId,
+    /// Its host's name, as it says.
+    pub host: String,
+    /// Where it connected from.
+    pub address: SocketAddr,
+    /// Its batch job, or empty.
+    pub job: String,
+    /// Its group.
+    pub group: Group,
+    /// How long it has been connected.
+    pub connected_for: Duration,
+}
+
+impl SlaveView {
+    fn of(core: &MasterCore, id: SlaveId, now: Nanos) -> Option<Self> {
+        let (info, group) = core.slave(id)?;
+        Some(SlaveView {
+            id,
+            host: info.host.clone(),
+            address: info.address,
+            job: info.job.clone(),
+            group,
+            connected_for: Duration::from_nanos(now.saturating_sub(info.since)),
+        })
+    }
+}
+
+impl Master {
+    /// Desires `slaves` more in this group.
+    pub fn allocate(&self, group: Group, slaves: u32) {
+        self.with(|state| state.core.with_sched(|sched| sched.allocate(group, slaves)));
+    }
+
+    /// Desires `slaves` fewer in this group, at least none.
+    pub fn deallocate(&self, group: Group, slaves: u32) {
+        self.with(|state| {
+            state
+                .core
+                .with_sched(|sched| sched.deallocate(group, slaves))
+        });
+    }
+
+    /// Desires one fewer in the slave's group and moves it to unordered once its hands are empty;
+    /// false if it is not here or unordered already.
+    pub fn free_slave(&self, slave: SlaveId) -> bool {
+        self.with(|state| state.core.with_sched(|sched| sched.free_slave(slave)))
+    }
+
+    /// Desires one fewer in this group.
+    pub fn free_slave_of(&self, group: Group) {
+        self.with(|state| state.core.with_sched(|sched| sched.free_slave_of(group)));
+    }
+
+    /// What is known of a connected slave.
+    pub fn slave(&self, id: SlaveId) -> Option<SlaveView> {
+        let now = self.inner.clock.now();
+        self.look(|state| SlaveView::of(&state.core, id, now))
+    }
+
+    /// What is known of every connected slave, in the order in which they came.
+    pub fn slaves(&self) -> Vec<SlaveView> {
+        let now = self.inner.clock.now();
+        self.look(|state| {
+            let ids = state.core.slave_ids().into_iter();
+            ids.filter_map(|id| SlaveView::of(&state.core, id, now))
+                .collect()
+        })
+    }
+
+    /// How many slaves are connected.
+    pub fn connected(&self) -> usize {
+        self.look(|state| state.core.slaves())
+    }
+
+    /// For benchmarks: packets and bytes so far.
+    #[doc(hidden)]
+    pub fn traffic(&self) -> crate::proto::master::Traffic {
+        self.look(|state| state.core.traffic())
+    }
+}

@@ -1,0 +1,221 @@
+//! The handle: what every clone shares, how the state is reached, and what a master algorithm asks of it that has no
+//! file of its own.
+
+use std::any::TypeId;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use ringmw_sched::AlgorithmId;
+
+use super::ready::Flow;
+use super::state::State;
+use super::submit::Open;
+use crate::io::clock::Clock;
+use crate::typed::algorithm::{Algorithm, Registry};
+use crate::typed::best::{Best, BestKey, Direction, Incumbents};
+use crate::typed::wire::Wire;
+
+pub(super) type Light = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The master algorithm's handle on the run: a cheap clone, for one thread, every method `&self`.
+///
+/// I/O goes on whenever the master algorithm awaits anything; between two awaits it owns the world.
+#[derive(Clone)]
+pub struct Master {
+    pub(super) inner: Rc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) state: RefCell<State>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) clock: Clock,
+    pub(super) seed: u64,
+    pub(super) bests: Arc<Incumbents>,
+    pub(super) driver: RefCell<Option<Waker>>,
+    /// The algorithm that was asked for last: most ask for one again and again.
+    pub(super) algorithm: Cell<(TypeId, AlgorithmId)>,
+    /// The run of tasks that is being collected, if one is.
+    pub(super) open: RefCell<Option<Rc<Open>>>,
+    pub(super) in_turn: Cell<bool>,
+    pub(super) turns: Cell<u64>,
+    pub(super) turn_wakers: RefCell<Vec<Waker>>,
+    pub(super) spawned: RefCell<Vec<Light>>,
+}
+
+impl Master {
+    pub(crate) fn new(state: State, registry: Arc<Registry>, clock: Clock, seed: u64) -> Self {
+        let bests = state.core.bests();
+        Master {
+            inner: Rc::new(Inner {
+                state: RefCell::new(state),
+                registry,
+                clock,
+                seed,
+                bests,
+                driver: RefCell::new(None),
+                algorithm: Cell::new((TypeId::of::<()>(), AlgorithmId(0))),
+                open: RefCell::new(None),
+                in_turn: Cell::new(false),
+                turns: Cell::new(0),
+                turn_wakers: RefCell::new(Vec::new()),
+                spawned: RefCell::new(Vec::new()),
+            }),
+        }
+    }
+
+    /// Works on the state; no borrow outlives the call, and no user's code runs in it.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        self.settle();
+        let value = {
+            let mut state = self.inner.state.borrow_mut();
+            let value = f(&mut state);
+            state.dispatch();
+            value
+        };
+        self.kick();
+        value
+    }
+
+    /// The same for submissions, of which only some end at once.
+    #[inline]
+    pub(crate) fn submitting<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        self.settle();
+        let value = {
+            let mut state = self.inner.state.borrow_mut();
+            let value = f(&mut state);
+            if state.core.has_ends() {
+                state.dispatch();
+            }
+            value
+        };
+        self.kick();
+        value
+    }
+
+    /// Submits the run of tasks that is being collected, if one is: it is looked for.
+    #[inline]
+    pub(super) fn settle(&self) {
+        let open = self.inner.open.borrow().clone();
+        if let Some(open) = open {
+            open.flush(self);
+        }
+    }
+
+    /// Takes what is the caller's own already; the driver need not know.
+    pub(crate) fn peek<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.inner.state.borrow_mut())
+    }
+
+    /// Only looks; the driver need not know.
+    pub(super) fn look<T>(&self, f: impl FnOnce(&State) -> T) -> T {
+        self.settle();
+        f(&self.inner.state.borrow())
+    }
+
+    /// Wakes the driver if this is not called from within its turn.
+    pub(super) fn kick(&self) {
+        if !self.inner.in_turn.get()
+            && let Some(waker) = self.inner.driver.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn id_of<A: Algorithm>(&self) -> AlgorithmId {
+        let (of, last) = self.inner.algorithm.get();
+        if of == TypeId::of::<A>() {
+            return last;
+        }
+        match self.inner.registry.index_of::<A>() {
+            Some(index) => {
+                let id = AlgorithmId(index.0);
+                self.inner.algorithm.set((TypeId::of::<A>(), id));
+                id
+            }
+            None => panic!(
+                "`{name}` is not registered: add .algorithm::<{name}>() to the App in main",
+                name = A::NAME
+            ),
+        }
+    }
+
+    /// Tasks of this algorithm that the slaves can hold at once.
+    pub(super) fn hands(&self, algorithm: AlgorithmId) -> usize {
+        self.look(|state| state.core.hands(algorithm))
+    }
+
+    /// An incumbent whose key only falls, beginning at `key`, for which there is no witness.
+    ///
+    /// # Panics
+    /// If `key` is NaN, and with more than 4,096 minima and maxima in a run.
+    pub fn minimum<K: BestKey, W: Wire>(&self, key: K) -> Best<K, W> {
+        self.best(key, Direction::Minimum)
+    }
+
+    /// An incumbent whose key only rises, beginning at `key`, for which there is no witness.
+    ///
+    /// # Panics
+    /// As for [`minimum`](Master::minimum).
+    pub fn maximum<K: BestKey, W: Wire>(&self, key: K) -> Best<K, W> {
+        self.best(key, Direction::Maximum)
+    }
+
+    fn best<K: BestKey, W: Wire>(&self, key: K, direction: Direction) -> Best<K, W> {
+        match self.inner.bests.add(direction, key) {
+            Ok(best) => best,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A light thread on the master: runs whenever the master algorithm awaits. Its panic ends the
+    /// master; returning from the master algorithm ends it.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.inner.spawned.borrow_mut().push(Box::pin(future));
+        self.kick();
+    }
+
+    /// Does a heavy sum on a thread of its own, so that the slaves are served meanwhile.
+    ///
+    /// # Panics
+    /// With `f`'s own panic.
+    pub async fn blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {
+        if self.inner.clock.is_simulated() {
+            // A thread of its own would take real time, which the simulated world does not have.
+            tokio::task::yield_now().await;
+            return f();
+        }
+        match sums().spawn_blocking(f).await {
+            Ok(value) => value,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Ends that were never told.
+    pub(crate) fn left(&self) -> u64 {
+        self.look(|state| {
+            let untold = |flow: &Flow| flow.ready.len() + flow.taken.get();
+            let flows: usize = state.flows.iter().map(|(_, flow)| untold(flow)).sum();
+            state.core.sched().runnable() + (state.queue.untold() + flows) as u64
+        })
+    }
+
+    /// The run's seed.
+    pub fn seed(&self) -> u64 {
+        self.inner.seed
+    }
+}
+
+/// The threads of heavy sums. Nobody waits for them when the run ends: a static is never dropped, while the end of the
+/// driver's own runtime would wait for them, and Ctrl-C with it.
+fn sums() -> &'static tokio::runtime::Runtime {
+    static SUMS: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    SUMS.get_or_init(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("without drivers it asks nothing of the system")
+    })
+}

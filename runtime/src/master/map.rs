@@ -1,0 +1,249 @@
+//! A map: the tasks of an iterator, whose ends come back to where they were given.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use ringmw_sched::{AlgorithmId, Owner};
+
+use super::error::TaskError;
+use super::handle::Master;
+use super::ready::{Ready, new_flow, output, output_of};
+use super::results::Done;
+use super::submit::{InOrder, StreamOf, Submission};
+use crate::proto::master::TaskEnd;
+use crate::typed::algorithm::{Algorithm, Task};
+
+impl Master {
+    /// Runs every task of an iterator; see [`Map`].
+    pub fn map<A, I>(&self, tasks: I) -> Map<A, I::IntoIter>
+    where
+        A: Algorithm,
+        I: IntoIterator<Item = Task<A>>,
+    {
+        Map::new(self, tasks.into_iter())
+    }
+}
+
+/// The typed results of an iterator's tasks, as they come or in order of submission.
+///
+/// It keeps itself filled to a window, so that an endless iterator runs in constant memory. Dropping
+/// it takes back what is out. A task's end that is no output is an `Err` item; the map goes on.
+#[must_use = "dropping a map takes its tasks back"]
+pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
+    mw: Master,
+    flow: u32,
+    algorithm: AlgorithmId,
+    tasks: I,
+    /// The iterator has ended, and is not asked again.
+    exhausted: bool,
+    number: u64,
+    next_index: u64,
+    window: Option<usize>,
+    in_order: Option<InOrder>,
+    /// Ends that were taken from the flow, if in no order: they are read without the master.
+    taken: Ready,
+    /// How many those are, for the flow.
+    untold: Rc<Cell<usize>>,
+}
+
+/// Tasks of a map beside those that the slaves can hold, at least.
+const WINDOW_LEAST: usize = 1_024;
+
+impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
+    pub(super) fn new(mw: &Master, tasks: I) -> Self {
+        let algorithm = mw.id_of::<A>();
+        let (flow, number, untold) = mw.with(|state| {
+            let flow = new_flow(state);
+            let untold = Rc::clone(&state.flows[flow as usize].taken);
+            (flow, state.new_map(algorithm), untold)
+        });
+        Map {
+            mw: mw.clone(),
+            flow,
+            algorithm,
+            tasks,
+            exhausted: false,
+            number,
+            next_index: 0,
+            window: None,
+            in_order: None,
+            taken: Ready::default(),
+            untold,
+        }
+    }
+
+    /// At most `tasks` tasks are out, or ended and not yet taken; at least one.
+    pub fn window(mut self, tasks: usize) -> Self {
+        self.window = Some(tasks.max(1));
+        self
+    }
+
+    /// Yields in the order of submission: what the answer is then does not depend on the slaves.
+    pub fn in_order(mut self) -> Self {
+        assert_eq!(
+            self.next_index, 0,
+            "in_order comes before the first result is asked for"
+        );
+        self.in_order = Some(VecDeque::new());
+        self
+    }
+
+    /// Takes what has ended and submits up to the window.
+    fn fill(&mut self) {
+        if self.exhausted {
+            return;
+        }
+        let hands = self.mw.hands(self.algorithm);
+        let own = hands + (hands / 4).max(WINDOW_LEAST);
+        let window = self.window.unwrap_or(own);
+        let flow = self.flow as usize;
+        let mut out = self.mw.peek(|state| {
+            state.set_source(self.flow, window >= own);
+            state.flows[flow].live + state.flows[flow].ready.len()
+        });
+        out += self.taken.len();
+        if let Some(in_order) = &self.in_order {
+            out = in_order.len();
+        }
+        // Refilling in strides costs less than one task for each result.
+        if self.next_index > 0 && out > window - (window / 8).min(WINDOW_LEAST) {
+            return;
+        }
+        let (owner, domain) = (Owner::Flow(self.flow), self.number);
+        let in_order = self.in_order.as_mut();
+        let mut submission = Submission::new(&self.mw, self.algorithm, owner, in_order);
+        while out < window {
+            // The user's iterator runs while nothing is borrowed: it may use the master itself.
+            let next = self.tasks.next();
+            let Some(task) = &next else {
+                self.exhausted = true;
+                self.mw.peek(|state| state.set_source(self.flow, false));
+                break;
+            };
+            let index = self.next_index;
+            self.next_index += 1;
+            out += 1;
+            submission.push(task, StreamOf { domain, index });
+        }
+    }
+
+    /// Takes the next end by itself.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+        match self.in_order.is_some() {
+            true => self.poll_in_order(cx),
+            false => self.poll_taken(cx, Ready::pop),
+        }
+    }
+
+    /// Takes the next end as an output, decoded where it came.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
+        match self.in_order.is_some() {
+            true => self.poll_in_order(cx).map(|end| end.map(output::<A>)),
+            false => self.poll_taken(cx, |ready| ready.take(output_of::<A>)),
+        }
+    }
+
+    #[inline]
+    fn poll_taken<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(&mut Ready) -> Option<R>,
+    ) -> Poll<Option<R>> {
+        let mut end = take(&mut self.taken);
+        if end.is_none() {
+            self.fetch();
+            end = take(&mut self.taken);
+        }
+        if end.is_none() {
+            self.fill();
+            self.fetch();
+            end = take(&mut self.taken);
+        }
+        self.untold.set(self.taken.len());
+        match end {
+            Some(end) => Poll::Ready(Some(end)),
+            None => self.wait(cx).map(|()| None),
+        }
+    }
+
+    /// Takes all ends that have come.
+    fn fetch(&mut self) {
+        let (slot, taken) = (self.flow as usize, &mut self.taken);
+        self.mw
+            .peek(|state| taken.take_all(&mut state.flows[slot].ready));
+    }
+
+    /// Waits for an end, if there is one to come.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (slot, exhausted) = (self.flow as usize, self.exhausted);
+        self.mw.peek(|state| {
+            let flow = &mut state.flows[slot];
+            if exhausted && flow.live == 0 {
+                return Poll::Ready(());
+            }
+            flow.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+        self.fill();
+        let slot = self.flow as usize;
+        let in_order = self.in_order.as_mut().expect("asked of a map in order");
+        if !matches!(in_order.front(), Some((_, Some(_)))) {
+            self.mw.peek(|state| {
+                let flow = &mut state.flows[slot];
+                while let Some(end) = flow.ready.pop() {
+                    let at = in_order
+                        .binary_search_by(|(id, _)| id.cmp(&end.id()))
+                        .expect("an end of this map belongs to one of its tasks");
+                    in_order[at].1 = Some(end);
+                }
+                flow.waker = Some(cx.waker().clone());
+            });
+        }
+        match in_order.front() {
+            Some((_, Some(_))) => Poll::Ready(in_order.pop_front().and_then(|(_, end)| end)),
+            None if self.exhausted => Poll::Ready(None),
+            Some((_, None)) | None => Poll::Pending,
+        }
+    }
+
+    /// The next result; `None` when the iterator is exhausted and every task has ended.
+    pub async fn next(&mut self) -> Option<Result<A::Output, TaskError>> {
+        std::future::poll_fn(|cx| self.poll_output(cx)).await
+    }
+
+    /// The next output; the first end that is none is the error.
+    ///
+    /// # Errors
+    /// [`TaskError`]; the map can be asked on.
+    pub async fn try_next(&mut self) -> Result<Option<A::Output>, TaskError> {
+        self.next().await.transpose()
+    }
+
+    /// The next result with its task's id, slave and times.
+    pub async fn next_done(&mut self) -> Option<Result<Done<A>, TaskError>> {
+        let end = std::future::poll_fn(|cx| self.poll_end(cx)).await?;
+        Some(Done::new(end))
+    }
+}
+
+impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
+    type Item = Result<A::Output, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_output(cx)
+    }
+}
+
+impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
+    fn drop(&mut self) {
+        let flow = self.flow;
+        self.mw.with(|state| state.drop_flow(flow));
+    }
+}

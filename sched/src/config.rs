@@ -1,0 +1,84 @@
+//! The scheduler's limits, and how much a packet holds where no number is given.
+
+use crate::ids::Nanos;
+
+/// As `Config::task_group`: packets are sized by compute time.
+pub const AUTO: u32 = 0;
+
+/// A packet holds about this much compute: enough to hide its way there and back, little to wait for at the end.
+pub(crate) const PACKET_COMPUTE: Nanos = 3_000_000;
+/// Most tasks of a packet that is sized by compute time.
+pub(crate) const PACKET_TASKS_MAX: u32 = 1_000;
+/// Of small packets a slave may have several ahead: at least up to this many tasks in hand,
+const SHORT_TASKS: u32 = 64;
+/// or so many packets of them,
+const SHORT_PACKETS: u32 = 6;
+/// which are no more tasks than this,
+const SHORT_TASKS_MAX: u32 = 640;
+
+/// The limits of a run.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Config {
+    /// Tasks per packet to a slave; [`AUTO`](crate::AUTO): by compute time.
+    pub task_group: u32,
+    /// A task becomes unrunnable when this many slaves were lost while they ran it; 0: never.
+    pub crash_limit: u32,
+    /// A packet of tasks may have this many bytes.
+    pub packet_bytes_max: u32,
+    /// A packet without tasks has this many bytes.
+    pub packet_bytes_base: u32,
+    /// Queued tasks may take this many bytes, [`RECORD_BYTES`](crate::Scheduler::RECORD_BYTES) for each that is none of a
+    /// run, and for each run, included.
+    pub queued_bytes_max: u64,
+    /// A busy slave may have its next packet in hand, or several small ones, see [`hand_out`](crate::Scheduler::hand_out).
+    pub prefetch: bool,
+    /// Tasks that a slave has not begun are taken back for an idle one, see [`recall`](crate::Scheduler::recall).
+    pub take_back: bool,
+    /// Tasks that run far longer than the median are handed to an idle slave too, see
+    /// [`hand_out`](crate::Scheduler::hand_out).
+    pub duplicate_stragglers: bool,
+}
+
+impl Default for Config {
+    /// A group of 1, one packet in hand, 4 GiB of queued tasks, the defaults of the flags for what else has one.
+    fn default() -> Self {
+        Config {
+            task_group: 1,
+            crash_limit: 10,
+            packet_bytes_max: 131_072,
+            packet_bytes_base: 0,
+            queued_bytes_max: 4 << 30,
+            prefetch: false,
+            take_back: false,
+            duplicate_stragglers: false,
+        }
+    }
+}
+
+impl Config {
+    /// What a packet of so many tasks has, of so many bytes each.
+    #[inline]
+    pub(crate) fn packet_bytes(&self, tasks: u32, bytes: u32) -> u64 {
+        u64::from(self.packet_bytes_base) + u64::from(tasks) * u64::from(bytes)
+    }
+
+    #[inline]
+    pub(crate) fn fits_packet(&self, tasks: u32, bytes: u32) -> bool {
+        self.packet_bytes(tasks, bytes) <= u64::from(self.packet_bytes_max)
+    }
+}
+
+/// How many short tasks a slave may have in hand where a packet has `group`, several packets ahead.
+pub fn short_tasks_max(group: u32) -> u32 {
+    let packets = group.saturating_mul(SHORT_PACKETS);
+    packets.clamp(SHORT_TASKS, SHORT_TASKS_MAX)
+}
+
+/// With how many tasks in hand a slave may get one more packet ahead.
+pub(crate) fn short_tasks(config: &Config) -> u32 {
+    match config.task_group {
+        AUTO => 0,
+        _ if !config.prefetch => 0,
+        group => short_tasks_max(group).saturating_sub(group),
+    }
+}

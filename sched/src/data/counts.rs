@@ -1,0 +1,97 @@
+//! Counters over queued and running tasks, and the target numbers measured against them.
+
+use crate::data::record::Record;
+use crate::ids::AlgorithmId;
+use crate::series::Payload;
+
+#[derive(Clone, Default, Debug)]
+struct Tally {
+    pending: u64,
+    target: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    /// Tasks queued in the master.
+    pub(crate) queued: u64,
+    pub(crate) queued_bytes: u64,
+    /// Tasks in slaves' hands that are not cancelled.
+    pub(crate) running: u64,
+    target: u64,
+    of: Vec<Tally>,
+}
+
+impl Counts {
+    pub(crate) fn new(algorithms: usize) -> Self {
+        Counts {
+            queued: 0,
+            queued_bytes: 0,
+            running: 0,
+            target: 0,
+            of: vec![Tally::default(); algorithms],
+        }
+    }
+
+    pub(crate) fn algorithms(&self) -> usize {
+        self.of.len()
+    }
+
+    #[inline]
+    pub(crate) fn on_queued<P: Payload>(&mut self, record: &Record<P>) {
+        self.add(record.algorithm, record.tasks(), record.queued_bytes());
+    }
+
+    #[inline]
+    pub(crate) fn on_unqueued<P: Payload>(&mut self, record: &Record<P>) {
+        self.remove(record.algorithm, record.tasks(), record.queued_bytes());
+    }
+
+    /// Tasks are queued that take so many bytes.
+    #[inline]
+    pub(crate) fn add(&mut self, algorithm: AlgorithmId, tasks: u32, bytes: u64) {
+        self.queued += u64::from(tasks);
+        self.queued_bytes += bytes;
+        self.of[usize::from(algorithm.0)].pending += u64::from(tasks);
+    }
+
+    /// Tasks that took so many bytes are queued no more.
+    #[inline]
+    pub(crate) fn remove(&mut self, algorithm: AlgorithmId, tasks: u32, bytes: u64) {
+        self.queued -= u64::from(tasks);
+        self.queued_bytes -= bytes;
+        self.of[usize::from(algorithm.0)].pending -= u64::from(tasks);
+    }
+
+    /// Compares what is derived with what was counted anew.
+    pub(crate) fn check(&self, anew: &Counts) {
+        let sums = |counts: &Counts| (counts.queued, counts.queued_bytes, counts.running);
+        assert_eq!(sums(self), sums(anew), "queued, queued bytes, running");
+        let pending = |counts: &Counts| {
+            counts
+                .of
+                .iter()
+                .map(|tally| tally.pending)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(pending(self), pending(anew), "pending by algorithm");
+    }
+
+    pub(crate) fn pending(&self, algorithm: Option<AlgorithmId>) -> u64 {
+        algorithm.map_or(self.queued, |algorithm| {
+            self.of[usize::from(algorithm.0)].pending
+        })
+    }
+
+    pub(crate) fn target(&self, algorithm: Option<AlgorithmId>) -> u64 {
+        algorithm.map_or(self.target, |algorithm| {
+            self.of[usize::from(algorithm.0)].target
+        })
+    }
+
+    pub(crate) fn set_target(&mut self, algorithm: Option<AlgorithmId>, target: u64) {
+        match algorithm {
+            Some(algorithm) => self.of[usize::from(algorithm.0)].target = target,
+            None => self.target = target,
+        }
+    }
+}

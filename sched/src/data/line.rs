@@ -1,0 +1,128 @@
+//! A queue of tasks and runs of them: two halves, of the tasks whose end goes to the queue of results and of the others,
+//! merged by age. Two, so that back-pressure can pass over the first without searching.
+
+use crate::data::list::{Links, List};
+use crate::data::tasks::Tasks;
+use crate::series::Payload;
+
+/// Records in the order of their age, and how many tasks they stand for.
+#[derive(Clone, Debug)]
+pub(crate) struct Half {
+    pub(crate) list: List,
+    pub(crate) tasks: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) queue: Half,
+    pub(crate) flows: Half,
+}
+
+impl Half {
+    const EMPTY: Half = Half {
+        list: List::EMPTY,
+        tasks: 0,
+    };
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl Line {
+    pub(crate) const EMPTY: Line = Line {
+        queue: Half::EMPTY,
+        flows: Half::EMPTY,
+    };
+
+    /// How many tasks are in it.
+    #[inline]
+    pub(crate) fn len(&self) -> u64 {
+        self.queue.tasks + self.flows.tasks
+    }
+
+    /// Whether something may be handed out.
+    #[inline]
+    pub(crate) fn has_work(&self, hold_queue: bool) -> bool {
+        !self.flows.is_empty() || (!hold_queue && !self.queue.is_empty())
+    }
+
+    /// How many may be handed out.
+    pub(crate) fn work(&self, hold_queue: bool) -> u64 {
+        self.flows.tasks + if hold_queue { 0 } else { self.queue.tasks }
+    }
+
+    /// The oldest that may be handed out.
+    #[inline]
+    pub(crate) fn front<P: Payload>(&self, tasks: &Tasks<P>, hold_queue: bool) -> Option<u32> {
+        let of_queue = self.queue.list.front().filter(|_| !hold_queue);
+        match (of_queue, self.flows.list.front()) {
+            (Some(a), Some(b)) => Some(if tasks.get(a).place < tasks.get(b).place {
+                a
+            } else {
+                b
+            }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push_back<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32) {
+        self.entered(tasks, task).push_back(tasks, task);
+    }
+
+    #[inline]
+    pub(crate) fn push_front<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32) {
+        self.entered(tasks, task).push_front(tasks, task);
+    }
+
+    /// What stands before a record now was split off it.
+    pub(crate) fn on_split<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32, front: u32) {
+        let half = self.half(tasks.get(task).of_queue());
+        half.list.insert_before(tasks, task, front);
+    }
+
+    /// The run that a record stands for has one task more.
+    #[inline]
+    pub(crate) fn on_grown(&mut self, of_queue: bool) {
+        self.half(of_queue).tasks += 1;
+    }
+
+    #[inline]
+    pub(crate) fn remove<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32) {
+        let record = tasks.get(task);
+        let half = self.half(record.of_queue());
+        half.tasks -= u64::from(record.tasks());
+        half.list.remove(tasks, task);
+    }
+
+    /// Tasks of the front of one of the halves have gone into a slave's hands: all of them, and these were its links, or
+    /// some.
+    #[inline]
+    pub(crate) fn on_front_gone(&mut self, of_queue: bool, tasks: u32, all: Option<Links>) {
+        let half = self.half(of_queue);
+        half.tasks -= u64::from(tasks);
+        if let Some(links) = all {
+            half.list.on_front_gone(links);
+        }
+    }
+
+    /// Counts the tasks of a record that comes; the list that it belongs in.
+    #[inline]
+    fn entered<P: Payload>(&mut self, tasks: &Tasks<P>, task: u32) -> &mut List {
+        let record = tasks.get(task);
+        let half = self.half(record.of_queue());
+        half.tasks += u64::from(record.tasks());
+        &mut half.list
+    }
+
+    #[inline]
+    fn half(&mut self, of_queue: bool) -> &mut Half {
+        if of_queue {
+            &mut self.queue
+        } else {
+            &mut self.flows
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What the scheduler keeps: tables, lists, counters. Nothing here knows the scheduler.
+
+pub(crate) mod counts;
+pub(crate) mod hands;
+pub(crate) mod line;
+pub(crate) mod list;
+pub(crate) mod record;
+pub(crate) mod room;
+pub(crate) mod slave_map;
+pub(crate) mod slaves;
+pub(crate) mod tasks;
+pub(crate) mod times;

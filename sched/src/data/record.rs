@@ -1,0 +1,239 @@
+//! What is remembered of one task, or of a run of tasks.
+
+use std::mem;
+
+use crate::data::list::Links;
+use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
+use crate::series::{HAS_PAYLOAD, Payload};
+use crate::task::TaskSpec;
+
+/// Where a task is, or a run of tasks.
+///
+/// | from | to | when |
+/// |---|---|---|
+/// | free | queued | submitted |
+/// | queued | held | handed out |
+/// | held | queued | its slave is lost, and it is recycled |
+/// | queued, held | free | it ends |
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum State {
+    /// Nowhere: no task, and the chunk's next free record.
+    Free(u32),
+    /// In one of the lines: of the slave it is bound to, else the unordered one.
+    Queued(Links),
+    /// In the hands of a slave: the slave's slot, and the position in its hands.
+    Held { slave: u32, position: u32 },
+}
+
+/// The yes-or-no facts in one byte: the record is what a queue of ten million consists of.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    const RETRY: u8 = 1;
+    const DO_IT_ANYWAY: u8 = 2;
+    /// `to` was given.
+    const ADDRESSED: u8 = 4;
+    /// Only the slave it is addressed to may run it.
+    const BOUND: u8 = 8;
+    /// It was in a lost slave's hands: its start is announced.
+    const MARKED: u8 = 16;
+    /// Its end goes to the queue.
+    const OF_QUEUE: u8 = 32;
+    /// Split off: its tasks' ids do not lead to its slot.
+    const MOVED: u8 = 64;
+
+    #[inline]
+    fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+}
+
+/// A task, or a run of tasks that are alike: then `seq` is the number of the first.
+#[derive(Clone, Debug)]
+pub(crate) struct Record<P> {
+    pub(crate) seq: u64,
+    pub(crate) submitted: Nanos,
+    /// The age in the queue, by which lines are merged: ascending at the back, descending at the front.
+    pub(crate) place: i64,
+    pub(crate) state: State,
+    /// Meaningful if `ADDRESSED`.
+    to: SlaveId,
+    /// Meaningful if not `OF_QUEUE`.
+    flow: u32,
+    /// What one of its tasks alone adds to a packet.
+    pub(crate) bytes: u32,
+    pub(crate) crashes: u32,
+    pub(crate) algorithm: AlgorithmId,
+    flags: Flags,
+    /// There unless it is free. An option beside the state, rather than a payload in it: it moves out to its owner
+    /// in one go, and moves are what the hot path spends its time on.
+    pub(crate) payload: Option<P>,
+}
+
+impl<P: Payload> Record<P> {
+    #[inline]
+    pub(crate) fn new(seq: u64, spec: &TaskSpec, bound: bool, payload: P, now: Nanos) -> Self {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let (of_queue, flow) = match spec.owner {
+            Owner::Queue => (true, 0),
+            Owner::Flow(flow) => (false, flow),
+        };
+        let flags = flag(spec.retry, Flags::RETRY)
+            | flag(spec.do_it_anyway, Flags::DO_IT_ANYWAY)
+            | flag(spec.to.is_some(), Flags::ADDRESSED)
+            | flag(bound, Flags::BOUND)
+            | flag(of_queue, Flags::OF_QUEUE);
+        Record {
+            seq,
+            submitted: now,
+            place: 0,
+            state: State::Queued(Links::NONE),
+            to: spec.to.unwrap_or(SlaveId(0)),
+            flow,
+            bytes: spec.bytes,
+            crashes: 0,
+            algorithm: spec.algorithm,
+            flags: Flags(flags),
+            payload: Some(payload),
+        }
+    }
+
+    /// How many tasks there are, and what each but the first adds to a packet.
+    #[inline]
+    fn run(&self) -> (u32, u32) {
+        let payload = self.payload.as_ref().expect(HAS_PAYLOAD);
+        (payload.tasks(), payload.more_bytes())
+    }
+
+    /// How many tasks.
+    #[inline]
+    pub(crate) fn tasks(&self) -> u32 {
+        self.run().0
+    }
+
+    /// The number of the last task.
+    #[inline]
+    pub(crate) fn last(&self) -> u64 {
+        self.seq + u64::from(self.tasks()) - 1
+    }
+
+    /// Whether it is the task of this number, or one of them is.
+    #[inline]
+    pub(crate) fn holds(&self, seq: u64) -> bool {
+        (self.seq..=self.last()).contains(&seq)
+    }
+
+    /// How many of the tasks, at most `tasks`, fit into a packet that has room for so many bytes, and what they take.
+    #[inline]
+    pub(crate) fn fitting(&self, tasks: u32, room: u64) -> (u32, u64) {
+        let (all, more) = self.run();
+        let bytes = u64::from(self.bytes);
+        if room < bytes {
+            return (0, 0);
+        }
+        let further = u64::from(tasks.min(all) - 1);
+        let more = u64::from(more);
+        let further = match more {
+            0 => further,
+            more => further.min((room - bytes) / more),
+        };
+        (further as u32 + 1, bytes + further * more)
+    }
+
+    /// What it takes while it is queued.
+    #[inline]
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        let (tasks, more) = self.run();
+        let further = u64::from(tasks - 1);
+        mem::size_of::<Self>() as u64 + u64::from(self.bytes) + further * u64::from(more)
+    }
+
+    /// Splits the first `tasks` of a run off. They are where it is, but for the links.
+    pub(crate) fn split_front(&mut self, tasks: u32) -> Self {
+        let payload = self.payload.as_mut().expect(HAS_PAYLOAD);
+        let front = Record {
+            payload: Some(payload.split_front(tasks)),
+            flags: Flags(self.flags.0 | Flags::MOVED),
+            ..*self
+        };
+        self.seq += u64::from(tasks);
+        front
+    }
+
+    /// Whether a task that is submitted now may follow: it is alike, and both have the default policy.
+    #[inline]
+    pub(crate) fn may_grow(&self, spec: &TaskSpec, now: Nanos) -> bool {
+        let plain = Flags::RETRY | (self.flags.0 & Flags::OF_QUEUE);
+        self.flags.0 == plain
+            && spec.retry
+            && spec.to.is_none()
+            && !spec.do_it_anyway
+            && spec.owner == self.owner()
+            && (spec.algorithm, spec.bytes) == (self.algorithm, self.bytes)
+            && self.submitted == now
+            && matches!(self.state, State::Queued(_))
+    }
+
+    /// Whether the ids of its tasks do not lead to its slot.
+    #[inline]
+    pub(crate) fn moved(&self) -> bool {
+        self.flags.has(Flags::MOVED)
+    }
+
+    /// The slave that alone may run it, if there is one.
+    #[inline]
+    pub(crate) fn bound_to(&self) -> Option<SlaveId> {
+        self.flags.has(Flags::BOUND).then_some(self.to)
+    }
+
+    /// From now on any slave may run it.
+    pub(crate) fn unbind(&mut self) {
+        self.flags.0 &= !Flags::BOUND;
+    }
+
+    /// From queued to held. Returns the links it had.
+    #[inline]
+    pub(crate) fn take_in_hand(&mut self, slave: u32, position: u32) -> Links {
+        match mem::replace(&mut self.state, State::Held { slave, position }) {
+            State::Queued(links) => links,
+            _ => unreachable!("a task is in one slave's hands"),
+        }
+    }
+
+    pub(crate) fn retry(&self) -> bool {
+        self.flags.has(Flags::RETRY)
+    }
+
+    pub(crate) fn do_it_anyway(&self) -> bool {
+        self.flags.has(Flags::DO_IT_ANYWAY)
+    }
+
+    #[inline]
+    pub(crate) fn of_queue(&self) -> bool {
+        self.flags.has(Flags::OF_QUEUE)
+    }
+
+    #[inline]
+    pub(crate) fn marked(&self) -> bool {
+        self.flags.has(Flags::MARKED)
+    }
+
+    pub(crate) fn mark(&mut self) {
+        self.flags.0 |= Flags::MARKED;
+    }
+
+    #[inline]
+    pub(crate) fn owner(&self) -> Owner {
+        if self.of_queue() {
+            Owner::Queue
+        } else {
+            Owner::Flow(self.flow)
+        }
+    }
+
+    /// Whom it was addressed to, whether bound to it or not.
+    pub(crate) fn to(&self) -> Option<SlaveId> {
+        self.flags.has(Flags::ADDRESSED).then_some(self.to)
+    }
+}

@@ -1,0 +1,527 @@
+//! The table of connected slaves, and who of them stands in which line.
+//!
+//! | from | to | when |
+//! |---|---|---|
+//! | idle | busy | tasks were handed out |
+//! | busy | idle | its hands are empty |
+//! | busy | wanted | unordered, and ordered or intermingle fall short: it gets no more work |
+//! | wanted | busy | the shortage is over |
+//! | wanted | idle | its hands are empty; it moves at once |
+//! | busy | leaving | `free_slave`: it gets no more work |
+//! | leaving | idle | its hands are empty; it is unordered now |
+//! | idle | idle | it moves to another group |
+
+use crate::data::hands::{Asked, Hands};
+use crate::data::line::Line;
+use crate::data::list::{Linked, Links, List};
+use crate::data::slave_map::SlaveMap;
+use crate::ids::{Group, Nanos, SlaveId};
+
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Status {
+    Idle,
+    Busy,
+    Wanted,
+    Leaving,
+}
+
+/// Which links of a slave: the line of its group and status, or one of the lines that depend on what it has.
+const LINE: usize = 0;
+const OWN_FLOWS: usize = 1;
+const OWN_QUEUE: usize = 2;
+const ROOM: usize = 3;
+const LADEN: usize = 4;
+const SHORT: usize = 5;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Slave {
+    pub(crate) id: SlaveId,
+    pub(crate) group: Group,
+    pub(crate) status: Status,
+    /// When it went idle, in turns; the lines of idle slaves are merged by it.
+    pub(crate) idle_since: u64,
+    pub(crate) hands: Hands,
+    /// Tasks bound to it.
+    pub(crate) own: Line,
+    links: [Links; 6],
+    /// Whether it stands in the lines `OWN_FLOWS`, `OWN_QUEUE`, `ROOM`, `LADEN` and `SHORT`.
+    stands: Stands,
+}
+
+type Stands = [bool; 5];
+
+/// The slots, each free ones an empty option.
+#[derive(Clone, Debug)]
+struct Table(Vec<Option<Slave>>);
+
+impl Table {
+    #[inline]
+    fn get(&self, at: u32) -> &Slave {
+        self.0[at as usize]
+            .as_ref()
+            .expect("only connected slaves are referred to")
+    }
+
+    #[inline]
+    fn get_mut(&mut self, at: u32) -> &mut Slave {
+        self.0[at as usize]
+            .as_mut()
+            .expect("only connected slaves are referred to")
+    }
+}
+
+/// The table seen through one of the links.
+struct By<'a, const LINKS: usize>(&'a mut Table);
+
+impl<const LINKS: usize> Linked for By<'_, LINKS> {
+    #[inline]
+    fn links(&self, at: u32) -> Links {
+        self.0.get(at).links[LINKS]
+    }
+
+    #[inline]
+    fn links_mut(&mut self, at: u32) -> &mut Links {
+        &mut self.0.get_mut(at).links[LINKS]
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Slaves {
+    table: Table,
+    free: Vec<u32>,
+    index: SlaveMap,
+    members: [u32; 3],
+    turn: u64,
+    /// Idle slaves by group, the one that was served least recently first.
+    idle: [List; 3],
+    /// Busy unordered slaves, which can be marked as wanted.
+    busy: List,
+    /// Unordered slaves that get no more work and move when their hands are empty.
+    wanted: List,
+    /// Idle slaves with tasks of their own whose end goes to a flow, in the order in which that came about.
+    own_flows: List,
+    /// The same for those whose end goes to the queue.
+    own_queue: List,
+    /// Busy slaves that run unordered tasks and have one packet in hand, in the order in which that came about.
+    room: List,
+    /// Slaves with tasks that could be taken back, the one that was handed a packet least recently first.
+    laden: List,
+    /// Busy slaves that run unordered tasks and have more than one packet in hand, but no more than `short_tasks`
+    /// tasks, the one that was handed a packet or passed over least recently first.
+    short: List,
+    short_tasks: u32,
+    /// How many were asked to give tasks back and have not answered.
+    asked: u32,
+}
+
+impl Slaves {
+    /// A slave may be in the last line with so many tasks in hand.
+    pub(crate) fn new(short_tasks: u32) -> Self {
+        Slaves {
+            table: Table(Vec::new()),
+            free: Vec::new(),
+            index: SlaveMap::default(),
+            members: [0; 3],
+            turn: 0,
+            idle: [List::EMPTY; 3],
+            busy: List::EMPTY,
+            wanted: List::EMPTY,
+            own_flows: List::EMPTY,
+            own_queue: List::EMPTY,
+            room: List::EMPTY,
+            laden: List::EMPTY,
+            short: List::EMPTY,
+            short_tasks,
+            asked: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How many hold something.
+    pub(crate) fn busy_len(&self) -> usize {
+        self.len()
+            - self
+                .idle
+                .iter()
+                .map(|line| line.len() as usize)
+                .sum::<usize>()
+    }
+
+    pub(crate) fn wanted_len(&self) -> u32 {
+        self.wanted.len()
+    }
+
+    pub(crate) fn members(&self, group: Group) -> u32 {
+        self.members[group as usize]
+    }
+
+    /// How many run unordered tasks.
+    pub(crate) fn takers(&self) -> u32 {
+        self.members(Group::Intermingle) + self.members(Group::Unordered)
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, id: SlaveId) -> Option<u32> {
+        self.index.get(id)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, at: u32) -> &Slave {
+        self.table.get(at)
+    }
+
+    pub(crate) fn hands(&self, at: u32) -> &Hands {
+        &self.table.get(at).hands
+    }
+
+    #[inline]
+    pub(crate) fn hands_mut(&mut self, at: u32) -> &mut Hands {
+        &mut self.table.get_mut(at).hands
+    }
+
+    /// A busy slave: it stands in no line that depends on its own tasks.
+    #[inline]
+    pub(crate) fn busy_mut(&mut self, at: u32) -> &mut Slave {
+        let slave = self.table.get_mut(at);
+        debug_assert_eq!(slave.status, Status::Busy);
+        slave
+    }
+
+    /// Changes the line of its own tasks, then sees to the lines that depend on it.
+    #[inline]
+    pub(crate) fn change_own<R>(&mut self, at: u32, change: impl FnOnce(&mut Line) -> R) -> R {
+        let result = change(&mut self.table.get_mut(at).own);
+        self.line_up(at);
+        result
+    }
+
+    /// A packet is handed out: what goes into its hands next belongs to it.
+    #[inline]
+    pub(crate) fn begin_packet(&mut self, at: u32, now: Nanos) {
+        let slave = self.table.get_mut(at);
+        slave.hands.begin_packet(now);
+        if std::mem::replace(&mut slave.stands[LADEN - 1], false) {
+            self.laden.remove(&mut By::<LADEN>(&mut self.table), at);
+        }
+        if self.table.get(at).stands[SHORT - 1] {
+            self.pass_over(at);
+        }
+    }
+
+    /// It stands behind the others with little in hand.
+    pub(crate) fn pass_over(&mut self, at: u32) {
+        let table = &mut By::<SHORT>(&mut self.table);
+        self.short.remove(table, at);
+        self.short.push_back(table, at);
+    }
+
+    /// What it holds has changed. Constant time, and next to nothing where no line depends on it.
+    #[inline]
+    pub(crate) fn on_hands_changed(&mut self, at: u32) {
+        let slave = self.table.get(at);
+        if slave.stands != slave.should_stand(self.short_tasks) {
+            self.line_up(at);
+        }
+    }
+
+    /// It was asked to give tasks back, or has answered, or is lost.
+    pub(crate) fn set_asked(&mut self, at: u32, asked: Asked) {
+        let hands = &mut self.table.get_mut(at).hands;
+        let was = std::mem::replace(&mut hands.asked, asked);
+        self.asked += u32::from(asked == Asked::Waiting);
+        self.asked -= u32::from(was == Asked::Waiting);
+        self.line_up(at);
+    }
+
+    /// How many were asked to give tasks back and have not answered.
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    /// How many idle slaves run unordered tasks.
+    pub(crate) fn idle_takers(&self) -> u32 {
+        self.idle[Group::Intermingle as usize].len() + self.idle[Group::Unordered as usize].len()
+    }
+
+    /// The first busy slave that may have its next packet in hand before it is through with this one.
+    pub(crate) fn first_with_room(&self) -> Option<u32> {
+        self.room.front()
+    }
+
+    /// Whether packets are so small that a slave may have several ahead.
+    #[inline]
+    pub(crate) fn may_have_several(&self) -> bool {
+        self.short_tasks > 0
+    }
+
+    /// The first busy slave that has more than one packet in hand, and little in them.
+    pub(crate) fn first_with_little(&self) -> Option<u32> {
+        self.short.front()
+    }
+
+    /// The slave to take tasks back from.
+    pub(crate) fn first_laden(&self) -> Option<u32> {
+        self.laden.front()
+    }
+
+    pub(crate) fn first_idle(&self, group: Group) -> Option<u32> {
+        self.idle[group as usize].front()
+    }
+
+    pub(crate) fn first_busy(&self) -> Option<u32> {
+        self.busy.front()
+    }
+
+    pub(crate) fn last_wanted(&self) -> Option<u32> {
+        self.wanted.back()
+    }
+
+    /// The first idle slave that has tasks of its own.
+    pub(crate) fn first_with_own(&self, hold_queue: bool) -> Option<u32> {
+        self.own_flows.front().or_else(|| {
+            if hold_queue {
+                None
+            } else {
+                self.own_queue.front()
+            }
+        })
+    }
+
+    /// The idle slave served least recently of those that run unordered tasks.
+    pub(crate) fn first_for_unordered(&self) -> Option<u32> {
+        match (
+            self.first_idle(Group::Intermingle),
+            self.first_idle(Group::Unordered),
+        ) {
+            (Some(a), Some(b)) => Some(if self.get(a).idle_since < self.get(b).idle_since {
+                a
+            } else {
+                b
+            }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    pub(crate) fn add(&mut self, id: SlaveId, group: Group) {
+        let slave = Slave {
+            id,
+            group,
+            status: Status::Idle,
+            idle_since: 0,
+            hands: Hands::default(),
+            own: Line::EMPTY,
+            links: [Links::NONE; 6],
+            stands: [false; 5],
+        };
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.table.0.push(None);
+            self.table.0.len() as u32 - 1
+        });
+        self.table.0[at as usize] = Some(slave);
+        self.index.insert(id, at);
+        self.enter(at);
+    }
+
+    pub(crate) fn remove(&mut self, at: u32) -> Slave {
+        self.leave(at);
+        self.asked -= u32::from(self.hands(at).asked == Asked::Waiting);
+        let slave = self.table.0[at as usize]
+            .take()
+            .expect("a slave is lost once");
+        self.index.remove(slave.id);
+        self.free.push(at);
+        slave
+    }
+
+    /// The one place where group and status change; everything that follows from them follows here.
+    pub(crate) fn settle(&mut self, at: u32, group: Group, status: Status) {
+        let slave = self.table.get(at);
+        let from = (slave.group, slave.status);
+        debug_assert!(
+            is_transition(from, (group, status)),
+            "{from:?} to {:?}",
+            (group, status)
+        );
+        self.leave(at);
+        let slave = self.table.get_mut(at);
+        (slave.group, slave.status) = (group, status);
+        if (from.1, status) == (Status::Wanted, Status::Busy) {
+            // Where it came from, as if it had never been marked.
+            self.members[group as usize] += 1;
+            self.busy.push_front(&mut By::<LINE>(&mut self.table), at);
+            self.line_up(at);
+        } else {
+            self.enter(at);
+        }
+    }
+
+    fn enter(&mut self, at: u32) {
+        let slave = self.table.get_mut(at);
+        if slave.status == Status::Idle {
+            slave.idle_since = self.turn;
+            self.turn += 1;
+        }
+        let (group, status) = (slave.group, slave.status);
+        self.members[group as usize] += 1;
+        let by = &mut By::<LINE>(&mut self.table);
+        match status {
+            Status::Idle => self.idle[group as usize].push_back(by, at),
+            Status::Busy if group == Group::Unordered => self.busy.push_back(by, at),
+            Status::Wanted => self.wanted.push_back(by, at),
+            Status::Busy | Status::Leaving => {}
+        }
+        self.line_up(at);
+    }
+
+    fn leave(&mut self, at: u32) {
+        let Slave { group, status, .. } = *self.table.get(at);
+        self.members[group as usize] -= 1;
+        let by = &mut By::<LINE>(&mut self.table);
+        match status {
+            Status::Idle => self.idle[group as usize].remove(by, at),
+            Status::Busy if group == Group::Unordered => self.busy.remove(by, at),
+            Status::Wanted => self.wanted.remove(by, at),
+            Status::Busy | Status::Leaving => {}
+        }
+        self.stand(at, [false; 5]);
+    }
+
+    fn line_up(&mut self, at: u32) {
+        self.stand(at, self.table.get(at).should_stand(self.short_tasks));
+    }
+
+    fn stand(&mut self, at: u32, stands: Stands) {
+        let was = std::mem::replace(&mut self.table.get_mut(at).stands, stands);
+        let table = &mut self.table;
+        line_up::<OWN_FLOWS>(&mut self.own_flows, table, at, was, stands);
+        line_up::<OWN_QUEUE>(&mut self.own_queue, table, at, was, stands);
+        line_up::<ROOM>(&mut self.room, table, at, was, stands);
+        line_up::<LADEN>(&mut self.laden, table, at, was, stands);
+        line_up::<SHORT>(&mut self.short, table, at, was, stands);
+    }
+
+    /// All connected slaves with their slots, by slot; for `sanity_check`.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Slave)> {
+        (0u32..)
+            .zip(&self.table.0)
+            .filter_map(|(at, slave)| Some((at, slave.as_ref()?)))
+    }
+
+    /// Re-derives every line, index and counter.
+    pub(crate) fn check(&self) {
+        let mut members = [0; 3];
+        let mut lines: [Vec<u32>; 10] = Default::default();
+        for (line, list) in lines
+            .iter_mut()
+            .zip(self.idle.iter().chain([&self.busy, &self.wanted]))
+        {
+            *line = list.checked_slots(|at| self.get(at).links[LINE]);
+        }
+        lines[5] = self
+            .own_flows
+            .checked_slots(|at| self.get(at).links[OWN_FLOWS]);
+        lines[6] = self
+            .own_queue
+            .checked_slots(|at| self.get(at).links[OWN_QUEUE]);
+        lines[7] = self.room.checked_slots(|at| self.get(at).links[ROOM]);
+        lines[8] = self.laden.checked_slots(|at| self.get(at).links[LADEN]);
+        lines[9] = self.short.checked_slots(|at| self.get(at).links[SHORT]);
+        let waiting = |(_, slave): &(u32, &Slave)| slave.hands.asked == Asked::Waiting;
+        assert_eq!(
+            self.iter().filter(waiting).count(),
+            self.asked as usize,
+            "those that were asked are counted"
+        );
+        for line in &lines[..3] {
+            assert!(
+                line.is_sorted_by_key(|&at| self.get(at).idle_since),
+                "idle slaves stand in line by age"
+            );
+        }
+        for (at, slave) in self.iter() {
+            assert_eq!(
+                self.find(slave.id),
+                Some(at),
+                "the index leads to every slave"
+            );
+            members[slave.group as usize] += 1;
+            assert_eq!(
+                slave.hands.is_empty(),
+                slave.status == Status::Idle,
+                "idle is having empty hands"
+            );
+            assert_eq!(slave.stands, slave.should_stand(self.short_tasks));
+            let line = match (slave.status, slave.group) {
+                (Status::Idle, group) => Some(group as usize),
+                (Status::Busy, Group::Unordered) => Some(3),
+                (Status::Wanted, _) => Some(4),
+                _ => None,
+            };
+            let stands: Vec<usize> = (0..10).filter(|&line| lines[line].contains(&at)).collect();
+            let others = (5..)
+                .zip(slave.stands)
+                .filter(|(_, is_in)| *is_in)
+                .map(|(line, _)| line);
+            assert_eq!(
+                stands,
+                line.into_iter().chain(others).collect::<Vec<_>>(),
+                "it stands in its lines alone"
+            );
+        }
+        assert_eq!(members, self.members, "groups count their members");
+        let slaves: u32 = members.iter().sum();
+        assert_eq!(
+            (slaves as usize, self.table.0.len()),
+            (self.len(), self.len() + self.free.len())
+        );
+    }
+}
+
+impl Slave {
+    #[inline]
+    fn should_stand(&self, short_tasks: u32) -> Stands {
+        let idle = self.status == Status::Idle;
+        let takes = self.status == Status::Busy && self.group.takes_unordered();
+        let room = self.hands.has_room();
+        [
+            idle && !self.own.flows.is_empty(),
+            idle && !self.own.queue.is_empty(),
+            takes && room,
+            !idle && self.hands.asked == Asked::No && self.hands.takeable() > 0,
+            takes && !room && self.hands.len() <= short_tasks as usize,
+        ]
+    }
+}
+
+/// Puts a slave into a line, or takes it out.
+fn line_up<const LINKS: usize>(
+    line: &mut List,
+    table: &mut Table,
+    at: u32,
+    was: Stands,
+    stands: Stands,
+) {
+    match (was[LINKS - 1], stands[LINKS - 1]) {
+        (false, true) => line.push_back(&mut By::<LINKS>(table), at),
+        (true, false) => line.remove(&mut By::<LINKS>(table), at),
+        _ => {}
+    }
+}
+
+/// The table at the head of this file.
+fn is_transition((from_group, from): (Group, Status), (to_group, to): (Group, Status)) -> bool {
+    let moves = from_group != to_group;
+    match (from, to) {
+        (Status::Idle, Status::Idle) => moves,
+        (Status::Leaving, Status::Idle) => moves && to_group == Group::Unordered,
+        (Status::Busy, Status::Wanted) | (Status::Wanted, Status::Busy | Status::Idle) => {
+            !moves && to_group == Group::Unordered
+        }
+        (Status::Busy, Status::Leaving) => !moves && to_group != Group::Unordered,
+        (Status::Idle, Status::Busy) | (Status::Busy, Status::Idle) => !moves,
+        _ => false,
+    }
+}

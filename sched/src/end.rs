@@ -1,0 +1,129 @@
+//! How tasks end, and why.
+
+use std::fmt;
+
+use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId, TaskId};
+
+/// Why a task can not be run.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Reason {
+    /// It was addressed to a slave that is lost, and not `do_it_anyway`.
+    SlaveLost(SlaveId),
+    /// It was in the hands of a slave that is lost, and not to be retried.
+    NotRetried(SlaveId),
+    /// It was addressed to a slave that is unknown or gone, and not `do_it_anyway`.
+    NoSuchSlave(SlaveId),
+    /// It was addressed to an unordered slave, and not `do_it_anyway`.
+    SlaveTakesNoOrdered(SlaveId),
+    /// Poison: the slaves that began it were lost, as often as the crash limit allows.
+    Crashed {
+        /// The last of them.
+        slave: SlaveId,
+        /// How many of them.
+        crashes: u32,
+    },
+    /// Alone in a packet it would pass the limit.
+    TooLarge {
+        /// The packet with this task alone.
+        bytes: u64,
+        /// `Config::packet_bytes_max`.
+        bytes_max: u32,
+    },
+    /// The queue may not hold one more.
+    QueueFull {
+        /// `Config::queued_bytes_max`.
+        bytes_max: u64,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::SlaveLost(slave) => write!(f, "its slave {slave} is lost"),
+            Reason::NotRetried(slave) => write!(
+                f,
+                "{slave}, which had it, is lost, and it is not to be retried"
+            ),
+            Reason::NoSuchSlave(slave) => write!(f, "there is no {slave}"),
+            Reason::SlaveTakesNoOrdered(slave) => write!(f, "{slave} takes no ordered tasks"),
+            Reason::Crashed { slave, crashes } => {
+                write!(
+                    f,
+                    "{crashes} slaves were lost while they ran it, the last one {slave}"
+                )
+            }
+            Reason::TooLarge { bytes, bytes_max } => {
+                write!(
+                    f,
+                    "too large: a packet with it alone has {bytes} bytes, the limit is {bytes_max}"
+                )
+            }
+            Reason::QueueFull { bytes_max } => write!(
+                f,
+                "the queue of tasks is full: the limit is {bytes_max} bytes"
+            ),
+        }
+    }
+}
+
+/// An unrunnable task, with its policy as it was given.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Ended<P> {
+    /// Which.
+    pub id: TaskId,
+    /// Its algorithm.
+    pub algorithm: AlgorithmId,
+    /// Where this is to be told.
+    pub owner: Owner,
+    /// The slave it was addressed to.
+    pub to: Option<SlaveId>,
+    /// Its policy.
+    pub do_it_anyway: bool,
+    /// Its policy.
+    pub retry: bool,
+    /// What was submitted with it.
+    pub payload: P,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A task whose result has arrived.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Accepted<P> {
+    /// Which.
+    pub id: TaskId,
+    /// Its algorithm.
+    pub algorithm: AlgorithmId,
+    /// Where this is to be told.
+    pub owner: Owner,
+    /// What was submitted with it.
+    pub payload: P,
+    /// Who made the result.
+    pub slave: SlaveId,
+    /// When it was submitted.
+    pub submitted: Nanos,
+    /// When it was handed to that slave.
+    pub handed_out: Nanos,
+}
+
+/// What a result is worth.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub enum Verdict<P> {
+    /// The end of its task.
+    Accepted(Accepted<P>),
+    /// Its task was cancelled meanwhile: count it, deliver nothing.
+    Late,
+}
+
+/// A task that was cancelled just now.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Cancelled<P> {
+    /// What was submitted with it.
+    pub payload: P,
+    /// Where it would have been told.
+    pub owner: Owner,
+    /// Its algorithm.
+    pub algorithm: AlgorithmId,
+    /// The slave that holds it.
+    pub held_by: Option<SlaveId>,
+}

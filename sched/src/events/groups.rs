@@ -1,0 +1,193 @@
+//! Slaves come, are desired, move between groups and are freed.
+//!
+//! `rebalance` runs after every event that can open or close a gap, and leaves this behind: if ordered or intermingle
+//! fall short, no unordered slave is idle, and as many busy ones as are missing (or all) are wanted; else none is.
+
+use crate::data::line::Line;
+use crate::data::slaves::Status;
+use crate::end::Reason;
+use crate::ids::{Group, SlaveId};
+use crate::loss::Departure;
+use crate::scheduler::{Scheduler, shrink};
+use crate::series::Payload;
+
+/// The groups that take slaves from unordered, in the order of their claims.
+const CLAIMING: [Group; 2] = [Group::Ordered, Group::Intermingle];
+
+impl<P: Payload> Scheduler<P> {
+    /// A slave has connected. It fills ordered first, then intermingle, then unordered.
+    pub fn connect(&mut self) -> (SlaveId, Group) {
+        let id = SlaveId(self.next_slave);
+        self.next_slave =
+            id.0.checked_add(1)
+                .expect("4 G connections in a run are not foreseen");
+        let group = self.short_group().unwrap_or(Group::Unordered);
+        self.slaves.add(id, group);
+        if group.takes_ordered() {
+            self.connected.push((id, group));
+        }
+        self.rebalance();
+        (id, group)
+    }
+
+    /// So many more slaves are desired.
+    pub fn allocate(&mut self, group: Group, slaves: u32) {
+        let desired = &mut self.desired[group as usize];
+        let before = *desired;
+        *desired = desired.saturating_add(slaves);
+        let rise = u64::from(*desired - before);
+        self.fallen = self.fallen.saturating_sub(rise);
+        self.has_allocated |= rise > 0;
+        self.rebalance();
+    }
+
+    /// So many fewer slaves are desired, down to 0.
+    pub fn deallocate(&mut self, group: Group, slaves: u32) {
+        let desired = &mut self.desired[group as usize];
+        let before = *desired;
+        *desired = desired.saturating_sub(slaves);
+        self.fallen += u64::from(before - *desired);
+        self.rebalance();
+    }
+
+    /// Sends an ordered or intermingle slave back to unordered: its group's desire falls by one now, it gets no more
+    /// work, and when its hands are empty it moves; what is still addressed to it then follows `do_it_anyway`.
+    /// False: it is unordered, unknown, or was freed before.
+    pub fn free_slave(&mut self, slave: SlaveId) -> bool {
+        let Some(at) = self.slaves.find(slave) else {
+            return false;
+        };
+        let (group, status) = (self.slaves.get(at).group, self.slaves.get(at).status);
+        if !group.takes_ordered() || status == Status::Leaving {
+            return false;
+        }
+        self.deallocate(group, 1);
+        if status == Status::Idle {
+            self.on_freed(at);
+        } else {
+            self.slaves.settle(at, group, Status::Leaving);
+        }
+        true
+    }
+
+    /// Lowers the desire of a group by one, and no more.
+    pub fn free_slave_of(&mut self, group: Group) {
+        self.deallocate(group, 1);
+    }
+
+    /// An idle unordered slave that the desire has no use for since it fell, longest idle first: it is to be told to
+    /// shut down, and is no slave any more. Ends at the sum of the desires, and never gives more than that fell by.
+    ///
+    /// To be asked before anything is handed out: a full queue would else keep slaves that nobody desires any more.
+    pub fn dismiss(&mut self) -> Option<SlaveId> {
+        if !self.dismissal_is_due() {
+            return None;
+        }
+        let at = self.slaves.first_idle(Group::Unordered)?;
+        self.fallen -= 1;
+        let id = self.slaves.get(at).id;
+        self.lose(id, Departure::Excused);
+        Some(id)
+    }
+
+    pub(crate) fn dismissal_is_due(&self) -> bool {
+        let desired: u64 = self.desired.iter().copied().map(u64::from).sum();
+        self.fallen > 0 && self.slaves.len() as u64 > desired
+    }
+
+    /// Arrivals in ordered and intermingle since the last call, in order.
+    pub fn take_connected(&mut self) -> Vec<(SlaveId, Group)> {
+        std::mem::take(&mut self.connected)
+    }
+
+    /// Losses from ordered and intermingle since the last call, in order.
+    pub fn take_disconnected(&mut self) -> Vec<(SlaveId, Group)> {
+        std::mem::take(&mut self.disconnected)
+    }
+
+    /// The next move of a connected slave: who, from where, to where.
+    pub fn poll_moved(&mut self) -> Option<(SlaveId, Group, Group)> {
+        let moved = self.moved.pop_front();
+        shrink(&mut self.moved);
+        moved
+    }
+
+    fn short_group(&self) -> Option<Group> {
+        CLAIMING.into_iter().find(|&group| self.missing(group) > 0)
+    }
+
+    /// See the head of this file.
+    pub(crate) fn rebalance(&mut self) {
+        while let Some(group) = self.short_group()
+            && let Some(at) = self.slaves.first_idle(Group::Unordered)
+        {
+            self.move_over(at, group);
+            self.connected.push((self.slaves.get(at).id, group));
+        }
+        let missing: u64 = CLAIMING
+            .into_iter()
+            .map(|group| u64::from(self.missing(group)))
+            .sum();
+        while u64::from(self.slaves.wanted_len()) < missing
+            && let Some(at) = self.slaves.first_busy()
+        {
+            self.slaves.settle(at, Group::Unordered, Status::Wanted);
+        }
+        while u64::from(self.slaves.wanted_len()) > missing {
+            let at = self.slaves.last_wanted().expect("it is not empty");
+            self.slaves.settle(at, Group::Unordered, Status::Busy);
+        }
+    }
+
+    fn move_over(&mut self, at: u32, to: Group) {
+        let (id, from) = (self.slaves.get(at).id, self.slaves.get(at).group);
+        self.slaves.settle(at, to, Status::Idle);
+        self.moved.push_back((id, from, to));
+    }
+
+    /// A slave has given its last task back.
+    pub(crate) fn on_hands_empty(&mut self, at: u32) {
+        let slave = self.slaves.get(at);
+        debug_assert!(slave.hands.is_empty());
+        let group = slave.group;
+        match slave.status {
+            // Wanted or not: the first one whose hands are empty fills a gap.
+            Status::Busy | Status::Wanted => {
+                self.slaves.settle(at, group, Status::Idle);
+                self.rebalance();
+            }
+            Status::Leaving => self.on_freed(at),
+            Status::Idle => unreachable!("an idle slave holds nothing"),
+        }
+    }
+
+    /// A slave that is freed has empty hands.
+    fn on_freed(&mut self, at: u32) {
+        let id = self.slaves.get(at).id;
+        let own = self
+            .slaves
+            .change_own(at, |own| std::mem::replace(own, Line::EMPTY));
+        self.move_over(at, Group::Unordered);
+        self.reroute(own, Reason::SlaveTakesNoOrdered(id));
+        self.rebalance();
+    }
+
+    /// The slave that these queued tasks are bound to takes them no more: do it anyway, or not. They go behind all
+    /// others, having never been handed out. Returns how many are for any slave now, and how many ended.
+    pub(crate) fn reroute(&mut self, mut own: Line, reason: Reason) -> (u32, u32) {
+        let (mut rerouted, mut ended) = (0, 0);
+        while let Some(slot) = own.front(&self.tasks, false) {
+            own.remove(&mut self.tasks, slot);
+            self.on_out_of_line(slot);
+            if self.tasks.get(slot).do_it_anyway() {
+                self.tasks.get_mut(slot).unbind();
+                self.enqueue_back(slot);
+                rerouted += 1;
+            } else {
+                self.end(slot, reason);
+                ended += 1;
+            }
+        }
+        (rerouted, ended)
+    }
+}

@@ -1,0 +1,123 @@
+//! The hot path, outwards: tasks go out in packets, and who is served next.
+
+use crate::data::hands::Hold;
+use crate::data::slaves::Status;
+use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
+use crate::scheduler::Scheduler;
+use crate::series::{HAS_PAYLOAD, Payload};
+use crate::task::Handed;
+
+impl<P: Payload> Scheduler<P> {
+    /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order,
+    /// those of a run together, by the first.
+    ///
+    /// Idle slaves with tasks of their own come first, in the order in which they could be served; then, for unordered
+    /// tasks, the idle slave that was served least recently; then, ahead of time, busy slaves with one packet in hand,
+    /// or several small ones, while there are plenty of short tasks (`Config::prefetch`). With nothing queued a straggler may go to an idle
+    /// slave as well (`Config::duplicate_stragglers`).
+    pub fn hand_out(
+        &mut self,
+        now: Nanos,
+        each: &mut impl FnMut(TaskId, AlgorithmId, Handed, &P),
+    ) -> Option<SlaveId> {
+        self.clock = now;
+        self.see_target();
+        let Some(at) = self.next_served() else {
+            return self.duplicate(now, each);
+        };
+        let (id, group) = (self.slaves.get(at).id, self.slaves.get(at).group);
+        if self.slaves.get(at).status == Status::Idle {
+            self.slaves.settle(at, group, Status::Busy);
+        }
+        self.slaves.begin_packet(at, now);
+        self.expect_first(at);
+        let bytes_max = u64::from(self.config.packet_bytes_max);
+        let mut bytes = u64::from(self.config.packet_bytes_base);
+        let mut room = self.room();
+        let slave = self.slaves.busy_mut(at);
+        for nth in 0u32.. {
+            // Its own tasks before unordered ones, as its group allows.
+            let mut unordered = false;
+            let mut line = &mut slave.own;
+            let mut front = line.front(&self.tasks, self.hold_queue);
+            if front.is_none() && group.takes_unordered() {
+                unordered = true;
+                line = &mut self.unordered;
+                front = line.front(&self.tasks, self.hold_queue);
+            }
+            let Some(slot) = front else { break };
+            let record = self.tasks.get(slot);
+            let cost = || self.times.cost(record.algorithm);
+            let tasks = room.takes(nth == 0, unordered, record.tasks(), cost);
+            if tasks == 0 {
+                break;
+            }
+            // Submit let no task pass that exceeds the limit alone: the first one always fits.
+            let (tasks, taken) = record.fitting(tasks, bytes_max - bytes);
+            if tasks == 0 {
+                break;
+            }
+            bytes += taken;
+            let of_queue = record.of_queue();
+            let before = record.queued_bytes();
+            let is_all = tasks == record.tasks();
+            let (slot, left) = if is_all {
+                (slot, 0)
+            } else {
+                let front = self.tasks.split_front(slot, tasks);
+                (front, self.tasks.get(slot).queued_bytes())
+            };
+            let record = self.tasks.get_mut(slot);
+            let bound = record.bound_to().is_some();
+            let position = slave.hands.push(record.seq, tasks, slot, now, bound);
+            slave.hands.expect(self.times.cost(record.algorithm));
+            let links = record.take_in_hand(at, position);
+            line.on_front_gone(of_queue, tasks, is_all.then_some(links));
+            self.counts.remove(record.algorithm, tasks, before - left);
+            self.counts.running += u64::from(tasks);
+            each(
+                TaskId {
+                    seq: record.seq,
+                    slot,
+                },
+                record.algorithm,
+                Handed {
+                    marked: record.marked(),
+                    bound,
+                },
+                record.payload.as_ref().expect(HAS_PAYLOAD),
+            );
+            if !is_all {
+                break;
+            }
+        }
+        self.slaves.on_hands_changed(at);
+        Some(id)
+    }
+
+    /// Of the packet that a slave has in hand the first task runs: if it takes long, so do those behind it.
+    fn expect_first(&mut self, at: u32) {
+        let hands = self.slaves.hands(at);
+        if !self.slaves.may_have_several() || !hands.expects_nothing() {
+            return;
+        }
+        if let Some(first) = hands.first().filter(|first| first.hold == Hold::Live) {
+            let compute = self.times.cost(self.tasks.get(first.slot).algorithm);
+            self.slaves.hands_mut(at).expect(compute);
+        }
+    }
+
+    /// The slave that is served next: it is idle and there is a task for it, or nobody is idle and there are plenty.
+    fn next_served(&mut self) -> Option<u32> {
+        if self.stopped {
+            return None;
+        }
+        self.slaves.first_with_own(self.hold_queue).or_else(|| {
+            if !self.unordered.has_work(self.hold_queue) {
+                return None;
+            }
+            let idle = self.slaves.first_for_unordered();
+            idle.or_else(|| self.next_ahead())
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! What happens: an event a file, each an `impl` of the scheduler. They call each other's methods, and share no free
+//! functions: no event imports another.
+
+mod ahead;
+mod cancel;
+mod duplicate;
+mod groups;
+mod hand_out;
+mod lose;
+mod packet_size;
+pub(crate) mod recall;
+mod results;
+mod submit;

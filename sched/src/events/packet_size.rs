@@ -1,0 +1,189 @@
+//! How many tasks travel in one packet when no number is given: as many as a few milliseconds of compute, by what
+//! slaves reported, and never so many that others would sit idle at the end.
+
+use crate::config::{AUTO, PACKET_COMPUTE, PACKET_TASKS_MAX};
+use crate::data::room::Room;
+use crate::ids::{AlgorithmId, Nanos};
+use crate::scheduler::Scheduler;
+use crate::series::Payload;
+
+/// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
+/// Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
+const SHARES: u64 = 2;
+/// So long after it was filled up to its target number the queue counts as kept filled.
+const FILLED_FOR: Nanos = 2 * PACKET_COMPUTE;
+
+impl<P: Payload> Scheduler<P> {
+    /// How many tasks of this algorithm a packet holds while there are plenty.
+    pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
+        match self.config.task_group {
+            AUTO => {
+                let tasks = PACKET_COMPUTE / self.times.cost(algorithm).max(1);
+                u32::try_from(tasks)
+                    .unwrap_or(u32::MAX)
+                    .clamp(1, PACKET_TASKS_MAX)
+            }
+            number => number,
+        }
+    }
+
+    /// Whether more tasks are to come as these end: there is a source of them, or the queue is kept filled up to a
+    /// target number.
+    pub(crate) fn more_is_to_come(&self) -> bool {
+        let filled = self
+            .filled
+            .is_some_and(|filled| self.clock.saturating_sub(filled) <= FILLED_FOR);
+        self.sources > 0 || filled
+    }
+
+    /// Sees whether the queue is filled up to a target number.
+    pub(crate) fn see_target(&mut self) {
+        let Some(front) = self.unordered.front(&self.tasks, self.hold_queue) else {
+            return;
+        };
+        let of = [None, Some(self.tasks.get(front).algorithm)];
+        let filled = |of| self.target(of) > 0 && self.upto_target(of) == 0;
+        if of.into_iter().any(filled) {
+            self.filled = Some(self.clock);
+        }
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        match self.config.task_group {
+            AUTO => {
+                let takers = u64::from(self.slaves.takers().max(1));
+                Room {
+                    tasks: PACKET_TASKS_MAX,
+                    compute: Some(PACKET_COMPUTE),
+                    share: match self.more_is_to_come() {
+                        false => self.unordered.len().div_ceil(SHARES * takers),
+                        true => u64::MAX,
+                    },
+                }
+            }
+            number => Room {
+                tasks: number,
+                compute: None,
+                share: u64::MAX,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FILLED_FOR;
+    use crate::{AUTO, AlgorithmId, Config, Owner, Scheduler, SlaveId, TaskSpec, Verdict};
+
+    const QUICK: AlgorithmId = AlgorithmId(0);
+    const SLOW: AlgorithmId = AlgorithmId(1);
+
+    fn sched() -> Scheduler<()> {
+        let config = Config {
+            task_group: AUTO,
+            ..Config::default()
+        };
+        Scheduler::new(config, 2)
+    }
+
+    fn submit(sched: &mut Scheduler<()>, algorithm: AlgorithmId, tasks: u32) {
+        for _ in 0..tasks {
+            sched.submit(TaskSpec::new(algorithm, Owner::Queue, 10), (), 0);
+        }
+    }
+
+    fn packet(sched: &mut Scheduler<()>) -> Option<(SlaveId, Vec<u64>)> {
+        let mut tasks = Vec::new();
+        let slave = sched.hand_out(0, &mut |id, _, _, _| tasks.push(id.seq()))?;
+        Some((slave, tasks))
+    }
+
+    fn answer(sched: &mut Scheduler<()>, slave: SlaveId, tasks: &[u64], compute: u64) {
+        for &task in tasks {
+            let Ok(Verdict::Accepted(accepted)) = sched.result(slave, task) else {
+                panic!("it holds the task");
+            };
+            sched.learn_compute(accepted.algorithm, compute);
+        }
+        sched.sanity_check();
+    }
+
+    #[test]
+    fn an_unknown_task_travels_alone_and_a_packet_grows_to_milliseconds() {
+        let mut sched = sched();
+        sched.connect();
+        submit(&mut sched, QUICK, 10_000);
+        let (slave, tasks) = packet(&mut sched).unwrap();
+        assert_eq!(tasks.len(), 1);
+        answer(&mut sched, slave, &tasks, 30_000);
+        let (slave, tasks) = packet(&mut sched).unwrap();
+        assert_eq!(tasks.len(), 100, "3 ms of 30 us each");
+        answer(&mut sched, slave, &tasks, 30_000);
+        assert_eq!(sched.group_of_tasks(QUICK), 100);
+        assert_eq!(sched.group_of_tasks(SLOW), 1);
+    }
+
+    #[test]
+    fn a_slow_task_ends_a_packet() {
+        let mut sched = sched();
+        sched.connect();
+        sched.learn_compute(QUICK, 1_000);
+        sched.learn_compute(SLOW, 1_000_000_000);
+        submit(&mut sched, QUICK, 5);
+        submit(&mut sched, SLOW, 1);
+        submit(&mut sched, QUICK, 500);
+        let (slave, tasks) = packet(&mut sched).unwrap();
+        assert_eq!(tasks, [0, 1, 2, 3, 4]);
+        answer(&mut sched, slave, &tasks, 1_000);
+        assert_eq!(packet(&mut sched).unwrap().1, [5]);
+    }
+
+    #[test]
+    fn packets_shrink_towards_the_end_and_nobody_idles_beside_a_queue() {
+        let mut sched = sched();
+        for _ in 0..4 {
+            sched.connect();
+        }
+        sched.learn_compute(QUICK, 1);
+        submit(&mut sched, QUICK, 80);
+        let sizes: Vec<usize> = std::iter::from_fn(|| packet(&mut sched))
+            .map(|(_, tasks)| tasks.len())
+            .collect();
+        assert_eq!(sizes, [10, 9, 8, 7]);
+    }
+
+    #[test]
+    fn packets_are_full_while_the_queue_is_kept_filled() {
+        let mut sched = sched();
+        (0..4).for_each(|_| _ = sched.connect());
+        sched.learn_compute(QUICK, 30_000);
+        sched.set_target(None, 200);
+        submit(&mut sched, QUICK, 300);
+        let first = packet(&mut sched).unwrap().1.len();
+        assert_eq!(first, 100, "3 ms of 30 us each");
+        assert_eq!(packet(&mut sched).unwrap().1.len(), 100);
+        let mut later = |now| {
+            let mut tasks = 0;
+            let to = sched.hand_out(now, &mut |_, _, _, _| tasks += 1);
+            to.map(|_| tasks)
+        };
+        assert_eq!(later(FILLED_FOR + 1), Some(13), "an eighth of what is left");
+        assert_eq!(later(FILLED_FOR + 1), Some(11));
+    }
+
+    #[test]
+    fn ordered_tasks_are_nobody_elses_share() {
+        let mut sched = sched();
+        sched.allocate(crate::Group::Ordered, 1);
+        let (slave, _) = sched.connect();
+        sched.learn_compute(QUICK, 1);
+        for _ in 0..50 {
+            let spec = TaskSpec {
+                to: Some(slave),
+                ..TaskSpec::new(QUICK, Owner::Queue, 10)
+            };
+            sched.submit(spec, (), 0);
+        }
+        assert_eq!(packet(&mut sched).unwrap().1.len(), 50);
+    }
+}

@@ -1,0 +1,148 @@
+//! Questions that change nothing. One that follows from the rule of an event stands with that event.
+
+use crate::ids::{AlgorithmId, Group, Owner, SlaveId, TaskId};
+use crate::scheduler::Scheduler;
+use crate::series::Payload;
+
+impl<P: Payload> Scheduler<P> {
+    /// Every task that is queued or running, in no order of meaning; those of a run together, by the first. Costs the
+    /// tasks that there are.
+    pub fn live(&self) -> impl Iterator<Item = (TaskId, AlgorithmId, Owner, &P)> {
+        self.tasks.iter().filter_map(|(slot, record)| {
+            let id = TaskId {
+                seq: record.seq,
+                slot,
+            };
+            Some((
+                id,
+                record.algorithm,
+                record.owner(),
+                record.payload.as_ref()?,
+            ))
+        })
+    }
+
+    /// The target number of an algorithm, or the general one.
+    pub fn target(&self, algorithm: Option<AlgorithmId>) -> u64 {
+        self.counts.target(algorithm)
+    }
+
+    /// Tasks of an algorithm, or all, that are queued and not on any slave.
+    pub fn pending(&self, algorithm: Option<AlgorithmId>) -> u64 {
+        self.counts.pending(algorithm)
+    }
+
+    /// How many tasks may be submitted until the target is reached.
+    pub fn upto_target(&self, algorithm: Option<AlgorithmId>) -> u64 {
+        self.target(algorithm)
+            .saturating_sub(self.pending(algorithm))
+    }
+
+    /// Tasks that are queued or running.
+    pub fn runnable(&self) -> u64 {
+        self.counts.queued + self.counts.running
+    }
+
+    /// Tasks that are queued.
+    pub fn queued(&self) -> u64 {
+        self.counts.queued
+    }
+
+    /// What queued tasks take, [`RECORD_BYTES`](Self::RECORD_BYTES) for each task or run included. It may pass the limit
+    /// by what was recycled, and where runs were parted.
+    pub fn queued_bytes(&self) -> u64 {
+        self.counts.queued_bytes
+    }
+
+    /// Whether the task is queued or running.
+    pub fn is_live(&self, id: TaskId) -> bool {
+        self.tasks.find(id).is_some()
+    }
+
+    /// Queued tasks that no connected slave's group may run, while at least one slave is connected.
+    pub fn waits_for_nobody(&self) -> u64 {
+        let members = Group::ALL
+            .into_iter()
+            .filter(|group| group.takes_unordered());
+        let takers: u32 = members.map(|group| self.slaves.members(group)).sum();
+        if self.slaves.len() > 0 && takers == 0 {
+            self.unordered.len()
+        } else {
+            0
+        }
+    }
+
+    /// Nothing is queued, running or desired.
+    pub fn idle(&self) -> bool {
+        self.runnable() == 0 && self.desired == [0; 3]
+    }
+
+    /// How many unrunnable tasks are to be polled.
+    pub fn ended(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// How many tasks were handed to a second slave.
+    pub fn duplicated(&self) -> u64 {
+        self.duplicated
+    }
+
+    /// Whether slaves were ever desired.
+    pub fn has_allocated(&self) -> bool {
+        self.has_allocated
+    }
+
+    /// Slaves desired in a group.
+    pub fn desired(&self, group: Group) -> u32 {
+        self.desired[group as usize]
+    }
+
+    /// Slaves that are in a group; one that moves when its hands are empty is still in its old one.
+    pub fn acquired(&self, group: Group) -> u32 {
+        self.slaves.members(group)
+    }
+
+    /// Slaves that are missing, over all groups.
+    pub fn slaves_needed(&self) -> u64 {
+        Group::ALL
+            .into_iter()
+            .map(|group| u64::from(self.missing(group)))
+            .sum()
+    }
+
+    /// Slaves that are connected.
+    pub fn slaves(&self) -> usize {
+        self.slaves.len()
+    }
+
+    /// Slaves that hold something.
+    pub fn busy(&self) -> usize {
+        self.slaves.busy_len()
+    }
+
+    /// The group of a connected slave.
+    pub fn group_of(&self, slave: SlaveId) -> Option<Group> {
+        Some(self.slaves.get(self.slaves.find(slave)?).group)
+    }
+
+    /// How many tasks a slave holds, withdrawn ones included.
+    pub fn held_by(&self, slave: SlaveId) -> usize {
+        self.slaves
+            .find(slave)
+            .map_or(0, |at| self.slaves.get(at).hands.len())
+    }
+
+    pub(crate) fn missing(&self, group: Group) -> u32 {
+        self.desired(group).saturating_sub(self.acquired(group))
+    }
+
+    /// How many [`take_connected`](Self::take_connected) would return.
+    pub fn connected_news(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// How many [`take_disconnected`](Self::take_disconnected) would return.
+    pub fn disconnected_news(&self) -> usize {
+        self.disconnected.len()
+    }
+}

@@ -1,0 +1,52 @@
+//! What a task carries, and runs of tasks that share it.
+
+pub(crate) const HAS_PAYLOAD: &str = "a live task has its payload, and ends once";
+
+/// What the caller wants back at the end of a task; the scheduler looks at its size alone.
+///
+/// One payload may be for a *run*: tasks that follow one another in number and are alike in everything that the
+/// scheduler knows. A run is queued, handed out and answered in one step, and split where its tasks part. What becomes
+/// of a task does not depend on whether it is one of a run. Of the methods a payload for one task needs none.
+///
+/// ```
+/// use ringmw_sched::Payload;
+///
+/// /// Squares to be computed, of consecutive numbers.
+/// struct Squares(std::ops::Range<u64>);
+///
+/// impl Payload for Squares {
+///     fn tasks(&self) -> u32 {
+///         (self.0.end - self.0.start) as u32
+///     }
+///     fn split_front(&mut self, tasks: u32) -> Self {
+///         let middle = self.0.start + u64::from(tasks);
+///         Squares(std::mem::replace(&mut self.0.start, middle)..middle)
+///     }
+/// }
+///
+/// let mut squares = Squares(0..10);
+/// assert_eq!(squares.split_front(3).0, 0..3);
+/// assert_eq!(squares.0, 3..10);
+/// ```
+pub trait Payload: Sized {
+    /// How many tasks it is for; at least one.
+    #[inline]
+    fn tasks(&self) -> u32 {
+        1
+    }
+
+    /// Bytes that every task of a run but its first adds to a packet.
+    #[inline]
+    fn more_bytes(&self) -> u32 {
+        0
+    }
+
+    /// Splits off what is for the first `tasks` of a run: at least one, and fewer than there are.
+    fn split_front(&mut self, tasks: u32) -> Self {
+        unreachable!("{tasks} of one task")
+    }
+}
+
+impl Payload for () {}
+impl Payload for u64 {}
+impl Payload for &'static str {}

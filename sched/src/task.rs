@@ -1,0 +1,43 @@
+//! A task as it is submitted, and as a slave is told of it.
+
+use crate::ids::{AlgorithmId, Owner, SlaveId};
+
+/// A task to submit: its algorithm and policy.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct TaskSpec {
+    /// Below the number of algorithms that the scheduler was made with.
+    pub algorithm: AlgorithmId,
+    /// Ordered: for this slave only. `None`: unordered.
+    pub to: Option<SlaveId>,
+    /// If that slave can not run it, any may.
+    pub do_it_anyway: bool,
+    /// If the slave that has it is lost, another may.
+    pub retry: bool,
+    /// Where its end is told.
+    pub owner: Owner,
+    /// What it adds to a packet, all included.
+    pub bytes: u32,
+}
+
+impl TaskSpec {
+    /// Unordered, with the default policy.
+    pub fn new(algorithm: AlgorithmId, owner: Owner, bytes: u32) -> Self {
+        TaskSpec {
+            algorithm,
+            to: None,
+            do_it_anyway: false,
+            retry: true,
+            owner,
+            bytes,
+        }
+    }
+}
+
+/// What a slave is told of a task in a packet.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Handed {
+    /// It was in a lost slave's hands: its start is announced.
+    pub marked: bool,
+    /// It is for this slave alone, which never gives it back.
+    pub bound: bool,
+}
