@@ -34,7 +34,7 @@ impl<P: Payload> Scheduler<P> {
         let first = *self.slaves.hands(from).first()?;
         let slot = self.cut(first.slot, first.seq, 1);
         let (id, group) = (self.slaves.get(to).id, self.slaves.get(to).group);
-        self.slaves.settle(to, group, Status::Busy);
+        self.slaves.line_up(to, group, Status::Busy);
         self.slaves.begin_packet(to, now);
         let record = self.tasks.get(slot);
         let task = TaskId {

@@ -27,7 +27,7 @@ impl<P: Payload> Scheduler<P> {
         };
         let (id, group) = (self.slaves.get(at).id, self.slaves.get(at).group);
         if self.slaves.get(at).status == Status::Idle {
-            self.slaves.settle(at, group, Status::Busy);
+            self.slaves.line_up(at, group, Status::Busy);
         }
         self.slaves.begin_packet(at, now);
         self.expect_first(at);
