@@ -14,7 +14,7 @@ use crate::data::tasks::Tasks;
 use crate::data::times::Times;
 use crate::end::{Ended, Reason};
 use crate::ids::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
-use crate::series::Payload;
+use crate::series::Series;
 
 /// A drained list of news keeps room for this many at most.
 const NEWS_KEPT: usize = 1024;
@@ -64,7 +64,7 @@ pub struct Scheduler<P> {
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
 }
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// What a queued task takes beside its own bytes; all of a run take it together.
     pub const RECORD_BYTES: u64 = Tasks::<P>::RECORD_BYTES;
 

@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, Payload, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
 use slab::Slab;
 
 use super::queue::Queue;

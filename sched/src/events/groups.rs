@@ -9,12 +9,12 @@ use crate::end::Reason;
 use crate::ids::{Group, SlaveId};
 use crate::loss::Departure;
 use crate::scheduler::{Scheduler, shrink};
-use crate::series::Payload;
+use crate::series::Series;
 
 /// The groups that take slaves from unordered, in the order of their claims.
 const CLAIMING: [Group; 2] = [Group::Ordered, Group::Intermingle];
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// A slave has connected. It fills ordered first, then intermingle, then unordered.
     pub fn connect(&mut self) -> (SlaveId, Group) {
         let id = SlaveId(self.next_slave);

@@ -4,10 +4,10 @@ use crate::data::hands::Hold;
 use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::scheduler::Scheduler;
-use crate::series::{HAS_PAYLOAD, Payload};
+use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::Handed;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order,
     /// those of a run together, by the first.
     ///

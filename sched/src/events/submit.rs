@@ -6,10 +6,10 @@ use crate::data::record::Record;
 use crate::end::{Ended, Reason};
 use crate::ids::{AlgorithmId, Nanos, Owner, TaskId};
 use crate::scheduler::Scheduler;
-use crate::series::{HAS_PAYLOAD, Payload};
+use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::TaskSpec;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// Takes a task. One that can not be run ends at once: [`poll_ended`](Self::poll_ended) tells.
     ///
     /// # Panics

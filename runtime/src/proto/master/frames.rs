@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ringmw_codec::batch::ResultEntryRef;
-use ringmw_sched::{Accepted, Payload};
+use ringmw_sched::{Accepted, Series};
 
 use super::*;
 
