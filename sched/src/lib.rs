@@ -75,7 +75,7 @@ mod task;
 
 pub use config::{AUTO, Config, short_tasks_max};
 pub use data::slave_map::SlaveMap;
-pub use end::{Accepted, Cancelled, Ended, Reason, Verdict};
+pub use end::{Accepted, Cancelled, Reason, Unrunnable, Verdict};
 pub use events::recall::{PATIENCE, RECALL_TASKS_MAX};
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use loss::{Departure, Losses};

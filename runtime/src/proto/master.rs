@@ -32,7 +32,7 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
-    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Scheduler, Series, SlaveId, SlaveMap,
+    AUTO, AlgorithmId, Departure, Group, Nanos, Owner, Scheduler, Series, SlaveId, SlaveMap,
     TaskId, TaskSpec, Verdict,
 };
 
@@ -960,7 +960,7 @@ impl MasterCore {
 
     fn take_ended(&mut self) {
         while let Some(ended) = self.sched.poll_ended() {
-            let Ended {
+            let ringmw_sched::Unrunnable {
                 id,
                 algorithm,
                 owner,

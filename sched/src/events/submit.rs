@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::data::list::NONE;
 use crate::data::record::Record;
-use crate::end::{Ended, Reason};
+use crate::end::{Reason, Unrunnable};
 use crate::ids::{AlgorithmId, Nanos, Owner, TaskId};
 use crate::scheduler::Scheduler;
 use crate::series::{HAS_PAYLOAD, Series};
@@ -34,7 +34,7 @@ impl<P: Series> Scheduler<P> {
                     owner,
                     ..
                 } = spec;
-                self.ended.push_back(Ended {
+                self.ended.push_back(Unrunnable {
                     id,
                     algorithm,
                     owner,
