@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
-use ringmw_sched::Payload;
+use ringmw_sched::Series;
 
 use crate::proto::bytes::SmallBytes;
 use crate::proto::master::packet_bytes;
@@ -222,7 +222,7 @@ impl From<SmallBytes> for Body {
     }
 }
 
-impl Payload for Body {
+impl Series for Body {
     #[inline]
     fn tasks(&self) -> u32 {
         match &self.0 {

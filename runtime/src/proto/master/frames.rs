@@ -2,7 +2,7 @@
 
 use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef};
 use ringmw_codec::kinds::FromSlave;
-use ringmw_sched::{Accepted, Payload};
+use ringmw_sched::{Accepted, Series};
 
 use super::*;
 

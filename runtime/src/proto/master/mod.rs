@@ -32,8 +32,8 @@ use ringmw_codec::control::{
 use ringmw_codec::frame::{self, FrameError, FrameReader, Kind};
 use ringmw_codec::handshake::{Fingerprint, Refusal};
 use ringmw_sched::{
-    AUTO, AlgorithmId, Departure, Ended, Group, Nanos, Owner, Payload, Scheduler, SlaveId,
-    SlaveMap, TaskId, TaskSpec, Verdict,
+    AUTO, AlgorithmId, Departure, Group, Nanos, Owner, Scheduler, Series, SlaveId, SlaveMap,
+    TaskId, TaskSpec, Verdict,
 };
 
 use super::{HANDSHAKES_MAX, SECOND, put};
@@ -966,7 +966,7 @@ impl MasterCore {
 
     fn take_ended(&mut self) {
         while let Some(ended) = self.sched.poll_ended() {
-            let Ended {
+            let ringmw_sched::Unrunnable {
                 id,
                 algorithm,
                 owner,

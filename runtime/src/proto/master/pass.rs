@@ -1,6 +1,6 @@
 //! The one pass at the end of a turn: tasks to every slave with room, keys to those that have not heard of them.
 
-use ringmw_sched::Payload;
+use ringmw_sched::Series;
 
 use super::*;
 
