@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ringmw_sched::Reason;
+use ringmw_sched::{Reason, SlaveId};
 
-use super::law::Must;
+use crate::proto::master::SmallBytes;
 
 /// The state of a connection as the master's side has it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +56,15 @@ pub enum Happening {
     Shutdown,
     /// Bytes after its end.
     Bytes,
+}
+
+/// How a task must end, or has.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Must {
+    Done { slave: SlaveId, output: SmallBytes },
+    Failed { slave: SlaveId, bytes: usize },
+    Unrunnable(Reason),
+    Cancelled,
 }
 
 /// Counts of what was seen.

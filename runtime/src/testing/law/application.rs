@@ -1,0 +1,211 @@
+//! What the application does, and what it is told: each end as it must be, once, and where the task was given.
+
+use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, TaskBody};
+use ringmw_sched::{AlgorithmId, Owner, Reason, SlaveId, TaskId, TaskSpec};
+
+use crate::io::engine::ConnId;
+use crate::proto::master::{End, Fate, RESULT_BYTES, SmallBytes};
+use crate::testing::coverage::{Happening, Must};
+use crate::testing::law::Law;
+use crate::testing::law::tables::{Place, Task, record_bytes};
+
+impl Law {
+    /// With `queued_bytes` queued before.
+    pub(in crate::testing) fn on_submit(
+        &mut self,
+        id: TaskId,
+        spec: TaskSpec,
+        body: SmallBytes,
+        queued_bytes: u64,
+    ) {
+        let seq = id.seq();
+        let packet = u64::from(spec.bytes) + BATCH_OVERHEAD_BYTES as u64;
+        let to = spec.to.map(|to| (to, self.slaves.get(&to)));
+        let takes = to.and_then(|(_, slave)| slave.map(|slave| slave.group.takes_ordered()));
+        let full = queued_bytes + record_bytes(&spec) > self.limits.queued_bytes_max;
+        let reason = match to {
+            _ if packet > u64::from(self.limits.tasks_bytes_max) => Some(Reason::TooLarge {
+                bytes: packet,
+                bytes_max: self.limits.tasks_bytes_max,
+            }),
+            Some((to, _)) if takes == Some(false) && !spec.do_it_anyway => {
+                Some(Reason::SlaveTakesNoOrdered(to))
+            }
+            Some((to, None)) if !spec.do_it_anyway => Some(Reason::NoSuchSlave(to)),
+            _ if full => Some(Reason::QueueFull {
+                bytes_max: self.limits.queued_bytes_max,
+            }),
+            _ => None,
+        };
+        let task = Task {
+            id: Some(id),
+            spec,
+            body,
+            place: Place::Queued,
+            twin: None,
+            returned: false,
+            bound: takes == Some(true),
+            marked: false,
+            rerouted: false,
+            stint: to
+                .and_then(|(_, slave)| slave)
+                .map_or(0, |slave| slave.stint),
+            crashes: 0,
+            must: None,
+            told: false,
+        };
+        assert!(
+            self.tasks.insert(seq, task).is_none(),
+            "{id} was used before"
+        );
+        self.queued_bytes += record_bytes(&spec);
+        if let Some(reason) = reason {
+            self.end(seq, Must::Unrunnable(reason));
+        }
+    }
+
+    pub(in crate::testing) fn on_cancel(&mut self, id: TaskId, cancelled: bool) {
+        let seq = id.seq();
+        let Some(task) = self.tasks.get(&seq) else {
+            assert!(!cancelled, "{id} was told before, and is cancelled");
+            return;
+        };
+        assert_eq!(
+            cancelled,
+            task.place != Place::Ended,
+            "cancelling {id}, which is {:?}, {:?}",
+            task.place,
+            task.must
+        );
+        if !cancelled {
+            return;
+        }
+        if let Place::Held(id) = task.place {
+            self.see(self.slaves[&id].conn, Happening::Cancel);
+            self.drop_twin(seq, id);
+            self.withdraw(id, seq);
+        }
+        self.end(seq, Must::Cancelled);
+    }
+
+    pub(in crate::testing) fn on_best(&mut self, start: u64) {
+        self.keys.push(vec![start]);
+    }
+
+    pub(in crate::testing) fn on_own_offer(&mut self, best: u32, key: u64) {
+        self.keys[best as usize].push(key);
+    }
+
+    /// The application frees a slave; `freed`: it was ordered or intermingle.
+    pub(in crate::testing) fn on_free(&mut self, id: SlaveId, freed: bool) {
+        let known = self
+            .slaves
+            .get(&id)
+            .is_some_and(|slave| !slave.freed && slave.group.takes_ordered());
+        assert_eq!(known, freed, "freeing {id}");
+        if freed {
+            self.see(self.slaves[&id].conn, Happening::Freed);
+            self.slaves.get_mut(&id).expect("it is connected").freed = true;
+            self.on_hands(id);
+        }
+    }
+
+    pub(in crate::testing) fn on_shutdown(&mut self) {
+        self.stopped = true;
+        let conns: Vec<ConnId> = self.slaves.values().map(|slave| slave.conn).collect();
+        for conn in conns {
+            self.see(conn, Happening::Shutdown);
+        }
+        for slave in self.slaves.values_mut() {
+            slave.leaving = true;
+        }
+    }
+
+    /// The application is told an end.
+    pub(in crate::testing) fn on_told(
+        &mut self,
+        owner: Owner,
+        id: TaskId,
+        algorithm: AlgorithmId,
+        fate: &Fate,
+    ) {
+        let task = self
+            .tasks
+            .get_mut(&id.seq())
+            .unwrap_or_else(|| panic!("{id} was never submitted"));
+        assert!(!task.told, "{id} is told a second time: {fate:?}");
+        assert_eq!(
+            task.spec.owner, owner,
+            "{id} is told where it was not given"
+        );
+        assert_eq!(
+            task.spec.algorithm, algorithm,
+            "{id} is told as another algorithm"
+        );
+        task.told = true;
+        self.told += 1;
+        let must = task
+            .must
+            .as_ref()
+            .unwrap_or_else(|| panic!("{id} is told as {fate:?}, but it has not ended"));
+        let fits = match (must, fate) {
+            (
+                Must::Done { slave, output },
+                Fate::Done {
+                    slave: by,
+                    output: got,
+                    ..
+                },
+            ) => slave == by && output == got,
+            (Must::Failed { slave, .. }, Fate::Failed { slave: by, .. }) => slave == by,
+            (
+                Must::Unrunnable(reason),
+                Fate::Unrunnable {
+                    reason: got,
+                    to,
+                    do_it_anyway,
+                    retry,
+                },
+            ) => {
+                let spec = &task.spec;
+                reason == got
+                    && (*to, *do_it_anyway, *retry) == (spec.to, spec.do_it_anyway, spec.retry)
+            }
+            (Must::Cancelled, Fate::Cancelled) => true,
+            _ => false,
+        };
+        assert!(fits, "{id} must end as {must:?} and is told as {fate:?}");
+    }
+
+    pub(in crate::testing) fn told_body(&self, end: &End) {
+        let kept = kept_body(&self.tasks[&end.id.seq()].body, &end.fate);
+        assert_eq!(kept, &*end.body, "{} is told with another body", end.id);
+    }
+
+    /// What the ready results take that the application has not taken.
+    pub(in crate::testing) fn ready_bytes(&self) -> u64 {
+        let ready = self
+            .tasks
+            .values()
+            .filter(|task| !task.told && task.spec.owner == Owner::Queue);
+        ready
+            .map(|task| match &task.must {
+                Some(Must::Done { output, .. }) => {
+                    let tagged = TaskBody::has_tag(&task.body);
+                    let body = if tagged { task.body.len() } else { 0 };
+                    output.len() + body + RESULT_BYTES
+                }
+                Some(Must::Failed { bytes, .. }) => bytes + task.body.len() + size_of::<End>(),
+                _ => 0,
+            } as u64)
+            .sum()
+    }
+}
+
+/// What an end brings along of its task's body.
+fn kept_body<'a>(body: &'a [u8], fate: &Fate) -> &'a [u8] {
+    match fate {
+        Fate::Done { .. } if !TaskBody::has_tag(body) => &[],
+        _ => body,
+    }
+}

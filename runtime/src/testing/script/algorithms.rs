@@ -1,0 +1,92 @@
+//! The slaves' algorithms of the played application, and the hello of a slave that has them.
+
+use std::sync::{Arc, OnceLock};
+
+use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
+
+use crate::app::fingerprint;
+use crate::typed::algorithm::{Registry, RegistryBuilder};
+use crate::typed::best::Best;
+use crate::typed::cx::{Cx, SlaveState};
+
+/// Echoes its number so many times; too many make a failed result.
+#[ringmw::algorithm]
+pub(super) fn echo(n: u64, times: u32) -> Vec<u64> {
+    vec![n; times as usize]
+}
+
+/// Draws from its stream.
+#[ringmw::algorithm]
+pub(super) fn draw(cx: &mut Cx) -> u64 {
+    use rand::Rng as _;
+    cx.rng().next_u64()
+}
+
+/// Fails with a message that grows with its number.
+#[ringmw::algorithm]
+pub(super) fn fails(n: u64) -> Result<u64, String> {
+    match n % 3 {
+        0 => Ok(n),
+        _ => Err("no ".repeat(n as usize % 700)),
+    }
+}
+
+/// Offers its key if it is better.
+#[ringmw::algorithm]
+pub(super) fn search(key: u64, best: &Best<u64, Vec<u64>>) -> bool {
+    best.offer(key, &vec![key; 1 + key as usize % 40])
+}
+
+pub(super) struct Memory(u64);
+
+impl SlaveState for Memory {
+    fn init(cx: &mut Cx) -> Result<Self, Box<dyn std::error::Error>> {
+        match cx.slave().0 % 5 {
+            3 => Err("this machine is broken".into()),
+            _ => Ok(Memory(0)),
+        }
+    }
+}
+
+/// Counts on its slave.
+#[ringmw::algorithm]
+pub(super) fn counts(by: u64, memory: &mut Memory) -> u64 {
+    memory.0 += by;
+    memory.0
+}
+
+pub(super) const ALGORITHMS: usize = 5;
+
+pub(super) fn registry() -> (Arc<Registry>, Hello) {
+    static REGISTRY: OnceLock<(Arc<Registry>, Hello)> = OnceLock::new();
+    let (registry, hello) = REGISTRY.get_or_init(|| {
+        let mut builder = RegistryBuilder::default();
+        builder.register::<echo>().expect("distinct names");
+        builder.register::<draw>().expect("distinct names");
+        builder.register::<fails>().expect("distinct names");
+        builder.register::<search>().expect("distinct names");
+        builder.register::<counts>().expect("distinct names");
+        let registry = Arc::new(builder.finish());
+        let hello = hello(&registry, "sim", MEMBER_ID);
+        (registry, hello)
+    });
+    (Arc::clone(registry), hello.clone())
+}
+
+/// The registry sorts by name: counts, draw, echo, fails, search.
+pub(super) fn index_of(kind: usize) -> u16 {
+    [2, 1, 3, 4, 0][kind]
+}
+
+pub(super) const MEMBER_ID: &[u8] = b"simulated";
+
+pub(in crate::testing) fn hello(registry: &Registry, version: &str, member_id: &[u8]) -> Hello {
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        member_id: member_id.to_vec(),
+        host: "simulated".to_owned(),
+        job: String::new(),
+        pid: 1,
+        fingerprint: fingerprint::of(registry, version),
+    }
+}

@@ -1,0 +1,253 @@
+//! Level 1: the cores under a random application that uses every call there is, with small bounds.
+//!
+//! Here are its state and its turns. `storm` is a seed from its first draw to its end, `algorithms` is what the slaves
+//! compute, `submit` what the application gives, `take` what it takes.
+
+mod algorithms;
+mod storm;
+mod submit;
+mod take;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use ringmw_sched::{Nanos, SlaveId, TaskId};
+
+use crate::io::engine::{Closed, ConnId, Handler};
+use crate::master::state::State;
+use crate::master::turn;
+use crate::proto::SECOND;
+use crate::proto::master::Effect;
+use crate::testing::fleet::{Fleet, Weights};
+use crate::testing::law::Law;
+use crate::testing::script::algorithms::ALGORITHMS;
+use crate::typed::best::Best;
+
+pub(super) use algorithms::hello;
+pub use storm::{CALM_TURNS_MAX, Storm, storm};
+
+/// Observes what the master is told.
+pub(super) struct Tap<'a> {
+    pub(super) law: &'a mut Law,
+    pub(super) core: &'a mut dyn Handler,
+}
+
+impl Handler for Tap<'_> {
+    fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
+        self.law.on_accept(conn, peer);
+        self.core.on_accept(conn, peer);
+    }
+
+    fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.law.on_bytes(conn, bytes);
+        self.core.on_bytes(conn, bytes);
+    }
+
+    fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
+        self.core.on_sent(conn, buffer, drained);
+    }
+
+    fn on_closed(&mut self, conn: ConnId, why: Closed) {
+        self.law.on_closed(conn, &why);
+        self.core.on_closed(conn, why);
+    }
+
+    fn on_accept_error(&mut self, error: io::Error) {
+        self.core.on_accept_error(error);
+    }
+}
+
+/// With so many tasks that have not ended it submits no more for now.
+const BACKLOG_MAX: u64 = 300;
+
+/// Steps that may be taken without time going on: more are a loop that a real process would spin in.
+const STEPS_AT_ONCE_MAX: u64 = 10_000;
+
+struct Flow {
+    slot: u32,
+    /// Its number among the maps of its algorithm and how many tasks it has, if it is one.
+    map: Option<(u64, u64)>,
+    algorithm: usize,
+}
+
+/// What this world's application is like.
+struct Habits {
+    /// At most this long after it has done something, it does the next.
+    every: Nanos,
+    submit_percent: u32,
+    burst: u32,
+    take_percent: u32,
+    cancel_percent: u32,
+    group_percent: u32,
+    /// Of the changes of groups those of intermingle; the others are of any.
+    intermingle_percent: u32,
+    ordered_percent: u32,
+    /// Of the ordered tasks those for a slave that is here and takes such.
+    known_percent: u32,
+    /// Bursts after which the intermingle slave that holds most gets some tasks of its own.
+    busiest_percent: u32,
+    /// Bursts of tasks that are alike, with the default policy.
+    alike_percent: u32,
+    /// Maps are sources.
+    quick: bool,
+    /// Draws of algorithms: echo, draw, fails, search, counts.
+    kinds: [u32; ALGORITHMS],
+    echo_max: u32,
+    offer_percent: u32,
+    bests_max: usize,
+}
+
+struct Script {
+    fleet: Fleet,
+    law: Law,
+    state: State,
+    seed: u64,
+    rng: ChaCha8Rng,
+    habits: Habits,
+    faults: Weights,
+    fault_every: Nanos,
+    next_fault: Nanos,
+    next_app: Nanos,
+    /// The tasks that are submitted now are alike.
+    alike: bool,
+    /// They are for this slave alone.
+    addressee: Option<SlaveId>,
+    in_runs: u64,
+    processes: usize,
+    busy_until: Nanos,
+    now: Nanos,
+    turns: u64,
+    steps: u64,
+    ids: Vec<TaskId>,
+    flows: Vec<Flow>,
+    bests: Vec<Best<u64, Vec<u64>>>,
+    /// By algorithm: maps, and calls and submissions.
+    streams: [(u64, u64); ALGORITHMS],
+    /// What `draw` must give, by task.
+    draws: BTreeMap<u64, u64>,
+    calm: bool,
+}
+
+impl Script {
+    /// On to the next thing that happens.
+    fn advance(&mut self) {
+        let core_due = self.state.core.next_deadline();
+        let master = self.fleet.master_due().min(core_due).min(self.next_app);
+        let master = master.max(self.busy_until);
+        let fault = if self.calm {
+            Nanos::MAX
+        } else {
+            self.next_fault
+        };
+        let before = self.now;
+        self.now = self.fleet.due().min(master).min(fault).max(before);
+        self.steps = if self.now > before { 0 } else { self.steps + 1 };
+        let stuck = || {
+            format!(
+                "time stands still at {before}: {}, master {master}, fault {fault}",
+                self.fleet.describe_due()
+            )
+        };
+        assert!(self.steps < STEPS_AT_ONCE_MAX, "{}", stuck());
+        self.fleet.step(self.now, &self.law);
+        if fault <= self.now {
+            self.next_fault = self.now + self.rng.random_range(0..2 * self.fault_every);
+            self.fleet.fault(&self.faults, &mut self.law);
+        }
+        if master <= self.now {
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        self.turns += 1;
+        self.law.on_turn(self.now);
+        let (law, fleet) = (&mut self.law, &mut self.fleet);
+        let taken = turn::begin(&mut self.state, self.now, |want, core| {
+            let caught_up = fleet.take(want, &mut Tap { law, core });
+            law.on_taken(caught_up);
+            Ok(caught_up)
+        });
+        assert!(taken.is_ok());
+        self.read_trail();
+        self.law.follow(&self.state.core);
+        if self.next_app <= self.now {
+            self.next_app = self.now + self.rng.random_range(0..self.habits.every);
+            self.application();
+        }
+        let hold = self.law.ready_bytes() > self.state.queue.ready_bytes().1;
+        let mut effects = Vec::new();
+        turn::end(&mut self.state, |effect| effects.push(effect));
+        for effect in effects {
+            if let Effect::Send(conn, bytes) = &effect {
+                self.law.on_send(*conn, bytes, &self.state.core, hold);
+            }
+            if let Effect::Close { conn, .. } = &effect {
+                self.law.on_close(*conn);
+            }
+            self.fleet.perform(effect);
+        }
+        self.read_trail();
+        self.law.follow(&self.state.core);
+        self.law.check(&self.state.core);
+        // Mostly quick, now and then held by the master algorithm for longer than a stall or a timeout.
+        let held = match self.rng.random_range(0..400) {
+            0 if !self.calm => self.rng.random_range(0..8 * SECOND),
+            1..4 => self.rng.random_range(0..SECOND),
+            _ => self.rng.random_range(1_000..300_000),
+        };
+        self.busy_until = self.now + held;
+    }
+
+    fn read_trail(&mut self) {
+        for event in self.state.core.drain_audit() {
+            self.fleet.say(|| format!("    {event:?}"));
+            self.law.on_line(&event);
+        }
+    }
+
+    fn application(&mut self) {
+        if !self.calm {
+            let has_room = self.state.core.sched().runnable() < BACKLOG_MAX;
+            if has_room && self.chance(self.habits.submit_percent) {
+                let burst = self.rng.random_range(1..=self.habits.burst);
+                self.submit_some(burst);
+            }
+            if self.chance(self.habits.group_percent) {
+                self.groups();
+            }
+            if self.chance(self.habits.cancel_percent) {
+                self.cancel_some();
+            }
+            if self.chance(self.habits.offer_percent) {
+                self.offer();
+            }
+            if self.fleet.processes() < self.processes && self.chance(30) {
+                self.fleet.join_later(10 * self.habits.every);
+            }
+        } else if self.fleet.processes() < 3 {
+            self.fleet.join_later(SECOND / 10);
+        }
+        if self.calm || self.chance(self.habits.take_percent) {
+            self.take();
+        }
+        self.keep_ready();
+    }
+
+    /// What the handle does after each of its calls.
+    fn keep_ready(&mut self) {
+        self.state.dispatch();
+        self.law.follow(&self.state.core);
+    }
+
+    fn chance(&mut self, percent: u32) -> bool {
+        self.rng.random_range(0..100) < percent
+    }
+
+    fn pick(&mut self, len: usize) -> Option<usize> {
+        (len > 0).then(|| self.rng.random_range(0..len))
+    }
+}

@@ -1,0 +1,282 @@
+//! One seed from its first draw to the end: what it draws for its world, the faults, the calm behind them, the shutdown.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use ringmw_sched::{Group, Nanos, Scheduler};
+
+use crate::master::state::State;
+use crate::proto::SECOND;
+use crate::proto::master::{Body, Level, MasterConfig, MasterCore, SHUTDOWN_WAIT};
+use crate::testing::coverage::Coverage;
+use crate::testing::fleet::{Fault, Fleet, Weights};
+use crate::testing::law::{Law, Limits};
+use crate::testing::net::Quality;
+use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
+use crate::testing::script::{Habits, Script};
+use crate::testing::slave::Pace;
+
+/// What a run of one seed was.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Storm {
+    /// Turns of the master.
+    pub turns: u64,
+    /// Simulated time.
+    pub simulated: Duration,
+    /// Tasks submitted.
+    pub tasks: u64,
+    /// Ends told.
+    pub told: u64,
+    /// Tasks that were submitted into a run with those before them.
+    pub in_runs: u64,
+    /// Packets that went to a slave with two or more in hand.
+    pub several: u64,
+    /// Late results.
+    pub late: u64,
+    /// Times that a slave began a task.
+    pub begun: u64,
+    /// Slaves that connected.
+    pub slaves: u64,
+    /// Faults that befell slaves and links.
+    pub faults: u64,
+    /// What was seen.
+    pub coverage: Coverage,
+}
+
+/// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
+pub const CALM_TURNS_MAX: u64 = 6_000;
+
+/// Runs one seed.
+///
+/// # Panics
+/// When the cores break the law.
+pub fn storm(seed: u64, transcript: bool) -> Storm {
+    let mut script = Script::new(seed, transcript);
+    script.run()
+}
+
+impl Script {
+    pub(super) fn new(seed: u64, transcript: bool) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (registry, hello) = registry();
+        let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
+        let limits = Limits {
+            member_id: MEMBER_ID.to_vec(),
+            version: "sim".to_owned(),
+            client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
+            tasks_bytes_max: of(&mut rng, &[200, 400, 2_000, 131_072]) as u32
+                + rng.random_range(0..100),
+            results_bytes_max: of(&mut rng, &[1_088, 1_300, 3_000, 131_072]) as u32
+                + rng.random_range(1..100),
+            // 0 is automatic.
+            task_group: rng.random_range(0..7),
+            prefetch: rng.random_range(0..4) > 0,
+            duplicate_stragglers: rng.random_range(0..3) == 0,
+            result_group: rng.random_range(0..5),
+            crash_limit: rng.random_range(0..4),
+            queued_bytes_max: of(&mut rng, &[2_000, 10_000, 1 << 32]),
+            algorithms: registry.infos(),
+        };
+        let config = MasterConfig {
+            member_id: limits.member_id.clone(),
+            fingerprint: hello.fingerprint.clone(),
+            any_build: false,
+            client_timeout: limits.client_timeout,
+            tasks_bytes_max: limits.tasks_bytes_max,
+            results_bytes_max: limits.results_bytes_max,
+            task_group: limits.task_group,
+            prefetch: limits.prefetch,
+            duplicate_stragglers: limits.duplicate_stragglers,
+            result_group: limits.result_group,
+            crash_limit: limits.crash_limit,
+            queued_bytes_max: limits.queued_bytes_max,
+            seed,
+            args: vec!["an argument".to_owned()],
+            level: [Level::Default, Level::Packets, Level::Tasks][rng.random_range(0..3)],
+            algorithms: registry.infos(),
+        };
+        let quality = Quality {
+            delay_min: 20_000,
+            delay_max: of(&mut rng, &[100_000, 5_000_000, 200_000_000]),
+            slow_permille: of(&mut rng, &[0, 2, 20]) as u32,
+            split_percent: of(&mut rng, &[0, 10, 60]) as u32,
+            window: of(&mut rng, &[500, 5_000, 1 << 20]) as usize,
+        };
+        let compute_max = of(
+            &mut rng,
+            &[2_000_000, 10_000_000, 50_000_000, 1_000_000_000],
+        );
+        // Tasks that take next to no time, and plenty of them: several packets go ahead.
+        let quick = seed % 9 == 4;
+        let compute_max = if quick { 10_000 } else { compute_max };
+        let pace = Pace {
+            compute_min: 1_000,
+            compute_max,
+            long_percent: of(&mut rng, &[0, 10, 25]) as u32,
+            choke_percent: of(&mut rng, &[0, 50, 80]) as u32,
+        };
+        let state_config = of(&mut rng, &[1_500, 6_000, 1 << 30]);
+        let mut fleet = Fleet::new(
+            ChaCha8Rng::seed_from_u64(seed ^ 0x5eed),
+            quality,
+            pace,
+            registry,
+            hello,
+        );
+        fleet.transcript = transcript;
+        fleet.shortages = seed % 7 == 6;
+        fleet.stall_max = 2 * limits.client_timeout;
+        let mut percent = |max: u32| rng.random_range(0..max);
+        let habits = Habits {
+            every: [SECOND / 5, SECOND / 5, SECOND / 50][percent(3) as usize],
+            submit_percent: 5 + percent(60),
+            burst: [1 + percent(12), 1 + percent(12), 10 + percent(50)][percent(3) as usize]
+                * if quick { 5 } else { 1 },
+            take_percent: 2 + percent(60),
+            cancel_percent: percent(40),
+            group_percent: percent(20),
+            intermingle_percent: percent(100),
+            ordered_percent: percent(80),
+            known_percent: percent(100),
+            busiest_percent: percent(100),
+            alike_percent: percent(100),
+            quick,
+            kinds: [
+                1 + percent(5),
+                1 + percent(3),
+                percent(4),
+                percent(5),
+                percent(3),
+            ],
+            echo_max: [4, 60, 400][percent(3) as usize],
+            offer_percent: 2 + percent(20),
+            bests_max: [3, 3, 40][percent(3) as usize],
+        };
+        let mut faults: Weights = [0; 9];
+        for weight in &mut faults {
+            *weight = rng.random_range(0..10);
+        }
+        faults[0] += 1;
+        let every = of(&mut rng, &[SECOND / 20, SECOND / 3, 3 * SECOND]);
+        Script {
+            fleet,
+            law: Law::new(limits, false),
+            state: State::new(MasterCore::new(config, 0), ALGORITHMS, state_config),
+            seed,
+            habits,
+            faults,
+            fault_every: every,
+            next_fault: 0,
+            next_app: 0,
+            alike: false,
+            addressee: None,
+            in_runs: 0,
+            processes: rng.random_range(1..8),
+            rng,
+            busy_until: 0,
+            now: 0,
+            turns: 0,
+            steps: 0,
+            ids: Vec::new(),
+            flows: Vec::new(),
+            bests: Vec::new(),
+            streams: [(0, 0); ALGORITHMS],
+            draws: BTreeMap::new(),
+            calm: false,
+        }
+    }
+
+    pub(super) fn run(&mut self) -> Storm {
+        let turns = self.rng.random_range(50..400);
+        if self.chance(self.habits.intermingle_percent) {
+            let slaves = self.rng.random_range(1..5);
+            let allocate = |sched: &mut Scheduler<Body>| sched.allocate(Group::Intermingle, slaves);
+            self.state.core.with_sched(allocate);
+            self.keep_ready();
+        }
+        while self.turns < turns {
+            self.advance();
+        }
+        // Most runs end in calm, when every task must end; some in the midst of things.
+        if self.rng.random_range(0..4) != 0 {
+            self.calm_down();
+            let begun = self.turns;
+            // One that is for a single slave behind a bad link takes a turn or two for each.
+            let turns_max = CALM_TURNS_MAX + 4 * self.law.untold() as u64;
+            while self.law.untold() > 0 {
+                assert!(
+                    self.turns - begun < turns_max,
+                    "{} tasks have not ended and {} ends are untold {} turns after the last fault; {} slaves, {} compute",
+                    self.law.live(),
+                    self.law.untold(),
+                    turns_max,
+                    self.state.core.slaves(),
+                    self.fleet.computing(),
+                );
+                self.advance();
+            }
+        }
+        self.shut_down();
+        Storm {
+            turns: self.turns,
+            simulated: Duration::from_nanos(self.now),
+            tasks: self.ids.len() as u64,
+            told: self.law.told(),
+            in_runs: self.in_runs,
+            several: self.law.several,
+            late: self.law.late,
+            begun: self.fleet.begun,
+            slaves: self.law.slaves_ever(),
+            faults: self.fleet.faults,
+            coverage: self.law.coverage.clone(),
+        }
+    }
+
+    fn calm_down(&mut self) {
+        self.calm = true;
+        self.habits.every = SECOND / 5;
+        self.fleet.calm_down();
+        self.fleet.quality.slow_permille = 0;
+        self.fleet.quality.delay_max = 5_000_000;
+        for flow in &self.flows {
+            self.state.set_source(flow.slot, false);
+        }
+        self.state.core.with_sched(|sched| {
+            sched.deallocate(Group::Ordered, u32::MAX);
+            sched.deallocate(Group::Intermingle, u32::MAX);
+        });
+        self.keep_ready();
+        for _ in 0..2 {
+            self.fleet.join_later(SECOND / 10);
+        }
+        self.next_app = self.now;
+        self.busy_until = self.busy_until.min(self.now + SECOND);
+    }
+
+    /// Every slave is told, and goes in time.
+    fn shut_down(&mut self) {
+        // A slave may be at its worst just now.
+        for _ in 0..self.rng.random_range(0..3) {
+            let fault = [
+                Fault::Lie,
+                Fault::Lie,
+                Fault::Stall,
+                Fault::Evict,
+                Fault::Kill,
+            ][self.rng.random_range(0..5)];
+            self.fleet.befall_any(fault, &mut self.law);
+        }
+        let finished = self.rng.random_range(0..2) == 0;
+        self.law.on_shutdown();
+        self.state.core.shutdown(finished);
+        // The driver waits for a shorter time; here a few are left until they are judged.
+        let until = self.now + SHUTDOWN_WAIT * self.rng.random_range(1..8);
+        self.next_app = Nanos::MAX;
+        while self.now < until && self.state.core.slaves() > 0 {
+            self.advance();
+        }
+    }
+}

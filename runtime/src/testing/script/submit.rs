@@ -1,0 +1,338 @@
+//! What the application gives: tasks one by one and together, as calls and maps and to the queue, and keys of bests.
+
+use rand::RngExt;
+use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
+use ringmw_sched::{AlgorithmId, Group, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
+
+use crate::master::submit::{RawTask, StreamOf};
+use crate::proto::bytes::SmallBytes;
+use crate::proto::master::Body;
+use crate::proto::series::Growing;
+use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
+use crate::testing::script::{Flow, Script};
+use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::best::Direction;
+use crate::typed::rng::{Rng, StreamKey, name_hash};
+
+impl Script {
+    pub(super) fn submit_some(&mut self, burst: u32) {
+        self.alike = self.chance(self.habits.alike_percent);
+        let kind = self.draw_kind();
+        match self.rng.random_range(0..4) {
+            // A map.
+            0 => {
+                let slot = self.new_flow();
+                let number = self.state.new_map(AlgorithmId(index_of(kind)));
+                self.streams[kind].0 += 1;
+                assert_eq!(number, self.streams[kind].0);
+                let streams = (0..u64::from(burst)).map(|index| StreamOf {
+                    domain: number,
+                    index,
+                });
+                self.submit_each(kind, Owner::Flow(slot), streams.collect());
+                self.state.set_source(slot, self.habits.quick && !self.calm);
+                self.flows.push(Flow {
+                    slot,
+                    map: Some((number, burst.into())),
+                    algorithm: kind,
+                });
+            }
+            // A call.
+            1 => {
+                let slot = self.new_flow();
+                let stream = self.single(kind);
+                self.submit(kind, Owner::Flow(slot), stream);
+                self.flows.push(Flow {
+                    slot,
+                    map: None,
+                    algorithm: kind,
+                });
+            }
+            _ if self.alike => {
+                let streams = (0..burst).map(|_| self.single(kind)).collect();
+                self.submit_each(kind, Owner::Queue, streams);
+            }
+            _ => {
+                for _ in 0..burst {
+                    let kind = self.draw_kind();
+                    let stream = self.single(kind);
+                    self.submit(kind, Owner::Queue, stream);
+                }
+            }
+        }
+        if self.chance(self.habits.busiest_percent) {
+            self.submit_to_busiest();
+        }
+        // A map is filled on.
+        if let Some(at) = self.pick(self.flows.len())
+            && let Flow {
+                slot,
+                map: Some((number, next)),
+                algorithm,
+            } = self.flows[at]
+        {
+            self.submit(
+                algorithm,
+                Owner::Flow(slot),
+                StreamOf {
+                    domain: number,
+                    index: next,
+                },
+            );
+            self.flows[at].map = Some((number, next + 1));
+        }
+    }
+
+    /// Some tasks for the intermingle slave that holds most: the next packet begins with them, behind tasks that may be
+    /// asked back.
+    fn submit_to_busiest(&mut self) {
+        let sched = self.state.core.sched();
+        let slaves = (0..self.law.slaves_ever() as u32).map(SlaveId);
+        let busiest = slaves
+            .filter(|id| sched.group_of(*id) == Some(Group::Intermingle))
+            .max_by_key(|id| sched.held_by(*id));
+        self.alike = false;
+        self.addressee = busiest;
+        for _ in 0..self.rng.random_range(1..4) {
+            let kind = self.draw_kind();
+            let stream = self.single(kind);
+            self.submit(kind, Owner::Queue, stream);
+        }
+        self.addressee = None;
+    }
+
+    fn draw_kind(&mut self) -> usize {
+        let mut draw = self
+            .rng
+            .random_range(0..self.habits.kinds.iter().sum::<u32>());
+        let mut kind = 0;
+        while draw >= self.habits.kinds[kind] {
+            draw -= self.habits.kinds[kind];
+            kind += 1;
+        }
+        // Searches need a best; the first kinds none.
+        if kind == 3 && self.bests.is_empty() {
+            0
+        } else {
+            kind
+        }
+    }
+
+    fn new_flow(&mut self) -> u32 {
+        u32::try_from(self.state.flows.insert(Default::default())).expect("few")
+    }
+
+    fn single(&mut self, kind: usize) -> StreamOf {
+        let stream = self.state.next_single(AlgorithmId(index_of(kind)));
+        let expected = self.streams[kind].1;
+        self.streams[kind].1 += 1;
+        assert_eq!((stream.domain, stream.index), (0, expected));
+        stream
+    }
+
+    /// One by one, or together where that may be.
+    fn submit_each(&mut self, kind: usize, owner: Owner, streams: Vec<StreamOf>) {
+        if self.alike && [1, 2, 4].contains(&kind) && self.chance(50) {
+            return self.submit_run(kind, owner, &streams);
+        }
+        for stream in streams {
+            self.submit(kind, owner, stream);
+        }
+    }
+
+    fn submit(&mut self, kind: usize, owner: Owner, stream: StreamOf) {
+        let n = self.rng.random_range(0..1_000);
+        match kind {
+            0 => {
+                let times = self.rng.random_range(0..self.habits.echo_max);
+                self.submit_task(kind, echo::task(n, times), owner, stream);
+            }
+            1 => self.submit_task(kind, draw::task(), owner, stream),
+            2 => self.submit_task(kind, fails::task(n), owner, stream),
+            3 => {
+                let at = self.rng.random_range(0..self.bests.len());
+                let task = search::task(n * 1_000, &self.bests[at]);
+                self.submit_task(kind, task, owner, stream);
+            }
+            _ => self.submit_task(kind, counts::task(n), owner, stream),
+        }
+    }
+
+    /// To whom an ordered task goes: mostly one that is here or was; now and then one that never was.
+    fn draw_slave(&mut self) -> SlaveId {
+        let ever = self.law.slaves_ever() as u32;
+        let sched = self.state.core.sched();
+        let takes = |id: &SlaveId| sched.group_of(*id).is_some_and(Group::takes_ordered);
+        let here: Vec<SlaveId> = (0..ever).map(SlaveId).filter(takes).collect();
+        match self.pick(here.len()) {
+            Some(at) if self.chance(self.habits.known_percent) => here[at],
+            _ => SlaveId(self.rng.random_range(0..ever + 2)),
+        }
+    }
+
+    fn submit_task<A: Algorithm>(
+        &mut self,
+        kind: usize,
+        mut task: Task<A>,
+        owner: Owner,
+        stream: StreamOf,
+    ) {
+        let (mut domain, mut index) = (stream.domain, stream.index);
+        let mut to = None;
+        if !self.alike && (self.addressee.is_some() || self.chance(self.habits.ordered_percent)) {
+            let id = self.addressee.unwrap_or_else(|| self.draw_slave());
+            to = Some(id);
+            task = task.slave(id);
+        }
+        let (retry, anyway) = match self.alike {
+            true => (true, false),
+            false => (self.chance(70), self.chance(50)),
+        };
+        task = task.retry(retry).do_it_anyway(anyway);
+        if !self.alike && self.chance(10) {
+            // The size of the tag sees to tasks that are too large.
+            let tag = vec![7u64; self.rng.random_range(0..60)];
+            task = task.tag(&tag);
+        }
+        if !self.alike && self.chance(10) {
+            (domain, index) = (u64::MAX, self.rng.random_range(0..9));
+            task = task.stream(index);
+        }
+        let (tag_type, tag) = task
+            .policy()
+            .and_then(|policy| policy.tag.as_ref())
+            .map_or((0, Vec::new()), |tag| (tag.type_hash, tag.archive.to_vec()));
+        let mut body = Vec::new();
+        encode_task_body(
+            &mut body,
+            &TaskBody {
+                domain,
+                stream: index,
+                tag_type,
+                tag: &tag,
+                args: &task.args,
+            },
+        );
+        let algorithm = AlgorithmId(index_of(kind));
+        let spec = TaskSpec {
+            algorithm,
+            to,
+            do_it_anyway: anyway,
+            retry,
+            owner,
+            bytes: (body.len() + TASK_ENTRY_BYTES) as u32,
+        };
+        let queued_bytes = self.state.core.sched().queued_bytes();
+        let id = self
+            .state
+            .submit(algorithm, RawTask::new(&task), owner, stream);
+        let more = self.state.core.sched().queued_bytes() - queued_bytes;
+        self.in_runs += u64::from((1..Scheduler::<Body>::RECORD_BYTES).contains(&more));
+        self.fleet
+            .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
+        self.on_submit(
+            kind,
+            StreamOf { domain, index },
+            id,
+            spec,
+            &body,
+            queued_bytes,
+        );
+    }
+
+    /// Submits tasks that are alike and whose streams follow one another as a run.
+    pub(super) fn submit_run(&mut self, kind: usize, owner: Owner, streams: &[StreamOf]) {
+        let mut bodies = Vec::new();
+        let mut run: Option<Growing> = None;
+        for stream in streams {
+            let n = self.rng.random_range(0..1_000);
+            let task_args = match kind {
+                1 => draw::task().args,
+                2 => fails::task(n).args,
+                _ => counts::task(n).args,
+            };
+            let body = TaskBody {
+                domain: stream.domain,
+                stream: stream.index,
+                tag_type: 0,
+                tag: &[],
+                args: &task_args,
+            };
+            let mut bytes = Vec::new();
+            encode_task_body(&mut bytes, &body);
+            bodies.push(bytes);
+            match &mut run {
+                None => run = Some(Growing::new(&body, streams.len() as u32)),
+                Some(run) => {
+                    let follows = run.push(stream.domain, stream.index, &task_args);
+                    assert!(follows, "they are alike");
+                }
+            }
+        }
+        let Some(run) = run.map(Growing::close) else {
+            return;
+        };
+        let algorithm = AlgorithmId(index_of(kind));
+        let spec = TaskSpec::new(algorithm, owner, run.packet_bytes());
+        let queued_bytes = self.state.core.sched().queued_bytes();
+        let queued = self.state.core.sched().queued();
+        let mut ids = Vec::new();
+        self.state
+            .submit_run(algorithm, run, owner, |first, tasks| {
+                ids.extend((0..tasks).map(|nth| first.after(nth)));
+            });
+        let accepted = self.state.core.sched().queued() - queued;
+        let together = self.state.core.sched().queued_bytes() - queued_bytes
+            < accepted * Scheduler::<Body>::RECORD_BYTES;
+        self.in_runs += u64::from(together) * accepted;
+        self.fleet
+            .say(|| format!("  submit {ids:?} together, {owner:?}"));
+        let record = u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES;
+        for ((nth, stream), body) in (0u32..).zip(streams).zip(&bodies) {
+            // Each is taken or refused as if it were submitted by itself.
+            let before = queued_bytes + u64::from(nth).min(accepted) * record;
+            self.on_submit(kind, *stream, ids[nth as usize], spec, body, before);
+        }
+    }
+
+    fn on_submit(
+        &mut self,
+        kind: usize,
+        stream: StreamOf,
+        id: TaskId,
+        spec: TaskSpec,
+        body: &[u8],
+        queued_bytes: u64,
+    ) {
+        let body = SmallBytes::copy_from_slice(body);
+        self.law.on_submit(id, spec, body, queued_bytes);
+        self.keep_ready();
+        if kind == 1 {
+            use rand::Rng as _;
+            let key = StreamKey {
+                seed: self.seed,
+                algorithm: name_hash("draw"),
+                domain: stream.domain,
+                stream: stream.index,
+            };
+            self.draws.insert(id.seq(), Rng::new(key).next_u64());
+        }
+        self.ids.push(id);
+    }
+
+    pub(super) fn offer(&mut self) {
+        if self.bests.len() < self.habits.bests_max && self.chance(50) {
+            let start = self.rng.random_range(500_000..2_000_000);
+            let bests = self.state.core.bests();
+            let best = bests.add(Direction::Minimum, start).expect("few");
+            self.law.on_best(start);
+            self.bests.push(best);
+        } else if !self.bests.is_empty() {
+            let at = self.rng.random_range(0..self.bests.len());
+            let key = self.rng.random_range(0..1_000_000);
+            if self.bests[at].offer(key, &vec![key]) {
+                self.law.on_own_offer(at as u32, key);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What the application takes: ends, the tasks that it takes back, and the slaves that it claims and frees.
+
+use rand::RngExt;
+use ringmw_sched::{AlgorithmId, Group, Owner, SlaveId, TaskId};
+
+use crate::proto::master::{End, Fate};
+use crate::testing::script::Script;
+use crate::testing::script::algorithms::ALGORITHMS;
+use crate::typed::wire;
+
+impl Script {
+    pub(super) fn take(&mut self) {
+        if self.calm || self.chance(50) {
+            for result in self.state.queue.take_results() {
+                self.told(Owner::Queue, &result.into_end());
+            }
+        } else {
+            let algorithm = AlgorithmId(self.rng.random_range(0..ALGORITHMS) as u16);
+            while self.chance(80)
+                && let Some(taken) = self.state.queue.take_one(algorithm)
+            {
+                match taken {
+                    Ok(result) => self.told(Owner::Queue, &result.into_end()),
+                    Err(unrunnable) => self.told(Owner::Queue, unrunnable.end()),
+                }
+            }
+        }
+        if self.calm || self.chance(50) {
+            for unrunnable in self.state.queue.take_unrunnable() {
+                self.told(Owner::Queue, unrunnable.end());
+            }
+        }
+        for at in (0..self.flows.len()).rev() {
+            let slot = self.flows[at].slot;
+            self.take_flow(slot);
+            // A map or call that is through is dropped.
+            if self.state.flows[slot as usize].live == 0 && (self.calm || self.chance(20)) {
+                self.flows.swap_remove(at);
+                self.state.drop_flow(slot);
+            }
+        }
+        let ready = self.law.ready_bytes();
+        assert_eq!(
+            self.state.queue.ready_bytes().0,
+            ready,
+            "bytes of ready results"
+        );
+    }
+
+    pub(super) fn take_flow(&mut self, slot: u32) {
+        while let Some(end) = self.state.flows[slot as usize].ready.pop() {
+            let end = end.into_end();
+            if matches!(end.fate, Fate::Cancelled) {
+                // `cancel_and_tell` has told it twice on purpose: by its value and to the flow's waiter.
+                continue;
+            }
+            self.told(Owner::Flow(slot), &end);
+        }
+    }
+
+    pub(super) fn told(&mut self, owner: Owner, end: &End) {
+        assert_eq!(
+            owner, end.owner,
+            "{} is told where it was not given",
+            end.id
+        );
+        self.law.told_body(end);
+        self.law.on_told(owner, end.id, end.algorithm, &end.fate);
+        if let Fate::Done { output, .. } = &end.fate
+            && let Some(expected) = self.draws.remove(&end.id.seq())
+        {
+            let drawn: u64 = wire::decode(output).expect("it was checked");
+            assert_eq!(drawn, expected, "{} draws from another stream", end.id);
+        }
+    }
+
+    pub(super) fn cancel_some(&mut self) {
+        match self.rng.random_range(0..10) {
+            0 => {
+                let ids = self.state.live(|_, _| true);
+                for &id in &ids {
+                    let cancelled = self.state.cancel_and_tell(id);
+                    self.on_cancelled(id, cancelled);
+                }
+            }
+            1..4 if !self.flows.is_empty() => {
+                // A call or map is dropped.
+                let at = self.rng.random_range(0..self.flows.len());
+                let flow = self.flows.swap_remove(at);
+                self.take_flow(flow.slot);
+                let ids = self.state.live(|owner, _| owner == Owner::Flow(flow.slot));
+                self.state.drop_flow(flow.slot);
+                for id in ids {
+                    self.on_cancelled(id, true);
+                }
+            }
+            4..7 => {
+                // The oldest are in the hands of slaves.
+                let mut live = self.state.live(|_, _| true);
+                live.sort_unstable_by_key(|id| id.seq());
+                live.truncate(30);
+                if let Some(at) = self.pick(live.len()) {
+                    let end = self.state.cancel(live[at]);
+                    self.on_cancelled(live[at], end.is_some());
+                }
+            }
+            _ => {
+                // Recent ones are more likely to be live.
+                for _ in 0..self.rng.random_range(1..4) {
+                    let recent = self.ids.len().min(30);
+                    let Some(back) = self.pick(recent) else {
+                        return;
+                    };
+                    let id = self.ids[self.ids.len() - 1 - back];
+                    let before = self.law.is_live(id);
+                    let end = self.state.cancel(id);
+                    assert_eq!(end.is_some(), before, "cancelling {id}");
+                    self.on_cancelled(id, end.is_some());
+                }
+            }
+        }
+        self.keep_ready();
+    }
+
+    /// Cancelling is being told.
+    fn on_cancelled(&mut self, id: TaskId, cancelled: bool) {
+        self.fleet.say(|| format!("  cancel {id}: {cancelled}"));
+        self.law.on_cancel(id, cancelled);
+        if cancelled {
+            let spec = self.law.spec(id);
+            self.law
+                .on_told(spec.owner, id, spec.algorithm, &Fate::Cancelled);
+        }
+    }
+
+    pub(super) fn groups(&mut self) {
+        let group = match self.chance(self.habits.intermingle_percent) {
+            true => Group::Intermingle,
+            false => Group::ALL[self.rng.random_range(0..3)],
+        };
+        let slaves = self.rng.random_range(1..3);
+        match self.rng.random_range(0..6) {
+            0..3 => {
+                self.fleet.say(|| format!("  allocate {slaves} {group}"));
+                self.state
+                    .core
+                    .with_sched(|sched| sched.allocate(group, slaves));
+            }
+            3 => {
+                self.fleet.say(|| format!("  deallocate {slaves} {group}"));
+                self.state
+                    .core
+                    .with_sched(|sched| sched.deallocate(group, slaves));
+            }
+            4 => self
+                .state
+                .core
+                .with_sched(|sched| sched.free_slave_of(group)),
+            _ => {
+                let id = SlaveId(self.rng.random_range(0..self.law.slaves_ever() as u32 + 1));
+                let freed = self.state.core.with_sched(|sched| sched.free_slave(id));
+                self.fleet.say(|| format!("  free {id}: {freed}"));
+                self.law.on_free(id, freed);
+            }
+        }
+        self.keep_ready();
+        if self.chance(30) {
+            let target = self.rng.random_range(0..50);
+            self.state.core.with_sched(|sched| {
+                sched.set_target(Some(AlgorithmId(0)), target);
+                assert_eq!(
+                    sched.upto_target(Some(AlgorithmId(0))),
+                    target.saturating_sub(sched.pending(Some(AlgorithmId(0))))
+                );
+                sched.take_connected();
+                sched.take_disconnected();
+            });
+        }
+    }
+}

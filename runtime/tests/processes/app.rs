@@ -1,0 +1,184 @@
+//! The application whose processes the tests start, what is right of it, and what its trails say.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use ringmw::Ready;
+use ringmw::prelude::*;
+use ringmw_codec::audit::{Event, LossCause};
+use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
+use ringmw_codec::frame::Kind;
+
+use crate::process::Process;
+use crate::support::{Given, archive, frame, result};
+
+/// A nap that tells when it begins: it will be disturbed.
+pub(crate) const LONG_MS: u64 = 60_000;
+
+/// Naps, then squares; the ballast makes packets large.
+#[algorithm]
+fn square(n: u64, nap_ms: u64, ballast: Vec<u8>) -> u64 {
+    if nap_ms >= LONG_MS {
+        println!("{n} has begun");
+    }
+    thread::sleep(Duration::from_millis(nap_ms));
+    n * n + ballast.len() as u64 - ballast.len() as u64
+}
+
+/// The first of the algorithms by name.
+#[algorithm]
+fn nap(ms: u64) -> u64 {
+    thread::sleep(Duration::from_millis(ms));
+    ms
+}
+
+async fn master(mw: Master, args: Args) -> Result {
+    let slaves = args.value("--slaves", 1usize)?;
+    let tasks = args.value("--tasks", 100u64)?;
+    let nap_ms = args.value("--nap", 0u64)?;
+    let ballast = args.value("--ballast", 0usize)?;
+    let hold_ms = args.value("--hold", 0u64)?;
+    let until: String = args.value("--until", String::new())?;
+    while mw.connected() < slaves {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if hold_ms > 0 {
+        thread::sleep(Duration::from_millis(hold_ms));
+    }
+    // As many as --tasks says; or, with --until, as many as are begun before that file is there.
+    let numbers = (0..).take_while(|n| match &until[..] {
+        "" => *n < tasks,
+        file => n % 64 > 0 || !Path::new(file).exists(),
+    });
+    let mut squares = mw.map(numbers.map(|n| square::task(n, nap_ms, vec![7; ballast])));
+    let (mut sum, mut count) = (0u64, 0u64);
+    while let Some(square) = squares.try_next().await? {
+        sum += square;
+        count += 1;
+    }
+    println!("{count} squares, {sum}");
+    Ok(())
+}
+
+/// In the environment of a slave that has a slave algorithm of its own: what that one does.
+pub(crate) const OWN_SLAVE: &str = "RINGMW_TEST_SLAVE";
+
+fn own_slave(slave: &mut Slave, args: Args) -> u8 {
+    match &std::env::var(OWN_SLAVE).unwrap()[..] {
+        "dawdles" => {
+            println!("{:?}", slave.one_task());
+            thread::sleep(Duration::from_millis(LONG_MS));
+        }
+        "panics" => panic!("what a slave algorithm cannot bear"),
+        "parses" => drop(args.parse::<NoArguments>()),
+        "leaves" => {}
+        other => panic!("{other}"),
+    }
+    0
+}
+
+#[derive(clap::Parser)]
+struct NoArguments {}
+
+pub(crate) fn app() -> App {
+    let app = App::new()
+        .algorithm::<nap>()
+        .algorithm::<square>()
+        .master(master);
+    match std::env::var_os(OWN_SLAVE) {
+        Some(_) => app.slave(own_slave),
+        None => app,
+    }
+}
+
+/// What a master prints whose every task was answered once, and right.
+pub(crate) fn printed(tasks: u64) -> String {
+    format!(
+        "{tasks} squares, {}\n",
+        (0..tasks).map(|n| n * n).sum::<u64>()
+    )
+}
+
+/// What a played slave answers: the first argument stands behind the lengths of two.
+pub(crate) fn answer(given: &Given) -> Vec<u8> {
+    let n = u64::from_le_bytes(given.args()[8..16].try_into().unwrap());
+    result(given, n * n)
+}
+
+/// A packet of naps, numbered from 0.
+pub(crate) fn naps(naps_ms: &[u64]) -> Vec<u8> {
+    let mut batch = TaskBatchBuilder::new();
+    for (task, &ms) in (0..).zip(naps_ms) {
+        let mut body = Vec::new();
+        let args = archive(ms);
+        let parts = TaskBody {
+            domain: 0,
+            stream: 0,
+            tag_type: 0,
+            tag: b"",
+            args: &args,
+        };
+        encode_task_body(&mut body, &parts);
+        batch.push(task, 0, 0, &body);
+    }
+    let mut payload = Vec::new();
+    batch.encode(&mut payload);
+    frame(Kind::Tasks, &payload)
+}
+
+/// The hello of a slave of this application; asked of a master within this process.
+pub(crate) fn ready(address: String) -> Ready {
+    let hello = Rc::new(RefCell::new(None));
+    let slot = Rc::clone(&hello);
+    async fn nothing(_: Master, _: Args) -> Result {
+        Ok(())
+    }
+    let app = app().master(nothing);
+    assert_eq!(
+        app.embedded(0)
+            .on_ready(move |ready| *slot.borrow_mut() = Some(ready.hello))
+            .run(),
+        0
+    );
+    let mut hello = hello.borrow_mut().take().unwrap();
+    hello.member_id = b"default-member-id".to_vec();
+    Ready { address, hello }
+}
+
+pub(crate) fn dir() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub(crate) fn lost(events: &[Event]) -> Vec<(u32, LossCause, u64)> {
+    let lost = events.iter().filter_map(|event| match event {
+        Event::Lost {
+            slave,
+            cause,
+            recycled,
+            ..
+        } => Some((*slave, *cause, *recycled)),
+        _ => None,
+    });
+    lost.collect()
+}
+
+pub(crate) fn count(events: &[Event], kind: impl Fn(&Event) -> bool) -> usize {
+    events.iter().filter(|event| kind(event)).count()
+}
+
+/// The trail ends with one line that says how.
+pub(crate) fn assert_exit_line(process: &Process, expected: u8) {
+    let events = process.events();
+    let exits: Vec<_> = events
+        .iter()
+        .filter(|event| matches!(event, Event::Exit { .. }))
+        .collect();
+    assert!(
+        matches!(exits[..], [Event::Exit { code, .. }] if *code == expected),
+        "{events:#?}"
+    );
+    assert_eq!(events.last(), exits.last().copied());
+}

@@ -1,0 +1,174 @@
+//! Real masters and slaves, killed, stopped, evicted, held, in thousands, and short of what they need.
+//!
+//! This target is its own harness, because its binary is the application too: the processes that the tests start are it again.
+
+mod app;
+mod crowds;
+mod descriptors;
+mod disks;
+mod engines;
+mod leaving;
+mod poison;
+mod storms;
+mod wrong;
+
+#[path = "../support/crowd.rs"]
+mod crowd;
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::crowds::{a_thousand_real_slaves, thousands_of_slaves};
+use crate::descriptors::{no_descriptors, sixty_four_files};
+use crate::disks::{
+    a_disk_that_is_full_for_a_while, a_folder_of_the_resource_file_that_vanishes,
+    a_full_disk_under_the_trails,
+};
+use crate::engines::{
+    little_memory_to_lock, no_io_uring_by_seccomp, no_io_uring_by_sysctl, no_second_ring,
+};
+use crate::leaving::{
+    a_finished_resource_file_sends_slaves_home, a_finished_result_does_not_wait_for_a_long_task,
+    a_held_master_loses_nobody, a_signalled_master, a_slave_algorithm_that_ends_early_is_run_again,
+    a_stopped_master_loses_nobody, a_stopped_slave_does_not_hold_big_packets_up,
+    an_evicted_slave_says_goodbye, an_evicted_slave_waits_for_nobody,
+    slaves_of_a_killed_master_exit,
+};
+use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
+use crate::process::AS_APPLICATION;
+use crate::storms::{a_storm_of_ten_thousand, a_storm_of_the_silent};
+use crate::support::PATIENCE;
+use crate::wrong::{a_refused_slave_says_why, what_is_wrong_is_one_line};
+
+type Test = (&'static str, fn());
+
+const TESTS: &[Test] = &[
+    ("thousands_of_slaves_on_the_ring", || {
+        thousands_of_slaves("ring")
+    }),
+    ("thousands_of_slaves_on_epoll", || {
+        thousands_of_slaves("epoll")
+    }),
+    ("a_thousand_real_slaves", a_thousand_real_slaves),
+    ("a_held_master_loses_nobody_on_the_ring", || {
+        a_held_master_loses_nobody("ring")
+    }),
+    ("a_held_master_loses_nobody_on_epoll", || {
+        a_held_master_loses_nobody("epoll")
+    }),
+    (
+        "slaves_of_a_killed_master_exit",
+        slaves_of_a_killed_master_exit,
+    ),
+    (
+        "a_finished_resource_file_sends_slaves_home",
+        a_finished_resource_file_sends_slaves_home,
+    ),
+    ("what_is_wrong_is_one_line", what_is_wrong_is_one_line),
+    ("a_refused_slave_says_why", a_refused_slave_says_why),
+    (
+        "a_stopped_master_loses_nobody",
+        a_stopped_master_loses_nobody,
+    ),
+    (
+        "an_evicted_slave_says_goodbye",
+        an_evicted_slave_says_goodbye,
+    ),
+    (
+        "an_evicted_slave_waits_for_nobody",
+        an_evicted_slave_waits_for_nobody,
+    ),
+    (
+        "a_finished_result_does_not_wait_for_a_long_task",
+        a_finished_result_does_not_wait_for_a_long_task,
+    ),
+    (
+        "a_slave_algorithm_that_ends_early_is_run_again",
+        a_slave_algorithm_that_ends_early_is_run_again,
+    ),
+    (
+        "a_poisoned_task_is_charged_for_lost_slaves_alone",
+        a_poisoned_task_is_charged_for_lost_slaves_alone,
+    ),
+    ("a_master_on_sigint", || {
+        a_signalled_master(Signal::INT, 130)
+    }),
+    ("a_master_on_sigterm", || {
+        a_signalled_master(Signal::TERM, 143)
+    }),
+    (
+        "a_stopped_slave_does_not_hold_big_packets_up",
+        a_stopped_slave_does_not_hold_big_packets_up,
+    ),
+    ("no_descriptors_on_the_ring", || no_descriptors("ring")),
+    ("no_descriptors_on_epoll", || no_descriptors("epoll")),
+    ("a_storm_of_the_silent_on_the_ring", || {
+        a_storm_of_the_silent("ring")
+    }),
+    ("a_storm_of_the_silent_on_epoll", || {
+        a_storm_of_the_silent("epoll")
+    }),
+    ("a_storm_of_ten_thousand_on_the_ring", || {
+        a_storm_of_ten_thousand("ring")
+    }),
+    ("a_storm_of_ten_thousand_on_epoll", || {
+        a_storm_of_ten_thousand("epoll")
+    }),
+    ("sixty_four_files_on_the_ring", || sixty_four_files("ring")),
+    ("sixty_four_files_on_epoll", || sixty_four_files("epoll")),
+    ("a_full_disk_under_the_trails", a_full_disk_under_the_trails),
+    (
+        "a_disk_that_is_full_for_a_while",
+        a_disk_that_is_full_for_a_while,
+    ),
+    (
+        "a_folder_of_the_resource_file_that_vanishes",
+        a_folder_of_the_resource_file_that_vanishes,
+    ),
+    ("no_io_uring_by_seccomp", no_io_uring_by_seccomp),
+    ("no_second_ring", no_second_ring),
+    ("little_memory_to_lock", little_memory_to_lock),
+    ("no_io_uring_by_sysctl", no_io_uring_by_sysctl),
+];
+
+fn main() -> ExitCode {
+    if std::env::var_os(AS_APPLICATION).is_some() {
+        return app::app().run();
+    }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let filter = args.iter().find(|arg| !arg.starts_with('-'));
+    let wanted = TESTS
+        .iter()
+        .filter(|(name, _)| filter.is_none_or(|filter| name.contains(&filter[..])));
+    if args.iter().any(|arg| arg == "--list") {
+        wanted.for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let mut failed = Vec::new();
+    for (name, test) in wanted {
+        let begun = Instant::now();
+        let passed = catch_unwind(test).is_ok();
+        let word = if passed { "ok" } else { "FAILED" };
+        println!(
+            "test {name} ... {word} ({:.1} s)",
+            begun.elapsed().as_secs_f64()
+        );
+        if !passed {
+            failed.push(*name);
+        }
+    }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("failed: {}", failed.join(", "));
+    ExitCode::FAILURE
+}
+
+const _: () = assert!(PATIENCE.as_secs() >= 10);

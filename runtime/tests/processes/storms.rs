@@ -1,0 +1,174 @@
+//! More connections at once than a master lets in: of the silent, of strangers, of ten thousand.
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringmw::internals::proto::HANDSHAKES_MAX;
+use ringmw_codec::audit::Event;
+
+use crate::app::{answer, count, dir, lost, naps, printed, ready};
+use crate::crowd::Crowd;
+use crate::crowds::crowd_size;
+use crate::process::Process;
+use crate::support::hello_frame;
+
+/// More silent connections than handshakes may be under way, and a slave behind them all.
+pub(crate) fn a_storm_of_the_silent(engine: &str) {
+    let storm = crowd_size(HANDSHAKES_MAX + 500);
+    let dir = dir();
+    let mut master = Process::master(dir.path(), &["--mw-engine", engine, "--tasks", "50"]);
+    let address = master.address();
+    let silent: Vec<_> = (0..storm)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
+    // Accepting has paused by then: the slave waits in the backlog.
+    let full = storm.min(HANDSHAKES_MAX);
+    let accepted = |event: &Event| matches!(event, Event::Client { .. });
+    master.await_count("the limit of handshakes", full, accepted);
+    let mut slave = Process::slave(dir.path(), "slave", &address);
+    let took = slave.expect_exit(0);
+    assert!(
+        took < Duration::from_secs(60),
+        "they give way after a second: {took:?}"
+    );
+    master.expect_exit(0);
+    assert_eq!(master.stdout(), printed(50));
+    drop(silent);
+    let gave_way = |event: &Event| matches!(event, Event::Rejected { reason, .. } if reason.contains("gave way"));
+    let gave_way = count(&master.events(), gave_way);
+    eprintln!("{engine}: {storm} silent, {gave_way} gave way, the slave was done after {took:.1?}");
+    assert!(gave_way > 0 || storm < HANDSHAKES_MAX);
+}
+
+/// What somebody says who is no slave, by their number; every other one says nothing.
+fn garbage(number: usize, hello: &[u8]) -> Vec<u8> {
+    let mut flipped = hello.to_vec();
+    flipped[hello.len() / 2] ^= 0x10;
+    match number {
+        n if n % 2 == 0 => Vec::new(),
+        n if n % 10 == 1 => b"GET / HTTP/1.1\r\nHost: master\r\n\r\n".to_vec(),
+        n if n % 10 == 3 => hello[..hello.len() / 2].to_vec(),
+        n if n % 10 == 5 => flipped,
+        n if n % 10 == 7 => naps(&[1]),
+        n => (0..200u64)
+            .map(|k| ((n as u64 + k).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+            .collect(),
+    }
+}
+
+/// 200 slaves work, some of them real; then ten thousand dial at once, every other one a slave.
+pub(crate) fn a_storm_of_ten_thousand(engine: &str) {
+    const REAL: usize = 20;
+    const WORKERS: usize = 200;
+    const NAP: Duration = Duration::from_millis(100);
+    const CALM: Duration = Duration::from_secs(3);
+    let storm = crowd_size(10_000 + WORKERS) - WORKERS;
+    let dir = dir();
+    let over = dir.path().join("over");
+    let mut master = Process::master(
+        dir.path(),
+        &[
+            "--mw-engine",
+            engine,
+            "--mw-client-timeout",
+            "10",
+            "--mw-slave-task-group",
+            "1",
+            "--slaves",
+            &WORKERS.to_string(),
+            "--nap",
+            &NAP.as_millis().to_string(),
+            "--until",
+            over.to_str().unwrap(),
+        ],
+    );
+    let address = master.address();
+    let ready = ready(address.clone());
+    let mut real: Vec<_> = (0..REAL)
+        .map(|index| Process::slave(dir.path(), &format!("slave-{index}"), &address))
+        .collect();
+    let beat = Duration::from_secs(2);
+    let mut workers = Crowd::connect(&ready, WORKERS - REAL, beat, answer);
+    workers.compute = NAP;
+    workers.play("all to work", |crowd| crowd.working == WORKERS - REAL);
+
+    // What they do while nothing happens, and while the storm does, over the same time or longer.
+    let rate = |answers: u64, time: Duration| answers as f64 / time.as_secs_f64();
+    let before = workers.answered;
+    workers.play_for(CALM);
+    let calm = rate(workers.answered - before, CALM);
+
+    let hello = hello_frame(&ready.hello);
+    let words: Vec<_> = (0..storm)
+        .map(|index| match index % 2 {
+            0 => hello.clone(),
+            _ => garbage(index / 2, &hello),
+        })
+        .collect();
+    let slaves = storm.div_ceil(2);
+    let calmed = AtomicBool::new(false);
+    let (before, begun) = (workers.answered, Instant::now());
+    let (mut stormed, mut took) = (0.0, Duration::ZERO);
+    thread::scope(|scope| {
+        let (words, ready, calmed, dir_over) = (&words, &ready, &calmed, &over);
+        let newcomers = scope.spawn(move || {
+            let mut crowd = Crowd::burst(ready, words, beat, answer);
+            // Their first tasks last longer than the storm.
+            crowd.compute = Duration::from_secs(20);
+            crowd.play("the storm to be let in", |crowd| crowd.welcomed == slaves);
+            let took = begun.elapsed();
+            calmed.store(true, Ordering::Relaxed);
+            while !dir_over.exists() {
+                crowd.play_for(Duration::from_millis(50));
+            }
+            crowd.hurry();
+            crowd.play("all to be gone", |crowd| crowd.gone == crowd.size());
+            (took, crowd.welcomed)
+        });
+        while !newcomers.is_finished()
+            && (!calmed.load(Ordering::Relaxed) || begun.elapsed() < CALM)
+        {
+            workers.play_for(Duration::from_millis(50));
+        }
+        stormed = rate(workers.answered - before, begun.elapsed());
+        std::fs::write(&over, "").unwrap();
+        workers.hurry();
+        workers.play("all to be sent home", |crowd| crowd.gone == WORKERS - REAL);
+        let (its_time, welcomed) = newcomers.join().unwrap();
+        took = its_time;
+        assert_eq!(welcomed, slaves, "and no stranger");
+    });
+    master.expect_exit(0);
+    for slave in &mut real {
+        slave.expect_exit(0);
+    }
+    eprintln!(
+        "{engine}: {slaves} slaves of a storm of {storm} were in after {took:.1?}; {} at work answered {calm:.0} a \
+         second before, {stormed:.0} in it",
+        WORKERS - REAL
+    );
+    let out = master.stdout();
+    let tasks: u64 = out.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(out, printed(tasks));
+    let events = master.events();
+    assert_eq!(lost(&events), []);
+    // So many events at once may be more than the trail takes: then it counts them.
+    let connected = events.iter().map(|event| match event {
+        Event::Connected { .. } => 1,
+        Event::Dropped {
+            connected, lost, ..
+        } => {
+            assert_eq!(*lost, 0);
+            *connected
+        }
+        _ => 0,
+    });
+    assert_eq!(connected.sum::<u64>(), (WORKERS + slaves) as u64);
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert!(
+        2.0 * stormed >= calm,
+        "{calm} answers a second fell to {stormed}"
+    );
+}
