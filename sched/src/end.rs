@@ -68,7 +68,7 @@ impl fmt::Display for Reason {
 
 /// An unrunnable task, with its policy as it was given.
 #[derive(Clone, Eq, PartialEq, Debug)]
-pub struct Ended<P> {
+pub struct Unrunnable<P> {
     /// Which.
     pub id: TaskId,
     /// Its algorithm.

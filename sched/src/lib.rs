@@ -3,7 +3,7 @@
 //! Facts go in (a slave connected, a result came, a task was submitted), effects come out (this packet goes to that
 //! slave, that task can not be run). It reads no clock: `now` is an argument. It opens nothing, and it never looks into
 //! a payload: `P` is whatever the caller wants back at the end of a task, or of a run of tasks that are alike and go
-//! together ([`Payload`]).
+//! together ([`Series`]).
 //!
 //! # The law
 //! Every task submitted ends in exactly one of these, and is told exactly once:
@@ -75,11 +75,11 @@ mod task;
 
 pub use config::{AUTO, Config, short_tasks_max};
 pub use data::slave_map::SlaveMap;
-pub use end::{Accepted, Cancelled, Ended, Reason, Verdict};
+pub use end::{Accepted, Cancelled, Reason, Unrunnable, Verdict};
 pub use events::recall::{PATIENCE, RECALL_TASKS_MAX};
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use loss::{Departure, Losses};
 pub use offence::Offence;
 pub use scheduler::Scheduler;
-pub use series::Payload;
+pub use series::Series;
 pub use task::{Handed, TaskSpec};

@@ -172,7 +172,7 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
     let (algorithm, owner, payload) = (B, Owner::Flow(5), "args");
     assert_eq!(
         ended,
-        Ended {
+        Unrunnable {
             id,
             algorithm,
             owner,

@@ -14,7 +14,7 @@ const BYTES: u32 = 10;
 #[derive(Clone, Debug, PartialEq)]
 struct Numbers(std::ops::Range<u64>);
 
-impl Payload for Numbers {
+impl Series for Numbers {
     fn tasks(&self) -> u32 {
         (self.0.end - self.0.start) as u32
     }

@@ -1,6 +1,6 @@
 //! Tasks are taken back: by the application, and with the call or map that waited for them.
 
-use ringmw_sched::{Owner, Payload, TaskId};
+use ringmw_sched::{Owner, Series, TaskId};
 
 use super::error::has_tag;
 use super::handle::Master;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, Payload, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
 
 use super::handle::Master;
 use super::state::State;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, encode_task_body};
-use ringmw_sched::Payload;
+use ringmw_sched::Series;
 
 use crate::proto::bytes::SmallBytes;
 
@@ -227,7 +227,7 @@ impl From<SmallBytes> for Body {
     }
 }
 
-impl Payload for Body {
+impl Series for Body {
     #[inline]
     fn tasks(&self) -> u32 {
         match &self.0 {

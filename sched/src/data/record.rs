@@ -4,7 +4,7 @@ use std::mem;
 
 use crate::data::list::Links;
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
-use crate::series::{HAS_PAYLOAD, Payload};
+use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::TaskSpec;
 
 /// Where a task is, or a run of tasks.
@@ -71,7 +71,7 @@ pub(crate) struct Record<P> {
     pub(crate) payload: Option<P>,
 }
 
-impl<P: Payload> Record<P> {
+impl<P: Series> Record<P> {
     #[inline]
     pub(crate) fn new(seq: u64, spec: &TaskSpec, bound: bool, payload: P, now: Nanos) -> Self {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };

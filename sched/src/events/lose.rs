@@ -17,9 +17,9 @@ use crate::end::Reason;
 use crate::ids::{SlaveId, TaskId};
 use crate::loss::{Departure, Losses};
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// A slave is gone. An unknown one loses nothing.
     pub fn lose(&mut self, slave: SlaveId, departure: Departure) -> Losses {
         let mut losses = Losses::default();
@@ -93,7 +93,7 @@ impl<P: Payload> Scheduler<P> {
 }
 
 /// Why a task that was in a lost slave's hands is unrunnable; `None`: it is recycled.
-fn verdict<P: Payload>(
+fn verdict<P: Series>(
     record: &Record<P>,
     slave: SlaveId,
     may_run: bool,

@@ -5,7 +5,7 @@ use crate::config::{AUTO, PACKET_COMPUTE, PACKET_TASKS_MAX};
 use crate::data::room::Room;
 use crate::ids::{AlgorithmId, Nanos};
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
 /// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
 /// Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
@@ -13,7 +13,7 @@ const SHARES: u64 = 2;
 /// So long after it was filled up to its target number the queue counts as kept filled.
 const FILLED_FOR: Nanos = 2 * PACKET_COMPUTE;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// How many tasks of this algorithm a packet holds while there are plenty.
     pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
         match self.config.task_group {

@@ -7,9 +7,9 @@ use crate::end::{Accepted, Verdict};
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::offence::Offence;
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// A result has come. Results come in the order in which their tasks were handed out.
     ///
     /// # Errors

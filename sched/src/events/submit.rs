@@ -3,13 +3,13 @@
 use crate::config::Config;
 use crate::data::list::NONE;
 use crate::data::record::Record;
-use crate::end::{Ended, Reason};
+use crate::end::{Reason, Unrunnable};
 use crate::ids::{AlgorithmId, Nanos, Owner, TaskId};
 use crate::scheduler::Scheduler;
-use crate::series::{HAS_PAYLOAD, Payload};
+use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::TaskSpec;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// Takes a task. One that can not be run ends at once: [`poll_ended`](Self::poll_ended) tells.
     ///
     /// # Panics
@@ -34,7 +34,7 @@ impl<P: Payload> Scheduler<P> {
                     owner,
                     ..
                 } = spec;
-                self.ended.push_back(Ended {
+                self.ended.push_back(Unrunnable {
                     id,
                     algorithm,
                     owner,

@@ -4,7 +4,7 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{BOUND, MARKED};
 use ringmw_codec::control::Recall;
 use ringmw_codec::frame::{self, Kind};
-use ringmw_sched::{AUTO, Payload, SlaveId};
+use ringmw_sched::{AUTO, Series, SlaveId};
 
 use super::incumbents::tell_bests;
 use super::{MasterCore, trail};

@@ -41,7 +41,7 @@ use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Fingerprint;
-use ringmw_sched::{AlgorithmId, Ended, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId};
+use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId};
 
 use crate::io::engine::ConnId;
 use crate::master::Unrunnable;
@@ -378,7 +378,7 @@ impl MasterCore {
 
     fn take_ended(&mut self) {
         while let Some(ended) = self.sched.poll_ended() {
-            let Ended {
+            let ringmw_sched::Unrunnable {
                 id,
                 algorithm,
                 owner,

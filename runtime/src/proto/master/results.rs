@@ -2,7 +2,7 @@
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef, ResultStatus};
-use ringmw_sched::{Accepted, AlgorithmId, Nanos, Owner, Payload, SlaveId, Verdict};
+use ringmw_sched::{Accepted, AlgorithmId, Nanos, Owner, Series, SlaveId, Verdict};
 
 use super::conn::{Stop, offence};
 use super::ends::{End, Ends, Fate, Packet, Results, Run, Runs};

@@ -1,7 +1,7 @@
 //! Tasks come in and are taken back; those that slaves hold are withdrawn.
 
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, Payload, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
 
 use super::MasterCore;
 use super::ends::{End, Fate};
