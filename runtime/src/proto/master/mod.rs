@@ -43,9 +43,9 @@ use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Fingerprint;
 use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId};
 
-use crate::io::engine::ConnId;
 use crate::master::Unrunnable;
 pub use crate::proto::bytes::SmallBytes;
+use crate::proto::conn::{ConnId, Effect};
 pub(crate) use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
 use crate::typed::best::Incumbents;
@@ -111,22 +111,6 @@ impl MasterConfig {
     fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
         &self.algorithms[usize::from(algorithm.0)]
     }
-}
-
-/// What the driver has to do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Write this buffer to this connection, after those before it.
-    Send(ConnId, Vec<u8>),
-    /// End this connection: after what was sent has been written, or at once.
-    Close {
-        /// Which one.
-        conn: ConnId,
-        /// Flush first.
-        graceful: bool,
-    },
-    /// Begin or pause accepting connections.
-    Accepting(bool),
 }
 
 /// The master's protocol core.
