@@ -10,6 +10,7 @@
 pub(crate) mod bytes;
 pub(crate) mod conn;
 pub(crate) mod master;
+pub(crate) mod reason;
 pub(crate) mod series;
 pub(crate) mod slave;
 mod sums;

@@ -41,11 +41,11 @@ use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Fingerprint;
-use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId};
+use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId, Unrunnable};
 
-use crate::master::Unrunnable;
 pub use crate::proto::bytes::SmallBytes;
 use crate::proto::conn::{ConnId, Effect};
+use crate::proto::reason::InWords;
 pub(crate) use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
 use crate::typed::best::Incumbents;
@@ -362,7 +362,7 @@ impl MasterCore {
 
     fn take_ended(&mut self) {
         while let Some(ended) = self.sched.poll_ended() {
-            let ringmw_sched::Unrunnable {
+            let Unrunnable {
                 id,
                 algorithm,
                 owner,
@@ -372,7 +372,7 @@ impl MasterCore {
                 payload,
                 reason,
             } = ended;
-            self.trail.on_unrunnable(id, Unrunnable(reason));
+            self.trail.on_unrunnable(id, InWords(reason));
             let fate = Fate::Unrunnable {
                 reason,
                 to,

@@ -6,8 +6,8 @@ use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
 use super::conn::{Conn, Phase};
 use super::ends::Fate;
-use crate::master::Unrunnable;
 use crate::proto::SECOND;
+use crate::proto::reason::InWords;
 
 /// How much the trail says: each level includes those before.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -209,7 +209,7 @@ impl Trail {
                 Some(message.clone()),
             ),
             Fate::Unrunnable { reason, .. } => {
-                let why = Unrunnable(*reason).to_string();
+                let why = InWords(*reason).to_string();
                 (None, EndWord::Unrunnable, None, Some(why))
             }
             Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),
