@@ -8,6 +8,7 @@
 //! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::typed::wire`]).
 
 pub(crate) mod bytes;
+pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod master;
 pub(crate) mod reason;

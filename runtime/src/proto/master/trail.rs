@@ -7,19 +7,8 @@ use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 use super::conn::{Conn, Phase};
 use super::ends::Fate;
 use crate::proto::SECOND;
+use crate::proto::config::Level;
 use crate::proto::reason::InWords;
-
-/// How much the trail says: each level includes those before.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Packets a line each up to ten a second and slave, summed beyond.
-    #[default]
-    Default,
-    /// Every packet.
-    Packets,
-    /// Every task.
-    Tasks,
-}
 
 /// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
 const TASK_LINES_PER_SECOND: u32 = 100;
