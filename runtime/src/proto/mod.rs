@@ -10,6 +10,7 @@
 pub(crate) mod bytes;
 pub(crate) mod config;
 pub(crate) mod conn;
+pub(crate) mod end;
 pub(crate) mod master;
 pub(crate) mod reason;
 pub(crate) mod series;

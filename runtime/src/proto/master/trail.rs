@@ -5,9 +5,9 @@ use ringmw_codec::audit::{EndWord, Event, GroupWord};
 use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
 use super::conn::{Conn, Phase};
-use super::ends::Fate;
 use crate::proto::SECOND;
 use crate::proto::config::Level;
+use crate::proto::end::Fate;
 use crate::proto::reason::InWords;
 
 /// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
