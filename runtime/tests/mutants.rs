@@ -68,7 +68,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a bound is told before its witness is kept",
-        file: "runtime/src/typed/best.rs",
+        file: "runtime/src/proto/incumbents.rs",
         old: "incumbent.witness = Some(witness.into());",
         new: "",
     },

@@ -5,12 +5,14 @@
 //! every decision of the protocol and does no I/O: it reads no clock (`now` is an argument), draws no
 //! random number and opens nothing, so that the engines and a simulated world run the very same code.
 //!
-//! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::typed::wire`]).
+//! Deliberately absent: sockets, files, threads, async, types of the user, and all that stands above: the rest of
+//! this crate.
 
 pub(crate) mod bytes;
 pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod end;
+pub(crate) mod incumbents;
 pub(crate) mod master;
 pub(crate) mod reason;
 pub(crate) mod series;

@@ -47,10 +47,10 @@ pub use crate::proto::config::{AlgorithmInfo, Demand, Level, MasterConfig, Wante
 use crate::proto::conn::{ConnId, Effect};
 pub use crate::proto::end::{End, Fate};
 pub(crate) use crate::proto::end::{Ends, RESULT_BYTES, TaskEnd};
+use crate::proto::incumbents::Incumbents;
 use crate::proto::reason::InWords;
 pub(crate) use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
-use crate::typed::best::Incumbents;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 pub(crate) use demand::Need;
