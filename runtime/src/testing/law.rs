@@ -94,7 +94,7 @@ struct Task {
 impl Task {
     fn line(&self) -> Line {
         (
-            self.spec.to.map(|to| (to, self.stint)),
+            self.spec.policy.to.map(|to| (to, self.stint)),
             self.spec.owner == Owner::Queue,
         )
     }
@@ -640,11 +640,11 @@ impl Law {
                 _ => true,
             };
             let task = self.tasks.get_mut(&seq).expect("it was handed out");
-            if !task.spec.retry && begun {
+            if !task.spec.policy.retry && begun {
                 self.end(seq, Must::Unrunnable(Reason::NotRetried(id)));
                 continue;
             }
-            if announced == Some(seq) && task.spec.retry {
+            if announced == Some(seq) && task.spec.policy.retry {
                 task.crashes += 1;
                 charged = Some(seq);
                 let crashes = task.crashes;
@@ -656,7 +656,7 @@ impl Law {
                     continue;
                 }
             }
-            if task.bound && !task.spec.do_it_anyway {
+            if task.bound && !task.spec.policy.do_it_anyway {
                 self.end(seq, Must::Unrunnable(Reason::SlaveLost(id)));
                 continue;
             }
@@ -683,13 +683,13 @@ impl Law {
             .tasks
             .iter()
             .filter(|(_, task)| {
-                task.place == Place::Queued && task.bound && task.spec.to == Some(id)
+                task.place == Place::Queued && task.bound && task.spec.policy.to == Some(id)
             })
             .map(|(seq, _)| *seq)
             .collect();
         for seq in waiting {
             let task = self.tasks.get_mut(&seq).expect("just found");
-            match task.spec.do_it_anyway {
+            match task.spec.policy.do_it_anyway {
                 true => (task.bound, task.rerouted) = (false, true),
                 false => self.end(seq, Must::Unrunnable(reason)),
             }
@@ -708,7 +708,7 @@ impl Law {
     ) {
         let seq = id.seq();
         let packet = u64::from(spec.bytes) + BATCH_OVERHEAD_BYTES as u64;
-        let to = spec.to.map(|to| (to, self.slaves.get(&to)));
+        let to = spec.policy.to.map(|to| (to, self.slaves.get(&to)));
         let takes = to.and_then(|(_, slave)| slave.map(|slave| slave.group.takes_ordered()));
         let full = queued_bytes + record_bytes(&spec) > self.limits.queued_bytes_max;
         let reason = match to {
@@ -716,10 +716,10 @@ impl Law {
                 bytes: packet,
                 bytes_max: self.limits.tasks_bytes_max,
             }),
-            Some((to, _)) if takes == Some(false) && !spec.do_it_anyway => {
+            Some((to, _)) if takes == Some(false) && !spec.policy.do_it_anyway => {
                 Some(Reason::SlaveTakesNoOrdered(to))
             }
-            Some((to, None)) if !spec.do_it_anyway => Some(Reason::NoSuchSlave(to)),
+            Some((to, None)) if !spec.policy.do_it_anyway => Some(Reason::NoSuchSlave(to)),
             _ if full => Some(Reason::QueueFull {
                 bytes_max: self.limits.queued_bytes_max,
             }),
@@ -843,7 +843,8 @@ impl Law {
             ) => {
                 let spec = &task.spec;
                 reason == got
-                    && (*to, *do_it_anyway, *retry) == (spec.to, spec.do_it_anyway, spec.retry)
+                    && (*to, *do_it_anyway, *retry)
+                        == (spec.policy.to, spec.policy.do_it_anyway, spec.policy.retry)
             }
             (Must::Cancelled, Fate::Cancelled) => true,
             _ => false,
@@ -999,7 +1000,7 @@ impl Law {
             let second = matches!(task.place, Place::Held(first) if first != id)
                 && self.limits.duplicate_stragglers
                 && task.twin.is_none()
-                && task.spec.retry
+                && task.spec.policy.retry
                 && !task.bound;
             assert!(
                 task.place == Place::Queued || second,
@@ -1026,7 +1027,7 @@ impl Law {
                 );
                 if task.bound {
                     assert_eq!(
-                        task.spec.to,
+                        task.spec.policy.to,
                         Some(id),
                         "TASK-{seq} goes to another than its slave"
                     );

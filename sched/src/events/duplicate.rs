@@ -93,7 +93,7 @@ impl<P: Series> Scheduler<P> {
             return false;
         };
         let runs = now.saturating_sub(hands.first_since);
-        record.retry() && runs > (MEDIANS * median).max(median + LONGER)
+        record.policy().retry && runs > (MEDIANS * median).max(median + LONGER)
     }
 
     /// When [`hand_out`](Self::hand_out) may find a straggler at the earliest, should nothing else happen.
