@@ -14,7 +14,7 @@ use crate::task::Handed;
 
 /// A straggler has run this many times its algorithm's median,
 const MEDIANS: u64 = 4;
-/// and so much longer than it,
+/// and at least this much longer than it.
 const LONGER: Nanos = 100_000_000;
 /// All slaves are looked at, and no more often than this.
 const LOOKS_APART: Nanos = 50_000_000;

@@ -68,7 +68,7 @@ impl<P: Series> Scheduler<P> {
                 Departure::Crashed | Departure::Excused => true,
             };
             let may_run = record.policy().retry || !may_have_begun;
-            match verdict(record, slave, may_run, charged, self.config.crash_limit) {
+            match why_it_ends(record, slave, may_run, charged, self.config.crash_limit) {
                 None => recycled.push((entry.seq, entry.slot)),
                 Some(reason) => {
                     self.end(entry.slot, reason);
@@ -93,7 +93,7 @@ impl<P: Series> Scheduler<P> {
 }
 
 /// Why a task that was in a lost slave's hands is unrunnable; `None`: it is recycled.
-fn verdict<P: Series>(
+fn why_it_ends<P: Series>(
     record: &Record<P>,
     slave: SlaveId,
     may_run: bool,
