@@ -970,9 +970,12 @@ impl MasterCore {
                 id,
                 algorithm,
                 owner,
-                to,
-                do_it_anyway,
-                retry,
+                policy:
+                    ringmw_sched::Policy {
+                        to,
+                        do_it_anyway,
+                        retry,
+                    },
                 payload,
                 reason,
             } = ended;
