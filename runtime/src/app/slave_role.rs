@@ -146,7 +146,7 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
             (code, reason, outcome.error)
         }
         Some(end) => {
-            let reason = slave::describe(&end);
+            let reason = end.to_string();
             let told_to_go = end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. });
             let error = outcome
                 .error

@@ -473,7 +473,7 @@ impl Link {
         }
         drop(core);
         let code = end.exit_code();
-        let reason = crate::slave::describe(&end);
+        let reason = end.to_string();
         if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
             crate::app::complain(&crate::app::own_name(), &reason);
         }

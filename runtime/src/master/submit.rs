@@ -14,8 +14,8 @@ use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
 use super::handle::Master;
 use super::state::State;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::{Body, TaskEnd, packet_bytes};
-use crate::proto::series::Growing;
+use crate::proto::master::{Body, TaskEnd};
+use crate::proto::series::{Growing, packet_bytes};
 use crate::typed::algorithm::{Algorithm, Policy, Task};
 use crate::typed::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
 

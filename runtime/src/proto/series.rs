@@ -2,11 +2,10 @@
 
 use std::rc::Rc;
 
-use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
+use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_sched::Series;
 
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::packet_bytes;
 
 /// The arguments of a run take no more than this: what one task that takes long keeps of those that have ended.
 const RUN_BYTES_MAX: usize = 64 << 10;
@@ -192,6 +191,12 @@ impl Body {
 
 fn parse(body: &[u8]) -> TaskBody<'_> {
     TaskBody::parse(body).expect("the master itself encoded it")
+}
+
+/// What a task of this body adds to a packet by itself.
+#[inline]
+pub(crate) fn packet_bytes(body: &TaskBody<'_>) -> u32 {
+    u32::try_from(body.encoded_bytes() + TASK_ENTRY_BYTES).unwrap_or(u32::MAX)
 }
 
 /// Whether a task is the `nth` of a run that begins with `first`, from 0, and there is room for it.

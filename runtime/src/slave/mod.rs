@@ -113,7 +113,7 @@ impl Slave {
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let welcome = link.serve_until(|core| match (core.welcome(), core.end()) {
             (Some(welcome), _) => Some(Ok(welcome.clone())),
-            (None, Some(end)) => Some(Err(describe(end))),
+            (None, Some(end)) => Some(Err(end.to_string())),
             (None, None) => None,
         })?;
         let id = SlaveId(welcome.slave);
@@ -266,19 +266,6 @@ impl Slave {
             results_waiting: core.waiting_results(),
             result_grouping: core.welcome().map_or(1, |welcome| welcome.result_group),
         }
-    }
-}
-
-/// What the operator reads of how it ended.
-pub(crate) fn describe(end: &SlaveEnd) -> String {
-    match end {
-        SlaveEnd::Shutdown { finished: true } => "the master has no more work for it".to_owned(),
-        SlaveEnd::Shutdown { finished: false } => {
-            "the master left with the computation unfinished".to_owned()
-        }
-        SlaveEnd::Refused(reason) => format!("the master refused this slave: {reason}"),
-        SlaveEnd::MasterLost(reason) => format!("the master is lost: {reason}"),
-        SlaveEnd::Left(reason) | SlaveEnd::Idle(reason) => format!("left: {reason}"),
     }
 }
 

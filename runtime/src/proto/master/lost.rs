@@ -1,6 +1,14 @@
 //! How connections end: offences, refusals, losses, and what becomes of the tasks in a lost slave's hands.
 
-use super::*;
+use ringmw_codec::audit::{Event, TaskRanges};
+use ringmw_codec::frame::Kind;
+use ringmw_codec::handshake::Refusal;
+use ringmw_sched::Departure;
+
+use super::conn::{Cause, Conn, Phase};
+use super::{Effect, MasterCore};
+use crate::io::engine::ConnId;
+use crate::proto::put;
 
 impl MasterCore {
     pub(super) fn on_offence(&mut self, conn: ConnId, reason: String) {

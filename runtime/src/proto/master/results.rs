@@ -1,10 +1,14 @@
-//! What slaves say: results, acknowledgements, announcements, offers. All of a result is checked before it is accepted.
+//! The results of a packet: all of one is checked before it is accepted.
 
-use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef};
-use ringmw_codec::kinds::FromSlave;
-use ringmw_sched::{Accepted, Series};
+use ringmw_codec::audit::Event;
+use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef, ResultStatus};
+use ringmw_sched::{Accepted, AlgorithmId, Nanos, Owner, Series, SlaveId, Verdict};
 
-use super::*;
+use super::conn::{Stop, offence};
+use super::ends::{End, Ends, Fate, Packet, Results, Run, Runs};
+use super::{MasterCore, meter};
+use crate::io::engine::ConnId;
+use crate::proto::bytes::SmallBytes;
 
 /// The results of an entry of a packet.
 struct Entry<'a> {
@@ -33,34 +37,21 @@ impl<'a> Entry<'a> {
     }
 }
 
-impl MasterCore {
-    pub(super) fn on_frame(
-        &mut self,
-        conn: ConnId,
-        kind: Kind,
-        payload: &[u8],
-    ) -> Result<(), Stop> {
-        let slave = match self.conn(conn).map(|c| &c.phase) {
-            Some(Phase::Slave { id, .. }) => *id,
-            Some(Phase::Handshake { .. }) if kind == Kind::Hello => {
-                return self.on_hello(conn, payload);
-            }
-            _ => return Err(too_early(kind)),
-        };
-        match FromSlave::read(kind, payload).map_err(offence)? {
-            FromSlave::Hello(_) => Err(offence("a slave never sends Hello twice")),
-            FromSlave::Heartbeat(_) => Ok(()),
-            FromSlave::Results(view) => self.on_results(conn, slave, &view, payload.len()),
-            FromSlave::Withdrawn(withdrawn) => self.on_withdrawn(slave, withdrawn),
-            FromSlave::Returned(returned) => self.on_returned(slave, &returned),
-            FromSlave::Starting(starting) => {
-                self.sched.announce(slave, starting.task).map_err(offence)
-            }
-            FromSlave::Offer(offer) => self.on_offer(slave, offer),
-            FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
-        }
-    }
+/// What has come of the results of a packet so far.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    failed: u64,
+    late: u64,
+    compute: Nanos,
+    /// Accepted ones of this algorithm that are told to this owner, and have not been put with the ends yet.
+    done: Runs,
+    of: Option<(Owner, AlgorithmId)>,
+    /// A copy of what the outputs are read from, made with the first result: none may pin a receive buffer.
+    bodies: Option<SmallBytes>,
+}
 
+impl MasterCore {
     pub(super) fn on_results(
         &mut self,
         conn: ConnId,
@@ -109,7 +100,7 @@ impl MasterCore {
             self.trail.on_results(
                 &mut state.meter,
                 slave,
-                trail::Packet {
+                meter::Packet {
                     tasks: accepted + failed + late,
                     failed,
                     bytes: payload_bytes as u64,
@@ -257,51 +248,5 @@ impl MasterCore {
                 runs,
             })));
         }
-    }
-
-    pub(super) fn on_withdrawn(
-        &mut self,
-        slave: SlaveId,
-        withdrawn: Withdrawn,
-    ) -> Result<(), Stop> {
-        for (task, begun) in withdrawn.tasks {
-            self.sched.withdrawn(slave, task, begun).map_err(offence)?;
-        }
-        self.note_idle(slave);
-        Ok(())
-    }
-
-    pub(super) fn on_returned(&mut self, slave: SlaveId, returned: &Returned) -> Result<(), Stop> {
-        let tasks = self.sched.given_back(slave, &returned.tasks);
-        let tasks = tasks.map_err(offence)?;
-        if !tasks.is_empty() {
-            self.trail.push(Event::Returned {
-                slave: slave.0,
-                count: tasks.len() as u64,
-                tasks: TaskRanges::from_sorted(tasks),
-            });
-        }
-        self.note_idle(slave);
-        Ok(())
-    }
-
-    fn note_idle(&mut self, slave: SlaveId) {
-        if self.sched.held_by(slave) == 0
-            && let Some(slot) = self.slots.get(slave)
-            && let Some(Some(state)) = self.conns.get_mut(slot as usize)
-        {
-            self.trail.on_hands_empty(&mut state.meter, slave);
-        }
-    }
-
-    pub(super) fn on_offer(&mut self, slave: SlaveId, offer: Offer<'_>) -> Result<(), Stop> {
-        if self
-            .bests
-            .accept(offer.best, offer.key, offer.witness)
-            .map_err(offence)?
-        {
-            self.trail.on_best(offer.best, offer.key, slave);
-        }
-        Ok(())
     }
 }
