@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId, TaskId};
+use crate::task::Policy;
 
 /// Why a task can not be run.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -66,7 +67,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// An unrunnable task, with its policy as it was given.
+/// An unrunnable task.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Unrunnable<P> {
     /// Which.
@@ -75,12 +76,8 @@ pub struct Unrunnable<P> {
     pub algorithm: AlgorithmId,
     /// Where this is to be told.
     pub owner: Owner,
-    /// The slave it was addressed to.
-    pub to: Option<SlaveId>,
-    /// Its policy.
-    pub do_it_anyway: bool,
-    /// Its policy.
-    pub retry: bool,
+    /// Its policy, as it was given.
+    pub policy: Policy,
     /// What was submitted with it.
     pub payload: P,
     /// Why.

@@ -226,15 +226,13 @@ impl<P: Series> Scheduler<P> {
     pub(crate) fn end(&mut self, slot: u32, reason: Reason) {
         let record = self.tasks.get(slot);
         let (seq, algorithm, owner) = (record.seq, record.algorithm, record.owner());
-        let (to, do_it_anyway, retry) = (record.to(), record.do_it_anyway(), record.retry());
+        let policy = record.policy();
         let (id, payload) = (TaskId { seq, slot }, self.tasks.remove(slot));
         self.ended.push_back(Unrunnable {
             id,
             algorithm,
             owner,
-            to,
-            do_it_anyway,
-            retry,
+            policy,
             payload,
             reason,
         });

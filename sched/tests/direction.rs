@@ -13,7 +13,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("series", &[]),
     ("config", &["ids"]),
     ("task", &["ids"]),
-    ("end", &["ids"]),
+    ("end", &["ids", "task"]),
     ("offence", &["ids"]),
     ("loss", &["ids"]),
     (

@@ -21,7 +21,10 @@ fn unordered() -> TaskSpec {
 
 fn ordered(slave: u32) -> TaskSpec {
     TaskSpec {
-        to: Some(SlaveId(slave)),
+        policy: Policy {
+            to: Some(SlaveId(slave)),
+            ..Policy::default()
+        },
         ..unordered()
     }
 }
@@ -114,7 +117,10 @@ fn what_each_group_runs() {
         for spec in [unordered(), ordered(0), unordered(), ordered(0)] {
             sched.submit(
                 TaskSpec {
-                    do_it_anyway: true,
+                    policy: Policy {
+                        do_it_anyway: true,
+                        ..spec.policy
+                    },
                     ..spec
                 },
                 (),
@@ -229,7 +235,10 @@ fn a_freed_slave_moves_when_its_hands_are_empty() {
     submit(
         &mut sched,
         TaskSpec {
-            do_it_anyway: true,
+            policy: Policy {
+                do_it_anyway: true,
+                ..ordered(0).policy
+            },
             ..ordered(0)
         },
         1,

@@ -79,9 +79,11 @@ fn a_lost_slave_and_the_policy_of_its_tasks() {
             let to = ordered.then_some(SlaveId(0));
             sched.submit(
                 TaskSpec {
-                    to,
-                    retry,
-                    do_it_anyway,
+                    policy: Policy {
+                        to,
+                        retry,
+                        do_it_anyway,
+                    },
                     ..spec()
                 },
                 "",
@@ -129,8 +131,11 @@ fn a_task_for_a_slave_that_can_not_run_it_is_judged_by_do_it_anyway_alone() {
             sched.lose(gone, Departure::Excused);
             sched.submit(
                 TaskSpec {
-                    to: Some(to),
-                    retry,
+                    policy: Policy {
+                        to: Some(to),
+                        retry,
+                        ..Policy::default()
+                    },
                     ..spec()
                 },
                 "",
@@ -138,9 +143,11 @@ fn a_task_for_a_slave_that_can_not_run_it_is_judged_by_do_it_anyway_alone() {
             );
             sched.submit(
                 TaskSpec {
-                    to: Some(to),
-                    retry,
-                    do_it_anyway: true,
+                    policy: Policy {
+                        to: Some(to),
+                        retry,
+                        do_it_anyway: true,
+                    },
                     ..spec()
                 },
                 "",
@@ -159,9 +166,12 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
     let id = sched.submit(
         TaskSpec {
             algorithm: B,
-            to,
-            retry: false,
             owner: Owner::Flow(5),
+            policy: Policy {
+                to,
+                retry: false,
+                ..Policy::default()
+            },
             ..spec()
         },
         "args",
@@ -176,9 +186,11 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
             id,
             algorithm,
             owner,
-            to,
-            do_it_anyway: false,
-            retry: false,
+            policy: Policy {
+                to,
+                do_it_anyway: false,
+                retry: false
+            },
             payload,
             reason
         }
@@ -331,7 +343,17 @@ fn cancelling_what_a_slave_holds() {
 fn cancelling_what_is_queued_tells_nobody_else() {
     let mut sched = with_slaves(config(), &[Group::Ordered]);
     for to in [None, Some(SlaveId(0))] {
-        let id = sched.submit(TaskSpec { to, ..spec() }, "args", 0);
+        let id = sched.submit(
+            TaskSpec {
+                policy: Policy {
+                    to,
+                    ..Policy::default()
+                },
+                ..spec()
+            },
+            "args",
+            0,
+        );
         assert_eq!(sched.cancel(id).unwrap().held_by, None);
         assert_eq!((sched.runnable(), sched.queued_bytes()), (0, 0));
     }
@@ -437,7 +459,10 @@ fn too_large_a_task_is_unrunnable_at_submit() {
         sched.submit(
             TaskSpec {
                 bytes,
-                do_it_anyway: true,
+                policy: Policy {
+                    do_it_anyway: true,
+                    ..Policy::default()
+                },
                 ..spec()
             },
             "",
@@ -511,8 +536,11 @@ fn back_pressure() {
         owner: Owner::Flow(1),
         ..spec()
     };
-    let own = |spec| TaskSpec {
-        to: Some(SlaveId(0)),
+    let own = |spec: TaskSpec| TaskSpec {
+        policy: Policy {
+            to: Some(SlaveId(0)),
+            ..spec.policy
+        },
         ..spec
     };
     for spec in [spec(), flow, own(spec()), own(flow)] {

@@ -236,10 +236,10 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
                 for nth in 0..a % 40 {
                     let mut spec = TaskSpec::new(algorithm, owner, BYTES);
                     if (a + nth).is_multiple_of(29) {
-                        spec.retry = false;
+                        spec.policy.retry = false;
                     }
                     if (a + nth).is_multiple_of(31) {
-                        (spec.to, spec.do_it_anyway) = (slave, a.is_multiple_of(2));
+                        (spec.policy.to, spec.policy.do_it_anyway) = (slave, a.is_multiple_of(2));
                     }
                     for side in &mut sides {
                         side.submit(spec, now, 1 + a % 20);

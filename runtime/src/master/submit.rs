@@ -267,9 +267,9 @@ impl State {
         };
         let mut spec = TaskSpec::new(algorithm, owner, packet_bytes(&body));
         if let Some(policy) = policy {
-            spec.to = policy.slave;
-            spec.do_it_anyway = policy.do_it_anyway == Some(true);
-            spec.retry = policy.retry != Some(false);
+            spec.policy.to = policy.slave;
+            spec.policy.do_it_anyway = policy.do_it_anyway == Some(true);
+            spec.policy.retry = policy.retry != Some(false);
         }
         self.expect(owner, algorithm, 1);
         if let Some(id) = self.core.submit_next(&spec, &body) {

@@ -188,7 +188,10 @@ impl Rig {
         );
         let bytes = (body.len() + TASK_ENTRY_BYTES) as u32;
         let spec = TaskSpec {
-            to,
+            policy: ringmw_sched::Policy {
+                to,
+                ..ringmw_sched::Policy::default()
+            },
             ..TaskSpec::new(AlgorithmId(0), Owner::Queue, bytes)
         };
         self.turn(0, |core| {

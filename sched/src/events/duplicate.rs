@@ -14,7 +14,7 @@ use crate::task::Handed;
 
 /// A straggler has run this many times its algorithm's median,
 const MEDIANS: u64 = 4;
-/// and so much longer than it,
+/// and at least this much longer than it.
 const LONGER: Nanos = 100_000_000;
 /// All slaves are looked at, and no more often than this.
 const LOOKS_APART: Nanos = 50_000_000;
@@ -93,7 +93,7 @@ impl<P: Series> Scheduler<P> {
             return false;
         };
         let runs = now.saturating_sub(hands.first_since);
-        record.retry() && runs > (MEDIANS * median).max(median + LONGER)
+        record.policy().retry && runs > (MEDIANS * median).max(median + LONGER)
     }
 
     /// When [`hand_out`](Self::hand_out) may find a straggler at the earliest, should nothing else happen.

@@ -179,7 +179,7 @@ impl<P: Series> Scheduler<P> {
         while let Some(slot) = own.front(&self.tasks, false) {
             own.remove(&mut self.tasks, slot);
             self.on_out_of_line(slot);
-            if self.tasks.get(slot).do_it_anyway() {
+            if self.tasks.get(slot).policy().do_it_anyway {
                 self.tasks.get_mut(slot).unbind();
                 self.enqueue_back(slot);
                 rerouted += 1;

@@ -73,7 +73,7 @@ impl<P: Series> Scheduler<P> {
 #[cfg(test)]
 mod tests {
     use super::FILLED_FOR;
-    use crate::{AUTO, AlgorithmId, Config, Owner, Scheduler, SlaveId, TaskSpec, Verdict};
+    use crate::{AUTO, AlgorithmId, Config, Owner, Policy, Scheduler, SlaveId, TaskSpec, Verdict};
 
     const QUICK: AlgorithmId = AlgorithmId(0);
     const SLOW: AlgorithmId = AlgorithmId(1);
@@ -179,7 +179,10 @@ mod tests {
         sched.learn_compute(QUICK, 1);
         for _ in 0..50 {
             let spec = TaskSpec {
-                to: Some(slave),
+                policy: Policy {
+                    to: Some(slave),
+                    ..Policy::default()
+                },
                 ..TaskSpec::new(QUICK, Owner::Queue, 10)
             };
             sched.submit(spec, (), 0);

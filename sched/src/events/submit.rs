@@ -28,19 +28,15 @@ impl<P: Series> Scheduler<P> {
                 let id = TaskId { seq, slot: NONE };
                 let TaskSpec {
                     algorithm,
-                    to,
-                    do_it_anyway,
-                    retry,
                     owner,
+                    policy,
                     ..
                 } = spec;
                 self.ended.push_back(Unrunnable {
                     id,
                     algorithm,
                     owner,
-                    to,
-                    do_it_anyway,
-                    retry,
+                    policy,
                     payload,
                     reason,
                 });
@@ -133,11 +129,11 @@ impl<P: Series> Scheduler<P> {
                 bytes_max: self.config.packet_bytes_max,
             });
         }
-        let bound = match spec.to {
+        let bound = match spec.policy.to {
             None => false,
             Some(to) => match self.slaves.find(to) {
                 Some(at) if self.slaves.get(at).group.takes_ordered() => true,
-                _ if spec.do_it_anyway => false,
+                _ if spec.policy.do_it_anyway => false,
                 Some(_) => return Err(Reason::SlaveTakesNoOrdered(to)),
                 None => return Err(Reason::NoSuchSlave(to)),
             },

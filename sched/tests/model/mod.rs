@@ -652,11 +652,13 @@ impl World {
                 let (algorithm, to) = (AlgorithmId(algorithm), to.map(SlaveId));
                 let spec = TaskSpec {
                     algorithm,
-                    to,
-                    do_it_anyway,
-                    retry,
                     owner,
                     bytes,
+                    policy: Policy {
+                        to,
+                        do_it_anyway,
+                        retry,
+                    },
                 };
                 let id = sched.submit(spec, payload_of(seq), 1000 + seq);
                 assert_eq!(id.seq(), seq);
@@ -780,11 +782,11 @@ impl World {
                 (payload_of(seq), owner_of(seq, given.flow))
             );
             assert_eq!(
-                (ended.algorithm.0, ended.to),
+                (ended.algorithm.0, ended.policy.to),
                 (given.algorithm, given.to.map(SlaveId))
             );
             assert_eq!(
-                (ended.do_it_anyway, ended.retry),
+                (ended.policy.do_it_anyway, ended.policy.retry),
                 (given.do_it_anyway, given.retry)
             );
             seen.ended.push((seq, format!("{:?}", ended.reason)));

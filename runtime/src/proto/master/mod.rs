@@ -320,9 +320,12 @@ impl MasterCore {
                 id,
                 algorithm,
                 owner,
-                to,
-                do_it_anyway,
-                retry,
+                policy:
+                    ringmw_sched::Policy {
+                        to,
+                        do_it_anyway,
+                        retry,
+                    },
                 payload,
                 reason,
             } = ended;

@@ -20,7 +20,7 @@ impl Law {
     ) {
         let seq = id.seq();
         let packet = u64::from(spec.bytes) + BATCH_OVERHEAD_BYTES as u64;
-        let to = spec.to.map(|to| (to, self.slaves.get(&to)));
+        let to = spec.policy.to.map(|to| (to, self.slaves.get(&to)));
         let takes = to.and_then(|(_, slave)| slave.map(|slave| slave.group.takes_ordered()));
         let full = queued_bytes + record_bytes(&spec) > self.limits.queued_bytes_max;
         let reason = match to {
@@ -28,10 +28,10 @@ impl Law {
                 bytes: packet,
                 bytes_max: self.limits.tasks_bytes_max,
             }),
-            Some((to, _)) if takes == Some(false) && !spec.do_it_anyway => {
+            Some((to, _)) if takes == Some(false) && !spec.policy.do_it_anyway => {
                 Some(Reason::SlaveTakesNoOrdered(to))
             }
-            Some((to, None)) if !spec.do_it_anyway => Some(Reason::NoSuchSlave(to)),
+            Some((to, None)) if !spec.policy.do_it_anyway => Some(Reason::NoSuchSlave(to)),
             _ if full => Some(Reason::QueueFull {
                 bytes_max: self.limits.queued_bytes_max,
             }),
@@ -169,7 +169,8 @@ impl Law {
             ) => {
                 let spec = &task.spec;
                 reason == got
-                    && (*to, *do_it_anyway, *retry) == (spec.to, spec.do_it_anyway, spec.retry)
+                    && (*to, *do_it_anyway, *retry)
+                        == (spec.policy.to, spec.policy.do_it_anyway, spec.policy.retry)
             }
             (Must::Cancelled, Fate::Cancelled) => true,
             _ => false,

@@ -43,7 +43,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn line(&self) -> Line {
         (
-            self.spec.to.map(|to| (to, self.stint)),
+            self.spec.policy.to.map(|to| (to, self.stint)),
             self.spec.owner == Owner::Queue,
         )
     }

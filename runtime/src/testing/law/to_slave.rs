@@ -179,7 +179,7 @@ impl Law {
             let second = matches!(task.place, Place::Held(first) if first != id)
                 && self.limits.duplicate_stragglers
                 && task.twin.is_none()
-                && task.spec.retry
+                && task.spec.policy.retry
                 && !task.bound;
             assert!(
                 task.place == Place::Queued || second,
@@ -206,7 +206,7 @@ impl Law {
                 );
                 if task.bound {
                     assert_eq!(
-                        task.spec.to,
+                        task.spec.policy.to,
                         Some(id),
                         "TASK-{seq} goes to another than its slave"
                     );

@@ -217,11 +217,13 @@ impl Script {
         let algorithm = AlgorithmId(index_of(kind));
         let spec = TaskSpec {
             algorithm,
-            to,
-            do_it_anyway: anyway,
-            retry,
             owner,
             bytes: (body.len() + TASK_ENTRY_BYTES) as u32,
+            policy: ringmw_sched::Policy {
+                to,
+                do_it_anyway: anyway,
+                retry,
+            },
         };
         let queued_bytes = self.state.core.sched().queued_bytes();
         let id = self
