@@ -4,7 +4,7 @@ use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{Reason, SlaveId, TaskId};
 
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::{End, Fate};
+use crate::proto::end::{End, Fate};
 use crate::proto::reason::InWords;
 use crate::typed::algorithm::{Algorithm, Tag, Task};
 use crate::typed::cx::TagError;

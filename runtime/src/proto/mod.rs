@@ -1,4 +1,4 @@
-//! The protocol cores: [`MasterCore`] and [`SlaveCore`].
+//! The protocol cores: [`MasterCore`](master::MasterCore) and [`SlaveCore`](slave::SlaveCore).
 //!
 //! A core takes facts (bytes came, a connection ended, time passed, the application wants) and gives
 //! effects (send these bytes, close that connection, write this audit line, tell that end). It owns
@@ -18,10 +18,6 @@ pub(crate) mod reason;
 pub(crate) mod series;
 pub(crate) mod slave;
 mod sums;
-
-pub use conn::Effect;
-pub use master::{Demand, End, Fate, MasterConfig, MasterCore, Wanted};
-pub use slave::{Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
 
 use ringmw_codec::frame::{self, Kind};
 

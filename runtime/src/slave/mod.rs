@@ -19,8 +19,9 @@ use ringmw_sched::SlaveId;
 use crate::io::clock::{self, Clock};
 use crate::io::files::audit::AuditWriter;
 use crate::io::slave_link::{Link, Term};
+use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::{BestTable, OfferSink};
-use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
 use crate::typed::cx::{Cx, TaskStart};
 

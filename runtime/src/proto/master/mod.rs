@@ -41,15 +41,12 @@ use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
 use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId, Unrunnable};
 
-pub use crate::proto::bytes::SmallBytes;
-pub(crate) use crate::proto::config::CheckOutputs;
-pub use crate::proto::config::{AlgorithmInfo, Demand, Level, MasterConfig, Wanted};
+use crate::proto::config::{Demand, MasterConfig};
 use crate::proto::conn::{ConnId, Effect};
-pub use crate::proto::end::{End, Fate};
-pub(crate) use crate::proto::end::{Ends, RESULT_BYTES, TaskEnd};
+use crate::proto::end::{End, Ends, Fate};
 use crate::proto::incumbents::Incumbents;
 use crate::proto::reason::InWords;
-pub(crate) use crate::proto::series::Body;
+use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};

@@ -7,7 +7,7 @@ use ringmw_sched::{AlgorithmId, Group, Owner, Scheduler, SlaveId, TaskId, TaskSp
 use crate::master::submit::{RawTask, StreamOf};
 use crate::proto::bytes::SmallBytes;
 use crate::proto::incumbents::Direction;
-use crate::proto::master::Body;
+use crate::proto::series::Body;
 use crate::proto::series::Growing;
 use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
 use crate::testing::script::{Flow, Script};
