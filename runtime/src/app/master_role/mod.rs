@@ -8,13 +8,14 @@ use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
 
-use super::{Parts, complain, finish};
+use super::{Parts, finish};
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Outcome;
 use crate::flags::{Role, Settings};
 use crate::io::clock::{self, Clock};
 use crate::io::engine::{self, Choice, Engine};
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::terminal::complain;
 use crate::master::Master;
 use crate::master::driver::Driver;
 use crate::master::state::State;
