@@ -87,7 +87,7 @@ pub struct MasterCore {
     round: u64,
     pace: Pace,
     demand: Demand,
-    /// What [`Wanted::Auto`] says, since when, and the highest that it would have said since then.
+    /// What [`Wanted::Auto`](crate::proto::config::Wanted::Auto) says, since when, and the highest that it would have said since then.
     wanted: (u64, Nanos, u64),
     dirty: Vec<u32>,
     effects: VecDeque<Effect>,
