@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use ringmw_codec::Nanos;
 use ringmw_codec::resource::{ResourceFile, UNIVERSAL_TIME_OFFSET};
 use rustix::fs::{FlockOperation, flock};
@@ -192,7 +193,7 @@ struct Log {
 
 impl Log {
     fn say(&mut self, text: &str) {
-        let line = format!("{} {text}\n", time(unix_seconds()));
+        let line = format!("{} {text}\n", time(Timestamp::now()));
         // A full disk must not end the overseer.
         let _ = self.file.write_all(line.as_bytes());
         let _ = io::stderr().write_all(line.as_bytes());
@@ -486,7 +487,7 @@ impl<'a> Overseer<'a> {
         let text = format!(
             "time: {}\ntag: {}\ncomputation: {computation}\njobs desired: {}\nslaves connected: {}\njobs running: {running}\n\
              jobs queued: {queued}\njobs held: {held}\nmax: {}\nstate: {}\n",
-            time(unix_seconds()),
+            time(Timestamp::now()),
             self.paths.tag,
             number(desired),
             number(connected),
@@ -553,25 +554,9 @@ fn unix_seconds() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// RFC 3339, UTC.
-fn time(unix: u64) -> String {
-    let (days, second) = (unix / 86_400, unix % 86_400);
-    // Days to a date by Howard Hinnant's formula, from the first of March of the year 0 on.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+/// RFC 3339 to the second, UTC.
+fn time(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]
@@ -580,6 +565,7 @@ mod tests {
 
     #[test]
     fn times() {
+        let time = |unix| time(Timestamp::from_second(unix).expect("it is in range"));
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
         assert_eq!(time(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(time(1_795_171_285), "2026-11-20T10:41:25Z");
