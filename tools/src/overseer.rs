@@ -12,7 +12,7 @@ pub(crate) mod shell;
 mod slurm;
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::Hasher as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use ringmw_codec::Nanos;
 use ringmw_codec::resource::{ResourceFile, UNIVERSAL_TIME_OFFSET};
 use rustix::fs::{FlockOperation, flock};
+use siphasher::sip::SipHasher13;
 
 use batch::Batch;
 use policy::{Effect, Facts, Job, JobState, Limits, Policy, Resource, SECOND};
@@ -157,9 +158,13 @@ impl Paths {
     }
 }
 
-/// The same for the same path, on every run and machine.
+/// The same for the same path, on every run and machine and by every release: the file's name, and the lower 32 bits of
+/// SipHash-1-3 under a key of zeros over the path's bytes.
+///
+/// Jobs are found by it, so it never changes. Releases that took the standard library's `DefaultHasher`, which promises
+/// no algorithm and was this one, gave the same tags: their jobs are found too.
 fn default_tag(resource_file: &Path) -> String {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = SipHasher13::new();
     hasher.write(resource_file.as_os_str().as_encoded_bytes());
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
     let stem = resource_file.file_stem().unwrap_or_default();
@@ -576,6 +581,17 @@ mod tests {
         let tag = default_tag(Path::new("/home/u/run/ping.rsc"));
         assert_eq!(tag, default_tag(Path::new("/home/u/run/ping.rsc")));
         assert_ne!(tag, default_tag(Path::new("/home/u/run2/ping.rsc")));
-        assert!(tag.starts_with("ringmw-ping-"), "{tag}");
+    }
+
+    /// As they were given when the hash was still the standard library's: jobs that are queued under them are found.
+    #[test]
+    fn a_tag_is_the_same_by_every_release() {
+        let rows = [
+            ("/home/u/run/ping.rsc", "ringmw-ping-d0b688fd"),
+            ("/scratch/run 1/my app.rsc", "ringmw-myapp-ab7fc513"),
+        ];
+        for (path, tag) in rows {
+            assert_eq!(default_tag(Path::new(path)), tag, "{path}");
+        }
     }
 }

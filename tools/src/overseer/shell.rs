@@ -16,11 +16,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use siphasher::sip::SipHasher13;
 
 use super::batch::{Batch, lines_of, output};
 use super::policy::{Death, Job, JobState, SECOND};
@@ -314,13 +316,14 @@ fn ended(code: &str) -> String {
 /// The binary and its libraries, to be copied to machines.
 pub(crate) struct Upload {
     files: Vec<(String, PathBuf)>,
-    /// Of all their content: another build gets another folder, so that a running slave's file is never touched.
+    /// SipHash-1-3 of all their content: another build gets another folder, so that a running slave's file is never
+    /// touched, and another release of this tool finds the same one.
     hash: u64,
 }
 
 impl Upload {
     pub(crate) fn new(binary: &Path, libraries: &[PathBuf]) -> Result<Self, String> {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = SipHasher13::new();
         let mut files = Vec::new();
         for path in std::iter::once(binary).chain(libraries.iter().map(PathBuf::as_path)) {
             let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
