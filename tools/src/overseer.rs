@@ -30,6 +30,7 @@ use siphasher::sip::SipHasher13;
 use batch::Batch;
 use policy::{Effect, Facts, Job, JobState, Limits, Policy, Resource, SECOND};
 
+use crate::farm::machines;
 use crate::submit::{App, Request};
 
 /// The resource file is looked at so often for a change.
@@ -531,8 +532,8 @@ fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dy
         System::Slurm => Box::new(slurm::Slurm::new(tag, dir)),
         System::Local => Box::new(shell::Shell::local(tag, &dir, options.max)),
         System::Ssh => {
-            let path = crate::farm::registry_path(options.farm.as_deref())?;
-            Box::new(shell::Shell::farm(tag, crate::farm::read(&path)?)?)
+            let path = machines::registry_path(options.farm.as_deref())?;
+            Box::new(shell::Shell::farm(tag, machines::read(&path)?)?)
         }
     })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ringmw_codec::resource::ResourceFile;
 
-use super::Machine;
+use super::machines::Machine;
 use crate::overseer::batch::output;
 use crate::overseer::shell::Upload;
 use crate::submit::slurm::quoted;

@@ -26,7 +26,7 @@ use siphasher::sip::SipHasher13;
 
 use super::batch::{Batch, lines_of, output};
 use super::policy::{Death, Job, JobState, SECOND};
-use crate::farm::Machine;
+use crate::farm::machines::{Machine, Standing};
 use crate::submit::App;
 use crate::submit::slurm::quoted;
 
@@ -73,8 +73,7 @@ impl Shell {
 
     /// Those machines of the farm that may serve.
     pub(crate) fn farm(tag: &str, machines: Vec<Machine>) -> Result<Self, String> {
-        let serves =
-            |machine: &Machine| matches!(machine.standing, crate::farm::Standing::Valid(_));
+        let serves = |machine: &Machine| matches!(machine.standing, Standing::Valid(_));
         let hosts: Vec<Host> = machines
             .into_iter()
             .filter(serves)
