@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn bundle(options: &Options) -> Result<String, String> {
-    let binary = crate::submit::binary(&options.binary)?;
+    let binary = binary(&options.binary)?;
     let output = &options.output;
     let name = binary.file_name().unwrap_or_default();
     let needed = needed(&binary)?;
@@ -101,6 +101,18 @@ fn bundle(options: &Options) -> Result<String, String> {
         told.push_str(&format!("  {}\n", library.display()));
     }
     Ok(told)
+}
+
+/// The application's full path, if it can be run.
+pub(crate) fn binary(path: &Path) -> Result<PathBuf, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let fault = |error: io::Error| format!("{}: {error}", path.display());
+    let binary = fs::canonicalize(path).map_err(fault)?;
+    let data = fs::metadata(&binary).map_err(fault)?;
+    if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
+        return Err(format!("{}: it is no executable file", path.display()));
+    }
+    Ok(binary)
 }
 
 /// The shared libraries of an application that are not the system's.

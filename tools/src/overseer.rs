@@ -31,7 +31,7 @@ use batch::Batch;
 use policy::{Effect, Facts, Job, JobState, Limits, Policy, Resource, SECOND};
 
 use crate::farm::machines;
-use crate::submit::{App, Request};
+use crate::submit::app::{App, Request};
 
 /// The resource file is looked at so often for a change.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -447,7 +447,7 @@ impl<'a> Overseer<'a> {
         let (named, libraries) = &file.slave_executable;
         let (binary, libraries) = match &self.options.binary {
             Some(binary) => {
-                let binary = crate::submit::binary(binary)?;
+                let binary = crate::bundle::binary(binary)?;
                 let libraries = crate::bundle::libraries(&binary)?;
                 (binary, libraries)
             }

@@ -3,6 +3,7 @@
 //! The texts are made by pure functions, one file for each batch system ([`condor`], [`slurm`]); the overseer uses the
 //! same ones for its slaves, so that there is one answer to what a slave's job looks like.
 
+pub(crate) mod app;
 pub(crate) mod condor;
 pub(crate) mod slurm;
 
@@ -14,6 +15,10 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use ringmw_codec::resource::ResourceFile;
+
+use app::{App, Request};
+
+use crate::bundle;
 
 /// `--run` waits so long for the master's resource file.
 const RESOURCE_FILE_BOUND: Duration = Duration::from_secs(120);
@@ -52,59 +57,6 @@ pub(crate) struct Options {
     /// The master's arguments, its --mw-* flags too; slaves are told by the master
     #[arg(last = true)]
     args: Vec<String>,
-}
-
-/// What a slave's job asks the batch system for.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Request {
-    /// Memory of a slave's job in MiB
-    #[arg(long, default_value_t = 256)]
-    pub(crate) memory: u32,
-    /// Cores of a slave's job; with more than one it runs as many slaves (--mw-slave-count)
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) cpus: u32,
-    /// A line to be added to the slaves' submit file as it is: "requirements = ..", "#SBATCH --partition=long"
-    #[arg(long = "line", value_name = "LINE")]
-    pub(crate) lines: Vec<String>,
-    /// A flag of the slave's own, like --slave-flag=--mw-slave-idle-timeout=600
-    #[arg(long = "slave-flag", value_name = "FLAG")]
-    pub(crate) flags: Vec<String>,
-}
-
-/// An application that is to be submitted.
-#[derive(Debug, Clone)]
-pub(crate) struct App {
-    /// Absolute.
-    pub(crate) binary: PathBuf,
-    /// Shared libraries that are not the system's, absolute.
-    pub(crate) libraries: Vec<PathBuf>,
-    /// Absolute.
-    pub(crate) dir: PathBuf,
-    /// Absolute, or a name in `dir`.
-    pub(crate) resource_file: PathBuf,
-    /// What its jobs are known by.
-    pub(crate) tag: String,
-    pub(crate) request: Request,
-}
-
-impl App {
-    /// A slave's arguments, by the name under which the resource file is beside it.
-    pub(crate) fn slave_args(&self, resource_file: &str) -> Vec<String> {
-        let mut args = vec!["--mw-slave".to_owned()];
-        args.extend(["--mw-resource-file".to_owned(), resource_file.to_owned()]);
-        let is_told = |flag: &String| flag.starts_with("--mw-slave-count");
-        if self.request.cpus > 1 && !self.request.flags.iter().any(is_told) {
-            args.extend(["--mw-slave-count".to_owned(), self.request.cpus.to_string()]);
-        }
-        args.extend(self.request.flags.iter().cloned());
-        args
-    }
-}
-
-/// A file to be written.
-pub(crate) struct Text {
-    pub(crate) name: &'static str,
-    pub(crate) text: String,
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {
@@ -198,30 +150,18 @@ fn overseer(system: System, resource_file: &Path) -> String {
 }
 
 fn app(options: &Options) -> Result<App, String> {
-    let binary = binary(&options.binary)?;
+    let binary = bundle::binary(&options.binary)?;
     let dir = std::path::absolute(&options.dir)
         .map_err(|error| format!("{}: {error}", options.dir.display()))?;
     let name = binary.file_name().unwrap_or_default().to_string_lossy();
     Ok(App {
-        libraries: crate::bundle::libraries(&binary)?,
+        libraries: bundle::libraries(&binary)?,
         resource_file: PathBuf::from(format!("{name}.rsc")),
         tag: name.into_owned(),
         binary,
         dir,
         request: options.request.clone(),
     })
-}
-
-/// The application's full path, if it can be run.
-pub(crate) fn binary(path: &Path) -> Result<PathBuf, String> {
-    use std::os::unix::fs::PermissionsExt;
-    let fault = |error: io::Error| format!("{}: {error}", path.display());
-    let binary = fs::canonicalize(path).map_err(fault)?;
-    let data = fs::metadata(&binary).map_err(fault)?;
-    if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
-        return Err(format!("{}: it is no executable file", path.display()));
-    }
-    Ok(binary)
 }
 
 fn await_resource_file(path: &Path) -> Result<(), String> {

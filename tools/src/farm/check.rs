@@ -26,7 +26,7 @@ impl Question {
         resource_file: Option<&Path>,
         check: Option<String>,
     ) -> Result<Self, String> {
-        let binary = crate::submit::binary(binary)?;
+        let binary = crate::bundle::binary(binary)?;
         let version = output(
             std::process::Command::new(&binary).arg("--mw-version-string"),
             b"",

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::policy::{Death, Job};
-use crate::submit::App;
+use crate::submit::app::App;
 
 /// A command of a batch system that takes longer is ended; what it did is unknown.
 const COMMAND_BOUND: Duration = Duration::from_secs(120);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::batch::{Batch, Growing, last_lines, output};
 use super::policy::{Death, Job, JobState, SECOND};
-use crate::submit::App;
+use crate::submit::app::App;
 use crate::submit::condor::{SLAVES_LOG, TAG, slaves_avoiding};
 
 /// Job ids in one `condor_rm`.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::batch::Batch;
 use super::policy::{Death, Job, JobState, SECOND};
-use crate::submit::{App, condor, slurm};
+use crate::submit::app::App;
+use crate::submit::{condor, slurm};
 
 pub(crate) struct Dry {
     jobs: Vec<Job>,

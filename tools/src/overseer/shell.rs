@@ -27,7 +27,7 @@ use siphasher::sip::SipHasher13;
 use super::batch::{Batch, lines_of, output};
 use super::policy::{Death, Job, JobState, SECOND};
 use crate::farm::machines::{Machine, Standing};
-use crate::submit::App;
+use crate::submit::app::App;
 use crate::submit::slurm::quoted;
 
 /// The slaves of a machine that has not answered for so long are counted as lost.

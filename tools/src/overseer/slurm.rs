@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::batch::{Batch, Growing, last_lines, output};
 use super::policy::{Death, Job, JobState, SECOND};
-use crate::submit::App;
+use crate::submit::app::App;
 use crate::submit::slurm::script;
 
 /// Written by the script of [`script`]: job, host, exit status, seconds.

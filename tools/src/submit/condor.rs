@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{App, Text};
+use super::app::{App, Text};
 
 /// The attribute by which the overseer finds its jobs.
 pub(crate) const TAG: &str = "RingmwTag";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{App, Text};
+use super::app::{App, Text};
 
 /// A slave that died is started again so often.
 const REQUEUES_MAX: u32 = 20;

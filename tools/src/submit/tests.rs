@@ -1,3 +1,4 @@
+use super::app::Text;
 use super::*;
 
 fn app() -> App {
