@@ -10,15 +10,24 @@ pub(crate) struct Request {
     /// Memory of a slave's job in MiB
     #[arg(long, default_value_t = 256)]
     pub(crate) memory: u32,
-    /// Cores of a slave's job; with more than one it runs as many slaves (--mw-slave-count)
+    /// Cores of a slave's job; with more than one it runs as many slaves (--mw-slave-count). With
+    /// --slave-flag=--mw-slave-count=auto it runs the least of what job, affinity and cgroup allow
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) cpus: u32,
     /// A line to be added to the slaves' submit file as it is: "requirements = ..", "#SBATCH --partition=long"
-    #[arg(long = "line", value_name = "LINE")]
+    #[arg(long = "line", visible_alias = "slave-line", value_name = "LINE", value_parser = one_line)]
     pub(crate) lines: Vec<String>,
     /// A flag of the slave's own, like --slave-flag=--mw-slave-idle-timeout=600
     #[arg(long = "slave-flag", value_name = "FLAG")]
     pub(crate) flags: Vec<String>,
+}
+
+/// A line of a submit file as the user wrote it; several at once would hide what they do.
+pub(super) fn one_line(text: &str) -> Result<String, String> {
+    match text.contains('\n') {
+        true => Err("it has a line feed; give each line its own flag".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// An application that is to be submitted.

@@ -196,3 +196,40 @@ fn a_private_library_travels_along() {
         dir.all("slave", "")
     );
 }
+
+/// A dollar of the user's is a dollar, for master and slaves, whatever follows it.
+#[test]
+fn dollars_arrive_as_written() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("dollars", "echo");
+    let odd = ["$$(x)", "$$$(x)", "$(HOME)", "$HOME", "$$", "$$([1+1])"];
+    let submit = Command::new(program("ringmw"))
+        .args(["submit", "condor", "--binary", "/bin/echo", "--slaves", "1"])
+        .args(odd.map(|arg| format!("--slave-flag={arg}")))
+        .arg("--")
+        .args(odd)
+        .current_dir(&dir.0)
+        .output()
+        .expect("ringmw runs");
+    assert!(
+        submit.status.success(),
+        "{}",
+        String::from_utf8_lossy(&submit.stderr)
+    );
+    fs::write(dir.0.join("echo.rsc"), "").expect("written");
+    for file in ["master.sub", "slaves.sub"] {
+        run(&dir.0, "condor_submit", &[file]);
+    }
+    wait_for_an_empty_queue(&dir);
+    let expected = format!(" {}\n", odd.join(" "));
+    for (start, said) in [
+        ("master.", dir.told()),
+        ("slave.", dir.all("slave.", ".out")),
+    ] {
+        assert!(
+            said.ends_with(&expected),
+            "{start}: {said}{}",
+            dir.all("slave", "")
+        );
+    }
+}
