@@ -54,7 +54,7 @@ fn a_bundle_runs_where_its_library_is_not() {
     let output = to.path().join("deploy");
     let text = told(&bundle(&app, build.path(), &output));
     assert!(
-        text.contains("with 1 shared libraries of its own"),
+        text.contains("with 1 shared library of its own"),
         "{text}"
     );
     assert!(
