@@ -4,7 +4,7 @@ pub(crate) mod elf;
 mod loader;
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,8 +13,9 @@ use clap::Args;
 use elf::Elf;
 use loader::Surroundings;
 
-use crate::say::count;
+use crate::say::{self, count};
 
+const COMMAND: &str = "ringmw bundle";
 /// The list of the libraries, beside the binary.
 const LIST: &str = "libraries.txt";
 
@@ -45,12 +46,9 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     match bundle(options) {
-        Ok(told) => {
-            let _ = io::stdout().write_all(told.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(told) => say::report(COMMAND, &told, ExitCode::SUCCESS),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ringmw bundle: {error}");
+            say::complain(COMMAND, &error);
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,6 @@ mod facts;
 mod ring;
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -15,6 +14,8 @@ use rustix::io::Errno;
 
 use facts::{Facts, Limit};
 use ring::{ENTRIES_MAX, ENTRIES_MIN, Ring};
+
+use crate::say;
 
 /// Descriptors a master needs beside one per slave: rings, files, signals, listening and control sockets.
 const OPEN_FILES_OWN: u64 = 50;
@@ -41,13 +42,12 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     } else {
         text(&facts, &rows)
     };
-    // Nobody may be reading any more; the status still counts.
-    let _ = io::stdout().lock().write_all(report.as_bytes());
-    if can_run(&rows) {
+    let code = if can_run(&rows) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
+    };
+    say::report("ringmw doctor", &report, code)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

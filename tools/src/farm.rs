@@ -6,12 +6,13 @@
 mod check;
 pub(crate) mod machines;
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
+
+use crate::say;
 
 use machines::{Access, Machine, Standing, read, registry_path, write};
 
@@ -74,7 +75,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ringmw farm: {error}");
+            say::complain("ringmw farm", &error);
             ExitCode::FAILURE
         }
     }
@@ -92,7 +93,7 @@ fn perform(path: &Path, verb: &Verb) -> Result<bool, String> {
                 add(&mut machines, host, *slots, access)?;
             }
             write(path, &machines)?;
-            say("added; now: ringmw farm validate --binary ./app\n");
+            print("added; now: ringmw farm validate --binary ./app\n")?;
             Ok(true)
         }
         Verb::Remove { hosts } => {
@@ -108,10 +109,10 @@ fn perform(path: &Path, verb: &Verb) -> Result<bool, String> {
         }
         Verb::List => {
             if machines.is_empty() {
-                say(&format!("{NO_MACHINE}\n"));
+                print(&format!("{NO_MACHINE}\n"))?;
             }
             for machine in &machines {
-                say(&format!("{}\n", show(machine)));
+                print(&format!("{}\n", show(machine)))?;
             }
             Ok(true)
         }
@@ -196,7 +197,8 @@ fn validate(
                         }
                         Err(why) => machine.standing = Standing::Failed(why),
                     }
-                    say(&format!("{}\n", show(machine)));
+                    // The registry has it too.
+                    let _ = say::print(&format!("{}\n", show(machine)));
                     matches!(machine.standing, Standing::Valid(_))
                 })
             })
@@ -222,9 +224,8 @@ fn show(machine: &Machine) -> String {
     format!("{:<24} {slots:>9}  {standing}", machine.host)
 }
 
-fn say(text: &str) {
-    // Nobody may be reading.
-    let _ = io::stdout().write_all(text.as_bytes());
+fn print(text: &str) -> Result<(), String> {
+    say::print(text).map_err(|error| format!("standard output: {error}"))
 }
 
 #[cfg(test)]

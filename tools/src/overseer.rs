@@ -31,6 +31,7 @@ use batch::Batch;
 use policy::{Effect, Facts, Job, JobState, Limits, Policy, Resource, SECOND};
 
 use crate::farm::machines;
+use crate::say;
 use crate::submit::app::{App, Request};
 
 /// The resource file is looked at so often for a change.
@@ -104,7 +105,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ringmw overseer: {error}");
+            say::complain("ringmw overseer", &error);
             ExitCode::FAILURE
         }
     }
@@ -189,8 +190,8 @@ fn status(options: &Options) -> Result<(), String> {
     let lives = File::open(paths.lock())
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
     let overseer = if lives { "runs" } else { "does not run" };
-    let _ = io::stdout().write_all(format!("overseer: {overseer}\n{text}").as_bytes());
-    Ok(())
+    say::print(&format!("overseer: {overseer}\n{text}"))
+        .map_err(|error| format!("standard output: {error}"))
 }
 
 struct Log {

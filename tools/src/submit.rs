@@ -8,7 +8,7 @@ pub(crate) mod condor;
 pub(crate) mod slurm;
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use ringmw_codec::resource::ResourceFile;
 
-use app::{App, Request};
+use app::{App, Request, Text};
 
-use crate::bundle;
+use crate::{bundle, say};
 
 /// `--run` waits so long for the master's resource file on HTCondor, whose jobs cannot wait for one another.
 const RESOURCE_FILE_BOUND: Duration = Duration::from_secs(120);
@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     match submit(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ringmw submit: {error}");
+            say::complain("ringmw submit", &error);
             ExitCode::FAILURE
         }
     }
@@ -92,10 +92,9 @@ fn submit(options: &Options) -> Result<(), String> {
         });
     }
     if options.dry_run {
-        for text in &texts {
-            say(&format!("#### {}\n{}\n", text.name, text.text));
-        }
-        return Ok(());
+        let shown = |text: &Text| format!("#### {}\n{}\n", text.name, text.text);
+        let shown: String = texts.iter().map(shown).collect();
+        return say::print(&shown).map_err(|error| format!("standard output: {error}"));
     }
     fs::create_dir_all(&app.dir).map_err(|error| format!("{}: {error}", app.dir.display()))?;
     for text in &texts {
@@ -278,9 +277,9 @@ fn submit_file(
     ))
 }
 
+/// While it works: what is submitted is submitted, read or not.
 fn say(text: &str) {
-    // Nobody may be reading; the work goes on.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = say::print(text);
 }
 
 #[cfg(test)]

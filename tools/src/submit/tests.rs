@@ -1,4 +1,5 @@
-use super::app::Text;
+use std::io::Write as _;
+
 use super::*;
 
 fn app() -> App {
