@@ -1,12 +1,15 @@
 //! `ringmw overseer`: keeps as many slaves alive on a batch system as the resource file desires.
 //!
-//! One turn: read the resource file, list our jobs, hear of deaths, let [`policy`] decide, do it, write the status. A
+//! One turn: read the resource file, list our jobs, hear of their ends, let [`policy`] decide, do it, write the status. A
 //! turn in which the batch system does not answer does nothing. Nothing is kept in memory that a restarted overseer
 //! would need: jobs are found by their tag, which is derived from the resource file's path unless it is given.
 
+mod age;
 pub(crate) mod batch;
 mod condor;
 mod dry;
+mod idle;
+mod pause;
 pub(crate) mod policy;
 pub(crate) mod shell;
 mod slurm;
@@ -18,22 +21,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use ringmw_codec::Nanos;
-use ringmw_codec::resource::{ResourceFile, UNIVERSAL_TIME_OFFSET};
+use ringmw_codec::resource::ResourceFile;
 use rustix::fs::{FlockOperation, flock};
 use siphasher::sip::SipHasher13;
 
+use age::Age;
 use batch::Batch;
-use policy::{Effect, Facts, Job, JobState, Limits, Policy, Resource, SECOND};
+use policy::{Effect, Facts, How, Job, JobState, Limits, Over, Policy, Resource, SECOND};
 
 use crate::farm::machines;
-use crate::say;
+use crate::say::{self, count};
 use crate::submit::app::{App, Request};
 
+const COMMAND: &str = "ringmw overseer";
 /// The resource file is looked at so often for a change.
 const GLANCE: Duration = Duration::from_millis(250);
 /// Queues show at once what they took; a burdened one is given so long.
@@ -60,7 +65,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     resource_file: PathBuf,
     /// The batch system
-    #[arg(long, required_unless_present = "status")]
+    #[arg(long, required_unless_present_any = ["status", "drain"])]
     batch: Option<System>,
     /// Jobs alive at any time, queued ones included
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -71,7 +76,7 @@ pub(crate) struct Options {
     /// Seconds between two looks at the batch system, and between two submissions
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     interval: u64,
-    /// All jobs go when the resource file is overdue, or missing, for so many seconds
+    /// All jobs go when the resource file is overdue, or missing, for so many seconds, as counted here; exit status 1
     #[arg(long, default_value_t = 900, value_name = "SECONDS")]
     stale_after: u64,
     /// The slaves' binary, when it is not the one that the resource file names
@@ -94,21 +99,73 @@ pub(crate) struct Options {
     /// Tell what the overseer of this resource file is doing, and exit
     #[arg(long, conflicts_with_all = ["batch", "dry_run"])]
     status: bool,
+    /// Remove queued jobs, start none, wait for running ones; an overseer that runs is told to, else this one does it
+    #[arg(long, conflicts_with_all = ["status", "dry_run"])]
+    drain: bool,
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     let done = if options.status {
         status(options)
     } else {
-        Overseer::open(options).and_then(Overseer::watch)
+        oversee(options)
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            say::complain("ringmw overseer", &error);
+            say::complain(COMMAND, &error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether it came to the end that was meant.
+fn oversee(options: &Options) -> Result<bool, String> {
+    let paths = Paths::of(options)?;
+    let fault = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(&paths.dir).map_err(|error| fault(&paths.dir, error))?;
+    let lock = append(&paths.lock())?;
+    let is_free = || flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    let order = paths.drain();
+    if !is_free() {
+        if !options.drain {
+            return Err(format!(
+                "another overseer watches this resource file already (it holds {})",
+                paths.lock().display()
+            ));
+        }
+        fs::write(&order, "").map_err(|error| fault(&order, error))?;
+        say::complain(
+            COMMAND,
+            &"the overseer that runs is told to drain; waiting until it is done",
+        );
+        while !is_free() {
+            std::thread::sleep(GLANCE);
+        }
+        // It takes the order away when it has done so.
+        if !order.exists() {
+            return Ok(true);
+        }
+        say::complain(COMMAND, &"it ended before it was done; going on with that");
+    }
+    // One that is left from earlier is no order to this one.
+    match fs::remove_file(&order) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(&order, error)),
+        _ => {}
+    }
+    let system = options
+        .batch
+        .ok_or("no overseer runs that could be told to; say with --batch which system to drain")?;
+    Overseer::open(options, paths, system, lock)?.watch()
+}
+
+fn append(path: &Path) -> Result<File, String> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 struct Paths {
@@ -158,6 +215,11 @@ impl Paths {
     fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
+
+    /// There while the overseer is told to drain, and has not done so.
+    fn drain(&self) -> PathBuf {
+        self.dir.join("drain")
+    }
 }
 
 /// The same for the same path, on every run and machine and by every release: the file's name, and the lower 32 bits of
@@ -179,7 +241,7 @@ fn default_tag(resource_file: &Path) -> String {
     format!("ringmw-{stem}-{:08x}", hasher.finish() as u32)
 }
 
-fn status(options: &Options) -> Result<(), String> {
+fn status(options: &Options) -> Result<bool, String> {
     let paths = Paths::of(options)?;
     let text = fs::read_to_string(paths.status()).map_err(|error| {
         format!(
@@ -191,6 +253,7 @@ fn status(options: &Options) -> Result<(), String> {
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
     let overseer = if lives { "runs" } else { "does not run" };
     say::print(&format!("overseer: {overseer}\n{text}"))
+        .map(|()| true)
         .map_err(|error| format!("standard output: {error}"))
 }
 
@@ -215,8 +278,11 @@ struct Overseer<'a> {
     log: Log,
     /// Held as long as it runs: two overseers of one tag would submit twice.
     _lock: File,
+    system: System,
     began: Instant,
-    app: Option<App>,
+    age: Age,
+    /// How long the resource file has had its content.
+    unchanged: Nanos,
     unanswered: u32,
     leave: Arc<AtomicBool>,
     last_read: Option<String>,
@@ -224,25 +290,12 @@ struct Overseer<'a> {
 }
 
 impl<'a> Overseer<'a> {
-    fn open(options: &'a Options) -> Result<Self, String> {
-        let paths = Paths::of(options)?;
-        let fault =
-            |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        fs::create_dir_all(&paths.dir).map_err(|error| fault(&paths.dir, &error))?;
-        let append = |path: &Path| {
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|error| fault(path, &error))
-        };
-        let lock = append(&paths.lock())?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            format!(
-                "another overseer watches this resource file already (it holds {})",
-                paths.lock().display()
-            )
-        })?;
+    fn open(
+        options: &'a Options,
+        paths: Paths,
+        system: System,
+        lock: File,
+    ) -> Result<Self, String> {
         let log = Log {
             file: append(&paths.dir.join("overseer.log"))?,
         };
@@ -251,7 +304,6 @@ impl<'a> Overseer<'a> {
             signal_hook::flag::register(signal, Arc::clone(&leave))
                 .map_err(|error| format!("signals cannot be caught: {error}"))?;
         }
-        let system = options.batch.expect("clap requires it without --status");
         Ok(Self {
             batch: open_batch(options, system, &paths)?,
             policy: Policy::new(Limits {
@@ -269,8 +321,10 @@ impl<'a> Overseer<'a> {
             paths,
             log,
             _lock: lock,
+            system,
             began: Instant::now(),
-            app: None,
+            age: Age::default(),
+            unchanged: 0,
             unanswered: 0,
             leave,
             last_read: None,
@@ -282,23 +336,40 @@ impl<'a> Overseer<'a> {
         Nanos::try_from(self.began.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
     }
 
-    fn watch(mut self) -> Result<(), String> {
+    /// Whether it came to the end that was meant, or was told to leave.
+    fn watch(mut self) -> Result<bool, String> {
         self.log.say(&format!(
             "watching {} for {:?}, at most {} jobs, tag {}",
             self.paths.resource_file.display(),
-            self.options.batch.expect("checked"),
+            self.system,
             self.options.max,
             self.paths.tag
         ));
+        let order = self.paths.drain();
+        if self.options.drain {
+            self.policy.drain();
+        }
         loop {
-            if let Some(over) = self.turn() {
-                self.log.say(&format!("{over}; no job is left; leaving"));
-                return Ok(());
+            if order.exists() {
+                self.policy.drain();
+            }
+            if let Some((over, held)) = self.turn() {
+                let left = match held {
+                    0 => "no job is left".to_owned(),
+                    _ => format!(
+                        "{} by somebody, left alone",
+                        count(held, "job is held", "jobs are held")
+                    ),
+                };
+                self.log.say(&format!("{over}; {left}; leaving"));
+                // Whoever asked for it waits for this.
+                let _ = fs::remove_file(&order);
+                return Ok(over.is_success());
             }
             if self.wait() {
                 self.log
                     .say("told to leave; jobs stay, an overseer that is started again finds them");
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -306,12 +377,14 @@ impl<'a> Overseer<'a> {
     /// Until the next turn; true if a signal says to leave.
     fn wait(&self) -> bool {
         let began = Instant::now();
-        let seen = changed(&self.paths.resource_file);
+        let order = self.paths.drain();
+        let look = || (changed(&self.paths.resource_file), changed(&order));
+        let seen = look();
         while began.elapsed() < Duration::from_secs(self.options.interval) {
             if self.leave.load(Ordering::Relaxed) {
                 return true;
             }
-            if began.elapsed() >= TURN_MIN && changed(&self.paths.resource_file) != seen {
+            if began.elapsed() >= TURN_MIN && look() != seen {
                 break;
             }
             std::thread::sleep(GLANCE);
@@ -319,8 +392,8 @@ impl<'a> Overseer<'a> {
         false
     }
 
-    /// The reason to leave, if there is one.
-    fn turn(&mut self) -> Option<String> {
+    /// The reason to leave, if there is one, and how many jobs stay that somebody holds.
+    fn turn(&mut self) -> Option<(Over, usize)> {
         let jobs = match self.batch.jobs() {
             Ok(jobs) => {
                 self.unanswered = 0;
@@ -338,18 +411,30 @@ impl<'a> Overseer<'a> {
         // Read after the jobs were listed, which may take a while: slaves leave when all is over.
         let file = self.read();
         let resource = self.resource(file.as_ref());
-        let deaths = self.batch.deaths();
-        for death in &deaths {
-            let host = death.host.as_deref().unwrap_or("an unknown host");
-            self.log
-                .say(&format!("job {} died on {host}: {}", death.job, death.how));
+        let ends = self.batch.ends();
+        for end in &ends {
+            let host = end.host.as_deref().unwrap_or("an unknown host");
+            match &end.how {
+                How::Died(how) => self
+                    .log
+                    .say(&format!("job {} died on {host}: {how}", end.job)),
+                How::TimeLimit => self
+                    .log
+                    .say(&format!("job {} left {host}: {}", end.job, end.how)),
+                // A thousand of them leave at the end.
+                How::Left => {}
+            }
         }
-        let now = self.now();
+        let left = ends.iter().filter(|end| end.how == How::Left).count();
+        if left > 0 {
+            let slaves = count(left, "slave", "slaves");
+            self.log.say(&format!("{slaves} left with exit status 0"));
+        }
         let facts = Facts {
-            now,
+            now: self.now(),
             resource,
             jobs: &jobs,
-            deaths: &deaths,
+            ends: &ends,
         };
         let mut over = None;
         for effect in self.policy.turn(&facts) {
@@ -359,18 +444,21 @@ impl<'a> Overseer<'a> {
             self.log.say(&note);
         }
         self.write_status(&jobs, resource);
-        over
+        let held = |job: &&Job| job.state == JobState::HeldByHand;
+        over.map(|over| (over, jobs.iter().filter(held).count()))
     }
 
-    fn perform(&mut self, effect: Effect, file: Option<&ResourceFile>) -> Option<String> {
+    fn perform(&mut self, effect: Effect, file: Option<&ResourceFile>) -> Option<Over> {
         let now = self.now();
         match effect {
             Effect::Say(text) => self.log.say(&text),
             Effect::Done(over) => return Some(over),
             Effect::Remove { ids, running } => match self.batch.remove(&ids, running) {
-                Ok(()) => self
-                    .log
-                    .say(&format!("removed {} jobs: {}", ids.len(), brief(&ids))),
+                Ok(()) => self.log.say(&format!(
+                    "removed {}: {}",
+                    count(ids.len(), "job", "jobs"),
+                    brief(&ids)
+                )),
                 Err(error) => {
                     self.policy.on_not_removed(&ids);
                     self.log.say(&format!("cannot remove jobs: {error}"));
@@ -383,14 +471,18 @@ impl<'a> Overseer<'a> {
                 match submitted {
                     Ok(ids) => {
                         if !ids.is_empty() {
-                            self.log
-                                .say(&format!("submitted {} jobs: {}", ids.len(), brief(&ids)));
+                            self.log.say(&format!(
+                                "submitted {}: {}",
+                                count(ids.len(), "job", "jobs"),
+                                brief(&ids)
+                            ));
                         }
                         self.policy.on_submitted(now, ids);
                     }
                     Err(error) => {
                         self.policy.on_refused(now);
-                        self.log.say(&format!("cannot submit {jobs} jobs: {error}"));
+                        let jobs = count(jobs as usize, "job", "jobs");
+                        self.log.say(&format!("cannot submit {jobs}: {error}"));
                     }
                 }
             }
@@ -399,12 +491,15 @@ impl<'a> Overseer<'a> {
     }
 
     fn read(&mut self) -> Option<ResourceFile> {
-        let path = &self.paths.resource_file;
-        let parsed = match fs::read(path) {
+        let path = self.paths.resource_file.clone();
+        let parsed = match fs::read(&path) {
             // The policy says so.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => Err(error.to_string()),
-            Ok(text) => ResourceFile::parse(&text).map_err(|error| error.to_string()),
+            Ok(text) => {
+                self.unchanged = self.age.of(self.now(), &text);
+                ResourceFile::parse(&text).map_err(|error| error.to_string())
+            }
         };
         match parsed {
             Ok(file) => {
@@ -428,22 +523,20 @@ impl<'a> Overseer<'a> {
         if file.finished {
             return Resource::Finished;
         }
-        let now = unix_seconds() + UNIVERSAL_TIME_OFFSET;
-        let overdue = now.saturating_sub(file.timestamp.saturating_add(file.update_interval));
+        let interval = file.update_interval.saturating_mul(SECOND);
         // CL-MW's files say only how many are missing: of those that the master knows, none.
         let desired = file.slaves_desired.unwrap_or(file.slaves_needed);
         let per_job = u64::from(self.options.request.cpus);
         Resource::InProgress {
             desired: desired.div_ceil(per_job),
             connected: file.slaves_connected,
-            overdue: overdue.saturating_mul(SECOND),
+            busy: file.slaves_busy,
+            overdue: self.unchanged.saturating_sub(interval),
         }
     }
 
-    fn app(&mut self, file: Option<&ResourceFile>) -> Result<App, String> {
-        if let Some(app) = &self.app {
-            return Ok(app.clone());
-        }
+    /// What the file names now: a master that was started again may be another build.
+    fn app(&self, file: Option<&ResourceFile>) -> Result<App, String> {
         let file = file.ok_or("there is no resource file")?;
         let (named, libraries) = &file.slave_executable;
         let (binary, libraries) = match &self.options.binary {
@@ -457,15 +550,14 @@ impl<'a> Overseer<'a> {
                 libraries.iter().map(PathBuf::from).collect(),
             ),
         };
-        let app = App {
+        Ok(App {
             binary,
             libraries,
             dir: self.paths.dir.clone(),
             resource_file: self.paths.resource_file.clone(),
             tag: self.paths.tag.clone(),
             request: self.options.request.clone(),
-        };
-        Ok(self.app.insert(app).clone())
+        })
     }
 
     fn write_status(&mut self, jobs: &[Job], resource: Resource) {
@@ -553,12 +645,6 @@ fn brief(ids: &[String]) -> String {
         [first, .., last] => format!("{first} .. {last}"),
         ids => ids.join(" "),
     }
-}
-
-fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 /// RFC 3339 to the second, UTC.

@@ -72,8 +72,8 @@ pub(crate) fn slaves(app: &App, slaves: u32) -> Result<Text, String> {
 }
 
 /// An array of slaves. With `requeues` 0 a dead one is replaced by the overseer instead, which reads its end from
-/// `deaths`: job, host, exit status, seconds.
-pub(crate) fn script(app: &App, slaves: u32, requeues: u32, deaths: &str) -> Result<Text, String> {
+/// `ends`: job, host, exit status, seconds.
+pub(crate) fn script(app: &App, slaves: u32, requeues: u32, ends: &str) -> Result<Text, String> {
     let (dir, tag) = (value(&path(&app.dir)?)?, &app.tag);
     let name = value(tag)?;
     let (output, here) = output(
@@ -91,7 +91,7 @@ pub(crate) fn script(app: &App, slaves: u32, requeues: u32, deaths: &str) -> Res
     let (binary, args) = (quoted(&path(&app.binary)?), args.join(" "));
     let (libraries, more) = (library_path(app)?, app.request.lines.join("\n"));
     let file = quoted(&file);
-    let deaths = quoted(deaths);
+    let ends = quoted(ends);
     let text = format!(
         r#"#!/bin/bash
 # Slaves of {tag}, one per element of the array. Submit this when the resource file is there: sbatch slaves.sbatch
@@ -107,7 +107,7 @@ pub(crate) fn script(app: &App, slaves: u32, requeues: u32, deaths: &str) -> Res
 {more}
 
 {here}requeues_max={requeues}     # a slave that died is started again so often
-deaths={deaths}
+ends={ends}
 {libraries}
 # An eviction sends SIGTERM: the slave says goodbye to the master at once, which gives its tasks to others. Slurm itself
 # decides then whether the job runs again.
@@ -122,9 +122,9 @@ if [ -n "${{evicted:-}}" ]; then wait "$slave"; exit 255; fi
 
 # Exit 0: the master told it to go, or the resource file says finished. Anything else: run again, as HTCondor's
 # on_exit_remove does, after a pause that grows, so that a binary that cannot start wears nobody out.
+[ -z "$ends" ] ||
+    echo "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID ${{SLURMD_NODENAME:-$HOSTNAME}} $code $SECONDS" >>"$ends"
 [ "$code" -ne 0 ] || exit 0
-[ -z "$deaths" ] ||
-    echo "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID ${{SLURMD_NODENAME:-$HOSTNAME}} $code $SECONDS" >>"$deaths"
 restarts=${{SLURM_RESTART_COUNT:-0}}
 if [ "$restarts" -lt "$requeues_max" ]; then
     sleep $((restarts < 6 ? 1 << restarts : 60)) & wait $!
