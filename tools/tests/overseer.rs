@@ -1,0 +1,210 @@
+//! `ringmw overseer` as a process, with slaves that are scripts on this machine and resource files written here.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ringmw_codec::resource::{ResourceFile, UNIVERSAL_TIME_OFFSET};
+use tempfile::TempDir;
+
+/// A loaded machine takes its time.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Runs until it is told to go, or the test has ended.
+const STAYS: &str = "trap 'exit 0' TERM; while [ -e \"$DIR\" ]; do sleep 0.1; done";
+
+struct Run(TempDir);
+
+impl Run {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A slave that writes its name down and then does this; `$DIR` is this folder.
+    fn slave(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        let dir = self.0.path().display();
+        let text = format!("#!/bin/sh\nDIR={dir}\necho {name} >>\"$DIR/started\"\n{text}\n");
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        path
+    }
+
+    /// What a master would write whose clock is off by so many seconds.
+    fn write(&self, slave: &Path, desired: u64, off: i64) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.expect("after 1970").as_secs() + UNIVERSAL_TIME_OFFSET;
+        let file = ResourceFile {
+            finished: false,
+            timestamp: now.checked_add_signed(off).expect("in range"),
+            member_id: "test".to_owned(),
+            update_interval: 1,
+            slaves_needed: desired,
+            slave_executable: (slave.display().to_string(), Vec::new()),
+            slave_arguments: Vec::new(),
+            slaves_desired: Some(desired),
+            slaves_connected: Some(0),
+            slaves_busy: Some(0),
+            master_addresses: Vec::new(),
+            format: None,
+            secret: None,
+        };
+        let aside = self.path("aside");
+        fs::write(&aside, file.write()).expect("written");
+        fs::rename(&aside, self.path("app.rsc")).expect("replaced");
+    }
+
+    fn overseer(&self, options: &[&str]) -> Overseer {
+        let child = Command::new(env!("CARGO_BIN_EXE_ringmw"))
+            .args(["overseer", "--interval", "1", "--resource-file"])
+            .arg(self.path("app.rsc"))
+            .args(options)
+            .stderr(Stdio::null())
+            .spawn();
+        Overseer(child.expect("it starts"))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("app.rsc.overseer/overseer.log")).unwrap_or_default()
+    }
+
+    /// The names of the slaves that were started, in this order.
+    fn started(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("started")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn wait_for<T>(&self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(value) = condition() {
+                return value;
+            }
+            assert!(Instant::now() < until, "no {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn code(&self, overseer: &mut Overseer) -> Option<i32> {
+        self.wait_for("end of the overseer", || {
+            overseer.0.try_wait().expect("it is ours")
+        })
+        .code()
+    }
+}
+
+/// Ended when this is dropped; its slaves end with their folder.
+struct Overseer(Child);
+
+impl Drop for Overseer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ten hours behind was stale at the first look, and all slaves were removed.
+#[test]
+fn a_master_whose_clock_is_behind_gets_its_slaves() {
+    let run = Run::new();
+    run.write(&run.slave("slave", STAYS), 2, -36_000);
+    let _overseer = run.overseer(&["--batch", "local"]);
+    run.wait_for("two slaves", || (run.started().len() == 2).then_some(()));
+    assert!(!run.log().contains("stale"), "{}", run.log());
+}
+
+/// An hour ahead was not stale for an hour, and then it was a success.
+#[test]
+fn a_file_that_nobody_writes_any_more_is_stale_whatever_its_time_says() {
+    for off in [-3_600, 0, 3_600] {
+        let run = Run::new();
+        run.write(&run.slave("slave", STAYS), 0, off);
+        let mut overseer = run.overseer(&["--batch", "local", "--stale-after", "2"]);
+        assert_eq!(run.code(&mut overseer), Some(1), "{off}: {}", run.log());
+        assert!(
+            run.log().contains("the resource file is stale"),
+            "{}",
+            run.log()
+        );
+    }
+    let run = Run::new();
+    let mut overseer = run.overseer(&["--batch", "local", "--stale-after", "1"]);
+    assert_eq!(run.code(&mut overseer), Some(1), "a missing one too");
+    assert!(run.log().contains("no resource file"), "{}", run.log());
+}
+
+/// The master was built anew and started again: the overseer went on with the program of its first look.
+#[test]
+fn the_program_that_the_file_names_now_is_started() {
+    let run = Run::new();
+    run.write(
+        &run.slave("old", "[ -e \"$DIR/go\" ] || sleep 0.1\nexit 3"),
+        1,
+        0,
+    );
+    let _overseer = run.overseer(&["--batch", "local"]);
+    run.wait_for("the old one", || run.started().pop());
+    run.write(&run.slave("new", STAYS), 1, 0);
+    run.wait_for("the new one", || {
+        run.started().pop().filter(|name| name == "new")
+    });
+}
+
+/// `--binary /bin/true`: eight jobs every interval.
+#[test]
+fn a_program_that_exits_with_0_at_once_is_told_and_not_started_over_and_over() {
+    let run = Run::new();
+    run.write(&run.slave("slave", "echo I am no slave"), 8, 0);
+    let _overseer = run.overseer(&["--batch", "local"]);
+    run.wait_for("word of it", || {
+        run.log()
+            .contains("end at once with exit status 0")
+            .then_some(())
+    });
+    let log = run.log();
+    assert!(log.contains("I am no slave"), "its last lines\n{log}");
+    assert!(log.contains("8 slaves left with exit status 0"), "{log}");
+    assert_eq!(run.started().len(), 8, "{log}");
+}
+
+#[test]
+fn a_drain_waits_for_what_runs_and_starts_nothing() {
+    let run = Run::new();
+    let slave = "while [ -e \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.1; done\nexit 255";
+    run.write(&run.slave("slave", slave), 3, 0);
+    let watching = ["--batch", "local", "--stale-after", "3600"];
+    let mut overseer = run.overseer(&watching);
+    run.wait_for("three slaves", || (run.started().len() == 3).then_some(()));
+    // Through the one that runs.
+    let mut drain = run.overseer(&["--drain"]);
+    run.wait_for("its word", || run.log().contains("draining").then_some(()));
+    run.write(&run.path("slave"), 6, 0);
+    assert_eq!(overseer.0.try_wait().expect("it is ours"), None);
+    assert_eq!(drain.0.try_wait().expect("it is ours"), None);
+    fs::write(run.path("go"), "").expect("written");
+    assert_eq!(run.code(&mut overseer), Some(0), "{}", run.log());
+    assert_eq!(run.code(&mut drain), Some(0), "{}", run.log());
+    assert_eq!(run.started().len(), 3, "none was started\n{}", run.log());
+    // Nobody runs that could be told.
+    let mut drain = run.overseer(&["--drain"]);
+    assert_eq!(run.code(&mut drain), Some(1));
+    // By itself, also after one that was killed.
+    fs::remove_file(run.path("go")).expect("it is there");
+    let mut overseer = run.overseer(&watching);
+    run.wait_for("six more", || (run.started().len() == 9).then_some(()));
+    overseer.0.kill().expect("it runs");
+    overseer.0.wait().expect("it ends");
+    let mut drain = run.overseer(&[&watching[..], &["--drain"]].concat());
+    run.wait_for("its word", || {
+        (run.log().matches("draining").count() == 2).then_some(())
+    });
+    fs::write(run.path("go"), "").expect("written");
+    assert_eq!(run.code(&mut drain), Some(0), "{}", run.log());
+    assert_eq!(run.started().len(), 9, "{}", run.log());
+}
