@@ -99,14 +99,22 @@ pub(crate) fn slaves_avoiding(app: &App, slaves: u32, avoid: &[String]) -> Resul
         more.push_str("# The libraries that travel along lie beside the binary.\n");
         more.push_str("environment  = \"LD_LIBRARY_PATH=.\"\n\n");
     }
+    // Of two lines the later one counts: the user's would undo the other.
+    let (own, others): (Vec<&String>, Vec<&String>) = app
+        .request
+        .lines
+        .iter()
+        .partition(|line| !avoid.is_empty() && requirements(line).is_some());
     if !avoid.is_empty() {
         more.push_str("# Slaves die at once on these.\n");
         let without =
             |host: &String| format!("(Machine =!= \"{}\")", host.replace(['"', '\\'], ""));
-        let all: Vec<String> = avoid.iter().map(without).collect();
+        let own = own.last().and_then(|line| requirements(line));
+        let own = own.map(|own| format!("({own})"));
+        let all: Vec<String> = own.into_iter().chain(avoid.iter().map(without)).collect();
         let _ = writeln!(more, "requirements = {}\n", all.join(" && "));
     }
-    more.push_str(&lines_of(&app.request.lines));
+    more.push_str(&lines_of(others));
     let (binary, dir) = (path(&app.binary)?, path(&app.dir)?);
     let tag = literal(&app.tag, Expanded::AtSubmission)?;
     let tag_word = tag.replace('\\', r"\\").replace('"', "\\\"");
@@ -183,8 +191,15 @@ fn library_path(app: &App) -> Result<String, String> {
 }
 
 /// The user's own lines, each on its own.
-fn lines_of(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+fn lines_of<'a>(lines: impl IntoIterator<Item = &'a String>) -> String {
+    lines.into_iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// What a line requires of a machine, if that is what it says.
+fn requirements(line: &str) -> Option<&str> {
+    let (name, value) = line.split_once('=')?;
+    let is_it = name.trim().eq_ignore_ascii_case("requirements");
+    is_it.then(|| value.trim())
 }
 
 /// When HTCondor looks for macros in a value.

@@ -75,6 +75,25 @@ fn slaves_repeat_nothing_of_the_masters() {
     );
 }
 
+/// The overseer's line stood before the user's, which undid it: it avoided nothing.
+#[test]
+fn a_users_requirements_and_the_overseers_both_count() {
+    let mut with = app();
+    with.request.lines = vec![
+        "Requirements = Memory > 100 || Cpus =?= 8".to_owned(),
+        "rank = Memory".to_owned(),
+    ];
+    let text = condor::slaves_avoiding(&with, 1, &["node3".to_owned()]).expect("it can be written");
+    assert_eq!(
+        line(&text, "requirements"),
+        "requirements = (Memory > 100 || Cpus =?= 8) && (Machine =!= \"node3\")"
+    );
+    assert!(!text.text.contains("Requirements"), "{}", text.text);
+    assert_eq!(line(&text, "rank"), "rank = Memory");
+    let text = condor::slaves(&with, 1).expect("it can be written");
+    assert_eq!(line(&text, "Requirements"), with.request.lines[0]);
+}
+
 /// The shell that is to run them reads them.
 #[test]
 fn slurms_scripts_are_scripts() {
