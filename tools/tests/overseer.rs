@@ -60,14 +60,25 @@ impl Run {
         fs::rename(&aside, self.path("app.rsc")).expect("replaced");
     }
 
-    fn overseer(&self, options: &[&str]) -> Overseer {
-        let child = Command::new(env!("CARGO_BIN_EXE_ringmw"))
+    fn command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringmw"));
+        command
             .args(["overseer", "--interval", "1", "--resource-file"])
             .arg(self.path("app.rsc"))
             .args(options)
-            .stderr(Stdio::null())
-            .spawn();
-        Overseer(child.expect("it starts"))
+            .stderr(Stdio::null());
+        command
+    }
+
+    fn overseer(&self, options: &[&str]) -> Overseer {
+        Overseer(self.command(options).spawn().expect("it starts"))
+    }
+
+    /// When the overseer last wrote its status, by its own clock.
+    fn time_of_status(&self) -> Option<jiff::Timestamp> {
+        let text = fs::read_to_string(self.path("app.rsc.overseer/status")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("time: "))?;
+        Some(line.parse().expect("RFC 3339"))
     }
 
     fn log(&self) -> String {
@@ -137,6 +148,64 @@ fn a_file_that_nobody_writes_any_more_is_stale_whatever_its_time_says() {
     let mut overseer = run.overseer(&["--batch", "local", "--stale-after", "1"]);
     assert_eq!(run.code(&mut overseer), Some(1), "a missing one too");
     assert!(run.log().contains("no resource file"), "{}", run.log());
+}
+
+/// The wall clock of what is started with this library in `LD_PRELOAD` steps by `BY` seconds once the file `STEP` is there.
+const STEPPING_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    int result = syscall(SYS_clock_gettime, clock, time);
+    if (clock == CLOCK_REALTIME && access(getenv("STEP"), F_OK) == 0) time->tv_sec += atol(getenv("BY"));
+    return result;
+}
+"#;
+
+/// By an hour or two, as a machine's clock does that finds a time server at last.
+#[test]
+fn an_overseer_whose_clock_steps_goes_on() {
+    let run = Run::new();
+    let (source, library) = (run.path("clock.c"), run.path("clock.so"));
+    fs::write(&source, STEPPING_CLOCK).expect("written");
+    let cc = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(cc.expect("the linker of Rust is there").success());
+    for hours in [2, -2] {
+        let run = Run::new();
+        run.write(&run.slave("slave", STAYS), 2, 0);
+        let child = run
+            .command(&["--batch", "local", "--stale-after", "600"])
+            .env("LD_PRELOAD", &library)
+            .env("STEP", run.path("step"))
+            .env("BY", (hours * 3_600).to_string())
+            .spawn();
+        let mut overseer = Overseer(child.expect("it starts"));
+        run.wait_for("two slaves", || {
+            run.log().contains("running 2, queued 0").then_some(())
+        });
+        let before = run.time_of_status().expect("it wrote one");
+        fs::write(run.path("step"), "").expect("written");
+        let stepped = run.wait_for("the step", || {
+            let now = run.time_of_status()?;
+            (now.duration_since(before).as_hours().abs() >= 1).then_some(now)
+        });
+        run.wait_for("turns after it", || {
+            let now = run.time_of_status()?;
+            (now.duration_since(stepped).as_secs() >= 3).then_some(())
+        });
+        assert_eq!(overseer.0.try_wait().expect("it is ours"), None);
+        let log = run.log();
+        assert!(
+            !log.contains("stale") && !log.contains(" died on "),
+            "{log}"
+        );
+        assert_eq!(run.started().len(), 2, "{log}");
+    }
 }
 
 /// The master was built anew and started again: the overseer went on with the program of its first look.
