@@ -233,3 +233,32 @@ fn dollars_arrive_as_written() {
         );
     }
 }
+
+#[test]
+fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("held", "ping");
+    let ours = format!("Iwd == \"{}.overseer\"", dir.resource_file());
+    let in_state = |state: u32| {
+        let constraint = format!("{ours} && JobStatus == {state}");
+        let args = ["-constraint", &constraint, "-af:j", "ClusterId"];
+        let text = run(Path::new("/"), "condor_q", &args);
+        let ids = text.lines().filter_map(|line| line.split(' ').next());
+        ids.map(str::to_owned).collect()
+    };
+    stories::held_and_drained(
+        &dir,
+        &stories::Hold {
+            system: "condor",
+            options: &[],
+            queued: &|| in_state(1),
+            hold: &|job| {
+                run(Path::new("/"), "condor_hold", &[job]);
+            },
+            held: &|| in_state(5),
+            remove: &|job| {
+                run(Path::new("/"), "condor_rm", &[job]);
+            },
+        },
+    );
+}

@@ -137,3 +137,40 @@ fn a_run_on_a_busy_cluster_queues_its_slaves_behind_the_master() {
         "slaves say where they are told to"
     );
 }
+
+#[test]
+fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
+    let Some(_one) = asked("slurm") else { return };
+    let dir = Dir::new("held", "ping");
+    let waiting = |held: bool| {
+        let args = ["--me", "-h", "-r", "--states=PENDING", "--format=%i|%r|%Z"];
+        let text = run(Path::new("/"), "squeue", &args);
+        let mut ids: Vec<String> = text
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.split('|');
+                let (id, reason, folder) = (fields.next()?, fields.next()?, fields.next()?);
+                let is_ours = Path::new(folder).starts_with(&dir.0);
+                (is_ours && (reason == "JobHeldUser") == held).then(|| id.to_owned())
+            })
+            .collect();
+        ids.sort();
+        ids
+    };
+    stories::held_and_drained(
+        &dir,
+        &stories::Hold {
+            system: "slurm",
+            options: &MEMORY,
+            queued: &|| waiting(false),
+            // "uhold" is the user's own; "hold" of an operator is the administrator's.
+            hold: &|job| {
+                run(Path::new("/"), "scontrol", &["uhold", job]);
+            },
+            held: &|| waiting(true),
+            remove: &|job| {
+                run(Path::new("/"), "scancel", &[job]);
+            },
+        },
+    );
+}
