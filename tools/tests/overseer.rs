@@ -38,6 +38,11 @@ impl Run {
 
     /// What a master would write whose clock is off by so many seconds.
     fn write(&self, slave: &Path, desired: u64, off: i64) {
+        self.write_with(slave, desired, 0, off);
+    }
+
+    /// With so many slaves connected, and busy.
+    fn write_with(&self, slave: &Path, desired: u64, connected: u64, off: i64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.expect("after 1970").as_secs() + UNIVERSAL_TIME_OFFSET;
         let file = ResourceFile {
@@ -45,12 +50,12 @@ impl Run {
             timestamp: now.checked_add_signed(off).expect("in range"),
             member_id: "test".to_owned(),
             update_interval: 1,
-            slaves_needed: desired,
+            slaves_needed: desired.saturating_sub(connected),
             slave_executable: (slave.display().to_string(), Vec::new()),
             slave_arguments: Vec::new(),
             slaves_desired: Some(desired),
-            slaves_connected: Some(0),
-            slaves_busy: Some(0),
+            slaves_connected: Some(connected),
+            slaves_busy: Some(connected),
             master_addresses: Vec::new(),
             format: None,
             secret: None,
@@ -240,6 +245,27 @@ fn a_program_that_exits_with_0_at_once_is_told_and_not_started_over_and_over() {
     assert!(log.contains("I am no slave"), "its last lines\n{log}");
     assert!(log.contains("8 slaves left with exit status 0"), "{log}");
     assert_eq!(run.started().len(), 8, "{log}");
+}
+
+/// Idle slaves left, as they are told to by `--mw-slave-idle-timeout`, and others came in their place to be idle.
+#[test]
+fn idle_leavers_are_replaced_when_the_desire_changes() {
+    let run = Run::new();
+    let text = "while [ -e \"$DIR\" ] && [ ! -e \"$DIR/idle\" ]; do sleep 0.1; done";
+    let slave = run.slave("slave", text);
+    run.write_with(&slave, 2, 2, 0);
+    let _overseer = run.overseer(&["--batch", "local", "--stale-after", "600"]);
+    run.wait_for("two slaves", || (run.started().len() == 2).then_some(()));
+    fs::write(run.path("idle"), "").expect("written");
+    run.wait_for("word of it", || {
+        run.log()
+            .contains("left with exit status 0, as idle ones do")
+            .then_some(())
+    });
+    assert_eq!(run.started().len(), 2, "{}", run.log());
+    fs::remove_file(run.path("idle")).expect("it is there");
+    run.write_with(&slave, 3, 2, 0);
+    run.wait_for("three more", || (run.started().len() == 5).then_some(()));
 }
 
 #[test]
