@@ -8,9 +8,10 @@ mod age;
 pub(crate) mod batch;
 mod condor;
 mod dry;
+pub(crate) mod facts;
 mod idle;
 mod pause;
-pub(crate) mod policy;
+mod policy;
 pub(crate) mod shell;
 mod slurm;
 
@@ -32,7 +33,9 @@ use siphasher::sip::SipHasher13;
 
 use age::Age;
 use batch::Batch;
-use policy::{Effect, Facts, How, Job, JobState, Limits, Over, Policy, Resource, SECOND};
+use facts::{Effect, Facts, How, Job, JobState, Limits, Over, Resource};
+use pause::SECOND;
+use policy::Policy;
 
 use crate::farm::machines;
 use crate::say::{self, count};

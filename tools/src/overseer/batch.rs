@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::policy::{End, How, Job};
+use super::facts::{End, How, Job};
 use crate::submit::app::App;
 
 /// A command of a batch system that takes longer is ended; what it did is unknown.

@@ -8,7 +8,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::batch::{Batch, Growing, how, last_lines, output};
-use super::policy::{End, How, Job, JobState, SECOND};
+use super::facts::{End, How, Job, JobState};
+use super::pause::SECOND;
 use crate::submit::app::App;
 use crate::submit::condor::{SLAVES_LOG, TAG, slaves_avoiding};
 

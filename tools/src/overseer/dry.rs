@@ -1,7 +1,8 @@
 //! No batch system at all: says what would be done, and plays a system that starts every job at once.
 
 use super::batch::Batch;
-use super::policy::{End, Job, JobState, SECOND};
+use super::facts::{End, Job, JobState};
+use super::pause::SECOND;
 use super::slurm::ENDS;
 use crate::submit::app::App;
 use crate::submit::{condor, slurm};

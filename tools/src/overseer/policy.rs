@@ -4,10 +4,10 @@
 //! desired ─ (running + queued + just submitted) > 0   submit, at most a step, never past max
 //!                                               < 0   once it has been so for SETTLE: remove queued jobs, never a running one
 //! deaths at once, five in a row, none alive           stop, say why, clear the queue; after a pause one job as a probe
+//! deaths at once on one host, while others live       submit around that host for a while, what died there too
 //! deaths of slaves that had been alive                nothing: their master was gone, they are replaced
 //! a leave at the slave's time limit                   nothing: it is replaced
 //! a leave with exit status 0                          not replaced until the desire changes, or as [`Idle`] tries it out
-//! the same on one host, while others live             submit around that host for a while, what died there too
 //! a job that somebody holds                           left alone, and counted as if it were queued
 //! finished, stale, or told to drain                   remove what is queued, wait for what runs
 //! ```
@@ -17,14 +17,12 @@
 //! unknown is never repeated blindly: the next list tells.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 
 use ringmw_codec::Nanos;
 
-pub(crate) use super::pause::SECOND;
-
+use super::facts::{Effect, End, Facts, How, Job, JobState, Limits, Over, Resource};
 use super::idle::{Idle, Seen};
-use super::pause::doubled;
+use super::pause::{SECOND, doubled};
 use crate::say::count;
 
 /// A desire must have been lower for so long before queued jobs are removed; one that only dips removes nothing.
@@ -50,150 +48,6 @@ const REFUSED_FIRST: Nanos = 15 * SECOND;
 const REFUSED_LAST: Nanos = 300 * SECOND;
 /// Hosts whose deaths are remembered; a pool that has more bad ones has other troubles.
 const HOSTS_MAX: usize = 10_000;
-
-/// What the operator chose.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// Jobs alive at any time, queued ones included.
-    pub(crate) max: u32,
-    /// Jobs in one submission.
-    pub(crate) step: u32,
-    /// Between two submissions.
-    pub(crate) pause: Nanos,
-    /// A job that the batch system took and does not show is counted for so long; then it has come and gone between two
-    /// lists.
-    pub(crate) unseen: Nanos,
-    /// A resource file that has been the same for longer than it says it may be, by this much, is stale.
-    pub(crate) stale: Nanos,
-}
-
-/// What the resource file says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resource {
-    /// It is not there or cannot be read.
-    Missing,
-    InProgress {
-        desired: u64,
-        connected: Option<u64>,
-        busy: Option<u64>,
-        /// Since it should have been written again.
-        overdue: Nanos,
-    },
-    Finished,
-}
-
-/// Where a job is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum JobState {
-    Queued,
-    /// Suspended ones too.
-    Running,
-    /// It will not start by itself: something went wrong.
-    Held(String),
-    /// Somebody holds it, or it holds itself for a while.
-    HeldByHand,
-}
-
-/// A job of ours, as the batch system shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Job {
-    pub(crate) id: String,
-    pub(crate) state: JobState,
-    pub(crate) host: Option<String>,
-    /// How long it has run this time.
-    pub(crate) ran: Nanos,
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum How {
-    /// With exit status 0: told to go, idle for its time-out, or all was over.
-    Left,
-    /// Its time limit was over, as planned.
-    TimeLimit,
-    /// `exit status 127`, `held: …`.
-    Died(String),
-}
-
-impl fmt::Display for How {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            How::Left => "exit status 0",
-            How::TimeLimit => "its time limit",
-            How::Died(how) => how,
-        })
-    }
-}
-
-/// One slave's end. Evictions are none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct End {
-    pub(crate) job: String,
-    pub(crate) host: Option<String>,
-    pub(crate) how: How,
-    /// The last lines it printed.
-    pub(crate) lines: Vec<String>,
-}
-
-/// Everything that is known at `now`.
-#[derive(Debug)]
-pub(crate) struct Facts<'a> {
-    pub(crate) now: Nanos,
-    pub(crate) resource: Resource,
-    pub(crate) jobs: &'a [Job],
-    /// Since the last turn.
-    pub(crate) ends: &'a [End],
-}
-
-/// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// For the operator.
-    Say(String),
-    /// Only those that do not run, unless `running`.
-    Remove { ids: Vec<String>, running: bool },
-    Submit {
-        jobs: u32,
-        /// Hosts on which slaves die at once.
-        avoid: Vec<String>,
-    },
-    /// Nothing is left to be done.
-    Done(Over),
-}
-
-/// Why an overseer's work is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Over {
-    Finished,
-    Drained,
-    /// There has been no resource file for so many seconds.
-    Missing(u64),
-    /// The resource file should have been written again so many seconds ago.
-    Stale(u64),
-}
-
-impl Over {
-    /// Whether it came as it was meant to.
-    pub(crate) fn is_success(self) -> bool {
-        matches!(self, Over::Finished | Over::Drained)
-    }
-}
-
-impl fmt::Display for Over {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Over::Finished => f.write_str("the computation is finished"),
-            Over::Drained => f.write_str("drained"),
-            Over::Missing(seconds) => {
-                write!(f, "there has been no resource file for {seconds} s")
-            }
-            Over::Stale(seconds) => write!(
-                f,
-                "the resource file is stale: it should have been written again {seconds} s ago"
-            ),
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 struct Host {

@@ -25,7 +25,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use siphasher::sip::SipHasher13;
 
 use super::batch::{Batch, how, lines_of, output};
-use super::policy::{End, Job, JobState, SECOND};
+use super::facts::{End, Job, JobState};
+use super::pause::SECOND;
 use crate::farm::machines::{Machine, Standing};
 use crate::submit::app::App;
 use crate::submit::slurm::quoted;
@@ -538,7 +539,7 @@ fn shares(hosts: &[Host], jobs: u32, avoid: &[String]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overseer::policy::How;
+    use crate::overseer::facts::How;
 
     #[test]
     fn a_list_is_read() {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::batch::{Batch, Growing, how, last_lines, output};
-use super::policy::{End, Job, JobState, SECOND};
+use super::facts::{End, Job, JobState};
+use super::pause::SECOND;
 use crate::submit::app::App;
 use crate::submit::slurm::script;
 
