@@ -10,13 +10,13 @@ mod condor;
 mod dry;
 pub(crate) mod facts;
 mod idle;
+mod paths;
 mod pause;
 mod policy;
 pub(crate) mod shell;
 mod slurm;
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::Hasher as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,11 +29,11 @@ use jiff::Timestamp;
 use ringmw_codec::Nanos;
 use ringmw_codec::resource::ResourceFile;
 use rustix::fs::{FlockOperation, flock};
-use siphasher::sip::SipHasher13;
 
 use age::Age;
 use batch::Batch;
 use facts::{Effect, Facts, How, Job, JobState, Limits, Over, Resource};
+use paths::Paths;
 use pause::SECOND;
 use policy::Policy;
 
@@ -107,6 +107,16 @@ pub(crate) struct Options {
     drain: bool,
 }
 
+impl Options {
+    fn paths(&self) -> Result<Paths, String> {
+        Paths::of(
+            &self.resource_file,
+            self.dir.as_deref(),
+            self.tag.as_deref(),
+        )
+    }
+}
+
 pub(crate) fn run(options: &Options) -> ExitCode {
     let done = if options.status {
         status(options)
@@ -125,7 +135,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 /// Whether it came to the end that was meant.
 fn oversee(options: &Options) -> Result<bool, String> {
-    let paths = Paths::of(options)?;
+    let paths = options.paths()?;
     let fault = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
     fs::create_dir_all(&paths.dir).map_err(|error| fault(&paths.dir, error))?;
     let lock = append(&paths.lock())?;
@@ -171,81 +181,8 @@ fn append(path: &Path) -> Result<File, String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-struct Paths {
-    resource_file: PathBuf,
-    dir: PathBuf,
-    tag: String,
-}
-
-impl Paths {
-    fn of(options: &Options) -> Result<Self, String> {
-        let given = &options.resource_file;
-        let resource_file =
-            std::path::absolute(given).map_err(|error| format!("{}: {error}", given.display()))?;
-        let beside = || {
-            let mut name = resource_file.as_os_str().to_owned();
-            name.push(".overseer");
-            PathBuf::from(name)
-        };
-        let dir = options.dir.clone().unwrap_or_else(beside);
-        let dir =
-            std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let tag = match &options.tag {
-            Some(tag) => tag.clone(),
-            None => default_tag(&resource_file),
-        };
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if tag.is_empty()
-            || tag.len() > 64
-            || tag.starts_with(['-', '.'])
-            || !tag.chars().all(is_plain)
-        {
-            return Err(format!(
-                "--tag {tag}: at most 64 letters, digits, - _ and . are allowed"
-            ));
-        }
-        Ok(Self {
-            resource_file,
-            dir,
-            tag,
-        })
-    }
-
-    fn status(&self) -> PathBuf {
-        self.dir.join("status")
-    }
-
-    fn lock(&self) -> PathBuf {
-        self.dir.join("lock")
-    }
-
-    /// There while the overseer is told to drain, and has not done so.
-    fn drain(&self) -> PathBuf {
-        self.dir.join("drain")
-    }
-}
-
-/// The same for the same path, on every run and machine and by every release: the file's name, and the lower 32 bits of
-/// SipHash-1-3 under a key of zeros over the path's bytes.
-///
-/// Jobs are found by it, so it never changes. Releases that took the standard library's `DefaultHasher`, which promises
-/// no algorithm and was this one, gave the same tags: their jobs are found too.
-fn default_tag(resource_file: &Path) -> String {
-    let mut hasher = SipHasher13::new();
-    hasher.write(resource_file.as_os_str().as_encoded_bytes());
-    let is_plain = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
-    let stem = resource_file.file_stem().unwrap_or_default();
-    let stem: String = stem
-        .to_string_lossy()
-        .chars()
-        .filter(is_plain)
-        .take(20)
-        .collect();
-    format!("ringmw-{stem}-{:08x}", hasher.finish() as u32)
-}
-
 fn status(options: &Options) -> Result<bool, String> {
-    let paths = Paths::of(options)?;
+    let paths = options.paths()?;
     let text = fs::read_to_string(paths.status()).map_err(|error| {
         format!(
             "{}: {error}; no overseer has watched this resource file from here",
@@ -665,24 +602,5 @@ mod tests {
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
         assert_eq!(time(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(time(1_795_171_285), "2026-11-20T10:41:25Z");
-    }
-
-    #[test]
-    fn a_tag_is_the_same_for_the_same_file() {
-        let tag = default_tag(Path::new("/home/u/run/ping.rsc"));
-        assert_eq!(tag, default_tag(Path::new("/home/u/run/ping.rsc")));
-        assert_ne!(tag, default_tag(Path::new("/home/u/run2/ping.rsc")));
-    }
-
-    /// As they were given when the hash was still the standard library's: jobs that are queued under them are found.
-    #[test]
-    fn a_tag_is_the_same_by_every_release() {
-        let rows = [
-            ("/home/u/run/ping.rsc", "ringmw-ping-d0b688fd"),
-            ("/scratch/run 1/my app.rsc", "ringmw-myapp-ab7fc513"),
-        ];
-        for (path, tag) in rows {
-            assert_eq!(default_tag(Path::new(path)), tag, "{path}");
-        }
     }
 }
