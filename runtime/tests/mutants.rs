@@ -68,7 +68,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a bound is told before its witness is kept",
-        file: "runtime/src/typed/best.rs",
+        file: "runtime/src/proto/incumbents.rs",
         old: "incumbent.witness = Some(witness.into());",
         new: "",
     },
@@ -169,7 +169,7 @@ const MUTANTS: &[Mutant] = &[
         name: "off by one: ready results are held one end too late",
         file: "runtime/src/master/queue.rs",
         old: "let hold = self.ready_bytes > self.ready_bytes_max;",
-        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::master::RESULT_BYTES as u64;",
+        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::end::RESULT_BYTES as u64;",
     },
     Mutant {
         name: "no-retry tasks are retried",

@@ -25,8 +25,8 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::io::clock::{self, Clock};
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
+use crate::proto::incumbents::BestTable;
 use crate::proto::slave::{SlaveCore, SlaveEnd};
-use crate::typed::best::BestTable;
 
 /// After it is over, a running task has this long before the process is ended under it.
 const GRACE: Nanos = 1_000_000_000;

@@ -5,7 +5,8 @@ use ringmw_sched::{Owner, Series, TaskId};
 use super::error::has_tag;
 use super::handle::Master;
 use super::state::State;
-use crate::proto::master::{Body, End, Ends};
+use crate::proto::end::{End, Ends};
+use crate::proto::series::Body;
 use crate::typed::wire::{self, Wire};
 
 impl Master {

@@ -14,7 +14,7 @@ use super::handle::Master;
 use super::ready::{Ready, new_flow, output, output_of};
 use super::results::Done;
 use super::submit::{InOrder, StreamOf, Submission};
-use crate::proto::master::TaskEnd;
+use crate::proto::end::TaskEnd;
 use crate::typed::algorithm::{Algorithm, Task};
 
 impl Master {

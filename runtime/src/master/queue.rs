@@ -6,7 +6,7 @@ use std::task::Waker;
 use ringmw_sched::AlgorithmId;
 
 use super::result::{TaskResult, UnrunnableTask};
-use crate::proto::master::{Ends, Fate};
+use crate::proto::end::{Ends, Fate};
 
 /// What [`events`](super::Master::events) waits for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]

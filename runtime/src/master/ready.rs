@@ -10,7 +10,7 @@ use ringmw_sched::TaskId;
 use super::error::{TaskError, error_of, type_error};
 use super::result::TaskResult;
 use super::state::State;
-use crate::proto::master::{Ends, TaskEnd};
+use crate::proto::end::{Ends, TaskEnd};
 use crate::typed::algorithm::Algorithm;
 
 /// A call's or map's own ends.

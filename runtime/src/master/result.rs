@@ -6,7 +6,8 @@ use std::time::Duration;
 use ringmw_sched::{Nanos, SlaveId, TaskId};
 
 use super::error::{TaskError, Unrunnable, body, error_of, tag_of, type_error};
-use crate::proto::master::{AlgorithmInfo, End, Fate, TaskEnd};
+use crate::proto::config::AlgorithmInfo;
+use crate::proto::end::{End, Fate, TaskEnd};
 use crate::typed::algorithm::{Algorithm, Policy, Tag, Task};
 use crate::typed::cx::TagError;
 use crate::typed::rng::DOMAIN_EXPLICIT;

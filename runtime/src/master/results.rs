@@ -11,7 +11,7 @@ use super::error::TaskError;
 use super::handle::Master;
 use super::ready::no_error;
 use super::result::TaskResult;
-use crate::proto::master::TaskEnd;
+use crate::proto::end::TaskEnd;
 use crate::typed::algorithm::Algorithm;
 
 impl Master {

@@ -8,7 +8,8 @@ use slab::Slab;
 
 use super::queue::Queue;
 use super::ready::Flow;
-use crate::proto::master::{Ends, MasterCore};
+use crate::proto::end::Ends;
+use crate::proto::master::MasterCore;
 
 pub(crate) struct State {
     pub(crate) core: MasterCore,

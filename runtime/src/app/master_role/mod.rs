@@ -19,7 +19,8 @@ use crate::master::Master;
 use crate::master::driver::Driver;
 use crate::master::state::State;
 use crate::master::turn::Ending;
-use crate::proto::master::{Demand, MasterConfig, MasterCore};
+use crate::proto::config::{Demand, MasterConfig};
+use crate::proto::master::MasterCore;
 use crate::typed::algorithm::Registry;
 
 mod resource;

@@ -39,7 +39,8 @@ use ringmw_sched::{Group, Nanos, SlaveId, TaskId, TaskSpec};
 
 use crate::io::engine::ConnId;
 use crate::proto::SECOND;
-use crate::proto::master::{AlgorithmInfo, MasterCore, STALL, TICK};
+use crate::proto::config::AlgorithmInfo;
+use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task};
 
