@@ -210,9 +210,9 @@ fn a_light_thread_hears_that_there_is_nothing_more() {
         let call = mw.call(nap::task(50));
         let (tell, told) = tokio::sync::oneshot::channel();
         let light = mw.clone();
-        mw.spawn(async move {
+        drop(mw.spawn(async move {
             let _ = tell.send(light.events().await);
-        });
+        }));
         call.await?;
         let events = tokio::time::timeout(Duration::from_secs(20), told).await??;
         assert!(events.is_empty());

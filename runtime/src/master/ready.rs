@@ -27,11 +27,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn tell(&mut self, ends: Ends) {
+    /// Its ends have come: who is to be woken.
+    #[must_use]
+    pub(super) fn tell(&mut self, ends: Ends) -> Option<Waker> {
         self.ready.push(ends);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.waker.take()
     }
 }
 

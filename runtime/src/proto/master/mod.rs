@@ -14,8 +14,8 @@
 //! Ends of tasks come out of [`MasterCore::poll_end`], each exactly once; the runtime
 //! dispatches them to their call, map or queue.
 //!
-//! Two clocks: `now` is monotonic time; *awake* time stands still while the driver's thread was held
-//! for more than [`STALL`], so that a slave is never judged by the master's own pause.
+//! Two clocks: `now` is monotonic time; of a turn in which the driver's thread was held for longer than
+//! [`STALL`] *awake* time counts that much, so that a slave is not judged by the master's own pause.
 
 mod conn;
 mod connections;
@@ -55,7 +55,7 @@ use incumbents::Pace;
 pub use trail::Traffic;
 use trail::Trail;
 
-/// A turn that took longer is a stall: one audit line, and no slave is judged by it.
+/// A turn that took longer is a stall: one audit line, and it counts as so much silence.
 pub(crate) const STALL: Nanos = SECOND;
 
 /// The driver begins a turn at least this often, so that a longer gap is known to be a stall.
@@ -156,9 +156,9 @@ impl MasterCore {
             self.trail.push(Event::Stall {
                 ms: gap / 1_000_000,
             });
-        } else {
-            self.awake += gap;
         }
+        // Not nothing: where every turn is long, one that is silent for good would never be found.
+        self.awake += gap.min(STALL);
         self.now = now;
         self.pace.refill(now);
         self.trail.on_time(now, &mut self.conns);

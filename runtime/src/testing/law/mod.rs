@@ -124,10 +124,7 @@ impl Law {
     }
 
     pub(super) fn on_turn(&mut self, now: Nanos) {
-        let gap = now - self.now;
-        if gap <= STALL {
-            self.awake += gap;
-        }
+        self.awake += (now - self.now).min(STALL);
         self.now = now;
     }
 
