@@ -371,13 +371,13 @@ impl MasterCore {
 
     #[inline]
     fn collect_ended(&mut self) {
-        if self.sched.ended() > 0 {
+        if self.sched.unrunnable() > 0 {
             self.take_ended();
         }
     }
 
     fn take_ended(&mut self) {
-        while let Some(ended) = self.sched.poll_ended() {
+        while let Some(ended) = self.sched.poll_unrunnable() {
             let ringmw_sched::Unrunnable {
                 id,
                 algorithm,

@@ -2,7 +2,7 @@
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef, ResultStatus};
-use ringmw_sched::{Accepted, AlgorithmId, Nanos, Owner, Series, SlaveId, Verdict};
+use ringmw_sched::{Accepted, AlgorithmId, Nanos, Owner, Series, SlaveId};
 
 use super::conn::{Stop, offence};
 use super::ends::{End, Ends, Fate, Packet, Results, Run, Runs};
@@ -148,11 +148,11 @@ impl MasterCore {
             .sched
             .results_if(slave, first, entry.count - nth, check);
         let accepted = match verdict.map_err(|offence| offence.to_string())?? {
-            Verdict::Late => {
+            None => {
                 tally.late += 1;
                 return Ok(1);
             }
-            Verdict::Accepted(accepted) => accepted,
+            Some(accepted) => accepted,
         };
         let Accepted {
             id,
