@@ -33,7 +33,6 @@ use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
 use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
 pub(crate) use target::{Source, resolve_slave_target};
-pub(crate) use values::SECONDS_MAX;
 
 // The names that messages have.
 const HELP: &str = FLAG.help.name;

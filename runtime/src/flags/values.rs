@@ -14,10 +14,8 @@ use clap::parser::ValueSource;
 use ringmw_codec::handshake::MEMBER_ID_BYTES_MAX;
 
 use crate::io::engine::Choice;
+use crate::proto::config::SECONDS_MAX;
 use crate::proto::master::{self, Wanted};
-
-/// No time is longer: a year.
-pub(crate) const SECONDS_MAX: u64 = 365 * 86_400;
 
 /// What stands behind a flag.
 pub(super) trait Value: 'static {

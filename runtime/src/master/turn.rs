@@ -15,7 +15,8 @@ use ringmw_sched::Nanos;
 use super::handle::{Light, Master};
 use super::state::State;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
-use crate::proto::master::{Effect, MasterCore};
+use crate::proto::conn::Effect;
+use crate::proto::master::MasterCore;
 
 /// How a run ended.
 #[derive(Debug)]

@@ -8,12 +8,17 @@
 //! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::typed::wire`]).
 
 pub(crate) mod bytes;
+pub(crate) mod config;
+pub(crate) mod conn;
+pub(crate) mod end;
 pub(crate) mod master;
+pub(crate) mod reason;
 pub(crate) mod series;
 pub(crate) mod slave;
 mod sums;
 
-pub use master::{Demand, Effect, End, Fate, MasterConfig, MasterCore, Wanted};
+pub use conn::Effect;
+pub use master::{Demand, End, Fate, MasterConfig, MasterCore, Wanted};
 pub use slave::{Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
 
 use ringmw_codec::frame::{self, Kind};
