@@ -13,8 +13,8 @@ pub mod engine {
 pub mod proto {
     pub use crate::proto::master::{AlgorithmInfo, Level, SmallBytes, Traffic};
     pub use crate::proto::{
-        Bounds, Demand, Effect, End, Fate, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, MasterConfig,
-        MasterCore, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
+        Bounds, Demand, Effect, End, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, MasterConfig, MasterCore,
+        Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
     };
 }
 

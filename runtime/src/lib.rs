@@ -21,8 +21,8 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoOutcome, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Map, Master, Origin, QueueResult, QueueUnrunnable, Results, SlaveView,
-    Target, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask,
+    Call, Done, Events, Map, Master, Origin, Results, SlaveView, Target, TaskError, TaskErrorKind,
+    TaskResult, UnrunnableTask,
 };
 pub use rand;
 pub use ringmw_macros::{algorithm, wire};

@@ -22,10 +22,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "double delivery: a cancelled task is told to its owner too",
         file: "runtime/src/proto/master/submit.rs",
-        old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
-        new: "        let (algorithm, owner) = (cancelled.algorithm, cancelled.owner);
-        let (info, body) = (*self.config.info(algorithm), cancelled.payload.clone().one());
-        self.ends.push_back(Ends::one(End { id, algorithm, info, owner, body, fate: Fate::Cancelled }));",
+        old: "        self.trail.on_task_ended(&end);",
+        new: "        if let End::Cancelled(task) = &end {
+            self.ends.push_back(End::Cancelled(task.clone()));
+        }",
     },
     Mutant {
         name: "lost recycle: the last of several tasks is not queued again",
@@ -169,7 +169,7 @@ const MUTANTS: &[Mutant] = &[
         name: "off by one: ready results are held one end too late",
         file: "runtime/src/master/queue.rs",
         old: "let hold = self.ready_bytes > self.ready_bytes_max;",
-        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::master::RESULT_BYTES as u64;",
+        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::end::RESULT_BYTES as u64;",
     },
     Mutant {
         name: "no-retry tasks are retried",

@@ -5,7 +5,8 @@ use ringmw_sched::{Owner, Series, TaskId};
 use super::error::has_tag;
 use super::handle::Master;
 use super::state::State;
-use crate::proto::master::{Body, End, Ends};
+use crate::proto::end::End;
+use crate::proto::series::Body;
 use crate::typed::wire::{self, Wire};
 
 impl Master {
@@ -39,8 +40,8 @@ impl State {
     /// Takes a live task back; `None` if its end has come already.
     pub(crate) fn cancel(&mut self, id: TaskId) -> Option<End> {
         let end = self.core.cancel(id)?;
-        match end.owner {
-            Owner::Queue => self.queue.cancelled(end.algorithm),
+        match end.owner() {
+            Owner::Queue => self.queue.cancelled(end.algorithm()),
             Owner::Flow(flow) => self.flows[flow as usize].live -= 1,
         }
         Some(end)
@@ -52,8 +53,8 @@ impl State {
         let Some(end) = self.cancel(id) else {
             return false;
         };
-        if let Owner::Flow(flow) = end.owner {
-            self.flows[flow as usize].tell(Ends::one(end));
+        if let Owner::Flow(flow) = end.owner() {
+            self.flows[flow as usize].tell(end);
         }
         true
     }

@@ -11,10 +11,10 @@ use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::ready::{Ready, new_flow, output, output_of};
+use super::ready::{Ready, new_flow, output};
 use super::results::Done;
 use super::submit::{InOrder, StreamOf, Submission};
-use crate::proto::master::TaskEnd;
+use crate::proto::end::End;
 use crate::typed::algorithm::{Algorithm, Task};
 
 impl Master {
@@ -132,7 +132,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     }
 
     /// Takes the next end by itself.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         match self.in_order.is_some() {
             true => self.poll_in_order(cx),
             false => self.poll_taken(cx, Ready::pop),
@@ -143,7 +143,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
         match self.in_order.is_some() {
             true => self.poll_in_order(cx).map(|end| end.map(output::<A>)),
-            false => self.poll_taken(cx, |ready| ready.take(output_of::<A>)),
+            false => self.poll_taken(cx, |ready| ready.pop_output::<A>()),
         }
     }
 
@@ -190,7 +190,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         })
     }
 
-    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         self.fill();
         let slot = self.flow as usize;
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
@@ -229,7 +229,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// The next result with its task's id, slave and times.
     pub async fn next_done(&mut self) -> Option<Result<Done<A>, TaskError>> {
         let end = std::future::poll_fn(|cx| self.poll_end(cx)).await?;
-        Some(Done::new(end))
+        Some(Done::of(end))
     }
 }
 

@@ -14,7 +14,8 @@ use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
 use super::handle::Master;
 use super::state::State;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::{Body, TaskEnd};
+use crate::proto::end::End;
+use crate::proto::master::Body;
 use crate::proto::series::{Growing, packet_bytes};
 use crate::typed::algorithm::{Algorithm, Policy, Task};
 use crate::typed::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
@@ -98,7 +99,7 @@ impl Master {
 }
 
 /// Tasks of a map in order of submission, each with its end once that has come.
-pub(super) type InOrder = VecDeque<(TaskId, Option<TaskEnd>)>;
+pub(super) type InOrder = VecDeque<(TaskId, Option<End>)>;
 
 /// The run that is being collected.
 pub(super) struct Open {

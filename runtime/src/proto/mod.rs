@@ -18,7 +18,7 @@ pub(crate) mod slave;
 mod sums;
 
 pub use conn::Effect;
-pub use master::{Demand, End, Fate, MasterConfig, MasterCore, Wanted};
+pub use master::{Demand, End, MasterConfig, MasterCore, Wanted};
 pub use slave::{Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
 
 use ringmw_codec::frame::{self, Kind};
