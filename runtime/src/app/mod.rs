@@ -12,6 +12,7 @@ use crate::app::args::Args;
 use crate::app::exit::{IntoOutcome, Outcome};
 use crate::flags::{self, Role};
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
+use crate::io::signals::outlive_the_file_size_limit;
 use crate::master::Master;
 use crate::slave::Slave;
 use crate::typed::algorithm::{Algorithm, Registry, RegistryBuilder};
@@ -159,6 +160,10 @@ impl App {
                 return code::ERROR;
             }
         };
+        if let Err(error) = outlive_the_file_size_limit() {
+            complain(&name, &format!("signals cannot be caught: {error}"));
+            return code::ERROR;
+        }
         match settings.role {
             Role::Help => print(&flags::help_text(&name)),
             Role::Version => print(&format!("{}\n", version_string(&parts.version))),

@@ -59,7 +59,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let term = match Term::watch() {
         Ok(term) => term,
         Err(error) => {
-            complain(name, &format!("cannot watch SIGTERM: {error}"));
+            complain(name, &format!("signals cannot be caught: {error}"));
             return exit::ERROR;
         }
     };

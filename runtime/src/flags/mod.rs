@@ -24,8 +24,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::io::engine::Choice;
-use crate::proto::master::{Level, Wanted};
-use crate::proto::slave::Bounds;
+use crate::proto::config::Bounds;
+use crate::proto::config::{Level, Wanted};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};

@@ -1,5 +1,5 @@
 //! What moves bytes and performs effects: the network's engines, the slave's connection, the files' threads, the
-//! processes of local mode, and the clock.
+//! processes of local mode, signals, and the clock.
 //!
 //! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
 
@@ -7,4 +7,5 @@ pub(crate) mod clock;
 pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod local;
+pub(crate) mod signals;
 pub(crate) mod slave_link;

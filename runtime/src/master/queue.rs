@@ -77,8 +77,6 @@ impl Queue {
 
     pub(crate) fn cancelled(&mut self, algorithm: AlgorithmId) {
         self.of(algorithm).live -= 1;
-        // A `results` stream may wait for just this.
-        self.wake();
     }
 
     pub(crate) fn ended(&mut self, end: End) {
@@ -170,14 +168,18 @@ impl Queue {
         Some(end)
     }
 
-    pub(crate) fn wait(&mut self, waker: &Waker) {
-        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
-            self.wakers.push(waker.clone());
+    /// Keeps the waker of who waits, or gives it back where it has it already.
+    pub(super) fn wait(&mut self, waker: Waker) -> Option<Waker> {
+        if self.wakers.iter().any(|known| known.will_wake(&waker)) {
+            return Some(waker);
         }
+        self.wakers.push(waker);
+        None
     }
 
-    pub(crate) fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
+    /// Those who wait, to be woken.
+    pub(super) fn waiting(&mut self) -> std::vec::Drain<'_, Waker> {
+        self.wakers.drain(..)
     }
 
     /// Ends that nobody took.

@@ -26,11 +26,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn tell(&mut self, end: End) {
+    /// Its ends have come: who is to be woken.
+    #[must_use]
+    pub(super) fn tell(&mut self, end: End) -> Option<Waker> {
         self.ready.push(end);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.waker.take()
     }
 }
 

@@ -15,7 +15,7 @@ use super::handle::Master;
 use super::state::State;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::end::End;
-use crate::proto::master::Body;
+use crate::proto::series::Body;
 use crate::proto::series::{Growing, packet_bytes};
 use crate::typed::algorithm::{Algorithm, Policy, Task};
 use crate::typed::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use ringmw_sched::SlaveId;
 
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::{AlgorithmInfo, CheckOutputs};
+use crate::proto::config::{AlgorithmInfo, CheckOutputs};
 use crate::typed::cx::Cx;
 use crate::typed::rng::name_hash;
 use crate::typed::wire::{ArgumentWriter, Scratch, Wire, WireError, check_each, encode};

@@ -14,8 +14,8 @@
 //! Ends of tasks come out of [`MasterCore::poll_end`], each exactly once; the runtime
 //! dispatches them to their call, map or queue.
 //!
-//! Two clocks: `now` is monotonic time; *awake* time stands still while the driver's thread was held
-//! for more than [`STALL`], so that a slave is never judged by the master's own pause.
+//! Two clocks: `now` is monotonic time; of a turn in which the driver's thread was held for longer than
+//! [`STALL`] *awake* time counts that much, so that a slave is not judged by the master's own pause.
 
 mod conn;
 mod connections;
@@ -41,15 +41,13 @@ use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
 use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId, Unrunnable};
 
-pub use crate::proto::bytes::SmallBytes;
-pub(crate) use crate::proto::config::CheckOutputs;
-pub use crate::proto::config::{AlgorithmInfo, Demand, Level, MasterConfig, Wanted};
+use crate::proto::config::{AlgorithmInfo, Demand, MasterConfig};
 use crate::proto::conn::{ConnId, Effect};
-pub use crate::proto::end::End;
+use crate::proto::end::End;
+use crate::proto::incumbents::Incumbents;
 use crate::proto::reason::InWords;
-pub(crate) use crate::proto::series::Body;
+use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
-use crate::typed::best::Incumbents;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 pub(crate) use demand::Need;
@@ -57,7 +55,7 @@ use incumbents::Pace;
 pub use trail::Traffic;
 use trail::Trail;
 
-/// A turn that took longer is a stall: one audit line, and no slave is judged by it.
+/// A turn that took longer is a stall: one audit line, and it counts as so much silence.
 pub(crate) const STALL: Nanos = SECOND;
 
 /// The driver begins a turn at least this often, so that a longer gap is known to be a stall.
@@ -158,9 +156,9 @@ impl MasterCore {
             self.trail.push(Event::Stall {
                 ms: gap / 1_000_000,
             });
-        } else {
-            self.awake += gap;
         }
+        // Not nothing: where every turn is long, one that is silent for good would never be found.
+        self.awake += gap.min(STALL);
         self.now = now;
         self.pace.refill(now);
         self.trail.on_time(now, &mut self.conns);

@@ -18,7 +18,7 @@ use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{Nanos, SlaveId};
 
-pub use crate::proto::config::{Bounds, SlaveConfig};
+use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::{SECOND, put};
 pub use leave::SlaveEnd;
 use meter::Meter;
