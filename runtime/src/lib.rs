@@ -33,7 +33,7 @@ pub use slave::{LoopReport, Slave};
 pub use typed::algorithm::{Algorithm, Policy, RegistryError, RunError, Signature, Task};
 pub use typed::best::{Best, BestKey};
 pub use typed::cx::{Cx, SlaveState, TagError};
-pub use typed::rng::Rng;
+pub use typed::rng::{Rng, Stream};
 pub use typed::wire::{Archived, Outcome, Wire, WireError};
 
 /// What an application needs: `use ringmw::prelude::*;`.

@@ -9,7 +9,7 @@ use crate::proto::reason::InWords;
 use crate::proto::series::Body;
 use crate::typed::algorithm::{Algorithm, Policy, Tag, Task};
 use crate::typed::cx::TagError;
-use crate::typed::rng::DOMAIN_EXPLICIT;
+use crate::typed::rng::{DOMAIN_EXPLICIT, Stream};
 use crate::typed::wire::{Wire, WireError};
 
 /// Why there is no output: as large as a pointer, since most tasks have one.
@@ -139,16 +139,31 @@ impl Origin {
             tag: tag_in(&body).map(Box::new),
             do_it_anyway: Some(self.policy.do_it_anyway),
             retry: Some(self.policy.retry),
-            stream: (body.domain == DOMAIN_EXPLICIT).then_some(body.stream),
+            stream: (body.domain == DOMAIN_EXPLICIT).then(|| self.stream()),
             error: None,
         }
     }
 
-    /// The task again, with its arguments and the default policy; it draws other random numbers unless it is given
-    /// its stream. `None` if these are no arguments of `A`.
+    /// Its arguments as they travelled, without any [`Best`](crate::Best); `None` if these are no arguments of `A`.
+    pub fn args<A: Algorithm>(&self) -> Option<A::Args> {
+        A::read_args(self.parts().args).ok()
+    }
+
+    /// Its random stream, given or by default: another task that is given it draws the same numbers.
+    pub fn stream(&self) -> Stream {
+        let TaskBody { domain, stream, .. } = self.parts();
+        Stream {
+            domain,
+            index: stream,
+        }
+    }
+
+    /// The task again, with its arguments and its stream, and else the default policy: it draws the same random numbers.
+    /// `None` if these are no arguments of `A`.
     pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
         let args = self.parts().args;
-        A::check_args(args).is_ok().then(|| Task::again(args))
+        let again = || Task::again(args, self.stream());
+        A::check_args(args).is_ok().then(again)
     }
 }
 

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use futures_util::Stream;
 use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
@@ -14,9 +13,10 @@ use super::handle::Master;
 use super::passes::{self, Waits};
 use super::ready::{Ready, new_flow, output};
 use super::results::Done;
-use super::submit::{InOrder, StreamOf, Submission};
+use super::submit::{InOrder, Submission};
 use crate::proto::end::End;
 use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::rng::Stream;
 
 impl Master {
     /// Runs every task of an iterator; see [`Map`].
@@ -128,7 +128,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             let index = self.next_index;
             self.next_index += 1;
             out += 1;
-            submission.push(task, StreamOf { domain, index });
+            submission.push(task, Stream { domain, index });
         }
     }
 
@@ -234,7 +234,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
     }
 }
 
-impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
+impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> futures_util::Stream for Map<A, I> {
     type Item = Result<A::Output, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -13,6 +13,7 @@ use crate::proto::reason::InWords;
 use crate::proto::series::Body;
 use crate::typed::algorithm::{Algorithm, Policy, Task};
 use crate::typed::cx::TagError;
+use crate::typed::rng::Stream;
 use crate::typed::wire::{self, Wire, WireError};
 
 /// A result: an output, or the failure in its place.
@@ -228,7 +229,17 @@ impl UnrunnableTask {
         self.origin.policy()
     }
 
-    /// The task again, with its arguments, to be submitted anew with a policy of its own; `None` if
+    /// Its arguments as they travelled, without any [`Best`](crate::Best); `None` if it is no task of `A`.
+    pub fn args<A: Algorithm>(&self) -> Option<A::Args> {
+        self.is::<A>().then(|| self.origin.args::<A>()).flatten()
+    }
+
+    /// Its random stream, given or by default.
+    pub fn stream(&self) -> Stream {
+        self.origin.stream()
+    }
+
+    /// The task again, with its arguments and its stream, to be submitted anew with a policy of its own; `None` if
     /// it is no task of `A`.
     pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
         self.is::<A>().then(|| self.origin.task()).flatten()
