@@ -16,7 +16,7 @@ pub mod proto {
         AlgorithmInfo, Bounds, Demand, Level, MasterConfig, SlaveConfig, Wanted,
     };
     pub use crate::proto::conn::Effect;
-    pub use crate::proto::end::{End, Fate};
+    pub use crate::proto::end::End;
     pub use crate::proto::master::{MasterCore, Traffic};
     pub use crate::proto::slave::{Next, SlaveCore, SlaveEnd};
     pub use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};

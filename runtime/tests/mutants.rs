@@ -22,10 +22,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "double delivery: a cancelled task is told to its owner too",
         file: "runtime/src/proto/master/submit.rs",
-        old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
-        new: "        let (algorithm, owner) = (cancelled.algorithm, cancelled.owner);
-        let (info, body) = (*self.config.info(algorithm), cancelled.payload.clone().one());
-        self.ends.push_back(Ends::one(End { id, algorithm, info, owner, body, fate: Fate::Cancelled }));",
+        old: "        self.trail.on_task_ended(&end);",
+        new: "        if let End::Cancelled(task) = &end {
+            self.ends.push_back(End::Cancelled(task.clone()));
+        }",
     },
     Mutant {
         name: "lost recycle: the last of several tasks is not queued again",
