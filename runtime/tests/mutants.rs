@@ -21,11 +21,11 @@ struct Mutant {
 const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "double delivery: a cancelled task is told to its owner too",
-        file: "runtime/src/proto/master/mod.rs",
-        old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
-        new: "        let (algorithm, owner) = (cancelled.algorithm, cancelled.owner);
-        let (info, body) = (*self.config.info(algorithm), cancelled.payload.clone().one());
-        self.ends.push_back(Ends::one(End { id, algorithm, info, owner, body, fate: Fate::Cancelled }));",
+        file: "runtime/src/proto/master/submit.rs",
+        old: "        self.trail.on_task_ended(&end);",
+        new: "        if let End::Cancelled(task) = &end {
+            self.ends.push_back(End::Cancelled(task.clone()));
+        }",
     },
     Mutant {
         name: "lost recycle: the last of several tasks is not queued again",
@@ -68,7 +68,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a bound is told before its witness is kept",
-        file: "runtime/src/typed/best.rs",
+        file: "runtime/src/proto/incumbents.rs",
         old: "incumbent.witness = Some(witness.into());",
         new: "",
     },
@@ -91,7 +91,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what a slave says does not count as a sign of life",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/connections.rs",
         old: "state.heard = awake;
         let mut reader",
         new: "let mut reader",
@@ -110,7 +110,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave is judged before all that came was taken",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/silence.rs",
         old: "        if caught_up {
             self.judge_silence();",
         new: "        if caught_up || self.stopping.is_none() {
@@ -118,13 +118,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a goodbye is charged",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/conn.rs",
         old: "Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },",
         new: "Cause::Goodbye { .. } => Departure::Crashed,",
     },
     Mutant {
         name: "a loss at shutdown is charged",
-        file: "runtime/src/proto/master/endings.rs",
+        file: "runtime/src/proto/master/lost.rs",
         old: "        let departure = if leaving {
             Departure::Excused
         } else {
@@ -134,13 +134,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the announcement of a marked task is skipped",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/results.rs",
         old: "if front.marked && self.announcement",
         new: "if front.marked && self.completed == u64::MAX && self.announcement",
     },
     Mutant {
         name: "a marked task begins before its announcement has left",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/results.rs",
         old: "self.announcement = Announcement::Leaving(task);",
         new: "self.announcement = Announcement::Left(task);",
     },
@@ -153,14 +153,14 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave is not told of a cancel",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/submit.rs",
         old: "                state.withdraw.push(task);
 ",
         new: "",
     },
     Mutant {
         name: "results are sent twice",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/results.rs",
         old: "        self.results.clear();
 ",
         new: "        if self.completed % 64 != 0 {
@@ -172,7 +172,7 @@ const MUTANTS: &[Mutant] = &[
         name: "off by one: ready results are held one end too late",
         file: "runtime/src/master/queue.rs",
         old: "let hold = self.ready_bytes > self.ready_bytes_max;",
-        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::master::RESULT_BYTES as u64;",
+        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::end::RESULT_BYTES as u64;",
     },
     Mutant {
         name: "no-retry tasks are retried",
@@ -184,26 +184,26 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an idle slave waits for a task that is there",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/results.rs",
         old: "if full || self.tasks.is_empty() {",
         new: "self.oldest_result = None;
         if full {",
     },
     Mutant {
         name: "after a lack of descriptors nobody is accepted any more",
-        file: "runtime/src/proto/master/mod.rs",
+        file: "runtime/src/proto/master/silence.rs",
         old: "let may = self.accept_again.is_none_or(|again| self.now >= again);",
         new: "let may = self.accept_again.is_none();",
     },
     Mutant {
         name: "a slave gives back what is for it alone",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/from_master.rs",
         old: "if !last.bound {",
         new: "if !last.bound || asked > 0 {",
     },
     Mutant {
         name: "a slave gives back the task that it has announced",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/from_master.rs",
         old: "let stays = usize::from(is_announced && self.tasks.is_empty());",
         new: "let stays = usize::from(is_announced && asked == 0);",
     },
@@ -269,7 +269,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a slave takes the task behind the cancelled one out of a run",
-        file: "runtime/src/proto/slave/mod.rs",
+        file: "runtime/src/proto/slave/packet.rs",
         old: "self.left.contains(&index).then_some(index)",
         new: "self.left.contains(&index).then_some(index + u32::from(index + 1 < self.left.end))",
     },
@@ -281,7 +281,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the results of a part of a run are read from the run's first on",
-        file: "runtime/src/proto/master/frames.rs",
+        file: "runtime/src/proto/master/results.rs",
         old: "at: (results.at + results.elements.range(nth, tasks).start) as u32,",
         new: "at: results.at as u32,",
     },

@@ -8,9 +8,9 @@ use crate::data::record::State;
 use crate::data::slaves::Status;
 use crate::ids::Group;
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// Panics when an index or a counter disagrees with what it is derived from. It costs all there is, several times
     /// over: for tests.
     pub fn sanity_check(&self) {

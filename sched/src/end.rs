@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId, TaskId};
+use crate::task::Policy;
 
 /// Why a task can not be run.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -66,21 +67,17 @@ impl fmt::Display for Reason {
     }
 }
 
-/// An unrunnable task, with its policy as it was given.
+/// An unrunnable task.
 #[derive(Clone, Eq, PartialEq, Debug)]
-pub struct Ended<P> {
+pub struct Unrunnable<P> {
     /// Which.
     pub id: TaskId,
     /// Its algorithm.
     pub algorithm: AlgorithmId,
     /// Where this is to be told.
     pub owner: Owner,
-    /// The slave it was addressed to.
-    pub to: Option<SlaveId>,
-    /// Its policy.
-    pub do_it_anyway: bool,
-    /// Its policy.
-    pub retry: bool,
+    /// Its policy, as it was given.
+    pub policy: Policy,
     /// What was submitted with it.
     pub payload: P,
     /// Why.
@@ -96,6 +93,8 @@ pub struct Accepted<P> {
     pub algorithm: AlgorithmId,
     /// Where this is to be told.
     pub owner: Owner,
+    /// Its policy, as it was given.
+    pub policy: Policy,
     /// What was submitted with it.
     pub payload: P,
     /// Who made the result.
@@ -106,24 +105,19 @@ pub struct Accepted<P> {
     pub handed_out: Nanos,
 }
 
-/// What a result is worth.
-#[derive(Clone, Eq, PartialEq, Debug)]
-pub enum Verdict<P> {
-    /// The end of its task.
-    Accepted(Accepted<P>),
-    /// Its task was cancelled meanwhile: count it, deliver nothing.
-    Late,
-}
-
 /// A task that was cancelled just now.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Cancelled<P> {
-    /// What was submitted with it.
-    pub payload: P,
-    /// Where it would have been told.
-    pub owner: Owner,
+    /// Which.
+    pub id: TaskId,
     /// Its algorithm.
     pub algorithm: AlgorithmId,
+    /// Where it would have been told.
+    pub owner: Owner,
+    /// Its policy, as it was given.
+    pub policy: Policy,
+    /// What was submitted with it.
+    pub payload: P,
     /// The slave that holds it.
     pub held_by: Option<SlaveId>,
 }

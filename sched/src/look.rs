@@ -2,9 +2,9 @@
 
 use crate::ids::{AlgorithmId, Group, Owner, SlaveId, TaskId};
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// Every task that is queued or running, in no order of meaning; those of a run together, by the first. Costs the
     /// tasks that there are.
     pub fn live(&self) -> impl Iterator<Item = (TaskId, AlgorithmId, Owner, &P)> {
@@ -78,8 +78,8 @@ impl<P: Payload> Scheduler<P> {
     }
 
     /// How many unrunnable tasks are to be polled.
-    pub fn ended(&self) -> usize {
-        self.ended.len()
+    pub fn unrunnable(&self) -> usize {
+        self.unrunnable.len()
     }
 
     /// How many tasks were handed to a second slave.

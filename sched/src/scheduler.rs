@@ -12,9 +12,9 @@ use crate::data::record::State;
 use crate::data::slaves::Slaves;
 use crate::data::tasks::Tasks;
 use crate::data::times::Times;
-use crate::end::{Ended, Reason};
+use crate::end::{Reason, Unrunnable};
 use crate::ids::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
-use crate::series::Payload;
+use crate::series::Series;
 
 /// A drained list of news keeps room for this many at most.
 const NEWS_KEPT: usize = 1024;
@@ -48,7 +48,7 @@ pub struct Scheduler<P> {
     /// The places at the two ends of all lines.
     front_place: i64,
     back_place: i64,
-    pub(crate) ended: VecDeque<Ended<P>>,
+    pub(crate) unrunnable: VecDeque<Unrunnable<P>>,
     pub(crate) connected: Vec<(SlaveId, Group)>,
     pub(crate) disconnected: Vec<(SlaveId, Group)>,
     pub(crate) moved: VecDeque<(SlaveId, Group, Group)>,
@@ -64,7 +64,7 @@ pub struct Scheduler<P> {
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
 }
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// What a queued task takes beside its own bytes; all of a run take it together.
     pub const RECORD_BYTES: u64 = Tasks::<P>::RECORD_BYTES;
 
@@ -88,7 +88,7 @@ impl<P: Payload> Scheduler<P> {
             next_slave: 0,
             front_place: -1,
             back_place: 0,
-            ended: VecDeque::new(),
+            unrunnable: VecDeque::new(),
             connected: Vec::new(),
             disconnected: Vec::new(),
             moved: VecDeque::new(),
@@ -127,10 +127,10 @@ impl<P: Payload> Scheduler<P> {
     }
 
     /// The next unrunnable task, in the order in which they became so.
-    pub fn poll_ended(&mut self) -> Option<Ended<P>> {
-        let ended = self.ended.pop_front();
-        shrink(&mut self.ended);
-        ended
+    pub fn poll_unrunnable(&mut self) -> Option<Unrunnable<P>> {
+        let task = self.unrunnable.pop_front();
+        shrink(&mut self.unrunnable);
+        task
     }
 
     /// Sets the target number of an algorithm, or the general one. While the queue is filled up to one again and again,
@@ -226,15 +226,13 @@ impl<P: Payload> Scheduler<P> {
     pub(crate) fn end(&mut self, slot: u32, reason: Reason) {
         let record = self.tasks.get(slot);
         let (seq, algorithm, owner) = (record.seq, record.algorithm, record.owner());
-        let (to, do_it_anyway, retry) = (record.to(), record.do_it_anyway(), record.retry());
+        let policy = record.policy();
         let (id, payload) = (TaskId { seq, slot }, self.tasks.remove(slot));
-        self.ended.push_back(Ended {
+        self.unrunnable.push_back(Unrunnable {
             id,
             algorithm,
             owner,
-            to,
-            do_it_anyway,
-            retry,
+            policy,
             payload,
             reason,
         });

@@ -9,12 +9,12 @@ pub(crate) const HAS_PAYLOAD: &str = "a live task has its payload, and ends once
 /// of a task does not depend on whether it is one of a run. Of the methods a payload for one task needs none.
 ///
 /// ```
-/// use ringmw_sched::Payload;
+/// use ringmw_sched::Series;
 ///
 /// /// Squares to be computed, of consecutive numbers.
 /// struct Squares(std::ops::Range<u64>);
 ///
-/// impl Payload for Squares {
+/// impl Series for Squares {
 ///     fn tasks(&self) -> u32 {
 ///         (self.0.end - self.0.start) as u32
 ///     }
@@ -28,7 +28,7 @@ pub(crate) const HAS_PAYLOAD: &str = "a live task has its payload, and ends once
 /// assert_eq!(squares.split_front(3).0, 0..3);
 /// assert_eq!(squares.0, 3..10);
 /// ```
-pub trait Payload: Sized {
+pub trait Series: Sized {
     /// How many tasks it is for; at least one.
     #[inline]
     fn tasks(&self) -> u32 {
@@ -47,6 +47,6 @@ pub trait Payload: Sized {
     }
 }
 
-impl Payload for () {}
-impl Payload for u64 {}
-impl Payload for &'static str {}
+impl Series for () {}
+impl Series for u64 {}
+impl Series for &'static str {}

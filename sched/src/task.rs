@@ -2,17 +2,37 @@
 
 use crate::ids::{AlgorithmId, Owner, SlaveId};
 
+/// Who may run a task, and what follows when that slave can not, or is lost.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Policy {
+    /// Ordered: for this slave only. `None`: unordered.
+    pub to: Option<SlaveId>,
+    /// If the slave that it is addressed to can not run it, any may.
+    pub do_it_anyway: bool,
+    /// If the slave that has it is lost, another may.
+    pub retry: bool,
+}
+
+impl Default for Policy {
+    /// Any slave, and another one if that is lost.
+    // Asked for every task that may join a run, and compiled into another crate there.
+    #[inline]
+    fn default() -> Self {
+        Policy {
+            to: None,
+            do_it_anyway: false,
+            retry: true,
+        }
+    }
+}
+
 /// A task to submit: its algorithm and policy.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct TaskSpec {
     /// Below the number of algorithms that the scheduler was made with.
     pub algorithm: AlgorithmId,
-    /// Ordered: for this slave only. `None`: unordered.
-    pub to: Option<SlaveId>,
-    /// If that slave can not run it, any may.
-    pub do_it_anyway: bool,
-    /// If the slave that has it is lost, another may.
-    pub retry: bool,
+    /// Who may run it.
+    pub policy: Policy,
     /// Where its end is told.
     pub owner: Owner,
     /// What it adds to a packet, all included.
@@ -24,9 +44,7 @@ impl TaskSpec {
     pub fn new(algorithm: AlgorithmId, owner: Owner, bytes: u32) -> Self {
         TaskSpec {
             algorithm,
-            to: None,
-            do_it_anyway: false,
-            retry: true,
+            policy: Policy::default(),
             owner,
             bytes,
         }

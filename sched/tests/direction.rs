@@ -13,7 +13,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("series", &[]),
     ("config", &["ids"]),
     ("task", &["ids"]),
-    ("end", &["ids"]),
+    ("end", &["ids", "task"]),
     ("offence", &["ids"]),
     ("loss", &["ids"]),
     (
@@ -201,7 +201,7 @@ fn what_is_wrong_is_named() {
         ("data/line.rs", "use crate::data::list::{Links, List};", &[]),
         (
             "task.rs",
-            "use crate::end::Ended;",
+            "use crate::end::Unrunnable;",
             &["task.rs imports end"],
         ),
         (
@@ -258,14 +258,14 @@ fn what_is_wrong_is_named() {
         (
             "ids.rs",
             "// crate::end\n/* crate::end */ const TEXT: &str = \"\\\"crate::end\"; const BRACE: char = '{';\n\
-             #[cfg(test)] use crate::end::Ended;\n\
+             #[cfg(test)] use crate::end::Unrunnable;\n\
              #[cfg(test)]\nmod tests { use super::*; fn f() { crate::end::f() } }\n\
              fn f<'a>(text: &'a str) {}",
             &[],
         ),
         (
             "ids.rs",
-            "#[cfg(test)]\nmod tests { fn f() { '}' } }\nuse crate::end::Ended;",
+            "#[cfg(test)]\nmod tests { fn f() { '}' } }\nuse crate::end::Unrunnable;",
             &["ids.rs imports end"],
         ),
     ];

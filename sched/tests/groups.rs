@@ -21,7 +21,10 @@ fn unordered() -> TaskSpec {
 
 fn ordered(slave: u32) -> TaskSpec {
     TaskSpec {
-        to: Some(SlaveId(slave)),
+        policy: Policy {
+            to: Some(SlaveId(slave)),
+            ..Policy::default()
+        },
         ..unordered()
     }
 }
@@ -45,10 +48,7 @@ fn hand_out(sched: &mut Sched) -> Vec<(u32, Vec<u64>)> {
 
 fn answer(sched: &mut Sched, slave: u32, tasks: impl IntoIterator<Item = u64>) {
     for task in tasks {
-        assert!(matches!(
-            sched.result(SlaveId(slave), task),
-            Ok(Verdict::Accepted(_))
-        ));
+        assert!(matches!(sched.result(SlaveId(slave), task), Ok(Some(_))));
         sched.sanity_check();
     }
 }
@@ -114,7 +114,10 @@ fn what_each_group_runs() {
         for spec in [unordered(), ordered(0), unordered(), ordered(0)] {
             sched.submit(
                 TaskSpec {
-                    do_it_anyway: true,
+                    policy: Policy {
+                        do_it_anyway: true,
+                        ..spec.policy
+                    },
                     ..spec
                 },
                 (),
@@ -229,7 +232,10 @@ fn a_freed_slave_moves_when_its_hands_are_empty() {
     submit(
         &mut sched,
         TaskSpec {
-            do_it_anyway: true,
+            policy: Policy {
+                do_it_anyway: true,
+                ..ordered(0).policy
+            },
             ..ordered(0)
         },
         1,
@@ -251,7 +257,7 @@ fn a_freed_slave_moves_when_its_hands_are_empty() {
         sched.poll_moved(),
         Some((SlaveId(0), Intermingle, Unordered))
     );
-    let reasons: Vec<_> = std::iter::from_fn(|| sched.poll_ended())
+    let reasons: Vec<_> = std::iter::from_fn(|| sched.poll_unrunnable())
         .map(|ended| ended.reason)
         .collect();
     assert_eq!(reasons, [Reason::SlaveTakesNoOrdered(SlaveId(0)); 2]);

@@ -38,7 +38,7 @@ fn hand_out(sched: &mut Sched) -> Vec<String> {
 /// All that has become unrunnable, as text.
 fn ended(sched: &mut Sched) -> Vec<String> {
     sched.sanity_check();
-    std::iter::from_fn(|| sched.poll_ended())
+    std::iter::from_fn(|| sched.poll_unrunnable())
         .map(|ended| format!("{}: {}", ended.id, ended.reason))
         .collect()
 }
@@ -79,9 +79,11 @@ fn a_lost_slave_and_the_policy_of_its_tasks() {
             let to = ordered.then_some(SlaveId(0));
             sched.submit(
                 TaskSpec {
-                    to,
-                    retry,
-                    do_it_anyway,
+                    policy: Policy {
+                        to,
+                        retry,
+                        do_it_anyway,
+                    },
                     ..spec()
                 },
                 "",
@@ -129,8 +131,11 @@ fn a_task_for_a_slave_that_can_not_run_it_is_judged_by_do_it_anyway_alone() {
             sched.lose(gone, Departure::Excused);
             sched.submit(
                 TaskSpec {
-                    to: Some(to),
-                    retry,
+                    policy: Policy {
+                        to: Some(to),
+                        retry,
+                        ..Policy::default()
+                    },
                     ..spec()
                 },
                 "",
@@ -138,9 +143,11 @@ fn a_task_for_a_slave_that_can_not_run_it_is_judged_by_do_it_anyway_alone() {
             );
             sched.submit(
                 TaskSpec {
-                    to: Some(to),
-                    retry,
-                    do_it_anyway: true,
+                    policy: Policy {
+                        to: Some(to),
+                        retry,
+                        do_it_anyway: true,
+                    },
                     ..spec()
                 },
                 "",
@@ -159,32 +166,37 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
     let id = sched.submit(
         TaskSpec {
             algorithm: B,
-            to,
-            retry: false,
             owner: Owner::Flow(5),
+            policy: Policy {
+                to,
+                retry: false,
+                ..Policy::default()
+            },
             ..spec()
         },
         "args",
         0,
     );
-    let ended = sched.poll_ended().unwrap();
+    let ended = sched.poll_unrunnable().unwrap();
     let reason = Reason::NoSuchSlave(SlaveId(7));
     let (algorithm, owner, payload) = (B, Owner::Flow(5), "args");
     assert_eq!(
         ended,
-        Ended {
+        Unrunnable {
             id,
             algorithm,
             owner,
-            to,
-            do_it_anyway: false,
-            retry: false,
+            policy: Policy {
+                to,
+                do_it_anyway: false,
+                retry: false
+            },
             payload,
             reason
         }
     );
     assert_eq!(
-        (sched.is_live(id), sched.cancel(id), sched.poll_ended()),
+        (sched.is_live(id), sched.cancel(id), sched.poll_unrunnable()),
         (false, None, None)
     );
 }
@@ -283,8 +295,8 @@ fn an_announcement_is_for_one_task() {
 fn cancelling_what_a_slave_holds() {
     let held = Some(SlaveId(0));
     for (acknowledged, then) in [
-        (None, Ok(Verdict::Late)),
-        (Some(true), Ok(Verdict::Late)),
+        (None, Ok(None)),
+        (Some(true), Ok(None)),
         (Some(false), Err(Offence::NotHeld { task: 0 })),
     ] {
         let mut sched = with_slaves(config(), &[Group::Unordered]);
@@ -298,9 +310,11 @@ fn cancelling_what_a_slave_holds() {
         );
         hand_out(&mut sched);
         let told = Cancelled {
-            payload: "args",
-            owner: Owner::Queue,
+            id,
             algorithm: B,
+            owner: Owner::Queue,
+            policy: Policy::default(),
+            payload: "args",
             held_by: held,
         };
         assert_eq!(sched.cancel(id), Some(told));
@@ -331,7 +345,17 @@ fn cancelling_what_a_slave_holds() {
 fn cancelling_what_is_queued_tells_nobody_else() {
     let mut sched = with_slaves(config(), &[Group::Ordered]);
     for to in [None, Some(SlaveId(0))] {
-        let id = sched.submit(TaskSpec { to, ..spec() }, "args", 0);
+        let id = sched.submit(
+            TaskSpec {
+                policy: Policy {
+                    to,
+                    ..Policy::default()
+                },
+                ..spec()
+            },
+            "args",
+            0,
+        );
         assert_eq!(sched.cancel(id).unwrap().held_by, None);
         assert_eq!((sched.runnable(), sched.queued_bytes()), (0, 0));
     }
@@ -365,7 +389,7 @@ fn results_come_in_order_around_withdrawn_tasks() {
     );
     sched.cancel(ids[1]).unwrap();
     sched.cancel(ids[2]).unwrap();
-    assert!(matches!(sched.result(slave, 0), Ok(Verdict::Accepted(_))));
+    assert!(matches!(sched.result(slave, 0), Ok(Some(_))));
     assert_eq!(
         sched.result(slave, 3),
         Err(Offence::OutOfOrder {
@@ -383,8 +407,8 @@ fn results_come_in_order_around_withdrawn_tasks() {
         sched.withdrawn(slave, 1, true),
         Err(Offence::NotWithdrawn { task: 1 })
     );
-    assert_eq!(sched.result(slave, 1), Ok(Verdict::Late));
-    assert!(matches!(sched.result(slave, 3), Ok(Verdict::Accepted(_))));
+    assert_eq!(sched.result(slave, 1), Ok(None));
+    assert!(matches!(sched.result(slave, 3), Ok(Some(_))));
     assert_eq!((sched.held_by(slave), sched.busy()), (0, 0));
 }
 
@@ -437,7 +461,10 @@ fn too_large_a_task_is_unrunnable_at_submit() {
         sched.submit(
             TaskSpec {
                 bytes,
-                do_it_anyway: true,
+                policy: Policy {
+                    do_it_anyway: true,
+                    ..Policy::default()
+                },
                 ..spec()
             },
             "",
@@ -511,8 +538,11 @@ fn back_pressure() {
         owner: Owner::Flow(1),
         ..spec()
     };
-    let own = |spec| TaskSpec {
-        to: Some(SlaveId(0)),
+    let own = |spec: TaskSpec| TaskSpec {
+        policy: Policy {
+            to: Some(SlaveId(0)),
+            ..spec.policy
+        },
         ..spec
     };
     for spec in [spec(), flow, own(spec()), own(flow)] {
@@ -586,12 +616,13 @@ fn an_accepted_result_knows_its_times() {
         id,
         algorithm,
         owner,
+        policy: Policy::default(),
         payload,
         slave,
         submitted: 10,
         handed_out: 30,
     };
-    assert_eq!(sched.result(SlaveId(1), 0), Ok(Verdict::Accepted(accepted)));
+    assert_eq!(sched.result(SlaveId(1), 0), Ok(Some(accepted)));
     assert_eq!(
         (sched.is_live(id), sched.runnable(), sched.idle()),
         (false, 0, true)

@@ -14,7 +14,7 @@ const BYTES: u32 = 10;
 #[derive(Clone, Debug, PartialEq)]
 struct Numbers(std::ops::Range<u64>);
 
-impl Payload for Numbers {
+impl Series for Numbers {
     fn tasks(&self) -> u32 {
         (self.0.end - self.0.start) as u32
     }
@@ -105,11 +105,11 @@ impl Side {
             };
             let verdict = self.sched.results_if(slave, first, most, check);
             match verdict.expect("it holds them").expect("agreed") {
-                Verdict::Late => {
+                None => {
                     self.told.push(Told::Late(first));
                     at += 1;
                 }
-                Verdict::Accepted(accepted) => {
+                Some(accepted) => {
                     let tasks = accepted.payload.tasks();
                     assert_eq!(asked, Some(tasks));
                     assert_eq!(accepted.payload.0.start, first);
@@ -162,7 +162,7 @@ impl Side {
         while hands_out && let Some((slave, tasks)) = self.sched.recall(now) {
             self.told.push(Told::Recall(slave, tasks));
         }
-        while let Some(ended) = self.sched.poll_ended() {
+        while let Some(ended) = self.sched.poll_unrunnable() {
             assert_eq!(ended.payload, Numbers(ended.id.seq()..ended.id.seq() + 1));
             self.told.push(Told::Ended(ended.id.seq(), ended.reason));
         }
@@ -236,10 +236,10 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
                 for nth in 0..a % 40 {
                     let mut spec = TaskSpec::new(algorithm, owner, BYTES);
                     if (a + nth).is_multiple_of(29) {
-                        spec.retry = false;
+                        spec.policy.retry = false;
                     }
                     if (a + nth).is_multiple_of(31) {
-                        (spec.to, spec.do_it_anyway) = (slave, a.is_multiple_of(2));
+                        (spec.policy.to, spec.policy.do_it_anyway) = (slave, a.is_multiple_of(2));
                     }
                     for side in &mut sides {
                         side.submit(spec, now, 1 + a % 20);

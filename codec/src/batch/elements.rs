@@ -25,11 +25,14 @@ impl Elements {
     #[inline]
     pub fn new(count: u32, body_bytes: usize) -> Option<Self> {
         let body_bytes = u32::try_from(body_bytes).ok()?;
-        let head_bytes = if count == 1 {
-            0
-        } else {
-            Self::HEAD_BYTES as u32
-        };
+        // The division below costs as much as all else that is done for a result by itself.
+        if count == 1 {
+            return Some(Self {
+                bytes: body_bytes,
+                head_bytes: 0,
+            });
+        }
+        let head_bytes = Self::HEAD_BYTES as u32;
         let bytes = body_bytes.checked_div(count)?;
         let fill = bytes >= head_bytes && bytes * count == body_bytes;
         fill.then_some(Self { bytes, head_bytes })

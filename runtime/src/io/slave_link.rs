@@ -26,8 +26,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use crate::io::clock::{self, Clock};
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::io::signals::Leave;
+use crate::io::terminal::{complain, own_name};
+use crate::proto::incumbents::BestTable;
 use crate::proto::slave::{SlaveCore, SlaveEnd};
-use crate::typed::best::BestTable;
 
 /// After it is over, a running task has this long before the process is ended under it.
 const GRACE: Nanos = 1_000_000_000;
@@ -491,9 +492,9 @@ impl Link {
         }
         drop(core);
         let code = end.exit_code();
-        let reason = crate::slave::describe(&end);
+        let reason = end.to_string();
         if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
-            crate::app::complain(&crate::app::own_name(), &reason);
+            complain(&own_name(), &reason);
         }
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);

@@ -1,12 +1,13 @@
 //! Tasks are taken back: by the application, and with the call or map that waited for them.
 
-use ringmw_sched::{Owner, Payload, TaskId};
+use ringmw_sched::{Owner, Series, TaskId};
 
 use super::error::has_tag;
 use super::handle::Master;
 use super::ready::Flow;
 use super::state::State;
-use crate::proto::master::{Body, End, Ends};
+use crate::proto::end::End;
+use crate::proto::series::Body;
 use crate::typed::wire::{self, Wire};
 
 impl Master {
@@ -40,9 +41,9 @@ impl State {
     /// Takes a live task back; `None` if its end has come already.
     pub(crate) fn cancel(&mut self, id: TaskId) -> Option<End> {
         let end = self.core.cancel(id)?;
-        match end.owner {
+        match end.owner() {
             Owner::Queue => {
-                self.queue.cancelled(end.algorithm);
+                self.queue.cancelled(end.algorithm());
                 // A `results` stream may wait for just this.
                 self.wake_queue();
             }
@@ -57,8 +58,8 @@ impl State {
         let Some(end) = self.cancel(id) else {
             return false;
         };
-        if let Owner::Flow(flow) = end.owner {
-            let waker = self.flows[flow as usize].tell(Ends::one(end));
+        if let Owner::Flow(flow) = end.owner() {
+            let waker = self.flows[flow as usize].tell(end);
             self.woken.extend(waker);
         }
         true

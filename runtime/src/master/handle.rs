@@ -16,8 +16,9 @@ use super::ready::Flow;
 use super::state::State;
 use super::submit::Open;
 use crate::io::clock::Clock;
+use crate::proto::incumbents::{Direction, Incumbents};
 use crate::typed::algorithm::{Algorithm, Registry};
-use crate::typed::best::{Best, BestKey, Direction, Incumbents};
+use crate::typed::best::{Best, BestKey};
 use crate::typed::wire::Wire;
 
 /// The master algorithm's handle on the run: a cheap clone, for one thread, every method `&self`.
@@ -159,7 +160,7 @@ impl Master {
     }
 
     fn best<K: BestKey, W: Wire>(&self, key: K, direction: Direction) -> Best<K, W> {
-        match self.inner.bests.add(direction, key) {
+        match Best::add(&self.inner.bests, direction, key) {
             Ok(best) => best,
             Err(error) => panic!("{error}"),
         }

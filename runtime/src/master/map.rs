@@ -6,17 +6,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use futures_util::Stream;
 use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
 use super::passes::{self, Refused, Waits};
-use super::ready::{Ready, new_flow, output, output_of};
+use super::ready::{Ready, new_flow, output};
 use super::results::Done;
-use super::submit::{InOrder, StreamOf, Submission};
-use crate::proto::master::TaskEnd;
+use super::submit::{InOrder, Submission};
+use crate::proto::end::End;
 use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::rng::Stream;
 
 impl Master {
     /// Runs every task of an iterator; see [`Map`].
@@ -130,12 +130,12 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             let index = self.next_index;
             self.next_index += 1;
             out += 1;
-            submission.push(task, StreamOf { domain, index });
+            submission.push(task, Stream { domain, index });
         }
     }
 
     /// Takes the next end by itself.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order(),
             false => map.take_any(Ready::pop),
@@ -146,7 +146,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
         passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order().map(|end| end.map(output::<A>)),
-            false => map.take_any(|ready| ready.take(output_of::<A>)),
+            false => map.take_any(Ready::pop_output::<A>),
         })
     }
 
@@ -183,7 +183,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         self.exhausted && self.mw.peek(|state| state.flows[slot].live == 0)
     }
 
-    fn take_in_order(&mut self) -> Poll<Option<TaskEnd>> {
+    fn take_in_order(&mut self) -> Poll<Option<End>> {
         self.fill();
         let slot = self.flow as usize;
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
@@ -221,7 +221,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// The next result with its task's id, slave and times.
     pub async fn next_done(&mut self) -> Option<Result<Done<A>, TaskError>> {
         let end = std::future::poll_fn(|cx| self.poll_end(cx)).await?;
-        Some(Done::new(end))
+        Some(Done::of(end))
     }
 }
 
@@ -240,7 +240,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
     }
 }
 
-impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
+impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> futures_util::Stream for Map<A, I> {
     type Item = Result<A::Output, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

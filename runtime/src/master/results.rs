@@ -10,9 +10,8 @@ use ringmw_sched::AlgorithmId;
 use super::error::TaskError;
 use super::handle::Master;
 use super::passes::{self, Refused, Waits};
-use super::ready::no_error;
 use super::result::TaskResult;
-use crate::proto::master::TaskEnd;
+use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
 
 impl Master {
@@ -59,11 +58,10 @@ impl<A: Algorithm> Results<A> {
             results
                 .mw
                 .with(|state| match state.queue.take_one(algorithm) {
-                    Some(Ok(result)) => {
+                    Some(end) => {
                         state.keep_ready_bounded();
-                        Poll::Ready(Some(Done::of_result(result)))
+                        Poll::Ready(Some(Done::of(end)))
                     }
-                    Some(Err(task)) => Poll::Ready(Some(Err(task.error()))),
                     None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
                     None => Poll::Pending,
                 })
@@ -101,12 +99,8 @@ pub struct Done<A: Algorithm> {
 }
 
 impl<A: Algorithm> Done<A> {
-    pub(super) fn new(end: TaskEnd) -> Result<Self, TaskError> {
-        no_error(&end)?;
-        Self::of_result(TaskResult::new(end))
-    }
-
-    fn of_result(result: TaskResult) -> Result<Self, TaskError> {
+    pub(super) fn of(end: End) -> Result<Self, TaskError> {
+        let result = TaskResult::of(end)?;
         Ok(Done {
             output: result.decode::<A>()?,
             result,

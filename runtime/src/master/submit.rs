@@ -9,15 +9,16 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, Payload, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
 
 use super::handle::Master;
 use super::state::State;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::{Body, TaskEnd, packet_bytes};
-use crate::proto::series::Growing;
+use crate::proto::end::End;
+use crate::proto::series::Body;
+use crate::proto::series::{Growing, packet_bytes};
 use crate::typed::algorithm::{Algorithm, Policy, Task};
-use crate::typed::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
+use crate::typed::rng::{DOMAIN_CALLS, Stream};
 
 /// Longer bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -53,13 +54,6 @@ impl<'a> RawTask<'a> {
     pub(crate) fn args(self) -> &'a [u8] {
         self.args
     }
-}
-
-/// Where a task's default random stream comes from: see `Policy::stream`.
-#[derive(Copy, Clone)]
-pub(crate) struct StreamOf {
-    pub(crate) domain: u64,
-    pub(crate) index: u64,
 }
 
 impl Master {
@@ -98,7 +92,7 @@ impl Master {
 }
 
 /// Tasks of a map in order of submission, each with its end once that has come.
-pub(super) type InOrder = VecDeque<(TaskId, Option<TaskEnd>)>;
+pub(super) type InOrder = VecDeque<(TaskId, Option<End>)>;
 
 /// The run that is being collected.
 pub(super) struct Open {
@@ -168,12 +162,12 @@ impl<'m> Submission<'m> {
     /// # Panics
     /// When the arguments or the tag could not be archived.
     #[inline]
-    pub(super) fn push<A: Algorithm>(&mut self, task: &Task<A>, stream: StreamOf) {
+    pub(super) fn push<A: Algorithm>(&mut self, task: &Task<A>, stream: Stream) {
         let task = RawTask::new(task);
         if !task.is_plain() {
             return self.push_alone(task, stream);
         }
-        let StreamOf { domain, index } = stream;
+        let Stream { domain, index } = stream;
         if let Some(run) = &mut *self.open.run.borrow_mut()
             && run.push(domain, index, task.args())
         {
@@ -183,7 +177,7 @@ impl<'m> Submission<'m> {
     }
 
     #[inline(never)]
-    fn begin(&mut self, task: RawTask<'_>, stream: StreamOf) {
+    fn begin(&mut self, task: RawTask<'_>, stream: Stream) {
         self.open.flush(self.mw);
         let algorithm = self.open.algorithm;
         let body = TaskBody {
@@ -202,7 +196,7 @@ impl<'m> Submission<'m> {
     }
 
     #[inline(never)]
-    fn push_alone(&mut self, task: RawTask<'_>, stream: StreamOf) {
+    fn push_alone(&mut self, task: RawTask<'_>, stream: Stream) {
         let (algorithm, owner) = (self.open.algorithm, self.open.owner);
         let submit = |state: &mut State| state.submit(algorithm, task, owner, stream);
         self.open.tell(self.mw.submitting(submit), 1);
@@ -230,10 +224,10 @@ impl State {
     }
 
     /// The default stream of the next call or queue submission.
-    pub(crate) fn next_single(&mut self, algorithm: AlgorithmId) -> StreamOf {
+    pub(crate) fn next_single(&mut self, algorithm: AlgorithmId) -> Stream {
         let singles = &mut self.streams[usize::from(algorithm.0)].1;
         *singles += 1;
-        StreamOf {
+        Stream {
             domain: DOMAIN_CALLS,
             index: *singles - 1,
         }
@@ -245,16 +239,11 @@ impl State {
         algorithm: AlgorithmId,
         task: RawTask<'_>,
         owner: Owner,
-        stream: StreamOf,
+        stream: Stream,
     ) -> TaskId {
         let policy = task.policy;
-        let stream = match policy.and_then(|policy| policy.stream) {
-            Some(index) => StreamOf {
-                domain: DOMAIN_EXPLICIT,
-                index,
-            },
-            None => stream,
-        };
+        let explicit = policy.and_then(|policy| policy.stream);
+        let stream = explicit.unwrap_or(stream);
         let (tag_type, tag) = policy
             .and_then(|policy| policy.tag.as_ref())
             .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
@@ -267,9 +256,9 @@ impl State {
         };
         let mut spec = TaskSpec::new(algorithm, owner, packet_bytes(&body));
         if let Some(policy) = policy {
-            spec.to = policy.slave;
-            spec.do_it_anyway = policy.do_it_anyway == Some(true);
-            spec.retry = policy.retry != Some(false);
+            spec.policy.to = policy.slave;
+            spec.policy.do_it_anyway = policy.do_it_anyway == Some(true);
+            spec.policy.retry = policy.retry != Some(false);
         }
         self.expect(owner, algorithm, 1);
         if let Some(id) = self.core.submit_next(&spec, &body) {

@@ -18,7 +18,8 @@ use super::passes::Refused;
 use super::state::State;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::io::signals::Leave;
-use crate::proto::master::{Effect, MasterCore};
+use crate::proto::conn::Effect;
+use crate::proto::master::MasterCore;
 
 /// How a run ended.
 #[derive(Debug)]

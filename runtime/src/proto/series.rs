@@ -2,11 +2,10 @@
 
 use std::rc::Rc;
 
-use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
-use ringmw_sched::Payload;
+use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, encode_task_body};
+use ringmw_sched::Series;
 
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::packet_bytes;
 
 /// The arguments of a run take no more than this: what one task that takes long keeps of those that have ended.
 const RUN_BYTES_MAX: usize = 64 << 10;
@@ -154,6 +153,19 @@ impl Body {
         }
     }
 
+    /// The first task's by itself: it keeps nothing of the others of its run.
+    pub(crate) fn alone(self) -> Body {
+        self.one().into()
+    }
+
+    /// Bytes of the first task's, encoded.
+    pub(crate) fn alone_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::One(body) => body.len(),
+            Repr::Run { block, from, .. } => block.part(*from, 1).encoded_bytes(),
+        }
+    }
+
     /// The encoded body of a task that has a tag; those of a run have none.
     #[inline]
     pub(crate) fn tagged(self) -> Option<Box<SmallBytes>> {
@@ -194,6 +206,12 @@ fn parse(body: &[u8]) -> TaskBody<'_> {
     TaskBody::parse(body).expect("the master itself encoded it")
 }
 
+/// What a task of this body adds to a packet by itself.
+#[inline]
+pub(crate) fn packet_bytes(body: &TaskBody<'_>) -> u32 {
+    u32::try_from(body.encoded_bytes() + TASK_ENTRY_BYTES).unwrap_or(u32::MAX)
+}
+
 /// Whether a task is the `nth` of a run that begins with `first`, from 0, and there is room for it.
 #[inline]
 fn follows(first: &TaskBody<'_>, nth: u32, next: &TaskBody<'_>) -> bool {
@@ -222,7 +240,7 @@ impl From<SmallBytes> for Body {
     }
 }
 
-impl Payload for Body {
+impl Series for Body {
     #[inline]
     fn tasks(&self) -> u32 {
         match &self.0 {
@@ -297,7 +315,11 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ringmw_codec::batch::TaskBody;
+    use ringmw_sched::Series;
+
+    use super::{Body, Growing, RUN_BYTES_MAX, Repr};
+    use crate::proto::bytes::SmallBytes;
 
     fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
         let mut bytes = Vec::new();

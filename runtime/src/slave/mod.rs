@@ -19,9 +19,10 @@ use ringmw_sched::SlaveId;
 use crate::io::clock::{self, Clock};
 use crate::io::files::audit::AuditWriter;
 use crate::io::slave_link::{Link, Term};
-use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
+use crate::proto::config::{Bounds, SlaveConfig};
+use crate::proto::incumbents::{BestTable, OfferSink};
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
-use crate::typed::best::BestTable;
 use crate::typed::cx::{Cx, TaskStart};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,7 +114,7 @@ impl Slave {
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let welcome = link.serve_until(|core| match (core.welcome(), core.end()) {
             (Some(welcome), _) => Some(Ok(welcome.clone())),
-            (None, Some(end)) => Some(Err(describe(end))),
+            (None, Some(end)) => Some(Err(end.to_string())),
             (None, None) => None,
         })?;
         let id = SlaveId(welcome.slave);
@@ -269,19 +270,6 @@ impl Slave {
     }
 }
 
-/// What the operator reads of how it ended.
-pub(crate) fn describe(end: &SlaveEnd) -> String {
-    match end {
-        SlaveEnd::Shutdown { finished: true } => "the master has no more work for it".to_owned(),
-        SlaveEnd::Shutdown { finished: false } => {
-            "the master left with the computation unfinished".to_owned()
-        }
-        SlaveEnd::Refused(reason) => format!("the master refused this slave: {reason}"),
-        SlaveEnd::MasterLost(reason) => format!("the master is lost: {reason}"),
-        SlaveEnd::Left(reason) | SlaveEnd::Idle(reason) => format!("left: {reason}"),
-    }
-}
-
 fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, String> {
     let mut failures = Vec::new();
     for address in addresses {
@@ -331,9 +319,9 @@ fn say(audit: &AuditWriter, event: Event) {
     });
 }
 
-fn offers(link: &Arc<Link>) -> Arc<dyn crate::typed::best::OfferSink> {
+fn offers(link: &Arc<Link>) -> Arc<dyn OfferSink> {
     struct Offers(Arc<Link>);
-    impl crate::typed::best::OfferSink for Offers {
+    impl OfferSink for Offers {
         fn offer(&self, best: u32, image: u64, witness: &[u8]) {
             let offered = self.0.core().offer(best, image, witness);
             if let Err(reason) = offered {

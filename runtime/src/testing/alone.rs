@@ -23,7 +23,8 @@ use crate::io::engine::ConnId;
 use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::master::{Master, turn};
-use crate::proto::master::{Effect, MasterCore};
+use crate::proto::conn::Effect;
+use crate::proto::master::MasterCore;
 
 /// A run of an application's master algorithm against slaves that answer every packet at once with the same output.
 ///

@@ -15,9 +15,10 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use super::net::{Link, Quality};
 use crate::proto::SECOND;
-use crate::proto::slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
+use crate::proto::config::SlaveConfig;
+use crate::proto::incumbents::{BestTable, OfferSink};
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
-use crate::typed::best::{BestTable, OfferSink};
 use crate::typed::cx::{Cx, TaskStart};
 
 /// A goodbye is written within this time or not at all, as in a real slave.

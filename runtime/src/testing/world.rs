@@ -27,7 +27,8 @@ use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::master::{Master, turn};
 use crate::proto::SECOND;
-use crate::proto::master::{Effect, MasterCore, SHUTDOWN_WAIT};
+use crate::proto::conn::Effect;
+use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 
 /// What befalls the slaves of a [`World`], and how often.
 #[derive(Copy, Clone, Debug)]

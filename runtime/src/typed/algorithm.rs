@@ -11,9 +11,9 @@ use std::marker::PhantomData;
 use ringmw_sched::SlaveId;
 
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::{AlgorithmInfo, CheckOutputs};
+use crate::proto::config::{AlgorithmInfo, CheckOutputs};
 use crate::typed::cx::Cx;
-use crate::typed::rng::name_hash;
+use crate::typed::rng::{Stream, name_hash};
 use crate::typed::wire::{ArgumentWriter, Scratch, Wire, WireError, check_each, encode};
 
 /// A task algorithm: what `#[algorithm]` makes of a function.
@@ -44,6 +44,10 @@ pub trait Algorithm: 'static {
     /// What a result carries: `T` of a function that returns `T` or `Result<T, E>`.
     type Output: Wire;
 
+    /// The arguments that travel, as a tuple of what is owned: `String` for `&str`, `Vec<T>` for `&[T]`, `T` for `&T` and
+    /// `&Archived<T>`. A `Best` is left out.
+    type Args;
+
     /// Its name and types, as the handshake compares them.
     fn signature() -> Signature;
 
@@ -52,6 +56,12 @@ pub trait Algorithm: 'static {
     /// # Errors
     /// What is wrong, and in which argument.
     fn check_args(args: &[u8]) -> Result<(), WireError>;
+
+    /// Decodes a task's arguments.
+    ///
+    /// # Errors
+    /// What is wrong, and in which argument.
+    fn read_args(args: &[u8]) -> Result<Self::Args, WireError>;
 
     /// Decodes the arguments, calls the function and appends its encoded output to `out`.
     ///
@@ -141,7 +151,7 @@ pub struct Policy {
     pub(crate) tag: Option<Box<Tag>>,
     pub(crate) do_it_anyway: Option<bool>,
     pub(crate) retry: Option<bool>,
-    pub(crate) stream: Option<u64>,
+    pub(crate) stream: Option<Stream>,
     /// What kept a tag from being archived; told at submit.
     pub(crate) error: Option<Box<WireError>>,
 }
@@ -189,8 +199,8 @@ impl Policy {
 
     /// As [`Task::stream`].
     #[must_use]
-    pub fn stream(mut self, stream: u64) -> Self {
-        self.stream = Some(stream);
+    pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
+        self.stream = Some(stream.into());
         self
     }
 
@@ -295,11 +305,11 @@ impl<A> Task<A> {
         }
     }
 
-    /// The task of arguments that were archived before, with the default policy.
-    pub(crate) fn again(args: &[u8]) -> Self {
+    /// The task of arguments that were archived before, with its stream and else the default policy.
+    pub(crate) fn again(args: &[u8], stream: Stream) -> Self {
         Self {
             args: args.into(),
-            policy: None,
+            policy: Some(Box::new(Policy::new().stream(stream))),
             algorithm: PhantomData,
         }
     }
@@ -342,9 +352,9 @@ impl<A> Task<A> {
     }
 
     /// Its identity for random numbers and checkpoints. Default: its index in its map, and that map's number;
-    /// explicit and default ones never coincide.
-    pub fn stream(mut self, stream: u64) -> Self {
-        self.policy_mut().stream = Some(stream);
+    /// explicit and default ones never coincide. A number, or the [`Stream`] of a task that gave no output.
+    pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
+        self.policy_mut().stream = Some(stream.into());
         self
     }
 

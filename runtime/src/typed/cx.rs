@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringmw_sched::SlaveId;
 
+use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::typed::algorithm::{RunError, Tag};
-use crate::typed::best::{Best, BestKey, BestTable, OfferSink};
+use crate::typed::best::{Best, BestKey};
 use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, name_hash};
 use crate::typed::wire::{Wire, WireError, type_text};
 

@@ -2,7 +2,7 @@
 
 use crate::data::record::Record;
 use crate::ids::AlgorithmId;
-use crate::series::Payload;
+use crate::series::Series;
 
 #[derive(Clone, Default, Debug)]
 struct Tally {
@@ -37,12 +37,12 @@ impl Counts {
     }
 
     #[inline]
-    pub(crate) fn on_queued<P: Payload>(&mut self, record: &Record<P>) {
+    pub(crate) fn on_queued<P: Series>(&mut self, record: &Record<P>) {
         self.add(record.algorithm, record.tasks(), record.queued_bytes());
     }
 
     #[inline]
-    pub(crate) fn on_unqueued<P: Payload>(&mut self, record: &Record<P>) {
+    pub(crate) fn on_unqueued<P: Series>(&mut self, record: &Record<P>) {
         self.remove(record.algorithm, record.tasks(), record.queued_bytes());
     }
 

@@ -3,7 +3,7 @@
 
 use crate::data::list::{Links, List};
 use crate::data::tasks::Tasks;
-use crate::series::Payload;
+use crate::series::Series;
 
 /// Records in the order of their age, and how many tasks they stand for.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Line {
 
     /// The oldest that may be handed out.
     #[inline]
-    pub(crate) fn front<P: Payload>(&self, tasks: &Tasks<P>, hold_queue: bool) -> Option<u32> {
+    pub(crate) fn front<P: Series>(&self, tasks: &Tasks<P>, hold_queue: bool) -> Option<u32> {
         let of_queue = self.queue.list.front().filter(|_| !hold_queue);
         match (of_queue, self.flows.list.front()) {
             (Some(a), Some(b)) => Some(if tasks.get(a).place < tasks.get(b).place {
@@ -68,17 +68,17 @@ impl Line {
     }
 
     #[inline]
-    pub(crate) fn push_back<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32) {
+    pub(crate) fn push_back<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32) {
         self.entered(tasks, task).push_back(tasks, task);
     }
 
     #[inline]
-    pub(crate) fn push_front<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32) {
+    pub(crate) fn push_front<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32) {
         self.entered(tasks, task).push_front(tasks, task);
     }
 
     /// What stands before a record now was split off it.
-    pub(crate) fn on_split<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32, front: u32) {
+    pub(crate) fn on_split<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32, front: u32) {
         let half = self.half(tasks.get(task).of_queue());
         half.list.insert_before(tasks, task, front);
     }
@@ -90,7 +90,7 @@ impl Line {
     }
 
     #[inline]
-    pub(crate) fn remove<P: Payload>(&mut self, tasks: &mut Tasks<P>, task: u32) {
+    pub(crate) fn remove<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32) {
         let record = tasks.get(task);
         let half = self.half(record.of_queue());
         half.tasks -= u64::from(record.tasks());
@@ -110,7 +110,7 @@ impl Line {
 
     /// Counts the tasks of a record that comes; the list that it belongs in.
     #[inline]
-    fn entered<P: Payload>(&mut self, tasks: &Tasks<P>, task: u32) -> &mut List {
+    fn entered<P: Series>(&mut self, tasks: &Tasks<P>, task: u32) -> &mut List {
         let record = tasks.get(task);
         let half = self.half(record.of_queue());
         half.tasks += u64::from(record.tasks());

@@ -4,8 +4,8 @@ use std::mem;
 
 use crate::data::list::Links;
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
-use crate::series::{HAS_PAYLOAD, Payload};
-use crate::task::TaskSpec;
+use crate::series::{HAS_PAYLOAD, Series};
+use crate::task::{Policy, TaskSpec};
 
 /// Where a task is, or a run of tasks.
 ///
@@ -71,7 +71,7 @@ pub(crate) struct Record<P> {
     pub(crate) payload: Option<P>,
 }
 
-impl<P: Payload> Record<P> {
+impl<P: Series> Record<P> {
     #[inline]
     pub(crate) fn new(seq: u64, spec: &TaskSpec, bound: bool, payload: P, now: Nanos) -> Self {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
@@ -79,9 +79,14 @@ impl<P: Payload> Record<P> {
             Owner::Queue => (true, 0),
             Owner::Flow(flow) => (false, flow),
         };
-        let flags = flag(spec.retry, Flags::RETRY)
-            | flag(spec.do_it_anyway, Flags::DO_IT_ANYWAY)
-            | flag(spec.to.is_some(), Flags::ADDRESSED)
+        let Policy {
+            to,
+            do_it_anyway,
+            retry,
+        } = spec.policy;
+        let flags = flag(retry, Flags::RETRY)
+            | flag(do_it_anyway, Flags::DO_IT_ANYWAY)
+            | flag(to.is_some(), Flags::ADDRESSED)
             | flag(bound, Flags::BOUND)
             | flag(of_queue, Flags::OF_QUEUE);
         Record {
@@ -89,7 +94,7 @@ impl<P: Payload> Record<P> {
             submitted: now,
             place: 0,
             state: State::Queued(Links::NONE),
-            to: spec.to.unwrap_or(SlaveId(0)),
+            to: to.unwrap_or(SlaveId(0)),
             flow,
             bytes: spec.bytes,
             crashes: 0,
@@ -166,9 +171,7 @@ impl<P: Payload> Record<P> {
     pub(crate) fn may_grow(&self, spec: &TaskSpec, now: Nanos) -> bool {
         let plain = Flags::RETRY | (self.flags.0 & Flags::OF_QUEUE);
         self.flags.0 == plain
-            && spec.retry
-            && spec.to.is_none()
-            && !spec.do_it_anyway
+            && spec.policy == Policy::default()
             && spec.owner == self.owner()
             && (spec.algorithm, spec.bytes) == (self.algorithm, self.bytes)
             && self.submitted == now
@@ -201,14 +204,6 @@ impl<P: Payload> Record<P> {
         }
     }
 
-    pub(crate) fn retry(&self) -> bool {
-        self.flags.has(Flags::RETRY)
-    }
-
-    pub(crate) fn do_it_anyway(&self) -> bool {
-        self.flags.has(Flags::DO_IT_ANYWAY)
-    }
-
     #[inline]
     pub(crate) fn of_queue(&self) -> bool {
         self.flags.has(Flags::OF_QUEUE)
@@ -232,8 +227,12 @@ impl<P: Payload> Record<P> {
         }
     }
 
-    /// Whom it was addressed to, whether bound to it or not.
-    pub(crate) fn to(&self) -> Option<SlaveId> {
-        self.flags.has(Flags::ADDRESSED).then_some(self.to)
+    /// Its policy as it was given; whether it is bound to the slave it was addressed to, `bound_to` says.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            to: self.flags.has(Flags::ADDRESSED).then_some(self.to),
+            do_it_anyway: self.flags.has(Flags::DO_IT_ANYWAY),
+            retry: self.flags.has(Flags::RETRY),
+        }
     }
 }

@@ -194,7 +194,7 @@ impl Slaves {
     #[inline]
     pub(crate) fn change_own<R>(&mut self, at: u32, change: impl FnOnce(&mut Line) -> R) -> R {
         let result = change(&mut self.table.get_mut(at).own);
-        self.line_up(at);
+        self.see_to_lines(at);
         result
     }
 
@@ -223,7 +223,7 @@ impl Slaves {
     pub(crate) fn on_hands_changed(&mut self, at: u32) {
         let slave = self.table.get(at);
         if slave.stands != slave.should_stand(self.short_tasks) {
-            self.line_up(at);
+            self.see_to_lines(at);
         }
     }
 
@@ -233,7 +233,7 @@ impl Slaves {
         let was = std::mem::replace(&mut hands.asked, asked);
         self.asked += u32::from(asked == Asked::Waiting);
         self.asked -= u32::from(was == Asked::Waiting);
-        self.line_up(at);
+        self.see_to_lines(at);
     }
 
     /// How many were asked to give tasks back and have not answered.
@@ -336,8 +336,9 @@ impl Slaves {
         slave
     }
 
-    /// The one place where group and status change; everything that follows from them follows here.
-    pub(crate) fn settle(&mut self, at: u32, group: Group, status: Status) {
+    /// Moves a slave to the lines where its group and status put it. The one place where these change; everything that
+    /// follows from them follows here.
+    pub(crate) fn line_up(&mut self, at: u32, group: Group, status: Status) {
         let slave = self.table.get(at);
         let from = (slave.group, slave.status);
         debug_assert!(
@@ -352,7 +353,7 @@ impl Slaves {
             // Where it came from, as if it had never been marked.
             self.members[group as usize] += 1;
             self.busy.push_front(&mut By::<LINE>(&mut self.table), at);
-            self.line_up(at);
+            self.see_to_lines(at);
         } else {
             self.enter(at);
         }
@@ -373,7 +374,7 @@ impl Slaves {
             Status::Wanted => self.wanted.push_back(by, at),
             Status::Busy | Status::Leaving => {}
         }
-        self.line_up(at);
+        self.see_to_lines(at);
     }
 
     fn leave(&mut self, at: u32) {
@@ -389,18 +390,18 @@ impl Slaves {
         self.stand(at, [false; 5]);
     }
 
-    fn line_up(&mut self, at: u32) {
+    fn see_to_lines(&mut self, at: u32) {
         self.stand(at, self.table.get(at).should_stand(self.short_tasks));
     }
 
     fn stand(&mut self, at: u32, stands: Stands) {
         let was = std::mem::replace(&mut self.table.get_mut(at).stands, stands);
         let table = &mut self.table;
-        line_up::<OWN_FLOWS>(&mut self.own_flows, table, at, was, stands);
-        line_up::<OWN_QUEUE>(&mut self.own_queue, table, at, was, stands);
-        line_up::<ROOM>(&mut self.room, table, at, was, stands);
-        line_up::<LADEN>(&mut self.laden, table, at, was, stands);
-        line_up::<SHORT>(&mut self.short, table, at, was, stands);
+        enter_or_leave::<OWN_FLOWS>(&mut self.own_flows, table, at, was, stands);
+        enter_or_leave::<OWN_QUEUE>(&mut self.own_queue, table, at, was, stands);
+        enter_or_leave::<ROOM>(&mut self.room, table, at, was, stands);
+        enter_or_leave::<LADEN>(&mut self.laden, table, at, was, stands);
+        enter_or_leave::<SHORT>(&mut self.short, table, at, was, stands);
     }
 
     /// All connected slaves with their slots, by slot; for `sanity_check`.
@@ -497,7 +498,7 @@ impl Slave {
 }
 
 /// Puts a slave into a line, or takes it out.
-fn line_up<const LINKS: usize>(
+fn enter_or_leave<const LINKS: usize>(
     line: &mut List,
     table: &mut Table,
     at: u32,

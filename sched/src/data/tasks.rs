@@ -8,7 +8,7 @@ use std::mem;
 use crate::data::list::{Linked, Links, NONE};
 use crate::data::record::{Record, State};
 use crate::ids::TaskId;
-use crate::series::{HAS_PAYLOAD, Payload};
+use crate::series::{HAS_PAYLOAD, Series};
 
 /// Slots per chunk: large enough that the allocator returns a freed one to the system.
 const CHUNK: u32 = 4096;
@@ -44,7 +44,7 @@ pub(crate) struct Tasks<P> {
     moved: BTreeMap<u64, u32>,
 }
 
-impl<P: Payload> Tasks<P> {
+impl<P: Series> Tasks<P> {
     /// What one task costs beside the bytes of its payload.
     pub(crate) const RECORD_BYTES: u64 = mem::size_of::<Record<P>>() as u64;
 
@@ -302,7 +302,7 @@ impl<P: Payload> Tasks<P> {
     }
 }
 
-impl<P: Payload> Linked for Tasks<P> {
+impl<P: Series> Linked for Tasks<P> {
     #[inline]
     fn links(&self, at: u32) -> Links {
         match self.get(at).state {

@@ -10,7 +10,7 @@
 use crate::config::{AUTO, PACKET_COMPUTE, short_tasks_max};
 use crate::ids::{AlgorithmId, Nanos};
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
 /// Tasks whose mean compute time is longer are not handed out ahead of time: the gain is below a hundredth.
 const AHEAD_COMPUTE_MAX: Nanos = 10 * PACKET_COMPUTE;
@@ -23,7 +23,7 @@ const SHORT_PLENTY: u64 = 64;
 /// So many slaves are looked at for each packet.
 const SHORT_LOOKS: u32 = 8;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// The busy slave that gets a packet ahead of time.
     pub(crate) fn next_ahead(&mut self) -> Option<u32> {
         if !self.config.prefetch || self.dismissal_is_due() {

@@ -5,9 +5,9 @@ use crate::data::record::State;
 use crate::end::Cancelled;
 use crate::ids::{SlaveId, TaskId};
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// Ends a live task as cancelled. If a slave holds it, [`poll_withdrawal`](Self::poll_withdrawal) says that it is to
     /// be told; its entry stays in the slave's hands until its result or its acknowledgement. `None`: it had ended
     /// before.
@@ -28,11 +28,13 @@ impl<P: Payload> Scheduler<P> {
             }
         };
         let record = self.tasks.get(slot);
-        let (owner, algorithm) = (record.owner(), record.algorithm);
+        let (algorithm, owner, policy) = (record.algorithm, record.owner(), record.policy());
         Some(Cancelled {
-            payload: self.tasks.remove(slot),
-            owner,
+            id,
             algorithm,
+            owner,
+            policy,
+            payload: self.tasks.remove(slot),
             held_by,
         })
     }

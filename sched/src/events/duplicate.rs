@@ -9,17 +9,17 @@ use crate::data::record::State;
 use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::scheduler::Scheduler;
-use crate::series::{HAS_PAYLOAD, Payload};
+use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::Handed;
 
 /// A straggler has run this many times its algorithm's median,
 const MEDIANS: u64 = 4;
-/// and so much longer than it,
+/// and at least this much longer than it.
 const LONGER: Nanos = 100_000_000;
 /// All slaves are looked at, and no more often than this.
 const LOOKS_APART: Nanos = 50_000_000;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// Hands a straggler to an idle slave as well.
     pub(crate) fn duplicate(
         &mut self,
@@ -34,7 +34,7 @@ impl<P: Payload> Scheduler<P> {
         let first = *self.slaves.hands(from).first()?;
         let slot = self.cut(first.slot, first.seq, 1);
         let (id, group) = (self.slaves.get(to).id, self.slaves.get(to).group);
-        self.slaves.settle(to, group, Status::Busy);
+        self.slaves.line_up(to, group, Status::Busy);
         self.slaves.begin_packet(to, now);
         let record = self.tasks.get(slot);
         let task = TaskId {
@@ -93,7 +93,7 @@ impl<P: Payload> Scheduler<P> {
             return false;
         };
         let runs = now.saturating_sub(hands.first_since);
-        record.retry() && runs > (MEDIANS * median).max(median + LONGER)
+        record.policy().retry && runs > (MEDIANS * median).max(median + LONGER)
     }
 
     /// When [`hand_out`](Self::hand_out) may find a straggler at the earliest, should nothing else happen.

@@ -9,12 +9,12 @@ use crate::end::Reason;
 use crate::ids::{Group, SlaveId};
 use crate::loss::Departure;
 use crate::scheduler::{Scheduler, shrink};
-use crate::series::Payload;
+use crate::series::Series;
 
 /// The groups that take slaves from unordered, in the order of their claims.
 const CLAIMING: [Group; 2] = [Group::Ordered, Group::Intermingle];
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// A slave has connected. It fills ordered first, then intermingle, then unordered.
     pub fn connect(&mut self) -> (SlaveId, Group) {
         let id = SlaveId(self.next_slave);
@@ -65,7 +65,7 @@ impl<P: Payload> Scheduler<P> {
         if status == Status::Idle {
             self.on_freed(at);
         } else {
-            self.slaves.settle(at, group, Status::Leaving);
+            self.slaves.line_up(at, group, Status::Leaving);
         }
         true
     }
@@ -131,17 +131,17 @@ impl<P: Payload> Scheduler<P> {
         while u64::from(self.slaves.wanted_len()) < missing
             && let Some(at) = self.slaves.first_busy()
         {
-            self.slaves.settle(at, Group::Unordered, Status::Wanted);
+            self.slaves.line_up(at, Group::Unordered, Status::Wanted);
         }
         while u64::from(self.slaves.wanted_len()) > missing {
             let at = self.slaves.last_wanted().expect("it is not empty");
-            self.slaves.settle(at, Group::Unordered, Status::Busy);
+            self.slaves.line_up(at, Group::Unordered, Status::Busy);
         }
     }
 
     fn move_over(&mut self, at: u32, to: Group) {
         let (id, from) = (self.slaves.get(at).id, self.slaves.get(at).group);
-        self.slaves.settle(at, to, Status::Idle);
+        self.slaves.line_up(at, to, Status::Idle);
         self.moved.push_back((id, from, to));
     }
 
@@ -153,7 +153,7 @@ impl<P: Payload> Scheduler<P> {
         match slave.status {
             // Wanted or not: the first one whose hands are empty fills a gap.
             Status::Busy | Status::Wanted => {
-                self.slaves.settle(at, group, Status::Idle);
+                self.slaves.line_up(at, group, Status::Idle);
                 self.rebalance();
             }
             Status::Leaving => self.on_freed(at),
@@ -179,7 +179,7 @@ impl<P: Payload> Scheduler<P> {
         while let Some(slot) = own.front(&self.tasks, false) {
             own.remove(&mut self.tasks, slot);
             self.on_out_of_line(slot);
-            if self.tasks.get(slot).do_it_anyway() {
+            if self.tasks.get(slot).policy().do_it_anyway {
                 self.tasks.get_mut(slot).unbind();
                 self.enqueue_back(slot);
                 rerouted += 1;

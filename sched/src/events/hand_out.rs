@@ -4,10 +4,10 @@ use crate::data::hands::Hold;
 use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::scheduler::Scheduler;
-use crate::series::{HAS_PAYLOAD, Payload};
+use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::Handed;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order,
     /// those of a run together, by the first.
     ///
@@ -27,7 +27,7 @@ impl<P: Payload> Scheduler<P> {
         };
         let (id, group) = (self.slaves.get(at).id, self.slaves.get(at).group);
         if self.slaves.get(at).status == Status::Idle {
-            self.slaves.settle(at, group, Status::Busy);
+            self.slaves.line_up(at, group, Status::Busy);
         }
         self.slaves.begin_packet(at, now);
         self.expect_first(at);

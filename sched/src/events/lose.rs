@@ -17,9 +17,9 @@ use crate::end::Reason;
 use crate::ids::{SlaveId, TaskId};
 use crate::loss::{Departure, Losses};
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// A slave is gone. An unknown one loses nothing.
     pub fn lose(&mut self, slave: SlaveId, departure: Departure) -> Losses {
         let mut losses = Losses::default();
@@ -52,7 +52,7 @@ impl<P: Payload> Scheduler<P> {
                 entry.slot = self.tasks.split_front(entry.slot, 1);
             }
             let record = self.tasks.get_mut(entry.slot);
-            if record.retry() && announced == Some(entry.seq) {
+            if record.policy().retry && announced == Some(entry.seq) {
                 record.crashes = record.crashes.saturating_add(1);
                 losses.charged = Some((
                     TaskId {
@@ -67,8 +67,8 @@ impl<P: Payload> Scheduler<P> {
                 Departure::Goodbye { begun } => begun && first == Some(entry.seq),
                 Departure::Crashed | Departure::Excused => true,
             };
-            let may_run = record.retry() || !may_have_begun;
-            match verdict(record, slave, may_run, charged, self.config.crash_limit) {
+            let may_run = record.policy().retry || !may_have_begun;
+            match why_it_ends(record, slave, may_run, charged, self.config.crash_limit) {
                 None => recycled.push((entry.seq, entry.slot)),
                 Some(reason) => {
                     self.end(entry.slot, reason);
@@ -93,7 +93,7 @@ impl<P: Payload> Scheduler<P> {
 }
 
 /// Why a task that was in a lost slave's hands is unrunnable; `None`: it is recycled.
-fn verdict<P: Payload>(
+fn why_it_ends<P: Series>(
     record: &Record<P>,
     slave: SlaveId,
     may_run: bool,
@@ -107,7 +107,7 @@ fn verdict<P: Payload>(
             slave,
             crashes: record.crashes,
         })
-    } else if record.bound_to().is_some() && !record.do_it_anyway() {
+    } else if record.bound_to().is_some() && !record.policy().do_it_anyway {
         Some(Reason::SlaveLost(slave))
     } else {
         None

@@ -5,7 +5,7 @@ use crate::config::{AUTO, PACKET_COMPUTE, PACKET_TASKS_MAX};
 use crate::data::room::Room;
 use crate::ids::{AlgorithmId, Nanos};
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
 /// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
 /// Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
@@ -13,7 +13,7 @@ const SHARES: u64 = 2;
 /// So long after it was filled up to its target number the queue counts as kept filled.
 const FILLED_FOR: Nanos = 2 * PACKET_COMPUTE;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// How many tasks of this algorithm a packet holds while there are plenty.
     pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
         match self.config.task_group {
@@ -73,7 +73,7 @@ impl<P: Payload> Scheduler<P> {
 #[cfg(test)]
 mod tests {
     use super::FILLED_FOR;
-    use crate::{AUTO, AlgorithmId, Config, Owner, Scheduler, SlaveId, TaskSpec, Verdict};
+    use crate::{AUTO, AlgorithmId, Config, Owner, Policy, Scheduler, SlaveId, TaskSpec};
 
     const QUICK: AlgorithmId = AlgorithmId(0);
     const SLOW: AlgorithmId = AlgorithmId(1);
@@ -100,7 +100,7 @@ mod tests {
 
     fn answer(sched: &mut Scheduler<()>, slave: SlaveId, tasks: &[u64], compute: u64) {
         for &task in tasks {
-            let Ok(Verdict::Accepted(accepted)) = sched.result(slave, task) else {
+            let Ok(Some(accepted)) = sched.result(slave, task) else {
                 panic!("it holds the task");
             };
             sched.learn_compute(accepted.algorithm, compute);
@@ -179,7 +179,10 @@ mod tests {
         sched.learn_compute(QUICK, 1);
         for _ in 0..50 {
             let spec = TaskSpec {
-                to: Some(slave),
+                policy: Policy {
+                    to: Some(slave),
+                    ..Policy::default()
+                },
                 ..TaskSpec::new(QUICK, Owner::Queue, 10)
             };
             sched.submit(spec, (), 0);

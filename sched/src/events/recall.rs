@@ -12,7 +12,7 @@ use crate::data::slaves::Status;
 use crate::ids::{Nanos, SlaveId};
 use crate::offence::Offence;
 use crate::scheduler::Scheduler;
-use crate::series::Payload;
+use crate::series::Series;
 
 /// So long after its last packet a slave is asked to give tasks back.
 pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;
@@ -20,7 +20,7 @@ pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;
 /// A slave is asked for this many tasks at a time at most.
 pub const RECALL_TASKS_MAX: u32 = 4096;
 
-impl<P: Payload> Scheduler<P> {
+impl<P: Series> Scheduler<P> {
     /// A slave that is to be asked for tasks that it has not begun, and for how many at most: another one is idle and
     /// nothing is queued. To be asked after everything was handed out, until `None`.
     pub fn recall(&mut self, now: Nanos) -> Option<(SlaveId, u32)> {

@@ -3,14 +3,14 @@
 use crate::config::Config;
 use crate::data::list::NONE;
 use crate::data::record::Record;
-use crate::end::{Ended, Reason};
+use crate::end::{Reason, Unrunnable};
 use crate::ids::{AlgorithmId, Nanos, Owner, TaskId};
 use crate::scheduler::Scheduler;
-use crate::series::{HAS_PAYLOAD, Payload};
+use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::TaskSpec;
 
-impl<P: Payload> Scheduler<P> {
-    /// Takes a task. One that can not be run ends at once: [`poll_ended`](Self::poll_ended) tells.
+impl<P: Series> Scheduler<P> {
+    /// Takes a task. One that can not be run ends at once: [`poll_unrunnable`](Self::poll_unrunnable) tells.
     ///
     /// # Panics
     /// If the algorithm is unknown.
@@ -28,19 +28,15 @@ impl<P: Payload> Scheduler<P> {
                 let id = TaskId { seq, slot: NONE };
                 let TaskSpec {
                     algorithm,
-                    to,
-                    do_it_anyway,
-                    retry,
                     owner,
+                    policy,
                     ..
                 } = spec;
-                self.ended.push_back(Ended {
+                self.unrunnable.push_back(Unrunnable {
                     id,
                     algorithm,
                     owner,
-                    to,
-                    do_it_anyway,
-                    retry,
+                    policy,
                     payload,
                     reason,
                 });
@@ -133,11 +129,11 @@ impl<P: Payload> Scheduler<P> {
                 bytes_max: self.config.packet_bytes_max,
             });
         }
-        let bound = match spec.to {
+        let bound = match spec.policy.to {
             None => false,
             Some(to) => match self.slaves.find(to) {
                 Some(at) if self.slaves.get(at).group.takes_ordered() => true,
-                _ if spec.do_it_anyway => false,
+                _ if spec.policy.do_it_anyway => false,
                 Some(_) => return Err(Reason::SlaveTakesNoOrdered(to)),
                 None => return Err(Reason::NoSuchSlave(to)),
             },

@@ -6,7 +6,11 @@ use ringmw_codec::audit::{Event, StateWord};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::{Hello, Welcome, judge};
 
-use super::{ConnId, MasterCore, Phase, SlaveInfo, Stop, put, tell_bests, trail};
+use super::conn::{Phase, SlaveInfo, Stop};
+use super::incumbents::tell_bests;
+use super::{MasterCore, trail};
+use crate::proto::conn::ConnId;
+use crate::proto::put;
 
 impl MasterCore {
     pub(super) fn on_hello(&mut self, conn: ConnId, payload: &[u8]) -> Result<(), Stop> {

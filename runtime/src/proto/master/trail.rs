@@ -1,41 +1,17 @@
 //! What the master's core tells the audit trail, and how little of it: packets are a line each up to
 //! ten a second and slave, beyond that one summing line a second.
 
-use ringmw_codec::audit::{EndWord, Event, GroupWord, StateWord};
-use ringmw_codec::frame::HEADER_BYTES;
+use ringmw_codec::audit::{EndWord, Event, GroupWord};
 use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
-use super::super::SECOND;
-use super::super::sums::Sums;
-use super::{Conn, Fate, Phase};
-use crate::master::Unrunnable;
+use super::conn::{Conn, Phase};
+use crate::proto::SECOND;
+use crate::proto::config::Level;
+use crate::proto::end::End;
+use crate::proto::reason::InWords;
 
-/// How much the trail says: each level includes those before.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Packets a line each up to ten a second and slave, summed beyond.
-    #[default]
-    Default,
-    /// Every packet.
-    Packets,
-    /// Every task.
-    Tasks,
-}
-
-/// Packet lines of one slave in one second.
-const LINES_PER_SECOND: u8 = 10;
 /// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
 const TASK_LINES_PER_SECOND: u32 = 100;
-
-/// What one packet of results was.
-pub(super) struct Packet {
-    pub(super) tasks: u64,
-    pub(super) failed: u64,
-    pub(super) bytes: u64,
-    pub(super) compute: Nanos,
-    /// The slave's hands are empty now.
-    pub(super) idle: bool,
-}
 
 /// All packets of tasks and of results, their frames' bytes included.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -50,23 +26,12 @@ pub struct Traffic {
     pub bytes_in: u64,
 }
 
-/// How many lines a slave's packets have had in this second, and what was summed instead.
-#[derive(Default)]
-pub(super) struct Meter {
-    second: u64,
-    lines: u8,
-    sums: Option<Box<Sums>>,
-    /// Whether the slave holds tasks, and what was said of that last.
-    busy: bool,
-    said_busy: bool,
-}
-
 pub(super) struct Trail {
-    level: Level,
-    now: Nanos,
-    lines: Vec<Event>,
+    pub(super) level: Level,
+    pub(super) now: Nanos,
+    pub(super) lines: Vec<Event>,
     /// Connection slots whose meters sum.
-    summing: Vec<u32>,
+    pub(super) summing: Vec<u32>,
     task_lines: u32,
     unsaid: u64,
     /// Tasks cancelled in this second.
@@ -153,116 +118,6 @@ impl Trail {
         }
     }
 
-    /// Writes what a meter has summed, and what has become of the slave meanwhile.
-    pub(super) fn settle(&mut self, meter: &mut Meter, slave: SlaveId) {
-        if let Some(sums) = meter.sums.take() {
-            self.push(sums.line(slave.0, self.now));
-        }
-        self.say_state(meter, slave);
-    }
-
-    /// The slave goes: what was summed is written; what becomes of its tasks, its loss says.
-    pub(super) fn close(&mut self, mut meter: Meter, slave: SlaveId) {
-        meter.busy = meter.said_busy;
-        self.settle(&mut meter, slave);
-    }
-
-    /// Says whether the slave is busy if that is not what was said last.
-    fn say_state(&mut self, meter: &mut Meter, slave: SlaveId) {
-        if meter.busy != meter.said_busy {
-            meter.said_busy = meter.busy;
-            let state = if meter.busy {
-                StateWord::Busy
-            } else {
-                StateWord::Idle
-            };
-            self.push(Event::State {
-                slave: slave.0,
-                state,
-            });
-        }
-    }
-
-    /// The slave's hands are empty, though no result has come.
-    pub(super) fn on_hands_empty(&mut self, meter: &mut Meter, slave: SlaveId) {
-        meter.busy = false;
-        if meter.sums.is_none() {
-            self.say_state(meter, slave);
-        }
-    }
-
-    /// Whether this packet gets a line of its own; else the sums to add it to.
-    fn meter<'m>(&mut self, meter: &'m mut Meter, slot: u32) -> Option<&'m mut Sums> {
-        let second = self.now / SECOND;
-        if meter.second != second && meter.sums.is_none() {
-            (meter.second, meter.lines) = (second, 0);
-        }
-        if meter.sums.is_none() {
-            if self.level >= Level::Packets || meter.lines < LINES_PER_SECOND {
-                meter.lines = meter.lines.saturating_add(1);
-                return None;
-            }
-            meter.sums = Some(Box::new(Sums::new(self.now)));
-            self.summing.push(slot);
-        }
-        meter.sums.as_deref_mut()
-    }
-
-    pub(super) fn on_tasks(
-        &mut self,
-        meter: &mut Meter,
-        slave: SlaveId,
-        tasks: u64,
-        bytes: u64,
-        group: u32,
-        slot: u32,
-    ) {
-        self.traffic.packets_out += 1;
-        self.traffic.bytes_out += bytes;
-        meter.busy = true;
-        match self.meter(meter, slot) {
-            Some(sums) => sums.on_tasks(tasks, bytes),
-            None => {
-                self.push(Event::TasksSent {
-                    slave: slave.0,
-                    tasks,
-                    bytes,
-                    group: group.into(),
-                });
-                self.say_state(meter, slave);
-            }
-        }
-    }
-
-    pub(super) fn on_results(
-        &mut self,
-        meter: &mut Meter,
-        slave: SlaveId,
-        packet: Packet,
-        slot: u32,
-    ) {
-        self.traffic.packets_in += 1;
-        self.traffic.bytes_in += HEADER_BYTES as u64 + packet.bytes;
-        meter.busy = !packet.idle;
-        match self.meter(meter, slot) {
-            Some(sums) => {
-                sums.on_results(packet.tasks, packet.bytes);
-                sums.failed += packet.failed;
-                sums.compute = sums.compute.saturating_add(packet.compute);
-            }
-            None => {
-                self.push(Event::ResultsReceived {
-                    slave: slave.0,
-                    results: packet.tasks,
-                    failed: packet.failed,
-                    bytes: packet.bytes,
-                    compute_us: packet.compute / 1_000,
-                });
-                self.say_state(meter, slave);
-            }
-        }
-    }
-
     /// A line about one task; false, and counted, beyond the limit.
     fn task_line(&mut self) -> bool {
         self.task_lines += 1;
@@ -309,7 +164,7 @@ impl Trail {
         });
     }
 
-    /// The same for a task that is done, before there is a fate of it.
+    /// The same for a task that is done, of which its packet tells the end.
     #[inline]
     pub(super) fn on_task_done(&mut self, task: TaskId, slave: SlaveId, compute: Nanos) {
         if self.level >= Level::Tasks {
@@ -323,35 +178,29 @@ impl Trail {
         }
     }
 
-    pub(super) fn on_task_ended(&mut self, task: TaskId, fate: &Fate, held_by: Option<SlaveId>) {
+    /// A task ended in another way; [`on_task_done`](Self::on_task_done) tells of each that is done.
+    pub(super) fn on_task_ended(&mut self, end: &End) {
         if self.level < Level::Tasks {
             return;
         }
-        let (slave, end, compute, why) = match fate {
-            Fate::Done { slave, compute, .. } => {
-                (Some(*slave), EndWord::Done, Some(*compute), None)
-            }
-            Fate::Failed {
-                slave,
-                compute,
-                message,
-                ..
-            } => (
-                Some(*slave),
+        let (slave, word, compute, why) = match end {
+            End::Done(_) => return,
+            End::Failed(failed) => (
+                Some(failed.task.slave),
                 EndWord::Failed,
-                Some(*compute),
-                Some(message.clone()),
+                Some(failed.compute),
+                Some(failed.message.clone()),
             ),
-            Fate::Unrunnable { reason, .. } => {
-                let why = Unrunnable(*reason).to_string();
+            End::Unrunnable(task) => {
+                let why = InWords(task.reason).to_string();
                 (None, EndWord::Unrunnable, None, Some(why))
             }
-            Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),
+            End::Cancelled(task) => (task.held_by, EndWord::Cancelled, None, None),
         };
         self.push(Event::TaskEnded {
             slave: slave.map(|slave| slave.0),
-            task: task.seq(),
-            end,
+            task: end.id().seq(),
+            end: word,
             compute_us: compute.map(|ns| ns / 1_000),
             why,
         });

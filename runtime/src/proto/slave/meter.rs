@@ -3,8 +3,8 @@
 use ringmw_codec::audit::Event;
 use ringmw_sched::Nanos;
 
-use super::super::SECOND;
-use super::super::sums::Sums;
+use crate::proto::SECOND;
+use crate::proto::sums::Sums;
 
 /// Packet lines in one second.
 const LINES_PER_SECOND: u32 = 20;
@@ -78,7 +78,10 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ringmw_codec::audit::Event;
+
+    use super::{LINES_PER_SECOND, Meter};
+    use crate::proto::SECOND;
 
     #[test]
     fn every_packet_is_told_once_alone_or_in_a_sum() {

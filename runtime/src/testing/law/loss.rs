@@ -50,11 +50,11 @@ impl Law {
                 _ => true,
             };
             let task = self.tasks.get_mut(&seq).expect("it was handed out");
-            if !task.spec.retry && begun {
+            if !task.spec.policy.retry && begun {
                 self.end(seq, Must::Unrunnable(Reason::NotRetried(id)));
                 continue;
             }
-            if announced == Some(seq) && task.spec.retry {
+            if announced == Some(seq) && task.spec.policy.retry {
                 task.crashes += 1;
                 charged = Some(seq);
                 let crashes = task.crashes;
@@ -66,7 +66,7 @@ impl Law {
                     continue;
                 }
             }
-            if task.bound && !task.spec.do_it_anyway {
+            if task.bound && !task.spec.policy.do_it_anyway {
                 self.end(seq, Must::Unrunnable(Reason::SlaveLost(id)));
                 continue;
             }
@@ -93,13 +93,13 @@ impl Law {
             .tasks
             .iter()
             .filter(|(_, task)| {
-                task.place == Place::Queued && task.bound && task.spec.to == Some(id)
+                task.place == Place::Queued && task.bound && task.spec.policy.to == Some(id)
             })
             .map(|(seq, _)| *seq)
             .collect();
         for seq in waiting {
             let task = self.tasks.get_mut(&seq).expect("just found");
-            match task.spec.do_it_anyway {
+            match task.spec.policy.do_it_anyway {
                 true => (task.bound, task.rerouted) = (false, true),
                 false => self.end(seq, Must::Unrunnable(reason)),
             }

@@ -6,7 +6,8 @@ use ringmw_codec::frame::FrameReader;
 use ringmw_sched::{Group, Nanos, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
 
 use crate::io::engine::ConnId;
-use crate::proto::master::{Body, SmallBytes};
+use crate::proto::bytes::SmallBytes;
+use crate::proto::series::Body;
 use crate::testing::coverage::Must;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn line(&self) -> Line {
         (
-            self.spec.to.map(|to| (to, self.stint)),
+            self.spec.policy.to.map(|to| (to, self.stint)),
             self.spec.owner == Owner::Queue,
         )
     }

@@ -11,7 +11,8 @@ use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{AUTO, AlgorithmId, Nanos, Owner, SlaveId, TaskSpec, short_tasks_max};
 
 use crate::io::engine::ConnId;
-use crate::proto::master::{MasterCore, SmallBytes};
+use crate::proto::bytes::SmallBytes;
+use crate::proto::master::MasterCore;
 use crate::testing::coverage::Must;
 use crate::testing::law::Law;
 use crate::testing::law::tables::{Hold, Phase, Place, Task, record_bytes};
@@ -179,7 +180,7 @@ impl Law {
             let second = matches!(task.place, Place::Held(first) if first != id)
                 && self.limits.duplicate_stragglers
                 && task.twin.is_none()
-                && task.spec.retry
+                && task.spec.policy.retry
                 && !task.bound;
             assert!(
                 task.place == Place::Queued || second,
@@ -206,7 +207,7 @@ impl Law {
                 );
                 if task.bound {
                     assert_eq!(
-                        task.spec.to,
+                        task.spec.policy.to,
                         Some(id),
                         "TASK-{seq} goes to another than its slave"
                     );

@@ -4,15 +4,16 @@ use rand::RngExt;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_sched::{AlgorithmId, Group, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
 
-use crate::master::submit::{RawTask, StreamOf};
+use crate::master::submit::RawTask;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::Body;
+use crate::proto::incumbents::Direction;
+use crate::proto::series::Body;
 use crate::proto::series::Growing;
 use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
 use crate::testing::script::{Flow, Script};
 use crate::typed::algorithm::{Algorithm, Task};
-use crate::typed::best::Direction;
-use crate::typed::rng::{Rng, StreamKey, name_hash};
+use crate::typed::best::Best;
+use crate::typed::rng::{Rng, Stream, StreamKey, name_hash};
 
 impl Script {
     pub(super) fn submit_some(&mut self, burst: u32) {
@@ -25,7 +26,7 @@ impl Script {
                 let number = self.state.new_map(AlgorithmId(index_of(kind)));
                 self.streams[kind].0 += 1;
                 assert_eq!(number, self.streams[kind].0);
-                let streams = (0..u64::from(burst)).map(|index| StreamOf {
+                let streams = (0..u64::from(burst)).map(|index| Stream {
                     domain: number,
                     index,
                 });
@@ -74,7 +75,7 @@ impl Script {
             self.submit(
                 algorithm,
                 Owner::Flow(slot),
-                StreamOf {
+                Stream {
                     domain: number,
                     index: next,
                 },
@@ -122,7 +123,7 @@ impl Script {
         u32::try_from(self.state.flows.insert(Default::default())).expect("few")
     }
 
-    fn single(&mut self, kind: usize) -> StreamOf {
+    fn single(&mut self, kind: usize) -> Stream {
         let stream = self.state.next_single(AlgorithmId(index_of(kind)));
         let expected = self.streams[kind].1;
         self.streams[kind].1 += 1;
@@ -131,7 +132,7 @@ impl Script {
     }
 
     /// One by one, or together where that may be.
-    fn submit_each(&mut self, kind: usize, owner: Owner, streams: Vec<StreamOf>) {
+    fn submit_each(&mut self, kind: usize, owner: Owner, streams: Vec<Stream>) {
         if self.alike && [1, 2, 4].contains(&kind) && self.chance(50) {
             return self.submit_run(kind, owner, &streams);
         }
@@ -140,7 +141,7 @@ impl Script {
         }
     }
 
-    fn submit(&mut self, kind: usize, owner: Owner, stream: StreamOf) {
+    fn submit(&mut self, kind: usize, owner: Owner, stream: Stream) {
         let n = self.rng.random_range(0..1_000);
         match kind {
             0 => {
@@ -175,7 +176,7 @@ impl Script {
         kind: usize,
         mut task: Task<A>,
         owner: Owner,
-        stream: StreamOf,
+        stream: Stream,
     ) {
         let (mut domain, mut index) = (stream.domain, stream.index);
         let mut to = None;
@@ -216,11 +217,13 @@ impl Script {
         let algorithm = AlgorithmId(index_of(kind));
         let spec = TaskSpec {
             algorithm,
-            to,
-            do_it_anyway: anyway,
-            retry,
             owner,
             bytes: (body.len() + TASK_ENTRY_BYTES) as u32,
+            policy: ringmw_sched::Policy {
+                to,
+                do_it_anyway: anyway,
+                retry,
+            },
         };
         let queued_bytes = self.state.core.sched().queued_bytes();
         let id = self
@@ -232,7 +235,7 @@ impl Script {
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
         self.on_submit(
             kind,
-            StreamOf { domain, index },
+            Stream { domain, index },
             id,
             spec,
             &body,
@@ -241,7 +244,7 @@ impl Script {
     }
 
     /// Submits tasks that are alike and whose streams follow one another as a run.
-    pub(super) fn submit_run(&mut self, kind: usize, owner: Owner, streams: &[StreamOf]) {
+    pub(super) fn submit_run(&mut self, kind: usize, owner: Owner, streams: &[Stream]) {
         let mut bodies = Vec::new();
         let mut run: Option<Growing> = None;
         for stream in streams {
@@ -298,7 +301,7 @@ impl Script {
     fn on_submit(
         &mut self,
         kind: usize,
-        stream: StreamOf,
+        stream: Stream,
         id: TaskId,
         spec: TaskSpec,
         body: &[u8],
@@ -324,7 +327,7 @@ impl Script {
         if self.bests.len() < self.habits.bests_max && self.chance(50) {
             let start = self.rng.random_range(500_000..2_000_000);
             let bests = self.state.core.bests();
-            let best = bests.add(Direction::Minimum, start).expect("few");
+            let best = Best::add(&bests, Direction::Minimum, start).expect("few");
             self.law.on_best(start);
             self.bests.push(best);
         } else if !self.bests.is_empty() {

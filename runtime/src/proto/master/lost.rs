@@ -1,6 +1,14 @@
 //! How connections end: offences, refusals, losses, and what becomes of the tasks in a lost slave's hands.
 
-use super::*;
+use ringmw_codec::audit::{Event, TaskRanges};
+use ringmw_codec::frame::Kind;
+use ringmw_codec::handshake::Refusal;
+use ringmw_sched::Departure;
+
+use super::MasterCore;
+use super::conn::{Cause, Conn, Phase};
+use crate::proto::conn::{ConnId, Effect};
+use crate::proto::put;
 
 impl MasterCore {
     pub(super) fn on_offence(&mut self, conn: ConnId, reason: String) {
@@ -122,7 +130,7 @@ impl MasterCore {
                 cancelled: u64::from(losses.released),
             });
         }
-        self.collect_ended();
+        self.collect_unrunnable();
         let graceful = matches!(
             cause,
             Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye { .. }

@@ -1,8 +1,15 @@
 //! The one pass at the end of a turn: tasks to every slave with room, keys to those that have not heard of them.
 
-use ringmw_sched::Payload;
+use ringmw_codec::audit::Event;
+use ringmw_codec::batch::{BOUND, MARKED};
+use ringmw_codec::control::Recall;
+use ringmw_codec::frame::{self, Kind};
+use ringmw_sched::{AUTO, Series, SlaveId};
 
-use super::*;
+use super::incumbents::tell_bests;
+use super::{MasterCore, trail};
+use crate::proto::put;
+use crate::proto::series::Body;
 
 impl MasterCore {
     /// Hands tasks to every slave with room, then prepares all that is to be sent.
@@ -52,7 +59,7 @@ impl MasterCore {
             });
         }
         self.follow_queue();
-        self.collect_ended();
+        self.collect_unrunnable();
         self.push_bests();
     }
 
@@ -71,7 +78,7 @@ impl MasterCore {
         }
     }
 
-    pub(super) fn send_batch(&mut self, slave: SlaveId) {
+    fn send_batch(&mut self, slave: SlaveId) {
         let slot = self.slot_of(slave);
         self.prepare_out(slot);
         let state = self.conns[slot]
@@ -97,53 +104,5 @@ impl MasterCore {
             slot as u32,
         );
         self.mark_dirty(conn);
-    }
-
-    pub(super) fn push_bests(&mut self) {
-        if self.round < self.bests.version() {
-            self.round = self.bests.version();
-            self.pace.begin_round();
-        }
-        let Some(mut cursor) = self.pace.cursor else {
-            return;
-        };
-        let end = (cursor + VISITS_PER_TURN).min(self.conns.len());
-        while cursor < end {
-            let wants = matches!(
-                &self.conns[cursor],
-                Some(Conn { phase: Phase::Slave { id, told, pushing: false, leaving: false, .. }, .. })
-                    if *told < self.bests.version() && self.sched.held_by(*id) > 0
-            );
-            if wants {
-                if !self.pace.spend() {
-                    break;
-                }
-                self.prepare_out(cursor);
-                let state = self.conns[cursor].as_mut().expect("matched above");
-                tell_bests(state, &self.bests, self.config.tasks_bytes_max);
-                if let Phase::Slave { pushing, .. } = &mut state.phase {
-                    *pushing = true;
-                }
-                let conn = state.id;
-                self.mark_dirty(conn);
-            }
-            cursor += 1;
-        }
-        self.pace.cursor = if cursor < self.conns.len() {
-            Some(cursor)
-        } else if self.has_untold() {
-            Some(0)
-        } else {
-            None
-        };
-    }
-
-    /// Whether a push was put off because the last one to that slave was still on its way.
-    pub(super) fn has_untold(&self) -> bool {
-        let version = self.bests.version();
-        self.conns.iter().flatten().any(|conn| {
-            matches!(&conn.phase, Phase::Slave { id, told, leaving: false, .. }
-                if *told < version && self.sched.held_by(*id) > 0)
-        })
     }
 }

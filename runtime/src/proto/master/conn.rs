@@ -1,0 +1,119 @@
+//! One connection: what it is, what is known of its slave, and why it ends.
+
+use std::net::SocketAddr;
+
+use ringmw_codec::audit::LossCause;
+use ringmw_codec::control::{Goodbye, GoodbyeCode};
+use ringmw_codec::frame::{FrameReader, Kind};
+use ringmw_codec::handshake::Refusal;
+use ringmw_sched::{Departure, Nanos, SlaveId};
+
+use super::meter::Meter;
+use crate::proto::conn::ConnId;
+
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    pub(super) peer: SocketAddr,
+    pub(super) phase: Phase,
+    pub(super) reader: FrameReader,
+    pub(super) heard: Nanos,
+    /// The deadline that stands for it in the heap; others are stale.
+    pub(super) due: Nanos,
+    pub(super) frame_since: Option<Nanos>,
+    pub(super) out: Vec<u8>,
+    pub(super) withdraw: Vec<u64>,
+    pub(super) meter: Meter,
+}
+
+pub(super) enum Phase {
+    Handshake {
+        since: Nanos,
+    },
+    Slave {
+        id: SlaveId,
+        info: Box<SlaveInfo>,
+        told: u64,
+        pushing: bool,
+        leaving: bool,
+    },
+    /// Told why and closed; what still comes is not read.
+    Dropped,
+}
+
+/// What is known of a connected slave.
+#[derive(Clone, Debug)]
+pub struct SlaveInfo {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its host's name.
+    pub host: String,
+    /// Its batch job, or empty.
+    pub job: String,
+    /// Its process there.
+    pub pid: u32,
+    /// When it connected.
+    pub since: Nanos,
+}
+
+/// Why a connection of a slave ends, as the trail names it.
+pub(super) enum Cause {
+    Eof,
+    Reset(String),
+    Timeout(String),
+    Protocol(String),
+    Goodbye {
+        code: GoodbyeCode,
+        begun: bool,
+        reason: String,
+    },
+}
+
+impl Cause {
+    pub(super) fn word(&self) -> LossCause {
+        match self {
+            Cause::Eof => LossCause::Eof,
+            Cause::Reset(_) => LossCause::Reset,
+            Cause::Timeout(_) => LossCause::Timeout,
+            Cause::Protocol(_) => LossCause::Protocol,
+            Cause::Goodbye {
+                code: GoodbyeCode::Evicted,
+                ..
+            } => LossCause::Evicted,
+            Cause::Goodbye { .. } => LossCause::Goodbye,
+        }
+    }
+
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Cause::Eof => String::new(),
+            Cause::Timeout(text)
+            | Cause::Reset(text)
+            | Cause::Protocol(text)
+            | Cause::Goodbye { reason: text, .. } => text.clone(),
+        }
+    }
+
+    /// An announced task is charged only where the slave itself was lost.
+    pub(super) fn departure(&self) -> Departure {
+        match self {
+            Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
+            Cause::Protocol(_) => Departure::Excused,
+            Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
+        }
+    }
+}
+
+/// Why the rest of a chunk is not read.
+pub(super) enum Stop {
+    Offence(String),
+    Refused(Refusal, String),
+    Goodbye(Goodbye),
+}
+
+pub(super) fn too_early(kind: Kind) -> Stop {
+    offence(format!("{kind:?} before the handshake"))
+}
+
+pub(super) fn offence(reason: impl ToString) -> Stop {
+    Stop::Offence(reason.to_string())
+}

@@ -1,0 +1,188 @@
+//! What the engine tells of connections: one was accepted, bytes came, a buffer was written, one ended.
+
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+
+use ringmw_codec::audit::Event;
+use ringmw_codec::control::Goodbye;
+use ringmw_codec::frame::{FrameError, FrameReader, Kind};
+use ringmw_sched::Nanos;
+
+use super::MasterCore;
+use super::conn::{Cause, Conn, Phase, Stop, too_early};
+use super::meter::Meter;
+use crate::proto::conn::{Closed, ConnId, Effect};
+use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
+
+/// How long accepting pauses when it has failed: trying again at once would fail again, and spin.
+const ACCEPT_PAUSE: Nanos = SECOND;
+
+/// A lack of descriptors that lasts is a line of the trail this often.
+const SHORTAGE_LINES_APART: Nanos = 60 * SECOND;
+
+/// Buffers kept for reuse, no more than there are slaves, and the bytes of all of them: any may grow to the largest
+/// packet. Every slave that comes brings one.
+const SPARE_MAX: usize = 4_096;
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
+impl MasterCore {
+    /// A connection was accepted.
+    pub fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
+        let slot = conn.slot();
+        if slot >= self.conns.len() {
+            self.conns.resize_with(slot + 1, || None);
+        }
+        let due = self.awake + HANDSHAKE_TIMEOUT;
+        self.conns[slot] = Some(Conn {
+            id: conn,
+            peer,
+            phase: Phase::Handshake { since: self.awake },
+            reader: FrameReader::new(),
+            heard: self.awake,
+            due,
+            frame_since: None,
+            out: Vec::new(),
+            withdraw: Vec::new(),
+            meter: Meter::default(),
+        });
+        self.deadlines.push(Reverse((due, conn)));
+        self.pending.push_back(conn);
+        self.pending_count += 1;
+        self.trail.push(Event::Client {
+            from: peer.to_string(),
+        });
+        if self.pending_count >= HANDSHAKES_MAX {
+            self.accept(false);
+        }
+    }
+
+    /// Bytes came on a connection.
+    pub fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some(state) = self.conn(conn) else { return };
+        if matches!(state.phase, Phase::Dropped) {
+            return;
+        }
+        let awake = self.awake;
+        let state = self.conn_mut(conn).expect("looked up above");
+        state.heard = awake;
+        let mut reader = std::mem::take(&mut state.reader);
+        // Of a stranger nothing but a hello is kept, however large the packets of slaves may be.
+        let stranger = Cell::new(matches!(state.phase, Phase::Handshake { .. }));
+        let (tasks, results) = (self.config.tasks_bytes_max, self.config.results_bytes_max);
+        let mut frames = 0u32;
+        let fed = reader.feed(
+            bytes,
+            &|kind| match stranger.get() && kind != Kind::Hello {
+                true => 0,
+                false => kind.limit().bytes(tasks, results),
+            },
+            &mut |kind, payload| {
+                frames += 1;
+                let judged = self.on_frame(conn, kind, payload);
+                // What follows a hello in one chunk is a slave's already, if it may join.
+                stranger.set(false);
+                match judged {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(stop) => ControlFlow::Break(stop),
+                }
+            },
+        );
+        let stop = match fed {
+            Ok(ControlFlow::Continue(())) => None,
+            Ok(ControlFlow::Break(stop)) => Some(stop),
+            Err(FrameError::Oversized { kind, .. }) if stranger.get() && kind != Kind::Hello => {
+                Some(too_early(kind))
+            }
+            Err(error) => Some(Stop::Offence(error.to_string())),
+        };
+        if let Some(state) = self.conn_mut(conn) {
+            state.frame_since = match (reader.is_mid_frame(), state.frame_since) {
+                (true, Some(since)) if frames == 0 => Some(since),
+                (true, _) => Some(awake),
+                (false, _) => None,
+            };
+            state.reader = reader;
+        }
+        match stop {
+            Some(Stop::Offence(reason)) => self.on_offence(conn, reason),
+            Some(Stop::Refused(refusal, host)) => self.refuse(conn, refusal, host),
+            Some(Stop::Goodbye(goodbye)) => {
+                let Goodbye {
+                    code,
+                    begun,
+                    reason,
+                } = goodbye;
+                let cause = Cause::Goodbye {
+                    code,
+                    begun,
+                    reason,
+                };
+                self.drop_slave(conn, cause);
+            }
+            None => {}
+        }
+    }
+
+    /// A buffer was written; it comes back for reuse.
+    pub fn on_sent(&mut self, conn: ConnId, mut buffer: Vec<u8>, drained: bool) {
+        let bytes = self.spare_bytes + buffer.capacity();
+        let enough = self.slots.len().min(SPARE_MAX);
+        if self.spare.len() < enough && bytes <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.spare_bytes = bytes;
+            self.spare.push(buffer);
+        }
+        if drained
+            && let Some(Conn {
+                phase: Phase::Slave { pushing, .. },
+                ..
+            }) = self.conn_mut(conn)
+        {
+            *pushing = false;
+        }
+    }
+
+    /// The peer ended the connection, or it failed.
+    pub fn on_closed(&mut self, conn: ConnId, why: Closed) {
+        let cause = match why {
+            Closed::Eof => Cause::Eof,
+            Closed::Error(error) => Cause::Reset(error.to_string()),
+        };
+        match self.conn(conn).map(|c| &c.phase) {
+            None => {}
+            Some(Phase::Handshake { .. }) => {
+                let reason = format!(
+                    "ended before its handshake was complete ({})",
+                    cause.word().word()
+                );
+                self.reject(conn, reason);
+                self.end(conn, false);
+            }
+            Some(Phase::Slave { .. }) => self.drop_slave(conn, cause),
+            Some(Phase::Dropped) => {}
+        }
+    }
+
+    /// Accepting failed, for want of descriptors for example, and the engine has paused it; it is tried again after a
+    /// connection was closed, or a second has passed.
+    pub fn on_accept_error(&mut self, error: &std::io::Error) {
+        self.accepting = false;
+        self.accept_again = Some(self.now + ACCEPT_PAUSE);
+        if self
+            .shortage_told
+            .is_none_or(|told| self.now >= told + SHORTAGE_LINES_APART)
+        {
+            self.shortage_told = Some(self.now);
+            self.trail.push(Event::Note {
+                text: format!("cannot accept: {error}; raise the limit of open files (ulimit -n)"),
+            });
+        }
+    }
+
+    pub(super) fn accept(&mut self, on: bool) {
+        self.accepting = on;
+        self.effects.push_back(Effect::Accepting(on));
+    }
+}

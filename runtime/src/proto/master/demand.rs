@@ -1,0 +1,120 @@
+//! How many slaves there should be: what is missing, who is sent home, and the end for all.
+
+use ringmw_codec::audit::Event;
+use ringmw_codec::control::Shutdown;
+use ringmw_codec::frame::Kind;
+use ringmw_sched::{AUTO, Group, Nanos};
+
+use super::MasterCore;
+use super::conn::Phase;
+use crate::proto::config::{Demand, Wanted};
+use crate::proto::{SECOND, put};
+
+/// A desire that follows the queue falls only when the queue could use less for so long: slaves are dear to start.
+const WANTED_FALLS_AFTER: Nanos = 30 * SECOND;
+
+/// What the batch system should know: spec section 14.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Slaves that are still missing.
+    pub needed: u64,
+    /// The sum of the desires.
+    pub desired: u64,
+    /// Slaves that are here.
+    pub connected: u64,
+    /// Slaves with work in their hands.
+    pub busy: u64,
+}
+
+impl MasterCore {
+    /// Without this, [`Demand::default`].
+    pub fn set_demand(&mut self, demand: Demand) {
+        self.demand = demand;
+    }
+
+    /// For the resource file.
+    pub fn need(&self) -> Need {
+        let connected = self.slots.len() as u64;
+        let (needed, desired) = if self.sched.has_allocated() {
+            let desired = [Group::Ordered, Group::Intermingle, Group::Unordered]
+                .into_iter()
+                .map(|group| u64::from(self.sched.desired(group)))
+                .sum();
+            (self.sched.slaves_needed(), desired)
+        } else {
+            let desired = match self.demand.wanted {
+                Wanted::Fixed(slaves) => u64::from(slaves),
+                Wanted::Auto(_) => self.wanted.0,
+            };
+            (desired.saturating_sub(connected), desired)
+        };
+        Need {
+            needed,
+            desired,
+            connected,
+            busy: self.sched.busy() as u64,
+        }
+    }
+
+    /// What the queue could use now; the highest of the last while stands.
+    pub(super) fn follow_queue(&mut self) {
+        let Wanted::Auto(most) = self.demand.wanted else {
+            return;
+        };
+        // Where packets find their own size, a slave is of use with a single task.
+        let group = match self.config.task_group {
+            AUTO => 1,
+            group => u64::from(group),
+        };
+        let queued = self.sched.pending(None).div_ceil(group);
+        let useful = (queued + self.sched.busy() as u64).min(u64::from(most));
+        let (stands, since, highest) = self.wanted;
+        self.wanted = if useful >= stands {
+            (useful, self.now, 0)
+        } else if self.now.saturating_sub(since) >= WANTED_FALLS_AFTER {
+            (highest.max(useful), self.now, 0)
+        } else {
+            (stands, since, highest.max(useful))
+        };
+    }
+
+    /// Slaves that nobody desires any more go.
+    pub(super) fn dismiss(&mut self) {
+        while let Some(slave) = self.sched.dismiss() {
+            let slot = self.slot_of(slave);
+            self.trail.push(Event::Dismissed { slave: slave.0 });
+            self.tell_shutdown(slot, true);
+        }
+    }
+
+    /// Ends the run: nothing is handed out any more and every slave is told.
+    pub fn shutdown(&mut self, finished: bool) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(finished);
+        self.sched.stop();
+        self.trail.settle_cancelled();
+        self.trail.push(Event::ShutdownBegun {
+            slaves: self.slots.len() as u64,
+            finished,
+        });
+        for (_, slot) in self.slots.sorted() {
+            self.tell_shutdown(slot as usize, finished);
+        }
+    }
+
+    pub(super) fn tell_shutdown(&mut self, slot: usize, finished: bool) {
+        let Some(Some(state)) = self.conns.get_mut(slot) else {
+            return;
+        };
+        let conn = state.id;
+        if let Phase::Slave { leaving, .. } = &mut state.phase {
+            *leaving = true;
+            put(&mut state.out, Kind::Shutdown, |out| {
+                Shutdown { finished }.encode(out)
+            });
+            self.mark_dirty(conn);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What slaves say, frame by frame; the short answers are given here.
+
+use ringmw_codec::audit::{Event, TaskRanges};
+use ringmw_codec::control::{Offer, Returned, Withdrawn};
+use ringmw_codec::frame::Kind;
+use ringmw_codec::kinds::FromSlave;
+use ringmw_sched::SlaveId;
+
+use super::MasterCore;
+use super::conn::{Phase, Stop, offence, too_early};
+use crate::proto::conn::ConnId;
+
+impl MasterCore {
+    pub(super) fn on_frame(
+        &mut self,
+        conn: ConnId,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<(), Stop> {
+        let slave = match self.conn(conn).map(|c| &c.phase) {
+            Some(Phase::Slave { id, .. }) => *id,
+            Some(Phase::Handshake { .. }) if kind == Kind::Hello => {
+                return self.on_hello(conn, payload);
+            }
+            _ => return Err(too_early(kind)),
+        };
+        match FromSlave::read(kind, payload).map_err(offence)? {
+            FromSlave::Hello(_) => Err(offence("a slave never sends Hello twice")),
+            FromSlave::Heartbeat(_) => Ok(()),
+            FromSlave::Results(view) => self.on_results(conn, slave, &view, payload.len()),
+            FromSlave::Withdrawn(withdrawn) => self.on_withdrawn(slave, withdrawn),
+            FromSlave::Returned(returned) => self.on_returned(slave, &returned),
+            FromSlave::Starting(starting) => {
+                self.sched.announce(slave, starting.task).map_err(offence)
+            }
+            FromSlave::Offer(offer) => self.on_offer(slave, offer),
+            FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
+        }
+    }
+
+    pub(super) fn on_withdrawn(
+        &mut self,
+        slave: SlaveId,
+        withdrawn: Withdrawn,
+    ) -> Result<(), Stop> {
+        for (task, begun) in withdrawn.tasks {
+            self.sched.withdrawn(slave, task, begun).map_err(offence)?;
+        }
+        self.note_idle(slave);
+        Ok(())
+    }
+
+    pub(super) fn on_returned(&mut self, slave: SlaveId, returned: &Returned) -> Result<(), Stop> {
+        let tasks = self.sched.given_back(slave, &returned.tasks);
+        let tasks = tasks.map_err(offence)?;
+        if !tasks.is_empty() {
+            self.trail.push(Event::Returned {
+                slave: slave.0,
+                count: tasks.len() as u64,
+                tasks: TaskRanges::from_sorted(tasks),
+            });
+        }
+        self.note_idle(slave);
+        Ok(())
+    }
+
+    fn note_idle(&mut self, slave: SlaveId) {
+        if self.sched.held_by(slave) == 0
+            && let Some(slot) = self.slots.get(slave)
+            && let Some(Some(state)) = self.conns.get_mut(slot as usize)
+        {
+            self.trail.on_hands_empty(&mut state.meter, slave);
+        }
+    }
+
+    pub(super) fn on_offer(&mut self, slave: SlaveId, offer: Offer<'_>) -> Result<(), Stop> {
+        if self
+            .bests
+            .accept(offer.best, offer.key, offer.witness)
+            .map_err(offence)?
+        {
+            self.trail.on_best(offer.best, offer.key, slave);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! The results of a packet: all of one is checked before it is accepted.
+
+use ringmw_codec::audit::Event;
+use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef, ResultStatus};
+use ringmw_sched::{Accepted, AlgorithmId, Nanos, Series, SlaveId};
+
+use super::conn::{Stop, offence};
+use super::{MasterCore, meter};
+use crate::proto::bytes::SmallBytes;
+use crate::proto::conn::ConnId;
+use crate::proto::end::{End, Failed, ResultPacket, ResultSeries, Results};
+
+/// The results of an entry of a packet.
+struct Entry<'a> {
+    entry: &'a ResultEntryRef,
+    body: &'a [u8],
+    /// Where the body begins among those of the packet.
+    at: usize,
+    elements: Elements,
+}
+
+impl<'a> Entry<'a> {
+    fn new(entry: &'a ResultEntryRef, body: &'a [u8], at: usize) -> Self {
+        Entry {
+            entry,
+            body,
+            at,
+            elements: entry.elements(body),
+        }
+    }
+
+    /// Compute time and output of `results` of them from the `nth` on.
+    #[inline]
+    fn some(&self, nth: u32, results: u32) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone {
+        let alone = self.entry.compute_ns;
+        self.elements.iter(self.body, nth, results, alone)
+    }
+}
+
+/// What has come of the results of a packet so far.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    failed: u64,
+    late: u64,
+    compute: Nanos,
+    /// Accepted ones of one algorithm that are told to one owner, and have not been put with the ends yet.
+    open: Option<ResultPacket>,
+    /// A copy of what the outputs are read from, made with the first result: none may pin a receive buffer. There while
+    /// `open` has none.
+    bodies: Option<SmallBytes>,
+    /// How many further series of results there may be.
+    room: usize,
+}
+
+impl MasterCore {
+    pub(super) fn on_results(
+        &mut self,
+        conn: ConnId,
+        slave: SlaveId,
+        view: &ResultBatchView<'_>,
+        payload_bytes: usize,
+    ) -> Result<(), Stop> {
+        let mut tally = Tally {
+            room: view.entries().saturating_sub(1),
+            ..Tally::default()
+        };
+        let mut stop = None;
+        let mut at = 0;
+        'entries: for (entry, body) in view.iter() {
+            let results = Entry::new(&entry, body, at);
+            at += body.len();
+            let mut nth = 0;
+            while nth < entry.count {
+                match self.on_some(slave, view.bodies(), &results, nth, &mut tally) {
+                    Ok(taken) => nth += taken,
+                    Err(reason) => {
+                        stop = Some(reason);
+                        break 'entries;
+                    }
+                }
+            }
+            tally.compute = tally.compute.saturating_add(entry.compute_ns);
+        }
+        let Tally {
+            accepted,
+            failed,
+            late,
+            compute,
+            open,
+            ..
+        } = tally;
+        self.put_done(open);
+        self.late += late;
+        if late > 0 {
+            self.trail.push(Event::Late {
+                slave: slave.0,
+                results: late,
+            });
+        }
+        if let Some(Some(state)) = self.conns.get_mut(conn.slot()) {
+            let idle = self.sched.held_by(slave) == 0;
+            self.trail.on_results(
+                &mut state.meter,
+                slave,
+                meter::Packet {
+                    tasks: accepted + failed + late,
+                    failed,
+                    bytes: payload_bytes as u64,
+                    compute,
+                    idle,
+                },
+                conn.slot() as u32,
+            );
+        }
+        stop.map_or(Ok(()), |reason| Err(offence(reason)))
+    }
+
+    /// Takes the results of an entry from the `nth` on that are of one run of tasks; how many they were.
+    fn on_some(
+        &mut self,
+        slave: SlaveId,
+        bodies: &[u8],
+        results: &Entry<'_>,
+        nth: u32,
+        tally: &mut Tally,
+    ) -> Result<u32, String> {
+        let entry = results.entry;
+        // All of it is checked before the results are accepted: once they are, their tasks are gone.
+        let (first, config) = (entry.task + u64::from(nth), &self.config);
+        let check = |algorithm: AlgorithmId, tasks: u32| {
+            if algorithm.0 != entry.algorithm {
+                return Err(format!(
+                    "the result of TASK-{first} names another algorithm"
+                ));
+            }
+            if entry.status == ResultStatus::Failed {
+                return Ok(());
+            }
+            let info = config.info(algorithm);
+            let (elements, some) = (results.elements, results.elements.range(nth, tasks));
+            (info.check_outputs)(&results.body[some], tasks, elements.head_bytes()).map_err(
+                |(nth, error)| {
+                    let (task, name) = (first + u64::from(nth), info.name);
+                    format!("the result of TASK-{task} of `{name}`: {error}")
+                },
+            )?;
+            Ok(())
+        };
+        let accepted = self
+            .sched
+            .results_if(slave, first, entry.count - nth, check);
+        let Some(task) = accepted.map_err(|offence| offence.to_string())?? else {
+            tally.late += 1;
+            return Ok(1);
+        };
+        let (id, algorithm, owner) = (task.id, task.algorithm, task.owner);
+        let tasks = task.payload.tasks();
+        let computes = results.some(nth, tasks).map(|(compute, _)| compute);
+        let compute = match tasks == entry.count {
+            true => entry.compute_ns,
+            false => computes.clone().sum(),
+        };
+        self.sched
+            .learn_computes(algorithm, tasks, compute, computes.clone());
+        let on_the_way = self.now.saturating_sub(task.handed_out);
+        if entry.status == ResultStatus::Failed {
+            let message = String::from_utf8_lossy(results.body).into_owned();
+            let info = *self.config.info(algorithm);
+            self.trail.on_failed(slave, id, info.name, &message);
+            let end = End::Failed(Box::new(Failed {
+                task: Accepted {
+                    payload: task.payload.alone(),
+                    ..task
+                },
+                info,
+                message,
+                compute,
+                travel: on_the_way.saturating_sub(compute),
+            }));
+            self.trail.on_task_ended(&end);
+            self.put_open(tally);
+            tally.failed += 1;
+            self.ends.push_back(end);
+            return Ok(tasks);
+        }
+        if self.trail.writes_tasks() {
+            for (nth, compute) in (0..).zip(computes) {
+                self.trail.on_task_done(id.after(nth), slave, compute);
+            }
+        }
+        tally.accepted += u64::from(tasks);
+        let series = ResultSeries {
+            id,
+            tasks,
+            at: (results.at + results.elements.range(nth, tasks).start) as u32,
+            elements: results.elements,
+            compute,
+            wait: task.handed_out.saturating_sub(task.submitted),
+            on_the_way,
+            tagged: task.payload.tagged(),
+        };
+        if let Some(open) = &mut tally.open
+            && (open.owner, open.algorithm) == (owner, algorithm)
+        {
+            open.push(series, tally.room);
+            return Ok(tasks);
+        }
+        self.put_open(tally);
+        let copied = || SmallBytes::copy_from_slice(bodies);
+        let bodies = tally.bodies.take().unwrap_or_else(copied);
+        let info = *self.config.info(algorithm);
+        let packet = ResultPacket::new((owner, algorithm), info, slave, bodies, series);
+        tally.open = Some(packet);
+        Ok(tasks)
+    }
+
+    /// Puts the results that were accepted with the ends, before others of the packet.
+    fn put_open(&mut self, tally: &mut Tally) {
+        if let Some(open) = tally.open.take() {
+            tally.bodies = Some(open.bodies.clone());
+            self.put_done(Some(open));
+        }
+    }
+
+    fn put_done(&mut self, packet: Option<ResultPacket>) {
+        let done = packet.map(|packet| End::Done(Results::new(packet)));
+        self.ends.extend(done);
+    }
+}

@@ -1,0 +1,229 @@
+//! What the master says, frame by frame. What cannot be read ends the connection.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::ops::{ControlFlow, Range};
+
+use bytes::Bytes;
+use ringmw_codec::audit::Event;
+use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, TaskBatchView};
+use ringmw_codec::control::{Recall, Returned, Shutdown, Withdraw, Withdrawn};
+use ringmw_codec::frame::{FrameError, Kind};
+use ringmw_codec::handshake::Welcome;
+use ringmw_codec::kinds::{FromMaster, Limit};
+use ringmw_sched::Nanos;
+
+use super::SlaveCore;
+use super::leave::SlaveEnd;
+use super::packet::{Announcement, Queued};
+use crate::proto::config::SECONDS_MAX;
+use crate::proto::put;
+
+/// No master has a longer client timeout: the flag's bound is a year. In nanoseconds a greater one would not fit 64 bits.
+const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * SECONDS_MAX;
+
+impl SlaveCore {
+    /// Bytes came from the master.
+    pub fn on_bytes(&mut self, bytes: &[u8], now: Nanos) {
+        if self.end.is_some() {
+            return;
+        }
+        let mut reader = std::mem::take(&mut self.reader);
+        // The Welcome may share its chunk with the first packet, whose limit it tells.
+        let limits = Cell::new(self.limits());
+        let fed = reader.feed(
+            bytes,
+            &|kind| {
+                let (tasks, results) = limits.get();
+                kind.limit().bytes(tasks, results)
+            },
+            &mut |kind, payload| {
+                let judged = self.on_frame(kind, payload, now);
+                limits.set(self.limits());
+                match judged {
+                    Ok(()) if self.end.is_none() => ControlFlow::Continue(()),
+                    Ok(()) => ControlFlow::Break(None),
+                    Err(reason) => ControlFlow::Break(Some(reason)),
+                }
+            },
+        );
+        self.reader = reader;
+        let broken = match fed {
+            Ok(ControlFlow::Continue(()) | ControlFlow::Break(None)) => None,
+            Ok(ControlFlow::Break(Some(reason))) => Some(reason),
+            Err(FrameError::Oversized { kind, .. })
+                if self.welcome.is_none() && !matches!(kind.limit(), Limit::Bytes(_)) =>
+            {
+                Some(too_early(kind))
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(reason) = broken {
+            self.finish_with(SlaveEnd::MasterLost(format!(
+                "what it sent cannot be read: {reason}"
+            )));
+        }
+    }
+
+    /// The largest payloads in bytes of what the master sends and of what it takes: none before it says.
+    fn limits(&self) -> (u32, u32) {
+        self.welcome.as_ref().map_or((0, 0), |welcome| {
+            (welcome.tasks_bytes_max, welcome.results_bytes_max)
+        })
+    }
+
+    fn on_frame(&mut self, kind: Kind, payload: &[u8], now: Nanos) -> Result<(), String> {
+        let is_answer = matches!(kind, Kind::Welcome | Kind::Refuse);
+        if self.welcome.is_none() && !is_answer {
+            return Err(too_early(kind));
+        }
+        // No master sends one, but it does no harm.
+        if kind == Kind::Heartbeat {
+            return Ok(());
+        }
+        match FromMaster::read(kind, payload).map_err(text)? {
+            FromMaster::Welcome(_) if self.welcome.is_some() => {
+                return Err("a master never sends Welcome twice".to_owned());
+            }
+            FromMaster::Welcome(welcome) => {
+                self.busy_at = now;
+                self.on_welcome(welcome)?;
+            }
+            FromMaster::Refuse(refusal) => {
+                self.finish_with(SlaveEnd::Refused(refusal.to_string()));
+            }
+            FromMaster::Tasks(view) => {
+                self.busy_at = now;
+                self.on_tasks(&view, payload, now);
+            }
+            FromMaster::Withdraw(withdraw) => self.on_withdraw(withdraw),
+            FromMaster::Recall(recall) => self.on_recall(recall),
+            FromMaster::Bests(bests) => self.learned.extend(bests.entries),
+            FromMaster::Shutdown(Shutdown { finished }) => {
+                self.audit.push_back(Event::MasterShutdown { finished });
+                self.finish_with(SlaveEnd::Shutdown { finished });
+            }
+        }
+        Ok(())
+    }
+
+    fn on_welcome(&mut self, welcome: Welcome) -> Result<(), String> {
+        let least = (BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES) as u32 + 1_024;
+        let timeouts = 1..=CLIENT_TIMEOUT_MS_MAX;
+        if welcome.results_bytes_max < least || !timeouts.contains(&welcome.client_timeout_ms) {
+            return Err("a Welcome with impossible limits".to_owned());
+        }
+        self.audit.push_back(Event::Id {
+            slave: welcome.slave,
+        });
+        self.welcome = Some(welcome);
+        Ok(())
+    }
+
+    /// `view` is that of `payload`.
+    fn on_tasks(&mut self, view: &TaskBatchView<'_>, payload: &[u8], now: Nanos) {
+        let packet = Bytes::copy_from_slice(payload);
+        for (index, (entry, _)) in view.iter().enumerate() {
+            self.queued += entry.count as usize;
+            self.tasks.push_back(Queued {
+                first: entry.task,
+                count: entry.count,
+                left: 0..entry.count,
+                algorithm: entry.algorithm,
+                marked: entry.flags & MARKED != 0,
+                bound: entry.flags & BOUND != 0,
+                body: packet.slice(view.body_range(index)),
+            });
+        }
+        self.settle(now, false);
+        let (tasks, bytes) = (view.tasks(), payload.len() as u64);
+        let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());
+        self.audit.extend(line);
+    }
+
+    fn on_withdraw(&mut self, withdraw: Withdraw) {
+        let mut acknowledged = Vec::new();
+        for task in withdraw.tasks {
+            if self.running == Some(task) {
+                self.running_cancelled = true;
+            } else if self.take_out(task) {
+                acknowledged.push((task, false));
+                if matches!(self.announcement, Announcement::Leaving(t) | Announcement::Left(t) if t == task)
+                {
+                    self.announcement = Announcement::None;
+                }
+            }
+        }
+        if self.tasks.is_empty() && self.running.is_none() {
+            self.flush_results();
+        }
+        if !acknowledged.is_empty() {
+            put(&mut self.out, Kind::Withdrawn, |out| {
+                Withdrawn {
+                    tasks: acknowledged,
+                }
+                .encode(out)
+            });
+        }
+    }
+
+    /// Takes a task that has not begun out of the queue; false if there is none of this number.
+    fn take_out(&mut self, task: u64) -> bool {
+        let mut queued = self.tasks.iter_mut().enumerate();
+        let found = queued.find_map(|(at, queued)| Some((at, queued.place(task)?, queued)));
+        let Some((at, index, queued)) = found else {
+            return false;
+        };
+        self.queued -= 1;
+        let Range { start, end } = queued.left;
+        if start + 1 == end {
+            self.tasks.remove(at);
+        } else if index == start {
+            queued.left.start += 1;
+        } else if index + 1 == end {
+            queued.left.end -= 1;
+        } else if let Some(queued) = self.tasks.remove(at) {
+            for part in queued.split(index).into_iter().rev() {
+                self.tasks.insert(at, part);
+            }
+        }
+        true
+    }
+
+    /// Gives back what has not begun, from the last task on; not what is addressed to this slave, nor a task whose start
+    /// is announced.
+    fn on_recall(&mut self, recall: Recall) {
+        let asked = recall.tasks as usize;
+        let is_announced = self.announcement != Announcement::None;
+        let mut tasks = Vec::new();
+        let mut kept = VecDeque::new();
+        while tasks.len() < asked
+            && let Some(mut last) = self.tasks.pop_back()
+        {
+            if !last.bound {
+                let stays = usize::from(is_announced && self.tasks.is_empty());
+                let gives = (last.left.len() - stays).min(asked - tasks.len());
+                last.give_back(gives as u32, &mut tasks);
+                self.queued -= gives;
+            }
+            if !last.left.is_empty() {
+                kept.push_front(last);
+            }
+        }
+        self.tasks.append(&mut kept);
+        if self.tasks.is_empty() && self.running.is_none() {
+            self.flush_results();
+        }
+        put(&mut self.out, Kind::Returned, |out| {
+            Returned { tasks }.encode(out)
+        });
+    }
+}
+
+fn too_early(kind: Kind) -> String {
+    format!("{kind:?} before the handshake was answered")
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}

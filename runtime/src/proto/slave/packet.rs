@@ -1,0 +1,94 @@
+//! What is in a slave's hand: tasks that have not begun, as the packets brought them, and the one that is computed.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use ringmw_codec::batch::TaskBody;
+use ringmw_codec::wire::DecodeError;
+
+/// One task to compute.
+#[derive(Debug)]
+pub struct Assignment {
+    /// The task's number.
+    pub task: u64,
+    /// The algorithm's index.
+    pub algorithm: u16,
+    /// The body of the run that it belongs to, a share of the packet.
+    pub(super) run: Bytes,
+    /// Tasks of that run.
+    pub(super) count: u32,
+    /// Its own place in it.
+    pub(super) index: u32,
+}
+
+impl Assignment {
+    /// Its stream, tag and arguments.
+    ///
+    /// # Errors
+    /// When the body that came is none: the task has failed.
+    pub fn body(&self) -> Result<TaskBody<'_>, DecodeError> {
+        let run = TaskBody::parse_run(&self.run, self.count)?;
+        Ok(run.nth(self.index, self.count))
+    }
+}
+
+/// An entry of a packet, or what is left of it: the tasks of a run that are in hand and have not begun, at least one.
+pub(super) struct Queued {
+    /// The number of the run's first task, be it in hand or not.
+    pub(super) first: u64,
+    /// Tasks of the run as it came.
+    pub(super) count: u32,
+    /// The places in the run of those in hand.
+    pub(super) left: Range<u32>,
+    pub(super) algorithm: u16,
+    pub(super) marked: bool,
+    pub(super) bound: bool,
+    pub(super) body: Bytes,
+}
+
+impl Queued {
+    /// The number of the task at a place in the run.
+    fn number(&self, index: u32) -> u64 {
+        self.first + u64::from(index)
+    }
+
+    /// The number of the next task.
+    pub(super) fn next(&self) -> u64 {
+        self.number(self.left.start)
+    }
+
+    /// The place of a task, if it is in hand.
+    pub(super) fn place(&self, task: u64) -> Option<u32> {
+        let index = u32::try_from(task.checked_sub(self.first)?).ok()?;
+        self.left.contains(&index).then_some(index)
+    }
+
+    /// So many of the last tasks, the very last one first; they are in hand no more.
+    pub(super) fn give_back(&mut self, tasks: u32, into: &mut Vec<u64>) {
+        let kept = self.left.end - tasks;
+        into.extend((kept..self.left.end).rev().map(|index| self.number(index)));
+        self.left.end = kept;
+    }
+
+    /// Those before a place, and those behind it.
+    pub(super) fn split(self, index: u32) -> [Queued; 2] {
+        let before = Queued {
+            left: self.left.start..index,
+            body: self.body.clone(),
+            ..self
+        };
+        let behind = Queued {
+            left: index + 1..self.left.end,
+            ..self
+        };
+        [before, behind]
+    }
+}
+
+/// A marked task is announced, and begins once the announcement has left this process.
+#[derive(PartialEq, Eq)]
+pub(super) enum Announcement {
+    None,
+    Leaving(u64),
+    Left(u64),
+}

@@ -1,0 +1,158 @@
+//! The compute side: the next task, its result, and the packets that results leave in.
+
+use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, RESULT_ENTRY_BYTES, ResultStatus};
+use ringmw_codec::control::{Offer, Starting};
+use ringmw_codec::frame::{self, Kind};
+use ringmw_sched::{AUTO, Nanos};
+
+use super::SlaveCore;
+use super::leave::SlaveEnd;
+use super::packet::{Announcement, Assignment};
+use crate::proto::{SECOND, put};
+
+/// With automatic grouping a finished result waits at most this long for others that finish.
+const AUTO_RESULT_WAIT: Nanos = SECOND / 200;
+
+/// What the compute side does next.
+#[derive(Debug)]
+pub enum Next {
+    /// Compute this, then [`SlaveCore::finish`].
+    Run(Assignment),
+    /// Nothing to do until something comes.
+    Wait,
+    /// It is over.
+    Stop(SlaveEnd),
+}
+
+impl SlaveCore {
+    /// What to do next; flushes results when there is nothing more to compute.
+    pub fn next_task(&mut self) -> Next {
+        if let Some(end) = &self.end {
+            return Next::Stop(end.clone());
+        }
+        assert!(self.running.is_none(), "one task at a time");
+        let Some(front) = self.tasks.front_mut() else {
+            return Next::Wait;
+        };
+        let task = front.next();
+        if front.marked && self.announcement != Announcement::Left(task) {
+            if self.announcement == Announcement::None {
+                self.flush_results();
+                put(&mut self.out, Kind::Starting, |out| {
+                    Starting { task }.encode(out)
+                });
+                self.announcement = Announcement::Leaving(task);
+            }
+            return Next::Wait;
+        }
+        let is_last = front.left.len() == 1;
+        let assignment = Assignment {
+            task,
+            algorithm: front.algorithm,
+            run: match is_last {
+                true => std::mem::take(&mut front.body),
+                false => front.body.clone(),
+            },
+            count: front.count,
+            index: front.left.start,
+        };
+        front.left.start += 1;
+        if is_last {
+            self.tasks.pop_front();
+        }
+        self.queued -= 1;
+        self.announcement = Announcement::None;
+        self.running = Some(task);
+        self.running_cancelled = false;
+        Next::Run(assignment)
+    }
+
+    /// The running task ended with an output's archive or a failure's text.
+    pub fn finish(
+        &mut self,
+        algorithm: u16,
+        outcome: Result<&[u8], &str>,
+        compute: Nanos,
+        now: Nanos,
+    ) {
+        let task = self.running.take().expect("a task is running");
+        self.completed += 1;
+        self.busy_at = now;
+        let (Some(welcome), None) = (&self.welcome, &self.end) else {
+            return;
+        };
+        let bytes_max = welcome.results_bytes_max as usize;
+        let group = welcome.result_group;
+        let room = bytes_max - BATCH_OVERHEAD_BYTES - RESULT_ENTRY_BYTES;
+        let too_large;
+        let (status, body) = match outcome {
+            Ok(output) if output.len() <= room => (ResultStatus::Done, output),
+            Ok(output) => {
+                too_large = format!(
+                    "the result of {} bytes is larger than the master reads: at most {room} bytes; raise --mw-max-read-buffer-size on the master",
+                    output.len()
+                );
+                (ResultStatus::Failed, too_large.as_bytes())
+            }
+            Err(text) => (ResultStatus::Failed, cut(text, room).as_bytes()),
+        };
+        let results = &self.results;
+        if results.bytes_with(task, algorithm, status, compute, body.len()) > bytes_max {
+            self.flush_results();
+        }
+        self.results.push(task, algorithm, status, compute, body);
+        let oldest = *self.oldest_result.get_or_insert(now);
+        let full = match group {
+            AUTO => now >= oldest + AUTO_RESULT_WAIT,
+            number => self.results.tasks() >= number as usize,
+        };
+        if full || self.tasks.is_empty() {
+            self.flush_results();
+        }
+        // The time limit may have waited for this task.
+        self.judge_bounds(now);
+    }
+
+    /// The running task offers an incumbent: what is finished goes first, then the offer, then its
+    /// own result.
+    pub fn offer(&mut self, best: u32, key: u64, witness: &[u8]) -> Result<(), String> {
+        let (Some(welcome), None) = (&self.welcome, &self.end) else {
+            return Ok(());
+        };
+        let bytes_max = welcome.results_bytes_max as usize;
+        let bytes = witness.len() + Offer::HEADER_BYTES;
+        if bytes > bytes_max {
+            return Err(format!(
+                "the witness of {} bytes is larger than the master reads: at most {} bytes; raise --mw-max-read-buffer-size on the master",
+                witness.len(),
+                bytes_max - Offer::HEADER_BYTES
+            ));
+        }
+        self.flush_results();
+        put(&mut self.out, Kind::Offer, |out| {
+            Offer { best, key, witness }.encode(out)
+        });
+        Ok(())
+    }
+
+    pub(super) fn flush_results(&mut self) {
+        self.oldest_result = None;
+        if self.results.is_empty() {
+            return;
+        }
+        let results = self.results.tasks() as u64;
+        let before = self.out.len();
+        let mark = frame::begin_frame(&mut self.out, Kind::Results);
+        self.results.encode(&mut self.out);
+        frame::finish_frame(&mut self.out, mark);
+        self.results.clear();
+        let bytes = (self.out.len() - before) as u64;
+        let line = self.meter.on_results(self.last_sent, results, bytes);
+        self.audit.extend(line);
+    }
+}
+
+/// The longest prefix of `text` within `bytes_max` bytes that ends at a character.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
