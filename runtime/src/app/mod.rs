@@ -14,7 +14,8 @@ use crate::flags::{self, Role};
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::master::Master;
 use crate::slave::Slave;
-use crate::typed::algorithm::{Algorithm, Registry, RegistryBuilder};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::registry::{Registry, RegistryBuilder};
 
 pub(crate) mod args;
 mod embedded;

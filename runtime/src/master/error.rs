@@ -5,8 +5,10 @@ use ringmw_sched::{Reason, SlaveId, TaskId};
 
 use crate::proto::bytes::SmallBytes;
 use crate::proto::master::{End, Fate};
-use crate::typed::algorithm::{Algorithm, Tag, Task};
-use crate::typed::cx::TagError;
+use crate::typed::algorithm::Algorithm;
+use crate::typed::tag::Tag;
+use crate::typed::tag::TagError;
+use crate::typed::task::Task;
 use crate::typed::wire::{Wire, WireError};
 
 /// Why there is no output: as large as a pointer, since most tasks have one.

@@ -15,8 +15,9 @@ use super::ready::Flow;
 use super::state::State;
 use super::submit::Open;
 use crate::io::clock::Clock;
-use crate::typed::algorithm::{Algorithm, Registry};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::best::{Best, BestKey, Direction, Incumbents};
+use crate::typed::registry::Registry;
 use crate::typed::wire::Wire;
 
 pub(super) type Light = Pin<Box<dyn Future<Output = ()>>>;

@@ -15,7 +15,8 @@ use super::ready::{Ready, new_flow, output, output_of};
 use super::results::Done;
 use super::submit::{InOrder, StreamOf, Submission};
 use crate::proto::master::TaskEnd;
-use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::task::Task;
 
 impl Master {
     /// Runs every task of an iterator; see [`Map`].

@@ -7,9 +7,11 @@ use ringmw_sched::{Nanos, SlaveId, TaskId};
 
 use super::error::{TaskError, Unrunnable, body, error_of, tag_of, type_error};
 use crate::proto::master::{AlgorithmInfo, End, Fate, TaskEnd};
-use crate::typed::algorithm::{Algorithm, Policy, Tag, Task};
-use crate::typed::cx::TagError;
+use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::DOMAIN_EXPLICIT;
+use crate::typed::tag::Tag;
+use crate::typed::tag::TagError;
+use crate::typed::task::{Policy, Task};
 use crate::typed::wire::{self, Wire};
 
 /// A result from the queue: an output, or the failure in its place.

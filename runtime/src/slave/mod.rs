@@ -20,9 +20,10 @@ use crate::io::clock::{self, Clock};
 use crate::io::files::audit::AuditWriter;
 use crate::io::slave_link::{Link, Term};
 use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
-use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
 use crate::typed::best::BestTable;
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::tag::RunError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -16,9 +16,10 @@ use ringmw_sched::{Nanos, SlaveId};
 use super::net::{Link, Quality};
 use crate::proto::SECOND;
 use crate::proto::slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
-use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
 use crate::typed::best::{BestTable, OfferSink};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::tag::RunError;
 
 /// A goodbye is written within this time or not at all, as in a real slave.
 const FAREWELL: Nanos = SECOND;

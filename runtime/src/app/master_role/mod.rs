@@ -20,7 +20,7 @@ use crate::master::driver::Driver;
 use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::proto::master::{Demand, MasterConfig, MasterCore};
-use crate::typed::algorithm::Registry;
+use crate::typed::registry::Registry;
 
 mod resource;
 mod slaves;

@@ -10,9 +10,10 @@ use crate::proto::master::Body;
 use crate::proto::series::Growing;
 use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
 use crate::testing::script::{Flow, Script};
-use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::best::Direction;
 use crate::typed::rng::{Rng, StreamKey, name_hash};
+use crate::typed::task::Task;
 
 impl Script {
     pub(super) fn submit_some(&mut self, burst: u32) {
