@@ -11,11 +11,15 @@ pub mod engine {
 
 /// The protocol cores, and what they take and give.
 pub mod proto {
-    pub use crate::proto::master::{AlgorithmInfo, Level, SmallBytes, Traffic};
-    pub use crate::proto::{
-        Bounds, Demand, Effect, End, Fate, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, MasterConfig,
-        MasterCore, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
+    pub use crate::proto::bytes::SmallBytes;
+    pub use crate::proto::config::{
+        AlgorithmInfo, Bounds, Demand, Level, MasterConfig, SlaveConfig, Wanted,
     };
+    pub use crate::proto::conn::Effect;
+    pub use crate::proto::end::{End, Fate};
+    pub use crate::proto::master::{MasterCore, Traffic};
+    pub use crate::proto::slave::{Next, SlaveCore, SlaveEnd};
+    pub use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
 }
 
 /// Values as archives, and back.

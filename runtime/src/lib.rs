@@ -21,16 +21,17 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoOutcome, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Map, Master, Origin, QueueResult, QueueUnrunnable, Results, SlaveView,
-    Target, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask,
+    Call, Done, Events, Light, Map, Master, Origin, QueueResult, QueueUnrunnable, Results,
+    SlaveView, Target, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask,
 };
+pub use proto::incumbents::Direction;
 pub use rand;
 pub use ringmw_macros::{algorithm, wire};
 pub use ringmw_sched::{Group, Reason, SlaveId, TaskId};
 pub use rkyv;
 pub use slave::{LoopReport, Slave};
 pub use typed::algorithm::{Algorithm, Signature};
-pub use typed::best::{Best, BestKey, Direction};
+pub use typed::best::{Best, BestKey};
 pub use typed::cx::{Cx, SlaveState};
 pub use typed::registry::RegistryError;
 pub use typed::rng::Rng;

@@ -69,7 +69,7 @@ fn picky(n: u64) -> std::result::Result<u64, String> {
 #[test]
 fn connected_slaves_are_seen_in_the_order_in_which_they_came() {
     async fn master(mw: Master, _: Args) -> Result {
-        assert_eq!((mw.slaves().len(), mw.connected()), (0, 0));
+        assert_eq!(mw.slaves().len(), mw.connected());
         mw.allocate(Group::Ordered, 1);
         while mw.connected() < 3 {
             mw.poll_events().await;
@@ -210,9 +210,9 @@ fn a_light_thread_hears_that_there_is_nothing_more() {
         let call = mw.call(nap::task(50));
         let (tell, told) = tokio::sync::oneshot::channel();
         let light = mw.clone();
-        mw.spawn(async move {
+        drop(mw.spawn(async move {
             let _ = tell.send(light.events().await);
-        });
+        }));
         call.await?;
         let events = tokio::time::timeout(Duration::from_secs(20), told).await??;
         assert!(events.is_empty());

@@ -68,7 +68,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a bound is told before its witness is kept",
-        file: "runtime/src/typed/best.rs",
+        file: "runtime/src/proto/incumbents.rs",
         old: "incumbent.witness = Some(witness.into());",
         new: "",
     },
@@ -99,11 +99,14 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a slave is judged by the master's own pause",
         file: "runtime/src/proto/master/mod.rs",
-        old: "        } else {
-            self.awake += gap;
-        }",
-        new: "        }
-        self.awake += gap;",
+        old: "self.awake += gap.min(STALL);",
+        new: "self.awake += gap;",
+    },
+    Mutant {
+        name: "a long turn counts as no silence at all",
+        file: "runtime/src/proto/master/mod.rs",
+        old: "self.awake += gap.min(STALL);",
+        new: "self.awake += if gap > STALL { 0 } else { gap };",
     },
     Mutant {
         name: "a slave is judged before all that came was taken",
@@ -169,7 +172,7 @@ const MUTANTS: &[Mutant] = &[
         name: "off by one: ready results are held one end too late",
         file: "runtime/src/master/queue.rs",
         old: "let hold = self.ready_bytes > self.ready_bytes_max;",
-        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::master::RESULT_BYTES as u64;",
+        new: "let hold = self.ready_bytes > self.ready_bytes_max + crate::proto::end::RESULT_BYTES as u64;",
     },
     Mutant {
         name: "no-retry tasks are retried",

@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use ringmw_sched::{Owner, TaskId};
 
 use super::error::TaskError;
 use super::handle::Master;
+use super::passes::{self, Waits};
 use super::ready::{new_flow, output};
 use super::submit::RawTask;
 use crate::typed::algorithm::Algorithm;
@@ -61,33 +62,41 @@ impl<A: Algorithm> Future for Call<A> {
     type Output = Result<A::Output, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let slot = self.flow;
-        let end = self.mw.with(|state| {
-            let flow = &mut state.flows[slot as usize];
-            let end = flow.ready.pop();
-            if end.is_none() {
-                flow.waker = Some(cx.waker().clone());
+        passes::poll(&mut *self, cx, |call| {
+            let slot = call.flow as usize;
+            let end = call.mw.with(|state| state.flows[slot].ready.pop());
+            match end {
+                Some(end) => {
+                    call.done = true;
+                    Poll::Ready(output::<A>(end))
+                }
+                None => Poll::Pending,
             }
-            end
-        });
-        match end {
-            Some(end) => {
-                self.done = true;
-                Poll::Ready(output::<A>(end))
-            }
-            None => Poll::Pending,
-        }
+        })
+    }
+}
+
+impl<A: Algorithm> Waits for Call<A> {
+    fn master(&self) -> &Master {
+        &self.mw
+    }
+
+    fn keep(&self, waker: Waker) -> Option<Waker> {
+        self.mw
+            .peek(|state| state.flows[self.flow as usize].waker.replace(waker))
     }
 }
 
 impl<A: Algorithm> Drop for Call<A> {
     fn drop(&mut self) {
         let (flow, id, done) = (self.flow, self.id, self.done);
-        self.mw.with(|state| {
+        let flow = self.mw.with(|state| {
             if !done {
                 state.cancel(id);
             }
-            state.flows.remove(flow as usize);
+            state.flows.remove(flow as usize)
         });
+        // It may hold a waker.
+        drop(flow);
     }
 }

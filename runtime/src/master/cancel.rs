@@ -4,8 +4,10 @@ use ringmw_sched::{Owner, Series, TaskId};
 
 use super::error::has_tag;
 use super::handle::Master;
+use super::ready::Flow;
 use super::state::State;
-use crate::proto::master::{Body, End, Ends};
+use crate::proto::end::{End, Ends};
+use crate::proto::series::Body;
 use crate::typed::wire::{self, Wire};
 
 impl Master {
@@ -40,7 +42,11 @@ impl State {
     pub(crate) fn cancel(&mut self, id: TaskId) -> Option<End> {
         let end = self.core.cancel(id)?;
         match end.owner {
-            Owner::Queue => self.queue.cancelled(end.algorithm),
+            Owner::Queue => {
+                self.queue.cancelled(end.algorithm);
+                // A `results` stream may wait for just this.
+                self.wake_queue();
+            }
             Owner::Flow(flow) => self.flows[flow as usize].live -= 1,
         }
         Some(end)
@@ -53,7 +59,8 @@ impl State {
             return false;
         };
         if let Owner::Flow(flow) = end.owner {
-            self.flows[flow as usize].tell(Ends::one(end));
+            let waker = self.flows[flow as usize].tell(Ends::one(end));
+            self.woken.extend(waker);
         }
         true
     }
@@ -64,8 +71,9 @@ impl State {
             .count()
     }
 
-    /// Takes every live task of a flow back and forgets the flow.
-    pub(crate) fn drop_flow(&mut self, flow: u32) {
+    /// Takes every live task of a flow back and forgets the flow; what is left of it is dropped where nothing is
+    /// borrowed: it may hold a waker.
+    pub(crate) fn drop_flow(&mut self, flow: u32) -> Flow {
         if self.flows[flow as usize].live > 0 {
             let ids = self.live(|owner, _| owner == Owner::Flow(flow));
             for id in ids {
@@ -73,7 +81,7 @@ impl State {
             }
         }
         self.set_source(flow, false);
-        self.flows.remove(flow as usize);
+        self.flows.remove(flow as usize)
     }
 
     /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.

@@ -4,10 +4,10 @@ use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{Reason, SlaveId, TaskId};
 
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::{End, Fate};
+use crate::proto::end::{End, Fate};
+use crate::proto::reason::InWords;
 use crate::typed::algorithm::Algorithm;
-use crate::typed::tag::Tag;
-use crate::typed::tag::TagError;
+use crate::typed::tag::{Tag, TagError};
 use crate::typed::task::Task;
 use crate::typed::wire::{Wire, WireError};
 
@@ -115,24 +115,7 @@ impl Unrunnable {
 
 impl std::fmt::Display for Unrunnable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Reason::TooLarge { bytes, bytes_max } => write!(
-                f,
-                "it makes a packet of {bytes} bytes, where at most {bytes_max} may be written; raise --mw-max-write-buffer-size"
-            ),
-            Reason::QueueFull { bytes_max } => write!(
-                f,
-                "the queued tasks would pass {bytes_max} bytes; submit by a target number or through map, or raise --mw-max-queued-bytes"
-            ),
-            Reason::Crashed { crashes, .. } => {
-                write!(
-                    f,
-                    "{}: the limit of --mw-crash-limit is reached ({crashes})",
-                    self.0
-                )
-            }
-            other => other.fmt(f),
-        }
+        InWords(self.0).fmt(f)
     }
 }
 

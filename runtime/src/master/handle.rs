@@ -3,24 +3,24 @@
 
 use std::any::TypeId;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Waker, ready};
 
 use ringmw_sched::AlgorithmId;
 
+use super::light::Spawned;
+use super::passes::Passes;
 use super::ready::Flow;
 use super::state::State;
 use super::submit::Open;
 use crate::io::clock::Clock;
+use crate::proto::incumbents::{Direction, Incumbents};
 use crate::typed::algorithm::Algorithm;
-use crate::typed::best::{Best, BestKey, Direction, Incumbents};
+use crate::typed::best::{Best, BestKey};
 use crate::typed::registry::Registry;
 use crate::typed::wire::Wire;
-
-pub(super) type Light = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The master algorithm's handle on the run: a cheap clone, for one thread, every method `&self`.
 ///
@@ -42,9 +42,8 @@ pub(super) struct Inner {
     /// The run of tasks that is being collected, if one is.
     pub(super) open: RefCell<Option<Rc<Open>>>,
     pub(super) in_turn: Cell<bool>,
-    pub(super) turns: Cell<u64>,
-    pub(super) turn_wakers: RefCell<Vec<Waker>>,
-    pub(super) spawned: RefCell<Vec<Light>>,
+    pub(super) passes: Passes,
+    pub(super) spawned: RefCell<Vec<Spawned>>,
 }
 
 impl Master {
@@ -61,8 +60,7 @@ impl Master {
                 algorithm: Cell::new((TypeId::of::<()>(), AlgorithmId(0))),
                 open: RefCell::new(None),
                 in_turn: Cell::new(false),
-                turns: Cell::new(0),
-                turn_wakers: RefCell::new(Vec::new()),
+                passes: Passes::default(),
                 spawned: RefCell::new(Vec::new()),
             }),
         }
@@ -71,12 +69,11 @@ impl Master {
     /// Works on the state; no borrow outlives the call, and no user's code runs in it.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         self.settle();
-        let value = {
-            let mut state = self.inner.state.borrow_mut();
-            let value = f(&mut state);
+        let value = self.work(|state| {
+            let value = f(state);
             state.dispatch();
             value
-        };
+        });
         self.kick();
         value
     }
@@ -85,14 +82,13 @@ impl Master {
     #[inline]
     pub(crate) fn submitting<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         self.settle();
-        let value = {
-            let mut state = self.inner.state.borrow_mut();
-            let value = f(&mut state);
+        let value = self.work(|state| {
+            let value = f(state);
             if state.core.has_ends() {
                 state.dispatch();
             }
             value
-        };
+        });
         self.kick();
         value
     }
@@ -119,10 +115,9 @@ impl Master {
 
     /// Wakes the driver if this is not called from within its turn.
     pub(super) fn kick(&self) {
-        if !self.inner.in_turn.get()
-            && let Some(waker) = self.inner.driver.borrow_mut().take()
-        {
-            waker.wake();
+        if !self.inner.in_turn.get() {
+            let driver = self.inner.driver.take();
+            driver.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -166,17 +161,10 @@ impl Master {
     }
 
     fn best<K: BestKey, W: Wire>(&self, key: K, direction: Direction) -> Best<K, W> {
-        match self.inner.bests.add(direction, key) {
+        match Best::add(&self.inner.bests, direction, key) {
             Ok(best) => best,
             Err(error) => panic!("{error}"),
         }
-    }
-
-    /// A light thread on the master: runs whenever the master algorithm awaits. Its panic ends the
-    /// master; returning from the master algorithm ends it.
-    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.inner.spawned.borrow_mut().push(Box::pin(future));
-        self.kick();
     }
 
     /// Does a heavy sum on a thread of its own, so that the slaves are served meanwhile.
@@ -189,7 +177,12 @@ impl Master {
             tokio::task::yield_now().await;
             return f();
         }
-        match sums().spawn_blocking(f).await {
+        let mut sum = pin!(sums().spawn_blocking(f));
+        let sum = std::future::poll_fn(|cx| {
+            ready!(self.poll_pass(cx));
+            sum.as_mut().poll(cx)
+        });
+        match sum.await {
             Ok(value) => value,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }

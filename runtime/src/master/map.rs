@@ -4,17 +4,18 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
 use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
+use super::passes::{self, Waits};
 use super::ready::{Ready, new_flow, output, output_of};
 use super::results::Done;
 use super::submit::{InOrder, StreamOf, Submission};
-use crate::proto::master::TaskEnd;
+use crate::proto::end::TaskEnd;
 use crate::typed::algorithm::Algorithm;
 use crate::typed::task::Task;
 
@@ -134,26 +135,22 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
 
     /// Takes the next end by itself.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
-        match self.in_order.is_some() {
-            true => self.poll_in_order(cx),
-            false => self.poll_taken(cx, Ready::pop),
-        }
+        passes::poll(self, cx, |map| match map.in_order.is_some() {
+            true => map.take_in_order(),
+            false => map.take_any(Ready::pop),
+        })
     }
 
     /// Takes the next end as an output, decoded where it came.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
-        match self.in_order.is_some() {
-            true => self.poll_in_order(cx).map(|end| end.map(output::<A>)),
-            false => self.poll_taken(cx, |ready| ready.take(output_of::<A>)),
-        }
+        passes::poll(self, cx, |map| match map.in_order.is_some() {
+            true => map.take_in_order().map(|end| end.map(output::<A>)),
+            false => map.take_any(|ready| ready.take(output_of::<A>)),
+        })
     }
 
     #[inline]
-    fn poll_taken<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut take: impl FnMut(&mut Ready) -> Option<R>,
-    ) -> Poll<Option<R>> {
+    fn take_any<R>(&mut self, mut take: impl FnMut(&mut Ready) -> Option<R>) -> Poll<Option<R>> {
         let mut end = take(&mut self.taken);
         if end.is_none() {
             self.fetch();
@@ -167,7 +164,8 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         self.untold.set(self.taken.len());
         match end {
             Some(end) => Poll::Ready(Some(end)),
-            None => self.wait(cx).map(|()| None),
+            None if self.is_over() => Poll::Ready(None),
+            None => Poll::Pending,
         }
     }
 
@@ -178,20 +176,13 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             .peek(|state| taken.take_all(&mut state.flows[slot].ready));
     }
 
-    /// Waits for an end, if there is one to come.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (slot, exhausted) = (self.flow as usize, self.exhausted);
-        self.mw.peek(|state| {
-            let flow = &mut state.flows[slot];
-            if exhausted && flow.live == 0 {
-                return Poll::Ready(());
-            }
-            flow.waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
+    /// Whether no end is to come.
+    fn is_over(&self) -> bool {
+        let slot = self.flow as usize;
+        self.exhausted && self.mw.peek(|state| state.flows[slot].live == 0)
     }
 
-    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+    fn take_in_order(&mut self) -> Poll<Option<TaskEnd>> {
         self.fill();
         let slot = self.flow as usize;
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
@@ -204,7 +195,6 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
                         .expect("an end of this map belongs to one of its tasks");
                     in_order[at].1 = Some(end);
                 }
-                flow.waker = Some(cx.waker().clone());
             });
         }
         match in_order.front() {
@@ -234,6 +224,17 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     }
 }
 
+impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
+    fn master(&self) -> &Master {
+        &self.mw
+    }
+
+    fn keep(&self, waker: Waker) -> Option<Waker> {
+        self.mw
+            .peek(|state| state.flows[self.flow as usize].waker.replace(waker))
+    }
+}
+
 impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
     type Item = Result<A::Output, TaskError>;
 
@@ -245,6 +246,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
     fn drop(&mut self) {
         let flow = self.flow;
-        self.mw.with(|state| state.drop_flow(flow));
+        // Outside: it may hold a waker.
+        drop(self.mw.with(|state| state.drop_flow(flow)));
     }
 }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use ringmw_sched::AlgorithmId;
 
 use super::result::{TaskResult, UnrunnableTask};
-use crate::proto::master::{Ends, Fate};
+use crate::proto::end::{Ends, Fate};
 
 /// What [`events`](super::Master::events) waits for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -77,8 +77,6 @@ impl Queue {
 
     pub(crate) fn cancelled(&mut self, algorithm: AlgorithmId) {
         self.of(algorithm).live -= 1;
-        // A `results` stream may wait for just this.
-        self.wake();
     }
 
     pub(crate) fn ended(&mut self, mut ends: Ends) {
@@ -178,14 +176,18 @@ impl Queue {
         Some(Ok(TaskResult::new(end)))
     }
 
-    pub(crate) fn wait(&mut self, waker: &Waker) {
-        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
-            self.wakers.push(waker.clone());
+    /// Keeps the waker of who waits, or gives it back where it has it already.
+    pub(super) fn wait(&mut self, waker: Waker) -> Option<Waker> {
+        if self.wakers.iter().any(|known| known.will_wake(&waker)) {
+            return Some(waker);
         }
+        self.wakers.push(waker);
+        None
     }
 
-    pub(crate) fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
+    /// Those who wait, to be woken.
+    pub(super) fn waiting(&mut self) -> std::vec::Drain<'_, Waker> {
+        self.wakers.drain(..)
     }
 
     /// Ends that nobody took.

@@ -10,7 +10,7 @@ use ringmw_sched::TaskId;
 use super::error::{TaskError, error_of, type_error};
 use super::result::TaskResult;
 use super::state::State;
-use crate::proto::master::{Ends, TaskEnd};
+use crate::proto::end::{Ends, TaskEnd};
 use crate::typed::algorithm::Algorithm;
 
 /// A call's or map's own ends.
@@ -27,11 +27,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn tell(&mut self, ends: Ends) {
+    /// Its ends have come: who is to be woken.
+    #[must_use]
+    pub(super) fn tell(&mut self, ends: Ends) -> Option<Waker> {
         self.ready.push(ends);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.waker.take()
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use ringmw_sched::{Nanos, SlaveId, TaskId};
 
 use super::error::{TaskError, Unrunnable, body, error_of, tag_of, type_error};
-use crate::proto::master::{AlgorithmInfo, End, Fate, TaskEnd};
+use crate::proto::config::AlgorithmInfo;
+use crate::proto::end::{End, Fate, TaskEnd};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::DOMAIN_EXPLICIT;
-use crate::typed::tag::Tag;
-use crate::typed::tag::TagError;
+use crate::typed::tag::{Tag, TagError};
 use crate::typed::task::{Policy, Task};
 use crate::typed::wire::{self, Wire};
 

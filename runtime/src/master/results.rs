@@ -2,16 +2,17 @@
 
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
 use ringmw_sched::AlgorithmId;
 
 use super::error::TaskError;
 use super::handle::Master;
+use super::passes::{self, Waits};
 use super::ready::no_error;
 use super::result::TaskResult;
-use crate::proto::master::TaskEnd;
+use crate::proto::end::TaskEnd;
 use crate::typed::algorithm::Algorithm;
 
 impl Master {
@@ -51,19 +52,30 @@ impl<A: Algorithm> Results<A> {
     }
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Done<A>, TaskError>>> {
-        let algorithm = self.algorithm;
-        self.mw.with(|state| match state.queue.take_one(algorithm) {
-            Some(Ok(result)) => {
-                state.keep_ready_bounded();
-                Poll::Ready(Some(Done::of_result(result)))
-            }
-            Some(Err(task)) => Poll::Ready(Some(Err(task.error()))),
-            None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
-            None => {
-                state.queue.wait(cx.waker());
-                Poll::Pending
-            }
+        passes::poll(self, cx, |results| {
+            let algorithm = results.algorithm;
+            results
+                .mw
+                .with(|state| match state.queue.take_one(algorithm) {
+                    Some(Ok(result)) => {
+                        state.keep_ready_bounded();
+                        Poll::Ready(Some(Done::of_result(result)))
+                    }
+                    Some(Err(task)) => Poll::Ready(Some(Err(task.error()))),
+                    None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
+                    None => Poll::Pending,
+                })
         })
+    }
+}
+
+impl<A: Algorithm> Waits for Results<A> {
+    fn master(&self) -> &Master {
+        &self.mw
+    }
+
+    fn keep(&self, waker: Waker) -> Option<Waker> {
+        self.mw.peek(|state| state.queue.wait(waker))
     }
 }
 

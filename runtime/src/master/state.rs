@@ -1,6 +1,8 @@
 //! What a [`Master`](super::Master) and its driver share, and the one place where the end of a task is
 //! dispatched: to its call or map, else to the queue.
 
+use std::task::Waker;
+
 use bytes::BytesMut;
 use ringmw_codec::audit::Event;
 use ringmw_sched::Owner;
@@ -8,7 +10,8 @@ use slab::Slab;
 
 use super::queue::Queue;
 use super::ready::Flow;
-use crate::proto::master::{Ends, MasterCore};
+use crate::proto::end::Ends;
+use crate::proto::master::MasterCore;
 
 pub(crate) struct State {
     pub(crate) core: MasterCore,
@@ -20,6 +23,8 @@ pub(crate) struct State {
     /// What those who wait for the queue were woken for last.
     news: News,
     said_waiting: bool,
+    /// To be woken when nothing is borrowed any more: a waker may be anybody's code, and use the master.
+    pub(super) woken: Vec<Waker>,
 }
 
 /// What `events` and `results` wait for.
@@ -43,6 +48,7 @@ impl State {
             chunk: BytesMut::new(),
             news: News::default(),
             said_waiting: false,
+            woken: Vec::new(),
         }
     }
 
@@ -63,7 +69,7 @@ impl State {
                         .get_mut(flow as usize)
                         .expect("a flow that ends takes its tasks back first");
                     flow.live -= count;
-                    flow.tell(ends);
+                    self.woken.extend(flow.tell(ends));
                 }
             }
         }
@@ -77,8 +83,13 @@ impl State {
         // News alone wakes: whoever waits has seen what was there, and if that woke it, it would never sleep.
         let before = std::mem::replace(&mut self.news, news);
         if news.ends > before.ends || news.slaves > before.slaves || (news.idle && !before.idle) {
-            self.queue.wake();
+            self.wake_queue();
         }
+    }
+
+    /// Who waits for the queue looks at it again.
+    pub(super) fn wake_queue(&mut self) {
+        self.woken.extend(self.queue.waiting());
     }
 
     /// Above the bound of ready results no task whose end goes to the queue is handed out.

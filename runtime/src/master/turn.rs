@@ -12,10 +12,13 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ringmw_sched::Nanos;
 
-use super::handle::{Light, Master};
+use super::handle::Master;
+use super::light::Spawned;
 use super::state::State;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
-use crate::proto::master::{Effect, MasterCore};
+use crate::io::signals::Leave;
+use crate::proto::conn::Effect;
+use crate::proto::master::MasterCore;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -24,13 +27,8 @@ pub(crate) enum Ending<R> {
     Returned(R),
     /// The master algorithm, or a light thread, panicked.
     Panicked(Box<dyn std::any::Any + Send>),
-    /// SIGINT or SIGTERM.
-    Signal {
-        /// Its number.
-        number: i32,
-        /// Its name.
-        name: &'static str,
-    },
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signal(Leave),
     /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
     Stopped(String),
 }
@@ -59,7 +57,7 @@ pub(crate) fn begin(
 pub(crate) fn application<R>(
     mw: &Master,
     algorithm: Pin<&mut (impl Future<Output = R> + ?Sized)>,
-    light: &mut FuturesUnordered<Light>,
+    light: &mut FuturesUnordered<Spawned>,
     cx: &mut Context<'_>,
 ) -> Option<Ending<R>> {
     let run = catch_unwind(AssertUnwindSafe(|| {
@@ -76,9 +74,9 @@ pub(crate) fn application<R>(
     }
 }
 
-/// Runs the light threads; what they spawn runs too.
-fn poll_light(mw: &Master, light: &mut FuturesUnordered<Light>, cx: &mut Context<'_>) {
-    loop {
+/// Runs the light threads; what they spawn runs too, until a pass is due: each of them may spawn the next.
+fn poll_light(mw: &Master, light: &mut FuturesUnordered<Spawned>, cx: &mut Context<'_>) {
+    while mw.poll_pass(cx).is_ready() {
         let spawned: Vec<_> = mw.inner.spawned.borrow_mut().drain(..).collect();
         let none = spawned.is_empty();
         light.extend(spawned);
@@ -96,14 +94,6 @@ impl Master {
         self.inner.in_turn.set(true);
     }
 
-    /// What waits for a pass of I/O has had one.
-    pub(crate) fn next_turn(&self) {
-        self.inner.turns.set(self.inner.turns.get() + 1);
-        for waker in self.inner.turn_wakers.borrow_mut().drain(..) {
-            waker.wake();
-        }
-    }
-
     /// The turn is over; `waker` is the driver's.
     pub(crate) fn leave_turn(&self, waker: &Waker) {
         self.inner.in_turn.set(false);
@@ -111,11 +101,10 @@ impl Master {
         if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *driver = Some(waker.clone());
         }
-    }
-
-    /// The state, for the parts of a turn.
-    pub(crate) fn state(&self) -> std::cell::RefMut<'_, State> {
-        self.inner.state.borrow_mut()
+        drop(driver);
+        if self.asks_for_pass() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Light threads end with the master algorithm.

@@ -142,7 +142,9 @@ impl fmt::Debug for SmallBytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
+
+    use super::SmallBytes;
 
     #[test]
     fn bytes_are_the_same_in_place_and_shared() {

@@ -302,7 +302,11 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ringmw_codec::batch::TaskBody;
+    use ringmw_sched::Series;
+
+    use super::{Body, Growing, RUN_BYTES_MAX, Repr};
+    use crate::proto::bytes::SmallBytes;
 
     fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
         let mut bytes = Vec::new();

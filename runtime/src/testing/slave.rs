@@ -15,8 +15,9 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use super::net::{Link, Quality};
 use crate::proto::SECOND;
-use crate::proto::slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
-use crate::typed::best::{BestTable, OfferSink};
+use crate::proto::config::SlaveConfig;
+use crate::proto::incumbents::{BestTable, OfferSink};
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::registry::{AlgorithmIndex, Registry};
 use crate::typed::tag::RunError;

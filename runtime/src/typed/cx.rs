@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringmw_sched::SlaveId;
 
-use crate::typed::best::{Best, BestKey, BestTable, OfferSink};
+use crate::proto::incumbents::{BestTable, OfferSink};
+use crate::typed::best::{Best, BestKey};
 use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, name_hash};
 use crate::typed::tag::{RunError, Tag, TagError};
 use crate::typed::wire::{Wire, WireError};

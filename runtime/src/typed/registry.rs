@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 
-use crate::proto::master::{AlgorithmInfo, CheckOutputs};
+use crate::proto::config::{AlgorithmInfo, CheckOutputs};
 use crate::typed::algorithm::{Algorithm, Signature};
 use crate::typed::cx::Cx;
 use crate::typed::rng::name_hash;

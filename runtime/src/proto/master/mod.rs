@@ -14,13 +14,12 @@
 //! Ends of tasks come out of [`MasterCore::poll_end`], each exactly once; the runtime
 //! dispatches them to their call, map or queue.
 //!
-//! Two clocks: `now` is monotonic time; *awake* time stands still while the driver's thread was held
-//! for more than [`STALL`], so that a slave is never judged by the master's own pause.
+//! Two clocks: `now` is monotonic time; of a turn in which the driver's thread was held for longer than
+//! [`STALL`] *awake* time counts that much, so that a slave is not judged by the master's own pause.
 
 mod conn;
 mod connections;
 mod demand;
-mod ends;
 mod from_slave;
 mod hand_out;
 mod handshake;
@@ -40,27 +39,23 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
-use ringmw_codec::handshake::Fingerprint;
-use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId};
+use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId, Unrunnable};
 
-use crate::io::engine::ConnId;
-use crate::master::Unrunnable;
-pub use crate::proto::bytes::SmallBytes;
-pub(crate) use crate::proto::series::Body;
+use crate::proto::config::{Demand, MasterConfig};
+use crate::proto::conn::{ConnId, Effect};
+use crate::proto::end::{End, Ends, Fate};
+use crate::proto::incumbents::Incumbents;
+use crate::proto::reason::InWords;
+use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
-use crate::typed::best::Incumbents;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 pub(crate) use demand::Need;
-pub use demand::{Demand, Wanted};
-pub(crate) use ends::CheckOutputs;
-pub use ends::{AlgorithmInfo, End, Fate};
-pub(crate) use ends::{Ends, RESULT_BYTES, TaskEnd};
 use incumbents::Pace;
+pub use trail::Traffic;
 use trail::Trail;
-pub use trail::{Level, Traffic};
 
-/// A turn that took longer is a stall: one audit line, and no slave is judged by it.
+/// A turn that took longer is a stall: one audit line, and it counts as so much silence.
 pub(crate) const STALL: Nanos = SECOND;
 
 /// The driver begins a turn at least this often, so that a longer gap is known to be a stall.
@@ -68,66 +63,6 @@ pub(crate) const TICK: Nanos = SECOND / 2;
 
 /// How long a master that leaves waits for its slaves to go; their own limit for a running task is 1 s.
 pub(crate) const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
-
-/// What a master needs to know before the first slave comes.
-pub struct MasterConfig {
-    /// The membership token, at most 255 bytes.
-    pub member_id: Vec<u8>,
-    /// The application's algorithms, types and build.
-    pub fingerprint: Fingerprint,
-    /// Accept slaves of another build.
-    pub any_build: bool,
-    /// Silence after which a slave is lost.
-    pub client_timeout: Nanos,
-    /// Largest payload of a packet of tasks, in bytes.
-    pub tasks_bytes_max: u32,
-    /// Largest payload of a packet of results, in bytes.
-    pub results_bytes_max: u32,
-    /// Tasks per packet; [`AUTO`]: by compute time.
-    pub task_group: u32,
-    /// A busy slave may have its next packet in hand, or several small ones.
-    pub prefetch: bool,
-    /// Tasks that run far longer than the median go to an idle slave too.
-    pub duplicate_stragglers: bool,
-    /// Results per packet; [`AUTO`]: a packet's results together, but none waits long.
-    pub result_group: u32,
-    /// Announced starts that a task may lose its slave in; 0 is no limit.
-    pub crash_limit: u32,
-    /// Bound of the queued tasks, their bookkeeping included, in bytes.
-    pub queued_bytes_max: u64,
-    /// The run's seed.
-    pub seed: u64,
-    /// The user's arguments, told to every slave.
-    pub args: Vec<String>,
-    /// How much the trail says of packets and tasks.
-    pub level: Level,
-    /// The algorithms.
-    pub algorithms: Vec<AlgorithmInfo>,
-}
-
-impl MasterConfig {
-    /// What is known of an algorithm.
-    #[inline]
-    fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
-        &self.algorithms[usize::from(algorithm.0)]
-    }
-}
-
-/// What the driver has to do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Write this buffer to this connection, after those before it.
-    Send(ConnId, Vec<u8>),
-    /// End this connection: after what was sent has been written, or at once.
-    Close {
-        /// Which one.
-        conn: ConnId,
-        /// Flush first.
-        graceful: bool,
-    },
-    /// Begin or pause accepting connections.
-    Accepting(bool),
-}
 
 /// The master's protocol core.
 pub struct MasterCore {
@@ -152,7 +87,7 @@ pub struct MasterCore {
     round: u64,
     pace: Pace,
     demand: Demand,
-    /// What [`Wanted::Auto`] says, since when, and the highest that it would have said since then.
+    /// What [`Wanted::Auto`](crate::proto::config::Wanted::Auto) says, since when, and the highest that it would have said since then.
     wanted: (u64, Nanos, u64),
     dirty: Vec<u32>,
     effects: VecDeque<Effect>,
@@ -221,9 +156,9 @@ impl MasterCore {
             self.trail.push(Event::Stall {
                 ms: gap / 1_000_000,
             });
-        } else {
-            self.awake += gap;
         }
+        // Not nothing: where every turn is long, one that is silent for good would never be found.
+        self.awake += gap.min(STALL);
         self.now = now;
         self.pace.refill(now);
         self.trail.on_time(now, &mut self.conns);
@@ -378,7 +313,7 @@ impl MasterCore {
 
     fn take_ended(&mut self) {
         while let Some(ended) = self.sched.poll_ended() {
-            let ringmw_sched::Unrunnable {
+            let Unrunnable {
                 id,
                 algorithm,
                 owner,
@@ -391,7 +326,7 @@ impl MasterCore {
                 payload,
                 reason,
             } = ended;
-            self.trail.on_unrunnable(id, Unrunnable(reason));
+            self.trail.on_unrunnable(id, InWords(reason));
             let fate = Fate::Unrunnable {
                 reason,
                 to,

@@ -5,10 +5,10 @@ use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef, ResultStatu
 use ringmw_sched::{Accepted, AlgorithmId, Nanos, Owner, Series, SlaveId, Verdict};
 
 use super::conn::{Stop, offence};
-use super::ends::{End, Ends, Fate, Packet, Results, Run, Runs};
 use super::{MasterCore, meter};
-use crate::io::engine::ConnId;
 use crate::proto::bytes::SmallBytes;
+use crate::proto::conn::ConnId;
+use crate::proto::end::{End, Ends, Fate, Packet, Results, Run, Runs};
 
 /// The results of an entry of a packet.
 struct Entry<'a> {

@@ -7,7 +7,7 @@ use ringmw_codec::handshake::Refusal;
 
 use super::MasterCore;
 use super::conn::{Cause, Conn, Phase};
-use crate::io::engine::ConnId;
+use crate::proto::conn::ConnId;
 use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND, put};
 
 /// What a peer owes by a deadline.

@@ -4,8 +4,8 @@ use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
 
 use super::MasterCore;
-use super::ends::{End, Fate};
 use crate::proto::bytes::SmallBytes;
+use crate::proto::end::{End, Fate};
 use crate::proto::series::{Body, packet_bytes};
 
 impl MasterCore {

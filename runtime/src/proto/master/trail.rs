@@ -5,21 +5,10 @@ use ringmw_codec::audit::{EndWord, Event, GroupWord};
 use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
 use super::conn::{Conn, Phase};
-use super::ends::Fate;
-use crate::master::Unrunnable;
 use crate::proto::SECOND;
-
-/// How much the trail says: each level includes those before.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Packets a line each up to ten a second and slave, summed beyond.
-    #[default]
-    Default,
-    /// Every packet.
-    Packets,
-    /// Every task.
-    Tasks,
-}
+use crate::proto::config::Level;
+use crate::proto::end::Fate;
+use crate::proto::reason::InWords;
 
 /// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
 const TASK_LINES_PER_SECOND: u32 = 100;
@@ -209,7 +198,7 @@ impl Trail {
                 Some(message.clone()),
             ),
             Fate::Unrunnable { reason, .. } => {
-                let why = Unrunnable(*reason).to_string();
+                let why = InWords(*reason).to_string();
                 (None, EndWord::Unrunnable, None, Some(why))
             }
             Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),

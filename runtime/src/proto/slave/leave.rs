@@ -8,7 +8,8 @@ use ringmw_codec::flags::exit;
 use ringmw_codec::frame::Kind;
 use ringmw_sched::Nanos;
 
-use super::{Bounds, SlaveCore};
+use super::SlaveCore;
+use crate::proto::config::Bounds;
 use crate::proto::{SECOND, put};
 
 /// A task that runs at the time limit may take so long to end before it is handed back too.

@@ -15,9 +15,10 @@ use std::collections::VecDeque;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultBatchBuilder;
 use ringmw_codec::frame::{self, FrameReader, Kind};
-use ringmw_codec::handshake::{Hello, Welcome};
+use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{Nanos, SlaveId};
 
+use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::{SECOND, put};
 pub use leave::SlaveEnd;
 use meter::Meter;
@@ -34,12 +35,6 @@ pub(crate) const WELCOME_WAIT: Nanos = 600 * SECOND;
 
 /// Beats within one client timeout.
 const BEATS: u64 = 4;
-
-/// What a slave says of itself.
-pub struct SlaveConfig {
-    /// Its handshake.
-    pub hello: Hello,
-}
 
 /// The slave's protocol core.
 pub struct SlaveCore {
@@ -64,15 +59,6 @@ pub struct SlaveCore {
     bounds: Bounds,
     /// When it last had a task in hand, or was welcomed.
     busy_at: Nanos,
-}
-
-/// How long a slave stays of its own will.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bounds {
-    /// Since its start: then it finishes what it runs, if that ends soon, hands back the rest, and exits 255.
-    pub time_limit: Option<Nanos>,
-    /// Without a task: then it exits 0.
-    pub idle_timeout: Option<Nanos>,
 }
 
 impl SlaveCore {

@@ -4,7 +4,8 @@ use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, TaskBody};
 use ringmw_sched::{AlgorithmId, Owner, Reason, SlaveId, TaskId, TaskSpec};
 
 use crate::io::engine::ConnId;
-use crate::proto::master::{End, Fate, RESULT_BYTES, SmallBytes};
+use crate::proto::bytes::SmallBytes;
+use crate::proto::end::{End, Fate, RESULT_BYTES};
 use crate::testing::coverage::{Happening, Must};
 use crate::testing::law::Law;
 use crate::testing::law::tables::{Place, Task, record_bytes};

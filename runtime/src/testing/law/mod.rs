@@ -39,7 +39,8 @@ use ringmw_sched::{Group, Nanos, SlaveId, TaskId, TaskSpec};
 
 use crate::io::engine::ConnId;
 use crate::proto::SECOND;
-use crate::proto::master::{AlgorithmInfo, MasterCore, STALL, TICK};
+use crate::proto::config::AlgorithmInfo;
+use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task};
 
@@ -123,10 +124,7 @@ impl Law {
     }
 
     pub(super) fn on_turn(&mut self, now: Nanos) {
-        let gap = now - self.now;
-        if gap <= STALL {
-            self.awake += gap;
-        }
+        self.awake += (now - self.now).min(STALL);
         self.now = now;
     }
 

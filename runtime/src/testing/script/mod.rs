@@ -20,7 +20,7 @@ use crate::io::engine::{Closed, ConnId, Handler};
 use crate::master::state::State;
 use crate::master::turn;
 use crate::proto::SECOND;
-use crate::proto::master::Effect;
+use crate::proto::conn::Effect;
 use crate::testing::fleet::{Fleet, Weights};
 use crate::testing::law::Law;
 use crate::testing::script::algorithms::ALGORITHMS;

@@ -9,7 +9,9 @@ use ringmw_sched::{Group, Nanos, Scheduler};
 
 use crate::master::state::State;
 use crate::proto::SECOND;
-use crate::proto::master::{Body, Level, MasterConfig, MasterCore, SHUTDOWN_WAIT};
+use crate::proto::config::{Level, MasterConfig};
+use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
+use crate::proto::series::Body;
 use crate::testing::coverage::Coverage;
 use crate::testing::fleet::{Fault, Fleet, Weights};
 use crate::testing::law::{Law, Limits};

@@ -6,12 +6,13 @@ use ringmw_sched::{AlgorithmId, Group, Owner, Scheduler, SlaveId, TaskId, TaskSp
 
 use crate::master::submit::{RawTask, StreamOf};
 use crate::proto::bytes::SmallBytes;
-use crate::proto::master::Body;
+use crate::proto::incumbents::Direction;
+use crate::proto::series::Body;
 use crate::proto::series::Growing;
 use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
 use crate::testing::script::{Flow, Script};
 use crate::typed::algorithm::Algorithm;
-use crate::typed::best::Direction;
+use crate::typed::best::Best;
 use crate::typed::rng::{Rng, StreamKey, name_hash};
 use crate::typed::task::Task;
 
@@ -327,7 +328,7 @@ impl Script {
         if self.bests.len() < self.habits.bests_max && self.chance(50) {
             let start = self.rng.random_range(500_000..2_000_000);
             let bests = self.state.core.bests();
-            let best = bests.add(Direction::Minimum, start).expect("few");
+            let best = Best::add(&bests, Direction::Minimum, start).expect("few");
             self.law.on_best(start);
             self.bests.push(best);
         } else if !self.bests.is_empty() {

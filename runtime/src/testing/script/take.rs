@@ -3,7 +3,7 @@
 use rand::RngExt;
 use ringmw_sched::{AlgorithmId, Group, Owner, SlaveId, TaskId};
 
-use crate::proto::master::{End, Fate};
+use crate::proto::end::{End, Fate};
 use crate::testing::script::Script;
 use crate::testing::script::algorithms::ALGORITHMS;
 use crate::typed::wire;

@@ -107,18 +107,18 @@ pub(crate) fn check<T: Wire>(bytes: &[u8]) -> Result<(), WireError> {
 ///
 /// # Panics
 /// When the shares are shorter than `head`.
-pub fn check_each<T: Wire>(bytes: &[u8], count: u32, head: usize) -> Result<(), (u32, WireError)> {
+pub fn check_each<T: Wire>(bytes: &[u8], count: u32, head: usize) -> Result<(), (u32, String)> {
     let share = bytes.len() / count.max(1) as usize;
     let each = || {
         (0..count).try_for_each(|nth| {
             let archive = &bytes[nth as usize * share..][..share];
-            check::<T>(&archive[head..]).map_err(|error| (nth, error))
+            check::<T>(&archive[head..]).map_err(|error| (nth, error.to_string()))
         })
     };
     // A type's own verification may panic, and what it verifies comes from a peer.
     catch_unwind(each).unwrap_or_else(|_panic| {
         let error = not_an_archive::<T>(bytes, "its check panicked");
-        Err((0, error))
+        Err((0, error.to_string()))
     })
 }
 

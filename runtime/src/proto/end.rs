@@ -1,6 +1,5 @@
 //! Ends of tasks on their way to those who wait for them: the results of a packet together, any other by itself.
 
-use std::any::TypeId;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -8,21 +7,7 @@ use ringmw_codec::batch::Elements;
 use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
 
 use crate::proto::bytes::SmallBytes;
-use crate::typed::wire::WireError;
-
-/// Checks the archives of an algorithm's outputs, as [`check_each`](crate::typed::wire::check_each) does.
-pub(crate) type CheckOutputs = fn(&[u8], u32, usize) -> Result<(), (u32, WireError)>;
-
-/// What a master knows of an algorithm.
-#[derive(Copy, Clone, Debug)]
-pub struct AlgorithmInfo {
-    /// Its name.
-    pub name: &'static str,
-    /// The algorithm's own type.
-    pub of: TypeId,
-    /// Do these archives hold valid outputs?
-    pub check_outputs: CheckOutputs,
-}
+use crate::proto::config::AlgorithmInfo;
 
 /// How a task ended.
 #[derive(Debug)]
