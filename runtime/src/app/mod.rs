@@ -16,7 +16,8 @@ use crate::io::signals::outlive_the_file_size_limit;
 use crate::io::terminal::{complain, program_name};
 use crate::master::Master;
 use crate::slave::Slave;
-use crate::typed::algorithm::{Algorithm, Registry, RegistryBuilder};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::registry::{Registry, RegistryBuilder};
 
 pub(crate) mod args;
 mod embedded;

@@ -12,7 +12,8 @@ use super::handle::Master;
 use super::passes::{self, Waits};
 use super::ready::{new_flow, output};
 use super::submit::RawTask;
-use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::task::Task;
 
 impl Master {
     /// Submits a task at once and is the future of its result; see [`Call`].

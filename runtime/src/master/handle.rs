@@ -17,8 +17,9 @@ use super::state::State;
 use super::submit::Open;
 use crate::io::clock::Clock;
 use crate::proto::incumbents::{Direction, Incumbents};
-use crate::typed::algorithm::{Algorithm, Registry};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::best::{Best, BestKey};
+use crate::typed::registry::Registry;
 use crate::typed::wire::Wire;
 
 /// The master algorithm's handle on the run: a cheap clone, for one thread, every method `&self`.

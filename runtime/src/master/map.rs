@@ -15,8 +15,9 @@ use super::ready::{Ready, new_flow, output};
 use super::results::Done;
 use super::submit::{InOrder, Submission};
 use crate::proto::end::End;
-use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::Stream;
+use crate::typed::task::Task;
 
 impl Master {
     /// Runs every task of an iterator; see [`Map`].

@@ -17,8 +17,9 @@ use crate::proto::bytes::SmallBytes;
 use crate::proto::end::End;
 use crate::proto::series::Body;
 use crate::proto::series::{Growing, packet_bytes};
-use crate::typed::algorithm::{Algorithm, Policy, Task};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::{DOMAIN_CALLS, Stream};
+use crate::typed::task::{Policy, Task};
 
 /// Longer bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
 const CHUNK_BYTES: usize = 16 << 10;

@@ -24,7 +24,7 @@ use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::proto::config::{Demand, MasterConfig};
 use crate::proto::master::MasterCore;
-use crate::typed::algorithm::Registry;
+use crate::typed::registry::Registry;
 
 mod resource;
 mod slaves;

@@ -11,9 +11,10 @@ use crate::proto::series::Body;
 use crate::proto::series::Growing;
 use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
 use crate::testing::script::{Flow, Script};
-use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::best::Best;
 use crate::typed::rng::{Rng, Stream, StreamKey, name_hash};
+use crate::typed::task::Task;
 
 impl Script {
     pub(super) fn submit_some(&mut self, burst: u32) {
