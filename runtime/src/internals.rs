@@ -26,3 +26,16 @@ pub mod proto {
 pub mod wire {
     pub use crate::typed::wire::{access, check_each, decode, encode, type_text};
 }
+
+/// The master's turns.
+pub mod turns {
+    /// Passes that the driver has made so far.
+    pub fn passes(mw: &crate::Master) -> u64 {
+        mw.passes()
+    }
+
+    /// Under a simulated clock: the master algorithm, which calls it, holds its thread for so long.
+    pub fn hold(time: std::time::Duration) {
+        crate::io::clock::Clock::hold(time);
+    }
+}

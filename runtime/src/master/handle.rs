@@ -11,7 +11,7 @@ use std::task::{Waker, ready};
 use ringmw_sched::AlgorithmId;
 
 use super::light::Spawned;
-use super::passes::Passes;
+use super::passes::{Passes, Refused};
 use super::ready::Flow;
 use super::state::State;
 use super::submit::Open;
@@ -177,9 +177,10 @@ impl Master {
             tokio::task::yield_now().await;
             return f();
         }
+        let refused = Refused::default();
         let mut sum = pin!(sums().spawn_blocking(f));
         let sum = std::future::poll_fn(|cx| {
-            ready!(self.poll_pass(cx));
+            ready!(self.poll_pass(cx, &refused));
             sum.as_mut().poll(cx)
         });
         match sum.await {

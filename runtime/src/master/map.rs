@@ -10,7 +10,7 @@ use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::passes::{self, Waits};
+use super::passes::{self, Refused, Waits};
 use super::ready::{Ready, new_flow, output};
 use super::results::Done;
 use super::submit::{InOrder, Submission};
@@ -50,6 +50,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     taken: Ready,
     /// How many those are, for the flow.
     untold: Rc<Cell<usize>>,
+    refused: Refused,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -75,6 +76,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             in_order: None,
             taken: Ready::default(),
             untold,
+            refused: Refused::default(),
         }
     }
 
@@ -227,6 +229,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
     fn master(&self) -> &Master {
         &self.mw
+    }
+
+    fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     fn keep(&self, waker: Waker) -> Option<Waker> {

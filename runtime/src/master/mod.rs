@@ -42,6 +42,7 @@ pub use groups::SlaveView;
 pub use handle::Master;
 pub use light::Light;
 pub use map::Map;
+pub(crate) use passes::ANSWERS_UNREAD_MAX;
 pub use queue::Events;
 pub use result::{TaskResult, UnrunnableTask};
 pub use results::{Done, Results};

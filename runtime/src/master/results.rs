@@ -9,7 +9,7 @@ use ringmw_sched::AlgorithmId;
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::passes::{self, Waits};
+use super::passes::{self, Refused, Waits};
 use super::result::TaskResult;
 use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
@@ -25,6 +25,7 @@ impl Master {
 pub struct Results<A: Algorithm> {
     mw: Master,
     algorithm: AlgorithmId,
+    refused: Refused,
     of: PhantomData<fn() -> A>,
 }
 
@@ -33,6 +34,7 @@ impl<A: Algorithm> Results<A> {
         Results {
             mw: mw.clone(),
             algorithm: mw.id_of::<A>(),
+            refused: Refused::default(),
             of: PhantomData,
         }
     }
@@ -70,6 +72,10 @@ impl<A: Algorithm> Results<A> {
 impl<A: Algorithm> Waits for Results<A> {
     fn master(&self) -> &Master {
         &self.mw
+    }
+
+    fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     fn keep(&self, waker: Waker) -> Option<Waker> {

@@ -154,14 +154,17 @@ impl Script {
         self.keep_ready();
         if self.chance(30) {
             let target = self.rng.random_range(0..50);
+            let takes_no_news = self.habits.takes_no_news;
             self.state.core.with_sched(|sched| {
                 sched.set_target(Some(AlgorithmId(0)), target);
                 assert_eq!(
                     sched.upto_target(Some(AlgorithmId(0))),
                     target.saturating_sub(sched.pending(Some(AlgorithmId(0))))
                 );
-                sched.take_connected();
-                sched.take_disconnected();
+                if !takes_no_news {
+                    sched.take_connected();
+                    sched.take_disconnected();
+                }
             });
         }
     }
