@@ -366,7 +366,7 @@ impl Run {
         self.mw.forget_spawned();
         self.report.simulated = Duration::from_nanos(self.now);
         self.law.on_shutdown();
-        self.mw.with(|state| state.core.shutdown(true));
+        self.mw.act(|state| state.core.shutdown(true));
         let until = self.now + SHUTDOWN_WAIT;
         while self.now < until && self.mw.connected() > 0 {
             if self.due(false) <= self.now {
