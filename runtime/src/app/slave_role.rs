@@ -7,9 +7,9 @@ use ringmw_codec::audit::{Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
-use super::{Parts, SlaveSide, finish};
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Outcome;
+use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
 use crate::flags::{Settings, resolve_slave_target};
 use crate::io::clock;
 use crate::io::files::audit::{AuditWriter, Sink};
@@ -94,7 +94,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
 
 fn init(parts: &SlaveSide, member_id: &str) -> Event {
     Event::Init {
-        version: super::OWN_VERSION.to_owned(),
+        version: OWN_VERSION.to_owned(),
         role: RoleWord::Slave,
         member_id: member_id.to_owned(),
         build: crate::app::fingerprint::build(),
