@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ringmw_codec::flags::exit as code;
 
 use crate::app::args::Args;
-use crate::app::exit::IntoOutcome;
+use crate::app::exit::IntoExit;
 use crate::app::parts::{MasterAlgorithm, Parts, SlaveAlgorithm, version_string};
 use crate::flags::{self, Role};
 use crate::io::signals::outlive_the_file_size_limit;
@@ -81,11 +81,11 @@ impl App {
     where
         F: FnOnce(Master, Args) -> Fut + 'static,
         Fut: Future + 'static,
-        Fut::Output: IntoOutcome,
+        Fut::Output: IntoExit,
     {
         self.master = Some(Box::new(move |mw, args| {
             let future = algorithm(mw, args);
-            Box::pin(async move { future.await.into_outcome() })
+            Box::pin(async move { future.await.into_exit() })
         }));
         self
     }
@@ -96,10 +96,10 @@ impl App {
     pub fn slave<F, R>(mut self, algorithm: F) -> Self
     where
         F: Fn(&mut Slave, Args) -> R + Send + Sync + 'static,
-        R: IntoOutcome,
+        R: IntoExit,
     {
         self.slave = Some(Arc::new(move |slave, args| {
-            algorithm(slave, args).into_outcome()
+            algorithm(slave, args).into_exit()
         }));
         self
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::app::args::Args;
-use crate::app::exit::Outcome;
+use crate::app::exit::Exit;
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::io::terminal::complain;
 use crate::master::Master;
@@ -14,9 +14,9 @@ use crate::typed::registry::Registry;
 
 /// The master algorithm, its type forgotten.
 pub(crate) type MasterAlgorithm =
-    Box<dyn FnOnce(Master, Args) -> Pin<Box<dyn Future<Output = Outcome>>>>;
+    Box<dyn FnOnce(Master, Args) -> Pin<Box<dyn Future<Output = Exit>>>>;
 /// A slave algorithm of the application's own, its type forgotten.
-pub(crate) type SlaveAlgorithm = Arc<dyn Fn(&mut Slave, Args) -> Outcome + Send + Sync>;
+pub(crate) type SlaveAlgorithm = Arc<dyn Fn(&mut Slave, Args) -> Exit + Send + Sync>;
 
 /// An application whose parts are complete.
 pub(crate) struct Parts {

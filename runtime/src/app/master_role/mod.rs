@@ -8,7 +8,7 @@ use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
 
 use crate::app::args::{Args, ExitRequest};
-use crate::app::exit::Outcome;
+use crate::app::exit::Exit;
 use crate::app::master_role::resource::Reporting;
 use crate::app::master_role::runtime::Runtime;
 use crate::app::master_role::slaves::LocalSlaves;
@@ -89,10 +89,10 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     };
     let (code, reason) = match setting.run(Some(signals), |_, _| {}) {
         Ok(ended) => {
-            if let Some(error) = &ended.outcome.error {
+            if let Some(error) = &ended.exit.error {
                 complain(name, error);
             }
-            (ended.outcome.code, ended.reason)
+            (ended.exit.code, ended.reason)
         }
         Err(error) => {
             complain(name, &error);
@@ -136,15 +136,13 @@ pub(super) fn run_embedded(
         member_id,
         embedded: true,
     };
-    let Ended {
-        outcome, reason, ..
-    } = setting
+    let Ended { exit, reason, .. } = setting
         .run(None, start)
         .unwrap_or_else(|error| panic!("{error}"));
-    if let Some(error) = &outcome.error {
+    if let Some(error) = &exit.error {
         complain("embedded", error);
     }
-    let code = outcome.code;
+    let code = exit.code;
     say(&audit, Event::Exit { code, reason });
     finish(&audit, "embedded");
     code
@@ -163,7 +161,7 @@ impl Setting {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
             say(&self.audit, Event::NoMasterAlgorithm {});
-            return Ok(Ended::for_good(Outcome::error(
+            return Ok(Ended::for_good(Exit::error(
                 "the application has no master algorithm: add .master(..) to the App in main",
             )));
         };
@@ -263,7 +261,7 @@ impl Setting {
         if let Ending::Returned(_) | Ending::Panicked(_) = ending {
             self.say_left(&mw);
         }
-        let ended = self.outcome(ending);
+        let ended = self.exit(ending);
         if let Some(reporting) = reporting {
             for event in reporting.finish(ended.finished) {
                 say(&self.audit, event);
@@ -296,22 +294,22 @@ impl Setting {
         );
     }
 
-    fn outcome(&self, ending: Ending<Outcome>) -> Ended {
+    fn exit(&self, ending: Ending<Exit>) -> Ended {
         match ending {
-            Ending::Returned(outcome) => Ended::for_good(outcome),
+            Ending::Returned(exit) => Ended::for_good(exit),
             Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
-                Ok(request) => Ended::for_good(Outcome::code(request.0)),
+                Ok(request) => Ended::for_good(Exit::code(request.0)),
                 Err(panic) if self.embedded => crate::master::driver::rethrow(panic),
-                Err(_) => Ended::for_good(Outcome::error(
+                Err(_) => Ended::for_good(Exit::error(
                     "the master algorithm panicked; its message is above",
                 )),
             },
             Ending::Signal(signal) => Ended {
-                outcome: Outcome::code(signal.exit_code()),
+                exit: Exit::code(signal.exit_code()),
                 finished: false,
                 reason: signal.name.to_owned(),
             },
-            Ending::Stopped(why) => Ended::for_good(Outcome::error(why)),
+            Ending::Stopped(why) => Ended::for_good(Exit::error(why)),
         }
     }
 
@@ -326,7 +324,7 @@ impl Setting {
 
 /// How a run ended, for the process, the resource file and the trail.
 struct Ended {
-    outcome: Outcome,
+    exit: Exit,
     finished: bool,
     reason: String,
 }
@@ -334,13 +332,13 @@ struct Ended {
 impl Ended {
     /// With an exit code of its own a master leaves the batch system's queue, whatever the code: nobody
     /// starts it again, and slaves that came again would wait for nobody.
-    fn for_good(outcome: Outcome) -> Self {
-        let reason = outcome
+    fn for_good(exit: Exit) -> Self {
+        let reason = exit
             .error
             .clone()
             .unwrap_or_else(|| "the master algorithm returned".to_owned());
         Ended {
-            outcome,
+            exit,
             finished: true,
             reason,
         }
