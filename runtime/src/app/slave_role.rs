@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use ringmw_codec::audit::{Event, Line, RoleWord, Who};
+use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
@@ -11,7 +11,6 @@ use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Exit;
 use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
 use crate::flags::{Settings, resolve_slave_target};
-use crate::io::clock;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
@@ -42,13 +41,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             return exit::ERROR;
         }
     };
-    let said = |id: Option<u32>, event| {
-        audit.push(&Line {
-            time_us: clock::unix_micros(),
-            who: Who::Slave(id),
-            event,
-        })
-    };
+    let said = |id: Option<u32>, event| audit.say(Who::Slave(id), event);
     said(None, init(&parts, &target.member_id));
     if target.finished {
         let reason = "the resource file says that the computation is finished".to_owned();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
+use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
 
@@ -14,7 +14,7 @@ use crate::app::master_role::runtime::Runtime;
 use crate::app::master_role::slaves::LocalSlaves;
 use crate::app::parts::{OWN_VERSION, Parts, finish};
 use crate::flags::{Role, Settings};
-use crate::io::clock::{self, Clock};
+use crate::io::clock::Clock;
 use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::signals::{Leave, Signals};
@@ -73,10 +73,10 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             last_words.begin();
             if !was_heard {
                 let name = signal.name.to_owned();
-                say(&audit, Event::Signal { name });
+                audit.say(Who::Master, Event::Signal { name });
             }
             let (code, reason) = (signal.exit_code(), why.to_owned());
-            say(&audit, Event::Exit { code, reason });
+            audit.say(Who::Master, Event::Exit { code, reason });
             finish(&audit, &own_name());
         }
     };
@@ -100,7 +100,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         }
     };
     last_words.begin();
-    say(&audit, Event::Exit { code, reason });
+    audit.say(Who::Master, Event::Exit { code, reason });
     finish(&audit, name);
     code
 }
@@ -143,7 +143,7 @@ pub(super) fn run_embedded(
         complain("embedded", error);
     }
     let code = exit.code;
-    say(&audit, Event::Exit { code, reason });
+    audit.say(Who::Master, Event::Exit { code, reason });
     finish(&audit, "embedded");
     code
 }
@@ -160,7 +160,7 @@ impl Setting {
     ) -> Result<Ended, String> {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
-            say(&self.audit, Event::NoMasterAlgorithm {});
+            self.audit.say(Who::Master, Event::NoMasterAlgorithm {});
             return Ok(Ended::for_good(Exit::error(
                 "the application has no master algorithm: add .master(..) to the App in main",
             )));
@@ -169,7 +169,7 @@ impl Setting {
             format!("every slave is told the arguments, and these cannot be told: {error}; give them in a file")
         })?;
         if let Ok((_, files)) = engine::raise_nofile() {
-            say(&self.audit, Event::FileLimit { files });
+            self.audit.say(Who::Master, Event::FileLimit { files });
         }
         let listener = self.listen()?;
         let port = listener
@@ -183,15 +183,15 @@ impl Setting {
         } else {
             EngineWord::Epoll
         };
-        say(
-            &self.audit,
+        self.audit.say(
+            Who::Master,
             Event::Engine {
                 engine: word,
                 why: runtime.why.clone(),
             },
         );
-        say(
-            &self.audit,
+        self.audit.say(
+            Who::Master,
             Event::Ready {
                 addresses: addresses.clone(),
             },
@@ -264,7 +264,7 @@ impl Setting {
         let ended = self.exit(ending);
         if let Some(reporting) = reporting {
             for event in reporting.finish(ended.finished) {
-                say(&self.audit, event);
+                self.audit.say(Who::Master, event);
             }
         }
         if let Some(local) = local {
@@ -275,8 +275,8 @@ impl Setting {
 
     fn say_init(&mut self) {
         let seed = *self.settings.seed.get_or_insert_with(random);
-        say(
-            &self.audit,
+        self.audit.say(
+            Who::Master,
             Event::Init {
                 version: OWN_VERSION.to_owned(),
                 role: if self.is_local() {
@@ -317,7 +317,7 @@ impl Setting {
     fn say_left(&self, mw: &Master) {
         let tasks = mw.left();
         if tasks > 0 {
-            say(&self.audit, Event::Left { tasks });
+            self.audit.say(Who::Master, Event::Left { tasks });
         }
     }
 }
@@ -343,14 +343,6 @@ impl Ended {
             reason,
         }
     }
-}
-
-pub(super) fn say(audit: &AuditWriter, event: Event) {
-    audit.push(&Line {
-        time_us: clock::unix_micros(),
-        who: Who::Master,
-        event,
-    });
 }
 
 /// A number that nobody can foresee: the standard library seeds its hasher with the system's entropy.
