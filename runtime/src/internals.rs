@@ -30,7 +30,7 @@ pub mod wire {
 /// The master's turns.
 pub mod turns {
     /// Passes that the driver has made so far.
-    pub fn passes(mw: &crate::Master) -> u64 {
+    pub fn passes(mw: &crate::master::Master) -> u64 {
         mw.passes()
     }
 
