@@ -5,8 +5,11 @@ mod commands;
 mod follow;
 mod made;
 mod pictures;
+mod recount;
 mod simulated;
 mod stats;
+mod stories;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
