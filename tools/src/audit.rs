@@ -8,6 +8,7 @@
 //! Everything is one pass; what is kept grows with slaves and with the number of intervals shown, never with lines.
 
 mod attempts;
+mod buckets;
 mod check;
 mod churn;
 mod diff;
@@ -15,13 +16,12 @@ mod entry;
 mod findings;
 mod follow;
 mod input;
+mod model;
 mod output;
 mod picture;
 mod place;
 mod plot;
 mod report;
-mod scene;
-mod series;
 mod stats;
 mod stats_view;
 mod summary;
@@ -36,8 +36,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
+use model::{Both, Model, Models};
 use output::Format;
-use scene::{Both, Scene, Scenes};
 use stats::Stats;
 use summary::Summary;
 use times::{Bound, Zone};
@@ -285,12 +285,12 @@ const TABLE_INTERVALS_MAX: usize = 60;
 
 fn sheets(
     options: &Bucketed,
-    document: impl Fn(&Scene, &Zone) -> output::Document,
+    document: impl Fn(&Model, &Zone) -> output::Document,
 ) -> Result<ExitCode, String> {
-    let mut scenes = Scenes::new(options.bucket, TABLE_INTERVALS_MAX, false);
-    let reader = options.input.read(&mut scenes)?;
-    let scene = scenes.close(&reader);
-    print(&document(&scene, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
+    let mut models = Models::new(options.bucket, TABLE_INTERVALS_MAX, false);
+    let reader = options.input.read(&mut models)?;
+    let model = models.close(&reader);
+    print(&document(&model, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
     finish(&reader)
 }
 
@@ -342,25 +342,25 @@ fn diff(options: &Diff) -> Result<ExitCode, String> {
 }
 
 fn report(options: &Report) -> Result<ExitCode, String> {
-    let (mut stats, mut scenes) = (
+    let (mut stats, mut models) = (
         Stats::default(),
-        Scenes::new(None, plot::INTERVALS_MAX, true),
+        Models::new(None, plot::INTERVALS_MAX, true),
     );
-    let reader = options.input.read(&mut Both(&mut stats, &mut scenes))?;
+    let reader = options.input.read(&mut Both(&mut stats, &mut models))?;
     finish(&reader)?;
-    let scene = scenes.close(&reader);
+    let model = models.close(&reader);
     let summary = stats.summary(&reader);
-    let findings = findings::find(&scene, &summary, &stats.total(&reader), &reader);
+    let findings = findings::find(&model, &summary, &stats.total(&reader), &reader);
     if let Some(output) = &options.output {
         let name = options
             .title
             .clone()
             .unwrap_or_else(|| trail::show_path(&options.input.files[0]));
         let sheets = [
-            churn::document(&scene, &reader.zone),
-            timeline::document(&scene, &reader.zone),
+            churn::document(&model, &reader.zone),
+            timeline::document(&model, &reader.zone),
         ];
-        let page = report::page(&name, &scene, &summary, &findings, &sheets, &reader.zone);
+        let page = report::page(&name, &model, &summary, &findings, &sheets, &reader.zone);
         std::fs::write(output, page).map_err(|error| format!("{}: {error}", output.display()))?;
     }
     let mut sheet = output::Sheet::new("findings", "Findings", &["weight", "finding"]);
@@ -389,7 +389,7 @@ fn report(options: &Report) -> Result<ExitCode, String> {
 
 fn plot(options: &Plot) -> Result<ExitCode, String> {
     let output = &options.output;
-    let mut scenes = Scenes::new(
+    let mut models = Models::new(
         options.bucket,
         plot::INTERVALS_MAX,
         options.kind == plot::Kind::Heat,
@@ -404,9 +404,9 @@ fn plot(options: &Plot) -> Result<ExitCode, String> {
             ));
         }
     };
-    let reader = options.input.read(&mut scenes)?;
+    let reader = options.input.read(&mut models)?;
     finish(&reader)?;
-    let picture = plot::draw(options.kind, &scenes.close(&reader), &reader.zone);
+    let picture = plot::draw(options.kind, &models.close(&reader), &reader.zone);
     let bytes = if is_png {
         picture.png()?
     } else {

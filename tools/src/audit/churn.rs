@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::model::{Crowd, Interval, Model};
 use super::output::{Document, Sheet};
-use super::scene::{Crowd, Interval, Scene};
 use super::times::{Zone, show_duration};
 
 /// For `--help`.
@@ -31,28 +31,28 @@ pub(crate) fn mean(slave_us: f64, watched_us: f64) -> Option<f64> {
     (watched_us > 0.0).then(|| slave_us / watched_us)
 }
 
-pub(crate) fn document(scene: &Scene, zone: &Zone) -> Document {
+pub(crate) fn document(model: &Model, zone: &Zone) -> Document {
     let mut document = Document::default();
     document
         .head
         .insert("schema".into(), super::summary::SCHEMA.into());
     document.head.insert(
         "bucket_s".into(),
-        json!(scene.intervals.width_us() as f64 / 1e6),
+        json!(model.intervals.width_us() as f64 / 1e6),
     );
     document.sheets = vec![
-        buckets(scene, zone),
-        by_subnet(scene),
-        by_host(scene),
-        by_reason(scene),
-        lifetimes(scene),
-        survival(scene),
+        buckets(model, zone),
+        by_subnet(model),
+        by_host(model),
+        by_reason(model),
+        lifetimes(model),
+        survival(model),
     ];
     document
 }
 
-fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
-    let width = show_duration(scene.intervals.width_us());
+fn buckets(model: &Model, zone: &Zone) -> Sheet {
+    let width = show_duration(model.intervals.width_us());
     let columns = [
         "start",
         "arrivals",
@@ -68,7 +68,7 @@ fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
         &columns,
     );
     sheet.shown_max = 60;
-    sheet.rows = scene
+    sheet.rows = model
         .intervals
         .iter()
         .map(|(us, cell): (i64, &Interval)| {
@@ -107,10 +107,10 @@ fn crowd_row(name: String, crowd: &Crowd) -> Vec<Value> {
     ]
 }
 
-fn by_subnet(scene: &Scene) -> Sheet {
+fn by_subnet(model: &Model) -> Sheet {
     let columns: Vec<&'static str> = std::iter::once("subnet").chain(CROWD_COLUMNS).collect();
     let mut sheet = Sheet::new("by_subnet", "By subnet", &columns);
-    let mut crowds: Vec<_> = scene.by_subnet().into_iter().collect();
+    let mut crowds: Vec<_> = model.by_subnet().into_iter().collect();
     crowds.sort_by_key(|(_, crowd)| std::cmp::Reverse(crowd.slaves));
     sheet.rows = crowds
         .iter()
@@ -120,14 +120,14 @@ fn by_subnet(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn by_host(scene: &Scene) -> Sheet {
+fn by_host(model: &Model) -> Sheet {
     let columns: Vec<&'static str> = std::iter::once("host").chain(CROWD_COLUMNS).collect();
     let mut sheet = Sheet::new(
         "by_host",
         "By host, those that lost the most first",
         &columns,
     );
-    let mut crowds = scene.by_host();
+    let mut crowds = model.by_host();
     crowds.sort_by(|a, b| {
         (b.1.lost, b.1.slaves)
             .cmp(&(a.1.lost, a.1.slaves))
@@ -141,14 +141,14 @@ fn by_host(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn by_reason(scene: &Scene) -> Sheet {
+fn by_reason(model: &Model) -> Sheet {
     let mut sheet = Sheet::new(
         "by_reason",
         "By reason",
         &["reason", "slaves", "share", "mean_stay_s", "recycled"],
     );
     let mut reasons: BTreeMap<&str, (u64, i64, u64)> = BTreeMap::new();
-    for slave in &scene.slaves {
+    for slave in &model.slaves {
         let reason = match slave.cause {
             Some("shutdown") if slave.is_dismissed => "dismissed",
             cause => cause.unwrap_or("still there"),
@@ -166,7 +166,7 @@ fn by_reason(scene: &Scene) -> Sheet {
             vec![
                 reason.into(),
                 slaves.into(),
-                json!(slaves as f64 / scene.slaves.len() as f64),
+                json!(slaves as f64 / model.slaves.len() as f64),
                 json!(present_us as f64 / 1e6 / slaves as f64),
                 recycled.into(),
             ]
@@ -175,8 +175,8 @@ fn by_reason(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn lifetimes(scene: &Scene) -> Sheet {
-    let lifetimes = scene.lifetimes_ms();
+fn lifetimes(model: &Model) -> Sheet {
+    let lifetimes = model.lifetimes_ms();
     let title = format!("Lifetimes of the {} slaves that left", lifetimes.len());
     let mut sheet = Sheet::new("lifetimes", title, &["percentile", "seconds"]);
     if !lifetimes.is_empty() {
@@ -194,13 +194,13 @@ fn lifetimes(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn survival(scene: &Scene) -> Sheet {
+fn survival(model: &Model) -> Sheet {
     let mut sheet = Sheet::new(
         "survival",
         "Share of slaves that live longer",
         &["seconds", "share"],
     );
-    sheet.rows = scene
+    sheet.rows = model
         .survival(SURVIVAL_POINTS)
         .into_iter()
         .map(|(seconds, share)| vec![json!(seconds), json!(share)])

@@ -16,8 +16,8 @@ use clap::Args;
 
 use super::entry::{Role, What};
 use super::input::Piece;
+use super::model::{Both, Models};
 use super::output::{count, figure};
-use super::scene::{Both, Scenes};
 use super::stats::{Figures, Stats};
 use super::times::parse_duration;
 use super::trail::{At, Fold, Reader};
@@ -203,10 +203,10 @@ impl View {
         path: &Path,
         reader: &Reader,
         total: &Figures,
-        scenes: &Scenes,
+        models: &Models,
         events: &mut Events,
     ) -> Result<(), String> {
-        let (present, busy) = scenes.now(reader.role());
+        let (present, busy) = models.now(reader.role());
         let seconds = self.last_at.elapsed().as_secs_f64().max(1e-3);
         let now = (total.sent, total.results, total.connected, total.gone());
         let rate = now.1.saturating_sub(self.last.1) as f64 / seconds;
@@ -302,9 +302,9 @@ fn sparks(rates: &VecDeque<f64>) -> String {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let name = options.file.display();
     let mut reader = options.window.reader()?;
-    let (mut stats, mut scenes, mut events) = (
+    let (mut stats, mut models, mut events) = (
         Stats::default(),
-        Scenes::new(None, 60, false),
+        Models::new(None, 60, false),
         Events::default(),
     );
     let mut tail = Tail {
@@ -327,7 +327,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let mut told = 0;
     loop {
         let is_replaced = tail.is_replaced();
-        let mut both = Both(&mut stats, &mut scenes);
+        let mut both = Both(&mut stats, &mut models);
         let mut fold = Both(&mut both, &mut events);
         // What was written before the file was replaced is read first.
         tail.read(|piece| reader.on_piece(piece, &mut fold))
@@ -347,7 +347,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
                 &options.file,
                 &reader,
                 &stats.total(&reader),
-                &scenes,
+                &models,
                 &mut events,
             )?;
             if !view.is_terminal && reader.unparsed > told {

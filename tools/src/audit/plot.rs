@@ -1,9 +1,9 @@
 //! The pictures of a run.
 
 use super::churn::mean;
+use super::model::{Interval, Model};
 use super::output::{count, figure};
 use super::picture::{Anchor, FAINT, GRID, INK, Picture, Rgb};
-use super::scene::{Interval, Scene};
 use super::times::{Zone, show_duration};
 
 /// For `--help`.
@@ -58,13 +58,13 @@ const GREY: Rgb = [0x9a, 0xa3, 0xae];
 const ABSENT: Rgb = [0xf4, 0xf5, 0xf7];
 
 /// Draws a picture.
-pub(crate) fn draw(kind: Kind, scene: &Scene, zone: &Zone) -> Picture {
+pub(crate) fn draw(kind: Kind, model: &Model, zone: &Zone) -> Picture {
     match kind {
-        Kind::Slaves => slaves(scene, zone),
-        Kind::Churn => churn(scene, zone),
-        Kind::Throughput => throughput(scene, zone),
-        Kind::Survival => survival(scene),
-        Kind::Heat => heat(scene, zone),
+        Kind::Slaves => slaves(model, zone),
+        Kind::Churn => churn(model, zone),
+        Kind::Throughput => throughput(model, zone),
+        Kind::Survival => survival(model),
+        Kind::Heat => heat(model, zone),
     }
 }
 
@@ -229,16 +229,16 @@ fn trim(number: f64) -> String {
 }
 
 /// From the first interval's start to the last one's end.
-fn extent(scene: &Scene) -> (f64, f64) {
-    let width = scene.intervals.width_us();
-    let mut starts = scene.intervals.iter().map(|(us, _)| us);
+fn extent(model: &Model) -> (f64, f64) {
+    let width = model.intervals.width_us();
+    let mut starts = model.intervals.iter().map(|(us, _)| us);
     let first = starts.next().unwrap_or(0);
     let last = starts.next_back().unwrap_or(first);
     (first as f64, (last + width) as f64)
 }
 
-fn values(scene: &Scene, value: impl Fn(&Interval) -> f64) -> Vec<(f64, f64)> {
-    scene
+fn values(model: &Model, value: impl Fn(&Interval) -> f64) -> Vec<(f64, f64)> {
+    model
         .intervals
         .iter()
         .map(|(us, cell)| (us as f64, value(cell)))
@@ -249,24 +249,24 @@ fn most(values: &[(f64, f64)]) -> f64 {
     values.iter().map(|value| value.1).fold(0.0, f64::max)
 }
 
-fn every(scene: &Scene) -> String {
-    show_duration(scene.intervals.width_us())
+fn every(model: &Model) -> String {
+    show_duration(model.intervals.width_us())
 }
 
-fn slaves(scene: &Scene, zone: &Zone) -> Picture {
-    let present = values(scene, |cell| {
+fn slaves(model: &Model, zone: &Zone) -> Picture {
+    let present = values(model, |cell| {
         mean(cell.present_us, cell.watched_us).unwrap_or(0.0)
     });
-    let busy = values(scene, |cell| {
+    let busy = values(model, |cell| {
         mean(cell.busy_us, cell.watched_us).unwrap_or(0.0)
     });
     let mut frame = Frame::new(
         "Slaves over time",
         300.0,
-        extent(scene),
+        extent(model),
         (0.0, most(&present).max(1.0) * 1.05),
     );
-    let width = scene.intervals.width_us() as f64;
+    let width = model.intervals.width_us() as f64;
     frame.y_axis(short);
     frame.area(&present, width, AMBER);
     frame.area(&busy, width, BLUE);
@@ -277,17 +277,17 @@ fn slaves(scene: &Scene, zone: &Zone) -> Picture {
 
 /// At the end of a run all slaves are sent away at once: a bar that would leave no room for the others is cut, and says
 /// how long it is.
-fn churn(scene: &Scene, zone: &Zone) -> Picture {
-    let high = most(&values(scene, |cell| cell.arrivals as f64)).max(1.0);
-    let losses = most(&values(scene, |cell| cell.losses as f64));
-    let departures = most(&values(scene, |cell| cell.departures as f64));
+fn churn(model: &Model, zone: &Zone) -> Picture {
+    let high = most(&values(model, |cell| cell.arrivals as f64)).max(1.0);
+    let losses = most(&values(model, |cell| cell.losses as f64));
+    let departures = most(&values(model, |cell| cell.departures as f64));
     let low = departures.min((2.0 * losses).max(0.6 * high)).max(1.0);
-    let title = format!("Arrivals and departures per {}", every(scene));
-    let mut frame = Frame::new(&title, 300.0, extent(scene), (-low * 1.1, high * 1.05));
+    let title = format!("Arrivals and departures per {}", every(model));
+    let mut frame = Frame::new(&title, 300.0, extent(model), (-low * 1.1, high * 1.05));
     frame.y_axis(|tick| short(tick.abs()));
-    let width = scene.intervals.width_us() as f64;
+    let width = model.intervals.width_us() as f64;
     let floor = frame.to_y(0.0);
-    for (us, cell) in scene.intervals.iter() {
+    for (us, cell) in model.intervals.iter() {
         let x = frame.to_x(us as f64);
         // A hair's breadth between bars, but never none of a bar.
         let bar = (frame.to_x(us as f64 + width) - x - 0.6).max(0.8);
@@ -319,13 +319,13 @@ fn churn(scene: &Scene, zone: &Zone) -> Picture {
     frame.picture
 }
 
-fn throughput(scene: &Scene, zone: &Zone) -> Picture {
-    let seconds = scene.intervals.width_us() as f64 / 1e6;
-    let results = values(scene, |cell| cell.results as f64 / seconds);
-    let failed = values(scene, |cell| cell.failed as f64 / seconds);
-    let title = format!("Results per second, every {}", every(scene));
-    let mut frame = Frame::new(&title, 300.0, extent(scene), (0.0, most(&results) * 1.05));
-    let width = scene.intervals.width_us() as f64;
+fn throughput(model: &Model, zone: &Zone) -> Picture {
+    let seconds = model.intervals.width_us() as f64 / 1e6;
+    let results = values(model, |cell| cell.results as f64 / seconds);
+    let failed = values(model, |cell| cell.failed as f64 / seconds);
+    let title = format!("Results per second, every {}", every(model));
+    let mut frame = Frame::new(&title, 300.0, extent(model), (0.0, most(&results) * 1.05));
+    let width = model.intervals.width_us() as f64;
     frame.y_axis(short);
     frame.area(&results, width, PALE_BLUE);
     let line = frame.steps(&results, width);
@@ -337,11 +337,11 @@ fn throughput(scene: &Scene, zone: &Zone) -> Picture {
     }
     // Time in which the master algorithm held its thread: a band at the foot.
     let floor = frame.height - BOTTOM;
-    let is_stalled = scene
+    let is_stalled = model
         .intervals
         .iter()
         .any(|(_, cell)| cell.stalled_us > 0.0);
-    for (us, cell) in scene
+    for (us, cell) in model
         .intervals
         .iter()
         .filter(|(_, cell)| cell.stalled_us > 0.2 * width)
@@ -358,8 +358,8 @@ fn throughput(scene: &Scene, zone: &Zone) -> Picture {
     frame.picture
 }
 
-fn survival(scene: &Scene) -> Picture {
-    let curve = scene.survival(SURVIVAL_POINTS);
+fn survival(model: &Model) -> Picture {
+    let curve = model.survival(SURVIVAL_POINTS);
     let end = curve.last().map_or(1.0, |point| point.0);
     let mut frame = Frame::new(
         "Share of slaves that live longer",
@@ -404,9 +404,9 @@ fn blend(from: Rgb, to: Rgb, share: f32) -> Rgb {
     [mix(0), mix(1), mix(2)]
 }
 
-fn heat(scene: &Scene, zone: &Zone) -> Picture {
-    let stride = scene.heat_stride;
-    let rows = scene.slaves.len().div_ceil(stride).max(1);
+fn heat(model: &Model, zone: &Zone) -> Picture {
+    let stride = model.heat_stride;
+    let rows = model.slaves.len().div_ceil(stride).max(1);
     // Every row is seen: thick ones where there are few, a pixel or more where there are many.
     let row_height = (400.0 / rows as f32).clamp(1.25, 16.0);
     let height = TOP + BOTTOM + rows as f32 * row_height;
@@ -414,20 +414,20 @@ fn heat(scene: &Scene, zone: &Zone) -> Picture {
         1 => "Each slave over time".to_owned(),
         _ => format!("Slaves over time, {stride} to a row, in order of arrival"),
     };
-    let width_us = scene.heat.width_us();
-    let first = scene.heat.iter().next().map_or(0, |(us, _)| us);
-    let columns = scene.heat.iter().len().max(1);
+    let width_us = model.heat.width_us();
+    let first = model.heat.iter().next().map_or(0, |(us, _)| us);
+    let columns = model.heat.iter().len().max(1);
     let x = (first as f64, (first + columns as i64 * width_us) as f64);
-    let mut frame = Frame::new(&title, height, x, (scene.slaves.len() as f64, 0.0));
+    let mut frame = Frame::new(&title, height, x, (model.slaves.len() as f64, 0.0));
     // Rows count downwards.
     frame.y = (0.0, 1.0);
     let mut cells = vec![ABSENT; columns * rows];
-    for (index, (_, column)) in scene.heat.iter().enumerate() {
+    for (index, (_, column)) in model.heat.iter().enumerate() {
         for (row, &[busy, present]) in column.0.iter().enumerate().take(rows) {
             if present <= 0.0 {
                 continue;
             }
-            let in_row = stride.min(scene.slaves.len() - row * stride) as f32;
+            let in_row = stride.min(model.slaves.len() - row * stride) as f32;
             let here = (present / (width_us as f32 * in_row)).clamp(0.25, 1.0);
             cells[row * columns + index] = blend(ABSENT, blend(AMBER, BLUE, busy / present), here);
         }
@@ -441,7 +441,7 @@ fn heat(scene: &Scene, zone: &Zone) -> Picture {
         &cells,
     );
     if row_height >= 13.0 {
-        for (row, slave) in scene.slaves.iter().enumerate() {
+        for (row, slave) in model.slaves.iter().enumerate() {
             let y = TOP + (row as f32 + 0.5) * row_height + 4.5;
             frame.picture.text(
                 LEFT - 8.0,
@@ -452,9 +452,9 @@ fn heat(scene: &Scene, zone: &Zone) -> Picture {
             );
         }
     } else {
-        let step = nice_step(scene.slaves.len() as f64 / 8.0).max(1.0);
+        let step = nice_step(model.slaves.len() as f64 / 8.0).max(1.0);
         let mut slave = 0.0;
-        while slave < scene.slaves.len() as f64 {
+        while slave < model.slaves.len() as f64 {
             let y = TOP + slave as f32 / stride as f32 * row_height;
             frame
                 .picture

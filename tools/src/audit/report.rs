@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::findings::Finding;
+use super::model::Model;
 use super::output::{Document, Sheet, count, figure, show};
 use super::picture::escape;
 use super::plot::{Kind, draw};
-use super::scene::Scene;
 use super::summary::{Exit, Summary};
 use super::times::{Zone, show_duration};
 
@@ -149,13 +149,13 @@ fn cards(page: &mut String, summary: &Summary, utilisation: Option<f64>) {
 /// The page.
 pub(crate) fn page(
     name: &str,
-    scene: &Scene,
+    model: &Model,
     summary: &Summary,
     findings: &[Finding],
     sheets: &[Document],
     zone: &Zone,
 ) -> String {
-    let all = scene.all();
+    let all = model.all();
     let utilisation = (all.present_us > 0).then(|| all.busy_us as f64 / all.present_us as f64);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
@@ -185,7 +185,7 @@ pub(crate) fn page(
     }
     page.push_str("</ul>\n<h2>Pictures</h2>\n");
     for kind in Kind::ALL {
-        let _ = writeln!(page, "<figure>{}</figure>", draw(kind, scene, zone).svg());
+        let _ = writeln!(page, "<figure>{}</figure>", draw(kind, model, zone).svg());
     }
     // Intervals and curves are in the pictures; a list of all slaves is for `ringmw audit timeline`.
     const IN_PICTURES: [&str; 4] = ["buckets", "survival", "slaves", "lifetimes"];

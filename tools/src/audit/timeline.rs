@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::churn::{mean, start};
+use super::model::{Crowd, Model, Slave};
 use super::output::{Document, Sheet};
-use super::scene::{Crowd, Scene, Slave};
 use super::times::{Zone, show_duration};
 
 /// For `--help`.
@@ -27,19 +27,19 @@ pub(crate) fn share(part: i64, whole: i64) -> Option<f64> {
 }
 
 /// The time between the last hand-out and the last result, and the share of slave time in it that was busy.
-pub(crate) fn tail(scene: &Scene) -> Option<(i64, i64)> {
-    let (sent_us, result_us) = (scene.last_sent_us?, scene.last_result_us?);
+pub(crate) fn tail(model: &Model) -> Option<(i64, i64)> {
+    let (sent_us, result_us) = (model.last_sent_us?, model.last_result_us?);
     (result_us > sent_us).then_some((sent_us, result_us))
 }
 
-pub(crate) fn document(scene: &Scene, zone: &Zone) -> Document {
+pub(crate) fn document(model: &Model, zone: &Zone) -> Document {
     let mut document = Document::default();
-    let all = scene.all();
+    let all = model.all();
     let head = &mut document.head;
     head.insert("schema".into(), super::summary::SCHEMA.into());
     head.insert(
         "bucket_s".into(),
-        json!(scene.intervals.width_us() as f64 / 1e6),
+        json!(model.intervals.width_us() as f64 / 1e6),
     );
     head.insert("slave_time_s".into(), json!(all.present_us as f64 / 1e6));
     head.insert("busy_s".into(), json!(all.busy_us as f64 / 1e6));
@@ -53,19 +53,19 @@ pub(crate) fn document(scene: &Scene, zone: &Zone) -> Document {
     );
     head.insert(
         "tail_s".into(),
-        json!(tail(scene).map(|(from, to)| (to - from) as f64 / 1e6)),
+        json!(tail(model).map(|(from, to)| (to - from) as f64 / 1e6)),
     );
     document.sheets = vec![
-        buckets(scene, zone),
-        slaves(scene, zone),
-        slowest(scene),
-        hosts(scene),
+        buckets(model, zone),
+        slaves(model, zone),
+        slowest(model),
+        hosts(model),
     ];
     document
 }
 
-fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
-    let width = show_duration(scene.intervals.width_us());
+fn buckets(model: &Model, zone: &Zone) -> Sheet {
+    let width = show_duration(model.intervals.width_us());
     let columns = [
         "start",
         "present",
@@ -80,8 +80,8 @@ fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
     ];
     let mut sheet = Sheet::new("buckets", format!("Every {width}"), &columns);
     sheet.shown_max = 60;
-    let seconds = scene.intervals.width_us() as f64 / 1e6;
-    sheet.rows = scene
+    let seconds = model.intervals.width_us() as f64 / 1e6;
+    sheet.rows = model
         .intervals
         .iter()
         .map(|(us, cell)| {
@@ -106,7 +106,7 @@ fn name(slave: &Slave) -> Value {
     format!("SLAVE-{}", slave.id).into()
 }
 
-fn slaves(scene: &Scene, zone: &Zone) -> Sheet {
+fn slaves(model: &Model, zone: &Zone) -> Sheet {
     let columns = [
         "slave",
         "run",
@@ -125,14 +125,14 @@ fn slaves(scene: &Scene, zone: &Zone) -> Sheet {
     ];
     let mut sheet = Sheet::new("slaves", "Slaves", &columns);
     sheet.shown_max = 20;
-    sheet.rows = scene
+    sheet.rows = model
         .slaves
         .iter()
         .map(|slave| {
             vec![
                 name(slave),
                 slave.run.into(),
-                scene.host(slave).into(),
+                model.host(slave).into(),
                 start(zone, slave.joined_us),
                 slave.left_us.map_or(Value::Null, |us| start(zone, us)),
                 json!(slave.cause),
@@ -150,7 +150,7 @@ fn slaves(scene: &Scene, zone: &Zone) -> Sheet {
     sheet
 }
 
-fn slowest(scene: &Scene) -> Sheet {
+fn slowest(model: &Model) -> Sheet {
     let columns = [
         "slave",
         "host",
@@ -159,7 +159,7 @@ fn slowest(scene: &Scene) -> Sheet {
         "times_the_median",
     ];
     let mut sheet = Sheet::new("slowest_slaves", "The slowest slaves", &columns);
-    let mut ranked: Vec<(f64, &Slave)> = scene
+    let mut ranked: Vec<(f64, &Slave)> = model
         .slaves
         .iter()
         .filter(|slave| slave.results >= RANKED_RESULTS_MIN)
@@ -173,7 +173,7 @@ fn slowest(scene: &Scene) -> Sheet {
         .map(|&(seconds, slave)| {
             vec![
                 name(slave),
-                scene.host(slave).into(),
+                model.host(slave).into(),
                 slave.results.into(),
                 json!(seconds),
                 json!((median > 0.0).then(|| seconds / median)),
@@ -183,7 +183,7 @@ fn slowest(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn hosts(scene: &Scene) -> Sheet {
+fn hosts(model: &Model) -> Sheet {
     let columns = [
         "host",
         "slaves",
@@ -193,7 +193,7 @@ fn hosts(scene: &Scene) -> Sheet {
         "s_per_result",
     ];
     let mut sheet = Sheet::new("hosts", "Hosts, the slowest first", &columns);
-    let mut hosts: Vec<(&str, Crowd)> = scene.by_host();
+    let mut hosts: Vec<(&str, Crowd)> = model.by_host();
     hosts.sort_by(|a, b| {
         let slow = |crowd: &Crowd| crowd.seconds_per_result().unwrap_or(-1.0);
         slow(&b.1).total_cmp(&slow(&a.1)).then(a.0.cmp(b.0))

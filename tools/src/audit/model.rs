@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use super::buckets::{Buckets, Cell};
 use super::entry::{Role, Source, What};
 use super::place::{Subnet, host_of};
-use super::series::{Cell, Series};
 use super::trail::{At, Fold, Reader};
 
 pub(crate) use crowd::Crowd;
@@ -128,10 +128,10 @@ pub(crate) struct Stall {
     pub(crate) at_us: i64,
 }
 
-/// The scene of the masters' runs, or of the slaves' where there is no master's.
-pub(crate) struct Scene {
-    pub(crate) intervals: Series<Interval>,
-    pub(crate) heat: Series<Column>,
+/// The model of the masters' runs, or of the slaves' where there is no master's.
+pub(crate) struct Model {
+    pub(crate) intervals: Buckets<Interval>,
+    pub(crate) heat: Buckets<Column>,
     /// Slaves per row of the heat map.
     pub(crate) heat_stride: usize,
     pub(crate) slaves: Vec<Slave>,
@@ -151,11 +151,11 @@ pub(crate) struct Scene {
 /// So many different messages are kept; the rest are counted together.
 const MESSAGES_MAX: usize = 50;
 
-impl Scene {
+impl Model {
     fn new(bucket_us: Option<i64>, intervals_max: usize, has_heat: bool) -> Self {
         Self {
-            intervals: Series::new(bucket_us, intervals_max),
-            heat: Series::new(None, HEAT_COLUMNS_MAX),
+            intervals: Buckets::new(bucket_us, intervals_max),
+            heat: Buckets::new(None, HEAT_COLUMNS_MAX),
             heat_stride: 1,
             slaves: Vec::new(),
             hosts: Vec::new(),
@@ -528,49 +528,49 @@ fn note(messages: &mut BTreeMap<String, u64>, message: &str) {
     *messages.entry(message.to_owned()).or_default() += 1;
 }
 
-/// Both ends' scenes; which one counts is known when everything is read.
-pub(crate) struct Scenes {
-    master: Scene,
-    slave: Scene,
+/// Both ends' models; which one counts is known when everything is read.
+pub(crate) struct Models {
+    master: Model,
+    slave: Model,
 }
 
-impl Scenes {
+impl Models {
     pub(crate) fn new(bucket_us: Option<i64>, intervals_max: usize, has_heat: bool) -> Self {
-        let scene = || Scene::new(bucket_us, intervals_max, has_heat);
+        let model = || Model::new(bucket_us, intervals_max, has_heat);
         Self {
-            master: scene(),
-            slave: scene(),
+            master: model(),
+            slave: model(),
         }
     }
 
     /// Slaves that are there now, and busy.
     pub(crate) fn now(&self, role: Role) -> (u64, u64) {
-        let scene = match role {
+        let model = match role {
             Role::Master => &self.master,
             Role::Slave => &self.slave,
         };
-        scene
+        model
             .moments
             .last()
             .map_or((0, 0), |moment| (moment.present, moment.busy))
     }
 
-    /// The scene that counts.
-    pub(crate) fn close(self, reader: &Reader) -> Scene {
-        let mut scene = match reader.role() {
+    /// The model that counts.
+    pub(crate) fn close(self, reader: &Reader) -> Model {
+        let mut model = match reader.role() {
             Role::Master => self.master,
             Role::Slave => self.slave,
         };
-        scene.close();
+        model.close();
         if reader.runs.iter().any(|run| run.source == Source::ClMw) {
-            scene.intervals.widen_to(CLMW_TICK_US);
-            scene.heat.widen_to(CLMW_TICK_US);
+            model.intervals.widen_to(CLMW_TICK_US);
+            model.heat.widen_to(CLMW_TICK_US);
         }
-        scene
+        model
     }
 }
 
-impl Fold for Scenes {
+impl Fold for Models {
     fn on_entry(&mut self, at: At, what: &What<'_>) {
         match at.role {
             Role::Master => self.master.on_entry(at, what),

@@ -38,7 +38,7 @@ pub(crate) trait Cell: Default {
 
 /// Intervals of one width, without a gap.
 #[derive(Debug, Clone)]
-pub(crate) struct Series<C> {
+pub(crate) struct Buckets<C> {
     width_us: i64,
     cells_max: usize,
     is_asked: bool,
@@ -47,7 +47,7 @@ pub(crate) struct Series<C> {
     cells: VecDeque<C>,
 }
 
-impl<C: Cell> Series<C> {
+impl<C: Cell> Buckets<C> {
     /// Intervals of the width asked for, or of the shortest that keeps them at most `cells_max`.
     pub(crate) fn new(asked_us: Option<i64>, cells_max: usize) -> Self {
         Self {
@@ -167,39 +167,39 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_whatever_is_merged() {
-        let mut series = Series::<i64>::new(None, 60);
+        let mut buckets = Buckets::<i64>::new(None, 60);
         let mut us = 1_795_161_783_000_000;
         let (mut sum, mut spanned) = (0, 0);
         for step in 0..2000i64 {
-            *series.at(us) += step;
+            *buckets.at(us) += step;
             sum += step;
             let next = us + step * step * 31;
-            series.span(us, next, |cell, share| *cell += share);
+            buckets.span(us, next, |cell, share| *cell += share);
             spanned += next - us;
             us = next;
         }
         // And backwards, as with several files.
-        *series.at(us - 40 * 24 * HOUR_US) += 5;
+        *buckets.at(us - 40 * 24 * HOUR_US) += 5;
         assert_eq!(
-            series.iter().map(|(_, cell)| cell).sum::<i64>(),
+            buckets.iter().map(|(_, cell)| cell).sum::<i64>(),
             sum + spanned + 5
         );
-        assert!(series.iter().len() <= 60);
-        assert_eq!(series.width_us(), 24 * HOUR_US);
+        assert!(buckets.iter().len() <= 60);
+        assert_eq!(buckets.width_us(), 24 * HOUR_US);
     }
 
     #[test]
     fn a_width_that_was_asked_for_is_kept() {
-        let mut series = Series::<i64>::new(Some(7 * SECOND_US), 10);
+        let mut buckets = Buckets::<i64>::new(Some(7 * SECOND_US), 10);
         for second in 0..700 {
-            *series.at(second * SECOND_US) += 1;
+            *buckets.at(second * SECOND_US) += 1;
         }
         assert_eq!(
-            (series.width_us(), series.iter().len()),
+            (buckets.width_us(), buckets.iter().len()),
             (7 * SECOND_US, 100)
         );
-        assert!(series.iter().all(|(_, &count)| count == 7));
-        *series.at(i64::MAX / 2) += 1;
-        assert!(series.iter().len() <= ASKED_MAX);
+        assert!(buckets.iter().all(|(_, &count)| count == 7));
+        *buckets.at(i64::MAX / 2) += 1;
+        assert!(buckets.iter().len() <= ASKED_MAX);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use super::{Scene, Slave};
+use super::{Model, Slave};
 use crate::audit::place::Subnet;
 
 /// Slaves by a common mark: a host or a subnet.
@@ -59,7 +59,7 @@ impl Slave {
     }
 }
 
-impl Scene {
+impl Model {
     pub(crate) fn host(&self, slave: &Slave) -> &str {
         &self.hosts[slave.host as usize]
     }
