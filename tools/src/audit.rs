@@ -7,6 +7,7 @@
 //!
 //! Everything is one pass; what is kept grows with slaves and with the number of intervals shown, never with lines.
 
+mod ahead;
 mod attempts;
 mod buckets;
 mod check;
@@ -22,12 +23,12 @@ mod picture;
 mod place;
 mod plot;
 mod report;
-mod stats;
 mod stats_view;
 mod summary;
 mod timeline;
 mod times;
 mod trail;
+mod window;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -36,9 +37,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
-use model::{Both, Model, Models};
+use entry::{Role, Source};
+use model::{Detail, Model, Models};
 use output::Format;
-use stats::Stats;
 use summary::Summary;
 use times::{Bound, Zone};
 use trail::{Fold, Reader};
@@ -217,7 +218,7 @@ impl Input {
         let mut reader = self.window.reader()?;
         reader.read(&self.files, fold);
         for line in reader.told() {
-            eprintln!("ringmw audit: {line}");
+            tell(&line);
         }
         Ok(reader)
     }
@@ -242,10 +243,15 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ringmw audit: {error}");
+            tell(&error);
             ExitCode::from(EXIT_UNREADABLE)
         }
     }
+}
+
+/// A line on standard error; nobody is stopped by one that is closed or full.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "ringmw audit: {}", output::harmless(line));
 }
 
 /// Writes what a command has to say. A reader that has seen enough (`| head`) is no error.
@@ -261,21 +267,50 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Success, unless nothing could be read.
+/// Success, unless nothing could be read, or the window cannot hold anything.
 fn finish(reader: &Reader) -> Result<ExitCode, String> {
+    if reader.window().is_empty() {
+        let show = |us| reader.zone.show(us);
+        let window = reader.window();
+        return Err(format!(
+            "the window is empty: --since {} is not before --until {}",
+            show(window.since_us),
+            show(window.until_us)
+        ));
+    }
     if reader.parsed == 0 {
         return Err("no line of a ringmw or CL-MW audit trail was found".to_owned());
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads everything into a model.
+fn model_of(input: &Input, detail: Detail) -> Result<(Model, Reader), String> {
+    let mut models = Models::new(detail, &Zone::parse(&input.window.zone)?);
+    let reader = input.read(&mut models)?;
+    Ok((models.close(&reader), reader))
+}
+
+/// What is to be told about the figures themselves.
+fn note(model: &Model, reader: &Reader) -> Option<&'static str> {
+    let is_short = model.role == Role::Slave
+        && reader.lives.iter().enumerate().any(|(index, life)| {
+            life.role == Role::Slave
+                && life.source == Source::Ringmw
+                && model.figures(index).is_full
+        });
+    is_short.then_some(
+        "slaves' own trails list a few packets a second and leave out the rest: more tasks were done than these figures \
+         say; the master's trail has them all",
+    )
+}
+
 fn stats(input: &Input) -> Result<ExitCode, String> {
-    let mut stats = Stats::default();
-    let reader = input.read(&mut stats)?;
-    if let Some(note) = stats.note(&reader) {
-        eprintln!("ringmw audit: {note}");
+    let (model, reader) = model_of(input, Detail::NONE)?;
+    if let Some(note) = note(&model, &reader) {
+        tell(note);
     }
-    let summary = stats.summary(&reader);
+    let summary = Summary::new(&model, &reader);
     print(&stats_view::show(&summary, input.format))?;
     finish(&reader)
 }
@@ -287,20 +322,21 @@ fn sheets(
     options: &Bucketed,
     document: impl Fn(&Model, &Zone) -> output::Document,
 ) -> Result<ExitCode, String> {
-    let mut models = Models::new(options.bucket, TABLE_INTERVALS_MAX, false);
-    let reader = options.input.read(&mut models)?;
-    let model = models.close(&reader);
+    let detail = Detail {
+        intervals: Some((options.bucket, TABLE_INTERVALS_MAX)),
+        has_heat: false,
+    };
+    let (model, reader) = model_of(&options.input, detail)?;
     print(&document(&model, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
     finish(&reader)
 }
 
 fn check(options: &Check) -> Result<ExitCode, String> {
-    let mut stats = Stats::default();
-    let reader = options.input.read(&mut stats)?;
+    let (model, reader) = model_of(&options.input, Detail::NONE)?;
     finish(&reader)?;
     let judged = check::judge(
         &options.bounds,
-        &stats.summary(&reader),
+        &Summary::new(&model, &reader),
         &reader.notes.unreadable,
     );
     let Some((is_well, document, text)) = judged else {
@@ -324,10 +360,9 @@ fn diff(options: &Diff) -> Result<ExitCode, String> {
             window: options.window.clone(),
             format: options.format,
         };
-        let mut stats = Stats::default();
-        let reader = input.read(&mut stats)?;
+        let (model, reader) = model_of(&input, Detail::NONE)?;
         finish(&reader).map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok(stats.summary(&reader))
+        Ok(Summary::new(&model, &reader))
     };
     let (a, b) = (summary(&options.a)?, summary(&options.b)?);
     let names = [&options.a, &options.b].map(|file| trail::show_path(file));
@@ -342,15 +377,14 @@ fn diff(options: &Diff) -> Result<ExitCode, String> {
 }
 
 fn report(options: &Report) -> Result<ExitCode, String> {
-    let (mut stats, mut models) = (
-        Stats::default(),
-        Models::new(None, plot::INTERVALS_MAX, true),
-    );
-    let reader = options.input.read(&mut Both(&mut stats, &mut models))?;
+    let detail = Detail {
+        intervals: Some((None, plot::INTERVALS_MAX)),
+        has_heat: true,
+    };
+    let (model, reader) = model_of(&options.input, detail)?;
     finish(&reader)?;
-    let model = models.close(&reader);
-    let summary = stats.summary(&reader);
-    let findings = findings::find(&model, &summary, &stats.total(&reader), &reader);
+    let summary = Summary::new(&model, &reader);
+    let findings = findings::find(&model, &summary, &model.total(), &reader);
     if let Some(output) = &options.output {
         let name = options
             .title
@@ -389,11 +423,10 @@ fn report(options: &Report) -> Result<ExitCode, String> {
 
 fn plot(options: &Plot) -> Result<ExitCode, String> {
     let output = &options.output;
-    let mut models = Models::new(
-        options.bucket,
-        plot::INTERVALS_MAX,
-        options.kind == plot::Kind::Heat,
-    );
+    let detail = Detail {
+        intervals: Some((options.bucket, plot::INTERVALS_MAX)),
+        has_heat: options.kind == plot::Kind::Heat,
+    };
     let is_png = match output.extension().and_then(|extension| extension.to_str()) {
         Some("svg") => false,
         Some("png") => true,
@@ -404,9 +437,9 @@ fn plot(options: &Plot) -> Result<ExitCode, String> {
             ));
         }
     };
-    let reader = options.input.read(&mut models)?;
+    let (model, reader) = model_of(&options.input, detail)?;
     finish(&reader)?;
-    let picture = plot::draw(options.kind, &models.close(&reader), &reader.zone);
+    let picture = plot::draw(options.kind, &model, &reader.zone);
     let bytes = if is_png {
         picture.png()?
     } else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::model::{Crowd, Interval, Model};
+use super::model::{Crowd, Interval, Model, percentile as percentile_of};
 use super::output::{Document, Sheet};
 use super::times::{Zone, show_duration};
 
@@ -27,8 +27,8 @@ pub(crate) fn start(zone: &Zone, us: i64) -> Value {
 }
 
 /// Slave time over time: how many there were on average.
-pub(crate) fn mean(slave_us: f64, watched_us: f64) -> Option<f64> {
-    (watched_us > 0.0).then(|| slave_us / watched_us)
+pub(crate) fn mean(slave_us: i64, observed_us: i64) -> Option<f64> {
+    (observed_us > 0).then(|| slave_us as f64 / observed_us as f64)
 }
 
 pub(crate) fn document(model: &Model, zone: &Zone) -> Document {
@@ -61,6 +61,7 @@ fn buckets(model: &Model, zone: &Zone) -> Sheet {
         "present",
         "peak",
         "dismissed",
+        "observed_s",
     ];
     let mut sheet = Sheet::new(
         "buckets",
@@ -77,9 +78,10 @@ fn buckets(model: &Model, zone: &Zone) -> Sheet {
                 cell.arrivals.into(),
                 cell.departures.into(),
                 cell.losses.into(),
-                json!(mean(cell.present_us, cell.watched_us)),
+                json!(mean(cell.time.present_us, cell.observed_us)),
                 cell.peak.into(),
                 cell.dismissed.into(),
+                json!(cell.observed_us as f64 / 1e6),
             ]
         })
         .collect();
@@ -102,7 +104,7 @@ fn crowd_row(name: String, crowd: &Crowd) -> Vec<Value> {
         crowd.left.into(),
         crowd.lost.into(),
         json!(crowd.loss_ratio()),
-        json!(crowd.present_us as f64 / 1e6 / crowd.slaves.max(1) as f64),
+        json!(crowd.time.present_us as f64 / 1e6 / crowd.slaves.max(1) as f64),
         crowd.results.into(),
     ]
 }
@@ -155,7 +157,7 @@ fn by_reason(model: &Model) -> Sheet {
         };
         let reason = reasons.entry(reason).or_default();
         reason.0 += 1;
-        reason.1 += slave.present_us;
+        reason.1 += slave.time.present_us;
         reason.2 += slave.recycled;
     }
     let mut reasons: Vec<_> = reasons.into_iter().collect();
@@ -176,7 +178,7 @@ fn by_reason(model: &Model) -> Sheet {
 }
 
 fn lifetimes(model: &Model) -> Sheet {
-    let lifetimes = model.lifetimes_ms();
+    let lifetimes = model.lifetimes_us();
     let title = format!("Lifetimes of the {} slaves that left", lifetimes.len());
     let mut sheet = Sheet::new("lifetimes", title, &["percentile", "seconds"]);
     if !lifetimes.is_empty() {
@@ -186,7 +188,7 @@ fn lifetimes(model: &Model) -> Sheet {
         let row = |percentile: f64| {
             vec![
                 json!(percentile),
-                json!(lifetimes.value_at_percentile(percentile) as f64 / 1e3),
+                json!(percentile_of(&lifetimes, percentile).map(|us| us as f64 / 1e6)),
             ]
         };
         sheet.rows = percentiles.into_iter().map(row).collect();

@@ -1,8 +1,7 @@
 //! What a run's figures say in plain words. Each finding stands on figures of the trail and names them.
 
-use super::model::{Crowd, Model};
+use super::model::{Crowd, Figures, Model, SlaveTime};
 use super::output::{count, figure};
-use super::stats::Figures;
 use super::summary::{Exit, Summary};
 use super::timeline::{share, tail};
 use super::times::{Zone, show_duration};
@@ -111,7 +110,7 @@ fn ending(findings: &mut Vec<Finding>, summary: &Summary, model: &Model, zone: &
 
 fn idleness(findings: &mut Vec<Finding>, model: &Model, summary: &Summary, zone: &Zone) {
     let all = model.all();
-    let Some(busy) = share(all.busy_us, all.present_us) else {
+    let Some(busy) = share(all.time.busy_us, all.time.present_us) else {
         return;
     };
     if summary.tasks.sent == 0 {
@@ -135,17 +134,17 @@ fn idleness(findings: &mut Vec<Finding>, model: &Model, summary: &Summary, zone:
     let mut out_from = None;
     let (mut idle_after, mut present_after) = (0.0, 0.0);
     for (us, cell) in model.intervals.iter().rev() {
-        let is_idle = cell.present_us <= 0.0 || cell.busy_us < 0.5 * cell.present_us;
-        if !is_idle {
+        let time = cell.time;
+        if time.present_us > 0 && 2 * time.busy_us >= time.present_us {
             break;
         }
-        if cell.present_us > 0.0 {
+        if time.present_us > 0 {
             out_from = Some(us);
-            idle_after += cell.present_us - cell.busy_us;
-            present_after += cell.present_us;
+            idle_after += time.idle_us() as f64;
+            present_after += time.present_us as f64;
         }
     }
-    let idle_us = (all.present_us - all.busy_us).max(1) as f64;
+    let idle_us = (all.time.present_us - all.time.busy_us).max(1) as f64;
     let text = format!("{} of slave time was idle", percent(idle));
     let weight = if idle >= 0.3 {
         Weight::Bad
@@ -153,7 +152,9 @@ fn idleness(findings: &mut Vec<Finding>, model: &Model, summary: &Summary, zone:
         Weight::Note
     };
     match out_from {
-        Some(us) if idle_after / idle_us > 0.3 && present_after < all.present_us as f64 * 0.999 => {
+        Some(us)
+            if idle_after / idle_us > 0.3 && present_after < all.time.present_us as f64 * 0.999 =>
+        {
             let at = clock(zone, us, summary.duration_s);
             let part = percent(idle_after / idle_us);
             findings.push((
@@ -186,9 +187,15 @@ fn rest_of(all: &Crowd, part: &Crowd) -> Crowd {
         lost: all.lost - part.lost,
         results: all.results - part.results,
         failed: all.failed - part.failed,
-        present_us: all.present_us - part.present_us,
-        busy_us: all.busy_us - part.busy_us,
-        compute_us: all.compute_us.saturating_sub(part.compute_us),
+        time: SlaveTime {
+            present_us: all.time.present_us - part.time.present_us,
+            busy_us: all.time.busy_us - part.time.busy_us,
+            compute_us: all.time.compute_us - part.time.compute_us,
+        },
+        results_compute_us: all
+            .results_compute_us
+            .saturating_sub(part.results_compute_us),
+        absent_us: 0,
     }
 }
 
@@ -253,14 +260,14 @@ fn stand_out(
     groups: Vec<(String, Crowd)>,
     word: &str,
 ) -> bool {
-    let hours = |crowd: &Crowd| crowd.present_us as f64 / 3.6e9;
+    let hours = |crowd: &Crowd| crowd.time.present_us as f64 / 3.6e9;
     let mut found: Vec<(f64, String)> = Vec::new();
     for (name, crowd) in &groups {
         let rest = rest_of(all, crowd);
         if crowd.lost < LOST_MIN
             || rest.slaves < LOST_MIN
-            || crowd.present_us == 0
-            || rest.present_us == 0
+            || crowd.time.present_us == 0
+            || rest.time.present_us == 0
         {
             continue;
         }
@@ -277,7 +284,7 @@ fn stand_out(
             format!(
                 "{} in {} of slave time",
                 count(crowd.lost),
-                show_duration(crowd.present_us)
+                show_duration(crowd.time.present_us)
             )
         };
         let text = if rest.lost > 0 {

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::ahead::Verdict;
 use super::entry::{Role, What};
 use super::input::Piece;
-use super::model::{Both, Models};
+use super::model::{Both, Detail, Figures, Models};
 use super::output::{count, figure};
-use super::stats::{Figures, Stats};
 use super::times::parse_duration;
 use super::trail::{At, Fold, Reader};
-use super::{Window, print};
+use super::{Window, print, tell};
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
@@ -100,7 +100,9 @@ impl Fold for Events {
                 "the master algorithm held its thread for {} s",
                 figure(*us as f64 / 1e6)
             ),
-            What::Failed { slave, message } => format!("a task failed on SLAVE-{slave}: {message}"),
+            What::Failed { slave, message, .. } => {
+                format!("a task failed on SLAVE-{slave}: {message}")
+            }
             What::Dropped { lines, .. } => {
                 format!("{lines} lines never reached the trail: its disk was full or slow")
             }
@@ -302,11 +304,7 @@ fn sparks(rates: &VecDeque<f64>) -> String {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let name = options.file.display();
     let mut reader = options.window.reader()?;
-    let (mut stats, mut models, mut events) = (
-        Stats::default(),
-        Models::new(None, 60, false),
-        Events::default(),
-    );
+    let (mut models, mut events) = (Models::new(Detail::NONE, &reader.zone), Events::default());
     let mut tail = Tail {
         path: options.file.clone(),
         file: None,
@@ -327,8 +325,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let mut told = 0;
     loop {
         let is_replaced = tail.is_replaced();
-        let mut both = Both(&mut stats, &mut models);
-        let mut fold = Both(&mut both, &mut events);
+        let mut fold = Both(&mut models, &mut events);
         // What was written before the file was replaced is read first.
         tail.read(|piece| reader.on_piece(piece, &mut fold))
             .map_err(|error| format!("{name}: {error}"))?;
@@ -341,20 +338,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
             tail.file = None;
             continue;
         }
+        // Nobody waits for what will tell a silence from a clock that was set.
+        reader.release(Verdict::Silence, &mut fold);
         let is_over = options.until_exit && reader.is_over();
         if is_over || view.last_at.elapsed() >= options.interval {
             view.show(
                 &options.file,
                 &reader,
-                &stats.total(&reader),
+                &models.so_far(reader.role()),
                 &models,
                 &mut events,
             )?;
             if !view.is_terminal && reader.unparsed > told {
-                eprintln!(
-                    "ringmw audit: {} lines could not be read so far",
+                tell(&format!(
+                    "{} lines could not be read so far",
                     reader.unparsed
-                );
+                ));
                 told = reader.unparsed;
             }
         }

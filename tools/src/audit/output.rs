@@ -24,6 +24,8 @@ pub(crate) struct Sheet {
     pub(crate) rows: Vec<Vec<Value>>,
     /// A table shows so many rows; JSON and CSV have them all.
     pub(crate) shown_max: usize,
+    /// Columns that a table leaves out.
+    pub(crate) hidden: &'static [&'static str],
 }
 
 impl Sheet {
@@ -38,6 +40,7 @@ impl Sheet {
             columns: columns.to_vec(),
             rows: Vec::new(),
             shown_max: 40,
+            hidden: &[],
         }
     }
 
@@ -48,7 +51,17 @@ impl Sheet {
             .remove_style(TableComponent::HorizontalLines)
             .remove_style(TableComponent::MiddleIntersections)
             .set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(self.columns.iter().map(|column| column.replace('_', " ")));
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|&index| !self.hidden.contains(&self.columns[index]))
+            .collect();
+        let cells = |row: &[Value]| -> Vec<String> {
+            shown.iter().map(|&index| show(&row[index])).collect()
+        };
+        table.set_header(
+            shown
+                .iter()
+                .map(|&index| self.columns[index].replace('_', " ")),
+        );
         // Where there are too many, the end is as telling as the start.
         let (head, tail) = match self.rows.len() > self.shown_max {
             true => (self.shown_max - self.shown_max / 4, self.shown_max / 4),
@@ -56,20 +69,20 @@ impl Sheet {
         };
         let left_out = self.rows.len() - head - tail;
         for row in &self.rows[..head] {
-            table.add_row(row.iter().map(show));
+            table.add_row(cells(row));
         }
         if left_out > 0 {
             table.add_row([format!("… {left_out} more")]);
         }
         for row in &self.rows[self.rows.len() - tail..] {
-            table.add_row(row.iter().map(show));
+            table.add_row(cells(row));
         }
-        for (index, _) in self.columns.iter().enumerate() {
+        for (column, &index) in shown.iter().enumerate() {
             let is_number = self
                 .rows
                 .iter()
                 .all(|row| row[index].is_number() || row[index].is_null());
-            if let (true, Some(column)) = (is_number, table.column_mut(index)) {
+            if let (true, Some(column)) = (is_number, table.column_mut(column)) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -103,7 +116,11 @@ pub(crate) fn csv_row(row: &[Value]) -> String {
     let cells: Vec<String> = row
         .iter()
         .map(|cell| {
-            let text = plain(cell);
+            let mut text = plain(cell);
+            // A spreadsheet would take it for a formula.
+            if cell.is_string() && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+                text.insert(0, '\'');
+            }
             match text.contains([',', '"', '\n', '\r']) {
                 true => format!("\"{}\"", text.replace('"', "\"\"")),
                 false => text,
@@ -122,13 +139,34 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
+/// A text without anything that a terminal would obey: control characters, also those of C1, and marks that turn the
+/// direction of writing, are written as escapes.
+pub(crate) fn harmless(text: &str) -> String {
+    let is_harmful = |char: char| {
+        (char.is_control() && char != '\n' && char != '\t')
+            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.chars().any(is_harmful) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for char in text.chars() {
+        if is_harmful(char) {
+            out.extend(char.escape_default());
+        } else {
+            out.push(char);
+        }
+    }
+    out
+}
+
 /// A value for people: figures with few digits, `-` for none.
 pub(crate) fn show(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Number(number) if number.is_f64() => figure(number.as_f64().unwrap_or(f64::NAN)),
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), count),
-        other => plain(other),
+        other => harmless(&plain(other)).replace(['\n', '\t'], " "),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pictures of a run.
 
 use super::churn::mean;
-use super::model::{Interval, Model};
+use super::model::{Column, HEAT_ROWS_MAX, Heat, Interval, Model};
 use super::output::{count, figure};
 use super::picture::{Anchor, FAINT, GRID, INK, Picture, Rgb};
 use super::times::{Zone, show_duration};
@@ -230,11 +230,10 @@ fn trim(number: f64) -> String {
 
 /// From the first interval's start to the last one's end.
 fn extent(model: &Model) -> (f64, f64) {
-    let width = model.intervals.width_us();
-    let mut starts = model.intervals.iter().map(|(us, _)| us);
-    let first = starts.next().unwrap_or(0);
-    let last = starts.next_back().unwrap_or(first);
-    (first as f64, (last + width) as f64)
+    match model.intervals.iter().next() {
+        Some((first, _)) => (first as f64, model.intervals.end_us() as f64),
+        None => (0.0, model.intervals.width_us() as f64),
+    }
 }
 
 fn values(model: &Model, value: impl Fn(&Interval) -> f64) -> Vec<(f64, f64)> {
@@ -255,10 +254,10 @@ fn every(model: &Model) -> String {
 
 fn slaves(model: &Model, zone: &Zone) -> Picture {
     let present = values(model, |cell| {
-        mean(cell.present_us, cell.watched_us).unwrap_or(0.0)
+        mean(cell.time.present_us, cell.observed_us).unwrap_or(0.0)
     });
     let busy = values(model, |cell| {
-        mean(cell.busy_us, cell.watched_us).unwrap_or(0.0)
+        mean(cell.time.busy_us, cell.observed_us).unwrap_or(0.0)
     });
     let mut frame = Frame::new(
         "Slaves over time",
@@ -337,14 +336,11 @@ fn throughput(model: &Model, zone: &Zone) -> Picture {
     }
     // Time in which the master algorithm held its thread: a band at the foot.
     let floor = frame.height - BOTTOM;
-    let is_stalled = model
-        .intervals
-        .iter()
-        .any(|(_, cell)| cell.stalled_us > 0.0);
+    let is_stalled = model.intervals.iter().any(|(_, cell)| cell.stalled_us > 0);
     for (us, cell) in model
         .intervals
         .iter()
-        .filter(|(_, cell)| cell.stalled_us > 0.2 * width)
+        .filter(|(_, cell)| cell.stalled_us as f64 > 0.2 * width)
     {
         let _ = cell;
         let (from, to) = (frame.to_x(us as f64), frame.to_x(us as f64 + width));
@@ -404,32 +400,116 @@ fn blend(from: Rgb, to: Rgb, share: f32) -> Rgb {
     [mix(0), mix(1), mix(2)]
 }
 
+/// A row of the heat map: a slave, a host, or hosts that follow one another.
+struct HeatRow {
+    host: String,
+    /// Its row in the model.
+    index: usize,
+}
+
+/// `node10` behind `node9`: digits count as one number.
+fn in_order(name: &str) -> Vec<(String, u64)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let word = rest
+            .find(|char: char| char.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let digits = rest[word..]
+            .find(|char: char| !char.is_ascii_digit())
+            .map_or(rest.len(), |digits| word + digits);
+        let number = rest[word..digits].parse().unwrap_or(u64::MAX);
+        parts.push((rest[..word].to_owned(), number));
+        rest = &rest[digits..];
+    }
+    parts
+}
+
+/// Slaves by host while every slave has a row; else hosts.
+fn heat_rows(model: &Model) -> (&Heat, Vec<HeatRow>) {
+    let mut rows: Vec<HeatRow> = Vec::new();
+    if model.slaves.len() <= HEAT_ROWS_MAX {
+        for slave in &model.slaves {
+            let host = model.host(slave);
+            rows.extend(slave.row.map(|row| HeatRow {
+                host: host.to_owned(),
+                index: row as usize,
+            }));
+        }
+        rows.sort_by_cached_key(|row| (in_order(&row.host), row.index));
+        return (&model.heat_of_slaves, rows);
+    }
+    let heat = &model.heat_of_hosts;
+    let mut seen = vec![false; model.hosts.len()];
+    for slave in &model.slaves {
+        seen[slave.host as usize] = true;
+    }
+    for (index, hosts) in model.hosts.chunks(heat.stride).enumerate() {
+        let mut here = (index * heat.stride..)
+            .zip(hosts)
+            .filter(|&(host, _)| seen[host]);
+        if let Some((_, first)) = here.next() {
+            rows.push(HeatRow {
+                host: first.clone(),
+                index,
+            });
+        }
+    }
+    if heat.stride == 1 {
+        rows.sort_by_cached_key(|row| in_order(&row.host));
+    }
+    (heat, rows)
+}
+
 fn heat(model: &Model, zone: &Zone) -> Picture {
-    let stride = model.heat_stride;
-    let rows = model.slaves.len().div_ceil(stride).max(1);
+    let (heat, by_row) = heat_rows(model);
+    let is_of_slaves = std::ptr::eq(heat, &model.heat_of_slaves);
+    let rows = by_row.len().max(1);
     // Every row is seen: thick ones where there are few, a pixel or more where there are many.
     let row_height = (400.0 / rows as f32).clamp(1.25, 16.0);
     let height = TOP + BOTTOM + rows as f32 * row_height;
-    let title = match stride {
-        1 => "Each slave over time".to_owned(),
-        _ => format!("Slaves over time, {stride} to a row, in order of arrival"),
+    let title = match (is_of_slaves, heat.stride) {
+        (true, _) => "Each slave over time, by host".to_owned(),
+        (false, 1) => "Slaves of each host over time".to_owned(),
+        (false, stride) => format!("Slaves of {stride} hosts to a row, over time"),
     };
-    let width_us = model.heat.width_us();
-    let first = model.heat.iter().next().map_or(0, |(us, _)| us);
-    let columns = model.heat.iter().len().max(1);
-    let x = (first as f64, (first + columns as i64 * width_us) as f64);
-    let mut frame = Frame::new(&title, height, x, (model.slaves.len() as f64, 0.0));
-    // Rows count downwards.
-    frame.y = (0.0, 1.0);
+    let width_us = heat.columns.width_us();
+    let columns = heat.columns.iter().len().max(1);
+    let first = heat.columns.iter().next().map_or(0, |(us, _)| us);
+    let last = if heat.columns.iter().len() == 0 {
+        1
+    } else {
+        heat.columns.end_us()
+    };
+    let x = (first as f64, last as f64);
+    let mut frame = Frame::new(&title, height, x, (0.0, 1.0));
     let mut cells = vec![ABSENT; columns * rows];
-    for (index, (_, column)) in model.heat.iter().enumerate() {
-        for (row, &[busy, present]) in column.0.iter().enumerate().take(rows) {
-            if present <= 0.0 {
+    for (row, HeatRow { index, .. }) in by_row.iter().enumerate() {
+        let warmth = |column: &Column| column.0.get(*index).copied().unwrap_or_default();
+        let most = heat
+            .columns
+            .iter()
+            .map(|(_, column)| warmth(column).present_us / width_us as f32)
+            .fold(if is_of_slaves { 1.0 } else { 0.0 }, f32::max);
+        for (at, (_, column)) in heat.columns.iter().enumerate() {
+            let time = warmth(column);
+            if time.present_us <= 0.0 {
                 continue;
             }
-            let in_row = stride.min(model.slaves.len() - row * stride) as f32;
-            let here = (present / (width_us as f32 * in_row)).clamp(0.25, 1.0);
-            cells[row * columns + index] = blend(ABSENT, blend(AMBER, BLUE, busy / present), here);
+            let here = (time.present_us / (width_us as f32 * most)).clamp(0.25, 1.0);
+            let part = |us: f32| us / time.present_us;
+            let held = blend(AMBER, PALE_BLUE, part(time.busy_us));
+            // Of what is busy, the share that computes.
+            let of_busy = if time.busy_us > 0.0 {
+                time.compute_us / time.busy_us
+            } else {
+                0.0
+            };
+            let state = match time.compute_us {
+                0.0 => held,
+                _ => blend(held, BLUE, of_busy * part(time.busy_us)),
+            };
+            cells[row * columns + at] = blend(ABSENT, state, here);
         }
     }
     frame.picture.image(
@@ -440,34 +520,29 @@ fn heat(model: &Model, zone: &Zone) -> Picture {
         columns as u32,
         &cells,
     );
-    if row_height >= 13.0 {
-        for (row, slave) in model.slaves.iter().enumerate() {
-            let y = TOP + (row as f32 + 0.5) * row_height + 4.5;
-            frame.picture.text(
-                LEFT - 8.0,
-                y,
-                format!("SLAVE-{}", slave.id),
-                Anchor::End,
-                FAINT,
-            );
+    // A name where there is room for it, at a host's first row.
+    const LABEL_CHARS: usize = 8;
+    let mut free_from = f32::MIN;
+    let mut before = "";
+    for (row, HeatRow { host, .. }) in by_row.iter().enumerate() {
+        let y = TOP + (row as f32 + 0.5) * row_height + 4.5;
+        if y >= free_from && host != before {
+            let length = host.chars().count();
+            let short: String = match length > LABEL_CHARS {
+                false => host.clone(),
+                true => std::iter::once('…')
+                    .chain(host.chars().skip(length + 1 - LABEL_CHARS))
+                    .collect(),
+            };
+            frame.picture.text(LEFT - 6.0, y, short, Anchor::End, FAINT);
+            free_from = y + 13.0;
         }
-    } else {
-        let step = nice_step(model.slaves.len() as f64 / 8.0).max(1.0);
-        let mut slave = 0.0;
-        while slave < model.slaves.len() as f64 {
-            let y = TOP + slave as f32 / stride as f32 * row_height;
-            frame
-                .picture
-                .line(vec![(LEFT - 5.0, y), (LEFT, y)], FAINT, 1.0);
-            frame
-                .picture
-                .text(LEFT - 8.0, y + 4.5, count(slave as u64), Anchor::End, FAINT);
-            slave += step;
-        }
+        before = host;
     }
     frame.time_axis(zone);
     frame.legend(&[
-        ("busy", BLUE),
+        ("computing", BLUE),
+        ("holding tasks", PALE_BLUE),
         ("idle", AMBER),
         ("absent", [0xe3, 0xe6, 0xea]),
     ]);

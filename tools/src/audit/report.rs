@@ -156,7 +156,8 @@ pub(crate) fn page(
     zone: &Zone,
 ) -> String {
     let all = model.all();
-    let utilisation = (all.present_us > 0).then(|| all.busy_us as f64 / all.present_us as f64);
+    let utilisation =
+        (all.time.present_us > 0).then(|| all.time.busy_us as f64 / all.time.present_us as f64);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>ringmw: {0}</title><style>{STYLE}</style></head><body><main>\n<h1>{0}</h1>\n",

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
-
-use super::{Model, Slave};
+use super::close::covered;
+use super::{Model, Slave, SlaveTime};
 use crate::audit::place::Subnet;
 
 /// Slaves by a common mark: a host or a subnet.
@@ -15,9 +14,11 @@ pub(crate) struct Crowd {
     pub(crate) lost: u64,
     pub(crate) results: u64,
     pub(crate) failed: u64,
-    pub(crate) present_us: i64,
-    pub(crate) busy_us: i64,
-    pub(crate) compute_us: u64,
+    pub(crate) time: SlaveTime,
+    /// Compute time of its results.
+    pub(crate) results_compute_us: u64,
+    /// Observed time in which none of them was there.
+    pub(crate) absent_us: i64,
 }
 
 impl Crowd {
@@ -27,9 +28,10 @@ impl Crowd {
         self.lost += u64::from(slave.is_lost());
         self.results += slave.results;
         self.failed += slave.failed;
-        self.present_us += slave.present_us;
-        self.busy_us += slave.busy_us;
-        self.compute_us = self.compute_us.saturating_add(slave.compute_us);
+        self.time.add(slave.time);
+        self.results_compute_us = self
+            .results_compute_us
+            .saturating_add(slave.results_compute_us);
     }
 
     pub(crate) fn loss_ratio(&self) -> Option<f64> {
@@ -38,10 +40,10 @@ impl Crowd {
 
     /// Seconds of work per result: compute time if the trail has it, else busy time.
     pub(crate) fn seconds_per_result(&self) -> Option<f64> {
-        let us = if self.compute_us > 0 {
-            self.compute_us
+        let us = if self.results_compute_us > 0 {
+            self.results_compute_us
         } else {
-            self.busy_us as u64
+            self.time.busy_us as u64
         };
         (self.results > 0).then(|| us as f64 / 1e6 / self.results as f64)
     }
@@ -64,77 +66,93 @@ impl Model {
         &self.hosts[slave.host as usize]
     }
 
-    /// Slaves by host.
+    /// Slaves by host; hosts without one in the window are left out.
     pub(crate) fn by_host(&self) -> Vec<(&str, Crowd)> {
-        let mut crowds = vec![Crowd::default(); self.hosts.len()];
-        for slave in &self.slaves {
-            crowds[slave.host as usize].add(slave);
-        }
-        self.hosts.iter().map(String::as_str).zip(crowds).collect()
+        let groups = self.groups(|slave| slave.host);
+        let named = groups
+            .into_iter()
+            .map(|(host, crowd)| (self.hosts[host as usize].as_str(), crowd));
+        named.collect()
     }
 
     /// Slaves by subnet.
     pub(crate) fn by_subnet(&self) -> BTreeMap<Subnet, Crowd> {
-        let mut crowds: BTreeMap<Subnet, Crowd> = BTreeMap::new();
-        for slave in &self.slaves {
-            crowds.entry(slave.subnet).or_default().add(slave);
-        }
-        crowds
+        self.groups(|slave| slave.subnet)
     }
 
     /// All slaves together.
     pub(crate) fn all(&self) -> Crowd {
-        let mut all = Crowd::default();
-        for slave in &self.slaves {
-            all.add(slave);
-        }
-        all
+        self.groups(|_| ()).remove(&()).unwrap_or_default()
     }
 
-    /// How long a slave was there, and whether that is its whole life.
-    fn life(&self, slave: &Slave) -> Option<(i64, bool)> {
+    fn groups<K: Ord>(&self, mark: impl Fn(&Slave) -> K) -> BTreeMap<K, Crowd> {
+        let mut groups: BTreeMap<K, (Crowd, Vec<(i64, i64)>)> = BTreeMap::new();
+        for (slave, span) in self.presences() {
+            let (crowd, spans) = groups.entry(mark(slave)).or_default();
+            crowd.add(slave);
+            spans.push(span);
+        }
+        let observed_us = self.observed_us();
+        let close = |(mark, (mut crowd, mut spans)): (K, (Crowd, Vec<_>))| {
+            crowd.absent_us = observed_us - covered(&mut spans);
+            (mark, crowd)
+        };
+        groups.into_iter().map(close).collect()
+    }
+
+    /// How old a slave was when it was first seen in the window, how old at last, and whether it left then.
+    fn life(&self, slave: &Slave) -> Option<(i64, i64, bool)> {
         if !slave.is_known {
             return None;
         }
-        let end_us = slave.left_us.or(self.moments[slave.run].us)?;
-        Some(((end_us - slave.joined_us).max(0), slave.left_us.is_some()))
+        let last_us = self.moments[slave.life].last_us.min(self.window.until_us);
+        let age_us = slave.left_us.unwrap_or(last_us) - slave.joined_us;
+        let from_us = self.window.since_us.saturating_sub(slave.joined_us);
+        Some((from_us, age_us.max(0), slave.left_us.is_some()))
     }
 
-    /// Lifetimes, in milliseconds, of those that left.
-    pub(crate) fn lifetimes_ms(&self) -> Histogram<u64> {
-        let mut lifetimes = Histogram::new(3).expect("3 digits are allowed");
-        for slave in &self.slaves {
-            if let Some((us, true)) = self.life(slave) {
-                // It grows as it needs, so that nothing is out of its range.
-                let _ = lifetimes.record(us as u64 / 1000);
-            }
-        }
-        lifetimes
+    /// Whole lives, in microseconds and ascending, of those that left inside the window.
+    pub(crate) fn lifetimes_us(&self) -> Vec<u64> {
+        let lives = self.slaves.iter().filter_map(|slave| self.life(slave));
+        let mut ages: Vec<u64> = lives
+            .filter(|life| life.2)
+            .map(|(_, age_us, _)| age_us as u64)
+            .collect();
+        ages.sort_unstable();
+        ages
     }
 
     /// The share of slaves that live longer than a time, in seconds: Kaplan and Meier's estimate, in which one that is
-    /// sent away or still there has lived at least so long. At most `points_max` steps.
+    /// sent away or still there has lived at least so long, and one that came before the window counts from the age
+    /// that it had there. At most `points_max` steps.
     pub(crate) fn survival(&self, points_max: usize) -> Vec<(f64, f64)> {
-        let mut lives: Vec<(i64, bool)> = self
+        // From which age on, to which, and whether it was lost then.
+        let mut lives: Vec<(i64, i64, bool)> = self
             .slaves
             .iter()
             .filter_map(|slave| {
-                self.life(slave)
-                    .map(|(us, has_left)| (us, has_left && slave.is_lost()))
+                let (from_us, age_us, has_left) = self.life(slave)?;
+                // At the age of 0 everybody who came is there; who left as the window began was not.
+                let from_us = if from_us > 0 { from_us } else { -1 };
+                (from_us < age_us).then_some((from_us, age_us, has_left && slave.is_lost()))
             })
             .collect();
-        lives.sort_unstable();
+        let mut entries: Vec<i64> = lives.iter().map(|life| life.0).collect();
+        entries.sort_unstable();
+        lives.sort_unstable_by_key(|life| life.1);
         let mut curve = vec![(0.0, 1.0)];
         let mut share = 1.0;
-        let mut at_risk = lives.len();
-        let mut rest = &lives[..];
-        while let Some(&(us, _)) = rest.first() {
-            let same = rest.iter().take_while(|life| life.0 == us).count();
-            let lost = rest[..same].iter().filter(|life| life.1).count();
-            share *= 1.0 - lost as f64 / at_risk as f64;
-            at_risk -= same;
-            rest = &rest[same..];
-            if lost > 0 || rest.is_empty() {
+        let (mut entered, mut left) = (0, 0);
+        while let Some(&(_, us, _)) = lives.get(left) {
+            while entries.get(entered).is_some_and(|&entry| entry < us) {
+                entered += 1;
+            }
+            let rest = &lives[left..];
+            let same = rest.iter().take_while(|life| life.1 == us).count();
+            let lost = rest[..same].iter().filter(|life| life.2).count();
+            share *= 1.0 - lost as f64 / (entered - left) as f64;
+            left += same;
+            if lost > 0 || left == lives.len() {
                 curve.push((us as f64 / 1e6, share));
             }
         }
@@ -147,4 +165,10 @@ impl Model {
             .map(|(_, point)| point)
             .collect()
     }
+}
+
+/// Of ascending numbers, the smallest that so many percent do not exceed.
+pub(crate) fn percentile(sorted: &[u64], percent: f64) -> Option<u64> {
+    let rank = (sorted.len() as f64 * percent / 100.0).ceil().max(1.0) as usize;
+    sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
 }
