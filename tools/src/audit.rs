@@ -106,7 +106,10 @@ struct Attempts {
 #[derive(Args)]
 struct Check {
     #[command(flatten)]
-    input: Input,
+    files: Files,
+    /// The form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    format: check::Form,
     #[command(flatten)]
     bounds: check::Bounds,
 }
@@ -161,14 +164,21 @@ fn bucket(text: &str) -> Result<i64, String> {
     })
 }
 
-/// What every command takes.
+/// What is read.
 #[derive(Args, Clone)]
-struct Input {
+struct Files {
     /// Trails: a master's, or a master's and its slaves'; `-` is standard input; gzip and zstd as they are
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     window: Window,
+}
+
+/// What nearly every command takes.
+#[derive(Args, Clone)]
+struct Input {
+    #[command(flatten)]
+    files: Files,
     /// The form of the output
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -212,7 +222,7 @@ impl Window {
     }
 }
 
-impl Input {
+impl Files {
     /// Reads everything into a fold, and tells what was not right with it.
     fn read(&self, fold: &mut dyn Fold) -> Result<Reader, String> {
         let mut reader = self.window.reader()?;
@@ -285,9 +295,9 @@ fn finish(reader: &Reader) -> Result<ExitCode, String> {
 }
 
 /// Reads everything into a model.
-fn model_of(input: &Input, detail: Detail) -> Result<(Model, Reader), String> {
-    let mut models = Models::new(detail, &Zone::parse(&input.window.zone)?);
-    let reader = input.read(&mut models)?;
+fn model_of(files: &Files, detail: Detail) -> Result<(Model, Reader), String> {
+    let mut models = Models::new(detail, &Zone::parse(&files.window.zone)?);
+    let reader = files.read(&mut models)?;
     Ok((models.close(&reader), reader))
 }
 
@@ -306,7 +316,7 @@ fn note(model: &Model, reader: &Reader) -> Option<&'static str> {
 }
 
 fn stats(input: &Input) -> Result<ExitCode, String> {
-    let (model, reader) = model_of(input, Detail::NONE)?;
+    let (model, reader) = model_of(&input.files, Detail::NONE)?;
     if let Some(note) = note(&model, &reader) {
         tell(note);
     }
@@ -326,26 +336,57 @@ fn sheets(
         intervals: Some((options.bucket, TABLE_INTERVALS_MAX)),
         has_heat: false,
     };
-    let (model, reader) = model_of(&options.input, detail)?;
+    let (model, reader) = model_of(&options.input.files, detail)?;
     print(&document(&model, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
     finish(&reader)
 }
 
-fn check(options: &Check) -> Result<ExitCode, String> {
-    let (model, reader) = model_of(&options.input, Detail::NONE)?;
+/// The figures of whole trails, or of a window of them.
+fn summary_of(files: &Files) -> Result<(Summary, Reader), String> {
+    let (model, reader) = model_of(files, Detail::NONE)?;
     finish(&reader)?;
+    Ok((Summary::new(&model, &reader), reader))
+}
+
+/// The figures of one file.
+fn summary_of_one(file: &std::path::Path, window: &Window) -> Result<Summary, String> {
+    let files = Files {
+        files: vec![file.to_owned()],
+        window: window.clone(),
+    };
+    let of_file = |error| format!("{}: {error}", file.display());
+    Ok(summary_of(&files).map_err(of_file)?.0)
+}
+
+fn check(options: &Check) -> Result<ExitCode, String> {
+    let (summary, reader) = summary_of(&options.files)?;
+    if summary.start.is_none() {
+        return Err(
+            "check: the window holds no time of the run, so there is nothing to judge".to_owned(),
+        );
+    }
+    // A good run is judged by as a whole: its times are others.
+    let whole = Window {
+        since: None,
+        until: None,
+        ..options.files.window.clone()
+    };
+    let against = options.bounds.against.as_ref();
+    let good = against
+        .map(|file| summary_of_one(file, &whole))
+        .transpose()?;
     let judged = check::judge(
         &options.bounds,
-        &Summary::new(&model, &reader),
+        &summary,
+        good.as_ref(),
         &reader.notes.unreadable,
+        options.format,
     );
-    let Some((is_well, document, text)) = judged else {
+    let Some(judged) = judged else {
         return Err("check: no bound was given, for example --max-loss-ratio 0.05".to_owned());
     };
-    match options.input.format {
-        Format::Table => print(&text)?,
-        format => print(&document.show(format, None)?)?,
-    }
+    let (is_well, text) = judged?;
+    print(&text)?;
     Ok(if is_well {
         ExitCode::SUCCESS
     } else {
@@ -354,17 +395,10 @@ fn check(options: &Check) -> Result<ExitCode, String> {
 }
 
 fn diff(options: &Diff) -> Result<ExitCode, String> {
-    let summary = |file: &PathBuf| -> Result<Summary, String> {
-        let input = Input {
-            files: vec![file.clone()],
-            window: options.window.clone(),
-            format: options.format,
-        };
-        let (model, reader) = model_of(&input, Detail::NONE)?;
-        finish(&reader).map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok(Summary::new(&model, &reader))
-    };
-    let (a, b) = (summary(&options.a)?, summary(&options.b)?);
+    let (a, b) = (
+        summary_of_one(&options.a, &options.window)?,
+        summary_of_one(&options.b, &options.window)?,
+    );
     let names = [&options.a, &options.b].map(|file| trail::show_path(file));
     let document = diff::document(&a, &b, [&names[0], &names[1]], options.changed);
     let document = if options.format == Format::Table {
@@ -381,7 +415,7 @@ fn report(options: &Report) -> Result<ExitCode, String> {
         intervals: Some((None, plot::INTERVALS_MAX)),
         has_heat: true,
     };
-    let (model, reader) = model_of(&options.input, detail)?;
+    let (model, reader) = model_of(&options.input.files, detail)?;
     finish(&reader)?;
     let summary = Summary::new(&model, &reader);
     let findings = findings::find(&model, &summary, &model.total(), &reader);
@@ -389,7 +423,7 @@ fn report(options: &Report) -> Result<ExitCode, String> {
         let name = options
             .title
             .clone()
-            .unwrap_or_else(|| trail::show_path(&options.input.files[0]));
+            .unwrap_or_else(|| trail::show_path(&options.input.files.files[0]));
         let sheets = [
             churn::document(&model, &reader.zone),
             timeline::document(&model, &reader.zone),
@@ -437,7 +471,7 @@ fn plot(options: &Plot) -> Result<ExitCode, String> {
             ));
         }
     };
-    let (model, reader) = model_of(&options.input, detail)?;
+    let (model, reader) = model_of(&options.input.files, detail)?;
     finish(&reader)?;
     let picture = plot::draw(options.kind, &model, &reader.zone);
     let bytes = if is_png {

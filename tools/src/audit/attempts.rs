@@ -429,14 +429,14 @@ impl<W: Write> Rows<W> {
 }
 
 pub(crate) fn run(input: &Input, of: Of) -> Result<ExitCode, String> {
-    let zone = Zone::parse(&input.window.zone)?;
+    let zone = Zone::parse(&input.files.window.zone)?;
     let mut rows = Rows::new(
         BufWriter::with_capacity(1 << 16, io::stdout().lock()),
         input.format,
         zone,
         of,
     );
-    let reader = input.read(&mut rows)?;
+    let reader = input.files.read(&mut rows)?;
     let mut open: Vec<_> = rows.hands.keys().copied().collect();
     open.sort_unstable();
     for key in open {

@@ -288,3 +288,135 @@ fn who_is_sent_away_is_no_loss_and_told_apart() {
     let table = audit_stdin(&["stats", "-"], trail.as_bytes()).out;
     assert!(table.contains("1 as fewer were desired"), "{table}");
 }
+
+#[test]
+fn check_refuses_what_it_cannot_judge() {
+    let file = [sample(RUNS[2], "master.audit")];
+    let check = |args: &[&str]| audit_files(&[&["check"], args].concat(), &file);
+    for (args, words) in [
+        (&["--max-loss-ratio", "5"][..], "0 to 1"),
+        (&["--max-failed-ratio=-0.5"], "0 to 1"),
+        (&["--min-throughput", "NaN"], "0 or more"),
+        (
+            &[
+                "--max-loss-ratio",
+                "1",
+                "--since",
+                "2030-01-01",
+                "--until",
+                "2030-01-02",
+            ],
+            "no time of the run",
+        ),
+        (
+            &[
+                "--max-loss-ratio",
+                "1",
+                "--since",
+                "2026-11-20T09:00:00Z",
+                "--until",
+                "2026-11-20T08:00:00Z",
+            ],
+            "the window is empty",
+        ),
+    ] {
+        let told = check(args);
+        assert_eq!(told.code, Some(2), "{args:?} {}", told.out);
+        assert!(told.err.contains(words), "{args:?}: {}", told.err);
+    }
+    assert_eq!(check(&["--max-loss-ratio", "50%"]).code, Some(0));
+    assert_eq!(check(&["--max-loss-ratio", "49%"]).code, Some(1));
+    // Slaves came, nothing was computed.
+    let trail = "1 2026-11-20T12:00:01.000000Z MASTER connected slave=SLAVE-0 from=10.0.0.1:9 host=n job=\"\" group=unordered\n";
+    let told = audit_stdin(&["check", "--max-loss-ratio", "1", "-"], trail.as_bytes());
+    assert_eq!(told.code, Some(1), "{}", told.out);
+    assert!(told.out.contains("no result came at all"), "{}", told.out);
+    let told = audit_stdin(
+        &[
+            "check",
+            "--max-failed-ratio",
+            "1",
+            "--allow-no-results",
+            "-",
+        ],
+        trail.as_bytes(),
+    );
+    assert_eq!(
+        told.code,
+        Some(1),
+        "no results, no share of failures: {}",
+        told.out
+    );
+    let told = audit_stdin(
+        &["check", "--max-loss-ratio", "0", "--allow-no-results", "-"],
+        trail.as_bytes(),
+    );
+    assert_eq!(told.code, Some(0), "{}", told.out);
+}
+
+#[test]
+fn check_against_a_good_run() {
+    let (good, slow) = (
+        sample(RUNS[1], "master.audit"),
+        sample(RUNS[2], "master.audit"),
+    );
+    let against = good.to_str().expect("UTF-8");
+    let same = audit_files(&["check", "--against", against], &[&good]);
+    assert_eq!(same.code, Some(0), "{}", same.out);
+    let told = audit_files(
+        &["check", "--against", against, "--tolerance", "20%"],
+        &[&slow],
+    );
+    assert_eq!(told.code, Some(1));
+    for words in [
+        "throughput against good",
+        "loss ratio against good",
+        "the good run: ",
+    ] {
+        assert!(told.out.contains(words), "{words}: {}", told.out);
+    }
+    let missing = audit_files(&["check", "--against", "/nonexistent"], &[&slow]);
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.err.contains("/nonexistent"), "{}", missing.err);
+}
+
+#[test]
+fn check_in_the_forms_of_ci_and_collectors() {
+    let file = [sample(RUNS[2], "master.audit")];
+    let args = [
+        "check",
+        "--max-loss-ratio",
+        "5%",
+        "--min-peak",
+        "2",
+        "--clean-exit",
+        "--format",
+    ];
+    let junit = audit_files(&[&args[..], &["junit"]].concat(), &file);
+    assert_eq!(junit.code, Some(1));
+    for words in [
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
+        "tests=\"3\" failures=\"1\"",
+        "name=\"loss ratio\"><failure message=\"loss ratio: 0.50 is more than 0.05 (3 of 6 departures were losses)\"/>",
+        "name=\"exit\"/>",
+    ] {
+        assert!(junit.out.contains(words), "{words}\n{}", junit.out);
+    }
+    let metrics = audit_files(&[&args[..], &["prometheus"]].concat(), &file);
+    assert_eq!(metrics.code, Some(1));
+    for line in [
+        "# TYPE ringmw_audit_check_ok gauge",
+        "ringmw_audit_check_ok 0",
+        "ringmw_audit_check_value{bound=\"loss_ratio\"} 0.5",
+        "ringmw_audit_check_limit{bound=\"loss_ratio\"} 0.05",
+        "ringmw_audit_check_kept{bound=\"loss_ratio\"} 0",
+        "ringmw_audit_check_kept{bound=\"peak\"} 1",
+        "ringmw_audit_check_value{bound=\"exit\"} 0",
+    ] {
+        assert!(
+            line.ends_with("exit\"} 0") || metrics.out.lines().any(|found| found == line),
+            "{line}\n{}",
+            metrics.out
+        );
+    }
+}
