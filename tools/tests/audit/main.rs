@@ -7,6 +7,7 @@ mod made;
 mod pictures;
 mod simulated;
 mod stats;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
