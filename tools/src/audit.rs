@@ -25,6 +25,7 @@ mod plot;
 mod report;
 mod stats_view;
 mod summary;
+mod terminal;
 mod timeline;
 mod times;
 mod trail;
@@ -41,6 +42,7 @@ use entry::{Role, Source};
 use model::{Detail, Model, Models};
 use output::Format;
 use summary::Summary;
+use terminal::{Ink, Terminal};
 use times::{Bound, Zone};
 use trail::{Fold, Reader};
 
@@ -444,10 +446,17 @@ fn report(options: &Report) -> Result<ExitCode, String> {
     }
     document.sheets = vec![sheet];
     if options.input.format == Format::Table {
-        let lines = document.sheets[0]
-            .rows
-            .iter()
-            .map(|row| format!("{:<5} {}\n", output::plain(&row[0]), output::plain(&row[1])));
+        let terminal = Terminal::of_stdout();
+        let lines = document.sheets[0].rows.iter().map(|row| {
+            let word = output::plain(&row[0]);
+            let ink = match word.as_str() {
+                "bad" => Ink::Red,
+                "good" => Ink::Green,
+                _ => Ink::Yellow,
+            };
+            let word = terminal.paint(ink, &format!("{word:<5}"));
+            format!("{word} {}\n", output::show(&row[1]))
+        });
         print(&lines.collect::<String>())?;
     } else {
         print(&document.show(options.input.format, None)?)?;

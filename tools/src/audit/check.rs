@@ -8,6 +8,7 @@ use serde_json::json;
 use super::output::{Document, Format, Sheet, figure};
 use super::picture::escape;
 use super::summary::{Exit, Summary};
+use super::terminal::{Ink, Terminal};
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
@@ -492,7 +493,10 @@ fn lines(verdicts: &[Verdict], unreadable: &[String], is_well: bool) -> String {
     let files = unreadable.iter().map(|file| format!("unreadable: {file}"));
     faults
         .chain(files)
-        .map(|line| super::output::harmless(&line) + "\n")
+        .map(|line| {
+            let line = super::output::harmless(&line);
+            Terminal::of_stdout().paint(Ink::Red, &line) + "\n"
+        })
         .collect()
 }
 

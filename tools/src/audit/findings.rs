@@ -458,7 +458,10 @@ fn trail(findings: &mut Vec<Finding>, summary: &Summary, total: &Figures, reader
     if summary.slaves.rejected > 0 {
         findings.push((
             Weight::Note,
-            format!("{} peers were refused.", count(summary.slaves.rejected)),
+            match summary.slaves.rejected {
+                1 => "1 peer was refused.".to_owned(),
+                peers => format!("{} peers were refused.", count(peers)),
+            },
         ));
     }
 }

@@ -3,6 +3,8 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 use serde_json::{Map, Value};
 
+use super::terminal::{Ink, Terminal};
+
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -12,6 +14,21 @@ pub(crate) enum Format {
     Json,
     /// One sheet.
     Csv,
+}
+
+/// What the table puts beside a cell.
+const CELL_PADDING: usize = 2;
+/// A text is not cut to less.
+const TEXT_CHARS_MIN: usize = 12;
+
+/// A text of so many characters at most; its end is the telling part of a host's name or a path.
+fn shorten(text: &str, chars_max: usize) -> String {
+    let length = text.chars().count();
+    if length <= chars_max {
+        return text.to_owned();
+    }
+    let rest = text.chars().skip(length + 1 - chars_max.max(1));
+    std::iter::once('…').chain(rest).collect()
 }
 
 /// Rows of one kind.
@@ -44,40 +61,44 @@ impl Sheet {
         }
     }
 
-    fn table(&self) -> String {
+    fn table(&self, terminal: Terminal) -> String {
         let mut table = Table::new();
         table
             .load_preset(presets::UTF8_HORIZONTAL_ONLY)
             .remove_style(TableComponent::HorizontalLines)
             .remove_style(TableComponent::MiddleIntersections)
             .set_content_arrangement(ContentArrangement::Disabled);
-        let shown: Vec<usize> = (0..self.columns.len())
-            .filter(|&index| !self.hidden.contains(&self.columns[index]))
-            .collect();
-        let cells = |row: &[Value]| -> Vec<String> {
-            shown.iter().map(|&index| show(&row[index])).collect()
-        };
-        table.set_header(
-            shown
-                .iter()
-                .map(|&index| self.columns[index].replace('_', " ")),
-        );
         // Where there are too many, the end is as telling as the start.
         let (head, tail) = match self.rows.len() > self.shown_max {
             true => (self.shown_max - self.shown_max / 4, self.shown_max / 4),
             false => (self.rows.len(), 0),
         };
         let left_out = self.rows.len() - head - tail;
-        for row in &self.rows[..head] {
-            table.add_row(cells(row));
+        let rows: Vec<Vec<String>> = self.rows[..head]
+            .iter()
+            .chain(&self.rows[self.rows.len() - tail..])
+            .map(|row| row.iter().map(show).collect())
+            .collect();
+        let (shown, unseen) = self.fitting(&rows, terminal.size.map(|size| size.0));
+        table.set_header(
+            shown
+                .iter()
+                .map(|&(index, width)| shorten(&self.columns[index].replace('_', " "), width)),
+        );
+        for (number, row) in rows.iter().enumerate() {
+            if number == head {
+                table.add_row([format!("… {left_out} more")]);
+            }
+            table.add_row(
+                shown
+                    .iter()
+                    .map(|&(index, width)| shorten(&row[index], width)),
+            );
         }
-        if left_out > 0 {
+        if left_out > 0 && tail == 0 {
             table.add_row([format!("… {left_out} more")]);
         }
-        for row in &self.rows[self.rows.len() - tail..] {
-            table.add_row(cells(row));
-        }
-        for (column, &index) in shown.iter().enumerate() {
+        for (column, &(index, _)) in shown.iter().enumerate() {
             let is_number = self
                 .rows
                 .iter()
@@ -86,7 +107,58 @@ impl Sheet {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        format!("{}\n{table}\n", self.title)
+        let title = terminal.paint(Ink::Bold, &harmless(&self.title));
+        let unseen = match unseen.is_empty() {
+            true => String::new(),
+            false => format!("  (this window is too narrow for: {})\n", unseen.join(", ")),
+        };
+        format!("{title}\n{table}\n{unseen}")
+    }
+
+    /// The columns that a width has room for, and how much each may take: long texts are shortened first, then the
+    /// last columns are left out; those are named.
+    fn fitting(
+        &self,
+        rows: &[Vec<String>],
+        width: Option<usize>,
+    ) -> (Vec<(usize, usize)>, Vec<&'static str>) {
+        let length = |index: usize| {
+            let cells = rows.iter().map(|row| row[index].chars().count());
+            cells
+                .chain([self.columns[index].chars().count()])
+                .max()
+                .unwrap_or(0)
+        };
+        let mut shown: Vec<(usize, usize)> = (0..self.columns.len())
+            .filter(|&index| !self.hidden.contains(&self.columns[index]))
+            .map(|index| (index, length(index)))
+            .collect();
+        let mut unseen = Vec::new();
+        let Some(width) = width else {
+            return (shown, unseen);
+        };
+        let taken = |shown: &[(usize, usize)]| -> usize {
+            let cells: usize = shown.iter().map(|(_, width)| width + CELL_PADDING).sum();
+            // And a space between two.
+            cells + shown.len() - 1
+        };
+        while taken(&shown) > width {
+            let over = taken(&shown) - width;
+            let is_text = |index: usize| self.rows.iter().any(|row| row[index].is_string());
+            let longest = shown
+                .iter_mut()
+                .filter(|column| column.1 > TEXT_CHARS_MIN && is_text(column.0))
+                .max_by_key(|column| column.1);
+            if let Some(column) = longest {
+                column.1 = column.1.saturating_sub(over).max(TEXT_CHARS_MIN);
+            } else if shown.len() > 1 {
+                unseen.extend(shown.pop().map(|(index, _)| self.columns[index]));
+            } else {
+                break;
+            }
+        }
+        unseen.reverse();
+        (shown, unseen)
     }
 
     fn objects(&self) -> Value {
@@ -197,6 +269,14 @@ pub(crate) fn count(number: u64) -> String {
     grouped
 }
 
+/// `1 slave`, `2 slaves`.
+pub(crate) fn plural(number: u64, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{} {one}s", count(number)),
+    }
+}
+
 /// Everything that a command has to say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Document {
@@ -234,7 +314,7 @@ impl Document {
                 let tables = sheets
                     .iter()
                     .filter(|sheet| !sheet.rows.is_empty())
-                    .map(Sheet::table);
+                    .map(|sheet| sheet.table(Terminal::of_stdout()));
                 let parts: Vec<String> = Some(text)
                     .filter(|text| !text.is_empty())
                     .into_iter()
@@ -281,5 +361,79 @@ fn gather(name: String, value: &Value, leaves: &mut Vec<(String, Value)>) {
         }
         Value::Array(_) => {}
         leaf => leaves.push((name, leaf.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sheet() -> Sheet {
+        let mut sheet = Sheet::new(
+            "x",
+            "A title",
+            &["host", "slaves", "mean_stay_s", "results"],
+        );
+        for number in 0..100 {
+            sheet.rows.push(vec![
+                format!("a-host-with-a-long-name-{number}.example.org").into(),
+                (number * 1000).into(),
+                (f64::from(number) / 3.0).into(),
+                number.into(),
+            ]);
+        }
+        sheet
+    }
+
+    #[test]
+    fn tables_fit_whatever_the_width() {
+        for width in 20..120 {
+            let terminal = Terminal {
+                size: Some((width, 24)),
+                has_colour: false,
+            };
+            let text = sheet().table(terminal);
+            for line in text.lines().filter(|line| !line.contains("too narrow")) {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+            assert!(text.contains("more"), "rows that are left out are told");
+            assert!(
+                text.contains("results"),
+                "a column is shown, or it is told that it is not: {width}\n{text}"
+            );
+        }
+        let wide = sheet().table(Terminal::default());
+        assert!(
+            wide.contains("a-host-with-a-long-name-0.example.org"),
+            "{wide}"
+        );
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_and_no_formula_comes_out() {
+        for (text, shown) in [
+            ("plain", "plain"),
+            ("a\u{1b}[31mb", "a\\u{1b}[31mb"),
+            ("a\u{9b}2Jb", "a\\u{9b}2Jb"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("a\rb\u{7f}", "a\\rb\\u{7f}"),
+        ] {
+            assert_eq!(harmless(text), shown);
+            assert_eq!(show(&Value::from(text)), shown);
+        }
+        for (cell, text) in [
+            (Value::from("=1+1"), "'=1+1\n"),
+            (Value::from("@x"), "'@x\n"),
+            (Value::from("-x"), "'-x\n"),
+            (Value::from("+x,y"), "\"'+x,y\"\n"),
+            (Value::from(-1.5), "-1.5\n"),
+            (Value::from("node7"), "node7\n"),
+        ] {
+            assert_eq!(csv_row(&[cell]), text);
+        }
+        assert_eq!(
+            (plural(1, "peer"), plural(2000, "peer")),
+            ("1 peer".into(), "2,000 peers".into())
+        );
     }
 }

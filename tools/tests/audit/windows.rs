@@ -776,7 +776,7 @@ fn slaves_that_fall_silent_are_lost() {
 /// A task that a loss made unrunnable has a line of its own too.
 #[test]
 fn a_task_that_crashed_its_slaves_counts_once() {
-    let lost = "lost slave=SLAVE-1 from=10.0.0.1:9 cause=eof detail=\"\" recycled=0 tasks=\"\" unrunnable=2 cancelled=0";
+    let lost = "lost slave=SLAVE-1 from=10.0.0.1:9 cause=eof detail=\"\" recycled=0 tasks=none unrunnable=2 cancelled=0";
     let trail = init(START_US)
         + &came(START_US, 1)
         + &line(START_US + SECOND, lost)
