@@ -25,6 +25,7 @@ mod plot;
 mod report;
 mod stats_view;
 mod summary;
+mod tasks;
 mod terminal;
 mod timeline;
 mod times;
@@ -64,6 +65,9 @@ enum Command {
     /// Busy and idle per slave, tasks per interval, utilisation, the tail, the slowest slaves and hosts
     #[command(after_help = timeline::HELP)]
     Timeline(Bucketed),
+    /// How long tasks took, by algorithm, host and slave; the longest by name; failures and refusals
+    #[command(after_help = tasks::HELP)]
+    Tasks(Sheeted),
     /// One row per hand-out of a packet or task: slave, sent, returned or lost, wait, compute, bytes
     #[command(after_help = attempts::HELP)]
     Attempts(Attempts),
@@ -91,6 +95,15 @@ struct Bucketed {
     /// Length of an interval, like 30s, 10m, 1h; without it one that suits the run
     #[arg(long, value_name = "DURATION", value_parser = bucket)]
     bucket: Option<i64>,
+    /// The only sheet to show
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+}
+
+#[derive(Args)]
+struct Sheeted {
+    #[command(flatten)]
+    input: Input,
     /// The only sheet to show
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
@@ -245,6 +258,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Command::Stats(input) => stats(input),
         Command::Churn(options) => sheets(options, churn::document),
         Command::Timeline(options) => sheets(options, timeline::document),
+        Command::Tasks(options) => tasks(options),
         Command::Attempts(options) => attempts::run(&options.input, options.of),
         Command::Check(options) => check(options),
         Command::Diff(options) => diff(options),
@@ -340,6 +354,14 @@ fn sheets(
     };
     let (model, reader) = model_of(&options.input.files, detail)?;
     print(&document(&model, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
+    finish(&reader)
+}
+
+fn tasks(options: &Sheeted) -> Result<ExitCode, String> {
+    let mut tasks = tasks::Tasks::default();
+    let reader = options.input.files.read(&mut tasks)?;
+    let document = tasks::document(&tasks, |us| reader.zone.show(us));
+    print(&document.show(options.input.format, options.sheet.as_deref())?)?;
     finish(&reader)
 }
 

@@ -241,7 +241,8 @@ fn diff_tells_what_changed() {
 #[test]
 fn every_help_shows_an_example() {
     for command in [
-        "stats", "churn", "timeline", "attempts", "check", "diff", "follow", "report", "plot",
+        "stats", "churn", "timeline", "tasks", "attempts", "check", "diff", "follow", "report",
+        "plot",
     ] {
         let told = audit(&[command, "--help"]);
         assert_eq!(told.code, Some(0), "{command}");
@@ -418,5 +419,141 @@ fn check_in_the_forms_of_ci_and_collectors() {
             "{line}\n{}",
             metrics.out
         );
+    }
+}
+
+/// Every task of a trail of level tasks, counted again; and the same slaves by their packets alone.
+#[test]
+fn task_times_come_to_a_recount() {
+    use crate::made::Dice;
+    use std::collections::BTreeMap;
+    let mut dice = Dice(5);
+    let mut lines: Vec<(u64, String)> = Vec::new();
+    let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for slave in 0..6u64 {
+        lines.push((
+            slave,
+            format!("connected slave=SLAVE-{slave} from=10.0.0.{slave}:9 host=n{} job=\"\" group=unordered", slave / 2),
+        ));
+        let mut us = 1000;
+        for number in 0..200u64 {
+            let task = slave * 1000 + number;
+            let algorithm = ["square", "cube"][(task % 2) as usize];
+            let compute = 1000 + dice.roll(9000) * if slave == 5 { 10 } else { 1 };
+            lines.push((
+                us,
+                format!("task-sent slave=SLAVE-{slave} task=TASK-{task} algorithm={algorithm}"),
+            ));
+            us += compute;
+            lines.push((us, format!("results-received slave=SLAVE-{slave} results=1 failed=0 bytes=9 compute_us={compute}")));
+            lines.push((
+                us,
+                format!(
+                    "task-ended slave=SLAVE-{slave} task=TASK-{task} end=done compute_us={compute}"
+                ),
+            ));
+            for key in [
+                "all".to_owned(),
+                format!("algorithm {algorithm}"),
+                format!("host n{}", slave / 2),
+                format!("slave SLAVE-{slave}"),
+            ] {
+                times.entry(key).or_default().push(compute);
+            }
+        }
+    }
+    for number in 0..7u64 {
+        let slave = number % 2 * 3;
+        lines.push((
+            5_000_000 + number,
+            format!(
+                "failed task=TASK-{number} algorithm=cube slave=SLAVE-{slave} message=\"no memory\""
+            ),
+        ));
+    }
+    lines.push((
+        6_000_000,
+        "refused from=10.9.9.9:1 host=stranger reason=\"another member id\"".to_owned(),
+    ));
+    lines.sort();
+    let trail = |has_tasks: bool| -> String {
+        let kept = lines
+            .iter()
+            .filter(|line| has_tasks || !line.1.starts_with("task-"));
+        let line = |(us, text): &(u64, String)| {
+            format!(
+                "1 2026-11-20T12:00:{:02}.{:06}Z MASTER {text}\n",
+                us / 1_000_000,
+                us % 1_000_000
+            )
+        };
+        kept.map(line).collect()
+    };
+    for (has_tasks, basis) in [(true, "tasks"), (false, "packets")] {
+        let told = audit_stdin(
+            &["tasks", "--format", "json", "-"],
+            trail(has_tasks).as_bytes(),
+        )
+        .json();
+        assert_eq!(
+            (&told["basis"], &told["results"]),
+            (&json!(basis), &json!(1200))
+        );
+        let mut seen = 0;
+        for (sheet, key) in [
+            ("by_algorithm", "algorithm"),
+            ("by_host", "host"),
+            ("by_slave", "slave"),
+        ] {
+            for row in told[sheet].as_array().expect("rows") {
+                let Some(name) = row[key].as_str() else {
+                    assert!(!has_tasks, "packets name no algorithm");
+                    continue;
+                };
+                let mut exact = times[&format!("{key} {name}")].clone();
+                exact.sort_unstable();
+                assert_eq!(row["tasks"].as_u64(), Some(exact.len() as u64), "{name}");
+                let mean = exact.iter().sum::<u64>() as f64 / exact.len() as f64 / 1e6;
+                assert!(
+                    (row["mean_s"].as_f64().expect("a number") - mean).abs() < 1e-9,
+                    "{row} {mean}"
+                );
+                assert_eq!(
+                    row["max_s"].as_f64(),
+                    exact.last().map(|&us| us as f64 / 1e6),
+                    "{name}"
+                );
+                for (column, percent) in [("p50_s", 50), ("p90_s", 90), ("p99_s", 99)] {
+                    let exact = exact[(exact.len() * percent).div_ceil(100) - 1] as f64 / 1e6;
+                    let found = row[column].as_f64().expect("a number");
+                    assert!(
+                        (found - exact).abs() <= exact / 100.0,
+                        "{name} {column}: {found}, not {exact}"
+                    );
+                }
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, if has_tasks { 2 + 3 + 6 } else { 3 + 6 });
+        assert_eq!(sum(&told["histogram"], "tasks"), 1200);
+        let worst = &told["stragglers"][0];
+        let longest = times["all"].iter().max().map(|&us| us as f64 / 1e6);
+        assert_eq!(
+            (worst["slave"].as_str(), worst["compute_s"].as_f64()),
+            (Some("SLAVE-5"), longest)
+        );
+        assert_eq!(worst["task"].is_string(), has_tasks);
+        let failures = &told["failures"];
+        assert_eq!(
+            (
+                &failures[0]["times"],
+                &failures[0]["slave"],
+                &failures[0]["host"],
+                &failures[1]["times"]
+            ),
+            (&json!(4), &json!("SLAVE-0"), &json!("n0"), &json!(3))
+        );
+        assert_eq!(told["refusals"][0]["address"], "10.9.9.9");
+        assert_eq!(told["refusals"][0]["host"], "stranger");
     }
 }
