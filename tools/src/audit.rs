@@ -155,6 +155,9 @@ struct Report {
     /// Its heading; without it the first trail's name
     #[arg(long)]
     title: Option<String>,
+    /// Where a slave's log is, with {job}, {host} and {slave} in it: jobs become links to it
+    #[arg(long, value_name = "URL", value_parser = log_link)]
+    log_link: Option<String>,
 }
 
 #[derive(Args)]
@@ -170,6 +173,17 @@ struct Plot {
     /// Length of an interval, like 30s, 10m, 1h; without it one that suits the run
     #[arg(long, value_name = "DURATION", value_parser = bucket)]
     bucket: Option<i64>,
+}
+
+fn log_link(text: &str) -> Result<String, String> {
+    let is_script = text
+        .trim_start()
+        .to_ascii_lowercase()
+        .starts_with("javascript:");
+    match is_script {
+        true => Err("a script is no place of a log".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn bucket(text: &str) -> Result<i64, String> {
@@ -452,7 +466,15 @@ fn report(options: &Report) -> Result<ExitCode, String> {
             churn::document(&model, &reader.zone),
             timeline::document(&model, &reader.zone),
         ];
-        let page = report::page(&name, &model, &summary, &findings, &sheets, &reader.zone);
+        let page = report::page(
+            &name,
+            &model,
+            &summary,
+            &findings,
+            &sheets,
+            &reader.zone,
+            options.log_link.as_deref(),
+        );
         std::fs::write(output, page).map_err(|error| format!("{}: {error}", output.display()))?;
     }
     let mut sheet = output::Sheet::new("findings", "Findings", &["weight", "finding"]);

@@ -166,6 +166,13 @@ pub(crate) struct Stall {
     pub(crate) at_us: i64,
 }
 
+/// An event that every picture over time shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) us: i64,
+    pub(crate) text: String,
+}
+
 /// What a piece of a slave's time is told with.
 #[derive(Debug, Clone, Copy)]
 enum Computed {
@@ -195,6 +202,8 @@ pub(crate) struct Model {
     pub(crate) last_result_us: Option<i64>,
     pub(crate) shutdown_us: Option<i64>,
     pub(crate) signals: Vec<(i64, String)>,
+    /// What happened to the whole run, in the order of time.
+    pub(crate) marks: Vec<Mark>,
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) refusals: BTreeMap<String, u64>,
     host_ids: FxHashMap<String, u32>,
@@ -241,6 +250,7 @@ impl Model {
             last_result_us: None,
             shutdown_us: None,
             signals: Vec::new(),
+            marks: Vec::new(),
             failures: BTreeMap::new(),
             refusals: BTreeMap::new(),
             host_ids: FxHashMap::default(),

@@ -1,8 +1,12 @@
 //! The trail is over: what was still open ends, and sums over slaves are made.
 
-use super::{Computed, Figures, Model, Slave};
-use crate::audit::entry::Role;
+use super::{Computed, Figures, Mark, Model, Slave};
+use crate::audit::entry::{ExitWord, Role};
+use crate::audit::times::show_duration;
 use crate::audit::trail::Reader;
+
+/// Events that pictures show at most.
+const MARKS_MAX: usize = 100;
 
 /// How much of the time spans cover, however they overlap.
 pub(super) fn covered(spans: &mut [(i64, i64)]) -> i64 {
@@ -61,6 +65,53 @@ impl Model {
             .retain(|slave| kept(slave, moments[slave.life].last_us));
         self.observe_intervals();
         self.sum_up();
+        self.mark(reader);
+    }
+
+    /// Beginnings and ends of masters, signals, the longest stall, and when slaves began to be sent away.
+    fn mark(&mut self, reader: &Reader) {
+        let mut marks: Vec<Mark> = Vec::new();
+        let mut mark = |us: i64, text: String| marks.push(Mark { us, text });
+        let lives = reader.lives.iter().filter(|life| life.role == self.role);
+        for (index, life) in lives.enumerate() {
+            if self.role == Role::Slave {
+                break;
+            }
+            match index {
+                0 => {}
+                _ => mark(life.first_us, "a master begins again".to_owned()),
+            }
+            match &life.exit {
+                Some(ExitWord::Code(code)) => mark(
+                    life.exit_us,
+                    format!("the master ends: exit {code}, {}", life.exit_reason),
+                ),
+                Some(ExitWord::Word(word)) => {
+                    mark(life.exit_us, format!("the master ends: {word}"));
+                }
+                None => mark(life.last_us, "the trail ends without an exit".to_owned()),
+            }
+        }
+        for (us, name) in &self.signals {
+            mark(*us, format!("the process was sent {name}"));
+        }
+        if let Some(us) = self.shutdown_us {
+            mark(us, "slaves are sent away".to_owned());
+        }
+        if self.stall.us > 0 {
+            mark(
+                self.stall.at_us,
+                format!(
+                    "the master algorithm held its thread for {}",
+                    show_duration(self.stall.us)
+                ),
+            );
+        }
+        let window = self.window;
+        marks.retain(|mark| window.contains(mark.us));
+        marks.sort_by_key(|mark| mark.us);
+        marks.truncate(MARKS_MAX);
+        self.marks = marks;
     }
 
     /// A slave's own trail has ended without a last word.
@@ -84,7 +135,7 @@ impl Model {
     }
 
     /// From the first to the last observed time of all lives.
-    fn extent(&self) -> Option<(i64, i64)> {
+    pub(crate) fn extent(&self) -> Option<(i64, i64)> {
         let spans = || self.observed.iter().flatten();
         let from = spans().map(|span| span.0).min()?;
         Some((from, spans().map(|span| span.1).max()?))
