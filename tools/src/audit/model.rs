@@ -24,7 +24,9 @@ use super::window::{Spread, Window};
 
 pub(crate) use crowd::{Crowd, percentile};
 pub(crate) use figures::{Figures, SlaveTime};
-pub(crate) use heat::{Column, HEAT_ROWS_MAX, Heat};
+pub(crate) use heat::{Column, HEAT_ROWS_MAX, Heat, Warmth};
+
+use heat::HEAT_HOSTS_MAX;
 
 mod close;
 mod crowd;
@@ -240,8 +242,8 @@ impl Model {
             window: Window::ALL,
             role,
             intervals: Buckets::new(bucket_us, intervals_max, zone.clone()),
-            heat_of_slaves: Heat::new(zone),
-            heat_of_hosts: Heat::new(zone),
+            heat_of_slaves: Heat::new(zone, HEAT_ROWS_MAX),
+            heat_of_hosts: Heat::new(zone, HEAT_HOSTS_MAX),
             rows: 0,
             slaves: Vec::new(),
             hosts: Vec::new(),

@@ -35,7 +35,7 @@ const STYLE: &str = "\
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;color:#262b33;background:#f4f5f7;margin:0}\
 main{max-width:1064px;margin:0 auto;padding:24px 16px}h1{font-size:24px;margin:0 0 2px}h2{font-size:18px;margin:32px 0 10px}\
 .when{color:#5b6270;margin:0 0 18px}.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}\
-.card{background:#fff;border:1px solid #e3e6ea;border-radius:8px;padding:10px 14px}.card b{display:block;font-size:22px;font-weight:600}\
+.card{background:#fff;border:1px solid #e3e6ea;border-radius:8px;padding:10px 14px}.card b{display:block;font-size:20px;font-weight:600}\
 .card span{color:#5b6270;font-size:13px}ul.findings{list-style:none;margin:0;padding:0}\
 .findings li{background:#fff;border:1px solid #e3e6ea;border-left:5px solid #9aa3ae;border-radius:6px;padding:8px 14px;margin:0 0 8px;\
 overflow-wrap:anywhere}\
@@ -223,7 +223,10 @@ fn cards(page: &mut String, summary: &Summary) {
     let time = &summary.slaves.time_s;
     let share = |seconds: Option<f64>| {
         let share = seconds.filter(|_| time.present > 0.0);
-        or_dash(share.map(|seconds| seconds / time.present * 100.0), " %")
+        match share.map(|seconds| seconds / time.present * 100.0) {
+            Some(percent) if percent > 0.0 && percent < 0.01 => "< 0.01 %".to_owned(),
+            percent => or_dash(percent, " %"),
+        }
     };
     if time.compute.is_some() {
         card(page, &share(time.compute), "of slave time computing");

@@ -6,8 +6,8 @@ mod follow;
 mod made;
 mod pictures;
 mod simulated;
+mod spans;
 mod stats;
-mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -4,8 +4,11 @@ use super::SlaveTime;
 use crate::audit::buckets::{Buckets, Cell};
 use crate::audit::times::Zone;
 
-/// Rows at most; beyond, neighbours share one.
+/// Rows of a picture.
 pub(crate) const HEAT_ROWS_MAX: usize = 400;
+/// Hosts that have a row of their own here, so that a picture can put them in order before some share one of its rows;
+/// beyond, neighbours share one. With all columns it is 14 MB.
+pub(super) const HEAT_HOSTS_MAX: usize = 4000;
 const HEAT_COLUMNS_MAX: usize = 300;
 
 /// A part of the heat map: slave time computing, busy and there.
@@ -50,13 +53,15 @@ pub(crate) struct Heat {
     pub(crate) columns: Buckets<Column>,
     /// How many share a row.
     pub(crate) stride: usize,
+    rows_max: usize,
 }
 
 impl Heat {
-    pub(super) fn new(zone: &Zone) -> Self {
+    pub(super) fn new(zone: &Zone, rows_max: usize) -> Self {
         Self {
             columns: Buckets::new(None, HEAT_COLUMNS_MAX, zone.clone()),
             stride: 1,
+            rows_max,
         }
     }
 
@@ -67,7 +72,7 @@ impl Heat {
         to_us: i64,
         states: impl Fn(i64, i64) -> SlaveTime,
     ) {
-        while index / self.stride >= HEAT_ROWS_MAX {
+        while index / self.stride >= self.rows_max {
             self.stride *= 2;
             for column in self.columns.iter_mut() {
                 let halved = column.0.chunks(2).map(|pair| {

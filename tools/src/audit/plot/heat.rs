@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::super::model::{Column, HEAT_ROWS_MAX, Heat, Model};
-use super::super::output::plural;
+use super::super::model::{Column, HEAT_ROWS_MAX, Heat, Model, Warmth};
 use super::super::picture::{Anchor, FAINT, Picture};
 use super::super::times::Zone;
 use super::frame::{ABSENT, AMBER, BLUE, BOTTOM, Frame, LEFT, PALE_BLUE, RIGHT, TOP, WIDTH, blend};
@@ -13,8 +12,8 @@ struct HeatRow {
     host: String,
     /// What is told of it where the mouse is.
     label: String,
-    /// Its row in the model.
-    index: usize,
+    /// Its rows in the model.
+    indices: Vec<usize>,
 }
 
 /// `node10` behind `node9`: digits count as one number.
@@ -47,10 +46,10 @@ fn heat_rows(model: &Model) -> (&Heat, Vec<HeatRow>) {
                     true => format!("SLAVE-{} on {host}", slave.id),
                     false => format!("SLAVE-{} on {host}, job {}", slave.id, slave.job),
                 },
-                index: row as usize,
+                indices: vec![row as usize],
             }));
         }
-        rows.sort_by_cached_key(|row| (in_order(&row.host), row.index));
+        rows.sort_by_cached_key(|row| (in_order(&row.host), row.indices[0]));
         return (&model.heat_of_slaves, rows);
     }
     let heat = &model.heat_of_hosts;
@@ -58,23 +57,29 @@ fn heat_rows(model: &Model) -> (&Heat, Vec<HeatRow>) {
     for slave in &model.slaves {
         seen[slave.host as usize] = true;
     }
-    for (index, hosts) in model.hosts.chunks(heat.stride).enumerate() {
-        let mut here = (index * heat.stride..)
-            .zip(hosts)
-            .filter(|&(host, _)| seen[host]);
-        if let Some((_, first)) = here.next() {
-            rows.push(HeatRow {
-                host: first.clone(),
-                label: match here.count() {
-                    0 => first.clone(),
-                    more => format!("{first} and {}", plural(more as u64, "more host")),
-                },
-                index,
-            });
-        }
-    }
-    if heat.stride == 1 {
-        rows.sort_by_cached_key(|row| in_order(&row.host));
+    let mut hosts: Vec<(&str, usize)> = (0..)
+        .zip(&model.hosts)
+        .filter(|&(host, _)| seen[host])
+        .map(|(host, name): (usize, &String)| (name.as_str(), host / heat.stride))
+        .collect();
+    hosts.sort_by_cached_key(|host| in_order(host.0));
+    for shared in hosts.chunks(hosts.len().div_ceil(HEAT_ROWS_MAX).max(1)) {
+        let first = shared[0].0;
+        let mut indices: Vec<usize> = shared.iter().map(|host| host.1).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        rows.push(HeatRow {
+            host: first.to_owned(),
+            label: match shared.len() {
+                1 => first.to_owned(),
+                _ => format!(
+                    "{first} to {}, {} hosts",
+                    shared[shared.len() - 1].0,
+                    shared.len()
+                ),
+            },
+            indices,
+        });
     }
     (heat, rows)
 }
@@ -86,10 +91,10 @@ pub(super) fn draw(model: &Model, zone: &Zone) -> Picture {
     // Every row is seen: thick ones where there are few, a pixel or more where there are many.
     let row_height = (400.0 / rows as f32).clamp(1.25, 16.0);
     let height = TOP + BOTTOM + rows as f32 * row_height;
-    let title = match (is_of_slaves, heat.stride) {
-        (true, _) => "Each slave over time, by host".to_owned(),
-        (false, 1) => "Slaves of each host over time".to_owned(),
-        (false, stride) => format!("Slaves of {stride} hosts to a row, over time"),
+    let title = match by_row.iter().map(|row| row.indices.len()).max() {
+        _ if is_of_slaves => "Each slave over time, by host".to_owned(),
+        None | Some(1) => "Slaves of each host over time".to_owned(),
+        Some(shared) => format!("Slaves of {shared} hosts to a row, over time"),
     };
     let starts: Vec<i64> = heat.columns.iter().map(|(us, _)| us).collect();
     let columns = starts.len().max(1);
@@ -101,8 +106,14 @@ pub(super) fn draw(model: &Model, zone: &Zone) -> Picture {
     let mut frame = Frame::new(&title, height, (from_us as f64, to_us as f64), (0.0, 1.0));
     let mut cells = vec![ABSENT; columns * rows];
     let mut told = Vec::new();
-    for (row, HeatRow { index, label, .. }) in by_row.iter().enumerate() {
-        let warmth = |column: &Column| column.0.get(*index).copied().unwrap_or_default();
+    for (row, HeatRow { indices, label, .. }) in by_row.iter().enumerate() {
+        let warmth = |column: &Column| {
+            let mut sum = Warmth::default();
+            for warmth in indices.iter().filter_map(|&index| column.0.get(index)) {
+                sum.add(*warmth);
+            }
+            sum
+        };
         let most = heat
             .columns
             .iter()
