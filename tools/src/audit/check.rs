@@ -379,7 +379,7 @@ fn clean_exit(summary: &Summary) -> Verdict {
         )
     };
     let lives = summary.runs.as_deref().unwrap_or_default();
-    let counted = |life: &&Summary| life.run.is_some();
+    let counted = |life: &&Summary| life.run.is_some() && life.start.is_some();
     let lives: Vec<&Summary> = lives.iter().filter(counted).collect();
     let bad = lives.iter().find(|life| !is_clean(&life.exit)).copied();
     let told = bad.unwrap_or(summary);

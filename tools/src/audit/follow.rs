@@ -249,11 +249,11 @@ impl View {
         self.last = now;
         self.last_at = Instant::now();
         let head = format!(
-            "{} slaves, {} busy; {} sent, {} results ({}/s); {} lost, {} recycled",
-            count(present),
+            "{}, {} busy; {} sent, {} ({}/s); {} lost, {} recycled",
+            plural(present, "slave"),
             count(busy),
             count(total.sent),
-            count(total.results),
+            plural(total.results, "result"),
             figure(rate),
             count(total.lost()),
             count(total.recycled)

@@ -533,7 +533,8 @@ impl Model {
         if present > 0 && self.has_intervals {
             let (from, to) = self.window.clip(from_us, us);
             self.intervals.span(from, to, |cell, from, to| {
-                cell.time.present_us += present as i64 * (to - from);
+                let slave_us = (present as i64).saturating_mul(to - from);
+                cell.time.present_us = cell.time.present_us.saturating_add(slave_us);
                 cell.peak = cell.peak.max(present);
             });
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::output::{Format, count, csv_row, figure, harmless, json, leaves};
+use super::output::{Format, count, csv_row, figure, harmless, json, leaves, plural};
 use super::summary::{Exit, Summary};
 use super::times::show_duration;
 
@@ -165,13 +165,13 @@ fn table(summary: &Summary) -> String {
         match life.count {
             0 => "no slave left".to_owned(),
             number => format!(
-                "{} s median, 90 % {} s, 99 % {} s, from {} to {} s ({} slaves that left)",
+                "{} s median, 90 % {} s, 99 % {} s, from {} to {} s ({} that left)",
                 or_dash(life.p50),
                 or_dash(life.p90),
                 or_dash(life.p99),
                 or_dash(life.min),
                 or_dash(life.max),
-                count(number)
+                plural(number, "slave")
             ),
         },
     );
@@ -209,12 +209,12 @@ fn table(summary: &Summary) -> String {
     row(
         "tasks",
         format!(
-            "{} sent, {} results, {} recycled; {} results/s; {} packets",
+            "{} sent, {}, {} recycled; {} results/s; {}",
             count(tasks.sent),
-            count(tasks.results),
+            plural(tasks.results, "result"),
             count(tasks.recycled),
             or_dash(tasks.results_per_s),
-            count(tasks.packets)
+            plural(tasks.packets, "packet")
         ),
     );
     let ours = [
@@ -254,8 +254,8 @@ fn table(summary: &Summary) -> String {
         row(
             "dropped",
             format!(
-                "{} lines never reached the trail: its disk was full or slow",
-                count(dropped)
+                "{} never reached the trail: its disk was full or slow",
+                plural(dropped, "line")
             ),
         );
     }
@@ -293,9 +293,9 @@ fn table(summary: &Summary) -> String {
             let figures = match has_master && role == "slave" {
                 true => String::new(),
                 false => format!(
-                    "; {} slaves, {} results",
-                    count(run.slaves.connected),
-                    count(run.tasks.results)
+                    "; {}, {}",
+                    plural(run.slaves.connected, "slave"),
+                    plural(run.tasks.results, "result")
                 ),
             };
             let _ = writeln!(text, "  {role:<7}{}{figures} ({file})", head(run));

@@ -388,9 +388,8 @@ impl Summary {
                     .window()
                     .length(life.first_us.saturating_sub(place.down_us), life.first_us);
             }
-            if is_observed || life.first_us == i64::MIN {
-                runs.push(Self::of_life(model, reader, index, place));
-            }
+            // Also those outside of the window: slaves and attempts name them by their index.
+            runs.push(Self::of_life(model, reader, index, place));
         }
         let spans = || counted.iter().filter_map(|life| reader.observed(life));
         let from = match role {

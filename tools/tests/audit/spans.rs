@@ -61,6 +61,8 @@ struct Recount {
     pieces: Vec<Piece>,
     slaves: BTreeMap<u64, Life>,
     sums: BTreeMap<&'static str, Vec<Sum>>,
+    /// Comings and goings in the order of lines.
+    steps: Vec<(i64, i64)>,
 }
 
 fn time(text: &str) -> i64 {
@@ -110,6 +112,7 @@ impl Recount {
                         },
                     );
                     recount.add("connected", t, t, 1);
+                    recount.steps.push((t, 1));
                 }
                 "tasks-sent" => {
                     let id = recount.see(slave(), t, has_init, false);
@@ -191,6 +194,7 @@ impl Recount {
                     let life = recount.slaves.get_mut(&id).expect("seen");
                     (life.to, life.cause) = (t, Some(cause));
                     recount.add("gone", t, t, 1);
+                    recount.steps.push((t, -1));
                     recount.add("lost", t, t, i64::from(event == "lost"));
                     recount.add("recycled", t, t, recycled);
                 }
@@ -311,6 +315,29 @@ impl Recount {
             sum[2] += compute;
         }
         sum
+    }
+
+    /// The most at once, in the order of lines; those that never came were there from the first.
+    fn peak(&self, from: i64, to: i64) -> i64 {
+        if to <= self.first || from > self.last {
+            return 0;
+        }
+        let mut present = self.slaves.values().filter(|life| !life.known).count() as i64;
+        let mut peak = None;
+        for &(t, step) in &self.steps {
+            if t >= to {
+                break;
+            }
+            if t >= from {
+                peak = peak.max(Some(present));
+            }
+            present += step;
+            if t >= from {
+                peak = peak.max(Some(present));
+            }
+        }
+        // Without a step inside, those that were there before it.
+        peak.unwrap_or(present)
     }
 
     fn observed(&self, from: i64, to: i64) -> (i64, i64) {
@@ -447,6 +474,11 @@ fn compare(file: &std::path::Path, recount: &Recount, since: i64, until: i64) {
         .checked_sub(1)
         .map(|at| lives[at] as f64 / 1e6);
     near(at("/slaves/lifetime_s/p50"), median, &what);
+    assert_eq!(
+        at("/slaves/peak"),
+        &json!(recount.peak(since, until)),
+        "{what}"
+    );
     let there = recount.slaves.values().filter(|life| {
         life.from < until && recount.last >= since && (life.cause.is_none() || life.to >= until)
     });
@@ -496,6 +528,7 @@ fn compare(file: &std::path::Path, recount: &Recount, since: i64, until: i64) {
         for row in rows(&churn, "buckets") {
             let start = time(row["start"].as_str().expect("a time"));
             let (from, to) = (start.max(since), (start + 7_000_000).min(until));
+            assert_eq!(row["peak"], recount.peak(from, to), "{what} {row}");
             assert_eq!(
                 row[key],
                 recount.sum(name, from, to.max(from)),

@@ -98,14 +98,17 @@ impl Model {
         if let Some(us) = self.shutdown_us {
             mark(us, "slaves are sent away".to_owned());
         }
-        if self.stall.us > 0 {
-            mark(
-                self.stall.at_us,
-                format!(
-                    "the master algorithm held its thread for {}",
-                    show_duration(self.stall.us)
-                ),
-            );
+        for moment in &self.moments {
+            let (us, at_us) = (moment.figures.stall_max_us, moment.figures.stall_max_at_us);
+            if us > 0 {
+                mark(
+                    at_us,
+                    format!(
+                        "the master algorithm held its thread for {}",
+                        show_duration(us)
+                    ),
+                );
+            }
         }
         let window = self.window;
         marks.retain(|mark| window.contains(mark.us));

@@ -35,9 +35,10 @@ impl SlaveTime {
     }
 
     pub(crate) fn add(&mut self, other: SlaveTime) {
-        self.present_us += other.present_us;
-        self.busy_us += other.busy_us;
-        self.compute_us += other.compute_us;
+        // Damaged times may span millennia.
+        self.present_us = self.present_us.saturating_add(other.present_us);
+        self.busy_us = self.busy_us.saturating_add(other.busy_us);
+        self.compute_us = self.compute_us.saturating_add(other.compute_us);
     }
 }
 
@@ -67,6 +68,8 @@ pub(crate) struct Figures {
     pub(crate) stalls: u64,
     pub(crate) stalled_us: i64,
     pub(crate) stall_max_us: i64,
+    /// When the longest began.
+    pub(crate) stall_max_at_us: i64,
     pub(crate) dropped_lines: u64,
     pub(crate) dropped_packets: u64,
     /// When a loss told of unrunnable tasks last, and how many of them have had no line yet.
@@ -130,7 +133,7 @@ impl Figures {
                     .saturating_add(at.window.length(at.us.saturating_sub(us), at.us));
                 if at.is_counted {
                     self.stalls += 1;
-                    self.stall_max_us = self.stall_max_us.max(us);
+                    self.longest_stall(us, at.us.saturating_sub(us));
                 }
             }
             What::Gone {
@@ -214,6 +217,12 @@ impl Figures {
         }
     }
 
+    const fn longest_stall(&mut self, us: i64, at_us: i64) {
+        if us > self.stall_max_us {
+            (self.stall_max_us, self.stall_max_at_us) = (us, at_us);
+        }
+    }
+
     fn count_packet_line(&mut self, us: i64) {
         if us < self.packet_second.0 || us >= self.packet_second.0 + 1_000_000 {
             self.packet_second = (us - us.rem_euclid(1_000_000), 0);
@@ -256,7 +265,7 @@ impl Figures {
         self.dismissed += other.dismissed;
         self.stalls += other.stalls;
         self.stalled_us = self.stalled_us.saturating_add(other.stalled_us);
-        self.stall_max_us = self.stall_max_us.max(other.stall_max_us);
+        self.longest_stall(other.stall_max_us, other.stall_max_at_us);
         self.dropped_lines += other.dropped_lines;
         self.dropped_packets += other.dropped_packets;
         self.time.add(other.time);
