@@ -1038,3 +1038,91 @@ fn lives_of_a_run_are_told_apart() {
         (&json!(0), &json!(show(other + 5 * SECOND)))
     );
 }
+
+/// A slave that came before the window is none of the young there: at the age of seven seconds two are at risk, not three.
+#[test]
+fn survival_in_a_window_counts_from_the_age_that_a_slave_had_there() {
+    let at = |second: i64, text: &str| line(START_US + second * SECOND, text);
+    let lost = |slave: u64| {
+        format!(
+            "lost slave=SLAVE-{slave} from=10.0.0.{slave}:9 cause=eof detail=\"\" recycled=0 tasks=none unrunnable=0 cancelled=0"
+        )
+    };
+    let trail = init(START_US)
+        + &came(START_US, 1)
+        + &came(START_US + 29 * SECOND, 2)
+        + &came(START_US + 31 * SECOND, 3)
+        + &at(36, &lost(2))
+        + &at(45, &lost(1))
+        + &at(60, "exit code=0 reason=done");
+    let (_folder, file) = written(&trail);
+    let since = show(START_US + 30 * SECOND);
+    let churn = audit_files(&["churn", "--format", "json", "--since", &since], &[&file]).json();
+    assert_eq!(
+        churn["survival"],
+        json!([{"seconds": 0.0, "share": 1.0}, {"seconds": 7.0, "share": 0.5}, {"seconds": 45.0, "share": 0.0}])
+    );
+    // Lifetimes are whole lives, and those of stats.
+    let seconds: Vec<_> = churn["lifetimes"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row["seconds"].clone())
+        .collect();
+    assert_eq!((&seconds[0], &seconds[10]), (&json!(7.0), &json!(45.0)));
+}
+
+/// A farm in which nothing is odd, cut and shifted anywhere: a step of the clock is seen where slaves were at work.
+#[test]
+fn steps_are_found_at_any_line_of_a_busy_trail() {
+    let mut lines: Vec<(i64, String)> = vec![(START_US, init(START_US))];
+    let mut dice = Dice(11);
+    for slave in 0..20u64 {
+        lines.push((
+            START_US + slave as i64,
+            came(START_US + slave as i64, slave),
+        ));
+        let mut us = START_US + 100 + slave as i64;
+        while us < START_US + 300 * SECOND {
+            lines.push((
+                us,
+                line(
+                    us,
+                    &format!("tasks-sent slave=SLAVE-{slave} tasks=2 bytes=9 group=2"),
+                ),
+            ));
+            let compute = 500_000 + dice.roll(4_000_000) as i64;
+            us += compute + 1000;
+            let back = format!(
+                "results-received slave=SLAVE-{slave} results=2 failed=0 bytes=9 compute_us={compute}"
+            );
+            lines.push((us, line(us, &back)));
+            us += 200;
+        }
+    }
+    lines.sort_by_key(|line| line.0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("master.audit");
+    for step in [3600 * SECOND, 90 * SECOND, -90 * SECOND] {
+        for _ in 0..5 {
+            let at = 40 + dice.roll(lines.len() as u64 - 100) as usize;
+            let moved: String = lines
+                .iter()
+                .enumerate()
+                .map(|(index, (us, text))| match index < at {
+                    true => text.clone(),
+                    false => text.replacen(&full(*us), &full(us + step), 1),
+                })
+                .collect();
+            std::fs::write(&file, moved).expect("it writes");
+            let told = audit_files(&["stats", "--format", "json"], &[&file]).json();
+            assert_eq!(told["clock_steps"], 1, "{step} {at}");
+            let found = told["duration_s"].as_f64().expect("a number");
+            let truth = (lines[lines.len() - 1].0 - START_US) as f64 / 1e6;
+            assert!(
+                (found - truth).abs() < 2.0,
+                "{step} {at}: {found}, not {truth}"
+            );
+        }
+    }
+}
