@@ -31,6 +31,43 @@ fn shorten(text: &str, chars_max: usize) -> String {
     std::iter::once('…').chain(rest).collect()
 }
 
+/// The day and the offset of a time, `2026-11-20` and `+01:00`, and what stands between: the time of day.
+fn split_time(cell: &str) -> Option<(&str, &str, &str)> {
+    let is_day = |day: &str| {
+        day.len() == 10
+            && day.bytes().enumerate().all(|(index, byte)| match index {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            })
+    };
+    let (day, rest) = cell.split_once('T').filter(|&(day, _)| is_day(day))?;
+    let end = rest.find(['Z', '+', '-'])?;
+    Some((day, &rest[..end], &rest[end..]))
+}
+
+/// Where all times of a table are of one day and one offset, they are cut to the time of day, and those two returned.
+fn take_day(rows: &mut [Vec<String>]) -> Option<String> {
+    let times = || rows.iter().flatten().filter_map(|cell| split_time(cell));
+    let (day, _, offset) = times().next()?;
+    if times().any(|(other, _, apart)| (other, apart) != (day, offset)) {
+        return None;
+    }
+    let found = match offset {
+        "Z" => format!("{day}, UTC"),
+        _ => format!("{day}, {offset}"),
+    };
+    for cell in rows.iter_mut().flatten() {
+        let short = split_time(cell).map(|(_, time, _)| {
+            let milliseconds = "08:03:03.123".len();
+            time[..time.len().min(milliseconds)].to_owned()
+        });
+        if let Some(short) = short {
+            *cell = short;
+        }
+    }
+    Some(found)
+}
+
 /// Rows of one kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Sheet {
@@ -41,8 +78,8 @@ pub(crate) struct Sheet {
     pub(crate) rows: Vec<Vec<Value>>,
     /// A table shows so many rows; JSON and CSV have them all.
     pub(crate) shown_max: usize,
-    /// Columns that a table leaves out.
-    pub(crate) hidden: &'static [&'static str],
+    /// Columns of a table, in its order, the telling ones first; all as they are where it is empty.
+    pub(crate) shown: &'static [&'static str],
 }
 
 impl Sheet {
@@ -57,7 +94,7 @@ impl Sheet {
             columns: columns.to_vec(),
             rows: Vec::new(),
             shown_max: 40,
-            hidden: &[],
+            shown: &[],
         }
     }
 
@@ -74,11 +111,17 @@ impl Sheet {
             false => (self.rows.len(), 0),
         };
         let left_out = self.rows.len() - head - tail;
-        let rows: Vec<Vec<String>> = self.rows[..head]
+        let mut rows: Vec<Vec<String>> = self.rows[..head]
             .iter()
             .chain(&self.rows[self.rows.len() - tail..])
             .map(|row| row.iter().map(show).collect())
             .collect();
+        let mut title = self.title.clone();
+        if terminal.size.is_some()
+            && let Some(day) = take_day(&mut rows)
+        {
+            title = format!("{title}, {day}");
+        }
         let (shown, unseen) = self.fitting(&rows, terminal.size.map(|size| size.0));
         table.set_header(
             shown
@@ -107,12 +150,21 @@ impl Sheet {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        let title = terminal.paint(Ink::Bold, &harmless(&self.title));
+        let title = terminal.paint(Ink::Bold, &harmless(&title));
         let unseen = match unseen.is_empty() {
             true => String::new(),
             false => format!("  (this window is too narrow for: {})\n", unseen.join(", ")),
         };
         format!("{title}\n{table}\n{unseen}")
+    }
+
+    /// The columns that people see, in their order.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let named = |name: &&str| self.columns.iter().position(|column| column == name);
+        match self.shown {
+            [] => (0..self.columns.len()).collect(),
+            shown => shown.iter().filter_map(named).collect(),
+        }
     }
 
     /// The columns that a width has room for, and how much each may take: long texts are shortened first, then the
@@ -129,8 +181,9 @@ impl Sheet {
                 .max()
                 .unwrap_or(0)
         };
-        let mut shown: Vec<(usize, usize)> = (0..self.columns.len())
-            .filter(|&index| !self.hidden.contains(&self.columns[index]))
+        let mut shown: Vec<(usize, usize)> = self
+            .order()
+            .into_iter()
             .map(|index| (index, length(index)))
             .collect();
         let mut unseen = Vec::new();
@@ -277,6 +330,9 @@ pub(crate) fn plural(number: u64, one: &str) -> String {
     }
 }
 
+/// Heads of a document that programs want: the version of its keys, and sums that its states say better.
+const NOT_FOR_PEOPLE: [&str; 3] = ["schema", "busy_s", "utilisation"];
+
 /// Everything that a command has to say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Document {
@@ -306,8 +362,13 @@ impl Document {
             Format::Table => {
                 let mut text = String::new();
                 if sheet.is_none() {
-                    let width = self.head.keys().map(String::len).max().unwrap_or(0);
-                    for (key, value) in &self.head {
+                    let head = || {
+                        self.head
+                            .iter()
+                            .filter(|(key, _)| !NOT_FOR_PEOPLE.contains(&key.as_str()))
+                    };
+                    let width = head().map(|(key, _)| key.len()).max().unwrap_or(0);
+                    for (key, value) in head() {
                         text += &format!("{:<width$}  {}\n", key.replace('_', " "), show(value));
                     }
                 }
@@ -407,6 +468,27 @@ mod tests {
             wide.contains("a-host-with-a-long-name-0.example.org"),
             "{wide}"
         );
+    }
+
+    #[test]
+    fn times_of_one_day_are_times_of_day() {
+        let rows = |cells: [&str; 3]| vec![cells.map(str::to_owned).to_vec()];
+        let mut same = rows([
+            "2026-11-20T08:03:03.123456+01:00",
+            "2026-11-20T08:03:04+01:00",
+            "T",
+        ]);
+        assert_eq!(take_day(&mut same).as_deref(), Some("2026-11-20, +01:00"));
+        assert_eq!(same, rows(["08:03:03.123", "08:03:04", "T"]));
+        for other in [
+            rows(["2026-11-20T08:03:03Z", "2026-11-21T08:03:03Z", ""]),
+            rows(["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00", ""]),
+            rows(["a-job-T-Z", "x", "12"]),
+        ] {
+            let mut cells = other.clone();
+            assert_eq!(take_day(&mut cells), None);
+            assert_eq!(cells, other);
+        }
     }
 
     #[test]

@@ -85,19 +85,20 @@ fn table(page: &mut String, sheet: &Sheet, links: &[String]) {
         "<h2>{}</h2><div class=\"scroll\"><table><tr>",
         escape(&sheet.title)
     );
-    for (index, column) in sheet.columns.iter().enumerate() {
+    let order = sheet.order();
+    for &index in &order {
         let _ = write!(
             page,
             "<th{}>{}</th>",
             class(index),
-            escape(&column.replace('_', " "))
+            escape(&sheet.columns[index].replace('_', " "))
         );
     }
     page.push_str("</tr>\n");
     for (row_number, row) in sheet.rows.iter().take(ROWS_MAX).enumerate() {
         page.push_str("<tr>");
-        for (index, cell) in row.iter().enumerate() {
-            let text = escape(&show(cell));
+        for &index in &order {
+            let text = escape(&show(&row[index]));
             let _ = match links
                 .get(row_number)
                 .filter(|_| sheet.columns[index] == "job")
@@ -115,7 +116,7 @@ fn table(page: &mut String, sheet: &Sheet, links: &[String]) {
         let _ = write!(
             page,
             "<tr><td colspan=\"{}\">and {} more</td></tr>",
-            sheet.columns.len(),
+            order.len(),
             count(more as u64)
         );
     }

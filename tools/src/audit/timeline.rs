@@ -119,7 +119,20 @@ fn buckets(model: &Model, zone: &Zone) -> Sheet {
         "observed_s",
     ];
     let mut sheet = Sheet::new("buckets", format!("Every {width}"), &columns);
-    sheet.hidden = &["busy", "utilisation"];
+    sheet.shown = &[
+        "start",
+        "present",
+        "computing",
+        "held",
+        "idle",
+        "results_per_s",
+        "sent",
+        "results",
+        "failed",
+        "recycled",
+        "stalled_s",
+        "observed_s",
+    ];
     sheet.shown_max = 60;
     let has_compute = has_compute(model);
     sheet.rows = model
@@ -180,7 +193,23 @@ fn slaves(model: &Model, zone: &Zone) -> Sheet {
         "job",
     ];
     let mut sheet = Sheet::new("slaves", "Slaves", &columns);
-    sheet.hidden = &["busy_s", "utilisation", "sent"];
+    sheet.shown = &[
+        "slave",
+        "host",
+        "joined",
+        "left",
+        "cause",
+        "present_s",
+        "compute_s",
+        "held_s",
+        "idle_s",
+        "results",
+        "failed",
+        "s_per_result",
+        "absent_s",
+        "job",
+        "run",
+    ];
     sheet.shown_max = 20;
     let has_compute = has_compute(model);
     sheet.rows = model
@@ -266,7 +295,18 @@ fn hosts(model: &Model) -> Sheet {
         slow(&b.1).total_cmp(&slow(&a.1)).then(a.0.cmp(b.0))
     });
     sheet.shown_max = 20;
-    sheet.hidden = &["utilisation"];
+    sheet.shown = &[
+        "host",
+        "slaves",
+        "results",
+        "failed",
+        "s_per_result",
+        "present_s",
+        "compute_s",
+        "held_s",
+        "idle_s",
+        "absent_s",
+    ];
     let has_compute = has_compute(model);
     sheet.rows = hosts
         .iter()

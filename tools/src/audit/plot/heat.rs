@@ -17,7 +17,7 @@ struct HeatRow {
 }
 
 /// `node10` behind `node9`: digits count as one number.
-fn in_order(name: &str) -> Vec<(String, u64)> {
+fn in_order(name: &str) -> Vec<(String, Option<u64>)> {
     let mut parts = Vec::new();
     let mut rest = name;
     while !rest.is_empty() {
@@ -27,7 +27,11 @@ fn in_order(name: &str) -> Vec<(String, u64)> {
         let digits = rest[word..]
             .find(|char: char| !char.is_ascii_digit())
             .map_or(rest.len(), |digits| word + digits);
-        let number = rest[word..digits].parse().unwrap_or(u64::MAX);
+        // Nothing stands before any number; one of more digits than fit is the last.
+        let number = match &rest[word..digits] {
+            "" => None,
+            number => Some(number.parse().unwrap_or(u64::MAX)),
+        };
         parts.push((rest[..word].to_owned(), number));
         rest = &rest[digits..];
     }
