@@ -1,8 +1,7 @@
 //! What a run's figures say in plain words. Each finding stands on figures of the trail and names them.
 
+use super::model::{Crowd, Figures, Model, SlaveTime};
 use super::output::{count, figure};
-use super::scene::{Crowd, Scene};
-use super::stats::Figures;
 use super::summary::{Exit, Summary};
 use super::timeline::{share, tail};
 use super::times::{Zone, show_duration};
@@ -57,25 +56,25 @@ fn clock(zone: &Zone, us: i64, duration_s: f64) -> String {
 }
 
 pub(crate) fn find(
-    scene: &Scene,
+    model: &Model,
     summary: &Summary,
     total: &Figures,
     reader: &Reader,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let zone = &reader.zone;
-    ending(&mut findings, summary, scene, zone);
-    idleness(&mut findings, scene, summary, zone);
-    losses(&mut findings, scene, summary);
-    failures(&mut findings, scene, total);
-    slowness(&mut findings, scene);
-    stalls(&mut findings, scene, total, summary, zone);
+    ending(&mut findings, summary, model, zone);
+    idleness(&mut findings, model, summary, zone);
+    losses(&mut findings, model, summary);
+    failures(&mut findings, model, total);
+    slowness(&mut findings, model);
+    stalls(&mut findings, model, total, summary, zone);
     trail(&mut findings, summary, total, reader);
     findings.sort_by_key(|finding| finding.0);
     findings
 }
 
-fn ending(findings: &mut Vec<Finding>, summary: &Summary, scene: &Scene, zone: &Zone) {
+fn ending(findings: &mut Vec<Finding>, summary: &Summary, model: &Model, zone: &Zone) {
     let mut add = |weight, text: String| findings.push((weight, text));
     match &summary.exit {
         None => add(
@@ -98,7 +97,7 @@ fn ending(findings: &mut Vec<Finding>, summary: &Summary, scene: &Scene, zone: &
         ),
         Some(Exit::Word(_)) => {}
     }
-    for (us, name) in scene.signals.iter().take(NAMED_MAX) {
+    for (us, name) in model.signals.iter().take(NAMED_MAX) {
         add(
             Weight::Note,
             format!(
@@ -109,9 +108,9 @@ fn ending(findings: &mut Vec<Finding>, summary: &Summary, scene: &Scene, zone: &
     }
 }
 
-fn idleness(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary, zone: &Zone) {
-    let all = scene.all();
-    let Some(busy) = share(all.busy_us, all.present_us) else {
+fn idleness(findings: &mut Vec<Finding>, model: &Model, summary: &Summary, zone: &Zone) {
+    let all = model.all();
+    let Some(busy) = share(all.time.busy_us, all.time.present_us) else {
         return;
     };
     if summary.tasks.sent == 0 {
@@ -134,18 +133,18 @@ fn idleness(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary, zone:
     // From when on were most slaves idle, to the end? There the master had nothing for them.
     let mut out_from = None;
     let (mut idle_after, mut present_after) = (0.0, 0.0);
-    for (us, cell) in scene.intervals.iter().rev() {
-        let is_idle = cell.present_us <= 0.0 || cell.busy_us < 0.5 * cell.present_us;
-        if !is_idle {
+    for (us, cell) in model.intervals.iter().rev() {
+        let time = cell.time;
+        if time.present_us > 0 && 2 * time.busy_us >= time.present_us {
             break;
         }
-        if cell.present_us > 0.0 {
+        if time.present_us > 0 {
             out_from = Some(us);
-            idle_after += cell.present_us - cell.busy_us;
-            present_after += cell.present_us;
+            idle_after += time.idle_us() as f64;
+            present_after += time.present_us as f64;
         }
     }
-    let idle_us = (all.present_us - all.busy_us).max(1) as f64;
+    let idle_us = (all.time.present_us - all.time.busy_us).max(1) as f64;
     let text = format!("{} of slave time was idle", percent(idle));
     let weight = if idle >= 0.3 {
         Weight::Bad
@@ -153,7 +152,9 @@ fn idleness(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary, zone:
         Weight::Note
     };
     match out_from {
-        Some(us) if idle_after / idle_us > 0.3 && present_after < all.present_us as f64 * 0.999 => {
+        Some(us)
+            if idle_after / idle_us > 0.3 && present_after < all.time.present_us as f64 * 0.999 =>
+        {
             let at = clock(zone, us, summary.duration_s);
             let part = percent(idle_after / idle_us);
             findings.push((
@@ -168,7 +169,7 @@ fn idleness(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary, zone:
             format!("{text}, spread over the run: slaves waited between tasks."),
         )),
     }
-    if let Some((from_us, to_us)) = tail(scene)
+    if let Some((from_us, to_us)) = tail(model)
         && (to_us - from_us) as f64 > 0.05 * summary.duration_s * 1e6
     {
         let took = show_duration(to_us - from_us);
@@ -186,9 +187,15 @@ fn rest_of(all: &Crowd, part: &Crowd) -> Crowd {
         lost: all.lost - part.lost,
         results: all.results - part.results,
         failed: all.failed - part.failed,
-        present_us: all.present_us - part.present_us,
-        busy_us: all.busy_us - part.busy_us,
-        compute_us: all.compute_us.saturating_sub(part.compute_us),
+        time: SlaveTime {
+            present_us: all.time.present_us - part.time.present_us,
+            busy_us: all.time.busy_us - part.time.busy_us,
+            compute_us: all.time.compute_us - part.time.compute_us,
+        },
+        results_compute_us: all
+            .results_compute_us
+            .saturating_sub(part.results_compute_us),
+        absent_us: 0,
     }
 }
 
@@ -200,8 +207,8 @@ fn spoken(subnet: &str) -> String {
     }
 }
 
-fn losses(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary) {
-    let all = scene.all();
+fn losses(findings: &mut Vec<Finding>, model: &Model, summary: &Summary) {
+    let all = model.all();
     if all.lost == 0 {
         if summary.slaves.disconnected > 0 {
             findings.push((Weight::Good, "No slave was lost.".to_owned()));
@@ -231,12 +238,12 @@ fn losses(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary) {
             count(recycled)
         ),
     ));
-    let subnets = scene
+    let subnets = model
         .by_subnet()
         .into_iter()
         .map(|(subnet, crowd)| (spoken(&subnet.to_string()), crowd))
         .collect();
-    let hosts = scene
+    let hosts = model
         .by_host()
         .into_iter()
         .map(|(host, crowd)| (host.to_owned(), crowd))
@@ -253,14 +260,14 @@ fn stand_out(
     groups: Vec<(String, Crowd)>,
     word: &str,
 ) -> bool {
-    let hours = |crowd: &Crowd| crowd.present_us as f64 / 3.6e9;
+    let hours = |crowd: &Crowd| crowd.time.present_us as f64 / 3.6e9;
     let mut found: Vec<(f64, String)> = Vec::new();
     for (name, crowd) in &groups {
         let rest = rest_of(all, crowd);
         if crowd.lost < LOST_MIN
             || rest.slaves < LOST_MIN
-            || crowd.present_us == 0
-            || rest.present_us == 0
+            || crowd.time.present_us == 0
+            || rest.time.present_us == 0
         {
             continue;
         }
@@ -277,7 +284,7 @@ fn stand_out(
             format!(
                 "{} in {} of slave time",
                 count(crowd.lost),
-                show_duration(crowd.present_us)
+                show_duration(crowd.time.present_us)
             )
         };
         let text = if rest.lost > 0 {
@@ -306,7 +313,7 @@ fn stand_out(
     is_any
 }
 
-fn failures(findings: &mut Vec<Finding>, scene: &Scene, total: &Figures) {
+fn failures(findings: &mut Vec<Finding>, model: &Model, total: &Figures) {
     if total.unrunnable > 0 {
         findings.push((
             Weight::Bad,
@@ -316,9 +323,9 @@ fn failures(findings: &mut Vec<Finding>, scene: &Scene, total: &Figures) {
     if total.failed == 0 {
         return;
     }
-    let mut hosts = scene.by_host();
+    let mut hosts = model.by_host();
     hosts.sort_by_key(|(_, crowd)| std::cmp::Reverse(crowd.failed));
-    let all = scene.all();
+    let all = model.all();
     let (host, worst) = &hosts[0];
     let rest = rest_of(&all, worst);
     let own = worst.failed as f64 / worst.results.max(1) as f64;
@@ -342,7 +349,7 @@ fn failures(findings: &mut Vec<Finding>, scene: &Scene, total: &Figures) {
         );
         findings.push((Weight::Bad, text));
     }
-    let mut messages: Vec<_> = scene.failures.iter().collect();
+    let mut messages: Vec<_> = model.failures.iter().collect();
     messages.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
     if let Some((message, number)) = messages.first() {
         let short: String = message.chars().take(160).collect();
@@ -356,8 +363,8 @@ fn failures(findings: &mut Vec<Finding>, scene: &Scene, total: &Figures) {
     }
 }
 
-fn slowness(findings: &mut Vec<Finding>, scene: &Scene) {
-    let hosts = scene.by_host();
+fn slowness(findings: &mut Vec<Finding>, model: &Model) {
+    let hosts = model.by_host();
     let enough = hosts
         .iter()
         .filter(|(_, crowd)| crowd.results >= SLOW_RESULTS_MIN);
@@ -395,7 +402,7 @@ fn slowness(findings: &mut Vec<Finding>, scene: &Scene) {
 
 fn stalls(
     findings: &mut Vec<Finding>,
-    scene: &Scene,
+    model: &Model,
     total: &Figures,
     summary: &Summary,
     zone: &Zone,
@@ -403,8 +410,8 @@ fn stalls(
     if total.stalls == 0 {
         return;
     }
-    let at = clock(zone, scene.stall.at_us, summary.duration_s);
-    let longest = show_duration(scene.stall.us);
+    let at = clock(zone, model.stall.at_us, summary.duration_s);
+    let longest = show_duration(model.stall.us);
     let text = match total.stalls {
         1 => format!(
             "The master algorithm held its thread for {longest} at {at}; nothing was handed out meanwhile."
@@ -451,7 +458,10 @@ fn trail(findings: &mut Vec<Finding>, summary: &Summary, total: &Figures, reader
     if summary.slaves.rejected > 0 {
         findings.push((
             Weight::Note,
-            format!("{} peers were refused.", count(summary.slaves.rejected)),
+            match summary.slaves.rejected {
+                1 => "1 peer was refused.".to_owned(),
+                peers => format!("{} peers were refused.", count(peers)),
+            },
         ));
     }
 }

@@ -7,6 +7,7 @@ mod made;
 mod pictures;
 mod recount;
 mod simulated;
+mod spans;
 mod stats;
 mod stories;
 mod windows;
