@@ -10,7 +10,7 @@ mod simulated;
 mod spans;
 mod stats;
 mod stories;
-mod windows;
+mod story_windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -6,9 +6,6 @@
 
 use std::collections::BTreeMap;
 
-/// A window that leaves out nothing.
-pub(crate) const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
-
 /// One line, taken apart.
 #[derive(Debug, Clone)]
 pub(crate) struct Words {
@@ -102,11 +99,15 @@ pub(crate) struct Life {
     pub(crate) left_us: Option<i64>,
     pub(crate) cause: String,
     /// When it held tasks.
-    pub(crate) held: Vec<(i64, i64)>,
-    /// What it computed: the span, and how much of it.
+    pub(crate) busy: Vec<(i64, i64)>,
+    /// When it computed, by the compute times of its results.
+    pub(crate) computed: Vec<(i64, i64)>,
+    /// The last change of its state, or its last results.
+    told_us: i64,
+    /// When it left, or its run's last line.
     pub(crate) end_us: i64,
     holds: u64,
-    held_from_us: Option<i64>,
+    busy_from_us: Option<i64>,
 }
 
 /// Something that happened at a time, or over a span of it.
@@ -162,7 +163,8 @@ pub(crate) struct Sums {
     pub(crate) departures: u64,
     pub(crate) losses: u64,
     pub(crate) present_us: i64,
-    pub(crate) held_us: i64,
+    pub(crate) busy_us: i64,
+    pub(crate) computed_us: i64,
     pub(crate) watched_us: i64,
 }
 
@@ -182,7 +184,8 @@ impl Sums {
         self.departures += other.departures;
         self.losses += other.losses;
         self.present_us += other.present_us;
-        self.held_us += other.held_us;
+        self.busy_us += other.busy_us;
+        self.computed_us += other.computed_us;
     }
 }
 
@@ -201,8 +204,8 @@ impl Recount {
         }
         for ((run, _), life) in &mut recount.lives {
             life.end_us = life.left_us.unwrap_or(recount.spans[*run].last_us);
-            if let Some(from_us) = life.held_from_us.take() {
-                life.held.push((from_us, life.end_us));
+            if let Some(from_us) = life.busy_from_us.take() {
+                life.busy.push((from_us, life.end_us));
             }
         }
         recount
@@ -244,6 +247,7 @@ impl Recount {
                     host: words.text("host").to_owned(),
                     subnet: format!("{net}.0/24"),
                     joined_us: words.us,
+                    told_us: words.us,
                     ..Life::default()
                 };
                 self.lives.insert((run, words.slave()), life);
@@ -257,8 +261,8 @@ impl Recount {
                     "lost" => words.text("cause").to_owned(),
                     _ => "shutdown".to_owned(),
                 };
-                if let Some(from_us) = life.held_from_us.take() {
-                    life.held.push((from_us, words.us));
+                if let Some(from_us) = life.busy_from_us.take() {
+                    life.busy.push((from_us, words.us));
                 }
                 self.moves.push((words.us, -1));
                 flow.recycled = words.number("recycled");
@@ -279,6 +283,11 @@ impl Recount {
                 flow.packets_in = 1;
                 flow.bytes_in = words.number("bytes");
                 flow.compute_us = words.number("compute_us");
+                let life = self.lives.get_mut(&flow.slave).expect("it came");
+                // Nobody computed before it was given the tasks, or what it had sent results of before.
+                let from_us = (words.us - flow.compute_us as i64).max(life.told_us);
+                life.computed.push((from_us, words.us));
+                life.told_us = words.us;
                 self.hold(flow.slave, words.us, -(flow.results as i64));
                 self.flows.push(flow);
             }
@@ -308,10 +317,14 @@ impl Recount {
             .holds
             .checked_add_signed(change)
             .expect("no more than sent");
-        if life.holds > 0 {
-            life.held_from_us.get_or_insert(us);
-        } else if let Some(from_us) = life.held_from_us.take() {
-            life.held.push((from_us, us));
+        if life.holds > 0 && life.busy_from_us.is_none() {
+            life.busy_from_us = Some(us);
+            life.told_us = us;
+        } else if life.holds == 0
+            && let Some(from_us) = life.busy_from_us.take()
+        {
+            life.busy.push((from_us, us));
+            life.told_us = us;
         }
     }
 
@@ -390,7 +403,9 @@ impl Recount {
                 sums.losses = u64::from(life.cause != "shutdown");
             }
             sums.present_us = overlap((life.joined_us, life.end_us), window);
-            sums.held_us = life.held.iter().map(|&held| overlap(held, window)).sum();
+            sums.busy_us = life.busy.iter().map(|&busy| overlap(busy, window)).sum();
+            let parts = life.computed.iter();
+            sums.computed_us = parts.map(|&part| overlap(part, window)).sum();
             all.entry(mark(key, life)).or_default().add(&sums);
         }
         assert!(

@@ -149,7 +149,11 @@ pub(crate) fn calm(chance: &mut Stream, lines: f64) -> Plan {
         0 => 0.0,
         _ => chance.magnitude(1e-4, 0.02),
     };
-    let spread = chance.pick(&[0.0, 0.001, 0.02, 0.3]);
+    let mut spread = chance.pick(&[0.0, 0.001, 0.02, 0.3]);
+    if slaves < 8 {
+        // That the only slaves come late is no calm run.
+        spread = f64::min(spread, 0.02);
+    }
     let packet_us = packet_us(chance, slaves, length_us, lines);
     Plan {
         start_us: start(chance),
@@ -163,7 +167,7 @@ pub(crate) fn calm(chance: &mut Stream, lines: f64) -> Plan {
         is_ahead: chance.chance(0.5),
         is_halved: chance.chance(0.3),
         starve_us: if chance.chance(0.12) {
-            3.0 * packet_us
+            (3.0 * packet_us).min(length_us as f64 / 20.0)
         } else {
             0.0
         },
@@ -280,7 +284,8 @@ fn spoil(kind: Kind, plan: &mut Plan, chance: &mut Stream) -> Truth {
                 plan.hang = Some((plan.start_us, plan.start_us + 86_400 * SECOND_US));
                 plan.cut_us = Some(plan.start_us + plan.length_us);
                 plan.losses_per_s = 0.0;
-                plan.exit = chance.pick(&[None, Some((143, "the process was sent SIGTERM"))]);
+                // That it is ended is the only line that tells how long nothing came.
+                plan.exit = Some((143, "the process was sent SIGTERM"));
                 truth("nothing-done", Some(plan.start_us), None)
             } else {
                 plan.length_us = (chance.magnitude(600.0, 3600.0) * 1e6) as i64;
@@ -360,6 +365,8 @@ fn spoil(kind: Kind, plan: &mut Plan, chance: &mut Stream) -> Truth {
             truth("master-held", Some(at_us), None)
         }
         Kind::QueueEmpty => {
+            // The tail of what was handed out before is short against the rest of the run.
+            plan.packet_us = plan.packet_us.min(length_us / 150.0);
             let at_us = plan.start_us + (length_us * chance.between(0.4, 0.6)) as i64;
             plan.dry_from = Some(at_us);
             truth("queue-empty", Some(at_us), None)
@@ -407,7 +414,10 @@ fn crash_loop(chance: &mut Stream) -> Story {
             tell(us, event);
             us += 3000;
         }
+        let last_us = us - 3000;
         us += chance.between(0.5e6, 2e6) as i64;
+        // Where nothing is said of the end, the last line is all that is known of it.
+        first_crash_us.get_or_insert(if has_exit { us } else { last_us });
         if has_exit {
             tell(
                 us,
@@ -417,7 +427,6 @@ fn crash_loop(chance: &mut Stream) -> Story {
                 },
             );
         }
-        first_crash_us.get_or_insert(us);
         us += chance.between(0.3e6, 1e6) as i64;
     }
     let culprit = has_exit.then(|| ("message", reason.to_owned()));

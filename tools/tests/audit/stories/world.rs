@@ -148,6 +148,7 @@ struct Packet {
     compute_us: i64,
     algorithm: usize,
     is_halved: bool,
+    is_slowed: bool,
 }
 
 impl Packet {
@@ -319,8 +320,11 @@ impl World {
             }
         }
         if let Some((peers, _)) = self.plan.refused {
-            for _ in 0..peers {
-                let us = start_us + self.chance.between(0.0, self.plan.length_us as f64) as i64;
+            for peer in 0..peers {
+                let us = match peer {
+                    0 => start_us + first_join_us,
+                    _ => start_us + self.chance.between(0.0, self.plan.length_us as f64) as i64,
+                };
                 self.at(us, Step::Refuse);
             }
         }
@@ -511,11 +515,6 @@ impl World {
         if self.is_bad(id, host) {
             us *= self.plan.bad.slow.unwrap_or(1.0);
         }
-        if let Some((from_us, times)) = self.plan.slow_from
-            && self.now_us >= from_us
-        {
-            us *= times;
-        }
         let algorithm = self.chance.below(self.plan.algorithms.len() as u64) as usize;
         Packet {
             tasks,
@@ -523,24 +522,35 @@ impl World {
             compute_us: (us as i64).max(1),
             algorithm,
             is_halved: self.plan.is_halved && left > 1,
+            is_slowed: false,
         }
     }
 
-    /// The slave begins the packet in front.
+    /// The slave begins the packet in front, or goes on with it.
     fn work(&mut self, id: u32) {
-        let Some(packet) = self.slaves.get(&id).and_then(|slave| slave.hands.front()) else {
+        let (now_us, slow_from, hang) = (self.now_us, self.plan.slow_from, self.plan.hang);
+        let slave = self.slaves.get_mut(&id);
+        let Some(packet) = slave.and_then(|slave| slave.hands.front_mut()) else {
             return;
         };
-        let us = if packet.is_halved {
-            packet.compute_us / 2
-        } else {
-            packet.compute_us
+        if let Some((from_us, times)) = slow_from
+            && now_us >= from_us
+            && !std::mem::replace(&mut packet.is_slowed, true)
+        {
+            packet.compute_us = (packet.compute_us as f64 * times) as i64;
+        }
+        let part_us = |compute_us: i64, is_halved: bool| match is_halved {
+            true => compute_us / 2,
+            false => compute_us,
         };
-        let mut back_us = self.now_us + us + 150;
-        if let Some((from_us, to_us)) = self.plan.hang
+        let mut back_us = now_us + part_us(packet.compute_us, packet.is_halved) + 150;
+        if let Some((from_us, to_us)) = hang
             && (from_us..to_us).contains(&back_us)
         {
-            back_us = to_us + (back_us - from_us);
+            // It hangs in the middle of its work.
+            packet.is_halved = false;
+            packet.compute_us += to_us - from_us;
+            back_us = now_us + packet.compute_us + 150;
         }
         self.at(back_us, Step::Back(id));
     }
