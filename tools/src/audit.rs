@@ -40,10 +40,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand};
 
 use entry::{Role, Source};
-use model::{Detail, Model, Models};
+use findings::BothSigns;
+use model::{Both, Detail, Model, Models};
 use output::Format;
 use summary::Summary;
-use terminal::{Ink, Terminal};
 use times::{Bound, Zone};
 use trail::{Fold, Reader};
 
@@ -331,6 +331,19 @@ fn model_of(files: &Files, detail: Detail) -> Result<(Model, Reader), String> {
     Ok((models.close(&reader), reader))
 }
 
+/// Reads everything into a model with intervals, and into the signs that findings need beside it.
+fn model_and_signs(files: &Files, has_heat: bool) -> Result<(Model, BothSigns, Reader), String> {
+    let zone = Zone::parse(&files.window.zone)?;
+    let detail = Detail {
+        intervals: Some((None, plot::INTERVALS_MAX)),
+        has_heat,
+    };
+    let mut models = Models::new(detail, &zone);
+    let mut signs = BothSigns::new(&zone);
+    let reader = files.read(&mut Both(&mut models, &mut signs))?;
+    Ok((models.close(&reader), signs, reader))
+}
+
 /// What is to be told about the figures themselves.
 fn note(model: &Model, reader: &Reader) -> Option<&'static str> {
     let is_short = model.role == Role::Slave
@@ -397,7 +410,16 @@ fn summary_of_one(file: &std::path::Path, window: &Window) -> Result<Summary, St
 }
 
 fn check(options: &Check) -> Result<ExitCode, String> {
-    let (summary, reader) = summary_of(&options.files)?;
+    let (summary, findings, reader) = if options.bounds.asks_for_findings() {
+        let (model, signs, reader) = model_and_signs(&options.files, false)?;
+        finish(&reader)?;
+        let summary = Summary::new(&model, &reader);
+        let findings = findings::find(&model, &summary, &signs, &reader);
+        (summary, findings, reader)
+    } else {
+        let (summary, reader) = summary_of(&options.files)?;
+        (summary, Vec::new(), reader)
+    };
     if summary.start.is_none() {
         return Err(
             "check: the window holds no time of the run, so there is nothing to judge".to_owned(),
@@ -417,6 +439,7 @@ fn check(options: &Check) -> Result<ExitCode, String> {
         &options.bounds,
         &summary,
         good.as_ref(),
+        &findings,
         &reader.notes.unreadable,
         options.format,
     );
@@ -449,20 +472,17 @@ fn diff(options: &Diff) -> Result<ExitCode, String> {
 }
 
 fn report(options: &Report) -> Result<ExitCode, String> {
-    let detail = Detail {
-        intervals: Some((None, plot::INTERVALS_MAX)),
-        has_heat: true,
-    };
-    let (model, reader) = model_of(&options.input.files, detail)?;
+    let (model, signs, reader) = model_and_signs(&options.input.files, true)?;
     finish(&reader)?;
     let summary = Summary::new(&model, &reader);
-    let findings = findings::find(&model, &summary, &model.total(), &reader);
+    let findings = findings::find(&model, &summary, &signs, &reader);
     if let Some(output) = &options.output {
         let name = options
             .title
             .clone()
             .unwrap_or_else(|| trail::show_path(&options.input.files.files[0]));
         let sheets = [
+            findings::work(&model, &summary, &signs, &reader).document(),
             churn::document(&model, &reader.zone),
             timeline::document(&model, &reader.zone),
         ];
@@ -477,32 +497,12 @@ fn report(options: &Report) -> Result<ExitCode, String> {
         );
         std::fs::write(output, page).map_err(|error| format!("{}: {error}", output.display()))?;
     }
-    let mut sheet = output::Sheet::new("findings", "Findings", &["weight", "finding"]);
-    sheet.rows = findings
-        .into_iter()
-        .map(|(weight, text)| vec![weight.word().into(), text.into()])
-        .collect();
-    let mut document = output::Document::default();
-    if options.input.format == Format::Json {
-        document
-            .head
-            .insert("schema".into(), summary::SCHEMA.into());
-    }
-    document.sheets = vec![sheet];
     if options.input.format == Format::Table {
-        let terminal = Terminal::of_stdout();
-        let lines = document.sheets[0].rows.iter().map(|row| {
-            let word = output::plain(&row[0]);
-            let ink = match word.as_str() {
-                "bad" => Ink::Red,
-                "good" => Ink::Green,
-                _ => Ink::Yellow,
-            };
-            let word = terminal.paint(ink, &format!("{word:<5}"));
-            format!("{word} {}\n", output::show(&row[1]))
-        });
-        print(&lines.collect::<String>())?;
+        print(&findings::text(&findings))?;
     } else {
+        let work = findings::work(&model, &summary, &signs, &reader);
+        let bucket_s = model.intervals.width_us() as f64 / 1e6;
+        let document = findings::document(&findings, &work, bucket_s, &reader.zone);
         print(&document.show(options.input.format, None)?)?;
     }
     Ok(ExitCode::SUCCESS)

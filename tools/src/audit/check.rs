@@ -1,10 +1,12 @@
 //! For CI and cron: is the run within bounds? Exit 1 with the reason.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use clap::Args;
 use serde_json::json;
 
+use super::findings::{Finding, IDS, Weight};
 use super::output::{Document, Format, Sheet, figure};
 use super::picture::escape;
 use super::summary::{Exit, Summary};
@@ -17,6 +19,7 @@ Examples:
   ringmw audit check --max-failed-ratio 0 --clean-exit --max-unparsed 0 --format json master.audit
   ringmw audit check --against last-good.audit --tolerance 20% --format junit master.audit > check.xml
   ringmw audit check --max-loss-ratio 5% --format prometheus master.audit > ringmw.prom
+  ringmw audit check --max-finding bad=0 --max-finding tail master.audit
 
   $ ringmw audit check --max-loss-ratio 0.05 run5/master.audit
   loss ratio: 0.50 is more than 0.05 (3 of 6 departures were losses)
@@ -96,6 +99,9 @@ pub(crate) struct Bounds {
     /// Most lines that may be unreadable
     #[arg(long, value_name = "LINES")]
     max_unparsed: Option<u64>,
+    /// Most findings of an id (`bad`: of any that are bad) that `report` may have, like failing=0; may be given again
+    #[arg(long, value_name = "ID=NUMBER", value_parser = finding_bound)]
+    max_finding: Vec<FindingBound>,
     /// Every process of the run must have ended with exit code 0 (CL-MW: SHUTDOWN)
     #[arg(long)]
     clean_exit: bool,
@@ -153,9 +159,34 @@ impl Judged {
     }
 }
 
+/// The most findings of an id.
+#[derive(Clone, Debug)]
+struct FindingBound {
+    id: String,
+    most: u64,
+}
+
+/// Bounds by this name are on findings that are bad, whatever their id.
+const ANY_BAD: &str = "bad";
+
+fn finding_bound(text: &str) -> Result<FindingBound, String> {
+    let (id, most) = text.split_once('=').unwrap_or((text, "0"));
+    if id != ANY_BAD && !IDS.contains(&id) {
+        let ids = IDS.join(", ");
+        return Err(format!("no finding {id:?}: {ANY_BAD}, or one of {ids}"));
+    }
+    let most = most
+        .parse()
+        .map_err(|_| format!("{most:?} is no number of findings"))?;
+    Ok(FindingBound {
+        id: id.to_owned(),
+        most,
+    })
+}
+
 /// One bound, judged.
 struct Verdict {
-    bound: &'static str,
+    bound: Cow<'static, str>,
     value: Option<f64>,
     limit: f64,
     /// Whether the value must not be less than the limit, rather than not more.
@@ -186,7 +217,7 @@ impl Verdicts {
             false => value <= limit,
         });
         self.0.push(Verdict {
-            bound,
+            bound: bound.into(),
             value,
             limit,
             is_least,
@@ -197,6 +228,33 @@ impl Verdicts {
 }
 
 impl Bounds {
+    /// Whether the findings are wanted.
+    pub(crate) fn asks_for_findings(&self) -> bool {
+        !self.max_finding.is_empty()
+    }
+
+    /// Of the findings of an id, the first is named.
+    fn of_findings(&self, findings: &[Finding]) -> impl Iterator<Item = Verdict> {
+        self.max_finding.iter().map(|bound| {
+            let found: Vec<&Finding> = findings
+                .iter()
+                .filter(|finding| match bound.id.as_str() {
+                    ANY_BAD => finding.weight == Weight::Bad,
+                    id => finding.id == id && finding.weight != Weight::Good,
+                })
+                .collect();
+            let first = found.first().map(|finding| finding.text.clone());
+            Verdict {
+                bound: format!("finding {}", bound.id).into(),
+                value: Some(found.len() as f64),
+                limit: bound.most as f64,
+                is_least: false,
+                is_kept: found.len() as u64 <= bound.most,
+                why: first.unwrap_or_else(|| "there is none".to_owned()),
+            }
+        })
+    }
+
     fn is_any(&self) -> bool {
         self.max_loss_ratio.is_some()
             || self.min_throughput.is_some()
@@ -208,6 +266,7 @@ impl Bounds {
             || self.max_unparsed.is_some()
             || self.clean_exit
             || self.against.is_some()
+            || self.asks_for_findings()
     }
 
     fn verdicts(&self, summary: &Summary, good: Option<&Summary>) -> Vec<Verdict> {
@@ -403,7 +462,7 @@ fn clean_exit(summary: &Summary) -> Verdict {
         _ => None,
     };
     Verdict {
-        bound: "exit",
+        bound: "exit".into(),
         value,
         limit: 0.0,
         is_least: false,
@@ -417,13 +476,15 @@ pub(crate) fn judge(
     bounds: &Bounds,
     summary: &Summary,
     good: Option<&Summary>,
+    findings: &[Finding],
     unreadable: &[String],
     form: Form,
 ) -> Option<Result<(bool, String), String>> {
     if !bounds.is_any() {
         return None;
     }
-    let verdicts = bounds.verdicts(summary, good);
+    let mut verdicts = bounds.verdicts(summary, good);
+    verdicts.extend(bounds.of_findings(findings));
     let is_well = verdicts.iter().all(|verdict| verdict.is_kept) && unreadable.is_empty();
     let text = match form {
         Form::Table => Ok(lines(&verdicts, unreadable, is_well)),
@@ -443,7 +504,7 @@ fn document(verdicts: &[Verdict], is_well: bool) -> Document {
     );
     for verdict in verdicts {
         sheet.rows.push(vec![
-            verdict.bound.into(),
+            verdict.bound.as_ref().into(),
             json!(verdict.value),
             json!(verdict.limit),
             json!(verdict.is_kept),
@@ -470,7 +531,7 @@ fn fault(verdict: &Verdict) -> String {
     } = verdict;
     let limit = figure(*limit);
     match value {
-        _ if *bound == "exit" => format!("exit: {why}"),
+        _ if bound == "exit" => format!("exit: {why}"),
         None => format!("{bound}: none, but {limit} is wanted ({why})"),
         Some(value) => {
             let than = if verdict.is_least { "less" } else { "more" };
@@ -518,7 +579,7 @@ fn junit(verdicts: &[Verdict], unreadable: &[String]) -> String {
         };
     };
     for verdict in verdicts {
-        case(verdict.bound, (!verdict.is_kept).then(|| fault(verdict)));
+        case(&verdict.bound, (!verdict.is_kept).then(|| fault(verdict)));
     }
     for file in unreadable {
         case("readable", Some(format!("unreadable: {file}")));

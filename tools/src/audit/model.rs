@@ -161,13 +161,6 @@ impl Moment {
     }
 }
 
-/// The longest time in which the master algorithm held its thread.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Stall {
-    pub(crate) us: i64,
-    pub(crate) at_us: i64,
-}
-
 /// An event that every picture over time shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -199,7 +192,6 @@ pub(crate) struct Model {
     /// Once everything is read: those that were there in the window.
     pub(crate) slaves: Vec<Slave>,
     pub(crate) hosts: Vec<String>,
-    pub(crate) stall: Stall,
     pub(crate) last_sent_us: Option<i64>,
     pub(crate) last_result_us: Option<i64>,
     pub(crate) shutdown_us: Option<i64>,
@@ -247,7 +239,6 @@ impl Model {
             rows: 0,
             slaves: Vec::new(),
             hosts: Vec::new(),
-            stall: Stall::default(),
             last_sent_us: None,
             last_result_us: None,
             shutdown_us: None,
@@ -467,9 +458,6 @@ impl Model {
                     let (from, to) = at.window.clip(from_us, at.us);
                     self.intervals
                         .span(from, to, |cell, from, to| cell.stalled_us += to - from);
-                }
-                if at.is_counted && us > self.stall.us {
-                    self.stall = Stall { us, at_us: from_us };
                 }
             }
             What::Recycled { slave, tasks } => {

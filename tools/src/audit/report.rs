@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::findings::Finding;
+use super::findings::{Finding, Weight};
 use super::model::{Model, Slave};
 use super::output::{Document, Sheet, count, figure, show};
 use super::picture::escape;
@@ -19,7 +19,8 @@ Examples:
   ringmw audit report --since -12h --zone Europe/Berlin -o last-night.html master.audit.1 master.audit
 
 The page opens from disk and loads nothing. Where the mouse is, its pictures tell their values; a part of the time that the
-mouse is dragged over is shown alone, in all of them; a double click shows all again. --log-link names where slaves' logs
+mouse is dragged over is shown alone, in all of them; a double click shows all again. Each finding says what
+to do, and which command shows more; `ringmw audit check --max-finding` bounds them. --log-link names where slaves' logs
 are, with {job}, {host} and {slave} for what they are: 'file:///home/me/logs/{job}.out'. With --format json or csv the
 findings are printed instead.";
 
@@ -273,13 +274,23 @@ pub(crate) fn page(
     let _ = writeln!(page, "<p class=\"when\">{}</p>", escape(&when));
     cards(&mut page, summary);
     page.push_str("<h2>Findings</h2><ul class=\"findings\">\n");
-    for (weight, text) in findings {
-        let _ = writeln!(
+    for finding in findings {
+        let _ = write!(
             page,
-            "<li class=\"{0}\"><i>{0}</i>{1}</li>",
-            weight.word(),
-            escape(text)
+            "<li class=\"{0}\" id=\"finding-{1}\"><i>{0}</i>{2}",
+            finding.weight.word(),
+            finding.id,
+            escape(&finding.text)
         );
+        if finding.weight == Weight::Bad {
+            let _ = write!(
+                page,
+                "<br><small>{} <code>{}</code></small>",
+                escape(finding.advice),
+                escape(&finding.command)
+            );
+        }
+        page.push_str("</li>\n");
     }
     if findings.is_empty() {
         page.push_str("<li>Nothing stands out.</li>");

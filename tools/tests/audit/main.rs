@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod findings;
 mod follow;
 mod made;
 mod pictures;

@@ -127,8 +127,8 @@ fn findings_name_what_went_wrong() {
     for words in [
         "Host node3 failed 380 of 380 tasks, the others none",
         "The master algorithm held its thread for 75 s at 08:20",
-        "the master was out of tasks from 08:4",
-        "Hosts 10.1.7.x lose 328 times as many slaves as the rest",
+        "the master was out of tasks from 08:39",
+        "11 of 100 slaves were lost within a millisecond at 08:16 (mostly by eof), all of subnet 10.1.7.0/24",
     ] {
         assert!(found.contains(words), "{words}\n{found}");
         assert!(page.contains(words), "{words}");
@@ -297,7 +297,11 @@ fn a_browser_opens_the_page() {
             "{slaves}: {}",
             &dom[..dom.len().min(600)]
         );
-        assert!(dom.contains("tasks, the others none"));
+        assert!(
+            dom.contains("tasks, the others none"),
+            "{slaves}: {:?}",
+            dom.split("<li").skip(1).take(8).collect::<Vec<_>>()
+        );
     }
 }
 
