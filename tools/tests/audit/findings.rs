@@ -145,7 +145,7 @@ fn scores(kinds: &[(Kind, u64)], first: u64, lines: f64) -> BTreeMap<String, Sco
 
 /// In the small size every story must be told right; in the full size the shares that are stated above.
 #[test]
-fn the_cause_is_first_and_chance_is_no_cause() {
+fn stories_have_their_cause_first_and_chance_is_no_cause() {
     let full = std::env::var(FULL).ok().map(|text| {
         let numbers: Vec<u64> = text
             .split(',')

@@ -663,7 +663,7 @@ fn compare(kinds: &[Kind], windows: std::ops::RangeInclusive<u64>, lines: f64) {
 
 /// A window of each kind; where the variable says how many, the whole trail and so many windows of each.
 #[test]
-fn every_figure_of_every_command_is_the_recounts() {
+fn every_figure_of_every_story_is_the_recounts() {
     let windows = std::env::var(FULL)
         .ok()
         .and_then(|text| text.parse::<u64>().ok());
