@@ -259,6 +259,15 @@ impl Files {
         for line in reader.told() {
             tell(&line);
         }
+        if reader.window().is_empty() {
+            let show = |us| reader.zone.show(us);
+            let window = reader.window();
+            return Err(format!(
+                "the window is empty: --since {} is not before --until {}",
+                show(window.since_us),
+                show(window.until_us)
+            ));
+        }
         Ok(reader)
     }
 }
@@ -307,17 +316,8 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Success, unless nothing could be read, or the window cannot hold anything.
+/// Success, unless nothing could be read.
 fn finish(reader: &Reader) -> Result<ExitCode, String> {
-    if reader.window().is_empty() {
-        let show = |us| reader.zone.show(us);
-        let window = reader.window();
-        return Err(format!(
-            "the window is empty: --since {} is not before --until {}",
-            show(window.since_us),
-            show(window.until_us)
-        ));
-    }
     if reader.parsed == 0 {
         return Err("no line of a ringmw or CL-MW audit trail was found".to_owned());
     }

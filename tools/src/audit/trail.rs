@@ -4,7 +4,7 @@
 //! file before left open (a rotated trail), else they open a life of their own as soon as one of them tells anything.
 //! Within a life, time never goes back: where the clock was set, the later times are shifted, so that durations stay
 //! what they were; the step is counted and told. So is a single time far ahead, which is taken for the time of the line
-//! before it. Whether a long silence is a clock that was set ahead is told by what comes behind it, see [`ahead`].
+//! before it. Whether a long silence is a clock that was set ahead is told by what comes behind it: [`super::ahead`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

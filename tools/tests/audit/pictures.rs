@@ -190,6 +190,51 @@ fn findings_allowing_notes(trail: &[u8]) -> (String, String) {
     (told.out, std::fs::read_to_string(&page).expect("a page"))
 }
 
+/// Jobs are links to their logs, whatever a job is called; a script is none.
+#[test]
+fn jobs_are_links_to_logs() {
+    let line =
+        |second: u32, text: &str| format!("1 2026-11-20T12:00:0{second}.000000Z MASTER {text}\n");
+    let trail = [
+        line(1, "connected slave=SLAVE-0 from=10.0.0.1:9 host=n0 job=\"12.3/\\\"><b>\" group=unordered"),
+        line(2, "connected slave=SLAVE-1 from=10.0.0.2:9 host=n1 job=condor.77 group=unordered"),
+        line(3, "lost slave=SLAVE-0 from=10.0.0.1:9 cause=eof detail=\"\" recycled=0 tasks=none unrunnable=0 cancelled=0"),
+        line(4, "lost slave=SLAVE-1 from=10.0.0.2:9 cause=eof detail=\"\" recycled=0 tasks=none unrunnable=0 cancelled=0"),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, page) = (
+        folder.path().join("master.audit"),
+        folder.path().join("report.html"),
+    );
+    std::fs::write(&input, trail).expect("it writes");
+    let output = page.to_str().expect("UTF-8");
+    let link = "file:///logs/{host}/{job}.out?{slave}";
+    let told = audit_files(&["report", "-o", output, "--log-link", link], &[&input]);
+    assert_eq!((told.code, told.err.as_str()), (Some(0), ""));
+    let html = std::fs::read_to_string(&page).expect("a page");
+    for words in [
+        "<a href=\"file:///logs/n1/condor.77.out?SLAVE-1\">condor.77</a>",
+        "<a href=\"file:///logs/n0/12.3%2F%22%3E%3Cb%3E.out?SLAVE-0\">",
+        "SLAVE-0 on n0, job 12.3/",
+    ] {
+        assert!(html.contains(words), "{words}");
+    }
+    assert!(!html.contains("<b>\""), "a job is text");
+    let script = audit_files(
+        &["report", "-o", output, "--log-link", " JavaScript:alert(1)"],
+        &[&input],
+    );
+    assert_eq!(script.code, Some(2));
+    let plain = audit_files(&["report", "-o", output], &[&input]);
+    assert_eq!(plain.code, Some(0));
+    assert!(
+        !std::fs::read_to_string(&page)
+            .expect("a page")
+            .contains("<a href")
+    );
+}
+
 #[test]
 fn every_picture_in_both_forms_for_few_and_many() {
     let folder = tempfile::tempdir().expect("a folder");
