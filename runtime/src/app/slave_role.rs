@@ -131,13 +131,15 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
             Outcome::code(slave.until_shutdown())
         }
     };
-    match slave.end() {
-        None => {
-            let reason = outcome
-                .error
-                .clone()
-                .unwrap_or_else(|| "the slave algorithm returned".to_owned());
-            slave.leave(&reason);
+    let early = slave.end().is_none();
+    if early {
+        let error = outcome.error.as_deref();
+        slave.leave(error.unwrap_or("the slave algorithm returned"));
+    }
+    slave.await_gone();
+    let end = slave.end().expect("if it was not over, it has left");
+    match end {
+        SlaveEnd::Left(reason) if early => {
             // With 0 it would leave the batch system's queue, and the computation is not finished.
             let code = match outcome.code {
                 exit::OK => exit::ERROR,
@@ -145,7 +147,7 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
             };
             (code, reason, outcome.error)
         }
-        Some(end) => {
+        end => {
             let reason = end.to_string();
             let told_to_go = end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. });
             let error = outcome
