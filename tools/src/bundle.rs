@@ -1,12 +1,21 @@
 //! `ringmw bundle`: an application's binary with the shared libraries it needs, or the word that it needs none.
 
+pub(crate) mod elf;
+mod loader;
+
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
 
+use elf::Elf;
+use loader::Surroundings;
+
+use crate::say::{self, count};
+
+const COMMAND: &str = "ringmw bundle";
 /// The list of the libraries, beside the binary.
 const LIST: &str = "libraries.txt";
 
@@ -37,19 +46,16 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     match bundle(options) {
-        Ok(told) => {
-            let _ = io::stdout().write_all(told.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(told) => say::report(COMMAND, &told, ExitCode::SUCCESS),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ringmw bundle: {error}");
+            say::complain(COMMAND, &error);
             ExitCode::FAILURE
         }
     }
 }
 
 fn bundle(options: &Options) -> Result<String, String> {
-    let binary = crate::submit::binary(&options.binary)?;
+    let binary = binary(&options.binary)?;
     let output = &options.output;
     let name = binary.file_name().unwrap_or_default();
     let needed = needed(&binary)?;
@@ -83,7 +89,10 @@ fn bundle(options: &Options) -> Result<String, String> {
         .iter()
         .filter(|path| !taken.contains(path))
         .collect();
-    let mut told = format!("{app} with {} shared libraries of its own\n", taken.len());
+    let mut told = format!(
+        "{app} with {} of its own\n",
+        count(taken.len(), "shared library", "shared libraries")
+    );
     for library in &taken {
         told.push_str(&format!("  {}\n", library.display()));
     }
@@ -103,6 +112,18 @@ fn bundle(options: &Options) -> Result<String, String> {
     Ok(told)
 }
 
+/// The application's full path, if it can be run.
+pub(crate) fn binary(path: &Path) -> Result<PathBuf, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let fault = |error: io::Error| format!("{}: {error}", path.display());
+    let binary = fs::canonicalize(path).map_err(fault)?;
+    let data = fs::metadata(&binary).map_err(fault)?;
+    if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
+        return Err(format!("{}: it is no executable file", path.display()));
+    }
+    Ok(binary)
+}
+
 /// The shared libraries of an application that are not the system's.
 ///
 /// # Errors
@@ -117,48 +138,14 @@ pub(crate) fn libraries(binary: &Path) -> Result<Vec<PathBuf>, String> {
 
 /// All that the loader finds for it; `None` if it is static.
 fn needed(binary: &Path) -> Result<Option<Vec<PathBuf>>, String> {
-    let head = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
-    if !head.starts_with(b"\x7fELF") {
+    let Some(head) = Elf::read(binary)? else {
         // A script needs no library, as far as we can tell.
         return Ok(Some(Vec::new()));
-    }
-    let output = Command::new("ldd")
-        .arg(binary)
-        .env("LC_ALL", "C")
-        .output()
-        .map_err(|error| format!("ldd: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    let is_static = [&text, &complaint].iter().any(|text| {
-        text.contains("statically linked") || text.contains("not a dynamic executable")
-    });
-    if is_static {
+    };
+    if head.interpreter.is_none() && head.needed.is_empty() {
         return Ok(None);
     }
-    if !output.status.success() {
-        return Err(format!("ldd {}: {}", binary.display(), complaint.trim()));
-    }
-    parse(&text).map(Some)
-}
-
-/// `libx.so.2 => /opt/lib/libx.so.2 (0x…)`.
-fn parse(text: &str) -> Result<Vec<PathBuf>, String> {
-    let mut found = Vec::new();
-    for line in text.lines() {
-        let Some((name, path)) = line.trim().split_once(" => ") else {
-            continue;
-        };
-        if path.starts_with("not found") {
-            return Err(format!(
-                "it needs {name}, which is not found here either: set LD_LIBRARY_PATH to its folder"
-            ));
-        }
-        let path = path.rsplit_once(" (0x").map_or(path, |(path, _)| path);
-        if path.starts_with('/') {
-            found.push(PathBuf::from(path));
-        }
-    }
-    Ok(found)
+    loader::libraries(binary, &head, &Surroundings::own()).map(Some)
 }
 
 fn is_systems(path: &Path) -> bool {
@@ -185,20 +172,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ldd_says() {
-        let text = "\tlinux-vdso.so.1 (0x00007fff)\n\tlibsolve.so.2 => /opt/so lver/libsolve.so.2 (0x00007f)\n\
-                    \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        let found = parse(text).expect("all found");
-        assert_eq!(
-            found,
-            [
-                "/opt/so lver/libsolve.so.2",
-                "/lib/x86_64-linux-gnu/libc.so.6"
-            ]
-            .map(PathBuf::from)
-        );
-        assert!(!is_systems(&found[0]) && is_systems(&found[1]) && is_libc(&found[1]));
-        let error = parse("\tlibsolve.so.2 => not found\n").expect_err("missing");
-        assert!(error.contains("libsolve.so.2"), "{error}");
+    fn the_systems_libraries_are_told_from_others() {
+        let paths = [
+            "/opt/so lver/libsolve.so.2",
+            "/lib/x86_64-linux-gnu/libc.so.6",
+        ]
+        .map(Path::new);
+        assert!(!is_systems(paths[0]) && is_systems(paths[1]) && is_libc(paths[1]));
     }
 }

@@ -7,7 +7,6 @@ mod facts;
 mod ring;
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -16,10 +15,16 @@ use rustix::io::Errno;
 use facts::{Facts, Limit};
 use ring::{ENTRIES_MAX, ENTRIES_MIN, Ring};
 
+use crate::say;
+
 /// Descriptors a master needs beside one per slave: rings, files, signals, listening and control sockets.
 const OPEN_FILES_OWN: u64 = 50;
 /// Below so many slaves the limit on open files is worth a remark.
 const SLAVES_WANTED: u64 = 10_000;
+/// Below so much a trail, a journal or a slave's output may come to its end.
+const FILE_BYTES_WANTED: u64 = 1 << 40;
+/// Processes and threads of a node with many cores: a slave each, its threads, and those that wait for it.
+const PROCESSES_WANTED: u64 = 4_096;
 /// The backlog that lets a few thousand slaves connect in the same moment.
 const SOMAXCONN_WANTED: u64 = 4_096;
 const WIDTH: usize = 80;
@@ -41,13 +46,12 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     } else {
         text(&facts, &rows)
     };
-    // Nobody may be reading any more; the status still counts.
-    let _ = io::stdout().lock().write_all(report.as_bytes());
-    if can_run(&rows) {
+    let code = if can_run(&rows) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
+    };
+    say::report("ringmw doctor", &report, code)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,12 +115,17 @@ fn can_run(rows: &[Row]) -> bool {
 fn examine(facts: &Facts) -> Vec<Row> {
     vec![
         Row::ok("kernel", format!("Linux {}", facts.kernel)),
+        proc_mounted(facts.proc_mounted),
         network(facts),
         io_uring(facts),
         locked_memory(facts),
         open_files(facts.open_files),
+        processes(facts.processes),
+        file_bytes(facts.file_bytes),
         backlog(facts.somaxconn),
+        neighbours(facts.neighbours),
         cores(facts),
+        encryption(facts.aes),
     ]
 }
 
@@ -328,6 +337,113 @@ fn backlog(somaxconn: Option<u64>) -> Row {
             format!("{} (net.core.somaxconn)", count(backlog)),
         ),
         None => Row::ok("backlog", "unknown: no /proc/sys/net/core/somaxconn here"),
+    }
+}
+
+fn proc_mounted(is_mounted: bool) -> Row {
+    if is_mounted {
+        return Row::ok("/proc", "mounted");
+    }
+    Row::wanting(
+        "/proc",
+        State::Note,
+        "not mounted: the master cannot name the shared libraries that its slaves need, and what is read there is \
+         unknown below",
+        [
+            "mount -t proc proc /proc   (root)",
+            "In a container or chroot: one with a /proc, as docker, podman and apptainer make it.",
+        ],
+    )
+}
+
+fn processes(processes: Limit) -> Row {
+    let value = format!(
+        "soft {}, hard {} (RLIMIT_NPROC, ulimit -u)",
+        limit(processes.soft, count),
+        limit(processes.hard, count),
+    );
+    match processes.soft {
+        Some(soft) if soft < PROCESSES_WANTED => Row::wanting(
+            "processes",
+            State::Note,
+            format!(
+                "{value}: of all processes and threads of this user here; slaves beyond it do not start"
+            ),
+            [
+                "ulimit -u 65536   (up to the hard limit)",
+                "For a systemd unit: LimitNPROC=infinity, TasksMax=infinity",
+                "For logins: USER - nproc 65536 in /etc/security/limits.conf",
+            ],
+        ),
+        _ => Row::ok("processes", value),
+    }
+}
+
+fn file_bytes(files: Limit) -> Row {
+    let value = format!(
+        "soft {}, hard {} (RLIMIT_FSIZE, ulimit -f)",
+        limit(files.soft, bytes),
+        limit(files.hard, bytes)
+    );
+    match files.soft {
+        Some(soft) if soft < FILE_BYTES_WANTED => Row::wanting(
+            "file size",
+            State::Note,
+            format!("{value}: a trail, a journal or an output that reaches it ends there"),
+            [
+                "ulimit -f unlimited   (up to the hard limit)",
+                "For a systemd unit: LimitFSIZE=infinity",
+                "For logins: USER - fsize unlimited in /etc/security/limits.conf",
+            ],
+        ),
+        _ => Row::ok("file size", value),
+    }
+}
+
+fn neighbours(most: Option<u64>) -> Row {
+    const NAME: &str = "neighbour table";
+    match most {
+        Some(most) if most < SLAVES_WANTED => Row::wanting(
+            NAME,
+            State::Note,
+            format!(
+                "{} (net.ipv4.neigh.default.gc_thresh3): more hosts of the local network than that, and connections to \
+                 them fail; those behind a router do not count",
+                count(most)
+            ),
+            [
+                "sysctl -w net.ipv4.neigh.default.gc_thresh3=16384 net.ipv4.neigh.default.gc_thresh2=8192   (and in \
+                 /etc/sysctl.d)",
+                "A container takes it from its host: it is to be set there.",
+            ],
+        ),
+        Some(most) => Row::ok(
+            NAME,
+            format!("{} (net.ipv4.neigh.default.gc_thresh3)", count(most)),
+        ),
+        None => Row::ok(
+            NAME,
+            "unknown: no /proc/sys/net/ipv4/neigh/default/gc_thresh3 here",
+        ),
+    }
+}
+
+fn encryption(aes: Option<bool>) -> Row {
+    match aes {
+        Some(true) => Row::ok("encryption", "the processor has instructions for AES"),
+        Some(false) => Row::wanting(
+            "encryption",
+            State::Note,
+            "the processor has no instructions for AES: what goes over the network is encrypted many times slower",
+            [
+                "In a virtual machine: let it see the host's processor (qemu -cpu host), or add the flag aes.",
+                "In a network that you trust: --mw-no-secret on the master sends all of it in plain.",
+            ],
+        ),
+        None => Row::ok(
+            "encryption",
+            "unknown: whether this kind of processor has instructions for AES",
+        ),
     }
 }
 

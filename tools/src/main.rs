@@ -5,9 +5,9 @@ mod bundle;
 mod doctor;
 mod farm;
 mod overseer;
+mod say;
 mod submit;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -91,29 +91,27 @@ fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ringmw", &mut text);
-            written(std::io::stdout().write_all(&text))
+            say::report("ringmw", &String::from_utf8_lossy(&text), ExitCode::SUCCESS)
         }
-        Command::Man { dir } => written(man(dir)),
+        Command::Man { dir } => match man(dir) {
+            Ok(text) => say::report("ringmw", &text, ExitCode::SUCCESS),
+            Err(error) => {
+                say::complain("ringmw", &error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
-/// A reader that has seen enough (`| head`) is no error.
-fn written(outcome: std::io::Result<()>) -> ExitCode {
-    match outcome {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("ringmw: {error}");
-            ExitCode::from(2)
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-fn man(dir: Option<PathBuf>) -> std::io::Result<()> {
+/// The page that is to be printed, nothing if they go into a folder.
+fn man(dir: Option<PathBuf>) -> std::io::Result<String> {
+    let mut page = Vec::new();
     match dir {
         Some(dir) => {
             std::fs::create_dir_all(&dir)?;
-            clap_mangen::generate_to(Cli::command(), dir)
+            clap_mangen::generate_to(Cli::command(), dir)?;
         }
-        None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
+        None => clap_mangen::Man::new(Cli::command()).render(&mut page)?,
     }
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }

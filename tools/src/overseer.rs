@@ -1,35 +1,47 @@
 //! `ringmw overseer`: keeps as many slaves alive on a batch system as the resource file desires.
 //!
-//! One turn: read the resource file, list our jobs, hear of deaths, let [`policy`] decide, do it, write the status. A
+//! One turn: read the resource file, list our jobs, hear of their ends, let [`policy`] decide, do it, write the status. A
 //! turn in which the batch system does not answer does nothing. Nothing is kept in memory that a restarted overseer
 //! would need: jobs are found by their tag, which is derived from the resource file's path unless it is given.
 
+mod age;
 pub(crate) mod batch;
 mod condor;
 mod dry;
-pub(crate) mod policy;
+pub(crate) mod facts;
+mod idle;
+mod paths;
+mod pause;
+mod policy;
 pub(crate) mod shell;
 mod slurm;
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use ringmw_codec::Nanos;
-use ringmw_codec::resource::{ResourceFile, UNIVERSAL_TIME_OFFSET};
+use ringmw_codec::resource::ResourceFile;
 use rustix::fs::{FlockOperation, flock};
 
+use age::Age;
 use batch::Batch;
-use policy::{Effect, Facts, Job, JobState, Limits, Policy, Resource, SECOND};
+use facts::{Effect, Facts, How, Job, JobState, Limits, Over, Resource};
+use paths::Paths;
+use pause::SECOND;
+use policy::Policy;
 
-use crate::submit::{App, Request};
+use crate::farm::machines;
+use crate::say::{self, count};
+use crate::submit::app::{App, Request};
 
+const COMMAND: &str = "ringmw overseer";
 /// The resource file is looked at so often for a change.
 const GLANCE: Duration = Duration::from_millis(250);
 /// Queues show at once what they took; a burdened one is given so long.
@@ -56,7 +68,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     resource_file: PathBuf,
     /// The batch system
-    #[arg(long, required_unless_present = "status")]
+    #[arg(long, required_unless_present_any = ["status", "drain"])]
     batch: Option<System>,
     /// Jobs alive at any time, queued ones included
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -67,7 +79,7 @@ pub(crate) struct Options {
     /// Seconds between two looks at the batch system, and between two submissions
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     interval: u64,
-    /// All jobs go when the resource file is overdue, or missing, for so many seconds
+    /// All jobs go when the resource file is overdue, or missing, for so many seconds, as counted here; exit status 1
     #[arg(long, default_value_t = 900, value_name = "SECONDS")]
     stale_after: u64,
     /// The slaves' binary, when it is not the one that the resource file names
@@ -90,89 +102,87 @@ pub(crate) struct Options {
     /// Tell what the overseer of this resource file is doing, and exit
     #[arg(long, conflicts_with_all = ["batch", "dry_run"])]
     status: bool,
+    /// Remove queued jobs, start none, wait for running ones; an overseer that runs is told to, else this one does it
+    #[arg(long, conflicts_with_all = ["status", "dry_run"])]
+    drain: bool,
+}
+
+impl Options {
+    fn paths(&self) -> Result<Paths, String> {
+        Paths::of(
+            &self.resource_file,
+            self.dir.as_deref(),
+            self.tag.as_deref(),
+        )
+    }
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     let done = if options.status {
         status(options)
     } else {
-        Overseer::open(options).and_then(Overseer::watch)
+        oversee(options)
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ringmw overseer: {error}");
+            say::complain(COMMAND, &error);
             ExitCode::FAILURE
         }
     }
 }
 
-struct Paths {
-    resource_file: PathBuf,
-    dir: PathBuf,
-    tag: String,
-}
-
-impl Paths {
-    fn of(options: &Options) -> Result<Self, String> {
-        let given = &options.resource_file;
-        let resource_file =
-            std::path::absolute(given).map_err(|error| format!("{}: {error}", given.display()))?;
-        let beside = || {
-            let mut name = resource_file.as_os_str().to_owned();
-            name.push(".overseer");
-            PathBuf::from(name)
-        };
-        let dir = options.dir.clone().unwrap_or_else(beside);
-        let dir =
-            std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let tag = match &options.tag {
-            Some(tag) => tag.clone(),
-            None => default_tag(&resource_file),
-        };
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if tag.is_empty()
-            || tag.len() > 64
-            || tag.starts_with(['-', '.'])
-            || !tag.chars().all(is_plain)
-        {
+/// Whether it came to the end that was meant.
+fn oversee(options: &Options) -> Result<bool, String> {
+    let paths = options.paths()?;
+    let fault = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(&paths.dir).map_err(|error| fault(&paths.dir, error))?;
+    let lock = append(&paths.lock())?;
+    let is_free = || flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    let order = paths.drain();
+    if !is_free() {
+        if !options.drain {
             return Err(format!(
-                "--tag {tag}: at most 64 letters, digits, - _ and . are allowed"
+                "another overseer watches this resource file already (it holds {})",
+                paths.lock().display()
             ));
         }
-        Ok(Self {
-            resource_file,
-            dir,
-            tag,
-        })
+        fs::write(&order, "").map_err(|error| fault(&order, error))?;
+        say::complain(
+            COMMAND,
+            &"the overseer that runs is told to drain; waiting until it is done",
+        );
+        while !is_free() {
+            std::thread::sleep(GLANCE);
+        }
+        // It takes the order away when it has done so.
+        if !order.exists() {
+            return Ok(true);
+        }
+        say::complain(COMMAND, &"it ended before it was done; going on with that");
     }
-
-    fn status(&self) -> PathBuf {
-        self.dir.join("status")
+    // One that is left from earlier is no order to this one.
+    match fs::remove_file(&order) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(&order, error)),
+        _ => {}
     }
-
-    fn lock(&self) -> PathBuf {
-        self.dir.join("lock")
-    }
+    let system = options
+        .batch
+        .ok_or("no overseer runs that could be told to; say with --batch which system to drain")?;
+    Overseer::open(options, paths, system, lock)?.watch()
 }
 
-/// The same for the same path, on every run and machine.
-fn default_tag(resource_file: &Path) -> String {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(resource_file.as_os_str().as_encoded_bytes());
-    let is_plain = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
-    let stem = resource_file.file_stem().unwrap_or_default();
-    let stem: String = stem
-        .to_string_lossy()
-        .chars()
-        .filter(is_plain)
-        .take(20)
-        .collect();
-    format!("ringmw-{stem}-{:08x}", hasher.finish() as u32)
+fn append(path: &Path) -> Result<File, String> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn status(options: &Options) -> Result<(), String> {
-    let paths = Paths::of(options)?;
+fn status(options: &Options) -> Result<bool, String> {
+    let paths = options.paths()?;
     let text = fs::read_to_string(paths.status()).map_err(|error| {
         format!(
             "{}: {error}; no overseer has watched this resource file from here",
@@ -182,8 +192,9 @@ fn status(options: &Options) -> Result<(), String> {
     let lives = File::open(paths.lock())
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
     let overseer = if lives { "runs" } else { "does not run" };
-    let _ = io::stdout().write_all(format!("overseer: {overseer}\n{text}").as_bytes());
-    Ok(())
+    say::print(&format!("overseer: {overseer}\n{text}"))
+        .map(|()| true)
+        .map_err(|error| format!("standard output: {error}"))
 }
 
 struct Log {
@@ -192,7 +203,7 @@ struct Log {
 
 impl Log {
     fn say(&mut self, text: &str) {
-        let line = format!("{} {text}\n", time(unix_seconds()));
+        let line = format!("{} {text}\n", time(Timestamp::now()));
         // A full disk must not end the overseer.
         let _ = self.file.write_all(line.as_bytes());
         let _ = io::stderr().write_all(line.as_bytes());
@@ -207,8 +218,11 @@ struct Overseer<'a> {
     log: Log,
     /// Held as long as it runs: two overseers of one tag would submit twice.
     _lock: File,
+    system: System,
     began: Instant,
-    app: Option<App>,
+    age: Age,
+    /// How long the resource file has had its content.
+    unchanged: Nanos,
     unanswered: u32,
     leave: Arc<AtomicBool>,
     last_read: Option<String>,
@@ -216,25 +230,12 @@ struct Overseer<'a> {
 }
 
 impl<'a> Overseer<'a> {
-    fn open(options: &'a Options) -> Result<Self, String> {
-        let paths = Paths::of(options)?;
-        let fault =
-            |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        fs::create_dir_all(&paths.dir).map_err(|error| fault(&paths.dir, &error))?;
-        let append = |path: &Path| {
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|error| fault(path, &error))
-        };
-        let lock = append(&paths.lock())?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            format!(
-                "another overseer watches this resource file already (it holds {})",
-                paths.lock().display()
-            )
-        })?;
+    fn open(
+        options: &'a Options,
+        paths: Paths,
+        system: System,
+        lock: File,
+    ) -> Result<Self, String> {
         let log = Log {
             file: append(&paths.dir.join("overseer.log"))?,
         };
@@ -243,7 +244,6 @@ impl<'a> Overseer<'a> {
             signal_hook::flag::register(signal, Arc::clone(&leave))
                 .map_err(|error| format!("signals cannot be caught: {error}"))?;
         }
-        let system = options.batch.expect("clap requires it without --status");
         Ok(Self {
             batch: open_batch(options, system, &paths)?,
             policy: Policy::new(Limits {
@@ -261,8 +261,10 @@ impl<'a> Overseer<'a> {
             paths,
             log,
             _lock: lock,
+            system,
             began: Instant::now(),
-            app: None,
+            age: Age::default(),
+            unchanged: 0,
             unanswered: 0,
             leave,
             last_read: None,
@@ -274,23 +276,40 @@ impl<'a> Overseer<'a> {
         Nanos::try_from(self.began.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
     }
 
-    fn watch(mut self) -> Result<(), String> {
+    /// Whether it came to the end that was meant, or was told to leave.
+    fn watch(mut self) -> Result<bool, String> {
         self.log.say(&format!(
             "watching {} for {:?}, at most {} jobs, tag {}",
             self.paths.resource_file.display(),
-            self.options.batch.expect("checked"),
+            self.system,
             self.options.max,
             self.paths.tag
         ));
+        let order = self.paths.drain();
+        if self.options.drain {
+            self.policy.drain();
+        }
         loop {
-            if let Some(over) = self.turn() {
-                self.log.say(&format!("{over}; no job is left; leaving"));
-                return Ok(());
+            if order.exists() {
+                self.policy.drain();
+            }
+            if let Some((over, held)) = self.turn() {
+                let left = match held {
+                    0 => "no job is left".to_owned(),
+                    _ => format!(
+                        "{} by somebody, left alone",
+                        count(held, "job is held", "jobs are held")
+                    ),
+                };
+                self.log.say(&format!("{over}; {left}; leaving"));
+                // Whoever asked for it waits for this.
+                let _ = fs::remove_file(&order);
+                return Ok(over.is_success());
             }
             if self.wait() {
                 self.log
                     .say("told to leave; jobs stay, an overseer that is started again finds them");
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -298,12 +317,14 @@ impl<'a> Overseer<'a> {
     /// Until the next turn; true if a signal says to leave.
     fn wait(&self) -> bool {
         let began = Instant::now();
-        let seen = changed(&self.paths.resource_file);
+        let order = self.paths.drain();
+        let look = || (changed(&self.paths.resource_file), changed(&order));
+        let seen = look();
         while began.elapsed() < Duration::from_secs(self.options.interval) {
             if self.leave.load(Ordering::Relaxed) {
                 return true;
             }
-            if began.elapsed() >= TURN_MIN && changed(&self.paths.resource_file) != seen {
+            if began.elapsed() >= TURN_MIN && look() != seen {
                 break;
             }
             std::thread::sleep(GLANCE);
@@ -311,8 +332,8 @@ impl<'a> Overseer<'a> {
         false
     }
 
-    /// The reason to leave, if there is one.
-    fn turn(&mut self) -> Option<String> {
+    /// The reason to leave, if there is one, and how many jobs stay that somebody holds.
+    fn turn(&mut self) -> Option<(Over, usize)> {
         let jobs = match self.batch.jobs() {
             Ok(jobs) => {
                 self.unanswered = 0;
@@ -330,18 +351,30 @@ impl<'a> Overseer<'a> {
         // Read after the jobs were listed, which may take a while: slaves leave when all is over.
         let file = self.read();
         let resource = self.resource(file.as_ref());
-        let deaths = self.batch.deaths();
-        for death in &deaths {
-            let host = death.host.as_deref().unwrap_or("an unknown host");
-            self.log
-                .say(&format!("job {} died on {host}: {}", death.job, death.how));
+        let ends = self.batch.ends();
+        for end in &ends {
+            let host = end.host.as_deref().unwrap_or("an unknown host");
+            match &end.how {
+                How::Died(how) => self
+                    .log
+                    .say(&format!("job {} died on {host}: {how}", end.job)),
+                How::TimeLimit => self
+                    .log
+                    .say(&format!("job {} left {host}: {}", end.job, end.how)),
+                // A thousand of them leave at the end.
+                How::Left => {}
+            }
         }
-        let now = self.now();
+        let left = ends.iter().filter(|end| end.how == How::Left).count();
+        if left > 0 {
+            let slaves = count(left, "slave", "slaves");
+            self.log.say(&format!("{slaves} left with exit status 0"));
+        }
         let facts = Facts {
-            now,
+            now: self.now(),
             resource,
             jobs: &jobs,
-            deaths: &deaths,
+            ends: &ends,
         };
         let mut over = None;
         for effect in self.policy.turn(&facts) {
@@ -351,18 +384,21 @@ impl<'a> Overseer<'a> {
             self.log.say(&note);
         }
         self.write_status(&jobs, resource);
-        over
+        let held = |job: &&Job| job.state == JobState::HeldByHand;
+        over.map(|over| (over, jobs.iter().filter(held).count()))
     }
 
-    fn perform(&mut self, effect: Effect, file: Option<&ResourceFile>) -> Option<String> {
+    fn perform(&mut self, effect: Effect, file: Option<&ResourceFile>) -> Option<Over> {
         let now = self.now();
         match effect {
             Effect::Say(text) => self.log.say(&text),
             Effect::Done(over) => return Some(over),
             Effect::Remove { ids, running } => match self.batch.remove(&ids, running) {
-                Ok(()) => self
-                    .log
-                    .say(&format!("removed {} jobs: {}", ids.len(), brief(&ids))),
+                Ok(()) => self.log.say(&format!(
+                    "removed {}: {}",
+                    count(ids.len(), "job", "jobs"),
+                    brief(&ids)
+                )),
                 Err(error) => {
                     self.policy.on_not_removed(&ids);
                     self.log.say(&format!("cannot remove jobs: {error}"));
@@ -375,14 +411,18 @@ impl<'a> Overseer<'a> {
                 match submitted {
                     Ok(ids) => {
                         if !ids.is_empty() {
-                            self.log
-                                .say(&format!("submitted {} jobs: {}", ids.len(), brief(&ids)));
+                            self.log.say(&format!(
+                                "submitted {}: {}",
+                                count(ids.len(), "job", "jobs"),
+                                brief(&ids)
+                            ));
                         }
                         self.policy.on_submitted(now, ids);
                     }
                     Err(error) => {
                         self.policy.on_refused(now);
-                        self.log.say(&format!("cannot submit {jobs} jobs: {error}"));
+                        let jobs = count(jobs as usize, "job", "jobs");
+                        self.log.say(&format!("cannot submit {jobs}: {error}"));
                     }
                 }
             }
@@ -391,12 +431,15 @@ impl<'a> Overseer<'a> {
     }
 
     fn read(&mut self) -> Option<ResourceFile> {
-        let path = &self.paths.resource_file;
-        let parsed = match fs::read(path) {
+        let path = self.paths.resource_file.clone();
+        let parsed = match fs::read(&path) {
             // The policy says so.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => Err(error.to_string()),
-            Ok(text) => ResourceFile::parse(&text).map_err(|error| error.to_string()),
+            Ok(text) => {
+                self.unchanged = self.age.of(self.now(), &text);
+                ResourceFile::parse(&text).map_err(|error| error.to_string())
+            }
         };
         match parsed {
             Ok(file) => {
@@ -420,27 +463,25 @@ impl<'a> Overseer<'a> {
         if file.finished {
             return Resource::Finished;
         }
-        let now = unix_seconds() + UNIVERSAL_TIME_OFFSET;
-        let overdue = now.saturating_sub(file.timestamp.saturating_add(file.update_interval));
+        let interval = file.update_interval.saturating_mul(SECOND);
         // CL-MW's files say only how many are missing: of those that the master knows, none.
         let desired = file.slaves_desired.unwrap_or(file.slaves_needed);
         let per_job = u64::from(self.options.request.cpus);
         Resource::InProgress {
             desired: desired.div_ceil(per_job),
             connected: file.slaves_connected,
-            overdue: overdue.saturating_mul(SECOND),
+            busy: file.slaves_busy,
+            overdue: self.unchanged.saturating_sub(interval),
         }
     }
 
-    fn app(&mut self, file: Option<&ResourceFile>) -> Result<App, String> {
-        if let Some(app) = &self.app {
-            return Ok(app.clone());
-        }
+    /// What the file names now: a master that was started again may be another build.
+    fn app(&self, file: Option<&ResourceFile>) -> Result<App, String> {
         let file = file.ok_or("there is no resource file")?;
         let (named, libraries) = &file.slave_executable;
         let (binary, libraries) = match &self.options.binary {
             Some(binary) => {
-                let binary = crate::submit::binary(binary)?;
+                let binary = crate::bundle::binary(binary)?;
                 let libraries = crate::bundle::libraries(&binary)?;
                 (binary, libraries)
             }
@@ -449,15 +490,14 @@ impl<'a> Overseer<'a> {
                 libraries.iter().map(PathBuf::from).collect(),
             ),
         };
-        let app = App {
+        Ok(App {
             binary,
             libraries,
             dir: self.paths.dir.clone(),
             resource_file: self.paths.resource_file.clone(),
             tag: self.paths.tag.clone(),
             request: self.options.request.clone(),
-        };
-        Ok(self.app.insert(app).clone())
+        })
     }
 
     fn write_status(&mut self, jobs: &[Job], resource: Resource) {
@@ -486,7 +526,7 @@ impl<'a> Overseer<'a> {
         let text = format!(
             "time: {}\ntag: {}\ncomputation: {computation}\njobs desired: {}\nslaves connected: {}\njobs running: {running}\n\
              jobs queued: {queued}\njobs held: {held}\nmax: {}\nstate: {}\n",
-            time(unix_seconds()),
+            time(Timestamp::now()),
             self.paths.tag,
             number(desired),
             number(connected),
@@ -525,8 +565,8 @@ fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dy
         System::Slurm => Box::new(slurm::Slurm::new(tag, dir)),
         System::Local => Box::new(shell::Shell::local(tag, &dir, options.max)),
         System::Ssh => {
-            let path = crate::farm::registry_path(options.farm.as_deref())?;
-            Box::new(shell::Shell::farm(tag, crate::farm::read(&path)?)?)
+            let path = machines::registry_path(options.farm.as_deref())?;
+            Box::new(shell::Shell::farm(tag, machines::read(&path)?)?)
         }
     })
 }
@@ -547,31 +587,9 @@ fn brief(ids: &[String]) -> String {
     }
 }
 
-fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
-
-/// RFC 3339, UTC.
-fn time(unix: u64) -> String {
-    let (days, second) = (unix / 86_400, unix % 86_400);
-    // Days to a date by Howard Hinnant's formula, from the first of March of the year 0 on.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+/// RFC 3339 to the second, UTC.
+fn time(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]
@@ -580,16 +598,9 @@ mod tests {
 
     #[test]
     fn times() {
+        let time = |unix| time(Timestamp::from_second(unix).expect("it is in range"));
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
         assert_eq!(time(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(time(1_795_171_285), "2026-11-20T10:41:25Z");
-    }
-
-    #[test]
-    fn a_tag_is_the_same_for_the_same_file() {
-        let tag = default_tag(Path::new("/home/u/run/ping.rsc"));
-        assert_eq!(tag, default_tag(Path::new("/home/u/run/ping.rsc")));
-        assert_ne!(tag, default_tag(Path::new("/home/u/run2/ping.rsc")));
-        assert!(tag.starts_with("ringmw-ping-"), "{tag}");
     }
 }

@@ -3,11 +3,12 @@
 //! The texts are made by pure functions, one file for each batch system ([`condor`], [`slurm`]); the overseer uses the
 //! same ones for its slaves, so that there is one answer to what a slave's job looks like.
 
+pub(crate) mod app;
 pub(crate) mod condor;
 pub(crate) mod slurm;
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -15,8 +16,17 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use ringmw_codec::resource::ResourceFile;
 
-/// `--run` waits so long for the master's resource file.
+use app::{App, Request, Text};
+
+use crate::{bundle, say};
+
+/// `--run` waits so long for the master's resource file on HTCondor, whose jobs cannot wait for one another.
 const RESOURCE_FILE_BOUND: Duration = Duration::from_secs(120);
+/// On Slurm it waits so long; a master that is still queued then starts when the cluster has room for it, and the slaves
+/// depend on that.
+const FREE_CLUSTER_BOUND: Duration = Duration::from_secs(10);
+/// A wait that lasts longer is told, with how to go on without it.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// Which batch system the files are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,7 +53,11 @@ pub(crate) struct Options {
     dir: PathBuf,
     #[command(flatten)]
     request: Request,
-    /// Submit them: the master, and the slaves once the resource file is there
+    /// A line to be added to the master's submit file as it is; --line adds to the slaves'
+    #[arg(long = "master-line", value_name = "LINE", value_parser = app::one_line)]
+    master_lines: Vec<String>,
+    /// Submit them: the master, and the slaves once the resource file is there; on a busy Slurm cluster slaves that wait
+    /// for the master's start
     #[arg(long, conflicts_with = "dry_run")]
     run: bool,
     /// Print them instead of writing them
@@ -54,64 +68,11 @@ pub(crate) struct Options {
     args: Vec<String>,
 }
 
-/// What a slave's job asks the batch system for.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Request {
-    /// Memory of a slave's job in MiB
-    #[arg(long, default_value_t = 256)]
-    pub(crate) memory: u32,
-    /// Cores of a slave's job; with more than one it runs as many slaves (--mw-slave-count)
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) cpus: u32,
-    /// A line to be added to the slaves' submit file as it is: "requirements = ..", "#SBATCH --partition=long"
-    #[arg(long = "line", value_name = "LINE")]
-    pub(crate) lines: Vec<String>,
-    /// A flag of the slave's own, like --slave-flag=--mw-slave-idle-timeout=600
-    #[arg(long = "slave-flag", value_name = "FLAG")]
-    pub(crate) flags: Vec<String>,
-}
-
-/// An application that is to be submitted.
-#[derive(Debug, Clone)]
-pub(crate) struct App {
-    /// Absolute.
-    pub(crate) binary: PathBuf,
-    /// Shared libraries that are not the system's, absolute.
-    pub(crate) libraries: Vec<PathBuf>,
-    /// Absolute.
-    pub(crate) dir: PathBuf,
-    /// Absolute, or a name in `dir`.
-    pub(crate) resource_file: PathBuf,
-    /// What its jobs are known by.
-    pub(crate) tag: String,
-    pub(crate) request: Request,
-}
-
-impl App {
-    /// A slave's arguments, by the name under which the resource file is beside it.
-    pub(crate) fn slave_args(&self, resource_file: &str) -> Vec<String> {
-        let mut args = vec!["--mw-slave".to_owned()];
-        args.extend(["--mw-resource-file".to_owned(), resource_file.to_owned()]);
-        let is_told = |flag: &String| flag.starts_with("--mw-slave-count");
-        if self.request.cpus > 1 && !self.request.flags.iter().any(is_told) {
-            args.extend(["--mw-slave-count".to_owned(), self.request.cpus.to_string()]);
-        }
-        args.extend(self.request.flags.iter().cloned());
-        args
-    }
-}
-
-/// A file to be written.
-pub(crate) struct Text {
-    pub(crate) name: &'static str,
-    pub(crate) text: String,
-}
-
 pub(crate) fn run(options: &Options) -> ExitCode {
     match submit(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "ringmw submit: {error}");
+            say::complain("ringmw submit", &error);
             ExitCode::FAILURE
         }
     }
@@ -120,8 +81,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 fn submit(options: &Options) -> Result<(), String> {
     let app = app(options)?;
     let master = match options.system {
-        System::Condor => condor::master(&app, &options.args)?,
-        System::Slurm => slurm::master(&app, &options.args)?,
+        System::Condor => condor::master(&app, &options.args, &options.master_lines)?,
+        System::Slurm => slurm::master(&app, &options.args, &options.master_lines)?,
     };
     let mut texts = vec![master];
     if options.slaves > 0 {
@@ -131,10 +92,9 @@ fn submit(options: &Options) -> Result<(), String> {
         });
     }
     if options.dry_run {
-        for text in &texts {
-            say(&format!("#### {}\n{}\n", text.name, text.text));
-        }
-        return Ok(());
+        let shown = |text: &Text| format!("#### {}\n{}\n", text.name, text.text);
+        let shown: String = texts.iter().map(shown).collect();
+        return say::print(&shown).map_err(|error| format!("standard output: {error}"));
     }
     fs::create_dir_all(&app.dir).map_err(|error| format!("{}: {error}", app.dir.display()))?;
     for text in &texts {
@@ -142,23 +102,21 @@ fn submit(options: &Options) -> Result<(), String> {
         fs::write(&path, &text.text).map_err(|error| format!("{}: {error}", path.display()))?;
         say(&format!("wrote {}\n", path.display()));
     }
-    let command = match options.system {
-        System::Condor => "condor_submit",
-        System::Slurm => "sbatch",
-    };
+    let system = options.system;
     let resource_file = app.dir.join(&app.resource_file);
     if !options.run {
-        let (dir, file) = (app.dir.display(), app.resource_file.display());
+        let (dir, command) = (shown(&app.dir), system.command());
         say(&format!(
             "\nnext:\n  cd {dir}\n  {command} {}\n",
             texts[0].name
         ));
         match texts.get(1) {
             Some(slaves) => say(&format!(
-                "  {command} {}    # once {file} is there\n",
-                slaves.name
+                "  {command} {}    # once {} is there\n",
+                slaves.name,
+                shown(&app.resource_file)
             )),
-            None => say(&overseer(options.system, Path::new(&app.resource_file))),
+            None => say(&overseer(system, &app.resource_file)),
         }
         return Ok(());
     }
@@ -169,16 +127,19 @@ fn submit(options: &Options) -> Result<(), String> {
         }
         _ => {}
     }
-    say(&submit_file(command, &app.dir, texts[0].name)?);
+    let told = submit_file(system, &app.dir, texts[0].name, None)?;
+    say(&told);
     match texts.get(1) {
         Some(slaves) => {
-            await_resource_file(&resource_file)?;
-            say(&submit_file(command, &app.dir, slaves.name)?);
+            let after = await_resource_file(system, &resource_file, slaves.name, &told)?;
+            say(&submit_file(
+                system,
+                &app.dir,
+                slaves.name,
+                after.as_deref(),
+            )?);
         }
-        None => say(&format!(
-            "\nnext:\n{}",
-            overseer(options.system, &resource_file)
-        )),
+        None => say(&format!("\nnext:\n{}", overseer(system, &resource_file))),
     }
     say(&format!(
         "\nin {}: the master's output and audit trail (master.*), the slaves' output (slave.*)\n",
@@ -187,23 +148,37 @@ fn submit(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
+impl System {
+    fn command(self) -> &'static str {
+        match self {
+            System::Condor => "condor_submit",
+            System::Slurm => "sbatch",
+        }
+    }
+}
+
+/// As it is to be typed.
+fn shown(path: &Path) -> String {
+    slurm::quoted(&path.to_string_lossy())
+}
+
 /// The command that starts slaves.
 fn overseer(system: System, resource_file: &Path) -> String {
     let batch = match system {
         System::Condor => "condor",
         System::Slurm => "slurm",
     };
-    let file = slurm::quoted(&resource_file.to_string_lossy());
+    let file = shown(resource_file);
     format!("  ringmw overseer --resource-file {file} --batch {batch}\n")
 }
 
 fn app(options: &Options) -> Result<App, String> {
-    let binary = binary(&options.binary)?;
+    let binary = bundle::binary(&options.binary)?;
     let dir = std::path::absolute(&options.dir)
         .map_err(|error| format!("{}: {error}", options.dir.display()))?;
     let name = binary.file_name().unwrap_or_default().to_string_lossy();
     Ok(App {
-        libraries: crate::bundle::libraries(&binary)?,
+        libraries: bundle::libraries(&binary)?,
         resource_file: PathBuf::from(format!("{name}.rsc")),
         tag: name.into_owned(),
         binary,
@@ -212,20 +187,20 @@ fn app(options: &Options) -> Result<App, String> {
     })
 }
 
-/// The application's full path, if it can be run.
-pub(crate) fn binary(path: &Path) -> Result<PathBuf, String> {
-    use std::os::unix::fs::PermissionsExt;
-    let fault = |error: io::Error| format!("{}: {error}", path.display());
-    let binary = fs::canonicalize(path).map_err(fault)?;
-    let data = fs::metadata(&binary).map_err(fault)?;
-    if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
-        return Err(format!("{}: it is no executable file", path.display()));
-    }
-    Ok(binary)
-}
-
-fn await_resource_file(path: &Path) -> Result<(), String> {
+/// Until the master has written where it is. On Slurm, whose jobs can wait for one another, not for long: then it is the
+/// master's job that the slaves are to wait for.
+fn await_resource_file(
+    system: System,
+    path: &Path,
+    slaves: &str,
+    told: &str,
+) -> Result<Option<String>, String> {
     let began = Instant::now();
+    let bound = match system {
+        System::Condor => RESOURCE_FILE_BOUND,
+        System::Slurm => FREE_CLUSTER_BOUND,
+    };
+    let mut silent = true;
     loop {
         if let Ok(text) = fs::read(path) {
             return match ResourceFile::parse(&text) {
@@ -233,23 +208,58 @@ fn await_resource_file(path: &Path) -> Result<(), String> {
                     "{}: the computation is finished already",
                     path.display()
                 )),
-                Ok(_) => Ok(()),
+                Ok(_) => Ok(None),
                 Err(error) => Err(format!("{}: {error}", path.display())),
             };
         }
-        if began.elapsed() > RESOURCE_FILE_BOUND {
+        let (seconds, go_on) = (bound.as_secs(), go_on(system, path, slaves));
+        if began.elapsed() >= bound {
+            if let (System::Slurm, Some(job)) = (system, job_of(told)) {
+                say(&format!(
+                    "the master has not started within {seconds} s: the slaves wait in the queue for its start\n"
+                ));
+                return Ok(Some(job.to_owned()));
+            }
             return Err(format!(
-                "{} did not appear within {} s; look at the master's .err and .log in the same folder",
-                path.display(),
-                RESOURCE_FILE_BOUND.as_secs()
+                "{} did not appear within {seconds} s; the master stays submitted. Look at its .err and .log in the same \
+                 folder, and whether it is still queued; once the file is there:\n  {go_on}",
+                path.display()
+            ));
+        }
+        if silent && began.elapsed() >= SILENCE_MAX {
+            silent = false;
+            say(&format!(
+                "waiting up to {seconds} s for the master to write {}; without waiting, once it is there:\n  {go_on}\n",
+                path.display()
             ));
         }
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
-fn submit_file(command: &str, dir: &Path, file: &str) -> Result<String, String> {
+fn go_on(system: System, resource_file: &Path, slaves: &str) -> String {
+    let dir = resource_file.parent().unwrap_or(resource_file);
+    format!("cd {} && {} {slaves}", shown(dir), system.command())
+}
+
+/// The job in `Submitted batch job 17`, also where `on cluster c` follows.
+fn job_of(told: &str) -> Option<&str> {
+    let rest = told.split("Submitted batch job ").nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()
+        .filter(|job| !job.is_empty())
+}
+
+/// Submits a file of this folder, on Slurm as a job that begins after the start of another.
+fn submit_file(
+    system: System,
+    dir: &Path,
+    file: &str,
+    after: Option<&str>,
+) -> Result<String, String> {
+    let command = system.command();
     let output = Command::new(command)
+        .args(after.map(|job| format!("--dependency=after:{job}")))
         .arg(file)
         .current_dir(dir)
         .output()
@@ -267,9 +277,9 @@ fn submit_file(command: &str, dir: &Path, file: &str) -> Result<String, String> 
     ))
 }
 
+/// While it works: what is submitted is submitted, read or not.
 fn say(text: &str) {
-    // Nobody may be reading; the work goes on.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = say::print(text);
 }
 
 #[cfg(test)]

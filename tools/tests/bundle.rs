@@ -53,10 +53,7 @@ fn a_bundle_runs_where_its_library_is_not() {
     let to = tempfile::tempdir().expect("a folder");
     let output = to.path().join("deploy");
     let text = told(&bundle(&app, build.path(), &output));
-    assert!(
-        text.contains("with 1 shared libraries of its own"),
-        "{text}"
-    );
+    assert!(text.contains("with 1 shared library of its own"), "{text}");
     assert!(
         text.contains(&format!("LD_LIBRARY_PATH={}", output.display())),
         "{text}"

@@ -1,8 +1,8 @@
 //! `ringmw doctor` as a process, under limits and filters that really are in force.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn doctor() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringmw"));
@@ -129,6 +129,70 @@ fn a_low_limit_on_open_files_is_told_with_the_slaves_it_allows() {
     let (told, status) = run(command.arg("--json"));
     assert!(told.contains(r#""can_run":false"#), "{told}");
     assert_eq!(status, Some(1));
+}
+
+#[test]
+fn low_limits_on_processes_and_file_sizes_are_told() {
+    let mut command = doctor();
+    // SAFETY: two system calls.
+    unsafe {
+        command.pre_exec(|| {
+            set_limit(libc::RLIMIT_NPROC, 4000)?;
+            set_limit(libc::RLIMIT_FSIZE, 1 << 20)
+        })
+    };
+    let (told, status) = run(&mut command);
+    assert!(
+        told.contains("note processes soft 4,000, hard 4,000 (RLIMIT_NPROC, ulimit -u)"),
+        "{told}"
+    );
+    assert!(
+        told.contains("note file size soft 1 MiB, hard 1 MiB (RLIMIT_FSIZE, ulimit -f)"),
+        "{told}"
+    );
+    assert_eq!(status, Some(0));
+}
+
+/// In a mount namespace of its own, where an empty folder lies over /proc; a user namespace too, unless root asks.
+#[test]
+fn a_host_without_proc_is_told() {
+    let mut command = doctor();
+    // SAFETY: three system calls with constants.
+    unsafe {
+        command.pre_exec(|| {
+            let tell = |result| match result {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            };
+            if libc::geteuid() != 0 {
+                tell(libc::unshare(libc::CLONE_NEWUSER))?;
+            }
+            tell(libc::unshare(libc::CLONE_NEWNS))?;
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            let null = std::ptr::null();
+            tell(libc::mount(null, c"/".as_ptr(), null, private, null.cast()))?;
+            let kind = c"tmpfs".as_ptr();
+            tell(libc::mount(kind, c"/proc".as_ptr(), kind, 0, null.cast()))
+        })
+    };
+    if let Err(error) = command
+        .stdout(Stdio::null())
+        .spawn()
+        .and_then(|mut child| child.wait())
+    {
+        // Not by eprintln!, which the test harness swallows.
+        let _ = writeln!(
+            io::stderr(),
+            "NOT RUN: this test needs a mount namespace, which is refused here: {error}"
+        );
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{error}");
+        return;
+    }
+    let (told, status) = run(command.stdout(Stdio::piped()));
+    assert!(told.contains("note /proc not mounted"), "{told}");
+    assert!(told.contains("mount -t proc proc /proc"), "{told}");
+    assert!(told.contains("neighbour table unknown: no /proc"), "{told}");
+    assert_eq!(status, Some(0), "{told}");
 }
 
 const CAP_IPC_LOCK: libc::c_ulong = 14;

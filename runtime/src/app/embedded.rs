@@ -8,7 +8,7 @@ use ringmw_codec::handshake::Hello;
 use super::{App, SlaveSide, master_role, slave_role};
 use crate::flags;
 use crate::io::files::audit::{AuditWriter, Sink};
-use crate::proto::slave::Bounds;
+use crate::proto::config::Bounds;
 use crate::slave::{self, Join, Slave};
 
 /// The stack of a slave's thread: the usual one of a main thread.

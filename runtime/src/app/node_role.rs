@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 use ringmw_codec::flags::exit;
 use rustix::thread::sched_getaffinity;
 
-use super::{complain, slave_role};
+use super::slave_role;
 use crate::flags::{Settings, SlaveCount};
 use crate::io::local::{LocalEvent, Plan, Supervisor, cores, own_stdio};
+use crate::io::signals::Leave;
+use crate::io::terminal::complain;
 
 const COUNT: &str = "--mw-slave-count";
 const AUDIT_FILE: &str = "--mw-audit-file";
@@ -52,8 +54,8 @@ pub(super) fn run(settings: &Settings, count: SlaveCount, name: &str) -> u8 {
         cores: pins(allowed, slaves),
     };
     let evicted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&evicted)) {
+    for signal in Leave::heeded() {
+        if let Err(error) = signal_hook::flag::register(signal.number(), Arc::clone(&evicted)) {
             complain(name, &format!("signals cannot be caught: {error}"));
             return exit::ERROR;
         }

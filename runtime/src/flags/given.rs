@@ -13,7 +13,7 @@ use super::values::{
     SlavesWanted, Switch, Take,
 };
 use super::{Role, Settings, SlaveCount, Source};
-use crate::proto::slave::Bounds;
+use crate::proto::config::Bounds;
 
 /// A flag, and what may be given of it.
 pub(super) struct Row {

@@ -24,8 +24,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::io::engine::Choice;
-use crate::proto::master::{Level, Wanted};
-use crate::proto::slave::Bounds;
+use crate::proto::config::Bounds;
+use crate::proto::config::{Level, Wanted};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
@@ -33,7 +33,6 @@ use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
 use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
 pub(crate) use target::{Source, resolve_slave_target};
-pub(crate) use values::SECONDS_MAX;
 
 // The names that messages have.
 const HELP: &str = FLAG.help.name;

@@ -14,10 +14,7 @@ use clap::parser::ValueSource;
 use ringmw_codec::handshake::MEMBER_ID_BYTES_MAX;
 
 use crate::io::engine::Choice;
-use crate::proto::master::{self, Wanted};
-
-/// No time is longer: a year.
-pub(crate) const SECONDS_MAX: u64 = 365 * 86_400;
+use crate::proto::config::{self, SECONDS_MAX, Wanted};
 
 /// What stands behind a flag.
 pub(super) trait Value: 'static {
@@ -230,13 +227,13 @@ impl Value for Seconds {
 pub(super) struct Level;
 
 impl Value for Level {
-    type Out = master::Level;
+    type Out = config::Level;
 
-    fn read(value: &str) -> Result<master::Level, String> {
+    fn read(value: &str) -> Result<config::Level, String> {
         match value {
-            "default" => Ok(master::Level::Default),
-            "packets" => Ok(master::Level::Packets),
-            "tasks" => Ok(master::Level::Tasks),
+            "default" => Ok(config::Level::Default),
+            "packets" => Ok(config::Level::Packets),
+            "tasks" => Ok(config::Level::Tasks),
             _ => Err("is none of default, packets and tasks".to_owned()),
         }
     }

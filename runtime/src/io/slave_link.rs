@@ -23,7 +23,7 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use ringmw_codec::audit::{Event, Line, Who};
@@ -32,8 +32,10 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::io::clock::{self, Clock};
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
+use crate::io::signals::Leave;
+use crate::io::terminal::{complain, own_name};
+use crate::proto::incumbents::BestTable;
 use crate::proto::slave::{SlaveCore, SlaveEnd};
-use crate::typed::best::BestTable;
 
 /// After it is over, a running task has this long before the process is ended under it.
 const GRACE: Nanos = 1_000_000_000;
@@ -64,7 +66,7 @@ pub(crate) struct Link {
     begun: AtomicU64,
     /// The I/O thread sleeps for long: whoever changes what it waits for must wake it.
     deep: AtomicBool,
-    /// SIGTERM has come.
+    /// SIGTERM has come, or its like.
     evicted: AtomicBool,
     /// The I/O thread has nothing more to do on the connection.
     gone: AtomicBool,
@@ -82,26 +84,43 @@ struct Wire {
     buffer: Vec<u8>,
 }
 
-/// What SIGTERM does to a slave that is a process of its own: it ends the process at once, but for the time in which the
-/// I/O thread watches for it, which says goodbye first.
+/// What SIGTERM, SIGINT and SIGHUP do to a slave that is a process of its own: they end the process at once, but for the
+/// time in which the I/O thread watches for them, which says goodbye first.
 pub(crate) struct Term {
-    /// Readable once the signal has come.
+    /// Readable once a signal has come.
     fd: OwnedFd,
     at_once: Arc<AtomicBool>,
+    /// The number of the last one.
+    number: Arc<AtomicUsize>,
 }
 
 impl Term {
     pub(crate) fn watch() -> io::Result<Self> {
         let at_once = Arc::new(AtomicBool::new(true));
-        signal_hook::flag::register_conditional_shutdown(
-            signal_hook::consts::SIGTERM,
-            ringmw_codec::flags::exit::ERROR.into(),
-            Arc::clone(&at_once),
-        )?;
+        let number = Arc::new(AtomicUsize::new(0));
         let (fd, signalled) = std::os::unix::net::UnixStream::pair()?;
-        signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, signalled)?;
+        for signal in Leave::heeded() {
+            signal_hook::flag::register_conditional_shutdown(
+                signal.number(),
+                ringmw_codec::flags::exit::ERROR.into(),
+                Arc::clone(&at_once),
+            )?;
+            let value = usize::try_from(signal.number()).expect("1, 2 or 15");
+            signal_hook::flag::register_usize(signal.number(), Arc::clone(&number), value)?;
+            // Last: what it makes readable is there then.
+            signal_hook::low_level::pipe::register(signal.number(), signalled.try_clone()?)?;
+        }
         let fd = fd.into();
-        Ok(Term { fd, at_once })
+        Ok(Term {
+            fd,
+            at_once,
+            number,
+        })
+    }
+
+    /// The signal that has come.
+    fn name(&self) -> &'static str {
+        Leave::of(self.number.load(Ordering::SeqCst)).map_or("a signal", |signal| signal.name)
     }
 }
 
@@ -357,12 +376,11 @@ impl Link {
         if let Some(term) = term {
             term.at_once.store(false, Ordering::SeqCst);
         }
-        let signal = term.map(|term| &term.fd);
-        if let Err(error) = self.stand_by(signal) {
+        if let Err(error) = self.stand_by(term) {
             self.core().on_closed(&error.to_string());
         }
         self.cancelled.store(true, Ordering::Relaxed);
-        if let Err(error) = self.depart(signal) {
+        if let Err(error) = self.depart(term) {
             self.core().on_closed(&error.to_string());
         }
         // How it ended is a line of the trail.
@@ -387,7 +405,7 @@ impl Link {
     }
 
     /// Until it is over.
-    fn stand_by(&self, term: Option<&OwnedFd>) -> io::Result<()> {
+    fn stand_by(&self, term: Option<&Term>) -> io::Result<()> {
         let mut seen = 0;
         loop {
             let begun = self.begun.load(Ordering::Relaxed);
@@ -428,7 +446,7 @@ impl Link {
     ///
     /// What the master sends meanwhile is read and dropped: a socket that is closed with unread bytes takes back what it
     /// was given to send.
-    fn depart(&self, term: Option<&OwnedFd>) -> io::Result<()> {
+    fn depart(&self, term: Option<&Term>) -> io::Result<()> {
         let mut says = true;
         loop {
             self.write();
@@ -467,13 +485,13 @@ impl Link {
     }
 
     /// The I/O thread sleeps; true if it serves and there are bytes to read.
-    fn sleep(&self, term: Option<&OwnedFd>, serves: bool, deadline: Nanos) -> io::Result<bool> {
+    fn sleep(&self, term: Option<&Term>, serves: bool, deadline: Nanos) -> io::Result<bool> {
         let unsent = !self.wire().out.is_empty();
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
         // It says so for ever once it has come.
         let term = term.filter(|_| !self.evicted.load(Ordering::SeqCst));
         if let Some(term) = term {
-            fds.push(PollFd::new(term, PollFlags::IN));
+            fds.push(PollFd::new(&term.fd, PollFlags::IN));
         }
         let at = fds.len();
         if serves {
@@ -486,15 +504,16 @@ impl Link {
         if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
         }
-        let evicted = term.is_some() && !fds[1].revents().is_empty();
+        let evicted = term.filter(|_| !fds[1].revents().is_empty());
         let readable = serves && is_readable(&fds[at]);
         if !serves && fds.get(at).is_some_and(|fd| !fd.revents().is_empty()) {
             self.write();
         }
-        if evicted {
+        if let Some(term) = evicted {
             self.evicted.store(true, Ordering::SeqCst);
             self.note(Event::Evicted);
-            self.core().evict(self.clock.now());
+            let reason = format!("told to go by {}", term.name());
+            self.core().evict(&reason, self.clock.now());
             self.write();
         }
         Ok(readable)
@@ -528,7 +547,7 @@ impl Link {
         let code = end.exit_code();
         let reason = end.to_string();
         if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
-            crate::app::complain(&crate::app::own_name(), &reason);
+            complain(&own_name(), &reason);
         }
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);

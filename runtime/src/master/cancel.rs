@@ -4,22 +4,24 @@ use ringmw_sched::{Owner, Series, TaskId};
 
 use super::error::has_tag;
 use super::handle::Master;
+use super::ready::Flow;
 use super::state::State;
-use crate::proto::master::{Body, End, Ends};
+use crate::proto::end::End;
+use crate::proto::series::Body;
 use crate::typed::wire::{self, Wire};
 
 impl Master {
     /// Takes a task back: true if its end had not come, and this is it. A running one is no longer
     /// waited for and its slave is told.
     pub fn cancel(&self, id: TaskId) -> bool {
-        self.with(|state| state.cancel_and_tell(id))
+        self.act(|state| state.cancel_and_tell(id))
     }
 
     /// Takes back every task with this tag; how many. Costs a look at every live task.
     pub fn cancel_tagged<T: Wire>(&self, tag: &T) -> usize {
         let mut archive = Vec::new();
         wire::encode(tag, &mut archive).expect("a tag that was given can be archived");
-        self.with(|state| {
+        self.act(|state| {
             let tagged = |body: &[u8]| has_tag(body, T::TYPE_HASH, &archive);
             let ids = state.live(|_, body| body.single().is_some_and(tagged));
             state.cancel_all(ids)
@@ -28,7 +30,7 @@ impl Master {
 
     /// Takes back every task; how many.
     pub fn cancel_all(&self) -> usize {
-        self.with(|state| {
+        self.act(|state| {
             let ids = state.live(|_, _| true);
             state.cancel_all(ids)
         })
@@ -39,8 +41,12 @@ impl State {
     /// Takes a live task back; `None` if its end has come already.
     pub(crate) fn cancel(&mut self, id: TaskId) -> Option<End> {
         let end = self.core.cancel(id)?;
-        match end.owner {
-            Owner::Queue => self.queue.cancelled(end.algorithm),
+        match end.owner() {
+            Owner::Queue => {
+                self.queue.cancelled(end.algorithm());
+                // A `results` stream may wait for just this.
+                self.wake_queue();
+            }
             Owner::Flow(flow) => self.flows[flow as usize].live -= 1,
         }
         Some(end)
@@ -52,8 +58,9 @@ impl State {
         let Some(end) = self.cancel(id) else {
             return false;
         };
-        if let Owner::Flow(flow) = end.owner {
-            self.flows[flow as usize].tell(Ends::one(end));
+        if let Owner::Flow(flow) = end.owner() {
+            let waker = self.flows[flow as usize].tell(end);
+            self.woken.extend(waker);
         }
         true
     }
@@ -64,8 +71,9 @@ impl State {
             .count()
     }
 
-    /// Takes every live task of a flow back and forgets the flow.
-    pub(crate) fn drop_flow(&mut self, flow: u32) {
+    /// Takes every live task of a flow back and forgets the flow; what is left of it is dropped where nothing is
+    /// borrowed: it may hold a waker.
+    pub(crate) fn drop_flow(&mut self, flow: u32) -> Flow {
         if self.flows[flow as usize].live > 0 {
             let ids = self.live(|owner, _| owner == Owner::Flow(flow));
             for id in ids {
@@ -73,7 +81,7 @@ impl State {
             }
         }
         self.set_source(flow, false);
-        self.flows.remove(flow as usize);
+        self.flows.remove(flow as usize)
     }
 
     /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.

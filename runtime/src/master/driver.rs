@@ -18,14 +18,18 @@ use futures_util::stream::FuturesUnordered;
 use ringmw_codec::audit::{Event, Who};
 use ringmw_sched::Nanos;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::coop::unconstrained;
 
-use super::handle::{Light, Master};
+use super::handle::Master;
+use super::light::Spawned;
+use super::state::State;
 use super::turn::{self, Ending};
 use crate::io::clock;
 use crate::io::engine::{self, Close, Engine};
 use crate::io::files::audit::AuditWriter;
-use crate::proto::master::{Effect, MasterCore, Need, SHUTDOWN_WAIT};
+use crate::io::signals::Signals;
+use crate::proto::conn::Effect;
+use crate::proto::master::{MasterCore, Need, SHUTDOWN_WAIT};
 
 /// What ends a run from outside: local mode's supervisor.
 pub(crate) type StopSignal = tokio::sync::mpsc::UnboundedReceiver<Outside>;
@@ -48,8 +52,8 @@ pub(crate) struct Driver {
     /// Told at the end of every turn what the batch system should know; may add lines to the trail.
     pub(crate) report: Option<Report>,
     pub(crate) outside: StopSignal,
-    /// Whether this process's signals are the run's (not embedded).
-    pub(crate) signals: bool,
+    /// This process's signals, where they are the run's (not embedded).
+    pub(crate) signals: Option<Signals>,
     /// Called for every line of the trail.
     pub(crate) watch: Box<dyn FnMut(&Event)>,
 }
@@ -61,8 +65,7 @@ struct Loop {
     timer: Pin<Box<tokio::time::Sleep>>,
     /// When the timer fires, if it is to.
     armed: Option<Instant>,
-    signals: Option<(Signal, Signal)>,
-    light: FuturesUnordered<Light>,
+    light: FuturesUnordered<Spawned>,
     failure: Option<io::Error>,
     /// The engine has more to take before the thread may sleep.
     again: bool,
@@ -82,20 +85,12 @@ impl Driver {
     /// When the runtime or the engine fails: nothing can be served any more.
     pub(crate) async fn run<R>(self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
         let fd = engine::watch(&*self.engine)?;
-        let signals = match self.signals {
-            true => Some((
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-            )),
-            false => None,
-        };
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut this = Loop {
             driver: self,
             fd,
             timer,
             armed: None,
-            signals,
             light: FuturesUnordered::new(),
             failure: None,
             again: false,
@@ -105,7 +100,7 @@ impl Driver {
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
         this.driver.mw.forget_spawned();
-        this.leave(!matches!(ending, Ending::Signal { .. })).await?;
+        this.leave(!matches!(ending, Ending::Signal(_))).await?;
         Ok(ending)
     }
 }
@@ -114,25 +109,22 @@ impl Loop {
     async fn serve<R>(&mut self, algorithm: impl Future<Output = R>) -> io::Result<Ending<R>> {
         let mut algorithm = pin!(algorithm);
         std::future::poll_fn(|cx| {
-            let ended = self.turns(cx, |this, cx| {
-                turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx)
+            if let Some(signals) = &self.driver.signals {
+                signals.wake(cx.waker());
+            }
+            if let Some(why) = self.poll_outside(cx) {
+                self.say_left();
+                return Poll::Ready(Ok(Ending::Stopped(why)));
+            }
+            let ended = self.turns(cx, |this, cx| match this.interrupted() {
+                Some(ending) => Some(ending),
+                None => turn::application(&this.driver.mw, algorithm.as_mut(), &mut this.light, cx),
             });
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
             }
-            if let Some(ending) = ended {
-                return Poll::Ready(Ok(ending));
-            }
-            if let Some((number, name)) = self.poll_signals(cx) {
-                self.note(Event::Signal { name: name.into() });
-                self.say_left();
-                return Poll::Ready(Ok(Ending::Signal { number, name }));
-            }
-            match self.poll_outside(cx) {
-                Some(why) => {
-                    self.say_left();
-                    Poll::Ready(Ok(Ending::Stopped(why)))
-                }
+            match ended {
+                Some(ending) => Poll::Ready(Ok(ending)),
                 None => Poll::Pending,
             }
         })
@@ -142,14 +134,18 @@ impl Loop {
     /// Tells every slave, and waits until they have gone or [`SHUTDOWN_WAIT`] has passed.
     async fn leave(&mut self, finished: bool) -> io::Result<()> {
         let mw = self.driver.mw.clone();
-        mw.with(|state| state.core.shutdown(finished));
+        mw.act(|state| state.core.shutdown(finished));
         let until = mw.inner.clock.now() + SHUTDOWN_WAIT;
         std::future::poll_fn(|cx| {
-            let _ = self.turns(cx, |_, _| None::<()>);
+            let _ = self.turns(cx, |this, _| {
+                // It leaves already; but the thread that hears signals first is told that this one goes on.
+                let _ = this.driver.signals.as_ref().and_then(Signals::heard);
+                None::<()>
+            });
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
             }
-            let gone = mw.look(|state| state.core.slaves() == 0);
+            let gone = mw.read(|state| state.core.slaves() == 0);
             if gone || mw.inner.clock.now() >= until {
                 Poll::Ready(Ok(()))
             } else {
@@ -167,7 +163,7 @@ impl Loop {
         mut algorithm: impl FnMut(&mut Self, &mut Context<'_>) -> Option<T>,
     ) -> Option<T> {
         let mw = self.driver.mw.clone();
-        if let Err(error) = self.clear_ready(cx) {
+        if let Err(error) = own(cx, |cx| self.clear_ready(cx)) {
             self.failure = Some(error);
         }
         let mut begun = None;
@@ -179,7 +175,7 @@ impl Loop {
                 break ended;
             }
         };
-        self.arm(cx, &mw);
+        own(cx, |cx| self.arm(cx, &mw));
         ended
     }
 
@@ -194,7 +190,7 @@ impl Loop {
         if let Err(error) = self.take(mw, now) {
             self.failure = Some(error);
         }
-        mw.next_turn();
+        mw.on_pass();
         let ended = algorithm(self, cx);
         if let Err(error) = self.send(mw) {
             self.failure = Some(error);
@@ -212,19 +208,23 @@ impl Loop {
     }
 
     fn take(&mut self, mw: &Master, now: Nanos) -> io::Result<()> {
-        let mut state = mw.inner.state.borrow_mut();
         let engine = &mut self.driver.engine;
-        let caught_up = turn::begin(&mut state, now, |want, handler| {
-            engine.take(mw.inner.clock.instant(now), want, handler)
+        let caught_up = mw.work(|state| {
+            turn::begin(state, now, |want, handler| {
+                engine.take(mw.inner.clock.instant(now), want, handler)
+            })
         })?;
         self.again = !caught_up;
         Ok(())
     }
 
     fn send(&mut self, mw: &Master) -> io::Result<()> {
-        let mut state = mw.inner.state.borrow_mut();
+        mw.work(|state| self.end(mw, state))
+    }
+
+    fn end(&mut self, mw: &Master, state: &mut State) -> io::Result<()> {
         let engine = &mut self.driver.engine;
-        turn::end(&mut state, |effect| match effect {
+        turn::end(state, |effect| match effect {
             Effect::Send(conn, buffer) => engine.send(conn, buffer),
             Effect::Close {
                 conn,
@@ -268,7 +268,7 @@ impl Loop {
         let core = mw
             .inner
             .clock
-            .instant(mw.look(|state| state.core.next_deadline()));
+            .instant(mw.read(|state| state.core.next_deadline()));
         let deadline = self
             .driver
             .engine
@@ -284,16 +284,14 @@ impl Loop {
             self.armed = None;
         }
         let ready = self.fd.poll_read_ready(cx).is_ready();
-        // A single pass that was asked for before there was a driver to wake.
-        let asked = !mw.inner.turn_wakers.borrow().is_empty();
-        if due || ready || self.again || asked {
+        if due || ready || self.again {
             cx.waker().wake_by_ref();
         }
     }
 
     /// Takes the news from outside; the reason to stop if there is one.
     fn poll_outside(&mut self, cx: &mut Context<'_>) -> Option<String> {
-        while let Poll::Ready(Some(news)) = self.driver.outside.poll_recv(cx) {
+        while let Poll::Ready(Some(news)) = own(cx, |cx| self.driver.outside.poll_recv(cx)) {
             let event = match news {
                 Outside::Stop(why) => return Some(why),
                 Outside::Event(event) => event,
@@ -315,13 +313,28 @@ impl Loop {
         }
     }
 
-    fn poll_signals(&mut self, cx: &mut Context<'_>) -> Option<(i32, &'static str)> {
-        let (interrupt, terminate) = self.signals.as_mut()?;
-        if interrupt.poll_recv(cx).is_ready() {
-            return Some((libc::SIGINT, "SIGINT"));
-        }
-        let terminated = terminate.poll_recv(cx).is_ready();
-        terminated.then_some((libc::SIGTERM, "SIGTERM"))
+    /// Signals are heard before the master algorithm is polled: it need not wait for anything for that.
+    fn interrupted<R>(&self) -> Option<Ending<R>> {
+        let signal = self.driver.signals.as_ref()?.heard()?;
+        self.note(Event::Signal {
+            name: signal.name.into(),
+        });
+        self.say_left();
+        Some(Ending::Signal(signal))
+    }
+}
+
+/// Polls what is the driver's own. A master algorithm may have used up what tokio allows a task before it must yield
+/// (`tokio::task::coop`); the driver's timer, sockets and news are asked all the same.
+fn own<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    let mut poll = Some(poll);
+    let asked = std::future::poll_fn(|cx| match poll.take() {
+        Some(poll) => Poll::Ready(poll(cx)),
+        None => Poll::Pending,
+    });
+    match pin!(unconstrained(asked)).poll(cx) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("it is asked once"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! CL-MW's loop: what there is to take, and the taking.
 
-use std::task::Poll;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ringmw_codec::audit::Event;
@@ -8,58 +9,54 @@ use ringmw_sched::{Group, SlaveId};
 
 use super::handle::Master;
 use super::queue::Events;
-use super::result::{QueueResult, QueueUnrunnable};
+use super::result::{TaskResult, UnrunnableTask};
+use super::state::State;
 
 impl Master {
     /// Waits until there is something to take (CL-MW's mw-master-loop).
     ///
-    /// With nothing queued, running or desired it returns all zeroes rather than wait for ever.
+    /// Each call is a pass of I/O, or ends in one, also where there is something at once: what nobody takes starves
+    /// nothing. With nothing queued, running or desired it returns all zeroes rather than wait for ever.
     pub async fn events(&self) -> Events {
+        let mut wait = Wait::new(self, true);
+        std::future::poll_fn(|cx| wait.poll(cx)).await
+    }
+
+    /// As [`events`](Master::events), for at most this long, also with nothing queued, running or desired; all zeroes
+    /// when nothing came.
+    pub async fn events_timeout(&self, timeout: Duration) -> Events {
+        let mut wait = Wait::new(self, false);
+        let mut time = pin!(tokio::time::sleep(timeout));
+        let mut is_over = false;
         std::future::poll_fn(|cx| {
-            let events = self.counts();
-            if !events.is_empty() {
-                return Poll::Ready(events);
+            let events = wait.poll(cx);
+            is_over |= events.is_pending() && time.as_mut().poll(cx).is_ready();
+            match is_over && events.is_pending() {
+                true => wait.pass(cx).map(|()| self.counts()),
+                false => events,
             }
-            self.with(|state| {
-                if state.core.sched().idle() {
-                    if !std::mem::replace(&mut state.queue.said_nothing, true) {
-                        state.core.note(Event::Nothing);
-                    }
-                    return Poll::Ready(events);
-                }
-                state.queue.wait(cx.waker());
-                Poll::Pending
-            })
         })
         .await
     }
 
-    /// As [`events`](Master::events), for at most this long; all zeroes when nothing came.
-    pub async fn events_timeout(&self, timeout: Duration) -> Events {
-        tokio::time::timeout(timeout, self.events())
-            .await
-            .unwrap_or_default()
-    }
-
     /// Lets a single pass of I/O happen and returns what there is to take (CL-MW's iterate).
     pub async fn poll_events(&self) -> Events {
-        let after = self.inner.turns.get() + 1;
-        std::future::poll_fn(|cx| {
-            if self.inner.turns.get() >= after {
-                return Poll::Ready(());
-            }
-            self.inner.turn_wakers.borrow_mut().push(cx.waker().clone());
-            if let Some(waker) = &*self.inner.driver.borrow() {
-                waker.wake_by_ref();
-            }
-            Poll::Pending
-        })
-        .await;
+        let wait = Wait::new(self, false);
+        std::future::poll_fn(|cx| wait.pass(cx)).await;
         self.counts()
     }
 
+    /// Says once that there is nothing to wait for.
+    fn say_nothing(&self) {
+        self.act(|state| {
+            if !std::mem::replace(&mut state.queue.said_nothing, true) {
+                state.core.note(Event::Nothing);
+            }
+        });
+    }
+
     fn counts(&self) -> Events {
-        self.look(|state| {
+        self.read(|state| {
             let (unrunnable, results) = state.queue.counts();
             let sched = state.core.sched();
             Events {
@@ -73,36 +70,97 @@ impl Master {
 
     /// All ready results, failed ones among them, in the order in which they came.
     ///
-    /// A result is a share of its packet and stays with the master's thread; its [output](QueueResult::output) may go
+    /// A result is a share of its packet and stays with the master's thread; its [output](TaskResult::output) may go
     /// anywhere.
-    pub fn take_results(&self) -> Vec<QueueResult> {
-        let results = self.with(|state| state.queue.take_results());
-        results.into_iter().map(QueueResult).collect()
+    pub fn take_results(&self) -> Vec<TaskResult> {
+        let results = self.act(|state| state.queue.take_results());
+        results.into_iter().map(TaskResult::new).collect()
     }
 
     /// All tasks that turned out unrunnable.
-    pub fn take_unrunnable(&self) -> Vec<QueueUnrunnable> {
-        let tasks = self.with(|state| state.queue.take_unrunnable());
-        tasks.into_iter().map(QueueUnrunnable).collect()
+    pub fn take_unrunnable(&self) -> Vec<UnrunnableTask> {
+        self.act(|state| {
+            let State { core, queue, .. } = state;
+            let tasks = queue.take_unrunnable();
+            tasks
+                .map(|task| UnrunnableTask::new(&task, *core.info(task.algorithm)))
+                .collect()
+        })
     }
 
     /// The slaves that came into the ordered and intermingle groups.
     pub fn take_connected(&self) -> Vec<(SlaveId, Group)> {
-        self.with(|state| state.core.with_sched(|sched| sched.take_connected()))
+        self.act(|state| state.core.with_sched(|sched| sched.take_connected()))
     }
 
     /// The slaves that were lost from the ordered and intermingle groups.
     pub fn take_disconnected(&self) -> Vec<(SlaveId, Group)> {
-        self.with(|state| state.core.with_sched(|sched| sched.take_disconnected()))
+        self.act(|state| state.core.with_sched(|sched| sched.take_disconnected()))
     }
 
     /// Tasks that are queued or run.
     pub fn runnable(&self) -> u64 {
-        self.look(|state| state.core.sched().runnable())
+        self.read(|state| state.core.sched().runnable())
     }
 
     /// Unrunnable tasks that wait to be taken.
     pub fn unrunnable(&self) -> usize {
-        self.look(|state| state.queue.counts().0)
+        self.read(|state| state.queue.counts().0)
+    }
+}
+
+/// A call of `events` or one of its kin.
+struct Wait<'m> {
+    mw: &'m Master,
+    /// It ends once so many passes have been made.
+    passes: u64,
+    /// It ends where there is nothing to wait for.
+    may_be_idle: bool,
+}
+
+impl<'m> Wait<'m> {
+    fn new(mw: &'m Master, may_be_idle: bool) -> Self {
+        Wait {
+            mw,
+            passes: mw.passes() + 1,
+            may_be_idle,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Events> {
+        let mut found = self.find();
+        if found.is_none() {
+            let waker = cx.waker().clone();
+            // Cloning it may have used the master.
+            found = self.find();
+            if found.is_none() {
+                // What comes, comes with a pass.
+                drop(self.mw.act(|state| state.queue.wait(waker)));
+            }
+        }
+        let Some(events) = found else {
+            return Poll::Pending;
+        };
+        ready!(self.pass(cx));
+        if events.is_empty() {
+            self.mw.say_nothing();
+        }
+        Poll::Ready(events)
+    }
+
+    /// What there is to take, or nothing where nothing can come.
+    fn find(&self) -> Option<Events> {
+        let events = self.mw.counts();
+        let idle = || self.may_be_idle && self.mw.read(|state| state.core.sched().idle());
+        (!events.is_empty() || idle()).then_some(events)
+    }
+
+    /// The pass of this call has been made.
+    fn pass(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.mw.passes() >= self.passes {
+            return Poll::Ready(());
+        }
+        self.mw.ask_for_pass(cx.waker());
+        Poll::Pending
     }
 }

@@ -3,23 +3,23 @@
 
 use std::any::TypeId;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Waker, ready};
 
 use ringmw_sched::AlgorithmId;
 
+use super::light::Spawned;
+use super::passes::{Passes, Refused};
 use super::ready::Flow;
 use super::state::State;
-use super::submit::Open;
 use crate::io::clock::Clock;
-use crate::typed::algorithm::{Algorithm, Registry};
-use crate::typed::best::{Best, BestKey, Direction, Incumbents};
+use crate::proto::incumbents::{Direction, Incumbents};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::best::{Best, BestKey};
+use crate::typed::registry::Registry;
 use crate::typed::wire::Wire;
-
-pub(super) type Light = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The master algorithm's handle on the run: a cheap clone, for one thread, every method `&self`.
 ///
@@ -38,12 +38,9 @@ pub(super) struct Inner {
     pub(super) driver: RefCell<Option<Waker>>,
     /// The algorithm that was asked for last: most ask for one again and again.
     pub(super) algorithm: Cell<(TypeId, AlgorithmId)>,
-    /// The run of tasks that is being collected, if one is.
-    pub(super) open: RefCell<Option<Rc<Open>>>,
     pub(super) in_turn: Cell<bool>,
-    pub(super) turns: Cell<u64>,
-    pub(super) turn_wakers: RefCell<Vec<Waker>>,
-    pub(super) spawned: RefCell<Vec<Light>>,
+    pub(super) passes: Passes,
+    pub(super) spawned: RefCell<Vec<Spawned>>,
 }
 
 impl Master {
@@ -58,70 +55,40 @@ impl Master {
                 bests,
                 driver: RefCell::new(None),
                 algorithm: Cell::new((TypeId::of::<()>(), AlgorithmId(0))),
-                open: RefCell::new(None),
                 in_turn: Cell::new(false),
-                turns: Cell::new(0),
-                turn_wakers: RefCell::new(Vec::new()),
+                passes: Passes::default(),
                 spawned: RefCell::new(Vec::new()),
             }),
         }
     }
 
-    /// Works on the state; no borrow outlives the call, and no user's code runs in it.
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        self.settle();
-        let value = {
-            let mut state = self.inner.state.borrow_mut();
-            let value = f(&mut state);
+    /// Looks at the state, with every task that was given; changes nothing else, and the driver need not know.
+    pub(super) fn read<T>(&self, f: impl FnOnce(&State) -> T) -> T {
+        self.work(|state| {
+            state.close();
+            f(state)
+        })
+    }
+
+    /// Changes the state, with every task that was given; what comes of it is told, and the driver woken.
+    ///
+    /// No borrow outlives the call, and no user's code runs in it.
+    pub(crate) fn act<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        let value = self.work(|state| {
+            state.close();
+            let value = f(state);
             state.dispatch();
             value
-        };
+        });
         self.kick();
         value
-    }
-
-    /// The same for submissions, of which only some end at once.
-    #[inline]
-    pub(crate) fn submitting<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        self.settle();
-        let value = {
-            let mut state = self.inner.state.borrow_mut();
-            let value = f(&mut state);
-            if state.core.has_ends() {
-                state.dispatch();
-            }
-            value
-        };
-        self.kick();
-        value
-    }
-
-    /// Submits the run of tasks that is being collected, if one is: it is looked for.
-    #[inline]
-    pub(super) fn settle(&self) {
-        let open = self.inner.open.borrow().clone();
-        if let Some(open) = open {
-            open.flush(self);
-        }
-    }
-
-    /// Takes what is the caller's own already; the driver need not know.
-    pub(crate) fn peek<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.inner.state.borrow_mut())
-    }
-
-    /// Only looks; the driver need not know.
-    pub(super) fn look<T>(&self, f: impl FnOnce(&State) -> T) -> T {
-        self.settle();
-        f(&self.inner.state.borrow())
     }
 
     /// Wakes the driver if this is not called from within its turn.
     pub(super) fn kick(&self) {
-        if !self.inner.in_turn.get()
-            && let Some(waker) = self.inner.driver.borrow_mut().take()
-        {
-            waker.wake();
+        if !self.inner.in_turn.get() {
+            let driver = self.inner.driver.take();
+            driver.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -145,7 +112,7 @@ impl Master {
 
     /// Tasks of this algorithm that the slaves can hold at once.
     pub(super) fn hands(&self, algorithm: AlgorithmId) -> usize {
-        self.look(|state| state.core.hands(algorithm))
+        self.read(|state| state.core.hands(algorithm))
     }
 
     /// An incumbent whose key only falls, beginning at `key`, for which there is no witness.
@@ -165,17 +132,10 @@ impl Master {
     }
 
     fn best<K: BestKey, W: Wire>(&self, key: K, direction: Direction) -> Best<K, W> {
-        match self.inner.bests.add(direction, key) {
+        match Best::add(&self.inner.bests, direction, key) {
             Ok(best) => best,
             Err(error) => panic!("{error}"),
         }
-    }
-
-    /// A light thread on the master: runs whenever the master algorithm awaits. Its panic ends the
-    /// master; returning from the master algorithm ends it.
-    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.inner.spawned.borrow_mut().push(Box::pin(future));
-        self.kick();
     }
 
     /// Does a heavy sum on a thread of its own, so that the slaves are served meanwhile.
@@ -188,7 +148,13 @@ impl Master {
             tokio::task::yield_now().await;
             return f();
         }
-        match sums().spawn_blocking(f).await {
+        let refused = Refused::default();
+        let mut sum = pin!(sums().spawn_blocking(f));
+        let sum = std::future::poll_fn(|cx| {
+            ready!(self.poll_pass(cx, &refused));
+            sum.as_mut().poll(cx)
+        });
+        match sum.await {
             Ok(value) => value,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
@@ -196,7 +162,7 @@ impl Master {
 
     /// Ends that were never told.
     pub(crate) fn left(&self) -> u64 {
-        self.look(|state| {
+        self.read(|state| {
             let untold = |flow: &Flow| flow.ready.len() + flow.taken.get();
             let flows: usize = state.flows.iter().map(|(_, flow)| untold(flow)).sum();
             state.core.sched().runnable() + (state.queue.untold() + flows) as u64

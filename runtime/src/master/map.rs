@@ -4,18 +4,20 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use futures_util::Stream;
 use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::ready::{Ready, new_flow, output, output_of};
+use super::passes::{self, Refused, Waits};
+use super::ready::{Ready, new_flow, output};
 use super::results::Done;
-use super::submit::{InOrder, StreamOf, Submission};
-use crate::proto::master::TaskEnd;
-use crate::typed::algorithm::{Algorithm, Task};
+use super::submit::{InOrder, RawTask};
+use crate::proto::end::End;
+use crate::typed::algorithm::Algorithm;
+use crate::typed::rng::Stream;
+use crate::typed::task::Task;
 
 impl Master {
     /// Runs every task of an iterator; see [`Map`].
@@ -48,6 +50,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     taken: Ready,
     /// How many those are, for the flow.
     untold: Rc<Cell<usize>>,
+    refused: Refused,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -56,7 +59,7 @@ const WINDOW_LEAST: usize = 1_024;
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     pub(super) fn new(mw: &Master, tasks: I) -> Self {
         let algorithm = mw.id_of::<A>();
-        let (flow, number, untold) = mw.with(|state| {
+        let (flow, number, untold) = mw.act(|state| {
             let flow = new_flow(state);
             let untold = Rc::clone(&state.flows[flow as usize].taken);
             (flow, state.new_map(algorithm), untold)
@@ -73,6 +76,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             in_order: None,
             taken: Ready::default(),
             untold,
+            refused: Refused::default(),
         }
     }
 
@@ -101,7 +105,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         let own = hands + (hands / 4).max(WINDOW_LEAST);
         let window = self.window.unwrap_or(own);
         let flow = self.flow as usize;
-        let mut out = self.mw.peek(|state| {
+        let mut out = self.mw.act(|state| {
             state.set_source(self.flow, window >= own);
             state.flows[flow].live + state.flows[flow].ready.len()
         });
@@ -114,45 +118,47 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             return;
         }
         let (owner, domain) = (Owner::Flow(self.flow), self.number);
-        let in_order = self.in_order.as_mut();
-        let mut submission = Submission::new(&self.mw, self.algorithm, owner, in_order);
+        let algorithm = self.algorithm;
         while out < window {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
             let next = self.tasks.next();
             let Some(task) = &next else {
                 self.exhausted = true;
-                self.mw.peek(|state| state.set_source(self.flow, false));
+                self.mw.act(|state| state.set_source(self.flow, false));
                 break;
             };
             let index = self.next_index;
             self.next_index += 1;
             out += 1;
-            submission.push(task, StreamOf { domain, index });
+            let task = RawTask::new(task);
+            let stream = Stream { domain, index };
+            let id = self
+                .mw
+                .push(|state| state.push(algorithm, task, owner, stream));
+            if let Some(in_order) = &mut self.in_order {
+                in_order.push_back((id, None));
+            }
         }
     }
 
     /// Takes the next end by itself.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
-        match self.in_order.is_some() {
-            true => self.poll_in_order(cx),
-            false => self.poll_taken(cx, Ready::pop),
-        }
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        passes::poll(self, cx, |map| match map.in_order.is_some() {
+            true => map.take_in_order(),
+            false => map.take_any(Ready::pop),
+        })
     }
 
     /// Takes the next end as an output, decoded where it came.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
-        match self.in_order.is_some() {
-            true => self.poll_in_order(cx).map(|end| end.map(output::<A>)),
-            false => self.poll_taken(cx, |ready| ready.take(output_of::<A>)),
-        }
+        passes::poll(self, cx, |map| match map.in_order.is_some() {
+            true => map.take_in_order().map(|end| end.map(output::<A>)),
+            false => map.take_any(Ready::pop_output::<A>),
+        })
     }
 
     #[inline]
-    fn poll_taken<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut take: impl FnMut(&mut Ready) -> Option<R>,
-    ) -> Poll<Option<R>> {
+    fn take_any<R>(&mut self, mut take: impl FnMut(&mut Ready) -> Option<R>) -> Poll<Option<R>> {
         let mut end = take(&mut self.taken);
         if end.is_none() {
             self.fetch();
@@ -166,7 +172,8 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         self.untold.set(self.taken.len());
         match end {
             Some(end) => Poll::Ready(Some(end)),
-            None => self.wait(cx).map(|()| None),
+            None if self.is_over() => Poll::Ready(None),
+            None => Poll::Pending,
         }
     }
 
@@ -174,28 +181,21 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     fn fetch(&mut self) {
         let (slot, taken) = (self.flow as usize, &mut self.taken);
         self.mw
-            .peek(|state| taken.take_all(&mut state.flows[slot].ready));
+            .act(|state| taken.take_all(&mut state.flows[slot].ready));
     }
 
-    /// Waits for an end, if there is one to come.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (slot, exhausted) = (self.flow as usize, self.exhausted);
-        self.mw.peek(|state| {
-            let flow = &mut state.flows[slot];
-            if exhausted && flow.live == 0 {
-                return Poll::Ready(());
-            }
-            flow.waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
+    /// Whether no end is to come.
+    fn is_over(&self) -> bool {
+        let slot = self.flow as usize;
+        self.exhausted && self.mw.read(|state| state.flows[slot].live == 0)
     }
 
-    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+    fn take_in_order(&mut self) -> Poll<Option<End>> {
         self.fill();
         let slot = self.flow as usize;
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
         if !matches!(in_order.front(), Some((_, Some(_)))) {
-            self.mw.peek(|state| {
+            self.mw.act(|state| {
                 let flow = &mut state.flows[slot];
                 while let Some(end) = flow.ready.pop() {
                     let at = in_order
@@ -203,7 +203,6 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
                         .expect("an end of this map belongs to one of its tasks");
                     in_order[at].1 = Some(end);
                 }
-                flow.waker = Some(cx.waker().clone());
             });
         }
         match in_order.front() {
@@ -229,11 +228,26 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// The next result with its task's id, slave and times.
     pub async fn next_done(&mut self) -> Option<Result<Done<A>, TaskError>> {
         let end = std::future::poll_fn(|cx| self.poll_end(cx)).await?;
-        Some(Done::new(end))
+        Some(Done::of(end))
     }
 }
 
-impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
+impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
+    fn master(&self) -> &Master {
+        &self.mw
+    }
+
+    fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
+    fn keep(&self, waker: Waker) -> Option<Waker> {
+        self.mw
+            .act(|state| state.flows[self.flow as usize].waker.replace(waker))
+    }
+}
+
+impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> futures_util::Stream for Map<A, I> {
     type Item = Result<A::Output, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -244,6 +258,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
     fn drop(&mut self) {
         let flow = self.flow;
-        self.mw.with(|state| state.drop_flow(flow));
+        // Outside: it may hold a waker.
+        drop(self.mw.act(|state| state.drop_flow(flow)));
     }
 }

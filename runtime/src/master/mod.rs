@@ -10,10 +10,12 @@
 //! | takes tasks back: `cancel`, `cancel_tagged`, `cancel_all` | [`cancel`] |
 //! | desires slaves and looks at them: `allocate`, `free_slave`, `slaves` | [`groups`] |
 //! | keeps a number of tasks queued: `set_target`, `upto_target` | [`target`] |
-//! | shares an incumbent, runs something beside: `minimum`, `spawn`, `blocking` | [`handle`] |
+//! | runs something beside on its thread: `spawn` | [`light`] |
+//! | shares an incumbent, runs a heavy sum elsewhere: `minimum`, `blocking` | [`handle`] |
 //!
 //! Below them [`state`] is what all of these work on, with [`ready`] and [`queue`] for ends that nobody has taken;
-//! [`turn`] is the order of one turn, [`driver`] the loop that performs it.
+//! [`turn`] is the order of one turn, [`driver`] the loop that performs it. [`passes`] is how every future and stream is
+//! polled: none starves the run.
 
 mod call;
 mod cancel;
@@ -22,7 +24,9 @@ mod error;
 mod events;
 mod groups;
 mod handle;
+mod light;
 mod map;
+mod passes;
 mod queue;
 mod ready;
 mod result;
@@ -33,11 +37,13 @@ mod target;
 pub(crate) mod turn;
 
 pub use call::Call;
-pub use error::{Origin, TaskError, TaskErrorKind, Unrunnable};
+pub use error::{Origin, TaskError, TaskErrorKind};
 pub use groups::SlaveView;
 pub use handle::Master;
+pub use light::Light;
 pub use map::Map;
+pub(crate) use passes::ANSWERS_UNREAD_MAX;
 pub use queue::Events;
-pub use result::{QueueResult, QueueUnrunnable, TaskResult, UnrunnableTask};
+pub use result::{TaskResult, UnrunnableTask};
 pub use results::{Done, Results};
 pub use target::Target;

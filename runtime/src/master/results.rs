@@ -2,16 +2,16 @@
 
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
 use ringmw_sched::AlgorithmId;
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::ready::no_error;
+use super::passes::{self, Refused, Waits};
 use super::result::TaskResult;
-use crate::proto::master::TaskEnd;
+use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
 
 impl Master {
@@ -25,6 +25,7 @@ impl Master {
 pub struct Results<A: Algorithm> {
     mw: Master,
     algorithm: AlgorithmId,
+    refused: Refused,
     of: PhantomData<fn() -> A>,
 }
 
@@ -33,6 +34,7 @@ impl<A: Algorithm> Results<A> {
         Results {
             mw: mw.clone(),
             algorithm: mw.id_of::<A>(),
+            refused: Refused::default(),
             of: PhantomData,
         }
     }
@@ -51,19 +53,33 @@ impl<A: Algorithm> Results<A> {
     }
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Done<A>, TaskError>>> {
-        let algorithm = self.algorithm;
-        self.mw.with(|state| match state.queue.take_one(algorithm) {
-            Some(Ok(result)) => {
-                state.keep_ready_bounded();
-                Poll::Ready(Some(Done::of_result(result)))
-            }
-            Some(Err(task)) => Poll::Ready(Some(Err(task.error()))),
-            None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
-            None => {
-                state.queue.wait(cx.waker());
-                Poll::Pending
-            }
+        passes::poll(self, cx, |results| {
+            let algorithm = results.algorithm;
+            results
+                .mw
+                .act(|state| match state.queue.take_one(algorithm) {
+                    Some(end) => {
+                        state.keep_ready_bounded();
+                        Poll::Ready(Some(Done::of(end)))
+                    }
+                    None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
+                    None => Poll::Pending,
+                })
         })
+    }
+}
+
+impl<A: Algorithm> Waits for Results<A> {
+    fn master(&self) -> &Master {
+        &self.mw
+    }
+
+    fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
+    fn keep(&self, waker: Waker) -> Option<Waker> {
+        self.mw.act(|state| state.queue.wait(waker))
     }
 }
 
@@ -83,12 +99,8 @@ pub struct Done<A: Algorithm> {
 }
 
 impl<A: Algorithm> Done<A> {
-    pub(super) fn new(end: TaskEnd) -> Result<Self, TaskError> {
-        no_error(&end)?;
-        Self::of_result(TaskResult::new(end))
-    }
-
-    fn of_result(result: TaskResult) -> Result<Self, TaskError> {
+    pub(super) fn of(end: End) -> Result<Self, TaskError> {
+        let result = TaskResult::of(end)?;
         Ok(Done {
             output: result.decode::<A>()?,
             result,

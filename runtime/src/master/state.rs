@@ -1,6 +1,8 @@
 //! What a [`Master`](super::Master) and its driver share, and the one place where the end of a task is
 //! dispatched: to its call or map, else to the queue.
 
+use std::task::Waker;
+
 use bytes::BytesMut;
 use ringmw_codec::audit::Event;
 use ringmw_sched::Owner;
@@ -8,7 +10,8 @@ use slab::Slab;
 
 use super::queue::Queue;
 use super::ready::Flow;
-use crate::proto::master::{Ends, MasterCore};
+use super::submit::Open;
+use crate::proto::master::MasterCore;
 
 pub(crate) struct State {
     pub(crate) core: MasterCore,
@@ -17,9 +20,12 @@ pub(crate) struct State {
     /// By algorithm: maps made, and calls and queue submissions made.
     pub(super) streams: Vec<(u64, u64)>,
     pub(super) chunk: BytesMut,
+    pub(super) open: Option<Open>,
     /// What those who wait for the queue were woken for last.
     news: News,
     said_waiting: bool,
+    /// To be woken when nothing is borrowed any more: a waker may be anybody's code, and use the master.
+    pub(super) woken: Vec<Waker>,
 }
 
 /// What `events` and `results` wait for.
@@ -41,29 +47,25 @@ impl State {
             queue: Queue::new(algorithms, ready_bytes_max),
             streams: vec![(0, 0); algorithms],
             chunk: BytesMut::new(),
+            open: None,
             news: News::default(),
             said_waiting: false,
+            woken: Vec::new(),
         }
     }
 
     /// Tells every end that has come to its owner.
     pub(crate) fn dispatch(&mut self) {
-        while let Some(ends) = self.core.poll_ends() {
-            let count = ends.count();
-            let owner = match &ends {
-                Ends::Done(results) => results.packet.owner,
-                Ends::One(Some(end)) => end.owner,
-                Ends::One(None) => continue,
-            };
-            match owner {
-                Owner::Queue => self.queue.ended(ends),
+        while let Some(end) = self.core.poll_end() {
+            match end.owner() {
+                Owner::Queue => self.queue.ended(end),
                 Owner::Flow(flow) => {
                     let flow = self
                         .flows
                         .get_mut(flow as usize)
                         .expect("a flow that ends takes its tasks back first");
-                    flow.live -= count;
-                    flow.tell(ends);
+                    flow.live -= end.count();
+                    self.woken.extend(flow.tell(end));
                 }
             }
         }
@@ -77,8 +79,13 @@ impl State {
         // News alone wakes: whoever waits has seen what was there, and if that woke it, it would never sleep.
         let before = std::mem::replace(&mut self.news, news);
         if news.ends > before.ends || news.slaves > before.slaves || (news.idle && !before.idle) {
-            self.queue.wake();
+            self.wake_queue();
         }
+    }
+
+    /// Who waits for the queue looks at it again.
+    pub(super) fn wake_queue(&mut self) {
+        self.woken.extend(self.queue.waiting());
     }
 
     /// Above the bound of ready results no task whose end goes to the queue is handed out.

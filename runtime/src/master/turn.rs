@@ -12,10 +12,14 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ringmw_sched::Nanos;
 
-use super::handle::{Light, Master};
+use super::handle::Master;
+use super::light::Spawned;
+use super::passes::Refused;
 use super::state::State;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
-use crate::proto::master::{Effect, MasterCore};
+use crate::io::signals::Leave;
+use crate::proto::conn::Effect;
+use crate::proto::master::MasterCore;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -24,13 +28,8 @@ pub(crate) enum Ending<R> {
     Returned(R),
     /// The master algorithm, or a light thread, panicked.
     Panicked(Box<dyn std::any::Any + Send>),
-    /// SIGINT or SIGTERM.
-    Signal {
-        /// Its number.
-        number: i32,
-        /// Its name.
-        name: &'static str,
-    },
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signal(Leave),
     /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
     Stopped(String),
 }
@@ -43,6 +42,7 @@ pub(crate) fn begin(
     now: Nanos,
     take: impl FnOnce(Want, &mut dyn Handler) -> io::Result<bool>,
 ) -> io::Result<bool> {
+    state.close();
     state.core.begin_turn(now);
     let want = match state.core.must_judge() {
         true => Want::All,
@@ -54,15 +54,18 @@ pub(crate) fn begin(
     Ok(caught_up)
 }
 
-/// The application's part: the master algorithm, and unless it has returned the light threads, one after
-/// another, until all wait.
+/// The application's part: the light threads that were woken, the master algorithm, and unless it has returned the light
+/// threads again, until all wait.
+///
+/// Light threads come first, since a timer that woke one is late already, and the master algorithm may take long.
 pub(crate) fn application<R>(
     mw: &Master,
     algorithm: Pin<&mut (impl Future<Output = R> + ?Sized)>,
-    light: &mut FuturesUnordered<Light>,
+    light: &mut FuturesUnordered<Spawned>,
     cx: &mut Context<'_>,
 ) -> Option<Ending<R>> {
     let run = catch_unwind(AssertUnwindSafe(|| {
+        poll_light(mw, light, cx);
         let returned = algorithm.poll(cx);
         if returned.is_pending() {
             poll_light(mw, light, cx);
@@ -76,16 +79,16 @@ pub(crate) fn application<R>(
     }
 }
 
-/// Runs the light threads; what they spawn runs too.
-fn poll_light(mw: &Master, light: &mut FuturesUnordered<Light>, cx: &mut Context<'_>) {
+/// Runs the light threads. What they spawn runs too, until a pass is due: each of them may spawn the next.
+fn poll_light(mw: &Master, light: &mut FuturesUnordered<Spawned>, cx: &mut Context<'_>) {
+    let refused = Refused::default();
     loop {
-        let spawned: Vec<_> = mw.inner.spawned.borrow_mut().drain(..).collect();
-        let none = spawned.is_empty();
+        // Taken out first: nothing is borrowed while they run.
+        let spawned = mw.inner.spawned.take();
         light.extend(spawned);
-        match light.poll_next_unpin(cx) {
-            Poll::Ready(Some(())) => {}
-            Poll::Ready(None) | Poll::Pending if none => return,
-            Poll::Ready(None) | Poll::Pending => {}
+        while let Poll::Ready(Some(())) = light.poll_next_unpin(cx) {}
+        if mw.inner.spawned.borrow().is_empty() || mw.poll_pass(cx, &refused).is_pending() {
+            return;
         }
     }
 }
@@ -96,14 +99,6 @@ impl Master {
         self.inner.in_turn.set(true);
     }
 
-    /// What waits for a pass of I/O has had one.
-    pub(crate) fn next_turn(&self) {
-        self.inner.turns.set(self.inner.turns.get() + 1);
-        for waker in self.inner.turn_wakers.borrow_mut().drain(..) {
-            waker.wake();
-        }
-    }
-
     /// The turn is over; `waker` is the driver's.
     pub(crate) fn leave_turn(&self, waker: &Waker) {
         self.inner.in_turn.set(false);
@@ -111,11 +106,15 @@ impl Master {
         if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *driver = Some(waker.clone());
         }
+        drop(driver);
+        if self.asks_for_pass() {
+            waker.wake_by_ref();
+        }
     }
 
-    /// The state, for the parts of a turn.
-    pub(crate) fn state(&self) -> std::cell::RefMut<'_, State> {
-        self.inner.state.borrow_mut()
+    /// What the run's clock shows.
+    pub(crate) fn now(&self) -> Nanos {
+        self.inner.clock.now()
     }
 
     /// Light threads end with the master algorithm.
@@ -128,6 +127,7 @@ impl Master {
 
 /// The application has had its part: tasks are handed out and every effect is performed.
 pub(crate) fn end(state: &mut State, mut perform: impl FnMut(Effect)) {
+    state.close();
     state.core.hand_out();
     state.say_waiting();
     state.dispatch();

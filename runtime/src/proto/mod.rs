@@ -1,20 +1,23 @@
-//! The protocol cores: [`MasterCore`] and [`SlaveCore`].
+//! The protocol cores: [`MasterCore`](master::MasterCore) and [`SlaveCore`](slave::SlaveCore).
 //!
 //! A core takes facts (bytes came, a connection ended, time passed, the application wants) and gives
 //! effects (send these bytes, close that connection, write this audit line, tell that end). It owns
 //! every decision of the protocol and does no I/O: it reads no clock (`now` is an argument), draws no
 //! random number and opens nothing, so that the engines and a simulated world run the very same code.
 //!
-//! Deliberately absent: sockets, files, threads, async, types of the user (see [`mod@crate::typed::wire`]).
+//! Deliberately absent: sockets, files, threads, async, types of the user, and all that stands above: the rest of
+//! this crate.
 
 pub(crate) mod bytes;
+pub(crate) mod config;
+pub(crate) mod conn;
+pub(crate) mod end;
+pub(crate) mod incumbents;
 pub(crate) mod master;
+pub(crate) mod reason;
 pub(crate) mod series;
 pub(crate) mod slave;
 mod sums;
-
-pub use master::{Demand, Effect, End, Fate, MasterConfig, MasterCore, Wanted};
-pub use slave::{Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
 
 use ringmw_codec::frame::{self, Kind};
 

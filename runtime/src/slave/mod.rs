@@ -19,10 +19,12 @@ use ringmw_sched::{Nanos, SlaveId};
 use crate::io::clock::{self, Clock};
 use crate::io::files::audit::AuditWriter;
 use crate::io::slave_link::{Link, Term};
-use crate::proto::slave::{Assignment, Bounds, Next, SlaveConfig, SlaveCore, SlaveEnd};
-use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
-use crate::typed::best::BestTable;
+use crate::proto::config::{Bounds, SlaveConfig};
+use crate::proto::incumbents::{BestTable, OfferSink};
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::tag::RunError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -338,9 +340,9 @@ fn say(audit: &AuditWriter, event: Event) {
     });
 }
 
-fn offers(link: &Arc<Link>) -> Arc<dyn crate::typed::best::OfferSink> {
+fn offers(link: &Arc<Link>) -> Arc<dyn OfferSink> {
     struct Offers(Arc<Link>);
-    impl crate::typed::best::OfferSink for Offers {
+    impl OfferSink for Offers {
         fn offer(&self, best: u32, image: u64, witness: &[u8]) {
             let offered = self.0.core().offer(best, image, witness);
             if let Err(reason) = offered {

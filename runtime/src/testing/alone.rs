@@ -23,7 +23,8 @@ use crate::io::engine::ConnId;
 use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::master::{Master, turn};
-use crate::proto::master::{Effect, MasterCore};
+use crate::proto::conn::Effect;
+use crate::proto::master::MasterCore;
 
 /// A run of an application's master algorithm against slaves that answer every packet at once with the same output.
 ///
@@ -169,34 +170,38 @@ impl Run<'_> {
         let begun = thread_cpu();
         mw.enter_turn();
         let first = self.parts.turns == 0;
-        let taken = turn::begin(&mut mw.state(), now, |_, core| {
-            if first {
-                self.peers
-                    .iter()
-                    .for_each(|state| core.on_accept(state.id, peer));
-            }
-            for (conn, bytes) in &heard {
-                core.on_bytes(*conn, bytes);
-            }
-            Ok(true)
+        let taken = mw.work(|state| {
+            turn::begin(state, now, |_, core| {
+                if first {
+                    self.peers
+                        .iter()
+                        .for_each(|state| core.on_accept(state.id, peer));
+                }
+                for (conn, bytes) in &heard {
+                    core.on_bytes(*conn, bytes);
+                }
+                Ok(true)
+            })
         });
         assert!(taken.is_ok(), "nothing can fail here");
-        mw.next_turn();
+        mw.on_pass();
         let taken = thread_cpu();
         let mut cx = Context::from_waker(Waker::noop());
         let ended = turn::application(&mw, self.algorithm.as_mut(), &mut self.light, &mut cx);
         let applied = thread_cpu();
         let mut sent = Vec::new();
-        turn::end(&mut mw.state(), |effect| {
-            if let Effect::Send(conn, bytes) = effect {
-                sent.push((conn, bytes));
+        mw.work(|state| {
+            turn::end(state, |effect| {
+                if let Effect::Send(conn, bytes) = effect {
+                    sent.push((conn, bytes));
+                }
+            });
+            let stamp = Stamp::new(0, Who::Master);
+            for event in state.core.drain_audit() {
+                self.line.clear();
+                stamp.write(&event, &mut self.line);
             }
         });
-        let stamp = Stamp::new(0, Who::Master);
-        for event in mw.state().core.drain_audit() {
-            self.line.clear();
-            stamp.write(&event, &mut self.line);
-        }
         mw.leave_turn(Waker::noop());
         let handed = thread_cpu();
         self.parts.turns += 1;
@@ -207,12 +212,12 @@ impl Run<'_> {
         }
         let waits = sent.is_empty() && self.peers.iter().all(|state| state.says.is_empty());
         assert!(
-            !waits || ended.is_some() || self.parts.turns < 10,
+            !waits || mw.asks_for_pass() || ended.is_some() || self.parts.turns < 10,
             "the master algorithm waits for what never comes"
         );
         for (conn, bytes) in sent {
             self.answer(conn, &bytes);
-            mw.state().core.on_sent(conn, bytes, true);
+            mw.work(|state| state.core.on_sent(conn, bytes, true));
         }
         ended
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use ringmw_sched::{Reason, SlaveId};
 
-use crate::proto::master::SmallBytes;
+use crate::proto::bytes::SmallBytes;
 
 /// The state of a connection as the master's side has it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

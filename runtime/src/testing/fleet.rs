@@ -16,8 +16,8 @@ use super::net::{Cut, Link, Quality};
 use super::slave::{Birth, Life, Pace, SimSlave, Step};
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::SECOND;
-use crate::proto::master::Effect;
-use crate::typed::algorithm::Registry;
+use crate::proto::conn::Effect;
+use crate::typed::registry::Registry;
 
 /// What kind of process connects.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

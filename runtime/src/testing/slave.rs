@@ -15,10 +15,12 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use super::net::{Link, Quality};
 use crate::proto::SECOND;
-use crate::proto::slave::{Assignment, Next, SlaveConfig, SlaveCore, SlaveEnd};
-use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
-use crate::typed::best::{BestTable, OfferSink};
+use crate::proto::config::SlaveConfig;
+use crate::proto::incumbents::{BestTable, OfferSink};
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::tag::RunError;
 
 /// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
 const RETRY: Nanos = SECOND / 50;
@@ -390,7 +392,7 @@ impl SimSlave {
 
     /// SIGTERM.
     pub(super) fn evict(&mut self, now: Nanos) {
-        self.core.evict(now);
+        self.core.evict("told to go by SIGTERM", now);
         self.io_at = now;
     }
 

@@ -27,7 +27,8 @@ use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::master::{Master, turn};
 use crate::proto::SECOND;
-use crate::proto::master::{Effect, MasterCore, SHUTDOWN_WAIT};
+use crate::proto::conn::Effect;
+use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 
 /// What befalls the slaves of a [`World`], and how often.
 #[derive(Copy, Clone, Debug)]
@@ -365,7 +366,7 @@ impl Run {
         self.mw.forget_spawned();
         self.report.simulated = Duration::from_nanos(self.now);
         self.law.on_shutdown();
-        self.mw.with(|state| state.core.shutdown(true));
+        self.mw.act(|state| state.core.shutdown(true));
         let until = self.now + SHUTDOWN_WAIT;
         while self.now < until && self.mw.connected() > 0 {
             if self.due(false) <= self.now {
@@ -377,7 +378,7 @@ impl Run {
 
     /// When the master's next turn is.
     fn due(&self, woken: bool) -> Nanos {
-        let core = self.mw.state().core.next_deadline();
+        let core = self.mw.work(|state| state.core.next_deadline());
         let due = self.fleet.master_due().min(core);
         let due = if woken { self.now } else { due };
         due.max(self.busy_until)
@@ -416,24 +417,26 @@ impl Run {
         mw.enter_turn();
         self.law.on_turn(self.now);
         let (law, fleet) = (&mut self.law, &mut self.fleet);
-        let taken = turn::begin(&mut mw.state(), self.now, |want, core| {
-            let caught_up = fleet.take(want, &mut Tap { law, core });
-            law.on_taken(caught_up);
-            Ok(caught_up)
+        let taken = mw.work(|state| {
+            turn::begin(state, self.now, |want, core| {
+                let caught_up = fleet.take(want, &mut Tap { law, core });
+                law.on_taken(caught_up);
+                Ok(caught_up)
+            })
         });
         assert!(taken.is_ok(), "nothing can fail here");
         self.read_trail();
-        mw.next_turn();
+        mw.on_pass();
         let mut cx = Context::from_waker(waker);
         let ended = match runs {
             true => turn::application(&mw, self.algorithm.as_mut(), &mut self.light, &mut cx),
             false => None,
         };
         let mut effects = Vec::new();
-        turn::end(&mut mw.state(), |effect| effects.push(effect));
+        mw.work(|state| turn::end(state, |effect| effects.push(effect)));
         for effect in effects {
             if let Effect::Send(conn, bytes) = &effect {
-                self.law.on_send(*conn, bytes, &mw.state().core, false);
+                mw.work(|state| self.law.on_send(*conn, bytes, &state.core, false));
             }
             if let Effect::Close { conn, .. } = &effect {
                 self.law.on_close(*conn);
@@ -441,21 +444,24 @@ impl Run {
             self.fleet.perform(effect);
         }
         self.read_trail();
-        let state = mw.state();
-        self.law.follow(&state.core);
-        self.law.check(&state.core);
-        drop(state);
+        mw.work(|state| {
+            self.law.follow(&state.core);
+            self.law.check(&state.core);
+        });
         mw.leave_turn(waker);
         while self.fleet.processes() < self.world.slaves {
             self.fleet.join_later(5 * SECOND);
         }
-        self.busy_until = self.now + self.rng.random_range(1_000..100_000);
+        // More than no time where the master algorithm held its thread.
+        let held = mw.now() - self.now;
+        Clock::set(self.now);
+        self.busy_until = self.now + held + self.rng.random_range(1_000..100_000);
         ended
     }
 
     fn read_trail(&mut self) {
-        let mut state = self.mw.state();
-        for event in state.core.drain_audit() {
+        let events: Vec<Event> = self.mw.work(|state| state.core.drain_audit().collect());
+        for event in events {
             self.fleet.say(|| format!("    {event:?}"));
             match &event {
                 Event::Connected { .. } => self.report.joined += 1,
@@ -479,7 +485,7 @@ impl Run {
                 Ok(request) => Outcome::code(request.0),
                 Err(panic) => std::panic::resume_unwind(panic),
             },
-            Ending::Signal { .. } | Ending::Stopped(_) => {
+            Ending::Signal(_) | Ending::Stopped(_) => {
                 unreachable!("there is nothing outside this world")
             }
         };

@@ -1,8 +1,9 @@
 //! The incumbent of a search: the best key anyone has found, and its witness.
 //!
-//! Owns the ordered image of a key, the cell that a [`Best`] reads, the slave's table of cells and the master's list of
-//! incumbents. It does not send anything: what must reach the master goes into an `OfferSink`, and the runtime calls
-//! `BestTable::learn` and `Incumbents::accept` with what arrived.
+//! Owns the ordered image of a key, and the handle that a task reads and offers by. Cells, the slave's table of them and
+//! the master's list of incumbents know no types: they are [`crate::proto::incumbents`]. It does not send anything: what
+//! must reach the master goes into an `OfferSink`, and the runtime calls `BestTable::learn` and `Incumbents::accept` with
+//! what arrived.
 //!
 //! A key travels and is compared as a `u64` *image* that keeps its order; for a maximum all bits are flipped, so that
 //! smaller is better everywhere and one atomic minimum does for all types and both directions.
@@ -12,16 +13,14 @@
 //! // | id u32 | direction u8 | type hash of K u64 | type hash of W u64 | image of a key u64 |
 //! ```
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use crate::proto::incumbents::{
+    BestCell, BestTable, Direction, Incumbents, OfferSink, TooManyBests,
+};
 use crate::typed::wire::{Wire, WireError, check, decode, encode, type_text};
-
-/// How many `Best`s one run can have; a slave keeps a cell for each that it has heard of.
-pub(crate) const BESTS_MAX: usize = 4096;
 
 /// Bytes of a `Best` in a task's arguments.
 const SEGMENT_BYTES: usize = 4 + 1 + 8 + 8 + 8;
@@ -123,70 +122,6 @@ impl BestKey for f32 {
     }
 }
 
-/// Which keys are better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// Smaller keys.
-    Minimum,
-    /// Larger keys.
-    Maximum,
-}
-
-impl Direction {
-    /// The image that is compared: smaller is better, whichever the direction.
-    fn oriented(self, image: u64) -> u64 {
-        match self {
-            Self::Minimum => image,
-            Self::Maximum => !image,
-        }
-    }
-
-    fn to_byte(self) -> u8 {
-        match self {
-            Self::Minimum => 0,
-            Self::Maximum => 1,
-        }
-    }
-
-    fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Minimum, Self::Maximum]
-            .get(usize::from(byte))
-            .copied()
-    }
-}
-
-/// The best image known here. It only ever gets smaller.
-#[derive(Debug)]
-pub(crate) struct BestCell(AtomicU64);
-
-impl BestCell {
-    fn new(image: u64) -> Self {
-        Self(AtomicU64::new(image))
-    }
-
-    // Relaxed throughout: the key is a bound and publishes no other memory.
-    #[inline]
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// True if `image` is better than what was known.
-    fn improve(&self, image: u64) -> bool {
-        image < self.0.fetch_min(image, Ordering::Relaxed)
-    }
-}
-
-/// Where an offer that improved on the local key goes: on a slave to the connection, in the master to [`Incumbents`].
-pub(crate) trait OfferSink: Send + Sync {
-    /// `image` is oriented: smaller is better. Key and witness must travel in one message.
-    fn offer(&self, best: u32, image: u64, witness: &[u8]);
-
-    /// The archive of the best witness; known in the master only.
-    fn witness(&self, _best: u32) -> Option<Box<[u8]>> {
-        None
-    }
-}
-
 /// The incumbent of a search: the best key `K` found anywhere so far, and what proves it, a witness `W`.
 ///
 /// Made in the master, passed to tasks, and cheap to clone. It only improves, so loss, repetition, order and late
@@ -256,9 +191,33 @@ impl<K: BestKey, W: Wire> Best<K, W> {
     }
 
     fn for_test(direction: Direction, key: K) -> Self {
-        Arc::new(Incumbents::default())
-            .add(direction, key)
-            .expect("there is room for the first")
+        Self::add(&Arc::default(), direction, key).expect("there is room for the first")
+    }
+
+    /// A new one in the master's list that begins at `key`.
+    ///
+    /// # Panics
+    /// If `key` is NaN.
+    pub(crate) fn add(
+        incumbents: &Arc<Incumbents>,
+        direction: Direction,
+        key: K,
+    ) -> Result<Self, TooManyBests> {
+        let image = key
+            .image()
+            .expect("a minimum or maximum cannot begin at NaN");
+        let check = match direction {
+            Direction::Minimum => check_offer::<K, W, false>,
+            Direction::Maximum => check_offer::<K, W, true>,
+        };
+        let (id, cell) = incumbents.add(direction.oriented(image), check)?;
+        Ok(Best {
+            id,
+            direction,
+            cell,
+            sink: Arc::clone(incumbents) as Arc<dyn OfferSink>,
+            types: PhantomData,
+        })
     }
 
     /// The best key known here: at first the one it began with. Costs one atomic load.
@@ -359,186 +318,35 @@ impl<K: BestKey, W: Wire> Best<K, W> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing is left half done under these locks, so a panic of another holder is no reason to stop.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The slave's cells by id. A cheap clone: the I/O thread keeps one and feeds it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct BestTable(Arc<Mutex<BTreeMap<u32, Arc<BestCell>>>>);
-
-impl BestTable {
-    /// Takes a key the master told; only an improvement changes anything. Ids past [`BESTS_MAX`] cells are ignored.
-    pub(crate) fn learn(&self, best: u32, image: u64) {
-        if let Some(cell) = self.cell(best) {
-            cell.improve(image);
-        }
-    }
-
-    /// The cell of `best`, made on first mention; `None` if the table is full.
-    fn cell(&self, best: u32) -> Option<Arc<BestCell>> {
-        let mut cells = lock(&self.0);
-        if !cells.contains_key(&best) && cells.len() >= BESTS_MAX {
-            return None;
-        }
-        Some(Arc::clone(
-            cells
-                .entry(best)
-                .or_insert_with(|| Arc::new(BestCell::new(u64::MAX))),
-        ))
-    }
-}
-
-/// The run has [`BESTS_MAX`] `Best`s already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a run has at most {BESTS_MAX} minima and maxima")]
-pub(crate) struct TooManyBests;
-
-/// The master's side: every `Best` of the run with its witness. Ids are 0, 1, 2, ... in order of creation.
-///
-/// Every key that is told and every improvement has a version of its own, so that whoever tells slaves knows what is
-/// news to each.
-#[derive(Default)]
-pub(crate) struct Incumbents {
-    list: Mutex<Vec<Incumbent>>,
-    version: AtomicU64,
-}
-
-struct Incumbent {
-    cell: Arc<BestCell>,
-    /// The image that may be told: that of the start key, then of the best witness. An offer of the master's own
-    /// reaches the cell a moment earlier.
-    told: u64,
-    witness: Option<Box<[u8]>>,
-    version: u64,
-    check: fn(u64, &[u8]) -> Result<(), WireError>,
-}
-
-impl Incumbents {
-    /// A new `Best` that begins at `key`.
-    ///
-    /// # Panics
-    /// If `key` is NaN.
-    pub(crate) fn add<K: BestKey, W: Wire>(
-        self: &Arc<Self>,
-        direction: Direction,
-        key: K,
-    ) -> Result<Best<K, W>, TooManyBests> {
-        let image = key
-            .image()
-            .expect("a minimum or maximum cannot begin at NaN");
-        let image = direction.oriented(image);
-        let cell = Arc::new(BestCell::new(image));
-        let check = match direction {
-            Direction::Minimum => check_offer::<K, W, false>,
-            Direction::Maximum => check_offer::<K, W, true>,
-        };
-        let mut list = lock(&self.list);
-        if list.len() >= BESTS_MAX {
-            return Err(TooManyBests);
-        }
-        let id = list.len() as u32;
-        list.push(Incumbent {
-            cell: Arc::clone(&cell),
-            told: image,
-            witness: None,
-            version: self.next_version(),
-            check,
-        });
-        Ok(Best {
-            id,
-            direction,
-            cell,
-            sink: Arc::clone(self) as Arc<dyn OfferSink>,
-            types: PhantomData,
-        })
-    }
-
-    /// Takes a slave's offer; true if it improved. An error is an offence of that slave.
-    pub(crate) fn accept(&self, best: u32, image: u64, witness: &[u8]) -> Result<bool, WireError> {
-        let mut list = lock(&self.list);
-        let incumbent = list.get_mut(best as usize).ok_or_else(|| WireError::Best {
-            expected: format!("Best with the number {best}"),
-            bytes: witness.len(),
-        })?;
-        (incumbent.check)(image, witness)?;
-        incumbent.cell.improve(image);
-        Ok(self.keep(incumbent, image, witness))
-    }
-
-    /// Offers come in any order; only the best keeps its witness, and only with it a key may be told.
-    fn keep(&self, incumbent: &mut Incumbent, image: u64, witness: &[u8]) -> bool {
-        let improves = image < incumbent.told;
-        if improves {
-            incumbent.told = image;
-            incumbent.witness = Some(witness.into());
-            incumbent.version = self.next_version();
-        }
-        improves
-    }
-
-    fn next_version(&self) -> u64 {
-        self.version.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Grows with every new `Best` and every improvement.
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Relaxed)
-    }
-
-    /// The keys that are news after `version`, as `(id, image)`.
-    pub(crate) fn since(&self, version: u64) -> Vec<(u32, u64)> {
-        (0..)
-            .zip(&*lock(&self.list))
-            .filter(|(_, incumbent)| incumbent.version > version)
-            .map(|(id, incumbent)| (id, incumbent.told))
-            .collect()
-    }
-
-    /// The key of a `Best` that may be told, and its witness unless it is the key it began with.
-    pub(crate) fn told(&self, best: u32) -> (u64, Option<Box<[u8]>>) {
-        let list = lock(&self.list);
-        let incumbent = &list[best as usize];
-        (incumbent.told, incumbent.witness.clone())
-    }
-}
-
-impl OfferSink for Incumbents {
-    fn offer(&self, best: u32, image: u64, witness: &[u8]) {
-        if let Some(incumbent) = lock(&self.list).get_mut(best as usize) {
-            self.keep(incumbent, image, witness);
-        }
-    }
-
-    fn witness(&self, best: u32) -> Option<Box<[u8]>> {
-        lock(&self.list).get(best as usize)?.witness.clone()
-    }
-}
-
 fn check_offer<K: BestKey, W: Wire, const MAXIMUM: bool>(
     image: u64,
     witness: &[u8],
-) -> Result<(), WireError> {
+) -> Result<(), String> {
     let direction = if MAXIMUM {
         Direction::Maximum
     } else {
         Direction::Minimum
     };
     if K::from_image(direction.oriented(image)).is_none() {
-        return Err(WireError::Best {
+        let error = WireError::Best {
             expected: Best::<K, W>::type_text(),
             bytes: size_of_val(&image),
-        });
+        };
+        return Err(error.to_string());
     }
-    check::<W>(witness)
+    check::<W>(witness).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use std::fmt::Debug;
+    use std::sync::{Arc, Mutex};
 
-    use super::*;
+    use super::{Best, BestKey};
+    use crate::proto::incumbents::{
+        BESTS_MAX, BestTable, Direction, Incumbents, OfferSink, TooManyBests, lock,
+    };
+    use crate::typed::wire::encode;
 
     /// `keys` ascend; so must their images, in both directions and there and back.
     fn images_keep_order<K: BestKey + PartialOrd + Debug>(keys: &[K]) {
@@ -620,7 +428,7 @@ mod tests {
     #[test]
     fn offers_reach_the_master_and_keys_the_slave() {
         let incumbents = Arc::new(Incumbents::default());
-        let master: Best<u64, String> = incumbents.add(Direction::Maximum, 0).unwrap();
+        let master: Best<u64, String> = Best::add(&incumbents, Direction::Maximum, 0).unwrap();
         assert_eq!((master.get(), master.witness()), (0, None));
         assert_eq!(incumbents.since(0), [(0, u64::MAX)]);
         let seen = incumbents.version();
@@ -655,7 +463,7 @@ mod tests {
     #[test]
     fn what_a_liar_offers_is_refused() {
         let incumbents = Arc::new(Incumbents::default());
-        let best: Best<u8, String> = incumbents.add(Direction::Minimum, 200).unwrap();
+        let best: Best<u8, String> = Best::add(&incumbents, Direction::Minimum, 200).unwrap();
         let mut witness = Vec::new();
         encode(&String::from("w"), &mut witness).unwrap();
         assert!(incumbents.accept(1, 1, &witness).is_err());
@@ -682,12 +490,12 @@ mod tests {
         let (table, incumbents) = (BestTable::default(), Arc::new(Incumbents::default()));
         for id in 0..BESTS_MAX {
             table.learn(id as u32, 1);
-            incumbents.add::<u8, ()>(Direction::Minimum, 200).unwrap();
+            Best::<u8, ()>::add(&incumbents, Direction::Minimum, 200).unwrap();
         }
         assert!(table.cell(u32::MAX).is_none());
         assert!(table.cell(0).is_some());
         assert!(matches!(
-            incumbents.add::<u8, ()>(Direction::Minimum, 200),
+            Best::<u8, ()>::add(&incumbents, Direction::Minimum, 200),
             Err(TooManyBests)
         ));
     }

@@ -29,9 +29,19 @@ pub(crate) struct Facts {
     pub(crate) ring_group: Option<i64>,
     /// 0 none, 1 strict, 2 a filter.
     pub(crate) seccomp_mode: Option<u64>,
+    /// /proc is mounted; without it much of the above and below is unknown.
+    pub(crate) proc_mounted: bool,
     pub(crate) memlock: Limit,
     pub(crate) open_files: Limit,
+    /// Processes and threads of this user.
+    pub(crate) processes: Limit,
+    /// Bytes of a file that is written.
+    pub(crate) file_bytes: Limit,
     pub(crate) somaxconn: Option<u64>,
+    /// `net.ipv4.neigh.default.gc_thresh3`: most hosts of the local network that the kernel remembers at a time.
+    pub(crate) neighbours: Option<u64>,
+    /// The processor has instructions for AES; `None`: not known for this kind of processor.
+    pub(crate) aes: Option<bool>,
     pub(crate) cores_online: Option<u64>,
     pub(crate) cores_affinity: Option<u64>,
     /// Affinity and cgroup quota considered.
@@ -51,9 +61,14 @@ impl Facts {
             ring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
             ring_group: number("/proc/sys/kernel/io_uring_group"),
             seccomp_mode: status_field(&status, "Seccomp").and_then(|field| field.parse().ok()),
+            proc_mounted: fs::metadata("/proc/self/status").is_ok(),
             memlock: limit(Resource::Memlock),
             open_files: limit(Resource::Nofile),
+            processes: limit(Resource::Nproc),
+            file_bytes: limit(Resource::Fsize),
             somaxconn: number("/proc/sys/net/core/somaxconn"),
+            neighbours: number("/proc/sys/net/ipv4/neigh/default/gc_thresh3"),
+            aes: aes(),
             cores_online: read_list("/sys/devices/system/cpu/online"),
             cores_affinity: status_field(&status, "Cpus_allowed_list").and_then(count_list),
             cores_usable: thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
@@ -94,6 +109,15 @@ fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim)
+}
+
+fn aes() -> Option<bool> {
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    return Some(std::arch::is_x86_feature_detected!("aes"));
+    #[cfg(target_arch = "aarch64")]
+    return Some(std::arch::is_aarch64_feature_detected!("aes"));
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
+    None
 }
 
 fn network() -> Result<(), String> {

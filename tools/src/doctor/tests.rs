@@ -10,6 +10,7 @@ fn facts() -> Facts {
         ring_disabled: Some(0),
         ring_group: Some(-1),
         seccomp_mode: Some(0),
+        proc_mounted: true,
         memlock: Limit {
             soft: Some(8 << 20),
             hard: Some(8 << 20),
@@ -18,7 +19,17 @@ fn facts() -> Facts {
             soft: Some(1024),
             hard: Some(524_288),
         },
+        processes: Limit {
+            soft: Some(31_000),
+            hard: Some(31_000),
+        },
+        file_bytes: Limit {
+            soft: None,
+            hard: None,
+        },
         somaxconn: Some(4096),
+        neighbours: Some(16_384),
+        aes: Some(true),
         cores_online: Some(8),
         cores_affinity: Some(8),
         cores_usable: 8,
@@ -234,6 +245,77 @@ fn limits_are_weighed_by_what_they_allow() {
     );
 }
 
+/// Each says what it is and what is to be typed.
+#[test]
+fn what_is_scarce_is_told_with_its_remedy() {
+    let scarce = |soft| Limit {
+        soft: Some(soft),
+        hard: None,
+    };
+    let rows: &[(Facts, &str, &[&str])] = &[
+        (
+            Facts {
+                proc_mounted: false,
+                ..facts()
+            },
+            "/proc",
+            &["not mounted", "mount -t proc proc /proc"],
+        ),
+        (
+            Facts {
+                processes: scarce(512),
+                ..facts()
+            },
+            "processes",
+            &[
+                "soft 512, hard unlimited",
+                "ulimit -u 65536",
+                "LimitNPROC=",
+                "nproc",
+            ],
+        ),
+        (
+            Facts {
+                file_bytes: scarce(2 << 30),
+                ..facts()
+            },
+            "file size",
+            &[
+                "soft 2 GiB, hard unlimited",
+                "ulimit -f unlimited",
+                "LimitFSIZE=",
+                "fsize",
+            ],
+        ),
+        (
+            Facts {
+                neighbours: Some(1024),
+                ..facts()
+            },
+            "neighbour table",
+            &["1,024", "sysctl -w net.ipv4.neigh.default.gc_thresh3=16384"],
+        ),
+        (
+            Facts {
+                aes: Some(false),
+                ..facts()
+            },
+            "encryption",
+            &["no instructions for AES", "-cpu host", "--mw-no-secret"],
+        ),
+    ];
+    for (facts, name, words) in rows {
+        check(facts, name, State::Note, words);
+    }
+    let unknown = Facts {
+        neighbours: None,
+        aes: None,
+        ..facts()
+    };
+    check(&unknown, "neighbour table", State::Ok, &["unknown"]);
+    check(&unknown, "encryption", State::Ok, &["unknown"]);
+}
+
 #[test]
 fn the_list_fits_a_terminal_and_says_what_to_type() {
     let facts = Facts {
@@ -258,7 +340,7 @@ fn the_list_fits_a_terminal_and_says_what_to_type() {
         "{report}"
     );
     assert!(
-        report.contains("\n                        - sysctl -w kernel.io_uring_disabled=0"),
+        report.contains("\n                          - sysctl -w kernel.io_uring_disabled=0"),
         "{report}"
     );
     assert!(report.ends_with("ringmw can run here; the notes tell what would serve it better.\n"));

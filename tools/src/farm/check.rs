@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ringmw_codec::resource::ResourceFile;
 
-use super::Machine;
+use super::machines::Machine;
+use crate::bundle::elf::Elf;
 use crate::overseer::batch::output;
 use crate::overseer::shell::Upload;
 use crate::submit::slurm::quoted;
@@ -15,6 +16,7 @@ pub(super) struct Question {
     upload: Upload,
     /// As the binary tells it here.
     version: String,
+    /// `uname -m` of the machines that the binary is for; none if that is not known here.
     machine: Option<&'static str>,
     addresses: Vec<String>,
     check: Option<String>,
@@ -26,7 +28,7 @@ impl Question {
         resource_file: Option<&Path>,
         check: Option<String>,
     ) -> Result<Self, String> {
-        let binary = crate::submit::binary(binary)?;
+        let binary = crate::bundle::binary(binary)?;
         let version = output(
             std::process::Command::new(&binary).arg("--mw-version-string"),
             b"",
@@ -43,7 +45,7 @@ impl Question {
         };
         Ok(Self {
             upload: Upload::new(&binary, &crate::bundle::libraries(&binary)?)?,
-            machine: machine_of(&binary)?,
+            machine: Elf::read(&binary)?.and_then(|elf| elf.machine),
             binary,
             version,
             addresses,
@@ -105,20 +107,4 @@ impl Question {
         }
         last.map_or(Ok(()), Err)
     }
-}
-
-/// `uname -m` of the machines that a binary is for; none if that is not known here.
-fn machine_of(binary: &Path) -> Result<Option<&'static str>, String> {
-    let bytes = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
-    let is_little_elf = bytes.starts_with(b"\x7fELF") && bytes.get(5) == Some(&1);
-    let machine = bytes
-        .get(18..20)
-        .map(|two| u16::from_le_bytes([two[0], two[1]]));
-    Ok(match machine.filter(|_| is_little_elf) {
-        Some(62) => Some("x86_64"),
-        Some(183) => Some("aarch64"),
-        Some(21) => Some("ppc64le"),
-        Some(243) => Some("riscv64"),
-        _ => None,
-    })
 }

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::policy::{Death, Job};
-use crate::submit::App;
+use super::facts::{End, How, Job};
+use crate::submit::app::App;
 
 /// A command of a batch system that takes longer is ended; what it did is unknown.
 const COMMAND_BOUND: Duration = Duration::from_secs(120);
 /// Of what a dead slave printed last.
 pub(crate) const LAST_LINES_MAX: usize = 8;
+/// What a slave's trail says of an end by its time limit.
+const AT_TIME_LIMIT: &str = "left: its time limit of ";
 const LINE_BYTES_MAX: usize = 300;
 const TAIL_BYTES: u64 = 4096;
 
@@ -21,8 +23,8 @@ pub(crate) trait Batch {
     /// Every job of ours that has not ended.
     fn jobs(&mut self) -> Result<Vec<Job>, String>;
 
-    /// The deaths since the last call. Evictions are none.
-    fn deaths(&mut self) -> Vec<Death>;
+    /// What ended since the last call.
+    fn ends(&mut self) -> Vec<End>;
 
     /// Submits so many, on none of the hosts in `avoid`, and returns their ids; fewer if there is no room.
     ///
@@ -95,6 +97,21 @@ fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
     })
 }
 
+/// How a slave ended, by its exit status as a shell has it, and by its last lines: one that leaves at its time limit exits
+/// with 255, as with other ends after which it is to be run again.
+pub(crate) fn how(status: &str, lines: &[String]) -> How {
+    let died = |how: &str| How::Died(how.to_owned());
+    match status.parse::<u32>() {
+        Err(_) => died("its process is gone without a trace; was the machine restarted?"),
+        Ok(0) => How::Left,
+        Ok(126) => died("exit status 126: it cannot be executed"),
+        Ok(127) => died("exit status 127: not found, or a library is missing"),
+        Ok(signal @ 129..=192) => How::Died(format!("signal {}", signal - 128)),
+        Ok(255) if lines.iter().any(|line| line.contains(AT_TIME_LIMIT)) => How::TimeLimit,
+        Ok(code) => How::Died(format!("exit status {code}")),
+    }
+}
+
 /// The last lines of files, of the first that has any.
 pub(crate) fn last_lines(files: &[&Path]) -> Vec<String> {
     files
@@ -160,5 +177,32 @@ impl Growing {
             .map_or(0, |at| at + end.len());
         self.read += whole as u64;
         String::from_utf8_lossy(&bytes[..whole]).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last line as the runtime writes it; one of a node has `slave | ` before it.
+    #[test]
+    fn ends_are_told_from_one_another() {
+        let trail = "slave | 1 2026-11-26T23:36:11.516294Z SLAVE-1 exit code=255 reason=\"left: its time limit of 3 s\"";
+        let rows = [
+            ("0", "exit code=0 reason=\"left: idle for 2 s\"", How::Left),
+            ("255", trail, How::TimeLimit),
+            (
+                "255",
+                "the master is lost",
+                How::Died("exit status 255".into()),
+            ),
+            ("3", trail, How::Died("exit status 3".into())),
+            ("137", "", How::Died("signal 9".into())),
+        ];
+        for (status, line, expected) in rows {
+            assert_eq!(how(status, &[line.to_owned()]), expected, "{status} {line}");
+        }
+        assert!(matches!(how("127", &[]), How::Died(how) if how.contains("library")));
+        assert!(matches!(how("lost", &[]), How::Died(how) if how.contains("gone")));
     }
 }

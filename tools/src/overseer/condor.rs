@@ -1,4 +1,4 @@
-//! HTCondor: `condor_submit`, `condor_q -json`, `condor_rm`; deaths are read from the slaves' event log.
+//! HTCondor: `condor_submit`, `condor_q -json`, `condor_rm`; ends are read from the slaves' event log.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,15 +7,17 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::batch::{Batch, Growing, last_lines, output};
-use super::policy::{Death, Job, JobState, SECOND};
-use crate::submit::App;
+use super::batch::{Batch, Growing, how, last_lines, output};
+use super::facts::{End, How, Job, JobState};
+use super::pause::SECOND;
+use crate::submit::app::App;
 use crate::submit::condor::{SLAVES_LOG, TAG, slaves_avoiding};
 
 /// Job ids in one `condor_rm`.
 const REMOVE_MAX: usize = 200;
-/// "Via condor_hold", and our own periodic_hold: someone wanted that.
-const HELD_ON_PURPOSE: [&str; 2] = ["Code 1 ", "Code 3 "];
+/// Somebody wanted that: "via condor_hold", our own periodic_hold, which releases it again, `hold = true` in the submit
+/// file, and files that are still being sent.
+const HELD_ON_PURPOSE: [u64; 4] = [1, 3, 15, 16];
 
 pub(crate) struct Condor {
     tag: String,
@@ -47,7 +49,7 @@ impl Condor {
 
 impl Batch for Condor {
     fn jobs(&mut self) -> Result<Vec<Job>, String> {
-        let attributes = "ClusterId,ProcId,JobStatus,RemoteHost,LastRemoteHost,HoldReason,ServerTime,\
+        let attributes = "ClusterId,ProcId,JobStatus,RemoteHost,LastRemoteHost,HoldReason,HoldReasonCode,ServerTime,\
                           JobCurrentStartExecutingDate,JobCurrentStartDate";
         let text = output(
             Command::new("condor_q").args([
@@ -65,23 +67,29 @@ impl Batch for Condor {
         Ok(jobs)
     }
 
-    fn deaths(&mut self) -> Vec<Death> {
-        let mut dead = Vec::new();
+    fn ends(&mut self) -> Vec<End> {
+        let mut ends = Vec::new();
         for event in self.log.take("\n...\n").split("\n...\n") {
             match event_of(event) {
                 Some((job, Event::Started(host))) => {
                     self.hosts.insert(job, host);
                 }
-                Some((job, Event::Died(how))) => dead.push(Death {
-                    host: self.hosts.get(&job).cloned(),
-                    lines: self.lines_of(&job),
-                    job,
-                    how,
-                }),
+                Some((job, Event::Ended(status))) => {
+                    let lines = self.lines_of(&job);
+                    ends.push(End {
+                        host: self.hosts.get(&job).cloned(),
+                        how: match status {
+                            Status::Exited(status) => how(&status, &lines),
+                            Status::Other(how) => How::Died(how),
+                        },
+                        lines,
+                        job,
+                    });
+                }
                 None => {}
             }
         }
-        dead
+        ends
     }
 
     fn submit(&mut self, app: &App, jobs: u32, avoid: &[String]) -> Result<Vec<String>, String> {
@@ -142,6 +150,9 @@ fn job(ad: &Value) -> Option<Job> {
     let state = match number("JobStatus")? {
         1 => JobState::Queued,
         2 | 6 | 7 => JobState::Running,
+        5 if number("HoldReasonCode").is_some_and(|code| HELD_ON_PURPOSE.contains(&code)) => {
+            JobState::HeldByHand
+        }
         5 => JobState::Held(text("HoldReason").unwrap_or_default()),
         // Removed, or completed.
         _ => return None,
@@ -183,10 +194,17 @@ fn submitted(text: &str) -> Option<Vec<String>> {
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
     Started(String),
-    Died(String),
+    Ended(Status),
 }
 
-/// One event of the log that says where a job runs or how a slave died: `004 (012.003.000) date Job was evicted. …`.
+#[derive(Debug, PartialEq, Eq)]
+enum Status {
+    /// With this number.
+    Exited(String),
+    Other(String),
+}
+
+/// One event of the log that says where a job runs or how a slave ended: `004 (012.003.000) date Job was evicted. …`.
 fn event_of(text: &str) -> Option<(String, Event)> {
     let text = text.trim_start_matches("...\n").trim_start();
     let (number, rest) = text.split_once(" (")?;
@@ -199,24 +217,39 @@ fn event_of(text: &str) -> Option<(String, Event)> {
             let slot = lines().find_map(|line| line.strip_prefix("SlotName: "));
             Event::Started(machine(slot?))
         }
-        // An eviction has no exit of its own; 005 is the end of a slave that exited 0.
-        "004" if body.contains("Job terminated and was requeued") => {
+        // 004 is the end of a slave that is queued again; an eviction has no exit of its own. 005 takes it from the queue.
+        "004" | "005" if number == "005" || body.contains("Job terminated and was requeued") => {
             let ended = |line: &str| line.contains("termination (");
             let how = lines().find(|line| ended(line)).unwrap_or("it died");
             // (1) Normal termination (return value 127), (0) Abnormal termination (signal 9)
             let how = how.split_once("termination (").map_or(how, |(_, how)| how);
-            let how = how
-                .trim_end_matches(')')
-                .replace("return value", "exit status");
-            Event::Died(how)
+            let how = how.trim_end_matches(')');
+            Event::Ended(match how.strip_prefix("return value ") {
+                Some(status) => Status::Exited(status.to_owned()),
+                None => Status::Other(how.to_owned()),
+            })
         }
-        "012" if !HELD_ON_PURPOSE.iter().any(|code| body.contains(code)) => {
+        "012" if !held_on_purpose(body) => {
             let reason = lines().nth(1).unwrap_or_default();
-            Event::Died(format!("held by HTCondor: {reason}"))
+            Event::Ended(Status::Other(format!("held by HTCondor: {reason}")))
         }
         _ => return None,
     };
     Some((id, event))
+}
+
+/// `Code 1 Subcode 0` in a line of its own.
+fn held_on_purpose(body: &str) -> bool {
+    let code = |line: &str| {
+        line.trim()
+            .strip_prefix("Code ")?
+            .split(' ')
+            .next()?
+            .parse()
+            .ok()
+    };
+    let code: Option<u64> = body.lines().find_map(code);
+    code.is_some_and(|code| HELD_ON_PURPOSE.contains(&code))
 }
 
 #[cfg(test)]
@@ -230,7 +263,8 @@ mod tests {
   "JobCurrentStartExecutingDate": 60 },
 { "ClusterId": 3, "JobStatus": 1, "LastRemoteHost": "slot2@node1", "ProcId": 1, "ServerTime": 100 },
 { "ClusterId": 3, "JobStatus": 3, "ProcId": 2, "ServerTime": 100 },
-{ "ClusterId": 4, "HoldReason": "no exec bit", "JobStatus": 5, "ProcId": 0, "ServerTime": 100 }
+{ "ClusterId": 4, "HoldReason": "no exec bit", "HoldReasonCode": 6, "JobStatus": 5, "ProcId": 0, "ServerTime": 100 },
+{ "ClusterId": 4, "HoldReason": "via condor_hold (by user u)", "HoldReasonCode": 1, "JobStatus": 5, "ProcId": 1 }
 ]"#;
         let jobs = jobs(text).expect("it is what condor_q prints");
         let shown: Vec<_> = jobs
@@ -249,7 +283,8 @@ mod tests {
             [
                 ("3.0", JobState::Running, Some("node3"), 40 * SECOND),
                 ("3.1", JobState::Queued, Some("node1"), 0),
-                ("4.0", JobState::Held("no exec bit".into()), None, 0)
+                ("4.0", JobState::Held("no exec bit".into()), None, 0),
+                ("4.1", JobState::HeldByHand, None, 0)
             ]
         );
         assert_eq!(super::jobs("\n"), Ok(Vec::new()));
@@ -273,11 +308,11 @@ mod tests {
             ),
             (
                 "004 (003.000.000) 2026-11-20 10:41:15 Job was evicted.\n\t(0) Job terminated and was requeued\n\t\tUsr 0 00:00:00, Sys 0 00:00:00  -  Run Remote Usage\n\t(1) Normal termination (return value 127)",
-                Some(("3.0", Event::Died("exit status 127".into()))),
+                Some(("3.0", Event::Ended(Status::Exited("127".into())))),
             ),
             (
                 "004 (003.012.000) 2026-11-20 10:41:15 Job was evicted.\n\t(0) Job terminated and was requeued\n\t(0) Abnormal termination (signal 9)",
-                Some(("3.12", Event::Died("signal 9".into()))),
+                Some(("3.12", Event::Ended(Status::Other("signal 9".into())))),
             ),
             (
                 "004 (003.000.000) 2026-11-20 10:41:15 Job was evicted.\n\t(0) CPU times",
@@ -287,10 +322,18 @@ mod tests {
                 "012 (004.000.000) 2026-11-20 10:41:15 Job was held.\n\tError from slot2@localhost: Failed to execute '/x': (errno=8: 'Exec format error')\n\tCode 6 Subcode 8",
                 Some((
                     "4.0",
-                    Event::Died(
+                    Event::Ended(Status::Other(
                         "held by HTCondor: Error from slot2@localhost: Failed to execute '/x': (errno=8: 'Exec format error')".into(),
-                    ),
+                    )),
                 )),
+            ),
+            (
+                "005 (003.001.000) 2026-11-20 10:41:15 Job terminated.\n\t(1) Normal termination (return value 0)\n\t\tUsr 0 00:00:00",
+                Some(("3.1", Event::Ended(Status::Exited("0".into())))),
+            ),
+            (
+                "012 (004.000.000) 2026-11-20 10:41:15 Job was held.\n\tsuspended\n\tCode 3 Subcode 0",
+                None,
             ),
             (
                 "012 (004.000.000) 2026-11-20 10:41:15 Job was held.\n\tvia condor_hold (by user u)\n\tCode 1 Subcode 0",

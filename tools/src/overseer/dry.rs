@@ -1,10 +1,11 @@
 //! No batch system at all: says what would be done, and plays a system that starts every job at once.
 
-use std::path::Path;
-
 use super::batch::Batch;
-use super::policy::{Death, Job, JobState, SECOND};
-use crate::submit::{App, condor, slurm};
+use super::facts::{End, Job, JobState};
+use super::pause::SECOND;
+use super::slurm::ENDS;
+use crate::submit::app::App;
+use crate::submit::{condor, slurm};
 
 pub(crate) struct Dry {
     jobs: Vec<Job>,
@@ -34,7 +35,7 @@ impl Batch for Dry {
         Ok(self.jobs.clone())
     }
 
-    fn deaths(&mut self) -> Vec<Death> {
+    fn ends(&mut self) -> Vec<End> {
         Vec::new()
     }
 
@@ -42,7 +43,12 @@ impl Batch for Dry {
         let mut note = format!("would submit {jobs} slaves of {}", app.binary.display());
         let text = match self.is_condor {
             Some(true) => Some(condor::slaves_avoiding(app, jobs, avoid)?),
-            Some(false) => Some(slurm::script(app, jobs, 0, &deaths(&app.dir))?),
+            Some(false) => Some(slurm::script(
+                app,
+                jobs,
+                0,
+                &app.dir.join(ENDS).to_string_lossy(),
+            )?),
             None => None,
         };
         if let Some(text) = text {
@@ -71,8 +77,4 @@ impl Batch for Dry {
     fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
-}
-
-fn deaths(dir: &Path) -> String {
-    dir.join("deaths").to_string_lossy().into_owned()
 }

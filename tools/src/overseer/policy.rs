@@ -4,9 +4,12 @@
 //! desired ─ (running + queued + just submitted) > 0   submit, at most a step, never past max
 //!                                               < 0   once it has been so for SETTLE: remove queued jobs, never a running one
 //! deaths at once, five in a row, none alive           stop, say why, clear the queue; after a pause one job as a probe
-//! deaths of slaves that had been alive                nothing: their master or their time was gone, they are replaced
-//! the same on one host, while others live             submit around that host for a while, what died there too
-//! finished, or stale                                  remove what is queued, wait for what runs
+//! deaths at once on one host, while others live       submit around that host for a while, what died there too
+//! deaths of slaves that had been alive                nothing: their master was gone, they are replaced
+//! a leave at the slave's time limit                   nothing: it is replaced
+//! a leave with exit status 0                          not replaced until the desire changes, or as [`Idle`] tries it out
+//! a job that somebody holds                           left alone, and counted as if it were queued
+//! finished, stale, or told to drain                   remove what is queued, wait for what runs
 //! ```
 //!
 //! The jobs that are counted are those that the batch system shows under the overseer's tag, and those it has just
@@ -17,8 +20,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringmw_codec::Nanos;
 
-/// One second.
-pub(crate) const SECOND: Nanos = 1_000_000_000;
+use super::facts::{Effect, End, Facts, How, Job, JobState, Limits, Over, Resource};
+use super::idle::{Idle, Seen};
+use super::pause::{SECOND, doubled};
+use crate::say::count;
+
 /// A desire must have been lower for so long before queued jobs are removed; one that only dips removes nothing.
 const SETTLE: Nanos = 10 * SECOND;
 /// Jobs that are gone are replaced after so long: when all is over, slaves leave before the resource file says so.
@@ -42,93 +48,6 @@ const REFUSED_FIRST: Nanos = 15 * SECOND;
 const REFUSED_LAST: Nanos = 300 * SECOND;
 /// Hosts whose deaths are remembered; a pool that has more bad ones has other troubles.
 const HOSTS_MAX: usize = 10_000;
-
-/// What the operator chose.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// Jobs alive at any time, queued ones included.
-    pub(crate) max: u32,
-    /// Jobs in one submission.
-    pub(crate) step: u32,
-    /// Between two submissions.
-    pub(crate) pause: Nanos,
-    /// A job that the batch system took and does not show is counted for so long; then it has come and gone between two
-    /// lists.
-    pub(crate) unseen: Nanos,
-    /// A resource file that is older than it says it may be, by this much, is stale.
-    pub(crate) stale: Nanos,
-}
-
-/// What the resource file says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resource {
-    /// It is not there or cannot be read.
-    Missing,
-    InProgress {
-        desired: u64,
-        connected: Option<u64>,
-        /// Since it should have been written again.
-        overdue: Nanos,
-    },
-    Finished,
-}
-
-/// Where a job is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum JobState {
-    Queued,
-    /// Suspended ones too.
-    Running,
-    /// It will not start by itself.
-    Held(String),
-}
-
-/// A job of ours, as the batch system shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Job {
-    pub(crate) id: String,
-    pub(crate) state: JobState,
-    pub(crate) host: Option<String>,
-    /// How long it has run this time.
-    pub(crate) ran: Nanos,
-}
-
-/// One slave's end that was not an exit with 0, and not an eviction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Death {
-    pub(crate) job: String,
-    pub(crate) host: Option<String>,
-    /// `exit status 127`, `held: …`.
-    pub(crate) how: String,
-    /// The last lines it printed.
-    pub(crate) lines: Vec<String>,
-}
-
-/// Everything that is known at `now`.
-#[derive(Debug)]
-pub(crate) struct Facts<'a> {
-    pub(crate) now: Nanos,
-    pub(crate) resource: Resource,
-    pub(crate) jobs: &'a [Job],
-    /// Since the last turn.
-    pub(crate) deaths: &'a [Death],
-}
-
-/// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// For the operator.
-    Say(String),
-    /// Only those that do not run, unless `running`.
-    Remove { ids: Vec<String>, running: bool },
-    Submit {
-        jobs: u32,
-        /// Hosts on which slaves die at once.
-        avoid: Vec<String>,
-    },
-    /// Nothing is left to be done.
-    Done(String),
-}
 
 #[derive(Debug, Default)]
 struct Host {
@@ -194,6 +113,10 @@ pub(crate) struct Policy {
     trips: u32,
     breaker: Breaker,
     hosts: BTreeMap<String, Host>,
+    idle: Idle,
+    /// What is to be said of slaves that left, unless all is over by then.
+    of_leavers: Option<(Nanos, String)>,
+    draining: bool,
     /// Since when there is no resource file to be read.
     missing_since: Option<Nanos>,
     over_since: Option<Nanos>,
@@ -221,10 +144,18 @@ impl Policy {
             trips: 0,
             breaker: Breaker::Closed,
             hosts: BTreeMap::new(),
+            idle: Idle::default(),
+            of_leavers: None,
+            draining: false,
             missing_since: None,
             over_since: None,
             last_said: None,
         }
+    }
+
+    /// From now on nothing is submitted; it is done when what runs has ended.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
     }
 
     /// The batch system took these.
@@ -245,18 +176,23 @@ impl Policy {
         self.take_jobs(facts);
         self.take_deaths(facts, &mut effects);
         let desired = match self.desire(facts, &mut effects) {
-            Ok(Some(desired)) => desired,
-            Ok(None) => return effects,
             Err(over) => {
                 self.wind_up(facts, over, &mut effects);
                 return effects;
             }
+            Ok(_) if self.draining => {
+                self.drain_on(facts, &mut effects);
+                return effects;
+            }
+            Ok(Some(desired)) => desired,
+            Ok(None) => return effects,
         };
         if self.breaker_is_open(facts, &mut effects) {
             return effects;
         }
         self.clear_held(facts, &mut effects);
         let alive = self.alive(facts);
+        let desired = self.take_leavers(facts, desired, alive, &mut effects);
         let probe = matches!(self.breaker, Breaker::Probe);
         let wanted = if probe { desired.min(1) } else { desired };
         let lasting = self.lasting_desire(facts.now, wanted);
@@ -306,11 +242,20 @@ impl Policy {
         }
     }
 
+    fn had_lived(&self, end: &End) -> bool {
+        self.lived.contains(&end.job) || self.lived_before.contains(&end.job)
+    }
+
     fn take_deaths(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) {
-        let lived = |death: &&Death| {
-            self.lived.contains(&death.job) || self.lived_before.contains(&death.job)
-        };
-        let deaths: Vec<&Death> = facts.deaths.iter().filter(|death| !lived(death)).collect();
+        // Some come and go between two lists.
+        for end in facts.ends {
+            self.unseen.remove(&end.job);
+        }
+        let deaths: Vec<&End> = facts
+            .ends
+            .iter()
+            .filter(|end| matches!(end.how, How::Died(_)) && !self.had_lived(end))
+            .collect();
         let Some(last) = deaths.last() else { return };
         let live_hosts: BTreeSet<&str> = facts
             .jobs
@@ -319,7 +264,6 @@ impl Policy {
             .filter_map(|job| job.host.as_deref())
             .collect();
         for death in &deaths {
-            self.unseen.remove(&death.job);
             self.row = self.row.saturating_add(1);
             let Some(name) = &death.host else { continue };
             if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(name) {
@@ -371,14 +315,56 @@ impl Policy {
         }
     }
 
-    /// Where the batch system puts the dead back into its queue, as HTCondor does, they may go to the same host for ever:
-    /// others that avoid it take their place.
-    fn move_from_avoided(
+    /// How many are wanted of those desired, now that some have left with exit status 0.
+    fn take_leavers(
         &mut self,
         facts: &Facts<'_>,
-        deaths: &[&Death],
+        desired: u64,
+        alive: u64,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> u64 {
+        let Resource::InProgress {
+            connected, busy, ..
+        } = facts.resource
+        else {
+            return desired;
+        };
+        let left = || facts.ends.iter().filter(|end| end.how == How::Left);
+        let wanted = self.idle.wanted(&Seen {
+            now: facts.now,
+            desired,
+            connected,
+            busy,
+            left: left().count() as u64,
+            alive,
+        });
+        // One that never served, while nobody is connected, is hardly a slave.
+        let odd = left().find(|end| connected == Some(0) && !self.had_lived(end));
+        let excused = self.idle.excused();
+        if excused > 0 && left().next().is_some() {
+            let text = match odd {
+                Some(end) => format!(
+                    "slaves end at once with exit status 0, and none is connected: is it this application, and does it \
+                     take its --mw-* flags? Starting one at a time, after growing pauses; the last: {}",
+                    describe(end)
+                ),
+                None => "slaves left with exit status 0, as idle ones do: they are replaced when the desire changes, or one \
+                         at a time, after growing pauses"
+                    .to_owned(),
+            };
+            // When all is over they leave before the file says so.
+            let at = facts.now + REPLACE_AFTER;
+            self.of_leavers = Some((self.of_leavers.take().map_or(at, |(at, _)| at), text));
+        }
+        if let Some((_, text)) = self.of_leavers.take_if(|(at, _)| *at <= facts.now) {
+            self.say_once(&text, effects);
+        }
+        wanted
+    }
+
+    /// Where the batch system puts the dead back into its queue, as HTCondor does, they may go to the same host for ever:
+    /// others that avoid it take their place.
+    fn move_from_avoided(&mut self, facts: &Facts<'_>, deaths: &[&End], effects: &mut Vec<Effect>) {
         let is_avoided = |host: &String| {
             self.hosts
                 .get(host)
@@ -399,22 +385,19 @@ impl Policy {
         self.remove(ids, effects);
     }
 
-    /// The slaves wanted, none while that is not known; the reason if all is over.
+    /// The slaves desired, none while that is not known; the reason if all is over.
     fn desire(
         &mut self,
         facts: &Facts<'_>,
         effects: &mut Vec<Effect>,
-    ) -> Result<Option<u64>, String> {
+    ) -> Result<Option<u64>, Over> {
         match facts.resource {
-            Resource::Finished => Err("the computation is finished".to_owned()),
+            Resource::Finished => Err(Over::Finished),
             Resource::Missing => {
                 let since = *self.missing_since.get_or_insert(facts.now);
                 let age = facts.now.saturating_sub(since);
                 if age > self.limits.stale {
-                    return Err(format!(
-                        "there has been no resource file for {} s",
-                        age / SECOND
-                    ));
+                    return Err(Over::Missing(age / SECOND));
                 }
                 self.say_once("there is no resource file to be read yet", effects);
                 Ok(None)
@@ -424,10 +407,7 @@ impl Policy {
             } => {
                 self.missing_since = None;
                 if overdue > self.limits.stale {
-                    return Err(format!(
-                        "the resource file is stale: it should have been written again {} s ago",
-                        overdue / SECOND
-                    ));
+                    return Err(Over::Stale(overdue / SECOND));
                 }
                 let capped = desired.min(u64::from(self.limits.max));
                 if capped < desired {
@@ -450,10 +430,33 @@ impl Policy {
         }
     }
 
+    /// Nothing new; queued jobs go; running ones end by themselves.
+    fn drain_on(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) {
+        if self.is_empty(facts) {
+            effects.push(Effect::Done(Over::Drained));
+            return;
+        }
+        self.say_once(
+            "draining: removing what is queued, waiting for what runs",
+            effects,
+        );
+        let queued = self.removable(facts).collect();
+        self.remove(queued, effects);
+    }
+
+    /// Nothing is left but what somebody holds.
+    fn is_empty(&self, facts: &Facts<'_>) -> bool {
+        self.unseen.is_empty()
+            && facts
+                .jobs
+                .iter()
+                .all(|job| job.state == JobState::HeldByHand)
+    }
+
     /// Nothing new; queued jobs go; running ones end by themselves, or are ended at last.
-    fn wind_up(&mut self, facts: &Facts<'_>, over: String, effects: &mut Vec<Effect>) {
+    fn wind_up(&mut self, facts: &Facts<'_>, over: Over, effects: &mut Vec<Effect>) {
         let idle: Vec<String> = self.removable(facts).collect();
-        if facts.jobs.is_empty() && self.unseen.is_empty() {
+        if self.is_empty(facts) {
             effects.push(Effect::Done(over));
             return;
         }
@@ -462,11 +465,14 @@ impl Policy {
         let since = *self.over_since.get_or_insert(facts.now);
         if facts.now.saturating_sub(since) >= FAREWELL {
             self.over_since = Some(facts.now);
-            let ids: Vec<String> = facts.jobs.iter().map(|job| job.id.clone()).collect();
-            let count = ids.len();
-            effects.push(Effect::Say(format!(
-                "{count} slaves still run: ending them"
-            )));
+            let ids: Vec<String> = facts
+                .jobs
+                .iter()
+                .filter(|job| job.state != JobState::HeldByHand)
+                .map(|job| job.id.clone())
+                .collect();
+            let slaves = count(ids.len(), "slave still runs", "slaves still run");
+            effects.push(Effect::Say(format!("{slaves}: ending what is left")));
             effects.push(Effect::Remove { ids, running: true });
         }
     }
@@ -497,14 +503,14 @@ impl Policy {
         self.remove(held, effects);
     }
 
-    /// Jobs that do not run and are not being removed; queued ones last to first.
+    /// Jobs that wait or failed to start, and are not being removed; queued ones last to first.
     fn removable<'a>(&self, facts: &Facts<'a>) -> impl Iterator<Item = String> + use<'a> {
         let removed = self.removed.clone();
         facts
             .jobs
             .iter()
             .rev()
-            .filter(|job| job.state != JobState::Running)
+            .filter(|job| !matches!(job.state, JobState::Running | JobState::HeldByHand))
             .map(|job| job.id.clone())
             .filter(move |id| !removed.contains(id))
     }
@@ -571,9 +577,14 @@ impl Policy {
     /// For `--status`.
     pub(crate) fn state(&self, now: Nanos) -> String {
         match self.breaker {
+            _ if self.draining => "draining".to_owned(),
             Breaker::Closed if self.submit_from > now && self.refused > 0 => {
                 "the batch system refuses jobs; waiting".to_owned()
             }
+            Breaker::Closed if self.idle.excused() > 0 => format!(
+                "{} left with exit status 0; not replaced for now",
+                count(self.idle.excused() as usize, "slave", "slaves")
+            ),
             Breaker::Closed => "watching".to_owned(),
             Breaker::Open { until } => format!(
                 "slaves die at once; waiting {} s",
@@ -584,13 +595,7 @@ impl Policy {
     }
 }
 
-fn doubled(first: Nanos, times: u32, last: Nanos) -> Nanos {
-    first
-        .saturating_mul(1u64.checked_shl(times).unwrap_or(u64::MAX))
-        .min(last)
-}
-
-fn describe(death: &Death) -> String {
+fn describe(death: &End) -> String {
     let host = death.host.as_deref().unwrap_or("an unknown host");
     let mut text = format!("job {} on {host}: {}", death.job, death.how);
     if death.lines.is_empty() {

@@ -16,16 +16,19 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::batch::{Batch, lines_of, output};
-use super::policy::{Death, Job, JobState, SECOND};
-use crate::farm::Machine;
-use crate::submit::App;
+use siphasher::sip::SipHasher13;
+
+use super::batch::{Batch, how, lines_of, output};
+use super::facts::{End, Job, JobState};
+use super::pause::SECOND;
+use crate::farm::machines::{Machine, Standing};
+use crate::submit::app::App;
 use crate::submit::slurm::quoted;
 
 /// The slaves of a machine that has not answered for so long are counted as lost.
@@ -46,13 +49,13 @@ struct Host {
     known: Vec<Job>,
     answered: Instant,
     silent_since: Option<Instant>,
-    /// Where the binary is, once it is there; as words of a shell.
-    program: Option<String>,
+    /// What was copied there, and where it is, as words of a shell.
+    program: Option<(Vec<Stamp>, String)>,
 }
 
 pub(crate) struct Shell {
     hosts: Vec<Host>,
-    dead: Vec<Death>,
+    ended: Vec<End>,
     notes: Vec<String>,
     next: u32,
 }
@@ -71,8 +74,7 @@ impl Shell {
 
     /// Those machines of the farm that may serve.
     pub(crate) fn farm(tag: &str, machines: Vec<Machine>) -> Result<Self, String> {
-        let serves =
-            |machine: &Machine| matches!(machine.standing, crate::farm::Standing::Valid(_));
+        let serves = |machine: &Machine| matches!(machine.standing, Standing::Valid(_));
         let hosts: Vec<Host> = machines
             .into_iter()
             .filter(serves)
@@ -95,7 +97,7 @@ impl Shell {
     fn of(hosts: Vec<Host>) -> Self {
         Self {
             hosts,
-            dead: Vec::new(),
+            ended: Vec::new(),
             notes: Vec::new(),
             next: 0,
         }
@@ -144,14 +146,14 @@ impl Host {
         }
     }
 
-    fn list(&mut self) -> Result<Vec<Death>, String> {
+    fn list(&mut self) -> Result<Vec<End>, String> {
         let prefix = quoted(&self.job_of(""));
         let told = self.run(&format!("prefix={prefix}\n{LIST}"))?;
         self.answered = Instant::now();
         self.silent_since = None;
-        let (jobs, dead) = listed(&told, &self.name);
+        let (jobs, ended) = listed(&told, &self.name);
         self.known = jobs;
-        Ok(dead)
+        Ok(ended)
     }
 
     fn start(&mut self, app: &App, ids: &[String], resource_file: &str) -> Result<(), String> {
@@ -181,17 +183,31 @@ impl Host {
         self.known.extend(jobs);
     }
 
+    /// Another file, or one that was changed, is copied again: slaves that start now are what is named now.
     fn program(&mut self, app: &App) -> Result<String, String> {
-        if let Some(program) = &self.program {
+        let Some(machine) = &self.machine else {
+            return Ok(local_program(app));
+        };
+        let files = std::iter::once(&app.binary).chain(&app.libraries);
+        let stamps: Vec<Stamp> = files.map(|path| stamp(path)).collect();
+        if let Some((copied, program)) = &self.program
+            && *copied == stamps
+        {
             return Ok(program.clone());
         }
-        let program = match &self.machine {
-            None => local_program(app),
-            Some(machine) => Upload::new(&app.binary, &app.libraries)?.to(machine)?,
-        };
-        self.program = Some(program.clone());
+        let program = Upload::new(&app.binary, &app.libraries)?.to(machine)?;
+        self.program = Some((stamps, program.clone()));
         Ok(program)
     }
+}
+
+/// A file, when it was changed, and its length.
+type Stamp = (PathBuf, Option<(SystemTime, u64)>);
+
+fn stamp(path: &Path) -> Stamp {
+    let data = fs::metadata(path);
+    let of = |data: fs::Metadata| Some((data.modified().ok()?, data.len()));
+    (path.to_owned(), data.ok().and_then(of))
 }
 
 fn local_program(app: &App) -> String {
@@ -220,7 +236,8 @@ start() {
         "$@" >out 2>&1 </dev/null &
         slave=$!
         trap "kill -TERM $slave 2>/dev/null" TERM
-        echo "$$ $(date +%s)" >pid.new && mv pid.new pid
+        read -r now idle </proc/uptime
+        echo "$$ ${now%%.*}" >pid.new && mv pid.new pid
         wait "$slave"; code=$?
         while kill -0 "$slave" 2>/dev/null; do wait "$slave"; code=$?; done
         echo "$code" >code.new && mv code.new code
@@ -231,8 +248,11 @@ start() {
 "#;
 
 /// Tells each job's state; of one that has ended its last lines too, and forgets it.
+///
+/// Seconds are those since the machine was started, which no step of its clock changes. Where a job's file counts by that
+/// clock, as older releases had it, it has run for as long as the machine.
 const LIST: &str = r#"
-now=$(date +%s)
+read -r now idle </proc/uptime; now=${now%%.*}
 for dir in */; do
     id=${dir%/}
     [ -e "$id/rsc" ] || continue
@@ -240,6 +260,7 @@ for dir in */; do
         :
     elif [ -e "$id/pid" ] && read -r pid began <"$id/pid" && kill -0 "$pid" 2>/dev/null &&
         tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF "RINGMW_JOB=$prefix$id"; then
+        [ "$began" -le "$now" ] || began=0
         echo "running $id $((now - began))"; continue
     elif [ ! -e "$id/pid" ] && [ -n "$(find "$id" -prune -mmin -1)" ]; then
         echo "running $id 0"; continue
@@ -252,75 +273,57 @@ for dir in */; do
 done
 "#;
 
-/// What [`LIST`] printed: the jobs that run, and those that died.
-fn listed(text: &str, host: &str) -> (Vec<Job>, Vec<Death>) {
-    let (mut jobs, mut dead): (Vec<Job>, Vec<Death>) = Default::default();
-    let mut said = String::new();
-    let close = |dead: &mut Vec<Death>, said: &mut String, is_death: bool| {
-        if is_death && let Some(last) = dead.last_mut() {
-            last.lines = lines_of(said);
-        }
-        said.clear();
-    };
-    let mut is_death = false;
+/// What [`LIST`] printed: the jobs that run, and how others ended.
+fn listed(text: &str, host: &str) -> (Vec<Job>, Vec<End>) {
+    let (mut jobs, mut ended): (Vec<Job>, Vec<(String, String, String)>) = Default::default();
     for line in text.lines() {
         if let Some(line) = line.strip_prefix("| ") {
-            said.push_str(line);
-            said.push('\n');
+            if let Some((_, _, said)) = ended.last_mut() {
+                said.push_str(line);
+                said.push('\n');
+            }
             continue;
         }
-        close(&mut dead, &mut said, is_death);
-        is_death = false;
         let mut fields = line.split(' ');
         let (Some(word), Some(id), Some(value)) = (fields.next(), fields.next(), fields.next())
         else {
             continue;
         };
         let job = format!("{host}:{id}");
-        match (word, value) {
-            ("running", seconds) => jobs.push(Job {
+        match word {
+            "running" => jobs.push(Job {
                 id: job,
                 state: JobState::Running,
                 host: Some(host.to_owned()),
-                ran: seconds.parse::<u64>().unwrap_or(0) * SECOND,
+                ran: value.parse::<u64>().unwrap_or(0) * SECOND,
             }),
-            ("ended", "0") => {}
-            ("ended", code) => {
-                is_death = true;
-                dead.push(Death {
-                    job,
-                    host: Some(host.to_owned()),
-                    how: ended(code),
-                    lines: Vec::new(),
-                });
-            }
+            "ended" => ended.push((job, value.to_owned(), String::new())),
             _ => {}
         }
     }
-    close(&mut dead, &mut said, is_death);
-    (jobs, dead)
-}
-
-fn ended(code: &str) -> String {
-    match code.parse::<u32>() {
-        Err(_) => "its process is gone without a trace; was the machine restarted?".to_owned(),
-        Ok(126) => "exit status 126: it cannot be executed".to_owned(),
-        Ok(127) => "exit status 127: not found, or a library is missing".to_owned(),
-        Ok(signal @ 129..=192) => format!("signal {}", signal - 128),
-        Ok(code) => format!("exit status {code}"),
-    }
+    let end = |(job, status, said): (String, String, String)| {
+        let lines = lines_of(&said);
+        End {
+            job,
+            host: Some(host.to_owned()),
+            how: how(&status, &lines),
+            lines,
+        }
+    };
+    (jobs, ended.into_iter().map(end).collect())
 }
 
 /// The binary and its libraries, to be copied to machines.
 pub(crate) struct Upload {
     files: Vec<(String, PathBuf)>,
-    /// Of all their content: another build gets another folder, so that a running slave's file is never touched.
+    /// SipHash-1-3 of all their content: another build gets another folder, so that a running slave's file is never
+    /// touched, and another release of this tool finds the same one.
     hash: u64,
 }
 
 impl Upload {
     pub(crate) fn new(binary: &Path, libraries: &[PathBuf]) -> Result<Self, String> {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = SipHasher13::new();
         let mut files = Vec::new();
         for path in std::iter::once(binary).chain(libraries.iter().map(PathBuf::as_path)) {
             let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -385,9 +388,9 @@ impl Batch for Shell {
         let mut errors = Vec::new();
         for (host, told) in self.hosts.iter_mut().zip(told) {
             match told.unwrap_or_else(|_| Err("the thread that asked it panicked".to_owned())) {
-                Ok(dead) => {
+                Ok(ended) => {
                     answers += 1;
-                    self.dead.extend(dead);
+                    self.ended.extend(ended);
                 }
                 Err(error) => {
                     if host.silent_since.is_none() {
@@ -415,8 +418,8 @@ impl Batch for Shell {
             .collect())
     }
 
-    fn deaths(&mut self) -> Vec<Death> {
-        std::mem::take(&mut self.dead)
+    fn ends(&mut self) -> Vec<End> {
+        std::mem::take(&mut self.ended)
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -536,22 +539,28 @@ fn shares(hosts: &[Host], jobs: u32, avoid: &[String]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overseer::facts::How;
 
     #[test]
     fn a_list_is_read() {
         let text = "running 17-1 42\nended 17-2 0\n| bye\nended 17-3 127\n| sh: ./app: not found\nended 17-4 lost\n";
-        let (jobs, dead) = listed(text, "node1");
+        let (jobs, ended) = listed(text, "node1");
         assert_eq!(jobs.len(), 1);
         assert_eq!(
             (jobs[0].id.as_str(), jobs[0].ran),
             ("node1:17-1", 42 * SECOND)
         );
+        let [left, dead @ ..] = &ended[..] else {
+            panic!("{ended:?}")
+        };
+        assert_eq!(
+            (&left.how, &left.lines[..]),
+            (&How::Left, &["bye".to_owned()][..])
+        );
         assert_eq!(dead.len(), 2);
         assert_eq!(dead[0].lines, ["sh: ./app: not found"]);
-        assert!(
-            dead[0].how.contains("127") && dead[1].how.contains("gone"),
-            "{dead:?}"
-        );
+        let died = |end: &End, word: &str| matches!(&end.how, How::Died(how) if how.contains(word));
+        assert!(died(&dead[0], "127") && died(&dead[1], "gone"), "{dead:?}");
         assert!(dead[1].lines.is_empty());
     }
 

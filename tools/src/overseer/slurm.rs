@@ -1,30 +1,32 @@
-//! Slurm: `sbatch` arrays, `squeue`, `scancel`; the jobs' script writes down each death.
+//! Slurm: `sbatch` arrays, `squeue`, `scancel`; the jobs' script writes down each end.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::batch::{Batch, Growing, last_lines, output};
-use super::policy::{Death, Job, JobState, SECOND};
-use crate::submit::App;
+use super::batch::{Batch, Growing, how, last_lines, output};
+use super::facts::{End, Job, JobState};
+use super::pause::SECOND;
+use crate::submit::app::App;
 use crate::submit::slurm::script;
 
-/// Written by the script of [`script`]: job, host, exit status, seconds.
-const DEATHS: &str = "deaths";
+/// Written by the script of [`script`]: job, host, exit status, seconds. It was of deaths alone once; jobs that were
+/// submitted then write no others.
+pub(super) const ENDS: &str = "deaths";
 /// Job ids in one `scancel`.
 const REMOVE_MAX: usize = 200;
 
 pub(crate) struct Slurm {
     tag: String,
     dir: PathBuf,
-    deaths: Growing,
+    ends: Growing,
 }
 
 impl Slurm {
     pub(crate) fn new(tag: &str, dir: PathBuf) -> Self {
         Self {
             tag: tag.to_owned(),
-            deaths: Growing::from_end(dir.join(DEATHS)),
+            ends: Growing::from_end(dir.join(ENDS)),
             dir,
         }
     }
@@ -45,32 +47,27 @@ impl Batch for Slurm {
         Ok(text.lines().filter_map(job).collect())
     }
 
-    fn deaths(&mut self) -> Vec<Death> {
-        let text = self.deaths.take("\n");
-        let death = |line: &str| {
+    fn ends(&mut self) -> Vec<End> {
+        let text = self.ends.take("\n");
+        let end = |line: &str| {
             let mut fields = line.split_whitespace();
-            let (job, host, code) = (fields.next()?, fields.next()?, fields.next()?);
+            let (job, host, status) = (fields.next()?, fields.next()?, fields.next()?);
             let file = self
                 .dir
                 .join(format!("slave.{}.out", job.replace('_', ".")));
-            let how = match code.parse::<u32>() {
-                Ok(126) => "exit status 126: it cannot be executed".to_owned(),
-                Ok(127) => "exit status 127: not found, or a library is missing".to_owned(),
-                Ok(signal @ 129..=192) => format!("signal {}", signal - 128),
-                _ => format!("exit status {code}"),
-            };
-            Some(Death {
+            let lines = last_lines(&[&file]);
+            Some(End {
                 job: job.to_owned(),
                 host: Some(host.to_owned()),
-                how,
-                lines: last_lines(&[&file]),
+                how: how(status, &lines),
+                lines,
             })
         };
-        text.lines().filter_map(death).collect()
+        text.lines().filter_map(end).collect()
     }
 
     fn submit(&mut self, app: &App, jobs: u32, avoid: &[String]) -> Result<Vec<String>, String> {
-        let text = script(app, jobs, 0, &self.dir.join(DEATHS).to_string_lossy())?;
+        let text = script(app, jobs, 0, &self.dir.join(ENDS).to_string_lossy())?;
         let file = self.dir.join(text.name);
         fs::write(&file, &text.text).map_err(|error| format!("{}: {error}", file.display()))?;
         let mut sbatch = Command::new("sbatch");
@@ -107,6 +104,7 @@ fn job(line: &str) -> Option<Job> {
     let (ran, reason) = (fields.next()?, fields.next()?);
     let state = match state {
         "PENDING" | "REQUEUED" => match reason {
+            "JobHeldUser" | "JobHeldAdmin" => JobState::HeldByHand,
             held if held.contains("held") || held.contains("Held") => {
                 JobState::Held(held.to_owned())
             }
@@ -160,6 +158,10 @@ mod tests {
                     JobState::Held("job requeued in held state".into()),
                     0,
                 )),
+            ),
+            (
+                "12_7|PENDING||0:00|JobHeldUser",
+                Some(("12_7", JobState::HeldByHand, 0)),
             ),
             ("12_6|COMPLETED|node1|0:07|None", None),
             ("nonsense", None),

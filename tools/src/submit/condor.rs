@@ -1,8 +1,9 @@
 //! HTCondor's submit files, as in chapter 4 of CL-MW's manual, each line with its reason.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
-use super::{App, Text};
+use super::app::{App, Text};
 
 /// The attribute by which the overseer finds its jobs.
 pub(crate) const TAG: &str = "RingmwTag";
@@ -13,13 +14,15 @@ pub(crate) const SLAVES_LOG: &str = "slaves.log";
 ///
 /// # Errors
 /// When an argument cannot be written in a submit file.
-pub(crate) fn master(app: &App, args: &[String]) -> Result<Text, String> {
+pub(crate) fn master(app: &App, args: &[String], lines: &[String]) -> Result<Text, String> {
+    let file = path(&app.resource_file)?;
+    let binary = path(&app.binary)?;
     let mut all: Vec<String> = [
         "--mw-master",
         "--mw-resource-file",
-        &app.resource_file.to_string_lossy(),
+        &file,
         "--mw-slave-executable",
-        &app.binary.to_string_lossy(),
+        &binary,
         "--mw-audit-file",
         "master.$(CLUSTER).$(PROCESS).audit",
         "--mw-member-id",
@@ -28,10 +31,11 @@ pub(crate) fn master(app: &App, args: &[String]) -> Result<Text, String> {
     .map(str::to_owned)
     .to_vec();
     for arg in args {
-        all.push(verbatim(arg)?);
+        all.push(literal(arg, Expanded::AtSubmission)?);
     }
-    let (binary, dir, tag) = (app.binary.display(), app.dir.display(), &app.tag);
-    let (arguments, libraries) = (arguments(&all)?, library_path(app)?);
+    let (dir, tag) = (path(&app.dir)?, literal(&app.tag, Expanded::AtSubmission)?);
+    let (arguments, libraries) = (arguments(&all), library_path(app)?);
+    let more = lines_of(lines);
     let text = format!(
         r#"# The master of {tag}. Submit this first: condor_submit master.sub
 
@@ -47,11 +51,13 @@ output       = master.$(CLUSTER).$(PROCESS).out
 error        = master.$(CLUSTER).$(PROCESS).err
 log          = master.$(CLUSTER).$(PROCESS).log
 notification = NEVER
+# What condor_q shows it as.
+batch_name   = {tag}
 
 # It leaves the queue when its algorithm has come to an end, whatever its exit code. It stays, and is started again,
 # when it was killed by a signal or left on one: 130 is SIGINT, 143 SIGTERM.
 on_exit_remove = (ExitBySignal == False) && (ExitCode != 130) && (ExitCode != 143)
-
+{more}
 queue 1
 "#
     );
@@ -72,11 +78,18 @@ pub(crate) fn slaves(app: &App, slaves: u32) -> Result<Text, String> {
 /// [`slaves`] that are to run on no host of this list.
 pub(crate) fn slaves_avoiding(app: &App, slaves: u32, avoid: &[String]) -> Result<Text, String> {
     let file = app.resource_file.file_name().unwrap_or_default();
-    let args = app.slave_args(&file.to_string_lossy());
-    let arguments = arguments(&args)?;
-    let mut inputs = vec![app.resource_file.display().to_string()];
-    inputs.extend(app.libraries.iter().map(|path| path.display().to_string()));
-    if let Some(comma) = inputs.iter().find(|path| path.contains([',', '\n', '"'])) {
+    let args: Result<Vec<String>, String> = app
+        .slave_args(&file.to_string_lossy())
+        .iter()
+        .map(|arg| literal(arg, Expanded::AtStart))
+        .collect();
+    let arguments = arguments(&args?);
+    let inputs: Result<Vec<String>, String> = std::iter::once(&app.resource_file)
+        .chain(&app.libraries)
+        .map(|input| path(input))
+        .collect();
+    let inputs = inputs?;
+    if let Some(comma) = inputs.iter().find(|path| path.contains([',', '"'])) {
         return Err(format!(
             "{comma}: HTCondor's transfer_input_files cannot have a comma or a quote in a path"
         ));
@@ -86,17 +99,25 @@ pub(crate) fn slaves_avoiding(app: &App, slaves: u32, avoid: &[String]) -> Resul
         more.push_str("# The libraries that travel along lie beside the binary.\n");
         more.push_str("environment  = \"LD_LIBRARY_PATH=.\"\n\n");
     }
+    // Of two lines the later one counts: the user's would undo the other.
+    let (own, others): (Vec<&String>, Vec<&String>) = app
+        .request
+        .lines
+        .iter()
+        .partition(|line| !avoid.is_empty() && requirements(line).is_some());
     if !avoid.is_empty() {
         more.push_str("# Slaves die at once on these.\n");
         let without =
             |host: &String| format!("(Machine =!= \"{}\")", host.replace(['"', '\\'], ""));
-        let all: Vec<String> = avoid.iter().map(without).collect();
+        let own = own.last().and_then(|line| requirements(line));
+        let own = own.map(|own| format!("({own})"));
+        let all: Vec<String> = own.into_iter().chain(avoid.iter().map(without)).collect();
         let _ = writeln!(more, "requirements = {}\n", all.join(" && "));
     }
-    for line in &app.request.lines {
-        let _ = writeln!(more, "{line}");
-    }
-    let (binary, dir, tag) = (app.binary.display(), app.dir.display(), &app.tag);
+    more.push_str(&lines_of(others));
+    let (binary, dir) = (path(&app.binary)?, path(&app.dir)?);
+    let tag = literal(&app.tag, Expanded::AtSubmission)?;
+    let tag_word = tag.replace('\\', r"\\").replace('"', "\\\"");
     let (inputs, memory, cpus) = (inputs.join(","), app.request.memory, app.request.cpus);
     let text = format!(
         r#"# Slaves of {tag}. Submit this when the resource file is there: condor_submit slaves.sub
@@ -118,7 +139,9 @@ error        = slave.$(CLUSTER).$(PROCESS).err
 # All slaves share a log.
 log          = {SLAVES_LOG}
 notification = NEVER
-+{TAG}   = "{tag}"
+# What condor_q shows them as, and what the overseer finds its own by.
+batch_name   = {tag}
++{TAG}   = "{tag_word}"
 
 request_cpus   = {cpus}
 # MiB. A job that has used more is never matched again to a smaller slot, so ask for what it takes at most.
@@ -155,7 +178,7 @@ queue {slaves}
 fn library_path(app: &App) -> Result<String, String> {
     let mut folders: Vec<String> = Vec::new();
     for library in &app.libraries {
-        let folder = library.parent().unwrap_or(library).display().to_string();
+        let folder = path(library.parent().unwrap_or(library))?;
         if !folders.contains(&folder) {
             folders.push(folder);
         }
@@ -164,33 +187,81 @@ fn library_path(app: &App) -> Result<String, String> {
         return Ok(String::new());
     }
     let variable = format!("LD_LIBRARY_PATH={}", folders.join(":"));
-    Ok(format!("environment  = {}\n", arguments(&[variable])?))
+    Ok(format!("environment  = {}\n", arguments(&[variable])))
 }
 
-/// HTCondor expands `$(..)`; a user's argument has a dollar as it is.
-fn verbatim(arg: &str) -> Result<String, String> {
-    if arg.contains('\n') {
+/// The user's own lines, each on its own.
+fn lines_of<'a>(lines: impl IntoIterator<Item = &'a String>) -> String {
+    lines.into_iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// What a line requires of a machine, if that is what it says.
+fn requirements(line: &str) -> Option<&str> {
+    let (name, value) = line.split_once('=')?;
+    let is_it = name.trim().eq_ignore_ascii_case("requirements");
+    is_it.then(|| value.trim())
+}
+
+/// When HTCondor looks for macros in a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expanded {
+    /// `$(..)`, when the file is submitted.
+    AtSubmission,
+    /// Those, and `$$(..)` when a job of the vanilla universe starts on a machine.
+    AtStart,
+}
+
+/// A user's text, each dollar as it is.
+///
+/// `$(DOLLAR)` is a dollar, but the submission takes two of them for the beginning of `$$(..)`, which it leaves alone
+/// wherever it stands. So of a row of dollars the pairs are written as what the start makes of them, and one that is left
+/// over as `$(DOLLAR)`.
+fn literal(text: &str, expanded: Expanded) -> Result<String, String> {
+    if text.contains('\n') {
         return Err(format!(
-            "an argument of more than one line cannot be submitted: {arg:?}"
+            "what has more than one line cannot be submitted: {text:?}"
         ));
     }
-    Ok(arg.replace('$', "$(DOLLAR)"))
+    let pair = match expanded {
+        Expanded::AtSubmission => "$$",
+        Expanded::AtStart => "$$(DOLLARDOLLAR)",
+    };
+    let mut written = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        written.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let dollars = rest.len() - rest.trim_start_matches('$').len();
+        written.push_str(&pair.repeat(dollars / 2));
+        if dollars % 2 == 1 {
+            written.push_str("$(DOLLAR)");
+        }
+        rest = &rest[dollars..];
+    }
+    written.push_str(rest);
+    Ok(written)
+}
+
+fn path(path: &Path) -> Result<String, String> {
+    let text = path.to_string_lossy();
+    // Of a slave's paths HTCondor expands these at the start, and knows no way to write them.
+    if text.contains("$$(") || text.contains("$$[") {
+        return Err(format!(
+            "{text}: HTCondor would expand the $$ of this path; name it otherwise"
+        ));
+    }
+    literal(&text, Expanded::AtSubmission)
 }
 
 /// The "new" syntax: all in double quotes, each argument with a space or quote in single ones.
-fn arguments(args: &[String]) -> Result<String, String> {
+fn arguments(args: &[String]) -> String {
     let quote = |arg: &String| {
-        if arg.contains('\n') {
-            return Err(format!(
-                "an argument of more than one line cannot be submitted: {arg:?}"
-            ));
-        }
         let is_plain = !arg.is_empty() && !arg.contains([' ', '\t', '\'', '"']);
-        Ok(match is_plain {
+        match is_plain {
             true => arg.clone(),
             false => format!("'{}'", arg.replace('\'', "''").replace('"', "\"\"")),
-        })
+        }
     };
-    let quoted: Result<Vec<String>, String> = args.iter().map(quote).collect();
-    Ok(format!("\"{}\"", quoted?.join(" ")))
+    let quoted: Vec<String> = args.iter().map(quote).collect();
+    format!("\"{}\"", quoted.join(" "))
 }

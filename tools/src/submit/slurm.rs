@@ -2,17 +2,22 @@
 
 use std::path::Path;
 
-use super::{App, Text};
+use super::app::{App, Text};
 
 /// A slave that died is started again so often.
 const REQUEUES_MAX: u32 = 20;
+/// A slave that starts before its resource file is there waits so many seconds for it.
+const FILE_BOUND: u32 = 30;
 
 /// `master.sbatch`.
 ///
 /// # Errors
 /// When an argument cannot be written in a script.
-pub(crate) fn master(app: &App, args: &[String]) -> Result<Text, String> {
-    let (dir, tag) = (path(&app.dir)?, &app.tag);
+pub(crate) fn master(app: &App, args: &[String], lines: &[String]) -> Result<Text, String> {
+    let (dir, tag) = (value(&path(&app.dir)?)?, &app.tag);
+    let name = value(&format!("{tag}.master"))?;
+    let (output, here) = output(&app.dir, "master.%j.out", "master.$SLURM_JOB_ID.out");
+    let more = lines.join("\n");
     let binary = quoted(&path(&app.binary)?);
     let file = quoted(&path(&app.resource_file)?);
     let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
@@ -21,15 +26,16 @@ pub(crate) fn master(app: &App, args: &[String]) -> Result<Text, String> {
         r#"#!/bin/bash
 # The master of {tag}. Submit this first: sbatch master.sbatch
 # (It may as well run on this machine, in screen or tmux: bash master.sbatch)
-#SBATCH --job-name={tag}.master
+#SBATCH --job-name={name}
 #SBATCH --chdir={dir}
 #SBATCH --ntasks=1
-#SBATCH --output=master.%j.out
+#SBATCH --output={output}
 # A node that fails, or a preemption, puts it back into the queue; it then starts anew and writes a new resource file.
 #SBATCH --requeue
 #SBATCH --open-mode=append
+{more}
 
-job=${{SLURM_JOB_ID:-$$}}
+{here}job=${{SLURM_JOB_ID:-$$}}
 {libraries}
 # Signals reach the script; the master leaves on SIGTERM and says so to its slaves.
 trap 'kill -TERM "$master"; wait "$master"; exit $?' TERM INT
@@ -66,9 +72,15 @@ pub(crate) fn slaves(app: &App, slaves: u32) -> Result<Text, String> {
 }
 
 /// An array of slaves. With `requeues` 0 a dead one is replaced by the overseer instead, which reads its end from
-/// `deaths`: job, host, exit status, seconds.
-pub(crate) fn script(app: &App, slaves: u32, requeues: u32, deaths: &str) -> Result<Text, String> {
-    let (dir, tag) = (path(&app.dir)?, &app.tag);
+/// `ends`: job, host, exit status, seconds.
+pub(crate) fn script(app: &App, slaves: u32, requeues: u32, ends: &str) -> Result<Text, String> {
+    let (dir, tag) = (value(&path(&app.dir)?)?, &app.tag);
+    let name = value(tag)?;
+    let (output, here) = output(
+        &app.dir,
+        "slave.%A.%a.out",
+        "slave.$SLURM_ARRAY_JOB_ID.$SLURM_ARRAY_TASK_ID.out",
+    );
     let (memory, cpus) = (app.request.memory, app.request.cpus);
     let file = path(&app.resource_file)?;
     let args: Vec<String> = app
@@ -78,27 +90,31 @@ pub(crate) fn script(app: &App, slaves: u32, requeues: u32, deaths: &str) -> Res
         .collect();
     let (binary, args) = (quoted(&path(&app.binary)?), args.join(" "));
     let (libraries, more) = (library_path(app)?, app.request.lines.join("\n"));
-    let deaths = quoted(deaths);
+    let file = quoted(&file);
+    let ends = quoted(ends);
     let text = format!(
         r#"#!/bin/bash
 # Slaves of {tag}, one per element of the array. Submit this when the resource file is there: sbatch slaves.sbatch
-#SBATCH --job-name={tag}
+#SBATCH --job-name={name}
 #SBATCH --chdir={dir}
 #SBATCH --array=1-{slaves}
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task={cpus}
 #SBATCH --mem={memory}M
-#SBATCH --output=slave.%A.%a.out
+#SBATCH --output={output}
 #SBATCH --open-mode=append
 #SBATCH --requeue
 {more}
 
-requeues_max={requeues}     # a slave that died is started again so often
-deaths={deaths}
+{here}requeues_max={requeues}     # a slave that died is started again so often
+ends={ends}
 {libraries}
 # An eviction sends SIGTERM: the slave says goodbye to the master at once, which gives its tasks to others. Slurm itself
 # decides then whether the job runs again.
 trap 'evicted=1; kill -TERM "$slave" 2>/dev/null' TERM
+# A master that has only begun to run has written no resource file yet.
+for _ in {{1..{FILE_BOUND}}}; do [ ! -e {file} ] && [ -z "${{evicted:-}}" ] || break; sleep 1; done
+[ -z "${{evicted:-}}" ] || exit 255
 {binary} {args} &
 slave=$!
 wait "$slave"; code=$?
@@ -106,9 +122,9 @@ if [ -n "${{evicted:-}}" ]; then wait "$slave"; exit 255; fi
 
 # Exit 0: the master told it to go, or the resource file says finished. Anything else: run again, as HTCondor's
 # on_exit_remove does, after a pause that grows, so that a binary that cannot start wears nobody out.
+[ -z "$ends" ] ||
+    echo "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID ${{SLURMD_NODENAME:-$HOSTNAME}} $code $SECONDS" >>"$ends"
 [ "$code" -ne 0 ] || exit 0
-[ -z "$deaths" ] ||
-    echo "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID ${{SLURMD_NODENAME:-$HOSTNAME}} $code $SECONDS" >>"$deaths"
 restarts=${{SLURM_RESTART_COUNT:-0}}
 if [ "$restarts" -lt "$requeues_max" ]; then
     sleep $((restarts < 6 ? 1 << restarts : 60)) & wait $!
@@ -141,6 +157,20 @@ fn library_path(app: &App) -> Result<String, String> {
     ))
 }
 
+/// Where a job's output goes: the value of `--output`, and a line of the script.
+///
+/// In the folder, too, sbatch expands a percent sign and takes a backslash for the word that nothing is to be expanded,
+/// so the script itself sends the output into a folder that has one.
+fn output(dir: &Path, pattern: &str, file: &str) -> (String, String) {
+    match dir.to_string_lossy().contains(['%', '\\']) {
+        false => (pattern.to_owned(), String::new()),
+        true => (
+            "/dev/null".to_owned(),
+            format!("[ -z \"${{SLURM_JOB_ID:-}}\" ] || exec >>\"{file}\" 2>&1\n"),
+        ),
+    }
+}
+
 fn path(path: &Path) -> Result<String, String> {
     let text = path.to_string_lossy().into_owned();
     if text.contains('\n') {
@@ -149,6 +179,19 @@ fn path(path: &Path) -> Result<String, String> {
         ));
     }
     Ok(text)
+}
+
+/// As the value of an option in an `#SBATCH` line, which no shell reads: sbatch takes quotes and backslashes like one,
+/// ends the value at a blank and the line at a `#`, and expands nothing.
+fn value(text: &str) -> Result<String, String> {
+    if text.contains('\n') {
+        return Err(format!("an #SBATCH line cannot hold a line feed: {text:?}"));
+    }
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
+    Ok(match text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\"")),
+    })
 }
 
 /// As one word of a shell.

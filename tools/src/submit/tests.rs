@@ -1,3 +1,5 @@
+use std::io::Write as _;
+
 use super::*;
 
 fn app() -> App {
@@ -33,7 +35,7 @@ fn the_masters_arguments_are_quoted_for_condor() {
         "",
     ]
     .map(str::to_owned);
-    let text = condor::master(&app(), &args).expect("it can be written");
+    let text = condor::master(&app(), &args, &[]).expect("it can be written");
     assert_eq!(
         line(&text, "arguments"),
         "arguments    = \"--mw-master --mw-resource-file ping.rsc --mw-slave-executable /home/u/bin/ping --mw-audit-file \
@@ -44,7 +46,7 @@ fn the_masters_arguments_are_quoted_for_condor() {
         line(&text, "on_exit_remove"),
         "on_exit_remove = (ExitBySignal == False) && (ExitCode != 130) && (ExitCode != 143)"
     );
-    assert!(condor::master(&app(), &["a\nb".to_owned()]).is_err());
+    assert!(condor::master(&app(), &["a\nb".to_owned()], &[]).is_err());
 }
 
 #[test]
@@ -73,6 +75,25 @@ fn slaves_repeat_nothing_of_the_masters() {
     );
 }
 
+/// The overseer's line stood before the user's, which undid it: it avoided nothing.
+#[test]
+fn a_users_requirements_and_the_overseers_both_count() {
+    let mut with = app();
+    with.request.lines = vec![
+        "Requirements = Memory > 100 || Cpus =?= 8".to_owned(),
+        "rank = Memory".to_owned(),
+    ];
+    let text = condor::slaves_avoiding(&with, 1, &["node3".to_owned()]).expect("it can be written");
+    assert_eq!(
+        line(&text, "requirements"),
+        "requirements = (Memory > 100 || Cpus =?= 8) && (Machine =!= \"node3\")"
+    );
+    assert!(!text.text.contains("Requirements"), "{}", text.text);
+    assert_eq!(line(&text, "rank"), "rank = Memory");
+    let text = condor::slaves(&with, 1).expect("it can be written");
+    assert_eq!(line(&text, "Requirements"), with.request.lines[0]);
+}
+
 /// The shell that is to run them reads them.
 #[test]
 fn slurms_scripts_are_scripts() {
@@ -81,7 +102,7 @@ fn slurms_scripts_are_scripts() {
     odd.libraries = vec!["/opt/so lver/libsolve.so.2".into()];
     let args = ["--name".to_owned(), "it's $HOME".to_owned()];
     for text in [
-        slurm::master(&odd, &args).expect("it can be written"),
+        slurm::master(&odd, &args, &[]).expect("it can be written"),
         slurm::slaves(&odd, 8).expect("it can be written"),
     ] {
         let mut bash = Command::new("bash")
@@ -96,4 +117,157 @@ fn slurms_scripts_are_scripts() {
             .expect("written");
         assert!(bash.wait().expect("it ends").success(), "{}", text.text);
     }
+}
+
+/// As HTCondor 23.9 gave them to jobs of both universes.
+#[test]
+fn dollars_arrive_as_written() {
+    let args = [
+        "$$(x)",
+        "$$$(x)",
+        "$$$$(x)",
+        "$(x)",
+        "$$([1+1])",
+        "$$$y",
+        "$$",
+        "$HOME",
+    ]
+    .map(str::to_owned);
+    let text = condor::master(&app(), &args, &[]).expect("it can be written");
+    let expected =
+        "$$(x) $$$(DOLLAR)(x) $$$$(x) $(DOLLAR)(x) $$([1+1]) $$$(DOLLAR)y $$ $(DOLLAR)HOME\"";
+    assert!(
+        line(&text, "arguments").ends_with(expected),
+        "{}",
+        text.text
+    );
+    let mut flagged = app();
+    flagged.request.flags = args.to_vec();
+    let text = condor::slaves(&flagged, 1).expect("it can be written");
+    let pair = "$$(DOLLARDOLLAR)";
+    let expected = format!(
+        "{pair}(x) {pair}$(DOLLAR)(x) {pair}{pair}(x) $(DOLLAR)(x) {pair}([1+1]) {pair}$(DOLLAR)y {pair} $(DOLLAR)HOME\""
+    );
+    assert!(
+        line(&text, "arguments").ends_with(&expected),
+        "{}",
+        text.text
+    );
+    let mut odd = app();
+    odd.dir = "/runs/$(x)".into();
+    let text = condor::slaves(&odd, 1).expect("it can be written");
+    assert_eq!(
+        line(&text, "initialdir"),
+        "initialdir   = /runs/$(DOLLAR)(x)"
+    );
+    odd.dir = "/runs/$$(x)".into();
+    assert!(
+        condor::slaves(&odd, 1).is_err(),
+        "HTCondor has no word for it"
+    );
+}
+
+#[test]
+fn condor_shows_master_and_slaves_as_one_batch() {
+    for text in [
+        condor::master(&app(), &[], &[]).expect("it can be written"),
+        condor::slaves(&app(), 1).expect("it can be written"),
+    ] {
+        assert_eq!(line(&text, "batch_name"), "batch_name   = ping");
+    }
+}
+
+/// What sbatch makes of the value of an option in a script: `_get_argument` in its sources.
+fn as_sbatch_reads(value: &str) -> String {
+    let (mut read, mut quote, mut escaped) = (String::new(), None, false);
+    for c in value.chars() {
+        match (c, quote) {
+            _ if escaped => {
+                escaped = false;
+                read.push(c);
+            }
+            ('\\', _) => escaped = true,
+            (c, Some(open)) if c == open => quote = None,
+            ('"' | '\'', None) => quote = Some(c),
+            (' ' | '\t' | '#', None) => break,
+            _ => read.push(c),
+        }
+    }
+    assert!(quote.is_none() && !escaped, "{value} is not closed");
+    read
+}
+
+#[test]
+fn sbatch_reads_the_folder_as_it_is() {
+    for dir in [
+        "/home/u/run1",
+        "/home/u/run 1",
+        "/home/u/#1",
+        "/home/u/it's \"x\"",
+        r"/home/u/back\slash \",
+        "/home/u/$HOME ~ `x`",
+        "/home/ü/100 %j",
+    ] {
+        let mut odd = app();
+        odd.dir = dir.into();
+        odd.tag = format!("{} x", dir.rsplit('/').next().expect("a name"));
+        for text in [
+            slurm::master(&odd, &[], &[]).expect("it can be written"),
+            slurm::slaves(&odd, 8).expect("it can be written"),
+        ] {
+            let value = |option| {
+                line(&text, option)
+                    .split_once('=')
+                    .expect("it has a value")
+                    .1
+            };
+            assert_eq!(as_sbatch_reads(value("#SBATCH --chdir")), dir);
+            let name = as_sbatch_reads(value("#SBATCH --job-name"));
+            assert!(name.starts_with(&odd.tag), "{name}");
+            // In the folder's name, too, sbatch would expand a percent sign.
+            let is_expanded = dir.contains(['%', '\\']);
+            assert_eq!(
+                value("#SBATCH --output") == "/dev/null",
+                is_expanded,
+                "{dir}"
+            );
+            assert_eq!(text.text.contains("exec >>"), is_expanded, "{dir}");
+        }
+    }
+    let mut odd = app();
+    odd.dir = "/home/u/a\nb".into();
+    assert!(slurm::slaves(&odd, 8).is_err());
+}
+
+#[test]
+fn lines_are_added_to_the_masters_or_the_slaves_file() {
+    let mut with = app();
+    with.request.lines = vec!["slaves-line".to_owned()];
+    let own = ["masters-line".to_owned()];
+    for (master, slaves) in [
+        (condor::master(&with, &[], &own), condor::slaves(&with, 1)),
+        (slurm::master(&with, &[], &own), slurm::slaves(&with, 1)),
+    ] {
+        let (master, slaves) = (
+            master.expect("it can be written").text,
+            slaves.expect("it can be written").text,
+        );
+        let has = |text: &str, line| text.lines().any(|found| found == line);
+        assert!(
+            has(&master, "masters-line") && !has(&master, "slaves-line"),
+            "{master}"
+        );
+        assert!(
+            has(&slaves, "slaves-line") && !has(&slaves, "masters-line"),
+            "{slaves}"
+        );
+    }
+}
+
+#[test]
+fn the_masters_job_is_found_in_what_sbatch_says() {
+    assert_eq!(job_of("Submitted batch job 17\n"), Some("17"));
+    assert_eq!(job_of("Submitted batch job 17 on cluster c\n"), Some("17"));
+    assert_eq!(job_of("sbatch: Submitted batch job \n"), None);
+    assert_eq!(job_of("queued"), None);
 }

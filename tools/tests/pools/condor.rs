@@ -196,3 +196,69 @@ fn a_private_library_travels_along() {
         dir.all("slave", "")
     );
 }
+
+/// A dollar of the user's is a dollar, for master and slaves, whatever follows it.
+#[test]
+fn dollars_arrive_as_written() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("dollars", "echo");
+    let odd = ["$$(x)", "$$$(x)", "$(HOME)", "$HOME", "$$", "$$([1+1])"];
+    let submit = Command::new(program("ringmw"))
+        .args(["submit", "condor", "--binary", "/bin/echo", "--slaves", "1"])
+        .args(odd.map(|arg| format!("--slave-flag={arg}")))
+        .arg("--")
+        .args(odd)
+        .current_dir(&dir.0)
+        .output()
+        .expect("ringmw runs");
+    assert!(
+        submit.status.success(),
+        "{}",
+        String::from_utf8_lossy(&submit.stderr)
+    );
+    fs::write(dir.0.join("echo.rsc"), "").expect("written");
+    for file in ["master.sub", "slaves.sub"] {
+        run(&dir.0, "condor_submit", &[file]);
+    }
+    wait_for_an_empty_queue(&dir);
+    let expected = format!(" {}\n", odd.join(" "));
+    for (start, said) in [
+        ("master.", dir.told()),
+        ("slave.", dir.all("slave.", ".out")),
+    ] {
+        assert!(
+            said.ends_with(&expected),
+            "{start}: {said}{}",
+            dir.all("slave", "")
+        );
+    }
+}
+
+#[test]
+fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
+    let Some(_one) = asked("condor") else { return };
+    let dir = Dir::new("held", "ping");
+    let ours = format!("Iwd == \"{}.overseer\"", dir.resource_file());
+    let in_state = |state: u32| {
+        let constraint = format!("{ours} && JobStatus == {state}");
+        let args = ["-constraint", &constraint, "-af:j", "ClusterId"];
+        let text = run(Path::new("/"), "condor_q", &args);
+        let ids = text.lines().filter_map(|line| line.split(' ').next());
+        ids.map(str::to_owned).collect()
+    };
+    stories::held_and_drained(
+        &dir,
+        &stories::Hold {
+            system: "condor",
+            options: &[],
+            queued: &|| in_state(1),
+            hold: &|job| {
+                run(Path::new("/"), "condor_hold", &[job]);
+            },
+            held: &|| in_state(5),
+            remove: &|job| {
+                run(Path::new("/"), "condor_rm", &[job]);
+            },
+        },
+    );
+}

@@ -109,3 +109,68 @@ fn a_slave_that_dies_is_queued_again() {
     });
     assert!(dir.told().contains("the sum of"), "{}", dir.told());
 }
+
+/// The master is queued behind others: the slaves are queued behind it, and `--run` comes back. The folder's name has what
+/// sbatch, its patterns and the shell make something of.
+#[test]
+fn a_run_on_a_busy_cluster_queues_its_slaves_behind_the_master() {
+    let Some(_one) = asked("slurm") else { return };
+    let mut dir = Dir::new("busy", "ping");
+    dir.0 = dir.0.join("it's \"o d\" \\ # $HOME %j");
+    fs::create_dir(&dir.0).expect("a folder");
+    let all = [
+        "--exclusive",
+        "--output=/dev/null",
+        "--parsable",
+        "--wrap=sleep 600",
+    ];
+    let busy = run(Path::new("/"), "sbatch", &all);
+    let options = [&["--slaves", "2"][..], &MEMORY].concat();
+    dir.submit("slurm", &options, &["--tasks", "1000"]);
+    assert_eq!(queued(&dir), 3, "{}", dir.all("", ""));
+    run(Path::new("/"), "scancel", &[busy.trim()]);
+    let told = || dir.all("", "");
+    wait_for("an empty queue", told, || (queued(&dir) == 0).then_some(()));
+    assert!(dir.told().contains("1000 of 1000"), "{}", told());
+    assert!(
+        !dir.all("slave.", ".out").is_empty(),
+        "slaves say where they are told to"
+    );
+}
+
+#[test]
+fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
+    let Some(_one) = asked("slurm") else { return };
+    let dir = Dir::new("held", "ping");
+    let waiting = |held: bool| {
+        let args = ["--me", "-h", "-r", "--states=PENDING", "--format=%i|%r|%Z"];
+        let text = run(Path::new("/"), "squeue", &args);
+        let mut ids: Vec<String> = text
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.split('|');
+                let (id, reason, folder) = (fields.next()?, fields.next()?, fields.next()?);
+                let is_ours = Path::new(folder).starts_with(&dir.0);
+                (is_ours && (reason == "JobHeldUser") == held).then(|| id.to_owned())
+            })
+            .collect();
+        ids.sort();
+        ids
+    };
+    stories::held_and_drained(
+        &dir,
+        &stories::Hold {
+            system: "slurm",
+            options: &MEMORY,
+            queued: &|| waiting(false),
+            // "uhold" is the user's own; "hold" of an operator is the administrator's.
+            hold: &|job| {
+                run(Path::new("/"), "scontrol", &["uhold", job]);
+            },
+            held: &|| waiting(true),
+            remove: &|job| {
+                run(Path::new("/"), "scancel", &[job]);
+            },
+        },
+    );
+}

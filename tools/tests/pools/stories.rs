@@ -125,6 +125,70 @@ pub(crate) fn waves(dir: &Dir, master: Option<Process>, waves: &Waves<'_>) {
     );
 }
 
+/// The verbs of a batch system that [`held_and_drained`] needs.
+pub(crate) struct Hold<'a> {
+    pub(crate) system: &'a str,
+    pub(crate) options: &'a [&'a str],
+    /// Jobs of ours that wait.
+    pub(crate) queued: &'a dyn Fn() -> Vec<String>,
+    pub(crate) hold: &'a dyn Fn(&str),
+    /// Jobs of ours that somebody holds.
+    pub(crate) held: &'a dyn Fn() -> Vec<String>,
+    pub(crate) remove: &'a dyn Fn(&str),
+}
+
+/// More slaves are desired than there are slots: those that wait are held by hand, then the overseer is told to drain.
+pub(crate) fn held_and_drained(dir: &Dir, hold: &Hold<'_>) {
+    let args = ["--mw-slaves-wanted", "14", "--tasks", "1000000000"];
+    let master = dir.master(&args);
+    let mut overseer = dir.overseer(hold.system, hold.options);
+    let told = || dir.log() + &dir.told();
+    wait_for("twelve slaves", told, || {
+        dir.log()
+            .contains("connected 12, running 12, queued 2")
+            .then_some(())
+    });
+    let waiting = (hold.queued)();
+    assert_eq!(waiting.len(), 2, "{waiting:?}");
+    for job in &waiting {
+        (hold.hold)(job);
+    }
+    wait_for("two held jobs", told, || {
+        dir.log()
+            .contains("running 12, queued 0, held 2")
+            .then_some(())
+    });
+    // Several turns go by, and it does nothing about them.
+    for _ in 0..3 {
+        let status = dir.status();
+        wait_for("the next turn", told, || {
+            (dir.status() != status).then_some(())
+        });
+    }
+    assert_eq!((hold.held)(), waiting, "{}", dir.log());
+    let mut drain = dir.overseer(hold.system, &["--drain"]);
+    wait_for("its word", told, || {
+        dir.log().contains("draining").then_some(())
+    });
+    // Slaves that lose their master are put back into the queue, where it is the system that does so.
+    drop(master);
+    for (process, what) in [(&mut overseer, "the overseer"), (&mut drain, "the drain")] {
+        assert_eq!(process.end(what, told), 0, "{what}: {}", dir.log());
+    }
+    let log = dir.log();
+    assert!(
+        log.contains("drained; 2 jobs are held by somebody"),
+        "{log}"
+    );
+    let (_, after) = log.split_once("draining").expect("it said so");
+    assert!(!after.contains("submitted"), "{log}");
+    assert_eq!((hold.held)(), waiting);
+    assert!((hold.queued)().is_empty());
+    for job in &waiting {
+        (hold.remove)(job);
+    }
+}
+
 /// The overseer stops submitting what cannot start, within a minute, and says why.
 pub(crate) fn cannot_start(system: &str, options: &[&str], clear: &dyn Fn(&Dir)) {
     for (name, word) in [

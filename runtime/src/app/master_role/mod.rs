@@ -2,25 +2,29 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
 
-use super::{Parts, complain, finish};
+use super::{Parts, finish};
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Outcome;
 use crate::flags::{Role, Settings};
 use crate::io::clock::{self, Clock};
 use crate::io::engine::{self, Choice, Engine};
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::signals::{Leave, Signals};
+use crate::io::terminal::{complain, own_name};
 use crate::master::Master;
 use crate::master::driver::Driver;
 use crate::master::state::State;
 use crate::master::turn::Ending;
-use crate::proto::master::{Demand, MasterConfig, MasterCore};
-use crate::typed::algorithm::Registry;
+use crate::proto::config::{Demand, MasterConfig};
+use crate::proto::master::MasterCore;
+use crate::typed::registry::Registry;
 
 mod resource;
 mod slaves;
@@ -62,7 +66,28 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         member_id,
         embedded: false,
     };
-    let (code, reason) = match setting.run(|_, _| {}) {
+    let last_words = LastWords::default();
+    let of_signals = {
+        let (audit, last_words) = (Arc::clone(&audit), last_words.clone());
+        move |signal: Leave, why: &str, was_heard: bool| {
+            last_words.begin();
+            if !was_heard {
+                let name = signal.name.to_owned();
+                say(&audit, Event::Signal { name });
+            }
+            let (code, reason) = (signal.exit_code(), why.to_owned());
+            say(&audit, Event::Exit { code, reason });
+            finish(&audit, &own_name());
+        }
+    };
+    let signals = match Signals::watch(of_signals) {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(name, &format!("signals cannot be caught: {error}"));
+            return exit::ERROR;
+        }
+    };
+    let (code, reason) = match setting.run(Some(signals), |_, _| {}) {
         Ok(ended) => {
             if let Some(error) = &ended.outcome.error {
                 complain(name, error);
@@ -74,9 +99,25 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             (exit::ERROR, error)
         }
     };
+    last_words.begin();
     say(&audit, Event::Exit { code, reason });
     finish(&audit, name);
     code
+}
+
+/// The trail's last line is written once: by the master's thread, or by the one that a signal ends the process from.
+#[derive(Clone, Default)]
+struct LastWords {
+    begun: Arc<AtomicBool>,
+}
+
+impl LastWords {
+    /// The caller writes it now and then ends the process; who comes second waits for that end.
+    fn begin(&self) {
+        while self.begun.swap(true, Ordering::SeqCst) {
+            std::thread::park();
+        }
+    }
 }
 
 /// As [`run`], with slaves that `start` is told the address and member id to start for.
@@ -97,7 +138,9 @@ pub(super) fn run_embedded(
     };
     let Ended {
         outcome, reason, ..
-    } = setting.run(start).unwrap_or_else(|error| panic!("{error}"));
+    } = setting
+        .run(None, start)
+        .unwrap_or_else(|error| panic!("{error}"));
     if let Some(error) = &outcome.error {
         complain("embedded", error);
     }
@@ -112,7 +155,11 @@ impl Setting {
         matches!(self.settings.role, Role::Local { .. })
     }
 
-    fn run(mut self, start: impl FnOnce(String, String)) -> Result<Ended, String> {
+    fn run(
+        mut self,
+        signals: Option<Signals>,
+        start: impl FnOnce(String, String),
+    ) -> Result<Ended, String> {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
             say(&self.audit, Event::NoMasterAlgorithm {});
@@ -191,7 +238,7 @@ impl Setting {
         let reporting = Reporting::open(&self, &addresses)?;
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
-        let (embedded, handle) = (self.embedded, mw.clone());
+        let handle = mw.clone();
         let reporter = reporting.as_ref().map(Reporting::reporter);
         let ending = runtime.block_on(move |engine| async move {
             let driver = Driver {
@@ -200,7 +247,7 @@ impl Setting {
                 audit,
                 report: reporter,
                 outside,
-                signals: !embedded,
+                signals,
                 watch: Box::new(move |event| {
                     if let Some(watch) = &mut watch_local {
                         watch(event);
@@ -309,14 +356,11 @@ impl Setting {
                     "the master algorithm panicked; its message is above",
                 )),
             },
-            Ending::Signal { number, name } => {
-                let code = exit::SIGNAL_BASE + u8::try_from(number).expect("2 or 15");
-                Ended {
-                    outcome: Outcome::code(code),
-                    finished: false,
-                    reason: name.to_owned(),
-                }
-            }
+            Ending::Signal(signal) => Ended {
+                outcome: Outcome::code(signal.exit_code()),
+                finished: false,
+                reason: signal.name.to_owned(),
+            },
             Ending::Stopped(why) => Ended::for_good(Outcome::error(why)),
         }
     }

@@ -59,7 +59,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -75,61 +74,9 @@ mod ring;
 mod slots;
 mod socket;
 
+pub use crate::proto::conn::{Closed, ConnId};
 pub use fallback::EngineError;
 pub use socket::{listen, raise_nofile};
-
-/// Names one connection of one engine: a slot and the slot's generation, so that a name is never used again.
-#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Ord, PartialOrd)]
-pub struct ConnId(u64);
-
-impl ConnId {
-    /// One more than the largest slot: the ring keeps slot, generation and kind of an operation in 64 bits.
-    pub const SLOTS_MAX: u32 = 1 << 28;
-
-    /// The name of the `generation`th connection in `slot`.
-    ///
-    /// # Panics
-    /// If `slot` is not below [`SLOTS_MAX`](Self::SLOTS_MAX).
-    pub fn new(slot: u32, generation: u32) -> Self {
-        assert!(slot < Self::SLOTS_MAX, "slot {slot} of {}", Self::SLOTS_MAX);
-        Self(u64::from(generation) << 32 | u64::from(slot))
-    }
-
-    /// A small dense index: never as large as the most connections that were open at a time, and used again once a
-    /// connection is closed.
-    pub fn slot(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    /// Tells the connections of one slot apart.
-    pub fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-}
-
-impl fmt::Display for ConnId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.slot(), self.generation())
-    }
-}
-
-/// How a connection ended.
-#[derive(Debug)]
-pub enum Closed {
-    /// The peer has finished sending. It may still read: the owner can answer before it closes. A reset that met one of our
-    /// sends can look like this, too.
-    Eof,
-    /// The connection failed. What is sent on it from now on is dropped.
-    Error(io::Error),
-}
 
 /// What [`Engine::close`] does with buffers that are still to be written.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use ringmw_codec::handshake::Refusal;
 use ringmw_sched::{Departure, Nanos, SlaveId};
 
 use super::meter::Meter;
-use crate::io::engine::ConnId;
+use crate::proto::conn::ConnId;
 
 pub(super) struct Conn {
     pub(super) id: ConnId,

@@ -10,10 +10,10 @@ use ringmw_codec::control::Goodbye;
 use ringmw_codec::frame::{FrameError, FrameReader, Kind};
 use ringmw_sched::Nanos;
 
+use super::MasterCore;
 use super::conn::{Cause, Conn, Phase, Stop, too_early};
 use super::meter::Meter;
-use super::{Effect, MasterCore};
-use crate::io::engine::{Closed, ConnId};
+use crate::proto::conn::{Closed, ConnId, Effect};
 use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
 
 /// How long accepting pauses when it has failed: trying again at once would fail again, and spin.

@@ -7,38 +7,11 @@ use ringmw_sched::{AUTO, Group, Nanos};
 
 use super::MasterCore;
 use super::conn::Phase;
+use crate::proto::config::{Demand, Wanted};
 use crate::proto::{SECOND, put};
 
 /// A desire that follows the queue falls only when the queue could use less for so long: slaves are dear to start.
 const WANTED_FALLS_AFTER: Nanos = 30 * SECOND;
-
-/// What a master has to do with slaves that a batch system starts.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// When the desire falls, idle unordered slaves are told to shut down. Not so in local mode.
-    pub dismisses: bool,
-    /// What is desired where the master algorithm never allocates.
-    pub wanted: Wanted,
-}
-
-impl Default for Demand {
-    /// Nobody is sent away, and nothing is desired that the master algorithm does not allocate.
-    fn default() -> Self {
-        Demand {
-            dismisses: false,
-            wanted: Wanted::Fixed(0),
-        }
-    }
-}
-
-/// The slaves that are desired where the master algorithm never allocates (`--mw-slaves-wanted`).
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// So many.
-    Fixed(u32),
-    /// As many as the tasks that are queued or under way could use, up to this many.
-    Auto(u32),
-}
 
 /// What the batch system should know: spec section 14.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]

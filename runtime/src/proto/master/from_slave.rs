@@ -8,7 +8,7 @@ use ringmw_sched::SlaveId;
 
 use super::MasterCore;
 use super::conn::{Phase, Stop, offence, too_early};
-use crate::io::engine::ConnId;
+use crate::proto::conn::ConnId;
 
 impl MasterCore {
     pub(super) fn on_frame(

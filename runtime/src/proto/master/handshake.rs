@@ -9,7 +9,7 @@ use ringmw_codec::handshake::{Hello, Welcome, judge};
 use super::conn::{Phase, SlaveInfo, Stop};
 use super::incumbents::tell_bests;
 use super::{MasterCore, trail};
-use crate::io::engine::ConnId;
+use crate::proto::conn::ConnId;
 use crate::proto::put;
 
 impl MasterCore {

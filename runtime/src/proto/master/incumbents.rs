@@ -7,8 +7,8 @@ use ringmw_sched::Nanos;
 
 use super::MasterCore;
 use super::conn::{Conn, Phase};
+use crate::proto::incumbents::Incumbents;
 use crate::proto::{SECOND, put};
-use crate::typed::best::Incumbents;
 
 /// Pushes a second: at some 5 us each this is 5 % of one core.
 const PUSHES_PER_SECOND: u64 = 10_000;

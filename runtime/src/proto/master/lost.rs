@@ -5,9 +5,9 @@ use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Refusal;
 use ringmw_sched::Departure;
 
+use super::MasterCore;
 use super::conn::{Cause, Conn, Phase};
-use super::{Effect, MasterCore};
-use crate::io::engine::ConnId;
+use crate::proto::conn::{ConnId, Effect};
 use crate::proto::put;
 
 impl MasterCore {
@@ -130,7 +130,7 @@ impl MasterCore {
                 cancelled: u64::from(losses.released),
             });
         }
-        self.collect_ended();
+        self.collect_unrunnable();
         let graceful = matches!(
             cause,
             Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye { .. }

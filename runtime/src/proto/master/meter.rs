@@ -4,8 +4,9 @@ use ringmw_codec::audit::{Event, StateWord};
 use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_sched::{Nanos, SlaveId};
 
-use super::trail::{Level, Trail};
+use super::trail::Trail;
 use crate::proto::SECOND;
+use crate::proto::config::Level;
 use crate::proto::sums::Sums;
 
 /// Packet lines of one slave in one second.

@@ -14,13 +14,12 @@
 //! Ends of tasks come out of [`MasterCore::poll_end`], each exactly once; the runtime
 //! dispatches them to their call, map or queue.
 //!
-//! Two clocks: `now` is monotonic time; *awake* time stands still while the driver's thread was held
-//! for more than [`STALL`], so that a slave is never judged by the master's own pause.
+//! Two clocks: `now` is monotonic time; of a turn in which the driver's thread was held for longer than
+//! [`STALL`] *awake* time counts that much, so that a slave is not judged by the master's own pause.
 
 mod conn;
 mod connections;
 mod demand;
-mod ends;
 mod from_slave;
 mod hand_out;
 mod handshake;
@@ -40,27 +39,23 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
-use ringmw_codec::handshake::Fingerprint;
-use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId};
+use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, Unrunnable};
 
-use crate::io::engine::ConnId;
-use crate::master::Unrunnable;
-pub use crate::proto::bytes::SmallBytes;
-pub(crate) use crate::proto::series::Body;
+use crate::proto::config::{AlgorithmInfo, Demand, MasterConfig};
+use crate::proto::conn::{ConnId, Effect};
+use crate::proto::end::End;
+use crate::proto::incumbents::Incumbents;
+use crate::proto::reason::InWords;
+use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
-use crate::typed::best::Incumbents;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 pub(crate) use demand::Need;
-pub use demand::{Demand, Wanted};
-pub(crate) use ends::CheckOutputs;
-pub use ends::{AlgorithmInfo, End, Fate};
-pub(crate) use ends::{Ends, RESULT_BYTES, TaskEnd};
 use incumbents::Pace;
+pub use trail::Traffic;
 use trail::Trail;
-pub use trail::{Level, Traffic};
 
-/// A turn that took longer is a stall: one audit line, and no slave is judged by it.
+/// A turn that took longer is a stall: one audit line, and it counts as so much silence.
 pub(crate) const STALL: Nanos = SECOND;
 
 /// The driver begins a turn at least this often, so that a longer gap is known to be a stall.
@@ -69,72 +64,10 @@ pub(crate) const TICK: Nanos = SECOND / 2;
 /// How long a master that leaves waits for its slaves to go; their own limit for a running task is 1 s.
 pub(crate) const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
 
-/// What a master needs to know before the first slave comes.
-pub struct MasterConfig {
-    /// The membership token, at most 255 bytes.
-    pub member_id: Vec<u8>,
-    /// The application's algorithms, types and build.
-    pub fingerprint: Fingerprint,
-    /// Accept slaves of another build.
-    pub any_build: bool,
-    /// Silence after which a slave is lost.
-    pub client_timeout: Nanos,
-    /// Largest payload of a packet of tasks, in bytes.
-    pub tasks_bytes_max: u32,
-    /// Largest payload of a packet of results, in bytes.
-    pub results_bytes_max: u32,
-    /// Tasks per packet; [`AUTO`]: by compute time.
-    pub task_group: u32,
-    /// A busy slave may have its next packet in hand, or several small ones.
-    pub prefetch: bool,
-    /// Tasks that run far longer than the median go to an idle slave too.
-    pub duplicate_stragglers: bool,
-    /// Results per packet; [`AUTO`]: a packet's results together, but none waits long.
-    pub result_group: u32,
-    /// Announced starts that a task may lose its slave in; 0 is no limit.
-    pub crash_limit: u32,
-    /// Bound of the queued tasks, their bookkeeping included, in bytes.
-    pub queued_bytes_max: u64,
-    /// The run's seed.
-    pub seed: u64,
-    /// The user's arguments, told to every slave.
-    pub args: Vec<String>,
-    /// How much the trail says of packets and tasks.
-    pub level: Level,
-    /// The algorithms.
-    pub algorithms: Vec<AlgorithmInfo>,
-}
-
-impl MasterConfig {
-    /// What is known of an algorithm.
-    #[inline]
-    fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
-        &self.algorithms[usize::from(algorithm.0)]
-    }
-}
-
-/// What the driver has to do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Write this buffer to this connection, after those before it.
-    Send(ConnId, Vec<u8>),
-    /// End this connection: after what was sent has been written, or at once.
-    Close {
-        /// Which one.
-        conn: ConnId,
-        /// Flush first.
-        graceful: bool,
-    },
-    /// Begin or pause accepting connections.
-    Accepting(bool),
-}
-
 /// The master's protocol core.
 pub struct MasterCore {
     config: MasterConfig,
     sched: Scheduler<Body>,
-    /// The task submitted last, and how many a run that begins with it may have.
-    last: Option<(TaskId, u32)>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
     slots: SlaveMap,
@@ -152,11 +85,11 @@ pub struct MasterCore {
     round: u64,
     pace: Pace,
     demand: Demand,
-    /// What [`Wanted::Auto`] says, since when, and the highest that it would have said since then.
+    /// What [`Wanted::Auto`](crate::proto::config::Wanted::Auto) says, since when, and the highest that it would have said since then.
     wanted: (u64, Nanos, u64),
     dirty: Vec<u32>,
     effects: VecDeque<Effect>,
-    ends: VecDeque<Ends>,
+    ends: VecDeque<End>,
     trail: Trail,
     deadlines: BinaryHeap<Reverse<(Nanos, ConnId)>>,
     now: Nanos,
@@ -187,7 +120,6 @@ impl MasterCore {
             trail: Trail::new(config.level),
             config,
             sched,
-            last: None,
             conns: Vec::new(),
             slots: SlaveMap::default(),
             pending: VecDeque::new(),
@@ -221,12 +153,17 @@ impl MasterCore {
             self.trail.push(Event::Stall {
                 ms: gap / 1_000_000,
             });
-        } else {
-            self.awake += gap;
         }
+        // Not nothing: where every turn is long, one that is silent for good would never be found.
+        self.awake += gap.min(STALL);
         self.now = now;
         self.pace.refill(now);
         self.trail.on_time(now, &mut self.conns);
+    }
+
+    /// What is known of an algorithm.
+    pub(crate) fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
+        self.config.info(algorithm)
     }
 
     /// The scheduler, to look at.
@@ -237,7 +174,7 @@ impl MasterCore {
     /// The scheduler, for desires, targets and news; what it ends by that is collected.
     pub fn with_sched<T>(&mut self, f: impl FnOnce(&mut Scheduler<Body>) -> T) -> T {
         let value = f(&mut self.sched);
-        self.collect_ended();
+        self.collect_unrunnable();
         while let Some((slave, from, to)) = self.sched.poll_moved() {
             self.trail.push(Event::Group {
                 slave: slave.0,
@@ -318,24 +255,14 @@ impl MasterCore {
         Some(effect)
     }
 
-    /// The next end of a task.
-    pub fn poll_end(&mut self) -> Option<End> {
-        loop {
-            if let Some(end) = self.ends.front_mut()?.next_end() {
-                return Some(end.into_end());
-            }
-            self.ends.pop_front();
-        }
-    }
-
-    /// Whether [`poll_ends`](Self::poll_ends) has something.
+    /// Whether [`poll_end`](Self::poll_end) has something.
     #[inline]
     pub(crate) fn has_ends(&self) -> bool {
         !self.ends.is_empty()
     }
 
-    /// The next ends, in the order in which they came.
-    pub(crate) fn poll_ends(&mut self) -> Option<Ends> {
+    /// The next end, in the order in which they came: of one task, or of several of a packet.
+    pub fn poll_end(&mut self) -> Option<End> {
         self.ends.pop_front()
     }
 
@@ -370,43 +297,21 @@ impl MasterCore {
     }
 
     #[inline]
-    fn collect_ended(&mut self) {
-        if self.sched.ended() > 0 {
-            self.take_ended();
+    fn collect_unrunnable(&mut self) {
+        if self.sched.unrunnable() > 0 {
+            self.take_unrunnable();
         }
     }
 
-    fn take_ended(&mut self) {
-        while let Some(ended) = self.sched.poll_ended() {
-            let ringmw_sched::Unrunnable {
-                id,
-                algorithm,
-                owner,
-                policy:
-                    ringmw_sched::Policy {
-                        to,
-                        do_it_anyway,
-                        retry,
-                    },
-                payload,
-                reason,
-            } = ended;
-            self.trail.on_unrunnable(id, Unrunnable(reason));
-            let fate = Fate::Unrunnable {
-                reason,
-                to,
-                do_it_anyway,
-                retry,
-            };
-            self.trail.on_task_ended(id, &fate, None);
-            self.ends.push_back(Ends::one(End {
-                id,
-                algorithm,
-                info: *self.config.info(algorithm),
-                owner,
-                body: payload.one(),
-                fate,
+    fn take_unrunnable(&mut self) {
+        while let Some(task) = self.sched.poll_unrunnable() {
+            self.trail.on_unrunnable(task.id, InWords(task.reason));
+            let end = End::Unrunnable(Box::new(Unrunnable {
+                payload: task.payload.alone(),
+                ..task
             }));
+            self.trail.on_task_ended(&end);
+            self.ends.push_back(end);
         }
     }
 

@@ -5,21 +5,10 @@ use ringmw_codec::audit::{EndWord, Event, GroupWord};
 use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
 use super::conn::{Conn, Phase};
-use super::ends::Fate;
-use crate::master::Unrunnable;
 use crate::proto::SECOND;
-
-/// How much the trail says: each level includes those before.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Packets a line each up to ten a second and slave, summed beyond.
-    #[default]
-    Default,
-    /// Every packet.
-    Packets,
-    /// Every task.
-    Tasks,
-}
+use crate::proto::config::Level;
+use crate::proto::end::End;
+use crate::proto::reason::InWords;
 
 /// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
 const TASK_LINES_PER_SECOND: u32 = 100;
@@ -175,7 +164,7 @@ impl Trail {
         });
     }
 
-    /// The same for a task that is done, before there is a fate of it.
+    /// The same for a task that is done, of which its packet tells the end.
     #[inline]
     pub(super) fn on_task_done(&mut self, task: TaskId, slave: SlaveId, compute: Nanos) {
         if self.level >= Level::Tasks {
@@ -189,35 +178,29 @@ impl Trail {
         }
     }
 
-    pub(super) fn on_task_ended(&mut self, task: TaskId, fate: &Fate, held_by: Option<SlaveId>) {
+    /// A task ended in another way; [`on_task_done`](Self::on_task_done) tells of each that is done.
+    pub(super) fn on_task_ended(&mut self, end: &End) {
         if self.level < Level::Tasks {
             return;
         }
-        let (slave, end, compute, why) = match fate {
-            Fate::Done { slave, compute, .. } => {
-                (Some(*slave), EndWord::Done, Some(*compute), None)
-            }
-            Fate::Failed {
-                slave,
-                compute,
-                message,
-                ..
-            } => (
-                Some(*slave),
+        let (slave, word, compute, why) = match end {
+            End::Done(_) => return,
+            End::Failed(failed) => (
+                Some(failed.task.slave),
                 EndWord::Failed,
-                Some(*compute),
-                Some(message.clone()),
+                Some(failed.compute),
+                Some(failed.message.clone()),
             ),
-            Fate::Unrunnable { reason, .. } => {
-                let why = Unrunnable(*reason).to_string();
+            End::Unrunnable(task) => {
+                let why = InWords(task.reason).to_string();
                 (None, EndWord::Unrunnable, None, Some(why))
             }
-            Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),
+            End::Cancelled(task) => (task.held_by, EndWord::Cancelled, None, None),
         };
         self.push(Event::TaskEnded {
             slave: slave.map(|slave| slave.0),
-            task: task.seq(),
-            end,
+            task: end.id().seq(),
+            end: word,
             compute_us: compute.map(|ns| ns / 1_000),
             why,
         });

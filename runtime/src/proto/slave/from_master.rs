@@ -16,10 +16,11 @@ use ringmw_sched::Nanos;
 use super::SlaveCore;
 use super::leave::SlaveEnd;
 use super::packet::{Announcement, Queued};
+use crate::proto::config::SECONDS_MAX;
 use crate::proto::put;
 
 /// No master has a longer client timeout: the flag's bound is a year. In nanoseconds a greater one would not fit 64 bits.
-const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * crate::flags::SECONDS_MAX;
+const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * SECONDS_MAX;
 
 impl SlaveCore {
     /// Bytes came from the master.

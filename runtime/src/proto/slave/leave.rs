@@ -8,7 +8,8 @@ use ringmw_codec::flags::exit;
 use ringmw_codec::frame::Kind;
 use ringmw_sched::Nanos;
 
-use super::{Bounds, SlaveCore};
+use super::SlaveCore;
+use crate::proto::config::Bounds;
 use crate::proto::{SECOND, put};
 
 /// A task that runs at the time limit may take so long to end before it is handed back too.
@@ -23,8 +24,6 @@ pub(crate) const TAKEN_WAIT: Nanos = 3_600 * SECOND;
 /// A slave whose last words have reached the master's host waits so long for the master to close: one that sends it
 /// something meanwhile is not answered by a reset.
 const CLOSE_WAIT: Nanos = SECOND;
-
-const EVICTED: &str = "told to go by SIGTERM";
 
 /// A slave goes of its own will, from its goodbye until the master has it.
 #[derive(Default)]
@@ -125,16 +124,16 @@ impl SlaveCore {
         }
     }
 
-    /// SIGTERM: the machine is wanted. What fits in a second is written, whatever it was leaving for.
-    pub fn evict(&mut self, now: Nanos) {
-        self.leave(GoodbyeCode::Evicted, EVICTED);
+    /// A signal: the machine is wanted. What fits in a second is written, whatever it was leaving for.
+    pub fn evict(&mut self, reason: &str, now: Nanos) {
+        self.leave(GoodbyeCode::Evicted, reason);
         if let Some(leaving) = &mut self.leaving
             && leaving.until.is_none()
             && !leaving.gone
         {
             leaving.until = Some(now + FAREWELL);
             // Whoever told it so may run it again.
-            self.end = Some(SlaveEnd::Left(EVICTED.to_owned()));
+            self.end = Some(SlaveEnd::Left(reason.to_owned()));
         }
     }
 

@@ -22,9 +22,10 @@ use std::collections::VecDeque;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultBatchBuilder;
 use ringmw_codec::frame::{self, FrameReader, Kind};
-use ringmw_codec::handshake::{Hello, Welcome};
+use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{Nanos, SlaveId};
 
+use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::{SECOND, put};
 use leave::Leaving;
 pub use leave::SlaveEnd;
@@ -46,12 +47,6 @@ pub(crate) const UNSENT_PACKETS_MAX: usize = 4;
 
 /// Beats within one client timeout.
 const BEATS: u64 = 4;
-
-/// What a slave says of itself.
-pub struct SlaveConfig {
-    /// Its handshake.
-    pub hello: Hello,
-}
 
 /// The slave's protocol core.
 pub struct SlaveCore {
@@ -85,15 +80,6 @@ pub struct SlaveCore {
     bounds: Bounds,
     /// When it last had a task in hand or a result unsent, or was welcomed.
     busy_at: Nanos,
-}
-
-/// How long a slave stays of its own will.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bounds {
-    /// Since its start: then it finishes what it runs, if that ends soon, hands back the rest, and exits 255.
-    pub time_limit: Option<Nanos>,
-    /// Without a task: then it exits 0.
-    pub idle_timeout: Option<Nanos>,
 }
 
 impl SlaveCore {
@@ -348,7 +334,7 @@ mod tests {
         };
         let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
         assert_eq!(core.next_deadline(), WELCOME_WAIT);
-        core.evict(7);
+        core.evict("told to go", 7);
         assert_eq!(core.next_deadline(), Nanos::MAX);
         assert_eq!(core.leaving_deadline(), 7 + super::leave::FAREWELL);
     }

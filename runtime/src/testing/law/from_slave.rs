@@ -12,7 +12,7 @@ use ringmw_codec::handshake::Hello;
 use ringmw_sched::{Departure, Group, SlaveId};
 
 use crate::io::engine::{Closed, ConnId};
-use crate::proto::master::SmallBytes;
+use crate::proto::bytes::SmallBytes;
 use crate::testing::coverage::{Happening, Must};
 use crate::testing::law::Law;
 use crate::testing::law::tables::{Conn, Hold, Phase, Place, Slave, record_bytes};

@@ -35,11 +35,12 @@ mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringmw_sched::{Group, Nanos, SlaveId, TaskId, TaskSpec};
+use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
 use crate::io::engine::ConnId;
 use crate::proto::SECOND;
-use crate::proto::master::{AlgorithmInfo, MasterCore, STALL, TICK};
+use crate::proto::config::AlgorithmInfo;
+use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task};
 
@@ -123,10 +124,7 @@ impl Law {
     }
 
     pub(super) fn on_turn(&mut self, now: Nanos) {
-        let gap = now - self.now;
-        if gap <= STALL {
-            self.awake += gap;
-        }
+        self.awake += (now - self.now).min(STALL);
         self.now = now;
     }
 
@@ -282,11 +280,6 @@ impl Law {
         self.tasks
             .get(&id.seq())
             .is_some_and(|task| task.place != Place::Ended)
-    }
-
-    /// As it was submitted.
-    pub(super) fn spec(&self, id: TaskId) -> TaskSpec {
-        self.tasks[&id.seq()].spec
     }
 
     /// Whether this task went out on this connection as one that was in a lost slave's hands.

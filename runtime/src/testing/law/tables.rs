@@ -6,7 +6,8 @@ use ringmw_codec::frame::FrameReader;
 use ringmw_sched::{Group, Nanos, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
 
 use crate::io::engine::ConnId;
-use crate::proto::master::{Body, SmallBytes};
+use crate::proto::bytes::SmallBytes;
+use crate::proto::series::Body;
 use crate::testing::coverage::Must;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

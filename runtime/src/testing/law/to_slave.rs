@@ -11,7 +11,8 @@ use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{AUTO, AlgorithmId, Nanos, Owner, SlaveId, TaskSpec, short_tasks_max};
 
 use crate::io::engine::ConnId;
-use crate::proto::master::{MasterCore, SmallBytes};
+use crate::proto::bytes::SmallBytes;
+use crate::proto::master::MasterCore;
 use crate::testing::coverage::Must;
 use crate::testing::law::Law;
 use crate::testing::law::tables::{Hold, Phase, Place, Task, record_bytes};

@@ -9,12 +9,15 @@ use ringmw_sched::{Group, Nanos, Scheduler};
 
 use crate::master::state::State;
 use crate::proto::SECOND;
-use crate::proto::master::{Body, Level, MasterConfig, MasterCore, SHUTDOWN_WAIT};
+use crate::proto::config::{Level, MasterConfig};
+use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
+use crate::proto::series::Body;
 use crate::testing::coverage::Coverage;
 use crate::testing::fleet::{Fault, Fleet, Weights};
 use crate::testing::law::{Law, Limits};
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
+use crate::testing::script::restless::restless;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
 
@@ -54,6 +57,9 @@ pub const CALM_TURNS_MAX: u64 = 6_000;
 /// # Panics
 /// When the cores break the law.
 pub fn storm(seed: u64, transcript: bool) -> Storm {
+    if seed % 8 == 1 {
+        restless(seed, transcript);
+    }
     let mut script = Script::new(seed, transcript);
     script.run()
 }
@@ -144,6 +150,8 @@ impl Script {
             busiest_percent: percent(100),
             alike_percent: percent(100),
             quick,
+            takes_no_news: seed % 5 == 3,
+            holds: if seed % 16 == 7 { 3 * SECOND / 2 } else { 0 },
             kinds: [
                 1 + percent(5),
                 1 + percent(3),

@@ -12,6 +12,7 @@ fn in_progress(desired: u64) -> Resource {
     Resource::InProgress {
         desired,
         connected: Some(1),
+        busy: Some(1),
         overdue: 0,
     }
 }
@@ -33,11 +34,11 @@ fn queued(ids: std::ops::Range<u32>) -> Vec<Job> {
     ids.map(|id| job(id, JobState::Queued, "a", 0)).collect()
 }
 
-fn death(host: &str) -> Death {
-    Death {
+fn death(host: &str) -> End {
+    End {
         job: "99".to_owned(),
         host: Some(host.to_owned()),
-        how: "exit status 127".to_owned(),
+        how: How::Died("exit status 127".to_owned()),
         lines: vec!["libsolve.so.2: cannot open shared object file".to_owned()],
     }
 }
@@ -47,13 +48,13 @@ fn turn(
     seconds: u64,
     resource: Resource,
     jobs: &[Job],
-    deaths: &[Death],
+    ends: &[End],
 ) -> Vec<Effect> {
     policy.turn(&Facts {
         now: seconds * SECOND,
         resource,
         jobs,
-        deaths,
+        ends,
     })
 }
 
@@ -86,7 +87,7 @@ fn first_turns() {
         (
             Resource::Finished,
             vec![],
-            vec![Effect::Done("the computation is finished".to_owned())],
+            vec![Effect::Done(Over::Finished)],
         ),
         (
             Resource::Finished,
@@ -160,7 +161,7 @@ fn a_fall_that_lasts_removes_queued_jobs_and_no_running_one() {
 #[test]
 fn five_deaths_in_a_row_stop_it_and_say_why_and_one_probe_follows() {
     let mut policy = Policy::new(LIMITS);
-    let dead: Vec<Death> = vec![death("node3"); 5];
+    let dead: Vec<End> = vec![death("node3"); 5];
     let effects = turn(&mut policy, 0, in_progress(8), &queued(0..3), &dead);
     let [Effect::Say(why), Effect::Remove { ids: gone, .. }] = &effects[..] else {
         panic!("{effects:?}")
@@ -236,8 +237,8 @@ fn slaves_that_lived_and_die_together_are_replaced() {
         turn(&mut policy, 0, in_progress(8), &running(0..8), &[]),
         []
     );
-    let deaths: Vec<Death> = (0..8)
-        .map(|id: u32| Death {
+    let deaths: Vec<End> = (0..8)
+        .map(|id: u32| End {
             job: id.to_string(),
             ..death("a")
         })
@@ -317,6 +318,7 @@ fn a_missing_or_stale_file_is_waited_for_then_all_goes() {
     let stale = |overdue| Resource::InProgress {
         desired: 8,
         connected: None,
+        busy: None,
         overdue: overdue * SECOND,
     };
     assert_eq!(turn(&mut policy, 0, stale(60), &jobs, &[]), [submit(5)]);
@@ -380,7 +382,7 @@ const TURN: u64 = 5;
 const STARTS_A_SECOND: usize = 20;
 
 impl Pool {
-    fn advance(&mut self, second: u64, desired: u64) -> Vec<Death> {
+    fn advance(&mut self, second: u64, desired: u64) -> Vec<End> {
         while self.late.front().is_some_and(|(due, _)| *due <= second) {
             let (_, shown) = self.late.pop_front().expect("it is there");
             self.jobs.extend(shown);
@@ -402,7 +404,7 @@ impl Pool {
         self.jobs.retain(|job| {
             let dies = job.state == JobState::Running && dice.below(14_400) == 0;
             if dies {
-                dead.push(Death {
+                dead.push(End {
                     job: job.id.clone(),
                     ..death(&format!("node{}", dice.below(500)))
                 });
@@ -513,7 +515,7 @@ fn ten_thousand_slaves_on_a_slow_deadly_and_moody_batch_system() {
                 now,
                 resource,
                 jobs: &pool.jobs,
-                deaths: &dead,
+                ends: &dead,
             };
             for effect in policy.turn(&facts) {
                 if pool.perform(&mut policy, now, effect) {
@@ -603,4 +605,166 @@ fn slaves_that_leave_at_the_end_are_not_replaced() {
         turn(&mut policy, 5, in_progress(8), &running(0..5), &[]),
         [submit(3)]
     );
+}
+
+fn end(job: u32, how: How) -> End {
+    End {
+        job: job.to_string(),
+        host: Some("a".to_owned()),
+        how,
+        lines: vec!["hello".to_owned()],
+    }
+}
+
+/// Somebody ran `condor_hold` on two: they were removed, and others submitted.
+#[test]
+fn jobs_that_somebody_holds_are_left_alone_and_count() {
+    let by_hand = |id| job(id, JobState::HeldByHand, "a", 0);
+    let jobs = [running(0..2), vec![by_hand(2), by_hand(3)]].concat();
+    let mut policy = Policy::new(LIMITS);
+    assert_eq!(turn(&mut policy, 0, in_progress(4), &jobs, &[]), []);
+    // A fall removes none of them, nor do deaths, nor the end.
+    for second in [20, 40] {
+        assert_eq!(turn(&mut policy, second, in_progress(1), &jobs, &[]), []);
+    }
+    let effects = turn(&mut policy, 41, Resource::Finished, &jobs, &[]);
+    assert!(matches!(&effects[..], [Effect::Say(_)]), "{effects:?}");
+    let effects = turn(&mut policy, 200, Resource::Finished, &jobs, &[]);
+    let [
+        Effect::Say(_),
+        Effect::Remove {
+            ids: ended,
+            running: true,
+        },
+    ] = &effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(ended, &["0", "1"], "those that run are ended at last");
+    assert_eq!(
+        turn(&mut policy, 201, Resource::Finished, &jobs[2..], &[]),
+        [Effect::Done(Over::Finished)]
+    );
+}
+
+/// Slaves with a time limit below ALIVE_AFTER: "slaves do not start" was said of them.
+#[test]
+fn a_leave_at_the_time_limit_is_no_death_and_is_replaced() {
+    let mut policy = Policy::new(LIMITS);
+    let young: Vec<Job> = (0..8)
+        .map(|id| job(id, JobState::Running, "a", 4))
+        .collect();
+    assert_eq!(turn(&mut policy, 0, in_progress(8), &young, &[]), []);
+    let ends: Vec<End> = (0..8).map(|id| end(id, How::TimeLimit)).collect();
+    assert_eq!(turn(&mut policy, 5, in_progress(8), &[], &ends), []);
+    assert_eq!(turn(&mut policy, 9, in_progress(8), &[], &[]), [submit(8)]);
+}
+
+#[test]
+fn idle_leavers_are_not_replaced_until_the_desire_changes() {
+    let mut policy = Policy::new(LIMITS);
+    assert_eq!(
+        turn(&mut policy, 0, in_progress(8), &running(0..8), &[]),
+        []
+    );
+    let ends: Vec<End> = (3..8).map(|id| end(id, How::Left)).collect();
+    let left = running(0..3);
+    assert_eq!(turn(&mut policy, 5, in_progress(8), &left, &ends), []);
+    let effects = turn(&mut policy, 10, in_progress(8), &left, &[]);
+    assert!(
+        matches!(&effects[..], [Effect::Say(text)] if text.contains("as idle ones do")),
+        "{effects:?}"
+    );
+    assert!(
+        policy.state(10).contains("5 slaves left"),
+        "{}",
+        policy.state(10)
+    );
+    assert_eq!(turn(&mut policy, 40, in_progress(8), &left, &[]), []);
+    // One that dies is replaced all the same.
+    let fewer = &left[..2];
+    assert_eq!(turn(&mut policy, 45, in_progress(8), fewer, &[]), []);
+    assert_eq!(
+        turn(&mut policy, 49, in_progress(8), fewer, &[]),
+        [submit(1)]
+    );
+    let effects = turn(&mut policy, 55, in_progress(9), &left, &[]);
+    assert_eq!(effects, [submit(6)], "the desire has changed");
+}
+
+/// `--binary /bin/true`: eight jobs every five seconds, for ever, without a word.
+#[test]
+fn a_binary_that_exits_with_0_at_once_is_told_and_paced() {
+    let mut policy = Policy::new(LIMITS);
+    let nobody = Resource::InProgress {
+        desired: 8,
+        connected: Some(0),
+        busy: Some(0),
+        overdue: 0,
+    };
+    let (mut submitted, mut said, mut ends) = (0, Vec::new(), Vec::new());
+    for second in (0..3_600).step_by(5) {
+        for effect in turn(&mut policy, second, nobody, &[], &std::mem::take(&mut ends)) {
+            match effect {
+                Effect::Say(text) => said.push(text),
+                Effect::Submit { jobs, .. } => {
+                    ends = (submitted..submitted + jobs)
+                        .map(|id| end(id, How::Left))
+                        .collect();
+                    submitted += jobs;
+                    let ids = ends.iter().map(|end| end.job.clone()).collect();
+                    policy.on_submitted(second * SECOND, ids);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!((10..25).contains(&submitted), "{submitted} in an hour");
+    let told = said.first().expect("it is told");
+    assert!(
+        told.contains("end at once with exit status 0") && told.contains("hello"),
+        "{said:?}"
+    );
+    assert!(said.len() < 20, "not over and over: {said:?}");
+}
+
+#[test]
+fn a_drained_overseer_removes_what_is_queued_and_waits_for_what_runs() {
+    let mut policy = Policy::new(LIMITS);
+    let jobs = [running(0..2), queued(2..4)].concat();
+    assert_eq!(
+        turn(&mut policy, 0, in_progress(10), &jobs, &[]),
+        [submit(6)]
+    );
+    policy.on_submitted(0, vec!["4".to_owned()]);
+    policy.drain();
+    let effects = turn(&mut policy, 1, in_progress(10), &jobs, &[]);
+    assert!(
+        matches!(&effects[..], [Effect::Say(_), gone] if *gone == remove(&["3", "2"])),
+        "{effects:?}"
+    );
+    // The one that was submitted shows up late; a dead one of HTCondor's comes back to the queue.
+    let late = [running(0..1), queued(1..2), queued(4..5)].concat();
+    assert_eq!(
+        turn(&mut policy, 2, in_progress(10), &late, &[]),
+        [remove(&["4", "1"])]
+    );
+    // However long they run.
+    for second in [500, 5_000] {
+        assert_eq!(
+            turn(&mut policy, second, in_progress(10), &running(0..1), &[]),
+            []
+        );
+    }
+    assert_eq!(
+        turn(&mut policy, 5_001, in_progress(10), &[], &[]),
+        [Effect::Done(Over::Drained)]
+    );
+    assert_eq!(policy.state(0), "draining");
+}
+
+#[test]
+fn only_a_finished_or_a_drained_run_is_a_success() {
+    assert!(Over::Finished.is_success() && Over::Drained.is_success());
+    assert!(!Over::Stale(900).is_success() && !Over::Missing(900).is_success());
 }

@@ -1,0 +1,123 @@
+//! What a core is told before it begins.
+
+use std::any::TypeId;
+
+use ringmw_codec::handshake::{Fingerprint, Hello};
+use ringmw_sched::{AlgorithmId, Nanos};
+
+/// The longest time that a flag may give, in seconds: a year.
+pub(crate) const SECONDS_MAX: u64 = 365 * 86_400;
+
+/// What a master needs to know before the first slave comes.
+pub struct MasterConfig {
+    /// The membership token, at most 255 bytes.
+    pub member_id: Vec<u8>,
+    /// The application's algorithms, types and build.
+    pub fingerprint: Fingerprint,
+    /// Accept slaves of another build.
+    pub any_build: bool,
+    /// Silence after which a slave is lost.
+    pub client_timeout: Nanos,
+    /// Largest payload of a packet of tasks, in bytes.
+    pub tasks_bytes_max: u32,
+    /// Largest payload of a packet of results, in bytes.
+    pub results_bytes_max: u32,
+    /// Tasks per packet; [`AUTO`](ringmw_sched::AUTO): by compute time.
+    pub task_group: u32,
+    /// A busy slave may have its next packet in hand, or several small ones.
+    pub prefetch: bool,
+    /// Tasks that run far longer than the median go to an idle slave too.
+    pub duplicate_stragglers: bool,
+    /// Results per packet; [`AUTO`](ringmw_sched::AUTO): a packet's results together, but none waits long.
+    pub result_group: u32,
+    /// Announced starts that a task may lose its slave in; 0 is no limit.
+    pub crash_limit: u32,
+    /// Bound of the queued tasks, their bookkeeping included, in bytes.
+    pub queued_bytes_max: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// The user's arguments, told to every slave.
+    pub args: Vec<String>,
+    /// How much the trail says of packets and tasks.
+    pub level: Level,
+    /// The algorithms.
+    pub algorithms: Vec<AlgorithmInfo>,
+}
+
+impl MasterConfig {
+    /// What is known of an algorithm.
+    #[inline]
+    pub(super) fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
+        &self.algorithms[usize::from(algorithm.0)]
+    }
+}
+
+/// What a master has to do with slaves that a batch system starts.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// When the desire falls, idle unordered slaves are told to shut down. Not so in local mode.
+    pub dismisses: bool,
+    /// What is desired where the master algorithm never allocates.
+    pub wanted: Wanted,
+}
+
+impl Default for Demand {
+    /// Nobody is sent away, and nothing is desired that the master algorithm does not allocate.
+    fn default() -> Self {
+        Demand {
+            dismisses: false,
+            wanted: Wanted::Fixed(0),
+        }
+    }
+}
+
+/// The slaves that are desired where the master algorithm never allocates (`--mw-slaves-wanted`).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// So many.
+    Fixed(u32),
+    /// As many as the tasks that are queued or under way could use, up to this many.
+    Auto(u32),
+}
+
+/// How much the trail says: each level includes those before.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Packets a line each up to ten a second and slave, summed beyond.
+    #[default]
+    Default,
+    /// Every packet.
+    Packets,
+    /// Every task.
+    Tasks,
+}
+
+/// What a master knows of an algorithm.
+#[derive(Copy, Clone, Debug)]
+pub struct AlgorithmInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// The algorithm's own type.
+    pub of: TypeId,
+    /// Do these archives hold valid outputs?
+    pub check_outputs: CheckOutputs,
+}
+
+/// Checks the archives of an algorithm's outputs: they stand behind one another, as many as the number says, each at the end
+/// of an equal share of the bytes behind so many others. Else which is none, and what is wrong with it.
+pub(crate) type CheckOutputs = fn(&[u8], u32, usize) -> Result<(), (u32, String)>;
+
+/// What a slave says of itself.
+pub struct SlaveConfig {
+    /// Its handshake.
+    pub hello: Hello,
+}
+
+/// How long a slave stays of its own will.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Since its start: then it finishes what it runs, if that ends soon, hands back the rest, and exits 255.
+    pub time_limit: Option<Nanos>,
+    /// Without a task: then it exits 0.
+    pub idle_timeout: Option<Nanos>,
+}

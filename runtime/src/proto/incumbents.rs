@@ -1,0 +1,219 @@
+//! The incumbents of a computation, as numbers and bytes: cells of keys on both sides, and the master's list with witnesses.
+//!
+//! A key is here a `u64` *image* that keeps its order; for a maximum all bits are flipped, so that smaller is better
+//! everywhere and one atomic minimum does for all types and both directions. What an image and a witness mean, `typed`
+//! knows; here each incumbent has a check for what slaves offer. Nothing is sent from here.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The most incumbents of a computation; a slave keeps a cell for each that it has heard of.
+pub(crate) const BESTS_MAX: usize = 4096;
+
+/// Which keys are better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Smaller keys.
+    Minimum,
+    /// Larger keys.
+    Maximum,
+}
+
+impl Direction {
+    /// The image that is compared: smaller is better, whichever the direction.
+    pub(crate) fn oriented(self, image: u64) -> u64 {
+        match self {
+            Self::Minimum => image,
+            Self::Maximum => !image,
+        }
+    }
+
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::Minimum => 0,
+            Self::Maximum => 1,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Minimum, Self::Maximum]
+            .get(usize::from(byte))
+            .copied()
+    }
+}
+
+/// The best image known here. It only ever gets smaller.
+#[derive(Debug)]
+pub(crate) struct BestCell(AtomicU64);
+
+impl BestCell {
+    fn new(image: u64) -> Self {
+        Self(AtomicU64::new(image))
+    }
+
+    // Relaxed throughout: the key is a bound and publishes no other memory.
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// True if `image` is better than what was known.
+    pub(crate) fn improve(&self, image: u64) -> bool {
+        image < self.0.fetch_min(image, Ordering::Relaxed)
+    }
+}
+
+/// Where an offer that improved on the local key goes: on a slave to the connection, in the master to [`Incumbents`].
+pub(crate) trait OfferSink: Send + Sync {
+    /// `image` is oriented: smaller is better. Key and witness must travel in one message.
+    fn offer(&self, best: u32, image: u64, witness: &[u8]);
+
+    /// The archive of the best witness; known in the master only.
+    fn witness(&self, _best: u32) -> Option<Box<[u8]>> {
+        None
+    }
+}
+
+/// The slave's cells by id. A cheap clone: the I/O thread keeps one and feeds it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BestTable(Arc<Mutex<BTreeMap<u32, Arc<BestCell>>>>);
+
+impl BestTable {
+    /// Takes a key the master told; only an improvement changes anything. Ids past [`BESTS_MAX`] cells are ignored.
+    pub(crate) fn learn(&self, best: u32, image: u64) {
+        if let Some(cell) = self.cell(best) {
+            cell.improve(image);
+        }
+    }
+
+    /// The cell of `best`, made on first mention; `None` if the table is full.
+    pub(crate) fn cell(&self, best: u32) -> Option<Arc<BestCell>> {
+        let mut cells = lock(&self.0);
+        if !cells.contains_key(&best) && cells.len() >= BESTS_MAX {
+            return None;
+        }
+        Some(Arc::clone(
+            cells
+                .entry(best)
+                .or_insert_with(|| Arc::new(BestCell::new(u64::MAX))),
+        ))
+    }
+}
+
+/// The run has [`BESTS_MAX`] `Best`s already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a run has at most {BESTS_MAX} minima and maxima")]
+pub(crate) struct TooManyBests;
+
+/// The master's side: every `Best` of the run with its witness. Ids are 0, 1, 2, ... in order of creation.
+///
+/// Every key that is told and every improvement has a version of its own, so that whoever tells slaves knows what is
+/// news to each.
+#[derive(Default)]
+pub(crate) struct Incumbents {
+    list: Mutex<Vec<Incumbent>>,
+    version: AtomicU64,
+}
+
+/// Checks what a slave offers: the image of a key, oriented, and the archive of its witness. Else what is wrong with it.
+pub(crate) type CheckOffer = fn(u64, &[u8]) -> Result<(), String>;
+
+struct Incumbent {
+    cell: Arc<BestCell>,
+    /// The image that may be told: that of the start key, then of the best witness. An offer of the master's own
+    /// reaches the cell a moment earlier.
+    told: u64,
+    witness: Option<Box<[u8]>>,
+    version: u64,
+    check: CheckOffer,
+}
+
+impl Incumbents {
+    /// A new one that begins at an oriented image, whose offers are to pass `check`: its id, and its cell in the master.
+    pub(crate) fn add(
+        &self,
+        image: u64,
+        check: CheckOffer,
+    ) -> Result<(u32, Arc<BestCell>), TooManyBests> {
+        let cell = Arc::new(BestCell::new(image));
+        let mut list = lock(&self.list);
+        if list.len() >= BESTS_MAX {
+            return Err(TooManyBests);
+        }
+        let id = list.len() as u32;
+        list.push(Incumbent {
+            cell: Arc::clone(&cell),
+            told: image,
+            witness: None,
+            version: self.next_version(),
+            check,
+        });
+        Ok((id, cell))
+    }
+
+    /// Takes a slave's offer; true if it improved. An error is an offence of that slave.
+    pub(crate) fn accept(&self, best: u32, image: u64, witness: &[u8]) -> Result<bool, String> {
+        let mut list = lock(&self.list);
+        let incumbent = list.get_mut(best as usize).ok_or_else(|| {
+            let bytes = witness.len();
+            format!("these {bytes} bytes name no Best with the number {best}")
+        })?;
+        (incumbent.check)(image, witness)?;
+        incumbent.cell.improve(image);
+        Ok(self.keep(incumbent, image, witness))
+    }
+
+    /// Offers come in any order; only the best keeps its witness, and only with it a key may be told.
+    fn keep(&self, incumbent: &mut Incumbent, image: u64, witness: &[u8]) -> bool {
+        let improves = image < incumbent.told;
+        if improves {
+            incumbent.told = image;
+            incumbent.witness = Some(witness.into());
+            incumbent.version = self.next_version();
+        }
+        improves
+    }
+
+    fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Grows with every new `Best` and every improvement.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// The keys that are news after `version`, as `(id, image)`.
+    pub(crate) fn since(&self, version: u64) -> Vec<(u32, u64)> {
+        (0..)
+            .zip(&*lock(&self.list))
+            .filter(|(_, incumbent)| incumbent.version > version)
+            .map(|(id, incumbent)| (id, incumbent.told))
+            .collect()
+    }
+
+    /// The key of a `Best` that may be told, and its witness unless it is the key it began with.
+    pub(crate) fn told(&self, best: u32) -> (u64, Option<Box<[u8]>>) {
+        let list = lock(&self.list);
+        let incumbent = &list[best as usize];
+        (incumbent.told, incumbent.witness.clone())
+    }
+}
+
+impl OfferSink for Incumbents {
+    fn offer(&self, best: u32, image: u64, witness: &[u8]) {
+        if let Some(incumbent) = lock(&self.list).get_mut(best as usize) {
+            self.keep(incumbent, image, witness);
+        }
+    }
+
+    fn witness(&self, best: u32) -> Option<Box<[u8]>> {
+        lock(&self.list).get(best as usize)?.witness.clone()
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half done under these locks, so a panic of another holder is no reason to stop.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,67 @@
+//! An application that is to be submitted, and what its jobs ask the batch system for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What a slave's job asks the batch system for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Request {
+    /// Memory of a slave's job in MiB
+    #[arg(long, default_value_t = 256)]
+    pub(crate) memory: u32,
+    /// Cores of a slave's job; with more than one it runs as many slaves (--mw-slave-count). With
+    /// --slave-flag=--mw-slave-count=auto it runs the least of what job, affinity and cgroup allow
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpus: u32,
+    /// A line to be added to the slaves' submit file as it is: "requirements = ..", "#SBATCH --partition=long"
+    #[arg(long = "line", visible_alias = "slave-line", value_name = "LINE", value_parser = one_line)]
+    pub(crate) lines: Vec<String>,
+    /// A flag of the slave's own, like --slave-flag=--mw-slave-idle-timeout=600
+    #[arg(long = "slave-flag", value_name = "FLAG")]
+    pub(crate) flags: Vec<String>,
+}
+
+/// A line of a submit file as the user wrote it; several at once would hide what they do.
+pub(super) fn one_line(text: &str) -> Result<String, String> {
+    match text.contains('\n') {
+        true => Err("it has a line feed; give each line its own flag".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// An application that is to be submitted.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// Absolute.
+    pub(crate) binary: PathBuf,
+    /// Shared libraries that are not the system's, absolute.
+    pub(crate) libraries: Vec<PathBuf>,
+    /// Absolute.
+    pub(crate) dir: PathBuf,
+    /// Absolute, or a name in `dir`.
+    pub(crate) resource_file: PathBuf,
+    /// What its jobs are known by.
+    pub(crate) tag: String,
+    pub(crate) request: Request,
+}
+
+impl App {
+    /// A slave's arguments, by the name under which the resource file is beside it.
+    pub(crate) fn slave_args(&self, resource_file: &str) -> Vec<String> {
+        let mut args = vec!["--mw-slave".to_owned()];
+        args.extend(["--mw-resource-file".to_owned(), resource_file.to_owned()]);
+        let is_told = |flag: &String| flag.starts_with("--mw-slave-count");
+        if self.request.cpus > 1 && !self.request.flags.iter().any(is_told) {
+            args.extend(["--mw-slave-count".to_owned(), self.request.cpus.to_string()]);
+        }
+        args.extend(self.request.flags.iter().cloned());
+        args
+    }
+}
+
+/// A file to be written.
+pub(crate) struct Text {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
+}
