@@ -73,6 +73,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         audit: Arc::clone(&audit),
         term: Some(term),
         bounds: settings.slave_bounds,
+        own_args: settings.user,
     };
     let (id, code, reason) = match Slave::join(join) {
         Err(error) => {

@@ -80,6 +80,8 @@ pub(crate) struct Join {
     /// `None` where the slave is a thread of a larger process.
     pub(crate) term: Option<Term>,
     pub(crate) bounds: Bounds,
+    /// The user's arguments of its own command line.
+    pub(crate) own_args: Vec<String>,
 }
 
 impl Slave {
@@ -96,6 +98,7 @@ impl Slave {
             audit,
             term,
             bounds,
+            own_args,
         } = join;
         let stream = connect(&addresses, &audit)?;
         stream
@@ -127,7 +130,8 @@ impl Slave {
             Arc::clone(&link.cancelled),
             bests,
             offers(&link),
-        );
+        )
+        .with_own_args(own_args);
         Ok(Slave {
             link,
             registry,
@@ -147,9 +151,38 @@ impl Slave {
         self.cx.args()
     }
 
+    /// The user's arguments of this slave's own command line; see [`Cx::own_args`].
+    pub fn own_args(&self) -> &[String] {
+        self.cx.own_args()
+    }
+
     /// Computes one task, waiting for it if there is none (CL-MW's iterate).
     pub fn one_task(&mut self) -> LoopReport {
         self.step(None);
+        self.report()
+    }
+
+    /// Computes one task, or none if for so long there is none to begin. A task that has begun is not cut.
+    ///
+    /// ```no_run
+    /// use std::path::Path;
+    /// use std::time::Duration;
+    ///
+    /// use ringmw::prelude::*;
+    ///
+    /// fn slave(slave: &mut Slave, _args: Args) -> u8 {
+    ///     while !Path::new("/var/run/maintenance").exists() {
+    ///         let report = slave.one_task_timeout(Duration::from_secs(5));
+    ///         if report.is_over() {
+    ///             return u8::from(!report.explicit_shutdown) * 255;
+    ///         }
+    ///     }
+    ///     255
+    /// }
+    /// # fn main() { let _ = App::new().slave(slave); }
+    /// ```
+    pub fn one_task_timeout(&mut self, timeout: Duration) -> LoopReport {
+        self.step(Some(timeout));
         self.report()
     }
 
@@ -157,6 +190,34 @@ impl Slave {
     /// none.
     pub fn one_group(&mut self) -> LoopReport {
         self.group(None);
+        self.report()
+    }
+
+    /// Computes one group of tasks, or none if for so long there is none to begin. A task that has begun is not cut.
+    ///
+    /// Between two of them a slave algorithm can look after its surroundings.
+    ///
+    /// ```no_run
+    /// use std::path::Path;
+    /// use std::time::Duration;
+    ///
+    /// use ringmw::prelude::*;
+    ///
+    /// fn slave(slave: &mut Slave, _args: Args) -> u8 {
+    ///     loop {
+    ///         let report = slave.one_group_timeout(Duration::from_secs(5));
+    ///         if report.is_over() {
+    ///             return u8::from(!report.explicit_shutdown) * 255;
+    ///         }
+    ///         if !Path::new("/scratch/database").exists() {
+    ///             return 255;
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() { let _ = App::new().slave(slave); }
+    /// ```
+    pub fn one_group_timeout(&mut self, timeout: Duration) -> LoopReport {
+        self.group(Some(timeout));
         self.report()
     }
 

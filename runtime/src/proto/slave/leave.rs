@@ -200,9 +200,9 @@ impl SlaveCore {
         self.end = self.end.take().map(|end| match end {
             // It is no idleness to have something unsaid: not with 0.
             SlaveEnd::Idle(_) => SlaveEnd::MasterLost(why.to_owned()),
-            SlaveEnd::Left(reason) if results > 0 => {
-                SlaveEnd::Left(format!("{reason}; {results} results were not sent: {why}"))
-            }
+            SlaveEnd::Left(reason) if results > 0 => SlaveEnd::Left(format!(
+                "{reason}; results not sent: {results}, since {why}"
+            )),
             end => end,
         });
     }
