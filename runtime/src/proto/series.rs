@@ -275,7 +275,7 @@ mod tests {
     use ringmw_codec::batch::TaskBody;
     use ringmw_sched::Series;
 
-    use super::{Body, Growing, RUN_BYTES_MAX, Repr};
+    use super::{Growing, RUN_BYTES_MAX, Repr};
     use crate::proto::bytes::SmallBytes;
 
     fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
