@@ -7,9 +7,10 @@ use crate::proto::bytes::SmallBytes;
 use crate::proto::end::End;
 use crate::proto::reason::InWords;
 use crate::proto::series::Body;
-use crate::typed::algorithm::{Algorithm, Policy, Tag, Task};
-use crate::typed::cx::TagError;
+use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::{DOMAIN_EXPLICIT, Stream};
+use crate::typed::tag::{Tag, TagError};
+use crate::typed::task::{Policy, Task};
 use crate::typed::wire::{Wire, WireError};
 
 /// Why there is no output: as large as a pointer, since most tasks have one.

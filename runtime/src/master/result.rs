@@ -11,9 +11,10 @@ use crate::proto::config::AlgorithmInfo;
 use crate::proto::end::{End, Failed, Results};
 use crate::proto::reason::InWords;
 use crate::proto::series::Body;
-use crate::typed::algorithm::{Algorithm, Policy, Task};
-use crate::typed::cx::TagError;
+use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::Stream;
+use crate::typed::tag::TagError;
+use crate::typed::task::{Policy, Task};
 use crate::typed::wire::{self, Wire, WireError};
 
 /// A result: an output, or the failure in its place.
