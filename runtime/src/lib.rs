@@ -21,8 +21,8 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, QueueResult, QueueUnrunnable, Results,
-    SlaveView, Target, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask,
+    Call, Done, Events, Light, Map, Master, Origin, Results, SlaveView, Target, TaskError,
+    TaskErrorKind, TaskResult, UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -34,7 +34,7 @@ pub use typed::algorithm::{Algorithm, Signature};
 pub use typed::best::{Best, BestKey};
 pub use typed::cx::{Cx, SlaveState};
 pub use typed::registry::RegistryError;
-pub use typed::rng::Rng;
+pub use typed::rng::{Rng, Stream};
 pub use typed::tag::{RunError, TagError};
 pub use typed::task::{Policy, Task};
 pub use typed::wire::{Archived, Outcome, Wire, WireError};

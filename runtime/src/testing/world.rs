@@ -367,7 +367,7 @@ impl Run {
         self.mw.forget_spawned();
         self.report.simulated = Duration::from_nanos(self.now);
         self.law.on_shutdown();
-        self.mw.with(|state| state.core.shutdown(true));
+        self.mw.act(|state| state.core.shutdown(true));
         let until = self.now + SHUTDOWN_WAIT;
         while self.now < until && self.mw.connected() > 0 {
             if self.due(false) <= self.now {
@@ -453,7 +453,10 @@ impl Run {
         while self.fleet.processes() < self.world.slaves {
             self.fleet.join_later(5 * SECOND);
         }
-        self.busy_until = self.now + self.rng.random_range(1_000..100_000);
+        // More than no time where the master algorithm held its thread.
+        let held = mw.now() - self.now;
+        Clock::set(self.now);
+        self.busy_until = self.now + held + self.rng.random_range(1_000..100_000);
         ended
     }
 

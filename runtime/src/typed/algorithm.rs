@@ -36,6 +36,10 @@ pub trait Algorithm: 'static {
     /// What a result carries: `T` of a function that returns `T` or `Result<T, E>`.
     type Output: Wire;
 
+    /// The arguments that travel, as a tuple of what is owned: `String` for `&str`, `Vec<T>` for `&[T]`, `T` for `&T` and
+    /// `&Archived<T>`. A `Best` is left out.
+    type Args;
+
     /// Its name and types, as the handshake compares them.
     fn signature() -> Signature;
 
@@ -44,6 +48,12 @@ pub trait Algorithm: 'static {
     /// # Errors
     /// What is wrong, and in which argument.
     fn check_args(args: &[u8]) -> Result<(), WireError>;
+
+    /// Decodes a task's arguments.
+    ///
+    /// # Errors
+    /// What is wrong, and in which argument.
+    fn read_args(args: &[u8]) -> Result<Self::Args, WireError>;
 
     /// Decodes the arguments, calls the function and appends its encoded output to `out`.
     ///

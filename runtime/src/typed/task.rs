@@ -7,6 +7,7 @@ use ringmw_sched::SlaveId;
 
 use crate::proto::bytes::SmallBytes;
 use crate::typed::algorithm::Algorithm;
+use crate::typed::rng::Stream;
 use crate::typed::tag::Tag;
 use crate::typed::wire::{ArgumentWriter, Wire, WireError};
 
@@ -32,7 +33,7 @@ pub struct Policy {
     pub(crate) tag: Option<Box<Tag>>,
     pub(crate) do_it_anyway: Option<bool>,
     pub(crate) retry: Option<bool>,
-    pub(crate) stream: Option<u64>,
+    pub(crate) stream: Option<Stream>,
     /// What kept a tag from being archived; told at submit.
     pub(crate) error: Option<Box<WireError>>,
 }
@@ -80,8 +81,8 @@ impl Policy {
 
     /// As [`Task::stream`].
     #[must_use]
-    pub fn stream(mut self, stream: u64) -> Self {
-        self.stream = Some(stream);
+    pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
+        self.stream = Some(stream.into());
         self
     }
 
@@ -186,11 +187,11 @@ impl<A> Task<A> {
         }
     }
 
-    /// The task of arguments that were archived before, with the default policy.
-    pub(crate) fn again(args: &[u8]) -> Self {
+    /// The task of arguments that were archived before, with its stream and else the default policy.
+    pub(crate) fn again(args: &[u8], stream: Stream) -> Self {
         Self {
             args: args.into(),
-            policy: None,
+            policy: Some(Box::new(Policy::new().stream(stream))),
             algorithm: PhantomData,
         }
     }
@@ -233,9 +234,9 @@ impl<A> Task<A> {
     }
 
     /// Its identity for random numbers and checkpoints. Default: its index in its map, and that map's number;
-    /// explicit and default ones never coincide.
-    pub fn stream(mut self, stream: u64) -> Self {
-        self.policy_mut().stream = Some(stream);
+    /// explicit and default ones never coincide. A number, or the [`Stream`] of a task that gave no output.
+    pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
+        self.policy_mut().stream = Some(stream.into());
         self
     }
 
