@@ -132,9 +132,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             out += 1;
             let task = RawTask::new(task);
             let stream = Stream { domain, index };
-            let id = self
-                .mw
-                .push(|state| state.push(algorithm, task, owner, stream));
+            let id = self.mw.push(algorithm, task, owner, stream);
             if let Some(in_order) = &mut self.in_order {
                 in_order.push_back((id, None));
             }

@@ -74,6 +74,11 @@ async fn master(mw: Master, args: Args) -> Result {
     while mw.connected() < slaves {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let kind: String = args.value("--restless", String::new())?;
+    if !kind.is_empty() {
+        println!("{kind}");
+        return restless(&mw, &kind).await;
+    }
     if hold_ms > 0 {
         thread::sleep(Duration::from_millis(hold_ms));
     }
@@ -94,6 +99,42 @@ async fn master(mw: Master, args: Args) -> Result {
     }
     println!("{count} squares, {sum}");
     Ok(())
+}
+
+/// A master algorithm that goes on for ever and leaves nobody any time.
+async fn restless(mw: &Master, kind: &str) -> Result {
+    match kind {
+        // It does not wait for anything.
+        "holds" => loop {
+            thread::sleep(Duration::from_secs(LONG_MS));
+        },
+        // A call that fails at once is made again.
+        "retries" => {
+            let nobody = SlaveId(4_000_000);
+            while mw.call(nap::task(0).slave(nobody)).await.is_err() {}
+            Err("a slave that never came has answered".into())
+        }
+        // What it waits for is ready, and is nothing of the master's.
+        "channel" => {
+            let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+            tell.send(())?;
+            while let Some(news) = told.recv().await {
+                tell.send(news)?;
+            }
+            Ok(())
+        }
+        "yields" => loop {
+            tokio::task::yield_now().await;
+        },
+        // It starts a program, which tells the signals that it ignores.
+        "starts" => {
+            let status = ["SigIgn", "/proc/self/status"];
+            let output = std::process::Command::new("grep").args(status).output()?;
+            print!("{}", String::from_utf8(output.stdout)?);
+            Ok(())
+        }
+        other => Err(other.into()),
+    }
 }
 
 /// In the environment of a slave that has a slave algorithm of its own: what that one does.

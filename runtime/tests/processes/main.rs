@@ -10,6 +10,7 @@ mod engines;
 mod hearing;
 mod leaving;
 mod poison;
+mod signals;
 mod storms;
 mod unsent;
 mod wrong;
@@ -46,6 +47,12 @@ use crate::leaving::{
 };
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
+use crate::signals::{
+    a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
+    a_held_thread_does_not_hold_a_signal_up, a_restless_master_hears_signals,
+    a_second_signal_ends_a_held_master, slaves_and_parents_leave_on_every_signal,
+    what_a_master_starts_ignores_no_signal,
+};
 use crate::storms::{a_storm_of_ten_thousand, a_storm_of_the_silent};
 use crate::support::PATIENCE;
 use crate::unsent::{
@@ -110,6 +117,39 @@ const TESTS: &[Test] = &[
     ("a_master_on_sigterm", || {
         a_signalled_master(Signal::TERM, 143)
     }),
+    ("a_restless_master_hears_signals_on_the_ring", || {
+        a_restless_master_hears_signals("ring")
+    }),
+    ("a_restless_master_hears_signals_on_epoll", || {
+        a_restless_master_hears_signals("epoll")
+    }),
+    (
+        "a_held_thread_does_not_hold_a_signal_up_on_the_ring",
+        || a_held_thread_does_not_hold_a_signal_up("ring"),
+    ),
+    ("a_held_thread_does_not_hold_a_signal_up_on_epoll", || {
+        a_held_thread_does_not_hold_a_signal_up("epoll")
+    }),
+    (
+        "a_second_signal_ends_a_held_master",
+        a_second_signal_ends_a_held_master,
+    ),
+    (
+        "a_hangup_that_is_ignored_stays_ignored",
+        a_hangup_that_is_ignored_stays_ignored,
+    ),
+    (
+        "slaves_and_parents_leave_on_every_signal",
+        slaves_and_parents_leave_on_every_signal,
+    ),
+    (
+        "a_file_at_its_limit_is_a_full_disk",
+        a_file_at_its_limit_is_a_full_disk,
+    ),
+    (
+        "what_a_master_starts_ignores_no_signal",
+        what_a_master_starts_ignores_no_signal,
+    ),
     (
         "a_stopped_slave_does_not_hold_big_packets_up",
         a_stopped_slave_does_not_hold_big_packets_up,

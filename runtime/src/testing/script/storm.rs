@@ -55,6 +55,8 @@ pub struct Storm {
 
 /// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
 pub const CALM_TURNS_MAX: u64 = 6_000;
+/// Bytes on their way to a calm master that holds its thread in each turn: the longest frame of a storm and more.
+const HELD_WINDOW_BYTES: usize = 64 << 10;
 
 /// Runs one seed.
 ///
@@ -267,6 +269,10 @@ impl Script {
         self.fleet.calm_down(&mut self.law);
         self.fleet.quality.slow_permille = 0;
         self.fleet.quality.delay_max = 5_000_000;
+        if self.habits.holds > 0 {
+            // It reads once in each of its long turns: a window must then take a frame, as a kernel's does.
+            self.fleet.quality.window = self.fleet.quality.window.max(HELD_WINDOW_BYTES);
+        }
         for flow in &self.flows {
             self.state.set_source(flow.slot, false);
         }
