@@ -406,6 +406,7 @@ impl Link {
             if !main_serves {
                 // Nobody else does, however short its tasks.
                 self.read()?;
+                self.rouse_if_it_serves();
                 self.on_time();
                 // What is left, this thread itself sleeps for: `sleep` asks whether there is any.
                 self.write();
@@ -426,11 +427,16 @@ impl Link {
             };
             if self.sleep(term, serves, deadline)? {
                 self.read()?;
-                // It may have begun to serve meanwhile, and found nothing to do before these bytes were read.
-                if self.main_serves.load(Ordering::SeqCst) {
-                    self.rouse();
-                }
+                self.rouse_if_it_serves();
             }
+        }
+    }
+
+    /// The main thread may have begun to serve meanwhile, and found nothing to do before these bytes were read. It says that
+    /// it serves before it looks for the last time.
+    fn rouse_if_it_serves(&self) {
+        if self.main_serves.load(Ordering::SeqCst) {
+            self.rouse();
         }
     }
 

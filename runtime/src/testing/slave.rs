@@ -99,6 +99,19 @@ pub(super) struct SimSlave {
     tap: FrameReader,
     announced: BTreeSet<u64>,
     lied: bool,
+    /// Reads what it hears, and what its core says, for recalls and their answers.
+    ear: FrameReader,
+    mouth: FrameReader,
+    recalls_open: u64,
+    /// Packets of results that its core gave, less those that were written.
+    unsent: u64,
+    /// Its slave algorithm returns after so many tasks.
+    pub(super) returns_after: Option<u64>,
+    /// Tasks that it has finished and could still speak of, for the observer.
+    pub(super) finished: Vec<u64>,
+    /// The observer knows that it goes.
+    going: bool,
+    evicted: bool,
 }
 
 /// What became of a step.
@@ -140,6 +153,14 @@ impl SimSlave {
             tap: FrameReader::new(),
             announced: BTreeSet::new(),
             lied: false,
+            ear: FrameReader::new(),
+            mouth: FrameReader::new(),
+            recalls_open: 0,
+            unsent: 0,
+            returns_after: None,
+            finished: Vec::new(),
+            going: false,
+            evicted: false,
         }
     }
 
@@ -207,6 +228,7 @@ impl SimSlave {
     ) -> Option<SlaveEnd> {
         self.io_at = Nanos::MAX;
         while let Some(chunk) = link.down.read(now) {
+            self.hear(&chunk);
             self.core.on_bytes(&chunk, now);
         }
         let ended = link.down.ended(now);
@@ -219,7 +241,7 @@ impl SimSlave {
         self.core.on_time(now, link.up.unacknowledged_for(now));
         let before = self.out.len();
         self.core.take_output(&mut self.out, now);
-        debug_assert!(self.out.len() >= before);
+        self.say(before);
         for (best, image) in self.core.take_learned() {
             self.bests.learn(best, image);
         }
@@ -235,6 +257,50 @@ impl SimSlave {
         self.core.is_gone().then(|| self.core.end().cloned())?
     }
 
+    fn hear(&mut self, chunk: &[u8]) {
+        let open = &mut self.recalls_open;
+        let _ = self.ear.feed(chunk, &|_| u32::MAX, &mut |kind, _| {
+            *open += u64::from(kind == Kind::Recall);
+            ControlFlow::<()>::Continue(())
+        });
+    }
+
+    /// Its core has added to its output, behind the first `before` bytes.
+    fn say(&mut self, before: usize) {
+        let (open, unsent) = (&mut self.recalls_open, &mut self.unsent);
+        let said = &self.out[before..];
+        let flow = self.mouth.feed(said, &|_| u32::MAX, &mut |kind, _| {
+            *open -= u64::from(kind == Kind::Returned);
+            *unsent += u64::from(kind == Kind::Results);
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(flow.is_ok(), "a core says frames");
+    }
+
+    /// Recalls that it has read and not answered; one that is over answers none.
+    pub(super) fn recalls_open(&self) -> u64 {
+        match self.core.end() {
+            None if !self.lied => self.recalls_open,
+            _ => 0,
+        }
+    }
+
+    /// Packets of results that were given to be written and are not.
+    pub(super) fn unsent(&self) -> u64 {
+        match self.lied {
+            true => 0,
+            false => self.unsent,
+        }
+    }
+
+    /// It goes of its own will since the last step: whether for being idle.
+    pub(super) fn begins_to_go(&mut self) -> Option<bool> {
+        let end = self.core.end().filter(|end| end.is_own_will())?;
+        let is_idle = matches!(end, SlaveEnd::Idle(_));
+        let is_new = !std::mem::replace(&mut self.going, true);
+        (is_new && !self.lied && !self.evicted).then_some(is_idle)
+    }
+
     fn write(&mut self, link: &mut Link, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
         let mut room = self.out.len() - self.written;
         if room > 0 && rng.random_range(0..100) < self.pace.choke_percent {
@@ -243,7 +309,7 @@ impl SimSlave {
         let offered = &self.out[self.written..][..room];
         let taken = link.up.write(offered, now, quality, rng);
         let written = &self.out[self.written..][..taken];
-        let announced = &mut self.announced;
+        let (announced, unsent) = (&mut self.announced, &mut self.unsent);
         // A lie may be no frame at all; then there is nothing more to be learned of it.
         let _ = self.tap.feed(written, &|_| u32::MAX, &mut |kind, payload| {
             if kind == Kind::Starting
@@ -251,6 +317,8 @@ impl SimSlave {
             {
                 announced.insert(starting.task);
             }
+            // A lie may be one more.
+            *unsent -= u64::from(kind == Kind::Results).min(*unsent);
             ControlFlow::<()>::Continue(())
         });
         self.core.on_written(taken, now);
@@ -375,6 +443,9 @@ impl SimSlave {
             ..
         } = computing;
         let (algorithm, compute) = (assignment.algorithm, now - begun);
+        if self.core.end().is_none() && !matches!(outcome, Err(RunError::StateInit(_))) {
+            self.finished.push(assignment.task);
+        }
         match &outcome {
             Ok(output) => self.core.finish(algorithm, Ok(output), compute, now),
             Err(RunError::Failed(text)) => self.core.finish(algorithm, Err(text), compute, now),
@@ -384,6 +455,13 @@ impl SimSlave {
             }
             Err(RunError::StateInit(reason)) => self.core.leave(GoodbyeCode::StateInit, reason),
         }
+        if self
+            .returns_after
+            .is_some_and(|tasks| self.core.completed() >= tasks)
+        {
+            let reason = "the slave algorithm returned";
+            self.core.leave(GoodbyeCode::Other, reason);
+        }
         if self.core.end().is_some() {
             self.io_at = now;
         }
@@ -392,6 +470,7 @@ impl SimSlave {
 
     /// SIGTERM.
     pub(super) fn evict(&mut self, now: Nanos) {
+        self.evicted = true;
         self.core.evict("told to go by SIGTERM", now);
         self.io_at = now;
     }
@@ -410,7 +489,9 @@ impl SimSlave {
 
     /// Writes bytes of no honest slave behind what it has to say.
     pub(super) fn lie(&mut self, bytes: &[u8], now: Nanos) {
+        let before = self.out.len();
         self.core.take_output(&mut self.out, now);
+        self.say(before);
         self.out.extend_from_slice(bytes);
         self.lied = true;
         self.io_at = now;

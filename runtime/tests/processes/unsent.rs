@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::support::until;
 
 /// More than the kernel keeps for a connection whose reader is stopped.
-const BYTES: u64 = 24 << 20;
+const BYTES: u64 = 12 << 20;
 
 struct Case {
     /// What its slave algorithm does.
@@ -109,7 +109,14 @@ pub(crate) fn a_slave_with_results_unsent_is_not_idle(engine: &str) {
     master.expect_exit(0);
     assert_eq!(master.stdout(), "4 came, 0 did not\n");
     slave.expect_exit(0);
-    assert_eq!(lost(&master.events()), []);
+    // A master that is slow at taking them may see a slave that was idle after all, and had nothing in hand.
+    let losses = lost(&master.events());
+    assert!(
+        losses
+            .iter()
+            .all(|loss| loss.1 == LossCause::Goodbye && loss.2 == 0),
+        "{losses:?}"
+    );
 }
 
 /// SIGTERM ends the writing; the master is stopped for good.
@@ -139,7 +146,7 @@ fn swelling_master(dir: &Path, engine: &str, tasks: u64) -> (Process, String) {
         "--mw-engine",
         engine,
         "--mw-max-read-buffer-size",
-        "25MiB",
+        "13MiB",
         "--mw-slave-task-group",
         "60",
         "--mw-slave-result-group",

@@ -206,13 +206,15 @@ impl SlaveCore {
         }
     }
 
-    /// Whether [`SlaveCore::next_task`] would give a task now.
+    /// Whether [`SlaveCore::next_task`] would give a task now, or announce one.
     pub fn can_begin(&self) -> bool {
         self.end.is_none()
             && self.running.is_none()
             && !self.is_held_back()
             && self.tasks.front().is_some_and(|front| {
-                !front.marked || self.announcement == Announcement::Left(front.next())
+                let announced = Announcement::Left(front.next());
+                let is_said = self.announcement != Announcement::None;
+                !front.marked || !is_said || self.announcement == announced
             })
     }
 
