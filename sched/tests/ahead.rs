@@ -676,7 +676,7 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
 #[test]
 fn whatever_goes_ahead_or_back_every_task_ends_once() {
     let runs = Runs {
-        cases: 160,
+        cases: 200,
         rng_seed: RngSeed::Fixed(921),
         failure_persistence: None,
         ..Runs::default()

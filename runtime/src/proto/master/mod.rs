@@ -30,6 +30,7 @@ mod results;
 mod silence;
 mod submit;
 mod trail;
+mod unsent;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -54,6 +55,7 @@ pub(crate) use demand::Need;
 use incumbents::Pace;
 pub use trail::Traffic;
 use trail::Trail;
+use unsent::AllUnsent;
 
 /// A turn that took longer is a stall: one audit line, and it counts as so much silence.
 pub(crate) const STALL: Nanos = SECOND;
@@ -97,6 +99,10 @@ pub struct MasterCore {
     now: Nanos,
     awake: Nanos,
     late: u64,
+    /// What is kept for peers that have not read it.
+    unsent: AllUnsent,
+    /// Bytes that connections have left behind when they ended: see [`take_left_bytes`](Self::take_left_bytes).
+    left_bytes: u64,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -144,6 +150,8 @@ impl MasterCore {
             now,
             awake: 0,
             late: 0,
+            unsent: AllUnsent::default(),
+            left_bytes: 0,
             spare: Vec::new(),
             spare_bytes: 0,
         }
@@ -243,7 +251,9 @@ impl MasterCore {
                 }
             }
             if !state.out.is_empty() {
-                return Some(Effect::Send(state.id, std::mem::take(&mut state.out)));
+                let conn = state.id;
+                self.account(conn);
+                return Some(Effect::Send(conn, self.take_out(conn)));
             }
         }
         let effect = self.effects.pop_front()?;
@@ -297,6 +307,9 @@ impl MasterCore {
         }
         if self.pace.cursor.is_some() {
             wait = wait.min(SECOND / 200);
+        }
+        if self.unsent.has_far_behind() {
+            wait = 0;
         }
         for due in [self.sched.recall_due(), self.sched.duplicate_due()] {
             wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));
@@ -359,8 +372,10 @@ impl MasterCore {
             .filter(|state| state.id == conn)
     }
 
+    /// Something was put into its buffer.
     fn mark_dirty(&mut self, conn: ConnId) {
         self.dirty.push(conn.slot() as u32);
+        self.account(conn);
     }
 
     /// Gives a connection a used buffer to fill if it has none.

@@ -11,6 +11,7 @@
 //!   to_slave      what the master sends                on_send, on_close
 //!   application   what is submitted, cancelled, told   on_submit, on_cancel, on_told ..
 //!   trail         what the trail says                  on_line
+//!   unsent        what is kept for peers that do not read     on_written
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
 //!
@@ -32,6 +33,7 @@ mod loss;
 mod tables;
 mod to_slave;
 mod trail;
+mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +45,7 @@ use crate::proto::config::AlgorithmInfo;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task};
+use crate::testing::law::unsent::Unsent;
 
 /// The limits that the observer holds the master to.
 #[derive(Clone, Debug)]
@@ -58,6 +61,7 @@ pub(super) struct Limits {
     pub(super) result_group: u32,
     pub(super) crash_limit: u32,
     pub(super) queued_bytes_max: u64,
+    pub(super) unsent_bytes_max: u64,
     pub(super) algorithms: Vec<AlgorithmInfo>,
 }
 
@@ -92,6 +96,7 @@ pub(super) struct Law {
     /// The mean compute time by algorithm, roughly.
     means: BTreeMap<u16, Nanos>,
     told: u64,
+    unsent: Unsent,
 }
 
 impl Law {
@@ -120,6 +125,7 @@ impl Law {
             several: 0,
             means: BTreeMap::new(),
             told: 0,
+            unsent: Unsent::default(),
         }
     }
 
@@ -131,6 +137,7 @@ impl Law {
     /// All that had arrived was taken, or not.
     pub(super) fn on_taken(&mut self, caught_up: bool) {
         self.caught_up = caught_up;
+        self.begin_unsent();
     }
 
     /// Facts of the core that the observer follows: who claims unordered slaves.
@@ -194,6 +201,7 @@ impl Law {
         }
         self.gone.clear();
         self.conns.retain(|_, state| !state.closed);
+        self.check_unsent(core);
         if self.lenient {
             if self.tasks.len() > 10_000 {
                 self.tasks.retain(|_, task| task.place != Place::Ended);

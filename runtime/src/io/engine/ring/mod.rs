@@ -74,6 +74,8 @@ struct Connection {
     queue: VecDeque<Vec<u8>>,
     /// How much of the buffer in flight has been sent, if one is.
     sending: Option<usize>,
+    /// The length of that buffer.
+    in_flight: usize,
     /// Operations on the socket that have not completed; it stays open for them.
     operations: u8,
     phase: Phase,
@@ -110,6 +112,7 @@ impl Connection {
             socket,
             queue: VecDeque::new(),
             sending: None,
+            in_flight: 0,
             operations: 0,
             phase: Phase::Open,
             ended: false,
@@ -317,6 +320,7 @@ impl RingEngine {
     fn start_send(&mut self, conn: ConnId, buffer: Vec<u8>, from: usize) {
         let connection = self.connections.get_mut(conn).expect("it is open");
         connection.sending = Some(from);
+        connection.in_flight = buffer.len();
         connection.operations += 1;
         self.uring
             .send(conn, connection.socket.as_fd(), buffer, from);
@@ -357,6 +361,7 @@ impl RingEngine {
     fn on_sent_whole(&mut self, conn: ConnId, buffer: Vec<u8>, handler: &mut dyn Handler) {
         let connection = self.connections.get_mut(conn).expect("checked");
         let phase = connection.phase;
+        connection.in_flight = 0;
         let next = connection.queue.pop_front();
         let drained = next.is_none();
         if let Some(next) = next {
@@ -638,6 +643,18 @@ impl Engine for RingEngine {
 
     fn deadline(&self) -> Option<Instant> {
         self.deadlines.next()
+    }
+
+    fn unsent_bytes(&self) -> u64 {
+        let open = self
+            .connections
+            .values()
+            .filter(|connection| connection.phase == Phase::Open && connection.failure.is_none());
+        open.map(|connection| {
+            let queued: usize = connection.queue.iter().map(Vec::len).sum();
+            (queued + connection.in_flight) as u64
+        })
+        .sum()
     }
 
     fn connections(&self) -> usize {
