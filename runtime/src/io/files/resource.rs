@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringmw_codec::Nanos;
+use ringmw_codec::resource::ResourceFile;
 
 /// The file is rewritten for a changed need at most this often.
 pub(crate) const CHANGE_PAUSE: Duration = Duration::from_secs(1);
@@ -272,6 +273,13 @@ fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
         let _ = fs::remove_file(&aside);
     }
     written
+}
+
+/// The text of a resource file, for who reads one.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    ResourceFile::text(file, bytes)
 }
 
 /// What a slave is started from: the executable's full path, and the shared libraries it has loaded that are not the
