@@ -15,6 +15,8 @@ use std::time::Duration;
 use ringmw_codec::Nanos;
 use ringmw_codec::resource::ResourceFile;
 
+use super::reserve::Reserve;
+
 /// The file is rewritten for a changed need at most this often.
 pub(crate) const CHANGE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -134,11 +136,12 @@ impl ResourceWriter {
         let aside = aside(&path).map_err(fault)?;
         create(&aside, true).map_err(fault)?;
         fs::remove_file(&aside).map_err(fault)?;
+        let reserve = Reserve::take().map_err(fault)?;
         let shared = Arc::new(Shared::default());
         let (threads, its_path) = (shared.clone(), path.clone());
         thread::Builder::new()
             .name("ringmw-resource".to_owned())
-            .spawn(move || threads.run(&its_path))
+            .spawn(move || threads.run(&its_path, reserve))
             .map_err(fault)?;
         Ok(Self { path, shared })
     }
@@ -195,10 +198,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, path: &Path) {
-        // A file must be opened to be replaced, and a master that lacks descriptors has slaves waiting for each: one is
-        // kept, and what was written with it keeps it.
-        let mut spare = File::open("/dev/null").ok();
+    fn run(&self, path: &Path, mut reserve: Reserve) {
         loop {
             let idle = |state: &mut State| state.next.is_none() && !state.is_closing;
             let mut state = self
@@ -208,13 +208,8 @@ impl Shared {
             let Some(job) = state.next.take() else { return };
             state.is_writing = true;
             drop(state);
-            let mut result = replace(path, job.text.as_bytes(), job.is_secret);
-            if result.as_ref().is_err_and(is_shortage) && spare.take().is_some() {
-                result = replace(path, job.text.as_bytes(), job.is_secret);
-            }
-            let result = result.map(|file| {
-                spare.get_or_insert(file);
-            });
+            // A file must be opened to be replaced.
+            let result = reserve.open(|| replace(path, job.text.as_bytes(), job.is_secret));
             let mut state = self.state();
             state.is_writing = false;
             if state.reports.len() == REPORTS_MAX {
@@ -227,10 +222,6 @@ impl Shared {
             self.done.notify_all();
         }
     }
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::MFILE)
 }
 
 /// Where it is written first: in the same folder, or the rename would not be atomic; with the process in its name, so
