@@ -77,7 +77,7 @@ enum Later {
 }
 
 /// One that reads nothing answers within this time,
-const ANSWERS_APART: Nanos = SECOND / 20;
+const ANSWERS_APART: Nanos = SECOND / 200;
 /// and so many tasks at once: their results fit into the smallest packet.
 const ANSWERED_AT_ONCE: usize = 8;
 

@@ -88,8 +88,14 @@ impl Script {
         // Four packets, or more, as in a master that ships. Drawn aside, as all that came later: a seed keeps its run.
         let packets = 4 * (u64::from(limits.tasks_bytes_max) + HEADER_BYTES as u64);
         let mut aside = ChaCha8Rng::seed_from_u64(seed ^ 0x0dea_f000);
+        // In some runs slaves read nothing any more.
+        let deaf = seed % 2 == 1;
         let limits = Limits {
             unsent_bytes_max: packets.max(of(&mut aside, &[1, 3_000, 1 << 20])),
+            queued_bytes_max: match deaf {
+                true => of(&mut aside, &[10_000, 20_000, 1 << 32]),
+                false => limits.queued_bytes_max,
+            },
             ..limits
         };
         let config = MasterConfig {
@@ -172,9 +178,8 @@ impl Script {
         for weight in &mut faults[..9] {
             *weight = rng.random_range(0..10);
         }
-        // In some runs slaves read nothing any more.
-        if seed % 5 == 3 {
-            faults[9] = aside.random_range(1..10);
+        if deaf {
+            faults[9] = aside.random_range(1..30);
         }
         faults[0] += 1;
         let every = of(&mut rng, &[SECOND / 20, SECOND / 3, 3 * SECOND]);
