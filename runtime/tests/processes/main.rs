@@ -43,7 +43,9 @@ use crate::leaving::{
 };
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
-use crate::storms::{a_storm_of_ten_thousand, a_storm_of_the_silent};
+use crate::storms::{
+    a_storm_of_ten_thousand, a_storm_of_the_silent, half_frames_leave_nothing_behind,
+};
 use crate::support::PATIENCE;
 use crate::wrong::{a_refused_slave_says_why, what_is_wrong_is_one_line};
 
@@ -114,6 +116,12 @@ const TESTS: &[Test] = &[
     }),
     ("a_storm_of_the_silent_on_epoll", || {
         a_storm_of_the_silent("epoll")
+    }),
+    ("half_frames_leave_nothing_behind_on_the_ring", || {
+        half_frames_leave_nothing_behind("ring")
+    }),
+    ("half_frames_leave_nothing_behind_on_epoll", || {
+        half_frames_leave_nothing_behind("epoll")
     }),
     ("a_storm_of_ten_thousand_on_the_ring", || {
         a_storm_of_ten_thousand("ring")
