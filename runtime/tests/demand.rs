@@ -9,7 +9,7 @@ mod support;
 use rig::{Rig, hello};
 use ringmw::Group;
 use ringmw::internals::proto::{
-    Bounds, Demand, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
+    Bounds, Demand, End, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
 };
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
@@ -73,7 +73,9 @@ fn what_was_for_a_slave_that_moves_has_ended_before_the_application_has_its_part
     let ends = rig.turn(0, |core| {
         core.on_bytes(conn, &result(&given[0], 1));
         core.judge(true);
-        std::iter::from_fn(|| core.poll_end()).count()
+        std::iter::from_fn(|| core.poll_end())
+            .flat_map(End::each)
+            .count()
     });
     assert_eq!(ends, 2, "a result, and what nobody may run any more");
 }
@@ -148,9 +150,18 @@ fn an_idle_slave_leaves_with_0_and_work_keeps_it() {
     assert_eq!(core.end(), None, "welcomed at one second");
     give(&mut core, 10 * SECOND);
     assert!(matches!(core.next_task(), Next::Run(_)));
-    core.on_time(60 * SECOND, 0);
+    core.on_time(40 * SECOND, 0);
     assert_eq!(core.end(), None, "it computes");
-    core.finish(0, Ok(b""), 1, 60 * SECOND);
+    core.finish(0, Ok(b""), 1, 40 * SECOND);
+    core.on_time(60 * SECOND, 0);
+    assert_eq!(
+        core.end(),
+        None,
+        "nobody takes its result, and that is no idleness"
+    );
+    let mut bytes = Vec::new();
+    core.take_output(&mut bytes, 60 * SECOND);
+    core.on_written(bytes.len(), 60 * SECOND);
     core.on_time(69 * SECOND, 0);
     assert_eq!(core.end(), None);
     assert!(core.next_deadline() <= 70 * SECOND);

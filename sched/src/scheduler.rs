@@ -48,7 +48,7 @@ pub struct Scheduler<P> {
     /// The places at the two ends of all lines.
     front_place: i64,
     back_place: i64,
-    pub(crate) ended: VecDeque<Unrunnable<P>>,
+    pub(crate) unrunnable: VecDeque<Unrunnable<P>>,
     pub(crate) connected: Vec<(SlaveId, Group)>,
     pub(crate) disconnected: Vec<(SlaveId, Group)>,
     pub(crate) moved: VecDeque<(SlaveId, Group, Group)>,
@@ -88,7 +88,7 @@ impl<P: Series> Scheduler<P> {
             next_slave: 0,
             front_place: -1,
             back_place: 0,
-            ended: VecDeque::new(),
+            unrunnable: VecDeque::new(),
             connected: Vec::new(),
             disconnected: Vec::new(),
             moved: VecDeque::new(),
@@ -127,10 +127,10 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// The next unrunnable task, in the order in which they became so.
-    pub fn poll_ended(&mut self) -> Option<Unrunnable<P>> {
-        let ended = self.ended.pop_front();
-        shrink(&mut self.ended);
-        ended
+    pub fn poll_unrunnable(&mut self) -> Option<Unrunnable<P>> {
+        let task = self.unrunnable.pop_front();
+        shrink(&mut self.unrunnable);
+        task
     }
 
     /// Sets the target number of an algorithm, or the general one. While the queue is filled up to one again and again,
@@ -228,7 +228,7 @@ impl<P: Series> Scheduler<P> {
         let (seq, algorithm, owner) = (record.seq, record.algorithm, record.owner());
         let policy = record.policy();
         let (id, payload) = (TaskId { seq, slot }, self.tasks.remove(slot));
-        self.ended.push_back(Unrunnable {
+        self.unrunnable.push_back(Unrunnable {
             id,
             algorithm,
             owner,

@@ -5,7 +5,8 @@ use std::thread;
 
 use ringmw_codec::handshake::Hello;
 
-use super::{App, SlaveSide, master_role, slave_role};
+use crate::app::parts::SlaveSide;
+use crate::app::{App, master_role, slave_role};
 use crate::flags;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::proto::config::Bounds;
@@ -99,6 +100,7 @@ fn be_slave(parts: &SlaveSide, address: String, member_id: &str) {
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
         term: None,
         bounds: Bounds::default(),
+        own_args: Vec::new(),
     };
     match Slave::join(join) {
         Ok(mut slave) => {

@@ -9,10 +9,11 @@ use ringmw_sched::{Owner, TaskId};
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::passes::{self, Waits};
+use super::passes::{self, Refused, Waits};
 use super::ready::{new_flow, output};
 use super::submit::RawTask;
-use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::task::Task;
 
 impl Master {
     /// Submits a task at once and is the future of its result; see [`Call`].
@@ -28,18 +29,19 @@ pub struct Call<A: Algorithm> {
     flow: u32,
     id: TaskId,
     done: bool,
+    refused: Refused,
     of: PhantomData<fn() -> A>,
 }
 
 impl<A: Algorithm> Call<A> {
     pub(super) fn new(mw: &Master, task: Task<A>) -> Self {
         let algorithm = mw.id_of::<A>();
-        let (flow, id) = mw.with(|state| {
+        let (flow, id) = mw.act(|state| {
             let flow = new_flow(state);
             let stream = state.next_single(algorithm);
             (
                 flow,
-                state.submit(algorithm, RawTask::new(&task), Owner::Flow(flow), stream),
+                state.push_call(algorithm, RawTask::new(&task), Owner::Flow(flow), stream),
             )
         });
         Call {
@@ -47,6 +49,7 @@ impl<A: Algorithm> Call<A> {
             flow,
             id,
             done: false,
+            refused: Refused::default(),
             of: PhantomData,
         }
     }
@@ -63,7 +66,7 @@ impl<A: Algorithm> Future for Call<A> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         passes::poll(&mut *self, cx, |call| {
             let slot = call.flow as usize;
-            let end = call.mw.with(|state| state.flows[slot].ready.pop());
+            let end = call.mw.act(|state| state.flows[slot].ready.pop());
             match end {
                 Some(end) => {
                     call.done = true;
@@ -80,16 +83,20 @@ impl<A: Algorithm> Waits for Call<A> {
         &self.mw
     }
 
+    fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
     fn keep(&self, waker: Waker) -> Option<Waker> {
         self.mw
-            .peek(|state| state.flows[self.flow as usize].waker.replace(waker))
+            .act(|state| state.flows[self.flow as usize].waker.replace(waker))
     }
 }
 
 impl<A: Algorithm> Drop for Call<A> {
     fn drop(&mut self) {
         let (flow, id, done) = (self.flow, self.id, self.done);
-        let flow = self.mw.with(|state| {
+        let flow = self.mw.act(|state| {
             if !done {
                 state.cancel(id);
             }

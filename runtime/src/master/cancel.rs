@@ -6,7 +6,7 @@ use super::error::has_tag;
 use super::handle::Master;
 use super::ready::Flow;
 use super::state::State;
-use crate::proto::end::{End, Ends};
+use crate::proto::end::End;
 use crate::proto::series::Body;
 use crate::typed::wire::{self, Wire};
 
@@ -14,14 +14,14 @@ impl Master {
     /// Takes a task back: true if its end had not come, and this is it. A running one is no longer
     /// waited for and its slave is told.
     pub fn cancel(&self, id: TaskId) -> bool {
-        self.with(|state| state.cancel_and_tell(id))
+        self.act(|state| state.cancel_and_tell(id))
     }
 
     /// Takes back every task with this tag; how many. Costs a look at every live task.
     pub fn cancel_tagged<T: Wire>(&self, tag: &T) -> usize {
         let mut archive = Vec::new();
         wire::encode(tag, &mut archive).expect("a tag that was given can be archived");
-        self.with(|state| {
+        self.act(|state| {
             let tagged = |body: &[u8]| has_tag(body, T::TYPE_HASH, &archive);
             let ids = state.live(|_, body| body.single().is_some_and(tagged));
             state.cancel_all(ids)
@@ -30,7 +30,7 @@ impl Master {
 
     /// Takes back every task; how many.
     pub fn cancel_all(&self) -> usize {
-        self.with(|state| {
+        self.act(|state| {
             let ids = state.live(|_, _| true);
             state.cancel_all(ids)
         })
@@ -41,9 +41,9 @@ impl State {
     /// Takes a live task back; `None` if its end has come already.
     pub(crate) fn cancel(&mut self, id: TaskId) -> Option<End> {
         let end = self.core.cancel(id)?;
-        match end.owner {
+        match end.owner() {
             Owner::Queue => {
-                self.queue.cancelled(end.algorithm);
+                self.queue.cancelled(end.algorithm());
                 // A `results` stream may wait for just this.
                 self.wake_queue();
             }
@@ -58,8 +58,8 @@ impl State {
         let Some(end) = self.cancel(id) else {
             return false;
         };
-        if let Owner::Flow(flow) = end.owner {
-            let waker = self.flows[flow as usize].tell(Ends::one(end));
+        if let Owner::Flow(flow) = end.owner() {
+            let waker = self.flows[flow as usize].tell(end);
             self.woken.extend(waker);
         }
         true

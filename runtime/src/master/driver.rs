@@ -29,7 +29,8 @@ use crate::io::engine::{self, Close, Engine};
 use crate::io::files::audit::AuditWriter;
 use crate::io::signals::Signals;
 use crate::proto::conn::Effect;
-use crate::proto::master::{MasterCore, Need, SHUTDOWN_WAIT};
+use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
+use crate::proto::need::Need;
 
 /// What ends a run from outside: local mode's supervisor.
 pub(crate) type StopSignal = tokio::sync::mpsc::UnboundedReceiver<Outside>;
@@ -137,7 +138,7 @@ impl Loop {
     /// Tells every slave, and waits until they have gone or [`SHUTDOWN_WAIT`] has passed.
     async fn leave(&mut self, finished: bool) -> io::Result<()> {
         let mw = self.driver.mw.clone();
-        mw.with(|state| state.core.shutdown(finished));
+        mw.act(|state| state.core.shutdown(finished));
         let until = mw.inner.clock.now() + SHUTDOWN_WAIT;
         std::future::poll_fn(|cx| {
             let _ = self.turns(cx, |this, _| {
@@ -148,7 +149,7 @@ impl Loop {
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
             }
-            let gone = mw.look(|state| state.core.slaves() == 0);
+            let gone = mw.read(|state| state.core.slaves() == 0);
             if gone || mw.inner.clock.now() >= until {
                 Poll::Ready(Ok(()))
             } else {
@@ -278,7 +279,7 @@ impl Loop {
         let core = mw
             .inner
             .clock
-            .instant(mw.look(|state| state.core.next_deadline()));
+            .instant(mw.read(|state| state.core.next_deadline()));
         let deadline = self
             .driver
             .engine

@@ -9,7 +9,8 @@ use ringmw_sched::{Group, SlaveId};
 
 use super::handle::Master;
 use super::queue::Events;
-use super::result::{QueueResult, QueueUnrunnable};
+use super::result::{TaskResult, UnrunnableTask};
+use super::state::State;
 
 impl Master {
     /// Waits until there is something to take (CL-MW's mw-master-loop).
@@ -47,7 +48,7 @@ impl Master {
 
     /// Says once that there is nothing to wait for.
     fn say_nothing(&self) {
-        self.with(|state| {
+        self.act(|state| {
             if !std::mem::replace(&mut state.queue.said_nothing, true) {
                 state.core.note(Event::Nothing);
             }
@@ -55,7 +56,7 @@ impl Master {
     }
 
     fn counts(&self) -> Events {
-        self.look(|state| {
+        self.read(|state| {
             let (unrunnable, results) = state.queue.counts();
             let sched = state.core.sched();
             Events {
@@ -69,37 +70,42 @@ impl Master {
 
     /// All ready results, failed ones among them, in the order in which they came.
     ///
-    /// A result is a share of its packet and stays with the master's thread; its [output](QueueResult::output) may go
+    /// A result is a share of its packet and stays with the master's thread; its [output](TaskResult::output) may go
     /// anywhere.
-    pub fn take_results(&self) -> Vec<QueueResult> {
-        let results = self.with(|state| state.queue.take_results());
-        results.into_iter().map(QueueResult).collect()
+    pub fn take_results(&self) -> Vec<TaskResult> {
+        let results = self.act(|state| state.queue.take_results());
+        results.into_iter().map(TaskResult::new).collect()
     }
 
     /// All tasks that turned out unrunnable.
-    pub fn take_unrunnable(&self) -> Vec<QueueUnrunnable> {
-        let tasks = self.with(|state| state.queue.take_unrunnable());
-        tasks.into_iter().map(QueueUnrunnable).collect()
+    pub fn take_unrunnable(&self) -> Vec<UnrunnableTask> {
+        self.act(|state| {
+            let State { core, queue, .. } = state;
+            let tasks = queue.take_unrunnable();
+            tasks
+                .map(|task| UnrunnableTask::new(&task, *core.info(task.algorithm)))
+                .collect()
+        })
     }
 
     /// The slaves that came into the ordered and intermingle groups.
     pub fn take_connected(&self) -> Vec<(SlaveId, Group)> {
-        self.with(|state| state.core.with_sched(|sched| sched.take_connected()))
+        self.act(|state| state.core.with_sched(|sched| sched.take_connected()))
     }
 
     /// The slaves that were lost from the ordered and intermingle groups.
     pub fn take_disconnected(&self) -> Vec<(SlaveId, Group)> {
-        self.with(|state| state.core.with_sched(|sched| sched.take_disconnected()))
+        self.act(|state| state.core.with_sched(|sched| sched.take_disconnected()))
     }
 
     /// Tasks that are queued or run.
     pub fn runnable(&self) -> u64 {
-        self.look(|state| state.core.sched().runnable())
+        self.read(|state| state.core.sched().runnable())
     }
 
     /// Unrunnable tasks that wait to be taken.
     pub fn unrunnable(&self) -> usize {
-        self.look(|state| state.queue.counts().0)
+        self.read(|state| state.queue.counts().0)
     }
 }
 
@@ -129,7 +135,7 @@ impl<'m> Wait<'m> {
             found = self.find();
             if found.is_none() {
                 // What comes, comes with a pass.
-                drop(self.mw.peek(|state| state.queue.wait(waker)));
+                drop(self.mw.act(|state| state.queue.wait(waker)));
             }
         }
         let Some(events) = found else {
@@ -145,7 +151,7 @@ impl<'m> Wait<'m> {
     /// What there is to take, or nothing where nothing can come.
     fn find(&self) -> Option<Events> {
         let events = self.mw.counts();
-        let idle = || self.may_be_idle && self.mw.look(|state| state.core.sched().idle());
+        let idle = || self.may_be_idle && self.mw.read(|state| state.core.sched().idle());
         (!events.is_empty() || idle()).then_some(events)
     }
 

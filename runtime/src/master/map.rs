@@ -6,17 +6,18 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use futures_util::Stream;
 use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::passes::{self, Waits};
-use super::ready::{Ready, new_flow, output, output_of};
+use super::passes::{self, Refused, Waits};
+use super::ready::{Ready, new_flow, output};
 use super::results::Done;
-use super::submit::{InOrder, StreamOf, Submission};
-use crate::proto::end::TaskEnd;
-use crate::typed::algorithm::{Algorithm, Task};
+use super::submit::{InOrder, RawTask};
+use crate::proto::end::End;
+use crate::typed::algorithm::Algorithm;
+use crate::typed::rng::Stream;
+use crate::typed::task::Task;
 
 impl Master {
     /// Runs every task of an iterator; see [`Map`].
@@ -49,6 +50,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     taken: Ready,
     /// How many those are, for the flow.
     untold: Rc<Cell<usize>>,
+    refused: Refused,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -57,7 +59,7 @@ const WINDOW_LEAST: usize = 1_024;
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     pub(super) fn new(mw: &Master, tasks: I) -> Self {
         let algorithm = mw.id_of::<A>();
-        let (flow, number, untold) = mw.with(|state| {
+        let (flow, number, untold) = mw.act(|state| {
             let flow = new_flow(state);
             let untold = Rc::clone(&state.flows[flow as usize].taken);
             (flow, state.new_map(algorithm), untold)
@@ -74,6 +76,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             in_order: None,
             taken: Ready::default(),
             untold,
+            refused: Refused::default(),
         }
     }
 
@@ -102,7 +105,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         let own = hands + (hands / 4).max(WINDOW_LEAST);
         let window = self.window.unwrap_or(own);
         let flow = self.flow as usize;
-        let mut out = self.mw.peek(|state| {
+        let mut out = self.mw.act(|state| {
             state.set_source(self.flow, window >= own);
             state.flows[flow].live + state.flows[flow].ready.len()
         });
@@ -115,25 +118,29 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             return;
         }
         let (owner, domain) = (Owner::Flow(self.flow), self.number);
-        let in_order = self.in_order.as_mut();
-        let mut submission = Submission::new(&self.mw, self.algorithm, owner, in_order);
+        let algorithm = self.algorithm;
         while out < window {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
             let next = self.tasks.next();
             let Some(task) = &next else {
                 self.exhausted = true;
-                self.mw.peek(|state| state.set_source(self.flow, false));
+                self.mw.act(|state| state.set_source(self.flow, false));
                 break;
             };
             let index = self.next_index;
             self.next_index += 1;
             out += 1;
-            submission.push(task, StreamOf { domain, index });
+            let task = RawTask::new(task);
+            let stream = Stream { domain, index };
+            let id = self.mw.push(algorithm, task, owner, stream);
+            if let Some(in_order) = &mut self.in_order {
+                in_order.push_back((id, None));
+            }
         }
     }
 
     /// Takes the next end by itself.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order(),
             false => map.take_any(Ready::pop),
@@ -144,7 +151,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
         passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order().map(|end| end.map(output::<A>)),
-            false => map.take_any(|ready| ready.take(output_of::<A>)),
+            false => map.take_any(Ready::pop_output::<A>),
         })
     }
 
@@ -172,21 +179,21 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     fn fetch(&mut self) {
         let (slot, taken) = (self.flow as usize, &mut self.taken);
         self.mw
-            .peek(|state| taken.take_all(&mut state.flows[slot].ready));
+            .act(|state| taken.take_all(&mut state.flows[slot].ready));
     }
 
     /// Whether no end is to come.
     fn is_over(&self) -> bool {
         let slot = self.flow as usize;
-        self.exhausted && self.mw.peek(|state| state.flows[slot].live == 0)
+        self.exhausted && self.mw.read(|state| state.flows[slot].live == 0)
     }
 
-    fn take_in_order(&mut self) -> Poll<Option<TaskEnd>> {
+    fn take_in_order(&mut self) -> Poll<Option<End>> {
         self.fill();
         let slot = self.flow as usize;
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
         if !matches!(in_order.front(), Some((_, Some(_)))) {
-            self.mw.peek(|state| {
+            self.mw.act(|state| {
                 let flow = &mut state.flows[slot];
                 while let Some(end) = flow.ready.pop() {
                     let at = in_order
@@ -219,7 +226,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// The next result with its task's id, slave and times.
     pub async fn next_done(&mut self) -> Option<Result<Done<A>, TaskError>> {
         let end = std::future::poll_fn(|cx| self.poll_end(cx)).await?;
-        Some(Done::new(end))
+        Some(Done::of(end))
     }
 }
 
@@ -228,13 +235,17 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
         &self.mw
     }
 
+    fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
     fn keep(&self, waker: Waker) -> Option<Waker> {
         self.mw
-            .peek(|state| state.flows[self.flow as usize].waker.replace(waker))
+            .act(|state| state.flows[self.flow as usize].waker.replace(waker))
     }
 }
 
-impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
+impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> futures_util::Stream for Map<A, I> {
     type Item = Result<A::Output, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -246,6 +257,6 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
     fn drop(&mut self) {
         let flow = self.flow;
         // Outside: it may hold a waker.
-        drop(self.mw.with(|state| state.drop_flow(flow)));
+        drop(self.mw.act(|state| state.drop_flow(flow)));
     }
 }

@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::queue::Queue;
 use super::ready::Flow;
-use crate::proto::end::Ends;
+use super::submit::Open;
 use crate::proto::master::MasterCore;
 
 pub(crate) struct State {
@@ -20,6 +20,7 @@ pub(crate) struct State {
     /// By algorithm: maps made, and calls and queue submissions made.
     pub(super) streams: Vec<(u64, u64)>,
     pub(super) chunk: BytesMut,
+    pub(super) open: Option<Open>,
     /// What those who wait for the queue were woken for last.
     news: News,
     said_waiting: bool,
@@ -46,6 +47,7 @@ impl State {
             queue: Queue::new(algorithms, ready_bytes_max),
             streams: vec![(0, 0); algorithms],
             chunk: BytesMut::new(),
+            open: None,
             news: News::default(),
             said_waiting: false,
             woken: Vec::new(),
@@ -54,22 +56,16 @@ impl State {
 
     /// Tells every end that has come to its owner.
     pub(crate) fn dispatch(&mut self) {
-        while let Some(ends) = self.core.poll_ends() {
-            let count = ends.count();
-            let owner = match &ends {
-                Ends::Done(results) => results.packet.owner,
-                Ends::One(Some(end)) => end.owner,
-                Ends::One(None) => continue,
-            };
-            match owner {
-                Owner::Queue => self.queue.ended(ends),
+        while let Some(end) = self.core.poll_end() {
+            match end.owner() {
+                Owner::Queue => self.queue.ended(end),
                 Owner::Flow(flow) => {
                     let flow = self
                         .flows
                         .get_mut(flow as usize)
                         .expect("a flow that ends takes its tasks back first");
-                    flow.live -= count;
-                    self.woken.extend(flow.tell(ends));
+                    flow.live -= end.count();
+                    self.woken.extend(flow.tell(end));
                 }
             }
         }

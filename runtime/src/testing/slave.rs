@@ -18,12 +18,11 @@ use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
-use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::tag::RunError;
 
-/// A goodbye is written within this time or not at all, as in a real slave.
-const FAREWELL: Nanos = SECOND;
-/// How soon a write that met a full window is tried again.
+/// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
 const RETRY: Nanos = SECOND / 50;
 
 /// By how much a task that takes long takes longer.
@@ -96,7 +95,6 @@ pub(super) struct SimSlave {
     written: usize,
     io_at: Nanos,
     compute_at: Nanos,
-    farewell: Option<Nanos>,
     /// Reads what it writes, for what it has announced.
     tap: FrameReader,
     announced: BTreeSet<u64>,
@@ -141,7 +139,6 @@ impl SimSlave {
             written: 0,
             io_at: now,
             compute_at: Nanos::MAX,
-            farewell: None,
             tap: FrameReader::new(),
             announced: BTreeSet::new(),
             lied: false,
@@ -163,7 +160,7 @@ impl SimSlave {
             due = due.min(computing.until.unwrap_or(Nanos::MAX));
             due = due.min(computing.offers.first().map_or(Nanos::MAX, |offer| offer.0));
         }
-        Some(due.min(self.farewell.unwrap_or(Nanos::MAX)))
+        Some(due.min(self.core.leaving_deadline()))
     }
 
     /// When it has something to read.
@@ -174,7 +171,7 @@ impl SimSlave {
 
     pub(super) fn describe_due(&self, link: &Link) -> String {
         format!(
-            "io {}, compute {}, core {}, down {:?}, computing {:?}, farewell {:?}, end {:?}",
+            "io {}, compute {}, core {}, down {:?}, computing {:?}, leaving {:?}, end {:?}",
             self.io_at,
             self.compute_at,
             self.core.next_deadline(),
@@ -183,7 +180,7 @@ impl SimSlave {
                 computing.until,
                 computing.offers.first().map(|offer| offer.0)
             )),
-            self.farewell,
+            self.core.leaving_deadline(),
             self.core.end(),
         )
     }
@@ -200,7 +197,7 @@ impl SimSlave {
             .io_at
             .min(self.core.next_deadline())
             .min(self.read_due(link))
-            .min(self.farewell.unwrap_or(Nanos::MAX));
+            .min(self.core.leaving_deadline());
         if io_due <= now
             && let Some(end) = self.io(link, now, quality, rng)
         {
@@ -239,17 +236,12 @@ impl SimSlave {
         self.cancelled
             .store(self.core.is_cancelled(), Ordering::Relaxed);
         self.write(link, now, quality, rng);
-        if self.out.is_empty() {
-            self.core.on_flushed();
-        } else {
+        self.core.on_untaken(link.up.in_flight() as u64, now);
+        if !self.out.is_empty() || self.core.end().is_some() {
             self.io_at = now + RETRY;
         }
         self.compute_at = self.compute_at.min(now + rng.random_range(0..20_000));
-        let end = self.core.end()?.clone();
-        let until = *self.farewell.get_or_insert(now + FAREWELL);
-        let says = matches!(end, SlaveEnd::Left(_));
-        // Nothing can be written to a peer that has closed.
-        (!says || self.out.is_empty() || ended.is_some() || now >= until).then_some(end)
+        self.core.is_gone().then(|| self.core.end().cloned())?
     }
 
     fn write(&mut self, link: &mut Link, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
@@ -270,6 +262,7 @@ impl SimSlave {
             }
             ControlFlow::<()>::Continue(())
         });
+        self.core.on_written(taken, now);
         self.written += taken;
         if self.written == self.out.len() {
             self.out.clear();
@@ -412,8 +405,7 @@ impl SimSlave {
 
     /// SIGTERM.
     pub(super) fn evict(&mut self, now: Nanos) {
-        self.core
-            .leave(GoodbyeCode::Evicted, "told to go by SIGTERM");
+        self.core.evict("told to go by SIGTERM", now);
         self.io_at = now;
     }
 

@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ringmw_sched::SlaveId;
 
 use crate::proto::incumbents::{BestTable, OfferSink};
-use crate::typed::algorithm::{RunError, Tag};
 use crate::typed::best::{Best, BestKey};
 use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, name_hash};
-use crate::typed::wire::{Wire, WireError, type_text};
+use crate::typed::tag::{RunError, Tag, TagError};
+use crate::typed::wire::{Wire, WireError};
 
 /// What one slave remembers between tasks: a cache, a connection, tables that take long to build.
 ///
@@ -59,26 +59,11 @@ pub trait SlaveState: Sized + 'static {
     fn init(cx: &mut Cx) -> Result<Self, Box<dyn Error>>;
 }
 
-/// Why a tag cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TagError {
-    /// The tag was given as another type.
-    #[error("the tag was not given as {expected}")]
-    OtherType {
-        /// The type asked for.
-        expected: String,
-    },
-    /// The tag's bytes are damaged.
-    #[error("the tag is damaged: {0}")]
-    Damaged(#[from] WireError),
-}
-
 /// Which task is about to run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskStart<'t> {
     pub(crate) task: u64,
-    /// [`Entry::name_hash`](crate::typed::algorithm::Entry) of its algorithm.
+    /// [`Entry::name_hash`](crate::typed::registry::Entry) of its algorithm.
     pub(crate) algorithm: u64,
     pub(crate) domain: u64,
     pub(crate) stream: u64,
@@ -112,6 +97,7 @@ pub struct Cx {
     /// Made on first use: most tasks draw nothing.
     rng: Option<Rng>,
     args: Arc<[String]>,
+    own_args: Arc<[String]>,
     cancelled: Arc<AtomicBool>,
     states: States,
     bests: BestTable,
@@ -152,6 +138,7 @@ impl Cx {
             key,
             rng: None,
             args,
+            own_args: Arc::default(),
             cancelled,
             states: States::default(),
             bests,
@@ -181,6 +168,13 @@ impl Cx {
     #[must_use]
     pub fn with_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same with arguments of the slave's own command line.
+    #[must_use]
+    pub fn with_own_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.own_args = args.into_iter().map(Into::into).collect();
         self
     }
 
@@ -236,6 +230,30 @@ impl Cx {
     /// The master's user arguments: those without `--mw-*`.
     pub fn args(&self) -> &[String] {
         &self.args
+    }
+
+    /// The arguments of this slave's own command line: those without `--mw-*`, in order.
+    ///
+    /// What is true of one machine alone, a path of scratch space or of a data base, belongs there. They differ from slave
+    /// to slave, so a result that depends on them does, too; [`SlaveState::init`] is where they are read.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// struct Words(Vec<String>);
+    ///
+    /// impl SlaveState for Words {
+    ///     fn init(cx: &mut Cx) -> Result<Self> {
+    ///         let file = cx.own_args().first().ok_or("give the file of words")?;
+    ///         Ok(Words(std::fs::read_to_string(file)?.lines().map(str::to_owned).collect()))
+    ///     }
+    /// }
+    ///
+    /// let missing = Words::init(&mut Cx::for_test(1).with_own_args(["/no/such/file"]));
+    /// assert!(missing.is_err());
+    /// ```
+    pub fn own_args(&self) -> &[String] {
+        &self.own_args
     }
 
     /// True once nobody waits for this task any more, or the slave is to stop. Long tasks look now and then.
@@ -308,19 +326,6 @@ impl Cx {
         segment: &[u8],
     ) -> Result<Best<K, W>, WireError> {
         Best::from_segment(segment, &self.bests, &self.sink)
-    }
-}
-
-impl Tag {
-    /// # Errors
-    /// [`TagError::OtherType`] if it was given as another type.
-    pub(crate) fn read<T: Wire>(&self) -> Result<T, TagError> {
-        if self.type_hash != T::TYPE_HASH {
-            return Err(TagError::OtherType {
-                expected: type_text::<T>(),
-            });
-        }
-        Ok(crate::typed::wire::decode(&self.archive)?)
     }
 }
 

@@ -83,12 +83,6 @@ impl Line {
         half.list.insert_before(tasks, task, front);
     }
 
-    /// The run that a record stands for has one task more.
-    #[inline]
-    pub(crate) fn on_grown(&mut self, of_queue: bool) {
-        self.half(of_queue).tasks += 1;
-    }
-
     #[inline]
     pub(crate) fn remove<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32) {
         let record = tasks.get(task);

@@ -28,11 +28,13 @@ impl<P: Series> Scheduler<P> {
             }
         };
         let record = self.tasks.get(slot);
-        let (owner, algorithm) = (record.owner(), record.algorithm);
+        let (algorithm, owner, policy) = (record.algorithm, record.owner(), record.policy());
         Some(Cancelled {
-            payload: self.tasks.remove(slot),
-            owner,
+            id,
             algorithm,
+            owner,
+            policy,
+            payload: self.tasks.remove(slot),
             held_by,
         })
     }

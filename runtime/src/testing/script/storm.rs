@@ -18,6 +18,7 @@ use crate::testing::fleet::{Fault, Fleet, Weights};
 use crate::testing::law::{Law, Limits};
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
+use crate::testing::script::restless::restless;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
 
@@ -51,12 +52,17 @@ pub struct Storm {
 
 /// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
 pub const CALM_TURNS_MAX: u64 = 6_000;
+/// Bytes on their way to a calm master that holds its thread in each turn: the longest frame of a storm and more.
+const HELD_WINDOW_BYTES: usize = 64 << 10;
 
 /// Runs one seed.
 ///
 /// # Panics
 /// When the cores break the law.
 pub fn storm(seed: u64, transcript: bool) -> Storm {
+    if seed % 8 == 1 {
+        restless(seed, transcript);
+    }
     let mut script = Script::new(seed, transcript);
     script.run()
 }
@@ -163,6 +169,8 @@ impl Script {
             busiest_percent: percent(100),
             alike_percent: percent(100),
             quick,
+            takes_no_news: seed % 5 == 3,
+            holds: if seed % 16 == 7 { 3 * SECOND / 2 } else { 0 },
             kinds: [
                 1 + percent(5),
                 1 + percent(3),
@@ -263,6 +271,10 @@ impl Script {
         self.fleet.calm_down();
         self.fleet.quality.slow_permille = 0;
         self.fleet.quality.delay_max = 5_000_000;
+        if self.habits.holds > 0 {
+            // It reads once in each of its long turns: a window must then take a frame, as a kernel's does.
+            self.fleet.quality.window = self.fleet.quality.window.max(HELD_WINDOW_BYTES);
+        }
         for flow in &self.flows {
             self.state.set_source(flow.slot, false);
         }
