@@ -21,6 +21,8 @@
 //!
 //! Format version 1: the first.
 
+use std::io::{self, Read};
+
 use thiserror::Error;
 
 use sexp::{Datum, Reader, Value};
@@ -176,6 +178,31 @@ impl ResourceFile {
         counts.iter().any(Option::is_some)
             || !self.master_addresses.is_empty()
             || self.secret.is_some()
+    }
+
+    /// The text of an open file of `bytes` bytes: none is read of one that is too long for a resource file, and of one
+    /// that says less than it has (a pipe, a file that grows) no more than may be.
+    ///
+    /// # Errors
+    /// What reading gave; or [`InvalidData`](io::ErrorKind::InvalidData), with the size and the limit. The path is the
+    /// caller's to name.
+    pub fn text(file: impl Read, bytes: u64) -> io::Result<Vec<u8>> {
+        let refused = |bytes: &dyn std::fmt::Display| {
+            let what = format!(
+                "it has {bytes} bytes, and a resource file has at most {RESOURCE_FILE_BYTES_MAX}; it is not read: is it the right file?"
+            );
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
+        let most = RESOURCE_FILE_BYTES_MAX as u64;
+        if bytes > most {
+            return Err(refused(&bytes));
+        }
+        let mut text = Vec::new();
+        file.take(most + 1).read_to_end(&mut text)?;
+        match text.len() > RESOURCE_FILE_BYTES_MAX {
+            true => Err(refused(&format_args!("more than {most}"))),
+            false => Ok(text),
+        }
     }
 
     /// Reads a file's text.

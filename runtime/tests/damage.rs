@@ -4,6 +4,7 @@
 mod support;
 
 #[path = "support/core.rs"]
+#[allow(dead_code)]
 mod rig;
 
 use std::collections::BTreeSet;

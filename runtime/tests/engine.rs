@@ -37,6 +37,7 @@ for_both_engines![
     many_clients_are_echoed,
     big_frames_pass_both_ways,
     buffers_are_sent_in_order,
+    what_is_not_read_is_accounted_for,
     a_half_closed_peer_can_be_answered,
     a_reset_is_told_after_the_bytes_before_it,
     a_reset_peer_can_be_sent_to_and_closed,
@@ -333,6 +334,49 @@ fn buffers_are_sent_in_order(choice: Choice) {
         // Drained may be said in between, when the engine was faster than this test.
         assert!(*drained || n + 1 < BUFFERS);
     }
+}
+
+/// What the owner knows by itself, what it sent less what came back, is what the engine keeps.
+fn what_is_not_read_is_accounted_for(choice: Choice) {
+    const BUFFER: usize = 100_000;
+    const STEP: usize = 50;
+    let mut rig = Rig::new(choice);
+    let (reader, unread) = (rig.pair(), rig.pair());
+    let mut kept = BTreeMap::from([(reader.1, 0), (unread.1, 0)]);
+    let account = |rig: &mut Rig, kept: &mut BTreeMap<ConnId, u64>| {
+        for (conn, buffer, drained) in rig.seen.sent.drain(..) {
+            let bytes = kept.get_mut(&conn).expect("one of the two");
+            *bytes -= buffer.len() as u64;
+            assert!(!drained || *bytes == 0);
+        }
+        assert_eq!(rig.engine.unsent_bytes(), kept.values().sum::<u64>());
+    };
+    // Until one socket has been full for a while: more than any buffer of the kernel's.
+    while kept[&unread.1] < 64 << 20 {
+        for conn in [reader.1, unread.1] {
+            for _ in 0..STEP {
+                rig.engine.send(conn, vec![3; BUFFER]);
+                *kept.get_mut(&conn).expect("one of the two") += BUFFER as u64;
+            }
+        }
+        account(&mut rig, &mut kept);
+        let stream = reader.0.try_clone().unwrap();
+        let reading = thread::spawn(move || {
+            let mut got = vec![0; STEP * BUFFER];
+            (&stream).read_exact(&mut got).unwrap();
+        });
+        rig.until("it reads all", |rig| {
+            account(rig, &mut kept);
+            kept[&reader.1] == 0
+        });
+        reading.join().unwrap();
+    }
+    rig.engine.close(unread.1, Close::Now);
+    assert_eq!(
+        rig.engine.unsent_bytes(),
+        0,
+        "with it all goes that was kept"
+    );
 }
 
 fn a_half_closed_peer_can_be_answered(choice: Choice) {

@@ -280,6 +280,32 @@ const MUTANTS: &[Mutant] = &[
         new: "",
     },
     Mutant {
+        name: "who does not read gets work without end",
+        file: "runtime/src/proto/master/unsent.rs",
+        old: "let held_back = unsent.crowded || unsent.bytes >= most;",
+        new: "let held_back = unsent.crowded || (unsent.bytes >= most && most == 0);",
+    },
+    Mutant {
+        name: "what has been put into a buffer and not been handed over is not counted as unsent",
+        file: "runtime/src/proto/master/unsent.rs",
+        old: "let more = (state.out.len() - unsent.in_out) as u64;",
+        new: "let more = (state.out.len() - unsent.in_out) as u64 * u64::from(unsent.in_out == 0);",
+    },
+    Mutant {
+        name: "who has waited longest is served like all others",
+        file: "runtime/src/proto/master/unsent.rs",
+        old: "waiting.sort_unstable();",
+        new: "waiting.sort_unstable_by(|a, b| b.cmp(a));",
+    },
+    Mutant {
+        name: "a half frame is kept though its connection is gone",
+        file: "runtime/src/proto/master/lost.rs",
+        old: "self.conns[conn.slot()] = None;",
+        new: "if begun == 0 {
+            self.conns[conn.slot()] = None;
+        }",
+    },
+    Mutant {
         name: "the results of a part of a run are read from the run's first on",
         file: "runtime/src/proto/master/results.rs",
         old: "at: (results.at + results.elements.range(nth, tasks).start) as u32,",

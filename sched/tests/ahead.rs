@@ -475,6 +475,7 @@ fn ordered_and_no_retry_tasks_are_never_duplicated() {
 /// What a random run did, so that it can be seen that it did it all.
 #[derive(Default, Debug)]
 struct Did {
+    passed_over: usize,
     ahead: u32,
     taken_back: usize,
     duplicated: u64,
@@ -498,6 +499,7 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
     let (mut now, mut submitted) = (0, 0u64);
     let mut ended: BTreeSet<u64> = BTreeSet::new();
     let mut bound: BTreeMap<u64, SlaveId> = BTreeMap::new();
+    let mut held_back: BTreeSet<SlaveId> = BTreeSet::new();
     let finish = draws.len();
     let quiet = (0..100_000u32).map(|nth| (9 + nth % 3, nth / 3));
     for (nth, (kind, a)) in draws.iter().copied().chain(quiet).enumerate() {
@@ -569,6 +571,14 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
                     did.taken_back += queued.len();
                 }
             }
+            (15, Some(id)) if nth < finish => {
+                let holds = a % 8 == 0;
+                sched.hold_back(id, holds);
+                match holds {
+                    true => held_back.insert(id),
+                    false => held_back.remove(&id),
+                };
+            }
             (6..=10, Some(id)) => {
                 let played = slaves.get_mut(&id).unwrap();
                 if let Some(&task) = played.tasks.front() {
@@ -600,6 +610,8 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
                     else {
                         break;
                     };
+                    assert!(!held_back.contains(&to), "{to} is held back");
+                    did.passed_over += held_back.len();
                     let played = slaves.get_mut(&to).unwrap();
                     did.ahead += u32::from(!played.tasks.is_empty());
                     for &task in &tasks {
@@ -634,7 +646,9 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
             Group::ALL
                 .iter()
                 .for_each(|&group| sched.deallocate(group, 100));
+            held_back.clear();
             for id in slaves.keys() {
+                sched.hold_back(*id, false);
                 sched.free_slave(*id);
             }
         }
@@ -662,7 +676,7 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
 #[test]
 fn whatever_goes_ahead_or_back_every_task_ends_once() {
     let runs = Runs {
-        cases: 100,
+        cases: 200,
         rng_seed: RngSeed::Fixed(921),
         failure_persistence: None,
         ..Runs::default()
@@ -688,7 +702,12 @@ fn whatever_goes_ahead_or_back_every_task_ends_once() {
         run(config, tasks_max, &draws, &mut did.borrow_mut());
     });
     let did = did.into_inner();
-    let all = [u64::from(did.ahead), did.taken_back as u64, did.duplicated];
+    let all = [
+        u64::from(did.ahead),
+        did.taken_back as u64,
+        did.duplicated,
+        did.passed_over as u64,
+    ];
     let rare = [did.lost_twins, did.late];
     assert!(
         all.iter().all(|&times| times > 100) && rare.iter().all(|&times| times > 10),

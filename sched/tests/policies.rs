@@ -558,6 +558,38 @@ fn back_pressure() {
     assert_eq!(hand_out(&mut sched), ["SLAVE-0: TASK-2 TASK-0"]);
 }
 
+/// One that is held back gets nothing, of its own neither; the others are served past it, and it goes on where it was.
+#[test]
+fn a_slave_that_is_held_back_gets_no_work() {
+    let mut sched = with_slaves(config(), &[Group::Intermingle, Group::Unordered]);
+    let own = TaskSpec {
+        policy: Policy {
+            to: Some(SlaveId(0)),
+            ..spec().policy
+        },
+        ..spec()
+    };
+    sched.submit(own, "", 0);
+    sched.submit(spec(), "", 0);
+    sched.hold_back(SlaveId(0), true);
+    sched.sanity_check();
+    assert_eq!(hand_out(&mut sched), ["SLAVE-1: TASK-1"]);
+    sched.hold_back(SlaveId(1), true);
+    sched.result(SlaveId(1), 1).unwrap();
+    sched.submit(spec(), "", 0);
+    assert!(hand_out(&mut sched).is_empty());
+    // It may change its group all the same.
+    sched.allocate(Group::Intermingle, 1);
+    assert_eq!(sched.group_of(SlaveId(1)), Some(Group::Intermingle));
+    assert!(hand_out(&mut sched).is_empty());
+    sched.hold_back(SlaveId(1), false);
+    assert_eq!(hand_out(&mut sched), ["SLAVE-1: TASK-2"]);
+    sched.hold_back(SlaveId(0), false);
+    assert_eq!(hand_out(&mut sched), ["SLAVE-0: TASK-0"]);
+    assert_eq!(sched.busy(), 2);
+    sched.hold_back(SlaveId(7), true);
+}
+
 #[test]
 fn after_stop_nothing_is_handed_out() {
     let mut sched = with_slaves(config(), &[Group::Unordered]);

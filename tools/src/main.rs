@@ -5,6 +5,7 @@ mod bundle;
 mod doctor;
 mod farm;
 mod overseer;
+mod resource;
 mod say;
 mod submit;
 

@@ -38,6 +38,7 @@ use pause::SECOND;
 use policy::Policy;
 
 use crate::farm::machines;
+use crate::resource;
 use crate::say::{self, count};
 use crate::submit::app::{App, Request};
 
@@ -432,7 +433,7 @@ impl<'a> Overseer<'a> {
 
     fn read(&mut self) -> Option<ResourceFile> {
         let path = self.paths.resource_file.clone();
-        let parsed = match fs::read(&path) {
+        let parsed = match resource::read(&path) {
             // The policy says so.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => Err(error.to_string()),

@@ -18,7 +18,7 @@ use ringmw_codec::resource::ResourceFile;
 
 use app::{App, Request, Text};
 
-use crate::{bundle, say};
+use crate::{bundle, resource, say};
 
 /// `--run` waits so long for the master's resource file on HTCondor, whose jobs cannot wait for one another.
 const RESOURCE_FILE_BOUND: Duration = Duration::from_secs(120);
@@ -202,7 +202,13 @@ fn await_resource_file(
     };
     let mut silent = true;
     loop {
-        if let Ok(text) = fs::read(path) {
+        let text = resource::read(path);
+        if let Err(error) = &text
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            return Err(format!("{}: {error}", path.display()));
+        }
+        if let Ok(text) = text {
             return match ResourceFile::parse(&text) {
                 Ok(file) if file.finished => Err(format!(
                     "{}: the computation is finished already",

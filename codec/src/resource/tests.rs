@@ -145,6 +145,39 @@ fn depth_and_size_are_bounded() {
     assert!(ResourceFile::parse(&long).is_err());
 }
 
+/// Counts what is read of it.
+struct Counted<'a>(&'a [u8], usize);
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.0.read(buffer)?;
+        self.1 += bytes;
+        Ok(bytes)
+    }
+}
+
+#[test]
+fn a_file_that_is_too_long_is_refused_unread() {
+    let long = vec![b' '; 2 * RESOURCE_FILE_BYTES_MAX];
+    let whole = &long[..RESOURCE_FILE_BYTES_MAX];
+    let text = ResourceFile::text(whole, whole.len() as u64).expect("as long as may be");
+    assert_eq!(text.len(), whole.len());
+    // (what it says that it has, what is read of it, what the message says)
+    let rows = [
+        (long.len(), 0, "2097152"),
+        (whole.len() + 1, 0, "1048577"),
+        (0, whole.len() + 1, "more than 1048576"),
+    ];
+    for (told, read_max, size) in rows {
+        let mut file = Counted(&long, 0);
+        let error = ResourceFile::text(&mut file, told as u64).expect_err(size);
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let expected = format!("it has {size} bytes, and a resource file has at most 1048576;");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        assert!(file.1 <= read_max, "{} bytes were read", file.1);
+    }
+}
+
 #[test]
 fn the_secret_is_not_printed() {
     let file = ResourceFile {

@@ -12,6 +12,7 @@ use crate::app::exit::Exit;
 use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
 use crate::flags::{Settings, resolve_slave_target};
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::files::resource;
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
 use crate::proto::slave::SlaveEnd;
@@ -19,7 +20,7 @@ use crate::slave::{self, Join, Slave};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let parts = parts.slave_side();
-    let target = match resolve_slave_target(&settings.sources, |path| std::fs::read(path)) {
+    let target = match resolve_slave_target(&settings.sources, resource::read) {
         Ok(target) => target,
         Err(error) => {
             complain(name, &error);

@@ -76,6 +76,9 @@ struct Loop {
 /// How long a turn may begin after the first one without parking in between: timers and files wait for so long.
 const TURNS_FOR: Nanos = 200_000;
 
+/// Up to this many connections a debug build holds the core's account of unsent bytes to the engine's, turn by turn.
+const WALKED_MAX: usize = 64;
+
 /// How long a connection that is closed may take to be read to its last byte.
 const FLUSH_WAIT: Nanos = 5_000_000_000;
 
@@ -240,6 +243,12 @@ impl Loop {
             }
             Effect::Accepting(on) => engine.set_accepting(on),
         });
+        // A walk over all connections: not where they are many.
+        debug_assert!(
+            self.driver.engine.connections() > WALKED_MAX
+                || self.driver.engine.unsent_bytes() <= state.core.unsent_bytes(),
+            "the engine keeps what the core does not know of"
+        );
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);
         // Before the trail is written: there may be no next turn for what it adds.
         if let Some(report) = &mut self.driver.report {
@@ -249,7 +258,8 @@ impl Loop {
             });
         }
         self.write_trail(&mut state.core);
-        self.memory.on_turn(state.core.sched().queued_bytes());
+        let left = state.core.take_left_bytes();
+        self.memory.on_turn(state.core.sched().queued_bytes(), left);
         submitted
     }
 
@@ -344,10 +354,13 @@ pub(crate) fn rethrow(panic: Box<dyn std::any::Any + Send>) -> ! {
     resume_unwind(panic)
 }
 
-/// Gives the memory of a long queue back once it is drained: the allocator keeps freed memory for later, and a master
-/// that was full once need not stay so for a week.
+/// Gives the memory of a long queue back once it is drained, and that of many half frames or unread buffers once their
+/// connections are gone: the allocator keeps freed memory for later, and a master that was full once need not stay so for
+/// a week.
 struct Memory {
     peak: u64,
+    /// What ended connections have left behind since the memory was given back last.
+    left: u64,
 }
 
 impl Memory {
@@ -357,16 +370,23 @@ impl Memory {
 
     fn new() -> Self {
         drop(std::hint::black_box(Vec::<u8>::with_capacity(Self::KEPT)));
-        Memory { peak: 0 }
+        Memory { peak: 0, left: 0 }
     }
 
     /// A shorter queue's memory is not worth the walk through the heap.
     const WORTH_IT: u64 = 16 << 20;
+    /// Less that connections have left behind is not worth it either. They seldom leave anything.
+    const LEFT_WORTH_IT: u64 = 8 << 20;
 
-    fn on_turn(&mut self, queued_bytes: u64) {
+    fn on_turn(&mut self, queued_bytes: u64, left_bytes: u64) {
         self.peak = self.peak.max(queued_bytes);
-        if queued_bytes == 0 && self.peak >= Self::WORTH_IT {
-            self.peak = 0;
+        self.left += left_bytes;
+        let is_drained = queued_bytes == 0 && self.peak >= Self::WORTH_IT;
+        if is_drained || self.left >= Self::LEFT_WORTH_IT {
+            *self = Memory {
+                peak: queued_bytes,
+                left: 0,
+            };
             #[cfg(target_env = "gnu")]
             // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
             unsafe {

@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 
+use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_codec::handshake::{Fingerprint, Hello};
 use ringmw_sched::{AlgorithmId, Nanos};
 
@@ -34,6 +35,9 @@ pub struct MasterConfig {
     pub crash_limit: u32,
     /// Bound of the queued tasks, their bookkeeping included, in bytes.
     pub queued_bytes_max: u64,
+    /// With this many bytes kept for a slave that does not read it gets no more work, past twice as many it is dropped.
+    /// See [`unsent_bytes_max`].
+    pub unsent_bytes_max: u64,
     /// The run's seed.
     pub seed: u64,
     /// The user's arguments, told to every slave.
@@ -44,7 +48,18 @@ pub struct MasterConfig {
     pub algorithms: Vec<AlgorithmInfo>,
 }
 
+/// The larger of 1 MiB and four packets: a slave that reads, however slowly, is never so far behind.
+pub(crate) fn unsent_bytes_max(tasks_bytes_max: u32) -> u64 {
+    let packet = u64::from(tasks_bytes_max) + HEADER_BYTES as u64;
+    (4 * packet).max(1 << 20)
+}
+
 impl MasterConfig {
+    /// The most bytes that are kept for all slaves together, a packet for each that has none aside.
+    pub(crate) fn unsent_bytes_all_max(&self) -> u64 {
+        self.queued_bytes_max / 4
+    }
+
     /// What is known of an algorithm.
     #[inline]
     pub(super) fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {

@@ -47,10 +47,12 @@ pub(super) enum Fault {
     Stall,
     Evict,
     Lie,
+    /// It reads nothing any more, and answers whatever it is given all the same.
+    Deafen,
 }
 
 impl Fault {
-    pub(super) const ALL: [Fault; 9] = [
+    pub(super) const ALL: [Fault; 10] = [
         Fault::Join,
         Fault::Kill,
         Fault::CutLink,
@@ -60,6 +62,7 @@ impl Fault {
         Fault::Stall,
         Fault::Evict,
         Fault::Lie,
+        Fault::Deafen,
     ];
 }
 
@@ -70,13 +73,20 @@ enum Later {
     /// Who hangs is killed by those who watch over it.
     Kill(usize),
     Join(Character),
+    /// One that reads nothing answers what it holds.
+    Answer(usize),
 }
+
+/// One that reads nothing answers within this time,
+const ANSWERS_APART: Nanos = SECOND / 200;
+/// and so many tasks at once: their results fit into the smallest packet.
+const ANSWERED_AT_ONCE: usize = 8;
 
 /// In calm no task computes for longer, but for those that take long.
 const CALM_COMPUTE_MAX: Nanos = SECOND / 100;
 
 /// How often a kind of fault is drawn, in the order of [`Fault::ALL`].
-pub(super) type Weights = [u32; 9];
+pub(super) type Weights = [u32; 10];
 
 pub(super) struct Fleet {
     pub(super) rng: ChaCha8Rng,
@@ -188,6 +198,7 @@ impl Fleet {
                 Later::Heal(link) => self.heal(link),
                 Later::Kill(slave) => self.kill(slave, law),
                 Later::Join(character) => self.join(character),
+                Later::Answer(slave) => self.answer_unread(slave, law),
             }
         }
         let links = &self.links;
@@ -485,7 +496,35 @@ impl Fleet {
                     law.on_liar(link.id);
                 }
             }
+            Fault::Deafen => {
+                if !slave.deaf && law.hands(link.id).is_some() {
+                    slave.deafen();
+                    self.later.push((now + ANSWERS_APART, Later::Answer(key)));
+                }
+            }
         }
+    }
+
+    /// It knows what it holds without having read it: the numbers of tasks can be guessed.
+    fn answer_unread(&mut self, key: usize, law: &mut Law) {
+        let Some(slave) = self.slaves.get_mut(&key) else {
+            return;
+        };
+        let link = &self.links[&slave.link];
+        if link.closed {
+            return self.kill(key, law);
+        }
+        if slave.life == Life::Up && slave.is_heard(link) {
+            let mut hands = law.hands(link.id).unwrap_or_default();
+            hands.truncate(ANSWERED_AT_ONCE);
+            if !hands.is_empty() {
+                let mut out = Vec::new();
+                put_results(&mut out, &hands, ResultStatus::Failed, b"unread");
+                slave.lie(&out, self.now);
+            }
+        }
+        let at = self.now + self.rng.random_range(1..ANSWERS_APART);
+        self.later.push((at, Later::Answer(key)));
     }
 
     fn kill(&mut self, key: usize, law: &mut Law) {
@@ -516,7 +555,7 @@ impl Fleet {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
-                Later::Kill(slave) => self.kill(slave, law),
+                Later::Kill(slave) | Later::Answer(slave) => self.kill(slave, law),
                 Later::Join(_) => {}
             }
         }
@@ -628,18 +667,21 @@ fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
     frame::finish_frame(out, mark);
 }
 
+/// A packet of results that are all alike.
+fn put_results(out: &mut Vec<u8>, results: &[(u64, u16)], status: ResultStatus, body: &[u8]) {
+    let mut builder = ResultBatchBuilder::new();
+    for &(task, algorithm) in results {
+        builder.push(task, algorithm, status, 1_000, body);
+    }
+    put(out, Kind::Results, |out| builder.encode(out));
+}
+
 /// A sentence of no honest slave, given what it holds.
 fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let first = hands.first().copied();
     let last = hands.last().copied().filter(|_| hands.len() > 1);
-    let result = |out: &mut Vec<u8>, results: &[(u64, u16)], status, body: &[u8]| {
-        let mut builder = ResultBatchBuilder::new();
-        for &(task, algorithm) in results {
-            builder.push(task, algorithm, status, 1_000, body);
-        }
-        put(out, Kind::Results, |out| builder.encode(out));
-    };
+    let result = put_results;
     let failed = ResultStatus::Failed;
     let drawn = match announced && rng.random_range(0..2) == 0 {
         true => [12, 14][rng.random_range(0..2)],

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::control::{GoodbyeCode, Starting};
-use ringmw_codec::frame::{FrameReader, Kind};
+use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::{Nanos, SlaveId};
 
@@ -112,6 +112,8 @@ pub(super) struct SimSlave {
     /// The observer knows that it goes.
     going: bool,
     evicted: bool,
+    /// It reads nothing any more, and computes nothing; it beats, and says what it is given to say.
+    pub(super) deaf: bool,
 }
 
 /// What became of a step.
@@ -161,6 +163,7 @@ impl SimSlave {
             finished: Vec::new(),
             going: false,
             evicted: false,
+            deaf: false,
         }
     }
 
@@ -173,12 +176,18 @@ impl SimSlave {
             .io_at
             .min(self.compute_at)
             .min(self.core.next_deadline());
-        due = due.min(link.down.due().unwrap_or(Nanos::MAX));
+        due = due.min(self.read_due(link));
         if let Some(computing) = &self.computing {
             due = due.min(computing.until.unwrap_or(Nanos::MAX));
             due = due.min(computing.offers.first().map_or(Nanos::MAX, |offer| offer.0));
         }
         Some(due.min(self.core.leaving_deadline()))
+    }
+
+    /// When it has something to read.
+    fn read_due(&self, link: &Link) -> Nanos {
+        let due = link.down.due().filter(|_| !self.deaf);
+        due.unwrap_or(Nanos::MAX)
     }
 
     pub(super) fn describe_due(&self, link: &Link) -> String {
@@ -208,7 +217,7 @@ impl SimSlave {
         let io_due = self
             .io_at
             .min(self.core.next_deadline())
-            .min(link.down.due().unwrap_or(Nanos::MAX))
+            .min(self.read_due(link))
             .min(self.core.leaving_deadline());
         if io_due <= now
             && let Some(end) = self.io(link, now, quality, rng)
@@ -227,11 +236,13 @@ impl SimSlave {
         rng: &mut ChaCha8Rng,
     ) -> Option<SlaveEnd> {
         self.io_at = Nanos::MAX;
-        while let Some(chunk) = link.down.read(now) {
+        while !self.deaf
+            && let Some(chunk) = link.down.read(now)
+        {
             self.hear(&chunk);
             self.core.on_bytes(&chunk, now);
         }
-        let ended = link.down.ended(now);
+        let ended = link.down.ended(now).filter(|_| !self.deaf);
         if let Some(how) = ended {
             self.core.on_closed(match how {
                 super::net::Cut::Fin => "it closed the connection",
@@ -239,9 +250,7 @@ impl SimSlave {
             });
         }
         self.core.on_time(now, link.up.unacknowledged_for(now));
-        let before = self.out.len();
-        self.core.take_output(&mut self.out, now);
-        self.say(before);
+        self.take_output(now);
         for (best, image) in self.core.take_learned() {
             self.bests.learn(best, image);
         }
@@ -331,6 +340,10 @@ impl SimSlave {
 
     /// One round of the main thread.
     fn compute(&mut self, now: Nanos, rng: &mut ChaCha8Rng) -> Step {
+        if self.deaf {
+            self.compute_at = Nanos::MAX;
+            return Step::On;
+        }
         if let Some(computing) = &mut self.computing {
             while computing.offers.first().is_some_and(|offer| offer.0 <= now) {
                 let (_, best, image, witness) = computing.offers.remove(0);
@@ -489,12 +502,36 @@ impl SimSlave {
 
     /// Writes bytes of no honest slave behind what it has to say.
     pub(super) fn lie(&mut self, bytes: &[u8], now: Nanos) {
-        let before = self.out.len();
-        self.core.take_output(&mut self.out, now);
-        self.say(before);
+        self.take_output(now);
         self.out.extend_from_slice(bytes);
         self.lied = true;
         self.io_at = now;
+    }
+
+    /// From now on it reads nothing.
+    pub(super) fn deafen(&mut self) {
+        self.deaf = true;
+        self.computing = None;
+    }
+
+    /// Whether all that it said has been heard.
+    pub(super) fn is_heard(&self, link: &Link) -> bool {
+        self.out.is_empty() && link.up.in_flight() == 0
+    }
+
+    /// What it has to say. One that reads nothing beats at most: it answers for itself.
+    fn take_output(&mut self, now: Nanos) {
+        if !self.deaf {
+            let before = self.out.len();
+            self.core.take_output(&mut self.out, now);
+            self.say(before);
+            return;
+        }
+        let mut own = Vec::new();
+        self.core.take_output(&mut own, now);
+        if !own.is_empty() {
+            frame::put_frame(&mut self.out, Kind::Heartbeat, &[]);
+        }
     }
 
     /// Whether it has written the announcement of this task, as far as a liar's stream can be read.

@@ -43,7 +43,7 @@ impl Churn {
     pub fn none() -> Self {
         Churn {
             every: Duration::MAX,
-            weights: [0; 9],
+            weights: [0; 10],
         }
     }
 
@@ -52,14 +52,16 @@ impl Churn {
     pub fn every(mean: Duration) -> Self {
         Churn {
             every: mean,
-            weights: [2, 4, 2, 1, 2, 1, 2, 2, 0],
+            weights: [2, 4, 2, 1, 2, 1, 2, 2, 0, 0],
         }
     }
 
-    /// Slaves lie as well: unknown tasks, the same result twice, garbage. A lie may be a failed result, too.
+    /// Slaves lie as well: unknown tasks, the same result twice, garbage; some read nothing any more and answer all the
+    /// same. A lie may be a failed result, too.
     #[must_use]
     pub fn with_liars(mut self) -> Self {
         self.weights[8] = 2;
+        self.weights[9] = 1;
         self
     }
 }
@@ -232,6 +234,7 @@ impl World {
             result_group: config.result_group,
             crash_limit: config.crash_limit,
             queued_bytes_max: config.queued_bytes_max,
+            unsent_bytes_max: config.unsent_bytes_max,
             algorithms: config.algorithms.clone(),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);

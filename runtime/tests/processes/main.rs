@@ -53,7 +53,9 @@ use crate::signals::{
     a_second_signal_ends_a_held_master, slaves_and_parents_leave_on_every_signal,
     what_a_master_starts_ignores_no_signal,
 };
-use crate::storms::{a_storm_of_ten_thousand, a_storm_of_the_silent};
+use crate::storms::{
+    a_storm_of_ten_thousand, a_storm_of_the_silent, half_frames_leave_nothing_behind,
+};
 use crate::support::PATIENCE;
 use crate::unsent::{
     a_slave_that_leaves_leaves_nothing_behind, a_slave_with_results_unsent_is_not_idle,
@@ -187,6 +189,12 @@ const TESTS: &[Test] = &[
     }),
     ("a_storm_of_the_silent_on_epoll", || {
         a_storm_of_the_silent("epoll")
+    }),
+    ("half_frames_leave_nothing_behind_on_the_ring", || {
+        half_frames_leave_nothing_behind("ring")
+    }),
+    ("half_frames_leave_nothing_behind_on_epoll", || {
+        half_frames_leave_nothing_behind("epoll")
     }),
     ("a_storm_of_ten_thousand_on_the_ring", || {
         a_storm_of_ten_thousand("ring")

@@ -34,6 +34,8 @@ pub(crate) struct Rig {
     pub(crate) accepting: Vec<bool>,
     lines: BTreeMap<ConnId, Line>,
     connections: u32,
+    /// Buffers for those who do not read for now: the engine has not written them.
+    unread: BTreeMap<ConnId, Vec<Vec<u8>>>,
 }
 
 pub(crate) fn fingerprint() -> Fingerprint {
@@ -80,6 +82,7 @@ impl Rig {
             result_group: 1,
             crash_limit: 2,
             queued_bytes_max: 1 << 30,
+            unsent_bytes_max: 1 << 20,
             seed: 1,
             args: Vec::new(),
             level: Level::Tasks,
@@ -98,6 +101,7 @@ impl Rig {
             accepting: Vec::new(),
             lines: BTreeMap::new(),
             connections: 0,
+            unread: BTreeMap::new(),
         }
     }
 
@@ -114,7 +118,10 @@ impl Rig {
                     let line = self.lines.get_mut(&conn).expect("only to a connection");
                     assert!(!line.closed, "nothing is sent behind a close");
                     line.frames.extend(frames_of(&mut line.reader, &bytes));
-                    self.core.on_sent(conn, bytes, true);
+                    match self.unread.get_mut(&conn) {
+                        Some(unread) => unread.push(bytes),
+                        None => self.core.on_sent(conn, bytes, true),
+                    }
                 }
                 Effect::Close { conn, .. } => {
                     self.lines.get_mut(&conn).expect("only a connection").closed = true
@@ -126,6 +133,21 @@ impl Rig {
         let ends = std::iter::from_fn(|| self.core.poll_end());
         self.ends.extend(ends.flat_map(End::each));
         value
+    }
+
+    /// From now on it reads nothing. What it was sent can be seen all the same.
+    pub(crate) fn stop_reading(&mut self, conn: ConnId) {
+        self.unread.entry(conn).or_default();
+    }
+
+    /// It reads all that it was sent, and goes on reading.
+    pub(crate) fn read_on(&mut self, conn: ConnId) {
+        let buffers = self.unread.remove(&conn).unwrap_or_default();
+        self.turn(0, |core| {
+            for buffer in buffers {
+                core.on_sent(conn, buffer, true);
+            }
+        });
     }
 
     /// Time passes, in turns as the driver would have them.

@@ -165,6 +165,14 @@ impl Process {
         stderr
     }
 
+    /// Bytes of memory that are its own now.
+    pub(crate) fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.expect("it runs").parse::<u64>().unwrap() << 10
+    }
+
     /// Processor time that it has used.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();

@@ -10,6 +10,9 @@
 //! | busy | leaving | `free_slave`: it gets no more work |
 //! | leaving | idle | its hands are empty; it is unordered now |
 //! | idle | idle | it moves to another group |
+//!
+//! One that is held back keeps its status and gets no work: idle it stands behind those that may be served, busy it gets
+//! no packet ahead of time.
 
 use crate::data::hands::{Asked, Hands};
 use crate::data::line::Line;
@@ -40,6 +43,8 @@ pub(crate) struct Slave {
     pub(crate) status: Status,
     /// When it went idle, in turns; the lines of idle slaves are merged by it.
     pub(crate) idle_since: u64,
+    /// It gets no work for now, whatever its status.
+    pub(crate) held_back: bool,
     pub(crate) hands: Hands,
     /// Tasks bound to it.
     pub(crate) own: Line,
@@ -94,6 +99,8 @@ pub(crate) struct Slaves {
     turn: u64,
     /// Idle slaves by group, the one that was served least recently first.
     idle: [List; 3],
+    /// Idle slaves that are held back, by group.
+    idle_held_back: [List; 3],
     /// Busy unordered slaves, which can be marked as wanted.
     busy: List,
     /// Unordered slaves that get no more work and move when their hands are empty.
@@ -124,6 +131,7 @@ impl Slaves {
             members: [0; 3],
             turn: 0,
             idle: [List::EMPTY; 3],
+            idle_held_back: [List::EMPTY; 3],
             busy: List::EMPTY,
             wanted: List::EMPTY,
             own_flows: List::EMPTY,
@@ -146,6 +154,7 @@ impl Slaves {
             - self
                 .idle
                 .iter()
+                .chain(&self.idle_held_back)
                 .map(|line| line.len() as usize)
                 .sum::<usize>()
     }
@@ -241,7 +250,7 @@ impl Slaves {
         self.asked
     }
 
-    /// How many idle slaves run unordered tasks.
+    /// How many idle slaves run unordered tasks and may be served.
     pub(crate) fn idle_takers(&self) -> u32 {
         self.idle[Group::Intermingle as usize].len() + self.idle[Group::Unordered as usize].len()
     }
@@ -267,8 +276,11 @@ impl Slaves {
         self.laden.front()
     }
 
+    /// The idle slave of a group that is served next; where none may be served, one that is held back.
     pub(crate) fn first_idle(&self, group: Group) -> Option<u32> {
-        self.idle[group as usize].front()
+        let group = group as usize;
+        let held_back = || self.idle_held_back[group].front();
+        self.idle[group].front().or_else(held_back)
     }
 
     pub(crate) fn first_busy(&self) -> Option<u32> {
@@ -293,8 +305,8 @@ impl Slaves {
     /// The idle slave served least recently of those that run unordered tasks.
     pub(crate) fn first_for_unordered(&self) -> Option<u32> {
         match (
-            self.first_idle(Group::Intermingle),
-            self.first_idle(Group::Unordered),
+            self.idle[Group::Intermingle as usize].front(),
+            self.idle[Group::Unordered as usize].front(),
         ) {
             (Some(a), Some(b)) => Some(if self.get(a).idle_since < self.get(b).idle_since {
                 a
@@ -311,6 +323,7 @@ impl Slaves {
             group,
             status: Status::Idle,
             idle_since: 0,
+            held_back: false,
             hands: Hands::default(),
             own: Line::EMPTY,
             links: [Links::NONE; 6],
@@ -359,6 +372,19 @@ impl Slaves {
         }
     }
 
+    /// It gets no work from here on, or does again.
+    pub(crate) fn set_held_back(&mut self, at: u32, held_back: bool) {
+        let slave = self.table.get(at);
+        if slave.status == Status::Idle && slave.held_back != held_back {
+            self.leave(at);
+            self.table.get_mut(at).held_back = held_back;
+            self.enter(at);
+        } else {
+            self.table.get_mut(at).held_back = held_back;
+            self.see_to_lines(at);
+        }
+    }
+
     fn enter(&mut self, at: u32) {
         let slave = self.table.get_mut(at);
         if slave.status == Status::Idle {
@@ -366,9 +392,11 @@ impl Slaves {
             self.turn += 1;
         }
         let (group, status) = (slave.group, slave.status);
+        let held_back = slave.held_back;
         self.members[group as usize] += 1;
         let by = &mut By::<LINE>(&mut self.table);
         match status {
+            Status::Idle if held_back => self.idle_held_back[group as usize].push_back(by, at),
             Status::Idle => self.idle[group as usize].push_back(by, at),
             Status::Busy if group == Group::Unordered => self.busy.push_back(by, at),
             Status::Wanted => self.wanted.push_back(by, at),
@@ -378,10 +406,16 @@ impl Slaves {
     }
 
     fn leave(&mut self, at: u32) {
-        let Slave { group, status, .. } = *self.table.get(at);
+        let Slave {
+            group,
+            status,
+            held_back,
+            ..
+        } = *self.table.get(at);
         self.members[group as usize] -= 1;
         let by = &mut By::<LINE>(&mut self.table);
         match status {
+            Status::Idle if held_back => self.idle_held_back[group as usize].remove(by, at),
             Status::Idle => self.idle[group as usize].remove(by, at),
             Status::Busy if group == Group::Unordered => self.busy.remove(by, at),
             Status::Wanted => self.wanted.remove(by, at),
@@ -414,7 +448,7 @@ impl Slaves {
     /// Re-derives every line, index and counter.
     pub(crate) fn check(&self) {
         let mut members = [0; 3];
-        let mut lines: [Vec<u32>; 10] = Default::default();
+        let mut lines: [Vec<u32>; 13] = Default::default();
         for (line, list) in lines
             .iter_mut()
             .zip(self.idle.iter().chain([&self.busy, &self.wanted]))
@@ -430,13 +464,16 @@ impl Slaves {
         lines[7] = self.room.checked_slots(|at| self.get(at).links[ROOM]);
         lines[8] = self.laden.checked_slots(|at| self.get(at).links[LADEN]);
         lines[9] = self.short.checked_slots(|at| self.get(at).links[SHORT]);
+        for (line, list) in lines[10..].iter_mut().zip(&self.idle_held_back) {
+            *line = list.checked_slots(|at| self.get(at).links[LINE]);
+        }
         let waiting = |(_, slave): &(u32, &Slave)| slave.hands.asked == Asked::Waiting;
         assert_eq!(
             self.iter().filter(waiting).count(),
             self.asked as usize,
             "those that were asked are counted"
         );
-        for line in &lines[..3] {
+        for line in lines[..3].iter().chain(&lines[10..]) {
             assert!(
                 line.is_sorted_by_key(|&at| self.get(at).idle_since),
                 "idle slaves stand in line by age"
@@ -456,21 +493,20 @@ impl Slaves {
             );
             assert_eq!(slave.stands, slave.should_stand(self.short_tasks));
             let line = match (slave.status, slave.group) {
+                (Status::Idle, group) if slave.held_back => Some(10 + group as usize),
                 (Status::Idle, group) => Some(group as usize),
                 (Status::Busy, Group::Unordered) => Some(3),
                 (Status::Wanted, _) => Some(4),
                 _ => None,
             };
-            let stands: Vec<usize> = (0..10).filter(|&line| lines[line].contains(&at)).collect();
+            let stands: Vec<usize> = (0..13).filter(|&line| lines[line].contains(&at)).collect();
             let others = (5..)
                 .zip(slave.stands)
                 .filter(|(_, is_in)| *is_in)
                 .map(|(line, _)| line);
-            assert_eq!(
-                stands,
-                line.into_iter().chain(others).collect::<Vec<_>>(),
-                "it stands in its lines alone"
-            );
+            let mut expected: Vec<usize> = line.into_iter().chain(others).collect();
+            expected.sort_unstable();
+            assert_eq!(stands, expected, "it stands in its lines alone");
         }
         assert_eq!(members, self.members, "groups count their members");
         let slaves: u32 = members.iter().sum();
@@ -485,11 +521,12 @@ impl Slave {
     #[inline]
     fn should_stand(&self, short_tasks: u32) -> Stands {
         let idle = self.status == Status::Idle;
-        let takes = self.status == Status::Busy && self.group.takes_unordered();
+        let served = idle && !self.held_back;
+        let takes = self.status == Status::Busy && !self.held_back && self.group.takes_unordered();
         let room = self.hands.has_room();
         [
-            idle && !self.own.flows.is_empty(),
-            idle && !self.own.queue.is_empty(),
+            served && !self.own.flows.is_empty(),
+            served && !self.own.queue.is_empty(),
             takes && room,
             !idle && self.hands.asked == Asked::No && self.hands.takeable() > 0,
             takes && !room && self.hands.len() <= short_tasks as usize,

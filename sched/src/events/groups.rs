@@ -112,6 +112,14 @@ impl<P: Series> Scheduler<P> {
         moved
     }
 
+    /// Holds a slave back, because it does not read what it is sent: it gets no work, and everything else of it goes on.
+    /// Or serves it again. Unknown slaves are passed over.
+    pub fn hold_back(&mut self, slave: SlaveId, held_back: bool) {
+        if let Some(at) = self.slaves.find(slave) {
+            self.slaves.set_held_back(at, held_back);
+        }
+    }
+
     fn short_group(&self) -> Option<Group> {
         CLAIMING.into_iter().find(|&group| self.missing(group) > 0)
     }

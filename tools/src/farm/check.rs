@@ -1,6 +1,5 @@
 //! What a machine must show before it may serve.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ringmw_codec::resource::ResourceFile;
@@ -9,6 +8,7 @@ use super::machines::Machine;
 use crate::bundle::elf::Elf;
 use crate::overseer::batch::output;
 use crate::overseer::shell::Upload;
+use crate::resource;
 use crate::submit::slurm::quoted;
 
 pub(super) struct Question {
@@ -38,7 +38,7 @@ impl Question {
             None => Vec::new(),
             Some(path) => {
                 let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-                let text = fs::read(path).map_err(|error| fault(&error))?;
+                let text = resource::read(path).map_err(|error| fault(&error))?;
                 let file = ResourceFile::parse(&text).map_err(|error| fault(&error))?;
                 file.master_addresses
             }

@@ -23,7 +23,7 @@ use crate::master::Master;
 use crate::master::driver::Driver;
 use crate::master::state::State;
 use crate::master::turn::Ending;
-use crate::proto::config::{Demand, MasterConfig};
+use crate::proto::config::{Demand, MasterConfig, unsent_bytes_max};
 use crate::proto::master::MasterCore;
 use crate::typed::registry::Registry;
 
@@ -372,6 +372,7 @@ pub(crate) fn config(
         result_group: settings.result_group,
         crash_limit: settings.crash_limit,
         queued_bytes_max: settings.queued_bytes_max,
+        unsent_bytes_max: unsent_bytes_max(settings.write_bytes_max),
         seed,
         args: settings.user.clone(),
         level: settings.audit_level,

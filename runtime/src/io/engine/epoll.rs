@@ -528,6 +528,24 @@ impl Engine for EpollEngine {
         self.deadlines.next()
     }
 
+    fn unsent_bytes(&self) -> u64 {
+        let queued = self
+            .connections
+            .values()
+            .filter(|connection| connection.phase == Phase::Open)
+            .flat_map(|connection| &connection.queue);
+        let is_open = |connection: &Connection| connection.phase == Phase::Open;
+        let written = self
+            .written
+            .iter()
+            .filter(|(conn, ..)| self.connections.get(*conn).is_some_and(is_open))
+            .map(|(_, buffer, _)| buffer);
+        queued
+            .chain(written)
+            .map(|buffer| buffer.len() as u64)
+            .sum()
+    }
+
     fn connections(&self) -> usize {
         self.connections.len()
     }

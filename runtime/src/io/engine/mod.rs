@@ -16,7 +16,7 @@
 //!
 //! Both give the same events in the same order; `tests/engine.rs` holds them to it.
 //!
-//! Deliberately absent: frames, limits of memory per peer, time-outs other than that of a closing connection, any clock
+//! Deliberately absent: frames, limits of memory per peer (the owner knows what it has sent and what came back), time-outs other than that of a closing connection, any clock
 //! (`now` is an argument), threads, and async: [`watch`] is all that ties an engine to a runtime.
 //!
 //! ```
@@ -169,6 +169,10 @@ pub trait Engine {
 
     /// When the next `take` is due though nothing arrives, because a connection that is being flushed runs out of time.
     fn deadline(&self) -> Option<Instant>;
+
+    /// Bytes of the buffers that were given to [`send`](Self::send) and have neither come back nor been dropped, of the
+    /// connections that have not been closed. It costs all there is: for tests, which hold the owner's own account to it.
+    fn unsent_bytes(&self) -> u64;
 
     /// The sockets it holds beside the listener, those still being closed included.
     fn connections(&self) -> usize;

@@ -4,4 +4,5 @@
 //! network. What goes into them the cores decide; here bytes are moved, and errors told.
 
 pub(crate) mod audit;
+mod reserve;
 pub(crate) mod resource;

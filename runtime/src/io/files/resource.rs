@@ -13,6 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use ringmw_codec::Nanos;
+use ringmw_codec::resource::ResourceFile;
+
+use super::reserve::Reserve;
 
 use crate::proto::need::Need;
 
@@ -126,11 +129,12 @@ impl ResourceWriter {
         let aside = aside(&path).map_err(fault)?;
         create(&aside, true).map_err(fault)?;
         fs::remove_file(&aside).map_err(fault)?;
+        let reserve = Reserve::take().map_err(fault)?;
         let shared = Arc::new(Shared::default());
         let (threads, its_path) = (shared.clone(), path.clone());
         thread::Builder::new()
             .name("ringmw-resource".to_owned())
-            .spawn(move || threads.run(&its_path))
+            .spawn(move || threads.run(&its_path, reserve))
             .map_err(fault)?;
         Ok(Self { path, shared })
     }
@@ -187,10 +191,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, path: &Path) {
-        // A file must be opened to be replaced, and a master that lacks descriptors has slaves waiting for each: one is
-        // kept, and what was written with it keeps it.
-        let mut spare = File::open("/dev/null").ok();
+    fn run(&self, path: &Path, mut reserve: Reserve) {
         loop {
             let idle = |state: &mut State| state.next.is_none() && !state.is_closing;
             let mut state = self
@@ -200,13 +201,8 @@ impl Shared {
             let Some(job) = state.next.take() else { return };
             state.is_writing = true;
             drop(state);
-            let mut result = replace(path, job.text.as_bytes(), job.is_secret);
-            if result.as_ref().is_err_and(is_shortage) && spare.take().is_some() {
-                result = replace(path, job.text.as_bytes(), job.is_secret);
-            }
-            let result = result.map(|file| {
-                spare.get_or_insert(file);
-            });
+            // A file must be opened to be replaced.
+            let result = reserve.open(|| replace(path, job.text.as_bytes(), job.is_secret));
             let mut state = self.state();
             state.is_writing = false;
             if state.reports.len() == REPORTS_MAX {
@@ -219,10 +215,6 @@ impl Shared {
             self.done.notify_all();
         }
     }
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::MFILE)
 }
 
 /// Where it is written first: in the same folder, or the rename would not be atomic; with the process in its name, so
@@ -265,6 +257,13 @@ fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
         let _ = fs::remove_file(&aside);
     }
     written
+}
+
+/// The text of a resource file, for who reads one.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    ResourceFile::text(file, bytes)
 }
 
 /// What a slave is started from: the executable's full path, and the shared libraries it has loaded that are not the

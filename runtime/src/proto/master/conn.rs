@@ -21,8 +21,24 @@ pub(super) struct Conn {
     pub(super) due: Nanos,
     pub(super) frame_since: Option<Nanos>,
     pub(super) out: Vec<u8>,
+    pub(super) unsent: Unsent,
     pub(super) withdraw: Vec<u64>,
     pub(super) meter: Meter,
+}
+
+/// What is kept for a connection because its peer has not read it.
+#[derive(Default)]
+pub(super) struct Unsent {
+    /// Bytes in `out`, as far as they are accounted for, and in buffers that the engine has not written.
+    pub(super) bytes: u64,
+    /// Of them those in `out`.
+    pub(super) in_out: usize,
+    /// When the first of them was put there.
+    pub(super) since: Nanos,
+    /// All slaves together have so much unsent that this one, which has waited long, gets no work.
+    pub(super) crowded: bool,
+    /// What the scheduler was told last.
+    pub(super) held_back: bool,
 }
 
 pub(super) enum Phase {
@@ -61,6 +77,8 @@ pub(super) enum Cause {
     Reset(String),
     Timeout(String),
     Protocol(String),
+    /// It has not read what it was sent.
+    Unread(String),
     Goodbye {
         code: GoodbyeCode,
         begun: bool,
@@ -74,7 +92,7 @@ impl Cause {
             Cause::Eof => LossCause::Eof,
             Cause::Reset(_) => LossCause::Reset,
             Cause::Timeout(_) => LossCause::Timeout,
-            Cause::Protocol(_) => LossCause::Protocol,
+            Cause::Protocol(_) | Cause::Unread(_) => LossCause::Protocol,
             Cause::Goodbye {
                 code: GoodbyeCode::Evicted,
                 ..
@@ -89,6 +107,7 @@ impl Cause {
             Cause::Timeout(text)
             | Cause::Reset(text)
             | Cause::Protocol(text)
+            | Cause::Unread(text)
             | Cause::Goodbye { reason: text, .. } => text.clone(),
         }
     }
@@ -97,7 +116,7 @@ impl Cause {
     pub(super) fn departure(&self) -> Departure {
         match self {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
-            Cause::Protocol(_) => Departure::Excused,
+            Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
             Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }

@@ -11,7 +11,7 @@ use ringmw_codec::frame::{FrameError, FrameReader, Kind};
 use ringmw_sched::Nanos;
 
 use super::MasterCore;
-use super::conn::{Cause, Conn, Phase, Stop, too_early};
+use super::conn::{Cause, Conn, Phase, Stop, Unsent, too_early};
 use super::meter::Meter;
 use crate::proto::conn::{Closed, ConnId, Effect};
 use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
@@ -44,6 +44,7 @@ impl MasterCore {
             due,
             frame_since: None,
             out: Vec::new(),
+            unsent: Unsent::default(),
             withdraw: Vec::new(),
             meter: Meter::default(),
         });
@@ -127,6 +128,7 @@ impl MasterCore {
 
     /// A buffer was written; it comes back for reuse.
     pub fn on_sent(&mut self, conn: ConnId, mut buffer: Vec<u8>, drained: bool) {
+        self.on_written(conn, buffer.len() as u64);
         let bytes = self.spare_bytes + buffer.capacity();
         let enough = self.slots.len().min(SPARE_MAX);
         if self.spare.len() < enough && bytes <= SPARE_BYTES_MAX {

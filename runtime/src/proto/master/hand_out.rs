@@ -17,6 +17,7 @@ impl MasterCore {
         if self.demand.dismisses && self.stopping.is_none() {
             self.dismiss();
         }
+        self.relieve();
         let mut sent = Vec::new();
         loop {
             self.batch.clear();

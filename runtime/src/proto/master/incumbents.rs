@@ -6,7 +6,7 @@ use ringmw_codec::frame::Kind;
 use ringmw_sched::Nanos;
 
 use super::MasterCore;
-use super::conn::{Conn, Phase};
+use super::conn::{Conn, Phase, Unsent};
 use crate::proto::incumbents::Incumbents;
 use crate::proto::{SECOND, put};
 
@@ -63,7 +63,7 @@ impl MasterCore {
         while cursor < end {
             let wants = matches!(
                 &self.conns[cursor],
-                Some(Conn { phase: Phase::Slave { id, told, pushing: false, leaving: false, .. }, .. })
+                Some(Conn { phase: Phase::Slave { id, told, pushing: false, leaving: false, .. }, unsent: Unsent { held_back: false, .. }, .. })
                     if *told < self.bests.version() && self.sched.held_by(*id) > 0
             );
             if wants {

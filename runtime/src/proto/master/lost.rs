@@ -91,10 +91,13 @@ impl MasterCore {
     }
 
     pub(super) fn drop_slave(&mut self, conn: ConnId, cause: Cause) {
+        let unsent_max = self.config.unsent_bytes_max;
         let Some(state) = self.conn_mut(conn) else {
             return;
         };
         let from = state.peer.to_string();
+        // Who has not read what was sent before does not read its reason either: the memory is wanted at once.
+        let is_behind = state.unsent.bytes >= unsent_max;
         let Phase::Slave { id, leaving, .. } = std::mem::replace(&mut state.phase, Phase::Dropped)
         else {
             return;
@@ -134,7 +137,7 @@ impl MasterCore {
         let graceful = matches!(
             cause,
             Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye { .. }
-        );
+        ) && !is_behind;
         self.end(conn, graceful);
     }
 
@@ -146,12 +149,16 @@ impl MasterCore {
             state.phase = Phase::Dropped;
             if !graceful {
                 state.out = Vec::new();
+                state.unsent.in_out = 0;
             }
         }
     }
 
     pub(super) fn forget(&mut self, conn: ConnId) {
-        if self.conn(conn).is_some() {
+        if let Some(state) = self.conn(conn) {
+            let (begun, unsent) = (state.reader.buffered_bytes() as u64, state.unsent.bytes);
+            self.left_bytes += begun + unsent;
+            self.unsent.bytes -= unsent;
             self.conns[conn.slot()] = None;
             // Its descriptor may be the one that was wanting.
             self.accept_again = self.accept_again.map(|again| again.min(self.now));

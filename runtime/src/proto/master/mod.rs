@@ -30,6 +30,7 @@ mod results;
 mod silence;
 mod submit;
 mod trail;
+mod unsent;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -53,6 +54,7 @@ use conn::{Conn, Phase};
 use incumbents::Pace;
 pub use trail::Traffic;
 use trail::Trail;
+use unsent::AllUnsent;
 
 /// A turn that took longer is a stall: one audit line, and it counts as so much silence.
 pub(crate) const STALL: Nanos = SECOND;
@@ -94,6 +96,10 @@ pub struct MasterCore {
     now: Nanos,
     awake: Nanos,
     late: u64,
+    /// What is kept for peers that have not read it.
+    unsent: AllUnsent,
+    /// Bytes that connections have left behind when they ended: see [`take_left_bytes`](Self::take_left_bytes).
+    left_bytes: u64,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -140,6 +146,8 @@ impl MasterCore {
             now,
             awake: 0,
             late: 0,
+            unsent: AllUnsent::default(),
+            left_bytes: 0,
             spare: Vec::new(),
             spare_bytes: 0,
         }
@@ -244,7 +252,9 @@ impl MasterCore {
                 }
             }
             if !state.out.is_empty() {
-                return Some(Effect::Send(state.id, std::mem::take(&mut state.out)));
+                let conn = state.id;
+                self.account(conn);
+                return Some(Effect::Send(conn, self.take_out(conn)));
             }
         }
         let effect = self.effects.pop_front()?;
@@ -289,6 +299,9 @@ impl MasterCore {
         if self.pace.cursor.is_some() {
             wait = wait.min(SECOND / 200);
         }
+        if self.unsent.has_far_behind() {
+            wait = 0;
+        }
         for due in [self.sched.recall_due(), self.sched.duplicate_due()] {
             wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));
         }
@@ -328,8 +341,10 @@ impl MasterCore {
             .filter(|state| state.id == conn)
     }
 
+    /// Something was put into its buffer.
     fn mark_dirty(&mut self, conn: ConnId) {
         self.dirty.push(conn.slot() as u32);
+        self.account(conn);
     }
 
     /// Gives a connection a used buffer to fill if it has none.

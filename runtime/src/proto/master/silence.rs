@@ -29,6 +29,7 @@ impl MasterCore {
     pub fn judge(&mut self, caught_up: bool) {
         // A slave whose hands are empty may move to another group, and what was for it alone ends.
         self.collect_unrunnable();
+        self.judge_unread();
         if caught_up {
             self.judge_silence();
             self.judge_pending();

@@ -13,6 +13,21 @@ use crate::proto::reason::InWords;
 /// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
 const TASK_LINES_PER_SECOND: u32 = 100;
 
+/// Bytes of a failed result's message in the trail; the application gets it whole.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// The message as the trail has it: cut behind a whole character, and then how long it was.
+fn cut(message: &str) -> String {
+    match message.len() > MESSAGE_BYTES_MAX {
+        false => message.to_owned(),
+        true => format!(
+            "{}.. (cut, {} bytes)",
+            &message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)],
+            message.len()
+        ),
+    }
+}
+
 /// All packets of tasks and of results, their frames' bytes included.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -138,7 +153,7 @@ impl Trail {
                 task: task.seq(),
                 algorithm: algorithm.to_owned(),
                 slave: slave.0,
-                message: message.to_owned(),
+                message: cut(message),
             });
         }
     }
@@ -189,7 +204,7 @@ impl Trail {
                 Some(failed.task.slave),
                 EndWord::Failed,
                 Some(failed.compute),
-                Some(failed.message.clone()),
+                Some(cut(&failed.message)),
             ),
             End::Unrunnable(task) => {
                 let why = InWords(task.reason).to_string();
@@ -212,5 +227,24 @@ pub(super) fn group(group: Group) -> GroupWord {
         Group::Ordered => GroupWord::Ordered,
         Group::Intermingle => GroupWord::Intermingle,
         Group::Unordered => GroupWord::Unordered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MESSAGE_BYTES_MAX, cut};
+
+    #[test]
+    fn a_long_message_is_cut_behind_a_whole_character() {
+        let whole = "x".repeat(MESSAGE_BYTES_MAX);
+        assert_eq!(cut(&whole), whole);
+        // (in front of characters of three bytes, what is left of it all)
+        for (front, kept) in [(0, 4_095), (1, 4_096), (2, 4_094), (3, 4_095)] {
+            let long = "x".repeat(front) + &"\u{20ac}".repeat(40_000);
+            let expected = format!("{}.. (cut, {} bytes)", &long[..kept], long.len());
+            assert_eq!(cut(&long), expected, "{front}");
+        }
+        let longer = cut(&format!("{whole}y"));
+        assert!(longer.len() < MESSAGE_BYTES_MAX + 40 && longer.ends_with("(cut, 4097 bytes)"));
     }
 }

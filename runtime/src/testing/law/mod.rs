@@ -11,7 +11,8 @@
 //!   to_slave      what the master sends                on_send, on_close
 //!   application   what is submitted, cancelled, told   on_submit, on_cancel, on_told ..
 //!   trail         what the trail says                  on_line
-//!   leaving       slaves that go of their own will  on_finished, on_going ..
+//!   leaving       slaves that go of their own will        on_finished, on_going ..
+//!   unsent        what is kept for peers that do not read     on_written
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
 //!
@@ -34,6 +35,7 @@ mod loss;
 mod tables;
 mod to_slave;
 mod trail;
+mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +48,7 @@ use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task};
+use crate::testing::law::unsent::Unsent;
 
 /// The limits that the observer holds the master to.
 #[derive(Clone, Debug)]
@@ -61,6 +64,7 @@ pub(super) struct Limits {
     pub(super) result_group: u32,
     pub(super) crash_limit: u32,
     pub(super) queued_bytes_max: u64,
+    pub(super) unsent_bytes_max: u64,
     pub(super) algorithms: Vec<AlgorithmInfo>,
 }
 
@@ -96,6 +100,7 @@ pub(super) struct Law {
     means: BTreeMap<u16, Nanos>,
     told: u64,
     leaving: Leaving,
+    unsent: Unsent,
 }
 
 impl Law {
@@ -125,6 +130,7 @@ impl Law {
             means: BTreeMap::new(),
             told: 0,
             leaving: Leaving::default(),
+            unsent: Unsent::default(),
         }
     }
 
@@ -136,6 +142,7 @@ impl Law {
     /// All that had arrived was taken, or not.
     pub(super) fn on_taken(&mut self, caught_up: bool) {
         self.caught_up = caught_up;
+        self.begin_unsent();
     }
 
     /// Facts of the core that the observer follows: who claims unordered slaves.
@@ -199,6 +206,7 @@ impl Law {
         }
         self.gone.clear();
         self.conns.retain(|_, state| !state.closed);
+        self.check_unsent(core);
         if self.lenient {
             if self.tasks.len() > 10_000 {
                 self.tasks.retain(|_, task| task.place != Place::Ended);

@@ -30,6 +30,7 @@ impl Law {
         if let Some(state) = self.conns.get_mut(&conn) {
             assert_eq!(state.phase, Phase::Dropped, "{conn} is closed");
             state.closed = true;
+            self.close_unsent(conn);
         }
     }
 
@@ -58,6 +59,7 @@ impl Law {
     }
 
     fn on_sent(&mut self, conn: ConnId, kind: Kind, payload: &[u8], core: &MasterCore, hold: bool) {
+        self.count_unsent(conn, kind, payload.len());
         let phase = self.conns[&conn].phase;
         match (kind, phase) {
             (Kind::Welcome, Phase::Slave(id)) => {

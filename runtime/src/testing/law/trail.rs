@@ -20,7 +20,12 @@ impl Law {
                 ..
             } => {
                 let id = SlaveId(*slave);
-                if self.lenient && *cause == LossCause::Protocol && self.slaves.contains_key(&id) {
+                if detail.starts_with("It does not read") {
+                    self.on_unread(id);
+                } else if self.lenient
+                    && *cause == LossCause::Protocol
+                    && self.slaves.contains_key(&id)
+                {
                     // A lie that only the user's own types show.
                     let conn = self.slaves[&id].conn;
                     self.on_offence(conn);

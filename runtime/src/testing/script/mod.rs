@@ -48,6 +48,7 @@ impl Handler for Tap<'_> {
     }
 
     fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
+        self.law.on_written(conn, buffer.len());
         self.core.on_sent(conn, buffer, drained);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_sched::{Group, Nanos, Scheduler};
 
 use crate::master::state::State;
@@ -90,7 +91,22 @@ impl Script {
             result_group: rng.random_range(0..5),
             crash_limit: rng.random_range(0..4),
             queued_bytes_max: of(&mut rng, &[2_000, 10_000, 1 << 32]),
+            // Made below.
+            unsent_bytes_max: 0,
             algorithms: registry.infos(),
+        };
+        // Four packets, or more, as in a master that ships. Drawn aside, as all that came later: a seed keeps its run.
+        let packets = 4 * (u64::from(limits.tasks_bytes_max) + HEADER_BYTES as u64);
+        let mut aside = ChaCha8Rng::seed_from_u64(seed ^ 0x0dea_f000);
+        // In some runs slaves read nothing any more.
+        let deaf = seed % 2 == 1;
+        let limits = Limits {
+            unsent_bytes_max: packets.max(of(&mut aside, &[1, 3_000, 1 << 20])),
+            queued_bytes_max: match deaf {
+                true => of(&mut aside, &[10_000, 20_000, 1 << 32]),
+                false => limits.queued_bytes_max,
+            },
+            ..limits
         };
         let config = MasterConfig {
             member_id: limits.member_id.clone(),
@@ -105,6 +121,7 @@ impl Script {
             result_group: limits.result_group,
             crash_limit: limits.crash_limit,
             queued_bytes_max: limits.queued_bytes_max,
+            unsent_bytes_max: limits.unsent_bytes_max,
             seed,
             args: vec!["an argument".to_owned()],
             level: [Level::Default, Level::Packets, Level::Tasks][rng.random_range(0..3)],
@@ -181,9 +198,12 @@ impl Script {
             let most = quality.window as u64 * windows / 512;
             habits.echo_max = (limits.results_bytes_max / 10).min(most.max(60) as u32);
         }
-        let mut faults: Weights = [0; 9];
-        for weight in &mut faults {
+        let mut faults: Weights = [0; 10];
+        for weight in &mut faults[..9] {
             *weight = rng.random_range(0..10);
+        }
+        if deaf {
+            faults[9] = aside.random_range(1..30);
         }
         faults[0] += 1;
         let every = of(&mut rng, &[SECOND / 20, SECOND / 3, 3 * SECOND]);

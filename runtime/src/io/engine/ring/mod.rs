@@ -62,6 +62,8 @@ struct Connection {
     queue: VecDeque<Vec<u8>>,
     /// How much of the buffer in flight has been sent, if one is.
     sending: Option<usize>,
+    /// The length of that buffer.
+    in_flight: usize,
     /// Operations on the socket that have not completed; it stays open for them.
     operations: u8,
     phase: Phase,
@@ -98,6 +100,7 @@ impl Connection {
             socket,
             queue: VecDeque::new(),
             sending: None,
+            in_flight: 0,
             operations: 0,
             phase: Phase::Open,
             ended: false,
@@ -340,6 +343,18 @@ impl Engine for RingEngine {
 
     fn deadline(&self) -> Option<Instant> {
         self.deadlines.next()
+    }
+
+    fn unsent_bytes(&self) -> u64 {
+        let open = self
+            .connections
+            .values()
+            .filter(|connection| connection.phase == Phase::Open && connection.failure.is_none());
+        open.map(|connection| {
+            let queued: usize = connection.queue.iter().map(Vec::len).sum();
+            (queued + connection.in_flight) as u64
+        })
+        .sum()
     }
 
     fn connections(&self) -> usize {

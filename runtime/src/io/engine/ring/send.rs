@@ -16,6 +16,7 @@ impl RingEngine {
     pub(super) fn start_send(&mut self, conn: ConnId, buffer: Vec<u8>, from: usize) {
         let connection = self.connections.get_mut(conn).expect("it is open");
         connection.sending = Some(from);
+        connection.in_flight = buffer.len();
         connection.operations += 1;
         self.uring
             .send(conn, connection.socket.as_fd(), buffer, from);
@@ -56,6 +57,7 @@ impl RingEngine {
     fn on_sent_whole(&mut self, conn: ConnId, buffer: Vec<u8>, handler: &mut dyn Handler) {
         let connection = self.connections.get_mut(conn).expect("checked");
         let phase = connection.phase;
+        connection.in_flight = 0;
         let next = connection.queue.pop_front();
         let drained = next.is_none();
         if let Some(next) = next {

@@ -1,0 +1,170 @@
+//! What the master keeps for peers that do not read, and its bounds.
+//!
+//! ```text
+//!   unsent bytes of one slave
+//!   0 ─────────────── unsent_bytes_max ─────────────── 2 · unsent_bytes_max
+//!     gets work       gets no more work                 is dropped
+//!
+//!   of all together
+//!   0 ───────── half ───────────────────── queued_bytes_max / 4
+//!     all get   those that have waited     who has something unsent
+//!     work      longest get none           gets none
+//! ```
+//!
+//! A slave with nothing unsent gets work whatever the others have: those who do not read stop nobody who does. So all
+//! together may pass their bound by one packet for each slave.
+
+use ringmw_sched::Nanos;
+
+use super::MasterCore;
+use super::conn::{Cause, Conn, Phase};
+use crate::proto::conn::ConnId;
+
+/// What is kept for all connections together.
+#[derive(Default)]
+pub(super) struct AllUnsent {
+    /// The sum over the connections.
+    pub(super) bytes: u64,
+    /// Connections that have passed twice what one may have.
+    far_behind: Vec<ConnId>,
+    /// Whether there may be a connection that is crowded.
+    crowded: bool,
+}
+
+impl AllUnsent {
+    /// Somebody is to be dropped in the next turn.
+    pub(super) fn has_far_behind(&self) -> bool {
+        !self.far_behind.is_empty()
+    }
+}
+
+impl MasterCore {
+    /// Bytes that are kept for all connections together because their peers have not read them.
+    pub fn unsent_bytes(&self) -> u64 {
+        self.unsent.bytes
+    }
+
+    /// Bytes of frames that were begun and are not complete, all connections together.
+    pub fn begun_bytes(&self) -> u64 {
+        let begun = |conn: &Conn| conn.reader.buffered_bytes() as u64;
+        self.conns.iter().flatten().map(begun).sum()
+    }
+
+    /// Bytes of half frames and unread buffers that connections have left behind at their end, since this was asked
+    /// last: the allocator may be told to give such memory back.
+    pub fn take_left_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.left_bytes)
+    }
+
+    /// Counts what was put into a connection's buffer since this was called last.
+    pub(super) fn account(&mut self, conn: ConnId) {
+        let now = self.now;
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        let unsent = &mut state.unsent;
+        let more = (state.out.len() - unsent.in_out) as u64;
+        if unsent.bytes == 0 {
+            unsent.since = now;
+        }
+        unsent.in_out = state.out.len();
+        unsent.bytes += more;
+        self.unsent.bytes += more;
+        self.hold_back(conn);
+    }
+
+    /// Takes a connection's buffer, for the engine to write.
+    pub(super) fn take_out(&mut self, conn: ConnId) -> Vec<u8> {
+        let most = self.config.unsent_bytes_max;
+        let state = self.conn_mut(conn).expect("it has something to send");
+        state.unsent.in_out = 0;
+        let is_far_behind = state.unsent.bytes > 2 * most;
+        let out = std::mem::take(&mut state.out);
+        if is_far_behind {
+            // It may read it at once: it is judged in the next turn.
+            self.unsent.far_behind.push(conn);
+        }
+        out
+    }
+
+    /// The engine has written so many bytes.
+    pub(super) fn on_written(&mut self, conn: ConnId, bytes: u64) {
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        let left = state.unsent.bytes.checked_sub(bytes);
+        state.unsent.bytes = left.expect("the engine gives back what it was given");
+        state.unsent.crowded &= state.unsent.bytes > 0;
+        self.unsent.bytes -= bytes;
+        self.hold_back(conn);
+    }
+
+    /// Tells the scheduler whether a slave gets work, where that has changed.
+    fn hold_back(&mut self, conn: ConnId) {
+        let (most, all_max) = (
+            self.config.unsent_bytes_max,
+            self.config.unsent_bytes_all_max(),
+        );
+        let is_crowd = self.unsent.bytes >= all_max;
+        let Some(Conn {
+            phase: Phase::Slave { id, .. },
+            unsent,
+            ..
+        }) = self.conn_mut(conn)
+        else {
+            return;
+        };
+        let id = *id;
+        unsent.crowded |= is_crowd && unsent.bytes > 0;
+        let held_back = unsent.crowded || unsent.bytes >= most;
+        let crowded = unsent.crowded;
+        let was = std::mem::replace(&mut unsent.held_back, held_back);
+        self.unsent.crowded |= crowded;
+        if was != held_back {
+            self.sched.hold_back(id, held_back);
+        }
+    }
+
+    /// Before tasks are handed out: where all together have much unsent, those that have waited longest get no work, as
+    /// many of them as have twice what is above the half.
+    pub(super) fn relieve(&mut self) {
+        let half = self.config.unsent_bytes_all_max() / 2;
+        if self.unsent.bytes <= half && !self.unsent.crowded {
+            return;
+        }
+        self.unsent.crowded = false;
+        let mut waiting: Vec<(Nanos, ConnId)> = self
+            .conns
+            .iter()
+            .flatten()
+            .filter(|conn| matches!(conn.phase, Phase::Slave { .. }) && conn.unsent.bytes > 0)
+            .map(|conn| (conn.unsent.since, conn.id))
+            .collect();
+        waiting.sort_unstable();
+        let mut above = 2 * self.unsent.bytes.saturating_sub(half);
+        for (_, conn) in waiting {
+            let state = self.conn_mut(conn).expect("just listed");
+            state.unsent.crowded = above > 0;
+            above = above.saturating_sub(state.unsent.bytes);
+            self.hold_back(conn);
+        }
+    }
+
+    /// Drops those for whom too much is kept. They are not told: they would not read that either.
+    pub(super) fn judge_unread(&mut self) {
+        let most = self.config.unsent_bytes_max;
+        for conn in std::mem::take(&mut self.unsent.far_behind) {
+            let Some(state) = self.conn(conn) else {
+                continue;
+            };
+            // What is in `out` it has not had a chance to read.
+            let bytes = state.unsent.bytes - state.unsent.in_out as u64;
+            if bytes > 2 * most {
+                let text = format!(
+                    "It does not read: {bytes} bytes are kept for it, more than twice {most} (1 MiB, or four packets of --mw-max-write-buffer-size)."
+                );
+                self.drop_slave(conn, Cause::Unread(text));
+            }
+        }
+    }
+}
