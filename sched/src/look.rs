@@ -16,9 +16,18 @@ impl<P: Series> Scheduler<P> {
             Some((
                 id,
                 record.algorithm,
-                record.owner(),
+                self.owners.of(record),
                 record.payload.as_ref()?,
             ))
+        })
+    }
+
+    /// The tasks of a map that are queued or running: those of a run together, the first and how many. Costs those.
+    pub fn live_of_map(&self, map: u32) -> impl Iterator<Item = (TaskId, u32)> {
+        self.owners.live_of_map(map, &self.tasks).map(|slot| {
+            let record = self.tasks.get(slot);
+            let seq = record.seq;
+            (TaskId { seq, slot }, record.tasks())
         })
     }
 
@@ -66,7 +75,7 @@ impl<P: Series> Scheduler<P> {
             .filter(|group| group.takes_unordered());
         let takers: u32 = members.map(|group| self.slaves.members(group)).sum();
         if self.slaves.len() > 0 && takers == 0 {
-            self.unordered.len()
+            self.owners.len()
         } else {
             0
         }

@@ -223,7 +223,8 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
             (1..=3, _) => {
                 let owner = match a % 3 {
                     0 => Owner::Queue,
-                    flow => Owner::Flow(flow),
+                    1 => Owner::Map(1),
+                    _ => Owner::Call(a),
                 };
                 let algorithm = AlgorithmId((a % 2) as u16);
                 if a % 5 == 0 {

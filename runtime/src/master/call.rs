@@ -39,7 +39,7 @@ impl<A: Algorithm> Call<A> {
             let stream = state.next_single(algorithm);
             (
                 flow,
-                state.submit(algorithm, RawTask::new(&task), Owner::Flow(flow), stream),
+                state.submit(algorithm, RawTask::new(&task), Owner::Call(flow), stream),
             )
         });
         Call {

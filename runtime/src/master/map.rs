@@ -114,7 +114,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.next_index > 0 && out > window - (window / 8).min(WINDOW_LEAST) {
             return;
         }
-        let (owner, domain) = (Owner::Flow(self.flow), self.number);
+        let (owner, domain) = (Owner::Map(self.flow), self.number);
         let in_order = self.in_order.as_mut();
         let mut submission = Submission::new(&self.mw, self.algorithm, owner, in_order);
         while out < window {
@@ -246,6 +246,6 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
     fn drop(&mut self) {
         let flow = self.flow;
         // Outside: it may hold a waker.
-        drop(self.mw.with(|state| state.drop_flow(flow)));
+        drop(self.mw.with(|state| state.drop_map(flow)));
     }
 }

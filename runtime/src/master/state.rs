@@ -63,7 +63,7 @@ impl State {
             };
             match owner {
                 Owner::Queue => self.queue.ended(ends),
-                Owner::Flow(flow) => {
+                Owner::Call(flow) | Owner::Map(flow) => {
                     let flow = self
                         .flows
                         .get_mut(flow as usize)

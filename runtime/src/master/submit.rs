@@ -297,7 +297,9 @@ impl State {
     fn expect(&mut self, owner: Owner, algorithm: AlgorithmId, tasks: u32) {
         match owner {
             Owner::Queue => self.queue.submitted(algorithm, tasks),
-            Owner::Flow(flow) => self.flows[flow as usize].live += tasks as usize,
+            Owner::Call(flow) | Owner::Map(flow) => {
+                self.flows[flow as usize].live += tasks as usize;
+            }
         }
     }
 

@@ -24,13 +24,14 @@ impl<P: Series> Scheduler<P> {
                 self.end_twin(slot, slave);
                 self.withdraw(Place { slave, position });
                 self.counts.running -= 1;
+                self.owners.on_let_go(self.tasks.get(slot), 1);
                 Some(self.slaves.get(slave).id)
             }
         };
         let record = self.tasks.get(slot);
-        let (owner, algorithm) = (record.owner(), record.algorithm);
+        let (owner, algorithm) = (self.owners.of(record), record.algorithm);
         Some(Cancelled {
-            payload: self.tasks.remove(slot),
+            payload: self.free(slot),
             owner,
             algorithm,
             held_by,

@@ -53,9 +53,11 @@ impl<P: Series> Scheduler<P> {
         self.counts.running -= u64::from(tasks);
         self.end_twin(entry.slot, at);
         let record = self.tasks.get(entry.slot);
-        let (algorithm, owner, submitted) = (record.algorithm, record.owner(), record.submitted);
+        let (algorithm, submitted) = (record.algorithm, record.submitted);
+        let owner = self.owners.of(record);
+        self.owners.on_let_go(record, tasks);
         let payload = if tasks == entry.tasks {
-            self.tasks.remove(entry.slot)
+            self.free(entry.slot)
         } else {
             self.tasks.take_front(entry.slot, tasks)
         };

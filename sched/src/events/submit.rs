@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::data::list::NONE;
 use crate::data::record::Record;
 use crate::end::{Reason, Unrunnable};
-use crate::ids::{AlgorithmId, Nanos, Owner, TaskId};
+use crate::ids::{AlgorithmId, Nanos, TaskId};
 use crate::scheduler::Scheduler;
 use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::TaskSpec;
@@ -43,9 +43,8 @@ impl<P: Series> Scheduler<P> {
                 return id;
             }
         };
-        let slot = self
-            .tasks
-            .insert(Record::new(seq, &spec, bound, payload, now));
+        let owner = self.owners.slot(spec.owner);
+        let slot = self.begin(Record::new(seq, &spec, owner, bound, payload, now));
         self.enqueue_back(slot);
         TaskId { seq, slot }
     }
@@ -81,8 +80,8 @@ impl<P: Series> Scheduler<P> {
         }
         let seq = self.next_task;
         self.next_task += u64::from(tasks);
-        let record = Record::new(seq, &spec, false, payload, now);
-        let slot = self.tasks.insert(record);
+        let owner = self.owners.slot(spec.owner);
+        let slot = self.begin(Record::new(seq, &spec, owner, false, payload, now));
         self.enqueue_back(slot);
         Ok(TaskId { seq, slot })
     }
@@ -104,10 +103,11 @@ impl<P: Series> Scheduler<P> {
         if self.next_task != last.seq + 1 || !self.may_queue(1, spec.bytes) {
             return None;
         }
+        let owner = self.owners.of(self.tasks.ending_with(last)?);
         let record = self.tasks.ending_with(last)?;
         let tasks = record.tasks();
         let fits = self.config.fits_packet(tasks + 1, spec.bytes);
-        if tasks >= most || !fits || !record.may_grow(spec, now) {
+        if tasks >= most || !fits || !record.may_grow(spec, owner, now) {
             return None;
         }
         let payload = record.payload.as_mut().expect(HAS_PAYLOAD);
@@ -116,7 +116,7 @@ impl<P: Series> Scheduler<P> {
         }
         let more = u64::from(payload.more_bytes());
         self.counts.add(spec.algorithm, 1, more);
-        self.unordered.on_grown(spec.owner == Owner::Queue);
+        self.owners.on_grown(record);
         self.next_task += 1;
         Some(last.after(1))
     }

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use ringmw_sched::{Nanos, SlaveId, TaskId};
+use ringmw_sched::{Nanos, Owner, SlaveId, TaskId};
 
 use crate::io::engine::{Closed, ConnId, Handler};
 use crate::master::state::State;
@@ -71,6 +71,15 @@ struct Flow {
     /// Its number among the maps of its algorithm and how many tasks it has, if it is one.
     map: Option<(u64, u64)>,
     algorithm: usize,
+}
+
+impl Flow {
+    fn owner(&self) -> Owner {
+        match self.map {
+            Some(_) => Owner::Map(self.slot),
+            None => Owner::Call(self.slot),
+        }
+    }
 }
 
 /// What this world's application is like.

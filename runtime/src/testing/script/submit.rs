@@ -30,7 +30,7 @@ impl Script {
                     domain: number,
                     index,
                 });
-                self.submit_each(kind, Owner::Flow(slot), streams.collect());
+                self.submit_each(kind, Owner::Map(slot), streams.collect());
                 self.state.set_source(slot, self.habits.quick && !self.calm);
                 self.flows.push(Flow {
                     slot,
@@ -42,7 +42,7 @@ impl Script {
             1 => {
                 let slot = self.new_flow();
                 let stream = self.single(kind);
-                self.submit(kind, Owner::Flow(slot), stream);
+                self.submit(kind, Owner::Call(slot), stream);
                 self.flows.push(Flow {
                     slot,
                     map: None,
@@ -74,7 +74,7 @@ impl Script {
         {
             self.submit(
                 algorithm,
-                Owner::Flow(slot),
+                Owner::Map(slot),
                 StreamOf {
                     domain: number,
                     index: next,
