@@ -41,7 +41,7 @@ async fn master(mw: Master, _args: Args) -> Result {
             ended += 1;
         }
         for task in mw.take_unrunnable() {
-            println!("{} is unrunnable: {}", task.id(), task.reason());
+            println!("{task}");
             ended += 1;
         }
     }

@@ -168,7 +168,7 @@ async fn master(mw: Master, args: Args) -> Result {
             }
         }
         for task in mw.take_unrunnable() {
-            println!("{} is unrunnable: {}", task.algorithm(), task.reason());
+            println!("{} is unrunnable: {}", task.algorithm(), task.why());
         }
     }
 

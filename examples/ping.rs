@@ -45,7 +45,7 @@ async fn master(mw: Master, args: Args) -> Result {
             answered += 1;
         }
         if let Some(task) = mw.take_unrunnable().first() {
-            return Err(format!("{} is unrunnable: {}", task.id(), task.reason()).into());
+            return Err(task.to_string().into());
         }
     }
     let seconds = begun.elapsed().as_secs_f64();

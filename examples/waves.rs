@@ -46,7 +46,7 @@ impl Sum {
                 slaves.insert(result.slave());
             }
             if let Some(task) = mw.take_unrunnable().first() {
-                return Err(format!("{} is unrunnable: {}", task.id(), task.reason()).into());
+                return Err(task.to_string().into());
             }
         }
         Ok(slaves)

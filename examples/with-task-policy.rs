@@ -90,7 +90,7 @@ async fn unrunnable(mw: &Master) -> Result {
     mw.submit(fall::task().retry(false));
     while !mw.events().await.is_empty() {
         for task in mw.take_unrunnable() {
-            println!("{} is unrunnable: {}", task.algorithm(), task.reason());
+            println!("{} is unrunnable: {}", task.algorithm(), task.why());
             if let Some(task) = task.task::<square>() {
                 mw.submit(task);
             }

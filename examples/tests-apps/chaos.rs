@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringmw::prelude::*;
-use ringmw::{QueueResult, QueueUnrunnable};
+use ringmw::{TaskResult, UnrunnableTask};
 
 /// Tasks of the map that are out.
 const WINDOW: usize = 400;
@@ -144,7 +144,7 @@ impl Rows {
         (to, number)
     }
 
-    fn on_result(&mut self, result: &QueueResult) {
+    fn on_result(&mut self, result: &TaskResult) {
         let (to, number) = self.close(result.id());
         let (slave, before) = result.output::<addressed>().expect("it has not failed");
         assert_eq!(slave, result.slave().0, "who has it knows its own number");
@@ -161,12 +161,12 @@ impl Rows {
         }
     }
 
-    fn on_unrunnable(&mut self, task: &QueueUnrunnable) {
+    fn on_unrunnable(&mut self, task: &UnrunnableTask) {
         let (to, number) = self.close(task.id());
         assert!(
             !runs_anyway(number) || !is_retried(number),
             "{number} of SLAVE-{to}: {}",
-            task.reason()
+            task.why()
         );
         self.unrunnable += 1;
     }
@@ -239,7 +239,7 @@ impl Queue {
                 continue;
             }
             let n = self.close(task.id(), task.tag()?);
-            assert!(!is_retried(n), "{n}: {}", task.reason());
+            assert!(!is_retried(n), "{n}: {}", task.why());
             self.unrunnable += 1;
         }
         Ok(())

@@ -60,7 +60,7 @@ async fn master(mw: Master, args: Args) -> Result {
             }
         }
         for task in mw.take_unrunnable() {
-            println!("{} unrunnable: {}", task.algorithm(), task.reason());
+            println!("{} unrunnable: {}", task.algorithm(), task.why());
         }
     }
     println!("the run went on to its end");

@@ -16,7 +16,7 @@ pub mod proto {
         AlgorithmInfo, Bounds, Demand, Level, MasterConfig, SlaveConfig, Wanted,
     };
     pub use crate::proto::conn::Effect;
-    pub use crate::proto::end::{End, Fate};
+    pub use crate::proto::end::End;
     pub use crate::proto::master::{MasterCore, Traffic};
     pub use crate::proto::slave::{Next, SlaveCore, SlaveEnd};
     pub use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
@@ -25,4 +25,17 @@ pub mod proto {
 /// Values as archives, and back.
 pub mod wire {
     pub use crate::typed::wire::{access, check_each, decode, encode, type_text};
+}
+
+/// The master's turns.
+pub mod turns {
+    /// Passes that the driver has made so far.
+    pub fn passes(mw: &crate::Master) -> u64 {
+        mw.passes()
+    }
+
+    /// Under a simulated clock: the master algorithm, which calls it, holds its thread for so long.
+    pub fn hold(time: std::time::Duration) {
+        crate::io::clock::Clock::hold(time);
+    }
 }

@@ -21,8 +21,8 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoOutcome, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, QueueResult, QueueUnrunnable, Results,
-    SlaveView, Target, TaskError, TaskErrorKind, TaskResult, Unrunnable, UnrunnableTask,
+    Call, Done, Events, Light, Map, Master, Origin, Results, SlaveView, Target, TaskError,
+    TaskErrorKind, TaskResult, UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -30,10 +30,13 @@ pub use ringmw_macros::{algorithm, wire};
 pub use ringmw_sched::{Group, Reason, SlaveId, TaskId};
 pub use rkyv;
 pub use slave::{LoopReport, Slave};
-pub use typed::algorithm::{Algorithm, Policy, RegistryError, RunError, Signature, Task};
+pub use typed::algorithm::{Algorithm, Signature};
 pub use typed::best::{Best, BestKey};
-pub use typed::cx::{Cx, SlaveState, TagError};
-pub use typed::rng::Rng;
+pub use typed::cx::{Cx, SlaveState};
+pub use typed::registry::RegistryError;
+pub use typed::rng::{Rng, Stream};
+pub use typed::tag::{RunError, TagError};
+pub use typed::task::{Policy, Task};
 pub use typed::wire::{Archived, Outcome, Wire, WireError};
 
 /// What an application needs: `use ringmw::prelude::*;`.

@@ -11,7 +11,7 @@ use std::io;
 
 use rig::{CLIENT_TIMEOUT, Rig, hello};
 use ringmw::internals::engine::ConnId;
-use ringmw::internals::proto::{Fate, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
+use ringmw::internals::proto::{End, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
 use ringmw_codec::audit::Event;
 use ringmw_codec::control::{Goodbye, GoodbyeCode, Starting, Withdraw, Withdrawn};
 use ringmw_codec::frame::{HEADER_BYTES, Kind};
@@ -159,7 +159,7 @@ fn every_lie_in_one_bit_is_an_offence_or_harmless() {
             }
             assert!(!rig.is_closed(honest), "{case}");
             rig.work(honest);
-            let ids: BTreeSet<u64> = rig.ends.iter().map(|end| end.id.seq()).collect();
+            let ids: BTreeSet<u64> = rig.ends.iter().map(|end| end.id().seq()).collect();
             assert_eq!(
                 (rig.ends.len(), ids.len()),
                 (2, 2),
@@ -282,16 +282,14 @@ fn what_was_in_a_lost_slave_s_hands_comes_back_marked() {
         assert_eq!(charged, crash as usize);
     }
     assert_eq!(rig.ends.len(), 1);
-    let fate = &rig.ends[0].fate;
+    let end = &rig.ends[0];
+    let reason = match end {
+        End::Unrunnable(task) => task.reason,
+        other => panic!("{other:?}"),
+    };
     assert!(
-        matches!(
-            fate,
-            Fate::Unrunnable {
-                reason: Reason::Crashed { crashes: 2, .. },
-                ..
-            }
-        ),
-        "{fate:?}"
+        matches!(reason, Reason::Crashed { crashes: 2, .. }),
+        "{reason:?}"
     );
 }
 
@@ -326,7 +324,7 @@ fn only_a_lost_slave_is_charged() {
     let honest = rig.join();
     rig.work(honest);
     assert_eq!(rig.ends.len(), 1);
-    assert!(matches!(rig.ends[0].fate, Fate::Done { .. }));
+    assert!(matches!(rig.ends[0], End::Done(_)));
 }
 
 /// The answer to a withdrawal, and the result that crosses it, in every order.
@@ -340,7 +338,7 @@ fn a_result_that_crosses_its_withdrawal_is_late() {
         let told = rig
             .turn(0, |core| core.cancel(task))
             .expect("it has not ended");
-        assert!(matches!(told.fate, Fate::Cancelled));
+        assert!(matches!(told, End::Cancelled(_)));
         let (kind, payload) = rig.frames(conn).last().unwrap();
         assert_eq!(
             (*kind, Withdraw::decode(payload).unwrap().tasks),

@@ -9,7 +9,7 @@ mod support;
 use rig::{Rig, hello};
 use ringmw::Group;
 use ringmw::internals::proto::{
-    Bounds, Demand, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
+    Bounds, Demand, End, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
 };
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
@@ -73,7 +73,9 @@ fn what_was_for_a_slave_that_moves_has_ended_before_the_application_has_its_part
     let ends = rig.turn(0, |core| {
         core.on_bytes(conn, &result(&given[0], 1));
         core.judge(true);
-        std::iter::from_fn(|| core.poll_end()).count()
+        std::iter::from_fn(|| core.poll_end())
+            .flat_map(End::each)
+            .count()
     });
     assert_eq!(ends, 2, "a result, and what nobody may run any more");
 }

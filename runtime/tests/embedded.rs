@@ -5,6 +5,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use ringmw::Origin;
 use ringmw::prelude::*;
 use ringmw_codec::audit::{Event, Line};
 
@@ -356,4 +357,133 @@ fn every_cancelled_task_is_counted() {
         _ => 0,
     });
     assert_eq!(counts.sum::<u64>(), 5);
+}
+
+/// Says what it drew.
+#[algorithm]
+fn draws(
+    text: &str,
+    bytes: &[u8],
+    numbers: &[u32],
+    place: &Archived<String>,
+    best: &Best<u64, String>,
+    cx: &mut Cx,
+) -> std::result::Result<(), String> {
+    let _ = (text, bytes, numbers, place, best);
+    Err(rand::Rng::next_u64(cx.rng()).to_string())
+}
+
+#[algorithm]
+fn draw(cx: &mut Cx) -> u64 {
+    rand::Rng::next_u64(cx.rng())
+}
+
+fn embedded(app: App) {
+    assert_eq!(app.embedded(1).run(), 0);
+}
+
+/// What a failure says of its task: arguments, policy and stream.
+fn failed(error: TaskError) -> (String, Origin) {
+    match error.into_kind() {
+        // What it drew stands before the place.
+        TaskErrorKind::Failed {
+            message, origin, ..
+        } => (message, origin),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn the_origin_of_a_failed_task_is_readable() {
+    async fn master(mw: Master, _: Args) -> Result {
+        let best = mw.minimum::<u64, String>(9);
+        let place = "there".to_string();
+        let task = || draws::task("text", b"bytes", &[1, 2], &place, &best);
+        let mut failures = mw.map([task(), task().retry(false)]);
+        let mut origins = Vec::new();
+        while let Some(end) = failures.next().await {
+            origins.push(failed(end.unwrap_err()));
+        }
+        origins.sort_by_key(|(_, origin)| {
+            origin.policy() == Policy::new().retry(false).do_it_anyway(false)
+        });
+        let [(first, origin), (second, fragile)] = &origins[..] else {
+            panic!("{origins:?}")
+        };
+        assert_ne!(first, second, "each has a stream of its own");
+        let given = (
+            "text".to_string(),
+            b"bytes".to_vec(),
+            vec![1, 2],
+            place.clone(),
+        );
+        assert_eq!(origin.args::<draws>(), Some(given));
+        assert_eq!(origin.args::<draw>(), None, "these are no arguments of it");
+        let policy = Policy::new().do_it_anyway(false);
+        assert_eq!(origin.policy(), policy.clone().retry(true));
+        assert_eq!(fragile.policy(), policy.retry(false));
+        // Submitted again it draws the same numbers, and so does another task with its stream.
+        let again = mw.call(origin.task::<draws>().unwrap()).await;
+        let (message, again) = failed(again.unwrap_err());
+        assert_eq!((&message, again.stream()), (first, origin.stream()));
+        let other = mw.call(task().stream(fragile.stream())).await;
+        assert_eq!(failed(other.unwrap_err()).0, *second);
+        Ok(())
+    }
+    embedded(
+        App::new()
+            .algorithm::<draws>()
+            .algorithm::<draw>()
+            .master(master),
+    );
+}
+
+#[test]
+fn a_task_that_cannot_run_is_readable() {
+    async fn master(mw: Master, _: Args) -> Result {
+        let nobody: SlaveId = "SLAVE-4000000000".parse().unwrap();
+        let policy = Policy::new().slave(nobody).do_it_anyway(false).retry(false);
+        let id = mw.submit(square::task(7).with(&policy));
+        mw.submit(draw::task().with(&policy));
+        let tasks = mw.take_unrunnable();
+        let [square_task, draw_task] = &tasks[..] else {
+            panic!("{tasks:?}")
+        };
+        assert_eq!((square_task.id(), square_task.algorithm()), (id, "square"));
+        assert_eq!(square_task.reason(), ringmw::Reason::NoSuchSlave(nobody));
+        assert_eq!(
+            square_task.to_string(),
+            format!("{id} is unrunnable: there is no SLAVE-4000000000")
+        );
+        assert_eq!(square_task.args::<square>(), Some((7,)));
+        assert_eq!(
+            square_task.args::<draw>(),
+            None,
+            "it is another algorithm's"
+        );
+        assert_eq!(square_task.policy(), policy);
+        assert_eq!(draw_task.args::<draw>(), Some(()));
+        // Its stream is kept where the task is made again, and can be given to another.
+        let drawn = mw.call(draw_task.task::<draw>().unwrap()).await?;
+        let stream = draw_task.stream();
+        assert_eq!(mw.call(draw::task().stream(stream)).await?, drawn);
+        assert_ne!(mw.call(draw::task()).await?, drawn);
+        // A call says the same of it.
+        let error = mw.call(square::task(8).with(&policy)).await.unwrap_err();
+        let TaskErrorKind::Unrunnable { reason, origin, .. } = error.kind() else {
+            panic!("{error}")
+        };
+        assert_eq!(*reason, ringmw::Reason::NoSuchSlave(nobody));
+        assert_eq!(
+            (origin.args::<square>(), origin.policy()),
+            (Some((8,)), policy)
+        );
+        Ok(())
+    }
+    embedded(
+        App::new()
+            .algorithm::<square>()
+            .algorithm::<draw>()
+            .master(master),
+    );
 }

@@ -22,10 +22,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "double delivery: a cancelled task is told to its owner too",
         file: "runtime/src/proto/master/submit.rs",
-        old: "        self.trail .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);",
-        new: "        let (algorithm, owner) = (cancelled.algorithm, cancelled.owner);
-        let (info, body) = (*self.config.info(algorithm), cancelled.payload.clone().one());
-        self.ends.push_back(Ends::one(End { id, algorithm, info, owner, body, fate: Fate::Cancelled }));",
+        old: "        self.trail.on_task_ended(&end);",
+        new: "        if let End::Cancelled(task) = &end {
+            self.ends.push_back(End::Cancelled(task.clone()));
+        }",
     },
     Mutant {
         name: "lost recycle: the last of several tasks is not queued again",
@@ -284,6 +284,37 @@ const MUTANTS: &[Mutant] = &[
         file: "runtime/src/proto/master/results.rs",
         old: "at: (results.at + results.elements.range(nth, tasks).start) as u32,",
         new: "at: results.at as u32,",
+    },
+    Mutant {
+        name: "starved: answers are given without a pass",
+        file: "runtime/src/master/passes.rs",
+        old: "if unread > 0 && who.by.get() == 0 {",
+        new: "if who.by.get() == 0 {",
+    },
+    Mutant {
+        name: "starved: a pass does not wake those who were refused",
+        file: "runtime/src/master/passes.rs",
+        old: "waiting.into_iter().for_each(Waker::wake);",
+        new: "drop(waiting);",
+    },
+    Mutant {
+        name: "starved: who was refused is owed nothing",
+        file: "runtime/src/master/passes.rs",
+        old: "(by > 0 && by <= self.made(), self.is_early(clock, by))",
+        new: "(false, self.is_early(clock, 0))",
+    },
+    Mutant {
+        name: "starved: events() makes no pass where there is something at once",
+        file: "runtime/src/master/events.rs",
+        old: "if self.mw.passes() >= self.passes {",
+        new: "if self.mw.passes() + 1 >= self.passes {",
+    },
+    Mutant {
+        name: "a waker is called while the state is borrowed",
+        file: "runtime/src/master/passes.rs",
+        old: "drop(state);
+        woken",
+        new: "woken",
     },
 ];
 

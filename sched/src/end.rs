@@ -93,6 +93,8 @@ pub struct Accepted<P> {
     pub algorithm: AlgorithmId,
     /// Where this is to be told.
     pub owner: Owner,
+    /// Its policy, as it was given.
+    pub policy: Policy,
     /// What was submitted with it.
     pub payload: P,
     /// Who made the result.
@@ -103,24 +105,19 @@ pub struct Accepted<P> {
     pub handed_out: Nanos,
 }
 
-/// What a result is worth.
-#[derive(Clone, Eq, PartialEq, Debug)]
-pub enum Verdict<P> {
-    /// The end of its task.
-    Accepted(Accepted<P>),
-    /// Its task was cancelled meanwhile: count it, deliver nothing.
-    Late,
-}
-
 /// A task that was cancelled just now.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Cancelled<P> {
-    /// What was submitted with it.
-    pub payload: P,
-    /// Where it would have been told.
-    pub owner: Owner,
+    /// Which.
+    pub id: TaskId,
     /// Its algorithm.
     pub algorithm: AlgorithmId,
+    /// Where it would have been told.
+    pub owner: Owner,
+    /// Its policy, as it was given.
+    pub policy: Policy,
+    /// What was submitted with it.
+    pub payload: P,
     /// The slave that holds it.
     pub held_by: Option<SlaveId>,
 }

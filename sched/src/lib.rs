@@ -10,12 +10,12 @@
 //!
 //! | end | told by |
 //! |---|---|
-//! | a result was accepted | [`Scheduler::result`] returns [`Verdict::Accepted`] |
-//! | unrunnable | [`Scheduler::poll_ended`] returns it once, with a [`Reason`] |
+//! | a result was accepted | [`Scheduler::result`] returns [`Accepted`] |
+//! | unrunnable | [`Scheduler::poll_unrunnable`] returns it once, with a [`Reason`] |
 //! | cancelled | [`Scheduler::cancel`] returns `Some` |
 //!
 //! The payload moves out with the end, so the type system keeps the "once". Whatever else arrives for such a task is
-//! [`Verdict::Late`] or an [`Offence`], and neither carries a payload.
+//! late, for which [`Scheduler::result`] returns `None`, or an [`Offence`], and neither carries a payload.
 //!
 //! # The life of a task
 //! ```text
@@ -45,7 +45,7 @@
 //! while let Some(to) = sched.hand_out(20, &mut |id, _algorithm, _handed, payload| packet.push((id, *payload))) {
 //!     assert_eq!((to, packet.as_slice()), (slave, [(id, "payload")].as_slice()));
 //! }
-//! let Ok(Verdict::Accepted(done)) = sched.result(slave, id.seq()) else { panic!() };
+//! let Ok(Some(done)) = sched.result(slave, id.seq()) else { panic!() };
 //! assert_eq!((done.payload, done.submitted, done.handed_out), ("payload", 10, 20));
 //! ```
 //!
@@ -75,7 +75,7 @@ mod task;
 
 pub use config::{AUTO, Config, short_tasks_max};
 pub use data::slave_map::SlaveMap;
-pub use end::{Accepted, Cancelled, Reason, Unrunnable, Verdict};
+pub use end::{Accepted, Cancelled, Reason, Unrunnable};
 pub use events::recall::{PATIENCE, RECALL_TASKS_MAX};
 pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use loss::{Departure, Losses};

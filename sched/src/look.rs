@@ -87,8 +87,8 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// How many unrunnable tasks are to be polled.
-    pub fn ended(&self) -> usize {
-        self.ended.len()
+    pub fn unrunnable(&self) -> usize {
+        self.unrunnable.len()
     }
 
     /// How many tasks were handed to a second slave.

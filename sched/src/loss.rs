@@ -24,7 +24,7 @@ pub struct Losses {
     pub recycled: Vec<u64>,
     /// How many queued tasks were addressed to it and are now for any slave.
     pub rerouted: u32,
-    /// How many tasks became unrunnable; [`poll_ended`](crate::Scheduler::poll_ended) tells each.
+    /// How many tasks became unrunnable; [`poll_unrunnable`](crate::Scheduler::poll_unrunnable) tells each.
     pub unrunnable: u32,
     /// How many tasks in its hands were cancelled already.
     pub released: u32,

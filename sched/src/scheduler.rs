@@ -45,7 +45,7 @@ pub struct Scheduler<P> {
     pub(crate) filled: Option<Nanos>,
     pub(crate) next_task: u64,
     pub(crate) next_slave: u32,
-    pub(crate) ended: VecDeque<Unrunnable<P>>,
+    pub(crate) unrunnable: VecDeque<Unrunnable<P>>,
     pub(crate) connected: Vec<(SlaveId, Group)>,
     pub(crate) disconnected: Vec<(SlaveId, Group)>,
     pub(crate) moved: VecDeque<(SlaveId, Group, Group)>,
@@ -83,7 +83,7 @@ impl<P: Series> Scheduler<P> {
             filled: None,
             next_task: 0,
             next_slave: 0,
-            ended: VecDeque::new(),
+            unrunnable: VecDeque::new(),
             connected: Vec::new(),
             disconnected: Vec::new(),
             moved: VecDeque::new(),
@@ -122,10 +122,10 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// The next unrunnable task, in the order in which they became so.
-    pub fn poll_ended(&mut self) -> Option<Unrunnable<P>> {
-        let ended = self.ended.pop_front();
-        shrink(&mut self.ended);
-        ended
+    pub fn poll_unrunnable(&mut self) -> Option<Unrunnable<P>> {
+        let task = self.unrunnable.pop_front();
+        shrink(&mut self.unrunnable);
+        task
     }
 
     /// Sets the target number of an algorithm, or the general one. While the queue is filled up to one again and again,
@@ -233,7 +233,7 @@ impl<P: Series> Scheduler<P> {
         let (seq, algorithm, owner) = (record.seq, record.algorithm, self.owners.of(record));
         let policy = record.policy();
         let (id, payload) = (TaskId { seq, slot }, self.free(slot));
-        self.ended.push_back(Unrunnable {
+        self.unrunnable.push_back(Unrunnable {
             id,
             algorithm,
             owner,

@@ -52,7 +52,7 @@ fn a_million_tasks() {
         }
         for (slave, tasks) in out {
             for task in tasks {
-                let Ok(Verdict::Accepted(accepted)) = sched.result(slave, task) else {
+                let Ok(Some(accepted)) = sched.result(slave, task) else {
                     panic!("{task}")
                 };
                 assert_eq!(accepted.payload, task);

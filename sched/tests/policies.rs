@@ -38,7 +38,7 @@ fn hand_out(sched: &mut Sched) -> Vec<String> {
 /// All that has become unrunnable, as text.
 fn ended(sched: &mut Sched) -> Vec<String> {
     sched.sanity_check();
-    std::iter::from_fn(|| sched.poll_ended())
+    std::iter::from_fn(|| sched.poll_unrunnable())
         .map(|ended| format!("{}: {}", ended.id, ended.reason))
         .collect()
 }
@@ -177,7 +177,7 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
         "args",
         0,
     );
-    let ended = sched.poll_ended().unwrap();
+    let ended = sched.poll_unrunnable().unwrap();
     let reason = Reason::NoSuchSlave(SlaveId(7));
     let (algorithm, owner, payload) = (B, Owner::Map(5), "args");
     assert_eq!(
@@ -196,7 +196,7 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
         }
     );
     assert_eq!(
-        (sched.is_live(id), sched.cancel(id), sched.poll_ended()),
+        (sched.is_live(id), sched.cancel(id), sched.poll_unrunnable()),
         (false, None, None)
     );
 }
@@ -295,8 +295,8 @@ fn an_announcement_is_for_one_task() {
 fn cancelling_what_a_slave_holds() {
     let held = Some(SlaveId(0));
     for (acknowledged, then) in [
-        (None, Ok(Verdict::Late)),
-        (Some(true), Ok(Verdict::Late)),
+        (None, Ok(None)),
+        (Some(true), Ok(None)),
         (Some(false), Err(Offence::NotHeld { task: 0 })),
     ] {
         let mut sched = with_slaves(config(), &[Group::Unordered]);
@@ -310,9 +310,11 @@ fn cancelling_what_a_slave_holds() {
         );
         hand_out(&mut sched);
         let told = Cancelled {
-            payload: "args",
-            owner: Owner::Queue,
+            id,
             algorithm: B,
+            owner: Owner::Queue,
+            policy: Policy::default(),
+            payload: "args",
             held_by: held,
         };
         assert_eq!(sched.cancel(id), Some(told));
@@ -387,7 +389,7 @@ fn results_come_in_order_around_withdrawn_tasks() {
     );
     sched.cancel(ids[1]).unwrap();
     sched.cancel(ids[2]).unwrap();
-    assert!(matches!(sched.result(slave, 0), Ok(Verdict::Accepted(_))));
+    assert!(matches!(sched.result(slave, 0), Ok(Some(_))));
     assert_eq!(
         sched.result(slave, 3),
         Err(Offence::OutOfOrder {
@@ -405,8 +407,8 @@ fn results_come_in_order_around_withdrawn_tasks() {
         sched.withdrawn(slave, 1, true),
         Err(Offence::NotWithdrawn { task: 1 })
     );
-    assert_eq!(sched.result(slave, 1), Ok(Verdict::Late));
-    assert!(matches!(sched.result(slave, 3), Ok(Verdict::Accepted(_))));
+    assert_eq!(sched.result(slave, 1), Ok(None));
+    assert!(matches!(sched.result(slave, 3), Ok(Some(_))));
     assert_eq!((sched.held_by(slave), sched.busy()), (0, 0));
 }
 
@@ -614,12 +616,13 @@ fn an_accepted_result_knows_its_times() {
         id,
         algorithm,
         owner,
+        policy: Policy::default(),
         payload,
         slave,
         submitted: 10,
         handed_out: 30,
     };
-    assert_eq!(sched.result(SlaveId(1), 0), Ok(Verdict::Accepted(accepted)));
+    assert_eq!(sched.result(SlaveId(1), 0), Ok(Some(accepted)));
     assert_eq!(
         (sched.is_live(id), sched.runnable(), sched.idle()),
         (false, 0, true)

@@ -105,11 +105,11 @@ impl Side {
             };
             let verdict = self.sched.results_if(slave, first, most, check);
             match verdict.expect("it holds them").expect("agreed") {
-                Verdict::Late => {
+                None => {
                     self.told.push(Told::Late(first));
                     at += 1;
                 }
-                Verdict::Accepted(accepted) => {
+                Some(accepted) => {
                     let tasks = accepted.payload.tasks();
                     assert_eq!(asked, Some(tasks));
                     assert_eq!(accepted.payload.0.start, first);
@@ -162,7 +162,7 @@ impl Side {
         while hands_out && let Some((slave, tasks)) = self.sched.recall(now) {
             self.told.push(Told::Recall(slave, tasks));
         }
-        while let Some(ended) = self.sched.poll_ended() {
+        while let Some(ended) = self.sched.poll_unrunnable() {
             assert_eq!(ended.payload, Numbers(ended.id.seq()..ended.id.seq() + 1));
             self.told.push(Told::Ended(ended.id.seq(), ended.reason));
         }

@@ -214,7 +214,7 @@ async fn run(mw: &Master, tasks: u64, weighed: &mut Weighed) -> Result {
             }
             for task in mw.take_unrunnable() {
                 let n = task.tag::<u64>()?.ok_or("it had a tag")?;
-                assert_eq!(n % 10, 0, "{n}: {}", task.reason());
+                assert_eq!(n % 10, 0, "{n}: {}", task.why());
                 sum = sum.wrapping_add(n);
                 queued += 1;
                 weighed.unrunnable += 1;

@@ -1,15 +1,19 @@
 //! Which part of a crate imports which, held against a table.
+//!
+//! A part is a file of `src`, or a folder with all that is in it that has no row of its own. Comments, literals and what
+//! stands behind `#[cfg(test)]` are passed over; what is left names another part by `crate::PART`, or by `super::`.
 
 use std::fs;
 use std::path::Path;
 
-/// A part (a file of `src`, or a folder and the file of its name) and the parts that it may import, itself aside.
+/// A part (`frame`, `proto/master`) and the parts that it may import, itself aside.
 pub(crate) type Row<'a> = (&'a str, &'a [&'a str]);
 
 /// What is wrong with the imports under `src`, and how many there are.
 pub(crate) fn judge(src: &Path, table: &[Row<'_>]) -> (Vec<String>, usize) {
     let mut files = Vec::new();
     collect(src, &mut files);
+    files.sort();
     let (mut wrong, mut imports) = (Vec::new(), 0);
     for file in files {
         let text = fs::read_to_string(src.join(&file)).expect("a source file is UTF-8");
@@ -41,69 +45,140 @@ pub(crate) fn judge_file(
     table: &[Row<'_>],
     wrong: &mut Vec<String>,
 ) -> usize {
-    let part = file.split(['/', '.']).next().unwrap_or_default();
+    let module = file.trim_end_matches(".rs").trim_end_matches("/mod");
     // The root declares the parts, and what it imports of them it gives on.
-    if part == "lib" {
+    if module == "lib" {
         return 0;
     }
-    let Some((_, may)) = table.iter().find(|(row, _)| *row == part) else {
-        wrong.push(format!("{file} is of {part}, which has no row"));
+    let Some((part, may)) = row_of(module, table) else {
+        let folder = module.split('/').next().unwrap_or_default();
+        wrong.push(format!("{file} is of {folder}, which has no row"));
         return 0;
     };
-    let mut code = code(text);
-    // The root is above a file that stands in no folder.
-    if !file.contains('/') {
-        code = code.replace("\nuse super::", "\nuse crate::");
-    }
+    let code = without_tests(&plain(text));
     for hidden in ["use super::*", "super::super"] {
         if code.contains(hidden) {
             wrong.push(format!("{file} has {hidden}, which hides what it needs"));
         }
     }
-    let imports = imported(&code);
+    let mut above = "crate::".to_owned();
+    if let Some((parent, _)) = module.rsplit_once('/') {
+        above = above + &parent.replace('/', "::") + "::";
+    }
+    let code = code.replace("super::", &above);
+    let mut imports = Vec::new();
+    for (at, root) in code.match_indices("crate::") {
+        expand("", &code[at + root.len()..], &mut imports);
+    }
+    let mut named: Vec<String> = Vec::new();
     for import in &imports {
-        if import != part && !may.contains(&&import[..]) {
-            wrong.push(format!("{file} imports {import}"));
+        // What is of no part is a word of the root.
+        let to = row_of(import, table).map_or(import.as_str(), |(to, _)| to);
+        if to != *part && !may.contains(&to) && !named.iter().any(|name| name == to) {
+            named.push(to.to_owned());
         }
     }
+    wrong.extend(named.iter().map(|to| format!("{file} imports {to}")));
     imports.len()
 }
 
-/// Without comments, and without what stands behind the first `#[cfg(test)]` of a line of its own.
-fn code(text: &str) -> String {
-    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
-    lines
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .fold("\n".to_owned(), |code, line| code + line + "\n")
+/// The row of the part that a path belongs to: of several the longest.
+fn row_of<'t, 'a>(path: &str, table: &'t [Row<'a>]) -> Option<&'t Row<'a>> {
+    let rows = table.iter().filter(|(part, _)| {
+        let behind = path.strip_prefix(part);
+        behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('/'))
+    });
+    rows.max_by_key(|(part, _)| part.len())
 }
 
-/// What stands behind each `crate::`, the first word; of a list in braces, the first word of each.
-fn imported(code: &str) -> Vec<String> {
-    let word = |text: &str| -> String {
-        let is_of_it = |letter: &char| letter.is_alphanumeric() || *letter == '_';
-        text.trim_start().chars().take_while(is_of_it).collect()
-    };
-    let mut imports = Vec::new();
-    for behind in code.split("crate::").skip(1) {
-        let Some(list) = behind.strip_prefix('{') else {
-            imports.push(word(behind));
-            continue;
-        };
-        imports.push(word(list));
-        let mut depth = 1;
-        for (at, letter) in list.char_indices() {
-            match letter {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                ',' if depth == 1 => imports.push(word(&list[at + 1..])),
-                _ => {}
-            }
-            if depth == 0 {
-                break;
+/// Adds the paths of a tree of imports that the text begins with, as `a/b`; how long it is.
+fn expand(above: &str, text: &str, paths: &mut Vec<String>) -> usize {
+    let is_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut path = above.to_owned();
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        if rest.starts_with('{') {
+            at += 1;
+            loop {
+                at += text[at..].len() - text[at..].trim_start().len();
+                if text[at..].is_empty() || text[at..].starts_with('}') {
+                    return at + 1;
+                }
+                at += expand(&path, &text[at..], paths);
+                // What is behind a path is another name for it, or the next one.
+                at += text[at..].find([',', '}']).unwrap_or(text.len() - at);
+                at += usize::from(text[at..].starts_with(','));
             }
         }
+        let word = rest.len() - rest.trim_start_matches(is_of_word).len();
+        if word > 0 {
+            path = match path.as_str() {
+                "" => rest[..word].to_owned(),
+                path => format!("{path}/{}", &rest[..word]),
+            };
+            at += word;
+        }
+        if word == 0 || !text[at..].starts_with("::") {
+            paths.push(path);
+            return at;
+        }
+        at += 2;
     }
-    // A list may end with a comma.
-    imports.retain(|import| !import.is_empty());
-    imports
+}
+
+/// The source without comments, and without what is in literals.
+fn plain(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let character = rest.chars().nth(2) == Some('\'') || rest.starts_with("'\\");
+        let skipped = match c {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            '"' => literal(rest, '"'),
+            '\'' if character => literal(rest, '\''),
+            _ => {
+                code.push(c);
+                c.len_utf8()
+            }
+        };
+        rest = &rest[skipped..];
+    }
+    code
+}
+
+/// How long the literal is that the text begins with.
+fn literal(text: &str, quote: char) -> usize {
+    let mut escaped = true;
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The code without each item behind `#[cfg(test)]`.
+fn without_tests(code: &str) -> String {
+    let mut parts = code.split("#[cfg(test)]");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let begin = part.find(['{', ';']).unwrap_or(part.len());
+        let mut depth = 0;
+        let end = part[begin..].char_indices().find(|(_, c)| {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        });
+        let end = end.map_or(part.len(), |(at, c)| begin + at + c.len_utf8());
+        kept.push_str(&part[end..]);
+    }
+    kept
 }

@@ -168,6 +168,32 @@ impl Parameter {
         }
     }
 
+    /// What its argument is when it is read back, and the `Result` expression that reads `segment`; a handle is not.
+    fn owned(&self, segment: &Ident) -> Option<(TokenStream, TokenStream)> {
+        let text = self.text();
+        let private = quote!(::ringmw::__private);
+        Some(match &self.source {
+            Source::Text => (
+                quote!(::std::string::String),
+                quote!(#private::text(#text, #segment).map(::std::string::String::from)),
+            ),
+            Source::Bytes => (
+                quote!(::std::vec::Vec<u8>),
+                quote!(::std::result::Result::<_, ::ringmw::WireError>::Ok(#segment.to_vec())),
+            ),
+            Source::Slice(ty) => (
+                quote_spanned!(ty.span()=> ::std::vec::Vec<#ty>),
+                quote_spanned!(ty.span()=> #private::decode::<::std::vec::Vec<#ty>>(#text, #segment)),
+            ),
+            Source::Owned(ty) | Source::Lent(ty) | Source::InPlace(ty) => (
+                quote!(#ty),
+                quote_spanned!(ty.span()=> #private::decode::<#ty>(#text, #segment)),
+            ),
+            Source::Best(..) => return None,
+            Source::State(_) | Source::Cx => unreachable!("it does not travel"),
+        })
+    }
+
     /// Goes on hashing `hash`: how it is laid out, then its type.
     fn hash(&self) -> TokenStream {
         let private = quote!(::ringmw::__private);
@@ -521,6 +547,11 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
             let check = parameter.check(segment)?;
             Some(quote!(#check?;))
         });
+    let (owned, owned_reads): (Vec<_>, Vec<_>) = travelling
+        .iter()
+        .zip(&segments)
+        .filter_map(|(parameter, segment)| parameter.owned(segment))
+        .unzip();
     // The arguments first: with wrong ones no state is made.
     let (own, sent): (Vec<_>, Vec<_>) = parameters
         .iter()
@@ -583,6 +614,8 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
 
             type Output = #outcome;
 
+            type Args = (#(#owned,)*);
+
             fn signature() -> ::ringmw::Signature {
                 let mut arguments = ::std::string::String::new();
                 #(#descriptions)*
@@ -600,6 +633,11 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
                 let [#(#segments),*] = ::ringmw::__private::split::<#count>(#args)?;
                 #(#checks)*
                 ::std::result::Result::Ok(())
+            }
+
+            fn read_args(#args: &[u8]) -> ::std::result::Result<Self::Args, ::ringmw::WireError> {
+                let [#(#segments),*] = ::ringmw::__private::split::<#count>(#args)?;
+                ::std::result::Result::Ok((#(#owned_reads?,)*))
             }
 
             fn run(

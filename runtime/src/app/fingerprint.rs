@@ -5,7 +5,7 @@ use std::fs;
 use object::{Object, ReadCache};
 use ringmw_codec::handshake::{AlgorithmSignature, Fingerprint};
 
-use crate::typed::algorithm::Registry;
+use crate::typed::registry::Registry;
 
 /// Numbers the archive format (rkyv's version and features, layout of bodies and segments).
 const FORMAT: u32 = 1;

@@ -13,9 +13,11 @@ use crate::app::exit::{IntoOutcome, Outcome};
 use crate::flags::{self, Role};
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::io::signals::outlive_the_file_size_limit;
+use crate::io::terminal::{complain, program_name};
 use crate::master::Master;
 use crate::slave::Slave;
-use crate::typed::algorithm::{Algorithm, Registry, RegistryBuilder};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::registry::{Registry, RegistryBuilder};
 
 pub(crate) mod args;
 mod embedded;
@@ -237,27 +239,6 @@ pub(crate) fn finish(audit: &AuditWriter, name: &str) {
     if let Err(unwritten) = audit.finish(FINISH_BOUND) {
         complain(name, &unwritten);
     }
-}
-
-fn program_name(argv: &[std::ffi::OsString]) -> String {
-    argv.first()
-        .map(std::path::Path::new)
-        .and_then(|path| path.file_name())
-        .map_or_else(
-            || "app".to_owned(),
-            |name| name.to_string_lossy().into_owned(),
-        )
-}
-
-/// What this process was called as.
-pub(crate) fn own_name() -> String {
-    program_name(&std::env::args_os().collect::<Vec<_>>())
-}
-
-/// One line for the operator.
-pub(crate) fn complain(name: &str, text: &impl std::fmt::Display) {
-    // Nobody may be reading; that is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "{name}: {text}");
 }
 
 fn print(text: &str) -> u8 {

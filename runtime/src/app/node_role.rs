@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use ringmw_codec::flags::exit;
 use rustix::thread::sched_getaffinity;
 
-use super::{complain, slave_role};
+use super::slave_role;
 use crate::flags::{Settings, SlaveCount};
 use crate::io::local::{LocalEvent, Plan, Supervisor, cores, own_stdio};
 use crate::io::signals::Leave;
+use crate::io::terminal::complain;
 
 const COUNT: &str = "--mw-slave-count";
 const AUDIT_FILE: &str = "--mw-audit-file";

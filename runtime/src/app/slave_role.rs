@@ -7,13 +7,14 @@ use ringmw_codec::audit::{Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
-use super::{Parts, SlaveSide, complain, finish};
+use super::{Parts, SlaveSide, finish};
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Outcome;
 use crate::flags::{Settings, resolve_slave_target};
 use crate::io::clock;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::slave_link::Term;
+use crate::io::terminal::complain;
 use crate::proto::slave::SlaveEnd;
 use crate::slave::{self, Join, Slave};
 

@@ -38,6 +38,12 @@ impl Clock {
         SIMULATED.set(now);
     }
 
+    /// A simulated clock of this thread goes on by so much although nobody waits: its thread is held.
+    pub(crate) fn hold(time: std::time::Duration) {
+        let time = Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX);
+        SIMULATED.set(SIMULATED.get().saturating_add(time));
+    }
+
     pub(crate) fn is_simulated(&self) -> bool {
         self.simulated
     }

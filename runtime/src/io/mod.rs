@@ -1,5 +1,5 @@
 //! What moves bytes and performs effects: the network's engines, the slave's connection, the files' threads, the
-//! processes of local mode, signals, and the clock.
+//! processes of local mode, signals, the clock, and the line for the operator.
 //!
 //! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
 
@@ -9,3 +9,4 @@ pub(crate) mod files;
 pub(crate) mod local;
 pub(crate) mod signals;
 pub(crate) mod slave_link;
+pub(crate) mod terminal;

@@ -26,6 +26,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use crate::io::clock::{self, Clock};
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::io::signals::Leave;
+use crate::io::terminal::{complain, own_name};
 use crate::proto::incumbents::BestTable;
 use crate::proto::slave::{SlaveCore, SlaveEnd};
 
@@ -493,7 +494,7 @@ impl Link {
         let code = end.exit_code();
         let reason = end.to_string();
         if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
-            crate::app::complain(&crate::app::own_name(), &reason);
+            complain(&own_name(), &reason);
         }
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);

@@ -9,10 +9,11 @@ use ringmw_sched::{Owner, TaskId};
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::passes::{self, Waits};
+use super::passes::{self, Refused, Waits};
 use super::ready::{new_flow, output};
 use super::submit::RawTask;
-use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::task::Task;
 
 impl Master {
     /// Submits a task at once and is the future of its result; see [`Call`].
@@ -28,6 +29,7 @@ pub struct Call<A: Algorithm> {
     flow: u32,
     id: TaskId,
     done: bool,
+    refused: Refused,
     of: PhantomData<fn() -> A>,
 }
 
@@ -47,6 +49,7 @@ impl<A: Algorithm> Call<A> {
             flow,
             id,
             done: false,
+            refused: Refused::default(),
             of: PhantomData,
         }
     }
@@ -78,6 +81,10 @@ impl<A: Algorithm> Future for Call<A> {
 impl<A: Algorithm> Waits for Call<A> {
     fn master(&self) -> &Master {
         &self.mw
+    }
+
+    fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     fn keep(&self, waker: Waker) -> Option<Waker> {

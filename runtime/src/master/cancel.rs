@@ -6,7 +6,7 @@ use super::error::has_tag;
 use super::handle::Master;
 use super::ready::Flow;
 use super::state::State;
-use crate::proto::end::{End, Ends};
+use crate::proto::end::End;
 use crate::proto::series::Body;
 use crate::typed::wire::{self, Wire};
 
@@ -41,9 +41,9 @@ impl State {
     /// Takes a live task back; `None` if its end has come already.
     pub(crate) fn cancel(&mut self, id: TaskId) -> Option<End> {
         let end = self.core.cancel(id)?;
-        match end.owner {
+        match end.owner() {
             Owner::Queue => {
-                self.queue.cancelled(end.algorithm);
+                self.queue.cancelled(end.algorithm());
                 // A `results` stream may wait for just this.
                 self.wake_queue();
             }
@@ -58,8 +58,8 @@ impl State {
         let Some(end) = self.cancel(id) else {
             return false;
         };
-        if let Some(flow) = end.owner.flow() {
-            let waker = self.flows[flow as usize].tell(Ends::one(end));
+        if let Some(flow) = end.owner().flow() {
+            let waker = self.flows[flow as usize].tell(end);
             self.woken.extend(waker);
         }
         true

@@ -4,10 +4,13 @@ use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{Reason, SlaveId, TaskId};
 
 use crate::proto::bytes::SmallBytes;
-use crate::proto::end::{End, Fate};
+use crate::proto::end::End;
 use crate::proto::reason::InWords;
-use crate::typed::algorithm::{Algorithm, Tag, Task};
-use crate::typed::cx::TagError;
+use crate::proto::series::Body;
+use crate::typed::algorithm::Algorithm;
+use crate::typed::rng::{DOMAIN_EXPLICIT, Stream};
+use crate::typed::tag::{Tag, TagError};
+use crate::typed::task::{Policy, Task};
 use crate::typed::wire::{Wire, WireError};
 
 /// Why there is no output: as large as a pointer, since most tasks have one.
@@ -19,6 +22,30 @@ impl TaskError {
     /// What kind of error, with what is known of it.
     pub fn kind(&self) -> &TaskErrorKind {
         &self.0
+    }
+
+    /// What an end is where an output is wanted; `None`: there is one.
+    pub(super) fn of(end: &End) -> Option<Self> {
+        let id = end.id();
+        let kind = match end {
+            End::Done(_) => return None,
+            End::Failed(failed) => TaskErrorKind::Failed {
+                id,
+                slave: failed.task.slave,
+                message: failed.message.clone(),
+                origin: Origin::new(&failed.task.payload, failed.task.policy),
+            },
+            End::Unrunnable(task) => TaskErrorKind::Unrunnable {
+                id,
+                reason: task.reason,
+                origin: Origin::new(&task.payload, task.policy),
+            },
+            End::Cancelled(task) => TaskErrorKind::Cancelled {
+                id,
+                origin: Origin::new(&task.payload, task.policy),
+            },
+        };
+        Some(kind.into())
     }
 
     /// The kind by itself.
@@ -51,12 +78,12 @@ pub enum TaskErrorKind {
         origin: Origin,
     },
     /// The task cannot run.
-    #[error("{id} is unrunnable: {reason}")]
+    #[error("{id} is unrunnable: {}", InWords(*reason))]
     Unrunnable {
         /// Which task.
         id: TaskId,
         /// Why.
-        reason: Unrunnable,
+        reason: Reason,
         /// The task itself.
         origin: Origin,
     },
@@ -78,13 +105,25 @@ pub enum TaskErrorKind {
     },
 }
 
-/// What is left of a task that gave no output: enough to tell which it was, and to try it again.
+/// What is left of a task that gave no output: all that it was submitted with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     body: SmallBytes,
+    policy: ringmw_sched::Policy,
 }
 
 impl Origin {
+    pub(super) fn new(body: &Body, policy: ringmw_sched::Policy) -> Self {
+        Origin {
+            body: body.clone().one(),
+            policy,
+        }
+    }
+
+    fn parts(&self) -> TaskBody<'_> {
+        TaskBody::parse(&self.body).expect("the master itself encoded it")
+    }
+
     /// The tag, if the task has one.
     ///
     /// # Errors
@@ -93,87 +132,63 @@ impl Origin {
         tag_of(&self.body)
     }
 
-    /// The task again, with its arguments and the default policy; it draws other random numbers unless it is given
-    /// its stream. `None` if these are no arguments of `A`.
+    /// The policy that it was submitted with: tag and stream too, where they were given.
+    pub fn policy(&self) -> Policy {
+        let body = self.parts();
+        Policy {
+            slave: self.policy.to,
+            tag: tag_in(&body).map(Box::new),
+            do_it_anyway: Some(self.policy.do_it_anyway),
+            retry: Some(self.policy.retry),
+            stream: (body.domain == DOMAIN_EXPLICIT).then(|| self.stream()),
+            error: None,
+        }
+    }
+
+    /// Its arguments as they travelled, without any [`Best`](crate::Best); `None` if these are no arguments of `A`.
+    pub fn args<A: Algorithm>(&self) -> Option<A::Args> {
+        A::read_args(self.parts().args).ok()
+    }
+
+    /// Its random stream, given or by default: another task that is given it draws the same numbers.
+    pub fn stream(&self) -> Stream {
+        let TaskBody { domain, stream, .. } = self.parts();
+        Stream {
+            domain,
+            index: stream,
+        }
+    }
+
+    /// The task again, with its arguments and its stream, and else the default policy: it draws the same random numbers.
+    /// `None` if these are no arguments of `A`.
     pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
-        let args = body(&self.body).args;
-        A::check_args(args).is_ok().then(|| Task::again(args))
+        let args = self.parts().args;
+        let again = || Task::again(args, self.stream());
+        A::check_args(args).is_ok().then(again)
     }
 }
 
-/// Why a task is unrunnable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrunnable(pub(crate) Reason);
-
-impl Unrunnable {
-    /// The reason as the scheduler has it.
-    pub fn reason(&self) -> Reason {
-        self.0
-    }
-}
-
-impl std::fmt::Display for Unrunnable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        InWords(self.0).fmt(f)
-    }
-}
-
-pub(super) fn body(bytes: &[u8]) -> TaskBody<'_> {
-    TaskBody::parse(bytes).expect("the master itself encoded it")
-}
-
-pub(super) fn tag_of<T: Wire>(bytes: &[u8]) -> Result<Option<T>, TagError> {
-    // Of a task without a tag that is done no body is kept.
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let body = body(bytes);
-    if body.tag_type == 0 {
-        return Ok(None);
-    }
-    Tag {
+fn tag_in(body: &TaskBody<'_>) -> Option<Tag> {
+    (body.tag_type != 0).then(|| Tag {
         type_hash: body.tag_type,
         archive: body.tag.into(),
-    }
-    .read()
-    .map(Some)
+    })
+}
+
+/// The tag of a task with this body.
+pub(super) fn tag_of<T: Wire>(body: &[u8]) -> Result<Option<T>, TagError> {
+    let body = TaskBody::parse(body).expect("the master itself encoded it");
+    tag_in(&body).map(|tag| tag.read()).transpose()
 }
 
 /// Whether a body carries this tag.
-pub(crate) fn has_tag(bytes: &[u8], tag_type: u64, tag: &[u8]) -> bool {
-    let body = body(bytes);
+pub(super) fn has_tag(body: &[u8], tag_type: u64, tag: &[u8]) -> bool {
+    let body = TaskBody::parse(body).expect("the master itself encoded it");
     body.tag_type == tag_type && body.tag == tag
 }
 
 /// An output was asked for as what it is not.
 #[cold]
-pub(crate) fn type_error(id: TaskId, error: WireError) -> TaskError {
+pub(super) fn type_error(id: TaskId, error: WireError) -> TaskError {
     TaskErrorKind::Type { id, error }.into()
-}
-
-/// What a fate is where an output is wanted.
-pub(crate) fn error_of(end: &End) -> Option<TaskError> {
-    if matches!(end.fate, Fate::Done { .. }) {
-        return None;
-    }
-    let id = end.id;
-    let origin = Origin {
-        body: end.body.clone(),
-    };
-    let kind = match &end.fate {
-        Fate::Done { .. } => None,
-        Fate::Failed { message, slave, .. } => Some(TaskErrorKind::Failed {
-            id,
-            slave: *slave,
-            message: message.clone(),
-            origin,
-        }),
-        Fate::Unrunnable { reason, .. } => Some(TaskErrorKind::Unrunnable {
-            id,
-            reason: Unrunnable(*reason),
-            origin,
-        }),
-        Fate::Cancelled => Some(TaskErrorKind::Cancelled { id, origin }),
-    };
-    kind.map(TaskError::from)
 }

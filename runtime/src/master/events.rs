@@ -9,7 +9,8 @@ use ringmw_sched::{Group, SlaveId};
 
 use super::handle::Master;
 use super::queue::Events;
-use super::result::{QueueResult, QueueUnrunnable};
+use super::result::{TaskResult, UnrunnableTask};
+use super::state::State;
 
 impl Master {
     /// Waits until there is something to take (CL-MW's mw-master-loop).
@@ -69,17 +70,22 @@ impl Master {
 
     /// All ready results, failed ones among them, in the order in which they came.
     ///
-    /// A result is a share of its packet and stays with the master's thread; its [output](QueueResult::output) may go
+    /// A result is a share of its packet and stays with the master's thread; its [output](TaskResult::output) may go
     /// anywhere.
-    pub fn take_results(&self) -> Vec<QueueResult> {
+    pub fn take_results(&self) -> Vec<TaskResult> {
         let results = self.with(|state| state.queue.take_results());
-        results.into_iter().map(QueueResult).collect()
+        results.into_iter().map(TaskResult::new).collect()
     }
 
     /// All tasks that turned out unrunnable.
-    pub fn take_unrunnable(&self) -> Vec<QueueUnrunnable> {
-        let tasks = self.with(|state| state.queue.take_unrunnable());
-        tasks.into_iter().map(QueueUnrunnable).collect()
+    pub fn take_unrunnable(&self) -> Vec<UnrunnableTask> {
+        self.with(|state| {
+            let State { core, queue, .. } = state;
+            let tasks = queue.take_unrunnable();
+            tasks
+                .map(|task| UnrunnableTask::new(&task, *core.info(task.algorithm)))
+                .collect()
+        })
     }
 
     /// The slaves that came into the ordered and intermingle groups.

@@ -11,14 +11,15 @@ use std::task::{Waker, ready};
 use ringmw_sched::AlgorithmId;
 
 use super::light::Spawned;
-use super::passes::Passes;
+use super::passes::{Passes, Refused};
 use super::ready::Flow;
 use super::state::State;
 use super::submit::Open;
 use crate::io::clock::Clock;
 use crate::proto::incumbents::{Direction, Incumbents};
-use crate::typed::algorithm::{Algorithm, Registry};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::best::{Best, BestKey};
+use crate::typed::registry::Registry;
 use crate::typed::wire::Wire;
 
 /// The master algorithm's handle on the run: a cheap clone, for one thread, every method `&self`.
@@ -176,9 +177,10 @@ impl Master {
             tokio::task::yield_now().await;
             return f();
         }
+        let refused = Refused::default();
         let mut sum = pin!(sums().spawn_blocking(f));
         let sum = std::future::poll_fn(|cx| {
-            ready!(self.poll_pass(cx));
+            ready!(self.poll_pass(cx, &refused));
             sum.as_mut().poll(cx)
         });
         match sum.await {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::handle::Master;
-use super::passes::{self, Waits};
+use super::passes::{self, Refused, Waits};
 
 /// A light thread, as the driver runs it.
 pub(super) type Spawned = Pin<Box<dyn Future<Output = ()>>>;
@@ -41,6 +41,7 @@ impl Master {
         });
         let light = Light {
             mw: self.clone(),
+            refused: Refused::default(),
             shared: Rc::clone(&shared),
         };
         self.inner.spawned.borrow_mut().push(Box::pin(async move {
@@ -57,6 +58,7 @@ impl Master {
 #[must_use = "await the value of a light thread; where only what it does is wanted, drop it"]
 pub struct Light<T> {
     mw: Master,
+    refused: Refused,
     shared: Rc<Shared<T>>,
 }
 
@@ -68,6 +70,10 @@ struct Shared<T> {
 impl<T> Waits for Light<T> {
     fn master(&self) -> &Master {
         &self.mw
+    }
+
+    fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     fn keep(&self, waker: Waker) -> Option<Waker> {

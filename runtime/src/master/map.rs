@@ -6,17 +6,18 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use futures_util::Stream;
 use ringmw_sched::{AlgorithmId, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
-use super::passes::{self, Waits};
-use super::ready::{Ready, new_flow, output, output_of};
+use super::passes::{self, Refused, Waits};
+use super::ready::{Ready, new_flow, output};
 use super::results::Done;
-use super::submit::{InOrder, StreamOf, Submission};
-use crate::proto::end::TaskEnd;
-use crate::typed::algorithm::{Algorithm, Task};
+use super::submit::{InOrder, Submission};
+use crate::proto::end::End;
+use crate::typed::algorithm::Algorithm;
+use crate::typed::rng::Stream;
+use crate::typed::task::Task;
 
 impl Master {
     /// Runs every task of an iterator; see [`Map`].
@@ -49,6 +50,7 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     taken: Ready,
     /// How many those are, for the flow.
     untold: Rc<Cell<usize>>,
+    refused: Refused,
 }
 
 /// Tasks of a map beside those that the slaves can hold, at least.
@@ -74,6 +76,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             in_order: None,
             taken: Ready::default(),
             untold,
+            refused: Refused::default(),
         }
     }
 
@@ -128,12 +131,12 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             let index = self.next_index;
             self.next_index += 1;
             out += 1;
-            submission.push(task, StreamOf { domain, index });
+            submission.push(task, Stream { domain, index });
         }
     }
 
     /// Takes the next end by itself.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<TaskEnd>> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order(),
             false => map.take_any(Ready::pop),
@@ -144,7 +147,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
         passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order().map(|end| end.map(output::<A>)),
-            false => map.take_any(|ready| ready.take(output_of::<A>)),
+            false => map.take_any(Ready::pop_output::<A>),
         })
     }
 
@@ -181,7 +184,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         self.exhausted && self.mw.peek(|state| state.flows[slot].live == 0)
     }
 
-    fn take_in_order(&mut self) -> Poll<Option<TaskEnd>> {
+    fn take_in_order(&mut self) -> Poll<Option<End>> {
         self.fill();
         let slot = self.flow as usize;
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
@@ -219,7 +222,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// The next result with its task's id, slave and times.
     pub async fn next_done(&mut self) -> Option<Result<Done<A>, TaskError>> {
         let end = std::future::poll_fn(|cx| self.poll_end(cx)).await?;
-        Some(Done::new(end))
+        Some(Done::of(end))
     }
 }
 
@@ -228,13 +231,17 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
         &self.mw
     }
 
+    fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
     fn keep(&self, waker: Waker) -> Option<Waker> {
         self.mw
             .peek(|state| state.flows[self.flow as usize].waker.replace(waker))
     }
 }
 
-impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> Stream for Map<A, I> {
+impl<A: Algorithm, I: Iterator<Item = Task<A>> + Unpin> futures_util::Stream for Map<A, I> {
     type Item = Result<A::Output, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -37,12 +37,13 @@ mod target;
 pub(crate) mod turn;
 
 pub use call::Call;
-pub use error::{Origin, TaskError, TaskErrorKind, Unrunnable};
+pub use error::{Origin, TaskError, TaskErrorKind};
 pub use groups::SlaveView;
 pub use handle::Master;
 pub use light::Light;
 pub use map::Map;
+pub(crate) use passes::ANSWERS_UNREAD_MAX;
 pub use queue::Events;
-pub use result::{QueueResult, QueueUnrunnable, TaskResult, UnrunnableTask};
+pub use result::{TaskResult, UnrunnableTask};
 pub use results::{Done, Results};
 pub use target::Target;

@@ -11,6 +11,9 @@
 //!   ──┬──────────────┬───────┬───────────────┬───────────────────────────────┬────────────────┬───────────────────┬──
 //! ```
 //!
+//! Nor does one await starve another. Who was refused an answer has it after the next pass, though somebody else asks
+//! first and without end: while such are owed theirs, half of the time is kept for them.
+//!
 //! `events` and its kin do not go by time: each call of them is a pass, or ends in one (see [`events`](super::events)).
 
 use std::cell::{Cell, RefCell};
@@ -26,10 +29,10 @@ use crate::io::clock::Clock;
 pub(crate) const WITHOUT_PASS: Nanos = 5_000_000;
 
 /// Most answers between two readings of the clock, which costs as much as half an answer.
-const STRIDE_MAX: u32 = 64;
+pub(crate) const ANSWERS_UNREAD_MAX: u32 = 64;
 
 /// What an answer takes under a simulated clock, which stands still while the master algorithm runs.
-const SIMULATED_ANSWER: Nanos = WITHOUT_PASS / STRIDE_MAX as Nanos;
+const SIMULATED_ANSWER: Nanos = WITHOUT_PASS / ANSWERS_UNREAD_MAX as Nanos;
 
 /// The passes of a driver so far, and what has been answered since the last one.
 #[derive(Default)]
@@ -47,8 +50,21 @@ pub(super) struct Passes {
     read: Cell<Nanos>,
     /// What answers have taken since the last pass under a simulated clock.
     simulated: Cell<Nanos>,
+    /// Refused since the last pass.
+    refused: Cell<usize>,
+    /// Of those that were refused before the last pass, those who have not been answered since.
+    owed: Cell<usize>,
+    /// One of them has been answered for whom it was too late.
+    late: Cell<bool>,
     /// Woken by the next one.
     waiting: RefCell<Vec<Waker>>,
+}
+
+/// Whether a future or stream was refused its answer, and when.
+#[derive(Default)]
+pub(super) struct Refused {
+    /// The number of the pass that it waits for, or waited for; 0 where it does not.
+    by: Cell<u64>,
 }
 
 impl Passes {
@@ -69,40 +85,65 @@ impl Passes {
         self.read.set(now);
         self.simulated.set(0);
         self.due.set(false);
-        // The first answer is given however long the pass itself took: else a flood of I/O would starve the algorithm.
+        self.owed.set(self.refused.take());
+        self.late.set(false);
+        // The first answer is given however long the algorithm takes to ask: else it might never have one.
         self.stride.set(1);
         self.unread.set(1);
     }
 
     /// Whether an answer may be given.
     #[inline]
-    fn may_answer(&self, clock: &Clock) -> bool {
+    fn may_answer(&self, clock: &Clock, who: &Refused) -> bool {
         let unread = self.unread.get();
-        if unread > 0 {
+        if unread > 0 && who.by.get() == 0 {
             self.unread.set(unread - 1);
             return true;
         }
-        !self.due.get() && self.is_early(clock)
+        self.judge(clock, who)
     }
 
-    /// Reads the clock: whether it is too early for another pass.
+    /// Whether an answer may be given, by the clock.
     #[inline(never)]
-    fn is_early(&self, clock: &Clock) -> bool {
-        let stride = self.stride.get();
+    fn judge(&self, clock: &Clock, who: &Refused) -> bool {
+        let by = who.by.get();
+        let (is_owed, is_early) = (by > 0 && by <= self.made(), self.is_early(clock, by));
+        if !is_early && (!is_owed || self.late.replace(true)) {
+            self.unread.set(0);
+            if by != self.made() + 1 {
+                who.by.set(self.made() + 1);
+                self.refused.set(self.refused.get() + 1);
+            }
+            return false;
+        }
+        if by == self.made() {
+            self.owed.set(self.owed.get().saturating_sub(1));
+        }
+        who.by.set(0);
+        true
+    }
+
+    /// Reads the clock: whether it is too early for another pass, for one who waited for the pass of number `by`.
+    fn is_early(&self, clock: &Clock, by: u64) -> bool {
+        if self.due.get() {
+            return false;
+        }
         let mut now = clock.now();
         if clock.is_simulated() {
-            let answers = self.simulated.get() + SIMULATED_ANSWER * Nanos::from(stride);
+            let answers = self.simulated.get() + SIMULATED_ANSWER * Nanos::from(self.stride.get());
             self.simulated.set(answers);
             now += answers;
         }
-        if now.saturating_sub(self.since.get()) >= WITHOUT_PASS {
-            self.due.set(true);
+        let passed = now.saturating_sub(self.since.get());
+        self.due.set(passed >= WITHOUT_PASS);
+        let others_are_owed = by == 0 && self.owed.get() > 0;
+        if self.due.get() || others_are_owed && passed >= WITHOUT_PASS / 2 {
             return false;
         }
         // Quick answers are not worth a look each; of slow ones each may be the last.
-        let quick = now - self.read.get() < WITHOUT_PASS / Nanos::from(STRIDE_MAX);
+        let quick = now - self.read.get() < WITHOUT_PASS / Nanos::from(ANSWERS_UNREAD_MAX);
         let stride = match quick {
-            true => (2 * stride).min(STRIDE_MAX),
+            true => (2 * self.stride.get()).min(ANSWERS_UNREAD_MAX),
             false => 1,
         };
         self.read.set(now);
@@ -117,6 +158,9 @@ pub(super) trait Waits {
     /// The master that it is of.
     fn master(&self) -> &Master;
 
+    /// Whether it was refused its answer.
+    fn refused(&self) -> &Refused;
+
     /// Keeps the waker of who waits for it, and gives back one that it kept before.
     fn keep(&self, waker: Waker) -> Option<Waker>;
 }
@@ -130,7 +174,7 @@ pub(super) fn poll<W: Waits, T>(
     cx: &mut Context<'_>,
     mut take: impl FnMut(&mut W) -> Poll<T>,
 ) -> Poll<T> {
-    ready!(waits.master().poll_pass(cx));
+    ready!(waits.master().poll_pass(cx, waits.refused()));
     let answer = take(waits);
     if answer.is_ready() {
         return answer;
@@ -147,8 +191,8 @@ pub(super) fn poll<W: Waits, T>(
 impl Master {
     /// Ready unless a pass of the driver must be made before anything is answered.
     #[inline]
-    pub(super) fn poll_pass(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.inner.passes.may_answer(&self.inner.clock) {
+    pub(super) fn poll_pass(&self, cx: &mut Context<'_>, who: &Refused) -> Poll<()> {
+        if self.inner.passes.may_answer(&self.inner.clock, who) {
             return Poll::Ready(());
         }
         self.ask_for_pass(cx.waker());
@@ -170,7 +214,11 @@ impl Master {
     /// The driver has made a pass.
     pub(crate) fn on_pass(&self) {
         self.inner.passes.made_one(self.inner.clock.now());
-        let waiting = self.inner.passes.waiting.take();
+        let mut waiting = self.inner.passes.waiting.take();
+        // Who asked first used the time up, and comes last: whoever wakes in this order goes round.
+        if !waiting.is_empty() {
+            waiting.rotate_left(1);
+        }
         waiting.into_iter().for_each(Waker::wake);
     }
 

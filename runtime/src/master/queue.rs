@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use ringmw_sched::AlgorithmId;
+use ringmw_sched::{AlgorithmId, Unrunnable};
 
-use super::result::{TaskResult, UnrunnableTask};
-use crate::proto::end::{Ends, Fate};
+use crate::proto::end::End;
+use crate::proto::series::Body;
 
 /// What [`events`](super::Master::events) waits for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +30,9 @@ impl Events {
 
 #[derive(Default)]
 struct OfAlgorithm {
-    /// With the number of the first arrival of each; none is empty.
-    ready: VecDeque<(u64, Ends)>,
-    unrunnable: VecDeque<(u64, UnrunnableTask)>,
+    /// With the number of the first arrival of each.
+    ready: VecDeque<(u64, End)>,
+    unrunnable: VecDeque<(u64, Box<Unrunnable<Body>>)>,
     live: u64,
 }
 
@@ -79,24 +79,18 @@ impl Queue {
         self.of(algorithm).live -= 1;
     }
 
-    pub(crate) fn ended(&mut self, mut ends: Ends) {
-        let (algorithm, is_unrunnable) = match &ends {
-            Ends::Done(results) => (results.packet.algorithm, false),
-            Ends::One(Some(end)) => (end.algorithm, matches!(end.fate, Fate::Unrunnable { .. })),
-            Ends::One(None) => return,
-        };
-        let of = &mut self.of[usize::from(algorithm.0)];
-        let (arrival, count) = (self.arrivals, ends.count());
+    pub(crate) fn ended(&mut self, end: End) {
+        let of = &mut self.of[usize::from(end.algorithm().0)];
+        let (arrival, count) = (self.arrivals, end.count());
         of.live -= count as u64;
         self.arrivals += count as u64;
-        if !is_unrunnable {
-            self.ready += count;
-            self.ready_bytes += ends.ready_bytes();
-            of.ready.push_back((arrival, ends));
-        } else if let Some(end) = ends.next_end() {
+        if let End::Unrunnable(task) = end {
             self.unrunnable += 1;
-            of.unrunnable
-                .push_back((arrival, UnrunnableTask::new(end.into_end())));
+            of.unrunnable.push_back((arrival, task));
+        } else {
+            self.ready += count;
+            self.ready_bytes += end.ready_bytes();
+            of.ready.push_back((arrival, end));
         }
     }
 
@@ -133,27 +127,25 @@ impl Queue {
         })
     }
 
-    pub(crate) fn take_results(&mut self) -> Vec<TaskResult> {
+    pub(crate) fn take_results(&mut self) -> Vec<End> {
         let mut results = Vec::with_capacity(self.ready);
         self.ready = 0;
         self.ready_bytes = 0;
-        let ready = self.of.iter_mut().map(|of| &mut of.ready);
-        for mut ends in merge(ready) {
-            results.extend(std::iter::from_fn(|| ends.next_end()).map(TaskResult::new));
+        for end in merge(self.of.iter_mut().map(|of| &mut of.ready)) {
+            results.extend(end.each());
         }
         results
     }
 
-    pub(crate) fn take_unrunnable(&mut self) -> Vec<UnrunnableTask> {
+    pub(crate) fn take_unrunnable(
+        &mut self,
+    ) -> impl Iterator<Item = Box<Unrunnable<Body>>> + use<> {
         self.unrunnable = 0;
-        merge(self.of.iter_mut().map(|of| &mut of.unrunnable))
+        merge(self.of.iter_mut().map(|of| &mut of.unrunnable)).into_iter()
     }
 
-    /// The oldest end of one algorithm.
-    pub(crate) fn take_one(
-        &mut self,
-        algorithm: AlgorithmId,
-    ) -> Option<Result<TaskResult, UnrunnableTask>> {
+    /// The oldest end of one algorithm, by itself.
+    pub(crate) fn take_one(&mut self, algorithm: AlgorithmId) -> Option<End> {
         let of = &mut self.of[usize::from(algorithm.0)];
         let unrunnable_first = match (of.ready.front(), of.unrunnable.front()) {
             (Some((ready, _)), Some((unrunnable, _))) => unrunnable < ready,
@@ -161,19 +153,19 @@ impl Queue {
             (ready, _) => ready.is_none(),
         };
         if unrunnable_first {
-            let (_, task) = of.unrunnable.pop_front()?;
             self.unrunnable -= 1;
-            return Some(Err(task));
+            let (_, task) = of.unrunnable.pop_front()?;
+            return Some(End::Unrunnable(task));
         }
         let (arrival, ends) = of.ready.front_mut()?;
         *arrival += 1;
-        let end = ends.next_end()?;
-        if ends.count() == 0 {
-            of.ready.pop_front();
-        }
+        let end = match ends.split_first() {
+            Some(first) => first,
+            None => of.ready.pop_front()?.1,
+        };
         self.ready -= 1;
         self.ready_bytes -= end.ready_bytes();
-        Some(Ok(TaskResult::new(end)))
+        Some(end)
     }
 
     /// Keeps the waker of who waits, or gives it back where it has it already.

@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
-use ringmw_sched::TaskId;
-
-use super::error::{TaskError, error_of, type_error};
+use super::error::{TaskError, type_error};
 use super::result::TaskResult;
 use super::state::State;
-use crate::proto::end::{Ends, TaskEnd};
+use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
+use crate::typed::wire;
 
 /// A call's or map's own ends.
 #[derive(Default)]
@@ -29,8 +28,8 @@ pub(crate) struct Flow {
 impl Flow {
     /// Its ends have come: who is to be woken.
     #[must_use]
-    pub(super) fn tell(&mut self, ends: Ends) -> Option<Waker> {
-        self.ready.push(ends);
+    pub(super) fn tell(&mut self, end: End) -> Option<Waker> {
+        self.ready.push(end);
         self.waker.take()
     }
 }
@@ -38,16 +37,8 @@ impl Flow {
 /// Ends that their call or map has not taken: those of a packet are decoded where they came.
 #[derive(Default)]
 pub(crate) struct Ready {
-    ends: VecDeque<Ends>,
+    ends: VecDeque<End>,
     len: usize,
-}
-
-/// The next of them.
-pub(crate) enum Next<'a> {
-    /// A result, and where its output is.
-    Done(TaskId, &'a [u8]),
-    /// Any other end.
-    End(TaskEnd),
 }
 
 impl Ready {
@@ -55,9 +46,9 @@ impl Ready {
         self.len
     }
 
-    pub(crate) fn push(&mut self, ends: Ends) {
-        self.len += ends.count();
-        self.ends.push_back(ends);
+    pub(crate) fn push(&mut self, end: End) {
+        self.len += end.count();
+        self.ends.push_back(end);
     }
 
     /// Takes all of another's, where it has none itself.
@@ -69,27 +60,28 @@ impl Ready {
     }
 
     /// Takes the next one, by itself.
-    pub(crate) fn pop(&mut self) -> Option<TaskEnd> {
-        loop {
-            if let Some(end) = self.ends.front_mut()?.next_end() {
-                self.len -= 1;
-                return Some(end);
-            }
-            self.ends.pop_front();
-        }
+    pub(crate) fn pop(&mut self) -> Option<End> {
+        let end = match self.ends.front_mut()?.split_first() {
+            Some(first) => first,
+            None => self.ends.pop_front()?,
+        };
+        self.len -= 1;
+        Some(end)
     }
 
-    /// Takes the next one and has it read in place.
+    /// Takes the next one as an output of `A`, decoded where it came.
     #[inline]
-    pub(crate) fn take<R>(&mut self, read: impl FnOnce(Next<'_>) -> R) -> Option<R> {
-        if let Some(Ends::Done(results)) = self.ends.front_mut()
-            && let Some((id, output)) = results.next_output()
-        {
-            self.len -= 1;
-            return Some(read(Next::Done(id, output)));
+    pub(crate) fn pop_output<A: Algorithm>(&mut self) -> Option<Result<A::Output, TaskError>> {
+        let End::Done(results) = self.ends.front_mut()? else {
+            return self.pop().map(output::<A>);
+        };
+        let (id, archive) = results.next_output()?;
+        let output = wire::decode(archive).map_err(|error| type_error(id, error));
+        if results.is_empty() {
+            self.ends.pop_front();
         }
-        let end = self.pop()?;
-        Some(read(Next::End(end)))
+        self.len -= 1;
+        Some(output)
     }
 }
 
@@ -98,24 +90,6 @@ pub(super) fn new_flow(state: &mut State) -> u32 {
         .expect("fewer than 2^32 calls and maps at once")
 }
 
-pub(super) fn no_error(end: &TaskEnd) -> Result<(), TaskError> {
-    match end {
-        TaskEnd::Done(_) => Ok(()),
-        TaskEnd::Other(end) => error_of(end).map_or(Ok(()), Err),
-    }
-}
-
-pub(super) fn output<A: Algorithm>(end: TaskEnd) -> Result<A::Output, TaskError> {
-    no_error(&end)?;
-    TaskResult::new(end).decode::<A>()
-}
-
-#[inline]
-pub(super) fn output_of<A: Algorithm>(next: Next<'_>) -> Result<A::Output, TaskError> {
-    match next {
-        Next::Done(id, archive) => {
-            crate::typed::wire::decode(archive).map_err(|error| type_error(id, error))
-        }
-        Next::End(end) => output::<A>(end),
-    }
+pub(super) fn output<A: Algorithm>(end: End) -> Result<A::Output, TaskError> {
+    TaskResult::of(end)?.decode::<A>()
 }

@@ -1,37 +1,58 @@
-//! What is taken of the queue: results and unrunnable tasks.
+//! What is taken of the queue: results, failed ones among them, and tasks that cannot run.
 
 use std::any::TypeId;
+use std::fmt;
 use std::time::Duration;
 
-use ringmw_sched::{Nanos, SlaveId, TaskId};
+use ringmw_sched::{Reason, SlaveId, TaskId, Unrunnable};
 
-use super::error::{TaskError, Unrunnable, body, error_of, tag_of, type_error};
+use super::error::{Origin, TaskError, tag_of, type_error};
 use crate::proto::config::AlgorithmInfo;
-use crate::proto::end::{End, Fate, TaskEnd};
-use crate::typed::algorithm::{Algorithm, Policy, Tag, Task};
-use crate::typed::cx::TagError;
-use crate::typed::rng::DOMAIN_EXPLICIT;
-use crate::typed::wire::{self, Wire};
+use crate::proto::end::{End, Failed, Results};
+use crate::proto::reason::InWords;
+use crate::proto::series::Body;
+use crate::typed::algorithm::Algorithm;
+use crate::typed::rng::Stream;
+use crate::typed::tag::TagError;
+use crate::typed::task::{Policy, Task};
+use crate::typed::wire::{self, Wire, WireError};
 
-/// A result from the queue: an output, or the failure in its place.
+/// A result: an output, or the failure in its place.
+///
+/// It is a share of its packet, and stays with the master's thread; its [output](TaskResult::output) may go anywhere.
 #[derive(Debug)]
-pub struct TaskResult(TaskEnd);
+pub struct TaskResult(End);
 
 impl TaskResult {
+    /// Of an end that is told where results are.
     #[inline]
-    pub(crate) fn new(end: TaskEnd) -> Self {
+    pub(crate) fn new(end: End) -> Self {
         TaskResult(end)
     }
 
-    pub(crate) fn into_end(self) -> End {
-        self.0.into_end()
+    /// Of an end where an output is wanted.
+    #[inline]
+    pub(super) fn of(end: End) -> Result<Self, TaskError> {
+        match TaskError::of(&end) {
+            None => Ok(TaskResult(end)),
+            Some(error) => Err(error),
+        }
     }
 
     #[inline]
-    pub(crate) fn info(&self) -> &AlgorithmInfo {
+    fn kind(&self) -> Result<&Results, &Failed> {
         match &self.0 {
-            TaskEnd::Done(one) => one.info(),
-            TaskEnd::Other(end) => &end.info,
+            End::Done(results) => Ok(results),
+            End::Failed(failed) => Err(failed),
+            End::Unrunnable(_) | End::Cancelled(_) => unreachable!("no result"),
+        }
+    }
+
+    #[inline]
+    fn info(&self) -> &AlgorithmInfo {
+        match self.kind() {
+            Ok(results) => results.info(),
+            Err(failed) => &failed.info,
         }
     }
 
@@ -40,43 +61,78 @@ impl TaskResult {
         self.0.id()
     }
 
+    /// The algorithm's name.
+    pub fn algorithm(&self) -> &'static str {
+        self.info().name
+    }
+
+    /// Whether it is a result of `A`.
+    pub fn is<A: Algorithm>(&self) -> bool {
+        self.info().of == TypeId::of::<A>()
+    }
+
     /// The slave that made it.
     pub fn slave(&self) -> SlaveId {
-        match &self.0 {
-            TaskEnd::Done(one) => one.slave(),
-            TaskEnd::Other(end) => match end.fate {
-                Fate::Done { slave, .. } | Fate::Failed { slave, .. } => slave,
-                Fate::Unrunnable { .. } | Fate::Cancelled => unreachable!("no result"),
-            },
+        match self.kind() {
+            Ok(results) => results.slave(),
+            Err(failed) => failed.task.slave,
         }
+    }
+
+    /// The output.
+    ///
+    /// # Errors
+    /// [`TaskErrorKind::Failed`](super::TaskErrorKind::Failed) if the algorithm failed,
+    /// [`TaskErrorKind::Type`](super::TaskErrorKind::Type) if it is no result of `A`.
+    pub fn output<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
+        self.must_be::<A>()?;
+        self.decode::<A>()
+    }
+
+    /// The output, read in place.
+    ///
+    /// # Errors
+    /// As for [`output`](TaskResult::output).
+    pub fn archived<A: Algorithm>(&self) -> Result<&wire::Archived<A::Output>, TaskError> {
+        self.must_be::<A>()?;
+        let archive = self.archive()?;
+        wire::access::<A::Output>(archive).map_err(|error| type_error(self.id(), error))
+    }
+
+    fn must_be<A: Algorithm>(&self) -> Result<(), TaskError> {
+        if self.is::<A>() {
+            return Ok(());
+        }
+        let error = WireError::Algorithm {
+            expected: A::NAME,
+            got: self.algorithm(),
+        };
+        Err(type_error(self.id(), error))
     }
 
     /// The output's archive, or the failure.
     #[inline]
-    pub(crate) fn archive(&self) -> Result<&[u8], TaskError> {
-        match &self.0 {
-            TaskEnd::Done(one) => Ok(one.output()),
-            TaskEnd::Other(end) => match &end.fate {
-                Fate::Done { output, .. } => Ok(output),
-                _ => Err(error_of(end).expect("only Done is no error")),
-            },
+    fn archive(&self) -> Result<&[u8], TaskError> {
+        match self.kind() {
+            Ok(results) => Ok(results.output()),
+            Err(_) => Err(TaskError::of(&self.0).expect("a failure is an error")),
         }
+    }
+
+    #[inline]
+    pub(super) fn decode<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
+        let archive = self.archive()?;
+        wire::decode::<A::Output>(archive).map_err(|error| type_error(self.id(), error))
     }
 
     /// Whether the algorithm failed.
     pub fn is_failed(&self) -> bool {
-        self.failure().is_some()
+        self.kind().is_err()
     }
 
     /// The failure's message and place.
     pub fn failure(&self) -> Option<&str> {
-        match &self.0 {
-            TaskEnd::Done(_) => None,
-            TaskEnd::Other(end) => match &end.fate {
-                Fate::Failed { message, .. } => Some(message),
-                _ => None,
-            },
-        }
+        self.kind().err().map(|failed| &*failed.message)
     }
 
     /// The tag, if the task has one.
@@ -84,212 +140,115 @@ impl TaskResult {
     /// # Errors
     /// When the tag is of another type: it is never reinterpreted.
     pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
-        match &self.0 {
-            TaskEnd::Done(one) => tag_of(one.body()),
-            TaskEnd::Other(end) => tag_of(&end.body),
+        match self.kind() {
+            Ok(results) => results.tagged().map_or(Ok(None), tag_of),
+            Err(failed) => failed.task.payload.single().map_or(Ok(None), tag_of),
         }
     }
 
     /// Time in the algorithm on the slave.
     pub fn compute_time(&self) -> Duration {
-        Duration::from_nanos(self.times().0)
+        Duration::from_nanos(match self.kind() {
+            Ok(results) => results.compute(),
+            Err(failed) => failed.compute,
+        })
     }
 
     /// Time from submission to the hand-out that brought this result.
     pub fn wait_time(&self) -> Duration {
-        Duration::from_nanos(self.times().1)
+        Duration::from_nanos(match self.kind() {
+            Ok(results) => results.wait(),
+            Err(failed) => failed.wait(),
+        })
     }
 
     /// Time from hand-out to arrival, less the compute time: on the wire and behind others of its group.
     pub fn travel_time(&self) -> Duration {
-        Duration::from_nanos(self.times().2)
-    }
-
-    /// Compute, wait and travel.
-    fn times(&self) -> (Nanos, Nanos, Nanos) {
-        match &self.0 {
-            TaskEnd::Done(one) => (one.compute(), one.wait(), one.travel()),
-            TaskEnd::Other(end) => match end.fate {
-                Fate::Done {
-                    compute,
-                    wait,
-                    travel,
-                    ..
-                }
-                | Fate::Failed {
-                    compute,
-                    wait,
-                    travel,
-                    ..
-                } => (compute, wait, travel),
-                Fate::Unrunnable { .. } | Fate::Cancelled => (0, 0, 0),
-            },
-        }
-    }
-
-    #[inline]
-    pub(crate) fn decode<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
-        let archive = self.archive()?;
-        wire::decode::<A::Output>(archive).map_err(|error| type_error(self.id(), error))
+        Duration::from_nanos(match self.kind() {
+            Ok(results) => results.travel(),
+            Err(failed) => failed.travel,
+        })
     }
 }
 
-/// A task that cannot run, with its arguments and policy.
+/// A task that cannot run, with all that it was submitted with.
+///
+/// Displayed it says why, as [`why`](UnrunnableTask::why) does.
 #[derive(Debug)]
 pub struct UnrunnableTask {
-    end: End,
+    id: TaskId,
+    info: AlgorithmInfo,
+    reason: Reason,
+    origin: Origin,
 }
 
 impl UnrunnableTask {
-    pub(crate) fn new(end: End) -> Self {
-        UnrunnableTask { end }
-    }
-
-    pub(crate) fn end(&self) -> &End {
-        &self.end
+    pub(super) fn new(task: &Unrunnable<Body>, info: AlgorithmInfo) -> Self {
+        UnrunnableTask {
+            id: task.id,
+            info,
+            reason: task.reason,
+            origin: Origin::new(&task.payload, task.policy),
+        }
     }
 
     /// The task's id.
     pub fn id(&self) -> TaskId {
-        self.end.id
+        self.id
     }
 
-    pub(crate) fn info(&self) -> &AlgorithmInfo {
-        &self.end.info
+    /// The algorithm's name.
+    pub fn algorithm(&self) -> &'static str {
+        self.info.name
     }
 
-    /// Why.
-    pub fn reason(&self) -> Unrunnable {
-        match self.end.fate {
-            Fate::Unrunnable { reason, .. } => Unrunnable(reason),
-            _ => unreachable!("no other fate is made an UnrunnableTask"),
-        }
+    /// Whether it is a task of `A`.
+    pub fn is<A: Algorithm>(&self) -> bool {
+        self.info.of == TypeId::of::<A>()
     }
 
-    /// What an error says of it.
-    pub(crate) fn error(&self) -> TaskError {
-        error_of(&self.end).expect("an unrunnable task has no output")
+    /// Why, to match on; [`why`](UnrunnableTask::why) says it in words.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Why, in words that name the limit and its flag.
+    pub fn why(&self) -> String {
+        InWords(self.reason).to_string()
     }
 
     /// The tag, if the task has one.
     ///
     /// # Errors
-    /// When the tag is of another type.
+    /// When the tag is of another type: it is never reinterpreted.
     pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
-        tag_of(&self.end.body)
+        self.origin.tag()
     }
 
     /// The policy that it was submitted with: tag and stream too, where they were given.
     pub fn policy(&self) -> Policy {
-        let Fate::Unrunnable {
-            to,
-            do_it_anyway,
-            retry,
-            ..
-        } = self.end.fate
-        else {
-            unreachable!("no other fate is made an UnrunnableTask")
-        };
-        let body = body(&self.end.body);
-        Policy {
-            slave: to,
-            tag: (body.tag_type != 0).then(|| {
-                Box::new(Tag {
-                    type_hash: body.tag_type,
-                    archive: body.tag.into(),
-                })
-            }),
-            do_it_anyway: Some(do_it_anyway),
-            retry: Some(retry),
-            stream: (body.domain == DOMAIN_EXPLICIT).then_some(body.stream),
-            error: None,
-        }
+        self.origin.policy()
     }
 
-    /// The encoded arguments.
-    pub(crate) fn args(&self) -> &[u8] {
-        body(&self.end.body).args
-    }
-}
-
-/// A result from [`Master::take_results`](super::Master::take_results).
-pub struct QueueResult(pub(super) TaskResult);
-
-impl QueueResult {
-    /// The algorithm's name.
-    pub fn algorithm(&self) -> &'static str {
-        self.0.info().name
+    /// Its arguments as they travelled, without any [`Best`](crate::Best); `None` if it is no task of `A`.
+    pub fn args<A: Algorithm>(&self) -> Option<A::Args> {
+        self.is::<A>().then(|| self.origin.args::<A>()).flatten()
     }
 
-    /// Whether it is a result of `A`.
-    pub fn is<A: Algorithm>(&self) -> bool {
-        self.0.info().of == TypeId::of::<A>()
+    /// Its random stream, given or by default.
+    pub fn stream(&self) -> Stream {
+        self.origin.stream()
     }
 
-    /// The output.
-    ///
-    /// # Errors
-    /// [`TaskErrorKind::Failed`](super::TaskErrorKind::Failed) if the algorithm failed, [`TaskErrorKind::Type`](super::TaskErrorKind::Type) if it is no result of `A`.
-    pub fn output<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
-        self.must_be::<A>()?;
-        self.0.decode::<A>()
-    }
-
-    /// The output, read in place.
-    ///
-    /// # Errors
-    /// As for [`output`](QueueResult::output).
-    pub fn archived<A: Algorithm>(&self) -> Result<&wire::Archived<A::Output>, TaskError> {
-        self.must_be::<A>()?;
-        let archive = self.0.archive()?;
-        wire::access::<A::Output>(archive).map_err(|error| type_error(self.0.id(), error))
-    }
-
-    fn must_be<A: Algorithm>(&self) -> Result<(), TaskError> {
-        if self.is::<A>() {
-            return Ok(());
-        }
-        let error = wire::WireError::Algorithm {
-            expected: A::NAME,
-            got: self.algorithm(),
-        };
-        Err(type_error(self.0.id(), error))
-    }
-}
-
-impl std::ops::Deref for QueueResult {
-    type Target = TaskResult;
-
-    fn deref(&self) -> &TaskResult {
-        &self.0
-    }
-}
-
-/// An unrunnable task from [`Master::take_unrunnable`](super::Master::take_unrunnable).
-pub struct QueueUnrunnable(pub(super) UnrunnableTask);
-
-impl QueueUnrunnable {
-    /// The algorithm's name.
-    pub fn algorithm(&self) -> &'static str {
-        self.0.info().name
-    }
-
-    /// Whether it is a task of `A`.
-    pub fn is<A: Algorithm>(&self) -> bool {
-        self.0.info().of == TypeId::of::<A>()
-    }
-
-    /// The task again, with its arguments, to be submitted anew with a policy of its own; `None` if
+    /// The task again, with its arguments and its stream, to be submitted anew with a policy of its own; `None` if
     /// it is no task of `A`.
     pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
-        self.is::<A>().then(|| Task::again(self.0.args()))
+        self.is::<A>().then(|| self.origin.task()).flatten()
     }
 }
 
-impl std::ops::Deref for QueueUnrunnable {
-    type Target = UnrunnableTask;
-
-    fn deref(&self) -> &UnrunnableTask {
-        &self.0
+impl fmt::Display for UnrunnableTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is unrunnable: {}", self.id, InWords(self.reason))
     }
 }

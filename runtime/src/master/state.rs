@@ -10,7 +10,6 @@ use slab::Slab;
 
 use super::queue::Queue;
 use super::ready::Flow;
-use crate::proto::end::Ends;
 use crate::proto::master::MasterCore;
 
 pub(crate) struct State {
@@ -54,22 +53,16 @@ impl State {
 
     /// Tells every end that has come to its owner.
     pub(crate) fn dispatch(&mut self) {
-        while let Some(ends) = self.core.poll_ends() {
-            let count = ends.count();
-            let owner = match &ends {
-                Ends::Done(results) => results.packet.owner,
-                Ends::One(Some(end)) => end.owner,
-                Ends::One(None) => continue,
-            };
-            match owner {
-                Owner::Queue => self.queue.ended(ends),
+        while let Some(end) = self.core.poll_end() {
+            match end.owner() {
+                Owner::Queue => self.queue.ended(end),
                 Owner::Call(flow) | Owner::Map(flow) => {
                     let flow = self
                         .flows
                         .get_mut(flow as usize)
                         .expect("a flow that ends takes its tasks back first");
-                    flow.live -= count;
-                    self.woken.extend(flow.tell(ends));
+                    flow.live -= end.count();
+                    self.woken.extend(flow.tell(end));
                 }
             }
         }

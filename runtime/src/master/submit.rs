@@ -14,11 +14,12 @@ use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
 use super::handle::Master;
 use super::state::State;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::end::TaskEnd;
+use crate::proto::end::End;
 use crate::proto::series::Body;
 use crate::proto::series::{Growing, packet_bytes};
-use crate::typed::algorithm::{Algorithm, Policy, Task};
-use crate::typed::rng::{DOMAIN_CALLS, DOMAIN_EXPLICIT};
+use crate::typed::algorithm::Algorithm;
+use crate::typed::rng::{DOMAIN_CALLS, Stream};
+use crate::typed::task::{Policy, Task};
 
 /// Longer bodies of tasks are cut from chunks of this size, so that most submissions allocate nothing.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -54,13 +55,6 @@ impl<'a> RawTask<'a> {
     pub(crate) fn args(self) -> &'a [u8] {
         self.args
     }
-}
-
-/// Where a task's default random stream comes from: see `Policy::stream`.
-#[derive(Copy, Clone)]
-pub(crate) struct StreamOf {
-    pub(crate) domain: u64,
-    pub(crate) index: u64,
 }
 
 impl Master {
@@ -99,7 +93,7 @@ impl Master {
 }
 
 /// Tasks of a map in order of submission, each with its end once that has come.
-pub(super) type InOrder = VecDeque<(TaskId, Option<TaskEnd>)>;
+pub(super) type InOrder = VecDeque<(TaskId, Option<End>)>;
 
 /// The run that is being collected.
 pub(super) struct Open {
@@ -169,12 +163,12 @@ impl<'m> Submission<'m> {
     /// # Panics
     /// When the arguments or the tag could not be archived.
     #[inline]
-    pub(super) fn push<A: Algorithm>(&mut self, task: &Task<A>, stream: StreamOf) {
+    pub(super) fn push<A: Algorithm>(&mut self, task: &Task<A>, stream: Stream) {
         let task = RawTask::new(task);
         if !task.is_plain() {
             return self.push_alone(task, stream);
         }
-        let StreamOf { domain, index } = stream;
+        let Stream { domain, index } = stream;
         if let Some(run) = &mut *self.open.run.borrow_mut()
             && run.push(domain, index, task.args())
         {
@@ -184,7 +178,7 @@ impl<'m> Submission<'m> {
     }
 
     #[inline(never)]
-    fn begin(&mut self, task: RawTask<'_>, stream: StreamOf) {
+    fn begin(&mut self, task: RawTask<'_>, stream: Stream) {
         self.open.flush(self.mw);
         let algorithm = self.open.algorithm;
         let body = TaskBody {
@@ -203,7 +197,7 @@ impl<'m> Submission<'m> {
     }
 
     #[inline(never)]
-    fn push_alone(&mut self, task: RawTask<'_>, stream: StreamOf) {
+    fn push_alone(&mut self, task: RawTask<'_>, stream: Stream) {
         let (algorithm, owner) = (self.open.algorithm, self.open.owner);
         let submit = |state: &mut State| state.submit(algorithm, task, owner, stream);
         self.open.tell(self.mw.submitting(submit), 1);
@@ -231,10 +225,10 @@ impl State {
     }
 
     /// The default stream of the next call or queue submission.
-    pub(crate) fn next_single(&mut self, algorithm: AlgorithmId) -> StreamOf {
+    pub(crate) fn next_single(&mut self, algorithm: AlgorithmId) -> Stream {
         let singles = &mut self.streams[usize::from(algorithm.0)].1;
         *singles += 1;
-        StreamOf {
+        Stream {
             domain: DOMAIN_CALLS,
             index: *singles - 1,
         }
@@ -246,16 +240,11 @@ impl State {
         algorithm: AlgorithmId,
         task: RawTask<'_>,
         owner: Owner,
-        stream: StreamOf,
+        stream: Stream,
     ) -> TaskId {
         let policy = task.policy;
-        let stream = match policy.and_then(|policy| policy.stream) {
-            Some(index) => StreamOf {
-                domain: DOMAIN_EXPLICIT,
-                index,
-            },
-            None => stream,
-        };
+        let explicit = policy.and_then(|policy| policy.stream);
+        let stream = explicit.unwrap_or(stream);
         let (tag_type, tag) = policy
             .and_then(|policy| policy.tag.as_ref())
             .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));

@@ -14,6 +14,7 @@ use ringmw_sched::Nanos;
 
 use super::handle::Master;
 use super::light::Spawned;
+use super::passes::Refused;
 use super::state::State;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::io::signals::Leave;
@@ -52,8 +53,10 @@ pub(crate) fn begin(
     Ok(caught_up)
 }
 
-/// The application's part: the master algorithm, and unless it has returned the light threads, one after
-/// another, until all wait.
+/// The application's part: the light threads that were woken, the master algorithm, and unless it has returned the light
+/// threads again, until all wait.
+///
+/// Light threads come first, since a timer that woke one is late already, and the master algorithm may take long.
 pub(crate) fn application<R>(
     mw: &Master,
     algorithm: Pin<&mut (impl Future<Output = R> + ?Sized)>,
@@ -61,6 +64,7 @@ pub(crate) fn application<R>(
     cx: &mut Context<'_>,
 ) -> Option<Ending<R>> {
     let run = catch_unwind(AssertUnwindSafe(|| {
+        poll_light(mw, light, cx);
         let returned = algorithm.poll(cx);
         if returned.is_pending() {
             poll_light(mw, light, cx);
@@ -74,16 +78,16 @@ pub(crate) fn application<R>(
     }
 }
 
-/// Runs the light threads; what they spawn runs too, until a pass is due: each of them may spawn the next.
+/// Runs the light threads. What they spawn runs too, until a pass is due: each of them may spawn the next.
 fn poll_light(mw: &Master, light: &mut FuturesUnordered<Spawned>, cx: &mut Context<'_>) {
-    while mw.poll_pass(cx).is_ready() {
-        let spawned: Vec<_> = mw.inner.spawned.borrow_mut().drain(..).collect();
-        let none = spawned.is_empty();
+    let refused = Refused::default();
+    loop {
+        // Taken out first: nothing is borrowed while they run.
+        let spawned = mw.inner.spawned.take();
         light.extend(spawned);
-        match light.poll_next_unpin(cx) {
-            Poll::Ready(Some(())) => {}
-            Poll::Ready(None) | Poll::Pending if none => return,
-            Poll::Ready(None) | Poll::Pending => {}
+        while let Poll::Ready(Some(())) = light.poll_next_unpin(cx) {}
+        if mw.inner.spawned.borrow().is_empty() || mw.poll_pass(cx, &refused).is_pending() {
+            return;
         }
     }
 }
@@ -105,6 +109,11 @@ impl Master {
         if self.asks_for_pass() {
             waker.wake_by_ref();
         }
+    }
+
+    /// What the run's clock shows.
+    pub(crate) fn now(&self) -> Nanos {
+        self.inner.clock.now()
     }
 
     /// Light threads end with the master algorithm.

@@ -1,7 +1,7 @@
 //! Bytes of tasks and results: short ones in place, without a block of memory to count and to free.
 
 use std::fmt;
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 
 use bytes::Bytes;
 
@@ -60,20 +60,6 @@ impl SmallBytes {
             })
         } else {
             SmallBytes(Repr::Shared(Bytes::copy_from_slice(bytes)))
-        }
-    }
-
-    /// A part: a copy of what is short, a share of the rest.
-    ///
-    /// # Panics
-    /// When the range is not within.
-    #[inline]
-    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
-        match &self.0 {
-            Repr::Shared(block) if range.len() > Self::INLINE_MAX => {
-                SmallBytes(Repr::Shared(block.slice(range)))
-            }
-            _ => Self::copy_from_slice(&self[range]),
         }
     }
 }
@@ -142,14 +128,16 @@ impl fmt::Debug for SmallBytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
+
+    use super::SmallBytes;
 
     #[test]
     fn bytes_are_the_same_in_place_and_shared() {
         for len in 0..200 {
             let bytes: Vec<u8> = (0..len).collect();
-            let block = SmallBytes::copy_from_slice(&[&[9, 9][..], &bytes].concat());
-            let shared = block.slice(2..2 + bytes.len());
+            let block = Bytes::from([&[9, 9][..], &bytes].concat());
+            let shared = SmallBytes::from(block.slice(2..));
             for small in [
                 SmallBytes::copy_from_slice(&bytes),
                 SmallBytes::from(Bytes::from(bytes.clone())),

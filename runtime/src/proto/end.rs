@@ -1,131 +1,184 @@
-//! Ends of tasks on their way to those who wait for them: the results of a packet together, any other by itself.
+//! Ends of tasks on their way from the core to those who wait for them: the results of a packet together, any other by
+//! itself.
 
 use std::ops::Range;
 use std::rc::Rc;
 
 use ringmw_codec::batch::Elements;
-use ringmw_sched::{AlgorithmId, Nanos, Owner, Reason, SlaveId, TaskId};
+use ringmw_sched::{Accepted, AlgorithmId, Cancelled, Nanos, Owner, SlaveId, TaskId, Unrunnable};
 
 use crate::proto::bytes::SmallBytes;
 use crate::proto::config::AlgorithmInfo;
+use crate::proto::series::Body;
 
-/// How a task ended.
+/// How tasks ended. Every task is in exactly one, and that is told once.
 #[derive(Debug)]
-pub enum Fate {
-    /// With a result, whose archive has been checked.
-    Done {
-        /// The output's archive, a share of its packet.
-        output: SmallBytes,
-        /// Who computed it.
-        slave: SlaveId,
-        /// Time in the algorithm.
-        compute: Nanos,
-        /// From submission to the hand-out that brought the result.
-        wait: Nanos,
-        /// From that hand-out to the result's arrival, less the compute time.
-        travel: Nanos,
-    },
+pub enum End {
+    /// With results, which have been checked.
+    Done(Results),
     /// The algorithm returned an error or panicked.
-    Failed {
-        /// Its message and place.
-        message: String,
-        /// Where.
-        slave: SlaveId,
-        /// Time in the algorithm.
-        compute: Nanos,
-        /// As for `Done`.
-        wait: Nanos,
-        /// As for `Done`.
-        travel: Nanos,
-    },
+    Failed(Box<Failed>),
     /// It cannot run.
-    Unrunnable {
-        /// Why.
-        reason: Reason,
-        /// The slave that it was addressed to, if it was.
-        to: Option<SlaveId>,
-        /// Its policy.
-        do_it_anyway: bool,
-        /// Its policy.
-        retry: bool,
-    },
+    Unrunnable(Box<Unrunnable<Body>>),
     /// The application took it back.
-    Cancelled,
+    Cancelled(Box<Cancelled<Body>>),
 }
 
-/// The one end of a task.
+// Ready ends wait in queues of millions.
+const _: () = assert!(size_of::<Option<End>>() == 24);
+
+/// A task whose algorithm returned an error or panicked.
 #[derive(Debug)]
-pub struct End {
-    /// Which task.
-    pub id: TaskId,
-    /// Of which algorithm.
-    pub algorithm: AlgorithmId,
-    /// What that is.
+pub struct Failed {
+    /// The task, its body by itself.
+    pub task: Accepted<Body>,
+    /// Its algorithm.
     pub info: AlgorithmInfo,
-    /// To whom the end is told.
-    pub owner: Owner,
-    /// Its body: stream, tag and arguments. Empty where it is of no more use: of a task without a tag that is done.
-    pub body: SmallBytes,
-    /// How it ended.
-    pub fate: Fate,
+    /// The error, or the panic and its place.
+    pub message: String,
+    /// Time in the algorithm.
+    pub compute: Nanos,
+    /// From the hand-out that brought it to its arrival, less the compute time.
+    pub travel: Nanos,
+}
+
+impl Failed {
+    /// From submission to the hand-out that brought it.
+    pub(crate) fn wait(&self) -> Nanos {
+        self.task.handed_out.saturating_sub(self.task.submitted)
+    }
+}
+
+impl End {
+    /// The task; of several the first.
+    pub fn id(&self) -> TaskId {
+        match self {
+            End::Done(results) => results.id(),
+            End::Failed(failed) => failed.task.id,
+            End::Unrunnable(task) => task.id,
+            End::Cancelled(task) => task.id,
+        }
+    }
+
+    pub(crate) fn algorithm(&self) -> AlgorithmId {
+        match self {
+            End::Done(results) => results.packet.algorithm,
+            End::Failed(failed) => failed.task.algorithm,
+            End::Unrunnable(task) => task.algorithm,
+            End::Cancelled(task) => task.algorithm,
+        }
+    }
+
+    /// To whom it is told.
+    pub(crate) fn owner(&self) -> Owner {
+        match self {
+            End::Done(results) => results.packet.owner,
+            End::Failed(failed) => failed.task.owner,
+            End::Unrunnable(task) => task.owner,
+            End::Cancelled(task) => task.owner,
+        }
+    }
+
+    /// How many tasks it is of; at least one.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            End::Done(results) => results.next.left as usize,
+            End::Failed(_) | End::Unrunnable(_) | End::Cancelled(_) => 1,
+        }
+    }
+
+    /// What it takes until it is taken.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        match self {
+            End::Done(results) => results.ready_bytes() as u64,
+            End::Failed(failed) => {
+                (failed.message.len() + failed.task.payload.alone_bytes() + FAILED_BYTES) as u64
+            }
+            End::Unrunnable(_) | End::Cancelled(_) => 0,
+        }
+    }
+
+    /// Takes the first task's off. `None`: there is no other, and it is taken as it is.
+    #[inline]
+    pub(crate) fn split_first(&mut self) -> Option<End> {
+        match self {
+            End::Done(results) if results.next.left > 1 => Some(End::Done(results.split_first())),
+            _ => None,
+        }
+    }
+
+    /// Each task's by itself.
+    pub fn each(self) -> impl Iterator<Item = End> {
+        let mut rest = Some(self);
+        std::iter::from_fn(move || match rest.as_mut()?.split_first() {
+            Some(first) => Some(first),
+            None => rest.take(),
+        })
+    }
 }
 
 /// Results of one packet and one algorithm whose ends are told to one owner.
 #[derive(Debug)]
-pub(crate) struct Packet {
+pub(crate) struct ResultPacket {
     pub(crate) owner: Owner,
     pub(crate) algorithm: AlgorithmId,
     pub(crate) info: AlgorithmInfo,
     pub(crate) slave: SlaveId,
     /// What the outputs are read from.
     pub(crate) bodies: SmallBytes,
-    pub(crate) runs: Runs,
+    /// Series of results in their order: of most packets of few tasks there is but one, which stands in place.
+    first: ResultSeries,
+    others: Vec<ResultSeries>,
 }
 
-/// Runs of results in their order: of most packets of few tasks there is but one.
-#[derive(Debug, Default)]
-pub(crate) struct Runs {
-    first: Option<Run>,
-    others: Vec<Run>,
-}
-
-impl Runs {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    /// Room for so many.
-    pub(crate) fn reserve(&mut self, runs: usize) {
-        self.others.reserve_exact(runs.saturating_sub(1));
-    }
-
-    #[inline]
-    pub(crate) fn push(&mut self, run: Run) {
-        match self.first {
-            None => self.first = Some(run),
-            Some(_) => self.others.push(run),
+impl ResultPacket {
+    /// With its first results.
+    pub(crate) fn new(
+        (owner, algorithm): (Owner, AlgorithmId),
+        info: AlgorithmInfo,
+        slave: SlaveId,
+        bodies: SmallBytes,
+        first: ResultSeries,
+    ) -> Self {
+        ResultPacket {
+            owner,
+            algorithm,
+            info,
+            slave,
+            bodies,
+            first,
+            others: Vec::new(),
         }
     }
 
+    /// Adds results; `room` is how many further series there may be.
     #[inline]
-    fn get(&self, nth: u32) -> Option<&Run> {
+    pub(crate) fn push(&mut self, series: ResultSeries, room: usize) {
+        if self.others.is_empty() {
+            self.others.reserve_exact(room);
+        }
+        self.others.push(series);
+    }
+
+    #[inline]
+    fn series(&self, nth: u32) -> Option<&ResultSeries> {
         match nth.checked_sub(1) {
-            None => self.first.as_ref(),
+            None => Some(&self.first),
             Some(nth) => self.others.get(nth as usize),
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Run> {
-        self.first.iter().chain(&self.others)
+    fn all_series(&self) -> impl Iterator<Item = &ResultSeries> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 }
 
-/// Results of tasks of one run: each has its compute time, unless there is but one, and its output.
+/// Results of tasks of one series: each has its compute time, unless there is but one, and its output.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct ResultSeries {
     /// The first task.
     pub(crate) id: TaskId,
-    /// How many there are.
+    /// How many there are; at least one.
     pub(crate) tasks: u32,
     /// Where the first result begins among the bodies.
     pub(crate) at: u32,
@@ -136,30 +189,108 @@ pub(crate) struct Run {
     pub(crate) wait: Nanos,
     pub(crate) on_the_way: Nanos,
     /// The body of a task that has a tag.
-    pub(crate) body: Option<Box<SmallBytes>>,
+    pub(crate) tagged: Option<Box<SmallBytes>>,
 }
 
 /// What a ready result takes beside its output and a tagged task's body, at most.
-pub(crate) const RESULT_BYTES: usize = size_of::<Run>();
+pub(crate) const RESULT_BYTES: usize = size_of::<ResultSeries>();
 
-/// A result where it came: a share of its packet.
-#[derive(Debug)]
-pub(crate) struct OneResult {
-    packet: Rc<Packet>,
-    run: u32,
-    nth: u32,
+/// What a ready failure takes beside its message and its task's body.
+pub(crate) const FAILED_BYTES: usize = size_of::<Failed>() + size_of::<End>();
+
+impl ResultSeries {
+    /// Where an output is among the bodies.
+    #[inline]
+    fn output(&self, nth: u32) -> Range<usize> {
+        let Range { start, end } = self.elements.output(nth);
+        self.at as usize + start..self.at as usize + end
+    }
 }
 
-impl OneResult {
+/// Results of a packet that nobody has taken; at least one. A result by itself is these with one left.
+#[derive(Debug)]
+pub struct Results {
+    packet: Rc<ResultPacket>,
+    next: Next,
+    _niche: Niche,
+}
+
+/// The next result that is taken: its series, which of that it is, and how many are left with it.
+#[derive(Copy, Clone, Debug)]
+struct Next {
+    series: u32,
+    nth: u32,
+    left: u32,
+}
+
+impl Next {
+    /// It is taken; its series has so many.
     #[inline]
-    fn run(&self) -> &Run {
-        let run = self.packet.runs.get(self.run);
-        run.expect("a result is of a run of its packet")
+    fn step(&mut self, tasks: u32) {
+        self.left -= 1;
+        self.nth += 1;
+        if self.nth == tasks {
+            (self.series, self.nth) = (self.series + 1, 0);
+        }
+    }
+}
+
+/// Its unused values tell the other kinds of [`End`] apart, which is then no larger than [`Results`].
+#[derive(Copy, Clone, Debug)]
+#[repr(u8)]
+enum Niche {
+    Here,
+}
+
+impl Results {
+    pub(crate) fn new(packet: ResultPacket) -> Self {
+        let left = packet.all_series().map(|series| series.tasks).sum();
+        let (series, nth) = (0, 0);
+        Results {
+            packet: Rc::new(packet),
+            next: Next { series, nth, left },
+            _niche: Niche::Here,
+        }
+    }
+
+    /// The next one's series.
+    #[inline]
+    fn series(&self) -> &ResultSeries {
+        let series = self.packet.series(self.next.series);
+        series.expect("a result is of a series of its packet")
     }
 
     #[inline]
+    fn split_first(&mut self) -> Results {
+        let (tasks, next) = (self.series().tasks, self.next);
+        self.next.step(tasks);
+        Results {
+            packet: Rc::clone(&self.packet),
+            next: Next { left: 1, ..next },
+            _niche: Niche::Here,
+        }
+    }
+
+    /// Takes the next one, read in place: its task and output. `None`: all were taken.
+    #[inline]
+    pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
+        let packet = &*self.packet;
+        let series = packet.series(self.next.series)?;
+        let nth = self.next.nth;
+        self.next.step(series.tasks);
+        Some((series.id.after(nth), &packet.bodies[series.output(nth)]))
+    }
+
+    /// Whether all were taken.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next.left == 0
+    }
+
+    /// The next one's task.
+    #[inline]
     pub(crate) fn id(&self) -> TaskId {
-        self.run().id.after(self.nth)
+        self.series().id.after(self.next.nth)
     }
 
     #[inline]
@@ -171,212 +302,45 @@ impl OneResult {
         self.packet.slave
     }
 
+    /// The next one's output.
     #[inline]
-    pub(crate) fn output(&self) -> &[u8] {
-        &self.packet.bodies[self.run().output(self.nth)]
+    pub fn output(&self) -> &[u8] {
+        &self.packet.bodies[self.series().output(self.next.nth)]
     }
 
+    /// The next one's time in the algorithm.
     pub(crate) fn compute(&self) -> Nanos {
-        let run = self.run();
-        let body = &self.packet.bodies[run.at as usize..];
-        let mut one = run.elements.iter(body, self.nth, 1, run.compute);
+        let series = self.series();
+        let body = &self.packet.bodies[series.at as usize..];
+        let mut one = series.elements.iter(body, self.next.nth, 1, series.compute);
         one.next().expect("one was asked for").0
     }
 
+    /// From the next one's submission to the hand-out that brought it.
     pub(crate) fn wait(&self) -> Nanos {
-        self.run().wait
+        self.series().wait
     }
 
+    /// From that hand-out to its arrival, less the compute time.
     pub(crate) fn travel(&self) -> Nanos {
-        self.run().on_the_way.saturating_sub(self.compute())
+        self.series().on_the_way.saturating_sub(self.compute())
     }
 
-    /// The body of a task that has a tag, else empty.
-    pub(crate) fn body(&self) -> &[u8] {
-        self.run().body.as_deref().map_or(&[], |body| body)
-    }
-
-    fn to_end(&self) -> End {
-        End {
-            id: self.id(),
-            algorithm: self.packet.algorithm,
-            info: self.packet.info,
-            owner: self.packet.owner,
-            body: SmallBytes::copy_from_slice(self.body()),
-            fate: Fate::Done {
-                output: self.packet.bodies.slice(self.run().output(self.nth)),
-                slave: self.slave(),
-                compute: self.compute(),
-                wait: self.wait(),
-                travel: self.travel(),
-            },
-        }
-    }
-}
-
-impl Run {
-    /// Where an output is among the bodies.
-    #[inline]
-    fn output(&self, nth: u32) -> Range<usize> {
-        let Range { start, end } = self.elements.output(nth);
-        self.at as usize + start..self.at as usize + end
-    }
-}
-
-/// The end of a task, as small as can be for one that is done.
-#[derive(Debug)]
-pub(crate) enum TaskEnd {
-    Done(OneResult),
-    Other(Box<End>),
-}
-
-const _: () = assert!(size_of::<TaskEnd>() == 16);
-
-impl TaskEnd {
-    pub(crate) fn id(&self) -> TaskId {
-        match self {
-            TaskEnd::Done(one) => one.id(),
-            TaskEnd::Other(end) => end.id,
-        }
-    }
-
-    /// By itself.
-    pub(crate) fn into_end(self) -> End {
-        match self {
-            TaskEnd::Done(one) => one.to_end(),
-            TaskEnd::Other(end) => *end,
-        }
-    }
-
-    /// What it takes until it is taken.
-    pub(crate) fn ready_bytes(&self) -> u64 {
-        match self {
-            TaskEnd::Done(one) => (one.output().len() + one.body().len() + RESULT_BYTES) as u64,
-            TaskEnd::Other(end) => end.ready_bytes(),
-        }
-    }
-}
-
-/// Results of a packet, of which some may have been taken.
-#[derive(Debug)]
-pub(crate) struct Results {
-    pub(crate) packet: Rc<Packet>,
-    /// The next one: its run, and which of that it is.
-    run: u32,
-    nth: u32,
-    left: usize,
-}
-
-impl Results {
-    pub(crate) fn new(packet: Packet) -> Self {
-        Results {
-            left: packet.runs.iter().map(|run| run.tasks as usize).sum(),
-            packet: Rc::new(packet),
-            run: 0,
-            nth: 0,
-        }
-    }
-
-    /// Takes the next one: its run, and which of that it is.
-    #[inline]
-    fn next(&mut self) -> Option<(u32, u32)> {
-        loop {
-            let run = self.packet.runs.get(self.run)?;
-            if self.nth < run.tasks {
-                self.left -= 1;
-                self.nth += 1;
-                return Some((self.run, self.nth - 1));
-            }
-            self.run += 1;
-            self.nth = 0;
-        }
-    }
-
-    /// Takes the next one: its task and output.
-    #[inline]
-    pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
-        let packet = &*self.packet;
-        let mut run = packet.runs.get(self.run)?;
-        while self.nth == run.tasks {
-            (self.run, self.nth) = (self.run + 1, 0);
-            run = packet.runs.get(self.run)?;
-        }
-        let nth = self.nth;
-        self.nth += 1;
-        self.left -= 1;
-        Some((run.id.after(nth), &packet.bodies[run.output(nth)]))
-    }
-
-    /// Takes the next one by itself.
-    #[inline]
-    pub(crate) fn next_result(&mut self) -> Option<OneResult> {
-        let (run, nth) = self.next()?;
-        Some(OneResult {
-            packet: Rc::clone(&self.packet),
-            run,
-            nth,
-        })
+    /// The body of the next one's task, if that has a tag: of others none is kept.
+    pub(crate) fn tagged(&self) -> Option<&[u8]> {
+        self.series().tagged.as_deref().map(|body| &**body)
     }
 
     /// What those that are left take: outputs, tagged tasks' bodies, and [`RESULT_BYTES`] for each.
-    fn bytes(&self) -> usize {
-        let runs = self.packet.runs.iter().skip(self.run as usize);
-        let of_run = |(at, run): (usize, &Run)| {
-            let left = run.tasks - if at == 0 { self.nth } else { 0 };
-            let body = run.body.as_ref().map_or(0, |body| body.len());
-            left as usize * (body + run.elements.output_bytes() + RESULT_BYTES)
-        };
-        runs.enumerate().map(of_run).sum()
-    }
-}
-
-/// Ends of tasks as they come: those of a packet together.
-#[derive(Debug)]
-pub(crate) enum Ends {
-    /// Results that follow one another in a packet, of the same algorithm and told to the same owner.
-    Done(Results),
-    /// Any other; none once it was taken.
-    One(Option<Box<End>>),
-}
-
-impl Ends {
-    pub(crate) fn one(end: End) -> Self {
-        Ends::One(Some(Box::new(end)))
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        match self {
-            Ends::Done(results) => results.left,
-            Ends::One(end) => usize::from(end.is_some()),
+    fn ready_bytes(&self) -> usize {
+        let (mut left, mut bytes, mut before) = (self.next.left, 0, self.next.nth);
+        for series in self.packet.all_series().skip(self.next.series as usize) {
+            let tasks = left.min(series.tasks - before);
+            let body = series.tagged.as_ref().map_or(0, |body| body.len());
+            let output = series.elements.output_bytes();
+            bytes += tasks as usize * (body + output + RESULT_BYTES);
+            (left, before) = (left - tasks, 0);
         }
-    }
-
-    /// Takes the next one by itself.
-    #[inline]
-    pub(crate) fn next_end(&mut self) -> Option<TaskEnd> {
-        match self {
-            Ends::Done(results) => results.next_result().map(TaskEnd::Done),
-            Ends::One(end) => end.take().map(TaskEnd::Other),
-        }
-    }
-
-    /// What they take until they are taken: as [`TaskEnd::ready_bytes`] of each.
-    pub(crate) fn ready_bytes(&self) -> u64 {
-        match self {
-            Ends::Done(results) => results.bytes() as u64,
-            Ends::One(end) => end.as_deref().map_or(0, End::ready_bytes),
-        }
-    }
-}
-
-impl End {
-    fn ready_bytes(&self) -> u64 {
-        let said = match &self.fate {
-            Fate::Done { output, .. } => output.len(),
-            Fate::Failed { message, .. } => message.len(),
-            Fate::Unrunnable { .. } | Fate::Cancelled => 0,
-        };
-        (said + self.body.len() + size_of::<End>()) as u64
+        bytes
     }
 }

@@ -153,6 +153,19 @@ impl Body {
         }
     }
 
+    /// The first task's by itself: it keeps nothing of the others of its run.
+    pub(crate) fn alone(self) -> Body {
+        self.one().into()
+    }
+
+    /// Bytes of the first task's, encoded.
+    pub(crate) fn alone_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::One(body) => body.len(),
+            Repr::Run { block, from, .. } => block.part(*from, 1).encoded_bytes(),
+        }
+    }
+
     /// The encoded body of a task that has a tag; those of a run have none.
     #[inline]
     pub(crate) fn tagged(self) -> Option<Box<SmallBytes>> {
@@ -302,7 +315,11 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ringmw_codec::batch::TaskBody;
+    use ringmw_sched::Series;
+
+    use super::{Body, Growing, RUN_BYTES_MAX, Repr};
+    use crate::proto::bytes::SmallBytes;
 
     fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
         let mut bytes = Vec::new();

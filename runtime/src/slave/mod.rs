@@ -22,8 +22,9 @@ use crate::io::slave_link::{Link, Term};
 use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
-use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::tag::RunError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -17,7 +17,7 @@ use super::slave::{Birth, Life, Pace, SimSlave, Step};
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::SECOND;
 use crate::proto::conn::Effect;
-use crate::typed::algorithm::Registry;
+use crate::typed::registry::Registry;
 
 /// What kind of process connects.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -18,8 +18,9 @@ use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
-use crate::typed::algorithm::{AlgorithmIndex, Registry, RunError};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::tag::RunError;
 
 /// A goodbye is written within this time or not at all, as in a real slave.
 const FAREWELL: Nanos = SECOND;

@@ -452,7 +452,10 @@ impl Run {
         while self.fleet.processes() < self.world.slaves {
             self.fleet.join_later(5 * SECOND);
         }
-        self.busy_until = self.now + self.rng.random_range(1_000..100_000);
+        // More than no time where the master algorithm held its thread.
+        let held = mw.now() - self.now;
+        Clock::set(self.now);
+        self.busy_until = self.now + held + self.rng.random_range(1_000..100_000);
         ended
     }
 

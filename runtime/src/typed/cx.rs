@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ringmw_sched::SlaveId;
 
 use crate::proto::incumbents::{BestTable, OfferSink};
-use crate::typed::algorithm::{RunError, Tag};
 use crate::typed::best::{Best, BestKey};
 use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, name_hash};
-use crate::typed::wire::{Wire, WireError, type_text};
+use crate::typed::tag::{RunError, Tag, TagError};
+use crate::typed::wire::{Wire, WireError};
 
 /// What one slave remembers between tasks: a cache, a connection, tables that take long to build.
 ///
@@ -59,26 +59,11 @@ pub trait SlaveState: Sized + 'static {
     fn init(cx: &mut Cx) -> Result<Self, Box<dyn Error>>;
 }
 
-/// Why a tag cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TagError {
-    /// The tag was given as another type.
-    #[error("the tag was not given as {expected}")]
-    OtherType {
-        /// The type asked for.
-        expected: String,
-    },
-    /// The tag's bytes are damaged.
-    #[error("the tag is damaged: {0}")]
-    Damaged(#[from] WireError),
-}
-
 /// Which task is about to run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskStart<'t> {
     pub(crate) task: u64,
-    /// [`Entry::name_hash`](crate::typed::algorithm::Entry) of its algorithm.
+    /// [`Entry::name_hash`](crate::typed::registry::Entry) of its algorithm.
     pub(crate) algorithm: u64,
     pub(crate) domain: u64,
     pub(crate) stream: u64,
@@ -308,19 +293,6 @@ impl Cx {
         segment: &[u8],
     ) -> Result<Best<K, W>, WireError> {
         Best::from_segment(segment, &self.bests, &self.sink)
-    }
-}
-
-impl Tag {
-    /// # Errors
-    /// [`TagError::OtherType`] if it was given as another type.
-    pub(crate) fn read<T: Wire>(&self) -> Result<T, TagError> {
-        if self.type_hash != T::TYPE_HASH {
-            return Err(TagError::OtherType {
-                expected: type_text::<T>(),
-            });
-        }
-        Ok(crate::typed::wire::decode(&self.archive)?)
     }
 }
 

@@ -4,9 +4,11 @@
 //! once and read in plain Rust.
 #![allow(missing_docs, reason = "called by generated code only")]
 
-use crate::typed::algorithm::{Algorithm, RunError, Task};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::best::{Best, BestKey};
 use crate::typed::cx::{Cx, SlaveState, StateGuard};
+use crate::typed::tag::RunError;
+use crate::typed::task::Task;
 use crate::typed::wire::{self, Outcome, Wire, WireError, hash};
 pub use crate::typed::wire::{ArgumentWriter, assert_unaligned, type_text};
 

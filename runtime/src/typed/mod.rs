@@ -7,5 +7,8 @@ pub(crate) mod algorithm;
 pub(crate) mod best;
 pub(crate) mod cx;
 pub mod expansion;
+pub(crate) mod registry;
 pub(crate) mod rng;
+pub(crate) mod tag;
+pub(crate) mod task;
 pub(crate) mod wire;

@@ -27,6 +27,25 @@ pub(crate) const DOMAIN_EXPLICIT: u64 = u64::MAX;
 /// The domain of [`SlaveState::init`](crate::SlaveState::init): the same numbers on every slave.
 pub(crate) const DOMAIN_STATE: u64 = u64::MAX - 1;
 
+/// A task's identity for random numbers: what [`Task::stream`](crate::Task::stream) takes, and what a task that gave no
+/// output is asked for.
+///
+/// Made from a number it is an explicit one, which coincides with no default one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stream {
+    pub(crate) domain: u64,
+    pub(crate) index: u64,
+}
+
+impl From<u64> for Stream {
+    fn from(index: u64) -> Self {
+        Stream {
+            domain: DOMAIN_EXPLICIT,
+            index,
+        }
+    }
+}
+
 /// FNV-1a of a name, for the key. Fixed for ever: another function gives every user other numbers.
 pub(crate) const fn name_hash(name: &str) -> u64 {
     hash::text(hash::START, name)

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use ringmw::internals::engine::{Closed, ConnId};
 use ringmw::internals::proto::{AlgorithmInfo, Level, SmallBytes};
-use ringmw::internals::proto::{Effect, End, Fate, MasterConfig, MasterCore, SECOND};
+use ringmw::internals::proto::{Effect, End, MasterConfig, MasterCore, SECOND};
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_codec::frame::{FrameReader, Kind};
@@ -123,8 +123,8 @@ impl Rig {
             }
         }
         self.events.extend(self.core.drain_audit());
-        self.ends
-            .extend(std::iter::from_fn(|| self.core.poll_end()));
+        let ends = std::iter::from_fn(|| self.core.poll_end());
+        self.ends.extend(ends.flat_map(End::each));
         value
     }
 
@@ -264,8 +264,8 @@ impl Rig {
         let mut squares: Vec<u64> = self
             .ends
             .iter()
-            .map(|end| match &end.fate {
-                Fate::Done { output, .. } => ringmw::internals::wire::decode(output).unwrap(),
+            .map(|end| match end {
+                End::Done(results) => ringmw::internals::wire::decode(results.output()).unwrap(),
                 other => panic!("{case}: {other:?}"),
             })
             .collect();

@@ -29,11 +29,14 @@ impl<P: Series> Scheduler<P> {
             }
         };
         let record = self.tasks.get(slot);
-        let (owner, algorithm) = (self.owners.of(record), record.algorithm);
+        let (algorithm, owner, policy) =
+            (record.algorithm, self.owners.of(record), record.policy());
         Some(Cancelled {
-            payload: self.free(slot),
-            owner,
+            id,
             algorithm,
+            owner,
+            policy,
+            payload: self.free(slot),
             held_by,
         })
     }

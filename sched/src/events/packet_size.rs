@@ -73,7 +73,7 @@ impl<P: Series> Scheduler<P> {
 #[cfg(test)]
 mod tests {
     use super::FILLED_FOR;
-    use crate::{AUTO, AlgorithmId, Config, Owner, Policy, Scheduler, SlaveId, TaskSpec, Verdict};
+    use crate::{AUTO, AlgorithmId, Config, Owner, Policy, Scheduler, SlaveId, TaskSpec};
 
     const QUICK: AlgorithmId = AlgorithmId(0);
     const SLOW: AlgorithmId = AlgorithmId(1);
@@ -100,7 +100,7 @@ mod tests {
 
     fn answer(sched: &mut Scheduler<()>, slave: SlaveId, tasks: &[u64], compute: u64) {
         for &task in tasks {
-            let Ok(Verdict::Accepted(accepted)) = sched.result(slave, task) else {
+            let Ok(Some(accepted)) = sched.result(slave, task) else {
                 panic!("it holds the task");
             };
             sched.learn_compute(accepted.algorithm, compute);

@@ -3,24 +3,26 @@
 use std::convert::Infallible;
 
 use crate::data::hands::Hold;
-use crate::end::{Accepted, Verdict};
+use crate::end::Accepted;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
 use crate::offence::Offence;
 use crate::scheduler::Scheduler;
 use crate::series::Series;
 
 impl<P: Series> Scheduler<P> {
-    /// A result has come. Results come in the order in which their tasks were handed out.
+    /// A result has come, the end of its task. `None`: it is late, since its task was cancelled meanwhile or another
+    /// slave has answered it; it is counted, and not delivered. Results come in the order in which their tasks were
+    /// handed out.
     ///
     /// # Errors
     /// The slave does not hold that task, or another one comes first.
-    pub fn result(&mut self, slave: SlaveId, task: u64) -> Result<Verdict<P>, Offence> {
-        let Ok(verdict) = self.results_if(slave, task, 1, |_, _| Ok::<(), Infallible>(()))?;
-        Ok(verdict)
+    pub fn result(&mut self, slave: SlaveId, task: u64) -> Result<Option<Accepted<P>>, Offence> {
+        let Ok(accepted) = self.results_if(slave, task, 1, |_, _| Ok::<(), Infallible>(()))?;
+        Ok(accepted)
     }
 
     /// As [`result`](Self::result), for `most` tasks that follow one another in number, or fewer: as many as are of
-    /// one run, which the verdict tells, once `check` agrees. That is asked if the tasks are live and come next, by
+    /// one run, which the payload tells, once `check` agrees. That is asked if the tasks are live and come next, by
     /// their algorithm and how many there are, before anything is changed. A late one comes by itself.
     ///
     /// # Errors
@@ -32,7 +34,7 @@ impl<P: Series> Scheduler<P> {
         task: u64,
         most: u32,
         check: impl FnOnce(AlgorithmId, u32) -> Result<(), E>,
-    ) -> Result<Result<Verdict<P>, E>, Offence> {
+    ) -> Result<Result<Option<Accepted<P>>, E>, Offence> {
         let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
         let clock = self.clock;
         let hands = self.slaves.hands_mut(at);
@@ -47,27 +49,29 @@ impl<P: Series> Scheduler<P> {
         hands.first_since = clock;
         self.on_let_go(at);
         if entry.hold != Hold::Live {
-            return Ok(Ok(Verdict::Late));
+            return Ok(Ok(None));
         }
         let tasks = entry.tasks.min(most);
         self.counts.running -= u64::from(tasks);
         self.end_twin(entry.slot, at);
         let record = self.tasks.get(entry.slot);
-        let (algorithm, submitted) = (record.algorithm, record.submitted);
-        let owner = self.owners.of(record);
+        let (algorithm, owner, submitted) =
+            (record.algorithm, self.owners.of(record), record.submitted);
+        let policy = record.policy();
         self.owners.on_let_go(record, tasks);
         let payload = if tasks == entry.tasks {
             self.free(entry.slot)
         } else {
             self.tasks.take_front(entry.slot, tasks)
         };
-        Ok(Ok(Verdict::Accepted(Accepted {
+        Ok(Ok(Some(Accepted {
             id: TaskId {
                 seq: entry.seq,
                 slot: entry.slot,
             },
             algorithm,
             owner,
+            policy,
             payload,
             slave,
             submitted,

@@ -10,7 +10,7 @@ use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::TaskSpec;
 
 impl<P: Series> Scheduler<P> {
-    /// Takes a task. One that can not be run ends at once: [`poll_ended`](Self::poll_ended) tells.
+    /// Takes a task. One that can not be run ends at once: [`poll_unrunnable`](Self::poll_unrunnable) tells.
     ///
     /// # Panics
     /// If the algorithm is unknown.
@@ -32,7 +32,7 @@ impl<P: Series> Scheduler<P> {
                     policy,
                     ..
                 } = spec;
-                self.ended.push_back(Unrunnable {
+                self.unrunnable.push_back(Unrunnable {
                     id,
                     algorithm,
                     owner,

@@ -620,6 +620,14 @@ fn payload_of(task: u64) -> Payload {
     task * 7 + 3
 }
 
+fn policy_of(task: &Task) -> Policy {
+    Policy {
+        to: task.to.map(SlaveId),
+        do_it_anyway: task.do_it_anyway,
+        retry: task.retry,
+    }
+}
+
 fn owner_of(task: u64, of: u8) -> Owner {
     match of {
         0 => Owner::Queue,
@@ -682,18 +690,14 @@ impl World {
                     crashes,
                     told,
                 };
-                let seq = model.submit(task, seen);
+                let seq = model.submit(task.clone(), seen);
                 let owner = owner_of(seq, of);
-                let (algorithm, to) = (AlgorithmId(algorithm), to.map(SlaveId));
+                let algorithm = AlgorithmId(algorithm);
                 let spec = TaskSpec {
                     algorithm,
                     owner,
                     bytes,
-                    policy: Policy {
-                        to,
-                        do_it_anyway,
-                        retry,
-                    },
+                    policy: policy_of(&task),
                 };
                 let id = sched.submit(spec, payload_of(seq), 1000 + seq);
                 assert_eq!(id.seq(), seq);
@@ -714,15 +718,16 @@ impl World {
             Event::Result(slave, task) => {
                 let expected = model.result(slave, task, seen);
                 match sched.result(SlaveId(slave), task) {
-                    Ok(Verdict::Late) => assert_eq!(expected, Ok(false)),
+                    Ok(None) => assert_eq!(expected, Ok(false)),
                     Err(offence) => assert_eq!(expected, Err(offence)),
-                    Ok(Verdict::Accepted(accepted)) => {
+                    Ok(Some(accepted)) => {
                         assert_eq!(expected, Ok(true));
                         let given = &model.tasks[task as usize];
                         let told = Accepted {
                             id: ids[task as usize],
                             algorithm: AlgorithmId(given.algorithm),
                             owner: owner_of(task, given.of),
+                            policy: policy_of(given),
                             payload: payload_of(task),
                             slave: SlaveId(slave),
                             submitted: 1000 + task,
@@ -761,12 +766,14 @@ impl World {
                 );
                 let given = &model.tasks[task as usize];
                 if let Some(Cancelled {
+                    id,
                     payload,
                     owner,
                     algorithm,
                     ..
                 }) = cancelled
                 {
+                    assert_eq!(id, ids[task as usize]);
                     let told = (payload, owner, algorithm.0);
                     assert_eq!(
                         told,
@@ -804,7 +811,7 @@ impl World {
     fn drain(&mut self) -> Seen {
         let World { sched, model, ids } = self;
         let mut seen = Seen::default();
-        while let Some(ended) = sched.poll_ended() {
+        while let Some(ended) = sched.poll_unrunnable() {
             let seq = ended.id.seq();
             let given = &model.tasks[seq as usize];
             assert_eq!(ended.id, ids[seq as usize]);
@@ -813,12 +820,8 @@ impl World {
                 (payload_of(seq), owner_of(seq, given.of))
             );
             assert_eq!(
-                (ended.algorithm.0, ended.policy.to),
-                (given.algorithm, given.to.map(SlaveId))
-            );
-            assert_eq!(
-                (ended.policy.do_it_anyway, ended.policy.retry),
-                (given.do_it_anyway, given.retry)
+                (ended.algorithm.0, ended.policy),
+                (given.algorithm, policy_of(given))
             );
             seen.ended.push((seq, format!("{:?}", ended.reason)));
         }

@@ -9,7 +9,7 @@ use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
 
-use super::{Parts, complain, finish, own_name};
+use super::{Parts, finish};
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Outcome;
 use crate::flags::{Role, Settings};
@@ -17,13 +17,14 @@ use crate::io::clock::{self, Clock};
 use crate::io::engine::{self, Choice, Engine};
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::signals::{Leave, Signals};
+use crate::io::terminal::{complain, own_name};
 use crate::master::Master;
 use crate::master::driver::Driver;
 use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::proto::config::{Demand, MasterConfig};
 use crate::proto::master::MasterCore;
-use crate::typed::algorithm::Registry;
+use crate::typed::registry::Registry;
 
 mod resource;
 mod slaves;

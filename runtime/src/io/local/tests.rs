@@ -1,10 +1,16 @@
-use super::output::{LAST_LINES_MAX, Stream};
-use super::*;
-use std::io::{BufRead, BufReader, Write};
-use std::sync::mpsc;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+use crate::io::local::output::{LAST_LINES_MAX, Output, Stream};
+use crate::io::local::plan::{Plan, job, parse_job};
+use crate::io::local::{Death, LocalEvent, STOP_BOUND, Stopped, Supervisor};
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -59,7 +59,7 @@ impl MasterCore {
             });
         }
         self.follow_queue();
-        self.collect_ended();
+        self.collect_unrunnable();
         self.push_bests();
     }
 

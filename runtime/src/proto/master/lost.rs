@@ -130,7 +130,7 @@ impl MasterCore {
                 cancelled: u64::from(losses.released),
             });
         }
-        self.collect_ended();
+        self.collect_unrunnable();
         let graceful = matches!(
             cause,
             Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye { .. }

@@ -41,9 +41,9 @@ use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
 use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId, Unrunnable};
 
-use crate::proto::config::{Demand, MasterConfig};
+use crate::proto::config::{AlgorithmInfo, Demand, MasterConfig};
 use crate::proto::conn::{ConnId, Effect};
-use crate::proto::end::{End, Ends, Fate};
+use crate::proto::end::End;
 use crate::proto::incumbents::Incumbents;
 use crate::proto::reason::InWords;
 use crate::proto::series::Body;
@@ -87,11 +87,11 @@ pub struct MasterCore {
     round: u64,
     pace: Pace,
     demand: Demand,
-    /// What [`Wanted::Auto`] says, since when, and the highest that it would have said since then.
+    /// What [`Wanted::Auto`](crate::proto::config::Wanted::Auto) says, since when, and the highest that it would have said since then.
     wanted: (u64, Nanos, u64),
     dirty: Vec<u32>,
     effects: VecDeque<Effect>,
-    ends: VecDeque<Ends>,
+    ends: VecDeque<End>,
     trail: Trail,
     deadlines: BinaryHeap<Reverse<(Nanos, ConnId)>>,
     now: Nanos,
@@ -164,6 +164,11 @@ impl MasterCore {
         self.trail.on_time(now, &mut self.conns);
     }
 
+    /// What is known of an algorithm.
+    pub(crate) fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
+        self.config.info(algorithm)
+    }
+
     /// The scheduler, to look at.
     pub fn sched(&self) -> &Scheduler<Body> {
         &self.sched
@@ -172,7 +177,7 @@ impl MasterCore {
     /// The scheduler, for desires, targets and news; what it ends by that is collected.
     pub fn with_sched<T>(&mut self, f: impl FnOnce(&mut Scheduler<Body>) -> T) -> T {
         let value = f(&mut self.sched);
-        self.collect_ended();
+        self.collect_unrunnable();
         while let Some((slave, from, to)) = self.sched.poll_moved() {
             self.trail.push(Event::Group {
                 slave: slave.0,
@@ -253,24 +258,14 @@ impl MasterCore {
         Some(effect)
     }
 
-    /// The next end of a task.
-    pub fn poll_end(&mut self) -> Option<End> {
-        loop {
-            if let Some(end) = self.ends.front_mut()?.next_end() {
-                return Some(end.into_end());
-            }
-            self.ends.pop_front();
-        }
-    }
-
-    /// Whether [`poll_ends`](Self::poll_ends) has something.
+    /// Whether [`poll_end`](Self::poll_end) has something.
     #[inline]
     pub(crate) fn has_ends(&self) -> bool {
         !self.ends.is_empty()
     }
 
-    /// The next ends, in the order in which they came.
-    pub(crate) fn poll_ends(&mut self) -> Option<Ends> {
+    /// The next end, in the order in which they came: of one task, or of several of a packet.
+    pub fn poll_end(&mut self) -> Option<End> {
         self.ends.pop_front()
     }
 
@@ -305,43 +300,21 @@ impl MasterCore {
     }
 
     #[inline]
-    fn collect_ended(&mut self) {
-        if self.sched.ended() > 0 {
-            self.take_ended();
+    fn collect_unrunnable(&mut self) {
+        if self.sched.unrunnable() > 0 {
+            self.take_unrunnable();
         }
     }
 
-    fn take_ended(&mut self) {
-        while let Some(ended) = self.sched.poll_ended() {
-            let Unrunnable {
-                id,
-                algorithm,
-                owner,
-                policy:
-                    ringmw_sched::Policy {
-                        to,
-                        do_it_anyway,
-                        retry,
-                    },
-                payload,
-                reason,
-            } = ended;
-            self.trail.on_unrunnable(id, InWords(reason));
-            let fate = Fate::Unrunnable {
-                reason,
-                to,
-                do_it_anyway,
-                retry,
-            };
-            self.trail.on_task_ended(id, &fate, None);
-            self.ends.push_back(Ends::one(End {
-                id,
-                algorithm,
-                info: *self.config.info(algorithm),
-                owner,
-                body: payload.one(),
-                fate,
+    fn take_unrunnable(&mut self) {
+        while let Some(task) = self.sched.poll_unrunnable() {
+            self.trail.on_unrunnable(task.id, InWords(task.reason));
+            let end = End::Unrunnable(Box::new(Unrunnable {
+                payload: task.payload.alone(),
+                ..task
             }));
+            self.trail.on_task_ended(&end);
+            self.ends.push_back(end);
         }
     }
 

@@ -2,13 +2,13 @@
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef, ResultStatus};
-use ringmw_sched::{Accepted, AlgorithmId, Nanos, Owner, Series, SlaveId, Verdict};
+use ringmw_sched::{Accepted, AlgorithmId, Nanos, Series, SlaveId};
 
 use super::conn::{Stop, offence};
 use super::{MasterCore, meter};
 use crate::proto::bytes::SmallBytes;
 use crate::proto::conn::ConnId;
-use crate::proto::end::{End, Ends, Fate, Packet, Results, Run, Runs};
+use crate::proto::end::{End, Failed, ResultPacket, ResultSeries, Results};
 
 /// The results of an entry of a packet.
 struct Entry<'a> {
@@ -44,11 +44,13 @@ struct Tally {
     failed: u64,
     late: u64,
     compute: Nanos,
-    /// Accepted ones of this algorithm that are told to this owner, and have not been put with the ends yet.
-    done: Runs,
-    of: Option<(Owner, AlgorithmId)>,
-    /// A copy of what the outputs are read from, made with the first result: none may pin a receive buffer.
+    /// Accepted ones of one algorithm that are told to one owner, and have not been put with the ends yet.
+    open: Option<ResultPacket>,
+    /// A copy of what the outputs are read from, made with the first result: none may pin a receive buffer. There while
+    /// `open` has none.
     bodies: Option<SmallBytes>,
+    /// How many further series of results there may be.
+    room: usize,
 }
 
 impl MasterCore {
@@ -59,10 +61,12 @@ impl MasterCore {
         view: &ResultBatchView<'_>,
         payload_bytes: usize,
     ) -> Result<(), Stop> {
-        let mut tally = Tally::default();
+        let mut tally = Tally {
+            room: view.entries().saturating_sub(1),
+            ..Tally::default()
+        };
         let mut stop = None;
         let mut at = 0;
-        tally.done.reserve(view.entries());
         'entries: for (entry, body) in view.iter() {
             let results = Entry::new(&entry, body, at);
             at += body.len();
@@ -83,11 +87,10 @@ impl MasterCore {
             failed,
             late,
             compute,
-            done,
-            of,
-            bodies,
+            open,
+            ..
         } = tally;
-        self.put_done(slave, done, of, bodies);
+        self.put_done(open);
         self.late += late;
         if late > 0 {
             self.trail.push(Event::Late {
@@ -144,26 +147,15 @@ impl MasterCore {
             )?;
             Ok(())
         };
-        let verdict = self
+        let accepted = self
             .sched
             .results_if(slave, first, entry.count - nth, check);
-        let accepted = match verdict.map_err(|offence| offence.to_string())?? {
-            Verdict::Late => {
-                tally.late += 1;
-                return Ok(1);
-            }
-            Verdict::Accepted(accepted) => accepted,
+        let Some(task) = accepted.map_err(|offence| offence.to_string())?? else {
+            tally.late += 1;
+            return Ok(1);
         };
-        let Accepted {
-            id,
-            algorithm,
-            owner,
-            payload: body,
-            submitted,
-            handed_out,
-            ..
-        } = accepted;
-        let tasks = body.tasks();
+        let (id, algorithm, owner) = (task.id, task.algorithm, task.owner);
+        let tasks = task.payload.tasks();
         let computes = results.some(nth, tasks).map(|(compute, _)| compute);
         let compute = match tasks == entry.count {
             true => entry.compute_ns,
@@ -171,30 +163,25 @@ impl MasterCore {
         };
         self.sched
             .learn_computes(algorithm, tasks, compute, computes.clone());
-        let wait = handed_out.saturating_sub(submitted);
-        let on_the_way = self.now.saturating_sub(handed_out);
+        let on_the_way = self.now.saturating_sub(task.handed_out);
         if entry.status == ResultStatus::Failed {
             let message = String::from_utf8_lossy(results.body).into_owned();
             let info = *self.config.info(algorithm);
             self.trail.on_failed(slave, id, info.name, &message);
-            let fate = Fate::Failed {
-                message,
-                slave,
-                compute,
-                wait,
-                travel: on_the_way.saturating_sub(compute),
-            };
-            self.trail.on_task_ended(id, &fate, None);
-            self.put_some(slave, tally);
-            tally.failed += 1;
-            self.ends.push_back(Ends::one(End {
-                id,
-                algorithm,
+            let end = End::Failed(Box::new(Failed {
+                task: Accepted {
+                    payload: task.payload.alone(),
+                    ..task
+                },
                 info,
-                owner,
-                body: body.one(),
-                fate,
+                message,
+                compute,
+                travel: on_the_way.saturating_sub(compute),
             }));
+            self.trail.on_task_ended(&end);
+            self.put_open(tally);
+            tally.failed += 1;
+            self.ends.push_back(end);
             return Ok(tasks);
         }
         if self.trail.writes_tasks() {
@@ -203,50 +190,41 @@ impl MasterCore {
             }
         }
         tally.accepted += u64::from(tasks);
-        if tally.of != Some((owner, algorithm)) {
-            self.put_some(slave, tally);
-            tally.of = Some((owner, algorithm));
-        }
-        if tally.bodies.is_none() {
-            tally.bodies = Some(SmallBytes::copy_from_slice(bodies));
-        }
-        tally.done.push(Run {
+        let series = ResultSeries {
             id,
             tasks,
             at: (results.at + results.elements.range(nth, tasks).start) as u32,
             elements: results.elements,
             compute,
-            wait,
+            wait: task.handed_out.saturating_sub(task.submitted),
             on_the_way,
-            body: body.tagged(),
-        });
+            tagged: task.payload.tagged(),
+        };
+        if let Some(open) = &mut tally.open
+            && (open.owner, open.algorithm) == (owner, algorithm)
+        {
+            open.push(series, tally.room);
+            return Ok(tasks);
+        }
+        self.put_open(tally);
+        let copied = || SmallBytes::copy_from_slice(bodies);
+        let bodies = tally.bodies.take().unwrap_or_else(copied);
+        let info = *self.config.info(algorithm);
+        let packet = ResultPacket::new((owner, algorithm), info, slave, bodies, series);
+        tally.open = Some(packet);
         Ok(tasks)
     }
 
     /// Puts the results that were accepted with the ends, before others of the packet.
-    fn put_some(&mut self, slave: SlaveId, tally: &mut Tally) {
-        let runs = std::mem::take(&mut tally.done);
-        if !runs.is_empty() {
-            self.put_done(slave, runs, tally.of, tally.bodies.clone());
+    fn put_open(&mut self, tally: &mut Tally) {
+        if let Some(open) = tally.open.take() {
+            tally.bodies = Some(open.bodies.clone());
+            self.put_done(Some(open));
         }
     }
 
-    fn put_done(
-        &mut self,
-        slave: SlaveId,
-        runs: Runs,
-        of: Option<(Owner, AlgorithmId)>,
-        bodies: Option<SmallBytes>,
-    ) {
-        if let (false, Some((owner, algorithm)), Some(bodies)) = (runs.is_empty(), of, bodies) {
-            self.ends.push_back(Ends::Done(Results::new(Packet {
-                owner,
-                algorithm,
-                info: *self.config.info(algorithm),
-                slave,
-                bodies,
-                runs,
-            })));
-        }
+    fn put_done(&mut self, packet: Option<ResultPacket>) {
+        let done = packet.map(|packet| End::Done(Results::new(packet)));
+        self.ends.extend(done);
     }
 }

@@ -28,7 +28,7 @@ impl MasterCore {
     /// Judges by time: call after all that had arrived was taken; `caught_up` says whether it was.
     pub fn judge(&mut self, caught_up: bool) {
         // A slave whose hands are empty may move to another group, and what was for it alone ends.
-        self.collect_ended();
+        self.collect_unrunnable();
         if caught_up {
             self.judge_silence();
             self.judge_pending();

@@ -1,11 +1,11 @@
 //! Tasks come in and are taken back; those that slaves hold are withdrawn.
 
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Cancelled, Owner, Series, TaskId, TaskSpec};
 
 use super::MasterCore;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::end::{End, Fate};
+use crate::proto::end::End;
 use crate::proto::series::{Body, packet_bytes};
 
 impl MasterCore {
@@ -14,7 +14,7 @@ impl MasterCore {
         let id = self.sched.submit(spec, body.into(), self.now);
         let most = self.sched.run_most(spec.algorithm, spec.bytes);
         self.last = (most > 1).then_some((id, most));
-        self.collect_ended();
+        self.collect_unrunnable();
         id
     }
 
@@ -72,16 +72,12 @@ impl MasterCore {
         let cancelled = self.sched.cancel(id)?;
         self.collect_withdrawals();
         self.trail.on_cancelled();
-        self.trail
-            .on_task_ended(id, &Fate::Cancelled, cancelled.held_by);
-        Some(End {
-            id,
-            info: *self.config.info(cancelled.algorithm),
-            algorithm: cancelled.algorithm,
-            owner: cancelled.owner,
-            body: cancelled.payload.one(),
-            fate: Fate::Cancelled,
-        })
+        let end = End::Cancelled(Box::new(Cancelled {
+            payload: cancelled.payload.alone(),
+            ..cancelled
+        }));
+        self.trail.on_task_ended(&end);
+        Some(end)
     }
 
     /// Slaves hear of the tasks that they are to drop.

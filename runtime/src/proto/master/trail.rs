@@ -7,7 +7,7 @@ use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 use super::conn::{Conn, Phase};
 use crate::proto::SECOND;
 use crate::proto::config::Level;
-use crate::proto::end::Fate;
+use crate::proto::end::End;
 use crate::proto::reason::InWords;
 
 /// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
@@ -164,7 +164,7 @@ impl Trail {
         });
     }
 
-    /// The same for a task that is done, before there is a fate of it.
+    /// The same for a task that is done, of which its packet tells the end.
     #[inline]
     pub(super) fn on_task_done(&mut self, task: TaskId, slave: SlaveId, compute: Nanos) {
         if self.level >= Level::Tasks {
@@ -178,35 +178,29 @@ impl Trail {
         }
     }
 
-    pub(super) fn on_task_ended(&mut self, task: TaskId, fate: &Fate, held_by: Option<SlaveId>) {
+    /// A task ended in another way; [`on_task_done`](Self::on_task_done) tells of each that is done.
+    pub(super) fn on_task_ended(&mut self, end: &End) {
         if self.level < Level::Tasks {
             return;
         }
-        let (slave, end, compute, why) = match fate {
-            Fate::Done { slave, compute, .. } => {
-                (Some(*slave), EndWord::Done, Some(*compute), None)
-            }
-            Fate::Failed {
-                slave,
-                compute,
-                message,
-                ..
-            } => (
-                Some(*slave),
+        let (slave, word, compute, why) = match end {
+            End::Done(_) => return,
+            End::Failed(failed) => (
+                Some(failed.task.slave),
                 EndWord::Failed,
-                Some(*compute),
-                Some(message.clone()),
+                Some(failed.compute),
+                Some(failed.message.clone()),
             ),
-            Fate::Unrunnable { reason, .. } => {
-                let why = InWords(*reason).to_string();
+            End::Unrunnable(task) => {
+                let why = InWords(task.reason).to_string();
                 (None, EndWord::Unrunnable, None, Some(why))
             }
-            Fate::Cancelled => (held_by, EndWord::Cancelled, None, None),
+            End::Cancelled(task) => (task.held_by, EndWord::Cancelled, None, None),
         };
         self.push(Event::TaskEnded {
             slave: slave.map(|slave| slave.0),
-            task: task.seq(),
-            end,
+            task: end.id().seq(),
+            end: word,
             compute_us: compute.map(|ns| ns / 1_000),
             why,
         });

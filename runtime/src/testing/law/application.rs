@@ -1,11 +1,14 @@
 //! What the application does, and what it is told: each end as it must be, once, and where the task was given.
 
+use std::fmt;
+
 use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, TaskBody};
-use ringmw_sched::{AlgorithmId, Owner, Reason, SlaveId, TaskId, TaskSpec};
+use ringmw_sched::{Owner, Reason, SlaveId, TaskId, TaskSpec};
 
 use crate::io::engine::ConnId;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::end::{End, Fate, RESULT_BYTES};
+use crate::proto::end::{End, FAILED_BYTES, RESULT_BYTES};
+use crate::proto::series::Body;
 use crate::testing::coverage::{Happening, Must};
 use crate::testing::law::Law;
 use crate::testing::law::tables::{Place, Task, record_bytes};
@@ -123,65 +126,71 @@ impl Law {
     }
 
     /// The application is told an end.
-    pub(in crate::testing) fn on_told(
-        &mut self,
-        owner: Owner,
-        id: TaskId,
-        algorithm: AlgorithmId,
-        fate: &Fate,
-    ) {
-        let task = self
-            .tasks
-            .get_mut(&id.seq())
-            .unwrap_or_else(|| panic!("{id} was never submitted"));
-        assert!(!task.told, "{id} is told a second time: {fate:?}");
+    pub(in crate::testing) fn on_told(&mut self, owner: Owner, end: &End) {
+        let id = end.id();
+        let task = self.tell(id, end);
         assert_eq!(
             task.spec.owner, owner,
             "{id} is told where it was not given"
         );
         assert_eq!(
-            task.spec.algorithm, algorithm,
+            task.spec.algorithm,
+            end.algorithm(),
             "{id} is told as another algorithm"
+        );
+        let must = &task.must;
+        let fits = match (must, end) {
+            (Some(Must::Done { slave, output }), End::Done(results)) => {
+                *slave == results.slave() && **output == *results.output()
+            }
+            (Some(Must::Failed { slave, .. }), End::Failed(failed)) => *slave == failed.task.slave,
+            (Some(Must::Unrunnable(reason)), End::Unrunnable(task)) => *reason == task.reason,
+            (Some(Must::Cancelled), End::Cancelled(_)) => true,
+            _ => false,
+        };
+        assert!(fits, "{id} must end as {must:?} and is told as {end:?}");
+        let (policy, body) = match end {
+            End::Done(results) => (None, results.tagged().unwrap_or(&[])),
+            End::Failed(failed) => (Some(failed.task.policy), one_body(&failed.task.payload)),
+            End::Unrunnable(task) => (Some(task.policy), one_body(&task.payload)),
+            End::Cancelled(task) => (Some(task.policy), one_body(&task.payload)),
+        };
+        let given = task.spec.policy;
+        assert_eq!(
+            policy.unwrap_or(given),
+            given,
+            "{id} is told with another policy"
+        );
+        let kept = match end {
+            End::Done(_) if !TaskBody::has_tag(&task.body) => &[],
+            _ => &*task.body,
+        };
+        assert_eq!(body, kept, "{id} is told with another body");
+    }
+
+    /// The application is told by `cancel` itself.
+    pub(in crate::testing) fn on_told_cancelled(&mut self, id: TaskId) {
+        let must = &self.tell(id, &"cancelled").must;
+        assert!(
+            matches!(must, Some(Must::Cancelled)),
+            "{id} must end as {must:?} and is told as cancelled"
+        );
+    }
+
+    /// An end is told, once and not before it has come.
+    fn tell(&mut self, id: TaskId, told: &dyn fmt::Debug) -> &Task {
+        let task = self
+            .tasks
+            .get_mut(&id.seq())
+            .unwrap_or_else(|| panic!("{id} was never submitted"));
+        assert!(!task.told, "{id} is told a second time: {told:?}");
+        assert!(
+            task.must.is_some(),
+            "{id} is told as {told:?}, but it has not ended"
         );
         task.told = true;
         self.told += 1;
-        let must = task
-            .must
-            .as_ref()
-            .unwrap_or_else(|| panic!("{id} is told as {fate:?}, but it has not ended"));
-        let fits = match (must, fate) {
-            (
-                Must::Done { slave, output },
-                Fate::Done {
-                    slave: by,
-                    output: got,
-                    ..
-                },
-            ) => slave == by && output == got,
-            (Must::Failed { slave, .. }, Fate::Failed { slave: by, .. }) => slave == by,
-            (
-                Must::Unrunnable(reason),
-                Fate::Unrunnable {
-                    reason: got,
-                    to,
-                    do_it_anyway,
-                    retry,
-                },
-            ) => {
-                let spec = &task.spec;
-                reason == got
-                    && (*to, *do_it_anyway, *retry)
-                        == (spec.policy.to, spec.policy.do_it_anyway, spec.policy.retry)
-            }
-            (Must::Cancelled, Fate::Cancelled) => true,
-            _ => false,
-        };
-        assert!(fits, "{id} must end as {must:?} and is told as {fate:?}");
-    }
-
-    pub(in crate::testing) fn told_body(&self, end: &End) {
-        let kept = kept_body(&self.tasks[&end.id.seq()].body, &end.fate);
-        assert_eq!(kept, &*end.body, "{} is told with another body", end.id);
+        task
     }
 
     /// What the ready results take that the application has not taken.
@@ -197,17 +206,13 @@ impl Law {
                     let body = if tagged { task.body.len() } else { 0 };
                     output.len() + body + RESULT_BYTES
                 }
-                Some(Must::Failed { bytes, .. }) => bytes + task.body.len() + size_of::<End>(),
+                Some(Must::Failed { bytes, .. }) => bytes + task.body.len() + FAILED_BYTES,
                 _ => 0,
             } as u64)
             .sum()
     }
 }
 
-/// What an end brings along of its task's body.
-fn kept_body<'a>(body: &'a [u8], fate: &Fate) -> &'a [u8] {
-    match fate {
-        Fate::Done { .. } if !TaskBody::has_tag(body) => &[],
-        _ => body,
-    }
+fn one_body(body: &Body) -> &[u8] {
+    body.single().expect("an end has its task's body alone")
 }

@@ -37,7 +37,7 @@ mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringmw_sched::{Group, Nanos, SlaveId, TaskId, TaskSpec};
+use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
 use crate::io::engine::ConnId;
 use crate::proto::SECOND;
@@ -286,11 +286,6 @@ impl Law {
         self.tasks
             .get(&id.seq())
             .is_some_and(|task| task.place != Place::Ended)
-    }
-
-    /// As it was submitted.
-    pub(super) fn spec(&self, id: TaskId) -> TaskSpec {
-        self.tasks[&id.seq()].spec
     }
 
     /// Whether this task went out on this connection as one that was in a lost slave's hands.

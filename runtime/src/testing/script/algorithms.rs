@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
 use crate::app::fingerprint;
-use crate::typed::algorithm::{Registry, RegistryBuilder};
 use crate::typed::best::Best;
 use crate::typed::cx::{Cx, SlaveState};
+use crate::typed::registry::{Registry, RegistryBuilder};
 
 /// Echoes its number so many times; too many make a failed result.
 #[ringmw::algorithm]

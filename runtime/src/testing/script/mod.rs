@@ -1,9 +1,10 @@
 //! Level 1: the cores under a random application that uses every call there is, with small bounds.
 //!
 //! Here are its state and its turns. `storm` is a seed from its first draw to its end, `algorithms` is what the slaves
-//! compute, `submit` what the application gives, `take` what it takes.
+//! compute, `submit` what the application gives, `take` what it takes. `restless` plays level 2, by the typed handle.
 
 mod algorithms;
+mod restless;
 mod storm;
 mod submit;
 mod take;
@@ -102,6 +103,10 @@ struct Habits {
     alike_percent: u32,
     /// Maps are sources.
     quick: bool,
+    /// It never takes the news of slaves.
+    takes_no_news: bool,
+    /// It holds its thread for so long in every turn.
+    holds: Nanos,
     /// Draws of algorithms: echo, draw, fails, search, counts.
     kinds: [u32; ALGORITHMS],
     echo_max: u32,
@@ -208,7 +213,7 @@ impl Script {
             1..4 => self.rng.random_range(0..SECOND),
             _ => self.rng.random_range(1_000..300_000),
         };
-        self.busy_until = self.now + held;
+        self.busy_until = self.now + held.max(self.habits.holds);
     }
 
     fn read_trail(&mut self) {

@@ -17,6 +17,7 @@ use crate::testing::fleet::{Fault, Fleet, Weights};
 use crate::testing::law::{Law, Limits};
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
+use crate::testing::script::restless::restless;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
 
@@ -56,6 +57,9 @@ pub const CALM_TURNS_MAX: u64 = 6_000;
 /// # Panics
 /// When the cores break the law.
 pub fn storm(seed: u64, transcript: bool) -> Storm {
+    if seed % 8 == 1 {
+        restless(seed, transcript);
+    }
     let mut script = Script::new(seed, transcript);
     script.run()
 }
@@ -146,6 +150,8 @@ impl Script {
             busiest_percent: percent(100),
             alike_percent: percent(100),
             quick,
+            takes_no_news: seed % 5 == 3,
+            holds: if seed % 16 == 7 { 3 * SECOND / 2 } else { 0 },
             kinds: [
                 1 + percent(5),
                 1 + percent(3),

@@ -4,16 +4,17 @@ use rand::RngExt;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_sched::{AlgorithmId, Group, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
 
-use crate::master::submit::{RawTask, StreamOf};
+use crate::master::submit::RawTask;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::incumbents::Direction;
 use crate::proto::series::Body;
 use crate::proto::series::Growing;
 use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
 use crate::testing::script::{Flow, Script};
-use crate::typed::algorithm::{Algorithm, Task};
+use crate::typed::algorithm::Algorithm;
 use crate::typed::best::Best;
-use crate::typed::rng::{Rng, StreamKey, name_hash};
+use crate::typed::rng::{Rng, Stream, StreamKey, name_hash};
+use crate::typed::task::Task;
 
 impl Script {
     pub(super) fn submit_some(&mut self, burst: u32) {
@@ -26,7 +27,7 @@ impl Script {
                 let number = self.state.new_map(AlgorithmId(index_of(kind)));
                 self.streams[kind].0 += 1;
                 assert_eq!(number, self.streams[kind].0);
-                let streams = (0..u64::from(burst)).map(|index| StreamOf {
+                let streams = (0..u64::from(burst)).map(|index| Stream {
                     domain: number,
                     index,
                 });
@@ -75,7 +76,7 @@ impl Script {
             self.submit(
                 algorithm,
                 Owner::Map(slot),
-                StreamOf {
+                Stream {
                     domain: number,
                     index: next,
                 },
@@ -123,7 +124,7 @@ impl Script {
         u32::try_from(self.state.flows.insert(Default::default())).expect("few")
     }
 
-    fn single(&mut self, kind: usize) -> StreamOf {
+    fn single(&mut self, kind: usize) -> Stream {
         let stream = self.state.next_single(AlgorithmId(index_of(kind)));
         let expected = self.streams[kind].1;
         self.streams[kind].1 += 1;
@@ -132,7 +133,7 @@ impl Script {
     }
 
     /// One by one, or together where that may be.
-    fn submit_each(&mut self, kind: usize, owner: Owner, streams: Vec<StreamOf>) {
+    fn submit_each(&mut self, kind: usize, owner: Owner, streams: Vec<Stream>) {
         if self.alike && [1, 2, 4].contains(&kind) && self.chance(50) {
             return self.submit_run(kind, owner, &streams);
         }
@@ -141,7 +142,7 @@ impl Script {
         }
     }
 
-    fn submit(&mut self, kind: usize, owner: Owner, stream: StreamOf) {
+    fn submit(&mut self, kind: usize, owner: Owner, stream: Stream) {
         let n = self.rng.random_range(0..1_000);
         match kind {
             0 => {
@@ -176,7 +177,7 @@ impl Script {
         kind: usize,
         mut task: Task<A>,
         owner: Owner,
-        stream: StreamOf,
+        stream: Stream,
     ) {
         let (mut domain, mut index) = (stream.domain, stream.index);
         let mut to = None;
@@ -235,7 +236,7 @@ impl Script {
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
         self.on_submit(
             kind,
-            StreamOf { domain, index },
+            Stream { domain, index },
             id,
             spec,
             &body,
@@ -244,7 +245,7 @@ impl Script {
     }
 
     /// Submits tasks that are alike and whose streams follow one another as a run.
-    pub(super) fn submit_run(&mut self, kind: usize, owner: Owner, streams: &[StreamOf]) {
+    pub(super) fn submit_run(&mut self, kind: usize, owner: Owner, streams: &[Stream]) {
         let mut bodies = Vec::new();
         let mut run: Option<Growing> = None;
         for stream in streams {
@@ -301,7 +302,7 @@ impl Script {
     fn on_submit(
         &mut self,
         kind: usize,
-        stream: StreamOf,
+        stream: Stream,
         id: TaskId,
         spec: TaskSpec,
         body: &[u8],

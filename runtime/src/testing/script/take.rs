@@ -3,7 +3,7 @@
 use rand::RngExt;
 use ringmw_sched::{AlgorithmId, Group, Owner, SlaveId, TaskId};
 
-use crate::proto::end::{End, Fate};
+use crate::proto::end::End;
 use crate::testing::script::Script;
 use crate::testing::script::algorithms::ALGORITHMS;
 use crate::typed::wire;
@@ -12,22 +12,19 @@ impl Script {
     pub(super) fn take(&mut self) {
         if self.calm || self.chance(50) {
             for result in self.state.queue.take_results() {
-                self.told(Owner::Queue, &result.into_end());
+                self.told(Owner::Queue, &result);
             }
         } else {
             let algorithm = AlgorithmId(self.rng.random_range(0..ALGORITHMS) as u16);
             while self.chance(80)
-                && let Some(taken) = self.state.queue.take_one(algorithm)
+                && let Some(end) = self.state.queue.take_one(algorithm)
             {
-                match taken {
-                    Ok(result) => self.told(Owner::Queue, &result.into_end()),
-                    Err(unrunnable) => self.told(Owner::Queue, unrunnable.end()),
-                }
+                self.told(Owner::Queue, &end);
             }
         }
         if self.calm || self.chance(50) {
-            for unrunnable in self.state.queue.take_unrunnable() {
-                self.told(Owner::Queue, unrunnable.end());
+            for task in self.state.queue.take_unrunnable() {
+                self.told(Owner::Queue, &End::Unrunnable(task));
             }
         }
         for at in (0..self.flows.len()).rev() {
@@ -50,8 +47,7 @@ impl Script {
     pub(super) fn take_flow(&mut self, owner: Owner) {
         let slot = owner.flow().expect("a call or map");
         while let Some(end) = self.state.flows[slot as usize].ready.pop() {
-            let end = end.into_end();
-            if matches!(end.fate, Fate::Cancelled) {
+            if matches!(end, End::Cancelled(_)) {
                 // `cancel_and_tell` has told it twice on purpose: by its value and to the flow's waiter.
                 continue;
             }
@@ -73,18 +69,12 @@ impl Script {
     }
 
     pub(super) fn told(&mut self, owner: Owner, end: &End) {
-        assert_eq!(
-            owner, end.owner,
-            "{} is told where it was not given",
-            end.id
-        );
-        self.law.told_body(end);
-        self.law.on_told(owner, end.id, end.algorithm, &end.fate);
-        if let Fate::Done { output, .. } = &end.fate
-            && let Some(expected) = self.draws.remove(&end.id.seq())
+        self.law.on_told(owner, end);
+        if let End::Done(results) = end
+            && let Some(expected) = self.draws.remove(&end.id().seq())
         {
-            let drawn: u64 = wire::decode(output).expect("it was checked");
-            assert_eq!(drawn, expected, "{} draws from another stream", end.id);
+            let drawn: u64 = wire::decode(results.output()).expect("it was checked");
+            assert_eq!(drawn, expected, "{} draws from another stream", end.id());
         }
     }
 
@@ -150,9 +140,7 @@ impl Script {
         self.fleet.say(|| format!("  cancel {id}: {cancelled}"));
         self.law.on_cancel(id, cancelled);
         if cancelled {
-            let spec = self.law.spec(id);
-            self.law
-                .on_told(spec.owner, id, spec.algorithm, &Fate::Cancelled);
+            self.law.on_told_cancelled(id);
         }
     }
 
@@ -189,14 +177,17 @@ impl Script {
         self.keep_ready();
         if self.chance(30) {
             let target = self.rng.random_range(0..50);
+            let takes_no_news = self.habits.takes_no_news;
             self.state.core.with_sched(|sched| {
                 sched.set_target(Some(AlgorithmId(0)), target);
                 assert_eq!(
                     sched.upto_target(Some(AlgorithmId(0))),
                     target.saturating_sub(sched.pending(Some(AlgorithmId(0))))
                 );
-                sched.take_connected();
-                sched.take_disconnected();
+                if !takes_no_news {
+                    sched.take_connected();
+                    sched.take_disconnected();
+                }
             });
         }
     }

@@ -15,16 +15,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::net::{Shutdown, getpeername, shutdown};
+use rustix::net::getpeername;
 
-use self::buffers::Filled;
-use self::uring::{Completion, Uring};
-use super::slots::{Deadlines, Slots};
-use super::{
-    Close, Closed, ConnId, DISCARD_BYTES_MAX, Engine, Handler, TAKE_BYTES_MAX, Want, socket,
-};
+use crate::io::engine::ring::receive::Take;
+use crate::io::engine::ring::uring::{Completion, Uring};
+use crate::io::engine::slots::{Deadlines, Slots};
+use crate::io::engine::{Close, ConnId, Engine, Handler, TAKE_BYTES_MAX, Want, socket};
 
 mod buffers;
+mod receive;
+mod send;
 pub(super) mod uring;
 
 pub(super) struct RingEngine {
@@ -54,18 +54,6 @@ enum Accept {
     Off,
     Armed,
     Cancelling,
-}
-
-/// The account of one `take`.
-#[derive(Default)]
-struct Take {
-    /// Tells this `take` from the last.
-    number: u32,
-    bytes: usize,
-    /// Connections whose `unread` is set.
-    unread: usize,
-    /// A receive or accept was queued and not submitted: what it finds may have arrived long ago.
-    armed: bool,
 }
 
 struct Connection {
@@ -184,263 +172,6 @@ impl RingEngine {
         handler.on_accept(conn, peer);
     }
 
-    // Receiving.
-
-    fn arm_receive(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("it is open");
-        self.uring.receive(conn, connection.socket.as_fd());
-        connection.operations += 1;
-        self.take.armed = true;
-    }
-
-    fn on_received(
-        &mut self,
-        conn: ConnId,
-        result: io::Result<Option<Filled>>,
-        more: bool,
-        unread: bool,
-        handler: &mut dyn Handler,
-    ) {
-        let Some(connection) = self.connections.get_mut(conn) else {
-            unreachable!("a slot is kept for its last completion");
-        };
-        if !more {
-            connection.operations -= 1;
-        }
-        match result {
-            Ok(Some(filled)) => {
-                let goes_on = self.on_filled(conn, &filled, unread, handler);
-                self.uring.recycle(filled);
-                if goes_on && !more {
-                    self.arm_receive(conn);
-                }
-            }
-            Ok(None) => self.on_receive_end(conn, Closed::Eof, handler),
-            Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::NOBUFS) => self.on_starved(conn),
-                Some(Errno::AGAIN | Errno::INTR) if connection.phase != Phase::Closing => {
-                    self.arm_receive(conn);
-                }
-                _ => self.on_receive_end(conn, Closed::Error(error), handler),
-            },
-        }
-        self.free_if_done(conn);
-    }
-
-    /// False if nothing more is to be received.
-    #[inline]
-    fn on_filled(
-        &mut self,
-        conn: ConnId,
-        filled: &Filled,
-        unread: bool,
-        handler: &mut dyn Handler,
-    ) -> bool {
-        let connection = self.connections.get_mut(conn).expect("checked");
-        let bytes = self.uring.bytes(filled);
-        self.take.bytes += bytes.len();
-        if connection.taken_in != self.take.number {
-            connection.taken_in = self.take.number;
-            connection.taken = 0;
-        }
-        connection.taken += bytes.len();
-        // One that has given more than a socket holds has given all that had arrived before.
-        let unread = unread
-            && connection.phase != Phase::Closing
-            && connection.taken < self.receive_queue_bytes_max;
-        set_unread(&mut self.take, connection, unread);
-        match connection.phase {
-            Phase::Open => {
-                handler.on_bytes(conn, bytes);
-                true
-            }
-            Phase::Flushing | Phase::Lingering => {
-                connection.discarded += bytes.len() as u64;
-                let within = connection.discarded <= DISCARD_BYTES_MAX;
-                if !within {
-                    self.close_now(conn);
-                }
-                within
-            }
-            Phase::Closing => false,
-        }
-    }
-
-    fn on_starved(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("checked");
-        if connection.phase == Phase::Closing {
-            return;
-        }
-        let owes = connection.taken_in != self.take.number
-            || connection.taken < self.receive_queue_bytes_max;
-        set_unread(&mut self.take, connection, owes);
-        self.starved.push_back(conn);
-    }
-
-    fn on_receive_end(&mut self, conn: ConnId, why: Closed, handler: &mut dyn Handler) {
-        let connection = self.connections.get_mut(conn).expect("checked");
-        set_unread(&mut self.take, connection, false);
-        connection.ended = true;
-        match connection.phase {
-            Phase::Open => {
-                let why = match (connection.failure.take(), why) {
-                    (Some(earlier), _) => Closed::Error(earlier),
-                    (None, why) => why,
-                };
-                if let Closed::Error(error) = &why {
-                    let same = io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0));
-                    self.fail_sending(conn, same);
-                }
-                handler.on_closed(conn, why);
-            }
-            Phase::Flushing if matches!(why, Closed::Eof) => {}
-            Phase::Flushing | Phase::Lingering => self.close_now(conn),
-            Phase::Closing => {}
-        }
-    }
-
-    /// Arms those that found no buffer, the longest waiting first; the buffers have been given back.
-    fn rearm_starved(&mut self) {
-        for _ in 0..self.uring.buffers() {
-            let Some(conn) = self.starved.pop_front() else {
-                return;
-            };
-            let waits = |connection: &Connection| connection.phase != Phase::Closing;
-            if self.connections.get(conn).is_some_and(waits) {
-                self.arm_receive(conn);
-            }
-        }
-    }
-
-    // Sending.
-
-    fn start_send(&mut self, conn: ConnId, buffer: Vec<u8>, from: usize) {
-        let connection = self.connections.get_mut(conn).expect("it is open");
-        connection.sending = Some(from);
-        connection.operations += 1;
-        self.uring
-            .send(conn, connection.socket.as_fd(), buffer, from);
-    }
-
-    fn on_sent(
-        &mut self,
-        conn: ConnId,
-        buffer: Vec<u8>,
-        result: io::Result<usize>,
-        handler: &mut dyn Handler,
-    ) {
-        let Some(connection) = self.connections.get_mut(conn) else {
-            unreachable!("a slot is kept for its last completion");
-        };
-        connection.operations -= 1;
-        let before = connection.sending.take().expect("it was sending");
-        if connection.phase == Phase::Closing {
-            self.free_if_done(conn);
-            return;
-        }
-        if connection.failure.is_some() {
-            return;
-        }
-        match result {
-            Ok(0) => self.fail_sending(conn, io::ErrorKind::WriteZero.into()),
-            Ok(sent) if before + sent < buffer.len() => {
-                self.start_send(conn, buffer, before + sent)
-            }
-            Ok(_) => self.on_sent_whole(conn, buffer, handler),
-            Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN | Errno::INTR) => self.start_send(conn, buffer, before),
-                _ => self.fail_sending(conn, error),
-            },
-        }
-    }
-
-    fn on_sent_whole(&mut self, conn: ConnId, buffer: Vec<u8>, handler: &mut dyn Handler) {
-        let connection = self.connections.get_mut(conn).expect("checked");
-        let phase = connection.phase;
-        let next = connection.queue.pop_front();
-        let drained = next.is_none();
-        if let Some(next) = next {
-            self.start_send(conn, next, 0);
-        }
-        match phase {
-            Phase::Open => handler.on_sent(conn, buffer, drained),
-            _ if drained => self.linger(conn),
-            _ => {}
-        }
-    }
-
-    /// Stops sending for good. What the peer has sent is still received; the shutdown makes sure that this ends.
-    fn fail_sending(&mut self, conn: ConnId, error: io::Error) {
-        let connection = self.connections.get_mut(conn).expect("checked");
-        connection.failure.get_or_insert(error);
-        connection.queue = VecDeque::new();
-        if connection.phase == Phase::Open {
-            // It fails if the peer has reset the connection: then there is nothing to do.
-            let _ = shutdown(&connection.socket, Shutdown::Both);
-        } else {
-            self.close_now(conn);
-        }
-    }
-
-    // Closing.
-
-    /// The queue has been written: ends our side, and waits for the peer's.
-    fn linger(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("checked");
-        connection.phase = Phase::Lingering;
-        let shut = shutdown(&connection.socket, Shutdown::Write);
-        if shut.is_err() || connection.ended {
-            self.close_now(conn);
-        }
-    }
-
-    fn close_now(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("checked");
-        if connection.phase == Phase::Closing {
-            return;
-        }
-        connection.phase = Phase::Closing;
-        connection.queue = VecDeque::new();
-        set_unread(&mut self.take, connection, false);
-        if connection.operations > 0 {
-            connection.operations += 1;
-            self.uring.cancel(conn, connection.socket.as_fd());
-        } else {
-            self.connections.remove(conn);
-        }
-    }
-
-    fn on_cancelled(&mut self, conn: ConnId, result: io::Result<()>) {
-        let connection = self
-            .connections
-            .get_mut(conn)
-            .expect("a slot is kept for its last completion");
-        connection.operations -= 1;
-        let busy = |error| Errno::from_io_error(error) == Some(Errno::ALREADY);
-        if result.as_ref().is_err_and(busy) {
-            // The operation runs in a kernel thread; this ends it.
-            let _ = shutdown(&connection.socket, Shutdown::Both);
-        }
-        self.free_if_done(conn);
-    }
-
-    fn free_if_done(&mut self, conn: ConnId) {
-        let done = |connection: &Connection| {
-            connection.phase == Phase::Closing && connection.operations == 0
-        };
-        if self.connections.get(conn).is_some_and(done) {
-            self.connections.remove(conn);
-        }
-    }
-
-    fn close_overdue(&mut self, now: Instant) {
-        while let Some(conn) = self.deadlines.pop_due(now) {
-            if self.connections.get(conn).is_some() {
-                self.close_now(conn);
-            }
-        }
-    }
-
     // Taking.
 
     /// Takes all completions there are, and says how many.
@@ -470,35 +201,6 @@ impl RingEngine {
         }
         count
     }
-
-    fn begin_take(&mut self) {
-        self.take.number = self.take.number.wrapping_add(1);
-        self.take.bytes = 0;
-        // One that had given its share in the last `take` owes again.
-        for conn in &self.starved {
-            if let Some(connection) = self.connections.get_mut(*conn) {
-                let waits = connection.phase != Phase::Closing;
-                set_unread(&mut self.take, connection, waits);
-            }
-        }
-    }
-
-    /// Whether each connection that waits for a buffer has had one in this `take`.
-    fn starved_were_heard(&self) -> bool {
-        self.starved.iter().all(|conn| {
-            let heard = |connection: &Connection| connection.taken_in == self.take.number;
-            self.connections.get(*conn).is_none_or(heard)
-        })
-    }
-}
-
-fn set_unread(take: &mut Take, connection: &mut Connection, unread: bool) {
-    match (connection.unread, unread) {
-        (false, true) => take.unread += 1,
-        (true, false) => take.unread -= 1,
-        _ => {}
-    }
-    connection.unread = unread;
 }
 
 fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
@@ -649,7 +351,7 @@ impl Engine for RingEngine {
 mod tests {
     use super::uring::Work;
     use super::*;
-    use crate::io::engine::listen;
+    use crate::io::engine::{Closed, listen};
     use std::io::{Read, Write};
     use std::time::Duration;
 

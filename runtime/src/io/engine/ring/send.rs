@@ -1,0 +1,140 @@
+//! What leaves, and how a connection closes: at once, or when its queue is written and the peer has ended too.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
+
+use crate::io::engine::ring::receive::set_unread;
+use crate::io::engine::ring::{Connection, Phase, RingEngine};
+use crate::io::engine::{ConnId, Handler};
+
+impl RingEngine {
+    pub(super) fn start_send(&mut self, conn: ConnId, buffer: Vec<u8>, from: usize) {
+        let connection = self.connections.get_mut(conn).expect("it is open");
+        connection.sending = Some(from);
+        connection.operations += 1;
+        self.uring
+            .send(conn, connection.socket.as_fd(), buffer, from);
+    }
+
+    pub(super) fn on_sent(
+        &mut self,
+        conn: ConnId,
+        buffer: Vec<u8>,
+        result: io::Result<usize>,
+        handler: &mut dyn Handler,
+    ) {
+        let Some(connection) = self.connections.get_mut(conn) else {
+            unreachable!("a slot is kept for its last completion");
+        };
+        connection.operations -= 1;
+        let before = connection.sending.take().expect("it was sending");
+        if connection.phase == Phase::Closing {
+            self.free_if_done(conn);
+            return;
+        }
+        if connection.failure.is_some() {
+            return;
+        }
+        match result {
+            Ok(0) => self.fail_sending(conn, io::ErrorKind::WriteZero.into()),
+            Ok(sent) if before + sent < buffer.len() => {
+                self.start_send(conn, buffer, before + sent)
+            }
+            Ok(_) => self.on_sent_whole(conn, buffer, handler),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN | Errno::INTR) => self.start_send(conn, buffer, before),
+                _ => self.fail_sending(conn, error),
+            },
+        }
+    }
+
+    fn on_sent_whole(&mut self, conn: ConnId, buffer: Vec<u8>, handler: &mut dyn Handler) {
+        let connection = self.connections.get_mut(conn).expect("checked");
+        let phase = connection.phase;
+        let next = connection.queue.pop_front();
+        let drained = next.is_none();
+        if let Some(next) = next {
+            self.start_send(conn, next, 0);
+        }
+        match phase {
+            Phase::Open => handler.on_sent(conn, buffer, drained),
+            _ if drained => self.linger(conn),
+            _ => {}
+        }
+    }
+
+    /// Stops sending for good. What the peer has sent is still received; the shutdown makes sure that this ends.
+    pub(super) fn fail_sending(&mut self, conn: ConnId, error: io::Error) {
+        let connection = self.connections.get_mut(conn).expect("checked");
+        connection.failure.get_or_insert(error);
+        connection.queue = VecDeque::new();
+        if connection.phase == Phase::Open {
+            // It fails if the peer has reset the connection: then there is nothing to do.
+            let _ = shutdown(&connection.socket, Shutdown::Both);
+        } else {
+            self.close_now(conn);
+        }
+    }
+
+    /// The queue has been written: ends our side, and waits for the peer's.
+    pub(super) fn linger(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("checked");
+        connection.phase = Phase::Lingering;
+        let shut = shutdown(&connection.socket, Shutdown::Write);
+        if shut.is_err() || connection.ended {
+            self.close_now(conn);
+        }
+    }
+
+    pub(super) fn close_now(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("checked");
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        connection.phase = Phase::Closing;
+        connection.queue = VecDeque::new();
+        set_unread(&mut self.take, connection, false);
+        if connection.operations > 0 {
+            connection.operations += 1;
+            self.uring.cancel(conn, connection.socket.as_fd());
+        } else {
+            self.connections.remove(conn);
+        }
+    }
+
+    pub(super) fn on_cancelled(&mut self, conn: ConnId, result: io::Result<()>) {
+        let connection = self
+            .connections
+            .get_mut(conn)
+            .expect("a slot is kept for its last completion");
+        connection.operations -= 1;
+        let busy = |error| Errno::from_io_error(error) == Some(Errno::ALREADY);
+        if result.as_ref().is_err_and(busy) {
+            // The operation runs in a kernel thread; this ends it.
+            let _ = shutdown(&connection.socket, Shutdown::Both);
+        }
+        self.free_if_done(conn);
+    }
+
+    pub(super) fn free_if_done(&mut self, conn: ConnId) {
+        let done = |connection: &Connection| {
+            connection.phase == Phase::Closing && connection.operations == 0
+        };
+        if self.connections.get(conn).is_some_and(done) {
+            self.connections.remove(conn);
+        }
+    }
+
+    pub(super) fn close_overdue(&mut self, now: Instant) {
+        while let Some(conn) = self.deadlines.pop_due(now) {
+            if self.connections.get(conn).is_some() {
+                self.close_now(conn);
+            }
+        }
+    }
+}

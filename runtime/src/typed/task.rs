@@ -1,0 +1,354 @@
+//! A call that has not been made, and the template of its policy.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use ringmw_sched::SlaveId;
+
+use crate::proto::bytes::SmallBytes;
+use crate::typed::algorithm::Algorithm;
+use crate::typed::rng::Stream;
+use crate::typed::tag::Tag;
+use crate::typed::wire::{ArgumentWriter, Wire, WireError};
+
+/// A template for tasks: what becomes of them under churn, who runs them, what comes back with them.
+///
+/// What is not set is left to the task, and there to its default. See [`Task`] for the meaning of each.
+///
+/// ```
+/// use ringmw::prelude::*;
+///
+/// #[algorithm]
+/// fn hello(name: String) -> String {
+///     format!("Hello World: {name}")
+/// }
+///
+/// let fragile = Policy::new().retry(false).tag(&"fragile".to_string());
+/// let tasks = ["a", "b"].map(|name| hello::task(name.into()).with(&fragile));
+/// # let _ = tasks;
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub(crate) slave: Option<SlaveId>,
+    pub(crate) tag: Option<Box<Tag>>,
+    pub(crate) do_it_anyway: Option<bool>,
+    pub(crate) retry: Option<bool>,
+    pub(crate) stream: Option<Stream>,
+    /// What kept a tag from being archived; told at submit.
+    pub(crate) error: Option<Box<WireError>>,
+}
+
+impl Policy {
+    /// Sets nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As [`Task::slave`].
+    #[must_use]
+    pub fn slave(mut self, slave: SlaveId) -> Self {
+        self.slave = Some(slave);
+        self
+    }
+
+    /// As [`Task::tag`].
+    #[must_use]
+    pub fn tag<T: Wire>(mut self, tag: &T) -> Self {
+        self.set_tag(tag);
+        self
+    }
+
+    fn set_tag<T: Wire>(&mut self, tag: &T) {
+        match Tag::new(tag) {
+            Ok(tag) => self.tag = Some(Box::new(tag)),
+            Err(error) => self.error = Some(Box::new(error)),
+        }
+    }
+
+    /// As [`Task::do_it_anyway`].
+    #[must_use]
+    pub fn do_it_anyway(mut self, anyway: bool) -> Self {
+        self.do_it_anyway = Some(anyway);
+        self
+    }
+
+    /// As [`Task::retry`].
+    #[must_use]
+    pub fn retry(mut self, retry: bool) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// As [`Task::stream`].
+    #[must_use]
+    pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
+        self.stream = Some(stream.into());
+        self
+    }
+
+    #[cold]
+    fn of_error(error: Box<WireError>) -> Box<Self> {
+        Box::new(Policy {
+            error: Some(error),
+            ..Policy::default()
+        })
+    }
+
+    /// Whether it changes nothing about how a task is run and told.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.slave.is_none()
+            && self.tag.is_none()
+            && self.stream.is_none()
+            && self.do_it_anyway != Some(true)
+            && self.retry != Some(false)
+    }
+
+    /// Overwrites exactly what `other` sets.
+    fn overlay(&mut self, other: &Self) {
+        let Self {
+            slave,
+            tag,
+            do_it_anyway,
+            retry,
+            stream,
+            error,
+        } = other;
+        self.slave = slave.or(self.slave);
+        self.do_it_anyway = do_it_anyway.or(self.do_it_anyway);
+        self.retry = retry.or(self.retry);
+        self.stream = stream.or(self.stream);
+        if tag.is_some() {
+            self.tag.clone_from(tag);
+        }
+        if error.is_some() {
+            self.error.clone_from(error);
+        }
+    }
+}
+
+/// A call of algorithm `A` that has not been made: its arguments and its policy. Made by `A::task(..)`.
+///
+/// ```
+/// use ringmw::prelude::*;
+///
+/// #[algorithm]
+/// fn factors(n: u64) -> Vec<u64> {
+///     (1..=n).filter(|d| n % d == 0).collect()
+/// }
+///
+/// let task = factors::task(42).tag(&"the answer".to_string()).retry(false);
+/// # let _ = task;
+/// ```
+#[must_use = "a task does nothing until it is submitted, called or mapped"]
+pub struct Task<A> {
+    pub(crate) args: SmallBytes,
+    /// None where nothing was set, as of most tasks.
+    policy: Option<Box<Policy>>,
+    algorithm: PhantomData<fn() -> A>,
+}
+
+impl<A> Clone for Task<A> {
+    fn clone(&self) -> Self {
+        Self {
+            args: self.args.clone(),
+            policy: self.policy.clone(),
+            algorithm: PhantomData,
+        }
+    }
+}
+
+impl<A: Algorithm> fmt::Debug for Task<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("algorithm", &A::NAME)
+            .field("argument_bytes", &self.args.len())
+            .field("policy", &self.policy)
+            .finish()
+    }
+}
+
+impl<A> Task<A> {
+    /// Lets `write` lay the arguments of `parameters` parameters out. A failure is kept and told at submit.
+    #[inline]
+    pub(crate) fn build(
+        parameters: usize,
+        write: impl FnOnce(&mut ArgumentWriter) -> Result<(), WireError>,
+    ) -> Self {
+        let mut writer = ArgumentWriter::new(parameters);
+        let error = write(&mut writer).err().map(Box::new);
+        let args = match &error {
+            None => writer.written(),
+            Some(_) => &[],
+        };
+        Self {
+            args: SmallBytes::copy_from_slice(args),
+            policy: error.map(Policy::of_error),
+            algorithm: PhantomData,
+        }
+    }
+
+    /// The task of arguments that were archived before, with its stream and else the default policy.
+    pub(crate) fn again(args: &[u8], stream: Stream) -> Self {
+        Self {
+            args: args.into(),
+            policy: Some(Box::new(Policy::new().stream(stream))),
+            algorithm: PhantomData,
+        }
+    }
+
+    /// What was set, if anything was.
+    #[inline]
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.policy.as_deref()
+    }
+
+    fn policy_mut(&mut self) -> &mut Policy {
+        self.policy.get_or_insert_default()
+    }
+
+    /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
+    pub fn slave(mut self, slave: SlaveId) -> Self {
+        self.policy_mut().slave = Some(slave);
+        self
+    }
+
+    /// A value that comes back unchanged with the task's end. Read as another type it is an error, never a
+    /// reinterpretation. Default: none.
+    pub fn tag<T: Wire>(mut self, tag: &T) -> Self {
+        self.policy_mut().set_tag(tag);
+        self
+    }
+
+    /// If the ordered slave is gone, or takes no ordered tasks: true runs the task anywhere, false makes it
+    /// unrunnable. Default: false.
+    pub fn do_it_anyway(mut self, anyway: bool) -> Self {
+        self.policy_mut().do_it_anyway = Some(anyway);
+        self
+    }
+
+    /// If the slave that had it went away: true gives it to another, however often, up to the crash limit; false
+    /// begins it at most once, so lost with its slave it is unrunnable. Default: true.
+    pub fn retry(mut self, retry: bool) -> Self {
+        self.policy_mut().retry = Some(retry);
+        self
+    }
+
+    /// Its identity for random numbers and checkpoints. Default: its index in its map, and that map's number;
+    /// explicit and default ones never coincide. A number, or the [`Stream`] of a task that gave no output.
+    pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
+        self.policy_mut().stream = Some(stream.into());
+        self
+    }
+
+    /// Overwrites exactly what `policy` sets; the rest stays as it is.
+    pub fn with(mut self, policy: &Policy) -> Self {
+        self.policy_mut().overlay(policy);
+        self
+    }
+
+    /// What kept the arguments or the tag from being archived.
+    pub(crate) fn error(&self) -> Option<&WireError> {
+        self.policy()?.error.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RunError;
+    use crate::prelude::*;
+
+    #[algorithm]
+    fn beta(n: u64, text: &str) -> Result<u64, String> {
+        text.parse::<u64>()
+            .map(|m| n + m)
+            .map_err(|error| error.to_string())
+    }
+
+    #[algorithm]
+    fn alpha() {}
+
+    #[test]
+    fn a_task_has_the_bytes_that_its_algorithm_reads() {
+        let task = beta::task(40, "2");
+        assert_eq!(&*task.args, [8, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0, b'2']);
+        assert_eq!(task.error(), None);
+        beta::check_args(&task.args).unwrap();
+        let mut out = Vec::new();
+        beta::run(&task.args, &mut Cx::for_test(1), &mut out).unwrap();
+        assert_eq!(crate::typed::wire::decode::<u64>(&out), Ok(42));
+        let failed = beta::run(&beta::task(40, "x").args, &mut Cx::for_test(1), &mut out);
+        assert_eq!(
+            failed,
+            Err(RunError::Failed("invalid digit found in string".into()))
+        );
+        assert!(alpha::task().args.is_empty());
+    }
+
+    #[test]
+    fn a_policy_overwrites_exactly_what_it_sets() {
+        let task = || {
+            alpha::task()
+                .slave(SlaveId(1))
+                .tag(&1u8)
+                .retry(true)
+                .stream(1)
+        };
+        let untouched = task().with(&Policy::new());
+        assert_eq!(untouched.policy(), task().policy());
+
+        let full = Policy::new()
+            .slave(SlaveId(2))
+            .tag(&2u16)
+            .retry(false)
+            .stream(2)
+            .do_it_anyway(true);
+        assert_eq!(task().with(&full).policy(), Some(&full));
+
+        let some = Policy::new().retry(false);
+        let mixed = task().with(&some);
+        assert_eq!(
+            mixed.policy(),
+            Some(&Policy {
+                retry: Some(false),
+                ..task().policy().unwrap().clone()
+            })
+        );
+        assert_eq!(
+            mixed
+                .policy()
+                .unwrap()
+                .tag
+                .as_ref()
+                .map(|tag| tag.read::<u8>()),
+            Some(Ok(1))
+        );
+        assert_eq!(
+            some.retry(true).do_it_anyway(false).do_it_anyway,
+            Some(false)
+        );
+    }
+
+    #[test]
+    fn a_task_to_submit_is_small() {
+        let beside_args = size_of::<Task<alpha>>() - size_of::<SmallBytes>();
+        assert!(beside_args <= 8, "{beside_args}");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_later() {
+        struct Unwritable;
+        let broken = |_: &mut ArgumentWriter| {
+            Err(WireError::Oversized {
+                bytes: 5_000_000_000,
+            })
+        };
+        let task: Task<Unwritable> = Task::build(2, broken);
+        let error = task.error().unwrap().to_string();
+        assert_eq!(
+            error,
+            "an argument of 5000000000 bytes is above the 4294967295 that can travel"
+        );
+        assert!(task.with(&Policy::new()).error().is_some());
+    }
+}
