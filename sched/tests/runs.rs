@@ -460,3 +460,38 @@ fn a_run_of_ten_thousand_is_one_record() {
     );
     sched.sanity_check();
 }
+
+/// Case `cold`: before the first result each was a record of its own.
+#[test]
+fn runs_are_built_before_the_first_result_too() {
+    const KNOWN: AlgorithmId = AlgorithmId(1);
+    let config = Config {
+        task_group: AUTO,
+        ..Config::default()
+    };
+    let mut sched = Scheduler::new(config, 2);
+    sched.learn_compute(KNOWN, 1_000_000);
+    assert_eq!(sched.run_most(KNOWN, BYTES), 3, "3 ms");
+    let most = sched.run_most(AlgorithmId(0), BYTES);
+    assert_eq!(most, 1_000);
+    let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, BYTES);
+    let submitted = sched.submit_run(spec, Numbers(0..u64::from(most)), 0);
+    assert!(submitted.is_ok());
+    let bytes = Scheduler::<Numbers>::RECORD_BYTES + u64::from(most * BYTES);
+    assert_eq!(sched.queued_bytes(), bytes);
+    // Of those a packet takes one, as ever, until it is known how long they take.
+    (0..2).for_each(|_| _ = sched.connect());
+    let mut sizes = Vec::new();
+    let mut hand_out = |sched: &mut Scheduler<Numbers>| {
+        while sched
+            .hand_out(0, &mut |_, _, _, payload| sizes.push(payload.tasks()))
+            .is_some()
+        {}
+        std::mem::take(&mut sizes)
+    };
+    assert_eq!(hand_out(&mut sched), [1, 1]);
+    assert!(sched.result(SlaveId(0), 0).is_ok());
+    sched.learn_compute(AlgorithmId(0), 1_000_000);
+    assert_eq!(hand_out(&mut sched), [3]);
+    sched.sanity_check();
+}

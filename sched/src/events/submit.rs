@@ -1,6 +1,6 @@
 //! A task is submitted, or several that travel as one.
 
-use crate::config::Config;
+use crate::config::{AUTO, Config, PACKET_TASKS_MAX};
 use crate::data::list::NONE;
 use crate::data::record::Record;
 use crate::end::{Reason, Unrunnable};
@@ -50,9 +50,13 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// How many tasks a run may have to be of use: as many of this algorithm as a packet takes while there are plenty,
-    /// if each adds so many bytes to it.
+    /// if each adds so many bytes to it. Where packets are sized by compute time and none is known yet, the most that one
+    /// could take: the first few are split off, and all others do not cost a record each.
     pub fn run_most(&self, algorithm: AlgorithmId, bytes: u32) -> u32 {
-        let group = self.group_of_tasks(algorithm);
+        let group = match (self.config.task_group, self.times.known(algorithm)) {
+            (AUTO, None) => PACKET_TASKS_MAX,
+            _ => self.group_of_tasks(algorithm),
+        };
         let Config {
             packet_bytes_max,
             packet_bytes_base,
