@@ -18,7 +18,7 @@ mod typed;
 pub use typed::expansion as __private;
 
 pub use app::args::{Args, ArgsError};
-pub use app::exit::{Error, IntoOutcome, Result};
+pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
     Call, Done, Events, Light, Map, Master, Origin, Results, SlaveView, Target, TaskError,

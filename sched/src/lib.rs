@@ -82,4 +82,4 @@ pub use loss::{Departure, Losses};
 pub use offence::Offence;
 pub use scheduler::Scheduler;
 pub use series::Series;
-pub use task::{Handed, Policy, TaskSpec};
+pub use task::{Handed, Opening, Policy, TaskSpec};

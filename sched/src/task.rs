@@ -1,6 +1,6 @@
 //! A task as it is submitted, and as a slave is told of it.
 
-use crate::ids::{AlgorithmId, Owner, SlaveId};
+use crate::ids::{AlgorithmId, Owner, SlaveId, TaskId};
 
 /// Who may run a task, and what follows when that slave can not, or is lost.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -49,6 +49,15 @@ impl TaskSpec {
             bytes,
         }
     }
+}
+
+/// What a series of tasks would be, were it submitted now.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Opening {
+    /// The id of its first task; those of the others follow.
+    pub first: TaskId,
+    /// How many it may have; below 2 there is none, and the task is submitted by itself.
+    pub tasks_max: u32,
 }
 
 /// What a slave is told of a task in a packet.

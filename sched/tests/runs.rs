@@ -50,44 +50,37 @@ struct Side {
     sched: Scheduler<Numbers>,
     runs: bool,
     ids: BTreeMap<u64, TaskId>,
-    last: Option<TaskId>,
     told: Vec<Told>,
     grown: u64,
     together: u64,
 }
 
 impl Side {
-    fn submit(&mut self, spec: TaskSpec, now: Nanos, most: u32) {
+    fn submit(&mut self, spec: TaskSpec, now: Nanos) {
         let seq = self.ids.len() as u64;
-        let next = self.last.filter(|_| self.runs).and_then(|last| {
-            let push = |numbers: &mut Numbers| {
-                assert_eq!(numbers.0.end, seq);
-                numbers.0.end += 1;
-                true
-            };
-            self.sched.submit_next(last, most, &spec, now, push)
-        });
-        self.grown += u64::from(next.is_some());
-        let id = next.unwrap_or_else(|| self.sched.submit(spec, Numbers(seq..seq + 1), now));
+        let id = self.sched.submit(spec, Numbers(seq..seq + 1), now);
         assert_eq!(id.seq(), seq);
         self.ids.insert(seq, id);
-        self.last = Some(id);
     }
 
-    /// As many tasks that are alike, together if they are so many that it may be.
+    /// As many tasks that are alike, in series where there may be.
     fn submit_all(&mut self, spec: TaskSpec, tasks: u32, now: Nanos) {
-        let first = self.ids.len() as u64;
-        let numbers = Numbers(first..first + u64::from(tasks));
-        if self.runs
-            && tasks > 0
-            && let Ok(id) = self.sched.submit_run(spec, numbers, now)
-        {
-            self.grown += u64::from(tasks - 1);
+        let mut left = tasks;
+        while left > 0 {
+            let opening = self.sched.opening(&spec);
+            if !self.runs || opening.tasks_max < 2 {
+                self.submit(spec, now);
+                left -= 1;
+                continue;
+            }
+            let (tasks, first) = (left.min(opening.tasks_max), self.ids.len() as u64);
+            let numbers = Numbers(first..first + u64::from(tasks));
+            let id = self.sched.submit(spec, numbers, now);
+            assert_eq!(id, opening.first, "it was foretold");
             let ids = (0..tasks).map(|nth| (first + u64::from(nth), id.after(nth)));
             self.ids.extend(ids);
-            self.last = Some(id.after(tasks - 1));
-        } else {
-            (0..tasks).for_each(|_| self.submit(spec, now, 1));
+            self.grown += u64::from(tasks - 1);
+            left -= tasks;
         }
     }
 
@@ -203,7 +196,6 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
         sched: Scheduler::new(config, 2),
         runs,
         ids: BTreeMap::new(),
-        last: None,
         told: Vec::new(),
         grown: 0,
         together: 0,
@@ -243,7 +235,7 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
                         (spec.policy.to, spec.policy.do_it_anyway) = (slave, a.is_multiple_of(2));
                     }
                     for side in &mut sides {
-                        side.submit(spec, now, 1 + a % 20);
+                        side.submit(spec, now);
                     }
                 }
             }
@@ -433,30 +425,24 @@ fn a_run_of_ten_thousand_is_one_record() {
     };
     let mut sched = Scheduler::new(config, 1);
     let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, BYTES);
-    let mut last = sched.submit(spec, Numbers(0..1), 0);
-    for seq in 1..10_000 {
-        let push = |numbers: &mut Numbers| {
-            numbers.0.end += 1;
-            true
-        };
-        last = sched
-            .submit_next(last, 10_000, &spec, 0, push)
-            .expect("it is alike");
-        assert_eq!(last.seq(), seq);
-    }
+    let opening = sched.opening(&spec);
+    assert_eq!((opening.first.seq(), opening.tasks_max), (0, 10_000));
+    let first = sched.submit(spec, Numbers(0..10_000), 0);
+    assert_eq!(first, opening.first);
     let bytes = Scheduler::<Numbers>::RECORD_BYTES + 10_000 * u64::from(BYTES);
     assert_eq!((sched.queued(), sched.queued_bytes()), (10_000, bytes));
     assert_eq!(sched.live().count(), 1);
-    let push = |_: &mut Numbers| -> bool { unreachable!("it is not asked") };
+    let fragile = TaskSpec {
+        policy: Policy {
+            retry: false,
+            ..spec.policy
+        },
+        ..spec
+    };
     assert_eq!(
-        sched.submit_next(last, 10_000, &spec, 0, push),
-        None,
-        "no more than asked for"
-    );
-    assert_eq!(
-        sched.submit_next(last, 20_000, &spec, 1, push),
-        None,
-        "another time"
+        sched.opening(&fragile).tasks_max,
+        1,
+        "with a policy of its own"
     );
     sched.sanity_check();
 }
@@ -471,12 +457,12 @@ fn runs_are_built_before_the_first_result_too() {
     };
     let mut sched = Scheduler::new(config, 2);
     sched.learn_compute(KNOWN, 1_000_000);
-    assert_eq!(sched.run_most(KNOWN, BYTES), 3, "3 ms");
-    let most = sched.run_most(AlgorithmId(0), BYTES);
-    assert_eq!(most, 1_000);
+    let known = TaskSpec::new(KNOWN, Owner::Queue, BYTES);
+    assert_eq!(sched.opening(&known).tasks_max, 3, "3 ms");
     let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, BYTES);
-    let submitted = sched.submit_run(spec, Numbers(0..u64::from(most)), 0);
-    assert!(submitted.is_ok());
+    let most = sched.opening(&spec).tasks_max;
+    assert_eq!(most, 1_000);
+    sched.submit(spec, Numbers(0..u64::from(most)), 0);
     let bytes = Scheduler::<Numbers>::RECORD_BYTES + u64::from(most * BYTES);
     assert_eq!(sched.queued_bytes(), bytes);
     // Of those a packet takes one, as ever, until it is known how long they take.

@@ -5,7 +5,8 @@ use std::thread;
 
 use ringmw_codec::handshake::Hello;
 
-use super::{App, SlaveSide, master_role, slave_role};
+use crate::app::parts::SlaveSide;
+use crate::app::{App, master_role, slave_role};
 use crate::flags;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::proto::config::Bounds;

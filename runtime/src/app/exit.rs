@@ -12,18 +12,18 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// How an algorithm ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Exit {
     pub(crate) code: u8,
     pub(crate) error: Option<String>,
 }
 
-impl Outcome {
+impl Exit {
     pub(crate) fn code(code: u8) -> Self {
-        Outcome { code, error: None }
+        Exit { code, error: None }
     }
 
     pub(crate) fn error(text: impl Display) -> Self {
-        Outcome {
+        Exit {
             code: exit::ERROR,
             error: Some(text.to_string()),
         }
@@ -36,28 +36,28 @@ impl Outcome {
     message = "an algorithm cannot return `{Self}`",
     label = "must be `()`, `u8`, or a `Result` of either whose error can be displayed"
 )]
-pub trait IntoOutcome {
+pub trait IntoExit {
     /// The code and the error.
-    fn into_outcome(self) -> Outcome;
+    fn into_exit(self) -> Exit;
 }
 
-impl IntoOutcome for () {
-    fn into_outcome(self) -> Outcome {
-        Outcome::code(exit::OK)
+impl IntoExit for () {
+    fn into_exit(self) -> Exit {
+        Exit::code(exit::OK)
     }
 }
 
-impl IntoOutcome for u8 {
-    fn into_outcome(self) -> Outcome {
-        Outcome::code(self)
+impl IntoExit for u8 {
+    fn into_exit(self) -> Exit {
+        Exit::code(self)
     }
 }
 
-impl<T: IntoOutcome, E: Display> IntoOutcome for std::result::Result<T, E> {
-    fn into_outcome(self) -> Outcome {
+impl<T: IntoExit, E: Display> IntoExit for std::result::Result<T, E> {
+    fn into_exit(self) -> Exit {
         match self {
-            Ok(value) => value.into_outcome(),
-            Err(error) => Outcome::error(error),
+            Ok(value) => value.into_exit(),
+            Err(error) => Exit::error(error),
         }
     }
 }

@@ -2,22 +2,21 @@
 
 use std::future::Future;
 use std::io::Write;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use ringmw_codec::flags::exit as code;
 
 use crate::app::args::Args;
-use crate::app::exit::{IntoOutcome, Outcome};
+use crate::app::exit::IntoExit;
+use crate::app::parts::{MasterAlgorithm, Parts, SlaveAlgorithm, version_string};
 use crate::flags::{self, Role};
-use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::io::signals::outlive_the_file_size_limit;
 use crate::io::terminal::{complain, program_name};
 use crate::master::Master;
 use crate::slave::Slave;
 use crate::typed::algorithm::Algorithm;
-use crate::typed::registry::{Registry, RegistryBuilder};
+use crate::typed::registry::RegistryBuilder;
 
 pub(crate) mod args;
 mod embedded;
@@ -25,13 +24,10 @@ pub(crate) mod exit;
 pub(crate) mod fingerprint;
 pub(crate) mod master_role;
 mod node_role;
+pub(crate) mod parts;
 mod slave_role;
 
 pub use embedded::{Embedded, Ready};
-
-pub(crate) type MasterAlgorithm =
-    Box<dyn FnOnce(Master, Args) -> Pin<Box<dyn Future<Output = Outcome>>>>;
-pub(crate) type SlaveAlgorithm = Arc<dyn Fn(&mut Slave, Args) -> Outcome + Send + Sync>;
 
 /// An application: its task algorithms, its master algorithm and, if it has its own, its slave
 /// algorithm.
@@ -66,31 +62,6 @@ pub struct App {
     version: String,
 }
 
-/// An application whose parts are complete.
-pub(crate) struct Parts {
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) master: Option<MasterAlgorithm>,
-    pub(crate) slave: Option<SlaveAlgorithm>,
-    pub(crate) version: String,
-}
-
-/// What a slave needs of it: it can be shared by threads.
-pub(crate) struct SlaveSide {
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) slave: Option<SlaveAlgorithm>,
-    pub(crate) version: String,
-}
-
-impl Parts {
-    pub(crate) fn slave_side(&self) -> SlaveSide {
-        SlaveSide {
-            registry: Arc::clone(&self.registry),
-            slave: self.slave.clone(),
-            version: self.version.clone(),
-        }
-    }
-}
-
 impl App {
     /// An application without anything.
     pub fn new() -> Self {
@@ -110,11 +81,11 @@ impl App {
     where
         F: FnOnce(Master, Args) -> Fut + 'static,
         Fut: Future + 'static,
-        Fut::Output: IntoOutcome,
+        Fut::Output: IntoExit,
     {
         self.master = Some(Box::new(move |mw, args| {
             let future = algorithm(mw, args);
-            Box::pin(async move { future.await.into_outcome() })
+            Box::pin(async move { future.await.into_exit() })
         }));
         self
     }
@@ -125,10 +96,10 @@ impl App {
     pub fn slave<F, R>(mut self, algorithm: F) -> Self
     where
         F: Fn(&mut Slave, Args) -> R + Send + Sync + 'static,
-        R: IntoOutcome,
+        R: IntoExit,
     {
         self.slave = Some(Arc::new(move |slave, args| {
-            algorithm(slave, args).into_outcome()
+            algorithm(slave, args).into_exit()
         }));
         self
     }
@@ -219,25 +190,6 @@ impl App {
             slave: self.slave,
             version: self.version,
         })
-    }
-}
-
-/// What `--mw-version-string` prints.
-pub(crate) fn version_string(app: &str) -> String {
-    if app.is_empty() {
-        format!("ringmw {OWN_VERSION}")
-    } else {
-        format!("{app} (ringmw {OWN_VERSION})")
-    }
-}
-
-/// The version of this library.
-pub(crate) const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Writes the trail to its end; what cannot be written is told.
-pub(crate) fn finish(audit: &AuditWriter, name: &str) {
-    if let Err(unwritten) = audit.finish(FINISH_BOUND) {
-        complain(name, &unwritten);
     }
 }
 

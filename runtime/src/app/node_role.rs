@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ringmw_codec::flags::exit;
 use rustix::thread::sched_getaffinity;
 
-use super::slave_role;
+use crate::app::slave_role;
 use crate::flags::{Settings, SlaveCount};
 use crate::io::local::{LocalEvent, Plan, Supervisor, cores, own_stdio};
 use crate::io::signals::Leave;

@@ -3,15 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use ringmw_codec::audit::{Event, Line, RoleWord, Who};
+use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
 
-use super::{Parts, SlaveSide, finish};
 use crate::app::args::{Args, ExitRequest};
-use crate::app::exit::Outcome;
+use crate::app::exit::Exit;
+use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
 use crate::flags::{Settings, resolve_slave_target};
-use crate::io::clock;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
@@ -42,13 +41,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             return exit::ERROR;
         }
     };
-    let said = |id: Option<u32>, event| {
-        audit.push(&Line {
-            time_us: clock::unix_micros(),
-            who: Who::Slave(id),
-            event,
-        })
-    };
+    let said = |id: Option<u32>, event| audit.say(Who::Slave(id), event);
     said(None, init(&parts, &target.member_id));
     if target.finished {
         let reason = "the resource file says that the computation is finished".to_owned();
@@ -94,7 +87,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
 
 fn init(parts: &SlaveSide, member_id: &str) -> Event {
     Event::Init {
-        version: super::OWN_VERSION.to_owned(),
+        version: OWN_VERSION.to_owned(),
         role: RoleWord::Slave,
         member_id: member_id.to_owned(),
         build: crate::app::fingerprint::build(),
@@ -118,41 +111,39 @@ pub(super) fn hello(parts: &SlaveSide, member_id: &str) -> Hello {
 
 /// Runs the slave algorithm to its end: the exit code, why, and what to complain of.
 pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option<String>) {
-    let outcome = match &parts.slave {
+    let exit = match &parts.slave {
         Some(algorithm) => {
             let args = Args::new(slave.args().to_vec());
             let run = AssertUnwindSafe(|| algorithm(slave, args));
             catch_unwind(run).unwrap_or_else(|panic| match panic.downcast::<ExitRequest>() {
-                Ok(request) => Outcome::code(request.0),
-                Err(_) => Outcome::error("the slave algorithm panicked; its message is above"),
+                Ok(request) => Exit::code(request.0),
+                Err(_) => Exit::error("the slave algorithm panicked; its message is above"),
             })
         }
         None => {
             slave.note(Event::DefaultSlaveAlgorithm);
-            Outcome::code(slave.until_shutdown())
+            Exit::code(slave.until_shutdown())
         }
     };
     match slave.end() {
         None => {
-            let reason = outcome
+            let reason = exit
                 .error
                 .clone()
                 .unwrap_or_else(|| "the slave algorithm returned".to_owned());
             slave.leave(&reason);
             // With 0 it would leave the batch system's queue, and the computation is not finished.
-            let code = match outcome.code {
+            let code = match exit.code {
                 exit::OK => exit::ERROR,
                 code => code,
             };
-            (code, reason, outcome.error)
+            (code, reason, exit.error)
         }
         Some(end) => {
             let reason = end.to_string();
             let told_to_go = end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. });
-            let error = outcome
-                .error
-                .or_else(|| (!told_to_go).then(|| reason.clone()));
-            (outcome.code.max(end.exit_code()), reason, error)
+            let error = exit.error.or_else(|| (!told_to_go).then(|| reason.clone()));
+            (exit.code.max(end.exit_code()), reason, error)
         }
     }
 }

@@ -19,11 +19,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_codec::audit::{Event, Who};
 use ringmw_sched::Nanos;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use crate::io::clock::{self, Clock};
+use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::io::signals::Leave;
 use crate::io::terminal::{complain, own_name};
@@ -280,11 +280,7 @@ impl Link {
     fn write_trail(&self, core: &mut SlaveCore) {
         let who = Who::Slave(core.id().map(|id| id.0));
         while let Some(event) = core.poll_audit() {
-            self.audit.push(&Line {
-                time_us: clock::unix_micros(),
-                who,
-                event,
-            });
+            self.audit.say(who, event);
         }
     }
 
@@ -339,11 +335,7 @@ impl Link {
 
     pub(crate) fn note(&self, event: Event) {
         let who = Who::Slave(self.core().id().map(|id| id.0));
-        self.audit.push(&Line {
-            time_us: clock::unix_micros(),
-            who,
-            event,
-        });
+        self.audit.say(who, event);
     }
 
     /// The I/O thread: serves the connection while the main thread computes, until it is over and all is

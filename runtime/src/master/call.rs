@@ -36,12 +36,12 @@ pub struct Call<A: Algorithm> {
 impl<A: Algorithm> Call<A> {
     pub(super) fn new(mw: &Master, task: Task<A>) -> Self {
         let algorithm = mw.id_of::<A>();
-        let (flow, id) = mw.with(|state| {
+        let (flow, id) = mw.act(|state| {
             let flow = new_flow(state);
             let stream = state.next_single(algorithm);
             (
                 flow,
-                state.submit(algorithm, RawTask::new(&task), Owner::Call(flow), stream),
+                state.push_call(algorithm, RawTask::new(&task), Owner::Call(flow), stream),
             )
         });
         Call {
@@ -66,7 +66,7 @@ impl<A: Algorithm> Future for Call<A> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         passes::poll(&mut *self, cx, |call| {
             let slot = call.flow as usize;
-            let end = call.mw.with(|state| state.flows[slot].ready.pop());
+            let end = call.mw.act(|state| state.flows[slot].ready.pop());
             match end {
                 Some(end) => {
                     call.done = true;
@@ -89,14 +89,14 @@ impl<A: Algorithm> Waits for Call<A> {
 
     fn keep(&self, waker: Waker) -> Option<Waker> {
         self.mw
-            .peek(|state| state.flows[self.flow as usize].waker.replace(waker))
+            .act(|state| state.flows[self.flow as usize].waker.replace(waker))
     }
 }
 
 impl<A: Algorithm> Drop for Call<A> {
     fn drop(&mut self) {
         let (flow, id, done) = (self.flow, self.id, self.done);
-        let flow = self.mw.with(|state| {
+        let flow = self.mw.act(|state| {
             if !done {
                 state.cancel(id);
             }

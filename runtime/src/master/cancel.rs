@@ -14,14 +14,14 @@ impl Master {
     /// Takes a task back: true if its end had not come, and this is it. A running one is no longer
     /// waited for and its slave is told.
     pub fn cancel(&self, id: TaskId) -> bool {
-        self.with(|state| state.cancel_and_tell(id))
+        self.act(|state| state.cancel_and_tell(id))
     }
 
     /// Takes back every task with this tag; how many. Costs a look at every live task.
     pub fn cancel_tagged<T: Wire>(&self, tag: &T) -> usize {
         let mut archive = Vec::new();
         wire::encode(tag, &mut archive).expect("a tag that was given can be archived");
-        self.with(|state| {
+        self.act(|state| {
             let tagged = |body: &[u8]| has_tag(body, T::TYPE_HASH, &archive);
             let ids = state.live(|_, body| body.single().is_some_and(tagged));
             state.cancel_all(ids)
@@ -30,7 +30,7 @@ impl Master {
 
     /// Takes back every task; how many.
     pub fn cancel_all(&self) -> usize {
-        self.with(|state| {
+        self.act(|state| {
             let ids = state.live(|_, _| true);
             state.cancel_all(ids)
         })

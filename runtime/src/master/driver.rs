@@ -134,7 +134,7 @@ impl Loop {
     /// Tells every slave, and waits until they have gone or [`SHUTDOWN_WAIT`] has passed.
     async fn leave(&mut self, finished: bool) -> io::Result<()> {
         let mw = self.driver.mw.clone();
-        mw.with(|state| state.core.shutdown(finished));
+        mw.act(|state| state.core.shutdown(finished));
         let until = mw.inner.clock.now() + SHUTDOWN_WAIT;
         std::future::poll_fn(|cx| {
             let _ = self.turns(cx, |this, _| {
@@ -145,7 +145,7 @@ impl Loop {
             if let Some(error) = self.failure.take() {
                 return Poll::Ready(Err(error));
             }
-            let gone = mw.look(|state| state.core.slaves() == 0);
+            let gone = mw.read(|state| state.core.slaves() == 0);
             if gone || mw.inner.clock.now() >= until {
                 Poll::Ready(Ok(()))
             } else {
@@ -268,7 +268,7 @@ impl Loop {
         let core = mw
             .inner
             .clock
-            .instant(mw.look(|state| state.core.next_deadline()));
+            .instant(mw.read(|state| state.core.next_deadline()));
         let deadline = self
             .driver
             .engine

@@ -48,7 +48,7 @@ impl Master {
 
     /// Says once that there is nothing to wait for.
     fn say_nothing(&self) {
-        self.with(|state| {
+        self.act(|state| {
             if !std::mem::replace(&mut state.queue.said_nothing, true) {
                 state.core.note(Event::Nothing);
             }
@@ -56,7 +56,7 @@ impl Master {
     }
 
     fn counts(&self) -> Events {
-        self.look(|state| {
+        self.read(|state| {
             let (unrunnable, results) = state.queue.counts();
             let sched = state.core.sched();
             Events {
@@ -73,13 +73,13 @@ impl Master {
     /// A result is a share of its packet and stays with the master's thread; its [output](TaskResult::output) may go
     /// anywhere.
     pub fn take_results(&self) -> Vec<TaskResult> {
-        let results = self.with(|state| state.queue.take_results());
+        let results = self.act(|state| state.queue.take_results());
         results.into_iter().map(TaskResult::new).collect()
     }
 
     /// All tasks that turned out unrunnable.
     pub fn take_unrunnable(&self) -> Vec<UnrunnableTask> {
-        self.with(|state| {
+        self.act(|state| {
             let State { core, queue, .. } = state;
             let tasks = queue.take_unrunnable();
             tasks
@@ -90,22 +90,22 @@ impl Master {
 
     /// The slaves that came into the ordered and intermingle groups.
     pub fn take_connected(&self) -> Vec<(SlaveId, Group)> {
-        self.with(|state| state.core.with_sched(|sched| sched.take_connected()))
+        self.act(|state| state.core.with_sched(|sched| sched.take_connected()))
     }
 
     /// The slaves that were lost from the ordered and intermingle groups.
     pub fn take_disconnected(&self) -> Vec<(SlaveId, Group)> {
-        self.with(|state| state.core.with_sched(|sched| sched.take_disconnected()))
+        self.act(|state| state.core.with_sched(|sched| sched.take_disconnected()))
     }
 
     /// Tasks that are queued or run.
     pub fn runnable(&self) -> u64 {
-        self.look(|state| state.core.sched().runnable())
+        self.read(|state| state.core.sched().runnable())
     }
 
     /// Unrunnable tasks that wait to be taken.
     pub fn unrunnable(&self) -> usize {
-        self.look(|state| state.queue.counts().0)
+        self.read(|state| state.queue.counts().0)
     }
 }
 
@@ -135,7 +135,7 @@ impl<'m> Wait<'m> {
             found = self.find();
             if found.is_none() {
                 // What comes, comes with a pass.
-                drop(self.mw.peek(|state| state.queue.wait(waker)));
+                drop(self.mw.act(|state| state.queue.wait(waker)));
             }
         }
         let Some(events) = found else {
@@ -151,7 +151,7 @@ impl<'m> Wait<'m> {
     /// What there is to take, or nothing where nothing can come.
     fn find(&self) -> Option<Events> {
         let events = self.mw.counts();
-        let idle = || self.may_be_idle && self.mw.look(|state| state.core.sched().idle());
+        let idle = || self.may_be_idle && self.mw.read(|state| state.core.sched().idle());
         (!events.is_empty() || idle()).then_some(events)
     }
 

@@ -43,12 +43,12 @@ impl SlaveView {
 impl Master {
     /// Desires `slaves` more in this group.
     pub fn allocate(&self, group: Group, slaves: u32) {
-        self.with(|state| state.core.with_sched(|sched| sched.allocate(group, slaves)));
+        self.act(|state| state.core.with_sched(|sched| sched.allocate(group, slaves)));
     }
 
     /// Desires `slaves` fewer in this group, at least none.
     pub fn deallocate(&self, group: Group, slaves: u32) {
-        self.with(|state| {
+        self.act(|state| {
             state
                 .core
                 .with_sched(|sched| sched.deallocate(group, slaves))
@@ -58,24 +58,24 @@ impl Master {
     /// Desires one fewer in the slave's group and moves it to unordered once its hands are empty;
     /// false if it is not here or unordered already.
     pub fn free_slave(&self, slave: SlaveId) -> bool {
-        self.with(|state| state.core.with_sched(|sched| sched.free_slave(slave)))
+        self.act(|state| state.core.with_sched(|sched| sched.free_slave(slave)))
     }
 
     /// Desires one fewer in this group.
     pub fn free_slave_of(&self, group: Group) {
-        self.with(|state| state.core.with_sched(|sched| sched.free_slave_of(group)));
+        self.act(|state| state.core.with_sched(|sched| sched.free_slave_of(group)));
     }
 
     /// What is known of a connected slave.
     pub fn slave(&self, id: SlaveId) -> Option<SlaveView> {
         let now = self.inner.clock.now();
-        self.look(|state| SlaveView::of(&state.core, id, now))
+        self.read(|state| SlaveView::of(&state.core, id, now))
     }
 
     /// What is known of every connected slave, in the order in which they came.
     pub fn slaves(&self) -> Vec<SlaveView> {
         let now = self.inner.clock.now();
-        self.look(|state| {
+        self.read(|state| {
             let ids = state.core.slave_ids().into_iter();
             ids.filter_map(|id| SlaveView::of(&state.core, id, now))
                 .collect()
@@ -84,12 +84,12 @@ impl Master {
 
     /// How many slaves are connected.
     pub fn connected(&self) -> usize {
-        self.look(|state| state.core.slaves())
+        self.read(|state| state.core.slaves())
     }
 
     /// For benchmarks: packets and bytes so far.
     #[doc(hidden)]
     pub fn traffic(&self) -> crate::proto::master::Traffic {
-        self.look(|state| state.core.traffic())
+        self.read(|state| state.core.traffic())
     }
 }

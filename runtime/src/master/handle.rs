@@ -14,7 +14,6 @@ use super::light::Spawned;
 use super::passes::{Passes, Refused};
 use super::ready::Flow;
 use super::state::State;
-use super::submit::Open;
 use crate::io::clock::Clock;
 use crate::proto::incumbents::{Direction, Incumbents};
 use crate::typed::algorithm::Algorithm;
@@ -39,8 +38,6 @@ pub(super) struct Inner {
     pub(super) driver: RefCell<Option<Waker>>,
     /// The algorithm that was asked for last: most ask for one again and again.
     pub(super) algorithm: Cell<(TypeId, AlgorithmId)>,
-    /// The run of tasks that is being collected, if one is.
-    pub(super) open: RefCell<Option<Rc<Open>>>,
     pub(super) in_turn: Cell<bool>,
     pub(super) passes: Passes,
     pub(super) spawned: RefCell<Vec<Spawned>>,
@@ -58,7 +55,6 @@ impl Master {
                 bests,
                 driver: RefCell::new(None),
                 algorithm: Cell::new((TypeId::of::<()>(), AlgorithmId(0))),
-                open: RefCell::new(None),
                 in_turn: Cell::new(false),
                 passes: Passes::default(),
                 spawned: RefCell::new(Vec::new()),
@@ -66,51 +62,26 @@ impl Master {
         }
     }
 
-    /// Works on the state; no borrow outlives the call, and no user's code runs in it.
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        self.settle();
+    /// Looks at the state, with every task that was given; changes nothing else, and the driver need not know.
+    pub(super) fn read<T>(&self, f: impl FnOnce(&State) -> T) -> T {
+        self.work(|state| {
+            state.close();
+            f(state)
+        })
+    }
+
+    /// Changes the state, with every task that was given; what comes of it is told, and the driver woken.
+    ///
+    /// No borrow outlives the call, and no user's code runs in it.
+    pub(crate) fn act<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let value = self.work(|state| {
+            state.close();
             let value = f(state);
             state.dispatch();
             value
         });
         self.kick();
         value
-    }
-
-    /// The same for submissions, of which only some end at once.
-    #[inline]
-    pub(crate) fn submitting<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        self.settle();
-        let value = self.work(|state| {
-            let value = f(state);
-            if state.core.has_ends() {
-                state.dispatch();
-            }
-            value
-        });
-        self.kick();
-        value
-    }
-
-    /// Submits the run of tasks that is being collected, if one is: it is looked for.
-    #[inline]
-    pub(super) fn settle(&self) {
-        let open = self.inner.open.borrow().clone();
-        if let Some(open) = open {
-            open.flush(self);
-        }
-    }
-
-    /// Takes what is the caller's own already; the driver need not know.
-    pub(crate) fn peek<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.inner.state.borrow_mut())
-    }
-
-    /// Only looks; the driver need not know.
-    pub(super) fn look<T>(&self, f: impl FnOnce(&State) -> T) -> T {
-        self.settle();
-        f(&self.inner.state.borrow())
     }
 
     /// Wakes the driver if this is not called from within its turn.
@@ -141,7 +112,7 @@ impl Master {
 
     /// Tasks of this algorithm that the slaves can hold at once.
     pub(super) fn hands(&self, algorithm: AlgorithmId) -> usize {
-        self.look(|state| state.core.hands(algorithm))
+        self.read(|state| state.core.hands(algorithm))
     }
 
     /// An incumbent whose key only falls, beginning at `key`, for which there is no witness.
@@ -191,7 +162,7 @@ impl Master {
 
     /// Ends that were never told.
     pub(crate) fn left(&self) -> u64 {
-        self.look(|state| {
+        self.read(|state| {
             let untold = |flow: &Flow| flow.ready.len() + flow.taken.get();
             let flows: usize = state.flows.iter().map(|(_, flow)| untold(flow)).sum();
             state.core.sched().runnable() + (state.queue.untold() + flows) as u64

@@ -13,7 +13,7 @@ use super::handle::Master;
 use super::passes::{self, Refused, Waits};
 use super::ready::{Ready, new_flow, output};
 use super::results::Done;
-use super::submit::{InOrder, Submission};
+use super::submit::{InOrder, RawTask};
 use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::Stream;
@@ -59,7 +59,7 @@ const WINDOW_LEAST: usize = 1_024;
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     pub(super) fn new(mw: &Master, tasks: I) -> Self {
         let algorithm = mw.id_of::<A>();
-        let (flow, number, untold) = mw.with(|state| {
+        let (flow, number, untold) = mw.act(|state| {
             let flow = new_flow(state);
             let untold = Rc::clone(&state.flows[flow as usize].taken);
             (flow, state.new_map(algorithm), untold)
@@ -105,7 +105,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         let own = hands + (hands / 4).max(WINDOW_LEAST);
         let window = self.window.unwrap_or(own);
         let flow = self.flow as usize;
-        let mut out = self.mw.peek(|state| {
+        let mut out = self.mw.act(|state| {
             state.set_source(self.flow, window >= own);
             state.flows[flow].live + state.flows[flow].ready.len()
         });
@@ -118,20 +118,26 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             return;
         }
         let (owner, domain) = (Owner::Map(self.flow), self.number);
-        let in_order = self.in_order.as_mut();
-        let mut submission = Submission::new(&self.mw, self.algorithm, owner, in_order);
+        let algorithm = self.algorithm;
         while out < window {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
             let next = self.tasks.next();
             let Some(task) = &next else {
                 self.exhausted = true;
-                self.mw.peek(|state| state.set_source(self.flow, false));
+                self.mw.act(|state| state.set_source(self.flow, false));
                 break;
             };
             let index = self.next_index;
             self.next_index += 1;
             out += 1;
-            submission.push(task, Stream { domain, index });
+            let task = RawTask::new(task);
+            let stream = Stream { domain, index };
+            let id = self
+                .mw
+                .push(|state| state.push(algorithm, task, owner, stream));
+            if let Some(in_order) = &mut self.in_order {
+                in_order.push_back((id, None));
+            }
         }
     }
 
@@ -175,13 +181,13 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     fn fetch(&mut self) {
         let (slot, taken) = (self.flow as usize, &mut self.taken);
         self.mw
-            .peek(|state| taken.take_all(&mut state.flows[slot].ready));
+            .act(|state| taken.take_all(&mut state.flows[slot].ready));
     }
 
     /// Whether no end is to come.
     fn is_over(&self) -> bool {
         let slot = self.flow as usize;
-        self.exhausted && self.mw.peek(|state| state.flows[slot].live == 0)
+        self.exhausted && self.mw.read(|state| state.flows[slot].live == 0)
     }
 
     fn take_in_order(&mut self) -> Poll<Option<End>> {
@@ -189,7 +195,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         let slot = self.flow as usize;
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
         if !matches!(in_order.front(), Some((_, Some(_)))) {
-            self.mw.peek(|state| {
+            self.mw.act(|state| {
                 let flow = &mut state.flows[slot];
                 while let Some(end) = flow.ready.pop() {
                     let at = in_order
@@ -237,7 +243,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Waits for Map<A, I> {
 
     fn keep(&self, waker: Waker) -> Option<Waker> {
         self.mw
-            .peek(|state| state.flows[self.flow as usize].waker.replace(waker))
+            .act(|state| state.flows[self.flow as usize].waker.replace(waker))
     }
 }
 
@@ -253,6 +259,6 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
     fn drop(&mut self) {
         let flow = self.flow;
         // Outside: it may hold a waker.
-        drop(self.mw.with(|state| state.drop_map(flow)));
+        drop(self.mw.act(|state| state.drop_map(flow)));
     }
 }

@@ -57,7 +57,7 @@ impl<A: Algorithm> Results<A> {
             let algorithm = results.algorithm;
             results
                 .mw
-                .with(|state| match state.queue.take_one(algorithm) {
+                .act(|state| match state.queue.take_one(algorithm) {
                     Some(end) => {
                         state.keep_ready_bounded();
                         Poll::Ready(Some(Done::of(end)))
@@ -79,7 +79,7 @@ impl<A: Algorithm> Waits for Results<A> {
     }
 
     fn keep(&self, waker: Waker) -> Option<Waker> {
-        self.mw.peek(|state| state.queue.wait(waker))
+        self.mw.act(|state| state.queue.wait(waker))
     }
 }
 

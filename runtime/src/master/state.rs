@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::queue::Queue;
 use super::ready::Flow;
+use super::submit::Open;
 use crate::proto::master::MasterCore;
 
 pub(crate) struct State {
@@ -19,6 +20,7 @@ pub(crate) struct State {
     /// By algorithm: maps made, and calls and queue submissions made.
     pub(super) streams: Vec<(u64, u64)>,
     pub(super) chunk: BytesMut,
+    pub(super) open: Option<Open>,
     /// What those who wait for the queue were woken for last.
     news: News,
     said_waiting: bool,
@@ -45,6 +47,7 @@ impl State {
             queue: Queue::new(algorithms, ready_bytes_max),
             streams: vec![(0, 0); algorithms],
             chunk: BytesMut::new(),
+            open: None,
             news: News::default(),
             said_waiting: false,
             woken: Vec::new(),

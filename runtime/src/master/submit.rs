@@ -1,21 +1,17 @@
-//! Tasks on their way to the scheduler: those that are alike go there together, as a run.
-//!
-//! What was collected is submitted as soon as anybody looks at the master: the source itself may, an iterator that goes
-//! by the target number for example.
+//! The only door for tasks. Those that are alike and follow one another collect in the open series, have their ids at
+//! once, and go to the scheduler together: as soon as anybody looks at the master (the source itself may, an iterator that
+//! goes by the number of slaves for example), a task comes that is not alike, or a turn begins or ends.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, Series, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Owner, TaskId, TaskSpec};
 
 use super::handle::Master;
 use super::state::State;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::end::End;
-use crate::proto::series::Body;
 use crate::proto::series::{Growing, packet_bytes};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::{DOMAIN_CALLS, Stream};
@@ -55,28 +51,47 @@ impl<'a> RawTask<'a> {
     pub(crate) fn args(self) -> &'a [u8] {
         self.args
     }
+
+    /// For the scheduler, and as it travels.
+    fn parts(
+        self,
+        algorithm: AlgorithmId,
+        owner: Owner,
+        stream: Stream,
+    ) -> (TaskSpec, TaskBody<'a>) {
+        let policy = self.policy;
+        let explicit = policy.and_then(|policy| policy.stream);
+        let stream = explicit.unwrap_or(stream);
+        let (tag_type, tag) = policy
+            .and_then(|policy| policy.tag.as_ref())
+            .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
+        let body = TaskBody {
+            domain: stream.domain,
+            stream: stream.index,
+            tag_type,
+            tag,
+            args: self.args,
+        };
+        let mut spec = TaskSpec::new(algorithm, owner, packet_bytes(&body));
+        if let Some(policy) = policy {
+            spec.policy.to = policy.slave;
+            spec.policy.do_it_anyway = policy.do_it_anyway == Some(true);
+            spec.policy.retry = policy.retry != Some(false);
+        }
+        (spec, body)
+    }
 }
 
 impl Master {
     /// Submits a task whose end goes to the queue.
     #[inline]
     pub fn submit<A: Algorithm>(&self, task: Task<A>) -> TaskId {
-        self.submit_to(self.id_of::<A>(), &task)
-    }
-
-    #[inline]
-    fn submit_to<A: Algorithm>(&self, algorithm: AlgorithmId, task: &Task<A>) -> TaskId {
-        let task = RawTask::new(task);
-        self.submitting(|state| {
-            let stream = state.next_single(algorithm);
-            state.submit(algorithm, task, Owner::Queue, stream)
-        })
+        self.push_single(self.id_of::<A>(), &task)
     }
 
     /// Submits every task of an iterator to the queue and returns how many there were.
     pub fn submit_all<A: Algorithm>(&self, tasks: impl IntoIterator<Item = Task<A>>) -> u64 {
         let algorithm = self.id_of::<A>();
-        let mut submission = Submission::new(self, algorithm, Owner::Queue, None);
         let mut submitted = 0;
         let mut tasks = tasks.into_iter();
         loop {
@@ -85,138 +100,129 @@ impl Master {
             let Some(task) = &next else {
                 return submitted;
             };
-            let stream = self.peek(|state| state.next_single(algorithm));
-            submission.push(task, stream);
+            self.push_single(algorithm, task);
             submitted += 1;
         }
+    }
+
+    #[inline]
+    fn push_single<A: Algorithm>(&self, algorithm: AlgorithmId, task: &Task<A>) -> TaskId {
+        let task = RawTask::new(task);
+        self.push(|state| {
+            let stream = state.next_single(algorithm);
+            state.push(algorithm, task, Owner::Queue, stream)
+        })
+    }
+
+    /// The door: `f` pushes a task. What that ends at once is told, and the driver woken.
+    #[inline]
+    pub(super) fn push(&self, f: impl FnOnce(&mut State) -> TaskId) -> TaskId {
+        let id = self.work(|state| {
+            let id = f(state);
+            if state.core.has_ends() {
+                state.dispatch();
+            }
+            id
+        });
+        self.kick();
+        id
     }
 }
 
 /// Tasks of a map in order of submission, each with its end once that has come.
 pub(super) type InOrder = VecDeque<(TaskId, Option<End>)>;
 
-/// The run that is being collected.
+/// The open series: tasks that are alike and have their ids, and are not with the scheduler yet.
 pub(super) struct Open {
-    algorithm: AlgorithmId,
-    owner: Owner,
-    run: RefCell<Option<Growing>>,
-    /// What was submitted and not put in order, where there is an order.
-    told: Option<RefCell<Vec<(TaskId, u32)>>>,
-}
-
-impl Open {
-    /// Submits what was collected.
-    pub(super) fn flush(&self, mw: &Master) {
-        let Some(run) = self.run.borrow_mut().take() else {
-            return;
-        };
-        let (algorithm, owner) = (self.algorithm, self.owner);
-        mw.submitting(|state| {
-            state.submit_run(algorithm, run.close(), owner, |first, tasks| {
-                self.tell(first, tasks)
-            });
-        });
-    }
-
-    fn tell(&self, first: TaskId, tasks: u32) {
-        if let Some(told) = &self.told {
-            told.borrow_mut().push((first, tasks));
-        }
-    }
-}
-
-/// Collects runs. What it holds when it is dropped is submitted: nothing is lost where the source panics.
-pub(super) struct Submission<'m> {
-    mw: &'m Master,
-    open: Rc<Open>,
-    /// A source of tasks may have another one within.
-    outer: Option<Rc<Open>>,
-    in_order: Option<&'m mut InOrder>,
-}
-
-impl<'m> Submission<'m> {
-    /// `in_order` hears of every task.
-    pub(super) fn new(
-        mw: &'m Master,
-        algorithm: AlgorithmId,
-        owner: Owner,
-        in_order: Option<&'m mut InOrder>,
-    ) -> Self {
-        let open = Rc::new(Open {
-            algorithm,
-            owner,
-            run: RefCell::new(None),
-            told: in_order.is_some().then(RefCell::default),
-        });
-        mw.settle();
-        let outer = mw.inner.open.replace(Some(Rc::clone(&open)));
-        Submission {
-            mw,
-            open,
-            outer,
-            in_order,
-        }
-    }
-
-    /// Submits a task, or puts it with those before it.
-    ///
-    /// # Panics
-    /// When the arguments or the tag could not be archived.
-    #[inline]
-    pub(super) fn push<A: Algorithm>(&mut self, task: &Task<A>, stream: Stream) {
-        let task = RawTask::new(task);
-        if !task.is_plain() {
-            return self.push_alone(task, stream);
-        }
-        let Stream { domain, index } = stream;
-        if let Some(run) = &mut *self.open.run.borrow_mut()
-            && run.push(domain, index, task.args())
-        {
-            return;
-        }
-        self.begin(task, stream);
-    }
-
-    #[inline(never)]
-    fn begin(&mut self, task: RawTask<'_>, stream: Stream) {
-        self.open.flush(self.mw);
-        let algorithm = self.open.algorithm;
-        let body = TaskBody {
-            domain: stream.domain,
-            stream: stream.index,
-            tag_type: 0,
-            tag: &[],
-            args: task.args(),
-        };
-        let most = self.mw.peek(|state| state.core.run_most(algorithm, &body));
-        if most > 1 {
-            self.open.run.replace(Some(Growing::new(&body, most)));
-        } else {
-            self.push_alone(task, stream);
-        }
-    }
-
-    #[inline(never)]
-    fn push_alone(&mut self, task: RawTask<'_>, stream: Stream) {
-        let (algorithm, owner) = (self.open.algorithm, self.open.owner);
-        let submit = |state: &mut State| state.submit(algorithm, task, owner, stream);
-        self.open.tell(self.mw.submitting(submit), 1);
-    }
-}
-
-impl Drop for Submission<'_> {
-    fn drop(&mut self) {
-        self.open.flush(self.mw);
-        self.mw.inner.open.replace(self.outer.take());
-        if let (Some(in_order), Some(told)) = (&mut self.in_order, &self.open.told) {
-            for (first, tasks) in told.take() {
-                in_order.extend((0..tasks).map(|nth| (first.after(nth), None)));
-            }
-        }
-    }
+    spec: TaskSpec,
+    first: TaskId,
+    series: Growing,
 }
 
 impl State {
+    /// Submits a task: into the open series if it goes on with it, else that is closed, and another opened where there
+    /// may be one.
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> TaskId {
+        if let Some(open) = &mut self.open
+            && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
+            && task.is_plain()
+            && open.series.push(stream.domain, stream.index, task.args())
+        {
+            return open.first.after(open.series.tasks() - 1);
+        }
+        self.push_other(algorithm, task, owner, stream)
+    }
+
+    #[inline(never)]
+    fn push_other(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> TaskId {
+        self.close();
+        let (spec, body) = task.parts(algorithm, owner, stream);
+        let opening = self.core.opening(&spec);
+        if body.is_tagged() || opening.tasks_max < 2 {
+            return self.push_alone(spec, &body);
+        }
+        self.open = Some(Open {
+            spec,
+            first: opening.first,
+            series: Growing::new(&body, opening.tasks_max),
+        });
+        opening.first
+    }
+
+    /// Submits a task that no other goes on with.
+    pub(crate) fn push_call(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> TaskId {
+        self.close();
+        let (spec, body) = task.parts(algorithm, owner, stream);
+        self.push_alone(spec, &body)
+    }
+
+    fn push_alone(&mut self, spec: TaskSpec, body: &TaskBody<'_>) -> TaskId {
+        self.expect(&spec, 1);
+        let body = self.body(body);
+        self.core.submit(spec, body)
+    }
+
+    /// The open series goes to the scheduler, if there is one: somebody looks, or something is to happen.
+    #[inline]
+    pub(crate) fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.close_series(open);
+        }
+    }
+
+    #[inline(never)]
+    fn close_series(&mut self, open: Open) {
+        self.expect(&open.spec, open.series.tasks());
+        let first = self.core.submit(open.spec, open.series.close());
+        assert_eq!(first, open.first, "nothing happens while a series is open");
+    }
+
+    /// Tasks of the open series, of one algorithm or of any.
+    pub(crate) fn open_tasks(&self, of: Option<AlgorithmId>) -> u32 {
+        let open = self.open.as_ref();
+        let open = open.filter(|open| of.is_none_or(|of| of == open.spec.algorithm));
+        open.map_or(0, |open| open.series.tasks())
+    }
+
     /// The number of a new map of this algorithm, from 1.
     pub(crate) fn new_map(&mut self, algorithm: AlgorithmId) -> u64 {
         let maps = &mut self.streams[usize::from(algorithm.0)].0;
@@ -234,58 +240,11 @@ impl State {
         }
     }
 
-    #[inline]
-    pub(crate) fn submit(
-        &mut self,
-        algorithm: AlgorithmId,
-        task: RawTask<'_>,
-        owner: Owner,
-        stream: Stream,
-    ) -> TaskId {
-        let policy = task.policy;
-        let explicit = policy.and_then(|policy| policy.stream);
-        let stream = explicit.unwrap_or(stream);
-        let (tag_type, tag) = policy
-            .and_then(|policy| policy.tag.as_ref())
-            .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
-        let body = TaskBody {
-            domain: stream.domain,
-            stream: stream.index,
-            tag_type,
-            tag,
-            args: task.args,
-        };
-        let mut spec = TaskSpec::new(algorithm, owner, packet_bytes(&body));
-        if let Some(policy) = policy {
-            spec.policy.to = policy.slave;
-            spec.policy.do_it_anyway = policy.do_it_anyway == Some(true);
-            spec.policy.retry = policy.retry != Some(false);
-        }
-        self.expect(owner, algorithm, 1);
-        if let Some(id) = self.core.submit_next(&spec, &body) {
-            return id;
-        }
-        let body = self.body(&body);
-        self.core.submit(spec, body)
-    }
-
-    /// As [`MasterCore::submit_run`](crate::proto::master::MasterCore::submit_run).
-    pub(crate) fn submit_run(
-        &mut self,
-        algorithm: AlgorithmId,
-        run: Body,
-        owner: Owner,
-        told: impl FnMut(TaskId, u32),
-    ) {
-        self.expect(owner, algorithm, run.tasks());
-        self.core.submit_run(algorithm, run, owner, told);
-    }
-
     /// The ends of so many tasks are going to be told to this owner.
     #[inline]
-    fn expect(&mut self, owner: Owner, algorithm: AlgorithmId, tasks: u32) {
-        match owner {
-            Owner::Queue => self.queue.submitted(algorithm, tasks),
+    fn expect(&mut self, spec: &TaskSpec, tasks: u32) {
+        match spec.owner {
+            Owner::Queue => self.queue.submitted(spec.algorithm, tasks),
             Owner::Call(flow) | Owner::Map(flow) => {
                 self.flows[flow as usize].live += tasks as usize;
             }

@@ -52,7 +52,7 @@ impl Target {
     /// How many tasks the master algorithm would like to keep queued; advisory.
     pub fn set_target(&self, tasks: u64) {
         let algorithm = self.algorithm;
-        self.mw.with(|state| {
+        self.mw.act(|state| {
             state
                 .core
                 .with_sched(|sched| sched.set_target(algorithm, tasks))
@@ -62,18 +62,20 @@ impl Target {
     /// The target number, at first 0.
     pub fn target(&self) -> u64 {
         self.mw
-            .look(|state| state.core.sched().target(self.algorithm))
+            .work(|state| state.core.sched().target(self.algorithm))
     }
 
     /// Tasks that are queued and not on any slave.
     pub fn pending(&self) -> u64 {
-        self.mw
-            .look(|state| state.core.sched().pending(self.algorithm))
+        // The open series counts and stays open: a loop that submits up to the target asks before each task.
+        self.mw.work(|state| {
+            let queued = state.core.sched().pending(self.algorithm);
+            queued + u64::from(state.open_tasks(self.algorithm))
+        })
     }
 
     /// Tasks that are missing to the target number.
     pub fn upto_target(&self) -> u64 {
-        self.mw
-            .look(|state| state.core.sched().upto_target(self.algorithm))
+        self.target().saturating_sub(self.pending())
     }
 }

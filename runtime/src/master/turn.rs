@@ -42,6 +42,7 @@ pub(crate) fn begin(
     now: Nanos,
     take: impl FnOnce(Want, &mut dyn Handler) -> io::Result<bool>,
 ) -> io::Result<bool> {
+    state.close();
     state.core.begin_turn(now);
     let want = match state.core.must_judge() {
         true => Want::All,
@@ -126,6 +127,7 @@ impl Master {
 
 /// The application has had its part: tasks are handed out and every effect is performed.
 pub(crate) fn end(state: &mut State, mut perform: impl FnMut(Effect)) {
+    state.close();
     state.core.hand_out();
     state.say_waiting();
     state.dispatch();

@@ -87,6 +87,12 @@ impl Growing {
         true
     }
 
+    /// How many tasks there are.
+    #[inline]
+    pub(crate) fn tasks(&self) -> u32 {
+        self.tasks
+    }
+
     /// No more tasks follow: it takes no more memory than it needs.
     pub(crate) fn close(mut self) -> Body {
         if self.tasks == 1 {
@@ -105,46 +111,6 @@ impl Growing {
 }
 
 impl Body {
-    /// What one of the tasks by itself adds to a packet.
-    pub(crate) fn packet_bytes(&self) -> u32 {
-        match &self.0 {
-            Repr::One(body) => packet_bytes(&parse(body)),
-            Repr::Run { block, from, .. } => packet_bytes(&block.part(*from, 1)),
-        }
-    }
-
-    /// The body of a task that is the next of a run of at most `most`. False: it is not of the run's kind.
-    #[inline]
-    pub(crate) fn push(&mut self, next: &TaskBody<'_>, most: u32) -> bool {
-        match &mut self.0 {
-            Repr::Run { block, from, tasks } => {
-                let Some(block) = Rc::get_mut(block) else {
-                    return false;
-                };
-                let follows = follows(&block.part(0, 1), *from + *tasks, next);
-                if follows {
-                    if *tasks == 1 {
-                        block.make_room(most);
-                    }
-                    append(&mut block.args, next.args);
-                    *tasks += 1;
-                }
-                follows
-            }
-            Repr::One(first) => {
-                let first = parse(first);
-                let follows = !first.is_tagged() && follows(&first, 1, next);
-                if follows {
-                    let mut block = Block::new(&first);
-                    append(&mut block.args, next.args);
-                    let (block, from, tasks) = (Rc::new(block), 0, 2);
-                    self.0 = Repr::Run { block, from, tasks };
-                }
-                follows
-            }
-        }
-    }
-
     /// The body of the first task by itself, encoded.
     pub(crate) fn one(self) -> SmallBytes {
         match self.0 {
@@ -202,23 +168,10 @@ impl Body {
     }
 }
 
-fn parse(body: &[u8]) -> TaskBody<'_> {
-    TaskBody::parse(body).expect("the master itself encoded it")
-}
-
 /// What a task of this body adds to a packet by itself.
 #[inline]
 pub(crate) fn packet_bytes(body: &TaskBody<'_>) -> u32 {
     u32::try_from(body.encoded_bytes() + TASK_ENTRY_BYTES).unwrap_or(u32::MAX)
-}
-
-/// Whether a task is the `nth` of a run that begins with `first`, from 0, and there is room for it.
-#[inline]
-fn follows(first: &TaskBody<'_>, nth: u32, next: &TaskBody<'_>) -> bool {
-    first.stream.checked_add(nth.into()) == Some(next.stream)
-        && first.domain == next.domain
-        && first.args.len() == next.args.len()
-        && (nth as usize + 1) * next.args.len() <= RUN_BYTES_MAX
 }
 
 /// Most arguments are a few words.
@@ -285,8 +238,12 @@ impl Block {
 
     /// The body of one of its tasks by itself, encoded.
     fn one(&self, from: u32) -> SmallBytes {
+        let parts = self.part(from, 1);
+        if parts.encoded_bytes() <= SmallBytes::INLINE_MAX {
+            return SmallBytes::inline(|buffer| parts.encode_into(buffer));
+        }
         let mut bytes = Vec::new();
-        encode_task_body(&mut bytes, &self.part(from, 1));
+        encode_task_body(&mut bytes, &parts);
         bytes.as_slice().into()
     }
 
@@ -318,7 +275,7 @@ mod tests {
     use ringmw_codec::batch::TaskBody;
     use ringmw_sched::Series;
 
-    use super::{Body, Growing, RUN_BYTES_MAX, Repr};
+    use super::{Growing, RUN_BYTES_MAX, Repr};
     use crate::proto::bytes::SmallBytes;
 
     fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
@@ -337,69 +294,56 @@ mod tests {
         }
     }
 
+    fn growing(first: &TaskBody<'_>) -> Growing {
+        Growing::new(first, 100)
+    }
+
     #[test]
     fn a_run_is_its_tasks_one_after_another() {
-        let mut run = Body::from(encoded(5, &[], b"aa"));
-        assert!(run.push(&body(6, &[], b"bb"), 100));
-        assert!(run.push(&body(7, &[], b"cc"), 100));
+        let mut run = growing(&body(5, &[], b"aa"));
+        assert!(run.push(7, 6, b"bb"));
+        assert!(run.push(7, 7, b"cc"));
+        assert_eq!(run.tasks(), 3);
+        let mut run = run.close();
         assert_eq!((run.tasks(), run.more_bytes()), (3, 2));
         let mut front = run.split_front(2);
-        assert!(
-            !run.push(&body(8, &[], b"dd"), 100),
-            "a part of it is elsewhere"
-        );
         assert_eq!(front.clone().one(), encoded(5, &[], b"aa"));
         assert_eq!(run.clone().one(), encoded(7, &[], b"cc"));
         assert_eq!(front.split_front(1).one(), encoded(5, &[], b"aa"));
         assert_eq!(front.one(), encoded(6, &[], b"bb"));
         assert!(run.tagged().is_none());
+        assert_eq!(
+            growing(&body(5, &[], b"aa")).close().one(),
+            encoded(5, &[], b"aa")
+        );
     }
 
     #[test]
     fn what_is_not_alike_is_no_run() {
-        let first = || Body::from(encoded(5, &[], b"aa"));
-        for (tag, next) in [
-            (&[][..], body(7, &[], b"bb")),
-            (&[], body(5, &[], b"bb")),
-            (&[], body(6, &[], b"bbb")),
-            (
-                &[],
-                TaskBody {
-                    domain: 8,
-                    ..body(6, &[], b"bb")
-                },
-            ),
-            (b"tag", body(6, &[], b"bb")),
+        for (domain, stream, args) in [
+            (7, 7, b"bb".as_slice()),
+            (7, 5, b"bb"),
+            (7, 6, b"bbb"),
+            (8, 6, b"bb"),
         ] {
-            let mut one = Body::from(encoded(5, tag, b"aa"));
-            assert!(!one.push(&next, 100), "{next:?} after {tag:?}");
-            let mut growing = Growing::new(&body(5, &[], b"aa"), 100);
-            let follows = growing.push(next.domain, next.stream, next.args);
-            assert!(!follows || tag.len() == 3, "{next:?} in a growing run");
-            let mut run = first();
-            assert!(run.push(&body(6, &[], b"bb"), 100));
-            let later = TaskBody {
-                stream: next.stream + 1,
-                ..next
-            };
-            assert!(tag.len() == 3 || !run.push(&later, 100), "{later:?}");
+            let mut one = growing(&body(5, &[], b"aa"));
+            assert!(
+                !one.push(domain, stream, args),
+                "{domain} {stream} {args:?}"
+            );
+            let mut run = growing(&body(4, &[], b"aa"));
+            assert!(run.push(7, 5, b"aa"));
+            assert!(
+                !run.push(domain, stream, args),
+                "in a run: {domain} {stream} {args:?}"
+            );
         }
-        let mut last = Body::from(encoded(u64::MAX - 1, &[], b"aa"));
-        assert!(last.push(&body(u64::MAX, &[], b"bb"), 100));
-        assert!(
-            !last.push(&body(0, &[], b"cc"), 100),
-            "nor do they in a run"
-        );
-        let mut last = Growing::new(&body(u64::MAX - 1, &[], b"aa"), 100);
+        let mut last = growing(&body(u64::MAX - 1, &[], b"aa"));
         assert!(last.push(7, u64::MAX, b"bb"));
-        assert!(!last.push(7, 0, b"cc"), "nor while it grows");
+        assert!(!last.push(7, 0, b"cc"), "streams do not begin anew");
         assert_eq!(last.close().tasks(), 2);
-        assert!(!Growing::new(&body(u64::MAX, &[], b"aa"), 100).push(7, 0, b"bb"));
-        let mut last = Body::from(encoded(u64::MAX, &[], b"aa"));
-        assert!(
-            !last.push(&body(0, &[], b"bb"), 100),
-            "streams do not begin anew"
-        );
+        let mut last = growing(&body(u64::MAX, &[], b"aa"));
+        assert!(!last.push(7, 0, b"bb"), "nor behind the first");
     }
 
     /// What was reserved for a packet's worth of tasks would else stay with one.
@@ -423,9 +367,6 @@ mod tests {
     #[test]
     fn a_run_is_bounded() {
         let args = vec![0; RUN_BYTES_MAX / 4];
-        let mut run = Body::from(encoded(0, &[], &args));
-        let fitting = (1..).take_while(|&stream| run.push(&body(stream, &[], &args), 100));
-        assert_eq!(fitting.count(), 3);
         let mut run = Growing::new(&body(0, &[], &args), 100);
         let fitting = (1..).take_while(|&stream| run.push(7, stream, &args));
         assert_eq!(fitting.count(), 3);

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ringmw_codec::audit::{Event, Line, Who};
+use ringmw_codec::audit::{Event, Who};
 use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::SlaveId;
 
-use crate::io::clock::{self, Clock};
+use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
 use crate::io::slave_link::{Link, Term};
 use crate::proto::config::{Bounds, SlaveConfig};
@@ -282,8 +282,8 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
             }
         };
         for peer in resolved {
-            say(
-                audit,
+            audit.say(
+                Who::Slave(None),
                 Event::Connecting {
                     to: peer.to_string(),
                 },
@@ -293,8 +293,8 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
                     let from = stream
                         .local_addr()
                         .map_or_else(|_| String::new(), |from| from.to_string());
-                    say(
-                        audit,
+                    audit.say(
+                        Who::Slave(None),
                         Event::MasterConnected {
                             to: peer.to_string(),
                             from,
@@ -310,14 +310,6 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
         "cannot reach the master at {}; is it running, and are --mw-master-host and --mw-master-port (or the resource file) its own?",
         failures.join(", ")
     ))
-}
-
-fn say(audit: &AuditWriter, event: Event) {
-    audit.push(&Line {
-        time_us: clock::unix_micros(),
-        who: Who::Slave(None),
-        event,
-    });
 }
 
 fn offers(link: &Arc<Link>) -> Arc<dyn OfferSink> {

@@ -15,7 +15,7 @@ use ringmw_codec::frame::{self, FrameReader, Kind};
 
 use super::script::hello;
 use crate::app::args::Args;
-use crate::app::exit::Outcome;
+use crate::app::exit::Exit;
 use crate::app::{App, master_role};
 use crate::flags;
 use crate::io::clock::Clock;
@@ -129,7 +129,7 @@ impl Alone {
 struct Run<'a> {
     alone: &'a Alone,
     mw: Master,
-    algorithm: Pin<Box<dyn Future<Output = Outcome>>>,
+    algorithm: Pin<Box<dyn Future<Output = Exit>>>,
     light: FuturesUnordered<Pin<Box<dyn Future<Output = ()>>>>,
     peers: Vec<Peer>,
     /// The slave that answers next.
@@ -151,7 +151,7 @@ impl Run<'_> {
         }
     }
 
-    fn turn(&mut self) -> Option<Ending<Outcome>> {
+    fn turn(&mut self) -> Option<Ending<Exit>> {
         let mw = self.mw.clone();
         let now = self.clock.now();
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));

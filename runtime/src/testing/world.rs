@@ -19,8 +19,9 @@ use super::net::Quality;
 use super::script::{Tap, hello};
 use super::slave::Pace;
 use crate::app::args::{Args, ExitRequest};
-use crate::app::exit::Outcome;
-use crate::app::{App, OWN_VERSION, master_role};
+use crate::app::exit::Exit;
+use crate::app::parts::OWN_VERSION;
+use crate::app::{App, master_role};
 use crate::flags;
 use crate::io::clock::Clock;
 use crate::master::state::State;
@@ -323,7 +324,7 @@ const STRIDE: Nanos = SECOND / 100;
 
 struct Run {
     mw: Master,
-    algorithm: Pin<Box<dyn Future<Output = Outcome>>>,
+    algorithm: Pin<Box<dyn Future<Output = Exit>>>,
     light: FuturesUnordered<Pin<Box<dyn Future<Output = ()>>>>,
     fleet: Fleet,
     law: Law,
@@ -337,7 +338,7 @@ struct Run {
 
 impl Run {
     /// Turn by turn until the master algorithm has returned.
-    async fn until_over(&mut self) -> Ending<Outcome> {
+    async fn until_over(&mut self) -> Ending<Exit> {
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         loop {
@@ -366,7 +367,7 @@ impl Run {
         self.mw.forget_spawned();
         self.report.simulated = Duration::from_nanos(self.now);
         self.law.on_shutdown();
-        self.mw.with(|state| state.core.shutdown(true));
+        self.mw.act(|state| state.core.shutdown(true));
         let until = self.now + SHUTDOWN_WAIT;
         while self.now < until && self.mw.connected() > 0 {
             if self.due(false) <= self.now {
@@ -411,7 +412,7 @@ impl Run {
     }
 
     /// One turn of the master: see `master::turn`.
-    fn turn(&mut self, waker: &Waker, runs: bool) -> Option<Ending<Outcome>> {
+    fn turn(&mut self, waker: &Waker, runs: bool) -> Option<Ending<Exit>> {
         self.report.turns += 1;
         let mw = self.mw.clone();
         mw.enter_turn();
@@ -478,11 +479,11 @@ impl Run {
         }
     }
 
-    fn finish(self, ending: Ending<Outcome>) -> Report {
-        let outcome = match ending {
-            Ending::Returned(outcome) => outcome,
+    fn finish(self, ending: Ending<Exit>) -> Report {
+        let exit = match ending {
+            Ending::Returned(exit) => exit,
             Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
-                Ok(request) => Outcome::code(request.0),
+                Ok(request) => Exit::code(request.0),
                 Err(panic) => std::panic::resume_unwind(panic),
             },
             Ending::Signal(_) | Ending::Stopped(_) => {
@@ -490,12 +491,12 @@ impl Run {
             }
         };
         let mut report = self.report;
-        let reason = outcome.error.clone().unwrap_or_default();
-        let code = outcome.code;
+        let reason = exit.error.clone().unwrap_or_default();
+        let code = exit.code;
         line(&mut report.trail, self.now, Event::Exit { code, reason });
         Report {
             code,
-            error: outcome.error,
+            error: exit.error,
             begun: self.fleet.begun,
             ..report
         }

@@ -342,13 +342,6 @@ impl Owners {
         line.insert_before(tasks, at, front);
     }
 
-    /// The run that a queued record stands for has one task more.
-    #[inline]
-    pub(crate) fn on_grown<P: Series>(&mut self, record: &Record<P>) {
-        self.tasks += 1;
-        self.get_mut(slot_of(record)).tasks += 1;
-    }
-
     /// Takes a record out of its line.
     pub(crate) fn remove<P: Series>(&mut self, tasks: &mut Tasks<P>, at: u32) {
         let record = tasks.get(at);

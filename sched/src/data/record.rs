@@ -176,18 +176,6 @@ impl<P: Series> Record<P> {
         front
     }
 
-    /// Whether a task that is submitted now may follow: it is alike, and both have the default policy.
-    #[inline]
-    pub(crate) fn may_grow(&self, spec: &TaskSpec, owner: Owner, now: Nanos) -> bool {
-        let plain = Flags::RETRY | (self.flags.0 & (Flags::OF_QUEUE | Flags::OF_CALL));
-        self.flags.0 == plain
-            && spec.policy == Policy::default()
-            && spec.owner == owner
-            && (spec.algorithm, spec.bytes) == (self.algorithm, self.bytes)
-            && self.submitted == now
-            && matches!(self.state, State::Queued(_))
-    }
-
     /// Whether the ids of its tasks do not lead to its slot.
     #[inline]
     pub(crate) fn moved(&self) -> bool {

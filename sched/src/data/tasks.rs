@@ -59,6 +59,25 @@ impl<P: Series> Tasks<P> {
         }
     }
 
+    /// The slot that the next record is inserted into.
+    #[inline]
+    pub(crate) fn next_slot(&self) -> u32 {
+        match self.roomy.last() {
+            Some(&at) => {
+                let chunk = &self.chunks[at as usize];
+                let index = match chunk.free {
+                    NONE => chunk.records.len() as u32,
+                    index => index,
+                };
+                at * CHUNK + index
+            }
+            None => {
+                let added = || self.chunks.len() as u32;
+                self.vacant.last().copied().unwrap_or_else(added) * CHUNK
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn insert(&mut self, record: Record<P>) -> u32 {
         let at = match self.roomy.last() {
@@ -160,15 +179,6 @@ impl<P: Series> Tasks<P> {
         }
         let (_, &slot) = self.moved.range(id.seq..).next()?;
         self.get(slot).holds(id.seq).then_some(slot)
-    }
-
-    /// The record of the task with this id, if it is live and the last one there.
-    #[inline]
-    pub(crate) fn ending_with(&mut self, id: TaskId) -> Option<&mut Record<P>> {
-        let chunk = self.chunks.get_mut((id.slot / CHUNK) as usize)?;
-        let record = chunk.records.get_mut((id.slot % CHUNK) as usize)?;
-        let is_live = !matches!(record.state, State::Free(_));
-        (is_live && record.last() == id.seq).then_some(record)
     }
 
     #[inline]

@@ -1,20 +1,21 @@
 //! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use ringmw_codec::audit::{EngineWord, Event, Line, RoleWord, Who};
+use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
 
-use super::{Parts, finish};
 use crate::app::args::{Args, ExitRequest};
-use crate::app::exit::Outcome;
+use crate::app::exit::Exit;
+use crate::app::master_role::resource::Reporting;
+use crate::app::master_role::runtime::Runtime;
+use crate::app::master_role::slaves::LocalSlaves;
+use crate::app::parts::{OWN_VERSION, Parts, finish};
 use crate::flags::{Role, Settings};
-use crate::io::clock::{self, Clock};
-use crate::io::engine::{self, Choice, Engine};
+use crate::io::clock::Clock;
+use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::signals::{Leave, Signals};
 use crate::io::terminal::{complain, own_name};
@@ -26,11 +27,10 @@ use crate::proto::config::{Demand, MasterConfig};
 use crate::proto::master::MasterCore;
 use crate::typed::registry::Registry;
 
+mod listen;
 mod resource;
+mod runtime;
 mod slaves;
-
-use resource::Reporting;
-use slaves::LocalSlaves;
 
 /// What is the same for a process of its own and for an embedded master.
 struct Setting {
@@ -73,10 +73,10 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             last_words.begin();
             if !was_heard {
                 let name = signal.name.to_owned();
-                say(&audit, Event::Signal { name });
+                audit.say(Who::Master, Event::Signal { name });
             }
             let (code, reason) = (signal.exit_code(), why.to_owned());
-            say(&audit, Event::Exit { code, reason });
+            audit.say(Who::Master, Event::Exit { code, reason });
             finish(&audit, &own_name());
         }
     };
@@ -89,10 +89,10 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     };
     let (code, reason) = match setting.run(Some(signals), |_, _| {}) {
         Ok(ended) => {
-            if let Some(error) = &ended.outcome.error {
+            if let Some(error) = &ended.exit.error {
                 complain(name, error);
             }
-            (ended.outcome.code, ended.reason)
+            (ended.exit.code, ended.reason)
         }
         Err(error) => {
             complain(name, &error);
@@ -100,7 +100,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         }
     };
     last_words.begin();
-    say(&audit, Event::Exit { code, reason });
+    audit.say(Who::Master, Event::Exit { code, reason });
     finish(&audit, name);
     code
 }
@@ -136,16 +136,14 @@ pub(super) fn run_embedded(
         member_id,
         embedded: true,
     };
-    let Ended {
-        outcome, reason, ..
-    } = setting
+    let Ended { exit, reason, .. } = setting
         .run(None, start)
         .unwrap_or_else(|error| panic!("{error}"));
-    if let Some(error) = &outcome.error {
+    if let Some(error) = &exit.error {
         complain("embedded", error);
     }
-    let code = outcome.code;
-    say(&audit, Event::Exit { code, reason });
+    let code = exit.code;
+    audit.say(Who::Master, Event::Exit { code, reason });
     finish(&audit, "embedded");
     code
 }
@@ -162,8 +160,8 @@ impl Setting {
     ) -> Result<Ended, String> {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
-            say(&self.audit, Event::NoMasterAlgorithm {});
-            return Ok(Ended::for_good(Outcome::error(
+            self.audit.say(Who::Master, Event::NoMasterAlgorithm {});
+            return Ok(Ended::for_good(Exit::error(
                 "the application has no master algorithm: add .master(..) to the App in main",
             )));
         };
@@ -171,7 +169,7 @@ impl Setting {
             format!("every slave is told the arguments, and these cannot be told: {error}; give them in a file")
         })?;
         if let Ok((_, files)) = engine::raise_nofile() {
-            say(&self.audit, Event::FileLimit { files });
+            self.audit.say(Who::Master, Event::FileLimit { files });
         }
         let listener = self.listen()?;
         let port = listener
@@ -185,15 +183,15 @@ impl Setting {
         } else {
             EngineWord::Epoll
         };
-        say(
-            &self.audit,
+        self.audit.say(
+            Who::Master,
             Event::Engine {
                 engine: word,
                 why: runtime.why.clone(),
             },
         );
-        say(
-            &self.audit,
+        self.audit.say(
+            Who::Master,
             Event::Ready {
                 addresses: addresses.clone(),
             },
@@ -263,10 +261,10 @@ impl Setting {
         if let Ending::Returned(_) | Ending::Panicked(_) = ending {
             self.say_left(&mw);
         }
-        let ended = self.outcome(ending);
+        let ended = self.exit(ending);
         if let Some(reporting) = reporting {
             for event in reporting.finish(ended.finished) {
-                say(&self.audit, event);
+                self.audit.say(Who::Master, event);
             }
         }
         if let Some(local) = local {
@@ -277,10 +275,10 @@ impl Setting {
 
     fn say_init(&mut self) {
         let seed = *self.settings.seed.get_or_insert_with(random);
-        say(
-            &self.audit,
+        self.audit.say(
+            Who::Master,
             Event::Init {
-                version: super::OWN_VERSION.to_owned(),
+                version: OWN_VERSION.to_owned(),
                 role: if self.is_local() {
                     RoleWord::Local
                 } else {
@@ -291,77 +289,27 @@ impl Setting {
                 app_version: self.parts.version.clone(),
                 seed: Some(seed),
                 pid: std::process::id(),
-                host: super::slave_role::host(),
+                host: crate::app::slave_role::host(),
             },
         );
     }
 
-    /// Local mode and embedded masters are for this machine alone; else all interfaces, unless told.
-    fn listen(&self) -> Result<TcpListener, String> {
-        let port = self.settings.port.unwrap_or(0);
-        let host = match (&self.settings.host, self.is_local()) {
-            (None, true) => Some("127.0.0.1".to_owned()),
-            (host, _) => host.clone(),
-        };
-        let Some(host) = host else {
-            // An IPv6 socket serves both, where the system has IPv6.
-            return engine::listen(SocketAddr::from(([0u16; 8], port)))
-                .or_else(|_| engine::listen(SocketAddr::from(([0u8; 4], port))))
-                .map_err(|error| format!("--mw-master-port {port}: cannot listen on it: {error}"));
-        };
-        let mut candidates = (host.as_str(), port)
-            .to_socket_addrs()
-            .map_err(|error| format!("--mw-master-host {host}: no such host: {error}"))?;
-        let address = candidates
-            .next()
-            .ok_or_else(|| format!("--mw-master-host {host}: it has no address"))?;
-        engine::listen(address).map_err(|error| {
-            format!("--mw-master-host {host}: cannot listen on {address}: {error}; is it an address of this machine, and is the port free?")
-        })
-    }
-
-    /// Where slaves reach this master, best first.
-    fn addresses(&self, listener: &TcpListener, port: u16) -> Result<Vec<String>, String> {
-        if let Some(host) = &self.settings.advertise_host {
-            return Ok(vec![with_port(host, port)]);
-        }
-        let local = listener
-            .local_addr()
-            .map_err(|error| format!("the listening socket: {error}"))?;
-        if !local.ip().is_unspecified() {
-            return Ok(vec![local.to_string()]);
-        }
-        let all = if_addrs::get_if_addrs()
-            .map_err(|error| format!("cannot list this machine's addresses: {error}"))?;
-        let usable: Vec<String> = all
-            .iter()
-            .filter(|interface| !interface.is_loopback() && !is_link_local(interface.ip()))
-            // What is bound to 0.0.0.0 does not hear IPv6; an IPv6 socket hears both.
-            .filter(|interface| local.is_ipv6() || interface.ip().is_ipv4())
-            .map(|interface| SocketAddr::new(interface.ip(), port).to_string())
-            .collect();
-        if usable.is_empty() {
-            return Err("this machine has no address but loopback: say with --mw-master-host 127.0.0.1 that all slaves run here, or with --mw-advertise-host where they reach it".to_owned());
-        }
-        Ok(usable)
-    }
-
-    fn outcome(&self, ending: Ending<Outcome>) -> Ended {
+    fn exit(&self, ending: Ending<Exit>) -> Ended {
         match ending {
-            Ending::Returned(outcome) => Ended::for_good(outcome),
+            Ending::Returned(exit) => Ended::for_good(exit),
             Ending::Panicked(panic) => match panic.downcast::<ExitRequest>() {
-                Ok(request) => Ended::for_good(Outcome::code(request.0)),
+                Ok(request) => Ended::for_good(Exit::code(request.0)),
                 Err(panic) if self.embedded => crate::master::driver::rethrow(panic),
-                Err(_) => Ended::for_good(Outcome::error(
+                Err(_) => Ended::for_good(Exit::error(
                     "the master algorithm panicked; its message is above",
                 )),
             },
             Ending::Signal(signal) => Ended {
-                outcome: Outcome::code(signal.exit_code()),
+                exit: Exit::code(signal.exit_code()),
                 finished: false,
                 reason: signal.name.to_owned(),
             },
-            Ending::Stopped(why) => Ended::for_good(Outcome::error(why)),
+            Ending::Stopped(why) => Ended::for_good(Exit::error(why)),
         }
     }
 
@@ -369,14 +317,14 @@ impl Setting {
     fn say_left(&self, mw: &Master) {
         let tasks = mw.left();
         if tasks > 0 {
-            say(&self.audit, Event::Left { tasks });
+            self.audit.say(Who::Master, Event::Left { tasks });
         }
     }
 }
 
 /// How a run ended, for the process, the resource file and the trail.
 struct Ended {
-    outcome: Outcome,
+    exit: Exit,
     finished: bool,
     reason: String,
 }
@@ -384,114 +332,16 @@ struct Ended {
 impl Ended {
     /// With an exit code of its own a master leaves the batch system's queue, whatever the code: nobody
     /// starts it again, and slaves that came again would wait for nobody.
-    fn for_good(outcome: Outcome) -> Self {
-        let reason = outcome
+    fn for_good(exit: Exit) -> Self {
+        let reason = exit
             .error
             .clone()
             .unwrap_or_else(|| "the master algorithm returned".to_owned());
         Ended {
-            outcome,
+            exit,
             finished: true,
             reason,
         }
-    }
-}
-
-/// The engine and the runtime that goes with it.
-struct Runtime {
-    kind: Kind,
-    engine: Box<dyn Engine>,
-    why: String,
-}
-
-enum Kind {
-    Ring(tokio_uring::Runtime),
-    Epoll(tokio::runtime::Runtime),
-}
-
-/// Entries of tokio-uring's own ring: it carries the master algorithm's files, no sockets.
-const FILE_RING_ENTRIES: u32 = 64;
-
-impl Runtime {
-    /// The ring's runtime if both rings are to be had, the engine's and tokio-uring's own; else plain tokio with epoll.
-    fn open(choice: Choice, listener: TcpListener) -> Result<Runtime, String> {
-        let for_epoll = listener
-            .try_clone()
-            .map_err(|error| format!("the listening socket: {error}"))?;
-        // Before the engine's ring, which takes what the kernel still allows of locked memory.
-        let files = (choice != Choice::Epoll)
-            .then(|| tokio_uring::Runtime::new(tokio_uring::builder().entries(FILE_RING_ENTRIES)));
-        let (mut engine, mut why) =
-            engine::open(choice, listener).map_err(|error| error.to_string())?;
-        if engine.name() == "ring" {
-            let error = match files.expect("epoll was not asked for") {
-                Ok(runtime) => {
-                    return Ok(Runtime {
-                        kind: Kind::Ring(runtime),
-                        engine,
-                        why,
-                    });
-                }
-                Err(error) => error,
-            };
-            let refused = format!("the master algorithm's own io_uring was refused: {error}");
-            if choice == Choice::Ring {
-                return Err(format!(
-                    "--mw-engine ring: {refused}; raise the limit of locked memory (ulimit -l), or use --mw-engine auto"
-                ));
-            }
-            drop(engine);
-            (engine, _) =
-                engine::open(Choice::Epoll, for_epoll).map_err(|error| error.to_string())?;
-            why = format!("{refused}; using epoll");
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| format!("the runtime cannot be made: {error}"))?;
-        Ok(Runtime {
-            kind: Kind::Epoll(runtime),
-            engine,
-            why,
-        })
-    }
-
-    fn is_ring(&self) -> bool {
-        matches!(self.kind, Kind::Ring(_))
-    }
-
-    fn block_on<T, Fut: Future<Output = T>>(self, run: impl FnOnce(Box<dyn Engine>) -> Fut) -> T {
-        match self.kind {
-            Kind::Ring(runtime) => runtime.block_on(run(self.engine)),
-            Kind::Epoll(runtime) => {
-                let value = tokio::task::LocalSet::new().block_on(&runtime, run(self.engine));
-                // A heavy sum may still run in its thread; nobody waits for it any more.
-                runtime.shutdown_timeout(Duration::ZERO);
-                value
-            }
-        }
-    }
-}
-
-pub(super) fn say(audit: &AuditWriter, event: Event) {
-    audit.push(&Line {
-        time_us: clock::unix_micros(),
-        who: Who::Master,
-        event,
-    });
-}
-
-fn with_port(host: &str, port: u16) -> String {
-    match host.parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, port).to_string(),
-        Err(_) => format!("{host}:{port}"),
-    }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringmw_codec::audit::{Event, ResourceStatus};
 use ringmw_codec::resource::{RESOURCE_FORMAT_VERSION, ResourceFile, UNIVERSAL_TIME_OFFSET};
 
-use super::Setting;
+use crate::app::master_role::Setting;
 use crate::io::clock;
 use crate::io::files::resource::{self, ResourceSchedule, ResourceWriter};
 use crate::master::driver::Report;

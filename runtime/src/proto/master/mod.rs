@@ -39,7 +39,7 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
-use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, TaskId, Unrunnable};
+use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, Unrunnable};
 
 use crate::proto::config::{AlgorithmInfo, Demand, MasterConfig};
 use crate::proto::conn::{ConnId, Effect};
@@ -68,8 +68,6 @@ pub(crate) const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
 pub struct MasterCore {
     config: MasterConfig,
     sched: Scheduler<Body>,
-    /// The task submitted last, and how many a run that begins with it may have.
-    last: Option<(TaskId, u32)>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
     slots: SlaveMap,
@@ -122,7 +120,6 @@ impl MasterCore {
             trail: Trail::new(config.level),
             config,
             sched,
-            last: None,
             conns: Vec::new(),
             slots: SlaveMap::default(),
             pending: VecDeque::new(),

@@ -8,7 +8,6 @@ use crate::master::submit::RawTask;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::incumbents::Direction;
 use crate::proto::series::Body;
-use crate::proto::series::Growing;
 use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
 use crate::testing::script::{Flow, Script};
 use crate::typed::algorithm::Algorithm;
@@ -62,6 +61,7 @@ impl Script {
                 }
             }
         }
+        self.state.close();
         if self.chance(self.habits.busiest_percent) {
             self.submit_to_busiest();
         }
@@ -83,6 +83,7 @@ impl Script {
             );
             self.flows[at].map = Some((number, next + 1));
         }
+        self.state.close();
     }
 
     /// Some tasks for the intermingle slave that holds most: the next packet begins with them, behind tasks that may be
@@ -132,11 +133,7 @@ impl Script {
         stream
     }
 
-    /// One by one, or together where that may be.
     fn submit_each(&mut self, kind: usize, owner: Owner, streams: Vec<Stream>) {
-        if self.alike && [1, 2, 4].contains(&kind) && self.chance(50) {
-            return self.submit_run(kind, owner, &streams);
-        }
         for stream in streams {
             self.submit(kind, owner, stream);
         }
@@ -226,77 +223,22 @@ impl Script {
                 retry,
             },
         };
-        let queued_bytes = self.state.core.sched().queued_bytes();
         let id = self
             .state
-            .submit(algorithm, RawTask::new(&task), owner, stream);
-        let more = self.state.core.sched().queued_bytes() - queued_bytes;
-        self.in_runs += u64::from((1..Scheduler::<Body>::RECORD_BYTES).contains(&more));
+            .push(algorithm, RawTask::new(&task), owner, stream);
+        let open = u64::from(self.state.open_tasks(None));
+        self.in_runs += u64::from(open > 1);
+        // It is taken or refused as if each of the open series were queued by itself.
+        let record = u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES;
+        let sched = self.state.core.sched();
+        let others = match open {
+            0 if sched.is_live(id) => sched.queued_bytes() - record,
+            0 => sched.queued_bytes(),
+            _ => sched.queued_bytes() + (open - 1) * record,
+        };
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
-        self.on_submit(
-            kind,
-            Stream { domain, index },
-            id,
-            spec,
-            &body,
-            queued_bytes,
-        );
-    }
-
-    /// Submits tasks that are alike and whose streams follow one another as a run.
-    pub(super) fn submit_run(&mut self, kind: usize, owner: Owner, streams: &[Stream]) {
-        let mut bodies = Vec::new();
-        let mut run: Option<Growing> = None;
-        for stream in streams {
-            let n = self.rng.random_range(0..1_000);
-            let task_args = match kind {
-                1 => draw::task().args,
-                2 => fails::task(n).args,
-                _ => counts::task(n).args,
-            };
-            let body = TaskBody {
-                domain: stream.domain,
-                stream: stream.index,
-                tag_type: 0,
-                tag: &[],
-                args: &task_args,
-            };
-            let mut bytes = Vec::new();
-            encode_task_body(&mut bytes, &body);
-            bodies.push(bytes);
-            match &mut run {
-                None => run = Some(Growing::new(&body, streams.len() as u32)),
-                Some(run) => {
-                    let follows = run.push(stream.domain, stream.index, &task_args);
-                    assert!(follows, "they are alike");
-                }
-            }
-        }
-        let Some(run) = run.map(Growing::close) else {
-            return;
-        };
-        let algorithm = AlgorithmId(index_of(kind));
-        let spec = TaskSpec::new(algorithm, owner, run.packet_bytes());
-        let queued_bytes = self.state.core.sched().queued_bytes();
-        let queued = self.state.core.sched().queued();
-        let mut ids = Vec::new();
-        self.state
-            .submit_run(algorithm, run, owner, |first, tasks| {
-                ids.extend((0..tasks).map(|nth| first.after(nth)));
-            });
-        let accepted = self.state.core.sched().queued() - queued;
-        let together = self.state.core.sched().queued_bytes() - queued_bytes
-            < accepted * Scheduler::<Body>::RECORD_BYTES;
-        self.in_runs += u64::from(together) * accepted;
-        self.fleet
-            .say(|| format!("  submit {ids:?} together, {owner:?}"));
-        let record = u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES;
-        for ((nth, stream), body) in (0u32..).zip(streams).zip(&bodies) {
-            // Each is taken or refused as if it were submitted by itself.
-            let before = queued_bytes + u64::from(nth).min(accepted) * record;
-            self.on_submit(kind, *stream, ids[nth as usize], spec, body, before);
-        }
+        self.on_submit(kind, Stream { domain, index }, id, spec, &body, others);
     }
 
     fn on_submit(

@@ -6,7 +6,7 @@
 //!                       └ at most every 5 ms
 //! ```
 //!
-//! [`AuditWriter::push`] never blocks on the file. When the file does not keep up, lines about packets are dropped
+//! [`AuditWriter::push_all`] never blocks on the file. When the file does not keep up, lines about packets are dropped
 //! first, then lines about coming and going, then the rest; what was dropped is counted by kind and told in one line
 //! as soon as the file takes lines again. The trail never holds half a line that another is glued to.
 
@@ -21,6 +21,8 @@ use std::{fmt, mem, thread};
 
 use ringmw_codec::audit::{Event, Line, Stamp, Who};
 use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::io::clock;
 
 /// Pending lines take at most so many bytes (and the one line that crosses it).
 pub(crate) const PENDING_BYTES_MAX: usize = 1 << 20;
@@ -303,12 +305,12 @@ impl AuditWriter {
         })
     }
 
-    /// Adds a line. Never waits for the file: a line that finds no room is counted instead.
-    pub(crate) fn push(&self, line: &Line) {
-        self.push_all(line.time_us, line.who, std::slice::from_ref(&line.event));
+    /// Adds a line of what happened just now, as [`push_all`](Self::push_all) does.
+    pub(crate) fn say(&self, who: Who, event: Event) {
+        self.push_all(clock::unix_micros(), who, std::slice::from_ref(&event));
     }
 
-    /// Adds lines of one writer and one time, as [`push`](Self::push) each.
+    /// Adds lines of one writer and one time. Never waits for the file: a line that finds no room is counted instead.
     pub(crate) fn push_all(&self, time_us: i64, who: Who, events: &[Event]) {
         let stamp = Stamp::new(time_us, who);
         let parts = events.chunks(LINES_TOGETHER);

@@ -16,6 +16,10 @@ fn line(number: u64, event: Event) -> Line {
     }
 }
 
+fn push(writer: &AuditWriter, line: &Line) {
+    writer.push_all(line.time_us, line.who, std::slice::from_ref(&line.event));
+}
+
 fn note(number: u64) -> Line {
     line(
         number,
@@ -128,7 +132,7 @@ fn lines_arrive_in_order_and_none_is_missing() {
     let writer = in_memory(&bytes);
     let lines: Vec<Line> = (0..5000).map(note).collect();
     for (index, line) in lines.iter().enumerate() {
-        writer.push(line);
+        push(&writer, line);
         if index % 1000 == 0 {
             assert_eq!(writer.finish(LONG), Ok(()));
             assert_eq!(parse(&bytes.lock().expect("lock")).len(), index + 1);
@@ -157,7 +161,7 @@ fn lines_that_are_pushed_together_are_written_while_others_come() {
 #[test]
 fn no_sink_costs_nothing() {
     let writer = AuditWriter::open(Sink::None).expect("it opens");
-    writer.push(&note(1));
+    push(&writer, &note(1));
     assert_eq!(writer.finish(Duration::ZERO), Ok(()));
 }
 
@@ -177,7 +181,7 @@ fn errors_and_short_writes_lose_and_glue_nothing() {
     ];
     let (writer, took) = scripted(answers);
     let lines: Vec<Line> = (0..10).map(note).collect();
-    lines.iter().for_each(|line| writer.push(line));
+    lines.iter().for_each(|line| push(&writer, line));
     assert_eq!(writer.finish(LONG), Ok(()));
     assert_eq!(parse(&took.lock().expect("lock")), lines);
 }
@@ -185,9 +189,9 @@ fn errors_and_short_writes_lose_and_glue_nothing() {
 #[test]
 fn a_broken_pipe_ends_it_in_silence() {
     let (writer, took) = scripted([Err(io::ErrorKind::BrokenPipe.into())]);
-    writer.push(&note(1));
+    push(&writer, &note(1));
     assert_eq!(writer.finish(LONG), Ok(()));
-    writer.push(&note(2));
+    push(&writer, &note(2));
     assert_eq!(writer.finish(LONG), Ok(()));
     assert!(took.lock().expect("lock").is_empty());
 }
@@ -226,7 +230,7 @@ fn a_hung_file_costs_packet_lines_first_then_churn_then_the_rest() {
         took: took.clone(),
     };
     let writer = AuditWriter::start("a test".to_owned(), Box::new(out), false).expect("it starts");
-    writer.push(&note(0));
+    push(&writer, &note(0));
     has_begun.recv().expect("it writes");
 
     let dropped = || writer.shared.as_ref().expect("open").state().dropped.lines;
@@ -234,10 +238,10 @@ fn a_hung_file_costs_packet_lines_first_then_churn_then_the_rest() {
         let before = dropped();
         let mut kept = 0;
         while dropped() == before {
-            writer.push(&of(kept));
+            push(&writer, &of(kept));
             kept += 1;
         }
-        (0..99).for_each(|number| writer.push(&of(number)));
+        (0..99).for_each(|number| push(&writer, &of(number)));
         kept - 1
     };
     let kept = [fill(packet), fill(lost), fill(note)];
@@ -256,7 +260,7 @@ fn a_hung_file_costs_packet_lines_first_then_churn_then_the_rest() {
 
     drop(let_go);
     assert_eq!(writer.finish(LONG), Ok(()));
-    writer.push(&note(1));
+    push(&writer, &note(1));
     drop(writer);
     let lines = parse(&took.lock().expect("lock"));
     let of = |class| {
@@ -299,7 +303,7 @@ fn long_lines_are_bounded_by_their_bytes() {
         false,
     )
     .expect("it starts");
-    writer.push(&note(0));
+    push(&writer, &note(0));
     has_begun.recv().expect("it writes");
     let long = line(
         1,
@@ -307,7 +311,7 @@ fn long_lines_are_bounded_by_their_bytes() {
             text: "x".repeat(100_000),
         },
     );
-    (0..20).for_each(|_| writer.push(&long));
+    (0..20).for_each(|_| push(&writer, &long));
     assert!(
         writer.shared.as_ref().expect("open").state().filling.len() < PENDING_BYTES_MAX + 200_000
     );
@@ -370,7 +374,7 @@ fn a_trail_is_appended_to_and_half_a_line_is_ended_first() {
     for (before, expected) in [("", ""), ("old\n", "old\n"), ("old\nhalf", "old\nhalf\n")] {
         fs::write(&path, before).expect("written");
         let writer = AuditWriter::open(Sink::File(path.clone())).expect("it opens");
-        writer.push(&note(1));
+        push(&writer, &note(1));
         drop(writer);
         let trail = fs::read_to_string(&path).expect("read");
         assert_eq!(
@@ -399,7 +403,7 @@ fn a_file_that_cannot_be_opened_is_named_with_its_flag() {
 #[test]
 fn a_full_disk_stalls_nobody_and_the_end_is_bounded() {
     let writer = AuditWriter::open(Sink::File("/dev/full".into())).expect("it opens");
-    (0..100).for_each(|number| writer.push(&note(number)));
+    (0..100).for_each(|number| push(&writer, &note(number)));
     let began = Instant::now();
     let unwritten = writer
         .finish(Duration::from_millis(100))
@@ -438,7 +442,7 @@ fn a_slow_pipe_gets_everything_that_is_not_accounted_for() {
     });
     let writer = AuditWriter::open(Sink::File(path)).expect("it opens");
     let pushed = 40_000;
-    (0..pushed).for_each(|number| writer.push(&packet(number)));
+    (0..pushed).for_each(|number| push(&writer, &packet(number)));
     drop(finished);
     assert_eq!(writer.finish(LONG), Ok(()));
     drop(writer);
@@ -481,20 +485,20 @@ fn a_process_with_a_trail() {
     let writer = AuditWriter::open(sink).expect("it opens");
     match end.as_str() {
         "exit" => {
-            (0..1000).for_each(|number| writer.push(&note(number)));
+            (0..1000).for_each(|number| push(&writer, &note(number)));
             writer.finish(FINISH_BOUND).expect("written");
             std::process::exit(7);
         }
         "panic" => {
-            (0..1000).for_each(|number| writer.push(&note(number)));
+            (0..1000).for_each(|number| push(&writer, &note(number)));
             panic!("as the test wants it");
         }
         "full" => {
             let ballast = path.with_file_name("ballast");
             let _ = fs::write(&ballast, vec![0; 8 << 20]);
             let began = Instant::now();
-            (0..50_000).for_each(|number| writer.push(&packet(number)));
-            (0..100).for_each(|number| writer.push(&note(number)));
+            (0..50_000).for_each(|number| push(&writer, &packet(number)));
+            (0..100).for_each(|number| push(&writer, &note(number)));
             assert!(
                 began.elapsed() < Duration::from_secs(5),
                 "a full disk must not stall"

@@ -1,0 +1,76 @@
+//! Where the master listens, and where its slaves reach it.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use crate::app::master_role::Setting;
+use crate::io::engine;
+
+impl Setting {
+    /// Local mode and embedded masters are for this machine alone; else all interfaces, unless told.
+    pub(super) fn listen(&self) -> Result<TcpListener, String> {
+        let port = self.settings.port.unwrap_or(0);
+        let host = match (&self.settings.host, self.is_local()) {
+            (None, true) => Some("127.0.0.1".to_owned()),
+            (host, _) => host.clone(),
+        };
+        let Some(host) = host else {
+            // An IPv6 socket serves both, where the system has IPv6.
+            return engine::listen(SocketAddr::from(([0u16; 8], port)))
+                .or_else(|_| engine::listen(SocketAddr::from(([0u8; 4], port))))
+                .map_err(|error| format!("--mw-master-port {port}: cannot listen on it: {error}"));
+        };
+        let mut candidates = (host.as_str(), port)
+            .to_socket_addrs()
+            .map_err(|error| format!("--mw-master-host {host}: no such host: {error}"))?;
+        let address = candidates
+            .next()
+            .ok_or_else(|| format!("--mw-master-host {host}: it has no address"))?;
+        engine::listen(address).map_err(|error| {
+            format!("--mw-master-host {host}: cannot listen on {address}: {error}; is it an address of this machine, and is the port free?")
+        })
+    }
+
+    /// Where slaves reach this master, best first.
+    pub(super) fn addresses(
+        &self,
+        listener: &TcpListener,
+        port: u16,
+    ) -> Result<Vec<String>, String> {
+        if let Some(host) = &self.settings.advertise_host {
+            return Ok(vec![with_port(host, port)]);
+        }
+        let local = listener
+            .local_addr()
+            .map_err(|error| format!("the listening socket: {error}"))?;
+        if !local.ip().is_unspecified() {
+            return Ok(vec![local.to_string()]);
+        }
+        let all = if_addrs::get_if_addrs()
+            .map_err(|error| format!("cannot list this machine's addresses: {error}"))?;
+        let usable: Vec<String> = all
+            .iter()
+            .filter(|interface| !interface.is_loopback() && !is_link_local(interface.ip()))
+            // What is bound to 0.0.0.0 does not hear IPv6; an IPv6 socket hears both.
+            .filter(|interface| local.is_ipv6() || interface.ip().is_ipv4())
+            .map(|interface| SocketAddr::new(interface.ip(), port).to_string())
+            .collect();
+        if usable.is_empty() {
+            return Err("this machine has no address but loopback: say with --mw-master-host 127.0.0.1 that all slaves run here, or with --mw-advertise-host where they reach it".to_owned());
+        }
+        Ok(usable)
+    }
+}
+
+fn with_port(host: &str, port: u16) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) => format!("{host}:{port}"),
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
