@@ -31,6 +31,11 @@ impl<P: Series> Scheduler<P> {
         })
     }
 
+    /// What the live tasks of a map take in packets, alone or in runs as they are.
+    pub fn map_bytes(&self, map: u32) -> u64 {
+        self.owners.bytes_of_map(map)
+    }
+
     /// The target number of an algorithm, or the general one.
     pub fn target(&self, algorithm: Option<AlgorithmId>) -> u64 {
         self.counts.target(algorithm)

@@ -33,8 +33,9 @@ pub(crate) struct Share {
     tasks: u64,
     /// Its tasks in slaves' hands that are not cancelled.
     held: u64,
-    /// A map's live records, queued or held.
+    /// A map's live records, queued or held, and what their tasks take in packets.
     live: List,
+    bytes: u64,
     /// Its neighbours in the ring, while it has queued tasks.
     ring: Links,
 }
@@ -47,6 +48,7 @@ impl Share {
             tasks: 0,
             held: 0,
             live: List::EMPTY,
+            bytes: 0,
             ring: Links::NONE,
         }
     }
@@ -171,6 +173,7 @@ impl Owners {
         let record = tasks.get(at);
         if record.of_map() {
             let share = &mut self.shares.0[record.flow() as usize];
+            share.bytes += record.bytes_of_tasks();
             share.live.push_back(&mut Siblings(tasks), at);
         }
     }
@@ -181,6 +184,7 @@ impl Owners {
         let record = tasks.get(at);
         if record.of_map() {
             let share = &mut self.shares.0[record.flow() as usize];
+            share.bytes += u64::from(record.bytes) - record.more_bytes();
             share.live.insert_before(&mut Siblings(tasks), at, front);
         }
     }
@@ -192,11 +196,26 @@ impl Owners {
         if record.of_map() {
             let slot = record.flow();
             let share = &mut self.shares.0[slot as usize];
+            share.bytes -= record.bytes_of_tasks();
             share.live.remove(&mut Siblings(tasks), at);
             if share.live.is_empty() {
                 self.forget(slot);
             }
         }
+    }
+
+    /// The first tasks of a record are going to end, and others are left.
+    #[inline]
+    pub(crate) fn on_front_ended<P: Series>(&mut self, record: &Record<P>, tasks: u32) {
+        if record.of_map() {
+            self.get_mut(record.flow()).bytes -= u64::from(tasks) * record.more_bytes();
+        }
+    }
+
+    /// What the live tasks of a map take in packets.
+    pub(crate) fn bytes_of_map(&self, number: u32) -> u64 {
+        let slot = self.maps.get(&number);
+        slot.map_or(0, |&slot| self.get(slot).bytes)
     }
 
     /// A map has nothing that lives.
@@ -421,6 +440,8 @@ impl Owners {
                 "an owner's tasks"
             );
             let mut live = share.live.checked_slots(|at| tasks.get(at).siblings);
+            let bytes = live.iter().map(|&at| tasks.get(at).bytes_of_tasks());
+            assert_eq!(bytes.sum::<u64>(), share.bytes, "bytes of a map");
             live.sort_unstable();
             expected.sort_unstable();
             assert_eq!(live, expected, "what lives of a map is linked");

@@ -159,9 +159,21 @@ impl<P: Series> Record<P> {
     /// What it takes while it is queued.
     #[inline]
     pub(crate) fn queued_bytes(&self) -> u64 {
+        mem::size_of::<Self>() as u64 + self.bytes_of_tasks()
+    }
+
+    /// What its tasks take in a packet.
+    #[inline]
+    pub(crate) fn bytes_of_tasks(&self) -> u64 {
         let (tasks, more) = self.run();
         let further = u64::from(tasks - 1);
-        mem::size_of::<Self>() as u64 + u64::from(self.bytes) + further * u64::from(more)
+        u64::from(self.bytes) + further * u64::from(more)
+    }
+
+    /// What each of its tasks but the first adds to a packet.
+    #[inline]
+    pub(crate) fn more_bytes(&self) -> u64 {
+        self.run().1.into()
     }
 
     /// Splits the first `tasks` of a run off. They are where it is, but for the links.

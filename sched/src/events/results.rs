@@ -62,6 +62,7 @@ impl<P: Series> Scheduler<P> {
         let payload = if tasks == entry.tasks {
             self.free(entry.slot)
         } else {
+            self.owners.on_front_ended(record, tasks);
             self.tasks.take_front(entry.slot, tasks)
         };
         Ok(Ok(Some(Accepted {

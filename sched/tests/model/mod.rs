@@ -273,7 +273,8 @@ impl Model {
                 }
             }
         }
-        if self.queued_bytes() + self.cost(id) > self.queued_bytes_max {
+        let is_of_map = self.tasks[id as usize].of > 1;
+        if !is_of_map && self.queued_bytes() + self.cost(id) > self.queued_bytes_max {
             self.end(
                 id,
                 Reason::QueueFull {

@@ -129,6 +129,8 @@ struct Script {
     alike: bool,
     /// They are for this slave alone.
     addressee: Option<SlaveId>,
+    /// The map that is filled now.
+    window: Option<submit::Window>,
     in_runs: u64,
     processes: usize,
     busy_until: Nanos,
