@@ -29,13 +29,18 @@ pub mod wire {
 
 /// The master's turns.
 pub mod turns {
+    use std::time::Duration;
+
+    use crate::io::clock::Clock;
+    use crate::master::Master;
+
     /// Passes that the driver has made so far.
-    pub fn passes(mw: &crate::Master) -> u64 {
+    pub fn passes(mw: &Master) -> u64 {
         mw.passes()
     }
 
     /// Under a simulated clock: the master algorithm, which calls it, holds its thread for so long.
-    pub fn hold(time: std::time::Duration) {
-        crate::io::clock::Clock::hold(time);
+    pub fn hold(time: Duration) {
+        Clock::hold(time);
     }
 }

@@ -150,9 +150,18 @@ fn an_idle_slave_leaves_with_0_and_work_keeps_it() {
     assert_eq!(core.end(), None, "welcomed at one second");
     give(&mut core, 10 * SECOND);
     assert!(matches!(core.next_task(), Next::Run(_)));
-    core.on_time(60 * SECOND, 0);
+    core.on_time(40 * SECOND, 0);
     assert_eq!(core.end(), None, "it computes");
-    core.finish(0, Ok(b""), 1, 60 * SECOND);
+    core.finish(0, Ok(b""), 1, 40 * SECOND);
+    core.on_time(60 * SECOND, 0);
+    assert_eq!(
+        core.end(),
+        None,
+        "nobody takes its result, and that is no idleness"
+    );
+    let mut bytes = Vec::new();
+    core.take_output(&mut bytes, 60 * SECOND);
+    core.on_written(bytes.len(), 60 * SECOND);
     core.on_time(69 * SECOND, 0);
     assert_eq!(core.end(), None);
     assert!(core.next_deadline() <= 70 * SECOND);

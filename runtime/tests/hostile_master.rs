@@ -66,7 +66,7 @@ fn welcomed() -> SlaveCore {
 fn said(core: &mut SlaveCore) -> Vec<(Kind, Vec<u8>)> {
     let mut bytes = Vec::new();
     core.take_output(&mut bytes, 0);
-    core.on_flushed();
+    core.on_written(bytes.len(), 0);
     let mut frames = Vec::new();
     let flow = FrameReader::new().feed(&bytes, &|_| u32::MAX, &mut |kind, payload| {
         frames.push((kind, payload.to_vec()));
@@ -168,7 +168,7 @@ fn results_leave_before_a_marked_task_is_announced_and_it_begins_after_that() {
         matches!(core.next_task(), Next::Wait),
         "the announcement has not left yet"
     );
-    core.on_flushed();
+    core.on_written(bytes.len(), 0);
     assert_eq!(run(&mut core), 3);
     let mut frames = Vec::new();
     let _ = FrameReader::new().feed(&bytes, &|_| u32::MAX, &mut |kind, payload| {

@@ -334,6 +334,66 @@ const MUTANTS: &[Mutant] = &[
         woken",
         new: "woken",
     },
+    Mutant {
+        name: "leaving: goodbye before the results",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "            self.flush_results();
+            if code == GoodbyeCode::StateInit {
+                // It is the task that says so, which has not begun.
+                self.running = None;
+            }
+            let begun = self.running.is_some();
+            put(&mut self.out, Kind::Goodbye, |out| {
+                Goodbye {
+                    code,
+                    begun,
+                    reason: reason.to_owned(),
+                }
+                .encode(out);
+            });",
+        new: "            if code == GoodbyeCode::StateInit {
+                self.running = None;
+            }
+            let begun = self.running.is_some();
+            put(&mut self.out, Kind::Goodbye, |out| {
+                Goodbye { code, begun, reason: reason.to_owned() }.encode(out);
+            });
+            self.flush_results();",
+    },
+    Mutant {
+        name: "leaving: a time limit drops unsent results",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "let reason = format!(\"its time limit of {seconds} s\");",
+        new: "let reason = format!(\"its time limit of {seconds} s\");
+            self.results.clear();
+            self.out.clear();",
+    },
+    Mutant {
+        name: "leaving: whose results are unsent is idle",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "&& self.tasks.is_empty()
+            && !self.has_unsent()",
+        new: "&& self.tasks.is_empty()",
+    },
+    Mutant {
+        name: "leaving: gone as soon as it is over",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "Some(leaving) => leaving.gone,",
+        new: "Some(_) => true,",
+    },
+    Mutant {
+        name: "back-pressure: a slave goes on beginning tasks whose results nobody takes",
+        file: "runtime/src/proto/slave/mod.rs",
+        old: "self.unsent.len() >= UNSENT_PACKETS_MAX",
+        new: "self.unsent.len() > UNSENT_PACKETS_MAX",
+    },
+    Mutant {
+        name: "hearing: a recall is heard only at the end of a packet",
+        file: "runtime/src/proto/slave/from_master.rs",
+        old: "FromMaster::Recall(recall) => self.on_recall(recall),",
+        new: "FromMaster::Recall(recall) if self.running.is_none() || self.tasks.is_empty() => self.on_recall(recall),
+            FromMaster::Recall(_) => {}",
+    },
 ];
 
 fn root() -> PathBuf {

@@ -38,6 +38,8 @@ struct Sums {
     late: u64,
     slaves: u64,
     faults: u64,
+    went: u64,
+    went_with_unsent: u64,
     coverage: Coverage,
 }
 
@@ -52,6 +54,8 @@ impl Sums {
         self.late += storm.late;
         self.slaves += storm.slaves;
         self.faults += storm.faults;
+        self.went += storm.went;
+        self.went_with_unsent += storm.went_with_unsent;
         self.coverage.add(&storm.coverage);
     }
 }
@@ -95,7 +99,7 @@ fn run_all(seeds: &[u64]) -> Sums {
     let sums = sums.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in runs, {} begun, {} late results, {} slaves, {} faults",
+        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in runs, {} begun, {} late results, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
         sums.seeds,
         sums.seeds as f64 / seconds,
         sums.turns,
@@ -105,6 +109,8 @@ fn run_all(seeds: &[u64]) -> Sums {
         sums.late,
         sums.slaves,
         sums.faults,
+        sums.went,
+        sums.went_with_unsent,
     );
     assert!(
         failures.is_empty(),
@@ -131,6 +137,10 @@ fn the_cores_keep_the_law() {
     println!("{}", sums.coverage);
     assert!(sums.in_runs > sums.tasks / 20, "runs are common");
     assert!(sums.several > 0, "several packets go ahead");
+    assert!(
+        sums.went > 0 && sums.went_with_unsent > 0,
+        "slaves go of their own will"
+    );
     let coverage = &sums.coverage;
     assert_eq!(
         coverage.pairs_missing(),

@@ -7,7 +7,9 @@
 //!
 //! Everything is one pass; what is kept grows with slaves and with the number of intervals shown, never with lines.
 
+mod ahead;
 mod attempts;
+mod buckets;
 mod check;
 mod churn;
 mod diff;
@@ -15,19 +17,20 @@ mod entry;
 mod findings;
 mod follow;
 mod input;
+mod model;
 mod output;
 mod picture;
 mod place;
 mod plot;
 mod report;
-mod scene;
-mod series;
-mod stats;
 mod stats_view;
 mod summary;
+mod tasks;
+mod terminal;
 mod timeline;
 mod times;
 mod trail;
+mod window;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -36,9 +39,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
+use entry::{Role, Source};
+use findings::BothSigns;
+use model::{Both, Detail, Model, Models};
 use output::Format;
-use scene::{Both, Scene, Scenes};
-use stats::Stats;
 use summary::Summary;
 use times::{Bound, Zone};
 use trail::{Fold, Reader};
@@ -61,6 +65,9 @@ enum Command {
     /// Busy and idle per slave, tasks per interval, utilisation, the tail, the slowest slaves and hosts
     #[command(after_help = timeline::HELP)]
     Timeline(Bucketed),
+    /// How long tasks took, by algorithm, host and slave; the longest by name; failures and refusals
+    #[command(after_help = tasks::HELP)]
+    Tasks(Sheeted),
     /// One row per hand-out of a packet or task: slave, sent, returned or lost, wait, compute, bytes
     #[command(after_help = attempts::HELP)]
     Attempts(Attempts),
@@ -94,6 +101,15 @@ struct Bucketed {
 }
 
 #[derive(Args)]
+struct Sheeted {
+    #[command(flatten)]
+    input: Input,
+    /// The only sheet to show
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+}
+
+#[derive(Args)]
 struct Attempts {
     #[command(flatten)]
     input: Input,
@@ -105,7 +121,10 @@ struct Attempts {
 #[derive(Args)]
 struct Check {
     #[command(flatten)]
-    input: Input,
+    files: Files,
+    /// The form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    format: check::Form,
     #[command(flatten)]
     bounds: check::Bounds,
 }
@@ -136,6 +155,9 @@ struct Report {
     /// Its heading; without it the first trail's name
     #[arg(long)]
     title: Option<String>,
+    /// Where a slave's log is, with {job}, {host} and {slave} in it: jobs become links to it
+    #[arg(long, value_name = "URL", value_parser = log_link)]
+    log_link: Option<String>,
 }
 
 #[derive(Args)]
@@ -153,6 +175,17 @@ struct Plot {
     bucket: Option<i64>,
 }
 
+fn log_link(text: &str) -> Result<String, String> {
+    let is_script = text
+        .trim_start()
+        .to_ascii_lowercase()
+        .starts_with("javascript:");
+    match is_script {
+        true => Err("a script is no place of a log".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 fn bucket(text: &str) -> Result<i64, String> {
     let us = times::parse_duration(text).filter(|&us| us >= 1000);
     us.ok_or_else(|| {
@@ -160,14 +193,21 @@ fn bucket(text: &str) -> Result<i64, String> {
     })
 }
 
-/// What every command takes.
+/// What is read.
 #[derive(Args, Clone)]
-struct Input {
+struct Files {
     /// Trails: a master's, or a master's and its slaves'; `-` is standard input; gzip and zstd as they are
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     window: Window,
+}
+
+/// What nearly every command takes.
+#[derive(Args, Clone)]
+struct Input {
+    #[command(flatten)]
+    files: Files,
     /// The form of the output
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -211,13 +251,22 @@ impl Window {
     }
 }
 
-impl Input {
+impl Files {
     /// Reads everything into a fold, and tells what was not right with it.
     fn read(&self, fold: &mut dyn Fold) -> Result<Reader, String> {
         let mut reader = self.window.reader()?;
         reader.read(&self.files, fold);
         for line in reader.told() {
-            eprintln!("ringmw audit: {line}");
+            tell(&line);
+        }
+        if reader.window().is_empty() {
+            let show = |us| reader.zone.show(us);
+            let window = reader.window();
+            return Err(format!(
+                "the window is empty: --since {} is not before --until {}",
+                show(window.since_us),
+                show(window.until_us)
+            ));
         }
         Ok(reader)
     }
@@ -232,6 +281,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Command::Stats(input) => stats(input),
         Command::Churn(options) => sheets(options, churn::document),
         Command::Timeline(options) => sheets(options, timeline::document),
+        Command::Tasks(options) => tasks(options),
         Command::Attempts(options) => attempts::run(&options.input, options.of),
         Command::Check(options) => check(options),
         Command::Diff(options) => diff(options),
@@ -242,10 +292,15 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ringmw audit: {error}");
+            tell(&error);
             ExitCode::from(EXIT_UNREADABLE)
         }
     }
+}
+
+/// A line on standard error; nobody is stopped by one that is closed or full.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "ringmw audit: {}", output::harmless(line));
 }
 
 /// Writes what a command has to say. A reader that has seen enough (`| head`) is no error.
@@ -269,13 +324,46 @@ fn finish(reader: &Reader) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads everything into a model.
+fn model_of(files: &Files, detail: Detail) -> Result<(Model, Reader), String> {
+    let mut models = Models::new(detail, &Zone::parse(&files.window.zone)?);
+    let reader = files.read(&mut models)?;
+    Ok((models.close(&reader), reader))
+}
+
+/// Reads everything into a model with intervals, and into the signs that findings need beside it.
+fn model_and_signs(files: &Files, has_heat: bool) -> Result<(Model, BothSigns, Reader), String> {
+    let zone = Zone::parse(&files.window.zone)?;
+    let detail = Detail {
+        intervals: Some((None, plot::INTERVALS_MAX)),
+        has_heat,
+    };
+    let mut models = Models::new(detail, &zone);
+    let mut signs = BothSigns::new(&zone);
+    let reader = files.read(&mut Both(&mut models, &mut signs))?;
+    Ok((models.close(&reader), signs, reader))
+}
+
+/// What is to be told about the figures themselves.
+fn note(model: &Model, reader: &Reader) -> Option<&'static str> {
+    let is_short = model.role == Role::Slave
+        && reader.lives.iter().enumerate().any(|(index, life)| {
+            life.role == Role::Slave
+                && life.source == Source::Ringmw
+                && model.figures(index).is_full
+        });
+    is_short.then_some(
+        "slaves' own trails list a few packets a second and leave out the rest: more tasks were done than these figures \
+         say; the master's trail has them all",
+    )
+}
+
 fn stats(input: &Input) -> Result<ExitCode, String> {
-    let mut stats = Stats::default();
-    let reader = input.read(&mut stats)?;
-    if let Some(note) = stats.note(&reader) {
-        eprintln!("ringmw audit: {note}");
+    let (model, reader) = model_of(&input.files, Detail::NONE)?;
+    if let Some(note) = note(&model, &reader) {
+        tell(note);
     }
-    let summary = stats.summary(&reader);
+    let summary = Summary::new(&model, &reader);
     print(&stats_view::show(&summary, input.format))?;
     finish(&reader)
 }
@@ -285,31 +373,81 @@ const TABLE_INTERVALS_MAX: usize = 60;
 
 fn sheets(
     options: &Bucketed,
-    document: impl Fn(&Scene, &Zone) -> output::Document,
+    document: impl Fn(&Model, &Zone) -> output::Document,
 ) -> Result<ExitCode, String> {
-    let mut scenes = Scenes::new(options.bucket, TABLE_INTERVALS_MAX, false);
-    let reader = options.input.read(&mut scenes)?;
-    let scene = scenes.close(&reader);
-    print(&document(&scene, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
+    let detail = Detail {
+        intervals: Some((options.bucket, TABLE_INTERVALS_MAX)),
+        has_heat: false,
+    };
+    let (model, reader) = model_of(&options.input.files, detail)?;
+    print(&document(&model, &reader.zone).show(options.input.format, options.sheet.as_deref())?)?;
     finish(&reader)
 }
 
-fn check(options: &Check) -> Result<ExitCode, String> {
-    let mut stats = Stats::default();
-    let reader = options.input.read(&mut stats)?;
+fn tasks(options: &Sheeted) -> Result<ExitCode, String> {
+    let mut tasks = tasks::Tasks::default();
+    let reader = options.input.files.read(&mut tasks)?;
+    let document = tasks::document(&tasks, |us| reader.zone.show(us));
+    print(&document.show(options.input.format, options.sheet.as_deref())?)?;
+    finish(&reader)
+}
+
+/// The figures of whole trails, or of a window of them.
+fn summary_of(files: &Files) -> Result<(Summary, Reader), String> {
+    let (model, reader) = model_of(files, Detail::NONE)?;
     finish(&reader)?;
+    Ok((Summary::new(&model, &reader), reader))
+}
+
+/// The figures of one file.
+fn summary_of_one(file: &std::path::Path, window: &Window) -> Result<Summary, String> {
+    let files = Files {
+        files: vec![file.to_owned()],
+        window: window.clone(),
+    };
+    let of_file = |error| format!("{}: {error}", file.display());
+    Ok(summary_of(&files).map_err(of_file)?.0)
+}
+
+fn check(options: &Check) -> Result<ExitCode, String> {
+    let (summary, findings, reader) = if options.bounds.asks_for_findings() {
+        let (model, signs, reader) = model_and_signs(&options.files, false)?;
+        finish(&reader)?;
+        let summary = Summary::new(&model, &reader);
+        let findings = findings::find(&model, &summary, &signs, &reader);
+        (summary, findings, reader)
+    } else {
+        let (summary, reader) = summary_of(&options.files)?;
+        (summary, Vec::new(), reader)
+    };
+    if summary.start.is_none() {
+        return Err(
+            "check: the window holds no time of the run, so there is nothing to judge".to_owned(),
+        );
+    }
+    // A good run is judged by as a whole: its times are others.
+    let whole = Window {
+        since: None,
+        until: None,
+        ..options.files.window.clone()
+    };
+    let against = options.bounds.against.as_ref();
+    let good = against
+        .map(|file| summary_of_one(file, &whole))
+        .transpose()?;
     let judged = check::judge(
         &options.bounds,
-        &stats.summary(&reader),
+        &summary,
+        good.as_ref(),
+        &findings,
         &reader.notes.unreadable,
+        options.format,
     );
-    let Some((is_well, document, text)) = judged else {
+    let Some(judged) = judged else {
         return Err("check: no bound was given, for example --max-loss-ratio 0.05".to_owned());
     };
-    match options.input.format {
-        Format::Table => print(&text)?,
-        format => print(&document.show(format, None)?)?,
-    }
+    let (is_well, text) = judged?;
+    print(&text)?;
     Ok(if is_well {
         ExitCode::SUCCESS
     } else {
@@ -318,18 +456,10 @@ fn check(options: &Check) -> Result<ExitCode, String> {
 }
 
 fn diff(options: &Diff) -> Result<ExitCode, String> {
-    let summary = |file: &PathBuf| -> Result<Summary, String> {
-        let input = Input {
-            files: vec![file.clone()],
-            window: options.window.clone(),
-            format: options.format,
-        };
-        let mut stats = Stats::default();
-        let reader = input.read(&mut stats)?;
-        finish(&reader).map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok(stats.summary(&reader))
-    };
-    let (a, b) = (summary(&options.a)?, summary(&options.b)?);
+    let (a, b) = (
+        summary_of_one(&options.a, &options.window)?,
+        summary_of_one(&options.b, &options.window)?,
+    );
     let names = [&options.a, &options.b].map(|file| trail::show_path(file));
     let document = diff::document(&a, &b, [&names[0], &names[1]], options.changed);
     let document = if options.format == Format::Table {
@@ -342,46 +472,37 @@ fn diff(options: &Diff) -> Result<ExitCode, String> {
 }
 
 fn report(options: &Report) -> Result<ExitCode, String> {
-    let (mut stats, mut scenes) = (
-        Stats::default(),
-        Scenes::new(None, plot::INTERVALS_MAX, true),
-    );
-    let reader = options.input.read(&mut Both(&mut stats, &mut scenes))?;
+    let (model, signs, reader) = model_and_signs(&options.input.files, true)?;
     finish(&reader)?;
-    let scene = scenes.close(&reader);
-    let summary = stats.summary(&reader);
-    let findings = findings::find(&scene, &summary, &stats.total(&reader), &reader);
+    let summary = Summary::new(&model, &reader);
+    let findings = findings::find(&model, &summary, &signs, &reader);
     if let Some(output) = &options.output {
         let name = options
             .title
             .clone()
-            .unwrap_or_else(|| trail::show_path(&options.input.files[0]));
+            .unwrap_or_else(|| trail::show_path(&options.input.files.files[0]));
         let sheets = [
-            churn::document(&scene, &reader.zone),
-            timeline::document(&scene, &reader.zone),
+            findings::work(&model, &summary, &signs, &reader).document(),
+            churn::document(&model, &reader.zone),
+            timeline::document(&model, &reader.zone),
         ];
-        let page = report::page(&name, &scene, &summary, &findings, &sheets, &reader.zone);
+        let page = report::page(
+            &name,
+            &model,
+            &summary,
+            &findings,
+            &sheets,
+            &reader.zone,
+            options.log_link.as_deref(),
+        );
         std::fs::write(output, page).map_err(|error| format!("{}: {error}", output.display()))?;
     }
-    let mut sheet = output::Sheet::new("findings", "Findings", &["weight", "finding"]);
-    sheet.rows = findings
-        .into_iter()
-        .map(|(weight, text)| vec![weight.word().into(), text.into()])
-        .collect();
-    let mut document = output::Document::default();
-    if options.input.format == Format::Json {
-        document
-            .head
-            .insert("schema".into(), summary::SCHEMA.into());
-    }
-    document.sheets = vec![sheet];
     if options.input.format == Format::Table {
-        let lines = document.sheets[0]
-            .rows
-            .iter()
-            .map(|row| format!("{:<5} {}\n", output::plain(&row[0]), output::plain(&row[1])));
-        print(&lines.collect::<String>())?;
+        print(&findings::text(&findings))?;
     } else {
+        let work = findings::work(&model, &summary, &signs, &reader);
+        let bucket_s = model.intervals.width_us() as f64 / 1e6;
+        let document = findings::document(&findings, &work, bucket_s, &reader.zone);
         print(&document.show(options.input.format, None)?)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -389,11 +510,10 @@ fn report(options: &Report) -> Result<ExitCode, String> {
 
 fn plot(options: &Plot) -> Result<ExitCode, String> {
     let output = &options.output;
-    let mut scenes = Scenes::new(
-        options.bucket,
-        plot::INTERVALS_MAX,
-        options.kind == plot::Kind::Heat,
-    );
+    let detail = Detail {
+        intervals: Some((options.bucket, plot::INTERVALS_MAX)),
+        has_heat: options.kind == plot::Kind::Heat,
+    };
     let is_png = match output.extension().and_then(|extension| extension.to_str()) {
         Some("svg") => false,
         Some("png") => true,
@@ -404,9 +524,9 @@ fn plot(options: &Plot) -> Result<ExitCode, String> {
             ));
         }
     };
-    let reader = options.input.read(&mut scenes)?;
+    let (model, reader) = model_of(&options.input.files, detail)?;
     finish(&reader)?;
-    let picture = plot::draw(options.kind, &scenes.close(&reader), &reader.zone);
+    let picture = plot::draw(options.kind, &model, &reader.zone);
     let bytes = if is_png {
         picture.png()?
     } else {

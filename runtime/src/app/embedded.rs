@@ -100,6 +100,7 @@ fn be_slave(parts: &SlaveSide, address: String, member_id: &str) {
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
         term: None,
         bounds: Bounds::default(),
+        own_args: Vec::new(),
     };
     match Slave::join(join) {
         Ok(mut slave) => {

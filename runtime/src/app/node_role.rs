@@ -28,8 +28,9 @@ const AUDIT_FILE: &str = "--mw-audit-file";
 const ALIVE_AFTER: Duration = Duration::from_secs(10);
 /// None is started again so shortly before the time limit: it would be gone as soon as it came.
 const LIMIT_LEAD: Duration = Duration::from_secs(1);
-/// Slaves get so long to leave by themselves at the time limit.
-const LIMIT_BOUND: Duration = Duration::from_secs(10);
+/// Slaves get so long to leave by themselves at the time limit, which ends their computing and not their writing: longer
+/// than any of them waits for a master that takes nothing.
+const LIMIT_BOUND: Duration = Duration::from_secs(24 * 3_600);
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(settings: &Settings, count: SlaveCount, name: &str) -> u8 {
@@ -79,6 +80,7 @@ fn supervise(plan: Plan, evicted: &AtomicBool, limit: Option<Duration>) -> Resul
         let _ = news.send(event);
     })
     .map_err(|error| format!("cannot start a slave of this binary: {error}"))?;
+    let mut leaving = false;
     let mut young: BTreeMap<u32, (String, Instant)> = BTreeMap::new();
     loop {
         match inbox.recv_timeout(TICK) {
@@ -98,6 +100,8 @@ fn supervise(plan: Plan, evicted: &AtomicBool, limit: Option<Duration>) -> Resul
                 return Err(failure.to_string());
             }
             Err(RecvTimeoutError::Timeout) => {}
+            // The last of them has left.
+            Err(RecvTimeoutError::Disconnected) if leaving => return Ok(exit::ERROR),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err("the supervisor of the slaves is gone".to_owned());
             }
@@ -113,9 +117,9 @@ fn supervise(plan: Plan, evicted: &AtomicBool, limit: Option<Duration>) -> Resul
             supervisor.stop(Duration::ZERO);
             return Ok(exit::ERROR);
         }
-        if limit.is_some_and(|limit| began.elapsed() + LIMIT_LEAD >= limit) {
-            supervisor.stop(LIMIT_LEAD + LIMIT_BOUND);
-            return Ok(exit::ERROR);
+        if !leaving && limit.is_some_and(|limit| began.elapsed() + LIMIT_LEAD >= limit) {
+            supervisor.begin_to_stop(LIMIT_BOUND);
+            leaving = true;
         }
     }
 }

@@ -66,6 +66,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         audit: Arc::clone(&audit),
         term: Some(term),
         bounds: settings.slave_bounds,
+        own_args: settings.user,
     };
     let (id, code, reason) = match Slave::join(join) {
         Err(error) => {
@@ -125,13 +126,15 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
             Exit::code(slave.until_shutdown())
         }
     };
-    match slave.end() {
-        None => {
-            let reason = exit
-                .error
-                .clone()
-                .unwrap_or_else(|| "the slave algorithm returned".to_owned());
-            slave.leave(&reason);
+    let early = slave.end().is_none();
+    if early {
+        let error = exit.error.as_deref();
+        slave.leave(error.unwrap_or("the slave algorithm returned"));
+    }
+    slave.await_gone();
+    let end = slave.end().expect("if it was not over, it has left");
+    match end {
+        SlaveEnd::Left(reason) if early => {
             // With 0 it would leave the batch system's queue, and the computation is not finished.
             let code = match exit.code {
                 exit::OK => exit::ERROR,
@@ -139,7 +142,7 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
             };
             (code, reason, exit.error)
         }
-        Some(end) => {
+        end => {
             let reason = end.to_string();
             let told_to_go = end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. });
             let error = exit.error.or_else(|| (!told_to_go).then(|| reason.clone()));

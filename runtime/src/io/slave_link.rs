@@ -4,11 +4,18 @@
 //! change of threads. While it computes, the I/O thread beats, reads and watches the clock:
 //!
 //! ```text
-//! main thread        serves ──task──► computes ───────────────► serves
-//! I/O thread         deep sleep ─kick► standby ─20 ms at one──► serves ──► standby ─nothing for 20 ms─► deep sleep
-//!                                        │  task                             ▲
-//!                                        └── looks at the clock every 20 ms ─┘
+//! main thread        serves ──task──► computes ────────────────► serves
+//! I/O thread         deep sleep ─kick► standby ─one look, same─► serves ──► standby ─nothing for a look─► deep sleep
+//!                                        │  task                              ▲
+//!                                        └── reads and looks at the clock ────┘
+//!                                                 every 10 ms
 //! ```
+//!
+//! So what the master says is heard within 20 ms, be the tasks long or short: the main thread reads when it has none, and
+//! a look falls into any 20 ms in which it always has one.
+//!
+//! A slave that goes of its own will is the I/O thread's: it writes what is left until the master has it, see
+//! [`Link::depart`]. The main thread ends the process only then.
 //!
 //! Bytes are taken from the core and written under one lock, [`Link::wire`], so that frames never interleave. Lock
 //! order: wire, then core.
@@ -32,10 +39,11 @@ use crate::proto::slave::{SlaveCore, SlaveEnd};
 
 /// After it is over, a running task has this long before the process is ended under it.
 const GRACE: Nanos = 1_000_000_000;
-/// A goodbye is written within this time or not at all.
-const FAREWELL: Nanos = 1_000_000_000;
-/// How often the I/O thread looks whether the main thread still serves; so long a withdrawal may wait.
-const STANDBY: Nanos = 20_000_000;
+/// How often the I/O thread reads for a main thread that computes one task after the other: half of the 20 ms within
+/// which a slave hears, as no look is punctual.
+const STANDBY: Nanos = 10_000_000;
+/// How often a slave that leaves asks whether the master's host has what was written: nothing else tells it.
+const TAKEN_CHECK: Nanos = 20_000_000;
 /// How often TCP is asked for acknowledgements: it finds what has been missing for seconds.
 const ACK_CHECK: Nanos = 1_000_000_000;
 const READ_BYTES: usize = 256 << 10;
@@ -60,6 +68,8 @@ pub(crate) struct Link {
     deep: AtomicBool,
     /// SIGTERM has come, or its like.
     evicted: AtomicBool,
+    /// The I/O thread has nothing more to do on the connection.
+    gone: AtomicBool,
     pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
@@ -139,6 +149,7 @@ impl Link {
             begun: AtomicU64::new(0),
             deep: AtomicBool::new(false),
             evicted: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             cancelled: Arc::default(),
             bests,
             clock,
@@ -158,9 +169,12 @@ impl Link {
             .expect("no thread of a slave panics with the wire in its hands")
     }
 
-    /// The main thread serves the connection until `ready` gives something; then it is to compute.
-    pub(crate) fn serve_until<T>(&self, mut ready: impl FnMut(&mut SlaveCore) -> Option<T>) -> T {
-        self.main_serves.store(true, Ordering::SeqCst);
+    /// The main thread serves the connection until `ready` gives something, or until this time; then it is to compute.
+    pub(crate) fn serve_until<T>(
+        &self,
+        until: Nanos,
+        mut ready: impl FnMut(&mut SlaveCore) -> Option<T>,
+    ) -> Option<T> {
         loop {
             let (value, over, deadline) = {
                 let mut core = self.core();
@@ -168,18 +182,20 @@ impl Link {
                 (value, core.end().is_some(), core.next_deadline())
             };
             if over {
-                // A goodbye: this thread may end the process before the I/O thread has written it.
+                // A goodbye: the I/O thread sees to it that it is written.
                 self.flush();
                 self.publish();
                 self.kick();
             }
-            if let Some(value) = value {
+            if value.is_some() || self.clock.now() >= until {
                 self.begin_to_compute();
                 return value;
             }
+            // Not before: between two tasks that are in hand it is not this thread that reads.
+            self.main_serves.store(true, Ordering::SeqCst);
             self.flush();
             let goes_on = self.core().end().is_none();
-            if goes_on && let Err(error) = self.wait_and_read(deadline) {
+            if goes_on && let Err(error) = self.wait_and_read(deadline.min(until)) {
                 self.core().on_closed(&error.to_string());
             }
         }
@@ -207,8 +223,9 @@ impl Link {
     /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
     fn wait_and_read(&self, deadline: Nanos) -> io::Result<()> {
         let unsent = !self.wire().out.is_empty();
-        // Asked after `unsent`: whoever wrote the announcement, nothing else would wake this thread before its next beat.
-        if self.core().has_announced() {
+        // Asked after `unsent`: whoever wrote the announcement or made room, nothing else would wake this thread before
+        // its next beat.
+        if self.core().can_begin() {
             return Ok(());
         }
         let mut fds = [
@@ -308,8 +325,12 @@ impl Link {
         let mut wire = self.wire();
         let Wire { stream, out, .. } = &mut *wire;
         loop {
-            self.core().take_output(&mut out.bytes, self.clock.now());
-            if let Err(error) = out.write(stream) {
+            let now = self.clock.now();
+            self.core().take_output(&mut out.bytes, now);
+            let before = out.left();
+            let result = out.write(stream);
+            let written = before - out.left();
+            if let Err(error) = result {
                 drop(wire);
                 // A write may fail because the master has gone, and its last word is still to be read.
                 let _ = self.read();
@@ -317,10 +338,10 @@ impl Link {
                 return true;
             }
             let mut core = self.core();
+            core.on_written(written, now);
             if !out.is_empty() {
                 return false;
             }
-            core.on_flushed();
             if !core.has_output() {
                 self.write_trail(&mut core);
                 return true;
@@ -350,9 +371,18 @@ impl Link {
         if let Err(error) = self.stand_by(term) {
             self.core().on_closed(&error.to_string());
         }
+        self.cancelled.store(true, Ordering::Relaxed);
+        if let Err(error) = self.depart(term) {
+            self.core().on_closed(&error.to_string());
+        }
         // How it ended is a line of the trail.
         self.publish();
-        self.cancelled.store(true, Ordering::Relaxed);
+        {
+            // Under the lock: who asked before it waits already.
+            let _core = self.core();
+            self.gone.store(true, Ordering::SeqCst);
+        }
+        self.notify();
         // The main thread may serve, and the master may have no more to say that would wake it.
         self.rouse();
         if let Some(term) = term {
@@ -366,47 +396,77 @@ impl Link {
         let _ = rustix::io::write(&self.rouse, &1u64.to_ne_bytes());
     }
 
+    /// Until it is over.
     fn stand_by(&self, term: Option<&Term>) -> io::Result<()> {
-        let mut farewell: Option<Nanos> = None;
         let mut seen = 0;
         loop {
-            let now = self.clock.now();
             let begun = self.begun.load(Ordering::Relaxed);
             let main_serves = self.main_serves.load(Ordering::SeqCst);
             let same = std::mem::replace(&mut seen, begun) == begun;
             if !main_serves {
+                // Nobody else does, however short its tasks.
+                self.read()?;
+                self.rouse_if_it_serves();
                 self.on_time();
-            }
-            if !main_serves || farewell.is_some() {
                 // What is left, this thread itself sleeps for: `sleep` asks whether there is any.
                 self.write();
             }
-            let end = self.core().end().cloned();
-            if let Some(end) = end {
-                let until = *farewell.get_or_insert(now + FAREWELL);
-                let unsent = !self.wire().out.is_empty();
-                let written = !unsent && !self.core().has_output();
-                if !end.is_own_will() || written || now >= until {
-                    return Ok(());
-                }
+            if self.core().end().is_some() {
+                return Ok(());
             }
-            // At one task for a while: nobody else reads.
+            // At one task for a while: every byte is heard at once.
             let serves = !main_serves && same;
-            let deadline = match (serves, main_serves && same && farewell.is_none()) {
+            let deadline = match (serves, main_serves && same) {
                 (true, _) => {
                     // Before the deadline is asked for: a result that comes to wait afterwards wakes this thread.
                     self.deep.store(true, Ordering::SeqCst);
                     self.core().next_deadline()
                 }
                 (false, true) => self.sleep_deep(),
-                (false, false) => now + STANDBY,
+                (false, false) => self.clock.now() + STANDBY,
             };
-            if self.sleep(term, serves, deadline.min(farewell.unwrap_or(Nanos::MAX)))? {
+            if self.sleep(term, serves, deadline)? {
                 self.read()?;
-                // It may have begun to serve meanwhile, and found nothing to do before these bytes were read.
-                if self.main_serves.load(Ordering::SeqCst) {
-                    self.rouse();
-                }
+                self.rouse_if_it_serves();
+            }
+        }
+    }
+
+    /// The main thread may have begun to serve meanwhile, and found nothing to do before these bytes were read. It says that
+    /// it serves before it looks for the last time.
+    fn rouse_if_it_serves(&self) {
+        if self.main_serves.load(Ordering::SeqCst) {
+            self.rouse();
+        }
+    }
+
+    /// It goes of its own will: writes what is left, as long as the core says that there is a use in it.
+    ///
+    /// What the master sends meanwhile is read and dropped: a socket that is closed with unread bytes takes back what it
+    /// was given to send.
+    fn depart(&self, term: Option<&Term>) -> io::Result<()> {
+        let mut says = true;
+        loop {
+            self.write();
+            let untaken = tcp_untaken(&self.socket)?;
+            let now = self.clock.now();
+            let deadline = {
+                let mut core = self.core();
+                core.on_untaken(untaken, now);
+                core.leaving_deadline()
+            };
+            self.on_time();
+            if self.core().is_gone() {
+                return Ok(());
+            }
+            let unsent = !self.wire().out.is_empty();
+            if !unsent && std::mem::take(&mut says) {
+                // The end of the stream is a word of its own, for a master that holds its thread.
+                let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
+            }
+            let check = if unsent { ACK_CHECK } else { TAKEN_CHECK };
+            if self.sleep(term, true, deadline.min(now + check))? {
+                self.read()?;
             }
         }
     }
@@ -426,6 +486,8 @@ impl Link {
     fn sleep(&self, term: Option<&Term>, serves: bool, deadline: Nanos) -> io::Result<bool> {
         let unsent = !self.wire().out.is_empty();
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
+        // It says so for ever once it has come.
+        let term = term.filter(|_| !self.evicted.load(Ordering::SeqCst));
         if let Some(term) = term {
             fds.push(PollFd::new(&term.fd, PollFlags::IN));
         }
@@ -445,14 +507,11 @@ impl Link {
         if !serves && fds.get(at).is_some_and(|fd| !fd.revents().is_empty()) {
             self.write();
         }
-        let goes_on = self.core().end().is_none();
-        if let (Some(term), true) = (evicted, goes_on) {
+        if let Some(term) = evicted {
             self.evicted.store(true, Ordering::SeqCst);
             self.note(Event::Evicted);
-            self.core().leave(
-                ringmw_codec::control::GoodbyeCode::Evicted,
-                &format!("told to go by {}", term.name()),
-            );
+            let reason = format!("told to go by {}", term.name());
+            self.core().evict(&reason, self.clock.now());
             self.write();
         }
         Ok(readable)
@@ -493,7 +552,15 @@ impl Link {
         std::process::exit(code.into());
     }
 
-    /// The compute side has ended its task: somebody may wait for that.
+    /// The main thread waits until the I/O thread has nothing more to write: then the process may end.
+    pub(crate) fn await_gone(&self) {
+        self.kick();
+        let core = self.core();
+        let waits = |_: &mut SlaveCore| !self.gone.load(Ordering::SeqCst);
+        let _core = self.changed.wait_while(core, waits).expect("see core()");
+    }
+
+    /// The compute side has ended its task, or the I/O thread its work: somebody may wait for that.
     pub(crate) fn notify(&self) {
         self.changed.notify_all();
     }
@@ -526,6 +593,10 @@ struct Outgoing {
 impl Outgoing {
     fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() - self.written
     }
 
     fn write(&mut self, stream: &mut TcpStream) -> io::Result<()> {
@@ -571,6 +642,17 @@ impl AckWatch {
                 0
             }
         }
+    }
+}
+
+/// Bytes that were written and that the master's host has not acknowledged (SIOCOUTQ, tcp(7)).
+fn tcp_untaken(socket: &OwnedFd) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which Linux calls TIOCOUTQ, writes one int, which is live over the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    match result {
+        0 => Ok(u64::try_from(bytes).unwrap_or(0)),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

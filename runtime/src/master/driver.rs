@@ -29,7 +29,8 @@ use crate::io::engine::{self, Close, Engine};
 use crate::io::files::audit::AuditWriter;
 use crate::io::signals::Signals;
 use crate::proto::conn::Effect;
-use crate::proto::master::{MasterCore, Need, SHUTDOWN_WAIT};
+use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
+use crate::proto::need::Need;
 
 /// What ends a run from outside: local mode's supervisor.
 pub(crate) type StopSignal = tokio::sync::mpsc::UnboundedReceiver<Outside>;

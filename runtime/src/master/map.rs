@@ -159,9 +159,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             let index = self.next_index;
             self.next_index += 1;
             let stream = Stream { domain, index };
-            let id = self
-                .mw
-                .push(|state| state.push(algorithm, raw, owner, stream));
+            let id = self.mw.push(algorithm, raw, owner, stream);
             if let Some(in_order) = &mut self.in_order {
                 in_order.tasks.push_back((id, None));
             }

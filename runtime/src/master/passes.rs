@@ -179,6 +179,17 @@ pub(super) fn poll<W: Waits, T>(
     if answer.is_ready() {
         return answer;
     }
+    wait(waits, cx, &mut take)
+}
+
+/// There is no answer yet. Apart, so that the way of those who have theirs stays short enough to stand where they ask.
+#[cold]
+#[inline(never)]
+fn wait<W: Waits, T>(
+    waits: &mut W,
+    cx: &mut Context<'_>,
+    take: &mut dyn FnMut(&mut W) -> Poll<T>,
+) -> Poll<T> {
     let waker = cx.waker().clone();
     // Cloning it may have used the master.
     let answer = take(waits);

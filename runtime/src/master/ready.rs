@@ -18,6 +18,8 @@ pub(crate) struct Flow {
     pub(crate) ready: Ready,
     /// Tasks whose end has not come.
     pub(crate) live: usize,
+    /// Ends that came, ever, and what they took.
+    pub(super) came: (u64, u64),
     pub(crate) waker: Option<Waker>,
     /// It submits as its tasks end, as much as all slaves can hold.
     pub(crate) is_source: bool,
@@ -29,7 +31,9 @@ impl Flow {
     /// Its ends have come: who is to be woken.
     #[must_use]
     pub(super) fn tell(&mut self, end: End) -> Option<Waker> {
-        self.ready.push(end);
+        let count = end.count() as u64;
+        let bytes = self.ready.push(end);
+        self.came = (self.came.0 + count, self.came.1 + bytes);
         self.waker.take()
     }
 }
@@ -53,11 +57,13 @@ impl Ready {
         self.bytes
     }
 
-    pub(crate) fn push(&mut self, end: End) {
+    /// Returns what it takes.
+    pub(crate) fn push(&mut self, end: End) -> u64 {
         let bytes = end.ready_bytes();
         self.len += end.count();
         self.bytes += bytes;
         self.ends.push_back((bytes, end));
+        bytes
     }
 
     /// Takes all of another's, where it has none itself.

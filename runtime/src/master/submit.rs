@@ -118,18 +118,41 @@ impl Master {
 
     #[inline]
     fn push_single<A: Algorithm>(&self, algorithm: AlgorithmId, task: &Task<A>) -> TaskId {
-        let task = RawTask::new(task);
-        self.push(|state| {
-            let stream = state.next_single(algorithm);
-            state.push(algorithm, task, Owner::Queue, stream)
-        })
+        let stream = self.work(|state| state.next_single(algorithm));
+        self.push(algorithm, RawTask::new(task), Owner::Queue, stream)
     }
 
-    /// The door: `f` pushes a task. What that ends at once is told, and the driver woken.
+    /// The door. What joins the open series changes nothing that anybody waits for: the driver knows of the first.
     #[inline]
-    pub(super) fn push(&self, f: impl FnOnce(&mut State) -> TaskId) -> TaskId {
+    pub(super) fn push(
+        &self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> TaskId {
+        let joined = self
+            .inner
+            .state
+            .borrow_mut()
+            .join(algorithm, task, owner, stream);
+        match joined {
+            Some(id) => id,
+            None => self.push_other(algorithm, task, owner, stream),
+        }
+    }
+
+    /// What this ends at once is told, and the driver woken.
+    #[inline(never)]
+    fn push_other(
+        &self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> TaskId {
         let id = self.work(|state| {
-            let id = f(state);
+            let id = state.push_other(algorithm, task, owner, stream);
             if state.core.has_ends() {
                 state.dispatch();
             }
@@ -150,7 +173,6 @@ pub(super) struct Open {
 impl State {
     /// Submits a task: into the open series if it goes on with it, else that is closed, and another opened where there
     /// may be one.
-    #[inline]
     pub(crate) fn push(
         &mut self,
         algorithm: AlgorithmId,
@@ -158,14 +180,23 @@ impl State {
         owner: Owner,
         stream: Stream,
     ) -> TaskId {
-        if let Some(open) = &mut self.open
-            && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
+        let joined = self.join(algorithm, task, owner, stream);
+        joined.unwrap_or_else(|| self.push_other(algorithm, task, owner, stream))
+    }
+
+    #[inline(always)]
+    fn join(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> Option<TaskId> {
+        let open = self.open.as_mut()?;
+        let follows = (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
             && task.is_plain()
-            && open.series.push(stream.domain, stream.index, task.args())
-        {
-            return open.first.after(open.series.tasks() - 1);
-        }
-        self.push_other(algorithm, task, owner, stream)
+            && open.series.push(stream.domain, stream.index, task.args());
+        follows.then(|| open.first.after(open.series.tasks() - 1))
     }
 
     #[inline(never)]

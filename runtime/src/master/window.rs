@@ -3,7 +3,7 @@
 //! | bound | of | why |
 //! |---|---|---|
 //! | what the slaves can hold and a quarter more, or the number that was given | tasks | the slaves are busy, and no more is of use |
-//! | [`MAP_BYTES_MAX`] | its tasks and its results that are not taken | memory is constant, however large they are |
+//! | [`MAP_BYTES_MAX`] | its tasks and its results that are not taken, those to come by the mean of the others | memory is constant, however large they are |
 //! | `--mw-max-queued-bytes` | all queued tasks | it is everybody's |
 //!
 //! Bytes bound nothing below two tasks for each slave: a map that is awaited goes on, whatever others have filled. It
@@ -21,6 +21,9 @@ pub(super) const MAP_BYTES_MAX: u64 = 64 << 20;
 
 /// Tasks of a map beside those that the slaves can hold, at least.
 const WINDOW_LEAST: usize = 1_024;
+
+/// Tasks that are out before the first result has come: nobody knows how large it is.
+const FIRST: usize = 64;
 
 /// A map is filled for so long at a time: 1 ms. What it gave leaves then.
 const SLICE: Nanos = 1_000_000;
@@ -43,6 +46,8 @@ pub(crate) struct Room {
     /// Of those, tasks of any size.
     free: usize,
     bytes: u64,
+    /// What its result will take.
+    each_result: u64,
     window: usize,
     is_wide: bool,
 }
@@ -72,7 +77,7 @@ impl Room {
     /// Whether a task of this size fits, which is taken off then.
     #[inline]
     pub(crate) fn take(&mut self, bytes: u64) -> bool {
-        let bytes = bytes + Scheduler::<Body>::RECORD_BYTES;
+        let bytes = bytes + Scheduler::<Body>::RECORD_BYTES + self.each_result;
         if self.tasks == 0 || (self.free == 0 && bytes > self.bytes) {
             return false;
         }
@@ -95,18 +100,26 @@ impl State {
         let hands = self.core.hands(algorithm);
         let own = hands + (hands / 4).max(WINDOW_LEAST);
         let window = window.unwrap_or(own);
+        let is_wide = window >= own;
         let flow = &self.flows[map as usize];
         let out = flow.live + flow.ready.len() + kept.tasks;
         let out_bytes = self.core.sched().map_bytes(map) + flow.ready.bytes() + kept.bytes;
         let least = (2 * self.core.slaves()).max(1);
+        // What is out is going to be results, as large as those that came; while none has, a few tasks are enough.
+        let (window, each_result) = match flow.came {
+            (0, _) => (window.min(hands.max(least).max(FIRST)), 0),
+            (ends, bytes) => (window, bytes / ends),
+        };
+        let out_bytes = out_bytes + flow.live as u64 * each_result;
         let tasks = window.saturating_sub(out);
         let queue = self.core.queue_room();
         let room = Room {
             tasks,
             free: least.saturating_sub(out).min(tasks),
             bytes: self.map_bytes_max.saturating_sub(out_bytes).min(queue),
+            each_result,
             window,
-            is_wide: window >= own,
+            is_wide,
         };
         if queue == 0 && tasks > 0 {
             self.say_queue_full();

@@ -14,6 +14,7 @@ pub(crate) mod conn;
 pub(crate) mod end;
 pub(crate) mod incumbents;
 pub(crate) mod master;
+pub(crate) mod need;
 pub(crate) mod reason;
 pub(crate) mod series;
 pub(crate) mod slave;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ringmw_codec::audit::{Event, Who};
 use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::handshake::Hello;
-use ringmw_sched::SlaveId;
+use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
@@ -80,6 +80,8 @@ pub(crate) struct Join {
     /// `None` where the slave is a thread of a larger process.
     pub(crate) term: Option<Term>,
     pub(crate) bounds: Bounds,
+    /// The user's arguments of its own command line.
+    pub(crate) own_args: Vec<String>,
 }
 
 impl Slave {
@@ -96,6 +98,7 @@ impl Slave {
             audit,
             term,
             bounds,
+            own_args,
         } = join;
         let stream = connect(&addresses, &audit)?;
         stream
@@ -113,11 +116,12 @@ impl Slave {
             .spawn(move || io.run(term.as_ref()))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
-        let welcome = link.serve_until(|core| match (core.welcome(), core.end()) {
+        let answer = link.serve_until(Nanos::MAX, |core| match (core.welcome(), core.end()) {
             (Some(welcome), _) => Some(Ok(welcome.clone())),
             (None, Some(end)) => Some(Err(end.to_string())),
             (None, None) => None,
-        })?;
+        });
+        let welcome = answer.expect("it is waited for without end")?;
         let id = SlaveId(welcome.slave);
         let cx = Cx::new(
             id,
@@ -126,7 +130,8 @@ impl Slave {
             Arc::clone(&link.cancelled),
             bests,
             offers(&link),
-        );
+        )
+        .with_own_args(own_args);
         Ok(Slave {
             link,
             registry,
@@ -146,21 +151,79 @@ impl Slave {
         self.cx.args()
     }
 
+    /// The user's arguments of this slave's own command line; see [`Cx::own_args`].
+    pub fn own_args(&self) -> &[String] {
+        self.cx.own_args()
+    }
+
     /// Computes one task, waiting for it if there is none (CL-MW's iterate).
     pub fn one_task(&mut self) -> LoopReport {
-        self.step();
+        self.step(None);
         self.report()
     }
 
-    /// Computes what is in hand, waiting for a first task if there is none.
+    /// Computes one task, or none if for so long there is none to begin. A task that has begun is not cut.
+    ///
+    /// ```no_run
+    /// use std::path::Path;
+    /// use std::time::Duration;
+    ///
+    /// use ringmw::prelude::*;
+    ///
+    /// fn slave(slave: &mut Slave, _args: Args) -> u8 {
+    ///     while !Path::new("/var/run/maintenance").exists() {
+    ///         let report = slave.one_task_timeout(Duration::from_secs(5));
+    ///         if report.is_over() {
+    ///             return u8::from(!report.explicit_shutdown) * 255;
+    ///         }
+    ///     }
+    ///     255
+    /// }
+    /// # fn main() { let _ = App::new().slave(slave); }
+    /// ```
+    pub fn one_task_timeout(&mut self, timeout: Duration) -> LoopReport {
+        self.step(Some(timeout));
+        self.report()
+    }
+
+    /// Computes one group of tasks, which is one packet of the master's or what is left of it, waiting for it if there is
+    /// none.
     pub fn one_group(&mut self) -> LoopReport {
-        while self.step() && self.link.core().queued() > 0 {}
+        self.group(None);
+        self.report()
+    }
+
+    /// Computes one group of tasks, or none if for so long there is none to begin. A task that has begun is not cut.
+    ///
+    /// Between two of them a slave algorithm can look after its surroundings.
+    ///
+    /// ```no_run
+    /// use std::path::Path;
+    /// use std::time::Duration;
+    ///
+    /// use ringmw::prelude::*;
+    ///
+    /// fn slave(slave: &mut Slave, _args: Args) -> u8 {
+    ///     loop {
+    ///         let report = slave.one_group_timeout(Duration::from_secs(5));
+    ///         if report.is_over() {
+    ///             return u8::from(!report.explicit_shutdown) * 255;
+    ///         }
+    ///         if !Path::new("/scratch/database").exists() {
+    ///             return 255;
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() { let _ = App::new().slave(slave); }
+    /// ```
+    pub fn one_group_timeout(&mut self, timeout: Duration) -> LoopReport {
+        self.group(Some(timeout));
         self.report()
     }
 
     /// Computes until it is over: 0 if the master said that the computation is finished, else 255.
     pub fn until_shutdown(&mut self) -> u8 {
-        while self.step() {}
+        while self.step(None).is_some() {}
         self.end()
             .map_or(ringmw_codec::flags::exit::ERROR, |end| end.exit_code())
     }
@@ -173,17 +236,35 @@ impl Slave {
         self.link.note(event);
     }
 
-    /// Says goodbye where the slave algorithm returned before it was over.
+    /// Says goodbye, should the slave algorithm have returned before it was over.
     pub(crate) fn leave(&self, reason: &str) {
         self.link.core().leave(GoodbyeCode::Other, reason);
         self.link.flush();
+    }
+
+    /// Waits until the master has every finished result of a slave that leaves of its own will, as long as the connection
+    /// lives; for any other end it has nothing to say, and returns at once.
+    pub(crate) fn await_gone(&self) {
+        self.link.await_gone();
         self.link.finish_audit();
     }
 
-    /// Computes one task; false when it is over.
-    fn step(&mut self) -> bool {
+    /// Computes the tasks of one packet. One that must wait in the midst of it, for its announcement to leave or for the
+    /// master to take results, waits as long as the first one might.
+    fn group(&mut self, timeout: Option<Duration>) {
+        if let Some(packet) = self.step(timeout) {
+            while self.link.core().front_packet() == Some(packet) && self.step(timeout).is_some() {}
+        }
+    }
+
+    /// Computes one task, and says of which packet; `None` when it is over, or when none could begin in this time.
+    fn step(&mut self, timeout: Option<Duration>) -> Option<u64> {
+        let until = timeout.map_or(Nanos::MAX, |timeout| {
+            let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+            self.link.clock.now().saturating_add(timeout)
+        });
         let cancelled = Arc::clone(&self.link.cancelled);
-        let next = self.link.serve_until(|core| match core.next_task() {
+        let next = self.link.serve_until(until, |core| match core.next_task() {
             Next::Wait => None,
             next => {
                 // Under the lock: a withdrawal of this very task may come next.
@@ -192,11 +273,11 @@ impl Slave {
             }
         });
         match next {
-            Next::Run(assignment) => {
+            Some(Next::Run(assignment)) => {
                 self.run(&assignment);
-                true
+                Some(assignment.packet)
             }
-            Next::Stop(_) | Next::Wait => false,
+            _ => None,
         }
     }
 
@@ -219,7 +300,7 @@ impl Slave {
             Err(RunError::StateInit(reason)) => core.leave(GoodbyeCode::StateInit, reason),
         }
         let (over, output) = (core.end().is_some(), core.has_output());
-        let waits = core.waiting_results() > 0;
+        let waits = core.has_collected();
         drop(core);
         if output {
             self.link.flush();

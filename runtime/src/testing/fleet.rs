@@ -16,6 +16,7 @@ use super::net::{Cut, Link, Quality};
 use super::slave::{Birth, Life, Pace, SimSlave, Step};
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::SECOND;
+use crate::proto::config::Bounds;
 use crate::proto::conn::Effect;
 use crate::typed::registry::Registry;
 
@@ -94,6 +95,8 @@ pub(super) struct Fleet {
     accepting: bool,
     /// Now and then there is no descriptor for who is to be accepted.
     pub(super) shortages: bool,
+    /// Draws when slaves go of their own will, in worlds where they do; apart from all other draws.
+    pub(super) leavers: Option<ChaCha8Rng>,
     /// A link may be of no more use.
     forget_links: bool,
     /// No more faults, and no mischief in taking.
@@ -127,6 +130,7 @@ impl Fleet {
             later: Vec::new(),
             accepting: true,
             shortages: false,
+            leavers: None,
             forget_links: false,
             calm: false,
             stall_max: 10 * SECOND,
@@ -176,13 +180,13 @@ impl Fleet {
     }
 
     /// All that is due at `now` happens.
-    pub(super) fn step(&mut self, now: Nanos, law: &Law) {
+    pub(super) fn step(&mut self, now: Nanos, law: &mut Law) {
         self.now = now;
         while let Some(at) = self.later.iter().position(|later| later.0 <= now) {
             match self.later.swap_remove(at).1 {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
-                Later::Kill(slave) => self.kill(slave),
+                Later::Kill(slave) => self.kill(slave, law),
                 Later::Join(character) => self.join(character),
             }
         }
@@ -208,10 +212,27 @@ impl Fleet {
                 if slave.due(link).is_none_or(|due| due > now) {
                     break;
                 }
-                match slave.step(link, now, &self.quality, &mut self.rng) {
+                let step = slave.step(link, now, &self.quality, &mut self.rng);
+                for task in slave.finished.drain(..) {
+                    law.on_finished(link.id, task);
+                }
+                law.on_slave_heard(link.id, slave.recalls_open());
+                if let Some(is_idle) = slave.begins_to_go() {
+                    law.on_going(link.id, is_idle, slave.unsent());
+                    // That is when a link that is blocked is most awkward.
+                    if let Some(rng) = &mut self.leavers
+                        && rng.random_range(0..2) == 0
+                    {
+                        link.up.stall(now);
+                        let at = now + rng.random_range(0..self.stall_max);
+                        self.later.push((at, Later::Heal(slave.link)));
+                    }
+                }
+                match step {
                     Step::On => {}
                     Step::Begins(task) => {
                         let announced = slave.has_announced(task);
+                        law.on_begins(link.id, slave.unsent());
                         let (link, id) = (slave.link, link.id);
                         assert!(
                             announced || !law.is_marked(id, task),
@@ -221,6 +242,7 @@ impl Fleet {
                         self.say(|| format!("slave {key} on link {link} begins TASK-{task}"));
                     }
                     Step::Exits(end) => {
+                        law.on_exit(link.id, link.up.unacknowledged_for(now));
                         self.say(|| format!("slave {key} exits: {end:?}"));
                         self.close(key);
                         break;
@@ -286,6 +308,19 @@ impl Fleet {
                 slave.say_first(bytes);
             }
             _ => {}
+        }
+        if let Some(rng) = &mut self.leavers
+            && character == Character::Honest
+            && !self.calm
+        {
+            let mut bounds = Bounds::default();
+            match rng.random_range(0..4) {
+                0 => bounds.time_limit = Some(rng.random_range(SECOND / 10..20 * SECOND)),
+                1 => bounds.idle_timeout = Some(rng.random_range(SECOND / 20..3 * SECOND)),
+                2 => slave.returns_after = Some(rng.random_range(1..40)),
+                _ => {}
+            }
+            slave.core.set_bounds(bounds);
         }
         self.slaves.insert(key, slave);
         self.say(|| format!("slave {key} connects as {id}: {character:?}"));
@@ -408,8 +443,9 @@ impl Fleet {
         };
         match fault {
             Fault::Join => unreachable!("it befalls nobody"),
-            Fault::Kill => self.kill(key),
+            Fault::Kill => self.kill(key, law),
             Fault::CutLink => {
+                law.on_excused(link.id);
                 link.up.cut(now, how, &mut self.rng);
                 link.down.cut(now, Cut::Reset, &mut self.rng);
             }
@@ -422,6 +458,7 @@ impl Fleet {
                 self.later.push((now + stall, Later::Continue(key, now)));
             }
             Fault::PowerLoss => {
+                law.on_excused(link.id);
                 slave.life = Life::Dead;
                 link.up.stall(now);
                 link.down.stall(now);
@@ -436,7 +473,10 @@ impl Fleet {
                 }
                 self.later.push((now + stall, Later::Heal(link_key)));
             }
-            Fault::Evict => slave.evict(now),
+            Fault::Evict => {
+                law.on_excused(link.id);
+                slave.evict(now);
+            }
             Fault::Lie => {
                 let hands = law.hands(link.id);
                 if let Some(hands) = hands {
@@ -448,7 +488,7 @@ impl Fleet {
         }
     }
 
-    fn kill(&mut self, key: usize) {
+    fn kill(&mut self, key: usize, law: &mut Law) {
         let Some(slave) = self.slaves.get_mut(&key) else {
             return;
         };
@@ -458,13 +498,14 @@ impl Fleet {
             .links
             .get_mut(&slave.link)
             .expect("a slave has its link");
+        law.on_excused(link.id);
         link.up.cut(self.now, how, &mut self.rng);
         link.down.cut(self.now, Cut::Reset, &mut self.rng);
     }
 
     /// The faults are over: who hangs is killed, who is stopped goes on, what is stalled heals, and
     /// healthy ones come.
-    pub(super) fn calm_down(&mut self) {
+    pub(super) fn calm_down(&mut self, law: &mut Law) {
         self.calm = true;
         self.say(|| "the faults are over".to_owned());
         self.pace.compute_max = CALM_COMPUTE_MAX;
@@ -475,7 +516,7 @@ impl Fleet {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
-                Later::Kill(slave) => self.kill(slave),
+                Later::Kill(slave) => self.kill(slave, law),
                 Later::Join(_) => {}
             }
         }

@@ -27,6 +27,10 @@
 //!   their bounds;
 //! - no slave is judged by silence that was not silent, nor spared when it was, the master's own pauses aside; no
 //!   honest slave commits an offence;
+//! - no result that a slave has finished before it goes of its own will (idle, time limit, its algorithm returned, a state
+//!   that cannot be made) is lost while its connection lives, and nobody is idle with results unsent;
+//! - a slave answers a recall when it hears it, its task running or not, and begins none with four packets of results
+//!   unsent;
 //! - `Scheduler::sanity_check` derives every index and counter again.
 //!
 //! When the faults stop and healthy slaves come, every task ends within [`CALM_TURNS_MAX`] turns
@@ -35,7 +39,7 @@
 //! In every seventh run the master lacks descriptors now and then, and those who dial wait for it to accept again.
 //!
 //! # Does it bite?
-//! `runtime/tests/mutants.rs` puts 37 deliberate bugs into copies of the sources and demands that each is
+//! `runtime/tests/mutants.rs` puts 49 deliberate bugs into copies of the sources and demands that each is
 //! found within 500 seeds. The first seed that found it (counted from 1), and how:
 //!
 //! | bug | seed | found by |

@@ -22,9 +22,7 @@ use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::registry::{AlgorithmIndex, Registry};
 use crate::typed::tag::RunError;
 
-/// A goodbye is written within this time or not at all, as in a real slave.
-const FAREWELL: Nanos = SECOND;
-/// How soon a write that met a full window is tried again.
+/// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
 const RETRY: Nanos = SECOND / 50;
 
 /// By how much a task that takes long takes longer.
@@ -97,11 +95,23 @@ pub(super) struct SimSlave {
     written: usize,
     io_at: Nanos,
     compute_at: Nanos,
-    farewell: Option<Nanos>,
     /// Reads what it writes, for what it has announced.
     tap: FrameReader,
     announced: BTreeSet<u64>,
     lied: bool,
+    /// Reads what it hears, and what its core says, for recalls and their answers.
+    ear: FrameReader,
+    mouth: FrameReader,
+    recalls_open: u64,
+    /// Packets of results that its core gave, less those that were written.
+    unsent: u64,
+    /// Its slave algorithm returns after so many tasks.
+    pub(super) returns_after: Option<u64>,
+    /// Tasks that it has finished and could still speak of, for the observer.
+    pub(super) finished: Vec<u64>,
+    /// The observer knows that it goes.
+    going: bool,
+    evicted: bool,
 }
 
 /// What became of a step.
@@ -140,10 +150,17 @@ impl SimSlave {
             written: 0,
             io_at: now,
             compute_at: Nanos::MAX,
-            farewell: None,
             tap: FrameReader::new(),
             announced: BTreeSet::new(),
             lied: false,
+            ear: FrameReader::new(),
+            mouth: FrameReader::new(),
+            recalls_open: 0,
+            unsent: 0,
+            returns_after: None,
+            finished: Vec::new(),
+            going: false,
+            evicted: false,
         }
     }
 
@@ -161,12 +178,12 @@ impl SimSlave {
             due = due.min(computing.until.unwrap_or(Nanos::MAX));
             due = due.min(computing.offers.first().map_or(Nanos::MAX, |offer| offer.0));
         }
-        Some(due.min(self.farewell.unwrap_or(Nanos::MAX)))
+        Some(due.min(self.core.leaving_deadline()))
     }
 
     pub(super) fn describe_due(&self, link: &Link) -> String {
         format!(
-            "io {}, compute {}, core {}, down {:?}, computing {:?}, farewell {:?}, end {:?}",
+            "io {}, compute {}, core {}, down {:?}, computing {:?}, leaving {:?}, end {:?}",
             self.io_at,
             self.compute_at,
             self.core.next_deadline(),
@@ -175,7 +192,7 @@ impl SimSlave {
                 computing.until,
                 computing.offers.first().map(|offer| offer.0)
             )),
-            self.farewell,
+            self.core.leaving_deadline(),
             self.core.end(),
         )
     }
@@ -192,7 +209,7 @@ impl SimSlave {
             .io_at
             .min(self.core.next_deadline())
             .min(link.down.due().unwrap_or(Nanos::MAX))
-            .min(self.farewell.unwrap_or(Nanos::MAX));
+            .min(self.core.leaving_deadline());
         if io_due <= now
             && let Some(end) = self.io(link, now, quality, rng)
         {
@@ -211,6 +228,7 @@ impl SimSlave {
     ) -> Option<SlaveEnd> {
         self.io_at = Nanos::MAX;
         while let Some(chunk) = link.down.read(now) {
+            self.hear(&chunk);
             self.core.on_bytes(&chunk, now);
         }
         let ended = link.down.ended(now);
@@ -223,7 +241,7 @@ impl SimSlave {
         self.core.on_time(now, link.up.unacknowledged_for(now));
         let before = self.out.len();
         self.core.take_output(&mut self.out, now);
-        debug_assert!(self.out.len() >= before);
+        self.say(before);
         for (best, image) in self.core.take_learned() {
             self.bests.learn(best, image);
         }
@@ -231,17 +249,56 @@ impl SimSlave {
         self.cancelled
             .store(self.core.is_cancelled(), Ordering::Relaxed);
         self.write(link, now, quality, rng);
-        if self.out.is_empty() {
-            self.core.on_flushed();
-        } else {
+        self.core.on_untaken(link.up.in_flight() as u64, now);
+        if !self.out.is_empty() || self.core.end().is_some() {
             self.io_at = now + RETRY;
         }
         self.compute_at = self.compute_at.min(now + rng.random_range(0..20_000));
-        let end = self.core.end()?.clone();
-        let until = *self.farewell.get_or_insert(now + FAREWELL);
-        let says = matches!(end, SlaveEnd::Left(_));
-        // Nothing can be written to a peer that has closed.
-        (!says || self.out.is_empty() || ended.is_some() || now >= until).then_some(end)
+        self.core.is_gone().then(|| self.core.end().cloned())?
+    }
+
+    fn hear(&mut self, chunk: &[u8]) {
+        let open = &mut self.recalls_open;
+        let _ = self.ear.feed(chunk, &|_| u32::MAX, &mut |kind, _| {
+            *open += u64::from(kind == Kind::Recall);
+            ControlFlow::<()>::Continue(())
+        });
+    }
+
+    /// Its core has added to its output, behind the first `before` bytes.
+    fn say(&mut self, before: usize) {
+        let (open, unsent) = (&mut self.recalls_open, &mut self.unsent);
+        let said = &self.out[before..];
+        let flow = self.mouth.feed(said, &|_| u32::MAX, &mut |kind, _| {
+            *open -= u64::from(kind == Kind::Returned);
+            *unsent += u64::from(kind == Kind::Results);
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(flow.is_ok(), "a core says frames");
+    }
+
+    /// Recalls that it has read and not answered; one that is over answers none.
+    pub(super) fn recalls_open(&self) -> u64 {
+        match self.core.end() {
+            None if !self.lied => self.recalls_open,
+            _ => 0,
+        }
+    }
+
+    /// Packets of results that were given to be written and are not.
+    pub(super) fn unsent(&self) -> u64 {
+        match self.lied {
+            true => 0,
+            false => self.unsent,
+        }
+    }
+
+    /// It goes of its own will since the last step: whether for being idle.
+    pub(super) fn begins_to_go(&mut self) -> Option<bool> {
+        let end = self.core.end().filter(|end| end.is_own_will())?;
+        let is_idle = matches!(end, SlaveEnd::Idle(_));
+        let is_new = !std::mem::replace(&mut self.going, true);
+        (is_new && !self.lied && !self.evicted).then_some(is_idle)
     }
 
     fn write(&mut self, link: &mut Link, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
@@ -252,7 +309,7 @@ impl SimSlave {
         let offered = &self.out[self.written..][..room];
         let taken = link.up.write(offered, now, quality, rng);
         let written = &self.out[self.written..][..taken];
-        let announced = &mut self.announced;
+        let (announced, unsent) = (&mut self.announced, &mut self.unsent);
         // A lie may be no frame at all; then there is nothing more to be learned of it.
         let _ = self.tap.feed(written, &|_| u32::MAX, &mut |kind, payload| {
             if kind == Kind::Starting
@@ -260,8 +317,11 @@ impl SimSlave {
             {
                 announced.insert(starting.task);
             }
+            // A lie may be one more.
+            *unsent -= u64::from(kind == Kind::Results).min(*unsent);
             ControlFlow::<()>::Continue(())
         });
+        self.core.on_written(taken, now);
         self.written += taken;
         if self.written == self.out.len() {
             self.out.clear();
@@ -383,6 +443,9 @@ impl SimSlave {
             ..
         } = computing;
         let (algorithm, compute) = (assignment.algorithm, now - begun);
+        if self.core.end().is_none() && !matches!(outcome, Err(RunError::StateInit(_))) {
+            self.finished.push(assignment.task);
+        }
         match &outcome {
             Ok(output) => self.core.finish(algorithm, Ok(output), compute, now),
             Err(RunError::Failed(text)) => self.core.finish(algorithm, Err(text), compute, now),
@@ -392,6 +455,13 @@ impl SimSlave {
             }
             Err(RunError::StateInit(reason)) => self.core.leave(GoodbyeCode::StateInit, reason),
         }
+        if self
+            .returns_after
+            .is_some_and(|tasks| self.core.completed() >= tasks)
+        {
+            let reason = "the slave algorithm returned";
+            self.core.leave(GoodbyeCode::Other, reason);
+        }
         if self.core.end().is_some() {
             self.io_at = now;
         }
@@ -400,8 +470,8 @@ impl SimSlave {
 
     /// SIGTERM.
     pub(super) fn evict(&mut self, now: Nanos) {
-        self.core
-            .leave(GoodbyeCode::Evicted, "told to go by SIGTERM");
+        self.evicted = true;
+        self.core.evict("told to go by SIGTERM", now);
         self.io_at = now;
     }
 
@@ -419,7 +489,9 @@ impl SimSlave {
 
     /// Writes bytes of no honest slave behind what it has to say.
     pub(super) fn lie(&mut self, bytes: &[u8], now: Nanos) {
+        let before = self.out.len();
         self.core.take_output(&mut self.out, now);
+        self.say(before);
         self.out.extend_from_slice(bytes);
         self.lied = true;
         self.io_at = now;

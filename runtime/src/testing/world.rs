@@ -397,7 +397,7 @@ impl Run {
             self.now = next;
             Clock::set(next);
         }
-        self.fleet.step(self.now, &self.law);
+        self.fleet.step(self.now, &mut self.law);
         if self.next_fault <= self.now {
             let every = nanos(self.world.churn.every);
             if every >= u64::MAX / 4 {

@@ -97,6 +97,7 @@ pub struct Cx {
     /// Made on first use: most tasks draw nothing.
     rng: Option<Rng>,
     args: Arc<[String]>,
+    own_args: Arc<[String]>,
     cancelled: Arc<AtomicBool>,
     states: States,
     bests: BestTable,
@@ -137,6 +138,7 @@ impl Cx {
             key,
             rng: None,
             args,
+            own_args: Arc::default(),
             cancelled,
             states: States::default(),
             bests,
@@ -166,6 +168,13 @@ impl Cx {
     #[must_use]
     pub fn with_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same with arguments of the slave's own command line.
+    #[must_use]
+    pub fn with_own_args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.own_args = args.into_iter().map(Into::into).collect();
         self
     }
 
@@ -221,6 +230,30 @@ impl Cx {
     /// The master's user arguments: those without `--mw-*`.
     pub fn args(&self) -> &[String] {
         &self.args
+    }
+
+    /// The arguments of this slave's own command line: those without `--mw-*`, in order.
+    ///
+    /// What is true of one machine alone, a path of scratch space or of a data base, belongs there. They differ from slave
+    /// to slave, so a result that depends on them does, too; [`SlaveState::init`] is where they are read.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// struct Words(Vec<String>);
+    ///
+    /// impl SlaveState for Words {
+    ///     fn init(cx: &mut Cx) -> Result<Self> {
+    ///         let file = cx.own_args().first().ok_or("give the file of words")?;
+    ///         Ok(Words(std::fs::read_to_string(file)?.lines().map(str::to_owned).collect()))
+    ///     }
+    /// }
+    ///
+    /// let missing = Words::init(&mut Cx::for_test(1).with_own_args(["/no/such/file"]));
+    /// assert!(missing.is_err());
+    /// ```
+    pub fn own_args(&self) -> &[String] {
+        &self.own_args
     }
 
     /// True once nobody waits for this task any more, or the slave is to stop. Long tasks look now and then.

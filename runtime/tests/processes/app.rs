@@ -35,6 +35,35 @@ fn nap(ms: u64) -> u64 {
     ms
 }
 
+/// In the environment of a slave: the file that its large results wait for.
+pub(crate) const GATE: &str = "RINGMW_TEST_GATE";
+
+/// The last of the algorithms by name: its results are large.
+#[algorithm]
+fn swell(n: u64, bytes: usize) -> Vec<u8> {
+    if let Some(gate) = std::env::var_os(GATE) {
+        while !Path::new(&gate).exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    vec![n as u8; bytes]
+}
+
+/// Large results, each task begun at most once: one that is lost is told as unrunnable.
+async fn swells(mw: Master, tasks: u64, bytes: usize) -> Result {
+    let tasks = (0..tasks).map(|n| swell::task(n, bytes).retry(false));
+    let mut swells = mw.map(tasks).window(1_000);
+    let (mut good, mut bad) = (0, 0);
+    while let Some(swell) = swells.next().await {
+        match swell {
+            Ok(swell) => good += u64::from(swell.len() == bytes),
+            Err(_) => bad += 1,
+        }
+    }
+    println!("{good} came, {bad} did not");
+    Ok(())
+}
+
 async fn master(mw: Master, args: Args) -> Result {
     let slaves = args.value("--slaves", 1usize)?;
     let tasks = args.value("--tasks", 100u64)?;
@@ -45,8 +74,17 @@ async fn master(mw: Master, args: Args) -> Result {
     while mw.connected() < slaves {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let kind: String = args.value("--restless", String::new())?;
+    if !kind.is_empty() {
+        println!("{kind}");
+        return restless(&mw, &kind).await;
+    }
     if hold_ms > 0 {
         thread::sleep(Duration::from_millis(hold_ms));
+    }
+    let swell = args.value("--swell", 0usize)?;
+    if swell > 0 {
+        return swells(mw, tasks, swell).await;
     }
     // As many as --tasks says; or, with --until, as many as are begun before that file is there.
     let numbers = (0..).take_while(|n| match &until[..] {
@@ -63,6 +101,42 @@ async fn master(mw: Master, args: Args) -> Result {
     Ok(())
 }
 
+/// A master algorithm that goes on for ever and leaves nobody any time.
+async fn restless(mw: &Master, kind: &str) -> Result {
+    match kind {
+        // It does not wait for anything.
+        "holds" => loop {
+            thread::sleep(Duration::from_secs(LONG_MS));
+        },
+        // A call that fails at once is made again.
+        "retries" => {
+            let nobody = SlaveId(4_000_000);
+            while mw.call(nap::task(0).slave(nobody)).await.is_err() {}
+            Err("a slave that never came has answered".into())
+        }
+        // What it waits for is ready, and is nothing of the master's.
+        "channel" => {
+            let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+            tell.send(())?;
+            while let Some(news) = told.recv().await {
+                tell.send(news)?;
+            }
+            Ok(())
+        }
+        "yields" => loop {
+            tokio::task::yield_now().await;
+        },
+        // It starts a program, which tells the signals that it ignores.
+        "starts" => {
+            let status = ["SigIgn", "/proc/self/status"];
+            let output = std::process::Command::new("grep").args(status).output()?;
+            print!("{}", String::from_utf8(output.stdout)?);
+            Ok(())
+        }
+        other => Err(other.into()),
+    }
+}
+
 /// In the environment of a slave that has a slave algorithm of its own: what that one does.
 pub(crate) const OWN_SLAVE: &str = "RINGMW_TEST_SLAVE";
 
@@ -75,9 +149,55 @@ fn own_slave(slave: &mut Slave, args: Args) -> u8 {
         "panics" => panic!("what a slave algorithm cannot bear"),
         "parses" => drop(args.parse::<NoArguments>()),
         "leaves" => {}
+        "tells" => {
+            let code = slave.until_shutdown();
+            println!("over");
+            return code;
+        }
+        "one task" => {
+            slave.one_task();
+            println!("over");
+        }
+        "one group" => {
+            slave.one_group();
+            println!("over");
+        }
+        "fails" => {
+            slave.one_group();
+            println!("over");
+            panic!("what a slave algorithm cannot bear");
+        }
+        "groups" => groups(slave),
         other => panic!("{other}"),
     }
     0
+}
+
+/// Three tasks by each of the loops, and what their six values are; see `hearing`.
+fn groups(slave: &mut Slave) {
+    println!(
+        "mine {:?}, the master's {:?}",
+        slave.own_args(),
+        slave.args()
+    );
+    // Nothing comes before the master has seen this.
+    println!(
+        "nothing {:?}",
+        slave.one_task_timeout(Duration::from_millis(1))
+    );
+    println!(
+        "nothing {:?}",
+        slave.one_group_timeout(Duration::from_millis(1))
+    );
+    println!("group {:?}", slave.one_group());
+    println!(
+        "group {:?}",
+        slave.one_group_timeout(Duration::from_secs(60))
+    );
+    println!("task {:?}", slave.one_task_timeout(Duration::from_secs(60)));
+    println!("task {:?}", slave.one_task());
+    println!("group {:?}", slave.one_group());
+    println!("over {:?}", slave.one_group());
 }
 
 #[derive(clap::Parser)]
@@ -87,6 +207,7 @@ pub(crate) fn app() -> App {
     let app = App::new()
         .algorithm::<nap>()
         .algorithm::<square>()
+        .algorithm::<swell>()
         .master(master);
     match std::env::var_os(OWN_SLAVE) {
         Some(_) => app.slave(own_slave),
@@ -110,8 +231,13 @@ pub(crate) fn answer(given: &Given) -> Vec<u8> {
 
 /// A packet of naps, numbered from 0.
 pub(crate) fn naps(naps_ms: &[u64]) -> Vec<u8> {
+    numbered_naps(0, naps_ms)
+}
+
+/// A packet of naps, numbered from this one on.
+pub(crate) fn numbered_naps(first: u64, naps_ms: &[u64]) -> Vec<u8> {
     let mut batch = TaskBatchBuilder::new();
-    for (task, &ms) in (0..).zip(naps_ms) {
+    for (task, &ms) in (first..).zip(naps_ms) {
         let mut body = Vec::new();
         let args = archive(ms);
         let parts = TaskBody {

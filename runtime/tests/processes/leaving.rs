@@ -338,7 +338,7 @@ pub(crate) fn an_evicted_slave_says_goodbye() {
 }
 
 /// A master that a test plays. It has welcomed the slave, and beats would be 15 s apart.
-fn played_master(dir: &Path, result_group: u32, own: Option<&str>) -> (Played, Process) {
+pub(crate) fn played_master(dir: &Path, result_group: u32, own: Option<&str>) -> (Played, Process) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let args = [
@@ -347,6 +347,7 @@ fn played_master(dir: &Path, result_group: u32, own: Option<&str>) -> (Played, P
         "127.0.0.1",
         "--mw-master-port",
         &port,
+        "own",
     ];
     let slave = Process::start_with(dir, "slave", &args, |command| {
         if let Some(own) = own {

@@ -7,9 +7,12 @@ mod crowds;
 mod descriptors;
 mod disks;
 mod engines;
+mod hearing;
 mod leaving;
 mod poison;
+mod signals;
 mod storms;
+mod unsent;
 mod wrong;
 
 #[path = "../support/crowd.rs"]
@@ -34,6 +37,7 @@ use crate::disks::{
 use crate::engines::{
     little_memory_to_lock, no_io_uring_by_seccomp, no_io_uring_by_sysctl, no_second_ring,
 };
+use crate::hearing::{a_slave_hears_between_short_tasks, a_slaves_loops_say_what_they_did};
 use crate::leaving::{
     a_finished_resource_file_sends_slaves_home, a_finished_result_does_not_wait_for_a_long_task,
     a_held_master_loses_nobody, a_signalled_master, a_slave_algorithm_that_ends_early_is_run_again,
@@ -43,8 +47,18 @@ use crate::leaving::{
 };
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
+use crate::signals::{
+    a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
+    a_held_thread_does_not_hold_a_signal_up, a_restless_master_hears_signals,
+    a_second_signal_ends_a_held_master, slaves_and_parents_leave_on_every_signal,
+    what_a_master_starts_ignores_no_signal,
+};
 use crate::storms::{a_storm_of_ten_thousand, a_storm_of_the_silent};
 use crate::support::PATIENCE;
+use crate::unsent::{
+    a_slave_that_leaves_leaves_nothing_behind, a_slave_with_results_unsent_is_not_idle,
+    an_evicted_slave_does_not_write_for_ever,
+};
 use crate::wrong::{a_refused_slave_says_why, what_is_wrong_is_one_line};
 
 type Test = (&'static str, fn());
@@ -103,9 +117,68 @@ const TESTS: &[Test] = &[
     ("a_master_on_sigterm", || {
         a_signalled_master(Signal::TERM, 143)
     }),
+    ("a_restless_master_hears_signals_on_the_ring", || {
+        a_restless_master_hears_signals("ring")
+    }),
+    ("a_restless_master_hears_signals_on_epoll", || {
+        a_restless_master_hears_signals("epoll")
+    }),
+    (
+        "a_held_thread_does_not_hold_a_signal_up_on_the_ring",
+        || a_held_thread_does_not_hold_a_signal_up("ring"),
+    ),
+    ("a_held_thread_does_not_hold_a_signal_up_on_epoll", || {
+        a_held_thread_does_not_hold_a_signal_up("epoll")
+    }),
+    (
+        "a_second_signal_ends_a_held_master",
+        a_second_signal_ends_a_held_master,
+    ),
+    (
+        "a_hangup_that_is_ignored_stays_ignored",
+        a_hangup_that_is_ignored_stays_ignored,
+    ),
+    (
+        "slaves_and_parents_leave_on_every_signal",
+        slaves_and_parents_leave_on_every_signal,
+    ),
+    (
+        "a_file_at_its_limit_is_a_full_disk",
+        a_file_at_its_limit_is_a_full_disk,
+    ),
+    (
+        "what_a_master_starts_ignores_no_signal",
+        what_a_master_starts_ignores_no_signal,
+    ),
     (
         "a_stopped_slave_does_not_hold_big_packets_up",
         a_stopped_slave_does_not_hold_big_packets_up,
+    ),
+    (
+        "a_slave_hears_between_short_tasks",
+        a_slave_hears_between_short_tasks,
+    ),
+    (
+        "a_slaves_loops_say_what_they_did",
+        a_slaves_loops_say_what_they_did,
+    ),
+    (
+        "a_slave_that_leaves_leaves_nothing_behind_on_the_ring",
+        || a_slave_that_leaves_leaves_nothing_behind("ring"),
+    ),
+    ("a_slave_that_leaves_leaves_nothing_behind_on_epoll", || {
+        a_slave_that_leaves_leaves_nothing_behind("epoll")
+    }),
+    (
+        "a_slave_with_results_unsent_is_not_idle_on_the_ring",
+        || a_slave_with_results_unsent_is_not_idle("ring"),
+    ),
+    ("a_slave_with_results_unsent_is_not_idle_on_epoll", || {
+        a_slave_with_results_unsent_is_not_idle("epoll")
+    }),
+    (
+        "an_evicted_slave_does_not_write_for_ever",
+        an_evicted_slave_does_not_write_for_ever,
     ),
     ("no_descriptors_on_the_ring", || no_descriptors("ring")),
     ("no_descriptors_on_epoll", || no_descriptors("epoll")),

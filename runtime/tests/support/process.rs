@@ -130,6 +130,11 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// The exit code, 128 + n if signal n killed it, and how long it took.
     pub(crate) fn exit(&mut self) -> (i32, Duration) {
         let begun = Instant::now();

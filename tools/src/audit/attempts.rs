@@ -186,7 +186,7 @@ impl<W: Write> Rows<W> {
         bytes: Option<u64>,
         compute_us: Option<u64>,
     ) {
-        let key = (at.run, slave);
+        let key = (at.life, slave);
         let (mut left, mut failed) = (results, failed);
         while left > 0 {
             let Some(hands) = self.hands.get_mut(&key) else {
@@ -234,7 +234,7 @@ impl<W: Write> Rows<W> {
     /// A straggler has ended: the other slave that has it is told to drop it. Rare enough for a search.
     fn drop_twin(&mut self, at: At, task: u64) {
         let held = |(key, hands): (&(usize, u32), &SlaveHands)| {
-            (key.0 == at.run && hands.tasks.contains_key(&task)).then_some(*key)
+            (key.0 == at.life && hands.tasks.contains_key(&task)).then_some(*key)
         };
         let key = self.hands.iter().find_map(held);
         let twin = key.and_then(|key| Some((key, self.hands.get_mut(&key)?.tasks.remove(&task)?)));
@@ -264,7 +264,7 @@ impl<W: Write> Rows<W> {
                     ..HandOut::default()
                 };
                 self.hands
-                    .entry((at.run, slave))
+                    .entry((at.life, slave))
                     .or_default()
                     .tasks
                     .insert(task, hand_out);
@@ -275,7 +275,7 @@ impl<W: Write> Rows<W> {
                 end,
                 compute_us,
             } => {
-                let key = (at.run, slave);
+                let key = (at.life, slave);
                 let hand_out = self
                     .hands
                     .get_mut(&key)
@@ -290,7 +290,7 @@ impl<W: Write> Rows<W> {
                     };
                     self.row(key, &hand_out, Some(at.us), end);
                 }
-                if self.duplicated.remove(&(at.run, task)) {
+                if self.duplicated.remove(&(at.life, task)) {
                     self.drop_twin(at, task);
                 }
             }
@@ -324,7 +324,7 @@ impl<W: Write> Fold for Rows<W> {
                     ..HandOut::default()
                 };
                 self.hands
-                    .entry((at.run, slave))
+                    .entry((at.life, slave))
                     .or_default()
                     .packets
                     .push_back(hand_out);
@@ -357,15 +357,15 @@ impl<W: Write> Fold for Rows<W> {
                     bytes_in: Some(bytes_in),
                     compute_us: Some(compute_us),
                     failed,
-                    is_counted: at.is_counted,
+                    is_counted: at.window.contains(at.us - span_us),
                     ..HandOut::default()
                 };
-                self.row((at.run, slave), &hand_out, Some(at.us), "summed");
+                self.row((at.life, slave), &hand_out, Some(at.us), "summed");
                 if hand_out.missing > 0 {
                     // The rest is under way, and was told in the sum.
                     hand_out.is_counted = false;
                     self.hands
-                        .entry((at.run, slave))
+                        .entry((at.life, slave))
                         .or_default()
                         .packets
                         .push_back(hand_out);
@@ -375,7 +375,7 @@ impl<W: Write> Fold for Rows<W> {
                 slave, from, host, ..
             } => {
                 let host = if host.is_empty() { host_of(from) } else { host };
-                self.hosts.insert((at.run, slave), host.to_owned());
+                self.hosts.insert((at.life, slave), host.to_owned());
             }
             What::Returned {
                 slave,
@@ -383,11 +383,11 @@ impl<W: Write> Fold for Rows<W> {
                 tasks,
             } => self.give_back(at, slave, count, tasks),
             What::Duplicated { task } => {
-                self.duplicated.insert((at.run, task));
+                self.duplicated.insert((at.life, task));
             }
             What::Gone { slave, .. } => {
-                self.drop_hands((at.run, slave), Some(at.us), "lost");
-                self.hosts.remove(&(at.run, slave));
+                self.drop_hands((at.life, slave), Some(at.us), "lost");
+                self.hosts.remove(&(at.life, slave));
             }
             _ => self.on_task(at, what),
         }
@@ -397,7 +397,7 @@ impl<W: Write> Fold for Rows<W> {
 impl<W: Write> Rows<W> {
     /// Tasks were given back: the youngest hand-outs shrink, and one that is empty ends.
     fn give_back(&mut self, at: At, slave: u32, count: u64, tasks: &[(u64, u64)]) {
-        let key = (at.run, slave);
+        let key = (at.life, slave);
         for task in tasks.iter().flat_map(|&(first, last)| first..=last) {
             let hands = self.hands.get_mut(&key);
             if let Some(task) = hands.and_then(|hands| hands.tasks.remove(&task)) {
@@ -429,14 +429,14 @@ impl<W: Write> Rows<W> {
 }
 
 pub(crate) fn run(input: &Input, of: Of) -> Result<ExitCode, String> {
-    let zone = Zone::parse(&input.window.zone)?;
+    let zone = Zone::parse(&input.files.window.zone)?;
     let mut rows = Rows::new(
         BufWriter::with_capacity(1 << 16, io::stdout().lock()),
         input.format,
         zone,
         of,
     );
-    let reader = input.read(&mut rows)?;
+    let reader = input.files.read(&mut rows)?;
     let mut open: Vec<_> = rows.hands.keys().copied().collect();
     open.sort_unstable();
     for key in open {

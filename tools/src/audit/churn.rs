@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::model::{Crowd, Interval, Model, percentile as percentile_of};
 use super::output::{Document, Sheet};
-use super::scene::{Crowd, Interval, Scene};
 use super::times::{Zone, show_duration};
 
 /// For `--help`.
@@ -27,32 +27,32 @@ pub(crate) fn start(zone: &Zone, us: i64) -> Value {
 }
 
 /// Slave time over time: how many there were on average.
-pub(crate) fn mean(slave_us: f64, watched_us: f64) -> Option<f64> {
-    (watched_us > 0.0).then(|| slave_us / watched_us)
+pub(crate) fn mean(slave_us: i64, observed_us: i64) -> Option<f64> {
+    (observed_us > 0).then(|| slave_us as f64 / observed_us as f64)
 }
 
-pub(crate) fn document(scene: &Scene, zone: &Zone) -> Document {
+pub(crate) fn document(model: &Model, zone: &Zone) -> Document {
     let mut document = Document::default();
     document
         .head
         .insert("schema".into(), super::summary::SCHEMA.into());
     document.head.insert(
         "bucket_s".into(),
-        json!(scene.intervals.width_us() as f64 / 1e6),
+        json!(model.intervals.width_us() as f64 / 1e6),
     );
     document.sheets = vec![
-        buckets(scene, zone),
-        by_subnet(scene),
-        by_host(scene),
-        by_reason(scene),
-        lifetimes(scene),
-        survival(scene),
+        buckets(model, zone),
+        by_subnet(model),
+        by_host(model),
+        by_reason(model),
+        lifetimes(model),
+        survival(model),
     ];
     document
 }
 
-fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
-    let width = show_duration(scene.intervals.width_us());
+fn buckets(model: &Model, zone: &Zone) -> Sheet {
+    let width = show_duration(model.intervals.width_us());
     let columns = [
         "start",
         "arrivals",
@@ -61,6 +61,7 @@ fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
         "present",
         "peak",
         "dismissed",
+        "observed_s",
     ];
     let mut sheet = Sheet::new(
         "buckets",
@@ -68,7 +69,7 @@ fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
         &columns,
     );
     sheet.shown_max = 60;
-    sheet.rows = scene
+    sheet.rows = model
         .intervals
         .iter()
         .map(|(us, cell): (i64, &Interval)| {
@@ -77,9 +78,10 @@ fn buckets(scene: &Scene, zone: &Zone) -> Sheet {
                 cell.arrivals.into(),
                 cell.departures.into(),
                 cell.losses.into(),
-                json!(mean(cell.present_us, cell.watched_us)),
+                json!(mean(cell.time.present_us, cell.observed_us)),
                 cell.peak.into(),
                 cell.dismissed.into(),
+                json!(cell.observed_us as f64 / 1e6),
             ]
         })
         .collect();
@@ -102,15 +104,15 @@ fn crowd_row(name: String, crowd: &Crowd) -> Vec<Value> {
         crowd.left.into(),
         crowd.lost.into(),
         json!(crowd.loss_ratio()),
-        json!(crowd.present_us as f64 / 1e6 / crowd.slaves.max(1) as f64),
+        json!(crowd.time.present_us as f64 / 1e6 / crowd.slaves.max(1) as f64),
         crowd.results.into(),
     ]
 }
 
-fn by_subnet(scene: &Scene) -> Sheet {
+fn by_subnet(model: &Model) -> Sheet {
     let columns: Vec<&'static str> = std::iter::once("subnet").chain(CROWD_COLUMNS).collect();
     let mut sheet = Sheet::new("by_subnet", "By subnet", &columns);
-    let mut crowds: Vec<_> = scene.by_subnet().into_iter().collect();
+    let mut crowds: Vec<_> = model.by_subnet().into_iter().collect();
     crowds.sort_by_key(|(_, crowd)| std::cmp::Reverse(crowd.slaves));
     sheet.rows = crowds
         .iter()
@@ -120,14 +122,14 @@ fn by_subnet(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn by_host(scene: &Scene) -> Sheet {
+fn by_host(model: &Model) -> Sheet {
     let columns: Vec<&'static str> = std::iter::once("host").chain(CROWD_COLUMNS).collect();
     let mut sheet = Sheet::new(
         "by_host",
         "By host, those that lost the most first",
         &columns,
     );
-    let mut crowds = scene.by_host();
+    let mut crowds = model.by_host();
     crowds.sort_by(|a, b| {
         (b.1.lost, b.1.slaves)
             .cmp(&(a.1.lost, a.1.slaves))
@@ -141,21 +143,21 @@ fn by_host(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn by_reason(scene: &Scene) -> Sheet {
+fn by_reason(model: &Model) -> Sheet {
     let mut sheet = Sheet::new(
         "by_reason",
         "By reason",
         &["reason", "slaves", "share", "mean_stay_s", "recycled"],
     );
     let mut reasons: BTreeMap<&str, (u64, i64, u64)> = BTreeMap::new();
-    for slave in &scene.slaves {
+    for slave in &model.slaves {
         let reason = match slave.cause {
             Some("shutdown") if slave.is_dismissed => "dismissed",
             cause => cause.unwrap_or("still there"),
         };
         let reason = reasons.entry(reason).or_default();
         reason.0 += 1;
-        reason.1 += slave.present_us;
+        reason.1 += slave.time.present_us;
         reason.2 += slave.recycled;
     }
     let mut reasons: Vec<_> = reasons.into_iter().collect();
@@ -166,7 +168,7 @@ fn by_reason(scene: &Scene) -> Sheet {
             vec![
                 reason.into(),
                 slaves.into(),
-                json!(slaves as f64 / scene.slaves.len() as f64),
+                json!(slaves as f64 / model.slaves.len() as f64),
                 json!(present_us as f64 / 1e6 / slaves as f64),
                 recycled.into(),
             ]
@@ -175,8 +177,8 @@ fn by_reason(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn lifetimes(scene: &Scene) -> Sheet {
-    let lifetimes = scene.lifetimes_ms();
+fn lifetimes(model: &Model) -> Sheet {
+    let lifetimes = model.lifetimes_us();
     let title = format!("Lifetimes of the {} slaves that left", lifetimes.len());
     let mut sheet = Sheet::new("lifetimes", title, &["percentile", "seconds"]);
     if !lifetimes.is_empty() {
@@ -186,7 +188,7 @@ fn lifetimes(scene: &Scene) -> Sheet {
         let row = |percentile: f64| {
             vec![
                 json!(percentile),
-                json!(lifetimes.value_at_percentile(percentile) as f64 / 1e3),
+                json!(percentile_of(&lifetimes, percentile).map(|us| us as f64 / 1e6)),
             ]
         };
         sheet.rows = percentiles.into_iter().map(row).collect();
@@ -194,13 +196,13 @@ fn lifetimes(scene: &Scene) -> Sheet {
     sheet
 }
 
-fn survival(scene: &Scene) -> Sheet {
+fn survival(model: &Model) -> Sheet {
     let mut sheet = Sheet::new(
         "survival",
         "Share of slaves that live longer",
         &["seconds", "share"],
     );
-    sheet.rows = scene
+    sheet.rows = model
         .survival(SURVIVAL_POINTS)
         .into_iter()
         .map(|(seconds, share)| vec![json!(seconds), json!(share)])

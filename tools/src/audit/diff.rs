@@ -15,7 +15,7 @@ Every figure of `ringmw audit stats`, in both; `change` is B over A less one. Ti
 --changed PERCENT shows only what changed by at least so much.";
 
 /// Leaves that say where and when, not how it went.
-const NO_FIGURES: [&str; 10] = [
+const NO_FIGURES: [&str; 13] = [
     "schema",
     "start",
     "end",
@@ -25,6 +25,9 @@ const NO_FIGURES: [&str; 10] = [
     "file",
     "version",
     "exit_reason",
+    "exit_at",
+    "window.since",
+    "window.until",
     "clock_steps",
 ];
 

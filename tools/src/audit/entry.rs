@@ -49,10 +49,13 @@ pub(crate) enum What<'a> {
         slave: u32,
         from: &'a str,
         host: &'a str,
+        job: &'a str,
         group: GroupWord,
     },
     /// A peer that may not join; `is_broken` when it never said properly who it is.
     Refused {
+        from: &'a str,
+        host: &'a str,
         reason: &'a str,
         is_broken: bool,
     },
@@ -109,6 +112,7 @@ pub(crate) enum What<'a> {
     },
     Failed {
         slave: u32,
+        algorithm: &'a str,
         message: &'a str,
     },
     Unrunnable,
@@ -189,6 +193,7 @@ impl SlaveView {
             slave,
             from: &self.address,
             host: &self.host,
+            job: "",
             group: GroupWord::Unordered,
         }
     }
@@ -284,19 +289,24 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
             slave,
             from,
             host,
+            job,
             group,
-            ..
         } => What::Connected {
             slave: *slave,
             from,
             host,
+            job,
             group: *group,
         },
-        Event::Refused { reason, .. } => What::Refused {
+        Event::Refused { from, host, reason } => What::Refused {
+            from,
+            host,
             reason,
             is_broken: false,
         },
-        Event::Rejected { reason, .. } => What::Refused {
+        Event::Rejected { from, reason } => What::Refused {
+            from,
+            host: "",
             reason,
             is_broken: true,
         },
@@ -318,8 +328,14 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
             recycled: 0,
             unrunnable: 0,
         },
-        Event::Failed { slave, message, .. } => What::Failed {
+        Event::Failed {
+            slave,
+            algorithm,
+            message,
+            ..
+        } => What::Failed {
             slave: *slave,
+            algorithm,
             message,
         },
         Event::Unrunnable { .. } => What::Unrunnable,
@@ -389,6 +405,8 @@ fn of_process<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'a> {
         }
         Event::Id { slave } => view.joined(*slave),
         Event::RefusedByMaster { reason } => What::Refused {
+            from: "",
+            host: "",
             reason,
             is_broken: false,
         },
@@ -490,6 +508,7 @@ pub(crate) fn of_clmw<'a>(event: clmw::Event<'a>, view: &'a mut SlaveView) -> Wh
             slave,
             from,
             host: "",
+            job: "",
             group,
         },
         E::Gone { slave, how } => What::Gone {
@@ -500,6 +519,8 @@ pub(crate) fn of_clmw<'a>(event: clmw::Event<'a>, view: &'a mut SlaveView) -> Wh
         },
         E::Recycled { slave, .. } => What::Recycled { slave, tasks: 1 },
         E::WrongMember { text } => What::Refused {
+            from: "",
+            host: "",
             reason: text,
             is_broken: false,
         },
@@ -516,6 +537,8 @@ pub(crate) fn of_clmw<'a>(event: clmw::Event<'a>, view: &'a mut SlaveView) -> Wh
         }
         E::Id { slave } => view.joined(slave),
         E::BadMembership => What::Refused {
+            from: "",
+            host: "",
             reason: "the master closed the connection; of another membership?",
             is_broken: false,
         },

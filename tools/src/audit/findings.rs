@@ -1,12 +1,41 @@
-//! What a run's figures say in plain words. Each finding stands on figures of the trail and names them.
+//! What a run's figures say in plain words: what went wrong, since when, by whom, what it cost, what to do about it.
+//!
+//! ```text
+//! model, summary, signs ──► facts ──► crowds   who loses, fails or is slow far more than the others
+//!                                ├──► changes  when it began: losses at once, throughput, no slaves, no tasks, stalls
+//!                                ├──► ends     how the processes ended, who was refused, what the trail lacks
+//!                                └──► work     where slave time went
+//! ```
+//!
+//! A finding is *bad* only where chance alone would not bring it about: [`ALPHA`] is the most that each test may err by,
+//! corrected for the number of slaves, hosts, subnets or times that it looked at; and where it matters: shares of the
+//! run are named at each test. What is only worth knowing is a *note*. The cause is first: findings that explain others
+//! before those that follow from them, then by the slave time that they cost.
 
-use super::output::{count, figure};
-use super::scene::{Crowd, Scene};
-use super::stats::Figures;
-use super::summary::{Exit, Summary};
-use super::timeline::{share, tail};
+mod chance;
+mod changes;
+mod crowds;
+mod ends;
+mod facts;
+mod signs;
+mod view;
+mod work;
+
+use super::model::Model;
+use super::output::{count, figure, plural};
+use super::summary::Summary;
 use super::times::{Zone, show_duration};
 use super::trail::Reader;
+
+use facts::Facts;
+pub(crate) use signs::BothSigns;
+pub(crate) use view::{document, text};
+pub(crate) use work::Work;
+
+/// The most that one test errs by: the chance that it tells of a run in which everything is chance.
+const ALPHA: f64 = 1e-5;
+/// So many findings of one kind are told.
+const NAMED_MAX: usize = 3;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,17 +55,152 @@ impl Weight {
     }
 }
 
-pub(crate) type Finding = (Weight, String);
+/// What a finding explains of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It explains whatever else is found at the same time.
+    Cause,
+    /// It follows from a cause, if there is one.
+    Consequence,
+    /// It is about the trail itself.
+    Trail,
+}
 
-/// A group stands out when it lost so many slaves, and so many times as many an hour of slave time as the rest.
-const LOST_MIN: u64 = 4;
-const TIMES_MIN: f64 = 3.0;
-/// Idle slave time from this share on is told.
-const IDLE_MIN: f64 = 0.1;
-/// A host is slow from so many times the median on.
-const SLOW_TIMES: f64 = 2.0;
-const SLOW_RESULTS_MIN: u64 = 10;
-const NAMED_MAX: usize = 3;
+/// Who is to blame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Culprit {
+    /// slave, host, subnet, algorithm or message.
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+}
+
+/// One finding.
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    pub(crate) id: &'static str,
+    pub(crate) weight: Weight,
+    rank: Rank,
+    pub(crate) text: String,
+    pub(crate) at_us: Option<i64>,
+    pub(crate) until_us: Option<i64>,
+    /// The first is the one to look at.
+    pub(crate) culprits: Vec<Culprit>,
+    /// Slave time that it cost, in seconds.
+    pub(crate) lost_s: f64,
+    /// The figures that it stands on.
+    pub(crate) numbers: Vec<(&'static str, f64)>,
+    /// What to do about it.
+    pub(crate) advice: &'static str,
+    /// The command that shows more.
+    pub(crate) command: String,
+}
+
+impl Finding {
+    fn new(id: &'static str, weight: Weight, text: String) -> Self {
+        debug_assert!(IDS.contains(&id), "bounds on {id} could not be given");
+        Self {
+            id,
+            weight,
+            rank: Rank::Cause,
+            text,
+            at_us: None,
+            until_us: None,
+            culprits: Vec::new(),
+            lost_s: 0.0,
+            numbers: Vec::new(),
+            advice: "",
+            command: String::new(),
+        }
+    }
+
+    fn ranked(mut self, rank: Rank) -> Self {
+        self.rank = rank;
+        self
+    }
+
+    fn at(mut self, from_us: i64, until_us: Option<i64>) -> Self {
+        self.at_us = Some(from_us);
+        self.until_us = until_us;
+        self
+    }
+
+    fn by(mut self, kind: &'static str, name: impl Into<String>) -> Self {
+        self.culprits.push(Culprit {
+            kind,
+            name: name.into(),
+        });
+        self
+    }
+
+    fn cost(mut self, lost_us: f64) -> Self {
+        self.lost_s = lost_us.max(0.0) / 1e6;
+        self
+    }
+
+    fn with(mut self, numbers: &[(&'static str, f64)]) -> Self {
+        self.numbers.extend_from_slice(numbers);
+        self
+    }
+
+    fn advise(mut self, advice: &'static str, command: impl Into<String>) -> Self {
+        self.advice = advice;
+        self.command = command.into();
+        self
+    }
+}
+
+/// Ids of all findings, for bounds on them.
+pub(crate) const IDS: [&str; 23] = [
+    "busy",
+    "clock",
+    "crash-loop",
+    "exit",
+    "failing",
+    "idle",
+    "losing",
+    "losses",
+    "mass-loss",
+    "master-held",
+    "no-exit",
+    "no-slaves",
+    "no-tasks",
+    "nothing-done",
+    "queue-empty",
+    "refused",
+    "signal",
+    "slow",
+    "tail",
+    "throughput-fell",
+    "trail-dropped",
+    "unreadable",
+    "unrunnable",
+];
+
+/// All findings, the cause first.
+pub(crate) fn find(
+    model: &Model,
+    summary: &Summary,
+    signs: &BothSigns,
+    reader: &Reader,
+) -> Vec<Finding> {
+    let facts = Facts::of(model, summary, signs.of(reader.role()), reader);
+    let mut findings = Vec::new();
+    let changes = changes::find(&mut findings, &facts);
+    crowds::losses(&mut findings, &facts, &changes);
+    crowds::failures(&mut findings, &facts);
+    crowds::slowness(&mut findings, &facts);
+    ends::find(&mut findings, &facts);
+    findings.sort_by(|a, b| {
+        let key = |finding: &Finding| (finding.weight, finding.rank);
+        key(a).cmp(&key(b)).then(b.lost_s.total_cmp(&a.lost_s))
+    });
+    findings
+}
+
+/// Where slave time went.
+pub(crate) fn work(model: &Model, summary: &Summary, signs: &BothSigns, reader: &Reader) -> Work {
+    Work::of(&Facts::of(model, summary, signs.of(reader.role()), reader))
+}
 
 fn percent(share: f64) -> String {
     match share * 100.0 {
@@ -47,8 +211,8 @@ fn percent(share: f64) -> String {
 }
 
 /// The time of day; with the day where the run is longer than one.
-fn clock(zone: &Zone, us: i64, duration_s: f64) -> String {
-    let format = match duration_s {
+fn clock(zone: &Zone, us: i64, length_us: f64) -> String {
+    let format = match length_us / 1e6 {
         0.0..600.0 => "%H:%M:%S",
         0.0..86_400.0 => "%H:%M",
         _ => "%Y-%m-%d %H:%M",
@@ -56,402 +220,22 @@ fn clock(zone: &Zone, us: i64, duration_s: f64) -> String {
     zone.format(format, us)
 }
 
-pub(crate) fn find(
-    scene: &Scene,
-    summary: &Summary,
-    total: &Figures,
-    reader: &Reader,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let zone = &reader.zone;
-    ending(&mut findings, summary, scene, zone);
-    idleness(&mut findings, scene, summary, zone);
-    losses(&mut findings, scene, summary);
-    failures(&mut findings, scene, total);
-    slowness(&mut findings, scene);
-    stalls(&mut findings, scene, total, summary, zone);
-    trail(&mut findings, summary, total, reader);
-    findings.sort_by_key(|finding| finding.0);
-    findings
+/// How long, in words.
+fn took(us: f64) -> String {
+    show_duration(us.round() as i64)
 }
 
-fn ending(findings: &mut Vec<Finding>, summary: &Summary, scene: &Scene, zone: &Zone) {
-    let mut add = |weight, text: String| findings.push((weight, text));
-    match &summary.exit {
-        None => add(
-            Weight::Bad,
-            format!(
-                "The trail has no exit line: the process was killed, or it still runs. {} slaves were connected at its last line.",
-                count(summary.slaves.at_end)
-            ),
-        ),
-        Some(Exit::Code(0)) => {}
-        Some(Exit::Code(code)) => add(
-            Weight::Bad,
-            format!(
-                "The run ended with exit code {code}: {}.",
-                summary
-                    .exit_reason
-                    .as_deref()
-                    .unwrap_or("no reason is given")
-            ),
-        ),
-        Some(Exit::Word(_)) => {}
-    }
-    for (us, name) in scene.signals.iter().take(NAMED_MAX) {
-        add(
-            Weight::Note,
-            format!(
-                "The process was sent {name} at {}.",
-                clock(zone, *us, summary.duration_s)
-            ),
-        );
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn idleness(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary, zone: &Zone) {
-    let all = scene.all();
-    let Some(busy) = share(all.busy_us, all.present_us) else {
-        return;
-    };
-    if summary.tasks.sent == 0 {
-        if summary.slaves.peak > 0 {
-            findings.push((
-                Weight::Bad,
-                "No task was ever sent, though slaves were there.".to_owned(),
-            ));
+    /// Whoever wants a bound on a finding finds its id in the guide, and what it takes to be bad.
+    #[test]
+    fn the_guide_has_every_id() {
+        let guide = include_str!("../../guide-audit.md");
+        for id in IDS {
+            assert!(guide.contains(&format!("`{id}`")), "{id}");
         }
-        return;
-    }
-    let idle = 1.0 - busy;
-    if idle < IDLE_MIN {
-        findings.push((
-            Weight::Good,
-            format!("Slaves were busy {} of their time.", percent(busy)),
-        ));
-        return;
-    }
-    // From when on were most slaves idle, to the end? There the master had nothing for them.
-    let mut out_from = None;
-    let (mut idle_after, mut present_after) = (0.0, 0.0);
-    for (us, cell) in scene.intervals.iter().rev() {
-        let is_idle = cell.present_us <= 0.0 || cell.busy_us < 0.5 * cell.present_us;
-        if !is_idle {
-            break;
-        }
-        if cell.present_us > 0.0 {
-            out_from = Some(us);
-            idle_after += cell.present_us - cell.busy_us;
-            present_after += cell.present_us;
-        }
-    }
-    let idle_us = (all.present_us - all.busy_us).max(1) as f64;
-    let text = format!("{} of slave time was idle", percent(idle));
-    let weight = if idle >= 0.3 {
-        Weight::Bad
-    } else {
-        Weight::Note
-    };
-    match out_from {
-        Some(us) if idle_after / idle_us > 0.3 && present_after < all.present_us as f64 * 0.999 => {
-            let at = clock(zone, us, summary.duration_s);
-            let part = percent(idle_after / idle_us);
-            findings.push((
-                weight,
-                format!(
-                    "{text}: the master was out of tasks from {at} on ({part} of the idle time)."
-                ),
-            ));
-        }
-        _ => findings.push((
-            weight,
-            format!("{text}, spread over the run: slaves waited between tasks."),
-        )),
-    }
-    if let Some((from_us, to_us)) = tail(scene)
-        && (to_us - from_us) as f64 > 0.05 * summary.duration_s * 1e6
-    {
-        let took = show_duration(to_us - from_us);
-        findings.push((
-            Weight::Note,
-            format!("The tail was {took}: so long after the last hand-out came the last result."),
-        ));
-    }
-}
-
-fn rest_of(all: &Crowd, part: &Crowd) -> Crowd {
-    Crowd {
-        slaves: all.slaves - part.slaves,
-        left: all.left - part.left,
-        lost: all.lost - part.lost,
-        results: all.results - part.results,
-        failed: all.failed - part.failed,
-        present_us: all.present_us - part.present_us,
-        busy_us: all.busy_us - part.busy_us,
-        compute_us: all.compute_us.saturating_sub(part.compute_us),
-    }
-}
-
-/// `10.1.7.0/24` as people say it: `10.1.7.x`.
-fn spoken(subnet: &str) -> String {
-    match subnet.strip_suffix(".0/24") {
-        Some(net) => format!("{net}.x"),
-        None => subnet.to_owned(),
-    }
-}
-
-fn losses(findings: &mut Vec<Finding>, scene: &Scene, summary: &Summary) {
-    let all = scene.all();
-    if all.lost == 0 {
-        if summary.slaves.disconnected > 0 {
-            findings.push((Weight::Good, "No slave was lost.".to_owned()));
-        }
-        return;
-    }
-    let causes = summary
-        .slaves
-        .disconnected_by
-        .iter()
-        .filter(|&(&cause, &count)| cause != "shutdown" && count > 0);
-    let mut causes: Vec<_> = causes.map(|(cause, count)| (*count, *cause)).collect();
-    causes.sort_by_key(|cause| std::cmp::Reverse(cause.0));
-    let causes: Vec<String> = causes
-        .iter()
-        .map(|(number, cause)| format!("{} by {cause}", count(*number)))
-        .collect();
-    let lost =
-        summary.slaves.disconnected - summary.slaves.disconnected_by.get("shutdown").unwrap_or(&0);
-    let recycled = summary.tasks.recycled;
-    findings.push((
-        Weight::Note,
-        format!(
-            "{} slaves were lost ({}); {} tasks had to be sent again.",
-            count(lost),
-            causes.join(", "),
-            count(recycled)
-        ),
-    ));
-    let subnets = scene
-        .by_subnet()
-        .into_iter()
-        .map(|(subnet, crowd)| (spoken(&subnet.to_string()), crowd))
-        .collect();
-    let hosts = scene
-        .by_host()
-        .into_iter()
-        .map(|(host, crowd)| (host.to_owned(), crowd))
-        .collect();
-    if !stand_out(findings, &all, subnets, "Hosts") {
-        stand_out(findings, &all, hosts, "Host");
-    }
-}
-
-/// Tells of groups that lose far more slaves in their time than the rest; whether there were any.
-fn stand_out(
-    findings: &mut Vec<Finding>,
-    all: &Crowd,
-    groups: Vec<(String, Crowd)>,
-    word: &str,
-) -> bool {
-    let hours = |crowd: &Crowd| crowd.present_us as f64 / 3.6e9;
-    let mut found: Vec<(f64, String)> = Vec::new();
-    for (name, crowd) in &groups {
-        let rest = rest_of(all, crowd);
-        if crowd.lost < LOST_MIN
-            || rest.slaves < LOST_MIN
-            || crowd.present_us == 0
-            || rest.present_us == 0
-        {
-            continue;
-        }
-        let (own, others) = (
-            crowd.lost as f64 / hours(crowd),
-            rest.lost as f64 / hours(&rest),
-        );
-        // Where the rest lost none, they are held to half a loss.
-        if own < TIMES_MIN * others.max(0.5 / hours(&rest)) {
-            continue;
-        }
-        let verb = if word == "Hosts" { "lose" } else { "loses" };
-        let told = |crowd: &Crowd| {
-            format!(
-                "{} in {} of slave time",
-                count(crowd.lost),
-                show_duration(crowd.present_us)
-            )
-        };
-        let text = if rest.lost > 0 {
-            let times = figure((own / others * 10.0).round() / 10.0);
-            format!(
-                "{word} {name} {verb} {times} times as many slaves as the rest ({}, against {}).",
-                told(crowd),
-                told(&rest)
-            )
-        } else {
-            format!(
-                "{word} {name} {verb} slaves ({}), the rest none.",
-                told(crowd)
-            )
-        };
-        found.push((own, text));
-    }
-    found.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let is_any = !found.is_empty();
-    findings.extend(
-        found
-            .into_iter()
-            .take(NAMED_MAX)
-            .map(|(_, text)| (Weight::Bad, text)),
-    );
-    is_any
-}
-
-fn failures(findings: &mut Vec<Finding>, scene: &Scene, total: &Figures) {
-    if total.unrunnable > 0 {
-        findings.push((
-            Weight::Bad,
-            format!("{} tasks could not be run.", count(total.unrunnable)),
-        ));
-    }
-    if total.failed == 0 {
-        return;
-    }
-    let mut hosts = scene.by_host();
-    hosts.sort_by_key(|(_, crowd)| std::cmp::Reverse(crowd.failed));
-    let all = scene.all();
-    let (host, worst) = &hosts[0];
-    let rest = rest_of(&all, worst);
-    let own = worst.failed as f64 / worst.results.max(1) as f64;
-    let others = rest.failed as f64 / rest.results.max(1) as f64;
-    if hosts.len() > 1 && rest.results > 0 && worst.failed >= 3 && own >= TIMES_MIN * others {
-        let others = match rest.failed {
-            0 => "the others none".to_owned(),
-            failed => format!("the others {} of {}", count(failed), count(rest.results)),
-        };
-        let text = format!(
-            "Host {host} failed {} of {} tasks, {others}.",
-            count(worst.failed),
-            count(worst.results)
-        );
-        findings.push((Weight::Bad, text));
-    } else {
-        let text = format!(
-            "{} of {} results were failures.",
-            count(total.failed),
-            count(total.results)
-        );
-        findings.push((Weight::Bad, text));
-    }
-    let mut messages: Vec<_> = scene.failures.iter().collect();
-    messages.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
-    if let Some((message, number)) = messages.first() {
-        let short: String = message.chars().take(160).collect();
-        findings.push((
-            Weight::Note,
-            format!(
-                "The most frequent failure, {} times in the trail: {short}",
-                count(**number)
-            ),
-        ));
-    }
-}
-
-fn slowness(findings: &mut Vec<Finding>, scene: &Scene) {
-    let hosts = scene.by_host();
-    let enough = hosts
-        .iter()
-        .filter(|(_, crowd)| crowd.results >= SLOW_RESULTS_MIN);
-    let mut ranked: Vec<(f64, &str)> = enough
-        .filter_map(|(host, crowd)| Some((crowd.seconds_per_result()?, *host)))
-        .collect();
-    if ranked.len() < 3 {
-        return;
-    }
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let median = ranked[ranked.len() / 2].0;
-    let slow: Vec<_> = ranked
-        .iter()
-        .take_while(|host| median > 0.0 && host.0 >= SLOW_TIMES * median)
-        .collect();
-    for (seconds, host) in slow.iter().take(NAMED_MAX) {
-        let times = figure((seconds / median * 10.0).round() / 10.0);
-        let text = format!(
-            "Host {host} needs {times} times as long for a task as the median host ({} s against {} s).",
-            figure(*seconds),
-            figure(median)
-        );
-        findings.push((Weight::Note, text));
-    }
-    if slow.len() > NAMED_MAX {
-        findings.push((
-            Weight::Note,
-            format!(
-                "{} more hosts need twice the median's time or more.",
-                slow.len() - NAMED_MAX
-            ),
-        ));
-    }
-}
-
-fn stalls(
-    findings: &mut Vec<Finding>,
-    scene: &Scene,
-    total: &Figures,
-    summary: &Summary,
-    zone: &Zone,
-) {
-    if total.stalls == 0 {
-        return;
-    }
-    let at = clock(zone, scene.stall.at_us, summary.duration_s);
-    let longest = show_duration(scene.stall.us);
-    let text = match total.stalls {
-        1 => format!(
-            "The master algorithm held its thread for {longest} at {at}; nothing was handed out meanwhile."
-        ),
-        stalls => format!(
-            "The master algorithm held its thread {} times, {} together, the longest {longest} at {at}; nothing was handed out meanwhile.",
-            count(stalls),
-            show_duration(total.stalled_us)
-        ),
-    };
-    findings.push((Weight::Bad, text));
-}
-
-fn trail(findings: &mut Vec<Finding>, summary: &Summary, total: &Figures, reader: &Reader) {
-    if total.dropped_lines > 0 {
-        let text = format!(
-            "{} lines never reached the trail, {} of them about packets: its disk was full or slow. Figures of tasks are too low by those.",
-            count(total.dropped_lines),
-            count(total.dropped_packets)
-        );
-        findings.push((Weight::Bad, text));
-    }
-    if summary.unparsed > 0 {
-        let first = reader.notes.unparsed.first().map_or("", String::as_str);
-        findings.push((
-            Weight::Note,
-            format!(
-                "{} of {} lines could not be read; the first: {first}",
-                count(summary.unparsed),
-                count(summary.lines)
-            ),
-        ));
-    }
-    if summary.clock_steps > 0 {
-        let first = reader.notes.clock_steps.first().map_or("", String::as_str);
-        findings.push((
-            Weight::Note,
-            format!(
-                "The clock was set {} times; the first: {first}",
-                count(summary.clock_steps)
-            ),
-        ));
-    }
-    if summary.slaves.rejected > 0 {
-        findings.push((
-            Weight::Note,
-            format!("{} peers were refused.", count(summary.slaves.rejected)),
-        ));
+        assert!(IDS.is_sorted());
     }
 }

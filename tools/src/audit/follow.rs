@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::ahead::Verdict;
 use super::entry::{Role, What};
 use super::input::Piece;
-use super::output::{count, figure};
-use super::scene::{Both, Scenes};
-use super::stats::{Figures, Stats};
+use super::model::{Both, Detail, Figures, Models};
+use super::output::{count, figure, harmless, plural};
+use super::terminal::{Ink, Terminal};
 use super::times::parse_duration;
 use super::trail::{At, Fold, Reader};
-use super::{Window, print};
+use super::{Window, print, tell};
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
@@ -63,10 +64,19 @@ fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is no duration of 10ms or more"))
 }
 
+/// An event: what it says, and what it says whichever slave it is about.
+#[derive(Debug)]
+struct Told {
+    text: String,
+    kind: String,
+}
+
 /// Events worth a line.
 #[derive(Default)]
 struct Events {
-    fresh: Vec<(i64, String)>,
+    fresh: Vec<(i64, Told)>,
+    /// Beyond those that are kept.
+    more: u64,
     last_us: i64,
 }
 
@@ -76,40 +86,59 @@ const FRESH_MAX: usize = 1000;
 impl Fold for Events {
     fn on_entry(&mut self, at: At, what: &What<'_>) {
         self.last_us = at.us;
-        let text = match what {
-            What::Init { .. } if at.role == Role::Master => "a master begins".to_owned(),
-            What::Init { .. } => "a slave begins".to_owned(),
+        let same = |text: String| (text.clone(), text);
+        let (text, kind) = match what {
+            What::Init { .. } if at.role == Role::Master => same("a master begins".to_owned()),
+            What::Init { .. } => same("a slave begins".to_owned()),
             What::Gone {
                 cause: "shutdown", ..
             } => return,
             What::Gone {
                 slave,
                 cause,
-                recycled: 0,
-                ..
-            } => format!("SLAVE-{slave} lost: {cause}"),
-            What::Gone {
-                slave,
-                cause,
                 recycled,
                 ..
-            } => format!("SLAVE-{slave} lost: {cause}; {recycled} tasks recycled"),
-            What::Dismissed { slave } => format!("SLAVE-{slave} sent away: fewer are desired"),
-            What::Refused { reason, .. } => format!("refused: {reason}"),
-            What::Stall { us } => format!(
-                "the master algorithm held its thread for {} s",
-                figure(*us as f64 / 1e6)
-            ),
-            What::Failed { slave, message } => format!("a task failed on SLAVE-{slave}: {message}"),
-            What::Dropped { lines, .. } => {
-                format!("{lines} lines never reached the trail: its disk was full or slow")
+            } => {
+                let tasks = match recycled {
+                    0 => String::new(),
+                    tasks => format!("; {} recycled", plural(*tasks, "task")),
+                };
+                (
+                    format!("SLAVE-{slave} lost: {cause}{tasks}"),
+                    format!("a slave lost: {cause}"),
+                )
             }
-            What::Signal { name } => format!("the process was sent {name}"),
-            What::Exit { .. } => "the process ends".to_owned(),
+            What::Dismissed { slave } => (
+                format!("SLAVE-{slave} sent away: fewer are desired"),
+                "a slave sent away: fewer are desired".to_owned(),
+            ),
+            What::Refused { reason, .. } => same(format!("refused: {reason}")),
+            What::Stall { us } => (
+                format!(
+                    "the master algorithm held its thread for {} s",
+                    figure(*us as f64 / 1e6)
+                ),
+                "the master algorithm held its thread".to_owned(),
+            ),
+            What::Failed { slave, message, .. } => (
+                format!("a task failed on SLAVE-{slave}: {message}"),
+                format!("a task failed: {message}"),
+            ),
+            What::Dropped { lines, .. } => (
+                format!(
+                    "{} never reached the trail: its disk was full or slow",
+                    plural(*lines, "line")
+                ),
+                "lines never reached the trail: its disk was full or slow".to_owned(),
+            ),
+            What::Signal { name } => same(format!("the process was sent {name}")),
+            What::Exit { .. } => same("the process ends".to_owned()),
             _ => return,
         };
         if self.fresh.len() < FRESH_MAX {
-            self.fresh.push((at.us, text));
+            self.fresh.push((at.us, Told { text, kind }));
+        } else {
+            self.more += 1;
         }
     }
 }
@@ -203,10 +232,10 @@ impl View {
         path: &Path,
         reader: &Reader,
         total: &Figures,
-        scenes: &Scenes,
+        models: &Models,
         events: &mut Events,
     ) -> Result<(), String> {
-        let (present, busy) = scenes.now(reader.role());
+        let (present, busy) = models.now(reader.role());
         let seconds = self.last_at.elapsed().as_secs_f64().max(1e-3);
         let now = (total.sent, total.results, total.connected, total.gone());
         let rate = now.1.saturating_sub(self.last.1) as f64 / seconds;
@@ -220,21 +249,24 @@ impl View {
         self.last = now;
         self.last_at = Instant::now();
         let head = format!(
-            "{} slaves, {} busy; {} sent, {} results ({}/s); {} lost, {} recycled",
-            count(present),
+            "{}, {} busy; {} sent, {} ({}/s); {} lost, {} recycled",
+            plural(present, "slave"),
             count(busy),
             count(total.sent),
-            count(total.results),
+            plural(total.results, "result"),
             figure(rate),
             count(total.lost()),
             count(total.recycled)
         );
         let time = reader.zone.show(events.last_us);
-        let fresh: Vec<String> = events
-            .fresh
-            .drain(..)
-            .map(|(us, text)| format!("{}  {text}", reader.zone.show(us)))
+        let mut fresh: Vec<String> = fold(events.fresh.drain(..), self.is_terminal)
+            .into_iter()
+            .map(|(us, text)| harmless(&format!("{}  {text}", reader.zone.show(us))))
             .collect();
+        if events.more > 0 {
+            let more = std::mem::take(&mut events.more);
+            fresh.push(format!("{time}  and {}", plural(more, "more event")));
+        }
         if !self.is_terminal {
             let status = is_changed.then(|| format!("{time}  {head}"));
             let lines: String = fresh
@@ -252,37 +284,96 @@ impl View {
         while self.rates.len() > SPARKS {
             self.rates.pop_front();
         }
-        let mut lines = vec![
-            format!("{}  {time}", path.display()),
-            head,
-            format!("results/s {}", sparks(&self.rates)),
-        ];
-        lines.push(format!(
-            "{} lines, {} of them unreadable",
-            count(reader.lines),
-            count(reader.unparsed)
-        ));
-        lines.extend(self.events.iter().cloned());
+        let trail = format!("{}  {time}", path.display());
+        let lines = screen(
+            Terminal::size_now(),
+            &trail,
+            &head,
+            &self.rates,
+            &format!(
+                "{}, {} of them unreadable",
+                plural(reader.lines, "line"),
+                count(reader.unparsed)
+            ),
+            &self.events,
+        );
         let mut text = match self.drawn_lines {
             0 => String::new(),
             up => format!("\x1b[{up}A\x1b[J"),
         };
+        let terminal = Terminal::of_stdout();
         for line in &lines {
-            // A line that the terminal would break spoils the way back up.
-            let cut: String = line
-                .chars()
-                .filter(|char| !char.is_control())
-                .take(width())
-                .collect();
-            text += &(cut + "\n");
+            let ink = match line {
+                _ if line.contains(" lost: ") || line.contains(" failed on ") => Some(Ink::Red),
+                _ if *line == head => Some(Ink::Bold),
+                _ => None,
+            };
+            text += &ink.map_or_else(|| line.clone(), |ink| terminal.paint(ink, line));
+            text.push('\n');
         }
         self.drawn_lines = lines.len();
         print(&text)
     }
 }
 
-fn width() -> usize {
-    rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col).max(20))
+/// What a window of this size has room for: the figures first, then the latest events, then the rest. No line is one
+/// that the terminal would break, and there are fewer than it has rows: else the way back up is spoilt.
+fn screen(
+    (columns, rows): (usize, usize),
+    trail: &str,
+    head: &str,
+    rates: &VecDeque<f64>,
+    counts: &str,
+    events: &VecDeque<String>,
+) -> Vec<String> {
+    const RATES: &str = "results/s ";
+    let room = rows.saturating_sub(1).max(1);
+    // The first are the last to go.
+    let fixed = [head, trail, RATES, counts];
+    let fixed_shown = fixed
+        .len()
+        .min(room.saturating_sub(events.len().min(2)).max(1));
+    let has = |index: usize| index < fixed_shown;
+    let mut lines = Vec::new();
+    lines.extend(has(1).then(|| trail.to_owned()));
+    lines.push(head.to_owned());
+    if has(2) {
+        let sparks: String = sparks(rates);
+        let fitting = columns.saturating_sub(RATES.len());
+        let skipped = sparks.chars().count().saturating_sub(fitting);
+        lines.push(RATES.to_owned() + &sparks.chars().skip(skipped).collect::<String>());
+    }
+    lines.extend(has(3).then(|| counts.to_owned()));
+    let left = room - lines.len().min(room);
+    lines.extend(
+        events
+            .iter()
+            .skip(events.len().saturating_sub(left))
+            .cloned(),
+    );
+    let cut = |line: String| harmless(&line).chars().take(columns).collect();
+    lines.into_iter().map(cut).collect()
+}
+
+/// Events one behind the other that say the same are one line with their number; in a small window also those that say
+/// it of one slave after another, while a log names each.
+fn fold(events: impl Iterator<Item = (i64, Told)>, by_kind: bool) -> Vec<(i64, String)> {
+    let mut folded: Vec<(i64, Told, u64)> = Vec::new();
+    for (us, told) in events {
+        match folded.last_mut() {
+            Some((last_us, last, times))
+                if last.text == told.text || (by_kind && last.kind == told.kind) =>
+            {
+                (*last_us, *times) = (us, *times + 1);
+            }
+            _ => folded.push((us, told, 1)),
+        }
+    }
+    let text = |(us, told, times): (i64, Told, u64)| match times {
+        1 => (us, told.text),
+        _ => (us, format!("{} times: {}", count(times), told.kind)),
+    };
+    folded.into_iter().map(text).collect()
 }
 
 fn sparks(rates: &VecDeque<f64>) -> String {
@@ -302,11 +393,7 @@ fn sparks(rates: &VecDeque<f64>) -> String {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let name = options.file.display();
     let mut reader = options.window.reader()?;
-    let (mut stats, mut scenes, mut events) = (
-        Stats::default(),
-        Scenes::new(None, 60, false),
-        Events::default(),
-    );
+    let (mut models, mut events) = (Models::new(Detail::NONE, &reader.zone), Events::default());
     let mut tail = Tail {
         path: options.file.clone(),
         file: None,
@@ -327,8 +414,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let mut told = 0;
     loop {
         let is_replaced = tail.is_replaced();
-        let mut both = Both(&mut stats, &mut scenes);
-        let mut fold = Both(&mut both, &mut events);
+        let mut fold = Both(&mut models, &mut events);
         // What was written before the file was replaced is read first.
         tail.read(|piece| reader.on_piece(piece, &mut fold))
             .map_err(|error| format!("{name}: {error}"))?;
@@ -341,20 +427,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
             tail.file = None;
             continue;
         }
+        // Nobody waits for what will tell a silence from a clock that was set.
+        reader.release(Verdict::Silence, &mut fold);
         let is_over = options.until_exit && reader.is_over();
         if is_over || view.last_at.elapsed() >= options.interval {
             view.show(
                 &options.file,
                 &reader,
-                &stats.total(&reader),
-                &scenes,
+                &models.so_far(reader.role()),
+                &models,
                 &mut events,
             )?;
             if !view.is_terminal && reader.unparsed > told {
-                eprintln!(
-                    "ringmw audit: {} lines could not be read so far",
+                tell(&format!(
+                    "{} lines could not be read so far",
                     reader.unparsed
-                );
+                ));
                 told = reader.unparsed;
             }
         }
@@ -362,5 +450,85 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
             return Ok(ExitCode::SUCCESS);
         }
         thread::sleep(POLL.min(options.interval));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_of_any_size_is_not_overrun() {
+        let rates: VecDeque<f64> = (0..60).map(f64::from).collect();
+        let events: VecDeque<String> = (0..8)
+            .map(|event| format!("event {event} \u{1b}[2J"))
+            .collect();
+        for columns in [20, 40, 80, 200] {
+            for rows in 1..30 {
+                let lines = screen(
+                    (columns, rows),
+                    "trail",
+                    &"h".repeat(100),
+                    &rates,
+                    "7 lines",
+                    &events,
+                );
+                assert!(
+                    !lines.is_empty() && lines.len() <= rows.saturating_sub(1).max(1),
+                    "{rows}: {lines:?}"
+                );
+                assert!(
+                    lines.iter().all(|line| line.chars().count() <= columns),
+                    "{columns}: {lines:?}"
+                );
+                assert!(
+                    lines.iter().any(|line| line.starts_with("hhh")),
+                    "{lines:?}"
+                );
+                assert!(
+                    lines.iter().all(|line| !line.contains('\u{1b}')),
+                    "{lines:?}"
+                );
+                // The latest is seen where any is.
+                if rows >= 4 {
+                    assert!(
+                        lines.iter().any(|line| line.starts_with("event 7")),
+                        "{rows}: {lines:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_repeats_is_folded() {
+        let told = |text: &str, kind: &str| Told {
+            text: text.into(),
+            kind: kind.into(),
+        };
+        let lost = |slave: u32| told(&format!("SLAVE-{slave} lost: eof"), "a slave lost: eof");
+        let events = || {
+            vec![
+                (1, lost(1)),
+                (2, lost(2)),
+                (3, lost(3)),
+                (4, told("SLAVE-9 lost: timeout", "a slave lost: timeout")),
+                (5, lost(4)),
+            ]
+        };
+        assert_eq!(
+            fold(events().into_iter(), true),
+            [
+                (3, "3 times: a slave lost: eof".to_owned()),
+                (4, "SLAVE-9 lost: timeout".to_owned()),
+                (5, "SLAVE-4 lost: eof".to_owned())
+            ]
+        );
+        assert_eq!(fold(events().into_iter(), false).len(), 5);
+        let refused = || told("refused: no", "refused: no");
+        assert_eq!(
+            fold([(1, refused()), (2, refused())].into_iter(), false),
+            [(2, "2 times: refused: no".to_owned())]
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -24,57 +24,104 @@ pub(crate) enum Piece<'a> {
     TooLong(&'a [u8]),
 }
 
-/// Reads a file, or standard input for `-`, and hands out its lines.
-pub(crate) fn read_lines(path: &Path, each: impl FnMut(Piece<'_>)) -> io::Result<()> {
-    if path.as_os_str() == "-" {
-        return unpack(io::stdin().lock(), each);
-    }
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    // `/proc` and pipes have no length to show.
-    if length < PROGRESS_BYTES_MIN || !io::stderr().is_terminal() || file.stream_position().is_err()
-    {
-        return unpack(file, each);
-    }
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let outcome = unpack(bar.wrap_read(file), each);
-    bar.finish_and_clear();
-    outcome
+/// What is looked at of an input to know when it begins and whose it is.
+const HEAD_LINES: usize = 50;
+const HEAD_BYTES: usize = 1 << 18;
+
+/// An input that may be looked at before it is read: a file is opened twice, of a pipe the head is kept.
+pub(crate) struct Source {
+    path: PathBuf,
+    /// The rest of a pipe, unpacked, and what was read of it.
+    open: Option<(Box<dyn Read>, Vec<u8>)>,
 }
 
-/// Reads the lines of a file as long as more are wanted.
-pub(crate) fn read_while(path: &Path, mut each: impl FnMut(Piece<'_>) -> bool) -> io::Result<()> {
-    let is_done = std::cell::Cell::new(false);
-    let input = Until {
-        input: File::open(path)?,
-        is_done: &is_done,
-    };
-    unpack(input, |piece| {
-        if !is_done.get() && !each(piece) {
-            is_done.set(true);
+impl Source {
+    /// A file, a pipe under a name, or standard input for `-`. It is not opened yet.
+    pub(crate) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            open: None,
         }
-    })
-}
+    }
 
-/// Ends when it is told to.
-struct Until<'a, R> {
-    input: R,
-    is_done: &'a std::cell::Cell<bool>,
-}
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
 
-impl<R: Read> Read for Until<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_done.get() {
-            return Ok(0);
+    fn is_pipe(&self) -> bool {
+        self.path.as_os_str() == "-" || (!self.path.is_file() && self.path.exists())
+    }
+
+    /// Hands out the first lines as long as more are wanted.
+    pub(crate) fn look(&mut self, mut wants: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+        let mut input = match self.is_pipe() {
+            true if self.path.as_os_str() == "-" => unpacked(Box::new(io::stdin()))?,
+            _ => unpacked(Box::new(File::open(&self.path)?))?,
+        };
+        let mut head = Vec::new();
+        let mut chunk = vec![0; 1 << 14];
+        let mut told = 0;
+        let mut lines = 0;
+        'reading: while head.len() < HEAD_BYTES {
+            let bytes = match input.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // It is told when the input is read.
+                Err(_) => break,
+            };
+            head.extend_from_slice(&chunk[..bytes]);
+            while let Some(feed) = memchr::memchr(b'\n', &head[told..]) {
+                lines += 1;
+                let is_wanted = wants(&head[told..told + feed]);
+                told += feed + 1;
+                if lines == HEAD_LINES || !is_wanted {
+                    break 'reading;
+                }
+            }
         }
-        self.input.read(buffer)
+        if told < head.len() && lines == 0 {
+            wants(&head[told..]);
+        }
+        if self.is_pipe() {
+            self.open = Some((input, head));
+        }
+        Ok(())
+    }
+
+    /// Reads it, and hands out its lines.
+    pub(crate) fn read_lines(self, each: impl FnMut(Piece<'_>)) -> io::Result<()> {
+        if let Some((rest, head)) = self.open {
+            return split(io::Cursor::new(head).chain(rest), each);
+        }
+        if self.path.as_os_str() == "-" {
+            return unpack(io::stdin(), each);
+        }
+        let mut file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        // `/proc` and pipes have no length to show.
+        if length < PROGRESS_BYTES_MIN
+            || !io::stderr().is_terminal()
+            || file.stream_position().is_err()
+        {
+            return unpack(file, each);
+        }
+        let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+        let style =
+            ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let outcome = unpack(bar.wrap_read(file), each);
+        bar.finish_and_clear();
+        outcome
     }
 }
 
-fn unpack(mut input: impl Read, each: impl FnMut(Piece<'_>)) -> io::Result<()> {
+fn unpack(input: impl Read + 'static, each: impl FnMut(Piece<'_>)) -> io::Result<()> {
+    split(unpacked(Box::new(input))?, each)
+}
+
+/// The plain bytes of a stream that may be packed.
+fn unpacked(mut input: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
     let mut magic = [0; 4];
     let mut filled = 0;
     while filled < magic.len() {
@@ -85,12 +132,12 @@ fn unpack(mut input: impl Read, each: impl FnMut(Piece<'_>)) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    let input = magic[..filled].chain(input);
-    match magic[..filled] {
-        [0x1f, 0x8b, ..] => split(flate2::read::MultiGzDecoder::new(input), each),
-        [0x28, 0xb5, 0x2f, 0xfd] => split(Zstd::new(input), each),
-        _ => split(input, each),
-    }
+    let input = io::Cursor::new(magic[..filled].to_vec()).chain(input);
+    Ok(match magic[..filled] {
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(input)),
+        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(Zstd::new(input)),
+        _ => Box::new(input),
+    })
 }
 
 /// Frames of zstd, one behind the other.
@@ -174,6 +221,17 @@ fn split(mut input: impl Read, mut each: impl FnMut(Piece<'_>)) -> io::Result<()
             }
             start = feed + 1;
         }
+        // A machine that went down leaves blocks of NUL bytes: the line behind them is none of them.
+        if end - start > LINE_BYTES_MAX
+            && !is_skipping
+            && let Some(first) = memchr::memchr(0, &buffer[start..end])
+        {
+            let first = start + first;
+            let others = buffer[first..end].iter().position(|&byte| byte != 0);
+            let behind = others.map_or(end, |others| first + others);
+            buffer.copy_within(behind..end, first + 1);
+            end -= behind - (first + 1);
+        }
         if end - start > LINE_BYTES_MAX || (is_skipping && start < end) {
             if !std::mem::replace(&mut is_skipping, true) {
                 each(Piece::TooLong(&buffer[start..start + LINE_BYTES_MAX]));
@@ -195,7 +253,10 @@ mod tests {
 
     fn pieces(input: impl Read) -> Vec<(char, usize)> {
         let mut pieces = Vec::new();
-        unpack(input, |piece| {
+        let mut bytes = Vec::new();
+        let mut input = input;
+        input.read_to_end(&mut bytes).expect("it reads");
+        unpack(io::Cursor::new(bytes), |piece| {
             pieces.push(match piece {
                 Piece::Line(line) => ('l', line.len()),
                 Piece::Last(line) => ('e', line.len()),
@@ -214,6 +275,14 @@ mod tests {
         let mut long = vec![b'x'; 5 * BUFFER_BYTES];
         long.extend_from_slice(b"\nab\n");
         assert_eq!(pieces(&long[..]), [('t', LINE_BYTES_MAX), ('l', 2)]);
+        let mut hole = b"abc\nde".to_vec();
+        hole.resize(5 * BUFFER_BYTES, 0);
+        hole.extend_from_slice(b"fgh\nij\n");
+        let found = pieces(&hole[..]);
+        assert!(
+            matches!(found[..], [('l', 3), ('l', bytes), ('l', 2)] if bytes < LINE_BYTES_MAX),
+            "{found:?}"
+        );
         let lines: Vec<u8> = (0..300_000)
             .flat_map(|n| format!("{n}\n").into_bytes())
             .collect();
@@ -240,7 +309,9 @@ mod tests {
         assert_eq!(pieces(&two[..]), [('l', 1), ('l', 2)]);
         let cut = pack(&b"abc\n".repeat(1000));
         let mut lines = 0;
-        let outcome = unpack(&cut[..cut.len() - 9], |_| lines += 1);
+        let outcome = unpack(io::Cursor::new(cut[..cut.len() - 9].to_vec()), |_| {
+            lines += 1
+        });
         assert!(outcome.is_err() && lines > 0, "{lines}");
     }
 }

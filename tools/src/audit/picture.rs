@@ -20,7 +20,30 @@ pub(crate) enum Anchor {
     End,
 }
 
+/// Things that belong together in the page.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Group {
+    /// What a reader can zoom into: nothing of it is seen outside of this rectangle.
+    Plot {
+        x: f32,
+        y: f32,
+        width: f32,
+        height: f32,
+    },
+    /// Labels of the axis of time.
+    Ticks,
+}
+
 enum Item {
+    Open(Group),
+    Close,
+    /// A line across at an event, with what happened.
+    Mark {
+        x: f32,
+        top: f32,
+        floor: f32,
+        text: String,
+    },
     Rect {
         x: f32,
         y: f32,
@@ -43,6 +66,8 @@ enum Item {
         text: String,
         anchor: Anchor,
         is_title: bool,
+        /// Beside something of the plot: out of place when the plot is zoomed.
+        is_free: bool,
         fill: Rgb,
     },
     Image {
@@ -60,6 +85,8 @@ pub(crate) struct Picture {
     pub(crate) height: f32,
     /// For those who do not see it.
     pub(crate) alt: String,
+    /// For the page's script: what is where, as JSON.
+    pub(crate) hover: Option<String>,
     items: Vec<Item>,
 }
 
@@ -73,8 +100,26 @@ impl Picture {
             width,
             height,
             alt: alt.into(),
+            hover: None,
             items: Vec::new(),
         }
+    }
+
+    pub(crate) fn open(&mut self, group: Group) {
+        self.items.push(Item::Open(group));
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.items.push(Item::Close);
+    }
+
+    pub(crate) fn mark(&mut self, x: f32, top: f32, floor: f32, text: String) {
+        self.items.push(Item::Mark {
+            x,
+            top,
+            floor,
+            text,
+        });
     }
 
     pub(crate) fn rect(&mut self, x: f32, y: f32, width: f32, height: f32, fill: Rgb) {
@@ -113,27 +158,43 @@ impl Picture {
         anchor: Anchor,
         fill: Rgb,
     ) {
-        let (text, is_title) = (text.into(), false);
+        self.write(x, y, text.into(), anchor, fill, (false, false));
+    }
+
+    /// A text beside something of the plot.
+    pub(crate) fn free_text(
+        &mut self,
+        x: f32,
+        y: f32,
+        text: impl Into<String>,
+        anchor: Anchor,
+        fill: Rgb,
+    ) {
+        self.write(x, y, text.into(), anchor, fill, (false, true));
+    }
+
+    fn write(
+        &mut self,
+        x: f32,
+        y: f32,
+        text: String,
+        anchor: Anchor,
+        fill: Rgb,
+        (is_title, is_free): (bool, bool),
+    ) {
         self.items.push(Item::Text {
             x,
             y,
             text,
             anchor,
             is_title,
+            is_free,
             fill,
         });
     }
 
     pub(crate) fn title(&mut self, x: f32, y: f32, text: impl Into<String>) {
-        let (text, anchor, is_title, fill) = (text.into(), Anchor::Start, true, INK);
-        self.items.push(Item::Text {
-            x,
-            y,
-            text,
-            anchor,
-            is_title,
-            fill,
-        });
+        self.write(x, y, text.into(), Anchor::Start, INK, (true, false));
     }
 
     /// Cells of one colour each, row by row from the top left.
@@ -162,16 +223,55 @@ impl Picture {
         });
     }
 
+    /// A picture that stands for itself.
     pub(crate) fn svg(&self) -> String {
+        self.svg_in(None)
+    }
+
+    /// A picture of a page, with what its script needs; `number` is another for each.
+    pub(crate) fn svg_of_page(&self, number: usize) -> String {
+        self.svg_in(Some(number))
+    }
+
+    fn svg_in(&self, number: Option<usize>) -> String {
         let (width, height) = (self.width, self.height);
+        let hover = match (&self.hover, number) {
+            (Some(hover), Some(_)) => format!(" data-hover=\"{}\"", escape(hover)),
+            _ => String::new(),
+        };
+        let number = number.unwrap_or(0);
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\"{hover} \
              font-family=\"system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif\"><title>{}</title>\n\
              <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n",
             escape(&self.alt)
         );
         for item in &self.items {
             let _ = match item {
+                Item::Open(Group::Plot {
+                    x,
+                    y,
+                    width,
+                    height,
+                }) => write!(
+                    svg,
+                    "<clipPath id=\"plot{number}\"><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/></clipPath>\
+                     <g clip-path=\"url(#plot{number})\"><g class=\"plot\">"
+                ),
+                // One more, so that every group is closed alike.
+                Item::Open(Group::Ticks) => write!(svg, "<g><g class=\"ticks\">"),
+                Item::Close => writeln!(svg, "</g></g>"),
+                Item::Mark {
+                    x,
+                    top,
+                    floor,
+                    text,
+                } => writeln!(
+                    svg,
+                    "<line x1=\"{x:.1}\" y1=\"{top:.1}\" x2=\"{x:.1}\" y2=\"{floor:.1}\" stroke=\"{}\" stroke-dasharray=\"3 3\"><title>{}</title></line>",
+                    hex(INK),
+                    escape(text)
+                ),
                 Item::Rect {
                     x,
                     y,
@@ -205,10 +305,12 @@ impl Picture {
                     text,
                     anchor,
                     is_title,
+                    is_free,
                     fill,
                 } => writeln!(
                     svg,
-                    "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" font-weight=\"{}\" text-anchor=\"{}\" fill=\"{}\">{}</text>",
+                    "<text{} x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" font-weight=\"{}\" text-anchor=\"{}\" fill=\"{}\">{}</text>",
+                    if *is_free { " class=\"free\"" } else { "" },
                     if *is_title { 16 } else { 13 },
                     if *is_title { 600 } else { 400 },
                     match anchor {
@@ -266,6 +368,15 @@ fn path(points: &[(f32, f32)]) -> Option<tiny_skia::Path> {
 fn draw(pixmap: &mut Pixmap, item: &Item) {
     let still = Transform::identity();
     match item {
+        Item::Open(_) | Item::Close => {}
+        Item::Mark { x, top, floor, .. } => {
+            // On whole pixels: a hairline between two would be grey.
+            if let Some(rect) = Rect::from_xywh(x.floor(), *top, 1.0, floor - top) {
+                let mut paint = paint(INK);
+                paint.anti_alias = false;
+                pixmap.fill_rect(rect, &paint, still, None);
+            }
+        }
         Item::Rect {
             x,
             y,
@@ -302,6 +413,7 @@ fn draw(pixmap: &mut Pixmap, item: &Item) {
             anchor,
             is_title,
             fill,
+            ..
         } => write_text(pixmap, (*x, *y), text, *anchor, *is_title, *fill),
         Item::Image {
             x,

@@ -1,10 +1,20 @@
 //! The pictures of a run.
 
+use serde_json::{Value as Json, json};
+
 use super::churn::mean;
-use super::output::{count, figure};
-use super::picture::{Anchor, FAINT, GRID, INK, Picture, Rgb};
-use super::scene::{Interval, Scene};
+use super::model::{Interval, Model};
+use super::output::count;
+use super::picture::{Anchor, FAINT, INK, Picture};
+use super::timeline::has_compute;
 use super::times::{Zone, show_duration};
+use frame::{
+    AMBER, BLUE, BOTTOM, Frame, GREY, LEFT, PALE_BLUE, RED, RIGHT, Value, WIDTH, height_of, most,
+    nice_step, short,
+};
+
+mod frame;
+mod heat;
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
@@ -17,7 +27,7 @@ The form follows the file's name: .svg or .png.";
 /// Which picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
-    /// Slaves present and busy over time
+    /// Slaves computing, holding tasks and idle over time
     Slaves,
     /// Arrivals and departures per interval
     Churn,
@@ -25,7 +35,7 @@ pub(crate) enum Kind {
     Throughput,
     /// Share of slaves that live longer
     Survival,
-    /// Every slave over time: busy, idle, absent
+    /// Every slave over time, by host: computing, holding tasks, idle, absent
     Heat,
 }
 
@@ -42,324 +52,285 @@ impl Kind {
 /// Intervals of a picture at most.
 pub(crate) const INTERVALS_MAX: usize = 300;
 
-const WIDTH: f32 = 1000.0;
-const LEFT: f32 = 78.0;
-const RIGHT: f32 = 18.0;
-const TOP: f32 = 58.0;
-const BOTTOM: f32 = 34.0;
 const SURVIVAL_POINTS: usize = 400;
 
-/// Colours that those who do not tell red from green can tell.
-const BLUE: Rgb = [0x1f, 0x5f, 0xa8];
-const PALE_BLUE: Rgb = [0xb9, 0xd3, 0xec];
-const AMBER: Rgb = [0xf0, 0xb4, 0x5f];
-const RED: Rgb = [0xc0, 0x3a, 0x2b];
-const GREY: Rgb = [0x9a, 0xa3, 0xae];
-const ABSENT: Rgb = [0xf4, 0xf5, 0xf7];
-
 /// Draws a picture.
-pub(crate) fn draw(kind: Kind, scene: &Scene, zone: &Zone) -> Picture {
+pub(crate) fn draw(kind: Kind, model: &Model, zone: &Zone) -> Picture {
     match kind {
-        Kind::Slaves => slaves(scene, zone),
-        Kind::Churn => churn(scene, zone),
-        Kind::Throughput => throughput(scene, zone),
-        Kind::Survival => survival(scene),
-        Kind::Heat => heat(scene, zone),
+        Kind::Slaves => slaves(model, zone),
+        Kind::Churn => churn(model, zone),
+        Kind::Throughput => throughput(model, zone),
+        Kind::Survival => survival(model, zone),
+        Kind::Heat => heat::draw(model, zone),
     }
 }
 
-/// A picture with its axes.
-struct Frame {
-    picture: Picture,
-    height: f32,
-    x: (f64, f64),
-    y: (f64, f64),
-}
-
-impl Frame {
-    fn new(title: &str, height: f32, x: (f64, f64), y: (f64, f64)) -> Self {
-        let mut picture = Picture::new(WIDTH, height, title);
-        picture.title(16.0, 26.0, title);
-        let x = if x.1 > x.0 { x } else { (x.0, x.0 + 1.0) };
-        let y = if y.1 > y.0 { y } else { (y.0, y.0 + 1.0) };
-        Self {
-            picture,
-            height,
-            x,
-            y,
-        }
-    }
-
-    fn to_x(&self, x: f64) -> f32 {
-        LEFT + ((x - self.x.0) / (self.x.1 - self.x.0)) as f32 * (WIDTH - LEFT - RIGHT)
-    }
-
-    fn to_y(&self, y: f64) -> f32 {
-        let floor = self.height - BOTTOM;
-        floor - ((y - self.y.0) / (self.y.1 - self.y.0)) as f32 * (floor - TOP)
-    }
-
-    /// Lines across, with what they stand for.
-    fn y_axis(&mut self, label: impl Fn(f64) -> String) {
-        let step = nice_step((self.y.1 - self.y.0) / 5.0);
-        let mut tick = (self.y.0 / step).ceil() * step;
-        while tick <= self.y.1 + step * 1e-6 {
-            let y = self.to_y(tick);
-            self.picture
-                .line(vec![(LEFT, y), (WIDTH - RIGHT, y)], GRID, 1.0);
-            self.picture
-                .text(LEFT - 8.0, y + 4.5, label(tick), Anchor::End, FAINT);
-            tick += step;
-        }
-    }
-
-    fn x_axis(&mut self, ticks: Vec<(f64, String)>) {
-        let floor = self.height - BOTTOM;
-        for (tick, label) in ticks {
-            let x = self.to_x(tick);
-            self.picture
-                .line(vec![(x, floor), (x, floor + 5.0)], FAINT, 1.0);
-            let anchor = match x {
-                _ if x > WIDTH - 60.0 => Anchor::End,
-                _ => Anchor::Middle,
-            };
-            self.picture.text(x, floor + 20.0, label, anchor, FAINT);
-        }
-        self.picture
-            .line(vec![(LEFT, floor), (WIDTH - RIGHT, floor)], FAINT, 1.0);
-    }
-
-    fn time_axis(&mut self, zone: &Zone) {
-        let ticks = time_ticks(self.x, zone);
-        self.x_axis(ticks);
-    }
-
-    /// What the colours mean, below the title.
-    fn legend(&mut self, entries: &[(&str, Rgb)]) {
-        let mut x = LEFT;
-        for &(text, colour) in entries {
-            self.picture.rect(x, 37.0, 12.0, 12.0, colour);
-            self.picture.text(x + 18.0, 48.0, text, Anchor::Start, INK);
-            x += 44.0 + 8.4 * text.chars().count() as f32;
-        }
-    }
-
-    /// Steps that hold their height over each interval.
-    fn steps(&self, values: &[(f64, f64)], width: f64) -> Vec<(f32, f32)> {
-        values
-            .iter()
-            .flat_map(|&(x, y)| {
-                let y = self.to_y(y);
-                [(self.to_x(x), y), (self.to_x((x + width).min(self.x.1)), y)]
-            })
-            .collect()
-    }
-
-    fn area(&mut self, values: &[(f64, f64)], width: f64, fill: Rgb) {
-        let mut points = self.steps(values, width);
-        let floor = self.to_y(0.0);
-        if let (Some(&first), Some(&last)) = (points.first(), points.last()) {
-            points.push((last.0, floor));
-            points.push((first.0, floor));
-            self.picture.area(points, fill);
-        }
-    }
-}
-
-/// The next of 1, 2, 5, 10, …
-fn nice_step(least: f64) -> f64 {
-    let power = 10f64.powf(least.max(1e-9).log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .map(|digit| digit * power)
-        .find(|&step| step >= least * 0.999)
-        .unwrap_or(power * 10.0)
-}
-
-fn time_ticks(x: (f64, f64), zone: &Zone) -> Vec<(f64, String)> {
-    const MONTH_S: i64 = 30 * 86_400;
-    const STEPS_S: [i64; 19] = [
-        1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
-        86_400, 604_800,
-    ];
-    let span_s = (x.1 - x.0) / 1e6;
-    if span_s < 4.0 {
-        let step = nice_step(span_s / 6.0);
-        let label = |tick: i32| {
-            (
-                x.0 + f64::from(tick) * step * 1e6,
-                format!("+{} s", figure(f64::from(tick) * step)),
-            )
-        };
-        return (0..).map(label).take_while(|tick| tick.0 <= x.1).collect();
-    }
-    let step_s = STEPS_S
-        .into_iter()
-        .find(|&step| span_s / step as f64 <= 9.0)
-        .unwrap_or_else(|| MONTH_S * (span_s / 9.0 / MONTH_S as f64).ceil() as i64);
-    let format = match step_s {
-        0..60 => "%H:%M:%S",
-        _ if span_s <= 86_400.0 => "%H:%M",
-        60..86_400 => "%d.%m. %H:%M",
-        _ => "%Y-%m-%d",
-    };
-    let step_us = step_s * 1_000_000;
-    let first = (x.0 as i64).div_euclid(step_us) + i64::from((x.0 as i64).rem_euclid(step_us) != 0);
-    let times = (first..)
-        .map(|number| number * step_us)
-        .take_while(|&us| us as f64 <= x.1);
-    times
-        .map(|us| (us as f64, zone.format(format, us)))
-        .collect()
-}
-
-fn short(number: f64) -> String {
-    match number.abs() {
-        size if size >= 1e9 => format!("{}G", figure(number / 1e9)),
-        size if size >= 1e6 => format!("{}M", trim(number / 1e6)),
-        size if size >= 1e4 => format!("{}k", trim(number / 1e3)),
-        size if size >= 1.0 || size == 0.0 => trim(number),
-        _ => figure(number),
-    }
-}
-
-fn trim(number: f64) -> String {
-    let text = format!("{number:.1}");
-    text.strip_suffix(".0").unwrap_or(&text).to_owned()
-}
-
-/// From the first interval's start to the last one's end.
-fn extent(scene: &Scene) -> (f64, f64) {
-    let width = scene.intervals.width_us();
-    let mut starts = scene.intervals.iter().map(|(us, _)| us);
-    let first = starts.next().unwrap_or(0);
-    let last = starts.next_back().unwrap_or(first);
-    (first as f64, (last + width) as f64)
-}
-
-fn values(scene: &Scene, value: impl Fn(&Interval) -> f64) -> Vec<(f64, f64)> {
-    scene
-        .intervals
+/// A time or an age, its name, and what is told there where the mouse is.
+fn hover(
+    frame: &Frame,
+    kind: &str,
+    zone: &Zone,
+    starts: &[i64],
+    series: &[(&str, Vec<f64>)],
+    model: &Model,
+) -> Json {
+    let labels: Vec<Json> = starts
         .iter()
-        .map(|(us, cell)| (us as f64, value(cell)))
+        .map(|&start| match kind {
+            "time" => zone.format("%Y-%m-%d %H:%M:%S%.3f", start).into(),
+            _ => show_duration(start).into(),
+        })
+        .collect();
+    let short = |number: &f64| -> Json {
+        let number = *number;
+        match number.abs() {
+            0.0 => 0.into(),
+            size if size >= 1000.0 => (number.round() as i64).into(),
+            // Four digits that count are more than a picture shows.
+            size => {
+                let unit = 10f64.powf(3.0 - size.log10().floor());
+                json!((number * unit).round() / unit)
+            }
+        }
+    };
+    let series: Vec<Json> = series
+        .iter()
+        .map(|(name, values)| json!([name, values.iter().map(short).collect::<Vec<_>>()]))
+        .collect();
+    let marks: Vec<Json> = match kind {
+        "time" => model
+            .marks
+            .iter()
+            .map(|mark| json!([mark.us, zone.format("%H:%M:%S", mark.us), mark.text]))
+            .collect(),
+        _ => Vec::new(),
+    };
+    json!({
+        "kind": kind, "x": [frame.x.0, frame.x.1], "height": frame.height,
+        "at": starts, "labels": labels, "series": series, "marks": marks,
+    })
+}
+
+/// From the first observed time to the last.
+fn extent(model: &Model) -> (f64, f64) {
+    match model.extent() {
+        Some((from, to)) if to > from => (from as f64, to as f64),
+        Some((from, _)) => (from as f64, from as f64 + 1.0),
+        None => (0.0, 1.0),
+    }
+}
+
+/// Figures of the intervals, each as long as it was observed.
+fn values(model: &Model, value: impl Fn(&Interval) -> f64) -> Vec<Value> {
+    let (from, to) = extent(model);
+    let starts: Vec<i64> = starts(model);
+    let ends = starts
+        .iter()
+        .skip(1)
+        .copied()
+        .chain([model.intervals.end_us()]);
+    let cells = model.intervals.iter().map(|(_, cell)| cell);
+    starts
+        .iter()
+        .zip(ends)
+        .zip(cells)
+        .map(|((&start, end), cell)| Value {
+            from: (start as f64).clamp(from, to),
+            to: (end as f64).clamp(from, to),
+            y: value(cell),
+        })
         .collect()
 }
 
-fn most(values: &[(f64, f64)]) -> f64 {
-    values.iter().map(|value| value.1).fold(0.0, f64::max)
+fn starts(model: &Model) -> Vec<i64> {
+    model.intervals.iter().map(|(us, _)| us).collect()
 }
 
-fn every(scene: &Scene) -> String {
-    show_duration(scene.intervals.width_us())
+fn ys(values: &[Value]) -> Vec<f64> {
+    values.iter().map(|value| value.y).collect()
 }
 
-fn slaves(scene: &Scene, zone: &Zone) -> Picture {
-    let present = values(scene, |cell| {
-        mean(cell.present_us, cell.watched_us).unwrap_or(0.0)
-    });
-    let busy = values(scene, |cell| {
-        mean(cell.busy_us, cell.watched_us).unwrap_or(0.0)
-    });
+fn every(model: &Model) -> String {
+    show_duration(model.intervals.width_us())
+}
+
+fn slaves(model: &Model, zone: &Zone) -> Picture {
+    let over_time = |state: fn(&Interval) -> i64| {
+        values(model, |cell| {
+            mean(state(cell), cell.observed_us).unwrap_or(0.0)
+        })
+    };
+    let present = over_time(|cell| cell.time.present_us);
+    let busy = over_time(|cell| cell.time.busy_us);
+    let compute = over_time(|cell| cell.time.compute_us);
+    let held = over_time(|cell| cell.time.held_us());
+    let idle = over_time(|cell| cell.time.idle_us());
     let mut frame = Frame::new(
         "Slaves over time",
         300.0,
-        extent(scene),
+        extent(model),
         (0.0, most(&present).max(1.0) * 1.05),
     );
-    let width = scene.intervals.width_us() as f64;
     frame.y_axis(short);
-    frame.area(&present, width, AMBER);
-    frame.area(&busy, width, BLUE);
+    frame.begin_plot();
+    frame.area(&present, AMBER);
+    frame.area(&busy, PALE_BLUE);
+    let mut legend = vec![("holding tasks", PALE_BLUE), ("idle", AMBER)];
+    let mut series = vec![
+        ("holding tasks", ys(&held)),
+        ("idle", ys(&idle)),
+        ("present", ys(&present)),
+        ("most at once", ys(&values(model, |cell| cell.peak as f64))),
+    ];
+    if has_compute(model) {
+        frame.area(&compute, BLUE);
+        legend.insert(0, ("computing", BLUE));
+        series.insert(0, ("computing", ys(&compute)));
+    }
+    frame.marks(model);
+    frame.end_plot();
     frame.time_axis(zone);
-    frame.legend(&[("busy", BLUE), ("idle", AMBER)]);
+    frame.legend(&legend);
+    let hover = hover(&frame, "time", zone, &starts(model), &series, model);
+    frame.picture.hover = Some(hover.to_string());
     frame.picture
 }
 
-/// At the end of a run all slaves are sent away at once: a bar that would leave no room for the others is cut, and says
-/// how long it is.
-fn churn(scene: &Scene, zone: &Zone) -> Picture {
-    let high = most(&values(scene, |cell| cell.arrivals as f64)).max(1.0);
-    let losses = most(&values(scene, |cell| cell.losses as f64));
-    let departures = most(&values(scene, |cell| cell.departures as f64));
-    let low = departures.min((2.0 * losses).max(0.6 * high)).max(1.0);
-    let title = format!("Arrivals and departures per {}", every(scene));
-    let mut frame = Frame::new(&title, 300.0, extent(scene), (-low * 1.1, high * 1.05));
+/// At the start of a run all slaves come at once, and at its end they go: a bar that would leave no room for the others
+/// is cut, and says how long it is.
+fn churn(model: &Model, zone: &Zone) -> Picture {
+    let arrivals = values(model, |cell| cell.arrivals as f64);
+    let losses = values(model, |cell| cell.losses as f64);
+    let departures = values(model, |cell| cell.departures as f64);
+    let high = height_of(&arrivals).max(height_of(&losses)).max(1.0);
+    let low = most(&departures)
+        .min((2.0 * height_of(&losses)).max(0.6 * high))
+        .max(1.0);
+    let title = format!("Arrivals and departures per {}", every(model));
+    let mut frame = Frame::new(&title, 300.0, extent(model), (-low * 1.1, high * 1.05));
     frame.y_axis(|tick| short(tick.abs()));
-    let width = scene.intervals.width_us() as f64;
     let floor = frame.to_y(0.0);
-    for (us, cell) in scene.intervals.iter() {
-        let x = frame.to_x(us as f64);
+    frame.begin_plot();
+    let mut cut = Vec::new();
+    for ((arrived, lost), left) in arrivals.iter().zip(&losses).zip(&departures) {
+        let x = frame.to_x(arrived.from);
         // A hair's breadth between bars, but never none of a bar.
-        let bar = (frame.to_x(us as f64 + width) - x - 0.6).max(0.8);
-        let top = frame.to_y(cell.arrivals as f64);
+        let bar = (frame.to_x(arrived.to) - x - 0.6).max(0.8);
+        let top = frame.to_y(arrived.y.min(high * 1.05));
         frame.picture.rect(x, top, bar, floor - top, BLUE);
-        let lost = frame.to_y(-(cell.losses as f64));
-        frame.picture.rect(x, floor, bar, lost - floor, RED);
-        let told = frame.to_y(-(cell.departures as f64).min(low * 1.1));
-        frame.picture.rect(x, lost, bar, told - lost, GREY);
-        if cell.departures as f64 > low * 1.1 {
-            frame.picture.text(
-                x - 4.0,
-                told - 4.0,
-                format!("{} at once", count(cell.departures)),
-                Anchor::End,
-                FAINT,
-            );
+        let red = frame.to_y(-lost.y.min(low * 1.1));
+        frame.picture.rect(x, floor, bar, red - floor, RED);
+        let grey = frame.to_y(-left.y.min(low * 1.1));
+        frame.picture.rect(x, red, bar, grey - red, GREY);
+        if arrived.y > high * 1.05 {
+            cut.push((x, top + 12.0, arrived.y));
+        }
+        if left.y > low * 1.1 {
+            cut.push((x, grey - 4.0, left.y));
         }
     }
     frame
         .picture
         .line(vec![(LEFT, floor), (WIDTH - RIGHT, floor)], INK, 1.0);
+    frame.marks(model);
+    frame.end_plot();
+    say_cut(&mut frame, &cut, "at once");
     frame.time_axis(zone);
     frame.legend(&[
         ("arrivals (up)", BLUE),
         ("losses (down)", RED),
         ("sent away (down)", GREY),
     ]);
+    let series = [
+        ("arrivals", ys(&arrivals)),
+        ("losses", ys(&losses)),
+        ("departures", ys(&departures)),
+        (
+            "sent away, fewer desired",
+            ys(&values(model, |cell| cell.dismissed as f64)),
+        ),
+    ];
+    let hover = hover(&frame, "time", zone, &starts(model), &series, model);
+    frame.picture.hover = Some(hover.to_string());
     frame.picture
 }
 
-fn throughput(scene: &Scene, zone: &Zone) -> Picture {
-    let seconds = scene.intervals.width_us() as f64 / 1e6;
-    let results = values(scene, |cell| cell.results as f64 / seconds);
-    let failed = values(scene, |cell| cell.failed as f64 / seconds);
-    let title = format!("Results per second, every {}", every(scene));
-    let mut frame = Frame::new(&title, 300.0, extent(scene), (0.0, most(&results) * 1.05));
-    let width = scene.intervals.width_us() as f64;
+/// How high what was cut is, beside it.
+fn say_cut(frame: &mut Frame, cut: &[(f32, f32, f64)], what: &str) {
+    let mut free_from = f32::MIN;
+    for &(x, y, height) in cut {
+        let is_right = x > WIDTH / 2.0;
+        if x < free_from {
+            continue;
+        }
+        let text = format!("{} {what}", count(height.round() as u64));
+        let (x, anchor) = match is_right {
+            true => (x - 4.0, Anchor::End),
+            false => (x + 8.0, Anchor::Start),
+        };
+        frame.picture.free_text(x, y, text, anchor, FAINT);
+        free_from = x + 120.0;
+    }
+}
+
+fn throughput(model: &Model, zone: &Zone) -> Picture {
+    let per_second = |number: fn(&Interval) -> u64| {
+        values(model, |cell| {
+            mean(number(cell) as i64, cell.observed_us).map_or(0.0, |rate| rate * 1e6)
+        })
+    };
+    let results = per_second(|cell| cell.results);
+    let failed = per_second(|cell| cell.failed);
+    let title = format!("Results per second, every {}", every(model));
+    let high = height_of(&results);
+    let mut frame = Frame::new(&title, 300.0, extent(model), (0.0, high * 1.05));
     frame.y_axis(short);
-    frame.area(&results, width, PALE_BLUE);
-    let line = frame.steps(&results, width);
+    frame.begin_plot();
+    frame.area(&results, PALE_BLUE);
+    let line = frame.steps(&results);
     frame.picture.line(line, BLUE, 1.5);
     let mut legend = vec![("results", BLUE)];
     if most(&failed) > 0.0 {
-        frame.area(&failed, width, RED);
+        frame.area(&failed, RED);
         legend.push(("failed", RED));
     }
     // Time in which the master algorithm held its thread: a band at the foot.
     let floor = frame.height - BOTTOM;
-    let is_stalled = scene
-        .intervals
-        .iter()
-        .any(|(_, cell)| cell.stalled_us > 0.0);
-    for (us, cell) in scene
-        .intervals
-        .iter()
-        .filter(|(_, cell)| cell.stalled_us > 0.2 * width)
-    {
-        let _ = cell;
-        let (from, to) = (frame.to_x(us as f64), frame.to_x(us as f64 + width));
-        frame.picture.rect(from, floor - 6.0, to - from, 6.0, INK);
+    let stalled = values(model, |cell| cell.stalled_us as f64 / 1e6);
+    for value in &stalled {
+        if value.y * 1e6 > 0.2 * (value.to - value.from) {
+            let (from, to) = (frame.to_x(value.from), frame.to_x(value.to));
+            frame.picture.rect(from, floor - 6.0, to - from, 6.0, INK);
+        }
     }
-    if is_stalled {
+    if most(&stalled) > 0.0 {
         legend.push(("master algorithm held its thread", INK));
     }
+    frame.marks(model);
+    frame.end_plot();
+    let cut: Vec<_> = results
+        .iter()
+        .filter(|value| value.y > high * 1.05)
+        .map(|value| (frame.to_x(value.from), frame.to_y(high), value.y))
+        .collect();
+    say_cut(&mut frame, &cut, "a second");
     frame.time_axis(zone);
     frame.legend(&legend);
+    let series = [
+        ("results a second", ys(&results)),
+        ("failed a second", ys(&failed)),
+        ("results", ys(&values(model, |cell| cell.results as f64))),
+        ("sent", ys(&values(model, |cell| cell.sent as f64))),
+        ("recycled", ys(&values(model, |cell| cell.recycled as f64))),
+        ("seconds held by the master algorithm", ys(&stalled)),
+    ];
+    let hover = hover(&frame, "time", zone, &starts(model), &series, model);
+    frame.picture.hover = Some(hover.to_string());
     frame.picture
 }
 
-fn survival(scene: &Scene) -> Picture {
-    let curve = scene.survival(SURVIVAL_POINTS);
+fn survival(model: &Model, zone: &Zone) -> Picture {
+    let curve = model.survival(SURVIVAL_POINTS);
     let end = curve.last().map_or(1.0, |point| point.0);
     let mut frame = Frame::new(
         "Share of slaves that live longer",
@@ -368,6 +339,7 @@ fn survival(scene: &Scene) -> Picture {
         (0.0, 1.0),
     );
     frame.y_axis(|tick| format!("{:.0} %", tick * 100.0));
+    frame.begin_plot();
     let mut points = Vec::new();
     let mut before = 1.0;
     for &(seconds, share) in &curve {
@@ -376,6 +348,7 @@ fn survival(scene: &Scene) -> Picture {
         before = share;
     }
     frame.picture.line(points, BLUE, 2.0);
+    frame.end_plot();
     let units = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s")];
     let (unit, name) = units
         .into_iter()
@@ -393,112 +366,11 @@ fn survival(scene: &Scene) -> Picture {
         "slaves sent away or still there have lived at least so long",
         BLUE,
     )]);
+    let starts: Vec<i64> = curve.iter().map(|point| (point.0 * 1e6) as i64).collect();
+    let shares = curve.iter().map(|point| point.1 * 100.0).collect();
+    let series = [("% live longer", shares)];
+    let mut hover = hover(&frame, "age", zone, &starts, &series, model);
+    hover["x"] = json!([0.0, end * 1e6]);
+    frame.picture.hover = Some(hover.to_string());
     frame.picture
-}
-
-fn blend(from: Rgb, to: Rgb, share: f32) -> Rgb {
-    let mix = |index: usize| {
-        (f32::from(from[index])
-            + (f32::from(to[index]) - f32::from(from[index])) * share.clamp(0.0, 1.0)) as u8
-    };
-    [mix(0), mix(1), mix(2)]
-}
-
-fn heat(scene: &Scene, zone: &Zone) -> Picture {
-    let stride = scene.heat_stride;
-    let rows = scene.slaves.len().div_ceil(stride).max(1);
-    // Every row is seen: thick ones where there are few, a pixel or more where there are many.
-    let row_height = (400.0 / rows as f32).clamp(1.25, 16.0);
-    let height = TOP + BOTTOM + rows as f32 * row_height;
-    let title = match stride {
-        1 => "Each slave over time".to_owned(),
-        _ => format!("Slaves over time, {stride} to a row, in order of arrival"),
-    };
-    let width_us = scene.heat.width_us();
-    let first = scene.heat.iter().next().map_or(0, |(us, _)| us);
-    let columns = scene.heat.iter().len().max(1);
-    let x = (first as f64, (first + columns as i64 * width_us) as f64);
-    let mut frame = Frame::new(&title, height, x, (scene.slaves.len() as f64, 0.0));
-    // Rows count downwards.
-    frame.y = (0.0, 1.0);
-    let mut cells = vec![ABSENT; columns * rows];
-    for (index, (_, column)) in scene.heat.iter().enumerate() {
-        for (row, &[busy, present]) in column.0.iter().enumerate().take(rows) {
-            if present <= 0.0 {
-                continue;
-            }
-            let in_row = stride.min(scene.slaves.len() - row * stride) as f32;
-            let here = (present / (width_us as f32 * in_row)).clamp(0.25, 1.0);
-            cells[row * columns + index] = blend(ABSENT, blend(AMBER, BLUE, busy / present), here);
-        }
-    }
-    frame.picture.image(
-        LEFT,
-        TOP,
-        WIDTH - LEFT - RIGHT,
-        rows as f32 * row_height,
-        columns as u32,
-        &cells,
-    );
-    if row_height >= 13.0 {
-        for (row, slave) in scene.slaves.iter().enumerate() {
-            let y = TOP + (row as f32 + 0.5) * row_height + 4.5;
-            frame.picture.text(
-                LEFT - 8.0,
-                y,
-                format!("SLAVE-{}", slave.id),
-                Anchor::End,
-                FAINT,
-            );
-        }
-    } else {
-        let step = nice_step(scene.slaves.len() as f64 / 8.0).max(1.0);
-        let mut slave = 0.0;
-        while slave < scene.slaves.len() as f64 {
-            let y = TOP + slave as f32 / stride as f32 * row_height;
-            frame
-                .picture
-                .line(vec![(LEFT - 5.0, y), (LEFT, y)], FAINT, 1.0);
-            frame
-                .picture
-                .text(LEFT - 8.0, y + 4.5, count(slave as u64), Anchor::End, FAINT);
-            slave += step;
-        }
-    }
-    frame.time_axis(zone);
-    frame.legend(&[
-        ("busy", BLUE),
-        ("idle", AMBER),
-        ("absent", [0xe3, 0xe6, 0xea]),
-    ]);
-    frame.picture
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_are_few_and_round() {
-        let zone = Zone::parse("UTC").expect("a zone");
-        let start = 1_795_161_783_000_000.0;
-        for span_s in [
-            0.001, 0.5, 3.0, 13.0, 100.0, 3000.0, 40_000.0, 300_000.0, 5e6, 4e8,
-        ] {
-            let ticks = time_ticks((start, start + span_s * 1e6), &zone);
-            assert!(
-                (1..=160).contains(&ticks.len()),
-                "{span_s}: {}",
-                ticks.len()
-            );
-            if span_s < 5e6 {
-                assert!((2..=12).contains(&ticks.len()), "{span_s}: {}", ticks.len());
-            }
-        }
-        assert_eq!(time_ticks((start, start + 13e6), &zone)[0].1, "08:03:04");
-        assert_eq!(
-            (nice_step(3.0), nice_step(0.12), nice_step(100.0)),
-            (5.0, 0.2, 100.0)
-        );
-    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::output::{Format, count, csv_row, figure, json, leaves};
+use super::output::{Format, count, csv_row, figure, harmless, json, leaves, plural};
 use super::summary::{Exit, Summary};
 use super::times::show_duration;
 
@@ -19,18 +19,23 @@ Examples:
   cl-mw, 11 s from 2026-11-20T08:03:13Z to 2026-11-20T08:03:26Z, exit SHUTDOWN
   …
 
-Keys of --format json, schema 1 (raised when a key changes its meaning or goes; new ones keep it):
-  schema, source (ringmw, cl-mw, mixed), lines, unparsed, start, end, duration_s, clock_steps
+Keys of --format json, schema 2 (raised when a key changes its meaning or goes; new ones keep it):
+  schema, source (ringmw, cl-mw, mixed), lines, unparsed, start, end, duration_s, clock_steps, window.since, .until
+  duration_s is the observed time, from the first line of a process to its last, inside the window; rates are over it.
+  Sums of packets, slave time and stalls count with their part inside the window
   slaves.connected, .rejected, .disconnected, .disconnected_by.REASON, .peak, .at_end, .by_group.GROUP, .by_subnet.SUBNET
   slaves.lifetime_s.count, .min, .p50, .p90, .p99, .max (of slaves that left, in seconds)
+  slaves.time_s.present, .compute, .held (tasks, and not computing), .idle: slave time; .absent: no slave was there
+  slaves.unknown (there without having come: a part of the trail is missing)
   tasks.sent, .results, .recycled, .packets (_out and _in together), .packets_out, .packets_in, .results_per_s
   churn.arrivals_per_min, .departures_per_min, .loss_ratio (departures other than by shutdown, over all departures)
-  exit (the code, or CL-MW's word; null without an exit line), exit_reason
+  exit (the code, or CL-MW's word; null without an exit line), exit_reason, exit_at (may be behind the window)
+  restarts (lives of a master behind one that did not end with 0), down_s (between them)
   of ringmw's trails also: seed, build, version, stalled_s, dropped_lines, slaves.dismissed (sent away because the desire
   fell; they leave by shutdown), tasks.failed, .cancelled, .late, .unrunnable, .given_back (not begun, for an idle slave),
-  .duplicated (stragglers), .bytes_out, .bytes_in, .compute_s
-  runs: the same for each INIT line, with role and file. The top level has the sums, the largest peak, the start of the
-  first run, end and exit of the last, and rates over the time that the runs took.
+  .duplicated (stragglers), .bytes_out, .bytes_in, .compute_s (of the results that came). A seed above 2^53 is a string
+  runs: the same for each INIT line, with role, file, run and life. The top level has the sums, the largest peak, the start
+  of the first life, end and exit of the last, and rates over the time that all were observed.
 A ratio or rate without its denominator is null. Figures are of masters' trails; of slaves' only where no master's is.
 Times of CL-MW, whose trails name no zone, are read as of --zone. Exit status: 0; 2 when nothing could be read.";
 
@@ -40,7 +45,7 @@ pub(crate) fn show(summary: &Summary, format: Format) -> String {
     match format {
         Format::Json => json(summary),
         Format::Csv => csv(summary),
-        Format::Table => table(summary),
+        Format::Table => harmless(&table(summary)),
     }
 }
 
@@ -160,15 +165,34 @@ fn table(summary: &Summary) -> String {
         match life.count {
             0 => "no slave left".to_owned(),
             number => format!(
-                "{} s median, 90 % {} s, 99 % {} s, from {} to {} s ({} slaves that left)",
+                "{} s median, 90 % {} s, 99 % {} s, from {} to {} s ({} that left)",
                 or_dash(life.p50),
                 or_dash(life.p90),
                 or_dash(life.p99),
                 or_dash(life.min),
                 or_dash(life.max),
-                count(number)
+                plural(number, "slave")
             ),
         },
+    );
+    let time = &slaves.time_s;
+    let share = |seconds: f64| match time.present {
+        0.0 => "-".to_owned(),
+        present => format!("{} %", figure(seconds / present * 100.0)),
+    };
+    let compute = time
+        .compute
+        .map(|compute| format!("{} computing, ", share(compute)));
+    row(
+        "slave time",
+        format!(
+            "{} s: {}{} holding tasks, {} idle; no slave for {} s",
+            figure(time.present),
+            compute.unwrap_or_default(),
+            share(time.held),
+            share(time.idle),
+            figure(time.absent)
+        ),
     );
     row(
         "churn",
@@ -185,12 +209,12 @@ fn table(summary: &Summary) -> String {
     row(
         "tasks",
         format!(
-            "{} sent, {} results, {} recycled; {} results/s; {} packets",
+            "{} sent, {}, {} recycled; {} results/s; {}",
             count(tasks.sent),
-            count(tasks.results),
+            plural(tasks.results, "result"),
             count(tasks.recycled),
             or_dash(tasks.results_per_s),
-            count(tasks.packets)
+            plural(tasks.packets, "packet")
         ),
     );
     let ours = [
@@ -230,12 +254,21 @@ fn table(summary: &Summary) -> String {
         row(
             "dropped",
             format!(
-                "{} lines never reached the trail: its disk was full or slow",
-                count(dropped)
+                "{} never reached the trail: its disk was full or slow",
+                plural(dropped, "line")
             ),
         );
     }
-    if let Some(seed) = summary.seed {
+    if let Some(restarts @ 1..) = summary.restarts {
+        row(
+            "restarts",
+            format!(
+                "{restarts}, {} s between the lives",
+                figure(summary.down_s.unwrap_or(0.0))
+            ),
+        );
+    }
+    if let Some(seed) = &summary.seed {
         row("seed", seed.to_string());
     }
     if let Some(build) = &summary.build {
@@ -260,9 +293,9 @@ fn table(summary: &Summary) -> String {
             let figures = match has_master && role == "slave" {
                 true => String::new(),
                 false => format!(
-                    "; {} slaves, {} results",
-                    count(run.slaves.connected),
-                    count(run.tasks.results)
+                    "; {}, {}",
+                    plural(run.slaves.connected, "slave"),
+                    plural(run.tasks.results, "result")
                 ),
             };
             let _ = writeln!(text, "  {role:<7}{}{figures} ({file})", head(run));

@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::entry::{ExitWord, Role};
-use super::stats::{Figures, Stats};
+use super::model::{Figures, Model, percentile};
 use super::times::Zone;
-use super::trail::{Reader, Run};
+use super::trail::{Life, Reader};
 
 /// The version of [`Summary`]: raised when a key changes its meaning or goes; new keys keep it.
-pub(crate) const SCHEMA: u32 = 1;
+///
+/// 2: `duration_s` and what is divided by it are the observed time, not the time between the first and the last line of
+/// the window; sums of packets and stalls count with their part inside; `exit` is the process's, also behind the window;
+/// a seed above 2^53 is a string. The keys of 1 are all there.
+pub(crate) const SCHEMA: u32 = 2;
+
+/// Numbers up to this one are exact in every reader of JSON.
+const EXACT_MAX: u64 = 1 << 53;
 
 /// Causes that are always listed, with 0 if need be.
 const CAUSES_ALWAYS: [&str; 5] = ["shutdown", "eof", "timeout", "problem", "protocol"];
@@ -26,23 +33,75 @@ pub(crate) struct Lifetime {
 }
 
 impl Lifetime {
-    fn of(lifetimes_us: &[u64]) -> Self {
-        let mut sorted = lifetimes_us.to_vec();
-        sorted.sort_unstable();
-        // The smallest that so many of a hundred do not exceed.
-        let at = |percent: usize| {
-            let rank = (sorted.len() * percent).div_ceil(100).max(1);
-            sorted.get(rank - 1).map(|&us| us as f64 / 1e6)
-        };
+    fn of(sorted_us: &[u64]) -> Self {
+        let at = |percent| percentile(sorted_us, percent).map(|us| us as f64 / 1e6);
         Self {
-            count: sorted.len() as u64,
-            min: at(0),
-            p50: at(50),
-            p90: at(90),
-            p99: at(99),
-            max: at(100),
+            count: sorted_us.len() as u64,
+            min: at(0.0),
+            p50: at(50.0),
+            p90: at(90.0),
+            p99: at(99.0),
+            max: at(100.0),
         }
     }
+}
+
+/// Slave time in seconds, by state.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Time {
+    pub(crate) present: f64,
+    /// None where the trail has no compute times.
+    pub(crate) compute: Option<f64>,
+    pub(crate) held: f64,
+    pub(crate) idle: f64,
+    /// Observed time in which no slave was there.
+    pub(crate) absent: f64,
+}
+
+impl Time {
+    fn of(figures: &Figures, has_compute: bool) -> Self {
+        let seconds = |us: i64| us as f64 / 1e6;
+        Self {
+            present: seconds(figures.time.present_us),
+            compute: has_compute.then_some(seconds(figures.time.compute_us)),
+            held: seconds(figures.time.held_us()),
+            idle: seconds(figures.time.idle_us()),
+            absent: seconds(figures.absent_us),
+        }
+    }
+}
+
+/// A seed: a string where a number would not be exact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Seed {
+    Number(u64),
+    Text(String),
+}
+
+impl Seed {
+    fn of(seed: u64) -> Self {
+        match seed {
+            0..=EXACT_MAX => Seed::Number(seed),
+            _ => Seed::Text(seed.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Seed::Number(seed) => write!(f, "{seed}"),
+            Seed::Text(seed) => f.write_str(seed),
+        }
+    }
+}
+
+/// The bounds of the window, where they were given.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Bounds {
+    pub(crate) since: Option<String>,
+    pub(crate) until: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -59,6 +118,9 @@ pub(crate) struct Slaves {
     pub(crate) by_group: BTreeMap<&'static str, u64>,
     pub(crate) by_subnet: BTreeMap<String, u64>,
     pub(crate) lifetime_s: Lifetime,
+    pub(crate) time_s: Time,
+    /// There without having come in this trail.
+    pub(crate) unknown: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -120,6 +182,8 @@ pub(crate) struct Summary {
     pub(crate) start: Option<String>,
     pub(crate) end: Option<String>,
     pub(crate) duration_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<Bounds>,
     pub(crate) clock_steps: u64,
     pub(crate) slaves: Slaves,
     pub(crate) tasks: Tasks,
@@ -129,14 +193,27 @@ pub(crate) struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dropped_lines: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) seed: Option<u64>,
+    pub(crate) seed: Option<Seed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) build: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
     pub(crate) exit: Option<Exit>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) exit_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) exit_reason: Option<String>,
+    /// Which run this life is one of, from 1, and which life of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) life: Option<usize>,
+    /// Lives that follow one that did not end with exit code 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) restarts: Option<usize>,
+    /// Time between the lives of a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) down_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) runs: Option<Vec<Summary>>,
 }
@@ -146,18 +223,17 @@ struct Frame<'a> {
     source: Option<&'static str>,
     lines: u64,
     unparsed: u64,
-    start_us: Option<i64>,
-    end_us: i64,
-    duration_us: i64,
+    observed: Option<(i64, i64)>,
     clock_steps: u64,
-    last: Option<&'a Run>,
+    last: Option<&'a Life>,
     zone: &'a Zone,
 }
 
 impl Frame<'_> {
     fn summary(&self, figures: &Figures) -> Summary {
-        let minutes = self.duration_us as f64 / 60e6;
-        let per_minute = |count: u64| (self.duration_us > 0).then(|| count as f64 / minutes);
+        let duration_us = figures.observed_us;
+        let minutes = duration_us as f64 / 60e6;
+        let per_minute = |count: u64| (duration_us > 0).then(|| count as f64 / minutes);
         let mut disconnected_by: BTreeMap<_, _> = CAUSES_ALWAYS.map(|cause| (cause, 0)).into();
         disconnected_by.extend(&figures.gone_by);
         let gone = figures.gone();
@@ -170,9 +246,10 @@ impl Frame<'_> {
             file: None,
             lines: self.lines,
             unparsed: self.unparsed,
-            start: self.start_us.map(|us| self.zone.show(us)),
-            end: self.start_us.map(|_| self.zone.show(self.end_us)),
-            duration_s: self.duration_us as f64 / 1e6,
+            start: self.observed.map(|(from, _)| self.zone.show(from)),
+            end: self.observed.map(|(_, to)| self.zone.show(to)),
+            duration_s: duration_us as f64 / 1e6,
+            window: None,
             clock_steps: self.clock_steps,
             slaves: Slaves {
                 connected: figures.connected,
@@ -192,6 +269,8 @@ impl Frame<'_> {
                     .map(|(subnet, &count)| (subnet.to_string(), count))
                     .collect(),
                 lifetime_s: Lifetime::of(&figures.lifetimes_us),
+                time_s: Time::of(figures, is_ours),
+                unknown: figures.unknown,
             },
             tasks: Tasks {
                 sent: figures.sent,
@@ -218,112 +297,170 @@ impl Frame<'_> {
             },
             stalled_s: is_ours.then_some(figures.stalled_us as f64 / 1e6),
             dropped_lines: ours(figures.dropped_lines),
-            seed: self.last.and_then(|run| run.seed),
-            build: self.last.and_then(|run| run.build.clone()),
+            seed: self.last.and_then(|life| life.seed).map(Seed::of),
+            build: self.last.and_then(|life| life.build.clone()),
             version: self
                 .last
-                .map(|run| run.version.clone())
+                .map(|life| life.version.clone())
                 .filter(|version| !version.is_empty()),
             exit: self
                 .last
-                .and_then(|run| run.exit.as_ref())
+                .and_then(|life| life.exit.as_ref())
                 .map(|exit| match exit {
                     ExitWord::Code(code) => Exit::Code(*code),
                     ExitWord::Word(word) => Exit::Word(word),
                 }),
             exit_reason: self
                 .last
-                .map(|run| run.exit_reason.clone())
+                .map(|life| life.exit_reason.clone())
                 .filter(|reason| !reason.is_empty()),
+            exit_at: self
+                .last
+                .filter(|life| life.exit.is_some())
+                .map(|life| self.zone.show(life.exit_us)),
+            run: None,
+            life: None,
+            restarts: None,
+            down_s: None,
             runs: None,
         }
     }
 }
 
-impl Stats {
-    /// All runs together, and each.
-    pub(crate) fn summary(&self, reader: &Reader) -> Summary {
+/// Which run each life is one of, which life of it, and how long nobody was there before it: restarts follow a life that
+/// did not end with exit code 0.
+pub(crate) struct Place {
+    pub(crate) run: usize,
+    pub(crate) life: usize,
+    pub(crate) down_us: i64,
+}
+
+/// The places of the lives of a role, in the order of the trail.
+pub(crate) fn places(lives: &[&Life]) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
+    for (index, life) in lives.iter().enumerate() {
+        let before = index.checked_sub(1).map(|before| lives[before]);
+        let place = match (before, places.last()) {
+            (Some(before), Some(last)) if !is_clean(before) && life.role == Role::Master => Place {
+                run: last.run,
+                life: last.life + 1,
+                down_us: (life.first_us - before.last_us).max(0),
+            },
+            (_, last) => Place {
+                run: last.map_or(1, |last| last.run + 1),
+                life: 1,
+                down_us: 0,
+            },
+        };
+        places.push(place);
+    }
+    places
+}
+
+/// Whether a life ended as it should.
+pub(crate) fn is_clean(life: &Life) -> bool {
+    matches!(
+        life.exit,
+        Some(
+            ExitWord::Code(0)
+                | ExitWord::Word("SHUTDOWN" | "MASTER-SHUTDOWN" | "COMPUTATION-FINISHED")
+        )
+    )
+}
+
+impl Summary {
+    /// All lives together, and each.
+    pub(crate) fn new(model: &Model, reader: &Reader) -> Self {
         let role = reader.role();
-        let runs: Vec<Summary> = reader
-            .runs
-            .iter()
-            .enumerate()
-            .map(|(index, run)| self.of_run(reader, index, run, role))
-            .collect();
-        let counted: Vec<&Run> = reader.runs.iter().filter(|run| run.role == role).collect();
+        let of_role = |life: &&Life| life.role == role;
+        let places = places(&reader.lives.iter().filter(of_role).collect::<Vec<_>>());
+        let mut places = places.into_iter();
+        let (mut runs, mut counted, mut restarts, mut down_us) = (Vec::new(), Vec::new(), 0, 0);
+        for (index, life) in reader.lives.iter().enumerate() {
+            let place = Some(life).filter(of_role).and_then(|_| places.next());
+            let is_observed = reader.observed(life).is_some();
+            if let Some(place) = &place
+                && is_observed
+            {
+                counted.push(life);
+                restarts += usize::from(place.life > 1);
+                down_us += reader
+                    .window()
+                    .length(life.first_us.saturating_sub(place.down_us), life.first_us);
+            }
+            // Also those outside of the window: slaves and attempts name them by their index.
+            runs.push(Self::of_life(model, reader, index, place));
+        }
+        let spans = || counted.iter().filter_map(|life| reader.observed(life));
+        let from = match role {
+            Role::Master => spans().next().map(|span| span.0),
+            Role::Slave => spans().map(|span| span.0).min(),
+        };
+        let to = match role {
+            Role::Master => spans().next_back().map(|span| span.1),
+            Role::Slave => spans().map(|span| span.1).max(),
+        };
         let frame = Frame {
             source: match (
                 counted.first(),
                 reader
-                    .runs
+                    .lives
                     .iter()
-                    .all(|run| run.source == reader.runs[0].source),
+                    .all(|life| life.source == reader.lives[0].source),
             ) {
                 (None, _) => None,
-                (Some(run), true) => Some(run.source.word()),
+                (Some(life), true) => Some(life.source.word()),
                 (Some(_), false) => Some("mixed"),
             },
             lines: reader.lines,
             unparsed: reader.unparsed,
-            start_us: counted.iter().find_map(|run| run.start_us),
-            end_us: counted
-                .iter()
-                .rev()
-                .find(|run| run.start_us.is_some())
-                .map_or(0, |run| run.end_us),
-            duration_us: match role {
-                Role::Master => counted.iter().map(|run| run.duration_us).sum(),
-                // Slaves run side by side.
-                Role::Slave => {
-                    let start = counted
-                        .iter()
-                        .filter_map(|run| run.start_us)
-                        .min()
-                        .unwrap_or(0);
-                    counted
-                        .iter()
-                        .filter(|run| run.start_us.is_some())
-                        .map(|run| run.end_us - start)
-                        .max()
-                        .unwrap_or(0)
-                }
-            },
-            clock_steps: reader.runs.iter().map(|run| run.clock_steps).sum(),
+            observed: from.zip(to),
+            clock_steps: reader.lives.iter().map(|life| life.clock_steps).sum(),
             last: counted.last().copied(),
             zone: &reader.zone,
         };
+        let window = reader.window();
+        let bound = |us: i64| (us != i64::MIN && us != i64::MAX).then(|| reader.zone.show(us));
+        let bounds = Bounds {
+            since: bound(window.since_us),
+            until: bound(window.until_us),
+        };
         Summary {
             schema: Some(SCHEMA),
+            window: (bounds.since.is_some() || bounds.until.is_some()).then_some(bounds),
+            restarts: (role == Role::Master).then_some(restarts),
+            down_s: (role == Role::Master).then_some(down_us as f64 / 1e6),
             runs: Some(runs),
-            ..frame.summary(&self.total(reader))
+            ..frame.summary(&model.total())
         }
     }
 
-    fn of_run(&self, reader: &Reader, index: usize, run: &Run, role: Role) -> Summary {
-        let none = Figures::default();
+    fn of_life(model: &Model, reader: &Reader, index: usize, place: Option<Place>) -> Self {
+        let life = &reader.lives[index];
+        let mut none = Figures::default();
+        none.observed_us = reader.observed(life).map_or(0, |(from, to)| to - from);
         // What a slave says of tasks, its master has said already.
-        let figures = self
-            .runs
-            .get(index)
-            .filter(|_| run.role == role)
-            .unwrap_or(&none);
+        let figures = match life.role == model.role {
+            true => model.figures(index),
+            false => &none,
+        };
         let frame = Frame {
-            source: Some(run.source.word()),
-            lines: run.lines,
-            unparsed: run.unparsed,
-            start_us: run.start_us,
-            end_us: run.end_us,
-            duration_us: run.duration_us,
-            clock_steps: run.clock_steps,
-            last: Some(run),
+            source: Some(life.source.word()),
+            lines: life.lines,
+            unparsed: life.unparsed,
+            observed: reader.observed(life),
+            clock_steps: life.clock_steps,
+            last: Some(life),
             zone: &reader.zone,
         };
         Summary {
-            role: Some(match run.role {
+            role: Some(match life.role {
                 Role::Master => "master",
                 Role::Slave => "slave",
             }),
-            file: Some(super::trail::show_path(&run.file)),
+            file: Some(super::trail::show_path(&life.file)),
+            run: place.as_ref().map(|place| place.run),
+            life: place.as_ref().map(|place| place.life),
             ..frame.summary(figures)
         }
     }

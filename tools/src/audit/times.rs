@@ -56,6 +56,16 @@ impl Zone {
         wall_us - self.last.1
     }
 
+    /// How far the zone's wall clock is ahead of UTC at a time.
+    pub(crate) fn offset_us(&self, time_us: i64) -> i64 {
+        if self.is_utc {
+            return 0;
+        }
+        Timestamp::from_microsecond(time_us).map_or(0, |time| {
+            i64::from(self.zone.to_offset(time).seconds()) * SECOND_US
+        })
+    }
+
     fn zoned(&self, time_us: i64) -> Option<Zoned> {
         let time = Timestamp::from_microsecond(time_us).ok()?;
         Some(time.to_zoned(self.zone.clone()))
@@ -159,11 +169,20 @@ impl Bound {
                 let Some(start) = zone.zoned(start_us) else {
                     return start_us;
                 };
-                let midnight = start
-                    .start_of_day()
-                    .map_or(start_us, |day| day.timestamp().as_microsecond());
-                let time = midnight + us;
-                if time < start_us { time + DAY_US } else { time }
+                // On the wall of the day, whatever the clocks do between midnight and then.
+                let on = |date: civil::Date| {
+                    let time =
+                        civil::Time::midnight().wrapping_add(SignedDuration::from_micros(us));
+                    zone.zone
+                        .to_timestamp(date.to_datetime(time))
+                        .map_or(start_us, |time| time.as_microsecond())
+                };
+                let today = on(start.date());
+                if today < start_us {
+                    on(start.date().tomorrow().unwrap_or(start.date()))
+                } else {
+                    today
+                }
             }
         }
     }
@@ -245,6 +264,18 @@ mod tests {
             now / DAY_US
         );
         assert!(Bound::parse("soon", &zone, now).is_err());
+        // On the days when the clocks change, 14:00 is 13 and 15 hours behind midnight.
+        let berlin = Zone::parse("Europe/Berlin").expect("zone files are here");
+        for (first, at) in [
+            ("2026-03-29T00:30:00+01:00", "2026-03-29T14:00:00+02:00"),
+            ("2026-10-25T00:30:00+02:00", "2026-10-25T14:00:00+01:00"),
+            ("2026-03-28T15:00:00+01:00", "2026-03-29T14:00:00+02:00"),
+            ("2026-10-24T15:00:00+02:00", "2026-10-25T14:00:00+01:00"),
+        ] {
+            let us = |text: &str| text.parse::<Timestamp>().expect("a time").as_microsecond();
+            let found = Bound::OfDay(14 * 3_600_000_000).resolve(us(first), &berlin);
+            assert_eq!(found, us(at), "{first}");
+        }
     }
 
     #[test]

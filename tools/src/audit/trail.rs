@@ -1,21 +1,24 @@
-//! From lines to entries: which format, which run, at what time; and what could not be read.
+//! From lines to entries: which format, which life, at what time; and what could not be read.
 //!
-//! A run begins with its INIT line. Lines before the first one of a file go on with the run of the same role that the
-//! file before left open (a rotated trail), else they open a run of their own as soon as one of them tells anything.
-//! Within a run, time never goes back: where the clock was set back, the later times are shifted by as much, so that
-//! durations stay what they were; the step is counted and told. So is a single time far ahead, which is taken for the
-//! time of the line before it.
+//! A life begins with its INIT line. Lines before the first one of a file go on with the life of the same role that the
+//! file before left open (a rotated trail), else they open a life of their own as soon as one of them tells anything.
+//! Within a life, time never goes back: where the clock was set, the later times are shifted, so that durations stay
+//! what they were; the step is counted and told. So is a single time far ahead, which is taken for the time of the line
+//! before it. Whether a long silence is a clock that was set ahead is told by what comes behind it: [`super::ahead`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ringmw_codec::audit::{Line, Who, clmw};
 use rustc_hash::FxHashMap;
 
+use super::ahead::{Ahead, SILENCE_US_MIN, Verdict};
 use super::entry::{
     ExitWord, Role, SlaveView, Source, What, of_clmw, of_ringmw, role_of, role_of_clmw,
 };
-use super::input::{self, Piece};
-use super::times::{Bound, Zone};
+use super::input::{self, Piece, Source as Input};
+use super::times::{Bound, Zone, show_duration};
+use super::window::Window;
 
 /// So many unreadable lines and clock steps are told one by one.
 const NOTES_MAX: usize = 5;
@@ -32,14 +35,15 @@ const JOINED_LINES_MAX: u64 = 64;
 /// Where and when an entry stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At {
-    /// Index of its run.
-    pub(crate) run: usize,
+    /// Index of its life.
+    pub(crate) life: usize,
     /// Who wrote it.
     pub(crate) role: Role,
-    /// When, by a clock that never goes back within the run.
+    /// When, by a clock that never goes back within the life.
     pub(crate) us: i64,
-    /// Whether it is inside the window; one before it is handed out only so that who is present is known.
+    /// Whether it is inside the window. One before it tells who is there; one behind it tells of time that lies inside.
     pub(crate) is_counted: bool,
+    pub(crate) window: Window,
 }
 
 /// What is made of a trail, fed with its entries.
@@ -48,30 +52,30 @@ pub(crate) trait Fold {
     fn on_entry(&mut self, at: At, what: &What<'_>);
 }
 
-/// One process's trail, from its INIT on.
+/// What one process wrote, from its INIT on.
 #[derive(Debug, Clone)]
-pub(crate) struct Run {
+pub(crate) struct Life {
     pub(crate) role: Role,
     pub(crate) source: Source,
     pub(crate) file: PathBuf,
     pub(crate) lines: u64,
     pub(crate) unparsed: u64,
     pub(crate) clock_steps: u64,
-    /// As the trail has them; none until a line of the window.
-    pub(crate) start_us: Option<i64>,
-    pub(crate) end_us: i64,
-    /// Between the two by the shifted clock.
-    pub(crate) duration_us: i64,
+    /// Of its first and its last line, by its own clock.
+    pub(crate) first_us: i64,
+    pub(crate) last_us: i64,
+    /// Whether its INIT line is in the trail.
+    pub(crate) has_init: bool,
     pub(crate) exit: Option<ExitWord>,
+    pub(crate) exit_us: i64,
     pub(crate) exit_reason: String,
     pub(crate) version: String,
     pub(crate) host: String,
     pub(crate) seed: Option<u64>,
     pub(crate) build: Option<String>,
-    first_us: i64,
     last_raw_us: i64,
-    /// A time far ahead, which the next line will confirm or not.
-    jump_us: Option<i64>,
+    /// A time far ahead and its place, which the next line will confirm or not.
+    jump: Option<(i64, String)>,
     shift_us: i64,
     view: SlaveView,
 }
@@ -88,7 +92,7 @@ pub(crate) struct Notes {
 
 /// Reads trails into a [`Fold`].
 pub(crate) struct Reader {
-    pub(crate) runs: Vec<Run>,
+    pub(crate) lives: Vec<Life>,
     pub(crate) lines: u64,
     pub(crate) unparsed: u64,
     /// Lines that were understood, in the window or not.
@@ -97,7 +101,9 @@ pub(crate) struct Reader {
     pub(crate) zone: Zone,
     since: Option<Bound>,
     until: Option<Bound>,
-    window: Option<(i64, i64)>,
+    window: Option<Window>,
+    /// Lines behind a long silence, until it is clear what it was.
+    held: Option<Ahead>,
     file: FileState,
 }
 
@@ -110,7 +116,7 @@ struct FileState {
     by_slave: FxHashMap<u32, usize>,
     /// The role of the last INIT.
     role: Option<Role>,
-    /// Lines and unparsed lines that no run has yet, and the first time among them.
+    /// Lines and unparsed lines that no life has yet, and the first time among them.
     waiting: (u64, u64, Option<i64>),
     is_last_clmw: bool,
     joined: Option<(String, u64)>,
@@ -119,7 +125,7 @@ struct FileState {
 impl Reader {
     pub(crate) fn new(zone: Zone, since: Option<Bound>, until: Option<Bound>) -> Self {
         Self {
-            runs: Vec::new(),
+            lives: Vec::new(),
             lines: 0,
             unparsed: 0,
             parsed: 0,
@@ -128,15 +134,18 @@ impl Reader {
             since,
             until,
             window: None,
+            held: None,
             file: FileState::default(),
         }
     }
 
     /// Reads files: masters' before slaves', the one that begins first before the others.
     pub(crate) fn read(&mut self, files: &[PathBuf], fold: &mut dyn Fold) {
-        for file in self.in_order(files) {
+        self.note_gaps(files);
+        for input in self.in_order(files) {
+            let file = input.path().to_owned();
             self.begin_file(&file);
-            let outcome = input::read_lines(&file, |piece| self.on_piece(piece, fold));
+            let outcome = input.read_lines(|piece| self.on_piece(piece, fold));
             if let Err(error) = outcome {
                 let name = show_path(&file);
                 if self.file.line == 0 {
@@ -152,38 +161,59 @@ impl Reader {
         }
     }
 
-    /// A rotated trail is given in any order, and so are a master's and its slaves'.
-    fn in_order(&mut self, files: &[PathBuf]) -> Vec<PathBuf> {
-        let is_piped = files.iter().any(|file| !file.is_file());
-        if files.len() < 2 || is_piped {
-            return files.to_vec();
+    /// A rotated trail is given in any order, and so are a master's and its slaves'; as files or through pipes.
+    fn in_order(&mut self, files: &[PathBuf]) -> Vec<Input> {
+        let inputs = files.iter().map(|file| Input::new(file));
+        if files.len() < 2 {
+            return inputs.collect();
         }
-        let mut keyed: Vec<_> = files
-            .iter()
-            .map(|file| (self.first_seen(file), file))
+        let mut keyed: Vec<_> = inputs
+            .map(|mut input| (self.first_seen(&mut input), input))
             .collect();
         keyed.sort_by_key(|&(key, _)| key);
-        keyed.into_iter().map(|(_, file)| file.clone()).collect()
+        keyed.into_iter().map(|(_, input)| input).collect()
     }
 
-    /// Whether the file is a slave's, as far as its head tells, and its first time.
-    fn first_seen(&mut self, file: &Path) -> (bool, Option<i64>) {
-        const LINES: u64 = 50;
-        let (mut first, mut role, mut lines) = (None, None, 0);
-        // What is behind the head is of no interest; a packed file is not unpacked further either.
-        let _ = input::read_while(file, |piece| {
-            let (Piece::Line(line) | Piece::Last(line) | Piece::TooLong(line)) = piece;
-            lines += 1;
+    /// Whether the input is a slave's, as far as its head tells, and its first time.
+    fn first_seen(&mut self, input: &mut Input) -> (bool, Option<i64>) {
+        let (mut first, mut role) = (None, None);
+        // What is behind the head is of no interest; what cannot be read is told when its turn comes.
+        let _ = input.look(|line| {
             if let Some((us, of)) = glance(line, &mut self.zone) {
                 first = first.or(Some(us));
                 role = role.or(of);
             }
-            lines < LINES && (first.is_none() || role.is_none())
+            first.is_none() || role.is_none()
         });
         (role == Some(Role::Slave), first)
     }
 
-    /// A file begins; runs that the file before left open may go on in it.
+    /// Files that are numbered as rotation numbers them, with one left out.
+    fn note_gaps(&mut self, files: &[PathBuf]) {
+        let mut numbers: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for file in files.iter().filter_map(|file| file.to_str()) {
+            let bare = [".gz", ".zst"]
+                .iter()
+                .find_map(|end| file.strip_suffix(end))
+                .unwrap_or(file);
+            let numbered = bare
+                .rsplit_once('.')
+                .and_then(|(base, number)| Some((base, number.parse().ok()?)));
+            let (base, number) = numbered.unwrap_or((bare, 0));
+            numbers.entry(base).or_default().push(number);
+        }
+        for (base, mut numbers) in numbers {
+            numbers.sort_unstable();
+            for pair in numbers.windows(2).filter(|pair| pair[1] > pair[0] + 1) {
+                self.notes.others.push(format!(
+                    "{base}.{} was not given: what happened in it is missing from the figures",
+                    pair[0] + 1
+                ));
+            }
+        }
+    }
+
+    /// A file begins; lives that the file before left open may go on in it.
     pub(crate) fn begin_file(&mut self, path: &Path) {
         let role = self.file.role;
         self.file = FileState {
@@ -198,30 +228,35 @@ impl Reader {
     /// Another file goes on where this one ended.
     pub(crate) fn continue_file(&mut self, fold: &mut dyn Fold) {
         self.flush_joined(fold);
+        self.release(Verdict::Silence, fold);
         self.file.line = 0;
     }
 
     /// Whether the last process of the trail has ended.
     pub(crate) fn is_over(&self) -> bool {
         let role = self.role();
-        self.runs
+        self.lives
             .iter()
-            .rfind(|run| run.role == role)
-            .is_some_and(|run| run.exit.is_some())
+            .rfind(|life| life.role == role)
+            .is_some_and(|life| life.exit.is_some())
     }
 
     fn open_master(&self) -> Option<usize> {
-        let last = self.runs.iter().rposition(|run| run.role == Role::Master)?;
-        self.runs[last].exit.is_none().then_some(last)
+        let last = self
+            .lives
+            .iter()
+            .rposition(|life| life.role == Role::Master)?;
+        self.lives[last].exit.is_none().then_some(last)
     }
 
     /// The lines of the file have come to an end.
     pub(crate) fn end_file(&mut self, fold: &mut dyn Fold) {
         self.flush_joined(fold);
+        self.release(Verdict::Silence, fold);
         let (lines, unparsed, _) = std::mem::take(&mut self.file.waiting);
-        if let Some(run) = self.current().and_then(|index| self.runs.get_mut(index)) {
-            run.lines += lines;
-            run.unparsed += unparsed;
+        if let Some(life) = self.current().and_then(|index| self.lives.get_mut(index)) {
+            life.lines += lines;
+            life.unparsed += unparsed;
         }
     }
 
@@ -258,13 +293,25 @@ impl Reader {
                 return self.on_clmw(entry, 1, fold);
             }
         } else if let Some(line) = Line::parse_quick(line) {
-            return self.on_ringmw(&line, fold);
+            return self.on_ringmw(line, fold);
         }
         self.on_other_line(line, fold);
     }
 
     #[cold]
     fn on_other_line(&mut self, bytes: &[u8], fold: &mut dyn Fold) {
+        let whole = bytes;
+        let bytes = behind_rubbish(bytes);
+        if bytes.len() < whole.len() && !bytes.is_empty() && self.begins_line(bytes) {
+            if self.notes.others.len() < NOTES_MAX && whole.contains(&0) {
+                let (name, line) = (show_path(&self.file.path), self.file.line);
+                self.notes.others.push(format!(
+                    "{name}:{line}: NUL bytes before the line: a part of the trail may be missing there"
+                ));
+            }
+            return self.on_line(bytes, fold);
+        }
+        let bytes = whole;
         if clmw::has_head(bytes) {
             self.file.is_last_clmw = true;
             let text = String::from_utf8_lossy(bytes);
@@ -279,7 +326,7 @@ impl Reader {
             Ok(text) => match Line::parse(text) {
                 Ok(line) => {
                     self.file.is_last_clmw = false;
-                    return self.on_ringmw(&line, fold);
+                    return self.on_ringmw(line, fold);
                 }
                 Err(error)
                     if text
@@ -295,6 +342,12 @@ impl Reader {
             Err(_) => "no text".to_owned(),
         };
         self.on_unparsed(bytes, &what);
+    }
+
+    /// Whether a text can be read as a line of either format.
+    fn begins_line(&self, bytes: &[u8]) -> bool {
+        clmw::has_head(bytes)
+            || std::str::from_utf8(bytes).is_ok_and(|text| Line::parse(text).is_ok())
     }
 
     /// Adds a line to an entry of CL-MW that is not closed yet; false when it is the start of another.
@@ -349,9 +402,9 @@ impl Reader {
         self.lines += 1;
         self.unparsed += 1;
         match self.current() {
-            Some(run) => {
-                self.runs[run].lines += 1;
-                self.runs[run].unparsed += 1;
+            Some(life) => {
+                self.lives[life].lines += 1;
+                self.lives[life].unparsed += 1;
             }
             None => {
                 self.file.waiting.0 += 1;
@@ -375,27 +428,112 @@ impl Reader {
         }
     }
 
-    fn on_ringmw(&mut self, line: &Line, fold: &mut dyn Fold) {
+    fn on_ringmw(&mut self, line: Line, fold: &mut dyn Fold) {
         use ringmw_codec::audit::Event;
+        if self.held.is_some() {
+            return self.on_line_behind(line, fold);
+        }
         let role = role_of(line.who);
         if matches!(line.event, Event::Init { .. }) {
-            self.open_run(role, Source::Ringmw);
+            self.open_life(role, Source::Ringmw);
         }
         let known = match line.who {
             Who::Slave(Some(slave)) => self.file.by_slave.get(&slave).copied(),
             _ => None,
         };
-        let run = known.unwrap_or_else(|| self.run_of(role, Source::Ringmw));
-        if let Event::Id { slave } = line.event {
-            self.file.by_slave.insert(slave, run);
+        let index = known.unwrap_or_else(|| self.life_of(role, Source::Ringmw));
+        let last_us = self.lives[index].last_raw_us;
+        if role == Role::Master
+            && last_us != i64::MIN
+            && line.time_us.saturating_sub(last_us) > SILENCE_US_MIN
+        {
+            self.held = Some(Ahead::new(index, last_us));
+            return self.on_line_behind(line, fold);
         }
-        let mut view = std::mem::take(&mut self.runs[run].view);
+        self.on_known(index, &line, fold);
+    }
+
+    fn on_known(&mut self, index: usize, line: &Line, fold: &mut dyn Fold) {
+        use ringmw_codec::audit::Event;
+        if let Event::Id { slave } = line.event {
+            self.file.by_slave.insert(slave, index);
+        }
+        let mut view = std::mem::take(&mut self.lives[index].view);
         if let Who::Slave(Some(slave)) = line.who {
             view.slave.get_or_insert(slave);
         }
         let what = of_ringmw(&line.event, &mut view);
-        self.hand_out(run, line.time_us, 1, &what, fold);
-        self.runs[run].view = view;
+        self.hand_out(index, line.time_us, 1, &what, fold);
+        self.lives[index].view = view;
+    }
+
+    /// A line behind a long silence: what it was is not clear yet.
+    #[cold]
+    fn on_line_behind(&mut self, line: Line, fold: &mut dyn Fold) {
+        let Some(held) = &mut self.held else {
+            return self.on_ringmw(line, fold);
+        };
+        let is_other = role_of(line.who) != Role::Master
+            || matches!(line.event, ringmw_codec::audit::Event::Init { .. });
+        if is_other {
+            self.release(Verdict::Silence, fold);
+            return self.on_ringmw(line, fold);
+        }
+        if let Some(verdict) = held.push(line, self.file.line) {
+            self.release(verdict, fold);
+        }
+    }
+
+    /// Hands out the lines that were held back.
+    pub(crate) fn release(&mut self, verdict: Verdict, fold: &mut dyn Fold) {
+        let Some(held) = self.held.take() else {
+            return;
+        };
+        let (index, line_now) = (held.life, self.file.line);
+        let mut lines = held.lines.into_iter();
+        let Some((first, number)) = lines.next() else {
+            return;
+        };
+        self.file.line = number;
+        match verdict {
+            Verdict::Silence => self.on_known(index, &first, fold),
+            Verdict::Step => {
+                let life = &mut self.lives[index];
+                let by_us = first.time_us - life.last_raw_us;
+                life.shift_us = life.shift_us.saturating_sub(by_us);
+                life.last_raw_us = first.time_us;
+                self.note_step(index, "ahead", by_us, None);
+                self.on_known(index, &first, fold);
+            }
+            Verdict::Damaged => {
+                let life = &self.lives[index];
+                let last_us = life.last_raw_us;
+                let by_us = first.time_us - last_us;
+                self.note_step(index, "ahead", by_us, None);
+                let first = Line {
+                    time_us: last_us,
+                    ..first
+                };
+                self.on_known(index, &first, fold);
+            }
+        }
+        for (line, number) in lines {
+            self.file.line = number;
+            self.on_ringmw(line, fold);
+        }
+        self.file.line = line_now;
+    }
+
+    fn note_step(&mut self, index: usize, way: &str, by_us: i64, place: Option<&str>) {
+        self.lives[index].clock_steps += 1;
+        if self.notes.clock_steps.len() < NOTES_MAX {
+            let here = format!("{}:{}", show_path(&self.file.path), self.file.line);
+            let place = place.unwrap_or(&here);
+            let by = show_duration(by_us);
+            self.notes
+                .clock_steps
+                .push(format!("{place}: the clock goes {way} by {by}"));
+        }
     }
 
     fn on_clmw(&mut self, entry: clmw::Entry<'_>, lines: u64, fold: &mut dyn Fold) {
@@ -424,49 +562,49 @@ impl Reader {
             Event::InitMaster { .. } | Event::InitSlave { .. }
         ) {
             let role = role_of_clmw(&entry.event).unwrap_or(Role::Master);
-            self.open_run(role, Source::ClMw);
+            self.open_life(role, Source::ClMw);
         }
         let role = role_of_clmw(&entry.event)
             .or(self.file.role)
             .unwrap_or(Role::Master);
-        let run = self.run_of(role, Source::ClMw);
-        let mut view = std::mem::take(&mut self.runs[run].view);
+        let life = self.life_of(role, Source::ClMw);
+        let mut view = std::mem::take(&mut self.lives[life].view);
         let what = of_clmw(entry.event, &mut view);
-        self.hand_out(run, time_us, lines, &what, fold);
-        self.runs[run].view = view;
+        self.hand_out(life, time_us, lines, &what, fold);
+        self.lives[life].view = view;
     }
 
-    /// The run that a line of this role belongs to.
-    fn run_of(&mut self, role: Role, source: Source) -> usize {
+    /// The life that a line of this role belongs to.
+    fn life_of(&mut self, role: Role, source: Source) -> usize {
         let known = match role {
             Role::Master => self.file.master,
             Role::Slave => self.file.slave,
         };
-        known.unwrap_or_else(|| self.open_run(role, source))
+        known.unwrap_or_else(|| self.open_life(role, source))
     }
 
-    fn open_run(&mut self, role: Role, source: Source) -> usize {
+    fn open_life(&mut self, role: Role, source: Source) -> usize {
         let (lines, unparsed, first) = std::mem::take(&mut self.file.waiting);
-        let index = self.runs.len();
-        self.runs.push(Run {
+        let index = self.lives.len();
+        self.lives.push(Life {
             role,
             source,
             file: self.file.path.clone(),
             lines,
             unparsed,
             clock_steps: 0,
-            start_us: first,
-            end_us: first.unwrap_or(i64::MIN),
-            duration_us: 0,
+            first_us: first.unwrap_or(i64::MIN),
+            last_us: first.unwrap_or(i64::MIN),
+            has_init: false,
             exit: None,
+            exit_us: 0,
             exit_reason: String::new(),
             version: String::new(),
             host: String::new(),
             seed: None,
             build: None,
-            first_us: first.unwrap_or(i64::MIN),
             last_raw_us: first.unwrap_or(i64::MIN),
-            jump_us: None,
+            jump: None,
             shift_us: 0,
             view: SlaveView::default(),
         });
@@ -479,20 +617,82 @@ impl Reader {
     }
 
     fn is_in_window(&mut self, time_us: i64) -> bool {
-        let (since, until) = self.bounds(time_us);
-        (since..until).contains(&time_us)
+        self.bounds(time_us).contains(time_us)
     }
 
     /// The window; times after the start count from the first line seen.
-    fn bounds(&mut self, time_us: i64) -> (i64, i64) {
+    fn bounds(&mut self, time_us: i64) -> Window {
         *self.window.get_or_insert_with(|| {
             let resolve = |bound: Option<Bound>, open| {
                 bound.map_or(open, |bound| bound.resolve(time_us, &self.zone))
             };
-            (resolve(self.since, i64::MIN), resolve(self.until, i64::MAX))
+            Window {
+                since_us: resolve(self.since, i64::MIN),
+                until_us: resolve(self.until, i64::MAX),
+            }
         })
     }
 
+    /// The window, as far as anything was read.
+    pub(crate) fn window(&self) -> Window {
+        self.window.unwrap_or(Window::ALL)
+    }
+
+    /// When a life was observed: inside the window, from its first line to its last. None where that is not at all.
+    pub(crate) fn observed(&self, life: &Life) -> Option<(i64, i64)> {
+        if life.first_us == i64::MIN || !self.window().meets(life.first_us, life.last_us) {
+            return None;
+        }
+        Some(self.window().clip(life.first_us, life.last_us))
+    }
+
+    /// The time of a line in its life's own clock. Where that was set, later times are shifted.
+    #[inline]
+    fn steady(&mut self, index: usize, time_us: i64) -> i64 {
+        let life = &mut self.lives[index];
+        let ahead_us = time_us.saturating_sub(life.last_raw_us);
+        if life.last_raw_us == i64::MIN
+            || (life.jump.is_none() && (0..=JUMP_US_MIN).contains(&ahead_us))
+        {
+            life.last_raw_us = time_us;
+        } else {
+            self.on_jump(index, time_us);
+        }
+        let life = &self.lives[index];
+        life.last_raw_us.saturating_add(life.shift_us)
+    }
+
+    #[cold]
+    fn on_jump(&mut self, index: usize, time_us: i64) {
+        let life = &mut self.lives[index];
+        let ahead_us = time_us.saturating_sub(life.last_raw_us);
+        if let Some((jump_us, place)) = life.jump.take() {
+            if time_us.abs_diff(jump_us) < CONFIRM_US {
+                // A long silence, then: the line before came at its end.
+                life.last_raw_us = time_us;
+                return;
+            }
+            let by_us = jump_us - life.last_raw_us;
+            self.note_step(index, "ahead", by_us, Some(&place));
+            return self.on_jump(index, time_us);
+        }
+        if ahead_us > JUMP_US_MIN && life.role == Role::Master && life.source == Source::Ringmw {
+            // It was held back already, and believed.
+            life.last_raw_us = time_us;
+        } else if ahead_us > JUMP_US_MIN {
+            // One damaged time must not stretch the life by years: the next line says whether the clock is there.
+            let place = format!("{}:{}", show_path(&self.file.path), self.file.line);
+            life.jump = Some((time_us, place));
+        } else if ahead_us <= -STEP_US_MIN {
+            life.shift_us = life.shift_us.saturating_sub(ahead_us);
+            life.last_raw_us = time_us;
+            self.note_step(index, "back", -ahead_us, None);
+        } else {
+            life.last_raw_us = life.last_raw_us.max(time_us);
+        }
+    }
+
+    #[inline]
     fn hand_out(
         &mut self,
         index: usize,
@@ -502,53 +702,17 @@ impl Reader {
         fold: &mut dyn Fold,
     ) {
         self.parsed += 1;
-        let (since, until) = self.bounds(time_us);
-        if time_us >= until {
-            return;
+        let window = self.bounds(time_us);
+        let us = self.steady(index, time_us);
+        let is_counted = window.contains(us);
+        let life = &mut self.lives[index];
+        if life.first_us == i64::MIN {
+            life.first_us = us;
         }
-        let is_counted = time_us >= since;
-        let place = |file: &FileState| format!("{}:{}", show_path(&file.path), file.line);
-        let run = &mut self.runs[index];
-        let ahead_us = time_us.saturating_sub(run.last_raw_us);
-        let has_last = run.last_raw_us != i64::MIN;
-        let is_confirmed = run
-            .jump_us
-            .take()
-            .is_some_and(|jump_us| time_us.abs_diff(jump_us) < CONFIRM_US);
-        let step = if has_last && ahead_us > JUMP_US_MIN && !is_confirmed {
-            // One damaged time must not stretch the run by years: the next line says whether the clock is there.
-            run.jump_us = Some(time_us);
-            Some(("ahead", ahead_us))
-        } else if has_last && ahead_us <= -STEP_US_MIN {
-            run.shift_us -= ahead_us;
-            run.last_raw_us = time_us;
-            Some(("back", -ahead_us))
-        } else {
-            run.last_raw_us = run.last_raw_us.max(time_us);
-            None
-        };
-        if let Some((way, by_us)) = step {
-            run.clock_steps += 1;
-            if self.notes.clock_steps.len() < NOTES_MAX {
-                let by = super::times::show_duration(by_us);
-                self.notes.clock_steps.push(format!(
-                    "{}: the clock goes {way} by {by}",
-                    place(&self.file)
-                ));
-            }
-        }
-        let us = run.last_raw_us.saturating_add(run.shift_us);
+        life.last_us = us;
         if is_counted {
             self.lines += lines;
-            run.lines += lines;
-            if run.jump_us.is_none() {
-                run.end_us = time_us;
-            }
-            if run.start_us.is_none() || run.first_us == i64::MIN {
-                run.start_us = Some(time_us);
-                run.first_us = us;
-            }
-            run.duration_us = us - run.first_us;
+            life.lines += lines;
         }
         match what {
             What::Init {
@@ -557,24 +721,27 @@ impl Reader {
                 build,
                 host,
             } => {
-                run.version = (*version).to_owned();
-                run.host = (*host).to_owned();
-                run.seed = *seed;
-                run.build = (!build.is_empty()).then(|| (*build).to_owned());
+                life.has_init = true;
+                life.version = (*version).to_owned();
+                life.host = (*host).to_owned();
+                life.seed = *seed;
+                life.build = (!build.is_empty()).then(|| (*build).to_owned());
             }
             What::Exit { exit, reason } => {
-                run.exit = Some(exit.clone());
-                run.exit_reason = (*reason).to_owned();
+                life.exit = Some(exit.clone());
+                life.exit_us = us;
+                life.exit_reason = (*reason).to_owned();
             }
             _ => {}
         }
-        let role = run.role;
+        let role = life.role;
         fold.on_entry(
             At {
-                run: index,
+                life: index,
                 role,
                 us,
                 is_counted,
+                window,
             },
             what,
         );
@@ -582,7 +749,7 @@ impl Reader {
 
     /// Whether masters' trails are there: then slaves' trails tell nothing of tasks and slaves.
     pub(crate) fn role(&self) -> Role {
-        match self.runs.iter().any(|run| run.role == Role::Master) {
+        match self.lives.iter().any(|life| life.role == Role::Master) {
             true => Role::Master,
             false => Role::Slave,
         }
@@ -608,7 +775,7 @@ impl Reader {
             "lines are no lines of a trail"
         };
         list(&mut told, self.unparsed, lines, &self.notes.unparsed);
-        let steps = self.runs.iter().map(|run| run.clock_steps).sum();
+        let steps = self.lives.iter().map(|life| life.clock_steps).sum();
         list(
             &mut told,
             steps,
@@ -634,8 +801,21 @@ pub(crate) fn show_path(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// A line without the mark that some editors put before a text, and without what stands before its last NUL byte: a
+/// machine that goes down leaves blocks of them, and the next process goes on behind.
+fn behind_rubbish(line: &[u8]) -> &[u8] {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    let line = line.strip_prefix(MARK).unwrap_or(line);
+    match memchr::memrchr(0, line) {
+        Some(at) => &line[at + 1..],
+        None => line,
+    }
+}
+
 /// The time of a line, and which end wrote it if it tells.
 fn glance(line: &[u8], zone: &mut Zone) -> Option<(i64, Option<Role>)> {
+    let line = behind_rubbish(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     if clmw::has_head(line) {
         let text = String::from_utf8_lossy(line);
         let entry = clmw::Entry::parse(&text)?;

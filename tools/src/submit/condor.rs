@@ -55,8 +55,8 @@ notification = NEVER
 batch_name   = {tag}
 
 # It leaves the queue when its algorithm has come to an end, whatever its exit code. It stays, and is started again,
-# when it was killed by a signal or left on one: 130 is SIGINT, 143 SIGTERM.
-on_exit_remove = (ExitBySignal == False) && (ExitCode != 130) && (ExitCode != 143)
+# when it was killed by a signal or left on one: 129 is SIGHUP, 130 SIGINT, 143 SIGTERM.
+on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143)
 {more}
 queue 1
 "#

@@ -50,7 +50,8 @@ master=$!
 wait "$master"
 code=$?
 
-# As with HTCondor's on_exit_remove: it stays when it was killed by a signal or left on one (130 is SIGINT, 143 SIGTERM).
+# As with HTCondor's on_exit_remove: it stays when it was killed by a signal or left on one (129 is SIGHUP, 130 SIGINT,
+# 143 SIGTERM).
 if [ "$code" -gt 128 ] && [ "$code" -ne 255 ] && [ -n "${{SLURM_JOB_ID:-}}" ]; then
     scontrol requeue "$SLURM_JOB_ID" && sleep 60
 fi

@@ -44,7 +44,7 @@ fn the_masters_arguments_are_quoted_for_condor() {
     );
     assert_eq!(
         line(&text, "on_exit_remove"),
-        "on_exit_remove = (ExitBySignal == False) && (ExitCode != 130) && (ExitCode != 143)"
+        "on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143)"
     );
     assert!(condor::master(&app(), &["a\nb".to_owned()], &[]).is_err());
 }

@@ -249,3 +249,78 @@ fn a_single_time_far_ahead_is_told_and_left() {
     let summary = audit_stdin(&STATS, paused.as_bytes()).json();
     assert_eq!(summary["duration_s"], 30.0 * 86_400.0 + 13.0);
 }
+
+/// What a trail holds may be anybody's text: no terminal obeys it, no spreadsheet computes it.
+#[test]
+fn texts_of_strangers_are_only_shown() {
+    let escape = "\\u{1b}]0;x\\u{7}";
+    let line =
+        |second: u32, text: &str| format!("1 2026-11-20T12:00:0{second}.000000Z MASTER {text}\n");
+    let trail = [
+        line(1, &format!("connected slave=SLAVE-0 from=10.0.0.1:9 host=\"=cmd{escape}\" job=\"{escape}\" group=unordered")),
+        line(2, &format!("refused from=10.0.0.2:9 host=\"{escape}\" reason=\"{escape}\"")),
+        line(3, "tasks-sent slave=SLAVE-0 tasks=1 bytes=9 group=1"),
+        line(4, &format!("failed task=TASK-1 algorithm=\"{escape}\" slave=SLAVE-0 message=\"{escape}\"")),
+        line(5, "results-received slave=SLAVE-0 results=1 failed=1 bytes=9 compute_us=900000"),
+        line(6, "lost slave=SLAVE-0 from=10.0.0.1:9 cause=eof detail=\"\" recycled=0 tasks=none unrunnable=0 cancelled=0"),
+        line(7, &format!("exit code=1 reason=\"{escape}\"")),
+    ]
+    .concat();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("master.audit");
+    std::fs::write(&file, trail).expect("it writes");
+    for command in [
+        &["stats"][..],
+        &["churn"],
+        &["timeline"],
+        &["attempts"],
+        &["follow", "--until-exit"],
+        &["report", "-o", "/dev/null"],
+        &["check", "--clean-exit"],
+    ] {
+        let told = audit_files(command, &[&file]);
+        assert!(
+            !told.out.contains(['\u{1b}', '\u{7}']) && !told.err.contains(['\u{1b}', '\u{7}']),
+            "{command:?}: {:?}",
+            told.out
+        );
+        assert!(
+            told.out.contains("\\u{1b}") || command[0] == "attempts",
+            "{command:?}: {}",
+            told.out
+        );
+    }
+    for args in [
+        &["churn", "--sheet", "by_host"][..],
+        &["timeline", "--sheet", "hosts"],
+        &["attempts"],
+    ] {
+        let csv = audit_files(&[args, &["--format", "csv"]].concat(), &[&file]).out;
+        assert!(
+            csv.contains("'=cmd") && !csv.contains(",=cmd") && !csv.contains("\n=cmd"),
+            "{csv}"
+        );
+    }
+}
+
+/// A standard error that nobody reads, or that is closed, stops nobody.
+#[test]
+fn a_closed_standard_error_is_no_panic() {
+    let file = sample(RUNS[2], "master.audit");
+    for closed in ["2>&-", "2>/dev/full"] {
+        let shell = format!(
+            "exec {} audit stats {} /nonexistent {closed}",
+            env!("CARGO_BIN_EXE_ringmw"),
+            file.display()
+        );
+        let output = std::process::Command::new("bash")
+            .args(["-c", &shell])
+            .output()
+            .expect("bash is here");
+        assert_eq!(output.status.code(), Some(0), "{closed}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("6 connected"),
+            "{closed}"
+        );
+    }
+}

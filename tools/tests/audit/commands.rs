@@ -241,7 +241,8 @@ fn diff_tells_what_changed() {
 #[test]
 fn every_help_shows_an_example() {
     for command in [
-        "stats", "churn", "timeline", "attempts", "check", "diff", "follow", "report", "plot",
+        "stats", "churn", "timeline", "tasks", "attempts", "check", "diff", "follow", "report",
+        "plot",
     ] {
         let told = audit(&[command, "--help"]);
         assert_eq!(told.code, Some(0), "{command}");
@@ -287,4 +288,272 @@ fn who_is_sent_away_is_no_loss_and_told_apart() {
     assert_eq!(reasons, ["dismissed", "shutdown"]);
     let table = audit_stdin(&["stats", "-"], trail.as_bytes()).out;
     assert!(table.contains("1 as fewer were desired"), "{table}");
+}
+
+#[test]
+fn check_refuses_what_it_cannot_judge() {
+    let file = [sample(RUNS[2], "master.audit")];
+    let check = |args: &[&str]| audit_files(&[&["check"], args].concat(), &file);
+    for (args, words) in [
+        (&["--max-loss-ratio", "5"][..], "0 to 1"),
+        (&["--max-failed-ratio=-0.5"], "0 to 1"),
+        (&["--min-throughput", "NaN"], "0 or more"),
+        (
+            &[
+                "--max-loss-ratio",
+                "1",
+                "--since",
+                "2030-01-01",
+                "--until",
+                "2030-01-02",
+            ],
+            "no time of the run",
+        ),
+        (
+            &[
+                "--max-loss-ratio",
+                "1",
+                "--since",
+                "2026-11-20T09:00:00Z",
+                "--until",
+                "2026-11-20T08:00:00Z",
+            ],
+            "the window is empty",
+        ),
+    ] {
+        let told = check(args);
+        assert_eq!(told.code, Some(2), "{args:?} {}", told.out);
+        assert!(told.err.contains(words), "{args:?}: {}", told.err);
+    }
+    assert_eq!(check(&["--max-loss-ratio", "50%"]).code, Some(0));
+    assert_eq!(check(&["--max-loss-ratio", "49%"]).code, Some(1));
+    // Slaves came, nothing was computed.
+    let trail = "1 2026-11-20T12:00:01.000000Z MASTER connected slave=SLAVE-0 from=10.0.0.1:9 host=n job=\"\" group=unordered\n";
+    let told = audit_stdin(&["check", "--max-loss-ratio", "1", "-"], trail.as_bytes());
+    assert_eq!(told.code, Some(1), "{}", told.out);
+    assert!(told.out.contains("no result came at all"), "{}", told.out);
+    let told = audit_stdin(
+        &[
+            "check",
+            "--max-failed-ratio",
+            "1",
+            "--allow-no-results",
+            "-",
+        ],
+        trail.as_bytes(),
+    );
+    assert_eq!(
+        told.code,
+        Some(1),
+        "no results, no share of failures: {}",
+        told.out
+    );
+    let told = audit_stdin(
+        &["check", "--max-loss-ratio", "0", "--allow-no-results", "-"],
+        trail.as_bytes(),
+    );
+    assert_eq!(told.code, Some(0), "{}", told.out);
+}
+
+#[test]
+fn check_against_a_good_run() {
+    let (good, slow) = (
+        sample(RUNS[1], "master.audit"),
+        sample(RUNS[2], "master.audit"),
+    );
+    let against = good.to_str().expect("UTF-8");
+    let same = audit_files(&["check", "--against", against], &[&good]);
+    assert_eq!(same.code, Some(0), "{}", same.out);
+    let told = audit_files(
+        &["check", "--against", against, "--tolerance", "20%"],
+        &[&slow],
+    );
+    assert_eq!(told.code, Some(1));
+    for words in [
+        "throughput against good",
+        "loss ratio against good",
+        "the good run: ",
+    ] {
+        assert!(told.out.contains(words), "{words}: {}", told.out);
+    }
+    let missing = audit_files(&["check", "--against", "/nonexistent"], &[&slow]);
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.err.contains("/nonexistent"), "{}", missing.err);
+}
+
+#[test]
+fn check_in_the_forms_of_ci_and_collectors() {
+    let file = [sample(RUNS[2], "master.audit")];
+    let args = [
+        "check",
+        "--max-loss-ratio",
+        "5%",
+        "--min-peak",
+        "2",
+        "--clean-exit",
+        "--format",
+    ];
+    let junit = audit_files(&[&args[..], &["junit"]].concat(), &file);
+    assert_eq!(junit.code, Some(1));
+    for words in [
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
+        "tests=\"3\" failures=\"1\"",
+        "name=\"loss ratio\"><failure message=\"loss ratio: 0.50 is more than 0.05 (3 of 6 departures were losses)\"/>",
+        "name=\"exit\"/>",
+    ] {
+        assert!(junit.out.contains(words), "{words}\n{}", junit.out);
+    }
+    let metrics = audit_files(&[&args[..], &["prometheus"]].concat(), &file);
+    assert_eq!(metrics.code, Some(1));
+    for line in [
+        "# TYPE ringmw_audit_check_ok gauge",
+        "ringmw_audit_check_ok 0",
+        "ringmw_audit_check_value{bound=\"loss_ratio\"} 0.5",
+        "ringmw_audit_check_limit{bound=\"loss_ratio\"} 0.05",
+        "ringmw_audit_check_kept{bound=\"loss_ratio\"} 0",
+        "ringmw_audit_check_kept{bound=\"peak\"} 1",
+        "ringmw_audit_check_value{bound=\"exit\"} 0",
+    ] {
+        assert!(
+            line.ends_with("exit\"} 0") || metrics.out.lines().any(|found| found == line),
+            "{line}\n{}",
+            metrics.out
+        );
+    }
+}
+
+/// Every task of a trail of level tasks, counted again; and the same slaves by their packets alone.
+#[test]
+fn task_times_come_to_a_recount() {
+    use crate::made::Dice;
+    use std::collections::BTreeMap;
+    let mut dice = Dice(5);
+    let mut lines: Vec<(u64, String)> = Vec::new();
+    let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for slave in 0..6u64 {
+        lines.push((
+            slave,
+            format!("connected slave=SLAVE-{slave} from=10.0.0.{slave}:9 host=n{} job=\"\" group=unordered", slave / 2),
+        ));
+        let mut us = 1000;
+        for number in 0..200u64 {
+            let task = slave * 1000 + number;
+            let algorithm = ["square", "cube"][(task % 2) as usize];
+            let compute = 1000 + dice.roll(9000) * if slave == 5 { 10 } else { 1 };
+            lines.push((
+                us,
+                format!("task-sent slave=SLAVE-{slave} task=TASK-{task} algorithm={algorithm}"),
+            ));
+            us += compute;
+            lines.push((us, format!("results-received slave=SLAVE-{slave} results=1 failed=0 bytes=9 compute_us={compute}")));
+            lines.push((
+                us,
+                format!(
+                    "task-ended slave=SLAVE-{slave} task=TASK-{task} end=done compute_us={compute}"
+                ),
+            ));
+            for key in [
+                "all".to_owned(),
+                format!("algorithm {algorithm}"),
+                format!("host n{}", slave / 2),
+                format!("slave SLAVE-{slave}"),
+            ] {
+                times.entry(key).or_default().push(compute);
+            }
+        }
+    }
+    for number in 0..7u64 {
+        let slave = number % 2 * 3;
+        lines.push((
+            5_000_000 + number,
+            format!(
+                "failed task=TASK-{number} algorithm=cube slave=SLAVE-{slave} message=\"no memory\""
+            ),
+        ));
+    }
+    lines.push((
+        6_000_000,
+        "refused from=10.9.9.9:1 host=stranger reason=\"another member id\"".to_owned(),
+    ));
+    lines.sort();
+    let trail = |has_tasks: bool| -> String {
+        let kept = lines
+            .iter()
+            .filter(|line| has_tasks || !line.1.starts_with("task-"));
+        let line = |(us, text): &(u64, String)| {
+            format!(
+                "1 2026-11-20T12:00:{:02}.{:06}Z MASTER {text}\n",
+                us / 1_000_000,
+                us % 1_000_000
+            )
+        };
+        kept.map(line).collect()
+    };
+    for (has_tasks, basis) in [(true, "tasks"), (false, "packets")] {
+        let told = audit_stdin(
+            &["tasks", "--format", "json", "-"],
+            trail(has_tasks).as_bytes(),
+        )
+        .json();
+        assert_eq!(
+            (&told["basis"], &told["results"]),
+            (&json!(basis), &json!(1200))
+        );
+        let mut seen = 0;
+        for (sheet, key) in [
+            ("by_algorithm", "algorithm"),
+            ("by_host", "host"),
+            ("by_slave", "slave"),
+        ] {
+            for row in told[sheet].as_array().expect("rows") {
+                let Some(name) = row[key].as_str() else {
+                    assert!(!has_tasks, "packets name no algorithm");
+                    continue;
+                };
+                let mut exact = times[&format!("{key} {name}")].clone();
+                exact.sort_unstable();
+                assert_eq!(row["tasks"].as_u64(), Some(exact.len() as u64), "{name}");
+                let mean = exact.iter().sum::<u64>() as f64 / exact.len() as f64 / 1e6;
+                assert!(
+                    (row["mean_s"].as_f64().expect("a number") - mean).abs() < 1e-9,
+                    "{row} {mean}"
+                );
+                assert_eq!(
+                    row["max_s"].as_f64(),
+                    exact.last().map(|&us| us as f64 / 1e6),
+                    "{name}"
+                );
+                for (column, percent) in [("p50_s", 50), ("p90_s", 90), ("p99_s", 99)] {
+                    let exact = exact[(exact.len() * percent).div_ceil(100) - 1] as f64 / 1e6;
+                    let found = row[column].as_f64().expect("a number");
+                    assert!(
+                        (found - exact).abs() <= exact / 100.0,
+                        "{name} {column}: {found}, not {exact}"
+                    );
+                }
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, if has_tasks { 2 + 3 + 6 } else { 3 + 6 });
+        assert_eq!(sum(&told["histogram"], "tasks"), 1200);
+        let worst = &told["stragglers"][0];
+        let longest = times["all"].iter().max().map(|&us| us as f64 / 1e6);
+        assert_eq!(
+            (worst["slave"].as_str(), worst["compute_s"].as_f64()),
+            (Some("SLAVE-5"), longest)
+        );
+        assert_eq!(worst["task"].is_string(), has_tasks);
+        let failures = &told["failures"];
+        assert_eq!(
+            (
+                &failures[0]["times"],
+                &failures[0]["slave"],
+                &failures[0]["host"],
+                &failures[1]["times"]
+            ),
+            (&json!(4), &json!("SLAVE-0"), &json!("n0"), &json!(3))
+        );
+        assert_eq!(told["refusals"][0]["address"], "10.9.9.9");
+        assert_eq!(told["refusals"][0]["host"], "stranger");
+    }
 }

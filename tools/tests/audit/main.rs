@@ -2,11 +2,16 @@
 
 mod bad_input;
 mod commands;
+mod findings;
 mod follow;
 mod made;
 mod pictures;
+mod recount;
 mod simulated;
+mod spans;
 mod stats;
+mod stories;
+mod story_windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -81,7 +81,7 @@ fn made_trails_come_to_their_truth() {
             assert_eq!((told.err.as_str(), told.code), ("", Some(0)));
             let summary = told.json();
             check(&summary, &truth, form);
-            assert_eq!(summary["schema"], 1);
+            assert_eq!(summary["schema"], 2);
             assert_eq!(summary["start"], "2026-11-20T08:03:03Z");
             match form {
                 Form::Ringmw => {

@@ -12,7 +12,7 @@ use crate::app::master_role::Setting;
 use crate::io::clock;
 use crate::io::files::resource::{self, ResourceSchedule, ResourceWriter};
 use crate::master::driver::Report;
-use crate::proto::master::Need;
+use crate::proto::need::Need;
 
 /// The last write may take this long before the process ends without it.
 const LAST_WRITE_BOUND: Duration = Duration::from_secs(2);
@@ -80,11 +80,7 @@ impl Reporting {
                 }
             }
             seen.set(need);
-            let acted_on = resource::Need {
-                needed: need.needed,
-                desired: need.desired,
-            };
-            if schedule.due(now, acted_on) {
+            if schedule.due(now, need) {
                 writer.write(constant.file(need, false).write(), false, need.needed);
             }
         })

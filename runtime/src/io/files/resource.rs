@@ -14,17 +14,10 @@ use std::time::Duration;
 
 use ringmw_codec::Nanos;
 
+use crate::proto::need::Need;
+
 /// The file is rewritten for a changed need at most this often.
 pub(crate) const CHANGE_PAUSE: Duration = Duration::from_secs(1);
-
-/// What the batch system acts on; a change of it is written soon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Need {
-    /// Slaves that are still missing.
-    pub needed: u64,
-    /// Slaves that are desired in all.
-    pub desired: u64,
-}
 
 /// When the resource file is to be written: at the start, every interval, and when the need has changed, at most once
 /// a second. The end is not its business: the master writes that one itself, by [`ResourceWriter::finish`].
@@ -61,7 +54,7 @@ impl ResourceSchedule {
     /// When it will be due if the need stays as it is; none is at once.
     pub(crate) fn next(&self, need: Need) -> Option<Nanos> {
         let (at, written) = self.written?;
-        let pause = if written == need {
+        let pause = if written.asks_the_same(&need) {
             self.interval
         } else {
             nanos(CHANGE_PAUSE)
@@ -351,6 +344,7 @@ mod tests {
         Need {
             needed,
             desired: 10,
+            ..Need::default()
         }
     }
 
@@ -378,6 +372,25 @@ mod tests {
             assert_eq!(schedule.due(ms * MS, need(needed)), is_due, "at {ms} ms");
             assert_eq!(next.is_none_or(|at| at <= ms * MS), is_due);
         }
+    }
+
+    #[test]
+    fn who_is_here_and_busy_is_no_change() {
+        let mut schedule = ResourceSchedule::new(Duration::from_secs(300));
+        assert!(schedule.due(0, need(1)));
+        let others = Need {
+            connected: 7,
+            busy: 3,
+            ..need(1)
+        };
+        assert!(!schedule.due(2000 * MS, others));
+        assert!(schedule.due(
+            2000 * MS,
+            Need {
+                desired: 11,
+                ..need(1)
+            }
+        ));
     }
 
     #[test]

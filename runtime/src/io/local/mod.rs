@@ -202,6 +202,11 @@ impl Supervisor {
         self.stop_within(bound)
     }
 
+    /// No slave is started any more, and those that end within `bound` do so by themselves; does not wait for that.
+    pub(crate) fn begin_to_stop(&self, bound: Duration) {
+        let _ = self.messages.send(Message::Stop { bound });
+    }
+
     fn stop_within(&mut self, bound: Duration) -> Stopped {
         let _ = self.messages.send(Message::Stop { bound });
         let ended = self.thread.take().map(thread::JoinHandle::join);

@@ -304,7 +304,7 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         bound: Duration,
         voices: &mut Vec<Arc<Voice>>,
     ) -> u32 {
-        let deadline = Instant::now() + bound;
+        let mut deadline = Instant::now() + bound;
         let mut ended = 0;
         while self.slots.iter().any(Option::is_some) {
             match receive(
@@ -320,7 +320,9 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
                         restart_in: None,
                     });
                 }
-                Some(Message::HandedTask { .. } | Message::Stop { .. }) => {}
+                Some(Message::HandedTask { .. }) => {}
+                // Sooner than was said before.
+                Some(Message::Stop { bound }) => deadline = deadline.min(Instant::now() + bound),
                 None => break,
             }
         }

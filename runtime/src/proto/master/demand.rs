@@ -8,23 +8,11 @@ use ringmw_sched::{AUTO, Group, Nanos};
 use super::MasterCore;
 use super::conn::Phase;
 use crate::proto::config::{Demand, Wanted};
+use crate::proto::need::Need;
 use crate::proto::{SECOND, put};
 
 /// A desire that follows the queue falls only when the queue could use less for so long: slaves are dear to start.
 const WANTED_FALLS_AFTER: Nanos = 30 * SECOND;
-
-/// What the batch system should know: spec section 14.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Need {
-    /// Slaves that are still missing.
-    pub needed: u64,
-    /// The sum of the desires.
-    pub desired: u64,
-    /// Slaves that are here.
-    pub connected: u64,
-    /// Slaves with work in their hands.
-    pub busy: u64,
-}
 
 impl MasterCore {
     /// Without this, [`Demand::default`].

@@ -50,7 +50,6 @@ use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
-pub(crate) use demand::Need;
 use incumbents::Pace;
 pub use trail::Traffic;
 use trail::Trail;

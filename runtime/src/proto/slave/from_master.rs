@@ -129,12 +129,14 @@ impl SlaveCore {
                 first: entry.task,
                 count: entry.count,
                 left: 0..entry.count,
+                packet: self.packets,
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,
                 bound: entry.flags & BOUND != 0,
                 body: packet.slice(view.body_range(index)),
             });
         }
+        self.packets += 1;
         self.settle(now, false);
         let (tasks, bytes) = (view.tasks(), payload.len() as u64);
         let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());

@@ -15,6 +15,29 @@ use crate::proto::{SECOND, put};
 /// A task that runs at the time limit may take so long to end before it is handed back too.
 const LAST_TASK_GRACE: Nanos = 5 * SECOND;
 
+/// After SIGTERM what fits in this time is written.
+pub(crate) const FAREWELL: Nanos = SECOND;
+
+/// A slave that leaves waits no longer for a master that takes no byte of what it has to say.
+pub(crate) const TAKEN_WAIT: Nanos = 3_600 * SECOND;
+
+/// A slave whose last words have reached the master's host waits so long for the master to close: one that sends it
+/// something meanwhile is not answered by a reset.
+const CLOSE_WAIT: Nanos = SECOND;
+
+/// A slave goes of its own will, from its goodbye until the master has it.
+#[derive(Default)]
+pub(super) struct Leaving {
+    /// The fewest bytes that were not with the master, and since when it is those.
+    least: Option<(u64, Nanos)>,
+    /// Since when the master's host has all of it.
+    all_taken: Option<Nanos>,
+    /// SIGTERM came: no longer than until then.
+    until: Option<Nanos>,
+    /// Nothing is left to be done on the connection.
+    gone: bool,
+}
+
 /// How it ended for a slave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlaveEnd {
@@ -71,12 +94,15 @@ impl SlaveCore {
         self.bounds = bounds;
     }
 
-    /// The connection ended.
+    /// The connection ended, for this reason.
     pub fn on_closed(&mut self, why: &str) {
-        self.finish_with(SlaveEnd::MasterLost(why.to_owned()));
+        match self.leaving {
+            Some(_) => self.give_up(why),
+            None => self.finish_with(SlaveEnd::MasterLost(why.to_owned())),
+        }
     }
 
-    /// Leaves on its own account.
+    /// Leaves on its own account: results, then goodbye. It has gone when [`SlaveCore::is_gone`] says so.
     pub fn leave(&mut self, code: GoodbyeCode, reason: &str) {
         if self.end.is_none() {
             self.flush_results();
@@ -94,7 +120,91 @@ impl SlaveCore {
                 .encode(out);
             });
             self.finish_with(SlaveEnd::Left(reason.to_owned()));
+            self.leaving = Some(Leaving::default());
         }
+    }
+
+    /// A signal: the machine is wanted. What fits in a second is written, whatever it was leaving for.
+    pub fn evict(&mut self, reason: &str, now: Nanos) {
+        self.leave(GoodbyeCode::Evicted, reason);
+        if let Some(leaving) = &mut self.leaving
+            && leaving.until.is_none()
+            && !leaving.gone
+        {
+            leaving.until = Some(now + FAREWELL);
+            // Whoever told it so may run it again.
+            self.end = Some(SlaveEnd::Left(reason.to_owned()));
+        }
+    }
+
+    /// What became of its last words, told now and then while it leaves: `kernel_bytes` of what was written have not
+    /// reached the master's host.
+    pub fn on_untaken(&mut self, kernel_bytes: u64, now: Nanos) {
+        let left = self.out.len() as u64 + (self.handed - self.written) + kernel_bytes;
+        let Some(leaving) = self.leaving.as_mut().filter(|leaving| !leaving.gone) else {
+            return;
+        };
+        let (least, taken_at) = leaving.least.unwrap_or((u64::MAX, now));
+        if left < least {
+            leaving.least = Some((left, now));
+        }
+        if left > 0 {
+            leaving.all_taken = None;
+            if leaving.until.is_some_and(|until| now >= until) {
+                self.give_up("its second was over");
+            } else if now >= taken_at + TAKEN_WAIT {
+                let hours = TAKEN_WAIT / (3_600 * SECOND);
+                self.give_up(&format!("the master took no byte for {hours} h"));
+            }
+        } else {
+            let closes_by = *leaving.all_taken.get_or_insert(now) + CLOSE_WAIT;
+            leaving.gone = now >= closes_by.min(leaving.until.unwrap_or(Nanos::MAX));
+        }
+    }
+
+    /// Whether it is over and nothing is left to be done on the connection.
+    pub fn is_gone(&self) -> bool {
+        match &self.leaving {
+            Some(leaving) => leaving.gone,
+            None => self.end.is_some(),
+        }
+    }
+
+    /// When [`SlaveCore::on_untaken`] is due at the latest.
+    pub fn leaving_deadline(&self) -> Nanos {
+        let leaving = self.leaving.as_ref().filter(|leaving| !leaving.gone);
+        leaving.map_or(Nanos::MAX, |leaving| {
+            let taken = leaving
+                .least
+                .map_or(Nanos::MAX, |least| least.1 + TAKEN_WAIT);
+            let closed = leaving.all_taken.map_or(taken, |all| all + CLOSE_WAIT);
+            closed.min(leaving.until.unwrap_or(Nanos::MAX))
+        })
+    }
+
+    /// Nothing more can be written.
+    fn give_up(&mut self, why: &str) {
+        let lost = self.has_unsent() || self.written < self.handed || !self.out.is_empty();
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        if leaving.gone {
+            return;
+        }
+        leaving.gone = true;
+        let untaken = leaving.all_taken.is_none() && leaving.least.is_none_or(|(left, _)| left > 0);
+        if !lost && !untaken {
+            return;
+        }
+        let results = self.waiting_results();
+        self.end = self.end.take().map(|end| match end {
+            // It is no idleness to have something unsaid: not with 0.
+            SlaveEnd::Idle(_) => SlaveEnd::MasterLost(why.to_owned()),
+            SlaveEnd::Left(reason) if results > 0 => SlaveEnd::Left(format!(
+                "{reason}; results not sent: {results}, since {why}"
+            )),
+            end => end,
+        });
     }
 
     /// Goodbye, where its own time is up.
@@ -123,8 +233,12 @@ impl SlaveCore {
         }
     }
 
+    /// Results that nobody takes are no idleness.
     fn is_idle(&self) -> bool {
-        self.welcome.is_some() && self.running.is_none() && self.tasks.is_empty()
+        self.welcome.is_some()
+            && self.running.is_none()
+            && self.tasks.is_empty()
+            && !self.has_unsent()
     }
 
     /// When [`SlaveCore::judge_bounds`] has something to do at the earliest.

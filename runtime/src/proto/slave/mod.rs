@@ -2,7 +2,14 @@
 //!
 //! The compute side asks [`SlaveCore::next_task`] and tells [`SlaveCore::finish`]; the I/O side feeds
 //! [`SlaveCore::on_bytes`], writes what [`SlaveCore::take_output`] gives and tells
-//! [`SlaveCore::on_flushed`] once nothing of it is left. Results leave in the order of hand-out.
+//! [`SlaveCore::on_written`] how much of it the socket has taken. Results leave in the order of hand-out.
+//!
+//! # What it has to say, and who has it
+//! ```text
+//!   | the master has it | in the kernel |  in the I/O side's hands  | output | results that wait |
+//!                       ^ on_untaken    ^ written                   ^ handed                     ^ finished
+//! ```
+//! A slave that goes of its own will stays until the first of these marks has reached the last.
 
 mod from_master;
 mod leave;
@@ -20,6 +27,7 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::{SECOND, put};
+use leave::Leaving;
 pub use leave::SlaveEnd;
 use meter::Meter;
 pub(crate) use packet::Assignment;
@@ -32,6 +40,10 @@ pub(crate) const RESULT_WAIT: Nanos = SECOND / 10;
 /// How long a slave waits for the master's answer to its handshake: a master algorithm may hold its
 /// thread for minutes, another service on a reused port never answers.
 pub(crate) const WELCOME_WAIT: Nanos = 600 * SECOND;
+
+/// Packets of results that may be finished and not taken by the socket before no more tasks begin: the connection has
+/// enough to go on with, and a slave whose master reads nothing holds a bounded number of bytes.
+pub(crate) const UNSENT_PACKETS_MAX: usize = 4;
 
 /// Beats within one client timeout.
 const BEATS: u64 = 4;
@@ -49,15 +61,24 @@ pub struct SlaveCore {
     results: ResultBatchBuilder,
     oldest_result: Option<Nanos>,
     out: Vec<u8>,
+    /// Bytes that the I/O side was given since the start, and those of them that the socket has taken.
+    handed: u64,
+    written: u64,
+    /// Packets of results that the socket has not taken whole: where each ends in all that was ever said, and its results.
+    unsent: VecDeque<(u64, usize)>,
+    /// Packets of tasks that have come.
+    packets: u64,
     last_sent: Nanos,
     started: Nanos,
     end: Option<SlaveEnd>,
+    /// It goes of its own will.
+    leaving: Option<Leaving>,
     completed: u64,
     learned: Vec<(u32, u64)>,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
-    /// When it last had a task in hand, or was welcomed.
+    /// When it last had a task in hand or a result unsent, or was welcomed.
     busy_at: Nanos,
 }
 
@@ -77,9 +98,14 @@ impl SlaveCore {
             results: ResultBatchBuilder::new(),
             oldest_result: None,
             out,
+            handed: 0,
+            written: 0,
+            unsent: VecDeque::new(),
+            packets: 0,
             last_sent: now,
             started: now,
             end: None,
+            leaving: None,
             completed: 0,
             learned: Vec::new(),
             audit: VecDeque::new(),
@@ -92,24 +118,21 @@ impl SlaveCore {
     /// Time passed. `unacknowledged_for`: how long the master's host has not acknowledged bytes that
     /// are outstanding; zero if none are.
     pub fn on_time(&mut self, now: Nanos, unacknowledged_for: Nanos) {
-        if self.end.is_some() {
-            return;
-        }
-        self.settle(now, false);
         match &self.welcome {
-            None if now >= self.started + WELCOME_WAIT => {
+            None if self.end.is_none() && now >= self.started + WELCOME_WAIT => {
                 let text = format!("no answer to the handshake in {} s", WELCOME_WAIT / SECOND);
                 return self.finish_with(SlaveEnd::MasterLost(text));
             }
             Some(welcome) if unacknowledged_for >= welcome.client_timeout_ms * 1_000_000 => {
-                let text = format!(
-                    "its host acknowledged nothing for {} s",
-                    unacknowledged_for / SECOND
-                );
-                return self.finish_with(SlaveEnd::MasterLost(text));
+                let seconds = unacknowledged_for / SECOND;
+                return self.on_closed(&format!("its host acknowledged nothing for {seconds} s"));
             }
             _ => {}
         }
+        if self.end.is_some() {
+            return;
+        }
+        self.settle(now, false);
         self.judge_bounds(now);
         if self.end.is_some() {
             return;
@@ -146,6 +169,7 @@ impl SlaveCore {
             return false;
         }
         self.last_sent = now;
+        self.handed += self.out.len() as u64;
         if into.is_empty() {
             std::mem::swap(into, &mut self.out);
         } else {
@@ -159,18 +183,49 @@ impl SlaveCore {
         !self.out.is_empty()
     }
 
-    /// All that was taken has been written to the socket.
-    pub fn on_flushed(&mut self) {
+    /// The socket has taken some more of what was given to be written.
+    pub fn on_written(&mut self, bytes: usize, now: Nanos) {
+        let had_unsent = self.has_unsent();
+        self.written = (self.written + bytes as u64).min(self.handed);
+        while self
+            .unsent
+            .front()
+            .is_some_and(|packet| packet.0 <= self.written)
+        {
+            self.unsent.pop_front();
+        }
+        if had_unsent {
+            // Idle from now on, if it is: until now it had results to get rid of.
+            self.busy_at = self.busy_at.max(now);
+        }
         if let Announcement::Leaving(task) = self.announcement
             && self.out.is_empty()
+            && self.written == self.handed
         {
             self.announcement = Announcement::Left(task);
         }
     }
 
-    /// Whether the task in front is announced and that has left: it can begin.
-    pub fn has_announced(&self) -> bool {
-        matches!(self.announcement, Announcement::Left(_))
+    /// Whether [`SlaveCore::next_task`] would give a task now, or announce one.
+    pub fn can_begin(&self) -> bool {
+        self.end.is_none()
+            && self.running.is_none()
+            && !self.is_held_back()
+            && self.tasks.front().is_some_and(|front| {
+                let announced = Announcement::Left(front.next());
+                let is_said = self.announcement != Announcement::None;
+                !front.marked || !is_said || self.announcement == announced
+            })
+    }
+
+    /// Whether the master does not take what it computes: until it does, no task begins.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.unsent.len() >= UNSENT_PACKETS_MAX
+    }
+
+    /// Whether it has results that the socket has not taken.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || !self.results.is_empty()
     }
 
     // ---- looking
@@ -210,9 +265,20 @@ impl SlaveCore {
         self.queued
     }
 
-    /// Results that wait to be sent.
+    /// Results that wait to be sent: for others to travel with, or for the socket to take them.
     pub fn waiting_results(&self) -> usize {
-        self.results.tasks()
+        let unsent: usize = self.unsent.iter().map(|packet| packet.1).sum();
+        self.results.tasks() + unsent
+    }
+
+    /// Whether results wait for others to travel with.
+    pub fn has_collected(&self) -> bool {
+        !self.results.is_empty()
+    }
+
+    /// The packet of the task that would begin next, counted from the slave's start.
+    pub fn front_packet(&self) -> Option<u64> {
+        self.tasks.front().map(|front| front.packet)
     }
 
     /// Keys that the master told since this was asked last.
@@ -246,7 +312,6 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::control::GoodbyeCode;
     use ringmw_codec::handshake::{Fingerprint, Hello, PROTOCOL_VERSION};
     use ringmw_sched::Nanos;
 
@@ -271,7 +336,8 @@ mod tests {
         };
         let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
         assert_eq!(core.next_deadline(), WELCOME_WAIT);
-        core.leave(GoodbyeCode::Evicted, "told to go");
+        core.evict("told to go", 7);
         assert_eq!(core.next_deadline(), Nanos::MAX);
+        assert_eq!(core.leaving_deadline(), 7 + super::leave::FAREWELL);
     }
 }

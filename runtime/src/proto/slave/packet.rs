@@ -13,6 +13,8 @@ pub struct Assignment {
     pub task: u64,
     /// The algorithm's index.
     pub algorithm: u16,
+    /// The packet that it came in, counted from the slave's start.
+    pub packet: u64,
     /// The body of the run that it belongs to, a share of the packet.
     pub(super) run: Bytes,
     /// Tasks of that run.
@@ -40,6 +42,8 @@ pub(super) struct Queued {
     pub(super) count: u32,
     /// The places in the run of those in hand.
     pub(super) left: Range<u32>,
+    /// The packet that it came in.
+    pub(super) packet: u64,
     pub(super) algorithm: u16,
     pub(super) marked: bool,
     pub(super) bound: bool,

@@ -31,6 +31,9 @@ impl SlaveCore {
             return Next::Stop(end.clone());
         }
         assert!(self.running.is_none(), "one task at a time");
+        if self.is_held_back() {
+            return Next::Wait;
+        }
         let Some(front) = self.tasks.front_mut() else {
             return Next::Wait;
         };
@@ -49,6 +52,7 @@ impl SlaveCore {
         let assignment = Assignment {
             task,
             algorithm: front.algorithm,
+            packet: front.packet,
             run: match is_last {
                 true => std::mem::take(&mut front.body),
                 false => front.body.clone(),
@@ -146,6 +150,8 @@ impl SlaveCore {
         self.results.encode(&mut self.out);
         frame::finish_frame(&mut self.out, mark);
         self.results.clear();
+        let end = self.handed + self.out.len() as u64;
+        self.unsent.push_back((end, results as usize));
         let bytes = (self.out.len() - before) as u64;
         let line = self.meter.on_results(self.last_sent, results, bytes);
         self.audit.extend(line);

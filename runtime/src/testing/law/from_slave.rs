@@ -78,6 +78,9 @@ impl Law {
             Closed::Error(_) => Happening::Reset,
         };
         self.see(conn, happening);
+        if matches!(self.conns[&conn].phase, Phase::Slave(_)) {
+            self.check_nothing_left(conn);
+        }
         self.lose(conn, Departure::Crashed);
     }
 
@@ -104,6 +107,7 @@ impl Law {
             Kind::Goodbye => match Goodbye::decode(payload) {
                 Ok(goodbye) => {
                     self.see(conn, Happening::Goodbye);
+                    self.check_nothing_left(conn);
                     self.lose(
                         conn,
                         Departure::Goodbye {
@@ -170,6 +174,7 @@ impl Law {
             if task != entry.task + u64::from(index) {
                 return false;
             }
+            self.on_result_heard(conn, task);
             if hold != Hold::Live {
                 self.see(conn, Happening::Late);
                 self.answered(id);
@@ -305,6 +310,7 @@ impl Law {
     /// From now on this peer may say anything.
     pub(in crate::testing) fn on_liar(&mut self, conn: ConnId) {
         self.liars.insert(conn);
+        self.on_excused(conn);
     }
 
     pub(super) fn on_offence(&mut self, conn: ConnId) {

@@ -29,6 +29,7 @@ impl Law {
 
     /// A connection is over.
     pub(super) fn lose(&mut self, conn: ConnId, departure: Departure) {
+        self.on_lost(conn);
         let state = self
             .conns
             .get_mut(&conn)

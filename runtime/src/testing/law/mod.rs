@@ -11,6 +11,7 @@
 //!   to_slave      what the master sends                on_send, on_close
 //!   application   what is submitted, cancelled, told   on_submit, on_cancel, on_told ..
 //!   trail         what the trail says                  on_line
+//!   leaving       slaves that go of their own will  on_finished, on_going ..
 //!   turns         whose tasks go next                  on_packet
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -29,6 +30,7 @@
 
 mod application;
 mod from_slave;
+mod leaving;
 mod loss;
 mod tables;
 mod to_slave;
@@ -44,6 +46,7 @@ use crate::proto::SECOND;
 use crate::proto::config::AlgorithmInfo;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
+use crate::testing::law::leaving::Leaving;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
 
@@ -96,6 +99,7 @@ pub(super) struct Law {
     /// The mean compute time by algorithm, roughly.
     means: BTreeMap<u16, Nanos>,
     told: u64,
+    leaving: Leaving,
 }
 
 impl Law {
@@ -125,6 +129,7 @@ impl Law {
             several: 0,
             means: BTreeMap::new(),
             told: 0,
+            leaving: Leaving::default(),
         }
     }
 

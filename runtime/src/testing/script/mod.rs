@@ -168,7 +168,7 @@ impl Script {
             )
         };
         assert!(self.steps < STEPS_AT_ONCE_MAX, "{}", stuck());
-        self.fleet.step(self.now, &self.law);
+        self.fleet.step(self.now, &mut self.law);
         if fault <= self.now {
             self.next_fault = self.now + self.rng.random_range(0..2 * self.fault_every);
             self.fleet.fault(&self.faults, &mut self.law);

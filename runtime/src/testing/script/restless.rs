@@ -58,17 +58,17 @@ pub(super) fn restless(seed: u64, transcript: bool) {
     let app = App::new()
         .algorithm::<mirror>()
         .master(move |mw, _| async move { master(mw, habits).await });
-    // Without a pause a simulated second is tens of thousands of turns.
-    let churn = match hold {
-        0 => Churn::none(),
-        _ => Churn::every(Duration::from_millis(10 * hold)),
+    // Without a pause a simulated second is tens of thousands of turns: nothing befalls anybody, and it is over soon.
+    let (churn, patience) = match hold {
+        0 => (Churn::none(), 5),
+        _ => (Churn::every(Duration::from_millis(10 * hold)), 10 * hold),
     };
     let mut world = World::new(seed)
         .slaves(rng.random_range(2..5))
         .churn(churn)
         .compute(Duration::from_micros(10), Duration::from_millis(1 + hold))
         .args(["--mw-client-timeout", &timeout, "--mw-crash-limit", "0"])
-        .patience(Duration::from_secs(600));
+        .patience(Duration::from_secs(patience));
     if transcript {
         eprintln!("{habits:?}");
         world = world.transcript();

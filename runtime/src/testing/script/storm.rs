@@ -45,12 +45,18 @@ pub struct Storm {
     pub slaves: u64,
     /// Faults that befell slaves and links.
     pub faults: u64,
+    /// Slaves that went of their own will and were heard to the last word.
+    pub went: u64,
+    /// Slaves that had results unsent when they began to go.
+    pub went_with_unsent: u64,
     /// What was seen.
     pub coverage: Coverage,
 }
 
 /// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
 pub const CALM_TURNS_MAX: u64 = 6_000;
+/// Bytes on their way to a calm master that holds its thread in each turn: the longest frame of a storm and more.
+const HELD_WINDOW_BYTES: usize = 64 << 10;
 
 /// Runs one seed.
 ///
@@ -136,7 +142,7 @@ impl Script {
         fleet.shortages = seed % 7 == 6;
         fleet.stall_max = 2 * limits.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
-        let habits = Habits {
+        let mut habits = Habits {
             every: [SECOND / 5, SECOND / 5, SECOND / 50][percent(3) as usize],
             submit_percent: 5 + percent(60),
             burst: [1 + percent(12), 1 + percent(12), 10 + percent(50)][percent(3) as usize]
@@ -163,6 +169,18 @@ impl Script {
             offer_percent: 2 + percent(20),
             bests_max: [3, 3, 40][percent(3) as usize],
         };
+        if seed % 5 == 2 {
+            // Slaves go of their own will, and what they have to say is large.
+            fleet.leavers = Some(ChaCha8Rng::seed_from_u64(seed ^ 0x1eaf));
+            // A packet of them must come through within the client timeout, by a window a round trip; a master that holds
+            // its thread takes one a turn.
+            let windows = match habits.holds {
+                0 => limits.client_timeout / (SECOND / 50),
+                _ => 1,
+            };
+            let most = quality.window as u64 * windows / 512;
+            habits.echo_max = (limits.results_bytes_max / 10).min(most.max(60) as u32);
+        }
         let mut faults: Weights = [0; 9];
         for weight in &mut faults {
             *weight = rng.random_range(0..10);
@@ -244,6 +262,8 @@ impl Script {
             begun: self.fleet.begun,
             slaves: self.law.slaves_ever(),
             faults: self.fleet.faults,
+            went: self.law.went().0,
+            went_with_unsent: self.law.went().1,
             coverage: self.law.coverage.clone(),
         }
     }
@@ -251,9 +271,13 @@ impl Script {
     fn calm_down(&mut self) {
         self.calm = true;
         self.habits.every = SECOND / 5;
-        self.fleet.calm_down();
+        self.fleet.calm_down(&mut self.law);
         self.fleet.quality.slow_permille = 0;
         self.fleet.quality.delay_max = 5_000_000;
+        if self.habits.holds > 0 {
+            // It reads once in each of its long turns: a window must then take a frame, as a kernel's does.
+            self.fleet.quality.window = self.fleet.quality.window.max(HELD_WINDOW_BYTES);
+        }
         for flow in &self.flows {
             self.state.set_source(flow.slot, false);
         }

@@ -1,0 +1,96 @@
+//! Slaves that go of their own will: no result that was finished before is lost while the connection lives; and what a
+//! slave hears and holds back while it computes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringmw_sched::Nanos;
+
+use crate::io::engine::ConnId;
+use crate::proto::slave::UNSENT_PACKETS_MAX;
+use crate::testing::law::Law;
+
+/// What slaves have finished and the master has not heard.
+#[derive(Default)]
+pub(super) struct Leaving {
+    finished: BTreeMap<ConnId, BTreeSet<u64>>,
+    /// Who goes of its own will over a connection that lives.
+    going: BTreeSet<ConnId>,
+    /// Slaves that went so and whose every result was heard; those of them that had results unsent when they began to go.
+    pub(super) gone: u64,
+    pub(super) gone_with_unsent: u64,
+}
+
+impl Law {
+    /// A slave has finished a task, and may still speak.
+    pub(in crate::testing) fn on_finished(&mut self, conn: ConnId, task: u64) {
+        self.leaving.finished.entry(conn).or_default().insert(task);
+    }
+
+    /// The master has heard of its result.
+    pub(super) fn on_result_heard(&mut self, conn: ConnId, task: u64) {
+        if let Some(finished) = self.leaving.finished.get_mut(&conn) {
+            finished.remove(&task);
+        }
+    }
+
+    /// A slave goes of its own will, so many packets of results not being written.
+    pub(in crate::testing) fn on_going(&mut self, conn: ConnId, is_idle: bool, unsent: u64) {
+        assert!(
+            !is_idle || unsent == 0,
+            "the slave on {conn} is idle with {unsent} packets unsent"
+        );
+        self.leaving.going.insert(conn);
+        self.leaving.gone_with_unsent += u64::from(unsent > 0);
+    }
+
+    /// The connection is no longer one that lives, or SIGTERM has come: what is lost by it is not the slave's doing.
+    pub(in crate::testing) fn on_excused(&mut self, conn: ConnId) {
+        self.leaving.going.remove(&conn);
+    }
+
+    /// The process ends. A host that has acknowledged nothing for so long is a lost one.
+    pub(in crate::testing) fn on_exit(&mut self, conn: ConnId, unacknowledged_for: Nanos) {
+        if unacknowledged_for >= self.limits.client_timeout {
+            self.on_excused(conn);
+        }
+    }
+
+    /// It has said its last word.
+    pub(super) fn check_nothing_left(&mut self, conn: ConnId) {
+        let finished = self.leaving.finished.remove(&conn).unwrap_or_default();
+        if self.leaving.going.remove(&conn) {
+            assert!(
+                finished.is_empty(),
+                "the slave on {conn} left of its own will, and {finished:?}, which it had finished, are lost"
+            );
+            self.leaving.gone += 1;
+        }
+    }
+
+    /// The master has given a connection up: it lives no more.
+    pub(super) fn on_lost(&mut self, conn: ConnId) {
+        self.on_excused(conn);
+        self.leaving.finished.remove(&conn);
+    }
+
+    /// All that arrived at a slave has been read, its task running or not.
+    pub(in crate::testing) fn on_slave_heard(&self, conn: ConnId, recalls_open: u64) {
+        assert!(
+            recalls_open == 0,
+            "the slave on {conn} has heard {recalls_open} recalls that it does not answer"
+        );
+    }
+
+    /// A slave begins a task, so many packets of results not being written.
+    pub(in crate::testing) fn on_begins(&self, conn: ConnId, unsent: u64) {
+        assert!(
+            unsent < UNSENT_PACKETS_MAX as u64,
+            "the slave on {conn} begins a task with {unsent} packets of results unsent"
+        );
+    }
+
+    /// Slaves that left of their own will, and those of them that had results unsent.
+    pub(in crate::testing) fn went(&self) -> (u64, u64) {
+        (self.leaving.gone, self.leaving.gone_with_unsent)
+    }
+}
