@@ -235,6 +235,24 @@ const MUTANTS: &[Mutant] = &[
         let _ = other;",
     },
     Mutant {
+        name: "the turn of owners is forgotten",
+        file: "sched/src/data/owners.rs",
+        old: "if self.ring.len() > 1 && self.get(slot).tasks > 0 {",
+        new: "if self.ring.len() > 1 && self.get(slot).tasks == 0 {",
+    },
+    Mutant {
+        name: "a map's window ignores bytes",
+        file: "runtime/src/master/window.rs",
+        old: "bytes: self.map_bytes_max.saturating_sub(out_bytes).min(queue),",
+        new: "bytes: self.map_bytes_max.max(out_bytes + queue),",
+    },
+    Mutant {
+        name: "a bound of bytes stops a map that is awaited",
+        file: "runtime/src/master/window.rs",
+        old: "free: least.saturating_sub(out).min(tasks),",
+        new: "free: least.saturating_sub(least.max(out)),",
+    },
+    Mutant {
         name: "a packet goes ahead of time to a slave that has two",
         file: "sched/src/data/hands.rs",
         old: "        self.ahead == 0

@@ -381,3 +381,87 @@ fn a_world_has_no_endless_patience() {
         .master(master);
     World::new(1).patience(Duration::from_secs(60)).run(app);
 }
+
+/// Must-show: a map that is awaited goes on, beside results, unrunnable ends and ordered tasks that nobody takes, at every
+/// bound.
+async fn beside_what_nobody_takes(mw: ringmw::Master, _args: ringmw::Args) -> ringmw::Result {
+    use algorithms::*;
+    use ringmw::prelude::*;
+
+    mw.allocate(Group::Ordered, 1);
+    while mw.take_connected().is_empty() {
+        mw.events().await;
+    }
+    // Results that nobody takes, above their bound, and queued tasks above theirs: some are unrunnable.
+    mw.submit_all((0..2_000).map(square::task));
+    // Ordered ones for a slave that is not there.
+    let nobody = SlaveId(1_000_000);
+    mw.submit_all((0..50).map(|n| square::task(n).slave(nobody)));
+    assert!(mw.unrunnable() > 50, "the queue is full");
+    let mut sum = 0;
+    let mut squares = mw.map((0..300).map(square::task));
+    while let Some(square) = squares.try_next().await? {
+        sum += square;
+    }
+    let mut in_order = mw.map((0..300).map(square::task)).in_order().window(5);
+    let mut expected = 0u64;
+    while let Some(square) = in_order.try_next().await? {
+        assert_eq!(square, expected * expected);
+        expected += 1;
+    }
+    assert_eq!((sum, expected), ((0..300).map(|n| n * n).sum(), 300));
+    Ok(())
+}
+
+#[test]
+fn a_map_that_is_awaited_goes_on_at_every_bound() {
+    use ringmw::prelude::*;
+    use ringmw::testing::World;
+
+    for seed in 0..6 {
+        let app = App::new()
+            .algorithm::<algorithms::square>()
+            .master(beside_what_nobody_takes);
+        let bounds = ["--mw-max-queued-bytes=20000", "--mw-max-ready-bytes=1000"];
+        let world = World::new(seed).slaves(3).args(bounds);
+        let report = world.patience(std::time::Duration::from_secs(600)).run(app);
+        assert_eq!(report.code, 0, "seed {seed}: {report:?}");
+        let trail = String::from_utf8_lossy(&report.trail).into_owned();
+        assert_eq!(trail.matches("queue-full").count(), 1, "said once");
+    }
+}
+
+/// The first tasks leave at once, however slow the iterator: while it makes the next ones the slaves compute.
+async fn slow_iterator(mw: ringmw::Master, _args: ringmw::Args) -> ringmw::Result {
+    use algorithms::*;
+    use std::cell::Cell;
+
+    let made = std::rc::Rc::new(Cell::new(0u64));
+    let making = made.clone();
+    let mut squares = mw.map((0..2_000).map(move |n| {
+        making.set(n + 1);
+        square::task(n)
+    }));
+    let first = squares.try_next().await?;
+    assert!(
+        first.is_some() && made.get() < 1_000,
+        "{} were made before a result",
+        made.get()
+    );
+    while squares.try_next().await?.is_some() {}
+    assert_eq!(made.get(), 2_000);
+    Ok(())
+}
+
+#[test]
+fn the_first_tasks_of_a_map_leave_before_the_last_are_made() {
+    use ringmw::prelude::*;
+    use ringmw::testing::World;
+
+    let app = App::new()
+        .algorithm::<algorithms::square>()
+        .master(slow_iterator);
+    let world = World::new(7).compute(std::time::Duration::ZERO, std::time::Duration::ZERO);
+    let report = world.run(app);
+    assert_eq!(report.code, 0, "{report:?}");
+}

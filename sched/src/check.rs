@@ -17,9 +17,14 @@ impl<P: Series> Scheduler<P> {
         self.tasks.check();
         self.slaves.check();
         let mut counts = Counts::new(self.counts.algorithms());
-        self.check_line(&self.unordered, None, &mut counts);
+        self.owners.check(&self.tasks);
+        for slot in self.owners.checked_slots(&self.tasks) {
+            let record = self.tasks.get(slot);
+            assert!(record.bound_to().is_none(), "any slave may run it");
+            counts.on_queued(record);
+        }
         for (at, slave) in self.slaves.iter() {
-            self.check_line(&slave.own, Some(at), &mut counts);
+            self.check_line(&slave.own, at, &mut counts);
             slave.hands.check();
             let entries = slave.hands.entries();
             for entry in entries.filter(|entry| entry.hold == Hold::Live) {
@@ -65,12 +70,12 @@ impl<P: Series> Scheduler<P> {
         self.check_groups();
     }
 
-    fn check_line(&self, line: &Line, slave: Option<u32>, counts: &mut Counts) {
+    fn check_line(&self, line: &Line, slave: u32, counts: &mut Counts) {
         for (half, of_queue) in [(&line.queue, true), (&line.flows, false)] {
             let slots = half.list.checked_slots(|slot| self.tasks.links(slot));
             assert!(
-                slots.is_sorted_by_key(|&slot| self.tasks.get(slot).place),
-                "a list is sorted by place"
+                slots.is_sorted_by_key(|&slot| self.tasks.get(slot).seq),
+                "tasks of a slave are in the order submitted"
             );
             let mut tasks = 0;
             for slot in slots {
@@ -83,7 +88,7 @@ impl<P: Series> Scheduler<P> {
                 let bound_to = record
                     .bound_to()
                     .map(|to| self.slaves.find(to).expect("bound to a connected slave"));
-                assert_eq!(bound_to, slave, "a task is in the line of its slave");
+                assert_eq!(bound_to, Some(slave), "a task is in the line of its slave");
                 counts.on_queued(record);
                 tasks += u64::from(record.tasks());
             }

@@ -140,14 +140,29 @@ impl fmt::Display for Group {
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub struct AlgorithmId(pub u16);
 
-/// Where the end of a task is told. The scheduler asks only whether it is the queue (see
-/// [`hold_queue_tasks`](crate::Scheduler::hold_queue_tasks)); the number is the caller's.
+/// Where the end of a task is told. The numbers are the caller's.
+///
+/// The queue, all calls together, and each map take turns in being handed out; see
+/// [`hand_out`](crate::Scheduler::hand_out).
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
 pub enum Owner {
     /// The queue of results.
     Queue,
-    /// A call or a map.
-    Flow(u32),
+    /// A call.
+    Call(u32),
+    /// A map.
+    Map(u32),
+}
+
+impl Owner {
+    /// The number of a call or map.
+    #[inline]
+    pub fn flow(self) -> Option<u32> {
+        match self {
+            Owner::Queue => None,
+            Owner::Call(number) | Owner::Map(number) => Some(number),
+        }
+    }
 }
 
 #[cfg(test)]

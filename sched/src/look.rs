@@ -16,10 +16,24 @@ impl<P: Series> Scheduler<P> {
             Some((
                 id,
                 record.algorithm,
-                record.owner(),
+                self.owners.of(record),
                 record.payload.as_ref()?,
             ))
         })
+    }
+
+    /// The tasks of a map that are queued or running: those of a run together, the first and how many. Costs those.
+    pub fn live_of_map(&self, map: u32) -> impl Iterator<Item = (TaskId, u32)> {
+        self.owners.live_of_map(map, &self.tasks).map(|slot| {
+            let record = self.tasks.get(slot);
+            let seq = record.seq;
+            (TaskId { seq, slot }, record.tasks())
+        })
+    }
+
+    /// What the live tasks of a map take in packets, alone or in runs as they are.
+    pub fn map_bytes(&self, map: u32) -> u64 {
+        self.owners.bytes_of_map(map)
     }
 
     /// The target number of an algorithm, or the general one.
@@ -66,7 +80,7 @@ impl<P: Series> Scheduler<P> {
             .filter(|group| group.takes_unordered());
         let takers: u32 = members.map(|group| self.slaves.members(group)).sum();
         if self.slaves.len() > 0 && takers == 0 {
-            self.unordered.len()
+            self.owners.len()
         } else {
             0
         }

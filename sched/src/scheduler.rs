@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::config::{Config, short_tasks};
 use crate::data::counts::Counts;
 use crate::data::hands::Place;
-use crate::data::line::Line;
 use crate::data::list::Links;
-use crate::data::record::State;
+use crate::data::owners::Owners;
+use crate::data::record::{Record, State};
 use crate::data::slaves::Slaves;
 use crate::data::tasks::Tasks;
 use crate::data::times::Times;
@@ -26,8 +26,8 @@ const NEWS_KEPT: usize = 1024;
 pub struct Scheduler<P> {
     pub(crate) config: Config,
     pub(crate) tasks: Tasks<P>,
-    /// Queued tasks that any slave may run.
-    pub(crate) unordered: Line,
+    /// Queued tasks that any slave may run, by owner, and whose turn it is.
+    pub(crate) owners: Owners,
     pub(crate) slaves: Slaves,
     pub(crate) counts: Counts,
     pub(crate) times: Times,
@@ -45,9 +45,6 @@ pub struct Scheduler<P> {
     pub(crate) filled: Option<Nanos>,
     pub(crate) next_task: u64,
     pub(crate) next_slave: u32,
-    /// The places at the two ends of all lines.
-    front_place: i64,
-    back_place: i64,
     pub(crate) unrunnable: VecDeque<Unrunnable<P>>,
     pub(crate) connected: Vec<(SlaveId, Group)>,
     pub(crate) disconnected: Vec<(SlaveId, Group)>,
@@ -73,8 +70,8 @@ impl<P: Series> Scheduler<P> {
         Scheduler {
             config,
             tasks: Tasks::new(),
-            unordered: Line::EMPTY,
-            slaves: Slaves::new(short_tasks(&config)),
+            owners: Owners::new(),
+            slaves: Slaves::new(short_tasks(&config), config.prefetch),
             counts: Counts::new(algorithms),
             times: Times::new(algorithms, config.duplicate_stragglers),
             desired: [0; 3],
@@ -86,8 +83,6 @@ impl<P: Series> Scheduler<P> {
             filled: None,
             next_task: 0,
             next_slave: 0,
-            front_place: -1,
-            back_place: 0,
             unrunnable: VecDeque::new(),
             connected: Vec::new(),
             disconnected: Vec::new(),
@@ -101,8 +96,8 @@ impl<P: Series> Scheduler<P> {
         }
     }
 
-    /// While true, no task whose owner is the queue is handed out; those of flows are. Of a slave's own tasks, those
-    /// of flows may then overtake the others.
+    /// While true, no task whose owner is the queue is handed out; those of calls and maps are. Of a slave's own tasks,
+    /// those may then overtake the others.
     pub fn hold_queue_tasks(&mut self, hold: bool) {
         self.hold_queue = hold;
     }
@@ -139,38 +134,47 @@ impl<P: Series> Scheduler<P> {
         self.counts.set_target(algorithm, target);
     }
 
-    /// Queues a record behind all others.
+    /// The record of what is submitted: its slot.
+    pub(crate) fn begin(&mut self, record: Record<P>) -> u32 {
+        let slot = self.tasks.insert(record);
+        self.owners.on_begun(&mut self.tasks, slot);
+        slot
+    }
+
+    /// Frees the record of a task that is in no line and in no hands any more, and returns its payload.
+    #[inline]
+    pub(crate) fn free(&mut self, slot: u32) -> P {
+        self.owners.on_ended(&mut self.tasks, slot);
+        self.tasks.remove(slot)
+    }
+
+    /// Queues a record behind all others of its owner, or of the slave it is bound to.
     pub(crate) fn enqueue_back(&mut self, slot: u32) {
-        let place = self.back_place;
-        self.back_place += 1;
-        self.prepare(slot, place);
+        self.prepare(slot);
         match self.line_slave(slot) {
-            None => self.unordered.push_back(&mut self.tasks, slot),
+            None => self.owners.push_back(&mut self.tasks, slot),
             Some(at) => self
                 .slaves
                 .change_own(at, |own| own.push_back(&mut self.tasks, slot)),
         }
     }
 
-    /// Queues a record before all others; for recycled ones, which are never bound.
+    /// Queues a record before all others of its owner; for recycled ones, which are never bound.
     pub(crate) fn enqueue_front(&mut self, slot: u32) {
-        let place = self.front_place;
-        self.front_place -= 1;
-        self.prepare(slot, place);
+        self.prepare(slot);
         debug_assert!(self.tasks.get(slot).bound_to().is_none());
-        self.unordered.push_front(&mut self.tasks, slot);
+        self.owners.push_front(&mut self.tasks, slot);
     }
 
-    fn prepare(&mut self, slot: u32, place: i64) {
+    fn prepare(&mut self, slot: u32) {
         let record = self.tasks.get_mut(slot);
-        record.place = place;
         record.state = State::Queued(Links::NONE);
         self.counts.on_queued(record);
     }
 
     pub(crate) fn dequeue(&mut self, slot: u32) {
         match self.line_slave(slot) {
-            None => self.unordered.remove(&mut self.tasks, slot),
+            None => self.owners.remove(&mut self.tasks, slot),
             Some(at) => self
                 .slaves
                 .change_own(at, |own| own.remove(&mut self.tasks, slot)),
@@ -195,9 +199,10 @@ impl<P: Series> Scheduler<P> {
     fn split(&mut self, slot: u32, tasks: u32) -> u32 {
         let before = self.tasks.get(slot).queued_bytes();
         let front = self.tasks.split_front(slot, tasks);
+        self.owners.on_split(&mut self.tasks, slot, front);
         match self.tasks.get(slot).state {
             State::Queued(_) => {
-                self.unordered.on_split(&mut self.tasks, slot, front);
+                self.owners.on_line_split(&mut self.tasks, slot, front);
                 let parts = [slot, front].map(|slot| self.tasks.get(slot).queued_bytes());
                 self.counts.queued_bytes += parts.iter().sum::<u64>() - before;
             }
@@ -225,9 +230,9 @@ impl<P: Series> Scheduler<P> {
     /// Ends a task that is in no list any more.
     pub(crate) fn end(&mut self, slot: u32, reason: Reason) {
         let record = self.tasks.get(slot);
-        let (seq, algorithm, owner) = (record.seq, record.algorithm, record.owner());
+        let (seq, algorithm, owner) = (record.seq, record.algorithm, self.owners.of(record));
         let policy = record.policy();
-        let (id, payload) = (TaskId { seq, slot }, self.tasks.remove(slot));
+        let (id, payload) = (TaskId { seq, slot }, self.free(slot));
         self.unrunnable.push_back(Unrunnable {
             id,
             algorithm,

@@ -166,7 +166,7 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
     let id = sched.submit(
         TaskSpec {
             algorithm: B,
-            owner: Owner::Flow(5),
+            owner: Owner::Map(5),
             policy: Policy {
                 to,
                 retry: false,
@@ -179,7 +179,7 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
     );
     let ended = sched.poll_unrunnable().unwrap();
     let reason = Reason::NoSuchSlave(SlaveId(7));
-    let (algorithm, owner, payload) = (B, Owner::Flow(5), "args");
+    let (algorithm, owner, payload) = (B, Owner::Map(5), "args");
     assert_eq!(
         ended,
         Unrunnable {
@@ -535,7 +535,7 @@ fn packets() {
 fn back_pressure() {
     let mut sched = with_slaves(config(), &[Group::Intermingle]);
     let flow = TaskSpec {
-        owner: Owner::Flow(1),
+        owner: Owner::Map(1),
         ..spec()
     };
     let own = |spec: TaskSpec| TaskSpec {
@@ -633,7 +633,7 @@ fn an_accepted_result_knows_its_times() {
     let mut sched = with_slaves(config(), &[Group::Unordered, Group::Unordered]);
     let id = sched.submit(
         TaskSpec {
-            owner: Owner::Flow(9),
+            owner: Owner::Map(9),
             ..spec()
         },
         "args",
@@ -643,7 +643,7 @@ fn an_accepted_result_knows_its_times() {
     assert_eq!(sched.hand_out(20, &mut none), Some(SlaveId(0)));
     sched.lose(SlaveId(0), Departure::Crashed);
     assert_eq!(sched.hand_out(30, &mut none), Some(SlaveId(1)));
-    let (algorithm, owner, payload, slave) = (A, Owner::Flow(9), "args", SlaveId(1));
+    let (algorithm, owner, payload, slave) = (A, Owner::Map(9), "args", SlaveId(1));
     let accepted = Accepted {
         id,
         algorithm,

@@ -92,7 +92,7 @@ fn event(world: &World, weather: &Weather, kind: u32, a: u32, b: u32) -> Event {
             to: one_in(3).then_some(any_slave),
             do_it_anyway: one_in(2),
             retry: !one_in(7),
-            flow: b % 5 > 2,
+            of: [0, 0, 0, 1, 2, 3][b as usize % 6],
             algorithm: (b % 3) as u16,
             bytes: if b % 50 == 1 { 1000 } else { b % 40 },
         },

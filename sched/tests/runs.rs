@@ -215,7 +215,8 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
             (1..=3, _) => {
                 let owner = match a % 3 {
                     0 => Owner::Queue,
-                    flow => Owner::Flow(flow),
+                    1 => Owner::Map(1),
+                    _ => Owner::Call(a),
                 };
                 let algorithm = AlgorithmId((a % 2) as u16);
                 if a % 5 == 0 {
@@ -443,5 +444,40 @@ fn a_run_of_ten_thousand_is_one_record() {
         1,
         "with a policy of its own"
     );
+    sched.sanity_check();
+}
+
+/// Case `cold`: before the first result each was a record of its own.
+#[test]
+fn runs_are_built_before_the_first_result_too() {
+    const KNOWN: AlgorithmId = AlgorithmId(1);
+    let config = Config {
+        task_group: AUTO,
+        ..Config::default()
+    };
+    let mut sched = Scheduler::new(config, 2);
+    sched.learn_compute(KNOWN, 1_000_000);
+    let known = TaskSpec::new(KNOWN, Owner::Queue, BYTES);
+    assert_eq!(sched.opening(&known).tasks_max, 3, "3 ms");
+    let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, BYTES);
+    let most = sched.opening(&spec).tasks_max;
+    assert_eq!(most, 1_000);
+    sched.submit(spec, Numbers(0..u64::from(most)), 0);
+    let bytes = Scheduler::<Numbers>::RECORD_BYTES + u64::from(most * BYTES);
+    assert_eq!(sched.queued_bytes(), bytes);
+    // Of those a packet takes one, as ever, until it is known how long they take.
+    (0..2).for_each(|_| _ = sched.connect());
+    let mut sizes = Vec::new();
+    let mut hand_out = |sched: &mut Scheduler<Numbers>| {
+        while sched
+            .hand_out(0, &mut |_, _, _, payload| sizes.push(payload.tasks()))
+            .is_some()
+        {}
+        std::mem::take(&mut sizes)
+    };
+    assert_eq!(hand_out(&mut sched), [1, 1]);
+    assert!(sched.result(SlaveId(0), 0).is_ok());
+    sched.learn_compute(AlgorithmId(0), 1_000_000);
+    assert_eq!(hand_out(&mut sched), [3]);
     sched.sanity_check();
 }

@@ -20,7 +20,7 @@ fn possible(world: &World) -> Vec<Event> {
         events.push(Event::Connect);
     }
     if model.task_count() < TASKS_MAX {
-        events.extend(submits(model.task_count() == 1));
+        events.extend(submits(if model.task_count() == 1 { 2 } else { 0 }));
     }
     for slave in &model.slaves {
         let id = slave.id;
@@ -53,7 +53,7 @@ fn possible(world: &World) -> Vec<Event> {
 }
 
 /// A task of every policy.
-fn submits(flow: bool) -> impl Iterator<Item = Event> {
+fn submits(of: u8) -> impl Iterator<Item = Event> {
     (0..12).map(move |bits| {
         let to = [None, Some(0), Some(1)][bits / 4];
         let (do_it_anyway, retry) = (bits & 1 == 1, bits & 2 == 2);
@@ -61,8 +61,8 @@ fn submits(flow: bool) -> impl Iterator<Item = Event> {
             to,
             do_it_anyway,
             retry,
-            flow,
-            algorithm: flow.into(),
+            of,
+            algorithm: u16::from(of > 0),
             bytes: 10,
         }
     })
@@ -126,7 +126,7 @@ fn task(to: Option<u32>, do_it_anyway: bool) -> Event {
         to,
         do_it_anyway,
         retry: true,
-        flow: false,
+        of: 0,
         algorithm: 0,
         bytes: 10,
     }

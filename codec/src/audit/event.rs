@@ -359,7 +359,7 @@ events! {
         /// Their bound.
         bytes_max: u64 as Number,
     }
-    /// Queued tasks have reached their bound; further ones are unrunnable.
+    /// Queued tasks have reached their bound; further ones are unrunnable, and maps wait.
     QueueFull = "queue-full" {
         /// Bytes of queued tasks.
         bytes: u64 as Number,

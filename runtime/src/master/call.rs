@@ -41,7 +41,7 @@ impl<A: Algorithm> Call<A> {
             let stream = state.next_single(algorithm);
             (
                 flow,
-                state.push_call(algorithm, RawTask::new(&task), Owner::Flow(flow), stream),
+                state.push_call(algorithm, RawTask::new(&task), Owner::Call(flow), stream),
             )
         });
         Call {

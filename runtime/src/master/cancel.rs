@@ -47,7 +47,7 @@ impl State {
                 // A `results` stream may wait for just this.
                 self.wake_queue();
             }
-            Owner::Flow(flow) => self.flows[flow as usize].live -= 1,
+            Owner::Call(flow) | Owner::Map(flow) => self.flows[flow as usize].live -= 1,
         }
         Some(end)
     }
@@ -58,7 +58,7 @@ impl State {
         let Some(end) = self.cancel(id) else {
             return false;
         };
-        if let Owner::Flow(flow) = end.owner() {
+        if let Some(flow) = end.owner().flow() {
             let waker = self.flows[flow as usize].tell(end);
             self.woken.extend(waker);
         }
@@ -71,13 +71,13 @@ impl State {
             .count()
     }
 
-    /// Takes every live task of a flow back and forgets the flow; what is left of it is dropped where nothing is
-    /// borrowed: it may hold a waker.
-    pub(crate) fn drop_flow(&mut self, flow: u32) -> Flow {
-        if self.flows[flow as usize].live > 0 {
-            let ids = self.live(|owner, _| owner == Owner::Flow(flow));
-            for id in ids {
-                self.cancel(id);
+    /// Takes every live task of a map back and forgets the map; what is left of it is dropped where nothing is
+    /// borrowed: it may hold a waker. It costs what the map has out, whatever else is queued.
+    pub(crate) fn drop_map(&mut self, flow: u32) -> Flow {
+        let live: Vec<(TaskId, u32)> = self.core.sched().live_of_map(flow).collect();
+        for (first, tasks) in live {
+            for nth in 0..tasks {
+                self.cancel(first.after(nth));
             }
         }
         self.set_source(flow, false);

@@ -110,11 +110,6 @@ impl Master {
         }
     }
 
-    /// Tasks of this algorithm that the slaves can hold at once.
-    pub(super) fn hands(&self, algorithm: AlgorithmId) -> usize {
-        self.read(|state| state.core.hands(algorithm))
-    }
-
     /// An incumbent whose key only falls, beginning at `key`, for which there is no witness.
     ///
     /// # Panics

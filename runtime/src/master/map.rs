@@ -6,14 +6,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringmw_sched::{AlgorithmId, Owner};
+use ringmw_sched::{AlgorithmId, Owner, TaskId};
 
 use super::error::TaskError;
 use super::handle::Master;
 use super::passes::{self, Refused, Waits};
 use super::ready::{Ready, new_flow, output};
 use super::results::Done;
-use super::submit::{InOrder, RawTask};
+use super::submit::RawTask;
+use super::window::{Kept, Slice};
 use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::Stream;
@@ -44,7 +45,13 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     exhausted: bool,
     number: u64,
     next_index: u64,
+    /// A task that had no room.
+    next: Option<Task<A>>,
     window: Option<usize>,
+    /// Ends until it is filled again.
+    until_fill: usize,
+    /// The last slice of time was over before it was full.
+    unfilled: bool,
     in_order: Option<InOrder>,
     /// Ends that were taken from the flow, if in no order: they are read without the master.
     taken: Ready,
@@ -53,8 +60,17 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     refused: Refused,
 }
 
-/// Tasks of a map beside those that the slaves can hold, at least.
-const WINDOW_LEAST: usize = 1_024;
+/// A map sees whether it is to be filled again after it has given so many ends, at the latest.
+const STRIDE_MAX: usize = 128;
+
+/// Tasks of a map in order of submission, each with its end once that has come.
+#[derive(Default)]
+struct InOrder {
+    tasks: VecDeque<(TaskId, Option<End>)>,
+    /// How many have ended, and what their ends take.
+    ended: usize,
+    bytes: u64,
+}
 
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     pub(super) fn new(mw: &Master, tasks: I) -> Self {
@@ -72,7 +88,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             exhausted: false,
             number,
             next_index: 0,
+            next: None,
             window: None,
+            until_fill: 0,
+            unfilled: false,
             in_order: None,
             taken: Ready::default(),
             untold,
@@ -92,71 +111,104 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             self.next_index, 0,
             "in_order comes before the first result is asked for"
         );
-        self.in_order = Some(VecDeque::new());
+        self.in_order = Some(InOrder::default());
         self
     }
 
-    /// Takes what has ended and submits up to the window.
+    /// Submits up to the window, for a slice of time at most: the slaves begin meanwhile, however slow the iterator is.
     fn fill(&mut self) {
+        (self.unfilled, self.until_fill) = (false, STRIDE_MAX);
         if self.exhausted {
             return;
         }
-        let hands = self.mw.hands(self.algorithm);
-        let own = hands + (hands / 4).max(WINDOW_LEAST);
-        let window = self.window.unwrap_or(own);
-        let flow = self.flow as usize;
-        let mut out = self.mw.act(|state| {
-            state.set_source(self.flow, window >= own);
-            state.flows[flow].live + state.flows[flow].ready.len()
+        let kept = match &self.in_order {
+            Some(in_order) => Kept {
+                tasks: in_order.ended,
+                bytes: in_order.bytes,
+            },
+            None => Kept {
+                tasks: self.taken.len(),
+                bytes: self.taken.bytes(),
+            },
+        };
+        let (map, algorithm, window) = (self.flow, self.algorithm, self.window);
+        let mut room = self.mw.act(|state| {
+            let room = state.map_room(map, algorithm, window, kept);
+            state.set_source(map, room.is_wide());
+            room
         });
-        out += self.taken.len();
-        if let Some(in_order) = &self.in_order {
-            out = in_order.len();
-        }
-        // Refilling in strides costs less than one task for each result.
-        if self.next_index > 0 && out > window - (window / 8).min(WINDOW_LEAST) {
+        self.until_fill = room.stride().min(STRIDE_MAX);
+        if self.next_index > 0 && !room.is_worth_it() {
             return;
         }
-        let (owner, domain) = (Owner::Flow(self.flow), self.number);
-        let algorithm = self.algorithm;
-        while out < window {
+        let (owner, domain) = (Owner::Map(map), self.number);
+        let mut slice = Slice::new(&self.mw.inner.clock);
+        while room.has_any() {
             // The user's iterator runs while nothing is borrowed: it may use the master itself.
-            let next = self.tasks.next();
+            let next = self.next.take().or_else(|| self.tasks.next());
             let Some(task) = &next else {
                 self.exhausted = true;
-                self.mw.act(|state| state.set_source(self.flow, false));
+                self.mw.act(|state| state.set_source(map, false));
                 break;
             };
+            let raw = RawTask::new(task);
+            if !room.take(raw.packet_bytes()) {
+                self.next = next;
+                break;
+            }
             let index = self.next_index;
             self.next_index += 1;
-            out += 1;
-            let task = RawTask::new(task);
             let stream = Stream { domain, index };
-            let id = self.mw.push(algorithm, task, owner, stream);
+            let id = self.mw.push(algorithm, raw, owner, stream);
             if let Some(in_order) = &mut self.in_order {
-                in_order.push_back((id, None));
+                in_order.tasks.push_back((id, None));
             }
+            if slice.is_over(&self.mw.inner.clock) {
+                self.unfilled = room.has_any();
+                break;
+            }
+        }
+    }
+
+    /// Fills it again where it may be time for that, also while ends are in hand.
+    #[inline]
+    fn refill(&mut self) {
+        match self.until_fill {
+            0 | 1 => self.fill(),
+            _ => self.until_fill -= 1,
         }
     }
 
     /// Takes the next end by itself.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
-        passes::poll(self, cx, |map| match map.in_order.is_some() {
+        let end = passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order(),
             false => map.take_any(Ready::pop),
-        })
+        });
+        self.go_on(cx, end)
     }
 
     /// Takes the next end as an output, decoded where it came.
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
-        passes::poll(self, cx, |map| match map.in_order.is_some() {
+        let end = passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order().map(|end| end.map(output::<A>)),
             false => map.take_any(Ready::pop_output::<A>),
-        })
+        });
+        self.go_on(cx, end)
+    }
+
+    /// What its last slice did not fill is filled after the next pass.
+    #[inline]
+    fn go_on<R>(&self, cx: &mut Context<'_>, end: Poll<R>) -> Poll<R> {
+        if end.is_pending() && self.unfilled {
+            self.mw.ask_for_pass(cx.waker());
+        }
+        end
     }
 
     #[inline]
     fn take_any<R>(&mut self, mut take: impl FnMut(&mut Ready) -> Option<R>) -> Poll<Option<R>> {
+        self.refill();
         let mut end = take(&mut self.taken);
         if end.is_none() {
             self.fetch();
@@ -189,25 +241,44 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     }
 
     fn take_in_order(&mut self) -> Poll<Option<End>> {
-        self.fill();
-        let slot = self.flow as usize;
+        let is_ready = |in_order: &InOrder| matches!(in_order.tasks.front(), Some((_, Some(_))));
+        self.refill();
+        if !self.in_order.as_ref().is_some_and(is_ready) {
+            self.put_in_order();
+        }
+        if !self.in_order.as_ref().is_some_and(is_ready) {
+            self.fill();
+            self.put_in_order();
+        }
         let in_order = self.in_order.as_mut().expect("asked of a map in order");
-        if !matches!(in_order.front(), Some((_, Some(_)))) {
-            self.mw.act(|state| {
-                let flow = &mut state.flows[slot];
-                while let Some(end) = flow.ready.pop() {
-                    let at = in_order
-                        .binary_search_by(|(id, _)| id.cmp(&end.id()))
-                        .expect("an end of this map belongs to one of its tasks");
-                    in_order[at].1 = Some(end);
-                }
-            });
+        if !is_ready(in_order) {
+            return match in_order.tasks.is_empty() && self.exhausted {
+                true => Poll::Ready(None),
+                false => Poll::Pending,
+            };
         }
-        match in_order.front() {
-            Some((_, Some(_))) => Poll::Ready(in_order.pop_front().and_then(|(_, end)| end)),
-            None if self.exhausted => Poll::Ready(None),
-            Some((_, None)) | None => Poll::Pending,
-        }
+        let end = in_order.tasks.pop_front().and_then(|(_, end)| end);
+        in_order.ended -= 1;
+        in_order.bytes -= end.as_ref().map_or(0, End::ready_bytes);
+        Poll::Ready(end)
+    }
+
+    /// Takes all ends that have come to their places.
+    fn put_in_order(&mut self) {
+        let in_order = self.in_order.as_mut().expect("asked of a map in order");
+        let slot = self.flow as usize;
+        self.mw.act(|state| {
+            let flow = &mut state.flows[slot];
+            while let Some(end) = flow.ready.pop() {
+                let tasks = &mut in_order.tasks;
+                let at = tasks
+                    .binary_search_by(|(id, _)| id.cmp(&end.id()))
+                    .expect("an end of this map belongs to one of its tasks");
+                in_order.ended += 1;
+                in_order.bytes += end.ready_bytes();
+                tasks[at].1 = Some(end);
+            }
+        });
     }
 
     /// The next result; `None` when the iterator is exhausted and every task has ended.
@@ -257,6 +328,6 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Drop for Map<A, I> {
     fn drop(&mut self) {
         let flow = self.flow;
         // Outside: it may hold a waker.
-        drop(self.mw.act(|state| state.drop_flow(flow)));
+        drop(self.mw.act(|state| state.drop_map(flow)));
     }
 }

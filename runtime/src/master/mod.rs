@@ -35,6 +35,7 @@ pub(crate) mod state;
 pub(crate) mod submit;
 mod target;
 pub(crate) mod turn;
+pub(crate) mod window;
 
 pub use call::Call;
 pub use error::{Origin, TaskError, TaskErrorKind};

@@ -18,6 +18,8 @@ pub(crate) struct Flow {
     pub(crate) ready: Ready,
     /// Tasks whose end has not come.
     pub(crate) live: usize,
+    /// Ends that came, ever, and what they took.
+    pub(super) came: (u64, u64),
     pub(crate) waker: Option<Waker>,
     /// It submits as its tasks end, as much as all slaves can hold.
     pub(crate) is_source: bool,
@@ -29,7 +31,9 @@ impl Flow {
     /// Its ends have come: who is to be woken.
     #[must_use]
     pub(super) fn tell(&mut self, end: End) -> Option<Waker> {
-        self.ready.push(end);
+        let count = end.count() as u64;
+        let bytes = self.ready.push(end);
+        self.came = (self.came.0 + count, self.came.1 + bytes);
         self.waker.take()
     }
 }
@@ -37,8 +41,10 @@ impl Flow {
 /// Ends that their call or map has not taken: those of a packet are decoded where they came.
 #[derive(Default)]
 pub(crate) struct Ready {
-    ends: VecDeque<End>,
+    /// Each with what it took when it came: the results of a packet keep it until the last one is taken.
+    ends: VecDeque<(u64, End)>,
     len: usize,
+    bytes: u64,
 }
 
 impl Ready {
@@ -46,24 +52,34 @@ impl Ready {
         self.len
     }
 
-    pub(crate) fn push(&mut self, end: End) {
+    /// What they take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns what it takes.
+    pub(crate) fn push(&mut self, end: End) -> u64 {
+        let bytes = end.ready_bytes();
         self.len += end.count();
-        self.ends.push_back(end);
+        self.bytes += bytes;
+        self.ends.push_back((bytes, end));
+        bytes
     }
 
     /// Takes all of another's, where it has none itself.
     pub(crate) fn take_all(&mut self, other: &mut Ready) {
         debug_assert_eq!(self.len, 0);
         self.ends.clear();
+        self.bytes = 0;
         std::mem::swap(self, other);
         other.len = 0;
     }
 
     /// Takes the next one, by itself.
     pub(crate) fn pop(&mut self) -> Option<End> {
-        let end = match self.ends.front_mut()?.split_first() {
+        let end = match self.ends.front_mut()?.1.split_first() {
             Some(first) => first,
-            None => self.ends.pop_front()?,
+            None => self.pop_front()?,
         };
         self.len -= 1;
         Some(end)
@@ -72,16 +88,22 @@ impl Ready {
     /// Takes the next one as an output of `A`, decoded where it came.
     #[inline]
     pub(crate) fn pop_output<A: Algorithm>(&mut self) -> Option<Result<A::Output, TaskError>> {
-        let End::Done(results) = self.ends.front_mut()? else {
+        let End::Done(results) = &mut self.ends.front_mut()?.1 else {
             return self.pop().map(output::<A>);
         };
         let (id, archive) = results.next_output()?;
         let output = wire::decode(archive).map_err(|error| type_error(id, error));
         if results.is_empty() {
-            self.ends.pop_front();
+            self.pop_front();
         }
         self.len -= 1;
         Some(output)
+    }
+
+    fn pop_front(&mut self) -> Option<End> {
+        let (bytes, end) = self.ends.pop_front()?;
+        self.bytes -= bytes;
+        Some(end)
     }
 }
 

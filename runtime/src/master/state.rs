@@ -11,6 +11,7 @@ use slab::Slab;
 use super::queue::Queue;
 use super::ready::Flow;
 use super::submit::Open;
+use super::window::MAP_BYTES_MAX;
 use crate::proto::master::MasterCore;
 
 pub(crate) struct State {
@@ -24,6 +25,9 @@ pub(crate) struct State {
     /// What those who wait for the queue were woken for last.
     news: News,
     said_waiting: bool,
+    pub(super) said_queue_full: bool,
+    /// A map has no more bytes out.
+    pub(crate) map_bytes_max: u64,
     /// To be woken when nothing is borrowed any more: a waker may be anybody's code, and use the master.
     pub(super) woken: Vec<Waker>,
 }
@@ -50,6 +54,8 @@ impl State {
             open: None,
             news: News::default(),
             said_waiting: false,
+            said_queue_full: false,
+            map_bytes_max: MAP_BYTES_MAX,
             woken: Vec::new(),
         }
     }
@@ -59,7 +65,7 @@ impl State {
         while let Some(end) = self.core.poll_end() {
             match end.owner() {
                 Owner::Queue => self.queue.ended(end),
-                Owner::Flow(flow) => {
+                Owner::Call(flow) | Owner::Map(flow) => {
                     let flow = self
                         .flows
                         .get_mut(flow as usize)

@@ -2,8 +2,6 @@
 //! once, and go to the scheduler together: as soon as anybody looks at the master (the source itself may, an iterator that
 //! goes by the number of slaves for example), a task comes that is not alike, or a turn begins or ends.
 
-use std::collections::VecDeque;
-
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{AlgorithmId, Owner, TaskId, TaskSpec};
@@ -11,7 +9,6 @@ use ringmw_sched::{AlgorithmId, Owner, TaskId, TaskSpec};
 use super::handle::Master;
 use super::state::State;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::end::End;
 use crate::proto::series::{Growing, packet_bytes};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::{DOMAIN_CALLS, Stream};
@@ -50,6 +47,20 @@ impl<'a> RawTask<'a> {
     #[inline]
     pub(crate) fn args(self) -> &'a [u8] {
         self.args
+    }
+
+    /// What it adds to a packet, all included.
+    #[inline]
+    pub(super) fn packet_bytes(self) -> u64 {
+        let tag = self.policy.and_then(|policy| policy.tag.as_ref());
+        let body = TaskBody {
+            domain: 0,
+            stream: 0,
+            tag_type: 0,
+            tag: tag.map_or(&[], |tag| &tag.archive),
+            args: self.args,
+        };
+        packet_bytes(&body).into()
     }
 
     /// For the scheduler, and as it travels.
@@ -151,9 +162,6 @@ impl Master {
         id
     }
 }
-
-/// Tasks of a map in order of submission, each with its end once that has come.
-pub(super) type InOrder = VecDeque<(TaskId, Option<End>)>;
 
 /// The open series: tasks that are alike and have their ids, and are not with the scheduler yet.
 pub(super) struct Open {
@@ -276,7 +284,9 @@ impl State {
     fn expect(&mut self, spec: &TaskSpec, tasks: u32) {
         match spec.owner {
             Owner::Queue => self.queue.submitted(spec.algorithm, tasks),
-            Owner::Flow(flow) => self.flows[flow as usize].live += tasks as usize,
+            Owner::Call(flow) | Owner::Map(flow) => {
+                self.flows[flow as usize].live += tasks as usize;
+            }
         }
     }
 

@@ -14,7 +14,7 @@
 //!                      │ └──────────────── result ─────────────┘
 //!                      │ acknowledged, not begun
 //!                      ▼
-//!                     gone      popped as soon as it is in front; it is not held any more
+//!                     gone      popped as soon as it is in front or last; it is not held any more
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -90,7 +90,7 @@ const _: () = assert!(mem::size_of::<Entry>() <= 32);
 
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Hands {
-    /// In the order handed out. The first one is never `Gone`.
+    /// In the order handed out. Neither the first one nor the last one is `Gone`.
     entries: VecDeque<Entry>,
     /// The position of what is handed out next.
     pushed: u32,
@@ -142,7 +142,7 @@ impl Hands {
         }
     }
 
-    /// Whether the packet that was handed out last is the only one in them.
+    /// Whether the packet that was handed out last is the only one in them, or all of it was given back.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.ahead == 0
@@ -261,6 +261,20 @@ impl Hands {
         self.held -= entry.tasks;
         self.loose -= if entry.bound { 0 } else { entry.tasks };
         self.drop_gone();
+        self.drop_gone_behind();
+    }
+
+    /// What is gone at the end is as if it had never been handed out: without its last packet a slave has room again.
+    fn drop_gone_behind(&mut self) {
+        while let Some(last) = self.entries.back()
+            && last.hold == Hold::Gone
+        {
+            self.pushed = last.position;
+            self.entries.pop_back();
+        }
+        if self.ahead as usize >= self.entries.len() {
+            self.ahead = 0;
+        }
     }
 
     /// Takes tasks that were answered out of the hands, the first of which is `task`: at most `most`, and none beyond
@@ -414,6 +428,12 @@ impl Hands {
                 .front()
                 .is_none_or(|first| first.hold != Hold::Gone),
             "gone entries leave"
+        );
+        assert!(
+            self.entries
+                .back()
+                .is_none_or(|last| last.hold != Hold::Gone),
+            "gone entries leave at the end"
         );
         assert!(!self.announced || held > 0, "what was announced is held");
         let withdrawn = self.entries().filter(|entry| entry.hold == Hold::Withdrawn);

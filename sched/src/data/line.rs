@@ -1,5 +1,5 @@
-//! A queue of tasks and runs of them: two halves, of the tasks whose end goes to the queue of results and of the others,
-//! merged by age. Two, so that back-pressure can pass over the first without searching.
+//! The tasks addressed to one slave, in the order submitted: two halves, of those whose end goes to the queue of results
+//! and of the others, merged by number. Two, so that back-pressure can pass over the first without searching.
 
 use crate::data::list::{Links, List};
 use crate::data::tasks::Tasks;
@@ -42,13 +42,8 @@ impl Line {
         self.queue.tasks + self.flows.tasks
     }
 
-    /// Whether something may be handed out.
-    #[inline]
-    pub(crate) fn has_work(&self, hold_queue: bool) -> bool {
-        !self.flows.is_empty() || (!hold_queue && !self.queue.is_empty())
-    }
-
     /// How many may be handed out.
+    #[inline]
     pub(crate) fn work(&self, hold_queue: bool) -> u64 {
         self.flows.tasks + if hold_queue { 0 } else { self.queue.tasks }
     }
@@ -58,7 +53,7 @@ impl Line {
     pub(crate) fn front<P: Series>(&self, tasks: &Tasks<P>, hold_queue: bool) -> Option<u32> {
         let of_queue = self.queue.list.front().filter(|_| !hold_queue);
         match (of_queue, self.flows.list.front()) {
-            (Some(a), Some(b)) => Some(if tasks.get(a).place < tasks.get(b).place {
+            (Some(a), Some(b)) => Some(if tasks.get(a).seq < tasks.get(b).seq {
                 a
             } else {
                 b
@@ -70,17 +65,6 @@ impl Line {
     #[inline]
     pub(crate) fn push_back<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32) {
         self.entered(tasks, task).push_back(tasks, task);
-    }
-
-    #[inline]
-    pub(crate) fn push_front<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32) {
-        self.entered(tasks, task).push_front(tasks, task);
-    }
-
-    /// What stands before a record now was split off it.
-    pub(crate) fn on_split<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32, front: u32) {
-        let half = self.half(tasks.get(task).of_queue());
-        half.list.insert_before(tasks, task, front);
     }
 
     #[inline]

@@ -4,6 +4,7 @@ pub(crate) mod counts;
 pub(crate) mod hands;
 pub(crate) mod line;
 pub(crate) mod list;
+pub(crate) mod owners;
 pub(crate) mod record;
 pub(crate) mod room;
 pub(crate) mod slave_map;

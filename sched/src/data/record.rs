@@ -42,6 +42,8 @@ impl Flags {
     const OF_QUEUE: u8 = 32;
     /// Split off: its tasks' ids do not lead to its slot.
     const MOVED: u8 = 64;
+    /// It is a call's.
+    const OF_CALL: u8 = 128;
 
     #[inline]
     fn has(self, flag: u8) -> bool {
@@ -54,12 +56,12 @@ impl Flags {
 pub(crate) struct Record<P> {
     pub(crate) seq: u64,
     pub(crate) submitted: Nanos,
-    /// The age in the queue, by which lines are merged: ascending at the back, descending at the front.
-    pub(crate) place: i64,
+    /// The neighbours among the live records of its map, if it is of one.
+    pub(crate) siblings: Links,
     pub(crate) state: State,
     /// Meaningful if `ADDRESSED`.
     to: SlaveId,
-    /// Meaningful if not `OF_QUEUE`.
+    /// The number of its call, or the slot of its map.
     flow: u32,
     /// What one of its tasks alone adds to a packet.
     pub(crate) bytes: u32,
@@ -73,11 +75,19 @@ pub(crate) struct Record<P> {
 
 impl<P: Series> Record<P> {
     #[inline]
-    pub(crate) fn new(seq: u64, spec: &TaskSpec, bound: bool, payload: P, now: Nanos) -> Self {
+    pub(crate) fn new(
+        seq: u64,
+        spec: &TaskSpec,
+        owner_slot: u32,
+        bound: bool,
+        payload: P,
+        now: Nanos,
+    ) -> Self {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        let (of_queue, flow) = match spec.owner {
-            Owner::Queue => (true, 0),
-            Owner::Flow(flow) => (false, flow),
+        let (of, flow) = match spec.owner {
+            Owner::Queue => (Flags::OF_QUEUE, 0),
+            Owner::Call(call) => (Flags::OF_CALL, call),
+            Owner::Map(_) => (0, owner_slot),
         };
         let Policy {
             to,
@@ -88,11 +98,11 @@ impl<P: Series> Record<P> {
             | flag(do_it_anyway, Flags::DO_IT_ANYWAY)
             | flag(to.is_some(), Flags::ADDRESSED)
             | flag(bound, Flags::BOUND)
-            | flag(of_queue, Flags::OF_QUEUE);
+            | of;
         Record {
             seq,
             submitted: now,
-            place: 0,
+            siblings: Links::NONE,
             state: State::Queued(Links::NONE),
             to: to.unwrap_or(SlaveId(0)),
             flow,
@@ -149,9 +159,21 @@ impl<P: Series> Record<P> {
     /// What it takes while it is queued.
     #[inline]
     pub(crate) fn queued_bytes(&self) -> u64 {
+        mem::size_of::<Self>() as u64 + self.bytes_of_tasks()
+    }
+
+    /// What its tasks take in a packet.
+    #[inline]
+    pub(crate) fn bytes_of_tasks(&self) -> u64 {
         let (tasks, more) = self.run();
         let further = u64::from(tasks - 1);
-        mem::size_of::<Self>() as u64 + u64::from(self.bytes) + further * u64::from(more)
+        u64::from(self.bytes) + further * u64::from(more)
+    }
+
+    /// What each of its tasks but the first adds to a packet.
+    #[inline]
+    pub(crate) fn more_bytes(&self) -> u64 {
+        self.run().1.into()
     }
 
     /// Splits the first `tasks` of a run off. They are where it is, but for the links.
@@ -207,12 +229,24 @@ impl<P: Series> Record<P> {
     }
 
     #[inline]
-    pub(crate) fn owner(&self) -> Owner {
-        if self.of_queue() {
-            Owner::Queue
-        } else {
-            Owner::Flow(self.flow)
-        }
+    pub(crate) fn of_call(&self) -> bool {
+        self.flags.has(Flags::OF_CALL)
+    }
+
+    #[inline]
+    pub(crate) fn of_map(&self) -> bool {
+        self.flags.0 & (Flags::OF_QUEUE | Flags::OF_CALL) == 0
+    }
+
+    /// The number of its call, or the slot of its map.
+    #[inline]
+    pub(crate) fn flow(&self) -> u32 {
+        self.flow
+    }
+
+    /// Whether it is in a slave's hands.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.state, State::Held { .. })
     }
 
     /// Its policy as it was given; whether it is bound to the slave it was addressed to, `bound_to` says.

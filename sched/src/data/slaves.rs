@@ -35,6 +35,9 @@ const OWN_QUEUE: usize = 2;
 const ROOM: usize = 3;
 const LADEN: usize = 4;
 const SHORT: usize = 5;
+const AHEAD_FLOWS: usize = 6;
+const AHEAD_QUEUE: usize = 7;
+const LINES: usize = 8;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Slave {
@@ -48,12 +51,28 @@ pub(crate) struct Slave {
     pub(crate) hands: Hands,
     /// Tasks bound to it.
     pub(crate) own: Line,
-    links: [Links; 6],
-    /// Whether it stands in the lines `OWN_FLOWS`, `OWN_QUEUE`, `ROOM`, `LADEN` and `SHORT`.
+    links: [Links; LINES],
+    /// Whether it stands in each of the lines but the first.
     stands: Stands,
 }
 
-type Stands = [bool; 5];
+/// A bit for each line.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+struct Stands(u8);
+
+impl Stands {
+    const NOWHERE: Stands = Stands(0);
+
+    #[inline]
+    fn with(self, line: usize, stands: bool) -> Stands {
+        Stands(self.0 | (u8::from(stands) << line))
+    }
+
+    #[inline]
+    fn has(self, line: usize) -> bool {
+        self.0 & (1 << line) != 0
+    }
+}
 
 /// The slots, each free ones an empty option.
 #[derive(Clone, Debug)]
@@ -116,14 +135,19 @@ pub(crate) struct Slaves {
     /// Busy slaves that run unordered tasks and have more than one packet in hand, but no more than `short_tasks`
     /// tasks, the one that was handed a packet or passed over least recently first.
     short: List,
+    /// Busy slaves that may get a packet of their own tasks ahead, some of whose end goes to a flow.
+    ahead_flows: List,
+    /// The same for those whose end goes to the queue.
+    ahead_queue: List,
     short_tasks: u32,
+    prefetch: bool,
     /// How many were asked to give tasks back and have not answered.
     asked: u32,
 }
 
 impl Slaves {
-    /// A slave may be in the last line with so many tasks in hand.
-    pub(crate) fn new(short_tasks: u32) -> Self {
+    /// A slave may have several packets ahead with at most `short_tasks` tasks in hand, and one at all if `prefetch`.
+    pub(crate) fn new(short_tasks: u32, prefetch: bool) -> Self {
         Slaves {
             table: Table(Vec::new()),
             free: Vec::new(),
@@ -139,7 +163,10 @@ impl Slaves {
             room: List::EMPTY,
             laden: List::EMPTY,
             short: List::EMPTY,
+            ahead_flows: List::EMPTY,
+            ahead_queue: List::EMPTY,
             short_tasks,
+            prefetch,
             asked: 0,
         }
     }
@@ -191,7 +218,7 @@ impl Slaves {
         &mut self.table.get_mut(at).hands
     }
 
-    /// A busy slave: it stands in no line that depends on its own tasks.
+    /// A busy slave. What is changed in it, [`on_hands_changed`](Self::on_hands_changed) sees to afterwards.
     #[inline]
     pub(crate) fn busy_mut(&mut self, at: u32) -> &mut Slave {
         let slave = self.table.get_mut(at);
@@ -212,26 +239,58 @@ impl Slaves {
     pub(crate) fn begin_packet(&mut self, at: u32, now: Nanos) {
         let slave = self.table.get_mut(at);
         slave.hands.begin_packet(now);
-        if std::mem::replace(&mut slave.stands[LADEN - 1], false) {
+        if slave.stands.has(LADEN) {
+            slave.stands.0 &= !(1 << LADEN);
             self.laden.remove(&mut By::<LADEN>(&mut self.table), at);
         }
-        if self.table.get(at).stands[SHORT - 1] {
+        let stands = self.table.get(at).stands;
+        if stands.has(SHORT) {
             self.pass_over(at);
+        }
+        if stands.has(AHEAD_FLOWS) {
+            to_back::<AHEAD_FLOWS>(&mut self.ahead_flows, &mut self.table, at);
+        }
+        if stands.has(AHEAD_QUEUE) {
+            to_back::<AHEAD_QUEUE>(&mut self.ahead_queue, &mut self.table, at);
         }
     }
 
     /// It stands behind the others with little in hand.
     pub(crate) fn pass_over(&mut self, at: u32) {
-        let table = &mut By::<SHORT>(&mut self.table);
-        self.short.remove(table, at);
-        self.short.push_back(table, at);
+        to_back::<SHORT>(&mut self.short, &mut self.table, at);
+    }
+
+    /// Busy slaves that may get a packet of their own tasks ahead, the one that was served or passed over least recently
+    /// first: of tasks whose end goes to the queue, or of others.
+    pub(crate) fn first_with_own_ahead(&self, of_queue: bool) -> Option<u32> {
+        match of_queue {
+            false => self.ahead_flows.front(),
+            true => self.ahead_queue.front(),
+        }
+    }
+
+    /// It stands behind the others of that line.
+    pub(crate) fn pass_over_own(&mut self, at: u32, of_queue: bool) {
+        match of_queue {
+            false => to_back::<AHEAD_FLOWS>(&mut self.ahead_flows, &mut self.table, at),
+            true => to_back::<AHEAD_QUEUE>(&mut self.ahead_queue, &mut self.table, at),
+        }
+    }
+
+    /// How many slaves may get a packet of their own tasks ahead.
+    #[inline]
+    pub(crate) fn with_own_ahead(&self, of_queue: bool) -> u32 {
+        match of_queue {
+            false => self.ahead_flows.len(),
+            true => self.ahead_queue.len(),
+        }
     }
 
     /// What it holds has changed. Constant time, and next to nothing where no line depends on it.
     #[inline]
     pub(crate) fn on_hands_changed(&mut self, at: u32) {
         let slave = self.table.get(at);
-        if slave.stands != slave.should_stand(self.short_tasks) {
+        if slave.stands != slave.should_stand(self.short_tasks, self.prefetch) {
             self.see_to_lines(at);
         }
     }
@@ -326,8 +385,8 @@ impl Slaves {
             held_back: false,
             hands: Hands::default(),
             own: Line::EMPTY,
-            links: [Links::NONE; 6],
-            stands: [false; 5],
+            links: [Links::NONE; LINES],
+            stands: Stands::NOWHERE,
         };
         let at = self.free.pop().unwrap_or_else(|| {
             self.table.0.push(None);
@@ -421,11 +480,16 @@ impl Slaves {
             Status::Wanted => self.wanted.remove(by, at),
             Status::Busy | Status::Leaving => {}
         }
-        self.stand(at, [false; 5]);
+        self.stand(at, Stands::NOWHERE);
     }
 
     fn see_to_lines(&mut self, at: u32) {
-        self.stand(at, self.table.get(at).should_stand(self.short_tasks));
+        self.stand(
+            at,
+            self.table
+                .get(at)
+                .should_stand(self.short_tasks, self.prefetch),
+        );
     }
 
     fn stand(&mut self, at: u32, stands: Stands) {
@@ -436,6 +500,8 @@ impl Slaves {
         enter_or_leave::<ROOM>(&mut self.room, table, at, was, stands);
         enter_or_leave::<LADEN>(&mut self.laden, table, at, was, stands);
         enter_or_leave::<SHORT>(&mut self.short, table, at, was, stands);
+        enter_or_leave::<AHEAD_FLOWS>(&mut self.ahead_flows, table, at, was, stands);
+        enter_or_leave::<AHEAD_QUEUE>(&mut self.ahead_queue, table, at, was, stands);
     }
 
     /// All connected slaves with their slots, by slot; for `sanity_check`.
@@ -448,7 +514,7 @@ impl Slaves {
     /// Re-derives every line, index and counter.
     pub(crate) fn check(&self) {
         let mut members = [0; 3];
-        let mut lines: [Vec<u32>; 13] = Default::default();
+        let mut lines: [Vec<u32>; 15] = Default::default();
         for (line, list) in lines
             .iter_mut()
             .zip(self.idle.iter().chain([&self.busy, &self.wanted]))
@@ -464,7 +530,13 @@ impl Slaves {
         lines[7] = self.room.checked_slots(|at| self.get(at).links[ROOM]);
         lines[8] = self.laden.checked_slots(|at| self.get(at).links[LADEN]);
         lines[9] = self.short.checked_slots(|at| self.get(at).links[SHORT]);
-        for (line, list) in lines[10..].iter_mut().zip(&self.idle_held_back) {
+        lines[10] = self
+            .ahead_flows
+            .checked_slots(|at| self.get(at).links[AHEAD_FLOWS]);
+        lines[11] = self
+            .ahead_queue
+            .checked_slots(|at| self.get(at).links[AHEAD_QUEUE]);
+        for (line, list) in lines[12..].iter_mut().zip(&self.idle_held_back) {
             *line = list.checked_slots(|at| self.get(at).links[LINE]);
         }
         let waiting = |(_, slave): &(u32, &Slave)| slave.hands.asked == Asked::Waiting;
@@ -473,7 +545,7 @@ impl Slaves {
             self.asked as usize,
             "those that were asked are counted"
         );
-        for line in lines[..3].iter().chain(&lines[10..]) {
+        for line in lines[..3].iter().chain(&lines[12..]) {
             assert!(
                 line.is_sorted_by_key(|&at| self.get(at).idle_since),
                 "idle slaves stand in line by age"
@@ -491,19 +563,21 @@ impl Slaves {
                 slave.status == Status::Idle,
                 "idle is having empty hands"
             );
-            assert_eq!(slave.stands, slave.should_stand(self.short_tasks));
+            assert_eq!(
+                slave.stands,
+                slave.should_stand(self.short_tasks, self.prefetch)
+            );
             let line = match (slave.status, slave.group) {
-                (Status::Idle, group) if slave.held_back => Some(10 + group as usize),
+                (Status::Idle, group) if slave.held_back => Some(12 + group as usize),
                 (Status::Idle, group) => Some(group as usize),
                 (Status::Busy, Group::Unordered) => Some(3),
                 (Status::Wanted, _) => Some(4),
                 _ => None,
             };
-            let stands: Vec<usize> = (0..13).filter(|&line| lines[line].contains(&at)).collect();
-            let others = (5..)
-                .zip(slave.stands)
-                .filter(|(_, is_in)| *is_in)
-                .map(|(line, _)| line);
+            let stands: Vec<usize> = (0..15).filter(|&line| lines[line].contains(&at)).collect();
+            let others = (OWN_FLOWS..LINES)
+                .filter(|&line| slave.stands.has(line))
+                .map(|line| line + 5 - OWN_FLOWS);
             let mut expected: Vec<usize> = line.into_iter().chain(others).collect();
             expected.sort_unstable();
             assert_eq!(stands, expected, "it stands in its lines alone");
@@ -519,19 +593,34 @@ impl Slaves {
 
 impl Slave {
     #[inline]
-    fn should_stand(&self, short_tasks: u32) -> Stands {
+    fn should_stand(&self, short_tasks: u32, prefetch: bool) -> Stands {
         let idle = self.status == Status::Idle;
         let served = idle && !self.held_back;
-        let takes = self.status == Status::Busy && !self.held_back && self.group.takes_unordered();
+        let busy = self.status == Status::Busy && !self.held_back;
+        let takes = busy && self.group.takes_unordered();
         let room = self.hands.has_room();
-        [
-            served && !self.own.flows.is_empty(),
-            served && !self.own.queue.is_empty(),
-            takes && room,
-            !idle && self.hands.asked == Asked::No && self.hands.takeable() > 0,
-            takes && !room && self.hands.len() <= short_tasks as usize,
-        ]
+        let short = !room && self.hands.len() <= short_tasks as usize;
+        let (flows, queue) = (!self.own.flows.is_empty(), !self.own.queue.is_empty());
+        let ahead = prefetch && busy && (room || short);
+        Stands::NOWHERE
+            .with(OWN_FLOWS, served && flows)
+            .with(OWN_QUEUE, served && queue)
+            .with(ROOM, takes && room)
+            .with(
+                LADEN,
+                !idle && self.hands.asked == Asked::No && self.hands.takeable() > 0,
+            )
+            .with(SHORT, takes && short)
+            .with(AHEAD_FLOWS, ahead && flows)
+            .with(AHEAD_QUEUE, ahead && queue)
     }
+}
+
+/// One of a line goes to its end.
+fn to_back<const LINKS: usize>(line: &mut List, table: &mut Table, at: u32) {
+    let table = &mut By::<LINKS>(table);
+    line.remove(table, at);
+    line.push_back(table, at);
 }
 
 /// Puts a slave into a line, or takes it out.
@@ -542,7 +631,7 @@ fn enter_or_leave<const LINKS: usize>(
     was: Stands,
     stands: Stands,
 ) {
-    match (was[LINKS - 1], stands[LINKS - 1]) {
+    match (was.has(LINKS), stands.has(LINKS)) {
         (false, true) => line.push_back(&mut By::<LINKS>(table), at),
         (true, false) => line.remove(&mut By::<LINKS>(table), at),
         _ => {}

@@ -338,7 +338,7 @@ mod tests {
 
     fn insert(tasks: &mut Tasks<u64>, seq: u64) -> u32 {
         let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, 0);
-        tasks.insert(Record::new(seq, &spec, false, seq, 0))
+        tasks.insert(Record::new(seq, &spec, 0, false, seq, 0))
     }
 
     fn capacity(tasks: &Tasks<u64>) -> usize {

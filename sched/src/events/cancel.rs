@@ -24,17 +24,19 @@ impl<P: Series> Scheduler<P> {
                 self.end_twin(slot, slave);
                 self.withdraw(Place { slave, position });
                 self.counts.running -= 1;
+                self.owners.on_let_go(self.tasks.get(slot), 1);
                 Some(self.slaves.get(slave).id)
             }
         };
         let record = self.tasks.get(slot);
-        let (algorithm, owner, policy) = (record.algorithm, record.owner(), record.policy());
+        let (algorithm, owner, policy) =
+            (record.algorithm, self.owners.of(record), record.policy());
         Some(Cancelled {
             id,
             algorithm,
             owner,
             policy,
-            payload: self.tasks.remove(slot),
+            payload: self.free(slot),
             held_by,
         })
     }

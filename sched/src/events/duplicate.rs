@@ -106,7 +106,7 @@ impl<P: Series> Scheduler<P> {
         self.config.duplicate_stragglers
             && !self.stopped
             && !self.hold_queue
-            && self.unordered.len() == 0
+            && self.owners.len() == 0
     }
 
     /// A task ends by what the slave `at` said, or without it: whoever else has it is to drop it.

@@ -11,10 +11,13 @@ impl<P: Series> Scheduler<P> {
     /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order,
     /// those of a run together, by the first.
     ///
-    /// Idle slaves with tasks of their own come first, in the order in which they could be served; then, for unordered
-    /// tasks, the idle slave that was served least recently; then, ahead of time, busy slaves with one packet in hand,
-    /// or several small ones, while there are plenty of short tasks (`Config::prefetch`). With nothing queued a straggler may go to an idle
-    /// slave as well (`Config::duplicate_stragglers`).
+    /// Idle slaves with tasks of their own come first, in the order in which they could be served; then busy ones that
+    /// may have some of those ahead; then, for unordered tasks, the idle slave that was served least recently; then, ahead of time, busy slaves with one packet in hand,
+    /// or several small ones, while there are plenty of short tasks (`Config::prefetch`). With nothing queued a
+    /// straggler may go to an idle slave as well (`Config::duplicate_stragglers`).
+    ///
+    /// Of unordered tasks a packet takes those of one owner, the queue, the calls, or a map, in the order submitted,
+    /// recycled ones first; then, if that has no more, those of the next. Owners take turns, a packet each.
     pub fn hand_out(
         &mut self,
         now: Nanos,
@@ -35,20 +38,20 @@ impl<P: Series> Scheduler<P> {
         let mut bytes = u64::from(self.config.packet_bytes_base);
         let mut room = self.room();
         let slave = self.slaves.busy_mut(at);
+        let mut served = None;
         for nth in 0u32.. {
             // Its own tasks before unordered ones, as its group allows.
-            let mut unordered = false;
-            let mut line = &mut slave.own;
-            let mut front = line.front(&self.tasks, self.hold_queue);
-            if front.is_none() && group.takes_unordered() {
-                unordered = true;
-                line = &mut self.unordered;
-                front = line.front(&self.tasks, self.hold_queue);
-            }
-            let Some(slot) = front else { break };
+            let own = slave.own.front(&self.tasks, self.hold_queue);
+            let owner = match own {
+                None if group.takes_unordered() => self.owners.next(self.hold_queue),
+                _ => None,
+            };
+            let Some(slot) = own.or_else(|| Some(self.owners.front_of(owner?))) else {
+                break;
+            };
             let record = self.tasks.get(slot);
             let cost = || self.times.cost(record.algorithm);
-            let tasks = room.takes(nth == 0, unordered, record.tasks(), cost);
+            let tasks = room.takes(nth == 0, owner.is_some(), record.tasks(), cost);
             if tasks == 0 {
                 break;
             }
@@ -65,6 +68,7 @@ impl<P: Series> Scheduler<P> {
                 (slot, 0)
             } else {
                 let front = self.tasks.split_front(slot, tasks);
+                self.owners.on_split(&mut self.tasks, slot, front);
                 (front, self.tasks.get(slot).queued_bytes())
             };
             let record = self.tasks.get_mut(slot);
@@ -72,7 +76,13 @@ impl<P: Series> Scheduler<P> {
             let position = slave.hands.push(record.seq, tasks, slot, now, bound);
             slave.hands.expect(self.times.cost(record.algorithm));
             let links = record.take_in_hand(at, position);
-            line.on_front_gone(of_queue, tasks, is_all.then_some(links));
+            let links = is_all.then_some(links);
+            match owner {
+                None => slave.own.on_front_gone(of_queue, tasks, links),
+                Some(owner) => self.owners.on_front_gone(owner, tasks, links),
+            }
+            self.owners.on_held(record, tasks);
+            served = owner.or(served);
             self.counts.remove(record.algorithm, tasks, before - left);
             self.counts.running += u64::from(tasks);
             each(
@@ -91,6 +101,9 @@ impl<P: Series> Scheduler<P> {
                 break;
             }
         }
+        if let Some(owner) = served {
+            self.owners.on_served(owner);
+        }
         self.slaves.on_hands_changed(at);
         Some(id)
     }
@@ -107,17 +120,20 @@ impl<P: Series> Scheduler<P> {
         }
     }
 
-    /// The slave that is served next: it is idle and there is a task for it, or nobody is idle and there are plenty.
+    /// The slave that is served next: it has tasks of its own and is idle or has room, or is idle and there is a task for
+    /// it, or nobody is idle and there are plenty.
     fn next_served(&mut self) -> Option<u32> {
         if self.stopped {
             return None;
         }
-        self.slaves.first_with_own(self.hold_queue).or_else(|| {
-            if !self.unordered.has_work(self.hold_queue) {
-                return None;
-            }
-            let idle = self.slaves.first_for_unordered();
-            idle.or_else(|| self.next_ahead())
-        })
+        let with_own = self.slaves.first_with_own(self.hold_queue);
+        if let Some(at) = with_own.or_else(|| self.next_own_ahead()) {
+            return Some(at);
+        }
+        if !self.owners.has_work(self.hold_queue) {
+            return None;
+        }
+        let idle = self.slaves.first_for_unordered();
+        idle.or_else(|| self.next_ahead())
     }
 }

@@ -46,10 +46,14 @@ impl<P: Series> Scheduler<P> {
                 continue;
             }
             self.counts.running -= u64::from(entry.tasks);
+            self.owners
+                .on_let_go(self.tasks.get(entry.slot), entry.tasks);
             if announced == Some(entry.seq) && entry.tasks > 1 {
                 // One of a run is charged, the others follow it.
                 recycled.push((entry.seq + 1, entry.slot));
-                entry.slot = self.tasks.split_front(entry.slot, 1);
+                let rest = entry.slot;
+                entry.slot = self.tasks.split_front(rest, 1);
+                self.owners.on_split(&mut self.tasks, rest, entry.slot);
             }
             let record = self.tasks.get_mut(entry.slot);
             if record.policy().retry && announced == Some(entry.seq) {

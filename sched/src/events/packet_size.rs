@@ -38,7 +38,7 @@ impl<P: Series> Scheduler<P> {
 
     /// Sees whether the queue is filled up to a target number.
     pub(crate) fn see_target(&mut self) {
-        let Some(front) = self.unordered.front(&self.tasks, self.hold_queue) else {
+        let Some(front) = self.owners.front(self.hold_queue) else {
             return;
         };
         let of = [None, Some(self.tasks.get(front).algorithm)];
@@ -56,7 +56,7 @@ impl<P: Series> Scheduler<P> {
                     tasks: PACKET_TASKS_MAX,
                     compute: Some(PACKET_COMPUTE),
                     share: match self.more_is_to_come() {
-                        false => self.unordered.len().div_ceil(SHARES * takers),
+                        false => self.owners.len().div_ceil(SHARES * takers),
                         true => u64::MAX,
                     },
                 }

@@ -1,8 +1,9 @@
-//! Tasks that a slave has not begun come back when another is idle.
+//! Tasks that a slave has not begun come back when another is idle, or when an owner waits for its share of the slaves.
 //!
 //! | rule | why |
 //! |---|---|
-//! | half of what a slave has not begun is asked for, again and again | nobody knows how long the first of them takes |
+//! | for an idle slave half of what another has not begun is asked for, again and again | nobody knows how long the first of them takes |
+//! | for an owner with fewer tasks in hands than slaves are its share, all of it, of one slave at a time | a call is not to wait behind packets of somebody else that take seconds |
 //! | only [`PATIENCE`] after its last packet | a packet is sized for less: by then something in it takes long |
 //! | never an ordered task, and never without the slave's word that it was not begun | its order; begun at most once |
 
@@ -22,33 +23,55 @@ pub const RECALL_TASKS_MAX: u32 = 4096;
 
 impl<P: Series> Scheduler<P> {
     /// A slave that is to be asked for tasks that it has not begun, and for how many at most: another one is idle and
-    /// nothing is queued. To be asked after everything was handed out, until `None`.
+    /// nothing is queued, or an owner waits that has next to nothing in hands. To be asked after everything was handed
+    /// out, until `None`.
     pub fn recall(&mut self, now: Nanos) -> Option<(SlaveId, u32)> {
-        let at = self.next_recalled()?;
-        if now < self.patience_of(at) {
+        let (at, due, owner) = self.next_recalled()?;
+        if now < due {
             return None;
         }
-        let tasks = self.slaves.hands(at).takeable().div_ceil(2);
+        let takeable = self.slaves.hands(at).takeable();
+        let tasks = match owner {
+            None => takeable.div_ceil(2),
+            Some(owner) => {
+                self.owners.make_next(owner);
+                takeable
+            }
+        };
         self.slaves.set_asked(at, Asked::Waiting);
         Some((self.slaves.get(at).id, tasks.min(RECALL_TASKS_MAX)))
     }
 
     /// When [`recall`](Self::recall) has something to say at the earliest, should nothing else happen.
     pub fn recall_due(&self) -> Option<Nanos> {
-        Some(self.patience_of(self.next_recalled()?))
+        self.next_recalled().map(|(_, due, _)| due)
     }
 
-    fn next_recalled(&self) -> Option<u32> {
-        let wanted = self.config.take_back
-            && !self.stopped
-            && !self.hold_queue
-            && self.slaves.idle_takers() > self.slaves.asked()
-            && !self.unordered.has_work(false);
-        if wanted {
-            self.slaves.first_laden()
-        } else {
-            None
+    /// The slave that is asked next, when, and the owner that waits, if it is for one.
+    fn next_recalled(&self) -> Option<(u32, Nanos, Option<u32>)> {
+        if !self.config.take_back || self.stopped {
+            return None;
         }
+        let at = self.slaves.first_laden()?;
+        if self.owners.has_work(self.hold_queue) {
+            let owner = self.next_short()?;
+            let waits = self.tasks.get(self.owners.front_of(owner)).submitted + PATIENCE;
+            return Some((at, self.patience_of(at).max(waits), Some(owner)));
+        }
+        let is_for_idle = !self.hold_queue
+            && self.slaves.idle_takers() > self.slaves.asked()
+            && self.owners.len() == 0;
+        is_for_idle.then(|| (at, self.patience_of(at), None))
+    }
+
+    /// The first owner in turn with fewer tasks in hands than slaves are its share. Nobody is idle, and one slave is
+    /// asked at a time.
+    fn next_short(&self) -> Option<u32> {
+        let takers = self.slaves.takers();
+        if takers == 0 || self.slaves.idle_takers() > 0 || self.slaves.asked() > 0 {
+            return None;
+        }
+        self.owners.first_short(self.hold_queue, takers)
     }
 
     fn patience_of(&self, at: u32) -> Nanos {
@@ -101,7 +124,9 @@ impl<P: Series> Scheduler<P> {
         }
         queued.sort_unstable();
         for &(_, slot) in queued.iter().rev() {
-            self.counts.running -= u64::from(self.tasks.get(slot).tasks());
+            let record = self.tasks.get(slot);
+            self.counts.running -= u64::from(record.tasks());
+            self.owners.on_let_go(record, record.tasks());
             self.enqueue_front(slot);
         }
         let asked = if tasks.is_empty() {

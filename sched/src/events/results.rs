@@ -55,11 +55,14 @@ impl<P: Series> Scheduler<P> {
         self.counts.running -= u64::from(tasks);
         self.end_twin(entry.slot, at);
         let record = self.tasks.get(entry.slot);
-        let (algorithm, owner, submitted) = (record.algorithm, record.owner(), record.submitted);
+        let (algorithm, owner, submitted) =
+            (record.algorithm, self.owners.of(record), record.submitted);
         let policy = record.policy();
+        self.owners.on_let_go(record, tasks);
         let payload = if tasks == entry.tasks {
-            self.tasks.remove(entry.slot)
+            self.free(entry.slot)
         } else {
+            self.owners.on_front_ended(record, tasks);
             self.tasks.take_front(entry.slot, tasks)
         };
         Ok(Ok(Some(Accepted {

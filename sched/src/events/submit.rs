@@ -1,10 +1,10 @@
 //! A task is submitted, or several that travel as one.
 
-use crate::config::Config;
+use crate::config::{AUTO, Config, PACKET_TASKS_MAX};
 use crate::data::list::NONE;
 use crate::data::record::Record;
 use crate::end::{Reason, Unrunnable};
-use crate::ids::{Nanos, TaskId};
+use crate::ids::{Nanos, Owner, TaskId};
 use crate::scheduler::Scheduler;
 use crate::series::Series;
 use crate::task::{Opening, Policy, TaskSpec};
@@ -33,17 +33,27 @@ impl<P: Series> Scheduler<P> {
             ..
         } = self.config;
         let packet = packet_bytes_max.saturating_sub(packet_bytes_base) / spec.bytes.max(1);
-        let room = queued_bytes_max.saturating_sub(self.counts.queued_bytes);
+        let room = match spec.owner {
+            Owner::Map(_) => u64::MAX,
+            _ => queued_bytes_max.saturating_sub(self.counts.queued_bytes),
+        };
         let room = room / (u64::from(spec.bytes) + Self::RECORD_BYTES);
-        let useful = self.group_of_tasks(spec.algorithm).min(packet);
+        let useful = match (self.config.task_group, self.times.known(spec.algorithm)) {
+            // The first few are split off a series then, and the others do not cost a record each.
+            (AUTO, None) => PACKET_TASKS_MAX,
+            _ => self.group_of_tasks(spec.algorithm),
+        };
         Opening {
             first,
-            tasks_max: u32::try_from(room).unwrap_or(u32::MAX).min(useful),
+            tasks_max: u32::try_from(room)
+                .unwrap_or(u32::MAX)
+                .min(useful.min(packet)),
         }
     }
 
     /// Takes a task, or a series of which each is as `spec` says; the id of the first. One that can not be run ends at
-    /// once: [`poll_unrunnable`](Self::poll_unrunnable) tells.
+    /// once: [`poll_unrunnable`](Self::poll_unrunnable) tells. A map's is not refused where the queue is full: a map
+    /// keeps to that bound itself, and waits.
     ///
     /// # Panics
     /// If the algorithm is unknown, or a series is more than its [`opening`](Self::opening) allows.
@@ -85,9 +95,8 @@ impl<P: Series> Scheduler<P> {
                 return id;
             }
         };
-        let slot = self
-            .tasks
-            .insert(Record::new(seq, &spec, bound, payload, now));
+        let owner = self.owners.slot(spec.owner);
+        let slot = self.begin(Record::new(seq, &spec, owner, bound, payload, now));
         self.enqueue_back(slot);
         TaskId { seq, slot }
     }
@@ -109,7 +118,8 @@ impl<P: Series> Scheduler<P> {
                 None => return Err(Reason::NoSuchSlave(to)),
             },
         };
-        if !self.may_queue(spec.bytes) {
+        let keeps_itself = matches!(spec.owner, Owner::Map(_));
+        if !keeps_itself && !self.may_queue(spec.bytes) {
             let bytes_max = self.config.queued_bytes_max;
             return Err(Reason::QueueFull { bytes_max });
         }

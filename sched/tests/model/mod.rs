@@ -13,7 +13,8 @@ pub(crate) enum Event {
         to: Option<u32>,
         do_it_anyway: bool,
         retry: bool,
-        flow: bool,
+        /// 0: of the queue; 1: a call; above: of the map of this number.
+        of: u8,
         algorithm: u16,
         bytes: u32,
     },
@@ -36,7 +37,7 @@ struct Task {
     to: Option<u32>,
     do_it_anyway: bool,
     retry: bool,
-    flow: bool,
+    of: u8,
     algorithm: u16,
     bytes: u32,
     /// Only this slave may run it.
@@ -87,6 +88,8 @@ pub(crate) struct Model {
     desired: [u32; 3],
     hold: bool,
     stopped: bool,
+    /// Whose queued tasks any slave may run, in turn.
+    ring: Vec<u8>,
     /// Slaves with empty hands, the one that was served least recently first.
     idle: Vec<u32>,
     /// Working unordered slaves, and those of them that get no more work.
@@ -112,6 +115,7 @@ impl Model {
             desired: [0; 3],
             hold: false,
             stopped: false,
+            ring: vec![],
             idle: vec![],
             working: vec![],
             wanted: vec![],
@@ -269,7 +273,8 @@ impl Model {
                 }
             }
         }
-        if self.queued_bytes() + self.cost(id) > self.queued_bytes_max {
+        let is_of_map = self.tasks[id as usize].of > 1;
+        if !is_of_map && self.queued_bytes() + self.cost(id) > self.queued_bytes_max {
             self.end(
                 id,
                 Reason::QueueFull {
@@ -280,11 +285,20 @@ impl Model {
             return id;
         }
         self.queue.push(id);
+        self.enter(id);
         id
     }
 
+    /// The owner of a queued task stands in the ring, unless it is for one slave alone.
+    fn enter(&mut self, task: u64) {
+        let Task { of, bound, .. } = self.tasks[task as usize];
+        if bound.is_none() && !self.ring.contains(&of) {
+            self.ring.push(of);
+        }
+    }
+
     fn may_go(&self, task: u64) -> bool {
-        self.tasks[task as usize].flow || !self.hold
+        self.tasks[task as usize].of > 0 || !self.hold
     }
 
     /// The tasks that this slave could be given now, in order.
@@ -294,10 +308,17 @@ impl Model {
                 move |task: &u64| self.tasks[*task as usize].bound == bound && self.may_go(*task);
             self.queue.iter().copied().filter(bound_so)
         };
+        let in_turn = || {
+            let of_owner = move |owner: &u8| {
+                let owner = *owner;
+                of(None).filter(move |&task| self.tasks[task as usize].of == owner)
+            };
+            self.ring.iter().flat_map(of_owner)
+        };
         match slave.group {
             Group::Ordered => of(Some(slave.id)).collect(),
-            Group::Intermingle => of(Some(slave.id)).chain(of(None)).collect(),
-            Group::Unordered => of(None).collect(),
+            Group::Intermingle => of(Some(slave.id)).chain(in_turn()).collect(),
+            Group::Unordered => in_turn().collect(),
         }
     }
 
@@ -323,6 +344,12 @@ impl Model {
             packet.push(task);
         }
         self.queue.retain(|task| !packet.contains(task));
+        let unbound = |task: &&u64| self.tasks[**task as usize].bound.is_none();
+        if let Some(&last) = packet.iter().rfind(unbound) {
+            let of = self.tasks[last as usize].of;
+            self.ring.retain(|&owner| owner != of);
+            self.ring.push(of);
+        }
         self.idle.retain(|&idle| idle != id);
         let slave = self.slave(id).unwrap();
         slave.hands = packet.iter().map(|&task| (task, Hold::Live)).collect();
@@ -430,6 +457,7 @@ impl Model {
             if self.task(task).do_it_anyway {
                 self.task(task).bound = None;
                 self.queue.push(task);
+                self.enter(task);
                 counts.0 += 1;
             } else {
                 self.end(task, reason, seen);
@@ -488,6 +516,9 @@ impl Model {
         }
         losses.recycled.sort();
         self.queue.splice(0..0, losses.recycled.iter().copied());
+        for &task in losses.recycled.iter().rev() {
+            self.enter(task);
+        }
         let (rerouted, ended) = self.reroute(id, Reason::SlaveLost(SlaveId(id)), seen);
         losses.rerouted = rerouted;
         losses.unrunnable += ended;
@@ -537,11 +568,16 @@ impl Model {
 
     /// Sees who came to have tasks of their own, and who has none any more.
     fn line_up(&mut self) {
+        let (tasks, queue) = (&self.tasks, &self.queue);
+        self.ring.retain(|&owner| {
+            let mut queued = queue.iter().map(|&task| &tasks[task as usize]);
+            queued.any(|task| task.of == owner && task.bound.is_none())
+        });
         for flow in [true, false] {
             let has = |slave: &Slave| {
                 let own = |task: &&u64| {
                     let task = &self.tasks[**task as usize];
-                    task.bound == Some(slave.id) && task.flow == flow
+                    task.bound == Some(slave.id) && (task.of > 0) == flow
                 };
                 slave.hands.is_empty() && self.queue.iter().any(|task| own(&task))
             };
@@ -593,11 +629,11 @@ fn policy_of(task: &Task) -> Policy {
     }
 }
 
-fn owner_of(task: u64, flow: bool) -> Owner {
-    if flow {
-        Owner::Flow(task as u32 + 100)
-    } else {
-        Owner::Queue
+fn owner_of(task: u64, of: u8) -> Owner {
+    match of {
+        0 => Owner::Queue,
+        1 => Owner::Call(task as u32 + 100),
+        map => Owner::Map(map.into()),
     }
 }
 
@@ -638,7 +674,7 @@ impl World {
                 to,
                 do_it_anyway,
                 retry,
-                flow,
+                of,
                 algorithm,
                 bytes,
             } => {
@@ -647,7 +683,7 @@ impl World {
                     to,
                     do_it_anyway,
                     retry,
-                    flow,
+                    of,
                     algorithm,
                     bytes,
                     bound,
@@ -656,7 +692,7 @@ impl World {
                     told,
                 };
                 let seq = model.submit(task.clone(), seen);
-                let owner = owner_of(seq, flow);
+                let owner = owner_of(seq, of);
                 let algorithm = AlgorithmId(algorithm);
                 let spec = TaskSpec {
                     algorithm,
@@ -691,7 +727,7 @@ impl World {
                         let told = Accepted {
                             id: ids[task as usize],
                             algorithm: AlgorithmId(given.algorithm),
-                            owner: owner_of(task, given.flow),
+                            owner: owner_of(task, given.of),
                             policy: policy_of(given),
                             payload: payload_of(task),
                             slave: SlaveId(slave),
@@ -742,11 +778,7 @@ impl World {
                     let told = (payload, owner, algorithm.0);
                     assert_eq!(
                         told,
-                        (
-                            payload_of(task),
-                            owner_of(task, given.flow),
-                            given.algorithm
-                        )
+                        (payload_of(task), owner_of(task, given.of), given.algorithm)
                     );
                 }
             }
@@ -786,7 +818,7 @@ impl World {
             assert_eq!(ended.id, ids[seq as usize]);
             assert_eq!(
                 (ended.payload, ended.owner),
-                (payload_of(seq), owner_of(seq, given.flow))
+                (payload_of(seq), owner_of(seq, given.of))
             );
             assert_eq!(
                 (ended.algorithm.0, ended.policy),

@@ -228,6 +228,17 @@ impl MasterCore {
         self.trail.traffic
     }
 
+    /// What queued tasks take, and how much they may.
+    pub(crate) fn queued_bytes(&self) -> (u64, u64) {
+        (self.sched.queued_bytes(), self.config.queued_bytes_max)
+    }
+
+    /// How much more may be queued.
+    pub(crate) fn queue_room(&self) -> u64 {
+        let (bytes, bytes_max) = self.queued_bytes();
+        bytes_max.saturating_sub(bytes)
+    }
+
     /// Tasks of this algorithm that the connected slaves hold when all are busy.
     pub fn hands(&self, algorithm: AlgorithmId) -> usize {
         let packet_max = self.config.tasks_bytes_max as usize / batch::TASK_ENTRY_BYTES;

@@ -26,7 +26,9 @@ impl Law {
         let packet = u64::from(spec.bytes) + BATCH_OVERHEAD_BYTES as u64;
         let to = spec.policy.to.map(|to| (to, self.slaves.get(&to)));
         let takes = to.and_then(|(_, slave)| slave.map(|slave| slave.group.takes_ordered()));
-        let full = queued_bytes + record_bytes(&spec) > self.limits.queued_bytes_max;
+        // A map keeps to the bound itself, and waits.
+        let full = !matches!(spec.owner, Owner::Map(_))
+            && queued_bytes + record_bytes(&spec) > self.limits.queued_bytes_max;
         let reason = match to {
             _ if packet > u64::from(self.limits.tasks_bytes_max) => Some(Reason::TooLarge {
                 bytes: packet,

@@ -237,10 +237,7 @@ impl Law {
             if begun {
                 slave.hands[at].1 = Hold::Begun;
             } else {
-                slave.hands.remove(at);
-                if at == 0 {
-                    slave.announced = None;
-                }
+                slave.let_go(at);
             }
             self.on_hands(id);
         }
@@ -269,10 +266,7 @@ impl Law {
             if hold == Hold::Begun || bound {
                 return false;
             }
-            slave.hands.remove(at);
-            if at == 0 {
-                slave.announced = None;
-            }
+            slave.let_go(at);
             if hold == Hold::Live && self.let_go(seq, id) {
                 let task = self.tasks.get_mut(&seq).expect("it was handed out");
                 (task.place, task.returned) = (Place::Queued, true);

@@ -5,7 +5,7 @@ use ringmw_sched::{Departure, Group, Owner, Reason, SlaveId};
 use crate::io::engine::ConnId;
 use crate::testing::coverage::Must;
 use crate::testing::law::Law;
-use crate::testing::law::tables::{Gone, Hold, Phase, Place, record_bytes};
+use crate::testing::law::tables::{Gone, Hold, Phase, Place, Whose, record_bytes};
 
 impl Law {
     pub(super) fn end(&mut self, seq: u64, must: Must) {
@@ -17,6 +17,9 @@ impl Law {
         );
         if task.place == Place::Queued {
             self.queued_bytes -= record_bytes(&task.spec);
+            if must == Must::Cancelled {
+                self.turns.forget(Whose::of(task.spec.owner));
+            }
         }
         task.place = Place::Ended;
         let of_queue = task.spec.owner == Owner::Queue;

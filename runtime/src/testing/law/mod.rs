@@ -13,6 +13,7 @@
 //!   trail         what the trail says                  on_line
 //!   leaving       slaves that go of their own will        on_finished, on_going ..
 //!   unsent        what is kept for peers that do not read     on_written
+//!   turns         whose tasks go next                       on_packet
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
 //!
@@ -35,6 +36,7 @@ mod loss;
 mod tables;
 mod to_slave;
 mod trail;
+mod turns;
 mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +49,8 @@ use crate::proto::config::AlgorithmInfo;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::leaving::Leaving;
-use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task};
+use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
+use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
 
 /// The limits that the observer holds the master to.
@@ -77,8 +80,9 @@ pub(super) struct Law {
     conns: BTreeMap<ConnId, Conn>,
     /// What went out in this turn for the first time: the last of each line.
     lines: BTreeMap<Line, u64>,
-    /// Whether tasks that were never handed out before went to any slave in this turn, of flows and of the queue.
-    fresh: [bool; 2],
+    /// Of whom tasks that were never handed out before went to any slave in this turn.
+    fresh: BTreeSet<Whose>,
+    turns: Turns,
     marked: BTreeSet<(ConnId, u64)>,
     /// What was handed out as for its slave alone.
     bound: BTreeSet<(SlaveId, u64)>,
@@ -113,7 +117,8 @@ impl Law {
             slaves_ever: 0,
             conns: BTreeMap::new(),
             lines: BTreeMap::new(),
-            fresh: [false; 2],
+            fresh: BTreeSet::new(),
+            turns: Turns::default(),
             marked: BTreeSet::new(),
             bound: BTreeSet::new(),
             liars: BTreeSet::new(),
@@ -167,6 +172,7 @@ impl Law {
     /// The law.
     pub(super) fn check(&mut self, core: &MasterCore) {
         self.check_order();
+        self.check_turns();
         let sched = core.sched();
         sched.sanity_check();
         assert_eq!(

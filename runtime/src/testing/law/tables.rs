@@ -43,15 +43,35 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn line(&self) -> Line {
-        (
-            self.spec.policy.to.map(|to| (to, self.stint)),
-            self.spec.owner == Owner::Queue,
-        )
+        let whose = match self.spec.owner {
+            Owner::Call(_) | Owner::Map(_) if self.bound => Whose::Flow,
+            owner => Whose::of(owner),
+        };
+        (self.spec.policy.to.map(|to| (to, self.stint)), whose)
     }
 }
 
-/// Hand-outs that keep their order: of one address and stint, of the queue or not.
-pub(super) type Line = (Option<(SlaveId, u32)>, bool);
+/// Hand-outs that keep their order: of one address and stint, and whose.
+pub(super) type Line = (Option<(SlaveId, u32)>, Whose);
+
+/// Who takes turns with others; of what is for one slave alone, calls and maps are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whose {
+    Queue,
+    Calls,
+    Map(u32),
+    Flow,
+}
+
+impl Whose {
+    pub(super) fn of(owner: Owner) -> Whose {
+        match owner {
+            Owner::Queue => Whose::Queue,
+            Owner::Call(_) => Whose::Calls,
+            Owner::Map(map) => Whose::Map(map),
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
@@ -76,6 +96,20 @@ pub(super) struct Slave {
     pub(super) freed: bool,
     pub(super) group: Group,
     pub(super) stint: u32,
+}
+
+impl Slave {
+    /// It has a task no more that it has not answered. Without the last packet it has room for another one.
+    pub(super) fn let_go(&mut self, at: usize) {
+        self.hands.remove(at);
+        if at == 0 {
+            self.announced = None;
+        }
+        let in_hand = |seq: &u64| self.hands.iter().any(|(held, _)| held == seq);
+        if !self.packet.iter().any(in_hand) {
+            self.packet = self.hands.iter().map(|&(seq, _)| seq).collect();
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]

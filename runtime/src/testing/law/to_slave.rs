@@ -1,7 +1,7 @@
 //! What the master sends: to whom each task may go, in which order, and how many may be in a slave's hands.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use ringmw_codec::batch::{self, BOUND, TaskBody, encode_task_body};
@@ -15,7 +15,7 @@ use crate::proto::bytes::SmallBytes;
 use crate::proto::master::MasterCore;
 use crate::testing::coverage::Must;
 use crate::testing::law::Law;
-use crate::testing::law::tables::{Hold, Phase, Place, Task, record_bytes};
+use crate::testing::law::tables::{Hold, Phase, Place, Task, Whose, record_bytes};
 use crate::typed::wire;
 
 /// The most tasks of a packet that is sized by compute time.
@@ -92,8 +92,7 @@ impl Law {
                 let before = std::mem::replace(&mut slave.asked, true);
                 assert!(!before, "{id} is asked twice");
                 assert!(!self.stopped, "{id} is asked after the end was told");
-                let idle = self.slaves.values().any(|slave| slave.hands.is_empty());
-                assert!(idle, "{id} is asked for tasks and nobody is idle");
+                self.turns.on_recall(id);
             }
             (Kind::Bests, Phase::Slave(id)) => {
                 assert!(
@@ -165,7 +164,7 @@ impl Law {
                 "{id} holds TASK-{first} of the packet before its last one, and gets a third"
             );
         }
-        let mut packet = BTreeMap::new();
+        let (mut packet, mut owners) = (BTreeMap::new(), BTreeSet::new());
         let tasks = view
             .iter()
             .flat_map(|(entry, body)| (0..entry.count).map(move |index| (entry, body, index)));
@@ -219,7 +218,13 @@ impl Law {
                         slave.group.takes_unordered(),
                         "TASK-{seq} goes to {id}, which is ordered"
                     );
-                    self.fresh[usize::from(of_queue)] |= !task.marked && !task.returned && !second;
+                    let whose = Whose::of(task.spec.owner);
+                    if !second {
+                        owners.insert(whose);
+                        if !task.marked && !task.returned {
+                            self.fresh.insert(whose);
+                        }
+                    }
                 }
                 assert_eq!(task.bound, entry.flags & BOUND != 0, "TASK-{seq} is bound");
                 if task.bound {
@@ -267,6 +272,7 @@ impl Law {
                 "{in_hand} tasks in the hands of {id}"
             );
         }
+        self.turns.on_packet(owners, hold);
     }
 
     /// Who was handed out overtook nobody: recycled ones go first, others in the order submitted.
@@ -275,7 +281,7 @@ impl Law {
             std::mem::take(&mut self.lines),
             std::mem::take(&mut self.fresh),
         );
-        if self.lenient || (lines.is_empty() && fresh == [false; 2]) {
+        if self.lenient || (lines.is_empty() && fresh.is_empty()) {
             return;
         }
         for (seq, task) in self
@@ -283,11 +289,11 @@ impl Law {
             .iter()
             .filter(|(_, task)| task.place == Place::Queued)
         {
-            let of_queue = task.spec.owner == Owner::Queue;
+            let whose = Whose::of(task.spec.owner);
             match task.marked {
                 _ if task.returned => {}
                 true => assert!(
-                    !fresh[usize::from(of_queue)],
+                    !fresh.contains(&whose),
                     "TASK-{seq}, recycled, is overtaken"
                 ),
                 false => {

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use ringmw_sched::{Nanos, SlaveId, TaskId};
+use ringmw_sched::{Nanos, Owner, SlaveId, TaskId};
 
 use crate::io::engine::{Closed, ConnId, Handler};
 use crate::master::state::State;
@@ -75,6 +75,15 @@ struct Flow {
     algorithm: usize,
 }
 
+impl Flow {
+    fn owner(&self) -> Owner {
+        match self.map {
+            Some(_) => Owner::Map(self.slot),
+            None => Owner::Call(self.slot),
+        }
+    }
+}
+
 /// What this world's application is like.
 struct Habits {
     /// At most this long after it has done something, it does the next.
@@ -121,6 +130,8 @@ struct Script {
     alike: bool,
     /// They are for this slave alone.
     addressee: Option<SlaveId>,
+    /// The map that is filled now.
+    window: Option<submit::Window>,
     in_runs: u64,
     processes: usize,
     busy_until: Nanos,

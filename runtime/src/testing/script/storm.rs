@@ -207,10 +207,14 @@ impl Script {
         }
         faults[0] += 1;
         let every = of(&mut rng, &[SECOND / 20, SECOND / 3, 3 * SECOND]);
+        let mut state = State::new(MasterCore::new(config, 0), ALGORITHMS, state_config);
+        if rng.random_range(0..2) == 0 {
+            state.map_bytes_max = rng.random_range(200..5_000);
+        }
         Script {
             fleet,
             law: Law::new(limits, false),
-            state: State::new(MasterCore::new(config, 0), ALGORITHMS, state_config),
+            state,
             seed,
             habits,
             faults,
@@ -219,6 +223,7 @@ impl Script {
             next_app: 0,
             alike: false,
             addressee: None,
+            window: None,
             in_runs: 0,
             processes: rng.random_range(1..8),
             rng,

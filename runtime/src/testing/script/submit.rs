@@ -5,6 +5,7 @@ use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_sched::{AlgorithmId, Group, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
 
 use crate::master::submit::RawTask;
+use crate::master::window::{Kept, Room};
 use crate::proto::bytes::SmallBytes;
 use crate::proto::incumbents::Direction;
 use crate::proto::series::Body;
@@ -14,6 +15,44 @@ use crate::typed::algorithm::Algorithm;
 use crate::typed::best::Best;
 use crate::typed::rng::{Rng, Stream, StreamKey, name_hash};
 use crate::typed::task::Task;
+
+/// What a map may have out, and what it may by the observer's own sums.
+pub(super) struct Window {
+    room: Room,
+    /// Tasks that no bound of bytes stops.
+    least: usize,
+    out: usize,
+    /// Bytes that are left of its own, and of the queue.
+    own: u64,
+    queue: u64,
+}
+
+impl Window {
+    /// Whether one more task of this size is submitted; it must be, or must not.
+    fn take(&mut self, bytes: u64) -> bool {
+        let takes = self.room.take(bytes);
+        let with_record = bytes + Scheduler::<Body>::RECORD_BYTES;
+        assert!(
+            takes || self.out >= self.least,
+            "an awaited map has {} of {} tasks out, and is stopped",
+            self.out,
+            self.least
+        );
+        assert!(
+            !takes || self.out < self.least || (bytes <= self.own && with_record <= self.queue),
+            "a map of {} tasks passes its bound by {bytes} bytes: {} and {} are left",
+            self.out,
+            self.own,
+            self.queue
+        );
+        if takes {
+            self.out += 1;
+            self.own = self.own.saturating_sub(bytes);
+            self.queue = self.queue.saturating_sub(with_record);
+        }
+        takes
+    }
+}
 
 impl Script {
     pub(super) fn submit_some(&mut self, burst: u32) {
@@ -30,7 +69,7 @@ impl Script {
                     domain: number,
                     index,
                 });
-                self.submit_each(kind, Owner::Flow(slot), streams.collect());
+                self.fill_map(kind, slot, streams.collect());
                 self.state.set_source(slot, self.habits.quick && !self.calm);
                 self.flows.push(Flow {
                     slot,
@@ -42,7 +81,7 @@ impl Script {
             1 => {
                 let slot = self.new_flow();
                 let stream = self.single(kind);
-                self.submit(kind, Owner::Flow(slot), stream);
+                self.submit(kind, Owner::Call(slot), stream);
                 self.flows.push(Flow {
                     slot,
                     map: None,
@@ -73,14 +112,11 @@ impl Script {
                 algorithm,
             } = self.flows[at]
         {
-            self.submit(
-                algorithm,
-                Owner::Flow(slot),
-                Stream {
-                    domain: number,
-                    index: next,
-                },
-            );
+            let stream = Stream {
+                domain: number,
+                index: next,
+            };
+            self.fill_map(algorithm, slot, vec![stream]);
             self.flows[at].map = Some((number, next + 1));
         }
         self.state.close();
@@ -137,6 +173,25 @@ impl Script {
         for stream in streams {
             self.submit(kind, owner, stream);
         }
+    }
+
+    /// Submits tasks of a map that is awaited, as far as its window has room.
+    fn fill_map(&mut self, kind: usize, map: u32, streams: Vec<Stream>) {
+        self.state.close();
+        let algorithm = AlgorithmId(index_of(kind));
+        let flow = &self.state.flows[map as usize];
+        let out = flow.live + flow.ready.len();
+        let out_bytes = self.state.core.sched().map_bytes(map) + flow.ready.bytes();
+        let (queued, queued_max) = self.state.core.queued_bytes();
+        self.window = Some(Window {
+            room: self.state.map_room(map, algorithm, None, Kept::default()),
+            least: (2 * self.state.core.slaves()).max(1),
+            out,
+            own: self.state.map_bytes_max.saturating_sub(out_bytes),
+            queue: queued_max.saturating_sub(queued),
+        });
+        self.submit_each(kind, Owner::Map(map), streams);
+        self.window = None;
     }
 
     fn submit(&mut self, kind: usize, owner: Owner, stream: Stream) {
@@ -223,6 +278,12 @@ impl Script {
                 retry,
             },
         };
+        let bytes = spec.bytes.into();
+        if let Some(window) = &mut self.window
+            && !window.take(bytes)
+        {
+            return;
+        }
         let id = self
             .state
             .push(algorithm, RawTask::new(&task), owner, stream);

@@ -28,12 +28,12 @@ impl Script {
             }
         }
         for at in (0..self.flows.len()).rev() {
-            let slot = self.flows[at].slot;
-            self.take_flow(slot);
+            let (slot, owner) = (self.flows[at].slot, self.flows[at].owner());
+            self.take_flow(owner);
             // A map or call that is through is dropped.
             if self.state.flows[slot as usize].live == 0 && (self.calm || self.chance(20)) {
                 self.flows.swap_remove(at);
-                self.state.drop_flow(slot);
+                self.drop_flow(owner);
             }
         }
         let ready = self.law.ready_bytes();
@@ -44,14 +44,28 @@ impl Script {
         );
     }
 
-    pub(super) fn take_flow(&mut self, slot: u32) {
+    pub(super) fn take_flow(&mut self, owner: Owner) {
+        let slot = owner.flow().expect("a call or map");
         while let Some(end) = self.state.flows[slot as usize].ready.pop() {
             if matches!(end, End::Cancelled(_)) {
                 // `cancel_and_tell` has told it twice on purpose: by its value and to the flow's waiter.
                 continue;
             }
-            self.told(Owner::Flow(slot), &end);
+            self.told(owner, &end);
         }
+    }
+
+    /// Drops a call or map, as its handle does.
+    fn drop_flow(&mut self, owner: Owner) {
+        let flow = owner.flow().expect("a call or map");
+        if let Owner::Map(_) = owner {
+            self.state.drop_map(flow);
+            return;
+        }
+        for id in self.state.live(|other, _| other == owner) {
+            self.state.cancel(id);
+        }
+        self.state.flows.remove(flow as usize);
     }
 
     pub(super) fn told(&mut self, owner: Owner, end: &End) {
@@ -77,9 +91,18 @@ impl Script {
                 // A call or map is dropped.
                 let at = self.rng.random_range(0..self.flows.len());
                 let flow = self.flows.swap_remove(at);
-                self.take_flow(flow.slot);
-                let ids = self.state.live(|owner, _| owner == Owner::Flow(flow.slot));
-                self.state.drop_flow(flow.slot);
+                self.take_flow(flow.owner());
+                let ids = match flow.owner() {
+                    Owner::Map(map) => self
+                        .state
+                        .core
+                        .sched()
+                        .live_of_map(map)
+                        .flat_map(|(first, tasks)| (0..tasks).map(move |nth| first.after(nth)))
+                        .collect(),
+                    owner => self.state.live(|other, _| other == owner),
+                };
+                self.drop_flow(flow.owner());
                 for id in ids {
                     self.on_cancelled(id, true);
                 }

@@ -1,0 +1,184 @@
+//! How much a map may have out: tasks whose end has not come, and ends that it has not taken.
+//!
+//! | bound | of | why |
+//! |---|---|---|
+//! | what the slaves can hold and a quarter more, or the number that was given | tasks | the slaves are busy, and no more is of use |
+//! | [`MAP_BYTES_MAX`] | its tasks and its results that are not taken, those to come by the mean of the others | memory is constant, however large they are |
+//! | `--mw-max-queued-bytes` | all queued tasks | it is everybody's |
+//!
+//! Bytes bound nothing below two tasks for each slave: a map that is awaited goes on, whatever others have filled. It
+//! waits at a bound and never fails.
+
+use ringmw_codec::audit::Event;
+use ringmw_sched::{AlgorithmId, Nanos, Scheduler};
+
+use super::state::State;
+use crate::io::clock::Clock;
+use crate::proto::series::Body;
+
+/// A map's tasks and its results that are not taken have no more bytes than this: 64 MiB.
+pub(super) const MAP_BYTES_MAX: u64 = 64 << 20;
+
+/// Tasks of a map beside those that the slaves can hold, at least.
+const WINDOW_LEAST: usize = 1_024;
+
+/// Tasks that are out before the first result has come: nobody knows how large it is.
+const FIRST: usize = 64;
+
+/// A map is filled for so long at a time: 1 ms. What it gave leaves then.
+const SLICE: Nanos = 1_000_000;
+
+/// Most tasks between two readings of the clock.
+const UNREAD_MAX: u32 = 64;
+
+/// What a map keeps itself of its ends.
+#[derive(Copy, Clone, Default)]
+pub(crate) struct Kept {
+    pub(crate) tasks: usize,
+    pub(crate) bytes: u64,
+}
+
+/// How much more a map may have out.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Room {
+    /// Tasks, at all.
+    tasks: usize,
+    /// Of those, tasks of any size.
+    free: usize,
+    bytes: u64,
+    /// What its result will take.
+    each_result: u64,
+    window: usize,
+    is_wide: bool,
+}
+
+impl Room {
+    /// Whether the window is as large as is of use to the slaves.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.is_wide
+    }
+
+    /// Refilling in strides of so many costs less than one task for each result.
+    pub(super) fn stride(&self) -> usize {
+        (self.window / 8).clamp(1, WINDOW_LEAST)
+    }
+
+    /// Whether it is worth filling.
+    pub(super) fn is_worth_it(&self) -> bool {
+        self.free > 0 || self.tasks >= self.stride()
+    }
+
+    /// Whether a task of some size fits.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        self.free > 0 || (self.tasks > 0 && self.bytes > 0)
+    }
+
+    /// Whether a task of this size fits, which is taken off then.
+    #[inline]
+    pub(crate) fn take(&mut self, bytes: u64) -> bool {
+        let bytes = bytes + Scheduler::<Body>::RECORD_BYTES + self.each_result;
+        if self.tasks == 0 || (self.free == 0 && bytes > self.bytes) {
+            return false;
+        }
+        self.tasks -= 1;
+        self.free = self.free.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        true
+    }
+}
+
+impl State {
+    /// How much more a map may have out that is awaited.
+    pub(crate) fn map_room(
+        &mut self,
+        map: u32,
+        algorithm: AlgorithmId,
+        window: Option<usize>,
+        kept: Kept,
+    ) -> Room {
+        let hands = self.core.hands(algorithm);
+        let own = hands + (hands / 4).max(WINDOW_LEAST);
+        let window = window.unwrap_or(own);
+        let is_wide = window >= own;
+        let flow = &self.flows[map as usize];
+        let out = flow.live + flow.ready.len() + kept.tasks;
+        let out_bytes = self.core.sched().map_bytes(map) + flow.ready.bytes() + kept.bytes;
+        let least = (2 * self.core.slaves()).max(1);
+        // What is out is going to be results, as large as those that came; while none has, a few tasks are enough.
+        let (window, each_result) = match flow.came {
+            (0, _) => (window.min(hands.max(least).max(FIRST)), 0),
+            (ends, bytes) => (window, bytes / ends),
+        };
+        let out_bytes = out_bytes + flow.live as u64 * each_result;
+        let tasks = window.saturating_sub(out);
+        let queue = self.core.queue_room();
+        let room = Room {
+            tasks,
+            free: least.saturating_sub(out).min(tasks),
+            bytes: self.map_bytes_max.saturating_sub(out_bytes).min(queue),
+            each_result,
+            window,
+            is_wide,
+        };
+        if queue == 0 && tasks > 0 {
+            self.say_queue_full();
+        }
+        room
+    }
+
+    /// Says once that the queue is full, and by how much.
+    fn say_queue_full(&mut self) {
+        if !std::mem::replace(&mut self.said_queue_full, true) {
+            let (bytes, bytes_max) = self.core.queued_bytes();
+            self.core.note(Event::QueueFull { bytes, bytes_max });
+        }
+    }
+}
+
+/// What a task takes to be given under a simulated clock, which stands still while the master algorithm runs.
+const SIMULATED_TASK: Nanos = SLICE / UNREAD_MAX as Nanos;
+
+/// The time in which a map is filled.
+pub(super) struct Slice {
+    since: Nanos,
+    stride: u32,
+    unread: u32,
+    simulated: Nanos,
+}
+
+impl Slice {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Slice {
+            since: clock.now(),
+            stride: 1,
+            unread: 0,
+            simulated: 0,
+        }
+    }
+
+    /// Whether it is over, after one more task. The clock is read for the first task, then for every 2nd, 4th .. 64th.
+    #[inline]
+    pub(super) fn is_over(&mut self, clock: &Clock) -> bool {
+        if self.unread > 0 {
+            self.unread -= 1;
+            return false;
+        }
+        self.read(clock)
+    }
+
+    #[inline(never)]
+    fn read(&mut self, clock: &Clock) -> bool {
+        if clock.is_simulated() {
+            self.simulated += SIMULATED_TASK * Nanos::from(self.stride);
+        }
+        let passed = clock.now().saturating_sub(self.since) + self.simulated;
+        // Of slow tasks each may be the last.
+        self.stride = match passed < SLICE / 8 {
+            true => (2 * self.stride).min(UNREAD_MAX),
+            false => 1 + self.stride / 2,
+        };
+        self.unread = self.stride - 1;
+        passed >= SLICE
+    }
+}
