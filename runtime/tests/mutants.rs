@@ -310,12 +310,6 @@ const MUTANTS: &[Mutant] = &[
         new: "let more = (state.out.len() - unsent.in_out) as u64 * u64::from(unsent.in_out == 0);",
     },
     Mutant {
-        name: "who has waited longest is served like all others",
-        file: "runtime/src/proto/master/unsent.rs",
-        old: "waiting.sort_unstable();",
-        new: "waiting.sort_unstable_by(|a, b| b.cmp(a));",
-    },
-    Mutant {
         name: "a half frame is kept though its connection is gone",
         file: "runtime/src/proto/master/lost.rs",
         old: "self.conns[conn.slot()] = None;",
