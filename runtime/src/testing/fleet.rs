@@ -228,7 +228,10 @@ impl Fleet {
                     law.on_finished(link.id, task);
                 }
                 law.on_slave_heard(link.id, slave.recalls_open());
-                if let Some(is_idle) = slave.begins_to_go() {
+                // One that reads nothing says no more what its core would say.
+                if let Some(is_idle) = slave.begins_to_go()
+                    && !slave.deaf
+                {
                     law.on_going(link.id, is_idle, slave.unsent());
                     // That is when a link that is blocked is most awkward.
                     if let Some(rng) = &mut self.leavers
@@ -499,6 +502,7 @@ impl Fleet {
             Fault::Deafen => {
                 if !slave.deaf && law.hands(link.id).is_some() {
                     slave.deafen();
+                    law.on_excused(link.id);
                     self.later.push((now + ANSWERS_APART, Later::Answer(key)));
                 }
             }
