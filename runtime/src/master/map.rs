@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringmw_sched::{AlgorithmId, Owner, TaskId};
+use ringmw_sched::{AlgorithmId, Nanos, Owner, TaskId};
 
 use super::error::TaskError;
 use super::handle::Master;
@@ -14,7 +14,7 @@ use super::passes::{self, Refused, Waits};
 use super::ready::{Ready, new_flow, output};
 use super::results::Done;
 use super::submit::RawTask;
-use super::window::{Kept, Slice};
+use super::window::{Kept, Room, SLICE, Slice};
 use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::Stream;
@@ -48,8 +48,11 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     /// A task that had no room.
     next: Option<Task<A>>,
     window: Option<usize>,
-    /// Ends until it is filled again.
+    /// Ends until it is looked whether it is to be filled again, and of those the first.
     until_fill: usize,
+    stride: usize,
+    /// When it was filled last.
+    filled_at: Nanos,
     /// The last slice of time was over before it was full.
     unfilled: bool,
     in_order: Option<InOrder>,
@@ -91,6 +94,8 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             next: None,
             window: None,
             until_fill: 0,
+            stride: STRIDE_MAX,
+            filled_at: 0,
             unfilled: false,
             in_order: None,
             taken: Ready::default(),
@@ -137,45 +142,76 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             state.set_source(map, room.is_wide());
             room
         });
-        self.until_fill = room.stride().min(STRIDE_MAX);
+        self.stride = room.stride().min(STRIDE_MAX);
+        self.until_fill = self.stride;
         if self.next_index > 0 && !room.is_worth_it() {
             return;
         }
-        let (owner, domain) = (Owner::Map(map), self.number);
+        if let Some(task) = self.next.take()
+            && !(room.has_any() && self.give(&task, &mut room))
+        {
+            self.next = Some(task);
+            return;
+        }
         let mut slice = Slice::new(&self.mw.inner.clock);
         while room.has_any() {
-            // The user's iterator runs while nothing is borrowed: it may use the master itself.
-            let next = self.next.take().or_else(|| self.tasks.next());
+            // The user's iterator runs while nothing is borrowed: it may use the master itself. A task is lent where it
+            // was made: moving it costs more than all else that is done with it here.
+            let next = self.tasks.next();
             let Some(task) = &next else {
                 self.exhausted = true;
                 self.mw.act(|state| state.set_source(map, false));
                 break;
             };
-            let raw = RawTask::new(task);
-            if !room.take(raw.packet_bytes()) {
+            if !self.give(task, &mut room) {
                 self.next = next;
                 break;
-            }
-            let index = self.next_index;
-            self.next_index += 1;
-            let stream = Stream { domain, index };
-            let id = self.mw.push(algorithm, raw, owner, stream);
-            if let Some(in_order) = &mut self.in_order {
-                in_order.tasks.push_back((id, None));
             }
             if slice.is_over(&self.mw.inner.clock) {
                 self.unfilled = room.has_any();
                 break;
             }
         }
+        self.filled_at = self.mw.inner.clock.now();
+    }
+
+    /// Submits a task if there is room for it.
+    #[inline]
+    fn give(&mut self, task: &Task<A>, room: &mut Room) -> bool {
+        let task = RawTask::new(task);
+        if !room.take(task.packet_bytes()) {
+            return false;
+        }
+        let stream = Stream {
+            domain: self.number,
+            index: self.next_index,
+        };
+        self.next_index += 1;
+        let owner = Owner::Map(self.flow);
+        let id = self.mw.push(self.algorithm, task, owner, stream);
+        if let Some(in_order) = &mut self.in_order {
+            in_order.tasks.push_back((id, None));
+        }
+        true
     }
 
     /// Fills it again where it may be time for that, also while ends are in hand.
     #[inline]
     fn refill(&mut self) {
         match self.until_fill {
-            0 | 1 => self.fill(),
+            0 | 1 => self.fill_if_due(),
             _ => self.until_fill -= 1,
+        }
+    }
+
+    /// Ends that are taken quickly are taken all before it is filled: what is filled at once makes long series.
+    #[inline(never)]
+    fn fill_if_due(&mut self) {
+        let clock = &self.mw.inner.clock;
+        if clock.is_simulated() || clock.now() >= self.filled_at + SLICE {
+            self.fill();
+        } else {
+            self.until_fill = self.stride;
         }
     }
 
@@ -189,7 +225,26 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     }
 
     /// Takes the next end as an output, decoded where it came.
+    #[inline]
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<A::Output, TaskError>>> {
+        // What is in hand, and is not the last before it is filled: most answers are such.
+        if self.until_fill > 1
+            && !self.taken.is_empty()
+            && self.mw.may_answer(&self.refused)
+            && let Some(output) = self.taken.pop_output::<A>()
+        {
+            self.until_fill -= 1;
+            self.untold.set(self.taken.len());
+            return Poll::Ready(Some(output));
+        }
+        self.poll_any_output(cx)
+    }
+
+    #[inline(never)]
+    fn poll_any_output(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<A::Output, TaskError>>> {
         let end = passes::poll(self, cx, |map| match map.in_order.is_some() {
             true => map.take_in_order().map(|end| end.map(output::<A>)),
             false => map.take_any(Ready::pop_output::<A>),

@@ -200,10 +200,16 @@ fn wait<W: Waits, T>(
 }
 
 impl Master {
+    /// Whether an answer that is there may be given: who is told so gives it.
+    #[inline]
+    pub(super) fn may_answer(&self, who: &Refused) -> bool {
+        self.inner.passes.may_answer(&self.inner.clock, who)
+    }
+
     /// Ready unless a pass of the driver must be made before anything is answered.
     #[inline]
     pub(super) fn poll_pass(&self, cx: &mut Context<'_>, who: &Refused) -> Poll<()> {
-        if self.inner.passes.may_answer(&self.inner.clock, who) {
+        if self.may_answer(who) {
             return Poll::Ready(());
         }
         self.ask_for_pass(cx.waker());

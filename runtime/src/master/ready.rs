@@ -52,6 +52,10 @@ impl Ready {
         self.len
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// What they take.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

@@ -26,7 +26,7 @@ const WINDOW_LEAST: usize = 1_024;
 const FIRST: usize = 64;
 
 /// A map is filled for so long at a time: 1 ms. What it gave leaves then.
-const SLICE: Nanos = 1_000_000;
+pub(super) const SLICE: Nanos = 1_000_000;
 
 /// Most tasks between two readings of the clock.
 const UNREAD_MAX: u32 = 64;
