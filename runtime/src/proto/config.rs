@@ -36,7 +36,7 @@ pub struct MasterConfig {
     /// Bound of the queued tasks, their bookkeeping included, in bytes.
     pub queued_bytes_max: u64,
     /// With this many bytes kept for a slave that does not read it gets no more work, past twice as many it is dropped.
-    /// See [`unsent_bytes_max`].
+    /// The larger of 1 MiB and four packets of tasks.
     pub unsent_bytes_max: u64,
     /// The run's seed.
     pub seed: u64,
