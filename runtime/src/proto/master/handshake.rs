@@ -69,6 +69,7 @@ impl MasterCore {
             leaving: false,
         };
         state.heard = awake;
+        self.welcomed.push(conn);
         state.due = awake + timeout;
         put(&mut state.out, Kind::Welcome, |out| welcome.encode(out));
         tell_bests(state, bests, self.config.tasks_bytes_max);

@@ -95,6 +95,8 @@ pub struct MasterCore {
     deadlines: BinaryHeap<Reverse<(Nanos, ConnId)>>,
     now: Nanos,
     awake: Nanos,
+    /// Connections that became slaves in this turn: their welcome leaves at its end.
+    welcomed: Vec<ConnId>,
     late: u64,
     /// What is kept for peers that have not read it.
     unsent: AllUnsent,
@@ -145,6 +147,7 @@ impl MasterCore {
             deadlines: BinaryHeap::new(),
             now,
             awake: 0,
+            welcomed: Vec::new(),
             late: 0,
             unsent: AllUnsent::default(),
             left_bytes: 0,
@@ -164,6 +167,13 @@ impl MasterCore {
         // Not nothing: where every turn is long, one that is silent for good would never be found.
         self.awake += gap.min(STALL);
         self.now = now;
+        // None beats before it has its welcome, and that left after the master algorithm had its part, however long.
+        for conn in std::mem::take(&mut self.welcomed) {
+            let awake = self.awake;
+            if let Some(state) = self.conn_mut(conn) {
+                state.heard = awake;
+            }
+        }
         self.pace.refill(now);
         self.trail.on_time(now, &mut self.conns);
     }

@@ -90,6 +90,8 @@ pub(super) struct Law {
     queued_bytes: u64,
     now: Nanos,
     awake: Nanos,
+    /// Whose welcome went out in this turn: they are to beat from the next one on.
+    welcomed: Vec<ConnId>,
     caught_up: bool,
     stopped: bool,
     /// The keys that were ever given with a witness or at the start, by `Best`.
@@ -125,6 +127,7 @@ impl Law {
             queued_bytes: 0,
             now: 0,
             awake: 0,
+            welcomed: Vec::new(),
             caught_up: true,
             stopped: false,
             keys: Vec::new(),
@@ -142,6 +145,11 @@ impl Law {
     pub(super) fn on_turn(&mut self, now: Nanos) {
         self.awake += (now - self.now).min(STALL);
         self.now = now;
+        for conn in self.welcomed.drain(..) {
+            if let Some(state) = self.conns.get_mut(&conn) {
+                state.heard = self.awake;
+            }
+        }
     }
 
     /// All that had arrived was taken, or not.

@@ -65,6 +65,7 @@ impl Law {
             (Kind::Welcome, Phase::Slave(id)) => {
                 let welcome = Welcome::decode(payload).expect("the master's own");
                 assert_eq!(welcome.slave, id.0, "slaves are numbered in order");
+                self.welcomed.push(conn);
             }
             (Kind::Refuse, Phase::Dropped) => {}
             (Kind::Tasks, Phase::Slave(id)) => self.on_tasks(id, payload, hold),
