@@ -328,6 +328,90 @@ fn an_unrunnable_task_has_its_whole_policy() {
     assert!(too_large, "size, limit and flag: {events:?}");
 }
 
+/// 4 million of them took the memory of all their arguments, whatever the bound of queued tasks.
+#[test]
+fn unrunnable_tasks_past_the_bound_are_kept_without_arguments() {
+    let bound = ["--mw-max-queued-bytes", "20000"];
+    let events = trail(0, &bound, async |mw, _| {
+        let nobody: SlaveId = "SLAVE-4000000000".parse()?;
+        let policy = Policy::new().slave(nobody).do_it_anyway(false).retry(false);
+        let task = |n: u64| square::task(n).with(&policy).stream(n);
+        // Twice: what is taken makes room.
+        for _ in 0..2 {
+            let ids: Vec<_> = (0..3_000).map(|n| mw.submit(task(n))).collect();
+            let tagged = [
+                mw.submit(task(3_000).tag(&7u64)),
+                mw.submit(task(3_001).tag(&"t".repeat(65))),
+            ];
+            assert_eq!(mw.unrunnable(), 3_002);
+            let tasks = mw.take_unrunnable();
+            assert_eq!(mw.unrunnable(), 0);
+            let told: Vec<_> = tasks.iter().map(|task| task.id()).collect();
+            assert_eq!(told, [&ids[..], &tagged].concat(), "each once");
+            let whole = tasks
+                .iter()
+                .take_while(|task| task.args::<square>().is_some());
+            let whole = whole.count();
+            assert!((20..500).contains(&whole), "{whole} have their arguments");
+            for (n, task) in (0..).zip(&tasks) {
+                let args = (n < whole as u64).then_some((n,));
+                assert_eq!(task.args::<square>(), args, "{task}");
+                assert_eq!(task.task::<square>().is_some(), args.is_some());
+                assert_eq!(task.reason(), ringmw::Reason::NoSuchSlave(nobody));
+                assert!(task.is::<square>());
+                assert_eq!(task.stream(), n.into(), "{task}");
+                if n < 3_000 {
+                    assert_eq!(task.policy(), policy.clone().stream(n));
+                    assert_eq!(task.tag::<u64>(), Ok(None));
+                }
+            }
+            assert_eq!(tasks[3_000].tag::<u64>(), Ok(Some(7)));
+            assert_eq!(tasks[3_001].tag::<String>(), Ok(None), "it is too long");
+        }
+        // One by one, beside those of another algorithm.
+        for n in 0..2_000 {
+            mw.submit(task(n));
+            mw.submit(nap::task(n).with(&policy));
+        }
+        let mut results = mw.results::<square>();
+        for n in 0..2_000 {
+            let error = results.next().await.expect("there are more").err();
+            let kind = error.expect("it cannot run").into_kind();
+            let TaskErrorKind::Unrunnable { reason, origin, .. } = kind else {
+                panic!("{kind}")
+            };
+            assert_eq!(reason, ringmw::Reason::NoSuchSlave(nobody));
+            assert_eq!(origin.stream(), n.into());
+            match n {
+                0 => assert_eq!(origin.args::<square>(), Some((n,))),
+                1_000.. => assert_eq!(origin.args::<square>(), None),
+                _ => {}
+            }
+        }
+        assert!(results.next().await.is_none());
+        assert_eq!(mw.take_unrunnable().len(), 2_000);
+        // The queue's own refusals too; and the queue leaves them no room.
+        let submitted = mw.submit_all((0..3_000).map(square::task));
+        let refused = mw.take_unrunnable();
+        assert_eq!(refused.len() as u64 + mw.pending(), submitted);
+        let bytes_max = 20_000;
+        for task in &refused {
+            assert_eq!(task.reason(), ringmw::Reason::QueueFull { bytes_max });
+            assert_eq!(task.args::<square>(), None);
+        }
+        mw.cancel_all();
+        Ok(())
+    });
+    let told = |event: &&Event| matches!(event, Event::UnrunnableFull { .. });
+    let told: Vec<_> = events.iter().filter(told).collect();
+    assert_eq!(told.len(), 1, "said once");
+    let [Event::UnrunnableFull { bytes, bytes_max }] = told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(*bytes_max, 20_000);
+    assert!((19_000..21_000).contains(bytes), "{bytes}");
+}
+
 #[test]
 #[should_panic(expected = "the application cannot be told in a handshake: app version")]
 fn a_version_that_no_handshake_can_carry_is_told_at_the_start() {

@@ -500,4 +500,12 @@ events! {
         /// Why.
         reason: String as Text,
     }
+    /// Unrunnable tasks that nobody takes have, with the queued ones, reached the bound of queued tasks; further ones
+    /// are kept without their arguments.
+    UnrunnableFull = "unrunnable-full" {
+        /// Bytes of queued and of unrunnable tasks.
+        bytes: u64 as Number,
+        /// Their bound.
+        bytes_max: u64 as Number,
+    }
 }

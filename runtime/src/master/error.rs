@@ -1,12 +1,12 @@
 //! Why there is no output.
 
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{Reason, SlaveId, TaskId};
+use ringmw_sched::{Reason, SlaveId, TaskId, Unrunnable};
 
 use crate::proto::bytes::SmallBytes;
 use crate::proto::end::End;
 use crate::proto::reason::InWords;
-use crate::proto::series::Body;
+use crate::proto::series::{Body, encoded};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::{DOMAIN_EXPLICIT, Stream};
 use crate::typed::tag::{Tag, TagError};
@@ -46,6 +46,17 @@ impl TaskError {
             },
         };
         Some(kind.into())
+    }
+
+    /// Of an unrunnable end of the queue.
+    #[cold]
+    pub(super) fn unrunnable(task: Unrunnable<Origin>) -> Self {
+        let kind = TaskErrorKind::Unrunnable {
+            id: task.id,
+            reason: task.reason,
+            origin: task.payload,
+        };
+        kind.into()
     }
 
     /// The kind by itself.
@@ -106,9 +117,14 @@ pub enum TaskErrorKind {
 }
 
 /// What is left of a task that gave no output: all that it was submitted with.
+///
+/// One of an unrunnable task from the queue, past `--mw-max-queued-bytes`, is without arguments, and without a tag of
+/// more than 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     body: SmallBytes,
+    /// The body has its arguments.
+    is_whole: bool,
     policy: ringmw_sched::Policy,
 }
 
@@ -116,8 +132,31 @@ impl Origin {
     pub(super) fn new(body: &Body, policy: ringmw_sched::Policy) -> Self {
         Origin {
             body: body.clone().one(),
+            is_whole: true,
             policy,
         }
+    }
+
+    /// Of a task whose arguments are not kept.
+    pub(super) fn bare(stream: Stream, tag: Option<&Tag>, policy: ringmw_sched::Policy) -> Self {
+        let (tag_type, tag) = tag.map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
+        let body = TaskBody {
+            domain: stream.domain,
+            stream: stream.index,
+            tag_type,
+            tag,
+            args: &[],
+        };
+        Origin {
+            body: encoded(&body),
+            is_whole: false,
+            policy,
+        }
+    }
+
+    /// The body as it was submitted, or what is kept of it, and whether it is the former.
+    pub(crate) fn body(&self) -> (&SmallBytes, bool) {
+        (&self.body, self.is_whole)
     }
 
     fn parts(&self) -> TaskBody<'_> {
@@ -145,9 +184,11 @@ impl Origin {
         }
     }
 
-    /// Its arguments as they travelled, without any [`Best`](crate::Best); `None` if these are no arguments of `A`.
+    /// Its arguments as they travelled, without any [`Best`](crate::Best); `None` if these are no arguments of `A`,
+    /// or were not kept.
     pub fn args<A: Algorithm>(&self) -> Option<A::Args> {
-        A::read_args(self.parts().args).ok()
+        let read = || A::read_args(self.parts().args).ok();
+        self.is_whole.then(read).flatten()
     }
 
     /// Its random stream, given or by default: another task that is given it draws the same numbers.
@@ -160,15 +201,16 @@ impl Origin {
     }
 
     /// The task again, with its arguments and its stream, and else the default policy: it draws the same random numbers.
-    /// `None` if these are no arguments of `A`.
+    /// `None` if these are no arguments of `A`, or were not kept.
     pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
         let args = self.parts().args;
         let again = || Task::again(args, self.stream());
-        A::check_args(args).is_ok().then(again)
+        (self.is_whole && A::check_args(args).is_ok()).then(again)
     }
 }
 
-fn tag_in(body: &TaskBody<'_>) -> Option<Tag> {
+/// The tag of a task with this body, as it travels.
+pub(super) fn tag_in(body: &TaskBody<'_>) -> Option<Tag> {
     (body.tag_type != 0).then(|| Tag {
         type_hash: body.tag_type,
         archive: body.tag.into(),

@@ -78,13 +78,19 @@ impl Master {
     }
 
     /// All tasks that turned out unrunnable.
+    ///
+    /// Those not taken count against `--mw-max-queued-bytes`, together with the queued tasks. One past it is kept
+    /// without its arguments, and the trail says so once.
     pub fn take_unrunnable(&self) -> Vec<UnrunnableTask> {
         self.act(|state| {
             let State { core, queue, .. } = state;
-            let tasks = queue.take_unrunnable();
-            tasks
-                .map(|task| UnrunnableTask::new(&task, *core.info(task.algorithm)))
-                .collect()
+            let (count, tasks) = queue.take_unrunnable();
+            let mut all = Vec::with_capacity(count);
+            all.extend(tasks.map(|task| {
+                let info = *core.info(task.algorithm);
+                UnrunnableTask::new(task, info)
+            }));
+            all
         })
     }
 

@@ -13,7 +13,8 @@
 //! | runs something beside on its thread: `spawn` | [`light`] |
 //! | shares an incumbent, runs a heavy sum elsewhere: `minimum`, `blocking` | [`handle`] |
 //!
-//! Below them [`state`] is what all of these work on, with [`ready`] and [`queue`] for ends that nobody has taken;
+//! Below them [`state`] is what all of these work on, with [`ready`] and [`queue`] for ends that nobody has taken
+//! ([`unrunnable`]: the queue's unrunnable ones, whose memory is bounded);
 //! [`turn`] is the order of one turn, [`driver`] the loop that performs it. [`passes`] is how every future and stream is
 //! polled: none starves the run.
 
@@ -27,7 +28,7 @@ mod handle;
 mod light;
 mod map;
 mod passes;
-mod queue;
+pub(crate) mod queue;
 mod ready;
 mod result;
 mod results;
@@ -35,6 +36,7 @@ pub(crate) mod state;
 pub(crate) mod submit;
 mod target;
 pub(crate) mod turn;
+mod unrunnable;
 pub(crate) mod window;
 
 pub use call::Call;

@@ -10,7 +10,6 @@ use super::error::{Origin, TaskError, tag_of, type_error};
 use crate::proto::config::AlgorithmInfo;
 use crate::proto::end::{End, Failed, Results};
 use crate::proto::reason::InWords;
-use crate::proto::series::Body;
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::Stream;
 use crate::typed::tag::TagError;
@@ -171,7 +170,8 @@ impl TaskResult {
     }
 }
 
-/// A task that cannot run, with all that it was submitted with.
+/// A task that cannot run, with all that it was submitted with; past `--mw-max-queued-bytes` without its arguments,
+/// and without a tag of more than 64 bytes.
 ///
 /// Displayed it says why, as [`why`](UnrunnableTask::why) does.
 #[derive(Debug)]
@@ -183,12 +183,12 @@ pub struct UnrunnableTask {
 }
 
 impl UnrunnableTask {
-    pub(super) fn new(task: &Unrunnable<Body>, info: AlgorithmInfo) -> Self {
+    pub(super) fn new(task: Unrunnable<Origin>, info: AlgorithmInfo) -> Self {
         UnrunnableTask {
             id: task.id,
             info,
             reason: task.reason,
-            origin: Origin::new(&task.payload, task.policy),
+            origin: task.payload,
         }
     }
 
@@ -217,7 +217,7 @@ impl UnrunnableTask {
         InWords(self.reason).to_string()
     }
 
-    /// The tag, if the task has one.
+    /// The tag, if the task has one and it is kept.
     ///
     /// # Errors
     /// When the tag is of another type: it is never reinterpreted.
@@ -225,12 +225,13 @@ impl UnrunnableTask {
         self.origin.tag()
     }
 
-    /// The policy that it was submitted with: tag and stream too, where they were given.
+    /// The policy that it was submitted with: stream too, where it was given, and tag, where it is kept.
     pub fn policy(&self) -> Policy {
         self.origin.policy()
     }
 
-    /// Its arguments as they travelled, without any [`Best`](crate::Best); `None` if it is no task of `A`.
+    /// Its arguments as they travelled, without any [`Best`](crate::Best); `None` if it is no task of `A`, or came past
+    /// `--mw-max-queued-bytes`.
     pub fn args<A: Algorithm>(&self) -> Option<A::Args> {
         self.is::<A>().then(|| self.origin.args::<A>()).flatten()
     }
@@ -241,7 +242,7 @@ impl UnrunnableTask {
     }
 
     /// The task again, with its arguments and its stream, to be submitted anew with a policy of its own; `None` if
-    /// it is no task of `A`.
+    /// it is no task of `A`, or came past `--mw-max-queued-bytes`.
     pub fn task<A: Algorithm>(&self) -> Option<Task<A>> {
         self.is::<A>().then(|| self.origin.task()).flatten()
     }

@@ -10,6 +10,7 @@ use ringmw_sched::AlgorithmId;
 use super::error::TaskError;
 use super::handle::Master;
 use super::passes::{self, Refused, Waits};
+use super::queue::Taken;
 use super::result::TaskResult;
 use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
@@ -58,9 +59,12 @@ impl<A: Algorithm> Results<A> {
             results
                 .mw
                 .act(|state| match state.queue.take_one(algorithm) {
-                    Some(end) => {
+                    Some(Taken::Ready(end)) => {
                         state.keep_ready_bounded();
                         Poll::Ready(Some(Done::of(end)))
+                    }
+                    Some(Taken::Unrunnable(task)) => {
+                        Poll::Ready(Some(Err(TaskError::unrunnable(task))))
                     }
                     None if state.queue.live(algorithm) == 0 => Poll::Ready(None),
                     None => Poll::Pending,

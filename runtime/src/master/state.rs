@@ -64,7 +64,7 @@ impl State {
     pub(crate) fn dispatch(&mut self) {
         while let Some(end) = self.core.poll_end() {
             match end.owner() {
-                Owner::Queue => self.queue.ended(end),
+                Owner::Queue => self.queue.ended(end, self.core.queue_room()),
                 Owner::Call(flow) | Owner::Map(flow) => {
                     let flow = self
                         .flows
@@ -76,6 +76,7 @@ impl State {
             }
         }
         self.keep_ready_bounded();
+        self.say_bare();
         let sched = self.core.sched();
         let news = News {
             ends: self.queue.arrivals(),
@@ -103,6 +104,20 @@ impl State {
                 self.core.note(Event::ReadyFull { bytes, bytes_max });
             }
         }
+    }
+
+    /// Says once that unrunnable tasks lose their arguments.
+    fn say_bare(&mut self) {
+        if self.queue.says_bare() {
+            let (bytes, bytes_max) = self.queued_bytes();
+            self.core.note(Event::UnrunnableFull { bytes, bytes_max });
+        }
+    }
+
+    /// What queued tasks take, and unrunnable ends that nobody has taken; and how much they may.
+    pub(crate) fn queued_bytes(&self) -> (u64, u64) {
+        let (bytes, bytes_max) = self.core.queued_bytes();
+        (bytes + self.queue.unrunnable_bytes(), bytes_max)
     }
 
     /// Says once that tasks wait which no group may run, whoever waits for them.

@@ -112,7 +112,8 @@ impl State {
         };
         let out_bytes = out_bytes + flow.live as u64 * each_result;
         let tasks = window.saturating_sub(out);
-        let queue = self.core.queue_room();
+        let (queued, queued_max) = self.queued_bytes();
+        let queue = queued_max.saturating_sub(queued);
         let room = Room {
             tasks,
             free: least.saturating_sub(out).min(tasks),
@@ -130,7 +131,7 @@ impl State {
     /// Says once that the queue is full, and by how much.
     fn say_queue_full(&mut self) {
         if !std::mem::replace(&mut self.said_queue_full, true) {
-            let (bytes, bytes_max) = self.core.queued_bytes();
+            let (bytes, bytes_max) = self.queued_bytes();
             self.core.note(Event::QueueFull { bytes, bytes_max });
         }
     }

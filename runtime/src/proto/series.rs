@@ -174,6 +174,16 @@ pub(crate) fn packet_bytes(body: &TaskBody<'_>) -> u32 {
     u32::try_from(body.encoded_bytes() + TASK_ENTRY_BYTES).unwrap_or(u32::MAX)
 }
 
+/// A body by itself, which shares nothing with any other.
+pub(crate) fn encoded(parts: &TaskBody<'_>) -> SmallBytes {
+    if parts.encoded_bytes() <= SmallBytes::INLINE_MAX {
+        return SmallBytes::inline(|buffer| parts.encode_into(buffer));
+    }
+    let mut bytes = Vec::new();
+    encode_task_body(&mut bytes, parts);
+    bytes.as_slice().into()
+}
+
 /// Most arguments are a few words.
 #[inline]
 fn append(args: &mut Vec<u8>, next: &[u8]) {
@@ -238,13 +248,7 @@ impl Block {
 
     /// The body of one of its tasks by itself, encoded.
     fn one(&self, from: u32) -> SmallBytes {
-        let parts = self.part(from, 1);
-        if parts.encoded_bytes() <= SmallBytes::INLINE_MAX {
-            return SmallBytes::inline(|buffer| parts.encode_into(buffer));
-        }
-        let mut bytes = Vec::new();
-        encode_task_body(&mut bytes, &parts);
-        bytes.as_slice().into()
+        encoded(&self.part(from, 1))
     }
 
     /// Room for the arguments of so many tasks. What of it is not needed is given back by [`Growing::close`].

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, TaskBody};
-use ringmw_sched::{Owner, Reason, SlaveId, TaskId, TaskSpec};
+use ringmw_sched::{Owner, Reason, SlaveId, TaskId, TaskSpec, Unrunnable};
 
 use crate::io::engine::ConnId;
+use crate::master::Origin;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::end::{End, FAILED_BYTES, RESULT_BYTES};
-use crate::proto::series::Body;
+use crate::proto::series::{Body, encoded};
 use crate::testing::coverage::{Happening, Must};
 use crate::testing::law::Law;
 use crate::testing::law::tables::{Place, Task, record_bytes};
@@ -168,6 +169,35 @@ impl Law {
             _ => &*task.body,
         };
         assert_eq!(body, kept, "{id} is told with another body");
+    }
+
+    /// The application is told an unrunnable end of the queue, which may be without arguments and long tag.
+    pub(in crate::testing) fn on_told_unrunnable(&mut self, task: Unrunnable<Origin>) {
+        let id = task.id;
+        let (body, is_whole) = task.payload.body();
+        let mut payload = body.clone();
+        if !is_whole {
+            let given = &self.tasks[&id.seq()].body;
+            let given_parts = TaskBody::parse(given).expect("it was submitted");
+            let tag_is_kept = given_parts.tag.len() <= 64;
+            let kept = TaskBody {
+                tag_type: if tag_is_kept { given_parts.tag_type } else { 0 },
+                tag: if tag_is_kept { given_parts.tag } else { &[] },
+                args: &[],
+                ..given_parts
+            };
+            assert_eq!(*body, encoded(&kept), "{id} keeps something else");
+            payload = given.clone();
+        }
+        let task = Unrunnable {
+            id,
+            algorithm: task.algorithm,
+            owner: task.owner,
+            policy: task.policy,
+            payload: payload.into(),
+            reason: task.reason,
+        };
+        self.on_told(Owner::Queue, &End::Unrunnable(Box::new(task)));
     }
 
     /// The application is told by `cancel` itself.

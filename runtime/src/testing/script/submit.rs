@@ -182,7 +182,7 @@ impl Script {
         let flow = &self.state.flows[map as usize];
         let out = flow.live + flow.ready.len();
         let out_bytes = self.state.core.sched().map_bytes(map) + flow.ready.bytes();
-        let (queued, queued_max) = self.state.core.queued_bytes();
+        let (queued, queued_max) = self.state.queued_bytes();
         self.window = Some(Window {
             room: self.state.map_room(map, algorithm, None, Kept::default()),
             least: (2 * self.state.core.slaves()).max(1),

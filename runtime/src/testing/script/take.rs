@@ -3,6 +3,7 @@
 use rand::RngExt;
 use ringmw_sched::{AlgorithmId, Group, Owner, SlaveId, TaskId};
 
+use crate::master::queue::Taken;
 use crate::proto::end::End;
 use crate::testing::script::Script;
 use crate::testing::script::algorithms::ALGORITHMS;
@@ -19,13 +20,21 @@ impl Script {
             while self.chance(80)
                 && let Some(end) = self.state.queue.take_one(algorithm)
             {
-                self.told(Owner::Queue, &end);
+                match end {
+                    Taken::Ready(end) => self.told(Owner::Queue, &end),
+                    Taken::Unrunnable(task) => self.law.on_told_unrunnable(task),
+                }
             }
         }
         if self.calm || self.chance(50) {
-            for task in self.state.queue.take_unrunnable() {
-                self.told(Owner::Queue, &End::Unrunnable(task));
+            let (count, tasks) = self.state.queue.take_unrunnable();
+            let mut told = 0;
+            for task in tasks {
+                self.law.on_told_unrunnable(task);
+                told += 1;
             }
+            assert_eq!(told, count, "unrunnable tasks");
+            assert_eq!(self.state.queue.unrunnable_bytes(), 0);
         }
         for at in (0..self.flows.len()).rev() {
             let (slot, owner) = (self.flows[at].slot, self.flows[at].owner());
