@@ -389,13 +389,6 @@ const MUTANTS: &[Mutant] = &[
             self.out.clear();",
     },
     Mutant {
-        name: "leaving: whose results are unsent is idle",
-        file: "runtime/src/proto/slave/leave.rs",
-        old: "&& self.tasks.is_empty()
-            && !self.has_unsent()",
-        new: "&& self.tasks.is_empty()",
-    },
-    Mutant {
         name: "leaving: gone as soon as it is over",
         file: "runtime/src/proto/slave/leave.rs",
         old: "Some(leaving) => leaving.gone,",

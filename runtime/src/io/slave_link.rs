@@ -263,7 +263,13 @@ impl Link {
         loop {
             match stream.read(buffer) {
                 Ok(0) => {
-                    self.core().on_closed("it closed the connection");
+                    // A master that has read the goodbye closes at once: what its host has by now is not lost.
+                    let untaken = tcp_untaken(&self.socket);
+                    let mut core = self.core();
+                    if let Ok(untaken) = untaken {
+                        core.on_untaken(untaken, self.clock.now());
+                    }
+                    core.on_closed("it closed the connection");
                     break;
                 }
                 Ok(read) => {

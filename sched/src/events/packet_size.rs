@@ -30,10 +30,12 @@ impl<P: Series> Scheduler<P> {
     /// Whether more tasks are to come as these end: there is a source of them, or the queue is kept filled up to a
     /// target number.
     pub(crate) fn more_is_to_come(&self) -> bool {
-        let filled = self
-            .filled
-            .is_some_and(|filled| self.clock.saturating_sub(filled) <= FILLED_FOR);
-        self.sources > 0 || filled
+        self.sources > 0 || self.is_kept_filled()
+    }
+
+    fn is_kept_filled(&self) -> bool {
+        self.filled
+            .is_some_and(|filled| self.clock.saturating_sub(filled) <= FILLED_FOR)
     }
 
     /// Sees whether the queue is filled up to a target number.
@@ -55,9 +57,14 @@ impl<P: Series> Scheduler<P> {
                 Room {
                     tasks: PACKET_TASKS_MAX,
                     compute: Some(PACKET_COMPUTE),
-                    share: match self.more_is_to_come() {
-                        false => self.owners.len().div_ceil(SHARES * takers),
-                        true => u64::MAX,
+                    share: match (self.is_kept_filled(), self.sources > 0) {
+                        (true, _) => u64::MAX,
+                        // A source fills the queue in slices: what has come so far is for all who wait for it.
+                        (false, true) => {
+                            let others = u64::from(self.slaves.idle_takers());
+                            self.owners.len().div_ceil(1 + others)
+                        }
+                        (false, false) => self.owners.len().div_ceil(SHARES * takers),
                     },
                 }
             }
@@ -169,6 +176,21 @@ mod tests {
         };
         assert_eq!(later(FILLED_FOR + 1), Some(13), "an eighth of what is left");
         assert_eq!(later(FILLED_FOR + 1), Some(11));
+    }
+
+    /// A source had given its first slice, and of five thousand slaves a few dozen took all of it.
+    #[test]
+    fn what_a_source_has_given_is_for_all_who_idle() {
+        let mut sched = sched();
+        (0..4).for_each(|_| _ = sched.connect());
+        sched.learn_compute(QUICK, 1);
+        sched.begin_source();
+        submit(&mut sched, QUICK, 80);
+        let sizes: Vec<usize> = std::iter::from_fn(|| packet(&mut sched))
+            .map(|(_, tasks)| tasks.len())
+            .take(4)
+            .collect();
+        assert_eq!(sizes, [20, 20, 20, 20]);
     }
 
     #[test]

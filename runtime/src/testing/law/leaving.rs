@@ -15,6 +15,9 @@ pub(super) struct Leaving {
     finished: BTreeMap<ConnId, BTreeSet<u64>>,
     /// Who goes of its own will over a connection that lives.
     going: BTreeSet<ConnId>,
+    /// Whose losses are not their own doing, whether they have begun to go or not: one whose connection is cut may hear of
+    /// it long after, and go meanwhile.
+    excused: BTreeSet<ConnId>,
     /// Slaves that went so and whose every result was heard; those of them that had results unsent when they began to go.
     pub(super) gone: u64,
     pub(super) gone_with_unsent: u64,
@@ -39,13 +42,18 @@ impl Law {
             !is_idle || unsent == 0,
             "the slave on {conn} is idle with {unsent} packets unsent"
         );
+        if self.leaving.excused.contains(&conn) {
+            return;
+        }
         self.leaving.going.insert(conn);
         self.leaving.gone_with_unsent += u64::from(unsent > 0);
     }
 
-    /// The connection is no longer one that lives, or SIGTERM has come: what is lost by it is not the slave's doing.
+    /// The connection is no longer one that lives, or SIGTERM has come: what is lost by it is not the slave's doing, from
+    /// now on.
     pub(in crate::testing) fn on_excused(&mut self, conn: ConnId) {
         self.leaving.going.remove(&conn);
+        self.leaving.excused.insert(conn);
     }
 
     /// The process ends. A host that has acknowledged nothing for so long is a lost one.

@@ -18,6 +18,8 @@ struct Line {
     since: Nanos,
     /// The bytes when the master had taken what came.
     at_turn: u64,
+    /// Of the bytes, the keys that were sent last in this turn: they ride with the packet of tasks behind them.
+    keys: u64,
 }
 
 #[derive(Default)]
@@ -45,7 +47,7 @@ impl Law {
     pub(super) fn begin_unsent(&mut self) {
         self.unsent.at_turn = self.unsent.bytes();
         for line in self.unsent.lines.values_mut() {
-            line.at_turn = line.bytes;
+            (line.at_turn, line.keys) = (line.bytes, 0);
         }
     }
 
@@ -61,11 +63,10 @@ impl Law {
                 as_long.count() == 1
             });
             let line = unsent.lines.entry(conn).or_default();
-            let most = self.limits.unsent_bytes_max;
+            let (before, most) = (line.bytes - line.keys, self.limits.unsent_bytes_max);
             assert!(
-                line.bytes < most,
-                "{conn} gets work, and {} bytes are kept for it of {most}",
-                line.bytes
+                before < most,
+                "{conn} gets work, and {before} bytes are kept for it of {most}"
             );
             let all_max = self.limits.queued_bytes_max / 4;
             assert!(
@@ -82,7 +83,12 @@ impl Law {
         if line.bytes == 0 {
             line.since = now;
         }
-        line.bytes += (HEADER_BYTES + payload_bytes) as u64;
+        let bytes = (HEADER_BYTES + payload_bytes) as u64;
+        line.keys = match kind {
+            Kind::Bests => line.keys + bytes,
+            _ => 0,
+        };
+        line.bytes += bytes;
     }
 
     pub(super) fn close_unsent(&mut self, conn: ConnId) {
