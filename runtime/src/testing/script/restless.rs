@@ -28,6 +28,9 @@ fn mirror(n: u64) -> u64 {
 /// No slave of this number comes: a task for it ends at once.
 const NOBODY: SlaveId = SlaveId(u32::MAX);
 
+/// Passes after which the work beside a hog is done, many times over.
+const PASSES_MAX: u64 = 20_000;
+
 #[derive(Copy, Clone, Debug)]
 struct Habits {
     /// Loops over calls that fail at once: awaited by the master algorithm, and light threads.
@@ -109,6 +112,8 @@ impl Common {
             let end = self.mw.call(mirror::task(0).slave(NOBODY)).await;
             assert!(end.is_err(), "nobody can have answered it");
             self.answered();
+            let passes = self.mw.passes();
+            assert!(passes < PASSES_MAX, "it is starved: {passes} passes");
         }
     }
 
@@ -151,7 +156,7 @@ async fn master(mw: Master, habits: Habits) {
         over: Cell::new(false),
         answers: Cell::new((0, 0)),
     });
-    HANDLE.set(Some(mw.clone()));
+    let _handle = Kept::new(&mw);
     if habits.takes_no_news {
         mw.allocate(Group::Intermingle, 1);
         mw.submit(mirror::task(0).slave(NOBODY));
@@ -182,11 +187,26 @@ async fn master(mw: Master, habits: Habits) {
     };
     // Asked in this order in every turn.
     join3(first, idle, work).await;
-    HANDLE.take();
 }
 
 thread_local! {
     static HANDLE: RefCell<Option<Master>> = const { RefCell::new(None) };
+}
+
+/// What wakers use, for as long as the master algorithm is there: also one that is dropped by a panic.
+struct Kept;
+
+impl Kept {
+    fn new(mw: &Master) -> Kept {
+        HANDLE.set(Some(mw.clone()));
+        Kept
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(HANDLE.take());
+    }
 }
 
 /// A waker that uses the master where it is called.
