@@ -3,9 +3,14 @@
 //! A part is a file of `src`, or a folder with all that is in it. Comments, literals and what stands behind
 //! `#[cfg(test)]` are passed over; what is left names another part by `crate::PART`, and no other way is let pass.
 
+#[path = "../../codec/tests/support/source.rs"]
+mod source;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use source::code_of;
 
 /// What each part may import. Words are what callers name.
 const TABLE: &[(&str, &[&str])] = &[
@@ -79,7 +84,7 @@ fn check(sources: &[Source]) -> (usize, Vec<String>) {
     let (mut imports, mut wrong) = (0, Vec::new());
     let mut graph: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (file, text) in sources.iter().filter(|(file, _)| file != "lib.rs") {
-        let code = without_tests(&plain(text));
+        let code = code_of(text);
         let part = file.split(['/', '.']).next().unwrap();
         let row = TABLE.iter().find(|(name, _)| *name == part);
         if row.is_none() {
@@ -135,62 +140,6 @@ fn reaches<'a>(
                 reaches(graph, next, to, seen)
             }
     })
-}
-
-/// The source without comments, and without what is in literals.
-fn plain(text: &str) -> String {
-    let mut code = String::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let character = rest.chars().nth(2) == Some('\'') || rest.starts_with("'\\");
-        let skipped = match c {
-            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
-            '"' => literal(rest, '"'),
-            '\'' if character => literal(rest, '\''),
-            _ => {
-                code.push(c);
-                c.len_utf8()
-            }
-        };
-        rest = &rest[skipped..];
-    }
-    code
-}
-
-/// How long the literal is that the text begins with.
-fn literal(text: &str, quote: char) -> usize {
-    let mut escaped = true;
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            c if c == quote => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-/// The code without each item behind `#[cfg(test)]`.
-fn without_tests(code: &str) -> String {
-    let mut parts = code.split("#[cfg(test)]");
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let begin = part.find(['{', ';']).unwrap_or(part.len());
-        let mut depth = 0;
-        let end = part[begin..].char_indices().find(|(_, c)| {
-            match c {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                _ => {}
-            }
-            depth == 0
-        });
-        let end = end.map_or(part.len(), |(at, c)| begin + at + c.len_utf8());
-        kept.push_str(&part[end..]);
-    }
-    kept
 }
 
 #[test]

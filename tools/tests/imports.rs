@@ -2,9 +2,14 @@
 //!
 //! The commands on audit trails are left out here.
 
+#[path = "../../codec/tests/support/source.rs"]
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use source::code_of;
 
 /// Fewer imports than these, and this test no longer sees what it looks for.
 const IMPORTS_MIN: usize = 40;
@@ -30,14 +35,6 @@ fn modules(root: &Path) -> BTreeMap<String, PathBuf> {
         }
     }
     found
-}
-
-/// Without comments and what stands behind `#[cfg(test)]`.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).expect("it can be read");
-    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
-    text.lines().map(code).collect::<Vec<_>>().join("\n")
 }
 
 /// The paths in a text that begin with one of these words, braces spelled out as far as their first names.
@@ -125,7 +122,10 @@ fn no_file_imports_one_that_imports_it() {
     let modules = modules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let all: BTreeMap<String, BTreeSet<String>> = modules
         .iter()
-        .map(|(module, path)| (module.clone(), imports(module, &code(path), &modules)))
+        .map(|(module, path)| {
+            let text = fs::read_to_string(path).expect("it can be read");
+            (module.clone(), imports(module, &code_of(&text), &modules))
+        })
         .collect();
     let seen: usize = all.values().map(BTreeSet::len).sum();
     assert!(

@@ -3,8 +3,12 @@
 //! A part is a file of `src`, or a folder with all that is in it that has no row of its own. Comments, literals and what
 //! stands behind `#[cfg(test)]` are passed over; what is left names another part by `crate::PART`, or by `super::`.
 
+mod source;
+
 use std::fs;
 use std::path::Path;
+
+use source::code_of;
 
 /// A part (`frame`, `proto/master`) and the parts that it may import, itself aside.
 pub(crate) type Row<'a> = (&'a str, &'a [&'a str]);
@@ -55,7 +59,7 @@ pub(crate) fn judge_file(
         wrong.push(format!("{file} is of {folder}, which has no row"));
         return 0;
     };
-    let code = without_tests(&plain(text));
+    let code = code_of(text);
     for hidden in ["use super::*", "super::super"] {
         if code.contains(hidden) {
             wrong.push(format!("{file} has {hidden}, which hides what it needs"));
@@ -125,60 +129,4 @@ fn expand(above: &str, text: &str, paths: &mut Vec<String>) -> usize {
         }
         at += 2;
     }
-}
-
-/// The source without comments, and without what is in literals.
-fn plain(text: &str) -> String {
-    let mut code = String::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let character = rest.chars().nth(2) == Some('\'') || rest.starts_with("'\\");
-        let skipped = match c {
-            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
-            '"' => literal(rest, '"'),
-            '\'' if character => literal(rest, '\''),
-            _ => {
-                code.push(c);
-                c.len_utf8()
-            }
-        };
-        rest = &rest[skipped..];
-    }
-    code
-}
-
-/// How long the literal is that the text begins with.
-fn literal(text: &str, quote: char) -> usize {
-    let mut escaped = true;
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            c if c == quote => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-/// The code without each item behind `#[cfg(test)]`.
-fn without_tests(code: &str) -> String {
-    let mut parts = code.split("#[cfg(test)]");
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let begin = part.find(['{', ';']).unwrap_or(part.len());
-        let mut depth = 0;
-        let end = part[begin..].char_indices().find(|(_, c)| {
-            match c {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                _ => {}
-            }
-            depth == 0
-        });
-        let end = end.map_or(part.len(), |(at, c)| begin + at + c.len_utf8());
-        kept.push_str(&part[end..]);
-    }
-    kept
 }
