@@ -22,6 +22,7 @@
 //! Format version 1: the first.
 
 use std::io::{self, Read};
+use std::path::Path;
 
 use thiserror::Error;
 
@@ -36,6 +37,24 @@ pub const RESOURCE_FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Seconds from the start of 1900 (universal time) to the start of 1970.
 pub const UNIVERSAL_TIME_OFFSET: u64 = 2_208_988_800;
+
+/// Where a Linux machine keeps its own libraries.
+const SYSTEM_FOLDERS: &[&str] = &[
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libx32",
+];
+
+/// Whether a library is the system's, by its absolute path: every Linux machine has its own, and one of another machine's
+/// would not fit its loader. Such a one is no part of what a slave's executable brings along.
+pub fn is_systems_library(path: &Path) -> bool {
+    SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
 
 /// What a resource file says.
 #[derive(Clone, PartialEq, Eq)]

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use ringmw_codec::resource::is_systems_library;
+
 use elf::Elf;
 use loader::Surroundings;
 
@@ -18,18 +20,6 @@ use crate::say::{self, count};
 const COMMAND: &str = "ringmw bundle";
 /// The list of the libraries, beside the binary.
 const LIST: &str = "libraries.txt";
-
-/// Every Linux machine has its own; one of another machine's would not fit its loader.
-const SYSTEM_FOLDERS: &[&str] = &[
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/libx32",
-];
 
 /// What `ringmw bundle` takes.
 #[derive(Args)]
@@ -75,7 +65,7 @@ fn bundle(options: &Options) -> Result<String, String> {
             "{app} is static: one file that runs on any node of its architecture\n"
         ));
     };
-    let travels = |path: &&PathBuf| !is_systems(path) || (options.all && !is_libc(path));
+    let travels = |path: &&PathBuf| !is_systems_library(path) || (options.all && !is_libc(path));
     let taken: Vec<&PathBuf> = libraries.iter().filter(travels).collect();
     let mut listed = String::new();
     for library in &taken {
@@ -132,7 +122,7 @@ pub(crate) fn libraries(binary: &Path) -> Result<Vec<PathBuf>, String> {
     let needed = needed(binary)?.unwrap_or_default();
     Ok(needed
         .into_iter()
-        .filter(|path| !is_systems(path))
+        .filter(|path| !is_systems_library(path))
         .collect())
 }
 
@@ -146,10 +136,6 @@ fn needed(binary: &Path) -> Result<Option<Vec<PathBuf>>, String> {
         return Ok(None);
     }
     loader::libraries(binary, &head, &Surroundings::own()).map(Some)
-}
-
-fn is_systems(path: &Path) -> bool {
-    SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
 fn is_libc(path: &Path) -> bool {
@@ -178,6 +164,6 @@ mod tests {
             "/lib/x86_64-linux-gnu/libc.so.6",
         ]
         .map(Path::new);
-        assert!(!is_systems(paths[0]) && is_systems(paths[1]) && is_libc(paths[1]));
+        assert!(!is_systems_library(paths[0]) && is_systems_library(paths[1]) && is_libc(paths[1]));
     }
 }

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringmw_codec::Nanos;
-use ringmw_codec::resource::ResourceFile;
+use ringmw_codec::resource::{ResourceFile, is_systems_library};
 
 use super::reserve::Reserve;
 
@@ -281,17 +281,6 @@ pub(crate) fn slave_executable(given: Option<&Path>) -> io::Result<(PathBuf, Vec
     Ok((executable, libraries))
 }
 
-const SYSTEM_FOLDERS: &[&str] = &[
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/libx32",
-];
-
 /// The shared libraries in the text of `/proc/self/maps` that lie outside of the system's folders, each once.
 fn own_libraries(maps: &str, executable: &Path) -> Vec<PathBuf> {
     let mut libraries: Vec<PathBuf> = maps
@@ -326,9 +315,7 @@ fn is_own(path: &Path, executable: &Path) -> bool {
         .and_then(|name| name.to_str())
         .unwrap_or_default();
     let is_library = name.ends_with(".so") || name.contains(".so.");
-    is_library
-        && path != executable
-        && !SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder))
+    is_library && path != executable && !is_systems_library(path)
 }
 
 #[cfg(test)]
