@@ -93,7 +93,7 @@ macro_rules! flags {
             ready_bytes_max = "--mw-max-ready-bytes", Some("BYTES"), Bytes<u64, 1>, Some("268435456"), Master,
                 "Above this many bytes of results not taken yet, hand out no more tasks that end in the queue.";
             queued_bytes_max = "--mw-max-queued-bytes", Some("BYTES"), Bytes<u64, 1>, Some("8589934592"), Master,
-                "A task submitted above this many bytes of queued ones is unrunnable.";
+                "A task submitted above this many bytes of queued ones is unrunnable; unrunnable tasks that nobody takes keep no arguments past it.";
             seed = "--mw-seed", Some("N"), Maybe<Number<u64>>, None, Master,
                 "The run's seed; drawn when not given, and in the audit trail either way.";
             engine = "--mw-engine", Some("auto|ring|epoll"), Engine, Some("auto"), Master,
