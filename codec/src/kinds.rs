@@ -95,11 +95,13 @@ macro_rules! frames {
             /// Every kind, in the order of their numbers.
             pub const ALL: [Kind; [$($(Kind::$name),*),*].len()] = {
                 let mut all = [$($(Kind::$name),*),*];
-                let mut index = 0;
-                while index < all.len() {
-                    let kind = Kind::from_u8(index as u8 + 1);
-                    all[index] = kind.expect("kinds have the numbers from 1 on");
-                    index += 1;
+                let (mut number, mut found) = (0, 0);
+                while found < all.len() {
+                    number += 1;
+                    if let Some(kind) = Kind::from_u8(number) {
+                        all[found] = kind;
+                        found += 1;
+                    }
                 }
                 all
             };
