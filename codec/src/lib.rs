@@ -9,6 +9,7 @@
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
 //! | [`resource`] | the resource file: CL-MW's forms and our own |
+//! | [`journal`] | what outlasts a master: segments of results, the state file, the file `run` |
 //! | [`flags`](mod@flags) | the tables of flags and of exit codes |
 //! | [`format`](mod@format) | the page that describes the wire format byte for byte |
 //!
@@ -21,6 +22,7 @@ pub mod control;
 pub mod flags;
 pub mod frame;
 pub mod handshake;
+pub mod journal;
 pub mod kinds;
 pub mod resource;
 pub mod wire;

@@ -99,6 +99,10 @@ impl<'a> Fields<'a> {
         Ok(u64::from_le_bytes(self.array(field)?))
     }
 
+    pub(crate) fn u128(&mut self, field: &'static str) -> Result<u128, DecodeError> {
+        Ok(u128::from_le_bytes(self.array(field)?))
+    }
+
     pub(crate) fn bool(&mut self, field: &'static str) -> Result<bool, DecodeError> {
         match self.u8(field)? {
             0 => Ok(false),

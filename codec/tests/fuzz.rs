@@ -9,6 +9,8 @@
 mod entry;
 #[path = "support/golden.rs"]
 mod golden;
+#[path = "support/kept.rs"]
+mod kept;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,6 +72,11 @@ fn seeds(target: &str) -> Seeds {
             seeds.push(("task-body".to_owned(), golden::task_body()));
             seeds
         }
+        "journal" => vec![("segment".to_owned(), kept::file().0)],
+        "saved" => vec![
+            ("state".to_owned(), kept::state().encode()),
+            ("run".to_owned(), kept::run().encode()),
+        ],
         "audit_line" => LINES
             .iter()
             .enumerate()

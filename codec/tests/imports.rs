@@ -13,6 +13,7 @@ const TABLE: &[Row<'_>] = &[
     ("handshake", &["wire"]),
     ("control", &["wire"]),
     ("batch", &["wire", "Nanos"]),
+    ("journal", &["wire", "Nanos"]),
     ("kinds", &["wire", "handshake", "control", "batch"]),
     ("frame", &["kinds"]),
     ("audit", &[]),

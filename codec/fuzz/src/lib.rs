@@ -7,6 +7,8 @@
 //! | [`task_batch`] | bodies tile the payload, and so the tasks of a run its body; a batch that is read and built again is as long and says the same |
 //! | [`result_batch`] | bodies tile the payload; a batch whose results are read one by one and built again is no longer and says the same |
 //! | [`control`] | a payload that decodes encodes to its bytes, so does a task's body |
+//! | [`journal`] | what is found in a segment tiles it behind its head; its records are those of the same segment cut at any of them |
+//! | [`saved`] | a state file, or a file `run`, that decodes encodes to its bytes |
 //! | [`audit_line`], [`resource_file`] | what is read, written and read again is the same, and its text is then fixed |
 //!
 //! The targets of libFuzzer in `fuzz_targets/` are these functions and nothing else; `codec/tests/fuzz.rs` runs the same
@@ -23,6 +25,7 @@ use ringmw_codec::batch::{
 };
 use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, put_frame};
 use ringmw_codec::handshake::{REFUSAL_BYTES_MAX, Refusal};
+use ringmw_codec::journal::{Found, Record, Records, RunFile, Segment, StateFile};
 use ringmw_codec::kinds::{Direction, FromMaster, FromSlave, Kind};
 use ringmw_codec::resource::{RESOURCE_FILE_BYTES_MAX, ResourceFile};
 
@@ -30,12 +33,14 @@ use ringmw_codec::resource::{RESOURCE_FILE_BYTES_MAX, ResourceFile};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is its corpus' folder too.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("frames", frames),
     ("handshake", handshake),
     ("task_batch", task_batch),
     ("result_batch", result_batch),
     ("control", control),
+    ("journal", journal),
+    ("saved", saved),
     ("audit_line", audit_line),
     ("resource_file", resource_file),
 ];
@@ -330,6 +335,57 @@ fn results<'a>(
             (task, entry.algorithm, entry.status, compute_ns, output)
         })
     })
+}
+
+// ---- what outlasts a process
+
+/// The input: a segment.
+pub fn journal(file: &[u8]) {
+    let Ok((segment, head)) = Segment::decode(file) else {
+        return;
+    };
+    assert_eq!(segment.encode(), &file[..head], "a head has one encoding");
+    let mut at = head as u64;
+    for found in Records::new(&segment, file, head) {
+        match found {
+            Found::Record {
+                at: payload,
+                record,
+            } => {
+                assert_eq!(payload, at + 12, "records follow one another");
+                if let Record::Results(results) = record {
+                    let outputs: usize = results
+                        .iter()
+                        .map(|entry| results.output(&entry).len())
+                        .sum();
+                    assert_eq!(outputs, results.outputs.len(), "outputs tile");
+                    assert_eq!(results.iter().count(), results.count as usize);
+                }
+                let length = &file[at as usize + 4..][..4];
+                at = payload + u64::from(u32::from_le_bytes(length.try_into().expect("4 bytes")));
+            }
+            Found::Damaged {
+                at: begin,
+                bytes,
+                torn,
+            } => {
+                assert_eq!(begin, at, "damage follows a record");
+                at += bytes;
+                assert_eq!(torn, at == file.len() as u64);
+            }
+        }
+    }
+    assert_eq!(at, file.len() as u64, "no byte belongs to nobody");
+}
+
+/// The input: a state file or a file `run`.
+pub fn saved(file: &[u8]) {
+    if let Ok(state) = StateFile::decode(file) {
+        assert_eq!(state.encode(), file);
+    }
+    if let Ok(run) = RunFile::decode(file) {
+        assert_eq!(run.encode(), file);
+    }
 }
 
 // ---- texts
