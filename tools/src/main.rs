@@ -4,6 +4,7 @@ mod audit;
 mod bundle;
 mod doctor;
 mod farm;
+mod journal;
 mod overseer;
 mod resource;
 mod say;
@@ -57,6 +58,11 @@ enum Command {
         after_help = "Examples:\n  ringmw farm add node1 node2 --user me --identity ~/.ssh/farm\n  ringmw farm validate --binary ./app --check 'test -d /scratch'\n  ringmw overseer --resource-file app.rsc --batch ssh"
     )]
     Farm(farm::Options),
+    /// Tell what a run's journal holds, check, prune and export it
+    #[command(
+        after_help = "Examples:\n  ringmw journal ls run1\n  ringmw journal check run1\n  ringmw journal export run1 --format json | head"
+    )]
+    Journal(journal::Options),
     /// Put an application and the shared libraries it needs into one folder
     #[command(
         after_help = "Examples:\n  ringmw bundle target/release/app -o deploy\n  LD_LIBRARY_PATH=/opt/solve/lib ringmw bundle target/release/app -o deploy\n\nA static build needs none:\n  RUSTFLAGS=\"-C target-feature=+crt-static\" cargo build --release \\\n    --target x86_64-unknown-linux-gnu"
@@ -88,6 +94,7 @@ fn main() -> ExitCode {
         Command::Submit(options) => submit::run(&options),
         Command::Overseer(options) => overseer::run(&options),
         Command::Farm(options) => farm::run(&options),
+        Command::Journal(options) => journal::run(&options),
         Command::Bundle(options) => bundle::run(&options),
         Command::Completions { shell } => {
             let mut text = Vec::new();

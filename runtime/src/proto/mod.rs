@@ -13,6 +13,7 @@ pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod end;
 pub(crate) mod incumbents;
+pub(crate) mod known;
 pub(crate) mod master;
 pub(crate) mod need;
 pub(crate) mod reason;
