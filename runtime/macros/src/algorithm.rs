@@ -570,6 +570,16 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
         .iter()
         .zip(&bindings)
         .map(|(parameter, binding)| parameter.read(binding, &cx).1);
+    let bests: Vec<usize> = (0..count)
+        .filter(|at| matches!(travelling[*at].source, Source::Best(..)))
+        .collect();
+    let hash_args = (!bests.is_empty()).then(|| {
+        quote! {
+            fn hash_args(#args: &[u8]) -> u128 {
+                ::ringmw::__private::hash_args::<#count>(#args, &[#(#bests),*])
+            }
+        }
+    });
     let hashes = travelling.iter().map(|parameter| parameter.hash());
     let descriptions = travelling.iter().map(|parameter| {
         let (text, describe) = (parameter.text(), parameter.describe());
@@ -628,6 +638,8 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
                     types: ::ringmw::__private::hash_type::<Self::Output>(::ringmw::__private::hash_text(hash, "->")),
                 }
             }
+
+            #hash_args
 
             fn check_args(#args: &[u8]) -> ::std::result::Result<(), ::ringmw::WireError> {
                 let [#(#segments),*] = ::ringmw::__private::split::<#count>(#args)?;

@@ -116,7 +116,12 @@ pub struct AlgorithmInfo {
     pub of: TypeId,
     /// Do these archives hold valid outputs?
     pub check_outputs: CheckOutputs,
+    /// The hash of a task's arguments by which a journal knows it again.
+    pub hash_args: HashArgs,
 }
+
+/// Hashes a task's arguments: what of them is the moment's, an incumbent's key, does not count.
+pub(crate) type HashArgs = fn(&[u8]) -> u128;
 
 /// Checks the archives of an algorithm's outputs: they stand behind one another, as many as the number says, each at the end
 /// of an equal share of the bytes behind so many others. Else which is none, and what is wrong with it.

@@ -49,6 +49,13 @@ pub trait Algorithm: 'static {
     /// What is wrong, and in which argument.
     fn check_args(args: &[u8]) -> Result<(), WireError>;
 
+    /// A hash of the arguments by which a journal knows a task again. Of a [`Best`](crate::Best) place of creation and
+    /// direction count, its key is the moment's.
+    #[doc(hidden)]
+    fn hash_args(args: &[u8]) -> u128 {
+        ringmw_codec::journal::hash_args(args)
+    }
+
     /// Decodes a task's arguments.
     ///
     /// # Errors

@@ -25,6 +25,9 @@ use crate::typed::wire::{Wire, WireError, check, decode, encode, type_text};
 /// Bytes of a `Best` in a task's arguments.
 const SEGMENT_BYTES: usize = 4 + 1 + 8 + 8 + 8;
 
+/// Bytes of that which say which `Best` it is: place of creation and direction.
+pub(crate) const BEST_IDENTITY_BYTES: usize = 4 + 1;
+
 mod sealed {
     pub trait Sealed {}
 }

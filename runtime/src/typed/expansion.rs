@@ -5,7 +5,7 @@
 #![allow(missing_docs, reason = "called by generated code only")]
 
 use crate::typed::algorithm::Algorithm;
-use crate::typed::best::{Best, BestKey};
+use crate::typed::best::{BEST_IDENTITY_BYTES, Best, BestKey};
 use crate::typed::cx::{Cx, SlaveState, StateGuard};
 use crate::typed::tag::RunError;
 use crate::typed::task::Task;
@@ -63,6 +63,25 @@ pub fn task<A: Algorithm>(
 
 pub fn split<const N: usize>(args: &[u8]) -> Result<[&[u8]; N], WireError> {
     wire::split(args)
+}
+
+/// A hash of `N` arguments, of which those at `bests` count by place of creation and direction alone.
+pub fn hash_args<const N: usize>(args: &[u8], bests: &[usize]) -> u128 {
+    let Ok(segments) = wire::split::<N>(args) else {
+        return ringmw_codec::journal::hash_args(args);
+    };
+    let mut scratch = wire::Scratch::take();
+    for (at, segment) in segments.into_iter().enumerate() {
+        let counts = match bests.contains(&at) {
+            true => &segment[..segment.len().min(BEST_IDENTITY_BYTES)],
+            false => segment,
+        };
+        scratch
+            .0
+            .extend_from_slice(&(counts.len() as u64).to_le_bytes());
+        scratch.0.extend_from_slice(counts);
+    }
+    ringmw_codec::journal::hash_args(&scratch.0)
 }
 
 #[cold]

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 
-use crate::proto::config::{AlgorithmInfo, CheckOutputs};
+use crate::proto::config::{AlgorithmInfo, CheckOutputs, HashArgs};
 use crate::typed::algorithm::{Algorithm, Signature};
 use crate::typed::cx::Cx;
 use crate::typed::rng::name_hash;
@@ -25,6 +25,7 @@ pub(crate) struct Entry {
     pub(crate) name_hash: u64,
     pub(crate) signature: fn() -> Signature,
     pub(crate) check_outputs: CheckOutputs,
+    pub(crate) hash_args: HashArgs,
     pub(crate) run: RunFn,
     type_id: TypeId,
 }
@@ -36,6 +37,7 @@ impl Entry {
             name_hash: name_hash(A::NAME),
             signature: A::signature,
             check_outputs: check_each::<A::Output>,
+            hash_args: A::hash_args,
             run: A::run,
             type_id: TypeId::of::<A>(),
         }
@@ -128,6 +130,7 @@ impl Registry {
             name: entry.name,
             of: entry.type_id,
             check_outputs: entry.check_outputs,
+            hash_args: entry.hash_args,
         };
         self.entries.iter().map(info).collect()
     }
