@@ -43,8 +43,8 @@ fn welcome() -> Welcome {
     Welcome {
         slave: 17,
         client_timeout_ms: 60_000,
-        tasks_bytes_max: 131_072,
-        results_bytes_max: 131_073,
+        task_packet_bytes_max: 131_072,
+        result_packet_bytes_max: 131_073,
         result_group: 100,
         seed: u64::MAX,
         args: vec!["--n".into(), String::new()],
@@ -78,7 +78,7 @@ fn golden_bytes() {
     assert_eq!(Welcome::decode(&expected), Ok(welcome()));
 
     let refusal = Refusal::Fingerprint("No.".into());
-    let expected = b"\x03\0\x03\0\x03\0\x03\0No.";
+    let expected = b"\x03\0\x04\0\x04\0\x03\0No.";
     assert_eq!(encoded(|out| refusal.encode(out)), expected);
     assert_eq!(Refusal::decode(expected), Ok(refusal));
 }

@@ -50,8 +50,8 @@ fn welcome() -> Welcome {
     Welcome {
         slave: 17,
         client_timeout_ms: 60_000,
-        tasks_bytes_max: 131_072,
-        results_bytes_max: 131_072,
+        task_packet_bytes_max: 131_072,
+        result_packet_bytes_max: 131_072,
         result_group: 100,
         seed: 42,
         args: vec!["--n".into(), "9".into()],
