@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`frames`] | any chunking of a stream gives the frames, the error and the rest of the whole; frames encode to their bytes |
 //! | [`handshake`] | a hello or a welcome that decodes encodes to its bytes; a refusal keeps its code and its sentence |
-//! | [`task_batch`] | bodies tile the payload, and so the tasks of a run its body; a batch that is read and built again is as long and says the same |
+//! | [`task_batch`] | bodies tile the payload, and so the tasks of a series its body; a batch that is read and built again is as long and says the same |
 //! | [`result_batch`] | bodies tile the payload; a batch whose results are read one by one and built again is no longer and says the same |
 //! | [`control`] | a payload that decodes encodes to its bytes, so does a task's body |
 //! | [`audit_line`], [`resource_file`] | what is read, written and read again is the same, and its text is then fixed |
@@ -263,7 +263,7 @@ fn task_batch_again(payload: &[u8], view: &TaskBatchView<'_>) {
     for (entry, body) in view.iter() {
         let (task, count, algorithm, flags) =
             (entry.task, entry.count, entry.algorithm, entry.flags);
-        match TaskBody::parse_run(body, count) {
+        match TaskBody::parse_series(body, count) {
             Ok(run) => {
                 // A count is 4 billion where there are no arguments.
                 for index in [0, count / 2, count - 1] {
@@ -273,10 +273,10 @@ fn task_batch_again(payload: &[u8], view: &TaskBatchView<'_>) {
                     let before = index as usize * one.args.len();
                     assert_eq!(one.args, &run.args[before..][..one.args.len()]);
                 }
-                builder.push_run(task, count, algorithm, flags, &run);
+                builder.push_series(task, count, algorithm, flags, &run);
             }
             Err(_) if count == 1 => builder.push(task, algorithm, flags, body),
-            // Each of its tasks is a failed one: nobody builds such a run.
+            // Each of its tasks is a failed one: nobody builds such a series.
             Err(_) => return,
         }
     }
@@ -313,13 +313,13 @@ fn result_batch_again(payload: &[u8], view: &ResultBatchView<'_>) {
     assert_eq!(again.len(), builder.bytes());
     assert!(
         again.len() <= payload.len(),
-        "runs are no longer than what they merge"
+        "series are no longer than what they merge"
     );
     let read = ResultBatchView::decode(&again).expect("our own");
     assert!(results(&read).eq(results(view)), "it says the same");
 }
 
-/// All results of a batch, those of runs one by one.
+/// All results of a batch, those of series one by one.
 fn results<'a>(
     view: &ResultBatchView<'a>,
 ) -> impl Iterator<Item = (u64, u16, ResultStatus, Nanos, &'a [u8])> + use<'a> {

@@ -92,7 +92,7 @@ fn task_runs() -> Vec<u8> {
         args: b"aabbcc",
     };
     let mut builder = TaskBatchBuilder::new();
-    builder.push_run(920, 3, 1, 0, &run);
+    builder.push_series(920, 3, 1, 0, &run);
     encoded(|out| builder.encode(out))
 }
 

@@ -195,8 +195,11 @@ fn slaves_of_a_batch_system() {
     let bounds = slave("--mw-slave-time-limit 3600 --mw-slave-idle-timeout 60").slave_bounds;
     assert_eq!(bounds.time_limit, Some(3_600_000_000_000));
     assert_eq!(bounds.idle_timeout, Some(60_000_000_000));
-    let wanted =
-        |value: &str| parsed(&format!("--mw-master --mw-slaves-wanted {value}")).rules.wanted;
+    let wanted = |value: &str| {
+        parsed(&format!("--mw-master --mw-slaves-wanted {value}"))
+            .rules
+            .wanted
+    };
     assert_eq!(wanted("auto"), Wanted::Auto(1_000));
     assert_eq!(wanted("8"), Wanted::Fixed(8));
     check_error(
