@@ -107,7 +107,7 @@ impl<const N: usize> Fixed<N> {
         self.bytes.reserve_exact(taken);
         self.bytes.extend_from_slice(head);
         *input = rest;
-        Ok(self.bytes.as_array().copied())
+        Ok(self.bytes[..].try_into().ok())
     }
 
     /// What was taken so far, which is how a stream begins that is none of these.

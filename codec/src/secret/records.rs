@@ -182,8 +182,11 @@ fn length(record: &[u8]) -> Option<usize> {
         .map(|length| u16::from_le_bytes(*length).into())
 }
 
-/// The first record, if it is whole, and what follows it.
-fn split(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, RecordError> {
+/// What is sealed in a record, and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// The first record, if it is whole.
+fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, RecordError> {
     let Some(length) = length(bytes) else {
         return Ok(None);
     };
