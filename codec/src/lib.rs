@@ -10,6 +10,7 @@
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
 //! | [`resource`] | the resource file: CL-MW's forms and our own |
 //! | [`journal`] | what outlasts a master: segments of results, the state file, the file `run` |
+//! | [`secret`] | proof of the run's secret, and the records that all travels in from then on |
 //! | [`flags`](mod@flags) | the tables of flags and of exit codes |
 //! | [`format`](mod@format) | the page that describes the wire format byte for byte |
 //!
@@ -25,6 +26,7 @@ pub mod handshake;
 pub mod journal;
 pub mod kinds;
 pub mod resource;
+pub mod secret;
 pub mod wire;
 
 #[doc = include_str!("../wire-format.md")]
