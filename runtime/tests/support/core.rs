@@ -96,6 +96,7 @@ impl Rig {
                 name: "square",
                 of: std::any::TypeId::of::<()>(),
                 check_outputs: ringmw::internals::wire::check_each::<u64>,
+                hash_args: ringmw_codec::journal::hash_args,
             }],
         };
         change(&mut config);
