@@ -106,6 +106,16 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            journal = "--mw-journal", Some("DIR"), Maybe<File>, None, Master,
+                "Record accepted results in this folder; started again, the run goes on from there.";
+            journal_any_build = "--mw-journal-any-build", None, Switch, None, Master,
+                "Take results that another build of the application has recorded.";
+            journal_any_args = "--mw-journal-any-args", None, Switch, None, Master,
+                "Take results that were recorded with other arguments.";
+            journal_failures = "--mw-journal-failures", None, Switch, None, Master,
+                "Record failed results too: such tasks are not computed again.";
+            state_file = "--mw-state", Some("FILE"), Maybe<File>, None, Master,
+                "Where the master algorithm saves its state, and restores it from when it is started again.";
             any_build = "--mw-any-build", None, Switch, None, Master,
                 "Accept slaves of another build, if all else agrees.";
         }

@@ -21,8 +21,8 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, Results, SlaveView, Target, TaskError,
-    TaskErrorKind, TaskResult, UnrunnableTask,
+    Call, Done, Events, Light, Map, Master, Origin, Position, Results, SlaveView, StateError,
+    Target, TaskError, TaskErrorKind, TaskResult, UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -48,7 +48,7 @@ pub mod prelude {
     pub use ringmw_macros::{algorithm, wire};
 
     pub use crate::{
-        Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Master, Policy, Result,
-        Slave, SlaveId, SlaveState, Task, TaskError, TaskErrorKind, TaskId, Wire,
+        Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Master, Policy,
+        Position, Result, Slave, SlaveId, SlaveState, Task, TaskError, TaskErrorKind, TaskId, Wire,
     };
 }

@@ -30,6 +30,8 @@ pub enum Reason {
         /// `Config::task_packet_bytes_max`.
         bytes_max: u32,
     },
+    /// It is not to be retried, and an earlier life of the run handed it out and knows no result of it.
+    BegunBefore,
     /// The queue may not hold one more.
     QueueFull {
         /// `Config::queued_bytes_max`.
@@ -59,6 +61,9 @@ impl fmt::Display for Reason {
                     "too large: a packet with it alone has {bytes} bytes, the limit is {bytes_max}"
                 )
             }
+            Reason::BegunBefore => f.write_str(
+                "an earlier life of the master handed it out, and it is not to be retried",
+            ),
             Reason::QueueFull { bytes_max } => write!(
                 f,
                 "the queue of tasks is full: the limit is {bytes_max} bytes"

@@ -67,4 +67,6 @@ pub struct Handed {
     pub marked: bool,
     /// It is for this slave alone, which never gives it back.
     pub bound: bool,
+    /// It is begun at most once.
+    pub once: bool,
 }

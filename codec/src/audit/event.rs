@@ -303,6 +303,13 @@ events! {
         /// How many.
         tasks: u64 as Number,
     }
+    /// Tasks ended with what an earlier life of the run recorded.
+    Known = "known" {
+        /// How many.
+        results: u64 as Number,
+        /// Which, at the level of tasks.
+        task: Option<u64> as Maybe<Task>,
+    }
     /// A slave gave back tasks that it had not begun, for an idle one.
     Returned = "returned" {
         /// The slave.
@@ -488,6 +495,51 @@ events! {
     DefaultSlaveAlgorithm = "default-slave-algorithm"
     /// The application has no master algorithm.
     NoMasterAlgorithm = "no-master-algorithm"
+    /// A life of a run that outlives its master begins.
+    Life = "life" {
+        /// The run's id.
+        run: String as Text,
+        /// Which life it is, from 1.
+        life: u32 as Number,
+        /// Where results are recorded, empty for nowhere.
+        journal: String as Text,
+        /// Where the state is saved, empty for nowhere.
+        state: String as Text,
+    }
+    /// What earlier lives left in the journal.
+    JournalRead = "journal-read" {
+        /// Segments that were read.
+        segments: u64 as Number,
+        /// Results that count.
+        results: u64 as Number,
+        /// Results of tasks that had one already.
+        repeated: u64 as Number,
+        /// Results that came of an offer which is lost.
+        unfounded: u64 as Number,
+        /// Places where bytes are damaged.
+        damaged: u64 as Number,
+        /// Segments that were cut off, as a killed master leaves them.
+        torn: u64 as Number,
+        /// Segments whose head cannot be read, each with the reason.
+        unread: Vec<String> as Texts,
+    }
+    /// The journal cannot be written or read; it is tried again.
+    JournalTrouble = "journal-trouble" {
+        /// What the system says.
+        error: String as Text,
+    }
+    /// More waits to be recorded than may: results are told and not recorded.
+    JournalFull = "journal-full"
+    /// The journal is written again.
+    JournalWritten = "journal-written" {
+        /// Results that were not recorded meanwhile.
+        unrecorded: u64 as Number,
+    }
+    /// A later life of the run has begun: this one ends.
+    Superseded = "superseded" {
+        /// The later one.
+        life: u32 as Number,
+    }
     /// Anything else worth a line.
     Note = "note" {
         /// The text.

@@ -13,7 +13,7 @@ use super::values::{
     Bytes, Each, Engine, File, Host, Level, Maybe, MemberId, Number, OnOff, OrAuto, Seconds,
     SlavesWanted, Switch, Take,
 };
-use super::{Role, Settings, SlaveCount, Source};
+use super::{Outlasting, Role, Settings, SlaveCount, Source};
 use crate::proto::config::{Bounds, Rules};
 
 /// A flag, and what may be given of it.
@@ -98,6 +98,11 @@ impl From<Given> for Settings {
             slave_count,
             time_limit,
             idle_timeout,
+            journal,
+            journal_any_build,
+            journal_any_args,
+            journal_failures,
+            state_file,
             any_build,
         } = given;
         Settings {
@@ -137,6 +142,13 @@ impl From<Given> for Settings {
             member_id: last(&member_id),
             slave_executable,
             ready_bytes_max,
+            outlasting: Outlasting {
+                journal,
+                any_build: journal_any_build,
+                any_args: journal_any_args,
+                failures: journal_failures,
+                state: state_file,
+            },
             seed,
             engine,
             slave_count: match slave_count {

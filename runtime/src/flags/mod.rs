@@ -69,6 +69,21 @@ pub(crate) enum SlaveCount {
     Slaves(u32),
 }
 
+/// What of a run outlasts its master.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Outlasting {
+    /// The folder where results are recorded.
+    pub journal: Option<PathBuf>,
+    /// Results of another build count.
+    pub any_build: bool,
+    /// Results of other arguments count.
+    pub any_args: bool,
+    /// Failed results are recorded, and count.
+    pub failures: bool,
+    /// Where the master algorithm's state is saved.
+    pub state: Option<PathBuf>,
+}
+
 /// The parsed command line. What was not given has its default, or is none.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
@@ -94,6 +109,8 @@ pub(crate) struct Settings {
     pub slave_executable: Option<PathBuf>,
     /// Bound of results that nobody has taken.
     pub ready_bytes_max: u64,
+    /// What of the run outlasts its master.
+    pub outlasting: Outlasting,
     /// The run's seed, if it is not to be drawn.
     pub seed: Option<u64>,
     /// What moves the bytes.

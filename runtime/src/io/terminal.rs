@@ -2,12 +2,17 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// One line for the operator.
 pub(crate) fn complain(name: &str, text: &impl fmt::Display) {
     // Nobody may be reading; that is no reason to fail.
     let _ = writeln!(std::io::stderr(), "{name}: {text}");
+}
+
+/// Whether a person reads standard error.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
 }
 
 /// What this process was called as.

@@ -27,6 +27,7 @@ use super::turn::{self, Ending};
 use crate::io::clock;
 use crate::io::engine::{self, Close, Engine};
 use crate::io::files::audit::AuditWriter;
+use crate::io::files::journal::writer::{JournalWriter, News};
 use crate::io::signals::Signals;
 use crate::proto::conn::Effect;
 use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
@@ -41,6 +42,8 @@ pub(crate) enum Outside {
     Stop(String),
     /// Write this into the trail.
     Event(Event),
+    /// From the journal's thread.
+    Journal(News),
 }
 
 /// See [`Driver::report`].
@@ -53,6 +56,8 @@ pub(crate) struct Driver {
     /// Told at the end of every turn what the batch system should know; may add lines to the trail.
     pub(crate) report: Option<Report>,
     pub(crate) outside: StopSignal,
+    /// Where the run is recorded.
+    pub(crate) journal: Option<Arc<JournalWriter>>,
     /// This process's signals, where they are the run's (not embedded).
     pub(crate) signals: Option<Signals>,
     /// Called for every line of the trail.
@@ -71,6 +76,8 @@ struct Loop {
     /// The engine has more to take before the thread may sleep.
     again: bool,
     memory: Memory,
+    /// For the journal: empty between turns.
+    payloads: Vec<u8>,
 }
 
 /// How long a turn may begin after the first one without parking in between: timers and files wait for so long.
@@ -99,12 +106,14 @@ impl Driver {
             failure: None,
             again: false,
             memory: Memory::new(),
+            payloads: Vec::new(),
         };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
         this.driver.mw.forget_spawned();
-        this.leave(!matches!(ending, Ending::Signal(_))).await?;
+        let unfinished = matches!(ending, Ending::Signal(_) | Ending::Superseded(_));
+        this.leave(!unfinished).await?;
         Ok(ending)
     }
 }
@@ -116,9 +125,9 @@ impl Loop {
             if let Some(signals) = &self.driver.signals {
                 signals.wake(cx.waker());
             }
-            if let Some(why) = self.poll_outside(cx) {
+            if let Some(ending) = self.poll_outside(cx) {
                 self.say_left();
-                return Poll::Ready(Ok(Ending::Stopped(why)));
+                return Poll::Ready(Ok(ending));
             }
             let ended = self.turns(cx, |this, cx| match this.interrupted() {
                 Some(ending) => Some(ending),
@@ -249,6 +258,13 @@ impl Loop {
                 || self.driver.engine.unsent_bytes() <= state.core.unsent_bytes(),
             "the engine keeps what the core does not know of"
         );
+        if let Some(journal) = &self.driver.journal {
+            let barrier = state.core.take_payloads(&mut self.payloads);
+            if barrier.is_some() || !self.payloads.is_empty() {
+                journal.push(&self.payloads, barrier);
+                self.payloads.clear();
+            }
+        }
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);
         // Before the trail is written: there may be no next turn for what it adds.
         if let Some(report) = &mut self.driver.report {
@@ -300,12 +316,28 @@ impl Loop {
         }
     }
 
-    /// Takes the news from outside; the reason to stop if there is one.
-    fn poll_outside(&mut self, cx: &mut Context<'_>) -> Option<String> {
+    /// Takes the news from outside; the end of the run if there is one.
+    fn poll_outside<R>(&mut self, cx: &mut Context<'_>) -> Option<Ending<R>> {
         while let Poll::Ready(Some(news)) = own(cx, |cx| self.driver.outside.poll_recv(cx)) {
             let event = match news {
-                Outside::Stop(why) => return Some(why),
+                Outside::Stop(why) => return Some(Ending::Stopped(why)),
                 Outside::Event(event) => event,
+                Outside::Journal(news) => match news {
+                    News::Synced(barrier) => {
+                        self.driver.mw.act(|state| state.core.on_recorded(barrier));
+                        continue;
+                    }
+                    News::Trouble(error) => Event::JournalTrouble { error },
+                    News::Recovered(unrecorded) => Event::JournalWritten { unrecorded },
+                    News::Full => Event::JournalFull,
+                    News::Superseded(life) => {
+                        self.note(Event::Superseded { life });
+                        let why = format!(
+                            "life {life} of this run has begun elsewhere, and this one ends: a run has one master at a time"
+                        );
+                        return Some(Ending::Superseded(why));
+                    }
+                },
             };
             self.note(event);
         }

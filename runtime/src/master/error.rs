@@ -1,10 +1,13 @@
 //! Why there is no output.
 
+use std::fmt;
+
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{Reason, SlaveId, TaskId, Unrunnable};
 
 use crate::proto::bytes::SmallBytes;
 use crate::proto::end::End;
+use crate::proto::master::known::EARLIER;
 use crate::proto::reason::InWords;
 use crate::proto::series::{Body, encoded};
 use crate::typed::algorithm::Algorithm;
@@ -72,16 +75,28 @@ impl From<TaskErrorKind> for TaskError {
     }
 }
 
+/// The slave that a task failed on, in words.
+struct Where(SlaveId);
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            EARLIER => f.write_str("in an earlier life of the master"),
+            slave => write!(f, "on {slave}"),
+        }
+    }
+}
+
 /// The kinds of [`TaskError`].
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskErrorKind {
     /// The algorithm returned an error or panicked.
-    #[error("{id} failed on {slave}: {message}")]
+    #[error("{id} failed {}: {message}", Where(*slave))]
     Failed {
         /// Which task.
         id: TaskId,
-        /// Where.
+        /// Where; in an earlier life of the run it is `SlaveId(u32::MAX)`, which no slave has.
         slave: SlaveId,
         /// Its message and place.
         message: String,

@@ -13,6 +13,7 @@ use ringmw_sched::AlgorithmId;
 use super::light::Spawned;
 use super::passes::{Passes, Refused};
 use super::ready::Flow;
+use super::save::Keeper;
 use super::state::State;
 use crate::io::clock::Clock;
 use crate::proto::incumbents::{Direction, Incumbents};
@@ -41,6 +42,7 @@ pub(super) struct Inner {
     pub(super) in_turn: Cell<bool>,
     pub(super) passes: Passes,
     pub(super) spawned: RefCell<Vec<Spawned>>,
+    pub(super) keeper: RefCell<Option<Keeper>>,
 }
 
 impl Master {
@@ -58,6 +60,7 @@ impl Master {
                 in_turn: Cell::new(false),
                 passes: Passes::default(),
                 spawned: RefCell::new(Vec::new()),
+                keeper: RefCell::new(None),
             }),
         }
     }

@@ -44,6 +44,8 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     /// The iterator has ended, and is not asked again.
     exhausted: bool,
     number: u64,
+    /// The index of its first task.
+    begin: u64,
     next_index: u64,
     /// A task that had no room.
     next: Option<Task<A>>,
@@ -61,6 +63,24 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     /// How many those are, for the flow.
     untold: Rc<Cell<usize>>,
     refused: Refused,
+}
+
+/// Where a map in order has come to: [`Map::position`].
+///
+/// The default is the beginning of a map that has not been made yet.
+#[ringmw::wire]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The map's number, from 1; 0 for none.
+    map: u64,
+    index: u64,
+}
+
+impl Position {
+    /// The index of the next task: where the iterator of a map that [resumes](Map::resume_at) there begins.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
 }
 
 /// A map sees whether it is to be filled again after it has given so many ends, at the latest.
@@ -90,6 +110,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             tasks,
             exhausted: false,
             number,
+            begin: 0,
             next_index: 0,
             next: None,
             window: None,
@@ -113,11 +134,44 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// Yields in the order of submission: what the answer is then does not depend on the slaves.
     pub fn in_order(mut self) -> Self {
         assert_eq!(
-            self.next_index, 0,
+            self.next_index, self.begin,
             "in_order comes before the first result is asked for"
         );
         self.in_order = Some(InOrder::default());
         self
+    }
+
+    /// Goes on where a map of an earlier life had come to, which said so by [`position`](Map::position): the iterator
+    /// begins with the task that follows, that of [`Position::index`]. Of the default position it changes nothing.
+    ///
+    /// # Panics
+    /// When results were asked for before.
+    pub fn resume_at(mut self, at: Position) -> Self {
+        assert_eq!(
+            self.next_index, self.begin,
+            "resume_at comes before the first result is asked for"
+        );
+        if at.map > 0 {
+            let (algorithm, made) = (self.algorithm, self.number);
+            self.mw
+                .act(|state| state.renumber_map(algorithm, made, at.map));
+            (self.number, self.begin, self.next_index) = (at.map, at.index, at.index);
+        }
+        self
+    }
+
+    /// Where it has come to: the results before it have been given. For [`Master::save`], and
+    /// [`resume_at`](Map::resume_at) in the next life.
+    ///
+    /// # Panics
+    /// Unless it is [`in_order`](Map::in_order): else what was given is not what comes before any place.
+    pub fn position(&self) -> Position {
+        let in_order = self.in_order.as_ref();
+        let in_order = in_order.expect("a position is of a map in order: add .in_order()");
+        Position {
+            map: self.number,
+            index: self.next_index - in_order.tasks.len() as u64,
+        }
     }
 
     /// Submits up to the window, for a slice of time at most: the slaves begin meanwhile, however slow the iterator is.
@@ -144,7 +198,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         });
         self.stride = room.stride().min(STRIDE_MAX);
         self.until_fill = self.stride;
-        if self.next_index > 0 && !room.is_worth_it() {
+        if self.next_index > self.begin && !room.is_worth_it() {
             return;
         }
         if let Some(task) = self.next.take()

@@ -10,11 +10,12 @@
 //! | takes tasks back: `cancel`, `cancel_tagged`, `cancel_all` | [`cancel`] |
 //! | desires slaves and looks at them: `allocate`, `free_slave`, `slaves` | [`groups`] |
 //! | keeps a number of tasks queued: `set_target`, `upto_target` | [`target`] |
+//! | saves itself for its next life: `save`, `restore` | [`save`] |
 //! | runs something beside on its thread: `spawn` | [`light`] |
 //! | shares an incumbent, runs a heavy sum elsewhere: `minimum`, `blocking` | [`handle`] |
 //!
 //! Below them [`state`] is what all of these work on, with [`ready`] and [`queue`] for ends that nobody has taken
-//! ([`unrunnable`]: the queue's unrunnable ones, whose memory is bounded);
+//! ([`known`]: tasks that an earlier life of the run has the results of; [`unrunnable`]: the queue's unrunnable ones, whose memory is bounded);
 //! [`turn`] is the order of one turn, [`driver`] the loop that performs it. [`passes`] is how every future and stream is
 //! polled: none starves the run.
 
@@ -25,6 +26,7 @@ mod error;
 mod events;
 mod groups;
 mod handle;
+pub(crate) mod known;
 mod light;
 mod map;
 mod passes;
@@ -32,6 +34,7 @@ pub(crate) mod queue;
 mod ready;
 mod result;
 mod results;
+pub(crate) mod save;
 pub(crate) mod state;
 pub(crate) mod submit;
 mod target;
@@ -44,9 +47,10 @@ pub use error::{Origin, TaskError, TaskErrorKind};
 pub use groups::SlaveView;
 pub use handle::Master;
 pub use light::Light;
-pub use map::Map;
+pub use map::{Map, Position};
 pub(crate) use passes::ANSWERS_UNREAD_MAX;
 pub use queue::Events;
 pub use result::{TaskResult, UnrunnableTask};
 pub use results::{Done, Results};
+pub use save::StateError;
 pub use target::Target;

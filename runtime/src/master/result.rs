@@ -70,7 +70,7 @@ impl TaskResult {
         self.info().of == TypeId::of::<A>()
     }
 
-    /// The slave that made it.
+    /// The slave that made it; of a result that an earlier life of the run recorded `SlaveId(u32::MAX)`, which no slave has.
     pub fn slave(&self) -> SlaveId {
         match self.kind() {
             Ok(results) => results.slave(),

@@ -8,6 +8,7 @@ use ringmw_codec::audit::Event;
 use ringmw_sched::Owner;
 use slab::Slab;
 
+use super::known::Earlier;
 use super::queue::Queue;
 use super::ready::Flow;
 use super::submit::Open;
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(super) said_queue_full: bool,
     /// A map has no more bytes out.
     pub(crate) map_bytes_max: u64,
+    /// What earlier lives of the run left.
+    pub(super) earlier: Option<Box<Earlier>>,
     /// To be woken when nothing is borrowed any more: a waker may be anybody's code, and use the master.
     pub(super) woken: Vec<Waker>,
 }
@@ -56,6 +59,7 @@ impl State {
             said_waiting: false,
             said_queue_full: false,
             map_bytes_max: MAP_BYTES_MAX,
+            earlier: None,
             woken: Vec::new(),
         }
     }

@@ -192,6 +192,9 @@ impl State {
         owner: Owner,
         stream: Stream,
     ) -> Option<TaskId> {
+        if self.earlier.is_some() && self.may_be_known(algorithm, task, stream) {
+            return None;
+        }
         let open = self.open.as_mut()?;
         let follows = (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
             && task.is_plain()
@@ -209,6 +212,9 @@ impl State {
     ) -> TaskId {
         self.close();
         let (spec, body) = task.parts(algorithm, owner, stream);
+        if let Some(id) = self.push_known(spec, &body) {
+            return id;
+        }
         let opening = self.core.opening(&spec);
         if body.is_tagged() || opening.tasks_max < 2 {
             return self.push_alone(spec, &body);
@@ -231,7 +237,10 @@ impl State {
     ) -> TaskId {
         self.close();
         let (spec, body) = task.parts(algorithm, owner, stream);
-        self.push_alone(spec, &body)
+        match self.push_known(spec, &body) {
+            Some(id) => id,
+            None => self.push_alone(spec, &body),
+        }
     }
 
     fn push_alone(&mut self, spec: TaskSpec, body: &TaskBody<'_>) -> TaskId {
@@ -253,6 +262,28 @@ impl State {
         self.expect(&open.spec, open.series.tasks());
         let first = self.core.submit(open.spec, open.series.close());
         assert_eq!(first, open.first, "nothing happens while a series is open");
+    }
+
+    /// How many maps, and how many calls and submissions to the queue, each algorithm had so far.
+    pub(super) fn numbering(&self) -> Vec<(u64, u64)> {
+        self.streams.clone()
+    }
+
+    /// An earlier life had so many: what follows is numbered as it would be there.
+    pub(super) fn go_on_counting(&mut self, counts: Vec<(usize, (u64, u64))>) {
+        for (algorithm, (maps, singles)) in counts {
+            let streams = &mut self.streams[algorithm];
+            *streams = (streams.0.max(maps), streams.1.max(singles));
+        }
+    }
+
+    /// A map takes the number of one of an earlier life, and gives back the one that it was made with.
+    pub(super) fn renumber_map(&mut self, algorithm: AlgorithmId, made: u64, number: u64) {
+        let maps = &mut self.streams[usize::from(algorithm.0)].0;
+        if *maps == made {
+            *maps -= 1;
+        }
+        *maps = (*maps).max(number);
     }
 
     /// Tasks of the open series, of one algorithm or of any.
@@ -281,7 +312,7 @@ impl State {
 
     /// The ends of so many tasks are going to be told to this owner.
     #[inline]
-    fn expect(&mut self, spec: &TaskSpec, tasks: u32) {
+    pub(super) fn expect(&mut self, spec: &TaskSpec, tasks: u32) {
         match spec.owner {
             Owner::Queue => self.queue.submitted(spec.algorithm, tasks),
             Owner::Call(flow) | Owner::Map(flow) => {
@@ -291,7 +322,7 @@ impl State {
     }
 
     /// In place, or as a share of a chunk, or by itself, by its length.
-    fn body(&mut self, parts: &TaskBody<'_>) -> SmallBytes {
+    pub(super) fn body(&mut self, parts: &TaskBody<'_>) -> SmallBytes {
         let bytes = parts.encoded_bytes();
         if bytes <= SmallBytes::INLINE_MAX {
             return SmallBytes::inline(|buffer| parts.encode_into(buffer));

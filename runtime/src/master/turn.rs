@@ -30,6 +30,8 @@ pub(crate) enum Ending<R> {
     Panicked(Box<dyn std::any::Any + Send>),
     /// SIGINT, SIGTERM or SIGHUP.
     Signal(Leave),
+    /// A later life of the run has begun.
+    Superseded(String),
     /// The run cannot go on for a reason that comes from outside, such as no slave that starts.
     Stopped(String),
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::proto::known::KnownBest;
+
 /// The most incumbents of a computation; a slave keeps a cell for each that it has heard of.
 pub(crate) const BESTS_MAX: usize = 4096;
 
@@ -112,8 +114,27 @@ pub(crate) struct TooManyBests;
 /// news to each.
 #[derive(Default)]
 pub(crate) struct Incumbents {
-    list: Mutex<Vec<Incumbent>>,
+    listed: Mutex<Listed>,
     version: AtomicU64,
+}
+
+#[derive(Default)]
+struct Listed {
+    list: Vec<Incumbent>,
+    /// What an earlier life had, by place of creation: taken by whom is created there.
+    earlier: BTreeMap<u32, KnownBest>,
+    /// What was improved since it was asked for last, if anybody asks.
+    improved: Option<Vec<Improved>>,
+}
+
+/// A better key, and its witness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Improved {
+    pub(crate) best: u32,
+    /// A hash of direction, key's and witness's type.
+    pub(crate) types: u64,
+    pub(crate) image: u64,
+    pub(crate) witness: Box<[u8]>,
 }
 
 /// Checks what a slave offers: the image of a key, oriented, and the archive of its witness. Else what is wrong with it.
@@ -127,56 +148,133 @@ struct Incumbent {
     witness: Option<Box<[u8]>>,
     version: u64,
     check: CheckOffer,
+    /// A hash of direction, key's and witness's type.
+    types: u64,
+}
+
+impl Listed {
+    /// Offers come in any order; only the best keeps its witness, and only with it a key may be told. Whether this is it.
+    fn keep(&mut self, best: u32, image: u64, witness: &[u8], version: &AtomicU64) -> bool {
+        let Some(incumbent) = self.list.get_mut(best as usize) else {
+            return false;
+        };
+        let improves = image < incumbent.told;
+        if improves {
+            incumbent.told = image;
+            incumbent.witness = Some(witness.into());
+            incumbent.version = next(version);
+            if let Some(improved) = &mut self.improved {
+                let (types, witness) = (incumbent.types, witness.into());
+                improved.push(Improved {
+                    best,
+                    types,
+                    image,
+                    witness,
+                });
+            }
+        }
+        improves
+    }
+
+    /// What an earlier life had at this place is its key and witness, if it is of these types and better.
+    fn take_earlier(&mut self, best: u32, version: &AtomicU64) {
+        let (Some(known), Some(incumbent)) =
+            (self.earlier.get(&best), self.list.get(best as usize))
+        else {
+            return;
+        };
+        let fits = known.types == incumbent.types
+            && (incumbent.check)(known.image, &known.witness).is_ok();
+        if fits {
+            let known = self.earlier.remove(&best).expect("it was just found");
+            self.list[best as usize].cell.improve(known.image);
+            self.keep(best, known.image, &known.witness, version);
+        }
+    }
+}
+
+fn next(version: &AtomicU64) -> u64 {
+    version.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl Incumbents {
-    /// A new one that begins at an oriented image, whose offers are to pass `check`: its id, and its cell in the master.
+    /// A new one that begins at an oriented image, whose offers are to pass `check`; `types` is a hash of direction, key's
+    /// and witness's type. Its id, and its cell in the master.
     pub(crate) fn add(
         &self,
         image: u64,
         check: CheckOffer,
+        types: u64,
     ) -> Result<(u32, Arc<BestCell>), TooManyBests> {
         let cell = Arc::new(BestCell::new(image));
-        let mut list = lock(&self.list);
-        if list.len() >= BESTS_MAX {
+        let mut listed = lock(&self.listed);
+        if listed.list.len() >= BESTS_MAX {
             return Err(TooManyBests);
         }
-        let id = list.len() as u32;
-        list.push(Incumbent {
+        let id = listed.list.len() as u32;
+        listed.list.push(Incumbent {
             cell: Arc::clone(&cell),
             told: image,
             witness: None,
-            version: self.next_version(),
+            version: next(&self.version),
             check,
+            types,
         });
+        listed.take_earlier(id, &self.version);
         Ok((id, cell))
     }
 
     /// Takes a slave's offer; true if it improved. An error is an offence of that slave.
     pub(crate) fn accept(&self, best: u32, image: u64, witness: &[u8]) -> Result<bool, String> {
-        let mut list = lock(&self.list);
-        let incumbent = list.get_mut(best as usize).ok_or_else(|| {
+        let mut listed = lock(&self.listed);
+        let incumbent = listed.list.get_mut(best as usize).ok_or_else(|| {
             let bytes = witness.len();
             format!("these {bytes} bytes name no Best with the number {best}")
         })?;
         (incumbent.check)(image, witness)?;
         incumbent.cell.improve(image);
-        Ok(self.keep(incumbent, image, witness))
+        Ok(listed.keep(best, image, witness, &self.version))
     }
 
-    /// Offers come in any order; only the best keeps its witness, and only with it a key may be told.
-    fn keep(&self, incumbent: &mut Incumbent, image: u64, witness: &[u8]) -> bool {
-        let improves = image < incumbent.told;
-        if improves {
-            incumbent.told = image;
-            incumbent.witness = Some(witness.into());
-            incumbent.version = self.next_version();
+    /// From here on [`take_improved`](Self::take_improved) has what is improved.
+    pub(crate) fn watch(&self) {
+        lock(&self.listed).improved.get_or_insert_default();
+    }
+
+    /// What was improved since this was asked last.
+    pub(crate) fn take_improved(&self) -> Vec<Improved> {
+        lock(&self.listed)
+            .improved
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// What an earlier life had: each goes to whom is created, or was, at its place, if the types are the same.
+    pub(crate) fn restore(&self, earlier: impl IntoIterator<Item = (u32, KnownBest)>) {
+        let mut listed = lock(&self.listed);
+        for (best, known) in earlier {
+            let better = |there: &KnownBest| known.image < there.image;
+            if listed.earlier.get(&best).is_none_or(better) {
+                listed.earlier.insert(best, known);
+            }
+            listed.take_earlier(best, &self.version);
         }
-        improves
     }
 
-    fn next_version(&self) -> u64 {
-        self.version.fetch_add(1, Ordering::Relaxed) + 1
+    /// Those that have a witness.
+    pub(crate) fn witnessed(&self) -> Vec<Improved> {
+        (0..)
+            .zip(&lock(&self.listed).list)
+            .filter_map(|(best, incumbent)| {
+                Some(Improved {
+                    best,
+                    types: incumbent.types,
+                    image: incumbent.told,
+                    witness: incumbent.witness.clone()?,
+                })
+            })
+            .collect()
     }
 
     /// Grows with every new `Best` and every improvement.
@@ -187,7 +285,7 @@ impl Incumbents {
     /// The keys that are news after `version`, as `(id, image)`.
     pub(crate) fn since(&self, version: u64) -> Vec<(u32, u64)> {
         (0..)
-            .zip(&*lock(&self.list))
+            .zip(&lock(&self.listed).list)
             .filter(|(_, incumbent)| incumbent.version > version)
             .map(|(id, incumbent)| (id, incumbent.told))
             .collect()
@@ -195,21 +293,19 @@ impl Incumbents {
 
     /// The key of a `Best` that may be told, and its witness unless it is the key it began with.
     pub(crate) fn told(&self, best: u32) -> (u64, Option<Box<[u8]>>) {
-        let list = lock(&self.list);
-        let incumbent = &list[best as usize];
+        let listed = lock(&self.listed);
+        let incumbent = &listed.list[best as usize];
         (incumbent.told, incumbent.witness.clone())
     }
 }
 
 impl OfferSink for Incumbents {
     fn offer(&self, best: u32, image: u64, witness: &[u8]) {
-        if let Some(incumbent) = lock(&self.list).get_mut(best as usize) {
-            self.keep(incumbent, image, witness);
-        }
+        lock(&self.listed).keep(best, image, witness, &self.version);
     }
 
     fn witness(&self, best: u32) -> Option<Box<[u8]>> {
-        lock(&self.list).get(best as usize)?.witness.clone()
+        lock(&self.listed).list.get(best as usize)?.witness.clone()
     }
 }
 

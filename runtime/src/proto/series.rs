@@ -149,6 +149,29 @@ impl Body {
         }
     }
 
+    /// Gives each of its tasks in their order: which it is, of how many, family and stream of the first, its own
+    /// arguments.
+    #[inline]
+    pub(crate) fn each_args(&self, mut each: impl FnMut(u32, u32, (u64, u64), &[u8])) {
+        match &self.0 {
+            Repr::One(body) => {
+                let parts = TaskBody::parse(body).expect("the master itself encoded it");
+                each(0, 1, (parts.domain, parts.stream), parts.args);
+            }
+            Repr::Series { block, from, tasks } => {
+                for index in 0..*tasks {
+                    let one = block.part(from + index, 1);
+                    each(
+                        index,
+                        *tasks,
+                        (block.domain, block.stream + u64::from(*from)),
+                        one.args,
+                    );
+                }
+            }
+        }
+    }
+
     /// Adds its tasks to a packet, from number `first` on.
     #[inline]
     pub(crate) fn put(

@@ -474,7 +474,7 @@ impl Run {
                 Ok(request) => Exit::code(request.0),
                 Err(panic) => std::panic::resume_unwind(panic),
             },
-            Ending::Signal(_) | Ending::Stopped(_) => {
+            Ending::Signal(_) | Ending::Superseded(_) | Ending::Stopped(_) => {
                 unreachable!("there is nothing outside this world")
             }
         };

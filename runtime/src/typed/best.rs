@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::proto::incumbents::{
     BestCell, BestTable, Direction, Incumbents, OfferSink, TooManyBests,
 };
-use crate::typed::wire::{Wire, WireError, check, decode, encode, type_text};
+use crate::typed::wire::{Wire, WireError, check, decode, encode, hash, type_text};
 
 /// Bytes of a `Best` in a task's arguments.
 const SEGMENT_BYTES: usize = 4 + 1 + 8 + 8 + 8;
@@ -213,7 +213,11 @@ impl<K: BestKey, W: Wire> Best<K, W> {
             Direction::Minimum => check_offer::<K, W, false>,
             Direction::Maximum => check_offer::<K, W, true>,
         };
-        let (id, cell) = incumbents.add(direction.oriented(image), check)?;
+        let types = hash::word(
+            hash::word(u64::from(direction.to_byte()), K::TYPE_HASH),
+            W::TYPE_HASH,
+        );
+        let (id, cell) = incumbents.add(direction.oriented(image), check, types)?;
         Ok(Best {
             id,
             direction,

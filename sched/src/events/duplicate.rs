@@ -57,6 +57,7 @@ impl<P: Series> Scheduler<P> {
             Handed {
                 marked: record.marked(),
                 bound: false,
+                once: !record.policy().retry,
             },
             record.payload.as_ref().expect(HAS_PAYLOAD),
         );

@@ -94,6 +94,7 @@ impl<P: Series> Scheduler<P> {
                 Handed {
                     marked: record.marked(),
                     bound,
+                    once: !record.policy().retry,
                 },
                 record.payload.as_ref().expect(HAS_PAYLOAD),
             );

@@ -102,6 +102,28 @@ impl<P: Series> Scheduler<P> {
         TaskId { seq, slot }
     }
 
+    /// Gives a task that need not be run its id: its end is told by who knows it.
+    pub fn pass_over(&mut self) -> TaskId {
+        let seq = self.next_task;
+        self.next_task += 1;
+        TaskId { seq, slot: NONE }
+    }
+
+    /// Takes a task that can not be run, for a reason of its caller's; the id.
+    /// [`poll_unrunnable`](Self::poll_unrunnable) tells.
+    pub fn refuse(&mut self, spec: TaskSpec, payload: P, reason: Reason) -> TaskId {
+        let id = self.pass_over();
+        self.unrunnable.push_back(Unrunnable {
+            id,
+            algorithm: spec.algorithm,
+            owner: spec.owner,
+            policy: spec.policy,
+            payload,
+            reason,
+        });
+        id
+    }
+
     /// Whether it is bound to a slave, or why it can not be run.
     fn admit(&self, spec: &TaskSpec) -> Result<bool, Reason> {
         if !self.config.fits_packet(1, spec.bytes) {

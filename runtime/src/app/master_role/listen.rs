@@ -30,6 +30,19 @@ impl Setting {
         })
     }
 
+    /// At the port that the life before had, where none is given and that one is free: its slaves try it.
+    pub(super) fn listen_again(&mut self, port: u16) -> Result<TcpListener, String> {
+        if self.settings.port.is_none() && port != 0 {
+            self.settings.port = Some(port);
+            let listener = self.listen();
+            self.settings.port = None;
+            if listener.is_ok() {
+                return listener;
+            }
+        }
+        self.listen()
+    }
+
     /// Where slaves reach this master, best first.
     pub(super) fn addresses(
         &self,

@@ -1,5 +1,6 @@
 //! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +10,7 @@ use ringmw_codec::handshake::Welcome;
 
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Exit;
+use crate::app::master_role::outlast::Outlast;
 use crate::app::master_role::resource::Reporting;
 use crate::app::master_role::runtime::Runtime;
 use crate::app::master_role::slaves::LocalSlaves;
@@ -20,7 +22,8 @@ use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::signals::{Leave, Signals};
 use crate::io::terminal::{complain, own_name};
 use crate::master::Master;
-use crate::master::driver::Driver;
+use crate::master::driver::{Driver, Outside};
+use crate::master::save::Keeper;
 use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::proto::config::{Config, unsent_bytes_max};
@@ -28,6 +31,7 @@ use crate::proto::master::MasterCore;
 use crate::typed::registry::Registry;
 
 mod listen;
+mod outlast;
 mod resource;
 mod runtime;
 mod slaves;
@@ -158,6 +162,8 @@ impl Setting {
         signals: Option<Signals>,
         start: impl FnOnce(String, String),
     ) -> Result<Ended, String> {
+        let version = self.parts.version.clone();
+        let outlast = Outlast::open(&mut self.settings, &own_name(), &version, random)?;
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
             self.audit.say(Who::Master, Event::NoMasterAlgorithm {});
@@ -171,7 +177,7 @@ impl Setting {
         if let Ok((_, files)) = engine::raise_nofile() {
             self.audit.say(Who::Master, Event::FileLimit { files });
         }
-        let listener = self.listen()?;
+        let listener = self.listen_again(outlast.as_ref().map_or(0, |outlast| outlast.port))?;
         let port = listener
             .local_addr()
             .map_err(|error| format!("the listening socket: {error}"))?
@@ -210,13 +216,49 @@ impl Setting {
         // Slaves of this machine and of this process cost nothing to keep.
         config.dismisses = !self.is_local() && !self.embedded;
         let core = MasterCore::new(config, clock.now());
-        let state = State::new(
+        let infos = registry.infos();
+        let (stop, outside) = tokio::sync::mpsc::unbounded_channel();
+        let mut life = match outlast {
+            None => None,
+            Some(outlast) => {
+                let news = stop.clone();
+                // Nobody listens once the run is over.
+                let tell = move |said| drop(news.send(Outside::Journal(said)));
+                let identity = outlast.identity.clone();
+                let host = crate::app::slave_role::host();
+                Some((identity, outlast.begin(port, host, &infos, tell)?))
+            }
+        };
+        let mut state = State::new(
             core,
             registry.entries().len(),
             self.settings.ready_bytes_max,
         );
+        let mut journal = None;
+        let mut keeper = None;
+        if let Some((identity, life)) = &mut life {
+            for line in life.lines.drain(..) {
+                self.audit.say(Who::Master, line);
+            }
+            journal = life.journal.clone();
+            if journal.is_some() {
+                state.core.record(self.settings.outlasting.failures);
+            }
+            if let Some(mut earlier) = life.take_earlier(&infos) {
+                state.core.restore_bests(earlier.take_bests());
+                state.go_on(earlier);
+            }
+            keeper = life.state.take().map(|store| Keeper {
+                store: Rc::new(store),
+                identity: identity.clone(),
+                any_build: self.settings.outlasting.any_build,
+                any_args: self.settings.outlasting.any_args,
+            });
+        }
         let mw = Master::new(state, registry, clock, seed);
-        let (stop, outside) = tokio::sync::mpsc::unbounded_channel();
+        if let Some(keeper) = keeper {
+            mw.keep_state(keeper);
+        }
         let local = match &self.settings.role {
             Role::Local { slaves } if !self.embedded => Some(LocalSlaves::start(
                 *slaves,
@@ -232,6 +274,7 @@ impl Setting {
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
+        let recording = journal.clone();
         let reporter = reporting.as_ref().map(Reporting::reporter);
         let ending = runtime.block_on(move |engine| async move {
             let driver = Driver {
@@ -240,6 +283,7 @@ impl Setting {
                 audit,
                 report: reporter,
                 outside,
+                journal: recording,
                 signals,
                 watch: Box::new(move |event| {
                     if let Some(watch) = &mut watch_local {
@@ -250,6 +294,9 @@ impl Setting {
             driver.run(algorithm(handle, args)).await
         });
         drop(stop);
+        if let Some(event) = journal.as_deref().and_then(outlast::finish) {
+            self.audit.say(Who::Master, event);
+        }
         let ending = ending
             .map_err(|error| format!("the master cannot go on serving its slaves: {error}"))?;
         // What an interrupted master algorithm left, the driver has told before it was dropped.
@@ -257,7 +304,8 @@ impl Setting {
             self.say_left(&mw);
         }
         let ended = self.exit(ending);
-        if let Some(reporting) = reporting {
+        // The file is the later life's.
+        if let Some(reporting) = reporting.filter(|_| !ended.superseded) {
             for event in reporting.finish(ended.finished) {
                 self.audit.say(Who::Master, event);
             }
@@ -302,7 +350,13 @@ impl Setting {
             Ending::Signal(signal) => Ended {
                 exit: Exit::code(signal.exit_code()),
                 finished: false,
+                superseded: false,
                 reason: signal.name.to_owned(),
+            },
+            Ending::Superseded(why) => Ended {
+                finished: false,
+                superseded: true,
+                ..Ended::for_good(Exit::error(why))
             },
             Ending::Stopped(why) => Ended::for_good(Exit::error(why)),
         }
@@ -321,6 +375,8 @@ impl Setting {
 struct Ended {
     exit: Exit,
     finished: bool,
+    /// A later life of the run goes on.
+    superseded: bool,
     reason: String,
 }
 
@@ -335,6 +391,7 @@ impl Ended {
         Ended {
             exit,
             finished: true,
+            superseded: false,
             reason,
         }
     }

@@ -8,3 +8,4 @@ pub(crate) mod journal;
 pub(crate) mod private;
 mod reserve;
 pub(crate) mod resource;
+pub(crate) mod state;

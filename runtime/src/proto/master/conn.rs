@@ -23,6 +23,8 @@ pub(super) struct Conn {
     pub(super) out: Vec<u8>,
     pub(super) unsent: Unsent,
     pub(super) withdraw: Vec<u64>,
+    /// What is in `out` waits until the journal has passed this barrier; from where on there are tasks that wait for it.
+    pub(super) barred: Option<(u64, usize)>,
     pub(super) meter: Meter,
 }
 

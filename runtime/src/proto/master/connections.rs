@@ -46,6 +46,7 @@ impl MasterCore {
             out: Vec::new(),
             unsent: Unsent::default(),
             withdraw: Vec::new(),
+            barred: None,
             meter: Meter::default(),
         });
         self.deadlines.push(Reverse((due, conn)));

@@ -78,6 +78,7 @@ impl MasterCore {
         self.stopping = Some(finished);
         self.sched.stop();
         self.trail.sum_up_cancelled();
+        self.trail.sum_up_known();
         self.trail.push(Event::ShutdownBegun {
             slaves: self.slots.len() as u64,
             finished,
@@ -88,6 +89,7 @@ impl MasterCore {
     }
 
     pub(super) fn tell_shutdown(&mut self, slot: usize, finished: bool) {
+        self.unbar(slot);
         let Some(Some(state)) = self.conns.get_mut(slot) else {
             return;
         };

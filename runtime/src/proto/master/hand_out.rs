@@ -24,6 +24,7 @@ impl MasterCore {
             let duplicated = self.sched.duplicated();
             let mut last = None;
             let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
+            let (recorder, config) = (&mut self.recorder, &self.config);
             let handed = self
                 .sched
                 .hand_out(now, &mut |task, algorithm, handed, body: &Body| {
@@ -31,6 +32,11 @@ impl MasterCore {
                         (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
                     body.put(batch, task.seq(), algorithm.0, flags);
                     last = Some(task.seq());
+                    if let Some(recorder) = recorder
+                        && handed.once
+                    {
+                        recorder.on_once(algorithm, config.info(algorithm).hash_args, body);
+                    }
                     if trail.writes_tasks() {
                         let tasks = (task.seq()..).take(body.tasks() as usize);
                         sent.extend(tasks.map(|task| (task, algorithm)));
@@ -96,6 +102,9 @@ impl MasterCore {
         self.batch.encode(&mut state.out);
         frame::finish_frame(&mut state.out, mark);
         let bytes = (state.out.len() - before) as u64;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.on_packet(state, before);
+        }
         let group = match self.config.rules.sched.task_group {
             AUTO => self.batch.tasks() as u32,
             number => number,

@@ -24,6 +24,8 @@ mod from_slave;
 mod hand_out;
 mod handshake;
 mod incumbents;
+mod journal;
+pub(crate) mod known;
 mod lost;
 mod meter;
 mod results;
@@ -52,6 +54,7 @@ use crate::proto::{SECOND, put};
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
+use journal::Recorder;
 pub use trail::Traffic;
 use trail::Trail;
 use unsent::AllUnsent;
@@ -101,6 +104,8 @@ pub struct MasterCore {
     unsent: AllUnsent,
     /// Bytes that connections have left behind when they ended: see [`take_left_bytes`](Self::take_left_bytes).
     left_bytes: u64,
+    /// Where the run is recorded.
+    recorder: Option<Box<Recorder>>,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -137,6 +142,7 @@ impl MasterCore {
             late: 0,
             unsent: AllUnsent::default(),
             left_bytes: 0,
+            recorder: None,
             spare: Vec::new(),
             spare_bytes: 0,
         }
@@ -254,6 +260,9 @@ impl MasterCore {
             let Some(Some(state)) = self.conns.get_mut(slot as usize) else {
                 continue;
             };
+            if state.barred.is_some() {
+                continue;
+            }
             if !state.withdraw.is_empty() {
                 for tasks in std::mem::take(&mut state.withdraw).chunks(WITHDRAW_TASKS_MAX) {
                     let tasks = tasks.to_vec();

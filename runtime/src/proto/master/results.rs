@@ -168,6 +168,10 @@ impl MasterCore {
             let message = String::from_utf8_lossy(results.body).into_owned();
             let info = *self.config.info(algorithm);
             self.trail.on_failed(slave, id, info.name, &message);
+            if let Some(recorder) = &mut self.recorder {
+                let (bests, hash) = (&self.bests, info.hash_args);
+                recorder.put_failure(bests, algorithm, hash, &task.payload, compute, &message);
+            }
             let end = End::Failed(Box::new(Failed {
                 task: Accepted {
                     payload: task.payload.alone(),
@@ -188,6 +192,11 @@ impl MasterCore {
             for (nth, compute) in (0..).zip(computes) {
                 self.trail.on_task_done(id.after(nth), slave, compute);
             }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            let hash = self.config.info(algorithm).hash_args;
+            let some = results.some(nth, tasks);
+            recorder.put_results(&self.bests, algorithm, hash, &task.payload, some);
         }
         tally.accepted += u64::from(tasks);
         let series = ResultSeries {

@@ -51,6 +51,8 @@ pub(super) struct Trail {
     unsaid: u64,
     /// Tasks cancelled in this second.
     cancelled: u64,
+    /// Tasks in this second whose result was known.
+    known: u64,
     pub(super) traffic: Traffic,
 }
 
@@ -64,6 +66,7 @@ impl Trail {
             task_lines: 0,
             unsaid: 0,
             cancelled: 0,
+            known: 0,
             traffic: Traffic::default(),
         }
     }
@@ -101,6 +104,7 @@ impl Trail {
         }
         self.task_lines = 0;
         self.sum_up_cancelled();
+        self.sum_up_known();
         if self.unsaid > 0 {
             let text = format!(
                 "{} more tasks failed or were unrunnable in a second",
@@ -130,6 +134,25 @@ impl Trail {
         let tasks = std::mem::take(&mut self.cancelled);
         if tasks > 0 {
             self.push(Event::Cancelled { tasks });
+        }
+    }
+
+    /// The result of a task was known: one line a second counts them.
+    pub(super) fn on_known(&mut self, task: TaskId) {
+        match self.writes_tasks() {
+            true => self.push(Event::Known {
+                results: 1,
+                task: Some(task.seq()),
+            }),
+            false => self.known += 1,
+        }
+    }
+
+    pub(super) fn sum_up_known(&mut self) {
+        let results = std::mem::take(&mut self.known);
+        if results > 0 {
+            let task = None;
+            self.push(Event::Known { results, task });
         }
     }
 

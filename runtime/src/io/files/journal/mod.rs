@@ -135,7 +135,8 @@ pub(crate) fn open(
     Ok(opened)
 }
 
-fn remedy(difference: &ringmw_codec::journal::Difference) -> &'static str {
+/// What to do about it.
+pub(crate) fn remedy(difference: &ringmw_codec::journal::Difference) -> &'static str {
     use ringmw_codec::journal::Difference;
     match difference {
         Difference::Build(..) => {

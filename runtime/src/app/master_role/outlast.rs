@@ -1,0 +1,267 @@
+//! A run that outlives its master: which run and which life this is, what earlier lives left, and where this one records.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringmw_codec::audit::Event;
+use ringmw_codec::journal::{Identity, RunFile, run_text};
+
+use crate::app::fingerprint;
+use crate::flags::{Outlasting, Settings};
+use crate::io::clock;
+use crate::io::files::journal::writer::{Heads, JournalWriter, News};
+use crate::io::files::journal::{self, Files, Waived};
+use crate::io::files::private;
+use crate::io::files::state::FileStore;
+use crate::io::terminal;
+use crate::master::known::Earlier;
+use crate::proto::config::AlgorithmInfo;
+use crate::proto::known::{Known, Tally};
+
+/// At the end so long is waited for the disk.
+const FINISH_BOUND: Duration = Duration::from_secs(10);
+
+/// Reading that takes longer is shown on a terminal.
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
+
+/// What was found of earlier lives.
+pub(super) struct Outlast {
+    pub(super) identity: Identity,
+    outlasting: Outlasting,
+    run_file: PathBuf,
+    /// The port of the last life, 0 for none.
+    pub(super) port: u16,
+    last_life: u32,
+    read: Option<Read>,
+}
+
+struct Read {
+    folder: PathBuf,
+    known: Known,
+    files: Files,
+    tally: Tally,
+    unread: Vec<String>,
+}
+
+/// What of this life outlasts it.
+pub(super) struct Life {
+    pub(super) journal: Option<Arc<JournalWriter>>,
+    pub(super) earlier: Option<(Known, Files)>,
+    pub(super) state: Option<FileStore>,
+    /// For the trail.
+    pub(super) lines: Vec<Event>,
+}
+
+impl Outlast {
+    /// Reads what earlier lives left, if anything of the run is to outlast its master; seed and run id are theirs.
+    ///
+    /// # Errors
+    /// In words: what is there is another's, or cannot be read.
+    pub(super) fn open(
+        settings: &mut Settings,
+        name: &str,
+        app_version: &str,
+        mut random: impl FnMut() -> u64,
+    ) -> Result<Option<Self>, String> {
+        let outlasting = settings.outlasting.clone();
+        let run_file = match (&outlasting.journal, &outlasting.state) {
+            (Some(folder), _) => {
+                private::folder(folder)?;
+                folder.join("run")
+            }
+            (None, Some(state)) => private::beside(state, ".run"),
+            (None, None) => return Ok(None),
+        };
+        let before = match private::read(&run_file)? {
+            None => None,
+            Some(bytes) => Some(RunFile::decode(&bytes).map_err(|error| {
+                format!(
+                    "{}: {error}; where nothing else remains of the run it may be removed, and a new run begins",
+                    run_file.display()
+                )
+            })?),
+        };
+        let drawn = u128::from(random()) << 64 | u128::from(random());
+        let seed = settings
+            .seed
+            .or(before.as_ref().map(|run| run.identity.seed))
+            .unwrap_or_else(&mut random);
+        let identity = Identity {
+            run: before.as_ref().map_or(drawn, |run| run.identity.run),
+            program: name.to_owned(),
+            build: fingerprint::build(),
+            app_version: app_version.to_owned(),
+            seed,
+            args: settings.user.clone(),
+        };
+        if let Some(before) = &before
+            && let Some(difference) =
+                before
+                    .identity
+                    .difference(&identity, outlasting.any_build, outlasting.any_args)
+        {
+            return Err(format!(
+                "{} is not this run's: {difference}; {}",
+                run_file.display(),
+                journal::remedy(&difference)
+            ));
+        }
+        settings.seed = Some(seed);
+        let mut last_life = before.as_ref().map_or(0, |run| run.life);
+        let read = match &outlasting.journal {
+            None => None,
+            Some(folder) => {
+                let read = read(folder, &identity, &outlasting, name)?;
+                last_life = last_life.max(read.tally.life);
+                Some(read)
+            }
+        };
+        Ok(Some(Outlast {
+            identity,
+            outlasting,
+            run_file,
+            port: before.map_or(0, |run| run.port),
+            last_life,
+            read,
+        }))
+    }
+
+    /// This life begins, listening on a port: from here on an earlier one that still runs knows that it is over.
+    ///
+    /// # Errors
+    /// In words: what is to outlast the run cannot be written.
+    pub(super) fn begin(
+        self,
+        port: u16,
+        host: String,
+        infos: &[AlgorithmInfo],
+        news: impl Fn(News) + Send + 'static,
+    ) -> Result<Life, String> {
+        let mut number = self.last_life + 1;
+        let mut lines = Vec::new();
+        let (mut writer, mut earlier) = (None, None);
+        if let Some(read) = self.read {
+            let heads = Heads {
+                identity: self.identity.clone(),
+                algorithms: infos.iter().map(|info| info.name.to_owned()).collect(),
+            };
+            let begun = JournalWriter::begin(&read.folder, self.last_life, heads, news)?;
+            number = begun.life;
+            writer = Some(Arc::new(begun));
+            let Tally {
+                segments,
+                results,
+                repeated,
+                unfounded,
+                damaged,
+                torn,
+                ..
+            } = read.tally;
+            lines.push(Event::JournalRead {
+                segments,
+                results,
+                repeated,
+                unfounded,
+                damaged,
+                torn,
+                unread: read.unread,
+            });
+            earlier = Some((read.known, read.files));
+        }
+        let run = RunFile {
+            identity: self.identity.clone(),
+            life: number,
+            port,
+            begun_us: clock::unix_micros(),
+            pid: std::process::id(),
+            host,
+            secret: None,
+        };
+        private::replace(&self.run_file, &run.encode(), false)
+            .map_err(|error| format!("{}: {error}", self.run_file.display()))?;
+        let text = |path: &Option<PathBuf>| {
+            let shown = path.as_ref().map(|path| path.display().to_string());
+            shown.unwrap_or_default()
+        };
+        lines.insert(
+            0,
+            Event::Life {
+                run: run_text(self.identity.run),
+                life: number,
+                journal: text(&self.outlasting.journal),
+                state: text(&self.outlasting.state),
+            },
+        );
+        let state = match &self.outlasting.state {
+            None => None,
+            Some(path) => Some(FileStore::open(path.clone())?),
+        };
+        Ok(Life {
+            journal: writer,
+            earlier,
+            state,
+            lines,
+        })
+    }
+}
+
+impl Life {
+    /// What earlier lives left, for the master.
+    pub(super) fn take_earlier(&mut self, infos: &[AlgorithmInfo]) -> Option<Earlier> {
+        let (known, files) = self.earlier.take()?;
+        Some(Earlier::new(known, Box::new(files), infos))
+    }
+}
+
+/// The run is over: what was recorded is on disk, or a line says that it is not.
+pub(super) fn finish(journal: &JournalWriter) -> Option<Event> {
+    let on_disk = journal.finish(FINISH_BOUND);
+    let unrecorded = journal.dropped();
+    match (on_disk, unrecorded) {
+        (true, 0) => None,
+        (true, unrecorded) => Some(Event::JournalWritten { unrecorded }),
+        (false, _) => Some(Event::JournalTrouble {
+            error: format!(
+                "what was recorded last is not on disk after {} s, and is given up",
+                FINISH_BOUND.as_secs()
+            ),
+        }),
+    }
+}
+
+fn read(
+    folder: &Path,
+    identity: &Identity,
+    outlasting: &Outlasting,
+    name: &str,
+) -> Result<Read, String> {
+    let waived = Waived {
+        build: outlasting.any_build,
+        args: outlasting.any_args,
+    };
+    let begun = Instant::now();
+    let progress = |done: usize, all: usize| {
+        if begun.elapsed() > SHOWN_AFTER && terminal::is_terminal() {
+            eprint!("\r{name}: reading the journal: {done} of {all} segments");
+            if done == all {
+                eprintln!();
+            }
+        }
+    };
+    let opened = journal::open(folder, identity, waived, outlasting.failures, progress)?;
+    let tally = Tally {
+        life: opened.last_life,
+        ..opened.known.tally()
+    };
+    let unread = opened.unread.iter();
+    Ok(Read {
+        folder: folder.to_owned(),
+        unread: unread
+            .map(|(path, error)| format!("{}: {error}", path.display()))
+            .collect(),
+        known: opened.known,
+        files: opened.files,
+        tally,
+    })
+}

@@ -1,0 +1,179 @@
+//! The state file's thread: the newest state is written aside and renamed, a generation is kept beside it.
+//!
+//! A state that comes while another one is written waits; one that comes while one waits takes its place, and both are told
+//! when it is on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use ringmw_codec::journal::StateFile;
+use tokio::sync::oneshot;
+
+use super::private;
+
+/// How a write or a read ends, in words where it fails.
+pub(crate) type Answer<T> = oneshot::Receiver<Result<T, String>>;
+
+/// Where states are kept.
+pub(crate) trait StateStore {
+    /// Keeps a state; told when it is safe.
+    fn write(&self, file: Vec<u8>) -> Answer<()>;
+
+    /// The state that was kept last and is whole; and what is wrong with a newer one.
+    fn read(&self) -> Answer<Option<(StateFile, Option<String>)>>;
+}
+
+/// A file, and the one before it.
+#[derive(Debug)]
+pub(crate) struct FileStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    work: Mutex<Work>,
+    rung: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    write: Option<Vec<u8>>,
+    written: Vec<oneshot::Sender<Result<(), String>>>,
+    reads: Vec<oneshot::Sender<Result<Option<(StateFile, Option<String>)>, String>>>,
+    closing: bool,
+}
+
+impl FileStore {
+    /// # Errors
+    /// In words: no thread is to be had.
+    pub(crate) fn open(path: PathBuf) -> Result<Self, String> {
+        let shared = Arc::new(Shared {
+            path,
+            work: Mutex::default(),
+            rung: Condvar::new(),
+        });
+        let threads = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("ringmw-state".to_owned())
+            .spawn(move || threads.run())
+            .map_err(|error| format!("the state file's thread: {error}"))?;
+        Ok(FileStore { shared })
+    }
+}
+
+impl StateStore for FileStore {
+    fn write(&self, file: Vec<u8>) -> Answer<()> {
+        let (sender, answer) = oneshot::channel();
+        let mut work = self.shared.work();
+        work.write = Some(file);
+        work.written.push(sender);
+        drop(work);
+        self.shared.rung.notify_one();
+        answer
+    }
+
+    fn read(&self) -> Answer<Option<(StateFile, Option<String>)>> {
+        let (sender, answer) = oneshot::channel();
+        self.shared.work().reads.push(sender);
+        self.shared.rung.notify_one();
+        answer
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        self.shared.work().closing = true;
+        self.shared.rung.notify_one();
+    }
+}
+
+impl Shared {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        loop {
+            let mut work = self.work();
+            while work.write.is_none() && work.reads.is_empty() {
+                if work.closing {
+                    return;
+                }
+                work = self.rung.wait(work).unwrap_or_else(PoisonError::into_inner);
+            }
+            let (write, written) = (work.write.take(), std::mem::take(&mut work.written));
+            let reads = std::mem::take(&mut work.reads);
+            drop(work);
+            if let Some(file) = write {
+                let done = private::replace(&self.path, &file, true)
+                    .map_err(|error| format!("{}: {error}", self.path.display()));
+                for sender in written {
+                    let _ = sender.send(done.clone());
+                }
+            }
+            for sender in reads {
+                let _ = sender.send(newest(&self.path));
+            }
+        }
+    }
+}
+
+/// The newest state that is whole.
+fn newest(path: &Path) -> Result<Option<(StateFile, Option<String>)>, String> {
+    let mut wrong = None;
+    for path in [path.to_owned(), private::generation(path)] {
+        let Some(bytes) = private::read(&path)? else {
+            continue;
+        };
+        match StateFile::decode(&bytes) {
+            Ok(state) => return Ok(Some((state, wrong))),
+            Err(error) => {
+                wrong.get_or_insert(format!("{}: {error}", path.display()));
+            }
+        }
+    }
+    match wrong {
+        None => Ok(None),
+        Some(wrong) => Err(format!(
+            "{wrong}; nor is the one before it whole; remove both to begin anew"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmw_codec::journal::StateFile;
+
+    use super::{FileStore, StateStore};
+    use crate::io::files::private;
+
+    fn state(value: &[u8]) -> StateFile {
+        StateFile {
+            value: value.to_vec(),
+            ..StateFile::default()
+        }
+    }
+
+    #[test]
+    fn a_torn_state_falls_back_to_the_one_before() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("state");
+        let store = FileStore::open(path.clone()).expect("a thread");
+        let read = || store.read().blocking_recv().expect("answered");
+        assert_eq!(read(), Ok(None));
+        for value in [b"one", b"two"] {
+            let written = store.write(state(value).encode()).blocking_recv();
+            assert_eq!(written.expect("answered"), Ok(()));
+        }
+        assert_eq!(read(), Ok(Some((state(b"two"), None))));
+        let whole = std::fs::read(&path).expect("there");
+        std::fs::write(&path, &whole[..whole.len() - 1]).expect("ours");
+        let (found, wrong) = read().expect("readable").expect("the one before");
+        assert_eq!(found, state(b"one"));
+        assert!(wrong.expect("told").contains("cut off"));
+        std::fs::write(private::generation(&path), b"RWstate\0").expect("ours");
+        assert!(read().expect_err("none is whole").contains("begin anew"));
+    }
+}

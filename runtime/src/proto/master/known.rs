@@ -1,0 +1,87 @@
+//! Tasks whose result an earlier life of the run recorded: they end at once with it, and nobody is handed them.
+
+use ringmw_codec::batch::Elements;
+use ringmw_sched::{Accepted, Nanos, Reason, SlaveId, TaskId, TaskSpec};
+
+use super::MasterCore;
+use crate::proto::bytes::SmallBytes;
+use crate::proto::end::{End, Failed, ResultPacket, ResultSeries, Results};
+use crate::proto::series::Body;
+
+/// Who made a result that was recorded: a slave of an earlier life, whose number may be another's now. No slave has this
+/// one.
+pub(crate) const EARLIER: SlaveId = SlaveId(u32::MAX);
+
+/// A result that was recorded.
+pub(crate) struct Recorded {
+    pub(crate) output: SmallBytes,
+    pub(crate) failed: bool,
+    pub(crate) compute: Nanos,
+}
+
+impl MasterCore {
+    /// Whether an output is one of the task's algorithm: what comes from a disk is believed no more than what comes from a
+    /// slave.
+    pub(crate) fn is_output(&self, spec: &TaskSpec, recorded: &Recorded) -> bool {
+        match recorded.failed {
+            true => std::str::from_utf8(&recorded.output).is_ok(),
+            false => {
+                (self.config.info(spec.algorithm).check_outputs)(&recorded.output, 1, 0).is_ok()
+            }
+        }
+    }
+
+    /// Submits a task whose result is known: it ends at once with that. The result is one of its algorithm's.
+    pub(crate) fn submit_known(
+        &mut self,
+        spec: TaskSpec,
+        body: Body,
+        recorded: Recorded,
+    ) -> TaskId {
+        let id = self.sched.pass_over();
+        let info = *self.config.info(spec.algorithm);
+        self.trail.on_known(id);
+        if recorded.failed {
+            let message = String::from_utf8_lossy(&recorded.output).into_owned();
+            let task = Accepted {
+                id,
+                algorithm: spec.algorithm,
+                owner: spec.owner,
+                policy: spec.policy,
+                payload: body,
+                slave: EARLIER,
+                submitted: self.now,
+                handed_out: self.now,
+            };
+            self.ends.push_back(End::Failed(Box::new(Failed {
+                task,
+                info,
+                message,
+                compute: recorded.compute,
+                travel: 0,
+            })));
+            return id;
+        }
+        let series = ResultSeries {
+            id,
+            tasks: 1,
+            at: 0,
+            elements: Elements::new(1, recorded.output.len()).expect("one result fills its body"),
+            compute: recorded.compute,
+            wait: 0,
+            on_the_way: recorded.compute,
+            tagged: body.tagged(),
+        };
+        let of = (spec.owner, spec.algorithm);
+        let packet = ResultPacket::new(of, info, EARLIER, recorded.output, series);
+        self.ends.push_back(End::Done(Results::new(packet)));
+        id
+    }
+
+    /// Submits a task that is begun at most once and was, by an earlier life.
+    pub(crate) fn submit_begun_before(&mut self, spec: TaskSpec, body: Body) -> TaskId {
+        let id = self.sched.refuse(spec, body, Reason::BegunBefore);
+        self.collect_unrunnable();
+        id
+    }
+}
