@@ -21,8 +21,8 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, Results, SlaveView, Target, TaskError,
-    TaskErrorKind, TaskResult, UnrunnableTask,
+    Call, Done, Events, Light, Map, Master, Origin, Reduce, Reduced, Results, SlaveView, Target,
+    TaskError, TaskErrorKind, TaskResult, UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
