@@ -114,6 +114,7 @@ fn defaults_are_the_tables() {
         member_id: None,
         slave_executable: None,
         ready_bytes_max: 256 << 20,
+        outlasting: Outlasting::default(),
         seed: None,
         engine: Choice::Auto,
         slave_count: None,
@@ -133,7 +134,8 @@ fn everything_can_be_given() {
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll \
-         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build y",
+         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build \
+         --mw-journal j --mw-journal-any-build --mw-journal-any-args --mw-journal-failures --mw-state s y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -164,6 +166,13 @@ fn everything_can_be_given() {
         member_id: Some("12.0".into()),
         slave_executable: Some("./app".into()),
         ready_bytes_max: 64 << 10,
+        outlasting: Outlasting {
+            journal: Some("j".into()),
+            any_build: true,
+            any_args: true,
+            failures: true,
+            state: Some("s".into()),
+        },
         seed: Some(u64::MAX),
         engine: Choice::Epoll,
         slave_count: None,

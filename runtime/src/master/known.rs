@@ -10,7 +10,7 @@ use ringmw_sched::{AlgorithmId, TaskId, TaskSpec};
 use super::state::State;
 use super::submit::RawTask;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::config::AlgorithmInfo;
+use crate::proto::config::{AlgorithmInfo, HashArgs};
 use crate::proto::known::{Known, KnownBest, Outputs};
 use crate::proto::master::known::Recorded;
 use crate::typed::rng::Stream;
@@ -20,7 +20,7 @@ pub(crate) struct Earlier {
     known: Known,
     outputs: Box<dyn Outputs>,
     /// By algorithm: the hash of its name, and how its arguments are hashed.
-    algorithms: Vec<(u64, fn(&[u8]) -> u128)>,
+    algorithms: Vec<(u64, HashArgs)>,
     scratch: Vec<u8>,
     said_unread: bool,
 }

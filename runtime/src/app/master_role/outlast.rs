@@ -217,7 +217,7 @@ impl Life {
 /// The run is over: what was recorded is on disk, or a line says that it is not.
 pub(super) fn finish(journal: &JournalWriter) -> Option<Event> {
     let on_disk = journal.finish(FINISH_BOUND);
-    let unrecorded = journal.dropped();
+    let unrecorded = journal.unrecorded();
     match (on_disk, unrecorded) {
         (true, 0) => None,
         (true, unrecorded) => Some(Event::JournalWritten { unrecorded }),

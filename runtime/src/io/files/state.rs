@@ -15,13 +15,16 @@ use super::private;
 /// How a write or a read ends, in words where it fails.
 pub(crate) type Answer<T> = oneshot::Receiver<Result<T, String>>;
 
+/// A state that is whole, and what is wrong with a newer one; none where nothing was saved.
+pub(crate) type Newest = Option<(StateFile, Option<String>)>;
+
 /// Where states are kept.
 pub(crate) trait StateStore {
     /// Keeps a state; told when it is safe.
     fn write(&self, file: Vec<u8>) -> Answer<()>;
 
     /// The state that was kept last and is whole; and what is wrong with a newer one.
-    fn read(&self) -> Answer<Option<(StateFile, Option<String>)>>;
+    fn read(&self) -> Answer<Newest>;
 }
 
 /// A file, and the one before it.
@@ -41,7 +44,7 @@ struct Shared {
 struct Work {
     write: Option<Vec<u8>>,
     written: Vec<oneshot::Sender<Result<(), String>>>,
-    reads: Vec<oneshot::Sender<Result<Option<(StateFile, Option<String>)>, String>>>,
+    reads: Vec<oneshot::Sender<Result<Newest, String>>>,
     closing: bool,
 }
 
@@ -74,7 +77,7 @@ impl StateStore for FileStore {
         answer
     }
 
-    fn read(&self) -> Answer<Option<(StateFile, Option<String>)>> {
+    fn read(&self) -> Answer<Newest> {
         let (sender, answer) = oneshot::channel();
         self.shared.work().reads.push(sender);
         self.shared.rung.notify_one();
@@ -121,7 +124,7 @@ impl Shared {
 }
 
 /// The newest state that is whole.
-fn newest(path: &Path) -> Result<Option<(StateFile, Option<String>)>, String> {
+fn newest(path: &Path) -> Result<Newest, String> {
     let mut wrong = None;
     for path in [path.to_owned(), private::generation(path)] {
         let Some(bytes) = private::read(&path)? else {

@@ -146,7 +146,7 @@ impl JournalWriter {
     }
 
     /// Results that were not recorded, ever.
-    pub(crate) fn dropped(&self) -> u64 {
+    pub(crate) fn unrecorded(&self) -> u64 {
         self.shared.queue().dropped_ever
     }
 
