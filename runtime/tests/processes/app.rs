@@ -49,6 +49,42 @@ fn swell(n: u64, bytes: usize) -> Vec<u8> {
     vec![n as u8; bytes]
 }
 
+/// A number that its random stream alone decides, and a nap.
+#[algorithm]
+fn noise(nap_ms: u64, cx: &mut Cx) -> f64 {
+    thread::sleep(Duration::from_millis(nap_ms));
+    cx.rng().random::<f64>()
+}
+
+/// The smallest of these keys is looked for.
+#[algorithm]
+fn seek(from: u64, best: &Best<u64, u64>) {
+    thread::sleep(Duration::from_millis(2));
+    for n in from * 100..(from + 1) * 100 {
+        let key = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        if key < best.get() {
+            best.offer(key, &n);
+        }
+    }
+}
+
+/// What does not depend on when it is computed, in one line.
+async fn outlive(mw: Master, tasks: u64) -> Result {
+    let best = mw.minimum::<u64, u64>(u64::MAX);
+    let mut sum = 0f64;
+    let mut noises = mw.map((0..tasks).map(|_| noise::task(2))).in_order();
+    while let Some(noise) = noises.try_next().await? {
+        sum += noise / 3.0;
+    }
+    let mut seeks = mw.map((0..tasks).map(|from| seek::task(from, &best)));
+    while seeks.try_next().await?.is_some() {}
+    let tree = mw.map((0..tasks).map(|_| noise::task(2)));
+    let tree = tree.reduce(|a, b| a + b).await?.ok_or("there are some")?;
+    let (key, witness) = (best.get(), best.witness().ok_or("it is found")?);
+    println!("{:x} {key} {witness} {:x}", sum.to_bits(), tree.to_bits());
+    Ok(())
+}
+
 /// Large results, each task begun at most once: one that is lost is told as unrunnable.
 async fn swells(mw: Master, tasks: u64, bytes: usize) -> Result {
     let tasks = (0..tasks).map(|n| swell::task(n, bytes).retry(false));
@@ -78,6 +114,10 @@ async fn master(mw: Master, args: Args) -> Result {
     if !kind.is_empty() {
         println!("{kind}");
         return restless(&mw, &kind).await;
+    }
+    let outlives = args.value("--outlive", 0u64)?;
+    if outlives > 0 {
+        return outlive(mw, outlives).await;
     }
     if hold_ms > 0 {
         thread::sleep(Duration::from_millis(hold_ms));
@@ -206,6 +246,8 @@ struct NoArguments {}
 pub(crate) fn app() -> App {
     let app = App::new()
         .algorithm::<nap>()
+        .algorithm::<noise>()
+        .algorithm::<seek>()
         .algorithm::<square>()
         .algorithm::<swell>()
         .master(master);

@@ -9,6 +9,7 @@ mod disks;
 mod engines;
 mod hearing;
 mod leaving;
+mod outlive;
 mod poison;
 mod signals;
 mod storms;
@@ -45,6 +46,7 @@ use crate::leaving::{
     an_evicted_slave_says_goodbye, an_evicted_slave_waits_for_nobody,
     slaves_of_a_killed_master_exit,
 };
+use crate::outlive::{a_master_killed_again_and_again, a_stopped_master_and_its_successor};
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
 use crate::signals::{
@@ -86,6 +88,16 @@ const TESTS: &[Test] = &[
     (
         "a_finished_resource_file_sends_slaves_home",
         a_finished_resource_file_sends_slaves_home,
+    ),
+    ("a_master_killed_again_and_again_on_the_ring", || {
+        a_master_killed_again_and_again("ring")
+    }),
+    ("a_master_killed_again_and_again_on_epoll", || {
+        a_master_killed_again_and_again("epoll")
+    }),
+    (
+        "a_stopped_master_and_its_successor",
+        a_stopped_master_and_its_successor,
     ),
     ("what_is_wrong_is_one_line", what_is_wrong_is_one_line),
     ("a_refused_slave_says_why", a_refused_slave_says_why),
