@@ -14,7 +14,7 @@ use ringmw::Ready;
 use ringmw::internals::engine::{self, Choice};
 use ringmw_codec::audit::{Event, Line};
 use ringmw_codec::batch::{
-    ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody, encode_task_body,
+    ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody, TaskSeries, encode_task_body,
 };
 use ringmw_codec::frame::{FrameReader, Kind, put_frame};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
@@ -109,10 +109,10 @@ pub(crate) fn archive(number: u64) -> Vec<u8> {
 pub(crate) fn tasks_in(payload: &[u8]) -> Vec<Given> {
     let batch = TaskBatchView::decode(payload).unwrap();
     let given = batch.iter().flat_map(|(entry, body)| {
-        let run = TaskBody::parse_series(body, entry.count).unwrap();
+        let series = TaskSeries::parse(body, entry.count).unwrap();
         (0..entry.count).map(move |index| {
             let mut body = Vec::new();
-            encode_task_body(&mut body, &run.nth(index, entry.count));
+            encode_task_body(&mut body, &series.nth(index).unwrap());
             Given {
                 task: entry.task + u64::from(index),
                 algorithm: entry.algorithm,
