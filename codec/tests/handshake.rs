@@ -43,8 +43,8 @@ fn welcome() -> Welcome {
     Welcome {
         slave: 17,
         client_timeout_ms: 60_000,
-        tasks_bytes_max: 131_072,
-        results_bytes_max: 131_073,
+        task_packet_bytes_max: 131_072,
+        result_packet_bytes_max: 131_073,
         result_group: 100,
         seed: u64::MAX,
         args: vec!["--n".into(), String::new()],
@@ -60,7 +60,7 @@ fn encoded(encode: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 #[test]
 fn golden_bytes() {
     let expected = [
-        &b"\x03\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
+        &b"\x04\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
         b"\x03\x001.2\x02\x00b1\x01\x00\x00\x00\x02\x00",
         b"\x05\x00hello\x08\x00(String)\x06\x00String\x07\0\0\0\0\0\0\0",
         b"\x02\x00pi\x05\x00(u64)\x03\x00f64\x08\0\0\0\0\0\0\0",
@@ -78,7 +78,7 @@ fn golden_bytes() {
     assert_eq!(Welcome::decode(&expected), Ok(welcome()));
 
     let refusal = Refusal::Fingerprint("No.".into());
-    let expected = b"\x03\0\x03\0\x03\0\x03\0No.";
+    let expected = b"\x03\0\x04\0\x04\0\x03\0No.";
     assert_eq!(encoded(|out| refusal.encode(out)), expected);
     assert_eq!(Refusal::decode(expected), Ok(refusal));
 }
@@ -107,7 +107,7 @@ fn another_protocol_is_told_before_anything_else() {
     assert_eq!(
         Refusal::from(error),
         Refusal::Protocol {
-            master: 3,
+            master: 4,
             slave: 9
         }
     );
@@ -116,9 +116,12 @@ fn another_protocol_is_told_before_anything_else() {
 #[test]
 fn refusals_turn_round_as_sentences() {
     let rows = [
-        Refusal::MemberId,
+        Refusal::member_id(b"ours", b"th\"eirs\n"),
+        Refusal::SecretNeeded,
+        Refusal::SecretUnknown,
+        Refusal::SecretDiffers,
         Refusal::Protocol {
-            master: 3,
+            master: 4,
             slave: 2,
         },
         Refusal::Fingerprint("It differs.".into()),
@@ -306,7 +309,7 @@ fn the_first_difference_is_named() {
     };
     assert_eq!(
         judge(&stranger, b"id", &master, false),
-        Err(Refusal::MemberId)
+        Err(Refusal::member_id(b"id", &stranger.member_id))
     );
     assert_eq!(judge(&hello(), b"id", &master, false), Ok(()));
 }

@@ -71,7 +71,10 @@ impl MasterCore {
         let mut reader = std::mem::take(&mut state.reader);
         // Of a stranger nothing but a hello is kept, however large the packets of slaves may be.
         let stranger = Cell::new(matches!(state.phase, Phase::Handshake { .. }));
-        let (tasks, results) = (self.config.tasks_bytes_max, self.config.results_bytes_max);
+        let (tasks, results) = (
+            self.config.rules.sched.task_packet_bytes_max,
+            self.config.rules.result_packet_bytes_max,
+        );
         let mut frames = 0u32;
         let fed = reader.feed(
             bytes,
@@ -120,7 +123,7 @@ impl MasterCore {
                     begun,
                     reason,
                 };
-                self.drop_slave(conn, cause);
+                self.lose(conn, cause);
             }
             None => {}
         }
@@ -159,10 +162,10 @@ impl MasterCore {
                     "ended before its handshake was complete ({})",
                     cause.word().word()
                 );
-                self.reject(conn, reason);
-                self.end(conn, false);
+                self.refuse_untold(conn, reason);
+                self.close(conn, false);
             }
-            Some(Phase::Slave { .. }) => self.drop_slave(conn, cause),
+            Some(Phase::Slave { .. }) => self.lose(conn, cause),
             Some(Phase::Dropped) => {}
         }
     }

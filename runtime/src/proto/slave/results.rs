@@ -53,7 +53,7 @@ impl SlaveCore {
             task,
             algorithm: front.algorithm,
             packet: front.packet,
-            run: match is_last {
+            series: match is_last {
                 true => std::mem::take(&mut front.body),
                 false => front.body.clone(),
             },
@@ -85,7 +85,7 @@ impl SlaveCore {
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return;
         };
-        let bytes_max = welcome.results_bytes_max as usize;
+        let bytes_max = welcome.result_packet_bytes_max as usize;
         let group = welcome.result_group;
         let room = bytes_max - BATCH_OVERHEAD_BYTES - RESULT_ENTRY_BYTES;
         let too_large;
@@ -114,7 +114,7 @@ impl SlaveCore {
             self.flush_results();
         }
         // The time limit may have waited for this task.
-        self.judge_bounds(now);
+        self.check_bounds(now);
     }
 
     /// The running task offers an incumbent: what is finished goes first, then the offer, then its
@@ -123,7 +123,7 @@ impl SlaveCore {
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return Ok(());
         };
-        let bytes_max = welcome.results_bytes_max as usize;
+        let bytes_max = welcome.result_packet_bytes_max as usize;
         let bytes = witness.len() + Offer::HEADER_BYTES;
         if bytes > bytes_max {
             return Err(format!(
