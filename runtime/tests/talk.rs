@@ -49,13 +49,13 @@ fn a_running_task_hears_in_the_midst_that_it_was_cancelled() {
 #[test]
 fn a_world_with_tasks_that_look_is_the_same_every_time() {
     async fn master(mw: Master, _args: Args) -> Result {
-        let mut all = mw.map((0..40).map(|n| looks::task(n * 7))).in_order();
+        let mut all = mw.map((0..40).map(|n| looks::task(n * 3))).in_order();
         while all.try_next().await?.is_some() {}
         Ok(())
     }
     let run = |seed| {
         let app = App::new().algorithm::<looks>().master(master);
-        let churn = Churn::every(Duration::from_millis(200));
+        let churn = Churn::every(Duration::from_secs(2));
         World::new(seed).slaves(4).churn(churn).run(app)
     };
     for seed in 0..5 {
