@@ -57,7 +57,7 @@ pub(super) struct Routine {
 /// What came of resuming a task.
 pub(super) enum Resumed {
     Paused(Pause),
-    Returned(Computed),
+    Returned(Box<Computed>),
 }
 
 impl Routine {
@@ -85,7 +85,7 @@ impl Routine {
             CoroutineResult::Yield(pause) => Resumed::Paused(pause),
             CoroutineResult::Return(computed) => {
                 self.keep_stack();
-                Resumed::Returned(computed)
+                Resumed::Returned(Box::new(computed))
             }
         }
     }
@@ -199,10 +199,10 @@ mod tests {
             ));
             assert_eq!(seen.borrow().last(), Some(&step));
         }
-        let Resumed::Returned((_, Ok(output))) = routine.resume(Wake::On) else {
+        let Resumed::Returned(computed) = routine.resume(Wake::On) else {
             panic!("it has ended");
         };
-        assert_eq!(output, [7]);
+        assert_eq!(computed.1, Ok(vec![7]));
         // Between two tasks nothing pauses.
         host.look();
     }

@@ -447,7 +447,8 @@ impl SimSlave {
         let computing = self.computing.as_mut().expect("a task computes");
         let left = computing.until.saturating_sub(now);
         let takes = match computing.routine.resume(Wake::On) {
-            Resumed::Returned((cx, outcome)) => {
+            Resumed::Returned(computed) => {
+                let (cx, outcome) = *computed;
                 self.cx = Some(cx);
                 computing.outcome = Some(outcome);
                 left
