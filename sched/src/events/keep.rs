@@ -61,7 +61,7 @@ mod tests {
             duplicate_stragglers: true,
             prefetch: true,
             take_back: true,
-            ..Config::default()
+            ..Config::for_test()
         };
         let mut sched = Scheduler::new(config, 1);
         (0..slaves).for_each(|_| _ = sched.connect());
@@ -129,7 +129,7 @@ mod tests {
     fn what_is_kept_counts_against_the_bound_of_the_queue() {
         let config = Config {
             queued_bytes_max: 10 * (Scheduler::<()>::RECORD_BYTES + 10),
-            ..Config::default()
+            ..Config::for_test()
         };
         let mut sched = Scheduler::new(config, 1);
         submit(&mut sched, 5, false);
