@@ -464,7 +464,7 @@ fn a_run_of_ten_thousand_is_one_record() {
 fn a_series_has_a_policy() {
     let config = Config {
         task_group: 100,
-        ..Config::default()
+        ..Config::for_test()
     };
     let mut sched = Scheduler::<Numbers>::new(config, 1);
     sched.allocate(Group::Ordered, 1);

@@ -51,6 +51,10 @@ impl<P: Series> Scheduler<P> {
                 break;
             };
             let record = self.tasks.get(slot);
+            let alone = record.travels_alone();
+            if alone && nth > 0 {
+                break;
+            }
             // One of which nothing is known travels alone.
             let compute = self.times.known(record.algorithm);
             let cost = || compute.unwrap_or(PACKET_COMPUTE_MAX);
@@ -79,6 +83,7 @@ impl<P: Series> Scheduler<P> {
             let bound = record.bound_to().is_some();
             let position = slave.hands.push(record.seq, tasks, slot, now, bound);
             slave.hands.expect(self.times.cost(record.algorithm));
+            slave.hands.alone = record.is_alone();
             let links = record.take_in_hand(at, position);
             let links = is_all.then_some(links);
             match owner {
@@ -101,7 +106,7 @@ impl<P: Series> Scheduler<P> {
                 },
                 record.payload.as_ref().expect(HAS_PAYLOAD),
             );
-            if !is_all {
+            if !is_all || alone {
                 break;
             }
         }

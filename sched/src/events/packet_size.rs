@@ -166,7 +166,7 @@ mod tests {
         let config = Config {
             task_group: AUTO,
             task_packet_bytes_max: 20_000,
-            ..Config::default()
+            ..Config::for_test()
         };
         let mut sched = Scheduler::new(config, 2);
         (0..3).for_each(|_| _ = sched.connect());

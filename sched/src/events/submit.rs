@@ -20,7 +20,7 @@ impl<P: Series> Scheduler<P> {
             seq: self.next_task,
             slot: self.tasks.next_slot(),
         };
-        if self.admit(spec).is_err() {
+        if spec.alone || self.admit(spec).is_err() {
             return Opening {
                 first,
                 tasks_max: 1,
@@ -37,7 +37,7 @@ impl<P: Series> Scheduler<P> {
         let packet = u64::from(task_packet_bytes_max.saturating_sub(task_packet_overhead_bytes));
         let room = match spec.owner {
             Owner::Map(_) => u64::MAX,
-            _ => queued_bytes_max.saturating_sub(self.counts.queued_bytes),
+            _ => queued_bytes_max.saturating_sub(self.counts.queued_bytes + self.kept_bytes),
         };
         let useful = match (self.config.task_group, self.times.known(spec.algorithm)) {
             // The first few are split off a series then, and the others do not cost a record each.
@@ -135,6 +135,6 @@ impl<P: Series> Scheduler<P> {
     #[inline]
     fn may_queue(&self, bytes: u32) -> bool {
         let more = u64::from(bytes) + Self::RECORD_BYTES;
-        self.counts.queued_bytes + more <= self.config.queued_bytes_max
+        self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max
     }
 }
