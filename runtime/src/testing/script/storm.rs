@@ -19,6 +19,7 @@ use crate::testing::fleet::{Fault, Fleet, Weights};
 use crate::testing::law::Law;
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
+use crate::testing::script::reduced::reduced;
 use crate::testing::script::restless::restless;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
@@ -65,8 +66,10 @@ const HELD_WINDOW_BYTES: usize = 64 << 10;
 /// # Panics
 /// When the cores break the law.
 pub fn storm(seed: u64, transcript: bool) -> Storm {
-    if seed % 8 == 1 {
-        restless(seed, transcript);
+    match seed % 8 {
+        1 => restless(seed, transcript),
+        3 => reduced(seed, transcript),
+        _ => {}
     }
     let mut script = Script::new(seed, transcript);
     script.run()
