@@ -5,13 +5,12 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringmw::Ready;
-use ringmw::internals::engine::{self, Choice};
 use ringmw_codec::audit::{Event, Line};
 use ringmw_codec::batch::{
     ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody, TaskSeries, encode_task_body,
@@ -21,35 +20,6 @@ use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 
 /// How long anything may take that is expected to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Each test for each engine; the ring's say so and pass where io_uring is refused.
-#[macro_export]
-macro_rules! for_both_engines {
-    ($($test:ident),* $(,)?) => {
-        mod ring {
-            $(#[test] fn $test() {
-                if $crate::support::ring_is_had() {
-                    super::$test("ring");
-                }
-            })*
-        }
-        mod epoll {
-            $(#[test] fn $test() { super::$test("epoll") })*
-        }
-    };
-}
-
-pub(crate) fn ring_is_had() -> bool {
-    let listener = engine::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    match engine::open(Choice::Ring, listener) {
-        Ok(_) => true,
-        Err(error) => {
-            // Not by eprintln!, which the test harness swallows.
-            let _ = writeln!(std::io::stderr(), "NOT TESTED: {error}");
-            false
-        }
-    }
-}
 
 /// Waits until `ready` gives something.
 ///
