@@ -35,8 +35,11 @@ pub struct TaskSpec {
     pub policy: Policy,
     /// Where its end is told.
     pub owner: Owner,
-    /// What it adds to a packet, all included.
+    /// What it adds to a packet, all included; of a series the first one, alone.
     pub bytes: u32,
+    /// It waits for others while it runs: it is the only one in its packet, its slave gets nothing behind it until it has
+    /// ended, and it is never given to a second one. Unordered, it goes to an idle slave alone.
+    pub alone: bool,
 }
 
 impl TaskSpec {
@@ -47,6 +50,7 @@ impl TaskSpec {
             policy: Policy::default(),
             owner,
             bytes,
+            alone: false,
         }
     }
 }
@@ -58,6 +62,10 @@ pub struct Opening {
     pub first: TaskId,
     /// How many it may have; below 2 there is none, and the task is submitted by itself.
     pub tasks_max: u32,
+    /// What they may add to a packet together, in bytes.
+    pub bytes_max: u64,
+    /// What they may take in the queue, each by itself and its record included, in bytes.
+    pub queue_max: u64,
 }
 
 /// What a slave is told of a task in a packet.

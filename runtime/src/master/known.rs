@@ -8,12 +8,10 @@ use ringmw_codec::journal::{hash_name, key};
 use ringmw_sched::{AlgorithmId, TaskId, TaskSpec};
 
 use super::state::State;
-use super::submit::RawTask;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::config::{AlgorithmInfo, HashArgs};
 use crate::proto::known::{Known, KnownBest, Outputs};
 use crate::proto::master::known::Recorded;
-use crate::typed::rng::Stream;
 
 /// What earlier lives left, and how it is read.
 pub(crate) struct Earlier {
@@ -67,17 +65,12 @@ impl State {
         self.earlier = (!earlier.known.is_empty()).then(|| Box::new(earlier));
     }
 
-    /// Whether a task with the default policy may have a result of an earlier life: it joins no series.
+    /// Whether a task may end at once for what an earlier life knows of it: it joins no series.
     #[inline(never)]
-    pub(super) fn may_be_known(
-        &self,
-        algorithm: AlgorithmId,
-        task: RawTask<'_>,
-        stream: Stream,
-    ) -> bool {
+    pub(super) fn may_be_known(&self, algorithm: AlgorithmId, body: &TaskBody<'_>) -> bool {
         self.earlier.as_ref().is_some_and(|earlier| {
-            let key = earlier.key(algorithm, stream.domain, stream.index, task.args());
-            earlier.known.find(key).is_some()
+            let key = earlier.key(algorithm, body.domain, body.stream, body.args);
+            earlier.known.find(key).is_some() || earlier.known.was_begun(key)
         })
     }
 

@@ -16,6 +16,7 @@ use ringmw_sched::SlaveId;
 
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::typed::best::{Best, BestKey};
+use crate::typed::host::Host;
 use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, Streams, name_hash};
 use crate::typed::tag::{RunError, Tag, TagError};
 use crate::typed::wire::{Wire, WireError};
@@ -102,6 +103,8 @@ pub struct Cx {
     states: States,
     bests: BestTable,
     sink: Arc<dyn OfferSink>,
+    /// Who is told that the task looks around, where time is simulated.
+    host: Option<Rc<dyn Host>>,
 }
 
 impl fmt::Debug for Cx {
@@ -143,7 +146,14 @@ impl Cx {
             states: States::default(),
             bests,
             sink,
+            host: None,
         }
+    }
+
+    /// The same with somebody who is asked when a task looks around.
+    pub(crate) fn with_host(mut self, host: Rc<dyn Host>) -> Self {
+        self.host = Some(host);
+        self
     }
 
     /// The surroundings of a task outside any run, to unit-test an algorithm with.
@@ -291,6 +301,9 @@ impl Cx {
     /// True once nobody waits for this task any more, or the slave is to stop. Long tasks look now and then.
     #[inline]
     pub fn cancelled(&self) -> bool {
+        if let Some(host) = &self.host {
+            host.look();
+        }
         self.cancelled.load(Ordering::Relaxed)
     }
 

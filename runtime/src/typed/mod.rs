@@ -7,6 +7,7 @@ pub(crate) mod algorithm;
 pub(crate) mod best;
 pub(crate) mod cx;
 pub mod expansion;
+pub(crate) mod host;
 pub(crate) mod reduce;
 pub(crate) mod registry;
 pub(crate) mod rng;

@@ -1,5 +1,6 @@
 //! The hot path, outwards: tasks go out in packets, and who is served next.
 
+use crate::config::PACKET_COMPUTE_MAX;
 use crate::data::hands::Hold;
 use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
@@ -50,7 +51,13 @@ impl<P: Series> Scheduler<P> {
                 break;
             };
             let record = self.tasks.get(slot);
-            let cost = || self.times.cost(record.algorithm);
+            let alone = record.travels_alone();
+            if alone && nth > 0 {
+                break;
+            }
+            // One of which nothing is known travels alone.
+            let compute = self.times.known(record.algorithm);
+            let cost = || compute.unwrap_or(PACKET_COMPUTE_MAX);
             let tasks = room.takes(nth == 0, owner.is_some(), record.tasks(), cost);
             if tasks == 0 {
                 break;
@@ -67,14 +74,16 @@ impl<P: Series> Scheduler<P> {
             let (slot, left) = if is_all {
                 (slot, 0)
             } else {
+                let all = record.bytes_of_tasks();
                 let front = self.tasks.split_front(slot, tasks);
-                self.owners.on_split(&mut self.tasks, slot, front);
+                self.owners.on_split(&mut self.tasks, slot, front, all);
                 (front, self.tasks.get(slot).queued_bytes())
             };
             let record = self.tasks.get_mut(slot);
             let bound = record.bound_to().is_some();
             let position = slave.hands.push(record.seq, tasks, slot, now, bound);
             slave.hands.expect(self.times.cost(record.algorithm));
+            slave.hands.alone = record.is_alone();
             let links = record.take_in_hand(at, position);
             let links = is_all.then_some(links);
             match owner {
@@ -98,7 +107,7 @@ impl<P: Series> Scheduler<P> {
                 },
                 record.payload.as_ref().expect(HAS_PAYLOAD),
             );
-            if !is_all {
+            if !is_all || alone {
                 break;
             }
         }

@@ -19,6 +19,11 @@ pub(crate) struct Recorded {
     pub(crate) compute: Nanos,
 }
 
+/// A result by itself fills its body.
+fn alone(output: &[u8]) -> Elements {
+    Elements::new(1, false, output.len()).expect("one result fills its body")
+}
+
 impl MasterCore {
     /// Whether an output is one of the task's algorithm: what comes from a disk is believed no more than what comes from a
     /// slave.
@@ -26,7 +31,8 @@ impl MasterCore {
         match recorded.failed {
             true => std::str::from_utf8(&recorded.output).is_ok(),
             false => {
-                (self.config.info(spec.algorithm).check_outputs)(&recorded.output, 1, 0).is_ok()
+                let check = self.config.info(spec.algorithm).check_outputs;
+                check(&recorded.output, alone(&recorded.output), 0..1).is_ok()
             }
         }
     }
@@ -66,11 +72,12 @@ impl MasterCore {
             id,
             tasks: 1,
             at: 0,
-            elements: Elements::new(1, recorded.output.len()).expect("one result fills its body"),
+            first: 0,
+            elements: alone(&recorded.output),
             compute: recorded.compute,
             wait: 0,
             on_the_way: recorded.compute,
-            tagged: body.tagged(),
+            tagged: body.is_tagged().then(|| Box::new(body)),
         };
         let of = (spec.owner, spec.algorithm);
         let packet = ResultPacket::new(of, info, EARLIER, recorded.output, series);
