@@ -85,7 +85,9 @@ pub(crate) fn a_master_killed_again_and_again(engine: &str) {
             .map(|n| Process::slave(undisturbed.path(), &format!("slave-{n}"), &address))
             .collect();
         master.expect_exit(0);
-        slaves.iter_mut().for_each(|slave| drop(slave.exit()));
+        for slave in &mut slaves {
+            slave.exit();
+        }
         master.stdout()
     };
     assert_eq!(expected.lines().count(), 1, "{expected}");
