@@ -26,6 +26,8 @@ fn args<'a>(engine: &'a str, journal: &'a str, tasks: &'a str) -> Vec<&'a str> {
         journal,
         "--mw-seed",
         "42",
+        "--slaves",
+        "0",
         "--outlive",
         tasks,
     ]
@@ -103,7 +105,7 @@ pub(crate) fn a_master_killed_again_and_again(engine: &str) {
         scope.spawn(|| keep_slaves(disturbed.path(), &address, &over));
         for kill in 1..=KILLS {
             // The trail is appended to by all lives.
-            let share = 3 * TASKS * kill / (KILLS + 1);
+            let share = 3 * TASKS * kill / (KILLS + 3);
             until("results to kill it after", || {
                 let events = master.events();
                 let begun = u64::from(last_life(&events)) == kill;
