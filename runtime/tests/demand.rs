@@ -112,6 +112,8 @@ fn slave(bounds: Bounds) -> SlaveCore {
         tasks_bytes_max: 4_096,
         results_bytes_max: 4_096,
         result_group: 1,
+        crash_limit: 10,
+        task_timeout_ms: 0,
         seed: 1,
         args: Vec::new(),
     };

@@ -14,7 +14,7 @@ use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
 };
 use ringmw_codec::frame::{FrameReader, HEADER_BYTES, Kind};
-use ringmw_codec::handshake::{Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome};
+use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome};
 use support::{archive, frame};
 
 fn welcome() -> Welcome {
@@ -24,6 +24,8 @@ fn welcome() -> Welcome {
         tasks_bytes_max: 4_096,
         results_bytes_max: 4_096,
         result_group: 10,
+        crash_limit: 10,
+        task_timeout_ms: 0,
         seed: 1,
         args: vec!["a".into()],
     }
@@ -48,6 +50,7 @@ fn core() -> SlaveCore {
         host: "h".into(),
         job: String::new(),
         pid: 1,
+        about: About::default(),
         fingerprint,
     };
     let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);

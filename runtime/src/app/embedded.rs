@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use ringmw_codec::handshake::Hello;
+use ringmw_codec::handshake::{About, Hello};
 
 use crate::app::parts::SlaveSide;
 use crate::app::{App, master_role, slave_role};
@@ -73,7 +73,7 @@ impl Embedded {
         let slave = Arc::new(parts.slave_side());
         master_role::run_embedded(parts, settings, move |address, member_id| {
             if let Some(ready) = on_ready {
-                let hello = slave_role::hello(&slave, &member_id);
+                let hello = slave_role::hello(&slave, &member_id, About::default());
                 ready(Ready {
                     address: address.clone(),
                     hello,
@@ -95,16 +95,17 @@ impl Embedded {
 fn be_slave(parts: &SlaveSide, address: String, member_id: &str) {
     let join = Join {
         addresses: vec![address],
-        hello: slave_role::hello(parts, member_id),
+        hello: slave_role::hello(parts, member_id, About::default()),
         registry: Arc::clone(&parts.registry),
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
         term: None,
         bounds: Bounds::default(),
         own_args: Vec::new(),
+        word: None,
     };
     match Slave::join(join) {
         Ok(mut slave) => {
-            slave_role::serve(&mut slave, parts);
+            slave_role::serve(&mut slave, parts, true);
         }
         Err(error) => eprintln!("an embedded slave: {error}"),
     }

@@ -10,3 +10,4 @@ pub(crate) mod local;
 pub(crate) mod signals;
 pub(crate) mod slave_link;
 pub(crate) mod terminal;
+pub(crate) mod word;

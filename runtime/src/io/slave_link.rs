@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use ringmw_codec::audit::{Event, Who};
+use ringmw_codec::flags::exit;
 use ringmw_sched::Nanos;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
@@ -34,8 +35,9 @@ use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::io::signals::Leave;
 use crate::io::terminal::{complain, own_name};
+use crate::io::word::Word;
 use crate::proto::incumbents::BestTable;
-use crate::proto::slave::{SlaveCore, SlaveEnd};
+use crate::proto::slave::SlaveCore;
 
 /// After it is over, a running task has this long before the process is ended under it.
 const GRACE: Nanos = 1_000_000_000;
@@ -74,6 +76,8 @@ pub(crate) struct Link {
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
     audit: Arc<AuditWriter>,
+    /// What it leaves behind for whoever started it.
+    pub(crate) word: Option<Arc<Word>>,
 }
 
 /// The socket, and what is on its way.
@@ -131,6 +135,7 @@ impl Link {
         clock: Clock,
         bests: BestTable,
         audit: Arc<AuditWriter>,
+        word: Option<Arc<Word>>,
     ) -> io::Result<Arc<Self>> {
         stream.set_nonblocking(true)?;
         Ok(Arc::new(Link {
@@ -154,6 +159,7 @@ impl Link {
             bests,
             clock,
             audit,
+            word,
         }))
     }
 
@@ -550,8 +556,11 @@ impl Link {
         drop(core);
         let code = end.exit_code();
         let reason = end.to_string();
-        if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
+        if end.is_told(self.word.is_some()) {
             complain(&own_name(), &reason);
+        }
+        if let Some(word) = &self.word {
+            word.leaves(code == exit::OK, &reason);
         }
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);

@@ -33,6 +33,8 @@ pub struct MasterConfig {
     pub result_group: u32,
     /// Announced starts that a task may lose its slave in; 0 is no limit.
     pub crash_limit: u32,
+    /// How long a task may run that has no time-out of its own.
+    pub task_timeout: Option<Nanos>,
     /// Bound of the queued tasks, their bookkeeping included, in bytes.
     pub queued_bytes_max: u64,
     /// With this many bytes kept for a slave that does not read it gets no more work, past twice as many it is dropped.

@@ -443,7 +443,7 @@ impl SimSlave {
         let run = catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, &mut output)));
         match run {
             Ok(outcome) => outcome.map(|()| output),
-            Err(panic) => Err(RunError::Failed(crate::slave::describe_panic(&*panic))),
+            Err(panic) => Err(crate::slave::describe_panic(panic)),
         }
     }
 
@@ -456,7 +456,12 @@ impl SimSlave {
             ..
         } = computing;
         let (algorithm, compute) = (assignment.algorithm, now - begun);
-        if self.core.end().is_none() && !matches!(outcome, Err(RunError::StateInit(_))) {
+        if self.core.end().is_none()
+            && !matches!(
+                outcome,
+                Err(RunError::StateInit(_) | RunError::Surroundings(_))
+            )
+        {
             self.finished.push(assignment.task);
         }
         match &outcome {
@@ -467,6 +472,9 @@ impl SimSlave {
                 self.core.finish(algorithm, Err(&text), compute, now);
             }
             Err(RunError::StateInit(reason)) => self.core.leave(GoodbyeCode::StateInit, reason),
+            Err(RunError::Surroundings(reason)) => {
+                self.core.leave(GoodbyeCode::Surroundings, reason);
+            }
         }
         if self
             .returns_after

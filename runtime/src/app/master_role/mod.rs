@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ringmw_codec::Nanos;
 use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
@@ -228,6 +229,7 @@ impl Setting {
                 port,
                 &self.member_id,
                 self.settings.audit_file.clone(),
+                &self.settings.passed_on,
                 stop.clone(),
             )?),
             _ => None,
@@ -351,6 +353,10 @@ fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
+fn nanos(duration: std::time::Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX / 4)
+}
+
 /// What the core needs to know of the settings.
 pub(crate) fn config(
     settings: &Settings,
@@ -371,6 +377,7 @@ pub(crate) fn config(
         duplicate_stragglers: settings.duplicate_stragglers,
         result_group: settings.result_group,
         crash_limit: settings.crash_limit,
+        task_timeout: settings.task_timeout.map(nanos),
         queued_bytes_max: settings.queued_bytes_max,
         unsent_bytes_max: unsent_bytes_max(settings.write_bytes_max),
         seed,

@@ -39,6 +39,11 @@ impl MasterCore {
             tasks_bytes_max: self.config.tasks_bytes_max,
             results_bytes_max: self.config.results_bytes_max,
             result_group: self.config.result_group,
+            crash_limit: self.config.crash_limit,
+            task_timeout_ms: self
+                .config
+                .task_timeout
+                .map_or(0, |limit| (limit / 1_000_000).max(1)),
             seed: self.config.seed,
             args: self.config.args.clone(),
         };

@@ -312,7 +312,7 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::handshake::{Fingerprint, Hello, PROTOCOL_VERSION};
+    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION};
     use ringmw_sched::Nanos;
 
     use super::{SlaveConfig, SlaveCore, WELCOME_WAIT};
@@ -327,6 +327,7 @@ mod tests {
             host: String::new(),
             job: String::new(),
             pid: 1,
+            about: About::default(),
             fingerprint: Fingerprint {
                 app_version: String::new(),
                 build: String::new(),

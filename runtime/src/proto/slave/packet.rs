@@ -15,6 +15,8 @@ pub struct Assignment {
     pub algorithm: u16,
     /// The packet that it came in, counted from the slave's start.
     pub packet: u64,
+    /// Its start was announced: should its slave be lost, it is charged.
+    pub was_announced: bool,
     /// The body of the run that it belongs to, a share of the packet.
     pub(super) run: Bytes,
     /// Tasks of that run.

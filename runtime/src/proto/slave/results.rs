@@ -53,6 +53,7 @@ impl SlaveCore {
             task,
             algorithm: front.algorithm,
             packet: front.packet,
+            was_announced: front.marked,
             run: match is_last {
                 true => std::mem::take(&mut front.body),
                 false => front.body.clone(),

@@ -120,6 +120,7 @@ impl Script {
             duplicate_stragglers: limits.duplicate_stragglers,
             result_group: limits.result_group,
             crash_limit: limits.crash_limit,
+            task_timeout: None,
             queued_bytes_max: limits.queued_bytes_max,
             unsent_bytes_max: limits.unsent_bytes_max,
             seed,
