@@ -115,8 +115,8 @@ impl Texts {
             slave: 0,
             // No heartbeat comes between the answers, whose bytes are counted.
             client_timeout_ms: 1 << 40,
-            tasks_bytes_max: 1 << 20,
-            results_bytes_max: 1 << 20,
+            task_packet_bytes_max: 1 << 20,
+            result_packet_bytes_max: 1 << 20,
             result_group: 1,
             crash_limit: 10,
             task_timeout_ms: 0,

@@ -166,7 +166,7 @@ impl Rig {
     pub fn new(slaves: u32, task_group: u32) -> Self {
         let config = Config {
             task_group,
-            ..Config::default()
+            ..Config::for_test()
         };
         let mut sched = Scheduler::new(config, 1);
         let slaves = (0..slaves).map(|_| sched.connect().0).collect();

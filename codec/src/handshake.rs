@@ -216,9 +216,9 @@ pub struct Welcome {
     /// How long a silence the master bears, in milliseconds.
     pub client_timeout_ms: u64,
     /// The largest payload in bytes of a tasks frame (bests too).
-    pub tasks_bytes_max: u32,
+    pub task_packet_bytes_max: u32,
     /// The largest payload in bytes of a results frame (offers too).
-    pub results_bytes_max: u32,
+    pub result_packet_bytes_max: u32,
     /// Results per packet; 0: those of a packet of tasks, but none waits for long.
     pub result_group: u32,
     /// Lost slaves under way that make a task unrunnable; 0 for never.
@@ -261,8 +261,8 @@ impl Welcome {
         );
         out.extend_from_slice(&self.slave.to_le_bytes());
         out.extend_from_slice(&self.client_timeout_ms.to_le_bytes());
-        out.extend_from_slice(&self.tasks_bytes_max.to_le_bytes());
-        out.extend_from_slice(&self.results_bytes_max.to_le_bytes());
+        out.extend_from_slice(&self.task_packet_bytes_max.to_le_bytes());
+        out.extend_from_slice(&self.result_packet_bytes_max.to_le_bytes());
         out.extend_from_slice(&self.result_group.to_le_bytes());
         out.extend_from_slice(&self.crash_limit.to_le_bytes());
         out.extend_from_slice(&self.task_timeout_ms.to_le_bytes());
@@ -282,8 +282,8 @@ impl Welcome {
         let mut fields = Fields::new(payload);
         let slave = fields.u32("slave")?;
         let client_timeout_ms = fields.u64("client timeout")?;
-        let tasks_bytes_max = fields.u32("tasks bytes max")?;
-        let results_bytes_max = fields.u32("results bytes max")?;
+        let task_packet_bytes_max = fields.u32("tasks bytes max")?;
+        let result_packet_bytes_max = fields.u32("results bytes max")?;
         let result_group = fields.u32("result group")?;
         let crash_limit = fields.u32("crash limit")?;
         let task_timeout_ms = fields.u64("task time-out")?;
@@ -296,8 +296,8 @@ impl Welcome {
         Ok(Welcome {
             slave,
             client_timeout_ms,
-            tasks_bytes_max,
-            results_bytes_max,
+            task_packet_bytes_max,
+            result_packet_bytes_max,
             result_group,
             crash_limit,
             task_timeout_ms,

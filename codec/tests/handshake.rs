@@ -49,8 +49,8 @@ fn welcome() -> Welcome {
     Welcome {
         slave: 17,
         client_timeout_ms: 60_000,
-        tasks_bytes_max: 131_072,
-        results_bytes_max: 131_073,
+        task_packet_bytes_max: 131_072,
+        result_packet_bytes_max: 131_073,
         result_group: 100,
         crash_limit: 10,
         task_timeout_ms: 30_000,
@@ -117,7 +117,7 @@ fn another_protocol_is_told_before_anything_else() {
     assert_eq!(
         Refusal::from(error),
         Refusal::Protocol {
-            master: 3,
+            master: 4,
             slave: 9
         }
     );
@@ -128,7 +128,7 @@ fn refusals_turn_round_as_sentences() {
     let rows = [
         Refusal::MemberId,
         Refusal::Protocol {
-            master: 3,
+            master: 4,
             slave: 2,
         },
         Refusal::Fingerprint("It differs.".into()),

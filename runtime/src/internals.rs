@@ -13,7 +13,7 @@ pub mod engine {
 pub mod proto {
     pub use crate::proto::bytes::SmallBytes;
     pub use crate::proto::config::{
-        AlgorithmInfo, Bounds, Demand, Level, MasterConfig, SlaveConfig, Wanted,
+        AlgorithmInfo, Bounds, Config, Level, Rules, SlaveConfig, Wanted,
     };
     pub use crate::proto::conn::Effect;
     pub use crate::proto::end::End;

@@ -91,7 +91,7 @@ fn who_is_far_behind_is_dropped_with_that_reason_and_nobody_is_charged() {
 fn all_together_are_bounded_and_who_has_waited_longest_gets_no_work_first() {
     const ALL_MAX: u64 = 4_000;
     const SLAVES: usize = 20;
-    let mut rig = Rig::with(|config| config.queued_bytes_max = 4 * ALL_MAX);
+    let mut rig = Rig::with(|config| config.rules.sched.queued_bytes_max = 4 * ALL_MAX);
     let slaves: Vec<ConnId> = (0..SLAVES).map(|_| rig.join()).collect();
     for conn in &slaves {
         rig.stop_reading(*conn);

@@ -9,7 +9,7 @@ mod support;
 use rig::{Rig, hello};
 use ringmw::Group;
 use ringmw::internals::proto::{
-    Bounds, Demand, End, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
+    Bounds, End, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
 };
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
@@ -21,13 +21,8 @@ use support::{frame, result};
 
 #[test]
 fn a_fall_of_the_desire_tells_idle_slaves_that_they_are_done() {
-    let mut rig = Rig::new();
-    let demand = Demand {
-        dismisses: true,
-        wanted: Wanted::Fixed(0),
-    };
+    let mut rig = Rig::with(|config| config.dismisses = true);
     rig.turn(0, |core| {
-        core.set_demand(demand);
         core.with_sched(|sched| sched.allocate(Group::Unordered, 3));
     });
     let conns = [rig.join(), rig.join(), rig.join()];
@@ -82,12 +77,9 @@ fn what_was_for_a_slave_that_moves_has_ended_before_the_application_has_its_part
 
 #[test]
 fn a_desire_that_follows_the_queue_rises_at_once_and_falls_late() {
-    let mut rig = Rig::new();
-    rig.turn(0, |core| {
-        core.set_demand(Demand {
-            dismisses: true,
-            wanted: Wanted::Auto(5),
-        });
+    let mut rig = Rig::with(|config| {
+        config.dismisses = true;
+        config.rules.wanted = Wanted::Auto(5);
     });
     let desired = |rig: &mut Rig, later| rig.turn(later, |core| core.need().desired);
     assert_eq!(desired(&mut rig, 1), 0);
@@ -109,8 +101,8 @@ fn slave(bounds: Bounds) -> SlaveCore {
     let welcome = Welcome {
         slave: 3,
         client_timeout_ms: 60_000,
-        tasks_bytes_max: 4_096,
-        results_bytes_max: 4_096,
+        task_packet_bytes_max: 4_096,
+        result_packet_bytes_max: 4_096,
         result_group: 1,
         crash_limit: 10,
         task_timeout_ms: 0,

@@ -21,8 +21,8 @@ fn welcome() -> Welcome {
     Welcome {
         slave: 3,
         client_timeout_ms: 4_000,
-        tasks_bytes_max: 4_096,
-        results_bytes_max: 4_096,
+        task_packet_bytes_max: 4_096,
+        result_packet_bytes_max: 4_096,
         result_group: 10,
         crash_limit: 10,
         task_timeout_ms: 0,
@@ -349,7 +349,7 @@ fn a_packet_of_results_is_as_large_as_the_master_reads() {
         let found: Vec<_> = frames
             .iter()
             .map(|(_, payload)| {
-                assert!(payload.len() <= welcome.results_bytes_max as usize);
+                assert!(payload.len() <= welcome.result_packet_bytes_max as usize);
                 ResultBatchView::decode(payload).unwrap().tasks()
             })
             .collect();
@@ -640,7 +640,7 @@ fn another_service_on_the_port_is_told_in_a_sentence() {
 #[test]
 fn the_limit_of_a_welcome_holds_from_its_last_byte_on() {
     for (extra, borne) in [(0, true), (1, false)] {
-        let announced = welcome().tasks_bytes_max + extra;
+        let announced = welcome().task_packet_bytes_max + extra;
         let mut bytes = welcome_frame(&welcome());
         bytes.extend_from_slice(&frame(Kind::Tasks, b"")[..8]);
         bytes.extend_from_slice(&announced.to_le_bytes());

@@ -24,9 +24,9 @@ pub struct Config {
     /// A task becomes unrunnable when this many slaves were lost while they ran it; 0: never.
     pub crash_limit: u32,
     /// A packet of tasks may have this many bytes.
-    pub packet_bytes_max: u32,
+    pub task_packet_bytes_max: u32,
     /// A packet without tasks has this many bytes.
-    pub packet_bytes_base: u32,
+    pub task_packet_overhead_bytes: u32,
     /// Queued tasks may take this many bytes, [`RECORD_BYTES`](crate::Scheduler::RECORD_BYTES) for each that is none of a
     /// run, and for each run, included.
     pub queued_bytes_max: u64,
@@ -39,32 +39,31 @@ pub struct Config {
     pub duplicate_stragglers: bool,
 }
 
-impl Default for Config {
-    /// A group of 1, one packet in hand, 4 GiB of queued tasks, the defaults of the flags for what else has one.
-    fn default() -> Self {
+impl Config {
+    /// For tests and examples: packets of one task and at most 128 KiB, one in hand, 4 GiB of queued tasks, 10 crashes.
+    #[must_use]
+    pub const fn for_test() -> Self {
         Config {
             task_group: 1,
             crash_limit: 10,
-            packet_bytes_max: 131_072,
-            packet_bytes_base: 0,
+            task_packet_bytes_max: 131_072,
+            task_packet_overhead_bytes: 0,
             queued_bytes_max: 4 << 30,
             prefetch: false,
             take_back: false,
             duplicate_stragglers: false,
         }
     }
-}
 
-impl Config {
     /// What a packet of so many tasks has, of so many bytes each.
     #[inline]
     pub(crate) fn packet_bytes(&self, tasks: u32, bytes: u32) -> u64 {
-        u64::from(self.packet_bytes_base) + u64::from(tasks) * u64::from(bytes)
+        u64::from(self.task_packet_overhead_bytes) + u64::from(tasks) * u64::from(bytes)
     }
 
     #[inline]
     pub(crate) fn fits_packet(&self, tasks: u32, bytes: u32) -> bool {
-        self.packet_bytes(tasks, bytes) <= u64::from(self.packet_bytes_max)
+        self.packet_bytes(tasks, bytes) <= u64::from(self.task_packet_bytes_max)
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Reason {
     TooLarge {
         /// The packet with this task alone.
         bytes: u64,
-        /// `Config::packet_bytes_max`.
+        /// `Config::task_packet_bytes_max`.
         bytes_max: u32,
     },
     /// The queue may not hold one more.

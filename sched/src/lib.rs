@@ -35,7 +35,7 @@
 //! ```
 //! use ringmw_sched::*;
 //!
-//! let config = Config { task_group: 2, ..Config::default() };
+//! let config = Config { task_group: 2, ..Config::for_test() };
 //! let mut sched = Scheduler::new(config, 1);
 //! let (slave, group) = sched.connect();
 //! assert_eq!(group, Group::Unordered);

@@ -14,7 +14,7 @@ fn config() -> Config {
     Config {
         prefetch: true,
         take_back: true,
-        ..Config::default()
+        ..Config::for_test()
     }
 }
 
@@ -429,7 +429,7 @@ fn a_straggler_is_not_recycled_while_another_runs_it() {
 fn a_straggler_that_is_cancelled_is_dropped_by_both() {
     let config = Config {
         duplicate_stragglers: true,
-        ..Config::default()
+        ..Config::for_test()
     };
     let mut sched = Scheduler::new(config, 1);
     sched.connect();
@@ -451,7 +451,7 @@ fn ordered_and_no_retry_tasks_are_never_duplicated() {
     for (to, retry) in [(Some(SlaveId(0)), true), (None, false)] {
         let config = Config {
             duplicate_stragglers: true,
-            ..Config::default()
+            ..Config::for_test()
         };
         let mut sched = Scheduler::new(config, 1);
         sched.allocate(Group::Intermingle, 2);
@@ -697,7 +697,7 @@ fn whatever_goes_ahead_or_back_every_task_ends_once() {
             take_back,
             duplicate_stragglers,
             crash_limit: 0,
-            ..Config::default()
+            ..Config::for_test()
         };
         run(config, tasks_max, &draws, &mut did.borrow_mut());
     });

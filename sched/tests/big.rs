@@ -18,7 +18,7 @@ fn a_million_tasks() {
     let mut sched = Scheduler::new(
         Config {
             task_group: 1000,
-            ..Config::default()
+            ..Config::for_test()
         },
         1,
     );

@@ -9,7 +9,7 @@ fn sched(task_group: u32) -> Sched {
     Sched::new(
         Config {
             task_group,
-            ..Config::default()
+            ..Config::for_test()
         },
         1,
     )

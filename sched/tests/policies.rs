@@ -9,8 +9,8 @@ fn config() -> Config {
     Config {
         task_group: 4,
         crash_limit: 2,
-        packet_bytes_max: 100,
-        ..Config::default()
+        task_packet_bytes_max: 100,
+        ..Config::for_test()
     }
 }
 
@@ -443,7 +443,7 @@ fn a_result_for_a_task_never_given_is_an_offence() {
 #[test]
 fn too_large_a_task_is_unrunnable_at_submit() {
     let base = Config {
-        packet_bytes_base: 20,
+        task_packet_overhead_bytes: 20,
         ..config()
     };
     for (bytes, reason) in [

@@ -131,14 +131,20 @@ fn configs() -> impl Strategy<Value = Config> {
         prop_oneof![Just(2_000u64), Just(1 << 30)],
     )
         .prop_map(
-            |(task_group, crash_limit, packet_bytes_max, packet_bytes_base, queued_bytes_max)| {
+            |(
+                task_group,
+                crash_limit,
+                task_packet_bytes_max,
+                task_packet_overhead_bytes,
+                queued_bytes_max,
+            )| {
                 Config {
                     task_group,
                     crash_limit,
-                    packet_bytes_max,
-                    packet_bytes_base,
+                    task_packet_bytes_max,
+                    task_packet_overhead_bytes,
                     queued_bytes_max,
-                    ..Config::default()
+                    ..Config::for_test()
                 }
             },
         )

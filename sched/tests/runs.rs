@@ -394,13 +394,13 @@ fn runs_change_nothing_but_the_cost() {
     proptest!(cases, |((group, bytes, prefetch, take_back, duplicate, crash_limit) in configs, draws in draws)| {
         let config = Config {
             task_group: group,
-            packet_bytes_max: bytes,
-            packet_bytes_base: 5,
+            task_packet_bytes_max: bytes,
+            task_packet_overhead_bytes: 5,
             crash_limit,
             prefetch,
             take_back,
             duplicate_stragglers: duplicate,
-            ..Config::default()
+            ..Config::for_test()
         };
         run(config, &draws, &mut did.borrow_mut());
     });
@@ -421,7 +421,7 @@ fn runs_change_nothing_but_the_cost() {
 fn a_run_of_ten_thousand_is_one_record() {
     let config = Config {
         task_group: 10_000,
-        ..Config::default()
+        ..Config::for_test()
     };
     let mut sched = Scheduler::new(config, 1);
     let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, BYTES);
@@ -453,7 +453,7 @@ fn runs_are_built_before_the_first_result_too() {
     const KNOWN: AlgorithmId = AlgorithmId(1);
     let config = Config {
         task_group: AUTO,
-        ..Config::default()
+        ..Config::for_test()
     };
     let mut sched = Scheduler::new(config, 2);
     sched.learn_compute(KNOWN, 1_000_000);

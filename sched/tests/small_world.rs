@@ -114,10 +114,10 @@ fn small() -> Config {
     Config {
         task_group: 2,
         crash_limit: 2,
-        packet_bytes_max: 100,
-        packet_bytes_base: 8,
+        task_packet_bytes_max: 100,
+        task_packet_overhead_bytes: 8,
         queued_bytes_max: 1 << 20,
-        ..Config::default()
+        ..Config::for_test()
     }
 }
 

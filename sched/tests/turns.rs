@@ -11,7 +11,7 @@ fn config(task_group: u32) -> Config {
         task_group,
         prefetch: true,
         take_back: true,
-        ..Config::default()
+        ..Config::for_test()
     }
 }
 
@@ -52,7 +52,7 @@ fn order(sched: &mut Scheduler<()>) -> Vec<u64> {
 
 #[test]
 fn owners_take_turns_and_all_calls_are_one() {
-    let mut sched = sched(Config::default(), 1);
+    let mut sched = sched(Config::for_test(), 1);
     submit(&mut sched, Owner::Map(7), 4); // 0..4
     submit(&mut sched, Owner::Queue, 3); // 4..7
     for call in 0..3 {
@@ -66,7 +66,7 @@ fn owners_take_turns_and_all_calls_are_one() {
 fn a_packet_takes_from_the_next_owner_what_the_first_has_not() {
     let config = Config {
         task_group: 4,
-        ..Config::default()
+        ..Config::for_test()
     };
     let mut sched = sched(config, 1);
     submit(&mut sched, Owner::Call(0), 1); // 0
@@ -84,7 +84,7 @@ fn a_packet_takes_from_the_next_owner_what_the_first_has_not() {
 
 #[test]
 fn the_queue_is_passed_over_while_it_is_held_and_is_next_then() {
-    let mut sched = sched(Config::default(), 1);
+    let mut sched = sched(Config::for_test(), 1);
     submit(&mut sched, Owner::Queue, 2); // 0, 1
     submit(&mut sched, Owner::Map(1), 3); // 2..5
     sched.hold_queue_tasks(true);

@@ -55,8 +55,8 @@ fn welcome() -> Welcome {
     Welcome {
         slave: 17,
         client_timeout_ms: 60_000,
-        tasks_bytes_max: 131_072,
-        results_bytes_max: 131_072,
+        task_packet_bytes_max: 131_072,
+        result_packet_bytes_max: 131_072,
         result_group: 100,
         crash_limit: 10,
         task_timeout_ms: 30_000,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::builder::ValueParser;
 use ringmw_codec::Nanos;
+use ringmw_codec::batch::BATCH_OVERHEAD_BYTES;
 use ringmw_codec::flags::{FLAG, Flag};
 use ringmw_sched::AUTO;
 
@@ -13,7 +14,7 @@ use super::values::{
     Seconds, SlavesWanted, Switch, Take, Time,
 };
 use super::{Role, Settings, SlaveCount, Source};
-use crate::proto::config::Bounds;
+use crate::proto::config::{Bounds, Rules};
 
 /// A flag, and what may be given of it.
 pub(super) struct Row {
@@ -117,27 +118,33 @@ impl From<Given> for Settings {
             host: last(&host),
             port: last(&port),
             advertise_host,
-            write_bytes_max: task_packet_bytes_max,
-            read_bytes_max: result_packet_bytes_max,
-            client_timeout,
+            rules: Rules {
+                sched: ringmw_sched::Config {
+                    task_group: task_group.unwrap_or(AUTO),
+                    crash_limit,
+                    task_packet_bytes_max,
+                    task_packet_overhead_bytes: BATCH_OVERHEAD_BYTES as u32,
+                    queued_bytes_max,
+                    prefetch,
+                    take_back: true,
+                    duplicate_stragglers,
+                },
+                result_packet_bytes_max,
+                result_group: result_group.unwrap_or(AUTO),
+                client_timeout: nanos(client_timeout),
+                task_timeout: task_timeout.map(nanos),
+                any_build,
+                level: audit_level,
+                wanted: slaves_wanted,
+            },
             audit_file,
-            audit_level,
             resource_file: last(&resource_file),
             resource_interval,
-            task_group: task_group.unwrap_or(AUTO),
-            result_group: result_group.unwrap_or(AUTO),
-            prefetch,
-            duplicate_stragglers,
             member_id: last(&member_id),
             slave_executable,
-            crash_limit,
-            task_timeout,
             ready_bytes_max,
-            queued_bytes_max,
             seed,
             engine,
-            any_build,
-            slaves_wanted,
             slave_count: match slave_count {
                 None => Some(SlaveCount::Auto),
                 // A count of one is no parent.

@@ -25,8 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::io::engine::Choice;
-use crate::proto::config::Bounds;
-use crate::proto::config::{Level, Wanted};
+use crate::proto::config::{Bounds, Rules};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
@@ -83,48 +82,24 @@ pub(crate) struct Settings {
     pub port: Option<u16>,
     /// What slaves are told instead of the host bound.
     pub advertise_host: Option<String>,
-    /// The most bytes of a packet to a slave.
-    pub write_bytes_max: u32,
-    /// The most bytes of a packet from a slave.
-    pub read_bytes_max: u32,
-    /// A slave that is silent for this long is lost; at least a second.
-    pub client_timeout: Duration,
+    /// What a master holds its slaves and tasks to.
+    pub rules: Rules,
     /// Where the trail is appended; none is stdout, in local mode nowhere.
     pub audit_file: Option<PathBuf>,
-    /// How much the trail tells.
-    pub audit_level: Level,
     /// Written by a master; for a slave see [`Settings::sources`].
     pub resource_file: Option<PathBuf>,
     /// At least a second.
     pub resource_interval: Duration,
-    /// Tasks per packet, at least 1, or [`AUTO`](ringmw_sched::AUTO).
-    pub task_group: u32,
-    /// Results per packet, at least 1, or [`AUTO`](ringmw_sched::AUTO).
-    pub result_group: u32,
-    /// A busy slave may have its next packet in hand, or several small ones.
-    pub prefetch: bool,
-    /// Tasks that run far longer than the median go to an idle slave too.
-    pub duplicate_stragglers: bool,
     /// The membership token, at most 255 bytes; none is the default one, in local mode a random one.
     pub member_id: Option<String>,
     /// What the resource file names instead of this executable.
     pub slave_executable: Option<PathBuf>,
-    /// Losses under way that make a task unrunnable; 0 is never.
-    pub crash_limit: u32,
-    /// How long a task may run that has no time-out of its own.
-    pub task_timeout: Option<Duration>,
     /// Bound of results that nobody has taken.
     pub ready_bytes_max: u64,
-    /// Bound of tasks that are queued.
-    pub queued_bytes_max: u64,
     /// The run's seed, if it is not to be drawn.
     pub seed: Option<u64>,
     /// What moves the bytes.
     pub engine: Choice,
-    /// Slaves of another build may join.
-    pub any_build: bool,
-    /// What is desired where the master algorithm never allocates.
-    pub slaves_wanted: Wanted,
     /// How many slaves this process is the parent of; none is a slave itself.
     pub slave_count: Option<SlaveCount>,
     /// How long a slave stays.

@@ -1,4 +1,7 @@
 use super::*;
+use crate::proto::SECOND;
+use crate::proto::config::{Level, Wanted};
+use ringmw_codec::batch::BATCH_OVERHEAD_BYTES;
 
 fn args(line: &str) -> Vec<OsString> {
     line.split(' ')
@@ -87,27 +90,33 @@ fn defaults_are_the_tables() {
         host: None,
         port: None,
         advertise_host: None,
-        write_bytes_max: 131_072,
-        read_bytes_max: 131_072,
-        client_timeout: Duration::from_secs(60),
+        rules: Rules {
+            sched: ringmw_sched::Config {
+                task_group: ringmw_sched::AUTO,
+                crash_limit: 10,
+                task_packet_bytes_max: 131_072,
+                task_packet_overhead_bytes: BATCH_OVERHEAD_BYTES as u32,
+                queued_bytes_max: 8 << 30,
+                prefetch: true,
+                take_back: true,
+                duplicate_stragglers: false,
+            },
+            result_packet_bytes_max: 131_072,
+            result_group: ringmw_sched::AUTO,
+            client_timeout: 60 * SECOND,
+            task_timeout: None,
+            any_build: false,
+            level: Level::Default,
+            wanted: Wanted::Fixed(0),
+        },
         audit_file: None,
-        audit_level: Level::Default,
         resource_file: None,
         resource_interval: Duration::from_secs(300),
-        task_group: ringmw_sched::AUTO,
-        result_group: ringmw_sched::AUTO,
         member_id: None,
         slave_executable: None,
-        crash_limit: 10,
-        task_timeout: None,
         ready_bytes_max: 256 << 20,
-        queued_bytes_max: 8 << 30,
         seed: None,
         engine: Choice::Auto,
-        any_build: false,
-        prefetch: true,
-        duplicate_stragglers: false,
-        slaves_wanted: Wanted::Fixed(0),
         slave_count: None,
         slave_bounds: Bounds::default(),
         sources: Vec::new(),
@@ -134,27 +143,33 @@ fn everything_can_be_given() {
         host: Some("::1".into()),
         port: Some(4711),
         advertise_host: Some("node7".into()),
-        write_bytes_max: 1 << 20,
-        read_bytes_max: 4096,
-        client_timeout: Duration::from_secs(5),
+        rules: Rules {
+            sched: ringmw_sched::Config {
+                task_group: 100,
+                crash_limit: 0,
+                task_packet_bytes_max: 1 << 20,
+                task_packet_overhead_bytes: BATCH_OVERHEAD_BYTES as u32,
+                queued_bytes_max: 2 << 30,
+                prefetch: false,
+                take_back: true,
+                duplicate_stragglers: true,
+            },
+            result_packet_bytes_max: 4096,
+            result_group: 7,
+            client_timeout: 5 * SECOND,
+            task_timeout: Some(3 * SECOND / 2),
+            any_build: true,
+            level: Level::Tasks,
+            wanted: Wanted::Auto(77),
+        },
         audit_file: Some("trail".into()),
-        audit_level: Level::Tasks,
         resource_file: Some("res".into()),
         resource_interval: Duration::from_secs(1),
-        task_group: 100,
-        result_group: 7,
         member_id: Some("12.0".into()),
         slave_executable: Some("./app".into()),
-        crash_limit: 0,
-        task_timeout: Some(Duration::from_millis(1500)),
         ready_bytes_max: 64 << 10,
-        queued_bytes_max: 2 << 30,
         seed: Some(u64::MAX),
         engine: Choice::Epoll,
-        any_build: true,
-        prefetch: false,
-        duplicate_stragglers: true,
-        slaves_wanted: Wanted::Auto(77),
         slave_count: None,
         slave_bounds: Bounds::default(),
         sources: vec![
@@ -205,8 +220,11 @@ fn slaves_of_a_batch_system() {
     let bounds = slave("--mw-slave-time-limit 3600 --mw-slave-idle-timeout 60").slave_bounds;
     assert_eq!(bounds.time_limit, Some(3_600_000_000_000));
     assert_eq!(bounds.idle_timeout, Some(60_000_000_000));
-    let wanted =
-        |value: &str| parsed(&format!("--mw-master --mw-slaves-wanted {value}")).slaves_wanted;
+    let wanted = |value: &str| {
+        parsed(&format!("--mw-master --mw-slaves-wanted {value}"))
+            .rules
+            .wanted
+    };
     assert_eq!(wanted("auto"), Wanted::Auto(1_000));
     assert_eq!(wanted("8"), Wanted::Fixed(8));
     check_error(

@@ -251,7 +251,7 @@ mod tests {
 
     /// A queue with so many unrunnable ends, told one after another with that bound.
     fn queue(tasks: u64, tag: &[u8]) -> Queue {
-        let mut sched = Scheduler::<Body>::new(Config::default(), 1);
+        let mut sched = Scheduler::<Body>::new(Config::for_test(), 1);
         let mut queue = Queue::new(1, 0);
         for stream in 0..tasks {
             let body = TaskBody {

@@ -9,82 +9,65 @@ use ringmw_sched::{AlgorithmId, Nanos};
 /// The longest time that a flag may give, in seconds: a year.
 pub(crate) const SECONDS_MAX: u64 = 365 * 86_400;
 
-/// What a master needs to know before the first slave comes.
-pub struct MasterConfig {
-    /// The membership token, at most 255 bytes.
-    pub member_id: Vec<u8>,
-    /// The application's algorithms, types and build.
-    pub fingerprint: Fingerprint,
-    /// Accept slaves of another build.
-    pub any_build: bool,
-    /// Silence after which a slave is lost.
-    pub client_timeout: Nanos,
-    /// Largest payload of a packet of tasks, in bytes.
-    pub tasks_bytes_max: u32,
+/// What a master's flags say of packets, slaves and tasks, each number under the name of its flag's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What the scheduler goes by.
+    pub sched: ringmw_sched::Config,
     /// Largest payload of a packet of results, in bytes.
-    pub results_bytes_max: u32,
-    /// Tasks per packet; [`AUTO`](ringmw_sched::AUTO): by compute time.
-    pub task_group: u32,
-    /// A busy slave may have its next packet in hand, or several small ones.
-    pub prefetch: bool,
-    /// Tasks that run far longer than the median go to an idle slave too.
-    pub duplicate_stragglers: bool,
+    pub result_packet_bytes_max: u32,
     /// Results per packet; [`AUTO`](ringmw_sched::AUTO): a packet's results together, but none waits long.
     pub result_group: u32,
-    /// Announced starts that a task may lose its slave in; 0 is no limit.
-    pub crash_limit: u32,
+    /// Silence after which a slave is lost, at least a second.
+    pub client_timeout: Nanos,
     /// How long a task may run that has no time-out of its own.
     pub task_timeout: Option<Nanos>,
-    /// Bound of the queued tasks, their bookkeeping included, in bytes.
-    pub queued_bytes_max: u64,
+    /// Accept slaves of another build.
+    pub any_build: bool,
+    /// How much the trail says of packets and tasks.
+    pub level: Level,
+    /// What is desired where the master algorithm never allocates.
+    pub wanted: Wanted,
+}
+
+/// What a master needs to know before the first slave comes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What its flags say.
+    pub rules: Rules,
     /// With this many bytes kept for a slave that does not read it gets no more work, past twice as many it is dropped.
     /// The larger of 1 MiB and four packets of tasks.
     pub unsent_bytes_max: u64,
+    /// When the desire falls, idle unordered slaves are told to shut down. Not so in local mode.
+    pub dismisses: bool,
     /// The run's seed.
     pub seed: u64,
+    /// The membership token, at most 255 bytes.
+    pub member_id: Vec<u8>,
     /// The user's arguments, told to every slave.
     pub args: Vec<String>,
-    /// How much the trail says of packets and tasks.
-    pub level: Level,
+    /// The application's algorithms, types and build.
+    pub fingerprint: Fingerprint,
     /// The algorithms.
     pub algorithms: Vec<AlgorithmInfo>,
 }
 
 /// The larger of 1 MiB and four packets: a slave that reads, however slowly, is never so far behind.
-pub(crate) fn unsent_bytes_max(tasks_bytes_max: u32) -> u64 {
-    let packet = u64::from(tasks_bytes_max) + HEADER_BYTES as u64;
+pub(crate) fn unsent_bytes_max(task_packet_bytes_max: u32) -> u64 {
+    let packet = u64::from(task_packet_bytes_max) + HEADER_BYTES as u64;
     (4 * packet).max(1 << 20)
 }
 
-impl MasterConfig {
+impl Config {
     /// The most bytes that are kept for all slaves together, a packet for each that has none aside.
     pub(crate) fn unsent_bytes_all_max(&self) -> u64 {
-        self.queued_bytes_max / 4
+        self.rules.sched.queued_bytes_max / 4
     }
 
     /// What is known of an algorithm.
     #[inline]
     pub(super) fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
         &self.algorithms[usize::from(algorithm.0)]
-    }
-}
-
-/// What a master has to do with slaves that a batch system starts.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// When the desire falls, idle unordered slaves are told to shut down. Not so in local mode.
-    pub dismisses: bool,
-    /// What is desired where the master algorithm never allocates.
-    pub wanted: Wanted,
-}
-
-impl Default for Demand {
-    /// Nobody is sent away, and nothing is desired that the master algorithm does not allocate.
-    fn default() -> Self {
-        Demand {
-            dismisses: false,
-            wanted: Wanted::Fixed(0),
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use ringmw_codec::audit::{Event, Line, RoleWord, Who};
 use ringmw_sched::Nanos;
 
 use super::fleet::{Character, Fleet, Weights};
-use super::law::{Law, Limits};
+use super::law::Law;
 use super::net::Quality;
 use super::script::{Tap, hello};
 use super::slave::Pace;
@@ -222,21 +222,6 @@ impl World {
         let seed = settings.seed.unwrap_or(self.seed);
         let registry = Arc::clone(&parts.registry);
         let config = master_role::config(&settings, member_id, &parts.version, &registry, seed);
-        let limits = Limits {
-            member_id: config.member_id.clone(),
-            version: parts.version.clone(),
-            client_timeout: config.client_timeout,
-            tasks_bytes_max: config.tasks_bytes_max,
-            results_bytes_max: config.results_bytes_max,
-            task_group: config.task_group,
-            prefetch: config.prefetch,
-            duplicate_stragglers: config.duplicate_stragglers,
-            result_group: config.result_group,
-            crash_limit: config.crash_limit,
-            queued_bytes_max: config.queued_bytes_max,
-            unsent_bytes_max: config.unsent_bytes_max,
-            algorithms: config.algorithms.clone(),
-        };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let quality = Quality {
             delay_min: 20_000,
@@ -255,7 +240,7 @@ impl World {
         let hello = hello(&registry, &parts.version, member_id.as_bytes());
         let mut fleet = Fleet::new(fleet_rng, quality, pace, Arc::clone(&registry), hello);
         fleet.transcript = self.transcript;
-        fleet.stall_max = 2 * config.client_timeout;
+        fleet.stall_max = 2 * config.rules.client_timeout;
         let init = Event::Init {
             version: OWN_VERSION.to_owned(),
             role: RoleWord::Master,
@@ -268,7 +253,7 @@ impl World {
         };
         let clock = Clock::simulated();
         let state = State::new(
-            MasterCore::new(config, 0),
+            MasterCore::new(config.clone(), 0),
             registry.entries().len(),
             settings.ready_bytes_max,
         );
@@ -282,7 +267,7 @@ impl World {
             mw,
             light: FuturesUnordered::new(),
             fleet,
-            law: Law::new(limits, true),
+            law: Law::new(config, true),
             rng,
             now: 0,
             busy_until: 0,

@@ -360,8 +360,8 @@ pub(crate) fn played_master(dir: &Path, result_group: u32, own: Option<&str>) ->
     Welcome {
         slave: 0,
         client_timeout_ms: 60_000,
-        tasks_bytes_max: 65_536,
-        results_bytes_max: 65_536,
+        task_packet_bytes_max: 65_536,
+        result_packet_bytes_max: 65_536,
         result_group,
         crash_limit: 10,
         task_timeout_ms: 0,

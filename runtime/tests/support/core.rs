@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ringmw::internals::engine::{Closed, ConnId};
-use ringmw::internals::proto::{AlgorithmInfo, Level, SmallBytes};
-use ringmw::internals::proto::{Effect, End, MasterConfig, MasterCore, SECOND};
+use ringmw::internals::proto::{AlgorithmInfo, Level, Rules, SmallBytes, Wanted};
+use ringmw::internals::proto::{Config, Effect, End, MasterCore, SECOND};
 use ringmw_codec::audit::Event;
-use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
+use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{
     About, AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal,
@@ -71,24 +71,31 @@ impl Rig {
         Self::with(|_| {})
     }
 
-    pub(crate) fn with(change: impl FnOnce(&mut MasterConfig)) -> Self {
-        let mut config = MasterConfig {
-            member_id: b"m".to_vec(),
-            fingerprint: fingerprint(),
-            any_build: false,
-            client_timeout: CLIENT_TIMEOUT,
-            tasks_bytes_max: 4096,
-            results_bytes_max: 4096,
-            task_group: 1,
-            prefetch: false,
-            duplicate_stragglers: false,
-            result_group: 1,
-            crash_limit: 2,
-            queued_bytes_max: 1 << 30,
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
+            rules: Rules {
+                sched: ringmw_sched::Config {
+                    task_packet_bytes_max: 4096,
+                    task_packet_overhead_bytes: BATCH_OVERHEAD_BYTES as u32,
+                    crash_limit: 2,
+                    queued_bytes_max: 1 << 30,
+                    take_back: true,
+                    ..ringmw_sched::Config::for_test()
+                },
+                result_packet_bytes_max: 4096,
+                result_group: 1,
+                task_timeout: None,
+                client_timeout: CLIENT_TIMEOUT,
+                any_build: false,
+                level: Level::Tasks,
+                wanted: Wanted::Fixed(0),
+            },
             unsent_bytes_max: 1 << 20,
+            dismisses: false,
             seed: 1,
+            member_id: b"m".to_vec(),
             args: Vec::new(),
-            level: Level::Tasks,
+            fingerprint: fingerprint(),
             algorithms: vec![AlgorithmInfo {
                 name: "square",
                 of: std::any::TypeId::of::<()>(),

@@ -34,8 +34,8 @@ impl<P: Series> Scheduler<P> {
         }
         self.slaves.begin_packet(at, now);
         self.expect_first(at);
-        let bytes_max = u64::from(self.config.packet_bytes_max);
-        let mut bytes = u64::from(self.config.packet_bytes_base);
+        let bytes_max = u64::from(self.config.task_packet_bytes_max);
+        let mut bytes = u64::from(self.config.task_packet_overhead_bytes);
         let mut room = self.room();
         let slave = self.slaves.busy_mut(at);
         let mut served = None;

@@ -88,7 +88,7 @@ mod tests {
     fn sched() -> Scheduler<()> {
         let config = Config {
             task_group: AUTO,
-            ..Config::default()
+            ..Config::for_test()
         };
         Scheduler::new(config, 2)
     }

@@ -27,12 +27,13 @@ impl<P: Series> Scheduler<P> {
             };
         }
         let Config {
-            packet_bytes_max,
-            packet_bytes_base,
+            task_packet_bytes_max,
+            task_packet_overhead_bytes,
             queued_bytes_max,
             ..
         } = self.config;
-        let packet = packet_bytes_max.saturating_sub(packet_bytes_base) / spec.bytes.max(1);
+        let packet =
+            task_packet_bytes_max.saturating_sub(task_packet_overhead_bytes) / spec.bytes.max(1);
         let room = match spec.owner {
             Owner::Map(_) => u64::MAX,
             _ => queued_bytes_max.saturating_sub(self.counts.queued_bytes),
@@ -106,7 +107,7 @@ impl<P: Series> Scheduler<P> {
         if !self.config.fits_packet(1, spec.bytes) {
             return Err(Reason::TooLarge {
                 bytes: self.config.packet_bytes(1, spec.bytes),
-                bytes_max: self.config.packet_bytes_max,
+                bytes_max: self.config.task_packet_bytes_max,
             });
         }
         let bound = match spec.policy.to {

@@ -77,8 +77,8 @@ struct Seen {
 pub(crate) struct Model {
     task_group: usize,
     crash_limit: u32,
-    packet_bytes_max: u64,
-    packet_bytes_base: u64,
+    task_packet_bytes_max: u64,
+    task_packet_overhead_bytes: u64,
     queued_bytes_max: u64,
     tasks: Vec<Task>,
     /// All queued tasks, whomever they are bound to, the next one first.
@@ -105,8 +105,8 @@ impl Model {
         Model {
             task_group: config.task_group as usize,
             crash_limit: config.crash_limit,
-            packet_bytes_max: config.packet_bytes_max.into(),
-            packet_bytes_base: config.packet_bytes_base.into(),
+            task_packet_bytes_max: config.task_packet_bytes_max.into(),
+            task_packet_overhead_bytes: config.task_packet_overhead_bytes.into(),
             queued_bytes_max: config.queued_bytes_max,
             tasks: vec![],
             queue: vec![],
@@ -246,12 +246,12 @@ impl Model {
         let id = self.task_count();
         let (to, anyway, bytes) = (task.to, task.do_it_anyway, u64::from(task.bytes));
         self.tasks.push(task);
-        if bytes + self.packet_bytes_base > self.packet_bytes_max {
-            let bytes_max = self.packet_bytes_max as u32;
+        if bytes + self.task_packet_overhead_bytes > self.task_packet_bytes_max {
+            let bytes_max = self.task_packet_bytes_max as u32;
             self.end(
                 id,
                 Reason::TooLarge {
-                    bytes: bytes + self.packet_bytes_base,
+                    bytes: bytes + self.task_packet_overhead_bytes,
                     bytes_max,
                 },
                 seen,
@@ -335,10 +335,10 @@ impl Model {
         let mut line = self.with_flows.iter().chain(with_queue).chain(&self.idle);
         let id = *line.find(has_work)?;
         let slave = self.slaves.iter().find(|slave| slave.id == id).unwrap();
-        let (mut packet, mut bytes) = (vec![], self.packet_bytes_base);
+        let (mut packet, mut bytes) = (vec![], self.task_packet_overhead_bytes);
         for task in self.work_for(slave).into_iter().take(self.task_group) {
             bytes += u64::from(self.tasks[task as usize].bytes);
-            if bytes > self.packet_bytes_max {
+            if bytes > self.task_packet_bytes_max {
                 break;
             }
             packet.push(task);
@@ -607,7 +607,7 @@ impl Model {
 fn task_id(seq: u64) -> TaskId {
     thread_local! {
         static IDS: std::cell::RefCell<(Scheduler<()>, Vec<TaskId>)> =
-            std::cell::RefCell::new((Scheduler::new(Config { packet_bytes_max: 0, ..Config::default() }, 1), vec![]));
+            std::cell::RefCell::new((Scheduler::new(Config { task_packet_bytes_max: 0, ..Config::for_test() }, 1), vec![]));
     }
     IDS.with_borrow_mut(|(sched, ids)| {
         while ids.len() as u64 <= seq {

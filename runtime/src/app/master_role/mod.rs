@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ringmw_codec::Nanos;
 use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
@@ -24,7 +23,7 @@ use crate::master::Master;
 use crate::master::driver::Driver;
 use crate::master::state::State;
 use crate::master::turn::Ending;
-use crate::proto::config::{Demand, MasterConfig, unsent_bytes_max};
+use crate::proto::config::{Config, unsent_bytes_max};
 use crate::proto::master::MasterCore;
 use crate::typed::registry::Registry;
 
@@ -201,21 +200,16 @@ impl Setting {
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
-        let mut core = MasterCore::new(
-            config(
-                &self.settings,
-                &self.member_id,
-                &self.parts.version,
-                &registry,
-                seed,
-            ),
-            clock.now(),
+        let mut config = config(
+            &self.settings,
+            &self.member_id,
+            &self.parts.version,
+            &registry,
+            seed,
         );
-        core.set_demand(Demand {
-            // Slaves of this machine and of this process cost nothing to keep.
-            dismisses: !self.is_local() && !self.embedded,
-            wanted: self.settings.slaves_wanted,
-        });
+        // Slaves of this machine and of this process cost nothing to keep.
+        config.dismisses = !self.is_local() && !self.embedded;
+        let core = MasterCore::new(config, clock.now());
         let state = State::new(
             core,
             registry.entries().len(),
@@ -353,36 +347,22 @@ fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-fn nanos(duration: std::time::Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX / 4)
-}
-
-/// What the core needs to know of the settings.
+/// What the core needs to know: the flags' rules, and who the application is. It sends no slave home.
 pub(crate) fn config(
     settings: &Settings,
     member_id: &str,
     version: &str,
     registry: &Registry,
     seed: u64,
-) -> MasterConfig {
-    MasterConfig {
-        member_id: member_id.as_bytes().to_vec(),
-        fingerprint: crate::app::fingerprint::of(registry, version),
-        any_build: settings.any_build,
-        client_timeout: u64::try_from(settings.client_timeout.as_nanos()).unwrap_or(u64::MAX / 4),
-        tasks_bytes_max: settings.write_bytes_max,
-        results_bytes_max: settings.read_bytes_max,
-        task_group: settings.task_group,
-        prefetch: settings.prefetch,
-        duplicate_stragglers: settings.duplicate_stragglers,
-        result_group: settings.result_group,
-        crash_limit: settings.crash_limit,
-        task_timeout: settings.task_timeout.map(nanos),
-        queued_bytes_max: settings.queued_bytes_max,
-        unsent_bytes_max: unsent_bytes_max(settings.write_bytes_max),
+) -> Config {
+    Config {
+        unsent_bytes_max: unsent_bytes_max(settings.rules.sched.task_packet_bytes_max),
+        rules: settings.rules.clone(),
+        dismisses: false,
         seed,
+        member_id: member_id.as_bytes().to_vec(),
         args: settings.user.clone(),
-        level: settings.audit_level,
+        fingerprint: crate::app::fingerprint::of(registry, version),
         algorithms: registry.infos(),
     }
 }

@@ -51,7 +51,6 @@ pub(super) fn named(name: &str) -> thread::Builder {
 /// One running slave. It is a zombie at least until it is reaped here, so its pid is surely its own.
 struct Running {
     child: Child,
-    restarts: u32,
     voice: Arc<Voice>,
     word: Arc<Word>,
 }
@@ -259,12 +258,7 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         }
         let pid = Pid::from_child(&child);
         self.group.get_or_insert(pid);
-        self.slots[index] = Some(Running {
-            child,
-            restarts,
-            voice,
-            word,
-        });
+        self.slots[index] = Some(Running { child, voice, word });
         (self.events)(LocalEvent::Started {
             child: child_number(index),
             job: job(index, restarts),

@@ -71,7 +71,10 @@ impl MasterCore {
         let mut reader = std::mem::take(&mut state.reader);
         // Of a stranger nothing but a hello is kept, however large the packets of slaves may be.
         let stranger = Cell::new(matches!(state.phase, Phase::Handshake { .. }));
-        let (tasks, results) = (self.config.tasks_bytes_max, self.config.results_bytes_max);
+        let (tasks, results) = (
+            self.config.rules.sched.task_packet_bytes_max,
+            self.config.rules.result_packet_bytes_max,
+        );
         let mut frames = 0u32;
         let fed = reader.feed(
             bytes,

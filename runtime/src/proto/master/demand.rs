@@ -7,7 +7,7 @@ use ringmw_sched::{AUTO, Group, Nanos};
 
 use super::MasterCore;
 use super::conn::Phase;
-use crate::proto::config::{Demand, Wanted};
+use crate::proto::config::Wanted;
 use crate::proto::need::Need;
 use crate::proto::{SECOND, put};
 
@@ -15,11 +15,6 @@ use crate::proto::{SECOND, put};
 const WANTED_FALLS_AFTER: Nanos = 30 * SECOND;
 
 impl MasterCore {
-    /// Without this, [`Demand::default`].
-    pub fn set_demand(&mut self, demand: Demand) {
-        self.demand = demand;
-    }
-
     /// For the resource file.
     pub fn need(&self) -> Need {
         let connected = self.slots.len() as u64;
@@ -30,7 +25,7 @@ impl MasterCore {
                 .sum();
             (self.sched.slaves_needed(), desired)
         } else {
-            let desired = match self.demand.wanted {
+            let desired = match self.config.rules.wanted {
                 Wanted::Fixed(slaves) => u64::from(slaves),
                 Wanted::Auto(_) => self.wanted.0,
             };
@@ -46,11 +41,11 @@ impl MasterCore {
 
     /// What the queue could use now; the highest of the last while stands.
     pub(super) fn follow_queue(&mut self) {
-        let Wanted::Auto(most) = self.demand.wanted else {
+        let Wanted::Auto(most) = self.config.rules.wanted else {
             return;
         };
         // Where packets find their own size, a slave is of use with a single task.
-        let group = match self.config.task_group {
+        let group = match self.config.rules.sched.task_group {
             AUTO => 1,
             group => u64::from(group),
         };

@@ -14,7 +14,7 @@ use crate::proto::series::Body;
 impl MasterCore {
     /// Hands tasks to every slave with room, then prepares all that is to be sent.
     pub fn hand_out(&mut self) {
-        if self.demand.dismisses && self.stopping.is_none() {
+        if self.config.dismisses && self.stopping.is_none() {
             self.dismiss();
         }
         self.relieve();
@@ -86,13 +86,17 @@ impl MasterCore {
             .as_mut()
             .expect("a slave has its connection");
         let conn = state.id;
-        tell_bests(state, &self.bests, self.config.tasks_bytes_max);
+        tell_bests(
+            state,
+            &self.bests,
+            self.config.rules.sched.task_packet_bytes_max,
+        );
         let before = state.out.len();
         let mark = frame::begin_frame(&mut state.out, Kind::Tasks);
         self.batch.encode(&mut state.out);
         frame::finish_frame(&mut state.out, mark);
         let bytes = (state.out.len() - before) as u64;
-        let group = match self.config.task_group {
+        let group = match self.config.rules.sched.task_group {
             AUTO => self.batch.tasks() as u32,
             number => number,
         };

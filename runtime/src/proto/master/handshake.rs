@@ -22,7 +22,7 @@ impl MasterCore {
             &hello,
             &self.config.member_id,
             &self.config.fingerprint,
-            self.config.any_build,
+            self.config.rules.any_build,
         );
         if let Err(refusal) = judged {
             return Err(Stop::Refused(refusal, hello.host));
@@ -35,19 +35,17 @@ impl MasterCore {
         let (id, group) = self.sched.connect();
         let welcome = Welcome {
             slave: id.0,
-            client_timeout_ms: self.config.client_timeout / 1_000_000,
-            tasks_bytes_max: self.config.tasks_bytes_max,
-            results_bytes_max: self.config.results_bytes_max,
-            result_group: self.config.result_group,
-            crash_limit: self.config.crash_limit,
-            task_timeout_ms: self
-                .config
-                .task_timeout
+            client_timeout_ms: self.config.rules.client_timeout / 1_000_000,
+            task_packet_bytes_max: self.config.rules.sched.task_packet_bytes_max,
+            result_packet_bytes_max: self.config.rules.result_packet_bytes_max,
+            result_group: self.config.rules.result_group,
+            crash_limit: self.config.rules.sched.crash_limit,
+            task_timeout_ms: (self.config.rules.task_timeout)
                 .map_or(0, |limit| (limit / 1_000_000).max(1)),
             seed: self.config.seed,
             args: self.config.args.clone(),
         };
-        let (awake, now, timeout) = (self.awake, self.now, self.config.client_timeout);
+        let (awake, now, timeout) = (self.awake, self.now, self.config.rules.client_timeout);
         let bests = &self.bests;
         let state = self.conns[conn.slot()]
             .as_mut()
@@ -57,6 +55,7 @@ impl MasterCore {
             host: hello.host,
             job: hello.job,
             pid: hello.pid,
+            about: hello.about,
             since: now,
         };
         let connected = Event::Connected {
@@ -77,7 +76,7 @@ impl MasterCore {
         self.welcomed.push(conn);
         state.due = awake + timeout;
         put(&mut state.out, Kind::Welcome, |out| welcome.encode(out));
-        tell_bests(state, bests, self.config.tasks_bytes_max);
+        tell_bests(state, bests, self.config.rules.sched.task_packet_bytes_max);
         self.trail.push(connected);
         self.trail.push(Event::State {
             slave: id.0,

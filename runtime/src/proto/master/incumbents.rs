@@ -72,7 +72,11 @@ impl MasterCore {
                 }
                 self.prepare_out(cursor);
                 let state = self.conns[cursor].as_mut().expect("matched above");
-                tell_bests(state, &self.bests, self.config.tasks_bytes_max);
+                tell_bests(
+                    state,
+                    &self.bests,
+                    self.config.rules.sched.task_packet_bytes_max,
+                );
                 if let Phase::Slave { pushing, .. } = &mut state.phase {
                     *pushing = true;
                 }

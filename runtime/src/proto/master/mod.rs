@@ -42,7 +42,7 @@ use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
 use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, Unrunnable};
 
-use crate::proto::config::{AlgorithmInfo, Demand, MasterConfig};
+use crate::proto::config::{AlgorithmInfo, Config};
 use crate::proto::conn::{ConnId, Effect};
 use crate::proto::end::End;
 use crate::proto::incumbents::Incumbents;
@@ -67,7 +67,7 @@ pub(crate) const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
 
 /// The master's protocol core.
 pub struct MasterCore {
-    config: MasterConfig,
+    config: Config,
     sched: Scheduler<Body>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
@@ -85,7 +85,6 @@ pub struct MasterCore {
     /// The version that the round of pushes was begun for.
     round: u64,
     pace: Pace,
-    demand: Demand,
     /// What [`Wanted::Auto`](crate::proto::config::Wanted::Auto) says, since when, and the highest that it would have said since then.
     wanted: (u64, Nanos, u64),
     dirty: Vec<u32>,
@@ -109,22 +108,10 @@ pub struct MasterCore {
 
 impl MasterCore {
     /// A master at time `now` that nobody has connected to.
-    pub fn new(config: MasterConfig, now: Nanos) -> Self {
-        let sched = Scheduler::new(
-            ringmw_sched::Config {
-                task_group: config.task_group,
-                crash_limit: config.crash_limit,
-                packet_bytes_max: config.tasks_bytes_max,
-                packet_bytes_base: batch::BATCH_OVERHEAD_BYTES as u32,
-                queued_bytes_max: config.queued_bytes_max,
-                prefetch: config.prefetch,
-                take_back: true,
-                duplicate_stragglers: config.duplicate_stragglers,
-            },
-            config.algorithms.len(),
-        );
+    pub fn new(config: Config, now: Nanos) -> Self {
+        let sched = Scheduler::new(config.rules.sched, config.algorithms.len());
         MasterCore {
-            trail: Trail::new(config.level),
+            trail: Trail::new(config.rules.level),
             config,
             sched,
             conns: Vec::new(),
@@ -139,7 +126,6 @@ impl MasterCore {
             bests: Arc::default(),
             round: 0,
             pace: Pace::default(),
-            demand: Demand::default(),
             wanted: (0, 0, 0),
             dirty: Vec::new(),
             effects: VecDeque::new(),
@@ -240,7 +226,10 @@ impl MasterCore {
 
     /// What queued tasks take, and how much they may.
     pub(crate) fn queued_bytes(&self) -> (u64, u64) {
-        (self.sched.queued_bytes(), self.config.queued_bytes_max)
+        (
+            self.sched.queued_bytes(),
+            self.config.rules.sched.queued_bytes_max,
+        )
     }
 
     /// How much more may be queued.
@@ -251,7 +240,8 @@ impl MasterCore {
 
     /// Tasks of this algorithm that the connected slaves hold when all are busy.
     pub fn hands(&self, algorithm: AlgorithmId) -> usize {
-        let packet_max = self.config.tasks_bytes_max as usize / batch::TASK_ENTRY_BYTES;
+        let packet_max =
+            self.config.rules.sched.task_packet_bytes_max as usize / batch::TASK_ENTRY_BYTES;
         let hands = self.sched.hands_of(algorithm) as usize;
         self.slots.len() * hands.min(2 * packet_max)
     }

@@ -50,7 +50,7 @@ impl MasterCore {
             let Some(state) = self.conn(conn).filter(|state| state.due == deadline) else {
                 continue;
             };
-            let timeout = self.config.client_timeout;
+            let timeout = self.config.rules.client_timeout;
             let (due, awaited) = match state.phase {
                 Phase::Dropped => continue,
                 Phase::Handshake { since } => (since + HANDSHAKE_TIMEOUT, Awaited::Handshake),
@@ -70,7 +70,7 @@ impl MasterCore {
 
     /// The peer is told too: one that was only stopped, or is behind a bad line, else sees no more than an end.
     fn on_overdue(&mut self, conn: ConnId, awaited: Awaited) {
-        let timeout_s = self.config.client_timeout / SECOND;
+        let timeout_s = self.config.rules.client_timeout / SECOND;
         let text = match awaited {
             Awaited::Handshake => format!(
                 "The handshake was not complete {} s after the connection was accepted.",

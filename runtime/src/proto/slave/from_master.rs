@@ -68,7 +68,10 @@ impl SlaveCore {
     /// The largest payloads in bytes of what the master sends and of what it takes: none before it says.
     fn limits(&self) -> (u32, u32) {
         self.welcome.as_ref().map_or((0, 0), |welcome| {
-            (welcome.tasks_bytes_max, welcome.results_bytes_max)
+            (
+                welcome.task_packet_bytes_max,
+                welcome.result_packet_bytes_max,
+            )
         })
     }
 
@@ -110,7 +113,8 @@ impl SlaveCore {
     fn on_welcome(&mut self, welcome: Welcome) -> Result<(), String> {
         let least = (BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES) as u32 + 1_024;
         let timeouts = 1..=CLIENT_TIMEOUT_MS_MAX;
-        if welcome.results_bytes_max < least || !timeouts.contains(&welcome.client_timeout_ms) {
+        if welcome.result_packet_bytes_max < least || !timeouts.contains(&welcome.client_timeout_ms)
+        {
             return Err("a Welcome with impossible limits".to_owned());
         }
         self.audit.push_back(Event::Id {

@@ -86,7 +86,7 @@ impl SlaveCore {
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return;
         };
-        let bytes_max = welcome.results_bytes_max as usize;
+        let bytes_max = welcome.result_packet_bytes_max as usize;
         let group = welcome.result_group;
         let room = bytes_max - BATCH_OVERHEAD_BYTES - RESULT_ENTRY_BYTES;
         let too_large;
@@ -124,7 +124,7 @@ impl SlaveCore {
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return Ok(());
         };
-        let bytes_max = welcome.results_bytes_max as usize;
+        let bytes_max = welcome.result_packet_bytes_max as usize;
         let bytes = witness.len() + Offer::HEADER_BYTES;
         if bytes > bytes_max {
             return Err(format!(

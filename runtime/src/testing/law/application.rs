@@ -29,18 +29,20 @@ impl Law {
         let takes = to.and_then(|(_, slave)| slave.map(|slave| slave.group.takes_ordered()));
         // A map keeps to the bound itself, and waits.
         let full = !matches!(spec.owner, Owner::Map(_))
-            && queued_bytes + record_bytes(&spec) > self.limits.queued_bytes_max;
+            && queued_bytes + record_bytes(&spec) > self.config.rules.sched.queued_bytes_max;
         let reason = match to {
-            _ if packet > u64::from(self.limits.tasks_bytes_max) => Some(Reason::TooLarge {
-                bytes: packet,
-                bytes_max: self.limits.tasks_bytes_max,
-            }),
+            _ if packet > u64::from(self.config.rules.sched.task_packet_bytes_max) => {
+                Some(Reason::TooLarge {
+                    bytes: packet,
+                    bytes_max: self.config.rules.sched.task_packet_bytes_max,
+                })
+            }
             Some((to, _)) if takes == Some(false) && !spec.policy.do_it_anyway => {
                 Some(Reason::SlaveTakesNoOrdered(to))
             }
             Some((to, None)) if !spec.policy.do_it_anyway => Some(Reason::NoSuchSlave(to)),
             _ if full => Some(Reason::QueueFull {
-                bytes_max: self.limits.queued_bytes_max,
+                bytes_max: self.config.rules.sched.queued_bytes_max,
             }),
             _ => None,
         };

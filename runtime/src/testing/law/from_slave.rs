@@ -43,7 +43,10 @@ impl Law {
         }
         state.heard = self.awake;
         let mut reader = std::mem::take(&mut state.reader);
-        let limits = (self.limits.tasks_bytes_max, self.limits.results_bytes_max);
+        let limits = (
+            self.config.rules.sched.task_packet_bytes_max,
+            self.config.rules.result_packet_bytes_max,
+        );
         // Of a stranger nothing but a hello is kept.
         let stranger = Cell::new(self.conns[&conn].phase == Phase::Handshake);
         let limit = |kind: Kind| match stranger.get() && kind != Kind::Hello {
@@ -128,8 +131,8 @@ impl Law {
 
     fn on_hello(&mut self, conn: ConnId, payload: &[u8]) -> bool {
         let good = Hello::decode(payload).is_ok_and(|hello| {
-            hello.member_id == self.limits.member_id
-                && hello.fingerprint.app_version == self.limits.version
+            hello.member_id == self.config.member_id
+                && hello.fingerprint.app_version == self.config.fingerprint.app_version
         });
         let happening = match good {
             true => Happening::Hello,
@@ -184,7 +187,7 @@ impl Law {
             }
             let algorithm = self.tasks[&task].spec.algorithm;
             let done = entry.status == ResultStatus::Done;
-            let check = self.limits.algorithms[usize::from(algorithm.0)].check_outputs;
+            let check = self.config.algorithms[usize::from(algorithm.0)].check_outputs;
             if algorithm.0 != entry.algorithm || (done && check(body, 1, 0).is_err()) {
                 return false;
             }

@@ -58,7 +58,7 @@ impl Law {
 
     /// The process ends. A host that has acknowledged nothing for so long is a lost one.
     pub(in crate::testing) fn on_exit(&mut self, conn: ConnId, unacknowledged_for: Nanos) {
-        if unacknowledged_for >= self.limits.client_timeout {
+        if unacknowledged_for >= self.config.rules.client_timeout {
             self.on_excused(conn);
         }
     }

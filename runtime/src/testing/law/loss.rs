@@ -62,7 +62,9 @@ impl Law {
                 task.crashes += 1;
                 charged = Some(seq);
                 let crashes = task.crashes;
-                if self.limits.crash_limit > 0 && crashes >= self.limits.crash_limit {
+                if self.config.rules.sched.crash_limit > 0
+                    && crashes >= self.config.rules.sched.crash_limit
+                {
                     self.end(
                         seq,
                         Must::Unrunnable(Reason::Crashed { slave: id, crashes }),

@@ -45,7 +45,7 @@ use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
 
 use crate::io::engine::ConnId;
 use crate::proto::SECOND;
-use crate::proto::config::AlgorithmInfo;
+use crate::proto::config::Config;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::leaving::Leaving;
@@ -53,26 +53,9 @@ use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, T
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
 
-/// The limits that the observer holds the master to.
-#[derive(Clone, Debug)]
-pub(super) struct Limits {
-    pub(super) member_id: Vec<u8>,
-    pub(super) version: String,
-    pub(super) client_timeout: Nanos,
-    pub(super) tasks_bytes_max: u32,
-    pub(super) results_bytes_max: u32,
-    pub(super) task_group: u32,
-    pub(super) prefetch: bool,
-    pub(super) duplicate_stragglers: bool,
-    pub(super) result_group: u32,
-    pub(super) crash_limit: u32,
-    pub(super) queued_bytes_max: u64,
-    pub(super) unsent_bytes_max: u64,
-    pub(super) algorithms: Vec<AlgorithmInfo>,
-}
-
 pub(super) struct Law {
-    limits: Limits,
+    /// What the observer holds the master to.
+    config: Config,
     tasks: BTreeMap<u64, Task>,
     slaves: BTreeMap<SlaveId, Slave>,
     gone: BTreeMap<SlaveId, Gone>,
@@ -110,9 +93,9 @@ pub(super) struct Law {
 }
 
 impl Law {
-    pub(super) fn new(limits: Limits, lenient: bool) -> Self {
+    pub(super) fn new(config: Config, lenient: bool) -> Self {
         Law {
-            limits,
+            config,
             tasks: BTreeMap::new(),
             slaves: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -201,7 +184,7 @@ impl Law {
             );
             let state = &self.conns[&slave.conn];
             let silence = self.awake - state.heard;
-            let bound = self.limits.client_timeout + 2 * TICK;
+            let bound = self.config.rules.client_timeout + 2 * TICK;
             assert!(
                 !self.caught_up || silence <= bound,
                 "{id} has been silent for {} ms",

@@ -97,7 +97,7 @@ impl Law {
             }
             (Kind::Bests, Phase::Slave(id)) => {
                 assert!(
-                    payload.len() <= self.limits.tasks_bytes_max as usize,
+                    payload.len() <= self.config.rules.sched.task_packet_bytes_max as usize,
                     "a packet of keys of {} bytes, which {id} will not read",
                     payload.len()
                 );
@@ -145,7 +145,7 @@ impl Law {
 
     fn on_tasks(&mut self, id: SlaveId, payload: &[u8], hold: bool) {
         assert!(
-            payload.len() <= self.limits.tasks_bytes_max as usize,
+            payload.len() <= self.config.rules.sched.task_packet_bytes_max as usize,
             "a packet of {} bytes to {id}",
             payload.len()
         );
@@ -155,9 +155,9 @@ impl Law {
         let slave = self.slaves.get_mut(&id).expect("it is connected");
         let before = std::mem::take(&mut slave.packet);
         let in_hand = slave.hands.len() as u64 + view.tasks();
-        let few = in_hand <= u64::from(short_tasks_max(self.limits.task_group));
+        let few = in_hand <= u64::from(short_tasks_max(self.config.rules.sched.task_group));
         let several = few
-            && self.limits.task_group != AUTO
+            && self.config.rules.sched.task_group != AUTO
             && self.means.values().any(|&mean| mean <= SHORT_MEAN_MAX);
         if let Some((first, _)) = slave.hands.front() {
             assert!(
@@ -180,7 +180,7 @@ impl Law {
                 .get_mut(&seq)
                 .unwrap_or_else(|| panic!("TASK-{seq} goes to {id} and was never submitted"));
             let second = matches!(task.place, Place::Held(first) if first != id)
-                && self.limits.duplicate_stragglers
+                && self.config.rules.sched.duplicate_stragglers
                 && task.twin.is_none()
                 && task.spec.policy.retry
                 && !task.bound;
@@ -257,12 +257,15 @@ impl Law {
             }
             slave.hands.push_back((seq, Hold::Live));
             slave.packet.push(seq);
-            let in_hand_max = match self.limits.task_group {
+            let in_hand_max = match self.config.rules.sched.task_group {
                 AUTO => AUTO_TASKS_MAX,
                 number => number as usize,
             };
             self.several += u64::from(slave.hands.len() > 2 * in_hand_max);
-            let in_hand_max = match (self.limits.prefetch, self.limits.task_group) {
+            let in_hand_max = match (
+                self.config.rules.sched.prefetch,
+                self.config.rules.sched.task_group,
+            ) {
                 (false, _) => in_hand_max,
                 (true, AUTO) => 2 * in_hand_max,
                 (true, group) => (2 * in_hand_max).max(short_tasks_max(group) as usize),

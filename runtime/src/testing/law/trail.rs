@@ -121,7 +121,7 @@ impl Law {
         let silence = self.awake - since;
         assert!(self.caught_up, "{id} is judged before all was taken");
         assert!(
-            silence >= self.limits.client_timeout,
+            silence >= self.config.rules.client_timeout,
             "{id} is judged by {detail} after {} ms",
             silence / 1_000_000
         );

@@ -63,12 +63,12 @@ impl Law {
                 as_long.count() == 1
             });
             let line = unsent.lines.entry(conn).or_default();
-            let (before, most) = (line.bytes - line.keys, self.limits.unsent_bytes_max);
+            let (before, most) = (line.bytes - line.keys, self.config.unsent_bytes_max);
             assert!(
                 before < most,
                 "{conn} gets work, and {before} bytes are kept for it of {most}"
             );
-            let all_max = self.limits.queued_bytes_max / 4;
+            let all_max = self.config.rules.sched.queued_bytes_max / 4;
             assert!(
                 line.at_turn == 0 || at_turn < all_max,
                 "{conn} gets work with bytes that it has not read, and {at_turn} are kept for all of {all_max}"
@@ -99,7 +99,7 @@ impl Law {
     pub(super) fn on_unread(&mut self, id: SlaveId) {
         let conn = self.slaves[&id].conn;
         let bytes = self.unsent.lines[&conn].at_turn;
-        let most = self.limits.unsent_bytes_max;
+        let most = self.config.unsent_bytes_max;
         assert!(
             bytes > 2 * most,
             "{id} is dropped, and {bytes} bytes are kept for it of {most}"
@@ -109,7 +109,7 @@ impl Law {
 
     pub(super) fn check_unsent(&self, core: &MasterCore) {
         for (conn, line) in &self.unsent.lines {
-            let most = self.limits.unsent_bytes_max;
+            let most = self.config.unsent_bytes_max;
             assert!(
                 line.at_turn <= 2 * most,
                 "{} bytes are kept for {conn} of {most}",

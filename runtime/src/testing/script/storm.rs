@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use ringmw_codec::batch::BATCH_OVERHEAD_BYTES;
 use ringmw_codec::frame::HEADER_BYTES;
-use ringmw_sched::{Group, Nanos, Scheduler};
+use ringmw_sched::{AUTO, Group, Nanos, Scheduler};
 
 use crate::master::state::State;
 use crate::proto::SECOND;
-use crate::proto::config::{Level, MasterConfig};
+use crate::proto::config::{Config, Level, Rules, Wanted};
 use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 use crate::proto::series::Body;
 use crate::testing::coverage::Coverage;
 use crate::testing::fleet::{Fault, Fleet, Weights};
-use crate::testing::law::{Law, Limits};
+use crate::testing::law::Law;
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
 use crate::testing::script::restless::restless;
@@ -76,58 +77,54 @@ impl Script {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (registry, hello) = registry();
         let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
-        let limits = Limits {
-            member_id: MEMBER_ID.to_vec(),
-            version: "sim".to_owned(),
-            client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
-            tasks_bytes_max: of(&mut rng, &[200, 400, 2_000, 131_072]) as u32
-                + rng.random_range(0..100),
-            results_bytes_max: of(&mut rng, &[1_088, 1_300, 3_000, 131_072]) as u32
-                + rng.random_range(1..100),
-            // 0 is automatic.
-            task_group: rng.random_range(0..7),
-            prefetch: rng.random_range(0..4) > 0,
-            duplicate_stragglers: rng.random_range(0..3) == 0,
-            result_group: rng.random_range(0..5),
-            crash_limit: rng.random_range(0..4),
-            queued_bytes_max: of(&mut rng, &[2_000, 10_000, 1 << 32]),
-            // Made below.
+        let mut config = Config {
+            rules: Rules {
+                task_timeout: None,
+                client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
+                sched: ringmw_sched::Config {
+                    task_packet_bytes_max: of(&mut rng, &[200, 400, 2_000, 131_072]) as u32
+                        + rng.random_range(0..100),
+                    task_packet_overhead_bytes: BATCH_OVERHEAD_BYTES as u32,
+                    // Drawn below, in the order in which they have always been.
+                    task_group: AUTO,
+                    prefetch: false,
+                    take_back: true,
+                    duplicate_stragglers: false,
+                    crash_limit: 0,
+                    queued_bytes_max: 0,
+                },
+                result_packet_bytes_max: of(&mut rng, &[1_088, 1_300, 3_000, 131_072]) as u32
+                    + rng.random_range(1..100),
+                result_group: AUTO,
+                any_build: false,
+                level: Level::Default,
+                wanted: Wanted::Fixed(0),
+            },
             unsent_bytes_max: 0,
+            dismisses: false,
+            seed,
+            member_id: MEMBER_ID.to_vec(),
+            args: vec!["an argument".to_owned()],
+            fingerprint: hello.fingerprint.clone(),
             algorithms: registry.infos(),
         };
+        let sched = &mut config.rules.sched;
+        sched.task_group = rng.random_range(0..7);
+        sched.prefetch = rng.random_range(0..4) > 0;
+        sched.duplicate_stragglers = rng.random_range(0..3) == 0;
+        config.rules.result_group = rng.random_range(0..5);
+        sched.crash_limit = rng.random_range(0..4);
+        sched.queued_bytes_max = of(&mut rng, &[2_000, 10_000, 1 << 32]);
         // Four packets, or more, as in a master that ships. Drawn aside, as all that came later: a seed keeps its run.
-        let packets = 4 * (u64::from(limits.tasks_bytes_max) + HEADER_BYTES as u64);
+        let packets = 4 * (u64::from(sched.task_packet_bytes_max) + HEADER_BYTES as u64);
         let mut aside = ChaCha8Rng::seed_from_u64(seed ^ 0x0dea_f000);
         // In some runs slaves read nothing any more.
         let deaf = seed % 2 == 1;
-        let limits = Limits {
-            unsent_bytes_max: packets.max(of(&mut aside, &[1, 3_000, 1 << 20])),
-            queued_bytes_max: match deaf {
-                true => of(&mut aside, &[10_000, 20_000, 1 << 32]),
-                false => limits.queued_bytes_max,
-            },
-            ..limits
-        };
-        let config = MasterConfig {
-            member_id: limits.member_id.clone(),
-            fingerprint: hello.fingerprint.clone(),
-            any_build: false,
-            client_timeout: limits.client_timeout,
-            tasks_bytes_max: limits.tasks_bytes_max,
-            results_bytes_max: limits.results_bytes_max,
-            task_group: limits.task_group,
-            prefetch: limits.prefetch,
-            duplicate_stragglers: limits.duplicate_stragglers,
-            result_group: limits.result_group,
-            crash_limit: limits.crash_limit,
-            task_timeout: None,
-            queued_bytes_max: limits.queued_bytes_max,
-            unsent_bytes_max: limits.unsent_bytes_max,
-            seed,
-            args: vec!["an argument".to_owned()],
-            level: [Level::Default, Level::Packets, Level::Tasks][rng.random_range(0..3)],
-            algorithms: registry.infos(),
-        };
+        config.unsent_bytes_max = packets.max(of(&mut aside, &[1, 3_000, 1 << 20]));
+        if deaf {
+            sched.queued_bytes_max = of(&mut aside, &[10_000, 20_000, 1 << 32]);
+        }
+        config.rules.level = [Level::Default, Level::Packets, Level::Tasks][rng.random_range(0..3)];
         let quality = Quality {
             delay_min: 20_000,
             delay_max: of(&mut rng, &[100_000, 5_000_000, 200_000_000]),
@@ -158,7 +155,7 @@ impl Script {
         );
         fleet.transcript = transcript;
         fleet.shortages = seed % 7 == 6;
-        fleet.stall_max = 2 * limits.client_timeout;
+        fleet.stall_max = 2 * config.rules.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
         let mut habits = Habits {
             every: [SECOND / 5, SECOND / 5, SECOND / 50][percent(3) as usize],
@@ -193,11 +190,11 @@ impl Script {
             // A packet of them must come through within the client timeout, by a window a round trip; a master that holds
             // its thread takes one a turn.
             let windows = match habits.holds {
-                0 => limits.client_timeout / (SECOND / 50),
+                0 => config.rules.client_timeout / (SECOND / 50),
                 _ => 1,
             };
             let most = quality.window as u64 * windows / 512;
-            habits.echo_max = (limits.results_bytes_max / 10).min(most.max(60) as u32);
+            habits.echo_max = (config.rules.result_packet_bytes_max / 10).min(most.max(60) as u32);
         }
         let mut faults: Weights = [0; 10];
         for weight in &mut faults[..9] {
@@ -208,13 +205,13 @@ impl Script {
         }
         faults[0] += 1;
         let every = of(&mut rng, &[SECOND / 20, SECOND / 3, 3 * SECOND]);
-        let mut state = State::new(MasterCore::new(config, 0), ALGORITHMS, state_config);
+        let mut state = State::new(MasterCore::new(config.clone(), 0), ALGORITHMS, state_config);
         if rng.random_range(0..2) == 0 {
             state.map_bytes_max = rng.random_range(200..5_000);
         }
         Script {
             fleet,
-            law: Law::new(limits, false),
+            law: Law::new(config, false),
             state,
             seed,
             habits,
