@@ -13,6 +13,7 @@ use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
 use crate::flags::{Settings, resolve_slave_target};
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::resource;
+use crate::io::last_word;
 use crate::io::local::BEFORE_VARIABLE;
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
@@ -87,6 +88,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         bounds: settings.slave_bounds,
         own_args: settings.user,
         word: word.clone(),
+        replace: None,
     };
     let (id, code, reason) = match Slave::join(join) {
         Err(error) => {
@@ -94,6 +96,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             (None, exit::ERROR, error)
         }
         Ok(mut slave) => {
+            slave.watch_exits();
             let (code, reason, error) = serve(&mut slave, &parts, word.is_some());
             if let Some(error) = error {
                 complain(name, &error);
@@ -104,6 +107,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     leaves(code == exit::OK, &reason);
     said(id, Event::Exit { code, reason });
     finish(&audit, name);
+    last_word::is_meant();
     code
 }
 

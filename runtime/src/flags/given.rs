@@ -132,6 +132,8 @@ impl From<Given> for Settings {
                 result_packet_bytes_max,
                 result_group: result_group.unwrap_or(AUTO),
                 client_timeout: nanos(client_timeout),
+                // Whether it was, the parser knows.
+                is_crash_limit_given: false,
                 task_timeout: task_timeout.map(nanos),
                 any_build,
                 level: audit_level,

@@ -265,8 +265,9 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings
     let matches = command().try_get_matches_from(&mw);
     let given = Given::take(&mut matches.map_err(|error| UsageError(message(&error)))?);
     judge_role(&given)?;
-    let settings = Settings::from(given);
+    let mut settings = Settings::from(given);
     let names = names(&mw, settings.role)?;
+    settings.rules.is_crash_limit_given = names.contains(&FLAG.crash_limit.name);
     judge(&settings)?;
     let is_local = matches!(settings.role, Role::Local { .. });
     if is_local {

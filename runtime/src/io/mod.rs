@@ -6,6 +6,7 @@
 pub(crate) mod clock;
 pub(crate) mod engine;
 pub(crate) mod files;
+pub(crate) mod last_word;
 pub(crate) mod local;
 pub(crate) mod signals;
 pub(crate) mod slave_link;

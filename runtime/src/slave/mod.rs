@@ -18,6 +18,7 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
+use crate::io::last_word;
 use crate::io::slave_link::{Link, Term};
 use crate::io::word::Word;
 use crate::proto::config::{Bounds, SlaveConfig};
@@ -85,6 +86,8 @@ pub(crate) struct Join {
     pub(crate) own_args: Vec<String>,
     /// What it leaves behind for whoever started it.
     pub(crate) word: Option<Arc<Word>>,
+    /// What becomes of its place where it is a thread that goes on at a task which has been answered for.
+    pub(crate) replace: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Slave {
@@ -103,6 +106,7 @@ impl Slave {
             bounds,
             own_args,
             word,
+            replace,
         } = join;
         let stream = connect(&addresses, &audit)?;
         stream
@@ -112,15 +116,16 @@ impl Slave {
         let bests = BestTable::default();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
         core.set_bounds(bounds);
+        core.set_timeouts(registry.timeouts());
         let link = Link::new(stream, core, clock, bests.clone(), audit, word)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
-            .spawn(move || io.run(term.as_ref()))
+            .spawn(move || io.run(term.as_ref(), replace))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
-        let answer = link.serve_until(Nanos::MAX, |core| match (core.welcome(), core.end()) {
+        let answer = link.serve_until(Nanos::MAX, |core, _| match (core.welcome(), core.end()) {
             (Some(welcome), _) => Some(Ok(welcome.clone())),
             (None, Some(end)) => Some(Err(end.to_string())),
             (None, None) => None,
@@ -243,6 +248,12 @@ impl Slave {
         self.link.note(event);
     }
 
+    /// This process is the slave's own: an `exit` in it is told.
+    pub(crate) fn watch_exits(&self) {
+        let link = Arc::clone(&self.link);
+        last_word::watch(move |reason| link.on_exit(reason));
+    }
+
     /// Says goodbye, should the slave algorithm have returned before it was over.
     pub(crate) fn leave(&self, reason: &str) {
         self.link.core().leave(GoodbyeCode::Other, reason);
@@ -271,12 +282,14 @@ impl Slave {
             self.link.clock.now().saturating_add(timeout)
         });
         let cancelled = Arc::clone(&self.link.cancelled);
-        let next = self.link.serve_until(until, |core| match core.next_task() {
-            Next::Wait => None,
-            next => {
-                // Under the lock: a withdrawal of this very task may come next.
-                cancelled.store(core.is_cancelled(), Ordering::Relaxed);
-                Some(next)
+        let next = self.link.serve_until(until, |core, clock| {
+            match core.next_task(core.now_of_task(|| clock.now())) {
+                Next::Wait => None,
+                next => {
+                    // Under the lock: a withdrawal of this very task may come next.
+                    cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+                    Some(next)
+                }
             }
         });
         match next {

@@ -136,8 +136,10 @@ impl SimSlave {
             now,
             link,
         } = birth;
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, now);
+        core.set_timeouts(registry.timeouts());
         SimSlave {
-            core: SlaveCore::new(&SlaveConfig { hello }, now),
+            core,
             life: Life::Up,
             link,
             hangs: false,
@@ -367,7 +369,7 @@ impl SimSlave {
             return Step::On;
         }
         self.compute_at = Nanos::MAX;
-        let next = self.core.next_task();
+        let next = self.core.next_task(now);
         self.nudge(now);
         match next {
             Next::Run(assignment) => {

@@ -85,6 +85,7 @@ impl Rig {
                 result_packet_bytes_max: 4096,
                 result_group: 1,
                 task_timeout: None,
+                is_crash_limit_given: false,
                 client_timeout: CLIENT_TIMEOUT,
                 any_build: false,
                 level: Level::Tasks,

@@ -119,6 +119,11 @@ impl Cause {
         match self {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
             Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
+            Cause::Goodbye {
+                code: GoodbyeCode::Ended,
+                begun: true,
+                ..
+            } => Departure::Ended,
             Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }

@@ -33,6 +33,9 @@ impl MasterCore {
 
     fn on_slave(&mut self, conn: ConnId, hello: Hello) {
         let (id, group) = self.sched.connect();
+        if hello.about.is_watched && self.config.rules.is_crash_limit_given {
+            self.sched.keep_crash_limit(id);
+        }
         let welcome = Welcome {
             slave: id.0,
             client_timeout_ms: self.config.rules.client_timeout / 1_000_000,

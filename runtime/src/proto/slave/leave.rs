@@ -131,6 +131,16 @@ impl SlaveCore {
         }
     }
 
+    /// The process ends itself under the running task, by an exit or for its memory: that one is to blame. Without one, as
+    /// [`SlaveCore::leave`].
+    pub fn blame(&mut self, reason: &str) {
+        let code = match self.running {
+            Some(_) => GoodbyeCode::Ended,
+            None => GoodbyeCode::Other,
+        };
+        self.leave(code, reason);
+    }
+
     /// A signal: the machine is wanted. What fits in a second is written, whatever it was leaving for.
     pub fn evict(&mut self, reason: &str, now: Nanos) {
         self.leave(GoodbyeCode::Evicted, reason);

@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use ringmw_codec::batch::TaskBody;
 use ringmw_codec::wire::DecodeError;
+use ringmw_sched::Nanos;
 
 /// One task to compute.
 #[derive(Debug)]
@@ -34,6 +35,17 @@ impl Assignment {
         let run = TaskBody::parse_run(&self.run, self.count)?;
         Ok(run.nth(self.index, self.count))
     }
+}
+
+/// The task that is computed.
+pub(super) struct Running {
+    pub(super) task: u64,
+    pub(super) algorithm: u16,
+    pub(super) since: Nanos,
+    /// How long it may run.
+    pub(super) timeout: Option<Nanos>,
+    /// Since when it has been told that its time is over.
+    pub(super) told_at: Option<Nanos>,
 }
 
 /// An entry of a packet, or what is left of it: the tasks of a run that are in hand and have not begun, at least one.

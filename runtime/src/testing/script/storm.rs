@@ -79,6 +79,7 @@ impl Script {
         let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
         let mut config = Config {
             rules: Rules {
+                is_crash_limit_given: false,
                 task_timeout: None,
                 client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
                 sched: ringmw_sched::Config {
