@@ -79,10 +79,10 @@ impl Batches {
         match self.likeness {
             Likeness::Run => self
                 .tasks
-                .push_run(0, self.count, 0, 0, &body(2, &self.args)),
+                .push_series(0, self.count, 0, 0, &body(2, &self.args)),
             Likeness::Apart => {
                 for task in self.numbers() {
-                    self.tasks.push_run(task, 1, 0, 0, &body(task, &PAYLOAD));
+                    self.tasks.push_series(task, 1, 0, 0, &body(task, &PAYLOAD));
                 }
             }
         }
@@ -110,7 +110,7 @@ impl Batches {
     pub fn read_tasks(&self) -> u64 {
         let batch = TaskBatchView::decode(&self.task_payload).expect("it was encoded here");
         let read = |(entry, body): (TaskEntryRef, &[u8])| {
-            let run = TaskBody::parse_run(body, entry.count).expect("it was encoded here");
+            let run = TaskBody::parse_series(body, entry.count).expect("it was encoded here");
             let one = |index| {
                 let args = run.nth(index, entry.count).args;
                 entry.task + u64::from(index) + u64::from(args[0])

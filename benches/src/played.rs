@@ -388,7 +388,7 @@ fn answer(payload: &[u8], results: &mut ResultBatchBuilder, out: &mut Vec<u8>) -
     let batch = TaskBatchView::decode(payload).map_err(io::Error::other)?;
     results.clear();
     for (entry, body) in batch.iter() {
-        let run = TaskBody::parse_run(body, entry.count).map_err(io::Error::other)?;
+        let run = TaskBody::parse_series(body, entry.count).map_err(io::Error::other)?;
         for index in 0..entry.count {
             results.push(
                 entry.task + u64::from(index),

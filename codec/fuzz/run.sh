@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
-targets=(frames handshake task_batch result_batch control audit_line resource_file)
+targets=(frames handshake task_batch result_batch control secret_proof secret_records audit_line resource_file)
 
 fall_back() {
     printf '\n%s\n' \

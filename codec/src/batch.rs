@@ -1,7 +1,7 @@
 //! Task and result batches: one rkyv archive per packet, and the layout of a task's body.
 //!
 //! A batch is a vector of fixed-size entries and one blob with the bodies, in the entries' order and without gaps. An
-//! entry stands for one task or result, or for a *run* of consecutive ones that are alike:
+//! entry stands for one task or result, or for a *series* of consecutive ones that are alike:
 //!
 //! ```text
 //!   | body 0 | body 1 | .. | entry 0 | entry 1 | .. | root: where blob and entries lie, 32 bytes |
@@ -30,7 +30,7 @@
 //! # Ok::<(), ringmw_codec::batch::BatchError>(())
 //! ```
 //!
-//! Version 2 has runs, which version 1 had not. rkyv's features (little endian, 64-bit pointers, unaligned) are part of
+//! Version 2 has series, which version 1 had not. rkyv's features (little endian, 64-bit pointers, unaligned) are part of
 //! it.
 
 use std::ops::Range;
@@ -49,11 +49,11 @@ mod elements;
 mod result;
 mod task;
 
-/// The version of the archive format, rkyv's features included, for the fingerprint. Version 2: batches with runs.
+/// The version of the archive format, rkyv's features included, for the fingerprint. Version 2: batches with series.
 pub const ARCHIVE_FORMAT: u32 = 2;
-/// Bytes that a task, or a run of tasks, takes in a packet beside its body.
+/// Bytes that a task, or a series of tasks, takes in a packet beside its body.
 pub const TASK_ENTRY_BYTES: usize = 24;
-/// Bytes that a result, or a run of results, takes in a packet beside its body.
+/// Bytes that a result, or a series of results, takes in a packet beside its body.
 pub const RESULT_ENTRY_BYTES: usize = 32;
 /// Bytes that a packet takes beside its entries and bodies (and beside the frame's header).
 pub const BATCH_OVERHEAD_BYTES: usize = 32;
@@ -110,8 +110,8 @@ pub enum BatchError {
         got: usize,
     },
     /// An entry stands for no task, or for tasks beyond the last number.
-    #[error("entry {index}: {count} tasks from TASK-{first} on are no run")]
-    Run {
+    #[error("entry {index}: {count} tasks from TASK-{first} on are no series")]
+    Series {
         /// The entry's place in the batch.
         index: usize,
         /// The first task's number.
@@ -127,7 +127,7 @@ pub enum BatchError {
         /// How many tasks the entry says that it stands for.
         count: u32,
     },
-    /// A run's body is not made of as many results of equal length.
+    /// A series' body is not made of as many results of equal length.
     #[error("entry {index}: {len} bytes are not {count} results of equal length")]
     Elements {
         /// The entry's place in the batch.
@@ -137,7 +137,7 @@ pub enum BatchError {
         /// Bytes of its body.
         len: u32,
     },
-    /// A run's compute time is not that of its results.
+    /// A series' compute time is not that of its results.
     #[error("entry {index}: its results computed for {expected} ns, it says {got}")]
     Compute {
         /// The entry's place in the batch.
@@ -202,10 +202,10 @@ impl Tiling {
 }
 
 /// An entry stands for at least one task, all of which have a number.
-fn check_run(index: usize, first: u64, count: u32) -> Result<(), BatchError> {
+fn check_series(index: usize, first: u64, count: u32) -> Result<(), BatchError> {
     match count.checked_sub(1) {
         Some(more) if first.checked_add(more.into()).is_some() => Ok(()),
-        _ => Err(BatchError::Run {
+        _ => Err(BatchError::Series {
             index,
             first,
             count,

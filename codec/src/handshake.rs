@@ -24,7 +24,7 @@ pub use refusal::{REFUSAL_BYTES_MAX, Refusal, judge};
 mod fingerprint;
 mod refusal;
 
-/// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with runs; 4: the
+/// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with series; 4: the
 /// frames from 16 on.
 pub const PROTOCOL_VERSION: u16 = 4;
 /// The most bytes of a hello.

@@ -9,6 +9,7 @@
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
 //! | [`resource`] | the resource file: CL-MW's forms and our own |
+//! | [`secret`] | proof of the run's secret, and the records that all travels in from then on |
 //! | [`flags`](mod@flags) | the tables of flags and of exit codes |
 //! | [`format`](mod@format) | the page that describes the wire format byte for byte |
 //!
@@ -23,6 +24,7 @@ pub mod frame;
 pub mod handshake;
 pub mod kinds;
 pub mod resource;
+pub mod secret;
 pub mod wire;
 
 #[doc = include_str!("../wire-format.md")]

@@ -70,6 +70,19 @@ fn seeds(target: &str) -> Seeds {
             seeds.push(("task-body".to_owned(), golden::task_body()));
             seeds
         }
+        "secret_proof" => golden::secret()
+            .into_iter()
+            .filter(|(name, _)| *name != "secret-record")
+            .map(|(name, bytes)| (name.to_owned(), bytes))
+            .collect(),
+        "secret_records" => {
+            let (.., mut at_slave, _) = entry::secret_example();
+            let mut stream = vec![5];
+            for words in entry::SECRET_WORDS {
+                at_slave.seal(&mut words.to_vec(), &mut stream);
+            }
+            vec![("records".to_owned(), stream)]
+        }
         "audit_line" => LINES
             .iter()
             .enumerate()

@@ -126,7 +126,10 @@ fn another_protocol_is_told_before_anything_else() {
 #[test]
 fn refusals_turn_round_as_sentences() {
     let rows = [
-        Refusal::MemberId,
+        Refusal::member_id(b"ours", b"th\"eirs\n"),
+        Refusal::SecretNeeded,
+        Refusal::SecretUnknown,
+        Refusal::SecretDiffers,
         Refusal::Protocol {
             master: 4,
             slave: 2,
@@ -330,7 +333,7 @@ fn the_first_difference_is_named() {
     };
     assert_eq!(
         judge(&stranger, b"id", &master, false),
-        Err(Refusal::MemberId)
+        Err(Refusal::member_id(b"id", &stranger.member_id))
     );
     assert_eq!(judge(&hello(), b"id", &master, false), Ok(()));
 }

@@ -15,6 +15,7 @@ const TABLE: &[Row<'_>] = &[
     ("batch", &["wire", "Nanos"]),
     ("kinds", &["wire", "handshake", "control", "batch"]),
     ("frame", &["kinds"]),
+    ("secret", &["frame", "handshake"]),
     ("audit", &[]),
     ("resource", &[]),
     ("flags", &[]),
@@ -70,9 +71,9 @@ fn what_it_may_not_is_found() {
             &["batch/task.rs has super::super, which hides what it needs"],
         ),
         (
-            "secret/records.rs",
+            "lanes/window.rs",
             "",
-            &["secret/records.rs is of secret, which has no row"],
+            &["lanes/window.rs is of lanes, which has no row"],
         ),
     ];
     for (file, text, expected) in rows {

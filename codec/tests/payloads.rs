@@ -99,7 +99,7 @@ fn golden_result_batch() {
         (
             3 + 24,
             0,
-            BatchError::Run {
+            BatchError::Series {
                 index: 0,
                 first: 9,
                 count: 0,
@@ -187,10 +187,10 @@ fn with_byte(payload: &[u8], at: usize, byte: u8) -> Vec<u8> {
 #[test]
 fn a_run_of_tasks_is_one_entry() {
     let mut builder = TaskBatchBuilder::new();
-    builder.push_run(920, 3, 1, MARKED | BOUND, &RUN);
+    builder.push_series(920, 3, 1, MARKED | BOUND, &RUN);
     builder.push(7, 0, 0, b"one");
     let nothing = TaskBody { args: b"", ..RUN };
-    builder.push_run(u64::MAX - 1_000_000_000, 1_000_000_001, 2, 0, &nothing);
+    builder.push_series(u64::MAX - 1_000_000_000, 1_000_000_001, 2, 0, &nothing);
     assert_eq!((builder.entries(), builder.tasks()), (3, 1_000_000_005));
     let payload = encoded(|out| builder.encode(out));
     assert_eq!(payload.len(), builder.bytes());
@@ -204,7 +204,7 @@ fn a_run_of_tasks_is_one_entry() {
     let (entry, body) = batch.iter().next().expect("three entries");
     assert_eq!((entry.task, entry.count, entry.algorithm), (920, 3, 1));
     assert_eq!(entry.flags, MARKED | BOUND);
-    let run = TaskBody::parse_run(body, entry.count).expect("our own");
+    let run = TaskBody::parse_series(body, entry.count).expect("our own");
     assert_eq!(run, RUN);
     for (index, args) in [b"aa", b"bb", b"cc"].into_iter().enumerate() {
         let expected = TaskBody {
@@ -215,7 +215,7 @@ fn a_run_of_tasks_is_one_entry() {
         assert_eq!(run.nth(index as u32, 3), expected);
     }
     let (entry, body) = batch.iter().last().expect("three entries");
-    let run = TaskBody::parse_run(body, entry.count).expect("our own");
+    let run = TaskBody::parse_series(body, entry.count).expect("our own");
     let last = run.nth(1_000_000_000, entry.count);
     assert_eq!((last.stream, last.args), (1_000_000_002, &b""[..]));
 }
@@ -225,7 +225,7 @@ fn a_run_of_one_task_is_the_task_by_itself() {
     let tagged = TaskBody { tag: b"tag", ..RUN };
     for body in [RUN, tagged] {
         let (mut runs, mut alone) = (TaskBatchBuilder::new(), TaskBatchBuilder::new());
-        runs.push_run(920, 1, 1, 0, &body);
+        runs.push_series(920, 1, 1, 0, &body);
         alone.push(920, 1, 0, &encoded(|out| encode_task_body(out, &body)));
         let payload = encoded(|out| runs.encode(out));
         assert_eq!(payload, encoded(|out| alone.encode(out)));
@@ -234,7 +234,7 @@ fn a_run_of_one_task_is_the_task_by_itself() {
             .iter()
             .next()
             .unwrap();
-        let run = TaskBody::parse_run(bytes, 1).expect("our own");
+        let run = TaskBody::parse_series(bytes, 1).expect("our own");
         assert_eq!((run, run.nth(0, 1)), (body, body));
     }
 }
@@ -242,12 +242,12 @@ fn a_run_of_one_task_is_the_task_by_itself() {
 #[test]
 fn runs_of_tasks_that_are_none_are_refused() {
     let mut builder = TaskBatchBuilder::new();
-    builder.push_run(u64::MAX - 2, 3, 1, 0, &RUN);
+    builder.push_series(u64::MAX - 2, 3, 1, 0, &RUN);
     let payload = encoded(|out| builder.encode(out));
     assert!(TaskBatchView::decode(&payload).is_ok());
     let count_at = 19 + 8;
     for count in [0, 4, 255] {
-        let expected = BatchError::Run {
+        let expected = BatchError::Series {
             index: 0,
             first: u64::MAX - 2,
             count: count.into(),
@@ -265,25 +265,25 @@ fn runs_of_tasks_that_are_none_are_refused() {
     let bytes = |body| encoded(|out| encode_task_body(out, body));
     let plain = bytes(&RUN);
     for count in [1, 2, 3, 6] {
-        assert_eq!(TaskBody::parse_run(&plain, count), Ok(RUN));
+        assert_eq!(TaskBody::parse_series(&plain, count), Ok(RUN));
     }
     let late = TaskBody {
         stream: u64::MAX - 1,
         ..RUN
     };
-    assert!(TaskBody::parse_run(&bytes(&late), 2).is_ok());
+    assert!(TaskBody::parse_series(&bytes(&late), 2).is_ok());
     let tagged = TaskBody { tag: b"tag", ..RUN };
     let wrong = |field, got| Err(DecodeError::Value { field, got });
     for (bytes, count, expected) in [
-        (&plain, 0, wrong("tasks of a run", 0)),
-        (&plain, 4, wrong("bytes of a run's arguments", 6)),
-        (&plain, u32::MAX, wrong("bytes of a run's arguments", 6)),
-        (&bytes(&late), 3, wrong("stream of a run", u64::MAX - 1)),
-        (&bytes(&tagged), 2, wrong("tag type of a run", 0)),
+        (&plain, 0, wrong("tasks of a series", 0)),
+        (&plain, 4, wrong("bytes of a series' arguments", 6)),
+        (&plain, u32::MAX, wrong("bytes of a series' arguments", 6)),
+        (&bytes(&late), 3, wrong("stream of a series", u64::MAX - 1)),
+        (&bytes(&tagged), 2, wrong("tag type of a series", 0)),
     ] {
-        assert_eq!(TaskBody::parse_run(bytes, count), expected);
+        assert_eq!(TaskBody::parse_series(bytes, count), expected);
     }
-    assert!(TaskBody::parse_run(&plain[..12], 3).is_err());
+    assert!(TaskBody::parse_series(&plain[..12], 3).is_err());
 }
 
 type Results = Vec<(u64, u16, ResultStatus, u64, Vec<u8>)>;
@@ -416,7 +416,7 @@ fn runs_of_results_that_are_none_are_refused() {
     assert!(ResultBatchView::decode(&payload).is_ok());
     let entry_at = 2 * (Elements::HEAD_BYTES + 2);
     let (first, count_at, status_at) = (u64::MAX - 1, entry_at + 24, entry_at + 30);
-    let run = |count| BatchError::Run {
+    let run = |count| BatchError::Series {
         index: 0,
         first,
         count,
@@ -659,7 +659,7 @@ fn runs_payload(runs: &[(u64, u32, u64, Vec<u8>)]) -> Vec<u8> {
             args: &args.repeat(*count as usize),
             ..RUN
         };
-        builder.push_run(*first, *count, 3, 0, &run);
+        builder.push_series(*first, *count, 3, 0, &run);
     }
     encoded(|out| builder.encode(out))
 }
@@ -691,7 +691,7 @@ fn walk(payload: &[u8]) -> usize {
             .zip(batch.iter())
             .map(|(index, (entry, body))| {
                 assert_eq!(&payload[batch.body_range(index)], body);
-                if let Ok(run) = TaskBody::parse_run(body, entry.count) {
+                if let Ok(run) = TaskBody::parse_series(body, entry.count) {
                     let _ = run.nth(entry.count - 1, entry.count);
                 }
                 body.len()
@@ -735,7 +735,7 @@ proptest! {
         prop_assert_eq!(batch.entries(), runs.len());
         for ((entry, body), (first, count, stream, args)) in batch.iter().zip(&runs) {
             prop_assert_eq!((entry.task, entry.count), (*first, *count));
-            let run = TaskBody::parse_run(body, entry.count).expect("our own");
+            let run = TaskBody::parse_series(body, entry.count).expect("our own");
             for index in 0..*count {
                 let expected = TaskBody { stream: stream + u64::from(index), args, ..RUN };
                 prop_assert_eq!(run.nth(index, *count), expected);

@@ -9,6 +9,7 @@ use ringmw_codec::batch::{
 use ringmw_codec::frame::{FRAME_VERSION, put_frame};
 use ringmw_codec::handshake::PROTOCOL_VERSION;
 use ringmw_codec::kinds::{Direction, Kind, Limit};
+use ringmw_codec::secret::SECRET_VERSION;
 
 const PAGE: &str = include_str!("../wire-format.md");
 
@@ -52,6 +53,7 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
         ("heartbeat", frame(Kind::Heartbeat)),
         ("task-body", golden::task_body()),
     ];
+    golden.extend(golden::secret());
     let with_payload = Kind::ALL
         .into_iter()
         .filter(|kind| *kind != Kind::Heartbeat);
@@ -122,6 +124,7 @@ fn kinds_limits_and_versions_are_those_of_the_code() {
         "| 3 | 1 | kind | 1 to {}, see below |",
         rows.len()
     ));
+    row(&format!("| secret | {SECRET_VERSION} |"));
     row(&format!("| frame | {FRAME_VERSION} |"));
     row(&format!("| protocol | {PROTOCOL_VERSION} |"));
     row(&format!("| archive | {ARCHIVE_FORMAT} |"));

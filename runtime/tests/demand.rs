@@ -67,7 +67,7 @@ fn what_was_for_a_slave_that_moves_has_ended_before_the_application_has_its_part
     assert_eq!(given.len(), 1, "the other one is queued for it");
     let ends = rig.turn(0, |core| {
         core.on_bytes(conn, &result(&given[0], 1));
-        core.judge(true);
+        core.check_overdue(true);
         std::iter::from_fn(|| core.poll_end())
             .flat_map(End::each)
             .count()

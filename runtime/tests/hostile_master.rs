@@ -86,7 +86,7 @@ fn kinds(frames: &[(Kind, Vec<u8>)]) -> Vec<Kind> {
 fn tasks(tasks: &[(u64, u16)]) -> Vec<u8> {
     let mut builder = TaskBatchBuilder::new();
     for &(task, flags) in tasks {
-        builder.push_run(task, 1, 0, flags, &body(0, &archive(task)));
+        builder.push_series(task, 1, 0, flags, &body(0, &archive(task)));
     }
     let mut payload = Vec::new();
     builder.encode(&mut payload);
@@ -104,7 +104,7 @@ struct Run {
 }
 
 /// So many tasks of a number each.
-fn run_of(first: u64, tasks: u64, flags: u16) -> Run {
+fn series_of(first: u64, tasks: u64, flags: u16) -> Run {
     Run {
         first,
         flags,
@@ -129,11 +129,11 @@ fn packet(runs: &[Run], as_runs: bool) -> Vec<u8> {
     for run in runs {
         if as_runs {
             let (count, args) = (run.args.len() as u32, run.args.concat());
-            builder.push_run(run.first, count, 0, run.flags, &body(run.stream, &args));
+            builder.push_series(run.first, count, 0, run.flags, &body(run.stream, &args));
         } else {
             for (index, args) in (0..).zip(&run.args) {
                 let task = run.first + index;
-                builder.push_run(task, 1, 0, run.flags, &body(run.stream + index, args));
+                builder.push_series(task, 1, 0, run.flags, &body(run.stream + index, args));
             }
         }
     }
@@ -258,8 +258,11 @@ fn a_slave_gives_back_what_it_has_not_begun() {
 #[test]
 fn a_slave_gives_back_a_part_of_a_run() {
     let mut core = welcomed();
-    core.on_bytes(&packet(&[run_of(1, 3, 0), run_of(10, 3, BOUND)], true), 0);
-    core.on_bytes(&packet(&[run_of(20, 4, 0)], true), 0);
+    core.on_bytes(
+        &packet(&[series_of(1, 3, 0), series_of(10, 3, BOUND)], true),
+        0,
+    );
+    core.on_bytes(&packet(&[series_of(20, 4, 0)], true), 0);
     assert_eq!(core.queued(), 10);
     assert_eq!(run(&mut core), 1);
     core.on_bytes(&recall(3), 0);
@@ -274,9 +277,9 @@ fn a_slave_gives_back_a_part_of_a_run() {
     core.finish(0, Ok(b""), 1, 0);
     assert!(matches!(core.next_task(0), Next::Wait));
 
-    // What is announced stays, the rest of its run does not.
+    // What is announced stays, the rest of its series does not.
     let mut core = welcomed();
-    core.on_bytes(&packet(&[run_of(1, 3, MARKED)], true), 0);
+    core.on_bytes(&packet(&[series_of(1, 3, MARKED)], true), 0);
     assert!(matches!(core.next_task(0), Next::Wait));
     assert_eq!(kinds(&said(&mut core)), [Kind::Starting]);
     core.on_bytes(&recall(3), 0);
@@ -287,7 +290,7 @@ fn a_slave_gives_back_a_part_of_a_run() {
 #[test]
 fn any_task_of_a_run_is_withdrawn_by_itself() {
     let mut core = welcomed();
-    core.on_bytes(&packet(&[run_of(1, 9, 0), run_of(10, 2, 0)], true), 0);
+    core.on_bytes(&packet(&[series_of(1, 9, 0), series_of(10, 2, 0)], true), 0);
     assert_eq!(run(&mut core), 1);
     // In the middle, at the begin, at the end; in the parts that are left; what is not there.
     for task in [5, 2, 9, 7, 4, 8, 6] {
@@ -315,7 +318,7 @@ fn any_task_of_a_run_is_withdrawn_by_itself() {
 #[test]
 fn each_task_of_a_marked_run_is_announced_before_it_begins() {
     let mut core = welcomed();
-    core.on_bytes(&packet(&[run_of(1, 3, MARKED)], true), 0);
+    core.on_bytes(&packet(&[series_of(1, 3, MARKED)], true), 0);
     for task in [1, 3] {
         assert!(matches!(core.next_task(0), Next::Wait));
         let frames = said(&mut core);
@@ -330,7 +333,7 @@ fn each_task_of_a_marked_run_is_announced_before_it_begins() {
     assert_eq!(core.queued(), 0);
 }
 
-/// Full to the last byte and never beyond, though a result in a run takes less than one by itself.
+/// Full to the last byte and never beyond, though a result in a series takes less than one by itself.
 #[test]
 fn a_packet_of_results_is_as_large_as_the_master_reads() {
     for (group, results) in [(1_000, [336, 64]), (300, [300, 100])] {
@@ -340,7 +343,7 @@ fn a_packet_of_results_is_as_large_as_the_master_reads() {
             ..welcome()
         };
         core.on_bytes(&welcome_frame(&welcome), 0);
-        core.on_bytes(&packet(&[run_of(1, 400, 0)], true), 0);
+        core.on_bytes(&packet(&[series_of(1, 400, 0)], true), 0);
         for task in 1..=400 {
             assert_eq!(run(&mut core), task);
             core.finish(0, Ok(&archive(task)), 1, 0);
@@ -361,7 +364,7 @@ fn a_packet_of_results_is_as_large_as_the_master_reads() {
     }
 }
 
-/// The payload of a packet of one run, with another count.
+/// The payload of a packet of one series, with another count.
 fn recounted(run: &Run, count: u32) -> Vec<u8> {
     let mut payload = packet(std::slice::from_ref(run), true)[HEADER_BYTES..].to_vec();
     let body_bytes = TaskBatchView::decode(&payload).unwrap().body_range(0).len();
@@ -375,9 +378,9 @@ fn a_count_that_is_none_is_the_masters_loss() {
     let last = Run {
         first: u64::MAX - 2,
         args: vec![Vec::new(); 3],
-        ..run_of(1, 1, 0)
+        ..series_of(1, 1, 0)
     };
-    for (run, count) in [(&run_of(1, 3, 0), 0), (&last, 4), (&last, u32::MAX)] {
+    for (run, count) in [(&series_of(1, 3, 0), 0), (&last, 4), (&last, u32::MAX)] {
         let mut core = welcomed();
         core.on_bytes(&recounted(run, count), 0);
         let sentence = format!("entry 0: {count} tasks from TASK-{} on", run.first);
@@ -392,7 +395,7 @@ fn a_count_that_is_none_is_the_masters_loss() {
 /// What is wrong in a body is the failure of its tasks, and a count of billions costs nothing before they run.
 #[test]
 fn tasks_of_a_run_whose_body_is_wrong_fail_one_by_one() {
-    let three = run_of(1, 3, 0);
+    let three = series_of(1, 3, 0);
     let late = Run {
         stream: u64::MAX - 2,
         args: vec![Vec::new(); 3],
@@ -419,7 +422,7 @@ fn tasks_of_a_run_whose_body_is_wrong_fail_one_by_one() {
     let mut core = welcomed();
     let nothing = Run {
         args: vec![Vec::new()],
-        ..run_of(1, 1, 0)
+        ..series_of(1, 1, 0)
     };
     core.on_bytes(&recounted(&nothing, u32::MAX), 0);
     core.on_bytes(&withdraw(4_000_000_000), 0);
@@ -462,7 +465,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever becomes of them: two slaves, of which one has the runs as such.
+    /// Whatever becomes of them: two slaves, of which one has the series as such.
     #[test]
     fn a_run_is_its_tasks_one_by_one(steps in prop::collection::vec(any_step(), 0..60)) {
         let mut cores = [welcomed(), welcomed()];
@@ -543,7 +546,7 @@ fn speech() -> Vec<u8> {
     [
         welcome_frame(&welcome()),
         tasks(&[(1, 0), (2, MARKED)]),
-        packet(&[run_of(5, 3, 0)], true),
+        packet(&[series_of(5, 3, 0)], true),
         frame(Kind::Bests, &bests),
         withdraw(2),
         withdraw(6),

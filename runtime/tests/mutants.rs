@@ -112,9 +112,9 @@ const MUTANTS: &[Mutant] = &[
         name: "a slave is judged before all that came was taken",
         file: "runtime/src/proto/master/silence.rs",
         old: "        if caught_up {
-            self.judge_silence();",
+            self.check_silence();",
         new: "        if caught_up || self.stopping.is_none() {
-            self.judge_silence();",
+            self.check_silence();",
     },
     Mutant {
         name: "a goodbye is charged",
@@ -261,13 +261,13 @@ const MUTANTS: &[Mutant] = &[
     }",
     },
     Mutant {
-        name: "what is split off a run is found by its first task alone",
+        name: "what is split off a series is found by its first task alone",
         file: "sched/src/data/tasks.rs",
         old: "let last = front.last();",
         new: "let last = front.seq;",
     },
     Mutant {
-        name: "a run that is split in the hands makes no place before the next packet",
+        name: "a series that is split in the hands makes no place before the next packet",
         file: "sched/src/data/hands.rs",
         old: "        self.ahead += u32::from(index < self.ahead as usize);
 ",
@@ -280,19 +280,19 @@ const MUTANTS: &[Mutant] = &[
         new: "if announced == Some(entry.seq) && entry.tasks == 0 {",
     },
     Mutant {
-        name: "of a run the first tasks are taken back for the last ones",
+        name: "of a series the first tasks are taken back for the last ones",
         file: "sched/src/events/recall.rs",
         old: "let first = last + 1 - taken as u64;",
         new: "let first = entry.seq;",
     },
     Mutant {
-        name: "a slave takes the task behind the cancelled one out of a run",
+        name: "a slave takes the task behind the cancelled one out of a series",
         file: "runtime/src/proto/slave/packet.rs",
         old: "self.left.contains(&index).then_some(index)",
         new: "self.left.contains(&index).then_some(index + u32::from(index + 1 < self.left.end))",
     },
     Mutant {
-        name: "what is left of a split run begins with the arguments of its first task",
+        name: "what is left of a split series begins with the arguments of its first task",
         file: "runtime/src/proto/series.rs",
         old: "*from += split;",
         new: "",
@@ -318,7 +318,7 @@ const MUTANTS: &[Mutant] = &[
         }",
     },
     Mutant {
-        name: "the results of a part of a run are read from the run's first on",
+        name: "the results of a part of a series are read from the series' first on",
         file: "runtime/src/proto/master/results.rs",
         old: "at: (results.at + results.elements.range(nth, tasks).start) as u32,",
         new: "at: results.at as u32,",

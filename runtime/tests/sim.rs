@@ -33,7 +33,7 @@ struct Sums {
     turns: u64,
     tasks: u64,
     begun: u64,
-    in_runs: u64,
+    in_series: u64,
     several: u64,
     late: u64,
     slaves: u64,
@@ -49,7 +49,7 @@ impl Sums {
         self.turns += storm.turns;
         self.tasks += storm.tasks;
         self.begun += storm.begun;
-        self.in_runs += storm.in_runs;
+        self.in_series += storm.in_series;
         self.several += storm.several;
         self.late += storm.late;
         self.slaves += storm.slaves;
@@ -99,12 +99,12 @@ fn run_all(seeds: &[u64]) -> Sums {
     let sums = sums.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in runs, {} begun, {} late results, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
+        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series, {} begun, {} late results, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
         sums.seeds,
         sums.seeds as f64 / seconds,
         sums.turns,
         sums.tasks,
-        sums.in_runs,
+        sums.in_series,
         sums.begun,
         sums.late,
         sums.slaves,
@@ -135,7 +135,7 @@ fn the_cores_keep_the_law() {
     seeds.extend((0..FRESH).map(|nth| fresh.wrapping_add(nth) | 1 << 40));
     let sums = run_all(&seeds);
     println!("{}", sums.coverage);
-    assert!(sums.in_runs > sums.tasks / 20, "runs are common");
+    assert!(sums.in_series > sums.tasks / 20, "series are common");
     assert!(sums.several > 0, "several packets go ahead");
     assert!(
         sums.went > 0 && sums.went_with_unsent > 0,

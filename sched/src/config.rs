@@ -28,7 +28,7 @@ pub struct Config {
     /// A packet without tasks has this many bytes.
     pub task_packet_overhead_bytes: u32,
     /// Queued tasks may take this many bytes, [`RECORD_BYTES`](crate::Scheduler::RECORD_BYTES) for each that is none of a
-    /// run, and for each run, included.
+    /// series, and for each series, included.
     pub queued_bytes_max: u64,
     /// A busy slave may have its next packet in hand, or several small ones, see [`hand_out`](crate::Scheduler::hand_out).
     pub prefetch: bool,

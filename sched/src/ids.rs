@@ -26,7 +26,7 @@ impl TaskId {
         self.seq
     }
 
-    /// Of a run that this is the first task of: the task that comes so many later.
+    /// Of a series that this is the first task of: the task that comes so many later.
     #[inline]
     #[must_use]
     pub fn after(self, tasks: u32) -> TaskId {

@@ -2,7 +2,7 @@
 //!
 //! Facts go in (a slave connected, a result came, a task was submitted), effects come out (this packet goes to that
 //! slave, that task can not be run). It reads no clock: `now` is an argument. It opens nothing, and it never looks into
-//! a payload: `P` is whatever the caller wants back at the end of a task, or of a run of tasks that are alike and go
+//! a payload: `P` is whatever the caller wants back at the end of a task, or of a series of tasks that are alike and go
 //! together ([`Series`]).
 //!
 //! # The law
@@ -50,8 +50,8 @@
 //! ```
 //!
 //! # Costs
-//! Constant amortised time per task and per event, a run counting as one task until its tasks part; except: cancelling
-//! a task that is held costs a logarithm of the tasks cancelled in that slave's hands, and one of a held run the runs
+//! Constant amortised time per task and per event, a series counting as one task until its tasks part; except: cancelling
+//! a task that is held costs a logarithm of the tasks cancelled in that slave's hands, and one of a held series the series
 //! there; losing or freeing a slave costs the tasks it concerns; a change of desired slaves costs the slaves that move
 //! or are marked. Nothing costs the number of slaves or tasks there are.
 //!

@@ -5,7 +5,7 @@ use crate::scheduler::Scheduler;
 use crate::series::Series;
 
 impl<P: Series> Scheduler<P> {
-    /// Every task that is queued or running, in no order of meaning; those of a run together, by the first. Costs the
+    /// Every task that is queued or running, in no order of meaning; those of a series together, by the first. Costs the
     /// tasks that there are.
     pub fn live(&self) -> impl Iterator<Item = (TaskId, AlgorithmId, Owner, &P)> {
         self.tasks.iter().filter_map(|(slot, record)| {
@@ -22,7 +22,7 @@ impl<P: Series> Scheduler<P> {
         })
     }
 
-    /// The tasks of a map that are queued or running: those of a run together, the first and how many. Costs those.
+    /// The tasks of a map that are queued or running: those of a series together, the first and how many. Costs those.
     pub fn live_of_map(&self, map: u32) -> impl Iterator<Item = (TaskId, u32)> {
         self.owners.live_of_map(map, &self.tasks).map(|slot| {
             let record = self.tasks.get(slot);
@@ -31,7 +31,7 @@ impl<P: Series> Scheduler<P> {
         })
     }
 
-    /// What the live tasks of a map take in packets, alone or in runs as they are.
+    /// What the live tasks of a map take in packets, alone or in series as they are.
     pub fn map_bytes(&self, map: u32) -> u64 {
         self.owners.bytes_of_map(map)
     }
@@ -63,7 +63,7 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// What queued tasks take, [`RECORD_BYTES`](Self::RECORD_BYTES) for each task or run included. It may pass the limit
-    /// by what was recycled, and where runs were parted.
+    /// by what was recycled, and where series were parted.
     pub fn queued_bytes(&self) -> u64 {
         self.counts.queued_bytes
     }

@@ -62,7 +62,7 @@ pub struct Scheduler<P> {
 }
 
 impl<P: Series> Scheduler<P> {
-    /// What a queued task takes beside its own bytes; all of a run take it together.
+    /// What a queued task takes beside its own bytes; all of a series take it together.
     pub const RECORD_BYTES: u64 = Tasks::<P>::RECORD_BYTES;
 
     /// Without tasks or slaves, for algorithms `0..algorithms`.
@@ -195,7 +195,7 @@ impl<P: Series> Scheduler<P> {
         }
     }
 
-    /// Splits the first `tasks` of a run off, where it is. Returns their slot.
+    /// Splits the first `tasks` of a series off, where it is. Returns their slot.
     fn split(&mut self, slot: u32, tasks: u32) -> u32 {
         let before = self.tasks.get(slot).queued_bytes();
         let front = self.tasks.split_front(slot, tasks);

@@ -1,12 +1,12 @@
-//! What a task carries, and runs of tasks that share it.
+//! What a task carries, and series of tasks that share it.
 
 pub(crate) const HAS_PAYLOAD: &str = "a live task has its payload, and ends once";
 
 /// What the caller wants back at the end of a task; the scheduler looks at its size alone.
 ///
-/// One payload may be for a *run*: tasks that follow one another in number and are alike in everything that the
-/// scheduler knows. A run is queued, handed out and answered in one step, and split where its tasks part. What becomes
-/// of a task does not depend on whether it is one of a run. Of the methods a payload for one task needs none.
+/// One payload may be for a *series*: tasks that follow one another in number and are alike in everything that the
+/// scheduler knows. A series is queued, handed out and answered in one step, and split where its tasks part. What becomes
+/// of a task does not depend on whether it is one of a series. Of the methods a payload for one task needs none.
 ///
 /// ```
 /// use ringmw_sched::Series;
@@ -35,13 +35,13 @@ pub trait Series: Sized {
         1
     }
 
-    /// Bytes that every task of a run but its first adds to a packet.
+    /// Bytes that every task of a series but its first adds to a packet.
     #[inline]
     fn more_bytes(&self) -> u32 {
         0
     }
 
-    /// Splits off what is for the first `tasks` of a run: at least one, and fewer than there are.
+    /// Splits off what is for the first `tasks` of a series: at least one, and fewer than there are.
     fn split_front(&mut self, tasks: u32) -> Self {
         unreachable!("{tasks} of one task")
     }

@@ -15,7 +15,7 @@ pub struct Policy {
 
 impl Default for Policy {
     /// Any slave, and another one if that is lost.
-    // Asked for every task that may join a run, and compiled into another crate there.
+    // Asked for every task that may join a series, and compiled into another crate there.
     #[inline]
     fn default() -> Self {
         Policy {

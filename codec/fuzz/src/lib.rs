@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`frames`] | any chunking of a stream gives the frames, the error and the rest of the whole; frames encode to their bytes |
 //! | [`handshake`] | a hello or a welcome that decodes encodes to its bytes; a refusal keeps its code and its sentence |
-//! | [`task_batch`] | bodies tile the payload, and so the tasks of a run its body; a batch that is read and built again is as long and says the same |
+//! | [`task_batch`] | bodies tile the payload, and so the tasks of a series its body; a batch that is read and built again is as long and says the same |
 //! | [`result_batch`] | bodies tile the payload; a batch whose results are read one by one and built again is no longer and says the same |
 //! | [`control`] | a payload that decodes encodes to its bytes, so does a task's body |
+//! | [`secret_proof`] | any chunking of a first message gives the whole; none proves itself but the one that was made with the secret; what is no answer is refused |
+//! | [`secret_records`] | any chunking opens to the same; what opens is a prefix of what was sealed |
 //! | [`audit_line`], [`resource_file`] | what is read, written and read again is the same, and its text is then fixed |
 //!
 //! The targets of libFuzzer in `fuzz_targets/` are these functions and nothing else; `codec/tests/fuzz.rs` runs the same
@@ -25,17 +27,22 @@ use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, put_frame};
 use ringmw_codec::handshake::{REFUSAL_BYTES_MAX, Refusal};
 use ringmw_codec::kinds::{Direction, FromMaster, FromSlave, Kind};
 use ringmw_codec::resource::{RESOURCE_FILE_BYTES_MAX, ResourceFile};
+use ringmw_codec::secret::{
+    ANSWER_BYTES, Channel, FIRST_BYTES, First, Fixed, Initiator, Key, Role, Secret,
+};
 
 /// A fuzz target: it panics where a law is broken.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is its corpus' folder too.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("frames", frames),
     ("handshake", handshake),
     ("task_batch", task_batch),
     ("result_batch", result_batch),
     ("control", control),
+    ("secret_proof", secret_proof),
+    ("secret_records", secret_records),
     ("audit_line", audit_line),
     ("resource_file", resource_file),
 ];
@@ -263,7 +270,7 @@ fn task_batch_again(payload: &[u8], view: &TaskBatchView<'_>) {
     for (entry, body) in view.iter() {
         let (task, count, algorithm, flags) =
             (entry.task, entry.count, entry.algorithm, entry.flags);
-        match TaskBody::parse_run(body, count) {
+        match TaskBody::parse_series(body, count) {
             Ok(run) => {
                 // A count is 4 billion where there are no arguments.
                 for index in [0, count / 2, count - 1] {
@@ -273,10 +280,10 @@ fn task_batch_again(payload: &[u8], view: &TaskBatchView<'_>) {
                     let before = index as usize * one.args.len();
                     assert_eq!(one.args, &run.args[before..][..one.args.len()]);
                 }
-                builder.push_run(task, count, algorithm, flags, &run);
+                builder.push_series(task, count, algorithm, flags, &run);
             }
             Err(_) if count == 1 => builder.push(task, algorithm, flags, body),
-            // Each of its tasks is a failed one: nobody builds such a run.
+            // Each of its tasks is a failed one: nobody builds such a series.
             Err(_) => return,
         }
     }
@@ -313,13 +320,13 @@ fn result_batch_again(payload: &[u8], view: &ResultBatchView<'_>) {
     assert_eq!(again.len(), builder.bytes());
     assert!(
         again.len() <= payload.len(),
-        "runs are no longer than what they merge"
+        "series are no longer than what they merge"
     );
     let read = ResultBatchView::decode(&again).expect("our own");
     assert!(results(&read).eq(results(view)), "it says the same");
 }
 
-/// All results of a batch, those of runs one by one.
+/// All results of a batch, those of series one by one.
 fn results<'a>(
     view: &ResultBatchView<'a>,
 ) -> impl Iterator<Item = (u64, u16, ResultStatus, Nanos, &'a [u8])> + use<'a> {
@@ -330,6 +337,81 @@ fn results<'a>(
             (task, entry.algorithm, entry.status, compute_ns, output)
         })
     })
+}
+
+// ---- the secret
+
+/// The run's secret of the examples, its token, and the keys of slave and master.
+fn proof_of_slave() -> (Initiator, [u8; FIRST_BYTES]) {
+    Initiator::new(&secret(), Role::Slave, b"id", Key::new([1; 32]))
+}
+
+fn secret() -> Secret {
+    Secret::new([7; 32])
+}
+
+/// What the examples say before the first record, and the ends of their connection: the slave's, the master's.
+pub fn secret_example() -> ([u8; FIRST_BYTES], [u8; ANSWER_BYTES], Channel, Channel) {
+    let (initiator, first) = proof_of_slave();
+    let proved = First::read(&first)
+        .and_then(|read| read.prove(&secret(), b"id", Key::new([2; 32])))
+        .expect("it knows the secret");
+    let (at_master, answer) = proved.answer();
+    let at_slave = initiator.finish(&answer).expect("so does the master");
+    (first, answer, at_slave, at_master)
+}
+
+/// What the slave of the examples says, a record each.
+pub const SECRET_WORDS: [&[u8]; 3] = [b"one", b"two and more", b"3"];
+
+/// The input: what a stranger says first, and what somebody answers.
+pub fn secret_proof(input: &[u8]) {
+    let whole = |pieces: usize| {
+        let mut fixed = Fixed::<FIRST_BYTES>::default();
+        let mut whole = Ok(None);
+        for chunk in input.chunks(pieces) {
+            let mut rest = chunk;
+            if whole == Ok(None) {
+                whole = fixed.feed(&mut rest);
+            }
+        }
+        whole
+    };
+    let first = whole(input.len().max(1));
+    assert_eq!(first, whole(1), "byte by byte");
+    assert_eq!(first, whole(7), "in sevens");
+    let (_, genuine) = proof_of_slave();
+    if let Ok(Some(first)) = first
+        && let Ok(read) = First::read(&first)
+    {
+        let proved = read.prove(&secret(), b"id", Key::new([2; 32])).is_ok();
+        assert_eq!(proved, first == genuine, "none but the genuine one");
+    }
+    if let Some(answer) = input.first_chunk::<ANSWER_BYTES>() {
+        let (_, genuine, ..) = secret_example();
+        let accepted = proof_of_slave().0.finish(answer).is_ok();
+        assert_eq!(accepted, *answer == genuine, "none but the genuine one");
+    }
+}
+
+/// The input: a byte that is a length, a stream of records that is cut to it.
+pub fn secret_records(input: &[u8]) {
+    let Some((&pieces, stream)) = input.split_first() else {
+        return;
+    };
+    let opened = |pieces: usize| {
+        let (.., mut at_master) = secret_example();
+        let mut plain = Vec::new();
+        let result = stream
+            .chunks(pieces.max(1))
+            .try_for_each(|chunk| at_master.open(chunk, &mut plain));
+        let kept = result.is_ok().then(|| at_master.buffered_bytes());
+        (plain, result, kept)
+    };
+    let whole = opened(stream.len());
+    assert_eq!(opened(pieces.into()), whole, "in pieces of {pieces}");
+    let sealed = SECRET_WORDS.concat();
+    assert!(sealed.starts_with(&whole.0), "what opens was sealed");
 }
 
 // ---- texts

@@ -6,8 +6,8 @@
 //!
 //! Most tasks have no tag and are those of a map: their arguments begin at byte 13. A body has one encoding.
 //!
-//! A run of several tasks has the body of its first, without a tag and with the arguments of all, which are equally
-//! long: [`TaskBody::parse_run`] reads it, [`TaskBody::nth`] is one of its tasks.
+//! A series of several tasks has the body of its first, without a tag and with the arguments of all, which are equally
+//! long: [`TaskBody::parse_series`] reads it, [`TaskBody::nth`] is one of its tasks.
 
 use crate::wire::{DecodeError, Fields};
 
@@ -84,37 +84,37 @@ impl<'a> TaskBody<'a> {
         })
     }
 
-    /// Reads the body of a run of `count` tasks; of one, as [`TaskBody::parse`].
+    /// Reads the body of a series of `count` tasks; of one, as [`TaskBody::parse`].
     ///
     /// # Errors
     /// When it is no body, or `count` is 0, or of several: it has a tag, its arguments are not of equal length, or
     /// there are not so many streams.
     #[inline]
-    pub fn parse_run(bytes: &'a [u8], count: u32) -> Result<Self, DecodeError> {
-        let run = Self::parse(bytes)?;
-        run.check_run(count)?;
-        Ok(run)
+    pub fn parse_series(bytes: &'a [u8], count: u32) -> Result<Self, DecodeError> {
+        let series = Self::parse(bytes)?;
+        series.check_series(count)?;
+        Ok(series)
     }
 
-    /// Whether this can be the body of a run of `count` tasks.
+    /// Whether this can be the body of a series of `count` tasks.
     #[inline]
-    pub(super) fn check_run(&self, count: u32) -> Result<(), DecodeError> {
+    pub(super) fn check_series(&self, count: u32) -> Result<(), DecodeError> {
         let wrong = |field, got| Err(DecodeError::Value { field, got });
         match count {
-            0 => wrong("tasks of a run", 0),
+            0 => wrong("tasks of a series", 0),
             1 => Ok(()),
-            _ if self.is_tagged() => wrong("tag type of a run", self.tag_type),
+            _ if self.is_tagged() => wrong("tag type of a series", self.tag_type),
             _ if !self.args.len().is_multiple_of(count as usize) => {
-                wrong("bytes of a run's arguments", self.args.len() as u64)
+                wrong("bytes of a series' arguments", self.args.len() as u64)
             }
             _ if self.stream.checked_add(u64::from(count - 1)).is_none() => {
-                wrong("stream of a run", self.stream)
+                wrong("stream of a series", self.stream)
             }
             _ => Ok(()),
         }
     }
 
-    /// The task at `index` of the run of `count` tasks that this is, by itself.
+    /// The task at `index` of the series of `count` tasks that this is, by itself.
     ///
     /// # Panics
     /// When there is no such task.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   one result          | output |
-//!   several, in a run   | compute time 4, output | compute time 4, output | ..   all of equal length
+//!   several, in a series   | compute time 4, output | compute time 4, output | ..   all of equal length
 //! ```
 
 use std::ops::Range;
@@ -17,7 +17,7 @@ pub struct Elements {
 }
 
 impl Elements {
-    /// Bytes of the compute time before the output of each result of a run of several.
+    /// Bytes of the compute time before the output of each result of a series of several.
     pub const HEAD_BYTES: usize = 4;
 
     /// Those of a body of so many bytes that holds `count` results; none when no results of equal length fill it.

@@ -7,7 +7,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
     BatchError, Elements, RESULT_ENTRY_BYTES, Tiling, append_body, batch_bytes, check_length,
-    check_run, encode_archive, range_in,
+    check_series, encode_archive, range_in,
 };
 use crate::Nanos;
 
@@ -58,7 +58,7 @@ struct ResultBatch {
     entries: Vec<ResultEntry>,
 }
 
-/// An entry of a batch, its body aside: a result, or a run of done ones of tasks with consecutive numbers.
+/// An entry of a batch, its body aside: a result, or a series of done ones of tasks with consecutive numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResultEntryRef {
     /// The first task's number.
@@ -81,7 +81,7 @@ impl ResultEntryRef {
     #[must_use]
     #[inline]
     pub fn elements(&self, body: &[u8]) -> Elements {
-        Elements::new(self.count, body.len()).expect("decode() checked every run")
+        Elements::new(self.count, body.len()).expect("decode() checked every series")
     }
 
     /// The result at `index` of this entry, whose body is `body`: how long the slave computed, and the output (or the
@@ -101,7 +101,7 @@ impl ResultEntryRef {
 
 /// Collects results and encodes them as one payload; reusable, so that the steady state allocates nothing.
 ///
-/// Results that follow one another with consecutive numbers and are alike become a run: done, of one algorithm, with
+/// Results that follow one another with consecutive numbers and are alike become a series: done, of one algorithm, with
 /// outputs of equal length and less than 4.3 s of compute time each.
 #[derive(Default)]
 pub struct ResultBatchBuilder {
@@ -277,7 +277,7 @@ impl ResultBatchBuilder {
     }
 }
 
-/// A run of several results holds together.
+/// A series of several results holds together.
 fn check_elements(
     index: usize,
     count: u32,
@@ -317,7 +317,7 @@ impl<'a> ResultBatchView<'a> {
     ///
     /// # Errors
     /// When the archive is damaged, the bodies do not tile the blob, a status means nothing, a failure's text is not UTF-8,
-    /// or a run is not one: of no result, of failures, beyond the last number, of unequal lengths, with another sum of
+    /// or a series is not one: of no result, of failures, beyond the last number, of unequal lengths, with another sum of
     /// compute times.
     pub fn decode(payload: &'a [u8]) -> Result<Self, BatchError> {
         let batch =
@@ -341,7 +341,7 @@ impl<'a> ResultBatchView<'a> {
                 u32::from_le_bytes(entry.len),
             )?;
             let count = u32::from_le_bytes(entry.count);
-            check_run(index, u64::from_le_bytes(entry.task), count)?;
+            check_series(index, u64::from_le_bytes(entry.task), count)?;
             let status = ResultStatus::from_u8(entry.status).ok_or(BatchError::Status {
                 index,
                 got: entry.status,

@@ -7,10 +7,10 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
     BatchError, TASK_ENTRY_BYTES, TaskBody, Tiling, append_body, batch_bytes, check_length,
-    check_run, encode_archive, encode_task_body, range_in,
+    check_series, encode_archive, encode_task_body, range_in,
 };
 
-/// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced; of a run, each task's.
+/// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced; of a series, each task's.
 pub const MARKED: u16 = 1;
 /// Bit 1: it is for this slave alone, which never gives it back. The other bits are zero.
 pub const BOUND: u16 = 2;
@@ -68,20 +68,21 @@ impl TaskBatchBuilder {
     }
 
     /// Adds `count` tasks with consecutive numbers as one entry. `run` is the body of the first, but for its arguments,
-    /// which are those of all, one behind the other and equally long; a run of several has no tag. A run of one is the
+    /// which are those of all, one behind the other and equally long; a series of several has no tag. A series of one is the
     /// task by itself.
     ///
-    /// A run that is not as told is refused where it is read.
-    pub fn push_run(
+    /// A series that is not as told is refused where it is read.
+    pub fn push_series(
         &mut self,
         first: u64,
         count: u32,
         algorithm: u16,
         flags: u16,
-        run: &TaskBody<'_>,
+        series: &TaskBody<'_>,
     ) {
-        debug_assert_eq!(run.check_run(count), Ok(()), "from TASK-{first} on");
-        let (offset, len) = append_body(&mut self.batch.blob, |blob| encode_task_body(blob, run));
+        debug_assert_eq!(series.check_series(count), Ok(()), "from TASK-{first} on");
+        let (offset, len) =
+            append_body(&mut self.batch.blob, |blob| encode_task_body(blob, series));
         self.push_entry(first, count, algorithm, flags, offset, len);
     }
 
@@ -136,7 +137,7 @@ impl TaskBatchBuilder {
     }
 }
 
-/// An entry of a batch, its body aside: a task, or a run of tasks with consecutive numbers.
+/// An entry of a batch, its body aside: a task, or a series of tasks with consecutive numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskEntryRef {
     /// The first task's number.
@@ -165,7 +166,7 @@ pub struct TaskBatchView<'a> {
 }
 
 impl<'a> TaskBatchView<'a> {
-    /// Reads a task batch in place; its bodies are left to [`TaskBody::parse_run`].
+    /// Reads a task batch in place; its bodies are left to [`TaskBody::parse_series`].
     ///
     /// # Errors
     /// When the archive is damaged, the bodies do not tile the blob, or an entry stands for no task or for tasks beyond the
@@ -190,7 +191,7 @@ impl<'a> TaskBatchView<'a> {
                 u32::from_le_bytes(entry.offset),
                 u32::from_le_bytes(entry.len),
             )?;
-            check_run(
+            check_series(
                 index,
                 u64::from_le_bytes(entry.task),
                 u32::from_le_bytes(entry.count),

@@ -13,8 +13,8 @@ const TEXT_BYTES_MAX: usize = REFUSAL_BYTES_MAX - 8;
 /// Why the master refuses a slave. `Display` is a sentence that says what is wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The membership token is another one.
-    MemberId,
+    /// The membership token is another one; the sentence names both, see [`Refusal::member_id`].
+    MemberId(String),
     /// The protocol is of another version.
     Protocol {
         /// The master's version.
@@ -34,6 +34,12 @@ pub enum Refusal {
     Offence(String),
     /// The master has waited too long for the peer; the sentence says for what, how long and by which limit.
     Timeout(String),
+    /// The master has a secret and the slave came without.
+    SecretNeeded,
+    /// The slave brought a secret and the master has none.
+    SecretUnknown,
+    /// The slave's secret is another one.
+    SecretDiffers,
     /// A reason that this version has no word for; the text is the master's.
     Other {
         /// The code of the refusal.
@@ -46,9 +52,6 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::MemberId => f.write_str(
-                "The membership token differs from the master's: the slave belongs to another computation, or its resource file is stale; give it the master's --mw-member-id or current resource file.",
-            ),
             Refusal::Protocol { master, slave } => write!(
                 f,
                 "The protocol version differs: the master has {master}, the slave {slave}; run the same binary on both sides."
@@ -59,17 +62,38 @@ impl fmt::Display for Refusal {
                 write!(f, "The slave's hello could not be read: {why}; run the same binary on both sides.")
             }
             Refusal::Offence(what) => write!(f, "The slave broke the protocol: {what}."),
-            Refusal::Fingerprint(text) | Refusal::Timeout(text) | Refusal::Other { text, .. } => f.write_str(text),
+            Refusal::SecretNeeded => f.write_str(
+                "The master's run has a secret, and the slave came without one: give it the master's resource file (--mw-resource-file) or secret (--mw-secret-file), or start the master with --mw-no-secret.",
+            ),
+            Refusal::SecretUnknown => f.write_str(
+                "The master runs without a secret (--mw-no-secret), and the slave brought one: take its --mw-secret-file away or give it the current resource file, or start the master without --mw-no-secret.",
+            ),
+            Refusal::SecretDiffers => f.write_str(
+                "The secret differs from the master's: the slave belongs to another computation, or its resource file is stale; give it the master's current resource file (--mw-resource-file) or secret (--mw-secret-file).",
+            ),
+            Refusal::MemberId(text)
+            | Refusal::Fingerprint(text)
+            | Refusal::Timeout(text)
+            | Refusal::Other { text, .. } => f.write_str(text),
         }
     }
 }
 
 impl Refusal {
+    /// That the membership tokens differ, both of them named.
+    #[must_use]
+    pub fn member_id(master: &[u8], slave: &[u8]) -> Self {
+        let (master, slave) = (master.escape_ascii(), slave.escape_ascii());
+        Refusal::MemberId(format!(
+            "The membership token differs: the master's is \"{master}\", the slave's \"{slave}\"; the slave belongs to another computation, or its resource file is stale; give it the master's --mw-member-id or current resource file."
+        ))
+    }
+
     /// The code in the payload.
     #[must_use]
     pub const fn code(&self) -> u16 {
         match self {
-            Refusal::MemberId => 1,
+            Refusal::MemberId(_) => 1,
             Refusal::Protocol { .. } => 2,
             Refusal::Fingerprint(_) => 3,
             Refusal::Busy => 4,
@@ -77,6 +101,9 @@ impl Refusal {
             Refusal::Malformed(_) => 6,
             Refusal::Offence(_) => 7,
             Refusal::Timeout(_) => 8,
+            Refusal::SecretNeeded => 9,
+            Refusal::SecretUnknown => 10,
+            Refusal::SecretDiffers => 11,
             Refusal::Other { code, .. } => *code,
         }
     }
@@ -109,7 +136,7 @@ impl Refusal {
         let text = fields.text16("text")?;
         fields.end()?;
         Ok(match code {
-            1 => Refusal::MemberId,
+            1 => Refusal::MemberId(text),
             2 => Refusal::Protocol { master, slave },
             3 => Refusal::Fingerprint(text),
             4 => Refusal::Busy,
@@ -117,6 +144,9 @@ impl Refusal {
             6 => Refusal::Malformed(text),
             7 => Refusal::Offence(text),
             8 => Refusal::Timeout(text),
+            9 => Refusal::SecretNeeded,
+            10 => Refusal::SecretUnknown,
+            11 => Refusal::SecretDiffers,
             code => Refusal::Other { code, text },
         })
     }
@@ -152,7 +182,7 @@ pub fn judge(
         });
     }
     if hello.member_id != member_id {
-        return Err(Refusal::MemberId);
+        return Err(Refusal::member_id(member_id, &hello.member_id));
     }
     match first_difference(master, &hello.fingerprint, any_build) {
         Some(difference) => Err(Refusal::Fingerprint(difference)),

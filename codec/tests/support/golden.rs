@@ -11,6 +11,7 @@ use ringmw_codec::handshake::{
     About, AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
 };
 use ringmw_codec::kinds::Kind;
+use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
 
 fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -99,7 +100,7 @@ fn task_runs() -> Vec<u8> {
         args: b"aabbcc",
     };
     let mut builder = TaskBatchBuilder::new();
-    builder.push_run(920, 3, 1, 0, &run);
+    builder.push_series(920, 3, 1, 0, &run);
     encoded(|out| builder.encode(out))
 }
 
@@ -160,4 +161,21 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
             Returned { tasks: vec![921] }.encode(out);
         }),
     }
+}
+
+/// What is said before the first record, and a record of the slave's.
+pub(crate) fn secret() -> Vec<(&'static str, Vec<u8>)> {
+    let secret = Secret::new([7; 32]);
+    let (initiator, first) = Initiator::new(&secret, Role::Slave, b"id", Key::new([1; 32]));
+    let read = First::read(&first).expect("sound");
+    let proved = read.prove(&secret, b"id", Key::new([2; 32]));
+    let (_, answer) = proved.expect("it knows the secret").answer();
+    let mut record = Vec::new();
+    let mut at_slave = initiator.finish(&answer).expect("so does the master");
+    at_slave.seal(&mut b"RW".to_vec(), &mut record);
+    vec![
+        ("secret-first", first.to_vec()),
+        ("secret-answer", answer.to_vec()),
+        ("secret-record", record),
+    ]
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! main thread        serves ──task──► computes ────────────────► serves
-//! I/O thread         deep sleep ─kick► standby ─one look, same─► serves ──► standby ─nothing for a look─► deep sleep
+//! I/O thread         deep sleep ─wake► standby ─one look, same─► serves ──► standby ─nothing for a look─► deep sleep
 //!                                        │  task                              ▲
 //!                                        └── reads and looks at the clock ────┘
 //!                                                 every 10 ms
@@ -65,7 +65,7 @@ pub(crate) struct Link {
     /// Wakes the I/O thread.
     wake: OwnedFd,
     /// Wakes the main thread where it serves, because the I/O thread has read for it.
-    rouse: OwnedFd,
+    bell: OwnedFd,
     /// The main thread serves the connection; else it computes.
     main_serves: AtomicBool,
     /// Counts how often the main thread began to compute.
@@ -155,7 +155,7 @@ impl Link {
             core: Mutex::new(core),
             changed: Condvar::new(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            rouse: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             main_serves: AtomicBool::new(true),
             begun: AtomicU64::new(0),
             deep: AtomicBool::new(false),
@@ -198,7 +198,7 @@ impl Link {
                 // A goodbye: the I/O thread sees to it that it is written.
                 self.flush();
                 self.publish();
-                self.kick();
+                self.wake_io();
             }
             if value.is_some() || self.clock.now() >= until {
                 self.begin_to_compute();
@@ -223,7 +223,7 @@ impl Link {
     /// What the I/O thread went to sleep for has changed.
     fn wake_from_deep(&self) {
         if self.deep.swap(false, Ordering::SeqCst) {
-            self.kick();
+            self.wake_io();
         }
     }
 
@@ -243,11 +243,11 @@ impl Link {
         }
         let mut fds = [
             PollFd::new(&self.socket, interest(unsent)),
-            PollFd::new(&self.rouse, PollFlags::IN),
+            PollFd::new(&self.bell, PollFlags::IN),
         ];
         self.poll(&mut fds, deadline)?;
         if !fds[1].revents().is_empty() {
-            let _ = rustix::io::read(&self.rouse, &mut [0u8; 8]);
+            let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
         }
         let readable = is_readable(&fds[0]);
         if readable {
@@ -338,7 +338,7 @@ impl Link {
     pub(crate) fn flush(&self) {
         if !self.write() {
             self.deep.store(false, Ordering::SeqCst);
-            self.kick();
+            self.wake_io();
         }
     }
 
@@ -371,7 +371,7 @@ impl Link {
         }
     }
 
-    pub(crate) fn kick(&self) {
+    pub(crate) fn wake_io(&self) {
         // It fails only when the counter is full, and then the thread is awake already.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
@@ -408,7 +408,7 @@ impl Link {
         }
         self.notify();
         // The main thread may serve, and the master may have no more to say that would wake it.
-        self.rouse();
+        self.wake_main();
         if self.core().is_abandoned()
             && let Some(replace) = replace
         {
@@ -420,9 +420,9 @@ impl Link {
         }
     }
 
-    fn rouse(&self) {
+    fn wake_main(&self) {
         // It fails only when the counter is full, and then the main thread is not asleep.
-        let _ = rustix::io::write(&self.rouse, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
     /// Until it is over.
@@ -465,7 +465,7 @@ impl Link {
     /// it serves before it looks for the last time.
     fn rouse_if_it_serves(&self) {
         if self.main_serves.load(Ordering::SeqCst) {
-            self.rouse();
+            self.wake_main();
         }
     }
 
@@ -619,7 +619,7 @@ impl Link {
 
     /// The main thread waits until the I/O thread has nothing more to write: then the process may end.
     pub(crate) fn await_gone(&self) {
-        self.kick();
+        self.wake_io();
         let core = self.core();
         let waits = |_: &mut SlaveCore| !self.gone.load(Ordering::SeqCst);
         let _core = self.changed.wait_while(core, waits).expect("see core()");

@@ -80,12 +80,12 @@ impl Master {
             state.dispatch();
             value
         });
-        self.kick();
+        self.notify();
         value
     }
 
     /// Wakes the driver if this is not called from within its turn.
-    pub(super) fn kick(&self) {
+    pub(super) fn notify(&self) {
         if !self.inner.in_turn.get() {
             let driver = self.inner.driver.take();
             driver.into_iter().for_each(Waker::wake);

@@ -49,7 +49,7 @@ impl Master {
             let waker = shared.waker.take();
             waker.into_iter().for_each(Waker::wake);
         }));
-        self.kick();
+        self.notify();
         light
     }
 }

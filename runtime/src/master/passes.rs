@@ -225,7 +225,7 @@ impl Master {
             let waker = waker.clone();
             waiting.borrow_mut().push(waker);
         }
-        self.kick();
+        self.notify();
     }
 
     /// The driver has made a pass.

@@ -158,7 +158,7 @@ impl Master {
             }
             id
         });
-        self.kick();
+        self.notify();
         id
     }
 }

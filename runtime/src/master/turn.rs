@@ -49,7 +49,7 @@ pub(crate) fn begin(
         false => Want::Share,
     };
     let caught_up = take(want, &mut ToCore(&mut state.core))?;
-    state.core.judge(caught_up);
+    state.core.check_overdue(caught_up);
     state.dispatch();
     Ok(caught_up)
 }

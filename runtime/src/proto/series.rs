@@ -1,4 +1,4 @@
-//! What the master keeps of a task: its encoded body, or of a run of tasks their arguments side by side.
+//! What the master keeps of a task: its encoded body, or of a series of tasks their arguments side by side.
 
 use std::rc::Rc;
 
@@ -7,10 +7,10 @@ use ringmw_sched::Series;
 
 use crate::proto::bytes::SmallBytes;
 
-/// The arguments of a run take no more than this: what one task that takes long keeps of those that have ended.
+/// The arguments of a series take no more than this: what one task that takes long keeps of those that have ended.
 const RUN_BYTES_MAX: usize = 64 << 10;
 
-/// The body of a task, or of a run: tasks without tags whose streams follow one another and whose arguments are of one
+/// The body of a task, or of a series: tasks without tags whose streams follow one another and whose arguments are of one
 /// length.
 #[derive(Clone, Debug)]
 pub struct Body(Repr);
@@ -18,7 +18,7 @@ pub struct Body(Repr);
 #[derive(Clone, Debug)]
 enum Repr {
     One(SmallBytes),
-    Run {
+    Series {
         block: Rc<Block>,
         from: u32,
         tasks: u32,
@@ -28,7 +28,7 @@ enum Repr {
 // A queued task has one, and its budget is 96 bytes.
 const _: () = assert!(size_of::<Option<Body>>() == 40);
 
-/// What the parts of a run share.
+/// What the parts of a series share.
 #[derive(Debug)]
 struct Block {
     domain: u64,
@@ -39,7 +39,7 @@ struct Block {
     args: Vec<u8>,
 }
 
-/// A run that grows: nobody else knows of it.
+/// A series that grows: nobody else knows of it.
 #[derive(Debug)]
 pub(crate) struct Growing {
     block: Block,
@@ -50,7 +50,7 @@ pub(crate) struct Growing {
 }
 
 impl Growing {
-    /// A run that begins with this task, which has no tag, and has no more than `most`.
+    /// A series that begins with this task, which has no tag, and has no more than `most`.
     pub(crate) fn new(first: &TaskBody<'_>, most: u32) -> Self {
         debug_assert!(!first.is_tagged());
         let fitting = RUN_BYTES_MAX.checked_div(first.args.len());
@@ -64,7 +64,7 @@ impl Growing {
         }
     }
 
-    /// The next task, which has no tag. False: it is not of the run's kind, or there is no room for it.
+    /// The next task, which has no tag. False: it is not of the series' kind, or there is no room for it.
     #[inline(always)]
     pub(crate) fn push(&mut self, domain: u64, stream: u64, args: &[u8]) -> bool {
         let block = &mut self.block;
@@ -102,7 +102,7 @@ impl Growing {
         if args.capacity() > 2 * args.len() {
             args.shrink_to_fit();
         }
-        Body(Repr::Run {
+        Body(Repr::Series {
             block: Rc::new(self.block),
             from: 0,
             tasks: self.tasks,
@@ -115,11 +115,11 @@ impl Body {
     pub(crate) fn one(self) -> SmallBytes {
         match self.0 {
             Repr::One(body) => body,
-            Repr::Run { block, from, .. } => block.one(from),
+            Repr::Series { block, from, .. } => block.one(from),
         }
     }
 
-    /// The first task's by itself: it keeps nothing of the others of its run.
+    /// The first task's by itself: it keeps nothing of the others of its series.
     pub(crate) fn alone(self) -> Body {
         self.one().into()
     }
@@ -128,11 +128,11 @@ impl Body {
     pub(crate) fn alone_bytes(&self) -> usize {
         match &self.0 {
             Repr::One(body) => body.len(),
-            Repr::Run { block, from, .. } => block.part(*from, 1).encoded_bytes(),
+            Repr::Series { block, from, .. } => block.part(*from, 1).encoded_bytes(),
         }
     }
 
-    /// The encoded body of a task that has a tag; those of a run have none.
+    /// The encoded body of a task that has a tag; those of a series have none.
     #[inline]
     pub(crate) fn tagged(self) -> Option<Box<SmallBytes>> {
         match self.0 {
@@ -141,11 +141,11 @@ impl Body {
         }
     }
 
-    /// The encoded body of a task that is none of a run.
+    /// The encoded body of a task that is none of a series.
     pub(crate) fn single(&self) -> Option<&[u8]> {
         match &self.0 {
             Repr::One(body) => Some(body),
-            Repr::Run { .. } => None,
+            Repr::Series { .. } => None,
         }
     }
 
@@ -160,9 +160,9 @@ impl Body {
     ) {
         match &self.0 {
             Repr::One(body) => packet.push(first, algorithm, flags, body),
-            Repr::Run { block, from, tasks } => {
-                let run = block.part(*from, *tasks);
-                packet.push_run(first, *tasks, algorithm, flags, &run);
+            Repr::Series { block, from, tasks } => {
+                let series = block.part(*from, *tasks);
+                packet.push_series(first, *tasks, algorithm, flags, &series);
             }
         }
     }
@@ -208,7 +208,7 @@ impl Series for Body {
     fn tasks(&self) -> u32 {
         match &self.0 {
             Repr::One(_) => 1,
-            Repr::Run { tasks, .. } => *tasks,
+            Repr::Series { tasks, .. } => *tasks,
         }
     }
 
@@ -216,15 +216,15 @@ impl Series for Body {
     fn more_bytes(&self) -> u32 {
         match &self.0 {
             Repr::One(_) => 0,
-            Repr::Run { block, .. } => block.args_bytes as u32,
+            Repr::Series { block, .. } => block.args_bytes as u32,
         }
     }
 
     fn split_front(&mut self, split: u32) -> Self {
-        let Repr::Run { block, from, tasks } = &mut self.0 else {
+        let Repr::Series { block, from, tasks } = &mut self.0 else {
             unreachable!("one task is not split");
         };
-        let front = Repr::Run {
+        let front = Repr::Series {
             block: Rc::clone(block),
             from: *from,
             tasks: split,
@@ -236,7 +236,7 @@ impl Series for Body {
 }
 
 impl Block {
-    /// Of a run that begins with this task.
+    /// Of a series that begins with this task.
     fn new(first: &TaskBody<'_>) -> Block {
         Block {
             domain: first.domain,
@@ -304,18 +304,18 @@ mod tests {
 
     #[test]
     fn a_run_is_its_tasks_one_after_another() {
-        let mut run = growing(&body(5, &[], b"aa"));
-        assert!(run.push(7, 6, b"bb"));
-        assert!(run.push(7, 7, b"cc"));
-        assert_eq!(run.tasks(), 3);
-        let mut run = run.close();
-        assert_eq!((run.tasks(), run.more_bytes()), (3, 2));
-        let mut front = run.split_front(2);
+        let mut series = growing(&body(5, &[], b"aa"));
+        assert!(series.push(7, 6, b"bb"));
+        assert!(series.push(7, 7, b"cc"));
+        assert_eq!(series.tasks(), 3);
+        let mut series = series.close();
+        assert_eq!((series.tasks(), series.more_bytes()), (3, 2));
+        let mut front = series.split_front(2);
         assert_eq!(front.clone().one(), encoded(5, &[], b"aa"));
-        assert_eq!(run.clone().one(), encoded(7, &[], b"cc"));
+        assert_eq!(series.clone().one(), encoded(7, &[], b"cc"));
         assert_eq!(front.split_front(1).one(), encoded(5, &[], b"aa"));
         assert_eq!(front.one(), encoded(6, &[], b"bb"));
-        assert!(run.tagged().is_none());
+        assert!(series.tagged().is_none());
         assert_eq!(
             growing(&body(5, &[], b"aa")).close().one(),
             encoded(5, &[], b"aa")
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_alike_is_no_run() {
+    fn what_is_not_alike_is_no_series() {
         for (domain, stream, args) in [
             (7, 7, b"bb".as_slice()),
             (7, 5, b"bb"),
@@ -335,11 +335,11 @@ mod tests {
                 !one.push(domain, stream, args),
                 "{domain} {stream} {args:?}"
             );
-            let mut run = growing(&body(4, &[], b"aa"));
-            assert!(run.push(7, 5, b"aa"));
+            let mut series = growing(&body(4, &[], b"aa"));
+            assert!(series.push(7, 5, b"aa"));
             assert!(
-                !run.push(domain, stream, args),
-                "in a run: {domain} {stream} {args:?}"
+                !series.push(domain, stream, args),
+                "in a series: {domain} {stream} {args:?}"
             );
         }
         let mut last = growing(&body(u64::MAX - 1, &[], b"aa"));
@@ -354,11 +354,11 @@ mod tests {
     #[test]
     fn a_closed_run_takes_what_it_needs() {
         for tasks in [1, 2, 3, 90] {
-            let mut run = Growing::new(&body(0, &[], &[7; 100]), 1_000);
-            (1..tasks).for_each(|stream| assert!(run.push(7, stream, &[7; 100])));
-            let capacity = match run.close().0 {
+            let mut series = Growing::new(&body(0, &[], &[7; 100]), 1_000);
+            (1..tasks).for_each(|stream| assert!(series.push(7, stream, &[7; 100])));
+            let capacity = match series.close().0 {
                 Repr::One(body) => body.len(),
-                Repr::Run { block, .. } => block.args.capacity(),
+                Repr::Series { block, .. } => block.args.capacity(),
             };
             assert!(
                 capacity <= 2 * 100 * tasks as usize,
@@ -371,11 +371,11 @@ mod tests {
     #[test]
     fn a_run_is_bounded() {
         let args = vec![0; RUN_BYTES_MAX / 4];
-        let mut run = Growing::new(&body(0, &[], &args), 100);
-        let fitting = (1..).take_while(|&stream| run.push(7, stream, &args));
+        let mut series = Growing::new(&body(0, &[], &args), 100);
+        let fitting = (1..).take_while(|&stream| series.push(7, stream, &args));
         assert_eq!(fitting.count(), 3);
-        let mut run = Growing::new(&body(0, &[], b"a"), 5);
-        let fitting = (1..).take_while(|&stream| run.push(7, stream, b"b"));
+        let mut series = Growing::new(&body(0, &[], b"a"), 5);
+        let fitting = (1..).take_while(|&stream| series.push(7, stream, b"b"));
         assert_eq!(fitting.count(), 4, "no more than a packet");
     }
 }

@@ -720,7 +720,7 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
                 Returned { tasks }.encode(out)
             });
         }
-        // A run that goes on beyond its hands, of the first algorithm, which counts: nobody compares its outputs.
+        // A series that goes on beyond its hands, of the first algorithm, which counts: nobody compares its outputs.
         (18, Some((task, 0)), _) => {
             let run: Vec<_> = (task..task + 7).map(|task| (task, 0)).collect();
             result(&mut out, &run, ResultStatus::Done, &[0; 8]);

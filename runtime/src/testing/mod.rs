@@ -80,16 +80,16 @@
 //! | a map's window ignores bytes | 8 | a map of 13 tasks passes its bound by 45 bytes: 67108279 and 0 are left |
 //! | a bound of bytes stops a map that is awaited | 1 | an awaited map has 4 of 10 tasks out, and is stopped |
 //! | a packet goes ahead of time to a slave that has two | 2 | SLAVE-0 holds TASK-66 of the packet before its last one, and gets a third |
-//! | what is split off a run is found by its first task alone | 1 | it is found by its last task |
-//! | a run that is split in the hands makes no place before the next packet | 50 | SLAVE-2 holds TASK-52 of the packet before its last one, and gets a third |
+//! | what is split off a series is found by its first task alone | 1 | it is found by its last task |
+//! | a series that is split in the hands makes no place before the next packet | 50 | SLAVE-2 holds TASK-52 of the packet before its last one, and gets a third |
 //! | a crash is charged to the whole run of the announced task | 208 | assertion `left == right` failed: tasks of SLAVE-3 are recycled |
-//! | of a run the first tasks are taken back for the last ones | 2 | TASK-77 goes to SLAVE-0, Held(SlaveId(0)), None |
-//! | a slave takes the task behind the cancelled one out of a run | 1 | an honest slave on 3.1 commits an offence |
-//! | what is left of a split run begins with the arguments of its first task | 1 | assertion `left == right` failed: TASK-5 is told with another body |
+//! | of a series the first tasks are taken back for the last ones | 2 | TASK-77 goes to SLAVE-0, Held(SlaveId(0)), None |
+//! | a slave takes the task behind the cancelled one out of a series | 1 | an honest slave on 3.1 commits an offence |
+//! | what is left of a split series begins with the arguments of its first task | 1 | assertion `left == right` failed: TASK-5 is told with another body |
 //! | who does not read gets work without end | 392 | 13.1 gets work, and 1160 bytes are kept for it of 1128 |
 //! | what has been put into a buffer and not been handed over is not counted as unsent | 1 | assertion `left == right` failed: bytes that are kept for peers that do not read |
 //! | a half frame is kept though its connection is gone | 3 | assertion `left == right` failed: bytes of frames that are not complete |
-//! | the results of a part of a run are read from the run's first on | 1 | TASK-156 must end as Some(Done { slave: SlaveId(6), output: \[115, 79, 127, 189, 246, 183, 229, 89\] }) and is told as Done(Results { packet: ResultP .. |
+//! | the results of a part of a series are read from the series' first on | 1 | TASK-156 must end as Some(Done { slave: SlaveId(6), output: \[115, 79, 127, 189, 246, 183, 229, 89\] }) and is told as Done(Results { packet: ResultP .. |
 //! | starved: answers are given without a pass | 2 | 129 answers without a pass |
 //! | starved: a pass does not wake those who were refused | 2 | after 5s of simulated time the master algorithm has not returned: 0 tasks are queued or running, 2 slaves are here |
 //! | starved: who was refused is owed nothing | 2 | it is starved: 20000 passes |

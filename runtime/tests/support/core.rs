@@ -121,7 +121,7 @@ impl Rig {
         self.now += later;
         self.core.begin_turn(self.now);
         let value = facts(&mut self.core);
-        self.core.judge(true);
+        self.core.check_overdue(true);
         self.core.hand_out();
         while let Some(effect) = self.core.poll_effect() {
             match effect {

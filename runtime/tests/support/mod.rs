@@ -109,7 +109,7 @@ pub(crate) fn archive(number: u64) -> Vec<u8> {
 pub(crate) fn tasks_in(payload: &[u8]) -> Vec<Given> {
     let batch = TaskBatchView::decode(payload).unwrap();
     let given = batch.iter().flat_map(|(entry, body)| {
-        let run = TaskBody::parse_run(body, entry.count).unwrap();
+        let run = TaskBody::parse_series(body, entry.count).unwrap();
         (0..entry.count).map(move |index| {
             let mut body = Vec::new();
             encode_task_body(&mut body, &run.nth(index, entry.count));

@@ -1,6 +1,6 @@
 //! What one slave holds: every task handed to it whose result has not come and whose withdrawal is not acknowledged.
 //!
-//! An entry stands for a task, or for a run of live ones.
+//! An entry stands for a task, or for a series of live ones.
 //!
 //! ```text
 //!            handed out                result
@@ -76,7 +76,7 @@ impl Entry {
             .is_some_and(|nth| nth < u64::from(self.tasks))
     }
 
-    /// The first `tasks` of a run are elsewhere.
+    /// The first `tasks` of a series are elsewhere.
     #[inline]
     fn drop_front(&mut self, tasks: u32) {
         self.seq += u64::from(tasks);
@@ -218,7 +218,7 @@ impl Hands {
         &self.entries[self.index_of(position)]
     }
 
-    /// The first `tasks` of the run at a position have this slot now.
+    /// The first `tasks` of the series at a position have this slot now.
     pub(crate) fn on_split(&mut self, position: u32, tasks: u32, slot: u32) {
         let index = self.index_of(position);
         let rest = &mut self.entries[index];
@@ -408,7 +408,10 @@ impl Hands {
         assert_eq!(loose, self.loose, "hands count what may be taken back");
         for entry in &self.entries {
             let single = matches!(entry.hold, Hold::Withdrawn | Hold::Begun);
-            assert!(entry.tasks == 1 || !single, "of a run every task is live");
+            assert!(
+                entry.tasks == 1 || !single,
+                "of a series every task is live"
+            );
         }
         let ends = self
             .entries

@@ -354,7 +354,7 @@ impl Owners {
         slot
     }
 
-    /// The run that a queued record stands for was split: this is its front.
+    /// The series that a queued record stands for was split: this is its front.
     pub(crate) fn on_line_split<P: Series>(&mut self, tasks: &mut Tasks<P>, at: u32, front: u32) {
         let slot = slot_of(tasks.get(at));
         let line = &mut self.get_mut(slot).line;

@@ -1,4 +1,4 @@
-//! What is remembered of one task, or of a run of tasks.
+//! What is remembered of one task, or of a series of tasks.
 
 use std::mem;
 
@@ -7,7 +7,7 @@ use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
 use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::{Policy, TaskSpec};
 
-/// Where a task is, or a run of tasks.
+/// Where a task is, or a series of tasks.
 ///
 /// | from | to | when |
 /// |---|---|---|
@@ -51,7 +51,7 @@ impl Flags {
     }
 }
 
-/// A task, or a run of tasks that are alike: then `seq` is the number of the first.
+/// A task, or a series of tasks that are alike: then `seq` is the number of the first.
 #[derive(Clone, Debug)]
 pub(crate) struct Record<P> {
     pub(crate) seq: u64,
@@ -119,7 +119,7 @@ impl<P: Series> Record<P> {
 
     /// How many tasks there are, and what each but the first adds to a packet.
     #[inline]
-    fn run(&self) -> (u32, u32) {
+    fn extent(&self) -> (u32, u32) {
         let payload = self.payload.as_ref().expect(HAS_PAYLOAD);
         (payload.tasks(), payload.more_bytes())
     }
@@ -127,7 +127,7 @@ impl<P: Series> Record<P> {
     /// How many tasks.
     #[inline]
     pub(crate) fn tasks(&self) -> u32 {
-        self.run().0
+        self.extent().0
     }
 
     /// The number of the last task.
@@ -145,7 +145,7 @@ impl<P: Series> Record<P> {
     /// How many of the tasks, at most `tasks`, fit into a packet that has room for so many bytes, and what they take.
     #[inline]
     pub(crate) fn fitting(&self, tasks: u32, room: u64) -> (u32, u64) {
-        let (all, more) = self.run();
+        let (all, more) = self.extent();
         let bytes = u64::from(self.bytes);
         if room < bytes {
             return (0, 0);
@@ -168,7 +168,7 @@ impl<P: Series> Record<P> {
     /// What its tasks take in a packet.
     #[inline]
     pub(crate) fn bytes_of_tasks(&self) -> u64 {
-        let (tasks, more) = self.run();
+        let (tasks, more) = self.extent();
         let further = u64::from(tasks - 1);
         u64::from(self.bytes) + further * u64::from(more)
     }
@@ -176,10 +176,10 @@ impl<P: Series> Record<P> {
     /// What each of its tasks but the first adds to a packet.
     #[inline]
     pub(crate) fn more_bytes(&self) -> u64 {
-        self.run().1.into()
+        self.extent().1.into()
     }
 
-    /// Splits the first `tasks` of a run off. They are where it is, but for the links.
+    /// Splits the first `tasks` of a series off. They are where it is, but for the links.
     pub(crate) fn split_front(&mut self, tasks: u32) -> Self {
         let payload = self.payload.as_mut().expect(HAS_PAYLOAD);
         let front = Record {

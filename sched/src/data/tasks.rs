@@ -137,7 +137,7 @@ impl<P: Series> Tasks<P> {
         record.payload.take().expect(HAS_PAYLOAD)
     }
 
-    /// Splits the first `tasks` of a run off, into a slot that is returned.
+    /// Splits the first `tasks` of a series off, into a slot that is returned.
     pub(crate) fn split_front(&mut self, slot: u32, tasks: u32) -> u32 {
         let front = self.get_mut(slot).split_front(tasks);
         let last = front.last();
@@ -146,7 +146,7 @@ impl<P: Series> Tasks<P> {
         at
     }
 
-    /// Takes what is for the first `tasks` of a held run, which have ended; others are left.
+    /// Takes what is for the first `tasks` of a held series, which have ended; others are left.
     pub(crate) fn take_front(&mut self, slot: u32, tasks: u32) -> P {
         let record = self.get_mut(slot);
         record.seq += u64::from(tasks);
@@ -168,7 +168,7 @@ impl<P: Series> Tasks<P> {
         (!matches!(record.state, State::Free(_))).then_some(record)
     }
 
-    /// The slot, if the task is live: it may be one of a run there.
+    /// The slot, if the task is live: it may be one of a series there.
     #[inline]
     pub(crate) fn find(&self, id: TaskId) -> Option<u32> {
         if self

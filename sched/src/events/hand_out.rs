@@ -9,7 +9,7 @@ use crate::task::Handed;
 
 impl<P: Series> Scheduler<P> {
     /// Hands the next packet to one slave with room, until `None`. `each` is told every task of the packet in order,
-    /// those of a run together, by the first.
+    /// those of a series together, by the first.
     ///
     /// Idle slaves with tasks of their own come first, in the order in which they could be served; then busy ones that
     /// may have some of those ahead; then, for unordered tasks, the idle slave that was served least recently; then, ahead of time, busy slaves with one packet in hand,

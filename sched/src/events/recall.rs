@@ -106,7 +106,7 @@ impl<P: Series> Scheduler<P> {
                     break;
                 }
             };
-            // Given back from the last one on: as many at once as are of one run.
+            // Given back from the last one on: as many at once as are of one series.
             let downwards = (entry.seq..=last).rev();
             let taken = downwards.zip(rest).take_while(|(a, b)| a == *b).count();
             rest = &rest[taken..];

@@ -22,7 +22,7 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// As [`result`](Self::result), for `most` tasks that follow one another in number, or fewer: as many as are of
-    /// one run, which the payload tells, once `check` agrees. That is asked if the tasks are live and come next, by
+    /// one series, which the payload tells, once `check` agrees. That is asked if the tasks are live and come next, by
     /// their algorithm and how many there are, before anything is changed. A late one comes by itself.
     ///
     /// # Errors

@@ -123,7 +123,7 @@ impl MasterCore {
                     begun,
                     reason,
                 };
-                self.drop_slave(conn, cause);
+                self.lose(conn, cause);
             }
             None => {}
         }
@@ -162,10 +162,10 @@ impl MasterCore {
                     "ended before its handshake was complete ({})",
                     cause.word().word()
                 );
-                self.reject(conn, reason);
-                self.end(conn, false);
+                self.refuse_untold(conn, reason);
+                self.close(conn, false);
             }
-            Some(Phase::Slave { .. }) => self.drop_slave(conn, cause),
+            Some(Phase::Slave { .. }) => self.lose(conn, cause),
             Some(Phase::Dropped) => {}
         }
     }

@@ -77,7 +77,7 @@ impl MasterCore {
         }
         self.stopping = Some(finished);
         self.sched.stop();
-        self.trail.settle_cancelled();
+        self.trail.sum_up_cancelled();
         self.trail.push(Event::ShutdownBegun {
             slaves: self.slots.len() as u64,
             finished,

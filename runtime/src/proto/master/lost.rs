@@ -30,10 +30,10 @@ impl MasterCore {
             reason: reason.clone(),
         });
         if slave.is_some() {
-            self.drop_slave(conn, Cause::Protocol(reason));
+            self.lose(conn, Cause::Protocol(reason));
         } else {
-            self.reject(conn, reason);
-            self.end(conn, true);
+            self.refuse_untold(conn, reason);
+            self.close(conn, true);
         }
     }
 
@@ -49,21 +49,21 @@ impl MasterCore {
             host,
             reason: refusal.to_string(),
         });
-        self.leave_handshake(conn);
-        self.end(conn, true);
+        self.leave_pending(conn);
+        self.close(conn, true);
     }
 
     /// A connection that never became a slave.
-    pub(super) fn reject(&mut self, conn: ConnId, reason: String) {
+    pub(super) fn refuse_untold(&mut self, conn: ConnId, reason: String) {
         let Some(state) = self.conn(conn) else { return };
         self.trail.push(Event::Rejected {
             from: state.peer.to_string(),
             reason,
         });
-        self.leave_handshake(conn);
+        self.leave_pending(conn);
     }
 
-    pub(super) fn leave_handshake(&mut self, conn: ConnId) {
+    pub(super) fn leave_pending(&mut self, conn: ConnId) {
         if let Some(state) = self.conn_mut(conn)
             && matches!(state.phase, Phase::Handshake { .. })
         {
@@ -90,7 +90,7 @@ impl MasterCore {
         }
     }
 
-    pub(super) fn drop_slave(&mut self, conn: ConnId, cause: Cause) {
+    pub(super) fn lose(&mut self, conn: ConnId, cause: Cause) {
         let unsent_max = self.config.unsent_bytes_max;
         let Some(state) = self.conn_mut(conn) else {
             return;
@@ -138,12 +138,12 @@ impl MasterCore {
             cause,
             Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye { .. }
         ) && !is_behind;
-        self.end(conn, graceful);
+        self.close(conn, graceful);
     }
 
     /// Closes a connection whose phase is settled; one that the peer ended is closed all the same, so
     /// that the engine gives its descriptor back.
-    pub(super) fn end(&mut self, conn: ConnId, graceful: bool) {
+    pub(super) fn close(&mut self, conn: ConnId, graceful: bool) {
         self.effects.push_back(Effect::Close { conn, graceful });
         if let Some(state) = self.conn_mut(conn) {
             state.phase = Phase::Dropped;

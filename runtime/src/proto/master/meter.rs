@@ -100,11 +100,11 @@ impl Trail {
     /// The slave goes: what was summed is written; what becomes of its tasks, its loss says.
     pub(super) fn close(&mut self, mut meter: Meter, slave: SlaveId) {
         meter.busy = meter.said_busy;
-        self.settle(&mut meter, slave);
+        self.sum_up(&mut meter, slave);
     }
 
     /// Writes what a meter has summed, and what has become of the slave meanwhile.
-    pub(super) fn settle(&mut self, meter: &mut Meter, slave: SlaveId) {
+    pub(super) fn sum_up(&mut self, meter: &mut Meter, slave: SlaveId) {
         if let Some(sums) = meter.sums.take() {
             self.push(sums.line(slave.0, self.now));
         }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | it is `now` | [`MasterCore::begin_turn`] |
 //! | what the engine has | [`on_accept`](MasterCore::on_accept), [`on_bytes`](MasterCore::on_bytes), [`on_sent`](MasterCore::on_sent), [`on_closed`](MasterCore::on_closed), [`on_accept_error`](MasterCore::on_accept_error) |
-//! | what has not come | [`MasterCore::judge`] |
+//! | what has not come | [`MasterCore::check_overdue`] |
 //! | what the application wants | [`submit`](MasterCore::submit), [`cancel`](MasterCore::cancel), .. |
 //! | tasks go out | [`MasterCore::hand_out`] |
 //! | all effects | [`MasterCore::poll_effect`] |

@@ -116,7 +116,7 @@ impl MasterCore {
         stop.map_or(Ok(()), |reason| Err(offence(reason)))
     }
 
-    /// Takes the results of an entry from the `nth` on that are of one run of tasks; how many they were.
+    /// Takes the results of an entry from the `nth` on that are of one series of tasks; how many they were.
     fn on_some(
         &mut self,
         slave: SlaveId,

@@ -26,13 +26,13 @@ impl MasterCore {
     }
 
     /// Judges by time: call after all that had arrived was taken; `caught_up` says whether it was.
-    pub fn judge(&mut self, caught_up: bool) {
+    pub fn check_overdue(&mut self, caught_up: bool) {
         // A slave whose hands are empty may move to another group, and what was for it alone ends.
         self.collect_unrunnable();
-        self.judge_unread();
+        self.check_unread();
         if caught_up {
-            self.judge_silence();
-            self.judge_pending();
+            self.check_silence();
+            self.check_handshakes();
         }
         let may = self.accept_again.is_none_or(|again| self.now >= again);
         if !self.accepting && self.pending_count < HANDSHAKES_MAX && may {
@@ -41,7 +41,7 @@ impl MasterCore {
         }
     }
 
-    fn judge_silence(&mut self) {
+    fn check_silence(&mut self) {
         while let Some(&Reverse((deadline, conn))) = self.deadlines.peek() {
             if deadline > self.awake {
                 return;
@@ -90,16 +90,16 @@ impl MasterCore {
         let is_handshake = matches!(state.phase, Phase::Handshake { .. });
         self.mark_dirty(conn);
         if is_handshake {
-            self.reject(conn, text);
-            self.end(conn, true);
+            self.refuse_untold(conn, text);
+            self.close(conn, true);
         } else {
-            self.drop_slave(conn, Cause::Timeout(text));
+            self.lose(conn, Cause::Timeout(text));
         }
     }
 
     /// At the limit of handshakes those that are unfinished 1 s after their accept give way, silent
     /// ones first.
-    fn judge_pending(&mut self) {
+    fn check_handshakes(&mut self) {
         let mut over = (self.pending_count + 1).saturating_sub(HANDSHAKES_MAX);
         if over == 0 {
             return;
@@ -123,11 +123,11 @@ impl MasterCore {
                 .collect();
             over -= old.len();
             for conn in old {
-                self.reject(
+                self.refuse_untold(
                     conn,
                     "gave way: too many handshakes are under way".to_owned(),
                 );
-                self.end(conn, false);
+                self.close(conn, false);
             }
         }
     }

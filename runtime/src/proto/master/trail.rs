@@ -100,7 +100,7 @@ impl Trail {
             return;
         }
         self.task_lines = 0;
-        self.settle_cancelled();
+        self.sum_up_cancelled();
         if self.unsaid > 0 {
             let text = format!(
                 "{} more tasks failed or were unrunnable in a second",
@@ -116,7 +116,7 @@ impl Trail {
                 ..
             })) = conns.get_mut(slot as usize)
             {
-                self.settle(meter, *id);
+                self.sum_up(meter, *id);
             }
         }
     }
@@ -126,7 +126,7 @@ impl Trail {
         self.cancelled += 1;
     }
 
-    pub(super) fn settle_cancelled(&mut self) {
+    pub(super) fn sum_up_cancelled(&mut self) {
         let tasks = std::mem::take(&mut self.cancelled);
         if tasks > 0 {
             self.push(Event::Cancelled { tasks });

@@ -151,7 +151,7 @@ impl MasterCore {
     }
 
     /// Drops those for whom too much is kept. They are not told: they would not read that either.
-    pub(super) fn judge_unread(&mut self) {
+    pub(super) fn check_unread(&mut self) {
         let most = self.config.unsent_bytes_max;
         for conn in std::mem::take(&mut self.unsent.far_behind) {
             let Some(state) = self.conn(conn) else {
@@ -163,7 +163,7 @@ impl MasterCore {
                 let text = format!(
                     "It does not read: {bytes} bytes are kept for it, more than twice {most} (1 MiB, or four packets of --mw-max-write-buffer-size)."
                 );
-                self.drop_slave(conn, Cause::Unread(text));
+                self.lose(conn, Cause::Unread(text));
             }
         }
     }

@@ -225,7 +225,7 @@ impl SlaveCore {
     }
 
     /// Goodbye, where its own time is up.
-    pub(super) fn judge_bounds(&mut self, now: Nanos) {
+    pub(super) fn check_bounds(&mut self, now: Nanos) {
         if self.end.is_some() {
             return;
         }
@@ -258,7 +258,7 @@ impl SlaveCore {
             && !self.has_unsent()
     }
 
-    /// When [`SlaveCore::judge_bounds`] has something to do at the earliest.
+    /// When [`SlaveCore::check_bounds`] has something to do at the earliest.
     pub(super) fn bounds_deadline(&self) -> Nanos {
         let grace = if self.running.is_some() {
             LAST_TASK_GRACE
@@ -275,7 +275,7 @@ impl SlaveCore {
         if self.end.is_none() {
             self.tasks.clear();
             self.queued = 0;
-            self.settle(self.last_sent, true);
+            self.sum_up(self.last_sent, true);
             match &end {
                 SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {
                     reason: reason.clone(),

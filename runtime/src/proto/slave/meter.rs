@@ -61,13 +61,13 @@ impl Meter {
         self.sums.as_mut()
     }
 
-    /// When [`settle`](Meter::settle) has something to say.
+    /// When [`sum_up`](Meter::sum_up) has something to say.
     pub(super) fn due(&self) -> Option<Nanos> {
         self.sums.as_ref().map(|_| (self.second + 1) * SECOND)
     }
 
     /// The line that sums, once its second is over or the slave is.
-    pub(super) fn settle(&mut self, slave: u32, now: Nanos, is_over: bool) -> Option<Event> {
+    pub(super) fn sum_up(&mut self, slave: u32, now: Nanos, is_over: bool) -> Option<Event> {
         if !is_over && self.due().is_none_or(|due| now < due) {
             return None;
         }
@@ -89,7 +89,7 @@ mod tests {
         let (mut told, mut summed) = (0, 0);
         for millisecond in 0..3_000u64 {
             let now = millisecond * 1_000_000;
-            if let Some(Event::Packets { results, .. }) = meter.settle(7, now, false) {
+            if let Some(Event::Packets { results, .. }) = meter.sum_up(7, now, false) {
                 summed += results;
             }
             told += u64::from(meter.on_results(now, 1, 80).is_some());
@@ -100,11 +100,11 @@ mod tests {
             results,
             packets_in,
             ..
-        }) = meter.settle(7, 3 * SECOND, true)
+        }) = meter.sum_up(7, 3 * SECOND, true)
         else {
             panic!("the last sums are told at the end");
         };
         assert_eq!((packets_in, told + summed + results), (results, 3_000));
-        assert_eq!(meter.settle(7, 9 * SECOND, true), None);
+        assert_eq!(meter.sum_up(7, 9 * SECOND, true), None);
     }
 }

@@ -142,9 +142,9 @@ impl SlaveCore {
         if self.end.is_some() {
             return;
         }
-        self.settle(now, false);
-        self.judge_timeout(now);
-        self.judge_bounds(now);
+        self.sum_up(now, false);
+        self.check_timeout(now);
+        self.check_bounds(now);
         if self.end.is_some() {
             return;
         }
@@ -304,9 +304,9 @@ impl SlaveCore {
     }
 
     /// Writes what the trail has summed, once it is due.
-    fn settle(&mut self, now: Nanos, is_over: bool) {
+    fn sum_up(&mut self, now: Nanos, is_over: bool) {
         let slave = self.welcome.as_ref().map_or(0, |welcome| welcome.slave);
-        self.audit.extend(self.meter.settle(slave, now, is_over));
+        self.audit.extend(self.meter.sum_up(slave, now, is_over));
     }
 
     fn result_group(&self) -> u32 {

@@ -18,9 +18,9 @@ pub struct Assignment {
     pub packet: u64,
     /// Its start was announced: should its slave be lost, it is charged.
     pub was_announced: bool,
-    /// The body of the run that it belongs to, a share of the packet.
-    pub(super) run: Bytes,
-    /// Tasks of that run.
+    /// The body of the series that it belongs to, a share of the packet.
+    pub(super) series: Bytes,
+    /// Tasks of that series.
     pub(super) count: u32,
     /// Its own place in it.
     pub(super) index: u32,
@@ -32,8 +32,8 @@ impl Assignment {
     /// # Errors
     /// When the body that came is none: the task has failed.
     pub fn body(&self) -> Result<TaskBody<'_>, DecodeError> {
-        let run = TaskBody::parse_run(&self.run, self.count)?;
-        Ok(run.nth(self.index, self.count))
+        let series = TaskBody::parse_series(&self.series, self.count)?;
+        Ok(series.nth(self.index, self.count))
     }
 }
 
@@ -48,13 +48,13 @@ pub(super) struct Running {
     pub(super) told_at: Option<Nanos>,
 }
 
-/// An entry of a packet, or what is left of it: the tasks of a run that are in hand and have not begun, at least one.
+/// An entry of a packet, or what is left of it: the tasks of a series that are in hand and have not begun, at least one.
 pub(super) struct Queued {
-    /// The number of the run's first task, be it in hand or not.
+    /// The number of the series' first task, be it in hand or not.
     pub(super) first: u64,
-    /// Tasks of the run as it came.
+    /// Tasks of the series as it came.
     pub(super) count: u32,
-    /// The places in the run of those in hand.
+    /// The places in the series of those in hand.
     pub(super) left: Range<u32>,
     /// The packet that it came in.
     pub(super) packet: u64,
@@ -65,7 +65,7 @@ pub(super) struct Queued {
 }
 
 impl Queued {
-    /// The number of the task at a place in the run.
+    /// The number of the task at a place in the series.
     fn number(&self, index: u32) -> u64 {
         self.first + u64::from(index)
     }

@@ -54,7 +54,7 @@ impl SlaveCore {
             algorithm: front.algorithm,
             packet: front.packet,
             was_announced: front.marked,
-            run: match is_last {
+            series: match is_last {
                 true => std::mem::take(&mut front.body),
                 false => front.body.clone(),
             },
@@ -126,7 +126,7 @@ impl SlaveCore {
             self.flush_results();
         }
         // The time limit may have waited for this task.
-        self.judge_bounds(now);
+        self.check_bounds(now);
     }
 
     /// The running task offers an incumbent: what is finished goes first, then the offer, then its

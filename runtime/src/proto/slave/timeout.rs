@@ -51,7 +51,7 @@ impl SlaveCore {
         self.is_abandoned
     }
 
-    /// When [`SlaveCore::judge_timeout`] has something to do.
+    /// When [`SlaveCore::check_timeout`] has something to do.
     pub(super) fn timeout_deadline(&self) -> Nanos {
         let due = self.running.as_ref().and_then(|running| {
             let over = running.since.saturating_add(running.timeout?);
@@ -62,7 +62,7 @@ impl SlaveCore {
 
     /// Its time is over: it is told, and a second later answered for. That second counts from when it was told, since a
     /// process that was stopped could not hear.
-    pub(super) fn judge_timeout(&mut self, now: Nanos) {
+    pub(super) fn check_timeout(&mut self, now: Nanos) {
         if now < self.timeout_deadline() {
             return;
         }

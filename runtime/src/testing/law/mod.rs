@@ -230,7 +230,7 @@ impl Law {
             .filter(|task| task.place == Place::Queued)
             .count() as u64;
         assert_eq!(sched.pending(None), queued, "pending tasks");
-        // Those of a run take less.
+        // Those of a series take less.
         assert!(
             sched.queued_bytes() <= self.queued_bytes && (sched.queued_bytes() > 0) == (queued > 0),
             "bytes of queued tasks"

@@ -349,12 +349,12 @@ impl Law {
     }
 }
 
-/// The body of a task of a run, as it would have gone by itself.
+/// The body of a task of a series, as it would have gone by itself.
 fn alone(run: &[u8], index: u32, count: u32) -> Cow<'_, [u8]> {
     if count == 1 {
         return run.into();
     }
-    let run = TaskBody::parse_run(run, count).expect("the master's own");
+    let run = TaskBody::parse_series(run, count).expect("the master's own");
     let mut body = Vec::new();
     encode_task_body(&mut body, &run.nth(index, count));
     body.into()

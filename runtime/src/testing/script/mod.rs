@@ -132,7 +132,7 @@ struct Script {
     addressee: Option<SlaveId>,
     /// The map that is filled now.
     window: Option<submit::Window>,
-    in_runs: u64,
+    in_series: u64,
     processes: usize,
     busy_until: Nanos,
     now: Nanos,

@@ -35,8 +35,8 @@ pub struct Storm {
     pub tasks: u64,
     /// Ends told.
     pub told: u64,
-    /// Tasks that were submitted into a run with those before them.
-    pub in_runs: u64,
+    /// Tasks that were submitted into a series with those before them.
+    pub in_series: u64,
     /// Packets that went to a slave with two or more in hand.
     pub several: u64,
     /// Late results.
@@ -223,7 +223,7 @@ impl Script {
             alike: false,
             addressee: None,
             window: None,
-            in_runs: 0,
+            in_series: 0,
             processes: rng.random_range(1..8),
             rng,
             busy_until: 0,
@@ -275,7 +275,7 @@ impl Script {
             simulated: Duration::from_nanos(self.now),
             tasks: self.ids.len() as u64,
             told: self.law.told(),
-            in_runs: self.in_runs,
+            in_series: self.in_series,
             several: self.law.several,
             late: self.law.late,
             begun: self.fleet.begun,

@@ -288,7 +288,7 @@ impl Script {
             .state
             .push(algorithm, RawTask::new(&task), owner, stream);
         let open = u64::from(self.state.open_tasks(None));
-        self.in_runs += u64::from(open > 1);
+        self.in_series += u64::from(open > 1);
         // It is taken or refused as if each of the open series were queued by itself.
         let record = u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES;
         let sched = self.state.core.sched();

@@ -1,4 +1,4 @@
-//! Runs of tasks are a matter of cost alone: a scheduler that is given runs and one that is given the same tasks one by
+//! Series of tasks are a matter of cost alone: a scheduler that is given series and one that is given the same tasks one by
 //! one are told the same events, and do and say the same.
 
 use std::collections::{BTreeMap, VecDeque};
