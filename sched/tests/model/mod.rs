@@ -508,7 +508,6 @@ impl Model {
                         Reason::Crashed {
                             slave: SlaveId(id),
                             crashes,
-                            crash_limit: 0,
                         },
                         seen,
                     );
@@ -699,6 +698,7 @@ impl World {
                     bound,
                     marked,
                     crashes,
+                    crash_limit: 0,
                     told,
                 };
                 let seq = model.submit(task.clone(), seen);
