@@ -21,8 +21,8 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, Results, SlaveView, Target, TaskError,
-    TaskErrorKind, TaskResult, UnrunnableTask,
+    Call, Done, Events, Light, Map, Master, Origin, Reduce, Reduced, Results, SlaveView, Target,
+    TaskError, TaskErrorKind, TaskResult, UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -33,8 +33,10 @@ pub use slave::{LoopReport, Slave};
 pub use typed::algorithm::{Algorithm, Signature};
 pub use typed::best::{Best, BestKey};
 pub use typed::cx::{Cx, SlaveState};
+pub use typed::reduce::reduce;
 pub use typed::registry::RegistryError;
-pub use typed::rng::{Rng, Stream};
+pub use typed::rng::{Rng, Stream, Streams};
+pub use typed::sum::Sum;
 pub use typed::tag::{RunError, TagError};
 pub use typed::task::{Policy, Task};
 pub use typed::wire::{Archived, Outcome, Wire, WireError};

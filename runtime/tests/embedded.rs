@@ -571,3 +571,75 @@ fn a_task_that_cannot_run_is_readable() {
             .master(master),
     );
 }
+
+#[algorithm]
+fn inverse_square(n: u64) -> f64 {
+    1.0 / (n as f64 * n as f64)
+}
+
+#[test]
+fn a_reduction_has_the_same_bits_on_real_slaves() {
+    const TERMS: u64 = 20_000;
+    let term = |n: u64| inverse_square(n + 1);
+    let expected = ringmw::reduce((0..TERMS).map(term), |a, b| a + b).unwrap();
+    for (slaves, group, engine) in [
+        (1, "1", "ring"),
+        (2, "7", "epoll"),
+        (8, "1000", "auto"),
+        (3, "auto", "epoll"),
+    ] {
+        let code = App::new()
+            .algorithm::<inverse_square>()
+            .master(async move |mw: Master, _: Args| -> Result {
+                let terms = (0..TERMS).map(|n| inverse_square::task(n + 1));
+                let sum = mw.map(terms).reduce(|a, b| a + b).await?;
+                assert_eq!(sum.map(f64::to_bits), Some(expected.to_bits()));
+                let none = mw.map((0..0).map(inverse_square::task));
+                assert_eq!(none.reduce(|a, b| a + b).await?, None);
+                Ok(())
+            })
+            .embedded(slaves)
+            .args(["--mw-slave-task-group", group, "--mw-engine", engine])
+            .run();
+        assert_eq!(code, 0, "{slaves} slaves, group {group}, {engine}");
+    }
+}
+
+#[test]
+fn the_first_place_without_an_output_is_the_error_of_a_reduction() {
+    async fn master(mw: Master, _: Args) -> Result {
+        let error = mw.map((0..9).map(picky::task)).reduce(|a, b| a + b).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with("1 is one too many"), "{error}");
+        assert_eq!(mw.runnable(), 0, "what is out is taken back");
+        let all = mw.map((0..9).map(picky::task)).reduce(|a, b| 10 * a + b);
+        let all = all.holes().await;
+        let places: Vec<u64> = all.holes.iter().map(|(place, _)| *place).collect();
+        assert_eq!((all.value, places), (Some(36), vec![1, 2, 4, 5, 7, 8]));
+        Ok(())
+    }
+    let app = App::new().algorithm::<picky>().master(master);
+    assert_eq!(app.embedded(3).run(), 0);
+}
+
+#[test]
+fn the_master_has_random_streams_of_its_own() {
+    #[algorithm]
+    fn nth(index: u64, cx: &mut Cx) -> u64 {
+        assert_eq!(
+            cx.rng_at(index).next_u64(),
+            cx.streams().rng_at(index).next_u64()
+        );
+        cx.rng_at(index).next_u64()
+    }
+    async fn master(mw: Master, _: Args) -> Result {
+        let first = mw.rng_at(3).next_u64();
+        assert_eq!(first, mw.rng_at(3).next_u64());
+        let drawn = [mw.call(nth::task(3)).await?, mw.call(nth::task(4)).await?];
+        assert_eq!(drawn[0], mw.call(nth::task(3)).await?);
+        assert!(drawn[0] != drawn[1] && !drawn.contains(&first));
+        Ok(())
+    }
+    let app = App::new().algorithm::<nth>().master(master);
+    assert_eq!(app.embedded(2).args(["--mw-seed", "5"]).run(), 0);
+}

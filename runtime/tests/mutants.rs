@@ -348,6 +348,36 @@ const MUTANTS: &[Mutant] = &[
         new: "if self.mw.passes() + 1 >= self.passes {",
     },
     Mutant {
+        name: "reduce: results that came early are combined before their turn",
+        file: "runtime/src/master/reduce.rs",
+        old: "if *first.key() != self.next {",
+        new: "if *first.key() > self.next + 1 {",
+    },
+    Mutant {
+        name: "reduce: a block is combined the wrong way round",
+        file: "runtime/src/typed/reduce.rs",
+        old: "right = merge(left, right);",
+        new: "right = merge(right, left);",
+    },
+    Mutant {
+        name: "reduce: tasks of others count as places",
+        file: "runtime/src/master/reduce.rs",
+        old: "if span.first.seq() + span.tasks == id.seq() => span.tasks += 1,",
+        new: "=> span.tasks = id.seq() + 1 - span.first.seq(),",
+    },
+    Mutant {
+        name: "reduce: the first failed place that comes is the error",
+        file: "runtime/src/master/reduce.rs",
+        old: "match self.places().is_next(other.id()) {",
+        new: "match self.places().is_next(other.id()) || self.holes.is_none() {",
+    },
+    Mutant {
+        name: "reduce: results that do not follow one another are kept as one",
+        file: "runtime/src/proto/end.rs",
+        old: "if left > 0 && self.series().id != after {",
+        new: "if false && self.series().id != after {",
+    },
+    Mutant {
         name: "a waker is called while the state is borrowed",
         file: "runtime/src/master/passes.rs",
         old: "drop(state);

@@ -241,6 +241,76 @@ async fn everything(mw: ringmw::Master, _args: ringmw::Args) -> ringmw::Result {
     Ok(())
 }
 
+/// Terms of mixed magnitude: in another order their sum has other bits.
+#[ringmw::algorithm]
+fn term(n: u64) -> f64 {
+    let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let sign = if n & 1 == 0 { 1.0 } else { -1.0 };
+    sign * (n >> 11) as f64 * 2f64.powi((n >> 1 & 63) as i32 - 32)
+}
+
+/// Ten thousand terms by `RINGMW_SEEDS=500`, fewer of them in every run of the tests.
+#[test]
+fn a_reduction_has_one_bit_pattern() {
+    use std::time::Duration;
+
+    use ringmw::testing::{Churn, World};
+
+    let (seeds, terms) = match number("RINGMW_SEEDS") {
+        Some(seeds) => (seeds, 10_000),
+        None => (8, 1_000),
+    };
+    let expected = ringmw::reduce((0..terms).map(term), |a, b| a + b).expect("there are terms");
+    let plain: f64 = (0..terms).map(term).sum();
+    assert_ne!(
+        expected.to_bits(),
+        plain.to_bits(),
+        "the tree makes a difference"
+    );
+    let kept = (0..terms).filter(|n| n % 11 != 5).map(term);
+    let without = ringmw::reduce(kept, |a, b| a + b).expect("there are terms");
+    for seed in 0..seeds {
+        let group = ["1", "7", "1000", "auto"][seed as usize % 4];
+        let app = ringmw::App::new().algorithm::<term>().master(
+            async move |mw: ringmw::Master, _args: ringmw::Args| -> ringmw::Result {
+                let sum = mw
+                    .map((0..terms).map(term::task))
+                    .reduce(|a, b| a + b)
+                    .await?;
+                assert_eq!(
+                    sum.map(f64::to_bits),
+                    Some(expected.to_bits()),
+                    "seed {seed}"
+                );
+                // No slave of this number comes: these are unrunnable, and left out.
+                let nobody = ringmw::SlaveId(u32::MAX);
+                let tasks = (0..terms).map(|n| match n % 11 {
+                    5 => term::task(n).slave(nobody),
+                    _ => term::task(n),
+                });
+                let all = mw.map(tasks).reduce(|a, b| a + b).holes().await;
+                assert_eq!(
+                    all.value.map(f64::to_bits),
+                    Some(without.to_bits()),
+                    "seed {seed}"
+                );
+                let holes: Vec<u64> = all.holes.iter().map(|(place, _)| *place).collect();
+                let expected: Vec<u64> = (0..terms).filter(|n| n % 11 == 5).collect();
+                assert_eq!(holes, expected, "seed {seed}");
+                Ok(())
+            },
+        );
+        let report = World::new(seed)
+            .slaves(1 + seed as usize % 8)
+            .churn(Churn::every(Duration::from_millis(30 + 10 * (seed % 20))))
+            .compute(Duration::from_micros(1), Duration::from_micros(500))
+            .args(["--mw-client-timeout", "3", "--mw-crash-limit", "0"])
+            .args(["--mw-slave-task-group", group])
+            .run(app);
+        assert_eq!((report.code, &report.error), (0, &None), "seed {seed}");
+    }
+}
+
 /// By `--mw-seed 42`, whatever befalls the slaves.
 const SUM_OF_THROWS: u32 = 75;
 

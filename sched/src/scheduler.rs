@@ -59,6 +59,8 @@ pub struct Scheduler<P> {
     pub(crate) stragglers: Vec<(u32, SlaveId)>,
     /// Who is to be told to drop which task.
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
+    /// What is kept for tasks beside the queue, in bytes.
+    pub(crate) kept_bytes: u64,
 }
 
 impl<P: Series> Scheduler<P> {
@@ -93,6 +95,7 @@ impl<P: Series> Scheduler<P> {
             looked: 0,
             stragglers: Vec::new(),
             withdrawals: VecDeque::new(),
+            kept_bytes: 0,
         }
     }
 

@@ -37,6 +37,9 @@ pub struct TaskSpec {
     pub owner: Owner,
     /// What it adds to a packet, all included.
     pub bytes: u32,
+    /// It waits for others while it runs: it is the only one in its packet, its slave gets nothing behind it until it has
+    /// ended, and it is never given to a second one. Unordered, it goes to an idle slave alone.
+    pub alone: bool,
 }
 
 impl TaskSpec {
@@ -47,6 +50,7 @@ impl TaskSpec {
             policy: Policy::default(),
             owner,
             bytes,
+            alone: false,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::proto::incumbents::{Direction, Incumbents};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::best::{Best, BestKey};
 use crate::typed::registry::Registry;
+use crate::typed::rng::{OF_MASTER, Rng, Streams};
 use crate::typed::wire::Wire;
 
 /// The master algorithm's handle on the run: a cheap clone, for one thread, every method `&self`.
@@ -162,6 +163,12 @@ impl Master {
             let flows: usize = state.flows.iter().map(|(_, flow)| untold(flow)).sum();
             state.core.sched().runnable() + (state.queue.untold() + flows) as u64
         })
+    }
+
+    /// The master's own random stream of an index: one of the run's seed and the index, and none of any task's. Each
+    /// call begins it anew.
+    pub fn rng_at(&self, index: u64) -> Rng {
+        Streams::new(self.inner.seed, OF_MASTER).rng_at(index)
     }
 
     /// The run's seed.

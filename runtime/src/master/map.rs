@@ -12,6 +12,7 @@ use super::error::TaskError;
 use super::handle::Master;
 use super::passes::{self, Refused, Waits};
 use super::ready::{Ready, new_flow, output};
+use super::reduce::Places;
 use super::results::Done;
 use super::submit::RawTask;
 use super::window::{Kept, Room, SLICE, Slice};
@@ -56,6 +57,8 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     /// The last slice of time was over before it was full.
     unfilled: bool,
     in_order: Option<InOrder>,
+    /// Where its tasks stand, if its results are combined.
+    pub(super) places: Option<Places>,
     /// Ends that were taken from the flow, if in no order: they are read without the master.
     taken: Ready,
     /// How many those are, for the flow.
@@ -98,6 +101,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             filled_at: 0,
             unfilled: false,
             in_order: None,
+            places: None,
             taken: Ready::default(),
             untold,
             refused: Refused::default(),
@@ -120,6 +124,25 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         self
     }
 
+    /// Its ends are taken packet by packet, and it knows the place of each.
+    pub(super) fn reduced(mut self) -> Self {
+        assert_eq!(
+            self.next_index, 0,
+            "reduce comes before the first result is asked for"
+        );
+        (self.in_order, self.places) = (None, Some(Places::default()));
+        self
+    }
+
+    /// Takes all ends of the next packet that has come; `None`: none is to come.
+    pub(super) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        let end = passes::poll(self, cx, |map| map.take_any(Ready::pop_packet));
+        if let Poll::Ready(Some(end)) = &end {
+            self.until_fill = self.until_fill.saturating_sub(end.count()).max(1);
+        }
+        self.go_on(cx, end)
+    }
+
     /// Submits up to the window, for a slice of time at most: the slaves begin meanwhile, however slow the iterator is.
     fn fill(&mut self) {
         (self.unfilled, self.until_fill) = (false, STRIDE_MAX);
@@ -131,10 +154,13 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
                 tasks: in_order.ended,
                 bytes: in_order.bytes,
             },
-            None => Kept {
-                tasks: self.taken.len(),
-                bytes: self.taken.bytes(),
-            },
+            None => {
+                let early = self.places.as_ref().map(Places::kept).unwrap_or_default();
+                Kept {
+                    tasks: self.taken.len() + early.tasks,
+                    bytes: self.taken.bytes() + early.bytes,
+                }
+            }
         };
         let (map, algorithm, window) = (self.flow, self.algorithm, self.window);
         let mut room = self.mw.act(|state| {
@@ -191,6 +217,8 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         let id = self.mw.push(self.algorithm, task, owner, stream);
         if let Some(in_order) = &mut self.in_order {
             in_order.tasks.push_back((id, None));
+        } else if let Some(places) = &mut self.places {
+            places.on_given(id);
         }
         true
     }

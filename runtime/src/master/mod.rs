@@ -3,7 +3,7 @@
 //!
 //! | what a master algorithm does | stands in |
 //! |---|---|
-//! | gives tasks whose ends come back there: `call`, `map` | [`call`], [`map`] |
+//! | gives tasks whose ends come back there: `call`, `map`, its `reduce` | [`call`], [`map`], [`reduce`] |
 //! | gives tasks to the queue: `submit`, `submit_all` | [`submit`] |
 //! | takes ends of the queue: `results`; `events` and the `take_`s | [`results`]; [`events`] |
 //! | reads an end | [`result`], [`error`] |
@@ -30,6 +30,7 @@ mod map;
 mod passes;
 pub(crate) mod queue;
 mod ready;
+mod reduce;
 mod result;
 mod results;
 pub(crate) mod state;
@@ -47,6 +48,7 @@ pub use light::Light;
 pub use map::Map;
 pub(crate) use passes::ANSWERS_UNREAD_MAX;
 pub use queue::Events;
+pub use reduce::{Reduce, Reduced};
 pub use result::{TaskResult, UnrunnableTask};
 pub use results::{Done, Results};
 pub use target::Target;

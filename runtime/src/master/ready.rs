@@ -89,6 +89,13 @@ impl Ready {
         Some(end)
     }
 
+    /// Takes all of the next packet.
+    pub(crate) fn pop_packet(&mut self) -> Option<End> {
+        let end = self.pop_front()?;
+        self.len -= end.count();
+        Some(end)
+    }
+
     /// Takes the next one as an output of `A`, decoded where it came.
     #[inline]
     pub(crate) fn pop_output<A: Algorithm>(&mut self) -> Option<Result<A::Output, TaskError>> {

@@ -271,6 +271,34 @@ impl Results {
         }
     }
 
+    /// Takes those off, from the next one on, whose tasks follow one another in number.
+    pub(crate) fn split_following(&mut self) -> Results {
+        let begin = self.next;
+        let mut left = begin.left;
+        while left > 0 {
+            let series = self.series();
+            let here = left.min(series.tasks - self.next.nth);
+            let after = series.id.after(self.next.nth + here);
+            left -= here;
+            self.next = Next {
+                series: self.next.series + 1,
+                nth: 0,
+                left,
+            };
+            if left > 0 && self.series().id != after {
+                break;
+            }
+        }
+        Results {
+            packet: Rc::clone(&self.packet),
+            next: Next {
+                left: begin.left - left,
+                ..begin
+            },
+            _niche: Niche::Here,
+        }
+    }
+
     /// Takes the next one, read in place: its task and output. `None`: all were taken.
     #[inline]
     pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {

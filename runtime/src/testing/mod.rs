@@ -6,6 +6,7 @@
 //!   links           two byte streams each: delay, split, merge, stall one way, cut at any byte, refuse
 //!   slaves          SlaveCore as shipped, called as the two threads of a real slave call it; they compute,
 //!                   hang, stop and go on, are killed, lose power, are evicted, lie
+//!   tasks           as written, on stacks of their own: where one looks around, simulated time passes
 //! ```
 //!
 //! Single-threaded, with a clock that costs no time: hundreds of runs a second, each the same whenever its seed is the
@@ -108,6 +109,7 @@
 //! joins.
 
 mod alone;
+mod coroutine;
 mod coverage;
 mod fleet;
 mod law;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,12 +14,14 @@ use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::{Nanos, SlaveId};
 
+use super::coroutine::{Computed, Pause, Pauses, Resumed, Routine, Wake};
 use super::net::{Link, Quality};
 use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::host::Host;
 use crate::typed::registry::{AlgorithmIndex, Registry};
 use crate::typed::tag::RunError;
 
@@ -27,6 +30,9 @@ const RETRY: Nanos = SECOND / 50;
 
 /// By how much a task that takes long takes longer.
 const LONG: Nanos = 20;
+
+/// A look of a task that has computed for its time takes so long: one that only looks until it is cancelled hears of it.
+const LOOK: Nanos = SECOND / 200;
 
 /// What a task wants of a simulated slave beside its result.
 #[derive(Copy, Clone, Debug)]
@@ -48,13 +54,20 @@ pub(super) enum Life {
     Dead,
 }
 
-/// A task that computes: its end is known at its begin, and told when its time has come.
+/// A task that computes.
 struct Computing {
-    assignment: Assignment,
+    task: u64,
+    algorithm: u16,
     begun: Nanos,
-    /// `None`: it never ends.
-    until: Option<Nanos>,
-    outcome: Result<Vec<u8>, RunError>,
+    /// It computes until then at least.
+    until: Nanos,
+    routine: Routine,
+    /// When it goes on, or its end is told. `None`: never.
+    wake_at: Option<Nanos>,
+    /// What it has returned, which is told when its time has come.
+    outcome: Option<Result<Vec<u8>, RunError>>,
+    /// Why an offer of its could not be made.
+    refused: Option<String>,
     offers: Vec<(Nanos, u32, u64, Vec<u8>)>,
 }
 
@@ -90,6 +103,8 @@ pub(super) struct SimSlave {
     bests: BestTable,
     offers: Arc<Offers>,
     cancelled: Arc<AtomicBool>,
+    /// How its tasks pause.
+    pauses: Rc<Pauses>,
     computing: Option<Computing>,
     out: Vec<u8>,
     written: usize,
@@ -149,6 +164,7 @@ impl SimSlave {
             bests: BestTable::default(),
             offers: Arc::default(),
             cancelled: Arc::default(),
+            pauses: Rc::default(),
             computing: None,
             out: Vec::new(),
             written: 0,
@@ -180,7 +196,7 @@ impl SimSlave {
             .min(self.core.next_deadline());
         due = due.min(self.read_due(link));
         if let Some(computing) = &self.computing {
-            due = due.min(computing.until.unwrap_or(Nanos::MAX));
+            due = due.min(computing.wake_at.unwrap_or(Nanos::MAX));
             due = due.min(computing.offers.first().map_or(Nanos::MAX, |offer| offer.0));
         }
         Some(due.min(self.core.leaving_deadline()))
@@ -200,7 +216,7 @@ impl SimSlave {
             self.core.next_deadline(),
             link.down.due(),
             self.computing.as_ref().map(|computing| (
-                computing.until,
+                computing.wake_at,
                 computing.offers.first().map(|offer| offer.0)
             )),
             self.core.leaving_deadline(),
@@ -252,6 +268,12 @@ impl SimSlave {
             });
         }
         self.core.on_time(now, link.up.unacknowledged_for(now));
+        if self.core.is_abandoned()
+            && let Some(computing) = self.computing.take()
+        {
+            // It was answered for; the process ends under it.
+            self.finished.push(computing.task);
+        }
         self.take_output(now);
         for (best, image) in self.core.take_learned() {
             self.bests.learn(best, image);
@@ -350,19 +372,21 @@ impl SimSlave {
             while computing.offers.first().is_some_and(|offer| offer.0 <= now) {
                 let (_, best, image, witness) = computing.offers.remove(0);
                 if let Err(reason) = self.core.offer(best, image, &witness) {
-                    computing.outcome = Err(RunError::Failed(reason));
+                    computing.refused.get_or_insert(reason);
                 }
             }
             self.nudge(now);
-            let over = self
+            let is_due = self
                 .computing
                 .as_ref()
-                .is_some_and(|computing| computing.until.is_some_and(|until| until <= now));
-            if !over {
+                .is_some_and(|computing| computing.wake_at.is_some_and(|at| at <= now));
+            if is_due && !self.finish(now) {
+                self.go_on_computing(now, rng);
+            }
+            if self.computing.is_some() {
                 self.compute_at = Nanos::MAX;
                 return Step::On;
             }
-            self.finish(now);
             self.compute_at = now;
         }
         if self.compute_at > now {
@@ -390,81 +414,86 @@ impl SimSlave {
     fn begin(&mut self, assignment: Assignment, now: Nanos, rng: &mut ChaCha8Rng) {
         self.cancelled
             .store(self.core.is_cancelled(), Ordering::Relaxed);
-        let outcome = self.run(&assignment);
         let mut length = rng.random_range(self.pace.compute_min..=self.pace.compute_max);
         if rng.random_range(0..100) < self.pace.long_percent {
             length *= LONG;
         }
-        let offers = std::mem::take(&mut *self.offers.0.lock().expect("one thread"));
-        let mut offers: Vec<_> = offers
-            .into_iter()
-            .map(|(best, image, witness)| {
-                (now + rng.random_range(0..=length), best, image, witness)
-            })
-            .collect();
-        offers.sort_by_key(|offer| offer.0);
+        let cx = self.cx.take().unwrap_or_else(|| self.surroundings());
+        let registry = Arc::clone(&self.registry);
+        let (task, algorithm) = (assignment.task, assignment.algorithm);
+        let routine = Routine::new(&self.pauses, move || run(&registry, &assignment, cx));
         self.computing = Some(Computing {
-            assignment,
+            task,
+            algorithm,
             begun: now,
-            until: (!self.hangs).then_some(now + length),
-            outcome,
-            offers,
+            until: now + length,
+            routine,
+            wake_at: None,
+            outcome: None,
+            refused: None,
+            offers: Vec::new(),
         });
+        self.go_on_computing(now, rng);
     }
 
-    /// As a real slave computes.
-    fn run(&mut self, assignment: &Assignment) -> Result<Vec<u8>, RunError> {
-        let Some(entry) = self.registry.get(AlgorithmIndex(assignment.algorithm)) else {
-            return Err(RunError::Failed(format!(
-                "there is no algorithm {}",
-                assignment.algorithm
-            )));
-        };
-        let body = assignment
-            .body()
-            .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
+    /// What its tasks see of it.
+    fn surroundings(&self) -> Cx {
         let welcome = self.core.welcome().expect("tasks come after it");
-        let cx = self.cx.get_or_insert_with(|| {
-            Cx::new(
-                SlaveId(welcome.slave),
-                welcome.seed,
-                welcome.args.clone().into(),
-                Arc::clone(&self.cancelled),
-                self.bests.clone(),
-                Arc::clone(&self.offers) as Arc<dyn OfferSink>,
-            )
-        });
-        cx.begin(TaskStart {
-            task: assignment.task,
-            algorithm: entry.name_hash,
-            domain: body.domain,
-            stream: body.stream,
-            tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
-        });
-        let mut output = Vec::new();
-        let run = catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, &mut output)));
-        match run {
-            Ok(outcome) => outcome.map(|()| output),
-            Err(panic) => Err(crate::slave::describe_panic(panic)),
-        }
+        Cx::new(
+            SlaveId(welcome.slave),
+            welcome.seed,
+            welcome.args.clone().into(),
+            Arc::clone(&self.cancelled),
+            self.bests.clone(),
+            Arc::clone(&self.offers) as Arc<dyn OfferSink>,
+        )
+        .with_host(Rc::clone(&self.pauses) as Rc<dyn Host>)
     }
 
-    fn finish(&mut self, now: Nanos) {
-        let computing = self.computing.take().expect("a task computes");
-        let Computing {
-            assignment,
-            begun,
+    /// The task computes to its next pause, or to its end.
+    fn go_on_computing(&mut self, now: Nanos, rng: &mut ChaCha8Rng) {
+        let computing = self.computing.as_mut().expect("a task computes");
+        let left = computing.until.saturating_sub(now);
+        let takes = match computing.routine.resume(Wake::On) {
+            Resumed::Returned(computed) => {
+                let (cx, outcome) = *computed;
+                self.cx = Some(cx);
+                computing.outcome = Some(outcome);
+                left
+            }
+            Resumed::Paused(Pause::Look) => match left {
+                0 => LOOK,
+                _ => rng.random_range(1..=left),
+            },
+        };
+        let offers = std::mem::take(&mut *self.offers.0.lock().expect("one thread"));
+        for (best, image, witness) in offers {
+            let at = now + rng.random_range(0..=takes);
+            computing.offers.push((at, best, image, witness));
+        }
+        computing.offers.sort_by_key(|offer| offer.0);
+        computing.wake_at = (!self.hangs).then_some(now + takes);
+    }
+
+    /// Tells the end of a task that has returned; false if there is none.
+    fn finish(&mut self, now: Nanos) -> bool {
+        let Some(computing) = self
+            .computing
+            .take_if(|computing| computing.outcome.is_some())
+        else {
+            return false;
+        };
+        let (algorithm, compute) = (computing.algorithm, now - computing.begun);
+        let returned = computing.outcome.expect("asked above");
+        let outcome = computing
+            .refused
+            .map_or(returned, |why| Err(RunError::Failed(why)));
+        let is_slaves = matches!(
             outcome,
-            ..
-        } = computing;
-        let (algorithm, compute) = (assignment.algorithm, now - begun);
-        if self.core.end().is_none()
-            && !matches!(
-                outcome,
-                Err(RunError::StateInit(_) | RunError::Surroundings(_))
-            )
-        {
-            self.finished.push(assignment.task);
+            Err(RunError::StateInit(_) | RunError::Surroundings(_))
+        );
+        if self.core.end().is_none() && !is_slaves {
+            self.finished.push(computing.task);
         }
         match &outcome {
             Ok(output) => self.core.finish(algorithm, Ok(output), compute, now),
@@ -489,6 +518,7 @@ impl SimSlave {
             self.io_at = now;
         }
         self.nudge(now);
+        true
     }
 
     /// SIGTERM.
@@ -506,7 +536,8 @@ impl SimSlave {
             for offer in &mut computing.offers {
                 offer.0 += stopped_for;
             }
-            computing.until = computing.until.map(|until| until + stopped_for);
+            computing.until += stopped_for;
+            computing.wake_at = computing.wake_at.map(|at| at + stopped_for);
         }
     }
 
@@ -559,4 +590,33 @@ impl SimSlave {
     pub(super) fn computes(&self) -> bool {
         self.computing.is_some()
     }
+}
+
+/// As a real slave computes.
+fn run(registry: &Registry, assignment: &Assignment, mut cx: Cx) -> Computed {
+    let mut output = Vec::new();
+    let mut compute = || {
+        let Some(entry) = registry.get(AlgorithmIndex(assignment.algorithm)) else {
+            return Err(RunError::Failed(format!(
+                "there is no algorithm {}",
+                assignment.algorithm
+            )));
+        };
+        let body = assignment
+            .body()
+            .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
+        cx.begin(TaskStart {
+            task: assignment.task,
+            algorithm: entry.name_hash,
+            domain: body.domain,
+            stream: body.stream,
+            tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+        });
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            (entry.run)(body.args, &mut cx, &mut output)
+        }));
+        run.unwrap_or_else(|panic| Err(crate::slave::describe_panic(panic)))
+    };
+    let outcome = compute();
+    (cx, outcome.map(|()| output))
 }

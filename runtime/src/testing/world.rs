@@ -97,8 +97,9 @@ impl Churn {
 /// }
 /// ```
 ///
-/// Tasks are computed in an instant and take simulated time; `tokio::time` is simulated with them. What the master
-/// algorithm awaits beside that (sockets, files, threads) takes no simulated time.
+/// A task takes simulated time, which passes where it asks for something ([`Cx::cancelled`](crate::Cx::cancelled)) and
+/// before its end is told; `tokio::time` is simulated with it. What the master algorithm awaits beside that (sockets,
+/// files, threads), and what a task sleeps, takes no simulated time.
 #[derive(Clone, Debug)]
 #[must_use = "a world does nothing until it is run"]
 pub struct World {

@@ -17,7 +17,8 @@ use ringmw_sched::SlaveId;
 
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::typed::best::{Best, BestKey};
-use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, name_hash};
+use crate::typed::host::Host;
+use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, Streams, name_hash};
 use crate::typed::tag::{RunError, Tag, TagError};
 use crate::typed::wire::{Wire, WireError};
 
@@ -103,6 +104,8 @@ pub struct Cx {
     states: States,
     bests: BestTable,
     sink: Arc<dyn OfferSink>,
+    /// Who is told that the task looks around, where time is simulated.
+    host: Option<Rc<dyn Host>>,
 }
 
 impl fmt::Debug for Cx {
@@ -144,7 +147,14 @@ impl Cx {
             states: States::default(),
             bests,
             sink,
+            host: None,
         }
+    }
+
+    /// The same with somebody who is asked when a task looks around.
+    pub(crate) fn with_host(mut self, host: Rc<dyn Host>) -> Self {
+        self.host = Some(host);
+        self
     }
 
     /// The surroundings of a task outside any run, to unit-test an algorithm with.
@@ -228,6 +238,38 @@ impl Cx {
         self.rng.get_or_insert_with(|| Rng::new(self.key))
     }
 
+    /// The random stream of a global index: of an event, a particle, a replica.
+    ///
+    /// It is one of the run's seed, the algorithm and the index, whichever task draws from it. So cutting the work into
+    /// other tasks changes no random number and no count. Each call begins it anew; some 80 ns to its first number.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// #[algorithm]
+    /// fn hits(first: u64, darts: u64, cx: &mut Cx) -> u64 {
+    ///     let hit = |dart: u64| {
+    ///         let (x, y): (f64, f64) = cx.rng_at(dart).random();
+    ///         x * x + y * y < 1.0
+    ///     };
+    ///     (first..first + darts).filter(|dart| hit(*dart)).count() as u64
+    /// }
+    ///
+    /// let mut cx = Cx::for_test(42);
+    /// let whole = hits(0, 1000, &mut cx);
+    /// assert_eq!(whole, hits(0, 300, &mut cx) + hits(300, 700, &mut cx));
+    /// ```
+    #[inline]
+    pub fn rng_at(&self, index: u64) -> Rng {
+        self.streams().rng_at(index)
+    }
+
+    /// All of [`rng_at`](Self::rng_at), for a task's own threads: it is `Copy`, and can be sent to them.
+    #[inline]
+    pub fn streams(&self) -> Streams {
+        Streams::new(self.key.seed, self.key.algorithm)
+    }
+
     /// The master's user arguments: those without `--mw-*`.
     pub fn args(&self) -> &[String] {
         &self.args
@@ -260,6 +302,9 @@ impl Cx {
     /// True once nobody waits for this task any more, or the slave is to stop. Long tasks look now and then.
     #[inline]
     pub fn cancelled(&self) -> bool {
+        if let Some(host) = &self.host {
+            host.look();
+        }
         self.cancelled.load(Ordering::Relaxed)
     }
 

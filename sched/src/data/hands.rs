@@ -105,6 +105,8 @@ pub(crate) struct Hands {
     /// How many tasks are neither `Gone` nor bound.
     loose: u32,
     pub(crate) asked: Asked,
+    /// What is in them waits for others while it runs: nothing is put behind it.
+    pub(crate) alone: bool,
     /// The longest that a task was expected to take, of what was handed out since there was one packet in them at most,
     /// and of the first one then.
     longest: Nanos,
@@ -142,10 +144,10 @@ impl Hands {
         }
     }
 
-    /// Whether the packet that was handed out last is the only one in them, or all of it was given back.
+    /// Whether there is room for another packet: the one that was handed out last is the only one in them, or all of it was given back.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.ahead == 0
+        self.ahead == 0 && !self.alone
     }
 
     /// Whether nothing is known of how long those in them are expected to take.
@@ -162,6 +164,9 @@ impl Hands {
 
     /// No less than all in them are expected to take, with so many more tasks that take so long each.
     pub(crate) fn compute_with(&self, more: u64, each: Nanos) -> Nanos {
+        if self.alone {
+            return Nanos::MAX;
+        }
         let tasks = u64::from(self.held) + more;
         self.longest.max(each).saturating_mul(tasks)
     }
@@ -298,6 +303,11 @@ impl Hands {
         Ok(entry)
     }
 
+    /// The entry of the task that runs, as its slave says.
+    pub(crate) fn running(&self, task: u64) -> Result<Entry, Offence> {
+        self.expect_first(task)
+    }
+
     pub(crate) fn on_announce(&mut self, task: u64) -> Result<(), Offence> {
         self.expect_first(task)?;
         self.announced = true;
@@ -385,8 +395,11 @@ impl Hands {
         {
             self.pop();
         }
-        if self.entries.is_empty() && self.entries.capacity() > IDLE_ENTRIES_MAX {
-            self.entries = VecDeque::new();
+        if self.entries.is_empty() {
+            self.alone = false;
+            if self.entries.capacity() > IDLE_ENTRIES_MAX {
+                self.entries = VecDeque::new();
+            }
         }
     }
 
@@ -437,6 +450,10 @@ impl Hands {
                 .back()
                 .is_none_or(|last| last.hold != Hold::Gone),
             "gone entries leave at the end"
+        );
+        assert!(
+            !self.alone || !self.is_empty(),
+            "who waits for others is there"
         );
         assert!(!self.announced || held > 0, "what was announced is held");
         let withdrawn = self.entries().filter(|entry| entry.hold == Hold::Withdrawn);

@@ -25,28 +25,32 @@ pub(crate) enum State {
     Held { slave: u32, position: u32 },
 }
 
-/// The yes-or-no facts in one byte: the record is what a queue of ten million consists of.
+/// The yes-or-no facts in two bytes: the record is what a queue of ten million consists of.
 #[derive(Copy, Clone, Debug)]
-pub(crate) struct Flags(u8);
+pub(crate) struct Flags(u16);
 
 impl Flags {
-    const RETRY: u8 = 1;
-    const DO_IT_ANYWAY: u8 = 2;
+    const RETRY: u16 = 1;
+    const DO_IT_ANYWAY: u16 = 2;
     /// `to` was given.
-    const ADDRESSED: u8 = 4;
+    const ADDRESSED: u16 = 4;
     /// Only the slave it is addressed to may run it.
-    const BOUND: u8 = 8;
+    const BOUND: u16 = 8;
     /// It was in a lost slave's hands: its start is announced.
-    const MARKED: u8 = 16;
+    const MARKED: u16 = 16;
     /// Its end goes to the queue.
-    const OF_QUEUE: u8 = 32;
+    const OF_QUEUE: u16 = 32;
     /// Split off: its tasks' ids do not lead to its slot.
-    const MOVED: u8 = 64;
+    const MOVED: u16 = 64;
     /// It is a call's.
-    const OF_CALL: u8 = 128;
+    const OF_CALL: u16 = 128;
+    /// It waits for others while it runs.
+    const ALONE: u16 = 256;
+    /// Something is kept for whoever runs it next.
+    const KEPT: u16 = 512;
 
     #[inline]
-    fn has(self, flag: u8) -> bool {
+    fn has(self, flag: u16) -> bool {
         self.0 & flag != 0
     }
 }
@@ -85,7 +89,7 @@ impl<P: Series> Record<P> {
         payload: P,
         now: Nanos,
     ) -> Self {
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let flag = |set: bool, flag: u16| if set { flag } else { 0 };
         let (of, flow) = match spec.owner {
             Owner::Queue => (Flags::OF_QUEUE, 0),
             Owner::Call(call) => (Flags::OF_CALL, call),
@@ -100,6 +104,7 @@ impl<P: Series> Record<P> {
             | flag(do_it_anyway, Flags::DO_IT_ANYWAY)
             | flag(to.is_some(), Flags::ADDRESSED)
             | flag(bound, Flags::BOUND)
+            | flag(spec.alone, Flags::ALONE)
             | of;
         Record {
             seq,
@@ -245,6 +250,23 @@ impl<P: Series> Record<P> {
     #[inline]
     pub(crate) fn flow(&self) -> u32 {
         self.flow
+    }
+
+    /// Whether it waits for others while it runs: it is alone in its slave's hands.
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.flags.has(Flags::ALONE)
+    }
+
+    /// Whether it is alone in its packet, and never given to a second slave.
+    #[inline]
+    pub(crate) fn travels_alone(&self) -> bool {
+        self.flags.0 & (Flags::ALONE | Flags::KEPT) != 0
+    }
+
+    /// Something is kept for whoever runs it next.
+    pub(crate) fn keep(&mut self) {
+        self.flags.0 |= Flags::KEPT;
     }
 
     /// Whether it is in a slave's hands.

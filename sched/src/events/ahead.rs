@@ -37,6 +37,9 @@ impl<P: Series> Scheduler<P> {
             self.slaves.first_with_little()?;
         }
         let front = self.owners.front(self.hold_queue)?;
+        if self.tasks.get(front).is_alone() {
+            return None;
+        }
         let compute = self.times.known(self.tasks.get(front).algorithm)?;
         let group = self.ahead_group();
         let plenty = match (self.more_is_to_come(), with_room) {

@@ -92,6 +92,10 @@ impl<P: Series> Scheduler<P> {
         let Some(median) = self.times.median(record.algorithm) else {
             return false;
         };
+        if record.travels_alone() {
+            // Two that say the same to one master, or a second one that begins where the first one was long ago.
+            return false;
+        }
         let runs = now.saturating_sub(hands.first_since);
         record.policy().retry && runs > (MEDIANS * median).max(median + LONGER)
     }

@@ -50,6 +50,10 @@ impl<P: Series> Scheduler<P> {
                 break;
             };
             let record = self.tasks.get(slot);
+            let alone = record.travels_alone();
+            if alone && nth > 0 {
+                break;
+            }
             let cost = || self.times.cost(record.algorithm);
             let tasks = room.takes(nth == 0, owner.is_some(), record.tasks(), cost);
             if tasks == 0 {
@@ -75,6 +79,7 @@ impl<P: Series> Scheduler<P> {
             let bound = record.bound_to().is_some();
             let position = slave.hands.push(record.seq, tasks, slot, now, bound);
             slave.hands.expect(self.times.cost(record.algorithm));
+            slave.hands.alone = record.is_alone();
             let links = record.take_in_hand(at, position);
             let links = is_all.then_some(links);
             match owner {
@@ -97,7 +102,7 @@ impl<P: Series> Scheduler<P> {
                 },
                 record.payload.as_ref().expect(HAS_PAYLOAD),
             );
-            if !is_all {
+            if !is_all || alone {
                 break;
             }
         }

@@ -6,6 +6,7 @@ mod cancel;
 mod duplicate;
 mod groups;
 mod hand_out;
+mod keep;
 mod lose;
 mod packet_size;
 pub(crate) mod recall;

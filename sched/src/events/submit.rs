@@ -20,7 +20,7 @@ impl<P: Series> Scheduler<P> {
             seq: self.next_task,
             slot: self.tasks.next_slot(),
         };
-        if spec.policy != Policy::default() {
+        if spec.policy != Policy::default() || spec.alone {
             return Opening {
                 first,
                 tasks_max: 1,
@@ -36,7 +36,7 @@ impl<P: Series> Scheduler<P> {
             task_packet_bytes_max.saturating_sub(task_packet_overhead_bytes) / spec.bytes.max(1);
         let room = match spec.owner {
             Owner::Map(_) => u64::MAX,
-            _ => queued_bytes_max.saturating_sub(self.counts.queued_bytes),
+            _ => queued_bytes_max.saturating_sub(self.counts.queued_bytes + self.kept_bytes),
         };
         let room = room / (u64::from(spec.bytes) + Self::RECORD_BYTES);
         let useful = match (self.config.task_group, self.times.known(spec.algorithm)) {
@@ -131,6 +131,6 @@ impl<P: Series> Scheduler<P> {
     #[inline]
     fn may_queue(&self, bytes: u32) -> bool {
         let more = u64::from(bytes) + Self::RECORD_BYTES;
-        self.counts.queued_bytes + more <= self.config.queued_bytes_max
+        self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max
     }
 }

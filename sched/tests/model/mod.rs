@@ -705,6 +705,7 @@ impl World {
                 let owner = owner_of(seq, of);
                 let algorithm = AlgorithmId(algorithm);
                 let spec = TaskSpec {
+                    alone: false,
                     algorithm,
                     owner,
                     bytes,

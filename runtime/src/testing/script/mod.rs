@@ -1,9 +1,11 @@
 //! Level 1: the cores under a random application that uses every call there is, with small bounds.
 //!
 //! Here are its state and its turns. `storm` is a seed from its first draw to its end, `algorithms` is what the slaves
-//! compute, `submit` what the application gives, `take` what it takes. `restless` plays level 2, by the typed handle.
+//! compute, `submit` what the application gives, `take` what it takes. `restless` and `reduced` play level 2, by the
+//! typed handle.
 
 mod algorithms;
+mod reduced;
 mod restless;
 mod storm;
 mod submit;

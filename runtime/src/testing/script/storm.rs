@@ -19,6 +19,7 @@ use crate::testing::fleet::{Fault, Fleet, Weights};
 use crate::testing::law::Law;
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
+use crate::testing::script::reduced::reduced;
 use crate::testing::script::restless::restless;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
@@ -65,8 +66,10 @@ const HELD_WINDOW_BYTES: usize = 64 << 10;
 /// # Panics
 /// When the cores break the law.
 pub fn storm(seed: u64, transcript: bool) -> Storm {
-    if seed % 8 == 1 {
-        restless(seed, transcript);
+    match seed % 8 {
+        1 => restless(seed, transcript),
+        3 => reduced(seed, transcript),
+        _ => {}
     }
     let mut script = Script::new(seed, transcript);
     script.run()
@@ -109,6 +112,11 @@ impl Script {
             fingerprint: hello.fingerprint.clone(),
             algorithms: registry.infos(),
         };
+        // In some runs tasks time out: those that hang, and some that are only long.
+        let mut limits = ChaCha8Rng::seed_from_u64(seed ^ 0x71_3e00);
+        if seed % 3 == 2 {
+            config.rules.task_timeout = Some(limits.random_range(SECOND / 10..20 * SECOND));
+        }
         let sched = &mut config.rules.sched;
         sched.task_group = rng.random_range(0..7);
         sched.prefetch = rng.random_range(0..4) > 0;

@@ -269,6 +269,7 @@ impl Script {
         );
         let algorithm = AlgorithmId(index_of(kind));
         let spec = TaskSpec {
+            alone: false,
             algorithm,
             owner,
             bytes: (body.len() + TASK_ENTRY_BYTES) as u32,
