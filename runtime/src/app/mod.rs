@@ -137,9 +137,8 @@ impl App {
             complain(&name, &format!("signals cannot be caught: {error}"));
             return code::ERROR;
         }
-        if let [names @ ..] = &settings.without_effect[..]
-            && !names.is_empty()
-        {
+        let names = &settings.without_effect;
+        if !names.is_empty() {
             let other = match settings.role {
                 Role::Slave => "master",
                 _ => "slave",
