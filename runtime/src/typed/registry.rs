@@ -2,6 +2,9 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::time::Duration;
+
+use ringmw_sched::Nanos;
 
 use crate::proto::config::{AlgorithmInfo, CheckOutputs, HashArgs};
 use crate::typed::algorithm::{Algorithm, Signature};
@@ -27,6 +30,7 @@ pub(crate) struct Entry {
     pub(crate) check_outputs: CheckOutputs,
     pub(crate) hash_args: HashArgs,
     pub(crate) run: RunFn,
+    pub(crate) timeout: Option<Duration>,
     type_id: TypeId,
 }
 
@@ -39,6 +43,7 @@ impl Entry {
             check_outputs: check_each::<A::Output>,
             hash_args: A::hash_args,
             run: A::run,
+            timeout: A::TIMEOUT,
             type_id: TypeId::of::<A>(),
         }
     }
@@ -133,6 +138,13 @@ impl Registry {
             hash_args: entry.hash_args,
         };
         self.entries.iter().map(info).collect()
+    }
+
+    /// The time-outs that were given with the algorithms, in the order of their indices.
+    pub(crate) fn timeouts(&self) -> Vec<Option<Nanos>> {
+        let nanos = |time: Duration| Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX / 4);
+        let entries = self.entries.iter();
+        entries.map(|entry| entry.timeout.map(nanos)).collect()
     }
 
     /// All of them, in the order of their indices.

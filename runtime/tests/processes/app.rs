@@ -12,6 +12,7 @@ use ringmw_codec::audit::{Event, LossCause};
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
+use crate::misfortune::{self, perish, pine};
 use crate::process::Process;
 use crate::support::{Given, archive, frame, result};
 
@@ -118,6 +119,10 @@ async fn master(mw: Master, args: Args) -> Result {
     let outlives = args.value("--outlive", 0u64)?;
     if outlives > 0 {
         return outlive(mw, outlives).await;
+    }
+    let misfortune: String = args.value("--misfortune", String::new())?;
+    if !misfortune.is_empty() {
+        return misfortune::master(&mw, &args, tasks, &misfortune).await;
     }
     if hold_ms > 0 {
         thread::sleep(Duration::from_millis(hold_ms));
@@ -248,6 +253,8 @@ pub(crate) fn app() -> App {
         .algorithm::<nap>()
         .algorithm::<noise>()
         .algorithm::<seek>()
+        .algorithm::<perish>()
+        .algorithm::<pine>()
         .algorithm::<square>()
         .algorithm::<swell>()
         .master(master);
