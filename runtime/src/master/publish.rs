@@ -265,7 +265,7 @@ fn message(event: &Event) -> Option<String> {
             ms / 1_000,
             ms % 1_000 / 100
         ),
-        Event::Nothing { .. } => {
+        Event::Nothing => {
             "the master algorithm waits, and nothing is queued, running or desired".to_owned()
         }
         Event::Waiting { tasks, .. } => format!("{tasks} tasks wait for a group that has no slave"),

@@ -152,7 +152,7 @@ impl MasterCore {
         }
         let mut lines = Vec::new();
         let need = self.need();
-        if self.slots.len() == 0 {
+        if self.slots.is_empty() {
             lines.push(match need.desired {
                 0 => "no slave is connected, and none is desired".to_owned(),
                 desired => format!("no slave is connected; {desired} are desired"),
