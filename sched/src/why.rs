@@ -104,7 +104,7 @@ impl<P: Series> Scheduler<P> {
             algorithm: record.algorithm,
             submitted: record.submitted,
             bound_to,
-            crashes: record.crashes,
+            crashes: record.crashes.into(),
             of_queue: record.of_queue(),
             place,
         })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringmw_codec::audit::LossCause;
 use ringmw_codec::control::{Goodbye, GoodbyeCode};
 use ringmw_codec::frame::{FrameReader, Kind};
-use ringmw_codec::handshake::Refusal;
+use ringmw_codec::handshake::{About, Refusal};
 use ringmw_sched::{Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
@@ -69,6 +69,8 @@ pub struct SlaveInfo {
     pub job: Arc<str>,
     /// Its process there.
     pub pid: u32,
+    /// What else it says of itself: its labels, who watches over it.
+    pub about: About,
     /// When it connected.
     pub since: Nanos,
     /// What it has done.
@@ -121,6 +123,11 @@ impl Cause {
         match self {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
             Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
+            Cause::Goodbye {
+                code: GoodbyeCode::Ended,
+                begun: true,
+                ..
+            } => Departure::Ended,
             Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }
