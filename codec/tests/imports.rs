@@ -14,7 +14,12 @@ const TABLE: &[Row<'_>] = &[
     ("control", &["wire"]),
     ("batch", &["wire", "Nanos"]),
     ("journal", &["wire", "Nanos"]),
-    ("kinds", &["wire", "handshake", "control", "batch"]),
+    ("observe", &["wire"]),
+    ("status", &["Nanos"]),
+    (
+        "kinds",
+        &["wire", "handshake", "control", "batch", "observe"],
+    ),
     ("frame", &["kinds"]),
     ("secret", &["frame", "handshake"]),
     ("audit", &[]),

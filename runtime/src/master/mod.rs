@@ -30,6 +30,7 @@ pub(crate) mod known;
 mod light;
 mod map;
 mod passes;
+pub(crate) mod publish;
 pub(crate) mod queue;
 mod ready;
 mod reduce;
