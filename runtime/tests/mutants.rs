@@ -48,8 +48,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "off by one: the queue takes one task past its bound",
         file: "sched/src/events/submit.rs",
-        old: "self.counts.queued_bytes + more <= self.config.queued_bytes_max",
-        new: "self.counts.queued_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+        old: "self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max",
+        new: "self.counts.queued_bytes + self.kept_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
