@@ -90,6 +90,8 @@ macro_rules! flags {
                 "The executable that the resource file names, by default the master's own.";
             crash_limit = "--mw-crash-limit", Some("N"), Number<u32>, Some("10"), Master,
                 "A task under way in this many lost slaves is unrunnable; 0 for never.";
+            task_timeout = "--mw-task-timeout", Some("TIME"), Maybe<Time<1>>, None, Master,
+                "A task that runs for longer, and has no time-out of its own, is told to stop, and a second later fails with its process.";
             ready_bytes_max = "--mw-max-ready-bytes", Some("BYTES"), Bytes<u64, 1>, Some("268435456"), Master,
                 "Above this many bytes of results not taken yet, hand out no more tasks that end in the queue.";
             queued_bytes_max = "--mw-max-queued-bytes", Some("BYTES"), Bytes<u64, 1>, Some("8589934592"), Master,
@@ -106,6 +108,8 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            labels = "--mw-slave-label", Some("KEY[=VALUE]"), Every<Label>, None, Slave,
+                "A label of this slave, for tasks that need it; may be given up to 16 times.";
             any_build = "--mw-any-build", None, Switch, None, Master,
                 "Accept slaves of another build, if all else agrees.";
         }

@@ -6,7 +6,9 @@
 pub(crate) mod clock;
 pub(crate) mod engine;
 pub(crate) mod files;
+pub(crate) mod last_word;
 pub(crate) mod local;
 pub(crate) mod signals;
 pub(crate) mod slave_link;
 pub(crate) mod terminal;
+pub(crate) mod word;

@@ -223,6 +223,7 @@ impl Setting {
                 port,
                 &self.member_id,
                 self.settings.audit_file.clone(),
+                &self.settings.passed_on,
                 stop.clone(),
             )?),
             _ => None,
