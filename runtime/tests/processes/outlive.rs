@@ -43,11 +43,11 @@ fn results(events: &[Event]) -> u64 {
 }
 
 fn last_life(events: &[Event]) -> u32 {
-    let lives = events.iter().filter_map(|event| match event {
+    let mut lives = events.iter().filter_map(|event| match event {
         Event::Life { life, .. } => Some(*life),
         _ => None,
     });
-    lives.last().unwrap_or(0)
+    lives.next_back().unwrap_or(0)
 }
 
 /// Whatever becomes of the test, nobody waits for ever.
