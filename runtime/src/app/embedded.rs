@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::thread;
 
 use ringmw_codec::handshake::Hello;
+use ringmw_codec::secret::Secret;
 
 use crate::app::parts::SlaveSide;
 use crate::app::{App, master_role, slave_role};
 use crate::flags;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::proto::config::Bounds;
-use crate::slave::{self, Join, Slave};
+use crate::slave::{self, Join, Slave, Via};
 
 /// The stack of a slave's thread: the usual one of a main thread.
 const STACK_BYTES: usize = 8 << 20;
@@ -27,6 +28,8 @@ pub struct Embedded {
 /// What another slave, a played one for example, needs to join an embedded master.
 #[derive(Clone, Debug)]
 pub struct Ready {
+    /// The run's secret, which a slave must prove to know; none with `--mw-no-secret`.
+    pub secret: Option<Secret>,
     /// Where the master listens, as `host:port`.
     pub address: String,
     /// What this very application's slaves say first.
@@ -71,35 +74,34 @@ impl Embedded {
         slave::remember_panics();
         let (slaves, on_ready) = (self.slaves, self.on_ready);
         let slave = Arc::new(parts.slave_side());
-        master_role::run_embedded(parts, settings, move |address, member_id| {
-            if let Some(ready) = on_ready {
-                let hello = slave_role::hello(&slave, &member_id);
-                ready(Ready {
-                    address: address.clone(),
-                    hello,
-                });
+        master_role::run_embedded(parts, settings, move |address, member_id, secret| {
+            let ready = Ready {
+                secret,
+                address,
+                hello: slave_role::hello(&slave, &member_id),
+            };
+            if let Some(tell) = on_ready {
+                tell(ready.clone());
             }
             for index in 0..slaves {
-                let (slave, address, member_id) =
-                    (Arc::clone(&slave), address.clone(), member_id.clone());
+                let (slave, ready) = (Arc::clone(&slave), ready.clone());
                 thread::Builder::new()
                     .name(format!("ringmw-slave-{index}"))
                     .stack_size(STACK_BYTES)
-                    .spawn(move || be_slave(&slave, address, &member_id))
+                    .spawn(move || be_slave(&slave, ready))
                     .expect("a thread for each embedded slave");
             }
         })
     }
 }
 
-fn be_slave(parts: &SlaveSide, address: String, member_id: &str) {
+fn be_slave(parts: &SlaveSide, ready: Ready) {
     let join = Join {
-        addresses: vec![address],
-        hello: slave_role::hello(parts, member_id),
+        via: Via::Dial(vec![ready.address]),
+        birth: slave::birth(ready.hello, ready.secret, Bounds::default()),
         registry: Arc::clone(&parts.registry),
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
         term: None,
-        bounds: Bounds::default(),
         own_args: Vec::new(),
     };
     match Slave::join(join) {

@@ -6,21 +6,30 @@ use std::sync::Arc;
 use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
+use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Exit;
 use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
-use crate::flags::{Settings, resolve_slave_target};
+use crate::flags::{Settings, resolve_listener, resolve_slave_target};
+use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::resource;
+use crate::io::relisten::Relisten;
+use crate::io::secret_file;
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
 use crate::proto::slave::SlaveEnd;
-use crate::slave::{self, Join, Slave};
+use crate::slave::listen::{self, Birth, Won};
+use crate::slave::{self, Join, Slave, Via};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let parts = parts.slave_side();
-    let target = match resolve_slave_target(&settings.sources, resource::read) {
+    let resolved = match settings.slave_listen {
+        None => resolve_slave_target(&settings.sources, resource::read),
+        Some(_) => resolve_listener(&settings.sources, resource::read),
+    };
+    let target = match resolved {
         Ok(target) => target,
         Err(error) => {
             complain(name, &error);
@@ -51,6 +60,16 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         finish(&audit, name);
         return exit::OK;
     }
+    let secret = match &settings.secret_file {
+        Some(path) => match secret_file::read(path) {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                complain(name, &error);
+                return exit::ERROR;
+            }
+        },
+        None => target.secret,
+    };
     let term = match Term::watch() {
         Ok(term) => term,
         Err(error) => {
@@ -59,14 +78,37 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         }
     };
     let hello = hello(&parts, &target.member_id);
+    let birth = slave::birth(hello, secret.clone(), settings.slave_bounds);
+    let mut again = None;
+    let via = match &settings.slave_listen {
+        None => Via::Dial(target.addresses),
+        Some(at) => match await_master(at, &settings, secret.as_ref(), &birth, &audit) {
+            Ok(Waited::Won(won, clock, from)) => {
+                again = Some(Arc::clone(&from));
+                Via::Won(won, clock, from)
+            }
+            Ok(Waited::Nobody(code)) => {
+                let reason = "no other master has come".to_owned();
+                said(None, Event::Exit { code, reason });
+                finish(&audit, name);
+                return code;
+            }
+            Err(error) => {
+                complain(name, &error);
+                let (code, reason) = (exit::ERROR, error);
+                said(None, Event::Exit { code, reason });
+                finish(&audit, name);
+                return exit::ERROR;
+            }
+        },
+    };
     slave::remember_panics();
     let join = Join {
-        addresses: target.addresses,
-        hello,
+        via,
+        birth,
         registry: Arc::clone(&parts.registry),
         audit: Arc::clone(&audit),
         term: Some(term),
-        bounds: settings.slave_bounds,
         own_args: settings.user,
     };
     let (id, code, reason) = match Slave::join(join) {
@@ -79,12 +121,59 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             if let Some(error) = error {
                 complain(name, &error);
             }
+            if let Some(again) = again
+                && slave.end().is_some_and(|end| !end.is_own_will())
+            {
+                let (id, wait) = (Some(slave.id().0), slave.client_timeout());
+                let text = format!("{reason}; it listens for the next master");
+                said(id, Event::Note { text });
+                finish(&audit, name);
+                let error = again.again(code, wait);
+                complain(name, &format!("it cannot listen again: {error}"));
+                return exit::ERROR;
+            }
             (Some(slave.id().0), code, reason)
         }
     };
     said(id, Event::Exit { code, reason });
     finish(&audit, name);
     code
+}
+
+/// What came of listening.
+enum Waited {
+    Won(Won, Clock, Arc<Relisten>),
+    /// Nobody has dialled since the last master, which ended with this exit code.
+    Nobody(u8),
+}
+
+fn await_master(
+    at: &(Option<String>, u16),
+    settings: &Settings,
+    secret: Option<&Secret>,
+    birth: &Birth,
+    audit: &AuditWriter,
+) -> Result<Waited, String> {
+    let mut from = Relisten::open(at)?;
+    from.keep_piped(settings.secret_file.as_deref(), secret);
+    let fault = |error: std::io::Error| format!("the listening socket: {error}");
+    let address = from.listener.local_addr().map_err(fault)?;
+    let addresses = vec![address.to_string()];
+    let security = match secret {
+        Some(_) => "secret",
+        None => "none",
+    };
+    let security = Some(security.to_owned());
+    let ready = Event::Ready {
+        addresses,
+        security,
+    };
+    audit.say(Who::Slave(None), ready);
+    let clock = Clock::start();
+    match listen::await_master(&from, birth, &clock, audit).map_err(fault)? {
+        Some(won) => Ok(Waited::Won(won, clock, Arc::new(from))),
+        None => Ok(Waited::Nobody(from.code)),
+    }
 }
 
 fn init(parts: &SlaveSide, member_id: &str) -> Event {

@@ -10,8 +10,8 @@ use ringmw_codec::flags::{FLAG, Flag};
 use ringmw_sched::AUTO;
 
 use super::values::{
-    Bytes, Each, Engine, File, Host, Level, Maybe, MemberId, Number, OnOff, OrAuto, Seconds,
-    SlavesWanted, Switch, Take,
+    Bytes, Each, Engine, File, Host, Level, Listen, Many, Maybe, MemberId, Number, OnOff, OrAuto,
+    PeerOrFile, Seconds, SlavesWanted, Switch, Take,
 };
 use super::{Role, Settings, SlaveCount, Source};
 use crate::proto::config::{Bounds, Rules};
@@ -25,6 +25,8 @@ pub(super) struct Row {
     pub(super) may_be_empty: bool,
     /// A slave may be given it again: the later one wins.
     pub(super) is_source: bool,
+    /// It may be given again: each counts.
+    pub(super) is_list: bool,
     /// What reads its value for clap; none for a switch.
     pub(super) parser: fn() -> Option<ValueParser>,
 }
@@ -51,6 +53,7 @@ macro_rules! given {
             is_path: <$type>::IS_PATH,
             may_be_empty: <$type>::MAY_BE_EMPTY,
             is_source: <$type>::IS_SOURCE,
+            is_list: <$type>::IS_LIST,
             parser: <$type>::parser,
         }),*];
 
@@ -98,6 +101,10 @@ impl From<Given> for Settings {
             slave_count,
             time_limit,
             idle_timeout,
+            secret_file,
+            no_secret,
+            slaves_at,
+            slave_listen,
             any_build,
         } = given;
         Settings {
@@ -136,6 +143,10 @@ impl From<Given> for Settings {
             resource_interval,
             member_id: last(&member_id),
             slave_executable,
+            secret_file,
+            no_secret,
+            slaves_at,
+            slave_listen,
             ready_bytes_max,
             seed,
             engine,

@@ -31,7 +31,8 @@ use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
 
 use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
-pub(crate) use target::{Source, resolve_slave_target};
+pub(crate) use target::{Source, resolve_listener, resolve_slave_target};
+pub(crate) use values::SlavesAt;
 
 // The names that messages have.
 const HELP: &str = FLAG.help.name;
@@ -102,6 +103,14 @@ pub(crate) struct Settings {
     pub slave_count: Option<SlaveCount>,
     /// How long a slave stays.
     pub slave_bounds: Bounds,
+    /// Where the run's secret is read, and made where a master finds none.
+    pub secret_file: Option<PathBuf>,
+    /// The run has no secret.
+    pub no_secret: bool,
+    /// Slaves that the master dials.
+    pub slaves_at: Vec<SlavesAt>,
+    /// Where a slave waits for masters that dial: the interface, or all, and the port.
+    pub slave_listen: Option<(Option<String>, u16)>,
     /// Where a slave's master is told, in the order given; see [`resolve_slave_target`].
     pub sources: Vec<Source>,
     /// Flags that were given and mean nothing in this role.
@@ -124,6 +133,22 @@ impl std::error::Error for UsageError {}
 
 fn usage<T>(message: impl Into<String>) -> Result<T, UsageError> {
     Err(UsageError(message.into()))
+}
+
+/// The addresses in a file: a line each, blank ones and what follows a `#` passed over.
+///
+/// # Errors
+/// The first line that is none.
+pub(crate) fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for (nth, line) in text.lines().enumerate() {
+        let address = line.split('#').next().unwrap_or_default().trim();
+        if !address.is_empty() {
+            let read = values::peer(address);
+            all.push(read.map_err(|error| format!("line {}: {address} {error}", nth + 1))?);
+        }
+    }
+    Ok(all)
 }
 
 /// The arguments, apart.
@@ -339,7 +364,8 @@ fn names(mw: &[OsString], role: Role) -> Result<Vec<&'static str>, UsageError> {
     let mut names = Vec::new();
     for arg in mw {
         let (row, _) = known_flag(arg)?;
-        let (name, may_repeat) = (row.flag.name, role == Role::Slave && row.is_source);
+        let may_repeat = row.is_list || role == Role::Slave && row.is_source;
+        let name = row.flag.name;
         if names.contains(&name) && !may_repeat {
             return usage(format!("{name} is given twice; leave one of them out"));
         }
@@ -350,7 +376,27 @@ fn names(mw: &[OsString], role: Role) -> Result<Vec<&'static str>, UsageError> {
 
 /// What each flag alone may say, but not together or in this role.
 fn judge(settings: &Settings) -> Result<(), UsageError> {
+    let (file, none) = (FLAG.secret_file.name, FLAG.no_secret.name);
+    if settings.role != Role::Slave && settings.no_secret && settings.secret_file.is_some() {
+        return usage(format!(
+            "{none} contradicts {file}: a run has a secret or none"
+        ));
+    }
+    let listen = FLAG.slave_listen.name;
     match settings.role {
+        Role::Slave if settings.slave_listen.is_some() => {
+            let dials = [
+                (HOST, settings.host.is_some()),
+                (PORT, settings.port.is_some()),
+                (FLAG.slave_count.name, settings.slave_count.is_some()),
+            ];
+            match dials.iter().find(|(_, is_given)| *is_given) {
+                Some((name, _)) => usage(format!(
+                    "{listen} contradicts {name}: one slave waits for a master that dials it"
+                )),
+                None => Ok(()),
+            }
+        }
         Role::Slave if settings.resource_file.is_none() => match (&settings.host, settings.port) {
             (Some(_), Some(_)) => Ok(()),
             (Some(_), None) => usage(format!(
@@ -360,7 +406,7 @@ fn judge(settings: &Settings) -> Result<(), UsageError> {
                 "{PORT} needs {HOST} beside it: a slave must know its master's host"
             )),
             (None, None) => usage(format!(
-                "{SLAVE} needs to know its master: give {HOST} and {PORT}, or the master's {RESOURCE_FILE}"
+                "{SLAVE} needs to know its master: give {HOST} and {PORT}, or the master's {RESOURCE_FILE}, or wait for it with {listen}"
             )),
         },
         Role::Local { .. } => {
@@ -369,6 +415,7 @@ fn judge(settings: &Settings) -> Result<(), UsageError> {
                 (PORT, settings.port.is_some()),
                 (FLAG.advertise_host.name, settings.advertise_host.is_some()),
                 (RESOURCE_FILE, settings.resource_file.is_some()),
+                (FLAG.slaves_at.name, !settings.slaves_at.is_empty()),
             ];
             match given.iter().find(|(_, is_given)| *is_given) {
                 Some((name, _)) => usage(format!(

@@ -43,6 +43,8 @@ pub(super) trait Take {
     const HAS_VALUE: bool = true;
     /// There is nothing to take where it is not given and has no default.
     const NEEDS_DEFAULT: bool = false;
+    /// Each that was given counts.
+    const IS_LIST: bool = false;
     /// It tells where a slave's master is. The later one wins, so a slave may be given it again.
     const IS_SOURCE: bool = false;
     /// As [`Value::IS_PATH`].
@@ -113,6 +115,25 @@ impl<V: Value> Take for Each<V> {
         let places: Vec<usize> = matches.indices_of(name).into_iter().flatten().collect();
         let values = matches.remove_many(name).into_iter().flatten();
         places.into_iter().zip(values).collect()
+    }
+}
+
+/// Each value that was given, all of which count.
+pub(super) struct Many<V>(PhantomData<V>);
+
+impl<V: Value> Take for Many<V> {
+    type Out = Vec<V::Out>;
+
+    const IS_LIST: bool = true;
+    const IS_PATH: bool = V::IS_PATH;
+    const MAY_BE_EMPTY: bool = V::MAY_BE_EMPTY;
+
+    fn parser() -> Option<ValueParser> {
+        Some(V::parser())
+    }
+
+    fn take(matches: &mut ArgMatches, name: &str) -> Vec<V::Out> {
+        matches.remove_many(name).into_iter().flatten().collect()
     }
 }
 
@@ -343,5 +364,57 @@ impl Value for Host {
             return Err("is no host alone; a port goes to --mw-master-port".to_owned());
         }
         Ok(bare.to_owned())
+    }
+}
+
+/// Reads `host:port`; an IPv6 host stands in brackets, and keeps them.
+pub(super) fn peer(value: &str) -> Result<String, String> {
+    let (host, port) = value
+        .rsplit_once(':')
+        .ok_or_else(|| "is no HOST:PORT".to_owned())?;
+    let bare = Host::read(host).map_err(|_| format!("{host} is no host name or address"))?;
+    if bare.contains(':') && bare.len() == host.len() {
+        return Err("is no HOST:PORT; an IPv6 host stands in brackets".to_owned());
+    }
+    let port = Number::<u16, 1>::read(port).map_err(|error| format!("the port {port} {error}"))?;
+    Ok(format!("{host}:{port}"))
+}
+
+/// Where slaves listen: one of them, or a file of such.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SlavesAt {
+    /// `HOST:PORT`
+    One(String),
+    /// `@FILE`
+    File(PathBuf),
+}
+
+/// An address, or the name of a file of them behind an `@`.
+pub(super) struct PeerOrFile;
+
+impl Value for PeerOrFile {
+    type Out = SlavesAt;
+
+    fn read(value: &str) -> Result<SlavesAt, String> {
+        match value.strip_prefix('@') {
+            Some("") => Err("names no file behind its @".to_owned()),
+            Some(file) => Ok(SlavesAt::File(file.into())),
+            None => peer(value).map(SlavesAt::One),
+        }
+    }
+}
+
+/// Where to listen: a port, on all interfaces or on one.
+pub(super) struct Listen;
+
+impl Value for Listen {
+    type Out = (Option<String>, u16);
+
+    fn read(value: &str) -> Result<(Option<String>, u16), String> {
+        let port = |port| Number::<u16>::read(port).map_err(|error| format!("the port {error}"));
+        match value.rsplit_once(':') {
+            None => Ok((None, port(value)?)),
+            Some((host, number)) => Ok((Some(Host::read(host)?), port(number)?)),
+        }
     }
 }

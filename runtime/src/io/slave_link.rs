@@ -32,6 +32,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
+use crate::io::relisten::Relisten;
 use crate::io::signals::Leave;
 use crate::io::terminal::{complain, own_name};
 use crate::proto::incumbents::BestTable;
@@ -74,6 +75,8 @@ pub(crate) struct Link {
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
     audit: Arc<AuditWriter>,
+    /// It listens for the next master when this one has ended.
+    again: Option<Arc<Relisten>>,
 }
 
 /// The socket, and what is on its way.
@@ -131,6 +134,7 @@ impl Link {
         clock: Clock,
         bests: BestTable,
         audit: Arc<AuditWriter>,
+        again: Option<Arc<Relisten>>,
     ) -> io::Result<Arc<Self>> {
         stream.set_nonblocking(true)?;
         Ok(Arc::new(Link {
@@ -154,6 +158,7 @@ impl Link {
             bests,
             clock,
             audit,
+            again,
         }))
     }
 
@@ -275,7 +280,7 @@ impl Link {
                 Ok(read) => {
                     let now = self.clock.now();
                     let mut core = self.core();
-                    core.on_bytes(&buffer[..read], now);
+                    core.on_received(&buffer[..read], now, &mut |_| ());
                     if core.end().is_some() || read < buffer.len() {
                         break;
                     }
@@ -547,14 +552,22 @@ impl Link {
             let wait = std::time::Duration::from_nanos(until - now);
             core = self.changed.wait_timeout(core, wait).expect("see core()").0;
         }
-        drop(core);
         let code = end.exit_code();
         let reason = end.to_string();
+        let wait = core.welcome().map(|welcome| welcome.client_timeout_ms);
+        drop(core);
         if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
             complain(&own_name(), &reason);
         }
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);
+        if !must_go
+            && !end.is_own_will()
+            && let (Some(again), Some(wait)) = (&self.again, wait)
+        {
+            let error = again.again(code, std::time::Duration::from_millis(wait));
+            complain(&own_name(), &format!("it cannot listen again: {error}"));
+        }
         std::process::exit(code.into());
     }
 

@@ -191,8 +191,8 @@ impl Run<'_> {
         let applied = thread_cpu();
         let mut sent = Vec::new();
         mw.work(|state| {
-            turn::end(state, |effect| {
-                if let Effect::Send(conn, bytes) = effect {
+            turn::end(state, |core, effect| {
+                if let Effect::Send(conn, bytes) = core.seal(effect) {
                     sent.push((conn, bytes));
                 }
             });

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use ringmw_codec::audit::{Event, ResourceStatus};
 use ringmw_codec::resource::{RESOURCE_FORMAT_VERSION, ResourceFile, UNIVERSAL_TIME_OFFSET};
+use ringmw_codec::secret::Secret;
 
 use crate::app::master_role::Setting;
 use crate::io::clock;
 use crate::io::files::resource::{self, ResourceSchedule, ResourceWriter};
+use crate::io::terminal::{complain, own_name};
 use crate::master::driver::Report;
 use crate::proto::need::Need;
 
@@ -24,6 +26,7 @@ struct Constant {
     slave_executable: (String, Vec<String>),
     slave_arguments: Vec<String>,
     master_addresses: Vec<String>,
+    secret: Option<Secret>,
 }
 
 pub(super) struct Reporting {
@@ -39,7 +42,11 @@ impl Reporting {
     ///
     /// # Errors
     /// When it cannot be written, or this process's executable cannot be found.
-    pub(super) fn open(setting: &Setting, addresses: &[String]) -> Result<Option<Self>, String> {
+    pub(super) fn open(
+        setting: &Setting,
+        addresses: &[String],
+        secret: Option<&Secret>,
+    ) -> Result<Option<Self>, String> {
         let settings = &setting.settings;
         let Some(path) = settings.resource_file.clone() else {
             return Ok(None);
@@ -54,6 +61,7 @@ impl Reporting {
             slave_executable: (text(executable), libraries.into_iter().map(text).collect()),
             slave_arguments: slave_arguments(addresses),
             master_addresses: addresses.to_vec(),
+            secret: secret.cloned(),
         };
         Ok(Some(Reporting {
             constant: Rc::new(constant),
@@ -69,19 +77,24 @@ impl Reporting {
         let seen = Rc::clone(&self.need);
         let mut schedule = ResourceSchedule::new(self.interval);
         let mut told = None;
+        let mut is_judged = self.constant.secret.is_none();
         Box::new(move |now, need, note| {
             for report in writer.take_reports() {
                 // A folder may be gone for hours, and every write fails as the one before: that is one line.
                 let error = report.result.as_ref().err().map(ToString::to_string);
                 let is_told = error.is_some() && error == told;
                 told = error;
+                if report.result.is_ok() && !std::mem::replace(&mut is_judged, true) {
+                    warn_if_open(&writer, note);
+                }
                 if !is_told {
                     note(event(&writer, report, ResourceStatus::InProgress));
                 }
             }
             seen.set(need);
             if schedule.due(now, need) {
-                writer.write(constant.file(need, false).write(), false, need.needed);
+                let text = constant.file(need, false).write();
+                writer.write(text, constant.secret.is_some(), need.needed);
             }
         })
     }
@@ -112,7 +125,8 @@ impl Reporting {
             }
         };
         let text = self.constant.file(need, finished).write();
-        let stands = self.writer.finish(text, false, 0, LAST_WRITE_BOUND);
+        let is_secret = self.constant.secret.is_some();
+        let stands = self.writer.finish(text, is_secret, 0, LAST_WRITE_BOUND);
         let last = self.writer.take_reports();
         if last.is_empty() && !stands {
             events.push(Event::ResourceFileError {
@@ -145,8 +159,25 @@ impl Constant {
             slaves_busy: Some(need.busy),
             master_addresses: self.master_addresses.clone(),
             format: Some(RESOURCE_FORMAT_VERSION),
-            secret: None,
+            // Nobody joins a run that is finished.
+            secret: self
+                .secret
+                .as_ref()
+                .filter(|_| !finished)
+                .map(|secret| secret.to_text().to_string()),
         }
+    }
+}
+
+/// Once, after the first write: a secret that others may read is none.
+fn warn_if_open(writer: &ResourceWriter, note: &mut dyn FnMut(Event)) {
+    if let Some(mode) = resource::is_open_to_others(writer.path()) {
+        let text = format!(
+            "--mw-resource-file {}: its file system keeps no modes, all may read the run's secret there (mode {mode:04o}): put it where only those may go who may join",
+            writer.path().display()
+        );
+        complain(&own_name(), &text);
+        note(Event::Note { text });
     }
 }
 

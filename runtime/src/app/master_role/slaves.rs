@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringmw_codec::audit::Event;
+use ringmw_codec::secret::Secret;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::io::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
@@ -23,9 +24,11 @@ impl LocalSlaves {
         port: u16,
         member_id: &str,
         audit_file: Option<PathBuf>,
+        secret: Option<Secret>,
         news: UnboundedSender<Outside>,
     ) -> Result<Self, String> {
         let mut plan = Plan::of_this_binary(slaves, port, member_id);
+        plan.tell(secret);
         plan.audit_file = audit_file;
         let is_leaving = Arc::new(AtomicBool::new(false));
         let (leaving, say) = (Arc::clone(&is_leaving), Arc::clone(&plan.output));

@@ -22,6 +22,7 @@ use crate::io::local::output::{Voice, copy, set_nonblocking};
 use crate::io::local::plan::{Plan, child_number, job};
 use crate::io::local::restart::{DEATHS_IN_A_ROW_MAX, Restarts, Verdict};
 use crate::io::local::{Death, Failure, JOB_VARIABLE, LocalEvent, Message, Stopped, Voices};
+use crate::io::secret_file;
 
 /// How long a slave may take to end after SIGTERM.
 const TERM_BOUND: Duration = Duration::from_millis(500);
@@ -181,7 +182,10 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         command
             .args(self.plan.args_of(index))
             .env(JOB_VARIABLE, self.plan.job_of(index, restarts))
-            .stdin(Stdio::null())
+            .stdin(match &self.plan.secret {
+                Some(secret) => secret_file::pipe(secret)?.into(),
+                None => Stdio::null(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(self.group.map_or(0, Pid::as_raw_pid));

@@ -5,7 +5,11 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use ringmw_codec::flags::FLAG;
+use ringmw_codec::secret::Secret;
+
 use crate::io::local::output::{Output, own_stdio};
+use crate::io::secret_file;
 
 /// What to start.
 pub(crate) struct Plan {
@@ -17,6 +21,8 @@ pub(crate) struct Plan {
     pub arg0: Option<OsString>,
     /// The arguments of every slave.
     pub args: Vec<OsString>,
+    /// The run's secret: every slave finds it in its standard input; see [`Plan::tell`].
+    pub secret: Option<Secret>,
     /// Each slave is given `--mw-audit-file` with this path and `.slave-N` added, N its index.
     pub audit_file: Option<PathBuf>,
     /// Where its output goes, line by line.
@@ -47,11 +53,21 @@ impl Plan {
             program: PathBuf::from("/proc/self/exe"),
             arg0: std::env::args_os().next(),
             args: args.iter().map(OsString::from).collect(),
+            secret: None,
             audit_file: None,
             output: own_stdio(),
             batch_job: None,
             cores: Vec::new(),
         }
+    }
+
+    /// Every slave is told the secret, where nobody else can read it.
+    pub(crate) fn tell(&mut self, secret: Option<Secret>) {
+        if secret.is_some() {
+            let told = [FLAG.secret_file.name, secret_file::STDIN];
+            self.args.splice(0..0, told.map(OsString::from));
+        }
+        self.secret = secret;
     }
 
     pub(super) fn job_of(&self, index: usize, restarts: u32) -> String {

@@ -32,6 +32,7 @@ fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
             program: "/bin/sh".into(),
             arg0: None,
             args,
+            secret: None,
             audit_file: None,
             output,
             batch_job: None,

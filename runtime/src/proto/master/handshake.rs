@@ -31,7 +31,7 @@ impl MasterCore {
         Ok(())
     }
 
-    fn on_slave(&mut self, conn: ConnId, hello: Hello) {
+    pub(super) fn on_slave(&mut self, conn: ConnId, hello: Hello) {
         let (id, group) = self.sched.connect();
         let welcome = Welcome {
             slave: id.0,
