@@ -90,6 +90,8 @@ macro_rules! flags {
                 "The executable that the resource file names, by default the master's own.";
             crash_limit = "--mw-crash-limit", Some("N"), Number<u32>, Some("10"), Master,
                 "A task under way in this many lost slaves is unrunnable; 0 for never.";
+            task_timeout = "--mw-task-timeout", Some("TIME"), Maybe<Time<1>>, None, Master,
+                "A task that runs for longer, and has no time-out of its own, is told to stop, and a second later fails with its process.";
             ready_bytes_max = "--mw-max-ready-bytes", Some("BYTES"), Bytes<u64, 1>, Some("268435456"), Master,
                 "Above this many bytes of results not taken yet, hand out no more tasks that end in the queue.";
             queued_bytes_max = "--mw-max-queued-bytes", Some("BYTES"), Bytes<u64, 1>, Some("8589934592"), Master,
@@ -110,10 +112,12 @@ macro_rules! flags {
                 "The run's secret: 64 hexadecimal digits or a resource file, - for standard input; a master makes it where there is none. By default it is drawn and stands in the resource file.";
             no_secret = "--mw-no-secret", None, Switch, None, Master,
                 "Run without a secret: whoever reaches the port may join, and nothing is encrypted.";
-            slaves_at = "--mw-slave-at", Some("HOST:PORT|@FILE"), Many<PeerOrFile>, None, Master,
+            slaves_at = "--mw-slave-at", Some("HOST:PORT|@FILE"), Every<PeerOrFile>, None, Master,
                 "Dial a slave that listens here, again whenever the connection ends; repeatable, or a file of such addresses, a line each.";
             slave_listen = "--mw-slave-listen", Some("[HOST:]PORT"), Maybe<Listen>, None, Slave,
                 "Wait here for a master that dials (--mw-slave-at), serve it, then the next one.";
+            labels = "--mw-slave-label", Some("KEY[=VALUE]"), Every<Label>, None, Slave,
+                "A label of this slave, for tasks that need it; may be given up to 16 times.";
             any_build = "--mw-any-build", None, Switch, None, Master,
                 "Accept slaves of another build, if all else agrees.";
         }

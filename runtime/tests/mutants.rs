@@ -48,8 +48,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "off by one: the queue takes one task past its bound",
         file: "sched/src/events/submit.rs",
-        old: "self.counts.queued_bytes + more <= self.config.queued_bytes_max",
-        new: "self.counts.queued_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+        old: "self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max",
+        new: "self.counts.queued_bytes + self.kept_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
@@ -255,10 +255,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a packet goes ahead of time to a slave that has two",
         file: "sched/src/data/hands.rs",
-        old: "        self.ahead == 0
-    }",
-        new: "        self.ahead < 2
-    }",
+        old: "        self.ahead == 0 && !self.alone",
+        new: "        self.ahead < 2 && !self.alone",
     },
     Mutant {
         name: "what is split off a series is found by its first task alone",
@@ -508,6 +506,7 @@ const MUTANTS: &[Mutant] = &[
                         host: String::new(),
                         job: String::new(),
                         pid: 0,
+                        about: ringmw_codec::handshake::About::default(),
                         fingerprint: self.config.fingerprint.clone(),
                     };
                     self.on_slave(conn, hello);

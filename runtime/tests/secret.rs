@@ -419,6 +419,7 @@ fn answered(answers: impl FnOnce(&[u8; FIRST_BYTES]) -> Vec<u8>) -> Option<Slave
         host: String::new(),
         job: String::new(),
         pid: 1,
+        about: ringmw_codec::handshake::About::default(),
         fingerprint: ringmw_codec::handshake::Fingerprint {
             app_version: String::new(),
             build: String::new(),

@@ -9,7 +9,7 @@ use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
 use ringmw_codec::handshake::{
-    AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
+    About, AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
 };
 use ringmw_codec::kinds::Kind;
 use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
@@ -36,6 +36,11 @@ fn hello() -> Hello {
         host: "node7".into(),
         job: "123.4".into(),
         pid: 4711,
+        about: About {
+            is_watched: true,
+            before: "SIGSEGV".into(),
+            labels: vec!["gpu".into()],
+        },
         fingerprint: Fingerprint {
             app_version: "1.2".into(),
             build: "b1".into(),
@@ -55,6 +60,8 @@ fn welcome() -> Welcome {
         task_packet_bytes_max: 131_072,
         result_packet_bytes_max: 131_072,
         result_group: 100,
+        crash_limit: 10,
+        task_timeout_ms: 30_000,
         seed: 42,
         args: vec!["--n".into(), "9".into()],
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use ringmw_codec::handshake::Hello;
+use ringmw_codec::handshake::{About, Hello};
 use ringmw_codec::secret::Secret;
 
 use crate::app::parts::SlaveSide;
@@ -78,35 +78,51 @@ impl Embedded {
             let ready = Ready {
                 secret,
                 address,
-                hello: slave_role::hello(&slave, &member_id),
+                hello: slave_role::hello(&slave, &member_id, About::default()),
             };
             if let Some(tell) = on_ready {
                 tell(ready.clone());
             }
             for index in 0..slaves {
-                let (slave, ready) = (Arc::clone(&slave), ready.clone());
-                thread::Builder::new()
-                    .name(format!("ringmw-slave-{index}"))
-                    .stack_size(STACK_BYTES)
-                    .spawn(move || be_slave(&slave, ready))
-                    .expect("a thread for each embedded slave");
+                let name = format!("ringmw-slave-{index}");
+                spawn_slave(name, Arc::clone(&slave), ready.clone());
             }
         })
     }
 }
 
-fn be_slave(parts: &SlaveSide, ready: Ready) {
+fn spawn_slave(name: String, parts: Arc<SlaveSide>, ready: Ready) {
+    thread::Builder::new()
+        .name(name)
+        .stack_size(STACK_BYTES)
+        .spawn(move || be_slave(&parts, ready))
+        .expect("a thread for each embedded slave");
+}
+
+/// A slave that must leave a thread at a task which has timed out is replaced by another.
+fn be_slave(parts: &Arc<SlaveSide>, ready: Ready) {
+    let replace = {
+        let (parts, ready) = (Arc::clone(parts), ready.clone());
+        move || spawn_slave("ringmw-slave-again".to_owned(), parts, ready)
+    };
     let join = Join {
         via: Via::Dial(vec![ready.address]),
-        birth: slave::birth(ready.hello, ready.secret, Bounds::default()),
+        birth: slave::birth(
+            ready.hello,
+            ready.secret,
+            Bounds::default(),
+            &parts.registry,
+        ),
         registry: Arc::clone(&parts.registry),
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
         term: None,
         own_args: Vec::new(),
+        word: None,
+        replace: Some(Box::new(replace)),
     };
     match Slave::join(join) {
         Ok(mut slave) => {
-            slave_role::serve(&mut slave, parts);
+            slave_role::serve(&mut slave, parts, true);
         }
         Err(error) => eprintln!("an embedded slave: {error}"),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
-use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
+use ringmw_codec::handshake::{About, Hello, PROTOCOL_VERSION};
 use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
@@ -15,16 +15,25 @@ use crate::flags::{Settings, resolve_listener, resolve_slave_target};
 use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::resource;
+use crate::io::last_word;
+use crate::io::local::BEFORE_VARIABLE;
 use crate::io::relisten::Relisten;
 use crate::io::secret_file;
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
+use crate::io::word::Word;
 use crate::proto::slave::SlaveEnd;
 use crate::slave::listen::{self, Birth, Won};
 use crate::slave::{self, Join, Slave, Via};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let parts = parts.slave_side();
+    let word = Word::inherited().map(Arc::new);
+    let leaves = |was_told: bool, reason: &str| {
+        if let Some(word) = &word {
+            word.leaves(was_told, reason);
+        }
+    };
     let resolved = match settings.slave_listen {
         None => resolve_slave_target(&settings.sources, resource::read),
         Some(_) => resolve_listener(&settings.sources, resource::read),
@@ -33,6 +42,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         Ok(target) => target,
         Err(error) => {
             complain(name, &error);
+            leaves(false, &error);
             return exit::ERROR;
         }
     };
@@ -48,6 +58,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         Ok(audit) => Arc::new(audit),
         Err(error) => {
             complain(name, &error);
+            leaves(false, &error.to_string());
             return exit::ERROR;
         }
     };
@@ -56,6 +67,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     if target.finished {
         let reason = "the resource file says that the computation is finished".to_owned();
         let code = exit::OK;
+        leaves(true, &reason);
         said(None, Event::Exit { code, reason });
         finish(&audit, name);
         return exit::OK;
@@ -65,6 +77,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             Ok(secret) => Some(secret),
             Err(error) => {
                 complain(name, &error);
+                leaves(false, &error);
                 return exit::ERROR;
             }
         },
@@ -73,12 +86,20 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let term = match Term::watch() {
         Ok(term) => term,
         Err(error) => {
-            complain(name, &format!("signals cannot be caught: {error}"));
+            let error = format!("signals cannot be caught: {error}");
+            complain(name, &error);
+            leaves(false, &error);
             return exit::ERROR;
         }
     };
-    let hello = hello(&parts, &target.member_id);
-    let birth = slave::birth(hello, secret.clone(), settings.slave_bounds);
+    let about = About {
+        is_watched: word.is_some(),
+        before: std::env::var(BEFORE_VARIABLE).unwrap_or_default(),
+        labels: settings.labels.clone(),
+    };
+    let hello = hello(&parts, &target.member_id, about);
+    let bounds = settings.slave_bounds;
+    let birth = slave::birth(hello, secret.clone(), bounds, &parts.registry);
     let mut again = None;
     let via = match &settings.slave_listen {
         None => Via::Dial(target.addresses),
@@ -89,12 +110,14 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             }
             Ok(Waited::Nobody(code)) => {
                 let reason = "no other master has come".to_owned();
+                leaves(code == exit::OK, &reason);
                 said(None, Event::Exit { code, reason });
                 finish(&audit, name);
                 return code;
             }
             Err(error) => {
                 complain(name, &error);
+                leaves(false, &error);
                 let (code, reason) = (exit::ERROR, error);
                 said(None, Event::Exit { code, reason });
                 finish(&audit, name);
@@ -110,6 +133,8 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         audit: Arc::clone(&audit),
         term: Some(term),
         own_args: settings.user,
+        word: word.clone(),
+        replace: None,
     };
     let (id, code, reason) = match Slave::join(join) {
         Err(error) => {
@@ -117,7 +142,8 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             (None, exit::ERROR, error)
         }
         Ok(mut slave) => {
-            let (code, reason, error) = serve(&mut slave, &parts);
+            slave.watch_exits();
+            let (code, reason, error) = serve(&mut slave, &parts, word.is_some());
             if let Some(error) = error {
                 complain(name, &error);
             }
@@ -135,8 +161,10 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             (Some(slave.id().0), code, reason)
         }
     };
+    leaves(code == exit::OK, &reason);
     said(id, Event::Exit { code, reason });
     finish(&audit, name);
+    last_word::is_meant();
     code
 }
 
@@ -189,19 +217,24 @@ fn init(parts: &SlaveSide, member_id: &str) -> Event {
     }
 }
 
-pub(super) fn hello(parts: &SlaveSide, member_id: &str) -> Hello {
+pub(super) fn hello(parts: &SlaveSide, member_id: &str, about: About) -> Hello {
     Hello {
         protocol: PROTOCOL_VERSION,
         member_id: member_id.as_bytes().to_vec(),
         host: host(),
         job: job(),
         pid: std::process::id(),
+        about,
         fingerprint: crate::app::fingerprint::of(&parts.registry, &parts.version),
     }
 }
 
 /// Runs the slave algorithm to its end: the exit code, why, and what to complain of.
-pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option<String>) {
+pub(super) fn serve(
+    slave: &mut Slave,
+    parts: &SlaveSide,
+    is_watched: bool,
+) -> (u8, String, Option<String>) {
     let exit = match &parts.slave {
         Some(algorithm) => {
             let args = Args::new(slave.args().to_vec());
@@ -230,12 +263,13 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
                 exit::OK => exit::ERROR,
                 code => code,
             };
-            (code, reason, exit.error)
+            let error = exit.error.or_else(|| Some(reason.clone()));
+            (code, reason, error)
         }
         end => {
             let reason = end.to_string();
-            let told_to_go = end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. });
-            let error = exit.error.or_else(|| (!told_to_go).then(|| reason.clone()));
+            let is_told = end.is_told(is_watched);
+            let error = exit.error.or_else(|| is_told.then(|| reason.clone()));
             (exit.code.max(end.exit_code()), reason, error)
         }
     }

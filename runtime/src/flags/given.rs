@@ -10,8 +10,8 @@ use ringmw_codec::flags::{FLAG, Flag};
 use ringmw_sched::AUTO;
 
 use super::values::{
-    Bytes, Each, Engine, File, Host, Level, Listen, Many, Maybe, MemberId, Number, OnOff, OrAuto,
-    PeerOrFile, Seconds, SlavesWanted, Switch, Take,
+    Bytes, Each, Engine, Every, File, Host, Label, Level, Listen, Maybe, MemberId, Number, OnOff,
+    OrAuto, PeerOrFile, Seconds, SlavesWanted, Switch, Take, Time,
 };
 use super::{Role, Settings, SlaveCount, Source};
 use crate::proto::config::{Bounds, Rules};
@@ -25,8 +25,8 @@ pub(super) struct Row {
     pub(super) may_be_empty: bool,
     /// A slave may be given it again: the later one wins.
     pub(super) is_source: bool,
-    /// It may be given again: each counts.
-    pub(super) is_list: bool,
+    /// It may be given several times.
+    pub(super) may_repeat: bool,
     /// What reads its value for clap; none for a switch.
     pub(super) parser: fn() -> Option<ValueParser>,
 }
@@ -53,7 +53,7 @@ macro_rules! given {
             is_path: <$type>::IS_PATH,
             may_be_empty: <$type>::MAY_BE_EMPTY,
             is_source: <$type>::IS_SOURCE,
-            is_list: <$type>::IS_LIST,
+            may_repeat: <$type>::MAY_REPEAT,
             parser: <$type>::parser,
         }),*];
 
@@ -93,6 +93,7 @@ impl From<Given> for Settings {
             member_id,
             slave_executable,
             crash_limit,
+            task_timeout,
             ready_bytes_max,
             queued_bytes_max,
             seed,
@@ -105,6 +106,7 @@ impl From<Given> for Settings {
             no_secret,
             slaves_at,
             slave_listen,
+            labels,
             any_build,
         } = given;
         Settings {
@@ -134,6 +136,9 @@ impl From<Given> for Settings {
                 result_packet_bytes_max,
                 result_group: result_group.unwrap_or(AUTO),
                 client_timeout: nanos(client_timeout),
+                // Whether it was, the parser knows.
+                is_crash_limit_given: false,
+                task_timeout: task_timeout.map(nanos),
                 any_build,
                 level: audit_level,
                 wanted: slaves_wanted,
@@ -166,7 +171,9 @@ impl From<Given> for Settings {
                 told(member_id, Source::Member),
                 told(resource_file, Source::ResourceFile),
             ]),
+            labels,
             without_effect: Vec::new(),
+            passed_on: Vec::new(),
             user: Vec::new(),
         }
     }

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Which flags there are, `ringmw_codec::flags!` says; what their values may be, `values.rs`. Every mistake is one
-//! message that names the flag, and exit code 2. Flags of the other role are taken and have no effect, as in CL-MW, so
-//! that one submit file may serve both; [`Settings::without_effect`] names them.
+//! message that names the flag, and exit code 2. Flags of the other role are taken and have no effect but a warning, as in
+//! CL-MW, so that one submit file may serve both; [`Settings::without_effect`] names them. Local mode hands those of a
+//! slave on to its slaves.
 //!
 //! No file is read here: [`resolve_slave_target`] is handed a function that does.
 
@@ -28,6 +29,7 @@ use crate::proto::config::{Bounds, Rules};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
+use ringmw_codec::handshake::LABELS_MAX;
 
 use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
@@ -113,6 +115,10 @@ pub(crate) struct Settings {
     pub slave_listen: Option<(Option<String>, u16)>,
     /// Where a slave's master is told, in the order given; see [`resolve_slave_target`].
     pub sources: Vec<Source>,
+    /// The labels of a slave, at most [`LABELS_MAX`].
+    pub labels: Vec<String>,
+    /// The flags of a slave that local mode's slaves are given.
+    pub passed_on: Vec<OsString>,
     /// Flags that were given and mean nothing in this role.
     pub without_effect: Vec<&'static str>,
     /// The user's arguments, in order.
@@ -284,16 +290,29 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings
     let matches = command().try_get_matches_from(&mw);
     let given = Given::take(&mut matches.map_err(|error| UsageError(message(&error)))?);
     judge_role(&given)?;
-    let settings = Settings::from(given);
+    let mut settings = Settings::from(given);
     let names = names(&mw, settings.role)?;
+    settings.rules.is_crash_limit_given = names.contains(&FLAG.crash_limit.name);
     judge(&settings)?;
+    let is_local = matches!(settings.role, Role::Local { .. });
+    if is_local {
+        judge_local(&names)?;
+    }
+    let of_slaves =
+        |arg: &&OsString| known_flag(arg).is_ok_and(|(row, _)| row.flag.role == flags::Role::Slave);
+    let passed_on = match is_local {
+        true => mw.iter().filter(of_slaves).cloned().collect(),
+        false => Vec::new(),
+    };
     let of_the_other = match settings.role {
         Role::Slave => flags::Role::Master,
         _ => flags::Role::Slave,
     };
-    let is_idle = |flag: &&Flag| flag.role == of_the_other && names.contains(&flag.name);
+    let is_idle =
+        |flag: &&Flag| flag.role == of_the_other && names.contains(&flag.name) && !is_local;
     Ok(Settings {
         without_effect: FLAGS.iter().filter(is_idle).map(|flag| flag.name).collect(),
+        passed_on,
         user,
         ..settings
     })
@@ -364,14 +383,33 @@ fn names(mw: &[OsString], role: Role) -> Result<Vec<&'static str>, UsageError> {
     let mut names = Vec::new();
     for arg in mw {
         let (row, _) = known_flag(arg)?;
-        let may_repeat = row.is_list || role == Role::Slave && row.is_source;
-        let name = row.flag.name;
+        let (name, may_repeat) = (
+            row.flag.name,
+            row.may_repeat || (role == Role::Slave && row.is_source),
+        );
         if names.contains(&name) && !may_repeat {
             return usage(format!("{name} is given twice; leave one of them out"));
         }
         names.push(name);
     }
     Ok(names)
+}
+
+/// Local mode's slaves are given the flags of a slave, but for those that say how long it stays and how many there are.
+fn judge_local(names: &[&'static str]) -> Result<(), UsageError> {
+    let flags = [
+        FLAG.slave_count,
+        FLAG.time_limit,
+        FLAG.idle_timeout,
+        FLAG.slave_listen,
+    ];
+    match flags.iter().find(|flag| names.contains(&flag.name)) {
+        Some(flag) => usage(format!(
+            "{} needs {SLAVE} beside it: local mode's slaves are as many as {LOCAL} says, and stay until the work is done",
+            flag.name
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What each flag alone may say, but not together or in this role.
@@ -383,6 +421,12 @@ fn judge(settings: &Settings) -> Result<(), UsageError> {
         ));
     }
     let listen = FLAG.slave_listen.name;
+    if settings.labels.len() > LABELS_MAX {
+        let (name, given) = (FLAG.labels.name, settings.labels.len());
+        return usage(format!(
+            "{name} is given {given} times; at most {LABELS_MAX} labels are taken"
+        ));
+    }
     match settings.role {
         Role::Slave if settings.slave_listen.is_some() => {
             let dials = [

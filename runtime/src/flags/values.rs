@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::builder::ValueParser;
 use clap::parser::ValueSource;
-use ringmw_codec::handshake::MEMBER_ID_BYTES_MAX;
+use ringmw_codec::handshake::{LABEL_BYTES_MAX, MEMBER_ID_BYTES_MAX};
 
 use crate::io::engine::Choice;
 use crate::proto::config::{self, SECONDS_MAX, Wanted};
@@ -43,10 +43,10 @@ pub(super) trait Take {
     const HAS_VALUE: bool = true;
     /// There is nothing to take where it is not given and has no default.
     const NEEDS_DEFAULT: bool = false;
-    /// Each that was given counts.
-    const IS_LIST: bool = false;
     /// It tells where a slave's master is. The later one wins, so a slave may be given it again.
     const IS_SOURCE: bool = false;
+    /// It may be given several times in any role: each counts.
+    const MAY_REPEAT: bool = false;
     /// As [`Value::IS_PATH`].
     const IS_PATH: bool = false;
     /// As [`Value::MAY_BE_EMPTY`].
@@ -118,13 +118,13 @@ impl<V: Value> Take for Each<V> {
     }
 }
 
-/// Each value that was given, all of which count.
-pub(super) struct Many<V>(PhantomData<V>);
+/// Each value that was given, in their order.
+pub(super) struct Every<V>(PhantomData<V>);
 
-impl<V: Value> Take for Many<V> {
+impl<V: Value> Take for Every<V> {
     type Out = Vec<V::Out>;
 
-    const IS_LIST: bool = true;
+    const MAY_REPEAT: bool = true;
     const IS_PATH: bool = V::IS_PATH;
     const MAY_BE_EMPTY: bool = V::MAY_BE_EMPTY;
 
@@ -231,16 +231,52 @@ impl<T: Whole, const LEAST: u64, const MOST: u64> Value for Bytes<T, LEAST, MOST
     }
 }
 
-/// A time in seconds, from one to [`SECONDS_MAX`].
-pub(super) struct Seconds;
+/// A time of at least `LEAST_MS` milliseconds and at most [`SECONDS_MAX`]: a bare number is seconds, else `ms`, `s`, `min`
+/// or `h` stands behind it.
+pub(super) struct Time<const LEAST_MS: u64>;
 
-impl Value for Seconds {
+/// A time of a second at least.
+pub(super) type Seconds = Time<1_000>;
+
+impl<const LEAST_MS: u64> Value for Time<LEAST_MS> {
     type Out = Duration;
 
     fn read(value: &str) -> Result<Duration, String> {
-        number(value, 1, SECONDS_MAX)
-            .map(Duration::from_secs)
-            .map_err(|error| format!("{error}, in seconds"))
+        let units = [("ms", 1), ("min", 60_000), ("s", 1_000), ("h", 3_600_000)];
+        let (digits, unit_ms) = units
+            .iter()
+            .find_map(|(unit, ms)| Some((value.strip_suffix(unit)?, *ms)))
+            .unwrap_or((value, 1_000));
+        let most = 1_000 * SECONDS_MAX;
+        let time: Option<u64> = number(digits, 0, u64::MAX).ok();
+        let time = time.and_then(|number: u64| number.checked_mul(unit_ms));
+        time.filter(|ms| (LEAST_MS..=most).contains(ms))
+            .map(Duration::from_millis)
+            .ok_or_else(|| {
+                let least = if LEAST_MS < 1_000 { "1ms" } else { "1" };
+                format!(
+                    "is no time from {least} to {SECONDS_MAX} seconds, like 30, 500ms, 10min or 2h"
+                )
+            })
+    }
+}
+
+/// A label of a slave: `key` or `key=value`.
+pub(super) struct Label;
+
+impl Value for Label {
+    type Out = String;
+
+    fn read(value: &str) -> Result<String, String> {
+        let key = value.split('=').next().unwrap_or_default();
+        match value.len() {
+            _ if key.is_empty() => Err("has no key before its =".to_owned()),
+            _ if value.chars().any(char::is_control) => Err("is not one line of text".to_owned()),
+            0..=LABEL_BYTES_MAX => Ok(value.to_owned()),
+            bytes => Err(format!(
+                "is {bytes} bytes long, at most {LABEL_BYTES_MAX} are taken"
+            )),
+        }
     }
 }
 

@@ -22,6 +22,10 @@ pub struct Rules {
     pub result_group: u32,
     /// Silence after which a slave is lost, at least a second.
     pub client_timeout: Nanos,
+    /// The crash limit was given: it is not lowered for slaves that somebody starts again.
+    pub is_crash_limit_given: bool,
+    /// How long a task may run that has no time-out of its own.
+    pub task_timeout: Option<Nanos>,
     /// Accept slaves of another build.
     pub any_build: bool,
     /// How much the trail says of packets and tasks.

@@ -243,6 +243,7 @@ impl Setting {
                 &self.member_id,
                 self.settings.audit_file.clone(),
                 secret.clone(),
+                &self.settings.passed_on,
                 stop.clone(),
             )?),
             _ => None,

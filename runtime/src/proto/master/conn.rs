@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ringmw_codec::audit::LossCause;
 use ringmw_codec::control::{Goodbye, GoodbyeCode};
 use ringmw_codec::frame::{FrameReader, Kind};
-use ringmw_codec::handshake::Refusal;
+use ringmw_codec::handshake::{About, Refusal};
 use ringmw_sched::{Departure, Nanos, SlaveId};
 
 use super::meter::Meter;
@@ -101,6 +101,8 @@ pub struct SlaveInfo {
     pub job: String,
     /// Its process there.
     pub pid: u32,
+    /// What else it says of itself: its labels, who watches over it.
+    pub about: About,
     /// When it connected.
     pub since: Nanos,
 }
@@ -151,6 +153,11 @@ impl Cause {
         match self {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
             Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
+            Cause::Goodbye {
+                code: GoodbyeCode::Ended,
+                begun: true,
+                ..
+            } => Departure::Ended,
             Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }

@@ -33,12 +33,18 @@ impl MasterCore {
 
     pub(super) fn on_slave(&mut self, conn: ConnId, hello: Hello) {
         let (id, group) = self.sched.connect();
+        if hello.about.is_watched && self.config.rules.is_crash_limit_given {
+            self.sched.keep_crash_limit(id);
+        }
         let welcome = Welcome {
             slave: id.0,
             client_timeout_ms: self.config.rules.client_timeout / 1_000_000,
             task_packet_bytes_max: self.config.rules.sched.task_packet_bytes_max,
             result_packet_bytes_max: self.config.rules.result_packet_bytes_max,
             result_group: self.config.rules.result_group,
+            crash_limit: self.config.rules.sched.crash_limit,
+            task_timeout_ms: (self.config.rules.task_timeout)
+                .map_or(0, |limit| (limit / 1_000_000).max(1)),
             seed: self.config.seed,
             args: self.config.args.clone(),
         };
@@ -52,6 +58,7 @@ impl MasterCore {
             host: hello.host,
             job: hello.job,
             pid: hello.pid,
+            about: hello.about,
             since: now,
         };
         let connected = Event::Connected {

@@ -116,7 +116,7 @@ impl MasterCore {
                 task: task.seq(),
                 slave: id.0,
                 crashes,
-                limit: self.config.rules.sched.crash_limit,
+                limit: losses.crash_limit,
             });
         }
         if leaving {

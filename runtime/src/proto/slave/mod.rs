@@ -17,6 +17,7 @@ mod meter;
 mod packet;
 mod results;
 mod secured;
+mod timeout;
 
 use std::collections::VecDeque;
 
@@ -33,7 +34,7 @@ use leave::Leaving;
 pub use leave::SlaveEnd;
 use meter::Meter;
 pub(crate) use packet::Assignment;
-use packet::{Announcement, Queued};
+use packet::{Announcement, Queued, Running};
 pub use results::Next;
 
 /// A finished result waits at most this long for others to travel with.
@@ -63,8 +64,14 @@ pub struct SlaveCore {
     tasks: VecDeque<Queued>,
     /// Tasks in them.
     queued: usize,
-    running: Option<u64>,
+    running: Option<Running>,
     running_cancelled: bool,
+    /// Time-outs by algorithm.
+    timeouts: Vec<Option<Nanos>>,
+    /// Some task may have one of its own.
+    has_timeouts: bool,
+    /// Of a task that has been answered for and goes on: nothing but the end of the process stops it.
+    is_abandoned: bool,
     announcement: Announcement,
     results: ResultBatchBuilder,
     oldest_result: Option<Nanos>,
@@ -103,6 +110,9 @@ impl SlaveCore {
             queued: 0,
             running: None,
             running_cancelled: false,
+            timeouts: Vec::new(),
+            has_timeouts: false,
+            is_abandoned: false,
             announcement: Announcement::None,
             results: ResultBatchBuilder::new(),
             oldest_result: None,
@@ -142,6 +152,7 @@ impl SlaveCore {
             return;
         }
         self.sum_up(now, false);
+        self.check_timeout(now);
         self.check_bounds(now);
         if self.end.is_some() {
             return;
@@ -169,6 +180,7 @@ impl SlaveCore {
         self.oldest_result
             .map_or(beat, |oldest| beat.min(oldest + RESULT_WAIT))
             .min(self.bounds_deadline())
+            .min(self.timeout_deadline())
             .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
 
@@ -350,7 +362,7 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::handshake::{Fingerprint, Hello, PROTOCOL_VERSION};
+    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION};
     use ringmw_sched::Nanos;
 
     use super::{SlaveConfig, SlaveCore, WELCOME_WAIT};
@@ -365,6 +377,7 @@ mod tests {
             host: String::new(),
             job: String::new(),
             pid: 1,
+            about: About::default(),
             fingerprint: Fingerprint {
                 app_version: String::new(),
                 build: String::new(),
