@@ -429,9 +429,8 @@ impl Run {
         };
         let mut effects = Vec::new();
         mw.work(|state| {
-            turn::end(state, |core, effect| {
-                effects.push(Told::new(core, effect));
-            });
+            let told = |core: &mut MasterCore, effect| effects.push(Told::new(core, effect));
+            turn::end(state, || None, told);
             for told in effects {
                 told.perform(&mut self.law, &state.core, false, &mut self.fleet);
             }

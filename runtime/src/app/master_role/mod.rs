@@ -1,8 +1,8 @@
 //! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
@@ -35,6 +35,7 @@ mod listen;
 mod resource;
 mod runtime;
 mod slaves;
+mod status;
 
 /// What is the same for a process of its own and for an embedded master.
 struct Setting {
@@ -43,11 +44,15 @@ struct Setting {
     audit: Arc<AuditWriter>,
     member_id: String,
     embedded: bool,
+    /// Says in the resource file that the run is finished; there once the run is.
+    finished: Finished,
 }
+
+type Finished = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let sink = match (&settings.audit_file, &settings.role) {
-        (Some(path), _) => Sink::File(path.clone()),
+        (Some(path), _) => Sink::File(path.clone(), settings.audit_rotate),
         (None, Role::Local { .. }) => Sink::None,
         (None, _) => Sink::Stdout,
     };
@@ -69,7 +74,9 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         audit: Arc::clone(&audit),
         member_id,
         embedded: false,
+        finished: Finished::default(),
     };
+    let finished = Arc::clone(&setting.finished);
     let last_words = LastWords::default();
     let of_signals = {
         let (audit, last_words) = (Arc::clone(&audit), last_words.clone());
@@ -78,6 +85,11 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             if !was_heard {
                 let name = signal.name.to_owned();
                 audit.say(Who::Master, Event::Signal { name });
+            }
+            if signal.is_stop()
+                && let Some(say_finished) = finished.get()
+            {
+                say_finished();
             }
             let (code, reason) = (signal.exit_code(), why.to_owned());
             audit.say(Who::Master, Event::Exit { code, reason });
@@ -130,7 +142,8 @@ pub(super) fn run_embedded(
     settings: Settings,
     start: impl FnOnce(String, String, Option<Secret>),
 ) -> u8 {
-    let sink = settings.audit_file.clone().map_or(Sink::None, Sink::File);
+    let file = |path| Sink::File(path, settings.audit_rotate);
+    let sink = settings.audit_file.clone().map_or(Sink::None, file);
     let audit = Arc::new(AuditWriter::open(sink).unwrap_or_else(|error| panic!("{error}")));
     let member_id = format!("embedded-{:016x}", random());
     let setting = Setting {
@@ -139,6 +152,7 @@ pub(super) fn run_embedded(
         audit: Arc::clone(&audit),
         member_id,
         embedded: true,
+        finished: Finished::default(),
     };
     let Ended { exit, reason, .. } = setting
         .run(None, start)
@@ -185,6 +199,8 @@ impl Setting {
             .map_err(|error| format!("the listening socket: {error}"))?
             .port();
         let addresses = self.addresses(&listener, port)?;
+        let watch = self.watch()?;
+        let told = watch.as_ref().map(|watch| watch.told.clone());
         let runtime = Runtime::open(self.settings.engine, listener)?;
         let word = if runtime.is_ring() {
             EngineWord::Ring
@@ -229,6 +245,9 @@ impl Setting {
         if let Some(secret) = &secret {
             core.set_secret(secret.clone());
         }
+        if watch.is_some() {
+            core.remember();
+        }
         let state = State::new(
             core,
             registry.entries().len(),
@@ -248,8 +267,15 @@ impl Setting {
             )?),
             _ => None,
         };
+        let about = status::run(&self, word.word(), seed, &addresses);
+        let publisher = watch.map(|watch| watch.serve(about, clock, stop.clone()));
+        let publisher = publisher.transpose()?;
         let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
-        let reporting = Reporting::open(&self, &addresses, secret.as_ref())?;
+        let told = told.unwrap_or_default();
+        let reporting = Reporting::open(&self, &addresses, secret.as_ref(), told)?;
+        if let Some(reporting) = &reporting {
+            let _ = self.finished.set(reporting.say_finished());
+        }
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
@@ -264,6 +290,7 @@ impl Setting {
                 outside,
                 dialler: (!slaves_at.is_empty()).then(|| Dialler::start(slaves_at)),
                 signals,
+                publisher,
                 watch: Box::new(move |event| {
                     if let Some(watch) = &mut watch_local {
                         watch(event);
@@ -366,7 +393,7 @@ impl Setting {
             },
             Ending::Signal(signal) => Ended {
                 exit: Exit::code(signal.exit_code()),
-                finished: false,
+                finished: signal.is_stop(),
                 reason: signal.name.to_owned(),
             },
             Ending::Stopped(why) => Ended::for_good(Exit::error(why)),

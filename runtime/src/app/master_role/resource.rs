@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmw_codec::audit::{Event, ResourceStatus};
@@ -10,6 +11,7 @@ use ringmw_codec::resource::{RESOURCE_FORMAT_VERSION, ResourceFile, UNIVERSAL_TI
 use ringmw_codec::secret::Secret;
 
 use crate::app::master_role::Setting;
+use crate::app::master_role::status::Told;
 use crate::io::clock;
 use crate::io::files::resource::{self, ResourceSchedule, ResourceWriter};
 use crate::io::terminal::{complain, own_name};
@@ -27,10 +29,11 @@ struct Constant {
     slave_arguments: Vec<String>,
     master_addresses: Vec<String>,
     secret: Option<Secret>,
+    status: Told,
 }
 
 pub(super) struct Reporting {
-    constant: Rc<Constant>,
+    constant: Arc<Constant>,
     writer: Rc<ResourceWriter>,
     /// As the master saw it last.
     need: Rc<Cell<Need>>,
@@ -46,6 +49,7 @@ impl Reporting {
         setting: &Setting,
         addresses: &[String],
         secret: Option<&Secret>,
+        status: Told,
     ) -> Result<Option<Self>, String> {
         let settings = &setting.settings;
         let Some(path) = settings.resource_file.clone() else {
@@ -62,9 +66,10 @@ impl Reporting {
             slave_arguments: slave_arguments(addresses),
             master_addresses: addresses.to_vec(),
             secret: secret.cloned(),
+            status,
         };
         Ok(Some(Reporting {
-            constant: Rc::new(constant),
+            constant: Arc::new(constant),
             writer: Rc::new(writer),
             need: Rc::default(),
             interval: settings.resource_interval,
@@ -73,7 +78,7 @@ impl Reporting {
 
     /// The driver's part: writes when it is due, and tells the trail what became of it.
     pub(super) fn reporter(&self) -> Report {
-        let (constant, writer) = (Rc::clone(&self.constant), Rc::clone(&self.writer));
+        let (constant, writer) = (Arc::clone(&self.constant), Rc::clone(&self.writer));
         let seen = Rc::clone(&self.need);
         let mut schedule = ResourceSchedule::new(self.interval);
         let mut told = None;
@@ -94,8 +99,18 @@ impl Reporting {
             seen.set(need);
             if schedule.due(now, need) {
                 let text = constant.file(need, false).write();
-                writer.write(text, constant.secret.is_some(), need.needed);
+                writer.write(text, constant.is_secret(), need.needed);
             }
+        })
+    }
+
+    /// For a process that ends from another thread: puts a file there that says that the run is finished.
+    pub(super) fn say_finished(&self) -> Box<dyn Fn() + Send + Sync> {
+        let (constant, path) = (Arc::clone(&self.constant), self.writer.path().to_owned());
+        Box::new(move || {
+            let file = constant.file(Need::default(), true);
+            // Nobody is left to be told.
+            let _ = resource::replace(&path, file.write().as_bytes(), constant.is_secret());
         })
     }
 
@@ -121,12 +136,14 @@ impl Reporting {
                     desired,
                     connected: 0,
                     busy: 0,
+                    queued: 0,
                 }
             }
         };
         let text = self.constant.file(need, finished).write();
-        let is_secret = self.constant.secret.is_some();
-        let stands = self.writer.finish(text, is_secret, 0, LAST_WRITE_BOUND);
+        let stands = self
+            .writer
+            .finish(text, self.constant.is_secret(), 0, LAST_WRITE_BOUND);
         let last = self.writer.take_reports();
         if last.is_empty() && !stands {
             events.push(Event::ResourceFileError {
@@ -144,6 +161,11 @@ impl Reporting {
 }
 
 impl Constant {
+    /// Who may read it may look at the run.
+    fn is_secret(&self) -> bool {
+        self.secret.is_some() || self.status.token.is_some()
+    }
+
     fn file(&self, need: Need, finished: bool) -> ResourceFile {
         let unix = u64::try_from(clock::unix_micros()).unwrap_or_default() / 1_000_000;
         ResourceFile {
@@ -157,6 +179,7 @@ impl Constant {
             slaves_desired: Some(need.desired),
             slaves_connected: Some(need.connected),
             slaves_busy: Some(need.busy),
+            tasks_queued: Some(need.queued),
             master_addresses: self.master_addresses.clone(),
             format: Some(RESOURCE_FORMAT_VERSION),
             // Nobody joins a run that is finished.
@@ -165,6 +188,9 @@ impl Constant {
                 .as_ref()
                 .filter(|_| !finished)
                 .map(|secret| secret.to_text().to_string()),
+            status_address: self.status.address.clone(),
+            status_page: self.status.page.clone(),
+            status_token: self.status.token.clone(),
         }
     }
 }

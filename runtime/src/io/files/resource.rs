@@ -273,7 +273,7 @@ pub(crate) fn is_open_to_others(path: &Path) -> Option<u32> {
 }
 
 /// Replaces the file's content, for every reader either the old or the new.
-fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
+pub(crate) fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
     let aside = aside(path)?;
     let written = create(&aside, is_secret).and_then(|mut file| {
         if is_secret {

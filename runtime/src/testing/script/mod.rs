@@ -246,9 +246,8 @@ impl Script {
         }
         let hold = self.law.ready_bytes() > self.state.queue.ready_bytes().1;
         let mut effects = Vec::new();
-        turn::end(&mut self.state, |core, effect| {
-            effects.push(Told::new(core, effect));
-        });
+        let told = |core: &mut MasterCore, effect| effects.push(Told::new(core, effect));
+        turn::end(&mut self.state, || None, told);
         for told in effects {
             told.perform(&mut self.law, &self.state.core, hold, &mut self.fleet);
         }
