@@ -192,7 +192,7 @@ impl State {
     }
 
     #[inline(always)]
-    fn join(
+    pub(super) fn join(
         &mut self,
         algorithm: AlgorithmId,
         task: RawTask<'_>,
@@ -214,7 +214,7 @@ impl State {
     }
 
     #[inline(never)]
-    fn push_other(
+    pub(super) fn push_other(
         &mut self,
         algorithm: AlgorithmId,
         task: RawTask<'_>,
@@ -239,20 +239,9 @@ impl State {
         opening.first
     }
 
-    /// Submits a task that no other goes on with.
-    pub(crate) fn push_call(
-        &mut self,
-        algorithm: AlgorithmId,
-        task: RawTask<'_>,
-        owner: Owner,
-        stream: Stream,
-    ) -> TaskId {
-        self.close();
-        let (spec, body) = task.parts(algorithm, owner, stream);
-        match self.push_known(spec, &body) {
-            Some(id) => id,
-            None => self.push_alone(spec, &body),
-        }
+    /// Whose tasks the open series has, if there is one.
+    pub(super) fn open_owner(&self) -> Option<Owner> {
+        Some(self.open.as_ref()?.spec.owner)
     }
 
     fn push_alone(&mut self, spec: TaskSpec, body: &TaskBody<'_>) -> TaskId {

@@ -126,7 +126,7 @@ pub(crate) fn a_master_killed_again_and_again(engine: &str) {
     let addresses: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Ready { addresses } => Some(addresses[0].clone()),
+            Event::Ready { addresses, .. } => Some(addresses[0].clone()),
             _ => None,
         })
         .collect();
