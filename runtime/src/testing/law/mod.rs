@@ -33,6 +33,7 @@ mod application;
 mod from_slave;
 mod leaving;
 mod loss;
+mod status;
 mod tables;
 mod to_slave;
 mod trail;
@@ -204,6 +205,7 @@ impl Law {
         self.gone.clear();
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
+        self.check_status(core);
         if self.lenient {
             if self.tasks.len() > 10_000 {
                 self.tasks.retain(|_, task| task.place != Place::Ended);
