@@ -15,6 +15,7 @@
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
+//!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
 //!
@@ -35,6 +36,7 @@ mod from_slave;
 mod leaving;
 mod levels;
 mod loss;
+mod secured;
 mod tables;
 mod to_slave;
 mod trail;
@@ -52,6 +54,7 @@ use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
+use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
@@ -93,6 +96,7 @@ pub(super) struct Law {
     means: BTreeMap<u16, Nanos>,
     told: u64,
     leaving: Leaving,
+    secured: Secured,
     unsent: Unsent,
 }
 
@@ -126,6 +130,7 @@ impl Law {
             means: BTreeMap::new(),
             told: 0,
             leaving: Leaving::default(),
+            secured: Secured::default(),
             unsent: Unsent::default(),
         }
     }
