@@ -6,7 +6,7 @@
 //! | payload | fields |
 //! |---|---|
 //! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
-//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, seed u64, count u32, arguments (u32, text) |
+//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, seed u64, count u32, arguments (u32, text) |
 //! | refusal | code u16, master's and slave's protocol u16 each, text (u16, text) |
 //!
 //! The protocol's version stays the hello's first field for ever, and the refusal's layout stays as it is, so that
@@ -36,7 +36,7 @@ pub const MEMBER_ID_BYTES_MAX: usize = 255;
 /// The most bytes of a host or a batch job's id; longer ones are cut.
 pub const HOST_BYTES_MAX: usize = 255;
 
-const WELCOME_FIXED_BYTES: usize = 36;
+const WELCOME_FIXED_BYTES: usize = 44;
 
 /// Why a handshake payload could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -152,6 +152,8 @@ pub struct Welcome {
     pub result_packet_bytes_max: u32,
     /// Results per packet; 0: those of a packet of tasks, but none waits for long.
     pub result_group: u32,
+    /// The least time between two checkpoints of a task, in milliseconds.
+    pub checkpoint_interval_ms: u64,
     /// The run's seed.
     pub seed: u64,
     /// The user's arguments; with four bytes each they fit [`WELCOME_BYTES_MAX`] beside the fixed fields.
@@ -191,6 +193,7 @@ impl Welcome {
         out.extend_from_slice(&self.task_packet_bytes_max.to_le_bytes());
         out.extend_from_slice(&self.result_packet_bytes_max.to_le_bytes());
         out.extend_from_slice(&self.result_group.to_le_bytes());
+        out.extend_from_slice(&self.checkpoint_interval_ms.to_le_bytes());
         out.extend_from_slice(&self.seed.to_le_bytes());
         out.extend_from_slice(&(self.args.len() as u32).to_le_bytes());
         for arg in &self.args {
@@ -210,6 +213,7 @@ impl Welcome {
         let task_packet_bytes_max = fields.u32("tasks bytes max")?;
         let result_packet_bytes_max = fields.u32("results bytes max")?;
         let result_group = fields.u32("result group")?;
+        let checkpoint_interval_ms = fields.u64("checkpoint interval")?;
         let seed = fields.u64("seed")?;
         let count = fields.count("args", 4)?;
         let args = (0..count)
@@ -222,6 +226,7 @@ impl Welcome {
             task_packet_bytes_max,
             result_packet_bytes_max,
             result_group,
+            checkpoint_interval_ms,
             seed,
             args,
         })

@@ -24,6 +24,7 @@ pub mod frame;
 pub mod handshake;
 pub mod kinds;
 pub mod resource;
+pub mod running;
 pub mod secret;
 pub mod wire;
 

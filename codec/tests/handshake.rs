@@ -46,6 +46,7 @@ fn welcome() -> Welcome {
         task_packet_bytes_max: 131_072,
         result_packet_bytes_max: 131_073,
         result_group: 100,
+        checkpoint_interval_ms: 10_000,
         seed: u64::MAX,
         args: vec!["--n".into(), String::new()],
     }
@@ -71,6 +72,7 @@ fn golden_bytes() {
 
     let expected = [
         &b"\x11\0\0\0\x60\xea\0\0\0\0\0\0\0\0\x02\0\x01\0\x02\0\x64\0\0\0"[..],
+        b"\x10\x27\0\0\0\0\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
     ]
     .concat();

@@ -104,6 +104,7 @@ fn defaults_are_the_tables() {
             result_packet_bytes_max: 131_072,
             result_group: ringmw_sched::AUTO,
             client_timeout: 60 * SECOND,
+            checkpoint_interval: 10 * SECOND,
             any_build: false,
             level: Level::Default,
             wanted: Wanted::Fixed(0),
@@ -133,7 +134,7 @@ fn everything_can_be_given() {
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll \
-         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build y",
+         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build --mw-checkpoint-interval 7 y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -154,6 +155,7 @@ fn everything_can_be_given() {
             result_packet_bytes_max: 4096,
             result_group: 7,
             client_timeout: 5 * SECOND,
+            checkpoint_interval: 7 * SECOND,
             any_build: true,
             level: Level::Tasks,
             wanted: Wanted::Auto(77),

@@ -71,6 +71,8 @@ pub(crate) struct Link {
     /// The I/O thread has nothing more to do on the connection.
     gone: AtomicBool,
     pub(crate) cancelled: Arc<AtomicBool>,
+    /// The running task's next checkpoint is due.
+    pub(crate) checkpoint_due: AtomicBool,
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
     audit: Arc<AuditWriter>,
@@ -151,6 +153,7 @@ impl Link {
             evicted: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             cancelled: Arc::default(),
+            checkpoint_due: AtomicBool::new(false),
             bests,
             clock,
             audit,
@@ -218,6 +221,17 @@ impl Link {
     /// the next one does not look at the clock.
     pub(crate) fn result_waits(&self) {
         self.wake_from_deep();
+    }
+
+    /// Something is due earlier than the I/O thread knows.
+    pub(crate) fn wakes_earlier(&self) {
+        self.wake_from_deep();
+    }
+
+    /// Makes known whether the running task's next checkpoint is due.
+    pub(crate) fn publish_due(&self) {
+        let is_due = self.core().checkpoint_is_due(self.clock.now());
+        self.checkpoint_due.store(is_due, Ordering::Relaxed);
     }
 
     /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
@@ -316,6 +330,7 @@ impl Link {
             ack.unacknowledged_for(stream, now)
         };
         self.core().on_time(now, unacknowledged);
+        self.publish_due();
     }
 
     /// Writes what the core has to send, as far as the socket takes it. What is left, the I/O thread writes.
@@ -518,6 +533,9 @@ impl Link {
             self.note(Event::Evicted);
             let reason = format!("told to go by {}", term.name());
             self.core().evict(&reason, self.clock.now());
+            // A task that makes checkpoints hears of it, and makes one more.
+            self.publish();
+            self.publish_due();
             self.write();
         }
         Ok(readable)

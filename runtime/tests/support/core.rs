@@ -82,6 +82,7 @@ impl Rig {
                 result_packet_bytes_max: 4096,
                 result_group: 1,
                 client_timeout: CLIENT_TIMEOUT,
+                checkpoint_interval: 10_000_000_000,
                 any_build: false,
                 level: Level::Tasks,
                 wanted: Wanted::Fixed(0),

@@ -39,6 +39,7 @@ impl MasterCore {
             task_packet_bytes_max: self.config.rules.sched.task_packet_bytes_max,
             result_packet_bytes_max: self.config.rules.result_packet_bytes_max,
             result_group: self.config.rules.result_group,
+            checkpoint_interval_ms: self.config.rules.checkpoint_interval / 1_000_000,
             seed: self.config.seed,
             args: self.config.args.clone(),
         };

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use ringmw_codec::batch::TaskBody;
 use ringmw_codec::wire::DecodeError;
 
+use crate::proto::checkpoint::Kept;
+
 /// One task to compute.
 #[derive(Debug)]
 pub struct Assignment {
@@ -21,6 +23,8 @@ pub struct Assignment {
     pub(super) count: u32,
     /// Its own place in it.
     pub(super) index: u32,
+    /// Where it goes on, if another slave had come that far.
+    pub(crate) resume: Option<Kept>,
 }
 
 impl Assignment {

@@ -49,7 +49,7 @@ impl SlaveCore {
             return Next::Wait;
         }
         let is_last = front.left.len() == 1;
-        let assignment = Assignment {
+        let mut assignment = Assignment {
             task,
             algorithm: front.algorithm,
             packet: front.packet,
@@ -59,6 +59,7 @@ impl SlaveCore {
             },
             count: front.count,
             index: front.left.start,
+            resume: None,
         };
         front.left.start += 1;
         if is_last {
@@ -68,6 +69,7 @@ impl SlaveCore {
         self.announcement = Announcement::None;
         self.running = Some(task);
         self.running_cancelled = false;
+        assignment.resume = self.begin_checkpoints(task);
         Next::Run(assignment)
     }
 
@@ -82,6 +84,12 @@ impl SlaveCore {
         let task = self.running.take().expect("a task is running");
         self.completed += 1;
         self.busy_at = now;
+        if self.is_evicted() {
+            // It may have ended because it was told so: that is no result.
+            self.running = Some(task);
+            self.leave_if_evicted();
+            self.running = None;
+        }
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return;
         };
