@@ -147,7 +147,6 @@ fn open_counter(tracepoint: u64, thread: libc::pid_t) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
 
     use super::*;
 
@@ -162,15 +161,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs tracepoints: `.ci/run machine` runs it"]
     fn system_calls_are_counted_where_that_is_allowed() {
-        let mut counter = match Syscalls::open() {
-            Ok(counter) => counter,
-            Err(error) => {
-                // Not by eprintln!, which the test harness swallows.
-                let _ = writeln!(std::io::stderr(), "NOT TESTED: {error}");
-                return;
-            }
-        };
+        let mut counter = Syscalls::open().expect("leave to count them");
         let before = counter.count().unwrap();
         for _ in 0..1_000 {
             let _ = rustix::process::getppid();

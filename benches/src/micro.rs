@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use ringmw_codec::batch::{
     ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus, TASK_ENTRY_BYTES,
-    TaskBatchBuilder, TaskBatchView, TaskBody, TaskEntryRef,
+    TaskBatchBuilder, TaskBatchView, TaskEntryRef, TaskSeries,
 };
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_sched::{AlgorithmId, Config, Departure, Owner, Scheduler, SlaveId, TaskSpec};
@@ -69,20 +69,23 @@ impl Batches {
     /// Collects and encodes the batch of tasks; its bytes.
     pub fn encode_tasks(&mut self) -> usize {
         self.tasks.clear();
-        let body = |stream, args| TaskBody {
+        let series = |stream, count, elements| TaskSeries {
+            count,
             domain: 1,
             stream,
-            tag_type: 0,
-            tag: b"",
-            args,
+            tag_type: None,
+            elements,
+            ends: &[],
+            base: 0,
         };
         match self.likeness {
             Likeness::Run => self
                 .tasks
-                .push_series(0, self.count, 0, 0, &body(2, &self.args)),
+                .push_series(0, 0, 0, &series(2, self.count, &self.args)),
             Likeness::Apart => {
                 for task in self.numbers() {
-                    self.tasks.push_series(task, 1, 0, 0, &body(task, &PAYLOAD));
+                    self.tasks
+                        .push_series(task, 0, 0, &series(task, 1, &PAYLOAD));
                 }
             }
         }
@@ -110,9 +113,9 @@ impl Batches {
     pub fn read_tasks(&self) -> u64 {
         let batch = TaskBatchView::decode(&self.task_payload).expect("it was encoded here");
         let read = |(entry, body): (TaskEntryRef, &[u8])| {
-            let run = TaskBody::parse_series(body, entry.count).expect("it was encoded here");
+            let series = TaskSeries::parse(body, entry.count).expect("it was encoded here");
             let one = |index| {
-                let args = run.nth(index, entry.count).args;
+                let args = series.nth(index).expect("it was encoded here").args;
                 entry.task + u64::from(index) + u64::from(args[0])
             };
             (0..entry.count).map(one).sum::<u64>()

@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use ringmw::Ready;
-use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody};
+use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus, TaskBatchView, TaskSeries};
 use ringmw_codec::control::Offer;
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
@@ -388,14 +388,14 @@ fn answer(payload: &[u8], results: &mut ResultBatchBuilder, out: &mut Vec<u8>) -
     let batch = TaskBatchView::decode(payload).map_err(io::Error::other)?;
     results.clear();
     for (entry, body) in batch.iter() {
-        let run = TaskBody::parse_series(body, entry.count).map_err(io::Error::other)?;
+        let series = TaskSeries::parse(body, entry.count).map_err(io::Error::other)?;
         for index in 0..entry.count {
             results.push(
                 entry.task + u64::from(index),
                 entry.algorithm,
                 ResultStatus::Done,
                 COMPUTE_NS,
-                run.nth(index, entry.count).args,
+                series.nth(index).map_err(io::Error::other)?.args,
             );
         }
     }

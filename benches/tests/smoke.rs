@@ -1,6 +1,5 @@
 //! The benchmarks in a small size, so that they cannot rot.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,11 +22,6 @@ fn positive(line: &Value, key: &str) -> f64 {
     let number = line[key].as_f64().unwrap_or(0.0);
     assert!(number > 0.0, "{key}: {line}");
     number
-}
-
-/// Said aloud: not by eprintln!, which the test harness swallows.
-fn not_tested(why: &str) {
-    let _ = writeln!(std::io::stderr(), "NOT TESTED: {why}");
 }
 
 #[test]
@@ -134,10 +128,8 @@ fn loops_are_held_against_bare_processes() {
 }
 
 #[test]
+#[ignore = "needs io_uring: `.ci/run machine` runs it"]
 fn the_bare_ring_answers_and_is_compared() {
-    if ringmw_benches::fleet::engine_word("auto") != "ring" {
-        return not_tested("io_uring is refused here");
-    }
     let text = output(
         env!("CARGO_BIN_EXE_floor"),
         &[
@@ -181,7 +173,8 @@ fn the_readme_has_the_table_of_the_kept_results() {
 }
 
 #[test]
-fn rivals_that_are_there_are_built_and_run() {
+#[ignore = "needs the packages of ZeroMQ, Open MPI and Gearman: `.ci/run rivals` installs them and runs it"]
+fn rivals_are_built_and_run() {
     let folder = tempfile::tempdir().unwrap();
     let case = RivalCase {
         workload: Workload::Millisecond,
@@ -189,22 +182,23 @@ fn rivals_that_are_there_are_built_and_run() {
     };
     // Those in Python would be installed first, and Work Queue's workers take seconds to start.
     for name in ["zeromq", "openmpi", "gearman"] {
-        match Rival::prepare(name, folder.path()) {
-            Err(why) => not_tested(&why),
-            Ok(rival) => {
-                assert!(
-                    rival.version.contains(char::is_numeric),
-                    "{}",
-                    rival.version
-                );
-                let figures = rival.run(case, 1_000).unwrap();
-                assert!(
-                    figures.tasks > 0.0 && figures.tasks < 2_000.0,
-                    "{figures:?}"
-                );
-            }
-        }
+        let rival = Rival::prepare(name, folder.path()).unwrap_or_else(|why| panic!("{why}"));
+        assert!(
+            rival.version.contains(char::is_numeric),
+            "{}",
+            rival.version
+        );
+        let figures = rival.run(case, 1_000).unwrap();
+        assert!(
+            figures.tasks > 0.0 && figures.tasks < 2_000.0,
+            "{figures:?}"
+        );
     }
+}
+
+#[test]
+fn a_rival_that_is_none_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
     let missing = Rival::prepare("nobody", folder.path());
     assert!(missing.is_err_and(|why| why.contains("no rival nobody")));
 }

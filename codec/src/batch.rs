@@ -1,7 +1,7 @@
 //! Task and result batches: one rkyv archive per packet, and the layout of a task's body.
 //!
 //! A batch is a vector of fixed-size entries and one blob with the bodies, in the entries' order and without gaps. An
-//! entry stands for one task or result, or for a *series* of consecutive ones that are alike:
+//! entry stands for one task or result, or for a *series* of consecutive ones that share all but their own bytes:
 //!
 //! ```text
 //!   | body 0 | body 1 | .. | entry 0 | entry 1 | .. | root: where blob and entries lie, 32 bytes |
@@ -30,8 +30,8 @@
 //! # Ok::<(), ringmw_codec::batch::BatchError>(())
 //! ```
 //!
-//! Version 2 has series, which version 1 had not. rkyv's features (little endian, 64-bit pointers, unaligned) are part of
-//! it.
+//! Version 2 had series, which version 1 had not; those of version 3 may differ in length and have tags. rkyv's features
+//! (little endian, 64-bit pointers, unaligned) are part of it.
 
 use std::ops::Range;
 
@@ -39,7 +39,9 @@ use rkyv::rancor::Panic;
 use rkyv::ser::allocator::SubAllocator;
 use thiserror::Error;
 
-pub use body::{TASK_BODY_HEADER_BYTES_MAX, TaskBody, encode_task_body};
+pub use body::{
+    TASK_BODY_HEADER_BYTES_MAX, TASK_END_BYTES, TaskBody, TaskSeries, encode_task_body,
+};
 pub use elements::Elements;
 pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus};
 pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef};
@@ -49,8 +51,9 @@ mod elements;
 mod result;
 mod task;
 
-/// The version of the archive format, rkyv's features included, for the fingerprint. Version 2: batches with series.
-pub const ARCHIVE_FORMAT: u32 = 2;
+/// The version of the archive format, rkyv's features included, for the fingerprint. Version 3: series of tasks and
+/// results that differ in length, and of tasks with tags.
+pub const ARCHIVE_FORMAT: u32 = 3;
 /// Bytes that a task, or a series of tasks, takes in a packet beside its body.
 pub const TASK_ENTRY_BYTES: usize = 24;
 /// Bytes that a result, or a series of results, takes in a packet beside its body.
@@ -121,14 +124,14 @@ pub enum BatchError {
     },
     /// A failed result stands for several tasks.
     #[error("entry {index}: one failure is told of {count} tasks")]
-    FailedRun {
+    FailedSeries {
         /// The entry's place in the batch.
         index: usize,
         /// How many tasks the entry says that it stands for.
         count: u32,
     },
-    /// A series' body is not made of as many results of equal length.
-    #[error("entry {index}: {len} bytes are not {count} results of equal length")]
+    /// A series' body is not made of as many results of the lengths that it says.
+    #[error("entry {index}: {len} bytes are not {count} results of the lengths that it says")]
     Elements {
         /// The entry's place in the batch.
         index: usize,
@@ -153,6 +156,14 @@ pub enum BatchError {
         /// The entry's place in the batch.
         index: usize,
         /// The status in the entry.
+        got: u8,
+    },
+    /// Results are neither of one length nor of lengths that differ.
+    #[error("entry {index}: form {got} is neither of one length (0) nor of several (1)")]
+    Form {
+        /// The entry's place in the batch.
+        index: usize,
+        /// The form in the entry.
         got: u8,
     },
     /// A failed result's text is not UTF-8.

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use ringmw_codec::batch::{
     BATCH_OVERHEAD_BYTES, BOUND, BatchError, Elements, MARKED, RESULT_ENTRY_BYTES,
-    ResultBatchBuilder, ResultBatchView, ResultStatus, TASK_BODY_HEADER_BYTES_MAX,
-    TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskBody, encode_task_body,
+    ResultBatchBuilder, ResultBatchView, ResultStatus, TASK_BODY_HEADER_BYTES_MAX, TASK_END_BYTES,
+    TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskBody, TaskSeries, encode_task_body,
 };
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, WITHDRAW_TASKS_MAX,
@@ -105,7 +105,9 @@ fn golden_result_batch() {
                 count: 0,
             },
         ),
-        (3 + 24, 3, BatchError::FailedRun { index: 0, count: 3 }),
+        (3 + 24, 3, BatchError::FailedSeries { index: 0, count: 3 }),
+        (3 + 31, 1, BatchError::Form { index: 0, got: 1 }),
+        (3 + 31, 2, BatchError::Form { index: 0, got: 2 }),
         (
             3 + 16,
             1,
@@ -169,12 +171,14 @@ fn an_empty_batch_and_a_reused_builder() {
     );
 }
 
-const RUN: TaskBody<'static> = TaskBody {
+const SERIES: TaskSeries<'static> = TaskSeries {
+    count: 3,
     domain: 1,
     stream: 2,
-    tag_type: 0,
-    tag: b"",
-    args: b"aabbcc",
+    tag_type: None,
+    elements: b"aabbcc",
+    ends: &[],
+    base: 0,
 };
 
 /// The payload with one byte changed to another.
@@ -184,13 +188,23 @@ fn with_byte(payload: &[u8], at: usize, byte: u8) -> Vec<u8> {
     payload
 }
 
+fn series_bytes(series: &TaskSeries<'_>) -> Vec<u8> {
+    let bytes = encoded(|out| series.encode(out));
+    assert_eq!(bytes.len(), series.encoded_bytes());
+    bytes
+}
+
 #[test]
-fn a_run_of_tasks_is_one_entry() {
+fn a_series_of_tasks_is_one_entry() {
     let mut builder = TaskBatchBuilder::new();
-    builder.push_series(920, 3, 1, MARKED | BOUND, &RUN);
+    builder.push_series(920, 1, MARKED | BOUND, &SERIES);
     builder.push(7, 0, 0, b"one");
-    let nothing = TaskBody { args: b"", ..RUN };
-    builder.push_series(u64::MAX - 1_000_000_000, 1_000_000_001, 2, 0, &nothing);
+    let nothing = TaskSeries {
+        count: 1_000_000_001,
+        elements: b"",
+        ..SERIES
+    };
+    builder.push_series(u64::MAX - 1_000_000_000, 2, 0, &nothing);
     assert_eq!((builder.entries(), builder.tasks()), (3, 1_000_000_005));
     let payload = encoded(|out| builder.encode(out));
     assert_eq!(payload.len(), builder.bytes());
@@ -204,45 +218,116 @@ fn a_run_of_tasks_is_one_entry() {
     let (entry, body) = batch.iter().next().expect("three entries");
     assert_eq!((entry.task, entry.count, entry.algorithm), (920, 3, 1));
     assert_eq!(entry.flags, MARKED | BOUND);
-    let run = TaskBody::parse_series(body, entry.count).expect("our own");
-    assert_eq!(run, RUN);
+    let series = TaskSeries::parse(body, entry.count).expect("our own");
+    assert_eq!(series, SERIES);
     for (index, args) in [b"aa", b"bb", b"cc"].into_iter().enumerate() {
         let expected = TaskBody {
+            domain: 1,
             stream: 2 + index as u64,
+            tag_type: 0,
+            tag: b"",
             args,
-            ..RUN
         };
-        assert_eq!(run.nth(index as u32, 3), expected);
+        assert_eq!(series.nth(index as u32), Ok(expected));
     }
     let (entry, body) = batch.iter().last().expect("three entries");
-    let run = TaskBody::parse_series(body, entry.count).expect("our own");
-    let last = run.nth(1_000_000_000, entry.count);
+    let series = TaskSeries::parse(body, entry.count).expect("our own");
+    let last = series.nth(1_000_000_000).expect("our own");
     assert_eq!((last.stream, last.args), (1_000_000_002, &b""[..]));
 }
 
+/// Tags of their own, of no length too, and arguments that differ in length, each put by itself.
+fn varied(tag_type: Option<u64>, tasks: &[(&[u8], &[u8])]) -> (Vec<u8>, Vec<[u8; 4]>) {
+    let (mut elements, mut ends) = (vec![7; 5], Vec::new());
+    for (tag, args) in tasks {
+        let body = TaskBody {
+            domain: 1,
+            stream: 2,
+            tag_type: tag_type.unwrap_or(0),
+            tag,
+            args,
+        };
+        let before = elements.len();
+        body.put_element(&mut elements);
+        assert_eq!(elements.len() - before, body.element_bytes());
+        ends.push((elements.len() as u32).to_le_bytes());
+    }
+    elements.drain(..5);
+    (elements, ends)
+}
+
 #[test]
-fn a_run_of_one_task_is_the_task_by_itself() {
-    let tagged = TaskBody { tag: b"tag", ..RUN };
-    for body in [RUN, tagged] {
-        let (mut runs, mut alone) = (TaskBatchBuilder::new(), TaskBatchBuilder::new());
-        runs.push_series(920, 1, 1, 0, &body);
-        alone.push(920, 1, 0, &encoded(|out| encode_task_body(out, &body)));
-        let payload = encoded(|out| runs.encode(out));
-        assert_eq!(payload, encoded(|out| alone.encode(out)));
-        let (_, bytes) = TaskBatchView::decode(&payload)
-            .unwrap()
-            .iter()
-            .next()
-            .unwrap();
-        let run = TaskBody::parse_series(bytes, 1).expect("our own");
-        assert_eq!((run, run.nth(0, 1)), (body, body));
+fn tasks_of_a_series_differ_in_length_and_have_tags() {
+    let tasks: [(&[u8], &[u8]); 4] = [(b"", b"a"), (b"t", b""), (b"tag", b"bbb"), (b"", b"")];
+    let plain: [(&[u8], &[u8]); 4] = tasks.map(|(_, args)| (&b""[..], args));
+    for (tag_type, tasks) in [(Some(3), tasks), (None, plain)] {
+        let (elements, ends) = varied(tag_type, &tasks);
+        // The elements are a part of a longer block, and their ends are counted from its begin.
+        let series = TaskSeries {
+            count: 4,
+            tag_type,
+            elements: &elements,
+            ends: &ends,
+            base: 5,
+            ..SERIES
+        };
+        let bytes = series_bytes(&series);
+        let head = if tag_type.is_some() { 13 + 8 } else { 13 };
+        assert_eq!(bytes.len(), head + elements.len() + 4 * TASK_END_BYTES);
+        let read = TaskSeries::parse(&bytes, 4).expect("our own");
+        assert_eq!((read.base, read.elements), (0, series.elements));
+        assert_eq!(series_bytes(&read), bytes);
+        for (index, (tag, args)) in tasks.into_iter().enumerate() {
+            let expected = TaskBody {
+                domain: 1,
+                stream: 2 + index as u64,
+                tag_type: tag_type.unwrap_or(0),
+                tag,
+                args,
+            };
+            for series in [series, read] {
+                assert_eq!(series.nth(index as u32), Ok(expected));
+            }
+        }
     }
 }
 
 #[test]
-fn runs_of_tasks_that_are_none_are_refused() {
+fn a_series_of_one_task_is_the_task_by_itself() {
+    let body = TaskBody {
+        domain: 1,
+        stream: 2,
+        tag_type: 0,
+        tag: b"",
+        args: b"aabbcc",
+    };
+    let tagged = TaskBody {
+        tag: b"tag",
+        ..body
+    };
+    for body in [body, tagged] {
+        let (mut series, mut alone) = (TaskBatchBuilder::new(), TaskBatchBuilder::new());
+        let one = TaskSeries {
+            count: 1,
+            tag_type: body.tag_type(),
+            elements: &encoded(|out| body.put_element(out)),
+            ..SERIES
+        };
+        series.push_series(920, 1, 0, &one);
+        alone.push(920, 1, 0, &encoded(|out| encode_task_body(out, &body)));
+        let payload = encoded(|out| series.encode(out));
+        assert_eq!(payload, encoded(|out| alone.encode(out)));
+        let batch = TaskBatchView::decode(&payload).unwrap();
+        let (_, bytes) = batch.iter().next().unwrap();
+        assert_eq!(TaskBody::parse(bytes), Ok(body));
+        assert_eq!(one.nth(0), Ok(body));
+    }
+}
+
+#[test]
+fn series_of_tasks_that_are_none_are_refused() {
     let mut builder = TaskBatchBuilder::new();
-    builder.push_series(u64::MAX - 2, 3, 1, 0, &RUN);
+    builder.push_series(u64::MAX - 2, 1, 0, &SERIES);
     let payload = encoded(|out| builder.encode(out));
     assert!(TaskBatchView::decode(&payload).is_ok());
     let count_at = 19 + 8;
@@ -262,28 +347,85 @@ fn runs_of_tasks_that_are_none_are_refused() {
     }
 
     // The body is judged apart from the batch.
-    let bytes = |body| encoded(|out| encode_task_body(out, body));
-    let plain = bytes(&RUN);
+    let plain = series_bytes(&SERIES);
     for count in [1, 2, 3, 6] {
-        assert_eq!(TaskBody::parse_series(&plain, count), Ok(RUN));
+        let series = TaskSeries { count, ..SERIES };
+        assert_eq!(TaskSeries::parse(&plain, count), Ok(series));
     }
-    let late = TaskBody {
+    let late = TaskSeries {
         stream: u64::MAX - 1,
-        ..RUN
+        ..SERIES
     };
-    assert!(TaskBody::parse_series(&bytes(&late), 2).is_ok());
-    let tagged = TaskBody { tag: b"tag", ..RUN };
+    assert!(TaskSeries::parse(&series_bytes(&late), 2).is_ok());
     let wrong = |field, got| Err(DecodeError::Value { field, got });
     for (bytes, count, expected) in [
         (&plain, 0, wrong("tasks of a series", 0)),
-        (&plain, 4, wrong("bytes of a series' arguments", 6)),
-        (&plain, u32::MAX, wrong("bytes of a series' arguments", 6)),
-        (&bytes(&late), 3, wrong("stream of a series", u64::MAX - 1)),
-        (&bytes(&tagged), 2, wrong("tag type of a series", 0)),
+        (&plain, 4, wrong("bytes of a series' elements", 6)),
+        (&plain, u32::MAX, wrong("bytes of a series' elements", 6)),
+        (
+            &series_bytes(&late),
+            3,
+            wrong("stream of a series", u64::MAX - 1),
+        ),
     ] {
-        assert_eq!(TaskBody::parse_series(bytes, count), expected);
+        assert_eq!(TaskSeries::parse(bytes, count), expected);
     }
-    assert!(TaskBody::parse_series(&plain[..12], 3).is_err());
+    assert!(TaskSeries::parse(&plain[..12], 3).is_err());
+}
+
+#[test]
+fn a_table_that_is_wrong_is_refused() {
+    let series = TaskSeries {
+        elements: b"abb",
+        ends: &[[1, 0, 0, 0], [1, 0, 0, 0], [3, 0, 0, 0]],
+        ..SERIES
+    };
+    let bytes = series_bytes(&series);
+    let read = TaskSeries::parse(&bytes, 3).expect("our own");
+    assert_eq!(read, series);
+    let table = bytes.len() - 3 * TASK_END_BYTES;
+    let wrong = |field, got| Err(DecodeError::Value { field, got });
+    // Of one task there is no table; another number of ends leaves a last one that is none.
+    for (bytes, count, expected) in [
+        (bytes.clone(), 1, wrong("form", 10)),
+        (bytes.clone(), 2, wrong("last end of a series", 3)),
+        (
+            with_byte(&bytes, table + 8, 2),
+            3,
+            wrong("last end of a series", 2),
+        ),
+        (
+            with_byte(&bytes, table + 11, 9),
+            3,
+            wrong("last end of a series", 0x0900_0003),
+        ),
+        (with_byte(&bytes, 0, 2 | 16), 3, wrong("form", 18)),
+    ] {
+        assert_eq!(TaskSeries::parse(&bytes, count), expected);
+    }
+    let short = TaskSeries::parse(&bytes, 4);
+    assert!(matches!(short, Err(DecodeError::Short { .. })), "{short:?}");
+    // A task that ends before it begins, or behind all, harms itself and the one behind it alone.
+    for (at, byte, good) in [
+        (table, 2, [true, false, true]),
+        (table + 4, 0, [true, false, true]),
+        (table + 4, 9, [true, false, false]),
+    ] {
+        let damaged = with_byte(&bytes, at, byte);
+        let series = TaskSeries::parse(&damaged, 3).expect("its last end is right");
+        let read = [0, 1, 2].map(|index| series.nth(index).is_ok());
+        assert_eq!(read, good, "{at} {byte}");
+    }
+    // A tag that is longer than its element, or none at all.
+    let tagged = TaskSeries {
+        tag_type: Some(0),
+        elements: b"\x01\0\0\0x\x02\0\0\0x\0\0\0\0x",
+        ..SERIES
+    };
+    let bytes = series_bytes(&tagged);
+    let series = TaskSeries::parse(&bytes, 3).expect("three of five bytes");
+    let read = [0, 1, 2].map(|index| series.nth(index).is_ok());
+    assert_eq!(read, [true, false, false]);
 }
 
 type Results = Vec<(u64, u16, ResultStatus, u64, Vec<u8>)>;
@@ -322,7 +464,7 @@ fn elements(payload: &[u8]) -> Results {
 }
 
 #[test]
-fn results_that_are_alike_become_a_run() {
+fn results_that_follow_one_another_become_a_series() {
     let most = u64::from(u32::MAX);
     let done = |task, compute_ns, body: &str| {
         let body = body.as_bytes().to_vec();
@@ -334,7 +476,7 @@ fn results_that_are_alike_become_a_run() {
         done(9, 0, "cc"),
         // Not the next number.
         done(11, 1, "dd"),
-        // Another length, 0, three of them.
+        // Other lengths, 0 three times.
         done(12, 1, ""),
         done(13, 2, ""),
         done(14, 3, ""),
@@ -364,8 +506,8 @@ fn results_that_are_alike_become_a_run() {
         .collect();
     let expected = [
         (3, most + 5, 18),
-        (1, 1, 2),
-        (3, 6, 12),
+        // Four of 4 bytes and one's 2, and a table.
+        (4, 7, 18 + 16),
         (1, most + 1, 0),
         (1, 1, 0),
         (1, 1, 0),
@@ -380,7 +522,7 @@ fn results_that_are_alike_become_a_run() {
     assert_eq!(builder.entries(), expected.len());
     assert_eq!(elements(&payload), results);
 
-    // Encoding closes nothing, clearing does.
+    // Encoding closes what was pushed, and so does clearing.
     builder.clear();
     assert_eq!(
         (builder.bytes(), builder.tasks()),
@@ -390,11 +532,11 @@ fn results_that_are_alike_become_a_run() {
     assert_eq!(builder.entries(), 1);
     builder.encode(&mut Vec::new());
     builder.push(2, 1, ResultStatus::Done, 1, b"");
-    assert_eq!((builder.entries(), builder.tasks()), (1, 2));
+    assert_eq!((builder.entries(), builder.tasks()), (2, 2));
 }
 
 #[test]
-fn a_long_run_costs_four_bytes_a_result() {
+fn a_long_series_costs_four_bytes_a_result() {
     let results: Results = (0..1_000u64)
         .map(|task| (task, 0, ResultStatus::Done, task, task.to_le_bytes().into()))
         .collect();
@@ -407,8 +549,58 @@ fn a_long_run_costs_four_bytes_a_result() {
     assert_eq!(elements(&payload), results);
 }
 
+/// Whatever their lengths, and wherever they begin to differ.
 #[test]
-fn runs_of_results_that_are_none_are_refused() {
+fn results_that_differ_in_length_are_one_series() {
+    for lengths in [
+        &[1usize, 2][..],
+        &[0, 0, 1, 0],
+        &[3, 3, 3, 3, 0],
+        &[0, 100, 7, 7, 65],
+    ] {
+        let results: Results = (0u64..)
+            .zip(lengths)
+            .map(|(task, &length)| (task, 0, ResultStatus::Done, task, vec![b'x'; length]))
+            .collect();
+        let mut builder = collected(&results);
+        let payload = encoded(|out| builder.encode(out));
+        let outputs = lengths.iter().sum::<usize>();
+        assert_eq!(
+            payload.len(),
+            BATCH_OVERHEAD_BYTES + RESULT_ENTRY_BYTES + outputs + 8 * lengths.len()
+        );
+        assert_eq!(elements(&payload), results);
+        let batch = ResultBatchView::decode(&payload).expect("our own");
+        let (entry, body) = batch.iter().next().expect("one");
+        assert!(entry.is_varied);
+        let all = entry.elements(body);
+        assert_eq!(all.outputs_bytes(body, 0, entry.count), outputs);
+        assert_eq!(
+            all.range(body, 0, entry.count).len(),
+            outputs + 4 * lengths.len()
+        );
+        assert_eq!(all.output(body, 1).len(), lengths[1]);
+
+        // The table's every byte, and every number but the right one.
+        let table = body.len() - 4 * lengths.len()..body.len();
+        for at in table {
+            let damaged = with_byte(&payload, at, payload[at] ^ 0x80);
+            let expected = BatchError::Elements {
+                index: 0,
+                count: entry.count,
+                len: body.len() as u32,
+            };
+            assert_eq!(
+                ResultBatchView::decode(&damaged).err(),
+                Some(expected),
+                "{at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn series_of_results_that_are_none_are_refused() {
     let mut builder = ResultBatchBuilder::new();
     builder.push(u64::MAX - 1, 1, ResultStatus::Done, 5, b"ab");
     builder.push(u64::MAX, 1, ResultStatus::Done, 6, b"cd");
@@ -416,7 +608,7 @@ fn runs_of_results_that_are_none_are_refused() {
     assert!(ResultBatchView::decode(&payload).is_ok());
     let entry_at = 2 * (Elements::HEAD_BYTES + 2);
     let (first, count_at, status_at) = (u64::MAX - 1, entry_at + 24, entry_at + 30);
-    let run = |count| BatchError::Series {
+    let series = |count| BatchError::Series {
         index: 0,
         first,
         count,
@@ -427,10 +619,14 @@ fn runs_of_results_that_are_none_are_refused() {
         got,
     };
     for (at, byte, expected) in [
-        (count_at, 0, run(0)),
-        (count_at, 3, run(3)),
-        (count_at + 3, 255, run(0xff00_0002)),
-        (status_at, 1, BatchError::FailedRun { index: 0, count: 2 }),
+        (count_at, 0, series(0)),
+        (count_at, 3, series(3)),
+        (count_at + 3, 255, series(0xff00_0002)),
+        (
+            status_at,
+            1,
+            BatchError::FailedSeries { index: 0, count: 2 },
+        ),
         (status_at, 9, BatchError::Status { index: 0, got: 9 }),
         (entry_at + 8, 12, compute(11, 12)),
         (entry_at + 15, 1, compute(11, (1 << 56) + 11)),
@@ -520,7 +716,7 @@ fn a_task_body_has_one_encoding() {
     }
     // An unknown form, a family of no map, one that is written too long, and a tag that is none.
     let zeros = [0; 40];
-    for (form, family) in [(8, 0u64), (2, 0), (6, 3), (6, u64::MAX), (1, 0)] {
+    for (form, family) in [(8, 0u64), (16, 0), (2, 0), (6, 3), (6, u64::MAX), (1, 0)] {
         let bytes = [&[form][..], &family.to_le_bytes(), &zeros].concat();
         assert!(TaskBody::parse(&bytes).is_err(), "{form} {family}");
     }
@@ -644,22 +840,57 @@ fn result_payload(entries: &Entries) -> Vec<u8> {
     encoded(|out| builder.encode(out))
 }
 
-/// Runs of each a few tasks, from their first task on.
-fn any_runs() -> impl Strategy<Value = Vec<(u64, u32, u64, Vec<u8>)>> {
-    let args = prop::collection::vec(any::<u8>(), 0..5);
-    let run = (0..u64::MAX - 99, 1..9u32, 0..u64::MAX - 99, args);
-    prop::collection::vec(run, 0..9)
+/// Series, from their first task on: tag type, and of each task what is its tag and what its argument.
+type ManySeries = Vec<(u64, u64, Option<u64>, Vec<(Vec<u8>, Vec<u8>)>)>;
+
+/// Some of equal lengths, some not, some of one task.
+fn any_series() -> impl Strategy<Value = ManySeries> {
+    let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
+    let tasks = prop::collection::vec((bytes(3), bytes(3)), 1..9);
+    let tag_type = prop::option::of(1..9u64);
+    let series = (
+        0..u64::MAX - 99,
+        0..u64::MAX - 99,
+        tag_type,
+        tasks,
+        any::<bool>(),
+    )
+        .prop_map(|(first, stream, tag_type, mut tasks, alike)| {
+            if alike {
+                let like = tasks[0].clone();
+                tasks.fill(like);
+            }
+            if tag_type.is_none() {
+                tasks.iter_mut().for_each(|(tag, _)| tag.clear());
+            }
+            (first, stream, tag_type, tasks)
+        });
+    prop::collection::vec(series, 0..9)
 }
 
-fn runs_payload(runs: &[(u64, u32, u64, Vec<u8>)]) -> Vec<u8> {
+fn series_payload(many: &ManySeries) -> Vec<u8> {
     let mut builder = TaskBatchBuilder::new();
-    for (first, count, stream, args) in runs {
-        let run = TaskBody {
-            stream: *stream,
-            args: &args.repeat(*count as usize),
-            ..RUN
-        };
-        builder.push_series(*first, *count, 3, 0, &run);
+    for (first, stream, tag_type, tasks) in many {
+        let tasks: Vec<_> = tasks
+            .iter()
+            .map(|(tag, args)| (&tag[..], &args[..]))
+            .collect();
+        let (elements, ends) = varied(*tag_type, &tasks);
+        let is_varied = ends.len() > 1 && tasks.iter().any(|task| *task != tasks[0]);
+        builder.push_series(
+            *first,
+            3,
+            0,
+            &TaskSeries {
+                count: tasks.len() as u32,
+                stream: *stream,
+                tag_type: *tag_type,
+                elements: &elements,
+                ends: if is_varied { &ends } else { &[] },
+                base: 5,
+                ..SERIES
+            },
+        );
     }
     encoded(|out| builder.encode(out))
 }
@@ -691,8 +922,8 @@ fn walk(payload: &[u8]) -> usize {
             .zip(batch.iter())
             .map(|(index, (entry, body))| {
                 assert_eq!(&payload[batch.body_range(index)], body);
-                if let Ok(run) = TaskBody::parse_series(body, entry.count) {
-                    let _ = run.nth(entry.count - 1, entry.count);
+                if let Ok(series) = TaskSeries::parse(body, entry.count) {
+                    let _ = series.nth(entry.count - 1);
                 }
                 body.len()
             })
@@ -729,22 +960,23 @@ proptest! {
     }
 
     #[test]
-    fn runs_of_tasks_turn_round(runs in any_runs()) {
-        let payload = runs_payload(&runs);
+    fn series_of_tasks_turn_round(many in any_series()) {
+        let payload = series_payload(&many);
         let batch = TaskBatchView::decode(&payload).expect("our own");
-        prop_assert_eq!(batch.entries(), runs.len());
-        for ((entry, body), (first, count, stream, args)) in batch.iter().zip(&runs) {
-            prop_assert_eq!((entry.task, entry.count), (*first, *count));
-            let run = TaskBody::parse_series(body, entry.count).expect("our own");
-            for index in 0..*count {
-                let expected = TaskBody { stream: stream + u64::from(index), args, ..RUN };
-                prop_assert_eq!(run.nth(index, *count), expected);
+        prop_assert_eq!(batch.entries(), many.len());
+        for ((entry, body), (first, stream, tag_type, tasks)) in batch.iter().zip(&many) {
+            prop_assert_eq!((entry.task, entry.count as usize), (*first, tasks.len()));
+            let series = TaskSeries::parse(body, entry.count).expect("our own");
+            for (index, (tag, args)) in (0..).zip(tasks) {
+                let (stream, tag_type) = (stream + u64::from(index), tag_type.unwrap_or(0));
+                let expected = TaskBody { domain: 1, stream, tag_type, tag, args };
+                prop_assert_eq!(series.nth(index), Ok(expected));
             }
         }
     }
 
     #[test]
-    fn runs_of_results_turn_round(results in any_results()) {
+    fn series_of_results_turn_round(results in any_results()) {
         let mut builder = collected(&results);
         let payload = encoded(|out| builder.encode(out));
         prop_assert_eq!(payload.len(), builder.bytes());
@@ -752,8 +984,8 @@ proptest! {
     }
 
     #[test]
-    fn damaged_runs_never_panic(runs in any_runs(), results in any_results(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        for mut payload in [runs_payload(&runs), encoded(|out| collected(&results).encode(out))] {
+    fn damaged_series_never_panic(many in any_series(), results in any_results(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        for mut payload in [series_payload(&many), encoded(|out| collected(&results).encode(out))] {
             let at = at.index(payload.len());
             payload[at] = byte;
             walk(&payload);

@@ -1,8 +1,8 @@
 //! A master and its slaves on hosts of their own, as far as the network can tell: network namespaces, joined by lines
 //! that lose, delay and fall silent.
 //!
-//! Needs root, `ip` (iproute2) and `nft` (nftables). Where there are none the tests say so, past the test harness, and
-//! pass; with `RINGMW_NEED_NETNS=1` they fail. A line is slowed by `tc netem`, or, where the kernel has none, by a token
+//! Needs root, `ip` (iproute2) and `nft` (nftables), so all are ignored unless they are asked for: `.ci/run netns` installs
+//! what they need and runs them. A line is slowed by `tc netem`, or, where the kernel has none, by a token
 //! bucket with a queue.
 //!
 //! ```text
@@ -202,24 +202,8 @@ fn sweep() {
     }
 }
 
-/// A network, where there can be one.
-fn network(lines: usize) -> Option<Network> {
-    match Network::new(lines) {
-        Ok(network) => Some(network),
-        Err(why) => {
-            let needed = std::env::var_os("RINGMW_NEED_NETNS").is_some_and(|value| value == "1");
-            assert!(
-                !needed,
-                "RINGMW_NEED_NETNS=1, and no network namespaces: {why}"
-            );
-            // Not by eprintln!, which the test harness swallows.
-            let _ = writeln!(
-                std::io::stderr(),
-                "NOT RUN: this test needs network namespaces (root, iproute2, nftables): {why}"
-            );
-            None
-        }
-    }
+fn network(lines: usize) -> Network {
+    Network::new(lines).unwrap_or_else(|why| panic!("no network namespaces: {why}"))
 }
 
 /// The master of a computation that goes on until [`finish`].
@@ -277,11 +261,13 @@ fn at_work(master: &Process, number: u32) {
 }
 
 #[test]
+#[ignore = "needs network namespaces: `.ci/run netns` runs it"]
 fn a_bad_line_costs_time_alone_on_the_ring() {
     a_bad_line_costs_time_alone("ring");
 }
 
 #[test]
+#[ignore = "needs network namespaces: `.ci/run netns` runs it"]
 fn a_bad_line_costs_time_alone_on_epoll() {
     a_bad_line_costs_time_alone("epoll");
 }
@@ -289,9 +275,7 @@ fn a_bad_line_costs_time_alone_on_epoll() {
 /// Five packets of a hundred are lost either way, the others are late.
 fn a_bad_line_costs_time_alone(engine: &str) {
     const LINES: usize = 3;
-    let Some(network) = network(LINES) else {
-        return;
-    };
+    let network = network(LINES);
     let how = network.slow();
     for line in 0..LINES {
         network.set(line, Fault::Loss(5), Fault::Loss(5));
@@ -321,11 +305,13 @@ fn a_bad_line_costs_time_alone(engine: &str) {
 }
 
 #[test]
+#[ignore = "needs network namespaces: `.ci/run netns` runs it"]
 fn a_silent_line_is_found_at_both_ends_on_the_ring() {
     a_silent_line_is_found_at_both_ends("ring");
 }
 
 #[test]
+#[ignore = "needs network namespaces: `.ci/run netns` runs it"]
 fn a_silent_line_is_found_at_both_ends_on_epoll() {
     a_silent_line_is_found_at_both_ends("epoll");
 }
@@ -346,9 +332,7 @@ fn a_silent_line_is_found_at_both_ends(engine: &str) {
         ),
     ];
     const HEALTHY: usize = 3;
-    let Some(network) = network(HEALTHY + 1) else {
-        return;
-    };
+    let network = network(HEALTHY + 1);
     let stage = Stage::new("test-chaos").with_engine(engine);
     let master = begin(&network, &stage, TIMEOUT.as_secs());
     let port = master.port();
@@ -410,8 +394,9 @@ fn a_silent_line_is_found_at_both_ends(engine: &str) {
 }
 
 #[test]
+#[ignore = "needs network namespaces: `.ci/run netns` runs it"]
 fn nothing_is_left() {
-    let Some(network) = network(1) else { return };
+    let network = network(1);
     let namespaces = network.namespaces.clone();
     let here = |name: &String| std::fs::exists(format!("/run/netns/{name}")).expect("a folder");
     assert!(namespaces.iter().all(here));

@@ -3,68 +3,48 @@
 //! A rig waits for its engine's descriptor like a driver, and gives up after `PATIENCE`: a wake-up that is lost is a test
 //! that fails.
 
+#[path = "support/need.rs"]
+mod need;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmw::internals::engine::{
-    self, Choice, Close, Closed, ConnId, Engine, EngineError, Handler, TAKE_BYTES_MAX, Want,
+    self, Choice, Close, Closed, ConnId, Engine, Handler, TAKE_BYTES_MAX, Want,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Each test for each engine; the ring's say so and pass where io_uring is refused.
-macro_rules! for_both_engines {
-    ($($test:ident),* $(,)?) => {
-        mod ring {
-            $(#[test] fn $test() {
-                if super::ring_is_had() {
-                    super::$test(super::Choice::Ring);
-                }
-            })*
-        }
-        mod epoll {
-            $(#[test] fn $test() { super::$test(super::Choice::Epoll) })*
-        }
-    };
-}
-
-for_both_engines![
-    many_clients_are_echoed,
-    big_frames_pass_both_ways,
-    buffers_are_sent_in_order,
-    what_is_not_read_is_accounted_for,
-    a_half_closed_peer_can_be_answered,
-    a_reset_is_told_after_the_bytes_before_it,
-    a_reset_peer_can_be_sent_to_and_closed,
-    last_frame_arrives_though_the_peer_is_sending,
-    a_flush_ends_at_its_deadline,
-    nothing_is_told_after_close,
-    a_slot_used_again_is_another_connection,
-    accepting_pauses_and_resumes,
-    many_idle_connections_do_not_disturb_one,
-    one_take_catches_up,
-    a_flood_gives_way_and_silences_nobody,
-    an_adopted_connection_is_like_another,
-    dropping_an_engine_closes_all,
-    a_runtime_can_drive_it,
-    no_descriptor_is_lost,
-    accepting_stops_for_want_of_descriptors,
-];
-
-fn ring_is_had() -> bool {
-    match engine::open(Choice::Ring, listener()) {
-        Ok(_) => true,
-        Err(error @ EngineError::Refused { .. }) => {
-            eprintln!("not tested: {error}");
-            false
-        }
-        Err(error) => panic!("{error}"),
-    }
+fn main() -> ExitCode {
+    let args = libtest_mimic::Arguments::from_args();
+    let trials = for_both_engines![Choice::Ring, Choice::Epoll;
+        many_clients_are_echoed,
+        big_frames_pass_both_ways,
+        buffers_are_sent_in_order,
+        what_is_not_read_is_accounted_for,
+        a_half_closed_peer_can_be_answered,
+        a_reset_is_told_after_the_bytes_before_it,
+        a_reset_peer_can_be_sent_to_and_closed,
+        last_frame_arrives_though_the_peer_is_sending,
+        a_flush_ends_at_its_deadline,
+        nothing_is_told_after_close,
+        a_slot_used_again_is_another_connection,
+        accepting_pauses_and_resumes,
+        many_idle_connections_do_not_disturb_one,
+        one_take_catches_up,
+        a_flood_gives_way_and_silences_nobody,
+        an_adopted_connection_is_like_another,
+        dropping_an_engine_closes_all,
+        a_runtime_can_drive_it,
+        no_descriptor_is_lost,
+        accepting_stops_for_want_of_descriptors,
+    ];
+    libtest_mimic::run(&args, trials.into()).exit_code()
 }
 
 fn listener() -> TcpListener {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 use ringmw::internals::proto::{Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd};
 use ringmw_codec::batch::{
-    BOUND, MARKED, ResultBatchView, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskBody,
+    BOUND, MARKED, ResultBatchView, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskSeries,
 };
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
@@ -84,7 +84,7 @@ fn kinds(frames: &[(Kind, Vec<u8>)]) -> Vec<Kind> {
 fn tasks(tasks: &[(u64, u16)]) -> Vec<u8> {
     let mut builder = TaskBatchBuilder::new();
     for &(task, flags) in tasks {
-        builder.push_series(task, 1, 0, flags, &body(0, &archive(task)));
+        builder.push_series(task, 0, flags, &series(1, 0, &archive(task)));
     }
     let mut payload = Vec::new();
     builder.encode(&mut payload);
@@ -111,13 +111,15 @@ fn series_of(first: u64, tasks: u64, flags: u16) -> Run {
     }
 }
 
-fn body(stream: u64, args: &[u8]) -> TaskBody<'_> {
-    TaskBody {
+fn series(count: u32, stream: u64, elements: &[u8]) -> TaskSeries<'_> {
+    TaskSeries {
+        count,
         domain: 0,
         stream,
-        tag_type: 0,
-        tag: b"",
-        args,
+        tag_type: None,
+        elements,
+        ends: &[],
+        base: 0,
     }
 }
 
@@ -127,11 +129,13 @@ fn packet(runs: &[Run], as_runs: bool) -> Vec<u8> {
     for run in runs {
         if as_runs {
             let (count, args) = (run.args.len() as u32, run.args.concat());
-            builder.push_series(run.first, count, 0, run.flags, &body(run.stream, &args));
+            let all = series(count, run.stream, &args);
+            builder.push_series(run.first, 0, run.flags, &all);
         } else {
             for (index, args) in (0..).zip(&run.args) {
                 let task = run.first + index;
-                builder.push_series(task, 1, 0, run.flags, &body(run.stream + index, args));
+                let one = series(1, run.stream + index, args);
+                builder.push_series(task, 0, run.flags, &one);
             }
         }
     }

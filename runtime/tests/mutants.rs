@@ -274,10 +274,28 @@ const MUTANTS: &[Mutant] = &[
         new: "",
     },
     Mutant {
-        name: "a crash is charged to the whole run of the announced task",
+        name: "a crash is charged to the whole series of the announced task",
         file: "sched/src/events/lose.rs",
-        old: "if announced == Some(entry.seq) && entry.tasks > 1 {",
-        new: "if announced == Some(entry.seq) && entry.tasks == 0 {",
+        old: "let is_apart = entry.tasks > 1 && (is_announced || (is_begun && !retry));",
+        new: "let is_apart = entry.tasks > 1 && is_begun && !retry;",
+    },
+    Mutant {
+        name: "all of a series that is begun at most once count as begun with its first",
+        file: "sched/src/events/lose.rs",
+        old: "let is_apart = entry.tasks > 1 && (is_announced || (is_begun && !retry));",
+        new: "let is_apart = entry.tasks > 1 && is_announced;",
+    },
+    Mutant {
+        name: "a part of a series of several lengths has the table of the whole",
+        file: "runtime/src/proto/series.rs",
+        old: "base: begin as u32,",
+        new: "base: 0,",
+    },
+    Mutant {
+        name: "what is left of a series of several lengths counts the first one's bytes",
+        file: "sched/src/data/record.rs",
+        old: "self.bytes = self.bytes - own_bytes + payload.own_bytes();",
+        new: "let _ = (own_bytes, payload);",
     },
     Mutant {
         name: "of a series the first tasks are taken back for the last ones",
@@ -320,8 +338,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the results of a part of a series are read from the series' first on",
         file: "runtime/src/proto/master/results.rs",
-        old: "at: (results.at + results.elements.range(nth, tasks).start) as u32,",
-        new: "at: results.at as u32,",
+        old: "first: nth,",
+        new: "first: 0,",
     },
     Mutant {
         name: "starved: answers are given without a pass",

@@ -1,9 +1,12 @@
 //! Offenders against a real master on real sockets: each loses its connection, with a reason on both sides, and
 //! nothing else happens. Meanwhile an honest slave works through a map whose answers are checked to the last.
 
+#[path = "support/need.rs"]
+mod need;
 mod support;
 
 use std::cell::RefCell;
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,15 +22,19 @@ use ringmw_codec::frame::{HEADER_BYTES, Kind};
 use ringmw_codec::handshake::{AlgorithmSignature, Hello};
 use support::{Played, archive, events, frame, hello_frame, result, results};
 
-for_both_engines![
-    offenders_harm_only_themselves,
-    half_a_frame_and_silence,
-    any_build_takes_another_build,
-    a_late_result_costs_nothing,
-    closed_handshakes_leave_no_descriptor,
-    a_flood_of_heartbeats_and_a_slow_reader,
-    a_flood_of_offers_is_few_lines,
-];
+fn main() -> ExitCode {
+    let args = libtest_mimic::Arguments::from_args();
+    let trials = for_both_engines!["ring", "epoll";
+        offenders_harm_only_themselves,
+        half_a_frame_and_silence,
+        any_build_takes_another_build,
+        a_late_result_costs_nothing,
+        closed_handshakes_leave_no_descriptor,
+        a_flood_of_heartbeats_and_a_slow_reader,
+        a_flood_of_offers_is_few_lines,
+    ];
+    libtest_mimic::run(&args, trials.into()).exit_code()
+}
 
 #[algorithm]
 fn square(n: u64) -> u64 {

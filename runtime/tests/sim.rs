@@ -34,6 +34,8 @@ struct Sums {
     tasks: u64,
     begun: u64,
     in_series: u64,
+    in_varied: u64,
+    in_tagged: u64,
     several: u64,
     late: u64,
     slaves: u64,
@@ -50,6 +52,8 @@ impl Sums {
         self.tasks += storm.tasks;
         self.begun += storm.begun;
         self.in_series += storm.in_series;
+        self.in_varied += storm.in_varied;
+        self.in_tagged += storm.in_tagged;
         self.several += storm.several;
         self.late += storm.late;
         self.slaves += storm.slaves;
@@ -99,12 +103,14 @@ fn run_all(seeds: &[u64]) -> Sums {
     let sums = sums.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series, {} begun, {} late results, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
+        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series ({} varied, {} tagged), {} begun, {} late results, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
         sums.seeds,
         sums.seeds as f64 / seconds,
         sums.turns,
         sums.tasks,
         sums.in_series,
+        sums.in_varied,
+        sums.in_tagged,
         sums.begun,
         sums.late,
         sums.slaves,
@@ -136,6 +142,8 @@ fn the_cores_keep_the_law() {
     let sums = run_all(&seeds);
     println!("{}", sums.coverage);
     assert!(sums.in_series > sums.tasks / 20, "series are common");
+    let rare = sums.in_varied.min(sums.in_tagged);
+    assert!(rare > sums.tasks / 200, "of every kind: {rare}");
     assert!(sums.several > 0, "several packets go ahead");
     assert!(
         sums.went > 0 && sums.went_with_unsent > 0,

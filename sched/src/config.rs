@@ -7,8 +7,12 @@ pub const AUTO: u32 = 0;
 
 /// A packet holds about this much compute: enough to hide its way there and back, little to wait for at the end.
 pub(crate) const PACKET_COMPUTE: Nanos = 3_000_000;
-/// Most tasks of a packet that is sized by compute time.
-pub(crate) const PACKET_TASKS_MAX: u32 = 1_000;
+/// What a packet costs the master beside its tasks, its results included.
+const PACKET_COST: Nanos = 4_000;
+/// The most compute of a packet, however many slaves there are: what an answer waits for at the end.
+pub(crate) const PACKET_COMPUTE_MAX: Nanos = 1_000_000_000;
+/// Most tasks of a series where no number is given: its arguments are kept until the last of them has ended.
+pub(crate) const SERIES_TASKS_MAX: u32 = 1_000;
 /// Of small packets a slave may have several ahead: at least up to this many tasks in hand,
 const SHORT_TASKS: u32 = 64;
 /// or so many packets of them,
@@ -65,6 +69,13 @@ impl Config {
     pub(crate) fn fits_packet(&self, tasks: u32, bytes: u32) -> bool {
         self.packet_bytes(tasks, bytes) <= u64::from(self.task_packet_bytes_max)
     }
+}
+
+/// The compute of a packet where there are so many slaves: enough that their packets together take the master less than a
+/// third of its time.
+pub(crate) fn packet_compute(slaves: usize) -> Nanos {
+    let costs = PACKET_COST.saturating_mul(slaves as u64);
+    (costs.saturating_mul(10) / 3).clamp(PACKET_COMPUTE, PACKET_COMPUTE_MAX)
 }
 
 /// How many short tasks a slave may have in hand where a packet has `group`, several packets ahead.

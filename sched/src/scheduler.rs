@@ -201,11 +201,15 @@ impl<P: Series> Scheduler<P> {
     /// Splits the first `tasks` of a series off, where it is. Returns their slot.
     fn split(&mut self, slot: u32, tasks: u32) -> u32 {
         let before = self.tasks.get(slot).queued_bytes();
-        let front = self.tasks.split_front(slot, tasks);
-        self.owners.on_split(&mut self.tasks, slot, front);
+        let front = self.split_record(slot, tasks);
         match self.tasks.get(slot).state {
             State::Queued(_) => {
-                self.owners.on_line_split(&mut self.tasks, slot, front);
+                match self.line_slave(slot) {
+                    None => self.owners.on_line_split(&mut self.tasks, slot, front),
+                    Some(at) => self
+                        .slaves
+                        .change_own(at, |own| own.on_split(&mut self.tasks, slot, front)),
+                }
                 let parts = [slot, front].map(|slot| self.tasks.get(slot).queued_bytes());
                 self.counts.queued_bytes += parts.iter().sum::<u64>() - before;
             }
@@ -221,6 +225,14 @@ impl<P: Series> Scheduler<P> {
         front
     }
 
+    /// Splits the first `tasks` of a record off, wherever it is. Returns their slot.
+    pub(crate) fn split_record(&mut self, slot: u32, tasks: u32) -> u32 {
+        let before = self.tasks.get(slot).bytes_of_tasks();
+        let front = self.tasks.split_front(slot, tasks);
+        self.owners.on_split(&mut self.tasks, slot, front, before);
+        front
+    }
+
     /// The numbers of the tasks in these slots, each with the first of them.
     pub(crate) fn numbers(&self, slots: &[(u64, u32)]) -> Vec<u64> {
         let each = |&(first, slot): &(u64, u32)| {
@@ -230,20 +242,27 @@ impl<P: Series> Scheduler<P> {
         slots.iter().flat_map(each).collect()
     }
 
-    /// Ends a task that is in no list any more.
-    pub(crate) fn end(&mut self, slot: u32, reason: Reason) {
+    /// Ends the tasks of a record that is in no list any more, each by itself. Returns how many they were.
+    pub(crate) fn end(&mut self, slot: u32, reason: Reason) -> u32 {
         let record = self.tasks.get(slot);
         let (seq, algorithm, owner) = (record.seq, record.algorithm, self.owners.of(record));
-        let policy = record.policy();
-        let (id, payload) = (TaskId { seq, slot }, self.free(slot));
-        self.unrunnable.push_back(Unrunnable {
-            id,
-            algorithm,
-            owner,
-            policy,
-            payload,
-            reason,
-        });
+        let (policy, tasks) = (record.policy(), record.tasks());
+        let mut rest = Some(self.free(slot));
+        for nth in 0..tasks {
+            let payload = match nth + 1 < tasks {
+                true => rest.as_mut().map(|rest| rest.split_front(1)),
+                false => rest.take(),
+            };
+            self.unrunnable.push_back(Unrunnable {
+                id: TaskId { seq, slot }.after(nth),
+                algorithm,
+                owner,
+                policy,
+                payload: payload.expect("there is one for each task"),
+                reason,
+            });
+        }
+        tasks
     }
 
     /// Counts a queued task out that was taken out of its line.

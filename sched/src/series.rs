@@ -35,9 +35,18 @@ pub trait Series: Sized {
         1
     }
 
-    /// Bytes that every task of a series but its first adds to a packet.
+    /// Bytes that its first `tasks` tasks, at least one, add to a packet beside those of the first one alone. More tasks
+    /// never add fewer.
     #[inline]
-    fn more_bytes(&self) -> u32 {
+    fn more_bytes(&self, tasks: u32) -> u64 {
+        let _ = tasks;
+        0
+    }
+
+    /// Bytes of the first task that are its own: by as many more than these as another task has of its own it would add
+    /// more to a packet, alone.
+    #[inline]
+    fn own_bytes(&self) -> u32 {
         0
     }
 

@@ -35,7 +35,7 @@ pub struct TaskSpec {
     pub policy: Policy,
     /// Where its end is told.
     pub owner: Owner,
-    /// What it adds to a packet, all included.
+    /// What it adds to a packet, all included; of a series the first one, alone.
     pub bytes: u32,
     /// It waits for others while it runs: it is the only one in its packet, its slave gets nothing behind it until it has
     /// ended, and it is never given to a second one. Unordered, it goes to an idle slave alone.
@@ -62,6 +62,10 @@ pub struct Opening {
     pub first: TaskId,
     /// How many it may have; below 2 there is none, and the task is submitted by itself.
     pub tasks_max: u32,
+    /// What they may add to a packet together, in bytes.
+    pub bytes_max: u64,
+    /// What they may take in the queue, each by itself and its record included, in bytes.
+    pub queue_max: u64,
 }
 
 /// What a slave is told of a task in a packet.

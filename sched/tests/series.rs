@@ -10,7 +10,12 @@ use ringmw_sched::*;
 const MS: Nanos = 1_000_000;
 const BYTES: u32 = 10;
 
-/// The numbers of the tasks that it is for. Each adds as many bytes to a packet as one alone.
+/// What a task adds to a packet, alone or in a series.
+fn bytes_of(task: u64) -> u32 {
+    BYTES + (task % 4) as u32
+}
+
+/// The numbers of the tasks that it is for.
 #[derive(Clone, Debug, PartialEq)]
 struct Numbers(std::ops::Range<u64>);
 
@@ -19,8 +24,14 @@ impl Series for Numbers {
         (self.0.end - self.0.start) as u32
     }
 
-    fn more_bytes(&self) -> u32 {
-        BYTES
+    fn more_bytes(&self, tasks: u32) -> u64 {
+        assert!((1..=self.tasks()).contains(&tasks), "{tasks} of {self:?}");
+        let more = self.0.clone().take(tasks as usize).skip(1);
+        more.map(bytes_of).map(u64::from).sum()
+    }
+
+    fn own_bytes(&self) -> u32 {
+        (self.0.start % 4) as u32
     }
 
     fn split_front(&mut self, tasks: u32) -> Self {
@@ -58,6 +69,8 @@ struct Side {
 impl Side {
     fn submit(&mut self, spec: TaskSpec, now: Nanos) {
         let seq = self.ids.len() as u64;
+        let bytes = bytes_of(seq);
+        let spec = TaskSpec { bytes, ..spec };
         let id = self.sched.submit(spec, Numbers(seq..seq + 1), now);
         assert_eq!(id.seq(), seq);
         self.ids.insert(seq, id);
@@ -67,13 +80,19 @@ impl Side {
     fn submit_all(&mut self, spec: TaskSpec, tasks: u32, now: Nanos) {
         let mut left = tasks;
         while left > 0 {
+            let bytes = bytes_of(self.ids.len() as u64);
+            let spec = TaskSpec { bytes, ..spec };
             let opening = self.sched.opening(&spec);
             if !self.runs || opening.tasks_max < 2 {
                 self.submit(spec, now);
                 left -= 1;
                 continue;
             }
-            let (tasks, first) = (left.min(opening.tasks_max), self.ids.len() as u64);
+            let (mut tasks, first) = (left.min(opening.tasks_max), self.ids.len() as u64);
+            let sum = |tasks| (first..).take(tasks as usize).map(bytes_of).sum::<u32>();
+            while u64::from(sum(tasks)) > opening.bytes_max {
+                tasks -= 1;
+            }
             let numbers = Numbers(first..first + u64::from(tasks));
             let id = self.sched.submit(spec, numbers, now);
             assert_eq!(id, opening.first, "it was foretold");
@@ -220,7 +239,11 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
                 };
                 let algorithm = AlgorithmId((a % 2) as u16);
                 if a % 5 == 0 {
-                    let spec = TaskSpec::new(algorithm, owner, BYTES);
+                    let mut spec = TaskSpec::new(algorithm, owner, BYTES);
+                    spec.policy.retry = a % 7 > 0;
+                    if a % 11 < 3 {
+                        (spec.policy.to, spec.policy.do_it_anyway) = (slave, a % 3 == 0);
+                    }
                     for side in &mut sides {
                         side.submit_all(spec, a % 40, now);
                     }
@@ -429,21 +452,59 @@ fn a_run_of_ten_thousand_is_one_record() {
     assert_eq!((opening.first.seq(), opening.tasks_max), (0, 10_000));
     let first = sched.submit(spec, Numbers(0..10_000), 0);
     assert_eq!(first, opening.first);
-    let bytes = Scheduler::<Numbers>::RECORD_BYTES + 10_000 * u64::from(BYTES);
+    let all: u64 = (0..10_000).map(bytes_of).map(u64::from).sum();
+    let bytes = Scheduler::<Numbers>::RECORD_BYTES + all;
     assert_eq!((sched.queued(), sched.queued_bytes()), (10_000, bytes));
     assert_eq!(sched.live().count(), 1);
-    let fragile = TaskSpec {
-        policy: Policy {
-            retry: false,
-            ..spec.policy
-        },
-        ..spec
+    sched.sanity_check();
+}
+
+/// Whatever policy it has, but of those that can not run each ends by itself.
+#[test]
+fn a_series_has_a_policy() {
+    let config = Config {
+        task_group: 100,
+        ..Config::for_test()
     };
-    assert_eq!(
-        sched.opening(&fragile).tasks_max,
-        1,
-        "with a policy of its own"
-    );
+    let mut sched = Scheduler::<Numbers>::new(config, 1);
+    sched.allocate(Group::Ordered, 1);
+    let (slave, _) = sched.connect();
+    let of = |to, retry| TaskSpec {
+        policy: Policy {
+            to,
+            retry,
+            ..Policy::default()
+        },
+        ..TaskSpec::new(AlgorithmId(0), Owner::Queue, BYTES)
+    };
+    for (spec, tasks_max) in [
+        (of(None, false), 100),
+        (of(Some(slave), true), 100),
+        (of(Some(SlaveId(7)), true), 1),
+    ] {
+        assert_eq!(sched.opening(&spec).tasks_max, tasks_max, "{spec:?}");
+    }
+    sched.submit(of(Some(slave), false), Numbers(0..90), 0);
+    let mut handed = Vec::new();
+    let told = &mut |_, _, how: Handed, numbers: &Numbers| {
+        handed.push((how.bound, numbers.0.clone()));
+    };
+    assert_eq!(sched.hand_out(0, told), Some(slave));
+    assert_eq!(handed, [(true, 0..90)]);
+    sched.submit(of(Some(slave), false), Numbers(90..93), 0);
+    let losses = sched.lose(slave, Departure::Goodbye { begun: true });
+    assert_eq!((losses.unrunnable, losses.recycled), (93, vec![]));
+    let reasons: Vec<_> = std::iter::from_fn(|| sched.poll_unrunnable())
+        .map(|ended| (ended.id.seq(), ended.payload, ended.reason))
+        .collect();
+    for (seq, (id, payload, reason)) in (0..).zip(reasons) {
+        assert_eq!((id, payload), (seq, Numbers(seq..seq + 1)));
+        let expected = match seq {
+            0 => Reason::NotRetried(slave),
+            _ => Reason::SlaveLost(slave),
+        };
+        assert_eq!(reason, expected, "TASK-{seq}");
+    }
     sched.sanity_check();
 }
 
@@ -463,7 +524,8 @@ fn runs_are_built_before_the_first_result_too() {
     let most = sched.opening(&spec).tasks_max;
     assert_eq!(most, 1_000);
     sched.submit(spec, Numbers(0..u64::from(most)), 0);
-    let bytes = Scheduler::<Numbers>::RECORD_BYTES + u64::from(most * BYTES);
+    let all: u64 = (0..u64::from(most)).map(bytes_of).map(u64::from).sum();
+    let bytes = Scheduler::<Numbers>::RECORD_BYTES + all;
     assert_eq!(sched.queued_bytes(), bytes);
     // Of those a packet takes one, as ever, until it is known how long they take.
     (0..2).for_each(|_| _ = sched.connect());

@@ -1,6 +1,6 @@
 //! `ringmw doctor` as a process, under limits and filters that really are in force.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
@@ -155,6 +155,7 @@ fn low_limits_on_processes_and_file_sizes_are_told() {
 
 /// In a mount namespace of its own, where an empty folder lies over /proc; a user namespace too, unless root asks.
 #[test]
+#[ignore = "needs a mount namespace: `.ci/run machine` runs it"]
 fn a_host_without_proc_is_told() {
     let mut command = doctor();
     // SAFETY: three system calls with constants.
@@ -175,19 +176,6 @@ fn a_host_without_proc_is_told() {
             tell(libc::mount(kind, c"/proc".as_ptr(), kind, 0, null.cast()))
         })
     };
-    if let Err(error) = command
-        .stdout(Stdio::null())
-        .spawn()
-        .and_then(|mut child| child.wait())
-    {
-        // Not by eprintln!, which the test harness swallows.
-        let _ = writeln!(
-            io::stderr(),
-            "NOT RUN: this test needs a mount namespace, which is refused here: {error}"
-        );
-        assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{error}");
-        return;
-    }
     let (told, status) = run(command.stdout(Stdio::piped()));
     assert!(told.contains("note /proc not mounted"), "{told}");
     assert!(told.contains("mount -t proc proc /proc"), "{told}");

@@ -65,8 +65,8 @@ tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name
   printf '\n== %s\n' "$system"
   # A process group of its own, and waited for: bash does not look at signals while a command runs.
   set -m
-  "$@" env RINGMW_POOLS="$system" RINGMW_POOLS_BIN="$POOLS/bin" RINGMW_POOLS_WORK="$work" \
-    "$POOLS/bin/pools" "$system::" --nocapture &
+  "$@" env RINGMW_POOLS_BIN="$POOLS/bin" RINGMW_POOLS_WORK="$work" \
+    "$POOLS/bin/pools" "$system::" --ignored --nocapture &
   testing=$!
   set +m
   local code=0

@@ -5,7 +5,7 @@
 //! | [`frames`] | any chunking of a stream gives the frames, the error and the rest of the whole; frames encode to their bytes |
 //! | [`handshake`] | a hello or a welcome that decodes encodes to its bytes; a refusal keeps its code and its sentence |
 //! | [`task_batch`] | bodies tile the payload, and so the tasks of a series its body; a batch that is read and built again is as long and says the same |
-//! | [`result_batch`] | bodies tile the payload; a batch whose results are read one by one and built again is no longer and says the same |
+//! | [`result_batch`] | bodies tile the payload; a batch whose results are read one by one and built again says the same, and is longer by no more than a table |
 //! | [`control`] | a payload that decodes encodes to its bytes, so does a task's body |
 //! | [`secret_proof`] | any chunking of a first message gives the whole; none proves itself but the one that was made with the secret; what is no answer is refused |
 //! | [`secret_records`] | any chunking opens to the same; what opens is a prefix of what was sealed |
@@ -20,8 +20,8 @@ use std::ops::ControlFlow;
 use ringmw_codec::Nanos;
 use ringmw_codec::audit::Line;
 use ringmw_codec::batch::{
-    ResultBatchBuilder, ResultBatchView, ResultStatus, TaskBatchBuilder, TaskBatchView, TaskBody,
-    encode_task_body,
+    Elements, ResultBatchBuilder, ResultBatchView, ResultStatus, TaskBatchBuilder, TaskBatchView,
+    TaskBody, TaskSeries, encode_task_body,
 };
 use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, put_frame};
 use ringmw_codec::handshake::{REFUSAL_BYTES_MAX, Refusal};
@@ -273,17 +273,19 @@ fn task_batch_again(payload: &[u8], view: &TaskBatchView<'_>) {
     for (entry, body) in view.iter() {
         let (task, count, algorithm, flags) =
             (entry.task, entry.count, entry.algorithm, entry.flags);
-        match TaskBody::parse_series(body, count) {
-            Ok(run) => {
+        match TaskSeries::parse(body, count) {
+            Ok(series) => {
                 // A count is 4 billion where there are no arguments.
                 for index in [0, count / 2, count - 1] {
-                    let one = run.nth(index, count);
-                    assert_eq!(one.stream - run.stream, u64::from(index));
-                    assert_eq!(one.args.len() * count as usize, run.args.len());
-                    let before = index as usize * one.args.len();
-                    assert_eq!(one.args, &run.args[before..][..one.args.len()]);
+                    let Ok(one) = series.nth(index) else { continue };
+                    assert_eq!(one.stream - series.stream, u64::from(index));
+                    assert_eq!(one.tag_type(), series.tag_type);
+                    assert_eq!(
+                        &encoded(|out| one.put_element(out)),
+                        element(&series, index)
+                    );
                 }
-                builder.push_series(task, count, algorithm, flags, &run);
+                builder.push_series(task, algorithm, flags, &series);
             }
             Err(_) if count == 1 => builder.push(task, algorithm, flags, body),
             // Each of its tasks is a failed one: nobody builds such a series.
@@ -298,6 +300,16 @@ fn task_batch_again(payload: &[u8], view: &TaskBatchView<'_>) {
     );
     let read = TaskBatchView::decode(&again).expect("our own");
     assert!(read.iter().eq(view.iter()), "it says the same");
+}
+
+/// The bytes of a task of a series.
+fn element<'a>(series: &TaskSeries<'a>, index: u32) -> &'a [u8] {
+    let bytes = series.elements.len() / series.count as usize;
+    let end = |index: u32| match series.ends.get(index as usize) {
+        Some(end) => u32::from_le_bytes(*end) as usize,
+        None => (index as usize + 1) * bytes,
+    };
+    &series.elements[index.checked_sub(1).map_or(0, end)..end(index)]
 }
 
 /// The input: the payload of a results frame.
@@ -322,8 +334,8 @@ fn result_batch_again(payload: &[u8], view: &ResultBatchView<'_>) {
     let again = encoded(|out| builder.encode(out));
     assert_eq!(again.len(), builder.bytes());
     assert!(
-        again.len() <= payload.len(),
-        "series are no longer than what they merge"
+        again.len() <= payload.len() + Elements::END_BYTES * builder.tasks(),
+        "series are no longer than what they merge, their table aside"
     );
     let read = ResultBatchView::decode(&again).expect("our own");
     assert!(results(&read).eq(results(view)), "it says the same");

@@ -41,7 +41,7 @@ struct ResultEntry {
     count: [u8; 4],
     algorithm: [u8; 2],
     status: u8,
-    reserved: u8,
+    form: u8,
 }
 
 // Else encoding would go entry by entry.
@@ -69,6 +69,8 @@ pub struct ResultEntryRef {
     pub algorithm: u16,
     /// What the body is, or its elements are.
     pub status: ResultStatus,
+    /// Whether they differ in length.
+    pub is_varied: bool,
     /// How long the slave computed, in all.
     pub compute_ns: Nanos,
 }
@@ -81,7 +83,8 @@ impl ResultEntryRef {
     #[must_use]
     #[inline]
     pub fn elements(&self, body: &[u8]) -> Elements {
-        Elements::new(self.count, body.len()).expect("decode() checked every series")
+        let elements = Elements::new(self.count, self.is_varied, body.len());
+        elements.expect("decode() checked every series")
     }
 
     /// The result at `index` of this entry, whose body is `body`: how long the slave computed, and the output (or the
@@ -99,23 +102,32 @@ impl ResultEntryRef {
     }
 }
 
+/// The form of an entry whose results are of one length, one by itself included; of one whose results differ.
+const EQUAL: u8 = 0;
+const VARIED: u8 = 1;
+
 /// Collects results and encodes them as one payload; reusable, so that the steady state allocates nothing.
 ///
-/// Results that follow one another with consecutive numbers and are alike become a series: done, of one algorithm, with
-/// outputs of equal length and less than 4.3 s of compute time each.
+/// Results that follow one another with consecutive numbers become a series: done, of one algorithm, and with less than
+/// 4.3 s of compute time each.
 #[derive(Default)]
 pub struct ResultBatchBuilder {
     batch: ResultBatch,
     results: usize,
     open: Option<Open>,
+    /// Where each result of the open entry ends in its body, as the table says it.
+    ends: Vec<[u8; Elements::END_BYTES]>,
 }
 
-/// What the next result must be to continue the last entry.
+/// The last entry, while results may continue it. Its table is written when it is closed.
 struct Open {
+    /// The number that the next result must have.
     task: u64,
     algorithm: u16,
+    /// Of its first output.
     output_bytes: usize,
-    /// Of the entry so far.
+    /// Another is not as long.
+    is_varied: bool,
     count: u32,
     compute_ns: Nanos,
 }
@@ -133,6 +145,7 @@ impl ResultBatchBuilder {
         self.batch.entries.clear();
         self.results = 0;
         self.open = None;
+        self.ends.clear();
     }
 
     /// Adds a result; of a failed one the body is the text, in UTF-8.
@@ -153,9 +166,10 @@ impl ResultBatchBuilder {
             "a failure is told in UTF-8"
         );
         self.results += 1;
-        if self.continues(task, algorithm, status, compute_ns, body.len()) {
+        if self.continues(task, algorithm, status, compute_ns) {
             return self.push_element(compute_ns, body);
         }
+        self.close();
         let (offset, len) = append_body(&mut self.batch.blob, |blob| blob.extend_from_slice(body));
         self.batch.entries.push(ResultEntry {
             task: task.to_le_bytes(),
@@ -165,7 +179,7 @@ impl ResultBatchBuilder {
             count: 1u32.to_le_bytes(),
             algorithm: algorithm.to_le_bytes(),
             status: status as u8,
-            reserved: 0,
+            form: EQUAL,
         });
         let may_go_on = status == ResultStatus::Done && compute_ns <= u32::MAX.into();
         let next = task.checked_add(1).filter(|_| may_go_on);
@@ -173,6 +187,7 @@ impl ResultBatchBuilder {
             task,
             algorithm,
             output_bytes: body.len(),
+            is_varied: false,
             count: 1,
             compute_ns,
         });
@@ -186,10 +201,9 @@ impl ResultBatchBuilder {
         algorithm: u16,
         status: ResultStatus,
         compute_ns: Nanos,
-        body_bytes: usize,
     ) -> bool {
         self.open.as_ref().is_some_and(|open| {
-            (open.task, open.algorithm, open.output_bytes) == (task, algorithm, body_bytes)
+            (open.task, open.algorithm) == (task, algorithm)
                 && status == ResultStatus::Done
                 && compute_ns <= u32::MAX.into()
         })
@@ -204,6 +218,7 @@ impl ResultBatchBuilder {
         let narrow = |ns: Nanos| u32::try_from(ns).expect("continues() checked both");
         let blob = &mut self.batch.blob;
         let begin = u32::from_le_bytes(entry.offset) as usize;
+        let bounded = |bytes: usize| u32::try_from(bytes).expect("bounded by the buffer limits");
         if open.count == 1 {
             // Alone its compute time stood in the entry; of several each has its own before its output.
             let end = blob.len();
@@ -211,10 +226,13 @@ impl ResultBatchBuilder {
             blob.copy_within(begin..end, begin + Elements::HEAD_BYTES);
             blob[begin..][..Elements::HEAD_BYTES]
                 .copy_from_slice(&narrow(open.compute_ns).to_le_bytes());
+            self.ends.push(bounded(blob.len() - begin).to_le_bytes());
         }
         blob.extend_from_slice(&narrow(compute_ns).to_le_bytes());
         blob.extend_from_slice(output);
-        let len = u32::try_from(blob.len() - begin).expect("bounded by the buffer limits");
+        let len = bounded(blob.len() - begin);
+        self.ends.push(len.to_le_bytes());
+        open.is_varied |= output.len() != open.output_bytes;
         open.count += 1;
         open.compute_ns += compute_ns;
         entry.len = len.to_le_bytes();
@@ -222,11 +240,27 @@ impl ResultBatchBuilder {
         entry.compute_ns = open.compute_ns.to_le_bytes();
         match open.task.checked_add(1) {
             Some(next) => open.task = next,
-            None => self.open = None,
+            None => self.close(),
         }
     }
 
-    /// How many entries it holds: runs, and results by themselves.
+    /// No result continues the last entry any more: if its results differ in length, it gets its table.
+    #[inline]
+    fn close(&mut self) {
+        if self.open.take().is_some_and(|open| open.is_varied)
+            && let Some(entry) = self.batch.entries.last_mut()
+        {
+            let table = self.ends.as_flattened();
+            let (_, table_bytes) =
+                append_body(&mut self.batch.blob, |blob| blob.extend_from_slice(table));
+            let bytes = u32::from_le_bytes(entry.len) + u32::from_le_bytes(table_bytes);
+            entry.len = bytes.to_le_bytes();
+            entry.form = VARIED;
+        }
+        self.ends.clear();
+    }
+
+    /// How many entries it holds: series, and results by themselves.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.batch.entries.len()
@@ -247,7 +281,10 @@ impl ResultBatchBuilder {
     /// The exact bytes of the payload that [`Self::encode`] would write.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        batch_bytes(self.entries(), RESULT_ENTRY_BYTES, self.batch.blob.len())
+        let open = self.open.as_ref();
+        let table = open.map_or(0, |open| open.table_bytes(open.is_varied));
+        let bodies = self.batch.blob.len() + table;
+        batch_bytes(self.entries(), RESULT_ENTRY_BYTES, bodies)
     }
 
     /// The exact bytes of the payload if a result with a body of so many bytes were added.
@@ -262,18 +299,35 @@ impl ResultBatchBuilder {
         body_bytes: usize,
     ) -> usize {
         let added = match &self.open {
-            Some(open) if self.continues(task, algorithm, status, compute_ns, body_bytes) => {
-                Elements::HEAD_BYTES * if open.count == 1 { 2 } else { 1 }
+            Some(open) if self.continues(task, algorithm, status, compute_ns) => {
+                let is_varied = open.is_varied || body_bytes != open.output_bytes;
+                let ends = match is_varied {
+                    true => open.table_bytes(true) + Elements::END_BYTES,
+                    false => 0,
+                };
+                let heads = Elements::HEAD_BYTES * if open.count == 1 { 2 } else { 1 };
+                heads + ends - open.table_bytes(open.is_varied)
             }
             _ => RESULT_ENTRY_BYTES,
         };
         self.bytes() + added + body_bytes
     }
 
-    /// Appends the payload (without a frame header) and keeps the results.
+    /// Appends the payload (without a frame header) and keeps the results; what is pushed then begins an entry.
     pub fn encode(&mut self, out: &mut Vec<u8>) {
+        self.close();
         out.reserve(self.bytes());
         encode_archive(&self.batch, out);
+    }
+}
+
+impl Open {
+    /// Bytes of its table, if it has one.
+    fn table_bytes(&self, is_varied: bool) -> usize {
+        match is_varied {
+            true => Elements::END_BYTES * self.count as usize,
+            false => 0,
+        }
     }
 }
 
@@ -286,9 +340,11 @@ fn check_elements(
     body: &[u8],
 ) -> Result<(), BatchError> {
     if status == ResultStatus::Failed {
-        return Err(BatchError::FailedRun { index, count });
+        return Err(BatchError::FailedSeries { index, count });
     }
-    let Some(elements) = Elements::new(count, body.len()) else {
+    let elements = Elements::new(count, entry.form == VARIED, body.len());
+    let elements = elements.filter(|elements| elements.check_table(body));
+    let Some(elements) = elements else {
         let len = u32::from_le_bytes(entry.len);
         return Err(BatchError::Elements { index, count, len });
     };
@@ -316,9 +372,9 @@ impl<'a> ResultBatchView<'a> {
     /// Reads a result batch in place.
     ///
     /// # Errors
-    /// When the archive is damaged, the bodies do not tile the blob, a status means nothing, a failure's text is not UTF-8,
-    /// or a series is not one: of no result, of failures, beyond the last number, of unequal lengths, with another sum of
-    /// compute times.
+    /// When the archive is damaged, the bodies do not tile the blob, a status or a form means nothing, a failure's text is
+    /// not UTF-8, or a series is not one: of no result, of failures, beyond the last number, of other lengths than it says,
+    /// with another sum of compute times.
     pub fn decode(payload: &'a [u8]) -> Result<Self, BatchError> {
         let batch =
             rkyv::api::low::access::<ArchivedResultBatch, Failure>(payload).map_err(|_| {
@@ -349,6 +405,10 @@ impl<'a> ResultBatchView<'a> {
             if status == ResultStatus::Failed && std::str::from_utf8(view.body(entry)).is_err() {
                 return Err(BatchError::FailureText { index });
             }
+            if entry.form != EQUAL && (entry.form != VARIED || count == 1) {
+                let got = entry.form;
+                return Err(BatchError::Form { index, got });
+            }
             if count > 1 {
                 check_elements(index, count, status, entry, view.body(entry))?;
             }
@@ -357,7 +417,7 @@ impl<'a> ResultBatchView<'a> {
         Ok(view)
     }
 
-    /// How many entries it holds: runs, and results by themselves.
+    /// How many entries it holds: series, and results by themselves.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.batch.entries.len()
@@ -395,6 +455,7 @@ impl<'a> ResultBatchView<'a> {
                 count: u32::from_le_bytes(entry.count),
                 algorithm: u16::from_le_bytes(entry.algorithm),
                 status: ResultStatus::from_u8(entry.status).expect("decode() checked every status"),
+                is_varied: entry.form == VARIED,
                 compute_ns: u64::from_le_bytes(entry.compute_ns),
             };
             (head, view.body(entry))

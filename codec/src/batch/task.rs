@@ -6,8 +6,8 @@ use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
-    BatchError, TASK_ENTRY_BYTES, TaskBody, Tiling, append_body, batch_bytes, check_length,
-    check_series, encode_archive, encode_task_body, range_in,
+    BatchError, TASK_ENTRY_BYTES, TaskSeries, Tiling, append_body, batch_bytes, check_length,
+    check_series, encode_archive, range_in,
 };
 
 /// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced; of a series, each task's.
@@ -67,23 +67,12 @@ impl TaskBatchBuilder {
         self.push_entry(task, 1, algorithm, flags, offset, len);
     }
 
-    /// Adds `count` tasks with consecutive numbers as one entry. `run` is the body of the first, but for its arguments,
-    /// which are those of all, one behind the other and equally long; a series of several has no tag. A series of one is the
-    /// task by itself.
+    /// Adds tasks with consecutive numbers as one entry; a series of one is the task by itself.
     ///
-    /// A series that is not as told is refused where it is read.
-    pub fn push_series(
-        &mut self,
-        first: u64,
-        count: u32,
-        algorithm: u16,
-        flags: u16,
-        series: &TaskBody<'_>,
-    ) {
-        debug_assert_eq!(series.check_series(count), Ok(()), "from TASK-{first} on");
-        let (offset, len) =
-            append_body(&mut self.batch.blob, |blob| encode_task_body(blob, series));
-        self.push_entry(first, count, algorithm, flags, offset, len);
+    /// One that does not hold together is refused where it is read.
+    pub fn push_series(&mut self, first: u64, algorithm: u16, flags: u16, series: &TaskSeries<'_>) {
+        let (offset, len) = append_body(&mut self.batch.blob, |blob| series.encode(blob));
+        self.push_entry(first, series.count, algorithm, flags, offset, len);
     }
 
     fn push_entry(
@@ -106,7 +95,7 @@ impl TaskBatchBuilder {
         });
     }
 
-    /// How many entries it holds: runs, and tasks by themselves.
+    /// How many entries it holds: series, and tasks by themselves.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.batch.entries.len()
@@ -166,7 +155,7 @@ pub struct TaskBatchView<'a> {
 }
 
 impl<'a> TaskBatchView<'a> {
-    /// Reads a task batch in place; its bodies are left to [`TaskBody::parse_series`].
+    /// Reads a task batch in place; its bodies are left to [`TaskSeries::parse`].
     ///
     /// # Errors
     /// When the archive is damaged, the bodies do not tile the blob, or an entry stands for no task or for tasks beyond the
@@ -201,7 +190,7 @@ impl<'a> TaskBatchView<'a> {
         Ok(TaskBatchView { payload, batch })
     }
 
-    /// How many entries it holds: runs, and tasks by themselves.
+    /// How many entries it holds: series, and tasks by themselves.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.batch.entries.len()

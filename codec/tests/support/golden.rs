@@ -2,7 +2,8 @@
 //! with them.
 
 use ringmw_codec::batch::{
-    MARKED, ResultBatchBuilder, ResultStatus, TaskBatchBuilder, TaskBody, encode_task_body,
+    MARKED, ResultBatchBuilder, ResultStatus, TaskBatchBuilder, TaskBody, TaskSeries,
+    encode_task_body,
 };
 use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
@@ -95,23 +96,45 @@ fn result_batch() -> Vec<u8> {
     encoded(|out| builder.encode(out))
 }
 
-fn task_runs() -> Vec<u8> {
-    let run = TaskBody {
-        domain: 1,
-        stream: 2,
-        tag_type: 0,
-        tag: b"",
-        args: b"aabbcc",
-    };
+const SERIES: TaskSeries<'static> = TaskSeries {
+    count: 3,
+    domain: 1,
+    stream: 2,
+    tag_type: None,
+    elements: b"aabbcc",
+    ends: &[],
+    base: 0,
+};
+
+fn task_series() -> Vec<u8> {
     let mut builder = TaskBatchBuilder::new();
-    builder.push_series(920, 3, 1, 0, &run);
+    builder.push_series(920, 1, 0, &SERIES);
     encoded(|out| builder.encode(out))
 }
 
-fn result_runs() -> Vec<u8> {
+fn task_varied() -> Vec<u8> {
+    let series = TaskSeries {
+        tag_type: Some(3),
+        elements: b"\x01\0\0\0ta\x01\0\0\0ubb\x01\0\0\0v",
+        ends: &[[6, 0, 0, 0], [13, 0, 0, 0], [18, 0, 0, 0]],
+        ..SERIES
+    };
+    let mut builder = TaskBatchBuilder::new();
+    builder.push_series(920, 1, 0, &series);
+    encoded(|out| builder.encode(out))
+}
+
+fn result_series() -> Vec<u8> {
     let mut builder = ResultBatchBuilder::new();
     builder.push(920, 1, ResultStatus::Done, 5_000_000, b"pi");
     builder.push(921, 1, ResultStatus::Done, 1, b"ee");
+    encoded(|out| builder.encode(out))
+}
+
+fn result_varied() -> Vec<u8> {
+    let mut builder = ResultBatchBuilder::new();
+    builder.push(920, 1, ResultStatus::Done, 5_000_000, b"pi");
+    builder.push(921, 1, ResultStatus::Done, 1, b"e");
     encoded(|out| builder.encode(out))
 }
 
@@ -124,10 +147,15 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
         Kind::Refuse => one("refusal", &|out| {
             Refusal::Fingerprint("No.".into()).encode(out);
         }),
-        Kind::Tasks => vec![("task-batch", task_batch()), ("task-runs", task_runs())],
+        Kind::Tasks => vec![
+            ("task-batch", task_batch()),
+            ("task-series", task_series()),
+            ("task-varied", task_varied()),
+        ],
         Kind::Results => vec![
             ("result-batch", result_batch()),
-            ("result-runs", result_runs()),
+            ("result-series", result_series()),
+            ("result-varied", result_varied()),
         ],
         Kind::Heartbeat => one("heartbeat", &|_| ()),
         Kind::Shutdown => one("shutdown", &|out| Shutdown { finished: true }.encode(out)),

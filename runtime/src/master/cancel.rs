@@ -2,7 +2,6 @@
 
 use ringmw_sched::{Owner, Series, TaskId};
 
-use super::error::has_tag;
 use super::handle::Master;
 use super::ready::Flow;
 use super::state::State;
@@ -22,8 +21,12 @@ impl Master {
         let mut archive = Vec::new();
         wire::encode(tag, &mut archive).expect("a tag that was given can be archived");
         self.act(|state| {
-            let tagged = |body: &[u8]| has_tag(body, T::TYPE_HASH, &archive);
-            let ids = state.live(|_, body| body.single().is_some_and(tagged));
+            let ids = state.live(|_, body, nth| {
+                body.is_tagged() && {
+                    let task = body.nth(nth);
+                    (task.tag_type, task.tag) == (T::TYPE_HASH, &*archive)
+                }
+            });
             state.cancel_all(ids)
         })
     }
@@ -31,7 +34,7 @@ impl Master {
     /// Takes back every task; how many.
     pub fn cancel_all(&self) -> usize {
         self.act(|state| {
-            let ids = state.live(|_, _| true);
+            let ids = state.live(|_, _, _| true);
             state.cancel_all(ids)
         })
     }
@@ -84,11 +87,13 @@ impl State {
         self.flows.remove(flow as usize)
     }
 
-    /// The live tasks that `wanted` picks by owner and body. Costs a look at every live task.
-    pub(crate) fn live(&self, mut wanted: impl FnMut(Owner, &Body) -> bool) -> Vec<TaskId> {
-        let live = self.core.sched().live();
-        live.filter(|(_, _, owner, body)| wanted(*owner, body))
-            .flat_map(|(id, _, _, body)| (0..body.tasks()).map(move |nth| id.after(nth)))
-            .collect()
+    /// The live tasks that `wanted` picks by owner, and by body and place in it. Costs a look at every live task.
+    pub(crate) fn live(&self, mut wanted: impl FnMut(Owner, &Body, u32) -> bool) -> Vec<TaskId> {
+        let mut ids = Vec::new();
+        for (id, _, owner, body) in self.core.sched().live() {
+            let picked = (0..body.tasks()).filter(|&nth| wanted(owner, body, nth));
+            ids.extend(picked.map(|nth| id.after(nth)));
+        }
+        ids
     }
 }

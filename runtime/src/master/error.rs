@@ -168,7 +168,7 @@ impl Origin {
     /// # Errors
     /// When the tag is of another type: it is never reinterpreted.
     pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
-        tag_of(&self.body)
+        tag_of(&self.parts())
     }
 
     /// The policy that it was submitted with: tag and stream too, where they were given.
@@ -218,15 +218,8 @@ pub(super) fn tag_in(body: &TaskBody<'_>) -> Option<Tag> {
 }
 
 /// The tag of a task with this body.
-pub(super) fn tag_of<T: Wire>(body: &[u8]) -> Result<Option<T>, TagError> {
-    let body = TaskBody::parse(body).expect("the master itself encoded it");
-    tag_in(&body).map(|tag| tag.read()).transpose()
-}
-
-/// Whether a body carries this tag.
-pub(super) fn has_tag(body: &[u8], tag_type: u64, tag: &[u8]) -> bool {
-    let body = TaskBody::parse(body).expect("the master itself encoded it");
-    body.tag_type == tag_type && body.tag == tag
+pub(super) fn tag_of<T: Wire>(body: &TaskBody<'_>) -> Result<Option<T>, TagError> {
+    tag_in(body).map(|tag| tag.read()).transpose()
 }
 
 /// An output was asked for as what it is not.

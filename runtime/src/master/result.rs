@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringmw_sched::{Reason, SlaveId, TaskId, Unrunnable};
 
 use super::error::{Origin, TaskError, tag_of, type_error};
+use super::ready::read_output;
 use crate::proto::config::AlgorithmInfo;
 use crate::proto::end::{End, Failed, Results};
 use crate::proto::reason::InWords;
@@ -120,8 +121,8 @@ impl TaskResult {
 
     #[inline]
     pub(super) fn decode<A: Algorithm>(&self) -> Result<A::Output, TaskError> {
-        let archive = self.archive()?;
-        wire::decode::<A::Output>(archive).map_err(|error| type_error(self.id(), error))
+        let (archive, is_checked) = (self.archive()?, self.is::<A>());
+        read_output::<A>(archive, is_checked).map_err(|error| type_error(self.id(), error))
     }
 
     /// Whether the algorithm failed.
@@ -140,8 +141,8 @@ impl TaskResult {
     /// When the tag is of another type: it is never reinterpreted.
     pub fn tag<T: Wire>(&self) -> Result<Option<T>, TagError> {
         match self.kind() {
-            Ok(results) => results.tagged().map_or(Ok(None), tag_of),
-            Err(failed) => failed.task.payload.single().map_or(Ok(None), tag_of),
+            Ok(results) => results.tagged().map_or(Ok(None), |body| tag_of(&body)),
+            Err(failed) => tag_of(&failed.task.payload.nth(0)),
         }
     }
 

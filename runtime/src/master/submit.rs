@@ -38,29 +38,50 @@ impl<'a> RawTask<'a> {
         }
     }
 
-    /// Whether it has the default policy and nothing else of its own but its arguments.
-    #[inline]
-    pub(crate) fn is_plain(self) -> bool {
-        self.policy.is_none_or(Policy::is_plain)
-    }
-
-    #[inline]
-    pub(crate) fn args(self) -> &'a [u8] {
-        self.args
-    }
-
     /// What it adds to a packet, all included.
     #[inline]
     pub(super) fn packet_bytes(self) -> u64 {
-        let tag = self.policy.and_then(|policy| policy.tag.as_ref());
-        let body = TaskBody {
-            domain: 0,
-            stream: 0,
+        let (domain, index) = (0, 0);
+        packet_bytes(&self.body(Stream { domain, index })).into()
+    }
+
+    /// As it travels; with that stream unless it has one of its own.
+    #[inline]
+    fn body(self, stream: Stream) -> TaskBody<'a> {
+        let plain = TaskBody {
+            domain: stream.domain,
+            stream: stream.index,
             tag_type: 0,
-            tag: tag.map_or(&[], |tag| &tag.archive),
+            tag: &[],
             args: self.args,
         };
-        packet_bytes(&body).into()
+        match self.policy {
+            None => plain,
+            Some(policy) => {
+                let stream = policy.stream.unwrap_or(stream);
+                let tag = policy.tag.as_ref();
+                let (tag_type, tag) = tag.map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
+                TaskBody {
+                    domain: stream.domain,
+                    stream: stream.index,
+                    tag_type,
+                    tag,
+                    ..plain
+                }
+            }
+        }
+    }
+
+    /// For the scheduler.
+    #[inline]
+    fn policy(self) -> ringmw_sched::Policy {
+        let mut resolved = ringmw_sched::Policy::default();
+        if let Some(policy) = self.policy {
+            resolved.to = policy.slave;
+            resolved.do_it_anyway = policy.do_it_anyway == Some(true);
+            resolved.retry = policy.retry != Some(false);
+        }
+        resolved
     }
 
     /// For the scheduler, and as it travels.
@@ -70,25 +91,9 @@ impl<'a> RawTask<'a> {
         owner: Owner,
         stream: Stream,
     ) -> (TaskSpec, TaskBody<'a>) {
-        let policy = self.policy;
-        let explicit = policy.and_then(|policy| policy.stream);
-        let stream = explicit.unwrap_or(stream);
-        let (tag_type, tag) = policy
-            .and_then(|policy| policy.tag.as_ref())
-            .map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
-        let body = TaskBody {
-            domain: stream.domain,
-            stream: stream.index,
-            tag_type,
-            tag,
-            args: self.args,
-        };
+        let body = self.body(stream);
         let mut spec = TaskSpec::new(algorithm, owner, packet_bytes(&body));
-        if let Some(policy) = policy {
-            spec.policy.to = policy.slave;
-            spec.policy.do_it_anyway = policy.do_it_anyway == Some(true);
-            spec.policy.retry = policy.retry != Some(false);
-        }
+        spec.policy = self.policy();
         (spec, body)
     }
 }
@@ -166,6 +171,8 @@ impl Master {
 /// The open series: tasks that are alike and have their ids, and are not with the scheduler yet.
 pub(super) struct Open {
     spec: TaskSpec,
+    /// Its policy is that of a task with none of its own, as of most.
+    is_default: bool,
     first: TaskId,
     series: Growing,
 }
@@ -193,9 +200,13 @@ impl State {
         stream: Stream,
     ) -> Option<TaskId> {
         let open = self.open.as_mut()?;
-        let follows = (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
-            && task.is_plain()
-            && open.series.push(stream.domain, stream.index, task.args());
+        let is_alike = match task.policy {
+            None => open.is_default,
+            Some(_) => task.policy() == open.spec.policy,
+        };
+        let follows = is_alike
+            && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
+            && open.series.push(&task.body(stream));
         follows.then(|| open.first.after(open.series.tasks() - 1))
     }
 
@@ -210,13 +221,14 @@ impl State {
         self.close();
         let (spec, body) = task.parts(algorithm, owner, stream);
         let opening = self.core.opening(&spec);
-        if body.is_tagged() || opening.tasks_max < 2 {
+        if opening.tasks_max < 2 {
             return self.push_alone(spec, &body);
         }
         self.open = Some(Open {
+            is_default: spec.policy == ringmw_sched::Policy::default(),
             spec,
             first: opening.first,
-            series: Growing::new(&body, opening.tasks_max),
+            series: Growing::new(&body, opening),
         });
         opening.first
     }

@@ -1,7 +1,9 @@
 //! What a core is told before it begins.
 
 use std::any::TypeId;
+use std::ops::Range;
 
+use ringmw_codec::batch::Elements;
 use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_codec::handshake::{Fingerprint, Hello};
 use ringmw_sched::{AlgorithmId, Nanos};
@@ -100,13 +102,13 @@ pub struct AlgorithmInfo {
     pub name: &'static str,
     /// The algorithm's own type.
     pub of: TypeId,
-    /// Do these archives hold valid outputs?
+    /// Do these archives hold valid outputs? What that algorithm's own check has found valid is read unchecked.
     pub check_outputs: CheckOutputs,
 }
 
-/// Checks the archives of an algorithm's outputs: they stand behind one another, as many as the number says, each at the end
-/// of an equal share of the bytes behind so many others. Else which is none, and what is wrong with it.
-pub(crate) type CheckOutputs = fn(&[u8], u32, usize) -> Result<(), (u32, String)>;
+/// Checks the archives of an algorithm's outputs: those results of an entry's body. Else which is none, and what is wrong
+/// with it.
+pub(crate) type CheckOutputs = fn(&[u8], Elements, Range<u32>) -> Result<(), (u32, String)>;
 
 /// What a slave says of itself.
 pub struct SlaveConfig {

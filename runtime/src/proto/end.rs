@@ -1,10 +1,9 @@
 //! Ends of tasks on their way from the core to those who wait for them: the results of a packet together, any other by
 //! itself.
 
-use std::ops::Range;
 use std::rc::Rc;
 
-use ringmw_codec::batch::Elements;
+use ringmw_codec::batch::{Elements, TaskBody};
 use ringmw_sched::{Accepted, AlgorithmId, Cancelled, Nanos, Owner, SlaveId, TaskId, Unrunnable};
 
 use crate::proto::bytes::SmallBytes;
@@ -180,16 +179,18 @@ pub(crate) struct ResultSeries {
     pub(crate) id: TaskId,
     /// How many there are; at least one.
     pub(crate) tasks: u32,
-    /// Where the first result begins among the bodies.
+    /// Where the body of their entry begins among the bodies.
     pub(crate) at: u32,
-    /// Where each lies from there on.
+    /// Which result of the entry the first one is.
+    pub(crate) first: u32,
+    /// Where each lies in the entry's body.
     pub(crate) elements: Elements,
     /// Of all; of each where it does not stand before the output.
     pub(crate) compute: Nanos,
     pub(crate) wait: Nanos,
     pub(crate) on_the_way: Nanos,
-    /// The body of a task that has a tag.
-    pub(crate) tagged: Option<Box<SmallBytes>>,
+    /// The bodies of tasks that have tags.
+    pub(crate) tagged: Option<Box<Body>>,
 }
 
 /// What a ready result takes beside its output and a tagged task's body, at most.
@@ -199,11 +200,11 @@ pub(crate) const RESULT_BYTES: usize = size_of::<ResultSeries>();
 pub(crate) const FAILED_BYTES: usize = size_of::<Failed>() + size_of::<End>();
 
 impl ResultSeries {
-    /// Where an output is among the bodies.
+    /// An output among the bodies.
     #[inline]
-    fn output(&self, nth: u32) -> Range<usize> {
-        let Range { start, end } = self.elements.output(nth);
-        self.at as usize + start..self.at as usize + end
+    fn output<'a>(&self, bodies: &'a [u8], nth: u32) -> &'a [u8] {
+        let body = &bodies[self.at as usize..];
+        &body[self.elements.output(body, self.first + nth)]
     }
 }
 
@@ -306,7 +307,7 @@ impl Results {
         let series = packet.series(self.next.series)?;
         let nth = self.next.nth;
         self.next.step(series.tasks);
-        Some((series.id.after(nth), &packet.bodies[series.output(nth)]))
+        Some((series.id.after(nth), series.output(&packet.bodies, nth)))
     }
 
     /// Whether all were taken.
@@ -333,14 +334,15 @@ impl Results {
     /// The next one's output.
     #[inline]
     pub fn output(&self) -> &[u8] {
-        &self.packet.bodies[self.series().output(self.next.nth)]
+        self.series().output(&self.packet.bodies, self.next.nth)
     }
 
     /// The next one's time in the algorithm.
     pub(crate) fn compute(&self) -> Nanos {
         let series = self.series();
         let body = &self.packet.bodies[series.at as usize..];
-        let mut one = series.elements.iter(body, self.next.nth, 1, series.compute);
+        let nth = series.first + self.next.nth;
+        let mut one = series.elements.iter(body, nth, 1, series.compute);
         one.next().expect("one was asked for").0
     }
 
@@ -354,9 +356,10 @@ impl Results {
         self.series().on_the_way.saturating_sub(self.compute())
     }
 
-    /// The body of the next one's task, if that has a tag: of others none is kept.
-    pub(crate) fn tagged(&self) -> Option<&[u8]> {
-        self.series().tagged.as_deref().map(|body| &**body)
+    /// The next one's task, if that has a tag: of others none is kept.
+    pub(crate) fn tagged(&self) -> Option<TaskBody<'_>> {
+        let bodies = self.series().tagged.as_deref();
+        bodies.map(|bodies| bodies.nth(self.next.nth))
     }
 
     /// What those that are left take: outputs, tagged tasks' bodies, and [`RESULT_BYTES`] for each.
@@ -364,9 +367,12 @@ impl Results {
         let (mut left, mut bytes, mut before) = (self.next.left, 0, self.next.nth);
         for series in self.packet.all_series().skip(self.next.series as usize) {
             let tasks = left.min(series.tasks - before);
-            let body = series.tagged.as_ref().map_or(0, |body| body.len());
-            let output = series.elements.output_bytes();
-            bytes += tasks as usize * (body + output + RESULT_BYTES);
+            let tagged = series.tagged.as_ref();
+            let body = &self.packet.bodies[series.at as usize..];
+            let first = series.first + before;
+            bytes += tagged.map_or(0, |bodies| bodies.each_bytes(before, tasks))
+                + series.elements.outputs_bytes(body, first, tasks)
+                + tasks as usize * RESULT_BYTES;
             (left, before) = (left - tasks, 0);
         }
         bytes

@@ -1,17 +1,18 @@
-//! What the master keeps of a task: its encoded body, or of a series of tasks their arguments side by side.
+//! What the master keeps of a task: its encoded body, or of a series of tasks their elements side by side.
 
 use std::rc::Rc;
 
-use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, encode_task_body};
-use ringmw_sched::Series;
+use ringmw_codec::batch::{
+    TASK_END_BYTES, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, TaskSeries, encode_task_body,
+};
+use ringmw_sched::{Opening, Scheduler, Series};
 
 use crate::proto::bytes::SmallBytes;
 
-/// The arguments of a series take no more than this: what one task that takes long keeps of those that have ended.
-const RUN_BYTES_MAX: usize = 64 << 10;
+/// The elements of a series take no more bytes than this: what one task that takes long keeps of those that have ended.
+const SERIES_BYTES_MAX: usize = 64 << 10;
 
-/// The body of a task, or of a series: tasks without tags whose streams follow one another and whose arguments are of one
-/// length.
+/// The body of a task, or of a series: tasks whose streams follow one another and which have tags of one type, or none.
 #[derive(Clone, Debug)]
 pub struct Body(Repr);
 
@@ -28,15 +29,18 @@ enum Repr {
 // A queued task has one, and its budget is 96 bytes.
 const _: () = assert!(size_of::<Option<Body>>() == 40);
 
-/// What the parts of a series share.
+/// What the parts of a series share: of each task an element, its tag and its arguments.
 #[derive(Debug)]
 struct Block {
     domain: u64,
     /// Of the first task there.
     stream: u64,
-    /// Of one task.
-    args_bytes: usize,
-    args: Vec<u8>,
+    tag_type: Option<u64>,
+    /// Of the first task's element, and of every other while `ends` is empty.
+    element_bytes: usize,
+    elements: Vec<u8>,
+    /// Where each element ends, as it travels; empty while they are equally long, which costs least.
+    ends: Vec<[u8; TASK_END_BYTES]>,
 }
 
 /// A series that grows: nobody else knows of it.
@@ -44,47 +48,133 @@ struct Block {
 pub(crate) struct Growing {
     block: Block,
     tasks: u32,
+    /// Tasks that it may have: while they are equally long as many as their bytes allow, else as many as at all.
     most: u32,
     /// The next task's stream.
     next: u64,
+    opening: Opening,
+    /// What a task takes by itself beside its element, in a packet.
+    beside_bytes: u64,
+    /// While elements differ in length: what it takes in a packet, and what its tasks would take in the queue each by
+    /// itself.
+    packet_bytes: u64,
+    queue_bytes: u64,
 }
 
 impl Growing {
-    /// A series that begins with this task, which has no tag, and has no more than `most`.
-    pub(crate) fn new(first: &TaskBody<'_>, most: u32) -> Self {
-        debug_assert!(!first.is_tagged());
-        let fitting = RUN_BYTES_MAX.checked_div(first.args.len());
-        let fitting = fitting.map_or(u32::MAX, |tasks| tasks as u32);
+    /// A series that begins with this task, and is what its opening allows.
+    pub(crate) fn new(first: &TaskBody<'_>, opening: Opening) -> Self {
+        let block = Block::new(first);
+        let element = block.element_bytes as u64;
+        let alone = u64::from(packet_bytes(first));
+        let in_queue = alone + Scheduler::<Body>::RECORD_BYTES;
+        let packet = opening.bytes_max.saturating_sub(alone);
+        let fitting = (opening.queue_max / in_queue)
+            .min(
+                packet
+                    .checked_div(element)
+                    .map_or(u64::MAX, |more| 1 + more),
+            )
+            .min(
+                (SERIES_BYTES_MAX as u64)
+                    .checked_div(element)
+                    .unwrap_or(u64::MAX),
+            );
         let next = first.stream.checked_add(1);
+        let most = match next {
+            Some(_) => u32::try_from(fitting)
+                .unwrap_or(u32::MAX)
+                .min(opening.tasks_max),
+            None => 1,
+        };
         Growing {
-            block: Block::new(first),
+            block,
             tasks: 1,
-            most: if next.is_none() { 1 } else { most.min(fitting) },
+            most,
             next: next.unwrap_or(0),
+            opening,
+            beside_bytes: alone - element,
+            packet_bytes: 0,
+            queue_bytes: 0,
         }
     }
 
-    /// The next task, which has no tag. False: it is not of the series' kind, or there is no room for it.
+    /// The next task. False: it does not follow, or there is no room for it.
     #[inline(always)]
-    pub(crate) fn push(&mut self, domain: u64, stream: u64, args: &[u8]) -> bool {
+    pub(crate) fn push(&mut self, task: &TaskBody<'_>) -> bool {
         let block = &mut self.block;
         if self.tasks >= self.most
-            || stream != self.next
-            || domain != block.domain
-            || args.len() != block.args_bytes
+            || task.stream != self.next
+            || task.domain != block.domain
+            || task.tag_type() != block.tag_type
         {
             return false;
         }
-        if self.tasks == 1 {
+        let element_bytes = task.element_bytes();
+        if element_bytes != block.element_bytes || !block.ends.is_empty() {
+            if !self.make_way(element_bytes) {
+                return false;
+            }
+        } else if self.tasks == 1 {
             block.make_room(self.most);
         }
-        append(&mut block.args, args);
+        let block = &mut self.block;
+        match task.is_tagged() {
+            true => task.put_element(&mut block.elements),
+            false => append(&mut block.elements, task.args),
+        }
+        if !block.ends.is_empty() {
+            block.ends.push((block.elements.len() as u32).to_le_bytes());
+        }
         self.tasks += 1;
-        match stream.checked_add(1) {
+        match task.stream.checked_add(1) {
             Some(next) => self.next = next,
             None => self.most = self.tasks,
         }
         true
+    }
+
+    /// Whether an element of so many bytes, which are not all elements', has room: it is taken off then.
+    #[inline]
+    fn make_way(&mut self, element_bytes: usize) -> bool {
+        let was_equal = self.block.ends.is_empty();
+        if was_equal {
+            self.differ();
+        }
+        let element = element_bytes as u64;
+        let packet_bytes = self.packet_bytes + element + TASK_END_BYTES as u64;
+        let record = Scheduler::<Body>::RECORD_BYTES;
+        let queue_bytes = self.queue_bytes + self.beside_bytes + element + record;
+        let fits = packet_bytes <= self.opening.bytes_max
+            && queue_bytes <= self.opening.queue_max
+            && self.block.elements.len() + element_bytes <= SERIES_BYTES_MAX;
+        if fits {
+            (self.packet_bytes, self.queue_bytes) = (packet_bytes, queue_bytes);
+        } else {
+            self.most = self.tasks;
+            if was_equal {
+                self.block.ends.clear();
+            }
+        }
+        fits
+    }
+
+    /// From now on elements may differ in length.
+    #[cold]
+    #[inline(never)]
+    fn differ(&mut self) {
+        let (block, tasks_max) = (&mut self.block, self.opening.tasks_max);
+        let (element, tasks) = (block.element_bytes as u64, u64::from(self.tasks));
+        self.packet_bytes = self.beside_bytes + tasks * (element + TASK_END_BYTES as u64);
+        let record = Scheduler::<Body>::RECORD_BYTES;
+        self.queue_bytes = tasks * (self.beside_bytes + element + record);
+        self.most = tasks_max;
+        block.make_room(tasks_max);
+        block
+            .ends
+            .reserve_exact((tasks_max as usize).min(SERIES_BYTES_MAX));
+        let ends = (1..=self.tasks).map(|nth| nth * element as u32);
+        block.ends.extend(ends.map(u32::to_le_bytes));
     }
 
     /// How many tasks there are.
@@ -95,13 +185,12 @@ impl Growing {
 
     /// No more tasks follow: it takes no more memory than it needs.
     pub(crate) fn close(mut self) -> Body {
+        let block = &mut self.block;
         if self.tasks == 1 {
-            return self.block.one(0).into();
+            return encoded(&block.nth(0)).into();
         }
-        let args = &mut self.block.args;
-        if args.capacity() > 2 * args.len() {
-            args.shrink_to_fit();
-        }
+        shrink(&mut block.elements);
+        shrink(&mut block.ends);
         Body(Repr::Series {
             block: Rc::new(self.block),
             from: 0,
@@ -110,12 +199,18 @@ impl Growing {
     }
 }
 
+fn shrink<T>(of: &mut Vec<T>) {
+    if of.capacity() > 2 * of.len() {
+        of.shrink_to_fit();
+    }
+}
+
 impl Body {
     /// The body of the first task by itself, encoded.
     pub(crate) fn one(self) -> SmallBytes {
         match self.0 {
             Repr::One(body) => body,
-            Repr::Series { block, from, .. } => block.one(from),
+            Repr::Series { block, from, .. } => encoded(&block.nth(from)),
         }
     }
 
@@ -124,20 +219,44 @@ impl Body {
         self.one().into()
     }
 
-    /// Bytes of the first task's, encoded.
-    pub(crate) fn alone_bytes(&self) -> usize {
+    /// The task at `nth`, read in place.
+    ///
+    /// # Panics
+    /// When there is no such task.
+    pub(crate) fn nth(&self, nth: u32) -> TaskBody<'_> {
         match &self.0 {
-            Repr::One(body) => body.len(),
-            Repr::Series { block, from, .. } => block.part(*from, 1).encoded_bytes(),
+            Repr::One(body) if nth == 0 => {
+                TaskBody::parse(body).expect("the master itself encoded it")
+            }
+            Repr::Series { block, from, tasks } if nth < *tasks => block.nth(from + nth),
+            _ => unreachable!("task {nth} of {}", self.tasks()),
         }
     }
 
-    /// The encoded body of a task that has a tag; those of a series have none.
+    /// Bytes of the first task's, encoded.
+    pub(crate) fn alone_bytes(&self) -> usize {
+        self.each_bytes(0, 1)
+    }
+
+    /// Bytes of `tasks` tasks from the `nth` on, each encoded by itself.
+    pub(crate) fn each_bytes(&self, nth: u32, tasks: u32) -> usize {
+        match &self.0 {
+            Repr::One(body) => tasks as usize * body.len(),
+            Repr::Series { block, from, .. } => {
+                let first = block.part(from + nth, 1);
+                let head = first.encoded_bytes() - first.elements.len();
+                let elements = block.begin(from + nth + tasks) - block.begin(from + nth);
+                tasks as usize * head + elements
+            }
+        }
+    }
+
+    /// Whether its tasks have tags.
     #[inline]
-    pub(crate) fn tagged(self) -> Option<Box<SmallBytes>> {
-        match self.0 {
-            Repr::One(body) if TaskBody::has_tag(&body) => Some(Box::new(body)),
-            _ => None,
+    pub(crate) fn is_tagged(&self) -> bool {
+        match &self.0 {
+            Repr::One(body) => TaskBody::has_tag(body),
+            Repr::Series { block, .. } => block.tag_type.is_some(),
         }
     }
 
@@ -161,8 +280,7 @@ impl Body {
         match &self.0 {
             Repr::One(body) => packet.push(first, algorithm, flags, body),
             Repr::Series { block, from, tasks } => {
-                let series = block.part(*from, *tasks);
-                packet.push_series(first, *tasks, algorithm, flags, &series);
+                packet.push_series(first, algorithm, flags, &block.part(*from, *tasks));
             }
         }
     }
@@ -213,10 +331,25 @@ impl Series for Body {
     }
 
     #[inline]
-    fn more_bytes(&self) -> u32 {
+    fn more_bytes(&self, tasks: u32) -> u64 {
+        match &self.0 {
+            Repr::Series { block, from, .. } if tasks > 1 => {
+                let elements = block.begin(from + tasks) - block.begin(from + 1);
+                let table = match block.ends.is_empty() {
+                    true => 0,
+                    false => TASK_END_BYTES * tasks as usize,
+                };
+                (elements + table) as u64
+            }
+            _ => 0,
+        }
+    }
+
+    #[inline]
+    fn own_bytes(&self) -> u32 {
         match &self.0 {
             Repr::One(_) => 0,
-            Repr::Series { block, .. } => block.args_bytes as u32,
+            Repr::Series { block, from, .. } => (block.begin(from + 1) - block.begin(*from)) as u32,
         }
     }
 
@@ -238,48 +371,73 @@ impl Series for Body {
 impl Block {
     /// Of a series that begins with this task.
     fn new(first: &TaskBody<'_>) -> Block {
+        let mut elements = Vec::with_capacity(first.element_bytes());
+        first.put_element(&mut elements);
         Block {
             domain: first.domain,
             stream: first.stream,
-            args_bytes: first.args.len(),
-            args: first.args.to_vec(),
+            tag_type: first.tag_type(),
+            element_bytes: elements.len(),
+            elements,
+            ends: Vec::new(),
         }
     }
 
-    /// The body of one of its tasks by itself, encoded.
-    fn one(&self, from: u32) -> SmallBytes {
-        encoded(&self.part(from, 1))
-    }
-
-    /// Room for the arguments of so many tasks. What of it is not needed is given back by [`Growing::close`].
+    /// Room for the elements of so many tasks. What of it is not needed is given back by [`Growing::close`].
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, tasks: u32) {
-        let bytes = self.args_bytes.saturating_mul(tasks as usize);
-        let bytes = bytes.min(RUN_BYTES_MAX).saturating_sub(self.args.len());
-        self.args.reserve_exact(bytes);
+        let bytes = self.element_bytes.saturating_mul(tasks as usize);
+        let bytes = bytes
+            .min(SERIES_BYTES_MAX)
+            .saturating_sub(self.elements.len());
+        self.elements.reserve_exact(bytes);
+    }
+
+    /// Where a task's element begins.
+    #[inline]
+    fn begin(&self, nth: u32) -> usize {
+        if self.ends.is_empty() {
+            return nth as usize * self.element_bytes;
+        }
+        match nth.checked_sub(1) {
+            None => 0,
+            Some(before) => u32::from_le_bytes(self.ends[before as usize]) as usize,
+        }
+    }
+
+    fn nth(&self, nth: u32) -> TaskBody<'_> {
+        let one = self.part(nth, 1).nth(0);
+        one.expect("the master itself wrote it")
     }
 
     /// What some of its tasks carry.
     #[inline]
-    fn part(&self, from: u32, tasks: u32) -> TaskBody<'_> {
-        let begin = from as usize * self.args_bytes;
-        TaskBody {
+    fn part(&self, from: u32, tasks: u32) -> TaskSeries<'_> {
+        let begin = self.begin(from);
+        let (first, count) = (from as usize, tasks as usize);
+        TaskSeries {
+            count: tasks,
             domain: self.domain,
             stream: self.stream + u64::from(from),
-            tag_type: 0,
-            tag: &[],
-            args: &self.args[begin..][..tasks as usize * self.args_bytes],
+            tag_type: self.tag_type,
+            elements: &self.elements[begin..self.begin(from + tasks)],
+            // One by itself needs no table.
+            ends: match tasks > 1 && !self.ends.is_empty() {
+                true => &self.ends[first..first + count],
+                false => &[],
+            },
+            base: begin as u32,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::batch::TaskBody;
-    use ringmw_sched::Series;
+    use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody};
+    use ringmw_sched::{AlgorithmId, Config, Opening, Owner, Scheduler, Series, TaskSpec};
 
-    use super::{Growing, RUN_BYTES_MAX, Repr};
+    use super::{Body, Growing, Repr, SERIES_BYTES_MAX, packet_bytes};
     use crate::proto::bytes::SmallBytes;
 
     fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
@@ -298,24 +456,95 @@ mod tests {
         }
     }
 
+    fn opening(tasks_max: u32) -> Opening {
+        let sched = Scheduler::<Body>::new(Config::for_test(), 1);
+        let spec = TaskSpec::new(AlgorithmId(0), Owner::Queue, 1);
+        Opening {
+            tasks_max,
+            bytes_max: 1 << 20,
+            queue_max: 1 << 30,
+            ..sched.opening(&spec)
+        }
+    }
+
     fn growing(first: &TaskBody<'_>) -> Growing {
-        Growing::new(first, 100)
+        Growing::new(first, opening(100))
+    }
+
+    /// The series of tasks with these tags and arguments, and each of them by itself.
+    fn series(tasks: &[(&[u8], &[u8])]) -> (Body, Vec<SmallBytes>) {
+        let mut all = (5..).zip(tasks);
+        let (stream, (tag, args)) = all.next().unwrap();
+        let mut series = growing(&body(stream, tag, args));
+        for (stream, (tag, args)) in all {
+            assert!(series.push(&body(stream, tag, args)), "{stream}");
+        }
+        let alone = (5..).zip(tasks);
+        let alone = alone.map(|(stream, (tag, args))| encoded(stream, tag, args));
+        (series.close(), alone.collect())
     }
 
     #[test]
-    fn a_run_is_its_tasks_one_after_another() {
-        let mut series = growing(&body(5, &[], b"aa"));
-        assert!(series.push(7, 6, b"bb"));
-        assert!(series.push(7, 7, b"cc"));
-        assert_eq!(series.tasks(), 3);
-        let mut series = series.close();
-        assert_eq!((series.tasks(), series.more_bytes()), (3, 2));
-        let mut front = series.split_front(2);
-        assert_eq!(front.clone().one(), encoded(5, &[], b"aa"));
-        assert_eq!(series.clone().one(), encoded(7, &[], b"cc"));
-        assert_eq!(front.split_front(1).one(), encoded(5, &[], b"aa"));
-        assert_eq!(front.one(), encoded(6, &[], b"bb"));
-        assert!(series.tagged().is_none());
+    fn a_series_is_its_tasks_one_after_another() {
+        let many: [&[(&[u8], &[u8])]; 5] = [
+            &[(b"", b"aa"), (b"", b"bb"), (b"", b"cc"), (b"", b"dd")],
+            &[
+                (b"", b"aa"),
+                (b"", b"bb"),
+                (b"", b"c"),
+                (b"", b""),
+                (b"", b"e"),
+            ],
+            &[(b"", b""), (b"", b""), (b"", b"")],
+            &[(b"t", b"aa"), (b"u", b"bb"), (b"v", b"cc")],
+            &[
+                (b"t", b"aa"),
+                (b"tt", b"b"),
+                (b"v", b""),
+                (b"longer", b"aa"),
+            ],
+        ];
+        for tasks in many {
+            let (whole, alone) = series(tasks);
+            let count = whole.tasks();
+            assert_eq!(count as usize, tasks.len());
+            assert_eq!(whole.is_tagged(), !tasks[0].0.is_empty());
+            // Wherever it is cut, and what it takes is what it adds to a packet.
+            for cut in 0..=count {
+                let mut rest = whole.clone();
+                let mut parts = Vec::new();
+                if cut > 0 && cut < count {
+                    parts.push(rest.split_front(cut));
+                }
+                parts.push(rest);
+                let mut nth = 0;
+                for part in parts {
+                    let first = &alone[nth as usize];
+                    assert_eq!(part.alone_bytes(), first.len());
+                    let each = alone[nth as usize..][..part.tasks() as usize].iter();
+                    let bytes = each.map(|one| one.len()).sum::<usize>();
+                    assert_eq!(part.each_bytes(0, part.tasks()), bytes);
+                    for tasks in 1..=part.tasks() {
+                        let front = match tasks == part.tasks() {
+                            true => part.clone(),
+                            false => part.clone().split_front(tasks),
+                        };
+                        let mut packet = TaskBatchBuilder::new();
+                        let empty = packet.bytes();
+                        front.put(&mut packet, 0, 0, 0);
+                        let expected = first.len() + TASK_ENTRY_BYTES;
+                        let expected = expected + part.more_bytes(tasks) as usize;
+                        assert_eq!(packet.bytes() - empty, expected, "{tasks} of {part:?}");
+                    }
+                    for at in 0..part.tasks() {
+                        let alone = &alone[(nth + at) as usize];
+                        assert_eq!(part.nth(at), TaskBody::parse(alone).unwrap());
+                    }
+                    assert_eq!(part.clone().one(), *first);
+                    nth += part.tasks();
+                }
+            }
+        }
         assert_eq!(
             growing(&body(5, &[], b"aa")).close().one(),
             encoded(5, &[], b"aa")
@@ -323,45 +552,68 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_alike_is_no_series() {
-        for (domain, stream, args) in [
-            (7, 7, b"bb".as_slice()),
-            (7, 5, b"bb"),
-            (7, 6, b"bbb"),
-            (8, 6, b"bb"),
+    fn the_first_of_what_is_left_has_its_own_bytes() {
+        let (mut whole, alone) = series(&[(b"", b"a"), (b"", b"bbb"), (b"", b"")]);
+        let own = |body: &Body| body.own_bytes() as usize;
+        let beside = alone[0].len() - own(&whole);
+        for one in &alone[..2] {
+            assert_eq!(own(&whole) + beside, one.len());
+            whole.split_front(1);
+        }
+        assert_eq!(own(&whole) + beside, alone[2].len());
+    }
+
+    #[test]
+    fn what_does_not_follow_is_not_of_the_series() {
+        for (domain, stream, tag) in [
+            (7, 7, b"".as_slice()),
+            (7, 5, b""),
+            (8, 6, b""),
+            (7, 6, b"tag"),
         ] {
+            let next = TaskBody {
+                domain,
+                ..body(stream, tag, b"bb")
+            };
             let mut one = growing(&body(5, &[], b"aa"));
-            assert!(
-                !one.push(domain, stream, args),
-                "{domain} {stream} {args:?}"
-            );
+            assert!(!one.push(&next), "{domain} {stream} {tag:?}");
             let mut series = growing(&body(4, &[], b"aa"));
-            assert!(series.push(7, 5, b"aa"));
+            assert!(series.push(&body(5, &[], b"aa")));
             assert!(
-                !series.push(domain, stream, args),
-                "in a series: {domain} {stream} {args:?}"
+                !series.push(&next),
+                "in a series: {domain} {stream} {tag:?}"
             );
         }
+        let of_type = |tag_type, stream| TaskBody {
+            tag_type,
+            ..body(stream, b"t", b"")
+        };
+        assert!(growing(&of_type(1, 5)).push(&of_type(1, 6)));
+        assert!(!growing(&of_type(1, 5)).push(&of_type(2, 6)));
         let mut last = growing(&body(u64::MAX - 1, &[], b"aa"));
-        assert!(last.push(7, u64::MAX, b"bb"));
-        assert!(!last.push(7, 0, b"cc"), "streams do not begin anew");
+        assert!(last.push(&body(u64::MAX, &[], b"bb")));
+        assert!(
+            !last.push(&body(0, &[], b"cc")),
+            "streams do not begin anew"
+        );
         assert_eq!(last.close().tasks(), 2);
         let mut last = growing(&body(u64::MAX, &[], b"aa"));
-        assert!(!last.push(7, 0, b"bb"), "nor behind the first");
+        assert!(!last.push(&body(0, &[], b"bb")), "nor behind the first");
     }
 
     /// What was reserved for a packet's worth of tasks would else stay with one.
     #[test]
-    fn a_closed_run_takes_what_it_needs() {
-        for tasks in [1, 2, 3, 90] {
-            let mut series = Growing::new(&body(0, &[], &[7; 100]), 1_000);
-            (1..tasks).for_each(|stream| assert!(series.push(7, stream, &[7; 100])));
+    fn a_closed_series_takes_what_it_needs() {
+        for (tasks, other) in [(1, 100), (2, 100), (3, 100), (90, 100), (2, 7), (90, 99)] {
+            let mut series = Growing::new(&body(0, &[], &[7; 100]), opening(1_000));
+            (1..tasks)
+                .for_each(|stream| assert!(series.push(&body(stream, &[], &[7; 100][..other]))));
             let capacity = match series.close().0 {
                 Repr::One(body) => body.len(),
-                Repr::Series { block, .. } => block.args.capacity(),
+                Repr::Series { block, .. } => block.elements.capacity() + 4 * block.ends.capacity(),
             };
             assert!(
-                capacity <= 2 * 100 * tasks as usize,
+                capacity <= 2 * 104 * tasks as usize,
                 "{capacity} for {tasks}"
             );
         }
@@ -369,13 +621,52 @@ mod tests {
 
     /// Else a task that takes long would keep the arguments of all that have long ended.
     #[test]
-    fn a_run_is_bounded() {
-        let args = vec![0; RUN_BYTES_MAX / 4];
-        let mut series = Growing::new(&body(0, &[], &args), 100);
-        let fitting = (1..).take_while(|&stream| series.push(7, stream, &args));
-        assert_eq!(fitting.count(), 3);
-        let mut series = Growing::new(&body(0, &[], b"a"), 5);
-        let fitting = (1..).take_while(|&stream| series.push(7, stream, b"b"));
-        assert_eq!(fitting.count(), 4, "no more than a packet");
+    fn a_series_is_bounded() {
+        let args = vec![0; SERIES_BYTES_MAX / 4];
+        for less in [0, 1] {
+            let mut series = Growing::new(&body(0, &[], &args), opening(100));
+            let next = &args[less..];
+            let fitting = (1..).take_while(|&stream| series.push(&body(stream, &[], next)));
+            assert_eq!(fitting.count(), 3);
+        }
+        for next in [b"b".as_slice(), b"bb"] {
+            let mut series = Growing::new(&body(0, &[], b"a"), opening(5));
+            let fitting = (1..).take_while(|&stream| series.push(&body(stream, &[], next)));
+            assert_eq!(fitting.count(), 4, "no more than a packet");
+        }
+    }
+
+    /// What fits by its bytes is the same for tasks of one length and of several.
+    #[test]
+    fn bytes_bound_a_series() {
+        let first = body(0, &[], &[1; 10]);
+        let alone = u64::from(packet_bytes(&first));
+        let record = Scheduler::<Body>::RECORD_BYTES;
+        for (next, packet, queue) in [(10, 10, 0), (12, 16, 2)] {
+            let next = vec![1; next];
+            let fitting = |bytes_max, queue_max| {
+                let opening = Opening {
+                    bytes_max,
+                    queue_max,
+                    ..opening(100)
+                };
+                let mut series = Growing::new(&first, opening);
+                let pushed = (1..).take_while(|&stream| series.push(&body(stream, &[], &next)));
+                let pushed = pushed.count() as u64;
+                assert_eq!(u64::from(series.close().tasks()), 1 + pushed);
+                pushed
+            };
+            // The table has an end of the first one too.
+            let table = if packet == 10 { 0 } else { 4 };
+            for tasks in 1..5 {
+                let bytes = alone + table + tasks * packet;
+                assert_eq!(fitting(bytes, 1 << 30), tasks);
+                assert_eq!(fitting(bytes - 1, 1 << 30), tasks - 1);
+                let each = alone + record + queue;
+                let bytes = alone + record + tasks * each;
+                assert_eq!(fitting(1 << 30, bytes), tasks);
+                assert_eq!(fitting(1 << 30, bytes - 1), tasks - 1);
+            }
+        }
     }
 }

@@ -83,7 +83,7 @@
 //! | a packet goes ahead of time to a slave that has two | 2 | SLAVE-0 holds TASK-66 of the packet before its last one, and gets a third |
 //! | what is split off a series is found by its first task alone | 1 | it is found by its last task |
 //! | a series that is split in the hands makes no place before the next packet | 50 | SLAVE-2 holds TASK-52 of the packet before its last one, and gets a third |
-//! | a crash is charged to the whole run of the announced task | 208 | assertion `left == right` failed: tasks of SLAVE-3 are recycled |
+//! | a crash is charged to the whole series of the announced task | 208 | assertion `left == right` failed: tasks of SLAVE-3 are recycled |
 //! | of a series the first tasks are taken back for the last ones | 2 | TASK-77 goes to SLAVE-0, Held(SlaveId(0)), None |
 //! | a slave takes the task behind the cancelled one out of a series | 1 | an honest slave on 3.1 commits an offence |
 //! | what is left of a split series begins with the arguments of its first task | 1 | assertion `left == right` failed: TASK-5 is told with another body |

@@ -140,6 +140,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use ringmw_codec::batch::Elements;
+
     use super::*;
     use crate::prelude::*;
 
@@ -178,9 +180,10 @@ mod tests {
             assert_eq!((entry.name, entry.name_hash), ("beta", name_hash("beta")));
             assert_eq!((entry.signature)(), beta::signature());
             assert!(beta::check_args(&beta::task(1, "1").args).is_ok());
+            let pairs = |bytes| Elements::new(2, false, bytes).expect("an even number");
             assert!(
-                (entry.check_outputs)(&[0; 16], 2, 0).is_ok()
-                    && (entry.check_outputs)(&[0; 14], 2, 0).is_err()
+                (entry.check_outputs)(&[0; 24], pairs(24), 0..2).is_ok()
+                    && (entry.check_outputs)(&[0; 22], pairs(22), 0..2).is_err()
             );
             let mut out = Vec::new();
             (entry.run)(&beta::task(1, "1").args, &mut Cx::for_test(1), &mut out).unwrap();

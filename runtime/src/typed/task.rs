@@ -94,15 +94,6 @@ impl Policy {
         })
     }
 
-    /// Whether it changes nothing about how a task is run and told.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.slave.is_none()
-            && self.tag.is_none()
-            && self.stream.is_none()
-            && self.do_it_anyway != Some(true)
-            && self.retry != Some(false)
-    }
-
     /// Overwrites exactly what `other` sets.
     fn overlay(&mut self, other: &Self) {
         let Self {

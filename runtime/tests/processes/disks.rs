@@ -11,26 +11,20 @@ use crate::app::{assert_exit_line, count, dir, lost, printed};
 use crate::process::{Process, SmallDisk};
 use crate::support::until;
 
-/// A disk of this size for the trails of master and slave; none where nobody may mount one.
-fn small_disk(dir: &Path, bytes: u64) -> Option<SmallDisk> {
-    let disk = SmallDisk::mount(dir.join("disk"), bytes);
-    let Ok(disk) =
-        disk.map_err(|why| eprintln!("NOT TESTED: a full disk cannot be mounted: {why}"))
-    else {
-        return None;
-    };
+/// A disk of this size for the trails of master and slave.
+fn small_disk(dir: &Path, bytes: u64) -> SmallDisk {
+    let disk = SmallDisk::mount(dir.join("disk"), bytes)
+        .unwrap_or_else(|why| panic!("a disk cannot be mounted: {why}"));
     for name in ["master.trail", "slave.trail"] {
         std::os::unix::fs::symlink(disk.path(name), dir.join(name)).unwrap();
     }
-    Some(disk)
+    disk
 }
 
 /// It stays full: everything goes on, and both say at their end which file it was, and why.
 pub(crate) fn a_full_disk_under_the_trails() {
     let dir = dir();
-    let Some(disk) = small_disk(dir.path(), 64 << 10) else {
-        return;
-    };
+    let disk = small_disk(dir.path(), 64 << 10);
     // A line for every packet is more than a page.
     let level = ["--mw-slave-task-group", "1", "--mw-audit-level", "packets"];
     let mut master = Process::master(dir.path(), &[&level[..], &["--tasks", "2000"]].concat());
@@ -55,9 +49,7 @@ pub(crate) fn a_full_disk_under_the_trails() {
 /// The room comes back before the end: the trail misses nothing, and nobody complains.
 pub(crate) fn a_disk_that_is_full_for_a_while() {
     let dir = dir();
-    let Some(disk) = small_disk(dir.path(), 4 << 20) else {
-        return;
-    };
+    let disk = small_disk(dir.path(), 4 << 20);
     let over = dir.path().join("over");
     let args = [
         "--nap",

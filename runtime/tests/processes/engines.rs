@@ -7,7 +7,6 @@ use ringmw_codec::audit::{EngineWord, Event};
 
 use crate::app::{assert_exit_line, count, dir, printed};
 use crate::process::{Deny, Process, as_nobody, deny_io_uring};
-use crate::support::ring_is_had;
 
 /// A master under these conditions serves a slave, and its trail says by which engine and why.
 fn engine_of(name: &str, args: &[&str], prepare: impl Fn(&mut Command)) -> (EngineWord, String) {
@@ -71,9 +70,6 @@ pub(crate) fn no_io_uring_by_seccomp() {
 
 /// The engine's ring opens and tokio-uring's own does not.
 pub(crate) fn no_second_ring() {
-    if !ring_is_had() {
-        return;
-    }
     let deny = Deny {
         errno: libc::ENOMEM,
         entries: Some(64),
@@ -88,28 +84,7 @@ pub(crate) fn no_second_ring() {
     assert!(complaint.contains("ulimit -l"), "{complaint}");
 }
 
-/// Whether nobody may run this binary at all.
-fn nobody_can_run() -> bool {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    as_nobody(&mut command, 65_536);
-    let can = command
-        .arg("--list")
-        .stdout(std::process::Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !can {
-        eprintln!(
-            "NOT TESTED: an ordinary user cannot run {}",
-            std::env::current_exe().unwrap().display()
-        );
-    }
-    can
-}
-
 pub(crate) fn little_memory_to_lock() {
-    if !ring_is_had() || !nobody_can_run() {
-        return;
-    }
     // 64 KiB is what an ordinary user has on older systems; whatever engine it gives, it works and says why. Between that
     // and nothing it depends on what the kernel has given back yet of the last process.
     for bytes in [65_536, 24_576] {
@@ -146,16 +121,9 @@ impl Drop for Restore {
 }
 
 pub(crate) fn no_io_uring_by_sysctl() {
-    if !ring_is_had() || !nobody_can_run() {
-        return;
-    }
-    let Ok(before) = std::fs::read_to_string(SYSCTL) else {
-        return eprintln!("NOT TESTED: no {SYSCTL} here");
-    };
+    let before = std::fs::read_to_string(SYSCTL).expect("a kernel that has it");
     // 1: for all but privileged users, so that nobody else's rings on this machine are refused meanwhile.
-    if let Err(error) = std::fs::write(SYSCTL, "1") {
-        return eprintln!("NOT TESTED: {SYSCTL}: {error}");
-    }
+    std::fs::write(SYSCTL, "1").expect("root may write it");
     let _restore = Restore(before);
     let as_user = |command: &mut Command| as_nobody(command, 1 << 20);
     let (engine, why) = engine_of("sysctl", &[], as_user);

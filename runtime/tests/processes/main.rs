@@ -1,6 +1,7 @@
 //! Real masters and slaves, killed, stopped, evicted, held, in thousands, and short of what they need.
 //!
-//! This target is its own harness, because its binary is the application too: the processes that the tests start are it again.
+//! This target has a main of its own, because its binary is the application too: the processes that the tests start are it
+//! again.
 
 mod app;
 mod crowds;
@@ -17,15 +18,16 @@ mod wrong;
 
 #[path = "../support/crowd.rs"]
 mod crowd;
+#[path = "../support/need.rs"]
+mod need;
 #[path = "../support/process.rs"]
 mod process;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::panic::catch_unwind;
 use std::process::ExitCode;
-use std::time::Instant;
 
+use libtest_mimic::Arguments;
 use rustix::process::Signal;
 
 use crate::crowds::{a_thousand_real_slaves, thousands_of_slaves};
@@ -45,6 +47,7 @@ use crate::leaving::{
     an_evicted_slave_says_goodbye, an_evicted_slave_waits_for_nobody,
     slaves_of_a_killed_master_exit,
 };
+use crate::need::{Need, trial};
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
 use crate::signals::{
@@ -223,33 +226,27 @@ fn main() -> ExitCode {
     if std::env::var_os(AS_APPLICATION).is_some() {
         return app::app().run();
     }
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let filter = args.iter().find(|arg| !arg.starts_with('-'));
-    let wanted = TESTS
+    let mut args = Arguments::from_args();
+    // They start thousands of processes, and time some.
+    args.test_threads = Some(1);
+    let trials = TESTS
         .iter()
-        .filter(|(name, _)| filter.is_none_or(|filter| name.contains(&filter[..])));
-    if args.iter().any(|arg| arg == "--list") {
-        wanted.for_each(|(name, _)| println!("{name}: test"));
-        return ExitCode::SUCCESS;
+        .map(|&(name, test)| trial(name, &needs(name), test));
+    libtest_mimic::run(&args, trials.collect()).exit_code()
+}
+
+/// What a test needs beside Linux.
+fn needs(name: &str) -> Vec<Need> {
+    match name {
+        "a_full_disk_under_the_trails" | "a_disk_that_is_full_for_a_while" => vec![Need::Mount],
+        "no_second_ring" => vec![Need::Ring],
+        "little_memory_to_lock" => vec![Need::Ring, Need::Nobody],
+        "no_io_uring_by_sysctl" => vec![Need::Ring, Need::Nobody, Need::Sysctl],
+        "thousands_of_slaves_on_the_ring" => vec![Need::Files, Need::Ring],
+        "thousands_of_slaves_on_epoll" => vec![Need::Files],
+        _ if name.ends_with("_on_the_ring") => vec![Need::Ring],
+        _ => Vec::new(),
     }
-    let mut failed = Vec::new();
-    for (name, test) in wanted {
-        let begun = Instant::now();
-        let passed = catch_unwind(test).is_ok();
-        let word = if passed { "ok" } else { "FAILED" };
-        println!(
-            "test {name} ... {word} ({:.1} s)",
-            begun.elapsed().as_secs_f64()
-        );
-        if !passed {
-            failed.push(*name);
-        }
-    }
-    if failed.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    eprintln!("failed: {}", failed.join(", "));
-    ExitCode::FAILURE
 }
 
 const _: () = assert!(PATIENCE.as_secs() >= 10);

@@ -5,51 +5,21 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringmw::Ready;
-use ringmw::internals::engine::{self, Choice};
 use ringmw_codec::audit::{Event, Line};
 use ringmw_codec::batch::{
-    ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody, encode_task_body,
+    ResultBatchBuilder, ResultStatus, TaskBatchView, TaskBody, TaskSeries, encode_task_body,
 };
 use ringmw_codec::frame::{FrameReader, Kind, put_frame};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 
 /// How long anything may take that is expected to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Each test for each engine; the ring's say so and pass where io_uring is refused.
-#[macro_export]
-macro_rules! for_both_engines {
-    ($($test:ident),* $(,)?) => {
-        mod ring {
-            $(#[test] fn $test() {
-                if $crate::support::ring_is_had() {
-                    super::$test("ring");
-                }
-            })*
-        }
-        mod epoll {
-            $(#[test] fn $test() { super::$test("epoll") })*
-        }
-    };
-}
-
-pub(crate) fn ring_is_had() -> bool {
-    let listener = engine::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    match engine::open(Choice::Ring, listener) {
-        Ok(_) => true,
-        Err(error) => {
-            // Not by eprintln!, which the test harness swallows.
-            let _ = writeln!(std::io::stderr(), "NOT TESTED: {error}");
-            false
-        }
-    }
-}
 
 /// Waits until `ready` gives something.
 ///
@@ -109,10 +79,10 @@ pub(crate) fn archive(number: u64) -> Vec<u8> {
 pub(crate) fn tasks_in(payload: &[u8]) -> Vec<Given> {
     let batch = TaskBatchView::decode(payload).unwrap();
     let given = batch.iter().flat_map(|(entry, body)| {
-        let run = TaskBody::parse_series(body, entry.count).unwrap();
+        let series = TaskSeries::parse(body, entry.count).unwrap();
         (0..entry.count).map(move |index| {
             let mut body = Vec::new();
-            encode_task_body(&mut body, &run.nth(index, entry.count));
+            encode_task_body(&mut body, &series.nth(index).unwrap());
             Given {
                 task: entry.task + u64::from(index),
                 algorithm: entry.algorithm,

@@ -75,6 +75,12 @@ impl Line {
         half.list.remove(tasks, task);
     }
 
+    /// The series that a record stands for was split: this is its front.
+    pub(crate) fn on_split<P: Series>(&mut self, tasks: &mut Tasks<P>, task: u32, front: u32) {
+        let half = self.half(tasks.get(task).of_queue());
+        half.list.insert_before(tasks, task, front);
+    }
+
     /// Tasks of the front of one of the halves have gone into a slave's hands: all of them, and these were its links, or
     /// some.
     #[inline]

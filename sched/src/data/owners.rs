@@ -178,13 +178,20 @@ impl Owners {
         }
     }
 
-    /// What stands before a record now was split off it.
+    /// What stands before a record now was split off it; `before` is what they took together.
     #[inline]
-    pub(crate) fn on_split<P: Series>(&mut self, tasks: &mut Tasks<P>, at: u32, front: u32) {
+    pub(crate) fn on_split<P: Series>(
+        &mut self,
+        tasks: &mut Tasks<P>,
+        at: u32,
+        front: u32,
+        before: u64,
+    ) {
         let record = tasks.get(at);
         if record.of_map() {
+            let parts = record.bytes_of_tasks() + tasks.get(front).bytes_of_tasks();
             let share = &mut self.shares.0[record.flow() as usize];
-            share.bytes += u64::from(record.bytes) - record.more_bytes();
+            share.bytes = share.bytes - before + parts;
             share.live.insert_before(&mut Siblings(tasks), at, front);
         }
     }
@@ -204,11 +211,12 @@ impl Owners {
         }
     }
 
-    /// The first tasks of a record are going to end, and others are left.
+    /// The first tasks of a record have ended, and others are left; `before` is what they took together.
     #[inline]
-    pub(crate) fn on_front_ended<P: Series>(&mut self, record: &Record<P>, tasks: u32) {
+    pub(crate) fn on_front_ended<P: Series>(&mut self, record: &Record<P>, before: u64) {
         if record.of_map() {
-            self.get_mut(record.flow()).bytes -= u64::from(tasks) * record.more_bytes();
+            let share = self.get_mut(record.flow());
+            share.bytes = share.bytes - before + record.bytes_of_tasks();
         }
     }
 

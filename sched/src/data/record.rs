@@ -7,7 +7,7 @@ use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId};
 use crate::series::{HAS_PAYLOAD, Series};
 use crate::task::{Policy, TaskSpec};
 
-/// Where a task is, or a series of tasks.
+/// Where a task is, or a run of tasks.
 ///
 /// | from | to | when |
 /// |---|---|---|
@@ -67,7 +67,7 @@ pub(crate) struct Record<P> {
     to: SlaveId,
     /// The number of its call, or the slot of its map.
     flow: u32,
-    /// What one of its tasks alone adds to a packet.
+    /// What the first of its tasks alone adds to a packet.
     pub(crate) bytes: u32,
     pub(crate) crashes: u32,
     pub(crate) algorithm: AlgorithmId,
@@ -119,17 +119,15 @@ impl<P: Series> Record<P> {
         }
     }
 
-    /// How many tasks there are, and what each but the first adds to a packet.
     #[inline]
-    fn extent(&self) -> (u32, u32) {
-        let payload = self.payload.as_ref().expect(HAS_PAYLOAD);
-        (payload.tasks(), payload.more_bytes())
+    fn series(&self) -> &P {
+        self.payload.as_ref().expect(HAS_PAYLOAD)
     }
 
     /// How many tasks.
     #[inline]
     pub(crate) fn tasks(&self) -> u32 {
-        self.extent().0
+        self.series().tasks()
     }
 
     /// The number of the last task.
@@ -147,18 +145,30 @@ impl<P: Series> Record<P> {
     /// How many of the tasks, at most `tasks`, fit into a packet that has room for so many bytes, and what they take.
     #[inline]
     pub(crate) fn fitting(&self, tasks: u32, room: u64) -> (u32, u64) {
-        let (all, more) = self.extent();
-        let bytes = u64::from(self.bytes);
-        if room < bytes {
+        if room < u64::from(self.bytes) {
             return (0, 0);
         }
-        let further = u64::from(tasks.min(all) - 1);
-        let more = u64::from(more);
-        let further = match more {
-            0 => further,
-            more => further.min((room - bytes) / more),
-        };
-        (further as u32 + 1, bytes + further * more)
+        let tasks = tasks.min(self.tasks());
+        let bytes = self.bytes_of(tasks);
+        if bytes <= room {
+            return (tasks, bytes);
+        }
+        // As many as fit, and one more than fit.
+        let (mut fit, mut too_many) = (1, tasks);
+        while fit + 1 < too_many {
+            let middle = fit.midpoint(too_many);
+            match self.bytes_of(middle) <= room {
+                true => fit = middle,
+                false => too_many = middle,
+            }
+        }
+        (fit, self.bytes_of(fit))
+    }
+
+    /// What its first tasks take in a packet.
+    #[inline]
+    fn bytes_of(&self, tasks: u32) -> u64 {
+        u64::from(self.bytes) + self.series().more_bytes(tasks)
     }
 
     /// What it takes while it is queued.
@@ -170,25 +180,28 @@ impl<P: Series> Record<P> {
     /// What its tasks take in a packet.
     #[inline]
     pub(crate) fn bytes_of_tasks(&self) -> u64 {
-        let (tasks, more) = self.extent();
-        let further = u64::from(tasks - 1);
-        u64::from(self.bytes) + further * u64::from(more)
-    }
-
-    /// What each of its tasks but the first adds to a packet.
-    #[inline]
-    pub(crate) fn more_bytes(&self) -> u64 {
-        self.extent().1.into()
+        self.bytes_of(self.tasks())
     }
 
     /// Splits the first `tasks` of a series off. They are where it is, but for the links.
     pub(crate) fn split_front(&mut self, tasks: u32) -> Self {
-        let payload = self.payload.as_mut().expect(HAS_PAYLOAD);
-        let front = Record {
-            payload: Some(payload.split_front(tasks)),
+        let bytes = self.bytes;
+        let payload = Some(self.take_front(tasks));
+        Record {
+            seq: self.seq - u64::from(tasks),
+            bytes,
             flags: Flags(self.flags.0 | Flags::MOVED),
+            payload,
             ..*self
-        };
+        }
+    }
+
+    /// Takes what is for the first `tasks` of a series; it is that of the others then.
+    pub(crate) fn take_front(&mut self, tasks: u32) -> P {
+        let payload = self.payload.as_mut().expect(HAS_PAYLOAD);
+        let own_bytes = payload.own_bytes();
+        let front = payload.split_front(tasks);
+        self.bytes = self.bytes - own_bytes + payload.own_bytes();
         self.seq += u64::from(tasks);
         front
     }

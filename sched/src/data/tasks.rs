@@ -149,15 +149,10 @@ impl<P: Series> Tasks<P> {
     /// Takes what is for the first `tasks` of a held series, which have ended; others are left.
     pub(crate) fn take_front(&mut self, slot: u32, tasks: u32) -> P {
         let record = self.get_mut(slot);
-        record.seq += u64::from(tasks);
         if let State::Held { position, .. } = &mut record.state {
             *position = position.wrapping_add(tasks);
         }
-        record
-            .payload
-            .as_mut()
-            .expect(HAS_PAYLOAD)
-            .split_front(tasks)
+        record.take_front(tasks)
     }
 
     /// The record in this slot, if it is in use.

@@ -188,12 +188,11 @@ impl<P: Series> Scheduler<P> {
             own.remove(&mut self.tasks, slot);
             self.on_out_of_line(slot);
             if self.tasks.get(slot).policy().do_it_anyway {
+                rerouted += self.tasks.get(slot).tasks();
                 self.tasks.get_mut(slot).unbind();
                 self.enqueue_back(slot);
-                rerouted += 1;
             } else {
-                self.end(slot, reason);
-                ended += 1;
+                ended += self.end(slot, reason);
             }
         }
         (rerouted, ended)

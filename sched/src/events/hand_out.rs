@@ -1,5 +1,6 @@
 //! The hot path, outwards: tasks go out in packets, and who is served next.
 
+use crate::config::PACKET_COMPUTE_MAX;
 use crate::data::hands::Hold;
 use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, SlaveId, TaskId};
@@ -54,7 +55,9 @@ impl<P: Series> Scheduler<P> {
             if alone && nth > 0 {
                 break;
             }
-            let cost = || self.times.cost(record.algorithm);
+            // One of which nothing is known travels alone.
+            let compute = self.times.known(record.algorithm);
+            let cost = || compute.unwrap_or(PACKET_COMPUTE_MAX);
             let tasks = room.takes(nth == 0, owner.is_some(), record.tasks(), cost);
             if tasks == 0 {
                 break;
@@ -71,8 +74,9 @@ impl<P: Series> Scheduler<P> {
             let (slot, left) = if is_all {
                 (slot, 0)
             } else {
+                let all = record.bytes_of_tasks();
                 let front = self.tasks.split_front(slot, tasks);
-                self.owners.on_split(&mut self.tasks, slot, front);
+                self.owners.on_split(&mut self.tasks, slot, front, all);
                 (front, self.tasks.get(slot).queued_bytes())
             };
             let record = self.tasks.get_mut(slot);

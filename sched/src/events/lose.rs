@@ -36,7 +36,7 @@ impl<P: Series> Scheduler<P> {
             .filter(|_| departure == Departure::Crashed);
         let mut recycled = Vec::new();
         let first = lost.hands.first().map(|first| first.seq);
-        for mut entry in lost.hands.into_held() {
+        for entry in lost.hands.into_held() {
             if entry.hold != Hold::Live {
                 losses.released += 1;
                 continue;
@@ -48,36 +48,25 @@ impl<P: Series> Scheduler<P> {
             self.counts.running -= u64::from(entry.tasks);
             self.owners
                 .on_let_go(self.tasks.get(entry.slot), entry.tasks);
-            if announced == Some(entry.seq) && entry.tasks > 1 {
-                // One of a run is charged, the others follow it.
-                recycled.push((entry.seq + 1, entry.slot));
-                let rest = entry.slot;
-                entry.slot = self.tasks.split_front(rest, 1);
-                self.owners.on_split(&mut self.tasks, rest, entry.slot);
-            }
-            let record = self.tasks.get_mut(entry.slot);
-            if record.policy().retry && announced == Some(entry.seq) {
-                record.crashes = record.crashes.saturating_add(1);
-                losses.charged = Some((
-                    TaskId {
-                        seq: entry.seq,
-                        slot: entry.slot,
-                    },
-                    record.crashes,
-                ));
-            }
-            let charged = losses.charged.is_some_and(|(id, _)| id.seq == entry.seq);
+            let is_announced = announced == Some(entry.seq);
             let may_have_begun = match departure {
                 Departure::Goodbye { begun } => begun && first == Some(entry.seq),
                 Departure::Crashed | Departure::Excused => true,
             };
-            let may_run = record.policy().retry || !may_have_begun;
-            match why_it_ends(record, slave, may_run, charged, self.config.crash_limit) {
-                None => recycled.push((entry.seq, entry.slot)),
-                Some(reason) => {
-                    self.end(entry.slot, reason);
-                    losses.unrunnable += 1;
-                }
+            // The first of a series alone is charged, or was begun; the others follow it.
+            let is_begun = may_have_begun && matches!(departure, Departure::Goodbye { .. });
+            let retry = self.tasks.get(entry.slot).policy().retry;
+            let is_apart = entry.tasks > 1 && (is_announced || (is_begun && !retry));
+            let slot = match is_apart {
+                true => self.split_record(entry.slot, 1),
+                false => entry.slot,
+            };
+            if self.let_go(slot, slave, may_have_begun, is_announced, &mut losses) {
+                recycled.push((entry.seq, slot));
+            }
+            let others_begun = may_have_begun && !is_begun;
+            if is_apart && self.let_go(entry.slot, slave, others_begun, false, &mut losses) {
+                recycled.push((entry.seq + 1, entry.slot));
             }
         }
         recycled.sort_unstable();
@@ -93,6 +82,31 @@ impl<P: Series> Scheduler<P> {
         losses.unrunnable += ended;
         self.rebalance();
         losses
+    }
+
+    /// The tasks of a record that was in a lost slave's hands, of which it has announced the only one, or none: true, they
+    /// are recycled; else they have ended.
+    fn let_go(
+        &mut self,
+        slot: u32,
+        slave: SlaveId,
+        may_have_begun: bool,
+        is_announced: bool,
+        losses: &mut Losses,
+    ) -> bool {
+        let record = self.tasks.get_mut(slot);
+        let may_run = record.policy().retry || !may_have_begun;
+        let is_charged = is_announced && record.policy().retry;
+        if is_charged {
+            record.crashes = record.crashes.saturating_add(1);
+            let seq = record.seq;
+            losses.charged = Some((TaskId { seq, slot }, record.crashes));
+        }
+        let why = why_it_ends(record, slave, may_run, is_charged, self.config.crash_limit);
+        if let Some(reason) = why {
+            losses.unrunnable += self.end(slot, reason);
+        }
+        why.is_none()
     }
 }
 

@@ -1,7 +1,7 @@
 //! How many tasks travel in one packet when no number is given: as many as a few milliseconds of compute, by what
-//! slaves reported, and never so many that others would sit idle at the end.
+//! slaves reported, or more where slaves are many; and never so many that others would sit idle at the end.
 
-use crate::config::{AUTO, PACKET_COMPUTE, PACKET_TASKS_MAX};
+use crate::config::{AUTO, packet_compute};
 use crate::data::room::Room;
 use crate::ids::{AlgorithmId, Nanos};
 use crate::scheduler::Scheduler;
@@ -10,21 +10,26 @@ use crate::series::Series;
 /// A packet takes one in so many of the tasks that each slave's share of the queue has left (guided self-scheduling:
 /// Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
 const SHARES: u64 = 2;
-/// So long after it was filled up to its target number the queue counts as kept filled.
-const FILLED_FOR: Nanos = 2 * PACKET_COMPUTE;
+/// So many packets after it was filled up to its target number the queue counts as kept filled.
+const FILLED_FOR: u64 = 2;
 
 impl<P: Series> Scheduler<P> {
     /// How many tasks of this algorithm a packet holds while there are plenty.
     pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
         match self.config.task_group {
             AUTO => {
-                let tasks = PACKET_COMPUTE / self.times.cost(algorithm).max(1);
-                u32::try_from(tasks)
-                    .unwrap_or(u32::MAX)
-                    .clamp(1, PACKET_TASKS_MAX)
+                // One of which nothing is known travels alone.
+                let compute = self.times.known(algorithm);
+                let tasks = compute.map_or(1, |compute| self.packet_compute() / compute.max(1));
+                u32::try_from(tasks).unwrap_or(u32::MAX).max(1)
             }
             number => number,
         }
+    }
+
+    /// The compute of a packet whose size is not given.
+    pub(crate) fn packet_compute(&self) -> Nanos {
+        packet_compute(self.slaves.len())
     }
 
     /// Whether more tasks are to come as these end: there is a source of them, or the queue is kept filled up to a
@@ -34,8 +39,9 @@ impl<P: Series> Scheduler<P> {
     }
 
     fn is_kept_filled(&self) -> bool {
+        let filled_for = FILLED_FOR * self.packet_compute();
         self.filled
-            .is_some_and(|filled| self.clock.saturating_sub(filled) <= FILLED_FOR)
+            .is_some_and(|filled| self.clock.saturating_sub(filled) <= filled_for)
     }
 
     /// Sees whether the queue is filled up to a target number.
@@ -55,8 +61,8 @@ impl<P: Series> Scheduler<P> {
             AUTO => {
                 let takers = u64::from(self.slaves.takers().max(1));
                 Room {
-                    tasks: PACKET_TASKS_MAX,
-                    compute: Some(PACKET_COMPUTE),
+                    tasks: u32::MAX,
+                    compute: Some(self.packet_compute()),
                     share: match (self.is_kept_filled(), self.sources > 0) {
                         (true, _) => u64::MAX,
                         // A source fills the queue in slices: what has come so far is for all who wait for it.
@@ -80,6 +86,7 @@ impl<P: Series> Scheduler<P> {
 #[cfg(test)]
 mod tests {
     use super::FILLED_FOR;
+    use crate::config::{PACKET_COMPUTE, PACKET_COMPUTE_MAX};
     use crate::{AUTO, AlgorithmId, Config, Owner, Policy, Scheduler, SlaveId, TaskSpec};
 
     const QUICK: AlgorithmId = AlgorithmId(0);
@@ -130,6 +137,61 @@ mod tests {
         assert_eq!(sched.group_of_tasks(SLOW), 1);
     }
 
+    /// With so many slaves, each of which is given what keeps it busy for so long, packets of 4 us leave the master two
+    /// thirds of its time.
+    #[test]
+    fn packets_grow_with_the_number_of_slaves() {
+        for (slaves, packet_us) in [
+            (1, 3_000),
+            (224, 3_000),
+            (750, 10_000),
+            (1_000, 13_333),
+            (10_000, 133_333),
+            (100_000, 1_000_000),
+        ] {
+            let mut sched = sched();
+            (0..slaves).for_each(|_| _ = sched.connect());
+            sched.begin_source();
+            sched.learn_compute(QUICK, 1_000);
+            assert_eq!(sched.group_of_tasks(QUICK), packet_us, "{slaves} slaves");
+            assert_eq!(sched.group_of_tasks(SLOW), 1, "of which nothing is known");
+            sched.learn_compute(SLOW, PACKET_COMPUTE_MAX + 1);
+            assert_eq!(sched.group_of_tasks(SLOW), 1);
+        }
+    }
+
+    /// No number of tasks bounds a packet, but its bytes do.
+    #[test]
+    fn a_packet_of_quick_tasks_is_bounded_by_its_bytes() {
+        let config = Config {
+            task_group: AUTO,
+            task_packet_bytes_max: 20_000,
+            ..Config::for_test()
+        };
+        let mut sched = Scheduler::new(config, 2);
+        (0..3).for_each(|_| _ = sched.connect());
+        sched.learn_compute(QUICK, 1);
+        sched.set_target(None, 100);
+        submit(&mut sched, QUICK, 9_000);
+        let sizes: Vec<usize> = std::iter::from_fn(|| packet(&mut sched))
+            .map(|(_, tasks)| tasks.len())
+            .take(3)
+            .collect();
+        assert_eq!(sizes, [2_000, 2_000, 2_000]);
+    }
+
+    /// Many slaves wait for the first few results: nobody is given a thousand tasks of which nothing is known.
+    #[test]
+    fn an_unknown_task_travels_alone_to_each_of_many() {
+        let mut sched = sched();
+        (0..2_000).for_each(|_| _ = sched.connect());
+        submit(&mut sched, QUICK, 4_000);
+        let sizes: Vec<usize> = std::iter::from_fn(|| packet(&mut sched))
+            .map(|(_, tasks)| tasks.len())
+            .collect();
+        assert_eq!(sizes, vec![1; 2_000]);
+    }
+
     #[test]
     fn a_slow_task_ends_a_packet() {
         let mut sched = sched();
@@ -174,8 +236,12 @@ mod tests {
             let to = sched.hand_out(now, &mut |_, _, _, _| tasks += 1);
             to.map(|_| tasks)
         };
-        assert_eq!(later(FILLED_FOR + 1), Some(13), "an eighth of what is left");
-        assert_eq!(later(FILLED_FOR + 1), Some(11));
+        assert_eq!(
+            later(FILLED_FOR * PACKET_COMPUTE + 1),
+            Some(13),
+            "an eighth of what is left"
+        );
+        assert_eq!(later(FILLED_FOR * PACKET_COMPUTE + 1), Some(11));
     }
 
     /// A source had given its first slice, and of five thousand slaves a few dozen took all of it.

@@ -4,10 +4,10 @@
 //! |---|---|
 //! | for an idle slave half of what another has not begun is asked for, again and again | nobody knows how long the first of them takes |
 //! | for an owner with fewer tasks in hands than slaves are its share, all of it, of one slave at a time | a call is not to wait behind packets of somebody else that take seconds |
-//! | only [`PATIENCE`] after its last packet | a packet is sized for less: by then something in it takes long |
+//! | only two packets' compute after its last packet, [`PATIENCE`] at least | a packet is sized for less: by then something in it takes long |
 //! | never an ordered task, and never without the slave's word that it was not begun | its order; begun at most once |
 
-use crate::config::PACKET_COMPUTE;
+use crate::config::{AUTO, PACKET_COMPUTE};
 use crate::data::hands::{Asked, Hold};
 use crate::data::slaves::Status;
 use crate::ids::{Nanos, SlaveId};
@@ -15,7 +15,8 @@ use crate::offence::Offence;
 use crate::scheduler::Scheduler;
 use crate::series::Series;
 
-/// So long after its last packet a slave is asked to give tasks back.
+/// So long after its last packet a slave is asked to give tasks back; where slaves are many packets hold more compute, and
+/// it is twice that.
 pub const PATIENCE: Nanos = 2 * PACKET_COMPUTE;
 
 /// A slave is asked for this many tasks at a time at most.
@@ -55,7 +56,8 @@ impl<P: Series> Scheduler<P> {
         let at = self.slaves.first_laden()?;
         if self.owners.has_work(self.hold_queue) {
             let owner = self.next_short()?;
-            let waits = self.tasks.get(self.owners.front_of(owner)).submitted + PATIENCE;
+            let front = self.tasks.get(self.owners.front_of(owner));
+            let waits = front.submitted + self.patience();
             return Some((at, self.patience_of(at).max(waits), Some(owner)));
         }
         let is_for_idle = !self.hold_queue
@@ -76,7 +78,14 @@ impl<P: Series> Scheduler<P> {
 
     fn patience_of(&self, at: u32) -> Nanos {
         let last = self.slaves.hands(at).last_handed_out();
-        last.expect("a laden slave holds tasks") + PATIENCE
+        last.expect("a laden slave holds tasks") + self.patience()
+    }
+
+    fn patience(&self) -> Nanos {
+        match self.config.task_group {
+            AUTO => 2 * self.packet_compute(),
+            _ => PATIENCE,
+        }
     }
 
     /// A slave that was asked gives these back, with its word that it has begun none of them: they are queued again,

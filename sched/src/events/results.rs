@@ -62,8 +62,11 @@ impl<P: Series> Scheduler<P> {
         let payload = if tasks == entry.tasks {
             self.free(entry.slot)
         } else {
-            self.owners.on_front_ended(record, tasks);
-            self.tasks.take_front(entry.slot, tasks)
+            let before = record.bytes_of_tasks();
+            let payload = self.tasks.take_front(entry.slot, tasks);
+            self.owners
+                .on_front_ended(self.tasks.get(entry.slot), before);
+            payload
         };
         Ok(Ok(Some(Accepted {
             id: TaskId {

@@ -1,17 +1,17 @@
 //! A task is submitted, or several that travel as one.
 
-use crate::config::{AUTO, Config, PACKET_TASKS_MAX};
+use crate::config::{AUTO, Config, SERIES_TASKS_MAX};
 use crate::data::list::NONE;
 use crate::data::record::Record;
 use crate::end::{Reason, Unrunnable};
 use crate::ids::{Nanos, Owner, TaskId};
 use crate::scheduler::Scheduler;
 use crate::series::Series;
-use crate::task::{Opening, Policy, TaskSpec};
+use crate::task::{Opening, TaskSpec};
 
 impl<P: Series> Scheduler<P> {
-    /// What a series would be whose tasks are each as `spec` says: no longer than a packet, so that one which goes out
-    /// whole is not split; only of what the queue has room for; and of tasks with the default policy alone.
+    /// What a series would be whose tasks are each as `spec` says but for their bytes: no longer than a packet, so that one
+    /// which goes out whole is not split; only of what the queue has room for; and none of tasks that can not be run.
     ///
     /// It holds until anything else is submitted, or happens.
     #[inline]
@@ -20,10 +20,12 @@ impl<P: Series> Scheduler<P> {
             seq: self.next_task,
             slot: self.tasks.next_slot(),
         };
-        if spec.policy != Policy::default() || spec.alone {
+        if spec.alone || self.admit(spec).is_err() {
             return Opening {
                 first,
                 tasks_max: 1,
+                bytes_max: spec.bytes.into(),
+                queue_max: 0,
             };
         }
         let Config {
@@ -32,23 +34,22 @@ impl<P: Series> Scheduler<P> {
             queued_bytes_max,
             ..
         } = self.config;
-        let packet =
-            task_packet_bytes_max.saturating_sub(task_packet_overhead_bytes) / spec.bytes.max(1);
+        let packet = u64::from(task_packet_bytes_max.saturating_sub(task_packet_overhead_bytes));
         let room = match spec.owner {
             Owner::Map(_) => u64::MAX,
             _ => queued_bytes_max.saturating_sub(self.counts.queued_bytes + self.kept_bytes),
         };
-        let room = room / (u64::from(spec.bytes) + Self::RECORD_BYTES);
         let useful = match (self.config.task_group, self.times.known(spec.algorithm)) {
             // The first few are split off a series then, and the others do not cost a record each.
-            (AUTO, None) => PACKET_TASKS_MAX,
-            _ => self.group_of_tasks(spec.algorithm),
+            (AUTO, None) => SERIES_TASKS_MAX,
+            (AUTO, _) => self.group_of_tasks(spec.algorithm).min(SERIES_TASKS_MAX),
+            (number, _) => number,
         };
         Opening {
             first,
-            tasks_max: u32::try_from(room)
-                .unwrap_or(u32::MAX)
-                .min(useful.min(packet)),
+            tasks_max: useful,
+            bytes_max: packet,
+            queue_max: room,
         }
     }
 
@@ -65,14 +66,17 @@ impl<P: Series> Scheduler<P> {
             spec.algorithm
         );
         let tasks = payload.tasks();
-        let bound = match tasks {
-            1 => self.admit(&spec),
-            _ => {
-                let opening = self.opening(&spec);
-                assert!(tasks <= opening.tasks_max, "{tasks} tasks of {opening:?}");
-                Ok(false)
-            }
-        };
+        let bound = self.admit(&spec);
+        if tasks > 1 {
+            let (opening, bytes) = (self.opening(&spec), payload.more_bytes(tasks));
+            let bytes = u64::from(spec.bytes) + bytes;
+            assert!(
+                tasks <= opening.tasks_max
+                    && bytes <= opening.bytes_max
+                    && bytes + Self::RECORD_BYTES <= opening.queue_max,
+                "{tasks} tasks of {bytes} bytes of {opening:?}"
+            );
+        }
         let seq = self.next_task;
         self.next_task += u64::from(tasks);
         let bound = match bound {

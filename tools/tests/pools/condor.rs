@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::stories::{self, Waves, cannot_start, try_run};
-use crate::{Dir, asked, facts, program, run, signal, slave_pids, wait_for, work};
+use crate::{Dir, facts, one, program, run, signal, slave_pids, wait_for, work};
 
 pub(crate) fn queued(dir: &Dir) -> usize {
     let dir = dir.0.display().to_string();
@@ -27,8 +27,9 @@ fn pool() -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn ping_as_in_the_manual() {
-    let Some(_one) = asked("condor") else { return };
+    let _one = one("condor");
     let dir = Dir::new("ping", "ping");
     stories::ping_by_submit(&dir, "condor", || queued(&dir));
     let ends = |log: &str| log.matches("Normal termination (return value 0)").count();
@@ -45,8 +46,9 @@ fn ping_as_in_the_manual() {
 }
 
 #[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn waves_with_the_overseer() {
-    let Some(_one) = asked("condor") else { return };
+    let _one = one("condor");
     let dir = Dir::new("waves", "waves");
     let args = ["--seconds", "12", "--mw-resource-file-update-interval", "5"];
     dir.submit("condor", &["--slaves", "0"], &args);
@@ -69,8 +71,9 @@ fn waves_with_the_overseer() {
 /// The story of section 4.1.1 of CL-MW's manual: the master is killed, HTCondor starts it again, it writes a new resource
 /// file, slaves that come with the old one exit 255 and are run again.
 #[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_killed_master_is_restarted_and_its_slaves_come_back() {
-    let Some(_one) = asked("condor") else { return };
+    let _one = one("condor");
     let dir = Dir::new("restart", "waves");
     dir.submit("condor", &["--slaves", "6"], &["--seconds", "6"]);
     for (restart, name) in ["KILL", "TERM"].into_iter().enumerate() {
@@ -105,8 +108,9 @@ fn a_killed_master_is_restarted_and_its_slaves_come_back() {
 }
 
 #[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_slave_that_cannot_start() {
-    let Some(_one) = asked("condor") else { return };
+    let _one = one("condor");
     cannot_start("condor", &[], &|dir| {
         let ours = format!("Iwd == \"{}.overseer\"", dir.resource_file());
         try_run(&format!("condor_rm -constraint '{ours}'"));
@@ -115,8 +119,9 @@ fn a_slave_that_cannot_start() {
 
 /// A suspended slave's tasks go elsewhere, the job is vacated and runs again.
 #[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_suspended_slave_is_vacated() {
-    let Some(_one) = asked("condor") else { return };
+    let _one = one("condor");
     let dir = Dir::new("suspend", "waves");
     let args = ["--seconds", "15", "--mw-client-timeout", "10"];
     dir.submit("condor", &["--slaves", "4"], &args);
@@ -145,8 +150,9 @@ fn a_suspended_slave_is_vacated() {
 
 /// A program that needs a shared library of its own: the job brings it along.
 #[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_private_library_travels_along() {
-    let Some(_one) = asked("condor") else { return };
+    let _one = one("condor");
     let dir = Dir::new("library", "solve");
     // Where no job looks by itself, and gone when it runs.
     let build = dir.0.join("build");
@@ -199,8 +205,9 @@ fn a_private_library_travels_along() {
 
 /// A dollar of the user's is a dollar, for master and slaves, whatever follows it.
 #[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn dollars_arrive_as_written() {
-    let Some(_one) = asked("condor") else { return };
+    let _one = one("condor");
     let dir = Dir::new("dollars", "echo");
     let odd = ["$$(x)", "$$$(x)", "$(HOME)", "$HOME", "$$", "$$([1+1])"];
     let submit = Command::new(program("ringmw"))
@@ -235,8 +242,9 @@ fn dollars_arrive_as_written() {
 }
 
 #[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
-    let Some(_one) = asked("condor") else { return };
+    let _one = one("condor");
     let dir = Dir::new("held", "ping");
     let ours = format!("Iwd == \"{}.overseer\"", dir.resource_file());
     let in_state = |state: u32| {

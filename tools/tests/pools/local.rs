@@ -1,7 +1,7 @@
 //! Processes of this machine.
 
 use crate::stories::{self, Waves, cannot_start};
-use crate::{Dir, asked, facts, signal, slave_pids};
+use crate::{Dir, facts, one, signal, slave_pids};
 
 /// The arguments of a master of `waves` on the loopback.
 pub(crate) const WAVES: [&str; 6] = [
@@ -14,14 +14,16 @@ pub(crate) const WAVES: [&str; 6] = [
 ];
 
 #[test]
+#[ignore = "needs programs of its own: `tools/tests/pools.sh` brings that up and runs it"]
 fn ping() {
-    let Some(_one) = asked("local") else { return };
+    let _one = one("local");
     stories::ping_by_overseer(&Dir::new("local-ping", "ping"), "local", &[], "fork.");
 }
 
 #[test]
+#[ignore = "needs programs of its own: `tools/tests/pools.sh` brings that up and runs it"]
 fn waves_with_the_overseer() {
-    let Some(_one) = asked("local") else { return };
+    let _one = one("local");
     let dir = Dir::new("local-waves", "waves");
     let master = dir.master(&WAVES);
     let hurt = |trail: &str| {
@@ -40,7 +42,8 @@ fn waves_with_the_overseer() {
 }
 
 #[test]
+#[ignore = "needs programs of its own: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_slave_that_cannot_start() {
-    let Some(_one) = asked("local") else { return };
+    let _one = one("local");
     cannot_start("local", &[], &|_| {});
 }

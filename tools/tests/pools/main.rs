@@ -1,9 +1,8 @@
 //! End to end on real batch systems: HTCondor, Slurm, ssh, and processes of this machine.
 //!
-//! A module for each system; its tests run when it is asked for, `RINGMW_POOLS=condor,slurm,ssh` (or `local`, or
-//! `condor_hosts`, a pool of four hosts of their own), and then fail if the system is not there. When it is not asked
-//! for they say so and do nothing: `cargo test` must pass on any machine. `tools/tests/pools.sh` brings pools up and
-//! asks for all.
+//! A module for each system: condor, slurm, ssh, local, and `condor_hosts`, a pool of four hosts of their own. They are
+//! ignored unless they are asked for, since `cargo test` must pass on any machine; `tools/tests/pools.sh` brings pools up
+//! and asks for all.
 //!
 //! `RINGMW_POOLS_BIN`: the folder of the programs (`ringmw`, `ping`, `waves`, ..), for pools whose user cannot read the
 //! build's. `RINGMW_POOLS_WORK`: where to work, for the same reason. `RINGMW_POOLS_FARM`: the registry of [`ssh`].
@@ -17,7 +16,6 @@ mod stories;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,17 +28,8 @@ const POLL: Duration = Duration::from_millis(200);
 /// One at a time: the slots are few.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Whether this system's tests are asked for.
-fn asked(system: &str) -> Option<MutexGuard<'static, ()>> {
-    let pools = std::env::var("RINGMW_POOLS").unwrap_or_default();
-    if !pools.split(',').any(|pool| pool == system) {
-        // Not by eprintln!, which the test harness swallows.
-        let _ = writeln!(
-            std::io::stderr(),
-            "NOT RUN: this test needs {system}; ask for it with RINGMW_POOLS={system}, or run tools/tests/pools.sh"
-        );
-        return None;
-    }
+/// This system's turn.
+fn one(system: &str) -> MutexGuard<'static, ()> {
     let tool = match system {
         "condor" | "condor_hosts" => "condor_submit",
         "slurm" => "sbatch",
@@ -53,9 +42,9 @@ fn asked(system: &str) -> Option<MutexGuard<'static, ()>> {
         .status();
     assert!(
         found.is_ok_and(|status| status.success()),
-        "RINGMW_POOLS asks for {system}, and {tool} is not on PATH"
+        "{system} is to be tested, and {tool} is not on PATH"
     );
-    Some(ONE.lock().unwrap_or_else(PoisonError::into_inner))
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn program(name: &str) -> String {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::stories::{self, Waves, cannot_start, try_run};
-use crate::{Dir, asked, facts, jobs, run, signal, slave_pids, wait_for};
+use crate::{Dir, facts, jobs, one, run, signal, slave_pids, wait_for};
 
 const MEMORY: [&str; 2] = ["--memory", "64"];
 
@@ -18,15 +18,17 @@ fn queued(dir: &Dir) -> usize {
 }
 
 #[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
 fn ping() {
-    let Some(_one) = asked("slurm") else { return };
+    let _one = one("slurm");
     let dir = Dir::new("ping", "ping");
     stories::ping_by_submit(&dir, "slurm", || queued(&dir));
 }
 
 #[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
 fn waves_with_the_overseer() {
-    let Some(_one) = asked("slurm") else { return };
+    let _one = one("slurm");
     let dir = Dir::new("waves", "waves");
     let interval = ["--mw-resource-file-update-interval", "5"];
     let master = dir.master(&[&interval[..], &["--seconds", "12"]].concat());
@@ -47,15 +49,17 @@ fn waves_with_the_overseer() {
 }
 
 #[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_slave_that_cannot_start() {
-    let Some(_one) = asked("slurm") else { return };
+    let _one = one("slurm");
     cannot_start("slurm", &MEMORY, &|_| try_run("scancel --me"));
 }
 
 /// One job of four cores is four pinned slaves.
 #[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
 fn one_job_fills_a_node() {
-    let Some(_one) = asked("slurm") else { return };
+    let _one = one("slurm");
     let dir = Dir::new("node", "ping");
     let options = [
         "--slaves",
@@ -89,8 +93,9 @@ fn one_job_fills_a_node() {
 
 /// The array's script queues a slave again that died, as HTCondor does by `on_exit_remove`.
 #[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_slave_that_dies_is_queued_again() {
-    let Some(_one) = asked("slurm") else { return };
+    let _one = one("slurm");
     let dir = Dir::new("requeue", "waves");
     let options = [&["--slaves", "4"][..], &MEMORY].concat();
     dir.submit("slurm", &options, &["--seconds", "10"]);
@@ -113,8 +118,9 @@ fn a_slave_that_dies_is_queued_again() {
 /// The master is queued behind others: the slaves are queued behind it, and `--run` comes back. The folder's name has what
 /// sbatch, its patterns and the shell make something of.
 #[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_run_on_a_busy_cluster_queues_its_slaves_behind_the_master() {
-    let Some(_one) = asked("slurm") else { return };
+    let _one = one("slurm");
     let mut dir = Dir::new("busy", "ping");
     dir.0 = dir.0.join("it's \"o d\" \\ # $HOME %j");
     fs::create_dir(&dir.0).expect("a folder");
@@ -139,8 +145,9 @@ fn a_run_on_a_busy_cluster_queues_its_slaves_behind_the_master() {
 }
 
 #[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
 fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
-    let Some(_one) = asked("slurm") else { return };
+    let _one = one("slurm");
     let dir = Dir::new("held", "ping");
     let waiting = |held: bool| {
         let args = ["--me", "-h", "-r", "--states=PENDING", "--format=%i|%r|%Z"];

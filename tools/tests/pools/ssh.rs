@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::local::WAVES;
 use crate::stories::{self, Waves};
-use crate::{Dir, Process, asked, jobs, program, run, signal, slave_pids, wait_for};
+use crate::{Dir, Process, jobs, one, program, run, signal, slave_pids, wait_for};
 
 fn farm() -> String {
     std::env::var("RINGMW_POOLS_FARM").expect("RINGMW_POOLS_FARM names the registry")
@@ -33,8 +33,9 @@ fn validate(dir: &Dir, farm: &str, app: &str, options: &[&str]) -> (bool, String
 }
 
 #[test]
+#[ignore = "needs sshd: `tools/tests/pools.sh` brings that up and runs it"]
 fn ping() {
-    let Some(_one) = asked("ssh") else { return };
+    let _one = one("ssh");
     let (dir, farm) = (Dir::new("ssh-ping", "ping"), farm());
     let (is_ok, told) = validate(&dir, &farm, "ping", &[]);
     assert!(is_ok, "{told}");
@@ -53,8 +54,9 @@ fn waves_master(dir: &Dir) -> Process {
 }
 
 #[test]
+#[ignore = "needs sshd: `tools/tests/pools.sh` brings that up and runs it"]
 fn waves_on_two_hosts() {
-    let Some(_one) = asked("ssh") else { return };
+    let _one = one("ssh");
     let (dir, farm) = (Dir::new("ssh-waves", "waves"), farm());
     let master = waves_master(&dir);
     let file = dir.resource_file();
@@ -82,8 +84,9 @@ fn waves_on_two_hosts() {
 
 /// The master's port is closed by the time that the hosts are asked.
 #[test]
+#[ignore = "needs sshd: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_host_that_cannot_reach_the_master_does_not_serve() {
-    let Some(_one) = asked("ssh") else { return };
+    let _one = one("ssh");
     let dir = Dir::new("ssh-closed", "waves");
     let registry = dir.path("farm");
     fs::copy(farm(), &registry).expect("pools.sh made it");
@@ -113,8 +116,9 @@ fn a_host_that_cannot_reach_the_master_does_not_serve() {
 
 /// A host that was fit and has gone since: the others do its work.
 #[test]
+#[ignore = "needs sshd: `tools/tests/pools.sh` brings that up and runs it"]
 fn an_unreachable_host_is_told_and_gone_round() {
-    let Some(_one) = asked("ssh") else { return };
+    let _one = one("ssh");
     let dir = Dir::new("ssh-unreachable", "ping");
     let (gone, farm) = ("127.0.0.3", dir.path("farm"));
     // Nobody listens there.

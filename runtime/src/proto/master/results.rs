@@ -138,14 +138,12 @@ impl MasterCore {
                 return Ok(());
             }
             let info = config.info(algorithm);
-            let (elements, some) = (results.elements, results.elements.range(nth, tasks));
-            (info.check_outputs)(&results.body[some], tasks, elements.head_bytes()).map_err(
+            (info.check_outputs)(results.body, results.elements, nth..nth + tasks).map_err(
                 |(nth, error)| {
-                    let (task, name) = (first + u64::from(nth), info.name);
+                    let (task, name) = (entry.task + u64::from(nth), info.name);
                     format!("the result of TASK-{task} of `{name}`: {error}")
                 },
-            )?;
-            Ok(())
+            )
         };
         let accepted = self
             .sched
@@ -191,15 +189,17 @@ impl MasterCore {
             }
         }
         tally.accepted += u64::from(tasks);
+        let tagged = task.payload.is_tagged();
         let series = ResultSeries {
             id,
             tasks,
-            at: (results.at + results.elements.range(nth, tasks).start) as u32,
+            at: results.at as u32,
+            first: nth,
             elements: results.elements,
             compute,
             wait: task.handed_out.saturating_sub(task.submitted),
             on_the_way,
-            tagged: task.payload.tagged(),
+            tagged: tagged.then(|| Box::new(task.payload)),
         };
         if let Some(open) = &mut tally.open
             && (open.owner, open.algorithm) == (owner, algorithm)

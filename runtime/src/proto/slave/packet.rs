@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use ringmw_codec::batch::TaskBody;
+use ringmw_codec::batch::{TaskBody, TaskSeries};
 use ringmw_codec::wire::DecodeError;
 
 use crate::proto::checkpoint::Kept;
@@ -33,8 +33,7 @@ impl Assignment {
     /// # Errors
     /// When the body that came is none: the task has failed.
     pub fn body(&self) -> Result<TaskBody<'_>, DecodeError> {
-        let series = TaskBody::parse_series(&self.series, self.count)?;
-        Ok(series.nth(self.index, self.count))
+        TaskSeries::parse(&self.series, self.count)?.nth(self.index)
     }
 }
 

@@ -155,10 +155,13 @@ impl Law {
         };
         assert!(fits, "{id} must end as {must:?} and is told as {end:?}");
         let (policy, body) = match end {
-            End::Done(results) => (None, results.tagged().unwrap_or(&[])),
-            End::Failed(failed) => (Some(failed.task.policy), one_body(&failed.task.payload)),
-            End::Unrunnable(task) => (Some(task.policy), one_body(&task.payload)),
-            End::Cancelled(task) => (Some(task.policy), one_body(&task.payload)),
+            End::Done(results) => (None, results.tagged().map(|task| encoded(&task))),
+            End::Failed(failed) => {
+                let body = one_body(&failed.task.payload);
+                (Some(failed.task.policy), Some(body))
+            }
+            End::Unrunnable(task) => (Some(task.policy), Some(one_body(&task.payload))),
+            End::Cancelled(task) => (Some(task.policy), Some(one_body(&task.payload))),
         };
         let given = task.spec.policy;
         assert_eq!(
@@ -167,8 +170,8 @@ impl Law {
             "{id} is told with another policy"
         );
         let kept = match end {
-            End::Done(_) if !TaskBody::has_tag(&task.body) => &[],
-            _ => &*task.body,
+            End::Done(_) if !TaskBody::has_tag(&task.body) => None,
+            _ => Some(task.body.clone()),
         };
         assert_eq!(body, kept, "{id} is told with another body");
     }
@@ -247,6 +250,7 @@ impl Law {
     }
 }
 
-fn one_body(body: &Body) -> &[u8] {
-    body.single().expect("an end has its task's body alone")
+fn one_body(body: &Body) -> SmallBytes {
+    let single = body.single().expect("an end has its task's body alone");
+    SmallBytes::copy_from_slice(single)
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use ringmw_codec::batch::{self, BOUND, TaskBody, encode_task_body};
+use ringmw_codec::batch::{self, BOUND, TaskSeries, encode_task_body};
 use ringmw_codec::control::{Bests, Recall, Shutdown, Withdraw};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Welcome;
@@ -354,12 +354,13 @@ impl Law {
 }
 
 /// The body of a task of a series, as it would have gone by itself.
-fn alone(run: &[u8], index: u32, count: u32) -> Cow<'_, [u8]> {
+fn alone(series: &[u8], index: u32, count: u32) -> Cow<'_, [u8]> {
     if count == 1 {
-        return run.into();
+        return series.into();
     }
-    let run = TaskBody::parse_series(run, count).expect("the master's own");
+    let series = TaskSeries::parse(series, count).expect("the master's own");
     let mut body = Vec::new();
-    encode_task_body(&mut body, &run.nth(index, count));
+    let one = series.nth(index).expect("the master's own");
+    encode_task_body(&mut body, &one);
     body.into()
 }

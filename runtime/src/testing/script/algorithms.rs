@@ -9,9 +9,9 @@ use crate::typed::best::Best;
 use crate::typed::cx::{Cx, SlaveState};
 use crate::typed::registry::{Registry, RegistryBuilder};
 
-/// Echoes its number so many times; too many make a failed result.
+/// Echoes its number so many times, whatever stands beside it; too many make a failed result.
 #[ringmw::algorithm]
-pub(super) fn echo(n: u64, times: u32) -> Vec<u64> {
+pub(super) fn echo(n: u64, times: u32, _beside: &[u8]) -> Vec<u64> {
     vec![n; times as usize]
 }
 

@@ -102,7 +102,7 @@ struct Habits {
     known_percent: u32,
     /// Bursts after which the intermingle slave that holds most gets some tasks of its own.
     busiest_percent: u32,
-    /// Bursts of tasks that are alike, with the default policy.
+    /// Bursts of tasks that are alike but for their arguments and tags.
     alike_percent: u32,
     /// Maps are sources.
     quick: bool,
@@ -128,13 +128,18 @@ struct Script {
     fault_every: Nanos,
     next_fault: Nanos,
     next_app: Nanos,
-    /// The tasks that are submitted now are alike.
-    alike: bool,
+    /// The tasks that are submitted now are alike in this.
+    alike: Option<submit::Alike>,
+    /// What each of those that were submitted one after another takes in the queue, the open series last.
+    records: Vec<u64>,
     /// They are for this slave alone.
     addressee: Option<SlaveId>,
     /// The map that is filled now.
     window: Option<submit::Window>,
     in_series: u64,
+    /// Of those the ones in series of several lengths, and with tags.
+    in_varied: u64,
+    in_tagged: u64,
     processes: usize,
     busy_until: Nanos,
     now: Nanos,

@@ -38,6 +38,10 @@ pub struct Storm {
     pub told: u64,
     /// Tasks that were submitted into a series with those before them.
     pub in_series: u64,
+    /// Of those the ones in series of several lengths.
+    pub in_varied: u64,
+    /// And the ones in series with tags.
+    pub in_tagged: u64,
     /// Packets that went to a slave with two or more in hand.
     pub several: u64,
     /// Late results.
@@ -223,10 +227,13 @@ impl Script {
             fault_every: every,
             next_fault: 0,
             next_app: 0,
-            alike: false,
+            alike: None,
+            records: Vec::new(),
             addressee: None,
             window: None,
             in_series: 0,
+            in_varied: 0,
+            in_tagged: 0,
             processes: rng.random_range(1..8),
             rng,
             busy_until: 0,
@@ -280,6 +287,8 @@ impl Script {
             tasks: self.ids.len() as u64,
             told: self.law.told(),
             in_series: self.in_series,
+            in_varied: self.in_varied,
+            in_tagged: self.in_tagged,
             several: self.law.several,
             late: self.law.late,
             begun: self.fleet.begun,

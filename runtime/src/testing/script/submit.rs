@@ -16,6 +16,18 @@ use crate::typed::best::Best;
 use crate::typed::rng::{Rng, Stream, StreamKey, name_hash};
 use crate::typed::task::Task;
 
+/// What the tasks of a burst have in common.
+#[derive(Copy, Clone)]
+pub(super) struct Alike {
+    to: Option<SlaveId>,
+    retry: bool,
+    anyway: bool,
+    /// Each has a tag.
+    tagged: bool,
+    /// Their arguments differ in length, and their tags.
+    varied: bool,
+}
+
 /// What a map may have out, and what it may by the observer's own sums.
 pub(super) struct Window {
     room: Room,
@@ -56,7 +68,15 @@ impl Window {
 
 impl Script {
     pub(super) fn submit_some(&mut self, burst: u32) {
-        self.alike = self.chance(self.habits.alike_percent);
+        self.alike = self.chance(self.habits.alike_percent).then(|| Alike {
+            to: self
+                .chance(self.habits.ordered_percent)
+                .then(|| self.draw_slave()),
+            retry: self.chance(70),
+            anyway: self.chance(30),
+            tagged: self.chance(30),
+            varied: self.chance(50),
+        });
         let kind = self.draw_kind();
         match self.rng.random_range(0..4) {
             // A map.
@@ -88,7 +108,7 @@ impl Script {
                     algorithm: kind,
                 });
             }
-            _ if self.alike => {
+            _ if self.alike.is_some() => {
                 let streams = (0..burst).map(|_| self.single(kind)).collect();
                 self.submit_each(kind, Owner::Queue, streams);
             }
@@ -130,7 +150,7 @@ impl Script {
         let busiest = slaves
             .filter(|id| sched.group_of(*id) == Some(Group::Intermingle))
             .max_by_key(|id| sched.held_by(*id));
-        self.alike = false;
+        self.alike = None;
         self.addressee = busiest;
         for _ in 0..self.rng.random_range(1..4) {
             let kind = self.draw_kind();
@@ -199,7 +219,13 @@ impl Script {
         match kind {
             0 => {
                 let times = self.rng.random_range(0..self.habits.echo_max);
-                self.submit_task(kind, echo::task(n, times), owner, stream);
+                let beside = match self.alike {
+                    Some(alike) if alike.varied => self.rng.random_range(0..9),
+                    Some(_) => 3,
+                    None => 0,
+                };
+                let task = echo::task(n, times, &[7; 9][..beside]);
+                self.submit_task(kind, task, owner, stream);
             }
             1 => self.submit_task(kind, draw::task(), owner, stream),
             2 => self.submit_task(kind, fails::task(n), owner, stream),
@@ -238,22 +264,30 @@ impl Script {
     ) {
         let (mut domain, mut index) = (stream.domain, stream.index);
         let mut to = None;
-        if !self.alike && (self.addressee.is_some() || self.chance(self.habits.ordered_percent)) {
-            let id = self.addressee.unwrap_or_else(|| self.draw_slave());
-            to = Some(id);
+        if let Some(alike) = self.alike {
+            to = alike.to;
+        } else if self.addressee.is_some() || self.chance(self.habits.ordered_percent) {
+            to = Some(self.addressee.unwrap_or_else(|| self.draw_slave()));
+        }
+        if let Some(id) = to {
             task = task.slave(id);
         }
         let (retry, anyway) = match self.alike {
-            true => (true, false),
-            false => (self.chance(70), self.chance(50)),
+            Some(alike) => (alike.retry, alike.anyway),
+            None => (self.chance(70), self.chance(50)),
         };
         task = task.retry(retry).do_it_anyway(anyway);
-        if !self.alike && self.chance(10) {
+        let words = match self.alike {
+            Some(alike) if !alike.tagged => None,
+            Some(alike) if alike.varied => Some(self.rng.random_range(0..6)),
+            Some(_) => Some(2),
             // The size of the tag sees to tasks that are too large.
-            let tag = vec![7u64; self.rng.random_range(0..60)];
-            task = task.tag(&tag);
+            None => self.chance(10).then(|| self.rng.random_range(0..60)),
+        };
+        if let Some(words) = words {
+            task = task.tag(&vec![7u64; words]);
         }
-        if !self.alike && self.chance(10) {
+        if self.alike.is_none() && self.chance(10) {
             (domain, index) = (u64::MAX, self.rng.random_range(0..9));
             task = task.stream(index);
         }
@@ -293,16 +327,24 @@ impl Script {
         let id = self
             .state
             .push(algorithm, RawTask::new(&task), owner, stream);
-        let open = u64::from(self.state.open_tasks(None));
-        self.in_series += u64::from(open > 1);
+        let open = self.state.open_tasks(None) as usize;
         // It is taken or refused as if each of the open series were queued by itself.
         let record = u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES;
+        let joined = self.records.len().min(open.saturating_sub(1));
+        self.records.drain(..self.records.len() - joined);
         let sched = self.state.core.sched();
         let others = match open {
             0 if sched.is_live(id) => sched.queued_bytes() - record,
             0 => sched.queued_bytes(),
-            _ => sched.queued_bytes() + (open - 1) * record,
+            _ => sched.queued_bytes() + self.records.iter().sum::<u64>(),
         };
+        if open > 1 {
+            self.in_series += 1;
+            let is_other = |other: &u64| *other != record;
+            self.in_varied += u64::from(self.records.iter().any(is_other));
+            self.in_tagged += u64::from(!tag.is_empty());
+        }
+        self.records.push(record);
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
         self.on_submit(kind, Stream { domain, index }, id, spec, &body, others);

@@ -71,7 +71,7 @@ impl Script {
             self.state.drop_map(flow);
             return;
         }
-        for id in self.state.live(|other, _| other == owner) {
+        for id in self.state.live(|other, _, _| other == owner) {
             self.state.cancel(id);
         }
         self.state.flows.remove(flow as usize);
@@ -90,7 +90,7 @@ impl Script {
     pub(super) fn cancel_some(&mut self) {
         match self.rng.random_range(0..10) {
             0 => {
-                let ids = self.state.live(|_, _| true);
+                let ids = self.state.live(|_, _, _| true);
                 for &id in &ids {
                     let cancelled = self.state.cancel_and_tell(id);
                     self.on_cancelled(id, cancelled);
@@ -109,7 +109,7 @@ impl Script {
                         .live_of_map(map)
                         .flat_map(|(first, tasks)| (0..tasks).map(move |nth| first.after(nth)))
                         .collect(),
-                    owner => self.state.live(|other, _| other == owner),
+                    owner => self.state.live(|other, _, _| other == owner),
                 };
                 self.drop_flow(flow.owner());
                 for id in ids {
@@ -118,7 +118,7 @@ impl Script {
             }
             4..7 => {
                 // The oldest are in the hands of slaves.
-                let mut live = self.state.live(|_, _| true);
+                let mut live = self.state.live(|_, _, _| true);
                 live.sort_unstable_by_key(|id| id.seq());
                 live.truncate(30);
                 if let Some(at) = self.pick(live.len()) {

@@ -1,7 +1,9 @@
 //! The archive of one value: written behind whatever a buffer holds, checked, read in place, read back.
 
+use std::ops::Range;
 use std::panic::catch_unwind;
 
+use ringmw_codec::batch::Elements;
 use rkyv::api::low::{LowSerializer, to_bytes_in_with_alloc};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::{Error, Fallible, Strategy};
@@ -99,27 +101,44 @@ pub(crate) fn check<T: Wire>(bytes: &[u8]) -> Result<(), WireError> {
     access::<T>(bytes).map(drop)
 }
 
-/// Checks archives that stand behind one another, `count` in all, each at the end of an equal share of `bytes` behind
-/// `head` others.
+/// Checks the archives of some results in the body of their entry.
 ///
 /// # Errors
 /// [`WireError::Archive`], and which.
 ///
 /// # Panics
-/// When the shares are shorter than `head`.
-pub fn check_each<T: Wire>(bytes: &[u8], count: u32, head: usize) -> Result<(), (u32, String)> {
-    let share = bytes.len() / count.max(1) as usize;
+/// When `body` has no such results.
+pub fn check_each<T: Wire>(
+    body: &[u8],
+    elements: Elements,
+    results: Range<u32>,
+) -> Result<(), (u32, String)> {
+    let first = results.start;
+    let archives = elements.iter(body, first, results.len() as u32, 0);
     let each = || {
-        (0..count).try_for_each(|nth| {
-            let archive = &bytes[nth as usize * share..][..share];
-            check::<T>(&archive[head..]).map_err(|error| (nth, error.to_string()))
+        let mut numbered = (first..).zip(archives);
+        numbered.try_for_each(|(nth, (_, archive))| {
+            check::<T>(archive).map_err(|error| (nth, error.to_string()))
         })
     };
     // A type's own verification may panic, and what it verifies comes from a peer.
     catch_unwind(each).unwrap_or_else(|_panic| {
-        let error = not_an_archive::<T>(bytes, "its check panicked");
-        Err((0, error.to_string()))
+        let error = not_an_archive::<T>(body, "its check panicked");
+        Err((first, error.to_string()))
     })
+}
+
+/// Reads a value from its archive, which is not checked again.
+///
+/// # Safety
+/// [`check`] or [`check_each`] of this very type has found these bytes valid, or [`encode`] wrote them.
+#[inline]
+pub(crate) unsafe fn decode_checked<T: Wire>(bytes: &[u8]) -> Result<T, WireError> {
+    const { assert_unaligned::<T>() };
+    // SAFETY: they are an archive of this type, as the caller knows, and it stands anywhere (`assert_unaligned`).
+    let archived = unsafe { rkyv::api::access_unchecked::<T::Archived>(bytes) };
+    rkyv::api::low::deserialize::<T, Error>(archived)
+        .map_err(|error| not_an_archive::<T>(bytes, &error.to_string()))
 }
 
 /// Archives stand at any offset of a packet, so an archived type that wants alignment would be read out of place.

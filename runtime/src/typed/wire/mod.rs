@@ -35,6 +35,7 @@ pub(crate) mod hash;
 mod types;
 
 pub(crate) use archive::check;
+pub(crate) use archive::decode_checked;
 pub use archive::{access, assert_unaligned, check_each, decode, encode};
 pub use arguments::ArgumentWriter;
 pub(crate) use arguments::{Scratch, split};

@@ -399,6 +399,7 @@ mod tests {
     /// Nothing is lost when every queue is too small: submissions wait, completions overflow and end multishot operations,
     /// receives find no buffer.
     #[test]
+    #[ignore = "needs io_uring of Linux 6.1: `.ci/run machine` runs it"]
     fn the_smallest_ring_serves_everyone() {
         for work in [Work::Deferred, Work::Cooperative] {
             for want in [Want::All, Want::Share] {
@@ -410,9 +411,7 @@ mod tests {
     fn serves_everyone(work: Work, want: Want) {
         const CLIENTS: usize = 60;
         const BYTES: usize = 50_000;
-        let Ok(uring) = Uring::with(2, 4, work) else {
-            return eprintln!("not tested: no io_uring here whose work is {work:?}");
-        };
+        let uring = Uring::with(2, 4, work).expect("io_uring of Linux 6.1");
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let mut engine = RingEngine::new(uring, listener).unwrap();
         let address = engine.local_addr();

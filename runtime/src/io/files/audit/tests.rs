@@ -569,6 +569,7 @@ fn standard_output_gets_the_lines_and_may_be_closed() {
 }
 
 #[test]
+#[ignore = "mounts a filesystem of its own: `.ci/run machine` runs it"]
 fn a_full_filesystem_that_is_emptied_again_gets_the_account() {
     let folder = tempfile::tempdir().expect("tempdir");
     // What unshare itself cannot do is 1.
@@ -589,16 +590,6 @@ fn a_full_filesystem_that_is_emptied_again_gets_the_account() {
         .output()
         .expect("unshare (util-linux) can be started");
     let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.code() == Some(1) {
-        let needed = std::env::var_os("RINGMW_NEED_NETNS").is_some_and(|value| value == "1");
-        assert!(!needed, "RINGMW_NEED_NETNS=1, and no mounts: {said}");
-        // Not by eprintln!, which the test harness swallows.
-        let _ = writeln!(
-            std::io::stderr(),
-            "NOT TESTED: a full filesystem, as none can be mounted here: {said}"
-        );
-        return;
-    }
     assert!(output.status.success(), "{}: {said}", output.status);
     let lines = parse(&output.stdout);
     let packets: Vec<i64> = lines
