@@ -112,18 +112,15 @@ fn a_task_goes_on_from_its_checkpoint_wherever_its_slave_is_lost() {
             ])
             .run(app);
         assert_eq!(report.code, 0, "seed {seed}: {report:?}");
-        (
-            report,
-            std::fs::read_to_string(&sums).expect("it was written"),
-        )
+        (report, SUMS.take())
     };
     let (_, expected) = run(0, Churn::none());
     assert_eq!(expected.len(), 8);
     let mut recycled = 0;
-    for seed in 1..6 {
+    for seed in 1..4 {
         let (report, sums) = run(seed, Churn::every(Duration::from_secs(5)));
         assert_eq!(sums, expected, "seed {seed}");
         recycled += report.recycled;
     }
-    assert!(recycled > 10, "{recycled} tasks were recycled");
+    assert!(recycled > 5, "{recycled} tasks were recycled");
 }
