@@ -3,7 +3,7 @@
 //! One counts if its slave runs the task, which has not ended. Where queue and checkpoints come near to their bound it may
 //! be dropped, and the one before stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use ringmw_codec::running::{Checkpoint, CheckpointTaken};
 use ringmw_sched::SlaveId;
@@ -20,8 +20,8 @@ pub(super) struct Checkpoints {
     kept: BTreeMap<u64, Vec<Option<Kept>>>,
     /// What the next packet's task goes on from.
     resume: BTreeMap<SlaveId, (u64, Kept)>,
-    /// Whose is not acknowledged.
-    open: BTreeMap<ConnId, u64>,
+    /// Those that are not acknowledged, in order.
+    open: BTreeMap<ConnId, VecDeque<u64>>,
     /// Tasks that went on from one, for the reports.
     pub(super) resumed: u64,
 }
@@ -45,7 +45,11 @@ impl Law {
         if first != task {
             return false;
         }
-        self.checkpoints.open.insert(conn, task);
+        self.checkpoints
+            .open
+            .entry(conn)
+            .or_default()
+            .push_back(task);
         if hold != Hold::Live {
             return true;
         }
@@ -64,7 +68,8 @@ impl Law {
 
     pub(super) fn on_checkpoint_taken(&mut self, conn: ConnId, payload: &[u8]) {
         let taken = CheckpointTaken::decode(payload).expect("the master's own");
-        let open = self.checkpoints.open.remove(&conn);
+        let open = self.checkpoints.open.get_mut(&conn);
+        let open = open.and_then(VecDeque::pop_front);
         assert_eq!(
             open,
             Some(taken.task),
@@ -114,13 +119,13 @@ impl Law {
 
     pub(super) fn check_checkpoints(&mut self, core: &MasterCore) {
         let conns = &self.conns;
-        self.checkpoints.open.retain(|conn, task| {
+        self.checkpoints.open.retain(|conn, tasks| {
             let is_open = conns
                 .get(conn)
                 .is_some_and(|conn| !conn.closed && matches!(conn.phase, Phase::Slave(_)));
             assert!(
-                !is_open,
-                "the checkpoint of TASK-{task} is not acknowledged"
+                !is_open || tasks.is_empty(),
+                "checkpoints of {tasks:?} are not acknowledged"
             );
             false
         });

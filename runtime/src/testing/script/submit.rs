@@ -347,6 +347,7 @@ impl Script {
         self.records.push(record);
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
+        let others = others + self.state.core.checkpoint_bytes();
         self.on_submit(kind, Stream { domain, index }, id, spec, &body, others);
     }
 
