@@ -48,8 +48,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "off by one: the queue takes one task past its bound",
         file: "sched/src/events/submit.rs",
-        old: "self.counts.queued_bytes + more <= self.config.queued_bytes_max",
-        new: "self.counts.queued_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+        old: "self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max",
+        new: "self.counts.queued_bytes + self.kept_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
@@ -454,6 +454,37 @@ const MUTANTS: &[Mutant] = &[
         old: "FromMaster::Recall(recall) => self.on_recall(recall),",
         new: "FromMaster::Recall(recall) if self.running.is_none() || self.tasks.is_empty() => self.on_recall(recall),
             FromMaster::Recall(_) => {}",
+    },
+    Mutant {
+        name: "checkpoint: the position of the random stream is forgotten",
+        file: "runtime/src/typed/cx.rs",
+        old: "self.rng().go_on_behind(kept.draws);",
+        new: "let _ = kept.draws;",
+    },
+    Mutant {
+        name: "checkpoint: a task keeps its first one",
+        file: "runtime/src/proto/master/checkpoints.rs",
+        old: "self.checkpoints.of.insert(task, kept);",
+        new: "self.checkpoints.of.entry(task).or_insert(kept);",
+    },
+    Mutant {
+        name: "checkpoint: one of a task that has ended is kept",
+        file: "runtime/src/proto/master/checkpoints.rs",
+        old: "let is_live = self.sched.keep_for(slave, task).map_err(offence)?.is_some();",
+        new: "let is_live = self.sched.keep_for(slave, task).map_err(offence)?.is_some() || slave.0 > 0;",
+    },
+    Mutant {
+        name: "checkpoint: a task that has one gets a twin",
+        file: "sched/src/events/duplicate.rs",
+        old: "if record.travels_alone() {",
+        new: "if record.is_alone() {",
+    },
+    Mutant {
+        name: "checkpoint: said before what the slave has finished",
+        file: "runtime/src/proto/slave/checkpoint.rs",
+        old: "self.flush_results();
+        put(&mut self.out, Kind::Checkpoint",
+        new: "put(&mut self.out, Kind::Checkpoint",
     },
 ];
 
