@@ -255,10 +255,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a packet goes ahead of time to a slave that has two",
         file: "sched/src/data/hands.rs",
-        old: "        self.ahead == 0
-    }",
-        new: "        self.ahead < 2
-    }",
+        old: "        self.ahead == 0 && !self.alone",
+        new: "        self.ahead < 2 && !self.alone",
     },
     Mutant {
         name: "what is split off a series is found by its first task alone",
