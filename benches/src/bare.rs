@@ -19,7 +19,7 @@ use ringmw_codec::batch::{
 };
 use ringmw_codec::control::Shutdown;
 use ringmw_codec::frame::{self, Kind};
-use ringmw_codec::handshake::{Fingerprint, Hello, PROTOCOL_VERSION, Welcome};
+use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Welcome};
 use rustix::mm::{MapFlags, ProtFlags};
 use serde_json::{Value, json};
 
@@ -55,6 +55,7 @@ pub fn run(slaves: u32, outstanding: u32, packets: u64, limit: Duration) -> io::
         host: String::new(),
         job: String::new(),
         pid: 0,
+        about: About::default(),
         fingerprint: Fingerprint {
             app_version: String::new(),
             build: "bare".into(),
@@ -118,6 +119,8 @@ impl Texts {
             task_packet_bytes_max: 1 << 20,
             result_packet_bytes_max: 1 << 20,
             result_group: 1,
+            crash_limit: 10,
+            task_timeout_ms: 0,
             seed: 0,
             args: Vec::new(),
         }

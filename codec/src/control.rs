@@ -72,9 +72,16 @@ pub enum GoodbyeCode {
     StateInit = 1,
     /// Anything else; the reason says what.
     Other = 2,
+    /// The slave cannot print any more: its disk is full, its terminal gone. Its tasks are of use elsewhere.
+    Surroundings = 3,
+    /// A task went on after its time-out and has been answered for; nothing but the slave's end stops it.
+    TimedOut = 4,
+    /// The task that was begun ends the slave, by `exit` or for its memory: it is charged for it.
+    Ended = 5,
 }
 
-/// Slave to master: the connection ends by the slave's own will. What it holds is recycled, and no task is charged.
+/// Slave to master: the connection ends by the slave's own will. What it holds is recycled, and no task is charged, but
+/// for one that ends the slave ([`GoodbyeCode::Ended`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Goodbye {
     /// The kind of reason.
@@ -108,6 +115,9 @@ impl Goodbye {
             0 => GoodbyeCode::Evicted,
             1 => GoodbyeCode::StateInit,
             2 => GoodbyeCode::Other,
+            3 => GoodbyeCode::Surroundings,
+            4 => GoodbyeCode::TimedOut,
+            5 => GoodbyeCode::Ended,
             got => {
                 return Err(DecodeError::Value {
                     field: "code",

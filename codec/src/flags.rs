@@ -58,8 +58,8 @@ macro_rules! flags {
                 "Slaves to start on this machine when neither role is given; by default one per core.";
             host = "--mw-master-host", Some("HOST"), Each<Host>, None, Both,
                 "Master: the interface to bind, by default all. Slave: the master's host.";
-            port = "--mw-master-port", Some("PORT"), Each<Number<u16, 1>>, None, Both,
-                "Master: the port to bind, by default any free one. Slave: the master's port.";
+            port = "--mw-master-port", Some("PORT"), Each<Ports>, None, Both,
+                "Master: the port to bind, or the first free one of a range like 20000-20100; by default any. Slave: the master's port.";
             advertise_host = "--mw-advertise-host", Some("HOST"), Maybe<Host>, None, Master,
                 "The host that slaves are told to connect to, when it is not the one bound.";
             task_packet_bytes_max = "--mw-max-write-buffer-size", Some("BYTES"), Bytes<u32, 4096, { 1 << 30 }>, Some("131072"), Master,
@@ -72,6 +72,8 @@ macro_rules! flags {
                 "A running task's checkpoint is taken no more often than this.";
             audit_file = "--mw-audit-file", Some("FILE"), Maybe<File>, None, Both,
                 "Append the audit trail to this file instead of printing it.";
+            audit_rotate = "--mw-audit-rotate", Some("SIZE[,KEEP]"), Maybe<Rotate>, None, Both,
+                "Begin the audit file anew at this size; FILE.1 is then the one before, and KEEP of them are kept (8).";
             audit_level = "--mw-audit-level", Some("default|packets|tasks"), Level, Some("default"), Both,
                 "How much the audit trail tells: every packet, every task.";
             resource_file = "--mw-resource-file", Some("FILE"), Each<File>, None, Both,
@@ -92,6 +94,8 @@ macro_rules! flags {
                 "The executable that the resource file names, by default the master's own.";
             crash_limit = "--mw-crash-limit", Some("N"), Number<u32>, Some("10"), Master,
                 "A task under way in this many lost slaves is unrunnable; 0 for never.";
+            task_timeout = "--mw-task-timeout", Some("TIME"), Maybe<Time<1>>, None, Master,
+                "A task that runs for longer, and has no time-out of its own, is told to stop, and a second later fails with its process.";
             ready_bytes_max = "--mw-max-ready-bytes", Some("BYTES"), Bytes<u64, 1>, Some("268435456"), Master,
                 "Above this many bytes of results not taken yet, hand out no more tasks that end in the queue.";
             queued_bytes_max = "--mw-max-queued-bytes", Some("BYTES"), Bytes<u64, 1>, Some("8589934592"), Master,
@@ -108,6 +112,10 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            status_at = "--mw-status-port", Some("[HOST:]PORT"), Maybe<At>, None, Master,
+                "Serve the run's status by HTTP there, on 127.0.0.1 if no host is given: a page, /status.json, /metrics; needs the token of the printed link.";
+            labels = "--mw-slave-label", Some("KEY[=VALUE]"), Every<Label>, None, Slave,
+                "A label of this slave, for tasks that need it; may be given up to 16 times.";
             any_build = "--mw-any-build", None, Switch, None, Master,
                 "Accept slaves of another build, if all else agrees.";
         }

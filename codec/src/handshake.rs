@@ -5,8 +5,8 @@
 //!
 //! | payload | fields |
 //! |---|---|
-//! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
-//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, seed u64, count u32, arguments (u32, text) |
+//! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, watched u8, end of its predecessor (u16, text), labels u8, per label (u16, text), app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
+//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, crash limit u32, task time-out ms u64, seed u64, count u32, arguments (u32, text) |
 //! | refusal | code u16, master's and slave's protocol u16 each, text (u16, text) |
 //!
 //! The protocol's version stays the hello's first field for ever, and the refusal's layout stays as it is, so that
@@ -36,7 +36,14 @@ pub const MEMBER_ID_BYTES_MAX: usize = 255;
 /// The most bytes of a host or a batch job's id; longer ones are cut.
 pub const HOST_BYTES_MAX: usize = 255;
 
-const WELCOME_FIXED_BYTES: usize = 44;
+/// The most labels of a slave.
+pub const LABELS_MAX: usize = 16;
+/// The most bytes of a label, `key=value` or `key`.
+pub const LABEL_BYTES_MAX: usize = 64;
+/// The most bytes that are said of how a slave's predecessor ended; a longer text is cut.
+pub const BEFORE_BYTES_MAX: usize = 255;
+
+const WELCOME_FIXED_BYTES: usize = 56;
 
 /// Why a handshake payload could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -83,8 +90,67 @@ pub struct Hello {
     pub job: String,
     /// The slave's process id.
     pub pid: u32,
+    /// What else it says of itself.
+    pub about: About,
     /// The application that it runs.
     pub fingerprint: Fingerprint,
+}
+
+/// What a slave says of itself beside its place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Somebody starts another slave in its place, should it die: local mode, or the parent of a node.
+    pub is_watched: bool,
+    /// How the one before it in its place ended, at most [`BEFORE_BYTES_MAX`] bytes; empty if it is the first there.
+    pub before: String,
+    /// Its labels, `key=value` or `key`: at most [`LABELS_MAX`], each of 1 to [`LABEL_BYTES_MAX`] bytes.
+    pub labels: Vec<String>,
+}
+
+impl About {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let labels = u8::try_from(self.labels.len()).ok();
+        let labels = labels.filter(|labels| usize::from(*labels) <= LABELS_MAX);
+        out.push(self.is_watched.into());
+        put_text16(out, prefix(&self.before, BEFORE_BYTES_MAX));
+        out.push(labels.expect("the flag takes no more labels"));
+        for label in &self.labels {
+            assert!(
+                (1..=LABEL_BYTES_MAX).contains(&label.len()),
+                "the flag takes no longer label"
+            );
+            put_text16(out, label);
+        }
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Result<About, DecodeError> {
+        let is_watched = fields.bool("watched")?;
+        let before = fields.text16_within("predecessor's end", BEFORE_BYTES_MAX)?;
+        let count = usize::from(fields.u8("labels")?);
+        if count > LABELS_MAX {
+            return Err(DecodeError::TooLong {
+                field: "labels",
+                got: count,
+                max: LABELS_MAX,
+            });
+        }
+        let mut labels = Vec::with_capacity(count);
+        for _ in 0..count {
+            let label = fields.text16_within("label", LABEL_BYTES_MAX)?;
+            if label.is_empty() {
+                return Err(DecodeError::Value {
+                    field: "label",
+                    got: 0,
+                });
+            }
+            labels.push(label);
+        }
+        Ok(About {
+            is_watched,
+            before,
+            labels,
+        })
+    }
 }
 
 impl Hello {
@@ -92,7 +158,7 @@ impl Hello {
     /// very many algorithms the descriptions of their types, never the hashes.
     ///
     /// # Panics
-    /// With a longer member id, or a fingerprint that [`Fingerprint::validate`] refuses.
+    /// With a longer member id, more or longer labels, or a fingerprint that [`Fingerprint::validate`] refuses.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let id_bytes =
             u8::try_from(self.member_id.len()).expect("a membership token has at most 255 bytes");
@@ -103,6 +169,7 @@ impl Hello {
         put_text16(out, prefix(&self.host, HOST_BYTES_MAX));
         put_text16(out, prefix(&self.job, HOST_BYTES_MAX));
         out.extend_from_slice(&self.pid.to_le_bytes());
+        self.about.encode(out);
         self.fingerprint.encode(out);
         assert!(
             out.len() - start <= HELLO_BYTES_MAX,
@@ -126,6 +193,7 @@ impl Hello {
         let host = fields.text16_within("host", HOST_BYTES_MAX)?;
         let job = fields.text16_within("job", HOST_BYTES_MAX)?;
         let pid = fields.u32("pid")?;
+        let about = About::decode(&mut fields)?;
         let fingerprint = Fingerprint::decode(&mut fields)?;
         fields.end()?;
         Ok(Hello {
@@ -134,6 +202,7 @@ impl Hello {
             host,
             job,
             pid,
+            about,
             fingerprint,
         })
     }
@@ -154,6 +223,10 @@ pub struct Welcome {
     pub result_group: u32,
     /// The least time between two checkpoints of a task, in milliseconds.
     pub checkpoint_interval_ms: u64,
+    /// Lost slaves under way that make a task unrunnable; 0 for never.
+    pub crash_limit: u32,
+    /// How long a task may take that has no limit of its own, in milliseconds; 0 for ever.
+    pub task_timeout_ms: u64,
     /// The run's seed.
     pub seed: u64,
     /// The user's arguments; with four bytes each they fit [`WELCOME_BYTES_MAX`] beside the fixed fields.
@@ -194,6 +267,8 @@ impl Welcome {
         out.extend_from_slice(&self.result_packet_bytes_max.to_le_bytes());
         out.extend_from_slice(&self.result_group.to_le_bytes());
         out.extend_from_slice(&self.checkpoint_interval_ms.to_le_bytes());
+        out.extend_from_slice(&self.crash_limit.to_le_bytes());
+        out.extend_from_slice(&self.task_timeout_ms.to_le_bytes());
         out.extend_from_slice(&self.seed.to_le_bytes());
         out.extend_from_slice(&(self.args.len() as u32).to_le_bytes());
         for arg in &self.args {
@@ -214,6 +289,8 @@ impl Welcome {
         let result_packet_bytes_max = fields.u32("results bytes max")?;
         let result_group = fields.u32("result group")?;
         let checkpoint_interval_ms = fields.u64("checkpoint interval")?;
+        let crash_limit = fields.u32("crash limit")?;
+        let task_timeout_ms = fields.u64("task time-out")?;
         let seed = fields.u64("seed")?;
         let count = fields.count("args", 4)?;
         let args = (0..count)
@@ -227,6 +304,8 @@ impl Welcome {
             result_packet_bytes_max,
             result_group,
             checkpoint_interval_ms,
+            crash_limit,
+            task_timeout_ms,
             seed,
             args,
         })

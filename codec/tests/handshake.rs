@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use ringmw_codec::handshake::{
-    AlgorithmSignature, Fingerprint, HELLO_BYTES_MAX, HandshakeError, Hello, PROTOCOL_VERSION,
-    REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome, first_difference, judge,
+    About, AlgorithmSignature, Fingerprint, HELLO_BYTES_MAX, HandshakeError, Hello,
+    PROTOCOL_VERSION, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome, first_difference,
+    judge,
 };
 use ringmw_codec::wire::DecodeError;
 
@@ -35,6 +36,11 @@ fn hello() -> Hello {
         host: "node7".into(),
         job: "123.4".into(),
         pid: 0x0102_0304,
+        about: About {
+            is_watched: true,
+            before: "died".into(),
+            labels: vec!["gpu".into(), "site=a".into()],
+        },
         fingerprint: fingerprint(),
     }
 }
@@ -47,6 +53,8 @@ fn welcome() -> Welcome {
         result_packet_bytes_max: 131_073,
         result_group: 100,
         checkpoint_interval_ms: 10_000,
+        crash_limit: 10,
+        task_timeout_ms: 30_000,
         seed: u64::MAX,
         args: vec!["--n".into(), String::new()],
     }
@@ -62,6 +70,7 @@ fn encoded(encode: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 fn golden_bytes() {
     let expected = [
         &b"\x04\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
+        b"\x01\x04\x00died\x02\x03\x00gpu\x06\x00site=a",
         b"\x03\x001.2\x02\x00b1\x01\x00\x00\x00\x02\x00",
         b"\x05\x00hello\x08\x00(String)\x06\x00String\x07\0\0\0\0\0\0\0",
         b"\x02\x00pi\x05\x00(u64)\x03\x00f64\x08\0\0\0\0\0\0\0",
@@ -73,6 +82,7 @@ fn golden_bytes() {
     let expected = [
         &b"\x11\0\0\0\x60\xea\0\0\0\0\0\0\0\0\x02\0\x01\0\x02\0\x64\0\0\0"[..],
         b"\x10\x27\0\0\0\0\0\0",
+        b"\x0a\0\0\0\x30\x75\0\0\0\0\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
     ]
     .concat();
@@ -188,7 +198,7 @@ fn a_fingerprint_that_no_slave_can_send_is_none() {
         ..hello()
     };
     let fixed = encoded(|out| described(0).encode(out)).len();
-    let largest = HELLO_BYTES_MAX - 1024 - (fixed - encoded_around());
+    let largest = HELLO_BYTES_MAX - 4096 - (fixed - encoded_around());
     let payload = encoded(|out| described(largest).encode(out));
     assert_eq!(Hello::decode(&payload), Ok(described(largest)));
 
@@ -203,15 +213,29 @@ fn a_fingerprint_that_no_slave_can_send_is_none() {
     assert!(longer.len() <= HELLO_BYTES_MAX);
     let expected = HandshakeError::TooLong {
         field: "the fingerprint",
-        bytes: HELLO_BYTES_MAX - 1023,
-        bytes_max: HELLO_BYTES_MAX - 1024,
+        bytes: HELLO_BYTES_MAX - 4095,
+        bytes_max: HELLO_BYTES_MAX - 4096,
     };
     assert_eq!(Hello::decode(&longer), Err(expected));
 }
 
 /// Bytes of our hello before its fingerprint.
 fn encoded_around() -> usize {
-    2 + 1 + b"id".len() + 2 + "node7".len() + 2 + "123.4".len() + 4
+    2 + 1
+        + b"id".len()
+        + 2
+        + "node7".len()
+        + 2
+        + "123.4".len()
+        + 4
+        + 1
+        + 2
+        + "died".len()
+        + 1
+        + 2
+        + "gpu".len()
+        + 2
+        + "site=a".len()
 }
 
 #[test]
@@ -231,7 +255,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
             .is_err()
         );
     }
-    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 40)];
+    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 60)];
     assert_eq!(Welcome::validate_args(&fits), Ok(()));
     let payload = encoded(|out| {
         Welcome {
@@ -241,7 +265,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
         .encode(out)
     });
     assert_eq!(payload.len(), WELCOME_BYTES_MAX);
-    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 39)]).is_err());
+    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 51)]).is_err());
 }
 
 #[test]
@@ -342,9 +366,12 @@ proptest! {
     fn hellos_turn_round(
         member_id in prop::collection::vec(any::<u8>(), 0..=255),
         (host, job, pid) in (".{0,60}", ".{0,60}", any::<u32>()),
+        (is_watched, before, labels) in
+            (any::<bool>(), ".{0,60}", prop::collection::vec("[a-z=]{1,64}", 0..=16)),
         fingerprint in any_fingerprint(),
     ) {
-        let hello = Hello { protocol: PROTOCOL_VERSION, member_id, host, job, pid, fingerprint };
+        let about = About { is_watched, before, labels };
+        let hello = Hello { protocol: PROTOCOL_VERSION, member_id, host, job, pid, about, fingerprint };
         prop_assert_eq!(Hello::decode(&encoded(|out| hello.encode(out))), Ok(hello));
     }
 

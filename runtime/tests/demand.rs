@@ -105,6 +105,8 @@ fn slave(bounds: Bounds) -> SlaveCore {
         task_packet_bytes_max: 4_096,
         result_packet_bytes_max: 4_096,
         result_group: 1,
+        crash_limit: 10,
+        task_timeout_ms: 0,
         seed: 1,
         args: Vec::new(),
     };
@@ -142,7 +144,7 @@ fn an_idle_slave_leaves_with_0_and_work_keeps_it() {
     core.on_time(10 * SECOND, 0);
     assert_eq!(core.end(), None, "welcomed at one second");
     give(&mut core, 10 * SECOND);
-    assert!(matches!(core.next_task(), Next::Run(_)));
+    assert!(matches!(core.next_task(0), Next::Run(_)));
     core.on_time(40 * SECOND, 0);
     assert_eq!(core.end(), None, "it computes");
     core.finish(0, Ok(b""), 1, 40 * SECOND);
@@ -177,7 +179,7 @@ fn at_its_time_limit_a_slave_finishes_what_ends_soon_and_leaves_with_255() {
     // A task that ends within the grace is finished.
     let mut core = slave(bounds);
     give(&mut core, 29 * SECOND);
-    assert!(matches!(core.next_task(), Next::Run(_)));
+    assert!(matches!(core.next_task(0), Next::Run(_)));
     core.on_time(31 * SECOND, 0);
     assert_eq!(core.end(), None);
     core.finish(0, Ok(b""), 1, 32 * SECOND);
@@ -185,7 +187,7 @@ fn at_its_time_limit_a_slave_finishes_what_ends_soon_and_leaves_with_255() {
     // One that does not is handed back.
     let mut core = slave(bounds);
     give(&mut core, 29 * SECOND);
-    assert!(matches!(core.next_task(), Next::Run(_)));
+    assert!(matches!(core.next_task(0), Next::Run(_)));
     core.on_time(35 * SECOND, 0);
     assert!(matches!(core.end(), Some(SlaveEnd::Left(_))));
 }

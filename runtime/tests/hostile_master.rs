@@ -14,7 +14,7 @@ use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
 };
 use ringmw_codec::frame::{FrameReader, HEADER_BYTES, Kind};
-use ringmw_codec::handshake::{Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome};
+use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome};
 use support::{archive, frame};
 
 fn welcome() -> Welcome {
@@ -25,6 +25,8 @@ fn welcome() -> Welcome {
         task_packet_bytes_max: 4_096,
         result_packet_bytes_max: 4_096,
         result_group: 10,
+        crash_limit: 10,
+        task_timeout_ms: 0,
         seed: 1,
         args: vec!["a".into()],
     }
@@ -49,6 +51,7 @@ fn core() -> SlaveCore {
         host: "h".into(),
         job: String::new(),
         pid: 1,
+        about: About::default(),
         fingerprint,
     };
     let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
@@ -151,7 +154,7 @@ fn withdraw(task: u64) -> Vec<u8> {
 }
 
 fn run(core: &mut SlaveCore) -> u64 {
-    match core.next_task() {
+    match core.next_task(0) {
         Next::Run(assignment) => assignment.task,
         other => panic!("{other:?}"),
     }
@@ -166,11 +169,11 @@ fn results_leave_before_a_marked_task_is_announced_and_it_begins_after_that() {
         core.finish(0, Ok(&archive(task)), 1, 0);
     }
     assert_eq!(kinds(&said(&mut core)), [], "ten results travel together");
-    assert!(matches!(core.next_task(), Next::Wait));
+    assert!(matches!(core.next_task(0), Next::Wait));
     let mut bytes = Vec::new();
     core.take_output(&mut bytes, 0);
     assert!(
-        matches!(core.next_task(), Next::Wait),
+        matches!(core.next_task(0), Next::Wait),
         "the announcement has not left yet"
     );
     core.on_written(bytes.len(), 0);
@@ -200,11 +203,11 @@ fn results_leave_before_a_marked_task_is_announced_and_it_begins_after_that() {
 fn a_marked_task_may_be_withdrawn_before_it_begins() {
     let mut core = welcomed();
     core.on_bytes(&tasks(&[(1, MARKED), (2, MARKED)]), 0);
-    assert!(matches!(core.next_task(), Next::Wait));
+    assert!(matches!(core.next_task(0), Next::Wait));
     assert_eq!(kinds(&said(&mut core)), [Kind::Starting]);
     core.on_bytes(&withdraw(1), 0);
     assert!(
-        matches!(core.next_task(), Next::Wait),
+        matches!(core.next_task(0), Next::Wait),
         "the second is announced for itself"
     );
     assert_eq!(kinds(&said(&mut core)), [Kind::Withdrawn, Kind::Starting]);
@@ -251,7 +254,7 @@ fn a_slave_gives_back_what_it_has_not_begun() {
 
     let mut core = welcomed();
     core.on_bytes(&tasks(&[(1, MARKED), (2, 0)]), 0);
-    assert!(matches!(core.next_task(), Next::Wait));
+    assert!(matches!(core.next_task(0), Next::Wait));
     assert_eq!(kinds(&said(&mut core)), [Kind::Starting]);
     core.on_bytes(&recall(2), 0);
     assert_eq!(returned(&mut core), [2], "the first is as good as begun");
@@ -277,12 +280,12 @@ fn a_slave_gives_back_a_part_of_a_run() {
         assert_eq!(run(&mut core), task);
     }
     core.finish(0, Ok(b""), 1, 0);
-    assert!(matches!(core.next_task(), Next::Wait));
+    assert!(matches!(core.next_task(0), Next::Wait));
 
     // What is announced stays, the rest of its series does not.
     let mut core = welcomed();
     core.on_bytes(&packet(&[series_of(1, 3, MARKED)], true), 0);
-    assert!(matches!(core.next_task(), Next::Wait));
+    assert!(matches!(core.next_task(0), Next::Wait));
     assert_eq!(kinds(&said(&mut core)), [Kind::Starting]);
     core.on_bytes(&recall(3), 0);
     assert_eq!(returned(&mut core), [3, 2]);
@@ -306,7 +309,7 @@ fn any_task_of_a_run_is_withdrawn_by_itself() {
     assert_eq!(core.queued(), 3);
     for task in [3, 10, 11] {
         core.finish(0, Ok(b""), 1, 0);
-        match core.next_task() {
+        match core.next_task(0) {
             Next::Run(assignment) => {
                 assert_eq!(assignment.task, task);
                 assert_eq!(assignment.body().unwrap().args, archive(task));
@@ -322,7 +325,7 @@ fn each_task_of_a_marked_run_is_announced_before_it_begins() {
     let mut core = welcomed();
     core.on_bytes(&packet(&[series_of(1, 3, MARKED)], true), 0);
     for task in [1, 3] {
-        assert!(matches!(core.next_task(), Next::Wait));
+        assert!(matches!(core.next_task(0), Next::Wait));
         let frames = said(&mut core);
         let (kind, payload) = frames.last().expect("it is announced");
         assert_eq!(*kind, Kind::Starting);
@@ -412,7 +415,7 @@ fn tasks_of_a_run_whose_body_is_wrong_fail_one_by_one() {
         core.on_bytes(&bytes, 0);
         assert_eq!((core.queued(), core.end()), (tasks, None));
         for task in 1..4 {
-            let Next::Run(assignment) = core.next_task() else {
+            let Next::Run(assignment) = core.next_task(0) else {
                 panic!("TASK-{task} begins");
             };
             assert_eq!(assignment.task, task);
@@ -431,7 +434,7 @@ fn tasks_of_a_run_whose_body_is_wrong_fail_one_by_one() {
     core.on_bytes(&recall(2), 0);
     assert_eq!(returned(&mut core), [4_294_967_295, 4_294_967_294]);
     assert_eq!(core.queued(), 4_294_967_292);
-    let Next::Run(assignment) = core.next_task() else {
+    let Next::Run(assignment) = core.next_task(0) else {
         panic!("it begins");
     };
     assert_eq!(assignment.body().unwrap().stream, 7);
@@ -490,7 +493,7 @@ proptest! {
                 match &step {
                     Step::Give(runs) => core.on_bytes(&packet(runs, which == 0), 0),
                     Step::Next if !core.is_running() => {
-                        if let Next::Run(assignment) = core.next_task() {
+                        if let Next::Run(assignment) = core.next_task(0) {
                             let body = assignment.body().expect("a good one");
                             return format!("{} {body:?}", assignment.task);
                         }
@@ -600,7 +603,7 @@ fn every_lie_in_one_bit_of_a_master_is_borne() {
                 let now = hour * 1_200 * SECOND;
                 core.on_time(now, 0);
                 let _ = core.next_deadline();
-                if let Next::Run(_) = core.next_task() {
+                if let Next::Run(_) = core.next_task(0) {
                     core.finish(0, Ok(&[0; 3_000]), 1, now);
                 }
                 said(&mut core);

@@ -9,6 +9,9 @@ pub enum Departure {
     Crashed,
     /// Shutdown, or dropped for another reason: nobody is charged.
     Excused,
+    /// It said that the first task in its hands ends it, by an exit or for its memory: that one is charged, announced or
+    /// not; the others were not begun.
+    Ended,
     /// It said goodbye, with its word of what it had begun: the first task in its hands, or none. Nobody is charged,
     /// and what was not begun is handed out again even if it is not to be retried.
     Goodbye {
@@ -32,4 +35,6 @@ pub struct Losses {
     pub elsewhere: u32,
     /// The task that was charged, and how many crashes it has now, this one included.
     pub charged: Option<(TaskId, u32)>,
+    /// The crash limit in force for the task that was charged, see [`Scheduler::lose`](crate::Scheduler::lose); 0 is never.
+    pub crash_limit: u32,
 }

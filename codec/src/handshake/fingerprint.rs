@@ -7,11 +7,14 @@ use crate::wire::{Fields, prefix, put_text16};
 pub const FINGERPRINT_TEXT_BYTES_MAX: usize = 255;
 
 /// The most bytes of a fingerprint, so that the hello around it fits its frame.
-const FINGERPRINT_BYTES_MAX: usize = super::HELLO_BYTES_MAX - 1024;
+const FINGERPRINT_BYTES_MAX: usize = super::HELLO_BYTES_MAX - 4096;
 
-// Protocol, member id, host, job and pid with their lengths.
-const _: () =
-    assert!(2 + 1 + super::MEMBER_ID_BYTES_MAX + 2 * (2 + super::HOST_BYTES_MAX) + 4 <= 1024);
+// Protocol, member id, host, job and pid, and what a slave says of itself, with their lengths.
+const _: () = {
+    let place = 2 + 1 + super::MEMBER_ID_BYTES_MAX + 2 * (2 + super::HOST_BYTES_MAX) + 4;
+    let labels = super::LABELS_MAX * (2 + super::LABEL_BYTES_MAX);
+    assert!(place + 1 + 2 + super::BEFORE_BYTES_MAX + 1 + labels <= 4096);
+};
 
 /// The most bytes of a description in a message.
 const SHOWN_BYTES_MAX: usize = 200;

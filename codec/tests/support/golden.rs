@@ -9,9 +9,10 @@ use ringmw_codec::control::{
     Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
 };
 use ringmw_codec::handshake::{
-    AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
+    About, AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
 };
 use ringmw_codec::kinds::Kind;
+use ringmw_codec::observe::{Answer, Ask};
 use ringmw_codec::running::{Checkpoint, CheckpointTaken};
 use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
 
@@ -37,6 +38,11 @@ fn hello() -> Hello {
         host: "node7".into(),
         job: "123.4".into(),
         pid: 4711,
+        about: About {
+            is_watched: true,
+            before: "SIGSEGV".into(),
+            labels: vec!["gpu".into()],
+        },
         fingerprint: Fingerprint {
             app_version: "1.2".into(),
             build: "b1".into(),
@@ -57,6 +63,8 @@ fn welcome() -> Welcome {
         result_packet_bytes_max: 131_072,
         result_group: 100,
         checkpoint_interval_ms: 10_000,
+        crash_limit: 10,
+        task_timeout_ms: 30_000,
         seed: 42,
         args: vec!["--n".into(), "9".into()],
     }
@@ -197,6 +205,17 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
             CheckpointTaken { task: 920 }.encode(out);
         }),
         Kind::Resume => one("resume", &|out| checkpoint().encode(out)),
+        Kind::Ask => one("ask", &|out| {
+            Ask::Why { about: "TASK-7" }.encode(out);
+        }),
+        Kind::Answer => one("answer", &|out| {
+            let text = b"{}";
+            Answer {
+                is_last: true,
+                text,
+            }
+            .encode(out);
+        }),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use ringmw_codec::handshake::Hello;
+use ringmw_codec::handshake::{About, Hello};
 
 use crate::app::parts::SlaveSide;
 use crate::app::{App, master_role, slave_role};
@@ -73,38 +73,49 @@ impl Embedded {
         let slave = Arc::new(parts.slave_side());
         master_role::run_embedded(parts, settings, move |address, member_id| {
             if let Some(ready) = on_ready {
-                let hello = slave_role::hello(&slave, &member_id);
+                let hello = slave_role::hello(&slave, &member_id, About::default());
                 ready(Ready {
                     address: address.clone(),
                     hello,
                 });
             }
             for index in 0..slaves {
-                let (slave, address, member_id) =
-                    (Arc::clone(&slave), address.clone(), member_id.clone());
-                thread::Builder::new()
-                    .name(format!("ringmw-slave-{index}"))
-                    .stack_size(STACK_BYTES)
-                    .spawn(move || be_slave(&slave, address, &member_id))
-                    .expect("a thread for each embedded slave");
+                let name = format!("ringmw-slave-{index}");
+                spawn_slave(name, Arc::clone(&slave), address.clone(), member_id.clone());
             }
         })
     }
 }
 
-fn be_slave(parts: &SlaveSide, address: String, member_id: &str) {
+fn spawn_slave(name: String, parts: Arc<SlaveSide>, address: String, member_id: String) {
+    thread::Builder::new()
+        .name(name)
+        .stack_size(STACK_BYTES)
+        .spawn(move || be_slave(&parts, address, &member_id))
+        .expect("a thread for each embedded slave");
+}
+
+/// A slave that must leave a thread at a task which has timed out is replaced by another.
+fn be_slave(parts: &Arc<SlaveSide>, address: String, member_id: &str) {
+    let replace = {
+        let (parts, address, member_id) =
+            (Arc::clone(parts), address.clone(), member_id.to_owned());
+        move || spawn_slave("ringmw-slave-again".to_owned(), parts, address, member_id)
+    };
     let join = Join {
         addresses: vec![address],
-        hello: slave_role::hello(parts, member_id),
+        hello: slave_role::hello(parts, member_id, About::default()),
         registry: Arc::clone(&parts.registry),
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
         term: None,
         bounds: Bounds::default(),
         own_args: Vec::new(),
+        word: None,
+        replace: Some(Box::new(replace)),
     };
     match Slave::join(join) {
         Ok(mut slave) => {
-            slave_role::serve(&mut slave, parts);
+            slave_role::serve(&mut slave, parts, true);
         }
         Err(error) => eprintln!("an embedded slave: {error}"),
     }

@@ -137,6 +137,18 @@ impl App {
             complain(&name, &format!("signals cannot be caught: {error}"));
             return code::ERROR;
         }
+        let names = &settings.without_effect;
+        if !names.is_empty() {
+            let other = match settings.role {
+                Role::Slave => "master",
+                _ => "slave",
+            };
+            let names = names.join(", ");
+            complain(
+                &name,
+                &format!("{names}: of a {other} alone, and of no effect here"),
+            );
+        }
         match settings.role {
             Role::Help => print(&flags::help_text(&name)),
             Role::Version => print(&format!("{}\n", version_string(&parts.version))),

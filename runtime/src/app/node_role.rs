@@ -1,10 +1,9 @@
 //! One batch job that fills a node (`--mw-slave-count`): a parent that starts slaves of this binary, pins each to a
 //! core, and starts the dead again.
 //!
-//! The parent does not know the master; its slaves do. When all of them have been told to stop it exits 0. When they
-//! die at once, five in a row, or the batch system takes the node back, it exits 255, so that the job is run again.
+//! The parent does not know the master; its slaves do. When those that could run have been told to stop it exits 0. When
+//! every slot was given up, or the batch system takes the node back, it exits 255, so that the job is run again.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -24,8 +23,6 @@ use crate::io::terminal::complain;
 
 const COUNT: &str = "--mw-slave-count";
 const AUDIT_FILE: &str = "--mw-audit-file";
-/// A slave that has lived so long works: its next death is no early one.
-const ALIVE_AFTER: Duration = Duration::from_secs(10);
 /// None is started again so shortly before the time limit: it would be gone as soon as it came.
 const LIMIT_LEAD: Duration = Duration::from_secs(1);
 /// Slaves get so long to leave by themselves at the time limit, which ends their computing and not their writing: longer
@@ -47,6 +44,7 @@ pub(super) fn run(settings: &Settings, count: SlaveCount, name: &str) -> u8 {
         args: own_args(std::env::args_os().skip(1)),
         audit_file: settings.audit_file.clone(),
         output: own_stdio(),
+        name: name.to_owned(),
         batch_job: Some(if job.is_empty() {
             "node".to_owned()
         } else {
@@ -74,6 +72,7 @@ pub(super) fn run(settings: &Settings, count: SlaveCount, name: &str) -> u8 {
 fn supervise(plan: Plan, evicted: &AtomicBool, limit: Option<Duration>) -> Result<u8, String> {
     let began = Instant::now();
     let mut left = plan.slaves;
+    let mut was_told = false;
     let (news, inbox) = channel();
     let supervisor = Supervisor::start(plan, move |event| {
         // The parent may be leaving already.
@@ -81,21 +80,18 @@ fn supervise(plan: Plan, evicted: &AtomicBool, limit: Option<Duration>) -> Resul
     })
     .map_err(|error| format!("cannot start a slave of this binary: {error}"))?;
     let mut leaving = false;
-    let mut young: BTreeMap<u32, (String, Instant)> = BTreeMap::new();
     loop {
         match inbox.recv_timeout(TICK) {
-            Ok(LocalEvent::Started { child, job, .. }) => {
-                young.insert(child, (job, Instant::now()));
-            }
-            Ok(LocalEvent::Ended { death, .. }) => {
-                young.remove(&death.child);
-                left -= u32::from(death.is_success);
-                if left == 0 {
+            Ok(LocalEvent::Started { .. }) => {}
+            Ok(LocalEvent::Ended { death, restart_in }) => {
+                was_told |= death.is_over;
+                left -= u32::from(restart_in.is_none());
+                // Of those that were given up the others have said that the computation is finished.
+                if left == 0 && was_told && !leaving {
                     return Ok(exit::OK);
                 }
             }
             Ok(LocalEvent::Failed(failure)) => {
-                // The others may work, but a node that starts none any more only shrinks.
                 supervisor.stop(Duration::ZERO);
                 return Err(failure.to_string());
             }
@@ -106,13 +102,6 @@ fn supervise(plan: Plan, evicted: &AtomicBool, limit: Option<Duration>) -> Resul
                 return Err("the supervisor of the slaves is gone".to_owned());
             }
         }
-        young.retain(|_, (job, since)| {
-            let is_young = since.elapsed() < ALIVE_AFTER;
-            if !is_young {
-                supervisor.handed_task(job);
-            }
-            is_young
-        });
         if evicted.load(Ordering::Relaxed) {
             supervisor.stop(Duration::ZERO);
             return Ok(exit::ERROR);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
-use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
+use ringmw_codec::handshake::{About, Hello, PROTOCOL_VERSION};
 
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Exit;
@@ -13,17 +13,27 @@ use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
 use crate::flags::{Settings, resolve_slave_target};
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::resource;
+use crate::io::last_word;
+use crate::io::local::BEFORE_VARIABLE;
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
+use crate::io::word::Word;
 use crate::proto::slave::SlaveEnd;
 use crate::slave::{self, Join, Slave};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let parts = parts.slave_side();
+    let word = Word::inherited().map(Arc::new);
+    let leaves = |was_told: bool, reason: &str| {
+        if let Some(word) = &word {
+            word.leaves(was_told, reason);
+        }
+    };
     let target = match resolve_slave_target(&settings.sources, resource::read) {
         Ok(target) => target,
         Err(error) => {
             complain(name, &error);
+            leaves(false, &error);
             return exit::ERROR;
         }
     };
@@ -31,7 +41,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         complain(name, warning);
     }
     let sink = match &settings.audit_file {
-        Some(path) => Sink::File(path.clone()),
+        Some(path) => Sink::File(path.clone(), settings.audit_rotate),
         None if is_local() => Sink::None,
         None => Sink::Stdout,
     };
@@ -39,6 +49,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         Ok(audit) => Arc::new(audit),
         Err(error) => {
             complain(name, &error);
+            leaves(false, &error.to_string());
             return exit::ERROR;
         }
     };
@@ -47,6 +58,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     if target.finished {
         let reason = "the resource file says that the computation is finished".to_owned();
         let code = exit::OK;
+        leaves(true, &reason);
         said(None, Event::Exit { code, reason });
         finish(&audit, name);
         return exit::OK;
@@ -54,11 +66,18 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let term = match Term::watch() {
         Ok(term) => term,
         Err(error) => {
-            complain(name, &format!("signals cannot be caught: {error}"));
+            let error = format!("signals cannot be caught: {error}");
+            complain(name, &error);
+            leaves(false, &error);
             return exit::ERROR;
         }
     };
-    let hello = hello(&parts, &target.member_id);
+    let about = About {
+        is_watched: word.is_some(),
+        before: std::env::var(BEFORE_VARIABLE).unwrap_or_default(),
+        labels: settings.labels,
+    };
+    let hello = hello(&parts, &target.member_id, about);
     slave::remember_panics();
     let join = Join {
         addresses: target.addresses,
@@ -68,6 +87,8 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         term: Some(term),
         bounds: settings.slave_bounds,
         own_args: settings.user,
+        word: word.clone(),
+        replace: None,
     };
     let (id, code, reason) = match Slave::join(join) {
         Err(error) => {
@@ -75,15 +96,18 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             (None, exit::ERROR, error)
         }
         Ok(mut slave) => {
-            let (code, reason, error) = serve(&mut slave, &parts);
+            slave.watch_exits();
+            let (code, reason, error) = serve(&mut slave, &parts, word.is_some());
             if let Some(error) = error {
                 complain(name, &error);
             }
             (Some(slave.id().0), code, reason)
         }
     };
+    leaves(code == exit::OK, &reason);
     said(id, Event::Exit { code, reason });
     finish(&audit, name);
+    last_word::is_meant();
     code
 }
 
@@ -100,19 +124,24 @@ fn init(parts: &SlaveSide, member_id: &str) -> Event {
     }
 }
 
-pub(super) fn hello(parts: &SlaveSide, member_id: &str) -> Hello {
+pub(super) fn hello(parts: &SlaveSide, member_id: &str, about: About) -> Hello {
     Hello {
         protocol: PROTOCOL_VERSION,
         member_id: member_id.as_bytes().to_vec(),
         host: host(),
         job: job(),
         pid: std::process::id(),
+        about,
         fingerprint: crate::app::fingerprint::of(&parts.registry, &parts.version),
     }
 }
 
 /// Runs the slave algorithm to its end: the exit code, why, and what to complain of.
-pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option<String>) {
+pub(super) fn serve(
+    slave: &mut Slave,
+    parts: &SlaveSide,
+    is_watched: bool,
+) -> (u8, String, Option<String>) {
     let exit = match &parts.slave {
         Some(algorithm) => {
             let args = Args::new(slave.args().to_vec());
@@ -141,12 +170,13 @@ pub(super) fn serve(slave: &mut Slave, parts: &SlaveSide) -> (u8, String, Option
                 exit::OK => exit::ERROR,
                 code => code,
             };
-            (code, reason, exit.error)
+            let error = exit.error.or_else(|| Some(reason.clone()));
+            (code, reason, error)
         }
         end => {
             let reason = end.to_string();
-            let told_to_go = end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. });
-            let error = exit.error.or_else(|| (!told_to_go).then(|| reason.clone()));
+            let is_told = end.is_told(is_watched);
+            let error = exit.error.or_else(|| is_told.then(|| reason.clone()));
             (exit.code.max(end.exit_code()), reason, error)
         }
     }

@@ -10,8 +10,8 @@ use ringmw_codec::flags::{FLAG, Flag};
 use ringmw_sched::AUTO;
 
 use super::values::{
-    Bytes, Each, Engine, File, Host, Level, Maybe, MemberId, Number, OnOff, OrAuto, Seconds,
-    SlavesWanted, Switch, Take,
+    At, Bytes, Each, Engine, Every, File, Host, Label, Level, Maybe, MemberId, Number, OnOff,
+    OrAuto, Ports, Rotate, Seconds, SlavesWanted, Switch, Take, Time,
 };
 use super::{Role, Settings, SlaveCount, Source};
 use crate::proto::config::{Bounds, Rules};
@@ -25,6 +25,8 @@ pub(super) struct Row {
     pub(super) may_be_empty: bool,
     /// A slave may be given it again: the later one wins.
     pub(super) is_source: bool,
+    /// It may be given several times.
+    pub(super) may_repeat: bool,
     /// What reads its value for clap; none for a switch.
     pub(super) parser: fn() -> Option<ValueParser>,
 }
@@ -51,6 +53,7 @@ macro_rules! given {
             is_path: <$type>::IS_PATH,
             may_be_empty: <$type>::MAY_BE_EMPTY,
             is_source: <$type>::IS_SOURCE,
+            may_repeat: <$type>::MAY_REPEAT,
             parser: <$type>::parser,
         }),*];
 
@@ -81,6 +84,7 @@ impl From<Given> for Settings {
             client_timeout,
             checkpoint_interval,
             audit_file,
+            audit_rotate,
             audit_level,
             resource_file,
             resource_interval,
@@ -91,6 +95,7 @@ impl From<Given> for Settings {
             member_id,
             slave_executable,
             crash_limit,
+            task_timeout,
             ready_bytes_max,
             queued_bytes_max,
             seed,
@@ -99,6 +104,8 @@ impl From<Given> for Settings {
             slave_count,
             time_limit,
             idle_timeout,
+            status_at,
+            labels,
             any_build,
         } = given;
         Settings {
@@ -129,11 +136,15 @@ impl From<Given> for Settings {
                 result_group: result_group.unwrap_or(AUTO),
                 client_timeout: nanos(client_timeout),
                 checkpoint_interval: nanos(checkpoint_interval),
+                // Whether it was, the parser knows.
+                is_crash_limit_given: false,
+                task_timeout: task_timeout.map(nanos),
                 any_build,
                 level: audit_level,
                 wanted: slaves_wanted,
             },
             audit_file,
+            audit_rotate,
             resource_file: last(&resource_file),
             resource_interval,
             member_id: last(&member_id),
@@ -141,6 +152,7 @@ impl From<Given> for Settings {
             ready_bytes_max,
             seed,
             engine,
+            status_at,
             slave_count: match slave_count {
                 None => Some(SlaveCount::Auto),
                 // A count of one is no parent.
@@ -153,11 +165,13 @@ impl From<Given> for Settings {
             },
             sources: in_order([
                 told(host, Source::Host),
-                told(port, Source::Port),
+                told(port, |(first, _)| Source::Port(first)),
                 told(member_id, Source::Member),
                 told(resource_file, Source::ResourceFile),
             ]),
+            labels,
             without_effect: Vec::new(),
+            passed_on: Vec::new(),
             user: Vec::new(),
         }
     }

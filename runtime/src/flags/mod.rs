@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Which flags there are, `ringmw_codec::flags!` says; what their values may be, `values.rs`. Every mistake is one
-//! message that names the flag, and exit code 2. Flags of the other role are taken and have no effect, as in CL-MW, so
-//! that one submit file may serve both; [`Settings::without_effect`] names them.
+//! message that names the flag, and exit code 2. Flags of the other role are taken and have no effect but a warning, as in
+//! CL-MW, so that one submit file may serve both; [`Settings::without_effect`] names them. Local mode hands those of a
+//! slave on to its slaves.
 //!
 //! No file is read here: [`resolve_slave_target`] is handed a function that does.
 
@@ -24,10 +25,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::io::engine::Choice;
+use crate::io::files::audit::Rotate;
 use crate::proto::config::{Bounds, Rules};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
+use ringmw_codec::handshake::LABELS_MAX;
 
 use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
@@ -77,13 +80,15 @@ pub(crate) struct Settings {
     /// The interface to bind, or the master's host; without the brackets of an IPv6 address.
     pub host: Option<String>,
     /// The port to bind, or the master's.
-    pub port: Option<u16>,
+    pub port: Option<(u16, u16)>,
     /// What slaves are told instead of the host bound.
     pub advertise_host: Option<String>,
     /// What a master holds its slaves and tasks to.
     pub rules: Rules,
     /// Where the trail is appended; none is stdout, in local mode nowhere.
     pub audit_file: Option<PathBuf>,
+    /// At how many bytes that file is begun anew, and how many of those before are kept.
+    pub audit_rotate: Option<Rotate>,
     /// Written by a master; for a slave see [`Settings::sources`].
     pub resource_file: Option<PathBuf>,
     /// At least a second.
@@ -94,6 +99,8 @@ pub(crate) struct Settings {
     pub slave_executable: Option<PathBuf>,
     /// Bound of results that nobody has taken.
     pub ready_bytes_max: u64,
+    /// Where the run's status is served by HTTP, if it is: the host to bind if one is given, and the port.
+    pub status_at: Option<(Option<String>, u16)>,
     /// The run's seed, if it is not to be drawn.
     pub seed: Option<u64>,
     /// What moves the bytes.
@@ -104,6 +111,10 @@ pub(crate) struct Settings {
     pub slave_bounds: Bounds,
     /// Where a slave's master is told, in the order given; see [`resolve_slave_target`].
     pub sources: Vec<Source>,
+    /// The labels of a slave, at most [`LABELS_MAX`].
+    pub labels: Vec<String>,
+    /// The flags of a slave that local mode's slaves are given.
+    pub passed_on: Vec<OsString>,
     /// Flags that were given and mean nothing in this role.
     pub without_effect: Vec<&'static str>,
     /// The user's arguments, in order.
@@ -259,16 +270,29 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings
     let matches = command().try_get_matches_from(&mw);
     let given = Given::take(&mut matches.map_err(|error| UsageError(message(&error)))?);
     judge_role(&given)?;
-    let settings = Settings::from(given);
+    let mut settings = Settings::from(given);
     let names = names(&mw, settings.role)?;
+    settings.rules.is_crash_limit_given = names.contains(&FLAG.crash_limit.name);
     judge(&settings)?;
+    let is_local = matches!(settings.role, Role::Local { .. });
+    if is_local {
+        judge_local(&names)?;
+    }
+    let of_slaves =
+        |arg: &&OsString| known_flag(arg).is_ok_and(|(row, _)| row.flag.role == flags::Role::Slave);
+    let passed_on = match is_local {
+        true => mw.iter().filter(of_slaves).cloned().collect(),
+        false => Vec::new(),
+    };
     let of_the_other = match settings.role {
         Role::Slave => flags::Role::Master,
         _ => flags::Role::Slave,
     };
-    let is_idle = |flag: &&Flag| flag.role == of_the_other && names.contains(&flag.name);
+    let is_idle =
+        |flag: &&Flag| flag.role == of_the_other && names.contains(&flag.name) && !is_local;
     Ok(Settings {
         without_effect: FLAGS.iter().filter(is_idle).map(|flag| flag.name).collect(),
+        passed_on,
         user,
         ..settings
     })
@@ -319,6 +343,14 @@ fn message(error: &clap::Error) -> String {
 
 /// A process has one role.
 fn judge_role(given: &Given) -> Result<(), UsageError> {
+    let is_range = |(_, (first, last)): &(usize, (u16, u16))| first != last;
+    if given.slave
+        && let Some((_, (first, last))) = given.port.iter().find(|port| is_range(port))
+    {
+        return usage(format!(
+            "{PORT} {first}-{last}: a slave dials one port; a range is for the master"
+        ));
+    }
     let local = given.local_slaves;
     match (given.master, given.slave) {
         (true, true) => usage(format!(
@@ -339,7 +371,10 @@ fn names(mw: &[OsString], role: Role) -> Result<Vec<&'static str>, UsageError> {
     let mut names = Vec::new();
     for arg in mw {
         let (row, _) = known_flag(arg)?;
-        let (name, may_repeat) = (row.flag.name, role == Role::Slave && row.is_source);
+        let (name, may_repeat) = (
+            row.flag.name,
+            row.may_repeat || (role == Role::Slave && row.is_source),
+        );
         if names.contains(&name) && !may_repeat {
             return usage(format!("{name} is given twice; leave one of them out"));
         }
@@ -348,8 +383,26 @@ fn names(mw: &[OsString], role: Role) -> Result<Vec<&'static str>, UsageError> {
     Ok(names)
 }
 
+/// Local mode's slaves are given the flags of a slave, but for those that say how long it stays and how many there are.
+fn judge_local(names: &[&'static str]) -> Result<(), UsageError> {
+    let flags = [FLAG.slave_count, FLAG.time_limit, FLAG.idle_timeout];
+    match flags.iter().find(|flag| names.contains(&flag.name)) {
+        Some(flag) => usage(format!(
+            "{} needs {SLAVE} beside it: local mode's slaves are as many as {LOCAL} says, and stay until the work is done",
+            flag.name
+        )),
+        None => Ok(()),
+    }
+}
+
 /// What each flag alone may say, but not together or in this role.
 fn judge(settings: &Settings) -> Result<(), UsageError> {
+    if settings.labels.len() > LABELS_MAX {
+        let (name, given) = (FLAG.labels.name, settings.labels.len());
+        return usage(format!(
+            "{name} is given {given} times; at most {LABELS_MAX} labels are taken"
+        ));
+    }
     match settings.role {
         Role::Slave if settings.resource_file.is_none() => match (&settings.host, settings.port) {
             (Some(_), Some(_)) => Ok(()),

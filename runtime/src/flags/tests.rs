@@ -105,21 +105,27 @@ fn defaults_are_the_tables() {
             result_group: ringmw_sched::AUTO,
             client_timeout: 60 * SECOND,
             checkpoint_interval: 10 * SECOND,
+            is_crash_limit_given: false,
+            task_timeout: None,
             any_build: false,
             level: Level::Default,
             wanted: Wanted::Fixed(0),
         },
         audit_file: None,
+        audit_rotate: None,
         resource_file: None,
         resource_interval: Duration::from_secs(300),
         member_id: None,
         slave_executable: None,
         ready_bytes_max: 256 << 20,
+        status_at: None,
         seed: None,
         engine: Choice::Auto,
         slave_count: None,
         slave_bounds: Bounds::default(),
         sources: Vec::new(),
+        labels: Vec::new(),
+        passed_on: Vec::new(),
         without_effect: Vec::new(),
         user: Vec::new(),
     };
@@ -130,16 +136,16 @@ fn defaults_are_the_tables() {
 fn everything_can_be_given() {
     let settings = parsed(
         "x --mw-master --mw-master-host [::1] --mw-master-port 4711 --mw-advertise-host node7 \
-         --mw-max-write-buffer-size 1MiB --mw-max-read-buffer-size 4096 --mw-client-timeout 5 --mw-audit-file trail \
+         --mw-max-write-buffer-size 1MiB --mw-max-read-buffer-size 4096 --mw-client-timeout 5 --mw-audit-file trail --mw-audit-rotate 64MiB,3 \
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
-         --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 \
-         --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll \
+         --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 --mw-task-timeout 1500ms \
+         --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
          --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build --mw-checkpoint-interval 7 y",
     );
     let expected = Settings {
         role: Role::Master,
         host: Some("::1".into()),
-        port: Some(4711),
+        port: Some((4711, 4711)),
         advertise_host: Some("node7".into()),
         rules: Rules {
             sched: ringmw_sched::Config {
@@ -156,16 +162,23 @@ fn everything_can_be_given() {
             result_group: 7,
             client_timeout: 5 * SECOND,
             checkpoint_interval: 7 * SECOND,
+            is_crash_limit_given: true,
+            task_timeout: Some(3 * SECOND / 2),
             any_build: true,
             level: Level::Tasks,
             wanted: Wanted::Auto(77),
         },
         audit_file: Some("trail".into()),
+        audit_rotate: Some(Rotate {
+            bytes: 64 << 20,
+            keep: 3,
+        }),
         resource_file: Some("res".into()),
         resource_interval: Duration::from_secs(1),
         member_id: Some("12.0".into()),
         slave_executable: Some("./app".into()),
         ready_bytes_max: 64 << 10,
+        status_at: Some((Some("n7".into()), 8080)),
         seed: Some(u64::MAX),
         engine: Choice::Epoll,
         slave_count: None,
@@ -176,10 +189,31 @@ fn everything_can_be_given() {
             Source::ResourceFile("res".into()),
             Source::Member("12.0".into()),
         ],
+        labels: Vec::new(),
+        passed_on: Vec::new(),
         without_effect: Vec::new(),
         user: vec!["x".into(), "y".into()],
     };
     assert_eq!(settings, expected);
+}
+
+#[test]
+fn labels_are_a_slaves_and_local_modes_slaves_have_them() {
+    let slave =
+        parsed("--mw-slave --mw-resource-file f --mw-slave-label gpu --mw-slave-label site=a=b");
+    assert_eq!(slave.labels, ["gpu", "site=a=b"]);
+    let local = parsed("--mw-local 3 --mw-slave-label gpu x --mw-slave-label=mem=big");
+    assert_eq!(
+        local.passed_on,
+        ["--mw-slave-label=gpu", "--mw-slave-label=mem=big"]
+    );
+    assert!(local.without_effect.is_empty());
+    let wrong = |flags: &str| parse(args(flags)).expect_err(flags).to_string();
+    assert!(wrong("--mw-slave-label =x").contains("has no key"));
+    assert!(wrong(&format!("--mw-slave-label {}", "x".repeat(65))).contains("65 bytes"));
+    let many = "--mw-slave-label x ".repeat(17);
+    assert!(wrong(&format!("--mw-slave --mw-resource-file f {many}")).contains("17 times"));
+    assert!(wrong("--mw-slave-idle-timeout 5").contains("needs --mw-slave beside it"));
 }
 
 #[test]
@@ -381,11 +415,11 @@ fn bad_values_name_flag_value_and_what_is_expected() {
         ),
         (
             "--mw-client-timeout 0",
-            "--mw-client-timeout 0: is no whole number from 1 to 31536000, in seconds".to_owned(),
+            "--mw-client-timeout 0: is no time from 1 to 31536000 seconds, like 30, 500ms, 10min or 2h".to_owned(),
         ),
         (
             "--mw-client-timeout 1.5",
-            "--mw-client-timeout 1.5: is no whole number from 1 to 31536000, in seconds".to_owned(),
+            "--mw-client-timeout 1.5: is no time from 1 to 31536000 seconds, like 30, 500ms, 10min or 2h".to_owned(),
         ),
         (
             "--mw-slave-task-group 0",

@@ -11,9 +11,10 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::builder::ValueParser;
 use clap::parser::ValueSource;
-use ringmw_codec::handshake::MEMBER_ID_BYTES_MAX;
+use ringmw_codec::handshake::{LABEL_BYTES_MAX, MEMBER_ID_BYTES_MAX};
 
 use crate::io::engine::Choice;
+use crate::io::files::audit;
 use crate::proto::config::{self, SECONDS_MAX, Wanted};
 
 /// What stands behind a flag.
@@ -45,6 +46,8 @@ pub(super) trait Take {
     const NEEDS_DEFAULT: bool = false;
     /// It tells where a slave's master is. The later one wins, so a slave may be given it again.
     const IS_SOURCE: bool = false;
+    /// It may be given several times in any role: each counts.
+    const MAY_REPEAT: bool = false;
     /// As [`Value::IS_PATH`].
     const IS_PATH: bool = false;
     /// As [`Value::MAY_BE_EMPTY`].
@@ -113,6 +116,25 @@ impl<V: Value> Take for Each<V> {
         let places: Vec<usize> = matches.indices_of(name).into_iter().flatten().collect();
         let values = matches.remove_many(name).into_iter().flatten();
         places.into_iter().zip(values).collect()
+    }
+}
+
+/// Each value that was given, in their order.
+pub(super) struct Every<V>(PhantomData<V>);
+
+impl<V: Value> Take for Every<V> {
+    type Out = Vec<V::Out>;
+
+    const MAY_REPEAT: bool = true;
+    const IS_PATH: bool = V::IS_PATH;
+    const MAY_BE_EMPTY: bool = V::MAY_BE_EMPTY;
+
+    fn parser() -> Option<ValueParser> {
+        Some(V::parser())
+    }
+
+    fn take(matches: &mut ArgMatches, name: &str) -> Vec<V::Out> {
+        matches.remove_many(name).into_iter().flatten().collect()
     }
 }
 
@@ -210,16 +232,113 @@ impl<T: Whole, const LEAST: u64, const MOST: u64> Value for Bytes<T, LEAST, MOST
     }
 }
 
-/// A time in seconds, from one to [`SECONDS_MAX`].
-pub(super) struct Seconds;
+/// A time of at least `LEAST_MS` milliseconds and at most [`SECONDS_MAX`]: a bare number is seconds, else `ms`, `s`, `min`
+/// or `h` stands behind it.
+pub(super) struct Time<const LEAST_MS: u64>;
 
-impl Value for Seconds {
+/// A time of a second at least.
+pub(super) type Seconds = Time<1_000>;
+
+impl<const LEAST_MS: u64> Value for Time<LEAST_MS> {
     type Out = Duration;
 
     fn read(value: &str) -> Result<Duration, String> {
-        number(value, 1, SECONDS_MAX)
-            .map(Duration::from_secs)
-            .map_err(|error| format!("{error}, in seconds"))
+        let units = [("ms", 1), ("min", 60_000), ("s", 1_000), ("h", 3_600_000)];
+        let (digits, unit_ms) = units
+            .iter()
+            .find_map(|(unit, ms)| Some((value.strip_suffix(unit)?, *ms)))
+            .unwrap_or((value, 1_000));
+        let most = 1_000 * SECONDS_MAX;
+        let time: Option<u64> = number(digits, 0, u64::MAX).ok();
+        let time = time.and_then(|number: u64| number.checked_mul(unit_ms));
+        time.filter(|ms| (LEAST_MS..=most).contains(ms))
+            .map(Duration::from_millis)
+            .ok_or_else(|| {
+                let least = if LEAST_MS < 1_000 { "1ms" } else { "1" };
+                format!(
+                    "is no time from {least} to {SECONDS_MAX} seconds, like 30, 500ms, 10min or 2h"
+                )
+            })
+    }
+}
+
+/// A label of a slave: `key` or `key=value`.
+pub(super) struct Label;
+
+impl Value for Label {
+    type Out = String;
+
+    fn read(value: &str) -> Result<String, String> {
+        let key = value.split('=').next().unwrap_or_default();
+        match value.len() {
+            _ if key.is_empty() => Err("has no key before its =".to_owned()),
+            _ if value.chars().any(char::is_control) => Err("is not one line of text".to_owned()),
+            0..=LABEL_BYTES_MAX => Ok(value.to_owned()),
+            bytes => Err(format!(
+                "is {bytes} bytes long, at most {LABEL_BYTES_MAX} are taken"
+            )),
+        }
+    }
+}
+
+/// A port, or the first and the last of a range.
+pub(super) struct Ports;
+
+impl Value for Ports {
+    type Out = (u16, u16);
+
+    fn read(value: &str) -> Result<(u16, u16), String> {
+        let port = |text| number(text, 1, u64::MAX);
+        let Some((first, last)) = value.split_once('-') else {
+            return port(value).map(|port| (port, port));
+        };
+        match (port(first), port(last)) {
+            (Ok(first), Ok(last)) if first <= last => Ok((first, last)),
+            _ => Err("is no range of ports like 20000-20100".to_owned()),
+        }
+    }
+}
+
+/// When a file is begun anew, and how many of those before are kept.
+pub(super) struct Rotate;
+
+/// Smaller files would be begun anew all the time.
+const ROTATE_BYTES_MIN: u64 = 64 << 10;
+const ROTATE_KEEP: u32 = 8;
+
+impl Value for Rotate {
+    type Out = audit::Rotate;
+
+    fn read(value: &str) -> Result<audit::Rotate, String> {
+        let (size, keep) = match value.split_once(',') {
+            None => (value, ROTATE_KEEP),
+            Some((size, keep)) => {
+                let keep = number(keep, 1, 1_000);
+                (
+                    size,
+                    keep.map_err(|error| format!("keeps a number of files that {error}"))?,
+                )
+            }
+        };
+        let bytes = Bytes::<u64, ROTATE_BYTES_MIN>::read(size)?;
+        Ok(audit::Rotate { bytes, keep })
+    }
+}
+
+/// A port, and the host that it is bound at if one is given; port 0 is any free one.
+pub(super) struct At;
+
+impl Value for At {
+    type Out = (Option<String>, u16);
+
+    fn read(value: &str) -> Result<(Option<String>, u16), String> {
+        let (host, port) = match value.rsplit_once(':') {
+            Some((host, port)) => (Some(Host::read(host)?), port),
+            None => (None, value),
+        };
+        let port =
+            number(port, 0, u64::MAX).map_err(|_| "is no port, and no HOST:PORT".to_owned())?;
+        Ok((host, port))
     }
 }
 

@@ -25,17 +25,21 @@ use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::{Event, Who};
+use ringmw_codec::flags::exit;
 use ringmw_sched::Nanos;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
+use crate::io::last_word;
 use crate::io::signals::Leave;
 use crate::io::terminal::{complain, own_name};
+use crate::io::word::Word;
 use crate::proto::incumbents::BestTable;
-use crate::proto::slave::{SlaveCore, SlaveEnd};
+use crate::proto::slave::SlaveCore;
 
 /// After it is over, a running task has this long before the process is ended under it.
 const GRACE: Nanos = 1_000_000_000;
@@ -46,6 +50,8 @@ const STANDBY: Nanos = 10_000_000;
 const TAKEN_CHECK: Nanos = 20_000_000;
 /// How often TCP is asked for acknowledgements: it finds what has been missing for seconds.
 const ACK_CHECK: Nanos = 1_000_000_000;
+/// A thread that exits waits so long for the core, which it may hold itself.
+const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 256 << 10;
 
 /// What the two threads of a slave share.
@@ -70,12 +76,16 @@ pub(crate) struct Link {
     evicted: AtomicBool,
     /// The I/O thread has nothing more to do on the connection.
     gone: AtomicBool,
+    /// Another thread has called `exit`: this one ends nothing.
+    is_exiting: AtomicBool,
     pub(crate) cancelled: Arc<AtomicBool>,
     /// The running task's next checkpoint is due.
     pub(crate) checkpoint_due: AtomicBool,
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
     audit: Arc<AuditWriter>,
+    /// What it leaves behind for whoever started it.
+    pub(crate) word: Option<Arc<Word>>,
 }
 
 /// The socket, and what is on its way.
@@ -133,6 +143,7 @@ impl Link {
         clock: Clock,
         bests: BestTable,
         audit: Arc<AuditWriter>,
+        word: Option<Arc<Word>>,
     ) -> io::Result<Arc<Self>> {
         stream.set_nonblocking(true)?;
         Ok(Arc::new(Link {
@@ -152,11 +163,13 @@ impl Link {
             deep: AtomicBool::new(false),
             evicted: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            is_exiting: AtomicBool::new(false),
             cancelled: Arc::default(),
             checkpoint_due: AtomicBool::new(false),
             bests,
             clock,
             audit,
+            word,
         }))
     }
 
@@ -176,12 +189,12 @@ impl Link {
     pub(crate) fn serve_until<T>(
         &self,
         until: Nanos,
-        mut ready: impl FnMut(&mut SlaveCore) -> Option<T>,
+        mut ready: impl FnMut(&mut SlaveCore, &Clock) -> Option<T>,
     ) -> Option<T> {
         loop {
             let (value, over, deadline) = {
                 let mut core = self.core();
-                let value = ready(&mut core);
+                let value = ready(&mut core, &self.clock);
                 (value, core.end().is_some(), core.next_deadline())
             };
             if over {
@@ -329,8 +342,12 @@ impl Link {
             let Wire { stream, ack, .. } = &mut *wire;
             ack.unacknowledged_for(stream, now)
         };
-        self.core().on_time(now, unacknowledged);
-        self.publish_due();
+        let mut core = self.core();
+        core.on_time(now, unacknowledged);
+        // Under the lock: the next task may begin.
+        self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+        let is_due = core.checkpoint_is_due(now);
+        self.checkpoint_due.store(is_due, Ordering::Relaxed);
     }
 
     /// Writes what the core has to send, as far as the socket takes it. What is left, the I/O thread writes.
@@ -385,7 +402,9 @@ impl Link {
     ///
     /// With `term` the slave is a process of its own, which is ended under a task that goes on after its grace; a thread of
     /// a larger process (embedded) is left alone.
-    pub(crate) fn run(&self, term: Option<&Term>) {
+    ///
+    /// A thread that goes on at a task which has been answered for is left alone too, and `replace` starts another in its place.
+    pub(crate) fn run(&self, term: Option<&Term>, replace: Option<Box<dyn FnOnce() + Send>>) {
         if let Some(term) = term {
             term.at_once.store(false, Ordering::SeqCst);
         }
@@ -406,6 +425,11 @@ impl Link {
         self.notify();
         // The main thread may serve, and the master may have no more to say that would wake it.
         self.wake_main();
+        if self.core().is_abandoned()
+            && let Some(replace) = replace
+        {
+            replace();
+        }
         if let Some(term) = term {
             self.end_process_after_grace();
             term.at_once.store(true, Ordering::SeqCst);
@@ -546,34 +570,70 @@ impl Link {
         let mut core = self.core();
         let end = core.end().cloned().expect("it is over");
         // Who said goodbye has no time to lose: the batch system takes the machine.
-        let grace = if core.is_running() && end.is_own_will() {
+        let is_abandoned = core.is_abandoned();
+        let grace = if is_abandoned || (core.is_running() && end.is_own_will()) {
             0
         } else {
             GRACE
         };
         // The loops return, but between two of them a slave algorithm of the user's own may do anything for any time.
-        let must_go = self.evicted.load(Ordering::SeqCst);
+        let must_go = is_abandoned || self.evicted.load(Ordering::SeqCst);
         let until = self.clock.now() + grace;
         loop {
-            if !core.is_running() && !must_go {
+            if self.is_exiting.load(Ordering::SeqCst) || (!core.is_running() && !must_go) {
                 return;
             }
             let now = self.clock.now();
             if now >= until {
                 break;
             }
-            let wait = std::time::Duration::from_nanos(until - now);
+            let wait = Duration::from_nanos(until - now);
             core = self.changed.wait_timeout(core, wait).expect("see core()").0;
         }
         drop(core);
         let code = end.exit_code();
         let reason = end.to_string();
-        if !(end.is_own_will() || matches!(end, SlaveEnd::Shutdown { .. })) {
+        if end.is_told(self.word.is_some()) {
             complain(&own_name(), &reason);
+        }
+        if let Some(word) = &self.word {
+            word.leaves(code == exit::OK, &reason);
         }
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);
+        last_word::is_meant();
         std::process::exit(code.into());
+    }
+
+    /// `exit` was called, in a task, in the slave algorithm, or anywhere in a library: what is finished is written, and the
+    /// task that runs is named as the one to blame. Called from the thread that exits.
+    pub(crate) fn on_exit(&self, reason: &str) {
+        self.is_exiting.store(true, Ordering::SeqCst);
+        // The thread that exits may be one that holds the core, in a panic of its own.
+        let patience = Instant::now() + EXIT_PATIENCE;
+        let mut core = loop {
+            match self.core.try_lock() {
+                Ok(core) => break core,
+                Err(_) if Instant::now() >= patience => return,
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let is_over = core.end().is_some();
+        if !is_over {
+            core.blame(reason);
+            if let Some(word) = &self.word {
+                word.leaves(false, reason);
+            }
+        }
+        let end = core.end().map(ToString::to_string).unwrap_or_default();
+        let code = exit::ERROR;
+        drop(core);
+        self.flush();
+        self.await_gone();
+        if !is_over {
+            self.note(Event::Exit { code, reason: end });
+        }
+        let _ = self.audit.finish(FINISH_BOUND);
     }
 
     /// The main thread waits until the I/O thread has nothing more to write: then the process may end.

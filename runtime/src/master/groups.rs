@@ -20,6 +20,8 @@ pub struct SlaveView {
     pub address: SocketAddr,
     /// Its batch job, or empty.
     pub job: String,
+    /// Its labels, `key=value` or `key`, as its `--mw-slave-label` flags give them: at most 16, each of at most 64 bytes.
+    pub labels: Vec<String>,
     /// Its group.
     pub group: Group,
     /// How long it has been connected.
@@ -33,7 +35,8 @@ impl SlaveView {
             id,
             host: info.host.clone(),
             address: info.address,
-            job: info.job.clone(),
+            job: info.job.to_string(),
+            labels: info.about.labels.clone(),
             group,
             connected_for: Duration::from_nanos(now.saturating_sub(info.since)),
         })

@@ -24,6 +24,10 @@ pub struct Rules {
     pub client_timeout: Nanos,
     /// The least time between two checkpoints of a task.
     pub checkpoint_interval: Nanos,
+    /// The crash limit was given: it is not lowered for slaves that somebody starts again.
+    pub is_crash_limit_given: bool,
+    /// How long a task may run that has no time-out of its own.
+    pub task_timeout: Option<Nanos>,
     /// Accept slaves of another build.
     pub any_build: bool,
     /// How much the trail says of packets and tasks.

@@ -19,7 +19,9 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
+use crate::io::last_word;
 use crate::io::slave_link::{Link, Term};
+use crate::io::word::Word;
 use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
@@ -84,6 +86,10 @@ pub(crate) struct Join {
     pub(crate) bounds: Bounds,
     /// The user's arguments of its own command line.
     pub(crate) own_args: Vec<String>,
+    /// What it leaves behind for whoever started it.
+    pub(crate) word: Option<Arc<Word>>,
+    /// What becomes of its place where it is a thread that goes on at a task which has been answered for.
+    pub(crate) replace: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Slave {
@@ -101,6 +107,8 @@ impl Slave {
             term,
             bounds,
             own_args,
+            word,
+            replace,
         } = join;
         let stream = connect(&addresses, &audit)?;
         stream
@@ -110,21 +118,25 @@ impl Slave {
         let bests = BestTable::default();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
         core.set_bounds(bounds);
-        let link = Link::new(stream, core, clock, bests.clone(), audit)
+        core.set_timeouts(registry.timeouts());
+        let link = Link::new(stream, core, clock, bests.clone(), audit, word)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
-            .spawn(move || io.run(term.as_ref()))
+            .spawn(move || io.run(term.as_ref(), replace))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
-        let answer = link.serve_until(Nanos::MAX, |core| match (core.welcome(), core.end()) {
+        let answer = link.serve_until(Nanos::MAX, |core, _| match (core.welcome(), core.end()) {
             (Some(welcome), _) => Some(Ok(welcome.clone())),
             (None, Some(end)) => Some(Err(end.to_string())),
             (None, None) => None,
         });
         let welcome = answer.expect("it is waited for without end")?;
         let id = SlaveId(welcome.slave);
+        if let Some(word) = &link.word {
+            word.joined(id.0, welcome.crash_limit == 0);
+        }
         let cx = Cx::new(
             id,
             welcome.seed,
@@ -239,6 +251,12 @@ impl Slave {
         self.link.note(event);
     }
 
+    /// This process is the slave's own: an `exit` in it is told.
+    pub(crate) fn watch_exits(&self) {
+        let link = Arc::clone(&self.link);
+        last_word::watch(move |reason| link.on_exit(reason));
+    }
+
     /// Says goodbye, should the slave algorithm have returned before it was over.
     pub(crate) fn leave(&self, reason: &str) {
         self.link.core().leave(GoodbyeCode::Other, reason);
@@ -267,12 +285,14 @@ impl Slave {
             self.link.clock.now().saturating_add(timeout)
         });
         let cancelled = Arc::clone(&self.link.cancelled);
-        let next = self.link.serve_until(until, |core| match core.next_task() {
-            Next::Wait => None,
-            next => {
-                // Under the lock: a withdrawal of this very task may come next.
-                cancelled.store(core.is_cancelled(), Ordering::Relaxed);
-                Some(next)
+        let next = self.link.serve_until(until, |core, clock| {
+            match core.next_task(core.now_of_task(|| clock.now())) {
+                Next::Wait => None,
+                next => {
+                    // Under the lock: a withdrawal of this very task may come next.
+                    cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+                    Some(next)
+                }
             }
         });
         match next {
@@ -286,6 +306,9 @@ impl Slave {
 
     fn run(&mut self, assignment: &Assignment) {
         self.output.clear();
+        if let Some(word) = &self.link.word {
+            word.begins(assignment.task, assignment.was_announced);
+        }
         let begun = Instant::now();
         let outcome = self.compute(assignment);
         let compute = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -300,7 +323,16 @@ impl Slave {
                 let text = format!("its arguments cannot be read: {error}");
                 core.finish(assignment.algorithm, Err(&text), compute, now);
             }
-            Err(RunError::StateInit(reason)) => core.leave(GoodbyeCode::StateInit, reason),
+            Err(RunError::StateInit(reason)) => {
+                core.leave(GoodbyeCode::StateInit, &format!("slave state {reason}"));
+            }
+            Err(RunError::Surroundings(reason)) => core.leave(GoodbyeCode::Surroundings, reason),
+        }
+        if let Some(word) = &self.link.word {
+            match outcome {
+                Err(RunError::StateInit(_) | RunError::Surroundings(_)) => word.put_aside(),
+                _ => word.ended(),
+            }
         }
         let (over, output) = (core.end().is_some(), core.has_output());
         let waits = core.has_collected();
@@ -337,7 +369,7 @@ impl Slave {
         });
         match catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output))) {
             Ok(outcome) => outcome,
-            Err(panic) => Err(RunError::Failed(describe_panic(&*panic))),
+            Err(panic) => Err(describe_panic(panic)),
         }
     }
 
@@ -460,14 +492,24 @@ pub(crate) fn remember_panics() {
     });
 }
 
-pub(crate) fn describe_panic(panic: &(dyn Any + Send)) -> String {
+/// What a task's panic comes to: a failed result, or, where the slave could not print, the end of the slave.
+pub(crate) fn describe_panic(panic: Box<dyn Any + Send>) -> RunError {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a value that is no text".to_owned());
-    match PANIC_PLACE.with_borrow_mut(Option::take) {
+    // A value that panics when it is dropped ends nobody; what that panics with is not looked at.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+    let place = PANIC_PLACE.with_borrow_mut(Option::take);
+    // What std's print macros panic with. Another slave, whose disk is not full, has no such trouble with this task.
+    if message.starts_with("failed printing to std") {
+        return RunError::Surroundings(message);
+    }
+    RunError::Failed(match place {
         Some(place) => format!("panicked at {place}: {message}"),
         None => format!("panicked: {message}"),
-    }
+    })
 }

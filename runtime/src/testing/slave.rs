@@ -151,8 +151,10 @@ impl SimSlave {
             now,
             link,
         } = birth;
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, now);
+        core.set_timeouts(registry.timeouts());
         SimSlave {
-            core: SlaveCore::new(&SlaveConfig { hello }, now),
+            core,
             life: Life::Up,
             link,
             hangs: false,
@@ -266,6 +268,12 @@ impl SimSlave {
             });
         }
         self.core.on_time(now, link.up.unacknowledged_for(now));
+        if self.core.is_abandoned()
+            && let Some(computing) = self.computing.take()
+        {
+            // It was answered for; the process ends under it.
+            self.finished.push(computing.task);
+        }
         self.take_output(now);
         for (best, image) in self.core.take_learned() {
             self.bests.learn(best, image);
@@ -385,7 +393,7 @@ impl SimSlave {
             return Step::On;
         }
         self.compute_at = Nanos::MAX;
-        let next = self.core.next_task();
+        let next = self.core.next_task(now);
         self.nudge(now);
         match next {
             Next::Run(assignment) => {
@@ -497,7 +505,11 @@ impl SimSlave {
         let outcome = computing
             .refused
             .map_or(returned, |why| Err(RunError::Failed(why)));
-        if self.core.end().is_none() && !matches!(outcome, Err(RunError::StateInit(_))) {
+        let is_slaves = matches!(
+            outcome,
+            Err(RunError::StateInit(_) | RunError::Surroundings(_))
+        );
+        if self.core.end().is_none() && !is_slaves {
             self.finished.push(computing.task);
         }
         match &outcome {
@@ -508,6 +520,9 @@ impl SimSlave {
                 self.core.finish(algorithm, Err(&text), compute, now);
             }
             Err(RunError::StateInit(reason)) => self.core.leave(GoodbyeCode::StateInit, reason),
+            Err(RunError::Surroundings(reason)) => {
+                self.core.leave(GoodbyeCode::Surroundings, reason);
+            }
         }
         if self
             .returns_after
@@ -618,7 +633,7 @@ fn run(registry: &Registry, assignment: &Assignment, mut cx: Cx) -> Computed {
         let run = catch_unwind(AssertUnwindSafe(|| {
             (entry.run)(body.args, &mut cx, &mut output)
         }));
-        run.unwrap_or_else(|panic| Err(RunError::Failed(crate::slave::describe_panic(&*panic))))
+        run.unwrap_or_else(|panic| Err(crate::slave::describe_panic(panic)))
     };
     let outcome = compute();
     (cx, outcome.map(|()| output))

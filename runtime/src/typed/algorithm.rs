@@ -3,6 +3,7 @@
 //! It implements [`Algorithm`] for a type beside the function. Running, queueing and sending are elsewhere.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::typed::cx::Cx;
 use crate::typed::tag::RunError;
@@ -32,6 +33,9 @@ use crate::typed::wire::{Wire, WireError};
 pub trait Algorithm: 'static {
     /// The function's name.
     const NAME: &'static str;
+
+    /// How long a task may run unless [`Task::timeout`](crate::Task::timeout) says else: `#[algorithm(timeout = "30s")]`.
+    const TIMEOUT: Option<Duration> = None;
 
     /// What a result carries: `T` of a function that returns `T` or `Result<T, E>`.
     type Output: Wire;

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -458,12 +459,19 @@ impl Cx {
         };
         let task_key = std::mem::replace(&mut self.key, key);
         let task_rng = self.rng.take();
-        let state = S::init(self);
+        let state = catch_unwind(AssertUnwindSafe(|| S::init(self)));
         (self.key, self.rng) = (task_key, task_rng);
-        state.map_err(|error| {
-            self.states.forget::<S>();
-            RunError::StateInit(format!("{name}: {error}"))
-        })
+        let error = match state {
+            Ok(Ok(state)) => return Ok(state),
+            Ok(Err(error)) => error.to_string(),
+            // It costs the slave as an error does. The message is on its stderr.
+            Err(panic) => {
+                std::mem::forget(panic);
+                "its init panicked".to_owned()
+            }
+        };
+        self.states.forget::<S>();
+        Err(RunError::StateInit(format!("{name}: {error}")))
     }
 
     pub(crate) fn best<K: BestKey, W: Wire>(

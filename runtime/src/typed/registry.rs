@@ -2,6 +2,9 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::time::Duration;
+
+use ringmw_sched::Nanos;
 
 use crate::proto::config::{AlgorithmInfo, CheckOutputs};
 use crate::typed::algorithm::{Algorithm, Signature};
@@ -26,6 +29,7 @@ pub(crate) struct Entry {
     pub(crate) signature: fn() -> Signature,
     pub(crate) check_outputs: CheckOutputs,
     pub(crate) run: RunFn,
+    pub(crate) timeout: Option<Duration>,
     type_id: TypeId,
 }
 
@@ -37,6 +41,7 @@ impl Entry {
             signature: A::signature,
             check_outputs: check_each::<A::Output>,
             run: A::run,
+            timeout: A::TIMEOUT,
             type_id: TypeId::of::<A>(),
         }
     }
@@ -130,6 +135,13 @@ impl Registry {
             check_outputs: entry.check_outputs,
         };
         self.entries.iter().map(info).collect()
+    }
+
+    /// The time-outs that were given with the algorithms, in the order of their indices.
+    pub(crate) fn timeouts(&self) -> Vec<Option<Nanos>> {
+        let nanos = |time: Duration| Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX / 4);
+        let entries = self.entries.iter();
+        entries.map(|entry| entry.timeout.map(nanos)).collect()
     }
 
     /// All of them, in the order of their indices.

@@ -62,4 +62,7 @@ pub enum RunError {
     /// [`SlaveState::init`](crate::SlaveState::init) failed: the slave must go, the task is innocent.
     #[error("slave state {0}")]
     StateInit(String),
+    /// The slave cannot print any more, its disk being full or its terminal gone: it must go, the task is innocent.
+    #[error("{0}")]
+    Surroundings(String),
 }

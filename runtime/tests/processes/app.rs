@@ -12,6 +12,7 @@ use ringmw_codec::audit::{Event, LossCause};
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
+use crate::misfortune::{self, perish, pine};
 use crate::process::Process;
 use crate::support::{Given, archive, frame, result};
 
@@ -78,6 +79,10 @@ async fn master(mw: Master, args: Args) -> Result {
     if !kind.is_empty() {
         println!("{kind}");
         return restless(&mw, &kind).await;
+    }
+    let misfortune: String = args.value("--misfortune", String::new())?;
+    if !misfortune.is_empty() {
+        return misfortune::master(&mw, &args, tasks, &misfortune).await;
     }
     if hold_ms > 0 {
         thread::sleep(Duration::from_millis(hold_ms));
@@ -206,6 +211,8 @@ struct NoArguments {}
 pub(crate) fn app() -> App {
     let app = App::new()
         .algorithm::<nap>()
+        .algorithm::<perish>()
+        .algorithm::<pine>()
         .algorithm::<square>()
         .algorithm::<swell>()
         .master(master);

@@ -364,6 +364,8 @@ pub(crate) fn played_master(dir: &Path, result_group: u32, own: Option<&str>) ->
         task_packet_bytes_max: 65_536,
         result_packet_bytes_max: 65_536,
         result_group,
+        crash_limit: 10,
+        task_timeout_ms: 0,
         seed: 1,
         args: vec!["an argument".into()],
     }

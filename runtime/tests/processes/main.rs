@@ -10,6 +10,7 @@ mod disks;
 mod engines;
 mod hearing;
 mod leaving;
+mod misfortune;
 mod poison;
 mod signals;
 mod storms;
@@ -46,6 +47,12 @@ use crate::leaving::{
     a_stopped_master_loses_nobody, a_stopped_slave_does_not_hold_big_packets_up,
     an_evicted_slave_says_goodbye, an_evicted_slave_waits_for_nobody,
     slaves_of_a_killed_master_exit,
+};
+use crate::misfortune::{
+    a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted,
+    a_panic_whose_value_panics_is_a_failed_result, a_slave_that_cannot_print_costs_no_task,
+    a_state_that_cannot_be_made_is_the_end_with_the_reason, a_task_does_not_take_the_last_slave,
+    a_task_that_ends_its_slaves_is_unrunnable, a_task_that_hangs_is_answered_for,
 };
 use crate::need::{Need, trial};
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
@@ -115,6 +122,46 @@ const TESTS: &[Test] = &[
     (
         "a_poisoned_task_is_charged_for_lost_slaves_alone",
         a_poisoned_task_is_charged_for_lost_slaves_alone,
+    ),
+    (
+        "a_task_that_ends_its_slaves_is_unrunnable_on_the_ring",
+        || a_task_that_ends_its_slaves_is_unrunnable("ring"),
+    ),
+    ("a_task_that_ends_its_slaves_is_unrunnable_on_epoll", || {
+        a_task_that_ends_its_slaves_is_unrunnable("epoll")
+    }),
+    (
+        "a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted",
+        a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted,
+    ),
+    ("a_task_does_not_take_the_last_slave_on_the_ring", || {
+        a_task_does_not_take_the_last_slave("ring")
+    }),
+    ("a_task_does_not_take_the_last_slave_on_epoll", || {
+        a_task_does_not_take_the_last_slave("epoll")
+    }),
+    ("a_state_that_cannot_be_made_is_the_end_on_the_ring", || {
+        a_state_that_cannot_be_made_is_the_end_with_the_reason("ring")
+    }),
+    ("a_state_that_cannot_be_made_is_the_end_on_epoll", || {
+        a_state_that_cannot_be_made_is_the_end_with_the_reason("epoll")
+    }),
+    ("a_task_that_hangs_is_answered_for_on_the_ring", || {
+        a_task_that_hangs_is_answered_for("ring")
+    }),
+    ("a_task_that_hangs_is_answered_for_on_epoll", || {
+        a_task_that_hangs_is_answered_for("epoll")
+    }),
+    (
+        "a_slave_that_cannot_print_costs_no_task_on_the_ring",
+        || a_slave_that_cannot_print_costs_no_task("ring"),
+    ),
+    ("a_slave_that_cannot_print_costs_no_task_on_epoll", || {
+        a_slave_that_cannot_print_costs_no_task("epoll")
+    }),
+    (
+        "a_panic_whose_value_panics_is_a_failed_result",
+        a_panic_whose_value_panics_is_a_failed_result,
     ),
     ("a_master_on_sigint", || {
         a_signalled_master(Signal::INT, 130)

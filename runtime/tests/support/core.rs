@@ -9,7 +9,9 @@ use ringmw::internals::proto::{Config, Effect, End, MasterCore, SECOND};
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, TASK_ENTRY_BYTES, TaskBody, encode_task_body};
 use ringmw_codec::frame::{FrameReader, Kind};
-use ringmw_codec::handshake::{AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal};
+use ringmw_codec::handshake::{
+    About, AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal,
+};
 use ringmw_sched::{AlgorithmId, Nanos, Owner, SlaveId, TaskId, TaskSpec};
 
 use crate::support::{Given, archive, frame, frames_of, hello_frame, result, tasks_in};
@@ -59,6 +61,7 @@ pub(crate) fn hello() -> Hello {
         host: "node".into(),
         job: "j".into(),
         pid: 7,
+        about: About::default(),
         fingerprint: fingerprint(),
     }
 }
@@ -81,6 +84,8 @@ impl Rig {
                 },
                 result_packet_bytes_max: 4096,
                 result_group: 1,
+                task_timeout: None,
+                is_crash_limit_given: false,
                 client_timeout: CLIENT_TIMEOUT,
                 checkpoint_interval: 10_000_000_000,
                 any_build: false,

@@ -69,7 +69,9 @@ pub(crate) struct Record<P> {
     flow: u32,
     /// What the first of its tasks alone adds to a packet.
     pub(crate) bytes: u32,
-    pub(crate) crashes: u32,
+    pub(crate) crashes: u16,
+    /// In force from its first crash on; 0 is never.
+    pub(crate) crash_limit: u16,
     pub(crate) algorithm: AlgorithmId,
     flags: Flags,
     /// There unless it is free. An option beside the state, rather than a payload in it: it moves out to its owner
@@ -113,6 +115,7 @@ impl<P: Series> Record<P> {
             flow,
             bytes: spec.bytes,
             crashes: 0,
+            crash_limit: 0,
             algorithm: spec.algorithm,
             flags: Flags(flags),
             payload: Some(payload),

@@ -48,6 +48,8 @@ pub(crate) struct Slave {
     pub(crate) idle_since: u64,
     /// It gets no work for now, whatever its status.
     pub(crate) held_back: bool,
+    /// Its loss does not lower the crash limit.
+    pub(crate) keeps_limit: bool,
     pub(crate) hands: Hands,
     /// Tasks bound to it.
     pub(crate) own: Line,
@@ -376,6 +378,10 @@ impl Slaves {
         }
     }
 
+    pub(crate) fn keep_limit(&mut self, at: u32) {
+        self.table.get_mut(at).keeps_limit = true;
+    }
+
     pub(crate) fn add(&mut self, id: SlaveId, group: Group) {
         let slave = Slave {
             id,
@@ -383,6 +389,7 @@ impl Slaves {
             status: Status::Idle,
             idle_since: 0,
             held_back: false,
+            keeps_limit: false,
             hands: Hands::default(),
             own: Line::EMPTY,
             links: [Links::NONE; LINES],

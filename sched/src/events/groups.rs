@@ -30,6 +30,13 @@ impl<P: Series> Scheduler<P> {
         (id, group)
     }
 
+    /// Somebody starts another slave in the place of this one, should it be lost: that does not lower the crash limit.
+    pub fn keep_crash_limit(&mut self, slave: SlaveId) {
+        if let Some(at) = self.slaves.find(slave) {
+            self.slaves.keep_limit(at);
+        }
+    }
+
     /// So many more slaves are desired.
     pub fn allocate(&mut self, group: Group, slaves: u32) {
         let desired = &mut self.desired[group as usize];

@@ -5,9 +5,15 @@
 //! | cancelled before | nothing: it was told |
 //! | handed to a second slave too | nothing: that one has it |
 //! | not `retry`, unless the slave gave its word that it was not begun | unrunnable, `NotRetried` |
-//! | announced, the slave crashed, and that makes `crash_limit` crashes | unrunnable, `Crashed` |
+//! | announced, the slave crashed, and that makes as many crashes as the limit in force | unrunnable, `Crashed` |
 //! | ordered, not `do_it_anyway` | unrunnable, `SlaveLost` |
 //! | any other | marked, unordered, at the front of the queue, the oldest first |
+//!
+//! A task that the slave itself named as the one that ended it is as one announced.
+//!
+//! The limit in force is `crash_limit`, or half of the slaves that were connected just before the task's first crash, two
+//! at least, if that is less: else one task could take the last slave. Where somebody starts another in the place of each
+//! slave it may be kept as it is.
 //!
 //! The first row that fits. Ordered tasks still queued for it: `do_it_anyway` alone decides.
 
@@ -21,21 +27,28 @@ use crate::series::Series;
 
 impl<P: Series> Scheduler<P> {
     /// A slave is gone. An unknown one loses nothing.
+    ///
+    /// The crash limit in force for a task that is charged here for the first time: `crash_limit`, but no more than half of
+    /// the slaves connected just before, two at least, unless [`keep_crash_limit`](Self::keep_crash_limit) was told of the
+    /// slave.
     pub fn lose(&mut self, slave: SlaveId, departure: Departure) -> Losses {
         let mut losses = Losses::default();
         let Some(at) = self.slaves.find(slave) else {
             return losses;
         };
+        let connected = self.slaves.len() as u32;
         let lost = self.slaves.remove(at);
+        let limit = limit_in_force(self.config.crash_limit, connected, lost.keeps_limit);
         if lost.group.takes_ordered() {
             self.disconnected.push((slave, lost.group));
         }
-        let announced = lost
-            .hands
-            .announced()
-            .filter(|_| departure == Departure::Crashed);
-        let mut recycled = Vec::new();
         let first = lost.hands.first().map(|first| first.seq);
+        let announced = match departure {
+            Departure::Crashed => lost.hands.announced(),
+            Departure::Ended => first,
+            Departure::Excused | Departure::Goodbye { .. } => None,
+        };
+        let mut recycled = Vec::new();
         for entry in lost.hands.into_held() {
             if entry.hold != Hold::Live {
                 losses.released += 1;
@@ -51,21 +64,24 @@ impl<P: Series> Scheduler<P> {
             let is_announced = announced == Some(entry.seq);
             let may_have_begun = match departure {
                 Departure::Goodbye { begun } => begun && first == Some(entry.seq),
+                Departure::Ended => first == Some(entry.seq),
                 Departure::Crashed | Departure::Excused => true,
             };
             // The first of a series alone is charged, or was begun; the others follow it.
-            let is_begun = may_have_begun && matches!(departure, Departure::Goodbye { .. });
+            let is_begun =
+                may_have_begun && matches!(departure, Departure::Goodbye { .. } | Departure::Ended);
+            let charge = is_announced.then_some(limit);
             let retry = self.tasks.get(entry.slot).policy().retry;
             let is_apart = entry.tasks > 1 && (is_announced || (is_begun && !retry));
             let slot = match is_apart {
                 true => self.split_record(entry.slot, 1),
                 false => entry.slot,
             };
-            if self.let_go(slot, slave, may_have_begun, is_announced, &mut losses) {
+            if self.let_go(slot, slave, may_have_begun, charge, &mut losses) {
                 recycled.push((entry.seq, slot));
             }
             let others_begun = may_have_begun && !is_begun;
-            if is_apart && self.let_go(entry.slot, slave, others_begun, false, &mut losses) {
+            if is_apart && self.let_go(entry.slot, slave, others_begun, None, &mut losses) {
                 recycled.push((entry.seq + 1, entry.slot));
             }
         }
@@ -84,30 +100,44 @@ impl<P: Series> Scheduler<P> {
         losses
     }
 
-    /// The tasks of a record that was in a lost slave's hands, of which it has announced the only one, or none: true, they
+    /// The tasks of a record that was in a lost slave's hands, of which the only one is charged with this limit, or none: true, they
     /// are recycled; else they have ended.
     fn let_go(
         &mut self,
         slot: u32,
         slave: SlaveId,
         may_have_begun: bool,
-        is_announced: bool,
+        charge: Option<u16>,
         losses: &mut Losses,
     ) -> bool {
         let record = self.tasks.get_mut(slot);
         let may_run = record.policy().retry || !may_have_begun;
-        let is_charged = is_announced && record.policy().retry;
-        if is_charged {
+        let charge = charge.filter(|_| record.policy().retry);
+        if let Some(limit) = charge {
+            if record.crashes == 0 {
+                record.crash_limit = limit;
+            }
+            losses.crash_limit = record.crash_limit.into();
             record.crashes = record.crashes.saturating_add(1);
             let seq = record.seq;
-            losses.charged = Some((TaskId { seq, slot }, record.crashes));
+            losses.charged = Some((TaskId { seq, slot }, record.crashes.into()));
         }
-        let why = why_it_ends(record, slave, may_run, is_charged, self.config.crash_limit);
+        let why = why_it_ends(record, slave, may_run, charge.is_some());
         if let Some(reason) = why {
             losses.unrunnable += self.end(slot, reason);
         }
         why.is_none()
     }
+}
+
+/// Of `crash_limit` and half of the slaves that were connected, two at least, the smaller. Above what a record counts to a
+/// limit is that.
+fn limit_in_force(crash_limit: u32, connected: u32, is_kept: bool) -> u16 {
+    let limit = match is_kept {
+        true => crash_limit,
+        false => crash_limit.min(connected.div_ceil(2).max(2)),
+    };
+    u16::try_from(limit).unwrap_or(u16::MAX)
 }
 
 /// Why a task that was in a lost slave's hands is unrunnable; `None`: it is recycled.
@@ -116,14 +146,13 @@ fn why_it_ends<P: Series>(
     slave: SlaveId,
     may_run: bool,
     charged: bool,
-    crash_limit: u32,
 ) -> Option<Reason> {
     if !may_run {
         Some(Reason::NotRetried(slave))
-    } else if charged && crash_limit > 0 && record.crashes >= crash_limit {
+    } else if charged && record.crash_limit > 0 && record.crashes >= record.crash_limit {
         Some(Reason::Crashed {
             slave,
-            crashes: record.crashes,
+            crashes: record.crashes.into(),
         })
     } else if record.bound_to().is_some() && !record.policy().do_it_anyway {
         Some(Reason::SlaveLost(slave))

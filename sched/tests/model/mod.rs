@@ -44,6 +44,7 @@ struct Task {
     bound: Option<u32>,
     marked: bool,
     crashes: u32,
+    crash_limit: u32,
     /// How often its end was told.
     told: u32,
 }
@@ -472,6 +473,9 @@ impl Model {
         let Some(at) = self.slaves.iter().position(|slave| slave.id == id) else {
             return losses;
         };
+        let limit = self
+            .crash_limit
+            .min((self.slaves.len() as u32).div_ceil(2).max(2));
         let slave = self.slaves.remove(at);
         for line in [&mut self.idle, &mut self.working, &mut self.wanted] {
             line.retain(|&other| other != id);
@@ -490,10 +494,15 @@ impl Model {
                 continue;
             }
             if crashed && slave.announced == Some(task) {
-                self.task(task).crashes += 1;
-                let crashes = self.task(task).crashes;
+                let given = self.task(task);
+                if given.crashes == 0 {
+                    given.crash_limit = limit;
+                }
+                given.crashes += 1;
+                let (crashes, limit) = (given.crashes, given.crash_limit);
                 losses.charged = Some((task_id(task), crashes));
-                if crashes == self.crash_limit {
+                losses.crash_limit = limit;
+                if crashes == limit {
                     self.end(
                         task,
                         Reason::Crashed {
@@ -689,6 +698,7 @@ impl World {
                     bound,
                     marked,
                     crashes,
+                    crash_limit: 0,
                     told,
                 };
                 let seq = model.submit(task.clone(), seen);

@@ -1,5 +1,6 @@
-//! Local mode's slaves, tied to the run: the trail tells the supervisor who is who and who has work.
+//! Local mode's slaves, tied to the run: the trail tells their deaths, and that the run is over tells the supervisor.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use crate::io::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
 use crate::master::driver::Outside;
 
 pub(super) struct LocalSlaves {
-    supervisor: Arc<Supervisor>,
+    supervisor: Supervisor,
     is_leaving: Arc<AtomicBool>,
 }
 
@@ -23,10 +24,12 @@ impl LocalSlaves {
         port: u16,
         member_id: &str,
         audit_file: Option<PathBuf>,
+        passed_on: &[OsString],
         news: UnboundedSender<Outside>,
     ) -> Result<Self, String> {
         let mut plan = Plan::of_this_binary(slaves, port, member_id);
         plan.audit_file = audit_file;
+        plan.args.extend_from_slice(passed_on);
         let is_leaving = Arc::new(AtomicBool::new(false));
         let (leaving, say) = (Arc::clone(&is_leaving), Arc::clone(&plan.output));
         plan.output = Arc::new(move |stream, line| {
@@ -51,36 +54,23 @@ impl LocalSlaves {
         })
         .map_err(|error| format!("cannot start a slave of this binary: {error}"))?;
         Ok(LocalSlaves {
-            supervisor: Arc::new(supervisor),
+            supervisor,
             is_leaving,
         })
     }
 
     /// To be called with every line of the trail.
     pub(super) fn watcher(&self) -> impl FnMut(&Event) + use<> {
-        let supervisor = Arc::clone(&self.supervisor);
         let is_leaving = Arc::clone(&self.is_leaving);
-        let mut jobs = std::collections::BTreeMap::new();
-        move |event| match event {
-            Event::Connected { slave, job, .. } => {
-                supervisor.slave_id(job, *slave);
-                jobs.insert(*slave, job.clone());
+        move |event| {
+            if let Event::ShutdownBegun { .. } = event {
+                is_leaving.store(true, Ordering::Relaxed);
             }
-            // The first packet to a slave always has a line of its own.
-            Event::TasksSent { slave, .. } => {
-                if let Some(job) = jobs.remove(slave) {
-                    supervisor.handed_task(&job);
-                }
-            }
-            Event::ShutdownBegun { .. } => is_leaving.store(true, Ordering::Relaxed),
-            _ => {}
         }
     }
 
     /// Waits for the slaves to end by themselves, then ends them.
     pub(super) fn stop(self) {
-        if let Some(supervisor) = Arc::into_inner(self.supervisor) {
-            supervisor.stop(STOP_BOUND);
-        }
+        self.supervisor.stop(STOP_BOUND);
     }
 }

@@ -5,17 +5,21 @@
 //! local mode are slaves like any other and come in by the network.
 //!
 //! ```text
-//! start ──► running ──exit 0──► done
+//! start ──► running ──told to go, and exit 0──► done
 //!             │  ▲
-//!       dies  │  │ at once, then after 0.1 s … 5 s
+//!       dies  │  │ after 0.1 s … 5 s
 //!             ▼  │
-//!           waiting ──5 early deaths in a row──► given up (LocalEvent::Failed)
+//!           waiting ──5 lives in a row that were short and ended no task──► given up
 //! ```
+//! Each slot for itself; when all are given up, that is the end ([`LocalEvent::Failed`]). What a life came to, the slave
+//! itself leaves in a page that outlives it ([`word`](crate::io::word)); an exit with 0 counts only with that word. Each
+//! death is a line on stderr, folded when many are alike.
 //!
 //! One thread of its own starts, reaps and signals. For each slave one thread waits for its end and one copies its
 //! output: plain blocking waits that need no particular kernel.
 
 mod nursery;
+mod obituary;
 mod output;
 mod plan;
 mod restart;
@@ -23,18 +27,17 @@ mod restart;
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::io::local::nursery::{Nursery, named};
-use crate::io::local::output::Voice;
 pub(crate) use crate::io::local::output::{NAMELESS, own_stdio};
-use crate::io::local::plan::parse_job;
 pub(crate) use crate::io::local::plan::{Plan, cores};
 
 /// The environment variable that tells a slave its batch job; `local.<index>.<restarts>` in local mode.
 pub(crate) const JOB_VARIABLE: &str = "RINGMW_JOB";
+/// The environment variable that tells a slave how its predecessor in its place ended.
+pub(crate) const BEFORE_VARIABLE: &str = "RINGMW_BEFORE";
 /// How long slaves may take to end by themselves when the master is done.
 pub(crate) const STOP_BOUND: Duration = Duration::from_secs(2);
 /// What the supervisor tells the master, from the supervisor's thread.
@@ -45,6 +48,7 @@ pub(crate) enum LocalEvent {
         /// Its index, from 0; the same after a restart.
         child: u32,
         /// Its [`JOB_VARIABLE`].
+        #[cfg_attr(not(test), expect(dead_code, reason = "told, and read by tests alone"))]
         job: String,
         /// Its process.
         pid: u32,
@@ -54,7 +58,6 @@ pub(crate) enum LocalEvent {
         /// How.
         death: Death,
         /// The pause before it is started again; none if it is not.
-        #[cfg_attr(not(test), expect(dead_code, reason = "told, and read by tests alone"))]
         restart_in: Option<Duration>,
     },
     /// Slaves cannot run here: none is started any more. Those that live go on until [`Supervisor::stop`].
@@ -66,42 +69,48 @@ pub(crate) enum LocalEvent {
 pub(crate) struct Death {
     /// Its index, from 0; the same after a restart.
     pub child: u32,
-    /// Its [`JOB_VARIABLE`].
-    pub job: String,
     /// Its process; none if it could not be started.
     #[cfg_attr(not(test), expect(dead_code, reason = "told, and read by tests alone"))]
     pub pid: Option<u32>,
-    /// How it ended, as a person reads it: `exit status: 255`, `signal: 9 (SIGKILL)`, `cannot be started: …`.
+    /// How it ended, for the trail: `exit status: 255`, `signal: 9 (SIGKILL) in TASK-7`, `cannot be started: …`.
     pub how: String,
-    /// Whether it exited 0.
-    pub is_success: bool,
-    /// Whether it had been handed a task.
-    pub was_handed_task: bool,
+    /// The same in a sentence about it: `was killed by SIGKILL while it ran TASK-7`.
+    pub words: String,
+    /// Its number, if it had joined.
+    pub slave: Option<u32>,
+    /// Whether it left because it was told to, or was idle.
+    pub is_over: bool,
 }
 
-/// [`DEATHS_IN_A_ROW_MAX`](restart::DEATHS_IN_A_ROW_MAX) slaves died in a row before they were handed a task.
+/// Every slot was given up: [`BARREN_MAX`](restart::BARREN_MAX) lives of each in a row were short and ended no task.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// The dead, oldest first, each with its last lines (at most [`LAST_LINES_MAX`](output::LAST_LINES_MAX)).
+    /// How many slots there were.
+    pub slots: usize,
+    /// The last to die, oldest first, each with its last lines (at most [`LAST_LINES_MAX`](output::LAST_LINES_MAX)).
     pub dead: Vec<(Death, Vec<String>)>,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} local slaves in a row died before they were handed a task",
-            self.dead.len()
-        )?;
-        let Some((death, lines)) = self.dead.last() else {
-            return Ok(());
-        };
-        write!(f, "; the last one, {}, with {}", death.job, death.how)?;
-        if lines.is_empty() {
-            return write!(f, ", without a word");
+        match self.slots {
+            1 => write!(f, "its only slave is given up")?,
+            slots => write!(f, "all {slots} slaves are given up")?,
         }
-        write!(f, ", after these words:")?;
-        lines.iter().try_for_each(|line| write!(f, "\n    {line}"))
+        let lives = restart::BARREN_MAX;
+        write!(f, ": {lives} lives in a row of each ended no task")?;
+        for (death, lines) in &self.dead {
+            write!(f, "\n  slave {} {}", death.child, death.words)?;
+            if lines.is_empty() {
+                write!(f, "; it printed nothing")?;
+                continue;
+            }
+            write!(f, "; its last lines:")?;
+            for line in lines {
+                write!(f, "\n    {line}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -122,23 +131,15 @@ enum Message {
         index: usize,
         is_zombie: bool,
     },
-    HandedTask {
-        index: usize,
-        restarts: u32,
-    },
     Stop {
         bound: Duration,
     },
 }
 
-/// The voice of the slave that runs in each slot, with the restarts that make its job string.
-type Voices = Arc<Mutex<Vec<Option<(u32, Arc<Voice>)>>>>;
-
 /// The running slaves of local mode. Dropping it kills them; [`Supervisor::stop`] lets them end.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     messages: Sender<Message>,
-    voices: Voices,
     thread: Option<thread::JoinHandle<Stopped>>,
 }
 
@@ -154,8 +155,7 @@ impl Supervisor {
         assert!(plan.slaves > 0, "local mode needs a slave");
         let (messages, inbox) = channel();
         let (first_round, started) = channel();
-        let voices: Voices = Arc::new(Mutex::new(vec![None; plan.slaves as usize]));
-        let mut nursery = Nursery::new(plan, voices.clone(), messages.clone(), events);
+        let mut nursery = Nursery::new(plan, messages.clone(), events);
         let thread = named("ringmw-local").spawn(move || {
             let first = nursery.start_first();
             let is_started = first.is_ok();
@@ -166,33 +166,11 @@ impl Supervisor {
         })?;
         let supervisor = Self {
             messages,
-            voices,
             thread: Some(thread),
         };
         match started.recv() {
             Ok(first) => first.map(|()| supervisor),
             Err(_) => Err(io::Error::other("the supervisor of local slaves panicked")),
-        }
-    }
-
-    /// The slave of this job was handed a task: its next restart is at once again, and the row of early deaths is
-    /// broken. To be told before the task is sent; the first task of a slave is enough. Other jobs are passed over.
-    pub(crate) fn handed_task(&self, job: &str) {
-        if let Some((index, restarts)) = parse_job(job) {
-            let _ = self.messages.send(Message::HandedTask { index, restarts });
-        }
-    }
-
-    /// The slave of this job is `SLAVE-<id>`: its lines are marked so from now on. Other jobs are passed over.
-    pub(crate) fn slave_id(&self, job: &str, id: u32) {
-        let Some((index, restarts)) = parse_job(job) else {
-            return;
-        };
-        let voices = self.voices.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Some((current, voice))) = voices.get(index)
-            && *current == restarts
-        {
-            let _ = voice.slave_id.set(id);
         }
     }
 

@@ -2,26 +2,34 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmw_codec::Nanos;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process, kill_process_group,
     set_parent_process_death_signal, waitid,
 };
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::io::local::output::{Voice, copy, set_nonblocking};
+use crate::io::local::obituary::Obituary;
+use crate::io::local::output::{Stream, Voice, copy, set_nonblocking};
 use crate::io::local::plan::{Plan, child_number, job};
-use crate::io::local::restart::{DEATHS_IN_A_ROW_MAX, Restarts, Verdict};
-use crate::io::local::{Death, Failure, JOB_VARIABLE, LocalEvent, Message, Stopped, Voices};
+use crate::io::local::restart::{BARREN_MAX, Life, Restarts, Verdict};
+use crate::io::local::{
+    BEFORE_VARIABLE, Death, Failure, JOB_VARIABLE, LocalEvent, Message, Stopped,
+};
+use crate::io::terminal::printable;
+use crate::io::word::{self, LastWord, Word};
 
 /// How long a slave may take to end after SIGTERM.
 const TERM_BOUND: Duration = Duration::from_millis(500);
@@ -29,6 +37,8 @@ const TERM_BOUND: Duration = Duration::from_millis(500);
 const LAST_LINES_BOUND: Duration = Duration::from_millis(200);
 /// SIGKILL works at once, but for a process that hangs in the kernel, on a dead file server for one.
 const KILL_BOUND: Duration = Duration::from_secs(2);
+/// When all are given up, this many of the last dead are told of.
+const DEAD_TOLD_MAX: usize = 3;
 /// The helper threads poll and copy; they need little.
 const THREAD_STACK_BYTES: usize = 128 * 1024;
 
@@ -41,8 +51,8 @@ pub(super) fn named(name: &str) -> thread::Builder {
 /// One running slave. It is a zombie at least until it is reaped here, so its pid is surely its own.
 struct Running {
     child: Child,
-    restarts: u32,
     voice: Arc<Voice>,
+    word: Arc<Word>,
 }
 
 /// What the supervisor's thread owns.
@@ -50,30 +60,37 @@ pub(super) struct Nursery<E> {
     plan: Plan,
     restarts: Restarts,
     slots: Vec<Option<Running>>,
-    voices: Voices,
     messages: Sender<Message>,
     began: Instant,
     /// The process group of the slaves, as long as one of them is in it.
     group: Option<Pid>,
+    /// The last that died in lives that ended no task.
     early_dead: VecDeque<(Death, Option<Arc<Voice>>)>,
+    obituary: Obituary,
+    /// Processes that this machine's kernel has killed for want of memory, when that was asked last.
+    oom_kills: Option<u64>,
     /// Of the dead whose last lines may still stand in their pipes.
     undrained: Vec<Arc<Voice>>,
+    /// How the last one in each slot ended.
+    before: Vec<String>,
     events: E,
 }
 
 impl<E: Fn(LocalEvent)> Nursery<E> {
     /// Nothing is started yet.
-    pub(super) fn new(plan: Plan, voices: Voices, messages: Sender<Message>, events: E) -> Self {
+    pub(super) fn new(plan: Plan, messages: Sender<Message>, events: E) -> Self {
         Self {
             restarts: Restarts::new(plan.slaves as usize),
             slots: (0..plan.slaves).map(|_| None).collect(),
             plan,
-            voices,
             messages,
             began: Instant::now(),
             group: None,
             early_dead: VecDeque::new(),
+            obituary: Obituary::default(),
+            oom_kills: oom_kills(),
             undrained: Vec::new(),
+            before: Vec::new(),
             events,
         }
     }
@@ -94,19 +111,16 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
 
     pub(super) fn run(mut self, inbox: &Receiver<Message>) -> Stopped {
         loop {
-            let pause = self
-                .restarts
-                .next_due()
-                .map(|due| Duration::from_nanos(due.saturating_sub(self.now())));
+            let due = [self.restarts.next_due(), self.obituary.due()];
+            let due = due.into_iter().flatten().min();
+            let pause = due.map(|due| Duration::from_nanos(due.saturating_sub(self.now())));
             match receive(inbox, pause) {
                 Some(Message::Ended { index, is_zombie }) => self.on_ended(index, is_zombie),
-                Some(Message::HandedTask { index, restarts }) => {
-                    self.on_handed_task(index, restarts)
-                }
                 Some(Message::Stop { bound }) => return self.stop(inbox, bound),
                 None => {}
             }
             self.start_due();
+            self.tell_folded(false);
         }
     }
 
@@ -115,54 +129,83 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
             if let Err(error) = self.spawn(index, restarts) {
                 let death = Death {
                     child: child_number(index),
-                    job: job(index, restarts),
                     pid: None,
                     how: format!("cannot be started: {error}"),
-                    is_success: false,
-                    was_handed_task: false,
+                    words: format!("cannot be started: {error}"),
+                    slave: None,
+                    is_over: false,
                 };
-                self.on_death(index, death, None);
+                self.on_death(index, death, Life::Barren, None);
             }
-        }
-    }
-
-    fn on_handed_task(&mut self, index: usize, restarts: u32) {
-        if self
-            .slots
-            .get(index)
-            .and_then(Option::as_ref)
-            .is_some_and(|slave| slave.restarts == restarts)
-        {
-            self.restarts.on_handed_task(index);
         }
     }
 
     fn on_ended(&mut self, index: usize, is_zombie: bool) {
-        let (death, voice) = self.reap(index, is_zombie);
+        let (death, life, voice) = self.reap(index, is_zombie);
         self.undrained.retain(|voice| !voice.is_drained());
         self.undrained.push(voice.clone());
-        self.on_death(index, death, Some(voice));
+        self.on_death(index, death, life, Some(voice));
     }
 
-    fn on_death(&mut self, index: usize, death: Death, voice: Option<Arc<Voice>>) {
-        let verdict = self.restarts.on_ended(index, death.is_success, self.now());
-        if !death.is_success && !death.was_handed_task {
-            if self.early_dead.len() == DEATHS_IN_A_ROW_MAX as usize {
-                self.early_dead.pop_front();
-            }
-            self.early_dead.push_back((death.clone(), voice));
-        }
+    fn on_death(&mut self, index: usize, death: Death, life: Life, voice: Option<Arc<Voice>>) {
+        let now = self.now();
+        self.before.resize(self.slots.len(), String::new());
+        self.before[index].clone_from(&death.words);
+        let verdict = self.restarts.on_ended(index, life, now);
         let restart_in = match verdict {
             Verdict::Restart(pause) => Some(pause),
             Verdict::Done | Verdict::GiveUp => None,
         };
+        if verdict != Verdict::Done {
+            self.tell(index, &death, verdict, now);
+        }
+        if life == Life::Barren {
+            if self.early_dead.len() == DEAD_TOLD_MAX {
+                self.early_dead.pop_front();
+            }
+            self.early_dead.push_back((death.clone(), voice));
+        }
         (self.events)(LocalEvent::Ended { death, restart_in });
-        if verdict == Verdict::GiveUp {
+        if verdict == Verdict::GiveUp && self.restarts.all_given_up() {
             self.give_up();
         }
     }
 
+    /// A line for the operator, or one for many.
+    fn tell(&mut self, index: usize, death: &Death, verdict: Verdict, now: Nanos) {
+        let who = match death.slave {
+            Some(id) => format!("slave {index} (SLAVE-{id})"),
+            None => format!("slave {index}"),
+        };
+        let barren = self.restarts.barren(index);
+        let next = match verdict {
+            Verdict::Restart(pause) if barren > 0 => format!(
+                "it is started again in {} s (life {barren} of {BARREN_MAX} that ended no task)",
+                pause.as_secs_f32()
+            ),
+            Verdict::Restart(pause) => format!("it is started again in {} s", pause.as_secs_f32()),
+            Verdict::GiveUp => format!("it is given up: {barren} lives in a row ended no task"),
+            Verdict::Done => "it is done".to_owned(),
+        };
+        let how = format!("{}; {next}", death.words);
+        if let Some(line) = self.obituary.on_death(&who, &how, now) {
+            self.say(&line);
+        }
+    }
+
+    fn tell_folded(&mut self, is_end: bool) {
+        for line in self.obituary.on_time(self.now(), is_end) {
+            self.say(&line);
+        }
+    }
+
+    fn say(&self, line: &str) {
+        let line = format!("{}: {line}\n", self.plan.name);
+        (self.plan.output)(Stream::Stderr, line.as_bytes());
+    }
+
     fn give_up(&mut self) {
+        self.tell_folded(true);
         let dead: Vec<_> = self
             .early_dead
             .drain(..)
@@ -173,7 +216,8 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
                 )
             })
             .collect();
-        (self.events)(LocalEvent::Failed(Failure { dead }));
+        let slots = self.slots.len();
+        (self.events)(LocalEvent::Failed(Failure { slots, dead }));
     }
 
     fn spawn(&mut self, index: usize, restarts: u32) -> io::Result<()> {
@@ -196,10 +240,16 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
             // SAFETY: as above: one system call, nothing else.
             unsafe { command.pre_exec(move || pin_to(core)) };
         }
-        // Before it runs: it may join, and be given its number, before this thread comes to its next line.
-        let voice = Arc::new(Voice::default());
-        self.voices.lock().unwrap_or_else(PoisonError::into_inner)[index] =
-            Some((restarts, voice.clone()));
+        if let Some(before) = self.before.get(index).filter(|before| !before.is_empty()) {
+            command.env(BEFORE_VARIABLE, before);
+        }
+        let (word, inherited) = Word::new()?;
+        let number = inherited.as_raw_fd();
+        command.env(word::VARIABLE, number.to_string());
+        // SAFETY: as above: one system call, nothing else. The descriptor is open until the child has been made.
+        unsafe { command.pre_exec(move || keep_open(number)) };
+        let word = Arc::new(word);
+        let voice = Arc::new(Voice::of(word.clone()));
         let mut child = command.spawn()?;
         if let Err(error) = self.attend(index, &mut child, &voice) {
             let _ = child.kill();
@@ -208,11 +258,7 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         }
         let pid = Pid::from_child(&child);
         self.group.get_or_insert(pid);
-        self.slots[index] = Some(Running {
-            child,
-            restarts,
-            voice,
-        });
+        self.slots[index] = Some(Running { child, voice, word });
         (self.events)(LocalEvent::Started {
             child: child_number(index),
             job: job(index, restarts),
@@ -247,7 +293,7 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
     }
 
     /// Takes the ended slave out of its slot, and the last one's whole process group out of the world.
-    fn reap(&mut self, index: usize, is_zombie: bool) -> (Death, Arc<Voice>) {
+    fn reap(&mut self, index: usize, is_zombie: bool) -> (Death, Life, Arc<Voice>) {
         let mut slave = self.slots[index]
             .take()
             .expect("only the running end, and each ends once");
@@ -259,21 +305,79 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
             let _ = kill_process_group(group, Signal::KILL);
         }
         let status = slave.child.wait().ok();
+        let last = slave.word.read();
+        let is_over = last.was_told && status.is_some_and(|status| status.success());
+        let life = match &last {
+            _ if is_over => Life::Over,
+            last if last.has_ended_task => Life::Worked,
+            last if last.running.is_none() || !last.was_announced => Life::Barren,
+            last if last.is_unforgiving => Life::Spent,
+            _ => Life::Worked,
+        };
+        let mut how = status.map_or_else(
+            || "unknown status, reaped by another".to_owned(),
+            |status| status.to_string(),
+        );
+        if let Some(task) = last.running {
+            how.push_str(&format!(" in TASK-{task}"));
+        }
         let death = Death {
             child: child_number(index),
-            job: job(index, slave.restarts),
             pid: Some(slave.child.id()),
-            how: status.map_or_else(
-                || "unknown status, reaped by another".to_owned(),
-                |status| status.to_string(),
-            ),
-            is_success: status.is_some_and(|status| status.success()),
-            was_handed_task: self.restarts.was_handed_task(index),
+            how,
+            words: self.in_words(status, &last),
+            slave: last.slave,
+            is_over,
         };
-        (death, slave.voice)
+        (death, life, slave.voice)
+    }
+
+    /// What a person is told of an end.
+    fn in_words(&mut self, status: Option<ExitStatus>, last: &LastWord) -> String {
+        let mut words = match status {
+            None => "ended, and was reaped by another".to_owned(),
+            Some(status) => match (status.code(), status.signal()) {
+                (Some(0), _) => "left with 0, and nobody had told it to".to_owned(),
+                (Some(code), _) => format!("exited with {code}"),
+                (None, Some(signal)) => {
+                    let name = signal_hook::low_level::signal_name(signal);
+                    let name = name.map_or_else(|| format!("signal {signal}"), str::to_owned);
+                    let cause = match signal {
+                        libc::SIGKILL if self.was_out_of_memory() => {
+                            " (the kernel kills where memory is short)"
+                        }
+                        libc::SIGSEGV | libc::SIGBUS => {
+                            " (an invalid access to memory, or its stack is full)"
+                        }
+                        libc::SIGABRT => " (it aborted)",
+                        _ => "",
+                    };
+                    format!("was killed by {name}{cause}")
+                }
+                (None, None) => status.to_string(),
+            },
+        };
+        if let Some(task) = last.running {
+            words.push_str(&format!(" while it ran TASK-{task}"));
+        }
+        if let Some(reason) = &last.reason
+            && !last.was_told
+        {
+            words.push_str(&format!(": {}", printable(reason)));
+        }
+        words
+    }
+
+    /// Whether the kernel has killed anybody on this machine for want of memory since that was asked last.
+    fn was_out_of_memory(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.oom_kills, oom_kills());
+        before
+            .zip(self.oom_kills)
+            .is_some_and(|(before, now)| now > before)
     }
 
     fn stop(mut self, inbox: &Receiver<Message>, bound: Duration) -> Stopped {
+        self.tell_folded(true);
         // Also of those that were quicker than the message which stops them.
         let mut voices = std::mem::take(&mut self.undrained);
         let by_themselves = self.await_ends(inbox, bound, &mut voices);
@@ -312,7 +416,7 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
                 Some(deadline.saturating_duration_since(Instant::now())),
             ) {
                 Some(Message::Ended { index, is_zombie }) => {
-                    let (death, voice) = self.reap(index, is_zombie);
+                    let (death, _, voice) = self.reap(index, is_zombie);
                     voices.push(voice);
                     ended += 1;
                     (self.events)(LocalEvent::Ended {
@@ -320,7 +424,6 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
                         restart_in: None,
                     });
                 }
-                Some(Message::HandedTask { .. }) => {}
                 // Sooner than was said before.
                 Some(Message::Stop { bound }) => deadline = deadline.min(Instant::now() + bound),
                 None => break,
@@ -342,6 +445,22 @@ fn die_with(parent: Pid) -> io::Result<()> {
     } else {
         Err(rustix::io::Errno::SRCH.into())
     }
+}
+
+/// Runs in the child before exec: what it inherits beside its standard streams.
+fn keep_open(number: RawFd) -> io::Result<()> {
+    // SAFETY: it is open in the parent, which waits for the child to be made; between two system calls nobody closes it.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(fcntl_setfd(fd, FdFlags::empty())?)
+}
+
+/// Processes that the kernel has killed for want of memory since this machine was started; none where it does not say.
+fn oom_kills() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))?;
+    line.parse().ok()
 }
 
 /// Runs in the child before exec: it stays on one core, with the caches and the memory beside it.

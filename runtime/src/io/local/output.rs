@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdout};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use crate::io::word::Word;
 
 /// A longer line is cut into several, so that a slave that prints no line end cannot fill the master's memory.
 pub(crate) const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -83,11 +85,11 @@ impl Lines {
     }
 }
 
-/// What the copier of one slave's output shares with the supervisor and the master.
+/// What the copier of one slave's output shares with the supervisor.
 #[derive(Debug, Default)]
 pub(super) struct Voice {
-    /// The number in `SLAVE-3`, once the master has given it.
-    pub(super) slave_id: OnceLock<u32>,
+    /// Where the slave writes the number in `SLAVE-3`, once the master has given it.
+    word: Option<Arc<Word>>,
     last: Mutex<Last>,
     drained: Condvar,
 }
@@ -99,6 +101,15 @@ struct Last {
 }
 
 impl Voice {
+    /// Of the slave that has this page.
+    pub(super) fn of(word: Arc<Word>) -> Self {
+        Voice {
+            word: Some(word),
+            last: Mutex::default(),
+            drained: Condvar::new(),
+        }
+    }
+
     fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,7 +143,7 @@ impl Voice {
     }
 
     fn prefix(&self) -> String {
-        match self.slave_id.get() {
+        match self.word.as_ref().and_then(|word| word.slave()) {
             Some(id) => format!("SLAVE-{id} | "),
             None => NAMELESS.to_owned(),
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::io::local::output::{Output, own_stdio};
+use crate::io::terminal::own_name;
 
 /// What to start.
 pub(crate) struct Plan {
@@ -19,8 +20,10 @@ pub(crate) struct Plan {
     pub args: Vec<OsString>,
     /// Each slave is given `--mw-audit-file` with this path and `.slave-N` added, N its index.
     pub audit_file: Option<PathBuf>,
-    /// Where its output goes, line by line.
+    /// Where its output goes, line by line, and what the supervisor says of its end.
     pub output: Output,
+    /// Before what the supervisor says itself: this program's name.
+    pub name: String,
     /// The batch job that these slaves are part of: their [`JOB_VARIABLE`](crate::io::local::JOB_VARIABLE) is this with `+<index>`. None is local mode.
     pub batch_job: Option<String>,
     /// The core of each slave, by its index and round again; none are pinned if it is empty.
@@ -49,6 +52,7 @@ impl Plan {
             args: args.iter().map(OsString::from).collect(),
             audit_file: None,
             output: own_stdio(),
+            name: own_name(),
             batch_job: None,
             cores: Vec::new(),
         }
@@ -97,9 +101,4 @@ pub(super) fn job(index: usize, restarts: u32) -> String {
 
 pub(super) fn child_number(index: usize) -> u32 {
     u32::try_from(index).expect("the plan counts slaves in a u32")
-}
-
-pub(super) fn parse_job(job: &str) -> Option<(usize, u32)> {
-    let (index, restarts) = job.strip_prefix("local.")?.split_once('.')?;
-    Some((index.parse().ok()?, restarts.parse().ok()?))
 }

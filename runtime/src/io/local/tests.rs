@@ -9,10 +9,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::io::local::output::{LAST_LINES_MAX, Output, Stream};
-use crate::io::local::plan::{Plan, job, parse_job};
+use crate::io::local::plan::Plan;
+use crate::io::local::restart::{BARREN_MAX, PAUSE_FIRST};
 use crate::io::local::{Death, LocalEvent, STOP_BOUND, Stopped, Supervisor};
 
 const LONG: Duration = Duration::from_secs(20);
+
+/// What a slave writes into its page: that it was told to go, that it is SLAVE-3, that it has ended a task, that it begins
+/// TASK-6, which was announced.
+const PAGE: &str =
+    "put() { printf $2 | dd of=/proc/self/fd/$RINGMW_WORD bs=1 seek=$1 conv=notrunc 2>/dev/null; }
+    told() { put 16 '\\001'; }
+    joins() { put 48 '\\004'; }
+    works() { put 24 '\\001'; }
+    begins() { put 32 '\\007'; put 40 '\\001'; }
+    ";
 
 struct Bench {
     supervisor: Supervisor,
@@ -25,6 +36,7 @@ fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
     let output: Output = Arc::new(move |stream, line: &[u8]| {
         let _ = sender.send((stream, String::from_utf8_lossy(line).into_owned()));
     });
+    let script = format!("{PAGE}{script}");
     let args = vec!["-c".into(), script.into()];
     (
         Plan {
@@ -34,6 +46,7 @@ fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
             args,
             audit_file: None,
             output,
+            name: "app".to_owned(),
             batch_job: None,
             cores: Vec::new(),
         },
@@ -105,48 +118,76 @@ fn output_is_prefixed_with_the_slave_once_it_is_known() {
     )
     .expect("mkfifo");
     let script = format!(
-        "echo $RINGMW_JOB; read x < {}; echo oops >&2; printf partial",
+        "echo $RINGMW_JOB; read x < {}; joins; echo oops >&2; printf partial; told",
         fifo.display()
     );
     let bench = start(1, &script);
     assert_eq!(bench.line(), (Stream::Stdout, "slave | local.0.0\n".into()));
-    bench.supervisor.slave_id("local.0.7", 9);
-    bench.supervisor.slave_id("condor.3", 9);
-    bench.supervisor.slave_id("local.0.0", 3);
     std::fs::write(&fifo, "go\n").expect("the slave reads");
     let mut rest = [bench.line().1, bench.line().1];
     rest.sort();
     assert_eq!(rest, ["SLAVE-3 | oops\n", "SLAVE-3 | partial\n"]);
     let (death, restart_in) = bench.ended();
-    assert!(death.is_success && restart_in.is_none());
+    assert!(death.is_over && restart_in.is_none());
     assert_eq!(bench.supervisor.stop(STOP_BOUND), Stopped::default());
 }
 
 #[test]
-fn one_that_dies_after_a_task_is_started_again_at_once() {
-    let script = "case $RINGMW_JOB in local.0.0) exec sleep 1000;; *) exit 0;; esac";
+fn one_that_dies_is_told_of_and_started_again() {
+    // The second leaves with 0, and nobody had told it to; the third was.
+    let script = "case $RINGMW_JOB in
+        local.0.0) joins; begins; echo up; exec sleep 1000;;
+        local.0.1) works; exit 0;;
+        *) told; exit 0;;
+        esac";
     let bench = start(1, script);
     let (job, pid) = bench.started();
     assert_eq!(job, "local.0.0");
-    bench.supervisor.handed_task(&job);
+    assert_eq!(bench.line(), (Stream::Stdout, "SLAVE-3 | up\n".into()));
     kill_process(
         Pid::from_raw(pid.cast_signed()).expect("a pid"),
         Signal::KILL,
     )
     .expect("it runs");
     let (death, restart_in) = bench.ended();
-    assert_eq!(death.how, "signal: 9 (SIGKILL)");
-    assert!(death.was_handed_task);
+    assert_eq!(death.how, "signal: 9 (SIGKILL) in TASK-6");
     assert_eq!((death.child, death.pid), (0, Some(pid)));
-    assert_eq!(restart_in, Some(Duration::ZERO));
+    // The task is charged: that is no barren life.
+    assert_eq!(restart_in, Some(PAUSE_FIRST));
+    let line = "app: slave 0 (SLAVE-3) was killed by SIGKILL while it ran TASK-6; it is started again in 0.1 s\n";
+    assert_eq!(bench.line(), (Stream::Stderr, line.into()));
     assert_eq!(bench.started().0, "local.0.1");
-    assert!(bench.ended().0.is_success);
+    assert!(!bench.ended().0.is_over);
+    let line =
+        "app: slave 0 left with 0, and nobody had told it to; it is started again in 0.1 s\n";
+    assert_eq!(bench.line(), (Stream::Stderr, line.into()));
+    assert_eq!(bench.started().0, "local.0.2");
+    assert!(bench.ended().0.is_over);
 }
 
 #[test]
-fn five_early_deaths_are_a_failure_with_the_last_lines() {
+fn a_slot_is_given_up_and_its_sibling_works_on() {
+    let script = "case $RINGMW_JOB in local.0.*) exit 7;; *) exec sleep 1000;; esac";
+    let bench = start(2, script);
+    let mut deaths = 0;
+    while let (death, Some(_)) = bench.ended() {
+        assert_eq!((death.child, &death.how[..]), (0, "exit status: 7"));
+        deaths += 1;
+    }
+    assert_eq!(deaths, BARREN_MAX - 1);
+    let stopped = bench.supervisor.stop(Duration::ZERO);
+    assert_eq!((stopped.terminated, stopped.killed), (1, 0));
+    let failed = bench
+        .events
+        .iter()
+        .any(|event| matches!(event, LocalEvent::Failed(_)));
+    assert!(!failed, "one of them lived");
+}
+
+#[test]
+fn all_given_up_is_a_failure_with_the_last_lines() {
     let bench = start(
-        3,
+        2,
         "for i in 1 2 3 4 5 6 7 8 9 10 11; do echo line $i; done; echo no licence >&2; exit 7",
     );
     let failure = loop {
@@ -154,27 +195,29 @@ fn five_early_deaths_are_a_failure_with_the_last_lines() {
             break failure;
         }
     };
-    assert_eq!(failure.dead.len(), 5);
     for (death, lines) in &failure.dead {
         assert_eq!(death.how, "exit status: 7");
         assert_eq!(lines.len(), LAST_LINES_MAX);
         assert!(lines.iter().any(|line| line == "no licence"));
     }
     let told = failure.to_string();
-    assert!(told.starts_with(
-        "5 local slaves in a row died before they were handed a task; the last one, local."
-    ));
     assert!(
-        told.contains("exit status: 7, after these words:\n    line "),
+        told.starts_with("all 2 slaves are given up: 5 lives in a row of each ended no task\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("exited with 7; its last lines:\n    line "),
         "{told}"
     );
     bench.supervisor.stop(Duration::ZERO);
-    let later: Vec<_> = bench
-        .events
-        .iter()
-        .filter(|event| !matches!(event, LocalEvent::Ended { .. }))
-        .collect();
-    assert!(later.is_empty(), "{later:?}");
+    // Ten deaths alike are a few lines.
+    let told = bench.lines.iter();
+    let told: Vec<_> = told.filter(|(_, line)| line.starts_with("app: ")).collect();
+    assert!((4..10).contains(&told.len()), "{told:?}");
+    assert!(
+        told.iter().any(|(_, line)| line.contains("is given up")),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -189,7 +232,7 @@ fn a_program_that_is_not_there_is_an_error_of_the_start() {
 fn stop_goes_from_patience_to_sigterm_to_sigkill_and_takes_orphans_along() {
     // 0 ends by itself, 1 on SIGTERM, 2 only on SIGKILL, and 2 leaves an orphan that holds its pipes.
     let script = "case $RINGMW_JOB in
-        local.0.*) echo up; read x < $FIFO; exit 0;;
+        local.0.*) echo up; read x < $FIFO; told; exit 0;;
         local.1.*) echo up; exec sleep 1000;;
         *) trap '' TERM; sleep 1000 & echo $!; while true; do wait; done;;
         esac";
@@ -217,7 +260,7 @@ fn stop_goes_from_patience_to_sigterm_to_sigkill_and_takes_orphans_along() {
     assert_eq!(groups, vec![groups[0]; 3]);
     assert_ne!(groups[0], rustix::process::getpgrp());
     std::fs::write(&fifo, "go\n").expect("slave 0 reads");
-    assert!(bench.ended().0.is_success);
+    assert!(bench.ended().0.is_over);
     let stopped = bench.supervisor.stop(Duration::from_millis(50));
     assert_eq!(
         stopped,
@@ -297,6 +340,4 @@ fn the_plan_for_this_binary_has_the_flags_of_a_slave() {
     assert_eq!(args.join(" "), expected);
     assert_eq!(plan.slaves, 3);
     assert!(Plan::of_this_binary(None, 1, "m").slaves >= 1);
-    assert_eq!(parse_job(&job(7, 2)), Some((7, 2)));
-    assert_eq!(parse_job("slurm.7.2"), None);
 }

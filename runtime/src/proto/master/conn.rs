@@ -1,13 +1,15 @@
 //! One connection: what it is, what is known of its slave, and why it ends.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ringmw_codec::audit::LossCause;
 use ringmw_codec::control::{Goodbye, GoodbyeCode};
 use ringmw_codec::frame::{FrameReader, Kind};
-use ringmw_codec::handshake::Refusal;
+use ringmw_codec::handshake::{About, Refusal};
 use ringmw_sched::{Departure, Nanos, SlaveId};
 
+use super::account::Deeds;
 use super::meter::Meter;
 use crate::proto::conn::ConnId;
 
@@ -64,11 +66,15 @@ pub struct SlaveInfo {
     /// Its host's name.
     pub host: String,
     /// Its batch job, or empty.
-    pub job: String,
+    pub job: Arc<str>,
     /// Its process there.
     pub pid: u32,
+    /// What else it says of itself: its labels, who watches over it.
+    pub about: About,
     /// When it connected.
     pub since: Nanos,
+    /// What it has done.
+    pub deeds: Deeds,
 }
 
 /// Why a connection of a slave ends, as the trail names it.
@@ -117,6 +123,11 @@ impl Cause {
         match self {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
             Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
+            Cause::Goodbye {
+                code: GoodbyeCode::Ended,
+                begun: true,
+                ..
+            } => Departure::Ended,
             Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }

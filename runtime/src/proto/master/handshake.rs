@@ -33,6 +33,9 @@ impl MasterCore {
 
     fn on_slave(&mut self, conn: ConnId, hello: Hello) {
         let (id, group) = self.sched.connect();
+        if hello.about.is_watched && self.config.rules.is_crash_limit_given {
+            self.sched.keep_crash_limit(id);
+        }
         let welcome = Welcome {
             slave: id.0,
             client_timeout_ms: self.config.rules.client_timeout / 1_000_000,
@@ -40,6 +43,9 @@ impl MasterCore {
             result_packet_bytes_max: self.config.rules.result_packet_bytes_max,
             result_group: self.config.rules.result_group,
             checkpoint_interval_ms: self.config.rules.checkpoint_interval / 1_000_000,
+            crash_limit: self.config.rules.sched.crash_limit,
+            task_timeout_ms: (self.config.rules.task_timeout)
+                .map_or(0, |limit| (limit / 1_000_000).max(1)),
             seed: self.config.seed,
             args: self.config.args.clone(),
         };
@@ -50,16 +56,18 @@ impl MasterCore {
             .expect("its Hello has just been read");
         let info = SlaveInfo {
             address: state.peer,
+            deeds: self.account.on_slave(&hello.host),
             host: hello.host,
-            job: hello.job,
+            job: hello.job.into(),
             pid: hello.pid,
+            about: hello.about,
             since: now,
         };
         let connected = Event::Connected {
             slave: id.0,
             from: state.peer.to_string(),
             host: info.host.clone(),
-            job: info.job.clone(),
+            job: info.job.to_string(),
             group: trail::group(group),
         };
         state.phase = Phase::Slave {

@@ -83,7 +83,7 @@ impl SlaveCore {
             evicted,
             ..
         } = &self.checkpoints;
-        match (made, self.running, &self.end) {
+        match (made, &self.running, &self.end) {
             (true, Some(_), None) if evicted.is_some() => 0,
             (true, Some(_), None) if under_way.is_none() => *due_at,
             _ => Nanos::MAX,
@@ -101,7 +101,8 @@ impl SlaveCore {
         state: &[u8],
         now: Nanos,
     ) -> Result<(), String> {
-        let (Some(welcome), None, Some(task)) = (&self.welcome, &self.end, self.running) else {
+        let (Some(welcome), None, Some(task)) = (&self.welcome, &self.end, self.running_task())
+        else {
             return Ok(());
         };
         let bytes_max = welcome.result_packet_bytes_max as usize - Checkpoint::HEADER_BYTES;

@@ -152,7 +152,7 @@ impl SlaveCore {
     fn on_withdraw(&mut self, withdraw: Withdraw) {
         let mut acknowledged = Vec::new();
         for task in withdraw.tasks {
-            if self.running == Some(task) {
+            if self.running_task() == Some(task) {
                 self.running_cancelled = true;
             } else if self.take_out(task) {
                 self.forget_resume(task);

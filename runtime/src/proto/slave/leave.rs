@@ -62,6 +62,13 @@ impl SlaveEnd {
         matches!(self, SlaveEnd::Left(_) | SlaveEnd::Idle(_))
     }
 
+    /// Whether the operator is told on stderr: an exit with 255 says why. Whoever watches over the slave (`is_watched`) says
+    /// himself that the master has left.
+    pub(crate) fn is_told(&self, is_watched: bool) -> bool {
+        let is_known = is_watched && matches!(self, SlaveEnd::Shutdown { .. });
+        self.exit_code() != exit::OK && !is_known
+    }
+
     /// The exit code: 0 only where the master said that the computation is finished, or it was idle for too long.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -122,6 +129,16 @@ impl SlaveCore {
             self.finish_with(SlaveEnd::Left(reason.to_owned()));
             self.leaving = Some(Leaving::default());
         }
+    }
+
+    /// The process ends itself under the running task, by an exit or for its memory: that one is to blame. Without one, as
+    /// [`SlaveCore::leave`].
+    pub fn blame(&mut self, reason: &str) {
+        let code = match self.running {
+            Some(_) => GoodbyeCode::Ended,
+            None => GoodbyeCode::Other,
+        };
+        self.leave(code, reason);
     }
 
     /// A signal: the machine is wanted. What fits in a second is written, whatever it was leaving for.

@@ -17,6 +17,7 @@ mod leave;
 mod meter;
 mod packet;
 mod results;
+mod timeout;
 
 use std::collections::VecDeque;
 
@@ -33,7 +34,7 @@ use leave::Leaving;
 pub use leave::SlaveEnd;
 use meter::Meter;
 pub(crate) use packet::Assignment;
-use packet::{Announcement, Queued};
+use packet::{Announcement, Queued, Running};
 pub use results::Next;
 
 /// A finished result waits at most this long for others to travel with.
@@ -57,8 +58,14 @@ pub struct SlaveCore {
     tasks: VecDeque<Queued>,
     /// Tasks in them.
     queued: usize,
-    running: Option<u64>,
+    running: Option<Running>,
     running_cancelled: bool,
+    /// Time-outs by algorithm.
+    timeouts: Vec<Option<Nanos>>,
+    /// Some task may have one of its own.
+    has_timeouts: bool,
+    /// Of a task that has been answered for and goes on: nothing but the end of the process stops it.
+    is_abandoned: bool,
     announcement: Announcement,
     results: ResultBatchBuilder,
     oldest_result: Option<Nanos>,
@@ -97,6 +104,9 @@ impl SlaveCore {
             queued: 0,
             running: None,
             running_cancelled: false,
+            timeouts: Vec::new(),
+            has_timeouts: false,
+            is_abandoned: false,
             announcement: Announcement::None,
             results: ResultBatchBuilder::new(),
             oldest_result: None,
@@ -137,6 +147,7 @@ impl SlaveCore {
             return;
         }
         self.sum_up(now, false);
+        self.check_timeout(now);
         self.check_bounds(now);
         self.see_due(now);
         if now >= self.last_checkpoint_deadline() {
@@ -170,6 +181,7 @@ impl SlaveCore {
             .min(self.bounds_deadline())
             .min(self.checkpoint_deadline())
             .min(self.last_checkpoint_deadline())
+            .min(self.timeout_deadline())
             .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
 
@@ -322,7 +334,7 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::handshake::{Fingerprint, Hello, PROTOCOL_VERSION};
+    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION};
     use ringmw_sched::Nanos;
 
     use super::{SlaveConfig, SlaveCore, WELCOME_WAIT};
@@ -337,6 +349,7 @@ mod tests {
             host: String::new(),
             job: String::new(),
             pid: 1,
+            about: About::default(),
             fingerprint: Fingerprint {
                 app_version: String::new(),
                 build: String::new(),

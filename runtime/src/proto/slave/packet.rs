@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use ringmw_codec::batch::{TaskBody, TaskSeries};
 use ringmw_codec::wire::DecodeError;
+use ringmw_sched::Nanos;
 
 use crate::proto::checkpoint::Kept;
 
@@ -17,6 +18,8 @@ pub struct Assignment {
     pub algorithm: u16,
     /// The packet that it came in, counted from the slave's start.
     pub packet: u64,
+    /// Its start was announced: should its slave be lost, it is charged.
+    pub was_announced: bool,
     /// The body of the series that it belongs to, a share of the packet.
     pub(super) series: Bytes,
     /// Tasks of that series.
@@ -35,6 +38,17 @@ impl Assignment {
     pub fn body(&self) -> Result<TaskBody<'_>, DecodeError> {
         TaskSeries::parse(&self.series, self.count)?.nth(self.index)
     }
+}
+
+/// The task that is computed.
+pub(super) struct Running {
+    pub(super) task: u64,
+    pub(super) algorithm: u16,
+    pub(super) since: Nanos,
+    /// How long it may run.
+    pub(super) timeout: Option<Nanos>,
+    /// Since when it has been told that its time is over.
+    pub(super) told_at: Option<Nanos>,
 }
 
 /// An entry of a packet, or what is left of it: the tasks of a series that are in hand and have not begun, at least one.

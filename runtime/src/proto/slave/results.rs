@@ -7,7 +7,7 @@ use ringmw_sched::{AUTO, Nanos};
 
 use super::SlaveCore;
 use super::leave::SlaveEnd;
-use super::packet::{Announcement, Assignment};
+use super::packet::{Announcement, Assignment, Running};
 use crate::proto::{SECOND, put};
 
 /// With automatic grouping a finished result waits at most this long for others that finish.
@@ -26,7 +26,7 @@ pub enum Next {
 
 impl SlaveCore {
     /// What to do next; flushes results when there is nothing more to compute.
-    pub fn next_task(&mut self) -> Next {
+    pub fn next_task(&mut self, now: Nanos) -> Next {
         if let Some(end) = &self.end {
             return Next::Stop(end.clone());
         }
@@ -53,6 +53,7 @@ impl SlaveCore {
             task,
             algorithm: front.algorithm,
             packet: front.packet,
+            was_announced: front.marked,
             series: match is_last {
                 true => std::mem::take(&mut front.body),
                 false => front.body.clone(),
@@ -67,7 +68,14 @@ impl SlaveCore {
         }
         self.queued -= 1;
         self.announcement = Announcement::None;
-        self.running = Some(task);
+        let timeout = self.timeout_of(assignment.algorithm);
+        self.running = Some(Running {
+            task,
+            algorithm: assignment.algorithm,
+            since: now,
+            timeout,
+            told_at: None,
+        });
         self.running_cancelled = false;
         assignment.resume = self.begin_checkpoints(task);
         Next::Run(assignment)
@@ -81,15 +89,19 @@ impl SlaveCore {
         compute: Nanos,
         now: Nanos,
     ) {
-        let task = self.running.take().expect("a task is running");
-        self.completed += 1;
-        self.busy_at = now;
+        if self.is_abandoned {
+            // It has been answered for.
+            return;
+        }
         if self.is_evicted() {
             // It may have ended because it was told so: that is no result.
-            self.running = Some(task);
             self.leave_if_evicted();
             self.running = None;
+            return;
         }
+        let Running { task, .. } = self.running.take().expect("a task is running");
+        self.completed += 1;
+        self.busy_at = now;
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return;
         };

@@ -60,6 +60,7 @@ impl Law {
                 .and_then(|(_, slave)| slave)
                 .map_or(0, |slave| slave.stint),
             crashes: 0,
+            crash_limit: 0,
             must: None,
             told: false,
         };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
 use ringmw_codec::batch::{self, ResultStatus};
-use ringmw_codec::control::{Goodbye, Offer, Returned, Starting, Withdrawn};
+use ringmw_codec::control::{Goodbye, GoodbyeCode, Offer, Returned, Starting, Withdrawn};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::{Departure, Group, SlaveId};
@@ -113,12 +113,15 @@ impl Law {
                 Ok(goodbye) => {
                     self.see(conn, Happening::Goodbye);
                     self.check_nothing_left(conn);
-                    self.lose(
-                        conn,
-                        Departure::Goodbye {
-                            begun: goodbye.begun,
-                        },
-                    );
+                    let departure = match goodbye {
+                        Goodbye {
+                            code: GoodbyeCode::Ended,
+                            begun: true,
+                            ..
+                        } => Departure::Ended,
+                        Goodbye { begun, .. } => Departure::Goodbye { begun },
+                    };
+                    self.lose(conn, departure);
                     return false;
                 }
                 Err(_) => false,

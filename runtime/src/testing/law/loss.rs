@@ -38,10 +38,18 @@ impl Law {
         let Phase::Slave(id) = std::mem::replace(&mut state.phase, Phase::Dropped) else {
             return;
         };
+        let connected = self.slaves.len() as u32;
         let slave = self.slaves.remove(&id).expect("its connection ends once");
+        let limit = self.config.rules.sched.crash_limit;
+        let limit = limit.min(connected.div_ceil(2).max(2));
         let excused = departure != Departure::Crashed || slave.leaving;
         let first = slave.hands.front().map(|first| first.0);
-        let announced = slave.announced.filter(|_| !excused);
+        let announced = match departure {
+            _ if slave.leaving => None,
+            Departure::Crashed => slave.announced,
+            Departure::Ended => first,
+            Departure::Excused | Departure::Goodbye { .. } => None,
+        };
         let (mut charged, mut recycled) = (None, 0);
         for (seq, hold) in slave.hands {
             if hold != Hold::Live {
@@ -52,6 +60,7 @@ impl Law {
             }
             let begun = match departure {
                 Departure::Goodbye { begun } if !slave.leaving => begun && first == Some(seq),
+                Departure::Ended if !slave.leaving => first == Some(seq),
                 _ => true,
             };
             let task = self.tasks.get_mut(&seq).expect("it was handed out");
@@ -60,12 +69,13 @@ impl Law {
                 continue;
             }
             if announced == Some(seq) && task.spec.policy.retry {
+                if task.crashes == 0 {
+                    task.crash_limit = limit;
+                }
                 task.crashes += 1;
                 charged = Some(seq);
                 let crashes = task.crashes;
-                if self.config.rules.sched.crash_limit > 0
-                    && crashes >= self.config.rules.sched.crash_limit
-                {
+                if task.crash_limit > 0 && crashes >= task.crash_limit {
                     self.end(
                         seq,
                         Must::Unrunnable(Reason::Crashed { slave: id, crashes }),

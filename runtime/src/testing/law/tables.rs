@@ -37,6 +37,8 @@ pub(super) struct Task {
     /// The slave it is addressed to was in this stint of its group when the task came.
     pub(super) stint: u32,
     pub(super) crashes: u32,
+    /// In force from its first crash on.
+    pub(super) crash_limit: u32,
     pub(super) must: Option<Must>,
     pub(super) told: bool,
 }

@@ -345,6 +345,7 @@ impl Law {
             rerouted: false,
             stint: 0,
             crashes: 0,
+            crash_limit: 0,
             must: None,
             told: false,
         };

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ringmw_codec::handshake::{Hello, PROTOCOL_VERSION};
+use ringmw_codec::handshake::{About, Hello, PROTOCOL_VERSION};
 
 use crate::app::fingerprint;
 use crate::typed::best::Best;
@@ -101,6 +101,7 @@ pub(in crate::testing) fn hello(registry: &Registry, version: &str, member_id: &
         host: "simulated".to_owned(),
         job: String::new(),
         pid: 1,
+        about: About::default(),
         fingerprint: fingerprint::of(registry, version),
     }
 }

@@ -86,6 +86,8 @@ impl Script {
         let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
         let mut config = Config {
             rules: Rules {
+                is_crash_limit_given: false,
+                task_timeout: None,
                 client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
                 checkpoint_interval: (seed % 3) * (SECOND / 100),
                 sched: ringmw_sched::Config {
@@ -115,6 +117,11 @@ impl Script {
             fingerprint: hello.fingerprint.clone(),
             algorithms: registry.infos(),
         };
+        // In some runs tasks time out: those that hang, and some that are only long.
+        let mut limits = ChaCha8Rng::seed_from_u64(seed ^ 0x71_3e00);
+        if seed % 3 == 2 {
+            config.rules.task_timeout = Some(limits.random_range(SECOND / 10..20 * SECOND));
+        }
         let sched = &mut config.rules.sched;
         sched.task_group = rng.random_range(0..7);
         sched.prefetch = rng.random_range(0..4) > 0;
