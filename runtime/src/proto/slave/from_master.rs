@@ -143,6 +143,7 @@ impl SlaveCore {
             });
         }
         self.packets += 1;
+        self.packet_tasks = view.tasks();
         self.sum_up(now, false);
         let (tasks, bytes) = (view.tasks(), payload.len() as u64);
         let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());

@@ -69,6 +69,10 @@ pub struct SlaveCore {
     announcement: Announcement,
     results: ResultBatchBuilder,
     oldest_result: Option<Nanos>,
+    /// Of the tasks that it has computed, the last ones counting most.
+    mean_compute: Nanos,
+    /// Tasks of the last packet.
+    packet_tasks: u64,
     out: Vec<u8>,
     /// Bytes that the I/O side was given since the start, and those of them that the socket has taken.
     handed: u64,
@@ -110,6 +114,8 @@ impl SlaveCore {
             announcement: Announcement::None,
             results: ResultBatchBuilder::new(),
             oldest_result: None,
+            mean_compute: 0,
+            packet_tasks: 0,
             out,
             handed: 0,
             written: 0,
