@@ -94,6 +94,8 @@ macro_rules! flags {
                 "The executable that the resource file names, by default the master's own.";
             crash_limit = "--mw-crash-limit", Some("N"), Number<u32>, Some("10"), Master,
                 "A task under way in this many lost slaves is unrunnable; 0 for never.";
+            priority_aging = "--mw-priority-aging", Some("TIME"), Time<0>, Some("60"), Master,
+                "For each such time that its oldest task has waited a level of priority competes one level higher; 0 for never.";
             task_timeout = "--mw-task-timeout", Some("TIME"), Maybe<Time<1>>, None, Master,
                 "A task that runs for longer, and has no time-out of its own, is told to stop, and a second later fails with its process.";
             ready_bytes_max = "--mw-max-ready-bytes", Some("BYTES"), Bytes<u64, 1>, Some("268435456"), Master,
@@ -112,6 +114,14 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            secret_file = "--mw-secret-file", Some("FILE"), Maybe<File>, None, Both,
+                "The run's secret: 64 hexadecimal digits or a resource file, - for standard input; a master makes it where there is none. By default it is drawn and stands in the resource file.";
+            no_secret = "--mw-no-secret", None, Switch, None, Master,
+                "Run without a secret: whoever reaches the port may join, and nothing is encrypted.";
+            slaves_at = "--mw-slave-at", Some("HOST:PORT|@FILE"), Every<PeerOrFile>, None, Master,
+                "Dial a slave that listens here, again whenever the connection ends; repeatable, or a file of such addresses, a line each.";
+            slave_listen = "--mw-slave-listen", Some("[HOST:]PORT"), Maybe<At>, None, Slave,
+                "Wait here for a master that dials (--mw-slave-at), serve it, then the next one.";
             status_at = "--mw-status-port", Some("[HOST:]PORT"), Maybe<At>, None, Master,
                 "Serve the run's status by HTTP there, on 127.0.0.1 if no host is given: a page, /status.json, /metrics; needs the token of the printed link.";
             labels = "--mw-slave-label", Some("KEY[=VALUE]"), Every<Label>, None, Slave,

@@ -210,9 +210,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a task that was given back is lost",
         file: "sched/src/events/recall.rs",
-        old: "            self.enqueue_front(slot);
-",
-        new: "",
+        old: "None => self.enqueue_front(slot),",
+        new: "None => {}",
     },
     Mutant {
         name: "of two that run a straggler one is lost, and it is run a third time",
@@ -237,8 +236,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the turn of owners is forgotten",
         file: "sched/src/data/owners.rs",
-        old: "if self.ring.len() > 1 && self.get(slot).tasks > 0 {",
-        new: "if self.ring.len() > 1 && self.get(slot).tasks == 0 {",
+        old: "if may_turn && ring.len() > 1 {",
+        new: "if may_turn && ring.len() > 1_000 {",
     },
     Mutant {
         name: "a map's window ignores bytes",
@@ -364,6 +363,30 @@ const MUTANTS: &[Mutant] = &[
         new: "if self.mw.passes() + 1 >= self.passes {",
     },
     Mutant {
+        name: "levels: the lowest level goes first",
+        file: "sched/src/data/owners.rs",
+        old: "(level as u64).saturating_add(higher).min(LEVELS as u64 - 1)",
+        new: "(LEVELS as u64 - 1 - level as u64).saturating_add(higher).min(LEVELS as u64 - 1)",
+    },
+    Mutant {
+        name: "levels: no level ever competes higher",
+        file: "sched/src/data/owners.rs",
+        old: "let higher = waited.checked_div(aging).unwrap_or(0);",
+        new: "let higher = waited.checked_div(aging).unwrap_or(0).min(0);",
+    },
+    Mutant {
+        name: "deadlines: what comes back too late is queued again",
+        file: "sched/src/events/expire.rs",
+        old: "record.is_late().then(|| Reason::NotBegunInTime {",
+        new: "(record.is_late() && record.marked()).then(|| Reason::NotBegunInTime {",
+    },
+    Mutant {
+        name: "deadlines: what has waited too long is handed out",
+        file: "sched/src/data/deadlines.rs",
+        old: "self.next().filter(|&at| at <= now)?;",
+        new: "self.next().filter(|&at| at + 1_000_000 <= now)?;",
+    },
+    Mutant {
         name: "reduce: results that came early are combined before their turn",
         file: "runtime/src/master/reduce.rs",
         old: "if *first.key() != self.next {",
@@ -483,6 +506,65 @@ const MUTANTS: &[Mutant] = &[
         old: "self.flush_results();
         put(&mut self.out, Kind::Checkpoint",
         new: "put(&mut self.out, Kind::Checkpoint",
+    },
+    Mutant {
+        name: "the secret is skipped where the end is told",
+        file: "runtime/src/proto/secured.rs",
+        old: "                channel.seal(frames, out);
+            }
+            _ =>",
+        new: "                match frames.len() {
+                    17 => out.extend_from_slice(frames),
+                    _ => channel.seal(frames, out),
+                }
+            }
+            _ =>",
+    },
+    Mutant {
+        name: "a nonce is used again: a record that is repeated opens",
+        file: "codec/src/secret/records.rs",
+        old: "        let opened = self.noise.read_message(sealed, &mut plain[at..]);",
+        new: "        let nonce = self.noise.receiving_nonce();
+        let mut opened = self.noise.read_message(sealed, &mut plain[at..]);
+        if opened.is_err() && nonce > 0 {
+            self.noise.set_receiving_nonce(nonce - 1);
+            opened = self.noise.read_message(sealed, &mut plain[at..]);
+        }",
+    },
+    Mutant {
+        name: "records may be left out",
+        file: "codec/src/secret/records.rs",
+        old: "        let opened = self.noise.read_message(sealed, &mut plain[at..]);",
+        new: "        let nonce = self.noise.receiving_nonce();
+        let mut opened = self.noise.read_message(sealed, &mut plain[at..]);
+        if opened.is_err() {
+            self.noise.set_receiving_nonce(nonce + 1);
+            opened = self.noise.read_message(sealed, &mut plain[at..]);
+        }",
+    },
+    Mutant {
+        name: "the secret is mixed in after the first Diffie-Hellman",
+        file: "codec/src/secret/proof.rs",
+        old: "const PSK_AT: u8 = 0;",
+        new: "const PSK_AT: u8 = 2;",
+    },
+    Mutant {
+        name: "an id is given before the first record has been opened",
+        file: "runtime/src/proto/master/secured.rs",
+        old: "                Ok(true) => self.unanswered.push_back(conn),",
+        new: "                Ok(true) => {
+                    self.unanswered.push_back(conn);
+                    let hello = ringmw_codec::handshake::Hello {
+                        protocol: PROTOCOL_VERSION,
+                        member_id: Vec::new(),
+                        host: String::new(),
+                        job: String::new(),
+                        pid: 0,
+                        about: ringmw_codec::handshake::About::default(),
+                        fingerprint: self.config.fingerprint.clone(),
+                    };
+                    self.on_slave(conn, hello);
+                }",
     },
 ];
 

@@ -11,7 +11,7 @@ use ringmw_sched::AUTO;
 
 use super::values::{
     At, Bytes, Each, Engine, Every, File, Host, Label, Level, Maybe, MemberId, Number, OnOff,
-    OrAuto, Ports, Rotate, Seconds, SlavesWanted, Switch, Take, Time,
+    OrAuto, PeerOrFile, Ports, Rotate, Seconds, SlavesWanted, Switch, Take, Time,
 };
 use super::{Role, Settings, SlaveCount, Source};
 use crate::proto::config::{Bounds, Rules};
@@ -95,6 +95,7 @@ impl From<Given> for Settings {
             member_id,
             slave_executable,
             crash_limit,
+            priority_aging,
             task_timeout,
             ready_bytes_max,
             queued_bytes_max,
@@ -104,6 +105,10 @@ impl From<Given> for Settings {
             slave_count,
             time_limit,
             idle_timeout,
+            secret_file,
+            no_secret,
+            slaves_at,
+            slave_listen,
             status_at,
             labels,
             any_build,
@@ -131,6 +136,7 @@ impl From<Given> for Settings {
                     prefetch,
                     take_back: true,
                     duplicate_stragglers,
+                    priority_aging: nanos(priority_aging),
                 },
                 result_packet_bytes_max,
                 result_group: result_group.unwrap_or(AUTO),
@@ -149,6 +155,10 @@ impl From<Given> for Settings {
             resource_interval,
             member_id: last(&member_id),
             slave_executable,
+            secret_file,
+            no_secret,
+            slaves_at,
+            slave_listen,
             ready_bytes_max,
             seed,
             engine,

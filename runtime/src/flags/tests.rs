@@ -100,6 +100,7 @@ fn defaults_are_the_tables() {
                 prefetch: true,
                 take_back: true,
                 duplicate_stragglers: false,
+                priority_aging: 60 * SECOND,
             },
             result_packet_bytes_max: 131_072,
             result_group: ringmw_sched::AUTO,
@@ -117,6 +118,10 @@ fn defaults_are_the_tables() {
         resource_interval: Duration::from_secs(300),
         member_id: None,
         slave_executable: None,
+        secret_file: None,
+        no_secret: false,
+        slaves_at: Vec::new(),
+        slave_listen: None,
         ready_bytes_max: 256 << 20,
         status_at: None,
         seed: None,
@@ -140,7 +145,8 @@ fn everything_can_be_given() {
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 --mw-task-timeout 1500ms \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
-         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build --mw-checkpoint-interval 7 y",
+         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-priority-aging 0 --mw-slaves-wanted auto:77 --mw-any-build \
+         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm --mw-checkpoint-interval 7 y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -157,6 +163,7 @@ fn everything_can_be_given() {
                 prefetch: false,
                 take_back: true,
                 duplicate_stragglers: true,
+                priority_aging: 0,
             },
             result_packet_bytes_max: 4096,
             result_group: 7,
@@ -177,6 +184,13 @@ fn everything_can_be_given() {
         resource_interval: Duration::from_secs(1),
         member_id: Some("12.0".into()),
         slave_executable: Some("./app".into()),
+        secret_file: Some("key".into()),
+        no_secret: false,
+        slaves_at: vec![
+            SlavesAt::One("[::1]:7".into()),
+            SlavesAt::File("farm".into()),
+        ],
+        slave_listen: None,
         ready_bytes_max: 64 << 10,
         status_at: Some((Some("n7".into()), 8080)),
         seed: Some(u64::MAX),
@@ -318,7 +332,7 @@ fn contradictions_name_their_flags() {
         (
             "--mw-slave",
             "--mw-slave needs to know its master: give --mw-master-host and --mw-master-port, or the master's \
-             --mw-resource-file",
+             --mw-resource-file, or wait for it with --mw-slave-listen",
         ),
         (
             "--mw-slave --mw-master-port 1",

@@ -254,7 +254,11 @@ impl<const LEAST_MS: u64> Value for Time<LEAST_MS> {
         time.filter(|ms| (LEAST_MS..=most).contains(ms))
             .map(Duration::from_millis)
             .ok_or_else(|| {
-                let least = if LEAST_MS < 1_000 { "1ms" } else { "1" };
+                let least = match LEAST_MS {
+                    0 => "0",
+                    1..1_000 => "1ms",
+                    _ => "1",
+                };
                 format!(
                     "is no time from {least} to {SECONDS_MAX} seconds, like 30, 500ms, 10min or 2h"
                 )
@@ -462,5 +466,42 @@ impl Value for Host {
             return Err("is no host alone; a port goes to --mw-master-port".to_owned());
         }
         Ok(bare.to_owned())
+    }
+}
+
+/// Reads `host:port`; an IPv6 host stands in brackets, and keeps them.
+pub(super) fn peer(value: &str) -> Result<String, String> {
+    let (host, port) = value
+        .rsplit_once(':')
+        .ok_or_else(|| "is no HOST:PORT".to_owned())?;
+    let bare = Host::read(host).map_err(|_| format!("{host} is no host name or address"))?;
+    if bare.contains(':') && bare.len() == host.len() {
+        return Err("is no HOST:PORT; an IPv6 host stands in brackets".to_owned());
+    }
+    let port = Number::<u16, 1>::read(port).map_err(|error| format!("the port {port} {error}"))?;
+    Ok(format!("{host}:{port}"))
+}
+
+/// Where slaves listen: one of them, or a file of such.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SlavesAt {
+    /// `HOST:PORT`
+    One(String),
+    /// `@FILE`
+    File(PathBuf),
+}
+
+/// An address, or the name of a file of them behind an `@`.
+pub(super) struct PeerOrFile;
+
+impl Value for PeerOrFile {
+    type Out = SlavesAt;
+
+    fn read(value: &str) -> Result<SlavesAt, String> {
+        match value.strip_prefix('@') {
+            Some("") => Err("names no file behind its @".to_owned()),
+            Some(file) => Ok(SlavesAt::File(file.into())),
+            None => peer(value).map(SlavesAt::One),
+        }
     }
 }

@@ -198,8 +198,8 @@ impl Run<'_> {
             turn::end(
                 state,
                 || None,
-                |effect| {
-                    if let Effect::Send(conn, bytes) = effect {
+                |core, effect| {
+                    if let Effect::Send(conn, bytes) = core.seal(effect) {
                         sent.push((conn, bytes));
                     }
                 },

@@ -99,6 +99,7 @@ impl Script {
                     prefetch: false,
                     take_back: true,
                     duplicate_stragglers: false,
+                    priority_aging: [0, SECOND / 20, SECOND, 60 * SECOND][seed as usize % 4],
                     crash_limit: 0,
                     queued_bytes_max: 0,
                 },
@@ -220,13 +221,19 @@ impl Script {
         }
         faults[0] += 1;
         let every = of(&mut rng, &[SECOND / 20, SECOND / 3, 3 * SECOND]);
-        let mut state = State::new(MasterCore::new(config.clone(), 0), ALGORITHMS, state_config);
+        let mut core = MasterCore::new(config.clone(), 0);
+        let mut law = Law::new(config, false);
+        if seed % 3 != 2 {
+            core.set_secret(fleet.draw_secret(seed));
+            law.expect_secret();
+        }
+        let mut state = State::new(core, ALGORITHMS, state_config);
         if rng.random_range(0..2) == 0 {
             state.map_bytes_max = rng.random_range(200..5_000);
         }
         Script {
             fleet,
-            law: Law::new(config, false),
+            law,
             state,
             seed,
             habits,
@@ -236,6 +243,10 @@ impl Script {
             next_app: 0,
             alike: None,
             records: Vec::new(),
+            levels: seed
+                .is_multiple_of(3)
+                .then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x001e_7e15)),
+            level: (0, Nanos::MAX),
             addressee: None,
             window: None,
             in_series: 0,
@@ -243,6 +254,7 @@ impl Script {
             in_tagged: 0,
             processes: rng.random_range(1..8),
             rng,
+            keys: ChaCha8Rng::seed_from_u64(seed ^ 0x6b65_7973),
             busy_until: 0,
             now: 0,
             turns: 0,
