@@ -108,6 +108,8 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            slave_memory = "--mw-slave-memory", Some("BYTES"), Maybe<Bytes<u64, { 1 << 20 }>>, None, Slave,
+                "A slave whose memory passes this leaves with 255, and the task that it runs is charged for it.";
             labels = "--mw-slave-label", Some("KEY[=VALUE]"), Every<Label>, None, Slave,
                 "A label of this slave, for tasks that need it; may be given up to 16 times.";
             any_build = "--mw-any-build", None, Switch, None, Master,

@@ -112,6 +112,7 @@ fn be_slave(parts: &Arc<SlaveSide>, address: String, member_id: &str) {
         own_args: Vec::new(),
         word: None,
         replace: Some(Box::new(replace)),
+        memory_max: None,
     };
     match Slave::join(join) {
         Ok(mut slave) => {
