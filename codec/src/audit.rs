@@ -1,7 +1,7 @@
 //! The audit trail: one line per event, written and read back by one table.
 //!
 //! ```text
-//! 1 2026-11-20T08:03:03.123456Z MASTER connected slave=SLAVE-17 from=10.1.7.3:4432 host=node7 job=123.4 group=unordered
+//! 2 2026-11-20T08:03:03.123456Z MASTER connected slave=SLAVE-17 from=10.1.7.3:4432 host=node7 job=123.4 group=unordered
 //! | |                           |      |         facts: key=value, in the order of the event's fields
 //! | time: RFC 3339, UTC         who    what
 //! version
@@ -17,12 +17,16 @@
 //! let line = Line { time_us: 1_795_161_783_123_456, who: Who::Slave(Some(17)), event: Event::Connecting { to: "node 1".into() } };
 //! let mut out = Vec::new();
 //! line.write(&mut out);
-//! assert_eq!(out, b"1 2026-11-20T08:03:03.123456Z SLAVE-17 connecting to=\"node 1\"\n");
+//! assert_eq!(out, b"2 2026-11-20T08:03:03.123456Z SLAVE-17 connecting to=\"node 1\"\n");
 //! assert_eq!(Line::parse(std::str::from_utf8(&out)?.trim_end()), Ok(line));
 //! # Ok::<(), std::str::Utf8Error>(())
 //! ```
 //!
-//! Version 1: the first. A new event or a new optional fact at the end keeps the version; any other change raises it.
+//! A reader of this version takes 1 as it was, and of 2 passes over what it does not know: facts behind the known ones,
+//! and events, whose lines have an error of their own ([`AuditError::is_of_later`]). So a new event or a new optional fact at
+//! the end keeps the version; any other change raises it.
+//!
+//! Version 1: the first. Version 2: what is not known is passed over; state lines.
 
 use thiserror::Error;
 
@@ -42,7 +46,7 @@ mod time;
 use text::{Facts, put_number};
 
 /// The version of the format, first on every line.
-pub const AUDIT_VERSION: u32 = 1;
+pub const AUDIT_VERSION: u32 = 2;
 
 const LINE_BYTES_USUAL: usize = 160;
 const STAMP_BYTES_USUAL: usize = 48;
@@ -76,6 +80,8 @@ pub struct AuditError {
     pub column: usize,
     /// What is wrong there.
     pub what: String,
+    /// Nothing is: the line is about an event that a later program knows.
+    pub is_of_later: bool,
 }
 
 /// What the lines of one writer and one time begin with.
@@ -126,15 +132,14 @@ impl Line {
     pub fn parse(line: &str) -> Result<Line, AuditError> {
         let mut facts = Facts::new(line);
         let version = facts.word("the version")?;
-        if version.text != "1" {
-            return Err(facts.error(
-                version.at,
-                format!(
-                    "version {:?}, this program reads {AUDIT_VERSION}",
-                    version.text
-                ),
-            ));
-        }
+        let passes_over = match version.text {
+            "1" => false,
+            "2" => true,
+            other => {
+                let what = format!("version {other:?}, this program reads 1 to {AUDIT_VERSION}");
+                return Err(facts.error(version.at, what));
+            }
+        };
         let time = facts.word("the time")?;
         let time_us = time::parse_time(time.text).ok_or_else(|| {
             facts.error(
@@ -152,8 +157,22 @@ impl Line {
                 format!("{:?} is not MASTER, SLAVE or SLAVE-n", who.text),
             )
         })?;
-        let event = Event::read(&mut facts)?;
-        facts.end()?;
+        let event = match Event::read(&mut facts) {
+            Ok(event) => event,
+            Err(error) if error.is_of_later => {
+                return match passes_over && facts.are_sound() {
+                    true => Err(error),
+                    false => Err(AuditError {
+                        is_of_later: false,
+                        ..error
+                    }),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        if !(passes_over && facts.are_sound()) {
+            facts.end()?;
+        }
         Ok(Line {
             time_us,
             who,

@@ -58,8 +58,8 @@ macro_rules! flags {
                 "Slaves to start on this machine when neither role is given; by default one per core.";
             host = "--mw-master-host", Some("HOST"), Each<Host>, None, Both,
                 "Master: the interface to bind, by default all. Slave: the master's host.";
-            port = "--mw-master-port", Some("PORT"), Each<Number<u16, 1>>, None, Both,
-                "Master: the port to bind, by default any free one. Slave: the master's port.";
+            port = "--mw-master-port", Some("PORT"), Each<Ports>, None, Both,
+                "Master: the port to bind, or the first free one of a range like 20000-20100; by default any. Slave: the master's port.";
             advertise_host = "--mw-advertise-host", Some("HOST"), Maybe<Host>, None, Master,
                 "The host that slaves are told to connect to, when it is not the one bound.";
             task_packet_bytes_max = "--mw-max-write-buffer-size", Some("BYTES"), Bytes<u32, 4096, { 1 << 30 }>, Some("131072"), Master,
@@ -70,6 +70,8 @@ macro_rules! flags {
                 "A slave that is silent for this long is lost; the master's value governs both sides.";
             audit_file = "--mw-audit-file", Some("FILE"), Maybe<File>, None, Both,
                 "Append the audit trail to this file instead of printing it.";
+            audit_rotate = "--mw-audit-rotate", Some("SIZE[,KEEP]"), Maybe<Rotate>, None, Both,
+                "Begin the audit file anew at this size; FILE.1 is then the one before, and KEEP of them are kept (8).";
             audit_level = "--mw-audit-level", Some("default|packets|tasks"), Level, Some("default"), Both,
                 "How much the audit trail tells: every packet, every task.";
             resource_file = "--mw-resource-file", Some("FILE"), Each<File>, None, Both,
@@ -110,6 +112,8 @@ macro_rules! flags {
                 "Leave after this time without a task: say goodbye and exit 0.";
             slave_memory = "--mw-slave-memory", Some("BYTES"), Maybe<Bytes<u64, { 1 << 20 }>>, None, Slave,
                 "A slave whose memory passes this leaves with 255, and the task that it runs is charged for it.";
+            status_at = "--mw-status-port", Some("[HOST:]PORT"), Maybe<At>, None, Master,
+                "Serve the run's status by HTTP there, on 127.0.0.1 if no host is given: a page, /status.json, /metrics; needs the token of the printed link.";
             labels = "--mw-slave-label", Some("KEY[=VALUE]"), Every<Label>, None, Slave,
                 "A label of this slave, for tasks that need it; may be given up to 16 times.";
             any_build = "--mw-any-build", None, Switch, None, Master,

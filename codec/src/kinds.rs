@@ -24,6 +24,7 @@ use crate::control::{
 use crate::handshake::{
     HELLO_BYTES_MAX, HandshakeError, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
 };
+use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
 use crate::wire::DecodeError;
 
 /// Which way frames of a kind go.
@@ -33,6 +34,33 @@ pub enum Direction {
     ToMaster,
     /// From the master to a slave.
     ToSlave,
+    /// From an observer to the master, over its second listener.
+    OfObserver,
+    /// From the master to an observer.
+    ToObserver,
+}
+
+impl Direction {
+    /// Who sends, and who receives.
+    #[must_use]
+    pub const fn sides(self) -> (&'static str, &'static str) {
+        match self {
+            Direction::ToMaster => ("slave", "master"),
+            Direction::ToSlave => ("master", "slave"),
+            Direction::OfObserver => ("observer", "master"),
+            Direction::ToObserver => ("master", "observer"),
+        }
+    }
+
+    /// What is said of a frame that goes another way.
+    const fn never(self) -> &'static str {
+        match self {
+            Direction::ToMaster => "a master never sends",
+            Direction::ToSlave => "a slave never sends",
+            Direction::OfObserver => "only an observer sends",
+            Direction::ToObserver => "only to observers is sent",
+        }
+    }
 }
 
 /// The largest payload of a kind.
@@ -62,10 +90,7 @@ impl Limit {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReadError {
     /// A peer of that side sends no frame of this kind.
-    #[error("a {} never sends {_0:?}", match _0.direction() {
-        Direction::ToMaster => "master",
-        Direction::ToSlave => "slave",
-    })]
+    #[error("{} {_0:?}", _0.direction().never())]
     Direction(Kind),
     /// The payload is not that of a handshake.
     #[error(transparent)]
@@ -190,5 +215,15 @@ frames! {
         Bests = 13, Bests, Limit::TaskPacket;
         /// The slave is to give back tasks that it has not begun.
         Recall = 14, Recall, Limit::Bytes(Recall::BYTES);
+    }
+    /// What an observer says to a master.
+    FromObserver = OfObserver {
+        /// How does the run do, why is something as it is, or: end it.
+        Ask = 40, Ask<'a>, Limit::Bytes(Ask::BYTES_MAX);
+    }
+    /// What the master says to an observer.
+    ToObserver = ToObserver {
+        /// A piece of the answer.
+        Answer = 41, Answer<'a>, Limit::Bytes(1 + ANSWER_BYTES_MAX);
     }
 }

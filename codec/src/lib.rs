@@ -7,6 +7,8 @@
 //! | [`handshake`] | hello, welcome and refusal, and the judgement of a slave's fingerprint |
 //! | [`batch`] | tasks and results, one rkyv archive per packet; the layout of a task's body |
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
+//! | [`observe`] | what an observer asks of a master, and the answer |
+//! | [`status`] | what a run looks like from outside: `/status.json` |
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
 //! | [`resource`] | the resource file: CL-MW's forms and our own |
 //! | [`secret`] | proof of the run's secret, and the records that all travels in from then on |
@@ -23,8 +25,10 @@ pub mod flags;
 pub mod frame;
 pub mod handshake;
 pub mod kinds;
+pub mod observe;
 pub mod resource;
 pub mod secret;
+pub mod status;
 pub mod wire;
 
 #[doc = include_str!("../wire-format.md")]

@@ -79,6 +79,8 @@ pub struct ResourceFile {
     pub slaves_connected: Option<u64>,
     /// Slaves that have tasks.
     pub slaves_busy: Option<u64>,
+    /// Tasks that wait for a slave.
+    pub tasks_queued: Option<u64>,
     /// Every `host:port` that slaves may try, best first.
     pub master_addresses: Vec<String>,
     /// The version of our own forms; none in CL-MW's files. It is the last form, so that a file that lost some of ours
@@ -86,6 +88,12 @@ pub struct ResourceFile {
     pub format: Option<u64>,
     /// The shared secret; the file's mode must then be 0600.
     pub secret: Option<String>,
+    /// Where observers ask how the run does, `host:port`.
+    pub status_address: Option<String>,
+    /// The page of the run's status, a link without its token.
+    pub status_page: Option<String>,
+    /// The token of that page; the file's mode must then be 0600.
+    pub status_token: Option<String>,
 }
 
 /// The secret stays out of logs and panics.
@@ -102,9 +110,13 @@ impl std::fmt::Debug for ResourceFile {
             .field("slaves_desired", &self.slaves_desired)
             .field("slaves_connected", &self.slaves_connected)
             .field("slaves_busy", &self.slaves_busy)
+            .field("tasks_queued", &self.tasks_queued)
             .field("master_addresses", &self.master_addresses)
             .field("format", &self.format)
             .field("secret", &self.secret.as_ref().map(|_| ".."))
+            .field("status_address", &self.status_address)
+            .field("status_page", &self.status_page)
+            .field("status_token", &self.status_token.as_ref().map(|_| ".."))
             .finish()
     }
 }
@@ -162,6 +174,7 @@ impl ResourceFile {
             ("Slaves Desired", SLAVES_DESIRED, self.slaves_desired),
             ("Slaves Connected", SLAVES_CONNECTED, self.slaves_connected),
             ("Slaves Busy", SLAVES_BUSY, self.slaves_busy),
+            ("Tasks Queued", TASKS_QUEUED, self.tasks_queued),
         ];
         for (comment, name, count) in counts {
             if let Some(count) = count {
@@ -179,6 +192,24 @@ impl ResourceFile {
         if let Some(secret) = &self.secret {
             forms.put("Shared secret", SECRET, &quoted(secret));
         }
+        let status = [
+            (
+                "Where ringmw top, why and stop ask",
+                STATUS_ADDRESS,
+                &self.status_address,
+            ),
+            ("The page of the status", STATUS_PAGE, &self.status_page),
+            (
+                "Its token: who has it may look",
+                STATUS_TOKEN,
+                &self.status_token,
+            ),
+        ];
+        for (comment, name, value) in status {
+            if let Some(value) = value {
+                forms.put(comment, name, &quoted(value));
+            }
+        }
         let format = self
             .format
             .or(self.has_own_forms().then_some(RESOURCE_FORMAT_VERSION));
@@ -193,10 +224,22 @@ impl ResourceFile {
     }
 
     fn has_own_forms(&self) -> bool {
-        let counts = [self.slaves_desired, self.slaves_connected, self.slaves_busy];
+        let counts = [
+            self.slaves_desired,
+            self.slaves_connected,
+            self.slaves_busy,
+            self.tasks_queued,
+        ];
         counts.iter().any(Option::is_some)
             || !self.master_addresses.is_empty()
-            || self.secret.is_some()
+            || [
+                &self.secret,
+                &self.status_address,
+                &self.status_page,
+                &self.status_token,
+            ]
+            .iter()
+            .any(|form| form.is_some())
     }
 
     /// The text of an open file of `bytes` bytes: none is read of one that is too long for a resource file, and of one
@@ -250,8 +293,12 @@ const FORMAT_VERSION: &str = "format-version";
 const SLAVES_DESIRED: &str = "slaves-desired";
 const SLAVES_CONNECTED: &str = "slaves-connected";
 const SLAVES_BUSY: &str = "slaves-busy";
+const TASKS_QUEUED: &str = "tasks-queued";
 const MASTER_ADDRESSES: &str = "master-addresses";
 const SECRET: &str = "secret";
+const STATUS_ADDRESS: &str = "status-address";
+const STATUS_PAGE: &str = "status-page";
+const STATUS_TOKEN: &str = "status-token";
 
 struct Forms(String);
 
@@ -296,9 +343,13 @@ struct Found {
     slaves_desired: Option<u64>,
     slaves_connected: Option<u64>,
     slaves_busy: Option<u64>,
+    tasks_queued: Option<u64>,
     master_addresses: Option<Vec<String>>,
     format: Option<u64>,
     secret: Option<String>,
+    status_address: Option<String>,
+    status_page: Option<String>,
+    status_token: Option<String>,
 }
 
 impl Found {
@@ -336,9 +387,13 @@ impl Found {
             SLAVES_DESIRED => self.slaves_desired = Some(number(value()?)?),
             SLAVES_CONNECTED => self.slaves_connected = Some(number(value()?)?),
             SLAVES_BUSY => self.slaves_busy = Some(number(value()?)?),
+            TASKS_QUEUED => self.tasks_queued = Some(number(value()?)?),
             MASTER_ADDRESSES => self.master_addresses = Some(texts(value()?)?),
             FORMAT_VERSION => self.format = Some(number(value()?)?),
             SECRET => self.secret = Some(text(value()?)?),
+            STATUS_ADDRESS => self.status_address = Some(text(value()?)?),
+            STATUS_PAGE => self.status_page = Some(text(value()?)?),
+            STATUS_TOKEN => self.status_token = Some(text(value()?)?),
             _ => {}
         }
         Ok(())
@@ -366,9 +421,13 @@ impl Found {
             slaves_desired: self.slaves_desired,
             slaves_connected: self.slaves_connected,
             slaves_busy: self.slaves_busy,
+            tasks_queued: self.tasks_queued,
             master_addresses: self.master_addresses.unwrap_or_default(),
             format: self.format,
             secret: self.secret,
+            status_address: self.status_address,
+            status_page: self.status_page,
+            status_token: self.status_token,
         };
         match file.has_own_forms() && file.format.is_none() {
             true => Err(missing(FORMAT_VERSION)),

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use ringmw_codec::frame::{
     FrameError, FrameReader, HEADER_BYTES, begin_frame, finish_frame, put_frame,
 };
-use ringmw_codec::kinds::{Direction, FromMaster, FromSlave, Kind, Limit, ReadError};
+use ringmw_codec::kinds::{
+    Direction, FromMaster, FromObserver, FromSlave, Kind, Limit, ReadError, ToObserver,
+};
 
 type Frames = Vec<(Kind, Vec<u8>)>;
 
@@ -96,15 +98,31 @@ fn kinds_turn_round_and_have_limits() {
 fn a_frame_is_read_by_the_side_it_goes_to() {
     for kind in Kind::ALL {
         let refused = ReadError::Direction(kind);
-        let to_master = FromSlave::read(kind, &[0xff; 3]).err();
-        let to_slave = FromMaster::read(kind, &[0xff; 3]).err();
-        let (taken, other, never) = match kind.direction() {
-            Direction::ToMaster => (to_master, to_slave, "a master never sends "),
-            Direction::ToSlave => (to_slave, to_master, "a slave never sends "),
+        let payload = [0xff; 3];
+        let read = [
+            (Direction::ToMaster, FromSlave::read(kind, &payload).err()),
+            (Direction::ToSlave, FromMaster::read(kind, &payload).err()),
+            (
+                Direction::OfObserver,
+                FromObserver::read(kind, &payload).err(),
+            ),
+            (
+                Direction::ToObserver,
+                ToObserver::read(kind, &payload).err(),
+            ),
+        ];
+        let never = match kind.direction() {
+            Direction::ToMaster => "a master never sends",
+            Direction::ToSlave => "a slave never sends",
+            Direction::OfObserver => "only an observer sends",
+            Direction::ToObserver => "only to observers is sent",
         };
-        assert!(taken.is_some_and(|error| error != refused), "{kind:?}");
-        assert_eq!(refused.to_string(), format!("{never}{kind:?}"));
-        assert_eq!(other, Some(refused));
+        assert_eq!(refused.to_string(), format!("{never} {kind:?}"));
+        for (side, error) in read {
+            let is_its = side == kind.direction();
+            assert_eq!(error == Some(refused.clone()), !is_its, "{kind:?} {side:?}");
+            assert!(error.is_some(), "{kind:?} {side:?}");
+        }
     }
 }
 

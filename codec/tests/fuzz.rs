@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringmw_codec::audit::EVENTS;
 use ringmw_codec::frame::put_frame;
-use ringmw_codec::kinds::{Direction, FromMaster, FromSlave, Kind};
+use ringmw_codec::kinds::{Direction, FromMaster, FromObserver, FromSlave, Kind, ToObserver};
 
 /// Mutations per target where no time is given.
 const MUTATIONS: u64 = 4000;
@@ -184,6 +184,8 @@ fn seeds_are_of_their_format() {
             let error = match kind.direction() {
                 Direction::ToMaster => FromSlave::read(kind, &payload).err(),
                 Direction::ToSlave => FromMaster::read(kind, &payload).err(),
+                Direction::OfObserver => FromObserver::read(kind, &payload).err(),
+                Direction::ToObserver => ToObserver::read(kind, &payload).err(),
             };
             assert_eq!(error, None, "{name}");
         }

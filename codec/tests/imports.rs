@@ -13,7 +13,12 @@ const TABLE: &[Row<'_>] = &[
     ("handshake", &["wire"]),
     ("control", &["wire"]),
     ("batch", &["wire", "Nanos"]),
-    ("kinds", &["wire", "handshake", "control", "batch"]),
+    ("observe", &["wire"]),
+    ("status", &["Nanos"]),
+    (
+        "kinds",
+        &["wire", "handshake", "control", "batch", "observe"],
+    ),
     ("frame", &["kinds"]),
     ("secret", &["frame", "handshake"]),
     ("audit", &[]),

@@ -72,6 +72,7 @@ mod offence;
 mod scheduler;
 mod series;
 mod task;
+mod why;
 
 pub use config::{AUTO, Config, short_tasks_max};
 pub use data::slave_map::SlaveMap;
@@ -83,3 +84,4 @@ pub use offence::Offence;
 pub use scheduler::Scheduler;
 pub use series::Series;
 pub use task::{Handed, Opening, Policy, TaskSpec};
+pub use why::{Doing, Place, SlaveLook, TaskLook};

@@ -31,6 +31,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("look", &["ids", "series", "data", "scheduler"]),
     ("check", &["ids", "series", "data", "scheduler"]),
+    ("why", &["ids", "series", "data", "scheduler"]),
     (
         "events",
         &[

@@ -4,10 +4,14 @@ mod audit;
 mod bundle;
 mod doctor;
 mod farm;
+mod observe;
 mod overseer;
 mod resource;
 mod say;
+mod stop;
 mod submit;
+mod top;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +56,21 @@ enum Command {
         after_help = "Examples:\n  ringmw overseer --resource-file run1/app.rsc --batch condor --max 500\n  ringmw overseer --resource-file run1/app.rsc --status\n  ringmw overseer --resource-file app.rsc --batch ssh\n\nIt may be stopped and started again at any time: it finds its jobs by their tag. It ends by itself\nwhen the computation is finished and its last job is gone."
     )]
     Overseer(overseer::Options),
+    /// Watch a run while it runs
+    #[command(
+        after_help = "Examples:\n  ringmw top run1/app.rsc\n  ringmw top run1 --once\n  ringmw top run1 | tee progress\n\nKeys: q quits, Tab turns to the next table, s sorts by the next column, / filters by host, slave or\njob, Enter says why of the selected row, w of any task, slave or host."
+    )]
+    Top(top::Options),
+    /// Say why a task waits, where a slave is, or what became of a host
+    #[command(
+        after_help = "Examples:\n  ringmw why run1 TASK-920\n  ringmw why run1/app.rsc SLAVE-17\n  ringmw why run1 node7\n\nExit status: 0 if something is known, else 1."
+    )]
+    Why(why::Options),
+    /// End a run for good: no more tasks, and master and slaves leave with 0
+    #[command(
+        after_help = "Examples:\n  ringmw stop run1\n\nThe batch system starts nothing again, and an overseer of the run cleans up and ends."
+    )]
+    Stop(stop::Options),
     /// Register and validate machines for slaves that are started by ssh
     #[command(
         after_help = "Examples:\n  ringmw farm add node1 node2 --user me --identity ~/.ssh/farm\n  ringmw farm validate --binary ./app --check 'test -d /scratch'\n  ringmw overseer --resource-file app.rsc --batch ssh"
@@ -87,6 +106,9 @@ fn main() -> ExitCode {
         Command::Audit(options) => audit::run(&options),
         Command::Submit(options) => submit::run(&options),
         Command::Overseer(options) => overseer::run(&options),
+        Command::Top(options) => top::run(&options),
+        Command::Why(options) => why::run(&options),
+        Command::Stop(options) => stop::run(&options),
         Command::Farm(options) => farm::run(&options),
         Command::Bundle(options) => bundle::run(&options),
         Command::Completions { shell } => {

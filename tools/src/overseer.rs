@@ -472,6 +472,7 @@ impl<'a> Overseer<'a> {
             desired: desired.div_ceil(per_job),
             connected: file.slaves_connected,
             busy: file.slaves_busy,
+            queued: file.tasks_queued,
             overdue: self.unchanged.saturating_sub(interval),
         }
     }

@@ -56,9 +56,13 @@ impl Run {
             slaves_desired: Some(desired),
             slaves_connected: Some(connected),
             slaves_busy: Some(connected),
+            tasks_queued: None,
             master_addresses: Vec::new(),
             format: None,
             secret: None,
+            status_address: None,
+            status_page: None,
+            status_token: None,
         };
         let aside = self.path("aside");
         fs::write(&aside, file.write()).expect("written");

@@ -38,3 +38,22 @@ fn every_command_has_a_page_with_its_examples() {
     }
     assert!(ringmw(&["man"]).contains("ringmw"));
 }
+
+/// What the pages for those who work on the code name in a path's form is there.
+#[test]
+fn every_path_that_the_pages_name_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut seen = 0;
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = std::fs::read_to_string(root.join(page)).expect(page);
+        // Every other piece between backticks stands between two of them.
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let word = quoted.split(' ').next().unwrap_or_default();
+            if word.contains('/') && !word.contains(['<', '*', '$', ':']) {
+                assert!(root.join(word).exists(), "{page}: {word} is not there");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "{seen} paths");
+}

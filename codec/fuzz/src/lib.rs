@@ -25,7 +25,7 @@ use ringmw_codec::batch::{
 };
 use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, put_frame};
 use ringmw_codec::handshake::{REFUSAL_BYTES_MAX, Refusal};
-use ringmw_codec::kinds::{Direction, FromMaster, FromSlave, Kind};
+use ringmw_codec::kinds::{Direction, FromMaster, FromObserver, FromSlave, Kind, ToObserver};
 use ringmw_codec::resource::{RESOURCE_FILE_BYTES_MAX, ResourceFile};
 use ringmw_codec::secret::{
     ANSWER_BYTES, Channel, FIRST_BYTES, First, Fixed, Initiator, Key, Role, Secret,
@@ -203,6 +203,14 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromMaster::Withdraw(withdraw)) => encoded(|out| withdraw.encode(out)),
             Ok(FromMaster::Bests(bests)) => encoded(|out| bests.encode(out)),
             Ok(FromMaster::Recall(recall)) => encoded(|out| recall.encode(out)),
+            Err(_) => return,
+        },
+        Direction::OfObserver => match FromObserver::read(kind, payload) {
+            Ok(FromObserver::Ask(ask)) => encoded(|out| ask.encode(out)),
+            Err(_) => return,
+        },
+        Direction::ToObserver => match ToObserver::read(kind, payload) {
+            Ok(ToObserver::Answer(answer)) => encoded(|out| answer.encode(out)),
             Err(_) => return,
         },
     };

@@ -56,7 +56,10 @@ macro_rules! events {
                     $($word => Ok(Event::$name $({
                         $($field: <$form as Form<$type>>::read_fact(concat!(" ", stringify!($field), "="), facts)?,)*
                     })?),)*
-                    unknown => Err(facts.error(word.at, format!("{unknown:?} is no event of version 1"))),
+                    unknown => Err(AuditError {
+                        is_of_later: true,
+                        ..facts.error(word.at, format!("{unknown:?} is no event that this program knows"))
+                    }),
                 }
             }
 
@@ -365,6 +368,32 @@ events! {
         bytes: u64 as Number,
         /// Their bound.
         bytes_max: u64 as Number,
+    }
+
+    /// How the run does: every ten seconds while anything changes.
+    RunState = "run-state" {
+        /// Tasks that wait in the master.
+        queued: u64 as Number,
+        /// Tasks in slaves' hands.
+        running: u64 as Number,
+        /// Tasks that have ended with a result so far.
+        done: u64 as Number,
+        /// Tasks that have ended with a failed result so far.
+        failed: u64 as Number,
+        /// Ordered slaves.
+        ordered: u64 as Number,
+        /// Intermingled slaves.
+        intermingle: u64 as Number,
+        /// Unordered slaves.
+        unordered: u64 as Number,
+        /// Slaves with tasks in hand.
+        busy: u64 as Number,
+        /// Slaves desired.
+        desired: u64 as Number,
+        /// Of the last ten seconds, in how many of a thousand parts the master's thread was busy, where that is known.
+        load: Option<u64> as Maybe<Number>,
+        /// Of each algorithm with queued tasks its name and how many, `collatz=12`.
+        queue: Vec<String> as Texts,
     }
 
     /// The resource file was written.

@@ -14,7 +14,9 @@ impl Line {
     #[must_use]
     pub fn parse_quick(line: &[u8]) -> Option<Line> {
         let mut rest = Rest(line);
-        rest.skip(b"1 ")?;
+        if !rest.has(b"2 ") {
+            rest.skip(b"1 ")?;
+        }
         let (time, after) = rest.0.split_at_checked(TIME_BYTES)?;
         let time_us = time::parse_time_bytes(time)?;
         rest = Rest(after);

@@ -16,7 +16,7 @@ fn check(who: Who, event: Event, expected: &str) {
         who,
         event,
     };
-    let text = format!("1 2026-11-20T08:03:03.123456Z {expected}");
+    let text = format!("2 2026-11-20T08:03:03.123456Z {expected}");
     assert_eq!(written(&line), format!("{text}\n"));
     assert_eq!(Line::parse(&text), Ok(line));
 }
@@ -105,9 +105,9 @@ fn errors_name_the_column() {
     let rows = [
         ("", 1, "the version is missing"),
         (
-            "2 2026-11-20T08:03:03.123456Z MASTER evicted",
+            "3 2026-11-20T08:03:03.123456Z MASTER evicted",
             1,
-            "version \"2\"",
+            "version \"3\"",
         ),
         ("1 yesterday MASTER evicted", 3, "\"yesterday\" is no time"),
         (
@@ -228,5 +228,41 @@ proptest! {
     fn noise_never_panics(noise in "(?s).*") {
         let _ = Line::parse(&noise);
         let _ = Line::parse(&format!("1 2026-11-20T08:03:03.123456Z MASTER note text={noise}"));
+    }
+}
+
+#[test]
+fn what_a_later_program_writes_is_passed_over() {
+    let parse = |text: &str| Line::parse(text);
+    let known = parse("2 2026-11-20T08:03:03.123456Z MASTER stall ms=7");
+    let more = "2 2026-11-20T08:03:03.123456Z MASTER stall ms=7 why=\"a b\" x_2=";
+    let more = format!("{more}\"\"");
+    assert_eq!(parse(&more), known);
+    assert!(known.is_ok());
+    // (line, whether it is of a later program)
+    let rows = [
+        (
+            "2 2026-11-20T08:03:03.123456Z MASTER quake slave=SLAVE-3 depth=\"1 km\"",
+            true,
+        ),
+        ("2 2026-11-20T08:03:03.123456Z MASTER quake", true),
+        (
+            "1 2026-11-20T08:03:03.123456Z MASTER quake slave=SLAVE-3",
+            false,
+        ),
+        ("2 2026-11-20T08:03:03.123456Z MASTER quake slave", false),
+        (
+            "2 2026-11-20T08:03:03.123456Z MASTER stall ms=7 why=\"a",
+            false,
+        ),
+        (
+            "1 2026-11-20T08:03:03.123456Z MASTER stall ms=7 why=a",
+            false,
+        ),
+        ("2 2026-11-20T08:03:03.123456Z MASTER stall why=a", false),
+    ];
+    for (line, is_of_later) in rows {
+        let error = Line::parse(line).expect_err(line);
+        assert_eq!(error.is_of_later, is_of_later, "{line}: {error}");
     }
 }

@@ -90,7 +90,11 @@ impl<'a> Facts<'a> {
             .get(..at)
             .map_or(0, |before| before.chars().count())
             + 1;
-        AuditError { column, what }
+        AuditError {
+            column,
+            what,
+            is_of_later: false,
+        }
     }
 
     fn rest(&self) -> &'a str {
@@ -208,6 +212,26 @@ impl<'a> Facts<'a> {
         };
         self.at += "u{}".len() + digits.len();
         Ok(char)
+    }
+
+    /// Whether all that follows is ` key=value`, whatever the keys; it is passed over then.
+    pub(super) fn are_sound(&mut self) -> bool {
+        let at = self.at;
+        while let Some(rest) = self.rest().strip_prefix(' ') {
+            let key = rest.split(['=', ' ']).next().unwrap_or_default();
+            let letter =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            let whole = format!(" {key}=");
+            if key.is_empty() || !key.bytes().all(letter) || self.value(&whole).is_err() {
+                self.at = at;
+                return false;
+            }
+        }
+        let are_sound = self.rest().is_empty();
+        if !are_sound {
+            self.at = at;
+        }
+        are_sound
     }
 
     /// Nothing may follow the last fact.

@@ -17,9 +17,13 @@ fn sample() -> ResourceFile {
         slaves_desired: Some(1000),
         slaves_connected: Some(2),
         slaves_busy: Some(1),
+        tasks_queued: None,
         master_addresses: vec!["10.1.0.2:4432".into(), "[::1]:4432".into()],
         format: Some(RESOURCE_FORMAT_VERSION),
         secret: None,
+        status_address: None,
+        status_page: None,
+        status_token: None,
     }
 }
 
@@ -182,9 +186,13 @@ fn a_file_that_is_too_long_is_refused_unread() {
 fn the_secret_is_not_printed() {
     let file = ResourceFile {
         secret: Some("hunter2".into()),
+        status_address: Some("10.1.0.2:4433".into()),
+        status_page: Some("http://n7:8080/".into()),
+        status_token: Some("hunter3".into()),
         ..sample()
     };
-    assert!(!format!("{file:?}").contains("hunter2"));
+    let printed = format!("{file:?}");
+    assert!(!printed.contains("hunter2") && !printed.contains("hunter3"));
     assert_eq!(ResourceFile::parse(file.write().as_bytes()), Ok(file));
 }
 
@@ -200,11 +208,14 @@ prop_compose! {
         slave_arguments in prop::collection::vec(any_text(), 0..4),
         (slaves_desired, slaves_connected, slaves_busy, format) in any::<(Option<u64>, Option<u64>, Option<u64>, Option<u64>)>(),
         master_addresses in prop::collection::vec(any_text(), 0..4),
+        tasks_queued in any::<Option<u64>>(),
         secret in prop::option::of(any_text()),
+        status in prop::array::uniform3(prop::option::of(any_text())),
     ) -> ResourceFile {
         ResourceFile {
             finished, timestamp, member_id, update_interval, slaves_needed, slave_executable, slave_arguments,
-            slaves_desired, slaves_connected, slaves_busy, master_addresses, format, secret,
+            slaves_desired, slaves_connected, slaves_busy, tasks_queued, master_addresses, format, secret,
+            status_address: status[0].clone(), status_page: status[1].clone(), status_token: status[2].clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ use ringmw_codec::handshake::{
     About, AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
 };
 use ringmw_codec::kinds::Kind;
+use ringmw_codec::observe::{Answer, Ask};
 use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
 
 fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -187,6 +188,17 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
         Kind::Recall => one("recall", &|out| Recall { tasks: 100 }.encode(out)),
         Kind::Returned => one("returned", &|out| {
             Returned { tasks: vec![921] }.encode(out);
+        }),
+        Kind::Ask => one("ask", &|out| {
+            Ask::Why { about: "TASK-7" }.encode(out);
+        }),
+        Kind::Answer => one("answer", &|out| {
+            let text = b"{}";
+            Answer {
+                is_last: true,
+                text,
+            }
+            .encode(out);
         }),
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         complain(name, warning);
     }
     let sink = match &settings.audit_file {
-        Some(path) => Sink::File(path.clone()),
+        Some(path) => Sink::File(path.clone(), settings.audit_rotate),
         None if is_local() => Sink::None,
         None => Sink::Stdout,
     };

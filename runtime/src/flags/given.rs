@@ -10,8 +10,8 @@ use ringmw_codec::flags::{FLAG, Flag};
 use ringmw_sched::AUTO;
 
 use super::values::{
-    Bytes, Each, Engine, Every, File, Host, Label, Level, Maybe, MemberId, Number, OnOff, OrAuto,
-    Seconds, SlavesWanted, Switch, Take, Time,
+    At, Bytes, Each, Engine, Every, File, Host, Label, Level, Maybe, MemberId, Number, OnOff,
+    OrAuto, Ports, Rotate, Seconds, SlavesWanted, Switch, Take, Time,
 };
 use super::{Role, Settings, SlaveCount, Source};
 use crate::proto::config::{Bounds, Rules};
@@ -83,6 +83,7 @@ impl From<Given> for Settings {
             result_packet_bytes_max,
             client_timeout,
             audit_file,
+            audit_rotate,
             audit_level,
             resource_file,
             resource_interval,
@@ -103,6 +104,7 @@ impl From<Given> for Settings {
             time_limit,
             idle_timeout,
             slave_memory,
+            status_at,
             labels,
             any_build,
         } = given;
@@ -142,6 +144,7 @@ impl From<Given> for Settings {
                 wanted: slaves_wanted,
             },
             audit_file,
+            audit_rotate,
             resource_file: last(&resource_file),
             resource_interval,
             member_id: last(&member_id),
@@ -149,6 +152,7 @@ impl From<Given> for Settings {
             ready_bytes_max,
             seed,
             engine,
+            status_at,
             slave_count: match slave_count {
                 None => Some(SlaveCount::Auto),
                 // A count of one is no parent.
@@ -161,7 +165,7 @@ impl From<Given> for Settings {
             },
             sources: in_order([
                 told(host, Source::Host),
-                told(port, Source::Port),
+                told(port, |(first, _)| Source::Port(first)),
                 told(member_id, Source::Member),
                 told(resource_file, Source::ResourceFile),
             ]),

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::io::engine::Choice;
+use crate::io::files::audit::Rotate;
 use crate::proto::config::{Bounds, Rules};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
@@ -82,13 +83,15 @@ pub(crate) struct Settings {
     /// The interface to bind, or the master's host; without the brackets of an IPv6 address.
     pub host: Option<String>,
     /// The port to bind, or the master's.
-    pub port: Option<u16>,
+    pub port: Option<(u16, u16)>,
     /// What slaves are told instead of the host bound.
     pub advertise_host: Option<String>,
     /// What a master holds its slaves and tasks to.
     pub rules: Rules,
     /// Where the trail is appended; none is stdout, in local mode nowhere.
     pub audit_file: Option<PathBuf>,
+    /// At how many bytes that file is begun anew, and how many of those before are kept.
+    pub audit_rotate: Option<Rotate>,
     /// Written by a master; for a slave see [`Settings::sources`].
     pub resource_file: Option<PathBuf>,
     /// At least a second.
@@ -99,6 +102,8 @@ pub(crate) struct Settings {
     pub slave_executable: Option<PathBuf>,
     /// Bound of results that nobody has taken.
     pub ready_bytes_max: u64,
+    /// Where the run's status is served by HTTP, if it is: the host to bind if one is given, and the port.
+    pub status_at: Option<(Option<String>, u16)>,
     /// The run's seed, if it is not to be drawn.
     pub seed: Option<u64>,
     /// What moves the bytes.
@@ -356,6 +361,14 @@ fn message(error: &clap::Error) -> String {
 
 /// A process has one role.
 fn judge_role(given: &Given) -> Result<(), UsageError> {
+    let is_range = |(_, (first, last)): &(usize, (u16, u16))| first != last;
+    if given.slave
+        && let Some((_, (first, last))) = given.port.iter().find(|port| is_range(port))
+    {
+        return usage(format!(
+            "{PORT} {first}-{last}: a slave dials one port; a range is for the master"
+        ));
+    }
     let local = given.local_slaves;
     match (given.master, given.slave) {
         (true, true) => usage(format!(

@@ -192,9 +192,13 @@ mod tests {
             slaves_desired: None,
             slaves_connected: None,
             slaves_busy: None,
+            tasks_queued: None,
             master_addresses: texts(addresses),
             format: Some(1),
             secret: None,
+            status_address: None,
+            status_page: None,
+            status_token: None,
         };
         file.write().into_bytes()
     }

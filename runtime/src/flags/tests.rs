@@ -111,11 +111,13 @@ fn defaults_are_the_tables() {
             wanted: Wanted::Fixed(0),
         },
         audit_file: None,
+        audit_rotate: None,
         resource_file: None,
         resource_interval: Duration::from_secs(300),
         member_id: None,
         slave_executable: None,
         ready_bytes_max: 256 << 20,
+        status_at: None,
         seed: None,
         engine: Choice::Auto,
         slave_count: None,
@@ -134,16 +136,16 @@ fn defaults_are_the_tables() {
 fn everything_can_be_given() {
     let settings = parsed(
         "x --mw-master --mw-master-host [::1] --mw-master-port 4711 --mw-advertise-host node7 \
-         --mw-max-write-buffer-size 1MiB --mw-max-read-buffer-size 4096 --mw-client-timeout 5 --mw-audit-file trail \
+         --mw-max-write-buffer-size 1MiB --mw-max-read-buffer-size 4096 --mw-client-timeout 5 --mw-audit-file trail --mw-audit-rotate 64MiB,3 \
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 --mw-task-timeout 1500ms \
-         --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll \
+         --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
          --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build y",
     );
     let expected = Settings {
         role: Role::Master,
         host: Some("::1".into()),
-        port: Some(4711),
+        port: Some((4711, 4711)),
         advertise_host: Some("node7".into()),
         rules: Rules {
             sched: ringmw_sched::Config {
@@ -166,11 +168,16 @@ fn everything_can_be_given() {
             wanted: Wanted::Auto(77),
         },
         audit_file: Some("trail".into()),
+        audit_rotate: Some(Rotate {
+            bytes: 64 << 20,
+            keep: 3,
+        }),
         resource_file: Some("res".into()),
         resource_interval: Duration::from_secs(1),
         member_id: Some("12.0".into()),
         slave_executable: Some("./app".into()),
         ready_bytes_max: 64 << 10,
+        status_at: Some((Some("n7".into()), 8080)),
         seed: Some(u64::MAX),
         engine: Choice::Epoll,
         slave_count: None,

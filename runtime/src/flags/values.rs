@@ -14,6 +14,7 @@ use clap::parser::ValueSource;
 use ringmw_codec::handshake::{LABEL_BYTES_MAX, MEMBER_ID_BYTES_MAX};
 
 use crate::io::engine::Choice;
+use crate::io::files::audit;
 use crate::proto::config::{self, SECONDS_MAX, Wanted};
 
 /// What stands behind a flag.
@@ -277,6 +278,67 @@ impl Value for Label {
                 "is {bytes} bytes long, at most {LABEL_BYTES_MAX} are taken"
             )),
         }
+    }
+}
+
+/// A port, or the first and the last of a range.
+pub(super) struct Ports;
+
+impl Value for Ports {
+    type Out = (u16, u16);
+
+    fn read(value: &str) -> Result<(u16, u16), String> {
+        let port = |text| number(text, 1, u64::MAX);
+        let Some((first, last)) = value.split_once('-') else {
+            return port(value).map(|port| (port, port));
+        };
+        match (port(first), port(last)) {
+            (Ok(first), Ok(last)) if first <= last => Ok((first, last)),
+            _ => Err("is no range of ports like 20000-20100".to_owned()),
+        }
+    }
+}
+
+/// When a file is begun anew, and how many of those before are kept.
+pub(super) struct Rotate;
+
+/// Smaller files would be begun anew all the time.
+const ROTATE_BYTES_MIN: u64 = 64 << 10;
+const ROTATE_KEEP: u32 = 8;
+
+impl Value for Rotate {
+    type Out = audit::Rotate;
+
+    fn read(value: &str) -> Result<audit::Rotate, String> {
+        let (size, keep) = match value.split_once(',') {
+            None => (value, ROTATE_KEEP),
+            Some((size, keep)) => {
+                let keep = number(keep, 1, 1_000);
+                (
+                    size,
+                    keep.map_err(|error| format!("keeps a number of files that {error}"))?,
+                )
+            }
+        };
+        let bytes = Bytes::<u64, ROTATE_BYTES_MIN>::read(size)?;
+        Ok(audit::Rotate { bytes, keep })
+    }
+}
+
+/// A port, and the host that it is bound at if one is given; port 0 is any free one.
+pub(super) struct At;
+
+impl Value for At {
+    type Out = (Option<String>, u16);
+
+    fn read(value: &str) -> Result<(Option<String>, u16), String> {
+        let (host, port) = match value.rsplit_once(':') {
+            Some((host, port)) => (Some(Host::read(host)?), port),
+            None => (None, value),
+        };
+        let port =
+            number(port, 0, u64::MAX).map_err(|_| "is no port, and no HOST:PORT".to_owned())?;
+        Ok((host, port))
     }
 }
 

@@ -60,6 +60,13 @@ impl Clock {
     }
 }
 
+/// For how long this thread has computed so far.
+pub(crate) fn thread_time() -> Nanos {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
+}
+
 /// Unix time in microseconds.
 pub(crate) fn unix_micros() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {

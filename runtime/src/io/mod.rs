@@ -1,5 +1,5 @@
 //! What moves bytes and performs effects: the network's engines, the slave's connection, the files' threads, the
-//! processes of local mode, signals, the clock, and the line for the operator.
+//! processes of local mode, the thread that tells how the run does, signals, the clock, and the line for the operator.
 //!
 //! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
 
@@ -10,5 +10,6 @@ pub(crate) mod last_word;
 pub(crate) mod local;
 pub(crate) mod signals;
 pub(crate) mod slave_link;
+pub(crate) mod status;
 pub(crate) mod terminal;
 pub(crate) mod word;

@@ -3,6 +3,7 @@
 //! | signal | master | slave, parent of a node |
 //! |---|---|---|
 //! | SIGINT, SIGTERM, SIGHUP | [`Signals`]: the run ends unfinished | goodbye, as the batch system's eviction |
+//! | SIGUSR2 | [`Signals`]: the run ends for good | |
 //! | SIGXFSZ | a full disk | a full disk |
 //!
 //! SIGHUP stays ignored where it was ignored at the start (nohup).
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use futures_util::task::AtomicWaker;
 use ringmw_codec::flags::exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
 
 /// How long after the first signal a master algorithm may hold its thread: the process then ends all the same.
 const RETURNS_WITHIN: Duration = Duration::from_secs(5);
@@ -51,6 +52,17 @@ impl Leave {
         },
     ];
 
+    /// The run is to end for good: nobody starts it again.
+    const STOP: Leave = Leave {
+        number: SIGUSR2,
+        name: "SIGUSR2",
+    };
+
+    /// Whether it ends the run for good.
+    pub(crate) fn is_stop(self) -> bool {
+        self == Self::STOP
+    }
+
     /// Those that this process heeds.
     pub(crate) fn heeded() -> impl Iterator<Item = Leave> {
         let all = Self::ALL.into_iter();
@@ -64,12 +76,15 @@ impl Leave {
 
     /// What a master exits with that leaves on it.
     pub(crate) fn exit_code(self) -> u8 {
+        if self.is_stop() {
+            return exit::OK;
+        }
         exit::SIGNAL_BASE + u8::try_from(self.number).expect("1, 2 or 15")
     }
 
     /// The one of this number.
     pub(crate) fn of(number: usize) -> Option<Leave> {
-        let mut all = Self::ALL.into_iter();
+        let mut all = Self::ALL.into_iter().chain([Self::STOP]);
         all.find(|signal| usize::try_from(signal.number) == Ok(number))
     }
 }
@@ -124,7 +139,7 @@ impl Signals {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut pipes = Vec::new();
-        for signal in Leave::heeded() {
+        for signal in Leave::heeded().chain([Leave::STOP]) {
             let (reader, writer) = UnixStream::pair()?;
             reader.set_nonblocking(true)?;
             signal_hook::low_level::pipe::register(signal.number, writer)?;
@@ -176,7 +191,7 @@ impl Watch {
             match (first, came) {
                 (None, Some(signal)) => {
                     first = Some((signal, Instant::now()));
-                    let number = usize::try_from(signal.number).expect("1, 2 or 15");
+                    let number = usize::try_from(signal.number).expect("signals are positive");
                     self.shared.first.store(number, Ordering::SeqCst);
                     self.shared.driver.wake();
                 }

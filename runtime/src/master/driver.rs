@@ -22,12 +22,14 @@ use tokio::task::coop::unconstrained;
 
 use super::handle::Master;
 use super::light::Spawned;
+use super::publish::Publisher;
 use super::state::State;
 use super::turn::{self, Ending};
 use crate::io::clock;
 use crate::io::engine::{self, Close, Engine};
 use crate::io::files::audit::AuditWriter;
 use crate::io::signals::Signals;
+use crate::io::status::Question;
 use crate::proto::conn::Effect;
 use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 use crate::proto::need::Need;
@@ -41,6 +43,8 @@ pub(crate) enum Outside {
     Stop(String),
     /// Write this into the trail.
     Event(Event),
+    /// Somebody asks why something is as it is.
+    Ask(Question),
 }
 
 /// See [`Driver::report`].
@@ -55,6 +59,8 @@ pub(crate) struct Driver {
     pub(crate) outside: StopSignal,
     /// This process's signals, where they are the run's (not embedded).
     pub(crate) signals: Option<Signals>,
+    /// For those who look at the run.
+    pub(crate) publisher: Option<Publisher>,
     /// Called for every line of the trail.
     pub(crate) watch: Box<dyn FnMut(&Event)>,
 }
@@ -71,6 +77,7 @@ struct Loop {
     /// The engine has more to take before the thread may sleep.
     again: bool,
     memory: Memory,
+    load: Load,
 }
 
 /// How long a turn may begin after the first one without parking in between: timers and files wait for so long.
@@ -99,12 +106,13 @@ impl Driver {
             failure: None,
             again: false,
             memory: Memory::new(),
+            load: Load::default(),
         };
         let ending = this.serve(algorithm).await?;
         // What is still running on the master ends with the master algorithm.
         this.light = FuturesUnordered::new();
         this.driver.mw.forget_spawned();
-        this.leave(!matches!(ending, Ending::Signal(_))).await?;
+        this.leave(ending.is_for_good()).await?;
         Ok(ending)
     }
 }
@@ -195,7 +203,13 @@ impl Loop {
             self.failure = Some(error);
         }
         mw.on_pass();
+        if let Some(publisher) = &self.driver.publisher {
+            publisher.lend(now);
+        }
         let ended = algorithm(self, cx);
+        if let Some(publisher) = &self.driver.publisher {
+            publisher.give_back();
+        }
         if let Err(error) = self.send(mw) {
             self.failure = Some(error);
         }
@@ -228,7 +242,9 @@ impl Loop {
 
     fn end(&mut self, mw: &Master, state: &mut State) -> io::Result<()> {
         let engine = &mut self.driver.engine;
-        turn::end(state, |effect| match effect {
+        let (load, clock) = (&mut self.load, mw.inner.clock);
+        let load = || load.since_last(clock.now());
+        turn::end(state, load, |effect| match effect {
             Effect::Send(conn, buffer) => engine.send(conn, buffer),
             Effect::Close {
                 conn,
@@ -258,6 +274,12 @@ impl Loop {
             });
         }
         self.write_trail(&mut state.core);
+        if let Some(publisher) = &mut self.driver.publisher {
+            let clock = mw.inner.clock;
+            if publisher.is_due(clock.now()) {
+                publisher.publish(state, || clock.now());
+            }
+        }
         let left = state.core.take_left_bytes();
         self.memory.on_turn(state.core.sched().queued_bytes(), left);
         submitted
@@ -269,6 +291,9 @@ impl Loop {
             return;
         }
         events.iter().for_each(&mut self.driver.watch);
+        if let Some(publisher) = &mut self.driver.publisher {
+            events.iter().for_each(|event| publisher.on_event(event));
+        }
         let now = clock::unix_micros();
         self.driver.audit.push_all(now, Who::Master, events);
         drop(core.drain_audit());
@@ -285,6 +310,11 @@ impl Loop {
             .engine
             .deadline()
             .map_or(core, |engine| engine.min(core));
+        let publisher = self.driver.publisher.as_ref();
+        let deadline = match publisher.and_then(Publisher::deadline) {
+            Some(at) => deadline.min(mw.inner.clock.instant(at)),
+            None => deadline,
+        };
         // A turn that comes too early costs less than setting the timer anew after every one.
         if self.armed.is_none_or(|armed| deadline < armed) {
             self.timer.as_mut().reset(deadline.into());
@@ -306,6 +336,12 @@ impl Loop {
             let event = match news {
                 Outside::Stop(why) => return Some(why),
                 Outside::Event(event) => event,
+                Outside::Ask(question) => {
+                    let told = self.driver.mw.read(|state| state.core.why(&question.about));
+                    // Who asked may be gone.
+                    let _ = question.answer.send(told);
+                    continue;
+                }
             };
             self.note(event);
         }
@@ -352,6 +388,24 @@ fn own<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
 /// A panic goes on where its run has ended.
 pub(crate) fn rethrow(panic: Box<dyn std::any::Any + Send>) -> ! {
     resume_unwind(panic)
+}
+
+/// How busy this thread was since that was asked last.
+#[derive(Default)]
+struct Load {
+    at: Nanos,
+    busy: Nanos,
+}
+
+impl Load {
+    /// In thousandths; none the first time, and where no time has passed.
+    fn since_last(&mut self, now: Nanos) -> Option<u64> {
+        let busy = clock::thread_time();
+        let last = std::mem::replace(self, Load { at: now, busy });
+        let parts = (busy - last.busy) * 1_000;
+        let parts = parts.checked_div(now - last.at)?;
+        (last.at > 0).then_some(parts.min(1_000))
+    }
 }
 
 /// Gives the memory of a long queue back once it is drained, and that of many half frames or unread buffers once their

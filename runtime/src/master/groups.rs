@@ -35,7 +35,7 @@ impl SlaveView {
             id,
             host: info.host.clone(),
             address: info.address,
-            job: info.job.clone(),
+            job: info.job.to_string(),
             labels: info.about.labels.clone(),
             group,
             connected_for: Duration::from_nanos(now.saturating_sub(info.since)),

@@ -28,6 +28,7 @@ mod handle;
 mod light;
 mod map;
 mod passes;
+pub(crate) mod publish;
 pub(crate) mod queue;
 mod ready;
 mod reduce;

@@ -34,6 +34,13 @@ pub(crate) enum Ending<R> {
     Stopped(String),
 }
 
+impl<R> Ending<R> {
+    /// Nobody is to begin the run again: its slaves leave for good.
+    pub(crate) fn is_for_good(&self) -> bool {
+        !matches!(self, Ending::Signal(signal) if !signal.is_stop())
+    }
+}
+
 /// The turn begins: what has come becomes frames, frames become facts, ends go to their owners.
 ///
 /// `take` gives the engine's facts, all of them or a share, and says whether that were all.
@@ -126,11 +133,19 @@ impl Master {
 }
 
 /// The application has had its part: tasks are handed out and every effect is performed.
-pub(crate) fn end(state: &mut State, mut perform: impl FnMut(Effect)) {
+///
+/// `load` is asked for a line of state: in how many of a thousand parts of the time since it was asked last the master's
+/// thread was busy.
+pub(crate) fn end(
+    state: &mut State,
+    load: impl FnOnce() -> Option<u64>,
+    mut perform: impl FnMut(Effect),
+) {
     state.close();
     state.core.hand_out();
     state.say_waiting();
     state.dispatch();
+    state.core.say_state(load);
     while let Some(effect) = state.core.poll_effect() {
         perform(effect);
     }

@@ -11,6 +11,8 @@ pub struct Need {
     pub connected: u64,
     /// Slaves with work in their hands.
     pub busy: u64,
+    /// Tasks that wait for a slave.
+    pub queued: u64,
 }
 
 impl Need {

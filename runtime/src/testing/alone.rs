@@ -191,11 +191,15 @@ impl Run<'_> {
         let applied = thread_cpu();
         let mut sent = Vec::new();
         mw.work(|state| {
-            turn::end(state, |effect| {
-                if let Effect::Send(conn, bytes) = effect {
-                    sent.push((conn, bytes));
-                }
-            });
+            turn::end(
+                state,
+                || None,
+                |effect| {
+                    if let Effect::Send(conn, bytes) = effect {
+                        sent.push((conn, bytes));
+                    }
+                },
+            );
             let stamp = Stamp::new(0, Who::Master);
             for event in state.core.drain_audit() {
                 self.line.clear();

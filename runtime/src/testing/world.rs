@@ -423,7 +423,7 @@ impl Run {
             false => None,
         };
         let mut effects = Vec::new();
-        mw.work(|state| turn::end(state, |effect| effects.push(effect)));
+        mw.work(|state| turn::end(state, || None, |effect| effects.push(effect)));
         for effect in effects {
             if let Effect::Send(conn, bytes) = &effect {
                 mw.work(|state| self.law.on_send(*conn, bytes, &state.core, false));

@@ -223,6 +223,13 @@ impl Hands {
         &self.entries[self.index_of(position)]
     }
 
+    /// How many tasks are answered before the one at a position.
+    pub(crate) fn before(&self, position: u32) -> u64 {
+        let earlier = self.entries.iter().take(self.index_of(position));
+        let held = earlier.filter(|entry| entry.hold != Hold::Gone);
+        held.map(|entry| u64::from(entry.tasks)).sum()
+    }
+
     /// The first `tasks` of the series at a position have this slot now.
     pub(crate) fn on_split(&mut self, position: u32, tasks: u32, slot: u32) {
         let index = self.index_of(position);

@@ -88,6 +88,8 @@ pub(crate) struct Notes {
     pub(crate) others: Vec<String>,
     /// Files that could not be read at all.
     pub(crate) unreadable: Vec<String>,
+    /// Where the first line was about something that this program does not know.
+    first_later: Option<String>,
 }
 
 /// Reads trails into a [`Fold`].
@@ -97,6 +99,8 @@ pub(crate) struct Reader {
     pub(crate) unparsed: u64,
     /// Lines that were understood, in the window or not.
     pub(crate) parsed: u64,
+    /// Lines about what this program does not know.
+    passed_over: u64,
     pub(crate) notes: Notes,
     pub(crate) zone: Zone,
     since: Option<Bound>,
@@ -127,6 +131,7 @@ impl Reader {
         Self {
             lives: Vec::new(),
             lines: 0,
+            passed_over: 0,
             unparsed: 0,
             parsed: 0,
             notes: Notes::default(),
@@ -328,6 +333,7 @@ impl Reader {
                     self.file.is_last_clmw = false;
                     return self.on_ringmw(line, fold);
                 }
+                Err(error) if error.is_of_later => return self.on_later(&error.what),
                 Err(error)
                     if text
                         .bytes()
@@ -396,6 +402,21 @@ impl Reader {
             lines = 0;
             rest = entry.rest;
         }
+    }
+
+    /// A later program wrote it, about something that this one does not know.
+    fn on_later(&mut self, what: &str) {
+        self.file.is_last_clmw = false;
+        self.lines += 1;
+        self.passed_over += 1;
+        match self.current() {
+            Some(life) => self.lives[life].lines += 1,
+            None => self.file.waiting.0 += 1,
+        }
+        self.notes.first_later.get_or_insert_with(|| {
+            let (name, line) = (show_path(&self.file.path), self.file.line);
+            format!("{name}:{line}: {what}")
+        });
     }
 
     fn on_unparsed(&mut self, line: &[u8], what: &str) {
@@ -775,6 +796,15 @@ impl Reader {
             "lines are no lines of a trail"
         };
         list(&mut told, self.unparsed, lines, &self.notes.unparsed);
+        if let Some(first) = &self.notes.first_later {
+            let lines = match self.passed_over {
+                1 => "1 line is".to_owned(),
+                lines => format!("{lines} lines are"),
+            };
+            told.push(format!(
+                "{lines} of a later version of ringmw, and passed over: use that version's program; the first is {first}"
+            ));
+        }
         let steps = self.lives.iter().map(|life| life.clock_steps).sum();
         list(
             &mut told,

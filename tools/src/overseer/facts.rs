@@ -29,6 +29,8 @@ pub(crate) enum Resource {
         desired: u64,
         connected: Option<u64>,
         busy: Option<u64>,
+        /// Tasks that wait, where the master says it.
+        queued: Option<u64>,
         /// Since it should have been written again.
         overdue: Nanos,
     },

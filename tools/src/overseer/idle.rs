@@ -1,8 +1,8 @@
 //! Slaves that left with exit status 0 while slaves are desired: idle for their time-out, or no slaves at all. Who would
 //! replace each at once starts what leaves again, for as long as there is nothing to do.
 //!
-//! The resource file does not tell the queue, only what is desired, so work that came is seen by that or tried out: after
-//! a pause one slave is started; as long as they stay, twice as many after the next; when one leaves, one again, after a
+//! Work that came is seen by the queue's length in the resource file and by what is desired. Where the file tells no queue
+//! (an older master's) it is tried out too: after a pause one slave is started; as long as they stay, twice as many after the next; when one leaves, one again, after a
 //! pause that doubles.
 
 use ringmw_codec::Nanos;
@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) desired: u64,
     pub(super) connected: Option<u64>,
     pub(super) busy: Option<u64>,
+    /// Tasks that wait, where the master says it.
+    pub(super) queued: Option<u64>,
     /// Slaves that left since the last turn.
     pub(super) left: u64,
     /// Jobs that are alive, queued ones included.
@@ -31,6 +33,7 @@ pub(super) struct Idle {
     excused: u64,
     desired: u64,
     busy: Option<u64>,
+    queued: Option<u64>,
     /// When some of them are tried again.
     next: Nanos,
     /// Tries in a row after which some left.
@@ -48,10 +51,16 @@ impl Idle {
             _ => false,
         };
         self.busy = seen.busy;
+        // Work that came: none waited before. While none waits nobody is tried out in vain.
+        let work_came = matches!((seen.queued, self.queued), (Some(1..), Some(0)));
+        let nothing_waits = seen.queued == Some(0);
+        self.queued = seen.queued;
+        let found_work = found_work || work_came;
         if desired != self.desired || found_work {
             *self = Self {
                 desired,
                 busy: seen.busy,
+                queued: seen.queued,
                 ..Self::default()
             };
         }
@@ -67,7 +76,7 @@ impl Idle {
         // Those that are idle now would have the work.
         let some_idle =
             matches!((seen.connected, seen.busy), (Some(all), Some(busy)) if busy < all);
-        if self.excused > 0 && seen.now >= self.next && !some_idle {
+        if self.excused > 0 && seen.now >= self.next && !some_idle && !nothing_waits {
             if self.left_since {
                 self.failures = self.failures.saturating_add(1);
                 self.step = 1;
@@ -99,6 +108,7 @@ mod tests {
             desired: 8,
             connected: Some(alive),
             busy: Some(alive),
+            queued: None,
             left,
             alive,
         }
@@ -177,6 +187,22 @@ mod tests {
             "back after {} s",
             back_at - 3_600
         );
+    }
+
+    /// With a master that tells its queue nobody is started in vain, and all come back as soon as there is work.
+    #[test]
+    fn where_the_queue_is_told_none_is_tried_while_nothing_waits() {
+        let mut idle = Idle::default();
+        let told = |seconds, left, alive, queued| Seen {
+            queued: Some(queued),
+            ..seen(seconds, left, alive)
+        };
+        assert_eq!(idle.wanted(&told(0, 0, 8, 0)), 8);
+        assert_eq!(idle.wanted(&told(5, 8, 0, 0)), 0);
+        for second in (10..20_000).step_by(5) {
+            assert_eq!(idle.wanted(&told(second, 0, 0, 0)), 0, "at {second} s");
+        }
+        assert_eq!(idle.wanted(&told(20_000, 0, 0, 1)), 8);
     }
 
     #[test]

@@ -324,7 +324,10 @@ impl Policy {
         effects: &mut Vec<Effect>,
     ) -> u64 {
         let Resource::InProgress {
-            connected, busy, ..
+            connected,
+            busy,
+            queued,
+            ..
         } = facts.resource
         else {
             return desired;
@@ -335,6 +338,7 @@ impl Policy {
             desired,
             connected,
             busy,
+            queued,
             left: left().count() as u64,
             alive,
         });

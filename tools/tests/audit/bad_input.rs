@@ -324,3 +324,32 @@ fn a_closed_standard_error_is_no_panic() {
         );
     }
 }
+
+/// A trail of a later ringmw: what is not known of it is passed over, counted, and said once.
+#[test]
+fn lines_of_a_later_version_are_passed_over() {
+    let line =
+        |second: u32, text: &str| format!("2 2026-11-20T12:00:0{second}.000000Z MASTER {text}\n");
+    let trail = [
+        line(0, "engine engine=ring why=asked of=tomorrow"),
+        line(1, "quake slave=SLAVE-3 depth=\"1 km\""),
+        line(2, "quake slave=SLAVE-4 depth=\"2 km\""),
+        line(3, "quake slave"),
+    ]
+    .concat();
+    let told = audit_stdin(&["stats", "-"], trail.as_bytes());
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    let later = "2 lines are of a later version of ringmw, and passed over";
+    assert!(told.err.contains(later), "{}", told.err);
+    assert_eq!(
+        told.err.matches("quake").count(),
+        2,
+        "one of them, and the broken one: {}",
+        told.err
+    );
+    assert!(
+        told.err.contains("1 line is no line of a trail"),
+        "{}",
+        told.err
+    );
+}

@@ -1,32 +1,41 @@
 //! Where the master listens, and where its slaves reach it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use crate::app::master_role::Setting;
 use crate::io::engine;
+use crate::io::terminal::{complain, own_name};
 
 impl Setting {
     /// Local mode and embedded masters are for this machine alone; else all interfaces, unless told.
     pub(super) fn listen(&self) -> Result<TcpListener, String> {
-        let port = self.settings.port.unwrap_or(0);
+        let ports = self.settings.port.unwrap_or((0, 0));
+        let shown = match ports {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
         let host = match (&self.settings.host, self.is_local()) {
             (None, true) => Some("127.0.0.1".to_owned()),
             (host, _) => host.clone(),
         };
         let Some(host) = host else {
             // An IPv6 socket serves both, where the system has IPv6.
-            return engine::listen(SocketAddr::from(([0u16; 8], port)))
-                .or_else(|_| engine::listen(SocketAddr::from(([0u8; 4], port))))
-                .map_err(|error| format!("--mw-master-port {port}: cannot listen on it: {error}"));
+            return listen_within([0u16; 8].into(), ports)
+                .or_else(|_| listen_within([0u8; 4].into(), ports))
+                .map_err(|error| {
+                    format!("--mw-master-port {shown}: cannot listen on it: {error}")
+                });
         };
-        let mut candidates = (host.as_str(), port)
+        let mut candidates = (host.as_str(), ports.0)
             .to_socket_addrs()
             .map_err(|error| format!("--mw-master-host {host}: no such host: {error}"))?;
         let address = candidates
             .next()
             .ok_or_else(|| format!("--mw-master-host {host}: it has no address"))?;
-        engine::listen(address).map_err(|error| {
-            format!("--mw-master-host {host}: cannot listen on {address}: {error}; is it an address of this machine, and is the port free?")
+        let ip = address.ip();
+        listen_within(ip, ports).map_err(|error| {
+            format!("--mw-master-host {host}: cannot listen on {ip}, port {shown}: {error}; is it an address of this machine, and is the port free?")
         })
     }
 
@@ -43,6 +52,16 @@ impl Setting {
             .local_addr()
             .map_err(|error| format!("the listening socket: {error}"))?;
         if !local.ip().is_unspecified() {
+            if local.ip().is_loopback() && self.settings.resource_file.is_some() {
+                let host = self.settings.host.as_deref().unwrap_or_default();
+                complain(
+                    &own_name(),
+                    &format!(
+                        "--mw-master-host {host}: this is this machine's own address, so slaves of other machines that read \
+                         --mw-resource-file will not reach it; without the flag all addresses are told"
+                    ),
+                );
+            }
             return Ok(vec![local.to_string()]);
         }
         let all = if_addrs::get_if_addrs()
@@ -58,6 +77,18 @@ impl Setting {
             return Err("this machine has no address but loopback: say with --mw-master-host 127.0.0.1 that all slaves run here, or with --mw-advertise-host where they reach it".to_owned());
         }
         Ok(usable)
+    }
+}
+
+/// The first free port of a range.
+pub(super) fn listen_within(ip: IpAddr, (first, last): (u16, u16)) -> io::Result<TcpListener> {
+    let mut ports = first..=last;
+    loop {
+        let port = ports.next().expect("the last one returns");
+        match engine::listen(SocketAddr::new(ip, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port < last => {}
+            listening => return listening,
+        }
     }
 }
 

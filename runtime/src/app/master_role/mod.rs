@@ -1,7 +1,7 @@
 //! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
@@ -31,6 +31,7 @@ mod listen;
 mod resource;
 mod runtime;
 mod slaves;
+mod status;
 
 /// What is the same for a process of its own and for an embedded master.
 struct Setting {
@@ -39,11 +40,15 @@ struct Setting {
     audit: Arc<AuditWriter>,
     member_id: String,
     embedded: bool,
+    /// Says in the resource file that the run is finished; there once the run is.
+    finished: Finished,
 }
+
+type Finished = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let sink = match (&settings.audit_file, &settings.role) {
-        (Some(path), _) => Sink::File(path.clone()),
+        (Some(path), _) => Sink::File(path.clone(), settings.audit_rotate),
         (None, Role::Local { .. }) => Sink::None,
         (None, _) => Sink::Stdout,
     };
@@ -65,7 +70,9 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         audit: Arc::clone(&audit),
         member_id,
         embedded: false,
+        finished: Finished::default(),
     };
+    let finished = Arc::clone(&setting.finished);
     let last_words = LastWords::default();
     let of_signals = {
         let (audit, last_words) = (Arc::clone(&audit), last_words.clone());
@@ -74,6 +81,11 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             if !was_heard {
                 let name = signal.name.to_owned();
                 audit.say(Who::Master, Event::Signal { name });
+            }
+            if signal.is_stop()
+                && let Some(say_finished) = finished.get()
+            {
+                say_finished();
             }
             let (code, reason) = (signal.exit_code(), why.to_owned());
             audit.say(Who::Master, Event::Exit { code, reason });
@@ -126,7 +138,8 @@ pub(super) fn run_embedded(
     settings: Settings,
     start: impl FnOnce(String, String),
 ) -> u8 {
-    let sink = settings.audit_file.clone().map_or(Sink::None, Sink::File);
+    let file = |path| Sink::File(path, settings.audit_rotate);
+    let sink = settings.audit_file.clone().map_or(Sink::None, file);
     let audit = Arc::new(AuditWriter::open(sink).unwrap_or_else(|error| panic!("{error}")));
     let member_id = format!("embedded-{:016x}", random());
     let setting = Setting {
@@ -135,6 +148,7 @@ pub(super) fn run_embedded(
         audit: Arc::clone(&audit),
         member_id,
         embedded: true,
+        finished: Finished::default(),
     };
     let Ended { exit, reason, .. } = setting
         .run(None, start)
@@ -177,6 +191,8 @@ impl Setting {
             .map_err(|error| format!("the listening socket: {error}"))?
             .port();
         let addresses = self.addresses(&listener, port)?;
+        let watch = self.watch()?;
+        let told = watch.as_ref().map(|watch| watch.told.clone());
         let runtime = Runtime::open(self.settings.engine, listener)?;
         let word = if runtime.is_ring() {
             EngineWord::Ring
@@ -209,7 +225,10 @@ impl Setting {
         );
         // Slaves of this machine and of this process cost nothing to keep.
         config.dismisses = !self.is_local() && !self.embedded;
-        let core = MasterCore::new(config, clock.now());
+        let mut core = MasterCore::new(config, clock.now());
+        if watch.is_some() {
+            core.remember();
+        }
         let state = State::new(
             core,
             registry.entries().len(),
@@ -228,8 +247,14 @@ impl Setting {
             )?),
             _ => None,
         };
+        let about = status::run(&self, word.word(), seed, &addresses);
+        let publisher = watch.map(|watch| watch.serve(about, clock, stop.clone()));
+        let publisher = publisher.transpose()?;
         let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
-        let reporting = Reporting::open(&self, &addresses)?;
+        let reporting = Reporting::open(&self, &addresses, told.unwrap_or_default())?;
+        if let Some(reporting) = &reporting {
+            let _ = self.finished.set(reporting.say_finished());
+        }
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
@@ -242,6 +267,7 @@ impl Setting {
                 report: reporter,
                 outside,
                 signals,
+                publisher,
                 watch: Box::new(move |event| {
                     if let Some(watch) = &mut watch_local {
                         watch(event);
@@ -302,7 +328,7 @@ impl Setting {
             },
             Ending::Signal(signal) => Ended {
                 exit: Exit::code(signal.exit_code()),
-                finished: false,
+                finished: signal.is_stop(),
                 reason: signal.name.to_owned(),
             },
             Ending::Stopped(why) => Ended::for_good(Exit::error(why)),

@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmw_codec::audit::{Event, ResourceStatus};
 use ringmw_codec::resource::{RESOURCE_FORMAT_VERSION, ResourceFile, UNIVERSAL_TIME_OFFSET};
 
 use crate::app::master_role::Setting;
+use crate::app::master_role::status::Told;
 use crate::io::clock;
 use crate::io::files::resource::{self, ResourceSchedule, ResourceWriter};
 use crate::master::driver::Report;
@@ -24,10 +26,11 @@ struct Constant {
     slave_executable: (String, Vec<String>),
     slave_arguments: Vec<String>,
     master_addresses: Vec<String>,
+    status: Told,
 }
 
 pub(super) struct Reporting {
-    constant: Rc<Constant>,
+    constant: Arc<Constant>,
     writer: Rc<ResourceWriter>,
     /// As the master saw it last.
     need: Rc<Cell<Need>>,
@@ -39,7 +42,11 @@ impl Reporting {
     ///
     /// # Errors
     /// When it cannot be written, or this process's executable cannot be found.
-    pub(super) fn open(setting: &Setting, addresses: &[String]) -> Result<Option<Self>, String> {
+    pub(super) fn open(
+        setting: &Setting,
+        addresses: &[String],
+        status: Told,
+    ) -> Result<Option<Self>, String> {
         let settings = &setting.settings;
         let Some(path) = settings.resource_file.clone() else {
             return Ok(None);
@@ -54,9 +61,10 @@ impl Reporting {
             slave_executable: (text(executable), libraries.into_iter().map(text).collect()),
             slave_arguments: slave_arguments(addresses),
             master_addresses: addresses.to_vec(),
+            status,
         };
         Ok(Some(Reporting {
-            constant: Rc::new(constant),
+            constant: Arc::new(constant),
             writer: Rc::new(writer),
             need: Rc::default(),
             interval: settings.resource_interval,
@@ -65,7 +73,7 @@ impl Reporting {
 
     /// The driver's part: writes when it is due, and tells the trail what became of it.
     pub(super) fn reporter(&self) -> Report {
-        let (constant, writer) = (Rc::clone(&self.constant), Rc::clone(&self.writer));
+        let (constant, writer) = (Arc::clone(&self.constant), Rc::clone(&self.writer));
         let seen = Rc::clone(&self.need);
         let mut schedule = ResourceSchedule::new(self.interval);
         let mut told = None;
@@ -81,8 +89,19 @@ impl Reporting {
             }
             seen.set(need);
             if schedule.due(now, need) {
-                writer.write(constant.file(need, false).write(), false, need.needed);
+                let text = constant.file(need, false).write();
+                writer.write(text, constant.is_secret(), need.needed);
             }
+        })
+    }
+
+    /// For a process that ends from another thread: puts a file there that says that the run is finished.
+    pub(super) fn say_finished(&self) -> Box<dyn Fn() + Send + Sync> {
+        let (constant, path) = (Arc::clone(&self.constant), self.writer.path().to_owned());
+        Box::new(move || {
+            let file = constant.file(Need::default(), true);
+            // Nobody is left to be told.
+            let _ = resource::replace(&path, file.write().as_bytes(), constant.is_secret());
         })
     }
 
@@ -108,11 +127,14 @@ impl Reporting {
                     desired,
                     connected: 0,
                     busy: 0,
+                    queued: 0,
                 }
             }
         };
         let text = self.constant.file(need, finished).write();
-        let stands = self.writer.finish(text, false, 0, LAST_WRITE_BOUND);
+        let stands = self
+            .writer
+            .finish(text, self.constant.is_secret(), 0, LAST_WRITE_BOUND);
         let last = self.writer.take_reports();
         if last.is_empty() && !stands {
             events.push(Event::ResourceFileError {
@@ -130,6 +152,11 @@ impl Reporting {
 }
 
 impl Constant {
+    /// Who may read it may look at the run.
+    fn is_secret(&self) -> bool {
+        self.status.token.is_some()
+    }
+
     fn file(&self, need: Need, finished: bool) -> ResourceFile {
         let unix = u64::try_from(clock::unix_micros()).unwrap_or_default() / 1_000_000;
         ResourceFile {
@@ -143,9 +170,13 @@ impl Constant {
             slaves_desired: Some(need.desired),
             slaves_connected: Some(need.connected),
             slaves_busy: Some(need.busy),
+            tasks_queued: Some(need.queued),
             master_addresses: self.master_addresses.clone(),
             format: Some(RESOURCE_FORMAT_VERSION),
             secret: None,
+            status_address: self.status.address.clone(),
+            status_page: self.status.page.clone(),
+            status_token: self.status.token.clone(),
         }
     }
 }

@@ -244,7 +244,7 @@ fn create(aside: &Path, is_secret: bool) -> io::Result<File> {
 }
 
 /// Replaces the file's content, for every reader either the old or the new.
-fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
+pub(crate) fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
     let aside = aside(path)?;
     let written = create(&aside, is_secret).and_then(|mut file| {
         file.write_all(text)?;

@@ -1,6 +1,7 @@
 //! One connection: what it is, what is known of its slave, and why it ends.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ringmw_codec::audit::LossCause;
 use ringmw_codec::control::{Goodbye, GoodbyeCode};
@@ -8,6 +9,7 @@ use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{About, Refusal};
 use ringmw_sched::{Departure, Nanos, SlaveId};
 
+use super::account::Deeds;
 use super::meter::Meter;
 use crate::proto::conn::ConnId;
 
@@ -64,13 +66,15 @@ pub struct SlaveInfo {
     /// Its host's name.
     pub host: String,
     /// Its batch job, or empty.
-    pub job: String,
+    pub job: Arc<str>,
     /// Its process there.
     pub pid: u32,
     /// What else it says of itself: its labels, who watches over it.
     pub about: About,
     /// When it connected.
     pub since: Nanos,
+    /// What it has done.
+    pub deeds: Deeds,
 }
 
 /// Why a connection of a slave ends, as the trail names it.

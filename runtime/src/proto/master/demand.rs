@@ -36,6 +36,7 @@ impl MasterCore {
             desired,
             connected,
             busy: self.sched.busy() as u64,
+            queued: self.sched.queued(),
         }
     }
 

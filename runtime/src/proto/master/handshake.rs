@@ -55,8 +55,9 @@ impl MasterCore {
             .expect("its Hello has just been read");
         let info = SlaveInfo {
             address: state.peer,
+            deeds: self.account.on_slave(&hello.host),
             host: hello.host,
-            job: hello.job,
+            job: hello.job.into(),
             pid: hello.pid,
             about: hello.about,
             since: now,
@@ -65,7 +66,7 @@ impl MasterCore {
             slave: id.0,
             from: state.peer.to_string(),
             host: info.host.clone(),
-            job: info.job.clone(),
+            job: info.job.to_string(),
             group: trail::group(group),
         };
         state.phase = Phase::Slave {

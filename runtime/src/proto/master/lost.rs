@@ -6,6 +6,7 @@ use ringmw_codec::handshake::Refusal;
 use ringmw_sched::Departure;
 
 use super::MasterCore;
+use super::account::Gone;
 use super::conn::{Cause, Conn, Phase};
 use crate::proto::conn::{ConnId, Effect};
 use crate::proto::put;
@@ -44,6 +45,8 @@ impl MasterCore {
         let from = state.peer.to_string();
         put(&mut state.out, Kind::Refuse, |out| refusal.encode(out));
         self.mark_dirty(conn);
+        self.account
+            .on_refused(self.now, from.clone(), &host, &refusal.to_string());
         self.trail.push(Event::Refused {
             from,
             host,
@@ -56,10 +59,9 @@ impl MasterCore {
     /// A connection that never became a slave.
     pub(super) fn refuse_untold(&mut self, conn: ConnId, reason: String) {
         let Some(state) = self.conn(conn) else { return };
-        self.trail.push(Event::Rejected {
-            from: state.peer.to_string(),
-            reason,
-        });
+        let from = state.peer.to_string();
+        self.account.on_refused(self.now, from.clone(), "", &reason);
+        self.trail.push(Event::Rejected { from, reason });
         self.leave_pending(conn);
     }
 
@@ -98,7 +100,9 @@ impl MasterCore {
         let from = state.peer.to_string();
         // Who has not read what was sent before does not read its reason either: the memory is wanted at once.
         let is_behind = state.unsent.bytes >= unsent_max;
-        let Phase::Slave { id, leaving, .. } = std::mem::replace(&mut state.phase, Phase::Dropped)
+        let Phase::Slave {
+            id, leaving, info, ..
+        } = std::mem::replace(&mut state.phase, Phase::Dropped)
         else {
             return;
         };
@@ -111,6 +115,17 @@ impl MasterCore {
             cause.departure()
         };
         let losses = self.sched.lose(id, departure);
+        let gone = Gone {
+            slave: id,
+            host: self.account.host_name(&info.deeds),
+            at: self.now,
+            since: info.since,
+            cause: (!leaving).then(|| cause.word()),
+            detail: cause.detail(),
+            recycled: losses.recycled.len() as u64,
+            done: info.deeds.done,
+        };
+        self.account.on_gone(&info.deeds, gone);
         if let Some((task, crashes)) = losses.charged {
             self.trail.push(Event::Charged {
                 task: task.seq(),

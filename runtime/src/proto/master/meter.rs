@@ -12,6 +12,9 @@ use crate::proto::sums::Sums;
 /// Packet lines of one slave in one second.
 const LINES_PER_SECOND: u8 = 10;
 
+/// Packet lines of all slaves in one second.
+const LINES_OF_ALL_PER_SECOND: u32 = 500;
+
 /// What one packet of results was.
 pub(super) struct Packet {
     pub(super) tasks: u64,
@@ -27,6 +30,8 @@ pub(super) struct Packet {
 pub(super) struct Meter {
     second: u64,
     lines: u8,
+    /// Its first packet has a line whatever the others have: so it is known when it began to work.
+    had_line: bool,
     sums: Option<Box<Sums>>,
     /// Whether the slave holds tasks, and what was said of that last.
     busy: bool,
@@ -134,12 +139,16 @@ impl Trail {
             (meter.second, meter.lines) = (second, 0);
         }
         if meter.sums.is_none() {
-            if self.level >= Level::Packets || meter.lines < LINES_PER_SECOND {
+            let has_room =
+                meter.lines < LINES_PER_SECOND && self.packet_lines < LINES_OF_ALL_PER_SECOND;
+            if self.level >= Level::Packets || has_room || !meter.had_line {
                 meter.lines = meter.lines.saturating_add(1);
+                meter.had_line = true;
+                self.packet_lines += 1;
                 return None;
             }
             meter.sums = Some(Box::new(Sums::new(self.now)));
-            self.summing.push(slot);
+            self.summing.push_back(slot);
         }
         meter.sums.as_deref_mut()
     }

@@ -17,6 +17,7 @@
 //! Two clocks: `now` is monotonic time; of a turn in which the driver's thread was held for longer than
 //! [`STALL`] *awake* time counts that much, so that a slave is not judged by the master's own pause.
 
+mod account;
 mod conn;
 mod connections;
 mod demand;
@@ -28,9 +29,11 @@ mod lost;
 mod meter;
 mod results;
 mod silence;
+mod snapshot;
 mod submit;
 mod trail;
 mod unsent;
+mod why;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -49,6 +52,7 @@ use crate::proto::incumbents::Incumbents;
 use crate::proto::reason::InWords;
 use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
+use account::Account;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
@@ -97,6 +101,8 @@ pub struct MasterCore {
     /// Connections that became slaves in this turn: their welcome leaves at its end.
     welcomed: Vec<ConnId>,
     late: u64,
+    /// What has become of tasks and slaves so far.
+    account: Account,
     /// What is kept for peers that have not read it.
     unsent: AllUnsent,
     /// Bytes that connections have left behind when they ended: see [`take_left_bytes`](Self::take_left_bytes).
@@ -112,6 +118,7 @@ impl MasterCore {
         let sched = Scheduler::new(config.rules.sched, config.algorithms.len());
         MasterCore {
             trail: Trail::new(config.rules.level),
+            account: Account::new(config.algorithms.len()),
             config,
             sched,
             conns: Vec::new(),
@@ -146,6 +153,7 @@ impl MasterCore {
     pub fn begin_turn(&mut self, now: Nanos) {
         let gap = now.saturating_sub(self.now);
         if gap > STALL {
+            self.account.stalls += 1;
             self.trail.push(Event::Stall {
                 ms: gap / 1_000_000,
             });
@@ -217,6 +225,40 @@ impl MasterCore {
     /// Slaves that are connected.
     pub fn slaves(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Writes a line of state if one is due and anything has changed; `load` says in how many of a thousand parts of the
+    /// time since the last one the master's thread was busy.
+    pub fn say_state(&mut self, load: impl FnOnce() -> Option<u64>) {
+        if !self.trail.is_state_due() {
+            return;
+        }
+        let need = self.need();
+        let infos = self.config.algorithms.iter().enumerate();
+        let queue = infos.filter_map(|(index, info)| {
+            let queued = self.sched.pending(Some(AlgorithmId(index as u16)));
+            (queued > 0).then(|| format!("{}={queued}", info.name))
+        });
+        let here = |group| u64::from(self.sched.acquired(group));
+        let state = Event::RunState {
+            queued: need.queued,
+            running: self.sched.runnable() - self.sched.queued(),
+            done: self.account.sum(|tally| tally.done),
+            failed: self.account.sum(|tally| tally.failed),
+            ordered: here(Group::Ordered),
+            intermingle: here(Group::Intermingle),
+            unordered: here(Group::Unordered),
+            busy: need.busy,
+            desired: need.desired,
+            load: None,
+            queue: queue.collect(),
+        };
+        self.trail.say_run_state(state, load());
+    }
+
+    /// From here on the last ends and losses are remembered one by one, for [`why`](Self::why).
+    pub fn remember(&mut self) {
+        self.account.memory.get_or_insert_default();
     }
 
     /// What went out and came in so far.
@@ -334,6 +376,7 @@ impl MasterCore {
                 ..task
             }));
             self.trail.on_task_ended(&end);
+            self.account.on_end(&end, self.now);
             self.ends.push_back(end);
         }
     }

@@ -4,7 +4,8 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef, ResultStatus};
 use ringmw_sched::{Accepted, AlgorithmId, Nanos, Series, SlaveId};
 
-use super::conn::{Stop, offence};
+use super::account::{Ended, How};
+use super::conn::{Phase, Stop, offence};
 use super::{MasterCore, meter};
 use crate::proto::bytes::SmallBytes;
 use crate::proto::conn::ConnId;
@@ -100,6 +101,11 @@ impl MasterCore {
         }
         if let Some(Some(state)) = self.conns.get_mut(conn.slot()) {
             let idle = self.sched.held_by(slave) == 0;
+            if let Phase::Slave { info, .. } = &mut state.phase {
+                let results = accepted + failed;
+                self.account
+                    .on_packet(&mut info.deeds, results, failed, compute);
+            }
             self.trail.on_results(
                 &mut state.meter,
                 slave,
@@ -161,6 +167,18 @@ impl MasterCore {
         };
         self.sched
             .learn_computes(algorithm, tasks, compute, computes.clone());
+        let is_failed = entry.status == ResultStatus::Failed;
+        self.account
+            .on_results(algorithm, (tasks, is_failed), compute, computes.clone());
+        self.account.remember(Ended {
+            first: id.seq(),
+            tasks,
+            algorithm,
+            how: if is_failed { How::Failed } else { How::Done },
+            slave: Some(slave),
+            at: self.now,
+            compute,
+        });
         let on_the_way = self.now.saturating_sub(task.handed_out);
         if entry.status == ResultStatus::Failed {
             let message = String::from_utf8_lossy(results.body).into_owned();

@@ -1,6 +1,6 @@
 //! Tasks come in and are taken back; those that slaves hold are withdrawn.
 
-use ringmw_sched::{Cancelled, Opening, TaskId, TaskSpec};
+use ringmw_sched::{Cancelled, Opening, Series, TaskId, TaskSpec};
 
 use super::MasterCore;
 use crate::proto::end::End;
@@ -15,7 +15,9 @@ impl MasterCore {
 
     /// Submits a task, or a series that is as [`opening`](Self::opening) foretold; the id of the first.
     pub fn submit(&mut self, spec: TaskSpec, tasks: impl Into<Body>) -> TaskId {
-        let id = self.sched.submit(spec, tasks.into(), self.now);
+        let tasks = tasks.into();
+        self.account.of(spec.algorithm).submitted += u64::from(tasks.tasks());
+        let id = self.sched.submit(spec, tasks, self.now);
         self.collect_unrunnable();
         id
     }
@@ -30,6 +32,7 @@ impl MasterCore {
             ..cancelled
         }));
         self.trail.on_task_ended(&end);
+        self.account.on_end(&end, self.now);
         Some(end)
     }
 

@@ -1,5 +1,8 @@
 //! What the master's core tells the audit trail, and how little of it: packets are a line each up to
-//! ten a second and slave, beyond that one summing line a second.
+//! ten a second and slave, beyond that one summing line a second; with so many slaves that this would be too much, they
+//! sum for longer.
+
+use std::collections::VecDeque;
 
 use ringmw_codec::audit::{EndWord, Event, GroupWord};
 use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
@@ -12,6 +15,13 @@ use crate::proto::reason::InWords;
 
 /// Lines about single tasks (failed, unrunnable) in one second, all slaves together.
 const TASK_LINES_PER_SECOND: u32 = 100;
+
+/// Summing lines in one second, all slaves together; whose turn does not come sums on. Each may bring a line `state`, as a
+/// packet's own may ([`meter`](super::meter)): 2,000 lines in all.
+const SUMS_PER_SECOND: usize = 500;
+
+/// Between two lines of state.
+const STATE_EVERY: Nanos = 10 * SECOND;
 
 /// Bytes of a failed result's message in the trail; the application gets it whole.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
@@ -45,13 +55,19 @@ pub(super) struct Trail {
     pub(super) level: Level,
     pub(super) now: Nanos,
     pub(super) lines: Vec<Event>,
-    /// Connection slots whose meters sum.
-    pub(super) summing: Vec<u32>,
+    /// Connection slots whose meters sum, in the order in which they began to.
+    pub(super) summing: VecDeque<u32>,
     task_lines: u32,
     unsaid: u64,
     /// Tasks cancelled in this second.
     cancelled: u64,
     pub(super) traffic: Traffic,
+    /// Lines about packets in this second, of all slaves.
+    pub(super) packet_lines: u32,
+    /// When the next state line is due.
+    state_due: Nanos,
+    /// The last one, without the master's load.
+    last_state: Option<Event>,
 }
 
 impl Trail {
@@ -60,11 +76,14 @@ impl Trail {
             level,
             now: 0,
             lines: Vec::new(),
-            summing: Vec::new(),
+            summing: VecDeque::new(),
             task_lines: 0,
             unsaid: 0,
             cancelled: 0,
             traffic: Traffic::default(),
+            packet_lines: 0,
+            state_due: STATE_EVERY,
+            last_state: None,
         }
     }
 
@@ -100,6 +119,7 @@ impl Trail {
             return;
         }
         self.task_lines = 0;
+        self.packet_lines = 0;
         self.sum_up_cancelled();
         if self.unsaid > 0 {
             let text = format!(
@@ -109,7 +129,8 @@ impl Trail {
             self.unsaid = 0;
             self.push(Event::Note { text });
         }
-        for slot in std::mem::take(&mut self.summing) {
+        let due = self.summing.len().min(SUMS_PER_SECOND);
+        for slot in self.summing.drain(..due).collect::<Vec<_>>() {
             if let Some(Some(Conn {
                 phase: Phase::Slave { id, .. },
                 meter,
@@ -119,6 +140,23 @@ impl Trail {
                 self.sum_up(meter, *id);
             }
         }
+    }
+
+    pub(super) fn is_state_due(&self) -> bool {
+        self.now >= self.state_due
+    }
+
+    /// Writes how the run does, unless that is as it was.
+    pub(super) fn say_run_state(&mut self, mut state: Event, with_load: Option<u64>) {
+        self.state_due = self.now + STATE_EVERY;
+        if self.last_state.as_ref() == Some(&state) {
+            return;
+        }
+        self.last_state = Some(state.clone());
+        if let Event::RunState { load, .. } = &mut state {
+            *load = with_load;
+        }
+        self.push(state);
     }
 
     /// One task was cancelled: one line a second counts them, for a race may cancel its losers thousands of times.

@@ -204,7 +204,7 @@ impl Script {
         }
         let hold = self.law.ready_bytes() > self.state.queue.ready_bytes().1;
         let mut effects = Vec::new();
-        turn::end(&mut self.state, |effect| effects.push(effect));
+        turn::end(&mut self.state, || None, |effect| effects.push(effect));
         for effect in effects {
             if let Effect::Send(conn, bytes) = &effect {
                 self.law.on_send(*conn, bytes, &self.state.core, hold);

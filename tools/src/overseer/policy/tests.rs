@@ -13,6 +13,7 @@ fn in_progress(desired: u64) -> Resource {
         desired,
         connected: Some(1),
         busy: Some(1),
+        queued: None,
         overdue: 0,
     }
 }
@@ -319,6 +320,7 @@ fn a_missing_or_stale_file_is_waited_for_then_all_goes() {
         desired: 8,
         connected: None,
         busy: None,
+        queued: None,
         overdue: overdue * SECOND,
     };
     assert_eq!(turn(&mut policy, 0, stale(60), &jobs, &[]), [submit(5)]);
@@ -700,6 +702,7 @@ fn a_binary_that_exits_with_0_at_once_is_told_and_paced() {
         desired: 8,
         connected: Some(0),
         busy: Some(0),
+        queued: None,
         overdue: 0,
     };
     let (mut submitted, mut said, mut ends) = (0, Vec::new(), Vec::new());

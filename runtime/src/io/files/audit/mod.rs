@@ -24,6 +24,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::io::clock;
 
+mod rotate;
+
+pub(crate) use rotate::Rotate;
+use rotate::Rotating;
+
 /// Pending lines take at most so many bytes (and the one line that crosses it).
 pub(crate) const PENDING_BYTES_MAX: usize = 1 << 20;
 /// And are at most so many.
@@ -49,8 +54,8 @@ pub(crate) enum Sink {
     None,
     /// The process's standard output.
     Stdout,
-    /// The end of this file.
-    File(PathBuf),
+    /// The end of this file, which may be begun anew at a size.
+    File(PathBuf, Option<Rotate>),
 }
 
 /// The trail could not be opened.
@@ -274,11 +279,23 @@ impl AuditWriter {
         match sink {
             Sink::None => Ok(Self { shared: None }),
             Sink::Stdout => Self::start("standard output".to_owned(), Box::new(OwnStdout), false),
-            Sink::File(path) => {
+            Sink::File(path, rotate) => {
                 let name = path.display().to_string();
                 let (file, ends_in_half_a_line) =
-                    open_file(&path).map_err(|source| AuditOpenError::File { path, source })?;
-                Self::start(name, Box::new(file), ends_in_half_a_line)
+                    open_file(&path).map_err(|source| AuditOpenError::File {
+                        path: path.clone(),
+                        source,
+                    })?;
+                // What is no file of a folder has no size.
+                let is_file = file.metadata().is_ok_and(|about| about.is_file());
+                let out: Box<dyn Out> = match rotate.filter(|_| is_file) {
+                    None => Box::new(file),
+                    Some(rotate) => match Rotating::new(path.clone(), rotate, file) {
+                        Ok(rotating) => Box::new(rotating),
+                        Err(source) => return Err(AuditOpenError::File { path, source }),
+                    },
+                };
+                Self::start(name, out, ends_in_half_a_line)
             }
         }
     }
@@ -391,6 +408,7 @@ impl Shared {
     fn run(&self, mut out: Box<dyn Out>) {
         let mut batch = Vec::new();
         while self.next_batch(&mut batch) {
+            out.on_batch(batch.len());
             if self.write(&mut *out, &batch).is_err() {
                 break;
             }
@@ -481,6 +499,9 @@ impl Shared {
 
 /// What the thread writes to. A write may be short.
 trait Out: Write + Send {
+    /// Whole lines follow, of so many bytes together.
+    fn on_batch(&mut self, _bytes: usize) {}
+
     fn wait_until_writable(&self) {}
 }
 

@@ -373,7 +373,7 @@ fn a_trail_is_appended_to_and_half_a_line_is_ended_first() {
     let path = folder.path().join("trail");
     for (before, expected) in [("", ""), ("old\n", "old\n"), ("old\nhalf", "old\nhalf\n")] {
         fs::write(&path, before).expect("written");
-        let writer = AuditWriter::open(Sink::File(path.clone())).expect("it opens");
+        let writer = AuditWriter::open(Sink::File(path.clone(), None)).expect("it opens");
         push(&writer, &note(1));
         drop(writer);
         let trail = fs::read_to_string(&path).expect("read");
@@ -391,8 +391,8 @@ fn a_trail_is_appended_to_and_half_a_line_is_ended_first() {
 
 #[test]
 fn a_file_that_cannot_be_opened_is_named_with_its_flag() {
-    let error =
-        AuditWriter::open(Sink::File("/nonexistent/trail".into())).expect_err("no such folder");
+    let error = AuditWriter::open(Sink::File("/nonexistent/trail".into(), None))
+        .expect_err("no such folder");
     assert_eq!(
         error.to_string(),
         "--mw-audit-file /nonexistent/trail: cannot be opened for appending: No such file or directory (os error 2); \
@@ -402,7 +402,7 @@ fn a_file_that_cannot_be_opened_is_named_with_its_flag() {
 
 #[test]
 fn a_full_disk_stalls_nobody_and_the_end_is_bounded() {
-    let writer = AuditWriter::open(Sink::File("/dev/full".into())).expect("it opens");
+    let writer = AuditWriter::open(Sink::File("/dev/full".into(), None)).expect("it opens");
     (0..100).for_each(|number| push(&writer, &note(number)));
     let began = Instant::now();
     let unwritten = writer
@@ -440,7 +440,7 @@ fn a_slow_pipe_gets_everything_that_is_not_accounted_for() {
         pipe.read_to_end(&mut trail).expect("read");
         trail
     });
-    let writer = AuditWriter::open(Sink::File(path)).expect("it opens");
+    let writer = AuditWriter::open(Sink::File(path, None)).expect("it opens");
     let pushed = 40_000;
     (0..pushed).for_each(|number| push(&writer, &packet(number)));
     drop(finished);
@@ -480,7 +480,7 @@ fn a_process_with_a_trail() {
     let sink = if path == Path::new("-") {
         Sink::Stdout
     } else {
-        Sink::File(path.clone())
+        Sink::File(path.clone(), None)
     };
     let writer = AuditWriter::open(sink).expect("it opens");
     match end.as_str() {
@@ -552,7 +552,7 @@ fn standard_output_gets_the_lines_and_may_be_closed() {
     let lines: Vec<&str> = std::str::from_utf8(&output.stdout)
         .expect("UTF-8")
         .lines()
-        .filter(|line| line.starts_with("1 1970"))
+        .filter(|line| line.starts_with("2 1970"))
         .collect();
     assert_eq!(
         parse((lines.join("\n") + "\n").as_bytes()),
@@ -618,4 +618,66 @@ fn a_full_filesystem_that_is_emptied_again_gets_the_account() {
         .sum();
     assert!(dropped > 0);
     assert_eq!(packets.len() as u64 + dropped, 50_000);
+}
+
+/// Every line is in one of the files, none of which is longer than it may be, and the oldest go.
+#[test]
+fn a_trail_is_begun_anew_at_its_size() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let path = folder.path().join("trail");
+    let rotate = Rotate {
+        bytes: 64 << 10,
+        keep: 3,
+    };
+    let writer = AuditWriter::open(Sink::File(path.clone(), Some(rotate))).expect("it opens");
+    let mut said = 0u64;
+    let text = "x".repeat(400);
+    for _ in 0..60 {
+        for _ in 0..20 {
+            let text = format!("{said} {text}");
+            writer.say(Who::Master, Event::Note { text });
+            said += 1;
+        }
+        writer.finish(FINISH_BOUND).expect("written");
+    }
+    drop(writer);
+    let mut names: Vec<_> = fs::read_dir(folder.path())
+        .expect("the folder is there")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("text")
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names, ["trail", "trail.1", "trail.2", "trail.3"]);
+    let mut numbers = Vec::new();
+    for name in names.iter().rev() {
+        let text = fs::read_to_string(folder.path().join(name)).expect("text");
+        assert!(text.len() <= 64 << 10, "{name} has {} bytes", text.len());
+        for line in text.lines() {
+            let Event::Note { text } = Line::parse(line).expect("a whole line").event else {
+                panic!("{line}");
+            };
+            let number: u64 = text
+                .split(' ')
+                .next()
+                .expect("a number")
+                .parse()
+                .expect("a number");
+            numbers.push(number);
+        }
+    }
+    let first = numbers[0];
+    assert!(
+        first > 0 && numbers.len() > 200,
+        "{first} {}",
+        numbers.len()
+    );
+    assert!(
+        numbers.iter().copied().eq(first..said),
+        "none is missing between"
+    );
 }

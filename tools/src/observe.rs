@@ -1,0 +1,247 @@
+//! Asking a master over its second listener, whose address its resource file names.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ringmw_codec::frame::{FrameReader, put_frame};
+use ringmw_codec::kinds::{Kind, ToObserver};
+use ringmw_codec::observe::{ANSWERS_BYTES_MAX, Ask};
+use ringmw_codec::resource::ResourceFile;
+use ringmw_codec::status::{STATUS_VERSION, Status, Told};
+use serde::de::DeserializeOwned;
+
+use crate::resource;
+
+/// A connection and each part of an answer come within this time.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// What an answer is read into at a time.
+const READ_BYTES: usize = 64 << 10;
+
+/// A run, by its resource file.
+pub(crate) struct Run {
+    pub(crate) path: PathBuf,
+    pub(crate) file: ResourceFile,
+    connection: Option<(TcpStream, FrameReader)>,
+}
+
+impl Run {
+    /// `path` is a resource file, or a folder with one.
+    ///
+    /// # Errors
+    /// Names the path and what to do.
+    pub(crate) fn find(path: &Path) -> Result<Self, String> {
+        let path = file_of(path)?;
+        let text = resource::read(&path).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::NotFound => ": the master writes it when it starts; is this the path of its --mw-resource-file?",
+                io::ErrorKind::PermissionDenied => ": who may not read it may not look at the run",
+                _ => "",
+            };
+            format!("{}: {error}{hint}", path.display())
+        })?;
+        let file = ResourceFile::parse(&text)
+            .map_err(|error| format!("{}: {error}: is it a resource file?", path.display()))?;
+        Ok(Run {
+            path,
+            file,
+            connection: None,
+        })
+    }
+
+    /// Asks how the run does.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(crate) fn status(&mut self) -> Result<Status, String> {
+        let status: Status = self.ask(&Ask::Status)?;
+        match status.version {
+            STATUS_VERSION => Ok(status),
+            version => Err(format!(
+                "the master tells version {version} of the status, this program reads {STATUS_VERSION}: use the ringmw of \
+                 the master's version, {}",
+                status.run.ringmw
+            )),
+        }
+    }
+
+    /// Asks something else.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(crate) fn told(&mut self, ask: &Ask<'_>) -> Result<Told, String> {
+        self.ask(ask)
+    }
+
+    fn ask<T: DeserializeOwned + Refusable>(&mut self, ask: &Ask<'_>) -> Result<T, String> {
+        if self.file.finished {
+            return Err(format!("{}: the run is finished", self.path.display()));
+        }
+        let Some(address) = self.file.status_address.clone() else {
+            return Err(format!(
+                "{}: it names no status-address: its master is older than this program, or CL-MW's",
+                self.path.display()
+            ));
+        };
+        let text = match self.exchange(&address, ask) {
+            Ok(text) => text,
+            Err(error) => {
+                self.connection = None;
+                return Err(self.no_answer(&address, &error));
+            }
+        };
+        if let Ok(Told {
+            error: Some(error), ..
+        }) = serde_json::from_slice(&text)
+            && !T::TAKES_REFUSALS
+        {
+            return Err(error);
+        }
+        serde_json::from_slice(&text)
+            .map_err(|error| format!("{address} gave an answer that cannot be read: {error}"))
+    }
+
+    fn no_answer(&self, address: &str, error: &io::Error) -> String {
+        let local = address.starts_with("127.") || address.starts_with("[::1]");
+        let hint = match error.kind() {
+            io::ErrorKind::ConnectionRefused if local => {
+                "the master has ended, or runs on another host: without a secret it tells how it does on its own host alone"
+            }
+            io::ErrorKind::ConnectionRefused => {
+                "the master has ended without saying so in the file, or has moved"
+            }
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                "its host does not answer: is it up, and may this host reach it?"
+            }
+            _ => "is what listens there a master of ringmw?",
+        };
+        format!(
+            "{}: no answer from {address}: {error}; {hint}",
+            self.path.display()
+        )
+    }
+
+    fn exchange(&mut self, address: &str, ask: &Ask<'_>) -> io::Result<Vec<u8>> {
+        let (mut stream, mut reader) = match self.connection.take() {
+            Some(connection) => connection,
+            None => (connect(address)?, FrameReader::new()),
+        };
+        let (mut payload, mut frame) = (Vec::new(), Vec::new());
+        ask.encode(&mut payload);
+        put_frame(&mut frame, Kind::Ask, &payload);
+        stream.write_all(&frame)?;
+        let mut text = Vec::new();
+        let mut buffer = vec![0; READ_BYTES];
+        let limit = |kind: Kind| match kind {
+            Kind::Answer => kind.limit().bytes(0, 0),
+            _ => 0,
+        };
+        loop {
+            let got = stream.read(&mut buffer)?;
+            if got == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let flow =
+                reader.feed(
+                    &buffer[..got],
+                    &limit,
+                    &mut |kind, payload| match ToObserver::read(kind, payload) {
+                        Ok(ToObserver::Answer(answer)) => {
+                            text.extend_from_slice(answer.text);
+                            match answer.is_last || text.len() > ANSWERS_BYTES_MAX {
+                                true => ControlFlow::Break(Ok(answer.is_last)),
+                                false => ControlFlow::Continue(()),
+                            }
+                        }
+                        Err(error) => ControlFlow::Break(Err(error.to_string())),
+                    },
+                );
+            match flow.map_err(io::Error::other)? {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(Ok(true)) => {
+                    self.connection = Some((stream, reader));
+                    return Ok(text);
+                }
+                ControlFlow::Break(Ok(false)) => {
+                    return Err(io::Error::other("its answer has no end"));
+                }
+                ControlFlow::Break(Err(error)) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+}
+
+/// Whether an answer may be a refusal itself.
+pub(crate) trait Refusable {
+    const TAKES_REFUSALS: bool;
+}
+
+impl Refusable for Status {
+    const TAKES_REFUSALS: bool = false;
+}
+
+impl Refusable for Told {
+    const TAKES_REFUSALS: bool = true;
+}
+
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, WITHIN) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(WITHIN))?;
+                stream.set_write_timeout(Some(WITHIN))?;
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The resource file that is meant: in a folder its only `.rsc`.
+fn file_of(path: &Path) -> Result<PathBuf, String> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?.path();
+        let is_hidden = entry
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if entry.extension().is_some_and(|ending| ending == "rsc") && !is_hidden {
+            found.push(entry);
+        }
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(format!(
+            "{}: there is no resource file (NAME.rsc) in this folder: the master writes it when it starts",
+            path.display()
+        )),
+        _ => {
+            found.sort();
+            let names: Vec<_> = found
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            Err(format!(
+                "{}: name one of its resource files: {}",
+                path.display(),
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+/// Beside the resource file, the trail of the master, if it is where `ringmw submit` has it.
+pub(crate) fn trail_of(path: &Path) -> Option<PathBuf> {
+    let trail = path.with_extension("audit");
+    trail.is_file().then_some(trail)
+}
