@@ -192,7 +192,7 @@ impl State {
     }
 
     #[inline(always)]
-    fn join(
+    pub(super) fn join(
         &mut self,
         algorithm: AlgorithmId,
         task: RawTask<'_>,
@@ -211,7 +211,7 @@ impl State {
     }
 
     #[inline(never)]
-    fn push_other(
+    pub(super) fn push_other(
         &mut self,
         algorithm: AlgorithmId,
         task: RawTask<'_>,
@@ -233,17 +233,9 @@ impl State {
         opening.first
     }
 
-    /// Submits a task that no other goes on with.
-    pub(crate) fn push_call(
-        &mut self,
-        algorithm: AlgorithmId,
-        task: RawTask<'_>,
-        owner: Owner,
-        stream: Stream,
-    ) -> TaskId {
-        self.close();
-        let (spec, body) = task.parts(algorithm, owner, stream);
-        self.push_alone(spec, &body)
+    /// Whose tasks the open series has, if there is one.
+    pub(super) fn open_owner(&self) -> Option<Owner> {
+        Some(self.open.as_ref()?.spec.owner)
     }
 
     fn push_alone(&mut self, spec: TaskSpec, body: &TaskBody<'_>) -> TaskId {
