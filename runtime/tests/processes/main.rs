@@ -17,6 +17,7 @@ mod secrets;
 mod signals;
 mod storms;
 mod unsent;
+mod watched;
 mod wrong;
 
 #[path = "../support/crowd.rs"]
@@ -78,6 +79,7 @@ use crate::unsent::{
     a_slave_that_leaves_leaves_nothing_behind, a_slave_with_results_unsent_is_not_idle,
     an_evicted_slave_does_not_write_for_ever,
 };
+use crate::watched::{a_held_master_tells_how_it_does, a_stopped_run_is_finished};
 use crate::wrong::{a_refused_slave_says_why, what_is_wrong_is_one_line};
 
 type Test = (&'static str, fn());
@@ -214,6 +216,11 @@ const TESTS: &[Test] = &[
     ("a_held_thread_does_not_hold_a_signal_up_on_epoll", || {
         a_held_thread_does_not_hold_a_signal_up("epoll")
     }),
+    (
+        "a_held_master_tells_how_it_does",
+        a_held_master_tells_how_it_does,
+    ),
+    ("a_stopped_run_is_finished", a_stopped_run_is_finished),
     (
         "a_second_signal_ends_a_held_master",
         a_second_signal_ends_a_held_master,
