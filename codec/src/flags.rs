@@ -114,6 +114,8 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            slave_memory = "--mw-slave-memory", Some("BYTES"), Maybe<Bytes<u64, { 1 << 20 }>>, None, Slave,
+                "A slave whose memory passes this leaves with 255, and the task that it runs is charged for it.";
             secret_file = "--mw-secret-file", Some("FILE"), Maybe<File>, None, Both,
                 "The run's secret: 64 hexadecimal digits or a resource file, - for standard input; a master makes it where there is none. By default it is drawn and stands in the resource file.";
             no_secret = "--mw-no-secret", None, Switch, None, Master,

@@ -39,6 +39,7 @@ mod leaving;
 mod levels;
 mod loss;
 mod secured;
+mod status;
 mod tables;
 mod to_slave;
 mod trail;
@@ -221,6 +222,7 @@ impl Law {
         self.check_checkpoints(core);
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
+        self.check_status(core);
         if self.lenient {
             if self.tasks.len() > 10_000 {
                 self.tasks.retain(|_, task| task.place != Place::Ended);
