@@ -29,6 +29,7 @@ pub mod journal;
 pub mod kinds;
 pub mod observe;
 pub mod resource;
+pub mod running;
 pub mod secret;
 pub mod status;
 pub mod wire;
