@@ -59,6 +59,7 @@ use crate::misfortune::{
     a_panic_whose_value_panics_is_a_failed_result, a_slave_that_cannot_print_costs_no_task,
     a_state_that_cannot_be_made_is_the_end_with_the_reason, a_task_does_not_take_the_last_slave,
     a_task_that_ends_its_slaves_is_unrunnable, a_task_that_hangs_is_answered_for,
+    a_task_that_takes_too_much_memory_is_charged, an_algorithm_has_a_timeout_of_its_own,
 };
 use crate::need::{Need, trial};
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
@@ -184,6 +185,14 @@ const TESTS: &[Test] = &[
     ("a_slave_that_cannot_print_costs_no_task_on_epoll", || {
         a_slave_that_cannot_print_costs_no_task("epoll")
     }),
+    (
+        "a_task_that_takes_too_much_memory_is_charged",
+        a_task_that_takes_too_much_memory_is_charged,
+    ),
+    (
+        "an_algorithm_has_a_timeout_of_its_own",
+        an_algorithm_has_a_timeout_of_its_own,
+    ),
     (
         "a_panic_whose_value_panics_is_a_failed_result",
         a_panic_whose_value_panics_is_a_failed_result,
