@@ -68,6 +68,8 @@ macro_rules! flags {
                 "The most bytes of a packet from a slave; a single result above it is a failed one.";
             client_timeout = "--mw-client-timeout", Some("SECONDS"), Seconds, Some("60"), Master,
                 "A slave that is silent for this long is lost; the master's value governs both sides.";
+            checkpoint_interval = "--mw-checkpoint-interval", Some("SECONDS"), Seconds, Some("10"), Master,
+                "A running task's checkpoint is taken no more often than this.";
             audit_file = "--mw-audit-file", Some("FILE"), Maybe<File>, None, Both,
                 "Append the audit trail to this file instead of printing it.";
             audit_rotate = "--mw-audit-rotate", Some("SIZE[,KEEP]"), Maybe<Rotate>, None, Both,
@@ -112,6 +114,8 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            slave_memory = "--mw-slave-memory", Some("BYTES"), Maybe<Bytes<u64, { 1 << 20 }>>, None, Slave,
+                "A slave whose memory passes this leaves with 255, and the task that it runs is charged for it.";
             secret_file = "--mw-secret-file", Some("FILE"), Maybe<File>, None, Both,
                 "The run's secret: 64 hexadecimal digits or a resource file, - for standard input; a master makes it where there is none. By default it is drawn and stands in the resource file.";
             no_secret = "--mw-no-secret", None, Switch, None, Master,

@@ -25,6 +25,7 @@ use crate::handshake::{
     HELLO_BYTES_MAX, HandshakeError, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
 };
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
+use crate::running::{Checkpoint, CheckpointTaken};
 use crate::wire::DecodeError;
 
 /// Which way frames of a kind go.
@@ -198,6 +199,8 @@ frames! {
         Offer = 12, Offer<'a>, Limit::ResultPacket;
         /// The answer to a recall.
         Returned = 15, Returned, Limit::Bytes(Returned::BYTES_MAX);
+        /// How far the running task has come.
+        Checkpoint = 20, Checkpoint<'a>, Limit::ResultPacket;
     }
     /// What the master says to a slave.
     FromMaster = ToSlave {
@@ -215,6 +218,10 @@ frames! {
         Bests = 13, Bests, Limit::TaskPacket;
         /// The slave is to give back tasks that it has not begun.
         Recall = 14, Recall, Limit::Bytes(Recall::BYTES);
+        /// The running task's checkpoint has come.
+        CheckpointTaken = 21, CheckpointTaken, Limit::Bytes(CheckpointTaken::BYTES);
+        /// Where a task of the next packet goes on.
+        Resume = 37, Checkpoint<'a>, Limit::ResultPacket;
     }
     /// What an observer says to a master.
     FromObserver = OfObserver {

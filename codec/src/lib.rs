@@ -27,6 +27,7 @@ pub mod handshake;
 pub mod kinds;
 pub mod observe;
 pub mod resource;
+pub mod running;
 pub mod secret;
 pub mod status;
 pub mod wire;

@@ -52,6 +52,7 @@ fn welcome() -> Welcome {
         task_packet_bytes_max: 131_072,
         result_packet_bytes_max: 131_073,
         result_group: 100,
+        checkpoint_interval_ms: 10_000,
         crash_limit: 10,
         task_timeout_ms: 30_000,
         seed: u64::MAX,
@@ -80,6 +81,7 @@ fn golden_bytes() {
 
     let expected = [
         &b"\x11\0\0\0\x60\xea\0\0\0\0\0\0\0\0\x02\0\x01\0\x02\0\x64\0\0\0"[..],
+        b"\x10\x27\0\0\0\0\0\0",
         b"\x0a\0\0\0\x30\x75\0\0\0\0\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
     ]
@@ -253,7 +255,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
             .is_err()
         );
     }
-    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 52)];
+    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 60)];
     assert_eq!(Welcome::validate_args(&fits), Ok(()));
     let payload = encoded(|out| {
         Welcome {

@@ -193,6 +193,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromSlave::Starting(starting)) => encoded(|out| starting.encode(out)),
             Ok(FromSlave::Offer(offer)) => encoded(|out| offer.encode(out)),
             Ok(FromSlave::Returned(returned)) => encoded(|out| returned.encode(out)),
+            Ok(FromSlave::Checkpoint(checkpoint)) => encoded(|out| checkpoint.encode(out)),
             Err(_) => return,
         },
         Direction::ToSlave => match FromMaster::read(kind, payload) {
@@ -203,6 +204,8 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromMaster::Withdraw(withdraw)) => encoded(|out| withdraw.encode(out)),
             Ok(FromMaster::Bests(bests)) => encoded(|out| bests.encode(out)),
             Ok(FromMaster::Recall(recall)) => encoded(|out| recall.encode(out)),
+            Ok(FromMaster::CheckpointTaken(taken)) => encoded(|out| taken.encode(out)),
+            Ok(FromMaster::Resume(checkpoint)) => encoded(|out| checkpoint.encode(out)),
             Err(_) => return,
         },
         Direction::OfObserver => match FromObserver::read(kind, payload) {

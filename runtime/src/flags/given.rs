@@ -82,6 +82,7 @@ impl From<Given> for Settings {
             task_packet_bytes_max,
             result_packet_bytes_max,
             client_timeout,
+            checkpoint_interval,
             audit_file,
             audit_rotate,
             audit_level,
@@ -104,6 +105,7 @@ impl From<Given> for Settings {
             slave_count,
             time_limit,
             idle_timeout,
+            slave_memory,
             secret_file,
             no_secret,
             slaves_at,
@@ -114,7 +116,8 @@ impl From<Given> for Settings {
         } = given;
         Settings {
             role: match (help, version, master, slave) {
-                (true, ..) => Role::Help,
+                // Whether of all, the parser knows.
+                (true, ..) => Role::Help { all: false },
                 (_, true, ..) => Role::Version,
                 (_, _, true, _) => Role::Master,
                 (_, _, _, true) => Role::Slave,
@@ -140,6 +143,7 @@ impl From<Given> for Settings {
                 result_packet_bytes_max,
                 result_group: result_group.unwrap_or(AUTO),
                 client_timeout: nanos(client_timeout),
+                checkpoint_interval: nanos(checkpoint_interval),
                 // Whether it was, the parser knows.
                 is_crash_limit_given: false,
                 task_timeout: task_timeout.map(nanos),
@@ -177,6 +181,7 @@ impl From<Given> for Settings {
                 told(member_id, Source::Member),
                 told(resource_file, Source::ResourceFile),
             ]),
+            slave_memory,
             labels,
             without_effect: Vec::new(),
             passed_on: Vec::new(),

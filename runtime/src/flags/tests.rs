@@ -105,6 +105,7 @@ fn defaults_are_the_tables() {
             result_packet_bytes_max: 131_072,
             result_group: ringmw_sched::AUTO,
             client_timeout: 60 * SECOND,
+            checkpoint_interval: 10 * SECOND,
             is_crash_limit_given: false,
             task_timeout: None,
             any_build: false,
@@ -128,6 +129,7 @@ fn defaults_are_the_tables() {
         slave_count: None,
         slave_bounds: Bounds::default(),
         sources: Vec::new(),
+        slave_memory: None,
         labels: Vec::new(),
         passed_on: Vec::new(),
         without_effect: Vec::new(),
@@ -145,7 +147,7 @@ fn everything_can_be_given() {
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 --mw-task-timeout 1500ms \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
          --mw-slave-prefetch off --mw-duplicate-stragglers --mw-priority-aging 0 --mw-slaves-wanted auto:77 --mw-any-build \
-         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm y",
+         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm --mw-checkpoint-interval 7 y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -167,6 +169,7 @@ fn everything_can_be_given() {
             result_packet_bytes_max: 4096,
             result_group: 7,
             client_timeout: 5 * SECOND,
+            checkpoint_interval: 7 * SECOND,
             is_crash_limit_given: true,
             task_timeout: Some(3 * SECOND / 2),
             any_build: true,
@@ -201,6 +204,7 @@ fn everything_can_be_given() {
             Source::ResourceFile("res".into()),
             Source::Member("12.0".into()),
         ],
+        slave_memory: None,
         labels: Vec::new(),
         passed_on: Vec::new(),
         without_effect: Vec::new(),
@@ -220,6 +224,8 @@ fn labels_are_a_slaves_and_local_modes_slaves_have_them() {
         ["--mw-slave-label=gpu", "--mw-slave-label=mem=big"]
     );
     assert!(local.without_effect.is_empty());
+    let bounded = parsed("--mw-slave --mw-resource-file f --mw-slave-memory 2GiB");
+    assert_eq!(bounded.slave_memory, Some(2 << 30));
     let wrong = |flags: &str| parse(args(flags)).expect_err(flags).to_string();
     assert!(wrong("--mw-slave-label =x").contains("has no key"));
     assert!(wrong(&format!("--mw-slave-label {}", "x".repeat(65))).contains("65 bytes"));
@@ -280,8 +286,11 @@ fn roles() {
     // Help helps, whatever else is wrong with the line.
     assert_eq!(
         parsed("--mw-slave --mw-master --mw-master-port x --mw-version-string --mw-help a").role,
-        Role::Help
+        Role::Help { all: false }
     );
+    let all = parsed("x --mw-help all y");
+    assert_eq!(all.role, Role::Help { all: true });
+    assert_eq!(all.user, ["x", "y"]);
 }
 
 #[test]
@@ -368,23 +377,23 @@ fn unknown_flags_get_a_suggestion_where_one_is_near() {
     let rows = [
         (
             "--mw-slvae",
-            "--mw-slvae is no flag of this program; is --mw-slave meant? --mw-help lists them all",
+            "--mw-slvae is no flag of this program; is --mw-slave meant? --mw-help all lists them",
         ),
         (
             "--mw-masterhost=x",
-            "--mw-masterhost is no flag of this program; is --mw-master-host meant? --mw-help lists them all",
+            "--mw-masterhost is no flag of this program; is --mw-master-host meant? --mw-help all lists them",
         ),
         (
             "--mw-max-write-buffer 1",
-            "--mw-max-write-buffer is no flag of this program; is --mw-max-write-buffer-size meant? --mw-help lists them all",
+            "--mw-max-write-buffer is no flag of this program; is --mw-max-write-buffer-size meant? --mw-help all lists them",
         ),
         (
             "--mw-frobnicate-all-day",
-            "--mw-frobnicate-all-day is no flag of this program; --mw-help lists them all",
+            "--mw-frobnicate-all-day is no flag of this program; --mw-help all lists them",
         ),
         (
             "--mw-",
-            "--mw- is no flag of this program; --mw-help lists them all",
+            "--mw- is no flag of this program; --mw-help all lists them",
         ),
     ];
     for (line, message) in rows {

@@ -9,6 +9,7 @@
 //! this crate.
 
 pub(crate) mod bytes;
+pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod end;

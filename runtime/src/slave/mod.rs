@@ -7,6 +7,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::host::Host;
 use crate::typed::registry::{AlgorithmIndex, Registry};
 use crate::typed::tag::RunError;
 use listen::{Birth, Won};
@@ -121,6 +123,8 @@ pub(crate) struct Join {
     pub(crate) word: Option<Arc<Word>>,
     /// What becomes of its place where it is a thread that goes on at a task which has been answered for.
     pub(crate) replace: Option<Box<dyn FnOnce() + Send>>,
+    /// The most bytes of memory that this process may have resident.
+    pub(crate) memory_max: Option<u64>,
 }
 
 impl Slave {
@@ -139,6 +143,7 @@ impl Slave {
             own_args,
             word,
             replace,
+            memory_max,
         } = join;
         let (stream, core, clock, again) = match via {
             Via::Dial(addresses) => {
@@ -163,7 +168,7 @@ impl Slave {
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
-            .spawn(move || io.run(term.as_ref(), replace))
+            .spawn(move || io.run(term.as_ref(), replace, memory_max))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let answer = link.serve_until(Nanos::MAX, |core, _| match (core.welcome(), core.end()) {
@@ -184,7 +189,8 @@ impl Slave {
             bests,
             offers(&link),
         )
-        .with_own_args(own_args);
+        .with_own_args(own_args)
+        .with_host(Rc::new(OnLink(Arc::clone(&link))));
         Ok(Slave {
             link,
             registry,
@@ -410,6 +416,7 @@ impl Slave {
             domain: body.domain,
             stream: body.stream,
             tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+            resume: assignment.resume.as_ref(),
         });
         match catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output))) {
             Ok(outcome) => outcome,
@@ -471,6 +478,35 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
         "cannot reach the master at {}; is it running, and are --mw-master-host and --mw-master-port (or the resource file) its own?",
         failures.join(", ")
     ))
+}
+
+/// What a running task asks goes over its slave's connection.
+struct OnLink(Arc<Link>);
+
+impl Host for OnLink {
+    fn makes_checkpoints(&self) {
+        self.0.core().makes_checkpoints(self.0.clock.now());
+        self.0.publish_due();
+        self.0.wakes_earlier();
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        self.0.checkpoint_due.load(Ordering::Relaxed)
+    }
+
+    fn checkpoint(&self, draws: u128, state_type: u64, state: &[u8]) {
+        let now = self.0.clock.now();
+        let made = self.0.core().checkpoint(draws, state_type, state, now);
+        if let Err(reason) = made {
+            panic!("{reason}");
+        }
+        self.0.publish_due();
+        self.0.flush();
+        if self.0.core().end().is_some() {
+            // The slave was told to go, and that was what it waited for.
+            self.0.wake_io();
+        }
+    }
 }
 
 fn offers(link: &Arc<Link>) -> Arc<dyn OfferSink> {

@@ -87,6 +87,7 @@ impl Rig {
                 task_timeout: None,
                 is_crash_limit_given: false,
                 client_timeout: CLIENT_TIMEOUT,
+                checkpoint_interval: 10_000_000_000,
                 any_build: false,
                 level: Level::Tasks,
                 wanted: Wanted::Fixed(0),

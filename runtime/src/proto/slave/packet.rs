@@ -7,6 +7,8 @@ use ringmw_codec::batch::{TaskBody, TaskSeries};
 use ringmw_codec::wire::DecodeError;
 use ringmw_sched::Nanos;
 
+use crate::proto::checkpoint::Kept;
+
 /// One task to compute.
 #[derive(Debug)]
 pub struct Assignment {
@@ -24,6 +26,8 @@ pub struct Assignment {
     pub(super) count: u32,
     /// Its own place in it.
     pub(super) index: u32,
+    /// Where it goes on, if another slave had come that far.
+    pub(crate) resume: Option<Kept>,
 }
 
 impl Assignment {

@@ -50,7 +50,7 @@ impl SlaveCore {
             return Next::Wait;
         }
         let is_last = front.left.len() == 1;
-        let assignment = Assignment {
+        let mut assignment = Assignment {
             task,
             algorithm: front.algorithm,
             packet: front.packet,
@@ -61,6 +61,7 @@ impl SlaveCore {
             },
             count: front.count,
             index: front.left.start,
+            resume: None,
         };
         front.left.start += 1;
         if is_last {
@@ -77,6 +78,7 @@ impl SlaveCore {
             told_at: None,
         });
         self.running_cancelled = false;
+        assignment.resume = self.begin_checkpoints(task);
         Next::Run(assignment)
     }
 
@@ -90,6 +92,12 @@ impl SlaveCore {
     ) {
         if self.is_abandoned {
             // It has been answered for.
+            return;
+        }
+        if self.is_evicted() {
+            // It may have ended because it was told so: that is no result.
+            self.leave_if_evicted();
+            self.running = None;
             return;
         }
         let Running { task, .. } = self.running.take().expect("a task is running");
