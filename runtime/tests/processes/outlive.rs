@@ -26,6 +26,9 @@ fn args<'a>(engine: &'a str, journal: &'a str, tasks: &'a str) -> Vec<&'a str> {
         journal,
         "--mw-seed",
         "42",
+        // What was taken is told at once, not summed up by the second.
+        "--mw-audit-level",
+        "packets",
         "--slaves",
         "0",
         "--outlive",
