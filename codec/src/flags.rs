@@ -110,6 +110,8 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            shared_cache_bytes = "--mw-shared-cache", Some("BYTES"), Bytes<u64, 1>, Some("1073741824"), Master,
+                "The most bytes of shared data that a slave keeps; what a task in its hands names stays beyond them.";
             status_at = "--mw-status-port", Some("[HOST:]PORT"), Maybe<At>, None, Master,
                 "Serve the run's status by HTTP there, on 127.0.0.1 if no host is given: a page, /status.json, /metrics; needs the token of the printed link.";
             labels = "--mw-slave-label", Some("KEY[=VALUE]"), Every<Label>, None, Slave,

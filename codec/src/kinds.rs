@@ -25,6 +25,7 @@ use crate::handshake::{
     HELLO_BYTES_MAX, HandshakeError, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
 };
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
+use crate::shared::{Blob, Want};
 use crate::wire::DecodeError;
 
 /// Which way frames of a kind go.
@@ -198,6 +199,8 @@ frames! {
         Offer = 12, Offer<'a>, Limit::ResultPacket;
         /// The answer to a recall.
         Returned = 15, Returned, Limit::Bytes(Returned::BYTES_MAX);
+        /// A part of shared data is wanted.
+        Want = 23, Want, Limit::Bytes(Want::BYTES);
     }
     /// What the master says to a slave.
     FromMaster = ToSlave {
@@ -215,6 +218,8 @@ frames! {
         Bests = 13, Bests, Limit::TaskPacket;
         /// The slave is to give back tasks that it has not begun.
         Recall = 14, Recall, Limit::Bytes(Recall::BYTES);
+        /// A piece of shared data.
+        Blob = 24, Blob<'a>, Limit::Bytes(Blob::BYTES_MAX);
     }
     /// What an observer says to a master.
     FromObserver = OfObserver {

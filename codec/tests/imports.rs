@@ -13,11 +13,12 @@ const TABLE: &[Row<'_>] = &[
     ("handshake", &["wire"]),
     ("control", &["wire"]),
     ("batch", &["wire", "Nanos"]),
+    ("shared", &["wire"]),
     ("observe", &["wire"]),
     ("status", &["Nanos"]),
     (
         "kinds",
-        &["wire", "handshake", "control", "batch", "observe"],
+        &["wire", "handshake", "control", "batch", "observe", "shared"],
     ),
     ("frame", &["kinds"]),
     ("secret", &["frame", "handshake"]),
