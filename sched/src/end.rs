@@ -30,6 +30,8 @@ pub enum Reason {
         /// `Config::task_packet_bytes_max`.
         bytes_max: u32,
     },
+    /// Shared data that it names is there no more.
+    SharedGone,
     /// The queue may not hold one more.
     QueueFull {
         /// `Config::queued_bytes_max`.
@@ -59,6 +61,9 @@ impl fmt::Display for Reason {
                     "too large: a packet with it alone has {bytes} bytes, the limit is {bytes_max}"
                 )
             }
+            Reason::SharedGone => f.write_str(
+                "shared data that it names is there no more: its file has changed, or nothing has kept it",
+            ),
             Reason::QueueFull { bytes_max } => write!(
                 f,
                 "the queue of tasks is full: the limit is {bytes_max} bytes"

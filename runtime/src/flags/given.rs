@@ -103,6 +103,7 @@ impl From<Given> for Settings {
             slave_count,
             time_limit,
             idle_timeout,
+            shared_cache_bytes,
             status_at,
             labels,
             any_build,
@@ -134,6 +135,7 @@ impl From<Given> for Settings {
                 result_packet_bytes_max,
                 result_group: result_group.unwrap_or(AUTO),
                 client_timeout: nanos(client_timeout),
+                shared_cache_bytes,
                 // Whether it was, the parser knows.
                 is_crash_limit_given: false,
                 task_timeout: task_timeout.map(nanos),

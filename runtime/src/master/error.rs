@@ -3,6 +3,7 @@
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{Reason, SlaveId, TaskId, Unrunnable};
 
+use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::end::End;
 use crate::proto::reason::InWords;
@@ -180,6 +181,7 @@ impl Origin {
             do_it_anyway: Some(self.policy.do_it_anyway),
             retry: Some(self.policy.retry),
             stream: (body.domain == DOMAIN_EXPLICIT).then(|| self.stream()),
+            named: Named::default(),
             error: None,
         }
     }

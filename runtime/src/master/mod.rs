@@ -10,6 +10,7 @@
 //! | takes tasks back: `cancel`, `cancel_tagged`, `cancel_all` | [`cancel`] |
 //! | desires slaves and looks at them: `allocate`, `free_slave`, `slaves` | [`groups`] |
 //! | keeps a number of tasks queued: `set_target`, `upto_target` | [`target`] |
+//! | shares data with slaves: `share`, `share_file` | [`share`] |
 //! | runs something beside on its thread: `spawn` | [`light`] |
 //! | shares an incumbent, runs a heavy sum elsewhere: `minimum`, `blocking` | [`handle`] |
 //!
@@ -34,6 +35,7 @@ mod ready;
 mod reduce;
 mod result;
 mod results;
+mod share;
 pub(crate) mod state;
 pub(crate) mod submit;
 mod target;

@@ -28,6 +28,10 @@ pub(crate) struct State {
     pub(super) said_queue_full: bool,
     /// A map has no more bytes out.
     pub(crate) map_bytes_max: u64,
+    /// Somebody reads files that are shared.
+    pub(super) reads_files: bool,
+    /// Who does, while it has nothing to read.
+    pub(super) reader: Option<Waker>,
     /// To be woken when nothing is borrowed any more: a waker may be anybody's code, and use the master.
     pub(super) woken: Vec<Waker>,
 }
@@ -56,6 +60,8 @@ impl State {
             said_waiting: false,
             said_queue_full: false,
             map_bytes_max: MAP_BYTES_MAX,
+            reads_files: false,
+            reader: None,
             woken: Vec::new(),
         }
     }
@@ -75,6 +81,7 @@ impl State {
                 }
             }
         }
+        self.wake_reader();
         self.keep_ready_bounded();
         self.say_bare();
         let sched = self.core.sched();

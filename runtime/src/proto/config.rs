@@ -8,6 +8,8 @@ use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_codec::handshake::{Fingerprint, Hello};
 use ringmw_sched::{AlgorithmId, Nanos};
 
+use crate::proto::blob::Mentions;
+
 /// The longest time that a flag may give, in seconds: a year.
 pub(crate) const SECONDS_MAX: u64 = 365 * 86_400;
 
@@ -22,6 +24,8 @@ pub struct Rules {
     pub result_group: u32,
     /// Silence after which a slave is lost, at least a second.
     pub client_timeout: Nanos,
+    /// The most bytes of shared data that a slave keeps, beyond what its tasks name.
+    pub shared_cache_bytes: u64,
     /// The crash limit was given: it is not lowered for slaves that somebody starts again.
     pub is_crash_limit_given: bool,
     /// How long a task may run that has no time-out of its own.
@@ -105,6 +109,8 @@ pub struct AlgorithmInfo {
     pub of: TypeId,
     /// Do these archives hold valid outputs? What that algorithm's own check has found valid is read unchecked.
     pub check_outputs: CheckOutputs,
+    /// What finds the shared data that its arguments mention, where they can.
+    pub mentions: Option<Mentions>,
 }
 
 /// Checks the archives of an algorithm's outputs: those results of an entry's body. Else which is none, and what is wrong

@@ -116,6 +116,7 @@ impl Slave {
         let bests = BestTable::default();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
         core.set_bounds(bounds);
+        core.set_mentions(registry.mentions());
         core.set_timeouts(registry.timeouts());
         let link = Link::new(stream, core, clock, bests.clone(), audit, word)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
@@ -362,6 +363,7 @@ impl Slave {
             domain: body.domain,
             stream: body.stream,
             tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+            shared: &assignment.shared,
         });
         match catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output))) {
             Ok(outcome) => outcome,

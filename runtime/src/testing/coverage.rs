@@ -153,6 +153,7 @@ impl Coverage {
             }
             Must::Unrunnable(Reason::Crashed { .. }) => ["crashed, queue", "crashed, flow"],
             Must::Unrunnable(Reason::TooLarge { .. }) => ["too large, queue", "too large, flow"],
+            Must::Unrunnable(Reason::SharedGone) => ["shared gone, queue", "shared gone, flow"],
             Must::Unrunnable(Reason::QueueFull { .. }) => ["queue full, queue", "queue full, flow"],
         };
         self.count(names[usize::from(!of_queue)]);

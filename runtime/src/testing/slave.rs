@@ -152,6 +152,7 @@ impl SimSlave {
             link,
         } = birth;
         let mut core = SlaveCore::new(&SlaveConfig { hello }, now);
+        core.set_mentions(registry.mentions());
         core.set_timeouts(registry.timeouts());
         SimSlave {
             core,
@@ -611,6 +612,7 @@ fn run(registry: &Registry, assignment: &Assignment, mut cx: Cx) -> Computed {
             domain: body.domain,
             stream: body.stream,
             tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+            shared: &assignment.shared,
         });
         let run = catch_unwind(AssertUnwindSafe(|| {
             (entry.run)(body.args, &mut cx, &mut output)

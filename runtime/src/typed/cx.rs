@@ -13,12 +13,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ringmw_codec::shared::{BlobName, BlobRef};
 use ringmw_sched::SlaveId;
 
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::typed::best::{Best, BestKey};
 use crate::typed::host::Host;
 use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, Streams, name_hash};
+use crate::typed::shared::{InUse, Share, Shared};
 use crate::typed::tag::{RunError, Tag, TagError};
 use crate::typed::wire::{Wire, WireError};
 
@@ -71,6 +73,8 @@ pub(crate) struct TaskStart<'t> {
     pub(crate) stream: u64,
     /// Type hash and archive.
     pub(crate) tag: Option<(u64, &'t [u8])>,
+    /// The shared data that it names.
+    pub(crate) shared: &'t [(BlobName, Arc<Vec<u8>>)],
 }
 
 /// What a task sees of its surroundings: a `&mut Cx` parameter of an algorithm.
@@ -104,6 +108,7 @@ pub struct Cx {
     states: States,
     bests: BestTable,
     sink: Arc<dyn OfferSink>,
+    in_use: InUse,
     /// Who is told that the task looks around, where time is simulated.
     host: Option<Rc<dyn Host>>,
 }
@@ -147,6 +152,7 @@ impl Cx {
             states: States::default(),
             bests,
             sink,
+            in_use: InUse::default(),
             host: None,
         }
     }
@@ -316,7 +322,9 @@ impl Cx {
             domain,
             stream,
             tag,
+            shared,
         } = start;
+        self.in_use.begin(shared);
         self.task = task;
         self.key = StreamKey {
             algorithm,
@@ -372,6 +380,11 @@ impl Cx {
         };
         self.states.forget::<S>();
         Err(RunError::StateInit(format!("{name}: {error}")))
+    }
+
+    /// The handle of shared data that came with the task.
+    pub(crate) fn shared<T: Share + ?Sized>(&self, of: BlobRef) -> Result<Shared<T>, WireError> {
+        self.in_use.handle(of)
     }
 
     pub(crate) fn best<K: BestKey, W: Wire>(
@@ -485,6 +498,7 @@ mod tests {
             domain: 1,
             stream,
             tag: None,
+            shared: &[],
         }
     }
 

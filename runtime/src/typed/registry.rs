@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringmw_sched::Nanos;
 
+use crate::proto::blob::Mentions;
 use crate::proto::config::{AlgorithmInfo, CheckOutputs};
 use crate::typed::algorithm::{Algorithm, Signature};
 use crate::typed::cx::Cx;
@@ -29,6 +30,7 @@ pub(crate) struct Entry {
     pub(crate) signature: fn() -> Signature,
     pub(crate) check_outputs: CheckOutputs,
     pub(crate) run: RunFn,
+    pub(crate) mentions: Option<Mentions>,
     pub(crate) timeout: Option<Duration>,
     type_id: TypeId,
 }
@@ -41,6 +43,7 @@ impl Entry {
             signature: A::signature,
             check_outputs: check_each::<A::Output>,
             run: A::run,
+            mentions: A::MENTIONS,
             timeout: A::TIMEOUT,
             type_id: TypeId::of::<A>(),
         }
@@ -133,8 +136,14 @@ impl Registry {
             name: entry.name,
             of: entry.type_id,
             check_outputs: entry.check_outputs,
+            mentions: entry.mentions,
         };
         self.entries.iter().map(info).collect()
+    }
+
+    /// What finds the shared data that the arguments of each mention, in the order of their indices.
+    pub(crate) fn mentions(&self) -> Vec<Option<Mentions>> {
+        self.entries.iter().map(|entry| entry.mentions).collect()
     }
 
     /// The time-outs that were given with the algorithms, in the order of their indices.

@@ -87,6 +87,7 @@ impl Rig {
                 task_timeout: None,
                 is_crash_limit_given: false,
                 client_timeout: CLIENT_TIMEOUT,
+                shared_cache_bytes: 1 << 30,
                 any_build: false,
                 level: Level::Tasks,
                 wanted: Wanted::Fixed(0),
@@ -101,6 +102,7 @@ impl Rig {
                 name: "square",
                 of: std::any::TypeId::of::<()>(),
                 check_outputs: ringmw::internals::wire::check_each::<u64>,
+                mentions: None,
             }],
         };
         change(&mut config);

@@ -4,5 +4,6 @@
 //! network. What goes into them the cores decide; here bytes are moved, and errors told.
 
 pub(crate) mod audit;
+pub(crate) mod blob;
 mod reserve;
 pub(crate) mod resource;

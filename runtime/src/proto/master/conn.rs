@@ -11,6 +11,7 @@ use ringmw_sched::{Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
 use super::meter::Meter;
+use super::shared::Sending;
 use crate::proto::conn::ConnId;
 
 pub(super) struct Conn {
@@ -26,6 +27,8 @@ pub(super) struct Conn {
     pub(super) unsent: Unsent,
     pub(super) withdraw: Vec<u64>,
     pub(super) meter: Meter,
+    /// The shared data that it is being sent.
+    pub(super) sending: Option<Sending>,
 }
 
 /// What is kept for a connection because its peer has not read it.

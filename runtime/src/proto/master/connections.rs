@@ -47,6 +47,7 @@ impl MasterCore {
             unsent: Unsent::default(),
             withdraw: Vec::new(),
             meter: Meter::default(),
+            sending: None,
         });
         self.deadlines.push(Reverse((due, conn)));
         self.pending.push_back(conn);

@@ -33,6 +33,7 @@ impl MasterCore {
             FromSlave::Starting(starting) => {
                 self.sched.announce(slave, starting.task).map_err(offence)
             }
+            FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Offer(offer) => self.on_offer(slave, offer),
             FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
         }

@@ -28,6 +28,7 @@ mod incumbents;
 mod lost;
 mod meter;
 mod results;
+mod shared;
 mod silence;
 mod snapshot;
 mod submit;
@@ -56,6 +57,7 @@ use account::Account;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
+use shared::Shares;
 pub use trail::Traffic;
 use trail::Trail;
 use unsent::AllUnsent;
@@ -107,6 +109,7 @@ pub struct MasterCore {
     unsent: AllUnsent,
     /// Bytes that connections have left behind when they ended: see [`take_left_bytes`](Self::take_left_bytes).
     left_bytes: u64,
+    shares: Shares,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -144,6 +147,7 @@ impl MasterCore {
             late: 0,
             unsent: AllUnsent::default(),
             left_bytes: 0,
+            shares: Shares::default(),
             spare: Vec::new(),
             spare_bytes: 0,
         }
@@ -352,7 +356,7 @@ impl MasterCore {
         if self.pace.cursor.is_some() {
             wait = wait.min(SECOND / 200);
         }
-        if self.unsent.has_far_behind() {
+        if self.unsent.has_far_behind() || self.has_pieces() {
             wait = 0;
         }
         for due in [self.sched.recall_due(), self.sched.duplicate_due()] {

@@ -16,6 +16,7 @@ mod leave;
 mod meter;
 mod packet;
 mod results;
+mod shared;
 mod timeout;
 
 use std::collections::VecDeque;
@@ -34,6 +35,7 @@ use meter::Meter;
 pub(crate) use packet::Assignment;
 use packet::{Announcement, Queued, Running};
 pub use results::Next;
+use shared::Shelf;
 
 /// A finished result waits at most this long for others to travel with.
 pub(crate) const RESULT_WAIT: Nanos = SECOND / 10;
@@ -82,6 +84,7 @@ pub struct SlaveCore {
     leaving: Option<Leaving>,
     completed: u64,
     learned: Vec<(u32, u64)>,
+    shelf: Shelf,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
@@ -118,6 +121,7 @@ impl SlaveCore {
             leaving: None,
             completed: 0,
             learned: Vec::new(),
+            shelf: Shelf::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
             bounds: Bounds::default(),
@@ -226,7 +230,8 @@ impl SlaveCore {
             && self.tasks.front().is_some_and(|front| {
                 let announced = Announcement::Left(front.next());
                 let is_said = self.announcement != Announcement::None;
-                !front.marked || !is_said || self.announcement == announced
+                (!front.marked || !is_said || self.announcement == announced)
+                    && self.has_shared_of(front)
             })
     }
 

@@ -34,9 +34,14 @@ impl SlaveCore {
         if self.is_held_back() {
             return Next::Wait;
         }
-        let Some(front) = self.tasks.front_mut() else {
+        let Some(front) = self.tasks.front() else {
             return Next::Wait;
         };
+        if !self.has_shared_of(front) {
+            return Next::Wait;
+        }
+        let mentioned = self.mentions_of_next();
+        let front = self.tasks.front_mut().expect("it was just there");
         let task = front.next();
         if front.marked && self.announcement != Announcement::Left(task) {
             if self.announcement == Announcement::None {
@@ -49,7 +54,7 @@ impl SlaveCore {
             return Next::Wait;
         }
         let is_last = front.left.len() == 1;
-        let assignment = Assignment {
+        let mut assignment = Assignment {
             task,
             algorithm: front.algorithm,
             packet: front.packet,
@@ -60,6 +65,7 @@ impl SlaveCore {
             },
             count: front.count,
             index: front.left.start,
+            shared: Vec::new(),
         };
         front.left.start += 1;
         if is_last {
@@ -76,6 +82,9 @@ impl SlaveCore {
             told_at: None,
         });
         self.running_cancelled = false;
+        if !mentioned.is_empty() {
+            assignment.shared = self.take_shared_of(mentioned);
+        }
         Next::Run(assignment)
     }
 
@@ -92,6 +101,7 @@ impl SlaveCore {
             return;
         }
         let Running { task, .. } = self.running.take().expect("a task is running");
+        self.release_shared();
         self.completed += 1;
         self.busy_at = now;
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
