@@ -13,12 +13,16 @@ use serde_json::{Value, json};
 use crate::fleet::{self, Setting, Slaves};
 use crate::meter::{self, Syscalls, process_cpu};
 use crate::played::Cast;
+use crate::shapes::{self, Shape, Source};
 use crate::{app, noop};
 
 /// The group sizes of the cases; 0 is automatic.
 pub const GROUPS: [u32; 5] = [1, 10, 100, 1000, 0];
 /// The numbers of slaves of the cases.
 pub const SLAVES: [u32; 5] = [2, 8, 64, 1_000, 10_000];
+/// Of the cases with other tasks than no-ops the group size and the numbers of slaves.
+const SHAPE_GROUP: u32 = 100;
+const SHAPE_SLAVES: [u32; 2] = [2, 64];
 /// From here on slaves are played.
 pub const PLAYED_FROM: u32 = 1_000;
 
@@ -45,6 +49,8 @@ pub enum Through {
 pub struct Case {
     /// How results are taken.
     pub through: Through,
+    /// What tasks are like.
+    pub shape: Shape,
     /// Tasks and results per packet; 0 is automatic.
     pub group: u32,
     /// Slaves.
@@ -59,10 +65,19 @@ impl Case {
             for slaves in SLAVES {
                 cases.extend(GROUPS.map(|group| Case {
                     through,
+                    shape: Shape::Noop,
                     group,
                     slaves,
                 }));
             }
+        }
+        for shape in Shape::OTHERS {
+            cases.extend(SHAPE_SLAVES.map(|slaves| Case {
+                through: Through::Map,
+                shape,
+                group: SHAPE_GROUP,
+                slaves,
+            }));
         }
         cases
     }
@@ -72,10 +87,10 @@ impl Case {
         Case::all().into_iter().find(|case| case.name() == name)
     }
 
-    /// Such as `noop-g100-s64` or `noop-queue-gauto-s2`.
+    /// Such as `noop-g100-s64`, `noop-queue-gauto-s2` or `echo-g100-s2`.
     pub fn name(&self) -> String {
         let through = match self.through {
-            Through::Map => "noop",
+            Through::Map => self.shape.name(),
             Through::Queue => "noop-queue",
         };
         let group = match self.group {
@@ -182,10 +197,16 @@ async fn measure(mw: Master, load: Load) -> Result<Value> {
     let (alone, _) = meter::memory();
     fleet::connected(&mw, case.slaves).await;
     let (idle, _) = meter::memory();
+    // What the joining of calls costs is not theirs.
+    let joining = match case.shape {
+        Shape::Call => shapes::join_all_ns(load.tasks.min(100_000)),
+        _ => 0.0,
+    };
     let flow = Flow::new(&load);
     flow.run(&mw).await?;
     let span = flow.span.take().ok_or("there were no tasks")?;
-    let (done, cpu) = (span.tasks as f64, span.cpu.as_nanos() as f64);
+    let done = span.tasks as f64;
+    let cpu = span.cpu.as_nanos() as f64 - joining * done;
     // Of all tasks: in the span, packets of one long turn can be told apart less well.
     let tasks_per_packet = span.tasks_per_packet;
     let latency_us = |quantile| {
@@ -213,6 +234,7 @@ async fn measure(mw: Master, load: Load) -> Result<Value> {
         "wall_s": span.wall.as_secs_f64(),
         "master_cpu_ns_per_task": cpu / done,
         "master_cpu_ns_per_packet": cpu / done * tasks_per_packet,
+        "join_all_ns_per_task": joining,
         "master_cpu_share": span.cpu.as_secs_f64() / span.wall.as_secs_f64(),
         "packets": span.traffic.packets_in,
         "packets_out": span.traffic.packets_out,
@@ -274,6 +296,8 @@ struct Flow {
     load: Load,
     begun: Instant,
     submitted: Cell<u64>,
+    /// Results of other tasks than no-ops.
+    done: Cell<u64>,
     /// When each [`TIMED_APART`]th task was submitted, in nanoseconds since `begun`.
     stamps: RefCell<Vec<u64>>,
     latencies: RefCell<Histogram<u64>>,
@@ -289,6 +313,7 @@ impl Flow {
             load: load.clone(),
             begun: Instant::now(),
             submitted: Cell::new(0),
+            done: Cell::new(0),
             stamps: RefCell::new(Vec::with_capacity((tasks / TIMED_APART + 1) as usize)),
             latencies: RefCell::new(Histogram::new(3).expect("3 digits are allowed")),
             measuring: Cell::new(false),
@@ -298,6 +323,13 @@ impl Flow {
     }
 
     async fn run(self: &Rc<Self>, mw: &Master) -> Result {
+        let Case { shape, group, .. } = self.load.case;
+        if shape != Shape::Noop {
+            let done = shapes::run(mw, shape, group, &**self).await?;
+            assert_eq!(done, self.submitted.get(), "every result came once");
+            self.end(mw, done);
+            return Ok(());
+        }
         let sum = match self.load.case.through {
             Through::Map => Some(self.through_map(mw).await?),
             Through::Queue => self.through_queue(mw).await?,
@@ -352,12 +384,17 @@ impl Flow {
     /// The next task, until there are none or the time is over.
     #[inline]
     fn next(&self) -> Option<Task<noop>> {
+        self.next_number().map(noop::task)
+    }
+
+    #[inline]
+    fn next_number(&self) -> Option<u64> {
         let n = self.submitted.get();
         if n == self.load.tasks || (n.is_multiple_of(TIMED_APART) && self.is_over()) {
             return None;
         }
         self.submitted.set(n + 1);
-        Some(noop::task(n))
+        Some(n)
     }
 
     /// Whether the time is over; else takes it of the next task.
@@ -432,5 +469,19 @@ impl Flow {
                 allocated.1 - start.allocated.1,
             ),
         }
+    }
+}
+
+/// Results of other tasks than no-ops do not say which they are of: the time of one in so many is that of the task which
+/// was submitted as the so-manieth.
+impl Source for Flow {
+    fn next(&self) -> Option<u64> {
+        self.next_number()
+    }
+
+    fn done(&self, mw: &Master) {
+        let n = self.done.get();
+        self.done.set(n + 1);
+        self.on_result(mw, n, n + 1);
     }
 }

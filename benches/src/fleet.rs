@@ -82,7 +82,7 @@ where
         })
         .embedded(0)
         .args(trail)
-        .args(["--mw-engine", setting.engine])
+        .args(["--mw-engine", setting.engine, "--mw-no-secret"])
         .args(["--mw-slave-task-group", &group])
         .args(["--mw-slave-result-group", &group])
         .args(["--mw-slave-prefetch", prefetch])

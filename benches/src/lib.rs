@@ -21,6 +21,7 @@ pub mod meter;
 pub mod micro;
 pub mod played;
 pub mod rivals;
+pub mod shapes;
 
 /// The smallest task: what it costs is the system's own.
 #[algorithm]
@@ -50,7 +51,7 @@ pub fn iterate(iterations: u64) -> u64 {
 
 /// The application that master and slaves of a benchmark are.
 pub fn app() -> App {
-    App::new().algorithm::<noop>().algorithm::<spin>()
+    shapes::register(App::new().algorithm::<noop>().algorithm::<spin>())
 }
 
 /// Runs this process as a slave, as thousands, or as a bare process, if that is what it was started for.

@@ -32,6 +32,15 @@ fn throughput_runs_through_map_and_queue_on_both_engines() {
         "noop-gauto-s2",
         "noop-g1-s1000",
         "noop-queue-g1-s1000",
+        "str-g100-s2",
+        "vstr-g100-s2",
+        "echo-g100-s2",
+        "vecf-g100-s2",
+        "tag-g100-s2",
+        "policy-g100-s2",
+        "ordered-g100-s2",
+        "inorder-g100-s2",
+        "call-g100-s2",
     ];
     for case in cases {
         for engine in ["auto", "epoll"] {
@@ -58,6 +67,16 @@ fn throughput_runs_through_map_and_queue_on_both_engines() {
             );
         }
     }
+}
+
+#[test]
+fn the_masters_own_code_is_measured_for_every_shape() {
+    let args = ["--group", "10", "--slaves", "4", "--tasks", "2000"];
+    let text = output(
+        env!("CARGO_BIN_EXE_alone"),
+        &[&args[..], &["--runs", "1", "--shapes", "all"]].concat(),
+    );
+    assert_eq!(text.lines().count(), 1 + 1 + 9, "{text}");
 }
 
 #[test]

@@ -112,6 +112,14 @@ macro_rules! flags {
                 "Leave after this time without a task: say goodbye and exit 0.";
             shared_cache_bytes = "--mw-shared-cache", Some("BYTES"), Bytes<u64, 1>, Some("1073741824"), Master,
                 "The most bytes of shared data that a slave keeps; what a task in its hands names stays beyond them.";
+            secret_file = "--mw-secret-file", Some("FILE"), Maybe<File>, None, Both,
+                "The run's secret: 64 hexadecimal digits or a resource file, - for standard input; a master makes it where there is none. By default it is drawn and stands in the resource file.";
+            no_secret = "--mw-no-secret", None, Switch, None, Master,
+                "Run without a secret: whoever reaches the port may join, and nothing is encrypted.";
+            slaves_at = "--mw-slave-at", Some("HOST:PORT|@FILE"), Every<PeerOrFile>, None, Master,
+                "Dial a slave that listens here, again whenever the connection ends; repeatable, or a file of such addresses, a line each.";
+            slave_listen = "--mw-slave-listen", Some("[HOST:]PORT"), Maybe<At>, None, Slave,
+                "Wait here for a master that dials (--mw-slave-at), serve it, then the next one.";
             status_at = "--mw-status-port", Some("[HOST:]PORT"), Maybe<At>, None, Master,
                 "Serve the run's status by HTTP there, on 127.0.0.1 if no host is given: a page, /status.json, /metrics; needs the token of the printed link.";
             labels = "--mw-slave-label", Some("KEY[=VALUE]"), Every<Label>, None, Slave,

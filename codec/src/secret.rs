@@ -37,7 +37,7 @@
 //!
 //! Deliberately absent: sockets, time-outs, a source of random numbers, and how the secret gets to where it is needed.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -56,8 +56,8 @@ mod records;
 /// The bytes of a secret, and of a key that is drawn for one connection.
 pub const SECRET_BYTES: usize = 32;
 
-/// What all of one run share: 32 bytes that were drawn. It is wiped from memory when it is dropped, and has no form that a
-/// log could print.
+/// What all of one run share: 32 bytes that were drawn. It is wiped from memory when it is dropped, and a log that prints it
+/// has nothing of it.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<[u8; SECRET_BYTES]>);
 
@@ -124,14 +124,23 @@ impl Secret {
     pub fn token(&self, purpose: &str) -> Zeroizing<String> {
         Secret(self.derive(purpose)).to_text()
     }
+}
 
-    /// Whether both are the same, in constant time.
-    #[must_use]
-    pub fn is(&self, other: &Secret) -> bool {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// In constant time.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Secret) -> bool {
         let differ = self.0.iter().zip(other.0.iter());
         differ.fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
     }
 }
+
+impl Eq for Secret {}
 
 impl Key {
     /// A key of bytes that were drawn.

@@ -363,7 +363,9 @@ impl Process {
     pub fn port(&self) -> u16 {
         self.wait_for("a master that is ready", |trail| {
             trail.iter().find_map(|event| match event {
-                Event::Ready { addresses } => addresses.first()?.rsplit(':').next()?.parse().ok(),
+                Event::Ready { addresses, .. } => {
+                    addresses.first()?.rsplit(':').next()?.parse().ok()
+                }
                 _ => None,
             })
         })

@@ -115,7 +115,9 @@ fn with_slaves_wanted_auto_the_desire_is_what_the_queue_could_use() {
             look,
         );
 
-        let _slaves = [stage.slave(&master), stage.slave(&master)];
+        // The resource file holds the secret, which slaves that are told host and port need too.
+        let secret = ["--mw-secret-file", file];
+        let _slaves = [0, 1].map(|_| stage.slave_with(&master, &secret));
         master.success();
         let file = ResourceFile::parse(&fs::read(&path).expect("it stays")).expect("it is whole");
         assert!(file.finished, "nobody is desired any more");

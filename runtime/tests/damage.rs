@@ -74,7 +74,9 @@ fn a_stranger_may_say_hello_and_nothing_else() {
             matches!(event, Event::Offence { reason, .. } | Event::Rejected { reason, .. }
                 if reason.contains(&expected))
         });
-        assert_eq!(told, kind != Kind::Hello, "{kind:?}: {:?}", rig.events);
+        // In place of its hello a slave that was dialled may say that it is another master's.
+        let may_begin = matches!(kind, Kind::Hello | Kind::Goodbye);
+        assert_eq!(told, !may_begin, "{kind:?}: {:?}", rig.events);
     }
     // A slave that is evicted at once has its goodbye behind its hello.
     let mut rig = Rig::new();

@@ -453,6 +453,65 @@ const MUTANTS: &[Mutant] = &[
         new: "FromMaster::Recall(recall) if self.running.is_none() || self.tasks.is_empty() => self.on_recall(recall),
             FromMaster::Recall(_) => {}",
     },
+    Mutant {
+        name: "the secret is skipped where the end is told",
+        file: "runtime/src/proto/secured.rs",
+        old: "                channel.seal(frames, out);
+            }
+            _ =>",
+        new: "                match frames.len() {
+                    17 => out.extend_from_slice(frames),
+                    _ => channel.seal(frames, out),
+                }
+            }
+            _ =>",
+    },
+    Mutant {
+        name: "a nonce is used again: a record that is repeated opens",
+        file: "codec/src/secret/records.rs",
+        old: "        let opened = self.noise.read_message(sealed, &mut plain[at..]);",
+        new: "        let nonce = self.noise.receiving_nonce();
+        let mut opened = self.noise.read_message(sealed, &mut plain[at..]);
+        if opened.is_err() && nonce > 0 {
+            self.noise.set_receiving_nonce(nonce - 1);
+            opened = self.noise.read_message(sealed, &mut plain[at..]);
+        }",
+    },
+    Mutant {
+        name: "records may be left out",
+        file: "codec/src/secret/records.rs",
+        old: "        let opened = self.noise.read_message(sealed, &mut plain[at..]);",
+        new: "        let nonce = self.noise.receiving_nonce();
+        let mut opened = self.noise.read_message(sealed, &mut plain[at..]);
+        if opened.is_err() {
+            self.noise.set_receiving_nonce(nonce + 1);
+            opened = self.noise.read_message(sealed, &mut plain[at..]);
+        }",
+    },
+    Mutant {
+        name: "the secret is mixed in after the first Diffie-Hellman",
+        file: "codec/src/secret/proof.rs",
+        old: "const PSK_AT: u8 = 0;",
+        new: "const PSK_AT: u8 = 2;",
+    },
+    Mutant {
+        name: "an id is given before the first record has been opened",
+        file: "runtime/src/proto/master/secured.rs",
+        old: "                Ok(true) => self.unanswered.push_back(conn),",
+        new: "                Ok(true) => {
+                    self.unanswered.push_back(conn);
+                    let hello = ringmw_codec::handshake::Hello {
+                        protocol: PROTOCOL_VERSION,
+                        member_id: Vec::new(),
+                        host: String::new(),
+                        job: String::new(),
+                        pid: 0,
+                        about: ringmw_codec::handshake::About::default(),
+                        fingerprint: self.config.fingerprint.clone(),
+                    };
+                    self.on_slave(conn, hello);
+                }",
+    },
 ];
 
 fn root() -> PathBuf {

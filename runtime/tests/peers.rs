@@ -526,6 +526,7 @@ fn against(engine: &str, flags: &[&str], play: impl FnOnce(Ready) + Send + 'stat
         .args([
             "--mw-engine",
             engine,
+            "--mw-no-secret",
             "--mw-slave-task-group",
             "4",
             "--mw-audit-file",
@@ -714,6 +715,7 @@ fn a_late_result_costs_nothing(engine: &str) {
         .args([
             "--mw-engine",
             engine,
+            "--mw-no-secret",
             "--mw-audit-file",
             trail.to_str().unwrap(),
         ])

@@ -5,11 +5,13 @@
 //! cargo run --release -p ringmw-benches --bin alone -- --group 1000 --slaves 64 --runs 5
 //! ```
 
+use std::cell::Cell;
 use std::process::ExitCode;
 
 use clap::Parser;
 use ringmw::prelude::*;
 use ringmw::testing::{Alone, Parts};
+use ringmw_benches::shapes::{self, Shape, Source};
 use ringmw_benches::{app, noop};
 
 /// Runs no-op tasks through a master's own code, without kernel, slaves and waiting, and says what one costs in each
@@ -34,9 +36,28 @@ struct Options {
     /// Take results by `take_results` rather than `map`
     #[arg(long)]
     queue: bool,
+    /// Shapes of tasks beside the no-op, by their names, or `all`
+    #[arg(long, value_delimiter = ',', conflicts_with = "queue")]
+    shapes: Vec<String>,
     /// Runs; the one with the median cost is told
     #[arg(long, default_value_t = 3)]
     runs: usize,
+}
+
+/// So many tasks, numbered.
+struct Numbers {
+    tasks: u64,
+    next: Cell<u64>,
+}
+
+impl Source for Numbers {
+    fn next(&self) -> Option<u64> {
+        let n = self.next.get();
+        self.next.set(n + 1);
+        (n < self.tasks).then_some(n)
+    }
+
+    fn done(&self, _: &Master) {}
 }
 
 async fn through_map(mw: Master, tasks: u64) -> Result {
@@ -65,15 +86,23 @@ async fn through_queue(mw: Master, tasks: u64, target: u64) -> Result {
     Ok(())
 }
 
-fn run(options: &Options, group: u32) -> Parts {
+fn run(options: &Options, shape: Shape, group: u32) -> Parts {
     let (tasks, queue) = (options.tasks, options.queue);
     let target = u64::from(options.slaves) * u64::from(group) * 2 + 1_000;
-    let app = app().master(async move |mw: Master, _: Args| match queue {
-        true => through_queue(mw, tasks, target).await,
-        false => through_map(mw, tasks).await,
+    let app = app().master(async move |mw: Master, _: Args| match (queue, shape) {
+        (true, _) => through_queue(mw, tasks, target).await,
+        (false, Shape::Noop) => through_map(mw, tasks).await,
+        (false, shape) => {
+            let next = Cell::new(0);
+            let numbers = Numbers { tasks, next };
+            shapes::run(&mw, shape, group, &numbers).await?;
+            Ok(())
+        }
     });
     let mut output = Vec::new();
-    ringmw::internals::wire::encode(&0u64, &mut output).expect("a number has an archive");
+    if shape == Shape::Noop {
+        ringmw::internals::wire::encode(&0u64, &mut output).expect("a number has an archive");
+    }
     let group = group.to_string();
     let flags = ["--mw-slave-task-group", &group];
     Alone {
@@ -90,22 +119,48 @@ fn main() -> ExitCode {
     let groups = options
         .group
         .map_or(vec![1, 10, 100, 1000], |group| vec![group]);
+    let mut shapes = vec![Shape::Noop];
+    for name in &options.shapes {
+        match (&**name, Shape::named(name)) {
+            ("all", _) => shapes.extend(Shape::OTHERS),
+            (_, Some(shape)) => shapes.push(shape),
+            _ => {
+                eprintln!("there is no shape {name}");
+                return ExitCode::from(2);
+            }
+        }
+    }
     println!(
-        "{:>6} {:>9} {:>9} {:>12} {:>9}   ns of CPU per task",
-        "group", "sum", "take", "application", "hand out"
+        "{:>8} {:>6} {:>9} {:>6} {:>9} {:>12} {:>9}   ns of CPU per task",
+        "shape", "group", "sum", "ratio", "take", "application", "hand out"
     );
     for group in groups {
-        let mut runs: Vec<Parts> = (0..options.runs).map(|_| run(&options, group)).collect();
-        runs.sort_by_key(Parts::sum);
-        let parts = runs[runs.len() / 2];
-        let per = |time: std::time::Duration| time.as_nanos() as f64 / parts.results as f64;
-        println!(
-            "{group:>6} {:>9.1} {:>9.1} {:>12.1} {:>9.1}",
-            per(parts.sum()),
-            per(parts.take),
-            per(parts.application),
-            per(parts.hand_out)
-        );
+        // In rounds over all shapes: what is held against one another runs next to one another.
+        let mut runs = vec![Vec::new(); shapes.len()];
+        for _ in 0..options.runs {
+            for (shape, runs) in shapes.iter().zip(&mut runs) {
+                runs.push(run(&options, *shape, group));
+            }
+        }
+        let mut first = None;
+        for (shape, mut runs) in shapes.iter().zip(runs) {
+            runs.sort_by_key(Parts::sum);
+            let parts = runs[runs.len() / 2];
+            let joining = match shape {
+                Shape::Call => shapes::join_all_ns(options.tasks.min(100_000)),
+                _ => 0.0,
+            };
+            let per = |time: std::time::Duration| time.as_nanos() as f64 / parts.results as f64;
+            let sum = per(parts.sum()) - joining;
+            let ratio = sum / *first.get_or_insert(sum);
+            println!(
+                "{:>8} {group:>6} {sum:>9.1} {ratio:>6.2} {:>9.1} {:>12.1} {:>9.1}",
+                shape.name(),
+                per(parts.take),
+                per(parts.application) - joining,
+                per(parts.hand_out)
+            );
+        }
     }
     ExitCode::SUCCESS
 }

@@ -249,7 +249,7 @@ fn main() -> ExitCode {
         })
         .embedded(0)
         .args(["--mw-engine", &opts.engine, "--mw-crash-limit", "0"])
-        .args(["--mw-audit-file", &trail])
+        .args(["--mw-audit-file", &trail, "--mw-no-secret"])
         .args(["--mw-slave-task-group", &opts.group])
         .args(["--mw-slave-result-group", &opts.group])
         .on_ready(move |ready| begun_churn.set(Some(Churn::begin(ready, begin))))

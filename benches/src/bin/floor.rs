@@ -11,6 +11,7 @@ use clap::Parser;
 use ringmw_benches::apart::{self, median, number};
 use ringmw_benches::case::{self, Case, Load, Through};
 use ringmw_benches::played::Cast;
+use ringmw_benches::shapes::Shape;
 use ringmw_benches::{bare, fleet::Slaves, machine};
 use serde_json::{Value, json};
 
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
 fn ours(opts: &Opts) -> Value {
     let case = Case {
         through: Through::Map,
+        shape: Shape::Noop,
         group: 1,
         slaves: opts.slaves[0],
     };

@@ -13,6 +13,7 @@ use ringmw::prelude::*;
 use ringmw_benches::case::{self, Case, Load, Through};
 use ringmw_benches::fleet::{self, Setting, Slaves};
 use ringmw_benches::played::Cast;
+use ringmw_benches::shapes::Shape;
 use ringmw_benches::{apart, app, machine, meter, noop};
 use serde_json::{Value, json};
 
@@ -119,6 +120,7 @@ fn weigh(tasks: u64) -> Value {
 fn cost(queued: u64) -> Value {
     let case = Case {
         through: Through::Queue,
+        shape: Shape::Noop,
         group: 100,
         slaves: SLAVES,
     };

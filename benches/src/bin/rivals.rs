@@ -13,6 +13,7 @@ use clap::Parser;
 use ringmw_benches::case::{self, Case, Load, Through};
 use ringmw_benches::rivals::drive::{Figures, Rival, our_tasks};
 use ringmw_benches::rivals::{self, NAMES, RivalCase, Workload};
+use ringmw_benches::shapes::Shape;
 use ringmw_benches::{apart, loops, machine};
 use serde_json::{Value, json};
 
@@ -230,6 +231,7 @@ fn ours_here(opts: &Opts) -> Result<Value, String> {
         Workload::Noop(group) => {
             let ours = Case {
                 through: Through::Map,
+                shape: Shape::Noop,
                 group,
                 slaves: case.workers,
             };

@@ -113,6 +113,8 @@ events! {
     Ready = "ready" {
         /// Every `host:port` that slaves may try, best first.
         addresses: Vec<String> as Texts,
+        /// What slaves must prove: `secret`, or `none`.
+        security: Option<String> as Maybe<Text>,
     }
 
     /// A connection was accepted.

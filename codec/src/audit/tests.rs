@@ -62,6 +62,7 @@ fn golden_lines() {
     check(
         Who::Master,
         Event::Ready {
+            security: None,
             addresses: vec!["10.0.0.1:99".into(), "a,b".into(), String::new()],
         },
         "MASTER ready addresses=\"10.0.0.1:99,a\\\\,b,\\\\e\"",

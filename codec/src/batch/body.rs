@@ -105,6 +105,7 @@ impl<'a> TaskBody<'a> {
         self.is_tagged().then_some(self.tag_type)
     }
 
+    #[inline]
     fn head(&self) -> Head {
         Head {
             domain: self.domain,
@@ -356,6 +357,7 @@ impl<'a> TaskSeries<'a> {
         })
     }
 
+    #[inline]
     fn head(&self) -> Head {
         Head {
             domain: self.domain,

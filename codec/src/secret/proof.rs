@@ -36,7 +36,8 @@ const PROLOGUE_BYTES: usize = HEAD_BYTES + TOKEN_BYTES;
 /// An ephemeral public key, and the tag of an empty payload.
 const NOISE_BYTES: usize = 32 + 16;
 const ANSWER_ROLE: u8 = 128;
-const PATTERN: &str = "Noise_NNpsk0_25519_AESGCM_BLAKE2s";
+/// Before the first message's key: who does not know the secret is found out before any Diffie-Hellman.
+const PSK_AT: u8 = 0;
 /// What the pre-shared key is derived for.
 const PSK_PURPOSE: &str = "ringmw 2026 the secret of a run as the pre-shared key of Noise";
 /// Begins the prologue: the role of who answers.
@@ -223,11 +224,12 @@ fn noise(
 ) -> HandshakeState {
     let psk = secret.derive(PSK_PURPOSE);
     let prologue = [ANSWERER, prologue].concat();
-    let params = PATTERN.parse().expect("the pattern is one");
+    let pattern = format!("Noise_NNpsk{PSK_AT}_25519_AESGCM_BLAKE2s");
+    let params = pattern.parse().expect("the pattern is one");
     let builder =
         Builder::with_resolver(params, Box::new(Resolver(std::sync::Mutex::new(Some(key)))));
     let state = builder
-        .psk(0, &psk)
+        .psk(PSK_AT, &psk)
         .and_then(|builder| builder.prologue(&prologue))
         .and_then(|builder| match begins {
             true => builder.build_initiator(),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::thread;
 
 use ringmw_codec::handshake::{About, Hello};
+use ringmw_codec::secret::Secret;
 
 use crate::app::parts::SlaveSide;
 use crate::app::{App, master_role, slave_role};
 use crate::flags;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::proto::config::Bounds;
-use crate::slave::{self, Join, Slave};
+use crate::slave::{self, Join, Slave, Via};
 
 /// The stack of a slave's thread: the usual one of a main thread.
 const STACK_BYTES: usize = 8 << 20;
@@ -27,6 +28,8 @@ pub struct Embedded {
 /// What another slave, a played one for example, needs to join an embedded master.
 #[derive(Clone, Debug)]
 pub struct Ready {
+    /// The run's secret, which a slave must prove to know; none with `--mw-no-secret`.
+    pub secret: Option<Secret>,
     /// Where the master listens, as `host:port`.
     pub address: String,
     /// What this very application's slaves say first.
@@ -71,44 +74,48 @@ impl Embedded {
         slave::remember_panics();
         let (slaves, on_ready) = (self.slaves, self.on_ready);
         let slave = Arc::new(parts.slave_side());
-        master_role::run_embedded(parts, settings, move |address, member_id| {
-            if let Some(ready) = on_ready {
-                let hello = slave_role::hello(&slave, &member_id, About::default());
-                ready(Ready {
-                    address: address.clone(),
-                    hello,
-                });
+        master_role::run_embedded(parts, settings, move |address, member_id, secret| {
+            let ready = Ready {
+                secret,
+                address,
+                hello: slave_role::hello(&slave, &member_id, About::default()),
+            };
+            if let Some(tell) = on_ready {
+                tell(ready.clone());
             }
             for index in 0..slaves {
                 let name = format!("ringmw-slave-{index}");
-                spawn_slave(name, Arc::clone(&slave), address.clone(), member_id.clone());
+                spawn_slave(name, Arc::clone(&slave), ready.clone());
             }
         })
     }
 }
 
-fn spawn_slave(name: String, parts: Arc<SlaveSide>, address: String, member_id: String) {
+fn spawn_slave(name: String, parts: Arc<SlaveSide>, ready: Ready) {
     thread::Builder::new()
         .name(name)
         .stack_size(STACK_BYTES)
-        .spawn(move || be_slave(&parts, address, &member_id))
+        .spawn(move || be_slave(&parts, ready))
         .expect("a thread for each embedded slave");
 }
 
 /// A slave that must leave a thread at a task which has timed out is replaced by another.
-fn be_slave(parts: &Arc<SlaveSide>, address: String, member_id: &str) {
+fn be_slave(parts: &Arc<SlaveSide>, ready: Ready) {
     let replace = {
-        let (parts, address, member_id) =
-            (Arc::clone(parts), address.clone(), member_id.to_owned());
-        move || spawn_slave("ringmw-slave-again".to_owned(), parts, address, member_id)
+        let (parts, ready) = (Arc::clone(parts), ready.clone());
+        move || spawn_slave("ringmw-slave-again".to_owned(), parts, ready)
     };
     let join = Join {
-        addresses: vec![address],
-        hello: slave_role::hello(parts, member_id, About::default()),
+        via: Via::Dial(vec![ready.address]),
+        birth: slave::birth(
+            ready.hello,
+            ready.secret,
+            Bounds::default(),
+            &parts.registry,
+        ),
         registry: Arc::clone(&parts.registry),
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
         term: None,
-        bounds: Bounds::default(),
         own_args: Vec::new(),
         word: None,
         replace: Some(Box::new(replace)),

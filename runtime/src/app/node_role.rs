@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use ringmw_codec::flags::exit;
+use ringmw_codec::flags::{FLAG, exit};
 use rustix::thread::sched_getaffinity;
 
 use crate::app::slave_role;
 use crate::flags::{Settings, SlaveCount};
 use crate::io::local::{LocalEvent, Plan, Supervisor, cores, own_stdio};
+use crate::io::secret_file;
 use crate::io::signals::Leave;
 use crate::io::terminal::complain;
 
@@ -37,11 +38,23 @@ pub(super) fn run(settings: &Settings, count: SlaveCount, name: &str) -> u8 {
         SlaveCount::Auto => cores_of_job().unwrap_or_else(cores),
     };
     let job = slave_role::job();
-    let plan = Plan {
+    let secret = match &settings.secret_file {
+        Some(path) => match secret_file::read(path) {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                complain(name, &error);
+                return exit::ERROR;
+            }
+        },
+        // Its slaves read the resource file themselves.
+        None => None,
+    };
+    let mut plan = Plan {
         slaves,
         program: PathBuf::from("/proc/self/exe"),
         arg0: std::env::args_os().next(),
         args: own_args(std::env::args_os().skip(1)),
+        secret: None,
         audit_file: settings.audit_file.clone(),
         output: own_stdio(),
         name: name.to_owned(),
@@ -52,6 +65,7 @@ pub(super) fn run(settings: &Settings, count: SlaveCount, name: &str) -> u8 {
         }),
         cores: pins(allowed, slaves),
     };
+    plan.tell(secret);
     let evicted = Arc::new(AtomicBool::new(false));
     for signal in Leave::heeded() {
         if let Err(error) = signal_hook::flag::register(signal.number(), Arc::clone(&evicted)) {
@@ -113,7 +127,8 @@ fn supervise(plan: Plan, evicted: &AtomicBool, limit: Option<Duration>) -> Resul
     }
 }
 
-/// The arguments of this process for its children: a count would make parents of them, and each has its own trail.
+/// The arguments of this process for its children: a count would make parents of them, each has its own trail, and the
+/// secret comes from their parent.
 fn own_args(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut args = args.peekable();
@@ -127,7 +142,7 @@ fn own_args(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
                     .strip_prefix(flag.as_bytes())
                     .is_some_and(|rest| rest.starts_with(b"="))
         };
-        match [COUNT, AUDIT_FILE]
+        match [COUNT, AUDIT_FILE, FLAG.secret_file.name]
             .iter()
             .find(|flag| is_ours && dropped(flag))
         {

@@ -6,20 +6,25 @@ use std::sync::Arc;
 use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{About, Hello, PROTOCOL_VERSION};
+use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Exit;
 use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
-use crate::flags::{Settings, resolve_slave_target};
+use crate::flags::{Settings, resolve_listener, resolve_slave_target};
+use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::resource;
 use crate::io::last_word;
 use crate::io::local::BEFORE_VARIABLE;
+use crate::io::relisten::Relisten;
+use crate::io::secret_file;
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
 use crate::io::word::Word;
 use crate::proto::slave::SlaveEnd;
-use crate::slave::{self, Join, Slave};
+use crate::slave::listen::{self, Birth, Won};
+use crate::slave::{self, Join, Slave, Via};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let parts = parts.slave_side();
@@ -29,7 +34,11 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             word.leaves(was_told, reason);
         }
     };
-    let target = match resolve_slave_target(&settings.sources, resource::read) {
+    let resolved = match settings.slave_listen {
+        None => resolve_slave_target(&settings.sources, resource::read),
+        Some(_) => resolve_listener(&settings.sources, resource::read),
+    };
+    let target = match resolved {
         Ok(target) => target,
         Err(error) => {
             complain(name, &error);
@@ -63,6 +72,17 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         finish(&audit, name);
         return exit::OK;
     }
+    let secret = match &settings.secret_file {
+        Some(path) => match secret_file::read(path) {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                complain(name, &error);
+                leaves(false, &error);
+                return exit::ERROR;
+            }
+        },
+        None => target.secret,
+    };
     let term = match Term::watch() {
         Ok(term) => term,
         Err(error) => {
@@ -75,17 +95,43 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let about = About {
         is_watched: word.is_some(),
         before: std::env::var(BEFORE_VARIABLE).unwrap_or_default(),
-        labels: settings.labels,
+        labels: settings.labels.clone(),
     };
     let hello = hello(&parts, &target.member_id, about);
+    let bounds = settings.slave_bounds;
+    let birth = slave::birth(hello, secret.clone(), bounds, &parts.registry);
+    let mut again = None;
+    let via = match &settings.slave_listen {
+        None => Via::Dial(target.addresses),
+        Some(at) => match await_master(at, &settings, secret.as_ref(), &birth, &audit) {
+            Ok(Waited::Won(won, clock, from)) => {
+                again = Some(Arc::clone(&from));
+                Via::Won(won, clock, from)
+            }
+            Ok(Waited::Nobody(code)) => {
+                let reason = "no other master has come".to_owned();
+                leaves(code == exit::OK, &reason);
+                said(None, Event::Exit { code, reason });
+                finish(&audit, name);
+                return code;
+            }
+            Err(error) => {
+                complain(name, &error);
+                leaves(false, &error);
+                let (code, reason) = (exit::ERROR, error);
+                said(None, Event::Exit { code, reason });
+                finish(&audit, name);
+                return exit::ERROR;
+            }
+        },
+    };
     slave::remember_panics();
     let join = Join {
-        addresses: target.addresses,
-        hello,
+        via,
+        birth,
         registry: Arc::clone(&parts.registry),
         audit: Arc::clone(&audit),
         term: Some(term),
-        bounds: settings.slave_bounds,
         own_args: settings.user,
         word: word.clone(),
         replace: None,
@@ -101,6 +147,17 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             if let Some(error) = error {
                 complain(name, &error);
             }
+            if let Some(again) = again
+                && slave.end().is_some_and(|end| !end.is_own_will())
+            {
+                let (id, wait) = (Some(slave.id().0), slave.client_timeout());
+                let text = format!("{reason}; it listens for the next master");
+                said(id, Event::Note { text });
+                finish(&audit, name);
+                let error = again.again(code, wait);
+                complain(name, &format!("it cannot listen again: {error}"));
+                return exit::ERROR;
+            }
             (Some(slave.id().0), code, reason)
         }
     };
@@ -109,6 +166,42 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     finish(&audit, name);
     last_word::is_meant();
     code
+}
+
+/// What came of listening.
+enum Waited {
+    Won(Won, Clock, Arc<Relisten>),
+    /// Nobody has dialled since the last master, which ended with this exit code.
+    Nobody(u8),
+}
+
+fn await_master(
+    at: &(Option<String>, u16),
+    settings: &Settings,
+    secret: Option<&Secret>,
+    birth: &Birth,
+    audit: &AuditWriter,
+) -> Result<Waited, String> {
+    let mut from = Relisten::open(at)?;
+    from.keep_piped(settings.secret_file.as_deref(), secret);
+    let fault = |error: std::io::Error| format!("the listening socket: {error}");
+    let address = from.listener.local_addr().map_err(fault)?;
+    let addresses = vec![address.to_string()];
+    let security = match secret {
+        Some(_) => "secret",
+        None => "none",
+    };
+    let security = Some(security.to_owned());
+    let ready = Event::Ready {
+        addresses,
+        security,
+    };
+    audit.say(Who::Slave(None), ready);
+    let clock = Clock::start();
+    match listen::await_master(&from, birth, &clock, audit).map_err(fault)? {
+        Some(won) => Ok(Waited::Won(won, clock, Arc::new(from))),
+        None => Ok(Waited::Nobody(from.code)),
+    }
 }
 
 fn init(parts: &SlaveSide, member_id: &str) -> Event {

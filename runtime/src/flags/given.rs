@@ -11,7 +11,7 @@ use ringmw_sched::AUTO;
 
 use super::values::{
     At, Bytes, Each, Engine, Every, File, Host, Label, Level, Maybe, MemberId, Number, OnOff,
-    OrAuto, Ports, Rotate, Seconds, SlavesWanted, Switch, Take, Time,
+    OrAuto, PeerOrFile, Ports, Rotate, Seconds, SlavesWanted, Switch, Take, Time,
 };
 use super::{Role, Settings, SlaveCount, Source};
 use crate::proto::config::{Bounds, Rules};
@@ -104,6 +104,10 @@ impl From<Given> for Settings {
             time_limit,
             idle_timeout,
             shared_cache_bytes,
+            secret_file,
+            no_secret,
+            slaves_at,
+            slave_listen,
             status_at,
             labels,
             any_build,
@@ -149,6 +153,10 @@ impl From<Given> for Settings {
             resource_interval,
             member_id: last(&member_id),
             slave_executable,
+            secret_file,
+            no_secret,
+            slaves_at,
+            slave_listen,
             ready_bytes_max,
             seed,
             engine,

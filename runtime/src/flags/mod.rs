@@ -34,7 +34,8 @@ use ringmw_codec::handshake::LABELS_MAX;
 
 use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
-pub(crate) use target::{Source, resolve_slave_target};
+pub(crate) use target::{Source, resolve_listener, resolve_slave_target};
+pub(crate) use values::SlavesAt;
 
 // The names that messages have.
 const HELP: &str = FLAG.help.name;
@@ -109,6 +110,14 @@ pub(crate) struct Settings {
     pub slave_count: Option<SlaveCount>,
     /// How long a slave stays.
     pub slave_bounds: Bounds,
+    /// Where the run's secret is read, and made where a master finds none.
+    pub secret_file: Option<PathBuf>,
+    /// The run has no secret.
+    pub no_secret: bool,
+    /// Slaves that the master dials.
+    pub slaves_at: Vec<SlavesAt>,
+    /// Where a slave waits for masters that dial: the interface, or all, and the port.
+    pub slave_listen: Option<(Option<String>, u16)>,
     /// Where a slave's master is told, in the order given; see [`resolve_slave_target`].
     pub sources: Vec<Source>,
     /// The labels of a slave, at most [`LABELS_MAX`].
@@ -135,6 +144,22 @@ impl std::error::Error for UsageError {}
 
 fn usage<T>(message: impl Into<String>) -> Result<T, UsageError> {
     Err(UsageError(message.into()))
+}
+
+/// The addresses in a file: a line each, blank ones and what follows a `#` passed over.
+///
+/// # Errors
+/// The first line that is none.
+pub(crate) fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for (nth, line) in text.lines().enumerate() {
+        let address = line.split('#').next().unwrap_or_default().trim();
+        if !address.is_empty() {
+            let read = values::peer(address);
+            all.push(read.map_err(|error| format!("line {}: {address} {error}", nth + 1))?);
+        }
+    }
+    Ok(all)
 }
 
 /// The arguments, apart.
@@ -385,7 +410,12 @@ fn names(mw: &[OsString], role: Role) -> Result<Vec<&'static str>, UsageError> {
 
 /// Local mode's slaves are given the flags of a slave, but for those that say how long it stays and how many there are.
 fn judge_local(names: &[&'static str]) -> Result<(), UsageError> {
-    let flags = [FLAG.slave_count, FLAG.time_limit, FLAG.idle_timeout];
+    let flags = [
+        FLAG.slave_count,
+        FLAG.time_limit,
+        FLAG.idle_timeout,
+        FLAG.slave_listen,
+    ];
     match flags.iter().find(|flag| names.contains(&flag.name)) {
         Some(flag) => usage(format!(
             "{} needs {SLAVE} beside it: local mode's slaves are as many as {LOCAL} says, and stay until the work is done",
@@ -397,6 +427,13 @@ fn judge_local(names: &[&'static str]) -> Result<(), UsageError> {
 
 /// What each flag alone may say, but not together or in this role.
 fn judge(settings: &Settings) -> Result<(), UsageError> {
+    let (file, none) = (FLAG.secret_file.name, FLAG.no_secret.name);
+    if settings.role != Role::Slave && settings.no_secret && settings.secret_file.is_some() {
+        return usage(format!(
+            "{none} contradicts {file}: a run has a secret or none"
+        ));
+    }
+    let listen = FLAG.slave_listen.name;
     if settings.labels.len() > LABELS_MAX {
         let (name, given) = (FLAG.labels.name, settings.labels.len());
         return usage(format!(
@@ -404,6 +441,19 @@ fn judge(settings: &Settings) -> Result<(), UsageError> {
         ));
     }
     match settings.role {
+        Role::Slave if settings.slave_listen.is_some() => {
+            let dials = [
+                (HOST, settings.host.is_some()),
+                (PORT, settings.port.is_some()),
+                (FLAG.slave_count.name, settings.slave_count.is_some()),
+            ];
+            match dials.iter().find(|(_, is_given)| *is_given) {
+                Some((name, _)) => usage(format!(
+                    "{listen} contradicts {name}: one slave waits for a master that dials it"
+                )),
+                None => Ok(()),
+            }
+        }
         Role::Slave if settings.resource_file.is_none() => match (&settings.host, settings.port) {
             (Some(_), Some(_)) => Ok(()),
             (Some(_), None) => usage(format!(
@@ -413,7 +463,7 @@ fn judge(settings: &Settings) -> Result<(), UsageError> {
                 "{PORT} needs {HOST} beside it: a slave must know its master's host"
             )),
             (None, None) => usage(format!(
-                "{SLAVE} needs to know its master: give {HOST} and {PORT}, or the master's {RESOURCE_FILE}"
+                "{SLAVE} needs to know its master: give {HOST} and {PORT}, or the master's {RESOURCE_FILE}, or wait for it with {listen}"
             )),
         },
         Role::Local { .. } => {
@@ -422,6 +472,7 @@ fn judge(settings: &Settings) -> Result<(), UsageError> {
                 (PORT, settings.port.is_some()),
                 (FLAG.advertise_host.name, settings.advertise_host.is_some()),
                 (RESOURCE_FILE, settings.resource_file.is_some()),
+                (FLAG.slaves_at.name, !settings.slaves_at.is_empty()),
             ];
             match given.iter().find(|(_, is_given)| *is_given) {
                 Some((name, _)) => usage(format!(

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use ringmw_codec::flags::FLAG;
 use ringmw_codec::resource::ResourceFile;
+use ringmw_codec::secret::Secret;
 
 use super::values::{Host, Number, Value};
 use super::{HOST, PORT, RESOURCE_FILE};
+use crate::io::secret_file;
 
 type Port = Number<u16, 1>;
 
@@ -31,6 +33,8 @@ pub(crate) struct Target {
     pub addresses: Vec<String>,
     /// The membership token.
     pub member_id: String,
+    /// The run's secret, where a resource file tells one.
+    pub secret: Option<Secret>,
     /// The resource file says that the computation is finished: exit 0 at once.
     pub finished: bool,
     /// For the operator, one sentence each.
@@ -57,6 +61,7 @@ pub(crate) fn resolve_slave_target(
     let mut hosts: Vec<String> = Vec::new();
     let mut ports: Vec<u16> = Vec::new();
     let mut member_id = FLAG.member_id.default.unwrap_or_default().to_owned();
+    let mut secret = None;
     let mut finished = false;
     let mut warnings = Vec::new();
     for source in sources {
@@ -81,11 +86,12 @@ pub(crate) fn resolve_slave_target(
                              {HOST} and {PORT}"
                         )));
                     }
-                    Err(error) => return Err(named(error.to_string())),
+                    Err(error) => return Err(named(secret_file::unreadable(path, &error))),
                 };
                 let file = ResourceFile::parse(&text).map_err(|error| named(error.to_string()))?;
                 finished = file.finished;
                 member_id.clone_from(&file.member_id);
+                secret = secret_file::of_resource_file(&file).map_err(named)?;
                 if !finished {
                     (hosts, ports) = addresses_of(&file).map_err(named)?.into_iter().unzip();
                 }
@@ -96,6 +102,7 @@ pub(crate) fn resolve_slave_target(
         return Ok(Target {
             addresses: Vec::new(),
             member_id,
+            secret,
             finished,
             warnings,
         });
@@ -116,9 +123,43 @@ pub(crate) fn resolve_slave_target(
     Ok(Target {
         addresses,
         member_id,
+        secret,
         finished,
         warnings,
     })
+}
+
+/// What a slave that listens is told: its member id and secret, no address. A resource file must be there.
+///
+/// # Errors
+/// As those of [`resolve_slave_target`].
+pub(crate) fn resolve_listener(
+    sources: &[Source],
+    mut read: impl FnMut(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Target, String> {
+    let mut target = Target {
+        addresses: Vec::new(),
+        member_id: FLAG.member_id.default.unwrap_or_default().to_owned(),
+        secret: None,
+        finished: false,
+        warnings: Vec::new(),
+    };
+    for source in sources {
+        match source {
+            Source::Member(member) => target.member_id.clone_from(member),
+            Source::ResourceFile(path) => {
+                let named = |error: String| format!("{RESOURCE_FILE} {}: {error}", path.display());
+                let text =
+                    read(path).map_err(|error| named(secret_file::unreadable(path, &error)))?;
+                let file = ResourceFile::parse(&text).map_err(|error| named(error.to_string()))?;
+                target.finished = file.finished;
+                target.member_id.clone_from(&file.member_id);
+                target.secret = secret_file::of_resource_file(&file).map_err(named)?;
+            }
+            Source::Host(_) | Source::Port(_) => {}
+        }
+    }
+    Ok(target)
 }
 
 /// As many hosts as ports: those of `:master-addresses`, else the one within `:slave-arguments`, as CL-MW has it.

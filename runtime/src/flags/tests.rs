@@ -117,6 +117,10 @@ fn defaults_are_the_tables() {
         resource_interval: Duration::from_secs(300),
         member_id: None,
         slave_executable: None,
+        secret_file: None,
+        no_secret: false,
+        slaves_at: Vec::new(),
+        slave_listen: None,
         ready_bytes_max: 256 << 20,
         status_at: None,
         seed: None,
@@ -140,7 +144,8 @@ fn everything_can_be_given() {
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 --mw-task-timeout 1500ms \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
-         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build y",
+         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build \
+         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -177,6 +182,13 @@ fn everything_can_be_given() {
         resource_interval: Duration::from_secs(1),
         member_id: Some("12.0".into()),
         slave_executable: Some("./app".into()),
+        secret_file: Some("key".into()),
+        no_secret: false,
+        slaves_at: vec![
+            SlavesAt::One("[::1]:7".into()),
+            SlavesAt::File("farm".into()),
+        ],
+        slave_listen: None,
         ready_bytes_max: 64 << 10,
         status_at: Some((Some("n7".into()), 8080)),
         seed: Some(u64::MAX),
@@ -318,7 +330,7 @@ fn contradictions_name_their_flags() {
         (
             "--mw-slave",
             "--mw-slave needs to know its master: give --mw-master-host and --mw-master-port, or the master's \
-             --mw-resource-file",
+             --mw-resource-file, or wait for it with --mw-slave-listen",
         ),
         (
             "--mw-slave --mw-master-port 1",

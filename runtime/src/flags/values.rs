@@ -464,3 +464,40 @@ impl Value for Host {
         Ok(bare.to_owned())
     }
 }
+
+/// Reads `host:port`; an IPv6 host stands in brackets, and keeps them.
+pub(super) fn peer(value: &str) -> Result<String, String> {
+    let (host, port) = value
+        .rsplit_once(':')
+        .ok_or_else(|| "is no HOST:PORT".to_owned())?;
+    let bare = Host::read(host).map_err(|_| format!("{host} is no host name or address"))?;
+    if bare.contains(':') && bare.len() == host.len() {
+        return Err("is no HOST:PORT; an IPv6 host stands in brackets".to_owned());
+    }
+    let port = Number::<u16, 1>::read(port).map_err(|error| format!("the port {port} {error}"))?;
+    Ok(format!("{host}:{port}"))
+}
+
+/// Where slaves listen: one of them, or a file of such.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SlavesAt {
+    /// `HOST:PORT`
+    One(String),
+    /// `@FILE`
+    File(PathBuf),
+}
+
+/// An address, or the name of a file of them behind an `@`.
+pub(super) struct PeerOrFile;
+
+impl Value for PeerOrFile {
+    type Out = SlavesAt;
+
+    fn read(value: &str) -> Result<SlavesAt, String> {
+        match value.strip_prefix('@') {
+            Some("") => Err("names no file behind its @".to_owned()),
+            Some(file) => Ok(SlavesAt::File(file.into())),
+            None => peer(value).map(SlavesAt::One),
+        }
+    }
+}

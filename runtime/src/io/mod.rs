@@ -4,10 +4,13 @@
 //! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
 
 pub(crate) mod clock;
+pub(crate) mod dial;
 pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod last_word;
 pub(crate) mod local;
+pub(crate) mod relisten;
+pub(crate) mod secret_file;
 pub(crate) mod signals;
 pub(crate) mod slave_link;
 pub(crate) mod status;

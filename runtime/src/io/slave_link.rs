@@ -35,6 +35,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
 use crate::io::last_word;
+use crate::io::relisten::Relisten;
 use crate::io::signals::Leave;
 use crate::io::terminal::{complain, own_name};
 use crate::io::word::Word;
@@ -82,6 +83,8 @@ pub(crate) struct Link {
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
     audit: Arc<AuditWriter>,
+    /// It listens for the next master when this one has ended.
+    again: Option<Arc<Relisten>>,
     /// What it leaves behind for whoever started it.
     pub(crate) word: Option<Arc<Word>>,
 }
@@ -141,6 +144,7 @@ impl Link {
         clock: Clock,
         bests: BestTable,
         audit: Arc<AuditWriter>,
+        again: Option<Arc<Relisten>>,
         word: Option<Arc<Word>>,
     ) -> io::Result<Arc<Self>> {
         stream.set_nonblocking(true)?;
@@ -166,6 +170,7 @@ impl Link {
             bests,
             clock,
             audit,
+            again,
             word,
         }))
     }
@@ -288,7 +293,7 @@ impl Link {
                 Ok(read) => {
                     let now = self.clock.now();
                     let mut core = self.core();
-                    core.on_bytes(&buffer[..read], now);
+                    core.on_received(&buffer[..read], now, &mut |_| ());
                     if core.end().is_some() || read < buffer.len() {
                         break;
                     }
@@ -571,9 +576,10 @@ impl Link {
             let wait = Duration::from_nanos(until - now);
             core = self.changed.wait_timeout(core, wait).expect("see core()").0;
         }
-        drop(core);
         let code = end.exit_code();
         let reason = end.to_string();
+        let wait = core.welcome().map(|welcome| welcome.client_timeout_ms);
+        drop(core);
         if end.is_told(self.word.is_some()) {
             complain(&own_name(), &reason);
         }
@@ -583,6 +589,13 @@ impl Link {
         self.note(Event::Exit { code, reason });
         let _ = self.audit.finish(FINISH_BOUND);
         last_word::is_meant();
+        if !must_go
+            && !end.is_own_will()
+            && let (Some(again), Some(wait)) = (&self.again, wait)
+        {
+            let error = again.again(code, Duration::from_millis(wait));
+            complain(&own_name(), &format!("it cannot listen again: {error}"));
+        }
         std::process::exit(code.into());
     }
 

@@ -62,8 +62,7 @@ impl State {
             return false;
         };
         if let Some(flow) = end.owner().flow() {
-            let waker = self.flows[flow as usize].tell(end);
-            self.woken.extend(waker);
+            self.flows[flow as usize].tell(end, &mut self.woken);
         }
         true
     }

@@ -24,9 +24,10 @@ use super::handle::Master;
 use super::light::Spawned;
 use super::publish::Publisher;
 use super::state::State;
-use super::turn::{self, Ending};
+use super::turn::{self, Ending, ToCore};
 use crate::io::clock;
-use crate::io::engine::{self, Close, Engine};
+use crate::io::dial::{Dialled, Dialler};
+use crate::io::engine::{self, Close, Engine, Handler};
 use crate::io::files::audit::AuditWriter;
 use crate::io::signals::Signals;
 use crate::io::status::Question;
@@ -57,6 +58,8 @@ pub(crate) struct Driver {
     /// Told at the end of every turn what the batch system should know; may add lines to the trail.
     pub(crate) report: Option<Report>,
     pub(crate) outside: StopSignal,
+    /// Dials slaves that listen.
+    pub(crate) dialler: Option<Dialler>,
     /// This process's signals, where they are the run's (not embedded).
     pub(crate) signals: Option<Signals>,
     /// For those who look at the run.
@@ -124,6 +127,7 @@ impl Loop {
             if let Some(signals) = &self.driver.signals {
                 signals.wake(cx.waker());
             }
+            self.take_dialled(cx);
             if let Some(why) = self.poll_outside(cx) {
                 self.say_left();
                 return Poll::Ready(Ok(Ending::Stopped(why)));
@@ -228,8 +232,8 @@ impl Loop {
     fn take(&mut self, mw: &Master, now: Nanos) -> io::Result<()> {
         let engine = &mut self.driver.engine;
         let caught_up = mw.work(|state| {
-            turn::begin(state, now, |want, handler| {
-                engine.take(mw.inner.clock.instant(now), want, handler)
+            turn::begin(state, now, |want, core| {
+                engine.take(mw.inner.clock.instant(now), want, &mut ToCore(core))
             })
         })?;
         self.again = !caught_up;
@@ -242,20 +246,30 @@ impl Loop {
 
     fn end(&mut self, mw: &Master, state: &mut State) -> io::Result<()> {
         let engine = &mut self.driver.engine;
+        let mut dialler = self.driver.dialler.as_mut();
+        let mut over = |conn| {
+            if let Some(dialler) = &mut dialler {
+                dialler.on_closed(conn);
+            }
+        };
         let (load, clock) = (&mut self.load, mw.inner.clock);
         let load = || load.since_last(clock.now());
-        turn::end(state, load, |effect| match effect {
+        turn::end(state, load, |core, effect| match core.seal(effect) {
             Effect::Send(conn, buffer) => engine.send(conn, buffer),
             Effect::Close {
                 conn,
                 graceful: false,
-            } => engine.close(conn, Close::Now),
+            } => {
+                engine.close(conn, Close::Now);
+                over(conn);
+            }
             Effect::Close {
                 conn,
                 graceful: true,
             } => {
                 let by = mw.inner.clock.instant(mw.inner.clock.now() + FLUSH_WAIT);
                 engine.close(conn, Close::Flushed { by });
+                over(conn);
             }
             Effect::Accepting(on) => engine.set_accepting(on),
         });
@@ -346,6 +360,31 @@ impl Loop {
             self.note(event);
         }
         None
+    }
+
+    /// Slaves that were dialled are served like those that have dialled.
+    fn take_dialled(&mut self, cx: &mut Context<'_>) {
+        let Some(mut dialler) = self.driver.dialler.take() else {
+            return;
+        };
+        while let Some(dialled) = own(cx, |cx| dialler.poll(cx)) {
+            match dialled {
+                Dialled::Failed(text) => self.note(Event::Note { text }),
+                Dialled::Connected(place, stream, peer) => match self.driver.engine.adopt(stream) {
+                    Ok(conn) => {
+                        dialler.on_adopted(place, conn);
+                        let mw = &self.driver.mw;
+                        mw.work(|state| ToCore(&mut state.core).on_accept(conn, peer));
+                    }
+                    Err(error) => {
+                        dialler.on_failed(place);
+                        let text = format!("the slave at {peer} cannot be served: {error}");
+                        self.note(Event::Note { text });
+                    }
+                },
+            }
+        }
+        self.driver.dialler = Some(dialler);
     }
 
     fn note(&self, event: Event) {

@@ -12,7 +12,6 @@ use ringmw_sched::AlgorithmId;
 
 use super::light::Spawned;
 use super::passes::{Passes, Refused};
-use super::ready::Flow;
 use super::state::State;
 use crate::io::clock::Clock;
 use crate::proto::incumbents::{Direction, Incumbents};
@@ -159,8 +158,8 @@ impl Master {
     /// Ends that were never told.
     pub(crate) fn left(&self) -> u64 {
         self.read(|state| {
-            let untold = |flow: &Flow| flow.ready.len() + flow.taken.get();
-            let flows: usize = state.flows.iter().map(|(_, flow)| untold(flow)).sum();
+            let flows = state.flows.iter().map(|(_, flow)| flow.untold());
+            let flows: usize = flows.sum();
             state.core.sched().runnable() + (state.queue.untold() + flows) as u64
         })
     }

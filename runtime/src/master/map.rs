@@ -1,17 +1,16 @@
 //! A map: the tasks of an iterator, whose ends come back to where they were given.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringmw_sched::{AlgorithmId, Nanos, Owner, TaskId};
+use ringmw_sched::{AlgorithmId, Nanos, Owner};
 
 use super::error::TaskError;
 use super::handle::Master;
 use super::passes::{self, Refused, Waits};
-use super::ready::{Ready, new_flow, output};
+use super::ready::{Ready, new_flow};
 use super::reduce::Places;
 use super::results::Done;
 use super::submit::RawTask;
@@ -56,10 +55,11 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
     filled_at: Nanos,
     /// The last slice of time was over before it was full.
     unfilled: bool,
-    in_order: Option<InOrder>,
-    /// Where its tasks stand, if its results are combined.
+    /// It yields in the order of submission.
+    in_order: bool,
+    /// Where its tasks stand, if it yields in order or its results are combined.
     pub(super) places: Option<Places>,
-    /// Ends that were taken from the flow, if in no order: they are read without the master.
+    /// Ends that were taken from the flow, those whose turn has come if in order: they are read without the master.
     taken: Ready,
     /// How many those are, for the flow.
     untold: Rc<Cell<usize>>,
@@ -68,15 +68,6 @@ pub struct Map<A: Algorithm, I: Iterator<Item = Task<A>>> {
 
 /// A map sees whether it is to be filled again after it has given so many ends, at the latest.
 const STRIDE_MAX: usize = 128;
-
-/// Tasks of a map in order of submission, each with its end once that has come.
-#[derive(Default)]
-struct InOrder {
-    tasks: VecDeque<(TaskId, Option<End>)>,
-    /// How many have ended, and what their ends take.
-    ended: usize,
-    bytes: u64,
-}
 
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     pub(super) fn new(mw: &Master, tasks: I) -> Self {
@@ -100,7 +91,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             stride: STRIDE_MAX,
             filled_at: 0,
             unfilled: false,
-            in_order: None,
+            in_order: false,
             places: None,
             taken: Ready::default(),
             untold,
@@ -120,7 +111,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             self.next_index, 0,
             "in_order comes before the first result is asked for"
         );
-        self.in_order = Some(InOrder::default());
+        (self.in_order, self.places) = (true, Some(Places::default()));
         self
     }
 
@@ -130,7 +121,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             self.next_index, 0,
             "reduce comes before the first result is asked for"
         );
-        (self.in_order, self.places) = (None, Some(Places::default()));
+        (self.in_order, self.places) = (false, Some(Places::default()));
         self
     }
 
@@ -149,18 +140,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if self.exhausted {
             return;
         }
-        let kept = match &self.in_order {
-            Some(in_order) => Kept {
-                tasks: in_order.ended,
-                bytes: in_order.bytes,
-            },
-            None => {
-                let early = self.places.as_ref().map(Places::kept).unwrap_or_default();
-                Kept {
-                    tasks: self.taken.len() + early.tasks,
-                    bytes: self.taken.bytes() + early.bytes,
-                }
-            }
+        let early = self.places.as_ref().map(Places::kept).unwrap_or_default();
+        let kept = Kept {
+            tasks: self.taken.len() + early.tasks,
+            bytes: self.taken.bytes() + early.bytes,
         };
         let (map, algorithm, window) = (self.flow, self.algorithm, self.window);
         let mut room = self.mw.act(|state| {
@@ -215,9 +198,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         self.next_index += 1;
         let owner = Owner::Map(self.flow);
         let id = self.mw.push(self.algorithm, task, owner, stream);
-        if let Some(in_order) = &mut self.in_order {
-            in_order.tasks.push_back((id, None));
-        } else if let Some(places) = &mut self.places {
+        if let Some(places) = &mut self.places {
             places.on_given(id);
         }
         true
@@ -245,10 +226,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
 
     /// Takes the next end by itself.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
-        let end = passes::poll(self, cx, |map| match map.in_order.is_some() {
-            true => map.take_in_order(),
-            false => map.take_any(Ready::pop),
-        });
+        let end = passes::poll(self, cx, |map| map.take_any(Ready::pop));
         self.go_on(cx, end)
     }
 
@@ -273,10 +251,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<A::Output, TaskError>>> {
-        let end = passes::poll(self, cx, |map| match map.in_order.is_some() {
-            true => map.take_in_order().map(|end| end.map(output::<A>)),
-            false => map.take_any(Ready::pop_output::<A>),
-        });
+        let end = passes::poll(self, cx, |map| map.take_any(Ready::pop_output::<A>));
         self.go_on(cx, end)
     }
 
@@ -310,58 +285,25 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         }
     }
 
-    /// Takes all ends that have come.
+    /// Takes all ends that have come; if in order, those whose turn has come, and keeps the others.
     fn fetch(&mut self) {
         let (slot, taken) = (self.flow as usize, &mut self.taken);
-        self.mw
-            .act(|state| taken.take_all(&mut state.flows[slot].ready));
+        let places = self.places.as_mut().filter(|_| self.in_order);
+        self.mw.act(|state| {
+            let ready = &mut state.flows[slot].ready;
+            let Some(places) = places else {
+                return taken.take_all(ready);
+            };
+            while let Some(end) = ready.pop_packet() {
+                places.sort(end, |end| _ = taken.push(end));
+            }
+        });
     }
 
     /// Whether no end is to come.
     fn is_over(&self) -> bool {
         let slot = self.flow as usize;
         self.exhausted && self.mw.read(|state| state.flows[slot].live == 0)
-    }
-
-    fn take_in_order(&mut self) -> Poll<Option<End>> {
-        let is_ready = |in_order: &InOrder| matches!(in_order.tasks.front(), Some((_, Some(_))));
-        self.refill();
-        if !self.in_order.as_ref().is_some_and(is_ready) {
-            self.put_in_order();
-        }
-        if !self.in_order.as_ref().is_some_and(is_ready) {
-            self.fill();
-            self.put_in_order();
-        }
-        let in_order = self.in_order.as_mut().expect("asked of a map in order");
-        if !is_ready(in_order) {
-            return match in_order.tasks.is_empty() && self.exhausted {
-                true => Poll::Ready(None),
-                false => Poll::Pending,
-            };
-        }
-        let end = in_order.tasks.pop_front().and_then(|(_, end)| end);
-        in_order.ended -= 1;
-        in_order.bytes -= end.as_ref().map_or(0, End::ready_bytes);
-        Poll::Ready(end)
-    }
-
-    /// Takes all ends that have come to their places.
-    fn put_in_order(&mut self) {
-        let in_order = self.in_order.as_mut().expect("asked of a map in order");
-        let slot = self.flow as usize;
-        self.mw.act(|state| {
-            let flow = &mut state.flows[slot];
-            while let Some(end) = flow.ready.pop() {
-                let tasks = &mut in_order.tasks;
-                let at = tasks
-                    .binary_search_by(|(id, _)| id.cmp(&end.id()))
-                    .expect("an end of this map belongs to one of its tasks");
-                in_order.ended += 1;
-                in_order.bytes += end.ready_bytes();
-                tasks[at].1 = Some(end);
-            }
-        });
     }
 
     /// The next result; `None` when the iterator is exhausted and every task has ended.

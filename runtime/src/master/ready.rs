@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::call::Block;
 use super::error::{TaskError, type_error};
 use super::result::TaskResult;
 use super::state::State;
@@ -26,16 +27,26 @@ pub(crate) struct Flow {
     pub(crate) is_source: bool,
     /// Ends that its map has taken and not told.
     pub(crate) taken: Rc<Cell<usize>>,
+    /// The calls that it is of, if of any: each has its own end.
+    pub(super) block: Option<Box<Block>>,
 }
 
 impl Flow {
     /// Its ends have come: who is to be woken.
-    #[must_use]
-    pub(super) fn tell(&mut self, end: End) -> Option<Waker> {
+    pub(super) fn tell(&mut self, end: End, woken: &mut Vec<Waker>) {
+        if let Some(block) = &mut self.block {
+            return block.tell(end, woken);
+        }
         let count = end.count() as u64;
         let bytes = self.ready.push(end);
         self.came = (self.came.0 + count, self.came.1 + bytes);
-        self.waker.take()
+        woken.extend(self.waker.take());
+    }
+
+    /// Ends that nobody has taken.
+    pub(super) fn untold(&self) -> usize {
+        let of_calls = self.block.as_ref().map_or(0, |block| block.untold());
+        self.ready.len() + self.taken.get() + of_calls
     }
 }
 
@@ -49,15 +60,18 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// What they take.
+    #[inline]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -1,5 +1,6 @@
 //! A map whose results are combined as they come, in the one tree of [`reduce`](crate::reduce).
 
+use std::any::TypeId;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -9,13 +10,12 @@ use ringmw_sched::TaskId;
 
 use super::error::{TaskError, type_error};
 use super::map::Map;
-use super::ready::output;
+use super::ready::{output, read_output};
 use super::window::Kept;
 use crate::proto::end::{End, Results};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::reduce::Tree;
 use crate::typed::task::Task;
-use crate::typed::wire;
 
 impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// Combines all results into one: a future of it, `None` of no task.
@@ -165,8 +165,10 @@ where
     fn take_following(&mut self, results: &mut Results) -> Result<(), TaskError> {
         let mut expected = results.id();
         while !results.is_empty() && results.id() == expected {
+            let is_checked = results.info().of == TypeId::of::<A>();
             let (id, archive) = results.next_output().expect("there is one");
-            let output = wire::decode(archive).map_err(|error| type_error(id, error));
+            let output = read_output::<A>(archive, is_checked);
+            let output = output.map_err(|error| type_error(id, error));
             self.take_output(output)?;
             expected = expected.after(1);
         }
@@ -274,6 +276,32 @@ impl Places {
             self.spans.pop_front();
         }
         place
+    }
+
+    /// Gives ends whose turn it is, and then those that waited for them; keeps the others.
+    pub(super) fn sort(&mut self, end: End, mut give: impl FnMut(End)) {
+        let mut next = Some(end);
+        while let Some(end) = next {
+            match end {
+                End::Done(mut results) => {
+                    while !results.is_empty() {
+                        let part = results.split_following();
+                        self.give_or_keep(End::Done(part), &mut give);
+                    }
+                }
+                other => self.give_or_keep(other, &mut give),
+            }
+            next = self.next_waiting();
+        }
+    }
+
+    /// Ends of tasks that follow one another in number, and so in place.
+    fn give_or_keep(&mut self, end: End, give: &mut impl FnMut(End)) {
+        if !self.is_next(end.id()) {
+            return self.keep(end);
+        }
+        (0..end.count()).for_each(|_| _ = self.step());
+        give(end);
     }
 
     fn keep(&mut self, end: End) {

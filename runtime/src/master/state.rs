@@ -77,7 +77,7 @@ impl State {
                         .get_mut(flow as usize)
                         .expect("a flow that ends takes its tasks back first");
                     flow.live -= end.count();
-                    self.woken.extend(flow.tell(end));
+                    flow.tell(end, &mut self.woken);
                 }
             }
         }

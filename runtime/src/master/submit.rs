@@ -204,7 +204,7 @@ impl State {
     }
 
     #[inline(always)]
-    fn join(
+    pub(super) fn join(
         &mut self,
         algorithm: AlgorithmId,
         task: RawTask<'_>,
@@ -224,7 +224,7 @@ impl State {
     }
 
     #[inline(never)]
-    fn push_other(
+    pub(super) fn push_other(
         &mut self,
         algorithm: AlgorithmId,
         task: RawTask<'_>,
@@ -249,18 +249,9 @@ impl State {
         opening.first
     }
 
-    /// Submits a task that no other goes on with.
-    pub(crate) fn push_call(
-        &mut self,
-        algorithm: AlgorithmId,
-        task: RawTask<'_>,
-        owner: Owner,
-        stream: Stream,
-    ) -> TaskId {
-        self.close();
-        let (spec, body) = task.parts(algorithm, owner, stream);
-        let named = self.named_by(algorithm, task);
-        self.push_alone(spec, &body, named)
+    /// Whose tasks the open series has, if there is one.
+    pub(super) fn open_owner(&self) -> Option<Owner> {
+        Some(self.open.as_ref()?.spec.owner)
     }
 
     /// What a task names; `None` if nobody keeps it any more. One that was made of another's arguments has not said so.

@@ -17,6 +17,7 @@ use super::light::Spawned;
 use super::passes::Refused;
 use super::state::State;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
+use crate::io::secret_file;
 use crate::io::signals::Leave;
 use crate::proto::conn::Effect;
 use crate::proto::master::MasterCore;
@@ -43,11 +44,11 @@ impl<R> Ending<R> {
 
 /// The turn begins: what has come becomes frames, frames become facts, ends go to their owners.
 ///
-/// `take` gives the engine's facts, all of them or a share, and says whether that were all.
+/// `take` gives the core the engine's facts, all of them or a share, and says whether that were all.
 pub(crate) fn begin(
     state: &mut State,
     now: Nanos,
-    take: impl FnOnce(Want, &mut dyn Handler) -> io::Result<bool>,
+    take: impl FnOnce(Want, &mut MasterCore) -> io::Result<bool>,
 ) -> io::Result<bool> {
     state.close();
     state.core.begin_turn(now);
@@ -55,7 +56,7 @@ pub(crate) fn begin(
         true => Want::All,
         false => Want::Share,
     };
-    let caught_up = take(want, &mut ToCore(&mut state.core))?;
+    let caught_up = take(want, &mut state.core)?;
     state.core.check_overdue(caught_up);
     state.dispatch();
     Ok(caught_up)
@@ -132,14 +133,15 @@ impl Master {
     }
 }
 
-/// The application has had its part: tasks are handed out and every effect is performed.
+/// The application has had its part: tasks are handed out and every effect is performed, once it has been
+/// [sealed](MasterCore::seal).
 ///
 /// `load` is asked for a line of state: in how many of a thousand parts of the time since it was asked last the master's
 /// thread was busy.
 pub(crate) fn end(
     state: &mut State,
     load: impl FnOnce() -> Option<u64>,
-    mut perform: impl FnMut(Effect),
+    mut perform: impl FnMut(&mut MasterCore, Effect),
 ) {
     state.close();
     state.core.hand_out();
@@ -147,20 +149,23 @@ pub(crate) fn end(
     state.dispatch();
     state.core.say_state(load);
     while let Some(effect) = state.core.poll_effect() {
-        perform(effect);
+        perform(&mut state.core, effect);
     }
 }
 
 /// The engine's facts, given to the core.
-struct ToCore<'a>(&'a mut MasterCore);
+pub(crate) struct ToCore<'a>(pub(crate) &'a mut MasterCore);
 
 impl Handler for ToCore<'_> {
     fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
         self.0.on_accept(conn, peer);
+        if self.0.has_secret() {
+            self.0.on_key(conn, secret_file::draw_key());
+        }
     }
 
     fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.0.on_bytes(conn, bytes);
+        self.0.on_received(conn, bytes, &mut |_| ());
     }
 
     fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {

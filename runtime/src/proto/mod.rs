@@ -17,6 +17,7 @@ pub(crate) mod incumbents;
 pub(crate) mod master;
 pub(crate) mod need;
 pub(crate) mod reason;
+mod secured;
 pub(crate) mod series;
 pub(crate) mod slave;
 mod sums;

@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 use ringmw_codec::audit::{Event, Who};
 use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::handshake::Hello;
+use ringmw_codec::secret::Secret;
 use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
+use crate::io::relisten::Relisten;
+use crate::io::secret_file;
 use crate::io::slave_link::{Link, Term};
 use crate::io::word::Word;
 use crate::proto::config::{Bounds, SlaveConfig};
@@ -27,6 +30,9 @@ use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::registry::{AlgorithmIndex, Registry};
 use crate::typed::tag::RunError;
+use listen::{Birth, Won};
+
+pub(crate) mod listen;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -73,15 +79,43 @@ pub struct Slave {
     output: Vec<u8>,
 }
 
+/// How it comes to its master.
+pub(crate) enum Via {
+    /// It dials these, in this order.
+    Dial(Vec<String>),
+    /// This master has dialled, and others may.
+    Won(Won, Clock, Arc<Relisten>),
+}
+
+/// What makes the core of each connection: its hello, and with a secret a proof under a key of its own.
+pub(crate) fn birth(
+    hello: Hello,
+    secret: Option<Secret>,
+    bounds: Bounds,
+    registry: &Arc<Registry>,
+) -> Birth {
+    let (config, registry) = (SlaveConfig { hello }, Arc::clone(registry));
+    Arc::new(move |now| {
+        let mut core = SlaveCore::new(&config, now);
+        if let Some(secret) = &secret {
+            core.set_secret(secret, &config.hello.member_id, secret_file::draw_key());
+        }
+        core.set_bounds(bounds);
+        core.set_timeouts(registry.timeouts());
+        core.set_mentions(registry.mentions());
+        core
+    })
+}
+
 /// How to become a slave.
 pub(crate) struct Join {
-    pub(crate) addresses: Vec<String>,
-    pub(crate) hello: Hello,
+    pub(crate) via: Via,
+    /// Makes the core; see [`birth`].
+    pub(crate) birth: Birth,
     pub(crate) registry: Arc<Registry>,
     pub(crate) audit: Arc<AuditWriter>,
     /// `None` where the slave is a thread of a larger process.
     pub(crate) term: Option<Term>,
-    pub(crate) bounds: Bounds,
     /// The user's arguments of its own command line.
     pub(crate) own_args: Vec<String>,
     /// What it leaves behind for whoever started it.
@@ -98,27 +132,34 @@ impl Slave {
     /// refused.
     pub(crate) fn join(join: Join) -> Result<Slave, String> {
         let Join {
-            addresses,
-            hello,
+            via,
+            birth,
             registry,
             audit,
             term,
-            bounds,
             own_args,
             word,
             replace,
         } = join;
-        let stream = connect(&addresses, &audit)?;
+        let (stream, core, clock, again) = match via {
+            Via::Dial(addresses) => {
+                let stream = connect(&addresses, &audit)?;
+                let clock = Clock::start();
+                (stream, birth(clock.now()), clock, None)
+            }
+            Via::Won(won, clock, again) => {
+                // Others who dial are told whose the slave is.
+                if let Ok(listener) = again.listener.try_clone() {
+                    listen::attend(listener, birth, clock, won.peer);
+                }
+                (won.stream, *won.core, clock, Some(again))
+            }
+        };
         stream
             .set_nodelay(true)
             .map_err(|error| format!("cannot set up the connection: {error}"))?;
-        let clock = Clock::start();
         let bests = BestTable::default();
-        let mut core = SlaveCore::new(&SlaveConfig { hello }, clock.now());
-        core.set_bounds(bounds);
-        core.set_mentions(registry.mentions());
-        core.set_timeouts(registry.timeouts());
-        let link = Link::new(stream, core, clock, bests.clone(), audit, word)
+        let link = Link::new(stream, core, clock, bests.clone(), audit, again, word)
             .map_err(|error| format!("cannot make an eventfd: {error}"))?;
         let io = Arc::clone(&link);
         std::thread::Builder::new()
@@ -152,6 +193,13 @@ impl Slave {
             id,
             output: Vec::new(),
         })
+    }
+
+    /// The master's client timeout, which is how long a slave that listens waits for the next one.
+    pub(crate) fn client_timeout(&self) -> Duration {
+        let core = self.link.core();
+        let welcome = core.welcome().expect("it has joined");
+        Duration::from_millis(welcome.client_timeout_ms)
     }
 
     /// Its identity in the run.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rand::{Rng as _, RngExt};
+use rand::{Rng as _, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus};
 use ringmw_codec::control::{Offer, Returned, Starting, Withdrawn};
 use ringmw_codec::frame::{self, Kind};
 use ringmw_codec::handshake::Hello;
+use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_sched::Nanos;
 
 use super::law::Law;
@@ -33,7 +34,25 @@ pub(super) enum Character {
     /// Connects and says nothing, or half a hello.
     Silent,
     Half,
+    /// Knows another secret, or none.
+    WrongSecret,
+    NoSecret,
+    /// Says what another has said first.
+    Replayer,
 }
+
+/// What a fleet is given where the run has a secret.
+pub(super) struct Secured {
+    secret: Secret,
+    /// Draws keys, and what strangers and those on the way do; apart from all other draws.
+    rng: ChaCha8Rng,
+    /// What those say first who know the secret: the last, and those that the observer has not been told.
+    last: Option<[u8; FIRST_BYTES]>,
+    untold: Vec<[u8; FIRST_BYTES]>,
+}
+
+/// Of so many faults one befalls what is on its way.
+const TAMPERS_APART: u32 = 12;
 
 /// What befalls a slave, a link or the fleet.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -107,6 +126,7 @@ pub(super) struct Fleet {
     pub(super) shortages: bool,
     /// Draws when slaves go of their own will, in worlds where they do; apart from all other draws.
     pub(super) leavers: Option<ChaCha8Rng>,
+    secured: Option<Secured>,
     /// A link may be of no more use.
     forget_links: bool,
     /// No more faults, and no mischief in taking.
@@ -141,6 +161,7 @@ impl Fleet {
             accepting: true,
             shortages: false,
             leavers: None,
+            secured: None,
             forget_links: false,
             calm: false,
             stall_max: 10 * SECOND,
@@ -148,6 +169,19 @@ impl Fleet {
             begun: 0,
             faults: 0,
         }
+    }
+
+    /// Draws the secret of the run, which all honest slaves know from now on.
+    pub(super) fn draw_secret(&mut self, seed: u64) -> Secret {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0073_6563_7265_7400);
+        let secret = Secret::new(rng.random());
+        self.secured = Some(Secured {
+            secret: secret.clone(),
+            rng,
+            last: None,
+            untold: Vec::new(),
+        });
+        secret
     }
 
     pub(super) fn say(&self, text: impl FnOnce() -> String) {
@@ -192,6 +226,11 @@ impl Fleet {
     /// All that is due at `now` happens.
     pub(super) fn step(&mut self, now: Nanos, law: &mut Law) {
         self.now = now;
+        if let Some(secured) = &mut self.secured {
+            for first in secured.untold.drain(..) {
+                law.on_first(first);
+            }
+        }
         while let Some(at) = self.later.iter().position(|later| later.0 <= now) {
             match self.later.swap_remove(at).1 {
                 Later::Continue(slave, since) => self.go_on(slave, since),
@@ -224,6 +263,7 @@ impl Fleet {
                     break;
                 }
                 let step = slave.step(link, now, &self.quality, &mut self.rng);
+                law.on_said(link.id, &slave.take_sealed());
                 for task in slave.finished.drain(..) {
                     law.on_finished(link.id, task);
                 }
@@ -308,6 +348,9 @@ impl Fleet {
             now: connect_at,
             link: key,
         });
+        if let Some(secured) = &mut self.secured {
+            secured.arm(&mut slave, character);
+        }
         match character {
             Character::Garbage => {
                 let mut bytes = vec![0; 50];
@@ -315,6 +358,8 @@ impl Fleet {
                 slave.say_first(bytes);
             }
             Character::Silent => slave.say_first(Vec::new()),
+            Character::Replayer => {}
+            Character::Half if self.secured.is_some() => {}
             Character::Half => {
                 let mut bytes = Vec::new();
                 put(&mut bytes, Kind::Hello, |out| self.hello.encode(out));
@@ -400,6 +445,9 @@ impl Fleet {
             })
             .expect("the draw is below their sum");
         let fault = Fault::ALL[at];
+        if self.tamper(law) {
+            return;
+        }
         if fault == Fault::Join {
             let odd = [
                 Character::WrongToken,
@@ -411,6 +459,10 @@ impl Fleet {
             let character = match self.rng.random_range(0..10) {
                 at @ 0..5 => odd[at],
                 _ => Character::Honest,
+            };
+            let character = match &mut self.secured {
+                Some(secured) => secured.stranger(character),
+                None => character,
             };
             return self.join(character);
         }
@@ -431,6 +483,60 @@ impl Fleet {
             };
             self.befall(key, fault, law);
         }
+    }
+
+    /// Now and then somebody on the way changes what a slave says, or what it is told.
+    fn tamper(&mut self, law: &mut Law) -> bool {
+        let Some(secured) = &mut self.secured else {
+            return false;
+        };
+        let rng = &mut secured.rng;
+        if rng.random_range(0..TAMPERS_APART) != 0 {
+            return false;
+        }
+        let busy: Vec<usize> = self
+            .slaves
+            .iter()
+            .filter(|(_, slave)| slave.life != Life::Dead)
+            .filter(|(_, slave)| {
+                let link = &self.links[&slave.link];
+                !link.closed && link.up.in_flight() + link.down.in_flight() > 0
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        if busy.is_empty() {
+            return false;
+        }
+        let key = busy[rng.random_range(0..busy.len())];
+        let slave = self.slaves.get_mut(&key).expect("just listed");
+        let link = self
+            .links
+            .get_mut(&slave.link)
+            .expect("a slave has its link");
+        let up =
+            link.up.in_flight() > 0 && (rng.random_range(0..2) == 0 || link.down.in_flight() == 0);
+        law.on_excused(link.id);
+        slave.trusts = false;
+        match up {
+            true => {
+                link.up.tamper(rng);
+                law.on_tampered(link.id);
+            }
+            false => {
+                link.down.tamper(rng);
+                // A length that was changed makes it wait for ever, and beat: that is a hang.
+                let at = self.now + rng.random_range(SECOND..4 * self.stall_max);
+                self.later.push((at, Later::Kill(key)));
+            }
+        }
+        self.faults += 1;
+        self.say(|| {
+            format!(
+                "slave {key}: what is on its way {} is changed",
+                if up { "up" } else { "down" }
+            )
+        });
+        true
     }
 
     pub(super) fn befall_any(&mut self, fault: Fault, law: &mut Law) {
@@ -662,6 +768,50 @@ impl Fleet {
             .values()
             .filter(|slave| slave.computes())
             .count()
+    }
+}
+
+impl Secured {
+    /// Some of those who come are none of the run.
+    fn stranger(&mut self, character: Character) -> Character {
+        if character != Character::Honest {
+            return character;
+        }
+        match self.rng.random_range(0..16) {
+            0 => Character::WrongSecret,
+            1 => Character::NoSecret,
+            2 => Character::Replayer,
+            _ => Character::Honest,
+        }
+    }
+
+    /// Gives a process what it knows of the secret.
+    fn arm(&mut self, slave: &mut SimSlave, character: Character) {
+        let key = Key::new(self.rng.random());
+        let secret = match character {
+            Character::NoSecret | Character::Garbage | Character::Silent => return,
+            Character::WrongSecret => Secret::new(self.rng.random()),
+            _ => self.secret.clone(),
+        };
+        let first = slave.arm(&secret, key);
+        match character {
+            Character::Honest | Character::WrongVersion => {
+                slave.trusts = true;
+                self.last = Some(first);
+                self.untold.push(first);
+            }
+            Character::Half => {
+                slave.say_first(first[..self.rng.random_range(1..FIRST_BYTES)].to_vec())
+            }
+            Character::Replayer => {
+                if let Some(last) = self.last {
+                    slave.say_first(last.to_vec());
+                } else {
+                    self.untold.push(first);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

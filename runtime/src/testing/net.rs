@@ -103,6 +103,36 @@ impl Pipe {
         lost
     }
 
+    /// Somebody on the way changes what is on it: flips a bit, or repeats, takes away or puts out of order a piece.
+    pub(super) fn tamper(&mut self, rng: &mut ChaCha8Rng) -> bool {
+        if self.chunks.is_empty() {
+            return false;
+        }
+        let at = rng.random_range(0..self.chunks.len());
+        match rng.random_range(0..4) {
+            0 => {
+                let again = self.chunks[at].clone();
+                self.in_flight += again.1.len();
+                self.chunks.insert(at, again);
+            }
+            1 => {
+                let (_, gone) = self.chunks.remove(at).expect("it is there");
+                self.in_flight -= gone.len();
+            }
+            2 if at > 0 && self.chunks[at - 1].1 != self.chunks[at].1 => {
+                let earlier = std::mem::take(&mut self.chunks[at - 1].1);
+                let later = std::mem::replace(&mut self.chunks[at].1, earlier);
+                self.chunks[at - 1].1 = later;
+            }
+            _ => {
+                let chunk = &mut self.chunks[at].1;
+                let byte = rng.random_range(0..chunk.len());
+                chunk[byte] ^= 1 << rng.random_range(0..8);
+            }
+        }
+        true
+    }
+
     /// The host is gone without a word: what is on its way may still come, and then nothing ever.
     pub(super) fn stall(&mut self, now: Nanos) {
         self.stalled.get_or_insert(now);

@@ -1,6 +1,6 @@
 //! A simulated slave process: the very [`SlaveCore`], called as the two threads of a real slave call it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use ringmw_codec::control::{GoodbyeCode, Starting};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
+use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_sched::{Nanos, SlaveId};
 
 use super::coroutine::{Computed, Pause, Pauses, Resumed, Routine, Wake};
@@ -92,6 +93,7 @@ pub(super) struct Birth {
 
 pub(super) struct SimSlave {
     pub(super) core: SlaveCore,
+    member_id: Vec<u8>,
     pub(super) life: Life,
     /// The link that it speaks on.
     pub(super) link: usize,
@@ -118,6 +120,11 @@ pub(super) struct SimSlave {
     ear: FrameReader,
     mouth: FrameReader,
     recalls_open: u64,
+    /// Frames that were given to be written and whose record is not; and those that nobody has asked for.
+    sealed: VecDeque<u8>,
+    said: Vec<u8>,
+    /// Its link is as it should be, and so what its master says.
+    pub(super) trusts: bool,
     /// Packets of results that its core gave, less those that were written.
     unsent: u64,
     /// Its slave algorithm returns after so many tasks.
@@ -151,10 +158,12 @@ impl SimSlave {
             now,
             link,
         } = birth;
+        let member_id = hello.member_id.clone();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, now);
         core.set_mentions(registry.mentions());
         core.set_timeouts(registry.timeouts());
         SimSlave {
+            member_id,
             core,
             life: Life::Up,
             link,
@@ -177,6 +186,9 @@ impl SimSlave {
             ear: FrameReader::new(),
             mouth: FrameReader::new(),
             recalls_open: 0,
+            sealed: VecDeque::new(),
+            said: Vec::new(),
+            trusts: false,
             unsent: 0,
             returns_after: None,
             finished: Vec::new(),
@@ -184,6 +196,11 @@ impl SimSlave {
             evicted: false,
             deaf: false,
         }
+    }
+
+    /// It proves that it knows this secret, and its token; what it will say first.
+    pub(super) fn arm(&mut self, secret: &Secret, key: Key) -> [u8; FIRST_BYTES] {
+        self.core.set_secret(secret, &self.member_id, key)
     }
 
     /// When it does something next.
@@ -258,8 +275,13 @@ impl SimSlave {
         while !self.deaf
             && let Some(chunk) = link.down.read(now)
         {
-            self.hear(&chunk);
-            self.core.on_bytes(&chunk, now);
+            let (ear, open) = (&mut self.ear, &mut self.recalls_open);
+            let heard = &mut |frames: &[u8]| hear(ear, open, frames);
+            self.core.on_received(&chunk, now, heard);
+            if let Some(SlaveEnd::MasterLost(reason)) = self.core.end() {
+                let is_read = !reason.contains("cannot be read");
+                assert!(is_read || !self.trusts, "of an honest master: {reason}");
+            }
         }
         let ended = link.down.ended(now).filter(|_| !self.deaf);
         if let Some(how) = ended {
@@ -289,26 +311,6 @@ impl SimSlave {
         }
         self.compute_at = self.compute_at.min(now + rng.random_range(0..20_000));
         self.core.is_gone().then(|| self.core.end().cloned())?
-    }
-
-    fn hear(&mut self, chunk: &[u8]) {
-        let open = &mut self.recalls_open;
-        let _ = self.ear.feed(chunk, &|_| u32::MAX, &mut |kind, _| {
-            *open += u64::from(kind == Kind::Recall);
-            ControlFlow::<()>::Continue(())
-        });
-    }
-
-    /// Its core has added to its output, behind the first `before` bytes.
-    fn say(&mut self, before: usize) {
-        let (open, unsent) = (&mut self.recalls_open, &mut self.unsent);
-        let said = &self.out[before..];
-        let flow = self.mouth.feed(said, &|_| u32::MAX, &mut |kind, _| {
-            *open -= u64::from(kind == Kind::Returned);
-            *unsent += u64::from(kind == Kind::Results);
-            ControlFlow::<()>::Continue(())
-        });
-        assert!(flow.is_ok(), "a core says frames");
     }
 
     /// Recalls that it has read and not answered; one that is over answers none.
@@ -342,20 +344,22 @@ impl SimSlave {
         }
         let offered = &self.out[self.written..][..room];
         let taken = link.up.write(offered, now, quality, rng);
-        let written = &self.out[self.written..][..taken];
+        let frames = self.core.on_written(taken, now).min(self.sealed.len());
+        let written: Vec<u8> = self.sealed.drain(..frames).collect();
         let (announced, unsent) = (&mut self.announced, &mut self.unsent);
         // A lie may be no frame at all; then there is nothing more to be learned of it.
-        let _ = self.tap.feed(written, &|_| u32::MAX, &mut |kind, payload| {
-            if kind == Kind::Starting
-                && let Ok(starting) = Starting::decode(payload)
-            {
-                announced.insert(starting.task);
-            }
-            // A lie may be one more.
-            *unsent -= u64::from(kind == Kind::Results).min(*unsent);
-            ControlFlow::<()>::Continue(())
-        });
-        self.core.on_written(taken, now);
+        let _ = self
+            .tap
+            .feed(&written, &|_| u32::MAX, &mut |kind, payload| {
+                if kind == Kind::Starting
+                    && let Ok(starting) = Starting::decode(payload)
+                {
+                    announced.insert(starting.task);
+                }
+                // A lie may be one more.
+                *unsent -= u64::from(kind == Kind::Results).min(*unsent);
+                ControlFlow::<()>::Continue(())
+            });
         self.written += taken;
         if self.written == self.out.len() {
             self.out.clear();
@@ -545,9 +549,15 @@ impl SimSlave {
     /// Writes bytes of no honest slave behind what it has to say.
     pub(super) fn lie(&mut self, bytes: &[u8], now: Nanos) {
         self.take_output(now);
-        self.out.extend_from_slice(bytes);
+        self.core.say_raw(bytes, true);
+        self.take_said(now, false);
         self.lied = true;
         self.io_at = now;
+    }
+
+    /// The frames that it has sealed since this was asked last.
+    pub(super) fn take_sealed(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.said)
     }
 
     /// From now on it reads nothing.
@@ -564,16 +574,33 @@ impl SimSlave {
     /// What it has to say. One that reads nothing beats at most: it answers for itself.
     fn take_output(&mut self, now: Nanos) {
         if !self.deaf {
-            let before = self.out.len();
-            self.core.take_output(&mut self.out, now);
-            self.say(before);
-            return;
+            return self.take_said(now, true);
         }
-        let mut own = Vec::new();
-        self.core.take_output(&mut own, now);
-        if !own.is_empty() {
-            frame::put_frame(&mut self.out, Kind::Heartbeat, &[]);
+        if self.core.has_output() {
+            let mut beat = Vec::new();
+            frame::put_frame(&mut beat, Kind::Heartbeat, &[]);
+            self.core.say_raw(&beat, false);
+            self.take_said(now, false);
         }
+    }
+
+    /// What its core has to say goes out; `is_its_own`: it says frames.
+    fn take_said(&mut self, now: Nanos, is_its_own: bool) {
+        let (open, unsent) = (&mut self.recalls_open, &mut self.unsent);
+        let (mouth, sealed, said) = (&mut self.mouth, &mut self.sealed, &mut self.said);
+        self.core.take_said(&mut self.out, now, &mut |frames| {
+            sealed.extend(frames);
+            said.extend_from_slice(frames);
+            if !is_its_own {
+                return;
+            }
+            let flow = mouth.feed(frames, &|_| u32::MAX, &mut |kind, _| {
+                *open -= u64::from(kind == Kind::Returned);
+                *unsent += u64::from(kind == Kind::Results);
+                ControlFlow::<()>::Continue(())
+            });
+            assert!(flow.is_ok(), "a core says frames");
+        });
     }
 
     /// Whether it has written the announcement of this task, as far as a liar's stream can be read.
@@ -591,6 +618,14 @@ impl SimSlave {
     pub(super) fn computes(&self) -> bool {
         self.computing.is_some()
     }
+}
+
+/// Reads what it hears, for recalls.
+fn hear(ear: &mut FrameReader, recalls_open: &mut u64, frames: &[u8]) {
+    let _ = ear.feed(frames, &|_| u32::MAX, &mut |kind, _| {
+        *recalls_open += u64::from(kind == Kind::Recall);
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 /// As a real slave computes.

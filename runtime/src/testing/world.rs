@@ -16,7 +16,7 @@ use ringmw_sched::Nanos;
 use super::fleet::{Character, Fleet, Weights};
 use super::law::Law;
 use super::net::Quality;
-use super::script::{Tap, hello};
+use super::script::{Tap, Told, hello};
 use super::slave::Pace;
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Exit;
@@ -28,7 +28,6 @@ use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::master::{Master, turn};
 use crate::proto::SECOND;
-use crate::proto::conn::Effect;
 use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 
 /// What befalls the slaves of a [`World`], and how often.
@@ -99,7 +98,8 @@ impl Churn {
 ///
 /// A task takes simulated time, which passes where it asks for something ([`Cx::cancelled`](crate::Cx::cancelled)) and
 /// before its end is told; `tokio::time` is simulated with it. What the master algorithm awaits beside that (sockets,
-/// files, threads), and what a task sleeps, takes no simulated time.
+/// files, threads), and what a task sleeps, takes no simulated time. The run has a secret, as a real one has; with the
+/// argument `--mw-no-secret` it has none, and a world of many slaves is simulated faster.
 #[derive(Clone, Debug)]
 #[must_use = "a world does nothing until it is run"]
 pub struct World {
@@ -253,11 +253,14 @@ impl World {
             host: "master".to_owned(),
         };
         let clock = Clock::simulated();
-        let state = State::new(
-            MasterCore::new(config.clone(), 0),
-            registry.entries().len(),
-            settings.ready_bytes_max,
-        );
+        let mut core = MasterCore::new(config.clone(), 0);
+        let mut law = Law::new(config, true);
+        if !settings.no_secret {
+            let secret = fleet.draw_secret(self.seed);
+            core.set_secret(secret);
+            law.expect_secret();
+        }
+        let state = State::new(core, registry.entries().len(), settings.ready_bytes_max);
         let mw = Master::new(state, registry, clock, seed);
         for _ in 0..self.slaves {
             fleet.join(Character::Honest);
@@ -268,8 +271,9 @@ impl World {
             mw,
             light: FuturesUnordered::new(),
             fleet,
-            law: Law::new(config, true),
+            law,
             rng,
+            keys: ChaCha8Rng::seed_from_u64(self.seed ^ 0x6b65_7973),
             now: 0,
             busy_until: 0,
             next_fault: 0,
@@ -318,6 +322,7 @@ struct Run {
     fleet: Fleet,
     law: Law,
     rng: ChaCha8Rng,
+    keys: ChaCha8Rng,
     now: Nanos,
     busy_until: Nanos,
     next_fault: Nanos,
@@ -406,10 +411,10 @@ impl Run {
         let mw = self.mw.clone();
         mw.enter_turn();
         self.law.on_turn(self.now);
-        let (law, fleet) = (&mut self.law, &mut self.fleet);
+        let (law, fleet, keys) = (&mut self.law, &mut self.fleet, &mut self.keys);
         let taken = mw.work(|state| {
             turn::begin(state, self.now, |want, core| {
-                let caught_up = fleet.take(want, &mut Tap { law, core });
+                let caught_up = fleet.take(want, &mut Tap { law, core, keys });
                 law.on_taken(caught_up);
                 Ok(caught_up)
             })
@@ -423,16 +428,13 @@ impl Run {
             false => None,
         };
         let mut effects = Vec::new();
-        mw.work(|state| turn::end(state, || None, |effect| effects.push(effect)));
-        for effect in effects {
-            if let Effect::Send(conn, bytes) = &effect {
-                mw.work(|state| self.law.on_send(*conn, bytes, &state.core, false));
+        mw.work(|state| {
+            let told = |core: &mut MasterCore, effect| effects.push(Told::new(core, effect));
+            turn::end(state, || None, told);
+            for told in effects {
+                told.perform(&mut self.law, &state.core, false, &mut self.fleet);
             }
-            if let Effect::Close { conn, .. } = &effect {
-                self.law.on_close(*conn);
-            }
-            self.fleet.perform(effect);
-        }
+        });
         self.read_trail();
         mw.work(|state| {
             self.law.follow(&state.core);

@@ -278,7 +278,11 @@ pub(crate) fn ready(address: String) -> Ready {
     );
     let mut hello = hello.borrow_mut().take().unwrap();
     hello.member_id = b"default-member-id".to_vec();
-    Ready { address, hello }
+    Ready {
+        secret: None,
+        address,
+        hello,
+    }
 }
 
 pub(crate) fn dir() -> tempfile::TempDir {

@@ -82,6 +82,7 @@ pub(crate) fn sixty_four_files(engine: &str) {
             file.to_str().unwrap(),
             "--mw-resource-file-update-interval",
             "1",
+            "--mw-no-secret",
         ],
         |command| limit(command, Resource::Nofile, FILES),
     );

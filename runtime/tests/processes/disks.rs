@@ -111,6 +111,7 @@ pub(crate) fn a_folder_of_the_resource_file_that_vanishes() {
             file.to_str().unwrap(),
             "--mw-resource-file-update-interval",
             "1",
+            "--mw-no-secret",
         ],
     );
     let address = master.address();

@@ -195,10 +195,12 @@ pub(crate) fn a_signalled_master(signal: Signal, code: u8) {
             file.to_str().unwrap(),
         ],
     );
-    let address = master.address();
+    master.address();
+    until("the resource file", || std::fs::metadata(&file).ok());
+    let finds = ["--mw-slave", "--mw-resource-file", file.to_str().unwrap()];
     let mut slaves: Vec<_> = ["one", "two"]
         .iter()
-        .map(|name| Process::slave(dir.path(), name, &address))
+        .map(|name| Process::start(dir.path(), name, &finds))
         .collect();
     master.await_count("the task to be out", 1, |event| {
         matches!(event, Event::TasksSent { .. })

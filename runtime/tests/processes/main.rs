@@ -10,8 +10,10 @@ mod disks;
 mod engines;
 mod hearing;
 mod leaving;
+mod listening;
 mod misfortune;
 mod poison;
+mod secrets;
 mod signals;
 mod storms;
 mod unsent;
@@ -48,6 +50,9 @@ use crate::leaving::{
     an_evicted_slave_says_goodbye, an_evicted_slave_waits_for_nobody,
     slaves_of_a_killed_master_exit,
 };
+use crate::listening::{
+    a_listening_slave_outlives_its_masters, either_side_dials, of_two_masters_one_has_the_slave,
+};
 use crate::misfortune::{
     a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted,
     a_panic_whose_value_panics_is_a_failed_result, a_slave_that_cannot_print_costs_no_task,
@@ -57,6 +62,7 @@ use crate::misfortune::{
 use crate::need::{Need, trial};
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
+use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
     a_held_thread_does_not_hold_a_signal_up, a_restless_master_hears_signals,
@@ -82,6 +88,23 @@ const TESTS: &[Test] = &[
     ("thousands_of_slaves_on_epoll", || {
         thousands_of_slaves("epoll")
     }),
+    ("nothing_goes_in_plain", nothing_goes_in_plain),
+    (
+        "the_secret_stands_nowhere_else",
+        the_secret_stands_nowhere_else,
+    ),
+    ("either_side_dials_on_the_ring", || {
+        either_side_dials("ring")
+    }),
+    ("either_side_dials_on_epoll", || either_side_dials("epoll")),
+    (
+        "a_listening_slave_outlives_its_masters",
+        a_listening_slave_outlives_its_masters,
+    ),
+    (
+        "of_two_masters_one_has_the_slave",
+        of_two_masters_one_has_the_slave,
+    ),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {
         a_held_master_loses_nobody("ring")

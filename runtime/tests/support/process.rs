@@ -89,7 +89,7 @@ impl Process {
     /// Where this master listens.
     pub(crate) fn address(&self) -> String {
         self.await_event("the master to listen", |event| match event {
-            Event::Ready { addresses } => Some(addresses[0].clone()),
+            Event::Ready { addresses, .. } => Some(addresses[0].clone()),
             _ => None,
         })
     }

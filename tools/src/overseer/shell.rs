@@ -163,7 +163,10 @@ impl Host {
             .iter()
             .map(|arg| quoted(arg))
             .collect();
-        let mut script = format!("cat >rsc.new <<'{END}'\n{resource_file}\n{END}\n");
+        // It holds the run's secret: the script goes by standard input, and the file is the user's alone from its first
+        // byte, as are its copies.
+        let mut script =
+            format!("rm -f rsc.new\n(umask 077; cat >rsc.new) <<'{END}'\n{resource_file}\n{END}\n");
         for id in ids {
             let (id, job) = (quoted(id), quoted(&self.job_of(id)));
             let _ = writeln!(script, "start {id} {job} {program} {}", args.join(" "));

@@ -118,6 +118,7 @@ pub(crate) fn slaves_avoiding(app: &App, slaves: u32, avoid: &[String]) -> Resul
     let (binary, dir) = (path(&app.binary)?, path(&app.dir)?);
     let tag = literal(&app.tag, Expanded::AtSubmission)?;
     let tag_word = tag.replace('\\', r"\\").replace('"', "\\\"");
+    let secret = path(&app.resource_file)?;
     let (inputs, memory, cpus) = (inputs.join(","), app.request.memory, app.request.cpus);
     let text = format!(
         r#"# Slaves of {tag}. Submit this when the resource file is there: condor_submit slaves.sub
@@ -133,6 +134,8 @@ arguments    = {arguments}
 should_transfer_files   = YES
 when_to_transfer_output = ON_EXIT
 transfer_input_files    = {inputs}
+# It holds the run's secret.
+encrypt_input_files     = {secret}
 
 output       = slave.$(CLUSTER).$(PROCESS).out
 error        = slave.$(CLUSTER).$(PROCESS).err

@@ -60,6 +60,10 @@ fn slaves_repeat_nothing_of_the_masters() {
         line(&text, "transfer_input_files"),
         "transfer_input_files    = ping.rsc"
     );
+    assert_eq!(
+        line(&text, "encrypt_input_files"),
+        "encrypt_input_files     = ping.rsc"
+    );
     assert_eq!(line(&text, "queue"), "queue 1000");
     let mut with_libraries = app();
     with_libraries.libraries = vec!["/opt/solver/libsolve.so.2".into()];

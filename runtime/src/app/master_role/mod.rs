@@ -1,11 +1,13 @@
 //! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::Welcome;
+use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
 use crate::app::exit::Exit;
@@ -13,10 +15,12 @@ use crate::app::master_role::resource::Reporting;
 use crate::app::master_role::runtime::Runtime;
 use crate::app::master_role::slaves::LocalSlaves;
 use crate::app::parts::{OWN_VERSION, Parts, finish};
-use crate::flags::{Role, Settings};
+use crate::flags::{self, Role, Settings, SlavesAt};
 use crate::io::clock::Clock;
+use crate::io::dial::Dialler;
 use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::secret_file;
 use crate::io::signals::{Leave, Signals};
 use crate::io::terminal::{complain, own_name};
 use crate::master::Master;
@@ -99,7 +103,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             return exit::ERROR;
         }
     };
-    let (code, reason) = match setting.run(Some(signals), |_, _| {}) {
+    let (code, reason) = match setting.run(Some(signals), |_, _, _| {}) {
         Ok(ended) => {
             if let Some(error) = &ended.exit.error {
                 complain(name, error);
@@ -132,11 +136,11 @@ impl LastWords {
     }
 }
 
-/// As [`run`], with slaves that `start` is told the address and member id to start for.
+/// As [`run`], with slaves that `start` is told the address, member id and secret to start for.
 pub(super) fn run_embedded(
     parts: Parts,
     settings: Settings,
-    start: impl FnOnce(String, String),
+    start: impl FnOnce(String, String, Option<Secret>),
 ) -> u8 {
     let file = |path| Sink::File(path, settings.audit_rotate);
     let sink = settings.audit_file.clone().map_or(Sink::None, file);
@@ -170,7 +174,7 @@ impl Setting {
     fn run(
         mut self,
         signals: Option<Signals>,
-        start: impl FnOnce(String, String),
+        start: impl FnOnce(String, String, Option<Secret>),
     ) -> Result<Ended, String> {
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
@@ -185,7 +189,11 @@ impl Setting {
         if let Ok((_, files)) = engine::raise_nofile() {
             self.audit.say(Who::Master, Event::FileLimit { files });
         }
+        let secret = self.secret()?;
         let listener = self.listen()?;
+        if secret.is_none() {
+            self.warn_of_no_secret(&listener);
+        }
         let port = listener
             .local_addr()
             .map_err(|error| format!("the listening socket: {error}"))?
@@ -210,9 +218,17 @@ impl Setting {
             Who::Master,
             Event::Ready {
                 addresses: addresses.clone(),
+                security: Some(match secret {
+                    Some(_) => "secret".to_owned(),
+                    None => "none".to_owned(),
+                }),
             },
         );
-        start(format!("127.0.0.1:{port}"), self.member_id.clone());
+        start(
+            format!("127.0.0.1:{port}"),
+            self.member_id.clone(),
+            secret.clone(),
+        );
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
@@ -226,6 +242,9 @@ impl Setting {
         // Slaves of this machine and of this process cost nothing to keep.
         config.dismisses = !self.is_local() && !self.embedded;
         let mut core = MasterCore::new(config, clock.now());
+        if let Some(secret) = &secret {
+            core.set_secret(secret.clone());
+        }
         if watch.is_some() {
             core.remember();
         }
@@ -242,6 +261,7 @@ impl Setting {
                 port,
                 &self.member_id,
                 self.settings.audit_file.clone(),
+                secret.clone(),
                 &self.settings.passed_on,
                 stop.clone(),
             )?),
@@ -251,13 +271,15 @@ impl Setting {
         let publisher = watch.map(|watch| watch.serve(about, clock, stop.clone()));
         let publisher = publisher.transpose()?;
         let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
-        let reporting = Reporting::open(&self, &addresses, told.unwrap_or_default())?;
+        let told = told.unwrap_or_default();
+        let reporting = Reporting::open(&self, &addresses, secret.as_ref(), told)?;
         if let Some(reporting) = &reporting {
             let _ = self.finished.set(reporting.say_finished());
         }
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
+        let slaves_at = self.slaves_at()?;
         let reporter = reporting.as_ref().map(Reporting::reporter);
         let ending = runtime.block_on(move |engine| async move {
             let driver = Driver {
@@ -266,6 +288,7 @@ impl Setting {
                 audit,
                 report: reporter,
                 outside,
+                dialler: (!slaves_at.is_empty()).then(|| Dialler::start(slaves_at)),
                 signals,
                 publisher,
                 watch: Box::new(move |event| {
@@ -293,6 +316,48 @@ impl Setting {
             local.stop();
         }
         Ok(ended)
+    }
+
+    /// What slaves must know to join, where there is a way by which they learn it: the resource file, the secret's own file,
+    /// or this process, which starts them.
+    fn secret(&self) -> Result<Option<Secret>, String> {
+        let settings = &self.settings;
+        let is_told = self.is_local() || self.embedded || settings.resource_file.is_some();
+        match &settings.secret_file {
+            Some(path) => secret_file::of_master(path).map(Some),
+            None => Ok((is_told && !settings.no_secret).then(secret_file::draw)),
+        }
+    }
+
+    /// The slaves to dial.
+    fn slaves_at(&self) -> Result<Vec<String>, String> {
+        let mut all = Vec::new();
+        for slaves in &self.settings.slaves_at {
+            match slaves {
+                SlavesAt::One(address) => all.push(address.clone()),
+                SlavesAt::File(path) => {
+                    let named =
+                        |error: String| format!("--mw-slave-at @{}: {error}", path.display());
+                    let text =
+                        std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+                    all.extend(flags::addresses(&text).map_err(named)?);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Where others than this machine's users can reach it, that is not what is expected.
+    fn warn_of_no_secret(&self, listener: &TcpListener) {
+        let is_open = listener
+            .local_addr()
+            .is_ok_and(|address| !address.ip().is_loopback());
+        if is_open {
+            complain(
+                &own_name(),
+                &"this run has no secret: whoever reaches its port may join it and read all that it sends; give --mw-resource-file or --mw-secret-file, or stay on this machine with --mw-master-host 127.0.0.1",
+            );
+        }
     }
 
     fn say_init(&mut self) {

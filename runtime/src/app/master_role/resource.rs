@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use ringmw_codec::audit::{Event, ResourceStatus};
 use ringmw_codec::resource::{RESOURCE_FORMAT_VERSION, ResourceFile, UNIVERSAL_TIME_OFFSET};
+use ringmw_codec::secret::Secret;
 
 use crate::app::master_role::Setting;
 use crate::app::master_role::status::Told;
 use crate::io::clock;
 use crate::io::files::resource::{self, ResourceSchedule, ResourceWriter};
+use crate::io::terminal::{complain, own_name};
 use crate::master::driver::Report;
 use crate::proto::need::Need;
 
@@ -26,6 +28,7 @@ struct Constant {
     slave_executable: (String, Vec<String>),
     slave_arguments: Vec<String>,
     master_addresses: Vec<String>,
+    secret: Option<Secret>,
     status: Told,
 }
 
@@ -45,6 +48,7 @@ impl Reporting {
     pub(super) fn open(
         setting: &Setting,
         addresses: &[String],
+        secret: Option<&Secret>,
         status: Told,
     ) -> Result<Option<Self>, String> {
         let settings = &setting.settings;
@@ -61,6 +65,7 @@ impl Reporting {
             slave_executable: (text(executable), libraries.into_iter().map(text).collect()),
             slave_arguments: slave_arguments(addresses),
             master_addresses: addresses.to_vec(),
+            secret: secret.cloned(),
             status,
         };
         Ok(Some(Reporting {
@@ -77,12 +82,16 @@ impl Reporting {
         let seen = Rc::clone(&self.need);
         let mut schedule = ResourceSchedule::new(self.interval);
         let mut told = None;
+        let mut is_judged = self.constant.secret.is_none();
         Box::new(move |now, need, note| {
             for report in writer.take_reports() {
                 // A folder may be gone for hours, and every write fails as the one before: that is one line.
                 let error = report.result.as_ref().err().map(ToString::to_string);
                 let is_told = error.is_some() && error == told;
                 told = error;
+                if report.result.is_ok() && !std::mem::replace(&mut is_judged, true) {
+                    warn_if_open(&writer, note);
+                }
                 if !is_told {
                     note(event(&writer, report, ResourceStatus::InProgress));
                 }
@@ -154,7 +163,7 @@ impl Reporting {
 impl Constant {
     /// Who may read it may look at the run.
     fn is_secret(&self) -> bool {
-        self.status.token.is_some()
+        self.secret.is_some() || self.status.token.is_some()
     }
 
     fn file(&self, need: Need, finished: bool) -> ResourceFile {
@@ -173,11 +182,28 @@ impl Constant {
             tasks_queued: Some(need.queued),
             master_addresses: self.master_addresses.clone(),
             format: Some(RESOURCE_FORMAT_VERSION),
-            secret: None,
+            // Nobody joins a run that is finished.
+            secret: self
+                .secret
+                .as_ref()
+                .filter(|_| !finished)
+                .map(|secret| secret.to_text().to_string()),
             status_address: self.status.address.clone(),
             status_page: self.status.page.clone(),
             status_token: self.status.token.clone(),
         }
+    }
+}
+
+/// Once, after the first write: a secret that others may read is none.
+fn warn_if_open(writer: &ResourceWriter, note: &mut dyn FnMut(Event)) {
+    if let Some(mode) = resource::is_open_to_others(writer.path()) {
+        let text = format!(
+            "--mw-resource-file {}: its file system keeps no modes, all may read the run's secret there (mode {mode:04o}): put it where only those may go who may join",
+            writer.path().display()
+        );
+        complain(&own_name(), &text);
+        note(Event::Note { text });
     }
 }
 

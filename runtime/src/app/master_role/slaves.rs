@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringmw_codec::audit::Event;
+use ringmw_codec::secret::Secret;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::io::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
@@ -24,10 +25,12 @@ impl LocalSlaves {
         port: u16,
         member_id: &str,
         audit_file: Option<PathBuf>,
+        secret: Option<Secret>,
         passed_on: &[OsString],
         news: UnboundedSender<Outside>,
     ) -> Result<Self, String> {
         let mut plan = Plan::of_this_binary(slaves, port, member_id);
+        plan.tell(secret);
         plan.audit_file = audit_file;
         plan.args.extend_from_slice(passed_on);
         let is_leaving = Arc::new(AtomicBool::new(false));

@@ -4,9 +4,9 @@
 //! the file often lies on a network filesystem, which may hang; the newest state wins, states in between are passed
 //! over. What is in the file, `ringmw_codec::resource` says.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,6 +16,7 @@ use ringmw_codec::Nanos;
 use ringmw_codec::resource::{ResourceFile, is_systems_library};
 
 use super::reserve::Reserve;
+use crate::io::secret_file::OWNERS_MODE;
 
 use crate::proto::need::Need;
 
@@ -235,18 +236,49 @@ fn create(aside: &Path, is_secret: bool) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mode = if is_secret { 0o600 } else { 0o644 };
-    OpenOptions::new()
+    let mode = if is_secret { OWNERS_MODE } else { 0o644 };
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
-        .open(aside)
+        .open(aside)?;
+    if is_secret {
+        // A umask may have taken more than is to be taken. Where the file system keeps no modes there is none to be set.
+        let _ = file.set_permissions(Permissions::from_mode(OWNERS_MODE));
+    }
+    Ok(file)
+}
+
+/// A file with a secret is its owner's alone, but for the group that may read the one it replaces, and no others: that a
+/// colleague or jobs of another user may was somebody's decision.
+fn share_as_before(path: &Path, file: &File) {
+    let Ok(before) = fs::symlink_metadata(path) else {
+        return;
+    };
+    let mode = before.permissions().mode();
+    let is_ours = before.is_file() && before.uid() == rustix::process::geteuid().as_raw();
+    if is_ours && mode & 0o040 != 0 && mode & 0o007 == 0 {
+        // First the group: the one that it has until then was never asked.
+        let shared = fchown(file, None, Some(before.gid()));
+        if shared.is_ok() {
+            let _ = file.set_permissions(Permissions::from_mode(OWNERS_MODE | 0o040));
+        }
+    }
+}
+
+/// Why a file with a secret is one that others may read, where it is: its file system keeps no modes.
+pub(crate) fn is_open_to_others(path: &Path) -> Option<u32> {
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o007 != 0).then_some(mode)
 }
 
 /// Replaces the file's content, for every reader either the old or the new.
 pub(crate) fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
     let aside = aside(path)?;
     let written = create(&aside, is_secret).and_then(|mut file| {
+        if is_secret {
+            share_as_before(path, &file);
+        }
         file.write_all(text)?;
         // Or a crash of the machine could leave the new name with an empty file.
         file.sync_all()?;
@@ -321,7 +353,6 @@ fn is_own(path: &Path, executable: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     const MS: Nanos = 1_000_000;
     const LONG: Duration = Duration::from_secs(20);
@@ -432,8 +463,27 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         replace(&path, b"open", false).expect("written");
         assert_eq!(mode(&path) & 0o400, 0o400);
-        replace(&path, b"secret", true).expect("written");
-        assert_eq!(mode(&path), 0o600);
+        let chmod = |mode| {
+            let permissions = Permissions::from_mode(mode);
+            fs::set_permissions(&path, permissions).expect("chmod");
+        };
+        // What all may read was never meant to be secret; what a group may, somebody has decided.
+        let rows = [
+            (0o644, 0o600),
+            (0o600, 0o600),
+            (0o640, 0o640),
+            (0o660, 0o640),
+            (0o400, 0o600),
+            (0o604, 0o600),
+        ];
+        for (before, after) in rows {
+            chmod(before);
+            replace(&path, b"secret", true).expect("written");
+            assert_eq!(mode(&path), after, "over {before:o}");
+        }
+        assert_eq!(is_open_to_others(&path), None);
+        chmod(0o755);
+        assert_eq!(is_open_to_others(&path), Some(0o755));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::io::local::restart::{BARREN_MAX, Life, Restarts, Verdict};
 use crate::io::local::{
     BEFORE_VARIABLE, Death, Failure, JOB_VARIABLE, LocalEvent, Message, Stopped,
 };
+use crate::io::secret_file;
 use crate::io::terminal::printable;
 use crate::io::word::{self, LastWord, Word};
 
@@ -225,7 +226,10 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         command
             .args(self.plan.args_of(index))
             .env(JOB_VARIABLE, self.plan.job_of(index, restarts))
-            .stdin(Stdio::null())
+            .stdin(match &self.plan.secret {
+                Some(secret) => secret_file::pipe(secret)?.into(),
+                None => Stdio::null(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(self.group.map_or(0, Pid::as_raw_pid));

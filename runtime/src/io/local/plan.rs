@@ -5,7 +5,11 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use ringmw_codec::flags::FLAG;
+use ringmw_codec::secret::Secret;
+
 use crate::io::local::output::{Output, own_stdio};
+use crate::io::secret_file;
 use crate::io::terminal::own_name;
 
 /// What to start.
@@ -18,6 +22,8 @@ pub(crate) struct Plan {
     pub arg0: Option<OsString>,
     /// The arguments of every slave.
     pub args: Vec<OsString>,
+    /// The run's secret: every slave finds it in its standard input; see [`Plan::tell`].
+    pub secret: Option<Secret>,
     /// Each slave is given `--mw-audit-file` with this path and `.slave-N` added, N its index.
     pub audit_file: Option<PathBuf>,
     /// Where its output goes, line by line, and what the supervisor says of its end.
@@ -50,12 +56,22 @@ impl Plan {
             program: PathBuf::from("/proc/self/exe"),
             arg0: std::env::args_os().next(),
             args: args.iter().map(OsString::from).collect(),
+            secret: None,
             audit_file: None,
             output: own_stdio(),
             name: own_name(),
             batch_job: None,
             cores: Vec::new(),
         }
+    }
+
+    /// Every slave is told the secret, where nobody else can read it.
+    pub(crate) fn tell(&mut self, secret: Option<Secret>) {
+        if secret.is_some() {
+            let told = [FLAG.secret_file.name, secret_file::STDIN];
+            self.args.splice(0..0, told.map(OsString::from));
+        }
+        self.secret = secret;
     }
 
     pub(super) fn job_of(&self, index: usize, restarts: u32) -> String {

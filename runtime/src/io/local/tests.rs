@@ -44,6 +44,7 @@ fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
             program: "/bin/sh".into(),
             arg0: None,
             args,
+            secret: None,
             audit_file: None,
             output,
             name: "app".to_owned(),

@@ -13,12 +13,15 @@ use super::account::Deeds;
 use super::meter::Meter;
 use super::shared::Sending;
 use crate::proto::conn::ConnId;
+use crate::proto::secured::AtMaster;
 
 pub(super) struct Conn {
     pub(super) id: ConnId,
     pub(super) peer: SocketAddr,
     pub(super) phase: Phase,
     pub(super) reader: FrameReader,
+    /// What all of it goes through, where the run has a secret.
+    pub(super) secured: Option<Box<AtMaster>>,
     pub(super) heard: Nanos,
     /// The deadline that stands for it in the heap; others are stale.
     pub(super) due: Nanos,
@@ -29,6 +32,37 @@ pub(super) struct Conn {
     pub(super) meter: Meter,
     /// The shared data that it is being sent.
     pub(super) sending: Option<Sending>,
+}
+
+impl Conn {
+    /// Whether a frame, or a record, has begun and is not complete.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        self.begun_bytes() > 0
+    }
+
+    /// Bytes kept of a frame, and of a record, that have begun and are not complete.
+    pub(super) fn begun_bytes(&self) -> u64 {
+        let record = self
+            .secured
+            .as_ref()
+            .map_or(0, |secured| secured.begun_bytes());
+        (self.reader.buffered_bytes() + record) as u64
+    }
+
+    /// Whether its peer has said nothing at all.
+    pub(super) fn is_silent(&self) -> bool {
+        let silent = self
+            .secured
+            .as_ref()
+            .is_none_or(|secured| secured.is_silent());
+        silent && !self.reader.is_mid_frame()
+    }
+
+    /// Whether the master owes its peer the answer to a proof.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let secured = self.secured.as_ref();
+        secured.is_some_and(|secured| secured.is_waiting())
+    }
 }
 
 /// What is kept for a connection because its peer has not read it.
@@ -141,6 +175,8 @@ pub(super) enum Stop {
     Offence(String),
     Refused(Refusal, String),
     Goodbye(Goodbye),
+    /// It was dialled, and is another master's.
+    Away(String),
 }
 
 pub(super) fn too_early(kind: Kind) -> Stop {

@@ -40,6 +40,7 @@ impl MasterCore {
             peer,
             phase: Phase::Handshake { since: self.awake },
             reader: FrameReader::new(),
+            secured: None,
             heard: self.awake,
             due,
             frame_since: None,
@@ -60,7 +61,7 @@ impl MasterCore {
         }
     }
 
-    /// Bytes came on a connection.
+    /// Frames, or parts of them, came on a connection: see [`on_received`](Self::on_received).
     pub fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         let Some(state) = self.conn(conn) else { return };
         if matches!(state.phase, Phase::Dropped) {
@@ -70,7 +71,7 @@ impl MasterCore {
         let state = self.conn_mut(conn).expect("looked up above");
         state.heard = awake;
         let mut reader = std::mem::take(&mut state.reader);
-        // Of a stranger nothing but a hello is kept, however large the packets of slaves may be.
+        // Of a stranger nothing but a hello, or a goodbye in its place, is kept, however large the packets of slaves may be.
         let stranger = Cell::new(matches!(state.phase, Phase::Handshake { .. }));
         let (tasks, results) = (
             self.config.rules.sched.task_packet_bytes_max,
@@ -79,7 +80,7 @@ impl MasterCore {
         let mut frames = 0u32;
         let fed = reader.feed(
             bytes,
-            &|kind| match stranger.get() && kind != Kind::Hello {
+            &|kind| match stranger.get() && !may_begin(kind) {
                 true => 0,
                 false => kind.limit().bytes(tasks, results),
             },
@@ -97,21 +98,25 @@ impl MasterCore {
         let stop = match fed {
             Ok(ControlFlow::Continue(())) => None,
             Ok(ControlFlow::Break(stop)) => Some(stop),
-            Err(FrameError::Oversized { kind, .. }) if stranger.get() && kind != Kind::Hello => {
+            Err(FrameError::Oversized { kind, .. }) if stranger.get() && !may_begin(kind) => {
                 Some(too_early(kind))
             }
             Err(error) => Some(Stop::Offence(error.to_string())),
         };
         if let Some(state) = self.conn_mut(conn) {
-            state.frame_since = match (reader.is_mid_frame(), state.frame_since) {
+            state.reader = reader;
+            state.frame_since = match (state.is_mid_frame(), state.frame_since) {
                 (true, Some(since)) if frames == 0 => Some(since),
                 (true, _) => Some(awake),
                 (false, _) => None,
             };
-            state.reader = reader;
         }
         match stop {
             Some(Stop::Offence(reason)) => self.on_offence(conn, reason),
+            Some(Stop::Away(reason)) => {
+                self.refuse_untold(conn, reason);
+                self.close(conn, false);
+            }
             Some(Stop::Refused(refusal, host)) => self.refuse(conn, refusal, host),
             Some(Stop::Goodbye(goodbye)) => {
                 let Goodbye {
@@ -131,15 +136,9 @@ impl MasterCore {
     }
 
     /// A buffer was written; it comes back for reuse.
-    pub fn on_sent(&mut self, conn: ConnId, mut buffer: Vec<u8>, drained: bool) {
+    pub fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
         self.on_written(conn, buffer.len() as u64);
-        let bytes = self.spare_bytes + buffer.capacity();
-        let enough = self.slots.len().min(SPARE_MAX);
-        if self.spare.len() < enough && bytes <= SPARE_BYTES_MAX {
-            buffer.clear();
-            self.spare_bytes = bytes;
-            self.spare.push(buffer);
-        }
+        self.keep_spare(buffer);
         if drained
             && let Some(Conn {
                 phase: Phase::Slave { pushing, .. },
@@ -147,6 +146,24 @@ impl MasterCore {
             }) = self.conn_mut(conn)
         {
             *pushing = false;
+        }
+    }
+
+    /// A used buffer, if one is kept.
+    pub(super) fn spare(&mut self) -> Option<Vec<u8>> {
+        let spare = self.spare.pop()?;
+        self.spare_bytes -= spare.capacity();
+        Some(spare)
+    }
+
+    /// Keeps a buffer for reuse, if there are not enough.
+    pub(super) fn keep_spare(&mut self, mut buffer: Vec<u8>) {
+        let bytes = self.spare_bytes + buffer.capacity();
+        let enough = self.slots.len().min(SPARE_MAX);
+        if self.spare.len() < enough && bytes <= SPARE_BYTES_MAX && buffer.capacity() > 0 {
+            buffer.clear();
+            self.spare_bytes = bytes;
+            self.spare.push(buffer);
         }
     }
 
@@ -191,4 +208,9 @@ impl MasterCore {
         self.accepting = on;
         self.effects.push_back(Effect::Accepting(on));
     }
+}
+
+/// What a slave says first: its hello, or that it is another master's.
+fn may_begin(kind: Kind) -> bool {
+    matches!(kind, Kind::Hello | Kind::Goodbye)
 }

@@ -1,7 +1,7 @@
 //! What slaves say, frame by frame; the short answers are given here.
 
 use ringmw_codec::audit::{Event, TaskRanges};
-use ringmw_codec::control::{Offer, Returned, Withdrawn};
+use ringmw_codec::control::{Goodbye, Offer, Returned, Withdrawn};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::kinds::FromSlave;
 use ringmw_sched::SlaveId;
@@ -21,6 +21,10 @@ impl MasterCore {
             Some(Phase::Slave { id, .. }) => *id,
             Some(Phase::Handshake { .. }) if kind == Kind::Hello => {
                 return self.on_hello(conn, payload);
+            }
+            Some(Phase::Handshake { .. }) if kind == Kind::Goodbye => {
+                let goodbye = Goodbye::decode(payload).map_err(offence)?;
+                return Err(Stop::Away(goodbye.reason));
             }
             _ => return Err(too_early(kind)),
         };

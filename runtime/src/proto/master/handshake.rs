@@ -31,7 +31,7 @@ impl MasterCore {
         Ok(())
     }
 
-    fn on_slave(&mut self, conn: ConnId, hello: Hello) {
+    pub(super) fn on_slave(&mut self, conn: ConnId, hello: Hello) {
         let (id, group) = self.sched.connect();
         if hello.about.is_watched && self.config.rules.is_crash_limit_given {
             self.sched.keep_crash_limit(id);

@@ -173,7 +173,7 @@ impl MasterCore {
 
     pub(super) fn forget(&mut self, conn: ConnId) {
         if let Some(state) = self.conn(conn) {
-            let (begun, unsent) = (state.reader.buffered_bytes() as u64, state.unsent.bytes);
+            let (begun, unsent) = (state.begun_bytes(), state.unsent.bytes);
             self.left_bytes += begun + unsent;
             self.unsent.bytes -= unsent;
             self.conns[conn.slot()] = None;

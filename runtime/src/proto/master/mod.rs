@@ -5,11 +5,11 @@
 //! | step | what is called |
 //! |---|---|
 //! | it is `now` | [`MasterCore::begin_turn`] |
-//! | what the engine has | [`on_accept`](MasterCore::on_accept), [`on_bytes`](MasterCore::on_bytes), [`on_sent`](MasterCore::on_sent), [`on_closed`](MasterCore::on_closed), [`on_accept_error`](MasterCore::on_accept_error) |
+//! | what the engine has | [`on_accept`](MasterCore::on_accept), [`on_received`](MasterCore::on_received), [`on_sent`](MasterCore::on_sent), [`on_closed`](MasterCore::on_closed), [`on_accept_error`](MasterCore::on_accept_error) |
 //! | what has not come | [`MasterCore::check_overdue`] |
 //! | what the application wants | [`submit`](MasterCore::submit), [`cancel`](MasterCore::cancel), .. |
 //! | tasks go out | [`MasterCore::hand_out`] |
-//! | all effects | [`MasterCore::poll_effect`] |
+//! | all effects | [`MasterCore::poll_effect`], each [sealed](MasterCore::seal) |
 //!
 //! Ends of tasks come out of [`MasterCore::poll_end`], each exactly once; the runtime
 //! dispatches them to their call, map or queue.
@@ -28,6 +28,7 @@ mod incumbents;
 mod lost;
 mod meter;
 mod results;
+mod secured;
 mod shared;
 mod silence;
 mod snapshot;
@@ -44,6 +45,7 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
+use ringmw_codec::secret::Secret;
 use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, Unrunnable};
 
 use crate::proto::config::{AlgorithmInfo, Config};
@@ -74,6 +76,12 @@ pub(crate) const SHUTDOWN_WAIT: Nanos = 2 * SECOND;
 /// The master's protocol core.
 pub struct MasterCore {
     config: Config,
+    /// What its slaves prove to know.
+    secret: Option<Secret>,
+    /// Who waits for the answer to its proof, in the order in which they came.
+    unanswered: VecDeque<ConnId>,
+    /// Where what comes is opened.
+    opened: Vec<u8>,
     sched: Scheduler<Body>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
@@ -123,6 +131,9 @@ impl MasterCore {
             trail: Trail::new(config.rules.level),
             account: Account::new(config.algorithms.len()),
             config,
+            secret: None,
+            unanswered: VecDeque::new(),
+            opened: Vec::new(),
             sched,
             conns: Vec::new(),
             slots: SlaveMap::default(),
@@ -308,7 +319,8 @@ impl MasterCore {
                     });
                 }
             }
-            if !state.out.is_empty() {
+            let has_answer = state.secured.as_ref().is_some_and(|it| it.has_answer());
+            if !state.out.is_empty() || has_answer {
                 let conn = state.id;
                 self.account(conn);
                 return Some(Effect::Send(conn, self.take_out(conn)));
@@ -356,7 +368,7 @@ impl MasterCore {
         if self.pace.cursor.is_some() {
             wait = wait.min(SECOND / 200);
         }
-        if self.unsent.has_far_behind() || self.has_pieces() {
+        if self.unsent.has_far_behind() || self.has_pieces() || !self.unanswered.is_empty() {
             wait = 0;
         }
         for due in [self.sched.recall_due(), self.sched.duplicate_due()] {

@@ -6,7 +6,7 @@ use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Refusal;
 
 use super::MasterCore;
-use super::conn::{Cause, Conn, Phase};
+use super::conn::{Cause, Phase};
 use crate::proto::conn::ConnId;
 use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND, put};
 
@@ -30,6 +30,7 @@ impl MasterCore {
         // A slave whose hands are empty may move to another group, and what was for it alone ends.
         self.collect_unrunnable();
         self.check_unread();
+        self.answer();
         if caught_up {
             self.check_silence();
             self.check_handshakes();
@@ -53,6 +54,10 @@ impl MasterCore {
             let timeout = self.config.rules.client_timeout;
             let (due, awaited) = match state.phase {
                 Phase::Dropped => continue,
+                // What it waits for is the master's to give.
+                Phase::Handshake { .. } if state.is_unanswered() => {
+                    (self.awake + HANDSHAKE_TIMEOUT, Awaited::Handshake)
+                }
                 Phase::Handshake { since } => (since + HANDSHAKE_TIMEOUT, Awaited::Handshake),
                 Phase::Slave { .. } => match state.frame_since {
                     Some(since) if since < state.heard => (since + timeout, Awaited::Frame),
@@ -111,13 +116,15 @@ impl MasterCore {
                 .pending
                 .iter()
                 .copied()
-                .filter(|&conn| match self.conn(conn) {
-                    Some(Conn {
-                        phase: Phase::Handshake { since },
-                        reader,
-                        ..
-                    }) => self.awake >= since + SECOND && (!silent || !reader.is_mid_frame()),
-                    _ => false,
+                .filter(|&conn| {
+                    self.conn(conn).is_some_and(|state| match state.phase {
+                        Phase::Handshake { since } => {
+                            self.awake >= since + SECOND
+                                && !state.is_unanswered()
+                                && (!silent || state.is_silent())
+                        }
+                        _ => false,
+                    })
                 })
                 .take(over)
                 .collect();

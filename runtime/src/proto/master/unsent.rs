@@ -46,8 +46,7 @@ impl MasterCore {
 
     /// Bytes of frames that were begun and are not complete, all connections together.
     pub fn begun_bytes(&self) -> u64 {
-        let begun = |conn: &Conn| conn.reader.buffered_bytes() as u64;
-        self.conns.iter().flatten().map(begun).sum()
+        self.conns.iter().flatten().map(Conn::begun_bytes).sum()
     }
 
     /// Bytes of half frames and unread buffers that connections have left behind at their end, since this was asked

@@ -23,7 +23,7 @@ use crate::proto::put;
 const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * SECONDS_MAX;
 
 impl SlaveCore {
-    /// Bytes came from the master.
+    /// Frames, or parts of them, came from the master: see [`on_received`](Self::on_received).
     pub fn on_bytes(&mut self, bytes: &[u8], now: Nanos) {
         if self.end.is_some() {
             return;
@@ -76,6 +76,9 @@ impl SlaveCore {
     }
 
     fn on_frame(&mut self, kind: Kind, payload: &[u8], now: Nanos) -> Result<(), String> {
+        if !self.may_come(kind) {
+            return Err(format!("{kind:?} without the secret"));
+        }
         let is_answer = matches!(kind, Kind::Welcome | Kind::Refuse);
         if self.welcome.is_none() && !is_answer {
             return Err(too_early(kind));
@@ -143,6 +146,7 @@ impl SlaveCore {
             });
         }
         self.packets += 1;
+        self.packet_tasks = view.tasks();
         self.seek_shared();
         self.sum_up(now, false);
         let (tasks, bytes) = (view.tasks(), payload.len() as u64);

@@ -112,6 +112,13 @@ impl SlaveCore {
     /// Leaves on its own account: results, then goodbye. It has gone when [`SlaveCore::is_gone`] says so.
     pub fn leave(&mut self, code: GoodbyeCode, reason: &str) {
         if self.end.is_none() {
+            if !self.is_proved() {
+                // It has nothing to say to who may be no master at all.
+                self.out.clear();
+                self.finish_with(SlaveEnd::Left(reason.to_owned()));
+                self.leaving = Some(Leaving::default());
+                return;
+            }
             self.flush_results();
             if code == GoodbyeCode::StateInit {
                 // It is the task that says so, which has not begun.

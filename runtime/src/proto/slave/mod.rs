@@ -16,6 +16,7 @@ mod leave;
 mod meter;
 mod packet;
 mod results;
+mod secured;
 mod shared;
 mod timeout;
 
@@ -28,6 +29,7 @@ use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{Nanos, SlaveId};
 
 use crate::proto::config::{Bounds, SlaveConfig};
+use crate::proto::secured::AtSlave;
 use crate::proto::{SECOND, put};
 use leave::Leaving;
 pub use leave::SlaveEnd;
@@ -51,10 +53,16 @@ pub(crate) const UNSENT_PACKETS_MAX: usize = 4;
 /// Beats within one client timeout.
 const BEATS: u64 = 4;
 
+/// The longest time between two beats: what stands between master and slave forgets a connection that is silent for
+/// minutes.
+const BEAT_MAX: Nanos = 30 * SECOND;
+
 /// The slave's protocol core.
 pub struct SlaveCore {
     welcome: Option<Welcome>,
     reader: FrameReader,
+    /// What all goes through, where the run has a secret.
+    secured: Option<Box<AtSlave>>,
     tasks: VecDeque<Queued>,
     /// Tasks in them.
     queued: usize,
@@ -69,6 +77,10 @@ pub struct SlaveCore {
     announcement: Announcement,
     results: ResultBatchBuilder,
     oldest_result: Option<Nanos>,
+    /// Of the tasks that it has computed, the last ones counting most.
+    mean_compute: Nanos,
+    /// Tasks of the last packet.
+    packet_tasks: u64,
     out: Vec<u8>,
     /// Bytes that the I/O side was given since the start, and those of them that the socket has taken.
     handed: u64,
@@ -100,6 +112,7 @@ impl SlaveCore {
         SlaveCore {
             welcome: None,
             reader: FrameReader::new(),
+            secured: None,
             tasks: VecDeque::new(),
             queued: 0,
             running: None,
@@ -110,6 +123,8 @@ impl SlaveCore {
             announcement: Announcement::None,
             results: ResultBatchBuilder::new(),
             oldest_result: None,
+            mean_compute: 0,
+            packet_tasks: 0,
             out,
             handed: 0,
             written: 0,
@@ -181,11 +196,30 @@ impl SlaveCore {
 
     /// Moves what is to be sent to the end of `into`; true if there was anything.
     pub fn take_output(&mut self, into: &mut Vec<u8>, now: Nanos) -> bool {
-        if self.out.is_empty() {
+        self.take_said(into, now, &mut |_| ())
+    }
+
+    /// The same, as it goes over the wire; `said` is told the frames in it, for who looks on.
+    pub fn take_said(
+        &mut self,
+        into: &mut Vec<u8>,
+        now: Nanos,
+        said: &mut dyn FnMut(&[u8]),
+    ) -> bool {
+        if !self.has_output() {
             return false;
         }
         self.last_sent = now;
+        if let Some(secured) = &mut self.secured {
+            if secured.is_open() {
+                self.handed += self.out.len() as u64;
+                said(&self.out);
+            }
+            secured.take(&mut self.out, into);
+            return true;
+        }
         self.handed += self.out.len() as u64;
+        said(&self.out);
         if into.is_empty() {
             std::mem::swap(into, &mut self.out);
         } else {
@@ -196,12 +230,21 @@ impl SlaveCore {
 
     /// Whether [`SlaveCore::take_output`] would give anything.
     pub fn has_output(&self) -> bool {
-        !self.out.is_empty()
+        let has_frames = !self.out.is_empty();
+        match &self.secured {
+            Some(secured) => secured.has_output(has_frames),
+            None => has_frames,
+        }
     }
 
     /// The socket has taken some more of what was given to be written.
-    pub fn on_written(&mut self, bytes: usize, now: Nanos) {
+    /// Gives how many bytes of frames are among them, counted when their record is whole.
+    pub fn on_written(&mut self, bytes: usize, now: Nanos) -> usize {
         let had_unsent = self.has_unsent();
+        let bytes = match &mut self.secured {
+            Some(secured) => secured.on_written(bytes),
+            None => bytes,
+        };
         self.written = (self.written + bytes as u64).min(self.handed);
         while self
             .unsent
@@ -220,6 +263,7 @@ impl SlaveCore {
         {
             self.announcement = Announcement::Left(task);
         }
+        bytes
     }
 
     /// Whether [`SlaveCore::next_task`] would give a task now, or announce one.
@@ -321,9 +365,9 @@ impl SlaveCore {
     }
 
     fn beat(&self) -> Nanos {
-        self.welcome
-            .as_ref()
-            .map_or(0, |welcome| welcome.client_timeout_ms * 1_000_000 / BEATS)
+        self.welcome.as_ref().map_or(0, |welcome| {
+            (welcome.client_timeout_ms * 1_000_000 / BEATS).min(BEAT_MAX)
+        })
     }
 }
 

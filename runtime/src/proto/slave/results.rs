@@ -5,12 +5,13 @@ use ringmw_codec::control::{Offer, Starting};
 use ringmw_codec::frame::{self, Kind};
 use ringmw_sched::{AUTO, Nanos};
 
-use super::SlaveCore;
 use super::leave::SlaveEnd;
 use super::packet::{Announcement, Assignment, Running};
+use super::{RESULT_WAIT, SlaveCore};
 use crate::proto::{SECOND, put};
 
-/// With automatic grouping a finished result waits at most this long for others that finish.
+/// With automatic grouping a finished result waits at most this long for others that finish, or as long as the tasks of a
+/// packet take, if that is longer: where slaves are many a packet holds more, and its results are to make one too.
 const AUTO_RESULT_WAIT: Nanos = SECOND / 200;
 
 /// What the compute side does next.
@@ -104,6 +105,10 @@ impl SlaveCore {
         self.release_shared();
         self.completed += 1;
         self.busy_at = now;
+        self.mean_compute = match self.completed {
+            1 => compute,
+            _ => self.mean_compute - self.mean_compute / 8 + compute / 8,
+        };
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return;
         };
@@ -129,7 +134,7 @@ impl SlaveCore {
         self.results.push(task, algorithm, status, compute, body);
         let oldest = *self.oldest_result.get_or_insert(now);
         let full = match group {
-            AUTO => now >= oldest + AUTO_RESULT_WAIT,
+            AUTO => now >= oldest + self.auto_wait(),
             number => self.results.tasks() >= number as usize,
         };
         if full || self.tasks.is_empty() {
@@ -159,6 +164,12 @@ impl SlaveCore {
             Offer { best, key, witness }.encode(out)
         });
         Ok(())
+    }
+
+    /// How long a finished result waits for others, with automatic grouping.
+    fn auto_wait(&self) -> Nanos {
+        let packet = self.mean_compute.saturating_mul(self.packet_tasks);
+        packet.clamp(AUTO_RESULT_WAIT, RESULT_WAIT)
     }
 
     pub(super) fn flush_results(&mut self) {

@@ -43,17 +43,20 @@ impl Law {
             return;
         }
         state.heard = self.awake;
+        self.check_heard(conn, bytes);
+        let state = self.conns.get_mut(&conn).expect("looked up above");
         let mut reader = std::mem::take(&mut state.reader);
         let limits = (
             self.config.rules.sched.task_packet_bytes_max,
             self.config.rules.result_packet_bytes_max,
         );
-        // Of a stranger nothing but a hello is kept.
+        // Of a stranger nothing but a hello is kept, or a goodbye in its place.
         let stranger = Cell::new(self.conns[&conn].phase == Phase::Handshake);
-        let limit = |kind: Kind| match stranger.get() && kind != Kind::Hello {
-            true => 0,
-            false => kind.limit().bytes(limits.0, limits.1),
-        };
+        let limit =
+            |kind: Kind| match stranger.get() && !matches!(kind, Kind::Hello | Kind::Goodbye) {
+                true => 0,
+                false => kind.limit().bytes(limits.0, limits.1),
+            };
         let mut frames = 0;
         let flow = reader.feed(bytes, &limit, &mut |kind, payload| {
             frames += 1;
@@ -63,9 +66,10 @@ impl Law {
                 false => ControlFlow::Break(()),
             }
         });
-        let awake = self.awake;
+        let (awake, begun_record) = (self.awake, self.begun_record(conn));
         let state = self.conns.get_mut(&conn).expect("looked up above");
-        state.frame_since = match (reader.is_mid_frame(), state.frame_since) {
+        let mid_frame = reader.is_mid_frame() || begun_record > 0;
+        state.frame_since = match (mid_frame, state.frame_since) {
             (true, Some(since)) if frames == 0 => Some(since),
             (true, _) => Some(awake),
             (false, _) => None,

@@ -14,6 +14,7 @@
 //!   leaving       slaves that go of their own will        on_finished, on_going ..
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
+//!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
 //!
@@ -33,6 +34,7 @@ mod application;
 mod from_slave;
 mod leaving;
 mod loss;
+mod secured;
 mod tables;
 mod to_slave;
 mod trail;
@@ -49,6 +51,7 @@ use crate::proto::config::Config;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::leaving::Leaving;
+use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
@@ -89,6 +92,7 @@ pub(super) struct Law {
     means: BTreeMap<u16, Nanos>,
     told: u64,
     leaving: Leaving,
+    secured: Secured,
     unsent: Unsent,
 }
 
@@ -121,6 +125,7 @@ impl Law {
             means: BTreeMap::new(),
             told: 0,
             leaving: Leaving::default(),
+            secured: Secured::default(),
             unsent: Unsent::default(),
         }
     }

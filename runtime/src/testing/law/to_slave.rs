@@ -31,6 +31,7 @@ impl Law {
             assert_eq!(state.phase, Phase::Dropped, "{conn} is closed");
             state.closed = true;
             self.close_unsent(conn);
+            self.close_wire(conn);
         }
     }
 

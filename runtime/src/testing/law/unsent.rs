@@ -91,6 +91,16 @@ impl Law {
         line.bytes += bytes;
     }
 
+    /// What was sent last has so many more bytes on the wire.
+    pub(super) fn count_sealed(&mut self, conn: ConnId, more: usize) {
+        let now = self.now;
+        let line = self.unsent.lines.entry(conn).or_default();
+        if line.bytes == 0 {
+            line.since = now;
+        }
+        line.bytes += more as u64;
+    }
+
     pub(super) fn close_unsent(&mut self, conn: ConnId) {
         self.unsent.lines.remove(&conn);
     }
@@ -121,7 +131,10 @@ impl Law {
             self.unsent.bytes(),
             "bytes that are kept for peers that do not read"
         );
-        let begun = self.conns.values().map(|conn| conn.reader.buffered_bytes());
+        let begun = self
+            .conns
+            .iter()
+            .map(|(id, conn)| conn.reader.buffered_bytes() + self.begun_record(*id));
         assert_eq!(
             core.begun_bytes(),
             begun.sum::<usize>() as u64,

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use ringmw_codec::secret::Key;
 use ringmw_sched::{Nanos, Owner, SlaveId, TaskId};
 
 use crate::io::engine::{Closed, ConnId, Handler};
@@ -24,6 +25,7 @@ use crate::master::state::State;
 use crate::master::turn;
 use crate::proto::SECOND;
 use crate::proto::conn::Effect;
+use crate::proto::master::MasterCore;
 use crate::testing::fleet::{Fleet, Weights};
 use crate::testing::law::Law;
 use crate::testing::script::algorithms::ALGORITHMS;
@@ -35,18 +37,26 @@ pub use storm::{CALM_TURNS_MAX, Storm, storm};
 /// Observes what the master is told.
 pub(super) struct Tap<'a> {
     pub(super) law: &'a mut Law,
-    pub(super) core: &'a mut dyn Handler,
+    pub(super) core: &'a mut MasterCore,
+    /// Draws the keys of connections.
+    pub(super) keys: &'a mut ChaCha8Rng,
 }
 
 impl Handler for Tap<'_> {
     fn on_accept(&mut self, conn: ConnId, peer: SocketAddr) {
         self.law.on_accept(conn, peer);
         self.core.on_accept(conn, peer);
+        if self.core.has_secret() {
+            self.core.on_key(conn, Key::new(self.keys.random()));
+        }
     }
 
     fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.law.on_bytes(conn, bytes);
-        self.core.on_bytes(conn, bytes);
+        let law = &mut *self.law;
+        law.on_wire(conn, bytes);
+        let heard = &mut |frames: &[u8]| law.on_bytes(conn, frames);
+        self.core.on_received(conn, bytes, heard);
+        self.law.on_taken_bytes(conn, self.core);
     }
 
     fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
@@ -60,7 +70,37 @@ impl Handler for Tap<'_> {
     }
 
     fn on_accept_error(&mut self, error: io::Error) {
-        self.core.on_accept_error(error);
+        self.core.on_accept_error(&error);
+    }
+}
+
+/// What the master has to do: as the observer reads it, and as it goes over the wire.
+pub(super) struct Told {
+    frames: Option<(ConnId, Vec<u8>)>,
+    effect: Effect,
+}
+
+impl Told {
+    pub(super) fn new(core: &mut MasterCore, effect: Effect) -> Self {
+        let frames = match &effect {
+            Effect::Send(conn, frames) => Some((*conn, frames.clone())),
+            _ => None,
+        };
+        let effect = core.seal(effect);
+        Told { frames, effect }
+    }
+
+    pub(super) fn perform(self, law: &mut Law, core: &MasterCore, hold: bool, fleet: &mut Fleet) {
+        if let Some((conn, frames)) = &self.frames {
+            law.on_send(*conn, frames, core, hold);
+            if let Effect::Send(_, sealed) = &self.effect {
+                law.on_sealed(*conn, frames, sealed);
+            }
+        }
+        if let Effect::Close { conn, .. } = &self.effect {
+            law.on_close(*conn);
+        }
+        fleet.perform(self.effect);
     }
 }
 
@@ -123,6 +163,8 @@ struct Script {
     state: State,
     seed: u64,
     rng: ChaCha8Rng,
+    /// Draws the keys of the master's connections.
+    keys: ChaCha8Rng,
     habits: Habits,
     faults: Weights,
     fault_every: Nanos,
@@ -189,9 +231,9 @@ impl Script {
     fn turn(&mut self) {
         self.turns += 1;
         self.law.on_turn(self.now);
-        let (law, fleet) = (&mut self.law, &mut self.fleet);
+        let (law, fleet, keys) = (&mut self.law, &mut self.fleet, &mut self.keys);
         let taken = turn::begin(&mut self.state, self.now, |want, core| {
-            let caught_up = fleet.take(want, &mut Tap { law, core });
+            let caught_up = fleet.take(want, &mut Tap { law, core, keys });
             law.on_taken(caught_up);
             Ok(caught_up)
         });
@@ -204,15 +246,10 @@ impl Script {
         }
         let hold = self.law.ready_bytes() > self.state.queue.ready_bytes().1;
         let mut effects = Vec::new();
-        turn::end(&mut self.state, || None, |effect| effects.push(effect));
-        for effect in effects {
-            if let Effect::Send(conn, bytes) = &effect {
-                self.law.on_send(*conn, bytes, &self.state.core, hold);
-            }
-            if let Effect::Close { conn, .. } = &effect {
-                self.law.on_close(*conn);
-            }
-            self.fleet.perform(effect);
+        let told = |core: &mut MasterCore, effect| effects.push(Told::new(core, effect));
+        turn::end(&mut self.state, || None, told);
+        for told in effects {
+            told.perform(&mut self.law, &self.state.core, hold, &mut self.fleet);
         }
         self.read_trail();
         self.law.follow(&self.state.core);

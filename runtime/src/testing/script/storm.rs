@@ -219,13 +219,19 @@ impl Script {
         }
         faults[0] += 1;
         let every = of(&mut rng, &[SECOND / 20, SECOND / 3, 3 * SECOND]);
-        let mut state = State::new(MasterCore::new(config.clone(), 0), ALGORITHMS, state_config);
+        let mut core = MasterCore::new(config.clone(), 0);
+        let mut law = Law::new(config, false);
+        if seed % 3 != 2 {
+            core.set_secret(fleet.draw_secret(seed));
+            law.expect_secret();
+        }
+        let mut state = State::new(core, ALGORITHMS, state_config);
         if rng.random_range(0..2) == 0 {
             state.map_bytes_max = rng.random_range(200..5_000);
         }
         Script {
             fleet,
-            law: Law::new(config, false),
+            law,
             state,
             seed,
             habits,
@@ -242,6 +248,7 @@ impl Script {
             in_tagged: 0,
             processes: rng.random_range(1..8),
             rng,
+            keys: ChaCha8Rng::seed_from_u64(seed ^ 0x6b65_7973),
             busy_until: 0,
             now: 0,
             turns: 0,

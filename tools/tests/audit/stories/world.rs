@@ -260,6 +260,7 @@ pub(crate) fn opening(seed: u64) -> Vec<Event> {
             why: "io_uring with multishot receive works here".into(),
         },
         Event::Ready {
+            security: None,
             addresses: vec!["10.0.0.1:46637".into()],
         },
     ]

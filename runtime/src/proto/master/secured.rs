@@ -1,0 +1,153 @@
+//! Connections of a run that has a secret: what came is opened for the frame reader, what is sent is sealed, and who does
+//! not know the secret is told so and dropped.
+//!
+//! Refusing costs hashing alone and is done at once. Answering costs a Diffie-Hellman, 0.1 ms: a turn does
+//! [`ANSWERS_A_TURN`] of them, in the order in which the peers came, so that ten thousand that come at once keep no
+//! result waiting. Peers that wait for that are not judged by time.
+
+use ringmw_codec::handshake::{PROTOCOL_VERSION, Refusal};
+use ringmw_codec::secret::{FirstError, Key, Opening, Secret};
+
+use super::MasterCore;
+use super::conn::Phase;
+use crate::proto::conn::{ConnId, Effect};
+use crate::proto::secured::{AtMaster, Unproved};
+
+/// Peers that are answered in one turn: 5 ms.
+pub(crate) const ANSWERS_A_TURN: usize = 50;
+
+impl MasterCore {
+    /// The run has this secret: nobody who does not know it gets anywhere. To be said before the first connection.
+    pub fn set_secret(&mut self, secret: Secret) {
+        self.secret = Some(secret);
+    }
+
+    /// Whether the run has a secret: then each connection is given its [key](Self::on_key).
+    pub fn has_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    /// Whether this connection is one whose bytes are read.
+    pub fn serves(&self, conn: ConnId) -> bool {
+        let state = self.conn(conn);
+        state.is_some_and(|state| !matches!(state.phase, Phase::Dropped))
+    }
+
+    /// A connection that has just been accepted gets the key that was drawn for it.
+    pub fn on_key(&mut self, conn: ConnId, key: Key) {
+        if let Some(state) = self.conn_mut(conn) {
+            state.secured = Some(Box::new(AtMaster::new(key)));
+        }
+    }
+
+    /// Bytes came on a connection, as they were on the wire. `heard` is told the frames in them, for who looks on.
+    pub fn on_received(&mut self, conn: ConnId, bytes: &[u8], heard: &mut dyn FnMut(&[u8])) {
+        let Some(secret) = self.secret.take() else {
+            heard(bytes);
+            return self.on_bytes(conn, bytes);
+        };
+        let mut plain = std::mem::take(&mut self.opened);
+        let opened = self.open(conn, bytes, &secret, &mut plain);
+        self.secret = Some(secret);
+        if let Some(opened) = opened {
+            // With nothing in it too: the peer has been heard, and a record may have begun.
+            heard(&plain);
+            self.on_bytes(conn, &plain);
+            match opened {
+                Ok(true) => self.unanswered.push_back(conn),
+                Ok(false) => {}
+                Err(why) => self.on_unproved(conn, why),
+            }
+        }
+        plain.clear();
+        self.opened = plain;
+    }
+
+    fn open(
+        &mut self,
+        conn: ConnId,
+        bytes: &[u8],
+        secret: &Secret,
+        plain: &mut Vec<u8>,
+    ) -> Option<Result<bool, Unproved>> {
+        let slot = conn.slot();
+        let state = self.conns.get_mut(slot)?.as_mut()?;
+        if state.id != conn || matches!(state.phase, Phase::Dropped) {
+            return None;
+        }
+        let secured = state.secured.as_mut();
+        let secured = secured.expect("it was given its key when it was accepted");
+        Some(secured.open(bytes, (secret, &self.config.member_id), plain))
+    }
+
+    /// It does not know the secret, or somebody on the way has changed what it said.
+    fn on_unproved(&mut self, conn: ConnId, why: Unproved) {
+        if let Some(secured) = self.conn_mut(conn).and_then(|state| state.secured.as_mut()) {
+            secured.give_up();
+        }
+        let host = String::new();
+        match why {
+            Unproved::Opening(Opening::Plain) => self.refuse(conn, Refusal::SecretNeeded, host),
+            Unproved::First(FirstError::Secret) => self.refuse(conn, Refusal::SecretDiffers, host),
+            Unproved::First(FirstError::Token { got }) => {
+                let refusal = Refusal::member_id(&self.config.member_id, &got);
+                self.refuse(conn, refusal, host);
+            }
+            Unproved::First(FirstError::Protocol { got }) => {
+                let (master, slave) = (PROTOCOL_VERSION, got);
+                self.refuse(conn, Refusal::Protocol { master, slave }, host);
+            }
+            Unproved::First(error) => self.on_offence(conn, error.to_string()),
+            Unproved::Opening(strange) => self.on_offence(conn, strange.to_string()),
+            Unproved::Observer => self.on_offence(
+                conn,
+                "an observer belongs at the status address of the resource file".to_owned(),
+            ),
+            Unproved::Early => {
+                self.on_offence(conn, "it goes on before its proof was answered".to_owned());
+            }
+            Unproved::Record(error) => self.on_offence(conn, error.to_string()),
+        }
+    }
+
+    /// Answers those who have waited longest.
+    pub(super) fn answer(&mut self) {
+        let mut answered = 0;
+        while answered < ANSWERS_A_TURN
+            && let Some(conn) = self.unanswered.pop_front()
+        {
+            if let Some(state) = self.conn_mut(conn)
+                && matches!(state.phase, Phase::Handshake { .. })
+                && let Some(secured) = state.secured.as_mut()
+            {
+                secured.answer();
+                answered += 1;
+                self.mark_dirty(conn);
+            }
+        }
+    }
+
+    /// What the engine is to do, as it goes over the wire.
+    pub fn seal(&mut self, effect: Effect) -> Effect {
+        let Effect::Send(conn, mut frames) = effect else {
+            return effect;
+        };
+        let slot = conn.slot();
+        let secured = match self.conns.get_mut(slot) {
+            Some(Some(state)) if state.id == conn => state.secured.take(),
+            _ => None,
+        };
+        let Some(mut secured) = secured else {
+            return Effect::Send(conn, frames);
+        };
+        let mut sealed = self.spare().unwrap_or_default();
+        secured.seal(&mut frames, &mut sealed);
+        let more = (sealed.len() - frames.len()) as u64;
+        self.unsent.bytes += more;
+        let state = self.conn_mut(conn).expect("looked up above");
+        state.unsent.bytes += more;
+        state.secured = Some(secured);
+        self.keep_spare(frames);
+        Effect::Send(conn, sealed)
+    }
+}

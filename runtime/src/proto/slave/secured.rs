@@ -1,0 +1,82 @@
+//! A slave of a run that has a secret: it proves itself, and its frames wait until the master has.
+
+use ringmw_codec::control::{Goodbye, GoodbyeCode};
+use ringmw_codec::frame::Kind;
+use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
+use ringmw_sched::Nanos;
+
+use super::SlaveCore;
+use super::leave::SlaveEnd;
+use crate::proto::put;
+use crate::proto::secured::AtSlave;
+
+impl SlaveCore {
+    /// The run has this secret, and `key` was drawn for this connection. To be said before anything is taken or given.
+    /// Gives what it will say first.
+    pub fn set_secret(&mut self, secret: &Secret, member_id: &[u8], key: Key) -> [u8; FIRST_BYTES] {
+        let (secured, first) = AtSlave::new(secret, member_id, key);
+        self.secured = Some(Box::new(secured));
+        first
+    }
+
+    /// Bytes came from the master, as they were on the wire. `heard` is told the frames in them, for who looks on.
+    pub fn on_received(&mut self, bytes: &[u8], now: Nanos, heard: &mut dyn FnMut(&[u8])) {
+        let Some(secured) = &mut self.secured else {
+            heard(bytes);
+            return self.on_bytes(bytes, now);
+        };
+        if self.end.is_some() {
+            return;
+        }
+        let mut plain = Vec::new();
+        let opened = secured.open(bytes, &mut plain);
+        if !plain.is_empty() {
+            heard(&plain);
+            self.on_bytes(&plain, now);
+        }
+        if let Err(reason) = opened {
+            let reason = format!("what it sent cannot be read: {reason}");
+            self.finish_with(SlaveEnd::MasterLost(reason));
+        }
+    }
+
+    /// Whether a frame of this kind may come now: who has not proved that it knows the secret may refuse, no more.
+    pub(super) fn may_come(&self, kind: Kind) -> bool {
+        kind == Kind::Refuse || self.is_proved()
+    }
+
+    /// Whether the master has proved itself, or need not.
+    pub(super) fn is_proved(&self) -> bool {
+        self.secured
+            .as_ref()
+            .is_none_or(|secured| secured.is_open())
+    }
+
+    /// It is another master's: it proves itself and says so, in place of its hello or behind it.
+    pub fn turn_away(&mut self, reason: &str) {
+        if self.handed == 0 {
+            self.out.clear();
+        }
+        put(&mut self.out, Kind::Goodbye, |out| {
+            let goodbye = Goodbye {
+                code: GoodbyeCode::Other,
+                begun: false,
+                reason: reason.to_owned(),
+            };
+            goodbye.encode(out);
+        });
+    }
+
+    /// Whether all that it has to say has been given to be written.
+    pub fn is_all_said(&self) -> bool {
+        self.is_proved() && self.out.is_empty()
+    }
+
+    /// Replaces what it has to say by bytes of no honest slave, or adds them; for the simulated world.
+    pub(crate) fn say_raw(&mut self, bytes: &[u8], adds: bool) {
+        if !adds {
+            self.out.clear();
+        }
+        self.out.extend_from_slice(bytes);
+    }
+}

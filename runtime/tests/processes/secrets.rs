@@ -1,0 +1,173 @@
+//! Where the secret stands, and what somebody sees who listens on the line.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use ringmw_codec::audit::Event;
+use ringmw_codec::resource::ResourceFile;
+
+use crate::app::{dir, printed};
+use crate::process::Process;
+use crate::support::until;
+
+/// Both directions of all connections that go through it.
+type Recording = Arc<Mutex<Vec<u8>>>;
+
+/// Stands between: records what goes from one to the other.
+fn record(address: &str) -> (String, Recording) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let (recording, address) = (Recording::default(), address.to_owned());
+    let seen = Arc::clone(&recording);
+    thread::spawn(move || {
+        for slave in listener.incoming() {
+            let (Ok(slave), Ok(master)) = (slave, TcpStream::connect(&address)) else {
+                return;
+            };
+            for (mut from, mut to) in [
+                (slave.try_clone().unwrap(), master.try_clone().unwrap()),
+                (master, slave),
+            ] {
+                let seen = Arc::clone(&seen);
+                thread::spawn(move || {
+                    let mut buffer = vec![0; 1 << 16];
+                    while let Ok(read) = from.read(&mut buffer)
+                        && read > 0
+                    {
+                        seen.lock().unwrap().extend_from_slice(&buffer[..read]);
+                        if to.write_all(&buffer[..read]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    (at, recording)
+}
+
+fn has(bytes: &[u8], marker: &[u8]) -> bool {
+    bytes.windows(marker.len()).any(|window| window == marker)
+}
+
+/// A run whose slave dials through somebody who records; what was recorded, and the secret.
+fn recorded(dir: &Path, flags: &[&str]) -> (Vec<u8>, Option<String>) {
+    let file = dir.join("resource");
+    let path = file.to_str().unwrap();
+    // Ballast of sevens travels with each task, and the user's arguments with the welcome.
+    let args = [
+        "--mw-resource-file",
+        path,
+        "--tasks",
+        "40",
+        "--ballast",
+        "100",
+        "MARKER",
+    ];
+    let mut master = Process::master(dir, &[&args[..], flags].concat());
+    let address = master.address();
+    until("the resource file", || std::fs::metadata(&file).ok());
+    let resource = ResourceFile::parse(&std::fs::read(&file).unwrap()).unwrap();
+    let (at, recording) = record(&address);
+    let (host, port) = at.rsplit_once(':').unwrap();
+    let slave = [
+        "--mw-slave",
+        "--mw-resource-file",
+        path,
+        "--mw-master-host",
+        host,
+        "--mw-master-port",
+        port,
+    ];
+    let mut slave = Process::start(dir, "slave", &slave);
+    master.expect_exit(0);
+    slave.expect_exit(0);
+    assert_eq!(master.stdout(), printed(40));
+    let recorded = recording.lock().unwrap().clone();
+    (recorded, resource.secret)
+}
+
+const MARKERS: [&[u8]; 4] = [b"MARKER", b"square", &[7; 40], b"RW\x01"];
+
+pub(crate) fn nothing_goes_in_plain() {
+    let dir = dir();
+    let (plain, secret) = recorded(dir.path(), &["--mw-no-secret"]);
+    assert_eq!(secret, None);
+    for marker in MARKERS {
+        assert!(
+            has(&plain, marker),
+            "without a secret it is seen: {marker:?}"
+        );
+    }
+    let dir = crate::app::dir();
+    let (sealed, secret) = recorded(dir.path(), &[]);
+    let secret = secret.expect("by default it has one");
+    assert!(sealed.len() > plain.len(), "as much was said");
+    for marker in MARKERS {
+        assert!(!has(&sealed, marker), "{marker:?} goes in plain");
+    }
+    let digit = |at: usize| u8::from_str_radix(&secret[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..secret.len()).step_by(2).map(digit).collect();
+    assert!(!has(&sealed, secret.as_bytes()) && !has(&sealed, &bytes));
+}
+
+pub(crate) fn the_secret_stands_nowhere_else() {
+    let dir = dir();
+    let file = dir.path().join("resource");
+    let over = dir.path().join("over");
+    // An old one that all could read, and a umask that takes nothing.
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+    let mut master = Process::master(
+        dir.path(),
+        &[
+            "--mw-resource-file",
+            file.to_str().unwrap(),
+            "--nap",
+            "1",
+            "--until",
+            over.to_str().unwrap(),
+        ],
+    );
+    let parsed = || ResourceFile::parse(&std::fs::read(&file).ok()?).ok();
+    let secret = until("the resource file", || parsed()?.secret);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let finds = ["--mw-slave", "--mw-resource-file", file.to_str().unwrap()];
+    let mut node = Process::start(
+        dir.path(),
+        "node",
+        &[&finds[..], &["--mw-slave-count", "2"]].concat(),
+    );
+    let told = ["--mw-slave", "--mw-secret-file", file.to_str().unwrap()];
+    let address = master.address();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let at = ["--mw-master-host", host, "--mw-master-port", port];
+    let mut parent = Process::start(
+        dir.path(),
+        "parent",
+        &[&told[..], &at, &["--mw-slave-count", "2"]].concat(),
+    );
+    let connected = |event: &Event| matches!(event, Event::Connected { .. });
+    master.await_count("all slaves", 4, connected);
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        for what in ["cmdline", "environ"] {
+            let text = std::fs::read(process.path().join(what)).unwrap_or_default();
+            assert!(!has(&text, secret.as_bytes()), "{what} of {process:?}");
+        }
+    }
+    std::fs::write(&over, "").unwrap();
+    master.expect_exit(0);
+    node.expect_exit(0);
+    parent.expect_exit(0);
+    assert_eq!(parsed().unwrap().secret, None, "a finished run has none");
+    for entry in std::fs::read_dir(dir.path()).unwrap().flatten() {
+        let text = std::fs::read(entry.path()).unwrap_or_default();
+        assert!(!has(&text, secret.as_bytes()), "{entry:?}");
+    }
+}
