@@ -92,6 +92,8 @@ macro_rules! flags {
                 "The executable that the resource file names, by default the master's own.";
             crash_limit = "--mw-crash-limit", Some("N"), Number<u32>, Some("10"), Master,
                 "A task under way in this many lost slaves is unrunnable; 0 for never.";
+            priority_aging = "--mw-priority-aging", Some("TIME"), Time<0>, Some("60"), Master,
+                "For each such time that its oldest task has waited a level of priority competes one level higher; 0 for never.";
             task_timeout = "--mw-task-timeout", Some("TIME"), Maybe<Time<1>>, None, Master,
                 "A task that runs for longer, and has no time-out of its own, is told to stop, and a second later fails with its process.";
             ready_bytes_max = "--mw-max-ready-bytes", Some("BYTES"), Bytes<u64, 1>, Some("268435456"), Master,

@@ -210,9 +210,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a task that was given back is lost",
         file: "sched/src/events/recall.rs",
-        old: "            self.enqueue_front(slot);
-",
-        new: "",
+        old: "None => self.enqueue_front(slot),",
+        new: "None => {}",
     },
     Mutant {
         name: "of two that run a straggler one is lost, and it is run a third time",
@@ -237,8 +236,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the turn of owners is forgotten",
         file: "sched/src/data/owners.rs",
-        old: "if self.ring.len() > 1 && self.get(slot).tasks > 0 {",
-        new: "if self.ring.len() > 1 && self.get(slot).tasks == 0 {",
+        old: "if may_turn && ring.len() > 1 {",
+        new: "if may_turn && ring.len() > 1_000 {",
     },
     Mutant {
         name: "a map's window ignores bytes",
@@ -362,6 +361,30 @@ const MUTANTS: &[Mutant] = &[
         file: "runtime/src/master/events.rs",
         old: "if self.mw.passes() >= self.passes {",
         new: "if self.mw.passes() + 1 >= self.passes {",
+    },
+    Mutant {
+        name: "levels: the lowest level goes first",
+        file: "sched/src/data/owners.rs",
+        old: "(level as u64).saturating_add(higher).min(LEVELS as u64 - 1)",
+        new: "(LEVELS as u64 - 1 - level as u64).saturating_add(higher).min(LEVELS as u64 - 1)",
+    },
+    Mutant {
+        name: "levels: no level ever competes higher",
+        file: "sched/src/data/owners.rs",
+        old: "let higher = waited.checked_div(aging).unwrap_or(0);",
+        new: "let higher = waited.checked_div(aging).unwrap_or(0).min(0);",
+    },
+    Mutant {
+        name: "deadlines: what comes back too late is queued again",
+        file: "sched/src/events/expire.rs",
+        old: "record.is_late().then(|| Reason::NotBegunInTime {",
+        new: "(record.is_late() && record.marked()).then(|| Reason::NotBegunInTime {",
+    },
+    Mutant {
+        name: "deadlines: what has waited too long is handed out",
+        file: "sched/src/data/deadlines.rs",
+        old: "self.next().filter(|&at| at <= now)?;",
+        new: "self.next().filter(|&at| at + 1_000_000 <= now)?;",
     },
     Mutant {
         name: "reduce: results that came early are combined before their turn",

@@ -41,6 +41,8 @@ pub struct Config {
     /// Tasks that run far longer than the median are handed to an idle slave too, see
     /// [`hand_out`](crate::Scheduler::hand_out).
     pub duplicate_stragglers: bool,
+    /// For each such time that its oldest task has waited a level of priority competes one level higher; 0: never.
+    pub priority_aging: Nanos,
 }
 
 impl Config {
@@ -56,6 +58,7 @@ impl Config {
             prefetch: false,
             take_back: false,
             duplicate_stragglers: false,
+            priority_aging: 60_000_000_000,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId, TaskId};
-use crate::task::Policy;
+use crate::task::{PRIORITY_MAX, PRIORITY_MIN, Policy};
 
 /// Why a task can not be run.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -32,6 +32,18 @@ pub enum Reason {
     },
     /// Shared data that it names is there no more.
     SharedGone,
+    /// It was not handed out in the time in which it was to begin.
+    NotBegunInTime {
+        /// How long it had, in nanoseconds from its submission.
+        within: Nanos,
+    },
+    /// There is no such level of priority.
+    NoSuchPriority {
+        /// The level.
+        priority: i8,
+    },
+    /// There are too many sets of labels that tasks need.
+    TooManyNeeds,
     /// The queue may not hold one more.
     QueueFull {
         /// `Config::queued_bytes_max`.
@@ -64,6 +76,16 @@ impl fmt::Display for Reason {
             Reason::SharedGone => f.write_str(
                 "shared data that it names is there no more: its file has changed, or nothing has kept it",
             ),
+            Reason::NotBegunInTime { within } => write!(
+                f,
+                "it was not begun within {} ms of its submission",
+                within / 1_000_000
+            ),
+            Reason::NoSuchPriority { priority } => write!(
+                f,
+                "there is no priority {priority}, they go from {PRIORITY_MIN} to {PRIORITY_MAX}"
+            ),
+            Reason::TooManyNeeds => f.write_str("too many different sets of labels are needed"),
             Reason::QueueFull { bytes_max } => write!(
                 f,
                 "the queue of tasks is full: the limit is {bytes_max} bytes"

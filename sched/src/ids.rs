@@ -140,6 +140,18 @@ impl fmt::Display for Group {
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub struct AlgorithmId(pub u16);
 
+/// A set of labels that a slave must have to be given a task, as a number; see
+/// [`Scheduler::needs`](crate::Scheduler::needs).
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub struct Needs(pub(crate) u16);
+
+impl Needs {
+    /// No label.
+    pub const NONE: Needs = Needs(0);
+    /// There were too many other sets before this one.
+    pub(crate) const TOO_MANY: Needs = Needs(u16::MAX);
+}
+
 /// Where the end of a task is told. The numbers are the caller's.
 ///
 /// The queue, all calls together, and each map take turns in being handed out; see

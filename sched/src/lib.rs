@@ -75,13 +75,14 @@ mod task;
 mod why;
 
 pub use config::{AUTO, Config, short_tasks_max};
+pub use data::labels::Lack;
 pub use data::slave_map::SlaveMap;
 pub use end::{Accepted, Cancelled, Reason, Unrunnable};
 pub use events::recall::{PATIENCE, RECALL_TASKS_MAX};
-pub use ids::{AlgorithmId, Group, Nanos, Owner, ParseSlaveIdError, SlaveId, TaskId};
+pub use ids::{AlgorithmId, Group, Nanos, Needs, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use loss::{Departure, Losses};
 pub use offence::Offence;
 pub use scheduler::Scheduler;
 pub use series::Series;
-pub use task::{Handed, Opening, Policy, TaskSpec};
+pub use task::{Handed, Opening, PRIORITY_MAX, PRIORITY_MIN, Policy, TaskSpec};
 pub use why::{Doing, Place, SlaveLook, TaskLook};

@@ -1,6 +1,7 @@
 //! Questions that change nothing. One that follows from the rule of an event stands with that event.
 
-use crate::ids::{AlgorithmId, Group, Owner, SlaveId, TaskId};
+use crate::data::labels::Lack;
+use crate::ids::{AlgorithmId, Group, Needs, Owner, SlaveId, TaskId};
 use crate::scheduler::Scheduler;
 use crate::series::Series;
 
@@ -80,10 +81,47 @@ impl<P: Series> Scheduler<P> {
             .filter(|group| group.takes_unordered());
         let takers: u32 = members.map(|group| self.slaves.members(group)).sum();
         if self.slaves.len() > 0 && takers == 0 {
-            self.owners.len()
+            self.owners.len_with_needy()
         } else {
             0
         }
+    }
+
+    /// The labels of a set that tasks need.
+    pub fn of_needs(&self, needs: Needs) -> &[String] {
+        self.slaves.of_needs(needs)
+    }
+
+    /// Whether a connected slave meets these needs.
+    pub fn meets(&self, slave: SlaveId, needs: Needs) -> bool {
+        let at = self.slaves.find(slave);
+        needs == Needs::NONE
+            || at.is_some_and(|at| self.slaves.meets(at).binary_search(&needs).is_ok())
+    }
+
+    /// What queued tasks need and no connected slave has that runs unordered tasks. It looks at all slaves for each set of
+    /// labels that queued tasks need.
+    pub fn lacks(&self) -> Vec<Lack> {
+        let mut lacks: Vec<(Needs, u64)> = Vec::new();
+        for (needs, tasks) in self.owners.needs(false) {
+            match lacks.iter_mut().find(|lack| lack.0 == needs) {
+                Some(lack) => lack.1 += tasks,
+                None => lacks.push((needs, tasks)),
+            }
+        }
+        let is_met = |needs: &Needs| {
+            let mut takers = self
+                .slaves
+                .iter()
+                .filter(|(_, slave)| slave.group.takes_unordered());
+            takers.any(|(at, _)| self.slaves.meets(at).binary_search(needs).is_ok())
+        };
+        let lacks = lacks.into_iter().filter(|(needs, _)| !is_met(needs));
+        let lack = |(needs, tasks)| Lack {
+            needs: self.of_needs(needs).to_vec(),
+            tasks,
+        };
+        lacks.map(lack).collect()
     }
 
     /// Nothing is queued, running or desired.

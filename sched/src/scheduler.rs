@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::{Config, short_tasks};
 use crate::data::counts::Counts;
+use crate::data::deadlines::Deadlines;
 use crate::data::hands::Place;
 use crate::data::list::Links;
 use crate::data::owners::Owners;
@@ -29,6 +30,8 @@ pub struct Scheduler<P> {
     /// Queued tasks that any slave may run, by owner, and whose turn it is.
     pub(crate) owners: Owners,
     pub(crate) slaves: Slaves,
+    /// When tasks must have been handed out.
+    pub(crate) deadlines: Deadlines,
     pub(crate) counts: Counts,
     pub(crate) times: Times,
     /// Slaves desired, by group.
@@ -74,6 +77,7 @@ impl<P: Series> Scheduler<P> {
             tasks: Tasks::new(),
             owners: Owners::new(),
             slaves: Slaves::new(short_tasks(&config), config.prefetch),
+            deadlines: Deadlines::default(),
             counts: Counts::new(algorithms),
             times: Times::new(algorithms, config.duplicate_stragglers),
             desired: [0; 3],
@@ -246,7 +250,7 @@ impl<P: Series> Scheduler<P> {
     pub(crate) fn end(&mut self, slot: u32, reason: Reason) -> u32 {
         let record = self.tasks.get(slot);
         let (seq, algorithm, owner) = (record.seq, record.algorithm, self.owners.of(record));
-        let (policy, tasks) = (record.policy(), record.tasks());
+        let (policy, tasks) = (self.owners.policy_of(record), record.tasks());
         let mut rest = Some(self.free(slot));
         for nth in 0..tasks {
             let payload = match nth + 1 < tasks {
@@ -263,6 +267,13 @@ impl<P: Series> Scheduler<P> {
             });
         }
         tasks
+    }
+
+    /// The task that would be handed out next to a slave without labels.
+    pub(crate) fn front(&self) -> Option<u32> {
+        let time = (self.clock, self.config.priority_aging);
+        let owner = self.owners.pick(&self.tasks, &[], self.hold_queue, time)?;
+        Some(self.owners.front_of(owner))
     }
 
     /// Counts a queued task out that was taken out of its line.

@@ -1,6 +1,6 @@
 //! A task as it is submitted, and as a slave is told of it.
 
-use crate::ids::{AlgorithmId, Owner, SlaveId, TaskId};
+use crate::ids::{AlgorithmId, Nanos, Needs, Owner, SlaveId, TaskId};
 
 /// Who may run a task, and what follows when that slave can not, or is lost.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -11,7 +11,18 @@ pub struct Policy {
     pub do_it_anyway: bool,
     /// If the slave that has it is lost, another may.
     pub retry: bool,
+    /// Of unordered tasks those of a higher level go first: from [`PRIORITY_MIN`] to [`PRIORITY_MAX`].
+    pub priority: i8,
+    /// Unordered, it is given to slaves alone that have these labels.
+    pub needs: Needs,
+    /// Queued so long after it was submitted it is unrunnable; [`Nanos::MAX`]: never.
+    pub start_within: Nanos,
 }
+
+/// The lowest priority.
+pub const PRIORITY_MIN: i8 = -4;
+/// The highest priority.
+pub const PRIORITY_MAX: i8 = 3;
 
 impl Default for Policy {
     /// Any slave, and another one if that is lost.
@@ -22,7 +33,18 @@ impl Default for Policy {
             to: None,
             do_it_anyway: false,
             retry: true,
+            priority: 0,
+            needs: Needs::NONE,
+            start_within: Nanos::MAX,
         }
+    }
+}
+
+impl Policy {
+    /// Whether it has neither priority, needs nor deadline.
+    #[inline]
+    pub(crate) fn is_without_more(&self) -> bool {
+        self.priority == 0 && self.needs == Needs::NONE && self.start_within == Nanos::MAX
     }
 }
 

@@ -5,6 +5,7 @@ use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Group, Nanos, SlaveId};
 use crate::scheduler::Scheduler;
 use crate::series::Series;
+use crate::task::Policy;
 
 /// Where a live task is.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -34,6 +35,8 @@ pub struct TaskLook {
     pub algorithm: AlgorithmId,
     /// When it was submitted.
     pub submitted: Nanos,
+    /// Its policy, as it was given: priority, needs and deadline with the rest.
+    pub policy: Policy,
     /// The slave that alone may run it.
     pub bound_to: Option<SlaveId>,
     /// Slaves that were lost while they ran it.
@@ -103,6 +106,7 @@ impl<P: Series> Scheduler<P> {
         Some(TaskLook {
             algorithm: record.algorithm,
             submitted: record.submitted,
+            policy: self.owners.policy_of(record),
             bound_to,
             crashes: record.crashes.into(),
             of_queue: record.of_queue(),

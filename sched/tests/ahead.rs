@@ -516,6 +516,7 @@ fn run(config: Config, tasks_max: u32, draws: &[(u32, u32)], did: &mut Did) {
                             to,
                             retry: a % 7 != 0,
                             do_it_anyway: a % 3 == 0,
+                            ..Policy::default()
                         },
                         ..TaskSpec::new(AlgorithmId((a % 2) as u16), Owner::Queue, 10)
                     };

@@ -31,7 +31,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("look", &["ids", "series", "data", "scheduler"]),
     ("check", &["ids", "series", "data", "scheduler"]),
-    ("why", &["ids", "series", "data", "scheduler"]),
+    ("why", &["task", "ids", "series", "data", "scheduler"]),
     (
         "events",
         &[

@@ -83,6 +83,7 @@ fn a_lost_slave_and_the_policy_of_its_tasks() {
                         to,
                         retry,
                         do_it_anyway,
+                        ..Policy::default()
                     },
                     ..spec()
                 },
@@ -147,6 +148,7 @@ fn a_task_for_a_slave_that_can_not_run_it_is_judged_by_do_it_anyway_alone() {
                         to: Some(to),
                         retry,
                         do_it_anyway: true,
+                        ..Policy::default()
                     },
                     ..spec()
                 },
@@ -189,7 +191,8 @@ fn an_unrunnable_task_carries_payload_policy_and_reason() {
             policy: Policy {
                 to,
                 do_it_anyway: false,
-                retry: false
+                retry: false,
+                ..Policy::default()
             },
             payload,
             reason

@@ -100,6 +100,7 @@ fn defaults_are_the_tables() {
                 prefetch: true,
                 take_back: true,
                 duplicate_stragglers: false,
+                priority_aging: 60 * SECOND,
             },
             result_packet_bytes_max: 131_072,
             result_group: ringmw_sched::AUTO,
@@ -144,7 +145,7 @@ fn everything_can_be_given() {
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 --mw-task-timeout 1500ms \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
-         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-slaves-wanted auto:77 --mw-any-build \
+         --mw-slave-prefetch off --mw-duplicate-stragglers --mw-priority-aging 0 --mw-slaves-wanted auto:77 --mw-any-build \
          --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm y",
     );
     let expected = Settings {
@@ -162,6 +163,7 @@ fn everything_can_be_given() {
                 prefetch: false,
                 take_back: true,
                 duplicate_stragglers: true,
+                priority_aging: 0,
             },
             result_packet_bytes_max: 4096,
             result_group: 7,

@@ -254,7 +254,11 @@ impl<const LEAST_MS: u64> Value for Time<LEAST_MS> {
         time.filter(|ms| (LEAST_MS..=most).contains(ms))
             .map(Duration::from_millis)
             .ok_or_else(|| {
-                let least = if LEAST_MS < 1_000 { "1ms" } else { "1" };
+                let least = match LEAST_MS {
+                    0 => "0",
+                    1..1_000 => "1ms",
+                    _ => "1",
+                };
                 format!(
                     "is no time from {least} to {SECONDS_MAX} seconds, like 30, 500ms, 10min or 2h"
                 )

@@ -1,7 +1,9 @@
 //! Why there is no output.
 
+use std::time::Duration;
+
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{Reason, SlaveId, TaskId, Unrunnable};
+use ringmw_sched::{Nanos, Reason, SlaveId, TaskId, Unrunnable};
 
 use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
@@ -180,6 +182,11 @@ impl Origin {
             tag: tag_in(&body).map(Box::new),
             do_it_anyway: Some(self.policy.do_it_anyway),
             retry: Some(self.policy.retry),
+            priority: Some(self.policy.priority),
+            start_within: match self.policy.start_within {
+                Nanos::MAX => None,
+                within => Some(Duration::from_nanos(within)),
+            },
             stream: (body.domain == DOMAIN_EXPLICIT).then(|| self.stream()),
             named: Named::default(),
             error: None,

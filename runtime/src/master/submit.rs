@@ -2,9 +2,11 @@
 //! once, and go to the scheduler together: as soon as anybody looks at the master (the source itself may, an iterator that
 //! goes by the number of slaves for example), a task comes that is not alike, or a turn begins or ends.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Owner, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Nanos, Owner, TaskId, TaskSpec};
 
 use super::handle::Master;
 use super::state::State;
@@ -90,6 +92,8 @@ impl<'a> RawTask<'a> {
             resolved.to = policy.slave;
             resolved.do_it_anyway = policy.do_it_anyway == Some(true);
             resolved.retry = policy.retry != Some(false);
+            resolved.priority = policy.priority.unwrap_or(0);
+            resolved.start_within = policy.start_within.map_or(Nanos::MAX, nanos_of);
         }
         resolved
     }
@@ -106,6 +110,11 @@ impl<'a> RawTask<'a> {
         spec.policy = self.policy();
         (spec, body)
     }
+}
+
+/// As the scheduler counts; what it cannot count is for ever.
+fn nanos_of(time: Duration) -> Nanos {
+    Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
 impl Master {

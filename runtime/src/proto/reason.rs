@@ -1,8 +1,9 @@
 //! Why a task cannot run, in words for the operator.
 
 use std::fmt;
+use std::time::Duration;
 
-use ringmw_sched::Reason;
+use ringmw_sched::{PRIORITY_MAX, PRIORITY_MIN, Reason};
 
 /// A reason in words, with the flag that mends it.
 pub(crate) struct InWords(pub(crate) Reason);
@@ -25,6 +26,15 @@ impl fmt::Display for InWords {
                     self.0
                 )
             }
+            Reason::NoSuchPriority { priority } => write!(
+                f,
+                "there is no priority {priority}: from {PRIORITY_MIN}, the lowest, to {PRIORITY_MAX}, 0 where none is given"
+            ),
+            Reason::NotBegunInTime { within } => write!(
+                f,
+                "no slave had room for it within {:?} of its submission; give it more time, or a higher priority",
+                Duration::from_nanos(within)
+            ),
             other => other.fmt(f),
         }
     }

@@ -75,7 +75,7 @@ pub struct Coverage {
 }
 
 /// Every way in which a task can end, by whom it is told to, and what may happen on the way.
-pub const ENDS: [&str; 27] = [
+pub const ENDS: [&str; 31] = [
     "done, queue",
     "done, flow",
     "done after recycling, queue",
@@ -98,6 +98,10 @@ pub const ENDS: [&str; 27] = [
     "too large, flow",
     "queue full, queue",
     "queue full, flow",
+    "not begun in time, queue",
+    "not begun in time, flow",
+    "no such priority, queue",
+    "no such priority, flow",
     "on the way: recycled",
     "on the way: charged",
     "on the way: given back",
@@ -154,6 +158,15 @@ impl Coverage {
             Must::Unrunnable(Reason::Crashed { .. }) => ["crashed, queue", "crashed, flow"],
             Must::Unrunnable(Reason::TooLarge { .. }) => ["too large, queue", "too large, flow"],
             Must::Unrunnable(Reason::SharedGone) => ["shared gone, queue", "shared gone, flow"],
+            Must::Unrunnable(Reason::NotBegunInTime { .. }) => {
+                ["not begun in time, queue", "not begun in time, flow"]
+            }
+            Must::Unrunnable(Reason::NoSuchPriority { .. }) => {
+                ["no such priority, queue", "no such priority, flow"]
+            }
+            Must::Unrunnable(Reason::TooManyNeeds) => {
+                unreachable!("nobody needs so many different labels")
+            }
             Must::Unrunnable(Reason::QueueFull { .. }) => ["queue full, queue", "queue full, flow"],
         };
         self.count(names[usize::from(!of_queue)]);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use ringmw_sched::SlaveId;
 
@@ -34,6 +35,8 @@ pub struct Policy {
     pub(crate) tag: Option<Box<Tag>>,
     pub(crate) do_it_anyway: Option<bool>,
     pub(crate) retry: Option<bool>,
+    pub(crate) priority: Option<i8>,
+    pub(crate) start_within: Option<Duration>,
     pub(crate) stream: Option<Stream>,
     /// The shared data that the arguments mention.
     pub(crate) named: Named,
@@ -82,6 +85,20 @@ impl Policy {
         self
     }
 
+    /// As [`Task::priority`].
+    #[must_use]
+    pub fn priority(mut self, level: i8) -> Self {
+        self.priority = Some(level);
+        self
+    }
+
+    /// As [`Task::start_within`].
+    #[must_use]
+    pub fn start_within(mut self, time: Duration) -> Self {
+        self.start_within = Some(time);
+        self
+    }
+
     /// As [`Task::stream`].
     #[must_use]
     pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
@@ -111,6 +128,8 @@ impl Policy {
             tag,
             do_it_anyway,
             retry,
+            priority,
+            start_within,
             stream,
             // A template's arguments are no task's.
             named: _,
@@ -119,6 +138,8 @@ impl Policy {
         self.slave = slave.or(self.slave);
         self.do_it_anyway = do_it_anyway.or(self.do_it_anyway);
         self.retry = retry.or(self.retry);
+        self.priority = priority.or(self.priority);
+        self.start_within = start_within.or(self.start_within);
         self.stream = stream.or(self.stream);
         if tag.is_some() {
             self.tag.clone_from(tag);
@@ -241,6 +262,36 @@ impl<A> Task<A> {
         self
     }
 
+    /// Which unordered tasks go first: those of the highest level, from -4 to 3. Default: 0.
+    ///
+    /// Levels compete at hand-out, so what slaves have in hand already is begun before: a packet, or two. Of one level
+    /// calls, maps and the queue take turns. Lest a low level wait for ever, it competes one level higher for each
+    /// `--mw-priority-aging` that its oldest task has waited. An ordered task keeps its place among those of its slave, and
+    /// goes before unordered ones. Another number makes the task unrunnable.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// #[algorithm]
+    /// fn explore(depth: i8) -> u64 {
+    ///     depth as u64
+    /// }
+    ///
+    /// let deeper_later = (0..4).map(|depth| explore::task(depth).priority(-depth));
+    /// # let _ = deeper_later.count();
+    /// ```
+    pub fn priority(mut self, level: i8) -> Self {
+        self.policy_mut().priority = Some(level);
+        self
+    }
+
+    /// How long after its submission it must have been handed to a slave: queued then, or queued again after it, because its
+    /// slave was lost, it is unrunnable. What was handed out in time is let run. Default: no limit.
+    pub fn start_within(mut self, time: Duration) -> Self {
+        self.policy_mut().start_within = Some(time);
+        self
+    }
+
     /// Its identity for random numbers and checkpoints. Default: its index in its map, and that map's number;
     /// explicit and default ones never coincide. A number, or the [`Stream`] of a task that gave no output.
     pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
@@ -309,6 +360,8 @@ mod tests {
             .slave(SlaveId(2))
             .tag(&2u16)
             .retry(false)
+            .priority(-3)
+            .start_within(Duration::from_secs(9))
             .stream(2)
             .do_it_anyway(true);
         assert_eq!(task().with(&full).policy(), Some(&full));

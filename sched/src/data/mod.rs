@@ -1,7 +1,9 @@
 //! What the scheduler keeps: tables, lists, counters. Nothing here knows the scheduler.
 
 pub(crate) mod counts;
+pub(crate) mod deadlines;
 pub(crate) mod hands;
+pub(crate) mod labels;
 pub(crate) mod line;
 pub(crate) mod list;
 pub(crate) mod owners;

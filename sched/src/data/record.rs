@@ -48,6 +48,10 @@ impl Flags {
     const ALONE: u16 = 256;
     /// Something is kept for whoever runs it next.
     const KEPT: u16 = 512;
+    /// It has a priority, needs or a deadline: its `flow` leads to them.
+    const MORE: u16 = 1024;
+    /// It was in a slave's hands when it had to be handed out at the latest.
+    const LATE: u16 = 2048;
 
     #[inline]
     fn has(self, flag: u16) -> bool {
@@ -65,7 +69,7 @@ pub(crate) struct Record<P> {
     pub(crate) state: State,
     /// Meaningful if `ADDRESSED`.
     to: SlaveId,
-    /// The number of its call, or the slot of its map.
+    /// The number of its call, or the slot of its map; or where the rest of its policy stands, with both.
     flow: u32,
     /// What the first of its tasks alone adds to a packet.
     pub(crate) bytes: u32,
@@ -84,27 +88,29 @@ impl<P: Series> Record<P> {
     pub(crate) fn new(
         seq: u64,
         spec: &TaskSpec,
-        owner_slot: u32,
+        flow: u32,
         bound: bool,
         payload: P,
         now: Nanos,
     ) -> Self {
         let flag = |set: bool, flag: u16| if set { flag } else { 0 };
-        let (of, flow) = match spec.owner {
-            Owner::Queue => (Flags::OF_QUEUE, 0),
-            Owner::Call(call) => (Flags::OF_CALL, call),
-            Owner::Map(_) => (0, owner_slot),
+        let of = match spec.owner {
+            Owner::Queue => Flags::OF_QUEUE,
+            Owner::Call(_) => Flags::OF_CALL,
+            Owner::Map(_) => 0,
         };
         let Policy {
             to,
             do_it_anyway,
             retry,
+            ..
         } = spec.policy;
         let flags = flag(retry, Flags::RETRY)
             | flag(do_it_anyway, Flags::DO_IT_ANYWAY)
             | flag(to.is_some(), Flags::ADDRESSED)
             | flag(bound, Flags::BOUND)
             | flag(spec.alone, Flags::ALONE)
+            | flag(!spec.policy.is_without_more(), Flags::MORE)
             | of;
         Record {
             seq,
@@ -259,7 +265,23 @@ impl<P: Series> Record<P> {
         self.flags.0 & (Flags::OF_QUEUE | Flags::OF_CALL) == 0
     }
 
-    /// The number of its call, or the slot of its map.
+    /// Whether it has a priority, needs or a deadline.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        self.flags.has(Flags::MORE)
+    }
+
+    /// It is in a slave's hands, and had to be handed out by now.
+    pub(crate) fn be_late(&mut self) {
+        self.flags.0 |= Flags::LATE;
+    }
+
+    /// Whether it may not be queued again.
+    pub(crate) fn is_late(&self) -> bool {
+        self.flags.has(Flags::LATE)
+    }
+
+    /// The number of its call, or the slot of its map; of one that has more, where that stands.
     #[inline]
     pub(crate) fn flow(&self) -> u32 {
         self.flow
@@ -287,12 +309,14 @@ impl<P: Series> Record<P> {
         matches!(self.state, State::Held { .. })
     }
 
-    /// Its policy as it was given; whether it is bound to the slave it was addressed to, `bound_to` says.
+    /// Its policy as it was given, but for priority, needs and deadline; whether it is bound to the slave it was addressed
+    /// to, `bound_to` says.
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             to: self.flags.has(Flags::ADDRESSED).then_some(self.to),
             do_it_anyway: self.flags.has(Flags::DO_IT_ANYWAY),
             retry: self.flags.has(Flags::RETRY),
+            ..Policy::default()
         }
     }
 }

@@ -15,10 +15,11 @@
 //! no packet ahead of time.
 
 use crate::data::hands::{Asked, Hands};
+use crate::data::labels::{LabelSet, Labels};
 use crate::data::line::Line;
 use crate::data::list::{Linked, Links, List};
 use crate::data::slave_map::SlaveMap;
-use crate::ids::{Group, Nanos, SlaveId};
+use crate::ids::{Group, Nanos, Needs, SlaveId};
 
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Status {
@@ -48,6 +49,7 @@ pub(crate) struct Slave {
     pub(crate) idle_since: u64,
     /// It gets no work for now, whatever its status.
     pub(crate) held_back: bool,
+    pub(crate) labels: LabelSet,
     /// Its loss does not lower the crash limit.
     pub(crate) keeps_limit: bool,
     pub(crate) hands: Hands,
@@ -114,6 +116,7 @@ impl<const LINKS: usize> Linked for By<'_, LINKS> {
 #[derive(Clone, Debug)]
 pub(crate) struct Slaves {
     table: Table,
+    labels: Labels,
     free: Vec<u32>,
     index: SlaveMap,
     members: [u32; 3],
@@ -152,6 +155,7 @@ impl Slaves {
     pub(crate) fn new(short_tasks: u32, prefetch: bool) -> Self {
         Slaves {
             table: Table(Vec::new()),
+            labels: Labels::default(),
             free: Vec::new(),
             index: SlaveMap::default(),
             members: [0; 3],
@@ -389,6 +393,7 @@ impl Slaves {
             status: Status::Idle,
             idle_since: 0,
             held_back: false,
+            labels: 0,
             keeps_limit: false,
             hands: Hands::default(),
             own: Line::EMPTY,
@@ -468,7 +473,72 @@ impl Slaves {
             Status::Wanted => self.wanted.push_back(by, at),
             Status::Busy | Status::Leaving => {}
         }
+        self.see_to_needs(at, true);
         self.see_to_lines(at);
+    }
+
+    /// One that is idle and has labels is found by those who need them: from now on, or no more.
+    #[inline]
+    fn see_to_needs(&mut self, at: u32, is_here: bool) {
+        let slave = self.table.get(at);
+        if slave.labels != 0 && slave.is_idle_taker() {
+            let (labels, since) = (slave.labels, slave.idle_since);
+            match is_here {
+                true => self.labels.on_idle(labels, since, at),
+                false => self.labels.on_not_idle(labels, since, at),
+            }
+        }
+    }
+
+    /// The labels of a slave.
+    pub(crate) fn set_labels(&mut self, at: u32, labels: Vec<String>) {
+        let labels = self.labels.labels(labels);
+        self.see_to_needs(at, false);
+        self.table.get_mut(at).labels = labels;
+        self.see_to_needs(at, true);
+    }
+
+    /// The number of a set of needs.
+    pub(crate) fn needs(&mut self, needs: Vec<String>) -> Needs {
+        let (needs, is_new) = self.labels.needs(needs);
+        if is_new {
+            let idle = self.table.0.iter().flatten().zip(0..);
+            let idle = idle.filter(|(slave, _)| slave.labels != 0 && slave.is_idle_taker());
+            for (slave, at) in idle {
+                self.labels.on_idle(slave.labels, slave.idle_since, at);
+            }
+        }
+        needs
+    }
+
+    /// The labels of a set of needs.
+    pub(crate) fn of_needs(&self, needs: Needs) -> &[String] {
+        self.labels.of_needs(needs)
+    }
+
+    /// The needs that a slave meets, ascending.
+    #[inline]
+    pub(crate) fn meets(&self, at: u32) -> &[Needs] {
+        self.labels.met_by(self.get(at).labels)
+    }
+
+    /// The idle slave that meets these needs and was served least recently.
+    pub(crate) fn first_idle_with(&self, needs: Needs) -> Option<u32> {
+        self.labels.first_idle(needs)
+    }
+
+    fn check_needs(&self) {
+        for (needs, idle) in self.labels.all_idle() {
+            let here = self.iter().filter(|(at, slave)| {
+                slave.is_idle_taker() && self.meets(*at).binary_search(&needs).is_ok()
+            });
+            let mut here: Vec<_> = here.map(|(at, slave)| (slave.idle_since, at)).collect();
+            here.sort_unstable();
+            assert!(
+                here.iter().eq(idle),
+                "idle slaves are found by what they have"
+            );
+        }
     }
 
     fn leave(&mut self, at: u32) {
@@ -478,6 +548,7 @@ impl Slaves {
             held_back,
             ..
         } = *self.table.get(at);
+        self.see_to_needs(at, false);
         self.members[group as usize] -= 1;
         let by = &mut By::<LINE>(&mut self.table);
         match status {
@@ -520,6 +591,7 @@ impl Slaves {
 
     /// Re-derives every line, index and counter.
     pub(crate) fn check(&self) {
+        self.check_needs();
         let mut members = [0; 3];
         let mut lines: [Vec<u32>; 15] = Default::default();
         for (line, list) in lines
@@ -599,6 +671,12 @@ impl Slaves {
 }
 
 impl Slave {
+    /// Whether it is idle, runs unordered tasks and may be served.
+    #[inline]
+    fn is_idle_taker(&self) -> bool {
+        self.status == Status::Idle && !self.held_back && self.group.takes_unordered()
+    }
+
     #[inline]
     fn should_stand(&self, short_tasks: u32, prefetch: bool) -> Stands {
         let idle = self.status == Status::Idle;

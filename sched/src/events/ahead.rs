@@ -36,7 +36,7 @@ impl<P: Series> Scheduler<P> {
         if with_room.is_none() {
             self.slaves.first_with_little()?;
         }
-        let front = self.owners.front(self.hold_queue)?;
+        let front = self.front()?;
         if self.tasks.get(front).is_alone() {
             return None;
         }

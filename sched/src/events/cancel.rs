@@ -29,8 +29,11 @@ impl<P: Series> Scheduler<P> {
             }
         };
         let record = self.tasks.get(slot);
-        let (algorithm, owner, policy) =
-            (record.algorithm, self.owners.of(record), record.policy());
+        let (algorithm, owner, policy) = (
+            record.algorithm,
+            self.owners.of(record),
+            self.owners.policy_of(record),
+        );
         Some(Cancelled {
             id,
             algorithm,

@@ -6,7 +6,7 @@
 use crate::data::line::Line;
 use crate::data::slaves::Status;
 use crate::end::Reason;
-use crate::ids::{Group, SlaveId};
+use crate::ids::{Group, Needs, SlaveId};
 use crate::loss::Departure;
 use crate::scheduler::{Scheduler, shrink};
 use crate::series::Series;
@@ -125,6 +125,20 @@ impl<P: Series> Scheduler<P> {
         if let Some(at) = self.slaves.find(slave) {
             self.slaves.set_held_back(at, held_back);
         }
+    }
+
+    /// A slave that has just connected has these labels: a key, or a key and a value as `site=fermi`. Unknown slaves are
+    /// passed over.
+    pub fn label(&mut self, slave: SlaveId, labels: Vec<String>) {
+        if let Some(at) = self.slaves.find(slave) {
+            self.slaves.set_labels(at, labels);
+        }
+    }
+
+    /// What stands for a set of labels in [`Policy::needs`](crate::Policy): each a label as it stands, or a key, whatever
+    /// its value. Sets are kept for ever; of more than 65,534 different ones the tasks are unrunnable.
+    pub fn needs(&mut self, needs: Vec<String>) -> Needs {
+        self.slaves.needs(needs)
     }
 
     fn short_group(&self) -> Option<Group> {

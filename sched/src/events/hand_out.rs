@@ -18,19 +18,31 @@ impl<P: Series> Scheduler<P> {
     /// straggler may go to an idle slave as well (`Config::duplicate_stragglers`).
     ///
     /// Of unordered tasks a packet takes those of one owner, the queue, the calls, or a map, in the order submitted,
-    /// recycled ones first; then, if that has no more, those of the next. Owners take turns, a packet each.
+    /// recycled ones first; then, if that has no more, those of the next. Owners take turns, a packet each: those of the
+    /// level of priority that competes highest, see [`Config::priority_aging`](crate::Config), and of several such of the
+    /// one whose oldest task has waited longest. Tasks that need labels go to idle slaves that have them.
+    ///
+    /// Before that tasks end that should have been handed out by now, see [`Policy::start_within`](crate::Policy).
     pub fn hand_out(
         &mut self,
         now: Nanos,
         each: &mut impl FnMut(TaskId, AlgorithmId, Handed, &P),
     ) -> Option<SlaveId> {
         self.clock = now;
+        self.expire(now);
         self.see_target();
         let Some(at) = self.next_served() else {
             return self.duplicate(now, each);
         };
         let (id, group) = (self.slaves.get(at).id, self.slaves.get(at).group);
-        if self.slaves.get(at).status == Status::Idle {
+        // What needs labels goes to idle slaves alone, and never ahead of time.
+        let is_idle = self.slaves.get(at).status == Status::Idle;
+        let meets = match is_idle {
+            true => self.slaves.meets(at).to_vec(),
+            false => Vec::new(),
+        };
+        let time = (now, self.config.priority_aging);
+        if is_idle {
             self.slaves.line_up(at, group, Status::Busy);
         }
         self.slaves.begin_packet(at, now);
@@ -44,7 +56,12 @@ impl<P: Series> Scheduler<P> {
             // Its own tasks before unordered ones, as its group allows.
             let own = slave.own.front(&self.tasks, self.hold_queue);
             let owner = match own {
-                None if group.takes_unordered() => self.owners.next(self.hold_queue),
+                // Whoever has begun it goes on with it, as long as it has tasks.
+                None if group.takes_unordered() => {
+                    let same = served.filter(|&owner| self.owners.is_waiting(owner));
+                    let other = || self.owners.pick(&self.tasks, &meets, self.hold_queue, time);
+                    same.or_else(other)
+                }
                 _ => None,
             };
             let Some(slot) = own.or_else(|| Some(self.owners.front_of(owner?))) else {
@@ -80,7 +97,8 @@ impl<P: Series> Scheduler<P> {
                 (front, self.tasks.get(slot).queued_bytes())
             };
             let record = self.tasks.get_mut(slot);
-            let bound = record.bound_to().is_some();
+            // Another one might not meet its needs.
+            let bound = record.bound_to().is_some() || self.owners.is_needy(record);
             let position = slave.hands.push(record.seq, tasks, slot, now, bound);
             slave.hands.expect(self.times.cost(record.algorithm));
             slave.hands.alone = record.is_alone();
@@ -140,9 +158,15 @@ impl<P: Series> Scheduler<P> {
             return Some(at);
         }
         if !self.owners.has_work(self.hold_queue) {
-            return None;
+            return self.next_needed();
         }
         let idle = self.slaves.first_for_unordered();
         idle.or_else(|| self.next_ahead())
+    }
+
+    /// An idle slave that has what a queued task needs; every set of needs is looked at for which tasks are queued.
+    fn next_needed(&self) -> Option<u32> {
+        let mut needs = self.owners.needs(self.hold_queue);
+        needs.find_map(|(needs, _)| self.slaves.first_idle_with(needs))
     }
 }

@@ -7,6 +7,7 @@
 //! | not `retry`, unless the slave gave its word that it was not begun | unrunnable, `NotRetried` |
 //! | announced, the slave crashed, and that makes as many crashes as the limit in force | unrunnable, `Crashed` |
 //! | ordered, not `do_it_anyway` | unrunnable, `SlaveLost` |
+//! | not handed out before it had to be, were it queued again | unrunnable, `NotBegunInTime` |
 //! | any other | marked, unordered, at the front of the queue, the oldest first |
 //!
 //! A task that the slave itself named as the one that ended it is as one announced.
@@ -110,6 +111,7 @@ impl<P: Series> Scheduler<P> {
         charge: Option<u16>,
         losses: &mut Losses,
     ) -> bool {
+        let late = self.why_late(slot);
         let record = self.tasks.get_mut(slot);
         let may_run = record.policy().retry || !may_have_begun;
         let charge = charge.filter(|_| record.policy().retry);
@@ -122,7 +124,7 @@ impl<P: Series> Scheduler<P> {
             let seq = record.seq;
             losses.charged = Some((TaskId { seq, slot }, record.crashes.into()));
         }
-        let why = why_it_ends(record, slave, may_run, charge.is_some());
+        let why = why_it_ends(record, slave, may_run, charge.is_some()).or(late);
         if let Some(reason) = why {
             losses.unrunnable += self.end(slot, reason);
         }

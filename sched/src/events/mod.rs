@@ -4,6 +4,7 @@
 mod ahead;
 mod cancel;
 mod duplicate;
+mod expire;
 mod groups;
 mod hand_out;
 mod keep;

@@ -46,7 +46,7 @@ impl<P: Series> Scheduler<P> {
 
     /// Sees whether the queue is filled up to a target number.
     pub(crate) fn see_target(&mut self) {
-        let Some(front) = self.owners.front(self.hold_queue) else {
+        let Some(front) = self.front() else {
             return;
         };
         let of = [None, Some(self.tasks.get(front).algorithm)];
@@ -68,9 +68,9 @@ impl<P: Series> Scheduler<P> {
                         // A source fills the queue in slices: what has come so far is for all who wait for it.
                         (false, true) => {
                             let others = u64::from(self.slaves.idle_takers());
-                            self.owners.len().div_ceil(1 + others)
+                            self.owners.len_with_needy().div_ceil(1 + others)
                         }
-                        (false, false) => self.owners.len().div_ceil(SHARES * takers),
+                        (false, false) => self.owners.len_with_needy().div_ceil(SHARES * takers),
                     },
                 }
             }

@@ -132,12 +132,24 @@ impl<P: Series> Scheduler<P> {
             }
         }
         queued.sort_unstable();
+        let late = |&(_, slot): &(u64, u32)| self.tasks.get(slot).is_late();
+        let queued_again = self.numbers(
+            &queued
+                .iter()
+                .copied()
+                .filter(|task| !late(task))
+                .collect::<Vec<_>>(),
+        );
         for &(_, slot) in queued.iter().rev() {
             let record = self.tasks.get(slot);
             self.counts.running -= u64::from(record.tasks());
             self.owners.on_let_go(record, record.tasks());
-            self.enqueue_front(slot);
+            match self.why_late(slot) {
+                None => self.enqueue_front(slot),
+                Some(reason) => _ = self.end(slot, reason),
+            }
         }
+        let queued = queued_again;
         let asked = if tasks.is_empty() {
             Asked::HadNone
         } else {
@@ -148,7 +160,6 @@ impl<P: Series> Scheduler<P> {
         if self.slaves.get(at).status != Status::Idle {
             self.on_let_go(at);
         }
-        let queued = self.numbers(&queued);
         offence.map_or(Ok(queued), Err)
     }
 }

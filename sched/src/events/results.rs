@@ -57,7 +57,7 @@ impl<P: Series> Scheduler<P> {
         let record = self.tasks.get(entry.slot);
         let (algorithm, owner, submitted) =
             (record.algorithm, self.owners.of(record), record.submitted);
-        let policy = record.policy();
+        let policy = self.owners.policy_of(record);
         self.owners.on_let_go(record, tasks);
         let payload = if tasks == entry.tasks {
             self.free(entry.slot)

@@ -4,10 +4,10 @@ use crate::config::{AUTO, Config, SERIES_TASKS_MAX};
 use crate::data::list::NONE;
 use crate::data::record::Record;
 use crate::end::{Reason, Unrunnable};
-use crate::ids::{Nanos, Owner, TaskId};
+use crate::ids::{Nanos, Needs, Owner, TaskId};
 use crate::scheduler::Scheduler;
 use crate::series::Series;
-use crate::task::{Opening, TaskSpec};
+use crate::task::{Opening, PRIORITY_MAX, PRIORITY_MIN, Policy, TaskSpec};
 
 impl<P: Series> Scheduler<P> {
     /// What a series would be whose tasks are each as `spec` says but for their bytes: no longer than a packet, so that one
@@ -100,10 +100,14 @@ impl<P: Series> Scheduler<P> {
                 return id;
             }
         };
-        let owner = self.owners.slot(spec.owner);
-        let slot = self.begin(Record::new(seq, &spec, owner, bound, payload, now));
+        let flow = self.owners.flow(&spec);
+        let slot = self.begin(Record::new(seq, &spec, flow, bound, payload, now));
         self.enqueue_back(slot);
-        TaskId { seq, slot }
+        let id = TaskId { seq, slot };
+        if spec.policy.start_within != Nanos::MAX {
+            self.on_deadline(id, tasks, now.saturating_add(spec.policy.start_within));
+        }
+        id
     }
 
     /// Whether it is bound to a slave, or why it can not be run.
@@ -114,7 +118,19 @@ impl<P: Series> Scheduler<P> {
                 bytes_max: self.config.task_packet_bytes_max,
             });
         }
-        let bound = match spec.policy.to {
+        let Policy {
+            to,
+            priority,
+            needs,
+            ..
+        } = spec.policy;
+        if !(PRIORITY_MIN..=PRIORITY_MAX).contains(&priority) {
+            return Err(Reason::NoSuchPriority { priority });
+        }
+        if needs == Needs::TOO_MANY {
+            return Err(Reason::TooManyNeeds);
+        }
+        let bound = match to {
             None => false,
             Some(to) => match self.slaves.find(to) {
                 Some(at) if self.slaves.get(at).group.takes_ordered() => true,

@@ -635,6 +635,7 @@ fn policy_of(task: &Task) -> Policy {
         to: task.to.map(SlaveId),
         do_it_anyway: task.do_it_anyway,
         retry: task.retry,
+        ..Policy::default()
     }
 }
 

@@ -371,7 +371,12 @@ impl MasterCore {
         if self.unsent.has_far_behind() || self.has_pieces() || !self.unanswered.is_empty() {
             wait = 0;
         }
-        for due in [self.sched.recall_due(), self.sched.duplicate_due()] {
+        let sched = &self.sched;
+        for due in [
+            sched.recall_due(),
+            sched.duplicate_due(),
+            sched.expire_due(),
+        ] {
             wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));
         }
         self.now + wait

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, TaskBody};
-use ringmw_sched::{Owner, Reason, SlaveId, TaskId, TaskSpec, Unrunnable};
+use ringmw_sched::{
+    Owner, PRIORITY_MAX, PRIORITY_MIN, Reason, SlaveId, TaskId, TaskSpec, Unrunnable,
+};
 
 use crate::io::engine::ConnId;
 use crate::master::Origin;
@@ -37,6 +39,11 @@ impl Law {
                     bytes_max: self.config.rules.sched.task_packet_bytes_max,
                 })
             }
+            _ if !(PRIORITY_MIN..=PRIORITY_MAX).contains(&spec.policy.priority) => {
+                Some(Reason::NoSuchPriority {
+                    priority: spec.policy.priority,
+                })
+            }
             Some((to, _)) if takes == Some(false) && !spec.policy.do_it_anyway => {
                 Some(Reason::SlaveTakesNoOrdered(to))
             }
@@ -60,6 +67,8 @@ impl Law {
                 .and_then(|(_, slave)| slave)
                 .map_or(0, |slave| slave.stint),
             crashes: 0,
+            submitted: self.now,
+            is_late: false,
             crash_limit: 0,
             must: None,
             told: false,

@@ -280,6 +280,10 @@ impl Law {
             slave.let_go(at);
             if hold == Hold::Live && self.let_go(seq, id) {
                 let task = self.tasks.get_mut(&seq).expect("it was handed out");
+                if let Some(must) = task.why_late() {
+                    self.end(seq, must);
+                    continue;
+                }
                 (task.place, task.returned) = (Place::Queued, true);
                 self.queued_bytes += record_bytes(&task.spec);
                 self.coverage.returned();

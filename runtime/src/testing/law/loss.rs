@@ -5,7 +5,7 @@ use ringmw_sched::{Departure, Group, Owner, Reason, SlaveId};
 use crate::io::engine::ConnId;
 use crate::testing::coverage::Must;
 use crate::testing::law::Law;
-use crate::testing::law::tables::{Gone, Hold, Phase, Place, Whose, record_bytes};
+use crate::testing::law::tables::{Gone, Hold, Phase, Place, record_bytes};
 
 impl Law {
     pub(super) fn end(&mut self, seq: u64, must: Must) {
@@ -17,8 +17,9 @@ impl Law {
         );
         if task.place == Place::Queued {
             self.queued_bytes -= record_bytes(&task.spec);
-            if must == Must::Cancelled {
-                self.turns.forget(Whose::of(task.spec.owner));
+            let is_late = matches!(must, Must::Unrunnable(Reason::NotBegunInTime { .. }));
+            if must == Must::Cancelled || is_late {
+                self.turns.forget(task.whose());
             }
         }
         task.place = Place::Ended;
@@ -84,6 +85,10 @@ impl Law {
             }
             if task.bound && !task.spec.policy.do_it_anyway {
                 self.end(seq, Must::Unrunnable(Reason::SlaveLost(id)));
+                continue;
+            }
+            if let Some(must) = task.why_late() {
+                self.end(seq, must);
                 continue;
             }
             recycled += 1;

@@ -14,6 +14,7 @@
 //!   leaving       slaves that go of their own will        on_finished, on_going ..
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
+//!   levels        priorities and deadlines                  on_hand_out
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -33,6 +34,7 @@
 mod application;
 mod from_slave;
 mod leaving;
+mod levels;
 mod loss;
 mod secured;
 mod tables;
@@ -51,6 +53,7 @@ use crate::proto::config::Config;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::leaving::Leaving;
+use crate::testing::law::levels::Levels;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
@@ -69,6 +72,7 @@ pub(super) struct Law {
     /// Of whom tasks that were never handed out before went to any slave in this turn.
     fresh: BTreeSet<Whose>,
     turns: Turns,
+    levels: Levels,
     marked: BTreeSet<(ConnId, u64)>,
     /// What was handed out as for its slave alone.
     bound: BTreeSet<(SlaveId, u64)>,
@@ -108,6 +112,7 @@ impl Law {
             lines: BTreeMap::new(),
             fresh: BTreeSet::new(),
             turns: Turns::default(),
+            levels: Levels::default(),
             marked: BTreeSet::new(),
             bound: BTreeSet::new(),
             liars: BTreeSet::new(),
@@ -169,6 +174,7 @@ impl Law {
     pub(super) fn check(&mut self, core: &MasterCore) {
         self.check_order();
         self.check_turns();
+        self.check_levels();
         let sched = core.sched();
         sched.sanity_check();
         assert_eq!(

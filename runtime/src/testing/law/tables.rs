@@ -37,6 +37,9 @@ pub(super) struct Task {
     /// The slave it is addressed to was in this stint of its group when the task came.
     pub(super) stint: u32,
     pub(super) crashes: u32,
+    pub(super) submitted: Nanos,
+    /// It had to be handed out by now at the latest.
+    pub(super) is_late: bool,
     /// In force from its first crash on.
     pub(super) crash_limit: u32,
     pub(super) must: Option<Must>,
@@ -47,30 +50,42 @@ impl Task {
     pub(super) fn line(&self) -> Line {
         let whose = match self.spec.owner {
             Owner::Call(_) | Owner::Map(_) if self.bound => Whose::Flow,
-            owner => Whose::of(owner),
+            Owner::Queue if self.bound => Whose::Own,
+            _ => self.whose(),
         };
         (self.spec.policy.to.map(|to| (to, self.stint)), whose)
+    }
+
+    /// Who it is of, should any slave be given it.
+    pub(super) fn whose(&self) -> Whose {
+        let level = self.spec.policy.priority;
+        match self.spec.owner {
+            Owner::Queue => Whose::Queue(level),
+            Owner::Call(_) => Whose::Calls(level),
+            Owner::Map(map) => Whose::Map(map, level),
+        }
     }
 }
 
 /// Hand-outs that keep their order: of one address and stint, and whose.
 pub(super) type Line = (Option<(SlaveId, u32)>, Whose);
 
-/// Who takes turns with others; of what is for one slave alone, calls and maps are one.
+/// Who takes turns with others of its level; of what is for one slave alone, calls and maps are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Whose {
-    Queue,
-    Calls,
-    Map(u32),
+    Queue(i8),
+    Calls(i8),
+    Map(u32, i8),
     Flow,
+    Own,
 }
 
 impl Whose {
-    pub(super) fn of(owner: Owner) -> Whose {
-        match owner {
-            Owner::Queue => Whose::Queue,
-            Owner::Call(_) => Whose::Calls,
-            Owner::Map(map) => Whose::Map(map),
+    /// Its level; of what is for one slave alone there is none.
+    pub(super) fn level(self) -> i8 {
+        match self {
+            Whose::Queue(level) | Whose::Calls(level) | Whose::Map(_, level) => level,
+            Whose::Flow | Whose::Own => 0,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::proto::bytes::SmallBytes;
 use crate::proto::master::MasterCore;
 use crate::testing::coverage::Must;
 use crate::testing::law::Law;
-use crate::testing::law::tables::{Hold, Phase, Place, Task, Whose, record_bytes};
+use crate::testing::law::tables::{Hold, Phase, Place, Task, record_bytes};
 use crate::typed::wire;
 
 /// The most tasks of a packet that is sized by compute time.
@@ -220,8 +220,9 @@ impl Law {
                         slave.group.takes_unordered(),
                         "TASK-{seq} goes to {id}, which is ordered"
                     );
-                    let whose = Whose::of(task.spec.owner);
+                    let whose = task.whose();
                     if !second {
+                        self.levels.on_out(task, hold);
                         owners.insert(whose);
                         if !task.marked && !task.returned {
                             self.fresh.insert(whose);
@@ -294,7 +295,7 @@ impl Law {
             .iter()
             .filter(|(_, task)| task.place == Place::Queued)
         {
-            let whose = Whose::of(task.spec.owner);
+            let whose = task.whose();
             match task.marked {
                 _ if task.returned => {}
                 true => assert!(
@@ -341,6 +342,8 @@ impl Law {
             rerouted: false,
             stint: 0,
             crashes: 0,
+            submitted: self.now,
+            is_late: false,
             crash_limit: 0,
             must: None,
             told: false,

@@ -1,6 +1,6 @@
 //! Whose tasks go next: the queue, the calls and each map take turns.
 //!
-//! While an owner has tasks that any slave could be given, no other is served twice without it. It is judged by what
+//! While an owner has tasks that any slave could be given, no other of its level is served twice without it. It is judged by what
 //! waits at the end of a turn: all that is submitted is there before anything is handed out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,17 +52,21 @@ impl Law {
     fn somebody_is_short(&self) -> bool {
         let mut of: BTreeMap<Whose, (bool, u32)> = BTreeMap::new();
         for task in self.tasks.values() {
-            let (waits, held) = of.entry(Whose::of(task.spec.owner)).or_default();
+            let (waits, held) = of.entry(task.whose()).or_default();
             *waits |= task.place == Place::Queued && !task.bound;
             *held += u32::from(matches!(task.place, Place::Held(_)));
         }
-        let waiting = of.values().filter(|(waits, _)| *waits).count() as u32;
         let takers = self
             .slaves
             .values()
             .filter(|slave| slave.group.takes_unordered());
-        let share = (takers.count() as u32 / waiting.max(1)).max(1);
-        of.values().any(|&(waits, held)| waits && held < share)
+        let takers = takers.count() as u32;
+        of.iter().any(|(whose, &(waits, held))| {
+            let alike = of
+                .iter()
+                .filter(|(other, of)| of.0 && other.level() == whose.level());
+            waits && held < (takers / (alike.count() as u32).max(1)).max(1)
+        })
     }
 
     pub(super) fn check_turns(&mut self) {
@@ -77,14 +81,14 @@ impl Law {
             .tasks
             .values()
             .filter(queued)
-            .map(|task| Whose::of(task.spec.owner))
+            .map(super::Task::whose)
             .collect();
         self.turns.served.retain(|owner, _| waiting.contains(owner));
         for who in waiting {
             let since = self.turns.served.entry(who).or_default();
             // Connections are sent to in another order than tasks were handed out.
             let is_served = |(owners, hold): &(BTreeSet<Whose>, bool)| {
-                owners.contains(&who) || (*hold && who == Whose::Queue)
+                owners.contains(&who) || (*hold && matches!(who, Whose::Queue(_)))
             };
             if packets.iter().any(is_served) {
                 since.clear();
@@ -96,7 +100,7 @@ impl Law {
                     twice.is_none(),
                     "{twice:?} is served again while {who:?} waits"
                 );
-                since.extend(owners);
+                since.extend(owners.iter().filter(|owner| owner.level() == who.level()));
             }
         }
         if !asked.is_empty() {

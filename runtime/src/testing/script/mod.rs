@@ -174,6 +174,10 @@ struct Script {
     alike: Option<submit::Alike>,
     /// What each of those that were submitted one after another takes in the queue, the open series last.
     records: Vec<u64>,
+    /// Priorities and deadlines are drawn aside, in seeds that have them.
+    levels: Option<ChaCha8Rng>,
+    /// The priority and the deadline of tasks that are alike.
+    level: (i8, Nanos),
     /// They are for this slave alone.
     addressee: Option<SlaveId>,
     /// The map that is filled now.
@@ -244,6 +248,7 @@ impl Script {
             self.next_app = self.now + self.rng.random_range(0..self.habits.every);
             self.application();
         }
+        self.law.on_hand_out();
         let hold = self.law.ready_bytes() > self.state.queue.ready_bytes().1;
         let mut effects = Vec::new();
         let told = |core: &mut MasterCore, effect| effects.push(Told::new(core, effect));

@@ -98,6 +98,7 @@ impl Script {
                     prefetch: false,
                     take_back: true,
                     duplicate_stragglers: false,
+                    priority_aging: [0, SECOND / 20, SECOND, 60 * SECOND][seed as usize % 4],
                     crash_limit: 0,
                     queued_bytes_max: 0,
                 },
@@ -241,6 +242,10 @@ impl Script {
             next_app: 0,
             alike: None,
             records: Vec::new(),
+            levels: seed
+                .is_multiple_of(3)
+                .then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x001e_7e15)),
+            level: (0, Nanos::MAX),
             addressee: None,
             window: None,
             in_series: 0,

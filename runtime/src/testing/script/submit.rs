@@ -1,11 +1,14 @@
 //! What the application gives: tasks one by one and together, as calls and maps and to the queue, and keys of bests.
 
+use std::time::Duration;
+
 use rand::RngExt;
 use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBody, encode_task_body};
-use ringmw_sched::{AlgorithmId, Group, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Group, Nanos, Owner, Scheduler, SlaveId, TaskId, TaskSpec};
 
 use crate::master::submit::RawTask;
 use crate::master::window::{Kept, Room};
+use crate::proto::SECOND;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::incumbents::Direction;
 use crate::proto::series::Body;
@@ -77,6 +80,7 @@ impl Script {
             tagged: self.chance(30),
             varied: self.chance(50),
         });
+        self.level = self.draw_level();
         let kind = self.draw_kind();
         match self.rng.random_range(0..4) {
             // A map.
@@ -238,6 +242,28 @@ impl Script {
         }
     }
 
+    /// A priority, one that is none now and then, and a time in which it is to be handed out.
+    fn draw_level(&mut self) -> (i8, Nanos) {
+        let plain = (0, Nanos::MAX);
+        let Some(rng) = &mut self.levels else {
+            return plain;
+        };
+        if rng.random_range(0..3) == 0 {
+            return plain;
+        }
+        let priority = match rng.random_range(0..60) {
+            0 => -5,
+            1 => 4,
+            _ => rng.random_range(-4..=3),
+        };
+        let within = match rng.random_range(0..5) {
+            0 => rng.random_range(0..SECOND / 10),
+            1 => rng.random_range(0..5 * SECOND),
+            _ => Nanos::MAX,
+        };
+        (priority, within)
+    }
+
     /// To whom an ordered task goes: mostly one that is here or was; now and then one that never was.
     fn draw_slave(&mut self) -> SlaveId {
         let ever = self.law.slaves_ever() as u32;
@@ -272,6 +298,16 @@ impl Script {
             None => (self.chance(70), self.chance(50)),
         };
         task = task.retry(retry).do_it_anyway(anyway);
+        if self.alike.is_none() {
+            self.level = self.draw_level();
+        }
+        let (priority, start_within) = self.level;
+        if priority != 0 {
+            task = task.priority(priority);
+        }
+        if start_within != Nanos::MAX {
+            task = task.start_within(Duration::from_nanos(start_within));
+        }
         let words = match self.alike {
             Some(alike) if !alike.tagged => None,
             Some(alike) if alike.varied => Some(self.rng.random_range(0..6)),
@@ -303,14 +339,17 @@ impl Script {
         );
         let algorithm = AlgorithmId(index_of(kind));
         let spec = TaskSpec {
-            alone: false,
             algorithm,
             owner,
             bytes: (body.len() + TASK_ENTRY_BYTES) as u32,
+            alone: false,
             policy: ringmw_sched::Policy {
                 to,
                 do_it_anyway: anyway,
                 retry,
+                priority,
+                needs: ringmw_sched::Needs::NONE,
+                start_within,
             },
         };
         let bytes = spec.bytes.into();
