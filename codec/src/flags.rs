@@ -114,6 +114,8 @@ macro_rules! flags {
                 "Leave after this time without a task: say goodbye and exit 0.";
             shared_cache_bytes = "--mw-shared-cache", Some("BYTES"), Bytes<u64, 1>, Some("1073741824"), Master,
                 "The most bytes of shared data that a slave keeps; what a task in its hands names stays beyond them.";
+            slave_memory = "--mw-slave-memory", Some("BYTES"), Maybe<Bytes<u64, { 1 << 20 }>>, None, Slave,
+                "A slave whose memory passes this leaves with 255, and the task that it runs is charged for it.";
             secret_file = "--mw-secret-file", Some("FILE"), Maybe<File>, None, Both,
                 "The run's secret: 64 hexadecimal digits or a resource file, - for standard input; a master makes it where there is none. By default it is drawn and stands in the resource file.";
             no_secret = "--mw-no-secret", None, Switch, None, Master,

@@ -470,6 +470,12 @@ const MUTANTS: &[Mutant] = &[
         new: "self.unsent.len() > UNSENT_PACKETS_MAX",
     },
     Mutant {
+        name: "what is told of a run: failed results are not counted",
+        file: "runtime/src/proto/master/account.rs",
+        old: "            true => tally.failed += u64::from(tasks),",
+        new: "            true => {}",
+    },
+    Mutant {
         name: "hearing: a recall is heard only at the end of a packet",
         file: "runtime/src/proto/slave/from_master.rs",
         old: "FromMaster::Recall(recall) => self.on_recall(recall),",

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringmw_codec::frame::{FrameReader, put_frame};
+use ringmw_codec::handshake::MEMBER_ID_BYTES_MAX;
 use ringmw_codec::kinds::{Kind, ToObserver};
 use ringmw_codec::observe::{ANSWERS_BYTES_MAX, Ask};
 use ringmw_codec::resource::ResourceFile;
+use ringmw_codec::secret::{ANSWER_BYTES, Channel, Initiator, Key, Role, SECRET_BYTES, Secret};
 use ringmw_codec::status::{STATUS_VERSION, Status, Told};
 use serde::de::DeserializeOwned;
 
@@ -21,11 +23,18 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// What an answer is read into at a time.
 const READ_BYTES: usize = 64 << 10;
 
+/// A connection to a master, over the run's secret if it has one.
+struct Connection {
+    stream: TcpStream,
+    channel: Option<Channel>,
+    reader: FrameReader,
+}
+
 /// A run, by its resource file.
 pub(crate) struct Run {
     pub(crate) path: PathBuf,
     pub(crate) file: ResourceFile,
-    connection: Option<(TcpStream, FrameReader)>,
+    connection: Option<Connection>,
 }
 
 impl Run {
@@ -116,6 +125,9 @@ impl Run {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
                 "its host does not answer: is it up, and may this host reach it?"
             }
+            io::ErrorKind::UnexpectedEof => {
+                "it hung up: the master has ended, or the secret in the file is not its own any more"
+            }
             _ => "is what listens there a master of ringmw?",
         };
         format!(
@@ -124,17 +136,55 @@ impl Run {
         )
     }
 
+    /// Connects, and proves that the secret is known where the file has one.
+    fn connect(&self, address: &str) -> io::Result<Connection> {
+        let mut stream = connect(address)?;
+        let channel = match &self.file.secret {
+            None => None,
+            Some(text) => {
+                let secret = Secret::parse(text).map_err(io::Error::other)?;
+                let token = self.file.member_id.as_bytes();
+                if token.len() > MEMBER_ID_BYTES_MAX {
+                    let what = "the file's member-id is longer than one may be";
+                    return Err(io::Error::other(what));
+                }
+                let (initiator, first) = Initiator::new(&secret, Role::Observer, token, draw()?);
+                stream.write_all(&first)?;
+                let mut answer = [0; ANSWER_BYTES];
+                stream.read_exact(&mut answer)?;
+                Some(initiator.finish(&answer).map_err(io::Error::other)?)
+            }
+        };
+        Ok(Connection {
+            stream,
+            channel,
+            reader: FrameReader::new(),
+        })
+    }
+
     fn exchange(&mut self, address: &str, ask: &Ask<'_>) -> io::Result<Vec<u8>> {
-        let (mut stream, mut reader) = match self.connection.take() {
+        let Connection {
+            mut stream,
+            mut channel,
+            mut reader,
+        } = match self.connection.take() {
             Some(connection) => connection,
-            None => (connect(address)?, FrameReader::new()),
+            None => self.connect(address)?,
         };
         let (mut payload, mut frame) = (Vec::new(), Vec::new());
         ask.encode(&mut payload);
         put_frame(&mut frame, Kind::Ask, &payload);
-        stream.write_all(&frame)?;
+        match &mut channel {
+            Some(channel) => {
+                let mut sealed = Vec::new();
+                channel.seal(&mut frame, &mut sealed);
+                stream.write_all(&sealed)?;
+            }
+            None => stream.write_all(&frame)?,
+        }
         let mut text = Vec::new();
         let mut buffer = vec![0; READ_BYTES];
+        let mut came = Vec::new();
         let limit = |kind: Kind| match kind {
             Kind::Answer => kind.limit().bytes(0, 0),
             _ => 0,
@@ -144,25 +194,33 @@ impl Run {
             if got == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let flow =
-                reader.feed(
-                    &buffer[..got],
-                    &limit,
-                    &mut |kind, payload| match ToObserver::read(kind, payload) {
-                        Ok(ToObserver::Answer(answer)) => {
-                            text.extend_from_slice(answer.text);
-                            match answer.is_last || text.len() > ANSWERS_BYTES_MAX {
-                                true => ControlFlow::Break(Ok(answer.is_last)),
-                                false => ControlFlow::Continue(()),
-                            }
-                        }
-                        Err(error) => ControlFlow::Break(Err(error.to_string())),
-                    },
-                );
+            came.clear();
+            match &mut channel {
+                Some(channel) => channel
+                    .open(&buffer[..got], &mut came)
+                    .map_err(io::Error::other)?,
+                None => came.extend_from_slice(&buffer[..got]),
+            }
+            let flow = reader.feed(&came, &limit, &mut |kind, payload| match ToObserver::read(
+                kind, payload,
+            ) {
+                Ok(ToObserver::Answer(answer)) => {
+                    text.extend_from_slice(answer.text);
+                    match answer.is_last || text.len() > ANSWERS_BYTES_MAX {
+                        true => ControlFlow::Break(Ok(answer.is_last)),
+                        false => ControlFlow::Continue(()),
+                    }
+                }
+                Err(error) => ControlFlow::Break(Err(error.to_string())),
+            });
             match flow.map_err(io::Error::other)? {
                 ControlFlow::Continue(()) => {}
                 ControlFlow::Break(Ok(true)) => {
-                    self.connection = Some((stream, reader));
+                    self.connection = Some(Connection {
+                        stream,
+                        channel,
+                        reader,
+                    });
                     return Ok(text);
                 }
                 ControlFlow::Break(Ok(false)) => {
@@ -172,6 +230,13 @@ impl Run {
             }
         }
     }
+}
+
+/// A key for one connection.
+fn draw() -> io::Result<Key> {
+    let mut bytes = [0; SECRET_BYTES];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(Key::new(bytes))
 }
 
 /// Whether an answer may be a refusal itself.

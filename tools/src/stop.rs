@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use ringmw_codec::observe::Ask;
+use ringmw_codec::status::Status;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::observe::Run;
 use crate::say;
+use crate::why::safe;
 
 /// The master ends within this time: 5 s if its algorithm holds its thread, 2 s for its slaves, 2 s for its files.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
@@ -18,6 +21,9 @@ pub(crate) struct Options {
     /// The master's resource file, or the folder that has it
     #[arg(value_name = "FILE|DIR")]
     run: PathBuf,
+    /// Wait for no running task
+    #[arg(long)]
+    now: bool,
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {
@@ -40,6 +46,20 @@ fn stop(options: &Options) -> Result<String, String> {
         ));
     }
     let status = run.status()?;
+    if run.file.secret.is_some() {
+        let told = run.told(&Ask::Stop { now: options.now })?;
+        if let Some(error) = told.error {
+            return Err(error);
+        }
+        let lines: String = told.lines.iter().map(|line| safe(line) + "\n").collect();
+        return ended(&run, &status).map(|()| lines);
+    }
+    if options.now {
+        return Err(
+            "--now needs a run with a secret: without one it is said to the processes by SIGKILL"
+                .to_owned(),
+        );
+    }
     let (host, pid) = (&status.run.host, status.run.pid);
     let here = rustix::system::uname();
     if *host.as_bytes() != *here.nodename().to_bytes() {
@@ -53,29 +73,35 @@ fn stop(options: &Options) -> Result<String, String> {
     kill_process(process, Signal::USR2).map_err(|error| {
         format!("the master's process {pid} cannot be signalled: {error}; its owner may say it")
     })?;
+    ended(&run, &status)?;
+    let tasks = &status.tasks;
+    Ok(format!(
+        "{} has ended: {} tasks are done, {} are not; {} told to go\n",
+        safe(&status.run.name),
+        tasks.done,
+        tasks.queued + tasks.running,
+        say::count(
+            usize::try_from(status.slaves.connected).unwrap_or(usize::MAX),
+            "slave was",
+            "slaves were"
+        ),
+    ))
+}
+
+/// Waits until the file says so.
+fn ended(run: &Run, status: &Status) -> Result<(), String> {
     let begun = Instant::now();
     while begun.elapsed() < ENDS_WITHIN {
         std::thread::sleep(Duration::from_millis(100));
-        let now = Run::find(&run.path)?;
-        if now.file.finished {
-            let tasks = &status.tasks;
-            let left = tasks.queued + tasks.running;
-            return Ok(format!(
-                "{} has ended: {} tasks done, {} not; {} told to go\n",
-                status.run.name,
-                tasks.done,
-                left,
-                say::count(
-                    usize::try_from(status.slaves.connected).unwrap_or(usize::MAX),
-                    "slave was",
-                    "slaves were"
-                ),
-            ));
+        if Run::find(&run.path)?.file.finished {
+            return Ok(());
         }
     }
     Err(format!(
-        "the master was told, and after {} s {} does not say that the run is finished: look at its process {pid} on {host}",
+        "the master was told, and after {} s {} does not say that the run is finished: look at its process {} on {}",
         ENDS_WITHIN.as_secs(),
-        run.path.display()
+        run.path.display(),
+        status.run.pid,
+        safe(&status.run.host)
     ))
 }

@@ -4,32 +4,63 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, ItemFn, Pat, PathArguments, PathSegment, Result,
-    ReturnType, Signature, Type, TypeReference,
+    Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, ItemFn, Lit, MetaNameValue, Pat,
+    PathArguments, PathSegment, Result, ReturnType, Signature, Type, TypeReference,
 };
 
 use crate::wire::{flatten, unraw};
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let expanded = if arguments.is_empty() {
-        syn::parse2::<ItemFn>(item.clone())
-            .map_err(|error| {
-                Error::new(
-                    error.span(),
-                    format!("`#[algorithm]` goes on a plain function ({error})"),
-                )
-            })
-            .and_then(|function| expand_function(&function))
-    } else {
-        Err(Error::new_spanned(
-            arguments,
-            "`#[algorithm]` takes no arguments",
-        ))
-    };
+    let expanded = timeout_ms(arguments).and_then(|timeout_ms| {
+        let function = syn::parse2::<ItemFn>(item.clone()).map_err(|error| {
+            Error::new(
+                error.span(),
+                format!("`#[algorithm]` goes on a plain function ({error})"),
+            )
+        })?;
+        expand_function(&function, timeout_ms)
+    });
     // The function goes out in any case, so that nothing else complains of its absence.
     match expanded {
         Ok(beside) => [item, beside].into_iter().collect(),
         Err(error) => [error.into_compile_error(), item].into_iter().collect(),
+    }
+}
+
+/// The time-out among the arguments of the attribute, in milliseconds; none if there is none.
+fn timeout_ms(arguments: TokenStream) -> Result<Option<u64>> {
+    if arguments.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |spanned: &dyn ToTokens| {
+        Error::new_spanned(
+            spanned,
+            "`#[algorithm]` takes nothing but a time-out: `#[algorithm(timeout = \"30s\")]`, in ms, s, min or h, at least 1ms",
+        )
+    };
+    let argument =
+        syn::parse2::<MetaNameValue>(arguments.clone()).map_err(|_| wrong(&arguments))?;
+    let Expr::Lit(ExprLit {
+        lit: Lit::Str(text),
+        ..
+    }) = &argument.value
+    else {
+        return Err(wrong(&argument.value));
+    };
+    let units = [("ms", 1), ("min", 60_000), ("s", 1_000), ("h", 3_600_000)];
+    let value = text.value();
+    let (digits, unit_ms) = units
+        .iter()
+        .find_map(|(unit, ms)| Some((value.strip_suffix(unit)?, *ms)))
+        .unwrap_or((&value, 1_000));
+    let ms = digits
+        .parse()
+        .ok()
+        .and_then(|number: u64| number.checked_mul(unit_ms));
+    match ms {
+        // A year is more than anybody means.
+        Some(ms @ 1..=31_536_000_000) if argument.path.is_ident("timeout") => Ok(Some(ms)),
+        _ => Err(wrong(&argument)),
     }
 }
 
@@ -282,7 +313,7 @@ impl Parameter {
     }
 }
 
-fn expand_function(function: &ItemFn) -> Result<TokenStream> {
+fn expand_function(function: &ItemFn, timeout_ms: Option<u64>) -> Result<TokenStream> {
     check_signature(&function.sig)?;
     let parameters = function
         .sig
@@ -299,7 +330,7 @@ fn expand_function(function: &ItemFn) -> Result<TokenStream> {
             (**ty).clone()
         }
     };
-    Ok(write_type(function, &parameters, &output))
+    Ok(write_type(function, &parameters, &output, timeout_ms))
 }
 
 fn check_signature(signature: &Signature) -> Result<()> {
@@ -560,7 +591,12 @@ fn spelled(ty: &Type) -> String {
     ty.to_token_stream().to_string()
 }
 
-fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> TokenStream {
+fn write_type(
+    function: &ItemFn,
+    parameters: &[Parameter],
+    output: &Type,
+    timeout_ms: Option<u64>,
+) -> TokenStream {
     let name = &function.sig.ident;
     let text = unraw(name);
     let visibility = &function.vis;
@@ -662,6 +698,10 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
         quote!(::ringmw::__private::describe(&mut arguments, #text, #describe);)
     });
 
+    let timeout = timeout_ms.map(|ms| {
+        quote!(const TIMEOUT: ::std::option::Option<::std::time::Duration> =
+            ::std::option::Option::Some(::std::time::Duration::from_millis(#ms));)
+    });
     // As bounds the types are complained of once, where they are written; the bodies then take them as good.
     let bounds: Vec<TokenStream> = parameters.iter().filter_map(Parameter::bound).collect();
     let output_bound = quote_spanned!(output.span()=> #output: ::ringmw::Outcome);
@@ -697,6 +737,7 @@ fn write_type(function: &ItemFn, parameters: &[Parameter], output: &Type) -> Tok
             #output_bound,
         {
             const NAME: &'static str = #text;
+            #timeout
 
             type Output = #outcome;
 

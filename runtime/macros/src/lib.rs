@@ -23,6 +23,9 @@ mod wire;
 /// | `&mut S` where `S: SlaveState` | this slave's memory | absent |
 /// | `&mut Cx` | slave, task, tag, random stream, arguments, cancelled | absent |
 ///
+/// `#[algorithm(timeout = "30s")]` bounds how long a task of it may run, in `ms`, `s`, `min` or `h`: then it sees
+/// `cx.cancelled()`, and what it returns within a second is its end; after that it fails, and its slave's process ends.
+///
 /// It returns `T` or `Result<T, E>` with `E: Display`; an `Err` is a failed result. Every `T` has `#[wire]` or is a
 /// plain type or collection of the standard library.
 #[proc_macro_attribute]

@@ -119,6 +119,7 @@ fn be_slave(parts: &Arc<SlaveSide>, ready: Ready) {
         own_args: Vec::new(),
         word: None,
         replace: Some(Box::new(replace)),
+        memory_max: None,
     };
     match Slave::join(join) {
         Ok(mut slave) => {

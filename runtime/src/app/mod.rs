@@ -150,7 +150,7 @@ impl App {
             );
         }
         match settings.role {
-            Role::Help => print(&flags::help_text(&name)),
+            Role::Help { all } => print(&flags::help_text(&name, all)),
             Role::Version => print(&format!("{}\n", version_string(&parts.version))),
             Role::Slave => match settings.slave_count {
                 Some(count) => node_role::run(&settings, count, &name),

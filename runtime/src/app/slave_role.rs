@@ -135,6 +135,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         own_args: settings.user,
         word: word.clone(),
         replace: None,
+        memory_max: settings.slave_memory,
     };
     let (id, code, reason) = match Slave::join(join) {
         Err(error) => {

@@ -105,6 +105,7 @@ impl From<Given> for Settings {
             time_limit,
             idle_timeout,
             shared_cache_bytes,
+            slave_memory,
             secret_file,
             no_secret,
             slaves_at,
@@ -115,7 +116,8 @@ impl From<Given> for Settings {
         } = given;
         Settings {
             role: match (help, version, master, slave) {
-                (true, ..) => Role::Help,
+                // Whether of all, the parser knows.
+                (true, ..) => Role::Help { all: false },
                 (_, true, ..) => Role::Version,
                 (_, _, true, _) => Role::Master,
                 (_, _, _, true) => Role::Slave,
@@ -179,6 +181,7 @@ impl From<Given> for Settings {
                 told(member_id, Source::Member),
                 told(resource_file, Source::ResourceFile),
             ]),
+            slave_memory,
             labels,
             without_effect: Vec::new(),
             passed_on: Vec::new(),

@@ -1,4 +1,5 @@
-//! The text of `--mw-help`, from the table of flags.
+//! The texts of `--mw-help`: one screen of what most need, by who reads it, and `--mw-help all` with the whole table of
+//! flags.
 
 use std::fmt::Write;
 
@@ -9,8 +10,89 @@ const WIDTH: usize = 80;
 /// Where the sentences begin.
 const COLUMN: usize = 32;
 
-/// What `--mw-help` prints. `app_name` is the program as the user calls it.
-pub(crate) fn help_text(app_name: &str) -> String {
+/// What most need, by who reads it: a flag, or what is written there, and what for.
+const SCREEN: &[(&str, &[(&str, &str)])] = &[
+    (
+        "On this machine",
+        &[
+            (
+                "--mw-local N",
+                "with so many slaves; by default one per core",
+            ),
+            ("--mw-seed N", "draw the same random numbers again"),
+            (
+                "--mw-audit-file FILE",
+                "append the audit trail: who came and went, and why",
+            ),
+            (
+                "--mw-task-timeout TIME",
+                "one that runs for longer fails: 30, 500ms, 10min",
+            ),
+        ],
+    ),
+    (
+        "On a cluster, the master (its audit trail goes to stdout, or to that file)",
+        &[
+            (
+                "--mw-master",
+                "be the master of slaves that are started elsewhere",
+            ),
+            (
+                "--mw-resource-file FILE",
+                "write where it is and how many slaves it wants",
+            ),
+            (
+                "--mw-crash-limit N",
+                "give a task up that has ended so many slaves",
+            ),
+        ],
+    ),
+    (
+        "On a cluster, the slaves",
+        &[
+            (
+                "--mw-slave",
+                "be a slave, of the master that this file names:",
+            ),
+            (
+                "--mw-resource-file FILE",
+                "or --mw-master-host HOST --mw-master-port PORT",
+            ),
+            (
+                "--mw-slave-count N|auto",
+                "fill a node: N slaves, started again when they die",
+            ),
+            (
+                "--mw-slave-time-limit TIME",
+                "leave before the batch system ends the job",
+            ),
+        ],
+    ),
+];
+
+/// What `--mw-help` prints, or with `all` `--mw-help all`. `app_name` is the program as the user calls it.
+pub(crate) fn help_text(app_name: &str, all: bool) -> String {
+    match all {
+        true => whole_table(app_name),
+        false => screen(app_name),
+    }
+}
+
+fn screen(app_name: &str) -> String {
+    let mut text = format!("Usage: {app_name} [--mw-FLAG]... [ARGUMENT]...\n");
+    for (title, rows) in SCREEN {
+        let _ = writeln!(text, "\n{title}:");
+        for (flag, meaning) in *rows {
+            let _ = writeln!(text, "  {flag:26}  {meaning}");
+        }
+    }
+    text.push_str(
+        "\nAll other arguments are the application's own.\n--mw-help all lists every flag.\n",
+    );
+    text
+}
+
+fn whole_table(app_name: &str) -> String {
     let mut text = String::new();
     let call = |text: &mut String, start: &str, flags: &str, meaning: &str| {
         let _ = writeln!(text, "{start}{app_name} {flags}\n           {meaning}");
@@ -95,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_flag_is_there_once_and_every_line_fits() {
-        let text = help_text("app");
+        let text = help_text("app", true);
         for flag in FLAGS {
             let starts = format!("  {}", flag.name);
             let entries = text.lines().filter(|line| {
@@ -111,8 +193,22 @@ mod tests {
     }
 
     #[test]
+    fn a_screen_is_one_and_names_flags_that_there_are() {
+        let text = help_text("app", false);
+        assert!(text.lines().count() <= 24, "{text}");
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        for word in text
+            .split_whitespace()
+            .filter(|word| word.starts_with("--mw-"))
+        {
+            assert!(FLAGS.iter().any(|flag| flag.name == word), "{word}");
+        }
+        assert!(text.contains("--mw-help all"), "{text}");
+    }
+
+    #[test]
     fn defaults_and_units_are_told() {
-        let text = help_text("./pi");
+        let text = help_text("./pi", true);
         assert!(text.starts_with("Usage: ./pi [--mw-local N]"), "{text}");
         for told in [
             "[default: 131072]",

@@ -50,7 +50,10 @@ const RESOURCE_FILE: &str = FLAG.resource_file.name;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Print the help and exit 0.
-    Help,
+    Help {
+        /// Every flag, not only what most need.
+        all: bool,
+    },
     /// Print the versions and exit 0.
     Version,
     /// The master of slaves that are started elsewhere.
@@ -120,6 +123,8 @@ pub(crate) struct Settings {
     pub slave_listen: Option<(Option<String>, u16)>,
     /// Where a slave's master is told, in the order given; see [`resolve_slave_target`].
     pub sources: Vec<Source>,
+    /// The most bytes of memory that a slave may have resident.
+    pub slave_memory: Option<u64>,
     /// The labels of a slave, at most [`LABELS_MAX`].
     pub labels: Vec<String>,
     /// The flags of a slave that local mode's slaves are given.
@@ -169,6 +174,8 @@ pub(crate) struct Split {
     pub mw: Vec<OsString>,
     /// The user's, in order.
     pub user: Vec<String>,
+    /// `all` stands behind the call for help.
+    pub help_all: bool,
 }
 
 /// Takes the library's flags out of the arguments (those after the program's name).
@@ -178,6 +185,7 @@ pub(crate) fn split(args: impl IntoIterator<Item = OsString>) -> Result<Split, U
     let mut split = Split {
         mw: Vec::new(),
         user: Vec::new(),
+        help_all: false,
     };
     let mut args = args.into_iter().enumerate().peekable();
     let mut is_ours = true;
@@ -190,6 +198,9 @@ pub(crate) fn split(args: impl IntoIterator<Item = OsString>) -> Result<Split, U
             let Some(placeholder) = row.flag.value else {
                 if value.is_some() {
                     return usage(format!("{name} takes no value"));
+                }
+                if name == HELP {
+                    split.help_all |= args.next_if(|(_, next)| next == "all").is_some();
                 }
                 split.mw.push(arg);
                 continue;
@@ -243,10 +254,10 @@ fn known_flag(arg: &OsStr) -> Result<(&'static Row, Option<OsString>), UsageErro
         Some(row) => Ok((row, value)),
         None => match nearest(&name) {
             Some(near) => usage(format!(
-                "{name} is no flag of this program; is {near} meant? {HELP} lists them all"
+                "{name} is no flag of this program; is {near} meant? {HELP} all lists them"
             )),
             None => usage(format!(
-                "{name} is no flag of this program; {HELP} lists them all"
+                "{name} is no flag of this program; {HELP} all lists them"
             )),
         },
     }
@@ -285,7 +296,11 @@ fn edits(from: &str, to: &str) -> usize {
 
 /// Parses the arguments after the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings, UsageError> {
-    let Split { mut mw, user } = split(args)?;
+    let Split {
+        mut mw,
+        user,
+        help_all,
+    } = split(args)?;
     // A call for help must not fail on what it is to help with.
     let calls = [HELP, FLAG.version.name];
     let call = calls.iter().find(|call| mw.iter().any(|arg| arg == *call));
@@ -297,6 +312,9 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings
     judge_role(&given)?;
     let mut settings = Settings::from(given);
     let names = names(&mw, settings.role)?;
+    if let Role::Help { all } = &mut settings.role {
+        *all = help_all;
+    }
     settings.rules.is_crash_limit_given = names.contains(&FLAG.crash_limit.name);
     judge(&settings)?;
     let is_local = matches!(settings.role, Role::Local { .. });

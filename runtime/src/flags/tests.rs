@@ -129,6 +129,7 @@ fn defaults_are_the_tables() {
         slave_count: None,
         slave_bounds: Bounds::default(),
         sources: Vec::new(),
+        slave_memory: None,
         labels: Vec::new(),
         passed_on: Vec::new(),
         without_effect: Vec::new(),
@@ -203,6 +204,7 @@ fn everything_can_be_given() {
             Source::ResourceFile("res".into()),
             Source::Member("12.0".into()),
         ],
+        slave_memory: None,
         labels: Vec::new(),
         passed_on: Vec::new(),
         without_effect: Vec::new(),
@@ -222,6 +224,8 @@ fn labels_are_a_slaves_and_local_modes_slaves_have_them() {
         ["--mw-slave-label=gpu", "--mw-slave-label=mem=big"]
     );
     assert!(local.without_effect.is_empty());
+    let bounded = parsed("--mw-slave --mw-resource-file f --mw-slave-memory 2GiB");
+    assert_eq!(bounded.slave_memory, Some(2 << 30));
     let wrong = |flags: &str| parse(args(flags)).expect_err(flags).to_string();
     assert!(wrong("--mw-slave-label =x").contains("has no key"));
     assert!(wrong(&format!("--mw-slave-label {}", "x".repeat(65))).contains("65 bytes"));
@@ -282,8 +286,11 @@ fn roles() {
     // Help helps, whatever else is wrong with the line.
     assert_eq!(
         parsed("--mw-slave --mw-master --mw-master-port x --mw-version-string --mw-help a").role,
-        Role::Help
+        Role::Help { all: false }
     );
+    let all = parsed("x --mw-help all y");
+    assert_eq!(all.role, Role::Help { all: true });
+    assert_eq!(all.user, ["x", "y"]);
 }
 
 #[test]
@@ -370,23 +377,23 @@ fn unknown_flags_get_a_suggestion_where_one_is_near() {
     let rows = [
         (
             "--mw-slvae",
-            "--mw-slvae is no flag of this program; is --mw-slave meant? --mw-help lists them all",
+            "--mw-slvae is no flag of this program; is --mw-slave meant? --mw-help all lists them",
         ),
         (
             "--mw-masterhost=x",
-            "--mw-masterhost is no flag of this program; is --mw-master-host meant? --mw-help lists them all",
+            "--mw-masterhost is no flag of this program; is --mw-master-host meant? --mw-help all lists them",
         ),
         (
             "--mw-max-write-buffer 1",
-            "--mw-max-write-buffer is no flag of this program; is --mw-max-write-buffer-size meant? --mw-help lists them all",
+            "--mw-max-write-buffer is no flag of this program; is --mw-max-write-buffer-size meant? --mw-help all lists them",
         ),
         (
             "--mw-frobnicate-all-day",
-            "--mw-frobnicate-all-day is no flag of this program; --mw-help lists them all",
+            "--mw-frobnicate-all-day is no flag of this program; --mw-help all lists them",
         ),
         (
             "--mw-",
-            "--mw- is no flag of this program; --mw-help lists them all",
+            "--mw- is no flag of this program; --mw-help all lists them",
         ),
     ];
     for (line, message) in rows {

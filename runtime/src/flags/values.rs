@@ -293,7 +293,8 @@ impl Value for Ports {
 
     fn read(value: &str) -> Result<(u16, u16), String> {
         let port = |text| number(text, 1, u64::MAX);
-        let Some((first, last)) = value.split_once('-') else {
+        let range = value.split_once('-').filter(|(first, _)| !first.is_empty());
+        let Some((first, last)) = range else {
             return port(value).map(|port| (port, port));
         };
         match (port(first), port(last)) {

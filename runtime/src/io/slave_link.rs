@@ -51,6 +51,8 @@ const STANDBY: Nanos = 10_000_000;
 const TAKEN_CHECK: Nanos = 20_000_000;
 /// How often TCP is asked for acknowledgements: it finds what has been missing for seconds.
 const ACK_CHECK: Nanos = 1_000_000_000;
+/// How often a task's memory is looked at where it is bounded: in so short a time it takes some hundred MiB at most.
+const MEMORY_CHECK: Nanos = 20_000_000;
 /// A thread that exits waits so long for the core, which it may hold itself.
 const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 256 << 10;
@@ -393,11 +395,16 @@ impl Link {
     /// a larger process (embedded) is left alone.
     ///
     /// A thread that goes on at a task which has been answered for is left alone too, and `replace` starts another in its place.
-    pub(crate) fn run(&self, term: Option<&Term>, replace: Option<Box<dyn FnOnce() + Send>>) {
+    pub(crate) fn run(
+        &self,
+        term: Option<&Term>,
+        replace: Option<Box<dyn FnOnce() + Send>>,
+        memory_max: Option<u64>,
+    ) {
         if let Some(term) = term {
             term.at_once.store(false, Ordering::SeqCst);
         }
-        if let Err(error) = self.stand_by(term) {
+        if let Err(error) = self.stand_by(term, memory_max) {
             self.core().on_closed(&error.to_string());
         }
         self.cancelled.store(true, Ordering::Relaxed);
@@ -431,7 +438,7 @@ impl Link {
     }
 
     /// Until it is over.
-    fn stand_by(&self, term: Option<&Term>) -> io::Result<()> {
+    fn stand_by(&self, term: Option<&Term>, memory_max: Option<u64>) -> io::Result<()> {
         let mut seen = 0;
         loop {
             let begun = self.begun.load(Ordering::Relaxed);
@@ -444,6 +451,9 @@ impl Link {
                 self.on_time();
                 // What is left, this thread itself sleeps for: `sleep` asks whether there is any.
                 self.write();
+            }
+            if !main_serves && let Some(bytes_max) = memory_max {
+                self.check_memory(bytes_max);
             }
             if self.core().end().is_some() {
                 return Ok(());
@@ -459,6 +469,10 @@ impl Link {
                 (false, true) => self.sleep_deep(),
                 (false, false) => self.clock.now() + STANDBY,
             };
+            let deadline = match memory_max {
+                Some(_) if !main_serves => deadline.min(self.clock.now() + MEMORY_CHECK),
+                _ => deadline,
+            };
             if self.sleep(term, serves, deadline)? {
                 self.read()?;
                 self.rouse_if_it_serves();
@@ -472,6 +486,16 @@ impl Link {
         if self.main_serves.load(Ordering::SeqCst) {
             self.wake_main();
         }
+    }
+
+    /// A task that takes more memory than its slave may have ends it, and is to blame.
+    fn check_memory(&self, bytes_max: u64) {
+        let Some(bytes) = resident_bytes().filter(|bytes| *bytes > bytes_max) else {
+            return;
+        };
+        let reason =
+            format!("its memory of {bytes} bytes is above the {bytes_max} of --mw-slave-memory");
+        self.core().blame(&reason);
     }
 
     /// It goes of its own will: writes what is left, as long as the core says that there is a use in it.
@@ -646,6 +670,13 @@ impl Link {
     pub(crate) fn finish_audit(&self) {
         let _ = self.audit.finish(FINISH_BOUND);
     }
+}
+
+/// Bytes of memory that this process has resident; none where the system does not say.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 fn interest(unsent: bool) -> PollFlags {

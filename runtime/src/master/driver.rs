@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ pub(crate) struct Driver {
     pub(crate) signals: Option<Signals>,
     /// For those who look at the run.
     pub(crate) publisher: Option<Publisher>,
+    /// A run that is stopped waits for no running task.
+    pub(crate) stops_now: Arc<AtomicBool>,
     /// Called for every line of the trail.
     pub(crate) watch: Box<dyn FnMut(&Event)>,
 }
@@ -88,6 +91,9 @@ const TURNS_FOR: Nanos = 200_000;
 
 /// Up to this many connections a debug build holds the core's account of unsent bytes to the engine's, turn by turn.
 const WALKED_MAX: usize = 64;
+
+/// How long a master that is stopped at once waits for its slaves to hear of it.
+const STOP_WAIT: Nanos = 100_000_000;
 
 /// How long a connection that is closed may take to be read to its last byte.
 const FLUSH_WAIT: Nanos = 5_000_000_000;
@@ -151,7 +157,11 @@ impl Loop {
     async fn leave(&mut self, finished: bool) -> io::Result<()> {
         let mw = self.driver.mw.clone();
         mw.act(|state| state.core.shutdown(finished));
-        let until = mw.inner.clock.now() + SHUTDOWN_WAIT;
+        let wait = match self.driver.stops_now.load(Ordering::Relaxed) {
+            true => STOP_WAIT,
+            false => SHUTDOWN_WAIT,
+        };
+        let until = mw.inner.clock.now() + wait;
         std::future::poll_fn(|cx| {
             let _ = self.turns(cx, |this, _| {
                 // It leaves already; but the thread that hears signals first is told that this one goes on.

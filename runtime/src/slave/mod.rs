@@ -122,6 +122,8 @@ pub(crate) struct Join {
     pub(crate) word: Option<Arc<Word>>,
     /// What becomes of its place where it is a thread that goes on at a task which has been answered for.
     pub(crate) replace: Option<Box<dyn FnOnce() + Send>>,
+    /// The most bytes of memory that this process may have resident.
+    pub(crate) memory_max: Option<u64>,
 }
 
 impl Slave {
@@ -140,6 +142,7 @@ impl Slave {
             own_args,
             word,
             replace,
+            memory_max,
         } = join;
         let (stream, core, clock, again) = match via {
             Via::Dial(addresses) => {
@@ -164,7 +167,7 @@ impl Slave {
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
-            .spawn(move || io.run(term.as_ref(), replace))
+            .spawn(move || io.run(term.as_ref(), replace, memory_max))
             .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let answer = link.serve_until(Nanos::MAX, |core, _| match (core.welcome(), core.end()) {

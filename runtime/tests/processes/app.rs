@@ -12,7 +12,7 @@ use ringmw_codec::audit::{Event, LossCause};
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
-use crate::misfortune::{self, perish, pine};
+use crate::misfortune::{self, perish, pine, plod};
 use crate::process::Process;
 use crate::support::{Given, archive, frame, result};
 
@@ -213,6 +213,7 @@ pub(crate) fn app() -> App {
         .algorithm::<nap>()
         .algorithm::<perish>()
         .algorithm::<pine>()
+        .algorithm::<plod>()
         .algorithm::<square>()
         .algorithm::<swell>()
         .master(master);

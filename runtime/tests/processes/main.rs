@@ -17,6 +17,7 @@ mod secrets;
 mod signals;
 mod storms;
 mod unsent;
+mod watched;
 mod wrong;
 
 #[path = "../support/crowd.rs"]
@@ -58,6 +59,7 @@ use crate::misfortune::{
     a_panic_whose_value_panics_is_a_failed_result, a_slave_that_cannot_print_costs_no_task,
     a_state_that_cannot_be_made_is_the_end_with_the_reason, a_task_does_not_take_the_last_slave,
     a_task_that_ends_its_slaves_is_unrunnable, a_task_that_hangs_is_answered_for,
+    a_task_that_takes_too_much_memory_is_charged, an_algorithm_has_a_timeout_of_its_own,
 };
 use crate::need::{Need, trial};
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
@@ -77,6 +79,7 @@ use crate::unsent::{
     a_slave_that_leaves_leaves_nothing_behind, a_slave_with_results_unsent_is_not_idle,
     an_evicted_slave_does_not_write_for_ever,
 };
+use crate::watched::{a_held_master_tells_how_it_does, a_stopped_run_is_finished};
 use crate::wrong::{a_refused_slave_says_why, what_is_wrong_is_one_line};
 
 type Test = (&'static str, fn());
@@ -183,6 +186,14 @@ const TESTS: &[Test] = &[
         a_slave_that_cannot_print_costs_no_task("epoll")
     }),
     (
+        "a_task_that_takes_too_much_memory_is_charged",
+        a_task_that_takes_too_much_memory_is_charged,
+    ),
+    (
+        "an_algorithm_has_a_timeout_of_its_own",
+        an_algorithm_has_a_timeout_of_its_own,
+    ),
+    (
         "a_panic_whose_value_panics_is_a_failed_result",
         a_panic_whose_value_panics_is_a_failed_result,
     ),
@@ -205,6 +216,11 @@ const TESTS: &[Test] = &[
     ("a_held_thread_does_not_hold_a_signal_up_on_epoll", || {
         a_held_thread_does_not_hold_a_signal_up("epoll")
     }),
+    (
+        "a_held_master_tells_how_it_does",
+        a_held_master_tells_how_it_does,
+    ),
+    ("a_stopped_run_is_finished", a_stopped_run_is_finished),
     (
         "a_second_signal_ends_a_held_master",
         a_second_signal_ends_a_held_master,

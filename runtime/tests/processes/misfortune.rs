@@ -50,11 +50,21 @@ pub(crate) fn perish(n: u64, how: &str, cx: &mut Cx) -> u64 {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
+        "swell" => swell(),
         "print" => println!("task {n} speaks"),
         "panic oddly" => std::panic::panic_any(Touchy),
         other => panic!("{other}"),
     }
     n * n
+}
+
+/// Takes more and more memory.
+fn swell() -> ! {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(vec![1u8; 4 << 20]);
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Panics when it is dropped, which is while a panic is looked at.
@@ -82,6 +92,15 @@ pub(crate) async fn master(mw: &Master, args: &Args, tasks: u64, how: &str) -> R
                 .await
                 .map_err(|error| error.to_string())
         );
+        return Ok(());
+    }
+    if how == "plod" {
+        println!("0 good");
+        for n in 0..3 {
+            if let Err(error) = mw.call(plod::task(n)).await {
+                println!("bad: {error}");
+            }
+        }
         return Ok(());
     }
     let how = |n: u64| if n % every == 1 { how } else { "" };
@@ -265,6 +284,49 @@ pub(crate) fn a_slave_that_cannot_print_costs_no_task(engine: &str) {
         full.stderr()
     );
     good.expect_exit(0);
+}
+
+pub(crate) fn a_task_that_takes_too_much_memory_is_charged() {
+    let (_dir, mut master) = local("auto", "swell", &["--mw-slave-memory", "300MiB"]);
+    master.expect_exit(0);
+    let (good, bad) = ends(&master);
+    assert_eq!(
+        (good, bad.len(), losses(&master)),
+        (59, 1, 2),
+        "{}",
+        master.stderr()
+    );
+    assert!(
+        master.stderr().contains("of --mw-slave-memory"),
+        "{}",
+        master.stderr()
+    );
+}
+
+/// The algorithm's own time-out, without a flag.
+#[algorithm(timeout = "200ms")]
+pub(crate) fn plod(n: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(if n == 1 { 60_000 } else { 0 }));
+    n
+}
+
+pub(crate) fn an_algorithm_has_a_timeout_of_its_own() {
+    let (_dir, mut master) = local("auto", "plod", &[]);
+    master.expect_exit(0);
+    assert_eq!(
+        ends(&master).1,
+        [format!(
+            "TASK-1 failed on SLAVE-{}: timed out after 0.2 s",
+            master
+                .stdout()
+                .split("SLAVE-")
+                .nth(1)
+                .unwrap()
+                .split(':')
+                .next()
+                .unwrap()
+        )]
+    );
 }
 
 pub(crate) fn a_panic_whose_value_panics_is_a_failed_result() {

@@ -57,6 +57,9 @@ batch_name   = {tag}
 # It leaves the queue when its algorithm has come to an end, whatever its exit code. It stays, and is started again,
 # when it was killed by a signal or left on one: 129 is SIGHUP, 130 SIGINT, 143 SIGTERM.
 on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143)
+
+# condor_rm of the master ends the run for good: the resource file says finished, and the slaves leave with 0.
+remove_kill_sig = SIGUSR2
 {more}
 queue 1
 "#

@@ -196,10 +196,10 @@ impl Setting {
         }
         let port = listener
             .local_addr()
-            .map_err(|error| format!("the listening socket: {error}"))?
-            .port();
+            .map_err(|error| format!("the listening socket: {error}"))?;
+        let (local, port) = (port, port.port());
         let addresses = self.addresses(&listener, port)?;
-        let watch = self.watch()?;
+        let watch = self.watch(secret.as_ref(), local, &addresses)?;
         let told = watch.as_ref().map(|watch| watch.told.clone());
         let runtime = Runtime::open(self.settings.engine, listener)?;
         let word = if runtime.is_ring() {
@@ -268,7 +268,10 @@ impl Setting {
             _ => None,
         };
         let about = status::run(&self, word.word(), seed, &addresses);
-        let publisher = watch.map(|watch| watch.serve(about, clock, stop.clone()));
+        let stops_now = Arc::new(AtomicBool::new(false));
+        let serve =
+            |watch: status::Watch| watch.serve(about, clock, stop.clone(), Arc::clone(&stops_now));
+        let publisher = watch.map(serve);
         let publisher = publisher.transpose()?;
         let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
         let told = told.unwrap_or_default();
@@ -291,6 +294,7 @@ impl Setting {
                 dialler: (!slaves_at.is_empty()).then(|| Dialler::start(slaves_at)),
                 signals,
                 publisher,
+                stops_now,
                 watch: Box::new(move |event| {
                     if let Some(watch) = &mut watch_local {
                         watch(event);

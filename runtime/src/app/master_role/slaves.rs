@@ -10,6 +10,7 @@ use ringmw_codec::secret::Secret;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::io::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
+use crate::io::terminal::{complain, own_name};
 use crate::master::driver::Outside;
 
 pub(super) struct LocalSlaves {
@@ -65,10 +66,15 @@ impl LocalSlaves {
     /// To be called with every line of the trail.
     pub(super) fn watcher(&self) -> impl FnMut(&Event) + use<> {
         let is_leaving = Arc::clone(&self.is_leaving);
-        move |event| {
-            if let Event::ShutdownBegun { .. } = event {
-                is_leaving.store(true, Ordering::Relaxed);
-            }
+        move |event| match event {
+            Event::ShutdownBegun { .. } => is_leaving.store(true, Ordering::Relaxed),
+            Event::Waiting { tasks } => complain(
+                &own_name(),
+                &format!(
+                    "{tasks} tasks wait that no slave here may run: they are addressed to slaves, or to a group that none is in"
+                ),
+            ),
+            _ => {}
         }
     }
 

@@ -3,8 +3,10 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringmw_codec::audit::{Event, Who};
+use ringmw_codec::secret::Secret;
 use ringmw_codec::status::{Run, Status};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -12,9 +14,9 @@ use crate::app::master_role::Setting;
 use crate::app::master_role::listen::listen_within;
 use crate::app::parts::OWN_VERSION;
 use crate::io::clock::{self, Clock};
-use crate::io::engine;
-use crate::io::status::{self, Access, Board, Listeners};
+use crate::io::status::{self, Access, Board, Listeners, Proof};
 use crate::io::terminal::{complain, own_name};
+use crate::io::{engine, secret_file, signals};
 use crate::master::driver::Outside;
 use crate::master::publish::Publisher;
 
@@ -33,33 +35,51 @@ pub(super) struct Told {
 pub(super) struct Watch {
     listeners: Listeners,
     pub(super) told: Told,
+    proof: Option<Proof>,
 }
+
+/// What the token of HTTP is derived for.
+const TOKEN_PURPOSE: &str = "ringmw 2026 the token of a run's status page";
 
 impl Setting {
     /// `None`: nobody may look.
     ///
     /// # Errors
     /// When an address that was asked for cannot be bound.
-    pub(super) fn watch(&self) -> Result<Option<Watch>, String> {
+    pub(super) fn watch(
+        &self,
+        secret: Option<&Secret>,
+        local: SocketAddr,
+        addresses: &[String],
+    ) -> Result<Option<Watch>, String> {
         let mut told = Told::default();
         let http = match (&self.settings.status_at, self.embedded) {
-            (Some(at), false) => Some(self.http(at, &mut told)?),
+            (Some(at), false) => Some(self.http(at, secret, &mut told)?),
             _ => None,
         };
         let observers = match self.settings.resource_file.is_some() && !self.embedded {
-            true => Some(observers(self.settings.port, &mut told)?),
+            true => Some(self.observers(secret, (local, addresses), &mut told)?),
             false => None,
         };
         if http.is_none() && observers.is_none() {
             return Ok(None);
         }
         let listeners = Listeners { http, observers };
-        Ok(Some(Watch { listeners, told }))
+        let proof = secret.map(|secret| Proof {
+            secret: secret.clone(),
+            member_id: self.member_id.clone().into_bytes(),
+        });
+        Ok(Some(Watch {
+            listeners,
+            told,
+            proof,
+        }))
     }
 
     fn http(
         &self,
         (host, port): &(Option<String>, u16),
+        secret: Option<&Secret>,
         told: &mut Told,
     ) -> Result<(TcpListener, Access), String> {
         let flag = || match host {
@@ -82,7 +102,11 @@ impl Setting {
         };
         let listener = engine::listen(address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        let token = token().map_err(|error| format!("no token can be drawn: {error}"))?;
+        // One-way: who has the token may look, and learns nothing of the secret.
+        let token = match secret {
+            Some(secret) => secret.token(TOKEN_PURPOSE).to_string(),
+            None => secret_file::draw().token(TOKEN_PURPOSE).to_string(),
+        };
         let shown = match host {
             Some(host) if !bound.ip().is_unspecified() => with_port(host, bound.port()),
             Some(_) => {
@@ -118,6 +142,34 @@ impl Setting {
         (told.page, told.token) = (Some(page), Some(token));
         Ok((listener, access))
     }
+
+    /// Where slaves come to, on a port of its own. Without a secret nothing is proved, so only this machine may ask.
+    fn observers(
+        &self,
+        secret: Option<&Secret>,
+        (local, addresses): (SocketAddr, &[String]),
+        told: &mut Told,
+    ) -> Result<TcpListener, String> {
+        let failed = |error: io::Error| {
+            format!(
+                "the listener of ringmw top, why and stop: {error}; it takes a free port of --mw-master-port's range"
+            )
+        };
+        // Behind a firewall the range is what is open.
+        let ports = self.settings.port.filter(|(first, last)| first < last);
+        let ip = match secret {
+            Some(_) => local.ip(),
+            None => Ipv4Addr::LOCALHOST.into(),
+        };
+        let listener = listen_within(ip, ports.unwrap_or((0, 0))).map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        let first = addresses.first().and_then(|first| first.rsplit_once(':'));
+        told.address = Some(match first {
+            Some((host, _)) if secret.is_some() => format!("{host}:{}", bound.port()),
+            _ => bound.to_string(),
+        });
+        Ok(listener)
+    }
 }
 
 impl Watch {
@@ -127,6 +179,7 @@ impl Watch {
         run: Run,
         clock: Clock,
         outside: UnboundedSender<Outside>,
+        stops_now: Arc<AtomicBool>,
     ) -> Result<Publisher, String> {
         let first = Status {
             run: run.clone(),
@@ -135,28 +188,17 @@ impl Watch {
         let board = Arc::new(Board::new(clock.instant(0), first));
         let master = status::Master {
             board: Arc::clone(&board),
+            proof: self.proof,
+            stop: Box::new(move |now| {
+                stops_now.fetch_or(now, Ordering::Relaxed);
+                signals::stop();
+            }),
             ask: Box::new(move |question| outside.send(Outside::Ask(question)).is_ok()),
         };
         status::serve(self.listeners, master)
             .map_err(|error| format!("the thread that tells how the run does: {error}"))?;
         Ok(Publisher::new(board, run))
     }
-}
-
-/// Without a secret nothing is proved, so only this machine may ask.
-fn observers(ports: Option<(u16, u16)>, told: &mut Told) -> Result<TcpListener, String> {
-    let failed = |error: io::Error| {
-        format!(
-            "the listener of ringmw top, why and stop: {error}; it takes a free port of --mw-master-port's range"
-        )
-    };
-    // Behind a firewall the range is what is open.
-    let ports = ports.filter(|(first, last)| first < last);
-    let listener =
-        listen_within(Ipv4Addr::LOCALHOST.into(), ports.unwrap_or((0, 0))).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    told.address = Some(bound.to_string());
-    Ok(listener)
 }
 
 /// What does not change of a run.
@@ -181,12 +223,4 @@ fn with_port(host: &str, port: u16) -> String {
         Ok(ip) => SocketAddr::new(ip, port).to_string(),
         Err(_) => format!("{host}:{port}"),
     }
-}
-
-/// 128 bits that nobody can foresee.
-fn token() -> io::Result<String> {
-    use std::io::Read as _;
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

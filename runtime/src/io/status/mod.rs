@@ -15,11 +15,13 @@ use std::thread;
 
 mod board;
 mod http;
+mod line;
 mod metrics;
 mod observer;
 
 pub(crate) use board::{Board, Question};
 pub(crate) use http::{Access, own_names};
+pub(crate) use line::Proof;
 pub(crate) use observer::Master;
 
 /// What is served, each where it has a listener.

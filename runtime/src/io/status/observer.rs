@@ -1,6 +1,7 @@
 //! The master's second listener: `ringmw top`, `why` and `stop` ask here, in frames.
 //!
-//! Without a secret nothing is proved: from this machine alone the status is told, and nobody may stop the run.
+//! Over the run's secret, as slaves do, with a role of their own. Without a secret nothing is proved: from this machine
+//! alone the status is told, and nobody may stop the run.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,11 +13,11 @@ use ringmw_codec::frame::{FrameReader, put_frame};
 use ringmw_codec::kinds::{FromObserver, Kind};
 use ringmw_codec::observe::{ANSWER_BYTES_MAX, Answer, Ask};
 use ringmw_codec::status::Told;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::board::{Board, Question};
+use super::line::{Line, Proof};
 
 /// Connections at a time; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 64;
@@ -32,6 +33,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What reaches the master's thread.
 pub(crate) struct Master {
     pub(crate) board: Arc<Board>,
+    /// What observers must know, if the run has a secret.
+    pub(crate) proof: Option<Proof>,
+    /// Ends the run for good; true: without waiting for running tasks.
+    pub(crate) stop: Box<dyn Fn(bool) + Send + Sync>,
     /// Hands a question over; false when nobody takes any more.
     pub(crate) ask: Box<dyn Fn(Question) -> bool + Send + Sync>,
 }
@@ -56,22 +61,26 @@ pub(super) async fn serve(listener: TcpListener, master: Arc<Master>) {
     }
 }
 
-async fn connection(mut stream: TcpStream, peer: SocketAddr, master: &Master) -> io::Result<()> {
+async fn connection(stream: TcpStream, peer: SocketAddr, master: &Master) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
     let mut reader = FrameReader::new();
     let limit = |kind: Kind| match kind {
         Kind::Ask => kind.limit().bytes(0, 0),
         _ => 0,
     };
-    let mut buffer = [0; 4096];
+    let mut line = match &master.proof {
+        Some(proof) => Line::proved(stream, proof).await?,
+        None => Line::plain(stream),
+    };
+    let mut came = Vec::new();
     loop {
-        let got = tokio::time::timeout(ASKS_WITHIN, stream.read(&mut buffer)).await??;
-        if got == 0 {
+        came.clear();
+        if !tokio::time::timeout(ASKS_WITHIN, line.read(&mut came)).await?? {
             return Ok(());
         }
         let mut asked = Vec::new();
         let _: ControlFlow<()> = reader
-            .feed(&buffer[..got], &limit, &mut |kind, payload| {
+            .feed(&came, &limit, &mut |kind, payload| {
                 asked.push((kind, payload.to_vec()));
                 ControlFlow::Continue(())
             })
@@ -81,7 +90,7 @@ async fn connection(mut stream: TcpStream, peer: SocketAddr, master: &Master) ->
                 FromObserver::read(kind, &payload).map_err(io::Error::other)?;
             let text = master.answer(ask, peer).await;
             let frames = frames(&text);
-            tokio::time::timeout(READS_WITHIN, stream.write_all(&frames)).await??;
+            tokio::time::timeout(READS_WITHIN, line.write(frames)).await??;
         }
     }
 }
@@ -101,9 +110,10 @@ fn frames(text: &[u8]) -> Vec<u8> {
 
 impl Master {
     async fn answer(&self, ask: Ask<'_>, peer: SocketAddr) -> Vec<u8> {
+        let is_proved = self.proof.is_some();
         let is_local = peer.ip().to_canonical().is_loopback();
         let told = match ask {
-            _ if !is_local => refused(
+            _ if !is_proved && !is_local => refused(
                 "this run has no secret (--mw-no-secret), so it tells how it does on the master's own host alone: log in \
                  there",
             ),
@@ -112,12 +122,28 @@ impl Master {
                 return json.unwrap_or_else(|error| error.to_string().into_bytes());
             }
             Ask::Why { about } => self.why(about.to_owned()).await,
+            Ask::Stop { now } if is_proved => self.stop(now),
             Ask::Stop { .. } => refused(
                 "this run has no secret (--mw-no-secret), so anybody could say that: send SIGUSR2 to the master on its own \
                  host, or end its job in the batch system",
             ),
         };
         serde_json::to_vec(&told).unwrap_or_default()
+    }
+
+    /// What is left when the run ends now.
+    fn stop(&self, now: bool) -> Told {
+        let status = self.board.look();
+        (self.stop)(now);
+        let (tasks, slaves) = (&status.tasks, &status.slaves);
+        Told {
+            error: None,
+            held_ms: status.held_ms,
+            lines: vec![format!(
+                "{} ends for good: {} tasks are done, {} are running and {} queued and will not be; {} slaves are told to go",
+                status.run.name, tasks.done, tasks.running, tasks.queued, slaves.connected
+            )],
+        }
     }
 
     async fn why(&self, about: String) -> Told {

@@ -37,6 +37,7 @@ mod leaving;
 mod levels;
 mod loss;
 mod secured;
+mod status;
 mod tables;
 mod to_slave;
 mod trail;
@@ -215,6 +216,7 @@ impl Law {
         self.gone.clear();
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
+        self.check_status(core);
         if self.lenient {
             if self.tasks.len() > 10_000 {
                 self.tasks.retain(|_, task| task.place != Place::Ended);
