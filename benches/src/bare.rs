@@ -115,6 +115,7 @@ impl Texts {
             slave: 0,
             // No heartbeat comes between the answers, whose bytes are counted.
             client_timeout_ms: 1 << 40,
+            checkpoint_interval_ms: 10_000,
             task_packet_bytes_max: 1 << 20,
             result_packet_bytes_max: 1 << 20,
             result_group: 1,

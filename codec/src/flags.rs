@@ -68,6 +68,8 @@ macro_rules! flags {
                 "The most bytes of a packet from a slave; a single result above it is a failed one.";
             client_timeout = "--mw-client-timeout", Some("SECONDS"), Seconds, Some("60"), Master,
                 "A slave that is silent for this long is lost; the master's value governs both sides.";
+            checkpoint_interval = "--mw-checkpoint-interval", Some("SECONDS"), Seconds, Some("10"), Master,
+                "A running task's checkpoint is taken no more often than this.";
             audit_file = "--mw-audit-file", Some("FILE"), Maybe<File>, None, Both,
                 "Append the audit trail to this file instead of printing it.";
             audit_rotate = "--mw-audit-rotate", Some("SIZE[,KEEP]"), Maybe<Rotate>, None, Both,

@@ -6,7 +6,7 @@
 //! | payload | fields |
 //! |---|---|
 //! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, watched u8, end of its predecessor (u16, text), labels u8, per label (u16, text), app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
-//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, crash limit u32, task time-out ms u64, seed u64, shared cache bytes u64, count u32, arguments (u32, text) |
+//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, crash limit u32, task time-out ms u64, seed u64, shared cache bytes u64, count u32, arguments (u32, text) |
 //! | refusal | code u16, master's and slave's protocol u16 each, text (u16, text) |
 //!
 //! The protocol's version stays the hello's first field for ever, and the refusal's layout stays as it is, so that
@@ -43,7 +43,7 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// The most bytes that are said of how a slave's predecessor ended; a longer text is cut.
 pub const BEFORE_BYTES_MAX: usize = 255;
 
-const WELCOME_FIXED_BYTES: usize = 56;
+const WELCOME_FIXED_BYTES: usize = 64;
 
 /// Why a handshake payload could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -221,6 +221,8 @@ pub struct Welcome {
     pub result_packet_bytes_max: u32,
     /// Results per packet; 0: those of a packet of tasks, but none waits for long.
     pub result_group: u32,
+    /// The least time between two checkpoints of a task, in milliseconds.
+    pub checkpoint_interval_ms: u64,
     /// Lost slaves under way that make a task unrunnable; 0 for never.
     pub crash_limit: u32,
     /// How long a task may take that has no limit of its own, in milliseconds; 0 for ever.
@@ -266,6 +268,7 @@ impl Welcome {
         out.extend_from_slice(&self.task_packet_bytes_max.to_le_bytes());
         out.extend_from_slice(&self.result_packet_bytes_max.to_le_bytes());
         out.extend_from_slice(&self.result_group.to_le_bytes());
+        out.extend_from_slice(&self.checkpoint_interval_ms.to_le_bytes());
         out.extend_from_slice(&self.crash_limit.to_le_bytes());
         out.extend_from_slice(&self.task_timeout_ms.to_le_bytes());
         out.extend_from_slice(&self.seed.to_le_bytes());
@@ -288,6 +291,7 @@ impl Welcome {
         let task_packet_bytes_max = fields.u32("tasks bytes max")?;
         let result_packet_bytes_max = fields.u32("results bytes max")?;
         let result_group = fields.u32("result group")?;
+        let checkpoint_interval_ms = fields.u64("checkpoint interval")?;
         let crash_limit = fields.u32("crash limit")?;
         let task_timeout_ms = fields.u64("task time-out")?;
         let seed = fields.u64("seed")?;
@@ -303,6 +307,7 @@ impl Welcome {
             task_packet_bytes_max,
             result_packet_bytes_max,
             result_group,
+            checkpoint_interval_ms,
             crash_limit,
             task_timeout_ms,
             seed,

@@ -25,6 +25,7 @@ use crate::handshake::{
     HELLO_BYTES_MAX, HandshakeError, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
 };
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
+use crate::running::{Checkpoint, CheckpointTaken};
 use crate::shared::{Blob, Want};
 use crate::wire::DecodeError;
 
@@ -201,6 +202,8 @@ frames! {
         Returned = 15, Returned, Limit::Bytes(Returned::BYTES_MAX);
         /// A part of shared data is wanted.
         Want = 23, Want, Limit::Bytes(Want::BYTES);
+        /// How far the running task has come.
+        Checkpoint = 20, Checkpoint<'a>, Limit::ResultPacket;
     }
     /// What the master says to a slave.
     FromMaster = ToSlave {
@@ -220,6 +223,10 @@ frames! {
         Recall = 14, Recall, Limit::Bytes(Recall::BYTES);
         /// A piece of shared data.
         Blob = 24, Blob<'a>, Limit::Bytes(Blob::BYTES_MAX);
+        /// The running task's checkpoint has come.
+        CheckpointTaken = 21, CheckpointTaken, Limit::Bytes(CheckpointTaken::BYTES);
+        /// Where a task of the next packet goes on.
+        Resume = 37, Checkpoint<'a>, Limit::ResultPacket;
     }
     /// What an observer says to a master.
     FromObserver = OfObserver {

@@ -28,6 +28,7 @@ pub mod handshake;
 pub mod kinds;
 pub mod observe;
 pub mod resource;
+pub mod running;
 pub mod secret;
 pub mod shared;
 pub mod status;

@@ -85,7 +85,14 @@ fn kinds_turn_round_and_have_limits() {
         .collect();
     assert_eq!(
         by_buffers,
-        [Kind::Tasks, Kind::Results, Kind::Offer, Kind::Bests]
+        [
+            Kind::Tasks,
+            Kind::Results,
+            Kind::Offer,
+            Kind::Bests,
+            Kind::Checkpoint,
+            Kind::Resume
+        ]
     );
     assert_eq!(Kind::Hello.limit(), Limit::Bytes(65_536));
     assert_eq!(Kind::Heartbeat.limit(), Limit::Bytes(0));

@@ -52,6 +52,7 @@ fn welcome() -> Welcome {
         task_packet_bytes_max: 131_072,
         result_packet_bytes_max: 131_073,
         result_group: 100,
+        checkpoint_interval_ms: 10_000,
         crash_limit: 10,
         task_timeout_ms: 30_000,
         seed: u64::MAX,
@@ -81,6 +82,7 @@ fn golden_bytes() {
 
     let expected = [
         &b"\x11\0\0\0\x60\xea\0\0\0\0\0\0\0\0\x02\0\x01\0\x02\0\x64\0\0\0"[..],
+        b"\x10\x27\0\0\0\0\0\0",
         b"\x0a\0\0\0\x30\x75\0\0\0\0\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x40\0\0\0\0",
         b"\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
@@ -255,7 +257,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
             .is_err()
         );
     }
-    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 60)];
+    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 68)];
     assert_eq!(Welcome::validate_args(&fits), Ok(()));
     let payload = encoded(|out| {
         Welcome {
@@ -265,7 +267,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
         .encode(out)
     });
     assert_eq!(payload.len(), WELCOME_BYTES_MAX);
-    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 59)]).is_err());
+    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 67)]).is_err());
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn slave(bounds: Bounds) -> SlaveCore {
     let welcome = Welcome {
         slave: 3,
         client_timeout_ms: 60_000,
+        checkpoint_interval_ms: 10_000,
         task_packet_bytes_max: 4_096,
         result_packet_bytes_max: 4_096,
         result_group: 1,

@@ -643,3 +643,37 @@ fn the_master_has_random_streams_of_its_own() {
     let app = App::new().algorithm::<nth>().master(master);
     assert_eq!(app.embedded(2).args(["--mw-seed", "5"]).run(), 0);
 }
+
+#[test]
+fn priorities_and_deadlines_hold_for_calls_maps_and_the_queue() {
+    async fn master(mw: Master, _: Args) -> Result {
+        while mw.connected() == 0 {
+            mw.poll_events().await;
+        }
+        // The only slave naps: what is given meanwhile waits.
+        let first = mw.call(nap::task(300));
+        while mw.pending() > 0 {
+            mw.poll_events().await;
+        }
+        let soon = Policy::new().start_within(Duration::from_millis(1));
+        let late = mw.call(square::task(1).with(&soon));
+        for n in 0..8 {
+            mw.submit(square::task(n).priority(n as i8 - 4));
+        }
+        let wrong = mw.call(square::task(2).priority(4)).await.unwrap_err();
+        assert!(wrong.to_string().contains("from -4"), "{wrong}");
+        let late = late.await.unwrap_err().to_string();
+        assert!(late.contains("within 1ms of its submission"), "{late}");
+        first.await?;
+        let mut order = Vec::new();
+        let mut squares = mw.results::<square>();
+        while let Some(done) = squares.try_next().await? {
+            order.push(done.output);
+        }
+        assert_eq!(order, [49, 36, 25, 16, 9, 4, 1, 0]);
+        Ok(())
+    }
+    let app = App::new().algorithm::<square>().algorithm::<nap>();
+    let args = ["--mw-slave-task-group", "1", "--mw-slave-prefetch", "off"];
+    assert_eq!(app.master(master).embedded(1).args(args).run(), 0);
+}

@@ -21,6 +21,7 @@ fn welcome() -> Welcome {
     Welcome {
         slave: 3,
         client_timeout_ms: 4_000,
+        checkpoint_interval_ms: 10_000,
         task_packet_bytes_max: 4_096,
         result_packet_bytes_max: 4_096,
         result_group: 10,

@@ -483,6 +483,37 @@ const MUTANTS: &[Mutant] = &[
             FromMaster::Recall(_) => {}",
     },
     Mutant {
+        name: "checkpoint: the position of the random stream is forgotten",
+        file: "runtime/src/typed/cx.rs",
+        old: "self.rng().go_on_behind(kept.draws);",
+        new: "let _ = kept.draws;",
+    },
+    Mutant {
+        name: "checkpoint: a task keeps its first one",
+        file: "runtime/src/proto/master/checkpoints.rs",
+        old: "self.checkpoints.of.insert(task, kept);",
+        new: "self.checkpoints.of.entry(task).or_insert(kept);",
+    },
+    Mutant {
+        name: "checkpoint: one of a task that has ended is kept",
+        file: "runtime/src/proto/master/checkpoints.rs",
+        old: "let is_live = self.sched.keep_for(slave, task).map_err(offence)?.is_some();",
+        new: "let is_live = self.sched.keep_for(slave, task).map_err(offence)?.is_some() || slave.0 > 0;",
+    },
+    Mutant {
+        name: "checkpoint: a task that has one gets a twin",
+        file: "sched/src/events/duplicate.rs",
+        old: "if record.travels_alone() {",
+        new: "if record.is_alone() {",
+    },
+    Mutant {
+        name: "checkpoint: said before what the slave has finished",
+        file: "runtime/src/proto/slave/checkpoint.rs",
+        old: "self.flush_results();
+        put(&mut self.out, Kind::Checkpoint",
+        new: "put(&mut self.out, Kind::Checkpoint",
+    },
+    Mutant {
         name: "the secret is skipped where the end is told",
         file: "runtime/src/proto/secured.rs",
         old: "                channel.seal(frames, out);

@@ -194,6 +194,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromSlave::Offer(offer)) => encoded(|out| offer.encode(out)),
             Ok(FromSlave::Want(want)) => encoded(|out| want.encode(out)),
             Ok(FromSlave::Returned(returned)) => encoded(|out| returned.encode(out)),
+            Ok(FromSlave::Checkpoint(checkpoint)) => encoded(|out| checkpoint.encode(out)),
             Err(_) => return,
         },
         Direction::ToSlave => match FromMaster::read(kind, payload) {
@@ -205,6 +206,8 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromMaster::Bests(bests)) => encoded(|out| bests.encode(out)),
             Ok(FromMaster::Blob(piece)) => encoded(|out| piece.encode(out)),
             Ok(FromMaster::Recall(recall)) => encoded(|out| recall.encode(out)),
+            Ok(FromMaster::CheckpointTaken(taken)) => encoded(|out| taken.encode(out)),
+            Ok(FromMaster::Resume(checkpoint)) => encoded(|out| checkpoint.encode(out)),
             Err(_) => return,
         },
         Direction::OfObserver => match FromObserver::read(kind, payload) {

@@ -540,6 +540,13 @@ events! {
         /// Why.
         reason: String as Text,
     }
+    /// Checkpoints are not kept any more: with the queue they take what the queue may.
+    CheckpointsFull = "checkpoints-full" {
+        /// What is kept of them.
+        bytes: u64 as Number,
+        /// What queue and checkpoints may take together.
+        bytes_max: u64 as Number,
+    }
     /// Unrunnable tasks that nobody takes have, with the queued ones, reached the bound of queued tasks; further ones
     /// are kept without their arguments.
     UnrunnableFull = "unrunnable-full" {

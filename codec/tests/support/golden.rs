@@ -13,6 +13,7 @@ use ringmw_codec::handshake::{
 };
 use ringmw_codec::kinds::Kind;
 use ringmw_codec::observe::{Answer, Ask};
+use ringmw_codec::running::{Checkpoint, CheckpointTaken};
 use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
 use ringmw_codec::shared::{Blob, BlobName, Want};
 
@@ -62,11 +63,21 @@ fn welcome() -> Welcome {
         task_packet_bytes_max: 131_072,
         result_packet_bytes_max: 131_072,
         result_group: 100,
+        checkpoint_interval_ms: 10_000,
         crash_limit: 10,
         task_timeout_ms: 30_000,
         seed: 42,
         shared_cache_bytes: 1 << 30,
         args: vec!["--n".into(), "9".into()],
+    }
+}
+
+fn checkpoint() -> Checkpoint<'static> {
+    Checkpoint {
+        task: 920,
+        draws: 6,
+        state_type: 3,
+        state: b"state",
     }
 }
 
@@ -213,6 +224,11 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
         Kind::Returned => one("returned", &|out| {
             Returned { tasks: vec![921] }.encode(out);
         }),
+        Kind::Checkpoint => one("checkpoint", &|out| checkpoint().encode(out)),
+        Kind::CheckpointTaken => one("checkpoint-taken", &|out| {
+            CheckpointTaken { task: 920 }.encode(out);
+        }),
+        Kind::Resume => one("resume", &|out| checkpoint().encode(out)),
         Kind::Ask => one("ask", &|out| {
             Ask::Why { about: "TASK-7" }.encode(out);
         }),

@@ -82,6 +82,7 @@ impl From<Given> for Settings {
             task_packet_bytes_max,
             result_packet_bytes_max,
             client_timeout,
+            checkpoint_interval,
             audit_file,
             audit_rotate,
             audit_level,
@@ -144,6 +145,7 @@ impl From<Given> for Settings {
                 result_group: result_group.unwrap_or(AUTO),
                 client_timeout: nanos(client_timeout),
                 shared_cache_bytes,
+                checkpoint_interval: nanos(checkpoint_interval),
                 // Whether it was, the parser knows.
                 is_crash_limit_given: false,
                 task_timeout: task_timeout.map(nanos),

@@ -106,6 +106,7 @@ fn defaults_are_the_tables() {
             result_group: ringmw_sched::AUTO,
             client_timeout: 60 * SECOND,
             shared_cache_bytes: 1 << 30,
+            checkpoint_interval: 10 * SECOND,
             is_crash_limit_given: false,
             task_timeout: None,
             any_build: false,
@@ -147,7 +148,7 @@ fn everything_can_be_given() {
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 --mw-task-timeout 1500ms \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
          --mw-slave-prefetch off --mw-duplicate-stragglers --mw-priority-aging 0 --mw-slaves-wanted auto:77 --mw-any-build \
-         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm y",
+         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm --mw-checkpoint-interval 7 y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -170,6 +171,7 @@ fn everything_can_be_given() {
             result_group: 7,
             client_timeout: 5 * SECOND,
             shared_cache_bytes: 3 << 20,
+            checkpoint_interval: 7 * SECOND,
             is_crash_limit_given: true,
             task_timeout: Some(3 * SECOND / 2),
             any_build: true,

@@ -82,6 +82,8 @@ pub(crate) struct Link {
     /// Another thread has called `exit`: this one ends nothing.
     is_exiting: AtomicBool,
     pub(crate) cancelled: Arc<AtomicBool>,
+    /// The running task's next checkpoint is due.
+    pub(crate) checkpoint_due: AtomicBool,
     pub(crate) bests: BestTable,
     pub(crate) clock: Clock,
     audit: Arc<AuditWriter>,
@@ -169,6 +171,7 @@ impl Link {
             gone: AtomicBool::new(false),
             is_exiting: AtomicBool::new(false),
             cancelled: Arc::default(),
+            checkpoint_due: AtomicBool::new(false),
             bests,
             clock,
             audit,
@@ -238,6 +241,17 @@ impl Link {
     /// the next one does not look at the clock.
     pub(crate) fn result_waits(&self) {
         self.wake_from_deep();
+    }
+
+    /// Something is due earlier than the I/O thread knows.
+    pub(crate) fn wakes_earlier(&self) {
+        self.wake_from_deep();
+    }
+
+    /// Makes known whether the running task's next checkpoint is due.
+    pub(crate) fn publish_due(&self) {
+        let is_due = self.core().checkpoint_is_due(self.clock.now());
+        self.checkpoint_due.store(is_due, Ordering::Relaxed);
     }
 
     /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
@@ -339,6 +353,8 @@ impl Link {
         core.on_time(now, unacknowledged);
         // Under the lock: the next task may begin.
         self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+        let is_due = core.checkpoint_is_due(now);
+        self.checkpoint_due.store(is_due, Ordering::Relaxed);
     }
 
     /// Writes what the core has to send, as far as the socket takes it. What is left, the I/O thread writes.
@@ -570,6 +586,9 @@ impl Link {
             self.note(Event::Evicted);
             let reason = format!("told to go by {}", term.name());
             self.core().evict(&reason, self.clock.now());
+            // A task that makes checkpoints hears of it, and makes one more.
+            self.publish();
+            self.publish_due();
             self.write();
         }
         Ok(readable)

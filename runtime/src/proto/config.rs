@@ -26,6 +26,8 @@ pub struct Rules {
     pub client_timeout: Nanos,
     /// The most bytes of shared data that a slave keeps, beyond what its tasks name.
     pub shared_cache_bytes: u64,
+    /// The least time between two checkpoints of a task.
+    pub checkpoint_interval: Nanos,
     /// The crash limit was given: it is not lowered for slaves that somebody starts again.
     pub is_crash_limit_given: bool,
     /// How long a task may run that has no time-out of its own.
@@ -60,9 +62,10 @@ pub struct Config {
     pub algorithms: Vec<AlgorithmInfo>,
 }
 
-/// The larger of 1 MiB and four packets: a slave that reads, however slowly, is never so far behind.
-pub(crate) fn unsent_bytes_max(task_packet_bytes_max: u32) -> u64 {
-    let packet = u64::from(task_packet_bytes_max) + HEADER_BYTES as u64;
+/// The larger of 1 MiB and four packets of `packet_bytes_max`, which is the larger one of both ways since a checkpoint
+/// goes back to another slave: a slave that reads, however slowly, is never so far behind.
+pub(crate) fn unsent_bytes_max(packet_bytes_max: u32) -> u64 {
+    let packet = u64::from(packet_bytes_max) + HEADER_BYTES as u64;
     (4 * packet).max(1 << 20)
 }
 

@@ -10,6 +10,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod bytes;
+pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub(crate) mod conn;
 pub(crate) mod end;

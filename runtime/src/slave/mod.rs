@@ -7,6 +7,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
+use crate::typed::host::Host;
 use crate::typed::registry::{AlgorithmIndex, Registry};
 use crate::typed::tag::RunError;
 use listen::{Birth, Won};
@@ -188,7 +190,8 @@ impl Slave {
             bests,
             offers(&link),
         )
-        .with_own_args(own_args);
+        .with_own_args(own_args)
+        .with_host(Rc::new(OnLink(Arc::clone(&link))));
         Ok(Slave {
             link,
             registry,
@@ -415,6 +418,7 @@ impl Slave {
             stream: body.stream,
             tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
             shared: &assignment.shared,
+            resume: assignment.resume.as_ref(),
         });
         match catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output))) {
             Ok(outcome) => outcome,
@@ -476,6 +480,35 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
         "cannot reach the master at {}; is it running, and are --mw-master-host and --mw-master-port (or the resource file) its own?",
         failures.join(", ")
     ))
+}
+
+/// What a running task asks goes over its slave's connection.
+struct OnLink(Arc<Link>);
+
+impl Host for OnLink {
+    fn makes_checkpoints(&self) {
+        self.0.core().makes_checkpoints(self.0.clock.now());
+        self.0.publish_due();
+        self.0.wakes_earlier();
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        self.0.checkpoint_due.load(Ordering::Relaxed)
+    }
+
+    fn checkpoint(&self, draws: u128, state_type: u64, state: &[u8]) {
+        let now = self.0.clock.now();
+        let made = self.0.core().checkpoint(draws, state_type, state, now);
+        if let Err(reason) = made {
+            panic!("{reason}");
+        }
+        self.0.publish_due();
+        self.0.flush();
+        if self.0.core().end().is_some() {
+            // The slave was told to go, and that was what it waited for.
+            self.0.wake_io();
+        }
+    }
 }
 
 fn offers(link: &Arc<Link>) -> Arc<dyn OfferSink> {

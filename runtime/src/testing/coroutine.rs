@@ -37,12 +37,18 @@ thread_local! {
 pub(super) enum Pause {
     /// It looks around: time may pass.
     Look,
+    /// It makes checkpoints.
+    MakesCheckpoints,
+    /// It has come so far: words drawn, hash of the state's type, the state.
+    Checkpoint(u128, u64, Vec<u8>),
 }
 
 /// What a task is told when it goes on.
 #[derive(Debug)]
 pub(super) enum Wake {
     On,
+    /// What it asked for cannot be.
+    Refused(String),
 }
 
 /// A task's surroundings and what came of it.
@@ -114,6 +120,7 @@ pub(super) struct Pauses {
     /// The way out of the task that runs; `None` between two tasks.
     yielder: Cell<Option<NonNull<Yielder<Wake, Pause>>>>,
     looks: Cell<u64>,
+    pub(super) checkpoint_due: Cell<bool>,
     /// The look at which time passes next.
     pauses_at: Cell<u64>,
 }
@@ -134,6 +141,25 @@ impl Pauses {
 }
 
 impl Host for Pauses {
+    fn looks(&self) -> bool {
+        true
+    }
+
+    fn makes_checkpoints(&self) {
+        self.pause(Pause::MakesCheckpoints);
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        self.checkpoint_due.get()
+    }
+
+    fn checkpoint(&self, draws: u128, state_type: u64, state: &[u8]) {
+        match self.pause(Pause::Checkpoint(draws, state_type, state.to_vec())) {
+            Wake::On => {}
+            Wake::Refused(reason) => panic!("{reason}"),
+        }
+    }
+
     fn look(&self) {
         let looks = self.looks.get() + 1;
         self.looks.set(looks);

@@ -459,17 +459,33 @@ impl SimSlave {
     fn go_on_computing(&mut self, now: Nanos, rng: &mut ChaCha8Rng) {
         let computing = self.computing.as_mut().expect("a task computes");
         let left = computing.until.saturating_sub(now);
-        let takes = match computing.routine.resume(Wake::On) {
-            Resumed::Returned(computed) => {
-                let (cx, outcome) = *computed;
-                self.cx = Some(cx);
-                computing.outcome = Some(outcome);
-                left
+        let mut wake = Wake::On;
+        let takes = loop {
+            self.pauses
+                .checkpoint_due
+                .set(self.core.checkpoint_is_due(now));
+            match computing
+                .routine
+                .resume(std::mem::replace(&mut wake, Wake::On))
+            {
+                Resumed::Returned(computed) => {
+                    let (cx, outcome) = *computed;
+                    self.cx = Some(cx);
+                    computing.outcome = Some(outcome);
+                    break left;
+                }
+                Resumed::Paused(Pause::Look) if left == 0 => break LOOK,
+                Resumed::Paused(Pause::Look) => break rng.random_range(1..=left),
+                Resumed::Paused(Pause::MakesCheckpoints) => self.core.makes_checkpoints(now),
+                Resumed::Paused(Pause::Checkpoint(draws, state_type, state)) => {
+                    let made = self.core.checkpoint(draws, state_type, &state, now);
+                    wake = made.map_or_else(Wake::Refused, |()| Wake::On);
+                    if self.core.end().is_some() {
+                        // It was told to go, and that was what it waited for.
+                        self.io_at = now;
+                    }
+                }
             }
-            Resumed::Paused(Pause::Look) => match left {
-                0 => LOOK,
-                _ => rng.random_range(1..=left),
-            },
         };
         let offers = std::mem::take(&mut *self.offers.0.lock().expect("one thread"));
         for (best, image, witness) in offers {
@@ -478,6 +494,7 @@ impl SimSlave {
         }
         computing.offers.sort_by_key(|offer| offer.0);
         computing.wake_at = (!self.hangs).then_some(now + takes);
+        self.nudge(now);
     }
 
     /// Tells the end of a task that has returned; false if there is none.
@@ -648,6 +665,7 @@ fn run(registry: &Registry, assignment: &Assignment, mut cx: Cx) -> Computed {
             stream: body.stream,
             tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
             shared: &assignment.shared,
+            resume: assignment.resume.as_ref(),
         });
         let run = catch_unwind(AssertUnwindSafe(|| {
             (entry.run)(body.args, &mut cx, &mut output)

@@ -4,7 +4,7 @@
 //! cancel flag and the keys of [`Best`] are shared with the I/O thread, which sets them.
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -16,13 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ringmw_codec::shared::{BlobName, BlobRef};
 use ringmw_sched::SlaveId;
 
+use crate::proto::checkpoint::Kept;
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::typed::best::{Best, BestKey};
 use crate::typed::host::Host;
 use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, Streams, name_hash};
 use crate::typed::shared::{InUse, Share, Shared};
 use crate::typed::tag::{RunError, Tag, TagError};
-use crate::typed::wire::{Wire, WireError};
+use crate::typed::wire::{self, Wire, WireError};
 
 /// What one slave remembers between tasks: a cache, a connection, tables that take long to build.
 ///
@@ -75,6 +76,8 @@ pub(crate) struct TaskStart<'t> {
     pub(crate) tag: Option<(u64, &'t [u8])>,
     /// The shared data that it names.
     pub(crate) shared: &'t [(BlobName, Arc<Vec<u8>>)],
+    /// Where another slave had come with it.
+    pub(crate) resume: Option<&'t Kept>,
 }
 
 /// What a task sees of its surroundings: a `&mut Cx` parameter of an algorithm.
@@ -109,8 +112,12 @@ pub struct Cx {
     bests: BestTable,
     sink: Arc<dyn OfferSink>,
     in_use: InUse,
-    /// Who is told that the task looks around, where time is simulated.
+    /// Who runs the task; nobody in a test of an algorithm by itself.
     host: Option<Rc<dyn Host>>,
+    looks: bool,
+    /// The task makes checkpoints, and its slave knows.
+    makes_checkpoints: Cell<bool>,
+    resume: Option<Kept>,
 }
 
 impl fmt::Debug for Cx {
@@ -154,11 +161,15 @@ impl Cx {
             sink,
             in_use: InUse::default(),
             host: None,
+            looks: false,
+            makes_checkpoints: Cell::new(false),
+            resume: None,
         }
     }
 
-    /// The same with somebody who is asked when a task looks around.
+    /// The same on a slave that answers what a task asks while it runs.
     pub(crate) fn with_host(mut self, host: Rc<dyn Host>) -> Self {
+        self.looks = host.looks();
         self.host = Some(host);
         self
     }
@@ -308,10 +319,96 @@ impl Cx {
     /// True once nobody waits for this task any more, or the slave is to stop. Long tasks look now and then.
     #[inline]
     pub fn cancelled(&self) -> bool {
-        if let Some(host) = &self.host {
+        self.look();
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn look(&self) {
+        if self.looks
+            && let Some(host) = &self.host
+        {
             host.look();
         }
-        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Says how far the task has come: should its slave be lost, or taken away, the next one finds the last state in
+    /// [`resume`](Self::resume) and goes on from there.
+    ///
+    /// Cheap to call often: the state is encoded only when one is due, which is every `--mw-checkpoint-interval` (10 s)
+    /// while none is under way, and once more when the machine is wanted back. It holds the position of
+    /// [`rng`](Self::rng), too. At most one result's limit (`--mw-max-read-buffer-size`); a larger state fails the task.
+    /// What the master keeps of all tasks counts against `--mw-max-queued-bytes`; past it new ones are dropped.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// #[algorithm]
+    /// fn walk(steps: u64, cx: &mut Cx) -> f64 {
+    ///     let (mut step, mut place) = cx.resume().unwrap_or((0, 0.0));
+    ///     while step < steps {
+    ///         place += cx.rng().random_range(-1.0..1.0);
+    ///         step += 1;
+    ///         cx.checkpoint(&(step, place));
+    ///     }
+    ///     place
+    /// }
+    ///
+    /// let undisturbed = walk(10, &mut Cx::for_test(1));
+    /// assert_eq!(walk(0, &mut Cx::for_test(1).with_resume(&(5u64, 0.5))), 0.5);
+    /// assert!(undisturbed.abs() < 10.0);
+    /// ```
+    ///
+    /// # Panics
+    /// If the state's own serialization fails, or it is too large: that is a failed result.
+    #[inline]
+    pub fn checkpoint<T: Wire>(&self, state: &T) {
+        self.look();
+        if let Some(host) = &self.host {
+            if !self.makes_checkpoints.replace(true) {
+                host.makes_checkpoints();
+            }
+            if host.checkpoint_is_due() {
+                self.make_checkpoint(&**host, state);
+            }
+        }
+    }
+
+    #[cold]
+    fn make_checkpoint<T: Wire>(&self, host: &dyn Host, state: &T) {
+        let mut archive = Vec::new();
+        if let Err(error) = wire::encode(state, &mut archive) {
+            panic!("a checkpoint cannot be made: {error}");
+        }
+        let draws = self.rng.as_ref().map_or(0, Rng::draws);
+        host.checkpoint(draws, T::TYPE_HASH, &archive);
+    }
+
+    /// The state of the last [`checkpoint`](Self::checkpoint) that reached the master, if another slave had begun this
+    /// task, and made one of this type. [`rng`](Self::rng) goes on where it was then. Asked again it is `None`.
+    pub fn resume<T: Wire>(&mut self) -> Option<T> {
+        let kept = self
+            .resume
+            .take_if(|kept| kept.state_type == T::TYPE_HASH)?;
+        let state = wire::decode(&kept.state).ok()?;
+        self.rng().go_on_behind(kept.draws);
+        Some(state)
+    }
+
+    /// The same of a task that another slave had begun, and come so far with; for a test.
+    ///
+    /// # Panics
+    /// If the state's own serialization fails.
+    #[must_use]
+    pub fn with_resume<T: Wire>(mut self, state: &T) -> Self {
+        let mut archive = Vec::new();
+        wire::encode(state, &mut archive).expect("the state can be archived");
+        self.resume = Some(Kept {
+            draws: 0,
+            state_type: T::TYPE_HASH,
+            state: archive.as_slice().into(),
+        });
+        self
     }
 
     /// The next task's surroundings. The states stay.
@@ -323,8 +420,11 @@ impl Cx {
             stream,
             tag,
             shared,
+            resume,
         } = start;
         self.in_use.begin(shared);
+        self.makes_checkpoints.set(false);
+        self.resume = resume.cloned();
         self.task = task;
         self.key = StreamKey {
             algorithm,
@@ -499,6 +599,7 @@ mod tests {
             stream,
             tag: None,
             shared: &[],
+            resume: None,
         }
     }
 

@@ -139,6 +139,16 @@ impl Rng {
         }
         Self(ChaCha8Rng::from_seed(bytes))
     }
+
+    /// How many words of four bytes were drawn.
+    pub(crate) fn draws(&self) -> u128 {
+        self.0.get_word_pos()
+    }
+
+    /// Goes on behind so many words.
+    pub(crate) fn go_on_behind(&mut self, draws: u128) {
+        self.0.set_word_pos(draws);
+    }
 }
 
 impl TryRng for Rng {

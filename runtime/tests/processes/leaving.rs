@@ -362,6 +362,7 @@ pub(crate) fn played_master(dir: &Path, result_group: u32, own: Option<&str>) ->
     Welcome {
         slave: 0,
         client_timeout_ms: 60_000,
+        checkpoint_interval_ms: 10_000,
         task_packet_bytes_max: 65_536,
         result_packet_bytes_max: 65_536,
         result_group,

@@ -88,6 +88,7 @@ impl Rig {
                 is_crash_limit_given: false,
                 client_timeout: CLIENT_TIMEOUT,
                 shared_cache_bytes: 1 << 30,
+                checkpoint_interval: 10_000_000_000,
                 any_build: false,
                 level: Level::Tasks,
                 wanted: Wanted::Fixed(0),

@@ -343,7 +343,7 @@ fn lines_of_a_later_version_are_passed_over() {
     assert!(told.err.contains(later), "{}", told.err);
     assert_eq!(
         told.err.matches("quake").count(),
-        2,
+        3,
         "one of them, and the broken one: {}",
         told.err
     );

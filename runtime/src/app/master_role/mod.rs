@@ -451,7 +451,10 @@ pub(crate) fn config(
     seed: u64,
 ) -> Config {
     Config {
-        unsent_bytes_max: unsent_bytes_max(settings.rules.sched.task_packet_bytes_max),
+        unsent_bytes_max: unsent_bytes_max(
+            (settings.rules.sched.task_packet_bytes_max)
+                .max(settings.rules.result_packet_bytes_max),
+        ),
         rules: settings.rules.clone(),
         dismisses: false,
         seed,

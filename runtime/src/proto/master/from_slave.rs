@@ -38,6 +38,7 @@ impl MasterCore {
                 self.sched.announce(slave, starting.task).map_err(offence)
             }
             FromSlave::Want(want) => self.on_want(conn, want),
+            FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
             FromSlave::Offer(offer) => self.on_offer(slave, offer),
             FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
         }

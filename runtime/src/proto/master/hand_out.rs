@@ -8,6 +8,7 @@ use ringmw_sched::{AUTO, Series, SlaveId};
 
 use super::incumbents::tell_bests;
 use super::{MasterCore, trail};
+use crate::proto::checkpoint::Kept;
 use crate::proto::put;
 use crate::proto::series::Body;
 
@@ -24,6 +25,8 @@ impl MasterCore {
             let duplicated = self.sched.duplicated();
             let mut last = None;
             let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
+            let checkpoints = &self.checkpoints;
+            let mut goes_on = None;
             let handed = self
                 .sched
                 .hand_out(now, &mut |task, algorithm, handed, body: &Body| {
@@ -31,6 +34,10 @@ impl MasterCore {
                         (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
                     body.put(batch, task.seq(), algorithm.0, flags);
                     last = Some(task.seq());
+                    // It is the only one in its packet.
+                    goes_on = checkpoints
+                        .of(task.seq())
+                        .map(|kept| (task.seq(), kept.clone()));
                     if trail.writes_tasks() {
                         let tasks = (task.seq()..).take(body.tasks() as usize);
                         sent.extend(tasks.map(|task| (task, algorithm)));
@@ -48,7 +55,7 @@ impl MasterCore {
                     slave: slave.0,
                 });
             }
-            self.send_batch(slave);
+            self.send_batch(slave, goes_on);
         }
         self.recall();
         self.collect_withdrawals();
@@ -81,7 +88,8 @@ impl MasterCore {
         }
     }
 
-    fn send_batch(&mut self, slave: SlaveId) {
+    /// Sends the packet, before it where its task goes on.
+    fn send_batch(&mut self, slave: SlaveId, goes_on: Option<(u64, Kept)>) {
         let slot = self.slot_of(slave);
         self.prepare_out(slot);
         let state = self.conns[slot]
@@ -93,6 +101,11 @@ impl MasterCore {
             &self.bests,
             self.config.rules.sched.task_packet_bytes_max,
         );
+        if let Some((task, kept)) = goes_on {
+            put(&mut state.out, Kind::Resume, |out| {
+                kept.of_task(task).encode(out)
+            });
+        }
         let before = state.out.len();
         let mark = frame::begin_frame(&mut state.out, Kind::Tasks);
         self.batch.encode(&mut state.out);

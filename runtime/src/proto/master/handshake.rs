@@ -42,6 +42,7 @@ impl MasterCore {
             task_packet_bytes_max: self.config.rules.sched.task_packet_bytes_max,
             result_packet_bytes_max: self.config.rules.result_packet_bytes_max,
             result_group: self.config.rules.result_group,
+            checkpoint_interval_ms: self.config.rules.checkpoint_interval / 1_000_000,
             crash_limit: self.config.rules.sched.crash_limit,
             task_timeout_ms: (self.config.rules.task_timeout)
                 .map_or(0, |limit| (limit / 1_000_000).max(1)),

@@ -18,6 +18,7 @@
 //! [`STALL`] *awake* time counts that much, so that a slave is not judged by the master's own pause.
 
 mod account;
+mod checkpoints;
 mod conn;
 mod connections;
 mod demand;
@@ -56,6 +57,7 @@ use crate::proto::reason::InWords;
 use crate::proto::series::Body;
 use crate::proto::{SECOND, put};
 use account::Account;
+use checkpoints::Checkpoints;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
@@ -96,6 +98,7 @@ pub struct MasterCore {
     stopping: Option<bool>,
     batch: TaskBatchBuilder,
     bests: Arc<Incumbents>,
+    checkpoints: Checkpoints,
     /// The version that the round of pushes was begun for.
     round: u64,
     pace: Pace,
@@ -145,6 +148,7 @@ impl MasterCore {
             stopping: None,
             batch: TaskBatchBuilder::new(),
             bests: Arc::default(),
+            checkpoints: Checkpoints::default(),
             round: 0,
             pace: Pace::default(),
             wanted: (0, 0, 0),
@@ -292,7 +296,7 @@ impl MasterCore {
     /// How much more may be queued.
     pub(crate) fn queue_room(&self) -> u64 {
         let (bytes, bytes_max) = self.queued_bytes();
-        bytes_max.saturating_sub(bytes)
+        bytes_max.saturating_sub(bytes + self.checkpoint_bytes())
     }
 
     /// Tasks of this algorithm that the connected slaves hold when all are busy.
@@ -392,6 +396,7 @@ impl MasterCore {
     fn take_unrunnable(&mut self) {
         while let Some(task) = self.sched.poll_unrunnable() {
             self.trail.on_unrunnable(task.id, InWords(task.reason));
+            self.forget_checkpoints(task.id.seq(), 1);
             let end = End::Unrunnable(Box::new(Unrunnable {
                 payload: task.payload.alone(),
                 ..task

@@ -25,6 +25,7 @@ impl MasterCore {
     /// Takes a task back; the end that it is told with, or `None` if it has ended already.
     pub fn cancel(&mut self, id: TaskId) -> Option<End> {
         let cancelled = self.sched.cancel(id)?;
+        self.forget_checkpoints(id.seq(), 1);
         self.collect_withdrawals();
         self.trail.on_cancelled();
         let end = End::Cancelled(Box::new(Cancelled {

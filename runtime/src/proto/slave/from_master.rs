@@ -105,6 +105,8 @@ impl SlaveCore {
             FromMaster::Withdraw(withdraw) => self.on_withdraw(withdraw),
             FromMaster::Recall(recall) => self.on_recall(recall),
             FromMaster::Blob(piece) => self.on_blob(&piece)?,
+            FromMaster::CheckpointTaken(taken) => self.on_checkpoint_taken(taken.task),
+            FromMaster::Resume(checkpoint) => self.on_resume(&checkpoint),
             FromMaster::Bests(bests) => self.learned.extend(bests.entries),
             FromMaster::Shutdown(Shutdown { finished }) => {
                 self.audit.push_back(Event::MasterShutdown { finished });
@@ -160,6 +162,7 @@ impl SlaveCore {
             if self.running_task() == Some(task) {
                 self.running_cancelled = true;
             } else if self.take_out(task) {
+                self.forget_resume(task);
                 acknowledged.push((task, false));
                 if matches!(self.announcement, Announcement::Leaving(t) | Announcement::Left(t) if t == task)
                 {
@@ -217,7 +220,11 @@ impl SlaveCore {
             if !last.bound {
                 let stays = usize::from(is_announced && self.tasks.is_empty());
                 let gives = (last.left.len() - stays).min(asked - tasks.len());
+                let given = tasks.len();
                 last.give_back(gives as u32, &mut tasks);
+                tasks[given..]
+                    .iter()
+                    .for_each(|task| self.forget_resume(*task));
                 self.queued -= gives;
             }
             if !last.left.is_empty() {

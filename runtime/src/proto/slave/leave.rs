@@ -149,7 +149,17 @@ impl SlaveCore {
     }
 
     /// A signal: the machine is wanted. What fits in a second is written, whatever it was leaving for.
+    ///
+    /// A running task that makes checkpoints is waited for, for a part of that second.
     pub fn evict(&mut self, reason: &str, now: Nanos) {
+        if !self.waits_for_checkpoint(reason, now) {
+            self.leave_if_evicted();
+            self.evict_at_once(reason, now);
+        }
+    }
+
+    /// `now` is when the signal came.
+    pub(super) fn evict_at_once(&mut self, reason: &str, now: Nanos) {
         self.leave(GoodbyeCode::Evicted, reason);
         if let Some(leaving) = &mut self.leaving
             && leaving.until.is_none()

@@ -11,6 +11,7 @@
 //! ```
 //! A slave that goes of its own will stays until the first of these marks has reached the last.
 
+mod checkpoint;
 mod from_master;
 mod leave;
 mod meter;
@@ -31,6 +32,7 @@ use ringmw_sched::{Nanos, SlaveId};
 use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::secured::AtSlave;
 use crate::proto::{SECOND, put};
+use checkpoint::Checkpoints;
 use leave::Leaving;
 pub use leave::SlaveEnd;
 use meter::Meter;
@@ -97,6 +99,7 @@ pub struct SlaveCore {
     completed: u64,
     learned: Vec<(u32, u64)>,
     shelf: Shelf,
+    checkpoints: Checkpoints,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
@@ -137,6 +140,7 @@ impl SlaveCore {
             completed: 0,
             learned: Vec::new(),
             shelf: Shelf::default(),
+            checkpoints: Checkpoints::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
             bounds: Bounds::default(),
@@ -164,6 +168,10 @@ impl SlaveCore {
         self.sum_up(now, false);
         self.check_timeout(now);
         self.check_bounds(now);
+        self.see_due(now);
+        if now >= self.last_checkpoint_deadline() {
+            self.leave_if_evicted();
+        }
         if self.end.is_some() {
             return;
         }
@@ -190,6 +198,8 @@ impl SlaveCore {
         self.oldest_result
             .map_or(beat, |oldest| beat.min(oldest + RESULT_WAIT))
             .min(self.bounds_deadline())
+            .min(self.checkpoint_deadline())
+            .min(self.last_checkpoint_deadline())
             .min(self.timeout_deadline())
             .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
@@ -308,7 +318,7 @@ impl SlaveCore {
 
     /// Whether the running task is no longer waited for.
     pub fn is_cancelled(&self) -> bool {
-        self.running_cancelled || self.end.is_some()
+        self.running_cancelled || self.end.is_some() || self.is_evicted()
     }
 
     /// Whether a task runs.

@@ -9,6 +9,7 @@ use ringmw_codec::wire::DecodeError;
 use ringmw_sched::Nanos;
 
 use super::shared::Here;
+use crate::proto::checkpoint::Kept;
 
 /// One task to compute.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Assignment {
     pub(super) index: u32,
     /// The shared data that it names.
     pub(crate) shared: Vec<Here>,
+    /// Where it goes on, if another slave had come that far.
+    pub(crate) resume: Option<Kept>,
 }
 
 impl Assignment {

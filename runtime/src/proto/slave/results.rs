@@ -67,6 +67,7 @@ impl SlaveCore {
             count: front.count,
             index: front.left.start,
             shared: Vec::new(),
+            resume: None,
         };
         front.left.start += 1;
         if is_last {
@@ -86,6 +87,7 @@ impl SlaveCore {
         if !mentioned.is_empty() {
             assignment.shared = self.take_shared_of(mentioned);
         }
+        assignment.resume = self.begin_checkpoints(task);
         Next::Run(assignment)
     }
 
@@ -99,6 +101,12 @@ impl SlaveCore {
     ) {
         if self.is_abandoned {
             // It has been answered for.
+            return;
+        }
+        if self.is_evicted() {
+            // It may have ended because it was told so: that is no result.
+            self.leave_if_evicted();
+            self.running = None;
             return;
         }
         let Running { task, .. } = self.running.take().expect("a task is running");

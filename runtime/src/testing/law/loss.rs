@@ -23,6 +23,7 @@ impl Law {
             }
         }
         task.place = Place::Ended;
+        self.checkpoints.forget(seq);
         let of_queue = task.spec.owner == Owner::Queue;
         self.coverage.end(&must, of_queue, task.marked);
         task.must = Some(must);

@@ -11,6 +11,7 @@
 //!   to_slave      what the master sends                on_send, on_close
 //!   application   what is submitted, cancelled, told   on_submit, on_cancel, on_told ..
 //!   trail         what the trail says                  on_line
+//!   checkpoint    where tasks go on                     on_checkpoint, on_resume
 //!   leaving       slaves that go of their own will        on_finished, on_going ..
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
@@ -32,6 +33,7 @@
 //! of what else stands there they import `tables` alone, so that two features do not meet in one file.
 
 mod application;
+mod checkpoint;
 mod from_slave;
 mod leaving;
 mod levels;
@@ -53,6 +55,7 @@ use crate::proto::SECOND;
 use crate::proto::config::Config;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
+use crate::testing::law::checkpoint::Checkpoints;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
 use crate::testing::law::secured::Secured;
@@ -97,6 +100,7 @@ pub(super) struct Law {
     means: BTreeMap<u16, Nanos>,
     told: u64,
     leaving: Leaving,
+    checkpoints: Checkpoints,
     secured: Secured,
     unsent: Unsent,
 }
@@ -131,6 +135,7 @@ impl Law {
             means: BTreeMap::new(),
             told: 0,
             leaving: Leaving::default(),
+            checkpoints: Checkpoints::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
         }
@@ -214,6 +219,7 @@ impl Law {
             );
         }
         self.gone.clear();
+        self.check_checkpoints(core);
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
         self.check_status(core);

@@ -107,6 +107,8 @@ impl Law {
                     self.on_key(best, key, core);
                 }
             }
+            (Kind::CheckpointTaken, Phase::Slave(_)) => self.on_checkpoint_taken(conn, payload),
+            (Kind::Resume, Phase::Slave(id)) => self.on_resume(id, payload),
             (Kind::Shutdown, Phase::Slave(id)) => {
                 Shutdown::decode(payload).expect("the master's own");
                 assert!(self.slaves[&id].leaving, "{id} is told to go, unasked");
@@ -191,6 +193,8 @@ impl Law {
                 task.place,
                 task.must
             );
+            self.check_resume(id, seq, second);
+            let task = self.tasks.get_mut(&seq).expect("looked up above");
             assert_eq!(
                 task.spec.algorithm.0, entry.algorithm,
                 "TASK-{seq} goes as another algorithm"
@@ -278,6 +282,7 @@ impl Law {
                 "{in_hand} tasks in the hands of {id}"
             );
         }
+        self.check_resumed(id);
         self.turns.on_packet(owners, hold);
     }
 

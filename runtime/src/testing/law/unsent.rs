@@ -85,7 +85,7 @@ impl Law {
         }
         let bytes = (HEADER_BYTES + payload_bytes) as u64;
         line.keys = match kind {
-            Kind::Bests => line.keys + bytes,
+            Kind::Bests | Kind::Resume => line.keys + bytes,
             _ => 0,
         };
         line.bytes += bytes;

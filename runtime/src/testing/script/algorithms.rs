@@ -55,7 +55,22 @@ pub(super) fn counts(by: u64, memory: &mut Memory) -> u64 {
     memory.0
 }
 
-pub(super) const ALGORITHMS: usize = 5;
+/// Sums so many draws from its stream, and says how far it has come.
+#[ringmw::algorithm]
+pub(super) fn steps(times: u32, cx: &mut Cx) -> u64 {
+    use rand::Rng as _;
+    let (mut step, mut sum) = cx.resume::<(u32, u64)>().unwrap_or((0, 0));
+    while step < times {
+        // Time passes. What it returns once its own is over is its end, so it goes on.
+        let _ = cx.cancelled();
+        sum = sum.wrapping_add(cx.rng().next_u64());
+        step += 1;
+        cx.checkpoint(&(step, sum));
+    }
+    sum
+}
+
+pub(super) const ALGORITHMS: usize = 6;
 
 pub(super) fn registry() -> (Arc<Registry>, Hello) {
     static REGISTRY: OnceLock<(Arc<Registry>, Hello)> = OnceLock::new();
@@ -66,6 +81,7 @@ pub(super) fn registry() -> (Arc<Registry>, Hello) {
         builder.register::<fails>().expect("distinct names");
         builder.register::<search>().expect("distinct names");
         builder.register::<counts>().expect("distinct names");
+        builder.register::<steps>().expect("distinct names");
         let registry = Arc::new(builder.finish());
         let hello = hello(&registry, "sim", MEMBER_ID);
         (registry, hello)
@@ -73,9 +89,9 @@ pub(super) fn registry() -> (Arc<Registry>, Hello) {
     (Arc::clone(registry), hello.clone())
 }
 
-/// The registry sorts by name: counts, draw, echo, fails, search.
+/// The registry sorts by name: counts, draw, echo, fails, search, steps.
 pub(super) fn index_of(kind: usize) -> u16 {
-    [2, 1, 3, 4, 0][kind]
+    [2, 1, 3, 4, 0, 5][kind]
 }
 
 pub(super) const MEMBER_ID: &[u8] = b"simulated";

@@ -198,6 +198,8 @@ struct Script {
     streams: [(u64, u64); ALGORITHMS],
     /// What `draw` must give, by task.
     draws: BTreeMap<u64, u64>,
+    /// How many steps the task has that is submitted.
+    walk: u32,
     calm: bool,
 }
 

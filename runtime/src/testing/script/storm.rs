@@ -89,6 +89,7 @@ impl Script {
                 is_crash_limit_given: false,
                 task_timeout: None,
                 client_timeout: rng.random_range(1_000..6_000) * (SECOND / 1_000),
+                checkpoint_interval: (seed % 3) * (SECOND / 100),
                 sched: ringmw_sched::Config {
                     task_packet_bytes_max: of(&mut rng, &[200, 400, 2_000, 131_072]) as u32
                         + rng.random_range(0..100),
@@ -194,6 +195,7 @@ impl Script {
                 percent(4),
                 percent(5),
                 percent(3),
+                percent(4),
             ],
             echo_max: [4, 60, 400][percent(3) as usize],
             offer_percent: 2 + percent(20),
@@ -263,6 +265,7 @@ impl Script {
             bests: Vec::new(),
             streams: [(0, 0); ALGORITHMS],
             draws: BTreeMap::new(),
+            walk: 0,
             calm: false,
         }
     }

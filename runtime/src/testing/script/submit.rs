@@ -12,7 +12,7 @@ use crate::proto::SECOND;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::incumbents::Direction;
 use crate::proto::series::Body;
-use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search};
+use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search, steps};
 use crate::testing::script::{Flow, Script};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::best::Best;
@@ -238,7 +238,12 @@ impl Script {
                 let task = search::task(n * 1_000, &self.bests[at]);
                 self.submit_task(kind, task, owner, stream);
             }
-            _ => self.submit_task(kind, counts::task(n), owner, stream),
+            4 => self.submit_task(kind, counts::task(n), owner, stream),
+            _ => {
+                self.walk = (n % 40) as u32;
+                let task = steps::task(self.walk);
+                self.submit_task(kind, task, owner, stream);
+            }
         }
     }
 
@@ -381,6 +386,7 @@ impl Script {
         self.records.push(record);
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
+        let others = others + self.state.core.checkpoint_bytes();
         self.on_submit(kind, Stream { domain, index }, id, spec, &body, others);
     }
 
@@ -396,15 +402,18 @@ impl Script {
         let body = SmallBytes::copy_from_slice(body);
         self.law.on_submit(id, spec, body, queued_bytes);
         self.keep_ready();
-        if kind == 1 {
+        let drawn = [(1, "draw", 1), (5, "steps", self.walk)];
+        if let Some((_, name, draws)) = drawn.into_iter().find(|drawn| drawn.0 == kind) {
             use rand::Rng as _;
             let key = StreamKey {
                 seed: self.seed,
-                algorithm: name_hash("draw"),
+                algorithm: name_hash(name),
                 domain: stream.domain,
                 stream: stream.index,
             };
-            self.draws.insert(id.seq(), Rng::new(key).next_u64());
+            let mut rng = Rng::new(key);
+            let sum = (0..draws).fold(0u64, |sum, _| sum.wrapping_add(rng.next_u64()));
+            self.draws.insert(id.seq(), sum);
         }
         self.ids.push(id);
     }
