@@ -122,6 +122,7 @@ impl Texts {
             crash_limit: 10,
             task_timeout_ms: 0,
             seed: 0,
+            shared_cache_bytes: 1 << 30,
             args: Vec::new(),
         }
         .encode(&mut welcome);

@@ -124,6 +124,8 @@ macro_rules! flags {
                 "Record failed results too: such tasks are not computed again.";
             state_file = "--mw-state", Some("FILE"), Maybe<File>, None, Master,
                 "Where the master algorithm saves its state, and restores it from when it is started again.";
+            shared_cache_bytes = "--mw-shared-cache", Some("BYTES"), Bytes<u64, 1>, Some("1073741824"), Master,
+                "The most bytes of shared data that a slave keeps; what a task in its hands names stays beyond them.";
             slave_memory = "--mw-slave-memory", Some("BYTES"), Maybe<Bytes<u64, { 1 << 20 }>>, None, Slave,
                 "A slave whose memory passes this leaves with 255, and the task that it runs is charged for it.";
             secret_file = "--mw-secret-file", Some("FILE"), Maybe<File>, None, Both,

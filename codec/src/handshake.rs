@@ -6,7 +6,7 @@
 //! | payload | fields |
 //! |---|---|
 //! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, watched u8, end of its predecessor (u16, text), labels u8, per label (u16, text), app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
-//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, crash limit u32, task time-out ms u64, seed u64, count u32, arguments (u32, text) |
+//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, crash limit u32, task time-out ms u64, seed u64, shared cache bytes u64, count u32, arguments (u32, text) |
 //! | refusal | code u16, master's and slave's protocol u16 each, text (u16, text) |
 //!
 //! The protocol's version stays the hello's first field for ever, and the refusal's layout stays as it is, so that
@@ -43,7 +43,7 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// The most bytes that are said of how a slave's predecessor ended; a longer text is cut.
 pub const BEFORE_BYTES_MAX: usize = 255;
 
-const WELCOME_FIXED_BYTES: usize = 56;
+const WELCOME_FIXED_BYTES: usize = 64;
 
 /// Why a handshake payload could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -229,6 +229,8 @@ pub struct Welcome {
     pub task_timeout_ms: u64,
     /// The run's seed.
     pub seed: u64,
+    /// The most bytes of shared data that the slave keeps, beyond what its tasks name.
+    pub shared_cache_bytes: u64,
     /// The user's arguments; with four bytes each they fit [`WELCOME_BYTES_MAX`] beside the fixed fields.
     pub args: Vec<String>,
 }
@@ -270,6 +272,7 @@ impl Welcome {
         out.extend_from_slice(&self.crash_limit.to_le_bytes());
         out.extend_from_slice(&self.task_timeout_ms.to_le_bytes());
         out.extend_from_slice(&self.seed.to_le_bytes());
+        out.extend_from_slice(&self.shared_cache_bytes.to_le_bytes());
         out.extend_from_slice(&(self.args.len() as u32).to_le_bytes());
         for arg in &self.args {
             out.extend_from_slice(&(arg.len() as u32).to_le_bytes());
@@ -292,6 +295,7 @@ impl Welcome {
         let crash_limit = fields.u32("crash limit")?;
         let task_timeout_ms = fields.u64("task time-out")?;
         let seed = fields.u64("seed")?;
+        let shared_cache_bytes = fields.u64("shared cache bytes")?;
         let count = fields.count("args", 4)?;
         let args = (0..count)
             .map(|_| fields.text32("arg"))
@@ -307,6 +311,7 @@ impl Welcome {
             crash_limit,
             task_timeout_ms,
             seed,
+            shared_cache_bytes,
             args,
         })
     }

@@ -26,6 +26,7 @@ use crate::handshake::{
 };
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
 use crate::running::{Checkpoint, CheckpointTaken};
+use crate::shared::{Blob, Want};
 use crate::wire::DecodeError;
 
 /// Which way frames of a kind go.
@@ -199,6 +200,8 @@ frames! {
         Offer = 12, Offer<'a>, Limit::ResultPacket;
         /// The answer to a recall.
         Returned = 15, Returned, Limit::Bytes(Returned::BYTES_MAX);
+        /// A part of shared data is wanted.
+        Want = 23, Want, Limit::Bytes(Want::BYTES);
         /// How far the running task has come.
         Checkpoint = 20, Checkpoint<'a>, Limit::ResultPacket;
     }
@@ -218,6 +221,8 @@ frames! {
         Bests = 13, Bests, Limit::TaskPacket;
         /// The slave is to give back tasks that it has not begun.
         Recall = 14, Recall, Limit::Bytes(Recall::BYTES);
+        /// A piece of shared data.
+        Blob = 24, Blob<'a>, Limit::Bytes(Blob::BYTES_MAX);
         /// The running task's checkpoint has come.
         CheckpointTaken = 21, CheckpointTaken, Limit::Bytes(CheckpointTaken::BYTES);
         /// Where a task of the next packet goes on.

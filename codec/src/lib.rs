@@ -7,6 +7,7 @@
 //! | [`handshake`] | hello, welcome and refusal, and the judgement of a slave's fingerprint |
 //! | [`batch`] | tasks and results, one rkyv archive per packet; the layout of a task's body |
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
+//! | [`shared`] | shared data: mentions, what is wanted, pieces |
 //! | [`observe`] | what an observer asks of a master, and the answer |
 //! | [`status`] | what a run looks like from outside: `/status.json` |
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
@@ -31,6 +32,7 @@ pub mod observe;
 pub mod resource;
 pub mod running;
 pub mod secret;
+pub mod shared;
 pub mod status;
 pub mod wire;
 

@@ -56,6 +56,7 @@ fn welcome() -> Welcome {
         crash_limit: 10,
         task_timeout_ms: 30_000,
         seed: u64::MAX,
+        shared_cache_bytes: 1 << 30,
         args: vec!["--n".into(), String::new()],
     }
 }
@@ -83,7 +84,8 @@ fn golden_bytes() {
         &b"\x11\0\0\0\x60\xea\0\0\0\0\0\0\0\0\x02\0\x01\0\x02\0\x64\0\0\0"[..],
         b"\x10\x27\0\0\0\0\0\0",
         b"\x0a\0\0\0\x30\x75\0\0\0\0\0\0",
-        b"\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x40\0\0\0\0",
+        b"\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
     ]
     .concat();
     assert_eq!(encoded(|out| welcome().encode(out)), expected);
@@ -255,7 +257,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
             .is_err()
         );
     }
-    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 60)];
+    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 68)];
     assert_eq!(Welcome::validate_args(&fits), Ok(()));
     let payload = encoded(|out| {
         Welcome {
@@ -265,7 +267,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
         .encode(out)
     });
     assert_eq!(payload.len(), WELCOME_BYTES_MAX);
-    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 51)]).is_err());
+    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 67)]).is_err());
 }
 
 #[test]

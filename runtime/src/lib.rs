@@ -13,6 +13,8 @@ mod proto;
 mod slave;
 pub mod testing;
 mod typed;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
 #[doc(hidden)]
 pub use typed::expansion as __private;
@@ -36,6 +38,7 @@ pub use typed::cx::{Cx, SlaveState};
 pub use typed::reduce::reduce;
 pub use typed::registry::RegistryError;
 pub use typed::rng::{Rng, Stream, Streams};
+pub use typed::shared::{Share, Shared};
 pub use typed::sum::Sum;
 pub use typed::tag::{RunError, TagError};
 pub use typed::task::{Policy, Task};
@@ -51,6 +54,7 @@ pub mod prelude {
 
     pub use crate::{
         Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Master, Policy,
-        Position, Result, Slave, SlaveId, SlaveState, Task, TaskError, TaskErrorKind, TaskId, Wire,
+        Position, Result, Shared, Slave, SlaveId, SlaveState, Task, TaskError, TaskErrorKind,
+        TaskId, Wire,
     };
 }

@@ -108,6 +108,7 @@ fn slave(bounds: Bounds) -> SlaveCore {
         crash_limit: 10,
         task_timeout_ms: 0,
         seed: 1,
+        shared_cache_bytes: 1 << 30,
         args: Vec::new(),
     };
     let mut payload = Vec::new();

@@ -18,6 +18,7 @@ const TABLE: &[Row<'_>] = &[
     ("flags", &["proto", "io"]),
     ("master", &["proto", "proto/master", "typed", "io"]),
     ("slave", &["proto", "proto/slave", "typed", "io"]),
+    ("wasm", &["typed"]),
     ("app", APP),
     ("testing", ALL),
     ("internals", ALL),
@@ -122,9 +123,9 @@ fn what_it_may_not_is_found() {
             ],
         ),
         (
-            "wasm/mod.rs",
+            "nowhere/mod.rs",
             "",
-            &["wasm/mod.rs is of wasm, which has no row"],
+            &["nowhere/mod.rs is of nowhere, which has no row"],
         ),
     ];
     for (file, text, expected) in rows {

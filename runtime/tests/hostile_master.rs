@@ -28,6 +28,7 @@ fn welcome() -> Welcome {
         crash_limit: 10,
         task_timeout_ms: 0,
         seed: 1,
+        shared_cache_bytes: 1 << 30,
         args: vec!["a".into()],
     }
 }

@@ -32,6 +32,8 @@ pub enum Reason {
     },
     /// It is not to be retried, and an earlier life of the run handed it out and knows no result of it.
     BegunBefore,
+    /// Shared data that it names is there no more.
+    SharedGone,
     /// It was not handed out in the time in which it was to begin.
     NotBegunInTime {
         /// How long it had, in nanoseconds from its submission.
@@ -75,6 +77,9 @@ impl fmt::Display for Reason {
             }
             Reason::BegunBefore => f.write_str(
                 "an earlier life of the master handed it out, and it is not to be retried",
+            ),
+            Reason::SharedGone => f.write_str(
+                "shared data that it names is there no more: its file has changed, or nothing has kept it",
             ),
             Reason::NotBegunInTime { within } => write!(
                 f,

@@ -342,6 +342,15 @@ events! {
         /// Losses at which it becomes unrunnable; 0 for never.
         limit: u32 as Number,
     }
+    /// All of some shared data has been sent to a slave.
+    Shared = "shared" {
+        /// To whom.
+        slave: u32 as Slave,
+        /// The first bytes of its name.
+        name: String as Text,
+        /// Its length.
+        bytes: u64 as Number,
+    }
     /// An incumbent improved.
     Best = "best" {
         /// Which.

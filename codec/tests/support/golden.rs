@@ -15,6 +15,7 @@ use ringmw_codec::kinds::Kind;
 use ringmw_codec::observe::{Answer, Ask};
 use ringmw_codec::running::{Checkpoint, CheckpointTaken};
 use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
+use ringmw_codec::shared::{Blob, BlobName, Want};
 
 fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -66,6 +67,7 @@ fn welcome() -> Welcome {
         crash_limit: 10,
         task_timeout_ms: 30_000,
         seed: 42,
+        shared_cache_bytes: 1 << 30,
         args: vec!["--n".into(), "9".into()],
     }
 }
@@ -139,6 +141,10 @@ fn result_series() -> Vec<u8> {
     encoded(|out| builder.encode(out))
 }
 
+fn blob_name() -> BlobName {
+    BlobName(std::array::from_fn(|at| at as u8))
+}
+
 fn result_varied() -> Vec<u8> {
     let mut builder = ResultBatchBuilder::new();
     builder.push(920, 1, ResultStatus::Done, 5_000_000, b"pi");
@@ -197,6 +203,24 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
             Bests { entries }.encode(out);
         }),
         Kind::Recall => one("recall", &|out| Recall { tasks: 100 }.encode(out)),
+        Kind::Want => one("want", &|out| {
+            let name = blob_name();
+            Want {
+                name,
+                from: 2,
+                to: 9,
+            }
+            .encode(out);
+        }),
+        Kind::Blob => one("blob", &|out| {
+            let (name, bytes) = (blob_name(), &b"pi"[..]);
+            Blob {
+                name,
+                from: 2,
+                bytes,
+            }
+            .encode(out);
+        }),
         Kind::Returned => one("returned", &|out| {
             Returned { tasks: vec![921] }.encode(out);
         }),

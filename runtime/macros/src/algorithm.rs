@@ -80,6 +80,10 @@ enum Source {
     Lent(Type),
     /// `&Best<K, W>`
     Best(Box<Type>, Box<Type>),
+    /// `&Shared<T>`
+    Shared(Type),
+    /// `&[Shared<T>]`
+    SharedSlice(Type),
     /// `&mut S`
     State(Type),
     /// `&mut Cx`
@@ -118,6 +122,9 @@ impl Parameter {
                 quote_spanned!(ty.span()=> #ty: ::ringmw::Wire)
             }
             Source::State(ty) => quote_spanned!(ty.span()=> #ty: ::ringmw::SlaveState),
+            Source::Shared(ty) | Source::SharedSlice(ty) => {
+                quote_spanned!(ty.span()=> #ty: ::ringmw::Share)
+            }
             Source::Best(key, witness) => {
                 let key = quote_spanned!(key.span()=> #key: ::ringmw::BestKey);
                 let witness = quote_spanned!(witness.span()=> #witness: ::ringmw::Wire);
@@ -140,6 +147,12 @@ impl Parameter {
             Source::Best(key, witness) => {
                 quote_spanned!(self.ty.span()=> ::ringmw::__private::write_best::<#key, #witness>(#writer, #name))
             }
+            Source::Shared(ty) => {
+                quote_spanned!(self.ty.span()=> ::ringmw::__private::write_shared::<#ty>(#writer, #name))
+            }
+            Source::SharedSlice(ty) => {
+                quote_spanned!(self.ty.span()=> ::ringmw::__private::write_shared_slice::<#ty>(#writer, #name))
+            }
             Source::State(_) | Source::Cx => unreachable!("it does not travel"),
         }
     }
@@ -160,8 +173,24 @@ impl Parameter {
             Source::Best(key, witness) => {
                 quote_spanned!(self.ty.span()=> #private::check_best::<#key, #witness>(#text, #segment))
             }
+            Source::Shared(ty) => {
+                quote_spanned!(self.ty.span()=> #private::check_shared::<#ty>(#text, #segment))
+            }
+            Source::SharedSlice(ty) => {
+                quote_spanned!(self.ty.span()=> #private::check_shared_slice::<#ty>(#text, #segment))
+            }
             Source::State(_) | Source::Cx => unreachable!("it does not travel"),
         })
+    }
+
+    /// Finds what `segment` mentions: a statement, if it can mention anything.
+    fn mentions(&self, segment: &Ident, found: &Ident) -> Option<TokenStream> {
+        match &self.source {
+            Source::Shared(ty) | Source::SharedSlice(ty) => {
+                Some(quote!(::ringmw::__private::mentions::<#ty>(#segment, #found);))
+            }
+            _ => None,
+        }
     }
 
     /// Reads `segment`: an expression whose value is bound to the same name, and what is then passed to the function.
@@ -189,6 +218,14 @@ impl Parameter {
             ),
             Source::Best(key, witness) => (
                 quote_spanned!(self.ty.span()=> #private::best::<#key, #witness>(#text, #segment, #cx)?),
+                quote!(&#segment),
+            ),
+            Source::Shared(ty) => (
+                quote_spanned!(self.ty.span()=> #private::shared::<#ty>(#text, #segment, #cx)?),
+                quote!(&#segment),
+            ),
+            Source::SharedSlice(ty) => (
+                quote_spanned!(self.ty.span()=> #private::shared_slice::<#ty>(#text, #segment, #cx)?),
                 quote!(&#segment),
             ),
             Source::State(ty) => (
@@ -220,7 +257,7 @@ impl Parameter {
                 quote!(#ty),
                 quote_spanned!(ty.span()=> #private::decode::<#ty>(#text, #segment)),
             ),
-            Source::Best(..) => return None,
+            Source::Best(..) | Source::Shared(_) | Source::SharedSlice(_) => return None,
             Source::State(_) | Source::Cx => unreachable!("it does not travel"),
         })
     }
@@ -240,6 +277,12 @@ impl Parameter {
             Source::Best(key, witness) => {
                 quote_spanned!(self.ty.span()=> #private::hash_best::<#key, #witness>(hash))
             }
+            Source::Shared(ty) => {
+                quote_spanned!(self.ty.span()=> #private::hash_shared::<#ty>(hash))
+            }
+            Source::SharedSlice(ty) => {
+                quote_spanned!(self.ty.span()=> #private::hash_shared::<#ty>(#private::hash_text(hash, "[]")))
+            }
             Source::State(_) | Source::Cx => unreachable!("it does not travel"),
         }
     }
@@ -258,6 +301,12 @@ impl Parameter {
             }
             Source::Best(key, witness) => {
                 quote_spanned!(self.ty.span()=> #private::describe_best::<#key, #witness>)
+            }
+            Source::Shared(ty) => {
+                quote_spanned!(self.ty.span()=> #private::describe_shared::<#ty>)
+            }
+            Source::SharedSlice(ty) => {
+                quote_spanned!(self.ty.span()=> #private::describe_shared_slice::<#ty>)
             }
             Source::State(_) | Source::Cx => unreachable!("it does not travel"),
         }
@@ -365,7 +414,7 @@ fn source(ty: &Type) -> Result<Source> {
     }
 }
 
-const SHARED: &str = "`Shared<T>` is not available in this version: pass the data as an argument";
+const SHARED: &str = "shared data is lent: take `&Shared<T>` or `&[Shared<T>]`";
 
 fn source_of_reference(reference: &TypeReference) -> Result<Source> {
     if let Some(lifetime) = &reference.lifetime {
@@ -384,6 +433,9 @@ fn source_of_reference(reference: &TypeReference) -> Result<Source> {
         });
     }
     match ty {
+        Type::Slice(slice) if is_shared(&slice.elem) => {
+            Ok(Source::SharedSlice(shared_type(&slice.elem)?))
+        }
         Type::Slice(slice) => {
             let byte = last_segment(&slice.elem).is_some_and(|segment| segment.ident == "u8");
             Ok(if byte {
@@ -397,7 +449,7 @@ fn source_of_reference(reference: &TypeReference) -> Result<Source> {
             reference,
             "the surroundings are lent mutably: take `&mut Cx`",
         )),
-        _ if called("Shared") => Err(Error::new_spanned(reference, SHARED)),
+        _ if called("Shared") => Ok(Source::Shared(shared_type(ty)?)),
         _ if called("Archived") => match type_arguments(segment).as_slice() {
             [inner] => Ok(Source::InPlace((*inner).clone())),
             _ => Err(Error::new_spanned(
@@ -416,6 +468,21 @@ fn source_of_reference(reference: &TypeReference) -> Result<Source> {
             )),
         },
         _ => Ok(Source::Lent(ty.clone())),
+    }
+}
+
+fn is_shared(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident == "Shared")
+}
+
+/// The `T` of a `Shared<T>`.
+fn shared_type(ty: &Type) -> Result<Type> {
+    match type_arguments(last_segment(ty)).as_slice() {
+        [inner] => Ok((*inner).clone()),
+        _ => Err(Error::new_spanned(
+            ty,
+            "write `Shared<T>` with the type that is shared as `T`",
+        )),
     }
 }
 
@@ -583,6 +650,25 @@ fn write_type(
             let check = parameter.check(segment)?;
             Some(quote!(#check?;))
         });
+    let found = hidden("found");
+    let mentions: Vec<TokenStream> = travelling
+        .iter()
+        .zip(&segments)
+        .filter_map(|(parameter, segment)| parameter.mentions(segment, &found))
+        .collect();
+    let mentions = (!mentions.is_empty()).then(|| {
+        quote! {
+            const MENTIONS: ::std::option::Option<
+                fn(&[u8], &mut ::std::vec::Vec<::ringmw::__private::BlobRef>),
+            > = ::std::option::Option::Some(|#args, #found| {
+                if let ::std::result::Result::Ok([#(#segments),*]) =
+                    ::ringmw::__private::split::<#count>(#args)
+                {
+                    #(#mentions)*
+                }
+            });
+        }
+    });
     let (owned, owned_reads): (Vec<_>, Vec<_>) = travelling
         .iter()
         .zip(&segments)
@@ -666,6 +752,8 @@ fn write_type(
             type Output = #outcome;
 
             type Args = (#(#owned,)*);
+
+            #mentions
 
             fn signature() -> ::ringmw::Signature {
                 let mut arguments = ::std::string::String::new();

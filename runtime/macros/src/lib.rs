@@ -19,6 +19,7 @@ mod wire;
 /// | `T`, `&T`, `&[T]` | decoded: owned or lent | `T`, `&T`, `&[T]` |
 /// | `&str`, `&[u8]`, `&Archived<T>` | read in place in the receive buffer | `&str`, `&[u8]`, `&T` |
 /// | `&Best<K, W>` | the incumbent of a search | the handle |
+/// | `&Shared<T>`, `&[Shared<T>]` | data that a slave is sent once | the handle |
 /// | `&mut S` where `S: SlaveState` | this slave's memory | absent |
 /// | `&mut Cx` | slave, task, tag, random stream, arguments, cancelled | absent |
 ///

@@ -110,6 +110,7 @@ impl From<Given> for Settings {
             journal_any_args,
             journal_failures,
             state_file,
+            shared_cache_bytes,
             slave_memory,
             secret_file,
             no_secret,
@@ -148,6 +149,7 @@ impl From<Given> for Settings {
                 result_packet_bytes_max,
                 result_group: result_group.unwrap_or(AUTO),
                 client_timeout: nanos(client_timeout),
+                shared_cache_bytes,
                 checkpoint_interval: nanos(checkpoint_interval),
                 // Whether it was, the parser knows.
                 is_crash_limit_given: false,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringmw_codec::batch::TaskBody;
 use ringmw_sched::{Nanos, Reason, SlaveId, TaskId, Unrunnable};
 
+use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::end::End;
 use crate::proto::master::known::EARLIER;
@@ -201,6 +202,7 @@ impl Origin {
                 within => Some(Duration::from_nanos(within)),
             },
             stream: (body.domain == DOMAIN_EXPLICIT).then(|| self.stream()),
+            named: Named::default(),
             error: None,
         }
     }

@@ -11,6 +11,7 @@
 //! | desires slaves and looks at them: `allocate`, `free_slave`, `slaves` | [`groups`] |
 //! | keeps a number of tasks queued: `set_target`, `upto_target` | [`target`] |
 //! | saves itself for its next life: `save`, `restore` | [`save`] |
+//! | shares data with slaves: `share`, `share_file` | [`share`] |
 //! | runs something beside on its thread: `spawn` | [`light`] |
 //! | shares an incumbent, runs a heavy sum elsewhere: `minimum`, `blocking` | [`handle`] |
 //!
@@ -37,6 +38,7 @@ mod reduce;
 mod result;
 mod results;
 pub(crate) mod save;
+mod share;
 pub(crate) mod state;
 pub(crate) mod submit;
 mod target;

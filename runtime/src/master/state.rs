@@ -31,6 +31,10 @@ pub(crate) struct State {
     pub(crate) map_bytes_max: u64,
     /// What earlier lives of the run left.
     pub(super) earlier: Option<Box<Earlier>>,
+    /// Somebody reads files that are shared.
+    pub(super) reads_files: bool,
+    /// Who does, while it has nothing to read.
+    pub(super) reader: Option<Waker>,
     /// To be woken when nothing is borrowed any more: a waker may be anybody's code, and use the master.
     pub(super) woken: Vec<Waker>,
 }
@@ -60,6 +64,8 @@ impl State {
             said_queue_full: false,
             map_bytes_max: MAP_BYTES_MAX,
             earlier: None,
+            reads_files: false,
+            reader: None,
             woken: Vec::new(),
         }
     }
@@ -79,6 +85,7 @@ impl State {
                 }
             }
         }
+        self.wake_reader();
         self.keep_ready_bounded();
         self.say_bare();
         let sched = self.core.sched();

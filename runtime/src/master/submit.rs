@@ -10,6 +10,7 @@ use ringmw_sched::{AlgorithmId, Nanos, Owner, TaskId, TaskSpec};
 
 use super::handle::Master;
 use super::state::State;
+use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::series::{Growing, packet_bytes};
 use crate::typed::algorithm::Algorithm;
@@ -37,6 +38,15 @@ impl<'a> RawTask<'a> {
         RawTask {
             args: &task.args,
             policy: task.policy(),
+        }
+    }
+
+    /// Whether it names this shared data and no other.
+    #[inline]
+    fn names_as(self, named: &Named) -> bool {
+        match self.policy {
+            Some(policy) => policy.named == *named,
+            None => named.is_empty(),
         }
     }
 
@@ -184,6 +194,8 @@ pub(super) struct Open {
     is_default: bool,
     first: TaskId,
     series: Growing,
+    /// The shared data that each of them names.
+    named: Named,
 }
 
 impl State {
@@ -218,6 +230,7 @@ impl State {
         };
         let follows = is_alike
             && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
+            && task.names_as(&open.named)
             && open.series.push(&task.body(stream));
         follows.then(|| open.first.after(open.series.tasks() - 1))
     }
@@ -236,13 +249,16 @@ impl State {
             return id;
         }
         let opening = self.core.opening(&spec);
-        if opening.tasks_max < 2 {
-            return self.push_alone(spec, &body);
-        }
+        let named = self.named_by(algorithm, task);
+        let (Some(named), false) = (&named, opening.tasks_max < 2) else {
+            return self.push_alone(spec, &body, named);
+        };
+        let named = named.clone();
         self.open = Some(Open {
             is_default: spec.policy == ringmw_sched::Policy::default(),
             spec,
             first: opening.first,
+            named,
             series: Growing::new(&body, opening),
         });
         opening.first
@@ -253,10 +269,26 @@ impl State {
         Some(self.open.as_ref()?.spec.owner)
     }
 
-    fn push_alone(&mut self, spec: TaskSpec, body: &TaskBody<'_>) -> TaskId {
+    /// What a task names; `None` if nobody keeps it any more. One that was made of another's arguments has not said so.
+    fn named_by(&self, algorithm: AlgorithmId, task: RawTask<'_>) -> Option<Named> {
+        let Some(find) = self.core.info(algorithm).mentions else {
+            return Some(Named::default());
+        };
+        let named = task.policy.map(|policy| &policy.named);
+        if let Some(named) = named.filter(|named| !named.is_empty()) {
+            return Some(named.clone());
+        }
+        let mut mentions = Vec::new();
+        find(task.args, &mut mentions);
+        self.core.named(&mentions)
+    }
+
+    fn push_alone(&mut self, spec: TaskSpec, body: &TaskBody<'_>, named: Option<Named>) -> TaskId {
         self.expect(&spec, 1);
         let body = self.body(body);
-        self.core.submit(spec, body)
+        let id = self.core.submit(spec, body);
+        self.core.hold(id, 1, named);
+        id
     }
 
     /// The open series goes to the scheduler, if there is one: somebody looks, or something is to happen.
@@ -269,9 +301,11 @@ impl State {
 
     #[inline(never)]
     fn close_series(&mut self, open: Open) {
-        self.expect(&open.spec, open.series.tasks());
+        let tasks = open.series.tasks();
+        self.expect(&open.spec, tasks);
         let first = self.core.submit(open.spec, open.series.close());
         assert_eq!(first, open.first, "nothing happens while a series is open");
+        self.core.hold(first, tasks, Some(open.named));
     }
 
     /// How many maps, and how many calls and submissions to the queue, each algorithm had so far.

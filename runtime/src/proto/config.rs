@@ -8,6 +8,8 @@ use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_codec::handshake::{Fingerprint, Hello};
 use ringmw_sched::{AlgorithmId, Nanos};
 
+use crate::proto::blob::Mentions;
+
 /// The longest time that a flag may give, in seconds: a year.
 pub(crate) const SECONDS_MAX: u64 = 365 * 86_400;
 
@@ -22,6 +24,8 @@ pub struct Rules {
     pub result_group: u32,
     /// Silence after which a slave is lost, at least a second.
     pub client_timeout: Nanos,
+    /// The most bytes of shared data that a slave keeps, beyond what its tasks name.
+    pub shared_cache_bytes: u64,
     /// The least time between two checkpoints of a task.
     pub checkpoint_interval: Nanos,
     /// The crash limit was given: it is not lowered for slaves that somebody starts again.
@@ -110,6 +114,8 @@ pub struct AlgorithmInfo {
     pub check_outputs: CheckOutputs,
     /// The hash of a task's arguments by which a journal knows it again.
     pub hash_args: HashArgs,
+    /// What finds the shared data that its arguments mention, where they can.
+    pub mentions: Option<Mentions>,
 }
 
 /// Hashes a task's arguments: what of them is the moment's, an incumbent's key, does not count.

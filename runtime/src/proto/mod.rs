@@ -8,6 +8,7 @@
 //! Deliberately absent: sockets, files, threads, async, types of the user, and all that stands above: the rest of
 //! this crate.
 
+pub(crate) mod blob;
 pub(crate) mod bytes;
 pub(crate) mod checkpoint;
 pub(crate) mod config;

@@ -104,6 +104,7 @@ pub(crate) fn birth(
         }
         core.set_bounds(bounds);
         core.set_timeouts(registry.timeouts());
+        core.set_mentions(registry.mentions());
         core
     })
 }
@@ -416,6 +417,7 @@ impl Slave {
             domain: body.domain,
             stream: body.stream,
             tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+            shared: &assignment.shared,
             resume: assignment.resume.as_ref(),
         });
         match catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output))) {

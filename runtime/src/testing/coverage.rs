@@ -158,6 +158,7 @@ impl Coverage {
             Must::Unrunnable(Reason::Crashed { .. }) => ["crashed, queue", "crashed, flow"],
             Must::Unrunnable(Reason::TooLarge { .. }) => ["too large, queue", "too large, flow"],
             Must::Unrunnable(Reason::BegunBefore) => unreachable!("a storm has one life"),
+            Must::Unrunnable(Reason::SharedGone) => ["shared gone, queue", "shared gone, flow"],
             Must::Unrunnable(Reason::NotBegunInTime { .. }) => {
                 ["not begun in time, queue", "not begun in time, flow"]
             }

@@ -160,6 +160,7 @@ impl SimSlave {
         } = birth;
         let member_id = hello.member_id.clone();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, now);
+        core.set_mentions(registry.mentions());
         core.set_timeouts(registry.timeouts());
         SimSlave {
             member_id,
@@ -663,6 +664,7 @@ fn run(registry: &Registry, assignment: &Assignment, mut cx: Cx) -> Computed {
             domain: body.domain,
             stream: body.stream,
             tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+            shared: &assignment.shared,
             resume: assignment.resume.as_ref(),
         });
         let run = catch_unwind(AssertUnwindSafe(|| {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::proto::blob::Mentions;
 use crate::typed::cx::Cx;
 use crate::typed::tag::RunError;
 use crate::typed::wire::{Wire, WireError};
@@ -41,8 +42,12 @@ pub trait Algorithm: 'static {
     type Output: Wire;
 
     /// The arguments that travel, as a tuple of what is owned: `String` for `&str`, `Vec<T>` for `&[T]`, `T` for `&T` and
-    /// `&Archived<T>`. A `Best` is left out.
+    /// `&Archived<T>`. A `Best` and a `Shared` are left out.
     type Args;
+
+    /// What finds the shared data that its arguments mention, where a parameter is a [`Shared`](crate::Shared).
+    #[doc(hidden)]
+    const MENTIONS: Option<Mentions> = None;
 
     /// Its name and types, as the handshake compares them.
     fn signature() -> Signature;

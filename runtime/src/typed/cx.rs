@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ringmw_codec::shared::{BlobName, BlobRef};
 use ringmw_sched::SlaveId;
 
 use crate::proto::checkpoint::Kept;
@@ -20,6 +21,7 @@ use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::typed::best::{Best, BestKey};
 use crate::typed::host::Host;
 use crate::typed::rng::{DOMAIN_STATE, Rng, StreamKey, Streams, name_hash};
+use crate::typed::shared::{InUse, Share, Shared};
 use crate::typed::tag::{RunError, Tag, TagError};
 use crate::typed::wire::{self, Wire, WireError};
 
@@ -72,6 +74,8 @@ pub(crate) struct TaskStart<'t> {
     pub(crate) stream: u64,
     /// Type hash and archive.
     pub(crate) tag: Option<(u64, &'t [u8])>,
+    /// The shared data that it names.
+    pub(crate) shared: &'t [(BlobName, Arc<Vec<u8>>)],
     /// Where another slave had come with it.
     pub(crate) resume: Option<&'t Kept>,
 }
@@ -107,6 +111,7 @@ pub struct Cx {
     states: States,
     bests: BestTable,
     sink: Arc<dyn OfferSink>,
+    in_use: InUse,
     /// Who runs the task; nobody in a test of an algorithm by itself.
     host: Option<Rc<dyn Host>>,
     looks: bool,
@@ -154,6 +159,7 @@ impl Cx {
             states: States::default(),
             bests,
             sink,
+            in_use: InUse::default(),
             host: None,
             looks: false,
             makes_checkpoints: Cell::new(false),
@@ -413,8 +419,10 @@ impl Cx {
             domain,
             stream,
             tag,
+            shared,
             resume,
         } = start;
+        self.in_use.begin(shared);
         self.makes_checkpoints.set(false);
         self.resume = resume.cloned();
         self.task = task;
@@ -472,6 +480,11 @@ impl Cx {
         };
         self.states.forget::<S>();
         Err(RunError::StateInit(format!("{name}: {error}")))
+    }
+
+    /// The handle of shared data that came with the task.
+    pub(crate) fn shared<T: Share + ?Sized>(&self, of: BlobRef) -> Result<Shared<T>, WireError> {
+        self.in_use.handle(of)
     }
 
     pub(crate) fn best<K: BestKey, W: Wire>(
@@ -585,6 +598,7 @@ mod tests {
             domain: 1,
             stream,
             tag: None,
+            shared: &[],
             resume: None,
         }
     }

@@ -7,9 +7,12 @@
 use crate::typed::algorithm::Algorithm;
 use crate::typed::best::{BEST_IDENTITY_BYTES, Best, BestKey};
 use crate::typed::cx::{Cx, SlaveState, StateGuard};
+use crate::typed::shared::{self, Share, Shared};
 use crate::typed::tag::RunError;
 use crate::typed::task::Task;
 use crate::typed::wire::{self, Outcome, Wire, WireError, hash};
+pub use ringmw_codec::shared::BlobRef;
+
 pub use crate::typed::wire::{ArgumentWriter, assert_unaligned, type_text};
 
 pub const fn hash_start() -> u64 {
@@ -134,6 +137,76 @@ pub fn write_best<K: BestKey, W: Wire>(
     best: &Best<K, W>,
 ) -> Result<(), WireError> {
     writer.bytes(&best.segment())
+}
+
+pub const fn hash_shared<T: Share + ?Sized>(hash: u64) -> u64 {
+    hash::word(hash_text(hash, "Shared"), T::SHARED_HASH)
+}
+
+pub fn describe_shared<T: Share + ?Sized>(out: &mut String) {
+    out.push_str(&shared::type_name::<T>());
+}
+
+pub fn describe_shared_slice<T: Share + ?Sized>(out: &mut String) {
+    out.push('[');
+    describe_shared::<T>(out);
+    out.push(']');
+}
+
+pub fn write_shared<T: Share + ?Sized>(
+    writer: &mut ArgumentWriter,
+    handle: &Shared<T>,
+) -> Result<(), WireError> {
+    writer.shared([handle])
+}
+
+pub fn write_shared_slice<T: Share + ?Sized>(
+    writer: &mut ArgumentWriter,
+    handles: &[Shared<T>],
+) -> Result<(), WireError> {
+    writer.shared(handles)
+}
+
+pub fn check_shared<T: Share + ?Sized>(
+    name: &'static str,
+    segment: &[u8],
+) -> Result<(), WireError> {
+    shared::one_mention::<T>(segment)
+        .map(drop)
+        .map_err(in_argument(name))
+}
+
+pub fn check_shared_slice<T: Share + ?Sized>(
+    name: &'static str,
+    segment: &[u8],
+) -> Result<(), WireError> {
+    shared::mentions::<T>(segment)
+        .map(drop)
+        .map_err(in_argument(name))
+}
+
+/// Appends what a segment mentions; nothing of one that is none.
+pub fn mentions<T: Share + ?Sized>(segment: &[u8], found: &mut Vec<BlobRef>) {
+    found.extend(shared::mentions::<T>(segment).unwrap_or_default());
+}
+
+pub fn shared<T: Share + ?Sized>(
+    name: &'static str,
+    segment: &[u8],
+    cx: &Cx,
+) -> Result<Shared<T>, WireError> {
+    let mention = shared::one_mention::<T>(segment).map_err(in_argument(name))?;
+    cx.shared(mention).map_err(in_argument(name))
+}
+
+pub fn shared_slice<T: Share + ?Sized>(
+    name: &'static str,
+    segment: &[u8],
+    cx: &Cx,
+) -> Result<Vec<Shared<T>>, WireError> {
+    let mentions = shared::mentions::<T>(segment).map_err(in_argument(name))?;
+    let handles = mentions.into_iter().map(|mention| cx.shared(mention));
+    handles.collect::<Result<_, _>>().map_err(in_argument(name))
 }
 
 pub fn state<S: SlaveState>(cx: &mut Cx) -> Result<StateGuard<S>, RunError> {

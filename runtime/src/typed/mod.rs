@@ -11,6 +11,7 @@ pub(crate) mod host;
 pub(crate) mod reduce;
 pub(crate) mod registry;
 pub(crate) mod rng;
+pub(crate) mod shared;
 pub(crate) mod sum;
 pub(crate) mod tag;
 pub(crate) mod task;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringmw_sched::Nanos;
 
+use crate::proto::blob::Mentions;
 use crate::proto::config::{AlgorithmInfo, CheckOutputs, HashArgs};
 use crate::typed::algorithm::{Algorithm, Signature};
 use crate::typed::cx::Cx;
@@ -30,6 +31,7 @@ pub(crate) struct Entry {
     pub(crate) check_outputs: CheckOutputs,
     pub(crate) hash_args: HashArgs,
     pub(crate) run: RunFn,
+    pub(crate) mentions: Option<Mentions>,
     pub(crate) timeout: Option<Duration>,
     type_id: TypeId,
 }
@@ -43,6 +45,7 @@ impl Entry {
             check_outputs: check_each::<A::Output>,
             hash_args: A::hash_args,
             run: A::run,
+            mentions: A::MENTIONS,
             timeout: A::TIMEOUT,
             type_id: TypeId::of::<A>(),
         }
@@ -136,8 +139,14 @@ impl Registry {
             of: entry.type_id,
             check_outputs: entry.check_outputs,
             hash_args: entry.hash_args,
+            mentions: entry.mentions,
         };
         self.entries.iter().map(info).collect()
+    }
+
+    /// What finds the shared data that the arguments of each mention, in the order of their indices.
+    pub(crate) fn mentions(&self) -> Vec<Option<Mentions>> {
+        self.entries.iter().map(|entry| entry.mentions).collect()
     }
 
     /// The time-outs that were given with the algorithms, in the order of their indices.

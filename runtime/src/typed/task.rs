@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringmw_sched::SlaveId;
 
+use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::Stream;
@@ -37,6 +38,8 @@ pub struct Policy {
     pub(crate) priority: Option<i8>,
     pub(crate) start_within: Option<Duration>,
     pub(crate) stream: Option<Stream>,
+    /// The shared data that the arguments mention.
+    pub(crate) named: Named,
     /// What kept a tag from being archived; told at submit.
     pub(crate) error: Option<Box<WireError>>,
 }
@@ -111,6 +114,13 @@ impl Policy {
         })
     }
 
+    fn of_named(named: Named) -> Box<Self> {
+        Box::new(Policy {
+            named,
+            ..Policy::default()
+        })
+    }
+
     /// Overwrites exactly what `other` sets.
     fn overlay(&mut self, other: &Self) {
         let Self {
@@ -121,6 +131,8 @@ impl Policy {
             priority,
             start_within,
             stream,
+            // A template's arguments are no task's.
+            named: _,
             error,
         } = other;
         self.slave = slave.or(self.slave);
@@ -188,13 +200,18 @@ impl<A> Task<A> {
     ) -> Self {
         let mut writer = ArgumentWriter::new(parameters);
         let error = write(&mut writer).err().map(Box::new);
+        let named = writer.take_named();
         let args = match &error {
             None => writer.written(),
             Some(_) => &[],
         };
         Self {
             args: SmallBytes::copy_from_slice(args),
-            policy: error.map(Policy::of_error),
+            policy: match (error, named.is_empty()) {
+                (Some(error), _) => Some(Policy::of_error(error)),
+                (None, true) => None,
+                (None, false) => Some(Policy::of_named(named)),
+            },
             algorithm: PhantomData,
         }
     }

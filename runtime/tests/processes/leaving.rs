@@ -369,6 +369,7 @@ pub(crate) fn played_master(dir: &Path, result_group: u32, own: Option<&str>) ->
         crash_limit: 10,
         task_timeout_ms: 0,
         seed: 1,
+        shared_cache_bytes: 1 << 30,
         args: vec!["an argument".into()],
     }
     .encode(&mut welcome);

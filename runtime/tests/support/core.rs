@@ -87,6 +87,7 @@ impl Rig {
                 task_timeout: None,
                 is_crash_limit_given: false,
                 client_timeout: CLIENT_TIMEOUT,
+                shared_cache_bytes: 1 << 30,
                 checkpoint_interval: 10_000_000_000,
                 any_build: false,
                 level: Level::Tasks,
@@ -103,6 +104,7 @@ impl Rig {
                 of: std::any::TypeId::of::<()>(),
                 check_outputs: ringmw::internals::wire::check_each::<u64>,
                 hash_args: ringmw_codec::journal::hash_args,
+                mentions: None,
             }],
         };
         change(&mut config);

@@ -39,7 +39,7 @@ fn pattern((a, b): (u32, u32)) -> u32 {
 fn twice(_a: &mut Cx, _b: &mut Cx) {}
 
 #[algorithm]
-fn shared(_table: &Shared<Vec<u8>>) {}
+fn shared(_table: Shared<Vec<u8>>) {}
 
 #[algorithm]
 fn by_value(_cx: Cx) {}

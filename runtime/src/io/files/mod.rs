@@ -4,6 +4,7 @@
 //! network. What goes into them the cores decide; here bytes are moved, and errors told.
 
 pub(crate) mod audit;
+pub(crate) mod blob;
 pub(crate) mod journal;
 pub(crate) mod private;
 mod reserve;

@@ -11,6 +11,7 @@ use ringmw_sched::{Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
 use super::meter::Meter;
+use super::shared::Sending;
 use crate::proto::conn::ConnId;
 use crate::proto::secured::AtMaster;
 
@@ -31,6 +32,8 @@ pub(super) struct Conn {
     /// What is in `out` waits until the journal has passed this barrier; from where on there are tasks that wait for it.
     pub(super) barred: Option<(u64, usize)>,
     pub(super) meter: Meter,
+    /// The shared data that it is being sent.
+    pub(super) sending: Option<Sending>,
 }
 
 impl Conn {

@@ -49,6 +49,7 @@ impl MasterCore {
             withdraw: Vec::new(),
             barred: None,
             meter: Meter::default(),
+            sending: None,
         });
         self.deadlines.push(Reverse((due, conn)));
         self.pending.push_back(conn);

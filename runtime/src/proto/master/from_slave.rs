@@ -37,6 +37,7 @@ impl MasterCore {
             FromSlave::Starting(starting) => {
                 self.sched.announce(slave, starting.task).map_err(offence)
             }
+            FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
             FromSlave::Offer(offer) => self.on_offer(slave, offer),
             FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),

@@ -75,6 +75,8 @@ impl MasterCore {
         self.follow_queue();
         self.collect_unrunnable();
         self.push_bests();
+        self.let_go();
+        self.send_pieces();
     }
 
     /// Asks slaves for tasks that they have not begun, while others are idle.

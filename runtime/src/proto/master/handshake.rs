@@ -47,6 +47,7 @@ impl MasterCore {
             task_timeout_ms: (self.config.rules.task_timeout)
                 .map_or(0, |limit| (limit / 1_000_000).max(1)),
             seed: self.config.seed,
+            shared_cache_bytes: self.config.rules.shared_cache_bytes,
             args: self.config.args.clone(),
         };
         let (awake, now, timeout) = (self.awake, self.now, self.config.rules.client_timeout);

@@ -107,6 +107,8 @@ impl MasterCore {
             return;
         };
         let meter = std::mem::take(&mut state.meter);
+        let sending = state.sending.take();
+        self.forget_sending(sending);
         self.trail.close(meter, id);
         self.slots.remove(id);
         let departure = if leaving {

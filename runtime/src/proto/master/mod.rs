@@ -32,6 +32,7 @@ mod lost;
 mod meter;
 mod results;
 mod secured;
+mod shared;
 mod silence;
 mod snapshot;
 mod submit;
@@ -63,6 +64,7 @@ pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
 use journal::Recorder;
+use shared::Shares;
 pub use trail::Traffic;
 use trail::Trail;
 use unsent::AllUnsent;
@@ -123,6 +125,7 @@ pub struct MasterCore {
     left_bytes: u64,
     /// Where the run is recorded.
     recorder: Option<Box<Recorder>>,
+    shares: Shares,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -165,6 +168,7 @@ impl MasterCore {
             unsent: AllUnsent::default(),
             left_bytes: 0,
             recorder: None,
+            shares: Shares::default(),
             spare: Vec::new(),
             spare_bytes: 0,
         }
@@ -377,7 +381,7 @@ impl MasterCore {
         if self.pace.cursor.is_some() {
             wait = wait.min(SECOND / 200);
         }
-        if self.unsent.has_far_behind() || !self.unanswered.is_empty() {
+        if self.unsent.has_far_behind() || self.has_pieces() || !self.unanswered.is_empty() {
             wait = 0;
         }
         let sched = &self.sched;

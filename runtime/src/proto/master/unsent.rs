@@ -96,6 +96,7 @@ impl MasterCore {
         state.unsent.crowded &= state.unsent.bytes > 0;
         self.unsent.bytes -= bytes;
         self.hold_back(conn);
+        self.line_up(conn);
     }
 
     /// Tells the scheduler whether a slave gets work, where that has changed.

@@ -104,6 +104,7 @@ impl SlaveCore {
             }
             FromMaster::Withdraw(withdraw) => self.on_withdraw(withdraw),
             FromMaster::Recall(recall) => self.on_recall(recall),
+            FromMaster::Blob(piece) => self.on_blob(&piece)?,
             FromMaster::CheckpointTaken(taken) => self.on_checkpoint_taken(taken.task),
             FromMaster::Resume(checkpoint) => self.on_resume(&checkpoint),
             FromMaster::Bests(bests) => self.learned.extend(bests.entries),
@@ -132,7 +133,7 @@ impl SlaveCore {
     /// `view` is that of `payload`.
     fn on_tasks(&mut self, view: &TaskBatchView<'_>, payload: &[u8], now: Nanos) {
         let packet = Bytes::copy_from_slice(payload);
-        for (index, (entry, _)) in view.iter().enumerate() {
+        for (index, (entry, body)) in view.iter().enumerate() {
             self.queued += entry.count as usize;
             self.tasks.push_back(Queued {
                 first: entry.task,
@@ -142,11 +143,13 @@ impl SlaveCore {
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,
                 bound: entry.flags & BOUND != 0,
+                mentions: self.shelf.all_mentions(entry.algorithm, body, entry.count),
                 body: packet.slice(view.body_range(index)),
             });
         }
         self.packets += 1;
         self.packet_tasks = view.tasks();
+        self.seek_shared();
         self.sum_up(now, false);
         let (tasks, bytes) = (view.tasks(), payload.len() as u64);
         let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());
@@ -170,6 +173,7 @@ impl SlaveCore {
         if self.tasks.is_empty() && self.running.is_none() {
             self.flush_results();
         }
+        self.seek_shared();
         if !acknowledged.is_empty() {
             put(&mut self.out, Kind::Withdrawn, |out| {
                 Withdrawn {
@@ -231,6 +235,7 @@ impl SlaveCore {
         if self.tasks.is_empty() && self.running.is_none() {
             self.flush_results();
         }
+        self.seek_shared();
         put(&mut self.out, Kind::Returned, |out| {
             Returned { tasks }.encode(out)
         });

@@ -18,6 +18,7 @@ mod meter;
 mod packet;
 mod results;
 mod secured;
+mod shared;
 mod timeout;
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ use meter::Meter;
 pub(crate) use packet::Assignment;
 use packet::{Announcement, Queued, Running};
 pub use results::Next;
+use shared::Shelf;
 
 /// A finished result waits at most this long for others to travel with.
 pub(crate) const RESULT_WAIT: Nanos = SECOND / 10;
@@ -96,6 +98,7 @@ pub struct SlaveCore {
     leaving: Option<Leaving>,
     completed: u64,
     learned: Vec<(u32, u64)>,
+    shelf: Shelf,
     checkpoints: Checkpoints,
     audit: VecDeque<Event>,
     meter: Meter,
@@ -136,6 +139,7 @@ impl SlaveCore {
             leaving: None,
             completed: 0,
             learned: Vec::new(),
+            shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
@@ -280,7 +284,8 @@ impl SlaveCore {
             && self.tasks.front().is_some_and(|front| {
                 let announced = Announcement::Left(front.next());
                 let is_said = self.announcement != Announcement::None;
-                !front.marked || !is_said || self.announcement == announced
+                (!front.marked || !is_said || self.announcement == announced)
+                    && self.has_shared_of(front)
             })
     }
 

@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use ringmw_codec::batch::{TaskBody, TaskSeries};
+use ringmw_codec::shared::BlobRef;
 use ringmw_codec::wire::DecodeError;
 use ringmw_sched::Nanos;
 
+use super::shared::Here;
 use crate::proto::checkpoint::Kept;
 
 /// One task to compute.
@@ -26,6 +28,8 @@ pub struct Assignment {
     pub(super) count: u32,
     /// Its own place in it.
     pub(super) index: u32,
+    /// The shared data that it names.
+    pub(crate) shared: Vec<Here>,
     /// Where it goes on, if another slave had come that far.
     pub(crate) resume: Option<Kept>,
 }
@@ -65,6 +69,8 @@ pub(super) struct Queued {
     pub(super) marked: bool,
     pub(super) bound: bool,
     pub(super) body: Bytes,
+    /// The shared data that its tasks name, each once.
+    pub(super) mentions: Vec<BlobRef>,
 }
 
 impl Queued {
@@ -96,6 +102,7 @@ impl Queued {
         let before = Queued {
             left: self.left.start..index,
             body: self.body.clone(),
+            mentions: self.mentions.clone(),
             ..self
         };
         let behind = Queued {

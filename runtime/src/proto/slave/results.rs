@@ -35,9 +35,14 @@ impl SlaveCore {
         if self.is_held_back() {
             return Next::Wait;
         }
-        let Some(front) = self.tasks.front_mut() else {
+        let Some(front) = self.tasks.front() else {
             return Next::Wait;
         };
+        if !self.has_shared_of(front) {
+            return Next::Wait;
+        }
+        let mentioned = self.mentions_of_next();
+        let front = self.tasks.front_mut().expect("it was just there");
         let task = front.next();
         if front.marked && self.announcement != Announcement::Left(task) {
             if self.announcement == Announcement::None {
@@ -61,6 +66,7 @@ impl SlaveCore {
             },
             count: front.count,
             index: front.left.start,
+            shared: Vec::new(),
             resume: None,
         };
         front.left.start += 1;
@@ -78,6 +84,9 @@ impl SlaveCore {
             told_at: None,
         });
         self.running_cancelled = false;
+        if !mentioned.is_empty() {
+            assignment.shared = self.take_shared_of(mentioned);
+        }
         assignment.resume = self.begin_checkpoints(task);
         Next::Run(assignment)
     }
@@ -101,6 +110,7 @@ impl SlaveCore {
             return;
         }
         let Running { task, .. } = self.running.take().expect("a task is running");
+        self.release_shared();
         self.completed += 1;
         self.busy_at = now;
         self.mean_compute = match self.completed {

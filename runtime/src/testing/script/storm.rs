@@ -106,6 +106,7 @@ impl Script {
                 result_packet_bytes_max: of(&mut rng, &[1_088, 1_300, 3_000, 131_072]) as u32
                     + rng.random_range(1..100),
                 result_group: AUTO,
+                shared_cache_bytes: 1 << 30,
                 any_build: false,
                 level: Level::Default,
                 wanted: Wanted::Fixed(0),

@@ -7,11 +7,14 @@
 //! //   u32 LE            u32 LE                                       ^ the rest
 //! ```
 //!
-//! A segment is raw UTF-8 for `&str`, raw bytes for `&[u8]`, a [`Best`](crate::Best)'s 21 bytes, else an archive.
+//! A segment is raw UTF-8 for `&str`, raw bytes for `&[u8]`, a [`Best`](crate::Best)'s 21 bytes, 40 bytes
+//! for each [`Shared`](crate::Shared), else an archive.
 
 use std::cell::Cell;
 
+use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
+use crate::typed::shared::{Share, Shared};
 use crate::typed::wire::archive::{AsVec, append, flat_bytes};
 use crate::typed::wire::{Wire, WireError, assert_unaligned, encode, type_text};
 
@@ -73,6 +76,7 @@ pub struct ArgumentWriter {
     parameters: usize,
     written: usize,
     segment_start: usize,
+    named: Named,
 }
 
 impl ArgumentWriter {
@@ -86,6 +90,7 @@ impl ArgumentWriter {
             parameters,
             written: 0,
             segment_start: lengths_bytes,
+            named: Named::default(),
         };
         if lengths_bytes > SmallBytes::INLINE_MAX {
             writer.len = 0;
@@ -123,6 +128,23 @@ impl ArgumentWriter {
         const { assert_unaligned::<Vec<T>>() };
         append(&AsVec(slice), self.long(), type_text::<Vec<T>>)?;
         self.end_segment()
+    }
+
+    /// A parameter `&Shared<T>` or `&[Shared<T>]`: mentions, side by side.
+    pub(crate) fn shared<'s, T: Share + ?Sized>(
+        &mut self,
+        handles: impl IntoIterator<Item = &'s Shared<T>>,
+    ) -> Result<(), WireError> {
+        for handle in handles {
+            self.put(&handle.mention());
+            handle.name_in(&mut self.named);
+        }
+        self.end_segment()
+    }
+
+    /// The shared data that the arguments mention.
+    pub(crate) fn take_named(&mut self) -> Named {
+        std::mem::take(&mut self.named)
     }
 
     /// The arguments, once all are written.

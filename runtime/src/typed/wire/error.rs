@@ -47,6 +47,20 @@ pub enum WireError {
         /// How many bytes there were.
         bytes: usize,
     },
+    /// The bytes mention no shared data of the expected type.
+    #[error("these {bytes} bytes mention no {expected}")]
+    Shared {
+        /// The type as an algorithm's signature writes it.
+        expected: String,
+        /// How many bytes there were.
+        bytes: usize,
+    },
+    /// Shared data that a task mentions has not come with it.
+    #[error("shared data {name} is not here")]
+    SharedGone {
+        /// The first bytes of its name.
+        name: String,
+    },
     /// The value's own serialization failed.
     #[error("a {what} cannot be archived: {reason}")]
     Encode {

@@ -1,0 +1,81 @@
+//! Data that is shared with slaves: made known here, and where it stands in a file, read as slaves ask for it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::handle::Master;
+use super::state::State;
+use crate::io::files::blob::SharedFile;
+use crate::proto::blob::{Blob, Source};
+use crate::typed::shared::{Share, Shared};
+
+impl Master {
+    /// Shares a value with the slaves whose tasks name it: see [`Shared`].
+    ///
+    /// It is archived and kept once, and hashed on this thread: a second for some gigabytes. Of the same content there is
+    /// one, however often it is shared.
+    ///
+    /// # Panics
+    /// If the value's own serialization fails.
+    pub fn share<T: Share + ?Sized>(&self, value: &T) -> Shared<T> {
+        let blob = Shared::blob_of(value);
+        Shared::in_master(self.act(|state| state.core.share(blob)))
+    }
+
+    /// Shares the bytes of a file with the slaves whose tasks name it: see [`Shared`].
+    ///
+    /// The master keeps none of it: it is read once here, on a thread of its own, for its name, and again as slaves are
+    /// sent it. It is to stay as it is: the tasks that name one that changes are unrunnable, with
+    /// [`Reason::SharedGone`](crate::Reason::SharedGone). To look at it in the master reads all of it into memory.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no plain file, or changes meanwhile; the error names it.
+    pub async fn share_file(&self, path: impl AsRef<Path>) -> io::Result<Shared<[u8]>> {
+        let path = path.as_ref().to_owned();
+        let (of, file) = self.blocking(move || SharedFile::open(&path)).await?;
+        let source = Source::File(Box::new(file));
+        let blob = self.act(|state| state.core.share(Blob { of, source }));
+        self.begin_reading();
+        Ok(Shared::in_master(blob))
+    }
+
+    /// One light thread reads what slaves are to be sent of files.
+    fn begin_reading(&self) {
+        if self.act(|state| std::mem::replace(&mut state.reads_files, true)) {
+            return;
+        }
+        let mw = self.clone();
+        drop(self.spawn(async move {
+            loop {
+                let load = std::future::poll_fn(|cx| {
+                    mw.act(|state| match state.core.poll_load() {
+                        Some(load) => Poll::Ready(load),
+                        None => {
+                            state.reader = Some(cx.waker().clone());
+                            Poll::Pending
+                        }
+                    })
+                })
+                .await;
+                let (blob, from, bytes) = (Arc::clone(&load.blob), load.from, load.bytes);
+                let read = mw.blocking(move || match &blob.source {
+                    Source::File(file) => file.read(from, bytes),
+                    Source::Memory(_) => Err("it is no file".to_owned()),
+                });
+                let read = read.await;
+                mw.act(|state| state.core.loaded(load, read));
+            }
+        }));
+    }
+}
+
+impl State {
+    /// Something is to be read from a file: whoever reads is woken.
+    pub(super) fn wake_reader(&mut self) {
+        if self.core.has_loads() {
+            self.woken.extend(self.reader.take());
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Shared data on a slave: what its tasks name, what has come of it, and what is dropped.
+//!
+//! What a task names is asked for as soon as the task is in hand, one after the other, in the order of the tasks; the
+//! task begins once all of it is here. What is whole is kept, past the bound by least recent use; what a task in hand
+//! names stays.
+//!
+//! ```text
+//!   of what is coming
+//!   0 ─────────── came ──────────── wanted ────────────── length
+//!     hashed        under way         is not sent yet
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ringmw_codec::batch::TaskSeries;
+use ringmw_codec::frame::Kind;
+use ringmw_codec::shared::{Blob, BlobName, BlobRef, Want};
+
+use super::SlaveCore;
+use super::packet::Queued;
+use crate::proto::blob::{Mentions, WINDOW_BYTES};
+use crate::proto::put;
+
+/// Shared data that is here, as a task is given it.
+pub(crate) type Here = (BlobName, Arc<Vec<u8>>);
+
+/// What a slave has of shared data.
+#[derive(Default)]
+pub(super) struct Shelf {
+    /// By algorithm: what finds what its arguments mention, where they can.
+    mentions: Vec<Option<Mentions>>,
+    whole: BTreeMap<BlobName, Whole>,
+    /// Bytes of what is whole.
+    bytes: u64,
+    coming: Option<Coming>,
+    /// Grows with each use.
+    uses: u64,
+    /// Names of the running task.
+    running: Vec<BlobRef>,
+    /// Something that a task names was passed over, for want of room.
+    is_short: bool,
+}
+
+struct Whole {
+    data: Arc<Vec<u8>>,
+    used: u64,
+}
+
+struct Coming {
+    of: BlobRef,
+    data: Vec<u8>,
+    hash: blake3::Hasher,
+    wanted: u64,
+}
+
+impl Shelf {
+    fn finder(&self, algorithm: u16) -> Option<Mentions> {
+        *self.mentions.get(usize::from(algorithm))?
+    }
+
+    /// What all tasks of an entry mention, each once.
+    pub(super) fn all_mentions(&self, algorithm: u16, series: &[u8], count: u32) -> Vec<BlobRef> {
+        let mut found = Vec::new();
+        if let Some(find) = self.finder(algorithm)
+            && let Ok(series) = TaskSeries::parse(series, count)
+        {
+            for index in 0..count {
+                if let Ok(task) = series.nth(index) {
+                    find(task.args, &mut found);
+                }
+                found.sort_unstable();
+                found.dedup();
+            }
+        }
+        found
+    }
+
+    /// What the next task of an entry mentions.
+    fn next_mentions(&self, queued: &Queued) -> Vec<BlobRef> {
+        let mut found = Vec::new();
+        if !queued.mentions.is_empty()
+            && let Some(find) = self.finder(queued.algorithm)
+            && let Ok(series) = TaskSeries::parse(&queued.body, queued.count)
+            && let Ok(task) = series.nth(queued.left.start)
+        {
+            find(task.args, &mut found);
+        }
+        found
+    }
+
+    fn has(&self, blob: &BlobRef) -> bool {
+        blob.bytes == 0 || self.whole.contains_key(&blob.name)
+    }
+}
+
+impl SlaveCore {
+    /// By algorithm: what finds the shared data that its arguments mention, where they can.
+    pub(crate) fn set_mentions(&mut self, mentions: Vec<Option<Mentions>>) {
+        self.shelf.mentions = mentions;
+    }
+
+    /// Whether all that the next task names is here.
+    pub(super) fn has_shared_of(&self, queued: &Queued) -> bool {
+        queued.mentions.is_empty()
+            || self
+                .shelf
+                .next_mentions(queued)
+                .iter()
+                .all(|blob| self.shelf.has(blob))
+    }
+
+    /// The next task begins: what it names is its own as long as it runs.
+    pub(super) fn take_shared_of(&mut self, mentioned: Vec<BlobRef>) -> Vec<Here> {
+        let shelf = &mut self.shelf;
+        let mut here = Vec::new();
+        for blob in &mentioned {
+            shelf.uses += 1;
+            if blob.bytes == 0 {
+                here.push((blob.name, Arc::default()));
+            }
+            if let Some(whole) = shelf.whole.get_mut(&blob.name) {
+                whole.used = shelf.uses;
+                here.push((blob.name, Arc::clone(&whole.data)));
+            }
+        }
+        shelf.running = mentioned;
+        here
+    }
+
+    /// What the next task mentions.
+    pub(super) fn mentions_of_next(&self) -> Vec<BlobRef> {
+        self.tasks
+            .front()
+            .map_or_else(Vec::new, |front| self.shelf.next_mentions(front))
+    }
+
+    /// The running task has ended.
+    pub(super) fn release_shared(&mut self) {
+        if std::mem::take(&mut self.shelf.running).is_empty() {
+            return;
+        }
+        self.make_room(0);
+        if self.shelf.is_short {
+            self.seek_shared();
+        }
+    }
+
+    /// Tasks in hand came or went: what is coming may be wanted no more, or something is.
+    pub(super) fn seek_shared(&mut self) {
+        if self.end.is_some() || self.shelf.mentions.iter().all(Option::is_none) {
+            return;
+        }
+        self.make_room(0);
+        if let Some(coming) = &self.shelf.coming {
+            if self.is_named(coming.of.name) {
+                return;
+            }
+            self.shelf.coming = None;
+        }
+        self.shelf.is_short = false;
+        let Some(of) = self.next_wanted() else { return };
+        self.make_room(of.bytes);
+        self.shelf.coming = Some(Coming {
+            of,
+            data: Vec::new(),
+            hash: blake3::Hasher::new(),
+            wanted: 0,
+        });
+        self.want_more();
+    }
+
+    /// The first that a task in hand names and that is not here. Only what the very next task names comes where there is
+    /// no room.
+    fn next_wanted(&mut self) -> Option<BlobRef> {
+        let front = self.mentions_of_next();
+        if let Some(&missing) = front.iter().find(|blob| !self.shelf.has(blob)) {
+            return Some(missing);
+        }
+        let mentioned = self.tasks.iter().flat_map(|queued| &queued.mentions);
+        let missing = *mentioned.into_iter().find(|blob| !self.shelf.has(blob))?;
+        let pinned = self.pinned();
+        let stays = |(name, whole): (&BlobName, &Whole)| match pinned.contains(name) {
+            true => whole.data.len() as u64,
+            false => 0,
+        };
+        let stay: u64 = self.shelf.whole.iter().map(stays).sum();
+        self.shelf.is_short = stay.saturating_add(missing.bytes) > self.shared_cache_bytes();
+        (!self.shelf.is_short).then_some(missing)
+    }
+
+    fn shared_cache_bytes(&self) -> u64 {
+        self.welcome
+            .as_ref()
+            .map_or(0, |welcome| welcome.shared_cache_bytes)
+    }
+
+    /// What tasks in hand name.
+    fn pinned(&self) -> BTreeSet<BlobName> {
+        let queued = self.tasks.iter().flat_map(|queued| &queued.mentions);
+        queued
+            .chain(&self.shelf.running)
+            .map(|blob| blob.name)
+            .collect()
+    }
+
+    fn is_named(&self, name: BlobName) -> bool {
+        let mut queued = self.tasks.iter().flat_map(|queued| &queued.mentions);
+        queued.any(|blob| blob.name == name)
+    }
+
+    /// Drops what was used longest ago, as long as there is too much for so many bytes more; what a task in hand names
+    /// stays.
+    fn make_room(&mut self, more: u64) {
+        let most = self.shared_cache_bytes().saturating_sub(more);
+        if self.shelf.bytes <= most {
+            return;
+        }
+        let pinned = self.pinned();
+        let shelf = &mut self.shelf;
+        let free = shelf
+            .whole
+            .iter()
+            .filter(|(name, _)| !pinned.contains(name));
+        let mut free: Vec<_> = free.map(|(name, whole)| (whole.used, *name)).collect();
+        free.sort_unstable();
+        for (_, name) in free {
+            if shelf.bytes <= most {
+                return;
+            }
+            let whole = shelf.whole.remove(&name).expect("it was just listed");
+            shelf.bytes -= whole.data.len() as u64;
+        }
+    }
+
+    /// Asks for more of what is coming, before it stands still.
+    fn want_more(&mut self) {
+        let Some(Coming {
+            of, data, wanted, ..
+        }) = &mut self.shelf.coming
+        else {
+            return;
+        };
+        let came = data.len() as u64;
+        if *wanted - came > WINDOW_BYTES / 2 || *wanted == of.bytes {
+            return;
+        }
+        let (from, to) = (*wanted, of.bytes.min(came + WINDOW_BYTES));
+        *wanted = to;
+        let name = of.name;
+        put(&mut self.out, Kind::Want, |out| {
+            Want { name, from, to }.encode(out)
+        });
+    }
+
+    /// A piece came. One of what is wanted no more is passed over.
+    pub(super) fn on_blob(&mut self, piece: &Blob<'_>) -> Result<(), String> {
+        let Some(Coming {
+            of,
+            data,
+            hash,
+            wanted,
+        }) = &mut self.shelf.coming
+        else {
+            return Ok(());
+        };
+        if piece.name != of.name || piece.from != data.len() as u64 {
+            return Ok(());
+        }
+        if piece.bytes.len() as u64 > *wanted - piece.from {
+            return Err(format!(
+                "more of shared data {} than was asked for",
+                of.name
+            ));
+        }
+        if data.is_empty() {
+            let bytes = usize::try_from(of.bytes).unwrap_or(usize::MAX);
+            data.try_reserve_exact(bytes)
+                .map_err(|_| format!("there is no memory for shared data of {bytes} bytes"))?;
+        }
+        data.extend_from_slice(piece.bytes);
+        hash.update(piece.bytes);
+        if (data.len() as u64) < of.bytes {
+            self.want_more();
+            return Ok(());
+        }
+        let Some(Coming { of, data, hash, .. }) = self.shelf.coming.take() else {
+            return Ok(());
+        };
+        if *hash.finalize().as_bytes() != of.name.0 {
+            return Err(format!(
+                "shared data {} came with another content than its name says",
+                of.name
+            ));
+        }
+        self.shelf.uses += 1;
+        let whole = Whole {
+            data: Arc::new(data),
+            used: self.shelf.uses,
+        };
+        self.shelf.bytes += of.bytes;
+        self.shelf.whole.insert(of.name, whole);
+        self.make_room(0);
+        self.seek_shared();
+        Ok(())
+    }
+}
