@@ -312,6 +312,7 @@ fn an_unrunnable_task_has_its_whole_policy() {
         let policy = Policy::new()
             .slave("SLAVE-7".parse()?)
             .tag(&"a tag".to_owned())
+            .priority(0)
             .retry(false)
             .do_it_anyway(false)
             .stream(5);
@@ -334,7 +335,11 @@ fn unrunnable_tasks_past_the_bound_are_kept_without_arguments() {
     let bound = ["--mw-max-queued-bytes", "20000"];
     let events = trail(0, &bound, async |mw, _| {
         let nobody: SlaveId = "SLAVE-4000000000".parse()?;
-        let policy = Policy::new().slave(nobody).do_it_anyway(false).retry(false);
+        let policy = Policy::new()
+            .slave(nobody)
+            .do_it_anyway(false)
+            .retry(false)
+            .priority(0);
         let task = |n: u64| square::task(n).with(&policy).stream(n);
         // Twice: what is taken makes room.
         for _ in 0..2 {
@@ -503,7 +508,7 @@ fn the_origin_of_a_failed_task_is_readable() {
         );
         assert_eq!(origin.args::<draws>(), Some(given));
         assert_eq!(origin.args::<draw>(), None, "these are no arguments of it");
-        let policy = Policy::new().do_it_anyway(false);
+        let policy = Policy::new().do_it_anyway(false).priority(0);
         assert_eq!(origin.policy(), policy.clone().retry(true));
         assert_eq!(fragile.policy(), policy.retry(false));
         // Submitted again it draws the same numbers, and so does another task with its stream.
@@ -526,7 +531,11 @@ fn the_origin_of_a_failed_task_is_readable() {
 fn a_task_that_cannot_run_is_readable() {
     async fn master(mw: Master, _: Args) -> Result {
         let nobody: SlaveId = "SLAVE-4000000000".parse().unwrap();
-        let policy = Policy::new().slave(nobody).do_it_anyway(false).retry(false);
+        let policy = Policy::new()
+            .slave(nobody)
+            .do_it_anyway(false)
+            .retry(false)
+            .priority(0);
         let id = mw.submit(square::task(7).with(&policy));
         mw.submit(draw::task().with(&policy));
         let tasks = mw.take_unrunnable();

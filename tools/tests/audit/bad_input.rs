@@ -52,7 +52,7 @@ fn rubbish_between_lines_is_counted_and_told_with_its_line() {
     lines.insert(9, b"Segmentation fault");
     lines.insert(
         20,
-        b"2 2026-11-20T08:03:03.000000Z MASTER state slave=SLAVE-0 state=idle",
+        b"0 2026-11-20T08:03:03.000000Z MASTER state slave=SLAVE-0 state=idle",
     );
     let mut input = lines.join(&b'\n');
     input.push(b'\n');
@@ -71,7 +71,7 @@ fn rubbish_between_lines_is_counted_and_told_with_its_line() {
         "3 lines",
         "standard input:4: no text",
         "standard input:10: no line of",
-        "standard input:21: column 1: version \"2\"",
+        "standard input:21: column 1: version \"0\"",
     ] {
         assert!(told.err.contains(words), "{words}\n{}", told.err);
     }
