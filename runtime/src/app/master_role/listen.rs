@@ -2,10 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::app::master_role::Setting;
 use crate::io::engine;
 use crate::io::terminal::{complain, own_name};
+
+/// How long the port of the life before is waited for, and the pause between two tries.
+const PORT_WAIT: Duration = Duration::from_secs(3);
+const PORT_PAUSE: Duration = Duration::from_millis(20);
 
 impl Setting {
     /// Local mode and embedded masters are for this machine alone; else all interfaces, unless told.
@@ -40,16 +46,26 @@ impl Setting {
     }
 
     /// At the port that the life before had, where none is given and that one is free: its slaves try it.
+    ///
+    /// The kernel takes a killed process's io_uring apart only after its end, and the socket that listens with it: so
+    /// the port is waited for.
     pub(super) fn listen_again(&mut self, port: u16) -> Result<TcpListener, String> {
-        if self.settings.port.is_none() && port != 0 {
+        if self.settings.port.is_some() || port == 0 {
+            return self.listen();
+        }
+        let begun = Instant::now();
+        loop {
             self.settings.port = Some((port, port));
             let listener = self.listen();
             self.settings.port = None;
             if listener.is_ok() {
                 return listener;
             }
+            if begun.elapsed() >= PORT_WAIT {
+                return self.listen();
+            }
+            thread::sleep(PORT_PAUSE);
         }
-        self.listen()
     }
 
     /// Where slaves reach this master, best first.
