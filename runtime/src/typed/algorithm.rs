@@ -35,7 +35,7 @@ pub trait Algorithm: 'static {
     /// The function's name.
     const NAME: &'static str;
 
-    /// How long a task may run unless [`Task::timeout`](crate::Task::timeout) says else: `#[algorithm(timeout = "30s")]`.
+    /// How long a task may run instead of what `--mw-task-timeout` says: `#[algorithm(timeout = "30s")]`.
     const TIMEOUT: Option<Duration> = None;
 
     /// What a result carries: `T` of a function that returns `T` or `Result<T, E>`.
