@@ -257,14 +257,14 @@ fn term(n: u64) -> f64 {
     sign * (n >> 11) as f64 * 2f64.powi((n >> 1 & 63) as i32 - 32)
 }
 
-/// Ten thousand terms by `RINGMW_SEEDS=500`, fewer of them in every run of the tests.
+/// Ten thousand terms by `RINGMW_REDUCTIONS=500`, fewer of them in every run of the tests.
 #[test]
 fn a_reduction_has_one_bit_pattern() {
     use std::time::Duration;
 
     use ringmw::testing::{Churn, World};
 
-    let (seeds, terms) = match number("RINGMW_SEEDS") {
+    let (seeds, terms) = match number("RINGMW_REDUCTIONS") {
         Some(seeds) => (seeds, 10_000),
         None => (8, 1_000),
     };
