@@ -143,10 +143,9 @@ impl MasterCore {
         let mut sealed = self.spare().unwrap_or_default();
         secured.seal(&mut frames, &mut sealed);
         let more = (sealed.len() - frames.len()) as u64;
-        self.unsent.bytes += more;
         let state = self.conn_mut(conn).expect("looked up above");
-        state.unsent.bytes += more;
         state.secured = Some(secured);
+        self.keep_unsent(conn, more);
         self.keep_spare(frames);
         Effect::Send(conn, sealed)
     }

@@ -57,16 +57,24 @@ impl MasterCore {
 
     /// Counts what was put into a connection's buffer since this was called last.
     pub(super) fn account(&mut self, conn: ConnId) {
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        let more = (state.out.len() - state.unsent.in_out) as u64;
+        state.unsent.in_out = state.out.len();
+        self.keep_unsent(conn, more);
+    }
+
+    /// So many more bytes are kept for a connection, be they frames or what sealing adds to them.
+    pub(super) fn keep_unsent(&mut self, conn: ConnId, more: u64) {
         let now = self.now;
         let Some(state) = self.conn_mut(conn) else {
             return;
         };
         let unsent = &mut state.unsent;
-        let more = (state.out.len() - unsent.in_out) as u64;
         if unsent.bytes == 0 {
             unsent.since = now;
         }
-        unsent.in_out = state.out.len();
         unsent.bytes += more;
         self.unsent.bytes += more;
         self.hold_back(conn);
