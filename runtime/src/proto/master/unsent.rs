@@ -96,11 +96,16 @@ impl MasterCore {
 
     /// The engine has written so many bytes.
     pub(super) fn on_written(&mut self, conn: ConnId, bytes: u64) {
+        let now = self.now;
         let Some(state) = self.conn_mut(conn) else {
             return;
         };
         let left = state.unsent.bytes.checked_sub(bytes);
         state.unsent.bytes = left.expect("the engine gives back what it was given");
+        if state.unsent.bytes == state.unsent.in_out as u64 {
+            // An answer to what came in this turn, which its peer has not kept waiting.
+            state.unsent.since = now;
+        }
         state.unsent.crowded &= state.unsent.bytes > 0;
         self.unsent.bytes -= bytes;
         self.hold_back(conn);
