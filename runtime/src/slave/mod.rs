@@ -362,7 +362,7 @@ impl Slave {
             word.begins(assignment.task, assignment.was_announced);
         }
         let begun = Instant::now();
-        let outcome = self.compute(assignment);
+        let outcome = compute(&self.registry, assignment, &mut self.cx, &mut self.output);
         let compute = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let now = self.link.clock.now();
         let mut core = self.link.core();
@@ -400,32 +400,6 @@ impl Slave {
         }
     }
 
-    fn compute(&mut self, assignment: &Assignment) -> Result<(), RunError> {
-        let Some(entry) = self.registry.get(AlgorithmIndex(assignment.algorithm)) else {
-            return Err(RunError::Failed(format!(
-                "there is no algorithm {}",
-                assignment.algorithm
-            )));
-        };
-        let body = assignment
-            .body()
-            .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
-        let (cx, output) = (&mut self.cx, &mut self.output);
-        cx.begin(TaskStart {
-            task: assignment.task,
-            algorithm: entry.name_hash,
-            domain: body.domain,
-            stream: body.stream,
-            tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
-            shared: &assignment.shared,
-            resume: assignment.resume.as_ref(),
-        });
-        match catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output))) {
-            Ok(outcome) => outcome,
-            Err(panic) => Err(describe_panic(panic)),
-        }
-    }
-
     fn report(&self) -> LoopReport {
         let core = self.link.core();
         LoopReport {
@@ -439,6 +413,35 @@ impl Slave {
             result_grouping: core.welcome().map_or(1, |welcome| welcome.result_group),
         }
     }
+}
+
+/// Runs a task; its output's archive is appended. A panic of it is a failure like another.
+pub(crate) fn compute(
+    registry: &Registry,
+    assignment: &Assignment,
+    cx: &mut Cx,
+    output: &mut Vec<u8>,
+) -> Result<(), RunError> {
+    let Some(entry) = registry.get(AlgorithmIndex(assignment.algorithm)) else {
+        return Err(RunError::Failed(format!(
+            "there is no algorithm {}",
+            assignment.algorithm
+        )));
+    };
+    let body = assignment
+        .body()
+        .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
+    cx.begin(TaskStart {
+        task: assignment.task,
+        algorithm: entry.name_hash,
+        domain: body.domain,
+        stream: body.stream,
+        tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
+        shared: &assignment.shared,
+        resume: assignment.resume.as_ref(),
+    });
+    catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output)))
+        .unwrap_or_else(|panic| Err(describe_panic(panic)))
 }
 
 fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, String> {
@@ -546,7 +549,7 @@ pub(crate) fn remember_panics() {
 }
 
 /// What a task's panic comes to: a failed result, or, where the slave could not print, the end of the slave.
-pub(crate) fn describe_panic(panic: Box<dyn Any + Send>) -> RunError {
+fn describe_panic(panic: Box<dyn Any + Send>) -> RunError {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,9 +20,10 @@ use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
-use crate::typed::cx::{Cx, TaskStart};
+use crate::slave::compute;
+use crate::typed::cx::Cx;
 use crate::typed::host::Host;
-use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::registry::Registry;
 use crate::typed::tag::RunError;
 
 /// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
@@ -648,30 +648,6 @@ fn hear(ear: &mut FrameReader, recalls_open: &mut u64, frames: &[u8]) {
 /// As a real slave computes.
 fn run(registry: &Registry, assignment: &Assignment, mut cx: Cx) -> Computed {
     let mut output = Vec::new();
-    let mut compute = || {
-        let Some(entry) = registry.get(AlgorithmIndex(assignment.algorithm)) else {
-            return Err(RunError::Failed(format!(
-                "there is no algorithm {}",
-                assignment.algorithm
-            )));
-        };
-        let body = assignment
-            .body()
-            .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
-        cx.begin(TaskStart {
-            task: assignment.task,
-            algorithm: entry.name_hash,
-            domain: body.domain,
-            stream: body.stream,
-            tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
-            shared: &assignment.shared,
-            resume: assignment.resume.as_ref(),
-        });
-        let run = catch_unwind(AssertUnwindSafe(|| {
-            (entry.run)(body.args, &mut cx, &mut output)
-        }));
-        run.unwrap_or_else(|panic| Err(crate::slave::describe_panic(panic)))
-    };
-    let outcome = compute();
+    let outcome = compute(registry, assignment, &mut cx, &mut output);
     (cx, outcome.map(|()| output))
 }
