@@ -34,7 +34,7 @@ pub(crate) struct Options {
 enum Command {
     /// List the segments: life, time, results, offers, damage
     Ls {
-        /// The journal's folder, or the folder given to --mw-dir
+        /// The journal's folder, or one that holds it as `journal`
         dir: PathBuf,
         /// How to print
         #[arg(long, value_enum, default_value = "table")]
@@ -45,14 +45,14 @@ enum Command {
     /// A segment whose end is cut off is what a killed master leaves, and is no damage.
     #[command(after_help = "Exit status: 0 if everything that was written can be read; 1 if not.")]
     Check {
-        /// The journal's folder, or the folder given to --mw-dir
+        /// The journal's folder, or one that holds it as `journal`
         dir: PathBuf,
     },
     /// Write the segments anew without what is of no use
     ///
     /// Damaged bytes and repeated results always go. No master of the run may be running meanwhile.
     Prune {
-        /// The journal's folder, or the folder given to --mw-dir
+        /// The journal's folder, or one that holds it as `journal`
         dir: PathBuf,
         /// Results of this algorithm go too: they are computed again
         #[arg(long, value_name = "NAME")]
@@ -66,7 +66,7 @@ enum Command {
     },
     /// Print every result: life, algorithm, stream, compute time, output in hexadecimal
     Export {
-        /// The journal's folder, or the folder given to --mw-dir
+        /// The journal's folder, or one that holds it as `journal`
         dir: PathBuf,
         /// How to print; table is csv here
         #[arg(long, value_enum, default_value = "csv")]
@@ -140,7 +140,7 @@ fn segments(dir: &Path) -> Result<(PathBuf, Vec<PathBuf>), String> {
     found.sort_unstable();
     if found.is_empty() {
         return Err(format!(
-            "{} has no journal: a master writes one with --mw-journal or --mw-dir",
+            "{} has no journal: a master writes one with --mw-journal",
             dir.display()
         ));
     }

@@ -57,3 +57,38 @@ fn every_path_that_the_pages_name_is_there() {
     }
     assert!(seen > 40, "{seen} paths");
 }
+
+/// Help texts, messages and pages name no flag that there is not.
+#[test]
+fn every_flag_that_is_named_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    files
+        .extend(["audit", "batch", "security"].map(|of| root.join(format!("tools/guide-{of}.md"))));
+    let mut folders = vec![root.join("tools/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of ours") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    let mut seen = 0;
+    for file in files {
+        let bytes = std::fs::read(&file).expect("a file of ours");
+        let text = String::from_utf8_lossy(&bytes);
+        for (at, _) in text.match_indices("--mw-") {
+            let rest = &text[at..];
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+            let name = rest[..end.unwrap_or(rest.len())].trim_end_matches('-');
+            let is_there = ringmw_codec::flags::FLAGS
+                .iter()
+                .any(|flag| flag.name == name);
+            assert!(is_there || name == "--mw", "{}: {name}", file.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "{seen} flags");
+}
