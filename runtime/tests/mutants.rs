@@ -389,8 +389,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "reduce: results that came early are combined before their turn",
         file: "runtime/src/master/reduce.rs",
-        old: "if *first.key() != self.next {",
-        new: "if *first.key() > self.next + 1 {",
+        old: "self.place_of(id) == self.next",
+        new: "self.place_of(id) <= self.next + 1",
     },
     Mutant {
         name: "reduce: a block is combined the wrong way round",
