@@ -355,8 +355,14 @@ fn worlds_keep_the_law_for_a_users_algorithm() {
         world.run(app)
     };
     assert_eq!(run(3), run(3), "one seed, one run");
+    let reasons = ["idle for", "its time limit", "the slave algorithm returned"];
+    let mut went = reasons.map(|_| 0);
     for seed in 0..seeds {
         let report = run(seed);
+        let trail = String::from_utf8_lossy(&report.trail);
+        for (reason, went) in reasons.iter().zip(&mut went) {
+            *went += trail.matches(reason).count();
+        }
         assert_eq!(
             (report.code, &report.error),
             (0, &None),
@@ -367,6 +373,10 @@ fn worlds_keep_the_law_for_a_users_algorithm() {
             "seed {seed}: {report:?}"
         );
     }
+    assert!(
+        went.iter().all(|slaves| *slaves > 0),
+        "{reasons:?}: {went:?}"
+    );
 }
 
 /// Seed 1269 found it: the keys of many incumbents went in one packet, larger than the slaves had been told of,

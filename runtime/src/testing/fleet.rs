@@ -124,8 +124,8 @@ pub(super) struct Fleet {
     accepting: bool,
     /// Now and then there is no descriptor for who is to be accepted.
     pub(super) shortages: bool,
-    /// Draws when slaves go of their own will, in worlds where they do; apart from all other draws.
-    pub(super) leavers: Option<ChaCha8Rng>,
+    /// Slaves go of their own will.
+    pub(super) leavers: Option<Leavers>,
     secured: Option<Secured>,
     /// A link may be of no more use.
     forget_links: bool,
@@ -135,6 +135,23 @@ pub(super) struct Fleet {
     pub(super) transcript: bool,
     pub(super) begun: u64,
     pub(super) faults: u64,
+}
+
+/// What makes slaves go of their own will.
+pub(super) struct Leavers {
+    /// Draws when they do, apart from all other draws.
+    rng: ChaCha8Rng,
+    /// They stay up to twenty times so long, and three times so long without a task.
+    pace: Nanos,
+}
+
+impl Leavers {
+    pub(super) fn new(seed: u64, pace: Nanos) -> Self {
+        Leavers {
+            rng: ChaCha8Rng::seed_from_u64(seed ^ 0x1eaf),
+            pace,
+        }
+    }
 }
 
 impl Fleet {
@@ -274,7 +291,7 @@ impl Fleet {
                 {
                     law.on_going(link.id, is_idle, slave.unsent());
                     // That is when a link that is blocked is most awkward.
-                    if let Some(rng) = &mut self.leavers
+                    if let Some(Leavers { rng, .. }) = &mut self.leavers
                         && rng.random_range(0..2) == 0
                     {
                         link.up.stall(now);
@@ -368,14 +385,14 @@ impl Fleet {
             }
             _ => {}
         }
-        if let Some(rng) = &mut self.leavers
+        if let Some(Leavers { rng, pace }) = &mut self.leavers
             && character == Character::Honest
             && !self.calm
         {
             let mut bounds = Bounds::default();
             match rng.random_range(0..4) {
-                0 => bounds.time_limit = Some(rng.random_range(SECOND / 10..20 * SECOND)),
-                1 => bounds.idle_timeout = Some(rng.random_range(SECOND / 20..3 * SECOND)),
+                0 => bounds.time_limit = Some(rng.random_range(*pace / 10..20 * *pace)),
+                1 => bounds.idle_timeout = Some(rng.random_range(*pace / 20..3 * *pace)),
                 2 => slave.returns_after = Some(rng.random_range(1..40)),
                 _ => {}
             }

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use ringmw_codec::audit::{Event, Line, RoleWord, Who};
 use ringmw_sched::Nanos;
 
-use super::fleet::{Character, Fleet, Weights};
+use super::fleet::{Character, Fleet, Leavers, Weights};
 use super::law::Law;
 use super::net::Quality;
 use super::script::{Tap, Told, hello};
@@ -47,7 +47,8 @@ impl Churn {
     }
 
     /// About so often something befalls a slave or its link: it is killed, hangs, stops and goes on, loses
-    /// power, is evicted; the link is cut or stalls. Others come in its place. Strangers knock, too.
+    /// power, is evicted; the link is cut or stalls. Slaves go of their own will, too: idle, at a time limit, or because
+    /// their algorithm returned. Others come in their place. Strangers knock.
     pub fn every(mean: Duration) -> Self {
         Churn {
             every: mean,
@@ -242,6 +243,12 @@ impl World {
         let mut fleet = Fleet::new(fleet_rng, quality, pace, Arc::clone(&registry), hello);
         fleet.transcript = self.transcript;
         fleet.stall_max = 2 * config.rules.client_timeout;
+        if self.churn.every < Duration::MAX {
+            fleet.leavers = Some(Leavers::new(
+                self.seed,
+                nanos(self.churn.every).max(SECOND / 10),
+            ));
+        }
         let init = Event::Init {
             version: OWN_VERSION.to_owned(),
             role: RoleWord::Master,

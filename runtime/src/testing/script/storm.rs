@@ -15,7 +15,7 @@ use crate::proto::config::{Config, Level, Rules, Wanted};
 use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 use crate::proto::series::Body;
 use crate::testing::coverage::Coverage;
-use crate::testing::fleet::{Fault, Fleet, Weights};
+use crate::testing::fleet::{Fault, Fleet, Leavers, Weights};
 use crate::testing::law::Law;
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
@@ -203,7 +203,7 @@ impl Script {
         };
         if seed % 5 == 2 {
             // Slaves go of their own will, and what they have to say is large.
-            fleet.leavers = Some(ChaCha8Rng::seed_from_u64(seed ^ 0x1eaf));
+            fleet.leavers = Some(Leavers::new(seed, SECOND));
             // A packet of them must come through within the client timeout, by a window a round trip; a master that holds
             // its thread takes one a turn.
             let windows = match habits.holds {
