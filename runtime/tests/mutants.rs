@@ -452,8 +452,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "leaving: a time limit drops unsent results",
         file: "runtime/src/proto/slave/leave.rs",
-        old: "let reason = format!(\"its time limit of {seconds} s\");",
-        new: "let reason = format!(\"its time limit of {seconds} s\");
+        old: "let reason = format!(\"its time limit of {} s\", limit as f64 / SECOND as f64);",
+        new: "let reason = format!(\"its time limit of {} s\", limit as f64 / SECOND as f64);
             self.results.clear();
             self.out.clear();",
     },

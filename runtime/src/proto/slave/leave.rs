@@ -253,15 +253,15 @@ impl SlaveCore {
             0
         };
         if over(self.bounds.time_limit.map(|limit| limit + grace)) {
-            let seconds = self.bounds.time_limit.unwrap_or_default() / SECOND;
-            let reason = format!("its time limit of {seconds} s");
+            let limit = self.bounds.time_limit.unwrap_or_default();
+            let reason = format!("its time limit of {} s", limit as f64 / SECOND as f64);
             return self.leave(GoodbyeCode::Other, &reason);
         }
         if let Some(timeout) = self.bounds.idle_timeout
             && self.is_idle()
             && now >= self.busy_at + timeout
         {
-            let reason = format!("idle for {} s", timeout / SECOND);
+            let reason = format!("idle for {} s", timeout as f64 / SECOND as f64);
             self.leave(GoodbyeCode::Other, &reason);
             self.end = Some(SlaveEnd::Idle(reason));
         }
