@@ -73,7 +73,7 @@ pub fn cases(rival: &str) -> Vec<RivalCase> {
     noop.chain([millisecond]).collect()
 }
 
-/// Where the table stands in the README.
+/// Where the table stands in benches/README.md.
 const BEGIN: &str =
     "<!-- rivals: cargo run --release -p ringmw-benches --bin rivals -- --readme -->\n";
 const END: &str = "<!-- /rivals -->\n";
@@ -97,12 +97,12 @@ pub fn merge(kept: &str, fresh: &[Value]) -> Result<String, String> {
     Ok(lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
-/// The README with the table of these results between its markers.
+/// The page with the table of these results between its markers.
 ///
 /// # Errors
 /// When a marker is missing, or a line is no result.
 pub fn readme(readme: &str, results: &str) -> Result<String, String> {
-    let missing = || format!("the README has no table of rivals: {BEGIN}..{END}");
+    let missing = || format!("benches/README.md has no table of rivals: {BEGIN}..{END}");
     let (before, rest) = readme.split_once(BEGIN).ok_or_else(missing)?;
     let (_, after) = rest.split_once(END).ok_or_else(missing)?;
     Ok(format!("{before}{BEGIN}{}{END}{after}", table(results)?))

@@ -180,9 +180,9 @@ fn the_bare_ring_answers_and_is_compared() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_the_kept_results() {
+fn the_page_has_the_table_of_the_kept_results() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let page = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let page = std::fs::read_to_string(root.join("benches/README.md")).unwrap();
     let kept = std::fs::read_to_string(root.join("benches/results/rivals.jsonl")).unwrap();
     let again = ringmw_benches::rivals::readme(&page, &kept).unwrap();
     assert!(

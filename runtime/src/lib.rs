@@ -1,4 +1,8 @@
-//! A master-slave runtime for Linux clusters.
+#![doc = include_str!("front.md")]
+//!
+//! # Where to read on
+//! [`manual`] has a chapter for each thing that somebody wants to do; [`testing`] a simulated cluster for a master algorithm of
+//! your own.
 
 // The attributes write `::ringmw::`, also when they are used inside this crate.
 extern crate self as ringmw;
@@ -8,6 +12,7 @@ mod flags;
 #[doc(hidden)]
 pub mod internals;
 mod io;
+pub mod manual;
 mod master;
 mod proto;
 mod slave;

@@ -62,10 +62,11 @@ fn every_path_that_the_pages_name_is_there() {
 #[test]
 fn every_flag_that_is_named_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    let pages = ["README.md", "CHANGELOG.md", "benches/README.md", "runtime/src/front.md"];
+    let mut files: Vec<_> = pages.iter().map(|page| root.join(page)).collect();
     files
         .extend(["audit", "batch", "security"].map(|of| root.join(format!("tools/guide-{of}.md"))));
-    let mut folders = vec![root.join("tools/src")];
+    let mut folders = vec![root.join("tools/src"), root.join("runtime/src/manual")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of ours") {
             let path = entry.expect("an entry").path();
@@ -91,4 +92,16 @@ fn every_flag_that_is_named_is_there() {
         }
     }
     assert!(seen > 50, "{seen} flags");
+}
+
+/// The crate's documentation opens with what the README says.
+#[test]
+fn readme_and_documentation_open_with_one_text() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("a file of ours");
+    let (readme, front) = (read("README.md"), read("runtime/src/front.md"));
+    assert!(
+        readme.starts_with(&format!("# ringmw\n\n{front}")),
+        "runtime/src/front.md is to be the beginning of README.md"
+    );
 }

@@ -42,7 +42,7 @@ struct Opts {
     /// Keep the results in benches/results/rivals.jsonl, in the place of older ones of the same case
     #[arg(long)]
     save: bool,
-    /// Write the kept results into the README's table (after measuring when --save is given, else without)
+    /// Write the kept results into the table of benches/README.md (after measuring when --save is given, else without)
     #[arg(long)]
     readme: bool,
     /// Measure ours in this very process
@@ -79,7 +79,7 @@ fn run(opts: &Opts) -> Result<(), String> {
         }
     }
     if opts.readme {
-        let path = project().join("README.md");
+        let path = project().join("benches/README.md");
         let page = read(&path)?;
         write(&path, &rivals::readme(&page, &read(&results_path())?)?)?;
     }
