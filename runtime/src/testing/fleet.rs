@@ -126,6 +126,8 @@ pub(super) struct Fleet {
     pub(super) shortages: bool,
     /// Draws when slaves go of their own will, in worlds where they do; apart from all other draws.
     pub(super) leavers: Option<ChaCha8Rng>,
+    /// Draws the slaves whose tasks fail, in runs that have such.
+    pub(super) broken: Option<ChaCha8Rng>,
     secured: Option<Secured>,
     /// A link may be of no more use.
     forget_links: bool,
@@ -161,6 +163,7 @@ impl Fleet {
             accepting: true,
             shortages: false,
             leavers: None,
+            broken: None,
             secured: None,
             forget_links: false,
             calm: false,
@@ -367,6 +370,13 @@ impl Fleet {
                 slave.say_first(bytes);
             }
             _ => {}
+        }
+        if let Some(rng) = &mut self.broken
+            && character == Character::Honest
+        {
+            if rng.random_range(0..3) == 0 {
+                slave.broken_until = self.now + rng.random_range(SECOND..8 * SECOND);
+            }
         }
         if let Some(rng) = &mut self.leavers
             && character == Character::Honest
@@ -660,7 +670,9 @@ impl Fleet {
         self.pace.compute_max = CALM_COMPUTE_MAX;
         for slave in self.slaves.values_mut() {
             slave.pace = self.pace;
+            slave.broken_until = 0;
         }
+        self.broken = None;
         for (_, later) in std::mem::take(&mut self.later) {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),

@@ -134,6 +134,8 @@ pub(super) struct SimSlave {
     /// The observer knows that it goes.
     going: bool,
     evicted: bool,
+    /// Until then what it computes fails.
+    pub(super) broken_until: Nanos,
     /// It reads nothing any more, and computes nothing; it beats, and says what it is given to say.
     pub(super) deaf: bool,
 }
@@ -194,6 +196,7 @@ impl SimSlave {
             finished: Vec::new(),
             going: false,
             evicted: false,
+            broken_until: 0,
             deaf: false,
         }
     }
@@ -510,6 +513,12 @@ impl SimSlave {
         let outcome = computing
             .refused
             .map_or(returned, |why| Err(RunError::Failed(why)));
+        let outcome = match outcome {
+            Ok(_) if now < self.broken_until => {
+                Err(RunError::Failed("this slave is broken".to_owned()))
+            }
+            outcome => outcome,
+        };
         let is_slaves = matches!(
             outcome,
             Err(RunError::StateInit(_) | RunError::Surroundings(_))

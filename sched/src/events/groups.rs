@@ -23,6 +23,8 @@ impl<P: Series> Scheduler<P> {
                 .expect("4 G connections in a run are not foreseen");
         let group = self.short_group().unwrap_or(Group::Unordered);
         self.slaves.add(id, group);
+        let at = self.slaves.find(id).expect("just added");
+        self.health.add(at);
         if group.takes_ordered() {
             self.connected.push((id, group));
         }
@@ -166,6 +168,7 @@ impl<P: Series> Scheduler<P> {
             let at = self.slaves.last_wanted().expect("it is not empty");
             self.slaves.line_up(at, Group::Unordered, Status::Busy);
         }
+        self.keep_half(self.clock);
     }
 
     fn move_over(&mut self, at: u32, to: Group) {

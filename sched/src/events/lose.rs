@@ -38,6 +38,7 @@ impl<P: Series> Scheduler<P> {
             return losses;
         };
         let connected = self.slaves.len() as u32;
+        self.on_gone_from_quarantine(at, slave);
         let lost = self.slaves.remove(at);
         let limit = limit_in_force(self.config.crash_limit, connected, lost.keeps_limit);
         if lost.group.takes_ordered() {

@@ -10,6 +10,7 @@ mod hand_out;
 mod keep;
 mod lose;
 mod packet_size;
+mod quarantine;
 pub(crate) mod recall;
 mod results;
 mod submit;

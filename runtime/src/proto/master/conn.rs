@@ -157,6 +157,17 @@ impl Cause {
         }
     }
 
+    /// Its state could not be made, or what is around it has failed: another slave there would fare no better.
+    pub(super) fn is_of_its_host(&self) -> bool {
+        matches!(
+            self,
+            Cause::Goodbye {
+                code: GoodbyeCode::StateInit | GoodbyeCode::Surroundings,
+                ..
+            }
+        )
+    }
+
     /// An announced task is charged only where the slave itself was lost.
     pub(super) fn departure(&self) -> Departure {
         match self {

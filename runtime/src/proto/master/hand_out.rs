@@ -63,6 +63,7 @@ impl MasterCore {
             }
             self.send_batch(slave, goes_on);
         }
+        self.tell_quarantines();
         self.recall();
         self.collect_withdrawals();
         while let Some((slave, from, to)) = self.sched.poll_moved() {

@@ -71,6 +71,7 @@ impl MasterCore {
             job: info.job.to_string(),
             group: trail::group(group),
         };
+        let host = info.deeds.host;
         state.phase = Phase::Slave {
             id,
             info: Box::new(info),
@@ -89,6 +90,8 @@ impl MasterCore {
             state: StateWord::Idle,
         });
         self.slots.insert(id, conn.slot() as u32);
+        self.sched.on_host(id, host);
+        self.tell_quarantines();
         self.deadlines.push(Reverse((awake + timeout, conn)));
         self.pending_done();
         self.mark_dirty(conn);

@@ -30,6 +30,7 @@ mod journal;
 pub(crate) mod known;
 mod lost;
 mod meter;
+mod quarantine;
 mod results;
 mod secured;
 mod shared;
@@ -389,6 +390,7 @@ impl MasterCore {
             sched.recall_due(),
             sched.duplicate_due(),
             sched.expire_due(),
+            sched.quarantine_due(),
         ] {
             wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));
         }

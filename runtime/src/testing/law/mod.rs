@@ -16,6 +16,7 @@
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
+//!   quarantine    slaves whose tasks fail and succeed elsewhere
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -38,6 +39,7 @@ mod from_slave;
 mod leaving;
 mod levels;
 mod loss;
+mod quarantine;
 mod secured;
 mod status;
 mod tables;
@@ -58,6 +60,7 @@ use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::checkpoint::Checkpoints;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
+use crate::testing::law::quarantine::Wards;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
@@ -103,6 +106,7 @@ pub(super) struct Law {
     checkpoints: Checkpoints,
     secured: Secured,
     unsent: Unsent,
+    wards: Wards,
 }
 
 impl Law {
@@ -138,6 +142,7 @@ impl Law {
             checkpoints: Checkpoints::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
+            wards: Wards::default(),
         }
     }
 
@@ -178,6 +183,11 @@ impl Law {
 
     /// The law.
     pub(super) fn check(&mut self, core: &MasterCore) {
+        if self.check_wards(core) {
+            // Whose turn it is depends on who is served.
+            self.turns.forget_turn();
+            self.levels = Levels::default();
+        }
         self.check_order();
         self.check_turns();
         self.check_levels();
@@ -293,6 +303,11 @@ impl Law {
     /// Ends that have not been told.
     pub(super) fn untold(&self) -> usize {
         self.tasks.values().filter(|task| !task.told).count()
+    }
+
+    /// Slaves that were put into quarantine, and that were taken back as they had healed.
+    pub(super) fn quarantined(&self) -> (u64, u64) {
+        (self.wards.begun, self.wards.healed)
     }
 
     pub(super) fn told(&self) -> u64 {

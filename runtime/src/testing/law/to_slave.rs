@@ -193,7 +193,11 @@ impl Law {
                 task.place,
                 task.must
             );
+            let unordered = !task.bound;
             self.check_resume(id, seq, second);
+            if unordered {
+                self.check_ward(id, entry.algorithm, seq);
+            }
             let task = self.tasks.get_mut(&seq).expect("looked up above");
             assert_eq!(
                 task.spec.algorithm.0, entry.algorithm,

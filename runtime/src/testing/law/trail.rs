@@ -101,7 +101,7 @@ impl Law {
                 self.see(conn, Happening::Silence);
                 self.conns.get_mut(&conn).expect("just found").phase = Phase::Dropped;
             }
-            _ => {}
+            _ => self.on_quarantine(event),
         }
     }
 
