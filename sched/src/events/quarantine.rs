@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a slave's outcomes are worse than all others', by a test with a stated error (`data/health`) | quarantine of the slave |
 //! | so are a host's slaves, each counted once: in quarantine, or ended by its state's or its surroundings' failure | quarantine of the host, those that come later too |
-//! | it has only failed, and the others, which have such tasks, have next to no outcomes yet | it waits for theirs, untold |
+//! | it has only failed, and most of the others that have such tasks have not answered one yet | it waits for that, untold |
 //! | a pause is over | one task is tried; it ends the quarantine, or the next pause is twice as long |
 //! | half of the slaves that run unordered tasks are in quarantine | nobody else is; if there are more, the oldest is served again |
 //! | queued tasks need labels that nobody else has | they are handed out all the same |
@@ -21,6 +21,9 @@ use crate::series::Series;
 
 /// So many slaves in quarantine are looked at for each packet.
 const LOOKS: usize = 16;
+
+/// With so many outcomes of others the test alone decides, however many slaves there are.
+const OTHERS_ENOUGH: u64 = 64;
 
 /// What a slave in quarantine may be handed.
 #[derive(Debug)]
@@ -99,7 +102,7 @@ impl<P: Series> Scheduler<P> {
         self.slaves.set_suspect(at, is_suspect);
         if failed > 0 && health::is_bad(own, others, self.slaves.len()) {
             self.quarantine(at, algorithm, (own, others), now);
-        } else if self.is_alone_with_it(at, algorithm, own, others) && self.may_bar(&[at]) {
+        } else if self.waits_for_others(at, algorithm, own) && self.may_bar(&[at]) {
             let key = (algorithm, Whom::Slave(at));
             self.quarantined.begin(key, false, now);
             self.see_to_bars(at);
@@ -109,27 +112,37 @@ impl<P: Series> Scheduler<P> {
         }
     }
 
-    /// Whether it has only failed, and who else has such tasks has next to no outcomes yet.
-    fn is_alone_with_it(
-        &self,
-        at: u32,
-        algorithm: AlgorithmId,
-        own: Outcomes,
-        others: Outcomes,
-    ) -> bool {
-        let alone = u64::from(ALONE_FAILED_MAX);
-        let only_fails = own.failed == own.all && own.all >= alone;
-        let is_open = others.all < alone && (others.all == 0 || others.failed < others.all);
-        only_fails && is_open && self.is_held_elsewhere(at, algorithm)
+    /// Whether it has only failed, and most of the others that have such tasks have not answered one yet, or some have
+    /// succeeded, and too few have answered to say more. Costs the slaves that there are.
+    fn waits_for_others(&self, at: u32, algorithm: AlgorithmId, own: Outcomes) -> bool {
+        if own.failed < own.all || own.all < u64::from(ALONE_FAILED_MAX) {
+            return false;
+        }
+        let others = self.heard_of_others(at, algorithm);
+        if others.failed < others.all && others.all < OTHERS_ENOUGH {
+            return true;
+        }
+        let (mut silent, mut failing) = (0, 0);
+        for (other, slave) in self.slaves.iter().filter(|&(other, _)| other != at) {
+            let outcomes = self.health.of(other, algorithm);
+            let first = slave.hands.first();
+            let has_one = first.is_some_and(|first| {
+                first.hold == Hold::Live && self.tasks.get(first.slot).algorithm == algorithm
+            });
+            silent += u32::from(outcomes.all == 0 && has_one);
+            failing += u32::from(outcomes.all > 0 && outcomes.failed == outcomes.all);
+        }
+        silent > failing
     }
 
-    fn is_held_elsewhere(&self, at: u32, algorithm: AlgorithmId) -> bool {
-        let mut others = self.slaves.iter().filter(|&(other, _)| other != at);
-        others.any(|(_, slave)| {
-            let first = slave.hands.first();
-            first.is_some_and(|first| {
-                first.hold == Hold::Live && self.tasks.get(first.slot).algorithm == algorithm
-            })
+    /// The outcomes of others, those aside that wait as well: they would speak for one another.
+    fn heard_of_others(&self, at: u32, algorithm: AlgorithmId) -> Outcomes {
+        let (_, others) = self.health.against_others(at, algorithm);
+        let entries = self.quarantined.entries.iter();
+        let waiting = entries.filter(|(key, entry)| key.0 == algorithm && !entry.is_proved);
+        waiting.fold(others, |others, (key, _)| match key.1 {
+            Whom::Slave(other) if other != at => others.without(self.health.of(other, algorithm)),
+            _ => others,
         })
     }
 
@@ -140,12 +153,15 @@ impl<P: Series> Scheduler<P> {
         let waiting: Vec<Key> = waiting.map(|(&key, _)| key).collect();
         for key in waiting {
             let Whom::Slave(at) = key.1 else { continue };
-            let (own, others) = self.health.against_others(at, algorithm);
+            let own = self.health.of(at, algorithm);
+            let others = self.heard_of_others(at, algorithm);
             if health::is_bad(own, others, self.slaves.len()) {
                 self.quarantined.end(key, now);
                 self.see_to_bars(at);
                 self.quarantine(at, algorithm, (own, others), now);
-            } else if !self.is_alone_with_it(at, algorithm, own, others) {
+            } else if (others.all.is_power_of_two() || others.all < u64::from(ALONE_FAILED_MAX))
+                && !self.waits_for_others(at, algorithm, own)
+            {
                 self.quarantined.end(key, now);
                 self.see_to_bars(at);
             }
@@ -236,11 +252,18 @@ impl<P: Series> Scheduler<P> {
     /// The task that was tried has an outcome.
     fn on_probe(&mut self, key: Key, failed: bool, now: Nanos) {
         if !failed {
-            self.end_quarantine(key, true, now);
-        } else if let Some((pause, is_proved)) = self.quarantined.prolong(key, now)
+            return self.end_quarantine(key, true, now);
+        }
+        if let Some((pause, is_proved)) = self.quarantined.prolong(key, now)
             && is_proved
         {
             self.say(key, Ward::Prolonged { pause });
+        }
+        // Meanwhile more may be known of the others.
+        if let (algorithm, Whom::Slave(at)) = key
+            && let Some(host) = self.quarantined.host(at)
+        {
+            self.judge_host(algorithm, host, now);
         }
     }
 
