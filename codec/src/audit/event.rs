@@ -135,6 +135,13 @@ events! {
         /// Its group.
         group: GroupWord as GroupWord,
     }
+    /// How the one before a slave in its place ended, as whoever started both saw it.
+    Predecessor = "predecessor" {
+        /// The slave that came in its place.
+        slave: u32 as Slave,
+        /// How that one ended: by which signal or status, at which task.
+        ended: String as Text,
+    }
     /// A slave may not join.
     Refused = "refused" {
         /// Its address.

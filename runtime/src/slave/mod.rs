@@ -20,6 +20,7 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
+use crate::io::crash;
 use crate::io::last_word;
 use crate::io::relisten::Relisten;
 use crate::io::secret_file;
@@ -303,10 +304,12 @@ impl Slave {
         self.link.note(event);
     }
 
-    /// This process is the slave's own: an `exit` in it is told.
+    /// This process is the slave's own: an `exit` in it is told, and a fault that kills it.
     pub(crate) fn watch_exits(&self) {
         let link = Arc::clone(&self.link);
-        last_word::watch(move |reason| link.on_exit(reason));
+        last_word::watch(move |reason| link.on_exit(GoodbyeCode::Ended, reason));
+        let link = Arc::clone(&self.link);
+        crash::watch(move |reason| link.on_exit(GoodbyeCode::Signalled, reason));
     }
 
     /// Says goodbye, should the slave algorithm have returned before it was over.

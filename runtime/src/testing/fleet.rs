@@ -126,6 +126,8 @@ pub(super) struct Fleet {
     pub(super) shortages: bool,
     /// Draws when slaves go of their own will, in worlds where they do; apart from all other draws.
     pub(super) leavers: Option<ChaCha8Rng>,
+    /// Draws the tasks that end their slaves, in runs that have such.
+    pub(super) deadly: Option<ChaCha8Rng>,
     /// Draws the slaves whose tasks fail, in runs that have such.
     pub(super) broken: Option<ChaCha8Rng>,
     secured: Option<Secured>,
@@ -164,6 +166,7 @@ impl Fleet {
             shortages: false,
             leavers: None,
             broken: None,
+            deadly: None,
             secured: None,
             forget_links: false,
             calm: false,
@@ -370,6 +373,11 @@ impl Fleet {
                 slave.say_first(bytes);
             }
             _ => {}
+        }
+        if let Some(rng) = &mut self.deadly
+            && character == Character::Honest
+        {
+            slave.deadly = Some(ChaCha8Rng::seed_from_u64(rng.random()));
         }
         if let Some(rng) = &mut self.broken
             && character == Character::Honest
@@ -671,8 +679,9 @@ impl Fleet {
         for slave in self.slaves.values_mut() {
             slave.pace = self.pace;
             slave.broken_until = 0;
+            slave.deadly = None;
         }
-        self.broken = None;
+        (self.broken, self.deadly) = (None, None);
         for (_, later) in std::mem::take(&mut self.later) {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),

@@ -7,7 +7,7 @@ use ringmw_codec::audit::LossCause;
 use ringmw_codec::control::{Goodbye, GoodbyeCode};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{About, Refusal};
-use ringmw_sched::{Departure, Nanos, SlaveId};
+use ringmw_sched::{Death, Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
 use super::meter::Meter;
@@ -142,7 +142,12 @@ impl Cause {
                 code: GoodbyeCode::Evicted,
                 ..
             } => LossCause::Evicted,
-            Cause::Goodbye { .. } => LossCause::Goodbye,
+            Cause::Goodbye { code, .. } => match code {
+                GoodbyeCode::Ended => LossCause::Exit,
+                GoodbyeCode::Signalled => LossCause::Signal,
+                GoodbyeCode::Memory => LossCause::Memory,
+                _ => LossCause::Goodbye,
+            },
         }
     }
 
@@ -154,6 +159,17 @@ impl Cause {
             | Cause::Protocol(text)
             | Cause::Unread(text)
             | Cause::Goodbye { reason: text, .. } => text.clone(),
+        }
+    }
+
+    /// How its process has ended, for the task that it is charged to.
+    pub(super) fn death(&self) -> Death {
+        match self.word() {
+            LossCause::Timeout => Death::Silence,
+            LossCause::Exit => Death::Exit,
+            LossCause::Signal => Death::Signal,
+            LossCause::Memory => Death::Memory,
+            _ => Death::Connection,
         }
     }
 
@@ -174,10 +190,8 @@ impl Cause {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
             Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
             Cause::Goodbye {
-                code: GoodbyeCode::Ended,
-                begun: true,
-                ..
-            } => Departure::Ended,
+                code, begun: true, ..
+            } if code.is_by_task() => Departure::Ended,
             Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }

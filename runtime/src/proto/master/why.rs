@@ -342,6 +342,9 @@ impl MasterCore {
             lines.push("it gets no work: it does not read what it is sent".to_owned());
         }
         lines.extend(self.why_quarantined(slave));
+        if !info.about.before.is_empty() {
+            lines.push(format!("the one before it in its place {}", info.about.before));
+        }
         if look.doing == Doing::Idle && look.own == 0 && !look.held_back {
             lines.push(match (self.sched.queued(), look.group) {
                 (0, _) => "nothing is queued".to_owned(),

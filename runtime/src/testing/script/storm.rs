@@ -218,6 +218,9 @@ impl Script {
             let most = quality.window as u64 * windows / 512;
             habits.echo_max = (config.rules.result_packet_bytes_max / 10).min(most.max(60) as u32);
         }
+        if seed % 12 == 6 {
+            fleet.deadly = Some(ChaCha8Rng::seed_from_u64(seed ^ 0xdead_1e55));
+        }
         let broken = seed % 10 == 4;
         if broken {
             // Some slaves fail whatever they are given, and all live long enough for that to show.
