@@ -87,7 +87,10 @@ pub enum GoodbyeCode {
 impl GoodbyeCode {
     /// Whether the task that was begun is to blame.
     pub fn is_by_task(self) -> bool {
-        matches!(self, GoodbyeCode::Ended | GoodbyeCode::Signalled | GoodbyeCode::Memory)
+        matches!(
+            self,
+            GoodbyeCode::Ended | GoodbyeCode::Signalled | GoodbyeCode::Memory
+        )
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) fn watch(say: impl FnOnce(&str) + Send + 'static) {
     if PROCESS.swap(process, Ordering::SeqCst) == process {
         return;
     }
+    // SAFETY: the handler stores a flag. That it cannot be registered, for want of memory, costs what it is for.
+    unsafe { libc::pthread_atfork(None, None, Some(be_a_child)) };
     // What cannot be had, for want of descriptors or threads, costs a word and nothing else.
     let Ok((heard, rung)) = UnixStream::pair() else {
         return;
@@ -64,13 +66,32 @@ pub(crate) fn watch(say: impl FnOnce(&str) + Send + 'static) {
     }
 }
 
+/// This process was made by `fork` in a task.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn be_a_child() {
+    IS_CHILD.store(true, Ordering::Relaxed);
+}
+
+/// A task has returned. In a process that it has made by `fork` that is the end: there is one slave, and the connection is
+/// the other one's.
+#[inline]
+pub(crate) fn end_a_child() {
+    if IS_CHILD.load(Ordering::Relaxed) {
+        // SAFETY: it ends this process at once; the handlers of `exit` are the slave's.
+        unsafe { libc::_exit(0) };
+    }
+}
+
 /// Waits for the bell, and has the word said.
 fn listen(mut heard: UnixStream) {
     let mut signal = [0];
     if heard.read_exact(&mut signal).is_err() {
         return;
     }
-    let name = SIGNALS.iter().find(|(number, _)| *number == c_int::from(signal[0]));
+    let name = SIGNALS
+        .iter()
+        .find(|(number, _)| *number == c_int::from(signal[0]));
     let name = name.map_or("a signal", |(_, name)| *name);
     let slave = SLAVE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let say = std::panic::AssertUnwindSafe(|| {

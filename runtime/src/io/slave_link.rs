@@ -27,8 +27,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::audit::{Event, Who};
+use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::flags::exit;
 use ringmw_sched::Nanos;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};

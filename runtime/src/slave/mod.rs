@@ -19,8 +19,8 @@ use ringmw_codec::secret::Secret;
 use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
-use crate::io::files::audit::AuditWriter;
 use crate::io::crash;
+use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
 use crate::io::relisten::Relisten;
 use crate::io::secret_file;
@@ -366,6 +366,7 @@ impl Slave {
         }
         let begun = Instant::now();
         let outcome = compute(&self.registry, assignment, &mut self.cx, &mut self.output);
+        crash::end_a_child();
         let compute = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let now = self.link.clock.now();
         let mut core = self.link.core();

@@ -88,7 +88,8 @@ impl<P: Series> Scheduler<P> {
                 recycled.push((entry.seq, slot));
             }
             let others_begun = may_have_begun && !is_begun;
-            if is_apart && self.let_go(entry.slot, (slave, death), others_begun, None, &mut losses) {
+            if is_apart && self.let_go(entry.slot, (slave, death), others_begun, None, &mut losses)
+            {
                 recycled.push((entry.seq + 1, entry.slot));
             }
         }

@@ -343,7 +343,10 @@ impl MasterCore {
         }
         lines.extend(self.why_quarantined(slave));
         if !info.about.before.is_empty() {
-            lines.push(format!("the one before it in its place {}", info.about.before));
+            lines.push(format!(
+                "the one before it in its place {}",
+                info.about.before
+            ));
         }
         if look.doing == Doing::Idle && look.own == 0 && !look.held_back {
             lines.push(match (self.sched.queued(), look.group) {
