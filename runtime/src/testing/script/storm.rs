@@ -184,7 +184,7 @@ impl Script {
         fleet.transcript = transcript;
         let is_labelled = seed % 4 == 1;
         if is_labelled {
-            fleet.labels = LABELS.map(|labels| own(labels)).into();
+            fleet.labels = LABELS.map(own).into();
         }
         fleet.shortages = seed % 7 == 6;
         fleet.stall_max = 2 * config.rules.client_timeout;
