@@ -29,7 +29,7 @@ pub use master::{
 pub use proto::incumbents::Direction;
 pub use rand;
 pub use ringmw_macros::{algorithm, wire};
-pub use ringmw_sched::{Group, Reason, SlaveId, TaskId};
+pub use ringmw_sched::{Death, Group, Reason, SlaveId, TaskId};
 pub use rkyv;
 pub use slave::{LoopReport, Slave};
 pub use typed::algorithm::{Algorithm, Signature};

@@ -16,6 +16,7 @@
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
+//!   needs         labels                                  on_needs
 //!   quarantine    slaves whose tasks fail and succeed elsewhere
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
@@ -39,6 +40,7 @@ mod from_slave;
 mod leaving;
 mod levels;
 mod loss;
+mod needs;
 mod quarantine;
 mod secured;
 mod status;
@@ -60,6 +62,7 @@ use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::checkpoint::Checkpoints;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
+use crate::testing::law::needs::Needs;
 use crate::testing::law::quarantine::Wards;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
@@ -106,6 +109,7 @@ pub(super) struct Law {
     checkpoints: Checkpoints,
     secured: Secured,
     unsent: Unsent,
+    needs: Needs,
     wards: Wards,
 }
 
@@ -142,6 +146,7 @@ impl Law {
             checkpoints: Checkpoints::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
+            needs: Needs::default(),
             wards: Wards::default(),
         }
     }

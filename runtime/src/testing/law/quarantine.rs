@@ -107,10 +107,18 @@ impl Law {
         }
     }
 
-    /// An unordered task goes to a slave.
-    pub(super) fn check_ward(&mut self, id: SlaveId, algorithm: u16, seq: u64) {
+    /// An unordered task goes to a slave; one that needs labels may be for nobody else.
+    pub(super) fn check_ward(
+        &mut self,
+        id: SlaveId,
+        (algorithm, has_needs): (u16, bool),
+        seq: u64,
+    ) {
         if let Some(ward) = self.wards.open.get_mut(&(id, algorithm)) {
             if self.now < ward.again || ward.is_tried {
+                if has_needs {
+                    return;
+                }
                 let left = ward.again.saturating_sub(self.now) / MS;
                 let text =
                     format!("TASK-{seq} goes to {id}, which is in quarantine for {left} ms more");
