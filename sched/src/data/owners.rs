@@ -603,7 +603,10 @@ impl Owners {
         in_rings.chain(needy).filter(may).max_by_key(|&slot| {
             let first = tasks.get(self.front_of(slot));
             let waited = now.saturating_sub(first.submitted);
-            let higher = waited.checked_div(aging).unwrap_or(0);
+            let higher = match aging {
+                0 => 0,
+                aging => waited / aging,
+            };
             let level = u64::from(self.get(slot).level).saturating_add(higher);
             let oldest = std::cmp::Reverse((first.submitted, first.seq));
             (level.min(LEVELS as u64 - 1), oldest)
