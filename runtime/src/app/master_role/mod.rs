@@ -11,6 +11,7 @@ use ringmw_codec::handshake::Welcome;
 use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
+use crate::app::batch_job::Starts;
 use crate::app::exit::Exit;
 use crate::app::master_role::outlast::Outlast;
 use crate::app::master_role::resource::Reporting;
@@ -55,6 +56,22 @@ struct Setting {
 type Finished = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
+    let starts = match settings.role {
+        Role::Local { .. } => None,
+        _ => Starts::of_this_job(),
+    };
+    if let Some(Err(error)) = starts.as_ref().map(Starts::begin) {
+        complain(name, &error);
+        return exit::CRASH_LOOP;
+    }
+    let code = live(parts, settings, name);
+    if let Some(starts) = starts {
+        starts.end();
+    }
+    code
+}
+
+fn live(parts: Parts, settings: Settings, name: &str) -> u8 {
     let sink = match (&settings.audit_file, &settings.role) {
         (Some(path), _) => Sink::File(path.clone(), settings.audit_rotate),
         (None, Role::Local { .. }) => Sink::None,
@@ -86,6 +103,9 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         let (audit, last_words) = (Arc::clone(&audit), last_words.clone());
         move |signal: Leave, why: &str, was_heard: bool| {
             last_words.begin();
+            if let Some(starts) = Starts::of_this_job() {
+                starts.end();
+            }
             if !was_heard {
                 let name = signal.name.to_owned();
                 audit.say(Who::Master, Event::Signal { name });
