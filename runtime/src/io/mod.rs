@@ -9,6 +9,7 @@ pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod last_word;
 pub(crate) mod local;
+pub(crate) mod probe;
 pub(crate) mod relisten;
 pub(crate) mod secret_file;
 pub(crate) mod signals;

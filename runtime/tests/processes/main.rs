@@ -4,6 +4,7 @@
 //! again.
 
 mod app;
+mod batch;
 mod crowds;
 mod descriptors;
 mod disks;
@@ -35,6 +36,10 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 use rustix::process::Signal;
 
+use crate::batch::{
+    a_file_whose_master_answers_is_not_taken_over, a_master_that_aborts_again_and_again_is_held,
+    a_slave_in_a_batch_job_waits_for_its_master, a_slave_that_is_refused_counts_by_its_exit_code,
+};
 use crate::crowds::{a_thousand_real_slaves, thousands_of_slaves};
 use crate::descriptors::{no_descriptors, sixty_four_files};
 use crate::disks::{
@@ -109,6 +114,22 @@ const TESTS: &[Test] = &[
     (
         "of_two_masters_one_has_the_slave",
         of_two_masters_one_has_the_slave,
+    ),
+    (
+        "a_file_whose_master_answers_is_not_taken_over",
+        a_file_whose_master_answers_is_not_taken_over,
+    ),
+    (
+        "a_master_that_aborts_again_and_again_is_held",
+        a_master_that_aborts_again_and_again_is_held,
+    ),
+    (
+        "a_slave_in_a_batch_job_waits_for_its_master",
+        a_slave_in_a_batch_job_waits_for_its_master,
+    ),
+    (
+        "a_slave_that_is_refused_counts_by_its_exit_code",
+        a_slave_that_is_refused_counts_by_its_exit_code,
     ),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {

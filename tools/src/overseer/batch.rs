@@ -115,7 +115,9 @@ pub(crate) fn how(status: &str, lines: &[String]) -> How {
                 format!("exit status {code}: no master answered it")
             }
             Ok(code) if exit::IN_VAIN.contains(&code) => {
-                format!("exit status {code}: the master refused it, or it failed before its first task")
+                format!(
+                    "exit status {code}: the master refused it, or it failed before its first task"
+                )
             }
             _ => format!("exit status {code}"),
         }),

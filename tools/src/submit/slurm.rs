@@ -90,12 +90,7 @@ pub(crate) fn slaves(app: &App, slaves: u32) -> Result<Text, String> {
 
 /// An array of slaves. Without `requeues` a dead one is replaced by the overseer instead, which reads its end from
 /// `ends`: job, host, exit status, seconds.
-pub(crate) fn script(
-    app: &App,
-    slaves: u32,
-    requeues: bool,
-    ends: &str,
-) -> Result<Text, String> {
+pub(crate) fn script(app: &App, slaves: u32, requeues: bool, ends: &str) -> Result<Text, String> {
     let (dir, tag) = (value(&path(&app.dir)?)?, &app.tag);
     let name = value(tag)?;
     let (output, here) = output(

@@ -23,6 +23,7 @@ use crate::io::clock::Clock;
 use crate::io::dial::Dialler;
 use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::probe;
 use crate::io::secret_file;
 use crate::io::signals::{Leave, Signals};
 use crate::io::terminal::{complain, own_name};
@@ -200,6 +201,7 @@ impl Setting {
         signals: Option<Signals>,
         start: impl FnOnce(String, String, Option<Secret>),
     ) -> Result<Ended, String> {
+        self.refuse_anothers_file()?;
         let version = self.parts.version.clone();
         let outlast = Outlast::open(&mut self.settings, &own_name(), &version, random)?;
         self.say_init();
@@ -388,6 +390,22 @@ impl Setting {
             local.stop();
         }
         Ok(ended)
+    }
+
+    /// A resource file whose master still answers is not taken over: slaves of both would go to one of them. One that was
+    /// killed does not answer, and its successor goes on with the file.
+    fn refuse_anothers_file(&self) -> Result<(), String> {
+        let Some(path) = &self.settings.resource_file else {
+            return Ok(());
+        };
+        match probe::who_answers(path) {
+            None => Ok(()),
+            Some(who) => Err(format!(
+                "--mw-resource-file {0}: it is another master's that still runs: {who}; end that one with `ringmw stop {0}`, \
+                 or give this one a file of its own",
+                path.display()
+            )),
+        }
     }
 
     /// What slaves must know to join, where there is a way by which they learn it: the resource file, the secret's own file,
