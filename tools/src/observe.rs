@@ -16,7 +16,7 @@ use ringmw_codec::status::{STATUS_VERSION, Status, Told};
 use serde::de::DeserializeOwned;
 
 use crate::resource;
-use crate::why::safe;
+use crate::say::safe;
 
 /// A connection and each part of an answer come within this time.
 const WITHIN: Duration = Duration::from_secs(10);
