@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use ringmw_codec::flags::exit;
 
+use crate::io::job_ad;
 use crate::proto::slave::SlaveEnd;
 
 /// A life shorter than this says something of the one that follows it.
@@ -51,9 +52,8 @@ enum System {
 impl Lives {
     /// Of the job that this process is in, if it is in one. To be asked at the start.
     pub(super) fn of_this_job() -> Option<Self> {
-        let ad = std::env::var_os("_CONDOR_JOB_AD").map(fs::read_to_string);
-        let system = match (ad, std::env::var_os("SLURM_JOB_ID")) {
-            (Some(ad), _) => System::Condor(last_code(&ad.unwrap_or_default())),
+        let system = match (job_ad::read(), std::env::var_os("SLURM_JOB_ID")) {
+            (Some(ad), _) => System::Condor(last_code(&ad)),
             (None, Some(_)) => System::Slurm,
             (None, None) => return None,
         };
@@ -115,12 +115,7 @@ fn place(codes: RangeInclusive<u8>, code: Option<u8>) -> Option<u32> {
 
 /// The `ExitCode` of a job's ad: that of its last end, where that was an exit.
 fn last_code(ad: &str) -> Option<u8> {
-    let value = |name: &str| {
-        ad.lines().find_map(|line| {
-            let (key, value) = line.split_once('=')?;
-            key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    };
+    let value = |name| job_ad::attribute(ad, name);
     if value("ExitBySignal").is_some_and(|by_signal| by_signal.eq_ignore_ascii_case("true")) {
         return None;
     }

@@ -19,6 +19,8 @@ use crate::flags::{Settings, Target, resolve_listener, resolve_slave_target};
 use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::resource;
+use crate::io::job_ad;
+use crate::io::last_lines;
 use crate::io::last_word;
 use crate::io::local::BEFORE_VARIABLE;
 use crate::io::relisten::Relisten;
@@ -71,6 +73,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         }
     };
     let said = |id: Option<u32>, event| audit.say(Who::Slave(id), event);
+    last_lines::write_at_abort(Arc::clone(&audit), || Who::Slave(None));
     said(None, init(&parts, &target.member_id));
     let is_finished = || {
         let reason = "the resource file says that the computation is finished".to_owned();
@@ -389,15 +392,9 @@ pub(super) fn job() -> String {
         .unwrap_or_default()
 }
 
-/// HTCondor names the job's ad in the environment (HTCondor manual, "Services for running jobs").
 fn condor_job() -> Option<String> {
-    let ad = std::fs::read_to_string(std::env::var_os("_CONDOR_JOB_AD")?).ok()?;
-    let attribute = |name: &str| {
-        ad.lines().find_map(|line| {
-            let (key, value) = line.split_once('=')?;
-            (key.trim() == name).then(|| value.trim().to_owned())
-        })
-    };
+    let ad = job_ad::read()?;
+    let attribute = |name| job_ad::attribute(&ad, name);
     Some(format!(
         "condor.{}.{}",
         attribute("ClusterId")?,

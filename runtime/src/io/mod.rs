@@ -7,6 +7,8 @@ pub(crate) mod clock;
 pub(crate) mod dial;
 pub(crate) mod engine;
 pub(crate) mod files;
+pub(crate) mod job_ad;
+pub(crate) mod last_lines;
 pub(crate) mod last_word;
 pub(crate) mod local;
 pub(crate) mod probe;

@@ -75,8 +75,8 @@ use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
     a_held_thread_does_not_hold_a_signal_up, a_restless_master_hears_signals,
-    a_second_signal_ends_a_held_master, slaves_and_parents_leave_on_every_signal,
-    what_a_master_starts_ignores_no_signal,
+    a_second_signal_ends_a_held_master, an_abort_writes_the_last_lines,
+    slaves_and_parents_leave_on_every_signal, what_a_master_starts_ignores_no_signal,
 };
 use crate::storms::{
     a_storm_of_ten_thousand, a_storm_of_the_silent, half_frames_leave_nothing_behind,
@@ -130,6 +130,10 @@ const TESTS: &[Test] = &[
     (
         "a_slave_that_is_refused_counts_by_its_exit_code",
         a_slave_that_is_refused_counts_by_its_exit_code,
+    ),
+    (
+        "an_abort_writes_the_last_lines",
+        an_abort_writes_the_last_lines,
     ),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {

@@ -23,6 +23,7 @@ use crate::io::clock::Clock;
 use crate::io::dial::Dialler;
 use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::last_lines;
 use crate::io::probe;
 use crate::io::secret_file;
 use crate::io::signals::{Leave, Signals};
@@ -90,6 +91,7 @@ fn live(parts: Parts, settings: Settings, name: &str) -> u8 {
         (None, Role::Local { .. }) => format!("local-{:016x}", random()),
         (None, _) => "default-member-id".to_owned(),
     };
+    last_lines::write_at_abort(Arc::clone(&audit), || Who::Master);
     let setting = Setting {
         parts,
         settings,
