@@ -61,8 +61,8 @@ impl MasterCore {
         }
         if task >= self.sched.next_task() {
             return Err(format!(
-                "there was no TASK-{task} yet: {} tasks were submitted",
-                self.sched.next_task()
+                "there was no TASK-{task} yet: {} submitted so far",
+                slaves(self.sched.next_task(), "task was", "tasks were")
             ));
         }
         let memory = self.account.memory.as_ref();
@@ -100,8 +100,12 @@ impl MasterCore {
             return lines;
         }
         lines.push(format!(
-            "{} submitted before it wait as well; any slave may run it that takes unordered tasks",
-            tasks(before)
+            "{} as well; any slave may run it that takes unordered tasks",
+            slaves(
+                before,
+                "task submitted before it waits",
+                "tasks submitted before it wait"
+            )
         ));
         if self.stopping.is_some() {
             lines.push("nothing is handed out any more: the run ends".to_owned());
