@@ -163,8 +163,9 @@ if [ "$times" -ge {IN_VAIN_MAX} ]; then
     echo "held for $pause s: $why" >&2
     scontrol update JobId="$job" Comment="held for $pause s: $why"
 else
-    restarts=${{SLURM_RESTART_COUNT:-0}}
-    sleep $((restarts < 6 ? 1 << restarts : 60)) & wait $!
+    restarts=${{SLURM_RESTART_COUNT:-0}} most=60
+    [ "$times" -eq 0 ] || {{ restarts=$((times - 1)) most=10; }}
+    sleep $((restarts < 6 && (1 << restarts) < most ? 1 << restarts : most)) & wait $!
     [ -z "${{evicted:-}}" ] || exit 255
 fi
 (
