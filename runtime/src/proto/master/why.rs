@@ -100,12 +100,8 @@ impl MasterCore {
             return lines;
         }
         lines.push(format!(
-            "{} as well; any slave may run it that takes unordered tasks",
-            slaves(
-                before,
-                "task submitted before it waits",
-                "tasks submitted before it wait"
-            )
+            "{} submitted before it wait as well; any slave may run it that takes unordered tasks",
+            tasks(before)
         ));
         if self.stopping.is_some() {
             lines.push("nothing is handed out any more: the run ends".to_owned());
