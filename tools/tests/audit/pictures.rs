@@ -131,6 +131,10 @@ fn findings_name_what_went_wrong() {
     ] {
         assert!(found.contains(words), "{words}\n{found}");
         assert!(page.contains(words), "{words}");
+        // In the list; those with a time in every picture over time too.
+        let marks = page.matches(words).count();
+        let is_timed = words.contains(" at 08:") || words.contains(" from 08:");
+        assert_eq!(marks > 4, is_timed, "{words}: {marks} times");
     }
     let (found, _) = findings(&std::fs::read(sample(RUNS[4], "master.audit")).expect("a sample"));
     assert!(found.contains("no exit line"), "{found}");
