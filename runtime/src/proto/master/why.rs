@@ -61,8 +61,8 @@ impl MasterCore {
         }
         if task >= self.sched.next_task() {
             return Err(format!(
-                "there was no TASK-{task} yet: {} tasks were submitted",
-                self.sched.next_task()
+                "there was no TASK-{task} yet: {} submitted so far",
+                slaves(self.sched.next_task(), "task was", "tasks were")
             ));
         }
         let memory = self.account.memory.as_ref();
