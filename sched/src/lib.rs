@@ -75,6 +75,7 @@ mod task;
 mod why;
 
 pub use config::{AUTO, Config, short_tasks_max};
+pub use data::hungry::HungryWord;
 pub use data::labels::Lack;
 pub use data::slave_map::SlaveMap;
 pub use end::{Accepted, Cancelled, Reason, Unrunnable};

@@ -7,6 +7,7 @@ use crate::config::{Config, short_tasks};
 use crate::data::counts::Counts;
 use crate::data::deadlines::Deadlines;
 use crate::data::hands::Place;
+use crate::data::hungry::Hungry;
 use crate::data::list::Links;
 use crate::data::owners::Owners;
 use crate::data::record::{Record, State};
@@ -64,6 +65,8 @@ pub struct Scheduler<P> {
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
     /// What is kept for tasks beside the queue, in bytes.
     pub(crate) kept_bytes: u64,
+    /// Who is told that slaves are hungry.
+    pub(crate) hungry: Hungry,
 }
 
 impl<P: Series> Scheduler<P> {
@@ -100,6 +103,7 @@ impl<P: Series> Scheduler<P> {
             stragglers: Vec::new(),
             withdrawals: VecDeque::new(),
             kept_bytes: 0,
+            hungry: Hungry::default(),
         }
     }
 

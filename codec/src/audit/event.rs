@@ -607,4 +607,12 @@ events! {
         /// Their bound.
         bytes_max: u64 as Number,
     }
+    /// Slaves are idle, nothing is queued, and tasks that ask are told to give back what they have not done. Said once in
+    /// 10 s at most.
+    Hungry = "hungry" {
+        /// Slaves that are idle.
+        idle: u64 as Number,
+        /// Tasks that are told.
+        tasks: u64 as Number,
+    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod counts;
 pub(crate) mod deadlines;
 pub(crate) mod hands;
+pub(crate) mod hungry;
 pub(crate) mod labels;
 pub(crate) mod line;
 pub(crate) mod list;

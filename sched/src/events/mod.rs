@@ -7,6 +7,7 @@ mod duplicate;
 mod expire;
 mod groups;
 mod hand_out;
+mod hungry;
 mod keep;
 mod lose;
 mod packet_size;

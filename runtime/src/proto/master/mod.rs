@@ -25,6 +25,7 @@ mod demand;
 mod from_slave;
 mod hand_out;
 mod handshake;
+mod hungry;
 mod incumbents;
 mod journal;
 pub(crate) mod known;
@@ -117,6 +118,8 @@ pub struct MasterCore {
     /// Connections that became slaves in this turn: their welcome leaves at its end.
     welcomed: Vec<ConnId>,
     late: u64,
+    /// When the trail may say again that slaves are hungry.
+    hungry_said_again: Nanos,
     /// What has become of tasks and slaves so far.
     account: Account,
     /// What is kept for peers that have not read it.
@@ -165,6 +168,7 @@ impl MasterCore {
             awake: 0,
             welcomed: Vec::new(),
             late: 0,
+            hungry_said_again: 0,
             unsent: AllUnsent::default(),
             left_bytes: 0,
             recorder: None,
@@ -389,6 +393,7 @@ impl MasterCore {
             sched.recall_due(),
             sched.duplicate_due(),
             sched.expire_due(),
+            sched.hungry_due(),
         ] {
             wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));
         }

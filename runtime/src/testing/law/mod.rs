@@ -16,6 +16,7 @@
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
+//!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -35,6 +36,7 @@
 mod application;
 mod checkpoint;
 mod from_slave;
+mod hungry;
 mod leaving;
 mod levels;
 mod loss;
@@ -56,6 +58,7 @@ use crate::proto::config::Config;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::checkpoint::Checkpoints;
+use crate::testing::law::hungry::Hungry;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
 use crate::testing::law::secured::Secured;
@@ -101,6 +104,7 @@ pub(super) struct Law {
     told: u64,
     leaving: Leaving,
     checkpoints: Checkpoints,
+    hungry: Hungry,
     secured: Secured,
     unsent: Unsent,
 }
@@ -136,6 +140,7 @@ impl Law {
             told: 0,
             leaving: Leaving::default(),
             checkpoints: Checkpoints::default(),
+            hungry: Hungry::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
         }
@@ -220,6 +225,7 @@ impl Law {
         }
         self.gone.clear();
         self.check_checkpoints(core);
+        self.check_hungry();
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
         self.check_status(core);

@@ -150,7 +150,7 @@ struct Habits {
     takes_no_news: bool,
     /// It holds its thread for so long in every turn.
     holds: Nanos,
-    /// Draws of algorithms: echo, draw, fails, search, counts.
+    /// Draws of algorithms: echo, draw, fails, search, counts, steps, yields.
     kinds: [u32; ALGORITHMS],
     echo_max: u32,
     offer_percent: u32,
@@ -309,6 +309,12 @@ impl Script {
     fn keep_ready(&mut self) {
         self.state.dispatch();
         self.law.follow(&self.state.core);
+    }
+
+    /// Those that are drawn.
+    fn algorithms(&self) -> usize {
+        let drawn = self.habits.kinds.iter().rposition(|kind| *kind > 0);
+        ALGORITHMS.min(drawn.map_or(0, |last| last + 1).max(6))
     }
 
     fn chance(&mut self, percent: u32) -> bool {
