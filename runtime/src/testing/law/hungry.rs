@@ -16,6 +16,9 @@ const TOLD_FOR_EACH: usize = 2;
 /// Somebody who could be told is told within this time of the master's turns.
 const TOLD_WITHIN: Nanos = SECOND;
 
+/// Who could not be told at a look is not before the next one.
+const LOOKS_APART: Nanos = SECOND / 40;
+
 /// That tasks of an algorithm ask is known to all turns so much later.
 const KNOWN_AFTER: Nanos = SECOND / 10;
 
@@ -36,6 +39,8 @@ pub(super) struct Hungry {
     told: BTreeMap<SlaveId, u64>,
     /// Those that were told in this turn, and since when they run at the earliest.
     new: Vec<(u64, Nanos)>,
+    /// Who had not read all that it was sent at the end of a turn, and of which last.
+    unread: BTreeMap<SlaveId, Nanos>,
     /// The turn before this one.
     before: Nanos,
     /// Since when somebody could be told and is not, and turns since then.
@@ -56,9 +61,11 @@ impl Law {
         known
     }
 
-    /// A slave has less in hand than it had: its first task counts as first from now on.
+    /// A slave has less in hand than it had: its first task may count as first from now on.
     pub(super) fn on_hands_hungry(&mut self, id: SlaveId) {
-        self.hungry.firsts.remove(&id);
+        if let Some(first) = self.hungry.firsts.get_mut(&id) {
+            first.by = self.now;
+        }
     }
 
     pub(super) fn on_hungry(&mut self, id: SlaveId, payload: &[u8]) {
@@ -113,7 +120,9 @@ impl Law {
         let algorithm = self.tasks.get(&task)?.spec.algorithm.0;
         let &known = self.hungry.asks.get(&algorithm)?;
         let is_untold = self.hungry.told.get(&id) != Some(&task);
-        let reads = !slave.leaving && !self.has_unsent(slave.conn);
+        let has_read = self.hungry.unread.get(&id);
+        let has_read = has_read.is_none_or(|last| last + LOOKS_APART < self.now);
+        let reads = !slave.leaving && !self.has_unsent(slave.conn) && has_read;
         let first = self
             .hungry
             .firsts
@@ -161,6 +170,14 @@ impl Law {
             }
         }
         self.hungry.before = now;
+        let unread = slaves.iter().filter(|slave| self.has_unsent(slave.1.conn));
+        let unread: Vec<SlaveId> = unread.map(|slave| *slave.0).collect();
+        self.hungry
+            .unread
+            .retain(|_, last| *last + LOOKS_APART >= now);
+        self.hungry
+            .unread
+            .extend(unread.into_iter().map(|id| (id, now)));
         if self.lenient || self.stopped || self.hungry.asks.is_empty() {
             return;
         }
