@@ -23,8 +23,9 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, Position, Reduce, Reduced, Results, SlaveView,
-    StateError, Target, TaskError, TaskErrorKind, TaskResult, UnrunnableTask,
+    Call, Done, Events, Light, Map, Master, Origin, Position, Reduce, Reduced, Reservation,
+    Reserve, Results, SlaveView, StateError, Target, TaskError, TaskErrorKind, TaskResult,
+    UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -54,7 +55,7 @@ pub mod prelude {
 
     pub use crate::{
         Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Master, Policy,
-        Position, Result, Shared, Slave, SlaveId, SlaveState, Task, TaskError, TaskErrorKind,
-        TaskId, Wire,
+        Position, Reservation, Result, Shared, Slave, SlaveId, SlaveState, Task, TaskError,
+        TaskErrorKind, TaskId, Wire,
     };
 }

@@ -532,6 +532,19 @@ const MUTANTS: &[Mutant] = &[
         new: "let is_so = !self.stopped;",
     },
     Mutant {
+        name: "reservations: the loss of the slave is not told",
+        file: "sched/src/data/reserved.rs",
+        old: "self.ended.push_back(reservation);",
+        new: "",
+    },
+    Mutant {
+        name: "reservations: one that waits and is given up is kept",
+        file: "sched/src/events/reserve.rs",
+        old: "if let Some(needs) = self.reserved.stop_waiting(reservation) {",
+        new: "if self.reserved.slave_of(reservation).is_none() {
+        } else if let Some(needs) = self.reserved.stop_waiting(reservation) {",
+    },
+    Mutant {
         name: "the secret is skipped where the end is told",
         file: "runtime/src/proto/secured.rs",
         old: "                channel.seal(frames, out);

@@ -11,6 +11,7 @@ use crate::data::hungry::Hungry;
 use crate::data::list::Links;
 use crate::data::owners::Owners;
 use crate::data::record::{Record, State};
+use crate::data::reserved::Reserved;
 use crate::data::slaves::Slaves;
 use crate::data::tasks::Tasks;
 use crate::data::times::Times;
@@ -65,6 +66,8 @@ pub struct Scheduler<P> {
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
     /// What is kept for tasks beside the queue, in bytes.
     pub(crate) kept_bytes: u64,
+    /// Slaves that are somebody's own.
+    pub(crate) reserved: Reserved,
     /// Who is told that slaves are hungry.
     pub(crate) hungry: Hungry,
 }
@@ -103,6 +106,7 @@ impl<P: Series> Scheduler<P> {
             stragglers: Vec::new(),
             withdrawals: VecDeque::new(),
             kept_bytes: 0,
+            reserved: Reserved::default(),
             hungry: Hungry::default(),
         }
     }

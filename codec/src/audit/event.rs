@@ -615,4 +615,16 @@ events! {
         /// Tasks that are told.
         tasks: u64 as Number,
     }
+    /// A slave is the application's own.
+    Reserved = "reserved" {
+        /// The slave.
+        slave: u32 as Slave,
+    }
+    /// Reserved slaves have nothing to do, and others than the last time: said with a line of state.
+    ReservedIdle = "reserved-idle" {
+        /// How many.
+        count: u64 as Number,
+        /// The first of them, eight at most.
+        slaves: Vec<String> as Texts,
+    }
 }

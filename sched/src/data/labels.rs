@@ -124,6 +124,12 @@ impl Labels {
         Some(*at)
     }
 
+    /// Idle slaves that meet these needs, the one that was served least recently first.
+    pub(crate) fn idle(&self, needs: Needs) -> impl Iterator<Item = u32> {
+        let idle = &self.idle[usize::from(needs.0) - 1];
+        idle.iter().map(|(_, at)| *at)
+    }
+
     /// Every idle slave that stands anywhere, by needs; for `sanity_check`.
     pub(crate) fn all_idle(&self) -> impl Iterator<Item = (Needs, &BTreeSet<(u64, u32)>)> {
         (1..).map(Needs).zip(&self.idle)

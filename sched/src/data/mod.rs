@@ -9,6 +9,7 @@ pub(crate) mod line;
 pub(crate) mod list;
 pub(crate) mod owners;
 pub(crate) mod record;
+pub(crate) mod reserved;
 pub(crate) mod room;
 pub(crate) mod slave_map;
 pub(crate) mod slaves;

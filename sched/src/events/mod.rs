@@ -12,5 +12,6 @@ mod keep;
 mod lose;
 mod packet_size;
 pub(crate) mod recall;
+mod reserve;
 mod results;
 mod submit;

@@ -17,6 +17,7 @@
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
 //!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
+//!   reserve       slaves that are the application's own         check_reserved
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -40,6 +41,7 @@ mod hungry;
 mod leaving;
 mod levels;
 mod loss;
+mod reserve;
 mod secured;
 mod status;
 mod tables;

@@ -6,6 +6,7 @@
 
 mod algorithms;
 mod reduced;
+mod reserve;
 mod restless;
 mod storm;
 mod submit;
@@ -29,6 +30,7 @@ use crate::proto::master::MasterCore;
 use crate::testing::fleet::{Fleet, Weights};
 use crate::testing::law::Law;
 use crate::testing::script::algorithms::ALGORITHMS;
+use crate::testing::script::reserve::Reserving;
 use crate::typed::best::Best;
 
 pub(super) use algorithms::hello;
@@ -176,6 +178,8 @@ struct Script {
     records: Vec<u64>,
     /// Priorities and deadlines are drawn aside, in seeds that have them.
     levels: Option<ChaCha8Rng>,
+    /// Slaves that it reserves, in seeds where it does; drawn aside, too.
+    reserving: Option<Reserving>,
     /// The priority and the deadline of tasks that are alike.
     level: (i8, Nanos),
     /// They are for this slave alone.
@@ -261,6 +265,7 @@ impl Script {
         self.read_trail();
         self.law.follow(&self.state.core);
         self.law.check(&self.state.core);
+        self.check_reserved();
         // Mostly quick, now and then held by the master algorithm for longer than a stall or a timeout.
         let held = match self.rng.random_range(0..400) {
             0 if !self.calm => self.rng.random_range(0..8 * SECOND),
@@ -302,6 +307,7 @@ impl Script {
         if self.calm || self.chance(self.habits.take_percent) {
             self.take();
         }
+        self.reserve();
         self.keep_ready();
     }
 

@@ -20,6 +20,7 @@ use crate::testing::law::Law;
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
 use crate::testing::script::reduced::reduced;
+use crate::testing::script::reserve::Reserving;
 use crate::testing::script::restless::restless;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
@@ -249,6 +250,8 @@ impl Script {
             levels: seed
                 .is_multiple_of(3)
                 .then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x001e_7e15)),
+            reserving: (seed % 4 == 2)
+                .then(|| Reserving::new(ChaCha8Rng::seed_from_u64(seed ^ 0x7265_7365))),
             level: (0, Nanos::MAX),
             addressee: None,
             window: None,
