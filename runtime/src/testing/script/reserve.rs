@@ -51,10 +51,12 @@ impl Script {
 
     fn unreserve(&mut self, number: Reservation) {
         self.state.tell_reservations();
+        self.law.follow(&self.state.core);
         if let (Some(slave), false) = self.state.look_at(number) {
             self.law.on_free(slave, true);
         }
         drop(self.state.unreserve(number));
+        self.law.follow(&self.state.core);
     }
 
     /// What it knows after a turn.
