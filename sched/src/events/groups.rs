@@ -50,12 +50,16 @@ impl<P: Series> Scheduler<P> {
 
     /// So many fewer slaves are desired, down to 0.
     pub fn deallocate(&mut self, group: Group, slaves: u32) {
+        self.desire_less(group, slaves);
+        self.rebalance();
+    }
+
+    fn desire_less(&mut self, group: Group, slaves: u32) {
         let least = self.reserved_of(group);
         let desired = &mut self.desired[group as usize];
         let before = *desired;
         *desired = desired.saturating_sub(slaves).max(least);
         self.fallen += u64::from(before - *desired);
-        self.rebalance();
     }
 
     /// Sends an ordered or intermingle slave back to unordered: its group's desire falls by one now, it gets no more
@@ -69,11 +73,12 @@ impl<P: Series> Scheduler<P> {
         if !group.takes_ordered() || status == Status::Leaving {
             return false;
         }
-        match self.end_reservation(slave) {
-            true => self.rebalance(),
-            false => self.deallocate(group, 1),
+        // Not before it goes: a reservation that waits must not get this one.
+        if !self.end_reservation(slave) {
+            self.desire_less(group, 1);
         }
         self.send_back(at);
+        self.rebalance();
         true
     }
 
