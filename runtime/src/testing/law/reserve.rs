@@ -21,16 +21,11 @@ impl Law {
                 waiting += 1;
                 continue;
             };
-            let here = self.slaves.get(&id);
             if is_lost {
-                let is_freed =
-                    here.is_some_and(|slave| slave.freed || !slave.group.takes_ordered());
-                assert!(
-                    here.is_none() || is_freed,
-                    "{id} is told as lost, and is reserved"
-                );
+                // It may be somebody else's by now.
                 continue;
             }
+            let here = self.slaves.get(&id);
             held += 1;
             let slave =
                 here.unwrap_or_else(|| panic!("{id} is gone, and its reservation is not told"));
