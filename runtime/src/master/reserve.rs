@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use ringmw_codec::audit::Event;
-use ringmw_sched::{Needs, Reservation as Number, SlaveId};
+use ringmw_sched::{LABEL_BYTES_MAX, NEEDS_MAX, Needs, Reservation as Number, SlaveId};
 
 use super::handle::Master;
 use super::passes::{self, Refused, Waits};
@@ -100,8 +100,22 @@ impl Master {
 
 impl Reserve {
     /// The slave must have this label: a key, whatever its value, or a key and a value as `site=fermi`. Of several each.
+    ///
+    /// # Panics
+    /// If the label is empty, longer than 64 bytes or begins with `=`, and with more than 4 labels: no slave could ever
+    /// have them.
     pub fn needs(mut self, label: impl Into<String>) -> Self {
-        self.needs.push(label.into());
+        let label = label.into();
+        let is_label = (1..=LABEL_BYTES_MAX).contains(&label.len()) && !label.starts_with('=');
+        assert!(
+            is_label,
+            "`{label}` is no label: give a key, or a key and a value as `site=fermi`, of at most {LABEL_BYTES_MAX} bytes"
+        );
+        assert!(
+            self.needs.len() < NEEDS_MAX,
+            "a reservation needs at most {NEEDS_MAX} labels: `{label}` is one too many"
+        );
+        self.needs.push(label);
         self
     }
 }

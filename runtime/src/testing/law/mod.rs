@@ -18,6 +18,7 @@
 //!   levels        priorities and deadlines                  on_hand_out
 //!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
 //!   reserve       slaves that are the application's own         check_reserved
+//!   needs         labels                                  on_needs
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -41,6 +42,7 @@ mod hungry;
 mod leaving;
 mod levels;
 mod loss;
+mod needs;
 mod reserve;
 mod secured;
 mod status;
@@ -63,6 +65,7 @@ use crate::testing::law::checkpoint::Checkpoints;
 use crate::testing::law::hungry::Hungry;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
+use crate::testing::law::needs::Needs;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
@@ -109,6 +112,7 @@ pub(super) struct Law {
     hungry: Hungry,
     secured: Secured,
     unsent: Unsent,
+    needs: Needs,
 }
 
 impl Law {
@@ -145,6 +149,7 @@ impl Law {
             hungry: Hungry::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
+            needs: Needs::default(),
         }
     }
 
