@@ -65,6 +65,7 @@ impl MasterCore {
         }
         self.tell_quarantines();
         self.recall();
+        self.tell_hungry();
         self.collect_withdrawals();
         while let Some((slave, from, to)) = self.sched.poll_moved() {
             self.trail.push(Event::Group {
