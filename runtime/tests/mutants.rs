@@ -321,8 +321,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what has been put into a buffer and not been handed over is not counted as unsent",
         file: "runtime/src/proto/master/unsent.rs",
-        old: "let more = (state.out.len() - state.unsent.in_out) as u64;",
-        new: "let more = (state.out.len() - state.unsent.in_out) as u64 * u64::from(state.unsent.in_out == 0);",
+        old: "let more = (out_bytes - state.unsent.in_out) as u64;",
+        new: "let more = (out_bytes - state.unsent.in_out) as u64 * u64::from(state.unsent.in_out == 0);",
     },
     Mutant {
         name: "a half frame is kept though its connection is gone",
