@@ -309,9 +309,12 @@ impl Link {
         } = &mut *wire;
         loop {
             // The rest of a long frame goes into the frame's own memory, and its head is read by itself.
-            if *long > 0
-                && let Some(block) = self.core().lend()
-            {
+            // Asked by itself: in a condition the lock would be held over what follows.
+            let lent = match *long > 0 {
+                true => self.core().lend(),
+                false => None,
+            };
+            if let Some(block) = lent {
                 let (block, came) = fill(stream, block);
                 let came = came?;
                 let mut core = self.core();
