@@ -108,7 +108,7 @@ pub fn ours(case: Case, bytes: u64, engine: &str, secret: bool) -> Cost {
         prefetch: true,
         secret,
     };
-    let blocks = (bytes / case.bytes as u64).max(10);
+    let blocks = (bytes / case.bytes as u64).max(5);
     let limit = PACKET_BYTES_MAX.to_string();
     let flags = [
         "--mw-max-read-buffer-size",
@@ -220,7 +220,7 @@ impl Span {
 /// When the other process cannot be started or goes away.
 pub fn raw(case: Case, bytes: u64) -> io::Result<Cost> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let blocks = (bytes / case.bytes as u64).max(10);
+    let blocks = (bytes / case.bytes as u64).max(5);
     let way = if case.is_in { "in" } else { "out" };
     let mut peer: Child = Command::new("/proc/self/exe")
         .args([PEER, way, &case.bytes.to_string(), &blocks.to_string()])

@@ -93,7 +93,7 @@ fn throughput_runs_with_a_secret() {
 fn large_tasks_and_results_pass_on_both_engines_with_a_secret_and_without() {
     for case in ["in-100k", "in-4m", "out-100k", "out-4m"] {
         for (engine, secret) in [("auto", false), ("epoll", false), ("auto", true)] {
-            let args = ["--case", case, "--bytes", "40000000", "--runs", "1"];
+            let args = ["--case", case, "--bytes", "4000000", "--runs", "1"];
             let mut args = [&args[..], &["--engine", engine, "--json"]].concat();
             args.extend(secret.then_some("--secret"));
             let line = line(env!("CARGO_BIN_EXE_blob"), &args);
