@@ -142,6 +142,11 @@ impl Term {
         })
     }
 
+    /// The number of the signal that has come last; 0 is none.
+    pub(crate) fn signalled(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.number)
+    }
+
     /// The signal that has come.
     fn name(&self) -> &'static str {
         Leave::of(self.number.load(Ordering::SeqCst)).map_or("a signal", |signal| signal.name)

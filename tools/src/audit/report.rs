@@ -297,7 +297,7 @@ pub(crate) fn page(
     }
     page.push_str("</ul>\n<h2>Pictures</h2>\n");
     page.push_str(
-        "<p class=\"hint\">Drag over a part of the time to see it alone; a double click shows all again. Dashed lines are events.</p>\n",
+        "<p class=\"hint\">Drag over a part of the time to see it alone; a double click shows all again. Dashed lines are events, and when findings began.</p>\n",
     );
     for (number, kind) in Kind::ALL.into_iter().enumerate() {
         let picture = draw(kind, model, zone).svg_of_page(number);

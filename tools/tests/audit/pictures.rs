@@ -131,6 +131,10 @@ fn findings_name_what_went_wrong() {
     ] {
         assert!(found.contains(words), "{words}\n{found}");
         assert!(page.contains(words), "{words}");
+        // In the list; those with a time in every picture over time too.
+        let marks = page.matches(words).count();
+        let is_timed = words.contains(" at 08:") || words.contains(" from 08:");
+        assert_eq!(marks > 4, is_timed, "{words}: {marks} times");
     }
     let (found, _) = findings(&std::fs::read(sample(RUNS[4], "master.audit")).expect("a sample"));
     assert!(found.contains("no exit line"), "{found}");
@@ -299,13 +303,7 @@ fn csv_and_json_of_findings() {
 #[test]
 #[ignore = "needs a browser: `.ci/run machine` installs one and runs it"]
 fn a_browser_opens_the_page() {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let is_here = |name: &&&str| {
-        let output = Command::new(name).arg("--version").output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let browser = names.iter().find(is_here);
-    let browser = browser.unwrap_or_else(|| panic!("none of {names:?} is here; install one"));
+    let browser = browser();
     for slaves in [8, 20, 200, 5000] {
         let folder = tempfile::tempdir().expect("a folder");
         let page = folder.path().join("report.html");
@@ -325,7 +323,7 @@ fn a_browser_opens_the_page() {
             const back=svg.querySelector('.plot').getAttribute('transform')==='';return text.includes(':')&&zoomed&&back});\
             document.title='wide='+wide+' cut='+cut+' over='+over+' told='+told.filter(told=>told).length})</script></body>";
         std::fs::write(&page, html.replace("</body>", probe)).expect("it writes");
-        let dom = dump_dom(browser, folder.path(), &page);
+        let dom = dump_dom(browser, folder.path(), &page, 1_100);
         assert!(
             dom.contains("<title>wide=5 cut=0 over=false told=5</title>"),
             "{slaves}: {}",
@@ -339,15 +337,28 @@ fn a_browser_opens_the_page() {
     }
 }
 
-fn dump_dom(browser: &str, profile: &Path, page: &Path) -> String {
+/// A browser of this machine.
+pub(crate) fn browser() -> &'static str {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let is_here = |name: &&&str| {
+        let output = Command::new(name).arg("--version").output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let browser = names.iter().find(is_here);
+    browser.unwrap_or_else(|| panic!("none of {names:?} is here; install one"))
+}
+
+/// What a browser whose window is so wide makes of a page, once its scripts have nothing more to do.
+pub(crate) fn dump_dom(browser: &str, profile: &Path, page: &Path, width: u32) -> String {
     let output = Command::new(browser)
         .args([
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
-            "--window-size=1100,2000",
+            "--virtual-time-budget=3000",
             "--dump-dom",
         ])
+        .arg(format!("--window-size={width},2000"))
         .arg(format!(
             "--user-data-dir={}",
             profile.join("profile").display()

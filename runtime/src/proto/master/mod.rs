@@ -28,6 +28,7 @@ mod handshake;
 mod incumbents;
 mod journal;
 pub(crate) mod known;
+mod lacking;
 mod lost;
 mod meter;
 mod results;
@@ -65,6 +66,7 @@ pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
 use journal::Recorder;
+use lacking::Lacking;
 use shared::Shares;
 pub use trail::Traffic;
 use trail::Trail;
@@ -131,6 +133,7 @@ pub struct MasterCore {
     /// Where the run is recorded.
     recorder: Option<Box<Recorder>>,
     shares: Shares,
+    lacking: Lacking,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -176,6 +179,7 @@ impl MasterCore {
             left_bytes: 0,
             recorder: None,
             shares: Shares::default(),
+            lacking: Lacking::default(),
             spare: Vec::new(),
             spare_bytes: 0,
         }

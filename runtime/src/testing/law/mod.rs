@@ -16,6 +16,7 @@
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
+//!   needs         labels                                  on_needs
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -38,6 +39,7 @@ mod from_slave;
 mod leaving;
 mod levels;
 mod loss;
+mod needs;
 mod secured;
 mod status;
 mod tables;
@@ -58,6 +60,7 @@ use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::checkpoint::Checkpoints;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
+use crate::testing::law::needs::Needs;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
@@ -103,6 +106,7 @@ pub(super) struct Law {
     checkpoints: Checkpoints,
     secured: Secured,
     unsent: Unsent,
+    needs: Needs,
 }
 
 impl Law {
@@ -138,6 +142,7 @@ impl Law {
             checkpoints: Checkpoints::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
+            needs: Needs::default(),
         }
     }
 
