@@ -94,6 +94,8 @@ macro_rules! flags {
                 "The executable that the resource file names, by default the master's own.";
             crash_limit = "--mw-crash-limit", Some("N"), Number<u32>, Some("10"), Master,
                 "A task under way in this many lost slaves is unrunnable; 0 for never.";
+            quarantine = "--mw-quarantine", Some("on|off"), OnOff, Some("on"), Master,
+                "A slave or host whose tasks fail while the same algorithm's succeed elsewhere gets none but one after growing pauses.";
             priority_aging = "--mw-priority-aging", Some("TIME"), Time<0>, Some("60"), Master,
                 "For each such time that its oldest task has waited a level of priority competes one level higher; 0 for never.";
             task_timeout = "--mw-task-timeout", Some("TIME"), Maybe<Time<1>>, None, Master,
@@ -182,6 +184,13 @@ pub mod exit {
     pub const ERROR: u8 = 255;
     /// A master that leaves on signal `n` exits with this plus `n`.
     pub const SIGNAL_BASE: u8 = 128;
+    /// A slave in a batch job reached no master; counted up by one for each such end in a row where the job knows its last.
+    pub const UNREACHED: std::ops::RangeInclusive<u8> = 231..=236;
+    /// A slave in a batch job was answered by a master and ended within a minute without having ended a task; counted up
+    /// by one for each such end in a row where the job knows its last. At the end of the range the job is held.
+    pub const IN_VAIN: std::ops::RangeInclusive<u8> = 241..=250;
+    /// A master in a batch job that has aborted as often in a row as one may: the job is held.
+    pub const CRASH_LOOP: u8 = 253;
 }
 
 #[cfg(test)]

@@ -38,10 +38,13 @@ struct Sums {
     in_tagged: u64,
     several: u64,
     late: u64,
+    went_by_labels: u64,
     slaves: u64,
     faults: u64,
     went: u64,
     went_with_unsent: u64,
+    quarantined: u64,
+    healed: u64,
     coverage: Coverage,
 }
 
@@ -56,10 +59,13 @@ impl Sums {
         self.in_tagged += storm.in_tagged;
         self.several += storm.several;
         self.late += storm.late;
+        self.went_by_labels += storm.went_by_labels;
         self.slaves += storm.slaves;
         self.faults += storm.faults;
         self.went += storm.went;
         self.went_with_unsent += storm.went_with_unsent;
+        self.quarantined += storm.quarantined;
+        self.healed += storm.healed;
         self.coverage.add(&storm.coverage);
     }
 }
@@ -103,7 +109,7 @@ fn run_all(seeds: &[u64]) -> Sums {
     let sums = sums.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series ({} varied, {} tagged), {} begun, {} late results, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
+        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series ({} varied, {} tagged), {} begun, {} late results, {} tasks went by labels, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent, {} were in quarantine, {} healed",
         sums.seeds,
         sums.seeds as f64 / seconds,
         sums.turns,
@@ -113,10 +119,13 @@ fn run_all(seeds: &[u64]) -> Sums {
         sums.in_tagged,
         sums.begun,
         sums.late,
+        sums.went_by_labels,
         sums.slaves,
         sums.faults,
         sums.went,
         sums.went_with_unsent,
+        sums.quarantined,
+        sums.healed,
     );
     assert!(
         failures.is_empty(),
@@ -145,9 +154,14 @@ fn the_cores_keep_the_law() {
     let rare = sums.in_varied.min(sums.in_tagged);
     assert!(rare > sums.tasks / 200, "of every kind: {rare}");
     assert!(sums.several > 0, "several packets go ahead");
+    assert!(sums.went_by_labels > 0, "tasks go by labels");
     assert!(
         sums.went > 0 && sums.went_with_unsent > 0,
         "slaves go of their own will"
+    );
+    assert!(
+        sums.quarantined > 0 && sums.healed > 0,
+        "slaves are put into quarantine, and heal"
     );
     let coverage = &sums.coverage;
     assert_eq!(

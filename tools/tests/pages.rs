@@ -62,7 +62,12 @@ fn every_path_that_the_pages_name_is_there() {
 #[test]
 fn every_flag_that_is_named_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let pages = ["README.md", "CHANGELOG.md", "benches/README.md", "runtime/src/front.md"];
+    let pages = [
+        "README.md",
+        "CHANGELOG.md",
+        "benches/README.md",
+        "runtime/src/front.md",
+    ];
     let mut files: Vec<_> = pages.iter().map(|page| root.join(page)).collect();
     files
         .extend(["audit", "batch", "security"].map(|of| root.join(format!("tools/guide-{of}.md"))));

@@ -135,6 +135,13 @@ events! {
         /// Its group.
         group: GroupWord as GroupWord,
     }
+    /// How the one before a slave in its place ended, as whoever started both saw it.
+    Predecessor = "predecessor" {
+        /// The slave that came in its place.
+        slave: u32 as Slave,
+        /// How that one ended: by which signal or status, at which task.
+        ended: String as Text,
+    }
     /// A slave may not join.
     Refused = "refused" {
         /// Its address.
@@ -342,6 +349,47 @@ events! {
         /// Losses at which it becomes unrunnable; 0 for never.
         limit: u32 as Number,
     }
+    /// A slave or a host gets no more unordered tasks of an algorithm: they fail there, and succeed elsewhere.
+    Quarantined = "quarantined" {
+        /// The slave; none where it is all of the host's.
+        slave: Option<u32> as Maybe<Slave>,
+        /// The host.
+        host: String as Text,
+        /// The algorithm's name.
+        algorithm: String as Text,
+        /// Of its outcomes the failed ones; of a host's slaves the bad ones.
+        failed: u64 as Number,
+        /// Its outcomes; of a host its slaves.
+        of: u64 as Number,
+        /// Of the others' the same.
+        others_failed: u64 as Number,
+        /// The others'.
+        others_of: u64 as Number,
+        /// After so many milliseconds one task is tried.
+        pause_ms: u64 as Number,
+    }
+    /// The task that was tried with one in quarantine has failed too.
+    QuarantineProlonged = "quarantine-prolonged" {
+        /// The slave; none where it is all of the host's.
+        slave: Option<u32> as Maybe<Slave>,
+        /// The host.
+        host: String as Text,
+        /// The algorithm's name.
+        algorithm: String as Text,
+        /// After so many milliseconds one more is tried.
+        pause_ms: u64 as Number,
+    }
+    /// One in quarantine is served again.
+    QuarantineOver = "quarantine-over" {
+        /// The slave; none where it is all of the host's.
+        slave: Option<u32> as Maybe<Slave>,
+        /// The host.
+        host: String as Text,
+        /// The algorithm's name.
+        algorithm: String as Text,
+        /// The task that was tried succeeded; else it is gone, or too few others are left.
+        healed: bool as YesNo,
+    }
     /// All of some shared data has been sent to a slave.
     Shared = "shared" {
         /// To whom.
@@ -368,10 +416,14 @@ events! {
     }
     /// The master algorithm waits, and nothing is queued, running or desired.
     Nothing = "nothing"
-    /// The master algorithm waits, and no group may run the tasks that wait.
+    /// Tasks wait, and no slave here may run them: no group that runs such has any, or none has the labels that they need.
     Waiting = "waiting" {
         /// How many.
         tasks: u64 as Number,
+        /// The labels that they need and no connected slave has, `gpu site=fermi`.
+        needs: Option<String> as Maybe<Text>,
+        /// For how many seconds that has been so.
+        since_s: Option<u64> as Maybe<Number>,
     }
     /// Ready results have reached their bound; no more tasks whose end goes to the queue are handed out.
     ReadyFull = "ready-full" {
@@ -606,5 +658,25 @@ events! {
         bytes: u64 as Number,
         /// Their bound.
         bytes_max: u64 as Number,
+    }
+    /// Slaves are idle, nothing is queued, and tasks that ask are told to give back what they have not done. Said once in
+    /// 10 s at most.
+    Hungry = "hungry" {
+        /// Slaves that are idle.
+        idle: u64 as Number,
+        /// Tasks that are told.
+        tasks: u64 as Number,
+    }
+    /// A slave is the application's own.
+    Reserved = "reserved" {
+        /// The slave.
+        slave: u32 as Slave,
+    }
+    /// Reserved slaves have nothing to do, and others than the last time: said with a line of state.
+    ReservedIdle = "reserved-idle" {
+        /// How many.
+        count: u64 as Number,
+        /// The first of them, eight at most.
+        slaves: Vec<String> as Texts,
     }
 }

@@ -4,11 +4,15 @@
 //! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
 
 pub(crate) mod clock;
+pub(crate) mod crash;
 pub(crate) mod dial;
 pub(crate) mod engine;
 pub(crate) mod files;
+pub(crate) mod job_ad;
+pub(crate) mod last_lines;
 pub(crate) mod last_word;
 pub(crate) mod local;
+pub(crate) mod probe;
 pub(crate) mod relisten;
 pub(crate) mod secret_file;
 pub(crate) mod signals;

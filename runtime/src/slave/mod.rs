@@ -19,6 +19,7 @@ use ringmw_codec::secret::Secret;
 use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
+use crate::io::crash;
 use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
 use crate::io::relisten::Relisten;
@@ -85,6 +86,8 @@ pub struct Slave {
 pub(crate) enum Via {
     /// It dials these, in this order.
     Dial(Vec<String>),
+    /// It has dialled.
+    Dialled(TcpStream),
     /// This master has dialled, and others may.
     Won(Won, Clock, Arc<Relisten>),
 }
@@ -132,9 +135,9 @@ impl Slave {
     /// Connects to the first address that answers and shakes hands.
     ///
     /// # Errors
-    /// One line for the operator: which addresses were tried and why each failed, or why the master
-    /// refused.
-    pub(crate) fn join(join: Join) -> Result<Slave, String> {
+    /// How it ended before it was a slave, a line for the operator: which addresses were tried and why each failed, or
+    /// why the master refused.
+    pub(crate) fn join(join: Join) -> Result<Slave, SlaveEnd> {
         let Join {
             via,
             birth,
@@ -148,7 +151,11 @@ impl Slave {
         } = join;
         let (stream, core, clock, again) = match via {
             Via::Dial(addresses) => {
-                let stream = connect(&addresses, &audit)?;
+                let stream = connect(&addresses, &audit).map_err(SlaveEnd::MasterLost)?;
+                let clock = Clock::start();
+                (stream, birth(clock.now()), clock, None)
+            }
+            Via::Dialled(stream) => {
                 let clock = Clock::start();
                 (stream, birth(clock.now()), clock, None)
             }
@@ -160,21 +167,22 @@ impl Slave {
                 (won.stream, *won.core, clock, Some(again))
             }
         };
+        let failed = |what: &str, error| SlaveEnd::MasterLost(format!("{what}: {error}"));
         stream
             .set_nodelay(true)
-            .map_err(|error| format!("cannot set up the connection: {error}"))?;
+            .map_err(|error| failed("cannot set up the connection", error))?;
         let bests = BestTable::default();
         let link = Link::new(stream, core, clock, bests.clone(), audit, again, word)
-            .map_err(|error| format!("cannot make an eventfd: {error}"))?;
+            .map_err(|error| failed("cannot make an eventfd", error))?;
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
             .spawn(move || io.run(term.as_ref(), replace, memory_max))
-            .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
+            .map_err(|error| failed("cannot start the I/O thread", error))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let answer = link.serve_until(Nanos::MAX, |core, _| match (core.welcome(), core.end()) {
             (Some(welcome), _) => Some(Ok(welcome.clone())),
-            (None, Some(end)) => Some(Err(end.to_string())),
+            (None, Some(end)) => Some(Err(end.clone())),
             (None, None) => None,
         });
         let welcome = answer.expect("it is waited for without end")?;
@@ -295,6 +303,11 @@ impl Slave {
             .map_or(ringmw_codec::flags::exit::ERROR, |end| end.exit_code())
     }
 
+    /// Tasks that it has ended.
+    pub(crate) fn completed(&self) -> u64 {
+        self.link.core().completed()
+    }
+
     pub(crate) fn end(&self) -> Option<SlaveEnd> {
         self.link.core().end().cloned()
     }
@@ -303,10 +316,12 @@ impl Slave {
         self.link.note(event);
     }
 
-    /// This process is the slave's own: an `exit` in it is told.
+    /// This process is the slave's own: an `exit` in it is told, and a fault that kills it.
     pub(crate) fn watch_exits(&self) {
         let link = Arc::clone(&self.link);
-        last_word::watch(move |reason| link.on_exit(reason));
+        last_word::watch(move |reason| link.on_exit(GoodbyeCode::Ended, reason));
+        let link = Arc::clone(&self.link);
+        crash::watch(move |reason| link.on_exit(GoodbyeCode::Signalled, reason));
     }
 
     /// Says goodbye, should the slave algorithm have returned before it was over.
@@ -337,12 +352,14 @@ impl Slave {
             self.link.clock.now().saturating_add(timeout)
         });
         let cancelled = Arc::clone(&self.link.cancelled);
+        let bests = self.link.bests.clone();
         let next = self.link.serve_until(until, |core, clock| {
             match core.next_task(core.now_of_task(|| clock.now())) {
                 Next::Wait => None,
                 next => {
                     // Under the lock: a withdrawal of this very task may come next.
                     cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+                    bests.set_hungry(core.is_hungry());
                     Some(next)
                 }
             }
@@ -363,6 +380,7 @@ impl Slave {
         }
         let begun = Instant::now();
         let outcome = compute(&self.registry, assignment, &mut self.cx, &mut self.output);
+        crash::end_a_child();
         let compute = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let now = self.link.clock.now();
         let mut core = self.link.core();
@@ -444,7 +462,11 @@ pub(crate) fn compute(
         .unwrap_or_else(|panic| Err(describe_panic(panic)))
 }
 
-fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, String> {
+/// Dials these in their order, each once.
+///
+/// # Errors
+/// Which were tried and why each failed.
+pub(crate) fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, String> {
     let mut failures = Vec::new();
     for address in addresses {
         let resolved = match address.to_socket_addrs() {
@@ -489,6 +511,13 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
 struct OnLink(Arc<Link>);
 
 impl Host for OnLink {
+    fn asks_hungry(&self) {
+        self.0.core().asks_hungry();
+        if self.0.core().has_output() {
+            self.0.flush();
+        }
+    }
+
     fn makes_checkpoints(&self) {
         self.0.core().makes_checkpoints(self.0.clock.now());
         self.0.publish_due();

@@ -75,7 +75,7 @@ pub struct Coverage {
 }
 
 /// Every way in which a task can end, by whom it is told to, and what may happen on the way.
-pub const ENDS: [&str; 31] = [
+pub const ENDS: [&str; 34] = [
     "done, queue",
     "done, flow",
     "done after recycling, queue",
@@ -102,11 +102,14 @@ pub const ENDS: [&str; 31] = [
     "not begun in time, flow",
     "no such priority, queue",
     "no such priority, flow",
+    "no such needs, queue",
+    "no such needs, flow",
     "on the way: recycled",
     "on the way: charged",
     "on the way: given back",
     "on the way: duplicated",
     "on the way: ordered after rerouting",
+    "on the way: told that slaves are hungry",
 ];
 
 impl Coverage {
@@ -139,6 +142,10 @@ impl Coverage {
         self.count("on the way: ordered after rerouting");
     }
 
+    pub(super) fn hungry(&mut self) {
+        self.count("on the way: told that slaves are hungry");
+    }
+
     pub(super) fn end(&mut self, must: &Must, of_queue: bool, marked: bool) {
         let names = match must {
             Must::Done { .. } if marked => {
@@ -167,6 +174,9 @@ impl Coverage {
             }
             Must::Unrunnable(Reason::TooManyNeeds) => {
                 unreachable!("nobody needs so many different labels")
+            }
+            Must::Unrunnable(Reason::NoSuchNeeds) => {
+                ["no such needs, queue", "no such needs, flow"]
             }
             Must::Unrunnable(Reason::QueueFull { .. }) => ["queue full, queue", "queue full, flow"],
         };

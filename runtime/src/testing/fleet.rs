@@ -114,6 +114,8 @@ pub(super) struct Fleet {
     pub(super) pace: Pace,
     pub(super) registry: Arc<Registry>,
     pub(super) hello: Hello,
+    /// Whoever joins has these labels in turn; none where there is no set.
+    pub(super) labels: Vec<Vec<String>>,
     links: BTreeMap<usize, Link>,
     next_link: usize,
     /// By slot: its generation, and whether it is in use.
@@ -126,6 +128,10 @@ pub(super) struct Fleet {
     pub(super) shortages: bool,
     /// Slaves go of their own will.
     pub(super) leavers: Option<Leavers>,
+    /// Draws the tasks that end their slaves, in runs that have such.
+    pub(super) deadly: Option<ChaCha8Rng>,
+    /// Draws the slaves whose tasks fail, in runs that have such.
+    pub(super) broken: Option<ChaCha8Rng>,
     secured: Option<Secured>,
     /// A link may be of no more use.
     forget_links: bool,
@@ -169,6 +175,7 @@ impl Fleet {
             pace,
             registry,
             hello,
+            labels: Vec::new(),
             links: BTreeMap::new(),
             next_link: 0,
             slots: Vec::new(),
@@ -178,6 +185,8 @@ impl Fleet {
             accepting: true,
             shortages: false,
             leavers: None,
+            broken: None,
+            deadly: None,
             secured: None,
             forget_links: false,
             calm: false,
@@ -353,6 +362,9 @@ impl Fleet {
         self.links.insert(key, Link::new(id, connect_at));
         self.by_conn.insert(id, key);
         let mut hello = self.hello.clone();
+        if let Some(turn) = key.checked_rem(self.labels.len()) {
+            hello.about.labels.clone_from(&self.labels[turn]);
+        }
         match character {
             Character::WrongToken => hello.member_id = b"another run".to_vec(),
             Character::WrongVersion => hello.fingerprint.app_version.push_str(" of another day"),
@@ -384,6 +396,18 @@ impl Fleet {
                 slave.say_first(bytes);
             }
             _ => {}
+        }
+        if let Some(rng) = &mut self.deadly
+            && character == Character::Honest
+        {
+            slave.deadly = Some(ChaCha8Rng::seed_from_u64(rng.random()));
+        }
+        if let Some(rng) = &mut self.broken
+            && character == Character::Honest
+        {
+            if rng.random_range(0..3) == 0 {
+                slave.broken_until = self.now + rng.random_range(SECOND..8 * SECOND);
+            }
         }
         if let Some(Leavers { rng, pace }) = &mut self.leavers
             && character == Character::Honest
@@ -677,7 +701,10 @@ impl Fleet {
         self.pace.compute_max = CALM_COMPUTE_MAX;
         for slave in self.slaves.values_mut() {
             slave.pace = self.pace;
+            slave.broken_until = 0;
+            slave.deadly = None;
         }
+        (self.broken, self.deadly) = (None, None);
         for (_, later) in std::mem::take(&mut self.later) {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),
@@ -767,6 +794,7 @@ impl Fleet {
                     link.send(buffer, now, &quality, &mut self.rng);
                 }
             }
+            Effect::SendShared(conn, bytes) => self.perform(Effect::Send(conn, bytes.to_vec())),
             Effect::Close { conn, graceful } => {
                 if let Some(key) = self.by_conn.remove(&conn) {
                     if let Some(link) = self.links.get_mut(&key) {

@@ -37,6 +37,8 @@ pub struct Policy {
     pub(crate) retry: Option<bool>,
     pub(crate) priority: Option<i8>,
     pub(crate) start_within: Option<Duration>,
+    /// Labels; empty: none were named.
+    pub(crate) needs: Vec<String>,
     pub(crate) stream: Option<Stream>,
     /// The shared data that the arguments mention.
     pub(crate) named: Named,
@@ -52,8 +54,8 @@ impl Policy {
 
     /// As [`Task::slave`].
     #[must_use]
-    pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.slave = Some(slave);
+    pub fn slave(mut self, slave: impl Into<SlaveId>) -> Self {
+        self.slave = Some(slave.into());
         self
     }
 
@@ -99,6 +101,13 @@ impl Policy {
         self
     }
 
+    /// As [`Task::needs`].
+    #[must_use]
+    pub fn needs(mut self, label: impl Into<String>) -> Self {
+        self.needs.push(label.into());
+        self
+    }
+
     /// As [`Task::stream`].
     #[must_use]
     pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
@@ -130,6 +139,7 @@ impl Policy {
             retry,
             priority,
             start_within,
+            needs,
             stream,
             // A template's arguments are no task's.
             named: _,
@@ -141,6 +151,9 @@ impl Policy {
         self.priority = priority.or(self.priority);
         self.start_within = start_within.or(self.start_within);
         self.stream = stream.or(self.stream);
+        if !needs.is_empty() {
+            self.needs.clone_from(needs);
+        }
         if tag.is_some() {
             self.tag.clone_from(tag);
         }
@@ -202,11 +215,11 @@ impl<A> Task<A> {
         let error = write(&mut writer).err().map(Box::new);
         let named = writer.take_named();
         let args = match &error {
-            None => writer.written(),
-            Some(_) => &[],
+            None => writer.into_bytes(),
+            Some(_) => SmallBytes::default(),
         };
         Self {
-            args: SmallBytes::copy_from_slice(args),
+            args,
             policy: match (error, named.is_empty()) {
                 (Some(error), _) => Some(Policy::of_error(error)),
                 (None, true) => None,
@@ -236,8 +249,8 @@ impl<A> Task<A> {
     }
 
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
-    pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.policy_mut().slave = Some(slave);
+    pub fn slave(mut self, slave: impl Into<SlaveId>) -> Self {
+        self.policy_mut().slave = Some(slave.into());
         self
     }
 
@@ -289,6 +302,29 @@ impl<A> Task<A> {
     /// slave was lost, it is unrunnable. What was handed out in time is let run. Default: no limit.
     pub fn start_within(mut self, time: Duration) -> Self {
         self.policy_mut().start_within = Some(time);
+        self
+    }
+
+    /// A label that its slave must have, said again for each: `gpu` is any label of that key, whatever its value, and
+    /// `site=fermi` that one. Slaves are given theirs by `--mw-slave-label`. Default: none.
+    ///
+    /// While no connected slave has what a task needs it waits; the trail says so, and so does `ringmw why`. At most 4
+    /// labels of 64 bytes each, else the task is unrunnable. An ordered task goes to its slave whatever that has; where it
+    /// is run anywhere instead ([`do_it_anyway`](Task::do_it_anyway)), by one that has what it needs.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// #[algorithm]
+    /// fn render(frame: u32) -> Vec<u8> {
+    ///     vec![frame as u8; 3]
+    /// }
+    ///
+    /// let frames = (0..4).map(|frame| render::task(frame).needs("gpu").needs("site=fermi"));
+    /// # let _ = frames.count();
+    /// ```
+    pub fn needs(mut self, label: impl Into<String>) -> Self {
+        self.policy_mut().needs.push(label.into());
         self
     }
 
@@ -362,6 +398,7 @@ mod tests {
             .retry(false)
             .priority(-3)
             .start_within(Duration::from_secs(9))
+            .needs("gpu")
             .stream(2)
             .do_it_anyway(true);
         assert_eq!(task().with(&full).policy(), Some(&full));

@@ -12,7 +12,7 @@ use ringmw_codec::audit::{Event, LossCause};
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
-use crate::misfortune::{self, perish, pine, plod};
+use crate::misfortune::{self, fell, perish, pine, plod};
 use crate::process::Process;
 use crate::support::{Given, archive, frame, result};
 
@@ -168,6 +168,8 @@ async fn restless(mw: &Master, kind: &str) -> Result {
             }
             Ok(())
         }
+        // A library of C might, in the midst of anything.
+        "aborts" => std::process::abort(),
         "yields" => loop {
             tokio::task::yield_now().await;
         },
@@ -250,6 +252,7 @@ struct NoArguments {}
 
 pub(crate) fn app() -> App {
     let app = App::new()
+        .algorithm::<fell>()
         .algorithm::<nap>()
         .algorithm::<noise>()
         .algorithm::<seek>()

@@ -4,6 +4,7 @@
 //! again.
 
 mod app;
+mod batch;
 mod crowds;
 mod descriptors;
 mod disks;
@@ -35,6 +36,10 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 use rustix::process::Signal;
 
+use crate::batch::{
+    a_file_whose_master_answers_is_not_taken_over, a_master_that_aborts_again_and_again_is_held,
+    a_slave_in_a_batch_job_waits_for_its_master, a_slave_that_is_refused_counts_by_its_exit_code,
+};
 use crate::crowds::{a_thousand_real_slaves, thousands_of_slaves};
 use crate::descriptors::{no_descriptors, sixty_four_files};
 use crate::disks::{
@@ -56,11 +61,14 @@ use crate::listening::{
     a_listening_slave_outlives_its_masters, either_side_dials, of_two_masters_one_has_the_slave,
 };
 use crate::misfortune::{
+    a_black_hole_is_named_and_taken_back,
     a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted,
     a_panic_whose_value_panics_is_a_failed_result, a_slave_that_cannot_print_costs_no_task,
     a_state_that_cannot_be_made_is_the_end_with_the_reason, a_task_does_not_take_the_last_slave,
     a_task_that_ends_its_slaves_is_unrunnable, a_task_that_hangs_is_answered_for,
     a_task_that_takes_too_much_memory_is_charged, an_algorithm_has_a_timeout_of_its_own,
+    every_way_to_die_everywhere, of_four_nodes_three_do_all_the_work,
+    whatever_tasks_do_to_their_process,
 };
 use crate::need::{Need, trial};
 use crate::outlive::{a_master_killed_again_and_again, a_stopped_master_and_its_successor};
@@ -70,8 +78,8 @@ use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
     a_held_thread_does_not_hold_a_signal_up, a_restless_master_hears_signals,
-    a_second_signal_ends_a_held_master, slaves_and_parents_leave_on_every_signal,
-    what_a_master_starts_ignores_no_signal,
+    a_second_signal_ends_a_held_master, an_abort_writes_the_last_lines,
+    slaves_and_parents_leave_on_every_signal, what_a_master_starts_ignores_no_signal,
 };
 use crate::storms::{
     a_storm_of_ten_thousand, a_storm_of_the_silent, half_frames_leave_nothing_behind,
@@ -109,6 +117,26 @@ const TESTS: &[Test] = &[
     (
         "of_two_masters_one_has_the_slave",
         of_two_masters_one_has_the_slave,
+    ),
+    (
+        "a_file_whose_master_answers_is_not_taken_over",
+        a_file_whose_master_answers_is_not_taken_over,
+    ),
+    (
+        "a_master_that_aborts_again_and_again_is_held",
+        a_master_that_aborts_again_and_again_is_held,
+    ),
+    (
+        "a_slave_in_a_batch_job_waits_for_its_master",
+        a_slave_in_a_batch_job_waits_for_its_master,
+    ),
+    (
+        "a_slave_that_is_refused_counts_by_its_exit_code",
+        a_slave_that_is_refused_counts_by_its_exit_code,
+    ),
+    (
+        "an_abort_writes_the_last_lines",
+        an_abort_writes_the_last_lines,
     ),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {
@@ -317,6 +345,30 @@ const TESTS: &[Test] = &[
     ("no_io_uring_by_seccomp", no_io_uring_by_seccomp),
     ("no_second_ring", no_second_ring),
     ("little_memory_to_lock", little_memory_to_lock),
+    ("a_black_hole_is_named_and_taken_back_on_the_ring", || {
+        a_black_hole_is_named_and_taken_back("ring")
+    }),
+    ("a_black_hole_is_named_and_taken_back_on_epoll", || {
+        a_black_hole_is_named_and_taken_back("epoll")
+    }),
+    ("of_four_nodes_three_do_all_the_work_on_the_ring", || {
+        of_four_nodes_three_do_all_the_work("ring")
+    }),
+    ("of_four_nodes_three_do_all_the_work_on_epoll", || {
+        of_four_nodes_three_do_all_the_work("epoll")
+    }),
+    ("whatever_tasks_do_to_their_process_on_the_ring", || {
+        whatever_tasks_do_to_their_process("ring")
+    }),
+    ("whatever_tasks_do_to_their_process_on_epoll", || {
+        whatever_tasks_do_to_their_process("epoll")
+    }),
+    ("every_way_to_die_everywhere_on_the_ring", || {
+        every_way_to_die_everywhere("ring")
+    }),
+    ("every_way_to_die_everywhere_on_epoll", || {
+        every_way_to_die_everywhere("epoll")
+    }),
     ("no_io_uring_by_sysctl", no_io_uring_by_sysctl),
 ];
 
@@ -329,7 +381,11 @@ fn main() -> ExitCode {
     args.test_threads = Some(1);
     let trials = TESTS
         .iter()
-        .map(|&(name, test)| trial(name, &needs(name), test));
+        .map(|&(name, test)| match name.starts_with("every_way_to_die") {
+            // Minutes; its parts are tests of their own.
+            true => trial(name, &needs(name), test).with_ignored_flag(true),
+            false => trial(name, &needs(name), test),
+        });
     libtest_mimic::run(&args, trials.collect()).exit_code()
 }
 

@@ -2,7 +2,7 @@
 //! know. The trail knows what is longer ago.
 
 use ringmw_codec::status::Told;
-use ringmw_sched::{Doing, Group, Nanos, Place, SlaveId, SlaveLook, TaskLook};
+use ringmw_sched::{Doing, Group, Nanos, Needs, Place, SlaveId, SlaveLook, TaskLook};
 
 use super::MasterCore;
 use super::account::{Ended, Gone, How};
@@ -41,7 +41,7 @@ impl MasterCore {
         }
     }
 
-    fn ago(&self, at: Nanos) -> String {
+    pub(super) fn ago(&self, at: Nanos) -> String {
         duration(self.now.saturating_sub(at))
     }
 
@@ -61,8 +61,8 @@ impl MasterCore {
         }
         if task >= self.sched.next_task() {
             return Err(format!(
-                "there was no TASK-{task} yet: {} tasks were submitted",
-                self.sched.next_task()
+                "there was no TASK-{task} yet: {} submitted so far",
+                slaves(self.sched.next_task(), "task was", "tasks were")
             ));
         }
         let memory = self.account.memory.as_ref();
@@ -99,8 +99,16 @@ impl MasterCore {
             lines.extend(self.slave_line(slave));
             return lines;
         }
+        let needs = look.policy.needs;
+        let who = match needs.labels() {
+            [] => "any slave may run it that takes unordered tasks".to_owned(),
+            labels => format!(
+                "a slave may run it that takes unordered tasks and has the labels {} (--mw-slave-label)",
+                labels.join(" ")
+            ),
+        };
         lines.push(format!(
-            "{} submitted before it wait as well; any slave may run it that takes unordered tasks",
+            "{} submitted before it wait as well; {who}",
             tasks(before)
         ));
         if self.stopping.is_some() {
@@ -113,19 +121,21 @@ impl MasterCore {
                     .to_owned(),
             );
         }
-        lines.extend(self.who_could_run());
+        lines.extend(self.who_could_run(needs));
         lines
     }
 
-    /// Slaves that could run an unordered task, and why they do not.
-    fn who_could_run(&self) -> Vec<String> {
+    /// Slaves that could run an unordered task that needs these labels, and why they do not.
+    fn who_could_run(&self, needs: Needs) -> Vec<String> {
         let (mut busy, mut idle, mut moving, mut behind, mut ordered) = (0, 0, 0, 0, 0);
+        let mut without = 0;
         let mut longest: Option<(SlaveId, Nanos)> = None;
         for (id, _) in self.slots.sorted() {
             let Some(look) = self.sched.slave_look(id) else {
                 continue;
             };
             match look {
+                _ if !self.sched.meets(id, needs) => without += 1,
                 SlaveLook {
                     group: Group::Ordered,
                     ..
@@ -152,6 +162,7 @@ impl MasterCore {
         }
         let mut lines = Vec::new();
         let need = self.need();
+        let barred = self.sched.in_quarantine() as u64;
         if self.slots.is_empty() {
             lines.push(match need.desired {
                 0 => "no slave is connected, and none is desired".to_owned(),
@@ -172,6 +183,11 @@ impl MasterCore {
                 "behind: they do not read what they are sent, so they get no work",
             ),
             (ordered, "ordered: they take no unordered tasks"),
+            (without, "without the labels that it needs"),
+            (
+                barred,
+                "in quarantine, some of those counted: tasks of some algorithm fail there and succeed elsewhere",
+            ),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             lines.push(format!(
@@ -333,8 +349,24 @@ impl MasterCore {
                 "it gets no more work, and moves to another group when it is through".to_owned(),
             );
         }
+        if self.sched.is_reserved(slave) {
+            lines.push(
+                match look.doing {
+                    Doing::Idle => "it is reserved, and nothing is given to it",
+                    _ => "it is reserved",
+                }
+                .to_owned(),
+            );
+        }
         if look.held_back {
             lines.push("it gets no work: it does not read what it is sent".to_owned());
+        }
+        lines.extend(self.why_quarantined(slave));
+        if !info.about.before.is_empty() {
+            lines.push(format!(
+                "the one before it in its place {}",
+                info.about.before
+            ));
         }
         if look.doing == Doing::Idle && look.own == 0 && !look.held_back {
             lines.push(match (self.sched.queued(), look.group) {
@@ -444,8 +476,15 @@ impl MasterCore {
             let here = here
                 .iter()
                 .filter(|(id, _)| self.slave(*id).is_some_and(|(info, _)| info.host == host));
+            let here: Vec<SlaveId> = here.map(|(id, _)| *id).collect();
+            let wards = here.iter().flat_map(|&id| {
+                let lines = self.why_quarantined(id).into_iter();
+                lines.map(move |line| format!("{id}: {line}"))
+            });
+            lines.extend(wards.take(LISTED_MAX));
             lines.extend(
-                here.filter_map(|(id, _)| self.slave_line(*id))
+                here.iter()
+                    .filter_map(|id| self.slave_line(*id))
                     .take(LISTED_MAX),
             );
             if tally.slaves as usize > LISTED_MAX {
@@ -485,7 +524,7 @@ fn slaves(count: u64, one: &str, many: &str) -> String {
 }
 
 /// In the unit that says most: `3.2 s`, `17 ms`, `2 h 5 min`.
-fn duration(ns: Nanos) -> String {
+pub(super) fn duration(ns: Nanos) -> String {
     let (us, ms, s) = (ns / 1_000, ns / 1_000_000, ns / 1_000_000_000);
     match s {
         0 if ms == 0 => format!("{us} µs"),

@@ -9,7 +9,7 @@ use ringmw_codec::batch::{self, ResultStatus};
 use ringmw_codec::control::{Goodbye, GoodbyeCode, Offer, Returned, Starting, Withdrawn};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
-use ringmw_sched::{Departure, Group, SlaveId};
+use ringmw_sched::{Death, Departure, Group, SlaveId};
 
 use crate::io::engine::{Closed, ConnId};
 use crate::proto::bytes::SmallBytes;
@@ -113,19 +113,26 @@ impl Law {
             Kind::Starting => self.on_starting(conn, id, payload),
             Kind::Offer => self.on_offer(conn, payload),
             Kind::Checkpoint => self.on_checkpoint(conn, id, payload),
+            Kind::AsksHungry => self.on_asks_hungry(payload),
             Kind::Goodbye => match Goodbye::decode(payload) {
                 Ok(goodbye) => {
                     self.see(conn, Happening::Goodbye);
                     self.check_nothing_left(conn);
+                    let mut death = Death::Connection;
                     let departure = match goodbye {
                         Goodbye {
-                            code: GoodbyeCode::Ended,
-                            begun: true,
-                            ..
-                        } => Departure::Ended,
+                            code, begun: true, ..
+                        } if code.is_by_task() => {
+                            death = match code {
+                                GoodbyeCode::Signalled => Death::Signal,
+                                GoodbyeCode::Memory => Death::Memory,
+                                _ => Death::Exit,
+                            };
+                            Departure::Ended
+                        }
                         Goodbye { begun, .. } => Departure::Goodbye { begun },
                     };
-                    self.lose(conn, departure);
+                    self.lose_by(conn, departure, death);
                     return false;
                 }
                 Err(_) => false,
@@ -139,7 +146,8 @@ impl Law {
     }
 
     fn on_hello(&mut self, conn: ConnId, payload: &[u8]) -> bool {
-        let good = Hello::decode(payload).is_ok_and(|hello| {
+        let hello = Hello::decode(payload);
+        let good = hello.as_ref().is_ok_and(|hello| {
             hello.member_id == self.config.member_id
                 && hello.fingerprint.app_version == self.config.fingerprint.app_version
         });
@@ -151,6 +159,8 @@ impl Law {
         if good {
             let id = SlaveId(self.slaves_ever);
             self.slaves_ever += 1;
+            let labels = hello.map_or_else(|_| Vec::new(), |hello| hello.about.labels);
+            self.needs.on_slave(id, labels);
             self.conns.get_mut(&conn).expect("it speaks").phase = Phase::Slave(id);
             let slave = Slave {
                 conn,
@@ -239,6 +249,7 @@ impl Law {
             return false;
         };
         self.see(conn, Happening::Withdrawn);
+        self.on_hands_hungry(id);
         for (task, begun) in withdrawn.tasks {
             let slave = self.slaves.get_mut(&id).expect("it speaks");
             let found = slave
@@ -264,6 +275,7 @@ impl Law {
             return false;
         }
         self.see(conn, Happening::Returned);
+        self.on_hands_hungry(id);
         for seq in returned.tasks {
             let slave = self.slaves.get_mut(&id).expect("it speaks");
             let Some(at) = slave.hands.iter().position(|held| held.0 == seq) else {

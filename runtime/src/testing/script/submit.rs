@@ -12,7 +12,9 @@ use crate::proto::SECOND;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::incumbents::Direction;
 use crate::proto::series::Body;
-use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search, steps};
+use crate::testing::script::algorithms::{
+    counts, draw, echo, fails, index_of, search, steps, yields,
+};
 use crate::testing::script::{Flow, Script};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::best::Best;
@@ -81,6 +83,7 @@ impl Script {
             varied: self.chance(50),
         });
         self.level = self.draw_level();
+        self.needs = self.draw_needs();
         let kind = self.draw_kind();
         match self.rng.random_range(0..4) {
             // A map.
@@ -239,6 +242,10 @@ impl Script {
                 self.submit_task(kind, task, owner, stream);
             }
             4 => self.submit_task(kind, counts::task(n), owner, stream),
+            6 => {
+                let task = yields::task((n % 300) as u32);
+                self.submit_task(kind, task, owner, stream);
+            }
             _ => {
                 self.walk = (n % 40) as u32;
                 let task = steps::task(self.walk);
@@ -267,6 +274,21 @@ impl Script {
             _ => Nanos::MAX,
         };
         (priority, within)
+    }
+
+    /// Labels that a task needs; more than it may, now and then.
+    fn draw_needs(&mut self) -> &'static [&'static str] {
+        let Some(rng) = &mut self.needy else {
+            return &[];
+        };
+        match rng.random_range(0..40) {
+            0 => &["a", "b", "c", "d", "e"],
+            1 => &["=fermi"],
+            2..10 => &["gpu"],
+            10..15 => &["gpu", "site=fermi"],
+            15..18 => &["site=cern"],
+            _ => &[],
+        }
     }
 
     /// To whom an ordered task goes: mostly one that is here or was; now and then one that never was.
@@ -305,6 +327,10 @@ impl Script {
         task = task.retry(retry).do_it_anyway(anyway);
         if self.alike.is_none() {
             self.level = self.draw_level();
+            self.needs = self.draw_needs();
+        }
+        for need in self.needs {
+            task = task.needs(*need);
         }
         let (priority, start_within) = self.level;
         if priority != 0 {
@@ -400,6 +426,7 @@ impl Script {
         queued_bytes: u64,
     ) {
         let body = SmallBytes::copy_from_slice(body);
+        self.law.on_needs(id, self.needs);
         self.law.on_submit(id, spec, body, queued_bytes);
         self.keep_ready();
         let drawn = [(1, "draw", 1), (5, "steps", self.walk)];
