@@ -192,10 +192,11 @@ impl Law {
         let waits = |task: &super::tables::Task| {
             task.place == Place::Queued && !task.bound && task.spec.policy.needs == Needs::NONE
         };
-        let is_queued = self.tasks.values().any(waits);
+        let waiting = self.tasks.iter().find(|(_, task)| waits(task));
+        let is_queued = waiting.is_some();
         assert!(
             told == 0 || !is_queued,
-            "{told} tasks are told that slaves are hungry, and tasks wait"
+            "{told} tasks are told that slaves are hungry, and a task waits: {waiting:?}"
         );
         let reading = slaves.values().filter(idle);
         let reading = reading.filter(|slave| !slave.leaving && !self.has_unsent(slave.conn));
