@@ -17,13 +17,11 @@ use ringmw_codec::frame::Kind;
 use ringmw_codec::shared::{Blob as Piece, BlobName, BlobRef, Want};
 use ringmw_sched::{Cancelled, Reason, TaskId, Unrunnable};
 
-use super::MasterCore;
 use super::conn::{Conn, Phase, Stop, offence};
+use super::{MasterCore, put_withdraw};
 use crate::proto::blob::{Blob, Named, PIECE_BYTES_MAX, Source};
 use crate::proto::conn::ConnId;
-use crate::proto::end::End;
 use crate::proto::put;
-use crate::proto::reason::InWords;
 
 /// Pieces of one turn, to all slaves: a megabyte, which takes a fraction of a millisecond.
 const PIECES_PER_TURN: usize = 16;
@@ -76,7 +74,9 @@ struct Held {
 
 /// What a connection is being sent.
 pub(super) struct Sending {
-    blob: Arc<Blob>,
+    of: BlobRef,
+    /// It is no reason to keep it: whose task has ended asks for no more, and does not say so.
+    blob: Weak<Blob>,
     at: u64,
     to: u64,
     block: Block,
@@ -98,6 +98,16 @@ pub(crate) struct Load {
     pub(crate) blob: Arc<Blob>,
     pub(crate) from: u64,
     pub(crate) bytes: usize,
+}
+
+/// Whether it has read nearly all that it was sent, and stays.
+fn reads(conn: &Conn, unsent_max: u64) -> bool {
+    let stays = matches!(conn.phase, Phase::Slave { leaving: false, .. });
+    stays && conn.unsent.bytes < unsent_max
+}
+
+fn is_of(weak: &Weak<Blob>, blob: &Arc<Blob>) -> bool {
+    std::ptr::eq(weak.as_ptr(), Arc::as_ptr(blob))
 }
 
 impl MasterCore {
@@ -142,9 +152,10 @@ impl MasterCore {
     /// Tasks that were just submitted, from this one on, keep what they name alive until they have ended. With `None` what
     /// they name is gone, and they are unrunnable.
     pub(crate) fn hold(&mut self, first: TaskId, tasks: u32, named: Option<Named>) {
-        let named = named.filter(|named| {
-            let is_there = |blob: &Arc<Blob>| self.known(blob.of.name).is_some();
-            named.iter().all(is_there)
+        // What was shared anew since it was gone is what slaves are sent.
+        let named = named.and_then(|named| {
+            let mentions: Vec<BlobRef> = named.iter().map(|blob| blob.of).collect();
+            self.named(&mentions)
         });
         match named {
             Some(named) if named.is_empty() => {}
@@ -172,20 +183,14 @@ impl MasterCore {
                 payload,
                 ..
             } = task;
-            let reason = Reason::SharedGone;
-            self.trail.on_unrunnable(id, InWords(reason));
-            let payload = payload.alone();
-            let end = Unrunnable {
+            self.end_unrunnable(Unrunnable {
                 id,
                 algorithm,
                 owner,
                 policy,
                 payload,
-                reason,
-            };
-            let end = End::Unrunnable(Box::new(end));
-            self.trail.on_task_ended(&end);
-            self.ends.push_back(end);
+                reason: Reason::SharedGone,
+            });
         }
         self.collect_withdrawals();
     }
@@ -193,7 +198,8 @@ impl MasterCore {
     /// It cannot be read any more.
     fn lose_shared(&mut self, blob: &Arc<Blob>, reason: &str) {
         let known = self.shares.known.get_mut(&blob.of.name);
-        let Some(known) = known.filter(|known| !known.is_gone) else {
+        // It may have been shared anew meanwhile.
+        let Some(known) = known.filter(|known| !known.is_gone && is_of(&known.blob, blob)) else {
             return;
         };
         known.is_gone = true;
@@ -251,12 +257,13 @@ impl MasterCore {
             return Ok(());
         };
         match &mut state.sending {
-            Some(sending) if Arc::ptr_eq(&sending.blob, &blob) && sending.to == want.from => {
+            Some(sending) if is_of(&sending.blob, &blob) && sending.to == want.from => {
                 sending.to = want.to;
             }
             other => {
                 let before = other.replace(Sending {
-                    blob,
+                    of: blob.of,
+                    blob: Arc::downgrade(&blob),
                     at: want.from,
                     to: want.to,
                     block: Block::None,
@@ -272,15 +279,11 @@ impl MasterCore {
     /// A connection that wants something and reads gets into the line.
     pub(super) fn line_up(&mut self, conn: ConnId) {
         let unsent_max = self.config.unsent_bytes_max / UNSENT_PART;
-        if let Some(Conn {
-            phase: Phase::Slave { leaving: false, .. },
-            sending: Some(sending),
-            unsent,
-            ..
-        }) = self.conn_mut(conn)
+        if let Some(state) = self.conn_mut(conn)
+            && reads(state, unsent_max)
+            && let Some(sending) = &mut state.sending
             && !sending.in_line
             && sending.at < sending.to
-            && unsent.bytes < unsent_max
             && !matches!(sending.block, Block::Asked)
         {
             sending.in_line = true;
@@ -325,17 +328,21 @@ impl MasterCore {
 
     /// After all else of a turn: the next pieces.
     pub(super) fn send_pieces(&mut self) {
+        let unsent_max = self.config.unsent_bytes_max / UNSENT_PART;
         let mut left = PIECES_PER_TURN;
         while left > 0
             && let Some(conn) = self.shares.line.pop_front()
         {
-            left -= 1;
             if let Some(state) = self.conn_mut(conn)
                 && let Some(sending) = &mut state.sending
             {
                 sending.in_line = false;
-                self.send_piece(conn);
-                self.line_up(conn);
+                // It may have been given other things since it got into the line.
+                if reads(state, unsent_max) {
+                    left -= 1;
+                    self.send_piece(conn);
+                    self.line_up(conn);
+                }
             }
         }
     }
@@ -350,12 +357,17 @@ impl MasterCore {
             return;
         };
         let Sending {
+            of,
             blob,
             at,
             to,
             block,
             ..
         } = sending;
+        let (of, Some(blob)) = (*of, blob.upgrade()) else {
+            let forgotten = state.sending.take();
+            return self.give_block_back(forgotten);
+        };
         let piece_max =
             (self.config.unsent_bytes_max / PIECE_PART).clamp(1, PIECE_BYTES_MAX as u64);
         let bytes = (*to - *at).min(piece_max) as usize;
@@ -370,14 +382,14 @@ impl MasterCore {
             (Source::File(_), Block::Asked) => return,
             (Source::File(_), _) => return self.ask_block(conn),
         };
-        let (name, from, sent) = (blob.of.name, *at, piece.len() as u64);
+        let (name, from, sent) = (of.name, *at, piece.len() as u64);
+        put_withdraw(&mut state.withdraw, &mut state.out);
         put(&mut state.out, Kind::Blob, |out| {
             Piece::encode_header(name, from, out);
             out.extend_from_slice(piece);
         });
         *at += sent;
-        let is_whole = *at == blob.of.bytes;
-        let of = blob.of;
+        let is_whole = *at == of.bytes;
         let used_up = match block {
             Block::Here { from, bytes } => *at == *from + bytes.len() as u64,
             _ => false,
@@ -415,8 +427,11 @@ impl MasterCore {
             self.shares.starved.push_back(conn);
             return;
         }
+        let Some(blob) = sending.blob.upgrade() else {
+            let forgotten = state.sending.take();
+            return self.give_block_back(forgotten);
+        };
         sending.block = Block::Asked;
-        let blob = Arc::clone(&sending.blob);
         let from = sending.at;
         let bytes = (blob.of.bytes - from).min(BLOCK_BYTES) as usize;
         self.shares.blocks += usize::from(!had_one);
@@ -445,7 +460,7 @@ impl MasterCore {
         } = load;
         let waits = |state: &Conn| {
             state.sending.as_ref().is_some_and(|sending| {
-                Arc::ptr_eq(&sending.blob, &blob)
+                is_of(&sending.blob, &blob)
                     && sending.at == from
                     && matches!(sending.block, Block::Asked)
             })
