@@ -75,7 +75,7 @@ pub struct Coverage {
 }
 
 /// Every way in which a task can end, by whom it is told to, and what may happen on the way.
-pub const ENDS: [&str; 31] = [
+pub const ENDS: [&str; 33] = [
     "done, queue",
     "done, flow",
     "done after recycling, queue",
@@ -102,6 +102,8 @@ pub const ENDS: [&str; 31] = [
     "not begun in time, flow",
     "no such priority, queue",
     "no such priority, flow",
+    "shared gone, queue",
+    "shared gone, flow",
     "on the way: recycled",
     "on the way: charged",
     "on the way: given back",

@@ -281,6 +281,8 @@ impl SimSlave {
             if let Some(SlaveEnd::MasterLost(reason)) = self.core.end() {
                 let is_read = !reason.contains("cannot be read");
                 assert!(is_read || !self.trusts, "of an honest master: {reason}");
+                let is_named = !reason.contains("another content");
+                assert!(is_named, "of an honest master: {reason}");
             }
         }
         let ended = link.down.ended(now).filter(|_| !self.deaf);

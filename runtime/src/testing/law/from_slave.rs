@@ -113,6 +113,7 @@ impl Law {
             Kind::Starting => self.on_starting(conn, id, payload),
             Kind::Offer => self.on_offer(conn, payload),
             Kind::Checkpoint => self.on_checkpoint(conn, id, payload),
+            Kind::Want => self.on_want(conn, id, payload),
             Kind::Goodbye => match Goodbye::decode(payload) {
                 Ok(goodbye) => {
                     self.see(conn, Happening::Goodbye);

@@ -17,6 +17,7 @@
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
+//!   shared        what slaves want of shared data and are sent          on_want, on_piece ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
 //!
@@ -39,6 +40,7 @@ mod leaving;
 mod levels;
 mod loss;
 mod secured;
+mod shared;
 mod status;
 mod tables;
 mod to_slave;
@@ -59,6 +61,7 @@ use crate::testing::law::checkpoint::Checkpoints;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
 use crate::testing::law::secured::Secured;
+use crate::testing::law::shared::SharedData;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
@@ -102,6 +105,7 @@ pub(super) struct Law {
     leaving: Leaving,
     checkpoints: Checkpoints,
     secured: Secured,
+    shared: SharedData,
     unsent: Unsent,
 }
 
@@ -137,6 +141,7 @@ impl Law {
             leaving: Leaving::default(),
             checkpoints: Checkpoints::default(),
             secured: Secured::default(),
+            shared: SharedData::default(),
             unsent: Unsent::default(),
         }
     }
@@ -155,6 +160,7 @@ impl Law {
     pub(super) fn on_taken(&mut self, caught_up: bool) {
         self.caught_up = caught_up;
         self.begin_unsent();
+        self.begin_pieces();
     }
 
     /// Facts of the core that the observer follows: who claims unordered slaves.

@@ -21,6 +21,7 @@ use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
 use crate::testing::script::reduced::reduced;
 use crate::testing::script::restless::restless;
+use crate::testing::script::shared::Blobs;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
 
@@ -58,6 +59,8 @@ pub struct Storm {
     pub went_with_unsent: u64,
     /// What was seen.
     pub coverage: Coverage,
+    /// Times that a slave was sent shared data, to the last byte.
+    pub shared: u64,
 }
 
 /// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
@@ -82,7 +85,8 @@ pub fn storm(seed: u64, transcript: bool) -> Storm {
 impl Script {
     pub(super) fn new(seed: u64, transcript: bool) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let (registry, hello) = registry();
+        let mut blobs = Blobs::drawn(seed);
+        let (registry, hello) = registry(blobs.is_some());
         let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
         let mut config = Config {
             rules: Rules {
@@ -124,6 +128,7 @@ impl Script {
         if seed % 3 == 2 {
             config.rules.task_timeout = Some(limits.random_range(SECOND / 10..20 * SECOND));
         }
+        let weighs = blobs.as_mut().map_or(0, |blobs| blobs.often());
         let sched = &mut config.rules.sched;
         sched.task_group = rng.random_range(0..7);
         sched.prefetch = rng.random_range(0..4) > 0;
@@ -148,6 +153,10 @@ impl Script {
             split_percent: of(&mut rng, &[0, 10, 60]) as u32,
             window: of(&mut rng, &[500, 5_000, 1 << 20]) as usize,
         };
+        if let Some(blobs) = &mut blobs {
+            let fit = blobs.fit(config.unsent_bytes_max, quality.window);
+            config.rules.shared_cache_bytes = fit;
+        }
         let compute_max = of(
             &mut rng,
             &[2_000_000, 10_000_000, 50_000_000, 1_000_000_000],
@@ -196,6 +205,7 @@ impl Script {
                 percent(5),
                 percent(3),
                 percent(4),
+                weighs,
             ],
             echo_max: [4, 60, 400][percent(3) as usize],
             offer_percent: 2 + percent(20),
@@ -265,6 +275,7 @@ impl Script {
             bests: Vec::new(),
             streams: [(0, 0); ALGORITHMS],
             draws: BTreeMap::new(),
+            blobs,
             walk: 0,
             calm: false,
         }
@@ -299,6 +310,7 @@ impl Script {
                 );
                 self.advance();
             }
+            self.forget_shared();
         }
         self.shut_down();
         Storm {
@@ -317,6 +329,7 @@ impl Script {
             went: self.law.went().0,
             went_with_unsent: self.law.went().1,
             coverage: self.law.coverage.clone(),
+            shared: self.law.shared_whole(),
         }
     }
 

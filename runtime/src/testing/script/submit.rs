@@ -239,6 +239,7 @@ impl Script {
                 self.submit_task(kind, task, owner, stream);
             }
             4 => self.submit_task(kind, counts::task(n), owner, stream),
+            6 => self.submit_weighs(owner, stream),
             _ => {
                 self.walk = (n % 40) as u32;
                 let task = steps::task(self.walk);
@@ -281,7 +282,7 @@ impl Script {
         }
     }
 
-    fn submit_task<A: Algorithm>(
+    pub(super) fn submit_task<A: Algorithm>(
         &mut self,
         kind: usize,
         mut task: Task<A>,

@@ -16,7 +16,8 @@ impl Script {
                 self.told(Owner::Queue, &result);
             }
         } else {
-            let algorithm = AlgorithmId(self.rng.random_range(0..ALGORITHMS) as u16);
+            let algorithms = ALGORITHMS - usize::from(self.blobs.is_none());
+            let algorithm = AlgorithmId(self.rng.random_range(0..algorithms) as u16);
             while self.chance(80)
                 && let Some(end) = self.state.queue.take_one(algorithm)
             {
