@@ -4,7 +4,7 @@
 #   tools/tests/pools.sh [local] [ssh] [condor] [condor_hosts] [slurm]     default: all of them
 #
 # Needs root (HTCondor's and Slurm's jobs run as users of their own), and
-#   MINICONDOR, MINISLURM   the scripts that make the pools (default: ../shared/bin beside this checkout)
+#   MINICONDOR, MINISLURM   the scripts that make the pools (default: those in tools/tests/pools)
 #   POOLS                   a folder that their users can enter; kept between runs (default: /tmp/ringmw-pools)
 # ssh and sshd are installed by apt if they are not there. What is missing is an error, never a skipped test.
 set -euo pipefail
@@ -19,8 +19,8 @@ for system; do
   [[ " ${systems[*]} " == *" $system "* ]] || die "$system is none of ${systems[*]}"
 done
 POOLS=$(realpath -m "${POOLS:-/tmp/ringmw-pools}")
-MINICONDOR=${MINICONDOR:-$(realpath -m ../shared/bin/minicondor)}
-MINISLURM=${MINISLURM:-$(realpath -m ../shared/bin/minislurm)}
+MINICONDOR=${MINICONDOR:-$PWD/tools/tests/pools/minicondor}
+MINISLURM=${MINISLURM:-$PWD/tools/tests/pools/minislurm}
 
 # Whatever happens, nothing is left running.
 down=() testing=

@@ -353,7 +353,7 @@ fn json_escapes_what_the_host_says() {
         ..facts()
     };
     let report = json(&facts, &examine(&facts));
-    assert!(report.starts_with(r#"{"version":"0.1.0","host":"a\"b\\c\u000a","can_run":true,"io_uring":true,"slaves_max":524238,"rows":[{"name":"kernel","state":"ok","value":"Linux 6.1.0","remedies":[]},"#), "{report}");
+    assert!(report.starts_with(concat!(r#"{"version":""#, env!("CARGO_PKG_VERSION"), r#"","host":"a\"b\\c\u000a","can_run":true,"io_uring":true,"slaves_max":524238,"rows":[{"name":"kernel","state":"ok","value":"Linux 6.1.0","remedies":[]},"#)), "{report}");
     assert!(report.ends_with("]}\n"));
 }
 
