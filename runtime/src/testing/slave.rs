@@ -12,6 +12,7 @@ use ringmw_codec::control::{GoodbyeCode, Starting};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
+use ringmw_codec::shared::{BlobName, Want};
 use ringmw_sched::{Nanos, SlaveId};
 
 use super::coroutine::{Computed, Pause, Pauses, Resumed, Routine, Wake};
@@ -129,6 +130,8 @@ pub(super) struct SimSlave {
     unsent: u64,
     /// Its slave algorithm returns after so many tasks.
     pub(super) returns_after: Option<u64>,
+    /// Shared data that it has begun to ask for, for the observer.
+    pub(super) wanted: Vec<BlobName>,
     /// Tasks that it has finished and could still speak of, for the observer.
     pub(super) finished: Vec<u64>,
     /// The observer knows that it goes.
@@ -191,6 +194,7 @@ impl SimSlave {
             trusts: false,
             unsent: 0,
             returns_after: None,
+            wanted: Vec::new(),
             finished: Vec::new(),
             going: false,
             evicted: false,
@@ -606,6 +610,7 @@ impl SimSlave {
     /// What its core has to say goes out; `is_its_own`: it says frames.
     fn take_said(&mut self, now: Nanos, is_its_own: bool) {
         let (open, unsent) = (&mut self.recalls_open, &mut self.unsent);
+        let wanted = &mut self.wanted;
         let (mouth, sealed, said) = (&mut self.mouth, &mut self.sealed, &mut self.said);
         self.core.take_said(&mut self.out, now, &mut |frames| {
             sealed.extend(frames);
@@ -613,9 +618,15 @@ impl SimSlave {
             if !is_its_own {
                 return;
             }
-            let flow = mouth.feed(frames, &|_| u32::MAX, &mut |kind, _| {
+            let flow = mouth.feed(frames, &|_| u32::MAX, &mut |kind, payload| {
                 *open -= u64::from(kind == Kind::Returned);
                 *unsent += u64::from(kind == Kind::Results);
+                if kind == Kind::Want
+                    && let Ok(want) = Want::decode(payload)
+                    && want.from == 0
+                {
+                    wanted.push(want.name);
+                }
                 ControlFlow::<()>::Continue(())
             });
             assert!(flow.is_ok(), "a core says frames");

@@ -56,15 +56,22 @@ impl Law {
         self.shared.contents.insert(name, bytes.to_vec());
     }
 
-    /// All of this has come to the slave on this connection.
-    pub(in crate::testing) fn on_had(
+    /// A slave that has all of `here` has asked for these, from their first bytes on, before or while the last of it came.
+    pub(in crate::testing) fn on_wanted(
         &mut self,
         conn: ConnId,
+        wanted: &[BlobName],
         here: impl Iterator<Item = BlobName>,
     ) {
-        for name in here {
-            self.shared.had.entry(conn).or_default().insert(name);
+        let is_ample = self.config.rules.shared_cache_bytes >= AMPLE_BYTES;
+        let had = self.shared.had.entry(conn).or_default();
+        for name in wanted {
+            assert!(
+                !is_ample || !had.contains(name),
+                "the slave on {conn} wants {name} again, and has room for all"
+            );
         }
+        had.extend(here);
     }
 
     /// A task names it.
@@ -120,13 +127,6 @@ impl Law {
             names.is_some_and(|names| names.contains(&want.name))
         });
         assert!(is_named, "{id} wants {} for no task", want.name);
-        let had = shared.had.get(&conn);
-        let has = want.from == 0 && had.is_some_and(|had| had.contains(&want.name));
-        assert!(
-            !has || self.config.rules.shared_cache_bytes < AMPLE_BYTES,
-            "{id} wants {} again, and has room for all",
-            want.name
-        );
         let asks = shared.asks.entry(conn).or_default();
         match asks.back_mut() {
             Some(ask) if ask.name == want.name && ask.to == want.from => ask.to = want.to,
