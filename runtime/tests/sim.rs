@@ -42,6 +42,7 @@ struct Sums {
     faults: u64,
     went: u64,
     went_with_unsent: u64,
+    shared: u64,
     coverage: Coverage,
 }
 
@@ -60,6 +61,7 @@ impl Sums {
         self.faults += storm.faults;
         self.went += storm.went;
         self.went_with_unsent += storm.went_with_unsent;
+        self.shared += storm.shared;
         self.coverage.add(&storm.coverage);
     }
 }
@@ -145,6 +147,7 @@ fn the_cores_keep_the_law() {
     let rare = sums.in_varied.min(sums.in_tagged);
     assert!(rare > sums.tasks / 200, "of every kind: {rare}");
     assert!(sums.several > 0, "several packets go ahead");
+    assert!(sums.shared > 0, "slaves are sent shared data");
     assert!(
         sums.went > 0 && sums.went_with_unsent > 0,
         "slaves go of their own will"
