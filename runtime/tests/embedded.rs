@@ -257,7 +257,7 @@ fn tasks_that_no_group_may_run_are_told_once() {
         .filter(|event| matches!(event, Event::Waiting { .. }))
         .collect();
     assert!(
-        matches!(told[..], [Event::Waiting { tasks: 10 }]),
+        matches!(told[..], [Event::Waiting { tasks: 10, .. }]),
         "{told:?}"
     );
 }

@@ -573,6 +573,46 @@ const MUTANTS: &[Mutant] = &[
                 }",
     },
     Mutant {
+        name: "needs: a slave with one of the labels does for all of them",
+        file: "sched/src/data/labels.rs",
+        old: "needs.iter().all(is_met)",
+        new: "needs.iter().any(is_met)",
+    },
+    Mutant {
+        name: "needs: any slave may run what needs labels",
+        file: "runtime/src/master/submit.rs",
+        old: "let needs = self.number_of(task.needs());",
+        new: "let needs = match task.needs().len() {
+            1 => Needs::NONE,
+            _ => self.number_of(task.needs()),
+        };",
+    },
+    Mutant {
+        name: "needs: who was idle before a set was first needed is found in another's place",
+        file: "sched/src/data/slaves.rs",
+        old: "let all = (0u32..).zip(&self.table.0);
+            for (at, slave) in all.filter_map(|(at, slave)| Some((at, slave.as_ref()?))) {",
+        new: "for (at, slave) in (0u32..).zip(self.table.0.iter().flatten()) {",
+    },
+    Mutant {
+        name: "needs: what a slave has for its labels is asked back for another one",
+        file: "sched/src/events/hand_out.rs",
+        old: "record.bound_to().is_some() || self.owners.is_needy(record);",
+        new: "record.bound_to().is_some();",
+    },
+    Mutant {
+        name: "needs: tasks that need different labels travel as one series",
+        file: "runtime/src/master/submit.rs",
+        old: "task.needs() == open.needs && task.policy(needs) == open.spec.policy",
+        new: "task.policy(needs) == open.spec.policy",
+    },
+    Mutant {
+        name: "needs: who is lost is still counted as having its labels",
+        file: "sched/src/data/slaves.rs",
+        old: "self.labels.give_back(slave.labels);",
+        new: "",
+    },
+    Mutant {
         name: "shared: what a task in hand names is dropped",
         file: "runtime/src/proto/slave/shared.rs",
         old: ".filter(|(name, _)| !pinned.contains(name));",

@@ -103,6 +103,7 @@ mod openmc {
             let world = World::new(seed).slaves(4).churn(churn).args(ARGS);
             let report = world
                 .args(["--mw-crash-limit", "0", "--mw-checkpoint-interval", "1"])
+                .patience(std::time::Duration::from_secs(3_600))
                 .run(app(Rc::clone(&told)));
             assert_eq!(report.code, 0, "seed {seed}: {report:?}");
             assert_eq!(told.take(), Some(expected.clone()), "seed {seed}");

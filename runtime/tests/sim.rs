@@ -38,6 +38,7 @@ struct Sums {
     in_tagged: u64,
     several: u64,
     late: u64,
+    went_by_labels: u64,
     slaves: u64,
     faults: u64,
     went: u64,
@@ -57,6 +58,7 @@ impl Sums {
         self.in_tagged += storm.in_tagged;
         self.several += storm.several;
         self.late += storm.late;
+        self.went_by_labels += storm.went_by_labels;
         self.slaves += storm.slaves;
         self.faults += storm.faults;
         self.went += storm.went;
@@ -105,7 +107,7 @@ fn run_all(seeds: &[u64]) -> Sums {
     let sums = sums.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series ({} varied, {} tagged), {} begun, {} late results, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
+        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series ({} varied, {} tagged), {} begun, {} late results, {} tasks went by labels, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
         sums.seeds,
         sums.seeds as f64 / seconds,
         sums.turns,
@@ -115,6 +117,7 @@ fn run_all(seeds: &[u64]) -> Sums {
         sums.in_tagged,
         sums.begun,
         sums.late,
+        sums.went_by_labels,
         sums.slaves,
         sums.faults,
         sums.went,
@@ -147,6 +150,7 @@ fn the_cores_keep_the_law() {
     let rare = sums.in_varied.min(sums.in_tagged);
     assert!(rare > sums.tasks / 200, "of every kind: {rare}");
     assert!(sums.several > 0, "several packets go ahead");
+    assert!(sums.went_by_labels > 0, "tasks go by labels");
     assert!(sums.shared > 0, "slaves are sent shared data");
     assert!(
         sums.went > 0 && sums.went_with_unsent > 0,

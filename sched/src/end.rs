@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId, TaskId};
-use crate::task::{PRIORITY_MAX, PRIORITY_MIN, Policy};
+use crate::task::{LABEL_BYTES_MAX, NEEDS_MAX, PRIORITY_MAX, PRIORITY_MIN, Policy};
 
 /// Why a task can not be run.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -46,6 +46,8 @@ pub enum Reason {
     },
     /// There are too many sets of labels that tasks need.
     TooManyNeeds,
+    /// It needs more labels than a task may, or what is no label.
+    NoSuchNeeds,
     /// The queue may not hold one more.
     QueueFull {
         /// `Config::queued_bytes_max`.
@@ -91,6 +93,10 @@ impl fmt::Display for Reason {
                 "there is no priority {priority}, they go from {PRIORITY_MIN} to {PRIORITY_MAX}"
             ),
             Reason::TooManyNeeds => f.write_str("too many different sets of labels are needed"),
+            Reason::NoSuchNeeds => write!(
+                f,
+                "it needs more than {NEEDS_MAX} labels, or one that is not KEY or KEY=VALUE of at most {LABEL_BYTES_MAX} bytes"
+            ),
             Reason::QueueFull { bytes_max } => write!(
                 f,
                 "the queue of tasks is full: the limit is {bytes_max} bytes"

@@ -140,16 +140,62 @@ impl fmt::Display for Group {
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
 pub struct AlgorithmId(pub u16);
 
-/// A set of labels that a slave must have to be given a task, as a number; see
+/// A set of labels that a slave must have to be given a task, known by its number; see
 /// [`Scheduler::needs`](crate::Scheduler::needs).
-#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
-pub struct Needs(pub(crate) u16);
+///
+/// It leads to its labels, so that the policy of a task that has ended can be read without the scheduler.
+#[derive(Copy, Clone, Debug)]
+pub struct Needs {
+    pub(crate) number: u16,
+    set: Option<&'static Vec<String>>,
+}
 
 impl Needs {
     /// No label.
-    pub const NONE: Needs = Needs(0);
+    pub const NONE: Needs = Needs::without_labels(0);
     /// There were too many other sets before this one.
-    pub(crate) const TOO_MANY: Needs = Needs(u16::MAX);
+    pub(crate) const TOO_MANY: Needs = Needs::without_labels(u16::MAX);
+    /// More labels than a task may need, or one that is none.
+    pub(crate) const WRONG: Needs = Needs::without_labels(u16::MAX - 1);
+
+    const fn without_labels(number: u16) -> Needs {
+        Needs { number, set: None }
+    }
+
+    pub(crate) fn new(number: u16, set: &'static Vec<String>) -> Needs {
+        let set = Some(set);
+        Needs { number, set }
+    }
+
+    /// The labels, in ascending order.
+    pub fn labels(self) -> &'static [String] {
+        self.set.map_or(&[], Vec::as_slice)
+    }
+}
+
+impl PartialEq for Needs {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+impl Eq for Needs {}
+impl PartialOrd for Needs {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Needs {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number.cmp(&other.number)
+    }
+}
+impl Hash for Needs {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
 }
 
 /// Where the end of a task is told. The numbers are the caller's.

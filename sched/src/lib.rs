@@ -84,5 +84,7 @@ pub use loss::{Departure, Losses};
 pub use offence::Offence;
 pub use scheduler::Scheduler;
 pub use series::Series;
-pub use task::{Handed, Opening, PRIORITY_MAX, PRIORITY_MIN, Policy, TaskSpec};
+pub use task::{
+    Handed, LABEL_BYTES_MAX, NEEDS_MAX, Opening, PRIORITY_MAX, PRIORITY_MIN, Policy, TaskSpec,
+};
 pub use why::{Doing, Place, SlaveLook, TaskLook};

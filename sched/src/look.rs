@@ -87,16 +87,16 @@ impl<P: Series> Scheduler<P> {
         }
     }
 
-    /// The labels of a set that tasks need.
-    pub fn of_needs(&self, needs: Needs) -> &[String] {
-        self.slaves.of_needs(needs)
-    }
-
     /// Whether a connected slave meets these needs.
     pub fn meets(&self, slave: SlaveId, needs: Needs) -> bool {
         let at = self.slaves.find(slave);
         needs == Needs::NONE
             || at.is_some_and(|at| self.slaves.meets(at).binary_search(&needs).is_ok())
+    }
+
+    /// Whether tasks are queued that need labels.
+    pub fn has_needy(&self) -> bool {
+        self.owners.needs(false).next().is_some()
     }
 
     /// What queued tasks need and no connected slave has that runs unordered tasks. It looks at all slaves for each set of
@@ -117,8 +117,8 @@ impl<P: Series> Scheduler<P> {
             takers.any(|(at, _)| self.slaves.meets(at).binary_search(needs).is_ok())
         };
         let lacks = lacks.into_iter().filter(|(needs, _)| !is_met(needs));
-        let lack = |(needs, tasks)| Lack {
-            needs: self.of_needs(needs).to_vec(),
+        let lack = |(needs, tasks): (Needs, u64)| Lack {
+            needs: needs.labels().to_vec(),
             tasks,
         };
         lacks.map(lack).collect()

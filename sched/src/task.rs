@@ -24,6 +24,11 @@ pub const PRIORITY_MIN: i8 = -4;
 /// The highest priority.
 pub const PRIORITY_MAX: i8 = 3;
 
+/// The most labels that a task may need.
+pub const NEEDS_MAX: usize = 4;
+/// The most bytes of a label that a slave has or a task needs.
+pub const LABEL_BYTES_MAX: usize = 64;
+
 impl Default for Policy {
     /// Any slave, and another one if that is lost.
     // Asked for every task that may join a series, and compiled into another crate there.

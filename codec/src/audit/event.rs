@@ -368,10 +368,14 @@ events! {
     }
     /// The master algorithm waits, and nothing is queued, running or desired.
     Nothing = "nothing"
-    /// The master algorithm waits, and no group may run the tasks that wait.
+    /// Tasks wait, and no slave here may run them: no group that runs such has any, or none has the labels that they need.
     Waiting = "waiting" {
         /// How many.
         tasks: u64 as Number,
+        /// The labels that they need and no connected slave has, `gpu site=fermi`.
+        needs: Option<String> as Maybe<Text>,
+        /// For how many seconds that has been so.
+        since_s: Option<u64> as Maybe<Number>,
     }
     /// Ready results have reached their bound; no more tasks whose end goes to the queue are handed out.
     ReadyFull = "ready-full" {

@@ -46,7 +46,7 @@ impl Embedded {
         }
     }
 
-    /// Arguments as on the command line: the user's, and the `--mw-*` of a master.
+    /// Arguments as on the command line: the user's, and the `--mw-*` of a master; `--mw-slave-label` is for all slaves.
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
@@ -73,12 +73,20 @@ impl Embedded {
             .unwrap_or_else(|error| panic!("{error}"));
         slave::remember_panics();
         let (slaves, on_ready) = (self.slaves, self.on_ready);
+        let labels = settings.labels.clone();
         let slave = Arc::new(parts.slave_side());
         master_role::run_embedded(parts, settings, move |address, member_id, secret| {
             let ready = Ready {
                 secret,
                 address,
-                hello: slave_role::hello(&slave, &member_id, About::default()),
+                hello: slave_role::hello(
+                    &slave,
+                    &member_id,
+                    About {
+                        labels,
+                        ..About::default()
+                    },
+                ),
             };
             if let Some(tell) = on_ready {
                 tell(ready.clone());

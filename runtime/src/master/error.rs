@@ -201,6 +201,7 @@ impl Origin {
                 Nanos::MAX => None,
                 within => Some(Duration::from_nanos(within)),
             },
+            needs: self.policy.needs.labels().to_vec(),
             stream: (body.domain == DOMAIN_EXPLICIT).then(|| self.stream()),
             named: Named::default(),
             error: None,

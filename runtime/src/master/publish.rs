@@ -268,6 +268,11 @@ fn message(event: &Event) -> Option<String> {
         Event::Nothing => {
             "the master algorithm waits, and nothing is queued, running or desired".to_owned()
         }
+        Event::Waiting {
+            tasks,
+            needs: Some(needs),
+            ..
+        } => format!("{tasks} tasks wait for a slave with --mw-slave-label {needs}"),
         Event::Waiting { tasks, .. } => format!("{tasks} tasks wait for a group that has no slave"),
         Event::ReadyFull { .. } => {
             "results that nobody has taken are at their bound: tasks of the queue are held back"

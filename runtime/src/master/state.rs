@@ -137,7 +137,11 @@ impl State {
             let tasks = self.core.sched().waits_for_nobody();
             if tasks > 0 {
                 self.said_waiting = true;
-                self.core.note(Event::Waiting { tasks });
+                self.core.note(Event::Waiting {
+                    tasks,
+                    needs: None,
+                    since_s: None,
+                });
             }
         }
     }

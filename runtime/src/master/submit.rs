@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ringmw_codec::batch::TaskBody;
-use ringmw_sched::{AlgorithmId, Nanos, Owner, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Nanos, Needs, Owner, TaskId, TaskSpec};
 
 use super::handle::Master;
 use super::state::State;
@@ -84,10 +84,19 @@ impl<'a> RawTask<'a> {
         }
     }
 
-    /// For the scheduler.
+    /// The labels that its slave must have.
     #[inline]
-    fn policy(self) -> ringmw_sched::Policy {
-        let mut resolved = ringmw_sched::Policy::default();
+    fn needs(self) -> &'a [String] {
+        self.policy.map_or(&[], |policy| &policy.needs)
+    }
+
+    /// For the scheduler, which knows what it needs by that number.
+    #[inline]
+    fn policy(self, needs: Needs) -> ringmw_sched::Policy {
+        let mut resolved = ringmw_sched::Policy {
+            needs,
+            ..ringmw_sched::Policy::default()
+        };
         if let Some(policy) = self.policy {
             resolved.to = policy.slave;
             resolved.do_it_anyway = policy.do_it_anyway == Some(true);
@@ -104,10 +113,11 @@ impl<'a> RawTask<'a> {
         algorithm: AlgorithmId,
         owner: Owner,
         stream: Stream,
+        needs: Needs,
     ) -> (TaskSpec, TaskBody<'a>) {
         let body = self.body(stream);
         let mut spec = TaskSpec::new(algorithm, owner, packet_bytes(&body));
-        spec.policy = self.policy();
+        spec.policy = self.policy(needs);
         (spec, body)
     }
 }
@@ -192,6 +202,8 @@ pub(super) struct Open {
     spec: TaskSpec,
     /// Its policy is that of a task with none of its own, as of most.
     is_default: bool,
+    /// The labels that each of them needs, as they were named.
+    needs: Vec<String>,
     first: TaskId,
     series: Growing,
     /// The shared data that each of them names.
@@ -242,7 +254,10 @@ impl State {
         let open = self.open.as_mut()?;
         let is_alike = match task.policy {
             None => open.is_default,
-            Some(_) => task.policy() == open.spec.policy,
+            Some(_) => {
+                let needs = open.spec.policy.needs;
+                task.needs() == open.needs && task.policy(needs) == open.spec.policy
+            }
         };
         let follows = is_alike
             && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
@@ -261,7 +276,8 @@ impl State {
         stream: Stream,
     ) -> TaskId {
         self.close();
-        let (spec, body) = task.parts(algorithm, owner, stream);
+        let needs = self.number_of(task.needs());
+        let (spec, body) = task.parts(algorithm, owner, stream, needs);
         if let Some(id) = self.push_known(spec, &body) {
             return id;
         }
@@ -273,6 +289,7 @@ impl State {
         let named = named.clone();
         self.open = Some(Open {
             is_default: spec.policy == ringmw_sched::Policy::default(),
+            needs: task.needs().to_vec(),
             spec,
             first: opening.first,
             named,
@@ -280,6 +297,14 @@ impl State {
             series: Growing::new(&body, opening),
         });
         opening.first
+    }
+
+    /// The scheduler's number of what a task needs.
+    fn number_of(&mut self, needs: &[String]) -> Needs {
+        match needs {
+            [] => Needs::NONE,
+            needs => self.core.with_sched(|sched| sched.needs(needs.to_vec())),
+        }
     }
 
     /// Whose tasks the open series has, if there is one.

@@ -152,6 +152,7 @@ pub(crate) fn end(
     state.close();
     state.core.hand_out();
     state.say_waiting();
+    state.core.say_lacking();
     state.dispatch();
     state.core.say_state(load);
     while let Some(effect) = state.core.poll_effect() {

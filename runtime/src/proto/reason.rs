@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ringmw_sched::{PRIORITY_MAX, PRIORITY_MIN, Reason};
+use ringmw_sched::{LABEL_BYTES_MAX, NEEDS_MAX, PRIORITY_MAX, PRIORITY_MIN, Reason};
 
 /// A reason in words, with the flag that mends it.
 pub(crate) struct InWords(pub(crate) Reason);
@@ -34,6 +34,13 @@ impl fmt::Display for InWords {
                 f,
                 "no slave had room for it within {:?} of its submission; give it more time, or a higher priority",
                 Duration::from_nanos(within)
+            ),
+            Reason::NoSuchNeeds => write!(
+                f,
+                "a task may need up to {NEEDS_MAX} labels, each KEY or KEY=VALUE of at most {LABEL_BYTES_MAX} bytes"
+            ),
+            Reason::TooManyNeeds => f.write_str(
+                "the run's tasks have needed too many different sets of labels; give what differs from task to task as an argument",
             ),
             other => other.fmt(f),
         }

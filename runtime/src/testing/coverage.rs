@@ -75,7 +75,7 @@ pub struct Coverage {
 }
 
 /// Every way in which a task can end, by whom it is told to, and what may happen on the way.
-pub const ENDS: [&str; 33] = [
+pub const ENDS: [&str; 35] = [
     "done, queue",
     "done, flow",
     "done after recycling, queue",
@@ -102,6 +102,8 @@ pub const ENDS: [&str; 33] = [
     "not begun in time, flow",
     "no such priority, queue",
     "no such priority, flow",
+    "no such needs, queue",
+    "no such needs, flow",
     "shared gone, queue",
     "shared gone, flow",
     "on the way: recycled",
@@ -169,6 +171,9 @@ impl Coverage {
             }
             Must::Unrunnable(Reason::TooManyNeeds) => {
                 unreachable!("nobody needs so many different labels")
+            }
+            Must::Unrunnable(Reason::NoSuchNeeds) => {
+                ["no such needs, queue", "no such needs, flow"]
             }
             Must::Unrunnable(Reason::QueueFull { .. }) => ["queue full, queue", "queue full, flow"],
         };

@@ -114,6 +114,8 @@ pub(super) struct Fleet {
     pub(super) pace: Pace,
     pub(super) registry: Arc<Registry>,
     pub(super) hello: Hello,
+    /// Whoever joins has these labels in turn; none where there is no set.
+    pub(super) labels: Vec<Vec<String>>,
     links: BTreeMap<usize, Link>,
     next_link: usize,
     /// By slot: its generation, and whether it is in use.
@@ -152,6 +154,7 @@ impl Fleet {
             pace,
             registry,
             hello,
+            labels: Vec::new(),
             links: BTreeMap::new(),
             next_link: 0,
             slots: Vec::new(),
@@ -338,6 +341,9 @@ impl Fleet {
         self.links.insert(key, Link::new(id, connect_at));
         self.by_conn.insert(id, key);
         let mut hello = self.hello.clone();
+        if let Some(turn) = key.checked_rem(self.labels.len()) {
+            hello.about.labels.clone_from(&self.labels[turn]);
+        }
         match character {
             Character::WrongToken => hello.member_id = b"another run".to_vec(),
             Character::WrongVersion => hello.fingerprint.app_version.push_str(" of another day"),

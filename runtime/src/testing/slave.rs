@@ -26,6 +26,7 @@ use crate::typed::cx::Cx;
 use crate::typed::host::Host;
 use crate::typed::registry::Registry;
 use crate::typed::tag::RunError;
+use crate::typed::wire::WireError;
 
 /// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
 const RETRY: Nanos = SECOND / 50;
@@ -527,6 +528,8 @@ impl SimSlave {
             Ok(output) => self.core.finish(algorithm, Ok(output), compute, now),
             Err(RunError::Failed(text)) => self.core.finish(algorithm, Err(text), compute, now),
             Err(RunError::Args(error)) => {
+                let is_there = !matches!(error, WireError::SharedGone { .. });
+                assert!(is_there, "a task begins without what it names: {error}");
                 let text = format!("its arguments cannot be read: {error}");
                 self.core.finish(algorithm, Err(&text), compute, now);
             }

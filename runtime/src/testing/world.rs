@@ -110,6 +110,7 @@ pub struct World {
     compute: (Duration, Duration),
     patience: Duration,
     transcript: bool,
+    labels: Vec<Vec<String>>,
 }
 
 /// What a run in the world was.
@@ -151,12 +152,41 @@ impl World {
             compute: (Duration::from_millis(1), Duration::from_millis(100)),
             patience: Duration::from_secs(24 * 3600),
             transcript: false,
+            labels: Vec::new(),
         }
     }
 
     /// How many slaves there are at the start; who goes is replaced.
     pub fn slaves(mut self, slaves: usize) -> Self {
         self.slaves = slaves;
+        self
+    }
+
+    /// The labels of slaves: those of the first set are the first slave's, and so on, in turn for all that ever join. A
+    /// set may be empty; without any set no slave has a label.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    /// use ringmw::testing::World;
+    ///
+    /// #[algorithm]
+    /// fn render(frame: u32) -> u32 {
+    ///     frame
+    /// }
+    ///
+    /// async fn master(mw: Master, _args: Args) -> Result {
+    ///     let result = mw.call(render::task(7).needs("gpu")).await?;
+    ///     assert_eq!(result, 7);
+    ///     Ok(())
+    /// }
+    ///
+    /// let app = App::new().algorithm::<render>().master(master);
+    /// let report = World::new(1).labels([vec![], vec!["gpu=2"]]).run(app);
+    /// assert_eq!(report.code, 0);
+    /// ```
+    pub fn labels<S: Into<String>>(mut self, sets: impl IntoIterator<Item = Vec<S>>) -> Self {
+        let own = |set: Vec<S>| set.into_iter().map(Into::into).collect();
+        self.labels = sets.into_iter().map(own).collect();
         self
     }
 
@@ -241,6 +271,7 @@ impl World {
         let hello = hello(&registry, &parts.version, member_id.as_bytes());
         let mut fleet = Fleet::new(fleet_rng, quality, pace, Arc::clone(&registry), hello);
         fleet.transcript = self.transcript;
+        fleet.labels.clone_from(&self.labels);
         fleet.stall_max = 2 * config.rules.client_timeout;
         let init = Event::Init {
             version: OWN_VERSION.to_owned(),

@@ -37,6 +37,8 @@ pub struct Policy {
     pub(crate) retry: Option<bool>,
     pub(crate) priority: Option<i8>,
     pub(crate) start_within: Option<Duration>,
+    /// Labels; empty: none were named.
+    pub(crate) needs: Vec<String>,
     pub(crate) stream: Option<Stream>,
     /// The shared data that the arguments mention.
     pub(crate) named: Named,
@@ -99,6 +101,13 @@ impl Policy {
         self
     }
 
+    /// As [`Task::needs`].
+    #[must_use]
+    pub fn needs(mut self, label: impl Into<String>) -> Self {
+        self.needs.push(label.into());
+        self
+    }
+
     /// As [`Task::stream`].
     #[must_use]
     pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
@@ -130,6 +139,7 @@ impl Policy {
             retry,
             priority,
             start_within,
+            needs,
             stream,
             // A template's arguments are no task's.
             named: _,
@@ -141,6 +151,9 @@ impl Policy {
         self.priority = priority.or(self.priority);
         self.start_within = start_within.or(self.start_within);
         self.stream = stream.or(self.stream);
+        if !needs.is_empty() {
+            self.needs.clone_from(needs);
+        }
         if tag.is_some() {
             self.tag.clone_from(tag);
         }
@@ -292,6 +305,29 @@ impl<A> Task<A> {
         self
     }
 
+    /// A label that its slave must have, said again for each: `gpu` is any label of that key, whatever its value, and
+    /// `site=fermi` that one. Slaves are given theirs by `--mw-slave-label`. Default: none.
+    ///
+    /// While no connected slave has what a task needs it waits; the trail says so, and so does `ringmw why`. At most 4
+    /// labels of 64 bytes each, else the task is unrunnable. An ordered task goes to its slave whatever that has; where it
+    /// is run anywhere instead ([`do_it_anyway`](Task::do_it_anyway)), by one that has what it needs.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// #[algorithm]
+    /// fn render(frame: u32) -> Vec<u8> {
+    ///     vec![frame as u8; 3]
+    /// }
+    ///
+    /// let frames = (0..4).map(|frame| render::task(frame).needs("gpu").needs("site=fermi"));
+    /// # let _ = frames.count();
+    /// ```
+    pub fn needs(mut self, label: impl Into<String>) -> Self {
+        self.policy_mut().needs.push(label.into());
+        self
+    }
+
     /// Its identity for random numbers and checkpoints. Default: its index in its map, and that map's number;
     /// explicit and default ones never coincide. A number, or the [`Stream`] of a task that gave no output.
     pub fn stream(mut self, stream: impl Into<Stream>) -> Self {
@@ -362,6 +398,7 @@ mod tests {
             .retry(false)
             .priority(-3)
             .start_within(Duration::from_secs(9))
+            .needs("gpu")
             .stream(2)
             .do_it_anyway(true);
         assert_eq!(task().with(&full).policy(), Some(&full));

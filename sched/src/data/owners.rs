@@ -183,7 +183,7 @@ impl Owners {
         } = spec.policy;
         let level = (priority - PRIORITY_MIN) as u8;
         let share = match (level, needs) {
-            (PLAIN, Needs::NONE) => owner,
+            (PLAIN, needs) if needs == Needs::NONE => owner,
             _ => self.other_share(owner, level, needs),
         };
         self.get_mut(share).users += 1;

@@ -416,6 +416,7 @@ impl Slaves {
             .take()
             .expect("a slave is lost once");
         self.index.remove(slave.id);
+        self.labels.give_back(slave.labels);
         self.free.push(at);
         slave
     }
@@ -492,9 +493,10 @@ impl Slaves {
 
     /// The labels of a slave.
     pub(crate) fn set_labels(&mut self, at: u32, labels: Vec<String>) {
-        let labels = self.labels.labels(labels);
         self.see_to_needs(at, false);
-        self.table.get_mut(at).labels = labels;
+        let labels = self.labels.take(labels);
+        let before = std::mem::replace(&mut self.table.get_mut(at).labels, labels);
+        self.labels.give_back(before);
         self.see_to_needs(at, true);
     }
 
@@ -502,18 +504,14 @@ impl Slaves {
     pub(crate) fn needs(&mut self, needs: Vec<String>) -> Needs {
         let (needs, is_new) = self.labels.needs(needs);
         if is_new {
-            let idle = self.table.0.iter().flatten().zip(0..);
-            let idle = idle.filter(|(slave, _)| slave.labels != 0 && slave.is_idle_taker());
-            for (slave, at) in idle {
-                self.labels.on_idle(slave.labels, slave.idle_since, at);
+            let all = (0u32..).zip(&self.table.0);
+            for (at, slave) in all.filter_map(|(at, slave)| Some((at, slave.as_ref()?))) {
+                if slave.labels != 0 && slave.is_idle_taker() {
+                    self.labels.on_idle(slave.labels, slave.idle_since, at);
+                }
             }
         }
         needs
-    }
-
-    /// The labels of a set of needs.
-    pub(crate) fn of_needs(&self, needs: Needs) -> &[String] {
-        self.labels.of_needs(needs)
     }
 
     /// The needs that a slave meets, ascending.
@@ -539,6 +537,14 @@ impl Slaves {
                 "idle slaves are found by what they have"
             );
         }
+        let mut had = std::collections::BTreeMap::new();
+        for (_, slave) in self.iter().filter(|(_, slave)| slave.labels != 0) {
+            *had.entry(slave.labels).or_insert(0) += 1;
+        }
+        assert!(
+            had.into_iter().eq(self.labels.all_had()),
+            "sets of labels are those that slaves have"
+        );
     }
 
     fn leave(&mut self, at: u32) {

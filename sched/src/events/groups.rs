@@ -136,7 +136,9 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// What stands for a set of labels in [`Policy::needs`](crate::Policy): each a label as it stands, or a key, whatever
-    /// its value. Sets are kept for ever; of more than 65,534 different ones the tasks are unrunnable.
+    /// its value. Sets are kept for ever; of more than 65,533 different ones the tasks are unrunnable, and so are those that
+    /// need more than [`NEEDS_MAX`](crate::NEEDS_MAX) labels, or a label that is none: without a key, or longer than
+    /// [`LABEL_BYTES_MAX`](crate::LABEL_BYTES_MAX).
     pub fn needs(&mut self, needs: Vec<String>) -> Needs {
         self.slaves.needs(needs)
     }

@@ -152,6 +152,9 @@ impl<P: Series> Scheduler<P> {
         if needs == Needs::TOO_MANY {
             return Err(Reason::TooManyNeeds);
         }
+        if needs == Needs::WRONG {
+            return Err(Reason::NoSuchNeeds);
+        }
         let bound = match to {
             None => false,
             Some(to) => match self.slaves.find(to) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use ringmw_codec::handshake::LABEL_BYTES_MAX;
 
 /// What a slave's job asks the batch system for.
 #[derive(Debug, Clone, Args)]
@@ -17,6 +18,9 @@ pub(crate) struct Request {
     /// A line to be added to the slaves' submit file as it is: "requirements = ..", "#SBATCH --partition=long"
     #[arg(long = "line", visible_alias = "slave-line", value_name = "LINE", value_parser = one_line)]
     pub(crate) lines: Vec<String>,
+    /// A label of the slaves, KEY or KEY=VALUE, for tasks that need it (--mw-slave-label); may be given up to 16 times
+    #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
+    pub(crate) labels: Vec<String>,
     /// A flag of the slave's own, like --slave-flag=--mw-slave-idle-timeout=600
     #[arg(long = "slave-flag", value_name = "FLAG")]
     pub(crate) flags: Vec<String>,
@@ -27,6 +31,19 @@ pub(super) fn one_line(text: &str) -> Result<String, String> {
     match text.contains('\n') {
         true => Err("it has a line feed; give each line its own flag".to_owned()),
         false => Ok(text.to_owned()),
+    }
+}
+
+/// What a slave would take, so that no job finds out in the queue.
+fn label(text: &str) -> Result<String, String> {
+    let key = text.split('=').next().unwrap_or_default();
+    match text.len() {
+        _ if key.is_empty() => Err("it has no key".to_owned()),
+        _ if text.chars().any(char::is_control) => Err("it is not one line of text".to_owned()),
+        0..=LABEL_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!(
+            "it has {bytes} bytes, at most {LABEL_BYTES_MAX} are taken"
+        )),
     }
 }
 
@@ -54,6 +71,9 @@ impl App {
         let is_told = |flag: &String| flag.starts_with("--mw-slave-count");
         if self.request.cpus > 1 && !self.request.flags.iter().any(is_told) {
             args.extend(["--mw-slave-count".to_owned(), self.request.cpus.to_string()]);
+        }
+        for label in &self.request.labels {
+            args.extend(["--mw-slave-label".to_owned(), label.clone()]);
         }
         args.extend(self.request.flags.iter().cloned());
         args

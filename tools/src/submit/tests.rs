@@ -13,6 +13,7 @@ fn app() -> App {
             memory: 256,
             cpus: 1,
             lines: Vec::new(),
+            labels: Vec::new(),
             flags: Vec::new(),
         },
     }
@@ -121,6 +122,18 @@ fn slurms_scripts_are_scripts() {
             .expect("written");
         assert!(bash.wait().expect("it ends").success(), "{}", text.text);
     }
+}
+
+#[test]
+fn labels_are_told_to_slaves_of_either_system() {
+    let mut labelled = app();
+    labelled.request.labels = vec!["gpu".to_owned(), "site=fermi lab".to_owned()];
+    let text = condor::slaves(&labelled, 1).expect("it can be written");
+    let all = "--mw-slave-label gpu --mw-slave-label 'site=fermi lab'\"";
+    assert!(line(&text, "arguments").ends_with(all), "{}", text.text);
+    let text = slurm::slaves(&labelled, 1).expect("it can be written");
+    let all = "--mw-slave-label gpu --mw-slave-label 'site=fermi lab'";
+    assert!(text.text.contains(all), "{}", text.text);
 }
 
 /// As HTCondor 23.9 gave them to jobs of both universes.

@@ -68,12 +68,11 @@ impl LocalSlaves {
         let is_leaving = Arc::clone(&self.is_leaving);
         move |event| match event {
             Event::ShutdownBegun { .. } => is_leaving.store(true, Ordering::Relaxed),
-            Event::Waiting { tasks } => complain(
-                &own_name(),
-                &format!(
-                    "{tasks} tasks wait that no slave here may run: they are addressed to slaves, or to a group that none is in"
-                ),
-            ),
+            Event::Waiting {
+                tasks,
+                needs,
+                since_s,
+            } => complain(&own_name(), &waiting(*tasks, needs.as_deref(), *since_s)),
             _ => {}
         }
     }
@@ -82,4 +81,25 @@ impl LocalSlaves {
     pub(super) fn stop(self) {
         self.supervisor.stop(STOP_BOUND);
     }
+}
+
+/// Tasks wait that no slave of this machine may run.
+fn waiting(tasks: u64, needs: Option<&str>, since_s: Option<u64>) -> String {
+    let Some(needs) = needs else {
+        return format!(
+            "{tasks} tasks wait that no slave here may run: they are addressed to slaves, or to a group that none is in"
+        );
+    };
+    let since = match since_s {
+        Some(since) if since >= 60 => format!(" for {since} s"),
+        _ => String::new(),
+    };
+    let flags = needs
+        .split(' ')
+        .map(|need| format!("--mw-slave-label {need}"));
+    let flags: Vec<String> = flags.collect();
+    format!(
+        "{tasks} tasks have waited{since} for a slave that has what they need ({needs}): none here has it; start with {}",
+        flags.join(" ")
+    )
 }

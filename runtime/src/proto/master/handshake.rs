@@ -36,6 +36,9 @@ impl MasterCore {
         if hello.about.is_watched && self.config.rules.is_crash_limit_given {
             self.sched.keep_crash_limit(id);
         }
+        if !hello.about.labels.is_empty() {
+            self.sched.label(id, hello.about.labels.clone());
+        }
         let welcome = Welcome {
             slave: id.0,
             client_timeout_ms: self.config.rules.client_timeout / 1_000_000,

@@ -28,6 +28,7 @@ mod handshake;
 mod incumbents;
 mod journal;
 pub(crate) mod known;
+mod lacking;
 mod lost;
 mod meter;
 mod results;
@@ -64,6 +65,7 @@ pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
 use journal::Recorder;
+use lacking::Lacking;
 pub(crate) use shared::Load;
 use shared::Shares;
 pub use trail::Traffic;
@@ -127,6 +129,7 @@ pub struct MasterCore {
     /// Where the run is recorded.
     recorder: Option<Box<Recorder>>,
     shares: Shares,
+    lacking: Lacking,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -178,6 +181,7 @@ impl MasterCore {
             left_bytes: 0,
             recorder: None,
             shares: Shares::default(),
+            lacking: Lacking::default(),
             spare: Vec::new(),
             spare_bytes: 0,
         }

@@ -2,7 +2,7 @@
 //! know. The trail knows what is longer ago.
 
 use ringmw_codec::status::Told;
-use ringmw_sched::{Doing, Group, Nanos, Place, SlaveId, SlaveLook, TaskLook};
+use ringmw_sched::{Doing, Group, Nanos, Needs, Place, SlaveId, SlaveLook, TaskLook};
 
 use super::MasterCore;
 use super::account::{Ended, Gone, How};
@@ -99,8 +99,16 @@ impl MasterCore {
             lines.extend(self.slave_line(slave));
             return lines;
         }
+        let needs = look.policy.needs;
+        let who = match needs.labels() {
+            [] => "any slave may run it that takes unordered tasks".to_owned(),
+            labels => format!(
+                "a slave may run it that takes unordered tasks and has the labels {} (--mw-slave-label)",
+                labels.join(" ")
+            ),
+        };
         lines.push(format!(
-            "{} submitted before it wait as well; any slave may run it that takes unordered tasks",
+            "{} submitted before it wait as well; {who}",
             tasks(before)
         ));
         if self.stopping.is_some() {
@@ -113,19 +121,21 @@ impl MasterCore {
                     .to_owned(),
             );
         }
-        lines.extend(self.who_could_run());
+        lines.extend(self.who_could_run(needs));
         lines
     }
 
-    /// Slaves that could run an unordered task, and why they do not.
-    fn who_could_run(&self) -> Vec<String> {
+    /// Slaves that could run an unordered task that needs these labels, and why they do not.
+    fn who_could_run(&self, needs: Needs) -> Vec<String> {
         let (mut busy, mut idle, mut moving, mut behind, mut ordered) = (0, 0, 0, 0, 0);
+        let mut without = 0;
         let mut longest: Option<(SlaveId, Nanos)> = None;
         for (id, _) in self.slots.sorted() {
             let Some(look) = self.sched.slave_look(id) else {
                 continue;
             };
             match look {
+                _ if !self.sched.meets(id, needs) => without += 1,
                 SlaveLook {
                     group: Group::Ordered,
                     ..
@@ -172,6 +182,7 @@ impl MasterCore {
                 "behind: they do not read what they are sent, so they get no work",
             ),
             (ordered, "ordered: they take no unordered tasks"),
+            (without, "without the labels that it needs"),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             lines.push(format!(

@@ -44,6 +44,7 @@ impl Law {
                     priority: spec.policy.priority,
                 })
             }
+            _ if !self.needs.may_be(self.needs.of(seq)) => Some(Reason::NoSuchNeeds),
             Some((to, _)) if takes == Some(false) && !spec.policy.do_it_anyway => {
                 Some(Reason::SlaveTakesNoOrdered(to))
             }
@@ -56,6 +57,7 @@ impl Law {
         let task = Task {
             id: Some(id),
             spec,
+            needs: self.needs.of(seq),
             body,
             place: Place::Queued,
             twin: None,
@@ -143,7 +145,8 @@ impl Law {
     /// The application is told an end.
     pub(in crate::testing) fn on_told(&mut self, owner: Owner, end: &End) {
         let id = end.id();
-        let task = self.tell(id, end);
+        self.tell(id, end);
+        let task = &self.tasks[&id.seq()];
         assert_eq!(
             task.spec.owner, owner,
             "{id} is told where it was not given"
@@ -173,7 +176,15 @@ impl Law {
             End::Unrunnable(task) => (Some(task.policy), Some(one_body(&task.payload))),
             End::Cancelled(task) => (Some(task.policy), Some(one_body(&task.payload))),
         };
-        let given = task.spec.policy;
+        // By the scheduler's number the observer does not know what it needs.
+        let mut given = task.spec.policy;
+        if let Some(policy) = policy {
+            given.needs = policy.needs;
+            assert!(
+                self.needs.are(task.needs, policy.needs.labels()),
+                "{id} is told with other needs: {policy:?}"
+            );
+        }
         assert_eq!(
             policy.unwrap_or(given),
             given,

@@ -140,7 +140,8 @@ impl Law {
     }
 
     fn on_hello(&mut self, conn: ConnId, payload: &[u8]) -> bool {
-        let good = Hello::decode(payload).is_ok_and(|hello| {
+        let hello = Hello::decode(payload);
+        let good = hello.as_ref().is_ok_and(|hello| {
             hello.member_id == self.config.member_id
                 && hello.fingerprint.app_version == self.config.fingerprint.app_version
         });
@@ -152,6 +153,8 @@ impl Law {
         if good {
             let id = SlaveId(self.slaves_ever);
             self.slaves_ever += 1;
+            let labels = hello.map_or_else(|_| Vec::new(), |hello| hello.about.labels);
+            self.needs.on_slave(id, labels);
             self.conns.get_mut(&conn).expect("it speaks").phase = Phase::Slave(id);
             let slave = Slave {
                 conn,

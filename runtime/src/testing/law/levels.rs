@@ -78,7 +78,10 @@ impl Law {
         for (&level, &went) in &out {
             // The oldest of a level may have stayed where another owner had its turn.
             let stayed = self.tasks.values().filter(|task| {
-                task.place == Place::Queued && !task.bound && task.spec.policy.priority == level
+                task.place == Place::Queued
+                    && !task.bound
+                    && task.needs == 0
+                    && task.spec.policy.priority == level
             });
             let oldest = stayed.map(|task| task.submitted).fold(went, Nanos::min);
             for (&other, &(waits, seq)) in &waiting {
@@ -102,7 +105,8 @@ impl Law {
         let mut lines: BTreeMap<Whose, (bool, Nanos, u64)> = BTreeMap::new();
         for (&seq, task) in &self.tasks {
             let is_held = hold && task.spec.owner == Owner::Queue;
-            if task.place != Place::Queued || task.bound || is_held {
+            // What needs labels waits for a slave that has them.
+            if task.place != Place::Queued || task.bound || task.needs != 0 || is_held {
                 continue;
             }
             let is_back = task.marked || task.returned;

@@ -42,6 +42,7 @@ impl Law {
         };
         let connected = self.slaves.len() as u32;
         let slave = self.slaves.remove(&id).expect("its connection ends once");
+        self.needs.forget_slave(id);
         let limit = self.config.rules.sched.crash_limit;
         let limit = limit.min(connected.div_ceil(2).max(2));
         let excused = departure != Departure::Crashed || slave.leaving;

@@ -16,6 +16,7 @@
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
+//!   needs         labels                                  on_needs
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   shared        what slaves want of shared data and are sent          on_want, on_piece ..
 //!   loss          how tasks end and slaves go: what the others call
@@ -39,6 +40,7 @@ mod from_slave;
 mod leaving;
 mod levels;
 mod loss;
+mod needs;
 mod secured;
 mod shared;
 mod status;
@@ -60,6 +62,7 @@ use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::checkpoint::Checkpoints;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
+use crate::testing::law::needs::Needs;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::shared::SharedData;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
@@ -107,6 +110,7 @@ pub(super) struct Law {
     secured: Secured,
     shared: SharedData,
     unsent: Unsent,
+    needs: Needs,
 }
 
 impl Law {
@@ -143,6 +147,7 @@ impl Law {
             secured: Secured::default(),
             shared: SharedData::default(),
             unsent: Unsent::default(),
+            needs: Needs::default(),
         }
     }
 

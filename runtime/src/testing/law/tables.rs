@@ -9,6 +9,7 @@ use crate::io::engine::ConnId;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::series::Body;
 use crate::testing::coverage::Must;
+use crate::testing::law::needs::Set;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -22,6 +23,8 @@ pub(super) struct Task {
     /// `None` if it came through the typed handle.
     pub(super) id: Option<TaskId>,
     pub(super) spec: TaskSpec,
+    /// The labels that it needs.
+    pub(super) needs: Set,
     pub(super) body: SmallBytes,
     pub(super) place: Place,
     /// A second slave that has it too.
@@ -60,9 +63,9 @@ impl Task {
     pub(super) fn whose(&self) -> Whose {
         let level = self.spec.policy.priority;
         match self.spec.owner {
-            Owner::Queue => Whose::Queue(level),
-            Owner::Call(_) => Whose::Calls(level),
-            Owner::Map(map) => Whose::Map(map, level),
+            Owner::Queue => Whose::Queue(level, self.needs),
+            Owner::Call(_) => Whose::Calls(level, self.needs),
+            Owner::Map(map) => Whose::Map(map, level, self.needs),
         }
     }
 }
@@ -70,12 +73,12 @@ impl Task {
 /// Hand-outs that keep their order: of one address and stint, and whose.
 pub(super) type Line = (Option<(SlaveId, u32)>, Whose);
 
-/// Who takes turns with others of its level; of what is for one slave alone, calls and maps are one.
+/// Who takes turns with others of its level, of what needs the same labels; of what is for one slave alone, calls and maps are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Whose {
-    Queue(i8),
-    Calls(i8),
-    Map(u32, i8),
+    Queue(i8, Set),
+    Calls(i8, Set),
+    Map(u32, i8, Set),
     Flow,
     Own,
 }
@@ -84,7 +87,7 @@ impl Whose {
     /// Its level; of what is for one slave alone there is none.
     pub(super) fn level(self) -> i8 {
         match self {
-            Whose::Queue(level) | Whose::Calls(level) | Whose::Map(_, level) => level,
+            Whose::Queue(level, _) | Whose::Calls(level, _) | Whose::Map(_, level, _) => level,
             Whose::Flow | Whose::Own => 0,
         }
     }

@@ -227,17 +227,21 @@ impl Law {
                         slave.group.takes_unordered(),
                         "TASK-{seq} goes to {id}, which is ordered"
                     );
-                    let whose = task.whose();
+                    let (whose, needs) = (task.whose(), task.needs);
                     if !second {
-                        self.levels.on_out(task, hold);
-                        owners.insert(whose);
+                        if needs == 0 {
+                            self.levels.on_out(task, hold);
+                            owners.insert(whose);
+                        }
                         if !task.marked && !task.returned {
                             self.fresh.insert(whose);
                         }
                     }
                 }
-                assert_eq!(task.bound, entry.flags & BOUND != 0, "TASK-{seq} is bound");
-                if task.bound {
+                // Another one might not have what it needs.
+                let stays = task.bound || task.needs != 0;
+                assert_eq!(stays, entry.flags & BOUND != 0, "TASK-{seq} is bound");
+                if stays {
                     self.bound.insert((id, seq));
                 }
                 if !task.marked && !task.returned && !second {
@@ -250,6 +254,12 @@ impl Law {
                     *last = seq.max(*last);
                 }
             }
+            if !self.lenient && !task.bound {
+                let needs = task.needs;
+                self.check_needs(id, seq, needs);
+            }
+            let task = self.tasks.get_mut(&seq).expect("looked up above");
+            let slave = self.slaves.get_mut(&id).expect("it is connected");
             if task.rerouted {
                 self.coverage.rerouted();
             }
@@ -341,6 +351,7 @@ impl Law {
         let task = Task {
             id: None,
             spec,
+            needs: 0,
             body: SmallBytes::copy_from_slice(body),
             place: Place::Queued,
             twin: None,

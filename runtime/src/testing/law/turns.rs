@@ -51,7 +51,7 @@ impl Law {
     /// Whether an owner with queued tasks that any slave could be given has fewer in hands than slaves are its share.
     fn somebody_is_short(&self) -> bool {
         let mut of: BTreeMap<Whose, (bool, u32)> = BTreeMap::new();
-        for task in self.tasks.values() {
+        for task in self.tasks.values().filter(|task| task.needs == 0) {
             let (waits, held) = of.entry(task.whose()).or_default();
             *waits |= task.place == Place::Queued && !task.bound;
             *held += u32::from(matches!(task.place, Place::Held(_)));
@@ -76,7 +76,9 @@ impl Law {
         if self.lenient || (packets.is_empty() && asked.is_empty()) {
             return;
         }
-        let queued = |task: &&super::Task| task.place == Place::Queued && !task.bound;
+        // What needs labels takes no turn: it goes when a slave with them is idle.
+        let queued =
+            |task: &&super::Task| task.place == Place::Queued && !task.bound && task.needs == 0;
         let waiting: BTreeSet<Whose> = self
             .tasks
             .values()
@@ -88,7 +90,7 @@ impl Law {
             let since = self.turns.served.entry(who).or_default();
             // Connections are sent to in another order than tasks were handed out.
             let is_served = |(owners, hold): &(BTreeSet<Whose>, bool)| {
-                owners.contains(&who) || (*hold && matches!(who, Whose::Queue(_)))
+                owners.contains(&who) || (*hold && matches!(who, Whose::Queue(..)))
             };
             if packets.iter().any(is_served) {
                 since.clear();

@@ -179,6 +179,10 @@ struct Script {
     levels: Option<ChaCha8Rng>,
     /// The priority and the deadline of tasks that are alike.
     level: (i8, Nanos),
+    /// Draws which labels tasks need, in worlds whose slaves have some; apart from all other draws.
+    needy: Option<ChaCha8Rng>,
+    /// What the next task needs.
+    needs: &'static [&'static str],
     /// They are for this slave alone.
     addressee: Option<SlaveId>,
     /// The map that is filled now.

@@ -25,6 +25,16 @@ use crate::testing::script::shared::Blobs;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
 
+/// What slaves have in worlds where some have labels, one after the other.
+const LABELS: [&[&str]; 4] = [&["gpu=2", "site=fermi"], &[], &["site=cern"], &["gpu=1"]];
+
+/// What those have who come when the faults are over: whatever a task needs.
+const ALL_LABELS: [&str; 3] = ["gpu=2", "site=fermi", "site=cern"];
+
+fn own(labels: &[&str]) -> Vec<String> {
+    labels.iter().map(|&label| label.to_owned()).collect()
+}
+
 /// What a run of one seed was.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -47,6 +57,8 @@ pub struct Storm {
     pub several: u64,
     /// Late results.
     pub late: u64,
+    /// Tasks that went to a slave which has the labels that they need.
+    pub went_by_labels: u64,
     /// Times that a slave began a task.
     pub begun: u64,
     /// Slaves that connected.
@@ -179,6 +191,10 @@ impl Script {
             hello,
         );
         fleet.transcript = transcript;
+        let is_labelled = seed % 4 == 1;
+        if is_labelled {
+            fleet.labels = LABELS.map(own).into();
+        }
         fleet.shortages = seed % 7 == 6;
         fleet.stall_max = 2 * config.rules.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
@@ -258,6 +274,8 @@ impl Script {
                 .is_multiple_of(3)
                 .then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x001e_7e15)),
             level: (0, Nanos::MAX),
+            needy: is_labelled.then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6565_6473)),
+            needs: &[],
             addressee: None,
             window: None,
             in_series: 0,
@@ -323,6 +341,7 @@ impl Script {
             in_tagged: self.in_tagged,
             several: self.law.several,
             late: self.law.late,
+            went_by_labels: self.law.went_by_labels(),
             begun: self.fleet.begun,
             slaves: self.law.slaves_ever(),
             faults: self.fleet.faults,
@@ -337,6 +356,9 @@ impl Script {
         self.calm = true;
         self.habits.every = SECOND / 5;
         self.fleet.calm_down(&mut self.law);
+        if !self.fleet.labels.is_empty() {
+            self.fleet.labels = vec![own(&ALL_LABELS)];
+        }
         self.fleet.quality.slow_permille = 0;
         self.fleet.quality.delay_max = 5_000_000;
         if self.habits.holds > 0 {

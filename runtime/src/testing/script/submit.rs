@@ -81,6 +81,7 @@ impl Script {
             varied: self.chance(50),
         });
         self.level = self.draw_level();
+        self.needs = self.draw_needs();
         let kind = self.draw_kind();
         match self.rng.random_range(0..4) {
             // A map.
@@ -270,6 +271,21 @@ impl Script {
         (priority, within)
     }
 
+    /// Labels that a task needs; more than it may, now and then.
+    fn draw_needs(&mut self) -> &'static [&'static str] {
+        let Some(rng) = &mut self.needy else {
+            return &[];
+        };
+        match rng.random_range(0..40) {
+            0 => &["a", "b", "c", "d", "e"],
+            1 => &["=fermi"],
+            2..10 => &["gpu"],
+            10..15 => &["gpu", "site=fermi"],
+            15..18 => &["site=cern"],
+            _ => &[],
+        }
+    }
+
     /// To whom an ordered task goes: mostly one that is here or was; now and then one that never was.
     fn draw_slave(&mut self) -> SlaveId {
         let ever = self.law.slaves_ever() as u32;
@@ -306,6 +322,10 @@ impl Script {
         task = task.retry(retry).do_it_anyway(anyway);
         if self.alike.is_none() {
             self.level = self.draw_level();
+            self.needs = self.draw_needs();
+        }
+        for need in self.needs {
+            task = task.needs(*need);
         }
         let (priority, start_within) = self.level;
         if priority != 0 {
@@ -401,6 +421,7 @@ impl Script {
         queued_bytes: u64,
     ) {
         let body = SmallBytes::copy_from_slice(body);
+        self.law.on_needs(id, self.needs);
         self.law.on_submit(id, spec, body, queued_bytes);
         self.keep_ready();
         let drawn = [(1, "draw", 1), (5, "steps", self.walk)];
