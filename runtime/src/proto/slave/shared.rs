@@ -142,10 +142,10 @@ impl SlaveCore {
 
     /// The running task has ended.
     pub(super) fn release_shared(&mut self) {
-        if std::mem::take(&mut self.shelf.running).is_empty() {
-            return;
+        if !std::mem::take(&mut self.shelf.running).is_empty() {
+            self.make_room(0);
         }
-        self.make_room(0);
+        // Room or none, it may be the very next task now that names what was passed over.
         if self.shelf.is_short {
             self.seek_shared();
         }
@@ -328,8 +328,8 @@ mod tests {
         found.extend(each.map(|mention| BlobRef::decode(mention).expect("of this length")));
     }
 
-    /// A slave that has been given a task which names these.
-    fn slave_with(named: &[BlobRef], shared_cache_bytes: u64) -> SlaveCore {
+    /// A slave that has been given tasks which name these.
+    fn slave_with(tasks: &[&[BlobRef]], shared_cache_bytes: u64) -> SlaveCore {
         let fingerprint = Fingerprint {
             app_version: String::new(),
             build: String::new(),
@@ -362,18 +362,20 @@ mod tests {
         core.set_mentions(vec![Some(mentions)]);
         let mut bytes = Vec::new();
         put(&mut bytes, Kind::Welcome, |out| welcome.encode(out));
-        let args: Vec<u8> = named.iter().flat_map(BlobRef::encode).collect();
-        let mut body = Vec::new();
-        let task = TaskBody {
-            domain: 0,
-            stream: 0,
-            tag_type: 0,
-            tag: &[],
-            args: &args,
-        };
-        encode_task_body(&mut body, &task);
         let mut batch = TaskBatchBuilder::new();
-        batch.push(0, 0, 0, &body);
+        for (task, named) in (0..).zip(tasks) {
+            let args: Vec<u8> = named.iter().flat_map(BlobRef::encode).collect();
+            let mut body = Vec::new();
+            let parts = TaskBody {
+                domain: 0,
+                stream: 0,
+                tag_type: 0,
+                tag: &[],
+                args: &args,
+            };
+            encode_task_body(&mut body, &parts);
+            batch.push(task, 0, 0, &body);
+        }
         put(&mut bytes, Kind::Tasks, |out| batch.encode(out));
         core.on_bytes(&bytes, 0);
         assert!(core.end().is_none(), "{:?}", core.end());
@@ -401,7 +403,7 @@ mod tests {
             name: name_of(&content),
             bytes: content.len() as u64,
         };
-        let mut core = slave_with(&[of], 1 << 30);
+        let mut core = slave_with(&[&[of]], 1 << 30);
         assert!(
             matches!(core.next_task(0), Next::Wait),
             "half of it is not it"
@@ -421,7 +423,7 @@ mod tests {
         for at in places {
             let mut flipped = content.clone();
             flipped[at] ^= 0x10;
-            let mut core = slave_with(&[of], 1 << 30);
+            let mut core = slave_with(&[&[of]], 1 << 30);
             give(&mut core, of, &flipped);
             let Some(SlaveEnd::MasterLost(reason)) = core.end() else {
                 panic!("byte {at} is another, and it goes on: {:?}", core.end())
@@ -434,6 +436,30 @@ mod tests {
         }
     }
 
+    /// A seed of the simulated world stood still: what a task named had no room beside its own while it was not the next;
+    /// when it was, those before it had named nothing, and nobody looked again.
+    #[test]
+    fn what_had_no_room_comes_when_its_task_is_next() {
+        let contents: Vec<Vec<u8>> = (1..3).map(|n| vec![n; 4_000]).collect();
+        let of = |content: &Vec<u8>| BlobRef {
+            name: name_of(content),
+            bytes: content.len() as u64,
+        };
+        let named: Vec<BlobRef> = contents.iter().map(of).collect();
+        let mut core = slave_with(&[&[], &[], &named], 5_000);
+        give(&mut core, named[0], &contents[0]);
+        for _ in 0..2 {
+            assert!(matches!(core.next_task(0), Next::Run(_)));
+            core.finish(0, Ok(&[]), 1, 1);
+        }
+        assert!(matches!(core.next_task(0), Next::Wait));
+        give(&mut core, named[1], &contents[1]);
+        let Next::Run(task) = core.next_task(0) else {
+            panic!("it has all that it names")
+        };
+        assert_eq!(task.shared.len(), 2);
+    }
+
     #[test]
     fn what_a_task_names_stays_whatever_the_bound() {
         let contents: Vec<Vec<u8>> = (0..3).map(|n| vec![n; 10_000]).collect();
@@ -442,7 +468,7 @@ mod tests {
             bytes: content.len() as u64,
         };
         let named: Vec<BlobRef> = contents.iter().map(of).collect();
-        let mut core = slave_with(&named, 15_000);
+        let mut core = slave_with(&[&named], 15_000);
         for (of, content) in named.iter().zip(&contents) {
             assert!(matches!(core.next_task(0), Next::Wait));
             give(&mut core, *of, content);
