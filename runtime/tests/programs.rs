@@ -99,10 +99,10 @@ mod openmc {
         assert_eq!(embedded(4), expected);
         for seed in 0..10 {
             let told = Rc::new(Cell::new(None));
-            let churn = Churn::every(std::time::Duration::from_millis(200));
+            let churn = Churn::every(std::time::Duration::from_secs(1));
             let world = World::new(seed).slaves(4).churn(churn).args(ARGS);
             let report = world
-                .args(["--mw-crash-limit", "0", "--mw-checkpoint-interval", "1"])
+                .args(["--mw-crash-limit", "0", "--mw-client-timeout", "3"])
                 .patience(std::time::Duration::from_secs(3_600))
                 .run(app(Rc::clone(&told)));
             assert_eq!(report.code, 0, "seed {seed}: {report:?}");

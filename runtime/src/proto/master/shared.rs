@@ -55,6 +55,8 @@ pub(super) struct Shares {
     loads: VecDeque<Load>,
     /// Connections that wait for a block's place.
     starved: VecDeque<ConnId>,
+    /// Connections that want what nobody keeps.
+    orphans: Vec<ConnId>,
 }
 
 struct Known {
@@ -73,15 +75,18 @@ struct Held {
 }
 
 /// What a connection is being sent.
+///
+/// It has a name alone, and keeps nothing: whose task has ended asks for no more, and does not say so. Nor does it ask
+/// again where the same is shared anew meanwhile, and named by its next task.
 pub(super) struct Sending {
-    of: BlobRef,
-    /// It is no reason to keep it: whose task has ended asks for no more, and does not say so.
-    blob: Weak<Blob>,
+    name: BlobName,
     at: u64,
     to: u64,
     block: Block,
     /// It is in the line.
     in_line: bool,
+    /// It waits for the same to be shared anew.
+    is_orphan: bool,
 }
 
 /// A part of a file.
@@ -132,7 +137,41 @@ impl MasterCore {
             is_gone: false,
         };
         shares.known.insert(blob.of.name, known);
+        self.adopt_orphans(blob.of.name);
         blob
+    }
+
+    /// It is shared anew: who has asked for it before is sent it.
+    fn adopt_orphans(&mut self, name: BlobName) {
+        for conn in std::mem::take(&mut self.shares.orphans) {
+            let sending = self.conn_mut(conn).and_then(|state| state.sending.as_mut());
+            match sending.filter(|sending| sending.is_orphan) {
+                Some(sending) if sending.name == name => {
+                    sending.is_orphan = false;
+                    self.line_up(conn);
+                }
+                Some(_) => self.shares.orphans.push(conn),
+                None => {}
+            }
+        }
+    }
+
+    /// Nobody keeps what it wants.
+    fn orphan(&mut self, conn: ConnId) {
+        let sending = self.conn_mut(conn).and_then(|state| state.sending.as_mut());
+        if let Some(sending) = sending.filter(|sending| !sending.is_orphan) {
+            sending.is_orphan = true;
+            let was_here = matches!(sending.block, Block::Here { .. });
+            if was_here {
+                sending.block = Block::None;
+            }
+            if !self.shares.orphans.contains(&conn) {
+                self.shares.orphans.push(conn);
+            }
+            if was_here {
+                self.free_block();
+            }
+        }
     }
 
     fn known(&self, name: BlobName) -> Option<Arc<Blob>> {
@@ -243,31 +282,28 @@ impl MasterCore {
     }
 
     pub(super) fn on_want(&mut self, conn: ConnId, want: Want) -> Result<(), Stop> {
-        let Some(blob) = self.known(want.name) else {
-            // Its task has ended meanwhile, and the slave hears so.
-            return Ok(());
-        };
-        if want.to > blob.of.bytes {
+        let known = self.known(want.name).map(|blob| blob.of.bytes);
+        if let Some(bytes) = known.filter(|&bytes| want.to > bytes) {
             return Err(offence(format!(
-                "it wants byte {} of shared data of {} bytes",
-                want.to, blob.of.bytes
+                "it wants byte {} of shared data of {bytes} bytes",
+                want.to
             )));
         }
         let Some(state) = self.conn_mut(conn) else {
             return Ok(());
         };
         match &mut state.sending {
-            Some(sending) if is_of(&sending.blob, &blob) && sending.to == want.from => {
+            Some(sending) if sending.name == want.name && sending.to == want.from => {
                 sending.to = want.to;
             }
             other => {
                 let before = other.replace(Sending {
-                    of: blob.of,
-                    blob: Arc::downgrade(&blob),
+                    name: want.name,
                     at: want.from,
                     to: want.to,
                     block: Block::None,
                     in_line: false,
+                    is_orphan: false,
                 });
                 self.give_block_back(before);
             }
@@ -283,6 +319,7 @@ impl MasterCore {
             && reads(state, unsent_max)
             && let Some(sending) = &mut state.sending
             && !sending.in_line
+            && !sending.is_orphan
             && sending.at < sending.to
             && !matches!(sending.block, Block::Asked)
         {
@@ -348,25 +385,26 @@ impl MasterCore {
     }
 
     fn send_piece(&mut self, conn: ConnId) {
+        let sending = self.conn(conn).and_then(|state| state.sending.as_ref());
+        let Some((name, to)) = sending.map(|sending| (sending.name, sending.to)) else {
+            return;
+        };
+        let Some(blob) = self.known(name) else {
+            return self.orphan(conn);
+        };
+        let of = blob.of;
+        if to > of.bytes {
+            // It asked when nobody knew how long it is. No honest slave does.
+            let forgotten = self.conn_mut(conn).and_then(|state| state.sending.take());
+            return self.give_block_back(forgotten);
+        }
         self.prepare_out(conn.slot());
         let state = self.conns[conn.slot()].as_mut().expect("just looked up");
         let Phase::Slave { id, .. } = state.phase else {
             return;
         };
-        let Some(sending) = &mut state.sending else {
+        let Some(Sending { at, to, block, .. }) = &mut state.sending else {
             return;
-        };
-        let Sending {
-            of,
-            blob,
-            at,
-            to,
-            block,
-            ..
-        } = sending;
-        let (of, Some(blob)) = (*of, blob.upgrade()) else {
-            let forgotten = state.sending.take();
-            return self.give_block_back(forgotten);
         };
         let piece_max =
             (self.config.unsent_bytes_max / PIECE_PART).clamp(1, PIECE_BYTES_MAX as u64);
@@ -380,9 +418,9 @@ impl MasterCore {
                 &rest[..bytes.min(rest.len())]
             }
             (Source::File(_), Block::Asked) => return,
-            (Source::File(_), _) => return self.ask_block(conn),
+            (Source::File(_), _) => return self.ask_block(conn, &blob),
         };
-        let (name, from, sent) = (of.name, *at, piece.len() as u64);
+        let (from, sent) = (*at, piece.len() as u64);
         put_withdraw(&mut state.withdraw, &mut state.out);
         put(&mut state.out, Kind::Blob, |out| {
             Piece::encode_header(name, from, out);
@@ -414,7 +452,7 @@ impl MasterCore {
     }
 
     /// The next part of a file is wanted.
-    fn ask_block(&mut self, conn: ConnId) {
+    fn ask_block(&mut self, conn: ConnId, blob: &Arc<Blob>) {
         let has_room = self.shares.blocks < BLOCKS_MAX;
         let state = self.conns[conn.slot()].as_mut().expect("just looked up");
         let Some(sending) = &mut state.sending else {
@@ -427,11 +465,8 @@ impl MasterCore {
             self.shares.starved.push_back(conn);
             return;
         }
-        let Some(blob) = sending.blob.upgrade() else {
-            let forgotten = state.sending.take();
-            return self.give_block_back(forgotten);
-        };
         sending.block = Block::Asked;
+        let blob = Arc::clone(blob);
         let from = sending.at;
         let bytes = (blob.of.bytes - from).min(BLOCK_BYTES) as usize;
         self.shares.blocks += usize::from(!had_one);
@@ -460,7 +495,7 @@ impl MasterCore {
         } = load;
         let waits = |state: &Conn| {
             state.sending.as_ref().is_some_and(|sending| {
-                is_of(&sending.blob, &blob)
+                sending.name == blob.of.name
                     && sending.at == from
                     && matches!(sending.block, Block::Asked)
             })
@@ -478,13 +513,16 @@ impl MasterCore {
                 }
             }
             Err(reason) => {
-                if let Some(state) = self.conn_mut(conn)
-                    && waits(state)
-                {
-                    state.sending = None;
-                }
                 self.free_block();
                 self.lose_shared(&blob, &reason);
+                if let Some(state) = self.conn_mut(conn)
+                    && waits(state)
+                    && let Some(sending) = &mut state.sending
+                {
+                    // It may have been shared anew meanwhile.
+                    sending.block = Block::None;
+                    self.line_up(conn);
+                }
             }
         }
     }
