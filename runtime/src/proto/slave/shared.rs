@@ -440,7 +440,9 @@ mod tests {
     /// when it was, those before it had named nothing, and nobody looked again.
     #[test]
     fn what_had_no_room_comes_when_its_task_is_next() {
-        let contents: Vec<Vec<u8>> = (1..3).map(|n| vec![n; 4_000]).collect();
+        let mut contents: Vec<Vec<u8>> = (1..3).map(|n| vec![n; 4_000]).collect();
+        // In the order in which they are asked for.
+        contents.sort_by_key(|content| name_of(content));
         let of = |content: &Vec<u8>| BlobRef {
             name: name_of(content),
             bytes: content.len() as u64,
