@@ -71,21 +71,31 @@ pub(super) fn steps(times: u32, cx: &mut Cx) -> u64 {
     sum
 }
 
+/// So many steps, and gives back what it has not done once slaves are hungry.
+#[ringmw::algorithm]
+pub(super) fn yields(steps: u32, cx: &mut Cx) -> u64 {
+    let mut left = steps;
+    while left > 0 && !cx.hungry() {
+        left -= 1;
+    }
+    left.into()
+}
+
 /// A number that depends on every byte that it is given, and on its place.
 #[ringmw::algorithm]
-pub(super) fn weighs(parts: &[Shared<[u8]>], one: &Shared<[u8]>) -> u64 {
+pub(super) fn zips(parts: &[Shared<[u8]>], one: &Shared<[u8]>) -> u64 {
     let all = parts.iter().chain([one]);
     weigh(all.map(|part| &part[..]))
 }
 
-/// What `weighs` must give.
+/// What `zips` must give.
 pub(super) fn weigh<'a>(all: impl Iterator<Item = &'a [u8]>) -> u64 {
     let byte = |sum: u64, &byte: &u8| sum.rotate_left(5) ^ u64::from(byte);
     let part = |sum, part: &[u8]| part.iter().fold(sum ^ part.len() as u64, byte);
     all.fold(0, part)
 }
 
-pub(super) const ALGORITHMS: usize = 7;
+pub(super) const ALGORITHMS: usize = 8;
 
 /// Without the last of them where nothing is shared.
 pub(super) fn registry(shares: bool) -> (Arc<Registry>, Hello) {
@@ -98,8 +108,9 @@ pub(super) fn registry(shares: bool) -> (Arc<Registry>, Hello) {
         builder.register::<search>().expect("distinct names");
         builder.register::<counts>().expect("distinct names");
         builder.register::<steps>().expect("distinct names");
+        builder.register::<yields>().expect("distinct names");
         if shares {
-            builder.register::<weighs>().expect("distinct names");
+            builder.register::<zips>().expect("distinct names");
         }
         let registry = Arc::new(builder.finish());
         let hello = hello(&registry, "sim", MEMBER_ID);
@@ -108,9 +119,9 @@ pub(super) fn registry(shares: bool) -> (Arc<Registry>, Hello) {
     (Arc::clone(registry), hello.clone())
 }
 
-/// The registry sorts by name: counts, draw, echo, fails, search, steps, weighs.
+/// The registry sorts by name: counts, draw, echo, fails, search, steps, yields, zips.
 pub(super) fn index_of(kind: usize) -> u16 {
-    [2, 1, 3, 4, 0, 5, 6][kind]
+    [2, 1, 3, 4, 0, 5, 6, 7][kind]
 }
 
 pub(super) const MEMBER_ID: &[u8] = b"simulated";

@@ -13,7 +13,7 @@ use crate::proto::SECOND;
 use crate::proto::blob::{Blob, BlobFile, Source, name_of};
 use crate::proto::master::Load;
 use crate::testing::script::Script;
-use crate::testing::script::algorithms::{weigh, weighs};
+use crate::testing::script::algorithms::{weigh, zips};
 use crate::typed::rng::Stream;
 use crate::typed::shared::Shared;
 
@@ -176,7 +176,7 @@ impl Script {
     }
 
     /// A task that names up to three of them.
-    pub(super) fn submit_weighs(&mut self, owner: Owner, stream: Stream) {
+    pub(super) fn submit_zips(&mut self, owner: Owner, stream: Stream) {
         if self
             .blobs
             .as_ref()
@@ -202,7 +202,7 @@ impl Script {
         let expected = weigh(drawn.iter().map(|drawn| &drawn.1[..]));
         let (one, others) = handles.split_last().expect("one at least");
         let before = self.ids.len();
-        self.submit_task(6, weighs::task(others, one), owner, stream);
+        self.submit_task(7, zips::task(others, one), owner, stream);
         // A map may have no room for it.
         let Some(id) = self.ids.get(before) else {
             return;
