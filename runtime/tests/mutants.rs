@@ -92,9 +92,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what a slave says does not count as a sign of life",
         file: "runtime/src/proto/master/connections.rs",
-        old: "state.heard = awake;
-        let mut reader",
-        new: "let mut reader",
+        old: "if came.has_bytes() {",
+        new: "if came.has_bytes() && false {",
     },
     Mutant {
         name: "a slave is judged by the master's own pause",
@@ -162,11 +161,11 @@ const MUTANTS: &[Mutant] = &[
         name: "results are sent twice",
         file: "runtime/src/proto/slave/results.rs",
         old: "        self.results.clear();
-",
+        self.on_packet_put(before, results);",
         new: "        if self.completed % 64 != 0 {
             self.results.clear();
         }
-",
+        self.on_packet_put(before, results);",
     },
     Mutant {
         name: "off by one: ready results are held one end too late",
@@ -321,8 +320,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what has been put into a buffer and not been handed over is not counted as unsent",
         file: "runtime/src/proto/master/unsent.rs",
-        old: "let more = (state.out.len() - state.unsent.in_out) as u64;",
-        new: "let more = (state.out.len() - state.unsent.in_out) as u64 * u64::from(state.unsent.in_out == 0);",
+        old: "let more = (out_bytes - state.unsent.in_out) as u64;",
+        new: "let more = (out_bytes - state.unsent.in_out) as u64 * u64::from(state.unsent.in_out == 0);",
     },
     Mutant {
         name: "a half frame is kept though its connection is gone",
@@ -684,6 +683,30 @@ const MUTANTS: &[Mutant] = &[
         file: "runtime/src/proto/master/shared.rs",
         old: "known.filter(|known| !known.is_gone && is_of(&known.blob, blob))",
         new: "known.filter(|known| !known.is_gone)",
+    },
+    Mutant {
+        name: "quarantine: who is in it is served as any other",
+        file: "sched/src/events/quarantine.rs",
+        old: "!self.closed.contains(&algorithm) || self.needs.contains(&needs)",
+        new: "algorithm != algorithm || needs == needs",
+    },
+    Mutant {
+        name: "quarantine: tasks are tried without end",
+        file: "sched/src/events/quarantine.rs",
+        old: "entry.probe = Some(at);",
+        new: "entry.probe = entry.probe.filter(|&probe| probe == at);",
+    },
+    Mutant {
+        name: "quarantine: all slaves may be in it",
+        file: "sched/src/events/quarantine.rs",
+        old: "self.slaves.takers() as usize / 2",
+        new: "self.slaves.takers() as usize",
+    },
+    Mutant {
+        name: "quarantine: pauses do not grow",
+        file: "sched/src/data/quarantined.rs",
+        old: "entry.strikes += 1;",
+        new: "",
     },
 ];
 
