@@ -679,12 +679,6 @@ const MUTANTS: &[Mutant] = &[
         new: "",
     },
     Mutant {
-        name: "shared: what was shared anew is gone with the old",
-        file: "runtime/src/proto/master/shared.rs",
-        old: "known.filter(|known| !known.is_gone && is_of(&known.blob, blob))",
-        new: "known.filter(|known| !known.is_gone)",
-    },
-    Mutant {
         name: "quarantine: who is in it is served as any other",
         file: "sched/src/events/quarantine.rs",
         old: "!self.closed.contains(&algorithm) || self.needs.contains(&needs)",

@@ -258,7 +258,7 @@ impl Script {
             fleet.pace.long_percent = 0;
             (fleet.quality.delay_max, fleet.quality.window) = (2_000_000, 1 << 20);
             (habits.holds, habits.every, habits.burst) = (0, SECOND / 20, 20);
-            habits.kinds = [9, 4, 0, 0, 0, 0, 0];
+            habits.kinds = [9, 4, 0, 0, 0, 0, 0, 0];
             (
                 habits.submit_percent,
                 habits.cancel_percent,
