@@ -92,9 +92,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what a slave says does not count as a sign of life",
         file: "runtime/src/proto/master/connections.rs",
-        old: "state.heard = awake;
-        let mut reader",
-        new: "let mut reader",
+        old: "if came.has_bytes() {",
+        new: "if came.has_bytes() && false {",
     },
     Mutant {
         name: "a slave is judged by the master's own pause",
@@ -162,11 +161,11 @@ const MUTANTS: &[Mutant] = &[
         name: "results are sent twice",
         file: "runtime/src/proto/slave/results.rs",
         old: "        self.results.clear();
-",
+        self.on_packet_put(before, results);",
         new: "        if self.completed % 64 != 0 {
             self.results.clear();
         }
-",
+        self.on_packet_put(before, results);",
     },
     Mutant {
         name: "off by one: ready results are held one end too late",
@@ -321,8 +320,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what has been put into a buffer and not been handed over is not counted as unsent",
         file: "runtime/src/proto/master/unsent.rs",
-        old: "let more = (state.out.len() - state.unsent.in_out) as u64;",
-        new: "let more = (state.out.len() - state.unsent.in_out) as u64 * u64::from(state.unsent.in_out == 0);",
+        old: "let more = (out_bytes - state.unsent.in_out) as u64;",
+        new: "let more = (out_bytes - state.unsent.in_out) as u64 * u64::from(state.unsent.in_out == 0);",
     },
     Mutant {
         name: "a half frame is kept though its connection is gone",
@@ -514,6 +513,37 @@ const MUTANTS: &[Mutant] = &[
         new: "put(&mut self.out, Kind::Checkpoint",
     },
     Mutant {
+        name: "hungry: all are told at once",
+        file: "sched/src/events/hungry.rs",
+        old: "TOLD_FOR_EACH * self.slaves.idle_takers() as usize",
+        new: "usize::MAX * usize::from(self.slaves.idle_takers() > 0)",
+    },
+    Mutant {
+        name: "hungry: those that have run shortest first",
+        file: "sched/src/events/hungry.rs",
+        old: "seen.sort_by_key(|&(since, first)| Reverse((since, first.slave)));",
+        new: "seen.sort_by_key(|&(since, first)| (since, first.slave));",
+    },
+    Mutant {
+        name: "hungry: what is queued calls nobody off",
+        file: "sched/src/events/hungry.rs",
+        old: "let is_so = !self.stopped && self.owners.len() == 0;",
+        new: "let is_so = !self.stopped;",
+    },
+    Mutant {
+        name: "reservations: the loss of the slave is not told",
+        file: "sched/src/data/reserved.rs",
+        old: "self.ended.push_back(reservation);",
+        new: "",
+    },
+    Mutant {
+        name: "reservations: one that waits and is given up is kept",
+        file: "sched/src/events/reserve.rs",
+        old: "if let Some(needs) = self.reserved.stop_waiting(reservation) {",
+        new: "if self.reserved.slave_of(reservation).is_none() {
+        } else if let Some(needs) = self.reserved.stop_waiting(reservation) {",
+    },
+    Mutant {
         name: "the secret is skipped where the end is told",
         file: "runtime/src/proto/secured.rs",
         old: "                channel.seal(frames, out);
@@ -610,6 +640,30 @@ const MUTANTS: &[Mutant] = &[
         name: "needs: who is lost is still counted as having its labels",
         file: "sched/src/data/slaves.rs",
         old: "self.labels.give_back(slave.labels);",
+        new: "",
+    },
+    Mutant {
+        name: "quarantine: who is in it is served as any other",
+        file: "sched/src/events/quarantine.rs",
+        old: "!self.closed.contains(&algorithm) || self.needs.contains(&needs)",
+        new: "algorithm != algorithm || needs == needs",
+    },
+    Mutant {
+        name: "quarantine: tasks are tried without end",
+        file: "sched/src/events/quarantine.rs",
+        old: "entry.probe = Some(at);",
+        new: "entry.probe = entry.probe.filter(|&probe| probe == at);",
+    },
+    Mutant {
+        name: "quarantine: all slaves may be in it",
+        file: "sched/src/events/quarantine.rs",
+        old: "self.slaves.takers() as usize / 2",
+        new: "self.slaves.takers() as usize",
+    },
+    Mutant {
+        name: "quarantine: pauses do not grow",
+        file: "sched/src/data/quarantined.rs",
+        old: "entry.strikes += 1;",
         new: "",
     },
 ];

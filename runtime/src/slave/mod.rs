@@ -19,6 +19,7 @@ use ringmw_codec::secret::Secret;
 use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
+use crate::io::crash;
 use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
 use crate::io::relisten::Relisten;
@@ -315,10 +316,12 @@ impl Slave {
         self.link.note(event);
     }
 
-    /// This process is the slave's own: an `exit` in it is told.
+    /// This process is the slave's own: an `exit` in it is told, and a fault that kills it.
     pub(crate) fn watch_exits(&self) {
         let link = Arc::clone(&self.link);
-        last_word::watch(move |reason| link.on_exit(reason));
+        last_word::watch(move |reason| link.on_exit(GoodbyeCode::Ended, reason));
+        let link = Arc::clone(&self.link);
+        crash::watch(move |reason| link.on_exit(GoodbyeCode::Signalled, reason));
     }
 
     /// Says goodbye, should the slave algorithm have returned before it was over.
@@ -349,12 +352,14 @@ impl Slave {
             self.link.clock.now().saturating_add(timeout)
         });
         let cancelled = Arc::clone(&self.link.cancelled);
+        let bests = self.link.bests.clone();
         let next = self.link.serve_until(until, |core, clock| {
             match core.next_task(core.now_of_task(|| clock.now())) {
                 Next::Wait => None,
                 next => {
                     // Under the lock: a withdrawal of this very task may come next.
                     cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+                    bests.set_hungry(core.is_hungry());
                     Some(next)
                 }
             }
@@ -375,6 +380,7 @@ impl Slave {
         }
         let begun = Instant::now();
         let outcome = compute(&self.registry, assignment, &mut self.cx, &mut self.output);
+        crash::end_a_child();
         let compute = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let now = self.link.clock.now();
         let mut core = self.link.core();
@@ -505,6 +511,13 @@ pub(crate) fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpSt
 struct OnLink(Arc<Link>);
 
 impl Host for OnLink {
+    fn asks_hungry(&self) {
+        self.0.core().asks_hungry();
+        if self.0.core().has_output() {
+            self.0.flush();
+        }
+    }
+
     fn makes_checkpoints(&self) {
         self.0.core().makes_checkpoints(self.0.clock.now());
         self.0.publish_due();

@@ -54,8 +54,8 @@ impl Policy {
 
     /// As [`Task::slave`].
     #[must_use]
-    pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.slave = Some(slave);
+    pub fn slave(mut self, slave: impl Into<SlaveId>) -> Self {
+        self.slave = Some(slave.into());
         self
     }
 
@@ -215,11 +215,11 @@ impl<A> Task<A> {
         let error = write(&mut writer).err().map(Box::new);
         let named = writer.take_named();
         let args = match &error {
-            None => writer.written(),
-            Some(_) => &[],
+            None => writer.into_bytes(),
+            Some(_) => SmallBytes::default(),
         };
         Self {
-            args: SmallBytes::copy_from_slice(args),
+            args,
             policy: match (error, named.is_empty()) {
                 (Some(error), _) => Some(Policy::of_error(error)),
                 (None, true) => None,
@@ -249,8 +249,8 @@ impl<A> Task<A> {
     }
 
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
-    pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.policy_mut().slave = Some(slave);
+    pub fn slave(mut self, slave: impl Into<SlaveId>) -> Self {
+        self.policy_mut().slave = Some(slave.into());
         self
     }
 

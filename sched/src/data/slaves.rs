@@ -12,7 +12,7 @@
 //! | idle | idle | it moves to another group |
 //!
 //! One that is held back keeps its status and gets no work: idle it stands behind those that may be served, busy it gets
-//! no packet ahead of time.
+//! no packet ahead of time. One in quarantine stands there too, and its own tasks go on.
 
 use crate::data::hands::{Asked, Hands};
 use crate::data::labels::{LabelSet, Labels};
@@ -49,6 +49,12 @@ pub(crate) struct Slave {
     pub(crate) idle_since: u64,
     /// It gets no work for now, whatever its status.
     pub(crate) held_back: bool,
+    /// It is in quarantine: unordered tasks are not for it as they are for others.
+    pub(crate) barred: bool,
+    /// It may be bad: it gets unordered tasks one by one, and none ahead of time.
+    pub(crate) suspect: bool,
+    /// It is busy and gets no more work, since a reservation waits for a slave with such labels.
+    pub(crate) promised: Option<Needs>,
     pub(crate) labels: LabelSet,
     /// Its loss does not lower the crash limit.
     pub(crate) keeps_limit: bool,
@@ -123,7 +129,7 @@ pub(crate) struct Slaves {
     turn: u64,
     /// Idle slaves by group, the one that was served least recently first.
     idle: [List; 3],
-    /// Idle slaves that are held back, by group.
+    /// Idle slaves that are held back or in quarantine, by group.
     idle_held_back: [List; 3],
     /// Busy unordered slaves, which can be marked as wanted.
     busy: List,
@@ -146,6 +152,8 @@ pub(crate) struct Slaves {
     ahead_queue: List,
     short_tasks: u32,
     prefetch: bool,
+    /// How many are promised to reservations.
+    promised: u32,
     /// How many were asked to give tasks back and have not answered.
     asked: u32,
 }
@@ -173,6 +181,7 @@ impl Slaves {
             ahead_queue: List::EMPTY,
             short_tasks,
             prefetch,
+            promised: 0,
             asked: 0,
         }
     }
@@ -386,13 +395,16 @@ impl Slaves {
         self.table.get_mut(at).keeps_limit = true;
     }
 
-    pub(crate) fn add(&mut self, id: SlaveId, group: Group) {
+    pub(crate) fn add(&mut self, id: SlaveId, group: Group) -> u32 {
         let slave = Slave {
             id,
             group,
             status: Status::Idle,
             idle_since: 0,
             held_back: false,
+            barred: false,
+            suspect: false,
+            promised: None,
             labels: 0,
             keeps_limit: false,
             hands: Hands::default(),
@@ -407,11 +419,13 @@ impl Slaves {
         self.table.0[at as usize] = Some(slave);
         self.index.insert(id, at);
         self.enter(at);
+        at
     }
 
     pub(crate) fn remove(&mut self, at: u32) -> Slave {
         self.leave(at);
         self.asked -= u32::from(self.hands(at).asked == Asked::Waiting);
+        self.promised -= u32::from(self.get(at).promised.is_some());
         let slave = self.table.0[at as usize]
             .take()
             .expect("a slave is lost once");
@@ -444,15 +458,51 @@ impl Slaves {
         }
     }
 
+    /// How many are promised to reservations.
+    pub(crate) fn promised(&self) -> u32 {
+        self.promised
+    }
+
+    /// It is to be a reservation's that needs such labels, once its hands are empty; or not.
+    pub(crate) fn set_promised(&mut self, at: u32, promised: Option<Needs>) {
+        let was = std::mem::replace(&mut self.table.get_mut(at).promised, promised);
+        self.promised += u32::from(promised.is_some());
+        self.promised -= u32::from(was.is_some());
+        self.see_to_lines(at);
+    }
+
+    /// The idle unordered slave that meets these needs and was served least recently.
+    pub(crate) fn first_unordered_with(&self, needs: Needs) -> Option<u32> {
+        let mut idle = self.labels.idle(needs);
+        idle.find(|&at| self.get(at).group == Group::Unordered)
+    }
+
     /// It gets no work from here on, or does again.
     pub(crate) fn set_held_back(&mut self, at: u32, held_back: bool) {
-        let slave = self.table.get(at);
-        if slave.status == Status::Idle && slave.held_back != held_back {
+        let was = self.table.get(at).held_back;
+        self.set_apart(at, was != held_back, |slave| slave.held_back = held_back);
+    }
+
+    /// It is in quarantine from here on, or is not.
+    pub(crate) fn set_barred(&mut self, at: u32, barred: bool) {
+        let was = self.table.get(at).barred;
+        self.set_apart(at, was != barred, |slave| slave.barred = barred);
+    }
+
+    /// It gets unordered tasks one by one, or as others do.
+    pub(crate) fn set_suspect(&mut self, at: u32, suspect: bool) {
+        self.table.get_mut(at).suspect = suspect;
+        self.see_to_lines(at);
+    }
+
+    /// Changes what decides in which line it stands while it is idle.
+    fn set_apart(&mut self, at: u32, is_change: bool, set: impl FnOnce(&mut Slave)) {
+        if self.table.get(at).status == Status::Idle && is_change {
             self.leave(at);
-            self.table.get_mut(at).held_back = held_back;
+            set(self.table.get_mut(at));
             self.enter(at);
         } else {
-            self.table.get_mut(at).held_back = held_back;
+            set(self.table.get_mut(at));
             self.see_to_lines(at);
         }
     }
@@ -464,7 +514,7 @@ impl Slaves {
             self.turn += 1;
         }
         let (group, status) = (slave.group, slave.status);
-        let held_back = slave.held_back;
+        let held_back = slave.is_apart();
         self.members[group as usize] += 1;
         let by = &mut By::<LINE>(&mut self.table);
         match status {
@@ -548,12 +598,8 @@ impl Slaves {
     }
 
     fn leave(&mut self, at: u32) {
-        let Slave {
-            group,
-            status,
-            held_back,
-            ..
-        } = *self.table.get(at);
+        let Slave { group, status, .. } = *self.table.get(at);
+        let held_back = self.table.get(at).is_apart();
         self.see_to_needs(at, false);
         self.members[group as usize] -= 1;
         let by = &mut By::<LINE>(&mut self.table);
@@ -624,6 +670,12 @@ impl Slaves {
         for (line, list) in lines[12..].iter_mut().zip(&self.idle_held_back) {
             *line = list.checked_slots(|at| self.get(at).links[LINE]);
         }
+        let promised = self.iter().filter(|(_, slave)| slave.promised.is_some());
+        assert_eq!(
+            promised.count(),
+            self.promised as usize,
+            "those that are promised are counted"
+        );
         let waiting = |(_, slave): &(u32, &Slave)| slave.hands.asked == Asked::Waiting;
         assert_eq!(
             self.iter().filter(waiting).count(),
@@ -653,7 +705,7 @@ impl Slaves {
                 slave.should_stand(self.short_tasks, self.prefetch)
             );
             let line = match (slave.status, slave.group) {
-                (Status::Idle, group) if slave.held_back => Some(12 + group as usize),
+                (Status::Idle, group) if slave.is_apart() => Some(12 + group as usize),
                 (Status::Idle, group) => Some(group as usize),
                 (Status::Busy, Group::Unordered) => Some(3),
                 (Status::Wanted, _) => Some(4),
@@ -680,15 +732,21 @@ impl Slave {
     /// Whether it is idle, runs unordered tasks and may be served.
     #[inline]
     fn is_idle_taker(&self) -> bool {
-        self.status == Status::Idle && !self.held_back && self.group.takes_unordered()
+        self.status == Status::Idle && !self.is_apart() && self.group.takes_unordered()
+    }
+
+    /// Whether it stands apart from those that are served as they come.
+    #[inline]
+    fn is_apart(&self) -> bool {
+        self.held_back || self.barred
     }
 
     #[inline]
     fn should_stand(&self, short_tasks: u32, prefetch: bool) -> Stands {
         let idle = self.status == Status::Idle;
         let served = idle && !self.held_back;
-        let busy = self.status == Status::Busy && !self.held_back;
-        let takes = busy && self.group.takes_unordered();
+        let busy = self.status == Status::Busy && !self.held_back && self.promised.is_none();
+        let takes = busy && !self.barred && !self.suspect && self.group.takes_unordered();
         let room = self.hands.has_room();
         let short = !room && self.hands.len() <= short_tasks as usize;
         let (flows, queue) = (!self.own.flows.is_empty(), !self.own.queue.is_empty());

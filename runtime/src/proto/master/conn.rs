@@ -7,12 +7,13 @@ use ringmw_codec::audit::LossCause;
 use ringmw_codec::control::{Goodbye, GoodbyeCode};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{About, Refusal};
-use ringmw_sched::{Departure, Nanos, SlaveId};
+use ringmw_sched::{Death, Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
 use super::meter::Meter;
 use super::shared::Sending;
 use crate::proto::conn::ConnId;
+use crate::proto::pieces::Pieces;
 use crate::proto::secured::AtMaster;
 
 pub(super) struct Conn {
@@ -27,6 +28,8 @@ pub(super) struct Conn {
     pub(super) due: Nanos,
     pub(super) frame_since: Option<Nanos>,
     pub(super) out: Vec<u8>,
+    /// What belongs between the bytes of `out`.
+    pub(super) pieces: Pieces,
     pub(super) unsent: Unsent,
     pub(super) withdraw: Vec<u64>,
     /// What is in `out` waits until the journal has passed this barrier; from where on there are tasks that wait for it.
@@ -51,6 +54,11 @@ impl Conn {
         (self.reader.buffered_bytes() + record) as u64
     }
 
+    /// Bytes in `out` and of the pieces between them.
+    pub(super) fn out_bytes(&self) -> usize {
+        self.out.len() + self.pieces.bytes()
+    }
+
     /// Whether its peer has said nothing at all.
     pub(super) fn is_silent(&self) -> bool {
         let silent = self
@@ -70,7 +78,7 @@ impl Conn {
 /// What is kept for a connection because its peer has not read it.
 #[derive(Default)]
 pub(super) struct Unsent {
-    /// Bytes in `out`, as far as they are accounted for, and in buffers that the engine has not written.
+    /// Bytes in `out` and of its pieces, as far as they are accounted for, and in buffers that the engine has not written.
     pub(super) bytes: u64,
     /// Of them those in `out`.
     pub(super) in_out: usize,
@@ -142,7 +150,12 @@ impl Cause {
                 code: GoodbyeCode::Evicted,
                 ..
             } => LossCause::Evicted,
-            Cause::Goodbye { .. } => LossCause::Goodbye,
+            Cause::Goodbye { code, .. } => match code {
+                GoodbyeCode::Ended => LossCause::Exit,
+                GoodbyeCode::Signalled => LossCause::Signal,
+                GoodbyeCode::Memory => LossCause::Memory,
+                _ => LossCause::Goodbye,
+            },
         }
     }
 
@@ -157,16 +170,36 @@ impl Cause {
         }
     }
 
+    /// How its process has ended, for the task that it is charged to.
+    pub(super) fn death(&self) -> Death {
+        match self.word() {
+            LossCause::Timeout => Death::Silence,
+            LossCause::Exit => Death::Exit,
+            LossCause::Signal => Death::Signal,
+            LossCause::Memory => Death::Memory,
+            _ => Death::Connection,
+        }
+    }
+
+    /// Its state could not be made, or what is around it has failed: another slave there would fare no better.
+    pub(super) fn is_of_its_host(&self) -> bool {
+        matches!(
+            self,
+            Cause::Goodbye {
+                code: GoodbyeCode::StateInit | GoodbyeCode::Surroundings,
+                ..
+            }
+        )
+    }
+
     /// An announced task is charged only where the slave itself was lost.
     pub(super) fn departure(&self) -> Departure {
         match self {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
             Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
             Cause::Goodbye {
-                code: GoodbyeCode::Ended,
-                begun: true,
-                ..
-            } => Departure::Ended,
+                code, begun: true, ..
+            } if code.is_by_task() => Departure::Ended,
             Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }

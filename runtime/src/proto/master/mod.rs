@@ -25,12 +25,14 @@ mod demand;
 mod from_slave;
 mod hand_out;
 mod handshake;
+mod hungry;
 mod incumbents;
 mod journal;
 pub(crate) mod known;
 mod lacking;
 mod lost;
 mod meter;
+mod quarantine;
 mod results;
 mod secured;
 mod shared;
@@ -45,6 +47,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
@@ -102,6 +105,10 @@ pub struct MasterCore {
     shortage_told: Option<Nanos>,
     stopping: Option<bool>,
     batch: TaskBatchBuilder,
+    /// Long arguments of the tasks in `batch`.
+    batch_pieces: Vec<Bytes>,
+    /// What is left of a buffer that is sent in parts.
+    parts: VecDeque<Effect>,
     bests: Arc<Incumbents>,
     checkpoints: Checkpoints,
     /// The version that the round of pushes was begun for.
@@ -119,6 +126,10 @@ pub struct MasterCore {
     /// Connections that became slaves in this turn: their welcome leaves at its end.
     welcomed: Vec<ConnId>,
     late: u64,
+    /// The reserved slaves that had nothing to do when the trail named them last.
+    reserved_idle: Vec<SlaveId>,
+    /// When the trail may say again that slaves are hungry.
+    hungry_said_again: Nanos,
     /// What has become of tasks and slaves so far.
     account: Account,
     /// What is kept for peers that have not read it.
@@ -155,6 +166,8 @@ impl MasterCore {
             shortage_told: None,
             stopping: None,
             batch: TaskBatchBuilder::new(),
+            batch_pieces: Vec::new(),
+            parts: VecDeque::new(),
             bests: Arc::default(),
             checkpoints: Checkpoints::default(),
             round: 0,
@@ -168,6 +181,8 @@ impl MasterCore {
             awake: 0,
             welcomed: Vec::new(),
             late: 0,
+            reserved_idle: Vec::new(),
+            hungry_said_again: 0,
             unsent: AllUnsent::default(),
             left_bytes: 0,
             recorder: None,
@@ -283,6 +298,19 @@ impl MasterCore {
             queue: queue.collect(),
         };
         self.trail.say_run_state(state, load());
+        self.say_reserved_idle();
+    }
+
+    /// Names the reserved slaves that have nothing to do, if they are others than the last time.
+    fn say_reserved_idle(&mut self) {
+        let idle: Vec<SlaveId> = self.sched.idle_reserved().collect();
+        if idle != self.reserved_idle && !idle.is_empty() {
+            self.trail.push(Event::ReservedIdle {
+                count: idle.len() as u64,
+                slaves: idle.iter().take(8).map(SlaveId::to_string).collect(),
+            });
+        }
+        self.reserved_idle = idle;
     }
 
     /// From here on the last ends and losses are remembered one by one, for [`why`](Self::why).
@@ -321,6 +349,9 @@ impl MasterCore {
 
     /// The next effect of this turn.
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        if let Some(part) = self.parts.pop_front() {
+            return Some(part);
+        }
         while let Some(slot) = self.dirty.pop() {
             let Some(Some(state)) = self.conns.get_mut(slot as usize) else {
                 continue;
@@ -340,7 +371,12 @@ impl MasterCore {
             if !state.out.is_empty() || has_answer {
                 let conn = state.id;
                 self.account(conn);
-                return Some(Effect::Send(conn, self.take_out(conn)));
+                let (out, pieces) = self.take_out(conn);
+                if pieces.is_empty() {
+                    return Some(Effect::Send(conn, out));
+                }
+                self.parts.extend(pieces.effects(conn, out));
+                return self.parts.pop_front();
             }
         }
         let effect = self.effects.pop_front()?;
@@ -393,6 +429,8 @@ impl MasterCore {
             sched.recall_due(),
             sched.duplicate_due(),
             sched.expire_due(),
+            sched.quarantine_due(),
+            sched.hungry_due(),
         ] {
             wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));
         }

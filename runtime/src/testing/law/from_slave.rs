@@ -9,7 +9,7 @@ use ringmw_codec::batch::{self, ResultStatus};
 use ringmw_codec::control::{Goodbye, GoodbyeCode, Offer, Returned, Starting, Withdrawn};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
-use ringmw_sched::{Departure, Group, SlaveId};
+use ringmw_sched::{Death, Departure, Group, SlaveId};
 
 use crate::io::engine::{Closed, ConnId};
 use crate::proto::bytes::SmallBytes;
@@ -113,19 +113,26 @@ impl Law {
             Kind::Starting => self.on_starting(conn, id, payload),
             Kind::Offer => self.on_offer(conn, payload),
             Kind::Checkpoint => self.on_checkpoint(conn, id, payload),
+            Kind::AsksHungry => self.on_asks_hungry(payload),
             Kind::Goodbye => match Goodbye::decode(payload) {
                 Ok(goodbye) => {
                     self.see(conn, Happening::Goodbye);
                     self.check_nothing_left(conn);
+                    let mut death = Death::Connection;
                     let departure = match goodbye {
                         Goodbye {
-                            code: GoodbyeCode::Ended,
-                            begun: true,
-                            ..
-                        } => Departure::Ended,
+                            code, begun: true, ..
+                        } if code.is_by_task() => {
+                            death = match code {
+                                GoodbyeCode::Signalled => Death::Signal,
+                                GoodbyeCode::Memory => Death::Memory,
+                                _ => Death::Exit,
+                            };
+                            Departure::Ended
+                        }
                         Goodbye { begun, .. } => Departure::Goodbye { begun },
                     };
-                    self.lose(conn, departure);
+                    self.lose_by(conn, departure, death);
                     return false;
                 }
                 Err(_) => false,
@@ -242,6 +249,7 @@ impl Law {
             return false;
         };
         self.see(conn, Happening::Withdrawn);
+        self.on_hands_hungry(id);
         for (task, begun) in withdrawn.tasks {
             let slave = self.slaves.get_mut(&id).expect("it speaks");
             let found = slave
@@ -267,6 +275,7 @@ impl Law {
             return false;
         }
         self.see(conn, Happening::Returned);
+        self.on_hands_hungry(id);
         for seq in returned.tasks {
             let slave = self.slaves.get_mut(&id).expect("it speaks");
             let Some(at) = slave.hands.iter().position(|held| held.0 == seq) else {

@@ -16,7 +16,10 @@
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
+//!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
+//!   reserve       slaves that are the application's own         check_reserved
 //!   needs         labels                                  on_needs
+//!   quarantine    slaves whose tasks fail and succeed elsewhere
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -36,10 +39,13 @@
 mod application;
 mod checkpoint;
 mod from_slave;
+mod hungry;
 mod leaving;
 mod levels;
 mod loss;
 mod needs;
+mod quarantine;
+mod reserve;
 mod secured;
 mod status;
 mod tables;
@@ -58,9 +64,11 @@ use crate::proto::config::Config;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::checkpoint::Checkpoints;
+use crate::testing::law::hungry::Hungry;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
 use crate::testing::law::needs::Needs;
+use crate::testing::law::quarantine::Wards;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
@@ -104,9 +112,11 @@ pub(super) struct Law {
     told: u64,
     leaving: Leaving,
     checkpoints: Checkpoints,
+    hungry: Hungry,
     secured: Secured,
     unsent: Unsent,
     needs: Needs,
+    wards: Wards,
 }
 
 impl Law {
@@ -140,9 +150,11 @@ impl Law {
             told: 0,
             leaving: Leaving::default(),
             checkpoints: Checkpoints::default(),
+            hungry: Hungry::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
             needs: Needs::default(),
+            wards: Wards::default(),
         }
     }
 
@@ -183,6 +195,11 @@ impl Law {
 
     /// The law.
     pub(super) fn check(&mut self, core: &MasterCore) {
+        if self.check_wards(core) {
+            // Whose turn it is depends on who is served.
+            self.turns.forget_turn();
+            self.levels = Levels::default();
+        }
         self.check_order();
         self.check_turns();
         self.check_levels();
@@ -225,6 +242,7 @@ impl Law {
         }
         self.gone.clear();
         self.check_checkpoints(core);
+        self.check_hungry();
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
         self.check_status(core);
@@ -298,6 +316,11 @@ impl Law {
     /// Ends that have not been told.
     pub(super) fn untold(&self) -> usize {
         self.tasks.values().filter(|task| !task.told).count()
+    }
+
+    /// Slaves that were put into quarantine, and that were taken back as they had healed.
+    pub(super) fn quarantined(&self) -> (u64, u64) {
+        (self.wards.begun, self.wards.healed)
     }
 
     pub(super) fn told(&self) -> u64 {

@@ -108,6 +108,7 @@ impl Law {
                 }
             }
             (Kind::CheckpointTaken, Phase::Slave(_)) => self.on_checkpoint_taken(conn, payload),
+            (Kind::Hungry, Phase::Slave(id)) => self.on_hungry(id, payload),
             (Kind::Resume, Phase::Slave(id)) => self.on_resume(id, payload),
             (Kind::Shutdown, Phase::Slave(id)) => {
                 Shutdown::decode(payload).expect("the master's own");
@@ -193,7 +194,12 @@ impl Law {
                 task.place,
                 task.must
             );
+            let unordered = !task.bound;
+            let has_needs = task.spec.policy.needs != ringmw_sched::Needs::NONE;
             self.check_resume(id, seq, second);
+            if unordered {
+                self.check_ward(id, (entry.algorithm, has_needs), seq);
+            }
             let task = self.tasks.get_mut(&seq).expect("looked up above");
             assert_eq!(
                 task.spec.algorithm.0, entry.algorithm,
