@@ -643,6 +643,42 @@ const MUTANTS: &[Mutant] = &[
         new: "",
     },
     Mutant {
+        name: "shared: what a task in hand names is dropped",
+        file: "runtime/src/proto/slave/shared.rs",
+        old: ".filter(|(name, _)| !pinned.contains(name));",
+        new: ".filter(|(name, _)| !pinned.contains(name) || shelf.bytes > most);",
+    },
+    Mutant {
+        name: "shared: half of it counts as had",
+        file: "runtime/src/proto/slave/shared.rs",
+        old: "blob.bytes == 0 || self.whole.contains_key(&blob.name)",
+        new: "let coming = self.coming.as_ref().filter(|coming| coming.of.name == blob.name);
+        blob.bytes == 0
+            || self.whole.contains_key(&blob.name)
+            || coming.is_some_and(|coming| 2 * coming.data.len() as u64 > blob.bytes)",
+    },
+    Mutant {
+        name: "shared: a block of a file is sent from its beginning again",
+        file: "runtime/src/proto/master/shared.rs",
+        old: "let rest = &here[(*at - from) as usize..];",
+        new: "let rest = &here[..here.len() - (*at - from) as usize];",
+    },
+    Mutant {
+        name: "shared: pieces stand before packets",
+        file: "runtime/src/proto/master/hand_out.rs",
+        old: "self.relieve();
+        let mut sent = Vec::new();",
+        new: "self.relieve();
+        self.send_pieces();
+        let mut sent = Vec::new();",
+    },
+    Mutant {
+        name: "shared: it is forgotten while a task names it",
+        file: "runtime/src/proto/master/shared.rs",
+        old: ".take_while(|&nth| !self.sched.is_live(held.first.after(nth)))",
+        new: "",
+    },
+    Mutant {
         name: "quarantine: who is in it is served as any other",
         file: "sched/src/events/quarantine.rs",
         old: "!self.closed.contains(&algorithm) || self.needs.contains(&needs)",

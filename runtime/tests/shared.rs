@@ -229,3 +229,87 @@ fn a_task_is_submitted_again_from_what_is_left_of_it() {
     });
     assert_eq!((code, RUNS.load(Ordering::Relaxed)), (0, 1));
 }
+
+/// How many it is given.
+#[algorithm]
+fn counted(parts: &[Shared<[u8]>]) -> Result<u64, String> {
+    match parts.len() {
+        0 => Ok(0),
+        several => Err(format!("{several} are too many")),
+    }
+}
+
+/// One that is made of another's arguments says nothing of what they mention: with tasks that name nothing it is alike in
+/// all else, and its slave would wait for ever for what nobody keeps.
+#[test]
+fn a_task_made_again_does_not_pass_for_one_that_names_nothing() {
+    use ringmw::testing::World;
+
+    async fn master(mw: Master, _args: Args) -> Result {
+        let data = mw.share(&[7u8; 1_000][..]);
+        let task = counted::task(std::slice::from_ref(&data)).stream(1);
+        let error = mw.call(task).await.unwrap_err();
+        let TaskErrorKind::Failed { origin, .. } = error.kind() else {
+            panic!("{error}")
+        };
+        drop(data);
+        mw.events_timeout(Duration::from_secs(1)).await;
+        let again = origin.task::<counted>().expect("these are its arguments");
+        mw.submit_all([counted::task(&[]).stream(0), again]);
+        let mut ends = mw.results::<counted>();
+        let (mut done, mut gone) = (0, 0);
+        while let Some(end) = ends.next().await {
+            match end {
+                Ok(result) => {
+                    assert_eq!(result.output, 0);
+                    done += 1;
+                }
+                Err(error) => {
+                    let TaskErrorKind::Unrunnable { reason, .. } = error.kind() else {
+                        panic!("{error}")
+                    };
+                    assert_eq!(*reason, Reason::SharedGone);
+                    gone += 1;
+                }
+            }
+        }
+        assert_eq!((done, gone), (1, 1));
+        Ok(())
+    }
+
+    let app = App::new().algorithm::<counted>().master(master);
+    // So many are taken together, however long one takes.
+    let world = World::new(1)
+        .slaves(1)
+        .args(["--mw-slave-task-group", "10"]);
+    let report = world.patience(Duration::from_secs(60)).run(app);
+    assert_eq!(report.code, 0, "{report:?}");
+}
+
+/// Two masters' worth of data after one another through one slave's cache: the second drops the first, and the first comes
+/// again when it is named again.
+#[test]
+fn two_sets_of_data_take_turns_in_one_cache() {
+    let args = ["--mw-shared-cache", "450000", "--mw-slave-task-group", "1"];
+    let code = embedded(2, &args, |mw, _| async move {
+        let sets: Vec<Vec<Shared<[u8]>>> = (0..2u8)
+            .map(|set| {
+                let bytes = (1..=4u8).map(|n| vec![10 * set + n; 100_000]);
+                bytes.map(|bytes| mw.share(&bytes[..])).collect()
+            })
+            .collect();
+        for round in 0..4 {
+            let set = &sets[round % 2];
+            let tasks = (0..40).map(|n| sums::task(set, &set[n % 4]));
+            let mut all = mw.map(tasks).in_order();
+            for n in 0..40 {
+                let sums = all.try_next().await?.expect("as many as tasks");
+                let expected = |part: &Shared<[u8]>| 100_000 * u64::from(part[0]);
+                let of_set: Vec<u64> = set.iter().chain([&set[n % 4]]).map(expected).collect();
+                assert_eq!(sums, of_set, "round {round}");
+            }
+        }
+        Ok(())
+    });
+    assert_eq!(code, 0);
+}

@@ -43,6 +43,7 @@ struct Sums {
     faults: u64,
     went: u64,
     went_with_unsent: u64,
+    shared: u64,
     quarantined: u64,
     healed: u64,
     coverage: Coverage,
@@ -64,6 +65,7 @@ impl Sums {
         self.faults += storm.faults;
         self.went += storm.went;
         self.went_with_unsent += storm.went_with_unsent;
+        self.shared += storm.shared;
         self.quarantined += storm.quarantined;
         self.healed += storm.healed;
         self.coverage.add(&storm.coverage);
@@ -155,6 +157,7 @@ fn the_cores_keep_the_law() {
     assert!(rare > sums.tasks / 200, "of every kind: {rare}");
     assert!(sums.several > 0, "several packets go ahead");
     assert!(sums.went_by_labels > 0, "tasks go by labels");
+    assert!(sums.shared > 0, "slaves are sent shared data");
     assert!(
         sums.went > 0 && sums.went_with_unsent > 0,
         "slaves go of their own will"

@@ -10,7 +10,7 @@ use ringmw_sched::{AlgorithmId, Nanos, Needs, Owner, TaskId, TaskSpec};
 
 use super::handle::Master;
 use super::state::State;
-use crate::proto::blob::Named;
+use crate::proto::blob::{Mentions, Named};
 use crate::proto::bytes::SmallBytes;
 use crate::proto::pieces::LONG_BYTES_MIN;
 use crate::proto::series::{Body, Growing, packet_bytes};
@@ -209,6 +209,22 @@ pub(super) struct Open {
     series: Growing,
     /// The shared data that each of them names.
     named: Named,
+    /// Finds what arguments of the algorithm mention, where they can.
+    mentions: Option<Mentions>,
+}
+
+impl Open {
+    /// Whether a task says all that it names. One that was made of another's arguments says nothing, and may mention some.
+    #[inline]
+    fn is_named_by(&self, task: RawTask<'_>) -> bool {
+        let says = task.policy.is_some_and(|policy| !policy.named.is_empty());
+        let Some(find) = self.mentions.filter(|_| !says) else {
+            return true;
+        };
+        let mut mentions = Vec::new();
+        find(task.args, &mut mentions);
+        mentions.is_empty()
+    }
 }
 
 impl State {
@@ -247,6 +263,7 @@ impl State {
         let follows = is_alike
             && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
             && task.names_as(&open.named)
+            && open.is_named_by(task)
             && open.series.push(&task.body(stream));
         follows.then(|| open.first.after(open.series.tasks() - 1))
     }
@@ -278,6 +295,7 @@ impl State {
             spec,
             first: opening.first,
             named,
+            mentions: self.core.info(algorithm).mentions,
             series: Growing::new(&body, opening),
         });
         opening.first

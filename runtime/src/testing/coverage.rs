@@ -75,7 +75,7 @@ pub struct Coverage {
 }
 
 /// Every way in which a task can end, by whom it is told to, and what may happen on the way.
-pub const ENDS: [&str; 34] = [
+pub const ENDS: [&str; 36] = [
     "done, queue",
     "done, flow",
     "done after recycling, queue",
@@ -104,6 +104,8 @@ pub const ENDS: [&str; 34] = [
     "no such priority, flow",
     "no such needs, queue",
     "no such needs, flow",
+    "shared gone, queue",
+    "shared gone, flow",
     "on the way: recycled",
     "on the way: charged",
     "on the way: given back",

@@ -294,6 +294,8 @@ impl Fleet {
                     law.on_finished(link.id, task);
                 }
                 law.on_slave_heard(link.id, slave.recalls_open());
+                let wanted = std::mem::take(&mut slave.wanted);
+                law.on_wanted(link.id, &wanted, slave.core.shared_here());
                 // One that reads nothing says no more what its core would say.
                 if let Some(is_idle) = slave.begins_to_go()
                     && !slave.deaf

@@ -24,6 +24,9 @@
 //! - a marked task is announced before it begins, and then never given back; a charge stands for an announced task
 //!   whose slave crashed, and for no other departure;
 //! - a key of a `Best` that is told was offered, and its witness is kept;
+//! - of shared data a slave wants what a task in its hands names, and is sent that, byte for byte, behind all else of a turn
+//!   and only while it reads; with room for all it wants nothing twice; what cannot be read any more makes unrunnable what
+//!   names it, and with the last handle and task nothing is kept;
 //! - who has not read what it was sent gets no work past its bound, nor past that of all together, those that have waited
 //!   longest first; nothing is kept of a half frame whose connection is gone;
 //! - packets keep to their bytes and tasks, hands to two packets or a few short tasks, the queue and the ready results to

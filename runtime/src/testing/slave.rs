@@ -12,6 +12,7 @@ use ringmw_codec::control::{GoodbyeCode, Starting};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
+use ringmw_codec::shared::{BlobName, Want};
 use ringmw_sched::{Nanos, SlaveId};
 
 use super::coroutine::{Computed, Pause, Pauses, Resumed, Routine, Wake};
@@ -25,6 +26,7 @@ use crate::typed::cx::Cx;
 use crate::typed::host::Host;
 use crate::typed::registry::Registry;
 use crate::typed::tag::RunError;
+use crate::typed::wire::WireError;
 
 /// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
 const RETRY: Nanos = SECOND / 50;
@@ -129,6 +131,8 @@ pub(super) struct SimSlave {
     unsent: u64,
     /// Its slave algorithm returns after so many tasks.
     pub(super) returns_after: Option<u64>,
+    /// Shared data that it has begun to ask for, for the observer.
+    pub(super) wanted: Vec<BlobName>,
     /// Tasks that it has finished and could still speak of, for the observer.
     pub(super) finished: Vec<u64>,
     /// The observer knows that it goes.
@@ -205,6 +209,7 @@ impl SimSlave {
             trusts: false,
             unsent: 0,
             returns_after: None,
+            wanted: Vec::new(),
             finished: Vec::new(),
             going: false,
             evicted: false,
@@ -297,6 +302,8 @@ impl SimSlave {
             if let Some(SlaveEnd::MasterLost(reason)) = self.core.end() {
                 let is_read = !reason.contains("cannot be read");
                 assert!(is_read || !self.trusts, "of an honest master: {reason}");
+                let is_named = !reason.contains("another content");
+                assert!(is_named, "of an honest master: {reason}");
             }
         }
         let ended = link.down.ended(now).filter(|_| !self.deaf);
@@ -553,6 +560,8 @@ impl SimSlave {
             Ok(output) => self.core.finish(algorithm, Ok(output), compute, now),
             Err(RunError::Failed(text)) => self.core.finish(algorithm, Err(text), compute, now),
             Err(RunError::Args(error)) => {
+                let is_there = !matches!(error, WireError::SharedGone { .. });
+                assert!(is_there, "a task begins without what it names: {error}");
                 let text = format!("its arguments cannot be read: {error}");
                 self.core.finish(algorithm, Err(&text), compute, now);
             }
@@ -636,6 +645,7 @@ impl SimSlave {
     /// What its core has to say goes out; `is_its_own`: it says frames.
     fn take_said(&mut self, now: Nanos, is_its_own: bool) {
         let (open, unsent) = (&mut self.recalls_open, &mut self.unsent);
+        let wanted = &mut self.wanted;
         let (mouth, sealed, said) = (&mut self.mouth, &mut self.sealed, &mut self.said);
         self.core.take_said(&mut self.out, now, &mut |frames| {
             sealed.extend(frames);
@@ -643,9 +653,15 @@ impl SimSlave {
             if !is_its_own {
                 return;
             }
-            let flow = mouth.feed(frames, &|_| u32::MAX, &mut |kind, _| {
+            let flow = mouth.feed(frames, &|_| u32::MAX, &mut |kind, payload| {
                 *open -= u64::from(kind == Kind::Returned);
                 *unsent += u64::from(kind == Kind::Results);
+                if kind == Kind::Want
+                    && let Ok(want) = Want::decode(payload)
+                    && want.from == 0
+                {
+                    wanted.push(want.name);
+                }
                 ControlFlow::<()>::Continue(())
             });
             assert!(flow.is_ok(), "a core says frames");

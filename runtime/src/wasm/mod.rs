@@ -110,6 +110,8 @@ impl Module {
 }
 
 fn compile(bytes: &[u8]) -> Result<Machine, String> {
+    #[cfg(test)]
+    tests::note_compilation(bytes);
     match bytes.len() {
         0..=MODULE_BYTES_MAX => Machine::new(bytes),
         bytes => Err(format!(
@@ -140,7 +142,48 @@ pub use wasm_run as run;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::App;
+    use crate::prelude::*;
+
+    /// What was compiled in this process, once for each time.
+    static COMPILED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+    pub(super) fn note_compilation(bytes: &[u8]) {
+        let mut compiled = COMPILED.lock().expect("nobody panics while it is held");
+        compiled.push(bytes.to_vec());
+    }
+
+    #[test]
+    fn ten_thousand_calls_cost_a_compilation_a_slave() {
+        const SLAVES: u32 = 3;
+        let text = r#"(module (func (export "f") (param i64) (result i64)
+            (i64.add (local.get 0) (i64.const 10000))))"#;
+        let module = Module::from_wat(text).unwrap();
+        let bytes = module.bytes.clone();
+        let master = async move |mw: crate::Master, _: crate::Args| -> crate::Result {
+            let module = mw.share(&module);
+            let limits = Limits::default();
+            let task = |n| wasm_run::task(&module, "f", &[Value::I64(n)], &limits);
+            let mut answers = mw.map((0..10_000).map(task)).in_order();
+            let mut n = 0;
+            while let Some(answer) = answers.try_next().await? {
+                assert_eq!(answer, [Value::I64(n + 10_000)]);
+                n += 1;
+            }
+            assert_eq!(n, 10_000);
+            Ok(())
+        };
+        let app = App::new().algorithm::<wasm_run>().master(master);
+        assert_eq!(app.embedded(SLAVES).run(), 0);
+        let compiled = COMPILED.lock().unwrap();
+        let times = compiled.iter().filter(|other| **other == bytes).count();
+        // Once to see that it can be.
+        let slaves = times as u32 - 1;
+        assert!((1..=SLAVES).contains(&slaves), "{times} compilations");
+    }
 
     fn call(text: &str, args: &[Value], limits: &Limits) -> Result<Vec<Value>, String> {
         let module = Module::from_wat(text).map_err(|error| error.to_string())?;

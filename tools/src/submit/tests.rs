@@ -297,3 +297,132 @@ fn the_masters_job_is_found_in_what_sbatch_says() {
     assert_eq!(job_of("sbatch: Submitted batch job \n"), None);
     assert_eq!(job_of("queued"), None);
 }
+
+/// One life of a job whose program ends with these codes, one after the other: what it asked of `scontrol`.
+struct Played {
+    folder: tempfile::TempDir,
+    script: String,
+}
+
+impl Played {
+    fn new(text: &Text, folder: tempfile::TempDir) -> Self {
+        let bin = folder.path().join("bin");
+        std::fs::create_dir(&bin).expect("a folder");
+        for (name, text) in [
+            ("scontrol", "echo \"$*\" >>asked"),
+            // No pause is waited for.
+            ("sleep", ":"),
+        ] {
+            let path = bin.join(name);
+            std::fs::write(&path, format!("#!/bin/bash\n{text}\n")).expect("written");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&path, mode).expect("it is ours");
+        }
+        let script = text.text.clone();
+        Played { folder, script }
+    }
+
+    fn life(&self, code: u8) -> (Option<i32>, Vec<String>) {
+        let here = self.folder.path();
+        let program = here.join("program");
+        std::fs::write(&program, format!("#!/bin/bash\nexit {code}\n")).expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).expect("it is ours");
+        std::fs::write(here.join("job.sh"), &self.script).expect("written");
+        let _ = std::fs::remove_file(here.join("asked"));
+        let path = format!(
+            "{}/bin:{}",
+            here.display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let output = Command::new("bash")
+            .arg("job.sh")
+            .current_dir(here)
+            .env("PATH", path)
+            .envs([
+                ("SLURM_JOB_ID", "18"),
+                ("SLURM_ARRAY_JOB_ID", "18"),
+                ("SLURM_ARRAY_TASK_ID", "3"),
+            ])
+            .output()
+            .expect("bash is there");
+        let asked = std::fs::read_to_string(here.join("asked")).unwrap_or_default();
+        (
+            output.status.code(),
+            asked.lines().map(str::to_owned).collect(),
+        )
+    }
+}
+
+/// Slurm's script counts what HTCondor's policy reads from the exit code.
+#[test]
+fn slurm_holds_a_slave_that_fails_at_once_the_tenth_time_in_a_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("ping.rsc"), "").expect("written");
+    let mut here = app();
+    here.binary = folder.path().join("program");
+    let played = Played::new(&slurm::slaves(&here, 4).expect("it can be written"), folder);
+    let later = |asked: &[String]| {
+        let start = asked
+            .iter()
+            .find_map(|line| line.split_once("StartTime=now+"));
+        start.map(|(_, seconds)| seconds.to_owned())
+    };
+    let requeued = |asked: &[String]| asked.iter().any(|line| line == "requeue 18_3");
+    let in_vain = || {
+        let (code, asked) = played.life(241);
+        assert_eq!(code, Some(241));
+        assert!(requeued(&asked), "{asked:?}");
+        later(&asked)
+    };
+    let pauses: Vec<Option<String>> = (0..9).map(|_| in_vain()).collect();
+    assert_eq!(pauses, vec![None; 9]);
+    // A life that ended otherwise is a new beginning, an eviction's code too.
+    let (_, asked) = played.life(255);
+    assert!(requeued(&asked) && later(&asked).is_none(), "{asked:?}");
+    let held: Vec<Option<String>> = (0..16).map(|_| in_vain()).collect();
+    assert_eq!(held[..9], vec![None; 9]);
+    let held: Vec<&str> = held[9..].iter().flatten().map(String::as_str).collect();
+    assert_eq!(held, ["60", "120", "240", "480", "960", "1800", "1800"]);
+    // It cannot be started: as bad.
+    let (_, asked) = played.life(127);
+    assert_eq!(later(&asked).as_deref(), Some("1800"));
+    assert!(
+        asked
+            .iter()
+            .any(|line| line.contains("Comment=held for 1800 s")),
+        "{asked:?}"
+    );
+    // It was told to go.
+    assert_eq!(played.life(0), (Some(0), Vec::new()));
+    assert_eq!(in_vain(), None, "what it counted is gone");
+}
+
+#[test]
+fn slurm_holds_a_master_that_says_so_and_runs_a_killed_one_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut here = app();
+    here.binary = folder.path().join("program");
+    let master = slurm::master(&here, &[], &[]).expect("it can be written");
+    let played = Played::new(&master, folder);
+    let (code, asked) = played.life(253);
+    assert_eq!(code, Some(253));
+    assert!(
+        asked.iter().any(|line| line == "requeuehold 18"),
+        "{asked:?}"
+    );
+    assert!(
+        asked
+            .iter()
+            .any(|line| line.contains("Comment=held: the master aborted 5 times")),
+        "{asked:?}"
+    );
+    for (code, again) in [(143, true), (0, false), (255, false), (7, false)] {
+        let (_, asked) = played.life(code);
+        assert_eq!(
+            asked.iter().any(|line| line == "requeue 18"),
+            again,
+            "{code}: {asked:?}"
+        );
+    }
+}

@@ -69,6 +69,7 @@ use conn::{Conn, Phase};
 use incumbents::Pace;
 use journal::Recorder;
 use lacking::Lacking;
+pub(crate) use shared::Load;
 use shared::Shares;
 pub use trail::Traffic;
 use trail::Trail;
@@ -143,6 +144,14 @@ pub struct MasterCore {
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
+}
+
+/// What was cancelled since it was said last.
+fn put_withdraw(cancelled: &mut Vec<u64>, out: &mut Vec<u8>) {
+    for tasks in std::mem::take(cancelled).chunks(WITHDRAW_TASKS_MAX) {
+        let tasks = tasks.to_vec();
+        put(out, Kind::Withdraw, |out| Withdraw { tasks }.encode(out));
+    }
 }
 
 impl MasterCore {
@@ -359,14 +368,7 @@ impl MasterCore {
             if state.barred.is_some() {
                 continue;
             }
-            if !state.withdraw.is_empty() {
-                for tasks in std::mem::take(&mut state.withdraw).chunks(WITHDRAW_TASKS_MAX) {
-                    let tasks = tasks.to_vec();
-                    put(&mut state.out, Kind::Withdraw, |out| {
-                        Withdraw { tasks }.encode(out)
-                    });
-                }
-            }
+            put_withdraw(&mut state.withdraw, &mut state.out);
             let has_answer = state.secured.as_ref().is_some_and(|it| it.has_answer());
             if !state.out.is_empty() || has_answer {
                 let conn = state.id;
@@ -446,16 +448,20 @@ impl MasterCore {
 
     fn take_unrunnable(&mut self) {
         while let Some(task) = self.sched.poll_unrunnable() {
-            self.trail.on_unrunnable(task.id, InWords(task.reason));
-            self.forget_checkpoints(task.id.seq(), 1);
-            let end = End::Unrunnable(Box::new(Unrunnable {
-                payload: task.payload.alone(),
-                ..task
-            }));
-            self.trail.on_task_ended(&end);
-            self.account.on_end(&end, self.now);
-            self.ends.push_back(end);
+            self.end_unrunnable(task);
         }
+    }
+
+    fn end_unrunnable(&mut self, task: Unrunnable<Body>) {
+        self.trail.on_unrunnable(task.id, InWords(task.reason));
+        self.forget_checkpoints(task.id.seq(), 1);
+        let end = End::Unrunnable(Box::new(Unrunnable {
+            payload: task.payload.alone(),
+            ..task
+        }));
+        self.trail.on_task_ended(&end);
+        self.account.on_end(&end, self.now);
+        self.ends.push_back(end);
     }
 
     fn conn(&self, conn: ConnId) -> Option<&Conn> {

@@ -17,13 +17,11 @@ use ringmw_codec::frame::Kind;
 use ringmw_codec::shared::{Blob as Piece, BlobName, BlobRef, Want};
 use ringmw_sched::{Cancelled, Reason, TaskId, Unrunnable};
 
-use super::MasterCore;
 use super::conn::{Conn, Phase, Stop, offence};
+use super::{MasterCore, put_withdraw};
 use crate::proto::blob::{Blob, Named, PIECE_BYTES_MAX, Source};
 use crate::proto::conn::ConnId;
-use crate::proto::end::End;
 use crate::proto::put;
-use crate::proto::reason::InWords;
 
 /// Pieces of one turn, to all slaves: a megabyte, which takes a fraction of a millisecond.
 const PIECES_PER_TURN: usize = 16;
@@ -57,6 +55,8 @@ pub(super) struct Shares {
     loads: VecDeque<Load>,
     /// Connections that wait for a block's place.
     starved: VecDeque<ConnId>,
+    /// Connections that want what nobody keeps.
+    orphans: Vec<ConnId>,
 }
 
 struct Known {
@@ -75,13 +75,18 @@ struct Held {
 }
 
 /// What a connection is being sent.
+///
+/// It has a name alone, and keeps nothing: whose task has ended asks for no more, and does not say so. Nor does it ask
+/// again where the same is shared anew meanwhile, and named by its next task.
 pub(super) struct Sending {
-    blob: Arc<Blob>,
+    name: BlobName,
     at: u64,
     to: u64,
     block: Block,
     /// It is in the line.
     in_line: bool,
+    /// It waits for the same to be shared anew.
+    is_orphan: bool,
 }
 
 /// A part of a file.
@@ -98,6 +103,16 @@ pub(crate) struct Load {
     pub(crate) blob: Arc<Blob>,
     pub(crate) from: u64,
     pub(crate) bytes: usize,
+}
+
+/// Whether it has read nearly all that it was sent, and stays.
+fn reads(conn: &Conn, unsent_max: u64) -> bool {
+    let stays = matches!(conn.phase, Phase::Slave { leaving: false, .. });
+    stays && conn.unsent.bytes < unsent_max
+}
+
+fn is_of(weak: &Weak<Blob>, blob: &Arc<Blob>) -> bool {
+    std::ptr::eq(weak.as_ptr(), Arc::as_ptr(blob))
 }
 
 impl MasterCore {
@@ -122,7 +137,41 @@ impl MasterCore {
             is_gone: false,
         };
         shares.known.insert(blob.of.name, known);
+        self.adopt_orphans(blob.of.name);
         blob
+    }
+
+    /// It is shared anew: who has asked for it before is sent it.
+    fn adopt_orphans(&mut self, name: BlobName) {
+        for conn in std::mem::take(&mut self.shares.orphans) {
+            let sending = self.conn_mut(conn).and_then(|state| state.sending.as_mut());
+            match sending.filter(|sending| sending.is_orphan) {
+                Some(sending) if sending.name == name => {
+                    sending.is_orphan = false;
+                    self.line_up(conn);
+                }
+                Some(_) => self.shares.orphans.push(conn),
+                None => {}
+            }
+        }
+    }
+
+    /// Nobody keeps what it wants.
+    fn orphan(&mut self, conn: ConnId) {
+        let sending = self.conn_mut(conn).and_then(|state| state.sending.as_mut());
+        if let Some(sending) = sending.filter(|sending| !sending.is_orphan) {
+            sending.is_orphan = true;
+            let was_here = matches!(sending.block, Block::Here { .. });
+            if was_here {
+                sending.block = Block::None;
+            }
+            if !self.shares.orphans.contains(&conn) {
+                self.shares.orphans.push(conn);
+            }
+            if was_here {
+                self.free_block();
+            }
+        }
     }
 
     fn known(&self, name: BlobName) -> Option<Arc<Blob>> {
@@ -142,9 +191,10 @@ impl MasterCore {
     /// Tasks that were just submitted, from this one on, keep what they name alive until they have ended. With `None` what
     /// they name is gone, and they are unrunnable.
     pub(crate) fn hold(&mut self, first: TaskId, tasks: u32, named: Option<Named>) {
-        let named = named.filter(|named| {
-            let is_there = |blob: &Arc<Blob>| self.known(blob.of.name).is_some();
-            named.iter().all(is_there)
+        // What was shared anew since it was gone is what slaves are sent.
+        let named = named.and_then(|named| {
+            let mentions: Vec<BlobRef> = named.iter().map(|blob| blob.of).collect();
+            self.named(&mentions)
         });
         match named {
             Some(named) if named.is_empty() => {}
@@ -172,20 +222,14 @@ impl MasterCore {
                 payload,
                 ..
             } = task;
-            let reason = Reason::SharedGone;
-            self.trail.on_unrunnable(id, InWords(reason));
-            let payload = payload.alone();
-            let end = Unrunnable {
+            self.end_unrunnable(Unrunnable {
                 id,
                 algorithm,
                 owner,
                 policy,
                 payload,
-                reason,
-            };
-            let end = End::Unrunnable(Box::new(end));
-            self.trail.on_task_ended(&end);
-            self.ends.push_back(end);
+                reason: Reason::SharedGone,
+            });
         }
         self.collect_withdrawals();
     }
@@ -193,7 +237,8 @@ impl MasterCore {
     /// It cannot be read any more.
     fn lose_shared(&mut self, blob: &Arc<Blob>, reason: &str) {
         let known = self.shares.known.get_mut(&blob.of.name);
-        let Some(known) = known.filter(|known| !known.is_gone) else {
+        // It may have been shared anew meanwhile.
+        let Some(known) = known.filter(|known| !known.is_gone && is_of(&known.blob, blob)) else {
             return;
         };
         known.is_gone = true;
@@ -237,30 +282,28 @@ impl MasterCore {
     }
 
     pub(super) fn on_want(&mut self, conn: ConnId, want: Want) -> Result<(), Stop> {
-        let Some(blob) = self.known(want.name) else {
-            // Its task has ended meanwhile, and the slave hears so.
-            return Ok(());
-        };
-        if want.to > blob.of.bytes {
+        let known = self.known(want.name).map(|blob| blob.of.bytes);
+        if let Some(bytes) = known.filter(|&bytes| want.to > bytes) {
             return Err(offence(format!(
-                "it wants byte {} of shared data of {} bytes",
-                want.to, blob.of.bytes
+                "it wants byte {} of shared data of {bytes} bytes",
+                want.to
             )));
         }
         let Some(state) = self.conn_mut(conn) else {
             return Ok(());
         };
         match &mut state.sending {
-            Some(sending) if Arc::ptr_eq(&sending.blob, &blob) && sending.to == want.from => {
+            Some(sending) if sending.name == want.name && sending.to == want.from => {
                 sending.to = want.to;
             }
             other => {
                 let before = other.replace(Sending {
-                    blob,
+                    name: want.name,
                     at: want.from,
                     to: want.to,
                     block: Block::None,
                     in_line: false,
+                    is_orphan: false,
                 });
                 self.give_block_back(before);
             }
@@ -272,15 +315,12 @@ impl MasterCore {
     /// A connection that wants something and reads gets into the line.
     pub(super) fn line_up(&mut self, conn: ConnId) {
         let unsent_max = self.config.unsent_bytes_max / UNSENT_PART;
-        if let Some(Conn {
-            phase: Phase::Slave { leaving: false, .. },
-            sending: Some(sending),
-            unsent,
-            ..
-        }) = self.conn_mut(conn)
+        if let Some(state) = self.conn_mut(conn)
+            && reads(state, unsent_max)
+            && let Some(sending) = &mut state.sending
             && !sending.in_line
+            && !sending.is_orphan
             && sending.at < sending.to
-            && unsent.bytes < unsent_max
             && !matches!(sending.block, Block::Asked)
         {
             sending.in_line = true;
@@ -325,37 +365,47 @@ impl MasterCore {
 
     /// After all else of a turn: the next pieces.
     pub(super) fn send_pieces(&mut self) {
+        let unsent_max = self.config.unsent_bytes_max / UNSENT_PART;
         let mut left = PIECES_PER_TURN;
         while left > 0
             && let Some(conn) = self.shares.line.pop_front()
         {
-            left -= 1;
             if let Some(state) = self.conn_mut(conn)
                 && let Some(sending) = &mut state.sending
             {
                 sending.in_line = false;
-                self.send_piece(conn);
-                self.line_up(conn);
+                // It may have been given other things since it got into the line.
+                if reads(state, unsent_max) {
+                    left -= 1;
+                    self.send_piece(conn);
+                    self.line_up(conn);
+                }
             }
         }
     }
 
     fn send_piece(&mut self, conn: ConnId) {
+        let sending = self.conn(conn).and_then(|state| state.sending.as_ref());
+        let Some((name, to)) = sending.map(|sending| (sending.name, sending.to)) else {
+            return;
+        };
+        let Some(blob) = self.known(name) else {
+            return self.orphan(conn);
+        };
+        let of = blob.of;
+        if to > of.bytes {
+            // It asked when nobody knew how long it is. No honest slave does.
+            let forgotten = self.conn_mut(conn).and_then(|state| state.sending.take());
+            return self.give_block_back(forgotten);
+        }
         self.prepare_out(conn.slot());
         let state = self.conns[conn.slot()].as_mut().expect("just looked up");
         let Phase::Slave { id, .. } = state.phase else {
             return;
         };
-        let Some(sending) = &mut state.sending else {
+        let Some(Sending { at, to, block, .. }) = &mut state.sending else {
             return;
         };
-        let Sending {
-            blob,
-            at,
-            to,
-            block,
-            ..
-        } = sending;
         let piece_max =
             (self.config.unsent_bytes_max / PIECE_PART).clamp(1, PIECE_BYTES_MAX as u64);
         let bytes = (*to - *at).min(piece_max) as usize;
@@ -368,16 +418,16 @@ impl MasterCore {
                 &rest[..bytes.min(rest.len())]
             }
             (Source::File(_), Block::Asked) => return,
-            (Source::File(_), _) => return self.ask_block(conn),
+            (Source::File(_), _) => return self.ask_block(conn, &blob),
         };
-        let (name, from, sent) = (blob.of.name, *at, piece.len() as u64);
+        let (from, sent) = (*at, piece.len() as u64);
+        put_withdraw(&mut state.withdraw, &mut state.out);
         put(&mut state.out, Kind::Blob, |out| {
             Piece::encode_header(name, from, out);
             out.extend_from_slice(piece);
         });
         *at += sent;
-        let is_whole = *at == blob.of.bytes;
-        let of = blob.of;
+        let is_whole = *at == of.bytes;
         let used_up = match block {
             Block::Here { from, bytes } => *at == *from + bytes.len() as u64,
             _ => false,
@@ -402,7 +452,7 @@ impl MasterCore {
     }
 
     /// The next part of a file is wanted.
-    fn ask_block(&mut self, conn: ConnId) {
+    fn ask_block(&mut self, conn: ConnId, blob: &Arc<Blob>) {
         let has_room = self.shares.blocks < BLOCKS_MAX;
         let state = self.conns[conn.slot()].as_mut().expect("just looked up");
         let Some(sending) = &mut state.sending else {
@@ -416,7 +466,7 @@ impl MasterCore {
             return;
         }
         sending.block = Block::Asked;
-        let blob = Arc::clone(&sending.blob);
+        let blob = Arc::clone(blob);
         let from = sending.at;
         let bytes = (blob.of.bytes - from).min(BLOCK_BYTES) as usize;
         self.shares.blocks += usize::from(!had_one);
@@ -445,7 +495,7 @@ impl MasterCore {
         } = load;
         let waits = |state: &Conn| {
             state.sending.as_ref().is_some_and(|sending| {
-                Arc::ptr_eq(&sending.blob, &blob)
+                sending.name == blob.of.name
                     && sending.at == from
                     && matches!(sending.block, Block::Asked)
             })
@@ -463,13 +513,16 @@ impl MasterCore {
                 }
             }
             Err(reason) => {
-                if let Some(state) = self.conn_mut(conn)
-                    && waits(state)
-                {
-                    state.sending = None;
-                }
                 self.free_block();
                 self.lose_shared(&blob, &reason);
+                if let Some(state) = self.conn_mut(conn)
+                    && waits(state)
+                    && let Some(sending) = &mut state.sending
+                {
+                    // It may have been shared anew meanwhile.
+                    sending.block = Block::None;
+                    self.line_up(conn);
+                }
             }
         }
     }

@@ -100,6 +100,11 @@ impl SlaveCore {
         self.shelf.mentions = mentions;
     }
 
+    /// What is here from its first byte to its last, for an observer.
+    pub(crate) fn shared_here(&self) -> impl Iterator<Item = BlobName> {
+        self.shelf.whole.keys().copied()
+    }
+
     /// Whether all that the next task names is here.
     pub(super) fn has_shared_of(&self, queued: &Queued) -> bool {
         queued.mentions.is_empty()
@@ -137,10 +142,10 @@ impl SlaveCore {
 
     /// The running task has ended.
     pub(super) fn release_shared(&mut self) {
-        if std::mem::take(&mut self.shelf.running).is_empty() {
-            return;
+        if !std::mem::take(&mut self.shelf.running).is_empty() {
+            self.make_room(0);
         }
-        self.make_room(0);
+        // Room or none, it may be the very next task now that names what was passed over.
         if self.shelf.is_short {
             self.seek_shared();
         }
@@ -303,5 +308,182 @@ impl SlaveCore {
         self.make_room(0);
         self.seek_shared();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
+    use ringmw_codec::frame;
+    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Welcome};
+
+    use super::*;
+    use crate::proto::blob::{PIECE_BYTES_MAX, name_of};
+    use crate::proto::config::SlaveConfig;
+    use crate::proto::slave::{Next, SlaveEnd};
+
+    /// Arguments that are mentions and nothing else.
+    fn mentions(args: &[u8], found: &mut Vec<BlobRef>) {
+        let each = args.chunks_exact(BlobRef::BYTES);
+        found.extend(each.map(|mention| BlobRef::decode(mention).expect("of this length")));
+    }
+
+    /// A slave that has been given tasks which name these.
+    fn slave_with(tasks: &[&[BlobRef]], shared_cache_bytes: u64) -> SlaveCore {
+        let fingerprint = Fingerprint {
+            app_version: String::new(),
+            build: String::new(),
+            format: 1,
+            algorithms: Vec::new(),
+        };
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            member_id: Vec::new(),
+            host: String::new(),
+            job: String::new(),
+            pid: 1,
+            about: About::default(),
+            fingerprint,
+        };
+        let welcome = Welcome {
+            slave: 3,
+            client_timeout_ms: 4_000,
+            checkpoint_interval_ms: 10_000,
+            task_packet_bytes_max: 4_096,
+            result_packet_bytes_max: 4_096,
+            result_group: 10,
+            crash_limit: 10,
+            task_timeout_ms: 0,
+            seed: 1,
+            shared_cache_bytes,
+            args: Vec::new(),
+        };
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
+        core.set_mentions(vec![Some(mentions)]);
+        let mut bytes = Vec::new();
+        put(&mut bytes, Kind::Welcome, |out| welcome.encode(out));
+        let mut batch = TaskBatchBuilder::new();
+        for (task, named) in (0..).zip(tasks) {
+            let args: Vec<u8> = named.iter().flat_map(BlobRef::encode).collect();
+            let mut body = Vec::new();
+            let parts = TaskBody {
+                domain: 0,
+                stream: 0,
+                tag_type: 0,
+                tag: &[],
+                args: &args,
+            };
+            encode_task_body(&mut body, &parts);
+            batch.push(task, 0, 0, &body);
+        }
+        put(&mut bytes, Kind::Tasks, |out| batch.encode(out));
+        core.on_bytes(&bytes, 0);
+        assert!(core.end().is_none(), "{:?}", core.end());
+        core
+    }
+
+    /// Gives it all of it, piece by piece.
+    fn give(core: &mut SlaveCore, of: BlobRef, content: &[u8]) {
+        for (nth, bytes) in content.chunks(PIECE_BYTES_MAX).enumerate() {
+            let mut piece = Vec::new();
+            let mark = frame::begin_frame(&mut piece, Kind::Blob);
+            Blob::encode_header(of.name, (nth * PIECE_BYTES_MAX) as u64, &mut piece);
+            piece.extend_from_slice(bytes);
+            frame::finish_frame(&mut piece, mark);
+            core.on_bytes(&piece, 0);
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_another_is_found_by_the_name() {
+        let content: Vec<u8> = (0..2 * PIECE_BYTES_MAX + 5_000)
+            .map(|n| (n % 251) as u8)
+            .collect();
+        let of = BlobRef {
+            name: name_of(&content),
+            bytes: content.len() as u64,
+        };
+        let mut core = slave_with(&[&[of]], 1 << 30);
+        assert!(
+            matches!(core.next_task(0), Next::Wait),
+            "half of it is not it"
+        );
+        give(&mut core, of, &content);
+        let Next::Run(task) = core.next_task(0) else {
+            panic!("it has all that it names")
+        };
+        assert_eq!(*task.shared[0].1, content);
+        let places = [
+            0,
+            1,
+            PIECE_BYTES_MAX - 1,
+            PIECE_BYTES_MAX,
+            content.len() - 1,
+        ];
+        for at in places {
+            let mut flipped = content.clone();
+            flipped[at] ^= 0x10;
+            let mut core = slave_with(&[&[of]], 1 << 30);
+            give(&mut core, of, &flipped);
+            let Some(SlaveEnd::MasterLost(reason)) = core.end() else {
+                panic!("byte {at} is another, and it goes on: {:?}", core.end())
+            };
+            assert!(
+                reason.contains(&format!("shared data {}", of.name))
+                    && reason.contains("another content"),
+                "{reason}"
+            );
+        }
+    }
+
+    /// A seed of the simulated world stood still: what a task named had no room beside its own while it was not the next;
+    /// when it was, those before it had named nothing, and nobody looked again.
+    #[test]
+    fn what_had_no_room_comes_when_its_task_is_next() {
+        let mut contents: Vec<Vec<u8>> = (1..3).map(|n| vec![n; 4_000]).collect();
+        // In the order in which they are asked for.
+        contents.sort_by_key(|content| name_of(content));
+        let of = |content: &Vec<u8>| BlobRef {
+            name: name_of(content),
+            bytes: content.len() as u64,
+        };
+        let named: Vec<BlobRef> = contents.iter().map(of).collect();
+        let mut core = slave_with(&[&[], &[], &named], 5_000);
+        give(&mut core, named[0], &contents[0]);
+        for _ in 0..2 {
+            assert!(matches!(core.next_task(0), Next::Run(_)));
+            core.finish(0, Ok(&[]), 1, 1);
+        }
+        assert!(matches!(core.next_task(0), Next::Wait));
+        give(&mut core, named[1], &contents[1]);
+        let Next::Run(task) = core.next_task(0) else {
+            panic!("it has all that it names")
+        };
+        assert_eq!(task.shared.len(), 2);
+    }
+
+    #[test]
+    fn what_a_task_names_stays_whatever_the_bound() {
+        let contents: Vec<Vec<u8>> = (0..3).map(|n| vec![n; 10_000]).collect();
+        let of = |content: &Vec<u8>| BlobRef {
+            name: name_of(content),
+            bytes: content.len() as u64,
+        };
+        let named: Vec<BlobRef> = contents.iter().map(of).collect();
+        let mut core = slave_with(&[&named], 15_000);
+        for (of, content) in named.iter().zip(&contents) {
+            assert!(matches!(core.next_task(0), Next::Wait));
+            give(&mut core, *of, content);
+        }
+        let Next::Run(task) = core.next_task(0) else {
+            panic!("it has all that it names")
+        };
+        assert_eq!(task.shared.len(), 3);
+        assert_eq!(
+            core.shelf.bytes, 30_000,
+            "more than its bound, and all pinned"
+        );
+        core.finish(0, Ok(&[]), 1, 1);
+        assert_eq!(core.shelf.bytes, 10_000, "the most recent one fits");
     }
 }

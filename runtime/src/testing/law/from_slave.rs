@@ -114,6 +114,7 @@ impl Law {
             Kind::Offer => self.on_offer(conn, payload),
             Kind::Checkpoint => self.on_checkpoint(conn, id, payload),
             Kind::AsksHungry => self.on_asks_hungry(payload),
+            Kind::Want => self.on_want(conn, id, payload),
             Kind::Goodbye => match Goodbye::decode(payload) {
                 Ok(goodbye) => {
                     self.see(conn, Happening::Goodbye);

@@ -18,7 +18,8 @@ impl Law {
         if task.place == Place::Queued {
             self.queued_bytes -= record_bytes(&task.spec);
             let is_late = matches!(must, Must::Unrunnable(Reason::NotBegunInTime { .. }));
-            if must == Must::Cancelled || is_late {
+            let is_gone = must == Must::Unrunnable(Reason::SharedGone);
+            if must == Must::Cancelled || is_late || is_gone {
                 self.turns.forget(task.whose());
             }
         }

@@ -21,6 +21,7 @@
 //!   needs         labels                                  on_needs
 //!   quarantine    slaves whose tasks fail and succeed elsewhere
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
+//!   shared        what slaves want of shared data and are sent          on_want, on_piece ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
 //!
@@ -47,6 +48,7 @@ mod needs;
 mod quarantine;
 mod reserve;
 mod secured;
+mod shared;
 mod status;
 mod tables;
 mod to_slave;
@@ -70,6 +72,7 @@ use crate::testing::law::levels::Levels;
 use crate::testing::law::needs::Needs;
 use crate::testing::law::quarantine::Wards;
 use crate::testing::law::secured::Secured;
+use crate::testing::law::shared::SharedData;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
@@ -114,6 +117,7 @@ pub(super) struct Law {
     checkpoints: Checkpoints,
     hungry: Hungry,
     secured: Secured,
+    shared: SharedData,
     unsent: Unsent,
     needs: Needs,
     wards: Wards,
@@ -152,6 +156,7 @@ impl Law {
             checkpoints: Checkpoints::default(),
             hungry: Hungry::default(),
             secured: Secured::default(),
+            shared: SharedData::default(),
             unsent: Unsent::default(),
             needs: Needs::default(),
             wards: Wards::default(),
@@ -172,6 +177,7 @@ impl Law {
     pub(super) fn on_taken(&mut self, caught_up: bool) {
         self.caught_up = caught_up;
         self.begin_unsent();
+        self.begin_pieces();
     }
 
     /// Facts of the core that the observer follows: who claims unordered slaves.

@@ -32,6 +32,7 @@ impl Law {
             state.closed = true;
             self.close_unsent(conn);
             self.close_wire(conn);
+            self.close_shared(conn);
         }
     }
 
@@ -61,6 +62,7 @@ impl Law {
 
     fn on_sent(&mut self, conn: ConnId, kind: Kind, payload: &[u8], core: &MasterCore, hold: bool) {
         self.count_unsent(conn, kind, payload.len());
+        self.check_behind(conn, kind);
         let phase = self.conns[&conn].phase;
         match (kind, phase) {
             (Kind::Welcome, Phase::Slave(id)) => {
@@ -110,6 +112,7 @@ impl Law {
             (Kind::CheckpointTaken, Phase::Slave(_)) => self.on_checkpoint_taken(conn, payload),
             (Kind::Hungry, Phase::Slave(id)) => self.on_hungry(id, payload),
             (Kind::Resume, Phase::Slave(id)) => self.on_resume(id, payload),
+            (Kind::Blob, Phase::Slave(id)) => self.on_piece(conn, id, payload),
             (Kind::Shutdown, Phase::Slave(id)) => {
                 Shutdown::decode(payload).expect("the master's own");
                 assert!(self.slaves[&id].leaving, "{id} is told to go, unasked");

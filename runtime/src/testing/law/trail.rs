@@ -57,6 +57,9 @@ impl Law {
                     );
                 }
             }
+            Event::Shared { slave, name, bytes } => {
+                self.on_shared_line(SlaveId(*slave), name, *bytes)
+            }
             Event::Disconnected { slave, .. } => {
                 let id = SlaveId(*slave);
                 if !self.gone.contains_key(&id) {

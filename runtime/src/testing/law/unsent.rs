@@ -111,6 +111,17 @@ impl Law {
         self.unsent.lines.remove(&conn);
     }
 
+    /// A piece of shared data goes to those alone who read.
+    pub(super) fn check_piece_room(&self, conn: ConnId) {
+        let line = &self.unsent.lines[&conn];
+        let most = self.config.unsent_bytes_max / 4;
+        assert!(
+            line.at_turn < most,
+            "{conn} is sent a piece of shared data, and {} bytes are kept for it of {most}",
+            line.at_turn
+        );
+    }
+
     /// A slave is dropped because it does not read.
     pub(super) fn on_unread(&mut self, id: SlaveId) {
         let conn = self.slaves[&id].conn;

@@ -8,6 +8,7 @@ use crate::app::fingerprint;
 use crate::typed::best::Best;
 use crate::typed::cx::{Cx, SlaveState};
 use crate::typed::registry::{Registry, RegistryBuilder};
+use crate::typed::shared::Shared;
 
 /// Echoes its number so many times, whatever stands beside it; too many make a failed result.
 #[ringmw::algorithm]
@@ -80,11 +81,26 @@ pub(super) fn yields(steps: u32, cx: &mut Cx) -> u64 {
     left.into()
 }
 
-pub(super) const ALGORITHMS: usize = 7;
+/// A number that depends on every byte that it is given, and on its place.
+#[ringmw::algorithm]
+pub(super) fn zips(parts: &[Shared<[u8]>], one: &Shared<[u8]>) -> u64 {
+    let all = parts.iter().chain([one]);
+    weigh(all.map(|part| &part[..]))
+}
 
-pub(super) fn registry() -> (Arc<Registry>, Hello) {
-    static REGISTRY: OnceLock<(Arc<Registry>, Hello)> = OnceLock::new();
-    let (registry, hello) = REGISTRY.get_or_init(|| {
+/// What `zips` must give.
+pub(super) fn weigh<'a>(all: impl Iterator<Item = &'a [u8]>) -> u64 {
+    let byte = |sum: u64, &byte: &u8| sum.rotate_left(5) ^ u64::from(byte);
+    let part = |sum, part: &[u8]| part.iter().fold(sum ^ part.len() as u64, byte);
+    all.fold(0, part)
+}
+
+pub(super) const ALGORITHMS: usize = 8;
+
+/// Without the last of them where nothing is shared.
+pub(super) fn registry(shares: bool) -> (Arc<Registry>, Hello) {
+    static REGISTRIES: [OnceLock<(Arc<Registry>, Hello)>; 2] = [OnceLock::new(), OnceLock::new()];
+    let (registry, hello) = REGISTRIES[usize::from(shares)].get_or_init(|| {
         let mut builder = RegistryBuilder::default();
         builder.register::<echo>().expect("distinct names");
         builder.register::<draw>().expect("distinct names");
@@ -93,6 +109,9 @@ pub(super) fn registry() -> (Arc<Registry>, Hello) {
         builder.register::<counts>().expect("distinct names");
         builder.register::<steps>().expect("distinct names");
         builder.register::<yields>().expect("distinct names");
+        if shares {
+            builder.register::<zips>().expect("distinct names");
+        }
         let registry = Arc::new(builder.finish());
         let hello = hello(&registry, "sim", MEMBER_ID);
         (registry, hello)
@@ -100,9 +119,9 @@ pub(super) fn registry() -> (Arc<Registry>, Hello) {
     (Arc::clone(registry), hello.clone())
 }
 
-/// The registry sorts by name: counts, draw, echo, fails, search, steps, yields.
+/// The registry sorts by name: counts, draw, echo, fails, search, steps, yields, zips.
 pub(super) fn index_of(kind: usize) -> u16 {
-    [2, 1, 3, 4, 0, 5, 6][kind]
+    [2, 1, 3, 4, 0, 5, 6, 7][kind]
 }
 
 pub(super) const MEMBER_ID: &[u8] = b"simulated";

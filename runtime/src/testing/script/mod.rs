@@ -1,13 +1,14 @@
 //! Level 1: the cores under a random application that uses every call there is, with small bounds.
 //!
 //! Here are its state and its turns. `storm` is a seed from its first draw to its end, `algorithms` is what the slaves
-//! compute, `submit` what the application gives, `take` what it takes. `restless` and `reduced` play level 2, by the
+//! compute, `submit` what the application gives, `shared` what is named by it, `take` what it takes. `restless` and `reduced` play level 2, by the
 //! typed handle.
 
 mod algorithms;
 mod reduced;
 mod reserve;
 mod restless;
+mod shared;
 mod storm;
 mod submit;
 mod take;
@@ -157,7 +158,7 @@ struct Habits {
     takes_no_news: bool,
     /// It holds its thread for so long in every turn.
     holds: Nanos,
-    /// Draws of algorithms: echo, draw, fails, search, counts, steps, yields.
+    /// Draws of algorithms: echo, draw, fails, search, counts, steps, yields, zips.
     kinds: [u32; ALGORITHMS],
     echo_max: u32,
     offer_percent: u32,
@@ -211,6 +212,8 @@ struct Script {
     streams: [(u64, u64); ALGORITHMS],
     /// What `draw` must give, by task.
     draws: BTreeMap<u64, u64>,
+    /// Shared data, in seeds that have some.
+    blobs: Option<shared::Blobs>,
     /// How many steps the task has that is submitted.
     walk: u32,
     calm: bool,
@@ -221,6 +224,7 @@ impl Script {
     fn advance(&mut self) {
         let core_due = self.state.core.next_deadline();
         let master = self.fleet.master_due().min(core_due).min(self.next_app);
+        let master = master.min(self.next_read());
         let master = master.max(self.busy_until);
         let fault = if self.calm {
             Nanos::MAX
@@ -259,6 +263,7 @@ impl Script {
         assert!(taken.is_ok());
         self.read_trail();
         self.law.follow(&self.state.core);
+        self.read_files();
         if self.next_app <= self.now {
             self.next_app = self.now + self.rng.random_range(0..self.habits.every);
             self.application();
@@ -307,6 +312,7 @@ impl Script {
             if self.chance(self.habits.offer_percent) {
                 self.offer();
             }
+            self.share_some();
             if self.fleet.processes() < self.processes && self.chance(30) {
                 self.fleet.join_later(10 * self.habits.every);
             }

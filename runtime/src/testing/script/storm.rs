@@ -22,6 +22,7 @@ use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
 use crate::testing::script::reduced::reduced;
 use crate::testing::script::reserve::Reserving;
 use crate::testing::script::restless::restless;
+use crate::testing::script::shared::Blobs;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
 
@@ -75,6 +76,8 @@ pub struct Storm {
     pub healed: u64,
     /// What was seen.
     pub coverage: Coverage,
+    /// Times that a slave was sent shared data, to the last byte.
+    pub shared: u64,
 }
 
 /// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
@@ -99,7 +102,8 @@ pub fn storm(seed: u64, transcript: bool) -> Storm {
 impl Script {
     pub(super) fn new(seed: u64, transcript: bool) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let (registry, hello) = registry();
+        let mut blobs = Blobs::drawn(seed);
+        let (registry, hello) = registry(blobs.is_some());
         let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
         let mut config = Config {
             rules: Rules {
@@ -142,6 +146,7 @@ impl Script {
         if seed % 3 == 2 {
             config.rules.task_timeout = Some(limits.random_range(SECOND / 10..20 * SECOND));
         }
+        let zips = blobs.as_mut().map_or(0, |blobs| blobs.often());
         let sched = &mut config.rules.sched;
         sched.task_group = rng.random_range(0..7);
         sched.prefetch = rng.random_range(0..4) > 0;
@@ -166,6 +171,10 @@ impl Script {
             split_percent: of(&mut rng, &[0, 10, 60]) as u32,
             window: of(&mut rng, &[500, 5_000, 1 << 20]) as usize,
         };
+        if let Some(blobs) = &mut blobs {
+            let fit = blobs.fit(config.unsent_bytes_max, quality.window);
+            config.rules.shared_cache_bytes = fit;
+        }
         let compute_max = of(
             &mut rng,
             &[2_000_000, 10_000_000, 50_000_000, 1_000_000_000],
@@ -220,6 +229,7 @@ impl Script {
                 percent(4),
                 // In some runs tasks ask whether slaves are hungry; a seed without them keeps its run.
                 3 * u32::from(seed % 5 == 1),
+                zips,
             ],
             echo_max: [4, 60, 400][percent(3) as usize],
             offer_percent: 2 + percent(20),
@@ -248,7 +258,7 @@ impl Script {
             fleet.pace.long_percent = 0;
             (fleet.quality.delay_max, fleet.quality.window) = (2_000_000, 1 << 20);
             (habits.holds, habits.every, habits.burst) = (0, SECOND / 20, 20);
-            habits.kinds = [9, 4, 0, 0, 0, 0, 0];
+            habits.kinds = [9, 4, 0, 0, 0, 0, 0, 0];
             (
                 habits.submit_percent,
                 habits.cancel_percent,
@@ -313,6 +323,7 @@ impl Script {
             bests: Vec::new(),
             streams: [(0, 0); ALGORITHMS],
             draws: BTreeMap::new(),
+            blobs,
             walk: 0,
             calm: false,
         }
@@ -347,6 +358,7 @@ impl Script {
                 );
                 self.advance();
             }
+            self.forget_shared();
         }
         self.shut_down();
         Storm {
@@ -368,6 +380,7 @@ impl Script {
             went: self.law.went().0,
             went_with_unsent: self.law.went().1,
             coverage: self.law.coverage.clone(),
+            shared: self.law.shared_whole(),
         }
     }
 

@@ -246,6 +246,7 @@ impl Script {
                 let task = yields::task((n % 300) as u32);
                 self.submit_task(kind, task, owner, stream);
             }
+            7 => self.submit_zips(owner, stream),
             _ => {
                 self.walk = (n % 40) as u32;
                 let task = steps::task(self.walk);
@@ -303,7 +304,7 @@ impl Script {
         }
     }
 
-    fn submit_task<A: Algorithm>(
+    pub(super) fn submit_task<A: Algorithm>(
         &mut self,
         kind: usize,
         mut task: Task<A>,
