@@ -232,9 +232,38 @@ impl State {
         owner: Owner,
         stream: Stream,
     ) -> Option<TaskId> {
-        if self.earlier.is_some() && self.may_be_known(algorithm, &task.body(stream)) {
+        if self.earlier.is_some() {
+            return self.join_looked_up(algorithm, task, owner, stream);
+        }
+        self.join_open(algorithm, task, owner, stream)
+    }
+
+    /// The same in a life that others went before.
+    #[inline(never)]
+    fn join_looked_up(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> Option<TaskId> {
+        let body = task.body(stream);
+        if self.may_be_known(algorithm, &body) {
             return None;
         }
+        let id = self.join_open(algorithm, task, owner, stream)?;
+        self.note_live(algorithm, &body, id);
+        Some(id)
+    }
+
+    #[inline(always)]
+    fn join_open(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> Option<TaskId> {
         let open = self.open.as_mut()?;
         let is_alike = match task.policy {
             None => open.is_default,
@@ -267,7 +296,9 @@ impl State {
         let opening = self.core.opening(&spec);
         let named = self.named_by(algorithm, task);
         let (Some(named), false) = (&named, opening.tasks_max < 2) else {
-            return self.push_alone(spec, &body, named);
+            let id = self.push_alone(spec, &body, named);
+            self.note_live(algorithm, &body, id);
+            return id;
         };
         let named = named.clone();
         self.open = Some(Open {
@@ -278,6 +309,7 @@ impl State {
             named,
             series: Growing::new(&body, opening),
         });
+        self.note_live(algorithm, &body, opening.first);
         opening.first
     }
 

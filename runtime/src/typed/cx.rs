@@ -231,6 +231,11 @@ impl Cx {
         self
     }
 
+    /// Another life of the run has given its slave another number.
+    pub(crate) fn set_slave(&mut self, slave: SlaveId) {
+        self.slave = slave;
+    }
+
     /// This slave.
     pub fn slave(&self) -> SlaveId {
         self.slave

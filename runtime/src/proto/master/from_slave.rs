@@ -39,6 +39,8 @@ impl MasterCore {
             }
             FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
+            FromSlave::Kept(kept) => self.on_kept(conn, slave, &kept),
+            FromSlave::Offer(offer) if self.comes_back(conn) => self.on_former_offer(slave, offer),
             FromSlave::Offer(offer) => self.on_offer(slave, offer),
             FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
         }

@@ -27,6 +27,7 @@ mod hand_out;
 mod handshake;
 mod incumbents;
 mod journal;
+mod kept;
 pub(crate) mod known;
 mod lacking;
 mod lost;
@@ -65,6 +66,7 @@ pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
 use journal::Recorder;
+pub(crate) use kept::Returned;
 use lacking::Lacking;
 use shared::Shares;
 pub use trail::Traffic;
@@ -127,6 +129,8 @@ pub struct MasterCore {
     left_bytes: u64,
     /// Where the run is recorded.
     recorder: Option<Box<Recorder>>,
+    /// What slaves that came back have kept, until it is taken.
+    returned: Vec<Returned>,
     shares: Shares,
     lacking: Lacking,
     spare: Vec<Vec<u8>>,
@@ -171,6 +175,7 @@ impl MasterCore {
             unsent: AllUnsent::default(),
             left_bytes: 0,
             recorder: None,
+            returned: Vec::new(),
             shares: Shares::default(),
             lacking: Lacking::default(),
             spare: Vec::new(),

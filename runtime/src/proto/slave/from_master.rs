@@ -25,7 +25,7 @@ const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * SECONDS_MAX;
 impl SlaveCore {
     /// Frames, or parts of them, came from the master: see [`on_received`](Self::on_received).
     pub fn on_bytes(&mut self, bytes: &[u8], now: Nanos) {
-        if self.end.is_some() {
+        if self.end.is_some() || self.is_apart() {
             return;
         }
         let mut reader = std::mem::take(&mut self.reader);
@@ -41,7 +41,7 @@ impl SlaveCore {
                 let judged = self.on_frame(kind, payload, now);
                 limits.set(self.limits());
                 match judged {
-                    Ok(()) if self.end.is_none() => ControlFlow::Continue(()),
+                    Ok(()) if self.end.is_none() && !self.is_apart() => ControlFlow::Continue(()),
                     Ok(()) => ControlFlow::Break(None),
                     Err(reason) => ControlFlow::Break(Some(reason)),
                 }
@@ -59,9 +59,8 @@ impl SlaveCore {
             Err(error) => Some(error.to_string()),
         };
         if let Some(reason) = broken {
-            self.finish_with(SlaveEnd::MasterLost(format!(
-                "what it sent cannot be read: {reason}"
-            )));
+            let reason = format!("what it sent cannot be read: {reason}");
+            self.finish_with(SlaveEnd::MasterLost(reason));
         }
     }
 
@@ -96,6 +95,7 @@ impl SlaveCore {
                 self.on_welcome(welcome)?;
             }
             FromMaster::Refuse(refusal) => {
+                self.keeper.refused_for_now = refusal.is_passing();
                 self.finish_with(SlaveEnd::Refused(refusal.to_string()));
             }
             FromMaster::Tasks(view) => {
@@ -143,6 +143,7 @@ impl SlaveCore {
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,
                 bound: entry.flags & BOUND != 0,
+                former: false,
                 mentions: self.shelf.all_mentions(entry.algorithm, body, entry.count),
                 body: packet.slice(view.body_range(index)),
             });
@@ -159,7 +160,7 @@ impl SlaveCore {
     fn on_withdraw(&mut self, withdraw: Withdraw) {
         let mut acknowledged = Vec::new();
         for task in withdraw.tasks {
-            if self.running_task() == Some(task) {
+            if self.running_task() == Some(task) && !self.runs_former() {
                 self.running_cancelled = true;
             } else if self.take_out(task) {
                 self.forget_resume(task);
@@ -217,7 +218,7 @@ impl SlaveCore {
         while tasks.len() < asked
             && let Some(mut last) = self.tasks.pop_back()
         {
-            if !last.bound {
+            if !last.bound && !last.former {
                 let stays = usize::from(is_announced && self.tasks.is_empty());
                 let gives = (last.left.len() - stays).min(asked - tasks.len());
                 let given = tasks.len();

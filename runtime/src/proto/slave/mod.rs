@@ -13,6 +13,7 @@
 
 mod checkpoint;
 mod from_master;
+mod kept;
 mod leave;
 mod meter;
 mod packet;
@@ -33,6 +34,7 @@ use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::secured::AtSlave;
 use crate::proto::{SECOND, put};
 use checkpoint::Checkpoints;
+use kept::Keeper;
 use leave::Leaving;
 pub use leave::SlaveEnd;
 use meter::Meter;
@@ -100,6 +102,7 @@ pub struct SlaveCore {
     learned: Vec<(u32, u64)>,
     shelf: Shelf,
     checkpoints: Checkpoints,
+    keeper: Keeper,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
@@ -141,6 +144,7 @@ impl SlaveCore {
             learned: Vec::new(),
             shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
+            keeper: Keeper::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
             bounds: Bounds::default(),
@@ -156,7 +160,10 @@ impl SlaveCore {
                 let text = format!("no answer to the handshake in {} s", WELCOME_WAIT / SECOND);
                 return self.finish_with(SlaveEnd::MasterLost(text));
             }
-            Some(welcome) if unacknowledged_for >= welcome.client_timeout_ms * 1_000_000 => {
+            Some(welcome)
+                if !self.is_apart()
+                    && unacknowledged_for >= welcome.client_timeout_ms * 1_000_000 =>
+            {
                 let seconds = unacknowledged_for / SECOND;
                 return self.on_closed(&format!("its host acknowledged nothing for {seconds} s"));
             }
@@ -181,7 +188,8 @@ impl SlaveCore {
         {
             self.flush_results();
         }
-        if self.welcome.is_some() && self.out.is_empty() && now >= self.last_sent + self.beat() {
+        let is_served = self.welcome.is_some() && !self.is_apart();
+        if is_served && self.out.is_empty() && now >= self.last_sent + self.beat() {
             frame::put_frame(&mut self.out, Kind::Heartbeat, &[]);
         }
     }
@@ -192,6 +200,7 @@ impl SlaveCore {
             return Nanos::MAX;
         }
         let beat = match self.welcome {
+            Some(_) if self.is_apart() => Nanos::MAX,
             Some(_) => self.last_sent + self.beat(),
             None => self.started + WELCOME_WAIT,
         };
@@ -291,7 +300,7 @@ impl SlaveCore {
 
     /// Whether the master does not take what it computes: until it does, no task begins.
     pub(super) fn is_held_back(&self) -> bool {
-        self.unsent.len() >= UNSENT_PACKETS_MAX
+        self.unsent.len() >= UNSENT_PACKETS_MAX || self.has_kept_all()
     }
 
     /// Whether it has results that the socket has not taken.

@@ -54,6 +54,7 @@ impl SlaveCore {
             }
             return Next::Wait;
         }
+        let former = front.former;
         let is_last = front.left.len() == 1;
         let mut assignment = Assignment {
             task,
@@ -82,6 +83,8 @@ impl SlaveCore {
             since: now,
             timeout,
             told_at: None,
+            key: self.key_of(&assignment),
+            former,
         });
         self.running_cancelled = false;
         if !mentioned.is_empty() {
@@ -109,7 +112,8 @@ impl SlaveCore {
             self.running = None;
             return;
         }
-        let Running { task, .. } = self.running.take().expect("a task is running");
+        let running = self.running.take().expect("a task is running");
+        let task = running.task;
         self.release_shared();
         self.completed += 1;
         self.busy_at = now;
@@ -135,11 +139,20 @@ impl SlaveCore {
             }
             Err(text) => (ResultStatus::Failed, cut(text, room).as_bytes()),
         };
+        let outcome = match status {
+            ResultStatus::Done => Ok(body),
+            ResultStatus::Failed => Err(std::str::from_utf8(body).expect("cut at a character")),
+        };
+        if running.former || self.is_apart() {
+            self.keep(&running, outcome, compute, now);
+            return self.check_bounds(now);
+        }
         let results = &self.results;
         if results.bytes_with(task, algorithm, status, compute, body.len()) > bytes_max {
             self.flush_results();
         }
         self.results.push(task, algorithm, status, compute, body);
+        self.keep(&running, outcome, compute, now);
         let oldest = *self.oldest_result.get_or_insert(now);
         let full = match group {
             AUTO => now >= oldest + self.auto_wait(),
@@ -168,9 +181,13 @@ impl SlaveCore {
             ));
         }
         self.flush_results();
+        if self.keep_offer(best, key, witness) {
+            return Ok(());
+        }
         put(&mut self.out, Kind::Offer, |out| {
             Offer { best, key, witness }.encode(out)
         });
+        self.mark_said();
         Ok(())
     }
 
@@ -191,6 +208,7 @@ impl SlaveCore {
         self.results.encode(&mut self.out);
         frame::finish_frame(&mut self.out, mark);
         self.results.clear();
+        self.mark_said();
         let end = self.handed + self.out.len() as u64;
         self.unsent.push_back((end, results as usize));
         let bytes = (self.out.len() - before) as u64;
