@@ -26,7 +26,7 @@ use crate::handshake::{
 };
 use crate::kept::Kept;
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
-use crate::running::{Checkpoint, CheckpointTaken};
+use crate::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
 use crate::shared::{Blob, Want};
 use crate::wire::DecodeError;
 
@@ -207,6 +207,8 @@ frames! {
         Checkpoint = 20, Checkpoint<'a>, Limit::ResultPacket;
         /// Results that a slave kept while its run had no master.
         Kept = 26, Kept<'a>, Limit::ResultPacket;
+        /// Tasks of an algorithm ask whether slaves are hungry.
+        AsksHungry = 31, AsksHungry, Limit::Bytes(AsksHungry::BYTES);
     }
     /// What the master says to a slave.
     FromMaster = ToSlave {
@@ -228,6 +230,8 @@ frames! {
         Blob = 24, Blob<'a>, Limit::Bytes(Blob::BYTES_MAX);
         /// The running task's checkpoint has come.
         CheckpointTaken = 21, CheckpointTaken, Limit::Bytes(CheckpointTaken::BYTES);
+        /// Slaves are hungry, or not any more.
+        Hungry = 22, Hungry, Limit::Bytes(Hungry::BYTES);
         /// Where a task of the next packet goes on.
         Resume = 37, Checkpoint<'a>, Limit::ResultPacket;
     }

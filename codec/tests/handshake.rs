@@ -140,7 +140,7 @@ fn refusals_turn_round_as_sentences() {
         Refusal::SecretUnknown,
         Refusal::SecretDiffers,
         Refusal::Protocol {
-            master: 4,
+            master: 5,
             slave: 2,
         },
         Refusal::Fingerprint("It differs.".into()),

@@ -201,6 +201,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromSlave::Kept(kept)) => encoded(|out| kept.encode(out)),
             Ok(FromSlave::Returned(returned)) => encoded(|out| returned.encode(out)),
             Ok(FromSlave::Checkpoint(checkpoint)) => encoded(|out| checkpoint.encode(out)),
+            Ok(FromSlave::AsksHungry(asks)) => encoded(|out| asks.encode(out)),
             Err(_) => return,
         },
         Direction::ToSlave => match FromMaster::read(kind, payload) {
@@ -213,6 +214,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromMaster::Blob(piece)) => encoded(|out| piece.encode(out)),
             Ok(FromMaster::Recall(recall)) => encoded(|out| recall.encode(out)),
             Ok(FromMaster::CheckpointTaken(taken)) => encoded(|out| taken.encode(out)),
+            Ok(FromMaster::Hungry(hungry)) => encoded(|out| hungry.encode(out)),
             Ok(FromMaster::Resume(checkpoint)) => encoded(|out| checkpoint.encode(out)),
             Err(_) => return,
         },

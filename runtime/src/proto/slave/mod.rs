@@ -13,6 +13,7 @@
 
 mod checkpoint;
 mod from_master;
+mod hungry;
 mod kept;
 mod leave;
 mod meter;
@@ -34,6 +35,7 @@ use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::secured::AtSlave;
 use crate::proto::{SECOND, put};
 use checkpoint::Checkpoints;
+use hungry::Told;
 use kept::Keeper;
 use leave::Leaving;
 pub use leave::SlaveEnd;
@@ -103,6 +105,7 @@ pub struct SlaveCore {
     shelf: Shelf,
     checkpoints: Checkpoints,
     keeper: Keeper,
+    hungry: Told,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
@@ -145,6 +148,7 @@ impl SlaveCore {
             shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
             keeper: Keeper::default(),
+            hungry: Told::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
             bounds: Bounds::default(),
