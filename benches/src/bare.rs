@@ -123,6 +123,8 @@ impl Texts {
             task_timeout_ms: 0,
             seed: 0,
             shared_cache_bytes: 1 << 30,
+            run: 0,
+            reconnect_ms: 0,
             args: Vec::new(),
         }
         .encode(&mut welcome);

@@ -76,6 +76,8 @@ macro_rules! flags {
                 "Begin the audit file anew at this size; FILE.1 is then the one before, and KEEP of them are kept (8).";
             audit_level = "--mw-audit-level", Some("default|packets|tasks"), Level, Some("default"), Both,
                 "How much the audit trail tells: every packet, every task.";
+            dir = "--mw-dir", Some("DIR"), Maybe<File>, None, Both,
+                "Keep all that outlasts a process in this folder: NAME.rsc, NAME.audit, journal/, state; started again, the run goes on. Slave: read NAME.rsc there. Single flags override.";
             resource_file = "--mw-resource-file", Some("FILE"), Each<File>, None, Both,
                 "Master: write the resource file here. Slave: read host, port and member id from it.";
             resource_interval = "--mw-resource-file-update-interval", Some("SECONDS"), Seconds, Some("300"), Master,
@@ -116,6 +118,8 @@ macro_rules! flags {
                 "Leave after this time: hand back what is not finished, say goodbye and exit 255.";
             idle_timeout = "--mw-slave-idle-timeout", Some("SECONDS"), Maybe<Seconds>, None, Slave,
                 "Leave after this time without a task: say goodbye and exit 0.";
+            slave_reconnect = "--mw-slave-reconnect", Some("SECONDS"), Maybe<Time<0>>, None, Slave,
+                "A slave whose master is lost computes what it has in hand and looks for the run's next master for so long; by default 300 where the run can have one, else 0.";
             journal = "--mw-journal", Some("DIR"), Maybe<File>, None, Master,
                 "Record accepted results in this folder; started again, the run goes on from there.";
             journal_any_build = "--mw-journal-any-build", None, Switch, None, Master,

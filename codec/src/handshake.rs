@@ -5,8 +5,8 @@
 //!
 //! | payload | fields |
 //! |---|---|
-//! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, watched u8, end of its predecessor (u16, text), labels u8, per label (u16, text), app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
-//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, crash limit u32, task time-out ms u64, seed u64, shared cache bytes u64, count u32, arguments (u32, text) |
+//! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, watched u8, end of its predecessor (u16, text), labels u8, per label (u16, text), run that it comes back to 16 bytes, app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
+//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, crash limit u32, task time-out ms u64, seed u64, shared cache bytes u64, run 16 bytes, reconnect ms u64, count u32, arguments (u32, text) |
 //! | refusal | code u16, master's and slave's protocol u16 each, text (u16, text) |
 //!
 //! The protocol's version stays the hello's first field for ever, and the refusal's layout stays as it is, so that
@@ -25,7 +25,7 @@ mod fingerprint;
 mod refusal;
 
 /// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with series; 4: the
-/// frames from 16 on.
+/// frames from 16 on; 5: slaves that come back to their run.
 pub const PROTOCOL_VERSION: u16 = 5;
 /// The most bytes of a hello.
 pub const HELLO_BYTES_MAX: usize = 65_536;
@@ -43,7 +43,7 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// The most bytes that are said of how a slave's predecessor ended; a longer text is cut.
 pub const BEFORE_BYTES_MAX: usize = 255;
 
-const WELCOME_FIXED_BYTES: usize = 64;
+const WELCOME_FIXED_BYTES: usize = 64 + 16 + 8;
 
 /// Why a handshake payload could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -105,6 +105,8 @@ pub struct About {
     pub before: String,
     /// Its labels, `key=value` or `key`: at most [`LABELS_MAX`], each of 1 to [`LABEL_BYTES_MAX`] bytes.
     pub labels: Vec<String>,
+    /// It was a slave of this run before, and what it has of that is still good; 0: it was none.
+    pub comes_back_to: u128,
 }
 
 impl About {
@@ -121,6 +123,7 @@ impl About {
             );
             put_text16(out, label);
         }
+        out.extend_from_slice(&self.comes_back_to.to_le_bytes());
     }
 
     fn decode(fields: &mut Fields<'_>) -> Result<About, DecodeError> {
@@ -149,6 +152,7 @@ impl About {
             is_watched,
             before,
             labels,
+            comes_back_to: fields.u128("run")?,
         })
     }
 }
@@ -231,6 +235,10 @@ pub struct Welcome {
     pub seed: u64,
     /// The most bytes of shared data that the slave keeps, beyond what its tasks name.
     pub shared_cache_bytes: u64,
+    /// The run's id, the same in each of its lives.
+    pub run: u128,
+    /// How long a slave that loses this master looks for the run's next life, in milliseconds; 0: there is none.
+    pub reconnect_ms: u64,
     /// The user's arguments; with four bytes each they fit [`WELCOME_BYTES_MAX`] beside the fixed fields.
     pub args: Vec<String>,
 }
@@ -273,6 +281,8 @@ impl Welcome {
         out.extend_from_slice(&self.task_timeout_ms.to_le_bytes());
         out.extend_from_slice(&self.seed.to_le_bytes());
         out.extend_from_slice(&self.shared_cache_bytes.to_le_bytes());
+        out.extend_from_slice(&self.run.to_le_bytes());
+        out.extend_from_slice(&self.reconnect_ms.to_le_bytes());
         out.extend_from_slice(&(self.args.len() as u32).to_le_bytes());
         for arg in &self.args {
             out.extend_from_slice(&(arg.len() as u32).to_le_bytes());
@@ -296,6 +306,8 @@ impl Welcome {
         let task_timeout_ms = fields.u64("task time-out")?;
         let seed = fields.u64("seed")?;
         let shared_cache_bytes = fields.u64("shared cache bytes")?;
+        let run = fields.u128("run")?;
+        let reconnect_ms = fields.u64("reconnect")?;
         let count = fields.count("args", 4)?;
         let args = (0..count)
             .map(|_| fields.text32("arg"))
@@ -312,6 +324,8 @@ impl Welcome {
             task_timeout_ms,
             seed,
             shared_cache_bytes,
+            run,
+            reconnect_ms,
             args,
         })
     }

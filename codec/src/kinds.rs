@@ -24,6 +24,7 @@ use crate::control::{
 use crate::handshake::{
     HELLO_BYTES_MAX, HandshakeError, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
 };
+use crate::kept::Kept;
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
 use crate::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
 use crate::shared::{Blob, Want};
@@ -204,6 +205,8 @@ frames! {
         Want = 23, Want, Limit::Bytes(Want::BYTES);
         /// How far the running task has come.
         Checkpoint = 20, Checkpoint<'a>, Limit::ResultPacket;
+        /// Results that a slave kept while its run had no master.
+        Kept = 26, Kept<'a>, Limit::ResultPacket;
         /// Tasks of an algorithm ask whether slaves are hungry.
         AsksHungry = 31, AsksHungry, Limit::Bytes(AsksHungry::BYTES);
     }

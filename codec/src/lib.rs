@@ -8,6 +8,7 @@
 //! | [`batch`] | tasks and results, one rkyv archive per packet; the layout of a task's body |
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
 //! | [`shared`] | shared data: mentions, what is wanted, pieces |
+//! | [`kept`] | what a slave kept for its run while it had no master |
 //! | [`observe`] | what an observer asks of a master, and the answer |
 //! | [`status`] | what a run looks like from outside: `/status.json` |
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
@@ -27,6 +28,7 @@ pub mod flags;
 pub mod frame;
 pub mod handshake;
 pub mod journal;
+pub mod kept;
 pub mod kinds;
 pub mod observe;
 pub mod resource;

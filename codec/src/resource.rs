@@ -88,6 +88,8 @@ pub struct ResourceFile {
     pub format: Option<u64>,
     /// The shared secret; the file's mode must then be 0600.
     pub secret: Option<String>,
+    /// The run's id, the same in each life of its master.
+    pub run_id: Option<String>,
     /// Where observers ask how the run does, `host:port`.
     pub status_address: Option<String>,
     /// The page of the run's status, a link without its token.
@@ -114,6 +116,7 @@ impl std::fmt::Debug for ResourceFile {
             .field("master_addresses", &self.master_addresses)
             .field("format", &self.format)
             .field("secret", &self.secret.as_ref().map(|_| ".."))
+            .field("run_id", &self.run_id)
             .field("status_address", &self.status_address)
             .field("status_page", &self.status_page)
             .field("status_token", &self.status_token.as_ref().map(|_| ".."))
@@ -192,6 +195,13 @@ impl ResourceFile {
         if let Some(secret) = &self.secret {
             forms.put("Shared secret", SECRET, &quoted(secret));
         }
+        if let Some(run) = &self.run_id {
+            forms.put(
+                "The run, the same in each life of its master",
+                RUN_ID,
+                &quoted(run),
+            );
+        }
         let status = [
             (
                 "Where ringmw top, why and stop ask",
@@ -234,6 +244,7 @@ impl ResourceFile {
             || !self.master_addresses.is_empty()
             || [
                 &self.secret,
+                &self.run_id,
                 &self.status_address,
                 &self.status_page,
                 &self.status_token,
@@ -296,6 +307,7 @@ const SLAVES_BUSY: &str = "slaves-busy";
 const TASKS_QUEUED: &str = "tasks-queued";
 const MASTER_ADDRESSES: &str = "master-addresses";
 const SECRET: &str = "secret";
+const RUN_ID: &str = "run-id";
 const STATUS_ADDRESS: &str = "status-address";
 const STATUS_PAGE: &str = "status-page";
 const STATUS_TOKEN: &str = "status-token";
@@ -347,6 +359,7 @@ struct Found {
     master_addresses: Option<Vec<String>>,
     format: Option<u64>,
     secret: Option<String>,
+    run_id: Option<String>,
     status_address: Option<String>,
     status_page: Option<String>,
     status_token: Option<String>,
@@ -391,6 +404,7 @@ impl Found {
             MASTER_ADDRESSES => self.master_addresses = Some(texts(value()?)?),
             FORMAT_VERSION => self.format = Some(number(value()?)?),
             SECRET => self.secret = Some(text(value()?)?),
+            RUN_ID => self.run_id = Some(text(value()?)?),
             STATUS_ADDRESS => self.status_address = Some(text(value()?)?),
             STATUS_PAGE => self.status_page = Some(text(value()?)?),
             STATUS_TOKEN => self.status_token = Some(text(value()?)?),
@@ -425,6 +439,7 @@ impl Found {
             master_addresses: self.master_addresses.unwrap_or_default(),
             format: self.format,
             secret: self.secret,
+            run_id: self.run_id,
             status_address: self.status_address,
             status_page: self.status_page,
             status_token: self.status_token,

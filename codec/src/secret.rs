@@ -101,6 +101,12 @@ impl Secret {
         Ok(Secret(bytes))
     }
 
+    /// Its bytes, for a file that is the owner's alone.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; SECRET_BYTES] {
+        &self.0
+    }
+
     /// The text form, for the file or the pipe that it travels in.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {

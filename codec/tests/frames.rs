@@ -91,6 +91,7 @@ fn kinds_turn_round_and_have_limits() {
             Kind::Offer,
             Kind::Bests,
             Kind::Checkpoint,
+            Kind::Kept,
             Kind::Resume
         ]
     );

@@ -40,6 +40,7 @@ fn hello() -> Hello {
             is_watched: true,
             before: "died".into(),
             labels: vec!["gpu".into(), "site=a".into()],
+            comes_back_to: u128::MAX - 1,
         },
         fingerprint: fingerprint(),
     }
@@ -57,6 +58,8 @@ fn welcome() -> Welcome {
         task_timeout_ms: 30_000,
         seed: u64::MAX,
         shared_cache_bytes: 1 << 30,
+        run: 7,
+        reconnect_ms: 9,
         args: vec!["--n".into(), String::new()],
     }
 }
@@ -72,6 +75,7 @@ fn golden_bytes() {
     let expected = [
         &b"\x05\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
         b"\x01\x04\x00died\x02\x03\x00gpu\x06\x00site=a",
+        b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\x03\x001.2\x02\x00b1\x01\x00\x00\x00\x02\x00",
         b"\x05\x00hello\x08\x00(String)\x06\x00String\x07\0\0\0\0\0\0\0",
         b"\x02\x00pi\x05\x00(u64)\x03\x00f64\x08\0\0\0\0\0\0\0",
@@ -85,6 +89,7 @@ fn golden_bytes() {
         b"\x10\x27\0\0\0\0\0\0",
         b"\x0a\0\0\0\x30\x75\0\0\0\0\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x40\0\0\0\0",
+        b"\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0",
         b"\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
     ]
     .concat();
@@ -233,6 +238,7 @@ fn encoded_around() -> usize {
         + 1
         + 2
         + "died".len()
+        + 16
         + 1
         + 2
         + "gpu".len()
@@ -257,7 +263,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
             .is_err()
         );
     }
-    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 68)];
+    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 92)];
     assert_eq!(Welcome::validate_args(&fits), Ok(()));
     let payload = encoded(|out| {
         Welcome {
@@ -267,7 +273,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
         .encode(out)
     });
     assert_eq!(payload.len(), WELCOME_BYTES_MAX);
-    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 67)]).is_err());
+    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 91)]).is_err());
 }
 
 #[test]
@@ -368,11 +374,11 @@ proptest! {
     fn hellos_turn_round(
         member_id in prop::collection::vec(any::<u8>(), 0..=255),
         (host, job, pid) in (".{0,60}", ".{0,60}", any::<u32>()),
-        (is_watched, before, labels) in
-            (any::<bool>(), ".{0,60}", prop::collection::vec("[a-z=]{1,64}", 0..=16)),
+        (is_watched, before, labels, comes_back_to) in
+            (any::<bool>(), ".{0,60}", prop::collection::vec("[a-z=]{1,64}", 0..=16), any::<u128>()),
         fingerprint in any_fingerprint(),
     ) {
-        let about = About { is_watched, before, labels };
+        let about = About { is_watched, before, labels, comes_back_to };
         let hello = Hello { protocol: PROTOCOL_VERSION, member_id, host, job, pid, about, fingerprint };
         prop_assert_eq!(Hello::decode(&encoded(|out| hello.encode(out))), Ok(hello));
     }

@@ -16,6 +16,7 @@ const TABLE: &[Row<'_>] = &[
     ("journal", &["wire", "Nanos"]),
     ("shared", &["wire"]),
     ("running", &["wire"]),
+    ("kept", &["wire", "Nanos"]),
     ("observe", &["wire"]),
     ("status", &["Nanos"]),
     (
@@ -25,6 +26,7 @@ const TABLE: &[Row<'_>] = &[
             "handshake",
             "control",
             "batch",
+            "kept",
             "observe",
             "shared",
             "running",

@@ -109,6 +109,8 @@ fn slave(bounds: Bounds) -> SlaveCore {
         task_timeout_ms: 0,
         seed: 1,
         shared_cache_bytes: 1 << 30,
+        run: 0,
+        reconnect_ms: 0,
         args: Vec::new(),
     };
     let mut payload = Vec::new();

@@ -29,6 +29,8 @@ fn welcome() -> Welcome {
         task_timeout_ms: 0,
         seed: 1,
         shared_cache_bytes: 1 << 30,
+        run: 0,
+        reconnect_ms: 0,
         args: vec!["a".into()],
     }
 }

@@ -197,7 +197,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a slave gives back what is for it alone",
         file: "runtime/src/proto/slave/from_master.rs",
-        old: "if !last.bound {",
+        old: "if !last.bound && !last.former {",
         new: "if !last.bound || asked > 0 {",
     },
     Mutant {

@@ -193,11 +193,37 @@ fn bucket(text: &str) -> Result<i64, String> {
     })
 }
 
+/// A file as it is named; of a folder, as `--mw-dir` has it, its only `.audit`.
+fn trail_at(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_dir() {
+        return Ok(path);
+    }
+    let entries = std::fs::read_dir(&path).map_err(|error| error.to_string())?;
+    let trails = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|entry| entry.extension().is_some_and(|ending| ending == "audit"));
+    let mut trails: Vec<_> = trails.collect();
+    trails.sort();
+    match trails.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err("there is no trail (NAME.audit) in this folder".to_owned()),
+        some => {
+            let names = some.iter().map(|path| path.display().to_string());
+            Err(format!(
+                "name one of its trails: {}",
+                names.collect::<Vec<_>>().join(", ")
+            ))
+        }
+    }
+}
+
 /// What is read.
 #[derive(Args, Clone)]
 struct Files {
-    /// Trails: a master's, or a master's and its slaves'; `-` is standard input; gzip and zstd as they are
-    #[arg(required = true, value_name = "FILE")]
+    /// Trails: a master's, or a master's and its slaves'; `-` is standard input; gzip and zstd as they are; of a folder
+    /// its trail, with all lives of the run
+    #[arg(required = true, value_name = "FILE", value_parser = trail_at)]
     files: Vec<PathBuf>,
     #[command(flatten)]
     window: Window,

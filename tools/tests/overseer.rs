@@ -60,6 +60,7 @@ impl Run {
             master_addresses: Vec::new(),
             format: None,
             secret: None,
+            run_id: None,
             status_address: None,
             status_page: None,
             status_token: None,

@@ -331,6 +331,13 @@ events! {
         /// Which.
         tasks: TaskRanges as Ranges,
     }
+    /// A slave that came back to its run brought results that it had kept.
+    Kept = "kept" {
+        /// The slave.
+        slave: u32 as Slave,
+        /// How many.
+        results: u64 as Number,
+    }
     /// A task runs far longer than the median and was handed to an idle slave too.
     Duplicated = "duplicated" {
         /// The task.

@@ -40,6 +40,8 @@ pub enum Refusal {
     SecretUnknown,
     /// The slave's secret is another one.
     SecretDiffers,
+    /// The slave comes back to another run; the sentence names both, see [`Refusal::run`].
+    OtherRun(String),
     /// A reason that this version has no word for; the text is the master's.
     Other {
         /// The code of the refusal.
@@ -74,6 +76,7 @@ impl fmt::Display for Refusal {
             Refusal::MemberId(text)
             | Refusal::Fingerprint(text)
             | Refusal::Timeout(text)
+            | Refusal::OtherRun(text)
             | Refusal::Other { text, .. } => f.write_str(text),
         }
     }
@@ -87,6 +90,20 @@ impl Refusal {
         Refusal::MemberId(format!(
             "The membership token differs: the master's is \"{master}\", the slave's \"{slave}\"; the slave belongs to another computation, or its resource file is stale; give it the master's --mw-member-id or current resource file."
         ))
+    }
+
+    /// That the runs differ, both of them named.
+    #[must_use]
+    pub fn run(master: u128, slave: u128) -> Self {
+        Refusal::OtherRun(format!(
+            "The slave comes back to run {slave:032x}, and this master leads run {master:032x}: what the slave has of that run is none of this one's; start the slave anew."
+        ))
+    }
+
+    /// Whether another try may end otherwise: what it is refused for passes.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Refusal::Busy | Refusal::Leaving | Refusal::Timeout(_))
     }
 
     /// The code in the payload.
@@ -104,6 +121,7 @@ impl Refusal {
             Refusal::SecretNeeded => 9,
             Refusal::SecretUnknown => 10,
             Refusal::SecretDiffers => 11,
+            Refusal::OtherRun(_) => 12,
             Refusal::Other { code, .. } => *code,
         }
     }
@@ -147,6 +165,7 @@ impl Refusal {
             9 => Refusal::SecretNeeded,
             10 => Refusal::SecretUnknown,
             11 => Refusal::SecretDiffers,
+            12 => Refusal::OtherRun(text),
             code => Refusal::Other { code, text },
         })
     }

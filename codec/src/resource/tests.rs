@@ -21,6 +21,7 @@ fn sample() -> ResourceFile {
         master_addresses: vec!["10.1.0.2:4432".into(), "[::1]:4432".into()],
         format: Some(RESOURCE_FORMAT_VERSION),
         secret: None,
+        run_id: None,
         status_address: None,
         status_page: None,
         status_token: None,
@@ -186,6 +187,7 @@ fn a_file_that_is_too_long_is_refused_unread() {
 fn the_secret_is_not_printed() {
     let file = ResourceFile {
         secret: Some("hunter2".into()),
+        run_id: Some("00ff".into()),
         status_address: Some("10.1.0.2:4433".into()),
         status_page: Some("http://n7:8080/".into()),
         status_token: Some("hunter3".into()),
@@ -210,11 +212,12 @@ prop_compose! {
         master_addresses in prop::collection::vec(any_text(), 0..4),
         tasks_queued in any::<Option<u64>>(),
         secret in prop::option::of(any_text()),
-        status in prop::array::uniform3(prop::option::of(any_text())),
+        status in prop::array::uniform4(prop::option::of(any_text())),
     ) -> ResourceFile {
         ResourceFile {
             finished, timestamp, member_id, update_interval, slaves_needed, slave_executable, slave_arguments,
             slaves_desired, slaves_connected, slaves_busy, tasks_queued, master_addresses, format, secret,
+            run_id: status[3].clone(),
             status_address: status[0].clone(), status_page: status[1].clone(), status_token: status[2].clone(),
         }
     }

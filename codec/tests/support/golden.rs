@@ -11,6 +11,7 @@ use ringmw_codec::control::{
 use ringmw_codec::handshake::{
     About, AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
 };
+use ringmw_codec::kept::{Kept, KeptResult};
 use ringmw_codec::kinds::Kind;
 use ringmw_codec::observe::{Answer, Ask};
 use ringmw_codec::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
@@ -43,6 +44,7 @@ fn hello() -> Hello {
             is_watched: true,
             before: "SIGSEGV".into(),
             labels: vec!["gpu".into()],
+            comes_back_to: 0x0102_0304_0506_0708,
         },
         fingerprint: Fingerprint {
             app_version: "1.2".into(),
@@ -68,6 +70,8 @@ fn welcome() -> Welcome {
         task_timeout_ms: 30_000,
         seed: 42,
         shared_cache_bytes: 1 << 30,
+        run: 0x0102_0304_0506_0708,
+        reconnect_ms: 300_000,
         args: vec!["--n".into(), "9".into()],
     }
 }
@@ -225,6 +229,19 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
             Returned { tasks: vec![921] }.encode(out);
         }),
         Kind::Checkpoint => one("checkpoint", &|out| checkpoint().encode(out)),
+        Kind::Kept => one("kept", &|out| {
+            let result = |failed: bool, stream: u64, output: &'static [u8]| KeptResult {
+                algorithm: 1,
+                failed,
+                domain: 1,
+                stream,
+                args: 3,
+                compute_ns: 5_000_000,
+                output,
+            };
+            let results = vec![result(false, 2, b"pi"), result(true, 3, b"no")];
+            Kept { results }.encode(out);
+        }),
         Kind::CheckpointTaken => one("checkpoint-taken", &|out| {
             CheckpointTaken { task: 920 }.encode(out);
         }),

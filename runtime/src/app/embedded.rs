@@ -120,6 +120,7 @@ fn be_slave(parts: &Arc<SlaveSide>, ready: Ready) {
             ready.secret,
             Bounds::default(),
             &parts.registry,
+            Some(0),
         ),
         registry: Arc::clone(&parts.registry),
         audit: Arc::new(AuditWriter::open(Sink::None).expect("no file is opened")),
@@ -128,6 +129,7 @@ fn be_slave(parts: &Arc<SlaveSide>, ready: Ready) {
         word: None,
         replace: Some(Box::new(replace)),
         memory_max: None,
+        back: None,
     };
     match Slave::join(join) {
         Ok(mut slave) => {

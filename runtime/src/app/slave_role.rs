@@ -10,6 +10,7 @@ use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
 use ringmw_codec::handshake::{About, Hello, PROTOCOL_VERSION};
 use ringmw_codec::secret::Secret;
+use ringmw_sched::Nanos;
 
 use crate::app::args::{Args, ExitRequest};
 use crate::app::batch_job::{Lives, Patience, is_in_vain};
@@ -29,6 +30,7 @@ use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
 use crate::io::word::Word;
 use crate::proto::slave::SlaveEnd;
+use crate::slave::back::{Back, Found};
 use crate::slave::listen::{self, Birth, Won};
 use crate::slave::{self, Join, Slave, Via};
 
@@ -131,10 +133,13 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         is_watched: word.is_some(),
         before: std::env::var(BEFORE_VARIABLE).unwrap_or_default(),
         labels: settings.labels.clone(),
+        comes_back_to: 0,
     };
     let hello = hello(&parts, &target.member_id, about);
     let bounds = settings.slave_bounds;
-    let birth = slave::birth(hello, secret.clone(), bounds, &parts.registry);
+    let patience = patience(&settings);
+    let birth = slave::birth(hello, secret.clone(), bounds, &parts.registry, patience);
+    let back = (patience != Some(0)).then(|| back(&settings, &target.addresses, &birth));
     let mut again = None;
     let via = match &settings.slave_listen {
         None => Via::Dialled(dialled.take().expect("it was dialled above")),
@@ -171,6 +176,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         word: word.clone(),
         replace: None,
         memory_max: settings.slave_memory,
+        back,
     };
     let limit = settings.slave_bounds.time_limit.map(Duration::from_nanos);
     let was_short = |end: Option<&SlaveEnd>, completed| {
@@ -217,6 +223,35 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     finish(&audit, name);
     last_word::is_meant();
     code
+}
+
+/// How long it looks for the next life of its run: as long as its master says, if it was not told. One of local mode dies
+/// with its master, and one that listens waits to be dialled.
+fn patience(settings: &Settings) -> Option<Nanos> {
+    match is_local() || settings.slave_listen.is_some() {
+        true => Some(0),
+        false => settings.slave_reconnect,
+    }
+}
+
+/// How it finds that.
+fn back(settings: &Settings, addresses: &[String], birth: &Birth) -> Back {
+    let (sources, addresses) = (settings.sources.clone(), addresses.to_vec());
+    let find = move || match resolve_slave_target(&sources, resource::read) {
+        Ok(target) if target.finished => Found::Finished,
+        // As it is now, then as it was.
+        Ok(mut target) => {
+            let now = std::mem::take(&mut target.addresses);
+            let was = addresses.iter().filter(|address| !now.contains(address));
+            let was = was.cloned().collect::<Vec<_>>();
+            Found::At([now, was].concat())
+        }
+        Err(_) => Found::At(addresses.clone()),
+    };
+    Back {
+        birth: Arc::clone(birth),
+        find: Box::new(find),
+    }
 }
 
 /// Dials the master; in a batch job again, with growing pauses, where nobody answers. Each time at the addresses that the

@@ -26,11 +26,13 @@ use std::time::Duration;
 
 use crate::io::engine::Choice;
 use crate::io::files::audit::Rotate;
+use crate::io::terminal::own_name;
 use crate::proto::config::{Bounds, Rules};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 use ringmw_codec::flags::{self, FLAG, FLAGS, Flag};
 use ringmw_codec::handshake::LABELS_MAX;
+use ringmw_sched::Nanos;
 
 use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
@@ -108,6 +110,8 @@ pub(crate) struct Settings {
     pub audit_file: Option<PathBuf>,
     /// At how many bytes that file is begun anew, and how many of those before are kept.
     pub audit_rotate: Option<Rotate>,
+    /// Where all that outlasts a process is kept, but for what single flags say.
+    pub dir: Option<PathBuf>,
     /// Written by a master; for a slave see [`Settings::sources`].
     pub resource_file: Option<PathBuf>,
     /// At least a second.
@@ -142,6 +146,8 @@ pub(crate) struct Settings {
     pub sources: Vec<Source>,
     /// The most bytes of memory that a slave may have resident.
     pub slave_memory: Option<u64>,
+    /// How long a slave looks for the next life of its run; none: as long as its master says.
+    pub slave_reconnect: Option<Nanos>,
     /// The labels of a slave, at most [`LABELS_MAX`].
     pub labels: Vec<String>,
     /// The flags of a slave that local mode's slaves are given.
@@ -328,6 +334,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings
     let given = Given::take(&mut matches.map_err(|error| UsageError(message(&error)))?);
     judge_role(&given)?;
     let mut settings = Settings::from(given);
+    settings.spread_dir(&own_name());
     let names = names(&mw, settings.role)?;
     if let Role::Help { all } = &mut settings.role {
         *all = help_all;
@@ -356,6 +363,30 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings
         user,
         ..settings
     })
+}
+
+impl Settings {
+    /// What `--mw-dir` comes to, for a program of this name: a path for each flag that is not given itself.
+    fn spread_dir(&mut self, name: &str) {
+        let Some(dir) = self.dir.clone() else {
+            return;
+        };
+        let resources = dir.join(format!("{name}.rsc"));
+        let is_slave = self.role == Role::Slave;
+        if self.resource_file.is_none() && (is_slave || self.role == Role::Master) {
+            self.resource_file = Some(resources.clone());
+            // What single flags say stands behind it, and counts.
+            self.sources.insert(0, Source::ResourceFile(resources));
+        }
+        if is_slave {
+            return;
+        }
+        (self.audit_file).get_or_insert_with(|| dir.join(format!("{name}.audit")));
+        (self.outlasting.journal).get_or_insert_with(|| dir.join("journal"));
+        self.outlasting
+            .state
+            .get_or_insert_with(|| dir.join("state"));
+    }
 }
 
 /// The rows as clap has them. All may be repeated here: what may not, [`names`] judges by role.

@@ -237,6 +237,7 @@ mod tests {
             master_addresses: texts(addresses),
             format: Some(1),
             secret: None,
+            run_id: None,
             status_address: None,
             status_page: None,
             status_token: None,

@@ -133,6 +133,8 @@ fn defaults_are_the_tables() {
         slave_bounds: Bounds::default(),
         sources: Vec::new(),
         slave_memory: None,
+        slave_reconnect: None,
+        dir: None,
         labels: Vec::new(),
         passed_on: Vec::new(),
         without_effect: Vec::new(),
@@ -218,6 +220,8 @@ fn everything_can_be_given() {
             Source::Member("12.0".into()),
         ],
         slave_memory: None,
+        slave_reconnect: None,
+        dir: None,
         labels: Vec::new(),
         passed_on: Vec::new(),
         without_effect: Vec::new(),
@@ -562,4 +566,29 @@ fn edits_are_counted() {
     ] {
         assert_eq!(edits(from, to), count, "{from} {to}");
     }
+}
+
+#[test]
+fn a_folder_stands_for_all_files_of_a_run() {
+    let name = crate::io::terminal::own_name();
+    let at = |file: &str| Some(std::path::PathBuf::from(format!("run1/{file}")));
+    let resources = at(&format!("{name}.rsc"));
+    let master = parsed("--mw-master --mw-dir run1 --mw-state elsewhere");
+    assert_eq!(master.resource_file, resources);
+    assert_eq!(master.audit_file, at(&format!("{name}.audit")));
+    assert_eq!(master.outlasting.journal, at("journal"));
+    assert_eq!(master.outlasting.state, Some("elsewhere".into()));
+    let slave = parsed("--mw-slave --mw-master-port 7 --mw-dir run1");
+    assert_eq!(
+        slave.sources,
+        [
+            Source::ResourceFile(resources.clone().expect("a path")),
+            Source::Port(7)
+        ],
+        "a single flag counts for more"
+    );
+    assert_eq!((slave.audit_file, slave.outlasting.journal), (None, None));
+    let local = parsed("--mw-dir run1");
+    assert_eq!(local.resource_file, None, "its slaves need none");
+    assert_eq!(local.outlasting.journal, at("journal"));
 }

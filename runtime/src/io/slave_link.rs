@@ -42,7 +42,7 @@ use crate::io::signals::Leave;
 use crate::io::terminal::{complain, own_name};
 use crate::io::word::Word;
 use crate::proto::incumbents::BestTable;
-use crate::proto::slave::SlaveCore;
+use crate::proto::slave::{SlaveCore, SlaveEnd};
 
 /// After it is over, a running task has this long before the process is ended under it.
 const GRACE: Nanos = 1_000_000_000;
@@ -85,6 +85,8 @@ pub(crate) struct Link {
     evicted: AtomicBool,
     /// The I/O thread has nothing more to do on the connection.
     gone: AtomicBool,
+    /// It has no master, and somebody looks for the next one.
+    is_looking: AtomicBool,
     /// Another thread has called `exit`: this one ends nothing.
     is_exiting: AtomicBool,
     pub(crate) cancelled: Arc<AtomicBool>,
@@ -183,6 +185,7 @@ impl Link {
             deep: AtomicBool::new(false),
             evicted: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            is_looking: AtomicBool::new(false),
             is_exiting: AtomicBool::new(false),
             cancelled: Arc::default(),
             checkpoint_due: AtomicBool::new(false),
@@ -213,11 +216,16 @@ impl Link {
         mut ready: impl FnMut(&mut SlaveCore, &Clock) -> Option<T>,
     ) -> Option<T> {
         loop {
-            let (value, over, deadline) = {
+            let (value, over, deadline, apart) = {
                 let mut core = self.core();
                 let value = ready(&mut core, &self.clock);
-                (value, core.end().is_some(), core.next_deadline())
+                let over = core.end().is_some();
+                (value, over, core.next_deadline(), core.is_apart())
             };
+            if apart && !self.is_looking.load(Ordering::SeqCst) {
+                self.publish();
+                self.wake_io();
+            }
             if over {
                 // A goodbye: the I/O thread sees to it that it is written.
                 self.flush();
@@ -270,6 +278,9 @@ impl Link {
 
     /// One step of serving: sleeps until bytes come or it is time, takes them, and does what is due.
     fn wait_and_read(&self, deadline: Nanos) -> io::Result<()> {
+        if self.is_apart() {
+            return self.wait_apart(deadline);
+        }
         let unsent = !self.wire().out.is_empty();
         // Asked after `unsent`: whoever wrote the announcement or made room, nothing else would wake this thread before
         // its next beat.
@@ -292,6 +303,20 @@ impl Link {
         Ok(())
     }
 
+    /// The same without a master: who looks for one rings the bell.
+    fn wait_apart(&self, deadline: Nanos) -> io::Result<()> {
+        if self.core().can_begin() {
+            return Ok(());
+        }
+        let mut fds = [PollFd::new(&self.bell, PollFlags::IN)];
+        self.poll(&mut fds, deadline)?;
+        if !fds[0].revents().is_empty() {
+            let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
+        }
+        self.on_time();
+        Ok(())
+    }
+
     fn poll(&self, fds: &mut [PollFd<'_>], deadline: Nanos) -> io::Result<()> {
         let wait = deadline.saturating_sub(self.clock.now());
         let timeout = rustix::time::Timespec {
@@ -307,6 +332,9 @@ impl Link {
     /// Takes all that has come.
     fn read(&self) -> io::Result<()> {
         let mut wire = self.wire();
+        if self.is_apart() {
+            return Ok(());
+        }
         let Wire {
             stream,
             buffer,
@@ -414,6 +442,9 @@ impl Link {
     /// Writes what the core has to send; false if the socket did not take all of it.
     fn write(&self) -> bool {
         let mut wire = self.wire();
+        if self.is_apart() {
+            return true;
+        }
         let Wire { stream, out, .. } = &mut *wire;
         loop {
             let now = self.clock.now();
@@ -462,12 +493,16 @@ impl Link {
         term: Option<&Term>,
         replace: Option<Box<dyn FnOnce() + Send>>,
         memory_max: Option<u64>,
+        looks: &dyn Fn(),
     ) {
         if let Some(term) = term {
             term.at_once.store(false, Ordering::SeqCst);
         }
-        if let Err(error) = self.stand_by(term, memory_max) {
+        while let Err(error) = self.stand_by(term, memory_max, looks) {
             self.core().on_closed(&error.to_string());
+            if self.core().end().is_some() {
+                break;
+            }
         }
         self.cancelled.store(true, Ordering::Relaxed);
         if let Err(error) = self.depart(term) {
@@ -500,12 +535,18 @@ impl Link {
     }
 
     /// Until it is over.
-    fn stand_by(&self, term: Option<&Term>, memory_max: Option<u64>) -> io::Result<()> {
+    fn stand_by(
+        &self,
+        term: Option<&Term>,
+        memory_max: Option<u64>,
+        looks: &dyn Fn(),
+    ) -> io::Result<()> {
         let mut seen = 0;
         loop {
             let begun = self.begun.load(Ordering::Relaxed);
             let main_serves = self.main_serves.load(Ordering::SeqCst);
             let same = std::mem::replace(&mut seen, begun) == begun;
+            self.look_if_apart(looks);
             if !main_serves {
                 // Nobody else does, however short its tasks.
                 self.read()?;
@@ -535,11 +576,102 @@ impl Link {
                 Some(_) if !main_serves => deadline.min(self.clock.now() + MEMORY_CHECK),
                 _ => deadline,
             };
-            if self.sleep(term, serves, deadline)? {
+            if self.sleep(term, serves && !self.is_apart(), deadline)? {
                 self.read()?;
                 self.rouse_if_it_serves();
             }
         }
+    }
+
+    /// It has lost its master, and nobody looks for the next one yet.
+    fn look_if_apart(&self, looks: &dyn Fn()) {
+        if !self.is_apart() || self.is_looking.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        {
+            let mut wire = self.wire();
+            wire.out = Outgoing::default();
+            // A master that leaves waits for its slaves to go.
+            let _ = wire.stream.shutdown(std::net::Shutdown::Both);
+        }
+        self.publish();
+        looks();
+    }
+
+    /// Whether it has no master, and looks for the next life of its run.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.core().is_apart()
+    }
+
+    /// Of the run that it was a slave of: id, seed, arguments; and how long it looks for it.
+    pub(crate) fn former_run(&self) -> Option<(u128, u64, Vec<String>, Nanos)> {
+        let core = self.core();
+        let (run, seed, args) = core.run()?;
+        Some((run, seed, args.to_vec(), core.patience()))
+    }
+
+    /// It makes no sense any more to look: so it ends, or as it had lost its master.
+    pub(crate) fn give_up(&self, end: Option<SlaveEnd>) {
+        self.core().give_up_return(end);
+        self.publish();
+        self.wake_io();
+        self.wake_main();
+    }
+
+    /// The next life of its run has welcomed it.
+    pub(crate) fn adopt(&self, stream: TcpStream, mut next: Box<SlaveCore>) {
+        let welcomed = {
+            let mut wire = self.wire();
+            let mut core = self.core();
+            if !core.is_apart() {
+                return;
+            }
+            match self.replace_socket(&stream) {
+                Err(error) => Err(error),
+                Ok(()) => {
+                    next.go_on(&mut core, self.clock.now());
+                    *core = *next;
+                    wire.stream = stream;
+                    wire.out = Outgoing::default();
+                    wire.ack = AckWatch::default();
+                    Ok(core.id())
+                }
+            }
+        };
+        match welcomed {
+            Err(error) => {
+                let text = format!("the next master's connection cannot be used: {error}");
+                self.note(Event::Note { text });
+                return self.give_up(None);
+            }
+            Ok(id) => {
+                if let (Some(word), Some(id)) = (&self.word, id) {
+                    word.joined(id.0, false);
+                }
+            }
+        }
+        self.is_looking.store(false, Ordering::SeqCst);
+        self.publish();
+        self.flush();
+        self.wake_io();
+        self.wake_main();
+    }
+
+    /// The descriptor that both threads poll without a lock becomes another socket's.
+    fn replace_socket(&self, stream: &TcpStream) -> io::Result<()> {
+        // SAFETY: both descriptors are open and owned, here and by the stream, for the length of the call; the one that is
+        // replaced stays open and owned, as the other socket.
+        let result =
+            unsafe { libc::dup3(stream.as_raw_fd(), self.socket.as_raw_fd(), libc::O_CLOEXEC) };
+        match result {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A line for the trail.
+    pub(crate) fn say(&self, who: Who, event: Event) {
+        self.audit.say(who, event);
     }
 
     /// The main thread may have begun to serve meanwhile, and found nothing to do before these bytes were read. It says that

@@ -1,16 +1,19 @@
-//! Tasks whose result an earlier life of the run recorded: found where they are given, before anybody is handed them.
+//! Tasks whose result an earlier life of the run recorded, or a slave of it has kept: found where they are given, before
+//! anybody is handed them; or, while slaves still come back, where the result comes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::TaskBody;
 use ringmw_codec::journal::{hash_name, key};
-use ringmw_sched::{AlgorithmId, TaskId, TaskSpec};
+use ringmw_sched::{AlgorithmId, Nanos, TaskId, TaskSpec};
 
 use super::state::State;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::config::{AlgorithmInfo, HashArgs};
 use crate::proto::known::{Known, KnownBest, Outputs};
+use crate::proto::master::Returned;
 use crate::proto::master::known::Recorded;
 
 /// What earlier lives left, and how it is read.
@@ -21,6 +24,28 @@ pub(crate) struct Earlier {
     algorithms: Vec<(u64, HashArgs)>,
     scratch: Vec<u8>,
     said_unread: bool,
+    returns: Returns,
+}
+
+/// Live tasks that are found by what their slave of an earlier life brings: those that were given first are what it had in
+/// hand. 48 MiB.
+const LIVE_MAX: usize = 1 << 20;
+
+/// Bytes that slaves have brought for tasks that are still to be given. What is beyond is computed again.
+const STORED_BYTES_MAX: usize = 256 << 20;
+
+/// What slaves that come back have kept, and for which tasks.
+#[derive(Default)]
+struct Returns {
+    /// Until then slaves may come back.
+    until: Nanos,
+    /// Results for tasks that are not given yet.
+    stored: BTreeMap<u128, Recorded>,
+    bytes: usize,
+    /// Tasks that were given while slaves may come back.
+    live: BTreeMap<u128, TaskId>,
+    /// Results that found no room.
+    dropped: u64,
 }
 
 impl Earlier {
@@ -32,7 +57,18 @@ impl Earlier {
             algorithms: infos.iter().map(algorithm).collect(),
             scratch: Vec::new(),
             said_unread: false,
+            returns: Returns::default(),
         }
+    }
+
+    /// Until then slaves of earlier lives may come back, with what they have kept.
+    pub(crate) fn expect_returns(&mut self, until: Nanos) {
+        self.returns.until = until;
+    }
+
+    /// It has something to say of tasks.
+    fn is_of_use(&self) -> bool {
+        !self.known.is_empty() || self.returns.until > 0 || !self.returns.stored.is_empty()
     }
 
     /// The incumbents that they had.
@@ -62,7 +98,71 @@ impl Earlier {
 impl State {
     /// From here on tasks that earlier lives have the results of end at once with them.
     pub(crate) fn go_on(&mut self, earlier: Earlier) {
-        self.earlier = (!earlier.known.is_empty()).then(|| Box::new(earlier));
+        self.earlier = earlier.is_of_use().then(|| Box::new(earlier));
+    }
+
+    /// What slaves that came back have kept ends the tasks that it is of, or waits until they are given.
+    pub(super) fn take_returned(&mut self) {
+        let returned = self.core.take_returned();
+        let Some(earlier) = &mut self.earlier else {
+            return;
+        };
+        for Returned {
+            algorithm,
+            stream: (domain, stream),
+            args,
+            recorded,
+        } in returned
+        {
+            let (name, _) = earlier.algorithms[usize::from(algorithm.0)];
+            let key = key(name, domain, stream, args);
+            if earlier.known.find(key).is_some() {
+                continue;
+            }
+            let returns = &mut earlier.returns;
+            if let Some(id) = returns.live.remove(&key) {
+                self.core.answer_returned(id, recorded);
+                continue;
+            }
+            let bytes = recorded.output.len() + 128;
+            if returns.bytes + bytes > STORED_BYTES_MAX {
+                returns.dropped += 1;
+                if returns.dropped == 1 {
+                    let text = format!(
+                        "slaves that came back have brought more than {STORED_BYTES_MAX} bytes of results whose tasks are not given yet; such tasks are computed again"
+                    );
+                    self.core.note(Event::Note { text });
+                }
+            } else if let Entry::Vacant(place) = returns.stored.entry(key) {
+                place.insert(recorded);
+                returns.bytes += bytes;
+            }
+        }
+    }
+
+    /// No slave of an earlier life comes any more once its time is over.
+    pub(super) fn expire_returns(&mut self, now: Nanos) {
+        if let Some(earlier) = &mut self.earlier
+            && earlier.returns.until > 0
+            && now >= earlier.returns.until
+        {
+            earlier.returns.until = 0;
+            earlier.returns.live = BTreeMap::new();
+            if !earlier.is_of_use() {
+                self.earlier = None;
+            }
+        }
+    }
+
+    /// A task was given that nothing is known of: a slave of an earlier life may bring its result.
+    pub(super) fn note_live(&mut self, algorithm: AlgorithmId, body: &TaskBody<'_>, id: TaskId) {
+        if let Some(earlier) = &mut self.earlier
+            && earlier.returns.until > 0
+            && earlier.returns.live.len() < LIVE_MAX
+        {
+            let key = earlier.key(algorithm, body.domain, body.stream, body.args);
+            earlier.returns.live.insert(key, id);
+        }
     }
 
     /// Whether a task may end at once for what an earlier life knows of it: it joins no series.
@@ -70,7 +170,9 @@ impl State {
     pub(super) fn may_be_known(&self, algorithm: AlgorithmId, body: &TaskBody<'_>) -> bool {
         self.earlier.as_ref().is_some_and(|earlier| {
             let key = earlier.key(algorithm, body.domain, body.stream, body.args);
-            earlier.known.find(key).is_some() || earlier.known.was_begun(key)
+            earlier.known.find(key).is_some()
+                || earlier.known.was_begun(key)
+                || earlier.returns.stored.contains_key(&key)
         })
     }
 
@@ -86,6 +188,13 @@ impl State {
     fn push_found(&mut self, spec: TaskSpec, body: &TaskBody<'_>) -> Option<TaskId> {
         let earlier = self.earlier.as_mut()?;
         let key = earlier.key(spec.algorithm, body.domain, body.stream, body.args);
+        if let Some(recorded) = earlier.returns.stored.remove(&key) {
+            earlier.returns.bytes -= recorded.output.len() + 128;
+            self.expect(&spec, 1);
+            let body = self.body(body).into();
+            self.core.record_known(&spec, &body, &recorded);
+            return Some(self.core.submit_known(spec, body, recorded));
+        }
         let was_begun = !spec.policy.retry && earlier.known.was_begun(key);
         if let Some(read) = earlier.read(key) {
             let recorded = read

@@ -76,6 +76,9 @@ impl State {
 
     /// Tells every end that has come to its owner.
     pub(crate) fn dispatch(&mut self) {
+        if self.core.has_returned() {
+            self.take_returned();
+        }
         while let Some(end) = self.core.poll_end() {
             match end.owner() {
                 Owner::Queue => self.queue.ended(end, self.core.queue_room()),

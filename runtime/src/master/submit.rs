@@ -249,9 +249,38 @@ impl State {
         owner: Owner,
         stream: Stream,
     ) -> Option<TaskId> {
-        if self.earlier.is_some() && self.may_be_known(algorithm, &task.body(stream)) {
+        if self.earlier.is_some() {
+            return self.join_looked_up(algorithm, task, owner, stream);
+        }
+        self.join_open(algorithm, task, owner, stream)
+    }
+
+    /// The same in a life that others went before.
+    #[inline(never)]
+    fn join_looked_up(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> Option<TaskId> {
+        let body = task.body(stream);
+        if self.may_be_known(algorithm, &body) {
             return None;
         }
+        let id = self.join_open(algorithm, task, owner, stream)?;
+        self.note_live(algorithm, &body, id);
+        Some(id)
+    }
+
+    #[inline(always)]
+    fn join_open(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> Option<TaskId> {
         let open = self.open.as_mut()?;
         let is_alike = match task.policy {
             None => open.is_default,
@@ -286,7 +315,9 @@ impl State {
         let named = self.named_by(algorithm, task);
         let long = task.args.long(LONG_BYTES_MIN);
         let (Some(named), false, None) = (&named, opening.tasks_max < 2, &long) else {
-            return self.push_alone(spec, &body, long, named);
+            let id = self.push_alone(spec, &body, long, named);
+            self.note_live(algorithm, &body, id);
+            return id;
         };
         let named = named.clone();
         self.open = Some(Open {
@@ -298,6 +329,7 @@ impl State {
             mentions: self.core.info(algorithm).mentions,
             series: Growing::new(&body, opening),
         });
+        self.note_live(algorithm, &body, opening.first);
         opening.first
     }
 

@@ -59,6 +59,7 @@ pub(crate) fn begin(
 ) -> io::Result<bool> {
     state.close();
     state.core.begin_turn(now);
+    state.expire_returns(now);
     let want = match state.core.must_judge() {
         true => Want::All,
         false => Want::Share,

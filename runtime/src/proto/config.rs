@@ -50,6 +50,10 @@ pub struct Config {
     pub unsent_bytes_max: u64,
     /// When the desire falls, idle unordered slaves are told to shut down. Not so in local mode.
     pub dismisses: bool,
+    /// The run's id, the same in each of its lives.
+    pub run: u128,
+    /// How long slaves that lose this master look for the run's next life; zero where there is none.
+    pub reconnect: Nanos,
     /// The run's seed.
     pub seed: u64,
     /// The membership token, at most 255 bytes.

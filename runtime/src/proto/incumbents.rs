@@ -13,6 +13,13 @@ use crate::proto::known::KnownBest;
 /// The most incumbents of a computation; a slave keeps a cell for each that it has heard of.
 pub(crate) const BESTS_MAX: usize = 4096;
 
+/// Offers kept for each that is not made yet, and the bytes of all their witnesses.
+const PARKED_MAX: usize = 64;
+const PARKED_BYTES_MAX: usize = 64 << 20;
+
+/// An offer: its image and the archive of its witness.
+type Parked = (u64, Box<[u8]>);
+
 /// Which keys are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -138,6 +145,8 @@ struct Listed {
     list: Vec<Incumbent>,
     /// What an earlier life had, by place of creation: taken by whom is created there.
     earlier: BTreeMap<u32, KnownBest>,
+    /// What slaves of a former life have offered for those that are not made yet: image and witness.
+    parked: BTreeMap<u32, Vec<Parked>>,
     /// What was improved since it was asked for last, if anybody asks.
     improved: Option<Vec<Improved>>,
 }
@@ -236,6 +245,12 @@ impl Incumbents {
             types,
         });
         listed.take_earlier(id, &self.version);
+        for (image, witness) in listed.parked.remove(&id).unwrap_or_default() {
+            if check(image, &witness).is_ok() {
+                cell.improve(image);
+                listed.keep(id, image, &witness, &self.version);
+            }
+        }
         Ok((id, cell))
     }
 
@@ -249,6 +264,27 @@ impl Incumbents {
         (incumbent.check)(image, witness)?;
         incumbent.cell.improve(image);
         Ok(listed.keep(best, image, witness, &self.version))
+    }
+
+    /// Keeps an offer for one that is not made yet, if that is so: no more than [`PARKED_MAX`] for each, the best ones, and
+    /// of all of them [`PARKED_BYTES_MAX`] bytes: what is true of them shows when it is made.
+    pub(crate) fn park(&self, best: u32, image: u64, witness: &[u8]) -> bool {
+        let mut listed = lock(&self.listed);
+        if (best as usize) < listed.list.len() || best as usize >= BESTS_MAX {
+            return false;
+        }
+        let parked = listed.parked.values().flatten();
+        let bytes: usize = parked.map(|(_, witness)| witness.len()).sum();
+        let offers = listed.parked.entry(best).or_default();
+        let at = offers.partition_point(|(known, _)| *known <= image);
+        let is_there = offers
+            .iter()
+            .any(|(known, there)| *known == image && **there == *witness);
+        if !is_there && at < PARKED_MAX && bytes + witness.len() <= PARKED_BYTES_MAX {
+            offers.insert(at, (image, witness.into()));
+            offers.truncate(PARKED_MAX);
+        }
+        true
     }
 
     /// From here on [`take_improved`](Self::take_improved) has what is improved.

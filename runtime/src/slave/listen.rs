@@ -26,10 +26,11 @@ const READ_BYTES: usize = 64 << 10;
 const LOOK: Nanos = 1_000_000_000;
 
 /// Makes the core for a connection: its hello, and the proof with a key of its own.
-pub(crate) type Birth = Arc<dyn Fn(Nanos) -> SlaveCore + Send + Sync>;
+/// It is told the run that the slave comes back to, 0 for none.
+pub(crate) type Birth = Arc<dyn Fn(Nanos, u128) -> SlaveCore + Send + Sync>;
 
-/// A master that dialled and is not through with its handshake.
-struct Pending {
+/// A master that is not through with its handshake.
+pub(crate) struct Pending {
     stream: TcpStream,
     peer: SocketAddr,
     core: SlaveCore,
@@ -75,7 +76,7 @@ pub(crate) fn await_master(
             pending.push(Pending {
                 stream,
                 peer,
-                core: birth(now),
+                core: birth(now, 0),
                 out: Vec::new(),
                 since: now,
             });
@@ -105,6 +106,43 @@ pub(crate) fn await_master(
     }
 }
 
+/// Waits until this master has answered the handshake, at most until then; else gives the core, if it has been refused.
+pub(crate) fn await_one(
+    mut one: Pending,
+    clock: &Clock,
+    until: Nanos,
+) -> Result<Won, Option<Box<SlaveCore>>> {
+    loop {
+        let goes_on = one.step(clock.now());
+        if one.core.welcome().is_some() && one.out.is_empty() {
+            let Pending {
+                stream, peer, core, ..
+            } = one;
+            let core = Box::new(core);
+            return Ok(Won { stream, peer, core });
+        }
+        if one.core.end().is_some() {
+            return Err(Some(Box::new(one.core)));
+        }
+        let now = clock.now();
+        if !goes_on || now >= until {
+            return Err(None);
+        }
+        let mut interest = PollFlags::IN;
+        interest.set(PollFlags::OUT, !one.out.is_empty());
+        let fds = vec![PollFd::new(&one.stream, interest)];
+        if sleep(
+            fds,
+            now,
+            until.min(one.core.next_deadline()).min(now + LOOK),
+        )
+        .is_err()
+        {
+            return Err(None);
+        }
+    }
+}
+
 /// While a master has the slave: whoever else dials is told so. Ends with the process.
 pub(crate) fn attend(listener: TcpListener, birth: Birth, clock: Clock, serves: SocketAddr) {
     let attend = move || {
@@ -114,7 +152,7 @@ pub(crate) fn attend(listener: TcpListener, birth: Birth, clock: Clock, serves: 
             }
             while let Ok(Some((stream, peer))) = accept(&listener) {
                 let since = clock.now();
-                let mut core = birth(since);
+                let mut core = birth(since, 0);
                 core.turn_away(&busy(serves));
                 let mut one = Pending {
                     stream,
@@ -159,6 +197,16 @@ fn turn_away(pending: Vec<Pending>, serves: SocketAddr) {
 }
 
 impl Pending {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, core: SlaveCore, since: Nanos) -> Self {
+        Pending {
+            stream,
+            peer,
+            core,
+            out: Vec::new(),
+            since,
+        }
+    }
+
     /// Takes what has come and writes what is to be said; false where the connection is gone.
     fn step(&mut self, now: Nanos) -> bool {
         let mut buffer = [0; READ_BYTES];
@@ -214,7 +262,14 @@ fn wait(listener: &TcpListener, pending: &[Pending], now: Nanos, until: Nanos) -
         fds.push(PollFd::new(&one.stream, interest));
     }
     let due = pending.iter().map(|one| one.core.next_deadline()).min();
-    let until = due.unwrap_or(Nanos::MAX).min(until).min(now + LOOK);
+    sleep(
+        fds,
+        now,
+        due.unwrap_or(Nanos::MAX).min(until).min(now + LOOK),
+    )
+}
+
+fn sleep(mut fds: Vec<PollFd<'_>>, now: Nanos, until: Nanos) -> io::Result<()> {
     let wait = until.saturating_sub(now);
     let timeout = rustix::time::Timespec {
         tv_sec: (wait / 1_000_000_000) as i64,

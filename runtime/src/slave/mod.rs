@@ -33,8 +33,10 @@ use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::host::Host;
 use crate::typed::registry::{AlgorithmIndex, Registry};
 use crate::typed::tag::RunError;
+use back::Back;
 use listen::{Birth, Won};
 
+pub(crate) mod back;
 pub(crate) mod listen;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,15 +94,20 @@ pub(crate) enum Via {
     Won(Won, Clock, Arc<Relisten>),
 }
 
-/// What makes the core of each connection: its hello, and with a secret a proof under a key of its own.
+/// What makes the core of each connection: its hello, and with a secret a proof under a key of its own. `patience`: how long
+/// it looks for its run's next life, should it lose its master; none: as long as that says.
 pub(crate) fn birth(
     hello: Hello,
     secret: Option<Secret>,
     bounds: Bounds,
     registry: &Arc<Registry>,
+    patience: Option<Nanos>,
 ) -> Birth {
-    let (config, registry) = (SlaveConfig { hello }, Arc::clone(registry));
-    Arc::new(move |now| {
+    let registry = Arc::clone(registry);
+    Arc::new(move |now, run| {
+        let mut hello = hello.clone();
+        hello.about.comes_back_to = run;
+        let config = SlaveConfig { hello };
         let mut core = SlaveCore::new(&config, now);
         if let Some(secret) = &secret {
             core.set_secret(secret, &config.hello.member_id, secret_file::draw_key());
@@ -108,6 +115,9 @@ pub(crate) fn birth(
         core.set_bounds(bounds);
         core.set_timeouts(registry.timeouts());
         core.set_mentions(registry.mentions());
+        if patience != Some(0) {
+            core.may_come_back(registry.hashes(), patience);
+        }
         core
     })
 }
@@ -129,6 +139,8 @@ pub(crate) struct Join {
     pub(crate) replace: Option<Box<dyn FnOnce() + Send>>,
     /// The most bytes of memory that this process may have resident.
     pub(crate) memory_max: Option<u64>,
+    /// How it finds the next life of its run.
+    pub(crate) back: Option<Back>,
 }
 
 impl Slave {
@@ -148,16 +160,17 @@ impl Slave {
             word,
             replace,
             memory_max,
+            back,
         } = join;
         let (stream, core, clock, again) = match via {
             Via::Dial(addresses) => {
                 let stream = connect(&addresses, &audit).map_err(SlaveEnd::MasterLost)?;
                 let clock = Clock::start();
-                (stream, birth(clock.now()), clock, None)
+                (stream, birth(clock.now(), 0), clock, None)
             }
             Via::Dialled(stream) => {
                 let clock = Clock::start();
-                (stream, birth(clock.now()), clock, None)
+                (stream, birth(clock.now(), 0), clock, None)
             }
             Via::Won(won, clock, again) => {
                 // Others who dial are told whose the slave is.
@@ -175,9 +188,23 @@ impl Slave {
         let link = Link::new(stream, core, clock, bests.clone(), audit, again, word)
             .map_err(|error| failed("cannot make an eventfd", error))?;
         let io = Arc::clone(&link);
+        let back = back.map(Arc::new);
+        let looks: Box<dyn Fn() + Send> = match back {
+            None => Box::new(|| ()),
+            Some(back) => {
+                let link = Arc::clone(&link);
+                Box::new(move || {
+                    if let Err(error) = back::begin(Arc::clone(&link), Arc::clone(&back)) {
+                        let text = format!("it cannot look for its master: {error}");
+                        link.note(Event::Note { text });
+                        link.give_up(None);
+                    }
+                })
+            }
+        };
         std::thread::Builder::new()
             .name("ringmw-io".into())
-            .spawn(move || io.run(term.as_ref(), replace, memory_max))
+            .spawn(move || io.run(term.as_ref(), replace, memory_max, &*looks))
             .map_err(|error| failed("cannot start the I/O thread", error))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let answer = link.serve_until(Nanos::MAX, |core, _| match (core.welcome(), core.end()) {
@@ -352,8 +379,10 @@ impl Slave {
             self.link.clock.now().saturating_add(timeout)
         });
         let cancelled = Arc::clone(&self.link.cancelled);
+        let mut id = None;
         let bests = self.link.bests.clone();
         let next = self.link.serve_until(until, |core, clock| {
+            id = core.id();
             match core.next_task(core.now_of_task(|| clock.now())) {
                 Next::Wait => None,
                 next => {
@@ -364,6 +393,11 @@ impl Slave {
                 }
             }
         });
+        if let Some(id) = id.filter(|id| *id != self.id) {
+            // The next life of its run has given it another.
+            self.id = id;
+            self.cx.set_slave(id);
+        }
         match next {
             Some(Next::Run(assignment)) => {
                 self.run(&assignment);

@@ -234,6 +234,11 @@ impl Cx {
         self
     }
 
+    /// Another life of the run has given its slave another number.
+    pub(crate) fn set_slave(&mut self, slave: SlaveId) {
+        self.slave = slave;
+    }
+
     /// The same while other slaves are idle: see [`hungry`](Self::hungry).
     #[must_use]
     pub fn with_hungry(self) -> Self {

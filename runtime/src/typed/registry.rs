@@ -149,6 +149,11 @@ impl Registry {
         self.entries.iter().map(|entry| entry.mentions).collect()
     }
 
+    /// The hashes of the arguments of each, in the order of their indices.
+    pub(crate) fn hashes(&self) -> Vec<HashArgs> {
+        self.entries.iter().map(|entry| entry.hash_args).collect()
+    }
+
     /// The time-outs that were given with the algorithms, in the order of their indices.
     pub(crate) fn timeouts(&self) -> Vec<Option<Nanos>> {
         let nanos = |time: Duration| Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX / 4);

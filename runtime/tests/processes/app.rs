@@ -50,9 +50,19 @@ fn swell(n: u64, bytes: usize) -> Vec<u8> {
     vec![n as u8; bytes]
 }
 
+/// Tells when it is made.
+struct Told;
+
+impl SlaveState for Told {
+    fn init(_cx: &mut Cx) -> std::result::Result<Self, Box<dyn std::error::Error>> {
+        println!("made");
+        Ok(Told)
+    }
+}
+
 /// A number that its random stream alone decides, and a nap.
 #[algorithm]
-fn noise(nap_ms: u64, cx: &mut Cx) -> f64 {
+fn noise(nap_ms: u64, _told: &mut Told, cx: &mut Cx) -> f64 {
     thread::sleep(Duration::from_millis(nap_ms));
     cx.rng().random::<f64>()
 }

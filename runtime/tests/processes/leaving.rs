@@ -370,6 +370,8 @@ pub(crate) fn played_master(dir: &Path, result_group: u32, own: Option<&str>) ->
         task_timeout_ms: 0,
         seed: 1,
         shared_cache_bytes: 1 << 30,
+        run: 0,
+        reconnect_ms: 0,
         args: vec!["an argument".into()],
     }
     .encode(&mut welcome);

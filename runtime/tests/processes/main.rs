@@ -71,7 +71,10 @@ use crate::misfortune::{
     whatever_tasks_do_to_their_process,
 };
 use crate::need::{Need, trial};
-use crate::outlive::{a_master_killed_again_and_again, a_stopped_master_and_its_successor};
+use crate::outlive::{
+    a_master_killed_again_and_again, a_second_master_is_refused,
+    a_stopped_master_and_its_successor, slaves_outlive_their_masters,
+};
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
@@ -159,6 +162,13 @@ const TESTS: &[Test] = &[
     ("a_master_killed_again_and_again_on_epoll", || {
         a_master_killed_again_and_again("epoll")
     }),
+    ("slaves_outlive_their_masters_on_the_ring", || {
+        slaves_outlive_their_masters("ring")
+    }),
+    ("slaves_outlive_their_masters_on_epoll", || {
+        slaves_outlive_their_masters("epoll")
+    }),
+    ("a_second_master_is_refused", a_second_master_is_refused),
     (
         "a_stopped_master_and_its_successor",
         a_stopped_master_and_its_successor,

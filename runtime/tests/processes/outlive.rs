@@ -53,6 +53,18 @@ fn last_life(events: &[Event]) -> u32 {
     lives.next_back().unwrap_or(0)
 }
 
+fn slave(dir: &Path, name: &str, address: &str, more: &[&str]) -> Process {
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let role = [
+        "--mw-slave",
+        "--mw-master-host",
+        host,
+        "--mw-master-port",
+        port,
+    ];
+    Process::start(dir, name, &[&role, more].concat())
+}
+
 /// Whatever becomes of the test, nobody waits for ever.
 struct Over<'a>(&'a AtomicBool);
 
@@ -69,7 +81,9 @@ fn keep_slaves(dir: &Path, address: &str, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
         slaves.retain_mut(|slave| !slave.has_ended());
         while slaves.len() < 4 {
-            slaves.push(Process::slave(dir, &format!("slave-{started}"), address));
+            // A new one comes in its place.
+            let name = format!("slave-{started}");
+            slaves.push(slave(dir, &name, address, &["--mw-slave-reconnect", "0"]));
             started += 1;
         }
         thread::sleep(Duration::from_millis(20));
@@ -192,4 +206,118 @@ pub(crate) fn a_stopped_master_and_its_successor() {
         text.contains(&address) && text.contains("in-progress"),
         "the file is the later life's: {text}"
     );
+}
+
+/// What ends with what is known, be it of the journal or of slaves that came back.
+fn known(events: &[Event]) -> u64 {
+    let known = events.iter().map(|event| match event {
+        Event::Known { results, .. } => *results,
+        _ => 0,
+    });
+    known.sum()
+}
+
+/// Slaves that were started once outlast every life of their master: they compute on, bring what they have kept, and are
+/// what they were. The answer is the undisturbed one, bit for bit.
+pub(crate) fn slaves_outlive_their_masters(engine: &str) {
+    let tasks = TASKS.to_string();
+    let run = |kills: u64, leaves: bool| {
+        let dir = dir();
+        let folder = dir.path().join("run1");
+        let mut args = args(engine, folder.to_str().unwrap(), &tasks);
+        // All files of the run are in one folder.
+        args[2] = "--mw-dir";
+        let mut master = Process::master(dir.path(), &args);
+        master.address();
+        until("the resource file", || {
+            let files = std::fs::read_dir(&folder).ok()?;
+            let mut names = files.map(|file| file.unwrap().file_name());
+            names
+                .any(|name| name.to_string_lossy().ends_with(".rsc"))
+                .then_some(())
+        });
+        let mut slaves: Vec<_> = (0..4)
+            .map(|n| {
+                let role = ["--mw-slave", "--mw-dir", folder.to_str().unwrap()];
+                Process::start(dir.path(), &format!("slave-{n}"), &role)
+            })
+            .collect();
+        for kill in 1..=kills {
+            let share = TASKS / (2 * KILLS);
+            until("results to kill it after", || {
+                let events = master.events();
+                let begins = |event: &Event| matches!(event, Event::Life { .. });
+                let life = events.iter().rposition(begins)?;
+                let begun = u64::from(last_life(&events)) == kill;
+                (begun && results(&events[life..]) >= share).then_some(())
+            });
+            assert!(!master.has_ended(), "{}", master.stderr());
+            match leaves {
+                true => master.signal(Signal::TERM),
+                false => master.signal(Signal::KILL),
+            }
+            master.exit();
+            assert_eq!(master.stdout(), "", "no life has finished");
+            master = Process::master(dir.path(), &args);
+        }
+        master.expect_exit(0);
+        let events = master.events();
+        for slave in &mut slaves {
+            slave.expect_exit(0);
+            assert_eq!(slave.stdout(), "made\n", "its state lives on");
+            let is_id = |event: &Event| matches!(event, Event::Id { .. });
+            assert!(
+                count(&slave.events(), is_id) as u64 > kills / 2,
+                "it has served several lives: {:?}",
+                slave.events()
+            );
+        }
+        let kept = count(&events, |event| matches!(event, Event::Kept { .. }));
+        eprintln!(
+            "{engine}: {} results for {} tasks, {} known, {kept} packets were kept",
+            results(&events),
+            3 * TASKS,
+            known(&events)
+        );
+        assert_eq!(kept > 0, kills > 0);
+        (master.stdout(), results(&events))
+    };
+    let (expected, once) = run(0, false);
+    assert_eq!((expected.lines().count(), once), (1, 3 * TASKS));
+    for leaves in [false, true] {
+        let (answer, results) = run(KILLS, leaves);
+        assert_eq!(answer, expected);
+        let again = results.saturating_sub(3 * TASKS);
+        assert!(again <= 3 * TASKS / 50, "{again} tasks were computed again");
+    }
+}
+
+/// Of two masters of one run the second is refused by name as long as the first answers.
+pub(crate) fn a_second_master_is_refused() {
+    let dir = dir();
+    // Without a resource file, which has a guard of its own.
+    let run = dir.path().join("journal");
+    let args = ["--mw-journal", run.to_str().unwrap(), "--slaves", "1"];
+    let mut first = Process::master(dir.path(), &args);
+    let address = first.address();
+    let life = |event: &Event| matches!(event, Event::Life { .. }).then_some(());
+    first.await_event("its life", life);
+    let role = ["--mw-master", "--mw-master-host", "127.0.0.1"];
+    let mut second = Process::start(dir.path(), "second", &[&role[..], &args].concat());
+    second.expect_exit(255);
+    let complaint = second.complaint();
+    let words = format!(
+        "life 1 of this run still answers at {address} (process {}",
+        first.pid()
+    );
+    assert!(complaint.contains(&words), "{complaint}");
+    assert!(!first.has_ended(), "{}", first.stderr());
+    // Killed, it answers no more.
+    first.signal(Signal::KILL);
+    first.exit();
+    let second = Process::start(dir.path(), "second", &[&role[..], &args].concat());
+    second.await_event("its life", |event| match event {
+        Event::Life { life: 2, .. } => Some(()),
+        _ => None,
+    });
 }

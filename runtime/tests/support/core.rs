@@ -73,6 +73,8 @@ impl Rig {
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
+            run: 0,
+            reconnect: 0,
             rules: Rules {
                 sched: ringmw_sched::Config {
                     task_packet_bytes_max: 4096,

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
-use ringmw_codec::flags::exit;
-use ringmw_codec::handshake::Welcome;
+use ringmw_codec::flags::{FLAG, exit};
+use ringmw_codec::handshake::{About, Welcome};
+use ringmw_codec::journal::RunFile;
 use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
@@ -23,6 +24,7 @@ use crate::io::clock::Clock;
 use crate::io::dial::Dialler;
 use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::files::private;
 use crate::io::last_lines;
 use crate::io::probe;
 use crate::io::secret_file;
@@ -40,6 +42,7 @@ use crate::typed::registry::Registry;
 mod listen;
 mod outlast;
 mod resource;
+mod rival;
 mod runtime;
 mod slaves;
 mod status;
@@ -74,6 +77,10 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
 }
 
 fn live(parts: Parts, settings: Settings, name: &str) -> u8 {
+    if let Err(error) = make_dir(&settings) {
+        complain(name, &error);
+        return exit::ERROR;
+    }
     let sink = match (&settings.audit_file, &settings.role) {
         (Some(path), _) => Sink::File(path.clone(), settings.audit_rotate),
         (None, Role::Local { .. }) => Sink::None,
@@ -163,12 +170,21 @@ impl LastWords {
     }
 }
 
+/// The folder for all that outlasts this process, before anything is put there.
+fn make_dir(settings: &Settings) -> Result<(), String> {
+    match &settings.dir {
+        Some(dir) => private::folder(dir).map_err(|error| format!("{}: {error}", FLAG.dir.name)),
+        None => Ok(()),
+    }
+}
+
 /// As [`run`], with slaves that `start` is told the address, member id and secret to start for.
 pub(super) fn run_embedded(
     parts: Parts,
     settings: Settings,
     start: impl FnOnce(String, String, Option<Secret>),
 ) -> u8 {
+    make_dir(&settings).unwrap_or_else(|error| panic!("{error}"));
     let file = |path| Sink::File(path, settings.audit_rotate);
     let sink = settings.audit_file.clone().map_or(Sink::None, file);
     let audit = Arc::new(AuditWriter::open(sink).unwrap_or_else(|error| panic!("{error}")));
@@ -205,7 +221,14 @@ impl Setting {
     ) -> Result<Ended, String> {
         self.refuse_anothers_file()?;
         let version = self.parts.version.clone();
-        let outlast = Outlast::open(&mut self.settings, &own_name(), &version, random)?;
+        let hello = crate::app::slave_role::hello(
+            &self.parts.slave_side(),
+            &self.member_id,
+            About::default(),
+        );
+        let registry = Arc::clone(&self.parts.registry);
+        let is_gone = |before: &RunFile| rival::refuse(before, &hello, &registry);
+        let outlast = Outlast::open(&mut self.settings, &own_name(), &version, random, is_gone)?;
         self.say_init();
         let Some(algorithm) = self.parts.master.take() else {
             self.audit.say(Who::Master, Event::NoMasterAlgorithm {});
@@ -219,7 +242,8 @@ impl Setting {
         if let Ok((_, files)) = engine::raise_nofile() {
             self.audit.say(Who::Master, Event::FileLimit { files });
         }
-        let secret = self.secret()?;
+        let kept = outlast.as_ref().and_then(|outlast| outlast.secret.clone());
+        let secret = self.secret(kept)?;
         let listener = self.listen_again(outlast.as_ref().map_or(0, |outlast| outlast.port))?;
         if secret.is_none() {
             self.warn_of_no_secret(&listener);
@@ -259,6 +283,10 @@ impl Setting {
             self.member_id.clone(),
             secret.clone(),
         );
+        let drawn = || u128::from(random()) << 64 | u128::from(random());
+        let run = outlast
+            .as_ref()
+            .map_or_else(drawn, |outlast| outlast.identity.run);
         let seed = self.settings.seed.unwrap_or_default();
         let clock = Clock::start();
         let registry = Arc::clone(&self.parts.registry);
@@ -269,6 +297,10 @@ impl Setting {
             &registry,
             seed,
         );
+        config.run = run;
+        if outlast.is_some() {
+            config.reconnect = outlast::RECONNECT;
+        }
         // Slaves of this machine and of this process cost nothing to keep.
         config.dismisses = !self.is_local() && !self.embedded;
         let mut core = MasterCore::new(config, clock.now());
@@ -288,7 +320,10 @@ impl Setting {
                 let tell = move |said| drop(news.send(Outside::Journal(said)));
                 let identity = outlast.identity.clone();
                 let host = crate::app::slave_role::host();
-                Some((identity, outlast.begin(port, host, &infos, tell)?))
+                Some((
+                    identity,
+                    outlast.begin(port, host, secret.as_ref(), &infos, tell)?,
+                ))
             }
         };
         let mut state = State::new(
@@ -306,10 +341,9 @@ impl Setting {
             if journal.is_some() {
                 state.core.record(self.settings.outlasting.failures);
             }
-            if let Some(mut earlier) = life.take_earlier(&infos) {
-                state.core.restore_bests(earlier.take_bests());
-                state.go_on(earlier);
-            }
+            let mut earlier = life.take_earlier(&infos, clock.now());
+            state.core.restore_bests(earlier.take_bests());
+            state.go_on(earlier);
             keeper = life.state.take().map(|store| Keeper {
                 store: Rc::new(store),
                 identity: identity.clone(),
@@ -341,7 +375,7 @@ impl Setting {
         let publisher = publisher.transpose()?;
         let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
         let told = told.unwrap_or_default();
-        let reporting = Reporting::open(&self, &addresses, secret.as_ref(), told)?;
+        let reporting = Reporting::open(&self, &addresses, secret.as_ref(), run, told)?;
         if let Some(reporting) = &reporting {
             let _ = self.finished.set(reporting.say_finished());
         }
@@ -411,13 +445,15 @@ impl Setting {
     }
 
     /// What slaves must know to join, where there is a way by which they learn it: the resource file, the secret's own file,
-    /// or this process, which starts them.
-    fn secret(&self) -> Result<Option<Secret>, String> {
+    /// or this process, which starts them. A run has one secret in all its lives.
+    fn secret(&self, kept: Option<Secret>) -> Result<Option<Secret>, String> {
         let settings = &self.settings;
         let is_told = self.is_local() || self.embedded || settings.resource_file.is_some();
         match &settings.secret_file {
             Some(path) => secret_file::of_master(path).map(Some),
-            None => Ok((is_told && !settings.no_secret).then(secret_file::draw)),
+            None if settings.no_secret => Ok(None),
+            // The slaves of the lives before know it.
+            None => Ok(kept.or_else(|| is_told.then(secret_file::draw))),
         }
     }
 
@@ -554,6 +590,8 @@ pub(crate) fn config(
         ),
         rules: settings.rules.clone(),
         dismisses: false,
+        run: 0,
+        reconnect: 0,
         seed,
         member_id: member_id.as_bytes().to_vec(),
         args: settings.user.clone(),

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::journal::{Identity, RunFile, run_text};
+use ringmw_codec::secret::Secret;
+
+use ringmw_sched::Nanos;
 
 use crate::app::fingerprint;
 use crate::flags::{Outlasting, Settings};
@@ -16,11 +19,15 @@ use crate::io::files::private;
 use crate::io::files::state::FileStore;
 use crate::io::terminal;
 use crate::master::known::Earlier;
+use crate::proto::SECOND;
 use crate::proto::config::AlgorithmInfo;
 use crate::proto::known::{Known, Tally};
 
 /// At the end so long is waited for the disk.
 const FINISH_BOUND: Duration = Duration::from_secs(10);
+
+/// So long slaves look for the next life of a run that can have one.
+pub(super) const RECONNECT: Nanos = 300 * SECOND;
 
 /// Reading that takes longer is shown on a terminal.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
@@ -32,6 +39,8 @@ pub(super) struct Outlast {
     run_file: PathBuf,
     /// The port of the last life, 0 for none.
     pub(super) port: u16,
+    /// The secret of the lives before.
+    pub(super) secret: Option<Secret>,
     last_life: u32,
     read: Option<Read>,
 }
@@ -51,10 +60,13 @@ pub(super) struct Life {
     pub(super) state: Option<FileStore>,
     /// For the trail.
     pub(super) lines: Vec<Event>,
+    /// Which life it is.
+    number: u32,
 }
 
 impl Outlast {
-    /// Reads what earlier lives left, if anything of the run is to outlast its master; seed and run id are theirs.
+    /// Reads what earlier lives left, if anything of the run is to outlast its master; seed and run id are theirs. `is_gone`
+    /// says that the life before is.
     ///
     /// # Errors
     /// In words: what is there is another's, or cannot be read.
@@ -63,6 +75,7 @@ impl Outlast {
         name: &str,
         app_version: &str,
         mut random: impl FnMut() -> u64,
+        is_gone: impl FnOnce(&RunFile) -> Result<(), String>,
     ) -> Result<Option<Self>, String> {
         let outlasting = settings.outlasting.clone();
         let run_file = match (&outlasting.journal, &outlasting.state) {
@@ -82,6 +95,9 @@ impl Outlast {
                 )
             })?),
         };
+        if let Some(before) = &before {
+            is_gone(before)?;
+        }
         let drawn = u128::from(random()) << 64 | u128::from(random());
         let seed = settings
             .seed
@@ -121,7 +137,8 @@ impl Outlast {
             identity,
             outlasting,
             run_file,
-            port: before.map_or(0, |run| run.port),
+            port: before.as_ref().map_or(0, |run| run.port),
+            secret: before.and_then(|run| run.secret).map(Secret::new),
             last_life,
             read,
         }))
@@ -135,6 +152,7 @@ impl Outlast {
         self,
         port: u16,
         host: String,
+        secret: Option<&Secret>,
         infos: &[AlgorithmInfo],
         news: impl Fn(News) + Send + 'static,
     ) -> Result<Life, String> {
@@ -176,7 +194,7 @@ impl Outlast {
             begun_us: clock::unix_micros(),
             pid: std::process::id(),
             host,
-            secret: None,
+            secret: secret.map(|secret| *secret.bytes()),
         };
         private::replace(&self.run_file, &run.encode(), false)
             .map_err(|error| format!("{}: {error}", self.run_file.display()))?;
@@ -202,15 +220,20 @@ impl Outlast {
             earlier,
             state,
             lines,
+            number,
         })
     }
 }
 
 impl Life {
-    /// What earlier lives left, for the master.
-    pub(super) fn take_earlier(&mut self, infos: &[AlgorithmInfo]) -> Option<Earlier> {
-        let (known, files) = self.earlier.take()?;
-        Some(Earlier::new(known, Box::new(files), infos))
+    /// What earlier lives left, for the master; and until then their slaves come back.
+    pub(super) fn take_earlier(&mut self, infos: &[AlgorithmInfo], now: Nanos) -> Earlier {
+        let (known, files) = self.earlier.take().unwrap_or_default();
+        let mut earlier = Earlier::new(known, Box::new(files), infos);
+        if self.number > 1 {
+            earlier.expect_returns(now + RECONNECT);
+        }
+        earlier
     }
 }
 

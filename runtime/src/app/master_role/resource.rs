@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringmw_codec::audit::{Event, ResourceStatus};
+use ringmw_codec::journal::run_text;
 use ringmw_codec::resource::{RESOURCE_FORMAT_VERSION, ResourceFile, UNIVERSAL_TIME_OFFSET};
 use ringmw_codec::secret::Secret;
 
@@ -29,6 +30,7 @@ struct Constant {
     slave_arguments: Vec<String>,
     master_addresses: Vec<String>,
     secret: Option<Secret>,
+    run_id: String,
     status: Told,
 }
 
@@ -49,6 +51,7 @@ impl Reporting {
         setting: &Setting,
         addresses: &[String],
         secret: Option<&Secret>,
+        run: u128,
         status: Told,
     ) -> Result<Option<Self>, String> {
         let settings = &setting.settings;
@@ -66,6 +69,7 @@ impl Reporting {
             slave_arguments: slave_arguments(addresses),
             master_addresses: addresses.to_vec(),
             secret: secret.cloned(),
+            run_id: run_text(run),
             status,
         };
         Ok(Some(Reporting {
@@ -188,6 +192,7 @@ impl Constant {
                 .as_ref()
                 .filter(|_| !finished)
                 .map(|secret| secret.to_text().to_string()),
+            run_id: Some(self.run_id.clone()),
             status_address: self.status.address.clone(),
             status_page: self.status.page.clone(),
             status_token: self.status.token.clone(),

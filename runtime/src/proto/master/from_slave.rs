@@ -41,6 +41,8 @@ impl MasterCore {
             }
             FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
+            FromSlave::Kept(kept) => self.on_kept(conn, slave, &kept),
+            FromSlave::Offer(offer) if self.comes_back(conn) => self.on_former_offer(slave, offer),
             FromSlave::AsksHungry(asks) => self.on_asks_hungry(asks),
             FromSlave::Offer(offer) => self.on_offer(slave, offer),
             FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use ringmw_codec::audit::{Event, StateWord};
 use ringmw_codec::frame::Kind;
-use ringmw_codec::handshake::{Hello, Welcome, judge};
+use ringmw_codec::handshake::{Hello, Refusal, Welcome, judge};
 
 use super::conn::{Phase, SlaveInfo, Stop};
 use super::incumbents::tell_bests;
@@ -26,6 +26,13 @@ impl MasterCore {
         );
         if let Err(refusal) = judged {
             return Err(Stop::Refused(refusal, hello.host));
+        }
+        let former = hello.about.comes_back_to;
+        if former != 0 && former != self.config.run {
+            return Err(Stop::Refused(
+                Refusal::run(self.config.run, former),
+                hello.host,
+            ));
         }
         self.on_slave(conn, hello);
         Ok(())
@@ -51,6 +58,8 @@ impl MasterCore {
                 .map_or(0, |limit| (limit / 1_000_000).max(1)),
             seed: self.config.seed,
             shared_cache_bytes: self.config.rules.shared_cache_bytes,
+            run: self.config.run,
+            reconnect_ms: self.config.reconnect / 1_000_000,
             args: self.config.args.clone(),
         };
         let (awake, now, timeout) = (self.awake, self.now, self.config.rules.client_timeout);

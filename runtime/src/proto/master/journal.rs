@@ -66,6 +66,11 @@ impl Recorder {
         }
     }
 
+    /// Whether failed results are recorded.
+    pub(super) fn takes_failures(&self) -> bool {
+        self.failures
+    }
+
     /// Puts results of tasks of one series.
     #[inline]
     pub(super) fn put_results<'a>(

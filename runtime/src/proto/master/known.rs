@@ -45,6 +45,18 @@ impl MasterCore {
         recorded: Recorded,
     ) -> TaskId {
         let id = self.sched.pass_over();
+        self.tell_known(id, &spec, body, recorded);
+        id
+    }
+
+    /// The task of this number ends with a result that is known.
+    pub(super) fn tell_known(
+        &mut self,
+        id: TaskId,
+        spec: &TaskSpec,
+        body: Body,
+        recorded: Recorded,
+    ) {
         let info = *self.config.info(spec.algorithm);
         self.trail.on_known(id);
         if recorded.failed {
@@ -66,7 +78,7 @@ impl MasterCore {
                 compute: recorded.compute,
                 travel: 0,
             })));
-            return id;
+            return;
         }
         let series = ResultSeries {
             id,
@@ -82,7 +94,25 @@ impl MasterCore {
         let of = (spec.owner, spec.algorithm);
         let packet = ResultPacket::new(of, info, EARLIER, recorded.output, series);
         self.ends.push_back(End::Done(Results::new(packet)));
-        id
+    }
+
+    /// A result that came to this life in another way than from a slave that was handed its task is recorded as any other.
+    pub(crate) fn record_known(&mut self, spec: &TaskSpec, body: &Body, recorded: &Recorded) {
+        let hash = self.config.info(spec.algorithm).hash_args;
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        let (bests, algorithm, compute) = (&self.bests, spec.algorithm, recorded.compute);
+        match recorded.failed {
+            true => {
+                let text = String::from_utf8_lossy(&recorded.output);
+                recorder.put_failure(bests, algorithm, hash, body, compute, &text);
+            }
+            false => {
+                let one = std::iter::once((compute, &*recorded.output));
+                recorder.put_results(bests, algorithm, hash, body, one);
+            }
+        }
     }
 
     /// Submits a task that is begun at most once and was, by an earlier life.

@@ -28,6 +28,7 @@ mod handshake;
 mod hungry;
 mod incumbents;
 mod journal;
+mod kept;
 pub(crate) mod known;
 mod lacking;
 mod lost;
@@ -68,6 +69,7 @@ pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use incumbents::Pace;
 use journal::Recorder;
+pub(crate) use kept::Returned;
 use lacking::Lacking;
 pub(crate) use shared::Load;
 use shared::Shares;
@@ -139,6 +141,8 @@ pub struct MasterCore {
     left_bytes: u64,
     /// Where the run is recorded.
     recorder: Option<Box<Recorder>>,
+    /// What slaves that came back have kept, until it is taken.
+    returned: Vec<Returned>,
     shares: Shares,
     lacking: Lacking,
     spare: Vec<Vec<u8>>,
@@ -195,6 +199,7 @@ impl MasterCore {
             unsent: AllUnsent::default(),
             left_bytes: 0,
             recorder: None,
+            returned: Vec::new(),
             shares: Shares::default(),
             lacking: Lacking::default(),
             spare: Vec::new(),

@@ -37,7 +37,8 @@ impl SlaveCore {
 
     /// Whether what comes next is the rest of a long frame.
     pub fn is_long(&self) -> bool {
-        self.secured.is_none() && self.end.is_none() && self.reader.is_long()
+        let is_served = self.end.is_none() && !self.is_apart();
+        self.secured.is_none() && is_served && self.reader.is_long()
     }
 
     /// Lends a long frame's memory for what comes next.
@@ -54,7 +55,7 @@ impl SlaveCore {
     }
 
     fn read(&mut self, came: Read<'_>, now: Nanos) {
-        if self.end.is_some() {
+        if self.end.is_some() || self.is_apart() {
             return;
         }
         let mut reader = std::mem::take(&mut self.reader);
@@ -68,7 +69,7 @@ impl SlaveCore {
             let judged = self.on_frame(kind, payload.into(), now);
             limits.set(self.limits());
             match judged {
-                Ok(()) if self.end.is_none() => ControlFlow::Continue(()),
+                Ok(()) if self.end.is_none() && !self.is_apart() => ControlFlow::Continue(()),
                 Ok(()) => ControlFlow::Break(None),
                 Err(reason) => ControlFlow::Break(Some(reason)),
             }
@@ -89,9 +90,8 @@ impl SlaveCore {
             Err(error) => Some(error.to_string()),
         };
         if let Some(reason) = broken {
-            self.finish_with(SlaveEnd::MasterLost(format!(
-                "what it sent cannot be read: {reason}"
-            )));
+            let reason = format!("what it sent cannot be read: {reason}");
+            self.finish_with(SlaveEnd::MasterLost(reason));
         }
     }
 
@@ -128,6 +128,7 @@ impl SlaveCore {
                 self.on_welcome(welcome)?;
             }
             FromMaster::Refuse(refusal) => {
+                self.keeper.refused_for_now = refusal.is_passing();
                 self.finish_with(SlaveEnd::Refused(refusal.to_string()));
             }
             FromMaster::Tasks(view) => {
@@ -176,6 +177,7 @@ impl SlaveCore {
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,
                 bound: entry.flags & BOUND != 0,
+                former: false,
                 mentions: self.shelf.all_mentions(entry.algorithm, body, entry.count),
                 body: packet.slice(view.body_range(index)),
             });
@@ -192,7 +194,7 @@ impl SlaveCore {
     fn on_withdraw(&mut self, withdraw: Withdraw) {
         let mut acknowledged = Vec::new();
         for task in withdraw.tasks {
-            if self.running_task() == Some(task) {
+            if self.running_task() == Some(task) && !self.runs_former() {
                 self.running_cancelled = true;
             } else if self.take_out(task) {
                 self.forget_resume(task);
@@ -250,7 +252,7 @@ impl SlaveCore {
         while tasks.len() < asked
             && let Some(mut last) = self.tasks.pop_back()
         {
-            if !last.bound {
+            if !last.bound && !last.former {
                 let stays = usize::from(is_announced && self.tasks.is_empty());
                 let gives = (last.left.len() - stays).min(asked - tasks.len());
                 let given = tasks.len();

@@ -38,6 +38,16 @@ pub(super) struct Leaving {
     gone: bool,
 }
 
+impl Leaving {
+    /// Nobody is there to be told.
+    pub(super) fn over() -> Self {
+        Leaving {
+            gone: true,
+            ..Leaving::default()
+        }
+    }
+}
+
 /// How it ended for a slave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlaveEnd {
@@ -111,6 +121,9 @@ impl SlaveCore {
 
     /// Leaves on its own account: results, then goodbye. It has gone when [`SlaveCore::is_gone`] says so.
     pub fn leave(&mut self, code: GoodbyeCode, reason: &str) {
+        if self.end.is_none() && self.is_apart() {
+            return self.leave_apart(reason);
+        }
         if self.end.is_none() {
             if !self.is_proved() {
                 // It has nothing to say to who may be no master at all.
@@ -270,6 +283,7 @@ impl SlaveCore {
     /// Results that nobody takes are no idleness.
     fn is_idle(&self) -> bool {
         self.welcome.is_some()
+            && !self.is_apart()
             && self.running.is_none()
             && self.tasks.is_empty()
             && !self.has_unsent()
@@ -289,21 +303,29 @@ impl SlaveCore {
     }
 
     pub(super) fn finish_with(&mut self, end: SlaveEnd) {
+        if self.goes_apart(&end) {
+            return;
+        }
         if self.end.is_none() {
             self.tasks.clear();
             self.queued = 0;
             self.sum_up(self.last_sent, true);
-            match &end {
-                SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {
-                    reason: reason.clone(),
-                }),
-                SlaveEnd::MasterLost(reason) => self.audit.push_back(Event::MasterLost {
-                    reason: reason.clone(),
-                }),
-                // The first has its line already, the second is the slave's own doing.
-                SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) | SlaveEnd::Idle(_) => {}
-            }
+            self.say_lost(&end);
             self.end = Some(end);
+        }
+    }
+
+    /// The trail's line of how it ended.
+    pub(super) fn say_lost(&mut self, end: &SlaveEnd) {
+        match end {
+            SlaveEnd::Refused(reason) => self.audit.push_back(Event::RefusedByMaster {
+                reason: reason.clone(),
+            }),
+            SlaveEnd::MasterLost(reason) => self.audit.push_back(Event::MasterLost {
+                reason: reason.clone(),
+            }),
+            // The first has its line already, the second is the slave's own doing.
+            SlaveEnd::Shutdown { .. } | SlaveEnd::Left(_) | SlaveEnd::Idle(_) => {}
         }
     }
 }

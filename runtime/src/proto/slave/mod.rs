@@ -14,6 +14,7 @@
 mod checkpoint;
 mod from_master;
 mod hungry;
+mod kept;
 mod leave;
 mod meter;
 mod packet;
@@ -35,6 +36,7 @@ use crate::proto::secured::AtSlave;
 use crate::proto::{SECOND, put};
 use checkpoint::Checkpoints;
 use hungry::Told;
+use kept::Keeper;
 use leave::Leaving;
 pub use leave::SlaveEnd;
 use meter::Meter;
@@ -102,6 +104,7 @@ pub struct SlaveCore {
     learned: Vec<(u32, u64)>,
     shelf: Shelf,
     checkpoints: Checkpoints,
+    keeper: Keeper,
     hungry: Told,
     audit: VecDeque<Event>,
     meter: Meter,
@@ -144,6 +147,7 @@ impl SlaveCore {
             learned: Vec::new(),
             shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
+            keeper: Keeper::default(),
             hungry: Told::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
@@ -160,7 +164,10 @@ impl SlaveCore {
                 let text = format!("no answer to the handshake in {} s", WELCOME_WAIT / SECOND);
                 return self.finish_with(SlaveEnd::MasterLost(text));
             }
-            Some(welcome) if unacknowledged_for >= welcome.client_timeout_ms * 1_000_000 => {
+            Some(welcome)
+                if !self.is_apart()
+                    && unacknowledged_for >= welcome.client_timeout_ms * 1_000_000 =>
+            {
                 let seconds = unacknowledged_for / SECOND;
                 return self.on_closed(&format!("its host acknowledged nothing for {seconds} s"));
             }
@@ -185,7 +192,8 @@ impl SlaveCore {
         {
             self.flush_results();
         }
-        if self.welcome.is_some() && self.out.is_empty() && now >= self.last_sent + self.beat() {
+        let is_served = self.welcome.is_some() && !self.is_apart();
+        if is_served && self.out.is_empty() && now >= self.last_sent + self.beat() {
             frame::put_frame(&mut self.out, Kind::Heartbeat, &[]);
         }
     }
@@ -196,6 +204,7 @@ impl SlaveCore {
             return Nanos::MAX;
         }
         let beat = match self.welcome {
+            Some(_) if self.is_apart() => Nanos::MAX,
             Some(_) => self.last_sent + self.beat(),
             None => self.started + WELCOME_WAIT,
         };
@@ -295,7 +304,7 @@ impl SlaveCore {
 
     /// Whether the master does not take what it computes: until it does, no task begins.
     pub(super) fn is_held_back(&self) -> bool {
-        self.unsent.len() >= UNSENT_PACKETS_MAX
+        self.unsent.len() >= UNSENT_PACKETS_MAX || self.has_kept_all()
     }
 
     /// Whether it has results that the socket has not taken.

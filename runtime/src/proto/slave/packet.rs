@@ -8,6 +8,7 @@ use ringmw_codec::shared::BlobRef;
 use ringmw_codec::wire::DecodeError;
 use ringmw_sched::Nanos;
 
+use super::kept::TaskKey;
 use super::shared::Here;
 use crate::proto::checkpoint::Kept;
 
@@ -53,6 +54,10 @@ pub(super) struct Running {
     pub(super) timeout: Option<Nanos>,
     /// Since when it has been told that its time is over.
     pub(super) told_at: Option<Nanos>,
+    /// By what the run's next life knows it, where there may be one.
+    pub(super) key: Option<TaskKey>,
+    /// A former life of the master handed it out: its number is none of this one's.
+    pub(super) former: bool,
 }
 
 /// An entry of a packet, or what is left of it: the tasks of a series that are in hand and have not begun, at least one.
@@ -68,6 +73,8 @@ pub(super) struct Queued {
     pub(super) algorithm: u16,
     pub(super) marked: bool,
     pub(super) bound: bool,
+    /// A former life of the master handed it out: its numbers are none of this one's.
+    pub(super) former: bool,
     pub(super) body: Bytes,
     /// The shared data that its tasks name, each once.
     pub(super) mentions: Vec<BlobRef>,
@@ -86,6 +93,9 @@ impl Queued {
 
     /// The place of a task, if it is in hand.
     pub(super) fn place(&self, task: u64) -> Option<u32> {
+        if self.former {
+            return None;
+        }
         let index = u32::try_from(task.checked_sub(self.first)?).ok()?;
         self.left.contains(&index).then_some(index)
     }

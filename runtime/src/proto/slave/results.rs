@@ -55,6 +55,7 @@ impl SlaveCore {
             }
             return Next::Wait;
         }
+        let former = front.former;
         let is_last = front.left.len() == 1;
         let mut assignment = Assignment {
             task,
@@ -83,6 +84,8 @@ impl SlaveCore {
             since: now,
             timeout,
             told_at: None,
+            key: self.key_of(&assignment),
+            former,
         });
         self.running_cancelled = false;
         if !mentioned.is_empty() {
@@ -110,7 +113,8 @@ impl SlaveCore {
             self.running = None;
             return;
         }
-        let Running { task, .. } = self.running.take().expect("a task is running");
+        let running = self.running.take().expect("a task is running");
+        let task = running.task;
         self.release_shared();
         self.completed += 1;
         self.busy_at = now;
@@ -136,8 +140,18 @@ impl SlaveCore {
             }
             Err(text) => (ResultStatus::Failed, cut(text, room).as_bytes()),
         };
+        let outcome = match status {
+            ResultStatus::Done => Ok(body),
+            ResultStatus::Failed => Err(std::str::from_utf8(body).expect("cut at a character")),
+        };
+        if running.former || self.is_apart() {
+            self.keep(&running, outcome, compute, now);
+            return self.check_bounds(now);
+        }
         let goes_alone = group == AUTO || group == 1;
         if goes_alone && status == ResultStatus::Done && body.len() >= LONG_BYTES_MIN {
+            self.flush_results();
+            self.keep(&running, outcome, compute, now);
             self.flush_long(task, algorithm, compute, body);
             return self.check_bounds(now);
         }
@@ -146,6 +160,7 @@ impl SlaveCore {
             self.flush_results();
         }
         self.results.push(task, algorithm, status, compute, body);
+        self.keep(&running, outcome, compute, now);
         let oldest = *self.oldest_result.get_or_insert(now);
         let full = match group {
             AUTO => now >= oldest + self.auto_wait(),
@@ -174,9 +189,13 @@ impl SlaveCore {
             ));
         }
         self.flush_results();
+        if self.keep_offer(best, key, witness) {
+            return Ok(());
+        }
         put(&mut self.out, Kind::Offer, |out| {
             Offer { best, key, witness }.encode(out)
         });
+        self.mark_said();
         Ok(())
     }
 
@@ -223,6 +242,7 @@ impl SlaveCore {
     }
 
     fn on_packet_put(&mut self, before: usize, results: u64) {
+        self.mark_said();
         let end = self.handed + self.out.len() as u64;
         self.unsent.push_back((end, results as usize));
         let bytes = (self.out.len() - before) as u64;

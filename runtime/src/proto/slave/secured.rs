@@ -21,11 +21,12 @@ impl SlaveCore {
 
     /// Bytes came from the master, as they were on the wire. `heard` is told the frames in them, for who looks on.
     pub fn on_received(&mut self, bytes: &[u8], now: Nanos, heard: &mut dyn FnMut(&[u8])) {
+        let is_over = self.end.is_some() || self.is_apart();
         let Some(secured) = &mut self.secured else {
             heard(bytes);
             return self.on_bytes(bytes, now);
         };
-        if self.end.is_some() {
+        if is_over {
             return;
         }
         let mut plain = Vec::new();
@@ -46,7 +47,7 @@ impl SlaveCore {
     }
 
     /// Whether the master has proved itself, or need not.
-    pub(super) fn is_proved(&self) -> bool {
+    pub(crate) fn is_proved(&self) -> bool {
         self.secured
             .as_ref()
             .is_none_or(|secured| secured.is_open())

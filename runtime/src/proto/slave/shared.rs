@@ -89,7 +89,26 @@ impl Shelf {
         found
     }
 
-    fn has(&self, blob: &BlobRef) -> bool {
+    /// What another connection has brought is here too.
+    pub(super) fn go_on(&mut self, former: &mut Shelf) {
+        let coming = self.coming.as_ref().map(|coming| coming.of.name);
+        for (name, whole) in std::mem::take(&mut former.whole) {
+            if coming != Some(name) {
+                self.bytes += whole.data.len() as u64;
+                self.whole.insert(name, whole);
+            }
+        }
+        self.uses = self.uses.max(former.uses);
+        self.running = std::mem::take(&mut former.running);
+    }
+
+    /// What is coming does not come any more.
+    pub(super) fn cut_off(&mut self) {
+        self.coming = None;
+        self.is_short = false;
+    }
+
+    pub(super) fn has(&self, blob: &BlobRef) -> bool {
         blob.bytes == 0 || self.whole.contains_key(&blob.name)
     }
 }

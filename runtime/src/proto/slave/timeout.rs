@@ -41,6 +41,11 @@ impl SlaveCore {
         }
     }
 
+    /// Whether the task that runs was handed out by a former life of the master.
+    pub(super) fn runs_former(&self) -> bool {
+        self.is_apart() || self.running.as_ref().is_some_and(|running| running.former)
+    }
+
     /// The task that runs.
     pub fn running_task(&self) -> Option<u64> {
         self.running.as_ref().map(|running| running.task)
@@ -79,6 +84,7 @@ impl SlaveCore {
             algorithm,
             since,
             timeout: Some(timeout),
+            former,
             ..
         }) = self.running.take()
         else {
@@ -88,20 +94,20 @@ impl SlaveCore {
         self.completed += 1;
         let text = format!("timed out after {} s", timeout as f64 / SECOND as f64);
         let (status, compute) = (ResultStatus::Failed, now - since);
-        if self
-            .results
-            .bytes_with(task, algorithm, status, compute, text.len())
-            > self.result_bytes_max()
-        {
-            self.flush_results();
+        if !former {
+            let results = &self.results;
+            let bytes = results.bytes_with(task, algorithm, status, compute, text.len());
+            if bytes > self.result_bytes_max() {
+                self.flush_results();
+            }
+            self.results
+                .push(task, algorithm, status, compute, text.as_bytes());
         }
-        self.results
-            .push(task, algorithm, status, compute, text.as_bytes());
         let reason = format!("TASK-{task} {text} and went on");
         self.leave(GoodbyeCode::TimedOut, &reason);
     }
 
-    fn result_bytes_max(&self) -> usize {
+    pub(super) fn result_bytes_max(&self) -> usize {
         self.welcome
             .as_ref()
             .map_or(0, |welcome| welcome.result_packet_bytes_max as usize)

@@ -106,6 +106,8 @@ impl Script {
         let (registry, hello) = registry(blobs.is_some());
         let of = |rng: &mut ChaCha8Rng, all: &[u64]| all[rng.random_range(0..all.len())];
         let mut config = Config {
+            run: 0,
+            reconnect: 0,
             rules: Rules {
                 is_crash_limit_given: false,
                 task_timeout: None,

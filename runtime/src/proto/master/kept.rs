@@ -1,0 +1,133 @@
+//! Slaves that come back to their run bring what they have kept: each result is that of the task of its algorithm, stream
+//! and arguments, whatever number this life gives that. Who knows the tasks by those says which it is
+//! ([`MasterCore::take_returned`]); then it ends here.
+
+use ringmw_codec::audit::Event;
+use ringmw_codec::batch::Elements;
+use ringmw_codec::control::Offer;
+use ringmw_codec::kept::{Kept, KeptResult};
+use ringmw_sched::{AlgorithmId, SlaveId, TaskId, TaskSpec};
+
+use super::MasterCore;
+use super::conn::{Phase, Stop, offence};
+use super::known::Recorded;
+use crate::proto::bytes::SmallBytes;
+use crate::proto::conn::ConnId;
+
+/// A result that a slave has kept.
+pub(crate) struct Returned {
+    pub(crate) algorithm: AlgorithmId,
+    /// Family and number of its task's stream.
+    pub(crate) stream: (u64, u64),
+    /// The hash of its task's arguments.
+    pub(crate) args: u128,
+    pub(crate) recorded: Recorded,
+}
+
+impl MasterCore {
+    /// Whether that slave was one of this run before.
+    pub(super) fn comes_back(&self, conn: ConnId) -> bool {
+        match self.conn(conn).map(|conn| &conn.phase) {
+            Some(Phase::Slave { info, .. }) => info.about.comes_back_to != 0,
+            _ => false,
+        }
+    }
+
+    /// All of a packet is checked before any of it is taken.
+    pub(super) fn on_kept(
+        &mut self,
+        conn: ConnId,
+        slave: SlaveId,
+        kept: &Kept<'_>,
+    ) -> Result<(), Stop> {
+        if !self.comes_back(conn) {
+            return Err(offence("kept results of a slave that comes back to no run"));
+        }
+        for result in &kept.results {
+            self.check_kept(result).map_err(offence)?;
+        }
+        let failures = self
+            .recorder
+            .as_ref()
+            .is_some_and(|recorder| recorder.takes_failures());
+        // A failed one counts as little as one of a journal does.
+        let some = kept
+            .results
+            .iter()
+            .filter(|result| failures || !result.failed);
+        self.returned.extend(some.map(|result| Returned {
+            algorithm: AlgorithmId(result.algorithm),
+            stream: (result.domain, result.stream),
+            args: result.args,
+            recorded: Recorded {
+                output: SmallBytes::copy_from_slice(result.output),
+                failed: result.failed,
+                compute: result.compute_ns,
+            },
+        }));
+        self.trail.push(Event::Kept {
+            slave: slave.0,
+            results: kept.results.len() as u64,
+        });
+        Ok(())
+    }
+
+    fn check_kept(&self, result: &KeptResult<'_>) -> Result<(), String> {
+        let Some(info) = self.config.algorithms.get(usize::from(result.algorithm)) else {
+            return Err(format!("a kept result of algorithm {}", result.algorithm));
+        };
+        if result.failed {
+            let text = std::str::from_utf8(result.output);
+            return text
+                .map(drop)
+                .map_err(|error| format!("a kept failure of `{}`: {error}", info.name));
+        }
+        let alone = Elements::new(1, false, result.output.len()).expect("one fills its body");
+        (info.check_outputs)(result.output, alone, 0..1)
+            .map_err(|(_, error)| format!("a kept result of `{}`: {error}", info.name))
+    }
+
+    /// What slaves that came back have kept, since it was taken last.
+    pub(crate) fn take_returned(&mut self) -> Vec<Returned> {
+        std::mem::take(&mut self.returned)
+    }
+
+    /// Whether there is any.
+    #[inline]
+    pub(crate) fn has_returned(&self) -> bool {
+        !self.returned.is_empty()
+    }
+
+    /// A live task has this result, which its slave of a former life has kept; false if it has ended. Whoever holds it now
+    /// is told to drop it.
+    pub(crate) fn answer_returned(&mut self, id: TaskId, recorded: Recorded) -> bool {
+        let Some(task) = self.sched.cancel(id) else {
+            return false;
+        };
+        self.forget_checkpoints(id.seq(), 1);
+        self.collect_withdrawals();
+        let body = task.payload.alone();
+        let spec = TaskSpec {
+            policy: task.policy,
+            ..TaskSpec::new(task.algorithm, task.owner, 0)
+        };
+        self.record_known(&spec, &body, &recorded);
+        let (failed, compute) = (recorded.failed, recorded.compute);
+        self.account.on_results(
+            task.algorithm,
+            (1, failed),
+            compute,
+            std::iter::once(compute),
+        );
+        self.tell_known(id, &spec, body, recorded);
+        true
+    }
+
+    /// An offer of a slave that came back: it may be of an incumbent that this life has not made yet.
+    pub(super) fn on_former_offer(&mut self, slave: SlaveId, offer: Offer<'_>) -> Result<(), Stop> {
+        if self.bests.park(offer.best, offer.key, offer.witness) {
+            return Ok(());
+        }
+        self.on_offer(slave, offer)
+    }
+}
