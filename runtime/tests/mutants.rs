@@ -612,6 +612,26 @@ const MUTANTS: &[Mutant] = &[
         old: "self.labels.give_back(slave.labels);",
         new: "",
     },
+    Mutant {
+        name: "time-outs: the run's goes before a task's own",
+        file: "runtime/src/proto/slave/results.rs",
+        old: "own.or_else(|| self.timeout_of(assignment.algorithm));",
+        new: "self.timeout_of(assignment.algorithm).or(own);",
+    },
+    Mutant {
+        name: "time-outs: tasks with other ones join a series",
+        file: "runtime/src/proto/series.rs",
+        old: "|| task.timeout_ms != block.timeout_ms",
+        new: "",
+    },
+    Mutant {
+        name: "time-outs: what is left of a series has none",
+        file: "codec/src/batch/body.rs",
+        old: "timeout_ms: self.timeout_ms,
+            tag,",
+        new: "timeout_ms: if self.count > 1 { 0 } else { self.timeout_ms },
+            tag,",
+    },
 ];
 
 fn root() -> PathBuf {

@@ -331,6 +331,15 @@ events! {
         /// The second slave.
         slave: u32 as Slave,
     }
+    /// A task that gave no output was kept, to be run again by itself.
+    Kept = "kept" {
+        /// The task.
+        task: u64 as Task,
+        /// Its file.
+        file: String as Text,
+        /// How it is run again.
+        replay: String as Text,
+    }
     /// A task was under way when its slave was lost, and is charged for it.
     Charged = "charged" {
         /// The task.

@@ -22,6 +22,7 @@ mod checkpoints;
 mod conn;
 mod connections;
 mod demand;
+pub(crate) mod failed;
 mod from_slave;
 mod hand_out;
 mod handshake;
@@ -63,6 +64,7 @@ use account::Account;
 use checkpoints::Checkpoints;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
+use failed::Keeper;
 use incumbents::Pace;
 use journal::Recorder;
 use lacking::Lacking;
@@ -129,6 +131,8 @@ pub struct MasterCore {
     recorder: Option<Box<Recorder>>,
     shares: Shares,
     lacking: Lacking,
+    /// Keeps tasks that give no output.
+    keeper: Option<Box<Keeper>>,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -173,6 +177,7 @@ impl MasterCore {
             recorder: None,
             shares: Shares::default(),
             lacking: Lacking::default(),
+            keeper: None,
             spare: Vec::new(),
             spare_bytes: 0,
         }
@@ -409,6 +414,8 @@ impl MasterCore {
     fn take_unrunnable(&mut self) {
         while let Some(task) = self.sched.poll_unrunnable() {
             self.trail.on_unrunnable(task.id, InWords(task.reason));
+            let what = (task.id, task.algorithm, task.policy);
+            self.keep_poisoned(what, &task.payload, task.reason);
             self.forget_checkpoints(task.id.seq(), 1);
             let end = End::Unrunnable(Box::new(Unrunnable {
                 payload: task.payload.alone(),

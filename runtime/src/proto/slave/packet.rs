@@ -69,6 +69,8 @@ pub(super) struct Queued {
     pub(super) marked: bool,
     pub(super) bound: bool,
     pub(super) body: Bytes,
+    /// How long each of them may run, where they have a time-out of their own.
+    pub(super) timeout: Option<Nanos>,
     /// The shared data that its tasks name, each once.
     pub(super) mentions: Vec<BlobRef>,
 }

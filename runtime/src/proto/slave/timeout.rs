@@ -12,6 +12,11 @@ use crate::proto::SECOND;
 /// What a task returns within this time after its time-out is its end.
 pub(crate) const TIMEOUT_GRACE: Nanos = SECOND;
 
+/// A time-out as it travels; 0 is none.
+pub(super) fn nanos_of_ms(timeout_ms: u64) -> Option<Nanos> {
+    (timeout_ms > 0).then(|| timeout_ms.saturating_mul(1_000_000))
+}
+
 impl SlaveCore {
     /// The time-outs of algorithms that have one, by their numbers.
     pub fn set_timeouts(&mut self, timeouts: Vec<Option<Nanos>>) {
@@ -19,13 +24,10 @@ impl SlaveCore {
         self.timeouts = timeouts;
     }
 
-    /// How long a task of this algorithm may run: its own time-out, or the run's.
+    /// How long a task of this algorithm may run that has no time-out of its own: the algorithm's, or the run's.
     pub(super) fn timeout_of(&self, algorithm: u16) -> Option<Nanos> {
         let own = self.timeouts.get(usize::from(algorithm)).copied().flatten();
-        own.or_else(|| match self.welcome.as_ref()?.task_timeout_ms {
-            0 => None,
-            ms => Some(ms.saturating_mul(1_000_000)),
-        })
+        own.or_else(|| nanos_of_ms(self.welcome.as_ref()?.task_timeout_ms))
     }
 
     /// The time for [`SlaveCore::next_task`]: only a task that may time out needs one.

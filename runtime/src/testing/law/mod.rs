@@ -17,6 +17,7 @@
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
 //!   needs         labels                                  on_needs
+//!   timeouts      tasks that run for too long               check_timeout
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -43,6 +44,7 @@ mod needs;
 mod secured;
 mod status;
 mod tables;
+mod timeouts;
 mod to_slave;
 mod trail;
 mod turns;
@@ -63,6 +65,7 @@ use crate::testing::law::levels::Levels;
 use crate::testing::law::needs::Needs;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
+use crate::testing::law::timeouts::Timeouts;
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
 
@@ -107,6 +110,7 @@ pub(super) struct Law {
     secured: Secured,
     unsent: Unsent,
     needs: Needs,
+    timeouts: Timeouts,
 }
 
 impl Law {
@@ -143,6 +147,7 @@ impl Law {
             secured: Secured::default(),
             unsent: Unsent::default(),
             needs: Needs::default(),
+            timeouts: Timeouts::default(),
         }
     }
 
