@@ -346,3 +346,15 @@ fn jobs_are_taken_away() {
     };
     operator::jobs_are_taken_away(&dir, &SYSTEM, &remove, &|| master_job(&dir));
 }
+
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn everything_is_taken_away() {
+    let _one = one("condor");
+    let dir = Dir::new("all", "waves");
+    let ours = format!("Iwd == \"{}\"", dir.0.display());
+    let remove = || {
+        run(Path::new("/"), "condor_rm", &["-constraint", &ours]);
+    };
+    operator::everything_is_taken_away(&dir, &SYSTEM, &remove);
+}

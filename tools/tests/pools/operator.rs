@@ -178,6 +178,15 @@ pub(crate) fn a_pool_whose_master_is_down_comes_back(
     assert!(dir.told().contains("the sum of"), "{}", told(dir));
 }
 
+/// The whole run is taken away at once, as by its name: the file says finished, and nothing is left.
+pub(crate) fn everything_is_taken_away(dir: &Dir, system: &System<'_>, remove: &dyn Fn()) {
+    let options = [&SLAVES[..], system.options].concat();
+    dir.submit(system.name, &options, &LONG);
+    slaves_came(dir, 4);
+    remove();
+    nothing_is_left(dir, system);
+}
+
 /// Slaves are taken away, and the rest goes on; then the master's job, and all leave.
 pub(crate) fn jobs_are_taken_away(
     dir: &Dir,
