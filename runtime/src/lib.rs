@@ -22,9 +22,12 @@ pub use typed::expansion as __private;
 pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
+/// Combinators of futures and streams: the crate `futures-util`, so that an application needs no other dependency.
+pub use futures_util as futures;
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, Position, Reduce, Reduced, Results, SlaveView,
-    StateError, Target, TaskError, TaskErrorKind, TaskResult, UnrunnableTask,
+    Call, Done, Events, Light, Map, Master, Origin, Position, Reduce, Reduced, Reservation,
+    Reserve, Results, SlaveView, StateError, Target, TaskError, TaskErrorKind, TaskResult,
+    UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -32,6 +35,8 @@ pub use ringmw_macros::{algorithm, wire};
 pub use ringmw_sched::{Group, Reason, SlaveId, TaskId};
 pub use rkyv;
 pub use slave::{LoopReport, Slave};
+/// What a master algorithm may await beside ringmw's own, so that an application needs no other dependency.
+pub use tokio;
 pub use typed::algorithm::{Algorithm, Signature};
 pub use typed::best::{Best, BestKey};
 pub use typed::cx::{Cx, SlaveState};
@@ -54,7 +59,7 @@ pub mod prelude {
 
     pub use crate::{
         Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Master, Policy,
-        Position, Result, Shared, Slave, SlaveId, SlaveState, Task, TaskError, TaskErrorKind,
-        TaskId, Wire,
+        Position, Reservation, Result, Shared, Slave, SlaveId, SlaveState, Task, TaskError,
+        TaskErrorKind, TaskId, Wire,
     };
 }

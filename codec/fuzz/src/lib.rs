@@ -200,6 +200,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromSlave::Want(want)) => encoded(|out| want.encode(out)),
             Ok(FromSlave::Returned(returned)) => encoded(|out| returned.encode(out)),
             Ok(FromSlave::Checkpoint(checkpoint)) => encoded(|out| checkpoint.encode(out)),
+            Ok(FromSlave::AsksHungry(asks)) => encoded(|out| asks.encode(out)),
             Err(_) => return,
         },
         Direction::ToSlave => match FromMaster::read(kind, payload) {
@@ -212,6 +213,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromMaster::Blob(piece)) => encoded(|out| piece.encode(out)),
             Ok(FromMaster::Recall(recall)) => encoded(|out| recall.encode(out)),
             Ok(FromMaster::CheckpointTaken(taken)) => encoded(|out| taken.encode(out)),
+            Ok(FromMaster::Hungry(hungry)) => encoded(|out| hungry.encode(out)),
             Ok(FromMaster::Resume(checkpoint)) => encoded(|out| checkpoint.encode(out)),
             Err(_) => return,
         },

@@ -335,6 +335,7 @@ impl Link {
         for (best, image) in core.take_learned() {
             self.bests.learn(best, image);
         }
+        self.bests.set_hungry(core.is_hungry());
         self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
         self.write_trail(&mut core);
     }

@@ -9,6 +9,7 @@
 //! | reads an end | [`result`], [`error`] |
 //! | takes tasks back: `cancel`, `cancel_tagged`, `cancel_all` | [`cancel`] |
 //! | desires slaves and looks at them: `allocate`, `free_slave`, `slaves` | [`groups`] |
+//! | has slaves of its own: `reserve`, `try_reserve` | [`reserve`] |
 //! | keeps a number of tasks queued: `set_target`, `upto_target` | [`target`] |
 //! | saves itself for its next life: `save`, `restore` | [`save`] |
 //! | shares data with slaves: `share`, `share_file` | [`share`] |
@@ -35,6 +36,7 @@ pub(crate) mod publish;
 pub(crate) mod queue;
 mod ready;
 mod reduce;
+mod reserve;
 mod result;
 mod results;
 pub(crate) mod save;
@@ -55,6 +57,7 @@ pub use map::{Map, Position};
 pub(crate) use passes::ANSWERS_UNREAD_MAX;
 pub use queue::Events;
 pub use reduce::{Reduce, Reduced};
+pub use reserve::{Reservation, Reserve};
 pub use result::{TaskResult, UnrunnableTask};
 pub use results::{Done, Results};
 pub use save::StateError;

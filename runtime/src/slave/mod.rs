@@ -349,12 +349,14 @@ impl Slave {
             self.link.clock.now().saturating_add(timeout)
         });
         let cancelled = Arc::clone(&self.link.cancelled);
+        let bests = self.link.bests.clone();
         let next = self.link.serve_until(until, |core, clock| {
             match core.next_task(core.now_of_task(|| clock.now())) {
                 Next::Wait => None,
                 next => {
                     // Under the lock: a withdrawal of this very task may come next.
                     cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+                    bests.set_hungry(core.is_hungry());
                     Some(next)
                 }
             }
@@ -517,6 +519,13 @@ pub(crate) fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpSt
 struct OnLink(Arc<Link>);
 
 impl Host for OnLink {
+    fn asks_hungry(&self) {
+        self.0.core().asks_hungry();
+        if self.0.core().has_output() {
+            self.0.flush();
+        }
+    }
+
     fn makes_checkpoints(&self) {
         self.0.core().makes_checkpoints(self.0.clock.now());
         self.0.publish_due();

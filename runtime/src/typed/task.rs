@@ -55,8 +55,8 @@ impl Policy {
 
     /// As [`Task::slave`].
     #[must_use]
-    pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.slave = Some(slave);
+    pub fn slave(mut self, slave: impl Into<SlaveId>) -> Self {
+        self.slave = Some(slave.into());
         self
     }
 
@@ -259,8 +259,8 @@ impl<A> Task<A> {
     }
 
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
-    pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.policy_mut().slave = Some(slave);
+    pub fn slave(mut self, slave: impl Into<SlaveId>) -> Self {
+        self.policy_mut().slave = Some(slave.into());
         self
     }
 

@@ -344,6 +344,15 @@ impl MasterCore {
                 "it gets no more work, and moves to another group when it is through".to_owned(),
             );
         }
+        if self.sched.is_reserved(slave) {
+            lines.push(
+                match look.doing {
+                    Doing::Idle => "it is reserved, and nothing is given to it",
+                    _ => "it is reserved",
+                }
+                .to_owned(),
+            );
+        }
         if look.held_back {
             lines.push("it gets no work: it does not read what it is sent".to_owned());
         }

@@ -109,6 +109,7 @@ impl SlaveCore {
             FromMaster::Recall(recall) => self.on_recall(recall),
             FromMaster::Blob(piece) => self.on_blob(&piece)?,
             FromMaster::CheckpointTaken(taken) => self.on_checkpoint_taken(taken.task),
+            FromMaster::Hungry(word) => self.on_hungry(word),
             FromMaster::Resume(checkpoint) => self.on_resume(&checkpoint),
             FromMaster::Bests(bests) => self.learned.extend(bests.entries),
             FromMaster::Shutdown(Shutdown { finished }) => {

@@ -13,6 +13,7 @@
 
 mod checkpoint;
 mod from_master;
+mod hungry;
 mod leave;
 mod meter;
 mod packet;
@@ -33,6 +34,7 @@ use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::secured::AtSlave;
 use crate::proto::{SECOND, put};
 use checkpoint::Checkpoints;
+use hungry::Told;
 use leave::Leaving;
 pub use leave::SlaveEnd;
 use meter::Meter;
@@ -100,6 +102,7 @@ pub struct SlaveCore {
     learned: Vec<(u32, u64)>,
     shelf: Shelf,
     checkpoints: Checkpoints,
+    hungry: Told,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
@@ -141,6 +144,7 @@ impl SlaveCore {
             learned: Vec::new(),
             shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
+            hungry: Told::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
             bounds: Bounds::default(),

@@ -16,6 +16,8 @@
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
 //!   levels        priorities and deadlines                  on_hand_out
+//!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
+//!   reserve       slaves that are the application's own         check_reserved
 //!   needs         labels                                  on_needs
 //!   timeouts      tasks that run for too long               check_timeout
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
@@ -37,10 +39,12 @@
 mod application;
 mod checkpoint;
 mod from_slave;
+mod hungry;
 mod leaving;
 mod levels;
 mod loss;
 mod needs;
+mod reserve;
 mod secured;
 mod status;
 mod tables;
@@ -60,6 +64,7 @@ use crate::proto::config::Config;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::checkpoint::Checkpoints;
+use crate::testing::law::hungry::Hungry;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
 use crate::testing::law::needs::Needs;
@@ -107,6 +112,7 @@ pub(super) struct Law {
     told: u64,
     leaving: Leaving,
     checkpoints: Checkpoints,
+    hungry: Hungry,
     secured: Secured,
     unsent: Unsent,
     needs: Needs,
@@ -144,6 +150,7 @@ impl Law {
             told: 0,
             leaving: Leaving::default(),
             checkpoints: Checkpoints::default(),
+            hungry: Hungry::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
             needs: Needs::default(),
@@ -230,6 +237,7 @@ impl Law {
         }
         self.gone.clear();
         self.check_checkpoints(core);
+        self.check_hungry();
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
         self.check_status(core);
