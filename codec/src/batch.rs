@@ -30,8 +30,8 @@
 //! # Ok::<(), ringmw_codec::batch::BatchError>(())
 //! ```
 //!
-//! Version 2 had series, which version 1 had not; those of version 3 may differ in length and have tags; tasks of version 4
-//! may have a time-out. rkyv's features (little endian, 64-bit pointers, unaligned) are part of it.
+//! Version 2 had series, which version 1 had not; those of version 3 may differ in length and have tags. rkyv's features
+//! (little endian, 64-bit pointers, unaligned) are part of it.
 
 use std::ops::Range;
 
@@ -52,8 +52,8 @@ mod result;
 mod task;
 
 /// The version of the archive format, rkyv's features included, for the fingerprint. Version 3: series of tasks and
-/// results that differ in length, and of tasks with tags; 4: tasks with time-outs.
-pub const ARCHIVE_FORMAT: u32 = 4;
+/// results that differ in length, and of tasks with tags.
+pub const ARCHIVE_FORMAT: u32 = 3;
 /// Bytes that a task, or a series of tasks, takes in a packet beside its body.
 pub const TASK_ENTRY_BYTES: usize = 24;
 /// Bytes that a result, or a series of results, takes in a packet beside its body.

@@ -86,7 +86,7 @@ pub(crate) fn task_body() -> Vec<u8> {
         domain: 1,
         stream: 2,
         tag_type: 3,
-        timeout_ms: 60_000,
+        timeout_ms: 0,
         tag: b"tag",
         args: b"args",
     };

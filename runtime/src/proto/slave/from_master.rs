@@ -6,9 +6,7 @@ use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 use ringmw_codec::audit::Event;
-use ringmw_codec::batch::{
-    BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, TaskBatchView, TaskBody,
-};
+use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, TaskBatchView};
 use ringmw_codec::control::{Recall, Returned, Shutdown, Withdraw, Withdrawn};
 use ringmw_codec::frame::{FrameError, Kind};
 use ringmw_codec::handshake::Welcome;
@@ -18,7 +16,6 @@ use ringmw_sched::Nanos;
 use super::SlaveCore;
 use super::leave::SlaveEnd;
 use super::packet::{Announcement, Queued};
-use super::timeout::nanos_of_ms;
 use crate::proto::config::SECONDS_MAX;
 use crate::proto::put;
 
@@ -138,20 +135,18 @@ impl SlaveCore {
     fn on_tasks(&mut self, view: &TaskBatchView<'_>, payload: &[u8], now: Nanos) {
         let packet = Bytes::copy_from_slice(payload);
         for (index, (entry, body)) in view.iter().enumerate() {
-            let timeout = nanos_of_ms(TaskBody::timeout_ms_of(body));
-            self.has_timeouts |= timeout.is_some();
             self.queued += entry.count as usize;
             self.tasks.push_back(Queued {
                 first: entry.task,
                 count: entry.count,
                 left: 0..entry.count,
                 packet: self.packets,
+                timeout: super::timeout::of_body(body),
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,
                 bound: entry.flags & BOUND != 0,
                 mentions: self.shelf.all_mentions(entry.algorithm, body, entry.count),
                 body: packet.slice(view.body_range(index)),
-                timeout,
             });
         }
         self.packets += 1;

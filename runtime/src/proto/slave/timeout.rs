@@ -1,7 +1,7 @@
 //! A task that runs for longer than it may: it is told so, and has a second for an end of its own; then it is answered for,
 //! and the slave leaves, since nothing else stops it.
 
-use ringmw_codec::batch::ResultStatus;
+use ringmw_codec::batch::{ResultStatus, TaskBody};
 use ringmw_codec::control::GoodbyeCode;
 use ringmw_sched::Nanos;
 
@@ -13,8 +13,13 @@ use crate::proto::SECOND;
 pub(crate) const TIMEOUT_GRACE: Nanos = SECOND;
 
 /// A time-out as it travels; 0 is none.
-pub(super) fn nanos_of_ms(timeout_ms: u64) -> Option<Nanos> {
+fn nanos_of_ms(timeout_ms: u64) -> Option<Nanos> {
     (timeout_ms > 0).then(|| timeout_ms.saturating_mul(1_000_000))
+}
+
+/// The time-out of tasks' own, in the body that came for them.
+pub(super) fn of_body(body: &[u8]) -> Option<Nanos> {
+    nanos_of_ms(TaskBody::timeout_ms_of(body))
 }
 
 impl SlaveCore {
@@ -37,7 +42,11 @@ impl SlaveCore {
             .welcome
             .as_ref()
             .is_some_and(|welcome| welcome.task_timeout_ms > 0);
-        match of_all || self.has_timeouts {
+        let own = self
+            .tasks
+            .front()
+            .is_some_and(|next| next.timeout.is_some());
+        match of_all || own || self.has_timeouts {
             true => now(),
             false => 0,
         }
