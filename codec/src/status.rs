@@ -162,6 +162,8 @@ pub struct Slaves {
     pub refused: u64,
     /// Handshakes under way.
     pub pending: u64,
+    /// Get no unordered tasks of some algorithm, since theirs fail while others' succeed.
+    pub quarantined: u64,
 }
 
 /// A group of slaves.
@@ -310,6 +312,9 @@ pub struct Slave {
     /// Their compute time, in milliseconds.
     #[serde(default)]
     pub compute_ms: u64,
+    /// Algorithms of which it gets no unordered tasks, since its fail while others' succeed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<Arc<str>>,
 }
 
 /// Slaves lost for one cause.
@@ -387,6 +392,7 @@ mod tests {
                 done: 4,
                 failed: 5,
                 compute_ms: 6,
+                quarantined: vec!["step".into()],
             }],
             more: vec![("journal".into(), "12 records".into())],
             ..Status::default()

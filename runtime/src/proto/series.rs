@@ -39,6 +39,7 @@ struct Long {
     domain: u64,
     stream: u64,
     tag_type: u64,
+    timeout_ms: u64,
     tag: Box<[u8]>,
     args: Bytes,
 }
@@ -50,6 +51,7 @@ impl Long {
             domain: self.domain,
             stream: self.stream,
             tag_type: self.tag_type,
+            timeout_ms: self.timeout_ms,
             tag: &self.tag,
             args,
         }
@@ -246,6 +248,7 @@ impl Body {
             domain: parts.domain,
             stream: parts.stream,
             tag_type: parts.tag_type,
+            timeout_ms: parts.timeout_ms,
             tag: parts.tag.into(),
             args,
         })))

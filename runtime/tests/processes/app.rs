@@ -12,7 +12,7 @@ use ringmw_codec::audit::{Event, LossCause};
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
-use crate::misfortune::{self, perish, pine, plod};
+use crate::misfortune::{self, fell, perish, pine, plod};
 use crate::process::Process;
 use crate::support::{Given, archive, frame, result};
 
@@ -252,6 +252,7 @@ struct NoArguments {}
 
 pub(crate) fn app() -> App {
     let app = App::new()
+        .algorithm::<fell>()
         .algorithm::<nap>()
         .algorithm::<noise>()
         .algorithm::<seek>()

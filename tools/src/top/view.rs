@@ -349,7 +349,10 @@ impl View {
             Row::new([
                 name(slave),
                 host,
-                slave.state.word().to_owned(),
+                match slave.quarantined.is_empty() {
+                    true => slave.state.word().to_owned(),
+                    false => "quarantine".to_owned(),
+                },
                 slave.held.to_string(),
                 first,
                 slave.done.to_string(),
@@ -517,6 +520,7 @@ mod tests {
             done: u64::from(number) * 7,
             failed: 0,
             compute_ms: 9,
+            quarantined: Vec::new(),
         }
     }
 

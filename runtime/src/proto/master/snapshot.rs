@@ -88,6 +88,7 @@ impl MasterCore {
                 left: account.left,
                 refused: account.refused,
                 pending: self.pending_count as u64,
+                quarantined: sched.in_quarantine() as u64,
             },
             groups: [Group::Ordered, Group::Intermingle, Group::Unordered]
                 .map(|group| status::Group {
@@ -164,6 +165,7 @@ impl MasterCore {
             done: info.deeds.done,
             failed: info.deeds.failed,
             compute_ms: info.deeds.compute / MS,
+            quarantined: self.quarantined(id),
         })
     }
 }

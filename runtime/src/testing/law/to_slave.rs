@@ -194,7 +194,12 @@ impl Law {
                 task.place,
                 task.must
             );
+            let unordered = !task.bound;
+            let has_needs = task.spec.policy.needs != ringmw_sched::Needs::NONE;
             self.check_resume(id, seq, second);
+            if unordered {
+                self.check_ward(id, (entry.algorithm, has_needs), seq);
+            }
             let task = self.tasks.get_mut(&seq).expect("looked up above");
             assert_eq!(
                 task.spec.algorithm.0, entry.algorithm,
