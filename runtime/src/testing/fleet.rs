@@ -387,10 +387,9 @@ impl Fleet {
         }
         if let Some(rng) = &mut self.broken
             && character == Character::Honest
+            && rng.random_range(0..3) == 0
         {
-            if rng.random_range(0..3) == 0 {
-                slave.broken_until = self.now + rng.random_range(SECOND..8 * SECOND);
-            }
+            slave.broken_until = self.now + rng.random_range(SECOND..8 * SECOND);
         }
         if let Some(rng) = &mut self.leavers
             && character == Character::Honest
