@@ -96,6 +96,7 @@ impl Texts {
                 domain: 0,
                 stream: 7,
                 tag_type: 0,
+                timeout_ms: 0,
                 tag: b"",
                 args: &argument,
             },

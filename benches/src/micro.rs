@@ -74,6 +74,7 @@ impl Batches {
             domain: 1,
             stream,
             tag_type: None,
+            timeout_ms: 0,
             elements,
             ends: &[],
             base: 0,

@@ -130,6 +130,10 @@ macro_rules! flags {
                 "Record failed results too: such tasks are not computed again.";
             state_file = "--mw-state", Some("FILE"), Maybe<File>, None, Master,
                 "Where the master algorithm saves its state, and restores it from when it is started again.";
+            keep_failed = "--mw-keep-failed", Some("DIR"), Maybe<File>, None, Master,
+                "Keep tasks that fail, time out or are given up in this folder, to be run again by themselves: at most 100, 1 GiB, 10 of one message.";
+            replay = "--mw-replay", Some("FILE"), Maybe<File>, None, Both,
+                "Run the task of this file, which --mw-keep-failed has kept, here and alone, and say what it returns.";
             shared_cache_bytes = "--mw-shared-cache", Some("BYTES"), Bytes<u64, 1>, Some("1073741824"), Master,
                 "The most bytes of shared data that a slave keeps; what a task in its hands names stays beyond them.";
             slave_memory = "--mw-slave-memory", Some("BYTES"), Maybe<Bytes<u64, { 1 << 20 }>>, None, Slave,

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `000001-000001.journal` | a segment: a head that says whose it is, then records | [`Segment`], [`Records`], [`Record`] |
 //! | `state` | what the master algorithm saved, with incumbents and the numbering of maps | [`StateFile`] |
+//! | `TASK-920` | a task that gave no output, to be run again by itself | [`FailedFile`] |
 //! | `run` | run id, seed, secret, port, number of the last life | [`RunFile`] |
 //!
 //! Each begins with the same envelope, so that a file of another kind or version is refused by name, never guessed:
@@ -35,6 +36,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+pub use failed::{FAILED_BYTES_MAX, FailedFile, How};
 pub use records::{
     Begun, BegunEntry, Found, OFFER_HEAD_BYTES, Offered, RECORD_HEAD_BYTES, Record, Records,
     ResultEntry, ResultsRecord, begin_results, put_begun, put_failure, put_offer, put_result, seal,
@@ -43,10 +45,11 @@ pub use saved::{Numbering, RunFile, SavedBest, StateFile};
 
 use crate::wire::{DecodeError, Fields, put_text16};
 
+mod failed;
 mod records;
 mod saved;
 
-/// The version of all three formats.
+/// The version of all four formats.
 pub const JOURNAL_VERSION: u32 = 1;
 /// The first bytes of a segment.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"RWjournl";
@@ -54,6 +57,8 @@ pub const SEGMENT_MAGIC: [u8; 8] = *b"RWjournl";
 pub const STATE_MAGIC: [u8; 8] = *b"RWstate\0";
 /// The first bytes of the file `run`.
 pub const RUN_MAGIC: [u8; 8] = *b"RWrun\0\0\0";
+/// The first bytes of a task that is kept.
+pub const FAILED_MAGIC: [u8; 8] = *b"RWfailed";
 /// A segment that has this many bytes is followed by another: 64 MiB.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Most bytes of a segment's head and of the file `run`: 64 MiB, since all arguments of the run stand in it.
@@ -105,6 +110,14 @@ pub enum FileError {
     /// A field cannot be.
     #[error("{0}")]
     Field(#[from] DecodeError),
+}
+
+/// Nothing follows the head.
+fn whole(file: &[u8], head: &[u8]) -> Result<(), FileError> {
+    match file.len() - ENVELOPE_BYTES - head.len() {
+        0 => Ok(()),
+        got => Err(DecodeError::Trailing { got }.into()),
+    }
 }
 
 /// Puts a head into its envelope.

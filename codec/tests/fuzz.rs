@@ -76,6 +76,7 @@ fn seeds(target: &str) -> Seeds {
         "saved" => vec![
             ("state".to_owned(), kept::state().encode()),
             ("run".to_owned(), kept::run().encode()),
+            ("failed".to_owned(), kept::failed().encode()),
         ],
         "secret_proof" => golden::secret()
             .into_iter()

@@ -3,10 +3,10 @@
 #[path = "support/kept.rs"]
 mod kept;
 
-use kept::{file, identity, payloads, run, segment, state};
+use kept::{failed, file, identity, payloads, run, segment, state};
 use ringmw_codec::journal::{
-    Difference, FileError, Found, Identity, Record, Records, RunFile, Segment, StateFile,
-    hash_args, hash_name, key, seal,
+    Difference, FailedFile, FileError, Found, Identity, Record, Records, RunFile, Segment,
+    StateFile, hash_args, hash_name, key, seal,
 };
 
 fn found(file: &[u8]) -> Vec<Found<'_>> {
@@ -82,6 +82,7 @@ fn golden_bytes() {
     assert_eq!(hex(&file[head..]), RECORDS);
     assert_eq!(hex(&state().encode()), STATE);
     assert_eq!(hex(&run().encode()), RUN);
+    assert_eq!(hex(&failed().encode()), FAILED);
 }
 
 /// These numbers name the results in the files of users.
@@ -121,6 +122,13 @@ const RUN: &str = concat!(
     "525772756e000000010000001ce80db56f000000000000007766554433221100efcdab89674523012a00000000000000",
     "02007069020062310300312e3202000000030000002d2d6e010000003902000000671200401e18240a06000c00000005",
     "006e6f646537010909090909090909090909090909090909090909090909090909090909090909",
+);
+const FAILED: &str = concat!(
+    "52576661696c656401000000a03af69eab000000000000007766554433221100efcdab89674523012a00000000000000",
+    "02007069020062310300312e3202000000030000002d2d6e0100000039980300000000000001040077616c6b1000534c",
+    "4156452d33206f6e206e6f64653708006e6f2072657472791300000074696d6564206f75742061667465722032207301",
+    "00000000000000020000000000000001000000000000004d000000000000000103000000000000000300000074616761",
+    "726773",
 );
 
 #[test]
@@ -226,12 +234,13 @@ fn other_files_are_refused_by_name() {
     let (segment_file, _) = file();
     assert_eq!(StateFile::decode(&state().encode()), Ok(state()));
     assert_eq!(RunFile::decode(&run().encode()), Ok(run()));
+    assert_eq!(FailedFile::decode(&failed().encode()), Ok(failed()));
     let error = StateFile::decode(&segment_file).expect_err("it is none");
     assert_eq!(
         error.to_string(),
         "it is no state file: its first bytes are not \"RWstate\\0\""
     );
-    for file in [state().encode(), run().encode()] {
+    for file in [state().encode(), run().encode(), failed().encode()] {
         for bit in 0..file.len() * 8 {
             let mut flipped = file.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

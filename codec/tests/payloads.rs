@@ -176,6 +176,7 @@ const SERIES: TaskSeries<'static> = TaskSeries {
     domain: 1,
     stream: 2,
     tag_type: None,
+    timeout_ms: 0,
     elements: b"aabbcc",
     ends: &[],
     base: 0,
@@ -225,6 +226,7 @@ fn a_series_of_tasks_is_one_entry() {
             domain: 1,
             stream: 2 + index as u64,
             tag_type: 0,
+            timeout_ms: 0,
             tag: b"",
             args,
         };
@@ -244,6 +246,7 @@ fn varied(tag_type: Option<u64>, tasks: &[(&[u8], &[u8])]) -> (Vec<u8>, Vec<[u8;
             domain: 1,
             stream: 2,
             tag_type: tag_type.unwrap_or(0),
+            timeout_ms: 0,
             tag,
             args,
         };
@@ -266,6 +269,7 @@ fn tasks_of_a_series_differ_in_length_and_have_tags() {
         let series = TaskSeries {
             count: 4,
             tag_type,
+            timeout_ms: 0,
             elements: &elements,
             ends: &ends,
             base: 5,
@@ -282,6 +286,7 @@ fn tasks_of_a_series_differ_in_length_and_have_tags() {
                 domain: 1,
                 stream: 2 + index as u64,
                 tag_type: tag_type.unwrap_or(0),
+                timeout_ms: 0,
                 tag,
                 args,
             };
@@ -298,6 +303,7 @@ fn a_series_of_one_task_is_the_task_by_itself() {
         domain: 1,
         stream: 2,
         tag_type: 0,
+        timeout_ms: 0,
         tag: b"",
         args: b"aabbcc",
     };
@@ -310,6 +316,7 @@ fn a_series_of_one_task_is_the_task_by_itself() {
         let one = TaskSeries {
             count: 1,
             tag_type: body.tag_type(),
+            timeout_ms: 0,
             elements: &encoded(|out| body.put_element(out)),
             ..SERIES
         };
@@ -399,7 +406,7 @@ fn a_table_that_is_wrong_is_refused() {
             3,
             wrong("last end of a series", 0x0900_0003),
         ),
-        (with_byte(&bytes, 0, 2 | 16), 3, wrong("form", 18)),
+        (with_byte(&bytes, 0, 2 | 32), 3, wrong("form", 34)),
     ] {
         assert_eq!(TaskSeries::parse(&bytes, count), expected);
     }
@@ -419,6 +426,7 @@ fn a_table_that_is_wrong_is_refused() {
     // A tag that is longer than its element, or none at all.
     let tagged = TaskSeries {
         tag_type: Some(0),
+        timeout_ms: 0,
         elements: b"\x01\0\0\0x\x02\0\0\0x\0\0\0\0x",
         ..SERIES
     };
@@ -682,13 +690,15 @@ fn golden_task_body() {
         domain: 1,
         stream: 2,
         tag_type: 3,
+        timeout_ms: 60_000,
         tag: b"tag",
         args: b"args",
     };
     let bytes = encoded(|out| encode_task_body(out, &body));
+    assert_eq!(TaskBody::timeout_ms_of(&bytes), 60_000);
     assert_eq!(
         bytes,
-        b"\x03\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x03\0\0\0tagargs"
+        b"\x13\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x60\xea\0\0\0\0\0\0\x03\0\0\0tagargs"
     );
     assert_eq!(TaskBody::parse(&bytes), Ok(body));
     for cut in 0..bytes.len() - 4 {
@@ -701,22 +711,34 @@ fn a_task_body_has_one_encoding() {
     let short = u64::from(u32::MAX);
     for domain in [0, 1, short, short + 1, u64::MAX - 1, u64::MAX] {
         for (tag_type, tag) in [(0, &b""[..]), (7, b""), (0, b"x"), (7, b"tag")] {
-            let body = TaskBody {
-                domain,
-                stream: 5,
-                tag_type,
-                tag,
-                args: b"args",
-            };
-            let bytes = encoded(|out| encode_task_body(out, &body));
-            assert_eq!(TaskBody::parse(&bytes), Ok(body));
-            assert_eq!(bytes.len(), body.encoded_bytes());
-            assert!(bytes.len() <= TASK_BODY_HEADER_BYTES_MAX + tag.len() + 4);
+            for timeout_ms in [0, 1, u64::MAX] {
+                let body = TaskBody {
+                    domain,
+                    stream: 5,
+                    tag_type,
+                    timeout_ms,
+                    tag,
+                    args: b"args",
+                };
+                let bytes = encoded(|out| encode_task_body(out, &body));
+                assert_eq!(TaskBody::parse(&bytes), Ok(body));
+                assert_eq!(TaskBody::timeout_ms_of(&bytes), timeout_ms);
+                assert_eq!(bytes.len(), body.encoded_bytes());
+                assert!(bytes.len() <= TASK_BODY_HEADER_BYTES_MAX + tag.len() + 4);
+            }
         }
     }
-    // An unknown form, a family of no map, one that is written too long, and a tag that is none.
+    // An unknown form, a time-out that is none, a family of no map, one that is written too long, and a tag that is none.
     let zeros = [0; 40];
-    for (form, family) in [(8, 0u64), (16, 0), (2, 0), (6, 3), (6, u64::MAX), (1, 0)] {
+    for (form, family) in [
+        (8, 0u64),
+        (32, 0),
+        (16, 0),
+        (2, 0),
+        (6, 3),
+        (6, u64::MAX),
+        (1, 0),
+    ] {
         let bytes = [&[form][..], &family.to_le_bytes(), &zeros].concat();
         assert!(TaskBody::parse(&bytes).is_err(), "{form} {family}");
     }
@@ -885,6 +907,7 @@ fn series_payload(many: &ManySeries) -> Vec<u8> {
                 count: tasks.len() as u32,
                 stream: *stream,
                 tag_type: *tag_type,
+                timeout_ms: 0,
                 elements: &elements,
                 ends: if is_varied { &ends } else { &[] },
                 base: 5,
@@ -969,7 +992,7 @@ proptest! {
             let series = TaskSeries::parse(body, entry.count).expect("our own");
             for (index, (tag, args)) in (0..).zip(tasks) {
                 let (stream, tag_type) = (stream + u64::from(index), tag_type.unwrap_or(0));
-                let expected = TaskBody { domain: 1, stream, tag_type, tag, args };
+                let expected = TaskBody { domain: 1, stream, tag_type, timeout_ms: 0, tag, args };
                 prop_assert_eq!(series.nth(index), Ok(expected));
             }
         }

@@ -125,6 +125,7 @@ fn give(core: &mut SlaveCore, now: u64) {
         stream: 0,
         domain: 0,
         tag_type: 0,
+        timeout_ms: 0,
         tag: &[],
         args: &[],
     };

@@ -123,6 +123,7 @@ fn series(count: u32, stream: u64, elements: &[u8]) -> TaskSeries<'_> {
         domain: 0,
         stream,
         tag_type: None,
+        timeout_ms: 0,
         elements,
         ends: &[],
         base: 0,

@@ -679,6 +679,26 @@ const MUTANTS: &[Mutant] = &[
         new: "",
     },
     Mutant {
+        name: "time-outs: the run's goes before a task's own",
+        file: "runtime/src/proto/slave/results.rs",
+        old: "own.or_else(|| self.timeout_of(assignment.algorithm));",
+        new: "self.timeout_of(assignment.algorithm).or(own);",
+    },
+    Mutant {
+        name: "time-outs: tasks with other ones join a series",
+        file: "runtime/src/proto/series.rs",
+        old: "|| task.timeout_ms != block.timeout_ms",
+        new: "",
+    },
+    Mutant {
+        name: "time-outs: what is left of a series has none",
+        file: "codec/src/batch/body.rs",
+        old: "timeout_ms: self.timeout_ms,
+            tag,",
+        new: "timeout_ms: if self.count > 1 { 0 } else { self.timeout_ms },
+            tag,",
+    },
+    Mutant {
         name: "quarantine: who is in it is served as any other",
         file: "sched/src/events/quarantine.rs",
         old: "!self.closed.contains(&algorithm) || self.needs.contains(&needs)",

@@ -39,6 +39,7 @@ struct Sums {
     several: u64,
     late: u64,
     went_by_labels: u64,
+    timed_out: (u64, u64),
     slaves: u64,
     faults: u64,
     went: u64,
@@ -61,6 +62,8 @@ impl Sums {
         self.several += storm.several;
         self.late += storm.late;
         self.went_by_labels += storm.went_by_labels;
+        self.timed_out.0 += storm.timed_out.0;
+        self.timed_out.1 += storm.timed_out.1;
         self.slaves += storm.slaves;
         self.faults += storm.faults;
         self.went += storm.went;
@@ -158,6 +161,8 @@ fn the_cores_keep_the_law() {
     assert!(sums.several > 0, "several packets go ahead");
     assert!(sums.went_by_labels > 0, "tasks go by labels");
     assert!(sums.shared > 0, "slaves are sent shared data");
+    let (own, others) = sums.timed_out;
+    assert!(own > 0 && others > 0, "tasks time out: {own}, {others}");
     assert!(
         sums.went > 0 && sums.went_with_unsent > 0,
         "slaves go of their own will"

@@ -8,7 +8,7 @@
 //! | [`result_batch`] | bodies tile the payload; a batch whose results are read one by one and built again says the same, and is longer by no more than a table |
 //! | [`control`] | a payload that decodes encodes to its bytes, so does a task's body |
 //! | [`journal`] | what is found in a segment tiles it behind its head; its records are those of the same segment cut at any of them |
-//! | [`saved`] | a state file, or a file `run`, that decodes encodes to its bytes |
+//! | [`saved`] | a state file, a file `run`, or a task that is kept, that decodes encodes to its bytes |
 //! | [`secret_proof`] | any chunking of a first message gives the whole; none proves itself but the one that was made with the secret; what is no answer is refused |
 //! | [`secret_records`] | any chunking opens to the same; what opens is a prefix of what was sealed |
 //! | [`audit_line`], [`resource_file`] | what is read, written and read again is the same, and its text is then fixed |
@@ -27,7 +27,7 @@ use ringmw_codec::batch::{
 };
 use ringmw_codec::frame::{FrameError, FrameReader, HEADER_BYTES, put_frame};
 use ringmw_codec::handshake::{REFUSAL_BYTES_MAX, Refusal};
-use ringmw_codec::journal::{Found, Record, Records, RunFile, Segment, StateFile};
+use ringmw_codec::journal::{FailedFile, Found, Record, Records, RunFile, Segment, StateFile};
 use ringmw_codec::kinds::{Direction, FromMaster, FromObserver, FromSlave, Kind, ToObserver};
 use ringmw_codec::resource::{RESOURCE_FILE_BYTES_MAX, ResourceFile};
 use ringmw_codec::secret::{
@@ -413,13 +413,16 @@ pub fn journal(file: &[u8]) {
     assert_eq!(at, file.len() as u64, "no byte belongs to nobody");
 }
 
-/// The input: a state file or a file `run`.
+/// The input: a state file, a file `run`, or a task that is kept.
 pub fn saved(file: &[u8]) {
     if let Ok(state) = StateFile::decode(file) {
         assert_eq!(state.encode(), file);
     }
     if let Ok(run) = RunFile::decode(file) {
         assert_eq!(run.encode(), file);
+    }
+    if let Ok(failed) = FailedFile::decode(file) {
+        assert_eq!(failed.encode(), file);
     }
 }
 

@@ -332,7 +332,7 @@ events! {
         tasks: TaskRanges as Ranges,
     }
     /// A slave that came back to its run brought results that it had kept.
-    Kept = "kept" {
+    Brought = "brought" {
         /// The slave.
         slave: u32 as Slave,
         /// How many.
@@ -344,6 +344,15 @@ events! {
         task: u64 as Task,
         /// The second slave.
         slave: u32 as Slave,
+    }
+    /// A task that gave no output was kept, to be run again by itself.
+    Kept = "kept" {
+        /// The task.
+        task: u64 as Task,
+        /// Its file.
+        file: String as Text,
+        /// How it is run again.
+        replay: String as Text,
     }
     /// A task was under way when its slave was lost, and is charged for it.
     Charged = "charged" {

@@ -1,7 +1,8 @@
 //! The body of a task, and of a series of tasks: what the master keeps of them, opaque to the scheduler and the batches.
 //!
 //! ```text
-//!   | form 1 | family 0, 4 or 8 | stream 8 | tag type 8, if tagged | element .. | end 4, .. if they differ in length |
+//!   | form 1 | family 0, 4 or 8 | stream 8 | tag type 8, if tagged | time-out 8, if it has one | element .. |
+//!     end 4, .. if they differ in length |
 //!
 //!   element:   | tag length 4, tag, if tagged | args |
 //! ```
@@ -13,7 +14,7 @@
 use crate::wire::{DecodeError, Fields};
 
 /// The most bytes of a body before its tag, or before its arguments if it has none.
-pub const TASK_BODY_HEADER_BYTES_MAX: usize = 1 + 8 + 8 + 12;
+pub const TASK_BODY_HEADER_BYTES_MAX: usize = 1 + 8 + 8 + 8 + 12;
 
 /// Bytes that a task of a series adds to the body beside its element, where they differ in length.
 pub const TASK_END_BYTES: usize = 4;
@@ -29,6 +30,9 @@ const FAMILY: u8 = 3 << 1;
 /// Bit 3: the elements of a series differ in length, and the table says where each ends.
 const VARIED: u8 = 1 << 3;
 
+/// Bit 4: each task has this time-out, in milliseconds.
+const TIMED: u8 = 1 << 4;
+
 /// Bytes of a tag's length.
 const TAG_LENGTH_BYTES: usize = 4;
 
@@ -41,6 +45,8 @@ pub struct TaskBody<'a> {
     pub stream: u64,
     /// Hash of the tag's type; reading it as another is an error. 0 with an empty tag: it has none.
     pub tag_type: u64,
+    /// How long it may run, in milliseconds, instead of what its algorithm or the run says; 0: it has no time-out of its own.
+    pub timeout_ms: u64,
     /// The tag's archive.
     pub tag: &'a [u8],
     /// The arguments' archive.
@@ -58,6 +64,8 @@ pub struct TaskSeries<'a> {
     pub stream: u64,
     /// Hash of the type of all their tags; none of them has one where it is `None`.
     pub tag_type: Option<u64>,
+    /// How long each of them may run, in milliseconds; 0: they have no time-out of their own.
+    pub timeout_ms: u64,
     /// Of each task its tag's length and tag, if it has one, and its arguments.
     pub elements: &'a [u8],
     /// Where each element ends, counted from `base`, as little-endian numbers. Empty: they are equally long.
@@ -72,6 +80,7 @@ struct Head {
     domain: u64,
     stream: u64,
     tag_type: Option<u64>,
+    timeout_ms: u64,
 }
 
 impl<'a> TaskBody<'a> {
@@ -89,6 +98,26 @@ impl<'a> TaskBody<'a> {
     #[inline]
     pub fn has_tag(bytes: &[u8]) -> bool {
         bytes.first().is_none_or(|form| form & TAGGED != 0)
+    }
+
+    /// The time-out of an encoded body, in milliseconds; 0 if it has none, or is no body. Looks at a byte of most.
+    #[must_use]
+    #[inline]
+    pub fn timeout_ms_of(bytes: &[u8]) -> u64 {
+        match bytes.first() {
+            Some(form) if form & TIMED != 0 => {
+                let family = match form & FAMILY {
+                    SHORT => 4,
+                    LONG => 8,
+                    _ => 0,
+                };
+                let tag_type = if form & TAGGED != 0 { 8 } else { 0 };
+                let at = 1 + family + 8 + tag_type;
+                let timeout = bytes.get(at..).and_then(<[u8]>::first_chunk);
+                timeout.map_or(0, |timeout| u64::from_le_bytes(*timeout))
+            }
+            _ => 0,
+        }
     }
 
     /// Whether it has a tag.
@@ -111,6 +140,7 @@ impl<'a> TaskBody<'a> {
             domain: self.domain,
             stream: self.stream,
             tag_type: self.tag_type(),
+            timeout_ms: self.timeout_ms,
         }
     }
 
@@ -188,7 +218,9 @@ impl Head {
             number if number <= u64::from(u32::MAX) => 4,
             _ => 8,
         };
-        1 + family + 8 + if self.tag_type.is_some() { 8 } else { 0 }
+        let tag_type = if self.tag_type.is_some() { 8 } else { 0 };
+        let timeout = if self.timeout_ms > 0 { 8 } else { 0 };
+        1 + family + 8 + tag_type + timeout
     }
 
     /// Writes it to the start of `out`, with bits of the form that are not its own; how many bytes it has.
@@ -217,7 +249,14 @@ impl Head {
         if let Some(tag_type) = self.tag_type {
             put(&tag_type.to_le_bytes());
         }
-        out[0] = form | family | u8::from(self.tag_type.is_some());
+        let timed = match self.timeout_ms {
+            0 => 0,
+            timeout_ms => {
+                put(&timeout_ms.to_le_bytes());
+                TIMED
+            }
+        };
+        out[0] = form | family | timed | u8::from(self.tag_type.is_some());
         at
     }
 }
@@ -253,8 +292,15 @@ impl<'a> TaskSeries<'a> {
             0 => None,
             _ => Some(fields.u64("tag type")?),
         };
+        let timeout_ms = match form & TIMED {
+            0 => 0,
+            _ => match fields.u64("time-out")? {
+                0 => return wrong("time-out", 0),
+                timeout_ms => timeout_ms,
+            },
+        };
         let is_varied = form & VARIED != 0;
-        if form & !(FAMILY | TAGGED | VARIED) != 0 || (is_varied && count < 2) {
+        if form & !(FAMILY | TAGGED | VARIED | TIMED) != 0 || (is_varied && count < 2) {
             return wrong("form", form.into());
         }
         if count == 0 {
@@ -268,6 +314,7 @@ impl<'a> TaskSeries<'a> {
             domain,
             stream,
             tag_type,
+            timeout_ms,
             elements: fields.rest(),
             ends: &[],
             base: 0,
@@ -333,6 +380,7 @@ impl<'a> TaskSeries<'a> {
             domain: self.domain,
             stream: self.stream + u64::from(index),
             tag_type: self.tag_type.unwrap_or(0),
+            timeout_ms: self.timeout_ms,
             tag,
             args,
         })
@@ -363,6 +411,7 @@ impl<'a> TaskSeries<'a> {
             domain: self.domain,
             stream: self.stream,
             tag_type: self.tag_type,
+            timeout_ms: self.timeout_ms,
         }
     }
 

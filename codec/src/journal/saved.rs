@@ -2,7 +2,7 @@
 
 use super::{
     FileError, HEAD_BYTES_MAX, Identity, RUN_MAGIC, STATE_MAGIC, open_head, put_bytes32, put_len,
-    seal_head,
+    seal_head, whole,
 };
 use crate::wire::{DecodeError, Fields, put_text16};
 
@@ -198,13 +198,5 @@ impl RunFile {
             host,
             secret,
         })
-    }
-}
-
-/// Nothing follows the head.
-fn whole(file: &[u8], head: &[u8]) -> Result<(), FileError> {
-    match file.len() - super::ENVELOPE_BYTES - head.len() {
-        0 => Ok(()),
-        got => Err(DecodeError::Trailing { got }.into()),
     }
 }

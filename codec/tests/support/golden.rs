@@ -90,6 +90,7 @@ pub(crate) fn task_body() -> Vec<u8> {
         domain: 1,
         stream: 2,
         tag_type: 3,
+        timeout_ms: 0,
         tag: b"tag",
         args: b"args",
     };
@@ -115,6 +116,7 @@ const SERIES: TaskSeries<'static> = TaskSeries {
     domain: 1,
     stream: 2,
     tag_type: None,
+    timeout_ms: 0,
     elements: b"aabbcc",
     ends: &[],
     base: 0,
@@ -129,6 +131,7 @@ fn task_series() -> Vec<u8> {
 fn task_varied() -> Vec<u8> {
     let series = TaskSeries {
         tag_type: Some(3),
+        timeout_ms: 0,
         elements: b"\x01\0\0\0ta\x01\0\0\0ubb\x01\0\0\0v",
         ends: &[[6, 0, 0, 0], [13, 0, 0, 0], [18, 0, 0, 0]],
         ..SERIES

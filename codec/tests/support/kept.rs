@@ -1,8 +1,8 @@
 //! One example of each file that outlasts a process.
 
 use ringmw_codec::journal::{
-    BegunEntry, Identity, Numbering, Offered, RunFile, SavedBest, Segment, StateFile,
-    begin_results, hash_args, put_begun, put_failure, put_offer, put_result, seal,
+    BegunEntry, FailedFile, How, Identity, Numbering, Offered, RunFile, SavedBest, Segment,
+    StateFile, begin_results, hash_args, put_begun, put_failure, put_offer, put_result, seal,
 };
 
 pub(crate) fn identity() -> Identity {
@@ -55,6 +55,23 @@ pub(crate) fn run() -> RunFile {
         pid: 12,
         host: "node7".into(),
         secret: Some([9; 32]),
+    }
+}
+
+pub(crate) fn failed() -> FailedFile {
+    FailedFile {
+        identity: identity(),
+        task: 920,
+        how: How::TimedOut,
+        algorithm: "walk".into(),
+        slave: "SLAVE-3 on node7".into(),
+        policy: "no retry".into(),
+        message: "timed out after 2 s".into(),
+        domain: 1,
+        stream: 2,
+        bests: vec![(0, 77)],
+        tag: Some((3, b"tag".to_vec())),
+        args: b"args".to_vec(),
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod master_role;
 mod node_role;
 pub(crate) mod parts;
+pub(crate) mod replay_role;
 mod slave_role;
 
 pub use embedded::{Embedded, Ready};
@@ -153,6 +154,7 @@ impl App {
         match settings.role {
             Role::Help { all } => print(&flags::help_text(&name, all)),
             Role::Version => print(&format!("{}\n", version_string(&parts.version))),
+            Role::Replay => replay_role::run(&parts, &settings, &name),
             Role::Slave => match settings.slave_count {
                 Some(count) => node_role::run(&settings, count, &name),
                 None => slave_role::run(parts, settings, &name),

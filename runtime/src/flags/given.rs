@@ -113,6 +113,8 @@ impl From<Given> for Settings {
             journal_any_args,
             journal_failures,
             state_file,
+            keep_failed,
+            replay,
             shared_cache_bytes,
             slave_memory,
             secret_file,
@@ -128,6 +130,7 @@ impl From<Given> for Settings {
                 // Whether of all, the parser knows.
                 (true, ..) => Role::Help { all: false },
                 (_, true, ..) => Role::Version,
+                _ if replay.is_some() => Role::Replay,
                 (_, _, true, _) => Role::Master,
                 (_, _, _, true) => Role::Slave,
                 _ => Role::Local {
@@ -202,6 +205,8 @@ impl From<Given> for Settings {
             ]),
             slave_memory,
             slave_reconnect: slave_reconnect.map(nanos),
+            keep_failed,
+            replay,
             labels,
             without_effect: Vec::new(),
             passed_on: Vec::new(),

@@ -51,6 +51,8 @@ const RESOURCE_FILE: &str = FLAG.resource_file.name;
 /// What this process is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
+    /// Run a task again that gave no output.
+    Replay,
     /// Print the help and exit 0.
     Help {
         /// Every flag, not only what most need.
@@ -148,6 +150,10 @@ pub(crate) struct Settings {
     pub slave_memory: Option<u64>,
     /// How long a slave looks for the next life of its run; none: as long as its master says.
     pub slave_reconnect: Option<Nanos>,
+    /// Where tasks that give no output are kept.
+    pub keep_failed: Option<PathBuf>,
+    /// The task to run again.
+    pub replay: Option<PathBuf>,
     /// The labels of a slave, at most [`LABELS_MAX`].
     pub labels: Vec<String>,
     /// The flags of a slave that local mode's slaves are given.
@@ -443,6 +449,12 @@ fn judge_role(given: &Given) -> Result<(), UsageError> {
         ));
     }
     let local = given.local_slaves;
+    if given.replay.is_some() && (given.master || given.slave || local.is_some()) {
+        return usage(format!(
+            "{} runs one task and nothing else: leave {MASTER}, {SLAVE} and {LOCAL} out",
+            FLAG.replay.name
+        ));
+    }
     match (given.master, given.slave) {
         (true, true) => usage(format!(
             "{MASTER} and {SLAVE} contradict each other: a process is one of them"

@@ -805,6 +805,9 @@ impl Link {
             complain(&own_name(), &reason);
         }
         if let Some(word) = &self.word {
+            if is_abandoned {
+                word.answered_for();
+            }
             word.leaves(code == exit::OK, &reason);
         }
         self.note(Event::Exit { code, reason });

@@ -164,6 +164,11 @@ impl Word {
         self.put(AT_ENDED, 1);
     }
 
+    /// The task that runs has been answered for, and its slave goes: the task's end, not a life without one.
+    pub(crate) fn answered_for(&self) {
+        self.put(AT_ENDED, 1);
+    }
+
     /// The task that ran has not ended, and is not to blame: its slave could not begin it.
     pub(crate) fn put_aside(&self) {
         self.put(AT_RUNNING, 0);

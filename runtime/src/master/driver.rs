@@ -31,6 +31,7 @@ use crate::io::dial::{Dialled, Dialler};
 use crate::io::engine::{self, Close, Engine, Handler};
 use crate::io::files::audit::AuditWriter;
 use crate::io::files::journal::writer::{JournalWriter, News};
+use crate::io::files::kept::KeptWriter;
 use crate::io::signals::Signals;
 use crate::io::status::Question;
 use crate::proto::conn::Effect;
@@ -64,6 +65,8 @@ pub(crate) struct Driver {
     pub(crate) outside: StopSignal,
     /// Where the run is recorded.
     pub(crate) journal: Option<Arc<JournalWriter>>,
+    /// Where tasks that give no output are kept.
+    pub(crate) kept: Option<KeptWriter>,
     /// Dials slaves that listen.
     pub(crate) dialler: Option<Dialler>,
     /// This process's signals, where they are the run's (not embedded).
@@ -303,6 +306,15 @@ impl Loop {
             if barrier.is_some() || !self.payloads.is_empty() {
                 journal.push(&self.payloads, barrier);
                 self.payloads.clear();
+            }
+        }
+        if let Some(kept) = &self.driver.kept {
+            for file in state.core.take_failed() {
+                let task = file.task;
+                if !kept.push(file) {
+                    let text = format!("TASK-{task} is not kept: the disk is too slow");
+                    state.core.note(Event::Note { text });
+                }
             }
         }
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);

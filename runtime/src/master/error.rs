@@ -1,6 +1,7 @@
 //! Why there is no output.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use ringmw_codec::batch::TaskBody;
@@ -62,6 +63,25 @@ impl TaskError {
             origin: task.payload,
         };
         kind.into()
+    }
+
+    /// The task itself: arguments, policy, tag, stream. Of an output that was asked for as another type
+    /// ([`TaskErrorKind::Type`]) nothing of that is known: it has no arguments and no tag.
+    pub fn origin(&self) -> &Origin {
+        static UNKNOWN: OnceLock<Origin> = OnceLock::new();
+        match &*self.0 {
+            TaskErrorKind::Failed { origin, .. }
+            | TaskErrorKind::Unrunnable { origin, .. }
+            | TaskErrorKind::Cancelled { origin, .. } => origin,
+            TaskErrorKind::Type { .. } => UNKNOWN.get_or_init(|| {
+                let (domain, index) = (0, 0);
+                Origin::bare(
+                    Stream { domain, index },
+                    None,
+                    ringmw_sched::Policy::default(),
+                )
+            }),
+        }
     }
 
     /// The kind by itself.
@@ -135,8 +155,8 @@ pub enum TaskErrorKind {
 
 /// What is left of a task that gave no output: all that it was submitted with.
 ///
-/// One of an unrunnable task from the queue, past `--mw-max-queued-bytes`, is without arguments, and without a tag of
-/// more than 64 bytes.
+/// One of an unrunnable task from the queue, past `--mw-max-queued-bytes`, is without arguments and time-out, and without
+/// a tag of more than 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     body: SmallBytes,
@@ -161,6 +181,7 @@ impl Origin {
             domain: stream.domain,
             stream: stream.index,
             tag_type,
+            timeout_ms: 0,
             tag,
             args: &[],
         };
@@ -200,6 +221,10 @@ impl Origin {
             start_within: match self.policy.start_within {
                 Nanos::MAX => None,
                 within => Some(Duration::from_nanos(within)),
+            },
+            timeout: match body.timeout_ms {
+                0 => None,
+                ms => Some(Duration::from_millis(ms)),
             },
             needs: self.policy.needs.labels().to_vec(),
             stream: (body.domain == DOMAIN_EXPLICIT).then(|| self.stream()),

@@ -258,6 +258,7 @@ mod tests {
                 domain: 0,
                 stream,
                 tag_type: u64::from(!tag.is_empty()),
+                timeout_ms: 0,
                 tag,
                 args: &[7; 64],
             };

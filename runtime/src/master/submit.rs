@@ -65,6 +65,7 @@ impl<'a> RawTask<'a> {
             domain: stream.domain,
             stream: stream.index,
             tag_type: 0,
+            timeout_ms: 0,
             tag: &[],
             args: self.args,
         };
@@ -78,6 +79,7 @@ impl<'a> RawTask<'a> {
                     domain: stream.domain,
                     stream: stream.index,
                     tag_type,
+                    timeout_ms: policy.timeout.map_or(0, millis_of),
                     tag,
                     ..plain
                 }
@@ -126,6 +128,11 @@ impl<'a> RawTask<'a> {
 /// As the scheduler counts; what it cannot count is for ever.
 fn nanos_of(time: Duration) -> Nanos {
     Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+/// As it travels: at least a millisecond, since none is no time-out.
+fn millis_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).map_or(u64::MAX, |ms| ms.max(1))
 }
 
 impl Master {

@@ -13,7 +13,8 @@ use crate::proto::bytes::SmallBytes;
 /// The elements of a series take no more bytes than this: what one task that takes long keeps of those that have ended.
 const SERIES_BYTES_MAX: usize = 64 << 10;
 
-/// The body of a task, or of a series: tasks whose streams follow one another and which have tags of one type, or none.
+/// The body of a task, or of a series: tasks whose streams follow one another and which have tags of one type, or none,
+/// and one time-out.
 #[derive(Clone, Debug)]
 pub struct Body(Repr);
 
@@ -38,6 +39,7 @@ struct Long {
     domain: u64,
     stream: u64,
     tag_type: u64,
+    timeout_ms: u64,
     tag: Box<[u8]>,
     args: Bytes,
 }
@@ -49,6 +51,7 @@ impl Long {
             domain: self.domain,
             stream: self.stream,
             tag_type: self.tag_type,
+            timeout_ms: self.timeout_ms,
             tag: &self.tag,
             args,
         }
@@ -66,6 +69,7 @@ struct Block {
     /// Of the first task there.
     stream: u64,
     tag_type: Option<u64>,
+    timeout_ms: u64,
     /// Of the first task's element, and of every other while `ends` is empty.
     element_bytes: usize,
     elements: Vec<u8>,
@@ -137,6 +141,7 @@ impl Growing {
             || task.stream != self.next
             || task.domain != block.domain
             || task.tag_type() != block.tag_type
+            || task.timeout_ms != block.timeout_ms
         {
             return false;
         }
@@ -243,6 +248,7 @@ impl Body {
             domain: parts.domain,
             stream: parts.stream,
             tag_type: parts.tag_type,
+            timeout_ms: parts.timeout_ms,
             tag: parts.tag.into(),
             args,
         })))
@@ -433,6 +439,7 @@ impl Block {
             domain: first.domain,
             stream: first.stream,
             tag_type: first.tag_type(),
+            timeout_ms: first.timeout_ms,
             element_bytes: elements.len(),
             elements,
             ends: Vec::new(),
@@ -477,6 +484,7 @@ impl Block {
             domain: self.domain,
             stream: self.stream + u64::from(from),
             tag_type: self.tag_type,
+            timeout_ms: self.timeout_ms,
             elements: &self.elements[begin..self.begin(from + tasks)],
             // One by itself needs no table.
             ends: match tasks > 1 && !self.ends.is_empty() {
@@ -512,6 +520,7 @@ mod tests {
             domain: 7,
             stream,
             tag_type: 0,
+            timeout_ms: 0,
             tag,
             args,
         }

@@ -31,7 +31,7 @@ use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::host::Host;
-use crate::typed::registry::{AlgorithmIndex, Registry};
+use crate::typed::registry::{AlgorithmIndex, Entry, Registry};
 use crate::typed::tag::RunError;
 use back::Back;
 use listen::{Birth, Won};
@@ -483,7 +483,7 @@ pub(crate) fn compute(
     let body = assignment
         .body()
         .map_err(|error| RunError::Failed(format!("its body cannot be read: {error}")))?;
-    cx.begin(TaskStart {
+    let start = TaskStart {
         task: assignment.task,
         algorithm: entry.name_hash,
         domain: body.domain,
@@ -491,8 +491,20 @@ pub(crate) fn compute(
         tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
         shared: &assignment.shared,
         resume: assignment.resume.as_ref(),
-    });
-    catch_unwind(AssertUnwindSafe(|| (entry.run)(body.args, cx, output)))
+    };
+    run_caught(entry, start, body.args, cx, output)
+}
+
+/// Runs an algorithm for a task. A panic of it is a failure like another.
+pub(crate) fn run_caught(
+    entry: &Entry,
+    start: TaskStart<'_>,
+    args: &[u8],
+    cx: &mut Cx,
+    output: &mut Vec<u8>,
+) -> Result<(), RunError> {
+    cx.begin(start);
+    catch_unwind(AssertUnwindSafe(|| (entry.run)(args, cx, output)))
         .unwrap_or_else(|panic| Err(describe_panic(panic)))
 }
 

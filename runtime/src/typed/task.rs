@@ -37,6 +37,7 @@ pub struct Policy {
     pub(crate) retry: Option<bool>,
     pub(crate) priority: Option<i8>,
     pub(crate) start_within: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// Labels; empty: none were named.
     pub(crate) needs: Vec<String>,
     pub(crate) stream: Option<Stream>,
@@ -101,6 +102,13 @@ impl Policy {
         self
     }
 
+    /// As [`Task::timeout`].
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.timeout = Some(time);
+        self
+    }
+
     /// As [`Task::needs`].
     #[must_use]
     pub fn needs(mut self, label: impl Into<String>) -> Self {
@@ -139,6 +147,7 @@ impl Policy {
             retry,
             priority,
             start_within,
+            timeout,
             needs,
             stream,
             // A template's arguments are no task's.
@@ -150,6 +159,7 @@ impl Policy {
         self.retry = retry.or(self.retry);
         self.priority = priority.or(self.priority);
         self.start_within = start_within.or(self.start_within);
+        self.timeout = timeout.or(self.timeout);
         self.stream = stream.or(self.stream);
         if !needs.is_empty() {
             self.needs.clone_from(needs);
@@ -305,6 +315,33 @@ impl<A> Task<A> {
         self
     }
 
+    /// How long it may run from its beginning on its slave, at least a millisecond. Default: what its algorithm says,
+    /// `#[algorithm(timeout = "30s")]`, else `--mw-task-timeout`, else for ever.
+    ///
+    /// When the time is over the task sees [`cx.cancelled()`](crate::Cx::cancelled), and what it returns within a second is
+    /// its end, so that a search can give what it has. If it does not return it has failed, `timed out after 60 s`, and its
+    /// slave ends, since nothing else stops it; it is never given to another slave.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ringmw::prelude::*;
+    ///
+    /// #[algorithm]
+    /// fn improve(mut guess: f64, cx: &mut Cx) -> f64 {
+    ///     while !cx.cancelled() && (guess * guess - 2.0).abs() > 1e-12 {
+    ///         guess = (guess + 2.0 / guess) / 2.0;
+    ///     }
+    ///     guess
+    /// }
+    ///
+    /// let task = improve::task(1.0).timeout(Duration::from_secs(60));
+    /// # let _ = task;
+    /// ```
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.policy_mut().timeout = Some(time);
+        self
+    }
+
     /// A label that its slave must have, said again for each: `gpu` is any label of that key, whatever its value, and
     /// `site=fermi` that one. Slaves are given theirs by `--mw-slave-label`. Default: none.
     ///
@@ -398,6 +435,7 @@ mod tests {
             .retry(false)
             .priority(-3)
             .start_within(Duration::from_secs(9))
+            .timeout(Duration::from_millis(70))
             .needs("gpu")
             .stream(2)
             .do_it_anyway(true);

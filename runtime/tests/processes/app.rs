@@ -307,6 +307,7 @@ pub(crate) fn numbered_naps(first: u64, naps_ms: &[u64]) -> Vec<u8> {
             domain: 0,
             stream: 0,
             tag_type: 0,
+            timeout_ms: 0,
             tag: b"",
             args: &args,
         };

@@ -67,8 +67,8 @@ use crate::misfortune::{
     a_state_that_cannot_be_made_is_the_end_with_the_reason, a_task_does_not_take_the_last_slave,
     a_task_that_ends_its_slaves_is_unrunnable, a_task_that_hangs_is_answered_for,
     a_task_that_takes_too_much_memory_is_charged, an_algorithm_has_a_timeout_of_its_own,
-    every_way_to_die_everywhere, of_four_nodes_three_do_all_the_work,
-    whatever_tasks_do_to_their_process,
+    every_way_to_die_everywhere, of_four_nodes_three_do_all_the_work, of_twelve_tasks_two_hang,
+    whatever_tasks_do_to_their_process, without_a_crash_limit_only_the_pace_is_bounded,
 };
 use crate::need::{Need, trial};
 use crate::outlive::{
@@ -235,6 +235,16 @@ const TESTS: &[Test] = &[
     ("a_slave_that_cannot_print_costs_no_task_on_epoll", || {
         a_slave_that_cannot_print_costs_no_task("epoll")
     }),
+    ("of_twelve_tasks_two_hang_on_the_ring", || {
+        of_twelve_tasks_two_hang("ring")
+    }),
+    ("of_twelve_tasks_two_hang_on_epoll", || {
+        of_twelve_tasks_two_hang("epoll")
+    }),
+    (
+        "without_a_crash_limit_only_the_pace_is_bounded",
+        without_a_crash_limit_only_the_pace_is_bounded,
+    ),
     (
         "a_task_that_takes_too_much_memory_is_charged",
         a_task_that_takes_too_much_memory_is_charged,

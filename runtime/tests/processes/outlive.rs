@@ -272,7 +272,7 @@ pub(crate) fn slaves_outlive_their_masters(engine: &str) {
                 slave.events()
             );
         }
-        let kept = count(&events, |event| matches!(event, Event::Kept { .. }));
+        let kept = count(&events, |event| matches!(event, Event::Brought { .. }));
         eprintln!(
             "{engine}: {} results for {} tasks, {} known, {kept} packets were kept",
             results(&events),

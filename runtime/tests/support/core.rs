@@ -226,6 +226,7 @@ impl Rig {
                 domain: 0,
                 stream: number,
                 tag_type: 0,
+                timeout_ms: 0,
                 tag: b"",
                 args: &archive(number),
             },

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use ringmw_codec::audit::{EngineWord, Event, RoleWord, Who};
 use ringmw_codec::flags::{FLAG, exit};
 use ringmw_codec::handshake::{About, Welcome};
-use ringmw_codec::journal::RunFile;
+use ringmw_codec::journal::{Identity, RunFile};
 use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
@@ -19,11 +19,13 @@ use crate::app::master_role::resource::Reporting;
 use crate::app::master_role::runtime::Runtime;
 use crate::app::master_role::slaves::LocalSlaves;
 use crate::app::parts::{OWN_VERSION, Parts, finish};
+use crate::app::replay_role;
 use crate::flags::{self, Role, Settings, SlavesAt};
 use crate::io::clock::Clock;
 use crate::io::dial::Dialler;
 use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::files::kept::{self, KeptWriter};
 use crate::io::files::private;
 use crate::io::last_lines;
 use crate::io::probe;
@@ -351,6 +353,7 @@ impl Setting {
                 any_args: self.settings.outlasting.any_args,
             });
         }
+        let kept = self.keep_failed(&mut state.core, seed)?;
         let mw = Master::new(state, registry, clock, seed);
         if let Some(keeper) = keeper {
             mw.keep_state(keeper);
@@ -393,6 +396,7 @@ impl Setting {
                 report: reporter,
                 outside,
                 journal: recording,
+                kept,
                 dialler: (!slaves_at.is_empty()).then(|| Dialler::start(slaves_at)),
                 signals,
                 publisher,
@@ -455,6 +459,47 @@ impl Setting {
             // The slaves of the lives before know it.
             None => Ok(kept.or_else(|| is_told.then(secret_file::draw))),
         }
+    }
+
+    /// Where tasks that give no output are kept, if they are.
+    fn keep_failed(&self, core: &mut MasterCore, seed: u64) -> Result<Option<KeptWriter>, String> {
+        let Some(folder) = &self.settings.keep_failed else {
+            return Ok(None);
+        };
+        let (files, bytes) = kept::open(folder)?;
+        core.keep_failed(files, bytes);
+        let program = std::env::args().next().unwrap_or_default();
+        let identity = Identity {
+            run: 0,
+            program: own_name(),
+            build: crate::app::fingerprint::build(),
+            app_version: self.parts.version.clone(),
+            seed,
+            args: self.settings.user.clone(),
+        };
+        // From the writer's own thread: the last ones are told when the driver has ended.
+        let (audit, name) = (Arc::clone(&self.audit), own_name());
+        let tell = move |news| {
+            let event = match news {
+                kept::News::Kept(task, file) => {
+                    let replay = replay_role::command(&program, &file);
+                    complain(
+                        &name,
+                        &format!("TASK-{task} is kept, run it by itself: {replay}"),
+                    );
+                    let file = file.to_string_lossy().into_owned();
+                    Event::Kept { task, file, replay }
+                }
+                kept::News::Trouble(text) => {
+                    complain(&name, &text);
+                    Event::Note { text }
+                }
+            };
+            audit.say(Who::Master, event);
+        };
+        let writer = KeptWriter::start(folder.clone(), identity, tell);
+        let writer = writer.map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Some(writer))
     }
 
     /// The slaves to dial.

@@ -19,6 +19,7 @@ impl MasterCore {
             self.dismiss();
         }
         self.relieve();
+        self.remember_bests();
         let mut sent = Vec::new();
         loop {
             self.batch.clear();

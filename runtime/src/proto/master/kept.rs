@@ -65,7 +65,7 @@ impl MasterCore {
                 compute: result.compute_ns,
             },
         }));
-        self.trail.push(Event::Kept {
+        self.trail.push(Event::Brought {
             slave: slave.0,
             results: kept.results.len() as u64,
         });

@@ -22,6 +22,7 @@ mod checkpoints;
 mod conn;
 mod connections;
 mod demand;
+pub(crate) mod failed;
 mod from_slave;
 mod hand_out;
 mod handshake;
@@ -67,6 +68,7 @@ use account::Account;
 use checkpoints::Checkpoints;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
+use failed::Keeper;
 use incumbents::Pace;
 use journal::Recorder;
 pub(crate) use kept::Returned;
@@ -145,6 +147,8 @@ pub struct MasterCore {
     returned: Vec<Returned>,
     shares: Shares,
     lacking: Lacking,
+    /// Keeps tasks that give no output.
+    keeper: Option<Box<Keeper>>,
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
@@ -202,6 +206,7 @@ impl MasterCore {
             returned: Vec::new(),
             shares: Shares::default(),
             lacking: Lacking::default(),
+            keeper: None,
             spare: Vec::new(),
             spare_bytes: 0,
         }
@@ -459,6 +464,8 @@ impl MasterCore {
 
     fn end_unrunnable(&mut self, task: Unrunnable<Body>) {
         self.trail.on_unrunnable(task.id, InWords(task.reason));
+        let what = (task.id, task.algorithm, task.policy);
+        self.keep_poisoned(what, &task.payload, task.reason);
         self.forget_checkpoints(task.id.seq(), 1);
         let end = End::Unrunnable(Box::new(Unrunnable {
             payload: task.payload.alone(),

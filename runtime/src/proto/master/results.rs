@@ -205,6 +205,8 @@ impl MasterCore {
             let message = String::from_utf8_lossy(results.body).into_owned();
             let info = *self.config.info(algorithm);
             self.trail.on_failed(slave, id, info.name, &message);
+            let (what, whom) = ((id, algorithm, task.policy), (slave, task.handed_out));
+            self.keep_failure(what, whom, &task.payload, &message);
             if let Some(recorder) = &mut self.recorder {
                 let (bests, hash) = (&self.bests, info.hash_args);
                 recorder.put_failure(bests, algorithm, hash, &task.payload, compute, &message);

@@ -174,6 +174,7 @@ impl SlaveCore {
                 count: entry.count,
                 left: 0..entry.count,
                 packet: self.packets,
+                timeout: super::timeout::of_body(body),
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,
                 bound: entry.flags & BOUND != 0,

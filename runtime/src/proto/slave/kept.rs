@@ -473,6 +473,7 @@ mod tests {
             let args = task.to_le_bytes();
             let parts = TaskBody {
                 domain: 1,
+                timeout_ms: 0,
                 stream: 100 + task,
                 tag_type: 0,
                 tag: &[],

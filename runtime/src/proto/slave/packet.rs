@@ -76,6 +76,8 @@ pub(super) struct Queued {
     /// A former life of the master handed it out: its numbers are none of this one's.
     pub(super) former: bool,
     pub(super) body: Bytes,
+    /// How long each of them may run, where they have a time-out of their own.
+    pub(super) timeout: Option<Nanos>,
     /// The shared data that its tasks name, each once.
     pub(super) mentions: Vec<BlobRef>,
 }

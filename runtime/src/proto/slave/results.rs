@@ -56,7 +56,7 @@ impl SlaveCore {
             return Next::Wait;
         }
         let former = front.former;
-        let is_last = front.left.len() == 1;
+        let (is_last, own) = (front.left.len() == 1, front.timeout);
         let mut assignment = Assignment {
             task,
             algorithm: front.algorithm,
@@ -77,7 +77,7 @@ impl SlaveCore {
         }
         self.queued -= 1;
         self.announcement = Announcement::None;
-        let timeout = self.timeout_of(assignment.algorithm);
+        let timeout = own.or_else(|| self.timeout_of(assignment.algorithm));
         self.running = Some(Running {
             task,
             algorithm: assignment.algorithm,

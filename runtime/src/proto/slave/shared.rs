@@ -375,6 +375,8 @@ mod tests {
             task_timeout_ms: 0,
             seed: 1,
             shared_cache_bytes,
+            run: 0,
+            reconnect_ms: 0,
             args: Vec::new(),
         };
         let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
@@ -387,6 +389,7 @@ mod tests {
             let mut body = Vec::new();
             let parts = TaskBody {
                 domain: 0,
+                timeout_ms: 0,
                 stream: 0,
                 tag_type: 0,
                 tag: &[],

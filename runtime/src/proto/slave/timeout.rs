@@ -1,7 +1,7 @@
 //! A task that runs for longer than it may: it is told so, and has a second for an end of its own; then it is answered for,
 //! and the slave leaves, since nothing else stops it.
 
-use ringmw_codec::batch::ResultStatus;
+use ringmw_codec::batch::{ResultStatus, TaskBody};
 use ringmw_codec::control::GoodbyeCode;
 use ringmw_sched::Nanos;
 
@@ -12,6 +12,16 @@ use crate::proto::SECOND;
 /// What a task returns within this time after its time-out is its end.
 pub(crate) const TIMEOUT_GRACE: Nanos = SECOND;
 
+/// A time-out as it travels; 0 is none.
+fn nanos_of_ms(timeout_ms: u64) -> Option<Nanos> {
+    (timeout_ms > 0).then(|| timeout_ms.saturating_mul(1_000_000))
+}
+
+/// The time-out of tasks' own, in the body that came for them.
+pub(super) fn of_body(body: &[u8]) -> Option<Nanos> {
+    nanos_of_ms(TaskBody::timeout_ms_of(body))
+}
+
 impl SlaveCore {
     /// The time-outs of algorithms that have one, by their numbers.
     pub fn set_timeouts(&mut self, timeouts: Vec<Option<Nanos>>) {
@@ -19,13 +29,10 @@ impl SlaveCore {
         self.timeouts = timeouts;
     }
 
-    /// How long a task of this algorithm may run: its own time-out, or the run's.
+    /// How long a task of this algorithm may run that has no time-out of its own: the algorithm's, or the run's.
     pub(super) fn timeout_of(&self, algorithm: u16) -> Option<Nanos> {
         let own = self.timeouts.get(usize::from(algorithm)).copied().flatten();
-        own.or_else(|| match self.welcome.as_ref()?.task_timeout_ms {
-            0 => None,
-            ms => Some(ms.saturating_mul(1_000_000)),
-        })
+        own.or_else(|| nanos_of_ms(self.welcome.as_ref()?.task_timeout_ms))
     }
 
     /// The time for [`SlaveCore::next_task`]: only a task that may time out needs one.
@@ -35,7 +42,11 @@ impl SlaveCore {
             .welcome
             .as_ref()
             .is_some_and(|welcome| welcome.task_timeout_ms > 0);
-        match of_all || self.has_timeouts {
+        let own = self
+            .tasks
+            .front()
+            .is_some_and(|next| next.timeout.is_some());
+        match of_all || own || self.has_timeouts {
             true => now(),
             false => 0,
         }

@@ -209,6 +209,7 @@ impl Law {
             let kept = TaskBody {
                 tag_type: if tag_is_kept { given_parts.tag_type } else { 0 },
                 tag: if tag_is_kept { given_parts.tag } else { &[] },
+                timeout_ms: 0,
                 args: &[],
                 ..given_parts
             };

@@ -223,6 +223,9 @@ impl Law {
             *mean = *mean - *mean / 16 + compute / 16;
             self.answered(id);
             self.drop_twin(task, id);
+            if !done {
+                self.check_timeout(task, body);
+            }
             let must = match done {
                 true => Must::Done {
                     slave: id,

@@ -19,6 +19,7 @@
 //!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
 //!   reserve       slaves that are the application's own         check_reserved
 //!   needs         labels                                  on_needs
+//!   timeouts      tasks that run for too long               check_timeout
 //!   quarantine    slaves whose tasks fail and succeed elsewhere
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   shared        what slaves want of shared data and are sent          on_want, on_piece ..
@@ -51,6 +52,7 @@ mod secured;
 mod shared;
 mod status;
 mod tables;
+mod timeouts;
 mod to_slave;
 mod trail;
 mod turns;
@@ -74,6 +76,7 @@ use crate::testing::law::quarantine::Wards;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::shared::SharedData;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
+use crate::testing::law::timeouts::Timeouts;
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
 
@@ -120,6 +123,7 @@ pub(super) struct Law {
     shared: SharedData,
     unsent: Unsent,
     needs: Needs,
+    timeouts: Timeouts,
     wards: Wards,
 }
 
@@ -159,6 +163,7 @@ impl Law {
             shared: SharedData::default(),
             unsent: Unsent::default(),
             needs: Needs::default(),
+            timeouts: Timeouts::default(),
             wards: Wards::default(),
         }
     }

@@ -190,6 +190,10 @@ struct Script {
     level: (i8, Nanos),
     /// Draws which labels tasks need, in worlds whose slaves have some; apart from all other draws.
     needy: Option<ChaCha8Rng>,
+    /// Draws which tasks have a time-out of their own, where the run has one; apart from all other draws.
+    timers: Option<ChaCha8Rng>,
+    /// The next task's, in milliseconds; 0: none.
+    timeout_ms: u64,
     /// What the next task needs.
     needs: &'static [&'static str],
     /// They are for this slave alone.

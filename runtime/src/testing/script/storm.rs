@@ -70,6 +70,8 @@ pub struct Storm {
     pub went: u64,
     /// Slaves that had results unsent when they began to go.
     pub went_with_unsent: u64,
+    /// Tasks that timed out, by a time-out of their own and by the run's.
+    pub timed_out: (u64, u64),
     /// Slaves that were put into quarantine.
     pub quarantined: u64,
     /// Of them those that were served again as they had healed.
@@ -308,6 +310,8 @@ impl Script {
             level: (0, Nanos::MAX),
             needy: is_labelled.then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6565_6473)),
             needs: &[],
+            timers: (seed % 3 == 2).then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x7469_6d65)),
+            timeout_ms: 0,
             addressee: None,
             window: None,
             in_series: 0,
@@ -381,6 +385,7 @@ impl Script {
             healed: self.law.quarantined().1,
             went: self.law.went().0,
             went_with_unsent: self.law.went().1,
+            timed_out: self.law.timed_out(),
             coverage: self.law.coverage.clone(),
             shared: self.law.shared_whole(),
         }

@@ -84,6 +84,7 @@ impl Script {
         });
         self.level = self.draw_level();
         self.needs = self.draw_needs();
+        self.timeout_ms = self.draw_timeout();
         let kind = self.draw_kind();
         match self.rng.random_range(0..4) {
             // A map.
@@ -292,6 +293,17 @@ impl Script {
         }
     }
 
+    /// A time-out of its own, for every other task or burst.
+    fn draw_timeout(&mut self) -> u64 {
+        let Some(rng) = &mut self.timers else {
+            return 0;
+        };
+        match rng.random_range(0..2) {
+            0 => rng.random_range(50..5_000),
+            _ => 0,
+        }
+    }
+
     /// To whom an ordered task goes: mostly one that is here or was; now and then one that never was.
     fn draw_slave(&mut self) -> SlaveId {
         let ever = self.law.slaves_ever() as u32;
@@ -329,6 +341,10 @@ impl Script {
         if self.alike.is_none() {
             self.level = self.draw_level();
             self.needs = self.draw_needs();
+            self.timeout_ms = self.draw_timeout();
+        }
+        if self.timeout_ms > 0 {
+            task = task.timeout(Duration::from_millis(self.timeout_ms));
         }
         for need in self.needs {
             task = task.needs(*need);
@@ -365,6 +381,7 @@ impl Script {
                 domain,
                 stream: index,
                 tag_type,
+                timeout_ms: self.timeout_ms,
                 tag: &tag,
                 args: &task.args,
             },
