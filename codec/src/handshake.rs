@@ -25,8 +25,8 @@ mod fingerprint;
 mod refusal;
 
 /// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with series; 4: the
-/// frames from 16 on.
-pub const PROTOCOL_VERSION: u16 = 4;
+/// frames from 20 on; 5: conversations and progress.
+pub const PROTOCOL_VERSION: u16 = 5;
 /// The most bytes of a hello.
 pub const HELLO_BYTES_MAX: usize = 65_536;
 /// The most bytes of a welcome; the user's arguments must fit beside its fixed fields.

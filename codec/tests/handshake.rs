@@ -70,7 +70,7 @@ fn encoded(encode: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 #[test]
 fn golden_bytes() {
     let expected = [
-        &b"\x04\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
+        &b"\x05\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
         b"\x01\x04\x00died\x02\x03\x00gpu\x06\x00site=a",
         b"\x03\x001.2\x02\x00b1\x01\x00\x00\x00\x02\x00",
         b"\x05\x00hello\x08\x00(String)\x06\x00String\x07\0\0\0\0\0\0\0",
@@ -92,7 +92,7 @@ fn golden_bytes() {
     assert_eq!(Welcome::decode(&expected), Ok(welcome()));
 
     let refusal = Refusal::Fingerprint("No.".into());
-    let expected = b"\x03\0\x04\0\x04\0\x03\0No.";
+    let expected = b"\x03\0\x05\0\x05\0\x03\0No.";
     assert_eq!(encoded(|out| refusal.encode(out)), expected);
     assert_eq!(Refusal::decode(expected), Ok(refusal));
 }
@@ -121,7 +121,7 @@ fn another_protocol_is_told_before_anything_else() {
     assert_eq!(
         Refusal::from(error),
         Refusal::Protocol {
-            master: 4,
+            master: 5,
             slave: 9
         }
     );
@@ -135,7 +135,7 @@ fn refusals_turn_round_as_sentences() {
         Refusal::SecretUnknown,
         Refusal::SecretDiffers,
         Refusal::Protocol {
-            master: 4,
+            master: 5,
             slave: 2,
         },
         Refusal::Fingerprint("It differs.".into()),

@@ -23,8 +23,9 @@ pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, Position, Reduce, Reduced, Results, SlaveView,
-    StateError, Target, TaskError, TaskErrorKind, TaskResult, UnrunnableTask,
+    Call, Conversation, Done, Events, Heard, Light, Map, Master, Origin, Position, Progress,
+    Reduce, Reduced, Results, SlaveView, StateError, Target, TaskError, TaskErrorKind, TaskResult,
+    UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -41,6 +42,7 @@ pub use typed::rng::{Rng, Stream, Streams};
 pub use typed::shared::{Share, Shared};
 pub use typed::sum::Sum;
 pub use typed::tag::{RunError, TagError};
+pub use typed::talk::{Converses, Talk};
 pub use typed::task::{Policy, Task};
 pub use typed::wire::{Archived, Outcome, Wire, WireError};
 
@@ -53,8 +55,8 @@ pub mod prelude {
     pub use ringmw_macros::{algorithm, wire};
 
     pub use crate::{
-        Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Master, Policy,
-        Position, Result, Shared, Slave, SlaveId, SlaveState, Task, TaskError, TaskErrorKind,
+        Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Heard, Master, Policy,
+        Position, Result, Shared, Slave, SlaveId, SlaveState, Talk, Task, TaskError, TaskErrorKind,
         TaskId, Wire,
     };
 }

@@ -281,6 +281,25 @@ impl State {
         opening.first
     }
 
+    /// Submits a task that waits for the master while it runs: it travels by itself.
+    pub(super) fn push_to_converse(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        flow: u32,
+        stream: Stream,
+    ) -> TaskId {
+        self.close();
+        let needs = self.number_of(task.needs());
+        let (mut spec, body) = task.parts(algorithm, Owner::Call(flow), stream, needs);
+        spec.alone = true;
+        if let Some(id) = self.push_known(spec, &body) {
+            return id;
+        }
+        let named = self.named_by(algorithm, task);
+        self.push_alone(spec, &body, named)
+    }
+
     /// The scheduler's number of what a task needs.
     fn number_of(&mut self, needs: &[String]) -> Needs {
         match needs {

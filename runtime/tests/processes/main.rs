@@ -4,6 +4,7 @@
 //! again.
 
 mod app;
+mod conversing;
 mod crowds;
 mod descriptors;
 mod disks;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 use rustix::process::Signal;
 
+use crate::conversing::a_conversation_is_cut_in_the_middle;
 use crate::crowds::{a_thousand_real_slaves, thousands_of_slaves};
 use crate::descriptors::{no_descriptors, sixty_four_files};
 use crate::disks::{
@@ -92,6 +94,12 @@ const TESTS: &[Test] = &[
     }),
     ("thousands_of_slaves_on_epoll", || {
         thousands_of_slaves("epoll")
+    }),
+    ("a_conversation_is_cut_in_the_middle_on_the_ring", || {
+        a_conversation_is_cut_in_the_middle("ring")
+    }),
+    ("a_conversation_is_cut_in_the_middle_on_epoll", || {
+        a_conversation_is_cut_in_the_middle("epoll")
     }),
     ("nothing_goes_in_plain", nothing_goes_in_plain),
     (

@@ -117,6 +117,7 @@ impl MasterCore {
             cause.departure()
         };
         let losses = self.sched.lose(id, departure);
+        self.interrupt_talks(losses.recycled.iter().copied());
         let gone = Gone {
             slave: id,
             host: self.account.host_name(&info.deeds),

@@ -37,6 +37,7 @@ mod shared;
 mod silence;
 mod snapshot;
 mod submit;
+pub(crate) mod talks;
 mod trail;
 mod unsent;
 mod why;
@@ -67,6 +68,7 @@ use incumbents::Pace;
 use journal::Recorder;
 use lacking::Lacking;
 use shared::Shares;
+use talks::Talks;
 pub use trail::Traffic;
 use trail::Trail;
 use unsent::AllUnsent;
@@ -104,6 +106,7 @@ pub struct MasterCore {
     batch: TaskBatchBuilder,
     bests: Arc<Incumbents>,
     checkpoints: Checkpoints,
+    talks: Talks,
     /// The version that the round of pushes was begun for.
     round: u64,
     pace: Pace,
@@ -157,6 +160,7 @@ impl MasterCore {
             batch: TaskBatchBuilder::new(),
             bests: Arc::default(),
             checkpoints: Checkpoints::default(),
+            talks: Talks::default(),
             round: 0,
             pace: Pace::default(),
             wanted: (0, 0, 0),
@@ -199,6 +203,7 @@ impl MasterCore {
         }
         self.pace.refill(now);
         self.trail.on_time(now, &mut self.conns);
+        self.say_stuck();
     }
 
     /// What is known of an algorithm.
@@ -410,6 +415,7 @@ impl MasterCore {
         while let Some(task) = self.sched.poll_unrunnable() {
             self.trail.on_unrunnable(task.id, InWords(task.reason));
             self.forget_checkpoints(task.id.seq(), 1);
+            self.forget_talks(task.id.seq(), 1);
             let end = End::Unrunnable(Box::new(Unrunnable {
                 payload: task.payload.alone(),
                 ..task

@@ -173,6 +173,8 @@ impl MasterCore {
                 ..
             } = task;
             let reason = Reason::SharedGone;
+            self.forget_checkpoints(id.seq(), 1);
+            self.forget_talks(id.seq(), 1);
             self.trail.on_unrunnable(id, InWords(reason));
             let payload = payload.alone();
             let end = Unrunnable {

@@ -19,6 +19,7 @@ mod packet;
 mod results;
 mod secured;
 mod shared;
+mod talk;
 mod timeout;
 
 use std::collections::VecDeque;
@@ -40,6 +41,8 @@ pub(crate) use packet::Assignment;
 use packet::{Announcement, Queued, Running};
 pub use results::Next;
 use shared::Shelf;
+pub(crate) use talk::Talked;
+use talk::{Progressed, Talk};
 
 /// A finished result waits at most this long for others to travel with.
 pub(crate) const RESULT_WAIT: Nanos = SECOND / 10;
@@ -100,6 +103,9 @@ pub struct SlaveCore {
     learned: Vec<(u32, u64)>,
     shelf: Shelf,
     checkpoints: Checkpoints,
+    /// Of the running task with the master, if that listens.
+    talk: Option<Talk>,
+    progressed: Progressed,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
@@ -141,6 +147,8 @@ impl SlaveCore {
             learned: Vec::new(),
             shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
+            talk: None,
+            progressed: Progressed::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
             bounds: Bounds::default(),
@@ -169,6 +177,7 @@ impl SlaveCore {
         self.check_timeout(now);
         self.check_bounds(now);
         self.see_due(now);
+        self.say_progress(now);
         if now >= self.last_checkpoint_deadline() {
             self.leave_if_evicted();
         }
@@ -201,6 +210,7 @@ impl SlaveCore {
             .min(self.checkpoint_deadline())
             .min(self.last_checkpoint_deadline())
             .min(self.timeout_deadline())
+            .min(self.progress_deadline())
             .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
 

@@ -20,6 +20,8 @@ pub struct Assignment {
     pub algorithm: u16,
     /// The packet that it came in, counted from the slave's start.
     pub packet: u64,
+    /// The master converses with it.
+    pub(crate) converses: bool,
     /// Its start was announced: should its slave be lost, it is charged.
     pub was_announced: bool,
     /// The body of the series that it belongs to, a share of the packet.
@@ -68,6 +70,7 @@ pub(super) struct Queued {
     pub(super) algorithm: u16,
     pub(super) marked: bool,
     pub(super) bound: bool,
+    pub(super) converses: bool,
     pub(super) body: Bytes,
     /// The shared data that its tasks name, each once.
     pub(super) mentions: Vec<BlobRef>,

@@ -112,6 +112,9 @@ impl Law {
             Kind::Returned => self.on_returned(conn, id, payload),
             Kind::Starting => self.on_starting(conn, id, payload),
             Kind::Offer => self.on_offer(conn, payload),
+            Kind::Said => self.on_said_frame(id, payload),
+            Kind::Heard => self.on_heard_frame(id, payload),
+            Kind::Progress => self.on_progress_frame(id, payload),
             Kind::Checkpoint => self.on_checkpoint(conn, id, payload),
             Kind::Goodbye => match Goodbye::decode(payload) {
                 Ok(goodbye) => {

@@ -15,6 +15,7 @@
 //!   leaving       slaves that go of their own will        on_finished, on_going ..
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
+//!   talk          conversations with running tasks        on_say ..
 //!   levels        priorities and deadlines                  on_hand_out
 //!   needs         labels                                  on_needs
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
@@ -43,6 +44,7 @@ mod needs;
 mod secured;
 mod status;
 mod tables;
+mod talk;
 mod to_slave;
 mod trail;
 mod turns;
@@ -63,6 +65,7 @@ use crate::testing::law::levels::Levels;
 use crate::testing::law::needs::Needs;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
+use crate::testing::law::talk::Talks;
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
 
@@ -104,6 +107,7 @@ pub(super) struct Law {
     told: u64,
     leaving: Leaving,
     checkpoints: Checkpoints,
+    talks: Talks,
     secured: Secured,
     unsent: Unsent,
     needs: Needs,
@@ -140,6 +144,7 @@ impl Law {
             told: 0,
             leaving: Leaving::default(),
             checkpoints: Checkpoints::default(),
+            talks: Talks::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
             needs: Needs::default(),
@@ -225,6 +230,7 @@ impl Law {
         }
         self.gone.clear();
         self.check_checkpoints(core);
+        self.check_talks();
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
         self.check_status(core);

@@ -107,6 +107,8 @@ impl Law {
                     self.on_key(best, key, core);
                 }
             }
+            (Kind::Say, Phase::Slave(id)) => self.on_say(id, payload),
+            (Kind::SaidHeard, Phase::Slave(id)) => self.on_said_heard(id, payload),
             (Kind::CheckpointTaken, Phase::Slave(_)) => self.on_checkpoint_taken(conn, payload),
             (Kind::Resume, Phase::Slave(id)) => self.on_resume(id, payload),
             (Kind::Shutdown, Phase::Slave(id)) => {
@@ -194,6 +196,8 @@ impl Law {
                 task.must
             );
             self.check_resume(id, seq, second);
+            self.check_no_second(id, seq, second);
+            self.check_converses(id, &entry, in_hand as usize);
             let task = self.tasks.get_mut(&seq).expect("looked up above");
             assert_eq!(
                 task.spec.algorithm.0, entry.algorithm,
