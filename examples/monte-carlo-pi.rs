@@ -13,9 +13,9 @@
 //! monte-carlo-pi --mw-slave --mw-master-host 127.0.0.1 --mw-master-port PORT
 //! ```
 //!
-//! The same `--mw-seed` gives the same digits on any number of slaves, whatever happens to them: a task's random
-//! numbers depend on the seed and its place in the map alone, hits are added up as integers, and results are taken in
-//! order, so that `--eps` stops at the same one.
+//! The same `--mw-seed` gives the same digits on any number of slaves, whatever happens to them: random numbers depend on
+//! the seed and the number of their block of trials alone, however these are cut into tasks; trial sets are combined by
+//! `reduce`, a round of them at a time, and `--eps` stops after the same round.
 
 use std::time::Instant;
 
@@ -28,23 +28,26 @@ const TRIALS: u64 = 1_000_000;
 /// Some seconds on one core, and four decimals.
 const TRIAL_SETS: u64 = 2_000;
 
-/// How often a task looks whether anybody still wants it.
-const TRIALS_BETWEEN_LOOKS: u64 = 10_000;
+/// Trials with one random stream: a block. A task looks before each whether anybody still wants it.
+const BLOCK_TRIALS: u64 = 10_000;
 
-/// How many of a trial set's points are in the circle.
+/// Blocks of a trial set.
+const BLOCKS: u64 = TRIALS / BLOCK_TRIALS;
+
+/// How many of the points of these blocks are in the circle.
 #[algorithm]
-fn trial_set(cx: &mut Cx) -> u64 {
-    let mut hits = 0;
-    for _ in 0..TRIALS / TRIALS_BETWEEN_LOOKS {
+fn trial_set(first_block: u64, blocks: u64, cx: &mut Cx) -> Tally {
+    let mut tally = Tally::default();
+    for block in first_block..first_block + blocks {
         if cx.cancelled() {
             break;
         }
-        let rng = cx.rng();
-        hits += (0..TRIALS_BETWEEN_LOOKS)
-            .filter(|_| in_circle(rng.next_u64()))
-            .count() as u64;
+        let mut rng = cx.rng_at(block);
+        let hits = (0..BLOCK_TRIALS).filter(|_| in_circle(rng.next_u64()));
+        tally.hits += hits.count() as u64;
+        tally.trials += BLOCK_TRIALS;
     }
-    hits
+    tally
 }
 
 /// The halves of `point` are its coordinates, and the circle's radius is 2^32: x² + y² < 2^64 in integers, exactly.
@@ -53,6 +56,7 @@ fn in_circle(point: u64) -> bool {
     (x * x).checked_add(y * y).is_some()
 }
 
+#[wire]
 #[derive(Default)]
 struct Tally {
     trials: u64,
@@ -60,6 +64,13 @@ struct Tally {
 }
 
 impl Tally {
+    fn merge(self, other: Tally) -> Tally {
+        Tally {
+            trials: self.trials + other.trials,
+            hits: self.hits + other.hits,
+        }
+    }
+
     fn share(&self) -> f64 {
         self.hits as f64 / self.trials as f64
     }
@@ -104,16 +115,19 @@ async fn master(mw: Master, args: Args) -> Result {
 
     let begun = Instant::now();
     let mut tally = Tally::default();
-    let mut trial_sets = mw.map((0..max).map(|_| trial_set::task())).in_order();
-    while let Some(hits) = trial_sets.try_next().await? {
-        tally.trials += TRIALS;
-        tally.hits += hits;
-        bar.inc(1);
-        if tally.standard_error() < eps {
-            break;
-        }
+    let mut done = 0;
+    while done < max && (done == 0 || tally.standard_error() >= eps) {
+        let round = done..max.min(done + round_for(eps));
+        done = round.end;
+        let trial_sets = round.map(|set| trial_set::task(set * BLOCKS, BLOCKS));
+        let merge = |a: Tally, b: Tally| {
+            bar.inc(1);
+            a.merge(b)
+        };
+        let hits = mw.map(trial_sets).reduce(merge).await?;
+        bar.inc(1); // N trial sets are combined in N - 1 steps
+        tally = tally.merge(hits.unwrap_or_default());
     }
-    drop(trial_sets); // cancels those still out
     bar.finish_and_clear();
 
     let rate = tally.trials as f64 / begun.elapsed().as_secs_f64();
@@ -131,6 +145,11 @@ async fn master(mw: Master, args: Args) -> Result {
 fn trial_sets_for(eps: f64) -> u64 {
     let share = std::f64::consts::FRAC_PI_4;
     (16.0 * share * (1.0 - share) / (eps * eps) / TRIALS as f64).ceil() as u64
+}
+
+/// How many trial sets are combined before the standard error is looked at: an eighth of what it takes.
+fn round_for(eps: f64) -> u64 {
+    trial_sets_for(eps).div_ceil(8).max(1)
 }
 
 /// Shown only if standard error is a terminal.

@@ -182,6 +182,13 @@ pub mod exit {
     pub const ERROR: u8 = 255;
     /// A master that leaves on signal `n` exits with this plus `n`.
     pub const SIGNAL_BASE: u8 = 128;
+    /// A slave in a batch job reached no master; counted up by one for each such end in a row where the job knows its last.
+    pub const UNREACHED: std::ops::RangeInclusive<u8> = 231..=236;
+    /// A slave in a batch job was answered by a master and ended within a minute without having ended a task; counted up
+    /// by one for each such end in a row where the job knows its last. At the end of the range the job is held.
+    pub const IN_VAIN: std::ops::RangeInclusive<u8> = 241..=250;
+    /// A master in a batch job that has aborted as often in a row as one may: the job is held.
+    pub const CRASH_LOOP: u8 = 253;
 }
 
 #[cfg(test)]

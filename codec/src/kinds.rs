@@ -25,7 +25,7 @@ use crate::handshake::{
     HELLO_BYTES_MAX, HandshakeError, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
 };
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
-use crate::running::{Checkpoint, CheckpointTaken};
+use crate::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
 use crate::shared::{Blob, Want};
 use crate::talk::{Heard, Message, Progress};
 use crate::wire::DecodeError;
@@ -211,6 +211,8 @@ frames! {
         Want = 23, Want, Limit::Bytes(Want::BYTES);
         /// How far the running task has come.
         Checkpoint = 20, Checkpoint<'a>, Limit::ResultPacket;
+        /// Tasks of an algorithm ask whether slaves are hungry.
+        AsksHungry = 31, AsksHungry, Limit::Bytes(AsksHungry::BYTES);
     }
     /// What the master says to a slave.
     FromMaster = ToSlave {
@@ -236,6 +238,8 @@ frames! {
         Blob = 24, Blob<'a>, Limit::Bytes(Blob::BYTES_MAX);
         /// The running task's checkpoint has come.
         CheckpointTaken = 21, CheckpointTaken, Limit::Bytes(CheckpointTaken::BYTES);
+        /// Slaves are hungry, or not any more.
+        Hungry = 22, Hungry, Limit::Bytes(Hungry::BYTES);
         /// Where a task of the next packet goes on.
         Resume = 37, Checkpoint<'a>, Limit::ResultPacket;
     }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | checkpoint, resume | task u64, draws 16 bytes, type u64, state (the rest) |
 //! | checkpoint taken | task u64 |
+//! | asks hungry | algorithm u16 |
+//! | hungry | task u64, hungry u8 |
 //!
 //! Task numbers are those of `TaskId`.
 
@@ -77,5 +79,66 @@ impl CheckpointTaken {
         let task = fields.u64("task")?;
         fields.end()?;
         Ok(Self { task })
+    }
+}
+
+/// Slave to master: tasks of this algorithm ask whether slaves are hungry. Said once of each algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsksHungry {
+    /// The algorithm, as its place in the sorted names of the handshake.
+    pub algorithm: u16,
+}
+
+impl AsksHungry {
+    /// Bytes of the payload.
+    pub const BYTES: usize = 2;
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.algorithm.to_le_bytes());
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// When it is not exactly one of these.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let mut fields = Fields::new(payload);
+        let algorithm = fields.u16("algorithm")?;
+        fields.end()?;
+        Ok(Self { algorithm })
+    }
+}
+
+/// Master to slave: other slaves are idle and nothing is queued, so this task is to give back what it has not done; or
+/// that is so no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hungry {
+    /// The task.
+    pub task: u64,
+    /// Slaves are hungry, rather than hungry no more.
+    pub hungry: bool,
+}
+
+impl Hungry {
+    /// Bytes of the payload.
+    pub const BYTES: usize = 9;
+
+    /// Appends the payload.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.task.to_le_bytes());
+        out.push(self.hungry.into());
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// When it is not exactly one of these.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let mut fields = Fields::new(payload);
+        let task = fields.u64("task")?;
+        let hungry = fields.bool("hungry")?;
+        fields.end()?;
+        Ok(Self { task, hungry })
     }
 }

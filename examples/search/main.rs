@@ -1,9 +1,11 @@
-//! Branch and bound: the shortest Golomb ruler with so many marks. Tasks give back further tasks, and all slaves share
-//! the length of the shortest ruler that anyone has found, so that they need not look for longer ones.
+//! Branch and bound: the shortest Golomb ruler with so many marks. All slaves share the length of the shortest ruler that
+//! anyone has found, so that they need not look for longer ones. While slaves are idle tasks give back what they have not
+//! searched, and others go on with it; of a slave that is lost the last checkpoint is gone on from.
 //!
 //! ```text
 //! cargo run --release --example search
 //! cargo run --release --example search -- --marks 11
+//! cargo run --release --example search -- --marks 11 --whole     (tasks give nothing back)
 //! ```
 //!
 //! As a master and slaves (the master's trail says which port it has):
@@ -15,43 +17,84 @@
 
 mod ruler;
 
+use std::time::{Duration, Instant};
+
 use ringmw::prelude::*;
 use ruler::{MARKS_MAX, explore, extensions, start_bound};
 
 /// Rulers with fewer marks are given back to be searched as tasks of their own; with more, they are searched at once.
 const SPLIT: usize = 3;
 
-/// Searches everything that begins with `begun`. Gives back what should be searched elsewhere.
+/// With so few marks missing a ruler is searched in one go: between two looks at the others some milliseconds pass.
+const IN_ONE_GO: usize = 4;
+
+/// Searches everything that begins with one of `begun`. Gives back what should be searched elsewhere.
 #[algorithm]
-fn search(begun: &[u32], marks: usize, shortest: &Best<u32, Vec<u32>>) -> Vec<Vec<u32>> {
+fn search(
+    begun: Vec<Vec<u32>>,
+    marks: usize,
+    whole: bool,
+    shortest: &Best<u32, Vec<u32>>,
+    cx: &mut Cx,
+) -> Vec<Vec<u32>> {
     let bound = || shortest.get();
-    if begun.len() < SPLIT.min(marks - 1) {
-        return extensions(begun, marks, &bound).collect();
+    if let [ruler] = &begun[..]
+        && ruler.len() < SPLIT.min(marks - 1)
+    {
+        return extensions(ruler, marks, &bound).collect();
     }
-    explore(begun, marks, &bound, &mut |ruler| {
-        shortest.offer(ruler[marks - 1], &ruler);
-    });
-    vec![]
+    let mut open: Vec<Vec<u32>> = cx.resume().unwrap_or(begun);
+    while let Some(ruler) = open.pop() {
+        if ruler.len() + IN_ONE_GO < marks {
+            let longer: Vec<_> = extensions(&ruler, marks, &bound).collect();
+            open.extend(longer.into_iter().rev());
+        } else {
+            explore(&ruler, marks, &bound, &mut |ruler| {
+                shortest.offer(ruler[marks - 1], &ruler);
+            });
+        }
+        cx.checkpoint(&open);
+        if !whole && open.len() > 1 && cx.hungry() {
+            break;
+        }
+    }
+    open
 }
 
 async fn master(mw: Master, args: Args) -> Result {
     let marks: usize = args.value("--marks", 10)?;
+    let whole = args.iter().any(|arg| arg == "--whole");
     if !(2..=MARKS_MAX).contains(&marks) {
         return Err(format!("--marks: {marks} is not between 2 and {MARKS_MAX}").into());
     }
     let shortest = mw.minimum(start_bound(marks));
-    mw.submit(search::task(&[0], marks, &shortest));
-    let mut tasks = 0;
+    let submit = |begun: Vec<Vec<u32>>| {
+        // A stream of its own, by what it is: which task is the hundredth depends on the slaves.
+        let all = begun.iter().flatten();
+        let stream = all.fold(0u64, |stream, mark| {
+            stream.wrapping_mul(131).wrapping_add(u64::from(*mark) + 1)
+        });
+        mw.submit(search::task(begun, marks, whole, &shortest).stream(stream));
+    };
+    submit(vec![vec![0]]);
+    let begun_at = Instant::now();
+    let (mut tasks, mut computed, mut slaves) = (0, Duration::ZERO, 0);
     let mut results = mw.results::<search>();
     while let Some(result) = results.try_next().await? {
         tasks += 1;
-        for begun in result.output {
-            // A stream of its own, by what it is: which task is the hundredth depends on the slaves.
-            let stream = begun
-                .iter()
-                .fold(0, |stream, mark| stream << 8 | u64::from(*mark));
-            mw.submit(search::task(&begun, marks, &shortest).stream(stream));
+        computed += result.compute_time();
+        slaves = slaves.max(mw.connected());
+        let left = result.output;
+        // What a task of one short ruler gives back are tasks of their own; what is left of others goes to two.
+        let parts = match left.first() {
+            Some(ruler) if ruler.len() <= SPLIT => left.len(),
+            _ => 2.min(left.len()),
+        };
+        let mut shares = vec![Vec::new(); parts];
+        for (at, ruler) in left.into_iter().enumerate() {
+            shares[at % parts].push(ruler);
         }
+        shares.into_iter().for_each(&submit);
     }
     let ruler = shortest
         .witness()
@@ -59,7 +102,9 @@ async fn master(mw: Master, args: Args) -> Result {
     let length = shortest.get();
     println!("the shortest Golomb ruler with {marks} marks is {length} long");
     println!("{ruler:?}");
-    println!("{tasks} tasks");
+    let there = begun_at.elapsed().as_secs_f64() * slaves as f64;
+    let idle = 100.0 * (1.0 - computed.as_secs_f64() / there.max(f64::MIN_POSITIVE));
+    println!("{tasks} tasks, slaves idle for {idle:.0} % of the time");
     Ok(())
 }
 

@@ -22,10 +22,12 @@ pub use typed::expansion as __private;
 pub use app::args::{Args, ArgsError};
 pub use app::exit::{Error, IntoExit, Result};
 pub use app::{App, Embedded, Ready};
+/// Combinators of futures and streams: the crate `futures-util`, so that an application needs no other dependency.
+pub use futures_util as futures;
 pub use master::{
     Call, Conversation, Done, Events, Heard, Light, Map, Master, Origin, Position, Progress,
-    Reduce, Reduced, Results, SlaveView, StateError, Target, TaskError, TaskErrorKind, TaskResult,
-    UnrunnableTask,
+    Reduce, Reduced, Reservation, Reserve, Results, SlaveView, StateError, Target, TaskError,
+    TaskErrorKind, TaskResult, UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -33,6 +35,8 @@ pub use ringmw_macros::{algorithm, wire};
 pub use ringmw_sched::{Group, Reason, SlaveId, TaskId};
 pub use rkyv;
 pub use slave::{LoopReport, Slave};
+/// What a master algorithm may await beside ringmw's own, so that an application needs no other dependency.
+pub use tokio;
 pub use typed::algorithm::{Algorithm, Signature};
 pub use typed::best::{Best, BestKey};
 pub use typed::cx::{Cx, SlaveState};
@@ -56,7 +60,7 @@ pub mod prelude {
 
     pub use crate::{
         Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Heard, Master, Policy,
-        Position, Result, Shared, Slave, SlaveId, SlaveState, Talk, Task, TaskError, TaskErrorKind,
-        TaskId, Wire,
+        Position, Reservation, Result, Shared, Slave, SlaveId, SlaveState, Talk, Task, TaskError,
+        TaskErrorKind, TaskId, Wire,
     };
 }

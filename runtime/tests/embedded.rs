@@ -310,7 +310,7 @@ fn a_heavy_sum_holds_no_end_up() {
 fn an_unrunnable_task_has_its_whole_policy() {
     let events = trail(0, &["--mw-max-write-buffer-size", "4096"], async |mw, _| {
         let policy = Policy::new()
-            .slave("SLAVE-7".parse()?)
+            .slave("SLAVE-7".parse::<SlaveId>()?)
             .tag(&"a tag".to_owned())
             .priority(0)
             .retry(false)

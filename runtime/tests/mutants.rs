@@ -514,6 +514,37 @@ const MUTANTS: &[Mutant] = &[
         new: "put(&mut self.out, Kind::Checkpoint",
     },
     Mutant {
+        name: "hungry: all are told at once",
+        file: "sched/src/events/hungry.rs",
+        old: "TOLD_FOR_EACH * self.slaves.idle_takers() as usize",
+        new: "usize::MAX * usize::from(self.slaves.idle_takers() > 0)",
+    },
+    Mutant {
+        name: "hungry: those that have run shortest first",
+        file: "sched/src/events/hungry.rs",
+        old: "seen.sort_by_key(|&(since, first)| Reverse((since, first.slave)));",
+        new: "seen.sort_by_key(|&(since, first)| (since, first.slave));",
+    },
+    Mutant {
+        name: "hungry: what is queued calls nobody off",
+        file: "sched/src/events/hungry.rs",
+        old: "let is_so = !self.stopped && self.owners.len() == 0;",
+        new: "let is_so = !self.stopped;",
+    },
+    Mutant {
+        name: "reservations: the loss of the slave is not told",
+        file: "sched/src/data/reserved.rs",
+        old: "self.ended.push_back(reservation);",
+        new: "",
+    },
+    Mutant {
+        name: "reservations: one that waits and is given up is kept",
+        file: "sched/src/events/reserve.rs",
+        old: "if let Some(needs) = self.reserved.stop_waiting(reservation) {",
+        new: "if self.reserved.slave_of(reservation).is_none() {
+        } else if let Some(needs) = self.reserved.stop_waiting(reservation) {",
+    },
+    Mutant {
         name: "the secret is skipped where the end is told",
         file: "runtime/src/proto/secured.rs",
         old: "                channel.seal(frames, out);

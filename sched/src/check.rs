@@ -68,6 +68,7 @@ impl<P: Series> Scheduler<P> {
         self.counts.check(&counts);
         self.check_twins();
         self.check_groups();
+        self.reserved.check();
     }
 
     fn check_line(&self, line: &Line, slave: u32, counts: &mut Counts) {

@@ -75,7 +75,9 @@ mod task;
 mod why;
 
 pub use config::{AUTO, Config, short_tasks_max};
+pub use data::hungry::HungryWord;
 pub use data::labels::Lack;
+pub use data::reserved::Reservation;
 pub use data::slave_map::SlaveMap;
 pub use end::{Accepted, Cancelled, Reason, Unrunnable};
 pub use events::recall::{PATIENCE, RECALL_TASKS_MAX};

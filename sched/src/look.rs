@@ -126,7 +126,7 @@ impl<P: Series> Scheduler<P> {
 
     /// Nothing is queued, running or desired.
     pub fn idle(&self) -> bool {
-        self.runnable() == 0 && self.desired == [0; 3]
+        self.runnable() == 0 && self.desired == [0; 3] && self.reserved.needy() == 0
     }
 
     /// How many unrunnable tasks are to be polled.
@@ -144,9 +144,13 @@ impl<P: Series> Scheduler<P> {
         self.has_allocated
     }
 
-    /// Slaves desired in a group.
+    /// Slaves desired in a group, those that reservations wait for among them.
     pub fn desired(&self, group: Group) -> u32 {
-        self.desired[group as usize]
+        let needy = match group {
+            Group::Ordered => self.reserved.needy() as u32,
+            _ => 0,
+        };
+        self.desired[group as usize] + needy
     }
 
     /// Slaves that are in a group; one that moves when its hands are empty is still in its old one.
@@ -156,10 +160,8 @@ impl<P: Series> Scheduler<P> {
 
     /// Slaves that are missing, over all groups.
     pub fn slaves_needed(&self) -> u64 {
-        Group::ALL
-            .into_iter()
-            .map(|group| u64::from(self.missing(group)))
-            .sum()
+        let missing = Group::ALL.map(|group| u64::from(self.missing(group)));
+        missing.iter().sum::<u64>() + self.reserved.needy() as u64
     }
 
     /// Slaves that are connected.
@@ -185,7 +187,7 @@ impl<P: Series> Scheduler<P> {
     }
 
     pub(crate) fn missing(&self, group: Group) -> u32 {
-        self.desired(group).saturating_sub(self.acquired(group))
+        self.desired[group as usize].saturating_sub(self.acquired(group))
     }
 
     /// How many [`take_connected`](Self::take_connected) would return.

@@ -7,9 +7,11 @@ use crate::config::{Config, short_tasks};
 use crate::data::counts::Counts;
 use crate::data::deadlines::Deadlines;
 use crate::data::hands::Place;
+use crate::data::hungry::Hungry;
 use crate::data::list::Links;
 use crate::data::owners::Owners;
 use crate::data::record::{Record, State};
+use crate::data::reserved::Reserved;
 use crate::data::slaves::Slaves;
 use crate::data::tasks::Tasks;
 use crate::data::times::Times;
@@ -64,6 +66,10 @@ pub struct Scheduler<P> {
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
     /// What is kept for tasks beside the queue, in bytes.
     pub(crate) kept_bytes: u64,
+    /// Slaves that are somebody's own.
+    pub(crate) reserved: Reserved,
+    /// Who is told that slaves are hungry.
+    pub(crate) hungry: Hungry,
 }
 
 impl<P: Series> Scheduler<P> {
@@ -100,6 +106,8 @@ impl<P: Series> Scheduler<P> {
             stragglers: Vec::new(),
             withdrawals: VecDeque::new(),
             kept_bytes: 0,
+            reserved: Reserved::default(),
+            hungry: Hungry::default(),
         }
     }
 

@@ -472,11 +472,12 @@ fn diff(options: &Diff) -> Result<ExitCode, String> {
 }
 
 fn report(options: &Report) -> Result<ExitCode, String> {
-    let (model, signs, reader) = model_and_signs(&options.input.files, true)?;
+    let (mut model, signs, reader) = model_and_signs(&options.input.files, true)?;
     finish(&reader)?;
     let summary = Summary::new(&model, &reader);
     let findings = findings::find(&model, &summary, &signs, &reader);
     if let Some(output) = &options.output {
+        model.mark_also(findings::times(&findings));
         let name = options
             .title
             .clone()

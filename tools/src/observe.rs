@@ -16,6 +16,7 @@ use ringmw_codec::status::{STATUS_VERSION, Status, Told};
 use serde::de::DeserializeOwned;
 
 use crate::resource;
+use crate::say::safe;
 
 /// A connection and each part of an answer come within this time.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -83,6 +84,22 @@ impl Run {
     /// Why there is no answer.
     pub(crate) fn told(&mut self, ask: &Ask<'_>) -> Result<Told, String> {
         self.ask(ask)
+    }
+
+    /// Where its master answers, and who that is; `None`: the run is finished, or nobody answers.
+    pub(crate) fn who_answers(&mut self) -> Option<String> {
+        let address = self.file.status_address.clone();
+        let address = address.filter(|_| !self.file.finished)?;
+        let text = self.exchange(&address, &Ask::Status).ok()?;
+        Some(match serde_json::from_slice::<Status>(&text) {
+            Ok(Status { run, .. }) => format!(
+                "{}, process {} on {}, answers at {address}",
+                safe(&run.name),
+                run.pid,
+                safe(&run.host)
+            ),
+            Err(_) => format!("its master answers at {address}"),
+        })
     }
 
     fn ask<T: DeserializeOwned + Refusable>(&mut self, ask: &Ask<'_>) -> Result<T, String> {

@@ -18,9 +18,19 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// A line for standard error, which may be closed or full as well: then there is nobody left to tell.
+/// A line for standard error, which may be closed or full as well: then there is nobody left to tell. What others have
+/// said stands in errors too, so nothing of it reaches a terminal as it is but line feeds.
 pub(crate) fn complain(command: &str, error: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{command}: {error}");
+    let text = error.to_string();
+    let lines: Vec<String> = text.split('\n').map(safe).collect();
+    let _ = writeln!(io::stderr(), "{command}: {}", lines.join("\n"));
+}
+
+/// What comes from others reaches no terminal as it is.
+pub(crate) fn safe(line: &str) -> String {
+    line.chars()
+        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+        .collect()
 }
 
 /// Prints what a command found out; its exit code counts unless that did not arrive.

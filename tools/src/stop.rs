@@ -10,8 +10,7 @@ use ringmw_codec::status::Status;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::observe::Run;
-use crate::say;
-use crate::why::safe;
+use crate::say::{self, safe};
 
 /// The master ends within this time: 5 s if its algorithm holds its thread, 2 s for its slaves, 2 s for its files.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);

@@ -18,6 +18,7 @@ use ringmw_codec::resource::ResourceFile;
 
 use app::{App, Request, Text};
 
+use crate::observe::Run;
 use crate::{bundle, resource, say};
 
 /// `--run` waits so long for the master's resource file on HTCondor, whose jobs cannot wait for one another.
@@ -96,6 +97,7 @@ fn submit(options: &Options) -> Result<(), String> {
         let shown: String = texts.iter().map(shown).collect();
         return say::print(&shown).map_err(|error| format!("standard output: {error}"));
     }
+    refuse_a_living_run(&app)?;
     fs::create_dir_all(&app.dir).map_err(|error| format!("{}: {error}", app.dir.display()))?;
     for text in &texts {
         let path = app.dir.join(text.name);
@@ -146,6 +148,24 @@ fn submit(options: &Options) -> Result<(), String> {
         app.dir.display()
     ));
     Ok(())
+}
+
+/// The files of a run that still answers are not written over: its slaves would be told of another master.
+fn refuse_a_living_run(app: &App) -> Result<(), String> {
+    let file = app.dir.join(&app.resource_file);
+    let who = Run::find(&file).ok().and_then(|mut run| run.who_answers());
+    let Some(who) = who else {
+        return Ok(());
+    };
+    let dir = shown(&app.dir);
+    let free = (2..).map(|n| PathBuf::from(format!("{}-{n}", app.dir.display())));
+    let free = free.into_iter().find(|path| !path.exists());
+    let free = free.map_or_else(String::new, |path| {
+        format!(", or take another folder: --dir {}", shown(&path))
+    });
+    Err(format!(
+        "--dir {dir}: the run there still goes on: {who}; end it with `ringmw stop {dir}`{free}"
+    ))
 }
 
 impl System {

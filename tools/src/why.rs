@@ -8,7 +8,7 @@ use ringmw_codec::audit::{Event, Line};
 use ringmw_codec::observe::{ABOUT_BYTES_MAX, Ask};
 
 use crate::observe::{Run, trail_of};
-use crate::say;
+use crate::say::{self, safe};
 
 /// Lines of the trail in an answer, the last ones.
 const TRAIL_LINES_MAX: usize = 8;
@@ -74,13 +74,6 @@ fn answer(options: &Options) -> Result<(String, bool), String> {
     }
     let text: String = lines.iter().map(|line| safe(line) + "\n").collect();
     Ok((text, is_known))
-}
-
-/// What comes from others reaches no terminal as it is.
-pub(crate) fn safe(line: &str) -> String {
-    line.chars()
-        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
-        .collect()
 }
 
 /// The last lines of a trail that name it.

@@ -203,6 +203,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromSlave::Heard(heard)) => encoded(|out| heard.encode(out)),
             Ok(FromSlave::Progress(progress)) => encoded(|out| progress.encode(out)),
             Ok(FromSlave::Checkpoint(checkpoint)) => encoded(|out| checkpoint.encode(out)),
+            Ok(FromSlave::AsksHungry(asks)) => encoded(|out| asks.encode(out)),
             Err(_) => return,
         },
         Direction::ToSlave => match FromMaster::read(kind, payload) {
@@ -217,6 +218,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromMaster::SaidHeard(heard)) => encoded(|out| heard.encode(out)),
             Ok(FromMaster::Recall(recall)) => encoded(|out| recall.encode(out)),
             Ok(FromMaster::CheckpointTaken(taken)) => encoded(|out| taken.encode(out)),
+            Ok(FromMaster::Hungry(hungry)) => encoded(|out| hungry.encode(out)),
             Ok(FromMaster::Resume(checkpoint)) => encoded(|out| checkpoint.encode(out)),
             Err(_) => return,
         },

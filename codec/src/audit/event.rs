@@ -624,4 +624,24 @@ events! {
         /// Their bound.
         bytes_max: u64 as Number,
     }
+    /// Slaves are idle, nothing is queued, and tasks that ask are told to give back what they have not done. Said once in
+    /// 10 s at most.
+    Hungry = "hungry" {
+        /// Slaves that are idle.
+        idle: u64 as Number,
+        /// Tasks that are told.
+        tasks: u64 as Number,
+    }
+    /// A slave is the application's own.
+    Reserved = "reserved" {
+        /// The slave.
+        slave: u32 as Slave,
+    }
+    /// Reserved slaves have nothing to do, and others than the last time: said with a line of state.
+    ReservedIdle = "reserved-idle" {
+        /// How many.
+        count: u64 as Number,
+        /// The first of them, eight at most.
+        slaves: Vec<String> as Texts,
+    }
 }

@@ -13,7 +13,7 @@ use ringmw_codec::handshake::{
 };
 use ringmw_codec::kinds::Kind;
 use ringmw_codec::observe::{Answer, Ask};
-use ringmw_codec::running::{Checkpoint, CheckpointTaken};
+use ringmw_codec::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
 use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
 use ringmw_codec::shared::{Blob, BlobName, Want};
 use ringmw_codec::talk::{Heard, Message, Progress};
@@ -254,6 +254,13 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
         Kind::Checkpoint => one("checkpoint", &|out| checkpoint().encode(out)),
         Kind::CheckpointTaken => one("checkpoint-taken", &|out| {
             CheckpointTaken { task: 920 }.encode(out);
+        }),
+        Kind::AsksHungry => one("asks-hungry", &|out| {
+            AsksHungry { algorithm: 1 }.encode(out);
+        }),
+        Kind::Hungry => one("hungry", &|out| {
+            let (task, hungry) = (920, true);
+            Hungry { task, hungry }.encode(out);
         }),
         Kind::Resume => one("resume", &|out| checkpoint().encode(out)),
         Kind::Ask => one("ask", &|out| {

@@ -19,6 +19,7 @@ use crate::typed::algorithm::Algorithm;
 use crate::typed::registry::RegistryBuilder;
 
 pub(crate) mod args;
+mod batch_job;
 mod embedded;
 pub(crate) mod exit;
 pub(crate) mod fingerprint;

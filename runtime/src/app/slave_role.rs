@@ -1,7 +1,10 @@
 //! The slave's role: find the master, join, run the slave algorithm, leave.
 
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
@@ -9,12 +12,15 @@ use ringmw_codec::handshake::{About, Hello, PROTOCOL_VERSION};
 use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
+use crate::app::batch_job::{Lives, Patience, is_in_vain};
 use crate::app::exit::Exit;
 use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
-use crate::flags::{Settings, resolve_listener, resolve_slave_target};
+use crate::flags::{Settings, Target, resolve_listener, resolve_slave_target};
 use crate::io::clock::Clock;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::resource;
+use crate::io::job_ad;
+use crate::io::last_lines;
 use crate::io::last_word;
 use crate::io::local::BEFORE_VARIABLE;
 use crate::io::relisten::Relisten;
@@ -27,6 +33,10 @@ use crate::slave::listen::{self, Birth, Won};
 use crate::slave::{self, Join, Slave, Via};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
+    let lives = match is_local() {
+        true => None,
+        false => Lives::of_this_job(),
+    };
     let parts = parts.slave_side();
     let word = Word::inherited().map(Arc::new);
     let leaves = |was_told: bool, reason: &str| {
@@ -38,7 +48,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         None => resolve_slave_target(&settings.sources, resource::read),
         Some(_) => resolve_listener(&settings.sources, resource::read),
     };
-    let target = match resolved {
+    let mut target = match resolved {
         Ok(target) => target,
         Err(error) => {
             complain(name, &error);
@@ -63,16 +73,20 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         }
     };
     let said = |id: Option<u32>, event| audit.say(Who::Slave(id), event);
+    last_lines::write_at_abort(Arc::clone(&audit), || Who::Slave(None));
     said(None, init(&parts, &target.member_id));
-    if target.finished {
+    let is_finished = || {
         let reason = "the resource file says that the computation is finished".to_owned();
         let code = exit::OK;
         leaves(true, &reason);
         said(None, Event::Exit { code, reason });
         finish(&audit, name);
-        return exit::OK;
+        exit::OK
+    };
+    if target.finished {
+        return is_finished();
     }
-    let secret = match &settings.secret_file {
+    let own_secret = match &settings.secret_file {
         Some(path) => match secret_file::read(path) {
             Ok(secret) => Some(secret),
             Err(error) => {
@@ -81,7 +95,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
                 return exit::ERROR;
             }
         },
-        None => target.secret,
+        None => None,
     };
     let term = match Term::watch() {
         Ok(term) => term,
@@ -92,6 +106,27 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             return exit::ERROR;
         }
     };
+    let mut dialled = None;
+    if settings.slave_listen.is_none() {
+        match reach(&settings, &mut target, lives.as_ref(), &audit, name) {
+            Ok(Some(stream)) => dialled = Some(stream),
+            Ok(None) => return is_finished(),
+            Err(error) => {
+                complain(name, &error);
+                leaves(false, &error);
+                let code = match (&lives, &word) {
+                    (Some(lives), None) => lives.unreached(),
+                    _ => exit::ERROR,
+                };
+                let reason = error;
+                said(None, Event::Exit { code, reason });
+                finish(&audit, name);
+                return code;
+            }
+        }
+    }
+    let secret = own_secret.or(target.secret);
+    let signalled = term.signalled();
     let about = About {
         is_watched: word.is_some(),
         before: std::env::var(BEFORE_VARIABLE).unwrap_or_default(),
@@ -102,7 +137,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     let birth = slave::birth(hello, secret.clone(), bounds, &parts.registry);
     let mut again = None;
     let via = match &settings.slave_listen {
-        None => Via::Dial(target.addresses),
+        None => Via::Dialled(dialled.take().expect("it was dialled above")),
         Some(at) => match await_master(at, &settings, secret.as_ref(), &birth, &audit) {
             Ok(Waited::Won(won, clock, from)) => {
                 again = Some(Arc::clone(&from));
@@ -137,8 +172,17 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         replace: None,
         memory_max: settings.slave_memory,
     };
+    let limit = settings.slave_bounds.time_limit.map(Duration::from_nanos);
+    let was_short = |end: Option<&SlaveEnd>, completed| {
+        let lives = lives.as_ref()?;
+        let planned = signalled.load(Ordering::SeqCst) != 0 || lives.is_older_than(limit);
+        is_in_vain(end, completed, planned).then(|| lives.in_vain())?
+    };
+    let in_vain;
     let (id, code, reason) = match Slave::join(join) {
-        Err(error) => {
+        Err(end) => {
+            in_vain = was_short(Some(&end), 0);
+            let error = end.to_string();
             complain(name, &error);
             (None, exit::ERROR, error)
         }
@@ -159,14 +203,57 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
                 complain(name, &format!("it cannot listen again: {error}"));
                 return exit::ERROR;
             }
+            in_vain = was_short(slave.end().as_ref(), slave.completed());
             (Some(slave.id().0), code, reason)
         }
+    };
+    // Who started it with a pipe counts itself, and a code of the user's own stays.
+    let code = match in_vain {
+        Some(in_vain) if code == exit::ERROR && word.is_none() => in_vain,
+        _ => code,
     };
     leaves(code == exit::OK, &reason);
     said(id, Event::Exit { code, reason });
     finish(&audit, name);
     last_word::is_meant();
     code
+}
+
+/// Dials the master; in a batch job again, with growing pauses, where nobody answers. Each time at the addresses that the
+/// resource file names by then. `None`: it says that the computation is finished.
+fn reach(
+    settings: &Settings,
+    target: &mut Target,
+    lives: Option<&Lives>,
+    audit: &AuditWriter,
+    name: &str,
+) -> Result<Option<TcpStream>, String> {
+    let mut patience: Option<Patience> = None;
+    loop {
+        let error = match slave::connect(&target.addresses, audit) {
+            Ok(stream) => return Ok(Some(stream)),
+            Err(error) => error,
+        };
+        let Some(lives) = lives else {
+            return Err(error);
+        };
+        let patience = patience.get_or_insert_with(|| {
+            let patience = lives.patience();
+            let seconds = patience.bound().as_secs();
+            complain(name, &format!("{error} It tries again for {seconds} s"));
+            patience
+        });
+        if !patience.wait() {
+            return Err(error);
+        }
+        // One that cannot be read now may be there again the next time.
+        if let Ok(now) = resolve_slave_target(&settings.sources, resource::read) {
+            if now.finished {
+                return Ok(None);
+            }
+            *target = now;
+        }
+    }
 }
 
 /// What came of listening.
@@ -305,15 +392,9 @@ pub(super) fn job() -> String {
         .unwrap_or_default()
 }
 
-/// HTCondor names the job's ad in the environment (HTCondor manual, "Services for running jobs").
 fn condor_job() -> Option<String> {
-    let ad = std::fs::read_to_string(std::env::var_os("_CONDOR_JOB_AD")?).ok()?;
-    let attribute = |name: &str| {
-        ad.lines().find_map(|line| {
-            let (key, value) = line.split_once('=')?;
-            (key.trim() == name).then(|| value.trim().to_owned())
-        })
-    };
+    let ad = job_ad::read()?;
+    let attribute = |name| job_ad::attribute(&ad, name);
     Some(format!(
         "condor.{}.{}",
         attribute("ClusterId")?,

@@ -34,7 +34,7 @@ use ringmw_codec::handshake::LABELS_MAX;
 
 use given::{Given, ROWS, Row};
 pub(crate) use help::help_text;
-pub(crate) use target::{Source, resolve_listener, resolve_slave_target};
+pub(crate) use target::{Source, Target, resolve_listener, resolve_slave_target};
 pub(crate) use values::SlavesAt;
 
 // The names that messages have.

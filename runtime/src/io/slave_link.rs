@@ -135,6 +135,11 @@ impl Term {
         })
     }
 
+    /// The number of the signal that has come last; 0 is none.
+    pub(crate) fn signalled(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.number)
+    }
+
     /// The signal that has come.
     fn name(&self) -> &'static str {
         Leave::of(self.number.load(Ordering::SeqCst)).map_or("a signal", |signal| signal.name)
@@ -330,6 +335,7 @@ impl Link {
         for (best, image) in core.take_learned() {
             self.bests.learn(best, image);
         }
+        self.bests.set_hungry(core.is_hungry());
         self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
         self.write_trail(&mut core);
     }

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
+use crate::io::job_ad;
+
 /// One line for the operator.
 pub(crate) fn complain(name: &str, text: &impl fmt::Display) {
     // Nobody may be reading; that is no reason to fail.
@@ -33,13 +35,15 @@ pub(crate) fn own_name() -> String {
     program_name(&std::env::args_os().collect::<Vec<_>>())
 }
 
-/// The name of the file that a process was called as.
+/// The name of the file that a process was called as; in a job of HTCondor, that of the file that was submitted.
 pub(crate) fn program_name(argv: &[OsString]) -> String {
-    argv.first()
+    let name = argv
+        .first()
         .map(std::path::Path::new)
         .and_then(|path| path.file_name())
         .map_or_else(
             || "app".to_owned(),
             |name| name.to_string_lossy().into_owned(),
-        )
+        );
+    job_ad::submitted_name(&name).unwrap_or(name)
 }

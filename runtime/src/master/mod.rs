@@ -10,6 +10,7 @@
 //! | reads an end | [`result`], [`error`] |
 //! | takes tasks back: `cancel`, `cancel_tagged`, `cancel_all` | [`cancel`] |
 //! | desires slaves and looks at them: `allocate`, `free_slave`, `slaves` | [`groups`] |
+//! | has slaves of its own: `reserve`, `try_reserve` | [`reserve`] |
 //! | keeps a number of tasks queued: `set_target`, `upto_target` | [`target`] |
 //! | saves itself for its next life: `save`, `restore` | [`save`] |
 //! | shares data with slaves: `share`, `share_file` | [`share`] |
@@ -37,6 +38,7 @@ pub(crate) mod publish;
 pub(crate) mod queue;
 mod ready;
 mod reduce;
+mod reserve;
 mod result;
 mod results;
 pub(crate) mod save;
@@ -58,6 +60,7 @@ pub use map::{Map, Position};
 pub(crate) use passes::ANSWERS_UNREAD_MAX;
 pub use queue::Events;
 pub use reduce::{Reduce, Reduced};
+pub use reserve::{Reservation, Reserve};
 pub use result::{TaskResult, UnrunnableTask};
 pub use results::{Done, Results};
 pub use save::StateError;

@@ -11,6 +11,7 @@ use slab::Slab;
 use super::known::Earlier;
 use super::queue::Queue;
 use super::ready::Flow;
+use super::reserve::Reservations;
 use super::submit::Open;
 use super::window::MAP_BYTES_MAX;
 use crate::proto::master::MasterCore;
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(super) reader: Option<Waker>,
     /// To be woken when nothing is borrowed any more: a waker may be anybody's code, and use the master.
     pub(super) woken: Vec<Waker>,
+    /// Slaves that are the application's own.
+    pub(super) reservations: Reservations,
 }
 
 /// What `events` and `results` wait for.
@@ -67,6 +70,7 @@ impl State {
             reads_files: false,
             reader: None,
             woken: Vec::new(),
+            reservations: Reservations::default(),
         }
     }
 
@@ -89,6 +93,7 @@ impl State {
                 }
             }
         }
+        self.tell_reservations();
         self.wake_reader();
         self.keep_ready_bounded();
         self.say_bare();

@@ -5,7 +5,7 @@
 //! knows; here each incumbent has a check for what slaves offer. Nothing is sent from here.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::proto::known::KnownBest;
@@ -77,9 +77,13 @@ pub(crate) trait OfferSink: Send + Sync {
     }
 }
 
-/// The slave's cells by id. A cheap clone: the I/O thread keeps one and feeds it.
+/// The slave's cells by id, and whether slaves are hungry: what the running task reads by an atomic load. A cheap clone:
+/// the I/O thread keeps one and feeds it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct BestTable(Arc<Mutex<BTreeMap<u32, Arc<BestCell>>>>);
+pub(crate) struct BestTable {
+    cells: Arc<Mutex<BTreeMap<u32, Arc<BestCell>>>>,
+    hungry: Arc<AtomicBool>,
+}
 
 impl BestTable {
     /// Takes a key the master told; only an improvement changes anything. Ids past [`BESTS_MAX`] cells are ignored.
@@ -89,9 +93,20 @@ impl BestTable {
         }
     }
 
+    /// Other slaves are idle, and the running task is told so; or not.
+    #[inline]
+    pub(crate) fn set_hungry(&self, hungry: bool) {
+        self.hungry.store(hungry, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.hungry.load(Ordering::Relaxed)
+    }
+
     /// The cell of `best`, made on first mention; `None` if the table is full.
     pub(crate) fn cell(&self, best: u32) -> Option<Arc<BestCell>> {
-        let mut cells = lock(&self.0);
+        let mut cells = lock(&self.cells);
         if !cells.contains_key(&best) && cells.len() >= BESTS_MAX {
             return None;
         }

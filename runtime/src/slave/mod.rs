@@ -85,6 +85,8 @@ pub struct Slave {
 pub(crate) enum Via {
     /// It dials these, in this order.
     Dial(Vec<String>),
+    /// It has dialled.
+    Dialled(TcpStream),
     /// This master has dialled, and others may.
     Won(Won, Clock, Arc<Relisten>),
 }
@@ -132,9 +134,9 @@ impl Slave {
     /// Connects to the first address that answers and shakes hands.
     ///
     /// # Errors
-    /// One line for the operator: which addresses were tried and why each failed, or why the master
-    /// refused.
-    pub(crate) fn join(join: Join) -> Result<Slave, String> {
+    /// How it ended before it was a slave, a line for the operator: which addresses were tried and why each failed, or
+    /// why the master refused.
+    pub(crate) fn join(join: Join) -> Result<Slave, SlaveEnd> {
         let Join {
             via,
             birth,
@@ -148,7 +150,11 @@ impl Slave {
         } = join;
         let (stream, core, clock, again) = match via {
             Via::Dial(addresses) => {
-                let stream = connect(&addresses, &audit)?;
+                let stream = connect(&addresses, &audit).map_err(SlaveEnd::MasterLost)?;
+                let clock = Clock::start();
+                (stream, birth(clock.now()), clock, None)
+            }
+            Via::Dialled(stream) => {
                 let clock = Clock::start();
                 (stream, birth(clock.now()), clock, None)
             }
@@ -160,21 +166,22 @@ impl Slave {
                 (won.stream, *won.core, clock, Some(again))
             }
         };
+        let failed = |what: &str, error| SlaveEnd::MasterLost(format!("{what}: {error}"));
         stream
             .set_nodelay(true)
-            .map_err(|error| format!("cannot set up the connection: {error}"))?;
+            .map_err(|error| failed("cannot set up the connection", error))?;
         let bests = BestTable::default();
         let link = Link::new(stream, core, clock, bests.clone(), audit, again, word)
-            .map_err(|error| format!("cannot make an eventfd: {error}"))?;
+            .map_err(|error| failed("cannot make an eventfd", error))?;
         let io = Arc::clone(&link);
         std::thread::Builder::new()
             .name("ringmw-io".into())
             .spawn(move || io.run(term.as_ref(), replace, memory_max))
-            .map_err(|error| format!("cannot start the I/O thread: {error}"))?;
+            .map_err(|error| failed("cannot start the I/O thread", error))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
         let answer = link.serve_until(Nanos::MAX, |core, _| match (core.welcome(), core.end()) {
             (Some(welcome), _) => Some(Ok(welcome.clone())),
-            (None, Some(end)) => Some(Err(end.to_string())),
+            (None, Some(end)) => Some(Err(end.clone())),
             (None, None) => None,
         });
         let welcome = answer.expect("it is waited for without end")?;
@@ -295,6 +302,11 @@ impl Slave {
             .map_or(ringmw_codec::flags::exit::ERROR, |end| end.exit_code())
     }
 
+    /// Tasks that it has ended.
+    pub(crate) fn completed(&self) -> u64 {
+        self.link.core().completed()
+    }
+
     pub(crate) fn end(&self) -> Option<SlaveEnd> {
         self.link.core().end().cloned()
     }
@@ -337,12 +349,14 @@ impl Slave {
             self.link.clock.now().saturating_add(timeout)
         });
         let cancelled = Arc::clone(&self.link.cancelled);
+        let bests = self.link.bests.clone();
         let next = self.link.serve_until(until, |core, clock| {
             match core.next_task(core.now_of_task(|| clock.now())) {
                 Next::Wait => None,
                 next => {
                     // Under the lock: a withdrawal of this very task may come next.
                     cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+                    bests.set_hungry(core.is_hungry());
                     Some(next)
                 }
             }
@@ -448,7 +462,11 @@ pub(crate) fn compute(
         .unwrap_or_else(|panic| Err(describe_panic(panic)))
 }
 
-fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, String> {
+/// Dials these in their order, each once.
+///
+/// # Errors
+/// Which were tried and why each failed.
+pub(crate) fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, String> {
     let mut failures = Vec::new();
     for address in addresses {
         let resolved = match address.to_socket_addrs() {
@@ -493,6 +511,13 @@ fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, Strin
 struct OnLink(Arc<Link>);
 
 impl Host for OnLink {
+    fn asks_hungry(&self) {
+        self.0.core().asks_hungry();
+        if self.0.core().has_output() {
+            self.0.flush();
+        }
+    }
+
     fn makes_checkpoints(&self) {
         self.0.core().makes_checkpoints(self.0.clock.now());
         self.0.publish_due();

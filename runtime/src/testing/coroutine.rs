@@ -38,6 +38,8 @@ thread_local! {
 pub(super) enum Pause {
     /// It looks around: time may pass.
     Look,
+    /// It asks whether slaves are hungry.
+    AsksHungry,
     /// It makes checkpoints.
     MakesCheckpoints,
     /// It has come so far: words drawn, hash of the state's type, the state.
@@ -156,6 +158,10 @@ impl Pauses {
 impl Host for Pauses {
     fn looks(&self) -> bool {
         true
+    }
+
+    fn asks_hungry(&self) {
+        self.pause(Pause::AsksHungry);
     }
 
     fn makes_checkpoints(&self) {

@@ -75,7 +75,7 @@ pub struct Coverage {
 }
 
 /// Every way in which a task can end, by whom it is told to, and what may happen on the way.
-pub const ENDS: [&str; 33] = [
+pub const ENDS: [&str; 34] = [
     "done, queue",
     "done, flow",
     "done after recycling, queue",
@@ -109,6 +109,7 @@ pub const ENDS: [&str; 33] = [
     "on the way: given back",
     "on the way: duplicated",
     "on the way: ordered after rerouting",
+    "on the way: told that slaves are hungry",
 ];
 
 impl Coverage {
@@ -139,6 +140,10 @@ impl Coverage {
 
     pub(super) fn rerouted(&mut self) {
         self.count("on the way: ordered after rerouting");
+    }
+
+    pub(super) fn hungry(&mut self) {
+        self.count("on the way: told that slaves are hungry");
     }
 
     pub(super) fn end(&mut self, must: &Must, of_queue: bool, marked: bool) {

@@ -313,6 +313,7 @@ impl SimSlave {
             self.bests.learn(best, image);
         }
         while self.core.poll_audit().is_some() {}
+        self.bests.set_hungry(self.core.is_hungry());
         self.cancelled
             .store(self.core.is_cancelled(), Ordering::Relaxed);
         self.write(link, now, quality, rng);
@@ -431,6 +432,7 @@ impl SimSlave {
     }
 
     fn begin(&mut self, assignment: Assignment, now: Nanos, rng: &mut ChaCha8Rng) {
+        self.bests.set_hungry(self.core.is_hungry());
         self.cancelled
             .store(self.core.is_cancelled(), Ordering::Relaxed);
         let mut length = rng.random_range(self.pace.compute_min..=self.pace.compute_max);
@@ -528,6 +530,7 @@ impl SimSlave {
                         break until - now;
                     }
                 },
+                Resumed::Paused(Pause::AsksHungry) => self.core.asks_hungry(),
                 Resumed::Paused(Pause::MakesCheckpoints) => self.core.makes_checkpoints(now),
                 Resumed::Paused(Pause::Checkpoint(draws, state_type, state)) => {
                     let made = self.core.checkpoint(draws, state_type, &state, now);

@@ -117,6 +117,8 @@ pub struct Cx {
     looks: bool,
     /// The task makes checkpoints, and its slave knows.
     makes_checkpoints: Cell<bool>,
+    /// The task asks whether slaves are hungry, and its slave knows.
+    asks_hungry: Cell<bool>,
     resume: Option<Kept>,
 }
 
@@ -163,6 +165,7 @@ impl Cx {
             host: None,
             looks: false,
             makes_checkpoints: Cell::new(false),
+            asks_hungry: Cell::new(false),
             resume: None,
         }
     }
@@ -228,6 +231,13 @@ impl Cx {
     #[must_use]
     pub fn with_cancelled(self) -> Self {
         self.cancelled.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// The same while other slaves are idle: see [`hungry`](Self::hungry).
+    #[must_use]
+    pub fn with_hungry(self) -> Self {
+        self.bests.set_hungry(true);
         self
     }
 
@@ -321,6 +331,44 @@ impl Cx {
     pub fn cancelled(&self) -> bool {
         self.look();
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// True when other slaves are idle and nothing is queued: a task that could give part of its work back should return
+    /// what it has not done, and the master algorithm submits that as new tasks.
+    ///
+    /// An atomic load. About twice as many tasks are told as slaves are idle, those that have run longest first, never all
+    /// at once; when there is work again it is false. What a task returns then depends on when it was told, so a result
+    /// that is to be the same on any number of slaves must not depend on where it was cut.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// /// Counts on, and returns what is left for others.
+    /// #[algorithm]
+    /// fn count(mut left: Vec<u64>, cx: &mut Cx) -> (u64, Vec<u64>) {
+    ///     let mut sum = 0;
+    ///     while let Some(n) = left.pop() {
+    ///         sum += n;
+    ///         if cx.hungry() && left.len() > 1 {
+    ///             break;
+    ///         }
+    ///     }
+    ///     (sum, left)
+    /// }
+    ///
+    /// assert_eq!(count(vec![1, 2, 3], &mut Cx::for_test(1)), (6, vec![]));
+    /// let mut hungry = Cx::for_test(1).with_hungry();
+    /// assert_eq!(count(vec![1, 2, 3], &mut hungry), (3, vec![1, 2]));
+    /// ```
+    #[inline]
+    pub fn hungry(&self) -> bool {
+        self.look();
+        if !self.asks_hungry.replace(true)
+            && let Some(host) = &self.host
+        {
+            host.asks_hungry();
+        }
+        self.bests.is_hungry()
     }
 
     #[inline]
@@ -458,6 +506,7 @@ impl Cx {
         } = start;
         self.in_use.begin(shared);
         self.makes_checkpoints.set(false);
+        self.asks_hungry.set(false);
         self.resume = resume.cloned();
         self.task = task;
         self.key = StreamKey {

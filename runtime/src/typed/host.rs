@@ -15,6 +15,9 @@ pub(crate) trait Host {
     /// The task looks whether it is still wanted. Where time is simulated it passes here.
     fn look(&self) {}
 
+    /// The task asks whether slaves are hungry: told once, before it asks.
+    fn asks_hungry(&self);
+
     /// The task makes checkpoints: told once, before the first one.
     fn makes_checkpoints(&self);
 

@@ -54,8 +54,8 @@ impl Policy {
 
     /// As [`Task::slave`].
     #[must_use]
-    pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.slave = Some(slave);
+    pub fn slave(mut self, slave: impl Into<SlaveId>) -> Self {
+        self.slave = Some(slave.into());
         self
     }
 
@@ -249,8 +249,8 @@ impl<A> Task<A> {
     }
 
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
-    pub fn slave(mut self, slave: SlaveId) -> Self {
-        self.policy_mut().slave = Some(slave);
+    pub fn slave(mut self, slave: impl Into<SlaveId>) -> Self {
+        self.policy_mut().slave = Some(slave.into());
         self
     }
 

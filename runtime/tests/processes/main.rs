@@ -4,6 +4,7 @@
 //! again.
 
 mod app;
+mod batch;
 mod conversing;
 mod crowds;
 mod descriptors;
@@ -36,6 +37,10 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 use rustix::process::Signal;
 
+use crate::batch::{
+    a_file_whose_master_answers_is_not_taken_over, a_master_that_aborts_again_and_again_is_held,
+    a_slave_in_a_batch_job_waits_for_its_master, a_slave_that_is_refused_counts_by_its_exit_code,
+};
 use crate::conversing::a_conversation_is_cut_in_the_middle;
 use crate::crowds::{a_thousand_real_slaves, thousands_of_slaves};
 use crate::descriptors::{no_descriptors, sixty_four_files};
@@ -72,8 +77,8 @@ use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
     a_held_thread_does_not_hold_a_signal_up, a_restless_master_hears_signals,
-    a_second_signal_ends_a_held_master, slaves_and_parents_leave_on_every_signal,
-    what_a_master_starts_ignores_no_signal,
+    a_second_signal_ends_a_held_master, an_abort_writes_the_last_lines,
+    slaves_and_parents_leave_on_every_signal, what_a_master_starts_ignores_no_signal,
 };
 use crate::storms::{
     a_storm_of_ten_thousand, a_storm_of_the_silent, half_frames_leave_nothing_behind,
@@ -117,6 +122,26 @@ const TESTS: &[Test] = &[
     (
         "of_two_masters_one_has_the_slave",
         of_two_masters_one_has_the_slave,
+    ),
+    (
+        "a_file_whose_master_answers_is_not_taken_over",
+        a_file_whose_master_answers_is_not_taken_over,
+    ),
+    (
+        "a_master_that_aborts_again_and_again_is_held",
+        a_master_that_aborts_again_and_again_is_held,
+    ),
+    (
+        "a_slave_in_a_batch_job_waits_for_its_master",
+        a_slave_in_a_batch_job_waits_for_its_master,
+    ),
+    (
+        "a_slave_that_is_refused_counts_by_its_exit_code",
+        a_slave_that_is_refused_counts_by_its_exit_code,
+    ),
+    (
+        "an_abort_writes_the_last_lines",
+        an_abort_writes_the_last_lines,
     ),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {

@@ -166,6 +166,11 @@ pub(crate) fn a_stopped_master_and_its_successor() {
         &[&["--mw-master", "--mw-master-host", "127.0.0.1"][..], &args].concat(),
     );
     first.address();
+    // It has written all that it has to say: what it writes after the stop would be the last.
+    until("its resource file", || {
+        let text = std::fs::read_to_string(&resource).unwrap_or_default();
+        text.contains("(:tasks-queued 64)").then_some(())
+    });
     first.signal(Signal::STOP);
     let second = Process::master(dir.path(), &args);
     second.await_event("the second life", |event| match event {

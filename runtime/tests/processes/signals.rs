@@ -210,3 +210,14 @@ pub(crate) fn what_a_master_starts_ignores_no_signal() {
     let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
     assert_eq!(mask >> (libc::SIGXFSZ - 1) & 1, 0, "{stdout}");
 }
+
+/// What it had to say, and that it aborted, stands in the trail of a master that aborts, and it dies of the signal.
+pub(crate) fn an_abort_writes_the_last_lines() {
+    let dir = dir();
+    let args = ["--slaves", "0", "--restless", "aborts"];
+    let mut master = Process::master(dir.path(), &args);
+    master.expect_exit(128 + 6);
+    assert_exit_line(&master, 134);
+    let ready = |event: &Event| matches!(event, Event::Ready { .. });
+    assert_eq!(count(&master.events(), ready), 1);
+}

@@ -161,6 +161,13 @@ impl Labels {
         Some(*at)
     }
 
+    /// Idle slaves that meet these needs, the one that was served least recently first.
+    pub(crate) fn idle(&self, needs: Needs) -> impl Iterator<Item = u32> {
+        // Of a set that is none there are none.
+        let idle = self.idle.get(usize::from(needs.number) - 1);
+        idle.into_iter().flatten().map(|(_, at)| *at)
+    }
+
     /// Every idle slave that stands anywhere, by needs; for `sanity_check`.
     pub(crate) fn all_idle(&self) -> impl Iterator<Item = (Needs, &BTreeSet<(u64, u32)>)> {
         self.needs.iter().copied().zip(&self.idle)

@@ -3,11 +3,13 @@
 pub(crate) mod counts;
 pub(crate) mod deadlines;
 pub(crate) mod hands;
+pub(crate) mod hungry;
 pub(crate) mod labels;
 pub(crate) mod line;
 pub(crate) mod list;
 pub(crate) mod owners;
 pub(crate) mod record;
+pub(crate) mod reserved;
 pub(crate) mod room;
 pub(crate) mod slave_map;
 pub(crate) mod slaves;

@@ -49,6 +49,8 @@ pub(crate) struct Slave {
     pub(crate) idle_since: u64,
     /// It gets no work for now, whatever its status.
     pub(crate) held_back: bool,
+    /// It is busy and gets no more work, since a reservation waits for a slave with such labels.
+    pub(crate) promised: Option<Needs>,
     pub(crate) labels: LabelSet,
     /// Its loss does not lower the crash limit.
     pub(crate) keeps_limit: bool,
@@ -146,6 +148,8 @@ pub(crate) struct Slaves {
     ahead_queue: List,
     short_tasks: u32,
     prefetch: bool,
+    /// How many are promised to reservations.
+    promised: u32,
     /// How many were asked to give tasks back and have not answered.
     asked: u32,
 }
@@ -173,6 +177,7 @@ impl Slaves {
             ahead_queue: List::EMPTY,
             short_tasks,
             prefetch,
+            promised: 0,
             asked: 0,
         }
     }
@@ -386,13 +391,14 @@ impl Slaves {
         self.table.get_mut(at).keeps_limit = true;
     }
 
-    pub(crate) fn add(&mut self, id: SlaveId, group: Group) {
+    pub(crate) fn add(&mut self, id: SlaveId, group: Group) -> u32 {
         let slave = Slave {
             id,
             group,
             status: Status::Idle,
             idle_since: 0,
             held_back: false,
+            promised: None,
             labels: 0,
             keeps_limit: false,
             hands: Hands::default(),
@@ -407,11 +413,13 @@ impl Slaves {
         self.table.0[at as usize] = Some(slave);
         self.index.insert(id, at);
         self.enter(at);
+        at
     }
 
     pub(crate) fn remove(&mut self, at: u32) -> Slave {
         self.leave(at);
         self.asked -= u32::from(self.hands(at).asked == Asked::Waiting);
+        self.promised -= u32::from(self.get(at).promised.is_some());
         let slave = self.table.0[at as usize]
             .take()
             .expect("a slave is lost once");
@@ -442,6 +450,25 @@ impl Slaves {
         } else {
             self.enter(at);
         }
+    }
+
+    /// How many are promised to reservations.
+    pub(crate) fn promised(&self) -> u32 {
+        self.promised
+    }
+
+    /// It is to be a reservation's that needs such labels, once its hands are empty; or not.
+    pub(crate) fn set_promised(&mut self, at: u32, promised: Option<Needs>) {
+        let was = std::mem::replace(&mut self.table.get_mut(at).promised, promised);
+        self.promised += u32::from(promised.is_some());
+        self.promised -= u32::from(was.is_some());
+        self.see_to_lines(at);
+    }
+
+    /// The idle unordered slave that meets these needs and was served least recently.
+    pub(crate) fn first_unordered_with(&self, needs: Needs) -> Option<u32> {
+        let mut idle = self.labels.idle(needs);
+        idle.find(|&at| self.get(at).group == Group::Unordered)
     }
 
     /// It gets no work from here on, or does again.
@@ -624,6 +651,12 @@ impl Slaves {
         for (line, list) in lines[12..].iter_mut().zip(&self.idle_held_back) {
             *line = list.checked_slots(|at| self.get(at).links[LINE]);
         }
+        let promised = self.iter().filter(|(_, slave)| slave.promised.is_some());
+        assert_eq!(
+            promised.count(),
+            self.promised as usize,
+            "those that are promised are counted"
+        );
         let waiting = |(_, slave): &(u32, &Slave)| slave.hands.asked == Asked::Waiting;
         assert_eq!(
             self.iter().filter(waiting).count(),
@@ -687,7 +720,7 @@ impl Slave {
     fn should_stand(&self, short_tasks: u32, prefetch: bool) -> Stands {
         let idle = self.status == Status::Idle;
         let served = idle && !self.held_back;
-        let busy = self.status == Status::Busy && !self.held_back;
+        let busy = self.status == Status::Busy && !self.held_back && self.promised.is_none();
         let takes = busy && self.group.takes_unordered();
         let room = self.hands.has_room();
         let short = !room && self.hands.len() <= short_tasks as usize;

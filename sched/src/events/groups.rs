@@ -22,9 +22,9 @@ impl<P: Series> Scheduler<P> {
             id.0.checked_add(1)
                 .expect("4 G connections in a run are not foreseen");
         let group = self.short_group().unwrap_or(Group::Unordered);
-        self.slaves.add(id, group);
+        let at = self.slaves.add(id, group);
         if group.takes_ordered() {
-            self.connected.push((id, group));
+            self.on_arrival(at, group);
         }
         self.rebalance();
         (id, group)
@@ -50,11 +50,16 @@ impl<P: Series> Scheduler<P> {
 
     /// So many fewer slaves are desired, down to 0.
     pub fn deallocate(&mut self, group: Group, slaves: u32) {
+        self.desire_less(group, slaves);
+        self.rebalance();
+    }
+
+    fn desire_less(&mut self, group: Group, slaves: u32) {
+        let least = self.reserved_of(group);
         let desired = &mut self.desired[group as usize];
         let before = *desired;
-        *desired = desired.saturating_sub(slaves);
+        *desired = desired.saturating_sub(slaves).max(least);
         self.fallen += u64::from(before - *desired);
-        self.rebalance();
     }
 
     /// Sends an ordered or intermingle slave back to unordered: its group's desire falls by one now, it gets no more
@@ -68,13 +73,23 @@ impl<P: Series> Scheduler<P> {
         if !group.takes_ordered() || status == Status::Leaving {
             return false;
         }
-        self.deallocate(group, 1);
+        // Not before it goes: a reservation that waits must not get this one.
+        if !self.end_reservation(slave) {
+            self.desire_less(group, 1);
+        }
+        self.send_back(at);
+        self.rebalance();
+        true
+    }
+
+    /// An ordered or intermingle slave moves to unordered, at once if its hands are empty.
+    pub(crate) fn send_back(&mut self, at: u32) {
+        let (group, status) = (self.slaves.get(at).group, self.slaves.get(at).status);
         if status == Status::Idle {
             self.on_freed(at);
         } else {
             self.slaves.line_up(at, group, Status::Leaving);
         }
-        true
     }
 
     /// Lowers the desire of a group by one, and no more.
@@ -124,6 +139,9 @@ impl<P: Series> Scheduler<P> {
     pub fn hold_back(&mut self, slave: SlaveId, held_back: bool) {
         if let Some(at) = self.slaves.find(slave) {
             self.slaves.set_held_back(at, held_back);
+            if self.reserved.needy() > 0 {
+                self.rebalance();
+            }
         }
     }
 
@@ -132,6 +150,7 @@ impl<P: Series> Scheduler<P> {
     pub fn label(&mut self, slave: SlaveId, labels: Vec<String>) {
         if let Some(at) = self.slaves.find(slave) {
             self.slaves.set_labels(at, labels);
+            self.rebalance();
         }
     }
 
@@ -149,11 +168,12 @@ impl<P: Series> Scheduler<P> {
 
     /// See the head of this file.
     pub(crate) fn rebalance(&mut self) {
+        self.serve_reservations();
         while let Some(group) = self.short_group()
             && let Some(at) = self.slaves.first_idle(Group::Unordered)
         {
             self.move_over(at, group);
-            self.connected.push((self.slaves.get(at).id, group));
+            self.on_arrival(at, group);
         }
         let missing: u64 = CLAIMING
             .into_iter()
@@ -170,7 +190,7 @@ impl<P: Series> Scheduler<P> {
         }
     }
 
-    fn move_over(&mut self, at: u32, to: Group) {
+    pub(crate) fn move_over(&mut self, at: u32, to: Group) {
         let (id, from) = (self.slaves.get(at).id, self.slaves.get(at).group);
         self.slaves.line_up(at, to, Status::Idle);
         self.moved.push_back((id, from, to));
@@ -180,11 +200,14 @@ impl<P: Series> Scheduler<P> {
     pub(crate) fn on_hands_empty(&mut self, at: u32) {
         let slave = self.slaves.get(at);
         debug_assert!(slave.hands.is_empty());
-        let group = slave.group;
+        let (group, is_promised) = (slave.group, slave.promised.is_some());
         match slave.status {
             // Wanted or not: the first one whose hands are empty fills a gap.
             Status::Busy | Status::Wanted => {
                 self.slaves.line_up(at, group, Status::Idle);
+                if is_promised {
+                    self.slaves.set_promised(at, None);
+                }
                 self.rebalance();
             }
             Status::Leaving => self.on_freed(at),

@@ -40,7 +40,8 @@ impl<P: Series> Scheduler<P> {
         let connected = self.slaves.len() as u32;
         let lost = self.slaves.remove(at);
         let limit = limit_in_force(self.config.crash_limit, connected, lost.keeps_limit);
-        if lost.group.takes_ordered() {
+        let was_reserved = self.end_reservation(slave);
+        if lost.group.takes_ordered() && !was_reserved {
             self.disconnected.push((slave, lost.group));
         }
         let first = lost.hands.first().map(|first| first.seq);
@@ -98,6 +99,9 @@ impl<P: Series> Scheduler<P> {
         losses.rerouted = rerouted;
         losses.unrunnable += ended;
         self.rebalance();
+        if lost.promised.is_some() {
+            self.promise();
+        }
         losses
     }
 

@@ -138,6 +138,13 @@ pub(crate) enum What<'a> {
     Stall {
         us: i64,
     },
+    /// How the run does.
+    RunState {
+        queued: u64,
+        running: u64,
+        present: u64,
+        desired: u64,
+    },
     Dropped {
         lines: u64,
         packets: u64,
@@ -370,6 +377,22 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
             lost,
             recycled,
             refused,
+        },
+        &Event::RunState {
+            queued,
+            running,
+            ordered,
+            intermingle,
+            unordered,
+            desired,
+            ..
+        } => What::RunState {
+            queued,
+            running,
+            present: ordered
+                .saturating_add(intermingle)
+                .saturating_add(unordered),
+            desired,
         },
         Event::Signal { name } => What::Signal { name },
         Event::ShutdownBegun { .. } => What::Shutdown,

@@ -95,6 +95,13 @@ pub(crate) struct Finding {
     pub(crate) command: String,
 }
 
+/// When each began that is no good news, and what it says.
+pub(crate) fn times(findings: &[Finding]) -> impl Iterator<Item = (i64, String)> {
+    let timed = |finding: &&Finding| finding.weight != Weight::Good;
+    let at = |finding: &Finding| Some((finding.at_us?, finding.text.clone()));
+    findings.iter().filter(timed).filter_map(at)
+}
+
 impl Finding {
     fn new(id: &'static str, weight: Weight, text: String) -> Self {
         debug_assert!(IDS.contains(&id), "bounds on {id} could not be given");

@@ -25,6 +25,7 @@ use super::window::{Spread, Window};
 pub(crate) use crowd::{Crowd, percentile};
 pub(crate) use figures::{Figures, SlaveTime};
 pub(crate) use heat::{Column, HEAT_ROWS_MAX, Heat, Warmth};
+pub(crate) use states::{State, States};
 
 use heat::HEAT_HOSTS_MAX;
 
@@ -32,6 +33,7 @@ mod close;
 mod crowd;
 mod figures;
 mod heat;
+mod states;
 
 /// CL-MW's clock shows seconds: shorter intervals would show gaps that there were not.
 const CLMW_TICK_US: i64 = 1_000_000;
@@ -198,6 +200,7 @@ pub(crate) struct Model {
     pub(crate) signals: Vec<(i64, String)>,
     /// What happened to the whole run, in the order of time.
     pub(crate) marks: Vec<Mark>,
+    pub(crate) states: States,
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) refusals: BTreeMap<String, u64>,
     host_ids: FxHashMap<String, u32>,
@@ -244,6 +247,7 @@ impl Model {
             shutdown_us: None,
             signals: Vec::new(),
             marks: Vec::new(),
+            states: States::default(),
             failures: BTreeMap::new(),
             refusals: BTreeMap::new(),
             host_ids: FxHashMap::default(),
@@ -452,6 +456,18 @@ impl Model {
     fn on_rare(&mut self, at: At, what: &What<'_>) {
         match *what {
             What::Init { .. } => self.moments[at.life].has_init = true,
+            What::RunState {
+                queued,
+                running,
+                present,
+                desired,
+            } => self.states.push(State {
+                us: at.us,
+                queued,
+                running,
+                present,
+                desired,
+            }),
             What::Stall { us } => {
                 let from_us = at.us.saturating_sub(us);
                 if self.has_intervals {

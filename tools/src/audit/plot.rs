@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::churn::mean;
-use super::model::{Interval, Model};
+use super::model::{Interval, Model, State};
 use super::output::count;
 use super::picture::{Anchor, FAINT, INK, Picture};
 use super::timeline::has_compute;
@@ -37,16 +37,24 @@ pub(crate) enum Kind {
     Survival,
     /// Every slave over time, by host: computing, holding tasks, idle, absent
     Heat,
+    /// Tasks that wait in the master over time, where the trail has lines of state
+    Queue,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [
+    pub(crate) const ALL: [Kind; 6] = [
         Kind::Slaves,
         Kind::Churn,
         Kind::Throughput,
+        Kind::Queue,
         Kind::Heat,
         Kind::Survival,
     ];
+
+    /// Whether the trail has what it shows.
+    pub(crate) fn is_told(self, model: &Model) -> bool {
+        self != Kind::Queue || !model.states.is_empty()
+    }
 }
 
 /// Intervals of a picture at most.
@@ -62,6 +70,7 @@ pub(crate) fn draw(kind: Kind, model: &Model, zone: &Zone) -> Picture {
         Kind::Throughput => throughput(model, zone),
         Kind::Survival => survival(model, zone),
         Kind::Heat => heat::draw(model, zone),
+        Kind::Queue => queue(model, zone),
     }
 }
 
@@ -165,17 +174,25 @@ fn slaves(model: &Model, zone: &Zone) -> Picture {
     let compute = over_time(|cell| cell.time.compute_us);
     let held = over_time(|cell| cell.time.held_us());
     let idle = over_time(|cell| cell.time.idle_us());
+    // A desire for a thousand more than there are does not flatten those.
+    let desired = of_state(model, |state| state.desired);
+    let high = most(&present).max(most(&desired).min(2.0 * most(&present)));
     let mut frame = Frame::new(
         "Slaves over time",
         300.0,
         extent(model),
-        (0.0, most(&present).max(1.0) * 1.05),
+        (0.0, high.max(1.0) * 1.05),
     );
     frame.y_axis(short);
     frame.begin_plot();
     frame.area(&present, AMBER);
     frame.area(&busy, PALE_BLUE);
     let mut legend = vec![("holding tasks", PALE_BLUE), ("idle", AMBER)];
+    if most(&desired) > 0.0 {
+        let line = frame.steps(&desired);
+        frame.picture.line(line, INK, 1.0);
+        legend.push(("desired", INK));
+    }
     let mut series = vec![
         ("holding tasks", ys(&held)),
         ("idle", ys(&idle)),
@@ -186,6 +203,9 @@ fn slaves(model: &Model, zone: &Zone) -> Picture {
         frame.area(&compute, BLUE);
         legend.insert(0, ("computing", BLUE));
         series.insert(0, ("computing", ys(&compute)));
+    }
+    if most(&desired) > 0.0 {
+        series.push(("desired", ys(&desired)));
     }
     frame.marks(model);
     frame.end_plot();
@@ -323,6 +343,53 @@ fn throughput(model: &Model, zone: &Zone) -> Picture {
         ("sent", ys(&values(model, |cell| cell.sent as f64))),
         ("recycled", ys(&values(model, |cell| cell.recycled as f64))),
         ("seconds held by the master algorithm", ys(&stalled)),
+    ];
+    let hover = hover(&frame, "time", zone, &starts(model), &series, model);
+    frame.picture.hover = Some(hover.to_string());
+    frame.picture
+}
+
+/// Of each interval what the last line of state by its end said; 0 before the first.
+fn of_state(model: &Model, value: impl Fn(&State) -> u64) -> Vec<Value> {
+    let mut values = values(model, |_| 0.0);
+    for one in &mut values {
+        one.y = model
+            .states
+            .at(one.to as i64)
+            .map_or(0.0, |state| value(state) as f64);
+    }
+    values
+}
+
+fn queue(model: &Model, zone: &Zone) -> Picture {
+    let queued = of_state(model, |state| state.queued);
+    let high = most(&queued).max(1.0);
+    let mut frame = Frame::new(
+        "Tasks that wait in the master",
+        300.0,
+        extent(model),
+        (0.0, high * 1.05),
+    );
+    frame.y_axis(short);
+    frame.begin_plot();
+    frame.area(&queued, PALE_BLUE);
+    let line = frame.steps(&queued);
+    frame.picture.line(line, BLUE, 1.5);
+    frame.marks(model);
+    frame.end_plot();
+    frame.time_axis(zone);
+    frame.legend(&[("queued", BLUE)]);
+    let series = [
+        ("queued", ys(&queued)),
+        ("running", ys(&of_state(model, |state| state.running))),
+        (
+            "slaves present",
+            ys(&of_state(model, |state| state.present)),
+        ),
+        (
+            "slaves desired",
+            ys(&of_state(model, |state| state.desired)),
+        ),
     ];
     let hover = hover(&frame, "time", zone, &starts(model), &series, model);
     frame.picture.hover = Some(hover.to_string());

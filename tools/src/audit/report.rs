@@ -297,9 +297,10 @@ pub(crate) fn page(
     }
     page.push_str("</ul>\n<h2>Pictures</h2>\n");
     page.push_str(
-        "<p class=\"hint\">Drag over a part of the time to see it alone; a double click shows all again. Dashed lines are events.</p>\n",
+        "<p class=\"hint\">Drag over a part of the time to see it alone; a double click shows all again. Dashed lines are events, and when findings began.</p>\n",
     );
-    for (number, kind) in Kind::ALL.into_iter().enumerate() {
+    let told = Kind::ALL.into_iter().filter(|kind| kind.is_told(model));
+    for (number, kind) in told.enumerate() {
         let picture = draw(kind, model, zone).svg_of_page(number);
         let _ = writeln!(page, "<figure>{picture}</figure>");
     }

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use ringmw_codec::flags::exit;
+
 use super::facts::{End, How, Job};
 use crate::submit::app::App;
 
@@ -108,7 +110,17 @@ pub(crate) fn how(status: &str, lines: &[String]) -> How {
         Ok(127) => died("exit status 127: not found, or a library is missing"),
         Ok(signal @ 129..=192) => How::Died(format!("signal {}", signal - 128)),
         Ok(255) if lines.iter().any(|line| line.contains(AT_TIME_LIMIT)) => How::TimeLimit,
-        Ok(code) => How::Died(format!("exit status {code}")),
+        Ok(code) => How::Died(match u8::try_from(code) {
+            Ok(code) if exit::UNREACHED.contains(&code) => {
+                format!("exit status {code}: no master answered it")
+            }
+            Ok(code) if exit::IN_VAIN.contains(&code) => {
+                format!(
+                    "exit status {code}: the master refused it, or it failed before its first task"
+                )
+            }
+            _ => format!("exit status {code}"),
+        }),
     }
 }
 

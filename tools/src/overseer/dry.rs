@@ -46,7 +46,7 @@ impl Batch for Dry {
             Some(false) => Some(slurm::script(
                 app,
                 jobs,
-                0,
+                false,
                 &app.dir.join(ENDS).to_string_lossy(),
             )?),
             None => None,

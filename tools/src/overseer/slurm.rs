@@ -67,7 +67,7 @@ impl Batch for Slurm {
     }
 
     fn submit(&mut self, app: &App, jobs: u32, avoid: &[String]) -> Result<Vec<String>, String> {
-        let text = script(app, jobs, 0, &self.dir.join(ENDS).to_string_lossy())?;
+        let text = script(app, jobs, false, &self.dir.join(ENDS).to_string_lossy())?;
         let file = self.dir.join(text.name);
         fs::write(&file, &text.text).map_err(|error| format!("{}: {error}", file.display()))?;
         let mut sbatch = Command::new("sbatch");

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use ringmw_codec::handshake::LABEL_BYTES_MAX;
 
+/// A master that was aborted so often in a row, each time within a minute of its start, is held.
+pub(super) const ABORTS_MAX: u32 = 5;
+
 /// What a slave's job asks the batch system for.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Request {

@@ -3,12 +3,22 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::app::{App, Text};
+use ringmw_codec::flags::exit;
+
+use super::app::{ABORTS_MAX, App, Text};
 
 /// The attribute by which the overseer finds its jobs.
 pub(crate) const TAG: &str = "RingmwTag";
 /// All slaves share this event log.
 pub(crate) const SLAVES_LOG: &str = "slaves.log";
+
+/// The exit code of a master that is to be held.
+const CRASH_LOOP: u8 = exit::CRASH_LOOP;
+/// Those of a slave that ended in vain: the first time, and the tenth in a row.
+const IN_VAIN_FIRST: u8 = *exit::IN_VAIN.start();
+const IN_VAIN_LAST: u8 = *exit::IN_VAIN.end();
+/// The subcode of the hold that is for such ends.
+const HELD_IN_VAIN: u8 = IN_VAIN_LAST;
 
 /// `master.sub`.
 ///
@@ -34,7 +44,7 @@ pub(crate) fn master(app: &App, args: &[String], lines: &[String]) -> Result<Tex
         all.push(literal(arg, Expanded::AtSubmission)?);
     }
     let (dir, tag) = (path(&app.dir)?, literal(&app.tag, Expanded::AtSubmission)?);
-    let (arguments, libraries) = (arguments(&all), library_path(app)?);
+    let (arguments, environment) = (arguments(&all), master_environment(app)?);
     let more = lines_of(lines);
     let text = format!(
         r#"# The master of {tag}. Submit this first: condor_submit master.sub
@@ -46,7 +56,7 @@ executable   = {binary}
 # The audit trail is named by the job, and the job is the membership token: slaves of another run are refused.
 # HTCondor runs the binary under another name, so the slaves' is told.
 arguments    = {arguments}
-{libraries}
+{environment}
 output       = master.$(CLUSTER).$(PROCESS).out
 error        = master.$(CLUSTER).$(PROCESS).err
 log          = master.$(CLUSTER).$(PROCESS).log
@@ -56,7 +66,13 @@ batch_name   = {tag}
 
 # It leaves the queue when its algorithm has come to an end, whatever its exit code. It stays, and is started again,
 # when it was killed by a signal or left on one: 129 is SIGHUP, 130 SIGINT, 143 SIGTERM.
-on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143)
+on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143) && (ExitCode != {CRASH_LOOP})
+
+# It counts its starts in the file that RINGMW_STARTS names. The one after {ABORTS_MAX} that were aborted within a minute each
+# exits with {CRASH_LOOP}: the job is held, until condor_release.
+on_exit_hold         = (ExitBySignal == False) && (ExitCode == {CRASH_LOOP})
+on_exit_hold_reason  = "the master aborted {ABORTS_MAX} times in a row, each within a minute of its start: see its .err and .audit"
+on_exit_hold_subcode = {CRASH_LOOP}
 
 # condor_rm of the master ends the run for good: the resource file says finished, and the slaves leave with 0.
 remove_kill_sig = SIGUSR2
@@ -157,11 +173,22 @@ request_memory = {memory}
 # end (the master lost, a missing library, an eviction) puts it back, to be started again.
 on_exit_remove = (ExitBySignal == False) && (ExitCode == 0)
 
+# A slave whose master does not answer waits for it, from life to life longer, up to 5 minutes; those ends are not counted.
+# One that a master answered and that ended within a minute without having ended a task exits with {IN_VAIN_FIRST}, the next time
+# in a row with one more. The tenth time it is held, and so is one that could not be started ten times (126, 127: a missing
+# library). It is released after a minute, the next time after two, and so on up to half an hour, as long as it is in the
+# queue; one that then finds the computation finished exits 0.
+on_exit_hold         = (ExitBySignal == False) && \
+    ((ExitCode == {IN_VAIN_LAST}) || ((ExitCode == 126 || ExitCode == 127) && (NumJobStarts >= 9)))
+on_exit_hold_reason  = "ten times in a row it ended within a minute of its start without having ended a task: see its .err"
+on_exit_hold_subcode = {HELD_IN_VAIN}
+
 # A suspended slave does nothing, but its tasks wait: after half a minute it gives up its slot, is held for a moment and
 # put back into the queue.
 periodic_hold    = (JobStatus == 7) && (time() - EnteredCurrentStatus > 30)
 periodic_hold_reason = "suspended"
-periodic_release = (HoldReasonCode == 3) && (time() - EnteredCurrentStatus > 5)
+periodic_release = (HoldReasonCode == 3) && (time() - EnteredCurrentStatus > \
+    ifThenElse(HoldReasonSubCode =?= {HELD_IN_VAIN}, min({{1800, 60 * pow(2, NumHolds - 1)}}), 5))
 # From HTCondor 23.2 on periodic_vacate does it without the hold. But 23.9 leaves a job that was vacated while it was
 # suspended in the queue as suspended, to be run never again. Try yours:
 # periodic_vacate  = (JobStatus == 7) && (time() - EnteredCurrentStatus > 30)
@@ -180,8 +207,8 @@ queue {slaves}
     })
 }
 
-/// Where the master finds libraries that are not the system's.
-fn library_path(app: &App) -> Result<String, String> {
+/// Where the master counts its starts, and where it finds libraries that are not the system's.
+fn master_environment(app: &App) -> Result<String, String> {
     let mut folders: Vec<String> = Vec::new();
     for library in &app.libraries {
         let folder = path(library.parent().unwrap_or(library))?;
@@ -189,11 +216,11 @@ fn library_path(app: &App) -> Result<String, String> {
             folders.push(folder);
         }
     }
-    if folders.is_empty() {
-        return Ok(String::new());
+    let mut variables = vec!["RINGMW_STARTS=master.$(CLUSTER).$(PROCESS).starts".to_owned()];
+    if !folders.is_empty() {
+        variables.push(format!("LD_LIBRARY_PATH={}", folders.join(":")));
     }
-    let variable = format!("LD_LIBRARY_PATH={}", folders.join(":"));
-    Ok(format!("environment  = {}\n", arguments(&[variable])))
+    Ok(format!("environment  = {}\n", arguments(&variables)))
 }
 
 /// The user's own lines, each on its own.

@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
-use super::app::{App, Text};
+use ringmw_codec::flags::exit;
 
-/// A slave that died is started again so often.
-const REQUEUES_MAX: u32 = 20;
+use super::app::{ABORTS_MAX, App, Text};
+
+/// The exit code of a master that is to be held.
+const CRASH_LOOP: u8 = exit::CRASH_LOOP;
+/// Those of a slave that ended in vain.
+const IN_VAIN_FIRST: u8 = *exit::IN_VAIN.start();
+const IN_VAIN_LAST: u8 = *exit::IN_VAIN.end();
+/// A slave that ended in vain so often in a row is held for a time.
+const IN_VAIN_MAX: u8 = IN_VAIN_LAST - IN_VAIN_FIRST + 1;
 /// A slave that starts before its resource file is there waits so many seconds for it.
 const FILE_BOUND: u32 = 30;
 
@@ -37,6 +44,8 @@ pub(crate) fn master(app: &App, args: &[String], lines: &[String]) -> Result<Tex
 
 {here}job=${{SLURM_JOB_ID:-$$}}
 {libraries}
+# The master counts its starts there.
+export RINGMW_STARTS="master.$job.starts"
 # Signals reach the script; the master leaves on SIGTERM and says so to its slaves.
 trap 'kill -TERM "$master"; wait "$master"; exit $?' TERM INT
 {binary} \
@@ -50,6 +59,13 @@ master=$!
 wait "$master"
 code=$?
 
+# After {ABORTS_MAX} starts in a row that were aborted within a minute each: held, until scontrol release.
+if [ "$code" -eq {CRASH_LOOP} ] && [ -n "${{SLURM_JOB_ID:-}}" ]; then
+    why="the master aborted {ABORTS_MAX} times in a row, each within a minute of its start"
+    echo "held: $why; scontrol release $SLURM_JOB_ID starts it again" >&2
+    scontrol update JobId="$SLURM_JOB_ID" Comment="held: $why"
+    scontrol requeuehold "$SLURM_JOB_ID" && sleep 60
+fi
 # As with HTCondor's on_exit_remove: it stays when it was killed by a signal or left on one (129 is SIGHUP, 130 SIGINT,
 # 143 SIGTERM).
 if [ "$code" -gt 128 ] && [ "$code" -ne 255 ] && [ -n "${{SLURM_JOB_ID:-}}" ]; then
@@ -69,12 +85,12 @@ exit "$code"
 /// # Errors
 /// When a path cannot be written in a script.
 pub(crate) fn slaves(app: &App, slaves: u32) -> Result<Text, String> {
-    script(app, slaves, REQUEUES_MAX, "")
+    script(app, slaves, true, "")
 }
 
-/// An array of slaves. With `requeues` 0 a dead one is replaced by the overseer instead, which reads its end from
+/// An array of slaves. Without `requeues` a dead one is replaced by the overseer instead, which reads its end from
 /// `ends`: job, host, exit status, seconds.
-pub(crate) fn script(app: &App, slaves: u32, requeues: u32, ends: &str) -> Result<Text, String> {
+pub(crate) fn script(app: &App, slaves: u32, requeues: bool, ends: &str) -> Result<Text, String> {
     let (dir, tag) = (value(&path(&app.dir)?)?, &app.tag);
     let name = value(tag)?;
     let (output, here) = output(
@@ -107,8 +123,10 @@ pub(crate) fn script(app: &App, slaves: u32, requeues: u32, ends: &str) -> Resul
 #SBATCH --requeue
 {more}
 
-{here}requeues_max={requeues}     # a slave that died is started again so often
+{here}requeues={requeues}     # whether a slave that died is started again
 ends={ends}
+job=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}_${{SLURM_ARRAY_TASK_ID:-0}}
+in_vain=slave.$job.in-vain
 {libraries}
 # An eviction sends SIGTERM: the slave says goodbye to the master at once, which gives its tasks to others. Slurm itself
 # decides then whether the job runs again.
@@ -125,13 +143,36 @@ if [ -n "${{evicted:-}}" ]; then wait "$slave"; exit 255; fi
 # on_exit_remove does, after a pause that grows, so that a binary that cannot start wears nobody out.
 [ -z "$ends" ] ||
     echo "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID ${{SLURMD_NODENAME:-$HOSTNAME}} $code $SECONDS" >>"$ends"
-[ "$code" -ne 0 ] || exit 0
-restarts=${{SLURM_RESTART_COUNT:-0}}
-if [ "$restarts" -lt "$requeues_max" ]; then
-    sleep $((restarts < 6 ? 1 << restarts : 60)) & wait $!
-    [ -z "${{evicted:-}}" ] || exit 255
-    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" && sleep 60
+[ "$code" -ne 0 ] || {{ rm -f "$in_vain"; exit 0; }}
+"$requeues" || exit "$code"
+
+# {IN_VAIN_FIRST} to {IN_VAIN_LAST}: a master answered it, and it ended within a minute without having ended a task; 126 and 127: it could not
+# be started. So often in a row is counted in a file; from the {IN_VAIN_MAX}th time on it is queued again for a later time: a
+# minute, the next time two, and so on up to half an hour. One that finds the computation finished then exits 0.
+times=0 pause=
+if [ "$code" -ge {IN_VAIN_FIRST} ] && [ "$code" -le {IN_VAIN_LAST} ] || [ "$code" -eq 126 ] || [ "$code" -eq 127 ]; then
+    echo + >>"$in_vain"
+    times=$(wc -l <"$in_vain")
+else
+    rm -f "$in_vain"
 fi
+if [ "$times" -ge {IN_VAIN_MAX} ]; then
+    over=$((times - {IN_VAIN_MAX}))
+    pause=$((over < 5 ? 60 << over : 1800))
+    why="$times times in a row it ended within a minute of its start without having ended a task"
+    echo "held for $pause s: $why" >&2
+    scontrol update JobId="$job" Comment="held for $pause s: $why"
+else
+    restarts=${{SLURM_RESTART_COUNT:-0}} most=60
+    [ "$times" -eq 0 ] || {{ restarts=$((times - 1)) most=10; }}
+    sleep $((restarts < 6 && (1 << restarts) < most ? 1 << restarts : most)) & wait $!
+    [ -z "${{evicted:-}}" ] || exit 255
+fi
+(
+    # The requeue sends this job a signal.
+    trap '' TERM
+    scontrol requeue "$job" && {{ [ -z "$pause" ] || scontrol update JobId="$job" StartTime="now+$pause"; }}
+) && [ -z "${{evicted:-}}" ] && sleep 60
 exit "$code"
 "#
     );

@@ -45,7 +45,16 @@ fn the_masters_arguments_are_quoted_for_condor() {
     );
     assert_eq!(
         line(&text, "on_exit_remove"),
-        "on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143)"
+        "on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143) && \
+         (ExitCode != 253)"
+    );
+    assert_eq!(
+        line(&text, "on_exit_hold "),
+        "on_exit_hold         = (ExitBySignal == False) && (ExitCode == 253)"
+    );
+    assert_eq!(
+        line(&text, "environment"),
+        "environment  = \"RINGMW_STARTS=master.$(CLUSTER).$(PROCESS).starts\""
     );
     assert!(condor::master(&app(), &["a\nb".to_owned()], &[]).is_err());
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ringmw_codec::status::Status;
 
-use crate::why::safe;
+use crate::say::safe;
 
 /// Hosts, slaves and messages of a page, each.
 const LISTED_MAX: usize = 20;

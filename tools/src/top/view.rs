@@ -9,7 +9,7 @@ use ratatui::widgets::{Block, Clear, Paragraph, Row, Sparkline, Table, TableStat
 use ringmw_codec::status::{Doing, Slave, Status, Told};
 
 use super::plain::{big, clock, short, span};
-use crate::why::safe;
+use crate::say::safe;
 
 /// Rates that are drawn.
 const RATES_MAX: usize = 600;

@@ -10,6 +10,7 @@ mod recount;
 mod simulated;
 mod spans;
 mod stats;
+mod status_page;
 mod stories;
 mod story_windows;
 

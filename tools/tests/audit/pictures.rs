@@ -9,7 +9,7 @@ use crate::made::{Form, World};
 use crate::{RUNS, audit_files, sample};
 use ringmw_codec::audit::{Event, GroupWord, Line, StateWord, Who};
 
-const KINDS: [&str; 5] = ["slaves", "churn", "throughput", "survival", "heat"];
+const KINDS: [&str; 6] = ["slaves", "churn", "throughput", "survival", "heat", "queue"];
 
 /// A run with everything to find: a bad host, a subnet that loses slaves, a stall, and no tasks in its last third.
 fn troubled(slaves: u32) -> Vec<u8> {
@@ -131,11 +131,56 @@ fn findings_name_what_went_wrong() {
     ] {
         assert!(found.contains(words), "{words}\n{found}");
         assert!(page.contains(words), "{words}");
+        // In the list; those with a time in every picture over time too.
+        let marks = page.matches(words).count();
+        let is_timed = words.contains(" at 08:") || words.contains(" from 08:");
+        assert_eq!(marks > 4, is_timed, "{words}: {marks} times");
     }
     let (found, _) = findings(&std::fs::read(sample(RUNS[4], "master.audit")).expect("a sample"));
     assert!(found.contains("no exit line"), "{found}");
     let (found, _) = findings(&std::fs::read(sample(RUNS[1], "master.audit")).expect("a sample"));
     assert!(found.contains("No slave was lost"), "{found}");
+}
+
+/// How many tasks wait is drawn where the trail has lines of state, and no empty picture where it has none.
+#[test]
+fn lines_of_state_are_drawn() {
+    let line =
+        |second: u32, text: &str| format!("2 2026-11-20T12:00:{second:02}.000000Z MASTER {text}\n");
+    let connected = |n: u32| {
+        format!("connected slave=SLAVE-{n} from=10.0.0.{n}:9 host=n{n} job=\"\" group=unordered")
+    };
+    let state = |queued: u32| {
+        format!(
+            "run-state queued={queued} running=2 done=0 failed=0 ordered=0 intermingle=0 unordered=2 busy=2 desired=5 queue=\"square={queued}\""
+        )
+    };
+    let slaves = line(1, &connected(1)) + &line(1, &connected(2));
+    let rest = line(40, "exit code=0 reason=finished");
+    let (_, page) = findings_allowing_notes((slaves.clone() + &rest).as_bytes());
+    assert!(!page.contains("Tasks that wait in the master"));
+    let states = line(10, &state(700)) + &line(20, &state(90)) + &line(30, &state(4));
+    let (_, page) = findings_allowing_notes((slaves + &states + &rest).as_bytes());
+    assert!(page.contains("Tasks that wait in the master"));
+    let hover = page.split("data-hover=\"").skip(1);
+    let of_queue = |data: &str| {
+        let (data, _) = data.split_once('"')?;
+        let data: serde_json::Value = serde_json::from_str(&data.replace("&quot;", "\"")).ok()?;
+        let queued = data["series"]
+            .as_array()?
+            .iter()
+            .find(|series| series[0] == "queued")?;
+        let mut steps: Vec<u64> = queued[1]
+            .as_array()?
+            .iter()
+            .filter_map(|step| step.as_f64())
+            .map(|step| step as u64)
+            .collect();
+        steps.dedup();
+        Some(steps)
+    };
+    let queued: Vec<Vec<u64>> = hover.filter_map(of_queue).collect();
+    assert_eq!(queued, [[0, 700, 90, 4]]);
 }
 
 #[test]
@@ -174,7 +219,7 @@ fn the_page_asks_for_nothing_and_believes_nobody() {
             || text.starts_with("http-equiv=")
     };
     assert!(outside.iter().all(is_known), "{outside:?}");
-    assert_eq!(page.matches("<svg").count(), KINDS.len());
+    assert_eq!(page.matches("<svg").count(), KINDS.len() - 1);
 }
 
 fn findings_allowing_notes(trail: &[u8]) -> (String, String) {
@@ -299,13 +344,7 @@ fn csv_and_json_of_findings() {
 #[test]
 #[ignore = "needs a browser: `.ci/run machine` installs one and runs it"]
 fn a_browser_opens_the_page() {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let is_here = |name: &&&str| {
-        let output = Command::new(name).arg("--version").output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let browser = names.iter().find(is_here);
-    let browser = browser.unwrap_or_else(|| panic!("none of {names:?} is here; install one"));
+    let browser = browser();
     for slaves in [8, 20, 200, 5000] {
         let folder = tempfile::tempdir().expect("a folder");
         let page = folder.path().join("report.html");
@@ -325,7 +364,7 @@ fn a_browser_opens_the_page() {
             const back=svg.querySelector('.plot').getAttribute('transform')==='';return text.includes(':')&&zoomed&&back});\
             document.title='wide='+wide+' cut='+cut+' over='+over+' told='+told.filter(told=>told).length})</script></body>";
         std::fs::write(&page, html.replace("</body>", probe)).expect("it writes");
-        let dom = dump_dom(browser, folder.path(), &page);
+        let dom = dump_dom(browser, folder.path(), &page, 1_100);
         assert!(
             dom.contains("<title>wide=5 cut=0 over=false told=5</title>"),
             "{slaves}: {}",
@@ -339,15 +378,28 @@ fn a_browser_opens_the_page() {
     }
 }
 
-fn dump_dom(browser: &str, profile: &Path, page: &Path) -> String {
+/// A browser of this machine.
+pub(crate) fn browser() -> &'static str {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let is_here = |name: &&&str| {
+        let output = Command::new(name).arg("--version").output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let browser = names.iter().find(is_here);
+    browser.unwrap_or_else(|| panic!("none of {names:?} is here; install one"))
+}
+
+/// What a browser whose window is so wide makes of a page, once its scripts have nothing more to do.
+pub(crate) fn dump_dom(browser: &str, profile: &Path, page: &Path, width: u32) -> String {
     let output = Command::new(browser)
         .args([
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
-            "--window-size=1100,2000",
+            "--virtual-time-budget=3000",
             "--dump-dom",
         ])
+        .arg(format!("--window-size={width},2000"))
         .arg(format!(
             "--user-data-dir={}",
             profile.join("profile").display()

@@ -232,7 +232,10 @@ fn stats(
         format!("{} at once", grouped(peak)),
         format!("{} at the end", grouped(at_end)),
         format!("{} sent", grouped(sums.sent)),
-        format!("{} results", grouped(sums.results)),
+        match sums.results {
+            1 => "1 result".to_owned(),
+            results => format!("{} results", grouped(results)),
+        },
         format!("{} recycled", grouped(sums.recycled)),
     ] {
         judge.holds("table", table.contains(&words), || {

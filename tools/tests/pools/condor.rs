@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::operator;
 use crate::stories::{self, Waves, cannot_start, try_run};
 use crate::{Dir, facts, one, program, run, signal, slave_pids, wait_for, work};
 
@@ -269,4 +270,91 @@ fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
             },
         },
     );
+}
+
+/// What `condor_q` says of jobs of this folder that are held.
+fn held(dir: &Dir) -> String {
+    let ours = format!("Iwd == \"{}\" && JobStatus == 5", dir.0.display());
+    let args = ["-constraint", &ours, "-af", "HoldReason"];
+    run(Path::new("/"), "condor_q", &args)
+}
+
+fn release(dir: &Dir) {
+    let ours = format!("Iwd == \"{}\"", dir.0.display());
+    run(Path::new("/"), "condor_release", &["-constraint", &ours]);
+}
+
+const SYSTEM: operator::System<'static> = operator::System {
+    name: "condor",
+    options: &[],
+    left: &queued,
+    held: &held,
+    release: &release,
+};
+
+/// The master's job: the only one of the scheduler universe.
+fn master_job(dir: &Dir) -> String {
+    let ours = format!("Iwd == \"{}\" && JobUniverse == 7", dir.0.display());
+    let args = ["-constraint", &ours, "-af:j", "JobStatus"];
+    let text = run(Path::new("/"), "condor_q", &args);
+    let id = text.split_whitespace().next().expect("it is queued");
+    id.to_owned()
+}
+
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_run_is_watched_stopped_and_started_again() {
+    let _one = one("condor");
+    let dir = Dir::new("again", "waves");
+    operator::a_run_is_watched_stopped_and_started_again(&dir, &SYSTEM);
+}
+
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_master_that_aborts_is_held() {
+    let _one = one("condor");
+    operator::a_master_that_aborts_is_held(&Dir::new("aborts", "waves"), &SYSTEM);
+}
+
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_slave_that_is_refused_is_held() {
+    let _one = one("condor");
+    operator::a_slave_that_is_refused_is_held(&Dir::new("refused", "waves"), &SYSTEM);
+}
+
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_pool_whose_master_is_down_comes_back() {
+    let _one = one("condor");
+    let dir = Dir::new("down", "waves");
+    let on_master = |command: &str| {
+        run(Path::new("/"), command, &[&master_job(&dir)]);
+    };
+    let (down, up) = (|| on_master("condor_hold"), || on_master("condor_release"));
+    operator::a_pool_whose_master_is_down_comes_back(&dir, &SYSTEM, &down, &up);
+}
+
+/// `condor_rm` of the master is SIGUSR2 to it: the run is stopped for good.
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn jobs_are_taken_away() {
+    let _one = one("condor");
+    let dir = Dir::new("taken", "waves");
+    let remove = |job: &str| {
+        run(Path::new("/"), "condor_rm", &[job]);
+    };
+    operator::jobs_are_taken_away(&dir, &SYSTEM, &remove, &|| master_job(&dir));
+}
+
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn everything_is_taken_away() {
+    let _one = one("condor");
+    let dir = Dir::new("all", "waves");
+    let ours = format!("Iwd == \"{}\"", dir.0.display());
+    let remove = || {
+        run(Path::new("/"), "condor_rm", &["-constraint", &ours]);
+    };
+    operator::everything_is_taken_away(&dir, &SYSTEM, &remove);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::operator;
 use crate::stories::{self, Waves, cannot_start, try_run};
 use crate::{Dir, facts, jobs, one, run, signal, slave_pids, wait_for};
 
@@ -180,4 +181,74 @@ fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
             },
         },
     );
+}
+
+/// The comments of jobs of this folder that wait.
+fn held(dir: &Dir) -> String {
+    let format = [
+        "--me",
+        "-h",
+        "-r",
+        "-t",
+        "PENDING",
+        "--Format=WorkDir:500,Comment:300",
+    ];
+    let text = run(Path::new("/"), "squeue", &format);
+    let here = dir.0.display().to_string();
+    let ours = text
+        .lines()
+        .filter(|line| line.split("  ").next() == Some(here.as_str()));
+    ours.map(|line| line[here.len()..].trim().to_owned() + "\n")
+        .collect()
+}
+
+fn jobs_of(dir: &Dir) -> Vec<(String, String)> {
+    let text = run(
+        Path::new("/"),
+        "squeue",
+        &["--me", "-h", "-r", "--format=%i %j %Z"],
+    );
+    let here = dir.0.display().to_string();
+    let job = |line: &str| {
+        let mut words = line.splitn(3, ' ');
+        let (id, name) = (words.next()?, words.next()?);
+        (words.next() == Some(here.as_str())).then(|| (id.to_owned(), name.to_owned()))
+    };
+    text.lines().filter_map(job).collect()
+}
+
+fn release(dir: &Dir) {
+    for (job, _) in jobs_of(dir) {
+        run(Path::new("/"), "scontrol", &["release", &job]);
+    }
+}
+
+const SYSTEM: operator::System<'static> = operator::System {
+    name: "slurm",
+    options: &MEMORY,
+    left: &queued,
+    held: &held,
+    release: &release,
+};
+
+#[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_run_is_watched_stopped_and_started_again() {
+    let _one = one("slurm");
+    let dir = Dir::new("again", "waves");
+    operator::a_run_is_watched_stopped_and_started_again(&dir, &SYSTEM);
+}
+
+#[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_master_that_aborts_is_held() {
+    let _one = one("slurm");
+    operator::a_master_that_aborts_is_held(&Dir::new("aborts", "waves"), &SYSTEM);
+}
+
+#[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_slave_that_is_refused_is_held() {
+    let _one = one("slurm");
+    operator::a_slave_that_is_refused_is_held(&Dir::new("refused", "waves"), &SYSTEM);
 }

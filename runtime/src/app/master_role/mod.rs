@@ -11,6 +11,7 @@ use ringmw_codec::handshake::Welcome;
 use ringmw_codec::secret::Secret;
 
 use crate::app::args::{Args, ExitRequest};
+use crate::app::batch_job::Starts;
 use crate::app::exit::Exit;
 use crate::app::master_role::outlast::Outlast;
 use crate::app::master_role::resource::Reporting;
@@ -22,6 +23,8 @@ use crate::io::clock::Clock;
 use crate::io::dial::Dialler;
 use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
+use crate::io::last_lines;
+use crate::io::probe;
 use crate::io::secret_file;
 use crate::io::signals::{Leave, Signals};
 use crate::io::terminal::{complain, own_name};
@@ -55,6 +58,22 @@ struct Setting {
 type Finished = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
+    let starts = match settings.role {
+        Role::Local { .. } => None,
+        _ => Starts::of_this_job(),
+    };
+    if let Some(Err(error)) = starts.as_ref().map(Starts::begin) {
+        complain(name, &error);
+        return exit::CRASH_LOOP;
+    }
+    let code = live(parts, settings, name);
+    if let Some(starts) = starts {
+        starts.end();
+    }
+    code
+}
+
+fn live(parts: Parts, settings: Settings, name: &str) -> u8 {
     let sink = match (&settings.audit_file, &settings.role) {
         (Some(path), _) => Sink::File(path.clone(), settings.audit_rotate),
         (None, Role::Local { .. }) => Sink::None,
@@ -72,6 +91,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         (None, Role::Local { .. }) => format!("local-{:016x}", random()),
         (None, _) => "default-member-id".to_owned(),
     };
+    last_lines::write_at_abort(Arc::clone(&audit), || Who::Master);
     let setting = Setting {
         parts,
         settings,
@@ -86,6 +106,9 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         let (audit, last_words) = (Arc::clone(&audit), last_words.clone());
         move |signal: Leave, why: &str, was_heard: bool| {
             last_words.begin();
+            if let Some(starts) = Starts::of_this_job() {
+                starts.end();
+            }
             if !was_heard {
                 let name = signal.name.to_owned();
                 audit.say(Who::Master, Event::Signal { name });
@@ -180,6 +203,7 @@ impl Setting {
         signals: Option<Signals>,
         start: impl FnOnce(String, String, Option<Secret>),
     ) -> Result<Ended, String> {
+        self.refuse_anothers_file()?;
         let version = self.parts.version.clone();
         let outlast = Outlast::open(&mut self.settings, &own_name(), &version, random)?;
         self.say_init();
@@ -368,6 +392,22 @@ impl Setting {
             local.stop();
         }
         Ok(ended)
+    }
+
+    /// A resource file whose master still answers is not taken over: slaves of both would go to one of them. One that was
+    /// killed does not answer, and its successor goes on with the file.
+    fn refuse_anothers_file(&self) -> Result<(), String> {
+        let Some(path) = &self.settings.resource_file else {
+            return Ok(());
+        };
+        match probe::who_answers(path) {
+            None => Ok(()),
+            Some(who) => Err(format!(
+                "--mw-resource-file {0}: it is another master's that still runs: {who}; end that one with `ringmw stop {0}`, \
+                 or give this one a file of its own",
+                path.display()
+            )),
+        }
     }
 
     /// What slaves must know to join, where there is a way by which they learn it: the resource file, the secret's own file,

@@ -24,12 +24,13 @@ use tokio::sync::Semaphore;
 use super::board::Board;
 use super::metrics;
 
-/// Connections at a time; further ones wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at a time; further ones wait in the listener's backlog. A thousand that say nothing are through in
+/// [`HEAD_WITHIN`] for each so many.
+const CONNECTIONS_MAX: usize = 256;
 /// The most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 /// A head takes so long at most: one byte a second is not enough.
-const HEAD_WITHIN: Duration = Duration::from_secs(5);
+const HEAD_WITHIN: Duration = Duration::from_secs(2);
 /// A connection is closed after this time, whatever it is at.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(20);
 /// After a failed accept, so that a lack of descriptors is no storm.

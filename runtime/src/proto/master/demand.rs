@@ -78,6 +78,7 @@ impl MasterCore {
         }
         self.stopping = Some(finished);
         self.sched.stop();
+        self.trail.say_bests();
         self.trail.sum_up_cancelled();
         self.trail.sum_up_known();
         self.trail.push(Event::ShutdownBegun {

@@ -42,6 +42,7 @@ impl MasterCore {
             FromSlave::Progress(progress) => self.on_progress(conn, slave, progress),
             FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
+            FromSlave::AsksHungry(asks) => self.on_asks_hungry(asks),
             FromSlave::Offer(offer) => self.on_offer(slave, offer),
             FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
         }

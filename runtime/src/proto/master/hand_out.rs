@@ -65,6 +65,7 @@ impl MasterCore {
             self.send_batch(slave, goes_on);
         }
         self.recall();
+        self.tell_hungry();
         self.collect_withdrawals();
         while let Some((slave, from, to)) = self.sched.poll_moved() {
             self.trail.push(Event::Group {

@@ -25,6 +25,7 @@ mod demand;
 mod from_slave;
 mod hand_out;
 mod handshake;
+mod hungry;
 mod incumbents;
 mod journal;
 pub(crate) mod known;
@@ -122,6 +123,10 @@ pub struct MasterCore {
     /// Connections that became slaves in this turn: their welcome leaves at its end.
     welcomed: Vec<ConnId>,
     late: u64,
+    /// The reserved slaves that had nothing to do when the trail named them last.
+    reserved_idle: Vec<SlaveId>,
+    /// When the trail may say again that slaves are hungry.
+    hungry_said_again: Nanos,
     /// What has become of tasks and slaves so far.
     account: Account,
     /// What is kept for peers that have not read it.
@@ -172,6 +177,8 @@ impl MasterCore {
             awake: 0,
             welcomed: Vec::new(),
             late: 0,
+            reserved_idle: Vec::new(),
+            hungry_said_again: 0,
             unsent: AllUnsent::default(),
             left_bytes: 0,
             recorder: None,
@@ -288,6 +295,19 @@ impl MasterCore {
             queue: queue.collect(),
         };
         self.trail.say_run_state(state, load());
+        self.say_reserved_idle();
+    }
+
+    /// Names the reserved slaves that have nothing to do, if they are others than the last time.
+    fn say_reserved_idle(&mut self) {
+        let idle: Vec<SlaveId> = self.sched.idle_reserved().collect();
+        if idle != self.reserved_idle && !idle.is_empty() {
+            self.trail.push(Event::ReservedIdle {
+                count: idle.len() as u64,
+                slaves: idle.iter().take(8).map(SlaveId::to_string).collect(),
+            });
+        }
+        self.reserved_idle = idle;
     }
 
     /// From here on the last ends and losses are remembered one by one, for [`why`](Self::why).
@@ -398,6 +418,7 @@ impl MasterCore {
             sched.recall_due(),
             sched.duplicate_due(),
             sched.expire_due(),
+            sched.hungry_due(),
         ] {
             wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));
         }

@@ -2,7 +2,7 @@
 //! ten a second and slave, beyond that one summing line a second; with so many slaves that this would be too much, they
 //! sum for longer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ringmw_codec::audit::{EndWord, Event, GroupWord};
 use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
@@ -19,6 +19,9 @@ const TASK_LINES_PER_SECOND: u32 = 100;
 /// Summing lines in one second, all slaves together; whose turn does not come sums on. Each may bring a line `state`, as a
 /// packet's own may ([`meter`](super::meter)): 2,000 lines in all.
 const SUMS_PER_SECOND: usize = 500;
+
+/// Lines about improved incumbents in one second, all of them together; beyond, one line each a second.
+const BEST_LINES_PER_SECOND: u32 = 10;
 
 /// Between two lines of state.
 const STATE_EVERY: Nanos = 10 * SECOND;
@@ -59,6 +62,10 @@ pub(super) struct Trail {
     pub(super) summing: VecDeque<u32>,
     task_lines: u32,
     unsaid: u64,
+    /// Lines about incumbents in this second.
+    best_lines: u32,
+    /// The newest of those that were not said: key and slave, by incumbent.
+    bests: BTreeMap<u32, (u64, Option<u32>)>,
     /// Tasks cancelled in this second.
     cancelled: u64,
     /// Tasks in this second whose result was known.
@@ -81,6 +88,8 @@ impl Trail {
             summing: VecDeque::new(),
             task_lines: 0,
             unsaid: 0,
+            best_lines: 0,
+            bests: BTreeMap::new(),
             cancelled: 0,
             known: 0,
             traffic: Traffic::default(),
@@ -102,17 +111,32 @@ impl Trail {
         self.lines.drain(..)
     }
 
-    /// An incumbent improved; one that does so again before anything else has happened is the same line.
+    /// An incumbent improved; one that does so again before anything else has happened is the same line, and past
+    /// [`BEST_LINES_PER_SECOND`] the last of a second stands for all.
     ///
-    /// A slave may improve it a million times in one turn: the trail would hold a line for each.
+    /// A slave may improve it a million times in one turn, thousands of slaves each a few times a second.
     pub(super) fn on_best(&mut self, best: u32, key: u64, slave: SlaveId) {
         let slave = Some(slave.0);
         let before = self.lines.last();
-        if matches!(before, Some(Event::Best { best: b, slave: s, .. }) if (*b, *s) == (best, slave))
-        {
+        let is_same = matches!(before, Some(Event::Best { best: b, slave: s, .. }) if (*b, *s) == (best, slave));
+        // One that waits is older, and would stand behind it.
+        if is_same && !self.bests.contains_key(&best) {
             self.lines.pop();
+            return self.push(Event::Best { best, key, slave });
         }
+        if self.best_lines == BEST_LINES_PER_SECOND {
+            self.bests.insert(best, (key, slave));
+            return;
+        }
+        self.best_lines += 1;
         self.push(Event::Best { best, key, slave });
+    }
+
+    /// What is owed of incumbents.
+    pub(super) fn say_bests(&mut self) {
+        for (best, (key, slave)) in std::mem::take(&mut self.bests) {
+            self.push(Event::Best { best, key, slave });
+        }
     }
 
     /// A new second: what was summed in the last one is written.
@@ -123,6 +147,8 @@ impl Trail {
         }
         self.task_lines = 0;
         self.packet_lines = 0;
+        self.best_lines = 0;
+        self.say_bests();
         self.sum_up_cancelled();
         self.sum_up_known();
         if self.unsaid > 0 {
@@ -293,7 +319,44 @@ pub(super) fn group(group: Group) -> GroupWord {
 
 #[cfg(test)]
 mod tests {
-    use super::{MESSAGE_BYTES_MAX, cut};
+    use ringmw_codec::audit::Event;
+    use ringmw_sched::SlaveId;
+
+    use super::{BEST_LINES_PER_SECOND, MESSAGE_BYTES_MAX, Trail, cut};
+    use crate::proto::SECOND;
+    use crate::proto::config::Level;
+
+    /// A thousand slaves improve two incumbents in one second: a line each up to a bound, then the newest of each.
+    #[test]
+    fn improvements_of_a_second_are_folded_and_the_newest_is_said() {
+        let mut trail = Trail::new(Level::Packets);
+        let newest = |trail: &mut Trail, best: u32| {
+            let lines: Vec<Event> = trail.drain().collect();
+            let of = |event: &Event| match event {
+                Event::Best { best: b, key, .. } if *b == best => Some(*key),
+                _ => None,
+            };
+            let keys: Vec<u64> = lines.iter().filter_map(of).collect();
+            assert!(keys.is_sorted_by(|a, b| a > b), "{keys:?}");
+            (lines.len(), keys.last().copied())
+        };
+        for n in 0..1_000u64 {
+            // Some by the same slave as the one before.
+            let slave = SlaveId((n / 3) as u32);
+            trail.on_best((n % 2) as u32, 5_000 - n, slave);
+        }
+        assert_eq!(
+            newest(&mut trail, 0).0,
+            BEST_LINES_PER_SECOND as usize,
+            "a bound in all"
+        );
+        trail.on_time(SECOND, &mut []);
+        assert_eq!(newest(&mut trail, 1), (2, Some(5_000 - 999)));
+        trail.on_time(2 * SECOND, &mut []);
+        assert_eq!(newest(&mut trail, 1), (0, None), "nothing is owed");
+        trail.on_best(1, 7, SlaveId(1));
+        assert_eq!(newest(&mut trail, 1), (1, Some(7)));
+    }
 
     #[test]
     fn a_long_message_is_cut_behind_a_whole_character() {

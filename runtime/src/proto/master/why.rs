@@ -62,8 +62,8 @@ impl MasterCore {
         }
         if task >= self.sched.next_task() {
             return Err(format!(
-                "there was no TASK-{task} yet: {} tasks were submitted",
-                self.sched.next_task()
+                "there was no TASK-{task} yet: {} submitted so far",
+                slaves(self.sched.next_task(), "task was", "tasks were")
             ));
         }
         let memory = self.account.memory.as_ref();
@@ -350,6 +350,15 @@ impl MasterCore {
         if look.doing == Doing::Moving {
             lines.push(
                 "it gets no more work, and moves to another group when it is through".to_owned(),
+            );
+        }
+        if self.sched.is_reserved(slave) {
+            lines.push(
+                match look.doing {
+                    Doing::Idle => "it is reserved, and nothing is given to it",
+                    _ => "it is reserved",
+                }
+                .to_owned(),
             );
         }
         if look.held_back {

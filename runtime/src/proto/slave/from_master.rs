@@ -110,6 +110,7 @@ impl SlaveCore {
             FromMaster::Say(say) => self.on_say(say)?,
             FromMaster::SaidHeard(heard) => self.on_said_heard(heard)?,
             FromMaster::CheckpointTaken(taken) => self.on_checkpoint_taken(taken.task),
+            FromMaster::Hungry(word) => self.on_hungry(word),
             FromMaster::Resume(checkpoint) => self.on_resume(&checkpoint),
             FromMaster::Bests(bests) => self.learned.extend(bests.entries),
             FromMaster::Shutdown(Shutdown { finished }) => {

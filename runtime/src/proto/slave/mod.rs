@@ -13,6 +13,7 @@
 
 mod checkpoint;
 mod from_master;
+mod hungry;
 mod leave;
 mod meter;
 mod packet;
@@ -34,6 +35,7 @@ use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::secured::AtSlave;
 use crate::proto::{SECOND, put};
 use checkpoint::Checkpoints;
+use hungry::Told;
 use leave::Leaving;
 pub use leave::SlaveEnd;
 use meter::Meter;
@@ -106,6 +108,7 @@ pub struct SlaveCore {
     /// Of the running task with the master, if that listens.
     talk: Option<Talk>,
     progressed: Progressed,
+    hungry: Told,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
@@ -149,6 +152,7 @@ impl SlaveCore {
             checkpoints: Checkpoints::default(),
             talk: None,
             progressed: Progressed::default(),
+            hungry: Told::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
             bounds: Bounds::default(),

@@ -116,6 +116,7 @@ impl Law {
             Kind::Heard => self.on_heard_frame(id, payload),
             Kind::Progress => self.on_progress_frame(id, payload),
             Kind::Checkpoint => self.on_checkpoint(conn, id, payload),
+            Kind::AsksHungry => self.on_asks_hungry(payload),
             Kind::Goodbye => match Goodbye::decode(payload) {
                 Ok(goodbye) => {
                     self.see(conn, Happening::Goodbye);
@@ -245,6 +246,7 @@ impl Law {
             return false;
         };
         self.see(conn, Happening::Withdrawn);
+        self.on_hands_hungry(id);
         for (task, begun) in withdrawn.tasks {
             let slave = self.slaves.get_mut(&id).expect("it speaks");
             let found = slave
@@ -270,6 +272,7 @@ impl Law {
             return false;
         }
         self.see(conn, Happening::Returned);
+        self.on_hands_hungry(id);
         for seq in returned.tasks {
             let slave = self.slaves.get_mut(&id).expect("it speaks");
             let Some(at) = slave.hands.iter().position(|held| held.0 == seq) else {

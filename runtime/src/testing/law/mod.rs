@@ -17,6 +17,8 @@
 //!   turns         whose tasks go next                       on_packet
 //!   talk          conversations with running tasks        on_say ..
 //!   levels        priorities and deadlines                  on_hand_out
+//!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
+//!   reserve       slaves that are the application's own         check_reserved
 //!   needs         labels                                  on_needs
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
@@ -37,10 +39,12 @@
 mod application;
 mod checkpoint;
 mod from_slave;
+mod hungry;
 mod leaving;
 mod levels;
 mod loss;
 mod needs;
+mod reserve;
 mod secured;
 mod status;
 mod tables;
@@ -60,6 +64,7 @@ use crate::proto::config::Config;
 use crate::proto::master::{MasterCore, STALL, TICK};
 use crate::testing::coverage::{Coverage, Happening, Standing};
 use crate::testing::law::checkpoint::Checkpoints;
+use crate::testing::law::hungry::Hungry;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
 use crate::testing::law::needs::Needs;
@@ -108,6 +113,7 @@ pub(super) struct Law {
     leaving: Leaving,
     checkpoints: Checkpoints,
     talks: Talks,
+    hungry: Hungry,
     secured: Secured,
     unsent: Unsent,
     needs: Needs,
@@ -145,6 +151,7 @@ impl Law {
             leaving: Leaving::default(),
             checkpoints: Checkpoints::default(),
             talks: Talks::default(),
+            hungry: Hungry::default(),
             secured: Secured::default(),
             unsent: Unsent::default(),
             needs: Needs::default(),
@@ -231,6 +238,7 @@ impl Law {
         self.gone.clear();
         self.check_checkpoints(core);
         self.check_talks();
+        self.check_hungry();
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);
         self.check_status(core);

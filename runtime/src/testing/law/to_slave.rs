@@ -110,6 +110,7 @@ impl Law {
             (Kind::Say, Phase::Slave(id)) => self.on_say(id, payload),
             (Kind::SaidHeard, Phase::Slave(id)) => self.on_said_heard(id, payload),
             (Kind::CheckpointTaken, Phase::Slave(_)) => self.on_checkpoint_taken(conn, payload),
+            (Kind::Hungry, Phase::Slave(id)) => self.on_hungry(id, payload),
             (Kind::Resume, Phase::Slave(id)) => self.on_resume(id, payload),
             (Kind::Shutdown, Phase::Slave(id)) => {
                 Shutdown::decode(payload).expect("the master's own");

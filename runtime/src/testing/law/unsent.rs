@@ -101,6 +101,12 @@ impl Law {
         line.bytes += more as u64;
     }
 
+    /// Whether it has not read all that it was sent.
+    pub(super) fn has_unsent(&self, conn: ConnId) -> bool {
+        let line = self.unsent.lines.get(&conn);
+        line.is_some_and(|line| line.bytes > 0)
+    }
+
     pub(super) fn close_unsent(&mut self, conn: ConnId) {
         self.unsent.lines.remove(&conn);
     }

@@ -70,7 +70,17 @@ pub(super) fn steps(times: u32, cx: &mut Cx) -> u64 {
     sum
 }
 
-pub(super) const ALGORITHMS: usize = 6;
+/// So many steps, and gives back what it has not done once slaves are hungry.
+#[ringmw::algorithm]
+pub(super) fn yields(steps: u32, cx: &mut Cx) -> u64 {
+    let mut left = steps;
+    while left > 0 && !cx.hungry() {
+        left -= 1;
+    }
+    left.into()
+}
+
+pub(super) const ALGORITHMS: usize = 7;
 
 pub(super) fn registry() -> (Arc<Registry>, Hello) {
     static REGISTRY: OnceLock<(Arc<Registry>, Hello)> = OnceLock::new();
@@ -82,6 +92,7 @@ pub(super) fn registry() -> (Arc<Registry>, Hello) {
         builder.register::<search>().expect("distinct names");
         builder.register::<counts>().expect("distinct names");
         builder.register::<steps>().expect("distinct names");
+        builder.register::<yields>().expect("distinct names");
         let registry = Arc::new(builder.finish());
         let hello = hello(&registry, "sim", MEMBER_ID);
         (registry, hello)
@@ -89,9 +100,9 @@ pub(super) fn registry() -> (Arc<Registry>, Hello) {
     (Arc::clone(registry), hello.clone())
 }
 
-/// The registry sorts by name: counts, draw, echo, fails, search, steps.
+/// The registry sorts by name: counts, draw, echo, fails, search, steps, yields.
 pub(super) fn index_of(kind: usize) -> u16 {
-    [2, 1, 3, 4, 0, 5][kind]
+    [2, 1, 3, 4, 0, 5, 6][kind]
 }
 
 pub(super) const MEMBER_ID: &[u8] = b"simulated";

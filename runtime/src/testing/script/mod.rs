@@ -6,6 +6,7 @@
 
 mod algorithms;
 mod reduced;
+mod reserve;
 mod restless;
 mod storm;
 mod submit;
@@ -30,6 +31,7 @@ use crate::proto::master::MasterCore;
 use crate::testing::fleet::{Fleet, Weights};
 use crate::testing::law::Law;
 use crate::testing::script::algorithms::ALGORITHMS;
+use crate::testing::script::reserve::Reserving;
 use crate::typed::best::Best;
 
 pub(super) use algorithms::hello;
@@ -151,7 +153,7 @@ struct Habits {
     takes_no_news: bool,
     /// It holds its thread for so long in every turn.
     holds: Nanos,
-    /// Draws of algorithms: echo, draw, fails, search, counts.
+    /// Draws of algorithms: echo, draw, fails, search, counts, steps, yields.
     kinds: [u32; ALGORITHMS],
     echo_max: u32,
     offer_percent: u32,
@@ -177,6 +179,8 @@ struct Script {
     records: Vec<u64>,
     /// Priorities and deadlines are drawn aside, in seeds that have them.
     levels: Option<ChaCha8Rng>,
+    /// Slaves that it reserves, in seeds where it does; drawn aside, too.
+    reserving: Option<Reserving>,
     /// The priority and the deadline of tasks that are alike.
     level: (i8, Nanos),
     /// Draws which labels tasks need, in worlds whose slaves have some; apart from all other draws.
@@ -266,6 +270,7 @@ impl Script {
         self.read_trail();
         self.law.follow(&self.state.core);
         self.law.check(&self.state.core);
+        self.check_reserved();
         // Mostly quick, now and then held by the master algorithm for longer than a stall or a timeout.
         let held = match self.rng.random_range(0..400) {
             0 if !self.calm => self.rng.random_range(0..8 * SECOND),
@@ -307,6 +312,7 @@ impl Script {
         if self.calm || self.chance(self.habits.take_percent) {
             self.take();
         }
+        self.reserve();
         self.keep_ready();
     }
 
@@ -314,6 +320,12 @@ impl Script {
     fn keep_ready(&mut self) {
         self.state.dispatch();
         self.law.follow(&self.state.core);
+    }
+
+    /// Those that are drawn.
+    fn algorithms(&self) -> usize {
+        let drawn = self.habits.kinds.iter().rposition(|kind| *kind > 0);
+        ALGORITHMS.min(drawn.map_or(0, |last| last + 1).max(6))
     }
 
     fn chance(&mut self, percent: u32) -> bool {

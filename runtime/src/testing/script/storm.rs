@@ -20,6 +20,7 @@ use crate::testing::law::Law;
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
 use crate::testing::script::reduced::reduced;
+use crate::testing::script::reserve::Reserving;
 use crate::testing::script::restless::restless;
 use crate::testing::script::talks::talks;
 use crate::testing::script::{Habits, Script};
@@ -214,6 +215,8 @@ impl Script {
                 percent(5),
                 percent(3),
                 percent(4),
+                // In some runs tasks ask whether slaves are hungry; a seed without them keeps its run.
+                3 * u32::from(seed % 5 == 1),
             ],
             echo_max: [4, 60, 400][percent(3) as usize],
             offer_percent: 2 + percent(20),
@@ -265,6 +268,8 @@ impl Script {
             levels: seed
                 .is_multiple_of(3)
                 .then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x001e_7e15)),
+            reserving: (seed % 4 == 2)
+                .then(|| Reserving::new(ChaCha8Rng::seed_from_u64(seed ^ 0x7265_7365))),
             level: (0, Nanos::MAX),
             needy: is_labelled.then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6565_6473)),
             needs: &[],

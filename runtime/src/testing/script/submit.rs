@@ -12,7 +12,9 @@ use crate::proto::SECOND;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::incumbents::Direction;
 use crate::proto::series::Body;
-use crate::testing::script::algorithms::{counts, draw, echo, fails, index_of, search, steps};
+use crate::testing::script::algorithms::{
+    counts, draw, echo, fails, index_of, search, steps, yields,
+};
 use crate::testing::script::{Flow, Script};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::best::Best;
@@ -240,6 +242,10 @@ impl Script {
                 self.submit_task(kind, task, owner, stream);
             }
             4 => self.submit_task(kind, counts::task(n), owner, stream),
+            6 => {
+                let task = yields::task((n % 300) as u32);
+                self.submit_task(kind, task, owner, stream);
+            }
             _ => {
                 self.walk = (n % 40) as u32;
                 let task = steps::task(self.walk);

@@ -6,7 +6,6 @@ use ringmw_sched::{AlgorithmId, Group, Owner, SlaveId, TaskId};
 use crate::master::queue::Taken;
 use crate::proto::end::End;
 use crate::testing::script::Script;
-use crate::testing::script::algorithms::ALGORITHMS;
 use crate::typed::wire;
 
 impl Script {
@@ -16,7 +15,7 @@ impl Script {
                 self.told(Owner::Queue, &result);
             }
         } else {
-            let algorithm = AlgorithmId(self.rng.random_range(0..ALGORITHMS) as u16);
+            let algorithm = AlgorithmId(self.rng.random_range(0..self.algorithms()) as u16);
             while self.chance(80)
                 && let Some(end) = self.state.queue.take_one(algorithm)
             {

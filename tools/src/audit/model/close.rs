@@ -117,6 +117,12 @@ impl Model {
         self.marks = marks;
     }
 
+    /// Further events for every picture over time, beside the run's own.
+    pub(crate) fn mark_also(&mut self, marks: impl Iterator<Item = (i64, String)>) {
+        self.marks.extend(marks.map(|(us, text)| Mark { us, text }));
+        self.marks.sort_by_key(|mark| mark.us);
+    }
+
     /// A slave's own trail has ended without a last word.
     fn fall_silent(&mut self, index: usize, last_us: i64) {
         let slave = &mut self.slaves[index];

@@ -322,6 +322,11 @@ impl AuditWriter {
         })
     }
 
+    /// Whether there is a trail at all.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// Adds a line of what happened just now, as [`push_all`](Self::push_all) does.
     pub(crate) fn say(&self, who: Who, event: Event) {
         self.push_all(clock::unix_micros(), who, std::slice::from_ref(&event));
