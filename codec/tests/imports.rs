@@ -16,6 +16,7 @@ const TABLE: &[Row<'_>] = &[
     ("journal", &["wire", "Nanos"]),
     ("shared", &["wire"]),
     ("running", &["wire"]),
+    ("talk", &["wire"]),
     ("observe", &["wire"]),
     ("status", &["Nanos"]),
     (
@@ -28,6 +29,7 @@ const TABLE: &[Row<'_>] = &[
             "observe",
             "shared",
             "running",
+            "talk",
         ],
     ),
     ("frame", &["kinds"]),

@@ -290,8 +290,8 @@ impl State {
         stream: Stream,
     ) -> TaskId {
         self.close();
-        let needs = self.number_of(task.needs());
-        let (mut spec, body) = task.parts(algorithm, Owner::Call(flow), stream, needs);
+        let numbered = self.number_of(task.needs());
+        let (mut spec, body) = task.parts(algorithm, Owner::Call(flow), stream, numbered);
         spec.alone = true;
         if let Some(id) = self.push_known(spec, &body) {
             return id;
