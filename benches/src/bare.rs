@@ -67,7 +67,7 @@ pub fn run(slaves: u32, outstanding: u32, packets: u64, limit: Duration) -> io::
         slaves,
         ..Cast::default()
     };
-    let child = played::start_at(&listener.local_addr()?.to_string(), &hello, &cast)?;
+    let child = played::start_at(&listener.local_addr()?.to_string(), &hello, None, &cast)?;
     let mut server = Server::new(listener, outstanding as usize)?;
     let figures = server.serve(slaves, packets, limit)?;
     played::wait(child)?;

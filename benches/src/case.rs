@@ -142,6 +142,8 @@ pub struct Load {
     pub target: u64,
     /// A busy slave may have packets ahead: the master's default.
     pub prefetch: bool,
+    /// Encrypted, as a run is that is not told otherwise.
+    pub secret: bool,
     /// Where `allocations` and `allocated_bytes` come from; without, they are 0.
     pub allocated: Allocated,
 }
@@ -164,6 +166,7 @@ impl Load {
             until_drained: true,
             target,
             prefetch: true,
+            secret: false,
             allocated: &|| (0, 0),
         }
     }
@@ -181,9 +184,11 @@ pub fn run(load: &Load, engine: &str, trail: Option<(&Path, &str)>) -> Value {
         trail,
         group: load.case.group,
         prefetch: load.prefetch,
+        secret: load.secret,
     };
     let measured = load.clone();
     let (mut figures, _) = fleet::run(app(), &setting, move |mw| measure(mw, measured));
+    figures["security"] = fleet::security_word(load.secret).into();
     figures["engine"] = fleet::engine_word(engine).into();
     figures["audit"] = trail.map_or("none", |(_, level)| level).into();
     if let Some((file, _)) = trail {

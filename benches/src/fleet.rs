@@ -45,6 +45,13 @@ pub struct Setting<'a> {
     pub group: u32,
     /// A busy slave may have packets ahead: the master's default.
     pub prefetch: bool,
+    /// Encrypted, as a run is that is not told otherwise.
+    pub secret: bool,
+}
+
+/// What a benchmark calls its run with a secret, or without.
+pub fn security_word(secret: bool) -> &'static str {
+    if secret { "secret" } else { "none" }
 }
 
 /// Runs a master algorithm with slaves: what it gives, and what the played slaves report (`null` of real ones).
@@ -56,6 +63,36 @@ where
     F: FnOnce(Master) -> Fut + 'static,
     Fut: Future<Output = Result<T>>,
 {
+    run_with(app, setting, &[], algorithm)
+}
+
+/// As [`run`], with more flags of the master's.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_with<T: 'static, F, Fut>(
+    app: App,
+    setting: &Setting<'_>,
+    flags: &[&str],
+    algorithm: F,
+) -> (T, Value)
+where
+    F: FnOnce(Master) -> Fut + 'static,
+    Fut: Future<Output = Result<T>>,
+{
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let secret_file = folder.path().join("secret");
+    let secret_flags = match setting.secret {
+        true => vec![
+            "--mw-secret-file".to_owned(),
+            secret_file.display().to_string(),
+        ],
+        false => vec!["--mw-no-secret".to_owned()],
+    };
+    let slave_flags = match setting.secret {
+        true => secret_flags.clone(),
+        false => Vec::new(),
+    };
     let value = Rc::new(Cell::new(None));
     let result = Rc::clone(&value);
     let children = Rc::new(Cell::new(Vec::new()));
@@ -82,11 +119,13 @@ where
         })
         .embedded(0)
         .args(trail)
-        .args(["--mw-engine", setting.engine, "--mw-no-secret"])
+        .args(["--mw-engine", setting.engine])
+        .args(secret_flags)
+        .args(flags.iter().copied())
         .args(["--mw-slave-task-group", &group])
         .args(["--mw-slave-result-group", &group])
         .args(["--mw-slave-prefetch", prefetch])
-        .on_ready(move |ready| started.set(start(&ready, &slaves)))
+        .on_ready(move |ready| started.set(start(&ready, &slaves, &slave_flags)))
         .run();
     let mut report = Value::Null;
     for mut child in children.take() {
@@ -133,16 +172,16 @@ pub fn engine_word(flag: &str) -> &'static str {
     }
 }
 
-fn start(ready: &Ready, slaves: &Slaves) -> Vec<Child> {
+fn start(ready: &Ready, slaves: &Slaves, flags: &[String]) -> Vec<Child> {
     match slaves {
         Slaves::Played(cast) => {
             vec![played::start(ready, cast).expect("this very binary can be started")]
         }
-        Slaves::Real(count) => (0..*count).map(|_| start_slave(ready)).collect(),
+        Slaves::Real(count) => (0..*count).map(|_| start_slave(ready, flags)).collect(),
     }
 }
 
-fn start_slave(ready: &Ready) -> Child {
+fn start_slave(ready: &Ready, flags: &[String]) -> Child {
     let (host, port) = ready.address.rsplit_once(':').expect("host:port");
     let member = str::from_utf8(&ready.hello.member_id).expect("an embedded master's is text");
     Command::new("/proc/self/exe")
@@ -154,6 +193,7 @@ fn start_slave(ready: &Ready) -> Child {
             port,
         ])
         .args(["--mw-member-id", member])
+        .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

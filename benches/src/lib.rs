@@ -13,6 +13,7 @@ use ringmw::prelude::*;
 
 pub mod apart;
 pub mod bare;
+pub mod blob;
 pub mod case;
 pub mod fleet;
 pub mod loops;
@@ -51,7 +52,8 @@ pub fn iterate(iterations: u64) -> u64 {
 
 /// The application that master and slaves of a benchmark are.
 pub fn app() -> App {
-    shapes::register(App::new().algorithm::<noop>().algorithm::<spin>())
+    let app = App::new().algorithm::<noop>().algorithm::<spin>();
+    blob::register(shapes::register(app))
 }
 
 /// Runs this process as a slave, as thousands, or as a bare process, if that is what it was started for.
@@ -61,6 +63,7 @@ pub fn role() -> Option<ExitCode> {
         "--mw-slave" => Some(app().run()),
         played::FLAG => Some(played::main()),
         loops::BARE => Some(loops::bare()),
+        blob::PEER => Some(blob::peer()),
         _ => None,
     }
 }

@@ -104,6 +104,7 @@ pub fn time_ours(slaves: u32, group: u32, engine: &str, loops: Vec<u64>) -> Ours
         trail: Some((&file, "default")),
         group,
         prefetch: true,
+        secret: false,
     };
     let master = async move |mw: Master| {
         fleet::connected(&mw, slaves).await;

@@ -80,6 +80,67 @@ fn the_masters_own_code_is_measured_for_every_shape() {
 }
 
 #[test]
+fn throughput_runs_with_a_secret() {
+    for case in ["noop-g100-s2", "noop-g10-s1000"] {
+        let args = ["--case", case, "--tasks", "5000", "--secret", "--json"];
+        let line = line(env!("CARGO_BIN_EXE_throughput"), &args);
+        assert_eq!(line["security"], "secret");
+        assert_eq!(positive(&line, "tasks"), 4_500.0);
+    }
+}
+
+#[test]
+fn large_tasks_and_results_pass_on_both_engines_with_a_secret_and_without() {
+    for case in ["in-100k", "in-4m", "out-100k", "out-4m"] {
+        for (engine, secret) in [("auto", false), ("epoll", false), ("auto", true)] {
+            let args = ["--case", case, "--bytes", "4000000", "--runs", "1"];
+            let mut args = [&args[..], &["--engine", engine, "--json"]].concat();
+            args.extend(secret.then_some("--secret"));
+            let line = line(env!("CARGO_BIN_EXE_blob"), &args);
+            assert_eq!(line["case"], case);
+            assert_eq!(line["security"], if secret { "secret" } else { "none" });
+            for key in ["ns_per_byte", "raw_ns_per_byte", "rate_ratio"] {
+                positive(&line, key);
+            }
+        }
+    }
+}
+
+/// Of each task that is out there is one copy: eight of them, two for each slave, and the one that is being made.
+#[test]
+fn large_arguments_are_there_once() {
+    const TASK: u64 = 16 << 20;
+    for engine in ["auto", "epoll"] {
+        let bytes = TASK.to_string();
+        let args = [
+            "--resident",
+            "16",
+            "--task-bytes",
+            &bytes,
+            "--engine",
+            engine,
+        ];
+        let line = line(
+            env!("CARGO_BIN_EXE_blob"),
+            &[&args[..], &["--json"]].concat(),
+        );
+        let grown = positive(&line, "peak_bytes") - positive(&line, "before_bytes");
+        assert!(grown < (10 * TASK + (16 << 20)) as f64, "{line}");
+    }
+}
+
+#[test]
+fn slaves_that_take_their_time_are_kept_busy() {
+    let args = ["--case", "work3ms-gauto-s1000", "--slaves", "20"];
+    let args = [&args[..], &["--seconds", "1", "--groups", "10", "--json"]].concat();
+    let line = line(env!("CARGO_BIN_EXE_work3ms"), &args);
+    // No more than all of the time, clocks aside.
+    assert!(positive(&line, "efficiency") < 1.1, "{line}");
+    assert_eq!(line["best_fixed_group"], 10);
+    positive(&line, "best_fixed_efficiency");
+}
+
+#[test]
 fn a_case_that_is_not_there_is_told() {
     let output = Command::new(env!("CARGO_BIN_EXE_throughput"))
         .args(["--case", "noop-g7-s2"])

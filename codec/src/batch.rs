@@ -266,6 +266,66 @@ fn append_body(blob: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) -> ([u8; 4
     (offset.to_le_bytes(), len.to_le_bytes())
 }
 
+/// Bytes of a payload that are not in the buffer that it is written to, but somewhere else: a long body is sent from where it
+/// is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Where they belong in what is in the buffer: counted from the payload's beginning, without the bytes of gaps.
+    pub at: usize,
+    /// How many there are.
+    pub bytes: usize,
+}
+
+/// Adds a gap to those of a blob.
+///
+/// # Panics
+/// When the bodies exceed 4 GiB; the buffer limits are far below.
+fn push_gap(gaps: &mut Vec<Gap>, blob: &[u8], bytes: usize) {
+    gaps.push(Gap {
+        at: blob.len(),
+        bytes,
+    });
+}
+
+fn gap_bytes(gaps: &[Gap]) -> usize {
+    gaps.iter().map(|gap| gap.bytes).sum()
+}
+
+/// Appends a batch whose blob has gaps: the root says where the blob begins and how long it is with their bytes in place.
+fn encode_around<T: for<'a> rkyv::Serialize<ArchiveWriter<'a>>>(
+    batch: &T,
+    gaps: &[Gap],
+    out: &mut Vec<u8>,
+) {
+    encode_archive(batch, out);
+    if gaps.is_empty() {
+        return;
+    }
+    // The root: of blob and entries each how far before its own place it begins, and how long it is.
+    let root = out.len() - BATCH_OVERHEAD_BYTES;
+    let (begin, rest) = out[root..].split_at_mut(8);
+    let bytes = gap_bytes(gaps) as i64;
+    for (field, more) in [(begin, -bytes), (&mut rest[..8], bytes)] {
+        let number = i64::from_le_bytes((&*field).try_into().expect("eight bytes"));
+        field.copy_from_slice(&(number + more).to_le_bytes());
+    }
+}
+
+/// Offset and length of a body where `before` bytes of gaps are in front of it, and `more` at its end.
+///
+/// # Panics
+/// As [`append_body`].
+fn widen((offset, len): ([u8; 4], [u8; 4]), before: usize, more: usize) -> [[u8; 4]; 2] {
+    [(offset, before), (len, more)].map(|(number, more)| {
+        if more == 0 {
+            return number;
+        }
+        let wide = u32::from_le_bytes(number) as usize + more;
+        let wide = u32::try_from(wide).expect("a batch is bounded by the buffer limits");
+        wide.to_le_bytes()
+    })
+}
+
 /// What rkyv needs to write an archive to the end of a vector: positions relative to one another, no scratch memory.
 type ArchiveWriter<'a> =
     rkyv::rancor::Strategy<rkyv::ser::Serializer<&'a mut Vec<u8>, SubAllocator<'a>, ()>, Panic>;

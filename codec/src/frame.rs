@@ -141,6 +141,33 @@ pub fn finish_frame(out: &mut [u8], mark: FrameMark) {
     header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
 }
 
+/// As [`finish_frame`], of a payload of which some bytes are elsewhere: each of `pieces` belongs before the byte of `out`
+/// that it names, in this order.
+///
+/// # Panics
+/// As [`finish_frame`], and when a piece belongs before the payload or the piece before it.
+pub fn finish_frame_around(out: &mut [u8], mark: FrameMark, pieces: &[(usize, &[u8])]) {
+    let begin = mark.start + HEADER_BYTES;
+    let elsewhere: usize = pieces.iter().map(|(_, piece)| piece.len()).sum();
+    let payload_bytes = u32::try_from(out.len() - begin + elsewhere);
+    let payload_bytes = payload_bytes.expect("a payload is bounded by the buffer limits");
+    let header = &mut out[mark.start..begin];
+    assert_eq!(
+        header[3], mark.kind as u8,
+        "the mark belongs to this buffer"
+    );
+    header[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&payload_bytes.to_le_bytes());
+    let mut sum = crc32c::crc32c(&header[..CHECKSUM_AT]);
+    let mut summed = begin;
+    for (at, piece) in pieces {
+        sum = crc32c::crc32c_append(sum, &out[summed..*at]);
+        sum = crc32c::crc32c_append(sum, piece);
+        summed = *at;
+    }
+    let checksum = crc32c::crc32c_append(sum, &out[summed..]);
+    out[mark.start + CHECKSUM_AT..begin].copy_from_slice(&checksum.to_le_bytes());
+}
+
 /// Appends a whole frame.
 pub fn put_frame(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
     let mark = begin_frame(out, kind);
@@ -253,14 +280,18 @@ impl Header {
     /// The payload of `frame`, which is exactly this header's frame.
     fn open<'a>(&self, frame: &'a [u8]) -> Result<&'a [u8], FrameError> {
         let (header, payload) = frame.split_at(HEADER_BYTES);
-        let expected = checksum(&header[..CHECKSUM_AT], payload);
+        self.judge_checksum(checksum(&header[..CHECKSUM_AT], payload))?;
+        Ok(payload)
+    }
+
+    fn judge_checksum(&self, expected: u32) -> Result<(), FrameError> {
         if expected != self.checksum {
             return Err(FrameError::Checksum {
                 expected,
                 got: self.checksum,
             });
         }
-        Ok(payload)
+        Ok(())
     }
 }
 
@@ -269,20 +300,67 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(field.try_into().expect("four bytes")))
 }
 
+/// A frame's payload, as its reader hands it out.
+#[derive(Debug)]
+pub enum Payload<'a> {
+    /// It lies in bytes that are somebody else's.
+    Lent(&'a [u8]),
+    /// It is what is behind the header of this frame, whose memory is the receiver's to keep.
+    Whole(Vec<u8>),
+}
+
+impl Payload<'_> {
+    /// Its bytes.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Payload::Lent(bytes) => bytes,
+            Payload::Whole(frame) => &frame[HEADER_BYTES..],
+        }
+    }
+}
+
+/// The memory of a long frame that has begun, for whoever receives to fill from where it ends.
+#[derive(Debug)]
+pub struct Block {
+    /// What has come. There is room for all up to `until`.
+    pub bytes: Vec<u8>,
+    /// How many bytes there may be at most, more than there are.
+    pub until: usize,
+}
+
+/// The least that must be missing of a frame for it to be received straight into its own memory: less is copied sooner than
+/// received by itself.
+pub const LONG_BYTES_MIN: usize = 32 << 10;
+
+/// Memory is taken at once for so many bytes that a header announces. For more than that it is taken when so many have come:
+/// pages that nothing was written to cost nothing, but addresses are no endless supply either.
+const ANNOUNCED_BYTES_MAX: usize = (4 << 20) + (64 << 10);
+
 /// The read side of one connection.
 ///
 /// A frame that lies whole in a chunk is lent in place, without a copy. Only an incomplete tail is kept:
 ///
 /// ```text
 ///   chunk   | frame | frame | tail          kept   | tail |
-///   chunk   | its end | frame | frame              | tail + its end | lent, then given back
+///   chunk   | its end | frame | frame              | tail + its end | handed out, memory and all
 /// ```
 ///
 /// Memory is taken only for a tail, grows as its bytes arrive, never to an announced length up front and never beyond
 /// it, and is given back when the frame is through. A reader between two frames has nothing on the heap.
+///
+/// The rest of a long frame can be received straight into the frame's own memory: [`lend`](Self::lend) gives it, with room
+/// for what is missing, and [`take_back`](Self::take_back) takes it again with what came.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     tail: Vec<u8>,
+    /// Bytes of the tail while it is lent; then `tail` is empty.
+    lent_bytes: usize,
+    /// The checksum of the tail's first bytes, as many as `summed_bytes`: of a long frame it is taken while they are in the
+    /// processor's caches.
+    sum: u32,
+    summed_bytes: usize,
 }
 
 // Ten thousand idle slaves share a budget of 4 KiB each.
@@ -292,7 +370,12 @@ impl FrameReader {
     /// A reader at the start of a stream.
     #[must_use]
     pub const fn new() -> Self {
-        Self { tail: Vec::new() }
+        Self {
+            tail: Vec::new(),
+            lent_bytes: 0,
+            sum: 0,
+            summed_bytes: 0,
+        }
     }
 
     /// Takes the next bytes of the stream and hands each whole frame to `sink`, in order.
@@ -303,18 +386,42 @@ impl FrameReader {
     /// # Errors
     /// The first way in which the stream is none of frames; the frames before it have been handed out. After an error
     /// or a break the stream has lost its place and the connection must go.
+    ///
+    /// # Panics
+    /// While the frame that has begun is [lent](Self::lend).
     pub fn feed<B>(
         &mut self,
         chunk: &[u8],
         limit: &dyn Fn(Kind) -> u32,
         sink: &mut dyn FnMut(Kind, &[u8]) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, FrameError> {
+        self.take(chunk, limit, &mut |kind, payload| {
+            sink(kind, payload.bytes())
+        })
+    }
+
+    /// As [`feed`](Self::feed); a payload that came in pieces is handed out with its memory.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    ///
+    /// # Panics
+    /// As [`feed`](Self::feed).
+    pub fn take<B>(
+        &mut self,
+        chunk: &[u8],
+        limit: &dyn Fn(Kind) -> u32,
+        sink: &mut dyn FnMut(Kind, Payload<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, FrameError> {
+        assert!(self.lent_bytes == 0, "the frame that has begun is lent");
         let mut rest = chunk;
         if !self.tail.is_empty() {
             let Some((header, frame)) = self.complete_tail(&mut rest, limit)? else {
                 return Ok(ControlFlow::Continue(()));
             };
-            if let ControlFlow::Break(value) = sink(header.kind, header.open(&frame)?) {
+            header.judge_checksum(self.sum_up(&frame))?;
+            self.summed_bytes = 0;
+            if let ControlFlow::Break(value) = sink(header.kind, Payload::Whole(frame)) {
                 return Ok(ControlFlow::Break(value));
             }
         }
@@ -328,23 +435,96 @@ impl FrameReader {
             };
             let (frame, after) = rest.split_at(header.frame_bytes());
             rest = after;
-            if let ControlFlow::Break(value) = sink(header.kind, header.open(frame)?) {
+            let payload = Payload::Lent(header.open(frame)?);
+            if let ControlFlow::Break(value) = sink(header.kind, payload) {
                 return Ok(ControlFlow::Break(value));
             }
         }
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Whether so much is missing of the frame that has begun that it is better [lent](Self::lend).
+    #[must_use]
+    #[inline]
+    pub fn is_long(&self) -> bool {
+        self.tail.len() >= HEADER_BYTES && self.frame_bytes() - self.tail.len() >= LONG_BYTES_MIN
+    }
+
+    /// Lends the memory of the frame that has begun, if much of it is missing. Until it is [taken back](Self::take_back)
+    /// nothing else may be taken.
+    #[must_use]
+    pub fn lend(&mut self) -> Option<Block> {
+        if self.lent_bytes > 0 || !self.is_long() {
+            return None;
+        }
+        let frame_bytes = self.frame_bytes();
+        let mut bytes = std::mem::take(&mut self.tail);
+        let until = match bytes.len() < ANNOUNCED_BYTES_MAX {
+            true => frame_bytes.min(ANNOUNCED_BYTES_MAX),
+            false => frame_bytes,
+        };
+        bytes.reserve_exact(until - bytes.len());
+        self.lent_bytes = bytes.len();
+        Some(Block { bytes, until })
+    }
+
+    /// Takes the bytes of a [`Block`] back, with what was received into it; if that makes the frame whole, hands it to
+    /// `sink`.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    ///
+    /// # Panics
+    /// When nothing was lent, or there are fewer bytes than there were, or more than the frame has.
+    pub fn take_back<B>(
+        &mut self,
+        bytes: Vec<u8>,
+        sink: &mut dyn FnMut(Kind, Payload<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, FrameError> {
+        assert!(
+            self.lent_bytes > 0 && bytes.len() >= self.lent_bytes,
+            "it is what was lent, and what came since"
+        );
+        self.lent_bytes = 0;
+        self.sum = self.sum_up(&bytes);
+        self.summed_bytes = bytes.len();
+        self.tail = bytes;
+        let frame_bytes = self.frame_bytes();
+        assert!(self.tail.len() <= frame_bytes, "no more was to be received");
+        if self.tail.len() < frame_bytes {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let header = Header::sound(&self.tail, &|_| u32::MAX).expect("it was judged before");
+        let frame = std::mem::take(&mut self.tail);
+        self.summed_bytes = 0;
+        header.judge_checksum(self.sum)?;
+        Ok(sink(header.kind, Payload::Whole(frame)))
+    }
+
     /// Whether a frame has been begun and not finished.
     #[must_use]
     pub fn is_mid_frame(&self) -> bool {
-        !self.tail.is_empty()
+        self.buffered_bytes() > 0
     }
 
     /// Bytes kept of the frame that has been begun.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.tail.len()
+        self.tail.len() + self.lent_bytes
+    }
+
+    /// Bytes of the frame whose header the tail begins with; it was judged when it was there.
+    fn frame_bytes(&self) -> usize {
+        let payload_bytes = u32_at(&self.tail, LENGTH_AT).expect("the header is there");
+        HEADER_BYTES + payload_bytes as usize
+    }
+
+    /// The checksum of what is there of a frame, from what is known of it.
+    fn sum_up(&self, frame: &[u8]) -> u32 {
+        match self.summed_bytes {
+            0 => checksum(&frame[..CHECKSUM_AT], &frame[HEADER_BYTES..]),
+            summed_bytes => crc32c::crc32c_append(self.sum, &frame[summed_bytes..]),
+        }
     }
 
     /// Moves bytes of `rest` to the tail until that is one whole frame, and takes it.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 use ringmw_codec::frame::{
-    FrameError, FrameReader, HEADER_BYTES, begin_frame, finish_frame, put_frame,
+    Block, FrameError, FrameReader, HEADER_BYTES, Payload, begin_frame, finish_frame, put_frame,
 };
 use ringmw_codec::kinds::{
     Direction, FromMaster, FromObserver, FromSlave, Kind, Limit, ReadError, ToObserver,
@@ -214,6 +214,60 @@ fn an_announcement_takes_no_memory() {
         let whole = sent + 1 == frame.len();
         assert_eq!(reader.buffered_bytes(), if whole { 0 } else { sent + 1 });
         assert_eq!(reader.is_mid_frame(), !whole);
+    }
+}
+
+/// The rest of a long frame is received into the frame's own memory, in whatever pieces; a damaged one is found all the same.
+#[test]
+fn a_long_frame_is_lent_and_taken_back() {
+    let payload: Vec<u8> = (0..5_000_000u32).map(|nth| (nth >> 7) as u8).collect();
+    let mut stream = Vec::new();
+    put_frame(&mut stream, Kind::Heartbeat, b"");
+    put_frame(&mut stream, Kind::Results, &payload);
+    for (head, piece) in [
+        (32, 1 << 20),
+        (40, 65_537),
+        (8_192, usize::MAX),
+        (4_900_000, 1),
+    ] {
+        for damaged in [None, Some(60), Some(4_999_999)] {
+            let mut stream = stream.clone();
+            if let Some(at) = damaged {
+                stream[at] ^= 4;
+            }
+            let (first, mut rest) = stream.split_at(head);
+            let mut reader = FrameReader::new();
+            let mut got = Vec::new();
+            let mut sink = |kind, payload: Payload<'_>| {
+                got.push((kind, payload.bytes().len()));
+                ControlFlow::<()>::Continue(())
+            };
+            let mut flow = reader.take(first, &|_| u32::MAX, &mut sink);
+            while let Some(Block { mut bytes, until }) = reader.lend() {
+                assert!(until > bytes.len() && bytes.capacity() >= until);
+                assert_eq!(reader.lend().map(|_| ()), None, "it is lent already");
+                let (came, after) = rest.split_at(piece.min(until - bytes.len()).min(rest.len()));
+                assert_eq!(reader.buffered_bytes(), bytes.len());
+                bytes.extend_from_slice(came);
+                rest = after;
+                flow = reader.take_back(bytes, &mut sink);
+            }
+            if flow.is_ok() && !rest.is_empty() {
+                flow = reader.take(rest, &|_| u32::MAX, &mut sink);
+            }
+            assert!(!reader.is_mid_frame());
+            let whole = [(Kind::Heartbeat, 0), (Kind::Results, payload.len())];
+            match damaged {
+                None => assert_eq!(
+                    (flow, &got[..]),
+                    (Ok(ControlFlow::Continue(())), &whole[..])
+                ),
+                Some(_) => {
+                    assert!(matches!(flow, Err(FrameError::Checksum { .. })), "{flow:?}");
+                    assert_eq!(got, whole[..1]);
+                }
+            }
+        }
     }
 }
 

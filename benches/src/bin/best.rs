@@ -63,11 +63,13 @@ fn measure(opts: &Opts) -> Value {
             slaves: opts.slaves,
             offers_per_s: opts.offers,
             holds: true,
+            ..Cast::default()
         }),
         engine: &opts.engine,
         trail: Some((&file, "default")),
         group: 1,
         prefetch: true,
+        secret: false,
     };
     let (slaves, span) = (opts.slaves, Duration::from_secs_f64(opts.seconds));
     let master = async move |mw: Master| {

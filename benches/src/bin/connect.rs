@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         trail: Some((&file, "default")),
         group: 1,
         prefetch: true,
+        secret: false,
     };
     let (slaves, idle) = (opts.slaves, Duration::from_secs_f64(opts.idle));
     let alone = Rc::new(Cell::new(0));

@@ -95,6 +95,7 @@ fn weigh(tasks: u64) -> Value {
         trail: None,
         group: 0,
         prefetch: true,
+        secret: false,
     };
     let master = async move |mw: Master| {
         let (before, cpu) = (meter::memory().0 as f64, meter::process_cpu());

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ringmw_benches::case::{self, Case, Load};
-use ringmw_benches::{apart, machine};
+use ringmw_benches::{apart, fleet, machine};
 use serde_json::Value;
 
 /// Runs no-op tasks through a master and its slaves on loopback, and says what one costs the master
@@ -38,6 +38,9 @@ struct Opts {
     /// The master's engine: auto, ring or epoll
     #[arg(long, default_value = "auto")]
     engine: String,
+    /// Encrypted, as a run is that is not told otherwise
+    #[arg(long)]
+    secret: bool,
     /// What the trail tells: none, default, packets or tasks
     #[arg(long, value_name = "LEVEL", default_value = "default")]
     audit: String,
@@ -85,7 +88,8 @@ fn measure(case: Case, opts: &Opts) -> Value {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join(case.name());
     let trail = (opts.audit != "none").then_some((&*file, &*opts.audit));
-    let load = Load::with(case, opts.tasks.unwrap_or_else(|| case.usual_tasks()));
+    let mut load = Load::with(case, opts.tasks.unwrap_or_else(|| case.usual_tasks()));
+    load.secret = opts.secret;
     case::run(&load, &opts.engine, trail)
 }
 
@@ -119,6 +123,7 @@ fn measure_apart(case: Case, opts: &Opts) -> Result<Value, String> {
     let tasks = opts.tasks.map(|tasks| tasks.to_string());
     let mut args = vec!["--here", "--case", &name];
     args.extend(["--engine", &opts.engine, "--audit", &opts.audit]);
+    args.extend(opts.secret.then_some("--secret"));
     args.extend(tasks.iter().flat_map(|tasks| ["--tasks", tasks]));
     apart::run(&args)
 }
@@ -149,12 +154,13 @@ fn print_head(opts: &Opts, machine: &Value) {
     let text = |key: &str| machine[key].as_str().unwrap_or("?").to_owned();
     table!(
         opts,
-        "ringmw {}, Linux {}, {} x {}, load {}",
+        "ringmw {}, Linux {}, {} x {}, load {}, security {}",
         text("commit"),
         text("kernel"),
         machine["cpus"],
         text("cpu"),
         machine["load"],
+        fleet::security_word(opts.secret),
     );
     table!(
         opts,

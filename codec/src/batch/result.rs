@@ -6,8 +6,8 @@ use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
-    BatchError, Elements, RESULT_ENTRY_BYTES, Tiling, append_body, batch_bytes, check_length,
-    check_series, encode_archive, range_in,
+    BatchError, Elements, Gap, RESULT_ENTRY_BYTES, Tiling, append_body, batch_bytes, check_length,
+    check_series, encode_around, gap_bytes, push_gap, range_in, widen,
 };
 use crate::Nanos;
 
@@ -117,6 +117,8 @@ pub struct ResultBatchBuilder {
     open: Option<Open>,
     /// Where each result of the open entry ends in its body, as the table says it.
     ends: Vec<[u8; Elements::END_BYTES]>,
+    /// Bodies that are elsewhere.
+    gaps: Vec<Gap>,
 }
 
 /// The last entry, while results may continue it. Its table is written when it is closed.
@@ -146,6 +148,36 @@ impl ResultBatchBuilder {
         self.results = 0;
         self.open = None;
         self.ends.clear();
+        self.gaps.clear();
+    }
+
+    /// Adds a done result whose output, of so many bytes, is elsewhere, and is sent from there. It is an entry of its own.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    pub fn push_long(&mut self, task: u64, algorithm: u16, compute_ns: Nanos, output_bytes: usize) {
+        self.close();
+        self.results += 1;
+        let before = gap_bytes(&self.gaps);
+        let place = append_body(&mut self.batch.blob, |_| ());
+        let [offset, len] = widen(place, before, output_bytes);
+        push_gap(&mut self.gaps, &self.batch.blob, output_bytes);
+        self.batch.entries.push(ResultEntry {
+            task: task.to_le_bytes(),
+            compute_ns: compute_ns.to_le_bytes(),
+            offset,
+            len,
+            count: 1u32.to_le_bytes(),
+            algorithm: algorithm.to_le_bytes(),
+            status: ResultStatus::Done as u8,
+            form: EQUAL,
+        });
+    }
+
+    /// The bodies that are elsewhere, in their order.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
     }
 
     /// Adds a result; of a failed one the body is the text, in UTF-8.
@@ -170,7 +202,9 @@ impl ResultBatchBuilder {
             return self.push_element(compute_ns, body);
         }
         self.close();
-        let (offset, len) = append_body(&mut self.batch.blob, |blob| blob.extend_from_slice(body));
+        let before = gap_bytes(&self.gaps);
+        let place = append_body(&mut self.batch.blob, |blob| blob.extend_from_slice(body));
+        let [offset, len] = widen(place, before, 0);
         self.batch.entries.push(ResultEntry {
             task: task.to_le_bytes(),
             compute_ns: compute_ns.to_le_bytes(),
@@ -217,7 +251,7 @@ impl ResultBatchBuilder {
         };
         let narrow = |ns: Nanos| u32::try_from(ns).expect("continues() checked both");
         let blob = &mut self.batch.blob;
-        let begin = u32::from_le_bytes(entry.offset) as usize;
+        let begin = u32::from_le_bytes(entry.offset) as usize - gap_bytes(&self.gaps);
         let bounded = |bytes: usize| u32::try_from(bytes).expect("bounded by the buffer limits");
         if open.count == 1 {
             // Alone its compute time stood in the entry; of several each has its own before its output.
@@ -283,7 +317,7 @@ impl ResultBatchBuilder {
     pub fn bytes(&self) -> usize {
         let open = self.open.as_ref();
         let table = open.map_or(0, |open| open.table_bytes(open.is_varied));
-        let bodies = self.batch.blob.len() + table;
+        let bodies = self.batch.blob.len() + gap_bytes(&self.gaps) + table;
         batch_bytes(self.entries(), RESULT_ENTRY_BYTES, bodies)
     }
 
@@ -313,11 +347,12 @@ impl ResultBatchBuilder {
         self.bytes() + added + body_bytes
     }
 
-    /// Appends the payload (without a frame header) and keeps the results; what is pushed then begins an entry.
+    /// Appends the payload (without a frame header, and without what is [elsewhere](Self::gaps)) and keeps the results; what
+    /// is pushed then begins an entry.
     pub fn encode(&mut self, out: &mut Vec<u8>) {
         self.close();
-        out.reserve(self.bytes());
-        encode_archive(&self.batch, out);
+        out.reserve(self.bytes() - gap_bytes(&self.gaps));
+        encode_around(&self.batch, &self.gaps, out);
     }
 }
 

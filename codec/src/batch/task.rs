@@ -6,8 +6,8 @@ use rkyv::rancor::Failure;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{
-    BatchError, TASK_ENTRY_BYTES, TaskSeries, Tiling, append_body, batch_bytes, check_length,
-    check_series, encode_archive, range_in,
+    BatchError, Gap, TASK_ENTRY_BYTES, TaskSeries, Tiling, append_body, batch_bytes, check_length,
+    check_series, encode_around, gap_bytes, push_gap, range_in, widen,
 };
 
 /// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced; of a series, each task's.
@@ -47,6 +47,8 @@ struct TaskBatch {
 pub struct TaskBatchBuilder {
     batch: TaskBatch,
     tasks: usize,
+    /// Ends of bodies that are elsewhere.
+    gaps: Vec<Gap>,
 }
 
 impl TaskBatchBuilder {
@@ -61,12 +63,23 @@ impl TaskBatchBuilder {
         self.batch.blob.clear();
         self.batch.entries.clear();
         self.tasks = 0;
+        self.gaps.clear();
     }
 
     /// Adds a task: its number, its algorithm's index, its flags ([`MARKED`], [`BOUND`], [`CONVERSES`]), and its
     /// body.
     pub fn push(&mut self, task: u64, algorithm: u16, flags: u16, body: &[u8]) {
-        let (offset, len) = append_body(&mut self.batch.blob, |blob| blob.extend_from_slice(body));
+        self.push_long(task, algorithm, flags, body, 0);
+    }
+
+    /// As [`push`](Self::push); the last bytes of the body are elsewhere, and are sent from there.
+    pub fn push_long(&mut self, task: u64, algorithm: u16, flags: u16, head: &[u8], more: usize) {
+        let before = gap_bytes(&self.gaps);
+        let place = append_body(&mut self.batch.blob, |blob| blob.extend_from_slice(head));
+        let [offset, len] = widen(place, before, more);
+        if more > 0 {
+            push_gap(&mut self.gaps, &self.batch.blob, more);
+        }
         self.push_entry(task, 1, algorithm, flags, offset, len);
     }
 
@@ -74,7 +87,9 @@ impl TaskBatchBuilder {
     ///
     /// One that does not hold together is refused where it is read.
     pub fn push_series(&mut self, first: u64, algorithm: u16, flags: u16, series: &TaskSeries<'_>) {
-        let (offset, len) = append_body(&mut self.batch.blob, |blob| series.encode(blob));
+        let before = gap_bytes(&self.gaps);
+        let place = append_body(&mut self.batch.blob, |blob| series.encode(blob));
+        let [offset, len] = widen(place, before, 0);
         self.push_entry(first, series.count, algorithm, flags, offset, len);
     }
 
@@ -119,13 +134,20 @@ impl TaskBatchBuilder {
     /// The exact bytes of the payload that [`Self::encode`] would write.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        batch_bytes(self.entries(), TASK_ENTRY_BYTES, self.batch.blob.len())
+        let bodies = self.batch.blob.len() + gap_bytes(&self.gaps);
+        batch_bytes(self.entries(), TASK_ENTRY_BYTES, bodies)
     }
 
-    /// Appends the payload (without a frame header) and keeps the tasks.
+    /// Appends the payload (without a frame header, and without what is [elsewhere](Self::gaps)) and keeps the tasks.
     pub fn encode(&mut self, out: &mut Vec<u8>) {
-        out.reserve(self.bytes());
-        encode_archive(&self.batch, out);
+        out.reserve(self.bytes() - gap_bytes(&self.gaps));
+        encode_around(&self.batch, &self.gaps, out);
+    }
+
+    /// The ends of bodies that are elsewhere, in their order.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
     }
 }
 

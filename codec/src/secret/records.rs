@@ -98,6 +98,21 @@ impl Channel {
         plain.truncate(bytes);
     }
 
+    /// As [`seal`](Self::seal), of bytes that are others' too.
+    ///
+    /// # Panics
+    /// As [`seal`](Self::seal).
+    pub fn seal_shared(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+        out.reserve(sealed_bytes(plain.len()));
+        let mut record = Vec::with_capacity(RECORD_PLAIN_BYTES_MAX.min(plain.len()) + LANE.len());
+        for part in plain.chunks(RECORD_PLAIN_BYTES_MAX) {
+            record.clear();
+            record.extend_from_slice(part);
+            record.extend_from_slice(&LANE);
+            self.seal_one(&record, out);
+        }
+    }
+
     pub(super) fn seal_one(&mut self, plain: &[u8], out: &mut Vec<u8>) {
         let sealed = plain.len() + TAG_BYTES;
         let length = u16::try_from(sealed).expect("a record is cut to that");

@@ -42,6 +42,24 @@ fn open(channel: &mut Channel, records: &[u8]) -> (Vec<u8>, Result<(), RecordErr
 }
 
 #[test]
+fn what_is_others_too_is_sealed_like_the_rest() {
+    let (mut at_slave, mut at_master) = pair();
+    for bytes in [
+        1,
+        1_000,
+        RECORD_PLAIN_BYTES_MAX,
+        3 * RECORD_PLAIN_BYTES_MAX + 7,
+    ] {
+        let plain: Vec<u8> = (0..bytes).map(|nth| nth as u8).collect();
+        let mut records = seal(&mut at_slave, b"before");
+        at_slave.seal_shared(&plain, &mut records);
+        records.extend(seal(&mut at_slave, b"after"));
+        let whole = [b"before", &plain[..], b"after"].concat();
+        assert_eq!(open(&mut at_master, &records), (whole, Ok(())));
+    }
+}
+
+#[test]
 fn the_text_form_is_64_digits_and_nothing_else() {
     let text = secret(0xa5).to_text();
     assert_eq!(*text, "a5".repeat(32));

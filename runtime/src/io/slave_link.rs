@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::{Event, Who};
 use ringmw_codec::flags::exit;
+use ringmw_codec::frame::Block;
 use ringmw_sched::Nanos;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
@@ -56,6 +57,10 @@ const MEMORY_CHECK: Nanos = 20_000_000;
 /// A thread that exits waits so long for the core, which it may hold itself.
 const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 256 << 10;
+/// As much is read of what may begin a long frame.
+const HEAD_BYTES: usize = 8 << 10;
+/// After so many reads that were short it is no longer taken for one.
+const LONG_FOR: u8 = 16;
 
 /// What the two threads of a slave share.
 pub(crate) struct Link {
@@ -99,6 +104,8 @@ struct Wire {
     out: Outgoing,
     ack: AckWatch,
     buffer: Vec<u8>,
+    /// Something long has come lately: what is read for the head of a frame is short, so many times more.
+    long: u8,
 }
 
 /// What SIGTERM, SIGINT and SIGHUP do to a slave that is a process of its own: they end the process at once, but for the
@@ -164,6 +171,7 @@ impl Link {
                 out: Outgoing::default(),
                 ack: AckWatch::default(),
                 buffer: vec![0; READ_BYTES],
+                long: 0,
             }),
             core: Mutex::new(core),
             changed: Condvar::new(),
@@ -298,9 +306,36 @@ impl Link {
     /// Takes all that has come.
     fn read(&self) -> io::Result<()> {
         let mut wire = self.wire();
-        let Wire { stream, buffer, .. } = &mut *wire;
+        let Wire {
+            stream,
+            buffer,
+            long,
+            ..
+        } = &mut *wire;
         loop {
-            match stream.read(buffer) {
+            // The rest of a long frame goes into the frame's own memory, and its head is read by itself.
+            // Asked by itself: in a condition the lock would be held over what follows.
+            let lent = match *long > 0 {
+                true => self.core().lend(),
+                false => None,
+            };
+            if let Some(block) = lent {
+                let (block, came) = fill(stream, block);
+                let came = came?;
+                let mut core = self.core();
+                core.on_block(block, self.clock.now());
+                if core.end().is_some() || came == Some(false) {
+                    break;
+                }
+                if came.is_some() {
+                    continue;
+                }
+            }
+            let room = match *long > 0 {
+                true => HEAD_BYTES,
+                false => buffer.len(),
+            };
+            match stream.read(&mut buffer[..room]) {
                 Ok(0) => {
                     // A master that has read the goodbye closes at once: what its host has by now is not lost.
                     let untaken = tcp_untaken(&self.socket);
@@ -315,7 +350,11 @@ impl Link {
                     let now = self.clock.now();
                     let mut core = self.core();
                     core.on_received(&buffer[..read], now, &mut |_| ());
-                    if core.end().is_some() || read < buffer.len() {
+                    *long = match core.is_long() {
+                        true => LONG_FOR,
+                        false => long.saturating_sub(1),
+                    };
+                    if core.end().is_some() || read < room {
                         break;
                     }
                 }
@@ -697,6 +736,25 @@ impl Link {
     pub(crate) fn finish_audit(&self) {
         let _ = self.audit.finish(FINISH_BOUND);
     }
+}
+
+/// Reads into a block as far as it goes, which comes back. True: it was filled. False: the socket was emptied. None: the
+/// stream has ended, which the next read finds too.
+fn fill(stream: &TcpStream, block: Block) -> (Vec<u8>, io::Result<Option<bool>>) {
+    let Block { mut bytes, until } = block;
+    while bytes.len() < until {
+        let room = until - bytes.len();
+        let free = &mut bytes.spare_capacity_mut()[..room];
+        match rustix::net::recv(stream, free, rustix::net::RecvFlags::empty()) {
+            Ok((_, 0)) => return (bytes, Ok(None)),
+            // SAFETY: so many bytes were written behind those that were there.
+            Ok((_, count)) => unsafe { bytes.set_len(bytes.len() + count) },
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return (bytes, Ok(Some(false))),
+            Err(error) => return (bytes, Err(error.into())),
+        }
+    }
+    (bytes, Ok(Some(true)))
 }
 
 /// Bytes of memory that this process has resident; none where the system does not say.

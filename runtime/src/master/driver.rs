@@ -274,6 +274,7 @@ impl Loop {
         let load = || load.since_last(clock.now());
         turn::end(state, load, |core, effect| match core.seal(effect) {
             Effect::Send(conn, buffer) => engine.send(conn, buffer),
+            Effect::SendShared(conn, bytes) => engine.send_shared(conn, bytes),
             Effect::Close {
                 conn,
                 graceful: false,

@@ -12,7 +12,8 @@ use super::handle::Master;
 use super::state::State;
 use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::series::{Growing, packet_bytes};
+use crate::proto::pieces::LONG_BYTES_MIN;
+use crate::proto::series::{Body, Growing, packet_bytes};
 use crate::typed::algorithm::Algorithm;
 use crate::typed::rng::{DOMAIN_CALLS, Stream};
 use crate::typed::task::{Policy, Task};
@@ -266,8 +267,9 @@ impl State {
         }
         let opening = self.core.opening(&spec);
         let named = self.named_by(algorithm, task);
-        let (Some(named), false) = (&named, opening.tasks_max < 2) else {
-            return self.push_alone(spec, &body, named);
+        let long = task.args.long(LONG_BYTES_MIN);
+        let (Some(named), false, None) = (&named, opening.tasks_max < 2, &long) else {
+            return self.push_alone(spec, &body, long, named);
         };
         let named = named.clone();
         self.open = Some(Open {
@@ -327,9 +329,18 @@ impl State {
         self.core.named(&mentions)
     }
 
-    fn push_alone(&mut self, spec: TaskSpec, body: &TaskBody<'_>, named: Option<Named>) -> TaskId {
+    fn push_alone(
+        &mut self,
+        spec: TaskSpec,
+        body: &TaskBody<'_>,
+        long: Option<Bytes>,
+        named: Option<Named>,
+    ) -> TaskId {
         self.expect(&spec, 1);
-        let body = self.body(body);
+        let body = match long {
+            Some(args) => Body::long(body, args),
+            None => self.body(body).into(),
+        };
         let id = self.core.submit(spec, body);
         self.core.hold(id, 1, named);
         id

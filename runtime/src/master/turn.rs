@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use ringmw_codec::frame::Block;
 use ringmw_sched::Nanos;
 
 use super::handle::Master;
@@ -175,8 +176,24 @@ impl Handler for ToCore<'_> {
         self.0.on_received(conn, bytes, &mut |_| ());
     }
 
+    fn is_long(&self, conn: ConnId) -> bool {
+        self.0.is_long(conn)
+    }
+
+    fn lend(&mut self, conn: ConnId) -> Option<Block> {
+        self.0.lend(conn)
+    }
+
+    fn on_block(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
+        self.0.on_block(conn, bytes, more);
+    }
+
     fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
         self.0.on_sent(conn, buffer, drained);
+    }
+
+    fn on_sent_shared(&mut self, conn: ConnId, bytes: usize, drained: bool) {
+        self.0.on_sent_shared(conn, bytes, drained);
     }
 
     fn on_closed(&mut self, conn: ConnId, why: Closed) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use bytes::Bytes;
+use ringmw_codec::frame::{HEADER_BYTES, Payload};
 
 /// Immutable bytes: up to [`SmallBytes::INLINE_MAX`] in place, more as a share of a counted block.
 #[derive(Clone)]
@@ -44,6 +45,15 @@ impl SmallBytes {
         })
     }
 
+    /// A share of the counted block that these are, if they are one of so many bytes.
+    #[inline]
+    pub(crate) fn long(&self, least: usize) -> Option<Bytes> {
+        match &self.0 {
+            Repr::Shared(bytes) if bytes.len() >= least => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
     /// A copy.
     #[inline]
     pub fn copy_from_slice(bytes: &[u8]) -> Self {
@@ -60,6 +70,60 @@ impl SmallBytes {
             })
         } else {
             SmallBytes(Repr::Shared(Bytes::copy_from_slice(bytes)))
+        }
+    }
+}
+
+/// A frame's payload: lent, or in a counted block that whatever is kept of it shares.
+#[derive(Debug)]
+pub(crate) enum Came<'a> {
+    Lent(&'a [u8]),
+    Block(Bytes),
+}
+
+impl Came<'_> {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Came::Lent(bytes) => bytes,
+            Came::Block(bytes) => bytes,
+        }
+    }
+
+    /// Keeps a part of it.
+    pub(crate) fn keep(&self, part: &[u8]) -> SmallBytes {
+        match self {
+            Came::Block(block) if part.len() > SmallBytes::INLINE_MAX => {
+                SmallBytes(Repr::Shared(block.slice_ref(part)))
+            }
+            _ => SmallBytes::copy_from_slice(part),
+        }
+    }
+
+    /// The same bytes: of a block another share.
+    #[inline]
+    pub(crate) fn shared(&self) -> Came<'_> {
+        match self {
+            Came::Lent(bytes) => Came::Lent(bytes),
+            Came::Block(block) => Came::Block(block.clone()),
+        }
+    }
+
+    /// Keeps all of it.
+    pub(crate) fn keep_all(self) -> Bytes {
+        match self {
+            Came::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Came::Block(block) => block,
+        }
+    }
+}
+
+impl<'a> From<Payload<'a>> for Came<'a> {
+    #[inline]
+    fn from(payload: Payload<'a>) -> Self {
+        match payload {
+            Payload::Lent(bytes) => Came::Lent(bytes),
+            Payload::Whole(frame) => Came::Block(Bytes::from(frame).slice(HEADER_BYTES..)),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use bytes::Bytes;
+
 /// Names one connection of one engine: a slot and the slot's generation, so that a name is never used again.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Ord, PartialOrd)]
 pub struct ConnId(u64);
@@ -60,6 +62,8 @@ pub enum Closed {
 pub enum Effect {
     /// Write this buffer to this connection, after those before it.
     Send(ConnId, Vec<u8>),
+    /// The same, of bytes that others share.
+    SendShared(ConnId, Bytes),
     /// End this connection: after what was sent has been written, or at once.
     Close {
         /// Which one.

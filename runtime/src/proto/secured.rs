@@ -125,6 +125,14 @@ impl AtMaster {
         }
     }
 
+    /// Seals a part of frames that is others' too.
+    pub(super) fn seal_shared(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        match self {
+            AtMaster::Answered(channel, None) => channel.seal_shared(piece, out),
+            _ => out.extend_from_slice(piece),
+        }
+    }
+
     /// Bytes of a record that has begun and is not whole.
     pub(super) fn begun_bytes(&self) -> usize {
         match self {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use ringmw_codec::batch::{
     TASK_END_BYTES, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody, TaskSeries, encode_task_body,
 };
@@ -19,6 +20,8 @@ pub struct Body(Repr);
 #[derive(Clone, Debug)]
 enum Repr {
     One(SmallBytes),
+    /// A task whose arguments are sent from where they are.
+    Long(Rc<Long>),
     Series {
         block: Rc<Block>,
         from: u32,
@@ -28,6 +31,33 @@ enum Repr {
 
 // A queued task has one, and its budget is 96 bytes.
 const _: () = assert!(size_of::<Option<Body>>() == 40);
+
+/// The body of one task with long arguments, which nobody copies.
+#[derive(Debug)]
+struct Long {
+    domain: u64,
+    stream: u64,
+    tag_type: u64,
+    tag: Box<[u8]>,
+    args: Bytes,
+}
+
+impl Long {
+    /// With other arguments: without any, what stands before them.
+    fn with<'a>(&'a self, args: &'a [u8]) -> TaskBody<'a> {
+        TaskBody {
+            domain: self.domain,
+            stream: self.stream,
+            tag_type: self.tag_type,
+            tag: &self.tag,
+            args,
+        }
+    }
+
+    fn body(&self) -> TaskBody<'_> {
+        self.with(&self.args)
+    }
+}
 
 /// What the parts of a series share: of each task an element, its tag and its arguments.
 #[derive(Debug)]
@@ -206,17 +236,33 @@ fn shrink<T>(of: &mut Vec<T>) {
 }
 
 impl Body {
+    /// The body of a task with these arguments, which are those of `parts`.
+    pub(crate) fn long(parts: &TaskBody<'_>, args: Bytes) -> Self {
+        debug_assert_eq!(parts.args.as_ptr(), args.as_ptr());
+        Body(Repr::Long(Rc::new(Long {
+            domain: parts.domain,
+            stream: parts.stream,
+            tag_type: parts.tag_type,
+            tag: parts.tag.into(),
+            args,
+        })))
+    }
+
     /// The body of the first task by itself, encoded.
     pub(crate) fn one(self) -> SmallBytes {
         match self.0 {
             Repr::One(body) => body,
+            Repr::Long(long) => encoded(&long.body()),
             Repr::Series { block, from, .. } => encoded(&block.nth(from)),
         }
     }
 
     /// The first task's by itself: it keeps nothing of the others of its series.
     pub(crate) fn alone(self) -> Body {
-        self.one().into()
+        match self.0 {
+            Repr::Long(_) => self,
+            _ => self.one().into(),
+        }
     }
 
     /// The task at `nth`, read in place.
@@ -228,6 +274,7 @@ impl Body {
             Repr::One(body) if nth == 0 => {
                 TaskBody::parse(body).expect("the master itself encoded it")
             }
+            Repr::Long(long) if nth == 0 => long.body(),
             Repr::Series { block, from, tasks } if nth < *tasks => block.nth(from + nth),
             _ => unreachable!("task {nth} of {}", self.tasks()),
         }
@@ -242,6 +289,7 @@ impl Body {
     pub(crate) fn each_bytes(&self, nth: u32, tasks: u32) -> usize {
         match &self.0 {
             Repr::One(body) => tasks as usize * body.len(),
+            Repr::Long(long) => tasks as usize * long.body().encoded_bytes(),
             Repr::Series { block, from, .. } => {
                 let first = block.part(from + nth, 1);
                 let head = first.encoded_bytes() - first.elements.len();
@@ -256,15 +304,8 @@ impl Body {
     pub(crate) fn is_tagged(&self) -> bool {
         match &self.0 {
             Repr::One(body) => TaskBody::has_tag(body),
+            Repr::Long(long) => long.body().is_tagged(),
             Repr::Series { block, .. } => block.tag_type.is_some(),
-        }
-    }
-
-    /// The encoded body of a task that is none of a series.
-    pub(crate) fn single(&self) -> Option<&[u8]> {
-        match &self.0 {
-            Repr::One(body) => Some(body),
-            Repr::Series { .. } => None,
         }
     }
 
@@ -279,16 +320,20 @@ impl Body {
         }
     }
 
-    /// Adds its tasks to a packet, from number `first` on.
+    /// Adds its tasks to a packet, from number `first` on; long arguments to `pieces`.
     #[inline]
     pub(crate) fn put(
         &self,
         packet: &mut TaskBatchBuilder,
-        first: u64,
-        algorithm: u16,
-        flags: u16,
+        (first, algorithm, flags): (u64, u16, u16),
+        pieces: &mut Vec<Bytes>,
     ) {
         match &self.0 {
+            Repr::Long(long) => {
+                let head = encoded(&long.with(&[]));
+                packet.push_long(first, algorithm, flags, &head, long.args.len());
+                pieces.push(long.args.clone());
+            }
             Repr::One(body) => packet.push(first, algorithm, flags, body),
             Repr::Series { block, from, tasks } => {
                 packet.push_series(first, algorithm, flags, &block.part(*from, *tasks));
@@ -336,7 +381,7 @@ impl Series for Body {
     #[inline]
     fn tasks(&self) -> u32 {
         match &self.0 {
-            Repr::One(_) => 1,
+            Repr::One(_) | Repr::Long(_) => 1,
             Repr::Series { tasks, .. } => *tasks,
         }
     }
@@ -359,7 +404,7 @@ impl Series for Body {
     #[inline]
     fn own_bytes(&self) -> u32 {
         match &self.0 {
-            Repr::One(_) => 0,
+            Repr::One(_) | Repr::Long(_) => 0,
             Repr::Series { block, from, .. } => (block.begin(from + 1) - block.begin(*from)) as u32,
         }
     }
@@ -448,8 +493,13 @@ mod tests {
     use ringmw_codec::batch::{TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBody};
     use ringmw_sched::{AlgorithmId, Config, Opening, Owner, Scheduler, Series, TaskSpec};
 
+    use bytes::Bytes;
+    use ringmw_codec::frame::{Kind, begin_frame, finish_frame, put_frame};
+
     use super::{Body, Growing, Repr, SERIES_BYTES_MAX, packet_bytes};
     use crate::proto::bytes::SmallBytes;
+    use crate::proto::conn::{ConnId, Effect};
+    use crate::proto::pieces::Pieces;
 
     fn encoded(stream: u64, tag: &[u8], args: &[u8]) -> SmallBytes {
         let mut bytes = Vec::new();
@@ -542,7 +592,7 @@ mod tests {
                         };
                         let mut packet = TaskBatchBuilder::new();
                         let empty = packet.bytes();
-                        front.put(&mut packet, 0, 0, 0);
+                        front.put(&mut packet, (0, 0, 0), &mut Vec::new());
                         let expected = first.len() + TASK_ENTRY_BYTES;
                         let expected = expected + part.more_bytes(tasks) as usize;
                         assert_eq!(packet.bytes() - empty, expected, "{tasks} of {part:?}");
@@ -621,6 +671,7 @@ mod tests {
                 .for_each(|stream| assert!(series.push(&body(stream, &[], &[7; 100][..other]))));
             let capacity = match series.close().0 {
                 Repr::One(body) => body.len(),
+                Repr::Long(_) => unreachable!("a series does not begin with it"),
                 Repr::Series { block, .. } => block.elements.capacity() + 4 * block.ends.capacity(),
             };
             assert!(
@@ -644,6 +695,63 @@ mod tests {
             let mut series = Growing::new(&body(0, &[], b"a"), opening(5));
             let fitting = (1..).take_while(|&stream| series.push(&body(stream, &[], next)));
             assert_eq!(fitting.count(), 4, "no more than a packet");
+        }
+    }
+
+    /// What is sent from where it is makes the same packet as what is copied.
+    #[test]
+    fn long_arguments_are_the_same_in_a_packet() {
+        for tag in [&[][..], &[7, 8, 9]] {
+            let args = Bytes::from(vec![3; 100_000]);
+            let short = [1, 2];
+            let parts = [
+                TaskBody {
+                    tag_type: u64::from(!tag.is_empty()),
+                    ..body(5, tag, &args)
+                },
+                body(6, &[], &short),
+                body(7, &[], &args),
+            ];
+            let (mut copied, mut lent) = (TaskBatchBuilder::new(), TaskBatchBuilder::new());
+            let mut pieces = Vec::new();
+            for (number, parts) in (0..).zip(&parts) {
+                let one = Body::from(super::encoded(parts));
+                one.put(&mut copied, (number, 2, 0), &mut pieces);
+                let long = match parts.args.len() {
+                    2 => one,
+                    _ => Body::long(parts, args.clone()),
+                };
+                assert_eq!(long.nth(0), *parts);
+                assert_eq!(long.alone_bytes(), parts.encoded_bytes());
+                assert_eq!(long.is_tagged(), parts.is_tagged());
+                assert_eq!(*long.clone().one(), *super::encoded(parts));
+                long.put(&mut lent, (number, 2, 0), &mut pieces);
+            }
+            assert_eq!((pieces.len(), copied.gaps().len()), (2, 0));
+            let (mut expected, mut around) = (Vec::new(), Vec::new());
+            put_frame(&mut expected, Kind::Heartbeat, b"");
+            let mark = begin_frame(&mut expected, Kind::Tasks);
+            copied.encode(&mut expected);
+            finish_frame(&mut expected, mark);
+            put_frame(&mut around, Kind::Heartbeat, b"");
+            let mark = begin_frame(&mut around, Kind::Tasks);
+            let at = around.len();
+            lent.encode(&mut around);
+            assert_eq!(lent.bytes(), copied.bytes());
+            let mut placed = Pieces::default();
+            placed.finish_frame(&mut around, mark, at, lent.gaps(), &mut pieces);
+            assert_eq!(around.len() + placed.bytes(), expected.len());
+            assert_eq!(placed.bytes_before(at), 0);
+            let conn = ConnId::new(3, 4);
+            let sent: Vec<u8> = placed
+                .effects(conn, around)
+                .flat_map(|effect| match effect {
+                    Effect::Send(to, bytes) if to == conn => bytes,
+                    Effect::SendShared(to, bytes) if to == conn => bytes.to_vec(),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert!(sent == expected);
         }
     }
 

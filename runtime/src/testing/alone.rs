@@ -198,10 +198,10 @@ impl Run<'_> {
             turn::end(
                 state,
                 || None,
-                |core, effect| {
-                    if let Effect::Send(conn, bytes) = core.seal(effect) {
-                        sent.push((conn, bytes));
-                    }
+                |core, effect| match core.seal(effect) {
+                    Effect::Send(conn, bytes) => sent.push((conn, bytes)),
+                    Effect::SendShared(conn, bytes) => sent.push((conn, bytes.to_vec())),
+                    _ => {}
                 },
             );
             let stamp = Stamp::new(0, Who::Master);

@@ -756,6 +756,7 @@ impl Fleet {
                     link.send(buffer, now, &quality, &mut self.rng);
                 }
             }
+            Effect::SendShared(conn, bytes) => self.perform(Effect::Send(conn, bytes.to_vec())),
             Effect::Close { conn, graceful } => {
                 if let Some(key) = self.by_conn.remove(&conn) {
                     if let Some(link) = self.links.get_mut(&key) {

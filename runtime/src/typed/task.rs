@@ -215,11 +215,11 @@ impl<A> Task<A> {
         let error = write(&mut writer).err().map(Box::new);
         let named = writer.take_named();
         let args = match &error {
-            None => writer.written(),
-            Some(_) => &[],
+            None => writer.into_bytes(),
+            Some(_) => SmallBytes::default(),
         };
         Self {
-            args: SmallBytes::copy_from_slice(args),
+            args,
             policy: match (error, named.is_empty()) {
                 (Some(error), _) => Some(Policy::of_error(error)),
                 (None, true) => None,

@@ -129,7 +129,12 @@ impl Rig {
         self.core.check_overdue(true);
         self.core.hand_out();
         while let Some(effect) = self.core.poll_effect() {
+            let effect = match effect {
+                Effect::SendShared(conn, bytes) => Effect::Send(conn, bytes.to_vec()),
+                effect => effect,
+            };
             match effect {
+                Effect::SendShared(..) => unreachable!("made its own above"),
                 Effect::Send(conn, bytes) => {
                     let line = self.lines.get_mut(&conn).expect("only to a connection");
                     assert!(!line.closed, "nothing is sent behind a close");

@@ -10,6 +10,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use bytes::Bytes;
+use ringmw_codec::frame::Block;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::io::Errno;
@@ -19,11 +21,14 @@ use rustix::net::{
 
 use super::slots::{Deadlines, Slots};
 use super::{
-    Close, Closed, ConnId, DISCARD_BYTES_MAX, Engine, Handler, TAKE_BYTES_MAX, Want, socket,
+    Buffer, Close, Closed, ConnId, DISCARD_BYTES_MAX, Engine, Handler, LONG_FOR, TAKE_BYTES_MAX,
+    Want, socket,
 };
 
 /// One buffer for all, in the second-level cache.
 const READ_BYTES: usize = 256 << 10;
+/// As much is read of what may begin a long frame.
+const HEAD_BYTES: usize = 8 << 10;
 /// Events taken at a time.
 const EVENTS_MAX: usize = 1024;
 /// How many peers are accepted before others are read.
@@ -40,7 +45,7 @@ pub(super) struct EpollEngine {
     /// Connections with something to write that has not been tried.
     unwritten: Vec<ConnId>,
     /// Told at the next `take`: a buffer written by `submit`, and whether it was the last.
-    written: Vec<(ConnId, Vec<u8>, bool)>,
+    written: Vec<(ConnId, Buffer, bool)>,
     events: Vec<Event>,
     buffer: Box<[u8]>,
     receive_queue_bytes_max: usize,
@@ -58,7 +63,7 @@ struct Take {
 
 struct Connection {
     socket: OwnedFd,
-    queue: VecDeque<Vec<u8>>,
+    queue: VecDeque<Buffer>,
     /// How much of the first buffer has been written.
     written: usize,
     phase: Phase,
@@ -75,6 +80,8 @@ struct Connection {
     taken_in: u32,
     taken: usize,
     discarded: u64,
+    /// Something long has come lately: so many more reads are short where none is lent memory.
+    long: u8,
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -97,6 +104,18 @@ enum Read {
 // Ten thousand slaves are mostly idle.
 const _: () = assert!(size_of::<Connection>() <= 128);
 
+impl Read {
+    fn of(result: Result<usize, Errno>, room: usize) -> Self {
+        match result {
+            Ok(0) => Read::End(Closed::Eof),
+            Ok(count) if count < room => Read::Emptied(count),
+            Ok(count) => Read::Full(count),
+            Err(Errno::AGAIN) => Read::Nothing,
+            Err(errno) => Read::End(Closed::Error(errno.into())),
+        }
+    }
+}
+
 impl Connection {
     fn new(socket: OwnedFd) -> Self {
         Self {
@@ -112,28 +131,46 @@ impl Connection {
             taken_in: 0,
             taken: 0,
             discarded: 0,
+            long: 0,
         }
     }
 
     fn read(&self, buffer: &mut [u8]) -> Read {
         loop {
             let room = buffer.len();
-            return match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-                Ok((_, 0)) => Read::End(Closed::Eof),
-                Ok((_, count)) if count < room => Read::Emptied(count),
-                Ok((_, count)) => Read::Full(count),
-                Err(Errno::AGAIN) => Read::Nothing,
+            match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+                Err(Errno::INTR) => {}
+                result => return Read::of(result.map(|(_, count)| count), room),
+            }
+        }
+    }
+
+    /// Reads into a block.
+    fn fill(&self, block: &mut Block) -> Read {
+        let Block { bytes, until } = block;
+        let room = *until - bytes.len();
+        loop {
+            let free = &mut bytes.spare_capacity_mut()[..room];
+            let result = match recv(&self.socket, free, RecvFlags::empty()) {
                 Err(Errno::INTR) => continue,
-                Err(errno) => Read::End(Closed::Error(errno.into())),
+                result => result.map(|(_, count)| count),
             };
+            if let Ok(count) = result {
+                // SAFETY: so many bytes were written behind those that were there.
+                unsafe { bytes.set_len(bytes.len() + count) };
+            }
+            return Read::of(result, room);
         }
     }
 
     /// Writes what the socket takes; gives the buffers that were written whole.
-    fn write(&mut self, mut done: impl FnMut(Vec<u8>, bool)) -> io::Result<()> {
+    fn write(&mut self, mut done: impl FnMut(Buffer, bool)) -> io::Result<()> {
         self.blocked = false;
         while let Some(first) = self.queue.front() {
-            match send(&self.socket, &first[self.written..], SendFlags::NOSIGNAL) {
+            let mut flags = SendFlags::NOSIGNAL;
+            // A short head or end of what is long does not travel alone.
+            flags.set(SendFlags::MORE, self.queue.len() > 1);
+            match send(&self.socket, &first[self.written..], flags) {
                 Ok(count) if self.written + count == first.len() => {
                     self.written = 0;
                     let buffer = self.queue.pop_front().expect("it is there");
@@ -266,8 +303,24 @@ impl EpollEngine {
         if connection.ended {
             return;
         }
-        let (count, emptied) = match connection.read(&mut self.buffer) {
-            Read::Nothing => return,
+        let is_open = connection.phase == Phase::Open;
+        let mut block = match is_open && connection.long > 0 {
+            true => handler.lend(conn),
+            false => None,
+        };
+        let read = match &mut block {
+            Some(block) => connection.fill(block),
+            // A frame's head is read by itself, and what follows into its own memory.
+            None if connection.long > 0 => connection.read(&mut self.buffer[..HEAD_BYTES]),
+            None => connection.read(&mut self.buffer),
+        };
+        let (count, emptied) = match read {
+            Read::Nothing => {
+                if let Some(block) = block {
+                    handler.on_block(conn, block.bytes, 0);
+                }
+                return;
+            }
             Read::End(why) => return self.on_read_end(conn, why, handler),
             Read::Emptied(count) => (count, true),
             Read::Full(count) => (count, false),
@@ -280,8 +333,16 @@ impl EpollEngine {
         connection.taken += count;
         // One that has given more than a socket holds has given all that had arrived before.
         self.take.incomplete |= !emptied && connection.taken < self.receive_queue_bytes_max;
-        if connection.phase == Phase::Open {
+        if let Some(block) = block {
+            handler.on_block(conn, block.bytes, count);
+        } else if is_open {
+            connection.long = connection.long.saturating_sub(1);
             handler.on_bytes(conn, &self.buffer[..count]);
+            if count >= HEAD_BYTES && handler.is_long(conn) {
+                // The owner does not close a connection while it is told of it.
+                let connection = self.connections.get_mut(conn).expect("checked");
+                connection.long = LONG_FOR;
+            }
         } else {
             connection.discarded += count as u64;
             if connection.discarded > DISCARD_BYTES_MAX {
@@ -320,8 +381,22 @@ impl EpollEngine {
 
     // Writing.
 
+    fn queue(&mut self, conn: ConnId, buffer: Buffer) {
+        let Some(connection) = self.connections.get_mut(conn) else {
+            return;
+        };
+        if connection.phase != Phase::Open || connection.failure.is_some() || buffer.is_empty() {
+            return;
+        }
+        connection.queue.push_back(buffer);
+        if !connection.listed && !connection.blocked {
+            connection.listed = true;
+            self.unwritten.push(conn);
+        }
+    }
+
     /// Writes what the socket takes, and says of each buffer that was written whole.
-    fn write(&mut self, conn: ConnId, mut done: impl FnMut(Vec<u8>, bool)) {
+    fn write(&mut self, conn: ConnId, mut done: impl FnMut(Buffer, bool)) {
         let Some(connection) = self.connections.get_mut(conn) else {
             return;
         };
@@ -390,7 +465,7 @@ impl EpollEngine {
         }
         if flags.intersects(EventFlags::OUT | failed) {
             self.write(conn, |buffer, drained| {
-                handler.on_sent(conn, buffer, drained);
+                buffer.told(conn, drained, handler);
             });
         }
     }
@@ -441,7 +516,7 @@ impl Engine for EpollEngine {
                 .get(conn)
                 .is_some_and(|it| it.phase == Phase::Open)
             {
-                handler.on_sent(conn, buffer, drained);
+                buffer.told(conn, drained, handler);
             }
         }
         self.take = Take {
@@ -465,17 +540,11 @@ impl Engine for EpollEngine {
     }
 
     fn send(&mut self, conn: ConnId, buffer: Vec<u8>) {
-        let Some(connection) = self.connections.get_mut(conn) else {
-            return;
-        };
-        if connection.phase != Phase::Open || connection.failure.is_some() || buffer.is_empty() {
-            return;
-        }
-        connection.queue.push_back(buffer);
-        if !connection.listed && !connection.blocked {
-            connection.listed = true;
-            self.unwritten.push(conn);
-        }
+        self.queue(conn, Buffer::Own(buffer));
+    }
+
+    fn send_shared(&mut self, conn: ConnId, bytes: Bytes) {
+        self.queue(conn, Buffer::Shared(bytes));
     }
 
     fn close(&mut self, conn: ConnId, how: Close) {

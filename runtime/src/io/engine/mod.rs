@@ -61,10 +61,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Deref;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::str::FromStr;
 use std::time::Instant;
 
+use bytes::Bytes;
+use ringmw_codec::frame::Block;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -100,6 +103,10 @@ pub(crate) const DISCARD_BYTES_MAX: u64 = 256 << 20;
 /// at most.
 pub const TAKE_BYTES_MAX: usize = 64 << 20;
 
+/// After so many receives that were short a connection that has sent something long is received from as others are: those who
+/// send long frames send several.
+const LONG_FOR: u8 = 16;
+
 /// How much one [`Engine::take`] is to take.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -118,15 +125,60 @@ pub trait Handler {
     fn on_accept(&mut self, conn: ConnId, peer: SocketAddr);
     /// Bytes have arrived, at least one.
     fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]);
+    /// Whether what comes next on this connection is the rest of something long, which is better received into
+    /// [memory of its own](Self::lend).
+    fn is_long(&self, _: ConnId) -> bool {
+        false
+    }
+    /// Lends memory for the bytes that come next, if they are the rest of something long. The next that is told of this
+    /// connection's bytes is `on_block`; if it ends before, the memory is lost.
+    fn lend(&mut self, _: ConnId) -> Option<Block> {
+        None
+    }
+    /// Gives back what was lent, with so many bytes more that have arrived, which may be none.
+    fn on_block(&mut self, _: ConnId, _: Vec<u8>, _: usize) {
+        unreachable!("nothing was lent");
+    }
     /// A buffer given to `send` has been written whole, and comes back for reuse. `drained`: nothing more is queued on this
     /// connection. The buffers of a connection that has failed do not come back.
     fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool);
+    /// So many bytes given to `send_shared` have been written, else as `on_sent`.
+    fn on_sent_shared(&mut self, _: ConnId, _: usize, _: bool) {
+        unreachable!("nothing shared was sent");
+    }
     /// The peer ended the stream, or the connection failed; all bytes that came before have been told. At most once per
     /// connection. The owner still has to `close` it.
     fn on_closed(&mut self, conn: ConnId, why: Closed);
     /// Accepting failed, for want of descriptors or memory, and has been paused as by `set_accepting(false)`. Those who
     /// wait in the backlog are not lost.
     fn on_accept_error(&mut self, error: io::Error);
+}
+
+/// What is to be written.
+enum Buffer {
+    Own(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Buffer::Own(bytes) => bytes,
+            Buffer::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Buffer {
+    /// It has been written.
+    fn told(self, conn: ConnId, drained: bool, handler: &mut dyn Handler) {
+        match self {
+            Buffer::Own(buffer) => handler.on_sent(conn, buffer, drained),
+            Buffer::Shared(bytes) => handler.on_sent_shared(conn, bytes.len(), drained),
+        }
+    }
 }
 
 /// Moves the bytes of many connections. It stays on the thread that opened it.
@@ -152,6 +204,9 @@ pub trait Engine {
     /// Queues a whole buffer. The buffers of one connection are written in order. An empty buffer, and one for a connection
     /// that is unknown, closed or failed, is dropped.
     fn send(&mut self, conn: ConnId, buffer: Vec<u8>);
+
+    /// As `send`, of bytes that others share.
+    fn send_shared(&mut self, conn: ConnId, bytes: Bytes);
 
     /// Ends a connection. Does nothing if it is unknown or closed; one that is being flushed can still be closed `Now`.
     fn close(&mut self, conn: ConnId, how: Close);

@@ -14,6 +14,7 @@ use super::account::Deeds;
 use super::meter::Meter;
 use super::shared::Sending;
 use crate::proto::conn::ConnId;
+use crate::proto::pieces::Pieces;
 use crate::proto::secured::AtMaster;
 
 pub(super) struct Conn {
@@ -28,6 +29,8 @@ pub(super) struct Conn {
     pub(super) due: Nanos,
     pub(super) frame_since: Option<Nanos>,
     pub(super) out: Vec<u8>,
+    /// What belongs between the bytes of `out`.
+    pub(super) pieces: Pieces,
     pub(super) unsent: Unsent,
     pub(super) withdraw: Vec<u64>,
     /// What is in `out` waits until the journal has passed this barrier; from where on there are tasks that wait for it.
@@ -52,6 +55,11 @@ impl Conn {
         (self.reader.buffered_bytes() + record) as u64
     }
 
+    /// Bytes in `out` and of the pieces between them.
+    pub(super) fn out_bytes(&self) -> usize {
+        self.out.len() + self.pieces.bytes()
+    }
+
     /// Whether its peer has said nothing at all.
     pub(super) fn is_silent(&self) -> bool {
         let silent = self
@@ -71,7 +79,7 @@ impl Conn {
 /// What is kept for a connection because its peer has not read it.
 #[derive(Default)]
 pub(super) struct Unsent {
-    /// Bytes in `out`, as far as they are accounted for, and in buffers that the engine has not written.
+    /// Bytes in `out` and of its pieces, as far as they are accounted for, and in buffers that the engine has not written.
     pub(super) bytes: u64,
     /// Of them those in `out`.
     pub(super) in_out: usize,

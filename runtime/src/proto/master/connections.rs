@@ -7,13 +7,14 @@ use std::ops::ControlFlow;
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::control::Goodbye;
-use ringmw_codec::frame::{FrameError, FrameReader, Kind};
+use ringmw_codec::frame::{Block, FrameError, FrameReader, Kind, Payload};
 use ringmw_sched::Nanos;
 
 use super::MasterCore;
 use super::conn::{Cause, Conn, Phase, Stop, Unsent, too_early};
 use super::meter::Meter;
 use crate::proto::conn::{Closed, ConnId, Effect};
+use crate::proto::pieces::Pieces;
 use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
 
 /// How long accepting pauses when it has failed: trying again at once would fail again, and spin.
@@ -26,6 +27,22 @@ const SHORTAGE_LINES_APART: Nanos = 60 * SECOND;
 /// packet. Every slave that comes brings one.
 const SPARE_MAX: usize = 4_096;
 const SPARE_BYTES_MAX: usize = 1 << 20;
+
+/// What the engine brings.
+enum Read<'a> {
+    Bytes(&'a [u8]),
+    /// What was lent, with so many bytes more.
+    Block(Vec<u8>, usize),
+}
+
+impl Read<'_> {
+    fn has_bytes(&self) -> bool {
+        match self {
+            Read::Bytes(_) => true,
+            Read::Block(_, more) => *more > 0,
+        }
+    }
+}
 
 impl MasterCore {
     /// A connection was accepted.
@@ -45,6 +62,7 @@ impl MasterCore {
             due,
             frame_since: None,
             out: Vec::new(),
+            pieces: Pieces::default(),
             unsent: Unsent::default(),
             withdraw: Vec::new(),
             barred: None,
@@ -64,13 +82,42 @@ impl MasterCore {
 
     /// Frames, or parts of them, came on a connection: see [`on_received`](Self::on_received).
     pub fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.read(conn, Read::Bytes(bytes));
+    }
+
+    /// Whether what comes next on a connection is the rest of a long frame.
+    pub fn is_long(&self, conn: ConnId) -> bool {
+        let state = self.conn(conn);
+        state.is_some_and(|state| {
+            state.secured.is_none()
+                && state.reader.is_long()
+                && matches!(state.phase, Phase::Slave { .. })
+        })
+    }
+
+    /// Lends a long frame's memory for what comes next.
+    pub fn lend(&mut self, conn: ConnId) -> Option<Block> {
+        match self.is_long(conn) {
+            true => self.conn_mut(conn)?.reader.lend(),
+            false => None,
+        }
+    }
+
+    /// What was lent comes back, with `more` bytes that have come.
+    pub fn on_block(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
+        self.read(conn, Read::Block(bytes, more));
+    }
+
+    fn read(&mut self, conn: ConnId, came: Read<'_>) {
         let Some(state) = self.conn(conn) else { return };
         if matches!(state.phase, Phase::Dropped) {
             return;
         }
         let awake = self.awake;
         let state = self.conn_mut(conn).expect("looked up above");
-        state.heard = awake;
+        if came.has_bytes() {
+            state.heard = awake;
+        }
         let mut reader = std::mem::take(&mut state.reader);
         // Of a stranger nothing but a hello, or a goodbye in its place, is kept, however large the packets of slaves may be.
         let stranger = Cell::new(matches!(state.phase, Phase::Handshake { .. }));
@@ -79,23 +126,24 @@ impl MasterCore {
             self.config.rules.result_packet_bytes_max,
         );
         let mut frames = 0u32;
-        let fed = reader.feed(
-            bytes,
-            &|kind| match stranger.get() && !may_begin(kind) {
-                true => 0,
-                false => kind.limit().bytes(tasks, results),
-            },
-            &mut |kind, payload| {
-                frames += 1;
-                let judged = self.on_frame(conn, kind, payload);
-                // What follows a hello in one chunk is a slave's already, if it may join.
-                stranger.set(false);
-                match judged {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(stop) => ControlFlow::Break(stop),
-                }
-            },
-        );
+        let mut sink = |kind, payload: Payload<'_>| {
+            frames += 1;
+            let judged = self.on_frame(conn, kind, payload.into());
+            // What follows a hello in one chunk is a slave's already, if it may join.
+            stranger.set(false);
+            match judged {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(stop) => ControlFlow::Break(stop),
+            }
+        };
+        let limit = |kind: Kind| match stranger.get() && !may_begin(kind) {
+            true => 0,
+            false => kind.limit().bytes(tasks, results),
+        };
+        let fed = match came {
+            Read::Bytes(bytes) => reader.take(bytes, &limit, &mut sink),
+            Read::Block(bytes, _) => reader.take_back(bytes, &mut sink),
+        };
         let stop = match fed {
             Ok(ControlFlow::Continue(())) => None,
             Ok(ControlFlow::Break(stop)) => Some(stop),
@@ -138,8 +186,13 @@ impl MasterCore {
 
     /// A buffer was written; it comes back for reuse.
     pub fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
-        self.on_written(conn, buffer.len() as u64);
+        self.on_sent_shared(conn, buffer.len(), drained);
         self.keep_spare(buffer);
+    }
+
+    /// So many bytes that others share were written.
+    pub fn on_sent_shared(&mut self, conn: ConnId, bytes: usize, drained: bool) {
+        self.on_written(conn, bytes as u64);
         if drained
             && let Some(Conn {
                 phase: Phase::Slave { pushing, .. },

@@ -8,6 +8,7 @@ use ringmw_sched::SlaveId;
 
 use super::MasterCore;
 use super::conn::{Phase, Stop, offence, too_early};
+use crate::proto::bytes::Came;
 use crate::proto::conn::ConnId;
 
 impl MasterCore {
@@ -15,8 +16,9 @@ impl MasterCore {
         &mut self,
         conn: ConnId,
         kind: Kind,
-        payload: &[u8],
+        payload: Came<'_>,
     ) -> Result<(), Stop> {
+        let (payload, came) = (payload.bytes(), &payload);
         let slave = match self.conn(conn).map(|c| &c.phase) {
             Some(Phase::Slave { id, .. }) => *id,
             Some(Phase::Handshake { .. }) if kind == Kind::Hello => {
@@ -31,7 +33,7 @@ impl MasterCore {
         match FromSlave::read(kind, payload).map_err(offence)? {
             FromSlave::Hello(_) => Err(offence("a slave never sends Hello twice")),
             FromSlave::Heartbeat(_) => Ok(()),
-            FromSlave::Results(view) => self.on_results(conn, slave, &view, payload.len()),
+            FromSlave::Results(view) => self.on_results(conn, slave, &view, came),
             FromSlave::Withdrawn(withdrawn) => self.on_withdrawn(slave, withdrawn),
             FromSlave::Returned(returned) => self.on_returned(slave, &returned),
             FromSlave::Starting(starting) => {

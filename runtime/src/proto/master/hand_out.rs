@@ -22,9 +22,11 @@ impl MasterCore {
         let mut sent = Vec::new();
         loop {
             self.batch.clear();
+            self.batch_pieces.clear();
             let duplicated = self.sched.duplicated();
             let mut last = None;
             let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
+            let pieces = &mut self.batch_pieces;
             let (recorder, config) = (&mut self.recorder, &self.config);
             let (checkpoints, talks) = (&self.checkpoints, &self.talks);
             let mut goes_on = None;
@@ -34,7 +36,7 @@ impl MasterCore {
                     let flags =
                         (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
                     let flags = flags | (u16::from(talks.has(task.seq())) * CONVERSES);
-                    body.put(batch, task.seq(), algorithm.0, flags);
+                    body.put(batch, (task.seq(), algorithm.0, flags), pieces);
                     last = Some(task.seq());
                     if let Some(recorder) = recorder
                         && handed.once
@@ -114,11 +116,20 @@ impl MasterCore {
                 kept.of_task(task).encode(out)
             });
         }
-        let before = state.out.len();
+        let (before, before_bytes) = (state.out.len(), state.out_bytes());
         let mark = frame::begin_frame(&mut state.out, Kind::Tasks);
+        let payload_at = state.out.len();
         self.batch.encode(&mut state.out);
-        frame::finish_frame(&mut state.out, mark);
-        let bytes = (state.out.len() - before) as u64;
+        match self.batch.gaps() {
+            [] => frame::finish_frame(&mut state.out, mark),
+            gaps => {
+                let pieces = &mut self.batch_pieces;
+                state
+                    .pieces
+                    .finish_frame(&mut state.out, mark, payload_at, gaps, pieces);
+            }
+        }
+        let bytes = (state.out_bytes() - before_bytes) as u64;
         if let Some(recorder) = &mut self.recorder {
             recorder.on_packet(state, before);
         }

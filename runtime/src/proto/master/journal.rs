@@ -206,14 +206,16 @@ impl MasterCore {
             && let Some((_, from)) = state.barred.take()
         {
             let conn = state.id;
-            let gone = (state.out.len() - from) as u64;
+            let kept = from + state.pieces.bytes_before(from);
+            let gone = (state.out_bytes() - kept) as u64;
             state.out.truncate(from);
-            let accounted = state.unsent.in_out.saturating_sub(from) as u64;
+            state.pieces.truncate(from);
+            let accounted = state.unsent.in_out.saturating_sub(kept) as u64;
             debug_assert_eq!(
                 gone, accounted,
                 "what is put into a buffer is accounted for"
             );
-            state.unsent.in_out = state.unsent.in_out.min(from);
+            state.unsent.in_out = state.unsent.in_out.min(kept);
             state.unsent.bytes -= accounted;
             self.unsent.bytes -= accounted;
             self.mark_dirty(conn);

@@ -9,6 +9,7 @@ use super::MasterCore;
 use super::account::Gone;
 use super::conn::{Cause, Conn, Phase};
 use crate::proto::conn::{ConnId, Effect};
+use crate::proto::pieces::Pieces;
 use crate::proto::put;
 
 impl MasterCore {
@@ -167,6 +168,7 @@ impl MasterCore {
             state.phase = Phase::Dropped;
             if !graceful {
                 state.out = Vec::new();
+                state.pieces = Pieces::default();
                 state.unsent.in_out = 0;
             }
         }

@@ -47,6 +47,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
@@ -105,6 +106,10 @@ pub struct MasterCore {
     shortage_told: Option<Nanos>,
     stopping: Option<bool>,
     batch: TaskBatchBuilder,
+    /// Long arguments of the tasks in `batch`.
+    batch_pieces: Vec<Bytes>,
+    /// What is left of a buffer that is sent in parts.
+    parts: VecDeque<Effect>,
     bests: Arc<Incumbents>,
     checkpoints: Checkpoints,
     talks: Talks,
@@ -163,6 +168,8 @@ impl MasterCore {
             shortage_told: None,
             stopping: None,
             batch: TaskBatchBuilder::new(),
+            batch_pieces: Vec::new(),
+            parts: VecDeque::new(),
             bests: Arc::default(),
             checkpoints: Checkpoints::default(),
             talks: Talks::default(),
@@ -346,6 +353,9 @@ impl MasterCore {
 
     /// The next effect of this turn.
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        if let Some(part) = self.parts.pop_front() {
+            return Some(part);
+        }
         while let Some(slot) = self.dirty.pop() {
             let Some(Some(state)) = self.conns.get_mut(slot as usize) else {
                 continue;
@@ -365,7 +375,12 @@ impl MasterCore {
             if !state.out.is_empty() || has_answer {
                 let conn = state.id;
                 self.account(conn);
-                return Some(Effect::Send(conn, self.take_out(conn)));
+                let (out, pieces) = self.take_out(conn);
+                if pieces.is_empty() {
+                    return Some(Effect::Send(conn, out));
+                }
+                self.parts.extend(pieces.effects(conn, out));
+                return self.parts.pop_front();
             }
         }
         let effect = self.effects.pop_front()?;

@@ -7,7 +7,7 @@ use ringmw_sched::{Accepted, AlgorithmId, Nanos, Series, SlaveId};
 use super::account::{Ended, How};
 use super::conn::{Phase, Stop, offence};
 use super::{MasterCore, meter};
-use crate::proto::bytes::SmallBytes;
+use crate::proto::bytes::{Came, SmallBytes};
 use crate::proto::conn::ConnId;
 use crate::proto::end::{End, Failed, ResultPacket, ResultSeries, Results};
 
@@ -47,8 +47,8 @@ struct Tally {
     compute: Nanos,
     /// Accepted ones of one algorithm that are told to one owner, and have not been put with the ends yet.
     open: Option<ResultPacket>,
-    /// A copy of what the outputs are read from, made with the first result: none may pin a receive buffer. There while
-    /// `open` has none.
+    /// What the outputs are read from, kept from the first result on: a share of the packet if that came in memory of its
+    /// own, else a copy, as none may pin a receive buffer. There while `open` has none.
     bodies: Option<SmallBytes>,
     /// How many further series of results there may be.
     room: usize,
@@ -60,7 +60,7 @@ impl MasterCore {
         conn: ConnId,
         slave: SlaveId,
         view: &ResultBatchView<'_>,
-        payload_bytes: usize,
+        payload: &Came<'_>,
     ) -> Result<(), Stop> {
         let mut tally = Tally {
             room: view.entries().saturating_sub(1),
@@ -73,7 +73,7 @@ impl MasterCore {
             at += body.len();
             let mut nth = 0;
             while nth < entry.count {
-                match self.on_some(slave, view.bodies(), &results, nth, &mut tally) {
+                match self.on_some(slave, (view.bodies(), payload), &results, nth, &mut tally) {
                     Ok(taken) => nth += taken,
                     Err(reason) => {
                         stop = Some(reason);
@@ -112,7 +112,7 @@ impl MasterCore {
                 meter::Packet {
                     tasks: accepted + failed + late,
                     failed,
-                    bytes: payload_bytes as u64,
+                    bytes: payload.bytes().len() as u64,
                     compute,
                     idle,
                 },
@@ -126,7 +126,7 @@ impl MasterCore {
     fn on_some(
         &mut self,
         slave: SlaveId,
-        bodies: &[u8],
+        (bodies, payload): (&[u8], &Came<'_>),
         results: &Entry<'_>,
         nth: u32,
         tally: &mut Tally,
@@ -236,8 +236,8 @@ impl MasterCore {
             return Ok(tasks);
         }
         self.put_open(tally);
-        let copied = || SmallBytes::copy_from_slice(bodies);
-        let bodies = tally.bodies.take().unwrap_or_else(copied);
+        let kept = || payload.keep(bodies);
+        let bodies = tally.bodies.take().unwrap_or_else(kept);
         let info = *self.config.info(algorithm);
         let packet = ResultPacket::new((owner, algorithm), info, slave, bodies, series);
         tally.open = Some(packet);

@@ -5,6 +5,7 @@
 //! [`ANSWERS_A_TURN`] of them, in the order in which the peers came, so that ten thousand that come at once keep no
 //! result waiting. Peers that wait for that are not judged by time.
 
+use bytes::Bytes;
 use ringmw_codec::handshake::{PROTOCOL_VERSION, Refusal};
 use ringmw_codec::secret::{FirstError, Key, Opening, Secret};
 
@@ -127,10 +128,26 @@ impl MasterCore {
         }
     }
 
+    fn seal_shared(&mut self, conn: ConnId, piece: Bytes) -> Effect {
+        let Some(state) = self.conn_mut(conn) else {
+            return Effect::SendShared(conn, piece);
+        };
+        let Some(secured) = state.secured.as_mut() else {
+            return Effect::SendShared(conn, piece);
+        };
+        let mut sealed = Vec::new();
+        secured.seal_shared(&piece, &mut sealed);
+        let more = (sealed.len() - piece.len()) as u64;
+        self.keep_unsent(conn, more);
+        Effect::Send(conn, sealed)
+    }
+
     /// What the engine is to do, as it goes over the wire.
     pub fn seal(&mut self, effect: Effect) -> Effect {
-        let Effect::Send(conn, mut frames) = effect else {
-            return effect;
+        let (conn, mut frames) = match effect {
+            Effect::Send(conn, frames) => (conn, frames),
+            Effect::SendShared(conn, piece) => return self.seal_shared(conn, piece),
+            _ => return effect,
         };
         let slot = conn.slot();
         let secured = match self.conns.get_mut(slot) {

@@ -19,6 +19,7 @@ use ringmw_sched::Nanos;
 use super::MasterCore;
 use super::conn::{Cause, Conn, Phase};
 use crate::proto::conn::ConnId;
+use crate::proto::pieces::Pieces;
 
 /// What is kept for all connections together.
 #[derive(Default)]
@@ -60,8 +61,9 @@ impl MasterCore {
         let Some(state) = self.conn_mut(conn) else {
             return;
         };
-        let more = (state.out.len() - state.unsent.in_out) as u64;
-        state.unsent.in_out = state.out.len();
+        let out_bytes = state.out_bytes();
+        let more = (out_bytes - state.unsent.in_out) as u64;
+        state.unsent.in_out = out_bytes;
         self.keep_unsent(conn, more);
     }
 
@@ -80,13 +82,16 @@ impl MasterCore {
         self.hold_back(conn);
     }
 
-    /// Takes a connection's buffer, for the engine to write.
-    pub(super) fn take_out(&mut self, conn: ConnId) -> Vec<u8> {
+    /// Takes a connection's buffer and what belongs between its bytes, for the engine to write.
+    pub(super) fn take_out(&mut self, conn: ConnId) -> (Vec<u8>, Pieces) {
         let most = self.config.unsent_bytes_max;
         let state = self.conn_mut(conn).expect("it has something to send");
         state.unsent.in_out = 0;
         let is_far_behind = state.unsent.bytes > 2 * most;
-        let out = std::mem::take(&mut state.out);
+        let out = (
+            std::mem::take(&mut state.out),
+            std::mem::take(&mut state.pieces),
+        );
         if is_far_behind {
             // It may read it at once: it is judged in the next turn.
             self.unsent.far_behind.push(conn);

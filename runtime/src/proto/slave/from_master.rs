@@ -4,13 +4,12 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
-use bytes::Bytes;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{
     BATCH_OVERHEAD_BYTES, BOUND, CONVERSES, MARKED, RESULT_ENTRY_BYTES, TaskBatchView,
 };
 use ringmw_codec::control::{Recall, Returned, Shutdown, Withdraw, Withdrawn};
-use ringmw_codec::frame::{FrameError, Kind};
+use ringmw_codec::frame::{Block, FrameError, Kind, Payload};
 use ringmw_codec::handshake::Welcome;
 use ringmw_codec::kinds::{FromMaster, Limit};
 use ringmw_sched::Nanos;
@@ -18,37 +17,68 @@ use ringmw_sched::Nanos;
 use super::SlaveCore;
 use super::leave::SlaveEnd;
 use super::packet::{Announcement, Queued};
+use crate::proto::bytes::Came;
 use crate::proto::config::SECONDS_MAX;
 use crate::proto::put;
 
 /// No master has a longer client timeout: the flag's bound is a year. In nanoseconds a greater one would not fit 64 bits.
 const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * SECONDS_MAX;
 
+/// What the connection brings.
+enum Read<'a> {
+    Bytes(&'a [u8]),
+    /// What was lent, with what has come.
+    Block(Vec<u8>),
+}
+
 impl SlaveCore {
     /// Frames, or parts of them, came from the master: see [`on_received`](Self::on_received).
     pub fn on_bytes(&mut self, bytes: &[u8], now: Nanos) {
+        self.read(Read::Bytes(bytes), now);
+    }
+
+    /// Whether what comes next is the rest of a long frame.
+    pub fn is_long(&self) -> bool {
+        self.secured.is_none() && self.end.is_none() && self.reader.is_long()
+    }
+
+    /// Lends a long frame's memory for what comes next.
+    pub fn lend(&mut self) -> Option<Block> {
+        match self.is_long() {
+            true => self.reader.lend(),
+            false => None,
+        }
+    }
+
+    /// What was lent comes back, with what has come.
+    pub fn on_block(&mut self, bytes: Vec<u8>, now: Nanos) {
+        self.read(Read::Block(bytes), now);
+    }
+
+    fn read(&mut self, came: Read<'_>, now: Nanos) {
         if self.end.is_some() {
             return;
         }
         let mut reader = std::mem::take(&mut self.reader);
         // The Welcome may share its chunk with the first packet, whose limit it tells.
         let limits = Cell::new(self.limits());
-        let fed = reader.feed(
-            bytes,
-            &|kind| {
-                let (tasks, results) = limits.get();
-                kind.limit().bytes(tasks, results)
-            },
-            &mut |kind, payload| {
-                let judged = self.on_frame(kind, payload, now);
-                limits.set(self.limits());
-                match judged {
-                    Ok(()) if self.end.is_none() => ControlFlow::Continue(()),
-                    Ok(()) => ControlFlow::Break(None),
-                    Err(reason) => ControlFlow::Break(Some(reason)),
-                }
-            },
-        );
+        let limit = |kind: Kind| {
+            let (tasks, results) = limits.get();
+            kind.limit().bytes(tasks, results)
+        };
+        let mut sink = |kind, payload: Payload<'_>| {
+            let judged = self.on_frame(kind, payload.into(), now);
+            limits.set(self.limits());
+            match judged {
+                Ok(()) if self.end.is_none() => ControlFlow::Continue(()),
+                Ok(()) => ControlFlow::Break(None),
+                Err(reason) => ControlFlow::Break(Some(reason)),
+            }
+        };
+        let fed = match came {
+            Read::Bytes(bytes) => reader.take(bytes, &limit, &mut sink),
+            Read::Block(bytes) => reader.take_back(bytes, &mut sink),
+        };
         self.reader = reader;
         let broken = match fed {
             Ok(ControlFlow::Continue(()) | ControlFlow::Break(None)) => None,
@@ -77,7 +107,7 @@ impl SlaveCore {
         })
     }
 
-    fn on_frame(&mut self, kind: Kind, payload: &[u8], now: Nanos) -> Result<(), String> {
+    fn on_frame(&mut self, kind: Kind, payload: Came<'_>, now: Nanos) -> Result<(), String> {
         if !self.may_come(kind) {
             return Err(format!("{kind:?} without the secret"));
         }
@@ -89,7 +119,9 @@ impl SlaveCore {
         if kind == Kind::Heartbeat {
             return Ok(());
         }
-        match FromMaster::read(kind, payload).map_err(text)? {
+        // A share of it: what is kept of a packet keeps its memory.
+        let kept = payload.shared();
+        match FromMaster::read(kind, payload.bytes()).map_err(text)? {
             FromMaster::Welcome(_) if self.welcome.is_some() => {
                 return Err("a master never sends Welcome twice".to_owned());
             }
@@ -102,7 +134,7 @@ impl SlaveCore {
             }
             FromMaster::Tasks(view) => {
                 self.busy_at = now;
-                self.on_tasks(&view, payload, now);
+                self.on_tasks(&view, kept, now);
             }
             FromMaster::Withdraw(withdraw) => self.on_withdraw(withdraw),
             FromMaster::Recall(recall) => self.on_recall(recall),
@@ -135,9 +167,9 @@ impl SlaveCore {
         Ok(())
     }
 
-    /// `view` is that of `payload`.
-    fn on_tasks(&mut self, view: &TaskBatchView<'_>, payload: &[u8], now: Nanos) {
-        let packet = Bytes::copy_from_slice(payload);
+    /// `view` is that of `packet`.
+    fn on_tasks(&mut self, view: &TaskBatchView<'_>, packet: Came<'_>, now: Nanos) {
+        let packet = packet.keep_all();
         for (index, (entry, body)) in view.iter().enumerate() {
             self.queued += entry.count as usize;
             self.tasks.push_back(Queued {
@@ -157,7 +189,7 @@ impl SlaveCore {
         self.packet_tasks = view.tasks();
         self.seek_shared();
         self.sum_up(now, false);
-        let (tasks, bytes) = (view.tasks(), payload.len() as u64);
+        let (tasks, bytes) = (view.tasks(), packet.len() as u64);
         let line = self.meter.on_tasks(now, tasks, bytes, self.result_group());
         self.audit.extend(line);
     }

@@ -8,6 +8,7 @@ use ringmw_sched::{AUTO, Nanos};
 use super::leave::SlaveEnd;
 use super::packet::{Announcement, Assignment, Running};
 use super::{RESULT_WAIT, SlaveCore};
+use crate::proto::pieces::LONG_BYTES_MIN;
 use crate::proto::{SECOND, put};
 
 /// With automatic grouping a finished result waits at most this long for others that finish, or as long as the tasks of a
@@ -141,6 +142,11 @@ impl SlaveCore {
             }
             Err(text) => (ResultStatus::Failed, cut(text, room).as_bytes()),
         };
+        let goes_alone = group == AUTO || group == 1;
+        if goes_alone && status == ResultStatus::Done && body.len() >= LONG_BYTES_MIN {
+            self.flush_long(task, algorithm, compute, body);
+            return self.check_bounds(now);
+        }
         let results = &self.results;
         if results.bytes_with(task, algorithm, status, compute, body.len()) > bytes_max {
             self.flush_results();
@@ -197,6 +203,32 @@ impl SlaveCore {
         self.results.encode(&mut self.out);
         frame::finish_frame(&mut self.out, mark);
         self.results.clear();
+        self.on_packet_put(before, results);
+    }
+
+    /// A long output goes at once, behind what was finished before, and is copied but once.
+    fn flush_long(&mut self, task: u64, algorithm: u16, compute: Nanos, output: &[u8]) {
+        self.flush_results();
+        self.results
+            .push_long(task, algorithm, compute, output.len());
+        let before = self.out.len();
+        let bytes = frame::HEADER_BYTES + self.results.bytes();
+        self.out.reserve_exact(bytes);
+        let mark = frame::begin_frame(&mut self.out, Kind::Results);
+        let payload_at = self.out.len();
+        let gap = self.results.gaps()[0].at;
+        let mut around = Vec::new();
+        self.results.encode(&mut around);
+        self.out.extend_from_slice(&around[..gap]);
+        self.out.extend_from_slice(output);
+        self.out.extend_from_slice(&around[gap..]);
+        debug_assert_eq!(self.out.len() - payload_at, self.results.bytes());
+        frame::finish_frame(&mut self.out, mark);
+        self.results.clear();
+        self.on_packet_put(before, 1);
+    }
+
+    fn on_packet_put(&mut self, before: usize, results: u64) {
         let end = self.handed + self.out.len() as u64;
         self.unsent.push_back((end, results as usize));
         let bytes = (self.out.len() - before) as u64;

@@ -85,6 +85,11 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn new(core: &mut MasterCore, effect: Effect) -> Self {
+        // Its links carry what is theirs alone.
+        let effect = match effect {
+            Effect::SendShared(conn, bytes) => Effect::Send(conn, bytes.to_vec()),
+            effect => effect,
+        };
         let frames = match &effect {
             Effect::Send(conn, frames) => Some((*conn, frames.clone())),
             _ => None,

@@ -12,8 +12,11 @@
 
 use std::cell::Cell;
 
+use bytes::Bytes;
+
 use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
+use crate::proto::pieces::LONG_BYTES_MIN;
 use crate::typed::shared::{Share, Shared};
 use crate::typed::wire::archive::{AsVec, append, flat_bytes};
 use crate::typed::wire::{Wire, WireError, assert_unaligned, encode, type_text};
@@ -46,7 +49,12 @@ pub(crate) struct Scratch(pub(crate) Vec<u8>);
 
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
 
+/// Room for what follows a long argument in most tasks, in bytes: its archive's root, and a number or two.
+const ROOM_BEHIND_BYTES: usize = 64;
+
 thread_local! {
+    /// Bytes of the last arguments that were long, until the next that may be so.
+    static LONG_BYTES: Cell<usize> = const { Cell::new(0) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -118,7 +126,7 @@ impl ArgumentWriter {
         const { assert_unaligned::<T>() };
         match flat_bytes(value) {
             Some(bytes) => self.put(bytes),
-            None => encode(value, self.long())?,
+            None => encode(value, self.long_enough())?,
         }
         self.end_segment()
     }
@@ -126,7 +134,7 @@ impl ArgumentWriter {
     /// A parameter `&[T]`: the archive of a `Vec<T>`.
     pub fn slice<T: Wire>(&mut self, slice: &[T]) -> Result<(), WireError> {
         const { assert_unaligned::<Vec<T>>() };
-        append(&AsVec(slice), self.long(), type_text::<Vec<T>>)?;
+        append(&AsVec(slice), self.long_enough(), type_text::<Vec<T>>)?;
         self.end_segment()
     }
 
@@ -147,6 +155,27 @@ impl ArgumentWriter {
         std::mem::take(&mut self.named)
     }
 
+    /// The arguments, once all are written: long ones in the memory that they were written to.
+    #[inline(always)]
+    pub(crate) fn into_bytes(self) -> SmallBytes {
+        match &self.long {
+            Some(long) if long.0.len() >= LONG_BYTES_MIN => self.into_block(),
+            _ => SmallBytes::copy_from_slice(self.written()),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn into_block(mut self) -> SmallBytes {
+        let mut long = self.long.take().expect("they are long");
+        let mut bytes = std::mem::take(&mut long.0);
+        LONG_BYTES.set(bytes.len());
+        if bytes.capacity() > bytes.len() + bytes.len() / 8 {
+            bytes.shrink_to_fit();
+        }
+        Bytes::from(bytes).into()
+    }
+
     /// The arguments, once all are written.
     #[inline(always)]
     pub(crate) fn written(&self) -> &[u8] {
@@ -163,7 +192,12 @@ impl ArgumentWriter {
             free[..bytes.len()].copy_from_slice(bytes);
             self.len += bytes.len();
         } else {
-            self.long().extend_from_slice(bytes);
+            let long = self.long();
+            if bytes.len() >= LONG_BYTES_MIN {
+                // They are the longest: no more than they need.
+                long.reserve_exact(bytes.len() + ROOM_BEHIND_BYTES);
+            }
+            long.extend_from_slice(bytes);
         }
     }
 
@@ -178,6 +212,16 @@ impl ArgumentWriter {
             long
         });
         &mut long.0
+    }
+
+    /// The same, with room for as much as the last long arguments had: who makes one large task makes several.
+    fn long_enough(&mut self) -> &mut Vec<u8> {
+        let long = self.long();
+        let last = LONG_BYTES.take();
+        if last > 0 {
+            long.reserve_exact(last + ROOM_BEHIND_BYTES);
+        }
+        long
     }
 
     #[inline(always)]

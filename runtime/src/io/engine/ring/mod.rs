@@ -5,6 +5,10 @@
 //! waits in `starved` and is armed again when buffers have been given back: at most as many at a time as there are buffers,
 //! else a thousand connections would fail in turn over the same few.
 //!
+//! The rest of a long frame is received straight into the frame's own memory. For that the multishot receive is ended, and
+//! receives are armed one by one until only short ones have come for a while: into a shared buffer where a frame begins, into
+//! its own memory from there on.
+//!
 //! A connection's slot is freed, and its descriptor closed, only when its last operation has completed: descriptor numbers
 //! are used again at once.
 
@@ -14,13 +18,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use bytes::Bytes;
 use rustix::io::Errno;
 use rustix::net::getpeername;
 
 use crate::io::engine::ring::receive::Take;
 use crate::io::engine::ring::uring::{Completion, Uring};
 use crate::io::engine::slots::{Deadlines, Slots};
-use crate::io::engine::{Close, ConnId, Engine, Handler, TAKE_BYTES_MAX, Want, socket};
+use crate::io::engine::{Buffer, Close, ConnId, Engine, Handler, TAKE_BYTES_MAX, Want, socket};
 
 mod buffers;
 mod receive;
@@ -39,6 +44,8 @@ pub(super) struct RingEngine {
     deadlines: Deadlines,
     /// Connections whose receive found no buffer, longest waiting first; some may have been closed since.
     starved: VecDeque<ConnId>,
+    /// Connections with something shared to send, and nothing under way: what follows it is to be known before it is sent.
+    unstarted: Vec<ConnId>,
     receive_queue_bytes_max: usize,
     take: Take,
 }
@@ -59,7 +66,7 @@ enum Accept {
 struct Connection {
     socket: OwnedFd,
     /// Behind the buffer that is being sent.
-    queue: VecDeque<Vec<u8>>,
+    queue: VecDeque<Buffer>,
     /// How much of the buffer in flight has been sent, if one is.
     sending: Option<usize>,
     /// The length of that buffer.
@@ -67,6 +74,10 @@ struct Connection {
     /// Operations on the socket that have not completed; it stays open for them.
     operations: u8,
     phase: Phase,
+    /// Something long has come lately: receives are armed one by one, of so many more at least.
+    long: u8,
+    /// The multishot receive was asked to end for the sake of that.
+    ends_multishot: bool,
     /// The stream's end or a failure has been received: there will be no receive again.
     ended: bool,
     /// Sending failed: nothing is sent any more, and the end of the stream is told as this.
@@ -103,6 +114,8 @@ impl Connection {
             in_flight: 0,
             operations: 0,
             phase: Phase::Open,
+            long: 0,
+            ends_multishot: false,
             ended: false,
             failure: None,
             unread: false,
@@ -126,6 +139,7 @@ impl RingEngine {
             connections: Slots::new(),
             deadlines: Deadlines::default(),
             starved: VecDeque::new(),
+            unstarted: Vec::new(),
             receive_queue_bytes_max: socket::receive_queue_bytes_max(),
             take: Take::default(),
         };
@@ -189,6 +203,12 @@ impl RingEngine {
                     more,
                     unread,
                 } => self.on_received(conn, result, more, unread, handler),
+                Completion::Filled {
+                    conn,
+                    block,
+                    result,
+                    unread,
+                } => self.on_block(conn, block, result, unread, handler),
                 Completion::Sent {
                     conn,
                     buffer,
@@ -251,7 +271,7 @@ impl Engine for RingEngine {
             if over && self.starved_were_heard() {
                 return Ok(false);
             }
-            self.rearm_starved();
+            self.rearm_starved(handler);
             let held_back = self.uring.held_back()
                 && rounds < rounds_max
                 && idle_rounds < self.uring.idle_rounds();
@@ -270,17 +290,11 @@ impl Engine for RingEngine {
     }
 
     fn send(&mut self, conn: ConnId, buffer: Vec<u8>) {
-        let Some(connection) = self.connections.get_mut(conn) else {
-            return;
-        };
-        if connection.phase != Phase::Open || connection.failure.is_some() || buffer.is_empty() {
-            return;
-        }
-        if connection.sending.is_some() {
-            connection.queue.push_back(buffer);
-        } else {
-            self.start_send(conn, buffer, 0);
-        }
+        self.queue(conn, Buffer::Own(buffer));
+    }
+
+    fn send_shared(&mut self, conn: ConnId, bytes: Bytes) {
+        self.queue(conn, Buffer::Shared(bytes));
     }
 
     fn close(&mut self, conn: ConnId, how: Close) {
@@ -294,7 +308,7 @@ impl Engine for RingEngine {
             Close::Flushed { by } => {
                 self.deadlines.add(by, conn);
                 connection.phase = Phase::Flushing;
-                if connection.sending.is_none() {
+                if connection.sending.is_none() && connection.queue.is_empty() {
                     self.linger(conn);
                 }
             }
@@ -320,6 +334,9 @@ impl Engine for RingEngine {
     }
 
     fn submit(&mut self) -> io::Result<bool> {
+        for conn in std::mem::take(&mut self.unstarted) {
+            self.start_next(conn);
+        }
         if self.uring.queued() {
             self.take.armed = false;
             self.uring.enter()?;
@@ -351,7 +368,7 @@ impl Engine for RingEngine {
             .values()
             .filter(|connection| connection.phase == Phase::Open && connection.failure.is_none());
         open.map(|connection| {
-            let queued: usize = connection.queue.iter().map(Vec::len).sum();
+            let queued: usize = connection.queue.iter().map(|buffer| buffer.len()).sum();
             (queued + connection.in_flight) as u64
         })
         .sum()

@@ -10,22 +10,49 @@ use rustix::net::{Shutdown, shutdown};
 
 use crate::io::engine::ring::receive::set_unread;
 use crate::io::engine::ring::{Connection, Phase, RingEngine};
-use crate::io::engine::{ConnId, Handler};
+use crate::io::engine::{Buffer, ConnId, Handler};
 
 impl RingEngine {
-    pub(super) fn start_send(&mut self, conn: ConnId, buffer: Vec<u8>, from: usize) {
+    pub(super) fn queue(&mut self, conn: ConnId, buffer: Buffer) {
+        let Some(connection) = self.connections.get_mut(conn) else {
+            return;
+        };
+        if connection.phase != Phase::Open || connection.failure.is_some() || buffer.is_empty() {
+            return;
+        }
+        connection.queue.push_back(buffer);
+        if connection.sending.is_none() && connection.queue.len() == 1 {
+            self.unstarted.push(conn);
+        }
+    }
+
+    /// Sends what is first in the queue, if nothing is being sent.
+    pub(super) fn start_next(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else {
+            return;
+        };
+        if connection.sending.is_none()
+            && let Some(first) = connection.queue.pop_front()
+        {
+            self.start_send(conn, first, 0);
+        }
+    }
+
+    fn start_send(&mut self, conn: ConnId, buffer: Buffer, from: usize) {
         let connection = self.connections.get_mut(conn).expect("it is open");
         connection.sending = Some(from);
         connection.in_flight = buffer.len();
         connection.operations += 1;
+        // A short head or end of what is long does not travel alone.
+        let more = !connection.queue.is_empty();
         self.uring
-            .send(conn, connection.socket.as_fd(), buffer, from);
+            .send(conn, connection.socket.as_fd(), buffer, from, more);
     }
 
     pub(super) fn on_sent(
         &mut self,
         conn: ConnId,
-        buffer: Vec<u8>,
+        buffer: Buffer,
         result: io::Result<usize>,
         handler: &mut dyn Handler,
     ) {
@@ -54,7 +81,7 @@ impl RingEngine {
         }
     }
 
-    fn on_sent_whole(&mut self, conn: ConnId, buffer: Vec<u8>, handler: &mut dyn Handler) {
+    fn on_sent_whole(&mut self, conn: ConnId, buffer: Buffer, handler: &mut dyn Handler) {
         let connection = self.connections.get_mut(conn).expect("checked");
         let phase = connection.phase;
         connection.in_flight = 0;
@@ -64,7 +91,7 @@ impl RingEngine {
             self.start_send(conn, next, 0);
         }
         match phase {
-            Phase::Open => handler.on_sent(conn, buffer, drained),
+            Phase::Open => buffer.told(conn, drained, handler),
             _ if drained => self.linger(conn),
             _ => {}
         }

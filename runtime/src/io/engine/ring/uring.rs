@@ -11,12 +11,13 @@ use std::sync::atomic::{Ordering, fence};
 
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use ringmw_codec::frame::Block;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::buffers::{Buffers, Filled};
-use crate::io::engine::ConnId;
+use crate::io::engine::{Buffer, ConnId};
 
 /// Measured with 4 MiB of them, 4 KiB each cost a fifth more CPU for frames of megabytes, and 16 KiB each gained nothing.
 const BUFFER_BYTES: usize = 8192;
@@ -44,6 +45,7 @@ enum Operation {
     Send(ConnId),
     Cancel(ConnId),
     CancelOther,
+    Block(ConnId),
 }
 
 const SLOT_BITS: u32 = ConnId::SLOTS_MAX.trailing_zeros();
@@ -58,6 +60,7 @@ impl Operation {
             Operation::Send(conn) => (2, Some(conn)),
             Operation::Cancel(conn) => (3, Some(conn)),
             Operation::CancelOther => (4, None),
+            Operation::Block(conn) => (5, Some(conn)),
         };
         let name = conn.map_or(0, |conn| {
             u64::from(conn.generation()) << SLOT_BITS | conn.slot() as u64
@@ -74,6 +77,7 @@ impl Operation {
             2 => Operation::Send(conn),
             3 => Operation::Cancel(conn),
             4 => Operation::CancelOther,
+            5 => Operation::Block(conn),
             kind => unreachable!("no operation of kind {kind} was ever submitted"),
         }
     }
@@ -93,9 +97,17 @@ pub(super) enum Completion {
         /// The socket held more bytes than went into this buffer.
         unread: bool,
     },
+    /// A receive into a block: it holds what came, too. `Ok(0)` is the end of the stream.
+    Filled {
+        conn: ConnId,
+        block: Vec<u8>,
+        result: io::Result<usize>,
+        /// The socket held more bytes than were received.
+        unread: bool,
+    },
     Sent {
         conn: ConnId,
-        buffer: Vec<u8>,
+        buffer: Buffer,
         result: io::Result<usize>,
     },
     Cancelled {
@@ -128,7 +140,9 @@ pub(in crate::io::engine) struct Uring {
     bell: Option<Bell>,
     buffers: ManuallyDrop<Buffers>,
     /// By slot; one at a time for each.
-    sending: Vec<Option<Vec<u8>>>,
+    sending: Vec<Option<Buffer>>,
+    /// Blocks that are received into, by slot; one at a time for each.
+    filling: Vec<Option<Vec<u8>>>,
     /// Entries that did not fit into the submission queue; they go in order.
     backlog: VecDeque<squeue::Entry>,
     /// Operations queued or submitted whose last completion has not been taken.
@@ -185,6 +199,7 @@ impl Uring {
             bell,
             buffers: ManuallyDrop::new(buffers),
             sending: Vec::new(),
+            filling: Vec::new(),
             backlog: VecDeque::new(),
             in_flight: 0,
             sends: 0,
@@ -285,7 +300,47 @@ impl Uring {
         self.push(entry, Operation::Receive(conn));
     }
 
-    /// Sends `buffer[from..]`; whole, unless it fails.
+    /// Receives once, into a shared buffer.
+    pub(super) fn receive_once(&mut self, conn: ConnId, socket: BorrowedFd<'_>) {
+        let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), std::ptr::null_mut(), 0)
+            .buf_group(GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT);
+        self.push(entry, Operation::Receive(conn));
+    }
+
+    /// Receives once, into a block.
+    ///
+    /// # Panics
+    /// If this connection's slot is receiving into another already, or the block has no room.
+    pub(super) fn receive_into(&mut self, conn: ConnId, socket: BorrowedFd<'_>, block: Block) {
+        let Block { mut bytes, until } = block;
+        let missing = until - bytes.len();
+        let free = &mut bytes.spare_capacity_mut()[..missing];
+        let len = u32::try_from(free.len()).unwrap_or(u32::MAX);
+        assert!(
+            len > 0,
+            "a receive of nothing looks like the end of the stream"
+        );
+        let entry =
+            opcode::Recv::new(Fd(socket.as_raw_fd()), free.as_mut_ptr().cast(), len).build();
+        let slot = conn.slot();
+        if slot >= self.filling.len() {
+            self.filling.resize_with(slot + 1, || None);
+        }
+        let before = self.filling[slot].replace(bytes);
+        assert!(before.is_none(), "slot {slot} is receiving already");
+        self.push(entry, Operation::Block(conn));
+    }
+
+    /// Ends a connection's receive into shared buffers, if there is one still.
+    pub(super) fn cancel_receive(&mut self, conn: ConnId) {
+        let cancel = CancelBuilder::user_data(Operation::Receive(conn).encode());
+        let entry = opcode::AsyncCancel2::new(cancel).build();
+        self.push(entry, Operation::CancelOther);
+    }
+
+    /// Sends `buffer[from..]`; whole, unless it fails. `more` follows, with which its last bytes may travel.
     ///
     /// # Panics
     /// If this connection's slot is sending already.
@@ -293,8 +348,9 @@ impl Uring {
         &mut self,
         conn: ConnId,
         socket: BorrowedFd<'_>,
-        buffer: Vec<u8>,
+        buffer: Buffer,
         from: usize,
+        more: bool,
     ) {
         let slot = conn.slot();
         if slot >= self.sending.len() {
@@ -303,7 +359,7 @@ impl Uring {
         let rest = &buffer[from..];
         let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         let entry = opcode::Send::new(Fd(socket.as_raw_fd()), rest.as_ptr(), len)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | if more { libc::MSG_MORE } else { 0 })
             .build();
         let before = self.sending[slot].replace(buffer);
         assert!(before.is_none(), "slot {slot} is sending already");
@@ -318,7 +374,7 @@ impl Uring {
         self.push(entry, Operation::Cancel(conn));
     }
 
-    /// Every entry comes through here: its buffer, if any, is in `self.sending` or the shared ring.
+    /// Every entry comes through here: its buffer, if any, is in `self.sending`, `self.filling` or the shared ring.
     fn push(&mut self, entry: squeue::Entry, operation: Operation) {
         self.in_flight += 1;
         self.backlog.push_back(entry.user_data(operation.encode()));
@@ -328,8 +384,8 @@ impl Uring {
     fn fill(&mut self) {
         let mut queue = self.ring.submission();
         while let Some(entry) = self.backlog.pop_front() {
-            // SAFETY: an entry points to a buffer in `self.sending` or to none. Such a buffer is neither changed nor
-            // dropped before `next` has seen the operation's completion, nor in `drop`.
+            // SAFETY: an entry points to a buffer in `self.sending` or `self.filling`, or to none. Such a buffer is neither
+            // touched nor dropped before `next` has seen the operation's completion, nor in `drop`.
             if unsafe { queue.push(&entry) }.is_err() {
                 self.backlog.push_front(entry);
                 return;
@@ -438,6 +494,22 @@ impl Uring {
                     unread: cqueue::sock_nonempty(flags),
                 }
             }
+            Operation::Block(conn) => {
+                let block = self.filling[conn.slot()].take();
+                let mut block = block.expect("one receive of each slot is in flight");
+                if let Ok(came) = result {
+                    let bytes = block.len() + came;
+                    assert!(bytes <= block.capacity(), "the kernel filled {came} bytes");
+                    // SAFETY: the kernel wrote so many bytes behind those that were there, within the capacity.
+                    unsafe { block.set_len(bytes) };
+                }
+                Completion::Filled {
+                    conn,
+                    block,
+                    result,
+                    unread: cqueue::sock_nonempty(flags),
+                }
+            }
             Operation::Send(conn) => {
                 let buffer = self.sending[conn.slot()].take();
                 self.sends -= 1;
@@ -466,6 +538,12 @@ impl Uring {
     #[inline]
     pub(super) fn bytes(&self, filled: &Filled) -> &[u8] {
         self.buffers.bytes(filled)
+    }
+
+    /// Whether what came filled the whole buffer.
+    #[inline]
+    pub(super) fn is_full(&self, filled: &Filled) -> bool {
+        filled.len() == BUFFER_BYTES
     }
 
     #[inline]
@@ -511,6 +589,7 @@ impl Drop for Uring {
         } else {
             // The kernel may still read and write there: better to lose the memory than to use it twice.
             mem::forget(mem::take(&mut self.sending));
+            mem::forget(mem::take(&mut self.filling));
         }
     }
 }
@@ -529,6 +608,7 @@ mod tests {
                 Operation::Send(conn),
                 Operation::Cancel(conn),
                 Operation::CancelOther,
+                Operation::Block(conn),
             ] {
                 assert_eq!(Operation::decode(operation.encode()), operation);
             }

@@ -1,0 +1,301 @@
+//! Tasks and results of 100 KB and of 4 MB, held against a bare socket that moves blocks of the same size between two
+//! processes through a buffer that is used again.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use ringmw::prelude::*;
+use serde_json::{Value, json};
+
+use crate::fleet::{self, Setting, Slaves};
+use crate::meter::{self, process_cpu};
+
+/// The first argument of a process that is the other end of the bare socket.
+pub const PEER: &str = "--blob-peer";
+
+/// The largest packet, both ways.
+const PACKET_BYTES_MAX: u64 = 8 << 20;
+const SLAVES: u32 = 2;
+
+/// So many bytes, which it keeps: a task's own memory is no part of the measurement.
+#[algorithm]
+pub fn give(kept: &mut Kept, bytes: u64) -> Vec<u8> {
+    kept.0.resize(bytes as usize, 7);
+    kept.0.clone()
+}
+
+/// How many they are.
+#[algorithm]
+pub fn weigh(bytes: &[u8]) -> u64 {
+    bytes.len() as u64
+}
+
+/// What [`give`] gives.
+pub struct Kept(Vec<u8>);
+
+impl SlaveState for Kept {
+    fn init(_: &mut Cx) -> std::result::Result<Self, Box<dyn std::error::Error>> {
+        Ok(Kept(Vec::new()))
+    }
+}
+
+/// Registers the algorithms.
+pub fn register(app: App) -> App {
+    app.algorithm::<give>().algorithm::<weigh>()
+}
+
+/// Which way the bytes go, and how many a task has.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// To the master; else from it.
+    pub is_in: bool,
+    /// Bytes of one result, or of one task's arguments.
+    pub bytes: usize,
+}
+
+impl Case {
+    /// Every case.
+    pub const ALL: [Case; 4] = [
+        Case {
+            is_in: true,
+            bytes: 100_000,
+        },
+        Case {
+            is_in: true,
+            bytes: 4_000_000,
+        },
+        Case {
+            is_in: false,
+            bytes: 100_000,
+        },
+        Case {
+            is_in: false,
+            bytes: 4_000_000,
+        },
+    ];
+
+    /// Such as `in-100k`.
+    pub fn name(self) -> String {
+        let way = if self.is_in { "in" } else { "out" };
+        match self.bytes {
+            100_000 => format!("{way}-100k"),
+            _ => format!("{way}-4m"),
+        }
+    }
+}
+
+/// What it costs to move bytes.
+#[derive(Copy, Clone, Debug)]
+pub struct Cost {
+    /// CPU of this process for a byte, in nanoseconds.
+    pub ns_per_byte: f64,
+    /// Bytes a second.
+    pub rate: f64,
+}
+
+/// Moves so many bytes through a master and its slaves, and measures the last four fifths of them.
+///
+/// # Panics
+/// As [`fleet::run`].
+pub fn ours(case: Case, bytes: u64, engine: &str, secret: bool) -> Cost {
+    let setting = Setting {
+        slaves: Slaves::Real(SLAVES),
+        engine,
+        trail: None,
+        group: 0,
+        prefetch: true,
+        secret,
+    };
+    let blocks = (bytes / case.bytes as u64).max(5);
+    let limit = PACKET_BYTES_MAX.to_string();
+    let flags = [
+        "--mw-max-read-buffer-size",
+        &limit,
+        "--mw-max-write-buffer-size",
+        &limit,
+    ];
+    let (cost, _) = fleet::run_with(crate::app(), &setting, &flags, move |mw| {
+        measure(mw, case, blocks)
+    });
+    cost
+}
+
+async fn measure(mw: Master, case: Case, blocks: u64) -> Result<Cost> {
+    fleet::connected(&mw, SLAVES).await;
+    let warm = blocks / 5;
+    let block = vec![7; case.bytes];
+    let mut begun = None;
+    let mut span = Span::default();
+    let mut note = |done: u64| {
+        if done == warm {
+            begun = Some((Instant::now(), process_cpu()));
+        }
+        if let Some((wall, cpu)) = begun
+            && done == blocks
+        {
+            span = Span {
+                wall: wall.elapsed(),
+                cpu: process_cpu() - cpu,
+            };
+        }
+    };
+    let mut done = 0;
+    if case.is_in {
+        // Read in place, as one does who does not want a copy.
+        let in_hand = 4 * u64::from(SLAVES);
+        let mut submitted = 0;
+        while done < blocks {
+            let more = (blocks - submitted).min(in_hand.saturating_sub(submitted - done));
+            mw.submit_all((0..more).map(|_| give::task(case.bytes as u64)));
+            submitted += more;
+            mw.events().await;
+            for result in mw.take_results() {
+                let bytes = result.archived::<give>()?;
+                assert_eq!(bytes.len(), case.bytes);
+                done += 1;
+                note(done);
+            }
+        }
+    } else {
+        let mut results = mw.map((0..blocks).map(|_| weigh::task(&block)));
+        while let Some(bytes) = results.try_next().await? {
+            assert_eq!(bytes, case.bytes as u64);
+            done += 1;
+            note(done);
+        }
+    }
+    Ok(span.cost((blocks - warm) * case.bytes as u64))
+}
+
+/// The resident memory of a master through which so many tasks with arguments of so many bytes go, on four slaves and with
+/// a write buffer a quarter larger: what it had before, and its peak.
+///
+/// # Panics
+/// As [`fleet::run`].
+pub fn resident(tasks: u64, bytes: usize, engine: &str, secret: bool) -> (u64, u64) {
+    const SLAVES: u32 = 4;
+    let setting = Setting {
+        slaves: Slaves::Real(SLAVES),
+        engine,
+        trail: None,
+        group: 0,
+        prefetch: true,
+        secret,
+    };
+    let limit = (bytes + bytes / 4).to_string();
+    let flags = ["--mw-max-write-buffer-size", &limit];
+    let (memory, _) = fleet::run_with(crate::app(), &setting, &flags, async move |mw: Master| {
+        fleet::connected(&mw, SLAVES).await;
+        let (before, _) = meter::memory();
+        // Each task's arguments are made when it is: nobody holds them but the task.
+        let mut results = mw.map((0..tasks).map(|n| weigh::task(&vec![n as u8 | 1; bytes])));
+        while let Some(weighed) = results.try_next().await? {
+            assert_eq!(weighed, bytes as u64);
+        }
+        Ok((before, meter::memory().1))
+    });
+    memory
+}
+
+#[derive(Default)]
+struct Span {
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Span {
+    fn cost(&self, bytes: u64) -> Cost {
+        Cost {
+            ns_per_byte: self.cpu.as_nanos() as f64 / bytes as f64,
+            rate: bytes as f64 / self.wall.as_secs_f64(),
+        }
+    }
+}
+
+/// Moves so many bytes through a bare socket, and measures the last four fifths of them.
+///
+/// # Errors
+/// When the other process cannot be started or goes away.
+pub fn raw(case: Case, bytes: u64) -> io::Result<Cost> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let blocks = (bytes / case.bytes as u64).max(5);
+    let way = if case.is_in { "in" } else { "out" };
+    let mut peer: Child = Command::new("/proc/self/exe")
+        .args([PEER, way, &case.bytes.to_string(), &blocks.to_string()])
+        .arg(listener.local_addr()?.to_string())
+        .stdin(Stdio::null())
+        .spawn()?;
+    let (stream, _) = listener.accept()?;
+    let warm = blocks / 5;
+    let mut begun = (Instant::now(), Duration::ZERO);
+    pass(stream, case.is_in, case.bytes, blocks, |block| {
+        if block == warm {
+            begun = (Instant::now(), process_cpu());
+        }
+    })?;
+    let span = Span {
+        wall: begun.0.elapsed(),
+        cpu: process_cpu() - begun.1,
+    };
+    peer.wait()?;
+    Ok(span.cost((blocks - warm) * case.bytes as u64))
+}
+
+/// Reads or writes so many blocks. Who has read the last one says so, and who has written it waits for that.
+fn pass(
+    mut stream: TcpStream,
+    reads: bool,
+    bytes: usize,
+    blocks: u64,
+    mut before: impl FnMut(u64),
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut block = vec![7; bytes];
+    for nth in 0..blocks {
+        before(nth);
+        match reads {
+            true => stream.read_exact(&mut block)?,
+            false => stream.write_all(&block)?,
+        }
+    }
+    match reads {
+        true => stream.write_all(b"."),
+        false => stream.read_exact(&mut [0]),
+    }
+}
+
+/// What the process at the other end of the bare socket does.
+pub fn peer() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(2).collect();
+    let [way, bytes, blocks, address] = &args[..] else {
+        eprintln!("in or out, bytes, blocks, address");
+        return ExitCode::from(2);
+    };
+    let passed = TcpStream::connect(address).and_then(|stream| {
+        let number = |text: &String| text.parse::<u64>().map_err(io::Error::other);
+        let (bytes, blocks) = (number(bytes)?, number(blocks)?);
+        pass(stream, way == "out", bytes as usize, blocks, |_| ())
+    });
+    match passed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the bare socket's other end: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The JSON line of a case: medians of ours and of the bare socket's.
+pub fn line(case: Case, ours: Cost, raw: Cost) -> Value {
+    json!({
+        "case": case.name(),
+        "ns_per_byte": ours.ns_per_byte,
+        "raw_ns_per_byte": raw.ns_per_byte,
+        "cpu_ratio": ours.ns_per_byte / raw.ns_per_byte,
+        "bytes_per_s": ours.rate,
+        "raw_bytes_per_s": raw.rate,
+        "rate_ratio": ours.rate / raw.rate,
+    })
+}
