@@ -298,8 +298,11 @@ impl State {
         if let Some(id) = self.push_known(spec, &body) {
             return id;
         }
-        let named = self.named_by(algorithm, task);
-        self.push_alone(spec, &body, named)
+        let (named, long) = (
+            self.named_by(algorithm, task),
+            task.args.long(LONG_BYTES_MIN),
+        );
+        self.push_alone(spec, &body, long, named)
     }
 
     /// The scheduler's number of what a task needs.
