@@ -76,12 +76,26 @@ pub enum GoodbyeCode {
     Surroundings = 3,
     /// A task went on after its time-out and has been answered for; nothing but the slave's end stops it.
     TimedOut = 4,
-    /// The task that was begun ends the slave, by `exit` or for its memory: it is charged for it.
+    /// The task that was begun ends the slave by `exit`: it is charged for it.
     Ended = 5,
+    /// As [`Ended`](Self::Ended), by a signal: a fault of its own code.
+    Signalled = 6,
+    /// As [`Ended`](Self::Ended), for the memory that it takes.
+    Memory = 7,
+}
+
+impl GoodbyeCode {
+    /// Whether the task that was begun is to blame.
+    pub fn is_by_task(self) -> bool {
+        matches!(
+            self,
+            GoodbyeCode::Ended | GoodbyeCode::Signalled | GoodbyeCode::Memory
+        )
+    }
 }
 
 /// Slave to master: the connection ends by the slave's own will. What it holds is recycled, and no task is charged, but
-/// for one that ends the slave ([`GoodbyeCode::Ended`]).
+/// for one that ends the slave ([`GoodbyeCode::is_by_task`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Goodbye {
     /// The kind of reason.
@@ -118,6 +132,8 @@ impl Goodbye {
             3 => GoodbyeCode::Surroundings,
             4 => GoodbyeCode::TimedOut,
             5 => GoodbyeCode::Ended,
+            6 => GoodbyeCode::Signalled,
+            7 => GoodbyeCode::Memory,
             got => {
                 return Err(DecodeError::Value {
                     field: "code",

@@ -94,6 +94,8 @@ macro_rules! flags {
                 "The executable that the resource file names, by default the master's own.";
             crash_limit = "--mw-crash-limit", Some("N"), Number<u32>, Some("10"), Master,
                 "A task under way in this many lost slaves is unrunnable; 0 for never.";
+            quarantine = "--mw-quarantine", Some("on|off"), OnOff, Some("on"), Master,
+                "A slave or host whose tasks fail while the same algorithm's succeed elsewhere gets none but one after growing pauses.";
             priority_aging = "--mw-priority-aging", Some("TIME"), Time<0>, Some("60"), Master,
                 "For each such time that its oldest task has waited a level of priority competes one level higher; 0 for never.";
             task_timeout = "--mw-task-timeout", Some("TIME"), Maybe<Time<1>>, None, Master,

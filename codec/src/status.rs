@@ -162,6 +162,8 @@ pub struct Slaves {
     pub refused: u64,
     /// Handshakes under way.
     pub pending: u64,
+    /// Get no unordered tasks of some algorithm, since theirs fail while others' succeed.
+    pub quarantined: u64,
 }
 
 /// A group of slaves.
@@ -313,6 +315,9 @@ pub struct Slave {
     /// How far the task is that it runs, if that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// Algorithms of which it gets no unordered tasks, since its fail while others' succeed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<Arc<str>>,
 }
 
 /// How far a running task is, as it says.
@@ -407,6 +412,7 @@ mod tests {
                     done: 3,
                     total: 10,
                 }),
+                quarantined: vec!["step".into()],
             }],
             more: vec![("journal".into(), "12 records".into())],
             ..Status::default()

@@ -32,7 +32,7 @@ pub use master::{
 pub use proto::incumbents::Direction;
 pub use rand;
 pub use ringmw_macros::{algorithm, wire};
-pub use ringmw_sched::{Group, Reason, SlaveId, TaskId};
+pub use ringmw_sched::{Death, Group, Reason, SlaveId, TaskId};
 pub use rkyv;
 pub use slave::{LoopReport, Slave};
 /// What a master algorithm may await beside ringmw's own, so that an application needs no other dependency.

@@ -678,6 +678,30 @@ const MUTANTS: &[Mutant] = &[
         old: "talk.inbox.pop_front()",
         new: "talk.inbox.pop_back()",
     },
+    Mutant {
+        name: "quarantine: who is in it is served as any other",
+        file: "sched/src/events/quarantine.rs",
+        old: "!self.closed.contains(&algorithm) || self.needs.contains(&needs)",
+        new: "algorithm != algorithm || needs == needs",
+    },
+    Mutant {
+        name: "quarantine: tasks are tried without end",
+        file: "sched/src/events/quarantine.rs",
+        old: "entry.probe = Some(at);",
+        new: "entry.probe = entry.probe.filter(|&probe| probe == at);",
+    },
+    Mutant {
+        name: "quarantine: all slaves may be in it",
+        file: "sched/src/events/quarantine.rs",
+        old: "self.slaves.takers() as usize / 2",
+        new: "self.slaves.takers() as usize",
+    },
+    Mutant {
+        name: "quarantine: pauses do not grow",
+        file: "sched/src/data/quarantined.rs",
+        old: "entry.strikes += 1;",
+        new: "",
+    },
 ];
 
 fn root() -> PathBuf {

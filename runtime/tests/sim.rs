@@ -43,6 +43,8 @@ struct Sums {
     faults: u64,
     went: u64,
     went_with_unsent: u64,
+    quarantined: u64,
+    healed: u64,
     coverage: Coverage,
 }
 
@@ -62,6 +64,8 @@ impl Sums {
         self.faults += storm.faults;
         self.went += storm.went;
         self.went_with_unsent += storm.went_with_unsent;
+        self.quarantined += storm.quarantined;
+        self.healed += storm.healed;
         self.coverage.add(&storm.coverage);
     }
 }
@@ -105,7 +109,7 @@ fn run_all(seeds: &[u64]) -> Sums {
     let sums = sums.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series ({} varied, {} tagged), {} begun, {} late results, {} tasks went by labels, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent",
+        "{} seeds in {seconds:.1} s, {:.0} a second: {} turns, {} tasks submitted, {} of them in series ({} varied, {} tagged), {} begun, {} late results, {} tasks went by labels, {} slaves, {} faults, {} slaves went by themselves, {} had results unsent, {} were in quarantine, {} healed",
         sums.seeds,
         sums.seeds as f64 / seconds,
         sums.turns,
@@ -120,6 +124,8 @@ fn run_all(seeds: &[u64]) -> Sums {
         sums.faults,
         sums.went,
         sums.went_with_unsent,
+        sums.quarantined,
+        sums.healed,
     );
     assert!(
         failures.is_empty(),
@@ -152,6 +158,10 @@ fn the_cores_keep_the_law() {
     assert!(
         sums.went > 0 && sums.went_with_unsent > 0,
         "slaves go of their own will"
+    );
+    assert!(
+        sums.quarantined > 0 && sums.healed > 0,
+        "slaves are put into quarantine, and heal"
     );
     let coverage = &sums.coverage;
     assert_eq!(

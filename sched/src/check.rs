@@ -68,6 +68,7 @@ impl<P: Series> Scheduler<P> {
         self.counts.check(&counts);
         self.check_twins();
         self.check_groups();
+        self.check_quarantine();
         self.reserved.check();
     }
 

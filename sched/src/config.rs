@@ -43,6 +43,8 @@ pub struct Config {
     pub duplicate_stragglers: bool,
     /// For each such time that its oldest task has waited a level of priority competes one level higher; 0: never.
     pub priority_aging: Nanos,
+    /// Who fails what succeeds elsewhere gets no more of it, see [`learn_outcomes`](crate::Scheduler::learn_outcomes).
+    pub quarantine: bool,
 }
 
 impl Config {
@@ -59,6 +61,7 @@ impl Config {
             take_back: false,
             duplicate_stragglers: false,
             priority_aging: 60_000_000_000,
+            quarantine: true,
         }
     }
 

@@ -5,6 +5,34 @@ use std::fmt;
 use crate::ids::{AlgorithmId, Nanos, Owner, SlaveId, TaskId};
 use crate::task::{LABEL_BYTES_MAX, NEEDS_MAX, PRIORITY_MAX, PRIORITY_MIN, Policy};
 
+/// What is known of the end of a slave that ran a task.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Death {
+    /// Its connection ended: it may have been killed, or its machine is gone.
+    Connection,
+    /// It fell silent.
+    Silence,
+    /// Its code called `exit`.
+    Exit,
+    /// A fault killed it, by a signal.
+    Signal,
+    /// It took more memory than it may.
+    Memory,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Death::Connection => "its connection ended",
+            Death::Silence => "it fell silent",
+            Death::Exit => "its code called exit",
+            Death::Signal => "a fault of its code killed it, by a signal",
+            Death::Memory => "it took more memory than it may",
+        })
+    }
+}
+
 /// Why a task can not be run.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Reason {
@@ -22,6 +50,8 @@ pub enum Reason {
         slave: SlaveId,
         /// How many of them.
         crashes: u32,
+        /// What is known of the end of the last.
+        death: Death,
     },
     /// Alone in a packet it would pass the limit.
     TooLarge {
@@ -65,10 +95,14 @@ impl fmt::Display for Reason {
             ),
             Reason::NoSuchSlave(slave) => write!(f, "there is no {slave}"),
             Reason::SlaveTakesNoOrdered(slave) => write!(f, "{slave} takes no ordered tasks"),
-            Reason::Crashed { slave, crashes } => {
+            Reason::Crashed {
+                slave,
+                crashes,
+                death,
+            } => {
                 write!(
                     f,
-                    "{crashes} slaves were lost while they ran it, the last one {slave}"
+                    "{crashes} slaves were lost while they ran it, the last one {slave}: {death}"
                 )
             }
             Reason::TooLarge { bytes, bytes_max } => {

@@ -75,11 +75,13 @@ mod task;
 mod why;
 
 pub use config::{AUTO, Config, short_tasks_max};
+pub use data::health::{ERROR, Outcomes, WINDOW};
 pub use data::hungry::HungryWord;
 pub use data::labels::Lack;
+pub use data::quarantined::{Quarantine, Suspect, Ward};
 pub use data::reserved::Reservation;
 pub use data::slave_map::SlaveMap;
-pub use end::{Accepted, Cancelled, Reason, Unrunnable};
+pub use end::{Accepted, Cancelled, Death, Reason, Unrunnable};
 pub use events::recall::{PATIENCE, RECALL_TASKS_MAX};
 pub use ids::{AlgorithmId, Group, Nanos, Needs, Owner, ParseSlaveIdError, SlaveId, TaskId};
 pub use loss::{Departure, Losses};

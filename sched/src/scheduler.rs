@@ -7,9 +7,11 @@ use crate::config::{Config, short_tasks};
 use crate::data::counts::Counts;
 use crate::data::deadlines::Deadlines;
 use crate::data::hands::Place;
+use crate::data::health::Health;
 use crate::data::hungry::Hungry;
 use crate::data::list::Links;
 use crate::data::owners::Owners;
+use crate::data::quarantined::{Quarantine, Quarantined};
 use crate::data::record::{Record, State};
 use crate::data::reserved::Reserved;
 use crate::data::slaves::Slaves;
@@ -66,6 +68,9 @@ pub struct Scheduler<P> {
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
     /// What is kept for tasks beside the queue, in bytes.
     pub(crate) kept_bytes: u64,
+    pub(crate) health: Health,
+    pub(crate) quarantined: Quarantined,
+    pub(crate) quarantine_news: VecDeque<Quarantine>,
     /// Slaves that are somebody's own.
     pub(crate) reserved: Reserved,
     /// Who is told that slaves are hungry.
@@ -106,6 +111,9 @@ impl<P: Series> Scheduler<P> {
             stragglers: Vec::new(),
             withdrawals: VecDeque::new(),
             kept_bytes: 0,
+            health: Health::new(algorithms),
+            quarantined: Quarantined::default(),
+            quarantine_news: VecDeque::new(),
             reserved: Reserved::default(),
             hungry: Hungry::default(),
         }

@@ -135,6 +135,13 @@ events! {
         /// Its group.
         group: GroupWord as GroupWord,
     }
+    /// How the one before a slave in its place ended, as whoever started both saw it.
+    Predecessor = "predecessor" {
+        /// The slave that came in its place.
+        slave: u32 as Slave,
+        /// How that one ended: by which signal or status, at which task.
+        ended: String as Text,
+    }
     /// A slave may not join.
     Refused = "refused" {
         /// Its address.
@@ -341,6 +348,47 @@ events! {
         crashes: u32 as Number,
         /// Losses at which it becomes unrunnable; 0 for never.
         limit: u32 as Number,
+    }
+    /// A slave or a host gets no more unordered tasks of an algorithm: they fail there, and succeed elsewhere.
+    Quarantined = "quarantined" {
+        /// The slave; none where it is all of the host's.
+        slave: Option<u32> as Maybe<Slave>,
+        /// The host.
+        host: String as Text,
+        /// The algorithm's name.
+        algorithm: String as Text,
+        /// Of its outcomes the failed ones; of a host's slaves the bad ones.
+        failed: u64 as Number,
+        /// Its outcomes; of a host its slaves.
+        of: u64 as Number,
+        /// Of the others' the same.
+        others_failed: u64 as Number,
+        /// The others'.
+        others_of: u64 as Number,
+        /// After so many milliseconds one task is tried.
+        pause_ms: u64 as Number,
+    }
+    /// The task that was tried with one in quarantine has failed too.
+    QuarantineProlonged = "quarantine-prolonged" {
+        /// The slave; none where it is all of the host's.
+        slave: Option<u32> as Maybe<Slave>,
+        /// The host.
+        host: String as Text,
+        /// The algorithm's name.
+        algorithm: String as Text,
+        /// After so many milliseconds one more is tried.
+        pause_ms: u64 as Number,
+    }
+    /// One in quarantine is served again.
+    QuarantineOver = "quarantine-over" {
+        /// The slave; none where it is all of the host's.
+        slave: Option<u32> as Maybe<Slave>,
+        /// The host.
+        host: String as Text,
+        /// The algorithm's name.
+        algorithm: String as Text,
+        /// The task that was tried succeeded; else it is gone, or too few others are left.
+        healed: bool as YesNo,
     }
     /// All of some shared data has been sent to a slave.
     Shared = "shared" {

@@ -422,6 +422,12 @@ words! {
         Goodbye = "goodbye",
         /// It was evicted and said goodbye.
         Evicted = "evicted",
+        /// It said that its code called `exit`.
+        Exit = "exit",
+        /// It said that a fault killed it, by a signal.
+        Signal = "signal",
+        /// It said that it took more memory than it may.
+        Memory = "memory",
         /// The connection failed in another way; the detail says how.
         Io = "io",
         /// The master is shutting down and waits no longer.

@@ -101,6 +101,7 @@ fn defaults_are_the_tables() {
                 take_back: true,
                 duplicate_stragglers: false,
                 priority_aging: 60 * SECOND,
+                quarantine: true,
             },
             result_packet_bytes_max: 131_072,
             result_group: ringmw_sched::AUTO,
@@ -148,7 +149,7 @@ fn everything_can_be_given() {
          --mw-audit-level tasks --mw-resource-file res --mw-resource-file-update-interval 1 --mw-slave-task-group 100 \
          --mw-slave-result-group 7 --mw-member-id=12.0 --mw-slave-executable ./app --mw-crash-limit 0 --mw-task-timeout 1500ms \
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
-         --mw-shared-cache 3MiB --mw-slave-prefetch off --mw-duplicate-stragglers --mw-priority-aging 0 --mw-slaves-wanted auto:77 --mw-any-build \
+         --mw-shared-cache 3MiB --mw-slave-prefetch off --mw-duplicate-stragglers --mw-priority-aging 0 --mw-quarantine off --mw-slaves-wanted auto:77 --mw-any-build \
          --mw-journal j --mw-journal-any-build --mw-journal-any-args --mw-journal-failures --mw-state s \
          --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm --mw-checkpoint-interval 7 y",
     );
@@ -168,6 +169,7 @@ fn everything_can_be_given() {
                 take_back: true,
                 duplicate_stragglers: true,
                 priority_aging: 0,
+                quarantine: false,
             },
             result_packet_bytes_max: 4096,
             result_group: 7,

@@ -4,6 +4,7 @@
 //! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
 
 pub(crate) mod clock;
+pub(crate) mod crash;
 pub(crate) mod dial;
 pub(crate) mod engine;
 pub(crate) mod files;

@@ -28,6 +28,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::{Event, Who};
+use ringmw_codec::control::GoodbyeCode;
 use ringmw_codec::flags::exit;
 use ringmw_codec::frame::Block;
 use ringmw_sched::Nanos;
@@ -556,7 +557,7 @@ impl Link {
         };
         let reason =
             format!("its memory of {bytes} bytes is above the {bytes_max} of --mw-slave-memory");
-        self.core().blame(&reason);
+        self.core().blame(GoodbyeCode::Memory, &reason);
     }
 
     /// It goes of its own will: writes what is left, as long as the core says that there is a use in it.
@@ -689,9 +690,10 @@ impl Link {
         std::process::exit(code.into());
     }
 
-    /// `exit` was called, in a task, in the slave algorithm, or anywhere in a library: what is finished is written, and the
-    /// task that runs is named as the one to blame. Called from the thread that exits.
-    pub(crate) fn on_exit(&self, reason: &str) {
+    /// `exit` was called, in a task, in the slave algorithm, or anywhere in a library, or a fault kills the process: what is
+    /// finished is written, and the task that runs is named as the one to blame. Called from the thread that exits, or while
+    /// the one that failed waits.
+    pub(crate) fn on_exit(&self, code: GoodbyeCode, reason: &str) {
         self.is_exiting.store(true, Ordering::SeqCst);
         // The thread that exits may be one that holds the core, in a panic of its own.
         let patience = Instant::now() + EXIT_PATIENCE;
@@ -704,7 +706,7 @@ impl Link {
         };
         let is_over = core.end().is_some();
         if !is_over {
-            core.blame(reason);
+            core.blame(code, reason);
             if let Some(word) = &self.word {
                 word.leaves(false, reason);
             }

@@ -19,6 +19,7 @@ use ringmw_codec::secret::Secret;
 use ringmw_sched::{Nanos, SlaveId};
 
 use crate::io::clock::Clock;
+use crate::io::crash;
 use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
 use crate::io::relisten::Relisten;
@@ -315,10 +316,12 @@ impl Slave {
         self.link.note(event);
     }
 
-    /// This process is the slave's own: an `exit` in it is told.
+    /// This process is the slave's own: an `exit` in it is told, and a fault that kills it.
     pub(crate) fn watch_exits(&self) {
         let link = Arc::clone(&self.link);
-        last_word::watch(move |reason| link.on_exit(reason));
+        last_word::watch(move |reason| link.on_exit(GoodbyeCode::Ended, reason));
+        let link = Arc::clone(&self.link);
+        crash::watch(move |reason| link.on_exit(GoodbyeCode::Signalled, reason));
     }
 
     /// Says goodbye, should the slave algorithm have returned before it was over.
@@ -381,6 +384,7 @@ impl Slave {
         }
         let begun = Instant::now();
         let outcome = compute(&self.registry, assignment, &mut self.cx, &mut self.output);
+        crash::end_a_child();
         let compute = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let now = self.link.clock.now();
         let mut core = self.link.core();

@@ -128,6 +128,10 @@ pub(super) struct Fleet {
     pub(super) shortages: bool,
     /// Draws when slaves go of their own will, in worlds where they do; apart from all other draws.
     pub(super) leavers: Option<ChaCha8Rng>,
+    /// Draws the tasks that end their slaves, in runs that have such.
+    pub(super) deadly: Option<ChaCha8Rng>,
+    /// Draws the slaves whose tasks fail, in runs that have such.
+    pub(super) broken: Option<ChaCha8Rng>,
     secured: Option<Secured>,
     /// A link may be of no more use.
     forget_links: bool,
@@ -164,6 +168,8 @@ impl Fleet {
             accepting: true,
             shortages: false,
             leavers: None,
+            broken: None,
+            deadly: None,
             secured: None,
             forget_links: false,
             calm: false,
@@ -373,6 +379,18 @@ impl Fleet {
                 slave.say_first(bytes);
             }
             _ => {}
+        }
+        if let Some(rng) = &mut self.deadly
+            && character == Character::Honest
+        {
+            slave.deadly = Some(ChaCha8Rng::seed_from_u64(rng.random()));
+        }
+        if let Some(rng) = &mut self.broken
+            && character == Character::Honest
+        {
+            if rng.random_range(0..3) == 0 {
+                slave.broken_until = self.now + rng.random_range(SECOND..8 * SECOND);
+            }
         }
         if let Some(rng) = &mut self.leavers
             && character == Character::Honest
@@ -666,7 +684,10 @@ impl Fleet {
         self.pace.compute_max = CALM_COMPUTE_MAX;
         for slave in self.slaves.values_mut() {
             slave.pace = self.pace;
+            slave.broken_until = 0;
+            slave.deadly = None;
         }
+        (self.broken, self.deadly) = (None, None);
         for (_, later) in std::mem::take(&mut self.later) {
             match later {
                 Later::Continue(slave, since) => self.go_on(slave, since),

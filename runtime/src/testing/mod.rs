@@ -28,6 +28,8 @@
 //!   longest first; nothing is kept of a half frame whose connection is gone;
 //! - packets keep to their bytes and tasks, hands to two packets or a few short tasks, the queue and the ready results to
 //!   their bounds;
+//! - a slave in quarantine was worse than the others, gets nothing of what it is in quarantine for but one task after each
+//!   pause, and half of the slaves are served;
 //! - no slave is judged by silence that was not silent, nor spared when it was, the master's own pauses aside; no
 //!   honest slave commits an offence;
 //! - no result that a slave has finished before it goes of its own will (idle, time limit, its algorithm returned, a state
@@ -44,7 +46,7 @@
 //! In every seventh run the master lacks descriptors now and then, and those who dial wait for it to accept again.
 //!
 //! # Does it bite?
-//! `runtime/tests/mutants.rs` puts 89 deliberate bugs into copies of the sources and demands that each is
+//! `runtime/tests/mutants.rs` puts 98 deliberate bugs into copies of the sources and demands that each is
 //! found within 500 seeds. The first seed that found it (counted from 1), and how:
 //!
 //! | bug | seed | found by |
@@ -121,6 +123,10 @@
 //! | checkpoint: one of a task that has ended is kept | 5 | assertion `left == right` failed: what is kept of checkpoints |
 //! | checkpoint: a task that has one gets a twin | 16 | TASK-502 has a checkpoint, and goes to a second slave |
 //! | checkpoint: said before what the slave has finished | 1 | an honest slave on 4.1 commits an offence |
+//! | quarantine: who is in it is served as any other | 15 | TASK-159 goes to SLAVE-6, which is in quarantine for 995 ms more |
+//! | quarantine: tasks are tried without end | 15 | TASK-160 goes to SLAVE-2, which is in quarantine for 0 ms more |
+//! | quarantine: all slaves may be in it | 225 | of 3 slaves 2 are in quarantine |
+//! | quarantine: pauses do not grow | 15 | assertion `left == right` failed: pauses grow |
 //! | the secret is skipped where the end is told | 1 | 4.1 is told in plain |
 //! | a nonce is used again: a record that is repeated opens | 37 | assertion `left == right` failed: 1.3 is heard to say what it has not said |
 //! | records may be left out | one | assertion `left == right` failed: 2.6 is heard to say what it has not said (it aborts) |

@@ -145,8 +145,22 @@ pub(super) struct SimSlave {
     /// The observer knows that it goes.
     going: bool,
     evicted: bool,
+    /// Some of its tasks end it: drawn here.
+    pub(super) deadly: Option<ChaCha8Rng>,
+    /// Until then what it computes fails.
+    pub(super) broken_until: Nanos,
     /// It reads nothing any more, and computes nothing; it beats, and says what it is given to say.
     pub(super) deaf: bool,
+}
+
+/// How a task ends its slave, if it does.
+fn deadly(rng: &mut ChaCha8Rng) -> Option<GoodbyeCode> {
+    match rng.random_range(0..40) {
+        0 => Some(GoodbyeCode::Ended),
+        1 => Some(GoodbyeCode::Signalled),
+        2 => Some(GoodbyeCode::Memory),
+        _ => None,
+    }
 }
 
 /// What became of a step.
@@ -205,6 +219,8 @@ impl SimSlave {
             finished: Vec::new(),
             going: false,
             evicted: false,
+            deadly: None,
+            broken_until: 0,
             deaf: false,
         }
     }
@@ -566,10 +582,23 @@ impl SimSlave {
         let outcome = computing
             .refused
             .map_or(returned, |why| Err(RunError::Failed(why)));
+        let outcome = match outcome {
+            Ok(_) if now < self.broken_until => {
+                Err(RunError::Failed("this slave is broken".to_owned()))
+            }
+            outcome => outcome,
+        };
         let is_slaves = matches!(
             outcome,
             Err(RunError::StateInit(_) | RunError::Surroundings(_))
         );
+        let code = self.deadly.as_mut().and_then(deadly);
+        if let Some(code) = code.filter(|_| self.core.end().is_none()) {
+            self.core.blame(code, "its task ends it");
+            self.io_at = now;
+            self.nudge(now);
+            return true;
+        }
         if self.core.end().is_none() && !is_slaves {
             self.finished.push(computing.task);
         }

@@ -13,7 +13,7 @@ use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
 use crate::conversing::{self, prattle};
-use crate::misfortune::{self, perish, pine, plod};
+use crate::misfortune::{self, fell, perish, pine, plod};
 use crate::process::Process;
 use crate::support::{Given, archive, frame, result};
 
@@ -256,6 +256,7 @@ struct NoArguments {}
 
 pub(crate) fn app() -> App {
     let app = App::new()
+        .algorithm::<fell>()
         .algorithm::<nap>()
         .algorithm::<noise>()
         .algorithm::<seek>()

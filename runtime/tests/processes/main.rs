@@ -63,11 +63,14 @@ use crate::listening::{
     a_listening_slave_outlives_its_masters, either_side_dials, of_two_masters_one_has_the_slave,
 };
 use crate::misfortune::{
+    a_black_hole_is_named_and_taken_back,
     a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted,
     a_panic_whose_value_panics_is_a_failed_result, a_slave_that_cannot_print_costs_no_task,
     a_state_that_cannot_be_made_is_the_end_with_the_reason, a_task_does_not_take_the_last_slave,
     a_task_that_ends_its_slaves_is_unrunnable, a_task_that_hangs_is_answered_for,
     a_task_that_takes_too_much_memory_is_charged, an_algorithm_has_a_timeout_of_its_own,
+    every_way_to_die_everywhere, of_four_nodes_three_do_all_the_work,
+    whatever_tasks_do_to_their_process,
 };
 use crate::need::{Need, trial};
 use crate::outlive::{a_master_killed_again_and_again, a_stopped_master_and_its_successor};
@@ -350,6 +353,30 @@ const TESTS: &[Test] = &[
     ("no_io_uring_by_seccomp", no_io_uring_by_seccomp),
     ("no_second_ring", no_second_ring),
     ("little_memory_to_lock", little_memory_to_lock),
+    ("a_black_hole_is_named_and_taken_back_on_the_ring", || {
+        a_black_hole_is_named_and_taken_back("ring")
+    }),
+    ("a_black_hole_is_named_and_taken_back_on_epoll", || {
+        a_black_hole_is_named_and_taken_back("epoll")
+    }),
+    ("of_four_nodes_three_do_all_the_work_on_the_ring", || {
+        of_four_nodes_three_do_all_the_work("ring")
+    }),
+    ("of_four_nodes_three_do_all_the_work_on_epoll", || {
+        of_four_nodes_three_do_all_the_work("epoll")
+    }),
+    ("whatever_tasks_do_to_their_process_on_the_ring", || {
+        whatever_tasks_do_to_their_process("ring")
+    }),
+    ("whatever_tasks_do_to_their_process_on_epoll", || {
+        whatever_tasks_do_to_their_process("epoll")
+    }),
+    ("every_way_to_die_everywhere_on_the_ring", || {
+        every_way_to_die_everywhere("ring")
+    }),
+    ("every_way_to_die_everywhere_on_epoll", || {
+        every_way_to_die_everywhere("epoll")
+    }),
     ("no_io_uring_by_sysctl", no_io_uring_by_sysctl),
 ];
 
@@ -362,7 +389,11 @@ fn main() -> ExitCode {
     args.test_threads = Some(1);
     let trials = TESTS
         .iter()
-        .map(|&(name, test)| trial(name, &needs(name), test));
+        .map(|&(name, test)| match name.starts_with("every_way_to_die") {
+            // Minutes; its parts are tests of their own.
+            true => trial(name, &needs(name), test).with_ignored_flag(true),
+            false => trial(name, &needs(name), test),
+        });
     libtest_mimic::run(&args, trials.collect()).exit_code()
 }
 

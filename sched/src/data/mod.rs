@@ -3,11 +3,13 @@
 pub(crate) mod counts;
 pub(crate) mod deadlines;
 pub(crate) mod hands;
+pub(crate) mod health;
 pub(crate) mod hungry;
 pub(crate) mod labels;
 pub(crate) mod line;
 pub(crate) mod list;
 pub(crate) mod owners;
+pub(crate) mod quarantined;
 pub(crate) mod record;
 pub(crate) mod reserved;
 pub(crate) mod room;

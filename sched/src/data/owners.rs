@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::data::list::{Linked, Links, List, NONE};
 use crate::data::record::Record;
 use crate::data::tasks::Tasks;
-use crate::ids::{Nanos, Needs, Owner};
+use crate::ids::{AlgorithmId, Nanos, Needs, Owner};
 use crate::series::Series;
 use crate::task::{PRIORITY_MAX, PRIORITY_MIN, Policy, TaskSpec};
 
@@ -576,6 +576,41 @@ impl Owners {
             .chain(needy)
             .max_by_key(|&(_, level, oldest)| (competes(level, oldest), std::cmp::Reverse(oldest)));
         best.map(|(slot, ..)| slot)
+    }
+
+    /// As [`pick`](Self::pick), of those alone whose first task has an algorithm and needs that are allowed. It looks at
+    /// every owner with queued tasks.
+    #[cold]
+    pub(crate) fn pick_allowed<P: Series>(
+        &self,
+        tasks: &Tasks<P>,
+        meets: &[Needs],
+        hold_queue: bool,
+        (now, aging): (Nanos, Nanos),
+        allowed: &dyn Fn(AlgorithmId, Needs) -> bool,
+    ) -> Option<u32> {
+        let may = |&slot: &u32| {
+            let first = tasks.get(self.front_of(slot));
+            !(hold_queue && self.is_of_queue(slot))
+                && allowed(first.algorithm, self.get(slot).needs)
+        };
+        let in_rings = self
+            .rings
+            .iter()
+            .flat_map(|ring| std::iter::successors(ring.front(), |&at| self.behind(at)));
+        let is_met = |slot: &u32| meets.binary_search(&self.get(*slot).needs).is_ok();
+        let needy = self.needy.iter().copied().filter(is_met);
+        in_rings.chain(needy).filter(may).max_by_key(|&slot| {
+            let first = tasks.get(self.front_of(slot));
+            let waited = now.saturating_sub(first.submitted);
+            let higher = match aging {
+                0 => 0,
+                aging => waited / aging,
+            };
+            let level = u64::from(self.get(slot).level).saturating_add(higher);
+            let oldest = std::cmp::Reverse((first.submitted, first.seq));
+            (level.min(LEVELS as u64 - 1), oldest)
+        })
     }
 
     /// The needs of queued tasks that may be handed out, each once for each of their levels and owners.

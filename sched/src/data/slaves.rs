@@ -12,7 +12,7 @@
 //! | idle | idle | it moves to another group |
 //!
 //! One that is held back keeps its status and gets no work: idle it stands behind those that may be served, busy it gets
-//! no packet ahead of time.
+//! no packet ahead of time. One in quarantine stands there too, and its own tasks go on.
 
 use crate::data::hands::{Asked, Hands};
 use crate::data::labels::{LabelSet, Labels};
@@ -49,6 +49,10 @@ pub(crate) struct Slave {
     pub(crate) idle_since: u64,
     /// It gets no work for now, whatever its status.
     pub(crate) held_back: bool,
+    /// It is in quarantine: unordered tasks are not for it as they are for others.
+    pub(crate) barred: bool,
+    /// It may be bad: it gets unordered tasks one by one, and none ahead of time.
+    pub(crate) suspect: bool,
     /// It is busy and gets no more work, since a reservation waits for a slave with such labels.
     pub(crate) promised: Option<Needs>,
     pub(crate) labels: LabelSet,
@@ -125,7 +129,7 @@ pub(crate) struct Slaves {
     turn: u64,
     /// Idle slaves by group, the one that was served least recently first.
     idle: [List; 3],
-    /// Idle slaves that are held back, by group.
+    /// Idle slaves that are held back or in quarantine, by group.
     idle_held_back: [List; 3],
     /// Busy unordered slaves, which can be marked as wanted.
     busy: List,
@@ -398,6 +402,8 @@ impl Slaves {
             status: Status::Idle,
             idle_since: 0,
             held_back: false,
+            barred: false,
+            suspect: false,
             promised: None,
             labels: 0,
             keeps_limit: false,
@@ -473,13 +479,30 @@ impl Slaves {
 
     /// It gets no work from here on, or does again.
     pub(crate) fn set_held_back(&mut self, at: u32, held_back: bool) {
-        let slave = self.table.get(at);
-        if slave.status == Status::Idle && slave.held_back != held_back {
+        let was = self.table.get(at).held_back;
+        self.set_apart(at, was != held_back, |slave| slave.held_back = held_back);
+    }
+
+    /// It is in quarantine from here on, or is not.
+    pub(crate) fn set_barred(&mut self, at: u32, barred: bool) {
+        let was = self.table.get(at).barred;
+        self.set_apart(at, was != barred, |slave| slave.barred = barred);
+    }
+
+    /// It gets unordered tasks one by one, or as others do.
+    pub(crate) fn set_suspect(&mut self, at: u32, suspect: bool) {
+        self.table.get_mut(at).suspect = suspect;
+        self.see_to_lines(at);
+    }
+
+    /// Changes what decides in which line it stands while it is idle.
+    fn set_apart(&mut self, at: u32, is_change: bool, set: impl FnOnce(&mut Slave)) {
+        if self.table.get(at).status == Status::Idle && is_change {
             self.leave(at);
-            self.table.get_mut(at).held_back = held_back;
+            set(self.table.get_mut(at));
             self.enter(at);
         } else {
-            self.table.get_mut(at).held_back = held_back;
+            set(self.table.get_mut(at));
             self.see_to_lines(at);
         }
     }
@@ -491,7 +514,7 @@ impl Slaves {
             self.turn += 1;
         }
         let (group, status) = (slave.group, slave.status);
-        let held_back = slave.held_back;
+        let held_back = slave.is_apart();
         self.members[group as usize] += 1;
         let by = &mut By::<LINE>(&mut self.table);
         match status {
@@ -575,12 +598,8 @@ impl Slaves {
     }
 
     fn leave(&mut self, at: u32) {
-        let Slave {
-            group,
-            status,
-            held_back,
-            ..
-        } = *self.table.get(at);
+        let Slave { group, status, .. } = *self.table.get(at);
+        let held_back = self.table.get(at).is_apart();
         self.see_to_needs(at, false);
         self.members[group as usize] -= 1;
         let by = &mut By::<LINE>(&mut self.table);
@@ -686,7 +705,7 @@ impl Slaves {
                 slave.should_stand(self.short_tasks, self.prefetch)
             );
             let line = match (slave.status, slave.group) {
-                (Status::Idle, group) if slave.held_back => Some(12 + group as usize),
+                (Status::Idle, group) if slave.is_apart() => Some(12 + group as usize),
                 (Status::Idle, group) => Some(group as usize),
                 (Status::Busy, Group::Unordered) => Some(3),
                 (Status::Wanted, _) => Some(4),
@@ -713,7 +732,13 @@ impl Slave {
     /// Whether it is idle, runs unordered tasks and may be served.
     #[inline]
     fn is_idle_taker(&self) -> bool {
-        self.status == Status::Idle && !self.held_back && self.group.takes_unordered()
+        self.status == Status::Idle && !self.is_apart() && self.group.takes_unordered()
+    }
+
+    /// Whether it stands apart from those that are served as they come.
+    #[inline]
+    fn is_apart(&self) -> bool {
+        self.held_back || self.barred
     }
 
     #[inline]
@@ -721,7 +746,7 @@ impl Slave {
         let idle = self.status == Status::Idle;
         let served = idle && !self.held_back;
         let busy = self.status == Status::Busy && !self.held_back && self.promised.is_none();
-        let takes = busy && self.group.takes_unordered();
+        let takes = busy && !self.barred && !self.suspect && self.group.takes_unordered();
         let room = self.hands.has_room();
         let short = !room && self.hands.len() <= short_tasks as usize;
         let (flows, queue) = (!self.own.flows.is_empty(), !self.own.queue.is_empty());

@@ -23,6 +23,7 @@ impl<P: Series> Scheduler<P> {
                 .expect("4 G connections in a run are not foreseen");
         let group = self.short_group().unwrap_or(Group::Unordered);
         let at = self.slaves.add(id, group);
+        self.health.add(at);
         if group.takes_ordered() {
             self.on_arrival(at, group);
         }
@@ -188,6 +189,7 @@ impl<P: Series> Scheduler<P> {
             let at = self.slaves.last_wanted().expect("it is not empty");
             self.slaves.line_up(at, Group::Unordered, Status::Busy);
         }
+        self.keep_half(self.clock);
     }
 
     pub(crate) fn move_over(&mut self, at: u32, to: Group) {

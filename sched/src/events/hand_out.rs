@@ -22,6 +22,8 @@ impl<P: Series> Scheduler<P> {
     /// level of priority that competes highest, see [`Config::priority_aging`](crate::Config), and of several such of the
     /// one whose oldest task has waited longest. Tasks that need labels go to idle slaves that have them.
     ///
+    /// Slaves in quarantine come last, see [`learn_outcomes`](Self::learn_outcomes).
+    ///
     /// Before that tasks end that should have been handed out by now, see [`Policy::start_within`](crate::Policy).
     pub fn hand_out(
         &mut self,
@@ -41,6 +43,9 @@ impl<P: Series> Scheduler<P> {
             true => self.slaves.meets(at).to_vec(),
             false => Vec::new(),
         };
+        let bars = self.slaves.get(at).barred.then(|| self.bars_of(at));
+        let is_suspect = self.slaves.get(at).suspect;
+        let mut probed = None;
         let time = (now, self.config.priority_aging);
         if is_idle {
             self.slaves.line_up(at, group, Status::Busy);
@@ -57,6 +62,19 @@ impl<P: Series> Scheduler<P> {
             let own = slave.own.front(&self.tasks, self.hold_queue);
             let owner = match own {
                 // Whoever has begun it goes on with it, as long as it has tasks.
+                None if group.takes_unordered() && bars.is_some() => {
+                    let bars = bars.as_ref().expect("just seen");
+                    let allowed = |algorithm, needs| bars.allow(algorithm, needs);
+                    // Ahead of time it gets its own alone.
+                    let tasks = &self.tasks;
+                    is_idle
+                        .then(|| {
+                            let hold = self.hold_queue;
+                            self.owners
+                                .pick_allowed(tasks, &meets, hold, time, &allowed)
+                        })
+                        .flatten()
+                }
                 None if group.takes_unordered() => {
                     let same = served.filter(|&owner| self.owners.is_waiting(owner));
                     let other = || self.owners.pick(&self.tasks, &meets, self.hold_queue, time);
@@ -68,7 +86,12 @@ impl<P: Series> Scheduler<P> {
                 break;
             };
             let record = self.tasks.get(slot);
-            let alone = record.travels_alone();
+            let is_probe = owner.is_some()
+                && bars
+                    .as_ref()
+                    .is_some_and(|bars| bars.is_probe(record.algorithm));
+            let is_one = is_probe || (is_suspect && owner.is_some());
+            let alone = record.travels_alone() || is_one;
             if alone && nth > 0 {
                 break;
             }
@@ -79,6 +102,8 @@ impl<P: Series> Scheduler<P> {
             if tasks == 0 {
                 break;
             }
+            let tasks = if is_one { 1 } else { tasks };
+            probed = is_probe.then_some(record.algorithm).or(probed);
             // Submit let no task pass that exceeds the limit alone: the first one always fits.
             let (tasks, taken) = record.fitting(tasks, bytes_max - bytes);
             if tasks == 0 {
@@ -132,6 +157,9 @@ impl<P: Series> Scheduler<P> {
         if let Some(owner) = served {
             self.owners.on_served(owner);
         }
+        if let Some(algorithm) = probed {
+            self.on_probed(at, algorithm);
+        }
         self.slaves.on_hands_changed(at);
         Some(id)
     }
@@ -159,10 +187,11 @@ impl<P: Series> Scheduler<P> {
             return Some(at);
         }
         if !self.owners.has_work(self.hold_queue) {
-            return self.next_needed();
+            return self.next_needed().or_else(|| self.next_barred());
         }
         let idle = self.slaves.first_for_unordered();
         idle.or_else(|| self.next_ahead())
+            .or_else(|| self.next_barred())
     }
 
     /// An idle slave that has what a queued task needs; every set of needs is looked at for which tasks are queued.

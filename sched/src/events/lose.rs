@@ -20,7 +20,7 @@
 
 use crate::data::hands::Hold;
 use crate::data::record::Record;
-use crate::end::Reason;
+use crate::end::{Death, Reason};
 use crate::ids::{SlaveId, TaskId};
 use crate::loss::{Departure, Losses};
 use crate::scheduler::Scheduler;
@@ -33,11 +33,17 @@ impl<P: Series> Scheduler<P> {
     /// the slaves connected just before, two at least, unless [`keep_crash_limit`](Self::keep_crash_limit) was told of the
     /// slave.
     pub fn lose(&mut self, slave: SlaveId, departure: Departure) -> Losses {
+        self.lose_by(slave, departure, Death::Connection)
+    }
+
+    /// As [`lose`](Self::lose), where more is known of its end: that is told with a task that is unrunnable for it.
+    pub fn lose_by(&mut self, slave: SlaveId, departure: Departure, death: Death) -> Losses {
         let mut losses = Losses::default();
         let Some(at) = self.slaves.find(slave) else {
             return losses;
         };
         let connected = self.slaves.len() as u32;
+        self.on_gone_from_quarantine(at, slave);
         let lost = self.slaves.remove(at);
         let limit = limit_in_force(self.config.crash_limit, connected, lost.keeps_limit);
         let was_reserved = self.end_reservation(slave);
@@ -79,11 +85,12 @@ impl<P: Series> Scheduler<P> {
                 true => self.split_record(entry.slot, 1),
                 false => entry.slot,
             };
-            if self.let_go(slot, slave, may_have_begun, charge, &mut losses) {
+            if self.let_go(slot, (slave, death), may_have_begun, charge, &mut losses) {
                 recycled.push((entry.seq, slot));
             }
             let others_begun = may_have_begun && !is_begun;
-            if is_apart && self.let_go(entry.slot, slave, others_begun, None, &mut losses) {
+            if is_apart && self.let_go(entry.slot, (slave, death), others_begun, None, &mut losses)
+            {
                 recycled.push((entry.seq + 1, entry.slot));
             }
         }
@@ -110,7 +117,7 @@ impl<P: Series> Scheduler<P> {
     fn let_go(
         &mut self,
         slot: u32,
-        slave: SlaveId,
+        (slave, death): (SlaveId, Death),
         may_have_begun: bool,
         charge: Option<u16>,
         losses: &mut Losses,
@@ -128,7 +135,7 @@ impl<P: Series> Scheduler<P> {
             let seq = record.seq;
             losses.charged = Some((TaskId { seq, slot }, record.crashes.into()));
         }
-        let why = why_it_ends(record, slave, may_run, charge.is_some()).or(late);
+        let why = why_it_ends(record, (slave, death), may_run, charge.is_some()).or(late);
         if let Some(reason) = why {
             losses.unrunnable += self.end(slot, reason);
         }
@@ -149,7 +156,7 @@ fn limit_in_force(crash_limit: u32, connected: u32, is_kept: bool) -> u16 {
 /// Why a task that was in a lost slave's hands is unrunnable; `None`: it is recycled.
 fn why_it_ends<P: Series>(
     record: &Record<P>,
-    slave: SlaveId,
+    (slave, death): (SlaveId, Death),
     may_run: bool,
     charged: bool,
 ) -> Option<Reason> {
@@ -159,6 +166,7 @@ fn why_it_ends<P: Series>(
         Some(Reason::Crashed {
             slave,
             crashes: record.crashes.into(),
+            death,
         })
     } else if record.bound_to().is_some() && !record.policy().do_it_anyway {
         Some(Reason::SlaveLost(slave))

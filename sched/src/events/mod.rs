@@ -11,6 +11,7 @@ mod hungry;
 mod keep;
 mod lose;
 mod packet_size;
+mod quarantine;
 pub(crate) mod recall;
 mod reserve;
 mod results;

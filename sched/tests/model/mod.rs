@@ -508,6 +508,7 @@ impl Model {
                         Reason::Crashed {
                             slave: SlaveId(id),
                             crashes,
+                            death: ringmw_sched::Death::Connection,
                         },
                         seen,
                     );

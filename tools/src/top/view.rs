@@ -349,7 +349,10 @@ impl View {
             Row::new([
                 name(slave),
                 host,
-                slave.state.word().to_owned(),
+                match slave.quarantined.is_empty() {
+                    true => slave.state.word().to_owned(),
+                    false => "quarantine".to_owned(),
+                },
                 slave.held.to_string(),
                 first,
                 slave.done.to_string(),
@@ -518,6 +521,7 @@ mod tests {
             failed: 0,
             compute_ms: 9,
             progress: None,
+            quarantined: Vec::new(),
         }
     }
 

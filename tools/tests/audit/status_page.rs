@@ -43,6 +43,7 @@ fn status(slaves: u32) -> Status {
             failed: u64::from(n % 50 == 49),
             compute_ms: 9_000,
             progress: None,
+            quarantined: Vec::new(),
         })
         .collect();
     let mut hosts: Vec<Host> = (0..=slaves / 12)

@@ -8,7 +8,7 @@ use ringmw_codec::control::{Goodbye, GoodbyeCode};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{About, Refusal};
 use ringmw_codec::talk::Progress;
-use ringmw_sched::{Departure, Nanos, SlaveId};
+use ringmw_sched::{Death, Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
 use super::meter::Meter;
@@ -153,7 +153,12 @@ impl Cause {
                 code: GoodbyeCode::Evicted,
                 ..
             } => LossCause::Evicted,
-            Cause::Goodbye { .. } => LossCause::Goodbye,
+            Cause::Goodbye { code, .. } => match code {
+                GoodbyeCode::Ended => LossCause::Exit,
+                GoodbyeCode::Signalled => LossCause::Signal,
+                GoodbyeCode::Memory => LossCause::Memory,
+                _ => LossCause::Goodbye,
+            },
         }
     }
 
@@ -168,16 +173,36 @@ impl Cause {
         }
     }
 
+    /// How its process has ended, for the task that it is charged to.
+    pub(super) fn death(&self) -> Death {
+        match self.word() {
+            LossCause::Timeout => Death::Silence,
+            LossCause::Exit => Death::Exit,
+            LossCause::Signal => Death::Signal,
+            LossCause::Memory => Death::Memory,
+            _ => Death::Connection,
+        }
+    }
+
+    /// Its state could not be made, or what is around it has failed: another slave there would fare no better.
+    pub(super) fn is_of_its_host(&self) -> bool {
+        matches!(
+            self,
+            Cause::Goodbye {
+                code: GoodbyeCode::StateInit | GoodbyeCode::Surroundings,
+                ..
+            }
+        )
+    }
+
     /// An announced task is charged only where the slave itself was lost.
     pub(super) fn departure(&self) -> Departure {
         match self {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
             Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
             Cause::Goodbye {
-                code: GoodbyeCode::Ended,
-                begun: true,
-                ..
-            } => Departure::Ended,
+                code, begun: true, ..
+            } if code.is_by_task() => Departure::Ended,
             Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
         }
     }

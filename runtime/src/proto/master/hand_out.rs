@@ -66,6 +66,7 @@ impl MasterCore {
             }
             self.send_batch(slave, goes_on);
         }
+        self.tell_quarantines();
         self.recall();
         self.tell_hungry();
         self.collect_withdrawals();

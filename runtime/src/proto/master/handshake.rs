@@ -75,6 +75,7 @@ impl MasterCore {
             job: info.job.to_string(),
             group: trail::group(group),
         };
+        let (host, before) = (info.deeds.host, info.about.before.clone());
         state.phase = Phase::Slave {
             id,
             info: Box::new(info),
@@ -88,11 +89,17 @@ impl MasterCore {
         put(&mut state.out, Kind::Welcome, |out| welcome.encode(out));
         tell_bests(state, bests, self.config.rules.sched.task_packet_bytes_max);
         self.trail.push(connected);
+        if !before.is_empty() {
+            let (slave, ended) = (id.0, before);
+            self.trail.push(Event::Predecessor { slave, ended });
+        }
         self.trail.push(Event::State {
             slave: id.0,
             state: StateWord::Idle,
         });
         self.slots.insert(id, conn.slot() as u32);
+        self.sched.on_host(id, host);
+        self.tell_quarantines();
         self.deadlines.push(Reverse((awake + timeout, conn)));
         self.pending_done();
         self.mark_dirty(conn);

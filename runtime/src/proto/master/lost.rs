@@ -117,7 +117,12 @@ impl MasterCore {
         } else {
             cause.departure()
         };
-        let losses = self.sched.lose(id, departure);
+        if !leaving && cause.is_of_its_host() {
+            self.sched.learn_broken(id, self.now);
+        }
+        let losses = self.sched.lose_by(id, departure, cause.death());
+        // Of a slave that is gone by name, as long as its host is known here.
+        self.tell_quarantines_of(Some((id, self.account.host_name(&info.deeds))));
         self.interrupt_talks(losses.recycled.iter().copied());
         let gone = Gone {
             slave: id,

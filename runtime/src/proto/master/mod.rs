@@ -32,6 +32,7 @@ pub(crate) mod known;
 mod lacking;
 mod lost;
 mod meter;
+mod quarantine;
 mod results;
 mod secured;
 mod shared;
@@ -433,6 +434,7 @@ impl MasterCore {
             sched.recall_due(),
             sched.duplicate_due(),
             sched.expire_due(),
+            sched.quarantine_due(),
             sched.hungry_due(),
         ] {
             wait = due.map_or(wait, |due| wait.min(due.saturating_sub(self.now)));

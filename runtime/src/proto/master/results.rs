@@ -52,6 +52,8 @@ struct Tally {
     bodies: Option<SmallBytes>,
     /// How many further series of results there may be.
     room: usize,
+    /// Outcomes of unordered tasks of one algorithm: how many, and how many failed.
+    outcomes: Option<(AlgorithmId, u32, u32)>,
 }
 
 impl MasterCore {
@@ -89,9 +91,12 @@ impl MasterCore {
             late,
             compute,
             open,
+            outcomes,
             ..
         } = tally;
         self.put_done(open);
+        self.learn_outcomes(slave, outcomes);
+        self.tell_quarantines();
         self.late += late;
         if late > 0 {
             self.trail.push(Event::Late {
@@ -167,9 +172,24 @@ impl MasterCore {
             true => entry.compute_ns,
             false => computes.clone().sum(),
         };
-        self.sched
-            .learn_computes(algorithm, tasks, compute, computes.clone());
         let is_failed = entry.status == ResultStatus::Failed;
+        // What a slave that fails alone takes for it would make packets of all sizes wrong.
+        if !is_failed || !self.sched.is_suspect(slave) {
+            self.sched
+                .learn_computes(algorithm, tasks, compute, computes.clone());
+        }
+        if task.policy.to.is_none() {
+            let failed = if is_failed { tasks } else { 0 };
+            match &mut tally.outcomes {
+                Some((of, all, bad)) if *of == algorithm => {
+                    (*all, *bad) = (*all + tasks, *bad + failed)
+                }
+                _ => {
+                    let before = tally.outcomes.replace((algorithm, tasks, failed));
+                    self.learn_outcomes(slave, before);
+                }
+            }
+        }
         self.account
             .on_results(algorithm, (tasks, is_failed), compute, computes.clone());
         self.account.remember(Ended {
@@ -242,6 +262,13 @@ impl MasterCore {
         let packet = ResultPacket::new((owner, algorithm), info, slave, bodies, series);
         tally.open = Some(packet);
         Ok(tasks)
+    }
+
+    fn learn_outcomes(&mut self, slave: SlaveId, outcomes: Option<(AlgorithmId, u32, u32)>) {
+        if let Some((algorithm, all, failed)) = outcomes {
+            self.sched
+                .learn_outcomes(slave, algorithm, (all, failed), self.now);
+        }
     }
 
     /// Puts the results that were accepted with the ends, before others of the packet.

@@ -88,6 +88,7 @@ impl MasterCore {
                 left: account.left,
                 refused: account.refused,
                 pending: self.pending_count as u64,
+                quarantined: sched.in_quarantine() as u64,
             },
             groups: [Group::Ordered, Group::Intermingle, Group::Unordered]
                 .map(|group| status::Group {
@@ -169,6 +170,7 @@ impl MasterCore {
                 done: told.done,
                 total: told.total,
             }),
+            quarantined: self.quarantined(id),
         })
     }
 }

@@ -42,7 +42,7 @@ impl MasterCore {
         }
     }
 
-    fn ago(&self, at: Nanos) -> String {
+    pub(super) fn ago(&self, at: Nanos) -> String {
         duration(self.now.saturating_sub(at))
     }
 
@@ -163,6 +163,7 @@ impl MasterCore {
         }
         let mut lines = Vec::new();
         let need = self.need();
+        let barred = self.sched.in_quarantine() as u64;
         if self.slots.is_empty() {
             lines.push(match need.desired {
                 0 => "no slave is connected, and none is desired".to_owned(),
@@ -184,6 +185,10 @@ impl MasterCore {
             ),
             (ordered, "ordered: they take no unordered tasks"),
             (without, "without the labels that it needs"),
+            (
+                barred,
+                "in quarantine, some of those counted: tasks of some algorithm fail there and succeed elsewhere",
+            ),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             lines.push(format!(
@@ -364,6 +369,13 @@ impl MasterCore {
         if look.held_back {
             lines.push("it gets no work: it does not read what it is sent".to_owned());
         }
+        lines.extend(self.why_quarantined(slave));
+        if !info.about.before.is_empty() {
+            lines.push(format!(
+                "the one before it in its place {}",
+                info.about.before
+            ));
+        }
         if look.doing == Doing::Idle && look.own == 0 && !look.held_back {
             lines.push(match (self.sched.queued(), look.group) {
                 (0, _) => "nothing is queued".to_owned(),
@@ -472,8 +484,15 @@ impl MasterCore {
             let here = here
                 .iter()
                 .filter(|(id, _)| self.slave(*id).is_some_and(|(info, _)| info.host == host));
+            let here: Vec<SlaveId> = here.map(|(id, _)| *id).collect();
+            let wards = here.iter().flat_map(|&id| {
+                let lines = self.why_quarantined(id).into_iter();
+                lines.map(move |line| format!("{id}: {line}"))
+            });
+            lines.extend(wards.take(LISTED_MAX));
             lines.extend(
-                here.filter_map(|(id, _)| self.slave_line(*id))
+                here.iter()
+                    .filter_map(|id| self.slave_line(*id))
                     .take(LISTED_MAX),
             );
             if tally.slaves as usize > LISTED_MAX {
@@ -522,7 +541,7 @@ fn slaves(count: u64, one: &str, many: &str) -> String {
 }
 
 /// In the unit that says most: `3.2 s`, `17 ms`, `2 h 5 min`.
-fn duration(ns: Nanos) -> String {
+pub(super) fn duration(ns: Nanos) -> String {
     let (us, ms, s) = (ns / 1_000, ns / 1_000_000, ns / 1_000_000_000);
     match s {
         0 if ms == 0 => format!("{us} µs"),

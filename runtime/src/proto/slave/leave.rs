@@ -138,11 +138,11 @@ impl SlaveCore {
         }
     }
 
-    /// The process ends itself under the running task, by an exit or for its memory: that one is to blame. Without one, as
-    /// [`SlaveCore::leave`].
-    pub fn blame(&mut self, reason: &str) {
+    /// The process ends itself under the running task, by an exit, a fault, or for its memory, as `code` says: that one is
+    /// to blame. Without one, as [`SlaveCore::leave`].
+    pub fn blame(&mut self, code: GoodbyeCode, reason: &str) {
         let code = match self.running {
-            Some(_) => GoodbyeCode::Ended,
+            Some(_) => code,
             None => GoodbyeCode::Other,
         };
         self.leave(code, reason);

@@ -9,7 +9,7 @@ use ringmw_codec::batch::{self, ResultStatus};
 use ringmw_codec::control::{Goodbye, GoodbyeCode, Offer, Returned, Starting, Withdrawn};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
-use ringmw_sched::{Departure, Group, SlaveId};
+use ringmw_sched::{Death, Departure, Group, SlaveId};
 
 use crate::io::engine::{Closed, ConnId};
 use crate::proto::bytes::SmallBytes;
@@ -121,15 +121,21 @@ impl Law {
                 Ok(goodbye) => {
                     self.see(conn, Happening::Goodbye);
                     self.check_nothing_left(conn);
+                    let mut death = Death::Connection;
                     let departure = match goodbye {
                         Goodbye {
-                            code: GoodbyeCode::Ended,
-                            begun: true,
-                            ..
-                        } => Departure::Ended,
+                            code, begun: true, ..
+                        } if code.is_by_task() => {
+                            death = match code {
+                                GoodbyeCode::Signalled => Death::Signal,
+                                GoodbyeCode::Memory => Death::Memory,
+                                _ => Death::Exit,
+                            };
+                            Departure::Ended
+                        }
                         Goodbye { begun, .. } => Departure::Goodbye { begun },
                     };
-                    self.lose(conn, departure);
+                    self.lose_by(conn, departure, death);
                     return false;
                 }
                 Err(_) => false,

@@ -1,6 +1,6 @@
 //! How tasks leave a slave's hands and end, and what becomes of those of a slave that is gone.
 
-use ringmw_sched::{Departure, Group, Owner, Reason, SlaveId};
+use ringmw_sched::{Death, Departure, Group, Owner, Reason, SlaveId};
 
 use crate::io::engine::ConnId;
 use crate::testing::coverage::Must;
@@ -31,6 +31,11 @@ impl Law {
 
     /// A connection is over.
     pub(super) fn lose(&mut self, conn: ConnId, departure: Departure) {
+        self.lose_by(conn, departure, Death::Connection);
+    }
+
+    /// The same, and how the slave's process has ended.
+    pub(super) fn lose_by(&mut self, conn: ConnId, departure: Departure, death: Death) {
         self.on_lost(conn);
         let state = self
             .conns
@@ -80,7 +85,11 @@ impl Law {
                 if task.crash_limit > 0 && crashes >= task.crash_limit {
                     self.end(
                         seq,
-                        Must::Unrunnable(Reason::Crashed { slave: id, crashes }),
+                        Must::Unrunnable(Reason::Crashed {
+                            slave: id,
+                            crashes,
+                            death,
+                        }),
                     );
                     continue;
                 }

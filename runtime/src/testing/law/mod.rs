@@ -20,6 +20,7 @@
 //!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
 //!   reserve       slaves that are the application's own         check_reserved
 //!   needs         labels                                  on_needs
+//!   quarantine    slaves whose tasks fail and succeed elsewhere
 //!   secured       what is heard of whom, where the run has a secret     on_wire, on_sealed ..
 //!   loss          how tasks end and slaves go: what the others call
 //! ```
@@ -44,6 +45,7 @@ mod leaving;
 mod levels;
 mod loss;
 mod needs;
+mod quarantine;
 mod reserve;
 mod secured;
 mod status;
@@ -68,6 +70,7 @@ use crate::testing::law::hungry::Hungry;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
 use crate::testing::law::needs::Needs;
+use crate::testing::law::quarantine::Wards;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
 use crate::testing::law::talk::Talks;
@@ -117,6 +120,7 @@ pub(super) struct Law {
     secured: Secured,
     unsent: Unsent,
     needs: Needs,
+    wards: Wards,
 }
 
 impl Law {
@@ -155,6 +159,7 @@ impl Law {
             secured: Secured::default(),
             unsent: Unsent::default(),
             needs: Needs::default(),
+            wards: Wards::default(),
         }
     }
 
@@ -195,6 +200,11 @@ impl Law {
 
     /// The law.
     pub(super) fn check(&mut self, core: &MasterCore) {
+        if self.check_wards(core) {
+            // Whose turn it is depends on who is served.
+            self.turns.forget_turn();
+            self.levels = Levels::default();
+        }
         self.check_order();
         self.check_turns();
         self.check_levels();
@@ -312,6 +322,11 @@ impl Law {
     /// Ends that have not been told.
     pub(super) fn untold(&self) -> usize {
         self.tasks.values().filter(|task| !task.told).count()
+    }
+
+    /// Slaves that were put into quarantine, and that were taken back as they had healed.
+    pub(super) fn quarantined(&self) -> (u64, u64) {
+        (self.wards.begun, self.wards.healed)
     }
 
     pub(super) fn told(&self) -> u64 {

@@ -196,9 +196,14 @@ impl Law {
                 task.place,
                 task.must
             );
+            let unordered = !task.bound;
+            let has_needs = task.spec.policy.needs != ringmw_sched::Needs::NONE;
             self.check_resume(id, seq, second);
             self.check_no_second(id, seq, second);
             self.check_converses(id, &entry, in_hand as usize);
+            if unordered {
+                self.check_ward(id, (entry.algorithm, has_needs), seq);
+            }
             let task = self.tasks.get_mut(&seq).expect("looked up above");
             assert_eq!(
                 task.spec.algorithm.0, entry.algorithm,

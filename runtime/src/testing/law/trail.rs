@@ -1,7 +1,7 @@
 //! What the trail says: every loss has its cause, its charge and its line, and silence was silence.
 
 use ringmw_codec::audit::{Event, LossCause};
-use ringmw_sched::{Departure, SlaveId};
+use ringmw_sched::{Death, Departure, SlaveId};
 
 use crate::proto::HANDSHAKE_TIMEOUT;
 use crate::testing::coverage::Happening;
@@ -78,7 +78,7 @@ impl Law {
                     // Silence is judged by the core alone; the line of its loss comes right after this one.
                     let conn = self.slaves[&id].conn;
                     self.see(conn, Happening::Silence);
-                    self.lose(conn, Departure::Crashed);
+                    self.lose_by(conn, Departure::Crashed, Death::Silence);
                 }
                 let gone = self.gone.get_mut(&id).expect("just lost");
                 assert_eq!(
@@ -101,7 +101,7 @@ impl Law {
                 self.see(conn, Happening::Silence);
                 self.conns.get_mut(&conn).expect("just found").phase = Phase::Dropped;
             }
-            _ => {}
+            _ => self.on_quarantine(event),
         }
     }
 
@@ -132,7 +132,7 @@ impl Law {
                 Happening::Silence
             };
             self.see(conn, happening);
-            self.lose(conn, Departure::Crashed);
+            self.lose_by(conn, Departure::Crashed, Death::Silence);
         }
     }
 }

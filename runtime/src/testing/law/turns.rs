@@ -29,6 +29,13 @@ impl Turns {
         self.asked.push(id);
     }
 
+    /// Who is served was drawn by something else in this turn.
+    pub(super) fn forget_turn(&mut self) {
+        self.packets.clear();
+        self.asked.clear();
+        self.served.clear();
+    }
+
     /// Something of this owner was taken back where it was queued: it may have had nothing else, and came anew since.
     pub(super) fn forget(&mut self, owner: Whose) {
         self.served.remove(&owner);

@@ -70,6 +70,10 @@ pub struct Storm {
     pub went: u64,
     /// Slaves that had results unsent when they began to go.
     pub went_with_unsent: u64,
+    /// Slaves that were put into quarantine.
+    pub quarantined: u64,
+    /// Of them those that were served again as they had healed.
+    pub healed: u64,
     /// What was seen.
     pub coverage: Coverage,
 }
@@ -114,6 +118,7 @@ impl Script {
                     prefetch: false,
                     take_back: true,
                     duplicate_stragglers: false,
+                    quarantine: true,
                     priority_aging: [0, SECOND / 20, SECOND, 60 * SECOND][seed as usize % 4],
                     crash_limit: 0,
                     queued_bytes_max: 0,
@@ -234,6 +239,25 @@ impl Script {
             let most = quality.window as u64 * windows / 512;
             habits.echo_max = (config.rules.result_packet_bytes_max / 10).min(most.max(60) as u32);
         }
+        if seed % 12 == 6 {
+            fleet.deadly = Some(ChaCha8Rng::seed_from_u64(seed ^ 0xdead_1e55));
+        }
+        let broken = seed % 10 == 4;
+        if broken {
+            // Some slaves fail whatever they are given, and all live long enough for that to show.
+            fleet.broken = Some(ChaCha8Rng::seed_from_u64(seed ^ 0x0b20_4e17));
+            fleet.pace.compute_max = fleet.pace.compute_max.min(10_000_000);
+            fleet.pace.long_percent = 0;
+            (fleet.quality.delay_max, fleet.quality.window) = (2_000_000, 1 << 20);
+            (habits.holds, habits.every, habits.burst) = (0, SECOND / 20, 20);
+            habits.kinds = [9, 4, 0, 0, 0, 0, 0];
+            (
+                habits.submit_percent,
+                habits.cancel_percent,
+                habits.ordered_percent,
+            ) = (60, 2, 10);
+            habits.echo_max = 4;
+        }
         let mut faults: Weights = [0; 10];
         for weight in &mut faults[..9] {
             *weight = rng.random_range(0..10);
@@ -243,6 +267,7 @@ impl Script {
         }
         faults[0] += 1;
         let every = of(&mut rng, &[SECOND / 20, SECOND / 3, 3 * SECOND]);
+        let every = if broken { 40 * SECOND } else { every };
         let mut core = MasterCore::new(config.clone(), 0);
         let mut law = Law::new(config, false);
         if seed % 3 != 2 {
@@ -278,7 +303,7 @@ impl Script {
             in_series: 0,
             in_varied: 0,
             in_tagged: 0,
-            processes: rng.random_range(1..8),
+            processes: rng.random_range(if broken { 5..9 } else { 1..8 }),
             rng,
             keys: ChaCha8Rng::seed_from_u64(seed ^ 0x6b65_7973),
             busy_until: 0,
@@ -340,6 +365,8 @@ impl Script {
             begun: self.fleet.begun,
             slaves: self.law.slaves_ever(),
             faults: self.fleet.faults,
+            quarantined: self.law.quarantined().0,
+            healed: self.law.quarantined().1,
             went: self.law.went().0,
             went_with_unsent: self.law.went().1,
             coverage: self.law.coverage.clone(),
