@@ -44,7 +44,7 @@ pub use body::{
 };
 pub use elements::Elements;
 pub use result::{ResultBatchBuilder, ResultBatchView, ResultEntryRef, ResultStatus};
-pub use task::{BOUND, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef};
+pub use task::{BOUND, CONVERSES, MARKED, TaskBatchBuilder, TaskBatchView, TaskEntryRef};
 
 mod body;
 mod elements;

@@ -25,7 +25,7 @@ mod fingerprint;
 mod refusal;
 
 /// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with series; 4: the
-/// frames from 16 on; 5: slaves that come back to their run.
+/// frames from 20 on; 5: conversations, progress, what is told of the hungry, slaves that come back to their run.
 pub const PROTOCOL_VERSION: u16 = 5;
 /// The most bytes of a hello.
 pub const HELLO_BYTES_MAX: usize = 65_536;

@@ -28,6 +28,7 @@ use crate::kept::Kept;
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
 use crate::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
 use crate::shared::{Blob, Want};
+use crate::talk::{Heard, Message, Progress};
 use crate::wire::DecodeError;
 
 /// Which way frames of a kind go.
@@ -201,6 +202,12 @@ frames! {
         Offer = 12, Offer<'a>, Limit::ResultPacket;
         /// The answer to a recall.
         Returned = 15, Returned, Limit::Bytes(Returned::BYTES_MAX);
+        /// What a running task says to the master.
+        Said = 16, Message<'a>, Limit::ResultPacket;
+        /// A running task listens, or has taken what the master said.
+        Heard = 18, Heard, Limit::Bytes(Heard::BYTES);
+        /// How much of the running task is done.
+        Progress = 19, Progress, Limit::Bytes(Progress::BYTES);
         /// A part of shared data is wanted.
         Want = 23, Want, Limit::Bytes(Want::BYTES);
         /// How far the running task has come.
@@ -226,6 +233,10 @@ frames! {
         Bests = 13, Bests, Limit::TaskPacket;
         /// The slave is to give back tasks that it has not begun.
         Recall = 14, Recall, Limit::Bytes(Recall::BYTES);
+        /// What the master says to a running task.
+        Say = 17, Message<'a>, Limit::ResultPacket;
+        /// What a running task said has been taken.
+        SaidHeard = 36, Heard, Limit::Bytes(Heard::BYTES);
         /// A piece of shared data.
         Blob = 24, Blob<'a>, Limit::Bytes(Blob::BYTES_MAX);
         /// The running task's checkpoint has come.

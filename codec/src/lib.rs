@@ -36,6 +36,7 @@ pub mod running;
 pub mod secret;
 pub mod shared;
 pub mod status;
+pub mod talk;
 pub mod wire;
 
 #[doc = include_str!("../wire-format.md")]

@@ -312,9 +312,24 @@ pub struct Slave {
     /// Their compute time, in milliseconds.
     #[serde(default)]
     pub compute_ms: u64,
+    /// How far the task is that it runs, if that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// Algorithms of which it gets no unordered tasks, since its fail while others' succeed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quarantined: Vec<Arc<str>>,
+}
+
+/// How far a running task is, as it says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    /// Its number: 7 for `TASK-7`.
+    pub task: u64,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much there is to do; 0 if that is not known.
+    pub total: u64,
 }
 
 /// Slaves lost for one cause.
@@ -392,6 +407,11 @@ mod tests {
                 done: 4,
                 failed: 5,
                 compute_ms: 6,
+                progress: Some(Progress {
+                    task: 7,
+                    done: 3,
+                    total: 10,
+                }),
                 quarantined: vec!["step".into()],
             }],
             more: vec![("journal".into(), "12 records".into())],

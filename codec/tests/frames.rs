@@ -90,6 +90,8 @@ fn kinds_turn_round_and_have_limits() {
             Kind::Results,
             Kind::Offer,
             Kind::Bests,
+            Kind::Said,
+            Kind::Say,
             Kind::Checkpoint,
             Kind::Kept,
             Kind::Resume

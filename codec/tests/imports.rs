@@ -17,6 +17,7 @@ const TABLE: &[Row<'_>] = &[
     ("shared", &["wire"]),
     ("running", &["wire"]),
     ("kept", &["wire", "Nanos"]),
+    ("talk", &["wire"]),
     ("observe", &["wire"]),
     ("status", &["Nanos"]),
     (
@@ -30,6 +31,7 @@ const TABLE: &[Row<'_>] = &[
             "observe",
             "shared",
             "running",
+            "talk",
         ],
     ),
     ("frame", &["kinds"]),

@@ -80,6 +80,33 @@ fn slaves_remember() {
 }
 
 #[test]
+fn a_search_reports_and_is_steered() {
+    // The deepest of thousands of hollows.
+    let lowest = |end: End| {
+        let line = end.lines()[0].to_owned();
+        assert!(line.ends_with("at 1.00 1.00"), "{line}");
+    };
+    lowest(local("conversation", &["--mw-seed", "7"]));
+    lowest(under_kills(
+        "conversation",
+        &["--mw-seed", "7", "--reports", "60"],
+    ));
+}
+
+#[test]
+fn two_searches_are_steered_at_once() {
+    let end = local("test-steer", &[]);
+    assert_eq!(end.lines(), ["both stopped: true", "cooler than 0.9: true"]);
+}
+
+#[test]
+fn a_task_has_two_ports() {
+    let end = local("test-dpfw", &[]);
+    let expected = ["Some(Said(\"HELLO\"))", "Some(Said(\"BYE\"))", "2", "true"];
+    assert_eq!(end.lines(), expected);
+}
+
+#[test]
 fn what_fails_in_the_middle_is_made_good() {
     let end = local("farmer", &[]);
     assert_eq!((end.lines()[0], end.lines()[2]), ("badcfe", "hgdednem"));

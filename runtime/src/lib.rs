@@ -30,9 +30,9 @@ pub use app::{App, Embedded, Ready};
 /// Combinators of futures and streams: the crate `futures-util`, so that an application needs no other dependency.
 pub use futures_util as futures;
 pub use master::{
-    Call, Done, Events, Light, Map, Master, Origin, Position, Reduce, Reduced, Reservation,
-    Reserve, Results, SlaveView, StateError, Target, TaskError, TaskErrorKind, TaskResult,
-    UnrunnableTask,
+    Call, Conversation, Done, Events, Heard, Light, Map, Master, Origin, Position, Progress,
+    Reduce, Reduced, Reservation, Reserve, Results, SlaveView, StateError, Target, TaskError,
+    TaskErrorKind, TaskResult, UnrunnableTask,
 };
 pub use proto::incumbents::Direction;
 pub use rand;
@@ -51,6 +51,7 @@ pub use typed::rng::{Rng, Stream, Streams};
 pub use typed::shared::{Share, Shared};
 pub use typed::sum::Sum;
 pub use typed::tag::{RunError, TagError};
+pub use typed::talk::{Converses, Talk};
 pub use typed::task::{Policy, Task};
 pub use typed::wire::{Archived, Outcome, Wire, WireError};
 
@@ -63,8 +64,8 @@ pub mod prelude {
     pub use ringmw_macros::{algorithm, wire};
 
     pub use crate::{
-        Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Master, Policy,
-        Position, Reservation, Result, Shared, Slave, SlaveId, SlaveState, Task, TaskError,
+        Algorithm, App, Archived, Args, ArgsError, Best, Cx, Error, Group, Heard, Master, Policy,
+        Position, Reservation, Result, Shared, Slave, SlaveId, SlaveState, Talk, Task, TaskError,
         TaskErrorKind, TaskId, Wire,
     };
 }

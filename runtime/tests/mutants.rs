@@ -699,6 +699,42 @@ const MUTANTS: &[Mutant] = &[
             tag,",
     },
     Mutant {
+        name: "talk: more is said than may be under way",
+        file: "runtime/src/proto/master/talks.rs",
+        old: "if !may_go(talk.under_way, counted) {",
+        new: "if talk.under_way > 8 * UNDER_WAY_BYTES_MAX {",
+    },
+    Mutant {
+        name: "talk: of what was said before a task listened the first message is lost",
+        file: "runtime/src/proto/master/talks.rs",
+        old: "for message in early {",
+        new: "for message in early.into_iter().skip(1) {",
+    },
+    Mutant {
+        name: "talk: what is heard and not taken is lost with the end",
+        file: "runtime/src/master/converse.rs",
+        old: "|state| !state.chat(flow).inbox.is_empty(),",
+        new: "|state| !state.chat(flow).inbox.is_empty() && !state.chat(flow).is_over,",
+    },
+    Mutant {
+        name: "talk: a task that converses has company",
+        file: "runtime/src/master/submit.rs",
+        old: "spec.alone = true;",
+        new: "spec.alone = false;",
+    },
+    Mutant {
+        name: "talk: nobody is told that a task is begun anew",
+        file: "runtime/src/master/converse.rs",
+        old: "chat.inbox.push_back(Item::Restarted { attempt, slave });",
+        new: "chat.attempt_taken = attempt;",
+    },
+    Mutant {
+        name: "talk: a slave hears the newest message first",
+        file: "runtime/src/proto/slave/talk.rs",
+        old: "talk.inbox.pop_front()",
+        new: "talk.inbox.pop_back()",
+    },
+    Mutant {
         name: "quarantine: who is in it is served as any other",
         file: "sched/src/events/quarantine.rs",
         old: "!self.closed.contains(&algorithm) || self.needs.contains(&needs)",

@@ -667,6 +667,19 @@ events! {
         /// What queue and checkpoints may take together.
         bytes_max: u64 as Number,
     }
+    /// A task and the master algorithm seem to wait for each other: each says and does not hear.
+    Stuck = "conversation-stuck" {
+        /// The task.
+        task: u64 as Task,
+        /// The slave that runs it.
+        slave: Option<u32> as Maybe<Slave>,
+        /// Bytes of what was said to the task that it has not heard.
+        unheard: u64 as Number,
+        /// Bytes of what the task said that the master algorithm has not taken.
+        untaken: u64 as Number,
+        /// How long the master algorithm has waited to say more.
+        ms: u64 as Number,
+    }
     /// Unrunnable tasks that nobody takes have, with the queued ones, reached the bound of queued tasks; further ones
     /// are kept without their arguments.
     UnrunnableFull = "unrunnable-full" {

@@ -12,8 +12,10 @@ use super::{
 
 /// Bit 0 of a task's flags: it was in a lost slave's hands, so its start is announced; of a series, each task's.
 pub const MARKED: u16 = 1;
-/// Bit 1: it is for this slave alone, which never gives it back. The other bits are zero.
+/// Bit 1: it is for this slave alone, which never gives it back.
 pub const BOUND: u16 = 2;
+/// Bit 2: the master converses with it. The other bits are zero.
+pub const CONVERSES: u16 = 4;
 
 #[derive(Archive, Serialize, Deserialize, Clone, Copy)]
 #[repr(C)]
@@ -64,7 +66,8 @@ impl TaskBatchBuilder {
         self.gaps.clear();
     }
 
-    /// Adds a task: its number, its algorithm's index, its flags ([`MARKED`], [`BOUND`]), and its body.
+    /// Adds a task: its number, its algorithm's index, its flags ([`MARKED`], [`BOUND`], [`CONVERSES`]), and its
+    /// body.
     pub fn push(&mut self, task: u64, algorithm: u16, flags: u16, body: &[u8]) {
         self.push_long(task, algorithm, flags, body, 0);
     }
@@ -157,7 +160,7 @@ pub struct TaskEntryRef {
     pub count: u32,
     /// Its algorithm's index in the fingerprint.
     pub algorithm: u16,
-    /// [`MARKED`], [`BOUND`], both or 0.
+    /// [`MARKED`], [`BOUND`], [`CONVERSES`], several or 0.
     pub flags: u16,
 }
 

@@ -17,6 +17,7 @@ use ringmw_codec::observe::{Answer, Ask};
 use ringmw_codec::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
 use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
 use ringmw_codec::shared::{Blob, BlobName, Want};
+use ringmw_codec::talk::{Heard, Message, Progress};
 
 fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -73,6 +74,20 @@ fn welcome() -> Welcome {
         run: 0x0102_0304_0506_0708,
         reconnect_ms: 300_000,
         args: vec!["--n".into(), "9".into()],
+    }
+}
+
+fn message() -> Message<'static> {
+    Message {
+        task: 920,
+        message: b"bye",
+    }
+}
+
+fn heard() -> Heard {
+    Heard {
+        task: 920,
+        bytes: 27,
     }
 }
 
@@ -225,6 +240,18 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
                 name,
                 from: 2,
                 bytes,
+            }
+            .encode(out);
+        }),
+        Kind::Said => one("said", &|out| message().encode(out)),
+        Kind::Say => one("say", &|out| message().encode(out)),
+        Kind::Heard => one("heard", &|out| heard().encode(out)),
+        Kind::SaidHeard => one("said-heard", &|out| heard().encode(out)),
+        Kind::Progress => one("progress", &|out| {
+            Progress {
+                task: 920,
+                done: 3,
+                total: 10,
             }
             .encode(out);
         }),

@@ -86,6 +86,8 @@ enum Source {
     SharedSlice(Type),
     /// `&mut S`
     State(Type),
+    /// `&mut Talk<Down, Up>`
+    Talk(Box<Type>, Box<Type>),
     /// `&mut Cx`
     Cx,
 }
@@ -99,7 +101,10 @@ struct Parameter {
 
 impl Parameter {
     fn travels(&self) -> bool {
-        !matches!(self.source, Source::State(_) | Source::Cx)
+        !matches!(
+            self.source,
+            Source::State(_) | Source::Talk(..) | Source::Cx
+        )
     }
 
     fn text(&self) -> String {
@@ -122,6 +127,11 @@ impl Parameter {
                 quote_spanned!(ty.span()=> #ty: ::ringmw::Wire)
             }
             Source::State(ty) => quote_spanned!(ty.span()=> #ty: ::ringmw::SlaveState),
+            Source::Talk(down, up) => {
+                let down = quote_spanned!(down.span()=> #down: ::ringmw::Wire);
+                let up = quote_spanned!(up.span()=> #up: ::ringmw::Wire);
+                quote!(#down, #up)
+            }
             Source::Shared(ty) | Source::SharedSlice(ty) => {
                 quote_spanned!(ty.span()=> #ty: ::ringmw::Share)
             }
@@ -153,7 +163,9 @@ impl Parameter {
             Source::SharedSlice(ty) => {
                 quote_spanned!(self.ty.span()=> ::ringmw::__private::write_shared_slice::<#ty>(#writer, #name))
             }
-            Source::State(_) | Source::Cx => unreachable!("it does not travel"),
+            Source::State(_) | Source::Talk(..) | Source::Cx => {
+                unreachable!("it does not travel")
+            }
         }
     }
 
@@ -179,7 +191,9 @@ impl Parameter {
             Source::SharedSlice(ty) => {
                 quote_spanned!(self.ty.span()=> #private::check_shared_slice::<#ty>(#text, #segment))
             }
-            Source::State(_) | Source::Cx => unreachable!("it does not travel"),
+            Source::State(_) | Source::Talk(..) | Source::Cx => {
+                unreachable!("it does not travel")
+            }
         })
     }
 
@@ -232,6 +246,10 @@ impl Parameter {
                 quote_spanned!(ty.span()=> #private::state::<#ty>(#cx)?),
                 quote!(&mut *#segment),
             ),
+            Source::Talk(down, up) => (
+                quote_spanned!(self.ty.span()=> #private::talk::<#down, #up>(#cx)),
+                quote!(&mut #segment),
+            ),
             Source::Cx => (quote!(()), quote!(&mut *#cx)),
         }
     }
@@ -258,7 +276,9 @@ impl Parameter {
                 quote_spanned!(ty.span()=> #private::decode::<#ty>(#text, #segment)),
             ),
             Source::Best(..) | Source::Shared(_) | Source::SharedSlice(_) => return None,
-            Source::State(_) | Source::Cx => unreachable!("it does not travel"),
+            Source::State(_) | Source::Talk(..) | Source::Cx => {
+                unreachable!("it does not travel")
+            }
         })
     }
 
@@ -283,7 +303,9 @@ impl Parameter {
             Source::SharedSlice(ty) => {
                 quote_spanned!(self.ty.span()=> #private::hash_shared::<#ty>(#private::hash_text(hash, "[]")))
             }
-            Source::State(_) | Source::Cx => unreachable!("it does not travel"),
+            Source::State(_) | Source::Talk(..) | Source::Cx => {
+                unreachable!("it does not travel")
+            }
         }
     }
 
@@ -308,7 +330,9 @@ impl Parameter {
             Source::SharedSlice(ty) => {
                 quote_spanned!(self.ty.span()=> #private::describe_shared_slice::<#ty>)
             }
-            Source::State(_) | Source::Cx => unreachable!("it does not travel"),
+            Source::State(_) | Source::Talk(..) | Source::Cx => {
+                unreachable!("it does not travel")
+            }
         }
     }
 }
@@ -408,11 +432,17 @@ fn source(ty: &Type) -> Result<Source> {
                 Some("Cx") => refuse("the surroundings are lent: take `&mut Cx`"),
                 Some("Best") => refuse("a `Best` is lent: take `&Best<K, W>`"),
                 Some("Shared") => refuse(SHARED),
-                _ => Ok(Source::Owned(ty.clone())),
+                Some("Talk") => refuse(TALK),
+                _ => {
+                    check_no_shared_inside(ty)?;
+                    Ok(Source::Owned(ty.clone()))
+                }
             }
         }
     }
 }
+
+const TALK: &str = "the conversation is lent mutably: take `&mut Talk<Down, Up>` with what the task hears and what it says";
 
 const SHARED: &str = "shared data is lent: take `&Shared<T>` or `&[Shared<T>]`";
 
@@ -426,11 +456,17 @@ fn source_of_reference(reference: &TypeReference) -> Result<Source> {
     let segment = last_segment(ty);
     let called = |name: &str| segment.is_some_and(|segment| segment.ident == name);
     if reference.mutability.is_some() {
-        return Ok(if called("Cx") {
-            Source::Cx
-        } else {
-            Source::State(ty.clone())
-        });
+        return match () {
+            () if called("Cx") => Ok(Source::Cx),
+            () if called("Talk") => match type_arguments(segment).as_slice() {
+                [down, up] => Ok(Source::Talk(
+                    Box::new((*down).clone()),
+                    Box::new((*up).clone()),
+                )),
+                _ => Err(Error::new_spanned(ty, TALK)),
+            },
+            () => Ok(Source::State(ty.clone())),
+        };
     }
     match ty {
         Type::Slice(slice) if is_shared(&slice.elem) => {
@@ -449,6 +485,7 @@ fn source_of_reference(reference: &TypeReference) -> Result<Source> {
             reference,
             "the surroundings are lent mutably: take `&mut Cx`",
         )),
+        _ if called("Talk") => Err(Error::new_spanned(reference, TALK)),
         _ if called("Shared") => Ok(Source::Shared(shared_type(ty)?)),
         _ if called("Archived") => match type_arguments(segment).as_slice() {
             [inner] => Ok(Source::InPlace((*inner).clone())),
@@ -467,7 +504,29 @@ fn source_of_reference(reference: &TypeReference) -> Result<Source> {
                 "write `&Best<K, W>` with the types of key and witness",
             )),
         },
-        _ => Ok(Source::Lent(ty.clone())),
+        _ => {
+            check_no_shared_inside(ty)?;
+            Ok(Source::Lent(ty.clone()))
+        }
+    }
+}
+
+/// A handle of shared data is no value that travels inside another.
+fn check_no_shared_inside(ty: &Type) -> Result<()> {
+    let mut tokens = Vec::new();
+    flatten(ty.to_token_stream(), &mut tokens);
+    let mut words = tokens.iter().zip(tokens.iter().skip(1));
+    let is_handle = |(name, next): &(&TokenTree, &TokenTree)| {
+        matches!(name, TokenTree::Ident(ident) if *ident == "Shared")
+            && matches!(next, TokenTree::Punct(punct) if punct.as_char() == '<')
+    };
+    match words.find(is_handle) {
+        Some(_) => Err(Error::new_spanned(
+            ty,
+            "shared data does not travel inside another type: take `&[Shared<T>]` for a list of handles, or a parameter \
+             `&Shared<T>` for each",
+        )),
+        None => Ok(()),
     }
 }
 
@@ -564,8 +623,16 @@ fn check_owned(ty: &Type) -> Result<()> {
     Ok(())
 }
 
-/// Each memory and the surroundings are lent once.
+/// Each memory, the conversation and the surroundings are lent once.
 fn check_memory(parameters: &[Parameter]) -> Result<()> {
+    let mut talks = parameters
+        .iter()
+        .filter(|parameter| matches!(parameter.source, Source::Talk(..)));
+    if let Some(second) = talks.nth(1) {
+        let message =
+            "a task has one conversation: put what it hears, and what it says, into an enum each";
+        return Err(Error::new_spanned(&second.ty, message));
+    }
     let own: Vec<&Parameter> = parameters
         .iter()
         .filter(|parameter| !parameter.travels())
@@ -685,7 +752,8 @@ fn write_type(
         .filter(|(parameter, _)| !matches!(parameter.source, Source::Cx))
         .map(|(parameter, binding)| {
             let (read, _) = parameter.read(binding, &cx);
-            let mutable = matches!(parameter.source, Source::State(_)).then(|| quote!(mut));
+            let mutable = matches!(parameter.source, Source::State(_) | Source::Talk(..))
+                .then(|| quote!(mut));
             quote!(let #mutable #binding = #read;)
         });
     let passed = parameters
@@ -701,6 +769,43 @@ fn write_type(
                 ::ringmw::__private::hash_args::<#count>(#args, &[#(#bests),*])
             }
         }
+    });
+    let talk = parameters
+        .iter()
+        .find_map(|parameter| match &parameter.source {
+            Source::Talk(down, up) => Some((parameter, down, up)),
+            _ => None,
+        });
+    let check_said = talk.map(|(_, _, up)| {
+        quote_spanned!(up.span()=>
+            const CHECK_SAID: ::std::option::Option<
+                fn(&[u8]) -> ::std::result::Result<(), ::std::string::String>,
+            > = ::std::option::Option::Some(::ringmw::__private::check_said::<#up>);
+        )
+    });
+    let converses = talk.map(|(_, down, up)| {
+        quote! {
+            #(#cfgs)*
+            #[automatically_derived]
+            impl ::ringmw::Converses for #name
+            where
+                Self: ::ringmw::Algorithm,
+                #down: ::ringmw::Wire,
+                #up: ::ringmw::Wire,
+            {
+                type Down = #down;
+                type Up = #up;
+            }
+        }
+    });
+    let hash_talk = talk.map(|(parameter, down, up)| {
+        quote_spanned!(parameter.ty.span()=> let hash = ::ringmw::__private::hash_talk::<#down, #up>(hash);)
+    });
+    let describe_talk = talk.map(|(parameter, down, up)| {
+        let text = parameter.text();
+        quote_spanned!(parameter.ty.span()=>
+            ::ringmw::__private::describe(&mut arguments, #text, ::ringmw::__private::describe_talk::<#down, #up>);
+        )
     });
     let hashes = travelling.iter().map(|parameter| parameter.hash());
     let descriptions = travelling.iter().map(|parameter| {
@@ -755,11 +860,15 @@ fn write_type(
 
             #mentions
 
+            #check_said
+
             fn signature() -> ::ringmw::Signature {
                 let mut arguments = ::std::string::String::new();
                 #(#descriptions)*
+                #describe_talk
                 let hash = ::ringmw::__private::hash_start();
                 #(let hash = #hashes;)*
+                #hash_talk
                 ::ringmw::Signature {
                     name: #text,
                     arguments,
@@ -791,6 +900,8 @@ fn write_type(
                 ::ringmw::__private::finish(#name(#(#passed),*), #out)
             }
         }
+
+        #converses
     }
 }
 

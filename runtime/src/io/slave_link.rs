@@ -767,6 +767,8 @@ impl Link {
             // A task that makes checkpoints hears of it, and makes one more.
             self.publish();
             self.publish_due();
+            // It may wait for what the master says.
+            self.rouse_if_it_serves();
             self.write();
         }
         Ok(readable)

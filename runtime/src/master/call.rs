@@ -60,6 +60,32 @@ impl<A: Algorithm> Call<A> {
         }
     }
 
+    /// The same for a task to converse with.
+    pub(super) fn of_conversation(mw: &Master, task: Task<A>) -> Self {
+        let (algorithm, task) = (mw.id_of::<A>(), &task);
+        let raw = RawTask::new(task);
+        let made = mw.work(|state| state.push_conversing_call(algorithm, raw));
+        mw.notify();
+        Call {
+            mw: mw.clone(),
+            flow: made.flow,
+            nth: made.nth,
+            id: made.id,
+            done: false,
+            refused: Refused::default(),
+            of: PhantomData,
+        }
+    }
+
+    pub(super) fn flow(&self) -> u32 {
+        self.flow
+    }
+
+    /// Whether its end has been taken.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// The task's id.
     pub fn id(&self) -> TaskId {
         self.id
@@ -171,6 +197,20 @@ impl State {
         let flow = new_flow(self);
         self.flows[flow as usize].block = Some(Box::default());
         let id = self.push_other(algorithm, task, Owner::Call(flow), stream);
+        let block = self.block(flow);
+        block.first = id.seq();
+        block.calls.push(Waiting::default());
+        if self.core.has_ends() {
+            self.dispatch();
+        }
+        Made { flow, nth: 0, id }
+    }
+
+    /// Submits a task to converse with, in a block of its own.
+    fn push_conversing_call(&mut self, algorithm: AlgorithmId, task: RawTask<'_>) -> Made {
+        let flow = new_flow(self);
+        self.flows[flow as usize].block = Some(Box::default());
+        let id = self.push_conversation(flow, algorithm, task);
         let block = self.block(flow);
         block.first = id.seq();
         block.calls.push(Waiting::default());

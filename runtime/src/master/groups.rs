@@ -26,6 +26,20 @@ pub struct SlaveView {
     pub group: Group,
     /// How long it has been connected.
     pub connected_for: Duration,
+    /// How far the task is that it runs, if that says so by [`Cx::progress`](crate::Cx::progress).
+    pub progress: Option<Progress>,
+}
+
+/// How far a running task is, as it said last; see [`Cx::progress`](crate::Cx::progress).
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The task's number, the `920` of `TASK-920`.
+    pub task: u64,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much there is to do; 0 if that is not known.
+    pub total: u64,
 }
 
 impl SlaveView {
@@ -39,6 +53,11 @@ impl SlaveView {
             labels: info.about.labels.clone(),
             group,
             connected_for: Duration::from_nanos(now.saturating_sub(info.since)),
+            progress: core.progress_of(id).map(|told| Progress {
+                task: told.task,
+                done: told.done,
+                total: told.total,
+            }),
         })
     }
 }

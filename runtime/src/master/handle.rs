@@ -87,6 +87,15 @@ impl Master {
         value
     }
 
+    /// Acts if there is reason to; else nothing changes, and the driver need not know.
+    pub(super) fn act_if<T>(
+        &self,
+        has_reason: impl FnOnce(&mut State) -> bool,
+        f: impl FnOnce(&mut State) -> T,
+    ) -> Option<T> {
+        self.work(has_reason).then(|| self.act(f))
+    }
+
     /// Wakes the driver if this is not called from within its turn.
     pub(super) fn notify(&self) {
         if !self.inner.in_turn.get() {

@@ -4,6 +4,7 @@
 //! | what a master algorithm does | stands in |
 //! |---|---|
 //! | gives tasks whose ends come back there: `call`, `map`, its `reduce` | [`call`], [`map`], [`reduce`] |
+//! | gives a task and converses with it: `converse` | [`converse`] |
 //! | gives tasks to the queue: `submit`, `submit_all` | [`submit`] |
 //! | takes ends of the queue: `results`; `events` and the `take_`s | [`results`]; [`events`] |
 //! | reads an end | [`result`], [`error`] |
@@ -23,6 +24,7 @@
 
 mod call;
 mod cancel;
+mod converse;
 pub(crate) mod driver;
 mod error;
 mod events;
@@ -49,8 +51,9 @@ mod unrunnable;
 pub(crate) mod window;
 
 pub use call::Call;
+pub use converse::{Conversation, Heard};
 pub use error::{Origin, TaskError, TaskErrorKind};
-pub use groups::SlaveView;
+pub use groups::{Progress, SlaveView};
 pub use handle::Master;
 pub use light::Light;
 pub use map::{Map, Position};

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::call::Block;
+use super::converse::Chat;
 use super::error::{TaskError, type_error};
 use super::result::TaskResult;
 use super::state::State;
@@ -29,11 +30,17 @@ pub(crate) struct Flow {
     pub(crate) taken: Rc<Cell<usize>>,
     /// The calls that it is of, if of any: each has its own end.
     pub(super) block: Option<Box<Block>>,
+    /// What its task says, where that is conversed with.
+    pub(super) chat: Option<Box<Chat>>,
 }
 
 impl Flow {
     /// Its ends have come: who is to be woken.
     pub(super) fn tell(&mut self, end: End, woken: &mut Vec<Waker>) {
+        if let Some(chat) = &mut self.chat {
+            chat.is_over = true;
+            chat.wake(woken);
+        }
         if let Some(block) = &mut self.block {
             return block.tell(end, woken);
         }

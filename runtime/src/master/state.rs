@@ -79,6 +79,10 @@ impl State {
         if self.core.has_returned() {
             self.take_returned();
         }
+        // What a task said was said before its end.
+        while let Some((flow, task, news)) = self.core.poll_talk() {
+            self.on_talk(flow, task, news);
+        }
         while let Some(end) = self.core.poll_end() {
             match end.owner() {
                 Owner::Queue => self.queue.ended(end, self.core.queue_room()),

@@ -340,6 +340,28 @@ impl State {
         opening.first
     }
 
+    /// Submits a task that waits for the master while it runs: it travels by itself.
+    pub(super) fn push_to_converse(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        flow: u32,
+        stream: Stream,
+    ) -> TaskId {
+        self.close();
+        let numbered = self.number_of(task.needs());
+        let (mut spec, body) = task.parts(algorithm, Owner::Call(flow), stream, numbered);
+        spec.alone = true;
+        if let Some(id) = self.push_known(spec, &body) {
+            return id;
+        }
+        let (named, long) = (
+            self.named_by(algorithm, task),
+            task.args.long(LONG_BYTES_MIN),
+        );
+        self.push_alone(spec, &body, long, named)
+    }
+
     /// The scheduler's number of what a task needs.
     fn number_of(&mut self, needs: &[String]) -> Needs {
         match needs {

@@ -120,6 +120,8 @@ pub struct AlgorithmInfo {
     pub hash_args: HashArgs,
     /// What finds the shared data that its arguments mention, where they can.
     pub mentions: Option<Mentions>,
+    /// Does this archive hold what its tasks may say? `None`: they say nothing.
+    pub check_said: Option<CheckSaid>,
 }
 
 /// Hashes a task's arguments: what of them is the moment's, an incumbent's key, does not count.
@@ -128,6 +130,9 @@ pub(crate) type HashArgs = fn(&[u8]) -> u128;
 /// Checks the archives of an algorithm's outputs: those results of an entry's body. Else which is none, and what is wrong
 /// with it.
 pub(crate) type CheckOutputs = fn(&[u8], Elements, Range<u32>) -> Result<(), (u32, String)>;
+
+/// Checks the archive of what a task says; else what is wrong with it.
+pub(crate) type CheckSaid = fn(&[u8]) -> Result<(), String>;
 
 /// What a slave says of itself.
 pub struct SlaveConfig {

@@ -28,7 +28,7 @@ use crate::io::slave_link::{Link, Term};
 use crate::io::word::Word;
 use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::{BestTable, OfferSink};
-use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd, Talked};
 use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::host::Host;
 use crate::typed::registry::{AlgorithmIndex, Entry, Registry};
@@ -412,6 +412,10 @@ impl Slave {
         if let Some(word) = &self.link.word {
             word.begins(assignment.task, assignment.was_announced);
         }
+        if assignment.converses {
+            // It listens, and the master is to know.
+            self.link.flush();
+        }
         let begun = Instant::now();
         let outcome = compute(&self.registry, assignment, &mut self.cx, &mut self.output);
         crash::end_a_child();
@@ -586,6 +590,64 @@ impl Host for OnLink {
             // The slave was told to go, and that was what it waited for.
             self.0.wake_io();
         }
+    }
+
+    fn progress(&self, done: u64, total: u64) {
+        let mut core = self.0.core();
+        let waits = core.progress(done, total, self.0.clock.now());
+        let has_output = core.has_output();
+        drop(core);
+        if waits {
+            self.0.wakes_earlier();
+        }
+        if has_output {
+            self.0.flush();
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.core().is_open()
+    }
+
+    fn say(&self, message: Vec<u8>) -> Result<bool, String> {
+        let said = self.talk(Nanos::MAX, |core| match core.say(&message) {
+            Ok(Talked::Now(is_said)) => Talked::Now(Ok(is_said)),
+            Ok(Talked::Wait) => Talked::Wait,
+            Err(reason) => Talked::Now(Err(reason)),
+        });
+        said.unwrap_or(Ok(false))
+    }
+
+    fn hear(&self, timeout: Option<Duration>) -> Option<Vec<u8>> {
+        let until = timeout.map_or(Nanos::MAX, |timeout| match timeout.is_zero() {
+            true => 0,
+            false => {
+                let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+                self.0.clock.now().saturating_add(timeout)
+            }
+        });
+        let heard = self.talk(until, SlaveCore::hear)?;
+        heard.map(|message| message.to_vec())
+    }
+}
+
+impl OnLink {
+    /// What the core gives, once it gives it; until this time the connection is served meanwhile.
+    fn talk<T>(&self, until: Nanos, mut ask: impl FnMut(&mut SlaveCore) -> Talked<T>) -> Option<T> {
+        let first = ask(&mut self.0.core());
+        let given = match first {
+            Talked::Now(value) => Some(value),
+            Talked::Wait if until <= self.0.clock.now() => None,
+            Talked::Wait => self.0.serve_until(until, |core, _| match ask(core) {
+                Talked::Now(value) => Some(value),
+                Talked::Wait => None,
+            }),
+        };
+        let has_output = self.0.core().has_output();
+        if has_output {
+            self.0.flush();
+        }
+        given
     }
 }
 

@@ -14,6 +14,7 @@
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::time::Duration;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -43,6 +44,14 @@ pub(super) enum Pause {
     MakesCheckpoints,
     /// It has come so far: words drawn, hash of the state's type, the state.
     Checkpoint(u128, u64, Vec<u8>),
+    /// It is so far.
+    Progress(u64, u64),
+    /// It asks whether somebody listens.
+    IsOpen,
+    /// It says this.
+    Say(Vec<u8>),
+    /// It hears, and waits no longer than this.
+    Hear(Option<Duration>),
 }
 
 /// What a task is told when it goes on.
@@ -51,6 +60,10 @@ pub(super) enum Wake {
     On,
     /// What it asked for cannot be.
     Refused(String),
+    /// Whether somebody listens, or has been told.
+    Is(bool),
+    /// This is said to it.
+    Heard(Option<Vec<u8>>),
 }
 
 /// A task's surroundings and what came of it.
@@ -160,9 +173,33 @@ impl Host for Pauses {
     }
 
     fn checkpoint(&self, draws: u128, state_type: u64, state: &[u8]) {
-        match self.pause(Pause::Checkpoint(draws, state_type, state.to_vec())) {
-            Wake::On => {}
-            Wake::Refused(reason) => panic!("{reason}"),
+        let made = self.pause(Pause::Checkpoint(draws, state_type, state.to_vec()));
+        if let Wake::Refused(reason) = made {
+            panic!("{reason}");
+        }
+    }
+
+    fn progress(&self, done: u64, total: u64) {
+        self.pause(Pause::Progress(done, total));
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.pause(Pause::IsOpen), Wake::Is(true))
+    }
+
+    fn say(&self, message: Vec<u8>) -> Result<bool, String> {
+        self.look();
+        match self.pause(Pause::Say(message)) {
+            Wake::Refused(reason) => Err(reason),
+            wake => Ok(matches!(wake, Wake::Is(true))),
+        }
+    }
+
+    fn hear(&self, timeout: Option<Duration>) -> Option<Vec<u8>> {
+        self.look();
+        match self.pause(Pause::Hear(timeout)) {
+            Wake::Heard(message) => message,
+            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +21,7 @@ use super::net::{Link, Quality};
 use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{BestTable, OfferSink};
-use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd, Talked};
 use crate::slave::compute;
 use crate::typed::cx::Cx;
 use crate::typed::host::Host;
@@ -65,6 +66,8 @@ struct Computing {
     /// It computes until then at least.
     until: Nanos,
     routine: Routine,
+    /// What it waits for before it goes on.
+    waits: Option<Waits>,
     /// When it goes on, or its end is told. `None`: never.
     wake_at: Option<Nanos>,
     /// What it has returned, which is told when its time has come.
@@ -72,6 +75,14 @@ struct Computing {
     /// Why an offer of its could not be made.
     refused: Option<String>,
     offers: Vec<(Nanos, u32, u64, Vec<u8>)>,
+}
+
+/// A task waits for its conversation.
+enum Waits {
+    /// To say this.
+    ToSay(Vec<u8>),
+    /// To hear something, no longer than until then.
+    ToHear(Nanos),
 }
 
 #[derive(Default)]
@@ -409,8 +420,11 @@ impl SimSlave {
                 .computing
                 .as_ref()
                 .is_some_and(|computing| computing.wake_at.is_some_and(|at| at <= now));
-            if is_due && !self.finish(now) {
-                self.go_on_computing(now, rng);
+            let goes_on = self.served(now);
+            if let Some(wake) = goes_on {
+                self.go_on_computing(wake, now, rng);
+            } else if is_due && !self.finish(now) {
+                self.go_on_computing(Wake::On, now, rng);
             }
             if self.computing.is_some() {
                 self.compute_at = Nanos::MAX;
@@ -458,12 +472,28 @@ impl SimSlave {
             begun: now,
             until: now + length,
             routine,
+            waits: None,
             wake_at: None,
             outcome: None,
             refused: None,
             offers: Vec::new(),
         });
-        self.go_on_computing(now, rng);
+        self.go_on_computing(Wake::On, now, rng);
+    }
+
+    /// What a task that waits for its conversation goes on with, once that is there.
+    fn served(&mut self, now: Nanos) -> Option<Wake> {
+        if self.hangs {
+            return None;
+        }
+        let computing = self.computing.as_mut()?;
+        let (wake, over) = match computing.waits.as_ref()? {
+            Waits::ToSay(message) => (say(&mut self.core, message), false),
+            Waits::ToHear(until) => (listen(&mut self.core), *until <= now),
+        };
+        let wake = wake.or(over.then_some(Wake::Heard(None)))?;
+        computing.waits = None;
+        Some(wake)
     }
 
     /// What its tasks see of it.
@@ -481,10 +511,9 @@ impl SimSlave {
     }
 
     /// The task computes to its next pause, or to its end.
-    fn go_on_computing(&mut self, now: Nanos, rng: &mut ChaCha8Rng) {
+    fn go_on_computing(&mut self, mut wake: Wake, now: Nanos, rng: &mut ChaCha8Rng) {
         let computing = self.computing.as_mut().expect("a task computes");
         let left = computing.until.saturating_sub(now);
-        let mut wake = Wake::On;
         let takes = loop {
             self.pauses
                 .checkpoint_due
@@ -501,6 +530,29 @@ impl SimSlave {
                 }
                 Resumed::Paused(Pause::Look) if left == 0 => break LOOK,
                 Resumed::Paused(Pause::Look) => break rng.random_range(1..=left),
+                Resumed::Paused(Pause::Progress(done, total)) => {
+                    self.core.progress(done, total, now);
+                }
+                Resumed::Paused(Pause::IsOpen) => wake = Wake::Is(self.core.is_open()),
+                Resumed::Paused(Pause::Say(message)) => match say(&mut self.core, &message) {
+                    Some(said) => wake = said,
+                    None => {
+                        computing.waits = Some(Waits::ToSay(message));
+                        break Nanos::MAX;
+                    }
+                },
+                Resumed::Paused(Pause::Hear(timeout)) => match listen(&mut self.core) {
+                    Some(heard) => wake = heard,
+                    None if timeout == Some(Duration::ZERO) => wake = Wake::Heard(None),
+                    None => {
+                        let nanos = |time: Duration| u64::try_from(time.as_nanos());
+                        let wait = timeout
+                            .map_or(Nanos::MAX, |timeout| nanos(timeout).unwrap_or(Nanos::MAX));
+                        let until = now.saturating_add(wait);
+                        computing.waits = Some(Waits::ToHear(until));
+                        break until - now;
+                    }
+                },
                 Resumed::Paused(Pause::AsksHungry) => self.core.asks_hungry(),
                 Resumed::Paused(Pause::MakesCheckpoints) => self.core.makes_checkpoints(now),
                 Resumed::Paused(Pause::Checkpoint(draws, state_type, state)) => {
@@ -515,11 +567,12 @@ impl SimSlave {
         };
         let offers = std::mem::take(&mut *self.offers.0.lock().expect("one thread"));
         for (best, image, witness) in offers {
-            let at = now + rng.random_range(0..=takes);
+            let at = now + rng.random_range(0..=takes.min(left));
             computing.offers.push((at, best, image, witness));
         }
         computing.offers.sort_by_key(|offer| offer.0);
-        computing.wake_at = (!self.hangs).then_some(now + takes);
+        let wake_at = now.saturating_add(takes);
+        computing.wake_at = (!self.hangs && wake_at < Nanos::MAX).then_some(wake_at);
         self.nudge(now);
     }
 
@@ -601,6 +654,9 @@ impl SimSlave {
             }
             computing.until += stopped_for;
             computing.wake_at = computing.wake_at.map(|at| at + stopped_for);
+            if let Some(Waits::ToHear(until)) = &mut computing.waits {
+                *until = until.saturating_add(stopped_for);
+            }
         }
     }
 
@@ -691,6 +747,23 @@ fn hear(ear: &mut FrameReader, recalls_open: &mut u64, frames: &[u8]) {
         *recalls_open += u64::from(kind == Kind::Recall);
         ControlFlow::<()>::Continue(())
     });
+}
+
+/// A task says something, if that may go.
+fn say(core: &mut SlaveCore, message: &[u8]) -> Option<Wake> {
+    match core.say(message) {
+        Ok(Talked::Now(is_said)) => Some(Wake::Is(is_said)),
+        Ok(Talked::Wait) => None,
+        Err(reason) => Some(Wake::Refused(reason)),
+    }
+}
+
+/// A task hears something, if that is there.
+fn listen(core: &mut SlaveCore) -> Option<Wake> {
+    match core.hear() {
+        Talked::Now(heard) => Some(Wake::Heard(heard.map(|message| message.to_vec()))),
+        Talked::Wait => None,
+    }
 }
 
 /// As a real slave computes.

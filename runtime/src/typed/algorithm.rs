@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::proto::blob::Mentions;
+use crate::proto::config::CheckSaid;
 use crate::typed::cx::Cx;
 use crate::typed::tag::RunError;
 use crate::typed::wire::{Wire, WireError};
@@ -48,6 +49,10 @@ pub trait Algorithm: 'static {
     /// What finds the shared data that its arguments mention, where a parameter is a [`Shared`](crate::Shared).
     #[doc(hidden)]
     const MENTIONS: Option<Mentions> = None;
+
+    /// What checks what its tasks say, where a parameter is a [`Talk`](crate::Talk).
+    #[doc(hidden)]
+    const CHECK_SAID: Option<CheckSaid> = None;
 
     /// Its name and types, as the handshake compares them.
     fn signature() -> Signature;

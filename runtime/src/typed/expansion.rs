@@ -9,6 +9,7 @@ use crate::typed::best::{BEST_IDENTITY_BYTES, Best, BestKey};
 use crate::typed::cx::{Cx, SlaveState, StateGuard};
 use crate::typed::shared::{self, Share, Shared};
 use crate::typed::tag::RunError;
+use crate::typed::talk::{self, Talk};
 use crate::typed::task::Task;
 use crate::typed::wire::{self, Outcome, Wire, WireError, hash};
 pub use ringmw_codec::shared::BlobRef;
@@ -207,6 +208,23 @@ pub fn shared_slice<T: Share + ?Sized>(
     let mentions = shared::mentions::<T>(segment).map_err(in_argument(name))?;
     let handles = mentions.into_iter().map(|mention| cx.shared(mention));
     handles.collect::<Result<_, _>>().map_err(in_argument(name))
+}
+
+pub const fn hash_talk<Down: Wire, Up: Wire>(hash: u64) -> u64 {
+    talk::hash_talk::<Down, Up>(hash)
+}
+
+pub fn describe_talk<Down: Wire, Up: Wire>(out: &mut String) {
+    talk::describe::<Down, Up>(out);
+}
+
+/// Checks the archive of what a task says.
+pub fn check_said<Up: Wire>(archive: &[u8]) -> Result<(), String> {
+    talk::check_said::<Up>(archive)
+}
+
+pub fn talk<Down: Wire, Up: Wire>(cx: &Cx) -> Talk<Down, Up> {
+    Talk::of(cx)
 }
 
 pub fn state<S: SlaveState>(cx: &mut Cx) -> Result<StateGuard<S>, RunError> {

@@ -14,5 +14,6 @@ pub(crate) mod rng;
 pub(crate) mod shared;
 pub(crate) mod sum;
 pub(crate) mod tag;
+pub(crate) mod talk;
 pub(crate) mod task;
 pub(crate) mod wire;

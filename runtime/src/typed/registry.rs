@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringmw_sched::Nanos;
 
 use crate::proto::blob::Mentions;
-use crate::proto::config::{AlgorithmInfo, CheckOutputs, HashArgs};
+use crate::proto::config::{AlgorithmInfo, CheckOutputs, CheckSaid, HashArgs};
 use crate::typed::algorithm::{Algorithm, Signature};
 use crate::typed::cx::Cx;
 use crate::typed::rng::name_hash;
@@ -32,6 +32,7 @@ pub(crate) struct Entry {
     pub(crate) hash_args: HashArgs,
     pub(crate) run: RunFn,
     pub(crate) mentions: Option<Mentions>,
+    pub(crate) check_said: Option<CheckSaid>,
     pub(crate) timeout: Option<Duration>,
     type_id: TypeId,
 }
@@ -46,6 +47,7 @@ impl Entry {
             hash_args: A::hash_args,
             run: A::run,
             mentions: A::MENTIONS,
+            check_said: A::CHECK_SAID,
             timeout: A::TIMEOUT,
             type_id: TypeId::of::<A>(),
         }
@@ -140,6 +142,7 @@ impl Registry {
             check_outputs: entry.check_outputs,
             hash_args: entry.hash_args,
             mentions: entry.mentions,
+            check_said: entry.check_said,
         };
         self.entries.iter().map(info).collect()
     }

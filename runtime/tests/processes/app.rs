@@ -12,6 +12,7 @@ use ringmw_codec::audit::{Event, LossCause};
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
+use crate::conversing::{self, prattle};
 use crate::misfortune::{self, fell, perish, pine, plod};
 use crate::process::Process;
 use crate::support::{Given, archive, frame, result};
@@ -124,6 +125,9 @@ async fn master(mw: Master, args: Args) -> Result {
     let kind: String = args.value("--restless", String::new())?;
     if !kind.is_empty() {
         println!("{kind}");
+        if kind == "converse" {
+            return conversing::converse(&mw).await;
+        }
         return restless(&mw, &kind).await;
     }
     let outlives = args.value("--outlive", 0u64)?;
@@ -269,6 +273,7 @@ pub(crate) fn app() -> App {
         .algorithm::<perish>()
         .algorithm::<pine>()
         .algorithm::<plod>()
+        .algorithm::<prattle>()
         .algorithm::<square>()
         .algorithm::<swell>()
         .master(master);

@@ -5,6 +5,7 @@
 
 mod app;
 mod batch;
+mod conversing;
 mod crowds;
 mod descriptors;
 mod disks;
@@ -40,6 +41,7 @@ use crate::batch::{
     a_file_whose_master_answers_is_not_taken_over, a_master_that_aborts_again_and_again_is_held,
     a_slave_in_a_batch_job_waits_for_its_master, a_slave_that_is_refused_counts_by_its_exit_code,
 };
+use crate::conversing::a_conversation_is_cut_in_the_middle;
 use crate::crowds::{a_thousand_real_slaves, thousands_of_slaves};
 use crate::descriptors::{no_descriptors, sixty_four_files};
 use crate::disks::{
@@ -103,6 +105,12 @@ const TESTS: &[Test] = &[
     }),
     ("thousands_of_slaves_on_epoll", || {
         thousands_of_slaves("epoll")
+    }),
+    ("a_conversation_is_cut_in_the_middle_on_the_ring", || {
+        a_conversation_is_cut_in_the_middle("ring")
+    }),
+    ("a_conversation_is_cut_in_the_middle_on_epoll", || {
+        a_conversation_is_cut_in_the_middle("epoll")
     }),
     ("nothing_goes_in_plain", nothing_goes_in_plain),
     (

@@ -107,6 +107,7 @@ impl Rig {
                 check_outputs: ringmw::internals::wire::check_each::<u64>,
                 hash_args: ringmw_codec::journal::hash_args,
                 mentions: None,
+                check_said: None,
             }],
         };
         change(&mut config);

@@ -53,3 +53,18 @@ struct NoFunction;
 struct Shared<T>(T);
 
 fn main() {}
+
+#[algorithm]
+fn shared_list(_tables: Vec<Shared<Vec<u8>>>) {}
+
+#[algorithm]
+fn talk_by_value(_talk: Talk<u8, u8>) {}
+
+#[algorithm]
+fn talk_lent(_talk: &Talk<u8, u8>) {}
+
+#[algorithm]
+fn talk_of_nothing(_talk: &mut Talk) {}
+
+#[algorithm]
+fn two_talks(_a: &mut Talk<u8, u8>, _b: &mut Talk<u8, u16>) {}

@@ -13,14 +13,23 @@ impl<P: Series> Scheduler<P> {
     /// # Errors
     /// The slave does not hold that task, or another one comes first.
     pub fn keep_for(&mut self, slave: SlaveId, task: u64) -> Result<Option<TaskId>, Offence> {
-        let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
-        let entry = self.slaves.hands(at).running(task)?;
-        if entry.hold != Hold::Live {
+        if !self.is_wanted_of(slave, task)? {
             return Ok(None);
         }
+        let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
+        let entry = self.slaves.hands(at).running(task)?;
         let slot = self.cut(entry.slot, task, 1);
         self.tasks.get_mut(slot).keep();
         Ok(Some(TaskId { seq: task, slot }))
+    }
+
+    /// Whether the task that this slave runs, as it says, has not ended meanwhile.
+    ///
+    /// # Errors
+    /// The slave does not hold that task, or another one comes first.
+    pub fn is_wanted_of(&self, slave: SlaveId, task: u64) -> Result<bool, Offence> {
+        let at = self.slaves.find(slave).ok_or(Offence::NotHeld { task })?;
+        Ok(self.slaves.hands(at).running(task)?.hold == Hold::Live)
     }
 
     /// How many bytes are kept for all of them: they count against the bound of the queue.

@@ -520,6 +520,7 @@ mod tests {
             done: u64::from(number) * 7,
             failed: 0,
             compute_ms: 9,
+            progress: None,
             quarantined: Vec::new(),
         }
     }

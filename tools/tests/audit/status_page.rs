@@ -42,6 +42,7 @@ fn status(slaves: u32) -> Status {
             done: u64::from(n) * 7,
             failed: u64::from(n % 50 == 49),
             compute_ms: 9_000,
+            progress: None,
             quarantined: Vec::new(),
         })
         .collect();

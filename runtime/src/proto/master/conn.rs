@@ -7,6 +7,7 @@ use ringmw_codec::audit::LossCause;
 use ringmw_codec::control::{Goodbye, GoodbyeCode};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{About, Refusal};
+use ringmw_codec::talk::Progress;
 use ringmw_sched::{Death, Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
@@ -122,6 +123,8 @@ pub struct SlaveInfo {
     pub since: Nanos,
     /// What it has done.
     pub deeds: Deeds,
+    /// How far a task of its was when it said so last.
+    pub progress: Option<Progress>,
 }
 
 /// Why a connection of a slave ends, as the trail names it.

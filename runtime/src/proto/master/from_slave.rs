@@ -39,6 +39,9 @@ impl MasterCore {
             FromSlave::Starting(starting) => {
                 self.sched.announce(slave, starting.task).map_err(offence)
             }
+            FromSlave::Said(said) => self.on_said(slave, said),
+            FromSlave::Heard(heard) => self.on_heard(slave, heard),
+            FromSlave::Progress(progress) => self.on_progress(conn, slave, progress),
             FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
             FromSlave::Kept(kept) => self.on_kept(conn, slave, &kept),

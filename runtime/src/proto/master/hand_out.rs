@@ -1,7 +1,7 @@
 //! The one pass at the end of a turn: tasks to every slave with room, keys to those that have not heard of them.
 
 use ringmw_codec::audit::Event;
-use ringmw_codec::batch::{BOUND, MARKED};
+use ringmw_codec::batch::{BOUND, CONVERSES, MARKED};
 use ringmw_codec::control::Recall;
 use ringmw_codec::frame::{self, Kind};
 use ringmw_sched::{AUTO, Series, SlaveId};
@@ -29,13 +29,14 @@ impl MasterCore {
             let (batch, trail, now) = (&mut self.batch, &mut self.trail, self.now);
             let pieces = &mut self.batch_pieces;
             let (recorder, config) = (&mut self.recorder, &self.config);
-            let checkpoints = &self.checkpoints;
+            let (checkpoints, talks) = (&self.checkpoints, &self.talks);
             let mut goes_on = None;
             let handed = self
                 .sched
                 .hand_out(now, &mut |task, algorithm, handed, body: &Body| {
                     let flags =
                         (u16::from(handed.marked) * MARKED) | (u16::from(handed.bound) * BOUND);
+                    let flags = flags | (u16::from(talks.has(task.seq())) * CONVERSES);
                     body.put(batch, (task.seq(), algorithm.0, flags), pieces);
                     last = Some(task.seq());
                     if let Some(recorder) = recorder

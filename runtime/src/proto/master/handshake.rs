@@ -75,6 +75,7 @@ impl MasterCore {
             pid: hello.pid,
             about: hello.about,
             since: now,
+            progress: None,
         };
         let connected = Event::Connected {
             slave: id.0,

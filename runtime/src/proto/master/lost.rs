@@ -123,6 +123,7 @@ impl MasterCore {
         let losses = self.sched.lose_by(id, departure, cause.death());
         // Of a slave that is gone by name, as long as its host is known here.
         self.tell_quarantines_of(Some((id, self.account.host_name(&info.deeds))));
+        self.interrupt_talks(losses.recycled.iter().copied());
         let gone = Gone {
             slave: id,
             host: self.account.host_name(&info.deeds),

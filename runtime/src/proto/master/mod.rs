@@ -41,6 +41,7 @@ mod shared;
 mod silence;
 mod snapshot;
 mod submit;
+pub(crate) mod talks;
 mod trail;
 mod unsent;
 mod why;
@@ -75,6 +76,7 @@ pub(crate) use kept::Returned;
 use lacking::Lacking;
 pub(crate) use shared::Load;
 use shared::Shares;
+use talks::Talks;
 pub use trail::Traffic;
 use trail::Trail;
 use unsent::AllUnsent;
@@ -116,6 +118,7 @@ pub struct MasterCore {
     parts: VecDeque<Effect>,
     bests: Arc<Incumbents>,
     checkpoints: Checkpoints,
+    talks: Talks,
     /// The version that the round of pushes was begun for.
     round: u64,
     pace: Pace,
@@ -187,6 +190,7 @@ impl MasterCore {
             parts: VecDeque::new(),
             bests: Arc::default(),
             checkpoints: Checkpoints::default(),
+            talks: Talks::default(),
             round: 0,
             pace: Pace::default(),
             wanted: (0, 0, 0),
@@ -233,6 +237,7 @@ impl MasterCore {
         }
         self.pace.refill(now);
         self.trail.on_time(now, &mut self.conns);
+        self.say_stuck();
     }
 
     /// What is known of an algorithm.
@@ -467,6 +472,7 @@ impl MasterCore {
         let what = (task.id, task.algorithm, task.policy);
         self.keep_poisoned(what, &task.payload, task.reason);
         self.forget_checkpoints(task.id.seq(), 1);
+        self.forget_talks(task.id.seq(), 1);
         let end = End::Unrunnable(Box::new(Unrunnable {
             payload: task.payload.alone(),
             ..task

@@ -166,6 +166,7 @@ impl MasterCore {
         let (id, algorithm, owner) = (task.id, task.algorithm, task.owner);
         let tasks = task.payload.tasks();
         self.forget_checkpoints(id.seq(), tasks);
+        self.forget_talks(id.seq(), tasks);
         let computes = results.some(nth, tasks).map(|(compute, _)| compute);
         let compute = match tasks == entry.count {
             true => entry.compute_ns,

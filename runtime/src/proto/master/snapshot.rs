@@ -165,6 +165,11 @@ impl MasterCore {
             done: info.deeds.done,
             failed: info.deeds.failed,
             compute_ms: info.deeds.compute / MS,
+            progress: self.progress_of(id).map(|told| status::Progress {
+                task: told.task,
+                done: told.done,
+                total: told.total,
+            }),
             quarantined: self.quarantined(id),
         })
     }

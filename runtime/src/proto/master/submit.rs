@@ -26,6 +26,7 @@ impl MasterCore {
     pub fn cancel(&mut self, id: TaskId) -> Option<End> {
         let cancelled = self.sched.cancel(id)?;
         self.forget_checkpoints(id.seq(), 1);
+        self.forget_talks(id.seq(), 1);
         self.collect_withdrawals();
         self.trail.on_cancelled();
         let end = End::Cancelled(Box::new(Cancelled {

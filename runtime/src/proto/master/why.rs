@@ -2,6 +2,7 @@
 //! know. The trail knows what is longer ago.
 
 use ringmw_codec::status::Told;
+use ringmw_codec::talk::Progress;
 use ringmw_sched::{Doing, Group, Nanos, Needs, Place, SlaveId, SlaveLook, TaskLook};
 
 use super::MasterCore;
@@ -252,6 +253,12 @@ impl MasterCore {
                 "{twin} runs it too, since it takes so long; the first result counts"
             ));
         }
+        lines.extend(
+            self.progress_of(slave)
+                .filter(|told| told.task == task)
+                .map(so_far),
+        );
+        lines.extend(self.talk_lines(task));
         lines.extend(self.slave_line(slave));
         lines
     }
@@ -344,6 +351,7 @@ impl MasterCore {
             super::trail::group(look.group).word(),
             self.ago(info.since)
         )];
+        lines.extend(self.progress_of(slave).map(so_far));
         if look.doing == Doing::Moving {
             lines.push(
                 "it gets no more work, and moves to another group when it is through".to_owned(),
@@ -510,6 +518,15 @@ impl MasterCore {
 
 fn named<'a>(host: &'a str, from: &'a str) -> &'a str {
     if host.is_empty() { from } else { host }
+}
+
+/// How far a task is, as it says.
+fn so_far(told: Progress) -> String {
+    let Progress { task, done, total } = told;
+    match total {
+        0 => format!("TASK-{task} says that {done} is done"),
+        _ => format!("TASK-{task} says that {done} of {total} is done"),
+    }
 }
 
 fn tasks(count: u64) -> String {

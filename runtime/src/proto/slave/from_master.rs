@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
 use ringmw_codec::audit::Event;
-use ringmw_codec::batch::{BATCH_OVERHEAD_BYTES, BOUND, MARKED, RESULT_ENTRY_BYTES, TaskBatchView};
+use ringmw_codec::batch::{
+    BATCH_OVERHEAD_BYTES, BOUND, CONVERSES, MARKED, RESULT_ENTRY_BYTES, TaskBatchView,
+};
 use ringmw_codec::control::{Recall, Returned, Shutdown, Withdraw, Withdrawn};
 use ringmw_codec::frame::{Block, FrameError, Kind, Payload};
 use ringmw_codec::handshake::Welcome;
@@ -138,6 +140,8 @@ impl SlaveCore {
             FromMaster::Withdraw(withdraw) => self.on_withdraw(withdraw),
             FromMaster::Recall(recall) => self.on_recall(recall),
             FromMaster::Blob(piece) => self.on_blob(&piece)?,
+            FromMaster::Say(say) => self.on_say(say)?,
+            FromMaster::SaidHeard(heard) => self.on_said_heard(heard)?,
             FromMaster::CheckpointTaken(taken) => self.on_checkpoint_taken(taken.task),
             FromMaster::Hungry(word) => self.on_hungry(word),
             FromMaster::Resume(checkpoint) => self.on_resume(&checkpoint),
@@ -179,6 +183,7 @@ impl SlaveCore {
                 marked: entry.flags & MARKED != 0,
                 bound: entry.flags & BOUND != 0,
                 former: false,
+                converses: entry.flags & CONVERSES != 0,
                 mentions: self.shelf.all_mentions(entry.algorithm, body, entry.count),
                 body: packet.slice(view.body_range(index)),
             });

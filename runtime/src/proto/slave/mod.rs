@@ -21,6 +21,7 @@ mod packet;
 mod results;
 mod secured;
 mod shared;
+mod talk;
 mod timeout;
 
 use std::collections::VecDeque;
@@ -44,6 +45,8 @@ pub(crate) use packet::Assignment;
 use packet::{Announcement, Queued, Running};
 pub use results::Next;
 use shared::Shelf;
+pub(crate) use talk::Talked;
+use talk::{Progressed, Talk};
 
 /// A finished result waits at most this long for others to travel with.
 pub(crate) const RESULT_WAIT: Nanos = SECOND / 10;
@@ -105,6 +108,9 @@ pub struct SlaveCore {
     shelf: Shelf,
     checkpoints: Checkpoints,
     keeper: Keeper,
+    /// Of the running task with the master, if that listens.
+    talk: Option<Talk>,
+    progressed: Progressed,
     hungry: Told,
     audit: VecDeque<Event>,
     meter: Meter,
@@ -148,6 +154,8 @@ impl SlaveCore {
             shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
             keeper: Keeper::default(),
+            talk: None,
+            progressed: Progressed::default(),
             hungry: Told::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
@@ -180,6 +188,7 @@ impl SlaveCore {
         self.check_timeout(now);
         self.check_bounds(now);
         self.see_due(now);
+        self.say_progress(now);
         if now >= self.last_checkpoint_deadline() {
             self.leave_if_evicted();
         }
@@ -214,6 +223,7 @@ impl SlaveCore {
             .min(self.checkpoint_deadline())
             .min(self.last_checkpoint_deadline())
             .min(self.timeout_deadline())
+            .min(self.progress_deadline())
             .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
 

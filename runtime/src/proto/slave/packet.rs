@@ -21,6 +21,8 @@ pub struct Assignment {
     pub algorithm: u16,
     /// The packet that it came in, counted from the slave's start.
     pub packet: u64,
+    /// The master converses with it.
+    pub(crate) converses: bool,
     /// Its start was announced: should its slave be lost, it is charged.
     pub was_announced: bool,
     /// The body of the series that it belongs to, a share of the packet.
@@ -75,6 +77,7 @@ pub(super) struct Queued {
     pub(super) bound: bool,
     /// A former life of the master handed it out: its numbers are none of this one's.
     pub(super) former: bool,
+    pub(super) converses: bool,
     pub(super) body: Bytes,
     /// How long each of them may run, where they have a time-out of their own.
     pub(super) timeout: Option<Nanos>,

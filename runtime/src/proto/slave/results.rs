@@ -61,6 +61,7 @@ impl SlaveCore {
             task,
             algorithm: front.algorithm,
             packet: front.packet,
+            converses: front.converses,
             was_announced: front.marked,
             series: match is_last {
                 true => std::mem::take(&mut front.body),
@@ -92,6 +93,10 @@ impl SlaveCore {
             assignment.shared = self.take_shared_of(mentioned);
         }
         assignment.resume = self.begin_checkpoints(task);
+        self.end_talk();
+        if assignment.converses {
+            self.begin_talk(task);
+        }
         Next::Run(assignment)
     }
 
@@ -116,6 +121,7 @@ impl SlaveCore {
         let running = self.running.take().expect("a task is running");
         let task = running.task;
         self.release_shared();
+        self.end_talk();
         self.completed += 1;
         self.busy_at = now;
         self.mean_compute = match self.completed {

@@ -15,6 +15,7 @@
 //!   leaving       slaves that go of their own will        on_finished, on_going ..
 //!   unsent        what is kept for peers that do not read     on_written
 //!   turns         whose tasks go next                       on_packet
+//!   talk          conversations with running tasks        on_say ..
 //!   levels        priorities and deadlines                  on_hand_out
 //!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
 //!   reserve       slaves that are the application's own         check_reserved
@@ -52,6 +53,7 @@ mod secured;
 mod shared;
 mod status;
 mod tables;
+mod talk;
 mod timeouts;
 mod to_slave;
 mod trail;
@@ -76,6 +78,7 @@ use crate::testing::law::quarantine::Wards;
 use crate::testing::law::secured::Secured;
 use crate::testing::law::shared::SharedData;
 use crate::testing::law::tables::{Conn, Gone, Hold, Line, Phase, Place, Slave, Task, Whose};
+use crate::testing::law::talk::Talks;
 use crate::testing::law::timeouts::Timeouts;
 use crate::testing::law::turns::Turns;
 use crate::testing::law::unsent::Unsent;
@@ -118,6 +121,7 @@ pub(super) struct Law {
     told: u64,
     leaving: Leaving,
     checkpoints: Checkpoints,
+    talks: Talks,
     hungry: Hungry,
     secured: Secured,
     shared: SharedData,
@@ -158,6 +162,7 @@ impl Law {
             told: 0,
             leaving: Leaving::default(),
             checkpoints: Checkpoints::default(),
+            talks: Talks::default(),
             hungry: Hungry::default(),
             secured: Secured::default(),
             shared: SharedData::default(),
@@ -253,6 +258,7 @@ impl Law {
         }
         self.gone.clear();
         self.check_checkpoints(core);
+        self.check_talks();
         self.check_hungry();
         self.conns.retain(|_, state| !state.closed);
         self.check_unsent(core);

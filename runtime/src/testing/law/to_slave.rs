@@ -109,6 +109,8 @@ impl Law {
                     self.on_key(best, key, core);
                 }
             }
+            (Kind::Say, Phase::Slave(id)) => self.on_say(id, payload),
+            (Kind::SaidHeard, Phase::Slave(id)) => self.on_said_heard(id, payload),
             (Kind::CheckpointTaken, Phase::Slave(_)) => self.on_checkpoint_taken(conn, payload),
             (Kind::Hungry, Phase::Slave(id)) => self.on_hungry(id, payload),
             (Kind::Resume, Phase::Slave(id)) => self.on_resume(id, payload),
@@ -200,6 +202,8 @@ impl Law {
             let unordered = !task.bound;
             let has_needs = task.spec.policy.needs != ringmw_sched::Needs::NONE;
             self.check_resume(id, seq, second);
+            self.check_no_second(id, seq, second);
+            self.check_converses(id, &entry, in_hand as usize);
             if unordered {
                 self.check_ward(id, (entry.algorithm, has_needs), seq);
             }

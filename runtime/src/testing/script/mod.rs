@@ -1,7 +1,8 @@
 //! Level 1: the cores under a random application that uses every call there is, with small bounds.
 //!
 //! Here are its state and its turns. `storm` is a seed from its first draw to its end, `algorithms` is what the slaves
-//! compute, `submit` what the application gives, `shared` what is named by it, `take` what it takes. `restless` and `reduced` play level 2, by the
+//! compute, `submit` what the application gives, `shared` what is named by it, `take` what it takes. `restless`, `reduced` and
+//! `talks` play level 2, by the
 //! typed handle.
 
 mod algorithms;
@@ -12,6 +13,7 @@ mod shared;
 mod storm;
 mod submit;
 mod take;
+mod talks;
 
 use std::collections::BTreeMap;
 use std::io;

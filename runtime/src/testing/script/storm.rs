@@ -23,6 +23,7 @@ use crate::testing::script::reduced::reduced;
 use crate::testing::script::reserve::Reserving;
 use crate::testing::script::restless::restless;
 use crate::testing::script::shared::Blobs;
+use crate::testing::script::talks::talks;
 use crate::testing::script::{Habits, Script};
 use crate::testing::slave::Pace;
 
@@ -95,6 +96,7 @@ pub fn storm(seed: u64, transcript: bool) -> Storm {
     match seed % 8 {
         1 => restless(seed, transcript),
         3 => reduced(seed, transcript),
+        5 => talks(seed, transcript),
         _ => {}
     }
     let mut script = Script::new(seed, transcript);
