@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ringmw_codec::running::{AsksHungry, Hungry as Word};
-use ringmw_sched::{Nanos, Needs, SlaveId};
+use ringmw_sched::{Nanos, SlaveId};
 
 use crate::proto::SECOND;
 use crate::testing::law::Law;
@@ -190,7 +190,7 @@ impl Law {
             "{told} tasks are told that slaves are hungry, and {idle_all} slaves are idle"
         );
         let waits = |task: &super::tables::Task| {
-            task.place == Place::Queued && !task.bound && task.spec.policy.needs == Needs::NONE
+            task.place == Place::Queued && !task.bound && task.needs == 0
         };
         let waiting = self.tasks.iter().find(|(_, task)| waits(task));
         let is_queued = waiting.is_some();
