@@ -1,8 +1,10 @@
 /* Master and workers over ZeroMQ's ROUTER and DEALER, with credits, batched by hand.
  *
  *   zeromq version
- *   zeromq master WORKERS TASKS SECONDS BATCH CREDITS     prints its endpoint, then its line
- *   zeromq worker ENDPOINT SOCKETS ITERATIONS
+ *   zeromq master WORKERS TASKS SECONDS BATCH CREDITS [curve]     prints its endpoint, then its line
+ *   zeromq worker ENDPOINT SOCKETS ITERATIONS [curve]
+ *
+ * With curve all is encrypted by ZeroMQ's CURVE; the keys are the well-known ones of its documentation.
  *
  * A batch is an array of (id, number). Each worker has CREDITS batches; a batch of results is the credit for the next.
  * The master keeps each task's number until its result has come, and adds the results up. */
@@ -13,6 +15,12 @@ struct item {
     uint64_t id, number;
 };
 
+#define SERVER_PUBLIC "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+#define SERVER_SECRET "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6"
+#define CLIENT_PUBLIC "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
+#define CLIENT_SECRET "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"
+
+static int curve;
 static uint64_t next, tasks, outstanding;
 static double deadline;
 static uint64_t *numbers;
@@ -42,6 +50,10 @@ static int master(unsigned workers, double time, unsigned batch, unsigned credit
     zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 65536);
     zmq_setsockopt(router, ZMQ_SNDHWM, &none, sizeof none);
     zmq_setsockopt(router, ZMQ_RCVHWM, &none, sizeof none);
+    if (curve
+        && (zmq_setsockopt(router, ZMQ_CURVE_SERVER, &(int){1}, sizeof(int)) != 0
+            || zmq_setsockopt(router, ZMQ_CURVE_SECRETKEY, SERVER_SECRET, 40) != 0))
+        fail("zmq_setsockopt: curve");
     zmq_setsockopt(router, ZMQ_BACKLOG, &(int){4096}, sizeof(int));
     if (zmq_bind(router, "tcp://127.0.0.1:*") != 0) fail("zmq_bind");
     char endpoint[256];
@@ -107,6 +119,11 @@ static int worker(const char *endpoint, unsigned sockets, uint64_t iterations) {
         int none = 0;
         zmq_setsockopt(dealer, ZMQ_SNDHWM, &none, sizeof none);
         zmq_setsockopt(dealer, ZMQ_RCVHWM, &none, sizeof none);
+        if (curve
+            && (zmq_setsockopt(dealer, ZMQ_CURVE_SERVERKEY, SERVER_PUBLIC, 40) != 0
+                || zmq_setsockopt(dealer, ZMQ_CURVE_PUBLICKEY, CLIENT_PUBLIC, 40) != 0
+                || zmq_setsockopt(dealer, ZMQ_CURVE_SECRETKEY, CLIENT_SECRET, 40) != 0))
+            fail("zmq_setsockopt: curve");
         if (dealer == NULL || zmq_connect(dealer, endpoint) != 0) fail("zmq_connect");
         zmq_send(dealer, "hello", 5, 0);
         items[i] = (zmq_pollitem_t){.socket = dealer, .events = ZMQ_POLLIN};
@@ -151,11 +168,15 @@ int main(int argc, char **argv) {
         printf("libzmq %d.%d.%d\n", major, minor, patch);
         return 0;
     }
+    if (strcmp(argv[argc - 1], "curve") == 0) {
+        curve = 1;
+        argc--;
+    }
     if (argc == 7 && strcmp(argv[1], "master") == 0) {
         tasks = strtoull(argv[3], NULL, 10);
         return master(atoi(argv[2]), atof(argv[4]), atoi(argv[5]), atoi(argv[6]));
     }
     if (argc == 5 && strcmp(argv[1], "worker") == 0)
         return worker(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 10));
-    fail("zeromq version | master WORKERS TASKS SECONDS BATCH CREDITS | worker ENDPOINT SOCKETS ITERATIONS");
+    fail("zeromq version | master WORKERS TASKS SECONDS BATCH CREDITS [curve] | worker ENDPOINT SOCKETS ITERATIONS [curve]");
 }

@@ -228,7 +228,7 @@ fn ours_here(opts: &Opts) -> Result<Value, String> {
     let case = all.into_iter().find(|case| case.name() == name);
     let case = case.ok_or_else(|| format!("no case {name}"))?;
     match case.workload {
-        Workload::Noop(group) => {
+        Workload::Noop(group) | Workload::Encrypted(group) => {
             let ours = Case {
                 through: Through::Map,
                 shape: Shape::Noop,
@@ -237,7 +237,10 @@ fn ours_here(opts: &Opts) -> Result<Value, String> {
             };
             let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
             let file = folder.path().join("trail");
-            let load = Load::with(ours, our_tasks(group));
+            let load = Load {
+                secret: matches!(case.workload, Workload::Encrypted(_)),
+                ..Load::with(ours, our_tasks(group))
+            };
             let figures = case::run(&load, "auto", Some((&file, "default")));
             let number = |key: &str| apart::number(&figures, key);
             Ok(json!({

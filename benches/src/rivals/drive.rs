@@ -195,7 +195,7 @@ impl Rival {
     /// When it fails or hangs.
     pub fn run(&self, case: RivalCase, iterations: u64) -> Result<Figures, String> {
         let iterations = match case.workload {
-            Workload::Noop(_) => 0,
+            Workload::Noop(_) | Workload::Encrypted(_) => 0,
             Workload::Millisecond => iterations,
         };
         let outcome = match self.name {
@@ -211,14 +211,17 @@ impl Rival {
 
     fn run_zeromq(&self, case: RivalCase, iterations: u64) -> Result<Figures, String> {
         let (batch, credits) = batch_and_credits(case);
-        let mut master = start(self.driver(&[
+        let curve = matches!(case.workload, Workload::Encrypted(_)).then_some("curve");
+        let mut command = self.driver(&[
             "master",
             &case.workers.to_string(),
             &tasks(self.name, case).to_string(),
             &SECONDS.to_string(),
             &batch.to_string(),
             &credits.to_string(),
-        ]))?;
+        ]);
+        command.args(curve);
+        let mut master = start(command)?;
         let mut lines = lines(&mut master);
         let mut group = Group::of(master);
         let endpoint = next(&mut lines)?;
@@ -235,7 +238,9 @@ impl Rival {
                 &sockets_text,
                 &iterations,
             ];
-            group.children.push(start(self.driver(&args))?);
+            let mut command = self.driver(&args);
+            command.args(curve);
+            group.children.push(start(command)?);
             left -= sockets;
         }
         figures(&next(&mut lines)?)
@@ -360,9 +365,9 @@ impl Rival {
 /// Batches that a good programmer would keep under way: fewer of larger ones.
 fn batch_and_credits(case: RivalCase) -> (u32, u32) {
     match case.workload {
-        Workload::Noop(1) => (1, 16),
-        Workload::Noop(10) => (10, 8),
-        Workload::Noop(group) => (group, 4),
+        Workload::Noop(1) | Workload::Encrypted(1) => (1, 16),
+        Workload::Noop(10) | Workload::Encrypted(10) => (10, 8),
+        Workload::Noop(group) | Workload::Encrypted(group) => (group, 4),
         Workload::Millisecond => (1, 2),
     }
 }
@@ -370,10 +375,11 @@ fn batch_and_credits(case: RivalCase) -> (u32, u32) {
 /// Tasks of a run: a second or so of what this rival can do.
 fn tasks(rival: &str, case: RivalCase) -> u64 {
     match (rival, case.workload) {
-        ("zeromq", Workload::Noop(group)) | ("openmpi", Workload::Noop(group)) => our_tasks(group),
+        ("zeromq", Workload::Noop(group) | Workload::Encrypted(group))
+        | ("openmpi", Workload::Noop(group)) => our_tasks(group),
         ("gearman", Workload::Noop(_)) => 50_000,
         ("hyperqueue", _) => 1_000,
-        (_, Workload::Noop(_)) => 2_000,
+        (_, Workload::Noop(_) | Workload::Encrypted(_)) => 2_000,
         (_, Workload::Millisecond) => 2_000,
     }
 }
