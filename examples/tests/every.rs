@@ -55,6 +55,12 @@ const EXAMPLES: &[(&str, &[&str], Says)] = &[
         With(&["168 ", "1229 ", "9592 ", "41538 ", "78498 "]),
     ),
     ("search", &["--marks", "8"], First(1)),
+    ("histogram", &["--walks", "100000", "--mw-seed", "7"], All),
+    (
+        "conversation",
+        &["--walkers", "2", "--reports", "5"],
+        Begins(&["the lowest"]),
+    ),
     (
         "waves",
         &["--seconds", "1", "--task-ms", "5"],

@@ -1,5 +1,13 @@
 //! The family's programs: what their pages promise, alone, with slaves of their own, and under kills.
 
+// Cargo runs the tests of an example only if it does not also build it.
+#[allow(dead_code)]
+#[path = "../conversation.rs"]
+mod conversation;
+#[allow(dead_code)]
+#[path = "../tests-apps/steer.rs"]
+mod steer;
+
 use std::collections::BTreeSet;
 
 use ringmw_examples::{End, Process, Signal, Stage, send};

@@ -19,6 +19,7 @@ const TABLE: &[Row<'_>] = &[
     ("master", &["proto", "proto/master", "typed", "io"]),
     ("slave", &["proto", "proto/slave", "typed", "io"]),
     ("wasm", &["typed"]),
+    ("manual", &[]),
     ("app", APP),
     ("testing", ALL),
     ("internals", ALL),

@@ -666,9 +666,9 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "shared: pieces stand before packets",
         file: "runtime/src/proto/master/hand_out.rs",
-        old: "self.relieve();
+        old: "self.remember_bests();
         let mut sent = Vec::new();",
-        new: "self.relieve();
+        new: "self.remember_bests();
         self.send_pieces();
         let mut sent = Vec::new();",
     },

@@ -186,6 +186,7 @@ fn in_the_simulated_world_tasks_time_out_once() {
         let report = World::new(seed)
             .slaves(3)
             .churn(Churn::every(Duration::from_secs(5)))
+            .args(["--mw-crash-limit", "0"])
             .run(app(async |mw: Master, _: Args| -> Result {
                 let long = |n: u64| n % 10 == 3;
                 let mut map = mw.map((0..40).map(|n| {

@@ -247,7 +247,9 @@ fn poison() {
     let limit = round(true, Departure::Crashed, Some(2));
     assert_eq!(
         limit,
-        ["TASK-0: 2 slaves were lost while they ran it, the last one SLAVE-3"]
+        [
+            "TASK-0: 2 slaves were lost while they ran it, the last one SLAVE-3: its connection ended"
+        ]
     );
     assert_eq!((sched.is_live(id), sched.queued()), (false, 1));
 }

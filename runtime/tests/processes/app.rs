@@ -302,6 +302,9 @@ pub(crate) fn naps(naps_ms: &[u64]) -> Vec<u8> {
     numbered_naps(0, naps_ms)
 }
 
+/// The number of `nap` among the algorithms, which are in the order of their names.
+const NAP: u16 = 1;
+
 /// A packet of naps, numbered from this one on.
 pub(crate) fn numbered_naps(first: u64, naps_ms: &[u64]) -> Vec<u8> {
     let mut batch = TaskBatchBuilder::new();
@@ -317,7 +320,7 @@ pub(crate) fn numbered_naps(first: u64, naps_ms: &[u64]) -> Vec<u8> {
             args: &args,
         };
         encode_task_body(&mut body, &parts);
-        batch.push(task, 0, 0, &body);
+        batch.push(task, NAP, 0, &body);
     }
     let mut payload = Vec::new();
     batch.encode(&mut payload);

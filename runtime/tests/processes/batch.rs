@@ -94,7 +94,9 @@ pub(crate) fn a_master_that_aborts_again_and_again_is_held() {
 pub(crate) fn a_slave_in_a_batch_job_waits_for_its_master() {
     let dir = dir();
     let file = dir.path().join("app.rsc").display().to_string();
-    let first = waiting(dir.path(), "first", &file, &["--mw-no-secret"]);
+    // The socket of a ring may listen for longer than its process lives.
+    let flags = ["--mw-no-secret", "--mw-engine", "epoll"];
+    let first = waiting(dir.path(), "first", &file, &flags);
     await_file(&file);
     drop(first);
     let args = ["--mw-slave", "--mw-resource-file", &file];

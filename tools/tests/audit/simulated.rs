@@ -28,7 +28,11 @@ fn simulated_runs_come_to_what_befell_them() {
     for seed in 0..8 {
         let app = App::new().algorithm::<square>().master(master);
         let churn = Churn::every(Duration::from_millis(300));
-        let report = World::new(seed).slaves(5).churn(churn).run(app);
+        let report = World::new(seed)
+            .slaves(5)
+            .churn(churn)
+            .args(["--mw-crash-limit", "0"])
+            .run(app);
         assert_eq!(report.code, 0, "seed {seed}: {report:?}");
         let summary = audit_stdin(&["stats", "--format", "json", "-"], &report.trail).json();
         let slaves = &summary["slaves"];

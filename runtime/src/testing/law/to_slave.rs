@@ -200,7 +200,7 @@ impl Law {
                 task.must
             );
             let unordered = !task.bound;
-            let has_needs = task.spec.policy.needs != ringmw_sched::Needs::NONE;
+            let has_needs = task.needs != 0;
             self.check_resume(id, seq, second);
             self.check_no_second(id, seq, second);
             self.check_converses(id, &entry, in_hand as usize);
