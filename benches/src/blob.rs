@@ -32,7 +32,7 @@ pub fn weigh(bytes: &[u8]) -> u64 {
     bytes.len() as u64
 }
 
-/// What [`give`] gives.
+/// What [`give()`] gives.
 pub struct Kept(Vec<u8>);
 
 impl SlaveState for Kept {
