@@ -125,7 +125,8 @@ fn large_arguments_are_there_once() {
             &[&args[..], &["--json"]].concat(),
         );
         let grown = positive(&line, "peak_bytes") - positive(&line, "before_bytes");
-        assert!(grown < (10 * TASK + (16 << 20)) as f64, "{line}");
+        // Two for each of four slaves, and what is made and taken meanwhile; with a copy each it would be twice that.
+        assert!(grown < (12 * TASK + (16 << 20)) as f64, "{line}");
     }
 }
 
