@@ -56,11 +56,7 @@ const EXAMPLES: &[(&str, &[&str], Says)] = &[
     ),
     ("search", &["--marks", "8"], First(1)),
     ("histogram", &["--walks", "100000", "--mw-seed", "7"], All),
-    (
-        "conversation",
-        &["--walkers", "2", "--reports", "5"],
-        Begins(&["the lowest"]),
-    ),
+    ("conversation", &["--mw-seed", "7"], Begins(&["0.0"])),
     (
         "waves",
         &["--seconds", "1", "--task-ms", "5"],
