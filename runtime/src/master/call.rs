@@ -49,15 +49,7 @@ impl<A: Algorithm> Call<A> {
             // What joins a block changes nothing that anybody waits for: the driver knows of the first.
             mw.notify();
         }
-        Call {
-            mw: mw.clone(),
-            flow: made.flow,
-            nth: made.nth,
-            id: made.id,
-            done: false,
-            refused: Refused::default(),
-            of: PhantomData,
-        }
+        Self::of_made(mw, &made)
     }
 
     /// The same for a task to converse with.
@@ -66,6 +58,10 @@ impl<A: Algorithm> Call<A> {
         let raw = RawTask::new(task);
         let made = mw.work(|state| state.push_conversing_call(algorithm, raw));
         mw.notify();
+        Self::of_made(mw, &made)
+    }
+
+    fn of_made(mw: &Master, made: &Made) -> Self {
         Call {
             mw: mw.clone(),
             flow: made.flow,
