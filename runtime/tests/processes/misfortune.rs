@@ -355,7 +355,12 @@ pub(crate) fn without_a_crash_limit_only_the_pace_is_bounded() {
     let stderr = master.stderr();
     assert!(!stderr.contains("given up"), "{stderr}");
     assert!(stderr.contains("it is started again in 0.1 s"), "{stderr}");
-    assert!(stderr.contains("it is started again in 0.4 s"), "{stderr}");
+    // Deaths that are alike are folded: which of the pauses is told depends on when.
+    let mut grown = ["0.4", "0.8", "1.6", "3.2"].into_iter();
+    assert!(
+        grown.any(|pause| stderr.contains(&format!("it is started again in {pause} s"))),
+        "{stderr}"
+    );
     assert!(!master.has_ended(), "{stderr}");
     master.signal(rustix::process::Signal::INT);
     master.expect_exit(130);
