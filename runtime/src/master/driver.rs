@@ -23,7 +23,7 @@ use tokio::task::coop::unconstrained;
 
 use super::handle::Master;
 use super::light::Spawned;
-use super::publish::Publisher;
+use super::publish::{Publisher, figures};
 use super::state::State;
 use super::turn::{self, Ending, ToCore};
 use crate::io::clock;
@@ -32,6 +32,7 @@ use crate::io::engine::{self, Close, Engine, Handler};
 use crate::io::files::audit::AuditWriter;
 use crate::io::files::journal::writer::{JournalWriter, News};
 use crate::io::files::kept::KeptWriter;
+use crate::io::progress::Progress;
 use crate::io::signals::Signals;
 use crate::io::status::Question;
 use crate::proto::conn::Effect;
@@ -73,6 +74,8 @@ pub(crate) struct Driver {
     pub(crate) signals: Option<Signals>,
     /// For those who look at the run.
     pub(crate) publisher: Option<Publisher>,
+    /// For a person at the terminal.
+    pub(crate) progress: Option<Progress>,
     /// A run that is stopped waits for no running task.
     pub(crate) stops_now: Arc<AtomicBool>,
     /// Called for every line of the trail.
@@ -133,6 +136,10 @@ impl Driver {
         this.light = FuturesUnordered::new();
         this.driver.mw.forget_spawned();
         this.leave(ending.is_for_good()).await?;
+        if let Some(progress) = this.driver.progress.take() {
+            let mw = &this.driver.mw;
+            progress.finish(mw.read(|state| figures(state, mw.inner.clock.now())));
+        }
         Ok(ending)
     }
 }
@@ -340,6 +347,12 @@ impl Loop {
                 publisher.publish(state, || clock.now());
             }
         }
+        if let Some(progress) = &mut self.driver.progress {
+            let now = mw.inner.clock.now();
+            if progress.is_due(now) {
+                progress.tell(figures(state, now));
+            }
+        }
         let left = state.core.take_left_bytes();
         self.memory.on_turn(state.core.sched().queued_bytes(), left);
         submitted
@@ -373,6 +386,10 @@ impl Loop {
         let publisher = self.driver.publisher.as_ref();
         let deadline = match publisher.and_then(Publisher::deadline) {
             Some(at) => deadline.min(mw.inner.clock.instant(at)),
+            None => deadline,
+        };
+        let deadline = match &self.driver.progress {
+            Some(progress) => deadline.min(mw.inner.clock.instant(progress.deadline())),
             None => deadline,
         };
         // A turn that comes too early costs less than setting the timer anew after every one.

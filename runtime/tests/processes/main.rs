@@ -16,6 +16,7 @@ mod listening;
 mod misfortune;
 mod outlive;
 mod poison;
+mod progress;
 mod secrets;
 mod signals;
 mod storms;
@@ -79,6 +80,10 @@ use crate::outlive::{
 };
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
+use crate::progress::{
+    a_narrow_terminal_has_the_misfortunes_at_least, a_terminals_last_row_says_how_far_a_run_is,
+    progress_is_off_where_it_is_not_wanted,
+};
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
@@ -148,6 +153,18 @@ const TESTS: &[Test] = &[
     (
         "an_abort_writes_the_last_lines",
         an_abort_writes_the_last_lines,
+    ),
+    (
+        "a_terminals_last_row_says_how_far_a_run_is",
+        a_terminals_last_row_says_how_far_a_run_is,
+    ),
+    (
+        "a_narrow_terminal_has_the_misfortunes_at_least",
+        a_narrow_terminal_has_the_misfortunes_at_least,
+    ),
+    (
+        "progress_is_off_where_it_is_not_wanted",
+        progress_is_off_where_it_is_not_wanted,
     ),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {

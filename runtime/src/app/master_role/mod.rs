@@ -1,5 +1,6 @@
 //! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
 
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +30,10 @@ use crate::io::files::kept::{self, KeptWriter};
 use crate::io::files::private;
 use crate::io::last_lines;
 use crate::io::probe;
+use crate::io::progress::{Form, Progress};
 use crate::io::secret_file;
 use crate::io::signals::{Leave, Signals};
-use crate::io::terminal::{complain, own_name};
+use crate::io::terminal::{self, complain, own_name};
 use crate::master::Master;
 use crate::master::driver::{Driver, Outside};
 use crate::master::save::Keeper;
@@ -382,6 +384,7 @@ impl Setting {
         if let Some(reporting) = &reporting {
             let _ = self.finished.set(reporting.say_finished());
         }
+        let progress = self.progress(local.as_ref().map_or(0, LocalSlaves::slaves))?;
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
@@ -400,6 +403,7 @@ impl Setting {
                 dialler: (!slaves_at.is_empty()).then(|| Dialler::start(slaves_at)),
                 signals,
                 publisher,
+                progress,
                 stops_now,
                 watch: Box::new(move |event| {
                     if let Some(watch) = &mut watch_local {
@@ -459,6 +463,23 @@ impl Setting {
             // The slaves of the lives before know it.
             None => Ok(kept.or_else(|| is_told.then(secret_file::draw))),
         }
+    }
+
+    /// The line that says how far the run is, where somebody reads it. A trail on the same terminal says more.
+    fn progress(&self, local: u64) -> Result<Option<Progress>, String> {
+        let has_trail = self.settings.audit_file.is_none() && !self.is_local();
+        let is_read = terminal::is_terminal() && !(has_trail && std::io::stdout().is_terminal());
+        if self.embedded || !self.settings.progress.unwrap_or(is_read) {
+            return Ok(None);
+        }
+        let form = match terminal::is_terminal() {
+            true => Form::Screen,
+            false => Form::Plain,
+        };
+        let started = Progress::start(form, own_name(), local);
+        started
+            .map(Some)
+            .map_err(|error| format!("{}: {error}", FLAG.progress.name))
     }
 
     /// Where tasks that give no output are kept, if they are.
