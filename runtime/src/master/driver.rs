@@ -235,9 +235,12 @@ impl Loop {
         algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>,
     ) -> Option<T> {
         mw.enter_turn();
+        let weighs = mw.work(|state| state.core.weighs_packets());
         if let Err(error) = self.take(mw, now) {
             self.failure = Some(error);
         }
+        let clock = mw.inner.clock;
+        let taken = if weighs { clock.now() - now } else { 0 };
         mw.on_pass();
         if let Some(publisher) = &self.driver.publisher {
             publisher.lend(now);
@@ -246,8 +249,13 @@ impl Loop {
         if let Some(publisher) = &self.driver.publisher {
             publisher.give_back();
         }
+        let since = if weighs { clock.now() } else { 0 };
         if let Err(error) = self.send(mw) {
             self.failure = Some(error);
+        }
+        if weighs {
+            let spent = taken + (clock.now() - since);
+            mw.work(|state| state.core.on_spent(spent));
         }
         mw.leave_turn(cx.waker());
         ended
