@@ -62,7 +62,8 @@ use crate::leaving::{
     slaves_of_a_killed_master_exit,
 };
 use crate::listening::{
-    a_listening_slave_outlives_its_masters, either_side_dials, of_two_masters_one_has_the_slave,
+    a_listening_slave_outlives_its_masters, a_silent_socket_keeps_nobody_from_the_next_address,
+    either_side_dials, of_two_masters_one_has_the_slave,
 };
 use crate::misfortune::{
     a_black_hole_is_named_and_taken_back,
@@ -135,6 +136,10 @@ const TESTS: &[Test] = &[
     (
         "of_two_masters_one_has_the_slave",
         of_two_masters_one_has_the_slave,
+    ),
+    (
+        "a_silent_socket_keeps_nobody_from_the_next_address",
+        a_silent_socket_keeps_nobody_from_the_next_address,
     ),
     (
         "a_file_whose_master_answers_is_not_taken_over",
