@@ -26,7 +26,7 @@ mod refusal;
 
 /// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with series; 4: the
 /// frames from 20 on; 5: conversations, progress, what is told of the hungry, slaves that come back to their run.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 /// The most bytes of a hello.
 pub const HELLO_BYTES_MAX: usize = 65_536;
 /// The most bytes of a welcome; the user's arguments must fit beside its fixed fields.

@@ -118,8 +118,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a goodbye is charged",
         file: "runtime/src/proto/master/conn.rs",
-        old: "Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },",
-        new: "Cause::Goodbye { .. } => Departure::Crashed,",
+        old: "            Cause::Goodbye { begun, .. } => Departure::Goodbye {
+                begun: *begun == Begun::Oldest,
+            },",
+        new: "            Cause::Goodbye { .. } => Departure::Crashed,",
     },
     Mutant {
         name: "a loss at shutdown is charged",
@@ -423,30 +425,36 @@ const MUTANTS: &[Mutant] = &[
         new: "woken",
     },
     Mutant {
-        name: "leaving: goodbye before the results",
+        name: "leaving: goodbye without the results that wait for others",
         file: "runtime/src/proto/slave/leave.rs",
         old: "            self.flush_results();
             if code == GoodbyeCode::StateInit {
                 // It is the task that says so, which has not begun.
                 self.running = None;
             }
-            let begun = self.running.is_some();
-            put(&mut self.out, Kind::Goodbye, |out| {
-                Goodbye {
-                    code,
-                    begun,
-                    reason: reason.to_owned(),
-                }
-                .encode(out);
-            });",
+            let begun = match self.running {",
         new: "            if code == GoodbyeCode::StateInit {
                 self.running = None;
             }
-            let begun = self.running.is_some();
-            put(&mut self.out, Kind::Goodbye, |out| {
-                Goodbye { code, begun, reason: reason.to_owned() }.encode(out);
-            });
-            self.flush_results();",
+            let begun = match self.running {",
+    },
+    Mutant {
+        name: "leaving: the goodbye waits for results that do not fit into the second of SIGTERM",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "        if !self.out.has_goodbye() || !self.out.leave_out() {",
+        new: "        if true {",
+    },
+    Mutant {
+        name: "leaving: a slave whose second was over says that what it holds was not begun",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "            goodbye.begun = Begun::Any;",
+        new: "",
+    },
+    Mutant {
+        name: "offers: one that waits is not replaced by a better one",
+        file: "runtime/src/proto/slave/results.rs",
+        old: "        self.out.offer(best, key, witness);",
+        new: "        self.out.put(Kind::Offer, |out| Offer { best, key, witness }.encode(out));",
     },
     Mutant {
         name: "leaving: a time limit drops unsent results",

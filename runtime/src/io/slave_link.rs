@@ -448,7 +448,10 @@ impl Link {
         let Wire { stream, out, .. } = &mut *wire;
         loop {
             let now = self.clock.now();
-            self.core().take_output(&mut out.bytes, now);
+            if out.is_empty() {
+                // Not before: what has not been given to be written can still be left out.
+                self.core().take_output(&mut out.bytes, now);
+            }
             let before = out.left();
             let result = out.write(stream);
             let written = before - out.left();

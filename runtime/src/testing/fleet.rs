@@ -293,7 +293,11 @@ impl Fleet {
                 for task in slave.finished.drain(..) {
                     law.on_finished(link.id, task);
                 }
+                if let Some(task) = slave.not_begun.take() {
+                    law.on_not_begun(task);
+                }
                 law.on_slave_heard(link.id, slave.recalls_open());
+                law.on_offers_waiting(link.id, slave.offers_waiting());
                 let wanted = std::mem::take(&mut slave.wanted);
                 law.on_wanted(link.id, &wanted, slave.core.shared_here());
                 // One that reads nothing says no more what its core would say.
@@ -314,7 +318,7 @@ impl Fleet {
                     Step::On => {}
                     Step::Begins(task) => {
                         let announced = slave.has_announced(task);
-                        law.on_begins(link.id, slave.unsent());
+                        law.on_begins(link.id, task, slave.unsent());
                         let (link, id) = (slave.link, link.id);
                         assert!(
                             announced || !law.is_marked(id, task),
@@ -325,6 +329,7 @@ impl Fleet {
                     }
                     Step::Exits(end) => {
                         law.on_exit(link.id, link.up.unacknowledged_for(now));
+                        law.on_goodbye_owed(link.id, slave.owes_goodbye(link));
                         self.say(|| format!("slave {key} exits: {end:?}"));
                         self.close(key);
                         break;

@@ -22,8 +22,8 @@ use ringmw_sched::Nanos;
 use super::SlaveCore;
 use super::leave::{Leaving, SlaveEnd};
 use super::packet::{Announcement, Assignment, Running};
+use crate::proto::SECOND;
 use crate::proto::config::HashArgs;
-use crate::proto::{SECOND, put};
 
 /// With so many bytes kept a slave without a master begins no more tasks: 64 MiB, or one result if that is larger.
 const KEPT_BYTES_MAX: usize = 64 << 20;
@@ -94,6 +94,27 @@ impl Keeper {
         let item = Item { end, at, what };
         self.bytes += item.bytes();
         self.log.push_back(item);
+    }
+
+    /// Of a place no more than one offer is kept between two results, or between two that were said.
+    fn forget_worse(&mut self, best: u32, key: u64) {
+        let last = self
+            .log
+            .iter()
+            .rev()
+            .take_while(|item| item.end.is_none() && matches!(item.what, What::Offer { .. }));
+        let first = self.log.len() - last.count();
+        let worse = |item: &Item| match item.what {
+            What::Offer {
+                best: of, key: was, ..
+            } => of == best && was >= key,
+            What::Result { .. } => false,
+        };
+        if let Some(at) = (first..self.log.len()).find(|&at| worse(&self.log[at]))
+            && let Some(item) = self.log.remove(at)
+        {
+            self.bytes -= item.bytes();
+        }
     }
 
     fn trim(&mut self, written: u64, now: Nanos) {
@@ -268,11 +289,11 @@ impl SlaveCore {
                 What::Offer { best, key, witness } => {
                     if witness.len() + Offer::HEADER_BYTES <= bytes_max {
                         let (best, key) = (*best, *key);
-                        put(&mut self.out, Kind::Offer, |out| {
+                        self.out.put(Kind::Offer, |out| {
                             Offer { best, key, witness }.encode(out);
                         });
                     }
-                    item.end = Some(self.handed + self.out.len() as u64);
+                    item.end = Some(self.said_bytes());
                     said.push_back(item);
                 }
                 // This life reads no packet that holds it.
@@ -314,8 +335,8 @@ impl SlaveCore {
         let kept = Kept {
             results: results.collect(),
         };
-        put(&mut self.out, Kind::Kept, |out| kept.encode(out));
-        let end = self.handed + self.out.len() as u64;
+        self.out.put(Kind::Kept, |out| kept.encode(out));
+        let end = self.said_bytes();
         self.unsent.push_back((end, packet.len()));
         for mut item in packet.drain(..) {
             item.end = Some(end);
@@ -377,16 +398,31 @@ impl SlaveCore {
 
     /// What was finished so far is said.
     pub(super) fn mark_said(&mut self) {
-        let end = self.handed + self.out.len() as u64;
+        let end = self.said_bytes();
         let unsaid = self.keeper.log.iter_mut().rev();
         for item in unsaid.take_while(|item| item.end.is_none()) {
             item.end = Some(end);
         }
     }
 
-    /// An offer is made: kept, if it may have to be said again. Whether it is not to be said now.
+    /// Offers that waited have been given to be written.
+    pub(super) fn mark_offers_said(&mut self) {
+        let end = self.handed;
+        let log = &mut self.keeper.log;
+        let unsaid = log.iter().rev().take_while(|item| item.end.is_none());
+        let first = log.len() - unsaid.count();
+        let offers = log.iter_mut().skip(first);
+        // Results behind them wait for others to travel with.
+        for item in offers.take_while(|item| matches!(item.what, What::Offer { .. })) {
+            item.end = Some(end);
+        }
+    }
+
+    /// An offer is made: kept, if it may have to be said again, in the place of one that is not said, is no better, and no
+    /// result has followed. Whether it is not to be said now.
     pub(super) fn keep_offer(&mut self, best: u32, key: u64, witness: &[u8]) -> bool {
         if self.patience() > 0 {
+            self.keeper.forget_worse(best, key);
             let what = What::Offer {
                 best,
                 key,
@@ -501,8 +537,11 @@ mod tests {
     /// What it says: each frame's kind and payload. The socket takes it all.
     fn said(core: &mut SlaveCore, now: u64) -> Vec<(Kind, Vec<u8>)> {
         let (mut bytes, mut frames) = (Vec::new(), Vec::new());
-        core.take_output(&mut bytes, now);
-        core.on_written(bytes.len(), now);
+        while core.has_output() {
+            let before = bytes.len();
+            core.take_output(&mut bytes, now);
+            core.on_written(bytes.len() - before, now);
+        }
         let fed = FrameReader::new().feed(
             &bytes,
             &|kind| kind.limit().bytes(4_096, 4_096),

@@ -20,7 +20,6 @@ use ringmw_codec::shared::{Blob, BlobName, BlobRef, Want};
 use super::SlaveCore;
 use super::packet::Queued;
 use crate::proto::blob::{Mentions, WINDOW_BYTES};
-use crate::proto::put;
 
 /// Shared data that is here, as a task is given it.
 pub(crate) type Here = (BlobName, Arc<Vec<u8>>);
@@ -272,9 +271,8 @@ impl SlaveCore {
         let (from, to) = (*wanted, of.bytes.min(came + WINDOW_BYTES));
         *wanted = to;
         let name = of.name;
-        put(&mut self.out, Kind::Want, |out| {
-            Want { name, from, to }.encode(out)
-        });
+        self.out
+            .put(Kind::Want, |out| Want { name, from, to }.encode(out));
     }
 
     /// A piece came. One of what is wanted no more is passed over.
@@ -339,6 +337,7 @@ mod tests {
     use super::*;
     use crate::proto::blob::{PIECE_BYTES_MAX, name_of};
     use crate::proto::config::SlaveConfig;
+    use crate::proto::put;
     use crate::proto::slave::{Next, SlaveEnd};
 
     /// Arguments that are mentions and nothing else.
