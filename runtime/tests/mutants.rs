@@ -48,8 +48,14 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "off by one: the queue takes one task past its bound",
         file: "sched/src/events/submit.rs",
-        old: "self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max",
-        new: "self.counts.queued_bytes + self.kept_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+        old: "self.bounded_bytes() + more <= self.config.queued_bytes_max",
+        new: "self.bounded_bytes() + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+    },
+    Mutant {
+        name: "a bound: unrunnable ends that nobody takes count for nothing where a task is admitted",
+        file: "sched/src/events/keep.rs",
+        old: "        self.counts.queued_bytes + self.kept_bytes + self.untaken_bytes",
+        new: "        self.counts.queued_bytes + self.kept_bytes",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
@@ -163,11 +169,11 @@ const MUTANTS: &[Mutant] = &[
         name: "results are sent twice",
         file: "runtime/src/proto/slave/results.rs",
         old: "        self.results.clear();
-        self.on_packet_put(before, results);",
+        self.on_packet_put(bytes, results);",
         new: "        if self.completed % 64 != 0 {
             self.results.clear();
         }
-        self.on_packet_put(before, results);",
+        self.on_packet_put(bytes, results);",
     },
     Mutant {
         name: "off by one: ready results are held one end too late",
@@ -517,8 +523,8 @@ const MUTANTS: &[Mutant] = &[
         name: "checkpoint: said before what the slave has finished",
         file: "runtime/src/proto/slave/checkpoint.rs",
         old: "self.flush_results();
-        put(&mut self.out, Kind::Checkpoint",
-        new: "put(&mut self.out, Kind::Checkpoint",
+        self.out.put(Kind::Checkpoint",
+        new: "self.out.put(Kind::Checkpoint",
     },
     Mutant {
         name: "hungry: all are told at once",

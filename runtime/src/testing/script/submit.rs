@@ -409,6 +409,7 @@ impl Script {
         {
             return;
         }
+        let untaken = self.state.queue.unrunnable_bytes();
         let id = self
             .state
             .push(algorithm, RawTask::new(&task), owner, stream);
@@ -432,7 +433,7 @@ impl Script {
         self.records.push(record);
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
-        let others = others + self.state.core.checkpoint_bytes();
+        let others = others + self.state.core.checkpoint_bytes() + untaken;
         self.on_submit(kind, Stream { domain, index }, id, spec, &body, others);
     }
 
