@@ -14,24 +14,16 @@ use ringmw_codec::control::{
     Begun, Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
 };
 use ringmw_codec::frame::{FrameReader, HEADER_BYTES, Kind};
-use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome};
+use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 use support::{archive, frame};
 
 fn welcome() -> Welcome {
     Welcome {
         slave: 3,
         client_timeout_ms: 4_000,
-        checkpoint_interval_ms: 10_000,
-        task_packet_bytes_max: 4_096,
-        result_packet_bytes_max: 4_096,
         result_group: 10,
-        crash_limit: 10,
-        task_timeout_ms: 0,
-        seed: 1,
-        shared_cache_bytes: 1 << 30,
-        run: 0,
-        reconnect_ms: 0,
         args: vec!["a".into()],
+        ..Welcome::for_test()
     }
 }
 
@@ -42,21 +34,12 @@ fn welcome_frame(welcome: &Welcome) -> Vec<u8> {
 }
 
 fn core() -> SlaveCore {
-    let fingerprint = Fingerprint {
-        app_version: String::new(),
-        build: "b".into(),
-        format: 1,
-        algorithms: Vec::new(),
-    };
-    let hello = Hello {
-        protocol: PROTOCOL_VERSION,
+    let mut hello = Hello {
         member_id: b"m".to_vec(),
         host: "h".into(),
-        job: String::new(),
-        pid: 1,
-        about: About::default(),
-        fingerprint,
+        ..Hello::for_test()
     };
+    hello.fingerprint.build = "b".into();
     let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
     assert_eq!(kinds(&said(&mut core)), [Kind::Hello]);
     core

@@ -445,7 +445,7 @@ mod tests {
     use ringmw_codec::batch::{ResultBatchView, TaskBatchBuilder, TaskBody, encode_task_body};
     use ringmw_codec::control::{Offer, Recall, Shutdown, Withdraw};
     use ringmw_codec::frame::{FrameReader, Kind};
-    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Welcome};
+    use ringmw_codec::handshake::{Hello, Welcome};
     use ringmw_codec::journal::hash_args;
     use ringmw_codec::kept::Kept;
 
@@ -455,20 +455,7 @@ mod tests {
     use crate::proto::slave::{Next, SlaveCore, SlaveEnd};
 
     fn core(patience: Option<u64>) -> SlaveCore {
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            member_id: Vec::new(),
-            host: String::new(),
-            job: String::new(),
-            pid: 1,
-            about: About::default(),
-            fingerprint: Fingerprint {
-                app_version: String::new(),
-                build: String::new(),
-                format: 1,
-                algorithms: Vec::new(),
-            },
-        };
+        let hello = Hello::for_test();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
         if patience != Some(0) {
             core.may_come_back(vec![hash_args as fn(&[u8]) -> u128], patience);
@@ -485,18 +472,9 @@ mod tests {
     fn welcome(core: &mut SlaveCore, slave: u32, reconnect_ms: u64) {
         let welcome = Welcome {
             slave,
-            client_timeout_ms: 60_000,
-            checkpoint_interval_ms: 10_000,
-            task_packet_bytes_max: 4_096,
-            result_packet_bytes_max: 4_096,
-            result_group: 1,
-            crash_limit: 10,
-            task_timeout_ms: 0,
-            seed: 1,
-            shared_cache_bytes: 1 << 30,
             run: 7,
             reconnect_ms,
-            args: Vec::new(),
+            ..Welcome::for_test()
         };
         heard(core, Kind::Welcome, |out| welcome.encode(out));
     }

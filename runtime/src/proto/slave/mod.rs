@@ -425,7 +425,7 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION};
+    use ringmw_codec::handshake::Hello;
     use ringmw_sched::Nanos;
 
     use super::{SlaveConfig, SlaveCore, WELCOME_WAIT};
@@ -434,20 +434,7 @@ mod tests {
     /// outlasted the beat's deadline, which nobody met any more.
     #[test]
     fn a_slave_that_is_over_has_no_deadline() {
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            member_id: Vec::new(),
-            host: String::new(),
-            job: String::new(),
-            pid: 1,
-            about: About::default(),
-            fingerprint: Fingerprint {
-                app_version: String::new(),
-                build: String::new(),
-                format: 1,
-                algorithms: Vec::new(),
-            },
-        };
+        let hello = Hello::for_test();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
         assert_eq!(core.next_deadline(), WELCOME_WAIT);
         core.evict("told to go", 7);
