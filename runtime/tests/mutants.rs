@@ -463,6 +463,18 @@ const MUTANTS: &[Mutant] = &[
         new: "        self.out.put(Kind::Offer, |out| Offer { best, key, witness }.encode(out));",
     },
     Mutant {
+        name: "dials: pauses between those that are refused do not grow",
+        file: "runtime/src/proto/pauses.rs",
+        old: "        self.next = (2 * pause).min(self.longest);",
+        new: "",
+    },
+    Mutant {
+        name: "dials: who is refused gives up at once",
+        file: "runtime/src/proto/pauses.rs",
+        old: ".filter(|left| *left > 0)?",
+        new: ".filter(|left| *left > 60_000_000_000)?",
+    },
+    Mutant {
         name: "leaving: a time limit drops unsent results",
         file: "runtime/src/proto/slave/leave.rs",
         old: "let reason = format!(\"its time limit of {} s\", limit as f64 / SECOND as f64);",

@@ -18,6 +18,7 @@ pub(crate) mod incumbents;
 pub(crate) mod known;
 pub(crate) mod master;
 pub(crate) mod need;
+pub(crate) mod pauses;
 pub(crate) mod pieces;
 pub(crate) mod race;
 pub(crate) mod reason;

@@ -14,6 +14,7 @@ use ringmw_sched::Nanos;
 
 use super::law::Law;
 use super::net::{Cut, Link, Quality};
+use super::refusals::{Dial, Refusals};
 use super::slave::{Birth, Life, Pace, SimSlave, Step};
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::SECOND;
@@ -92,6 +93,8 @@ enum Later {
     /// Who hangs is killed by those who watch over it.
     Kill(usize),
     Join(Character),
+    /// Nobody listened.
+    Dial(Box<Dial>),
     /// One that reads nothing answers what it holds.
     Answer(usize),
 }
@@ -126,6 +129,8 @@ pub(super) struct Fleet {
     accepting: bool,
     /// Now and then there is no descriptor for who is to be accepted.
     pub(super) shortages: bool,
+    /// Now and then nobody listens.
+    pub(super) refusals: Option<Refusals>,
     /// Slaves go of their own will.
     pub(super) leavers: Option<Leavers>,
     /// Draws the tasks that end their slaves, in runs that have such.
@@ -184,6 +189,7 @@ impl Fleet {
             later: Vec::new(),
             accepting: true,
             shortages: false,
+            refusals: None,
             leavers: None,
             broken: None,
             deadly: None,
@@ -262,7 +268,8 @@ impl Fleet {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
                 Later::Kill(slave) => self.kill(slave, law),
-                Later::Join(character) => self.join(character),
+                Later::Join(character) => self.come(character),
+                Later::Dial(dial) => self.dial(dial),
                 Later::Answer(slave) => self.answer_unread(slave, law),
             }
         }
@@ -352,7 +359,30 @@ impl Fleet {
 
     // ---- processes
 
-    pub(super) fn join(&mut self, character: Character) {
+    /// A process dials: where nobody listens again and again, until it gives up.
+    pub(super) fn come(&mut self, character: Character) {
+        match self.refusals.as_mut().filter(|_| !self.calm) {
+            None => self.join(character),
+            Some(refusals) => {
+                let dial = refusals.begin(character, self.now);
+                self.dial(Box::new(dial));
+            }
+        }
+    }
+
+    fn dial(&mut self, mut dial: Box<Dial>) {
+        let refusals = self.refusals.as_mut().expect("they refuse it");
+        match refusals.dial(&mut dial, self.now) {
+            Ok(()) => self.join(dial.character),
+            Err(Some(at)) => {
+                self.say(|| format!("nobody listens: dialled again at {at}"));
+                self.later.push((at, Later::Dial(dial)));
+            }
+            Err(None) => self.say(|| "nobody listens: a process gives up".to_owned()),
+        }
+    }
+
+    fn join(&mut self, character: Character) {
         let slot = match self.slots.iter().position(|slot| !slot.1) {
             Some(slot) => slot,
             None => {
@@ -437,12 +467,18 @@ impl Fleet {
         self.later.push((at, Later::Join(Character::Honest)));
     }
 
+    /// Dials that were refused, and processes that gave up.
+    pub(super) fn refused(&self) -> (u64, u64) {
+        let refusals = self.refusals.as_ref();
+        refusals.map_or((0, 0), |refusals| (refusals.refused, refusals.given_up))
+    }
+
     /// Processes that live, those on their way included.
     pub(super) fn processes(&self) -> usize {
         let joining = self
             .later
             .iter()
-            .filter(|later| matches!(later.1, Later::Join(_)));
+            .filter(|later| matches!(later.1, Later::Join(_) | Later::Dial(_)));
         self.slaves.len() + joining.count()
     }
 
@@ -511,7 +547,7 @@ impl Fleet {
                 Some(secured) => secured.stranger(character),
                 None => character,
             };
-            return self.join(character);
+            return self.come(character);
         }
         let up: Vec<usize> = self
             .slaves
@@ -716,7 +752,7 @@ impl Fleet {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
                 Later::Kill(slave) | Later::Answer(slave) => self.kill(slave, law),
-                Later::Join(_) => {}
+                Later::Join(_) | Later::Dial(_) => {}
             }
         }
     }

@@ -37,6 +37,8 @@
 //!   honest slave commits an offence;
 //! - no result that a slave has finished before it goes of its own will (idle, time limit, its algorithm returned, a state
 //!   that cannot be made) is lost while its connection lives, and nobody is idle with results unsent;
+//! - who dials while nobody listens dials again after pauses that double up to the longest, and gives up when its time is over
+//!   and not before;
 //! - a slave that was told to go says goodbye, if its link takes what it had begun to write when 7/8 of its second were over; a
 //!   task that is begun at most once begins on one slave alone, liars' aside; of one place no more offers wait at a slave than
 //!   packets of results, and three;
@@ -147,9 +149,7 @@
 //!
 //! # Deliberately absent
 //! Sockets, files and threads: `runtime/tests/engine.rs` holds the engines to what this world assumes of them. The
-//! audit trail's writer and the resource file. Connections that are refused, and masters that listen again: a slave
-//! whose connection is refused ends before either core has heard of it, and who dials in its place is one more that
-//! joins.
+//! audit trail's writer and the resource file. Masters that listen again.
 
 mod alone;
 mod coroutine;
@@ -157,6 +157,7 @@ mod coverage;
 mod fleet;
 mod law;
 mod net;
+mod refusals;
 mod script;
 mod slave;
 mod world;
