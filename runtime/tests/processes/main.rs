@@ -93,7 +93,8 @@ use crate::signals::{
     slaves_and_parents_leave_on_every_signal, what_a_master_starts_ignores_no_signal,
 };
 use crate::storms::{
-    a_storm_of_ten_thousand, a_storm_of_the_silent, half_frames_leave_nothing_behind,
+    a_deaf_peer_takes_no_memory, a_storm_of_ten_thousand, a_storm_of_the_silent,
+    half_frames_leave_nothing_behind,
 };
 use crate::support::PATIENCE;
 use crate::unsent::{
@@ -368,6 +369,12 @@ const TESTS: &[Test] = &[
     }),
     ("a_storm_of_the_silent_on_epoll", || {
         a_storm_of_the_silent("epoll")
+    }),
+    ("a_deaf_peer_takes_no_memory_on_the_ring", || {
+        a_deaf_peer_takes_no_memory("ring")
+    }),
+    ("a_deaf_peer_takes_no_memory_on_epoll", || {
+        a_deaf_peer_takes_no_memory("epoll")
     }),
     ("half_frames_leave_nothing_behind_on_the_ring", || {
         half_frames_leave_nothing_behind("ring")
