@@ -3,10 +3,6 @@
 //! The observer speaks first, one [`Ask`] after another; each is answered by one or more [`Answer`]s, the last of which
 //! says so. Put together they are the JSON of a [`Status`](crate::status::Status) or of a [`Told`](crate::status::Told).
 
-mod asker;
-
-pub use asker::{AskError, Asker, prove};
-
 use crate::wire::{DecodeError, Fields, put_text16};
 
 /// The most bytes of what is asked about.

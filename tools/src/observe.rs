@@ -5,7 +5,8 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringmw_codec::observe::{Ask, Asker, prove};
+use ringmw_codec::asker::{Asker, prove};
+use ringmw_codec::observe::Ask;
 use ringmw_codec::resource::ResourceFile;
 use ringmw_codec::secret::{ANSWER_BYTES, Key, SECRET_BYTES};
 use ringmw_codec::status::{STATUS_VERSION, Status, Told};

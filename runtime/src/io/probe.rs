@@ -9,7 +9,8 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
-use ringmw_codec::observe::{Ask, Asker, prove};
+use ringmw_codec::asker::{Asker, prove};
+use ringmw_codec::observe::Ask;
 use ringmw_codec::resource::ResourceFile;
 use ringmw_codec::secret::ANSWER_BYTES;
 use ringmw_codec::status::Status;

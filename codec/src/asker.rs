@@ -9,10 +9,10 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use super::{ANSWERS_BYTES_MAX, Ask};
 use crate::frame::{FrameError, FrameReader, put_frame};
 use crate::handshake::MEMBER_ID_BYTES_MAX;
 use crate::kinds::{Kind, ToObserver};
+use crate::observe::{ANSWERS_BYTES_MAX, Ask};
 use crate::secret::{Channel, FIRST_BYTES, Initiator, Key, RecordError, Role, Secret};
 
 /// Why an observer gets no answer.
