@@ -71,11 +71,13 @@ impl Case {
                 }));
             }
         }
-        for shape in Shape::OTHERS {
+        let shapes = Shape::OTHERS.map(|shape| (shape, SHAPE_GROUP));
+        // What is done a packet at a time shows in large ones.
+        for (shape, group) in shapes.into_iter().chain([(Shape::Reduce, 1_000)]) {
             cases.extend(SHAPE_SLAVES.map(|slaves| Case {
                 through: Through::Map,
                 shape,
-                group: SHAPE_GROUP,
+                group,
                 slaves,
             }));
         }

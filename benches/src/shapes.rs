@@ -12,6 +12,7 @@
 //! | `ordered` | a number, for one slave: a packet for each in turn | a number |
 //! | `inorder` | a number, results in the order of submission | a number |
 //! | `call` | a number, calls of some packets joined | a number |
+//! | `reduce` | a number | a number; all are combined into one |
 
 use std::cell::Cell;
 
@@ -62,11 +63,12 @@ pub enum Shape {
     Ordered,
     InOrder,
     Call,
+    Reduce,
 }
 
 impl Shape {
     /// Every shape but the no-op.
-    pub const OTHERS: [Shape; 9] = [
+    pub const OTHERS: [Shape; 10] = [
         Shape::Str,
         Shape::VStr,
         Shape::Echo,
@@ -76,6 +78,7 @@ impl Shape {
         Shape::Ordered,
         Shape::InOrder,
         Shape::Call,
+        Shape::Reduce,
     ];
 
     /// Its name in cases.
@@ -91,6 +94,7 @@ impl Shape {
             Shape::Ordered => "ordered",
             Shape::InOrder => "inorder",
             Shape::Call => "call",
+            Shape::Reduce => "reduce",
         }
     }
 
@@ -135,7 +139,25 @@ pub async fn run<S: Source>(mw: &Master, shape: Shape, group: u32, source: &S) -
             through(mw, source, false, |n| noop::task(n).slave(to(n))).await
         }
         Shape::Call => calls(mw, group, source).await,
+        Shape::Reduce => reduced(mw, source).await,
     }
+}
+
+/// All results combined: but for the first one each is noted where it is combined with those before it.
+async fn reduced<S: Source>(mw: &Master, source: &S) -> Result<u64> {
+    let mut done = 0;
+    let tasks = std::iter::from_fn(|| source.next().map(noop::task));
+    let merged = mw.map(tasks).reduce(|a, b| {
+        done += 1;
+        source.done(mw);
+        a.wrapping_add(b)
+    });
+    if let Some(value) = merged.await? {
+        std::hint::black_box(value);
+        done += 1;
+        source.done(mw);
+    }
+    Ok(done)
 }
 
 /// Different enough from its neighbours'.

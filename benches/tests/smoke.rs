@@ -41,6 +41,8 @@ fn throughput_runs_through_map_and_queue_on_both_engines() {
         "ordered-g100-s2",
         "inorder-g100-s2",
         "call-g100-s2",
+        "reduce-g100-s2",
+        "reduce-g1000-s2",
     ];
     for case in cases {
         for engine in ["auto", "epoll"] {
@@ -76,7 +78,19 @@ fn the_masters_own_code_is_measured_for_every_shape() {
         env!("CARGO_BIN_EXE_alone"),
         &[&args[..], &["--runs", "1", "--shapes", "all"]].concat(),
     );
-    assert_eq!(text.lines().count(), 1 + 1 + 9, "{text}");
+    assert_eq!(text.lines().count(), 1 + 1 + 10, "{text}");
+}
+
+#[test]
+fn what_rare_policies_and_a_reduction_cost_is_told_of_pairs() {
+    let args = ["--group", "10", "--slaves", "4", "--tasks", "2000"];
+    let pairs = ["--pairs", "2"];
+    let text = output(env!("CARGO_BIN_EXE_alone"), &[&args[..], &pairs].concat());
+    for row in ["within", "withins", "priority", "reduce"] {
+        let line = text.lines().find(|line| line.contains(row));
+        let line = line.unwrap_or_else(|| panic!("no row {row}: {text}"));
+        assert_eq!(line.split_whitespace().count(), 6, "{text}");
+    }
 }
 
 #[test]

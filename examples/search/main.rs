@@ -22,13 +22,15 @@ use std::time::{Duration, Instant};
 use ringmw::prelude::*;
 use ruler::{MARKS_MAX, explore, extensions, start_bound};
 
-/// Rulers with fewer marks are given back to be searched as tasks of their own; with more, they are searched at once.
-const SPLIT: usize = 3;
-
-/// With so few marks missing a ruler is searched in one go: between two looks at the others some milliseconds pass.
+/// With so few marks missing a ruler is searched in one go: some microseconds to milliseconds pass.
 const IN_ONE_GO: usize = 4;
 
-/// Searches everything that begins with one of `begun`. Gives back what should be searched elsewhere.
+/// A ruler with at least so many marks missing is worth a task of its own: to give it back, and for another slave to take
+/// it, costs some milliseconds.
+const WORTH_A_TASK: usize = 6;
+
+/// Searches everything that begins with one of `begun`, the last one first. Gives back what should be
+/// searched elsewhere, the largest parts first.
 #[algorithm]
 fn search(
     begun: Vec<Vec<u32>>,
@@ -38,11 +40,6 @@ fn search(
     cx: &mut Cx,
 ) -> Vec<Vec<u32>> {
     let bound = || shortest.get();
-    if let [ruler] = &begun[..]
-        && ruler.len() < SPLIT.min(marks - 1)
-    {
-        return extensions(ruler, marks, &bound).collect();
-    }
     let mut open: Vec<Vec<u32>> = cx.resume().unwrap_or(begun);
     while let Some(ruler) = open.pop() {
         if ruler.len() + IN_ONE_GO < marks {
@@ -54,7 +51,11 @@ fn search(
             });
         }
         cx.checkpoint(&open);
-        if !whole && open.len() > 1 && cx.hungry() {
+        // The first ones have the fewest marks: they are the roots of the largest trees that are left.
+        let large = open
+            .get(1)
+            .is_some_and(|ruler| ruler.len() + WORTH_A_TASK <= marks);
+        if !whole && large && cx.hungry() {
             break;
         }
     }
@@ -76,7 +77,12 @@ async fn master(mw: Master, args: Args) -> Result {
         });
         mw.submit(search::task(begun, marks, whole, &shortest).stream(stream));
     };
-    submit(vec![vec![0]]);
+    // A task for each second mark; of these the first few hold almost all of the work.
+    let bound = || shortest.get();
+    match marks {
+        2 => submit(vec![vec![0]]),
+        _ => extensions(&[0], marks, &bound).for_each(|ruler| submit(vec![ruler])),
+    }
     let begun_at = Instant::now();
     let (mut tasks, mut computed, mut slaves) = (0, Duration::ZERO, 0);
     let mut results = mw.results::<search>();
@@ -85,11 +91,9 @@ async fn master(mw: Master, args: Args) -> Result {
         computed += result.compute_time();
         slaves = slaves.max(mw.connected());
         let left = result.output;
-        // What a task of one short ruler gives back are tasks of their own; what is left of others goes to two.
-        let parts = match left.first() {
-            Some(ruler) if ruler.len() <= SPLIT => left.len(),
-            _ => 2.min(left.len()),
-        };
+        // A part for each slave that has nothing, and two at least: whoever is done next finds the other.
+        let idle = mw.connected().saturating_sub(mw.runnable() as usize);
+        let parts = idle.max(2).min(left.len());
         let mut shares = vec![Vec::new(); parts];
         for (at, ruler) in left.into_iter().enumerate() {
             shares[at % parts].push(ruler);

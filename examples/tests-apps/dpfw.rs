@@ -1,9 +1,9 @@
 //! For the tests: the family's dpfw. A generator in a slave's table, a task with two ports, tasks side by side, the promise of
-//! a local procedure, whoever is first.
+//! a local procedure, whoever is first, slaves that are its own. It wants five slaves with the label `gpu`.
 
 use std::collections::HashMap;
 
-use futures_util::future::{select_ok, try_join_all};
+use ringmw::futures::future::{join_all, select_ok, try_join_all};
 use ringmw::prelude::*;
 
 #[derive(Default)]
@@ -41,16 +41,9 @@ fn ports(talk: &mut Talk<String, String>) -> u64 {
 }
 
 async fn master(mw: Master, _args: Args) -> Result {
-    mw.allocate(Group::Intermingle, 1);
-    let slave = loop {
-        mw.poll_events().await;
-        let slaves = mw.slaves();
-        if let Some(slave) = slaves.iter().find(|view| view.group == Group::Intermingle) {
-            break slave.id;
-        }
-    };
+    let slave = mw.reserve().await;
     for expected in 1..=2 {
-        let next = next::task("uniqID".into()).slave(slave);
+        let next = next::task("uniqID".into()).slave(&slave);
         assert_eq!(mw.call(next).await?, expected);
     }
     let both = try_join_all([mw.call(add::task(2, 1)), mw.call(add::task(5, 5))]).await?;
@@ -69,7 +62,9 @@ async fn master(mw: Master, _args: Args) -> Result {
     println!("{}", promise.await?);
     let (first, rest) = select_ok([mw.call(add::task(1, 1)), mw.call(add::task(2, 2))]).await?;
     drop(rest);
-    println!("{}", first == 2 || first == 4);
+    // Four more, each of which has this label.
+    let slaves = join_all((0..4).map(|_| mw.reserve().needs("gpu"))).await;
+    println!("{} {}", first == 2 || first == 4, slaves.len());
     Ok(())
 }
 

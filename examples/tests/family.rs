@@ -109,8 +109,14 @@ fn two_searches_are_steered_at_once() {
 
 #[test]
 fn a_task_has_two_ports() {
-    let end = local("test-dpfw", &[]);
-    let expected = ["Some(Said(\"HELLO\"))", "Some(Said(\"BYE\"))", "2", "true"];
+    let slaves = ["--mw-local", "5", "--mw-slave-label", "gpu"];
+    let end = Stage::new("test-dpfw").local(slaves).success();
+    let expected = [
+        "Some(Said(\"HELLO\"))",
+        "Some(Said(\"BYE\"))",
+        "2",
+        "true 4",
+    ];
     assert_eq!(end.lines(), expected);
 }
 
@@ -119,6 +125,20 @@ fn what_fails_in_the_middle_is_made_good() {
     let end = local("farmer", &[]);
     assert_eq!((end.lines()[0], end.lines()[2]), ("badcfe", "hgdednem"));
     assert!(end.lines()[1].contains("it does not parse"), "{end:?}");
+}
+
+/// An error of the application's own choice holds what became of a task, and ends the master with its text.
+#[test]
+fn a_farmer_recovers_by_an_error_type_of_its_own() {
+    let end = Stage::new("test-farmer").local(["--mw-local", "2"]).end();
+    let lines = end.lines();
+    assert!(
+        lines[0].starts_with("made good: ") && lines[0].contains("it does not parse"),
+        "{end:?}"
+    );
+    assert_eq!((lines[1], lines.len()), ("xy 1 4 5", 2), "{end:?}");
+    assert_eq!(end.code, Some(255), "{end:?}");
+    assert!(end.stderr.contains("it does not parse"), "{end:?}");
 }
 
 #[test]

@@ -117,3 +117,87 @@ fn a_lost_slave_is_forgotten() {
     sched.connect();
     assert_eq!(words(&mut sched, 150 * MS), [(1, true), (2, true)]);
 }
+
+/// Slaves that search trees, a millisecond a step: a task is so many milliseconds of work, and one that is told gives back
+/// what is left of it in two halves, if that is worth it. Gives the share of their time that slaves have no task, in
+/// thousandths, and the most tasks that were told at once for each idle slave.
+fn searched(trees: &[u64], slaves: u32, asks: bool) -> (u64, usize) {
+    const WORTH_A_TASK: u64 = 50;
+    /// A slave reads this often while it computes.
+    const READS_EVERY: u64 = 20;
+    let mut sched: Scheduler<u64> = Scheduler::new(Config::for_test(), 1);
+    let slaves: Vec<SlaveId> = (0..slaves).map(|_| sched.connect().0).collect();
+    if asks {
+        sched.asks_hungry(DIVISIBLE);
+    }
+    let submit = |sched: &mut Scheduler<u64>, work| {
+        sched.submit(TaskSpec::new(DIVISIBLE, Owner::Queue, 10), work, 0)
+    };
+    trees.iter().for_each(|&work| _ = submit(&mut sched, work));
+    // Of each slave its task, what is left of it, and whether it is to give that back.
+    let mut hands: Vec<Option<(u64, u64, bool)>> = vec![None; slaves.len()];
+    let (mut idle, mut told_most) = (0, 0);
+    for now in 0.. {
+        let mut given = Vec::new();
+        while let Some(slave) = sched.hand_out(now * MS, &mut |id, _, _, work| {
+            given.push((id.seq(), *work));
+        }) {
+            let [(task, work)] = given[..] else {
+                panic!("a task a packet")
+            };
+            given.clear();
+            let hand = &mut hands[slave.0 as usize];
+            assert_eq!(hand.replace((task, work, false)), None);
+        }
+        while let Some(word) = sched.tell_hungry(now * MS) {
+            let hand = hands[word.slave.0 as usize].as_mut();
+            let (task, _, told) = hand.expect("it runs");
+            assert_eq!(*task, word.task);
+            *told = word.hungry;
+        }
+        if hands.iter().all(Option::is_none) {
+            return (1_000 * idle / (now * slaves.len() as u64), told_most);
+        }
+        let idle_now = hands.iter().filter(|hand| hand.is_none()).count();
+        let told = hands.iter().flatten().filter(|hand| hand.2).count();
+        assert!(told <= 2 * idle_now, "{told} are told for {idle_now}");
+        told_most = told_most.max(told);
+        idle += idle_now as u64;
+        for (&slave, hand) in slaves.iter().zip(&mut hands) {
+            let Some((task, left, told)) = hand else {
+                continue;
+            };
+            *left -= 1;
+            let gives = *told && *left >= WORTH_A_TASK && now % READS_EVERY == 0;
+            if *left == 0 || gives {
+                sched.result(slave, *task).unwrap();
+                if gives {
+                    let half = *left / 2;
+                    [half, *left - half].map(|work| _ = submit(&mut sched, work));
+                }
+                *hand = None;
+            }
+        }
+        sched.sanity_check();
+    }
+    unreachable!("it returns")
+}
+
+/// Trees as searches have them, one of which is most of the work, and equal ones that leave a few slaves over.
+#[test]
+fn slaves_that_search_idle_for_half_the_time_at_most() {
+    for trees in [
+        &[10_000, 900, 800, 700, 600, 500, 400, 300, 200, 100][..],
+        &[8_000],
+        &[2_000; 12],
+    ] {
+        let (whole, nobody) = searched(trees, 8, false);
+        let (told, most) = searched(trees, 8, true);
+        assert_eq!(nobody, 0);
+        assert!((1..=8).contains(&most), "{most} told of {trees:?}");
+        assert!(
+            2 * told <= whole,
+            "idle for {told} of a thousand where others give back, for {whole} where not: {trees:?}"
+        );
+    }
+}

@@ -3,14 +3,17 @@
 //! ```text
 //! cargo run --release -p ringmw-benches --bin alone
 //! cargo run --release -p ringmw-benches --bin alone -- --group 1000 --slaves 64 --runs 5
+//! cargo run --release -p ringmw-benches --bin alone -- --pairs 11 --tasks 1000000
 //! ```
 
 use std::cell::Cell;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use ringmw::prelude::*;
 use ringmw::testing::{Alone, Parts};
+use ringmw_benches::apart::median;
 use ringmw_benches::shapes::{self, Shape, Source};
 use ringmw_benches::{app, noop};
 
@@ -42,6 +45,53 @@ struct Options {
     /// Runs; the one with the median cost is told
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// What rare policies cost where all tasks are queued before the first is handed out, and what a reduction costs: each
+    /// beside a run without, in so many alternating pairs
+    #[arg(long, conflicts_with_all = ["queue", "shapes"])]
+    pairs: Option<usize>,
+}
+
+/// What is held against a run without it, in pairs.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Beside {
+    /// The same time to be begun within for all tasks, as a rule that a user writes once.
+    Within,
+    /// One of its own for each.
+    Withins,
+    /// A priority of eight for each.
+    Priority,
+    /// Results are combined rather than taken one by one.
+    Reduce,
+}
+
+impl Beside {
+    const ALL: [Beside; 4] = [
+        Beside::Within,
+        Beside::Withins,
+        Beside::Priority,
+        Beside::Reduce,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Beside::Within => "within",
+            Beside::Withins => "withins",
+            Beside::Priority => "priority",
+            Beside::Reduce => "reduce",
+        }
+    }
+
+    /// The task of this number; none is late within the run.
+    fn task(self, n: u64) -> Task<noop> {
+        let task = noop::task(n);
+        let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        match self {
+            Beside::Within => task.start_within(Duration::from_secs(3_600)),
+            Beside::Withins => task.start_within(Duration::from_secs(3_600 + mixed % 3_600)),
+            Beside::Priority => task.priority((mixed % 8) as i8 - 4),
+            Beside::Reduce => task,
+        }
+    }
 }
 
 /// So many tasks, numbered.
@@ -86,6 +136,22 @@ async fn through_queue(mw: Master, tasks: u64, target: u64) -> Result {
     Ok(())
 }
 
+/// All tasks are queued before the first is handed out.
+async fn filled(mw: Master, tasks: u64, task: impl Fn(u64) -> Task<noop>) -> Result {
+    for n in 0..tasks {
+        mw.submit(task(n));
+    }
+    let mut taken = 0;
+    while taken < tasks {
+        mw.events().await;
+        for result in mw.take_results() {
+            std::hint::black_box(result.output::<noop>()?);
+            taken += 1;
+        }
+    }
+    Ok(())
+}
+
 fn run(options: &Options, shape: Shape, group: u32) -> Parts {
     let (tasks, queue) = (options.tasks, options.queue);
     let target = u64::from(options.slaves) * u64::from(group) * 2 + 1_000;
@@ -99,8 +165,28 @@ fn run(options: &Options, shape: Shape, group: u32) -> Parts {
             Ok(())
         }
     });
+    alone(options, group, app, shape == Shape::Noop)
+}
+
+/// One of a pair: with it, or without.
+fn run_of_pair(options: &Options, beside: Beside, with: bool, group: u32) -> Parts {
+    let tasks = options.tasks;
+    let app = app().master(async move |mw: Master, _: Args| match (beside, with) {
+        (Beside::Reduce, true) => {
+            let merged = mw.map((0..tasks).map(noop::task)).reduce(u64::wrapping_add);
+            std::hint::black_box(merged.await?);
+            Ok(())
+        }
+        (Beside::Reduce, false) => through_map(mw, tasks).await,
+        (beside, true) => filled(mw, tasks, |n| beside.task(n)).await,
+        (_, false) => filled(mw, tasks, noop::task).await,
+    });
+    alone(options, group, app, true)
+}
+
+fn alone(options: &Options, group: u32, app: App, is_noop: bool) -> Parts {
     let mut output = Vec::new();
-    if shape == Shape::Noop {
+    if is_noop {
         ringmw::internals::wire::encode(&0u64, &mut output).expect("a number has an archive");
     }
     let group = group.to_string();
@@ -114,11 +200,47 @@ fn run(options: &Options, shape: Shape, group: u32) -> Parts {
     .run(app)
 }
 
+/// In pairs next to one another, of which every second one begins with the run that is held against the other.
+fn pairs(options: &Options, groups: &[u32], pairs: usize) {
+    println!(
+        "{:>8} {:>6} {:>9} {:>9} {:>9} {:>6}   ns of CPU per task, medians of {pairs} pairs",
+        "with", "group", "without", "with", "more", "ratio"
+    );
+    for &group in groups {
+        for beside in Beside::ALL {
+            let (mut without, mut with) = (Vec::new(), Vec::new());
+            for pair in 0..pairs {
+                for second in [false, true] {
+                    let is_with = second == (pair % 2 == 0);
+                    let parts = run_of_pair(options, beside, is_with, group);
+                    let ns = parts.sum().as_nanos() as f64 / parts.results as f64;
+                    match is_with {
+                        true => with.push(ns),
+                        false => without.push(ns),
+                    }
+                }
+            }
+            let each = without.iter().zip(&with);
+            let more = median(each.clone().map(|(without, with)| with - without).collect());
+            let ratio = median(each.map(|(without, with)| with / without).collect());
+            let (without, with) = (median(without), median(with));
+            println!(
+                "{:>8} {group:>6} {without:>9.1} {with:>9.1} {more:>9.1} {ratio:>6.2}",
+                beside.name()
+            );
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let groups = options
         .group
         .map_or(vec![1, 10, 100, 1000], |group| vec![group]);
+    if let Some(count) = options.pairs {
+        pairs(&options, &groups, count.max(1));
+        return ExitCode::SUCCESS;
+    }
     let mut shapes = vec![Shape::Noop];
     for name in &options.shapes {
         match (&**name, Shape::named(name)) {

@@ -16,8 +16,8 @@ use serde_json::Value;
 ///
 /// Cases are noop-gG-sS (results through `map`) and noop-queue-gG-sS (through `take_results`): G is 1, 10, 100, 1000
 /// or auto tasks per packet, S is 2, 8 or 64 slave processes, or 1000 or 10000 slaves that one process plays; and
-/// SHAPE-g100-sS with tasks as users have them, S 2 or 64: str vstr echo vecf tag policy ordered inorder call (of whose
-/// CPU what `join_all` costs over ready futures is taken off). Each runs
+/// SHAPE-g100-sS with tasks as users have them, S 2 or 64: str vstr echo vecf tag policy ordered inorder reduce call (of
+/// whose CPU what `join_all` costs over ready futures is taken off), and reduce with 1000 per packet too. Each runs
 /// in a process of its own and within 20 s. CPU is that of the master's process, all threads, from the first tenth of
 /// the tasks on. Latency is from submission to result, of one task in 64, while all the others queue. System calls are
 /// counted in a second pass, by the kernel's tracepoint (root only).

@@ -21,6 +21,7 @@ pub(crate) mod lives;
 pub(crate) mod master;
 pub(crate) mod need;
 pub(crate) mod pieces;
+pub(crate) mod race;
 pub(crate) mod reason;
 pub(crate) mod recording;
 mod secured;
