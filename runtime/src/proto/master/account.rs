@@ -201,7 +201,7 @@ impl Account {
         algorithm: AlgorithmId,
         (tasks, failed): (u32, bool),
         compute: Nanos,
-        each: impl Iterator<Item = Nanos>,
+        each: impl Fn(u32) -> Nanos,
     ) {
         let tally = self.of(algorithm);
         match failed {
@@ -210,11 +210,9 @@ impl Account {
         }
         tally.compute = tally.compute.saturating_add(compute);
         let step = (tasks / LOOKED_AT).max(1);
-        let mut left = tasks;
-        for compute in each.step_by(step as usize) {
-            let weight = step.min(left);
-            left -= weight;
-            tally.times.add(compute, weight.into());
+        for at in (0..tasks).step_by(step as usize) {
+            let weight = step.min(tasks - at);
+            tally.times.add(each(at), weight.into());
         }
     }
 
