@@ -454,8 +454,7 @@ mod tests {
     fn of_a_large_packet_some_stand_for_the_others() {
         for tasks in [1u32, 7, 8, 9, 100, 1000, 1003] {
             let mut account = Account::new(1);
-            let each = (0..tasks).map(|_| 5u64);
-            account.on_results(AlgorithmId(0), (tasks, false), 5 * u64::from(tasks), each);
+            account.on_results(AlgorithmId(0), (tasks, false), 5 * u64::from(tasks), |_| 5);
             let tally = &account.algorithms[0];
             assert_eq!(
                 (tally.done, tally.times.results),
