@@ -236,9 +236,10 @@ impl SlaveCore {
 
     /// Leaves out what has not been given to be written and goes before the goodbye, if there is anything.
     fn leave_results_out(&mut self) -> bool {
-        if !self.out.has_goodbye() || !self.out.leave_out() {
+        if !self.out.can_leave_out() {
             return false;
         }
+        self.out.leave_out();
         let (handed, leaving) = (self.handed, self.leaving.as_mut().expect("it says goodbye"));
         let first = self.unsent.partition_point(|packet| packet.0 <= handed);
         let left_out: usize = self.unsent.drain(first..).map(|packet| packet.1).sum();
@@ -268,7 +269,7 @@ impl SlaveCore {
                 .least
                 .map_or(Nanos::MAX, |least| least.1 + TAKEN_WAIT);
             let closed = leaving.all_taken.map_or(taken, |all| all + CLOSE_WAIT);
-            let until = leaving.until.map(|until| match self.out.has_goodbye() {
+            let until = leaving.until.map(|until| match self.out.can_leave_out() {
                 true => until - GOODBYE_RESERVE,
                 false => until,
             });

@@ -85,20 +85,17 @@ impl Outbox {
         put(&mut self.goodbye, Kind::Goodbye, encode);
     }
 
-    /// Whether the goodbye is still in here.
-    pub(super) fn has_goodbye(&self) -> bool {
-        !self.goodbye.is_empty()
+    /// Whether the goodbye is still in here, and something before it.
+    pub(super) fn can_leave_out(&self) -> bool {
+        !self.goodbye.is_empty() && self.len() > self.goodbye.len()
     }
 
-    /// Leaves out all but the goodbye; whether there was anything.
-    pub(super) fn leave_out(&mut self) -> bool {
-        let goodbye = std::mem::take(&mut self.goodbye);
-        let has_more = !self.is_empty();
+    /// Leaves out all but the goodbye.
+    pub(super) fn leave_out(&mut self) {
         *self = Outbox {
-            goodbye,
+            goodbye: std::mem::take(&mut self.goodbye),
             ..Outbox::default()
         };
-        has_more
     }
 
     pub(super) fn clear(&mut self) {
@@ -250,11 +247,12 @@ mod tests {
     fn of_what_is_left_out_the_goodbye_stays() {
         let mut outbox = Outbox::default();
         outbox.set_goodbye(|out| out.push(0));
-        assert!(!outbox.leave_out());
+        assert!(!outbox.can_leave_out());
         outbox.put(Kind::Results, |out| out.resize(2 * PART_BYTES, 7));
         outbox.put(Kind::Results, |out| out.push(1));
         outbox.offer(0, 7, &[]);
-        assert!(outbox.leave_out());
+        assert!(outbox.can_leave_out());
+        outbox.leave_out();
         let said: Vec<Kind> = all(&mut outbox).iter().map(|frame| frame.0).collect();
         assert_eq!(said, [Kind::Goodbye]);
     }
