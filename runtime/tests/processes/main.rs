@@ -17,6 +17,7 @@ mod misfortune;
 mod outlive;
 mod poison;
 mod progress;
+mod screens;
 mod secrets;
 mod signals;
 mod storms;
@@ -86,6 +87,7 @@ use crate::progress::{
     a_narrow_terminal_has_the_misfortunes_at_least, a_terminals_last_row_says_how_far_a_run_is,
     progress_is_off_where_it_is_not_wanted,
 };
+use crate::screens::{a_black_hole_has_its_screen, each_misfortune_has_its_screen};
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
@@ -181,6 +183,13 @@ const TESTS: &[Test] = &[
         "progress_is_off_where_it_is_not_wanted",
         progress_is_off_where_it_is_not_wanted,
     ),
+    ("each_misfortune_has_its_screen_on_the_ring", || {
+        each_misfortune_has_its_screen("ring")
+    }),
+    ("each_misfortune_has_its_screen_on_epoll", || {
+        each_misfortune_has_its_screen("epoll")
+    }),
+    ("a_black_hole_has_its_screen", a_black_hole_has_its_screen),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {
         a_held_master_loses_nobody("ring")
