@@ -856,9 +856,9 @@ const MUTANTS: &[Mutant] = &[
         name: "lives: what a slave offers without a master is lost",
         file: "runtime/src/proto/slave/kept.rs",
         old: "if self.patience() > 0 {
-            let what = What::Offer",
+            self.keeper.forget_worse(best, key);",
         new: "if self.patience() > 0 && !self.is_apart() {
-            let what = What::Offer",
+            self.keeper.forget_worse(best, key);",
     },
     Mutant {
         name: "lives: what is known joins a series and is handed out",
