@@ -48,8 +48,14 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "off by one: the queue takes one task past its bound",
         file: "sched/src/events/submit.rs",
-        old: "self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max",
-        new: "self.counts.queued_bytes + self.kept_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+        old: "self.bounded_bytes() + more <= self.config.queued_bytes_max",
+        new: "self.bounded_bytes() + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+    },
+    Mutant {
+        name: "a bound: unrunnable ends that nobody takes count for nothing where a task is admitted",
+        file: "sched/src/events/keep.rs",
+        old: "        self.counts.queued_bytes + self.kept_bytes + self.untaken_bytes",
+        new: "        self.counts.queued_bytes + self.kept_bytes",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
@@ -118,8 +124,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a goodbye is charged",
         file: "runtime/src/proto/master/conn.rs",
-        old: "Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },",
-        new: "Cause::Goodbye { .. } => Departure::Crashed,",
+        old: "            Cause::Goodbye { begun, .. } => Departure::Goodbye {
+                begun: *begun == Begun::Oldest,
+            },",
+        new: "            Cause::Goodbye { .. } => Departure::Crashed,",
     },
     Mutant {
         name: "a loss at shutdown is charged",
@@ -161,11 +169,11 @@ const MUTANTS: &[Mutant] = &[
         name: "results are sent twice",
         file: "runtime/src/proto/slave/results.rs",
         old: "        self.results.clear();
-        self.on_packet_put(before, results);",
+        self.on_packet_put(bytes, results);",
         new: "        if self.completed % 64 != 0 {
             self.results.clear();
         }
-        self.on_packet_put(before, results);",
+        self.on_packet_put(bytes, results);",
     },
     Mutant {
         name: "off by one: ready results are held one end too late",
@@ -423,30 +431,48 @@ const MUTANTS: &[Mutant] = &[
         new: "woken",
     },
     Mutant {
-        name: "leaving: goodbye before the results",
+        name: "leaving: goodbye without the results that wait for others",
         file: "runtime/src/proto/slave/leave.rs",
         old: "            self.flush_results();
             if code == GoodbyeCode::StateInit {
                 // It is the task that says so, which has not begun.
                 self.running = None;
             }
-            let begun = self.running.is_some();
-            put(&mut self.out, Kind::Goodbye, |out| {
-                Goodbye {
-                    code,
-                    begun,
-                    reason: reason.to_owned(),
-                }
-                .encode(out);
-            });",
+            let begun = match self.running {",
         new: "            if code == GoodbyeCode::StateInit {
                 self.running = None;
             }
-            let begun = self.running.is_some();
-            put(&mut self.out, Kind::Goodbye, |out| {
-                Goodbye { code, begun, reason: reason.to_owned() }.encode(out);
-            });
-            self.flush_results();",
+            let begun = match self.running {",
+    },
+    Mutant {
+        name: "leaving: the goodbye waits for results that do not fit into the second of SIGTERM",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "        if !self.out.can_leave_out() {",
+        new: "        if true {",
+    },
+    Mutant {
+        name: "leaving: a slave whose second was over says that what it holds was not begun",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "            goodbye.begun = Begun::Any;",
+        new: "",
+    },
+    Mutant {
+        name: "offers: one that waits is not replaced by a better one",
+        file: "runtime/src/proto/slave/results.rs",
+        old: "        self.out.offer(best, key, witness);",
+        new: "        self.out.put(Kind::Offer, |out| Offer { best, key, witness }.encode(out));",
+    },
+    Mutant {
+        name: "dials: pauses between those that are refused do not grow",
+        file: "runtime/src/proto/pauses.rs",
+        old: "        self.next = (2 * pause).min(self.longest);",
+        new: "",
+    },
+    Mutant {
+        name: "dials: who is refused gives up at once",
+        file: "runtime/src/proto/pauses.rs",
+        old: ".filter(|left| *left > 0)?",
+        new: ".filter(|left| *left > 60_000_000_000)?",
     },
     Mutant {
         name: "leaving: a time limit drops unsent results",
@@ -509,8 +535,8 @@ const MUTANTS: &[Mutant] = &[
         name: "checkpoint: said before what the slave has finished",
         file: "runtime/src/proto/slave/checkpoint.rs",
         old: "self.flush_results();
-        put(&mut self.out, Kind::Checkpoint",
-        new: "put(&mut self.out, Kind::Checkpoint",
+        self.out.put(Kind::Checkpoint",
+        new: "self.out.put(Kind::Checkpoint",
     },
     Mutant {
         name: "hungry: all are told at once",
@@ -757,6 +783,102 @@ const MUTANTS: &[Mutant] = &[
         file: "sched/src/data/quarantined.rs",
         old: "entry.strikes += 1;",
         new: "",
+    },
+    Mutant {
+        name: "lives: the hand-out of what is begun at most once does not wait for its record",
+        file: "runtime/src/proto/master/journal.rs",
+        old: "state.barred = Some((self.barrier, held_from));",
+        new: "let _ = held_from;",
+    },
+    Mutant {
+        name: "lives: a barrier is passed before what stands before it is safe",
+        file: "runtime/src/proto/recording.rs",
+        old: "if is_asked || is_due || closing {",
+        new: "if is_due || closing {",
+    },
+    Mutant {
+        name: "lives: no later life is looked for before a hand-out leaves",
+        file: "runtime/src/proto/recording.rs",
+        old: "true => self.later_life(disk, now),",
+        new: "true => Ok(None),",
+    },
+    Mutant {
+        name: "lives: what an earlier life wrote meanwhile is not read",
+        file: "runtime/src/proto/lives.rs",
+        old: "match is_whole(disk) {",
+        new: "match is_whole(disk) || self.before > 0 {",
+    },
+    Mutant {
+        name: "lives: what is lost with a sync that fails counts as written",
+        file: "runtime/src/proto/recording.rs",
+        old: "self.unsynced = None;
+            self.done = 0;",
+        new: "self.unsynced = None;",
+    },
+    Mutant {
+        name: "lives: results count without the offers that they came of",
+        file: "runtime/src/proto/known.rs",
+        old: "if results.offers > self.offers {",
+        new: "if results.offers > self.offers && self.failures {",
+    },
+    Mutant {
+        name: "lives: offers are recorded behind the results that came of them",
+        file: "runtime/src/proto/master/journal.rs",
+        old: "self.put_offers(bests);
+        let bytes",
+        new: "let bytes",
+    },
+    Mutant {
+        name: "lives: the incumbent of an earlier life is forgotten",
+        file: "runtime/src/proto/incumbents.rs",
+        old: "listed.take_earlier(id, &self.version);",
+        new: "",
+    },
+    Mutant {
+        name: "lives: a slave of another run is welcome",
+        file: "runtime/src/proto/master/handshake.rs",
+        old: "if former != 0 && former != self.config.run {",
+        new: "if former != 0 && self.config.run == 0 {",
+    },
+    Mutant {
+        name: "lives: what a slave has kept is believed unseen",
+        file: "runtime/src/proto/master/kept.rs",
+        old: "self.check_kept(result).map_err(offence)?;",
+        new: "let _ = self.check_kept(result);",
+    },
+    Mutant {
+        name: "lives: a slave tells a former life's numbers to the next",
+        file: "runtime/src/proto/slave/kept.rs",
+        old: ".for_each(|queued| queued.former = true);",
+        new: ".for_each(|queued| queued.former = false);",
+    },
+    Mutant {
+        name: "lives: what a slave offers without a master is lost",
+        file: "runtime/src/proto/slave/kept.rs",
+        old: "if self.patience() > 0 {
+            self.keeper.forget_worse(best, key);",
+        new: "if self.patience() > 0 && !self.is_apart() {
+            self.keeper.forget_worse(best, key);",
+    },
+    Mutant {
+        name: "lives: what is known joins a series and is handed out",
+        file: "runtime/src/master/known.rs",
+        old: "earlier.known.find(key).is_some()
+                || earlier.known.was_begun(key)",
+        new: "earlier.known.was_begun(key)",
+    },
+    Mutant {
+        name: "lives: behind damage nothing is read",
+        file: "codec/src/journal/records.rs",
+        old: "if self.record(from).is_some() {",
+        new: "if self.record(from).is_some() && from == 0 {",
+    },
+    Mutant {
+        name: "lives: a slave takes for known what a former life told it",
+        file: "runtime/src/proto/slave/kept.rs",
+        old: "self.forget_former_keys();
+        self.say_kept(now);",
+        new: "self.say_kept(now);",
     },
 ];
 

@@ -37,10 +37,19 @@
 //!   honest slave commits an offence;
 //! - no result that a slave has finished before it goes of its own will (idle, time limit, its algorithm returned, a state
 //!   that cannot be made) is lost while its connection lives, and nobody is idle with results unsent;
+//! - who dials while nobody listens dials again after pauses that double up to the longest, and gives up when its time is over
+//!   and not before;
+//! - a slave that was told to go says goodbye, if its link takes what it had begun to write when 7/8 of its second were over; a
+//!   task that is begun at most once begins on one slave alone, liars' aside; of one place no more offers wait at a slave than
+//!   packets of results, and three;
 //! - a slave answers a recall when it hears it, its task running or not, and begins none with four packets of results
 //!   unsent;
 //! - a task that converses has its slave to itself, says and is told nothing before it listens or after it has ended, and neither
 //!   side has more under way than it may; within an attempt every message comes once and in order;
+//! - of a run whose master is killed between any two effects, leaves, loses its host, or is stopped and goes on beside its
+//!   successor, with a journal that is cut, zeroed, flipped, refused and late: each life knows what of its journal is whole and
+//!   nothing else, hands out nothing that it knows, no `retry(false)` task begins twice in the run, no end is told twice in a
+//!   life, and the answer, the witness of its search included, is bit for bit that of the run that nothing befell;
 //! - `Scheduler::sanity_check` derives every index and counter again.
 //!
 //! When the faults stop and healthy slaves come, every task ends within [`CALM_TURNS_MAX`] turns
@@ -49,7 +58,7 @@
 //! In every seventh run the master lacks descriptors now and then, and those who dial wait for it to accept again.
 //!
 //! # Does it bite?
-//! `runtime/tests/mutants.rs` puts 106 deliberate bugs into copies of the sources and demands that each is
+//! `runtime/tests/mutants.rs` puts 121 deliberate bugs into copies of the sources and demands that each is
 //! found within 500 seeds. The first seed that found it (counted from 1), and how:
 //!
 //! | bug | seed | found by |
@@ -115,7 +124,7 @@
 //! | reduce: the first failed place that comes is the error | 444 | assertion `left == right` failed: another place is the error |
 //! | reduce: results that do not follow one another are kept as one | 130 | after 200s of simulated time the master algorithm has not returned: 0 tasks are queued or running, 0 slaves are here |
 //! | a waker is called while the state is borrowed | 2 | RefCell already borrowed |
-//! | leaving: goodbye before the results | 14 | the slave on 2.1 left of its own will, and {27}, which it had finished, are lost |
+//! | leaving: goodbye without the results that wait for others | 14 | the slave on 2.1 left of its own will, and {27}, which it had finished, are lost |
 //! | leaving: a time limit drops unsent results | 38 | the slave on 1.1 left of its own will, and {24}, which it had finished, are lost |
 //! | leaving: gone as soon as it is over | 23 | the slave on 1.2 left of its own will, and {222, 223, 226}, which it had finished, are lost |
 //! | back-pressure: a slave goes on beginning tasks whose results nobody takes | 122 | the slave on 2.3 begins a task with 4 packets of results unsent |
@@ -144,21 +153,22 @@
 //!
 //! # Deliberately absent
 //! Sockets, files and threads: `runtime/tests/engine.rs` holds the engines to what this world assumes of them. The
-//! audit trail's writer and the resource file. Connections that are refused, and masters that listen again: a slave
-//! whose connection is refused ends before either core has heard of it, and who dials in its place is one more that
-//! joins.
+//! audit trail's writer and the resource file. Masters that listen again.
 
 mod alone;
 mod coroutine;
 mod coverage;
+mod disk;
 mod fleet;
 mod law;
 mod net;
+mod refusals;
 mod script;
 mod slave;
+mod watch;
 mod world;
 
 pub use alone::{Alone, Parts};
 pub use coverage::{Coverage, ENDS, Happening, Standing, can_happen};
-pub use script::{CALM_TURNS_MAX, Storm, storm};
+pub use script::{CALM_TURNS_MAX, Lives, Storm, storm};
 pub use world::{Churn, Report, World};

@@ -18,7 +18,9 @@ use crate::testing::coverage::Coverage;
 use crate::testing::fleet::{Fault, Fleet, Leavers, Weights};
 use crate::testing::law::Law;
 use crate::testing::net::Quality;
+use crate::testing::refusals::Refusals;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
+use crate::testing::script::lives::{Lives, lives};
 use crate::testing::script::reduced::reduced;
 use crate::testing::script::reserve::Reserving;
 use crate::testing::script::restless::restless;
@@ -67,6 +69,8 @@ pub struct Storm {
     pub slaves: u64,
     /// Faults that befell slaves and links.
     pub faults: u64,
+    /// Dials that were refused, and processes that gave up.
+    pub refused: (u64, u64),
     /// Slaves that went of their own will and were heard to the last word.
     pub went: u64,
     /// Slaves that had results unsent when they began to go.
@@ -81,6 +85,8 @@ pub struct Storm {
     pub coverage: Coverage,
     /// Times that a slave was sent shared data, to the last byte.
     pub shared: u64,
+    /// What befell runs of several lives, in seeds that have some.
+    pub lives: Lives,
 }
 
 /// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
@@ -93,14 +99,19 @@ const HELD_WINDOW_BYTES: usize = 64 << 10;
 /// # Panics
 /// When the cores break the law.
 pub fn storm(seed: u64, transcript: bool) -> Storm {
+    let mut of_lives = Lives::default();
     match seed % 8 {
         1 => restless(seed, transcript),
         3 => reduced(seed, transcript),
         5 => talks(seed, transcript),
+        7 => of_lives = lives(seed, transcript),
         _ => {}
     }
     let mut script = Script::new(seed, transcript);
-    script.run()
+    Storm {
+        lives: of_lives,
+        ..script.run()
+    }
 }
 
 impl Script {
@@ -208,6 +219,9 @@ impl Script {
             fleet.labels = LABELS.map(own).into();
         }
         fleet.shortages = seed % 7 == 6;
+        if seed % 6 == 4 {
+            fleet.refusals = Some(Refusals::new(seed));
+        }
         fleet.stall_max = 2 * config.rules.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
         let mut habits = Habits {
@@ -383,6 +397,7 @@ impl Script {
             begun: self.fleet.begun,
             slaves: self.law.slaves_ever(),
             faults: self.fleet.faults,
+            refused: self.fleet.refused(),
             quarantined: self.law.quarantined().0,
             healed: self.law.quarantined().1,
             went: self.law.went().0,
@@ -390,6 +405,7 @@ impl Script {
             timed_out: self.law.timed_out(),
             coverage: self.law.coverage.clone(),
             shared: self.law.shared_whole(),
+            lives: Lives::default(),
         }
     }
 
