@@ -1,5 +1,10 @@
 //! The family's programs: what their pages promise, alone, with slaves of their own, and under kills.
 
+#![expect(
+    clippy::duplicate_mod,
+    reason = "each of the three patterns is a program that has the problem beside it"
+)]
+
 // Cargo runs the tests of an example only if it does not also build it.
 #[allow(dead_code)]
 #[path = "../conversation.rs"]

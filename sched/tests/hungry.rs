@@ -173,7 +173,9 @@ fn searched(trees: &[u64], slaves: u32, asks: bool) -> (u64, usize) {
                 sched.result(slave, *task).unwrap();
                 if gives {
                     let half = *left / 2;
-                    [half, *left - half].map(|work| _ = submit(&mut sched, work));
+                    for work in [half, *left - half] {
+                        submit(&mut sched, work);
+                    }
                 }
                 *hand = None;
             }

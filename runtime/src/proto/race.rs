@@ -127,10 +127,13 @@ mod tests {
     /// What an address does: whether it connects in the end, and after how long.
     type Fate = (bool, Nanos);
 
+    /// A place, and a time.
+    type At = (usize, Nanos);
+
     const NEVER: Fate = (true, Nanos::MAX);
 
     /// Who won, and when; and the dials in their order, with their times.
-    fn run(fates: &[Fate]) -> (Option<(usize, Nanos)>, Vec<(usize, Nanos)>) {
+    fn run(fates: &[Fate]) -> (Option<At>, Vec<At>) {
         let mut race = Race::new(fates.len());
         let mut now = 7;
         let mut dials = Vec::new();

@@ -162,7 +162,7 @@ impl ArgumentWriter {
     ) -> Result<(), WireError> {
         for handle in handles {
             self.put(&handle.mention());
-            handle.name_in(&mut *self.named);
+            handle.name_in(&mut self.named);
         }
         self.end_segment()
     }

@@ -145,8 +145,11 @@ pub(super) fn take_not_begun_again() -> u64 {
     NOT_BEGUN_AGAIN.take()
 }
 
-/// Which of those tasks began since it was asked last: the number that each gives itself, its stream and its arguments.
-pub(super) fn take_begun() -> Vec<(u64, ((u64, u64), Vec<u8>))> {
+/// A task: its stream and its arguments.
+type Key = ((u64, u64), Vec<u8>);
+
+/// Which of those tasks began since it was asked last: the number that each gives itself, and its key.
+pub(super) fn take_begun() -> Vec<(u64, Key)> {
     let begun = BEGUN.take().into_iter();
     begun
         .map(|n| (n, ((u64::MAX, n), single::task(n).args.to_vec())))
