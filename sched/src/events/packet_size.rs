@@ -227,6 +227,32 @@ mod tests {
         assert_eq!(sizes, [2_000, 2_000, 2_000]);
     }
 
+    /// Packets were filled up to a buffer of many megabytes, and what was in hand of a few slaves left the caches.
+    #[test]
+    fn a_packet_ends_once_it_has_bytes_enough() {
+        let config = Config {
+            task_group: AUTO,
+            task_packet_bytes_max: 64 << 20,
+            ..Config::for_test()
+        };
+        let mut sched = Scheduler::new(config, 2);
+        (0..4).for_each(|_| _ = sched.connect());
+        sched.learn_compute(QUICK, 1);
+        sched.set_target(None, 20);
+        let mut give = |bytes, tasks| {
+            for _ in 0..tasks {
+                sched.submit(TaskSpec::new(QUICK, Owner::Queue, bytes), (), 0);
+            }
+        };
+        give(100_000, 30);
+        give(40 << 20, 2);
+        let sizes: Vec<usize> = std::iter::from_fn(|| packet(&mut sched))
+            .map(|(_, tasks)| tasks.len())
+            .take(4)
+            .collect();
+        assert_eq!(sizes, [10, 10, 10, 1], "one that has more travels alone");
+    }
+
     /// Many slaves wait for the first few results: nobody is given a thousand tasks of which nothing is known.
     #[test]
     fn an_unknown_task_travels_alone_to_each_of_many() {

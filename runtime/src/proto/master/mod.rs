@@ -391,6 +391,11 @@ impl MasterCore {
         self.slots.len() * hands.min(2 * packet_max)
     }
 
+    /// The bytes at which a packet of tasks ends.
+    pub(crate) fn packet_bytes_enough(&self) -> u32 {
+        self.config.rules.sched.packet_bytes_enough()
+    }
+
     // ---- effects
 
     /// The next effect of this turn.
