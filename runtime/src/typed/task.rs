@@ -1,5 +1,6 @@
 //! A call that has not been made, and the template of its policy.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use crate::typed::wire::{ArgumentWriter, Wire, WireError};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     pub(crate) slave: Option<SlaveId>,
-    pub(crate) tag: Option<Box<Tag>>,
+    pub(crate) tag: Option<Tag>,
     pub(crate) do_it_anyway: Option<bool>,
     pub(crate) retry: Option<bool>,
     pub(crate) priority: Option<i8>,
@@ -69,7 +70,7 @@ impl Policy {
 
     fn set_tag<T: Wire>(&mut self, tag: &T) {
         match Tag::new(tag) {
-            Ok(tag) => self.tag = Some(Box::new(tag)),
+            Ok(tag) => self.tag = Some(tag),
             Err(error) => self.error = Some(Box::new(error)),
         }
     }
@@ -123,21 +124,6 @@ impl Policy {
         self
     }
 
-    #[cold]
-    fn of_error(error: Box<WireError>) -> Box<Self> {
-        Box::new(Policy {
-            error: Some(error),
-            ..Policy::default()
-        })
-    }
-
-    fn of_named(named: Named) -> Box<Self> {
-        Box::new(Policy {
-            named,
-            ..Policy::default()
-        })
-    }
-
     /// Overwrites exactly what `other` sets.
     fn overlay(&mut self, other: &Self) {
         let Self {
@@ -173,6 +159,61 @@ impl Policy {
     }
 }
 
+/// What was set of a task's policy, if anything was: in memory that is used again, since a task that was submitted needs it
+/// no more.
+#[derive(Debug, Default)]
+struct Set(Option<Box<Policy>>);
+
+/// Most policies whose memory a thread keeps for its next tasks.
+const KEPT_MAX: usize = 16;
+
+thread_local! {
+    /// Each of them sets nothing.
+    static KEPT: RefCell<Vec<Box<Policy>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Set {
+    fn get_or_begin(&mut self) -> &mut Policy {
+        self.0.get_or_insert_with(|| {
+            let kept = KEPT.try_with(|kept| kept.borrow_mut().pop());
+            kept.ok().flatten().unwrap_or_default()
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep(mut policy: Box<Policy>) {
+        // First: what it holds may be a user's, which may make a task as it goes.
+        *policy = Policy::default();
+        // A thread that is ending keeps nothing.
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < KEPT_MAX {
+                kept.push(policy);
+            }
+        });
+    }
+}
+
+impl Clone for Set {
+    fn clone(&self) -> Self {
+        let mut clone = Set::default();
+        if let Some(policy) = &self.0 {
+            clone.get_or_begin().clone_from(policy);
+        }
+        clone
+    }
+}
+
+impl Drop for Set {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(policy) = self.0.take() {
+            Set::keep(policy);
+        }
+    }
+}
+
 /// A call of algorithm `A` that has not been made: its arguments and its policy. Made by `A::task(..)`.
 ///
 /// ```
@@ -189,8 +230,8 @@ impl Policy {
 #[must_use = "a task does nothing until it is submitted, called or mapped"]
 pub struct Task<A> {
     pub(crate) args: SmallBytes,
-    /// None where nothing was set, as of most tasks.
-    policy: Option<Box<Policy>>,
+    /// Empty where nothing was set, as of most tasks.
+    policy: Set,
     algorithm: PhantomData<fn() -> A>,
 }
 
@@ -209,7 +250,7 @@ impl<A: Algorithm> fmt::Debug for Task<A> {
         f.debug_struct("Task")
             .field("algorithm", &A::NAME)
             .field("argument_bytes", &self.args.len())
-            .field("policy", &self.policy)
+            .field("policy", &self.policy())
             .finish()
     }
 }
@@ -228,34 +269,36 @@ impl<A> Task<A> {
             None => writer.into_bytes(),
             Some(_) => SmallBytes::default(),
         };
-        Self {
+        let mut task = Self {
             args,
-            policy: match (error, named.is_empty()) {
-                (Some(error), _) => Some(Policy::of_error(error)),
-                (None, true) => None,
-                (None, false) => Some(Policy::of_named(named)),
-            },
+            policy: Set::default(),
             algorithm: PhantomData,
+        };
+        if error.is_some() || !named.is_empty() {
+            let policy = task.policy_mut();
+            (policy.error, policy.named) = (error, named);
         }
+        task
     }
 
     /// The task of arguments that were archived before, with its stream and else the default policy.
     pub(crate) fn again(args: &[u8], stream: Stream) -> Self {
-        Self {
+        let task = Self {
             args: args.into(),
-            policy: Some(Box::new(Policy::new().stream(stream))),
+            policy: Set::default(),
             algorithm: PhantomData,
-        }
+        };
+        task.stream(stream)
     }
 
     /// What was set, if anything was.
     #[inline]
     pub(crate) fn policy(&self) -> Option<&Policy> {
-        self.policy.as_deref()
+        self.policy.0.as_deref()
     }
 
     fn policy_mut(&mut self) -> &mut Policy {
-        self.policy.get_or_insert_default()
+        self.policy.get_or_begin()
     }
 
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
