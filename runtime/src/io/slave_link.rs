@@ -150,6 +150,17 @@ impl Term {
         Arc::clone(&self.number)
     }
 
+    /// Signals end the process no longer at once, or do again: who does not want that asks for them.
+    pub(crate) fn heed(&self, heeds: bool) {
+        self.at_once.store(!heeds, Ordering::SeqCst);
+    }
+
+    /// Why it is to go, once a signal has come.
+    pub(crate) fn told_to_go(&self) -> Option<String> {
+        let has_come = self.number.load(Ordering::SeqCst) != 0;
+        has_come.then(|| format!("told to go by {}", self.name()))
+    }
+
     /// The signal that has come.
     fn name(&self) -> &'static str {
         Leave::of(self.number.load(Ordering::SeqCst)).map_or("a signal", |signal| signal.name)
@@ -218,6 +229,7 @@ impl Link {
         loop {
             let (value, over, deadline, apart) = {
                 let mut core = self.core();
+                self.learn(&mut core);
                 let value = ready(&mut core, &self.clock);
                 let over = core.end().is_some();
                 (value, over, core.next_deadline(), core.is_apart())
@@ -397,12 +409,17 @@ impl Link {
         Ok(())
     }
 
+    /// What the core has learned of keys is known to the next task, and to the one that runs.
+    fn learn(&self, core: &mut SlaveCore) {
+        if let Some(learned) = core.take_learned() {
+            self.bests.take(&learned);
+        }
+    }
+
     /// Makes known what the core has learned.
     fn publish(&self) {
         let mut core = self.core();
-        for (best, image) in core.take_learned() {
-            self.bests.learn(best, image);
-        }
+        self.learn(&mut core);
         self.bests.set_hungry(core.is_hungry());
         self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
         self.write_trail(&mut core);
@@ -496,7 +513,7 @@ impl Link {
         looks: &dyn Fn(),
     ) {
         if let Some(term) = term {
-            term.at_once.store(false, Ordering::SeqCst);
+            term.heed(true);
         }
         while let Err(error) = self.stand_by(term, memory_max, looks) {
             self.core().on_closed(&error.to_string());
@@ -525,7 +542,7 @@ impl Link {
         }
         if let Some(term) = term {
             self.end_process_after_grace();
-            term.at_once.store(true, Ordering::SeqCst);
+            term.heed(false);
         }
     }
 

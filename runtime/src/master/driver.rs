@@ -26,11 +26,12 @@ use super::light::Spawned;
 use super::publish::{Publisher, figures};
 use super::state::State;
 use super::turn::{self, Ending, ToCore};
+use crate::io::beside::Beside;
 use crate::io::clock;
 use crate::io::dial::{Dialled, Dialler};
 use crate::io::engine::{self, Close, Engine, Handler};
 use crate::io::files::audit::AuditWriter;
-use crate::io::files::journal::writer::{JournalWriter, News};
+use crate::io::files::journal::writer::JournalWriter;
 use crate::io::files::kept::KeptWriter;
 use crate::io::progress::Progress;
 use crate::io::signals::Signals;
@@ -38,6 +39,7 @@ use crate::io::status::Question;
 use crate::proto::conn::Effect;
 use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 use crate::proto::need::Need;
+use crate::proto::recording::News;
 
 /// What ends a run from outside: local mode's supervisor.
 pub(crate) type StopSignal = tokio::sync::mpsc::UnboundedReceiver<Outside>;
@@ -68,6 +70,8 @@ pub(crate) struct Driver {
     pub(crate) journal: Option<Arc<JournalWriter>>,
     /// Where tasks that give no output are kept.
     pub(crate) kept: Option<KeptWriter>,
+    /// The sockets of the host name's further addresses.
+    pub(crate) beside: Beside,
     /// Dials slaves that listen.
     pub(crate) dialler: Option<Dialler>,
     /// This process's signals, where they are the run's (not embedded).
@@ -151,6 +155,7 @@ impl Loop {
             if let Some(signals) = &self.driver.signals {
                 signals.wake(cx.waker());
             }
+            self.take_beside(cx);
             self.take_dialled(cx);
             if let Some(ending) = self.poll_outside(cx) {
                 self.say_left();
@@ -288,6 +293,7 @@ impl Loop {
                 dialler.on_closed(conn);
             }
         };
+        let (beside, again) = (&mut self.driver.beside, &mut self.again);
         let (load, clock) = (&mut self.load, mw.inner.clock);
         let load = || load.since_last(clock.now());
         turn::end(state, load, |core, effect| match core.seal(effect) {
@@ -308,7 +314,11 @@ impl Loop {
                 engine.close(conn, Close::Flushed { by });
                 over(conn);
             }
-            Effect::Accepting(on) => engine.set_accepting(on),
+            Effect::Accepting(on) => {
+                engine.set_accepting(on);
+                // They are looked at before a turn, so there is to be one.
+                *again |= beside.set_accepting(on);
+            }
         });
         // A walk over all connections: not where they are many.
         debug_assert!(
@@ -447,6 +457,24 @@ impl Loop {
             self.note(event);
         }
         None
+    }
+
+    /// Who has come at a further address is served like who came at the first.
+    fn take_beside(&mut self, cx: &mut Context<'_>) {
+        while let Some(came) = own(cx, |cx| self.driver.beside.poll(cx)) {
+            let adopted =
+                came.and_then(|(stream, peer)| Ok((self.driver.engine.adopt(stream)?, peer)));
+            let mw = &self.driver.mw;
+            match adopted {
+                Ok((conn, peer)) => mw.work(|state| ToCore(&mut state.core).on_accept(conn, peer)),
+                Err(error) => {
+                    self.driver.engine.set_accepting(false);
+                    self.driver.beside.set_accepting(false);
+                    mw.work(|state| ToCore(&mut state.core).on_accept_error(error));
+                    return;
+                }
+            }
+        }
     }
 
     /// Slaves that were dialled are served like those that have dialled.

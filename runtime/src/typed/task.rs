@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use ringmw_sched::SlaveId;
@@ -124,6 +125,21 @@ impl Policy {
         self
     }
 
+    #[cold]
+    fn of_error(error: Box<WireError>) -> Box<Self> {
+        Box::new(Policy {
+            error: Some(error),
+            ..Policy::default()
+        })
+    }
+
+    fn of_named(named: Named) -> Box<Self> {
+        Box::new(Policy {
+            named,
+            ..Policy::default()
+        })
+    }
+
     /// Overwrites exactly what `other` sets.
     fn overlay(&mut self, other: &Self) {
         let Self {
@@ -159,61 +175,6 @@ impl Policy {
     }
 }
 
-/// What was set of a task's policy, if anything was: in memory that is used again, since a task that was submitted needs it
-/// no more.
-#[derive(Debug, Default)]
-struct Set(Option<Box<Policy>>);
-
-/// Most policies whose memory a thread keeps for its next tasks.
-const KEPT_MAX: usize = 16;
-
-thread_local! {
-    /// Each of them sets nothing.
-    static KEPT: RefCell<Vec<Box<Policy>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Set {
-    fn get_or_begin(&mut self) -> &mut Policy {
-        self.0.get_or_insert_with(|| {
-            let kept = KEPT.try_with(|kept| kept.borrow_mut().pop());
-            kept.ok().flatten().unwrap_or_default()
-        })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn keep(mut policy: Box<Policy>) {
-        // First: what it holds may be a user's, which may make a task as it goes.
-        *policy = Policy::default();
-        // A thread that is ending keeps nothing.
-        let _ = KEPT.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            if kept.len() < KEPT_MAX {
-                kept.push(policy);
-            }
-        });
-    }
-}
-
-impl Clone for Set {
-    fn clone(&self) -> Self {
-        let mut clone = Set::default();
-        if let Some(policy) = &self.0 {
-            clone.get_or_begin().clone_from(policy);
-        }
-        clone
-    }
-}
-
-impl Drop for Set {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(policy) = self.0.take() {
-            Set::keep(policy);
-        }
-    }
-}
-
 /// A call of algorithm `A` that has not been made: its arguments and its policy. Made by `A::task(..)`.
 ///
 /// ```
@@ -230,9 +191,57 @@ impl Drop for Set {
 #[must_use = "a task does nothing until it is submitted, called or mapped"]
 pub struct Task<A> {
     pub(crate) args: SmallBytes,
-    /// Empty where nothing was set, as of most tasks.
-    policy: Set,
+    policy: OwnPolicy,
     algorithm: PhantomData<fn() -> A>,
+}
+
+/// A task's policy: none where nothing was set, as of most tasks, which are dropped for the price of seeing that.
+#[derive(Clone, Default)]
+struct OwnPolicy(ManuallyDrop<Option<Box<Policy>>>);
+
+impl OwnPolicy {
+    fn new(policy: Option<Box<Policy>>) -> Self {
+        Self(ManuallyDrop::new(policy))
+    }
+
+    fn get_or_begin(&mut self) -> &mut Policy {
+        self.0.get_or_insert_with(|| {
+            let kept = KEPT.try_with(|kept| kept.borrow_mut().pop());
+            kept.ok().flatten().unwrap_or_default()
+        })
+    }
+
+    #[inline(never)]
+    fn drop_some(&mut self) {
+        let Some(mut policy) = self.0.take() else {
+            return;
+        };
+        *policy = Policy::default();
+        // A thread that is ending keeps nothing.
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < KEPT_MAX {
+                kept.push(policy);
+            }
+        });
+    }
+}
+
+/// Most policies whose memory a thread keeps for its next tasks: one that was submitted needs it no more.
+const KEPT_MAX: usize = 16;
+
+thread_local! {
+    /// Each of them sets nothing.
+    static KEPT: RefCell<Vec<Box<Policy>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for OwnPolicy {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.drop_some();
+        }
+    }
 }
 
 impl<A> Clone for Task<A> {
@@ -256,39 +265,45 @@ impl<A: Algorithm> fmt::Debug for Task<A> {
 }
 
 impl<A> Task<A> {
-    /// Lets `write` lay the arguments of `parameters` parameters out. A failure is kept and told at submit.
-    #[inline]
-    pub(crate) fn build(
-        parameters: usize,
-        write: impl FnOnce(&mut ArgumentWriter) -> Result<(), WireError>,
-    ) -> Self {
-        let mut writer = ArgumentWriter::new(parameters);
-        let error = write(&mut writer).err().map(Box::new);
-        let named = writer.take_named();
-        let args = match &error {
-            None => writer.into_bytes(),
-            Some(_) => SmallBytes::default(),
-        };
-        let mut task = Self {
-            args,
-            policy: Set::default(),
-            algorithm: PhantomData,
-        };
-        if error.is_some() || !named.is_empty() {
-            let policy = task.policy_mut();
-            (policy.error, policy.named) = (error, named);
+    /// Of the arguments that were laid out. A failure is kept and told at submit.
+    #[inline(always)]
+    pub(crate) fn of(writer: &mut ArgumentWriter, written: Result<(), WireError>) -> Self {
+        match written {
+            Ok(()) if writer.is_short() => Self {
+                args: SmallBytes::copy_from_slice(writer.written()),
+                policy: OwnPolicy::default(),
+                algorithm: PhantomData,
+            },
+            written => Self::of_long(writer, written),
         }
-        task
+    }
+
+    /// Of arguments that are long, name shared data, or could not be written.
+    #[inline(never)]
+    fn of_long(writer: &mut ArgumentWriter, written: Result<(), WireError>) -> Self {
+        let named = writer.take_named();
+        let (args, policy) = match written {
+            Ok(()) if named.is_empty() => (writer.take_bytes(), None),
+            Ok(()) => (writer.take_bytes(), Some(Policy::of_named(named))),
+            Err(error) => (
+                SmallBytes::default(),
+                Some(Policy::of_error(Box::new(error))),
+            ),
+        };
+        Self {
+            args,
+            policy: OwnPolicy::new(policy),
+            algorithm: PhantomData,
+        }
     }
 
     /// The task of arguments that were archived before, with its stream and else the default policy.
     pub(crate) fn again(args: &[u8], stream: Stream) -> Self {
-        let task = Self {
+        Self {
             args: args.into(),
-            policy: Set::default(),
+            policy: OwnPolicy::new(Some(Box::new(Policy::new().stream(stream)))),
             algorithm: PhantomData,
-        };
-        task.stream(stream)
+        }
     }
 
     /// What was set, if anything was.
@@ -517,12 +532,10 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_told_later() {
         struct Unwritable;
-        let broken = |_: &mut ArgumentWriter| {
-            Err(WireError::Oversized {
-                bytes: 5_000_000_000,
-            })
-        };
-        let task: Task<Unwritable> = Task::build(2, broken);
+        let broken = Err(WireError::Oversized {
+            bytes: 5_000_000_000,
+        });
+        let task: Task<Unwritable> = Task::of(&mut ArgumentWriter::new(2), broken);
         let error = task.error().unwrap().to_string();
         assert_eq!(
             error,

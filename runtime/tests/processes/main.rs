@@ -17,6 +17,7 @@ mod misfortune;
 mod outlive;
 mod poison;
 mod progress;
+mod screens;
 mod secrets;
 mod signals;
 mod storms;
@@ -61,7 +62,8 @@ use crate::leaving::{
     slaves_of_a_killed_master_exit,
 };
 use crate::listening::{
-    a_listening_slave_outlives_its_masters, either_side_dials, of_two_masters_one_has_the_slave,
+    a_listening_slave_outlives_its_masters, a_silent_socket_keeps_nobody_from_the_next_address,
+    either_side_dials, of_two_masters_one_has_the_slave,
 };
 use crate::misfortune::{
     a_black_hole_is_named_and_taken_back,
@@ -84,6 +86,7 @@ use crate::progress::{
     a_narrow_terminal_has_the_misfortunes_at_least, a_terminals_last_row_says_how_far_a_run_is,
     progress_is_off_where_it_is_not_wanted,
 };
+use crate::screens::{a_black_hole_has_its_screen, each_misfortune_has_its_screen};
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
@@ -135,6 +138,10 @@ const TESTS: &[Test] = &[
         of_two_masters_one_has_the_slave,
     ),
     (
+        "a_silent_socket_keeps_nobody_from_the_next_address",
+        a_silent_socket_keeps_nobody_from_the_next_address,
+    ),
+    (
         "a_file_whose_master_answers_is_not_taken_over",
         a_file_whose_master_answers_is_not_taken_over,
     ),
@@ -166,6 +173,13 @@ const TESTS: &[Test] = &[
         "progress_is_off_where_it_is_not_wanted",
         progress_is_off_where_it_is_not_wanted,
     ),
+    ("each_misfortune_has_its_screen_on_the_ring", || {
+        each_misfortune_has_its_screen("ring")
+    }),
+    ("each_misfortune_has_its_screen_on_epoll", || {
+        each_misfortune_has_its_screen("epoll")
+    }),
+    ("a_black_hole_has_its_screen", a_black_hole_has_its_screen),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {
         a_held_master_loses_nobody("ring")

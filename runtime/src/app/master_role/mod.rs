@@ -1,7 +1,6 @@
 //! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
 
 use std::io::IsTerminal;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +14,8 @@ use ringmw_codec::secret::Secret;
 use crate::app::args::{Args, ExitRequest};
 use crate::app::batch_job::Starts;
 use crate::app::exit::Exit;
+use crate::app::master_role::heard::Heard;
+use crate::app::master_role::listen::Listening;
 use crate::app::master_role::outlast::Outlast;
 use crate::app::master_role::resource::Reporting;
 use crate::app::master_role::runtime::Runtime;
@@ -22,6 +23,7 @@ use crate::app::master_role::slaves::LocalSlaves;
 use crate::app::parts::{OWN_VERSION, Parts, finish};
 use crate::app::replay_role;
 use crate::flags::{self, Role, Settings, SlavesAt};
+use crate::io::beside::Beside;
 use crate::io::clock::Clock;
 use crate::io::dial::Dialler;
 use crate::io::engine;
@@ -43,6 +45,7 @@ use crate::proto::config::{Config, unsent_bytes_max};
 use crate::proto::master::MasterCore;
 use crate::typed::registry::Registry;
 
+mod heard;
 mod listen;
 mod outlast;
 mod resource;
@@ -248,18 +251,20 @@ impl Setting {
         }
         let kept = outlast.as_ref().and_then(|outlast| outlast.secret.clone());
         let secret = self.secret(kept)?;
-        let listener = self.listen_again(outlast.as_ref().map_or(0, |outlast| outlast.port))?;
+        let listening = self.listen_again(outlast.as_ref().map_or(0, |outlast| outlast.port))?;
         if secret.is_none() {
-            self.warn_of_no_secret(&listener);
+            self.warn_of_no_secret(&listening);
         }
-        let port = listener
+        let port = listening
+            .first
             .local_addr()
             .map_err(|error| format!("the listening socket: {error}"))?;
         let (local, port) = (port, port.port());
-        let addresses = self.addresses(&listener, port)?;
+        let addresses = self.addresses(&listening, port)?;
         let watch = self.watch(secret.as_ref(), local, &addresses)?;
         let told = watch.as_ref().map(|watch| watch.told.clone());
-        let runtime = Runtime::open(self.settings.engine, listener)?;
+        let Listening { first, beside } = listening;
+        let runtime = Runtime::open(self.settings.engine, first)?;
         let word = if runtime.is_ring() {
             EngineWord::Ring
         } else {
@@ -385,6 +390,9 @@ impl Setting {
             let _ = self.finished.set(reporting.say_finished());
         }
         let progress = self.progress(local.as_ref().map_or(0, LocalSlaves::slaves))?;
+        // A master that nobody watches leaves it to its trail.
+        let is_heard = !self.embedded && (self.is_local() || progress.is_some());
+        let mut heard = is_heard.then(Heard::default);
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
@@ -393,6 +401,7 @@ impl Setting {
         let reporter = reporting.as_ref().map(Reporting::reporter);
         let ending = runtime.block_on(move |engine| async move {
             let driver = Driver {
+                beside: Beside::start(beside)?,
                 mw: handle.clone(),
                 engine,
                 audit,
@@ -406,6 +415,9 @@ impl Setting {
                 progress,
                 stops_now,
                 watch: Box::new(move |event| {
+                    if let Some(text) = heard.as_mut().and_then(|heard| heard.on_event(event)) {
+                        complain(&own_name(), &text);
+                    }
                     if let Some(watch) = &mut watch_local {
                         watch(event);
                     }
@@ -542,10 +554,12 @@ impl Setting {
     }
 
     /// Where others than this machine's users can reach it, that is not what is expected.
-    fn warn_of_no_secret(&self, listener: &TcpListener) {
-        let is_open = listener
-            .local_addr()
-            .is_ok_and(|address| !address.ip().is_loopback());
+    fn warn_of_no_secret(&self, Listening { first, beside }: &Listening) {
+        let mut all = std::iter::once(first).chain(beside);
+        let is_open = all.any(|listener| {
+            let address = listener.local_addr();
+            address.is_ok_and(|address| !address.ip().is_loopback())
+        });
         if is_open {
             complain(
                 &own_name(),
