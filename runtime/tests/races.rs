@@ -140,10 +140,10 @@ async fn droppers(mw: Master, _: Args) -> Result {
 #[test]
 fn a_call_may_be_dropped_while_its_result_is_under_way() {
     let mut late = 0;
-    for seed in 0..20 {
+    for seed in 0..8 {
         late += in_churn(seed, Duration::from_secs(1), droppers).late;
     }
-    assert!(late >= 20, "{late} results came after their end");
+    assert!(late >= 8, "{late} results came after their end");
 }
 
 // ---- crowds
@@ -239,7 +239,7 @@ fn a_hundred_thousand_calls_wait_and_cost_nobody_anything() {
         embedded(engine, |mw, _| crowd(mw, 100_000, 300));
         embedded(engine, |mw, _| answered(mw, 100_000));
     }
-    for seed in 0..3 {
+    for seed in 0..2 {
         let every = Duration::from_millis(200);
         in_churn(seed, every, |mw, _| crowd(mw, 6_000, 50));
         in_churn(seed, every, |mw, _| answered(mw, 3_000));
@@ -293,7 +293,7 @@ fn ten_thousand_reservations_are_made_and_dropped() {
     for engine in ["auto", "epoll"] {
         embedded(engine, |mw, _| reservations(mw, 40, 250));
     }
-    for seed in 0..4 {
+    for seed in 0..2 {
         in_churn(seed, Duration::from_millis(100), |mw, _| {
             reservations(mw, 40, 250)
         });

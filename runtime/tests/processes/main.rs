@@ -16,6 +16,7 @@ mod listening;
 mod misfortune;
 mod outlive;
 mod poison;
+mod racing;
 mod secrets;
 mod signals;
 mod storms;
@@ -79,6 +80,7 @@ use crate::outlive::{
 };
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
+use crate::racing::a_winner_dies_as_it_wins;
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
@@ -111,6 +113,12 @@ const TESTS: &[Test] = &[
     }),
     ("a_conversation_is_cut_in_the_middle_on_epoll", || {
         a_conversation_is_cut_in_the_middle("epoll")
+    }),
+    ("a_winner_dies_as_it_wins_on_the_ring", || {
+        a_winner_dies_as_it_wins("ring")
+    }),
+    ("a_winner_dies_as_it_wins_on_epoll", || {
+        a_winner_dies_as_it_wins("epoll")
     }),
     ("nothing_goes_in_plain", nothing_goes_in_plain),
     (
