@@ -16,6 +16,7 @@ pub mod bare;
 pub mod blob;
 pub mod case;
 pub mod fleet;
+pub mod joins;
 pub mod loops;
 pub mod machine;
 pub mod meter;
@@ -23,6 +24,7 @@ pub mod micro;
 pub mod played;
 pub mod rivals;
 pub mod shapes;
+pub mod shared;
 
 /// The smallest task: what it costs is the system's own.
 #[algorithm]
@@ -53,7 +55,7 @@ pub fn iterate(iterations: u64) -> u64 {
 /// The application that master and slaves of a benchmark are.
 pub fn app() -> App {
     let app = App::new().algorithm::<noop>().algorithm::<spin>();
-    blob::register(shapes::register(app))
+    shared::register(blob::register(shapes::register(app)))
 }
 
 /// Runs this process as a slave, as thousands, or as a bare process, if that is what it was started for.

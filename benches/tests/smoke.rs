@@ -192,6 +192,31 @@ fn slaves_connect_and_stay() {
 }
 
 #[test]
+fn slaves_join_beside_others_who_lose_nothing() {
+    let args = ["--beside", "5", "--slaves", "40", "--secret", "--json"];
+    let line = line(env!("CARGO_BIN_EXE_connect"), &args);
+    assert_eq!(
+        (&line["missing"], &line["lost"]),
+        (&0.into(), &0.into()),
+        "{line}"
+    );
+    positive(&line, "join_s");
+    positive(&line, "rate_ratio");
+}
+
+#[test]
+fn data_is_shared_beside_tasks_and_from_a_file() {
+    let args = ["--case", "beside", "--bytes", "3000000", "--tasks", "50"];
+    let small = ["--runs", "1", "--secret", "--json"];
+    let beside = line(env!("CARGO_BIN_EXE_shared"), &[&args[..], &small].concat());
+    assert_eq!(beside["sent_ratio"], 1.0, "{beside}");
+    positive(&beside, "p99_ratio");
+    let args = ["--case", "file", "--bytes", "20000000"];
+    let file = line(env!("CARGO_BIN_EXE_shared"), &[&args[..], &small].concat());
+    positive(&file, "rate_ratio");
+}
+
+#[test]
 fn improvements_come_and_are_told() {
     let args = [
         "--slaves",

@@ -76,6 +76,8 @@ macro_rules! flags {
                 "Begin the audit file anew at this size; FILE.1 is then the one before, and KEEP of them are kept (8).";
             audit_level = "--mw-audit-level", Some("default|packets|tasks"), Level, Some("default"), Both,
                 "How much the audit trail tells: every packet, every task.";
+            progress = "--mw-progress", Some("on|off"), Maybe<OnOff>, None, Master,
+                "Keep a line on stderr that says how far the run is and what went wrong; by default on a terminal, where the trail does not go to the same. Elsewhere it is a line every 10 s.";
             dir = "--mw-dir", Some("DIR"), Maybe<File>, None, Both,
                 "Keep all that outlasts a process in this folder: NAME.rsc, NAME.audit, journal/, state; started again, the run goes on. Slave: read NAME.rsc there. Single flags override.";
             resource_file = "--mw-resource-file", Some("FILE"), Each<File>, None, Both,

@@ -36,6 +36,8 @@ use std::ops::ControlFlow;
 
 use thiserror::Error;
 
+use crate::crc;
+
 pub use crate::kinds::Kind;
 
 /// Bytes of the header before every payload.
@@ -157,14 +159,14 @@ pub fn finish_frame_around(out: &mut [u8], mark: FrameMark, pieces: &[(usize, &[
         "the mark belongs to this buffer"
     );
     header[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&payload_bytes.to_le_bytes());
-    let mut sum = crc32c::crc32c(&header[..CHECKSUM_AT]);
+    let mut sum = crc::of(&header[..CHECKSUM_AT]);
     let mut summed = begin;
     for (at, piece) in pieces {
-        sum = crc32c::crc32c_append(sum, &out[summed..*at]);
-        sum = crc32c::crc32c_append(sum, piece);
+        sum = crc::append(sum, &out[summed..*at]);
+        sum = crc::append(sum, piece);
         summed = *at;
     }
-    let checksum = crc32c::crc32c_append(sum, &out[summed..]);
+    let checksum = crc::append(sum, &out[summed..]);
     out[mark.start + CHECKSUM_AT..begin].copy_from_slice(&checksum.to_le_bytes());
 }
 
@@ -176,35 +178,7 @@ pub fn put_frame(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
 }
 
 fn checksum(header: &[u8], payload: &[u8]) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    if payload.len() < short::LEAST_LONG_BYTES && is_x86_feature_detected!("sse4.2") {
-        // SAFETY: the processor has just been found to have it.
-        return unsafe { short::crc32c_append(short::crc32c_append(0, header), payload) };
-    }
-    crc32c::crc32c_append(crc32c::crc32c(header), payload)
-}
-
-/// CRC-32C of a few bytes: `crc32c` goes byte by byte to the next word and has three lanes to set up, which costs more
-/// than a small packet's checksum itself.
-#[cfg(target_arch = "x86_64")]
-mod short {
-    use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u32, _mm_crc32_u64};
-
-    /// From here on three lanes are faster.
-    pub(super) const LEAST_LONG_BYTES: usize = 768;
-
-    #[target_feature(enable = "sse4.2")]
-    pub(super) fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
-        let (words, rest) = bytes.as_chunks();
-        let crc = words.iter().fold(u64::from(!crc), |crc, word| {
-            _mm_crc32_u64(crc, u64::from_le_bytes(*word))
-        });
-        let (halves, rest) = rest.as_chunks();
-        let crc = halves.iter().fold(crc as u32, |crc, half| {
-            _mm_crc32_u32(crc, u32::from_le_bytes(*half))
-        });
-        !rest.iter().fold(crc, |crc, byte| _mm_crc32_u8(crc, *byte))
-    }
+    crc::append(crc::of(header), payload)
 }
 
 /// A header whose every byte has been judged, the checksum aside.
@@ -523,7 +497,7 @@ impl FrameReader {
     fn sum_up(&self, frame: &[u8]) -> u32 {
         match self.summed_bytes {
             0 => checksum(&frame[..CHECKSUM_AT], &frame[HEADER_BYTES..]),
-            summed_bytes => crc32c::crc32c_append(self.sum, &frame[summed_bytes..]),
+            summed_bytes => crc::append(self.sum, &frame[summed_bytes..]),
         }
     }
 
@@ -579,19 +553,5 @@ mod tests {
             );
         }
         assert_eq!(reader.tail.capacity(), 0);
-    }
-
-    #[test]
-    fn checksums_are_crc32c_at_every_length_and_alignment() {
-        let bytes: Vec<u8> = (0..1_600u32)
-            .map(|nth| (nth.wrapping_mul(2_654_435_761) >> 24) as u8)
-            .collect();
-        let (header, rest) = bytes.split_at(CHECKSUM_AT);
-        let lengths = (0..64).chain(760..776).chain([1_500]);
-        for (begin, length) in lengths.flat_map(|length| (0..8).map(move |begin| (begin, length))) {
-            let payload = &rest[begin..][..length];
-            let whole = crc32c::crc32c(&[header, payload].concat());
-            assert_eq!(checksum(header, payload), whole, "{length} from {begin}");
-        }
     }
 }

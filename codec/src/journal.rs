@@ -43,6 +43,7 @@ pub use records::{
 };
 pub use saved::{Numbering, RunFile, SavedBest, StateFile};
 
+use crate::crc;
 use crate::wire::{DecodeError, Fields, put_text16};
 
 mod failed;
@@ -134,7 +135,7 @@ fn seal_head(magic: [u8; 8], head: &[u8]) -> Vec<u8> {
 }
 
 fn head_checksum(file: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&file[..12]), &file[16..])
+    crc::append(crc::of(&file[..12]), &file[16..])
 }
 
 /// The head in the envelope that `file` begins with.

@@ -24,6 +24,7 @@
 pub mod audit;
 pub mod batch;
 pub mod control;
+mod crc;
 pub mod flags;
 pub mod frame;
 pub mod handshake;

@@ -10,10 +10,11 @@ use imports::{Row, judge, judge_file};
 /// `Nanos` is the crate's own word for a time, in its root.
 const TABLE: &[Row<'_>] = &[
     ("wire", &[]),
+    ("crc", &[]),
     ("handshake", &["wire"]),
     ("control", &["wire"]),
     ("batch", &["wire", "Nanos"]),
-    ("journal", &["wire", "Nanos"]),
+    ("journal", &["wire", "crc", "Nanos"]),
     ("shared", &["wire"]),
     ("running", &["wire"]),
     ("kept", &["wire", "Nanos"]),
@@ -34,7 +35,7 @@ const TABLE: &[Row<'_>] = &[
             "talk",
         ],
     ),
-    ("frame", &["kinds"]),
+    ("frame", &["kinds", "crc"]),
     ("secret", &["frame", "handshake"]),
     ("audit", &[]),
     ("resource", &[]),

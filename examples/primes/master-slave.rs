@@ -19,7 +19,7 @@ async fn master(mw: Master, args: Args) -> Result {
     Ok(())
 }
 
-async fn sum(mw: &Master, upto: u64) -> Result<u64> {
+pub(crate) async fn sum(mw: &Master, upto: u64) -> Result<u64> {
     let mut sums = mw.map(ranges(upto, 1_000).map(|(first, end)| factors::task(first, end)));
     let mut sum = 0;
     while let Some(part) = sums.try_next().await? {
@@ -28,6 +28,10 @@ async fn sum(mw: &Master, upto: u64) -> Result<u64> {
     Ok(sum)
 }
 
+pub(crate) fn app() -> App {
+    App::new().algorithm::<factors>()
+}
+
 fn main() -> ExitCode {
-    App::new().algorithm::<factors>().master(master).run()
+    app().master(master).run()
 }

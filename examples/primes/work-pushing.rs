@@ -27,7 +27,7 @@ async fn master(mw: Master, args: Args) -> Result {
     Ok(())
 }
 
-async fn sum(mw: &Master, upto: u64, slaves: u32) -> Result<u64> {
+pub(crate) async fn sum(mw: &Master, upto: u64, slaves: u32) -> Result<u64> {
     mw.allocate(Group::Ordered, slaves);
     let mut ranges = ranges(upto, 1_000);
     // What came back goes first.
@@ -71,6 +71,10 @@ async fn sum(mw: &Master, upto: u64, slaves: u32) -> Result<u64> {
     }
 }
 
+pub(crate) fn app() -> App {
+    App::new().algorithm::<factors>()
+}
+
 fn main() -> ExitCode {
-    App::new().algorithm::<factors>().master(master).run()
+    app().master(master).run()
 }

@@ -46,7 +46,7 @@ async fn master(mw: Master, args: Args) -> Result {
     Ok(())
 }
 
-async fn sum(mw: &Master, upto: u64) -> Result<u64> {
+pub(crate) async fn sum(mw: &Master, upto: u64) -> Result<u64> {
     let submit = |first: u64, end: u64| {
         // A stream of its own, by what it is: how often it was cut depends on the slaves.
         mw.submit(work::task(first, end).tag(&end).stream(first));
@@ -74,10 +74,10 @@ async fn sum(mw: &Master, upto: u64) -> Result<u64> {
     Ok(sum)
 }
 
+pub(crate) fn app() -> App {
+    App::new().algorithm::<work>().algorithm::<factors>()
+}
+
 fn main() -> ExitCode {
-    App::new()
-        .algorithm::<work>()
-        .algorithm::<factors>()
-        .master(master)
-        .run()
+    app().master(master).run()
 }

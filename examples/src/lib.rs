@@ -166,6 +166,14 @@ impl Stage {
         self.dial(Some(namespace), host, port, &[])
     }
 
+    /// Starts a slave that listens at this address, in this network namespace if one is named.
+    pub fn listening(&self, namespace: Option<&str>, address: &str, flags: &[&str]) -> Process {
+        let index = self.slaves.replace(self.slaves.get() + 1);
+        let role = ["--mw-slave", "--mw-slave-listen", address];
+        let name = format!("slave-{index}");
+        self.start_in(namespace, &name, &role, flags.iter().copied())
+    }
+
     /// Starts a slave of that master, once the master is ready.
     pub fn slave(&self, master: &Process) -> Process {
         self.slave_with(master, &[])

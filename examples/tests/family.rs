@@ -5,11 +5,25 @@
 #[path = "../conversation.rs"]
 mod conversation;
 #[allow(dead_code)]
+#[path = "../primes/master-slave.rs"]
+mod master_slave;
+#[allow(dead_code)]
 #[path = "../tests-apps/steer.rs"]
 mod steer;
+#[allow(dead_code)]
+#[path = "../primes/work-pushing.rs"]
+mod work_pushing;
+#[allow(dead_code)]
+#[path = "../primes/work-stealing.rs"]
+mod work_stealing;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
 
+use ringmw::prelude::*;
+use ringmw::testing::{Churn, World};
 use ringmw_examples::{End, Process, Signal, Stage, send};
 
 /// The sum of the prime factors of 1..=upto, by a sieve.
@@ -71,6 +85,58 @@ fn the_three_patterns_agree_with_a_sieve() {
             "{example} under kills"
         );
     }
+}
+
+/// One pattern in the simulated world, whose slaves come and go.
+fn in_the_world<F: Future<Output = Result<u64>> + 'static>(
+    name: &str,
+    app: fn() -> App,
+    sum: impl Fn(Master) -> F + Copy + 'static,
+    expected: u64,
+) {
+    let mut lost = 0;
+    for seed in 0..20 {
+        let told = Rc::new(Cell::new(None));
+        let into = Rc::clone(&told);
+        let app = app().master(async move |mw: Master, _: Args| -> Result {
+            into.set(Some(sum(mw).await?));
+            Ok(())
+        });
+        let report = World::new(seed)
+            .slaves(4)
+            .churn(Churn::every(Duration::from_millis(200)))
+            .args(["--mw-crash-limit", "0", "--mw-client-timeout", "3"])
+            .patience(Duration::from_secs(3_600))
+            .run(app);
+        assert_eq!(report.code, 0, "{name}, seed {seed}: {report:?}");
+        assert_eq!(told.take(), Some(expected), "{name}, seed {seed}");
+        lost += report.lost;
+    }
+    assert!(lost > 20, "{name}: {lost} slaves were lost");
+}
+
+#[test]
+fn the_three_patterns_agree_under_churn() {
+    const UPTO: u64 = 30_000;
+    let expected = sum_of_factors(UPTO as usize);
+    in_the_world(
+        "master-slave",
+        master_slave::app,
+        |mw| async move { master_slave::sum(&mw, UPTO).await },
+        expected,
+    );
+    in_the_world(
+        "work-pushing",
+        work_pushing::app,
+        |mw| async move { work_pushing::sum(&mw, UPTO, 2).await },
+        expected,
+    );
+    in_the_world(
+        "work-stealing",
+        work_stealing::app,
+        |mw| async move { work_stealing::sum(&mw, UPTO).await },
+        expected,
+    );
 }
 
 #[test]

@@ -47,6 +47,31 @@ fn the_classic_cleans_up_on_both_sides() {
     );
 }
 
+/// Who dials, with a secret and without.
+#[test]
+fn either_side_dials() {
+    for has_secret in [true, false] {
+        let stage = Stage::new("hello-world");
+        let secret = stage.path("secret");
+        let secret = [
+            "--mw-secret-file",
+            secret.to_str().expect("a temporary path"),
+        ];
+        let flags: &[&str] = if has_secret { &secret } else { &[] };
+        // The master makes the file.
+        let mut master = stage.master(flags.iter().copied());
+        let mut slave = stage.slave_with(&master, flags);
+        assert_eq!(sorted(master.success().lines()), greetings());
+        slave.success();
+
+        let _slave = stage.listening(None, "127.0.0.1:0", flags);
+        let address = format!("127.0.0.1:{}", _slave.port());
+        let dials = ["--mw-slave-at", &address];
+        let mut master = stage.master([&dials[..], flags].concat());
+        assert_eq!(sorted(master.success().lines()), greetings());
+    }
+}
+
 #[test]
 fn a_master_and_a_slave_tell_the_story_of_the_manual() {
     let stage = Stage::new("hello-world");

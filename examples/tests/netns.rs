@@ -14,6 +14,7 @@
 //! Packets are dropped where they come in, so that whoever sends them learns nothing.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -56,6 +57,8 @@ enum Fault {
     Loss(u32),
     /// All are.
     Cut,
+    /// Those are that would begin a connection.
+    Undialled,
 }
 
 /// The namespaces; they go with it.
@@ -121,6 +124,9 @@ impl Network {
                     format!("iifname {device} numgen random mod 100 < {percent} drop")
                 }
                 Fault::Cut => format!("iifname {device} drop"),
+                Fault::Undialled => {
+                    format!("iifname {device} tcp flags & (syn | ack) == syn drop")
+                }
             };
             // In one transaction; a table must be there to be deleted.
             let rules = format!(
@@ -138,6 +144,13 @@ impl Network {
             run("ip", &args, &rules)?;
         }
         Ok(())
+    }
+
+    /// What this namespace finds in its `/etc/hosts`.
+    fn hosts(&self, namespace: &str, text: &str) {
+        let folder = hosts_of(namespace);
+        std::fs::create_dir_all(&folder).expect("root may");
+        std::fs::write(folder.join("hosts"), text).expect("root may");
     }
 
     fn set(&self, line: usize, to_master: Fault, to_slave: Fault) {
@@ -182,8 +195,14 @@ impl Drop for Network {
         for namespace in &self.namespaces {
             // Both ends of a line go with either.
             let _ = ip(&format!("netns del {namespace}"));
+            let _ = std::fs::remove_dir_all(hosts_of(namespace));
         }
     }
+}
+
+/// Where `ip netns exec` looks for the namespace's own `/etc/hosts`.
+fn hosts_of(namespace: &str) -> PathBuf {
+    Path::new("/etc/netns").join(namespace)
 }
 
 /// Takes down what tests have left that were killed themselves.
@@ -391,6 +410,96 @@ fn a_silent_line_is_found_at_both_ends(engine: &str) {
     assert_eq!(losses(&master.trail()).len(), rows.len());
     let sum = finish(&stage, master, &mut slaves);
     println!("{engine}: {sum}");
+}
+
+/// The master of `hello-world` listens at both addresses of its name, though each slave reaches one of them alone; and a
+/// slave that finds an address of nobody's first in the name goes on to the next.
+#[test]
+#[ignore = "needs network namespaces: `.ci/run netns` runs it"]
+fn a_host_name_is_all_its_addresses() {
+    for engine in ["ring", "epoll"] {
+        let network = network(2);
+        let stage = Stage::new("test-chaos").with_engine(engine);
+        network.hosts(&network.of_master(), "10.77.0.1 both\n10.77.1.1 both\n");
+        let until = stage.path("until");
+        let until = until.to_str().expect("a temporary path");
+        let args = [
+            "--mw-master-host",
+            "both",
+            "--until",
+            until,
+            "--addressed",
+            "0",
+        ];
+        let master = stage.master_in(&network.of_master(), args);
+        let port = master.port();
+        let mut addresses = master.wait_for("its addresses", |trail| {
+            trail.iter().find_map(|event| match event {
+                Event::Ready { addresses, .. } => Some(addresses.clone()),
+                _ => None,
+            })
+        });
+        addresses.sort_unstable();
+        assert_eq!(
+            addresses,
+            ["10.77.0.1", "10.77.1.1"].map(|ip| format!("{ip}:{port}"))
+        );
+        let mut slaves: Vec<_> = (0..2)
+            .map(|line| {
+                let namespace = network.of_slave(line);
+                // Nobody has the first: whoever asks for it waits for seconds.
+                let names = format!("10.77.{line}.9 both\n10.77.{line}.1 both\n");
+                network.hosts(&namespace, &names);
+                stage.slave_in(&namespace, "both", port)
+            })
+            .collect();
+        for (line, slave) in slaves.iter().enumerate() {
+            at_work(&master, slave.slave_id());
+            let peer = slave.trail().into_iter().find_map(|event| match event {
+                Event::MasterConnected { to, .. } => Some(to),
+                _ => None,
+            });
+            assert_eq!(
+                peer,
+                Some(format!("10.77.{line}.1:{port}")),
+                "{}",
+                slave.describe()
+            );
+        }
+        println!("{engine}: {}", finish(&stage, master, &mut slaves));
+    }
+}
+
+/// What comes in to the master may begin no connection: no slave reaches it, and it reaches those that listen.
+#[test]
+#[ignore = "needs network namespaces: `.ci/run netns` runs it"]
+fn a_master_that_cannot_be_reached_dials() {
+    for (engine, has_secret) in [("ring", true), ("epoll", false)] {
+        let network = network(1);
+        network.set(0, Fault::Undialled, Fault::None);
+        let stage = Stage::new("hello-world").with_engine(engine);
+        let secret = stage.path("secret");
+        std::fs::write(&secret, "c0ffee11".repeat(8)).expect("a temporary file");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&secret, mode).expect("it is ours");
+        let secret = [
+            "--mw-secret-file",
+            secret.to_str().expect("a temporary path"),
+        ];
+        let flags: &[&str] = if has_secret { &secret } else { &[] };
+        let _slave = stage.listening(Some(&network.of_slave(0)), "10.77.0.2:0", flags);
+        let address = format!("10.77.0.2:{}", _slave.port());
+        // In vain.
+        let mut dials = network.slave(&stage, 0, 9);
+        let dials = dials.end();
+        assert!(
+            dials.stderr.contains("10.77.0.1:9: no answer in 10 s"),
+            "{dials:?}"
+        );
+        let args = [&["--mw-slave-at", &address][..], flags].concat();
+        let mut master = stage.master_in(&network.of_master(), args);
+        assert_eq!(master.success().lines().len(), 10);
+    }
 }
 
 #[test]

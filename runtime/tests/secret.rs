@@ -2,6 +2,7 @@
 //! the right reason, and nothing else. Real sockets, both engines.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringmw::Ready;
 use ringmw::internals::proto::{SlaveConfig, SlaveCore, SlaveEnd};
@@ -22,7 +23,7 @@ use ringmw_codec::secret::{
     ANSWER_BYTES, Channel, FIRST_BYTES, First, Initiator, Key, Role, Secret,
 };
 
-use crate::need::trial;
+use crate::need::{Need, trial};
 use crate::support::{PATIENCE, events, frame, hello_frame};
 
 #[path = "support/need.rs"]
@@ -45,6 +46,19 @@ fn main() -> ExitCode {
         &[],
         a_slave_believes_nobody_but_its_master,
     ));
+    // Minutes, where the code is built for tests: `.ci/run machine` runs them.
+    let long: [(_, fn()); 2] = [
+        ("ring::twenty_thousand_half_proofs", || {
+            twenty_thousand_half_proofs("ring")
+        }),
+        ("epoll::twenty_thousand_half_proofs", || {
+            twenty_thousand_half_proofs("epoll")
+        }),
+    ];
+    for (name, test) in long {
+        let needs = [Need::ManyFiles];
+        trials.push(trial(name, &needs, test).with_ignored_flag(true));
+    }
     libtest_mimic::run(&args, trials).exit_code()
 }
 
@@ -401,6 +415,57 @@ fn half_proofs_do_not_stop_those_who_know_the_secret(engine: &str) {
         let mut byte = [0];
         stream.read_exact(&mut byte).unwrap();
         drop(crowd);
+    });
+    assert_eq!(connected(&events), 2);
+    let is_lost = |event: &&Event| matches!(event, Event::Lost { .. });
+    let lost = events.iter().filter(is_lost).count();
+    assert!(lost <= 1, "none but the played one, which went: {lost}");
+}
+
+/// Half of them stop a byte before their proof is whole, half after it. Meanwhile somebody who knows the secret joins, and
+/// who has joined goes on to work.
+fn twenty_thousand_half_proofs(engine: &str) {
+    const CROWD: usize = 20_000;
+    // Those that came before these have had to give way, or are closed by their own side.
+    const OPEN_MAX: usize = 10_000;
+    let events = play(engine, |ready| {
+        let member_id = &ready.hello.member_id;
+        let first = first_of(secret(ready), Role::Slave, member_id);
+        let begun = Instant::now();
+        let knows = thread::spawn({
+            let ready = ready.clone();
+            move || {
+                // In the midst of them.
+                thread::sleep(Duration::from_millis(300));
+                let begun = Instant::now();
+                let (mut stream, mut channel) = proved(&ready, 2);
+                let hello = hello_frame(&ready.hello);
+                stream.write_all(&sealed(&mut channel, &hello)).unwrap();
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                begun.elapsed()
+            }
+        });
+        let mut crowd = VecDeque::new();
+        for nth in 0..CROWD {
+            let mut stream = dial(ready);
+            // One that had to give way meanwhile may be gone.
+            let _ = stream.write_all(&first[..FIRST_BYTES - nth % 2]);
+            crowd.push_back(stream);
+            if crowd.len() > OPEN_MAX {
+                crowd.pop_front();
+            }
+        }
+        let dialled = begun.elapsed();
+        let joined = knows.join().expect("who knows the secret joins");
+        println!(
+            "{CROWD} dialled in {dialled:.1?}, who knew the secret joined within {joined:.1?}"
+        );
+        // Each of those loses its connection, with a reason or without one.
+        for stream in &crowd {
+            rest(stream);
+        }
+        println!("all are gone after {:.1?}", begun.elapsed());
     });
     assert_eq!(connected(&events), 2);
     let is_lost = |event: &&Event| matches!(event, Event::Lost { .. });

@@ -7,8 +7,13 @@ pub const AUTO: u32 = 0;
 
 /// A packet holds about this much compute: enough to hide its way there and back, little to wait for at the end.
 pub(crate) const PACKET_COMPUTE: Nanos = 3_000_000;
-/// What a packet costs the master beside its tasks, its results included.
-const PACKET_COST: Nanos = 4_000;
+/// What a packet costs the master, its results included, as long as it has not been measured; and the least that is believed.
+pub(crate) const PACKET_COST: Nanos = 4_000;
+/// The most that a packet is believed to cost the master: one of large arguments takes long for its bytes, and fewer of them
+/// would be no fewer bytes.
+pub(crate) const PACKET_COST_MAX: Nanos = 1_000_000;
+/// With fewer slaves packets do not grow for the master's sake, whatever one costs it within reason: it need not be measured.
+pub const PACKETS_WEIGHED_FROM: usize = 16;
 /// The most compute of a packet, however many slaves there are: what an answer waits for at the end.
 pub(crate) const PACKET_COMPUTE_MAX: Nanos = 1_000_000_000;
 /// Most tasks of a series where no number is given: its arguments are kept until the last of them has ended.
@@ -77,10 +82,13 @@ impl Config {
     }
 }
 
-/// The compute of a packet where there are so many slaves: enough that their packets together take the master less than a
-/// third of its time.
-pub(crate) fn packet_compute(slaves: usize) -> Nanos {
-    let costs = PACKET_COST.saturating_mul(slaves as u64);
+/// The compute of a packet where there are so many slaves and a packet costs the master so much: enough that their packets
+/// together take the master less than a third of its time.
+pub(crate) fn packet_compute(slaves: usize, cost: Nanos) -> Nanos {
+    let costs = match slaves < PACKETS_WEIGHED_FROM {
+        true => 0,
+        false => cost.saturating_mul(slaves as u64),
+    };
     (costs.saturating_mul(10) / 3).clamp(PACKET_COMPUTE, PACKET_COMPUTE_MAX)
 }
 

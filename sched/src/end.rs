@@ -24,11 +24,11 @@ pub enum Death {
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Death::Connection => "its connection ended",
-            Death::Silence => "it fell silent",
-            Death::Exit => "its code called exit",
-            Death::Signal => "a fault of its code killed it, by a signal",
-            Death::Memory => "it took more memory than it may",
+            Death::Connection => "lost its connection: it was killed, or its machine is gone",
+            Death::Silence => "fell silent",
+            Death::Exit => "was ended by its own code, which called exit",
+            Death::Signal => "was killed by a signal, for a fault of its code",
+            Death::Memory => "took more memory than it may",
         })
     }
 }
@@ -100,10 +100,13 @@ impl fmt::Display for Reason {
                 crashes,
                 death,
             } => {
-                write!(
-                    f,
-                    "{crashes} slaves were lost while they ran it, the last one {slave}: {death}"
-                )
+                match crashes {
+                    1 => write!(f, "the slave that ran it, {slave}, {death}"),
+                    _ => write!(
+                        f,
+                        "{crashes} slaves were lost while they ran it; the last, {slave}, {death}"
+                    ),
+                }
             }
             Reason::TooLarge { bytes, bytes_max } => {
                 write!(

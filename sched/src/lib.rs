@@ -74,7 +74,7 @@ mod series;
 mod task;
 mod why;
 
-pub use config::{AUTO, Config, short_tasks_max};
+pub use config::{AUTO, Config, PACKETS_WEIGHED_FROM, short_tasks_max};
 pub use data::health::{ERROR, Outcomes, WINDOW};
 pub use data::hungry::HungryWord;
 pub use data::labels::Lack;

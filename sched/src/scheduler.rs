@@ -11,6 +11,7 @@ use crate::data::health::Health;
 use crate::data::hungry::Hungry;
 use crate::data::list::Links;
 use crate::data::owners::Owners;
+use crate::data::packet_costs::PacketCosts;
 use crate::data::quarantined::{Quarantine, Quarantined};
 use crate::data::record::{Record, State};
 use crate::data::reserved::Reserved;
@@ -38,6 +39,7 @@ pub struct Scheduler<P> {
     pub(crate) deadlines: Deadlines,
     pub(crate) counts: Counts,
     pub(crate) times: Times,
+    pub(crate) packet_costs: PacketCosts,
     /// Slaves desired, by group.
     pub(crate) desired: [u32; 3],
     /// By how much the sum of the desires has fallen, rises and slaves sent away taken off.
@@ -91,6 +93,7 @@ impl<P: Series> Scheduler<P> {
             deadlines: Deadlines::default(),
             counts: Counts::new(algorithms),
             times: Times::new(algorithms, config.duplicate_stragglers),
+            packet_costs: PacketCosts::default(),
             desired: [0; 3],
             fallen: 0,
             has_allocated: false,

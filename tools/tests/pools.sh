@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Brings real batch systems up, runs the end-to-end tests of tools/tests/pools on them, and takes them down.
 #
-#   tools/tests/pools.sh [local] [ssh] [condor] [condor_hosts] [slurm]     default: all of them
+#   tools/tests/pools.sh [small] [local] [ssh] [condor] [condor_hosts] [slurm]     default: all of them
+#
+# `small` is the gate's size: two pools at a time, and without what another system shows in less time.
 #
 # Needs root (HTCondor's and Slurm's jobs run as users of their own), and
 #   MINICONDOR, MINISLURM   the scripts that make the pools (default: those in tools/tests/pools)
@@ -14,6 +16,14 @@ PATH=$PATH:/usr/sbin:/sbin
 die() { echo "pools.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || die "run it as root: the pools' jobs run as users of their own"
 systems=(local ssh condor condor_hosts slurm)
+# A crash loop is held on HTCondor in a third of the time; a suspended job waits for HTCondor's own timers.
+slow=(slurm::a_master_that_aborts_is_held slurm::a_slave_that_is_refused_is_held condor::a_suspended_slave_is_vacated)
+skip=() size=
+if [ "${1-}" = small ]; then
+  size=small
+  for name in "${slow[@]}"; do skip+=(--skip "$name"); done
+  shift
+fi
 [ $# -gt 0 ] || set -- "${systems[@]}"
 for system; do
   [[ " ${systems[*]} " == *" $system "* ]] || die "$system is none of ${systems[*]}"
@@ -66,7 +76,7 @@ tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name
   # A process group of its own, and waited for: bash does not look at signals while a command runs.
   set -m
   "$@" env RINGMW_POOLS_BIN="$POOLS/bin" RINGMW_POOLS_WORK="$work" \
-    "$POOLS/bin/pools" "$system::" --ignored --nocapture &
+    "$POOLS/bin/pools" "$system::" "${skip[@]}" --ignored --nocapture &
   testing=$!
   set +m
   local code=0
@@ -76,12 +86,15 @@ tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name
   echo "$system took $((SECONDS - began)) s"
 }
 
+# Both of two lanes may fetch packages: never at once. The lock is not the daemons'.
+one_at_a_time() { flock -o "$POOLS/lock" "$@"; }
+
 condor() {   # condor SYSTEM HOSTS
   [ "$2" = 0 ] || need ip iproute2
   [ -x "$MINICONDOR" ] || die "no minicondor at $MINICONDOR"
   local pool=$POOLS/$1
   down+=("$MINICONDOR down $pool")
-  MINICONDOR_HOSTS=$2 MINICONDOR_CACHE=$POOLS/debs "$MINICONDOR" up "$pool" 12
+  MINICONDOR_HOSTS=$2 MINICONDOR_CACHE=$POOLS/debs one_at_a_time "$MINICONDOR" up "$pool" 12
   tests "$1" "$pool/work" "$MINICONDOR" exec "$pool"
   "$MINICONDOR" down "$pool"
 }
@@ -90,7 +103,7 @@ slurm() {
   [ -x "$MINISLURM" ] || die "no minislurm at $MINISLURM"
   local pool=$POOLS/slurm
   down+=("$MINISLURM down $pool")
-  MINISLURM_CACHE=$POOLS/debs "$MINISLURM" up "$pool" 12
+  MINISLURM_CACHE=$POOLS/debs one_at_a_time "$MINISLURM" up "$pool" 12
   tests slurm "$pool/work" "$MINISLURM" exec "$pool"
   "$MINISLURM" down "$pool"
 }
@@ -122,7 +135,23 @@ ssh_farm() {   # a daemon of our own on two loopback addresses, with keys made f
   RINGMW_POOLS_FARM=$keys/farm tests ssh "$POOLS/work"
 }
 
-build
+[ -n "${RINGMW_POOLS_BUILT-}" ] || build
+
+# Jobs of a pool wait most of the time: HTCondor's run beside the others'.
+if [ "$size" = small ] && [[ " $* " == *" condor "* ]] && [ $# -gt 1 ]; then
+  export RINGMW_POOLS_BUILT=1
+  others=()
+  for system; do [ "$system" = condor ] || others+=("$system"); done
+  lanes=()
+  tools/tests/pools.sh small condor & lanes+=($!)
+  tools/tests/pools.sh small "${others[@]}" & lanes+=($!)
+  down+=("kill ${lanes[*]}")
+  code=0
+  for lane in "${lanes[@]}"; do wait "$lane" || code=$?; done
+  down=()
+  [ $code = 0 ] || die "a lane failed with $code"
+  set --
+fi
 for system; do
   case $system in
   local) tests local "$POOLS/work" ;;
@@ -132,4 +161,4 @@ for system; do
   slurm) slurm ;;
   esac
 done
-echo "pools.sh: all passed on $* in $SECONDS s"
+echo "pools.sh: all passed${*:+ on $*} in $SECONDS s"

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p ringmw-benches --bin connect
 //! cargo run --release -p ringmw-benches --bin connect -- --slaves 1000 --json
+//! cargo run --release -p ringmw-benches --bin connect -- --beside 200 --secret
 //! ```
 
 use std::cell::Cell;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ringmw_benches::fleet::{self, Setting, Slaves};
-use ringmw_benches::{app, machine, meter, played::Cast};
+use ringmw_benches::{app, joins, machine, meter, played::Cast};
 use serde_json::json;
 
 /// Lets played slaves connect and shake hands all at once, and measures the time to the last welcome, the master's CPU
@@ -28,6 +29,12 @@ struct Opts {
     /// The master's engine: auto, ring or epoll
     #[arg(long, default_value = "auto")]
     engine: String,
+    /// In place of idleness: so many slaves are at work, each with tasks of 10 ms, while the others join
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    beside: Option<u32>,
+    /// Encrypted, as a run is that is not told otherwise
+    #[arg(long)]
+    secret: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -38,6 +45,10 @@ fn main() -> ExitCode {
         return code;
     }
     let opts = Opts::parse();
+    if let Some(workers) = opts.beside {
+        joins_beside(&opts, workers);
+        return ExitCode::SUCCESS;
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("trail");
     let setting = Setting {
@@ -49,7 +60,7 @@ fn main() -> ExitCode {
         trail: Some((&file, "default")),
         group: 1,
         prefetch: true,
-        secret: false,
+        secret: opts.secret,
     };
     let (slaves, idle) = (opts.slaves, Duration::from_secs_f64(opts.idle));
     let alone = Rc::new(Cell::new(0));
@@ -98,4 +109,29 @@ fn main() -> ExitCode {
         ),
     }
     ExitCode::SUCCESS
+}
+
+fn joins_beside(opts: &Opts, workers: u32) {
+    let load = machine::load();
+    let mut line = joins::beside(workers, opts.slaves, &opts.engine, opts.secret);
+    line["engine"] = fleet::engine_word(&opts.engine).into();
+    line["security"] = fleet::security_word(opts.secret).into();
+    for (key, value) in machine::describe().as_object().expect("an object") {
+        line[key] = value.clone();
+    }
+    line["load"] = load.into();
+    match opts.json {
+        true => println!("{line}"),
+        false => println!(
+            "{} slaves join beside {workers} with tasks of 10 ms ({}, {}): all welcomed after {:.2} s; meanwhile the {workers} end {:.0} tasks a second, {:.2} times what they did before; {} of them lost (load {})",
+            opts.slaves,
+            line["engine"].as_str().unwrap_or("?"),
+            line["security"].as_str().unwrap_or("?"),
+            line["join_s"].as_f64().unwrap_or(f64::NAN),
+            line["rate_meanwhile"].as_f64().unwrap_or(f64::NAN),
+            line["rate_ratio"].as_f64().unwrap_or(f64::NAN),
+            line["lost"],
+            line["load"],
+        ),
+    }
 }

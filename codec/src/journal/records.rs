@@ -12,6 +12,7 @@
 
 use super::{HEAD_BYTES_MAX, Segment};
 use crate::Nanos;
+use crate::crc;
 use crate::wire::{DecodeError, Fields};
 
 /// What a record begins with.
@@ -371,7 +372,7 @@ fn checksum((life, number): (u32, u32), at: u64, length: [u8; 4], payload: &[u8]
     place[4..8].copy_from_slice(&number.to_le_bytes());
     place[8..16].copy_from_slice(&at.to_le_bytes());
     place[16..].copy_from_slice(&length);
-    crc32c::crc32c_append(crc32c::crc32c(&place), payload)
+    crc::append(crc::of(&place), payload)
 }
 
 // ---- what is read

@@ -53,7 +53,7 @@ fn read_build() -> String {
     match id {
         Some(id) => id.iter().map(|byte| format!("{byte:02x}")).collect(),
         None => match fs::read("/proc/self/exe") {
-            Ok(bytes) => format!("crc-{:08x}-{}", crc32c::crc32c(&bytes), bytes.len()),
+            Ok(bytes) => format!("crc-{:08x}-{}", crc_fast::crc32_iscsi(&bytes), bytes.len()),
             Err(_) => "unknown".to_owned(),
         },
     }

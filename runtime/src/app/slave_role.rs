@@ -1,10 +1,10 @@
 //! The slave's role: find the master, join, run the slave algorithm, leave.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::{Event, RoleWord, Who};
 use ringmw_codec::flags::exit;
@@ -29,9 +29,9 @@ use crate::io::secret_file;
 use crate::io::slave_link::Term;
 use crate::io::terminal::complain;
 use crate::io::word::Word;
-use crate::proto::slave::SlaveEnd;
+use crate::proto::slave::{SlaveEnd, WELCOME_WAIT};
 use crate::slave::back::{Back, Found};
-use crate::slave::listen::{self, Birth, Won};
+use crate::slave::listen::{self, Birth, Pending, Unanswered, Won, await_one};
 use crate::slave::{self, Join, Slave, Via};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
@@ -108,63 +108,98 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             return exit::ERROR;
         }
     };
-    let mut dialled = None;
-    if settings.slave_listen.is_none() {
-        match reach(&settings, &mut target, lives.as_ref(), &audit, name) {
-            Ok(Some(stream)) => dialled = Some(stream),
-            Ok(None) => return is_finished(),
-            Err(error) => {
-                complain(name, &error);
-                leaves(false, &error);
-                let code = match (&lives, &word) {
-                    (Some(lives), None) => lives.unreached(),
-                    _ => exit::ERROR,
-                };
-                let reason = error;
-                said(None, Event::Exit { code, reason });
-                finish(&audit, name);
-                return code;
-            }
-        }
-    }
-    let secret = own_secret.or(target.secret);
     let signalled = term.signalled();
-    let about = About {
-        is_watched: word.is_some(),
-        before: std::env::var(BEFORE_VARIABLE).unwrap_or_default(),
-        labels: settings.labels.clone(),
-        comes_back_to: 0,
-    };
-    let hello = hello(&parts, &target.member_id, about);
-    let bounds = settings.slave_bounds;
     let patience = patience(&settings);
-    let birth = slave::birth(hello, secret.clone(), bounds, &parts.registry, patience);
-    let back = (patience != Some(0)).then(|| back(&settings, &target.addresses, &birth));
+    let birth_of = |target: &Target| {
+        let about = About {
+            is_watched: word.is_some(),
+            before: std::env::var(BEFORE_VARIABLE).unwrap_or_default(),
+            labels: settings.labels.clone(),
+            comes_back_to: 0,
+        };
+        let hello = hello(&parts, &target.member_id, about);
+        let secret = own_secret.clone().or_else(|| target.secret.clone());
+        let bounds = settings.slave_bounds;
+        slave::birth(hello, secret, bounds, &parts.registry, patience)
+    };
+    let limit = settings.slave_bounds.time_limit.map(Duration::from_nanos);
+    let was_short = |end: Option<&SlaveEnd>, completed| {
+        let lives = lives.as_ref()?;
+        let planned = signalled.load(Ordering::SeqCst) != 0 || lives.is_older_than(limit);
+        is_in_vain(end, completed, planned).then(|| lives.in_vain())?
+    };
+    // Who started it with a pipe counts itself, and a code of the user's own stays.
+    let leave = |id: Option<u32>, code: u8, in_vain: Option<u8>, reason: String| {
+        let code = match in_vain {
+            Some(in_vain) if code == exit::ERROR && word.is_none() => in_vain,
+            _ => code,
+        };
+        leaves(code == exit::OK, &reason);
+        said(id, Event::Exit { code, reason });
+        finish(&audit, name);
+        last_word::is_meant();
+        code
+    };
     let mut again = None;
     let via = match &settings.slave_listen {
-        None => Via::Dialled(dialled.take().expect("it was dialled above")),
-        Some(at) => match await_master(at, &settings, secret.as_ref(), &birth, &audit) {
-            Ok(Waited::Won(won, clock, from)) => {
-                again = Some(Arc::clone(&from));
-                Via::Won(won, clock, from)
+        None => {
+            let search = Search {
+                settings: &settings,
+                lives: lives.as_ref(),
+                audit: &audit,
+                name,
+                term: &term,
+                birth_of: &birth_of,
+            };
+            match search.reach(&mut target) {
+                Ok(Reached::Welcomed(won, clock)) => Via::Welcomed(won, clock),
+                Ok(Reached::Finished) => return is_finished(),
+                Ok(Reached::Ended(end)) => {
+                    let error = end.to_string();
+                    complain(name, &error);
+                    return leave(None, exit::ERROR, was_short(Some(&end), 0), error);
+                }
+                Err(error) => {
+                    complain(name, &error);
+                    leaves(false, &error);
+                    let code = match (&lives, &word) {
+                        (Some(lives), None) => lives.unreached(),
+                        _ => exit::ERROR,
+                    };
+                    let reason = error;
+                    said(None, Event::Exit { code, reason });
+                    finish(&audit, name);
+                    return code;
+                }
             }
-            Ok(Waited::Nobody(code)) => {
-                let reason = "no other master has come".to_owned();
-                leaves(code == exit::OK, &reason);
-                said(None, Event::Exit { code, reason });
-                finish(&audit, name);
-                return code;
+        }
+        Some(at) => {
+            let secret = own_secret.as_ref().or(target.secret.as_ref());
+            match await_master(at, &settings, secret, &birth_of(&target), &audit) {
+                Ok(Waited::Won(won, clock, from)) => {
+                    again = Some(Arc::clone(&from));
+                    Via::Won(won, clock, from)
+                }
+                Ok(Waited::Nobody(code)) => {
+                    let reason = "no other master has come".to_owned();
+                    leaves(code == exit::OK, &reason);
+                    said(None, Event::Exit { code, reason });
+                    finish(&audit, name);
+                    return code;
+                }
+                Err(error) => {
+                    complain(name, &error);
+                    leaves(false, &error);
+                    let (code, reason) = (exit::ERROR, error);
+                    said(None, Event::Exit { code, reason });
+                    finish(&audit, name);
+                    return exit::ERROR;
+                }
             }
-            Err(error) => {
-                complain(name, &error);
-                leaves(false, &error);
-                let (code, reason) = (exit::ERROR, error);
-                said(None, Event::Exit { code, reason });
-                finish(&audit, name);
-                return exit::ERROR;
-            }
-        },
+        }
     };
+    let birth = birth_of(&target);
+    let back = (patience != Some(0)).then(|| back(&settings, &target.addresses, &birth));
     slave::remember_panics();
     let join = Join {
         via,
@@ -172,17 +207,11 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         registry: Arc::clone(&parts.registry),
         audit: Arc::clone(&audit),
         term: Some(term),
-        own_args: settings.user,
+        own_args: settings.user.clone(),
         word: word.clone(),
         replace: None,
         memory_max: settings.slave_memory,
         back,
-    };
-    let limit = settings.slave_bounds.time_limit.map(Duration::from_nanos);
-    let was_short = |end: Option<&SlaveEnd>, completed| {
-        let lives = lives.as_ref()?;
-        let planned = signalled.load(Ordering::SeqCst) != 0 || lives.is_older_than(limit);
-        is_in_vain(end, completed, planned).then(|| lives.in_vain())?
     };
     let in_vain;
     let (id, code, reason) = match Slave::join(join) {
@@ -213,16 +242,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
             (Some(slave.id().0), code, reason)
         }
     };
-    // Who started it with a pipe counts itself, and a code of the user's own stays.
-    let code = match in_vain {
-        Some(in_vain) if code == exit::ERROR && word.is_none() => in_vain,
-        _ => code,
-    };
-    leaves(code == exit::OK, &reason);
-    said(id, Event::Exit { code, reason });
-    finish(&audit, name);
-    last_word::is_meant();
-    code
+    leave(id, code, in_vain, reason)
 }
 
 /// How long it looks for the next life of its run: as long as its master says, if it was not told. One of local mode dies
@@ -254,41 +274,144 @@ fn back(settings: &Settings, addresses: &[String], birth: &Birth) -> Back {
     }
 }
 
-/// Dials the master; in a batch job again, with growing pauses, where nobody answers. Each time at the addresses that the
-/// resource file names by then. `None`: it says that the computation is finished.
-fn reach(
-    settings: &Settings,
-    target: &mut Target,
-    lives: Option<&Lives>,
-    audit: &AuditWriter,
-    name: &str,
-) -> Result<Option<TcpStream>, String> {
-    let mut patience: Option<Patience> = None;
-    loop {
-        let error = match slave::connect(&target.addresses, audit) {
-            Ok(stream) => return Ok(Some(stream)),
-            Err(error) => error,
-        };
-        let Some(lives) = lives else {
-            return Err(error);
-        };
-        let patience = patience.get_or_insert_with(|| {
-            let patience = lives.patience();
-            let seconds = patience.bound().as_secs();
-            complain(name, &format!("{error} It tries again for {seconds} s"));
-            patience
-        });
-        if !patience.wait() {
-            return Err(error);
-        }
-        // One that cannot be read now may be there again the next time.
-        if let Ok(now) = resolve_slave_target(&settings.sources, resource::read) {
-            if now.finished {
-                return Ok(None);
+/// What came of looking for the master.
+enum Reached {
+    Welcomed(Won, Clock),
+    /// The resource file says that the computation is finished.
+    Finished,
+    /// The master has turned it away, or it was told to go.
+    Ended(SlaveEnd),
+}
+
+/// How long the first answer is waited for; each time twice as long, up to what the core waits. A master may hold its thread
+/// for minutes. One that was killed may have left a socket that its kernel goes on listening with, and another life of it
+/// be at another port by then.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// Looks for a master that welcomes this slave.
+struct Search<'a> {
+    settings: &'a Settings,
+    lives: Option<&'a Lives>,
+    audit: &'a AuditWriter,
+    name: &'a str,
+    term: &'a Term,
+    birth_of: &'a dyn Fn(&Target) -> Birth,
+}
+
+impl Search<'_> {
+    /// Dials the master; in a batch job again, with growing pauses, where nobody answers, and everywhere where somebody
+    /// takes the connection and says nothing. Each time at the addresses that the resource file names by then.
+    fn reach(&self, target: &mut Target) -> Result<Reached, String> {
+        let mut patience: Option<Patience> = None;
+        let mut silent: Vec<SocketAddr> = Vec::new();
+        let (begun, mut wait) = (Instant::now(), ANSWER_WAIT);
+        let longest = Duration::from_nanos(WELCOME_WAIT);
+        loop {
+            let error = match slave::connect(&target.addresses, &silent, self.audit) {
+                Err(error) => error,
+                Ok((stream, peer)) => match self.ask(target, stream, peer, wait) {
+                    Asked::Is(reached) => return Ok(reached),
+                    Asked::Silent => {
+                        let error = format!(
+                            "the master at {peer} took the connection and has not answered in {} s: it holds its thread, or is \
+                             gone and its socket still listens",
+                            wait.as_secs()
+                        );
+                        let left = longest.saturating_sub(begun.elapsed());
+                        if left.is_zero() {
+                            return Err(error);
+                        }
+                        complain(self.name, &format!("{error}. It is dialled again"));
+                        silent.push(peer);
+                        wait = (2 * wait).min(left.max(ANSWER_WAIT));
+                        if self.look_again(target) {
+                            return Ok(Reached::Finished);
+                        }
+                        continue;
+                    }
+                },
+            };
+            let Some(lives) = self.lives else {
+                return Err(error);
+            };
+            let patience = patience.get_or_insert_with(|| {
+                let patience = lives.patience();
+                let seconds = patience.bound().as_secs();
+                complain(
+                    self.name,
+                    &format!("{error} It tries again for {seconds} s"),
+                );
+                patience
+            });
+            if !patience.wait() {
+                return Err(error);
             }
-            *target = now;
+            if self.look_again(target) {
+                return Ok(Reached::Finished);
+            }
         }
     }
+
+    /// Reads the resource file again: one that cannot be read now may be there again the next time. Whether it says that the
+    /// computation is finished.
+    fn look_again(&self, target: &mut Target) -> bool {
+        let Ok(now) = resolve_slave_target(&self.settings.sources, resource::read) else {
+            return false;
+        };
+        let is_finished = now.finished;
+        if !is_finished {
+            *target = now;
+        }
+        is_finished
+    }
+
+    /// Shakes hands with who took the connection.
+    fn ask(&self, target: &Target, stream: TcpStream, peer: SocketAddr, wait: Duration) -> Asked {
+        let clock = Clock::start();
+        let core = (self.birth_of)(target)(clock.now(), 0);
+        let ended = |end| Asked::Is(Reached::Ended(end));
+        let prepared = stream
+            .set_nonblocking(true)
+            .and_then(|()| stream.set_nodelay(true));
+        if let Err(error) = prepared {
+            let text = format!("cannot set up the connection: {error}");
+            return ended(SlaveEnd::MasterLost(text));
+        }
+        let until = clock.now() + Nanos::try_from(wait.as_nanos()).unwrap_or(WELCOME_WAIT);
+        self.term.heed(true);
+        let pending = Pending::new(stream, peer, core, clock.now());
+        let answer = await_one(pending, &clock, until, &|| self.term.told_to_go());
+        match answer {
+            // From here on the slave's own thread hears signals.
+            Ok(won) => Asked::Is(Reached::Welcomed(won, clock)),
+            Err(Unanswered::Silent) => {
+                self.term.heed(false);
+                match self.term.told_to_go() {
+                    Some(reason) => ended(SlaveEnd::Left(reason)),
+                    None => Asked::Silent,
+                }
+            }
+            Err(Unanswered::Gone(why)) => {
+                let reason = format!("{peer}: {why}");
+                let text = reason.clone();
+                self.audit
+                    .say(Who::Slave(None), Event::MasterLost { reason });
+                ended(SlaveEnd::MasterLost(text))
+            }
+            Err(Unanswered::Ended(mut core)) => {
+                while let Some(event) = core.poll_audit() {
+                    self.audit.say(Who::Slave(None), event);
+                }
+                ended(core.end().expect("it has ended").clone())
+            }
+        }
+    }
+}
+
+/// What came of asking one master.
+enum Asked {
+    Is(Reached),
+    Silent,
 }
 
 /// What came of listening.

@@ -112,6 +112,8 @@ pub(crate) struct Settings {
     pub audit_file: Option<PathBuf>,
     /// At how many bytes that file is begun anew, and how many of those before are kept.
     pub audit_rotate: Option<Rotate>,
+    /// Whether a line says how far the run is; none: where a person reads it.
+    pub progress: Option<bool>,
     /// Where all that outlasts a process is kept, but for what single flags say.
     pub dir: Option<PathBuf>,
     /// Written by a master; for a slave see [`Settings::sources`].

@@ -135,6 +135,7 @@ fn defaults_are_the_tables() {
         slave_memory: None,
         slave_reconnect: None,
         dir: None,
+        progress: None,
         keep_failed: None,
         replay: None,
         labels: Vec::new(),
@@ -155,7 +156,7 @@ fn everything_can_be_given() {
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
          --mw-shared-cache 3MiB --mw-slave-prefetch off --mw-duplicate-stragglers --mw-priority-aging 0 --mw-quarantine off --mw-slaves-wanted auto:77 --mw-any-build \
          --mw-journal j --mw-journal-any-build --mw-journal-any-args --mw-journal-failures --mw-state s \
-         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm --mw-checkpoint-interval 7 y",
+         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm --mw-checkpoint-interval 7 --mw-progress off y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -224,6 +225,7 @@ fn everything_can_be_given() {
         slave_memory: None,
         slave_reconnect: None,
         dir: None,
+        progress: Some(false),
         keep_failed: None,
         replay: None,
         labels: Vec::new(),

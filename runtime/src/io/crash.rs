@@ -83,6 +83,11 @@ pub(crate) fn end_a_child() {
     }
 }
 
+/// The last word of a slave that a signal of this name ends.
+pub(crate) fn killed_by(name: &str) -> String {
+    format!("it was killed by {name}")
+}
+
 /// Waits for the bell, and has the word said.
 fn listen(mut heard: UnixStream) {
     let mut signal = [0];
@@ -96,7 +101,7 @@ fn listen(mut heard: UnixStream) {
     let slave = SLAVE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let say = std::panic::AssertUnwindSafe(|| {
         if let Some(say) = slave {
-            say(&format!("it was killed by {name}"));
+            say(&killed_by(name));
         }
     });
     let said = std::panic::catch_unwind(say);

@@ -6,7 +6,8 @@
 //!    └──────────────── pause ◄──────────┴───────┘
 //! ```
 //!
-//! All are dialled at once, each by a task of its own beside the driver. From the moment a connection is there it is like
+//! All are dialled at once, each by a task of its own beside the driver; of a host name all addresses are, as
+//! [`race`](crate::proto::race) says. From the moment a connection is there it is like
 //! one that was accepted: the slave speaks first, whoever dialled.
 
 use std::collections::BTreeMap;
@@ -14,13 +15,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use ringmw_sched::Nanos;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::io::reach::no_answer;
 use crate::io::secret_file::draw_number;
 use crate::proto::conn::ConnId;
+use crate::proto::race::{Race, Step, in_turn};
 
-/// A dial that has not succeeded by then has failed.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause, and the longest: each is twice the one before.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
@@ -128,14 +132,54 @@ async fn dial(
 }
 
 async fn connect(address: &str) -> Result<(TcpStream, SocketAddr), String> {
-    let connecting = tokio::net::TcpStream::connect(address);
-    let stream = match tokio::time::timeout(DIAL_TIMEOUT, connecting).await {
-        Ok(connected) => connected.map_err(|error| error.to_string())?,
-        Err(_) => return Err(format!("no answer in {} s", DIAL_TIMEOUT.as_secs())),
-    };
-    let peer = stream.peer_addr().map_err(|error| error.to_string())?;
-    let stream = stream.into_std().map_err(|error| error.to_string())?;
-    Ok((stream, peer))
+    let resolved = tokio::net::lookup_host(address).await;
+    let addresses = in_turn(resolved.map_err(|error| error.to_string())?);
+    let begun = Instant::now();
+    let now = || Nanos::try_from(begun.elapsed().as_nanos()).unwrap_or(Nanos::MAX);
+    let mut race = Race::new(addresses.len());
+    let mut under_way = FuturesUnordered::new();
+    let mut failures = Vec::new();
+    loop {
+        match race.step(now()) {
+            Step::Dial(place) => {
+                let address = addresses[place];
+                under_way
+                    .push(async move { (place, tokio::net::TcpStream::connect(address).await) });
+            }
+            Step::GiveUp(place) => failures.push((place, no_answer())),
+            Step::Lost => return Err(in_words(&addresses, &failures)),
+            Step::Wait(until) => {
+                let left = Duration::from_nanos(until.saturating_sub(now()));
+                match tokio::time::timeout(left, under_way.next()).await {
+                    Ok(Some((place, Ok(stream)))) => {
+                        let stream = stream.into_std().map_err(|error| error.to_string())?;
+                        return Ok((stream, addresses[place]));
+                    }
+                    Ok(Some((place, Err(error)))) => {
+                        // One that has been given up was told already.
+                        if !failures.iter().any(|(failed, _)| *failed == place) {
+                            failures.push((place, error.to_string()));
+                        }
+                        race.on_failed(place);
+                    }
+                    Ok(None) | Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Why nobody was reached: of one address its error, of several each with its own.
+fn in_words(addresses: &[SocketAddr], failures: &[(usize, String)]) -> String {
+    match failures {
+        [] => String::from("it has no address"),
+        [(_, error)] if addresses.len() == 1 => error.clone(),
+        _ => {
+            let each = failures.iter();
+            let each = each.map(|(place, error)| format!("{}: {error}", addresses[*place]));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// Between a half and the whole of it, so that many do not come at the same time for ever.

@@ -12,6 +12,14 @@ use std::sync::{Mutex, PoisonError};
 
 use ringmw_codec::flags::exit;
 
+/// What the word of an `exit` begins with.
+const CALLED: &str = "its code called ";
+
+/// `exit(3)`, of a last word that says that this was called.
+pub(crate) fn call_of_exit(word: &str) -> Option<&str> {
+    word.strip_prefix(CALLED)
+}
+
 /// What has the slave of this process say it, while there is one.
 static SLAVE: Mutex<Option<Say>> = Mutex::new(None);
 
@@ -67,7 +75,7 @@ extern "C" fn handle(status: c_int, _argument: *mut c_void) {
     // Nothing may unwind from here into C.
     let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         if let Some(say) = slave {
-            say(&format!("its code called exit({status})"));
+            say(&format!("{CALLED}exit({status})"));
         }
     }));
     drop(told);

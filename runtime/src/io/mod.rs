@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: decisions. The cores in [`proto`](crate::proto) take them.
 
+pub(crate) mod beside;
 pub(crate) mod clock;
 pub(crate) mod crash;
 pub(crate) mod dial;
@@ -13,6 +14,8 @@ pub(crate) mod last_lines;
 pub(crate) mod last_word;
 pub(crate) mod local;
 pub(crate) mod probe;
+pub(crate) mod progress;
+pub(crate) mod reach;
 pub(crate) mod relisten;
 pub(crate) mod secret_file;
 pub(crate) mod signals;

@@ -150,6 +150,17 @@ impl Term {
         Arc::clone(&self.number)
     }
 
+    /// Signals end the process no longer at once, or do again: who does not want that asks for them.
+    pub(crate) fn heed(&self, heeds: bool) {
+        self.at_once.store(!heeds, Ordering::SeqCst);
+    }
+
+    /// Why it is to go, once a signal has come.
+    pub(crate) fn told_to_go(&self) -> Option<String> {
+        let has_come = self.number.load(Ordering::SeqCst) != 0;
+        has_come.then(|| format!("told to go by {}", self.name()))
+    }
+
     /// The signal that has come.
     fn name(&self) -> &'static str {
         Leave::of(self.number.load(Ordering::SeqCst)).map_or("a signal", |signal| signal.name)
@@ -496,7 +507,7 @@ impl Link {
         looks: &dyn Fn(),
     ) {
         if let Some(term) = term {
-            term.at_once.store(false, Ordering::SeqCst);
+            term.heed(true);
         }
         while let Err(error) = self.stand_by(term, memory_max, looks) {
             self.core().on_closed(&error.to_string());
@@ -525,7 +536,7 @@ impl Link {
         }
         if let Some(term) = term {
             self.end_process_after_grace();
-            term.at_once.store(true, Ordering::SeqCst);
+            term.heed(false);
         }
     }
 

@@ -23,15 +23,17 @@ use tokio::task::coop::unconstrained;
 
 use super::handle::Master;
 use super::light::Spawned;
-use super::publish::Publisher;
+use super::publish::{Publisher, figures};
 use super::state::State;
 use super::turn::{self, Ending, ToCore};
+use crate::io::beside::Beside;
 use crate::io::clock;
 use crate::io::dial::{Dialled, Dialler};
 use crate::io::engine::{self, Close, Engine, Handler};
 use crate::io::files::audit::AuditWriter;
 use crate::io::files::journal::writer::{JournalWriter, News};
 use crate::io::files::kept::KeptWriter;
+use crate::io::progress::Progress;
 use crate::io::signals::Signals;
 use crate::io::status::Question;
 use crate::proto::conn::Effect;
@@ -67,12 +69,16 @@ pub(crate) struct Driver {
     pub(crate) journal: Option<Arc<JournalWriter>>,
     /// Where tasks that give no output are kept.
     pub(crate) kept: Option<KeptWriter>,
+    /// The sockets of the host name's further addresses.
+    pub(crate) beside: Beside,
     /// Dials slaves that listen.
     pub(crate) dialler: Option<Dialler>,
     /// This process's signals, where they are the run's (not embedded).
     pub(crate) signals: Option<Signals>,
     /// For those who look at the run.
     pub(crate) publisher: Option<Publisher>,
+    /// For a person at the terminal.
+    pub(crate) progress: Option<Progress>,
     /// A run that is stopped waits for no running task.
     pub(crate) stops_now: Arc<AtomicBool>,
     /// Called for every line of the trail.
@@ -133,6 +139,10 @@ impl Driver {
         this.light = FuturesUnordered::new();
         this.driver.mw.forget_spawned();
         this.leave(ending.is_for_good()).await?;
+        if let Some(progress) = this.driver.progress.take() {
+            let mw = &this.driver.mw;
+            progress.finish(mw.read(|state| figures(state, mw.inner.clock.now())));
+        }
         Ok(ending)
     }
 }
@@ -144,6 +154,7 @@ impl Loop {
             if let Some(signals) = &self.driver.signals {
                 signals.wake(cx.waker());
             }
+            self.take_beside(cx);
             self.take_dialled(cx);
             if let Some(ending) = self.poll_outside(cx) {
                 self.say_left();
@@ -224,9 +235,12 @@ impl Loop {
         algorithm: impl FnOnce(&mut Self, &mut Context<'_>) -> Option<T>,
     ) -> Option<T> {
         mw.enter_turn();
+        let weighs = mw.work(|state| state.core.weighs_packets());
         if let Err(error) = self.take(mw, now) {
             self.failure = Some(error);
         }
+        let clock = mw.inner.clock;
+        let taken = if weighs { clock.now() - now } else { 0 };
         mw.on_pass();
         if let Some(publisher) = &self.driver.publisher {
             publisher.lend(now);
@@ -235,8 +249,13 @@ impl Loop {
         if let Some(publisher) = &self.driver.publisher {
             publisher.give_back();
         }
+        let since = if weighs { clock.now() } else { 0 };
         if let Err(error) = self.send(mw) {
             self.failure = Some(error);
+        }
+        if weighs {
+            let spent = taken + (clock.now() - since);
+            mw.work(|state| state.core.on_spent(spent));
         }
         mw.leave_turn(cx.waker());
         ended
@@ -273,6 +292,7 @@ impl Loop {
                 dialler.on_closed(conn);
             }
         };
+        let (beside, again) = (&mut self.driver.beside, &mut self.again);
         let (load, clock) = (&mut self.load, mw.inner.clock);
         let load = || load.since_last(clock.now());
         turn::end(state, load, |core, effect| match core.seal(effect) {
@@ -293,7 +313,11 @@ impl Loop {
                 engine.close(conn, Close::Flushed { by });
                 over(conn);
             }
-            Effect::Accepting(on) => engine.set_accepting(on),
+            Effect::Accepting(on) => {
+                engine.set_accepting(on);
+                // They are looked at before a turn, so there is to be one.
+                *again |= beside.set_accepting(on);
+            }
         });
         // A walk over all connections: not where they are many.
         debug_assert!(
@@ -332,6 +356,12 @@ impl Loop {
                 publisher.publish(state, || clock.now());
             }
         }
+        if let Some(progress) = &mut self.driver.progress {
+            let now = mw.inner.clock.now();
+            if progress.is_due(now) {
+                progress.tell(figures(state, now));
+            }
+        }
         let left = state.core.take_left_bytes();
         self.memory.on_turn(state.core.sched().queued_bytes(), left);
         submitted
@@ -365,6 +395,10 @@ impl Loop {
         let publisher = self.driver.publisher.as_ref();
         let deadline = match publisher.and_then(Publisher::deadline) {
             Some(at) => deadline.min(mw.inner.clock.instant(at)),
+            None => deadline,
+        };
+        let deadline = match &self.driver.progress {
+            Some(progress) => deadline.min(mw.inner.clock.instant(progress.deadline())),
             None => deadline,
         };
         // A turn that comes too early costs less than setting the timer anew after every one.
@@ -414,6 +448,24 @@ impl Loop {
             self.note(event);
         }
         None
+    }
+
+    /// Who has come at a further address is served like who came at the first.
+    fn take_beside(&mut self, cx: &mut Context<'_>) {
+        while let Some(came) = own(cx, |cx| self.driver.beside.poll(cx)) {
+            let adopted =
+                came.and_then(|(stream, peer)| Ok((self.driver.engine.adopt(stream)?, peer)));
+            let mw = &self.driver.mw;
+            match adopted {
+                Ok((conn, peer)) => mw.work(|state| ToCore(&mut state.core).on_accept(conn, peer)),
+                Err(error) => {
+                    self.driver.engine.set_accepting(false);
+                    self.driver.beside.set_accepting(false);
+                    mw.work(|state| ToCore(&mut state.core).on_accept_error(error));
+                    return;
+                }
+            }
+        }
     }
 
     /// Slaves that were dialled are served like those that have dialled.

@@ -209,8 +209,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             bytes: self.taken.bytes() + early.bytes,
         };
         let (map, algorithm, window) = (self.flow, self.algorithm, self.window);
+        let total = self.total();
         let mut room = self.mw.act(|state| {
             let room = state.map_room(map, algorithm, window, kept);
+            state.flows[map as usize].total = total;
             state.set_source(map, room.is_wide());
             room
         });
@@ -245,6 +247,13 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             }
         }
         self.filled_at = self.mw.inner.clock.now();
+    }
+
+    /// How many tasks it has in all, those that are still to be asked for included, where the iterator knows.
+    fn total(&self) -> Option<u64> {
+        let (least, most) = self.tasks.size_hint();
+        let given = self.next_index - self.begin + u64::from(self.next.is_some());
+        (most == Some(least)).then(|| given.saturating_add(least as u64))
     }
 
     /// Submits a task if there is room for it.

@@ -10,6 +10,7 @@ use ringmw_sched::Nanos;
 
 use super::state::State;
 use crate::io::clock;
+use crate::io::progress::Figures;
 use crate::io::status::Board;
 use crate::proto::SECOND;
 
@@ -210,6 +211,31 @@ fn ready(state: &State) -> u64 {
         _ => 0,
     };
     (state.queue.untold() + flows) as u64
+}
+
+/// How many tasks maps have still to submit; none where there is no such map, or one that does not say.
+fn to_come(state: &State) -> Option<u64> {
+    if state.flows.len() > FLOWS_COUNTED_MAX {
+        return None;
+    }
+    let flows = state.flows.iter().map(|(_, flow)| flow);
+    let mut to_come = None;
+    // A map that has submitted its last task had a total as well.
+    for flow in flows.filter(|flow| flow.is_source || flow.total.is_some()) {
+        let rest = flow.total?.saturating_sub(flow.came.0 + flow.live as u64);
+        to_come = Some(to_come.unwrap_or(0) + rest);
+    }
+    to_come
+}
+
+/// What the progress line says of the run.
+pub(super) fn figures(state: &State, at: Nanos) -> Figures {
+    Figures {
+        at,
+        tasks: state.core.tasks_status(),
+        slaves: state.core.slaves_status(),
+        to_come: to_come(state),
+    }
 }
 
 /// What an operator would want to read of a line; packets and the comings and goings of slaves are in the figures.

@@ -26,6 +26,8 @@ pub(crate) struct Flow {
     pub(crate) waker: Option<Waker>,
     /// It submits as its tasks end, as much as all slaves can hold.
     pub(crate) is_source: bool,
+    /// How many tasks it has in all, where it submits more and its iterator says how many.
+    pub(super) total: Option<u64>,
     /// Ends that its map has taken and not told.
     pub(crate) taken: Rc<Cell<usize>>,
     /// The calls that it is of, if of any: each has its own end.

@@ -19,6 +19,7 @@ pub(crate) mod known;
 pub(crate) mod master;
 pub(crate) mod need;
 pub(crate) mod pieces;
+pub(crate) mod race;
 pub(crate) mod reason;
 mod secured;
 pub(crate) mod series;

@@ -19,12 +19,8 @@ impl fmt::Display for InWords {
                 f,
                 "the queued tasks would pass {bytes_max} bytes; submit by a target number or through map, or raise --mw-max-queued-bytes"
             ),
-            Reason::Crashed { crashes, .. } => {
-                write!(
-                    f,
-                    "{}: the limit of --mw-crash-limit is reached ({crashes})",
-                    self.0
-                )
+            Reason::Crashed { .. } => {
+                write!(f, "{}; it is given up (--mw-crash-limit)", self.0)
             }
             Reason::NoSuchPriority { priority } => write!(
                 f,

@@ -3,7 +3,6 @@
 //! in hand, and its I/O thread does all else.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +10,8 @@ use std::time::{Duration, Instant};
 use ringmw_codec::audit::{Event, Who};
 use ringmw_sched::Nanos;
 
-use super::CONNECT_TIMEOUT;
-use super::listen::{Birth, Pending, Won, await_one};
+use super::listen::{Birth, Pending, Unanswered, Won, await_one};
+use crate::io::reach::{reach, resolve};
 use crate::io::secret_file;
 use crate::io::slave_link::Link;
 use crate::proto::slave::SlaveEnd;
@@ -21,8 +20,10 @@ use crate::proto::slave::SlaveEnd;
 /// a thousand slaves do not come at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
 
-/// A master that holds its thread is waited for, something else that listens there is not for ever.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+/// So long the first round waits for each answer, and the last ones: each twice the one before. A master that holds its
+/// thread is waited for; the socket of a master that was killed, which its kernel may go on listening with for a while,
+/// keeps nobody from the next address.
+const ANSWER_WAITS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// Where the run's master is now.
 pub(crate) enum Found {
@@ -54,7 +55,7 @@ pub(crate) fn look(link: &Arc<Link>, back: &Back) {
         return;
     };
     let (begun, patience) = (Instant::now(), Duration::from_nanos(patience));
-    let mut pause = PAUSES.0;
+    let (mut pause, mut wait) = (PAUSES.0, ANSWER_WAITS.0);
     loop {
         let addresses = match (back.find)() {
             Found::Finished => {
@@ -63,7 +64,7 @@ pub(crate) fn look(link: &Arc<Link>, back: &Back) {
             Found::At(addresses) => addresses,
         };
         for address in &addresses {
-            match attempt(link, back, address, run) {
+            match attempt(link, back, address, run, wait) {
                 Tried::Failed => {}
                 Tried::Over(end) => return link.give_up(Some(end)),
                 Tried::Welcomed(won) => {
@@ -84,52 +85,46 @@ pub(crate) fn look(link: &Arc<Link>, back: &Back) {
             return link.give_up(None);
         }
         let part = 500 + u32::try_from(secret_file::draw_number() % 501).expect("below 501");
-        let wait = (pause * part / 1_000).min(patience.saturating_sub(begun.elapsed()));
-        thread::sleep(wait);
+        let left = patience.saturating_sub(begun.elapsed());
+        thread::sleep((pause * part / 1_000).min(left));
         pause = (pause * 2).min(PAUSES.1);
+        wait = (wait * 2).min(ANSWER_WAITS.1);
     }
 }
 
-fn attempt(link: &Arc<Link>, back: &Back, address: &str, run: u128) -> Tried {
-    let Ok(resolved) = address.to_socket_addrs() else {
+fn attempt(link: &Arc<Link>, back: &Back, address: &str, run: u128, wait: Duration) -> Tried {
+    let (peers, _) = resolve(&[address.to_owned()]);
+    let Ok((stream, peer)) = reach(&peers, |_| ()) else {
         return Tried::Failed;
     };
-    for peer in resolved {
-        let Ok(stream) = TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT) else {
-            continue;
-        };
-        let from = stream
-            .local_addr()
-            .map_or_else(|_| String::new(), |from| from.to_string());
-        let to = peer.to_string();
-        link.say(Who::Slave(None), Event::MasterConnected { to, from });
-        let prepared = stream
-            .set_nonblocking(true)
-            .and_then(|()| stream.set_nodelay(true));
-        if prepared.is_err() {
-            continue;
-        }
-        let now = link.clock.now();
-        let core = (back.birth)(now, run);
-        let until = now + Nanos::try_from(ANSWER_WAIT.as_nanos()).expect("a minute");
-        match await_one(Pending::new(stream, peer, core, now), &link.clock, until) {
-            Ok(won) => match won.core.end() {
-                None if !won.core.is_apart() => return Tried::Welcomed(Box::new(won)),
-                // Told to go with its welcome.
-                Some(end) => return Tried::Over(end.clone()),
-                None => {}
-            },
-            Err(Some(core)) => {
-                if let Some(end @ SlaveEnd::Refused(_)) = core.end()
-                    && !core.may_try_again()
-                {
-                    return Tried::Over(end.clone());
-                }
-            }
-            Err(None) => {}
-        }
+    let from = stream
+        .local_addr()
+        .map_or_else(|_| String::new(), |from| from.to_string());
+    let to = peer.to_string();
+    link.say(Who::Slave(None), Event::MasterConnected { to, from });
+    let prepared = stream
+        .set_nonblocking(true)
+        .and_then(|()| stream.set_nodelay(true));
+    if prepared.is_err() {
+        return Tried::Failed;
     }
-    Tried::Failed
+    let now = link.clock.now();
+    let core = (back.birth)(now, run);
+    let until = now + Nanos::try_from(wait.as_nanos()).expect("a minute at most");
+    let pending = Pending::new(stream, peer, core, now);
+    match await_one(pending, &link.clock, until, &|| None) {
+        Ok(won) => match won.core.end() {
+            None if !won.core.is_apart() => Tried::Welcomed(Box::new(won)),
+            // Told to go with its welcome.
+            Some(end) => Tried::Over(end.clone()),
+            None => Tried::Failed,
+        },
+        Err(Unanswered::Ended(core)) => match core.end() {
+            Some(end @ SlaveEnd::Refused(_)) if !core.may_try_again() => Tried::Over(end.clone()),
+            _ => Tried::Failed,
+        },
+        Err(Unanswered::Gone(_) | Unanswered::Silent) => Tried::Failed,
+    }
 }
 
 /// For [`Link`]: a thread that looks.

@@ -22,6 +22,7 @@ const PENDING_MAX: usize = 16;
 /// A master that is turned away has this long to prove itself and to read why.
 const AWAY_WITHIN: Nanos = 10_000_000_000;
 const READ_BYTES: usize = 64 << 10;
+const CLOSED: &str = "it closed the connection";
 /// How often a wait without an end is looked at.
 const LOOK: Nanos = 1_000_000_000;
 
@@ -36,6 +37,8 @@ pub(crate) struct Pending {
     core: SlaveCore,
     out: Vec<u8>,
     since: Nanos,
+    /// Why the connection is gone.
+    gone: Option<String>,
 }
 
 /// The master that has the slave.
@@ -79,6 +82,7 @@ pub(crate) fn await_master(
                 core: birth(now, 0),
                 out: Vec::new(),
                 since: now,
+                gone: None,
             });
         }
         let now = clock.now();
@@ -99,20 +103,36 @@ pub(crate) fn await_master(
                 continue;
             }
             let gone = pending.remove(at);
-            let reason = ended.unwrap_or_else(|| "it closed the connection".to_owned());
+            let closed = || gone.gone.unwrap_or_else(|| CLOSED.to_owned());
+            let reason = ended.unwrap_or_else(closed);
             let from = gone.peer.to_string();
             audit.say(Who::Slave(None), Event::Rejected { from, reason });
         }
     }
 }
 
-/// Waits until this master has answered the handshake, at most until then; else gives the core, if it has been refused.
+/// Why a master that was dialled has not become the slave's.
+pub(crate) enum Unanswered {
+    /// It has said so, or the slave was told to go meanwhile.
+    Ended(Box<SlaveCore>),
+    /// The connection is gone, for this reason.
+    Gone(String),
+    /// It has not answered in time.
+    Silent,
+}
+
+/// Waits until this master has answered the handshake, at most until then, or until `told_to_go` says why the slave is to
+/// leave.
 pub(crate) fn await_one(
     mut one: Pending,
     clock: &Clock,
     until: Nanos,
-) -> Result<Won, Option<Box<SlaveCore>>> {
+    told_to_go: &dyn Fn() -> Option<String>,
+) -> Result<Won, Unanswered> {
     loop {
+        if let Some(reason) = told_to_go() {
+            one.core.evict(&reason, clock.now());
+        }
         let goes_on = one.step(clock.now());
         if one.core.welcome().is_some() && one.out.is_empty() {
             let Pending {
@@ -122,23 +142,21 @@ pub(crate) fn await_one(
             return Ok(Won { stream, peer, core });
         }
         if one.core.end().is_some() {
-            return Err(Some(Box::new(one.core)));
+            return Err(Unanswered::Ended(Box::new(one.core)));
+        }
+        if !goes_on {
+            return Err(Unanswered::Gone(one.gone.unwrap_or_default()));
         }
         let now = clock.now();
-        if !goes_on || now >= until {
-            return Err(None);
+        if now >= until {
+            return Err(Unanswered::Silent);
         }
         let mut interest = PollFlags::IN;
         interest.set(PollFlags::OUT, !one.out.is_empty());
         let fds = vec![PollFd::new(&one.stream, interest)];
-        if sleep(
-            fds,
-            now,
-            until.min(one.core.next_deadline()).min(now + LOOK),
-        )
-        .is_err()
-        {
-            return Err(None);
+        let due = until.min(one.core.next_deadline()).min(now + LOOK);
+        if let Err(error) = sleep(fds, now, due) {
+            return Err(Unanswered::Gone(error.to_string()));
         }
     }
 }
@@ -160,6 +178,7 @@ pub(crate) fn attend(listener: TcpListener, birth: Birth, clock: Clock, serves: 
                     core,
                     out: Vec::new(),
                     since,
+                    gone: None,
                 };
                 while one.step(clock.now())
                     && !(one.core.is_all_said() && one.out.is_empty())
@@ -204,6 +223,7 @@ impl Pending {
             core,
             out: Vec::new(),
             since,
+            gone: None,
         }
     }
 
@@ -212,11 +232,11 @@ impl Pending {
         let mut buffer = [0; READ_BYTES];
         loop {
             match self.stream.read(&mut buffer) {
-                Ok(0) => return false,
+                Ok(0) => return self.is_gone(CLOSED),
                 Ok(read) => self.core.on_received(&buffer[..read], now, &mut |_| ()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return false,
+                Err(error) => return self.is_gone(error),
             }
             // What follows a welcome is the next owner's to read.
             if self.core.welcome().is_some() || self.core.end().is_some() {
@@ -232,9 +252,14 @@ impl Pending {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
+            Err(error) => return self.is_gone(error),
         }
         true
+    }
+
+    fn is_gone(&mut self, why: impl ToString) -> bool {
+        self.gone = Some(why.to_string());
+        false
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::io::clock::Clock;
 use crate::io::crash;
 use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
+use crate::io::reach::{reach, resolve};
 use crate::io::relisten::Relisten;
 use crate::io::secret_file;
 use crate::io::slave_link::{Link, Term};
@@ -38,8 +39,6 @@ use listen::{Birth, Won};
 
 pub(crate) mod back;
 pub(crate) mod listen;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a slave's loop tells when it returns: CL-MW's six values.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -86,10 +85,10 @@ pub struct Slave {
 
 /// How it comes to its master.
 pub(crate) enum Via {
-    /// It dials these, in this order.
+    /// It dials these, see [`connect`].
     Dial(Vec<String>),
-    /// It has dialled.
-    Dialled(TcpStream),
+    /// It has dialled, and is welcome.
+    Welcomed(Won, Clock),
     /// This master has dialled, and others may.
     Won(Won, Clock, Arc<Relisten>),
 }
@@ -164,14 +163,12 @@ impl Slave {
         } = join;
         let (stream, core, clock, again) = match via {
             Via::Dial(addresses) => {
-                let stream = connect(&addresses, &audit).map_err(SlaveEnd::MasterLost)?;
+                let connected = connect(&addresses, &[], &audit);
+                let (stream, _) = connected.map_err(SlaveEnd::MasterLost)?;
                 let clock = Clock::start();
                 (stream, birth(clock.now(), 0), clock, None)
             }
-            Via::Dialled(stream) => {
-                let clock = Clock::start();
-                (stream, birth(clock.now(), 0), clock, None)
-            }
+            Via::Welcomed(won, clock) => (won.stream, *won.core, clock, None),
             Via::Won(won, clock, again) => {
                 // Others who dial are told whose the slave is.
                 if let Ok(listener) = again.listener.try_clone() {
@@ -512,49 +509,39 @@ pub(crate) fn run_caught(
         .unwrap_or_else(|panic| Err(describe_panic(panic)))
 }
 
-/// Dials these in their order, each once.
+/// Dials all addresses of these hosts, each once: in their order, those in `last` after the others, the next one as well
+/// where one does not answer at once. The first connection wins.
 ///
 /// # Errors
 /// Which were tried and why each failed.
-pub(crate) fn connect(addresses: &[String], audit: &AuditWriter) -> Result<TcpStream, String> {
-    let mut failures = Vec::new();
-    for address in addresses {
-        let resolved = match address.to_socket_addrs() {
-            Ok(resolved) => resolved,
-            Err(error) => {
-                failures.push(format!("{address}: {error}"));
-                continue;
-            }
-        };
-        for peer in resolved {
-            audit.say(
-                Who::Slave(None),
-                Event::Connecting {
-                    to: peer.to_string(),
-                },
-            );
-            match TcpStream::connect_timeout(&peer, CONNECT_TIMEOUT) {
-                Ok(stream) => {
-                    let from = stream
-                        .local_addr()
-                        .map_or_else(|_| String::new(), |from| from.to_string());
-                    audit.say(
-                        Who::Slave(None),
-                        Event::MasterConnected {
-                            to: peer.to_string(),
-                            from,
-                        },
-                    );
-                    return Ok(stream);
-                }
-                Err(error) => failures.push(format!("{peer}: {error}")),
-            }
+pub(crate) fn connect(
+    hosts: &[String],
+    last: &[SocketAddr],
+    audit: &AuditWriter,
+) -> Result<(TcpStream, SocketAddr), String> {
+    let (mut addresses, mut failures) = resolve(hosts);
+    addresses.sort_by_key(|address| last.contains(address));
+    let say = |event| audit.say(Who::Slave(None), event);
+    let reached = reach(&addresses, |peer| {
+        let to = peer.to_string();
+        say(Event::Connecting { to });
+    });
+    match reached {
+        Ok((stream, peer)) => {
+            let from = stream.local_addr();
+            let from = from.map_or_else(|_| String::new(), |from| from.to_string());
+            let to = peer.to_string();
+            say(Event::MasterConnected { to, from });
+            Ok((stream, peer))
+        }
+        Err(why) => {
+            failures.extend(why);
+            Err(format!(
+                "cannot reach the master at {}; is it running, and are --mw-master-host and --mw-master-port (or the resource file) its own?",
+                failures.join(", ")
+            ))
         }
     }
-    Err(format!(
-        "cannot reach the master at {}; is it running, and are --mw-master-host and --mw-master-port (or the resource file) its own?",
-        failures.join(", ")
-    ))
 }
 
 /// What a running task asks goes over its slave's connection.

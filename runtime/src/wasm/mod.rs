@@ -314,7 +314,17 @@ mod tests {
                 (call_indirect (type $t) (local.get 0) (i32.const 1))))"#;
         let whole = wat::parse_str(text).unwrap();
         let limits = limits(100_000, 1 << 20);
-        let mut state = 7u64;
+        // A time in place of a number: from a fresh seed, for so long.
+        let seconds = std::env::var("RINGMW_FUZZ_SECONDS").ok();
+        let seconds = seconds.map(|text| text.parse().expect("a number of seconds"));
+        let until = seconds
+            .map(|seconds| std::time::Instant::now() + std::time::Duration::from_secs(seconds));
+        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let mut state = match until {
+            None => 7u64,
+            Some(_) => now().map_or(7, |since| since.as_nanos() as u64),
+        };
+        println!("seed {state}");
         let mut draw = |below: usize| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -322,7 +332,12 @@ mod tests {
             (state >> 33) as usize % below
         };
         let (mut good, mut bad) = (0, 0);
-        for _ in 0..3_000 {
+        let mut tries = 0;
+        while match until {
+            None => tries < 3_000,
+            Some(until) => std::time::Instant::now() < until,
+        } {
+            tries += 1;
             let mut bytes = whole.clone();
             for _ in 0..1 + draw(3) {
                 let at = draw(bytes.len());
@@ -342,6 +357,7 @@ mod tests {
                 Err(_) => bad += 1,
             }
         }
+        println!("{tries} tries, {good} of them modules");
         assert!(good > 100 && bad > 100, "{good} {bad}");
     }
 }

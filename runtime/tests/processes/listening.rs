@@ -1,8 +1,10 @@
 //! Slaves that listen, and masters that dial them.
 
+use std::net::TcpListener;
 use std::path::Path;
 
 use ringmw_codec::audit::Event;
+use ringmw_codec::resource::ResourceFile;
 
 use crate::app::{LONG_MS, dir, printed};
 use crate::process::Process;
@@ -175,4 +177,44 @@ pub(crate) fn of_two_masters_one_has_the_slave() {
     // Its turn comes: it dials again, and the slave listens again.
     second.expect_exit(0);
     assert_eq!(second.stdout(), printed(20));
+}
+
+/// Somebody takes the connection and says nothing, as the socket of a killed master does while its kernel still listens
+/// with it: the slave tells so, and goes on to the master's next address.
+pub(crate) fn a_silent_socket_keeps_nobody_from_the_next_address() {
+    let dir = dir();
+    let resource = dir.path().join("rsc");
+    let flags = [
+        "--mw-resource-file",
+        resource.to_str().unwrap(),
+        "--tasks",
+        "3",
+    ];
+    let mut master = Process::master(dir.path(), &flags);
+    let address = master.address();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = (silent.local_addr().unwrap().to_string(), silent);
+    let mut file = until("the resource file", || {
+        ResourceFile::parse(&std::fs::read(&resource).ok()?).ok()
+    });
+    file.master_addresses.insert(0, silent.0.clone());
+    let copy = dir.path().join("copy");
+    std::fs::write(&copy, file.write()).unwrap();
+    let copy = copy.to_str().unwrap();
+    let args = ["--mw-slave", "--mw-resource-file", copy];
+    let mut slave = Process::start(dir.path(), "slave", &args);
+    slave.expect_exit(0);
+    master.expect_exit(0);
+    assert_eq!(master.stdout(), printed(3));
+    let told = slave.stderr();
+    let expected = format!(
+        "the master at {} took the connection and has not answered in 10 s",
+        silent.0
+    );
+    assert!(told.contains(&expected), "{told}");
+    let connected = slave.events().into_iter().filter_map(|event| match event {
+        Event::MasterConnected { to, .. } => Some(to),
+        _ => None,
+    });
+    assert_eq!(connected.collect::<Vec<_>>(), [silent.0, address]);
 }

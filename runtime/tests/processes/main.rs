@@ -16,6 +16,7 @@ mod listening;
 mod misfortune;
 mod outlive;
 mod poison;
+mod progress;
 mod racing;
 mod secrets;
 mod signals;
@@ -61,7 +62,8 @@ use crate::leaving::{
     slaves_of_a_killed_master_exit,
 };
 use crate::listening::{
-    a_listening_slave_outlives_its_masters, either_side_dials, of_two_masters_one_has_the_slave,
+    a_listening_slave_outlives_its_masters, a_silent_socket_keeps_nobody_from_the_next_address,
+    either_side_dials, of_two_masters_one_has_the_slave,
 };
 use crate::misfortune::{
     a_black_hole_is_named_and_taken_back,
@@ -80,6 +82,10 @@ use crate::outlive::{
 };
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
+use crate::progress::{
+    a_narrow_terminal_has_the_misfortunes_at_least, a_terminals_last_row_says_how_far_a_run_is,
+    progress_is_off_where_it_is_not_wanted,
+};
 use crate::racing::a_winner_dies_as_it_wins;
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
@@ -138,6 +144,10 @@ const TESTS: &[Test] = &[
         of_two_masters_one_has_the_slave,
     ),
     (
+        "a_silent_socket_keeps_nobody_from_the_next_address",
+        a_silent_socket_keeps_nobody_from_the_next_address,
+    ),
+    (
         "a_file_whose_master_answers_is_not_taken_over",
         a_file_whose_master_answers_is_not_taken_over,
     ),
@@ -156,6 +166,18 @@ const TESTS: &[Test] = &[
     (
         "an_abort_writes_the_last_lines",
         an_abort_writes_the_last_lines,
+    ),
+    (
+        "a_terminals_last_row_says_how_far_a_run_is",
+        a_terminals_last_row_says_how_far_a_run_is,
+    ),
+    (
+        "a_narrow_terminal_has_the_misfortunes_at_least",
+        a_narrow_terminal_has_the_misfortunes_at_least,
+    ),
+    (
+        "progress_is_off_where_it_is_not_wanted",
+        progress_is_off_where_it_is_not_wanted,
     ),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {

@@ -11,6 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// For five thousand slaves, and what else is open.
 const FILES: u64 = 5_200;
+/// For ten thousand connections and more, both ends of many in one process.
+const MANY_FILES: u64 = 16_000;
 
 /// What not every Linux machine has.
 // Each test binary uses a part of it.
@@ -25,6 +27,8 @@ pub(crate) enum Need {
     Nobody,
     /// Leave to have 5,200 files open.
     Files,
+    /// Leave to have 16,000 files open.
+    ManyFiles,
     /// The sysctl that forbids io_uring to ordinary users, and leave to write it.
     Sysctl,
 }
@@ -35,6 +39,7 @@ impl Need {
             Need::Ring => "ring",
             Need::Mount => "mount",
             Need::Files => "files",
+            Need::ManyFiles => "16,000 files",
             Need::Nobody => "nobody",
             Need::Sysctl => "sysctl",
         }
@@ -52,21 +57,23 @@ impl Need {
                 command.arg(std::env::current_exe().unwrap());
                 succeeds(command.arg("--list"))
             }
-            Need::Files => {
-                let enough = Rlimit {
-                    current: Some(FILES),
-                    maximum: Some(FILES),
-                };
-                let allowed = getrlimit(Resource::Nofile).maximum;
-                allowed.is_none_or(|files| files >= FILES)
-                    || setrlimit(Resource::Nofile, enough).is_ok()
-            }
+            Need::Files => files_are_had(FILES),
+            Need::ManyFiles => files_are_had(MANY_FILES),
             Need::Sysctl => std::fs::OpenOptions::new()
                 .write(true)
                 .open("/proc/sys/kernel/io_uring_disabled")
                 .is_ok(),
         }
     }
+}
+
+fn files_are_had(files: u64) -> bool {
+    let enough = Rlimit {
+        current: Some(files),
+        maximum: Some(files),
+    };
+    let allowed = getrlimit(Resource::Nofile).maximum;
+    allowed.is_none_or(|allowed| allowed >= files) || setrlimit(Resource::Nofile, enough).is_ok()
 }
 
 fn succeeds(command: &mut Command) -> bool {

@@ -9,6 +9,7 @@ pub(crate) mod labels;
 pub(crate) mod line;
 pub(crate) mod list;
 pub(crate) mod owners;
+pub(crate) mod packet_costs;
 pub(crate) mod quarantined;
 pub(crate) mod record;
 pub(crate) mod reserved;

@@ -29,7 +29,14 @@ impl<P: Series> Scheduler<P> {
 
     /// The compute of a packet whose size is not given.
     pub(crate) fn packet_compute(&self) -> Nanos {
-        packet_compute(self.slaves.len())
+        packet_compute(self.slaves.len(), self.packet_costs.each())
+    }
+
+    /// The master spent so long on packets, of which so many went out: what came in, to hand out and to send. Whatever it
+    /// costs to have packets go back and forth is in it, so that on a slow or crowded machine they become fewer. To be told
+    /// where packets have no fixed number of tasks and slaves are [many](crate::PACKETS_WEIGHED_FROM).
+    pub fn learn_packet_costs(&mut self, packets: u64, spent: Nanos) {
+        self.packet_costs.learn(packets, spent);
     }
 
     /// Whether more tasks are to come as these end: there is a source of them, or the queue is kept filled up to a
@@ -158,6 +165,41 @@ mod tests {
             sched.learn_compute(SLOW, PACKET_COMPUTE_MAX + 1);
             assert_eq!(sched.group_of_tasks(SLOW), 1);
         }
+    }
+
+    /// What a packet costs was taken to be 4 us. On a crowded machine it was 28, and a thousand slaves idled for most of the
+    /// time behind a master that could not send so many small ones.
+    #[test]
+    fn packets_grow_with_what_one_costs_the_master() {
+        for (cost_us, packet_us) in [
+            (1, 13_333),
+            (4, 13_333),
+            (9, 30_000),
+            (28, 93_333),
+            (300, 1_000_000),
+            (90_000, 1_000_000),
+        ] {
+            let mut sched = sched();
+            (0..1_000).for_each(|_| _ = sched.connect());
+            sched.learn_compute(QUICK, 1_000);
+            sched.learn_packet_costs(10, 10 * cost_us * 1_000);
+            assert_eq!(sched.group_of_tasks(QUICK), 13_333, "a few tell nothing");
+            sched.learn_packet_costs(2_000, 2_000 * cost_us * 1_000);
+            assert_eq!(sched.group_of_tasks(QUICK), packet_us, "{cost_us} us");
+            // It has become quick again.
+            (0..200).for_each(|_| sched.learn_packet_costs(100, 100 * 4_000));
+            let after = sched.group_of_tasks(QUICK);
+            assert!(after <= 13_333 * 21 / 20, "{cost_us} us: {after}");
+        }
+    }
+
+    #[test]
+    fn packets_of_few_slaves_are_as_large_whatever_one_costs() {
+        let mut sched = sched();
+        (0..8).for_each(|_| _ = sched.connect());
+        sched.learn_compute(QUICK, 1_000);
+        sched.learn_packet_costs(100_000, 100_000 * 800_000);
+        assert_eq!(sched.group_of_tasks(QUICK), 3_000);
     }
 
     /// No number of tasks bounds a packet, but its bytes do.

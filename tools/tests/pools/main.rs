@@ -29,8 +29,23 @@ const POLL: Duration = Duration::from_millis(200);
 /// One at a time: the slots are few.
 static ONE: Mutex<()> = Mutex::new(());
 
+/// A test's turn; how long it was is printed at its end.
+struct Turn {
+    _only: MutexGuard<'static, ()>,
+    system: &'static str,
+    began: Instant,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let test = std::thread::current();
+        let test = test.name().unwrap_or(self.system);
+        eprintln!("{test} took {} s", self.began.elapsed().as_secs());
+    }
+}
+
 /// This system's turn.
-fn one(system: &str) -> MutexGuard<'static, ()> {
+fn one(system: &'static str) -> Turn {
     let tool = match system {
         "condor" | "condor_hosts" => "condor_submit",
         "slurm" => "sbatch",
@@ -45,7 +60,11 @@ fn one(system: &str) -> MutexGuard<'static, ()> {
         found.is_ok_and(|status| status.success()),
         "{system} is to be tested, and {tool} is not on PATH"
     );
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    Turn {
+        _only: ONE.lock().unwrap_or_else(PoisonError::into_inner),
+        system,
+        began: Instant::now(),
+    }
 }
 
 fn program(name: &str) -> String {

@@ -1,6 +1,6 @@
 //! The master's role, and local mode's: listen, open the trail, drive the master algorithm, leave.
 
-use std::net::TcpListener;
+use std::io::IsTerminal;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,6 +14,7 @@ use ringmw_codec::secret::Secret;
 use crate::app::args::{Args, ExitRequest};
 use crate::app::batch_job::Starts;
 use crate::app::exit::Exit;
+use crate::app::master_role::listen::Listening;
 use crate::app::master_role::outlast::Outlast;
 use crate::app::master_role::resource::Reporting;
 use crate::app::master_role::runtime::Runtime;
@@ -21,6 +22,7 @@ use crate::app::master_role::slaves::LocalSlaves;
 use crate::app::parts::{OWN_VERSION, Parts, finish};
 use crate::app::replay_role;
 use crate::flags::{self, Role, Settings, SlavesAt};
+use crate::io::beside::Beside;
 use crate::io::clock::Clock;
 use crate::io::dial::Dialler;
 use crate::io::engine;
@@ -29,9 +31,10 @@ use crate::io::files::kept::{self, KeptWriter};
 use crate::io::files::private;
 use crate::io::last_lines;
 use crate::io::probe;
+use crate::io::progress::{Form, Progress};
 use crate::io::secret_file;
 use crate::io::signals::{Leave, Signals};
-use crate::io::terminal::{complain, own_name};
+use crate::io::terminal::{self, complain, own_name};
 use crate::master::Master;
 use crate::master::driver::{Driver, Outside};
 use crate::master::save::Keeper;
@@ -246,18 +249,20 @@ impl Setting {
         }
         let kept = outlast.as_ref().and_then(|outlast| outlast.secret.clone());
         let secret = self.secret(kept)?;
-        let listener = self.listen_again(outlast.as_ref().map_or(0, |outlast| outlast.port))?;
+        let listening = self.listen_again(outlast.as_ref().map_or(0, |outlast| outlast.port))?;
         if secret.is_none() {
-            self.warn_of_no_secret(&listener);
+            self.warn_of_no_secret(&listening);
         }
-        let port = listener
+        let port = listening
+            .first
             .local_addr()
             .map_err(|error| format!("the listening socket: {error}"))?;
         let (local, port) = (port, port.port());
-        let addresses = self.addresses(&listener, port)?;
+        let addresses = self.addresses(&listening, port)?;
         let watch = self.watch(secret.as_ref(), local, &addresses)?;
         let told = watch.as_ref().map(|watch| watch.told.clone());
-        let runtime = Runtime::open(self.settings.engine, listener)?;
+        let Listening { first, beside } = listening;
+        let runtime = Runtime::open(self.settings.engine, first)?;
         let word = if runtime.is_ring() {
             EngineWord::Ring
         } else {
@@ -382,6 +387,7 @@ impl Setting {
         if let Some(reporting) = &reporting {
             let _ = self.finished.set(reporting.say_finished());
         }
+        let progress = self.progress(local.as_ref().map_or(0, LocalSlaves::slaves))?;
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
@@ -390,6 +396,7 @@ impl Setting {
         let reporter = reporting.as_ref().map(Reporting::reporter);
         let ending = runtime.block_on(move |engine| async move {
             let driver = Driver {
+                beside: Beside::start(beside)?,
                 mw: handle.clone(),
                 engine,
                 audit,
@@ -400,6 +407,7 @@ impl Setting {
                 dialler: (!slaves_at.is_empty()).then(|| Dialler::start(slaves_at)),
                 signals,
                 publisher,
+                progress,
                 stops_now,
                 watch: Box::new(move |event| {
                     if let Some(watch) = &mut watch_local {
@@ -459,6 +467,23 @@ impl Setting {
             // The slaves of the lives before know it.
             None => Ok(kept.or_else(|| is_told.then(secret_file::draw))),
         }
+    }
+
+    /// The line that says how far the run is, where somebody reads it. A trail on the same terminal says more.
+    fn progress(&self, local: u64) -> Result<Option<Progress>, String> {
+        let has_trail = self.settings.audit_file.is_none() && !self.is_local();
+        let is_read = terminal::is_terminal() && !(has_trail && std::io::stdout().is_terminal());
+        if self.embedded || !self.settings.progress.unwrap_or(is_read) {
+            return Ok(None);
+        }
+        let form = match terminal::is_terminal() {
+            true => Form::Screen,
+            false => Form::Plain,
+        };
+        let started = Progress::start(form, own_name(), local);
+        started
+            .map(Some)
+            .map_err(|error| format!("{}: {error}", FLAG.progress.name))
     }
 
     /// Where tasks that give no output are kept, if they are.
@@ -521,10 +546,12 @@ impl Setting {
     }
 
     /// Where others than this machine's users can reach it, that is not what is expected.
-    fn warn_of_no_secret(&self, listener: &TcpListener) {
-        let is_open = listener
-            .local_addr()
-            .is_ok_and(|address| !address.ip().is_loopback());
+    fn warn_of_no_secret(&self, Listening { first, beside }: &Listening) {
+        let mut all = std::iter::once(first).chain(beside);
+        let is_open = all.any(|listener| {
+            let address = listener.local_addr();
+            address.is_ok_and(|address| !address.ip().is_loopback())
+        });
         if is_open {
             complain(
                 &own_name(),

@@ -19,7 +19,7 @@ use crate::proto::SECOND;
 use crate::proto::config::Bounds;
 use crate::proto::slave::SlaveEnd;
 use crate::slave;
-use crate::slave::listen::{Pending, await_one};
+use crate::slave::listen::{Pending, Unanswered, await_one};
 use crate::typed::registry::Registry;
 
 /// A host that does not answer to a connection for so long has none of the run's masters.
@@ -87,13 +87,14 @@ fn answers(at: SocketAddr, before: &RunFile, hello: &Hello, registry: &Arc<Regis
         Pending::new(stream, at, core, now),
         &clock,
         now + ANSWER_WAIT,
+        &|| None,
     ) {
-        Err(Some(core)) => match core.end() {
+        Err(Unanswered::Ended(core)) => match core.end() {
             Some(SlaveEnd::Refused(text)) => {
                 (has_secret && core.is_proved()) || text.contains(&run_text(before.identity.run))
             }
             _ => false,
         },
-        Ok(_) | Err(None) => false,
+        Ok(_) | Err(Unanswered::Gone(_) | Unanswered::Silent) => false,
     }
 }

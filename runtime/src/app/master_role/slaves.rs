@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::secret::Secret;
@@ -12,9 +13,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::io::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
 use crate::io::terminal::{complain, own_name};
 use crate::master::driver::Outside;
+use crate::proto::master::SHUTDOWN_WAIT;
 
 pub(super) struct LocalSlaves {
     supervisor: Supervisor,
+    slaves: u64,
     is_leaving: Arc<AtomicBool>,
 }
 
@@ -34,6 +37,7 @@ impl LocalSlaves {
         plan.tell(secret);
         plan.audit_file = audit_file;
         plan.args.extend_from_slice(passed_on);
+        let slaves = u64::from(plan.slaves);
         let is_leaving = Arc::new(AtomicBool::new(false));
         let (leaving, say) = (Arc::clone(&is_leaving), Arc::clone(&plan.output));
         plan.output = Arc::new(move |stream, line| {
@@ -59,15 +63,26 @@ impl LocalSlaves {
         .map_err(|error| format!("cannot start a slave of this binary: {error}"))?;
         Ok(LocalSlaves {
             supervisor,
+            slaves,
             is_leaving,
         })
+    }
+
+    /// How many slaves it keeps running.
+    pub(super) fn slaves(&self) -> u64 {
+        self.slaves
     }
 
     /// To be called with every line of the trail.
     pub(super) fn watcher(&self) -> impl FnMut(&Event) + use<> {
         let is_leaving = Arc::clone(&self.is_leaving);
+        let begin_to_stop = self.supervisor.stopper();
         move |event| match event {
-            Event::ShutdownBegun { .. } => is_leaving.store(true, Ordering::Relaxed),
+            Event::ShutdownBegun { .. } => {
+                is_leaving.store(true, Ordering::Relaxed);
+                // Those that leave now are not started again, and their end is no news.
+                begin_to_stop(Duration::from_nanos(SHUTDOWN_WAIT) + STOP_BOUND);
+            }
             Event::Waiting {
                 tasks,
                 needs,

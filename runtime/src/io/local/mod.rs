@@ -185,6 +185,12 @@ impl Supervisor {
         let _ = self.messages.send(Message::Stop { bound });
     }
 
+    /// The same for one who does not have it: a call of it is [`begin_to_stop`](Self::begin_to_stop).
+    pub(crate) fn stopper(&self) -> impl Fn(Duration) + use<> {
+        let messages = self.messages.clone();
+        move |bound| drop(messages.send(Message::Stop { bound }))
+    }
+
     fn stop_within(&mut self, bound: Duration) -> Stopped {
         let _ = self.messages.send(Message::Stop { bound });
         let ended = self.thread.take().map(thread::JoinHandle::join);

@@ -21,7 +21,7 @@ use rustix::process::{
 };
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::io::local::obituary::Obituary;
+use crate::io::local::obituary::{self, Obituary};
 use crate::io::local::output::{Stream, Voice, copy, set_nonblocking};
 use crate::io::local::plan::{Plan, child_number, job};
 use crate::io::local::restart::{BARREN_MAX, Life, Restarts, Verdict};
@@ -29,7 +29,6 @@ use crate::io::local::{
     BEFORE_VARIABLE, Death, Failure, JOB_VARIABLE, LocalEvent, Message, Stopped,
 };
 use crate::io::secret_file;
-use crate::io::terminal::printable;
 use crate::io::word::{self, LastWord, Word};
 
 /// How long a slave may take to end after SIGTERM.
@@ -338,38 +337,9 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
 
     /// What a person is told of an end.
     fn in_words(&mut self, status: Option<ExitStatus>, last: &LastWord) -> String {
-        let mut words = match status {
-            None => "ended, and was reaped by another".to_owned(),
-            Some(status) => match (status.code(), status.signal()) {
-                (Some(0), _) => "left with 0, and nobody had told it to".to_owned(),
-                (Some(code), _) => format!("exited with {code}"),
-                (None, Some(signal)) => {
-                    let name = signal_hook::low_level::signal_name(signal);
-                    let name = name.map_or_else(|| format!("signal {signal}"), str::to_owned);
-                    let cause = match signal {
-                        libc::SIGKILL if self.was_out_of_memory() => {
-                            " (the kernel kills where memory is short)"
-                        }
-                        libc::SIGSEGV | libc::SIGBUS => {
-                            " (an invalid access to memory, or its stack is full)"
-                        }
-                        libc::SIGABRT => " (it aborted)",
-                        _ => "",
-                    };
-                    format!("was killed by {name}{cause}")
-                }
-                (None, None) => status.to_string(),
-            },
-        };
-        if let Some(task) = last.running {
-            words.push_str(&format!(" while it ran TASK-{task}"));
-        }
-        if let Some(reason) = &last.reason
-            && !last.was_told
-        {
-            words.push_str(&format!(": {}", printable(reason)));
-        }
-        words
+        let is_killed = status.and_then(|status| status.signal()) == Some(libc::SIGKILL);
+        let memory_was_short = is_killed && self.was_out_of_memory();
+        obituary::in_words(status, last, memory_was_short)
     }
 
     /// Whether the kernel has killed anybody on this machine for want of memory since that was asked last.

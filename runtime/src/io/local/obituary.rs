@@ -2,7 +2,14 @@
 //!
 //! Pure: `now` is an argument.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
 use ringmw_codec::Nanos;
+
+use crate::io::terminal::printable;
+use crate::io::word::LastWord;
+use crate::io::{crash, last_word};
 
 /// So many deaths of a kind have a line each before they are folded.
 const LINES_FIRST: u32 = 3;
@@ -22,6 +29,47 @@ struct Kind {
     last: String,
     since: Nanos,
     pause: Nanos,
+}
+
+/// How a slave ended, as a sentence about it: `was killed by SIGKILL while it ran TASK-7`. What its last word and its
+/// status both say is said once.
+pub(super) fn in_words(
+    status: Option<ExitStatus>,
+    last: &LastWord,
+    memory_was_short: bool,
+) -> String {
+    let mut reason = last.reason.as_deref().filter(|_| !last.was_told);
+    let signal = status.and_then(|status| status.signal());
+    let mut words = if let Some(call) = reason.and_then(last_word::call_of_exit) {
+        // Of `exit(0)` the status is 255, which nobody has asked for.
+        reason = None;
+        format!("was ended by its own code, which called {call},")
+    } else if let Some(signal) = signal {
+        let name = signal_hook::low_level::signal_name(signal);
+        let name = name.map_or_else(|| format!("signal {signal}"), str::to_owned);
+        reason = reason.filter(|reason| *reason != crash::killed_by(&name));
+        let cause = match signal {
+            libc::SIGKILL if memory_was_short => " (the kernel kills where memory is short)",
+            libc::SIGSEGV | libc::SIGBUS => " (an invalid access to memory, or its stack is full)",
+            libc::SIGABRT => " (its code aborted)",
+            _ => "",
+        };
+        format!("was killed by {name}{cause}")
+    } else {
+        match status.and_then(|status| status.code()) {
+            Some(0) => "left with 0, and nobody had told it to,".to_owned(),
+            Some(code) => format!("exited with {code}"),
+            None => "ended, and was reaped by another,".to_owned(),
+        }
+    };
+    match last.running {
+        Some(task) => words.push_str(&format!(" while it ran TASK-{task}")),
+        None => words.truncate(words.trim_end_matches(',').len()),
+    }
+    if let Some(reason) = reason {
+        words.push_str(&format!(": {}", printable(reason)));
+    }
+    words
 }
 
 /// What was told of the dead.
@@ -116,6 +164,67 @@ mod tests {
     use super::*;
 
     const S: Nanos = 1_000_000_000;
+
+    /// Exit statuses as the kernel has them: a code in the second byte, a signal in the first.
+    #[test]
+    fn an_end_is_one_sentence_that_repeats_nothing() {
+        let exit = |code: i32| code << 8;
+        let rows = [
+            (
+                libc::SIGABRT,
+                Some("it was killed by SIGABRT"),
+                "was killed by SIGABRT (its code aborted) while it ran TASK-5",
+            ),
+            (
+                libc::SIGSEGV,
+                Some("it was killed by SIGSEGV"),
+                "was killed by SIGSEGV (an invalid access to memory, or its stack is full) while it ran TASK-5",
+            ),
+            (
+                libc::SIGKILL,
+                None,
+                "was killed by SIGKILL while it ran TASK-5",
+            ),
+            // Another than it has named.
+            (
+                libc::SIGKILL,
+                Some("it was killed by SIGSEGV"),
+                "was killed by SIGKILL while it ran TASK-5: it was killed by SIGSEGV",
+            ),
+            (
+                exit(3),
+                Some("its code called exit(3)"),
+                "was ended by its own code, which called exit(3), while it ran TASK-5",
+            ),
+            (
+                exit(255),
+                Some("its code called exit(0)"),
+                "was ended by its own code, which called exit(0), while it ran TASK-5",
+            ),
+            (
+                exit(0),
+                None,
+                "left with 0, and nobody had told it to, while it ran TASK-5",
+            ),
+            (
+                exit(255),
+                Some("TASK-5 timed out after 2 s and went on"),
+                "exited with 255 while it ran TASK-5: TASK-5 timed out after 2 s and went on",
+            ),
+        ];
+        for (status, reason, expected) in rows {
+            let mut last = LastWord {
+                running: Some(5),
+                reason: reason.map(str::to_owned),
+                ..LastWord::default()
+            };
+            let status = Some(ExitStatus::from_raw(status));
+            assert_eq!(in_words(status, &last, false), expected);
+            last.running = None;
+            let idle = in_words(status, &last, false);
+            assert!(!idle.ends_with(',') && !idle.contains(",:"), "{idle}");
+        }
+    }
 
     #[test]
     fn the_first_have_a_line_each_and_the_rest_one_together() {

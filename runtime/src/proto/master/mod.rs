@@ -56,7 +56,9 @@ use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::secret::Secret;
-use ringmw_sched::{AlgorithmId, Group, Nanos, Scheduler, SlaveId, SlaveMap, Unrunnable};
+use ringmw_sched::{
+    AUTO, AlgorithmId, Group, Nanos, PACKETS_WEIGHED_FROM, Scheduler, SlaveId, SlaveMap, Unrunnable,
+};
 
 use crate::proto::config::{AlgorithmInfo, Config};
 use crate::proto::conn::{ConnId, Effect};
@@ -155,6 +157,8 @@ pub struct MasterCore {
     spare: Vec<Vec<u8>>,
     /// The sum of their capacities.
     spare_bytes: usize,
+    /// The traffic when a turn's cost was told last.
+    weighed: Traffic,
 }
 
 /// What was cancelled since it was said last.
@@ -213,6 +217,7 @@ impl MasterCore {
             keeper: None,
             spare: Vec::new(),
             spare_bytes: 0,
+            weighed: Traffic::default(),
         }
     }
 
@@ -243,6 +248,22 @@ impl MasterCore {
     /// What is known of an algorithm.
     pub(crate) fn info(&self, algorithm: AlgorithmId) -> &AlgorithmInfo {
         self.config.info(algorithm)
+    }
+
+    /// Whether it is to be told what its turns [spend](Self::on_spent): packets are sized by that where slaves are many.
+    pub fn weighs_packets(&self) -> bool {
+        self.config.rules.sched.task_group == AUTO && self.slots.len() >= PACKETS_WEIGHED_FROM
+    }
+
+    /// The driver's thread spent so long on a turn, the application's part left out. One in which no packet went out and
+    /// none came in tells nothing of what packets cost.
+    pub fn on_spent(&mut self, spent: Nanos) {
+        let (before, now) = (self.weighed, self.trail.traffic);
+        self.weighed = now;
+        let packets_out = now.packets_out - before.packets_out;
+        if packets_out > 0 || now.packets_in > before.packets_in {
+            self.sched.learn_packet_costs(packets_out, spent);
+        }
     }
 
     /// The scheduler, to look at.

@@ -14,7 +14,7 @@ const MS: Nanos = 1_000_000;
 impl MasterCore {
     /// The run as it is now. Costs the slaves and hosts that there are: a millisecond with five thousand.
     pub fn snapshot(&self) -> Status {
-        let (account, sched, need) = (&self.account, &self.sched, self.need());
+        let (account, sched) = (&self.account, &self.sched);
         let mut hosts: Vec<status::Host> = account
             .host
             .iter()
@@ -47,7 +47,6 @@ impl MasterCore {
         }
         hosts.sort_by(|a, b| a.host.cmp(&b.host));
         let traffic = self.traffic();
-        let (queued_bytes, queued_bytes_max) = self.queued_bytes();
         Status {
             version: STATUS_VERSION,
             run: status::Run {
@@ -61,35 +60,8 @@ impl MasterCore {
                 unsent_bytes: self.unsent_bytes(),
                 ..status::Run::default()
             },
-            tasks: status::Tasks {
-                submitted: account.sum(|tally| tally.submitted),
-                queued: sched.queued(),
-                running: sched.runnable() - sched.queued(),
-                done: account.sum(|tally| tally.done),
-                failed: account.sum(|tally| tally.failed),
-                unrunnable: account.sum(|tally| tally.unrunnable),
-                cancelled: account.sum(|tally| tally.cancelled),
-                recycled: account.recycled,
-                duplicated: sched.duplicated(),
-                late: self.late,
-                queued_bytes,
-                queued_bytes_max,
-                waiting_for_nobody: sched.waits_for_nobody(),
-                ..status::Tasks::default()
-            },
-            slaves: status::Slaves {
-                connected: need.connected,
-                busy: need.busy,
-                desired: need.desired,
-                needed: need.needed,
-                needed_since_us: None,
-                came: account.came,
-                lost: account.lost(),
-                left: account.left,
-                refused: account.refused,
-                pending: self.pending_count as u64,
-                quarantined: sched.in_quarantine() as u64,
-            },
+            tasks: self.tasks_status(),
+            slaves: self.slaves_status(),
             groups: [Group::Ordered, Group::Intermingle, Group::Unordered]
                 .map(|group| status::Group {
                     group: trail::group(group).word().to_owned(),
@@ -111,6 +83,46 @@ impl MasterCore {
                 })
                 .collect(),
             ..Status::default()
+        }
+    }
+
+    /// What has become of the tasks so far. Costs the algorithms that there are.
+    pub fn tasks_status(&self) -> status::Tasks {
+        let (account, sched) = (&self.account, &self.sched);
+        let (queued_bytes, queued_bytes_max) = self.queued_bytes();
+        status::Tasks {
+            submitted: account.sum(|tally| tally.submitted),
+            queued: sched.queued(),
+            running: sched.runnable() - sched.queued(),
+            done: account.sum(|tally| tally.done),
+            failed: account.sum(|tally| tally.failed),
+            unrunnable: account.sum(|tally| tally.unrunnable),
+            cancelled: account.sum(|tally| tally.cancelled),
+            recycled: account.recycled,
+            duplicated: sched.duplicated(),
+            late: self.late,
+            queued_bytes,
+            queued_bytes_max,
+            waiting_for_nobody: sched.waits_for_nobody(),
+            ..status::Tasks::default()
+        }
+    }
+
+    /// How many slaves there are, should be, came and went.
+    pub fn slaves_status(&self) -> status::Slaves {
+        let (account, need) = (&self.account, self.need());
+        status::Slaves {
+            connected: need.connected,
+            busy: need.busy,
+            desired: need.desired,
+            needed: need.needed,
+            needed_since_us: None,
+            came: account.came,
+            lost: account.lost(),
+            left: account.left,
+            refused: account.refused,
+            pending: self.pending_count as u64,
+            quarantined: self.sched.in_quarantine() as u64,
         }
     }
 
