@@ -184,9 +184,24 @@ impl Stage {
         self.dial(None, "127.0.0.1", master.port(), flags)
     }
 
-    /// Starts a slave that dials this port on loopback.
-    pub fn slave_at(&self, port: u16) -> Process {
-        self.dial(None, "127.0.0.1", port, &[])
+    /// Starts a slave that dials this port on loopback, with these arguments beside.
+    pub fn slave_at(&self, port: u16, args: &[&str]) -> Process {
+        self.dial(None, "127.0.0.1", port, args)
+    }
+
+    /// The names of its files, those of its processes left out.
+    pub fn files(&self) -> Vec<String> {
+        let all = fs::read_dir(self.dir.path()).expect("it is there");
+        let names = all.map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<String> = names
+            .map(|name| name.to_string_lossy().into_owned())
+            .filter(|name| {
+                let kinds = [".out", ".err", ".audit"];
+                !kinds.iter().any(|kind| name.ends_with(kind))
+            })
+            .collect();
+        names.sort();
+        names
     }
 
     fn dial(&self, namespace: Option<&str>, host: &str, port: u16, flags: &[&str]) -> Process {

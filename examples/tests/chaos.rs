@@ -1,5 +1,6 @@
 //! Eight slaves under a supervisor that kills, stops, evicts, restarts, cuts and holds at random, while their master
-//! checks every answer.
+//! checks every answer. In the second story tasks kill, hang and fail beside that, one node is a black hole, and one lacks
+//! a licence.
 //!
 //! For longer than the few seconds that it takes otherwise, and with another seed:
 //!
@@ -13,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -23,6 +25,9 @@ use ringmw_examples::{DEADLINE, Process, Signal, Stage, account};
 
 const SLAVES: usize = 8;
 const SECONDS: u64 = 4;
+/// Of the second story, on each engine.
+const SHORT_SECONDS: u64 = 15;
+const LONG_SECONDS: u64 = 600;
 /// Stops and holds last up to two and a half of it: some slaves are lost by them, others are not.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -34,6 +39,24 @@ fn chaos_on_the_ring() {
 #[test]
 fn chaos_on_epoll() {
     chaos("epoll");
+}
+
+#[test]
+fn misfortunes_on_the_ring() {
+    misfortunes("ring", SHORT_SECONDS);
+}
+
+#[test]
+fn misfortunes_on_epoll() {
+    misfortunes("epoll", SHORT_SECONDS);
+}
+
+/// A week in small.
+#[test]
+#[ignore = "twenty minutes: `.ci/run chaos-all` runs it"]
+fn misfortunes_for_long() {
+    misfortunes("ring", LONG_SECONDS);
+    misfortunes("epoll", LONG_SECONDS);
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {
@@ -172,6 +195,8 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, held: &AtomicBool) {
 /// Where one slave after the other sits.
 struct Seat {
     port: u16,
+    /// Arguments of its slaves.
+    args: &'static [&'static str],
     slave: Option<Process>,
     /// When its slave goes on, if it is stopped.
     stopped_until: Option<Instant>,
@@ -186,13 +211,22 @@ struct Supervisor {
     relay: Relay,
     random: Random,
     seats: Vec<Seat>,
+    /// Tasks end their slaves, in any way.
+    has_deadly_tasks: bool,
+    /// Numbers of the slaves of the first seat.
+    sick: Vec<u32>,
     did: BTreeMap<&'static str, u32>,
     /// Numbers of the slaves that were killed; the master must have noticed.
     killed: Vec<u32>,
 }
 
 impl Supervisor {
-    fn new(stage: Stage, master: &Process, seed: u64) -> Supervisor {
+    fn new(
+        stage: Stage,
+        master: &Process,
+        seed: u64,
+        args: fn(usize) -> &'static [&'static str],
+    ) -> Supervisor {
         let relay = Relay::new(master.port());
         let seats = (0..SLAVES).map(|seat| Seat {
             port: if seat % 2 == 0 {
@@ -200,6 +234,7 @@ impl Supervisor {
             } else {
                 master.port()
             },
+            args: args(seat),
             slave: None,
             stopped_until: None,
             empty_until: Instant::now(),
@@ -208,6 +243,8 @@ impl Supervisor {
         });
         Supervisor {
             seats: seats.collect(),
+            has_deadly_tasks: false,
+            sick: Vec::new(),
             stage,
             relay,
             random: Random(seed),
@@ -282,7 +319,7 @@ impl Supervisor {
             }
             let seat = &mut self.seats[index];
             if seat.slave.is_none() && seat.empty_until <= now {
-                seat.slave = Some(self.stage.slave_at(seat.port));
+                seat.slave = Some(self.stage.slave_at(seat.port, seat.args));
                 (seat.killed, seat.evicted) = (false, false);
                 self.count("started");
             }
@@ -297,7 +334,11 @@ impl Supervisor {
         seat.stopped_until = None;
         seat.empty_until = Instant::now() + pause;
         let end = slave.end();
+        let is_deadly = self.has_deadly_tasks;
         let expected = match (end.code, end.signal) {
+            (None, Some(libc::SIGSEGV | libc::SIGABRT)) if is_deadly => true,
+            // Of `_exit`.
+            (Some(0), _) if is_deadly => true,
             (None, Some(signal)) => {
                 seat.killed && signal == Signal::KILL.as_raw()
                     // Before it had a handler.
@@ -308,19 +349,73 @@ impl Supervisor {
             (None, None) => false,
         };
         assert!(
-            expected && !end.stderr.contains("panicked"),
+            expected
+                && (is_deadly || !end.stderr.contains("panicked"))
+                && !end.stderr.contains("panicked at runtime/"),
             "code {:?}, signal {:?}: {}",
             end.code,
             end.signal,
             slave.describe()
         );
+        let id = slave.trail().into_iter().find_map(|event| match event {
+            Event::Id { slave } => Some(slave),
+            _ => None,
+        });
         if end.signal == Some(Signal::KILL.as_raw()) {
-            let id = slave.trail().into_iter().find_map(|event| match event {
-                Event::Id { slave } => Some(slave),
-                _ => None,
-            });
             self.killed.extend(id);
         }
+        if index == 0 {
+            self.sick.extend(id);
+        }
+    }
+
+    /// Disturbs for so long, then lets everybody be well, and waits for the master's end: what its trail and it itself have
+    /// to say.
+    fn run(
+        &mut self,
+        master: &mut Process,
+        time: Duration,
+        until: &Path,
+    ) -> (String, String, Vec<Event>) {
+        let begun = Instant::now();
+        let mut next = begun;
+        while begun.elapsed() < time {
+            self.mend(false);
+            assert!(!master.has_ended(), "{}", master.describe());
+            if next <= Instant::now() {
+                self.disturb();
+                next = Instant::now() + self.random.up_to(Duration::from_millis(120));
+            }
+            // The disturber's own pace; it waits for nothing.
+            thread::sleep(Duration::from_millis(5));
+        }
+
+        // From here on everybody is well.
+        std::fs::write(until, "").expect("a temporary file");
+        let by = Instant::now() + DEADLINE;
+        while !master.has_ended() {
+            assert!(
+                Instant::now() < by,
+                "it does not end: {}",
+                master.describe()
+            );
+            self.mend(true);
+            thread::sleep(Duration::from_millis(5));
+        }
+        let end = master.success();
+        for index in 0..SLAVES {
+            if self.seats[index].slave.is_some() {
+                self.take_leave(index, true);
+            }
+        }
+        let trail = master.trail();
+        let (losses, joined) = account(&trail);
+        for number in &self.killed {
+            assert!(joined.contains(number), "SLAVE-{number} had its number");
+        }
+        let left = self.stage.running();
+        assert!(left.is_empty(), "processes are left: {left:?}");
+        (losses, end.lines().join("; "), trail)
     }
 }
 
@@ -339,49 +434,65 @@ fn chaos(engine: &str) {
         "--mw-crash-limit",
         "0",
     ]);
-    let mut supervisor = Supervisor::new(stage, &master, seed);
-
-    let begun = Instant::now();
-    let mut next = begun;
-    while begun.elapsed() < time {
-        supervisor.mend(false);
-        assert!(!master.has_ended(), "seed {seed}: {}", master.describe());
-        if next <= Instant::now() {
-            supervisor.disturb();
-            next = Instant::now() + supervisor.random.up_to(Duration::from_millis(120));
-        }
-        // The disturber's own pace; it waits for nothing.
-        thread::sleep(Duration::from_millis(5));
-    }
-
-    // From here on everybody is well.
-    std::fs::write(&until, "").expect("a temporary file");
-    let by = Instant::now() + DEADLINE;
-    while !master.has_ended() {
-        assert!(
-            Instant::now() < by,
-            "it does not end; seed {seed}: {}",
-            master.describe()
-        );
-        supervisor.mend(true);
-        thread::sleep(Duration::from_millis(5));
-    }
-    let end = master.success();
-    for index in 0..SLAVES {
-        if supervisor.seats[index].slave.is_some() {
-            supervisor.take_leave(index, true);
-        }
-    }
-    let trail = master.trail();
-    let (losses, joined) = account(&trail);
-    for number in &supervisor.killed {
-        assert!(joined.contains(number), "SLAVE-{number} had its number");
-    }
-    let left = supervisor.stage.running();
-    assert!(left.is_empty(), "processes are left: {left:?}");
+    let mut supervisor = Supervisor::new(stage, &master, seed, |_| &[]);
+    let (told, lines, _) = supervisor.run(&mut master, time, &until);
     println!(
-        "{engine}, {time:?}, seed {seed}: {:?}; {losses}; {}",
-        supervisor.did,
-        end.lines().join("; ")
+        "{engine}, {time:?}, seed {seed}: {:?}; {told}; {lines}",
+        supervisor.did
     );
+}
+
+fn misfortunes(engine: &str, seconds: u64) {
+    let time = Duration::from_secs(from_environment("RINGMW_CHAOS_SECONDS", seconds));
+    let seed = from_environment("RINGMW_CHAOS_SEED", 1);
+    let stage = Stage::new("test-misfortunes").with_engine(engine);
+    let (until, failed) = (stage.path("until"), stage.path("failed"));
+    let timeout = CLIENT_TIMEOUT.as_secs().to_string();
+    let mut master = stage.master([
+        "--until",
+        until.to_str().expect("a temporary path"),
+        "--mw-client-timeout",
+        &timeout,
+        "--mw-keep-failed",
+        failed.to_str().expect("a temporary path"),
+    ]);
+    let args = |seat: usize| -> &'static [&'static str] {
+        match seat {
+            0 => &["--mw-slave-memory", "200MiB", "--sick"],
+            1 => &["--mw-slave-memory", "200MiB", "--unlicensed"],
+            2 | 3 => &["--mw-slave-memory", "200MiB", "--mw-slave-label", "gpu"],
+            _ => &["--mw-slave-memory", "200MiB"],
+        }
+    };
+    let mut supervisor = Supervisor::new(stage, &master, seed, args);
+    supervisor.has_deadly_tasks = true;
+    let (told, lines, trail) = supervisor.run(&mut master, time, &until);
+    println!(
+        "{engine}, {time:?}, seed {seed}: {:?}; {told}; {lines}",
+        supervisor.did
+    );
+    let in_quarantine: Vec<u32> = trail
+        .iter()
+        .filter_map(|event| match event {
+            Event::Quarantined { slave, .. } => *slave,
+            _ => None,
+        })
+        .collect();
+    assert!(
+        !in_quarantine.is_empty(),
+        "a black hole among eight is found"
+    );
+    let healthy = in_quarantine
+        .iter()
+        .filter(|slave| !supervisor.sick.contains(slave));
+    assert_eq!(
+        healthy.count(),
+        0,
+        "{in_quarantine:?}, and sick are {:?}",
+        supervisor.sick
+    );
+    // What is left is what was asked for, within its bound.
+    assert_eq!(supervisor.stage.files(), ["failed", "until"]);
+    let kept = std::fs::read_dir(&failed).expect("it is there").count();
+    assert!((1..=100).contains(&kept), "{kept} tasks are kept");
 }

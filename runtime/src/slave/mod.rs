@@ -429,7 +429,7 @@ impl Slave {
                 core.finish(assignment.algorithm, Err(&text), compute, now);
             }
             Err(RunError::StateInit(reason)) => {
-                core.leave(GoodbyeCode::StateInit, &format!("slave state {reason}"));
+                core.leave(GoodbyeCode::StateInit, reason);
             }
             Err(RunError::Surroundings(reason)) => core.leave(GoodbyeCode::Surroundings, reason),
         }

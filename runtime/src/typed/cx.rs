@@ -567,7 +567,9 @@ impl Cx {
             }
         };
         self.states.forget::<S>();
-        Err(RunError::StateInit(format!("{name}: {error}")))
+        Err(RunError::StateInit(format!(
+            "SlaveState::init of {name} failed: {error}"
+        )))
     }
 
     /// The handle of shared data that came with the task.
@@ -787,7 +789,7 @@ mod tests {
                 panic!("it must fail")
             };
             assert!(
-                reason.ends_with("Broken: no licence on this node"),
+                reason.ends_with("Broken failed: no licence on this node"),
                 "{reason}"
             );
         }

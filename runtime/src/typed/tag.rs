@@ -60,7 +60,7 @@ pub enum RunError {
     #[error("{0}")]
     Failed(String),
     /// [`SlaveState::init`](crate::SlaveState::init) failed: the slave must go, the task is innocent.
-    #[error("slave state {0}")]
+    #[error("{0}")]
     StateInit(String),
     /// The slave cannot print any more, its disk being full or its terminal gone: it must go, the task is innocent.
     #[error("{0}")]

@@ -18,6 +18,7 @@ mod outlive;
 mod poison;
 mod progress;
 mod racing;
+mod screens;
 mod secrets;
 mod signals;
 mod storms;
@@ -87,6 +88,7 @@ use crate::progress::{
     progress_is_off_where_it_is_not_wanted,
 };
 use crate::racing::a_winner_dies_as_it_wins;
+use crate::screens::{a_black_hole_has_its_screen, each_misfortune_has_its_screen};
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
@@ -179,6 +181,13 @@ const TESTS: &[Test] = &[
         "progress_is_off_where_it_is_not_wanted",
         progress_is_off_where_it_is_not_wanted,
     ),
+    ("each_misfortune_has_its_screen_on_the_ring", || {
+        each_misfortune_has_its_screen("ring")
+    }),
+    ("each_misfortune_has_its_screen_on_epoll", || {
+        each_misfortune_has_its_screen("epoll")
+    }),
+    ("a_black_hole_has_its_screen", a_black_hole_has_its_screen),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {
         a_held_master_loses_nobody("ring")

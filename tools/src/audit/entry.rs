@@ -115,7 +115,10 @@ pub(crate) enum What<'a> {
         algorithm: &'a str,
         message: &'a str,
     },
-    Unrunnable,
+    Unrunnable {
+        task: u64,
+        reason: &'a str,
+    },
     Late {
         results: u64,
     },
@@ -345,7 +348,10 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
             algorithm,
             message,
         },
-        Event::Unrunnable { .. } => What::Unrunnable,
+        Event::Unrunnable { task, reason } => What::Unrunnable {
+            task: *task,
+            reason,
+        },
         &Event::Late { results, .. } => What::Late { results },
         &Event::Cancelled { tasks } => What::Cancelled { tasks },
         Event::Returned {

@@ -69,7 +69,7 @@ enum Rank {
 /// Who is to blame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Culprit {
-    /// slave, host, subnet, algorithm or message.
+    /// task, slave, host, subnet, algorithm or message.
     pub(crate) kind: &'static str,
     pub(crate) name: String,
 }

@@ -5,6 +5,7 @@ mod commands;
 mod findings;
 mod follow;
 mod made;
+mod misfortunes;
 mod pictures;
 mod recount;
 mod simulated;

@@ -14,6 +14,7 @@ use ringmw_codec::secret::Secret;
 use crate::app::args::{Args, ExitRequest};
 use crate::app::batch_job::Starts;
 use crate::app::exit::Exit;
+use crate::app::master_role::heard::Heard;
 use crate::app::master_role::listen::Listening;
 use crate::app::master_role::outlast::Outlast;
 use crate::app::master_role::resource::Reporting;
@@ -44,6 +45,7 @@ use crate::proto::config::{Config, unsent_bytes_max};
 use crate::proto::master::MasterCore;
 use crate::typed::registry::Registry;
 
+mod heard;
 mod listen;
 mod outlast;
 mod resource;
@@ -388,6 +390,9 @@ impl Setting {
             let _ = self.finished.set(reporting.say_finished());
         }
         let progress = self.progress(local.as_ref().map_or(0, LocalSlaves::slaves))?;
+        // A master that nobody watches leaves it to its trail.
+        let is_heard = !self.embedded && (self.is_local() || progress.is_some());
+        let mut heard = is_heard.then(Heard::default);
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
@@ -410,6 +415,9 @@ impl Setting {
                 progress,
                 stops_now,
                 watch: Box::new(move |event| {
+                    if let Some(text) = heard.as_mut().and_then(|heard| heard.on_event(event)) {
+                        complain(&own_name(), &text);
+                    }
                     if let Some(watch) = &mut watch_local {
                         watch(event);
                     }

@@ -87,19 +87,26 @@ pub(crate) struct Death {
 pub(crate) struct Failure {
     /// How many slots there were.
     pub slots: usize,
-    /// The last to die, oldest first, each with its last lines (at most [`LAST_LINES_MAX`](output::LAST_LINES_MAX)).
+    /// The last to die, oldest first and told from the last on, each with its last lines (at most [`LAST_LINES_MAX`](output::LAST_LINES_MAX)).
     pub dead: Vec<(Death, Vec<String>)>,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.slots {
-            1 => write!(f, "its only slave is given up")?,
-            slots => write!(f, "all {slots} slaves are given up")?,
+            1 => write!(f, "its only slave is given up, after ")?,
+            slots => write!(f, "all {slots} slaves are given up, each after ")?,
         }
         let lives = restart::BARREN_MAX;
-        write!(f, ": {lives} lives in a row of each ended no task")?;
-        for (death, lines) in &self.dead {
+        write!(f, "{lives} lives in a row that ended no task")?;
+        let mut told: Vec<(&str, &[String])> = Vec::new();
+        for (death, lines) in self.dead.iter().rev() {
+            // The others say the same.
+            let said = (death.words.as_str(), lines.as_slice());
+            if told.contains(&said) {
+                continue;
+            }
+            told.push(said);
             write!(f, "\n  slave {} {}", death.child, death.words)?;
             if lines.is_empty() {
                 write!(f, "; it printed nothing")?;

@@ -67,6 +67,8 @@ pub(super) fn in_words(
         None => words.truncate(words.trim_end_matches(',').len()),
     }
     if let Some(reason) = reason {
+        // That it left stands there already.
+        let reason = reason.strip_prefix("left: ").unwrap_or(reason);
         words.push_str(&format!(": {}", printable(reason)));
     }
     words
@@ -208,7 +210,7 @@ mod tests {
             ),
             (
                 exit(255),
-                Some("TASK-5 timed out after 2 s and went on"),
+                Some("left: TASK-5 timed out after 2 s and went on"),
                 "exited with 255 while it ran TASK-5: TASK-5 timed out after 2 s and went on",
             ),
         ];

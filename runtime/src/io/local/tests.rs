@@ -203,7 +203,9 @@ fn all_given_up_is_a_failure_with_the_last_lines() {
     }
     let told = failure.to_string();
     assert!(
-        told.starts_with("all 2 slaves are given up: 5 lives in a row of each ended no task\n"),
+        told.starts_with(
+            "all 2 slaves are given up, each after 5 lives in a row that ended no task\n"
+        ),
         "{told}"
     );
     assert!(

@@ -315,7 +315,15 @@ fn losing(findings: &mut Vec<Finding>, facts: &Facts<'_>, changes: &Changes) {
 pub(super) fn failures(findings: &mut Vec<Finding>, facts: &Facts<'_>) {
     let tasks = &facts.summary.tasks;
     if let Some(unrunnable @ 1..) = tasks.unrunnable {
-        let text = format!("{} could not be run.", plural(unrunnable, "task"));
+        let first = facts.signs.unrunnable.as_ref();
+        let tasks = plural(unrunnable, "task");
+        let text = match (first, unrunnable) {
+            (None, _) => format!("{tasks} could not be run."),
+            (Some((_, task, reason)), 1) => format!("TASK-{task} could not be run: {reason}."),
+            (Some((_, task, reason)), _) => {
+                format!("{tasks} could not be run. The first was TASK-{task}: {reason}.")
+            }
+        };
         let mut finding = Finding::new("unrunnable", Weight::Bad, text)
             .with(&[("tasks", unrunnable as f64)])
             .cost(unrunnable as f64 * facts.task_us())
@@ -323,7 +331,12 @@ pub(super) fn failures(findings: &mut Vec<Finding>, facts: &Facts<'_>) {
                 "The trail's unrunnable and charged lines name the tasks and why.",
                 "ringmw audit attempts --of tasks",
             );
-        finding.at_us = facts.signs.unrunnable_us;
+        if let Some((at_us, task, reason)) = first {
+            finding = finding
+                .by("task", format!("TASK-{task}"))
+                .by("message", reason);
+            finding.at_us = Some(*at_us);
+        }
         findings.push(finding);
     }
     let failed = tasks.failed.unwrap_or(0);

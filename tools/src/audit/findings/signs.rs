@@ -136,7 +136,8 @@ pub(crate) struct Signs {
     pub(super) has_results: bool,
     pub(super) first_sent_us: Option<i64>,
     pub(super) first_dropped_us: Option<i64>,
-    pub(super) unrunnable_us: Option<i64>,
+    /// The first task that could not be run: when, which, why.
+    pub(super) unrunnable: Option<(i64, u64, String)>,
 }
 
 impl Signs {
@@ -156,7 +157,7 @@ impl Signs {
             has_results: false,
             first_sent_us: None,
             first_dropped_us: None,
-            unrunnable_us: None,
+            unrunnable: None,
         }
     }
 }
@@ -312,8 +313,9 @@ impl Signs {
             What::Dropped { .. } => {
                 self.first_dropped_us.get_or_insert(at.us);
             }
-            What::Unrunnable => {
-                self.unrunnable_us.get_or_insert(at.us);
+            What::Unrunnable { task, reason } => {
+                self.unrunnable
+                    .get_or_insert_with(|| (at.us, task, reason.to_owned()));
             }
             _ => {}
         }

@@ -151,7 +151,7 @@ impl Figures {
                     self.unrunnable += unrunnable;
                 }
             }
-            What::Unrunnable => {
+            What::Unrunnable { .. } => {
                 let (since_us, owed) = &mut self.owed;
                 if *owed > 0 && at.us - *since_us <= OWED_US {
                     *owed -= 1;

@@ -1,0 +1,92 @@
+//! True trails of each misfortune, kept by the runtime's tests of what the terminal shows (`runtime/tests/processes/screens.rs`):
+//! the report's first finding names who is to blame.
+
+use std::path::Path;
+
+use crate::audit;
+
+/// The trail, the first finding, its first culprit, and what its text says.
+const ROWS: &[(&str, &str, (&str, &str), &str)] = &[
+    (
+        "segfault",
+        "unrunnable",
+        ("task", "TASK-1"),
+        "was killed by a signal",
+    ),
+    (
+        "abort",
+        "unrunnable",
+        ("task", "TASK-1"),
+        "was killed by a signal",
+    ),
+    (
+        "overflow",
+        "unrunnable",
+        ("task", "TASK-1"),
+        "was killed by a signal",
+    ),
+    (
+        "exit",
+        "unrunnable",
+        ("task", "TASK-1"),
+        "which called exit",
+    ),
+    (
+        "exit-3",
+        "unrunnable",
+        ("task", "TASK-1"),
+        "which called exit",
+    ),
+    (
+        "_exit",
+        "unrunnable",
+        ("task", "TASK-1"),
+        "lost its connection",
+    ),
+    (
+        "memory",
+        "unrunnable",
+        ("task", "TASK-1"),
+        "took more memory than it may",
+    ),
+    (
+        "hang",
+        "failing",
+        ("algorithm", "perish"),
+        "timed out after 0.3 s",
+    ),
+    ("panic", "failing", ("algorithm", "perish"), "panicked at"),
+    (
+        "no-licence",
+        "exit",
+        ("message", "no licence on this node"),
+        "no licence on this node",
+    ),
+    (
+        "black-hole",
+        "failing",
+        ("slave", "SLAVE-3"),
+        "no library on this node",
+    ),
+];
+
+#[test]
+fn the_first_finding_of_each_misfortune_names_who_is_to_blame() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/misfortunes");
+    let kept = std::fs::read_dir(&folder).expect("it is there").count();
+    assert_eq!(kept, ROWS.len(), "each kept trail has its row");
+    for (name, id, (kind, culprit), says) in ROWS {
+        let trail = folder.join(format!("{name}.audit"));
+        let told = audit(&["report", "--format", "json", &trail.to_string_lossy()]);
+        assert_eq!(told.code, Some(0), "{name}: {}", told.err);
+        let report = told.json();
+        let first = &report["findings"][0];
+        assert_eq!(first["id"], *id, "{name}: {first}");
+        let text = first["finding"].as_str().expect("a text");
+        assert!(text.contains(says), "{name}: {text}");
+        let to_blame = &first["culprits"][0];
+        assert_eq!(to_blame["kind"], *kind, "{name}: {first}");
+        let called = to_blame["name"].as_str().expect("a name");
+        assert!(called.contains(culprit), "{name}: {first}");
+    }
+}
