@@ -764,6 +764,102 @@ const MUTANTS: &[Mutant] = &[
         old: "entry.strikes += 1;",
         new: "",
     },
+    Mutant {
+        name: "lives: the hand-out of what is begun at most once does not wait for its record",
+        file: "runtime/src/proto/master/journal.rs",
+        old: "state.barred = Some((self.barrier, held_from));",
+        new: "let _ = held_from;",
+    },
+    Mutant {
+        name: "lives: a barrier is passed before what stands before it is safe",
+        file: "runtime/src/proto/recording.rs",
+        old: "if is_asked || is_due || closing {",
+        new: "if is_due || closing {",
+    },
+    Mutant {
+        name: "lives: no later life is looked for before a hand-out leaves",
+        file: "runtime/src/proto/recording.rs",
+        old: "true => self.later_life(disk, now),",
+        new: "true => Ok(None),",
+    },
+    Mutant {
+        name: "lives: what an earlier life wrote meanwhile is not read",
+        file: "runtime/src/proto/lives.rs",
+        old: "match is_whole(disk) {",
+        new: "match is_whole(disk) || self.before > 0 {",
+    },
+    Mutant {
+        name: "lives: what is lost with a sync that fails counts as written",
+        file: "runtime/src/proto/recording.rs",
+        old: "self.unsynced = None;
+            self.done = 0;",
+        new: "self.unsynced = None;",
+    },
+    Mutant {
+        name: "lives: results count without the offers that they came of",
+        file: "runtime/src/proto/known.rs",
+        old: "if results.offers > self.offers {",
+        new: "if results.offers > self.offers && self.failures {",
+    },
+    Mutant {
+        name: "lives: offers are recorded behind the results that came of them",
+        file: "runtime/src/proto/master/journal.rs",
+        old: "self.put_offers(bests);
+        let bytes",
+        new: "let bytes",
+    },
+    Mutant {
+        name: "lives: the incumbent of an earlier life is forgotten",
+        file: "runtime/src/proto/incumbents.rs",
+        old: "listed.take_earlier(id, &self.version);",
+        new: "",
+    },
+    Mutant {
+        name: "lives: a slave of another run is welcome",
+        file: "runtime/src/proto/master/handshake.rs",
+        old: "if former != 0 && former != self.config.run {",
+        new: "if former != 0 && self.config.run == 0 {",
+    },
+    Mutant {
+        name: "lives: what a slave has kept is believed unseen",
+        file: "runtime/src/proto/master/kept.rs",
+        old: "self.check_kept(result).map_err(offence)?;",
+        new: "let _ = self.check_kept(result);",
+    },
+    Mutant {
+        name: "lives: a slave tells a former life's numbers to the next",
+        file: "runtime/src/proto/slave/kept.rs",
+        old: ".for_each(|queued| queued.former = true);",
+        new: ".for_each(|queued| queued.former = false);",
+    },
+    Mutant {
+        name: "lives: what a slave offers without a master is lost",
+        file: "runtime/src/proto/slave/kept.rs",
+        old: "if self.patience() > 0 {
+            let what = What::Offer",
+        new: "if self.patience() > 0 && !self.is_apart() {
+            let what = What::Offer",
+    },
+    Mutant {
+        name: "lives: what is known joins a series and is handed out",
+        file: "runtime/src/master/known.rs",
+        old: "earlier.known.find(key).is_some()
+                || earlier.known.was_begun(key)",
+        new: "earlier.known.was_begun(key)",
+    },
+    Mutant {
+        name: "lives: behind damage nothing is read",
+        file: "codec/src/journal/records.rs",
+        old: "if self.record(from).is_some() {",
+        new: "if self.record(from).is_some() && from == 0 {",
+    },
+    Mutant {
+        name: "lives: a slave takes for known what a former life told it",
+        file: "runtime/src/proto/slave/kept.rs",
+        old: "self.forget_former_keys();
+        self.say_kept(now);",
+        new: "self.say_kept(now);",
+    },
 ];
 
 fn root() -> PathBuf {

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use ringmw::testing::{Coverage, Storm, storm};
+use ringmw::testing::{Coverage, Lives, Storm, storm};
 
 /// Seeds of every run; the coverage is asserted over them.
 const FIXED: u64 = 800;
@@ -47,6 +47,7 @@ struct Sums {
     shared: u64,
     quarantined: u64,
     healed: u64,
+    lives: Lives,
     coverage: Coverage,
 }
 
@@ -71,6 +72,7 @@ impl Sums {
         self.shared += storm.shared;
         self.quarantined += storm.quarantined;
         self.healed += storm.healed;
+        self.lives.add(&storm.lives);
         self.coverage.add(&storm.coverage);
     }
 }
@@ -171,6 +173,18 @@ fn the_cores_keep_the_law() {
         sums.quarantined > 0 && sums.healed > 0,
         "slaves are put into quarantine, and heal"
     );
+    let lives = &sums.lives;
+    println!("{lives:?}");
+    let rarest = [
+        lives.superseded,
+        lives.came_back,
+        lives.known,
+        lives.unfounded,
+        lives.damaged,
+        lives.torn_states,
+        lives.not_begun_again,
+    ];
+    assert!(!rarest.contains(&0), "of all that befalls lives: {lives:?}");
     let coverage = &sums.coverage;
     assert_eq!(
         coverage.pairs_missing(),

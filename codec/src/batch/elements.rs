@@ -132,6 +132,20 @@ impl Elements {
         self.range(body, first, results).len() - results as usize * self.head_bytes()
     }
 
+    /// Compute time of the result at `index` in `body`; a result by itself computed for `alone_ns`.
+    ///
+    /// # Panics
+    /// When `body` has no such result.
+    #[must_use]
+    #[inline]
+    pub fn compute(self, body: &[u8], index: u32, alone_ns: Nanos) -> Nanos {
+        if self.head_bytes == 0 {
+            return alone_ns;
+        }
+        let compute = body[self.begin(body, index)..].first_chunk();
+        u32::from_le_bytes(*compute.expect("there is such a result")).into()
+    }
+
     /// Compute time and output of `results` results from the one at `first` on in `body`; a result by itself computed for
     /// `alone_ns`, which its entry says.
     ///

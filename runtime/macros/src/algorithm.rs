@@ -835,11 +835,17 @@ fn write_type(
             #output_bound,
         {
             #[doc = #task_doc]
+            #[inline]
             #visibility fn task(#(#task_parameters),*) -> ::ringmw::Task<Self> {
-                ::ringmw::__private::task(#count, |#writer| {
-                    #(#writes?;)*
+                // A block, no closure: the compiler then sees all of it at once.
+                let #writer = &mut ::ringmw::__private::ArgumentWriter::new(#count);
+                let written = 'written: {
+                    #(if let ::std::result::Result::Err(error) = #writes {
+                        break 'written ::std::result::Result::Err(error);
+                    })*
                     ::std::result::Result::Ok(())
-                })
+                };
+                ::ringmw::__private::task(#writer, written)
             }
         }
 

@@ -229,6 +229,7 @@ impl Link {
         loop {
             let (value, over, deadline, apart) = {
                 let mut core = self.core();
+                self.learn(&mut core);
                 let value = ready(&mut core, &self.clock);
                 let over = core.end().is_some();
                 (value, over, core.next_deadline(), core.is_apart())
@@ -408,12 +409,17 @@ impl Link {
         Ok(())
     }
 
+    /// What the core has learned of keys is known to the next task, and to the one that runs.
+    fn learn(&self, core: &mut SlaveCore) {
+        if let Some(learned) = core.take_learned() {
+            self.bests.take(&learned);
+        }
+    }
+
     /// Makes known what the core has learned.
     fn publish(&self) {
         let mut core = self.core();
-        for (best, image) in core.take_learned() {
-            self.bests.learn(best, image);
-        }
+        self.learn(&mut core);
         self.bests.set_hungry(core.is_hungry());
         self.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
         self.write_trail(&mut core);

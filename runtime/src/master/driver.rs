@@ -31,7 +31,7 @@ use crate::io::clock;
 use crate::io::dial::{Dialled, Dialler};
 use crate::io::engine::{self, Close, Engine, Handler};
 use crate::io::files::audit::AuditWriter;
-use crate::io::files::journal::writer::{JournalWriter, News};
+use crate::io::files::journal::writer::JournalWriter;
 use crate::io::files::kept::KeptWriter;
 use crate::io::progress::Progress;
 use crate::io::signals::Signals;
@@ -39,6 +39,7 @@ use crate::io::status::Question;
 use crate::proto::conn::Effect;
 use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 use crate::proto::need::Need;
+use crate::proto::recording::News;
 
 /// What ends a run from outside: local mode's supervisor.
 pub(crate) type StopSignal = tokio::sync::mpsc::UnboundedReceiver<Outside>;

@@ -121,14 +121,17 @@ impl Ready {
     }
 
     /// Takes the next one as an output of `A`, decoded where it came.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop_output<A: Algorithm>(&mut self) -> Option<Result<A::Output, TaskError>> {
-        let End::Done(results) = &mut self.ends.front_mut()?.1 else {
-            return self.pop().map(output::<A>);
+        let front = &mut self.ends.front_mut()?.1;
+        let End::Done(results) = front else {
+            return self.pop_other::<A>();
         };
-        let is_checked = results.info().of == TypeId::of::<A>();
+        if results.info().of != TypeId::of::<A>() {
+            return self.pop_other::<A>();
+        }
         let (id, archive) = results.next_output()?;
-        let output = read_output::<A>(archive, is_checked).map_err(|error| type_error(id, error));
+        let output = read_output::<A>(archive, true).map_err(|error| type_error(id, error));
         if results.is_empty() {
             self.pop_front();
         }
@@ -136,6 +139,14 @@ impl Ready {
         Some(output)
     }
 
+    /// Of an end that is no output, or of another algorithm.
+    #[cold]
+    #[inline(never)]
+    fn pop_other<A: Algorithm>(&mut self) -> Option<Result<A::Output, TaskError>> {
+        self.pop().map(output::<A>)
+    }
+
+    #[inline(never)]
     fn pop_front(&mut self) -> Option<End> {
         let (bytes, end) = self.ends.pop_front()?;
         self.bytes -= bytes;

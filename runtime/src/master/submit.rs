@@ -52,38 +52,50 @@ impl<'a> RawTask<'a> {
     }
 
     /// What it adds to a packet, all included.
-    #[inline]
+    #[inline(always)]
     pub(super) fn packet_bytes(self) -> u64 {
         let (domain, index) = (0, 0);
-        packet_bytes(&self.body(Stream { domain, index })).into()
+        let stream = Stream { domain, index };
+        match self.policy {
+            None => packet_bytes(&self.plain(stream)).into(),
+            Some(policy) => packet_bytes(&self.body_of(stream, policy)).into(),
+        }
     }
 
-    /// As it travels; with that stream unless it has one of its own.
-    #[inline]
-    fn body(self, stream: Stream) -> TaskBody<'a> {
-        let plain = TaskBody {
+    /// As it travels with that stream, had it no policy.
+    #[inline(always)]
+    fn plain(self, stream: Stream) -> TaskBody<'a> {
+        TaskBody {
             domain: stream.domain,
             stream: stream.index,
             tag_type: 0,
             timeout_ms: 0,
             tag: &[],
             args: self.args,
-        };
+        }
+    }
+
+    /// As it travels; with that stream unless it has one of its own.
+    #[inline]
+    fn body(self, stream: Stream) -> TaskBody<'a> {
         match self.policy {
-            None => plain,
-            Some(policy) => {
-                let stream = policy.stream.unwrap_or(stream);
-                let tag = policy.tag.as_ref();
-                let (tag_type, tag) = tag.map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
-                TaskBody {
-                    domain: stream.domain,
-                    stream: stream.index,
-                    tag_type,
-                    timeout_ms: policy.timeout.map_or(0, millis_of),
-                    tag,
-                    ..plain
-                }
-            }
+            None => self.plain(stream),
+            Some(policy) => self.body_of(stream, policy),
+        }
+    }
+
+    #[inline(never)]
+    fn body_of(self, stream: Stream, policy: &'a Policy) -> TaskBody<'a> {
+        let stream = policy.stream.unwrap_or(stream);
+        let tag = policy.tag.as_ref();
+        let (tag_type, tag) = tag.map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
+        TaskBody {
+            domain: stream.domain,
+            stream: stream.index,
+            tag_type,
+            timeout_ms: policy.timeout.map_or(0, millis_of),
+            tag,
+            ..self.plain(stream)
         }
     }
 
@@ -173,26 +185,30 @@ impl Master {
         owner: Owner,
         stream: Stream,
     ) -> TaskId {
-        let joined = self
-            .inner
-            .state
-            .borrow_mut()
-            .join(algorithm, task, owner, stream);
-        match joined {
-            Some(id) => id,
-            None => self.push_other(algorithm, task, owner, stream),
+        if task.policy.is_none() {
+            let mut state = self.inner.state.borrow_mut();
+            if let Some(id) = state.join_plain(algorithm, task, owner, stream) {
+                return id;
+            }
         }
+        self.push_any(algorithm, task, owner, stream)
     }
 
     /// What this ends at once is told, and the driver woken.
     #[inline(never)]
-    fn push_other(
+    fn push_any(
         &self,
         algorithm: AlgorithmId,
         task: RawTask<'_>,
         owner: Owner,
         stream: Stream,
     ) -> TaskId {
+        let mut state = self.inner.state.borrow_mut();
+        let joined = state.join(algorithm, task, owner, stream);
+        drop(state);
+        if let Some(id) = joined {
+            return id;
+        }
         let id = self.work(|state| {
             let id = state.push_other(algorithm, task, owner, stream);
             if state.core.has_ends() {
@@ -218,16 +234,25 @@ pub(super) struct Open {
     named: Named,
     /// Finds what arguments of the algorithm mention, where they can.
     mentions: Option<Mentions>,
+    /// A task without a policy goes on with it if its algorithm, owner and stream do: nothing else is to be asked.
+    takes_plain: bool,
 }
 
 impl Open {
     /// Whether a task says all that it names. One that was made of another's arguments says nothing, and may mention some.
     #[inline]
     fn is_named_by(&self, task: RawTask<'_>) -> bool {
-        let says = task.policy.is_some_and(|policy| !policy.named.is_empty());
-        let Some(find) = self.mentions.filter(|_| !says) else {
+        match self.mentions {
+            None => true,
+            Some(find) => Self::says_all(task, find),
+        }
+    }
+
+    #[inline(never)]
+    fn says_all(task: RawTask<'_>, find: Mentions) -> bool {
+        if task.policy.is_some_and(|policy| !policy.named.is_empty()) {
             return true;
-        };
+        }
         let mut mentions = Vec::new();
         find(task.args, &mut mentions);
         mentions.is_empty()
@@ -248,7 +273,22 @@ impl State {
         joined.unwrap_or_else(|| self.push_other(algorithm, task, owner, stream))
     }
 
+    /// The open series takes a task without a policy, as most are.
     #[inline(always)]
+    fn join_plain(
+        &mut self,
+        algorithm: AlgorithmId,
+        task: RawTask<'_>,
+        owner: Owner,
+        stream: Stream,
+    ) -> Option<TaskId> {
+        let open = self.open.as_mut()?;
+        let follows = open.takes_plain
+            && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
+            && open.series.push(&task.plain(stream));
+        follows.then(|| open.first.after(open.series.tasks() - 1))
+    }
+
     pub(super) fn join(
         &mut self,
         algorithm: AlgorithmId,
@@ -280,7 +320,6 @@ impl State {
         Some(id)
     }
 
-    #[inline(always)]
     fn join_open(
         &mut self,
         algorithm: AlgorithmId,
@@ -327,13 +366,17 @@ impl State {
             return id;
         };
         let named = named.clone();
+        let mentions = self.core.info(algorithm).mentions;
+        let is_default = spec.policy == ringmw_sched::Policy::default();
+        let is_asked = self.earlier.is_some() || mentions.is_some() || !named.is_empty();
         self.open = Some(Open {
-            is_default: spec.policy == ringmw_sched::Policy::default(),
+            is_default,
+            takes_plain: is_default && !is_asked,
             needs: task.needs().to_vec(),
             spec,
             first: opening.first,
             named,
-            mentions: self.core.info(algorithm).mentions,
+            mentions,
             series: Growing::new(&body, opening),
         });
         self.note_live(algorithm, &body, opening.first);

@@ -145,7 +145,7 @@ impl Default for SmallBytes {
 impl Deref for SmallBytes {
     type Target = [u8];
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, words } => &words.as_flattened()[..usize::from(*len)],

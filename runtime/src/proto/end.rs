@@ -201,7 +201,7 @@ pub(crate) const FAILED_BYTES: usize = size_of::<Failed>() + size_of::<End>();
 
 impl ResultSeries {
     /// An output among the bodies.
-    #[inline]
+    #[inline(always)]
     fn output<'a>(&self, bodies: &'a [u8], nth: u32) -> &'a [u8] {
         let body = &bodies[self.at as usize..];
         &body[self.elements.output(body, self.first + nth)]
@@ -301,7 +301,7 @@ impl Results {
     }
 
     /// Takes the next one, read in place: its task and output. `None`: all were taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_output(&mut self) -> Option<(TaskId, &[u8])> {
         let packet = &*self.packet;
         let series = packet.series(self.next.series)?;

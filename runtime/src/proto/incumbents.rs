@@ -84,6 +84,16 @@ pub(crate) trait OfferSink: Send + Sync {
     }
 }
 
+/// What a slave has learned of keys, to be put into its cells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Learned {
+    /// What it knew counts no more: a former life of the master told it, and its witness may be lost. A key that no task
+    /// offers again, since a better one seems to be known, would be lost with it.
+    pub(crate) forgets: bool,
+    /// Then these are known.
+    pub(crate) keys: Vec<(u32, u64)>,
+}
+
 /// The slave's cells by id, and whether slaves are hungry: what the running task reads by an atomic load. A cheap clone:
 /// the I/O thread keeps one and feeds it.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +103,18 @@ pub(crate) struct BestTable {
 }
 
 impl BestTable {
+    /// Takes what the master told.
+    pub(crate) fn take(&self, learned: &Learned) {
+        if learned.forgets {
+            for cell in lock(&self.cells).values() {
+                cell.0.store(u64::MAX, Ordering::Relaxed);
+            }
+        }
+        for &(best, image) in &learned.keys {
+            self.learn(best, image);
+        }
+    }
+
     /// Takes a key the master told; only an improvement changes anything. Ids past [`BESTS_MAX`] cells are ignored.
     pub(crate) fn learn(&self, best: u32, image: u64) {
         if let Some(cell) = self.cell(best) {

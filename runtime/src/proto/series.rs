@@ -364,9 +364,18 @@ pub(crate) fn encoded(parts: &TaskBody<'_>) -> SmallBytes {
     bytes.as_slice().into()
 }
 
-/// Most arguments are a few words.
-#[inline]
+/// Most arguments are a word.
+#[inline(always)]
 fn append(args: &mut Vec<u8>, next: &[u8]) {
+    match <[u8; 8]>::try_from(next) {
+        Ok(word) => args.extend_from_slice(&word),
+        Err(_) => append_any(args, next),
+    }
+}
+
+/// Many of the others are a few words.
+#[inline(never)]
+fn append_any(args: &mut Vec<u8>, next: &[u8]) {
     let (words, rest) = next.as_chunks::<8>();
     if words.len() <= 4 {
         words.iter().for_each(|word| args.extend_from_slice(word));

@@ -12,9 +12,9 @@ use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_sched::Nanos;
 
-use super::law::Law;
 use super::net::{Cut, Link, Quality};
-use super::slave::{Birth, Life, Pace, SimSlave, Step};
+use super::slave::{Birth, Life, Pace, SimSlave, Step, Tried};
+use super::watch::Watch;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::SECOND;
 use crate::proto::config::Bounds;
@@ -124,6 +124,11 @@ pub(super) struct Fleet {
     slaves: BTreeMap<usize, SimSlave>,
     later: Vec<(Nanos, Later)>,
     accepting: bool,
+    /// The one of the world's masters that takes and performs now, and the one to which those who connect come.
+    pub(super) at: u32,
+    pub(super) listening: Option<u32>,
+    /// Slaves look for their run's next life.
+    pub(super) comes_back: bool,
     /// Now and then there is no descriptor for who is to be accepted.
     pub(super) shortages: bool,
     /// Slaves go of their own will.
@@ -141,6 +146,8 @@ pub(super) struct Fleet {
     pub(super) transcript: bool,
     pub(super) begun: u64,
     pub(super) faults: u64,
+    /// Times that a slave came back to its run.
+    pub(super) came_back: u64,
 }
 
 /// What makes slaves go of their own will.
@@ -183,6 +190,9 @@ impl Fleet {
             slaves: BTreeMap::new(),
             later: Vec::new(),
             accepting: true,
+            at: 0,
+            listening: Some(0),
+            comes_back: false,
             shortages: false,
             leavers: None,
             broken: None,
@@ -194,6 +204,7 @@ impl Fleet {
             transcript: false,
             begun: 0,
             faults: 0,
+            came_back: 0,
         }
     }
 
@@ -220,10 +231,11 @@ impl Fleet {
 
     /// When something happens to a slave or a link.
     pub(super) fn due(&self) -> Nanos {
-        let slaves = self
-            .slaves
-            .values()
-            .filter_map(|slave| slave.due(&self.links[&slave.link]));
+        let slaves = self.slaves.values().filter_map(|slave| {
+            let tries = slave.tries().map(|link| &self.links[&link]);
+            let due = slave.due(&self.links[&slave.link])?;
+            Some(due.min(slave.look_due(tries)))
+        });
         let later = self.later.iter().map(|later| later.0);
         slaves.chain(later).min().unwrap_or(Nanos::MAX)
     }
@@ -242,15 +254,13 @@ impl Fleet {
 
     /// When the master has something to take.
     pub(super) fn master_due(&self) -> Nanos {
-        let links = self
-            .links
-            .values()
-            .filter_map(|link| link.master_due(self.accepting));
+        let links = self.links.values().filter(|link| link.master == self.at);
+        let links = links.filter_map(|link| link.master_due(self.accepting));
         links.min().unwrap_or(Nanos::MAX)
     }
 
     /// All that is due at `now` happens.
-    pub(super) fn step(&mut self, now: Nanos, law: &mut Law) {
+    pub(super) fn step(&mut self, now: Nanos, law: &mut dyn Watch) {
         self.now = now;
         if let Some(secured) = &mut self.secured {
             for first in secured.untold.drain(..) {
@@ -262,6 +272,7 @@ impl Fleet {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
                 Later::Kill(slave) => self.kill(slave, law),
+                Later::Join(_) if self.listening.is_none() => self.join_later(2 * SECOND),
                 Later::Join(character) => self.join(character),
                 Later::Answer(slave) => self.answer_unread(slave, law),
             }
@@ -269,7 +280,11 @@ impl Fleet {
         let links = &self.links;
         let due = |slave: &SimSlave| match slave.life {
             Life::Dead => true,
-            _ => slave.due(&links[&slave.link]).is_some_and(|due| due <= now),
+            _ => {
+                let tries = slave.tries().map(|link| &links[&link]);
+                let is_due = slave.due(&links[&slave.link]).is_some_and(|due| due <= now);
+                is_due || slave.look_due(tries) <= now
+            }
         };
         let busy: Vec<usize> = self
             .slaves
@@ -295,7 +310,7 @@ impl Fleet {
                 }
                 law.on_slave_heard(link.id, slave.recalls_open());
                 let wanted = std::mem::take(&mut slave.wanted);
-                law.on_wanted(link.id, &wanted, slave.core.shared_here());
+                law.on_wanted(link.id, &wanted, &mut slave.core.shared_here());
                 // One that reads nothing says no more what its core would say.
                 if let Some(is_idle) = slave.begins_to_go()
                     && !slave.deaf
@@ -331,6 +346,7 @@ impl Fleet {
                     }
                 }
             }
+            self.look(key);
             if self.slaves[&key].life == Life::Dead {
                 self.slaves.remove(&key);
                 self.forget_links = true;
@@ -339,15 +355,16 @@ impl Fleet {
         if std::mem::take(&mut self.forget_links) {
             let slaves = &self.slaves;
             self.links.retain(|key, link| {
-                let used = slaves.values().any(|slave| slave.link == *key);
-                used || !link.closed
+                let uses = |slave: &SimSlave| slave.link == *key || slave.tries() == Some(*key);
+                slaves.values().any(uses) || !link.closed
             });
         }
     }
 
     // ---- processes
 
-    pub(super) fn join(&mut self, character: Character) {
+    /// A link to the master that listens.
+    fn connect(&mut self) -> (usize, ConnId, Nanos) {
         let slot = match self.slots.iter().position(|slot| !slot.1) {
             Some(slot) => slot,
             None => {
@@ -361,8 +378,77 @@ impl Fleet {
         let key = self.next_link;
         self.next_link += 1;
         let connect_at = self.now + self.rng.random_range(0..SECOND / 20);
-        self.links.insert(key, Link::new(id, connect_at));
+        let mut link = Link::new(id, connect_at);
+        link.master = self.listening.expect("somebody listens");
+        self.links.insert(key, link);
         self.by_conn.insert(id, key);
+        (key, id, connect_at)
+    }
+
+    /// A slave that has no master looks for one, and tries those that it finds.
+    fn look(&mut self, key: usize) {
+        let now = self.now;
+        let Some(slave) = self.slaves.get_mut(&key) else {
+            return;
+        };
+        if slave.life != Life::Up || !slave.is_apart() {
+            return;
+        }
+        let tries = slave.tries();
+        if slave.look_due(tries.map(|link| &self.links[&link])) > now {
+            return;
+        }
+        let Some(link) = tries else {
+            if self.listening.is_none() {
+                return slave.look_later(now, &mut self.rng);
+            }
+            let (link, id, connect_at) = self.connect();
+            let drawn = self
+                .secured
+                .as_mut()
+                .map_or([0; 32], |secured| secured.rng.random());
+            let slave = self.slaves.get_mut(&key).expect("looked at above");
+            slave.dial(link, Key::new(drawn), connect_at);
+            return self.say(|| format!("slave {key} looks for its run as {id}"));
+        };
+        let pipes = self.links.get_mut(&link).expect("it has dialled");
+        let former = match slave.try_on(pipes, now, &self.quality, &mut self.rng) {
+            Tried::On => return,
+            Tried::Failed => {
+                if slave.is_apart() {
+                    slave.look_later(now, &mut self.rng);
+                }
+                link
+            }
+            Tried::Back(former) => {
+                self.came_back += 1;
+                self.say(|| format!("slave {key} is back on link {link}"));
+                former
+            }
+        };
+        if let Some(link) = self.links.get_mut(&former) {
+            link.up.finish(now, Cut::Fin);
+        }
+        self.forget_links = true;
+    }
+
+    /// A master is gone: killed, or with its host and without a word.
+    pub(super) fn lose_master(&mut self, master: u32, has_power: bool) {
+        for link in self.links.values_mut() {
+            if link.master == master && !link.closed {
+                link.lose_master(has_power, self.now, &mut self.rng);
+                self.by_conn.remove(&link.id);
+                self.slots[link.id.slot()].1 = false;
+            }
+        }
+        self.forget_links = true;
+        if self.listening == Some(master) {
+            self.listening = None;
+        }
+    }
+
+    pub(super) fn join(&mut self, character: Character) {
+        let (key, id, connect_at) = self.connect();
         let mut hello = self.hello.clone();
         if let Some(turn) = key.checked_rem(self.labels.len()) {
             hello.about.labels.clone_from(&self.labels[turn]);
@@ -379,6 +465,10 @@ impl Fleet {
             now: connect_at,
             link: key,
         });
+        if self.comes_back && character == Character::Honest {
+            let secret = self.secured.as_ref().map(|secured| secured.secret.clone());
+            slave.comes_back(self.hello.clone(), secret);
+        }
         if let Some(secured) = &mut self.secured {
             secured.arm(&mut slave, character);
         }
@@ -427,6 +517,39 @@ impl Fleet {
         self.say(|| format!("slave {key} connects as {id}: {character:?}"));
     }
 
+    /// A slave comes that says it was one of another run, and would bring these frames.
+    pub(super) fn join_of(&mut self, run: u128, brings: Vec<u8>) {
+        let (key, id, connect_at) = self.connect();
+        let mut hello = self.hello.clone();
+        hello.about.comes_back_to = run;
+        let mut slave = SimSlave::new(Birth {
+            hello,
+            registry: Arc::clone(&self.registry),
+            pace: self.pace,
+            now: connect_at,
+            link: key,
+        });
+        if let Some(secured) = &mut self.secured {
+            secured.arm(&mut slave, Character::Honest);
+        }
+        slave.brings(brings);
+        self.slaves.insert(key, slave);
+        self.say(|| format!("slave {key} of another run connects as {id}"));
+    }
+
+    /// A slave that serves says these frames, which none would.
+    pub(super) fn lie_with(&mut self, frames: &[u8]) {
+        let serves = |slave: &SimSlave| {
+            slave.life == Life::Up && slave.core.welcome().is_some() && !slave.is_apart()
+        };
+        let found = self.slaves.iter_mut().find(|(_, slave)| serves(slave));
+        if let Some((key, slave)) = found {
+            slave.lie(frames, self.now);
+            let key = *key;
+            self.say(|| format!("slave {key} lies of what it has kept"));
+        }
+    }
+
     pub(super) fn join_later(&mut self, within: Nanos) {
         let at = self.now + self.rng.random_range(0..within);
         self.later.push((at, Later::Join(Character::Honest)));
@@ -447,7 +570,7 @@ impl Fleet {
         slave.life = Life::Dead;
         let link = self
             .links
-            .get_mut(&slave.link)
+            .get_mut(&slave.latest_link())
             .expect("a slave has its link");
         // With unread bytes a close is a reset, which can overtake what was sent.
         match link.down.in_flight() > 0 && self.rng.random_range(0..3) == 0 {
@@ -474,7 +597,7 @@ impl Fleet {
     }
 
     /// Draws a fault and lets it happen to somebody.
-    pub(super) fn fault(&mut self, weights: &Weights, law: &mut Law) {
+    pub(super) fn fault(&mut self, weights: &Weights, law: &mut dyn Watch) {
         let mut draw = self.rng.random_range(0..weights.iter().sum::<u32>());
         let at = weights
             .iter()
@@ -528,7 +651,7 @@ impl Fleet {
     }
 
     /// Now and then somebody on the way changes what a slave says, or what it is told.
-    fn tamper(&mut self, law: &mut Law) -> bool {
+    fn tamper(&mut self, law: &mut dyn Watch) -> bool {
         let Some(secured) = &mut self.secured else {
             return false;
         };
@@ -581,7 +704,7 @@ impl Fleet {
         true
     }
 
-    pub(super) fn befall_any(&mut self, fault: Fault, law: &mut Law) {
+    pub(super) fn befall_any(&mut self, fault: Fault, law: &mut dyn Watch) {
         let up = self
             .slaves
             .iter()
@@ -591,12 +714,12 @@ impl Fleet {
         }
     }
 
-    fn befall(&mut self, key: usize, fault: Fault, law: &mut Law) {
+    fn befall(&mut self, key: usize, fault: Fault, law: &mut dyn Watch) {
         self.faults += 1;
         self.say(|| format!("slave {key}: {fault:?}"));
         let (now, stall) = (self.now, self.rng.random_range(SECOND / 10..self.stall_max));
         let slave = self.slaves.get_mut(&key).expect("it was drawn");
-        let link_key = slave.link;
+        let link_key = slave.latest_link();
         let link = self.links.get_mut(&link_key).expect("a slave has its link");
         let how = if self.rng.random_range(0..2) == 0 {
             Cut::Fin
@@ -658,7 +781,7 @@ impl Fleet {
     }
 
     /// It knows what it holds without having read it: the numbers of tasks can be guessed.
-    fn answer_unread(&mut self, key: usize, law: &mut Law) {
+    fn answer_unread(&mut self, key: usize, law: &mut dyn Watch) {
         let Some(slave) = self.slaves.get_mut(&key) else {
             return;
         };
@@ -679,7 +802,7 @@ impl Fleet {
         self.later.push((at, Later::Answer(key)));
     }
 
-    fn kill(&mut self, key: usize, law: &mut Law) {
+    fn kill(&mut self, key: usize, law: &mut dyn Watch) {
         let Some(slave) = self.slaves.get_mut(&key) else {
             return;
         };
@@ -687,7 +810,7 @@ impl Fleet {
         let how = [Cut::Fin, Cut::Reset][self.rng.random_range(0..2)];
         let link = self
             .links
-            .get_mut(&slave.link)
+            .get_mut(&slave.latest_link())
             .expect("a slave has its link");
         law.on_excused(link.id);
         link.up.cut(self.now, how, &mut self.rng);
@@ -696,7 +819,7 @@ impl Fleet {
 
     /// The faults are over: who hangs is killed, who is stopped goes on, what is stalled heals, and
     /// healthy ones come.
-    pub(super) fn calm_down(&mut self, law: &mut Law) {
+    pub(super) fn calm_down(&mut self, law: &mut dyn Watch) {
         self.calm = true;
         self.say(|| "the faults are over".to_owned());
         self.pace.compute_max = CALM_COMPUTE_MAX;
@@ -733,7 +856,7 @@ impl Fleet {
         let mut caught_up = heard == keys.len();
         for key in keys.into_iter().take(heard) {
             let link = self.links.get_mut(&key).expect("just listed");
-            if link.closed || link.connect_at > now {
+            if link.closed || link.connect_at > now || link.master != self.at {
                 continue;
             }
             if !link.accepted {
@@ -861,7 +984,7 @@ impl Secured {
     }
 }
 
-fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
     let mark = frame::begin_frame(out, kind);
     encode(out);
     frame::finish_frame(out, mark);

@@ -41,6 +41,10 @@
 //!   unsent;
 //! - a task that converses has its slave to itself, says and is told nothing before it listens or after it has ended, and neither
 //!   side has more under way than it may; within an attempt every message comes once and in order;
+//! - of a run whose master is killed between any two effects, leaves, loses its host, or is stopped and goes on beside its
+//!   successor, with a journal that is cut, zeroed, flipped, refused and late: each life knows what of its journal is whole and
+//!   nothing else, hands out nothing that it knows, no `retry(false)` task begins twice in the run, no end is told twice in a
+//!   life, and the answer, the witness of its search included, is bit for bit that of the run that nothing befell;
 //! - `Scheduler::sanity_check` derives every index and counter again.
 //!
 //! When the faults stop and healthy slaves come, every task ends within [`CALM_TURNS_MAX`] turns
@@ -49,7 +53,7 @@
 //! In every seventh run the master lacks descriptors now and then, and those who dial wait for it to accept again.
 //!
 //! # Does it bite?
-//! `runtime/tests/mutants.rs` puts 106 deliberate bugs into copies of the sources and demands that each is
+//! `runtime/tests/mutants.rs` puts 121 deliberate bugs into copies of the sources and demands that each is
 //! found within 500 seeds. The first seed that found it (counted from 1), and how:
 //!
 //! | bug | seed | found by |
@@ -151,14 +155,16 @@
 mod alone;
 mod coroutine;
 mod coverage;
+mod disk;
 mod fleet;
 mod law;
 mod net;
 mod script;
 mod slave;
+mod watch;
 mod world;
 
 pub use alone::{Alone, Parts};
 pub use coverage::{Coverage, ENDS, Happening, Standing, can_happen};
-pub use script::{CALM_TURNS_MAX, Storm, storm};
+pub use script::{CALM_TURNS_MAX, Lives, Storm, storm};
 pub use world::{Churn, Report, World};

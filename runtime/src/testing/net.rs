@@ -200,6 +200,8 @@ pub(super) struct Link {
     pub(super) down: Pipe,
     pub(super) connect_at: Nanos,
     pub(super) accepted: bool,
+    /// Which of the world's masters it leads to.
+    pub(super) master: u32,
     /// The master has closed it and is told nothing more.
     pub(super) closed: bool,
     told_end: bool,
@@ -219,6 +221,7 @@ impl Link {
             down: Pipe::default(),
             connect_at,
             accepted: false,
+            master: 0,
             closed: false,
             told_end: false,
             outbox: VecDeque::new(),
@@ -319,6 +322,21 @@ impl Link {
         match self.up.in_flight() > 0 && rng.random_range(0..2) == 0 {
             true => _ = self.down.cut(now, Cut::Reset, rng),
             false => self.down.finish(now, Cut::Fin),
+        }
+    }
+
+    /// The master is killed, or its host gone without a word: what the kernel has of its bytes may still come.
+    pub(super) fn lose_master(&mut self, has_power: bool, now: Nanos, rng: &mut ChaCha8Rng) {
+        self.closed = true;
+        self.outbox.clear();
+        self.returned.clear();
+        match has_power {
+            false => {
+                self.up.stall(now);
+                self.down.stall(now);
+            }
+            true if rng.random_range(0..2) == 0 => _ = self.down.cut(now, Cut::Reset, rng),
+            true => self.down.finish(now, Cut::Fin),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A simulated slave process: the very [`SlaveCore`], called as the two threads of a real slave call it.
 
+mod back;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -28,6 +30,8 @@ use crate::typed::host::Host;
 use crate::typed::registry::Registry;
 use crate::typed::tag::RunError;
 use crate::typed::wire::WireError;
+
+pub(super) use back::Tried;
 
 /// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
 const RETRY: Nanos = SECOND / 50;
@@ -155,6 +159,10 @@ pub(super) struct SimSlave {
     pub(super) broken_until: Nanos,
     /// It reads nothing any more, and computes nothing; it beats, and says what it is given to say.
     pub(super) deaf: bool,
+    /// How it comes back to its run, if it does.
+    back: Option<Box<back::Back>>,
+    /// What it says as soon as it is welcome, being of another run.
+    brings: Vec<u8>,
 }
 
 /// How a task ends its slave, if it does.
@@ -227,6 +235,8 @@ impl SimSlave {
             deadly: None,
             broken_until: 0,
             deaf: false,
+            back: None,
+            brings: Vec::new(),
         }
     }
 
@@ -254,7 +264,7 @@ impl SimSlave {
 
     /// When it has something to read.
     fn read_due(&self, link: &Link) -> Nanos {
-        let due = link.down.due().filter(|_| !self.deaf);
+        let due = link.down.due().filter(|_| !self.deaf && !self.is_apart());
         due.unwrap_or(Nanos::MAX)
     }
 
@@ -305,6 +315,7 @@ impl SimSlave {
     ) -> Option<SlaveEnd> {
         self.io_at = Nanos::MAX;
         while !self.deaf
+            && !self.is_apart()
             && let Some(chunk) = link.down.read(now)
         {
             let (ear, open) = (&mut self.ear, &mut self.recalls_open);
@@ -317,7 +328,8 @@ impl SimSlave {
                 assert!(is_named, "of an honest master: {reason}");
             }
         }
-        let ended = link.down.ended(now).filter(|_| !self.deaf);
+        let hears = !self.deaf && !self.is_apart();
+        let ended = link.down.ended(now).filter(|_| hears);
         if let Some(how) = ended {
             self.core.on_closed(match how {
                 super::net::Cut::Fin => "it closed the connection",
@@ -325,6 +337,10 @@ impl SimSlave {
             });
         }
         self.core.on_time(now, link.up.unacknowledged_for(now));
+        if self.is_apart() {
+            self.part(now, rng);
+        }
+        self.say_brought(now);
         if self.core.is_abandoned()
             && let Some(computing) = self.computing.take()
         {
@@ -332,9 +348,7 @@ impl SimSlave {
             self.finished.push(computing.task);
         }
         self.take_output(now);
-        for (best, image) in self.core.take_learned() {
-            self.bests.learn(best, image);
-        }
+        self.learn();
         while self.core.poll_audit().is_some() {}
         self.bests.set_hungry(self.core.is_hungry());
         self.cancelled
@@ -436,6 +450,7 @@ impl SimSlave {
             return Step::On;
         }
         self.compute_at = Nanos::MAX;
+        self.learn();
         let next = self.core.next_task(now);
         self.nudge(now);
         match next {
@@ -445,6 +460,12 @@ impl SimSlave {
                 Step::Begins(task)
             }
             Next::Wait | Next::Stop(_) => Step::On,
+        }
+    }
+
+    fn learn(&mut self) {
+        if let Some(learned) = self.core.take_learned() {
+            self.bests.take(&learned);
         }
     }
 

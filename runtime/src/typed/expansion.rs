@@ -58,11 +58,9 @@ pub fn describe_parameters(out: &mut String, parameters: &[fn(&mut String)]) {
     wire::describe_generic(out, "", parameters);
 }
 
-pub fn task<A: Algorithm>(
-    parameters: usize,
-    write: impl FnOnce(&mut ArgumentWriter) -> Result<(), WireError>,
-) -> Task<A> {
-    Task::build(parameters, write)
+#[inline(always)]
+pub fn task<A: Algorithm>(writer: &mut ArgumentWriter, written: Result<(), WireError>) -> Task<A> {
+    Task::of(writer, written)
 }
 
 pub fn split<const N: usize>(args: &[u8]) -> Result<[&[u8]; N], WireError> {

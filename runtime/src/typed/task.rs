@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use ringmw_sched::SlaveId;
@@ -189,9 +190,33 @@ impl Policy {
 #[must_use = "a task does nothing until it is submitted, called or mapped"]
 pub struct Task<A> {
     pub(crate) args: SmallBytes,
-    /// None where nothing was set, as of most tasks.
-    policy: Option<Box<Policy>>,
+    policy: OwnPolicy,
     algorithm: PhantomData<fn() -> A>,
+}
+
+/// A task's policy: none where nothing was set, as of most tasks, which are dropped for the price of seeing that.
+#[derive(Clone, Default)]
+struct OwnPolicy(ManuallyDrop<Option<Box<Policy>>>);
+
+impl OwnPolicy {
+    fn new(policy: Option<Box<Policy>>) -> Self {
+        Self(ManuallyDrop::new(policy))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drop_some(&mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for OwnPolicy {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.drop_some();
+        }
+    }
 }
 
 impl<A> Clone for Task<A> {
@@ -209,32 +234,40 @@ impl<A: Algorithm> fmt::Debug for Task<A> {
         f.debug_struct("Task")
             .field("algorithm", &A::NAME)
             .field("argument_bytes", &self.args.len())
-            .field("policy", &self.policy)
+            .field("policy", &self.policy())
             .finish()
     }
 }
 
 impl<A> Task<A> {
-    /// Lets `write` lay the arguments of `parameters` parameters out. A failure is kept and told at submit.
-    #[inline]
-    pub(crate) fn build(
-        parameters: usize,
-        write: impl FnOnce(&mut ArgumentWriter) -> Result<(), WireError>,
-    ) -> Self {
-        let mut writer = ArgumentWriter::new(parameters);
-        let error = write(&mut writer).err().map(Box::new);
+    /// Of the arguments that were laid out. A failure is kept and told at submit.
+    #[inline(always)]
+    pub(crate) fn of(writer: &mut ArgumentWriter, written: Result<(), WireError>) -> Self {
+        match written {
+            Ok(()) if writer.is_short() => Self {
+                args: SmallBytes::copy_from_slice(writer.written()),
+                policy: OwnPolicy::default(),
+                algorithm: PhantomData,
+            },
+            written => Self::of_long(writer, written),
+        }
+    }
+
+    /// Of arguments that are long, name shared data, or could not be written.
+    #[inline(never)]
+    fn of_long(writer: &mut ArgumentWriter, written: Result<(), WireError>) -> Self {
         let named = writer.take_named();
-        let args = match &error {
-            None => writer.into_bytes(),
-            Some(_) => SmallBytes::default(),
+        let (args, policy) = match written {
+            Ok(()) if named.is_empty() => (writer.take_bytes(), None),
+            Ok(()) => (writer.take_bytes(), Some(Policy::of_named(named))),
+            Err(error) => (
+                SmallBytes::default(),
+                Some(Policy::of_error(Box::new(error))),
+            ),
         };
         Self {
             args,
-            policy: match (error, named.is_empty()) {
-                (Some(error), _) => Some(Policy::of_error(error)),
-                (None, true) => None,
-                (None, false) => Some(Policy::of_named(named)),
-            },
+            policy: OwnPolicy::new(policy),
             algorithm: PhantomData,
         }
     }
@@ -243,7 +276,7 @@ impl<A> Task<A> {
     pub(crate) fn again(args: &[u8], stream: Stream) -> Self {
         Self {
             args: args.into(),
-            policy: Some(Box::new(Policy::new().stream(stream))),
+            policy: OwnPolicy::new(Some(Box::new(Policy::new().stream(stream)))),
             algorithm: PhantomData,
         }
     }
@@ -251,11 +284,11 @@ impl<A> Task<A> {
     /// What was set, if anything was.
     #[inline]
     pub(crate) fn policy(&self) -> Option<&Policy> {
-        self.policy.as_deref()
+        self.policy.0.as_deref()
     }
 
     fn policy_mut(&mut self) -> &mut Policy {
-        self.policy.get_or_insert_default()
+        self.policy.0.get_or_insert_default()
     }
 
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.
@@ -474,12 +507,10 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_told_later() {
         struct Unwritable;
-        let broken = |_: &mut ArgumentWriter| {
-            Err(WireError::Oversized {
-                bytes: 5_000_000_000,
-            })
-        };
-        let task: Task<Unwritable> = Task::build(2, broken);
+        let broken = Err(WireError::Oversized {
+            bytes: 5_000_000_000,
+        });
+        let task: Task<Unwritable> = Task::of(&mut ArgumentWriter::new(2), broken);
         let error = task.error().unwrap().to_string();
         assert_eq!(
             error,

@@ -13,15 +13,18 @@ use ringmw_sched::Nanos;
 use crate::app::fingerprint;
 use crate::flags::{Outlasting, Settings};
 use crate::io::clock;
-use crate::io::files::journal::writer::{Heads, JournalWriter, News};
-use crate::io::files::journal::{self, Files, Waived};
+use crate::io::files::journal::writer::JournalWriter;
+use crate::io::files::journal::{Files, Folder};
 use crate::io::files::private;
 use crate::io::files::state::FileStore;
 use crate::io::terminal;
 use crate::master::known::Earlier;
 use crate::proto::SECOND;
 use crate::proto::config::AlgorithmInfo;
+use crate::proto::disk::Disk;
 use crate::proto::known::{Known, Tally};
+use crate::proto::lives::{self, Opened, Reading, Waived};
+use crate::proto::recording::{Heads, News};
 
 /// At the end so long is waited for the disk.
 const FINISH_BOUND: Duration = Duration::from_secs(10);
@@ -46,11 +49,9 @@ pub(super) struct Outlast {
 }
 
 struct Read {
-    folder: PathBuf,
-    known: Known,
-    files: Files,
-    tally: Tally,
-    unread: Vec<String>,
+    folder: Folder,
+    path: PathBuf,
+    opened: Opened,
 }
 
 /// What of this life outlasts it.
@@ -120,7 +121,7 @@ impl Outlast {
             return Err(format!(
                 "{} is not this run's: {difference}; {}",
                 run_file.display(),
-                journal::remedy(&difference)
+                lives::remedy(&difference)
             ));
         }
         settings.seed = Some(seed);
@@ -129,7 +130,7 @@ impl Outlast {
             None => None,
             Some(folder) => {
                 let read = read(folder, &identity, &outlasting, name)?;
-                last_life = last_life.max(read.tally.life);
+                last_life = last_life.max(read.opened.last_life);
                 Some(read)
             }
         };
@@ -159,14 +160,20 @@ impl Outlast {
         let mut number = self.last_life + 1;
         let mut lines = Vec::new();
         let (mut writer, mut earlier) = (None, None);
-        if let Some(read) = self.read {
+        if let Some(mut read) = self.read {
             let heads = Heads {
                 identity: self.identity.clone(),
                 algorithms: infos.iter().map(|info| info.name.to_owned()).collect(),
             };
-            let begun = JournalWriter::begin(&read.folder, self.last_life, heads, news)?;
+            let begun = JournalWriter::begin(Folder::new(read.path), self.last_life, heads, news)?;
             number = begun.life;
             writer = Some(Arc::new(begun));
+            let reading = reading(&self.identity, &self.outlasting, number);
+            let opened = reading.catch_up(&mut read.folder, read.opened)?;
+            let unread = opened.unread.iter();
+            let unread = unread
+                .map(|(name, error)| format!("{}: {error}", read.folder.shown(Some(*name))))
+                .collect();
             let Tally {
                 segments,
                 results,
@@ -175,7 +182,7 @@ impl Outlast {
                 damaged,
                 torn,
                 ..
-            } = read.tally;
+            } = opened.known.tally();
             lines.push(Event::JournalRead {
                 segments,
                 results,
@@ -183,9 +190,9 @@ impl Outlast {
                 unfounded,
                 damaged,
                 torn,
-                unread: read.unread,
+                unread,
             });
-            earlier = Some((read.known, read.files));
+            earlier = Some((opened.known, read.folder.into_files(&opened.read)));
         }
         let run = RunFile {
             identity: self.identity.clone(),
@@ -253,16 +260,25 @@ pub(super) fn finish(journal: &JournalWriter) -> Option<Event> {
     }
 }
 
+/// What of a journal is read: what lives before this one left.
+fn reading<'a>(identity: &'a Identity, outlasting: &Outlasting, before: u32) -> Reading<'a> {
+    Reading {
+        identity,
+        waived: Waived {
+            build: outlasting.any_build,
+            args: outlasting.any_args,
+        },
+        failures: outlasting.failures,
+        before,
+    }
+}
+
 fn read(
-    folder: &Path,
+    path: &Path,
     identity: &Identity,
     outlasting: &Outlasting,
     name: &str,
 ) -> Result<Read, String> {
-    let waived = Waived {
-        build: outlasting.any_build,
-        args: outlasting.any_args,
-    };
     let begun = Instant::now();
     let progress = |done: usize, all: usize| {
         if begun.elapsed() > SHOWN_AFTER && terminal::is_terminal() {
@@ -272,19 +288,11 @@ fn read(
             }
         }
     };
-    let opened = journal::open(folder, identity, waived, outlasting.failures, progress)?;
-    let tally = Tally {
-        life: opened.last_life,
-        ..opened.known.tally()
-    };
-    let unread = opened.unread.iter();
+    let mut folder = Folder::new(path.to_owned());
+    let opened = reading(identity, outlasting, u32::MAX).open(&mut folder, progress)?;
     Ok(Read {
-        folder: folder.to_owned(),
-        unread: unread
-            .map(|(path, error)| format!("{}: {error}", path.display()))
-            .collect(),
-        known: opened.known,
-        files: opened.files,
-        tally,
+        folder,
+        path: path.to_owned(),
+        opened,
     })
 }

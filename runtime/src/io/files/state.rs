@@ -117,23 +117,23 @@ impl Shared {
                 }
             }
             for sender in reads {
-                let _ = sender.send(newest(&self.path));
+                let _ = sender.send(read(&self.path));
             }
         }
     }
 }
 
-/// The newest state that is whole.
-fn newest(path: &Path) -> Result<Newest, String> {
+/// The newest state that is whole, of what files of these names hold, the newest first.
+pub(crate) fn newest(files: [(String, Option<Vec<u8>>); 2]) -> Result<Newest, String> {
     let mut wrong = None;
-    for path in [path.to_owned(), private::generation(path)] {
-        let Some(bytes) = private::read(&path)? else {
+    for (name, bytes) in files {
+        let Some(bytes) = bytes else {
             continue;
         };
         match StateFile::decode(&bytes) {
             Ok(state) => return Ok(Some((state, wrong))),
             Err(error) => {
-                wrong.get_or_insert(format!("{}: {error}", path.display()));
+                wrong.get_or_insert(format!("{name}: {error}"));
             }
         }
     }
@@ -143,6 +143,14 @@ fn newest(path: &Path) -> Result<Newest, String> {
             "{wrong}; nor is the one before it whole; remove both to begin anew"
         )),
     }
+}
+
+fn read(path: &Path) -> Result<Newest, String> {
+    let file = |path: PathBuf| -> Result<_, String> {
+        let bytes = private::read(&path)?;
+        Ok((path.display().to_string(), bytes))
+    };
+    newest([file(path.to_owned())?, file(private::generation(path))?])
 }
 
 #[cfg(test)]

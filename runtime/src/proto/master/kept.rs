@@ -113,12 +113,8 @@ impl MasterCore {
         };
         self.record_known(&spec, &body, &recorded);
         let (failed, compute) = (recorded.failed, recorded.compute);
-        self.account.on_results(
-            task.algorithm,
-            (1, failed),
-            compute,
-            std::iter::once(compute),
-        );
+        self.account
+            .on_results(task.algorithm, (1, failed), compute, |_| compute);
         self.tell_known(id, &spec, body, recorded);
         true
     }

@@ -30,6 +30,12 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Compute time of the one at `nth`.
+    #[inline]
+    fn compute(&self, nth: u32) -> Nanos {
+        self.elements.compute(self.body, nth, self.entry.compute_ns)
+    }
+
     /// Compute time and output of `results` of them from the `nth` on.
     #[inline]
     fn some(&self, nth: u32, results: u32) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone {
@@ -191,7 +197,9 @@ impl MasterCore {
             }
         }
         self.account
-            .on_results(algorithm, (tasks, is_failed), compute, computes.clone());
+            .on_results(algorithm, (tasks, is_failed), compute, |at| {
+                results.compute(nth + at)
+            });
         self.account.remember(Ended {
             first: id.seq(),
             tasks,

@@ -145,7 +145,7 @@ impl SlaveCore {
             FromMaster::CheckpointTaken(taken) => self.on_checkpoint_taken(taken.task),
             FromMaster::Hungry(word) => self.on_hungry(word),
             FromMaster::Resume(checkpoint) => self.on_resume(&checkpoint),
-            FromMaster::Bests(bests) => self.learned.extend(bests.entries),
+            FromMaster::Bests(bests) => self.on_bests(bests.entries),
             FromMaster::Shutdown(Shutdown { finished }) => {
                 self.audit.push_back(Event::MasterShutdown { finished });
                 self.finish_with(SlaveEnd::Shutdown { finished });

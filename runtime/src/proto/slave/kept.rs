@@ -96,10 +96,13 @@ impl Keeper {
         self.log.push_back(item);
     }
 
+    /// An offer is no older than the result that came behind it: the result does not count without it.
     fn trim(&mut self, written: u64, now: Nanos) {
+        let is_result = |item: &&Item| matches!(item.what, What::Result { .. });
         while let Some(front) = self.log.front()
+            && let Some(result) = self.log.iter().find(is_result)
             && front.end.is_some_and(|end| end <= written)
-            && (now >= front.at + SENT_KEPT_FOR || self.bytes > SENT_BYTES_MAX)
+            && (now >= result.at + SENT_KEPT_FOR || self.bytes > SENT_BYTES_MAX)
         {
             self.bytes -= front.bytes();
             self.log.pop_front();
@@ -244,6 +247,7 @@ impl SlaveCore {
         self.busy_at = now;
         self.keeper = std::mem::take(&mut former.keeper);
         self.keeper.apart = None;
+        self.forget_former_keys();
         self.say_kept(now);
     }
 

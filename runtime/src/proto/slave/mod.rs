@@ -24,7 +24,7 @@ mod shared;
 mod talk;
 mod timeout;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultBatchBuilder;
@@ -33,6 +33,7 @@ use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{Nanos, SlaveId};
 
 use crate::proto::config::{Bounds, SlaveConfig};
+use crate::proto::incumbents::{BESTS_MAX, Learned};
 use crate::proto::secured::AtSlave;
 use crate::proto::{SECOND, put};
 use checkpoint::Checkpoints;
@@ -104,7 +105,9 @@ pub struct SlaveCore {
     /// It goes of its own will.
     leaving: Option<Leaving>,
     completed: u64,
-    learned: Vec<(u32, u64)>,
+    learned: Learned,
+    /// The best key of each incumbent that this life of the master has told.
+    told: BTreeMap<u32, u64>,
     shelf: Shelf,
     checkpoints: Checkpoints,
     keeper: Keeper,
@@ -150,7 +153,8 @@ impl SlaveCore {
             end: None,
             leaving: None,
             completed: 0,
-            learned: Vec::new(),
+            learned: Learned::default(),
+            told: BTreeMap::new(),
             shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
             keeper: Keeper::default(),
@@ -375,9 +379,32 @@ impl SlaveCore {
         self.tasks.front().map(|front| front.packet)
     }
 
-    /// Keys that the master told since this was asked last.
-    pub fn take_learned(&mut self) -> Vec<(u32, u64)> {
-        std::mem::take(&mut self.learned)
+    /// What was learned of keys since this was asked last, if anything was.
+    #[inline]
+    pub(crate) fn take_learned(&mut self) -> Option<Learned> {
+        match self.learned.forgets || !self.learned.keys.is_empty() {
+            true => Some(std::mem::take(&mut self.learned)),
+            false => None,
+        }
+    }
+
+    /// The master tells keys.
+    fn on_bests(&mut self, keys: Vec<(u32, u64)>) {
+        for &(best, image) in &keys {
+            if (best as usize) < BESTS_MAX {
+                let told = self.told.entry(best).or_insert(image);
+                *told = image.min(*told);
+            }
+        }
+        self.learned.keys.extend(keys);
+    }
+
+    /// Of keys only those are known that this life of the master has told.
+    fn forget_former_keys(&mut self) {
+        self.learned = Learned {
+            forgets: true,
+            keys: self.told.clone().into_iter().collect(),
+        };
     }
 
     /// The next line for the trail.

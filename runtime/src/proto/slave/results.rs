@@ -150,6 +150,10 @@ impl SlaveCore {
             ResultStatus::Done => Ok(body),
             ResultStatus::Failed => Err(std::str::from_utf8(body).expect("cut at a character")),
         };
+        if running.former {
+            // Its arguments brought keys of a former life along.
+            self.forget_former_keys();
+        }
         if running.former || self.is_apart() {
             self.keep(&running, outcome, compute, now);
             return self.check_bounds(now);

@@ -45,6 +45,7 @@ mod from_slave;
 mod hungry;
 mod leaving;
 mod levels;
+pub(super) mod lives;
 mod loss;
 mod needs;
 mod quarantine;

@@ -1,11 +1,11 @@
 //! Level 1: the cores under a random application that uses every call there is, with small bounds.
 //!
 //! Here are its state and its turns. `storm` is a seed from its first draw to its end, `algorithms` is what the slaves
-//! compute, `submit` what the application gives, `shared` what is named by it, `take` what it takes. `restless`, `reduced` and
-//! `talks` play level 2, by the
-//! typed handle.
+//! compute, `submit` what the application gives, `shared` what is named by it, `take` what it takes. `restless`, `reduced`, `talks`
+//! and `lives` play level 2, by the typed handle.
 
 mod algorithms;
+mod lives;
 mod reduced;
 mod reserve;
 mod restless;
@@ -37,6 +37,7 @@ use crate::testing::script::reserve::Reserving;
 use crate::typed::best::Best;
 
 pub(super) use algorithms::hello;
+pub use lives::Lives;
 pub use storm::{CALM_TURNS_MAX, Storm, storm};
 
 /// Observes what the master is told.

@@ -19,6 +19,7 @@ use crate::testing::fleet::{Fault, Fleet, Leavers, Weights};
 use crate::testing::law::Law;
 use crate::testing::net::Quality;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
+use crate::testing::script::lives::{Lives, lives};
 use crate::testing::script::reduced::reduced;
 use crate::testing::script::reserve::Reserving;
 use crate::testing::script::restless::restless;
@@ -81,6 +82,8 @@ pub struct Storm {
     pub coverage: Coverage,
     /// Times that a slave was sent shared data, to the last byte.
     pub shared: u64,
+    /// What befell runs of several lives, in seeds that have some.
+    pub lives: Lives,
 }
 
 /// Turns that the master may take from the end of the faults until every task has ended, four for each task aside.
@@ -93,14 +96,19 @@ const HELD_WINDOW_BYTES: usize = 64 << 10;
 /// # Panics
 /// When the cores break the law.
 pub fn storm(seed: u64, transcript: bool) -> Storm {
+    let mut of_lives = Lives::default();
     match seed % 8 {
         1 => restless(seed, transcript),
         3 => reduced(seed, transcript),
         5 => talks(seed, transcript),
+        7 => of_lives = lives(seed, transcript),
         _ => {}
     }
     let mut script = Script::new(seed, transcript);
-    script.run()
+    Storm {
+        lives: of_lives,
+        ..script.run()
+    }
 }
 
 impl Script {
@@ -390,6 +398,7 @@ impl Script {
             timed_out: self.law.timed_out(),
             coverage: self.law.coverage.clone(),
             shared: self.law.shared_whole(),
+            lives: Lives::default(),
         }
     }
 

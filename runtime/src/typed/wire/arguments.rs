@@ -11,6 +11,7 @@
 //! for each [`Shared`](crate::Shared), else an archive.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 
 use bytes::Bytes;
 
@@ -80,25 +81,41 @@ pub struct ArgumentWriter {
     short: [u8; SmallBytes::INLINE_MAX],
     len: usize,
     /// All of them, where they are too many for that.
-    long: Option<Scratch>,
+    long: ManuallyDrop<Option<Scratch>>,
     parameters: usize,
     written: usize,
     segment_start: usize,
-    named: Named,
+    named: ManuallyDrop<Named>,
+}
+
+/// Most own nothing but what stands in place, and are dropped for the price of seeing that.
+impl Drop for ArgumentWriter {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.is_short() {
+            self.drop_long();
+        }
+    }
 }
 
 impl ArgumentWriter {
+    #[inline(never)]
+    fn drop_long(&mut self) {
+        drop((self.long.take(), self.take_named()));
+    }
+
+    /// For the arguments of so many parameters that travel.
     #[inline(always)]
-    pub(crate) fn new(parameters: usize) -> Self {
+    pub fn new(parameters: usize) -> Self {
         let lengths_bytes = 4 * parameters.saturating_sub(1);
         let mut writer = Self {
             short: [0; SmallBytes::INLINE_MAX],
             len: lengths_bytes,
-            long: None,
+            long: ManuallyDrop::new(None),
             parameters,
             written: 0,
             segment_start: lengths_bytes,
-            named: Named::default(),
+            named: ManuallyDrop::default(),
         };
         if lengths_bytes > SmallBytes::INLINE_MAX {
             writer.len = 0;
@@ -145,28 +162,33 @@ impl ArgumentWriter {
     ) -> Result<(), WireError> {
         for handle in handles {
             self.put(&handle.mention());
-            handle.name_in(&mut self.named);
+            handle.name_in(&mut *self.named);
         }
         self.end_segment()
     }
 
     /// The shared data that the arguments mention.
     pub(crate) fn take_named(&mut self) -> Named {
-        std::mem::take(&mut self.named)
+        std::mem::take(&mut *self.named)
+    }
+
+    /// Whether the arguments stand in place and name no shared data, as those of most tasks.
+    #[inline(always)]
+    pub(crate) fn is_short(&self) -> bool {
+        self.long.is_none() && self.named.is_empty()
     }
 
     /// The arguments, once all are written: long ones in the memory that they were written to.
-    #[inline(always)]
-    pub(crate) fn into_bytes(self) -> SmallBytes {
-        match &self.long {
-            Some(long) if long.0.len() >= LONG_BYTES_MIN => self.into_block(),
+    pub(crate) fn take_bytes(&mut self) -> SmallBytes {
+        match &*self.long {
+            Some(long) if long.0.len() >= LONG_BYTES_MIN => self.take_block(),
             _ => SmallBytes::copy_from_slice(self.written()),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn into_block(mut self) -> SmallBytes {
+    fn take_block(&mut self) -> SmallBytes {
         let mut long = self.long.take().expect("they are long");
         let mut bytes = std::mem::take(&mut long.0);
         LONG_BYTES.set(bytes.len());
@@ -179,7 +201,7 @@ impl ArgumentWriter {
     /// The arguments, once all are written.
     #[inline(always)]
     pub(crate) fn written(&self) -> &[u8] {
-        match &self.long {
+        match &*self.long {
             None => &self.short[..self.len],
             Some(long) => &long.0,
         }
@@ -192,13 +214,18 @@ impl ArgumentWriter {
             free[..bytes.len()].copy_from_slice(bytes);
             self.len += bytes.len();
         } else {
-            let long = self.long();
-            if bytes.len() >= LONG_BYTES_MIN {
-                // They are the longest: no more than they need.
-                long.reserve_exact(bytes.len() + ROOM_BEHIND_BYTES);
-            }
-            long.extend_from_slice(bytes);
+            self.put_long(bytes);
         }
+    }
+
+    #[inline(never)]
+    fn put_long(&mut self, bytes: &[u8]) {
+        let long = self.long();
+        if bytes.len() >= LONG_BYTES_MIN {
+            // They are the longest: no more than they need.
+            long.reserve_exact(bytes.len() + ROOM_BEHIND_BYTES);
+        }
+        long.extend_from_slice(bytes);
     }
 
     /// All of them in a vector from now on.
@@ -235,7 +262,7 @@ impl ArgumentWriter {
         if self.written + 1 < self.parameters {
             let field =
                 u32::try_from(length).map_err(|_| WireError::Oversized { bytes: length })?;
-            let bytes = match &mut self.long {
+            let bytes = match &mut *self.long {
                 None => &mut self.short[..],
                 Some(long) => &mut long.0,
             };

@@ -1,4 +1,4 @@
-//! The journal's files: what earlier lives left is read at the start, and a thread writes what this one records.
+//! The journal's files: a folder of segments, and a thread that writes this life's.
 //!
 //! ```text
 //!   DIR/run                       which run it is
@@ -11,152 +11,132 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | this | opening: whose it is, one pass over all segments, the number of this life |
-//! | [`writer`] | the thread: segments, checksums, syncs, the later life's fence, a full or slow disk |
+//! | this | the folder: segments are listed, read, made, written, synced |
+//! | [`writer`] | the thread |
 //!
-//! What is in the files, `ringmw_codec::journal` says; what is recorded and what it is good for, the core.
+//! What is in the files, `ringmw_codec::journal` says; what a life finds of those before it, `proto::lives`; how it records,
+//! `proto::recording`; what is recorded and what it is good for, the core.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use ringmw_codec::journal::{FileError, Identity, Segment};
+use ringmw_codec::journal::Segment;
 
 use super::private;
-use crate::proto::known::{Known, Outputs, Place};
+use crate::proto::disk::{Disk, Name, Unread};
+use crate::proto::known::{Outputs, Place};
 
 pub(crate) mod writer;
 
-/// What of an identity need not agree.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Waived {
-    /// `--mw-journal-any-build`.
-    pub(crate) build: bool,
-    /// `--mw-journal-any-args`.
-    pub(crate) args: bool,
+/// A folder of segments.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Those that were read.
+    read: BTreeMap<Name, File>,
+    /// The one that was made last.
+    last: Option<File>,
 }
 
-/// A journal that was read.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// What earlier lives left.
-    pub(crate) known: Known,
-    /// Where its outputs lie.
-    pub(crate) files: Files,
-    /// Segments whose head cannot be read, with the reason.
-    pub(crate) unread: Vec<(PathBuf, String)>,
-    /// Lives that left segments, the first and the last.
-    pub(crate) last_life: u32,
+impl Folder {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Folder {
+            path,
+            read: BTreeMap::new(),
+            last: None,
+        }
+    }
+
+    /// The segments that were read, in this order.
+    pub(crate) fn into_files(mut self, names: &[Name]) -> Files {
+        let files = names.iter().map(|name| self.read.remove(name));
+        Files(files.collect())
+    }
+
+    fn path(&self, (life, number): Name) -> PathBuf {
+        self.path.join(Segment::file_name(life, number))
+    }
+
+    fn last(&self) -> io::Result<&File> {
+        self.last
+            .as_ref()
+            .ok_or_else(|| io::Error::other("no segment could be made"))
+    }
+}
+
+impl Disk for Folder {
+    fn segments(&mut self) -> io::Result<Vec<Name>> {
+        segments(&self.path)
+    }
+
+    /// Of a file that is opened anew: what another host wrote and closed is seen on NFS then.
+    fn bytes(&mut self, name: Name) -> io::Result<u64> {
+        Ok(File::open(self.path(name))?.metadata()?.len())
+    }
+
+    fn read(&mut self, name: Name, out: &mut Vec<u8>) -> Result<(), Unread> {
+        let path = self.path(name);
+        private::judge(&path).map_err(Unread::Refused)?;
+        let read = File::open(&path).and_then(|mut file| {
+            file.read_to_end(out)?;
+            Ok(file)
+        });
+        let file = read.map_err(Unread::Failed)?;
+        self.read.insert(name, file);
+        Ok(())
+    }
+
+    fn create(&mut self, name: Name, head: &[u8]) -> io::Result<()> {
+        self.last = None;
+        let path = self.path(name);
+        let mut file = private::create_new(&path)?;
+        // Of a head that is cut off nothing is read.
+        file.write_all(head)?;
+        file.sync_all()?;
+        private::sync_folder(&path)?;
+        self.last = Some(file);
+        Ok(())
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.last()?.write_all_at(bytes, at)
+    }
+
+    fn truncate(&mut self, at: u64) -> io::Result<()> {
+        self.last()?.set_len(at)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.last()?.sync_data()
+    }
+
+    fn shown(&self, name: Option<Name>) -> String {
+        let path = name.map_or_else(|| self.path.clone(), |name| self.path(name));
+        path.display().to_string()
+    }
 }
 
 /// The segments of a folder, in the order of lives and numbers.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub(crate) fn segments(folder: &Path) -> io::Result<Vec<((u32, u32), PathBuf)>> {
+fn segments(folder: &Path) -> io::Result<Vec<Name>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if let Some(number) = entry
-            .file_name()
-            .to_str()
-            .and_then(Segment::parse_file_name)
-        {
-            found.push((number, entry.path()));
-        }
+        let name = entry?.file_name();
+        found.extend(name.to_str().and_then(Segment::parse_file_name));
     }
     found.sort_unstable();
     Ok(found)
 }
 
-/// Reads what earlier lives left; `progress` is told how many segments of how many were read.
-///
-/// # Errors
-/// In words: the folder cannot be used, or is another program's, build's, run's.
-pub(crate) fn open(
-    folder: &Path,
-    identity: &Identity,
-    waived: Waived,
-    failures: bool,
-    mut progress: impl FnMut(usize, usize),
-) -> Result<Opened, String> {
-    private::folder(folder)?;
-    let shown = folder.display();
-    let segments = segments(folder).map_err(|error| format!("the journal in {shown}: {error}"))?;
-    let mut opened = Opened {
-        known: Known::new(failures),
-        files: Files::default(),
-        unread: Vec::new(),
-        last_life: segments.last().map_or(0, |last| last.0.0),
-    };
-    let (mut bytes, all) = (Vec::new(), segments.len());
-    for (index, (_, path)) in segments.into_iter().enumerate() {
-        progress(index, all);
-        private::judge(&path)?;
-        bytes.clear();
-        let read = File::open(&path).and_then(|mut file| {
-            file.read_to_end(&mut bytes)?;
-            Ok(file)
-        });
-        let file = match read {
-            Ok(file) => file,
-            Err(error) => {
-                opened.unread.push((path, error.to_string()));
-                continue;
-            }
-        };
-        match Segment::decode(&bytes) {
-            Ok((segment, head)) => {
-                if let Some(difference) =
-                    segment
-                        .identity
-                        .difference(identity, waived.build, waived.args)
-                {
-                    return Err(format!(
-                        "the journal in {shown} is not this run's: {difference}; {}",
-                        remedy(&difference)
-                    ));
-                }
-                opened.known.read(&segment, &bytes, head);
-                opened.files.0.push(file);
-            }
-            Err(error @ FileError::Version { .. }) => {
-                return Err(format!(
-                    "{}: {error}; read it with the ringmw that wrote it, or give another folder",
-                    path.display()
-                ));
-            }
-            Err(error) => opened.unread.push((path, error.to_string())),
-        }
-    }
-    progress(all, all);
-    opened.known.close();
-    Ok(opened)
-}
-
-/// What to do about it.
-pub(crate) fn remedy(difference: &ringmw_codec::journal::Difference) -> &'static str {
-    use ringmw_codec::journal::Difference;
-    match difference {
-        Difference::Build(..) => {
-            "give another folder, or --mw-journal-any-build if its results still hold"
-        }
-        Difference::Args(..) => {
-            "give another folder, or --mw-journal-any-args if its results still hold"
-        }
-        Difference::Seed(..) => "give another folder, or that --mw-seed",
-        Difference::AppVersion(..) => "give another folder",
-    }
-}
-
 /// The segments that were read, open to read outputs.
 #[derive(Debug, Default)]
-pub(crate) struct Files(Vec<File>);
+pub(crate) struct Files(Vec<Option<File>>);
 
 impl Outputs for Files {
     fn read(&mut self, place: Place, out: &mut Vec<u8>) -> bool {
-        let Some(file) = self.0.get(place.segment as usize) else {
+        let Some(Some(file)) = self.0.get(place.segment as usize) else {
             return false;
         };
         let begin = out.len();

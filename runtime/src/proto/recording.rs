@@ -1,0 +1,445 @@
+//! How a life of a run writes its journal: what waits for the disk, segments, syncs, the later life's fence, a disk that
+//! refuses. It is told the time and given a [`Disk`], opens nothing and waits for nothing; whoever has a thread for it goes
+//! by what [`Recording::round`] says.
+//!
+//! ```text
+//!   core ─ payloads ─► Backlog, at most 64 MiB ─► Recording: seals, writes, syncs once a second ─► segment
+//!                      full: results are counted and not recorded
+//! ```
+//!
+//! Tasks that are begun at most once are always taken, and their hand-out waits until they are on disk: then it syncs at
+//! once, looks whether a later life has begun, and says so. An offer is taken up to twice the bound: results that came of
+//! one which is not there do not count in the next life.
+//!
+//! On an error it pauses, takes back what was written half (else begins another segment), and tries again without end: told
+//! once, and once more when it goes on.
+//!
+//! # Why nothing is begun twice, without a lock
+//! ```text
+//!   earlier life   records what it begins · syncs · looks for a later life: none · sends
+//!   later life     makes its first segment · reads what the earlier ones recorded
+//! ```
+//! Where the earlier life sees no later one, the later one's segment is made after that look, so it reads what was recorded
+//! before it.
+
+use std::io;
+use std::ops::DerefMut;
+
+use ringmw_codec::journal::{Identity, SEGMENT_BYTES, Segment, seal};
+use ringmw_sched::Nanos;
+
+use super::SECOND;
+use super::disk::Disk;
+
+/// Most bytes that wait for the disk: 64 MiB.
+pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// What was written is synced this often: what a power failure takes is what came after.
+const SYNC_EVERY: Nanos = SECOND;
+
+/// A later life is looked for this often, and before each new segment.
+const LOOK_EVERY: Nanos = 10 * SECOND;
+
+/// Pause after an error, doubled up to the last.
+const RETRY: (Nanos, Nanos) = (SECOND / 10, 5 * SECOND);
+
+/// Sealed and written at once: what of a batch is being written when the disk hangs.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// What is to be said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// All that was given up to this barrier is on disk, and no later life had begun when it was.
+    Synced(u64),
+    /// It cannot be written, and will be tried again.
+    Trouble(String),
+    /// It is written again; so many results were not recorded meanwhile.
+    Recovered(u64),
+    /// The queue is full: results are not recorded from here on.
+    Full,
+    /// A later life of the run has begun. Nothing is written any more.
+    Superseded(u32),
+}
+
+/// What a journal's segments begin with.
+#[derive(Debug, Clone)]
+pub(crate) struct Heads {
+    pub(crate) identity: Identity,
+    pub(crate) algorithms: Vec<String>,
+}
+
+/// What waits for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    payloads: Vec<u8>,
+    in_flight: usize,
+    /// The barrier that was asked for last.
+    barrier: u64,
+    /// Results that were not recorded since the last trouble.
+    dropped: u64,
+    /// And ever.
+    pub(crate) dropped_ever: u64,
+    said_full: bool,
+    /// What is queued is written, and then no more.
+    pub(crate) closing: bool,
+    /// Nothing is written any more.
+    pub(crate) gone: bool,
+}
+
+impl Backlog {
+    /// Takes payloads, as the codec's functions put them; `barrier` asks that they be on disk soon, and to be told so.
+    pub(crate) fn push(&mut self, payloads: &[u8], barrier: Option<u64>) {
+        if self.gone {
+            return;
+        }
+        let waiting = self.payloads.len() + self.in_flight;
+        if waiting + payloads.len() <= QUEUE_BYTES_MAX {
+            self.payloads.extend_from_slice(payloads);
+        } else {
+            self.push_what_must(payloads, waiting);
+        }
+        if let Some(barrier) = barrier {
+            self.barrier = self.barrier.max(barrier);
+        }
+    }
+
+    /// Nothing is queued or being written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.payloads.is_empty() && self.in_flight == 0
+    }
+
+    /// There is nothing to do for who has passed this barrier.
+    pub(crate) fn is_idle(&self, synced: u64) -> bool {
+        self.payloads.is_empty() && self.barrier == synced && !self.closing
+    }
+
+    /// Of what does not fit only what must not be lost.
+    fn push_what_must(&mut self, payloads: &[u8], waiting: usize) {
+        let mut rest = payloads;
+        while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+            let length = u32::from_le_bytes(*length) as usize;
+            let (one, next) = rest.split_at(4 + length);
+            rest = next;
+            let (results, is_offer) = match behind.first() {
+                Some(1) => (behind.get(4..8), false),
+                kind => (None, kind == Some(&2)),
+            };
+            let fits =
+                !is_offer || waiting + self.payloads.len() + one.len() <= 2 * QUEUE_BYTES_MAX;
+            match results {
+                Some(count) => {
+                    let count = u32::from_le_bytes(count.try_into().expect("4 bytes"));
+                    self.dropped += u64::from(count);
+                    self.dropped_ever += u64::from(count);
+                }
+                None if fits => self.payloads.extend_from_slice(one),
+                None => {}
+            }
+        }
+    }
+}
+
+/// When there is something to do again.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// When something is queued, or at this time.
+    Until(Nanos),
+    /// At this time, whatever is queued; or when it is closed.
+    Pause(Nanos),
+    /// Never.
+    Over,
+}
+
+/// The disk has refused.
+#[derive(Debug)]
+struct Trouble {
+    pause: Nanos,
+    again_at: Nanos,
+}
+
+/// The writer of one life's segments.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    heads: Heads,
+    /// The number of this life.
+    pub(crate) life: u32,
+    number: u32,
+    /// A segment that has this many bytes is followed by another.
+    segment_bytes: u64,
+    /// The segment that was made last can be written.
+    is_open: bool,
+    /// Bytes of it that are whole records.
+    at: u64,
+    /// Since when something was written and not synced.
+    unsynced: Option<Nanos>,
+    look_at: Nanos,
+    sealed: Vec<u8>,
+    /// What is being written, and how much of it is.
+    batch: Vec<u8>,
+    done: usize,
+    /// The barrier that stands behind it, and the last one that is passed.
+    barrier: u64,
+    synced: u64,
+    trouble: Option<Trouble>,
+}
+
+impl Recording {
+    /// Begins the life that follows `last`, or one behind it if others begin at the same time: its first segment is
+    /// there when this returns.
+    ///
+    /// # Errors
+    /// As the system says: the segment cannot be made.
+    pub(crate) fn begin(
+        disk: &mut dyn Disk,
+        last: u32,
+        heads: Heads,
+        unix_us: i64,
+        now: Nanos,
+    ) -> io::Result<Self> {
+        let mut recording = Recording {
+            heads,
+            life: last + 1,
+            number: 1,
+            segment_bytes: SEGMENT_BYTES,
+            is_open: false,
+            at: 0,
+            unsynced: None,
+            look_at: now + LOOK_EVERY,
+            sealed: Vec::new(),
+            batch: Vec::new(),
+            done: 0,
+            barrier: 0,
+            synced: 0,
+            trouble: None,
+        };
+        loop {
+            match recording.make_segment(disk, unix_us) {
+                Ok(()) => return Ok(recording),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => recording.life += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Segments are shorter than they are: a test has more of them.
+    pub(crate) fn with_segments_of(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    fn make_segment(&mut self, disk: &mut dyn Disk, unix_us: i64) -> io::Result<()> {
+        let head = Segment {
+            life: self.life,
+            number: self.number,
+            begun_us: unix_us,
+            identity: self.heads.identity.clone(),
+            algorithms: self.heads.algorithms.clone(),
+        }
+        .encode();
+        self.is_open = false;
+        disk.create((self.life, self.number), &head)?;
+        self.at = head.len() as u64;
+        self.is_open = true;
+        Ok(())
+    }
+
+    /// The number of a segment that could not be made whole is used, whatever is in it.
+    fn next_segment(&mut self, disk: &mut dyn Disk, unix_us: i64) -> io::Result<()> {
+        loop {
+            self.number += 1;
+            match self.make_segment(disk, unix_us) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made,
+            }
+        }
+    }
+
+    /// Writes what is queued, and syncs where that is due; says when it is to be asked again. `backlog` gives the queue for
+    /// as long as what it gives is kept: not while the disk is asked.
+    pub(crate) fn round<Q: DerefMut<Target = Backlog>>(
+        &mut self,
+        disk: &mut dyn Disk,
+        backlog: &dyn Fn() -> Q,
+        (now, unix_us): (Nanos, i64),
+        news: &mut dyn FnMut(News),
+    ) -> Rest {
+        let closing = backlog().closing;
+        match &self.trouble {
+            Some(trouble) if now < trouble.again_at && !closing => {
+                return Rest::Pause(trouble.again_at);
+            }
+            Some(_) => {}
+            None => self.take(&mut backlog(), news),
+        }
+        match self.go_on(disk, closing, now, unix_us) {
+            Ok(None) => {}
+            Ok(Some(life)) => {
+                backlog().gone = true;
+                news(News::Superseded(life));
+                return Rest::Over;
+            }
+            Err(error) => {
+                let pause = match &self.trouble {
+                    None => RETRY.0,
+                    Some(trouble) => (trouble.pause * 2).min(RETRY.1),
+                };
+                if self.trouble.is_none() {
+                    news(News::Trouble(error.to_string()));
+                }
+                if closing && pause >= RETRY.1 / 4 {
+                    backlog().gone = true;
+                    return Rest::Over;
+                }
+                let again_at = now + pause;
+                self.trouble = Some(Trouble { pause, again_at });
+                return Rest::Pause(again_at);
+            }
+        }
+        let mut queue = backlog();
+        queue.in_flight = 0;
+        if self.trouble.take().is_some() {
+            news(News::Recovered(std::mem::take(&mut queue.dropped)));
+        }
+        if self.barrier > self.synced {
+            self.synced = self.barrier;
+            news(News::Synced(self.barrier));
+        }
+        if queue.said_full && queue.payloads.len() < QUEUE_BYTES_MAX / 2 {
+            queue.said_full = false;
+            news(News::Recovered(std::mem::take(&mut queue.dropped)));
+        }
+        if queue.closing && queue.payloads.is_empty() {
+            queue.gone = true;
+            return Rest::Over;
+        }
+        let due = match self.unsynced {
+            Some(since) => (since + SYNC_EVERY).min(self.look_at),
+            None => self.look_at,
+        };
+        match queue.is_idle(self.synced) {
+            true => Rest::Until(due),
+            false => Rest::Until(now),
+        }
+    }
+
+    /// The last barrier that is passed.
+    pub(crate) fn synced(&self) -> u64 {
+        self.synced
+    }
+
+    /// What is queued becomes the batch.
+    fn take(&mut self, queue: &mut Backlog, news: &mut dyn FnMut(News)) {
+        self.batch.clear();
+        self.done = 0;
+        std::mem::swap(&mut queue.payloads, &mut self.batch);
+        queue.in_flight = self.batch.len();
+        self.barrier = queue.barrier;
+        if queue.dropped > 0 && !queue.said_full {
+            queue.said_full = true;
+            news(News::Full);
+        }
+    }
+
+    /// The life that is later than this one, if there is one.
+    fn later_life(&mut self, disk: &mut dyn Disk, now: Nanos) -> io::Result<Option<u32>> {
+        self.look_at = now + LOOK_EVERY;
+        let last = disk.segments()?.last().map_or(0, |last| last.0);
+        Ok((last > self.life).then_some(last))
+    }
+
+    /// Writes what is left of the batch, and syncs where that is due. `Some`: a later life has begun.
+    fn go_on(
+        &mut self,
+        disk: &mut dyn Disk,
+        closing: bool,
+        now: Nanos,
+        unix_us: i64,
+    ) -> io::Result<Option<u32>> {
+        if now >= self.look_at
+            && let Some(life) = self.later_life(disk, now)?
+        {
+            return Ok(Some(life));
+        }
+        while self.done < self.batch.len() {
+            if !self.is_open || self.at >= self.segment_bytes {
+                if let Some(life) = self.later_life(disk, now)? {
+                    return Ok(Some(life));
+                }
+                self.sync(disk)?;
+                self.next_segment(disk, unix_us)?;
+            }
+            let part = some(&self.batch[self.done..]);
+            self.sealed.clear();
+            seal(&mut self.sealed, (self.life, self.number), self.at, part);
+            let bytes = part.len();
+            if let Err(error) = disk.write(self.at, &self.sealed) {
+                // What is half written is taken back, else it is the torn end of this segment.
+                if disk.truncate(self.at).is_err() {
+                    self.is_open = false;
+                }
+                return Err(error);
+            }
+            self.at += self.sealed.len() as u64;
+            self.unsynced.get_or_insert(now);
+            self.done += bytes;
+        }
+        let is_asked = self.barrier > self.synced;
+        let is_due = self.unsynced.is_some_and(|since| now >= since + SYNC_EVERY);
+        if is_asked || is_due || closing {
+            self.sync(disk)?;
+        }
+        match is_asked {
+            // What the barrier holds back may leave only if no later life has read without it.
+            true => self.later_life(disk, now),
+            false => Ok(None),
+        }
+    }
+
+    fn sync(&mut self, disk: &mut dyn Disk) -> io::Result<()> {
+        if self.unsynced.is_some()
+            && self.is_open
+            && let Err(error) = disk.sync()
+        {
+            // What was written may be lost, and a second try would not say so: the batch is written anew, into the next
+            // segment.
+            self.is_open = false;
+            self.unsynced = None;
+            self.done = 0;
+            return Err(error);
+        }
+        self.unsynced = None;
+        Ok(())
+    }
+}
+
+/// Whole payloads from the front, about as much as is written at once; at least one.
+fn some(payloads: &[u8]) -> &[u8] {
+    let mut end = 0;
+    while let Some(length) = payloads[end..].first_chunk::<4>() {
+        end += 4 + u32::from_le_bytes(*length) as usize;
+        if end >= WRITE_BYTES {
+            break;
+        }
+    }
+    &payloads[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmw_codec::journal::{begin_results, hash_args, put_begun, put_result};
+
+    use super::{Backlog, QUEUE_BYTES_MAX};
+
+    #[test]
+    fn a_full_queue_drops_results_alone() {
+        let mut payloads = Vec::new();
+        let table = begin_results(&mut payloads, 0, 1, 0, (1, 1), 1);
+        put_result(&mut payloads, table, 0, hash_args(b""), 5, b"x");
+        let dropped = payloads.len();
+        put_begun(&mut payloads, false, &[]);
+        let mut queue = Backlog::default();
+        queue.push_what_must(&payloads, QUEUE_BYTES_MAX);
+        assert_eq!((queue.dropped, queue.dropped_ever), (1, 1));
+        assert_eq!(queue.payloads, payloads[dropped..]);
+    }
+}

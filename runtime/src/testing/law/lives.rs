@@ -1,0 +1,214 @@
+//! What must hold from life to life of a run: each life knows what is whole on the disk of what those before it recorded, and
+//! nothing else; what it knows it gives nobody to compute; and no two tell a slave to begin what is begun at most once.
+//!
+//! It goes by what each life meant to write and what of that is there ([`Files`]), by what is handed out, and by what tasks
+//! begin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{ControlFlow, Range};
+
+use ringmw_codec::batch::{TaskBatchView, TaskSeries};
+use ringmw_codec::frame::{FrameReader, Kind};
+use ringmw_codec::journal::{Found, Record, Records, Segment};
+use ringmw_sched::AlgorithmId;
+
+use crate::io::engine::ConnId;
+use crate::proto::config::{AlgorithmInfo, HashArgs};
+use crate::proto::known::{KnownBest, Tally};
+use crate::testing::disk::{Files, SimSegment};
+use crate::testing::watch::Watch;
+
+/// By what a task is known in each life: algorithm, family and number of its stream, hash of its arguments.
+pub(in crate::testing) type Key = (u16, u64, u64, u128);
+
+#[derive(Default)]
+pub(in crate::testing) struct LivesLaw {
+    hashes: Vec<HashArgs>,
+    /// By master: what it knows.
+    known: BTreeMap<u32, BTreeSet<Key>>,
+    ears: BTreeMap<(u32, ConnId), FrameReader>,
+    /// Some of what was handed out.
+    pub(in crate::testing) seen: BTreeSet<Key>,
+    /// Tasks whose record went bad on the disk, which was told: they may be begun twice.
+    pub(in crate::testing) excused: BTreeSet<Key>,
+    /// By the number that an algorithm gives them: tasks that are begun at most once.
+    once: BTreeMap<u64, Key>,
+    pub(in crate::testing) handed: u64,
+}
+
+/// No life knows of tasks by other means than its journal.
+impl Watch for LivesLaw {}
+
+/// What of a segment's records is there.
+struct There<'a> {
+    segment: &'a SimSegment,
+}
+
+impl There<'_> {
+    fn is_whole(&self, range: &Range<usize>) -> bool {
+        self.segment.bytes.get(range.clone()) == self.segment.written.get(range.clone())
+    }
+
+    fn went_bad(&self, range: &Range<usize>) -> bool {
+        let bad = &self.segment.bad;
+        bad.iter()
+            .any(|bad| bad.start < range.end && range.start < bad.end)
+    }
+}
+
+/// What a life must find.
+#[derive(Debug, Default)]
+struct Expected {
+    keys: BTreeSet<Key>,
+    bests: BTreeMap<u32, u64>,
+    results: u64,
+    unfounded: u64,
+}
+
+impl LivesLaw {
+    pub(in crate::testing) fn new(infos: &[AlgorithmInfo]) -> Self {
+        LivesLaw {
+            hashes: infos.iter().map(|info| info.hash_args).collect(),
+            ..LivesLaw::default()
+        }
+    }
+
+    /// What is whole of what the lives before this one meant to write.
+    fn expected(&mut self, files: &Files, life: u32) -> Expected {
+        let mut expected = Expected::default();
+        let (mut of, mut offers) = (0, 0);
+        for (name, segment) in files.segments.iter().filter(|(name, _)| name.0 < life) {
+            if name.0 != of {
+                (of, offers) = (name.0, 0);
+            }
+            let Ok((head, begin)) = Segment::decode(&segment.written) else {
+                continue;
+            };
+            let there = There { segment };
+            let is_read = there.is_whole(&(0..begin));
+            let head_went_bad = there.went_bad(&(0..begin));
+            let records: Vec<_> = Records::new(&head, &segment.written, begin)
+                .filter_map(|found| match found {
+                    Found::Record { at, record } => Some((at as usize - 12, record)),
+                    Found::Damaged { .. } => None,
+                })
+                .collect();
+            let ends = records.iter().skip(1).map(|(at, _)| *at);
+            let ends: Vec<usize> = ends.chain([segment.written.len()]).collect();
+            for ((at, record), end) in records.into_iter().zip(ends) {
+                let range = at..end;
+                let is_known = is_read && there.is_whole(&range);
+                match record {
+                    Record::Results(results) if is_known && !results.failed => {
+                        if results.offers > offers {
+                            expected.unfounded += u64::from(results.count);
+                            continue;
+                        }
+                        expected.results += u64::from(results.count);
+                        expected.keys.extend(
+                            results.iter().map(|one| {
+                                (results.algorithm, results.domain, one.stream, one.args)
+                            }),
+                        );
+                    }
+                    Record::Offer(offer) if is_known => {
+                        offers += u64::from(offer.number == offers + 1);
+                        let best = expected.bests.entry(offer.best).or_insert(u64::MAX);
+                        *best = offer.image.min(*best);
+                    }
+                    Record::Begun(begun) if head_went_bad || there.went_bad(&range) => {
+                        self.excused.extend(
+                            begun
+                                .iter()
+                                .map(|one| (one.algorithm, one.domain, one.stream, one.args)),
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+        expected
+    }
+
+    /// A master begins as this life, and has found this.
+    pub(in crate::testing) fn on_life(
+        &mut self,
+        master: u32,
+        life: u32,
+        files: &Files,
+        tally: &Tally,
+        bests: &BTreeMap<u32, KnownBest>,
+    ) {
+        let expected = self.expected(files, life);
+        assert_eq!(
+            (tally.results, tally.unfounded),
+            (expected.keys.len() as u64, expected.unfounded),
+            "results that life {life} knows, and those that came of a lost offer"
+        );
+        assert_eq!(
+            tally.repeated,
+            expected.results - expected.keys.len() as u64,
+            "results that are recorded more than once"
+        );
+        let found: BTreeMap<u32, u64> = bests.iter().map(|(id, best)| (*id, best.image)).collect();
+        assert_eq!(found, expected.bests, "incumbents that life {life} finds");
+        self.known.insert(master, expected.keys);
+    }
+
+    /// A master sends these frames.
+    pub(in crate::testing) fn on_send(&mut self, master: u32, conn: ConnId, frames: &[u8]) {
+        let mut ear = self.ears.remove(&(master, conn)).unwrap_or_default();
+        let read = ear.feed(frames, &|_| u32::MAX, &mut |kind, payload| {
+            if kind == Kind::Tasks {
+                let batch = TaskBatchView::decode(payload).expect("a master sends tasks");
+                for (entry, body) in batch.iter() {
+                    let series = TaskSeries::parse(body, entry.count).expect("they are whole");
+                    for nth in 0..entry.count {
+                        let body = series.nth(nth).expect("it is whole");
+                        let hash = self.hashes[usize::from(entry.algorithm)];
+                        let key = (entry.algorithm, body.domain, body.stream, hash(body.args));
+                        self.on_hand_out(master, key);
+                    }
+                }
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(read.is_ok(), "a master sends frames");
+        self.ears.insert((master, conn), ear);
+    }
+
+    fn on_hand_out(&mut self, master: u32, key: Key) {
+        self.handed += 1;
+        let is_known = self
+            .known
+            .get(&master)
+            .is_some_and(|known| known.contains(&key));
+        assert!(
+            !is_known,
+            "{key:?} is handed out, and its result was recorded by an earlier life"
+        );
+        if self.seen.len() < 200 {
+            self.seen.insert(key);
+        }
+    }
+
+    /// A task that is begun at most once begins, which gives itself this number.
+    pub(in crate::testing) fn on_once(&mut self, number: u64, key: Key) {
+        let before = self.once.insert(number, key);
+        assert!(
+            before.is_none() || self.excused.contains(&key),
+            "task {number}, which is begun at most once, is begun twice in the run"
+        );
+    }
+
+    /// The key of a task without arguments that change.
+    pub(in crate::testing) fn key_of(
+        &self,
+        algorithm: AlgorithmId,
+        (domain, stream): (u64, u64),
+        args: &[u8],
+    ) -> Key {
+        let hash = self.hashes[usize::from(algorithm.0)];
+        (algorithm.0, domain, stream, hash(args))
+    }
+}

@@ -1,0 +1,230 @@
+//! A simulated slave that has lost its master comes back to its run: what the thread that looks for the next life does, with
+//! the very cores.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use ringmw_codec::frame::FrameReader;
+use ringmw_codec::handshake::Hello;
+use ringmw_codec::secret::{Key, Secret};
+use ringmw_sched::Nanos;
+
+use super::{Life, SimSlave};
+use crate::proto::SECOND;
+use crate::proto::config::SlaveConfig;
+use crate::proto::slave::{SlaveCore, SlaveEnd};
+use crate::testing::net::{Link, Quality};
+
+/// Pauses between two tries are up to this long.
+const PAUSE_MAX: Nanos = 3 * SECOND;
+
+/// As long as a real one waits for the answer to its handshake.
+const ANSWER_WAIT: Nanos = 60 * SECOND;
+
+/// How a slave comes back.
+pub(super) struct Back {
+    hello: Hello,
+    secret: Option<Secret>,
+    /// Since when it has no master.
+    since: Option<Nanos>,
+    /// When it tries again.
+    look_at: Nanos,
+    tries: Option<Try>,
+}
+
+/// A connection that may become the next master's.
+struct Try {
+    core: Box<SlaveCore>,
+    link: usize,
+    out: Vec<u8>,
+    written: usize,
+    until: Nanos,
+}
+
+/// What came of a try.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(in crate::testing) enum Tried {
+    /// It goes on.
+    On,
+    /// Its connection is of no more use.
+    Failed,
+    /// The slave is that master's; the link that it had before is of no more use.
+    Back(usize),
+}
+
+impl SimSlave {
+    /// Should it lose its master, it looks for the run's next life.
+    pub(in crate::testing) fn comes_back(&mut self, hello: Hello, secret: Option<Secret>) {
+        self.core.may_come_back(self.registry.hashes(), None);
+        self.back = Some(Box::new(Back {
+            hello,
+            secret,
+            since: None,
+            look_at: 0,
+            tries: None,
+        }));
+    }
+
+    /// It has no master, and looks for one.
+    pub(in crate::testing) fn is_apart(&self) -> bool {
+        self.back.is_some() && self.core.is_apart()
+    }
+
+    /// The link on which it tries to come back.
+    pub(in crate::testing) fn tries(&self) -> Option<usize> {
+        let tries = self.back.as_ref()?.tries.as_ref()?;
+        Some(tries.link)
+    }
+
+    /// The link that matters to it.
+    pub(in crate::testing) fn latest_link(&self) -> usize {
+        self.tries().unwrap_or(self.link)
+    }
+
+    /// When it looks for its run, or hears of it; `link` is that on which it tries.
+    pub(in crate::testing) fn look_due(&self, link: Option<&Link>) -> Nanos {
+        let Some(back) = self.back.as_ref().filter(|_| self.is_apart()) else {
+            return Nanos::MAX;
+        };
+        match (&back.tries, link) {
+            _ if self.life != Life::Up => Nanos::MAX,
+            (Some(tries), Some(link)) => {
+                let is_unsaid = tries.core.has_output() || tries.written < tries.out.len();
+                let due = match is_unsaid {
+                    true => 0,
+                    false => tries.until.min(tries.core.next_deadline()),
+                };
+                due.min(link.down.due().unwrap_or(Nanos::MAX))
+                    .max(link.connect_at)
+            }
+            _ => back.look_at,
+        }
+    }
+
+    /// What its I/O thread does when its core has just lost the master.
+    pub(super) fn part(&mut self, now: Nanos, rng: &mut ChaCha8Rng) {
+        let Some(back) = self.back.as_mut().filter(|back| back.since.is_none()) else {
+            return;
+        };
+        back.since = Some(now);
+        back.look_at = now + rng.random_range(0..SECOND / 20);
+        self.out.clear();
+        self.written = 0;
+        self.sealed.clear();
+        (self.unsent, self.recalls_open) = (0, 0);
+    }
+
+    /// It dials on a link.
+    pub(in crate::testing) fn dial(&mut self, link: usize, key: Key, now: Nanos) {
+        let (run, _, _) = self.core.run().expect("it was welcome once");
+        let back = self.back.as_mut().expect("it comes back");
+        let mut hello = back.hello.clone();
+        hello.about.comes_back_to = run;
+        let config = SlaveConfig { hello };
+        let mut core = SlaveCore::new(&config, now);
+        if let Some(secret) = &back.secret {
+            core.set_secret(secret, &config.hello.member_id, key);
+        }
+        core.set_mentions(self.registry.mentions());
+        core.set_timeouts(self.registry.timeouts());
+        core.may_come_back(self.registry.hashes(), None);
+        back.tries = Some(Try {
+            core: Box::new(core),
+            link,
+            out: Vec::new(),
+            written: 0,
+            until: now + ANSWER_WAIT,
+        });
+    }
+
+    /// Nobody listens, or what was tried came to nothing: it looks again later, unless its patience is over.
+    pub(in crate::testing) fn look_later(&mut self, now: Nanos, rng: &mut ChaCha8Rng) {
+        let patience = self.core.patience();
+        let back = self.back.as_mut().expect("it comes back");
+        back.tries = None;
+        back.look_at = now + rng.random_range(SECOND / 20..PAUSE_MAX);
+        if back.since.is_some_and(|since| now >= since + patience) {
+            self.core.give_up_return(None);
+            self.io_at = now;
+        }
+    }
+
+    /// One round of the thread that looks, while it has a connection.
+    pub(in crate::testing) fn try_on(
+        &mut self,
+        link: &mut Link,
+        now: Nanos,
+        quality: &Quality,
+        rng: &mut ChaCha8Rng,
+    ) -> Tried {
+        let back = self.back.as_mut().expect("it comes back");
+        let tries = back.tries.as_mut().expect("it has dialled");
+        while tries.core.welcome().is_none()
+            && tries.core.end().is_none()
+            && let Some(chunk) = link.down.read(now)
+        {
+            tries.core.on_received(&chunk, now, &mut |_| ());
+        }
+        let is_gone = link.down.ended(now).is_some();
+        tries.core.on_time(now, 0);
+        tries.core.take_output(&mut tries.out, now);
+        let offered = &tries.out[tries.written..];
+        let taken = link.up.write(offered, now, quality, rng);
+        tries.core.on_written(taken, now);
+        tries.written += taken;
+        if tries.core.welcome().is_some() && tries.written == tries.out.len() {
+            let ended = tries.core.end().cloned();
+            if ended.is_none() && !tries.core.is_apart() {
+                return Tried::Back(self.adopt(now));
+            }
+            // Told to go with its welcome.
+            self.core.give_up_return(ended);
+            self.io_at = now;
+            return Tried::Failed;
+        }
+        if let Some(end @ SlaveEnd::Refused(_)) = tries.core.end()
+            && !tries.core.may_try_again()
+        {
+            let end = end.clone();
+            self.core.give_up_return(Some(end));
+            self.io_at = now;
+            return Tried::Failed;
+        }
+        match tries.core.end().is_some() || is_gone || now >= tries.until {
+            true => Tried::Failed,
+            false => Tried::On,
+        }
+    }
+
+    /// It is the next master's; the link that it had.
+    fn adopt(&mut self, now: Nanos) -> usize {
+        let back = self.back.as_mut().expect("it comes back");
+        let mut tries = back.tries.take().expect("it was welcomed");
+        back.since = None;
+        let former = self.core.run().map(|run| (run.1, run.2.to_vec()));
+        let next = tries.core.run().map(|run| (run.1, run.2.to_vec()));
+        assert_eq!(
+            former, next,
+            "a run has its seed and arguments in each life"
+        );
+        tries.core.go_on(&mut self.core, now);
+        self.core = *tries.core;
+        (self.tap, self.ear, self.mouth) =
+            (FrameReader::new(), FrameReader::new(), FrameReader::new());
+        self.announced.clear();
+        (self.io_at, self.compute_at) = (now, now);
+        std::mem::replace(&mut self.link, tries.link)
+    }
+
+    /// Says these frames once it is welcome: what it brings of another run.
+    pub(in crate::testing) fn brings(&mut self, frames: Vec<u8>) {
+        self.brings = frames;
+    }
+
+    /// It is welcome, and says what it brings.
+    pub(super) fn say_brought(&mut self, now: Nanos) {
+        if !self.brings.is_empty() && self.core.welcome().is_some() {
+            let frames = std::mem::take(&mut self.brings);
+            self.lie(&frames, now);
+        }
+    }
+}
