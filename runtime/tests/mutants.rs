@@ -340,8 +340,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "starved: answers are given without a pass",
         file: "runtime/src/master/passes.rs",
-        old: "if unread > 0 && who.by.get() == 0 {",
-        new: "if who.by.get() == 0 {",
+        old: "let answers = unread > 0 && who.by.get() == 0;",
+        new: "let answers = who.by.get() == 0;",
     },
     Mutant {
         name: "starved: a pass does not wake those who were refused",
