@@ -29,6 +29,12 @@ pub fn memory() -> (u64, u64) {
     (bytes("VmRSS:"), bytes("VmHWM:"))
 }
 
+/// From now on the peak of [`memory`] is that since now, where the kernel lets a process forget it.
+pub fn forget_peak() {
+    // See proc(5), on clear_refs. Where it may not be written the peak is that of the process.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// Counts the system calls of all threads that this process has when it is opened.
 pub struct Syscalls {
     counters: Vec<File>,

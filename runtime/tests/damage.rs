@@ -14,7 +14,7 @@ use rig::{CLIENT_TIMEOUT, Rig, hello};
 use ringmw::internals::engine::ConnId;
 use ringmw::internals::proto::{End, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
 use ringmw_codec::audit::Event;
-use ringmw_codec::control::{Goodbye, GoodbyeCode, Starting, Withdraw, Withdrawn};
+use ringmw_codec::control::{Begun, Goodbye, GoodbyeCode, Starting, Withdraw, Withdrawn};
 use ringmw_codec::frame::{HEADER_BYTES, Kind};
 use ringmw_sched::Reason;
 use support::{Given, archive, frame, hello_frame, result, results};
@@ -53,7 +53,7 @@ const SPEECHES: &[Speech] = &[
         let mut payload = Vec::new();
         Goodbye {
             code: GoodbyeCode::Other,
-            begun: false,
+            begun: Begun::None,
             reason: "enough".into(),
         }
         .encode(&mut payload);
@@ -84,7 +84,7 @@ fn a_stranger_may_say_hello_and_nothing_else() {
     let mut payload = Vec::new();
     Goodbye {
         code: GoodbyeCode::Evicted,
-        begun: false,
+        begun: Begun::None,
         reason: "at once".into(),
     }
     .encode(&mut payload);
@@ -311,7 +311,7 @@ fn only_a_lost_slave_is_charged() {
             let mut payload = Vec::new();
             Goodbye {
                 code: GoodbyeCode::Evicted,
-                begun: true,
+                begun: Begun::Oldest,
                 reason: "SIGTERM".into(),
             }
             .encode(&mut payload);

@@ -234,6 +234,12 @@ impl Link {
         }
     }
 
+    /// Whether it carries what a slave says: neither end has ended it, and nothing holds it up.
+    pub(super) fn is_sound(&self) -> bool {
+        let lives = self.up.end.is_none() && self.down.end.is_none();
+        lives && !self.closed && !self.finish && self.up.stalled.is_none()
+    }
+
     pub(super) fn peer(&self) -> SocketAddr {
         let [_, a, b, c] = self.id.generation().to_be_bytes();
         SocketAddr::from((Ipv4Addr::new(10, a, b, c), 1024 + self.id.slot() as u16))

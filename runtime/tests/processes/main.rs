@@ -22,6 +22,7 @@ mod secrets;
 mod signals;
 mod storms;
 mod unsent;
+mod users;
 mod watched;
 mod wrong;
 
@@ -95,12 +96,16 @@ use crate::signals::{
     slaves_and_parents_leave_on_every_signal, what_a_master_starts_ignores_no_signal,
 };
 use crate::storms::{
-    a_storm_of_ten_thousand, a_storm_of_the_silent, half_frames_leave_nothing_behind,
+    a_deaf_peer_takes_no_memory, a_storm_of_ten_thousand, a_storm_of_the_silent,
+    half_frames_leave_nothing_behind,
 };
 use crate::support::PATIENCE;
 use crate::unsent::{
     a_slave_that_leaves_leaves_nothing_behind, a_slave_with_results_unsent_is_not_idle,
     an_evicted_slave_does_not_write_for_ever,
+};
+use crate::users::{
+    a_container_whose_user_has_another_number, a_folder_without_modes, two_users_of_one_group,
 };
 use crate::watched::{a_held_master_tells_how_it_does, a_stopped_run_is_finished};
 use crate::wrong::{a_refused_slave_says_why, what_is_wrong_is_one_line};
@@ -133,6 +138,12 @@ const TESTS: &[Test] = &[
         "a_listening_slave_outlives_its_masters",
         a_listening_slave_outlives_its_masters,
     ),
+    ("two_users_of_one_group", two_users_of_one_group),
+    (
+        "a_container_whose_user_has_another_number",
+        a_container_whose_user_has_another_number,
+    ),
+    ("a_folder_without_modes", a_folder_without_modes),
     (
         "of_two_masters_one_has_the_slave",
         of_two_masters_one_has_the_slave,
@@ -378,6 +389,12 @@ const TESTS: &[Test] = &[
     ("a_storm_of_the_silent_on_epoll", || {
         a_storm_of_the_silent("epoll")
     }),
+    ("a_deaf_peer_takes_no_memory_on_the_ring", || {
+        a_deaf_peer_takes_no_memory("ring")
+    }),
+    ("a_deaf_peer_takes_no_memory_on_epoll", || {
+        a_deaf_peer_takes_no_memory("epoll")
+    }),
     ("half_frames_leave_nothing_behind_on_the_ring", || {
         half_frames_leave_nothing_behind("ring")
     }),
@@ -453,6 +470,9 @@ fn needs(name: &str) -> Vec<Need> {
     match name {
         "a_full_disk_under_the_trails" | "a_disk_that_is_full_for_a_while" => vec![Need::Mount],
         "no_second_ring" => vec![Need::Ring],
+        "two_users_of_one_group" => vec![Need::Nobody, Need::Users],
+        "a_container_whose_user_has_another_number" => vec![Need::Nobody, Need::Users],
+        "a_folder_without_modes" => vec![Need::Modeless],
         "little_memory_to_lock" => vec![Need::Ring, Need::Nobody],
         "no_io_uring_by_sysctl" => vec![Need::Ring, Need::Nobody, Need::Sysctl],
         "thousands_of_slaves_on_the_ring" => vec![Need::Files, Need::Ring],

@@ -29,6 +29,10 @@ pub(crate) enum Need {
     Files,
     /// Leave to have 16,000 files open.
     ManyFiles,
+    /// Leave to become other users, and to have user namespaces as such a one.
+    Users,
+    /// A folder without modes, by bindfs.
+    Modeless,
     /// The sysctl that forbids io_uring to ordinary users, and leave to write it.
     Sysctl,
 }
@@ -41,6 +45,8 @@ impl Need {
             Need::Files => "files",
             Need::ManyFiles => "16,000 files",
             Need::Nobody => "nobody",
+            Need::Users => "user namespaces",
+            Need::Modeless => "bindfs",
             Need::Sysctl => "sysctl",
         }
     }
@@ -59,6 +65,15 @@ impl Need {
             }
             Need::Files => files_are_had(FILES),
             Need::ManyFiles => files_are_had(MANY_FILES),
+            Need::Users => succeeds(
+                Command::new("setpriv")
+                    .args(["--reuid=65534", "--regid=65533", "--clear-groups"])
+                    .args(["unshare", "--user", "--map-root-user", "true"]),
+            ),
+            Need::Modeless => {
+                std::fs::File::open("/dev/fuse").is_ok()
+                    && succeeds(Command::new("bindfs").arg("--version"))
+            }
             Need::Sysctl => std::fs::OpenOptions::new()
                 .write(true)
                 .open("/proc/sys/kernel/io_uring_disabled")
