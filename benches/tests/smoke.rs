@@ -177,10 +177,21 @@ fn allocations_are_counted() {
 fn queued_tasks_are_weighed_and_run() {
     let line = line(
         env!("CARGO_BIN_EXE_memory"),
-        &["--tasks", "50000", "--json"],
+        &["--tasks", "50000", "--refused", "0", "--json"],
     );
     positive(&line, "bytes_per_queued_task");
     positive(&line, "master_cpu_ns_per_task");
+}
+
+#[test]
+fn refused_submits_keep_nothing_of_their_arguments() {
+    let line = line(
+        env!("CARGO_BIN_EXE_memory"),
+        &["--tasks", "0", "--refused", "1000000", "--json"],
+    );
+    let mib = line["mib"].as_f64().unwrap();
+    assert!(mib < 60.0, "{line}");
+    assert!(line["unrunnable"].as_u64().unwrap() > 500_000, "{line}");
 }
 
 #[test]

@@ -94,14 +94,26 @@ impl GoodbyeCode {
     }
 }
 
+/// Which of the tasks that a slave holds at its goodbye were begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Begun {
+    /// None of them, all results being sent.
+    None = 0,
+    /// The oldest one, all results being sent.
+    Oldest = 1,
+    /// Any of them may have been begun, and have ended: its time was up before all results were sent.
+    Any = 2,
+}
+
 /// Slave to master: the connection ends by the slave's own will. What it holds is recycled, and no task is charged, but
 /// for one that ends the slave ([`GoodbyeCode::is_by_task`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Goodbye {
     /// The kind of reason.
     pub code: GoodbyeCode,
-    /// The oldest task that it holds, all results sent, was begun; the others never are.
-    pub begun: bool,
+    /// Which of the tasks that it holds were begun; the others never are.
+    pub begun: Begun,
     /// The reason for the operator, at most [`Goodbye::REASON_BYTES_MAX`] bytes; encoding cuts it there.
     pub reason: String,
 }
@@ -115,7 +127,7 @@ impl Goodbye {
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.code as u8);
-        out.push(self.begun.into());
+        out.push(self.begun as u8);
         put_text16(out, prefix(&self.reason, Self::REASON_BYTES_MAX));
     }
 
@@ -141,7 +153,17 @@ impl Goodbye {
                 });
             }
         };
-        let begun = fields.bool("begun")?;
+        let begun = match fields.u8("begun")? {
+            0 => Begun::None,
+            1 => Begun::Oldest,
+            2 => Begun::Any,
+            got => {
+                return Err(DecodeError::Value {
+                    field: "begun",
+                    got: got.into(),
+                });
+            }
+        };
         let reason = fields.text16_within("reason", Self::REASON_BYTES_MAX)?;
         fields.end()?;
         Ok(Self {

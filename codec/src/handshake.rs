@@ -26,7 +26,7 @@ mod refusal;
 
 /// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with series; 4: the
 /// frames from 20 on; 5: conversations, progress, what is told of the hungry, slaves that come back to their run.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 /// The most bytes of a hello.
 pub const HELLO_BYTES_MAX: usize = 65_536;
 /// The most bytes of a welcome; the user's arguments must fit beside its fixed fields.
@@ -158,6 +158,25 @@ impl About {
 }
 
 impl Hello {
+    /// Of a slave without token, host and algorithms, for tests.
+    #[doc(hidden)]
+    pub fn for_test() -> Self {
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            member_id: Vec::new(),
+            host: String::new(),
+            job: String::new(),
+            pid: 1,
+            about: About::default(),
+            fingerprint: Fingerprint {
+                app_version: String::new(),
+                build: String::new(),
+                format: 1,
+                algorithms: Vec::new(),
+            },
+        }
+    }
+
     /// Appends the payload, at most [`HELLO_BYTES_MAX`] bytes: host and job are cut to [`HOST_BYTES_MAX`], and with
     /// very many algorithms the descriptions of their types, never the hashes.
     ///
@@ -244,6 +263,26 @@ pub struct Welcome {
 }
 
 impl Welcome {
+    /// Of slave 0, with packets of 4 KiB and results that travel alone, for tests.
+    #[doc(hidden)]
+    pub fn for_test() -> Self {
+        Welcome {
+            slave: 0,
+            client_timeout_ms: 60_000,
+            checkpoint_interval_ms: 10_000,
+            task_packet_bytes_max: 4_096,
+            result_packet_bytes_max: 4_096,
+            result_group: 1,
+            crash_limit: 10,
+            task_timeout_ms: 0,
+            seed: 1,
+            shared_cache_bytes: 1 << 30,
+            run: 0,
+            reconnect_ms: 0,
+            args: Vec::new(),
+        }
+    }
+
     /// Whether a welcome can carry these user arguments; asked once, when the master starts.
     ///
     /// # Errors

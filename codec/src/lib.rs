@@ -9,6 +9,7 @@
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
 //! | [`shared`] | shared data: mentions, what is wanted, pieces |
 //! | [`kept`] | what a slave kept for its run while it had no master |
+//! | [`asker`] | an observer's side of its connection |
 //! | [`observe`] | what an observer asks of a master, and the answer |
 //! | [`status`] | what a run looks like from outside: `/status.json` |
 //! | [`audit`] | one line per event; writer and parser are inverse to each other |
@@ -21,6 +22,7 @@
 //! Deliberately absent: I/O, a clock, async, randomness. What comes from outside is bounded before memory is taken
 //! and never panics; a decoder's error names the field.
 
+pub mod asker;
 pub mod audit;
 pub mod batch;
 pub mod control;

@@ -73,7 +73,7 @@ fn encoded(encode: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 #[test]
 fn golden_bytes() {
     let expected = [
-        &b"\x05\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
+        &b"\x06\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
         b"\x01\x04\x00died\x02\x03\x00gpu\x06\x00site=a",
         b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\x03\x001.2\x02\x00b1\x01\x00\x00\x00\x02\x00",
@@ -97,7 +97,7 @@ fn golden_bytes() {
     assert_eq!(Welcome::decode(&expected), Ok(welcome()));
 
     let refusal = Refusal::Fingerprint("No.".into());
-    let expected = b"\x03\0\x05\0\x05\0\x03\0No.";
+    let expected = b"\x03\0\x06\0\x06\0\x03\0No.";
     assert_eq!(encoded(|out| refusal.encode(out)), expected);
     assert_eq!(Refusal::decode(expected), Ok(refusal));
 }
@@ -126,7 +126,7 @@ fn another_protocol_is_told_before_anything_else() {
     assert_eq!(
         Refusal::from(error),
         Refusal::Protocol {
-            master: 5,
+            master: 6,
             slave: 9
         }
     );
@@ -140,7 +140,7 @@ fn refusals_turn_round_as_sentences() {
         Refusal::SecretUnknown,
         Refusal::SecretDiffers,
         Refusal::Protocol {
-            master: 5,
+            master: 6,
             slave: 2,
         },
         Refusal::Fingerprint("It differs.".into()),

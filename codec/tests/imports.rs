@@ -37,6 +37,10 @@ const TABLE: &[Row<'_>] = &[
     ),
     ("frame", &["kinds", "crc"]),
     ("secret", &["frame", "handshake"]),
+    (
+        "asker",
+        &["frame", "handshake", "kinds", "observe", "secret"],
+    ),
     ("audit", &[]),
     ("resource", &[]),
     ("flags", &[]),

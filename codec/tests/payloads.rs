@@ -7,8 +7,8 @@ use ringmw_codec::batch::{
     TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskBody, TaskSeries, encode_task_body,
 };
 use ringmw_codec::control::{
-    Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, WITHDRAW_TASKS_MAX,
-    Withdraw, Withdrawn,
+    Begun, Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting,
+    WITHDRAW_TASKS_MAX, Withdraw, Withdrawn,
 };
 use ringmw_codec::wire::DecodeError;
 
@@ -767,11 +767,20 @@ fn golden_control_payloads() {
     check_control!(
         Goodbye {
             code: GoodbyeCode::StateInit,
-            begun: true,
+            begun: Begun::Oldest,
             reason: "no disk".into()
         },
         Goodbye,
         b"\x01\x01\x07\0no disk"
+    );
+    check_control!(
+        Goodbye {
+            code: GoodbyeCode::Evicted,
+            begun: Begun::Any,
+            reason: String::new()
+        },
+        Goodbye,
+        b"\0\x02\0\0"
     );
     check_control!(Recall { tasks: 258 }, Recall, b"\x02\x01\0\0");
     check_control!(
@@ -817,7 +826,7 @@ fn golden_control_payloads() {
 fn control_payloads_are_bounded() {
     let goodbye = Goodbye {
         code: GoodbyeCode::Other,
-        begun: false,
+        begun: Begun::None,
         reason: "é".repeat(1000),
     };
     let bytes = encoded(|out| goodbye.encode(out));

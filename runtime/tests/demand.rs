@@ -100,18 +100,7 @@ fn slave(bounds: Bounds) -> SlaveCore {
     core.set_bounds(bounds);
     let welcome = Welcome {
         slave: 3,
-        client_timeout_ms: 60_000,
-        checkpoint_interval_ms: 10_000,
-        task_packet_bytes_max: 4_096,
-        result_packet_bytes_max: 4_096,
-        result_group: 1,
-        crash_limit: 10,
-        task_timeout_ms: 0,
-        seed: 1,
-        shared_cache_bytes: 1 << 30,
-        run: 0,
-        reconnect_ms: 0,
-        args: Vec::new(),
+        ..Welcome::for_test()
     };
     let mut payload = Vec::new();
     welcome.encode(&mut payload);

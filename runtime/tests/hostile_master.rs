@@ -11,27 +11,19 @@ use ringmw_codec::batch::{
     BOUND, MARKED, ResultBatchView, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskSeries,
 };
 use ringmw_codec::control::{
-    Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
+    Begun, Bests, Goodbye, GoodbyeCode, Recall, Returned, Shutdown, Starting, Withdraw,
 };
 use ringmw_codec::frame::{FrameReader, HEADER_BYTES, Kind};
-use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome};
+use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 use support::{archive, frame};
 
 fn welcome() -> Welcome {
     Welcome {
         slave: 3,
         client_timeout_ms: 4_000,
-        checkpoint_interval_ms: 10_000,
-        task_packet_bytes_max: 4_096,
-        result_packet_bytes_max: 4_096,
         result_group: 10,
-        crash_limit: 10,
-        task_timeout_ms: 0,
-        seed: 1,
-        shared_cache_bytes: 1 << 30,
-        run: 0,
-        reconnect_ms: 0,
         args: vec!["a".into()],
+        ..Welcome::for_test()
     }
 }
 
@@ -42,21 +34,12 @@ fn welcome_frame(welcome: &Welcome) -> Vec<u8> {
 }
 
 fn core() -> SlaveCore {
-    let fingerprint = Fingerprint {
-        app_version: String::new(),
-        build: "b".into(),
-        format: 1,
-        algorithms: Vec::new(),
-    };
-    let hello = Hello {
-        protocol: PROTOCOL_VERSION,
+    let mut hello = Hello {
         member_id: b"m".to_vec(),
         host: "h".into(),
-        job: String::new(),
-        pid: 1,
-        about: About::default(),
-        fingerprint,
+        ..Hello::for_test()
     };
+    hello.fingerprint.build = "b".into();
     let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
     assert_eq!(kinds(&said(&mut core)), [Kind::Hello]);
     core
@@ -72,8 +55,11 @@ fn welcomed() -> SlaveCore {
 /// Everything that it has to say, all of it written.
 fn said(core: &mut SlaveCore) -> Vec<(Kind, Vec<u8>)> {
     let mut bytes = Vec::new();
-    core.take_output(&mut bytes, 0);
-    core.on_written(bytes.len(), 0);
+    while core.has_output() {
+        let before = bytes.len();
+        core.take_output(&mut bytes, 0);
+        core.on_written(bytes.len() - before, 0);
+    }
     let mut frames = Vec::new();
     let flow = FrameReader::new().feed(&bytes, &|_| u32::MAX, &mut |kind, payload| {
         frames.push((kind, payload.to_vec()));
@@ -525,15 +511,64 @@ proptest! {
     }
 }
 
+/// SIGTERM came while more was to be said than its link took in a second: the goodbye stood behind all of it and was lost.
+#[test]
+fn an_evicted_slave_says_goodbye_in_time() {
+    const MS: u64 = 1_000_000;
+    let mut core = welcomed();
+    core.on_bytes(&tasks(&[(1, 0), (2, 0), (3, 0)]), 0);
+    let output = [7; 6_000];
+    let mut begun = Vec::new();
+    for task in 1..=3 {
+        assert_eq!(run(&mut core), task);
+        core.finish(0, Ok(&output), 1, 0);
+        core.on_time(task * 200 * MS, 0);
+        if task == 1 {
+            assert!(core.take_output(&mut begun, 0));
+        }
+    }
+    core.evict("SIGTERM", 1_000 * MS);
+    core.on_untaken(0, 1_000 * MS);
+    core.on_written(100, 1_010 * MS);
+    core.on_untaken(0, 1_874 * MS);
+    assert_eq!(core.leaving_deadline(), 1_875 * MS);
+    core.on_untaken(0, 1_875 * MS);
+    // What was begun to be written is written, and the goodbye behind it.
+    core.on_written(begun.len() - 100, 1_900 * MS);
+    let frames = said(&mut core);
+    assert_eq!(kinds(&frames), [Kind::Goodbye]);
+    let goodbye = Goodbye::decode(&frames[0].1).unwrap();
+    assert_eq!(
+        goodbye.begun,
+        Begun::Any,
+        "two of its tasks have ended, and the master cannot know which"
+    );
+    let end = core.end().unwrap().to_string();
+    assert!(
+        end.ends_with("SIGTERM; results not sent: 2, since its second was over"),
+        "{end}"
+    );
+
+    // One that could not look at the clock in time says it all the same.
+    let mut late = welcomed();
+    late.on_bytes(&tasks(&[(1, 0)]), 0);
+    assert_eq!(run(&mut late), 1);
+    late.finish(0, Ok(&output), 1, 0);
+    late.evict("SIGTERM", 0);
+    late.on_untaken(0, 5_000 * MS);
+    assert!(!late.is_gone());
+    assert_eq!(kinds(&said(&mut late)), [Kind::Goodbye]);
+}
+
 /// Its word of what it has begun: the oldest task that it holds once all results are sent.
 #[test]
 fn a_goodbye_tells_whether_a_task_was_begun() {
-    for begun in [false, true] {
+    for begun in [Begun::None, Begun::Oldest] {
         let mut core = welcomed();
         core.on_bytes(&tasks(&[(1, 0), (2, 0), (3, 0)]), 0);
         assert_eq!(run(&mut core), 1);
         core.finish(0, Ok(b""), 1, 0);
-        if begun {
+        if begun == Begun::Oldest {
             assert_eq!(run(&mut core), 2);
         }
         core.leave(GoodbyeCode::Evicted, "SIGTERM");

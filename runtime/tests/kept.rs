@@ -111,12 +111,18 @@ fn app() -> App {
         .master(master)
 }
 
+/// In the arguments of a process of the application: with backtraces.
+const TRACED: &str = "--traced";
+
 fn start(args: &[&str], here: bool) -> Output {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command
         .args(args)
         .env(AS_APPLICATION, "1")
         .env_remove("RUST_BACKTRACE");
+    if args.contains(&TRACED) {
+        command.env("RUST_BACKTRACE", "1");
+    }
     if here {
         command.env(HERE, "1");
     }
@@ -241,6 +247,37 @@ fn a_failed_random_task_fails_alone_with_the_same_message(engine: &str) {
     assert!(stderr.contains("others may write it"), "{stderr}");
 }
 
+/// With RUST_BACKTRACE the file has the panic's backtrace; application and trail have the message alone.
+fn a_backtrace_is_kept_where_it_is_asked_for() {
+    let run = local(&["luck", TRACED]);
+    let files = run.files();
+    let panicked: Vec<_> = files
+        .iter()
+        .filter(|(_, file)| file.message.starts_with("panicked"))
+        .collect();
+    assert_eq!(panicked.len(), 6, "{}", run.stderr);
+    assert!(!run.stdout.contains("run_caught"), "{}", run.stdout);
+    let is_told = |event: &Event| matches!(event, Event::Failed { message, .. } if message.contains("run_caught"));
+    assert!(!run.events.iter().any(is_told), "{:?}", run.events);
+    for (path, file) in panicked {
+        assert!(file.message.contains("run_caught"), "{}", file.message);
+        let message = file.message.split('\u{1e}').next().expect("a message");
+        assert!(run.stdout.contains(message), "{}", run.stdout);
+        let (code, stdout, stderr) = replay(path);
+        let expected = format!("TASK-{} failed, as in its run: {message}\n", file.task);
+        assert_eq!((code, stdout), (Some(255), expected), "{stderr}");
+        let kept = stderr.split("it is run here").next().expect("a head");
+        assert!(kept.contains("run_caught"), "{stderr}");
+        assert!(!stderr.contains('\u{1e}'), "{stderr}");
+    }
+    // Of an error that is returned there is none.
+    let returned = files
+        .iter()
+        .filter(|(_, file)| !file.message.starts_with("panicked"));
+    assert!(returned.clone().count() > 0);
+    returned.for_each(|(_, file)| assert!(!file.message.contains('\u{1e}'), "{}", file.message));
+}
+
 fn of_one_message_ten_are_kept_and_what_returns_here_is_shown() {
     let run = local(&["shy"]);
     let files = run.files();
@@ -290,6 +327,7 @@ fn main() -> ExitCode {
     }
     a_failed_random_task_fails_alone_with_the_same_message("auto");
     a_failed_random_task_fails_alone_with_the_same_message("epoll");
+    a_backtrace_is_kept_where_it_is_asked_for();
     of_one_message_ten_are_kept_and_what_returns_here_is_shown();
     tasks_that_hang_and_tasks_that_crash_are_kept();
     ExitCode::SUCCESS

@@ -48,8 +48,14 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "off by one: the queue takes one task past its bound",
         file: "sched/src/events/submit.rs",
-        old: "self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max",
-        new: "self.counts.queued_bytes + self.kept_bytes + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+        old: "self.bounded_bytes() + more <= self.config.queued_bytes_max",
+        new: "self.bounded_bytes() + more - u64::from(bytes) - Self::RECORD_BYTES <= self.config.queued_bytes_max",
+    },
+    Mutant {
+        name: "a bound: unrunnable ends that nobody takes count for nothing where a task is admitted",
+        file: "sched/src/events/keep.rs",
+        old: "        self.counts.queued_bytes + self.kept_bytes + self.untaken_bytes",
+        new: "        self.counts.queued_bytes + self.kept_bytes",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
@@ -118,8 +124,10 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a goodbye is charged",
         file: "runtime/src/proto/master/conn.rs",
-        old: "Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },",
-        new: "Cause::Goodbye { .. } => Departure::Crashed,",
+        old: "            Cause::Goodbye { begun, .. } => Departure::Goodbye {
+                begun: *begun == Begun::Oldest,
+            },",
+        new: "            Cause::Goodbye { .. } => Departure::Crashed,",
     },
     Mutant {
         name: "a loss at shutdown is charged",
@@ -161,11 +169,11 @@ const MUTANTS: &[Mutant] = &[
         name: "results are sent twice",
         file: "runtime/src/proto/slave/results.rs",
         old: "        self.results.clear();
-        self.on_packet_put(before, results);",
+        self.on_packet_put(bytes, results);",
         new: "        if self.completed % 64 != 0 {
             self.results.clear();
         }
-        self.on_packet_put(before, results);",
+        self.on_packet_put(bytes, results);",
     },
     Mutant {
         name: "off by one: ready results are held one end too late",
@@ -340,8 +348,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "starved: answers are given without a pass",
         file: "runtime/src/master/passes.rs",
-        old: "if unread > 0 && who.by.get() == 0 {",
-        new: "if who.by.get() == 0 {",
+        old: "let answers = unread > 0 && who.by.get() == 0;",
+        new: "let answers = who.by.get() == 0;",
     },
     Mutant {
         name: "starved: a pass does not wake those who were refused",
@@ -423,30 +431,54 @@ const MUTANTS: &[Mutant] = &[
         new: "woken",
     },
     Mutant {
-        name: "leaving: goodbye before the results",
+        name: "passes: whoever has no answer is refused it, and asks again after each",
+        file: "runtime/src/master/passes.rs",
+        old: "if !waits.has_answer() {",
+        new: "if false && !waits.has_answer() {",
+    },
+    Mutant {
+        name: "leaving: goodbye without the results that wait for others",
         file: "runtime/src/proto/slave/leave.rs",
         old: "            self.flush_results();
             if code == GoodbyeCode::StateInit {
                 // It is the task that says so, which has not begun.
                 self.running = None;
             }
-            let begun = self.running.is_some();
-            put(&mut self.out, Kind::Goodbye, |out| {
-                Goodbye {
-                    code,
-                    begun,
-                    reason: reason.to_owned(),
-                }
-                .encode(out);
-            });",
+            let begun = match self.running {",
         new: "            if code == GoodbyeCode::StateInit {
                 self.running = None;
             }
-            let begun = self.running.is_some();
-            put(&mut self.out, Kind::Goodbye, |out| {
-                Goodbye { code, begun, reason: reason.to_owned() }.encode(out);
-            });
-            self.flush_results();",
+            let begun = match self.running {",
+    },
+    Mutant {
+        name: "leaving: the goodbye waits for results that do not fit into the second of SIGTERM",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "        if !self.out.can_leave_out() {",
+        new: "        if true {",
+    },
+    Mutant {
+        name: "leaving: a slave whose second was over says that what it holds was not begun",
+        file: "runtime/src/proto/slave/leave.rs",
+        old: "            goodbye.begun = Begun::Any;",
+        new: "",
+    },
+    Mutant {
+        name: "offers: one that waits is not replaced by a better one",
+        file: "runtime/src/proto/slave/results.rs",
+        old: "        self.out.offer(best, key, witness);",
+        new: "        self.out.put(Kind::Offer, |out| Offer { best, key, witness }.encode(out));",
+    },
+    Mutant {
+        name: "dials: pauses between those that are refused do not grow",
+        file: "runtime/src/proto/pauses.rs",
+        old: "        self.next = (2 * pause).min(self.longest);",
+        new: "",
+    },
+    Mutant {
+        name: "dials: who is refused gives up at once",
+        file: "runtime/src/proto/pauses.rs",
+        old: ".filter(|left| *left > 0)?",
+        new: ".filter(|left| *left > 60_000_000_000)?",
     },
     Mutant {
         name: "leaving: a time limit drops unsent results",
@@ -509,8 +541,8 @@ const MUTANTS: &[Mutant] = &[
         name: "checkpoint: said before what the slave has finished",
         file: "runtime/src/proto/slave/checkpoint.rs",
         old: "self.flush_results();
-        put(&mut self.out, Kind::Checkpoint",
-        new: "put(&mut self.out, Kind::Checkpoint",
+        self.out.put(Kind::Checkpoint",
+        new: "self.out.put(Kind::Checkpoint",
     },
     Mutant {
         name: "hungry: all are told at once",
@@ -830,9 +862,9 @@ const MUTANTS: &[Mutant] = &[
         name: "lives: what a slave offers without a master is lost",
         file: "runtime/src/proto/slave/kept.rs",
         old: "if self.patience() > 0 {
-            let what = What::Offer",
+            self.keeper.forget_worse(best, key);",
         new: "if self.patience() > 0 && !self.is_apart() {
-            let what = What::Offer",
+            self.keeper.forget_worse(best, key);",
     },
     Mutant {
         name: "lives: what is known joins a series and is handed out",

@@ -136,7 +136,7 @@ const OFFENDERS: &[Offender] = &[
     (
         "an old protocol",
         As::Stranger,
-        "The protocol version differs: the master has 5, the slave 0",
+        "The protocol version differs: the master has 6, the slave 0",
         old_protocol,
     ),
     (

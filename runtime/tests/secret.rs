@@ -479,18 +479,8 @@ fn twenty_thousand_half_proofs(engine: &str) {
 fn answered(answers: impl FnOnce(&[u8; FIRST_BYTES]) -> Vec<u8>) -> Option<SlaveEnd> {
     let ours = Secret::new([5; 32]);
     let hello = ringmw_codec::handshake::Hello {
-        protocol: ringmw_codec::handshake::PROTOCOL_VERSION,
         member_id: b"id".to_vec(),
-        host: String::new(),
-        job: String::new(),
-        pid: 1,
-        about: ringmw_codec::handshake::About::default(),
-        fingerprint: ringmw_codec::handshake::Fingerprint {
-            app_version: String::new(),
-            build: String::new(),
-            format: 1,
-            algorithms: Vec::new(),
-        },
+        ..ringmw_codec::handshake::Hello::for_test()
     };
     let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
     let first = core.set_secret(&ours, b"id", key(1));

@@ -521,7 +521,7 @@ async fn beside_what_nobody_takes(mw: ringmw::Master, _args: ringmw::Args) -> ri
     // Ordered ones for a slave that is not there.
     let nobody = SlaveId(1_000_000);
     mw.submit_all((0..50).map(|n| square::task(n).slave(nobody)));
-    assert!(mw.unrunnable() > 50, "the queue is full");
+    assert!(mw.unrunnable() >= 50, "nobody can run them");
     let mut sum = 0;
     let mut squares = mw.map((0..300).map(square::task));
     while let Some(square) = squares.try_next().await? {
@@ -542,16 +542,29 @@ fn a_map_that_is_awaited_goes_on_at_every_bound() {
     use ringmw::prelude::*;
     use ringmw::testing::World;
 
-    for seed in 0..6 {
+    let queued = [300, 2_000, 20_000, 100_000, 1 << 30];
+    let ready = [1, 1_000, 1 << 30];
+    let bounds = queued.map(|queued| ready.map(|ready| (queued, ready)));
+    for (seed, (queued, ready)) in (0..).zip(bounds.into_iter().flatten()) {
         let app = App::new()
             .algorithm::<algorithms::square>()
             .master(beside_what_nobody_takes);
-        let bounds = ["--mw-max-queued-bytes=20000", "--mw-max-ready-bytes=1000"];
-        let world = World::new(seed).slaves(3).args(bounds);
+        let bounds = [
+            format!("--mw-max-queued-bytes={queued}"),
+            format!("--mw-max-ready-bytes={ready}"),
+        ];
+        let world = World::new(seed)
+            .slaves(3)
+            .args([&bounds[0][..], &bounds[1][..]]);
         let report = world.patience(std::time::Duration::from_secs(600)).run(app);
-        assert_eq!(report.code, 0, "seed {seed}: {report:?}");
+        let of = format!("{queued} bytes queued, {ready} ready, seed {seed}");
+        assert_eq!(report.code, 0, "{of}: {report:?}");
         let trail = String::from_utf8_lossy(&report.trail).into_owned();
-        assert_eq!(trail.matches("queue-full").count(), 1, "said once");
+        let said = trail.matches("queue-full").count();
+        assert!(
+            said <= 1 && (queued > 20_000 || said == 1),
+            "{of}: said {said} times"
+        );
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Scheduler<P> {
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
     /// What is kept for tasks beside the queue, in bytes.
     pub(crate) kept_bytes: u64,
+    /// What unrunnable ends take that were told and that nobody has taken, in bytes.
+    pub(crate) untaken_bytes: u64,
     pub(crate) health: Health,
     pub(crate) quarantined: Quarantined,
     pub(crate) quarantine_news: VecDeque<Quarantine>,
@@ -114,6 +116,7 @@ impl<P: Series> Scheduler<P> {
             stragglers: Vec::new(),
             withdrawals: VecDeque::new(),
             kept_bytes: 0,
+            untaken_bytes: 0,
             health: Health::new(algorithms),
             quarantined: Quarantined::default(),
             quarantine_news: VecDeque::new(),

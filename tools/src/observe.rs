@@ -2,16 +2,13 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringmw_codec::frame::{FrameReader, put_frame};
-use ringmw_codec::handshake::MEMBER_ID_BYTES_MAX;
-use ringmw_codec::kinds::{Kind, ToObserver};
-use ringmw_codec::observe::{ANSWERS_BYTES_MAX, Ask};
+use ringmw_codec::asker::{Asker, prove};
+use ringmw_codec::observe::Ask;
 use ringmw_codec::resource::ResourceFile;
-use ringmw_codec::secret::{ANSWER_BYTES, Channel, Initiator, Key, Role, SECRET_BYTES, Secret};
+use ringmw_codec::secret::{ANSWER_BYTES, Key, SECRET_BYTES};
 use ringmw_codec::status::{STATUS_VERSION, Status, Told};
 use serde::de::DeserializeOwned;
 
@@ -27,8 +24,7 @@ const READ_BYTES: usize = 64 << 10;
 /// A connection to a master, over the run's secret if it has one.
 struct Connection {
     stream: TcpStream,
-    channel: Option<Channel>,
-    reader: FrameReader,
+    asker: Asker,
 }
 
 /// A run, by its resource file.
@@ -156,94 +152,37 @@ impl Run {
     /// Connects, and proves that the secret is known where the file has one.
     fn connect(&self, address: &str) -> io::Result<Connection> {
         let mut stream = connect(address)?;
-        let channel = match &self.file.secret {
-            None => None,
-            Some(text) => {
-                let secret = Secret::parse(text).map_err(io::Error::other)?;
-                let token = self.file.member_id.as_bytes();
-                if token.len() > MEMBER_ID_BYTES_MAX {
-                    let what = "the file's member-id is longer than one may be";
-                    return Err(io::Error::other(what));
-                }
-                let (initiator, first) = Initiator::new(&secret, Role::Observer, token, draw()?);
+        let asker = match &self.file.secret {
+            None => Asker::plain(),
+            Some(secret) => {
+                let proof = prove(secret, self.file.member_id.as_bytes(), draw()?);
+                let (initiator, first) = proof.map_err(io::Error::other)?;
                 stream.write_all(&first)?;
                 let mut answer = [0; ANSWER_BYTES];
                 stream.read_exact(&mut answer)?;
-                Some(initiator.finish(&answer).map_err(io::Error::other)?)
+                Asker::proved(initiator.finish(&answer).map_err(io::Error::other)?)
             }
         };
-        Ok(Connection {
-            stream,
-            channel,
-            reader: FrameReader::new(),
-        })
+        Ok(Connection { stream, asker })
     }
 
+    /// What fails is of no more use; the next one connects anew.
     fn exchange(&mut self, address: &str, ask: &Ask<'_>) -> io::Result<Vec<u8>> {
-        let Connection {
-            mut stream,
-            mut channel,
-            mut reader,
-        } = match self.connection.take() {
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect(address)?,
         };
-        let (mut payload, mut frame) = (Vec::new(), Vec::new());
-        ask.encode(&mut payload);
-        put_frame(&mut frame, Kind::Ask, &payload);
-        match &mut channel {
-            Some(channel) => {
-                let mut sealed = Vec::new();
-                channel.seal(&mut frame, &mut sealed);
-                stream.write_all(&sealed)?;
-            }
-            None => stream.write_all(&frame)?,
-        }
-        let mut text = Vec::new();
+        let Connection { stream, asker } = &mut connection;
+        stream.write_all(&asker.ask(ask))?;
         let mut buffer = vec![0; READ_BYTES];
-        let mut came = Vec::new();
-        let limit = |kind: Kind| match kind {
-            Kind::Answer => kind.limit().bytes(0, 0),
-            _ => 0,
-        };
         loop {
             let got = stream.read(&mut buffer)?;
             if got == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            came.clear();
-            match &mut channel {
-                Some(channel) => channel
-                    .open(&buffer[..got], &mut came)
-                    .map_err(io::Error::other)?,
-                None => came.extend_from_slice(&buffer[..got]),
-            }
-            let flow = reader.feed(&came, &limit, &mut |kind, payload| match ToObserver::read(
-                kind, payload,
-            ) {
-                Ok(ToObserver::Answer(answer)) => {
-                    text.extend_from_slice(answer.text);
-                    match answer.is_last || text.len() > ANSWERS_BYTES_MAX {
-                        true => ControlFlow::Break(Ok(answer.is_last)),
-                        false => ControlFlow::Continue(()),
-                    }
-                }
-                Err(error) => ControlFlow::Break(Err(error.to_string())),
-            });
-            match flow.map_err(io::Error::other)? {
-                ControlFlow::Continue(()) => {}
-                ControlFlow::Break(Ok(true)) => {
-                    self.connection = Some(Connection {
-                        stream,
-                        channel,
-                        reader,
-                    });
-                    return Ok(text);
-                }
-                ControlFlow::Break(Ok(false)) => {
-                    return Err(io::Error::other("its answer has no end"));
-                }
-                ControlFlow::Break(Err(error)) => return Err(io::Error::other(error)),
+            if let Some(text) = asker.take(&buffer[..got]).map_err(io::Error::other)? {
+                self.connection = Some(connection);
+                return Ok(text);
             }
         }
     }

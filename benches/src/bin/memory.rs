@@ -1,4 +1,5 @@
-//! What queued tasks cost the master: memory beside their payload, and CPU however many there are.
+//! What queued tasks cost the master: memory beside their payload, and CPU however many there are; and what tasks cost that
+//! the queue refuses.
 //!
 //! ```text
 //! cargo run --release -p ringmw-benches --bin memory
@@ -13,7 +14,7 @@ use ringmw::prelude::*;
 use ringmw_benches::case::{self, Case, Load, Through};
 use ringmw_benches::fleet::{self, Setting, Slaves};
 use ringmw_benches::played::Cast;
-use ringmw_benches::shapes::Shape;
+use ringmw_benches::shapes::{Shape, length};
 use ringmw_benches::{apart, app, machine, meter, noop};
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ const SLAVES: u32 = 64;
 /// it says more of pages than of tasks.
 #[derive(Parser)]
 struct Opts {
-    /// Numbers of queued tasks
+    /// Numbers of queued tasks; 0 is passed over
     #[arg(
         long,
         value_name = "N,..",
@@ -36,10 +37,13 @@ struct Opts {
         default_value = "1000,10000,100000,1000000,10000000"
     )]
     tasks: Vec<u64>,
+    /// Tasks of 64 bytes that are submitted above a bound of 16 MiB, and whose ends nobody takes; 0: none are
+    #[arg(long, value_name = "N", default_value_t = 4_000_000)]
+    refused: u64,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
-    #[arg(long, hide = true, value_parser = ["weight", "cost"])]
+    #[arg(long, hide = true, value_parser = ["weight", "cost", "refused"])]
     here: Option<String>,
 }
 
@@ -50,13 +54,20 @@ fn main() -> ExitCode {
     let opts = Opts::parse();
     match opts.here.as_deref() {
         Some("weight") => println!("{}", weigh(opts.tasks[0])),
+        Some("refused") => println!("{}", refuse(opts.refused)),
         Some(_) => println!("{}", cost(opts.tasks[0])),
         None => {
-            for &tasks in &opts.tasks {
+            for &tasks in opts.tasks.iter().filter(|tasks| **tasks > 0) {
                 if let Err(error) = measure(tasks, &opts) {
                     eprintln!("memory: {error}");
                     return ExitCode::FAILURE;
                 }
+            }
+            if opts.refused > 0
+                && let Err(error) = measure_refused(&opts)
+            {
+                eprintln!("memory: {error}");
+                return ExitCode::FAILURE;
             }
         }
     }
@@ -86,6 +97,53 @@ fn measure(tasks: u64, opts: &Opts) -> Result<(), String> {
         ),
     }
     Ok(())
+}
+
+fn measure_refused(opts: &Opts) -> Result<(), String> {
+    let text = opts.refused.to_string();
+    let mut line = apart::run(&["--here", "refused", "--refused", &text])?;
+    for (key, value) in machine::describe().as_object().expect("an object") {
+        line[key] = value.clone();
+    }
+    let number = |key: &str| apart::number(&line, key);
+    match opts.json {
+        true => println!("{line}"),
+        false => println!(
+            "{:>9} submits of 64 bytes above --mw-max-queued-bytes 16MiB: {:.1} MiB more than before, {:.0} unrunnable, {:.0} ns each",
+            opts.refused,
+            number("mib"),
+            number("unrunnable"),
+            number("submit_cpu_ns_per_task"),
+        ),
+    }
+    Ok(())
+}
+
+/// Nobody runs them and nobody takes their ends.
+fn refuse(tasks: u64) -> Value {
+    let setting = Setting {
+        slaves: Slaves::Real(0),
+        engine: "auto",
+        trail: None,
+        group: 0,
+        prefetch: true,
+        secret: false,
+    };
+    let master = async move |mw: Master| {
+        let (before, cpu) = (meter::memory().0 as f64, meter::process_cpu());
+        let text = "7".repeat(64);
+        mw.submit_all((0..tasks).map(|_| length::task(&text)));
+        mw.poll_events().await;
+        let (after, cpu) = (meter::memory().0 as f64, meter::process_cpu() - cpu);
+        Ok(json!({
+            "case": format!("refused-{tasks}"),
+            "tasks": tasks,
+            "unrunnable": mw.unrunnable(),
+            "mib": (after - before) / f64::from(1 << 20),
+            "submit_cpu_ns_per_task": cpu.as_nanos() as f64 / tasks as f64,
+        }))
+    };
+    fleet::run_with(app(), &setting, &["--mw-max-queued-bytes", "16MiB"], master).0
 }
 
 fn weigh(tasks: u64) -> Value {

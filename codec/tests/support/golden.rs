@@ -6,7 +6,8 @@ use ringmw_codec::batch::{
     encode_task_body,
 };
 use ringmw_codec::control::{
-    Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw, Withdrawn,
+    Begun, Bests, Goodbye, GoodbyeCode, Offer, Recall, Returned, Shutdown, Starting, Withdraw,
+    Withdrawn,
 };
 use ringmw_codec::handshake::{
     About, AlgorithmSignature, Fingerprint, Hello, PROTOCOL_VERSION, Refusal, Welcome,
@@ -198,7 +199,7 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
         Kind::Goodbye => one("goodbye", &|out| {
             let goodbye = Goodbye {
                 code: GoodbyeCode::StateInit,
-                begun: false,
+                begun: Begun::None,
                 reason: "no disk".into(),
             };
             goodbye.encode(out);

@@ -15,8 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmw_codec::flags::exit;
+use ringmw_sched::Nanos;
 
 use crate::io::job_ad;
+use crate::proto::pauses::{Pauses, Tries};
 use crate::proto::slave::SlaveEnd;
 
 /// A life shorter than this says something of the one that follows it.
@@ -29,8 +31,7 @@ const REACH_WITHIN: Duration = Duration::from_secs(300);
 /// has a new one.
 const REACH_WITHIN_FIRST: Duration = Duration::from_secs(15);
 /// The pauses between two tries: the first, and the longest.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSES: Pauses = Pauses::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// The environment variable with the file of [`Starts`].
 pub(super) const STARTS_VARIABLE: &str = "RINGMW_STARTS";
@@ -79,9 +80,9 @@ impl Lives {
             System::Slurm => REACH_WITHIN,
         };
         Patience {
-            until: self.began + bound,
+            began: self.began,
             bound,
-            pause: PAUSE_MIN,
+            tries: Tries::new(PAUSES, bound.as_nanos() as Nanos),
         }
     }
 
@@ -124,9 +125,9 @@ fn last_code(ad: &str) -> Option<u8> {
 
 /// Growing pauses between the tries to reach a master.
 pub(super) struct Patience {
-    until: Instant,
+    began: Instant,
     bound: Duration,
-    pause: Duration,
+    tries: Tries,
 }
 
 impl Patience {
@@ -137,13 +138,10 @@ impl Patience {
 
     /// Waits before the next try; false when there is to be none.
     pub(super) fn wait(&mut self) -> bool {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return false;
-        }
-        thread::sleep(self.pause.min(left));
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-        true
+        let pause = self
+            .tries
+            .on_failed(self.began.elapsed().as_nanos() as Nanos);
+        pause.map(thread::sleep).is_some()
     }
 }
 

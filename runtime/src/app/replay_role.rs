@@ -15,6 +15,7 @@ use crate::flags::Settings;
 use crate::io::files::private;
 use crate::io::terminal::complain;
 use crate::proto::incumbents::{BestTable, OfferSink};
+use crate::proto::trace;
 use crate::slave;
 use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::registry::Entry;
@@ -88,7 +89,7 @@ fn print_head(file: &FailedFile) {
         "TASK-{task} of `{}` {}{place}: {}",
         file.algorithm,
         file.how.word(),
-        file.message
+        trace::shown(&file.message)
     );
     if !file.policy.is_empty() {
         eprintln!("its policy: {}", file.policy);
@@ -149,7 +150,8 @@ fn tell(entry: &Entry, file: &FailedFile, outcome: Result<Vec<u8>, RunError>) ->
             )
         }
         Err(RunError::Failed(message)) => {
-            let same = match message == file.message {
+            let (message, _) = trace::parted(&message);
+            let same = match message == trace::parted(&file.message).0 {
                 true => ", as in its run",
                 false => "",
             };

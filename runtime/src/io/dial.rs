@@ -23,11 +23,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::io::reach::no_answer;
 use crate::io::secret_file::draw_number;
 use crate::proto::conn::ConnId;
+use crate::proto::pauses::Pauses;
 use crate::proto::race::{Race, Step, in_turn};
 
-/// The first pause, and the longest: each is twice the one before.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// The first pause, and the longest.
+const PAUSES: Pauses = Pauses::new(Duration::from_secs(1), Duration::from_secs(300));
 /// A connection that has lasted so long was a good one: the next pause is the shortest again.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 
@@ -100,7 +100,7 @@ async fn dial(
     comes: UnboundedSender<Dialled>,
     mut ended: UnboundedReceiver<bool>,
 ) {
-    let mut pause = PAUSE_MIN;
+    let mut pauses = PAUSES;
     let mut is_told = false;
     loop {
         match connect(&address).await {
@@ -110,7 +110,7 @@ async fn dial(
                     return;
                 }
                 match ended.recv().await {
-                    Some(true) => pause = PAUSE_MIN,
+                    Some(true) => pauses.restart(),
                     Some(false) => {}
                     None => return,
                 }
@@ -126,8 +126,7 @@ async fn dial(
                 }
             }
         }
-        tokio::time::sleep(jittered(pause)).await;
-        pause = (2 * pause).min(PAUSE_MAX);
+        tokio::time::sleep(jittered(pauses.next())).await;
     }
 }
 

@@ -6,16 +6,13 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use ringmw_codec::frame::{FrameReader, put_frame};
-use ringmw_codec::handshake::MEMBER_ID_BYTES_MAX;
-use ringmw_codec::kinds::{Kind, ToObserver};
-use ringmw_codec::observe::{ANSWERS_BYTES_MAX, Ask};
+use ringmw_codec::asker::{Asker, prove};
+use ringmw_codec::observe::Ask;
 use ringmw_codec::resource::ResourceFile;
-use ringmw_codec::secret::{ANSWER_BYTES, Channel, Initiator, Role, Secret};
+use ringmw_codec::secret::ANSWER_BYTES;
 use ringmw_codec::status::Status;
 
 use crate::io::files::resource;
@@ -31,24 +28,24 @@ pub(crate) fn who_answers(path: &Path) -> Option<String> {
     let text = resource::read(path).ok()?;
     let file = ResourceFile::parse(&text).ok()?;
     let address = file.status_address.as_ref().filter(|_| !file.finished)?;
-    let (mut stream, mut channel) = connect(address, &file).ok()?;
-    match ask(&mut stream, channel.as_mut()) {
+    let (mut stream, mut asker) = connect(address, &file).ok()?;
+    match ask(&mut stream, &mut asker) {
         Ok(status) => {
             let run = &status.run;
             // Without a secret nothing is proved: it says itself which run it is.
-            let is_it = channel.is_some() || run.addresses == file.master_addresses;
+            let is_it = asker.is_proved() || run.addresses == file.master_addresses;
             is_it.then(|| {
                 let (name, host, pid) = (&run.name, &run.host, run.pid);
                 format!("{name}, process {pid} on {host}, answers at {address}")
             })
         }
         // It has proved that it is the one.
-        Err(_) => channel.map(|_| format!("its master answers at {address}")),
+        Err(_) => (asker.is_proved()).then(|| format!("its master answers at {address}")),
     }
 }
 
 /// Connects, and has the other side prove that it knows the file's secret.
-fn connect(address: &str, file: &ResourceFile) -> io::Result<(TcpStream, Option<Channel>)> {
+fn connect(address: &str, file: &ResourceFile) -> io::Result<(TcpStream, Asker)> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     let mut found = None;
     for address in address.to_socket_addrs()? {
@@ -64,69 +61,27 @@ fn connect(address: &str, file: &ResourceFile) -> io::Result<(TcpStream, Option<
     stream.set_read_timeout(Some(WITHIN))?;
     stream.set_write_timeout(Some(WITHIN))?;
     let Some(secret) = &file.secret else {
-        return Ok((stream, None));
+        return Ok((stream, Asker::plain()));
     };
-    let secret = Secret::parse(secret).map_err(io::Error::other)?;
-    let token = file.member_id.as_bytes();
-    if token.len() > MEMBER_ID_BYTES_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let (initiator, first) = Initiator::new(&secret, Role::Observer, token, draw_key());
+    let proof = prove(secret, file.member_id.as_bytes(), draw_key());
+    let (initiator, first) = proof.map_err(io::Error::other)?;
     stream.write_all(&first)?;
     let mut answer = [0; ANSWER_BYTES];
     stream.read_exact(&mut answer)?;
     let channel = initiator.finish(&answer).map_err(io::Error::other)?;
-    Ok((stream, Some(channel)))
+    Ok((stream, Asker::proved(channel)))
 }
 
-fn ask(stream: &mut TcpStream, mut channel: Option<&mut Channel>) -> io::Result<Status> {
-    let (mut payload, mut frame) = (Vec::new(), Vec::new());
-    Ask::Status.encode(&mut payload);
-    put_frame(&mut frame, Kind::Ask, &payload);
-    match &mut channel {
-        Some(channel) => {
-            let mut sealed = Vec::new();
-            channel.seal(&mut frame, &mut sealed);
-            stream.write_all(&sealed)?;
-        }
-        None => stream.write_all(&frame)?,
-    }
-    let limit = |kind: Kind| match kind {
-        Kind::Answer => kind.limit().bytes(0, 0),
-        _ => 0,
-    };
-    let (mut reader, mut text) = (FrameReader::new(), Vec::new());
-    let (mut buffer, mut came) = (vec![0; READ_BYTES], Vec::new());
+fn ask(stream: &mut TcpStream, asker: &mut Asker) -> io::Result<Status> {
+    stream.write_all(&asker.ask(&Ask::Status))?;
+    let mut buffer = vec![0; READ_BYTES];
     loop {
         let got = stream.read(&mut buffer)?;
         if got == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        came.clear();
-        match &mut channel {
-            Some(channel) => channel
-                .open(&buffer[..got], &mut came)
-                .map_err(io::Error::other)?,
-            None => came.extend_from_slice(&buffer[..got]),
-        }
-        let flow = reader.feed(&came, &limit, &mut |kind, payload| match ToObserver::read(
-            kind, payload,
-        ) {
-            Ok(ToObserver::Answer(answer)) => {
-                text.extend_from_slice(answer.text);
-                match answer.is_last || text.len() > ANSWERS_BYTES_MAX {
-                    true => ControlFlow::Break(answer.is_last),
-                    false => ControlFlow::Continue(()),
-                }
-            }
-            Err(_) => ControlFlow::Break(false),
-        });
-        match flow.map_err(io::Error::other)? {
-            ControlFlow::Continue(()) => {}
-            ControlFlow::Break(true) => {
-                return serde_json::from_slice(&text).map_err(io::Error::other);
-            }
-            ControlFlow::Break(false) => return Err(io::ErrorKind::InvalidData.into()),
+        if let Some(text) = asker.take(&buffer[..got]).map_err(io::Error::other)? {
+            return serde_json::from_slice(&text).map_err(io::Error::other);
         }
     }
 }

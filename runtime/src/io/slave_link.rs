@@ -20,43 +20,36 @@
 //! Bytes are taken from the core and written under one lock, [`Link::wire`], so that frames never interleave. Lock
 //! order: wire, then core.
 
-use std::io::{self, Read, Write};
+mod apart;
+mod ending;
+mod socket;
+mod term;
+
+use std::io::{self, Read as _};
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::{Event, Who};
 use ringmw_codec::control::GoodbyeCode;
-use ringmw_codec::flags::exit;
-use ringmw_codec::frame::Block;
 use ringmw_sched::Nanos;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::io::clock::Clock;
-use crate::io::files::audit::{AuditWriter, FINISH_BOUND};
-use crate::io::last_word;
+use crate::io::files::audit::AuditWriter;
 use crate::io::relisten::Relisten;
-use crate::io::signals::Leave;
-use crate::io::terminal::{complain, own_name};
 use crate::io::word::Word;
 use crate::proto::incumbents::BestTable;
-use crate::proto::slave::{SlaveCore, SlaveEnd};
+use crate::proto::slave::SlaveCore;
+use socket::{AckWatch, Outgoing, Wire, fill, interest, is_readable, tcp_untaken};
+pub(crate) use term::Term;
 
-/// After it is over, a running task has this long before the process is ended under it.
-const GRACE: Nanos = 1_000_000_000;
 /// How often the I/O thread reads for a main thread that computes one task after the other: half of the 20 ms within
 /// which a slave hears, as no look is punctual.
 const STANDBY: Nanos = 10_000_000;
-/// How often a slave that leaves asks whether the master's host has what was written: nothing else tells it.
-const TAKEN_CHECK: Nanos = 20_000_000;
-/// How often TCP is asked for acknowledgements: it finds what has been missing for seconds.
-const ACK_CHECK: Nanos = 1_000_000_000;
 /// How often a task's memory is looked at where it is bounded: in so short a time it takes some hundred MiB at most.
 const MEMORY_CHECK: Nanos = 20_000_000;
-/// A thread that exits waits so long for the core, which it may hold itself.
-const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 256 << 10;
 /// As much is read of what may begin a long frame.
 const HEAD_BYTES: usize = 8 << 10;
@@ -99,72 +92,6 @@ pub(crate) struct Link {
     again: Option<Arc<Relisten>>,
     /// What it leaves behind for whoever started it.
     pub(crate) word: Option<Arc<Word>>,
-}
-
-/// The socket, and what is on its way.
-struct Wire {
-    stream: TcpStream,
-    out: Outgoing,
-    ack: AckWatch,
-    buffer: Vec<u8>,
-    /// Something long has come lately: what is read for the head of a frame is short, so many times more.
-    long: u8,
-}
-
-/// What SIGTERM, SIGINT and SIGHUP do to a slave that is a process of its own: they end the process at once, but for the
-/// time in which the I/O thread watches for them, which says goodbye first.
-pub(crate) struct Term {
-    /// Readable once a signal has come.
-    fd: OwnedFd,
-    at_once: Arc<AtomicBool>,
-    /// The number of the last one.
-    number: Arc<AtomicUsize>,
-}
-
-impl Term {
-    pub(crate) fn watch() -> io::Result<Self> {
-        let at_once = Arc::new(AtomicBool::new(true));
-        let number = Arc::new(AtomicUsize::new(0));
-        let (fd, signalled) = std::os::unix::net::UnixStream::pair()?;
-        for signal in Leave::heeded() {
-            signal_hook::flag::register_conditional_shutdown(
-                signal.number(),
-                ringmw_codec::flags::exit::ERROR.into(),
-                Arc::clone(&at_once),
-            )?;
-            let value = usize::try_from(signal.number()).expect("1, 2 or 15");
-            signal_hook::flag::register_usize(signal.number(), Arc::clone(&number), value)?;
-            // Last: what it makes readable is there then.
-            signal_hook::low_level::pipe::register(signal.number(), signalled.try_clone()?)?;
-        }
-        let fd = fd.into();
-        Ok(Term {
-            fd,
-            at_once,
-            number,
-        })
-    }
-
-    /// The number of the signal that has come last; 0 is none.
-    pub(crate) fn signalled(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.number)
-    }
-
-    /// Signals end the process no longer at once, or do again: who does not want that asks for them.
-    pub(crate) fn heed(&self, heeds: bool) {
-        self.at_once.store(!heeds, Ordering::SeqCst);
-    }
-
-    /// Why it is to go, once a signal has come.
-    pub(crate) fn told_to_go(&self) -> Option<String> {
-        let has_come = self.number.load(Ordering::SeqCst) != 0;
-        has_come.then(|| format!("told to go by {}", self.name()))
-    }
-
-    /// The signal that has come.
-    fn name(&self) -> &'static str {
-        Leave::of(self.number.load(Ordering::SeqCst)).map_or("a signal", |signal| signal.name)
-    }
 }
 
 impl Link {
@@ -315,20 +242,6 @@ impl Link {
         Ok(())
     }
 
-    /// The same without a master: who looks for one rings the bell.
-    fn wait_apart(&self, deadline: Nanos) -> io::Result<()> {
-        if self.core().can_begin() {
-            return Ok(());
-        }
-        let mut fds = [PollFd::new(&self.bell, PollFlags::IN)];
-        self.poll(&mut fds, deadline)?;
-        if !fds[0].revents().is_empty() {
-            let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
-        }
-        self.on_time();
-        Ok(())
-    }
-
     fn poll(&self, fds: &mut [PollFd<'_>], deadline: Nanos) -> io::Result<()> {
         let wait = deadline.saturating_sub(self.clock.now());
         let timeout = rustix::time::Timespec {
@@ -465,7 +378,10 @@ impl Link {
         let Wire { stream, out, .. } = &mut *wire;
         loop {
             let now = self.clock.now();
-            self.core().take_output(&mut out.bytes, now);
+            if out.is_empty() {
+                // Not before: what has not been given to be written can still be left out.
+                self.core().take_output(&mut out.bytes, now);
+            }
             let before = out.left();
             let result = out.write(stream);
             let written = before - out.left();
@@ -600,92 +516,6 @@ impl Link {
         }
     }
 
-    /// It has lost its master, and nobody looks for the next one yet.
-    fn look_if_apart(&self, looks: &dyn Fn()) {
-        if !self.is_apart() || self.is_looking.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        {
-            let mut wire = self.wire();
-            wire.out = Outgoing::default();
-            // A master that leaves waits for its slaves to go.
-            let _ = wire.stream.shutdown(std::net::Shutdown::Both);
-        }
-        self.publish();
-        looks();
-    }
-
-    /// Whether it has no master, and looks for the next life of its run.
-    pub(crate) fn is_apart(&self) -> bool {
-        self.core().is_apart()
-    }
-
-    /// Of the run that it was a slave of: id, seed, arguments; and how long it looks for it.
-    pub(crate) fn former_run(&self) -> Option<(u128, u64, Vec<String>, Nanos)> {
-        let core = self.core();
-        let (run, seed, args) = core.run()?;
-        Some((run, seed, args.to_vec(), core.patience()))
-    }
-
-    /// It makes no sense any more to look: so it ends, or as it had lost its master.
-    pub(crate) fn give_up(&self, end: Option<SlaveEnd>) {
-        self.core().give_up_return(end);
-        self.publish();
-        self.wake_io();
-        self.wake_main();
-    }
-
-    /// The next life of its run has welcomed it.
-    pub(crate) fn adopt(&self, stream: TcpStream, mut next: Box<SlaveCore>) {
-        let welcomed = {
-            let mut wire = self.wire();
-            let mut core = self.core();
-            if !core.is_apart() {
-                return;
-            }
-            match self.replace_socket(&stream) {
-                Err(error) => Err(error),
-                Ok(()) => {
-                    next.go_on(&mut core, self.clock.now());
-                    *core = *next;
-                    wire.stream = stream;
-                    wire.out = Outgoing::default();
-                    wire.ack = AckWatch::default();
-                    Ok(core.id())
-                }
-            }
-        };
-        match welcomed {
-            Err(error) => {
-                let text = format!("the next master's connection cannot be used: {error}");
-                self.note(Event::Note { text });
-                return self.give_up(None);
-            }
-            Ok(id) => {
-                if let (Some(word), Some(id)) = (&self.word, id) {
-                    word.joined(id.0, false);
-                }
-            }
-        }
-        self.is_looking.store(false, Ordering::SeqCst);
-        self.publish();
-        self.flush();
-        self.wake_io();
-        self.wake_main();
-    }
-
-    /// The descriptor that both threads poll without a lock becomes another socket's.
-    fn replace_socket(&self, stream: &TcpStream) -> io::Result<()> {
-        // SAFETY: both descriptors are open and owned, here and by the stream, for the length of the call; the one that is
-        // replaced stays open and owned, as the other socket.
-        let result =
-            unsafe { libc::dup3(stream.as_raw_fd(), self.socket.as_raw_fd(), libc::O_CLOEXEC) };
-        match result {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    }
-
     /// A line for the trail.
     pub(crate) fn say(&self, who: Who, event: Event) {
         self.audit.say(who, event);
@@ -707,37 +537,6 @@ impl Link {
         let reason =
             format!("its memory of {bytes} bytes is above the {bytes_max} of --mw-slave-memory");
         self.core().blame(GoodbyeCode::Memory, &reason);
-    }
-
-    /// It goes of its own will: writes what is left, as long as the core says that there is a use in it.
-    ///
-    /// What the master sends meanwhile is read and dropped: a socket that is closed with unread bytes takes back what it
-    /// was given to send.
-    fn depart(&self, term: Option<&Term>) -> io::Result<()> {
-        let mut says = true;
-        loop {
-            self.write();
-            let untaken = tcp_untaken(&self.socket)?;
-            let now = self.clock.now();
-            let deadline = {
-                let mut core = self.core();
-                core.on_untaken(untaken, now);
-                core.leaving_deadline()
-            };
-            self.on_time();
-            if self.core().is_gone() {
-                return Ok(());
-            }
-            let unsent = !self.wire().out.is_empty();
-            if !unsent && std::mem::take(&mut says) {
-                // The end of the stream is a word of its own, for a master that holds its thread.
-                let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
-            }
-            let check = if unsent { ACK_CHECK } else { TAKEN_CHECK };
-            if self.sleep(term, true, deadline.min(now + check))? {
-                self.read()?;
-            }
-        }
     }
 
     /// The main thread serves and has begun nothing for a while: it will wake us when it does.
@@ -791,124 +590,10 @@ impl Link {
         Ok(readable)
     }
 
-    /// Ends the process under a task that still runs; one whose compute side is free leaves by itself, told by the core.
-    fn end_process_after_grace(&self) {
-        let mut core = self.core();
-        let end = core.end().cloned().expect("it is over");
-        // Who said goodbye has no time to lose: the batch system takes the machine.
-        let is_abandoned = core.is_abandoned();
-        let grace = if is_abandoned || (core.is_running() && end.is_own_will()) {
-            0
-        } else {
-            GRACE
-        };
-        // The loops return, but between two of them a slave algorithm of the user's own may do anything for any time.
-        let must_go = is_abandoned || self.evicted.load(Ordering::SeqCst);
-        let until = self.clock.now() + grace;
-        loop {
-            if self.is_exiting.load(Ordering::SeqCst) || (!core.is_running() && !must_go) {
-                return;
-            }
-            let now = self.clock.now();
-            if now >= until {
-                break;
-            }
-            let wait = Duration::from_nanos(until - now);
-            core = self.changed.wait_timeout(core, wait).expect("see core()").0;
-        }
-        let code = end.exit_code();
-        let reason = end.to_string();
-        let wait = core.welcome().map(|welcome| welcome.client_timeout_ms);
-        drop(core);
-        if end.is_told(self.word.is_some()) {
-            complain(&own_name(), &reason);
-        }
-        if let Some(word) = &self.word {
-            if is_abandoned {
-                word.answered_for();
-            }
-            word.leaves(code == exit::OK, &reason);
-        }
-        self.note(Event::Exit { code, reason });
-        let _ = self.audit.finish(FINISH_BOUND);
-        last_word::is_meant();
-        if !must_go
-            && !end.is_own_will()
-            && let (Some(again), Some(wait)) = (&self.again, wait)
-        {
-            let error = again.again(code, Duration::from_millis(wait));
-            complain(&own_name(), &format!("it cannot listen again: {error}"));
-        }
-        std::process::exit(code.into());
-    }
-
-    /// `exit` was called, in a task, in the slave algorithm, or anywhere in a library, or a fault kills the process: what is
-    /// finished is written, and the task that runs is named as the one to blame. Called from the thread that exits, or while
-    /// the one that failed waits.
-    pub(crate) fn on_exit(&self, code: GoodbyeCode, reason: &str) {
-        self.is_exiting.store(true, Ordering::SeqCst);
-        // The thread that exits may be one that holds the core, in a panic of its own.
-        let patience = Instant::now() + EXIT_PATIENCE;
-        let mut core = loop {
-            match self.core.try_lock() {
-                Ok(core) => break core,
-                Err(_) if Instant::now() >= patience => return,
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
-            }
-        };
-        let is_over = core.end().is_some();
-        if !is_over {
-            core.blame(code, reason);
-            if let Some(word) = &self.word {
-                word.leaves(false, reason);
-            }
-        }
-        let end = core.end().map(ToString::to_string).unwrap_or_default();
-        let code = exit::ERROR;
-        drop(core);
-        self.flush();
-        self.await_gone();
-        if !is_over {
-            self.note(Event::Exit { code, reason: end });
-        }
-        let _ = self.audit.finish(FINISH_BOUND);
-    }
-
-    /// The main thread waits until the I/O thread has nothing more to write: then the process may end.
-    pub(crate) fn await_gone(&self) {
-        self.wake_io();
-        let core = self.core();
-        let waits = |_: &mut SlaveCore| !self.gone.load(Ordering::SeqCst);
-        let _core = self.changed.wait_while(core, waits).expect("see core()");
-    }
-
     /// The compute side has ended its task, or the I/O thread its work: somebody may wait for that.
     pub(crate) fn notify(&self) {
         self.changed.notify_all();
     }
-
-    pub(crate) fn finish_audit(&self) {
-        let _ = self.audit.finish(FINISH_BOUND);
-    }
-}
-
-/// Reads into a block as far as it goes, which comes back. True: it was filled. False: the socket was emptied. None: the
-/// stream has ended, which the next read finds too.
-fn fill(stream: &TcpStream, block: Block) -> (Vec<u8>, io::Result<Option<bool>>) {
-    let Block { mut bytes, until } = block;
-    while bytes.len() < until {
-        let room = until - bytes.len();
-        let free = &mut bytes.spare_capacity_mut()[..room];
-        match rustix::net::recv(stream, free, rustix::net::RecvFlags::empty()) {
-            Ok((_, 0)) => return (bytes, Ok(None)),
-            // SAFETY: so many bytes were written behind those that were there.
-            Ok((_, count)) => unsafe { bytes.set_len(bytes.len() + count) },
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => return (bytes, Ok(Some(false))),
-            Err(error) => return (bytes, Err(error.into())),
-        }
-    }
-    (bytes, Ok(Some(true)))
 }
 
 /// Bytes of memory that this process has resident; none where the system does not say.
@@ -916,109 +601,4 @@ fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
-}
-
-fn interest(unsent: bool) -> PollFlags {
-    if unsent {
-        PollFlags::IN | PollFlags::OUT
-    } else {
-        PollFlags::IN
-    }
-}
-
-fn is_readable(fd: &PollFd<'_>) -> bool {
-    fd.revents()
-        .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
-}
-
-/// Bytes on their way out, with how far they have come.
-#[derive(Default)]
-struct Outgoing {
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-impl Outgoing {
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn left(&self) -> usize {
-        self.bytes.len() - self.written
-    }
-
-    fn write(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        while self.written < self.bytes.len() {
-            match stream.write(&self.bytes[self.written..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => self.written += written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.bytes.clear();
-        self.written = 0;
-        Ok(())
-    }
-}
-
-/// Watches whether the master's host acknowledges what was sent (TCP_INFO, tcp(7)).
-///
-/// A host that is there acknowledges even with a full window; so a master that holds its thread is
-/// never taken for a dead one, as TCP_USER_TIMEOUT would.
-#[derive(Default)]
-struct AckWatch {
-    asked: Nanos,
-    outstanding_since: Option<Nanos>,
-}
-
-impl AckWatch {
-    fn unacknowledged_for(&mut self, stream: &TcpStream, now: Nanos) -> Nanos {
-        if now < self.asked + ACK_CHECK {
-            return 0;
-        }
-        self.asked = now;
-        match tcp_outstanding(stream) {
-            Some(last_ack_ms) => {
-                // After a pause of this process the kernel's figure is old and says nothing yet.
-                let since = *self.outstanding_since.get_or_insert(now);
-                (u64::from(last_ack_ms) * 1_000_000).min(now - since)
-            }
-            None => {
-                self.outstanding_since = None;
-                0
-            }
-        }
-    }
-}
-
-/// Bytes that were written and that the master's host has not acknowledged (SIOCOUTQ, tcp(7)).
-fn tcp_untaken(socket: &OwnedFd) -> io::Result<u64> {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: SIOCOUTQ, which Linux calls TIOCOUTQ, writes one int, which is live over the call.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    match result {
-        0 => Ok(u64::try_from(bytes).unwrap_or(0)),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Milliseconds since the last acknowledgement if bytes are outstanding.
-fn tcp_outstanding(stream: &TcpStream) -> Option<u32> {
-    // SAFETY: a tcp_info is made of integers, for which zero is valid.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the pointers are to a tcp_info and to its size, both live over the call.
-    let result = unsafe {
-        libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut len,
-        )
-    };
-    (result == 0 && (info.tcpi_unacked > 0 || info.tcpi_probes > 0))
-        .then_some(info.tcpi_last_ack_recv)
 }

@@ -357,6 +357,7 @@ impl State {
         if let Some(id) = self.push_known(spec, &body) {
             return id;
         }
+        self.core.set_untaken_bytes(self.queue.unrunnable_bytes());
         let opening = self.core.opening(&spec);
         let named = self.named_by(algorithm, task);
         let long = task.args.long(LONG_BYTES_MIN);
@@ -402,6 +403,7 @@ impl State {
             self.named_by(algorithm, task),
             task.args.long(LONG_BYTES_MIN),
         );
+        self.core.set_untaken_bytes(self.queue.unrunnable_bytes());
         self.push_alone(spec, &body, long, named)
     }
 

@@ -20,6 +20,7 @@ pub(crate) mod known;
 pub(crate) mod lives;
 pub(crate) mod master;
 pub(crate) mod need;
+pub(crate) mod pauses;
 pub(crate) mod pieces;
 pub(crate) mod race;
 pub(crate) mod reason;
@@ -28,6 +29,7 @@ mod secured;
 pub(crate) mod series;
 pub(crate) mod slave;
 mod sums;
+pub(crate) mod trace;
 
 use ringmw_codec::frame::{self, Kind};
 

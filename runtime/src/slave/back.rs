@@ -14,11 +14,12 @@ use super::listen::{Birth, Pending, Unanswered, Won, await_one};
 use crate::io::reach::{reach, resolve};
 use crate::io::secret_file;
 use crate::io::slave_link::Link;
+use crate::proto::pauses::Pauses;
 use crate::proto::slave::SlaveEnd;
 
 /// Pauses between two rounds: doubled from the first to the last, each somewhere between its half and its whole, so that
 /// a thousand slaves do not come at once.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+const PAUSES: Pauses = Pauses::new(Duration::from_millis(50), Duration::from_secs(3));
 
 /// So long the first round waits for each answer, and the last ones: each twice the one before. A master that holds its
 /// thread is waited for; the socket of a master that was killed, which its kernel may go on listening with for a while,
@@ -55,7 +56,7 @@ pub(crate) fn look(link: &Arc<Link>, back: &Back) {
         return;
     };
     let (begun, patience) = (Instant::now(), Duration::from_nanos(patience));
-    let (mut pause, mut wait) = (PAUSES.0, ANSWER_WAITS.0);
+    let (mut pauses, mut wait) = (PAUSES, ANSWER_WAITS.0);
     loop {
         let addresses = match (back.find)() {
             Found::Finished => {
@@ -86,8 +87,7 @@ pub(crate) fn look(link: &Arc<Link>, back: &Back) {
         }
         let part = 500 + u32::try_from(secret_file::draw_number() % 501).expect("below 501");
         let left = patience.saturating_sub(begun.elapsed());
-        thread::sleep((pause * part / 1_000).min(left));
-        pause = (pause * 2).min(PAUSES.1);
+        thread::sleep((pauses.next() * part / 1_000).min(left));
         wait = (wait * 2).min(ANSWER_WAITS.1);
     }
 }

@@ -244,7 +244,9 @@ impl Pending {
             }
         }
         self.core.on_time(now, 0);
-        self.core.take_output(&mut self.out, now);
+        if self.out.is_empty() {
+            self.core.take_output(&mut self.out, now);
+        }
         match self.stream.write(&self.out) {
             Ok(written) => {
                 self.core.on_written(written, now);

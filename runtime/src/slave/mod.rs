@@ -4,6 +4,7 @@
 //! full stack); the I/O thread stands beside it.
 
 use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +31,7 @@ use crate::io::word::Word;
 use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd, Talked};
+use crate::proto::trace;
 use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::host::Host;
 use crate::typed::registry::{AlgorithmIndex, Entry, Registry};
@@ -655,6 +657,7 @@ fn offers(link: &Arc<Link>) -> Arc<dyn OfferSink> {
 
 thread_local! {
     static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    static PANIC_TRACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Remembers where a task panicked, for its failed result; what the default hook prints stays.
@@ -667,6 +670,10 @@ pub(crate) fn remember_panics() {
                 .location()
                 .map(|place| format!("{}:{}", place.file(), place.line()));
             PANIC_PLACE.with_borrow_mut(|slot| *slot = place);
+            // Captured only where RUST_BACKTRACE asks for it: it takes milliseconds.
+            let trace = Backtrace::capture();
+            let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+            PANIC_TRACE.with_borrow_mut(|slot| *slot = trace);
             before(info);
         }));
     });
@@ -688,8 +695,12 @@ fn describe_panic(panic: Box<dyn Any + Send>) -> RunError {
     if message.starts_with("failed printing to std") {
         return RunError::Surroundings(message);
     }
-    RunError::Failed(match place {
+    let message = match place {
         Some(place) => format!("panicked at {place}: {message}"),
         None => format!("panicked: {message}"),
+    };
+    RunError::Failed(match PANIC_TRACE.with_borrow_mut(Option::take) {
+        Some(trace) => trace::with_trace(&message, &trace),
+        None => message,
     })
 }

@@ -13,6 +13,7 @@ use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_sched::Nanos;
 
 use super::net::{Cut, Link, Quality};
+use super::refusals::{Dial, Refusals};
 use super::slave::{Birth, Life, Pace, SimSlave, Step, Tried};
 use super::watch::Watch;
 use crate::io::engine::{Closed, ConnId, Handler, Want};
@@ -92,6 +93,8 @@ enum Later {
     /// Who hangs is killed by those who watch over it.
     Kill(usize),
     Join(Character),
+    /// Nobody listened.
+    Dial(Box<Dial>),
     /// One that reads nothing answers what it holds.
     Answer(usize),
 }
@@ -131,6 +134,8 @@ pub(super) struct Fleet {
     pub(super) comes_back: bool,
     /// Now and then there is no descriptor for who is to be accepted.
     pub(super) shortages: bool,
+    /// Now and then nobody listens.
+    pub(super) refusals: Option<Refusals>,
     /// Slaves go of their own will.
     pub(super) leavers: Option<Leavers>,
     /// Draws the tasks that end their slaves, in runs that have such.
@@ -194,6 +199,7 @@ impl Fleet {
             listening: Some(0),
             comes_back: false,
             shortages: false,
+            refusals: None,
             leavers: None,
             broken: None,
             deadly: None,
@@ -273,7 +279,8 @@ impl Fleet {
                 Later::Heal(link) => self.heal(link),
                 Later::Kill(slave) => self.kill(slave, law),
                 Later::Join(_) if self.listening.is_none() => self.join_later(2 * SECOND),
-                Later::Join(character) => self.join(character),
+                Later::Join(character) => self.come(character),
+                Later::Dial(dial) => self.dial(dial),
                 Later::Answer(slave) => self.answer_unread(slave, law),
             }
         }
@@ -308,7 +315,11 @@ impl Fleet {
                 for task in slave.finished.drain(..) {
                     law.on_finished(link.id, task);
                 }
+                if let Some(task) = slave.not_begun.take() {
+                    law.on_not_begun(task);
+                }
                 law.on_slave_heard(link.id, slave.recalls_open());
+                law.on_offers_waiting(link.id, slave.offers_waiting());
                 let wanted = std::mem::take(&mut slave.wanted);
                 law.on_wanted(link.id, &wanted, &mut slave.core.shared_here());
                 // One that reads nothing says no more what its core would say.
@@ -329,7 +340,7 @@ impl Fleet {
                     Step::On => {}
                     Step::Begins(task) => {
                         let announced = slave.has_announced(task);
-                        law.on_begins(link.id, slave.unsent());
+                        law.on_begins(link.id, task, slave.unsent());
                         let (link, id) = (slave.link, link.id);
                         assert!(
                             announced || !law.is_marked(id, task),
@@ -340,6 +351,7 @@ impl Fleet {
                     }
                     Step::Exits(end) => {
                         law.on_exit(link.id, link.up.unacknowledged_for(now));
+                        law.on_goodbye_owed(link.id, slave.owes_goodbye(link));
                         self.say(|| format!("slave {key} exits: {end:?}"));
                         self.close(key);
                         break;
@@ -362,6 +374,29 @@ impl Fleet {
     }
 
     // ---- processes
+
+    /// A process dials: where nobody listens again and again, until it gives up.
+    pub(super) fn come(&mut self, character: Character) {
+        match self.refusals.as_mut().filter(|_| !self.calm) {
+            None => self.join(character),
+            Some(refusals) => {
+                let dial = refusals.begin(character, self.now);
+                self.dial(Box::new(dial));
+            }
+        }
+    }
+
+    fn dial(&mut self, mut dial: Box<Dial>) {
+        let refusals = self.refusals.as_mut().expect("they refuse it");
+        match refusals.dial(&mut dial, self.now) {
+            Ok(()) => self.join(dial.character),
+            Err(Some(at)) => {
+                self.say(|| format!("nobody listens: dialled again at {at}"));
+                self.later.push((at, Later::Dial(dial)));
+            }
+            Err(None) => self.say(|| "nobody listens: a process gives up".to_owned()),
+        }
+    }
 
     /// A link to the master that listens.
     fn connect(&mut self) -> (usize, ConnId, Nanos) {
@@ -538,13 +573,14 @@ impl Fleet {
     }
 
     /// A slave that serves says these frames, which none would.
-    pub(super) fn lie_with(&mut self, frames: &[u8]) {
+    pub(super) fn lie_with(&mut self, frames: &[u8], law: &mut dyn Watch) {
         let serves = |slave: &SimSlave| {
             slave.life == Life::Up && slave.core.welcome().is_some() && !slave.is_apart()
         };
         let found = self.slaves.iter_mut().find(|(_, slave)| serves(slave));
         if let Some((key, slave)) = found {
             slave.lie(frames, self.now);
+            law.on_liar(self.links[&slave.link].id);
             let key = *key;
             self.say(|| format!("slave {key} lies of what it has kept"));
         }
@@ -555,12 +591,18 @@ impl Fleet {
         self.later.push((at, Later::Join(Character::Honest)));
     }
 
+    /// Dials that were refused, and processes that gave up.
+    pub(super) fn refused(&self) -> (u64, u64) {
+        let refusals = self.refusals.as_ref();
+        refusals.map_or((0, 0), |refusals| (refusals.refused, refusals.given_up))
+    }
+
     /// Processes that live, those on their way included.
     pub(super) fn processes(&self) -> usize {
         let joining = self
             .later
             .iter()
-            .filter(|later| matches!(later.1, Later::Join(_)));
+            .filter(|later| matches!(later.1, Later::Join(_) | Later::Dial(_)));
         self.slaves.len() + joining.count()
     }
 
@@ -589,7 +631,9 @@ impl Fleet {
     }
 
     fn heal(&mut self, key: usize) {
-        if let Some(link) = self.links.get_mut(&key) {
+        if let Some(link) = self.links.get_mut(&key)
+            && !link.is_lost
+        {
             link.up.heal(self.now);
             link.down.heal(self.now);
             self.say(|| format!("link {key} heals"));
@@ -629,7 +673,7 @@ impl Fleet {
                 Some(secured) => secured.stranger(character),
                 None => character,
             };
-            return self.join(character);
+            return self.come(character);
         }
         let up: Vec<usize> = self
             .slaves
@@ -834,7 +878,7 @@ impl Fleet {
                 Later::Continue(slave, since) => self.go_on(slave, since),
                 Later::Heal(link) => self.heal(link),
                 Later::Kill(slave) | Later::Answer(slave) => self.kill(slave, law),
-                Later::Join(_) => {}
+                Later::Join(_) | Later::Dial(_) => {}
             }
         }
     }

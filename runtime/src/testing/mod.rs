@@ -37,6 +37,11 @@
 //!   honest slave commits an offence;
 //! - no result that a slave has finished before it goes of its own will (idle, time limit, its algorithm returned, a state
 //!   that cannot be made) is lost while its connection lives, and nobody is idle with results unsent;
+//! - who dials while nobody listens dials again after pauses that double up to the longest, and gives up when its time is over
+//!   and not before;
+//! - a slave that was told to go says goodbye, if its link takes what it had begun to write when 7/8 of its second were over; a
+//!   task that is begun at most once begins on one slave alone, liars' aside; of one place no more offers wait at a slave than
+//!   packets of results, and three;
 //! - a slave answers a recall when it hears it, its task running or not, and begins none with four packets of results
 //!   unsent;
 //! - a task that converses has its slave to itself, says and is told nothing before it listens or after it has ended, and neither
@@ -53,7 +58,7 @@
 //! In every seventh run the master lacks descriptors now and then, and those who dial wait for it to accept again.
 //!
 //! # Does it bite?
-//! `runtime/tests/mutants.rs` puts 121 deliberate bugs into copies of the sources and demands that each is
+//! `runtime/tests/mutants.rs` puts 128 deliberate bugs into copies of the sources and demands that each is
 //! found within 500 seeds. The first seed that found it (counted from 1), and how:
 //!
 //! | bug | seed | found by |
@@ -119,7 +124,8 @@
 //! | reduce: the first failed place that comes is the error | 444 | assertion `left == right` failed: another place is the error |
 //! | reduce: results that do not follow one another are kept as one | 130 | after 200s of simulated time the master algorithm has not returned: 0 tasks are queued or running, 0 slaves are here |
 //! | a waker is called while the state is borrowed | 2 | RefCell already borrowed |
-//! | leaving: goodbye before the results | 14 | the slave on 2.1 left of its own will, and {27}, which it had finished, are lost |
+//! | passes: whoever has no answer is refused it, and asks again after each | 2 | assertion `left == right` failed: whoever waits is asked again and again |
+//! | leaving: goodbye without the results that wait for others | 14 | the slave on 2.1 left of its own will, and {27}, which it had finished, are lost |
 //! | leaving: a time limit drops unsent results | 38 | the slave on 1.1 left of its own will, and {24}, which it had finished, are lost |
 //! | leaving: gone as soon as it is over | 23 | the slave on 1.2 left of its own will, and {222, 223, 226}, which it had finished, are lost |
 //! | back-pressure: a slave goes on beginning tasks whose results nobody takes | 122 | the slave on 2.3 begins a task with 4 packets of results unsent |
@@ -148,9 +154,7 @@
 //!
 //! # Deliberately absent
 //! Sockets, files and threads: `runtime/tests/engine.rs` holds the engines to what this world assumes of them. The
-//! audit trail's writer and the resource file. Connections that are refused, and masters that listen again: a slave
-//! whose connection is refused ends before either core has heard of it, and who dials in its place is one more that
-//! joins.
+//! audit trail's writer and the resource file. Masters that listen again.
 
 mod alone;
 mod coroutine;
@@ -159,6 +163,7 @@ mod disk;
 mod fleet;
 mod law;
 mod net;
+mod refusals;
 mod script;
 mod slave;
 mod watch;

@@ -2,7 +2,7 @@
 
 mod back;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use ringmw_codec::control::{GoodbyeCode, Starting};
+use ringmw_codec::control::{GoodbyeCode, Offer, Starting};
 use ringmw_codec::frame::{self, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
@@ -23,7 +23,9 @@ use super::net::{Link, Quality};
 use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{BestTable, OfferSink};
-use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd, Talked};
+use crate::proto::slave::{
+    Assignment, FAREWELL, GOODBYE_RESERVE, Next, SlaveCore, SlaveEnd, Talked,
+};
 use crate::slave::compute;
 use crate::typed::cx::Cx;
 use crate::typed::host::Host;
@@ -35,6 +37,9 @@ pub(super) use back::Tried;
 
 /// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
 const RETRY: Nanos = SECOND / 50;
+
+/// A goodbye is no longer, in its record.
+const GOODBYE_ROOM: usize = 200;
 
 /// By how much a task that takes long takes longer.
 const LONG: Nanos = 20;
@@ -150,9 +155,15 @@ pub(super) struct SimSlave {
     pub(super) wanted: Vec<BlobName>,
     /// Tasks that it has finished and could still speak of, for the observer.
     pub(super) finished: Vec<u64>,
+    /// A task of which only its slave's state was to be made, for the observer.
+    pub(super) not_begun: Option<u64>,
     /// The observer knows that it goes.
     going: bool,
-    evicted: bool,
+    /// When SIGTERM came.
+    evicted_at: Option<Nanos>,
+    /// When its time for more than a goodbye was over: bytes that it had begun to write, and those that its link took since.
+    last_word: Option<(usize, usize)>,
+    said_goodbye: bool,
     /// Some of its tasks end it: drawn here.
     pub(super) deadly: Option<ChaCha8Rng>,
     /// Until then what it computes fails.
@@ -230,8 +241,11 @@ impl SimSlave {
             returns_after: None,
             wanted: Vec::new(),
             finished: Vec::new(),
+            not_begun: None,
             going: false,
-            evicted: false,
+            evicted_at: None,
+            last_word: None,
+            said_goodbye: false,
             deadly: None,
             broken_until: 0,
             deaf: false,
@@ -353,10 +367,14 @@ impl SimSlave {
         self.bests.set_hungry(self.core.is_hungry());
         self.cancelled
             .store(self.core.is_cancelled(), Ordering::Relaxed);
+        self.see_last_word_due(now);
         self.write(link, now, quality, rng);
         self.core.on_untaken(link.up.in_flight() as u64, now);
         if !self.out.is_empty() || self.core.end().is_some() {
             self.io_at = now + RETRY;
+        }
+        if self.out.is_empty() && self.core.has_output() {
+            self.io_at = now;
         }
         self.compute_at = self.compute_at.min(now + rng.random_range(0..20_000));
         self.core.is_gone().then(|| self.core.end().cloned())?
@@ -365,17 +383,63 @@ impl SimSlave {
     /// Recalls that it has read and not answered; one that is over answers none.
     pub(super) fn recalls_open(&self) -> u64 {
         match self.core.end() {
-            None if !self.lied => self.recalls_open,
+            None if !self.lied => self.recalls_open - self.unsaid(Kind::Returned).len() as u64,
             _ => 0,
         }
     }
 
-    /// Packets of results that were given to be written and are not.
+    /// Packets of results that are not written.
     pub(super) fn unsent(&self) -> u64 {
         match self.lied {
             true => 0,
-            false => self.unsent,
+            false => self.unsent + self.unsaid(Kind::Results).len() as u64,
         }
+    }
+
+    /// Payloads of frames of this kind that its core has put and not given to be written, but for a liar's.
+    pub(super) fn unsaid(&self, of: Kind) -> Vec<Vec<u8>> {
+        let mut unsaid = Vec::new();
+        for part in self.core.unsaid().filter(|_| !self.lied) {
+            let read = FrameReader::new().feed(part, &|_| u32::MAX, &mut |kind, payload| {
+                if kind == of {
+                    unsaid.push(payload.to_vec());
+                }
+                ControlFlow::<()>::Continue(())
+            });
+            assert!(read.is_ok(), "parts are whole frames");
+        }
+        unsaid
+    }
+
+    /// The most offers for one place that wait to be said.
+    pub(super) fn offers_waiting(&self) -> usize {
+        let mut waiting = BTreeMap::<u32, usize>::new();
+        for offer in self.unsaid(Kind::Offer) {
+            let offer = Offer::decode(&offer).expect("a core's own");
+            *waiting.entry(offer.best).or_default() += 1;
+        }
+        waiting.into_values().max().unwrap_or(0)
+    }
+
+    /// Its time for more than a goodbye is over.
+    fn see_last_word_due(&mut self, now: Nanos) {
+        if let Some(since) = self.evicted_at
+            && now >= since + FAREWELL - GOODBYE_RESERVE
+        {
+            self.last_word
+                .get_or_insert((self.out.len() - self.written, 0));
+        }
+    }
+
+    /// It was told to go and has said no goodbye, though its link took what it had begun to write, and as much as a goodbye.
+    pub(super) fn owes_goodbye(&self, link: &Link) -> bool {
+        let had_room = self
+            .last_word
+            .is_none_or(|(begun, taken)| taken >= begun + GOODBYE_ROOM);
+        let has_left = matches!(self.core.end(), Some(SlaveEnd::Left(_)));
+        let is_honest = !self.lied && !self.deaf && self.core.is_proved();
+        let owes = self.evicted_at.is_some() && has_left && is_honest && link.is_sound();
+        owes && had_room && !self.said_goodbye
     }
 
     /// It goes of its own will since the last step: whether for being idle.
@@ -383,7 +447,7 @@ impl SimSlave {
         let end = self.core.end().filter(|end| end.is_own_will())?;
         let is_idle = matches!(end, SlaveEnd::Idle(_));
         let is_new = !std::mem::replace(&mut self.going, true);
-        (is_new && !self.lied && !self.evicted).then_some(is_idle)
+        (is_new && !self.lied && self.evicted_at.is_none()).then_some(is_idle)
     }
 
     fn write(&mut self, link: &mut Link, now: Nanos, quality: &Quality, rng: &mut ChaCha8Rng) {
@@ -396,6 +460,7 @@ impl SimSlave {
         let frames = self.core.on_written(taken, now).min(self.sealed.len());
         let written: Vec<u8> = self.sealed.drain(..frames).collect();
         let (announced, unsent) = (&mut self.announced, &mut self.unsent);
+        let said_goodbye = &mut self.said_goodbye;
         // A lie may be no frame at all; then there is nothing more to be learned of it.
         let _ = self
             .tap
@@ -405,11 +470,15 @@ impl SimSlave {
                 {
                     announced.insert(starting.task);
                 }
+                *said_goodbye |= kind == Kind::Goodbye;
                 // A lie may be one more.
                 *unsent -= u64::from(kind == Kind::Results).min(*unsent);
                 ControlFlow::<()>::Continue(())
             });
         self.written += taken;
+        if let Some((_, since)) = &mut self.last_word {
+            *since += taken;
+        }
         if self.written == self.out.len() {
             self.out.clear();
             self.written = 0;
@@ -470,7 +539,7 @@ impl SimSlave {
     }
 
     fn nudge(&mut self, now: Nanos) {
-        if self.core.has_output() {
+        if self.out.is_empty() && self.core.has_output() {
             self.io_at = self.io_at.min(now);
         }
     }
@@ -639,7 +708,10 @@ impl SimSlave {
                 let text = format!("its arguments cannot be read: {error}");
                 self.core.finish(algorithm, Err(&text), compute, now);
             }
-            Err(RunError::StateInit(reason)) => self.core.leave(GoodbyeCode::StateInit, reason),
+            Err(RunError::StateInit(reason)) => {
+                self.not_begun = Some(computing.task);
+                self.core.leave(GoodbyeCode::StateInit, reason);
+            }
             Err(RunError::Surroundings(reason)) => {
                 self.core.leave(GoodbyeCode::Surroundings, reason);
             }
@@ -660,7 +732,7 @@ impl SimSlave {
 
     /// SIGTERM.
     pub(super) fn evict(&mut self, now: Nanos) {
-        self.evicted = true;
+        self.evicted_at.get_or_insert(now);
         self.core.evict("told to go by SIGTERM", now);
         self.io_at = now;
     }
@@ -683,7 +755,9 @@ impl SimSlave {
 
     /// Writes bytes of no honest slave behind what it has to say.
     pub(super) fn lie(&mut self, bytes: &[u8], now: Nanos) {
-        self.take_output(now);
+        while self.core.has_output() {
+            self.take_said(now, true);
+        }
         self.core.say_raw(bytes, true);
         self.take_said(now, false);
         self.lied = true;
@@ -708,6 +782,9 @@ impl SimSlave {
 
     /// What it has to say. One that reads nothing beats at most: it answers for itself.
     fn take_output(&mut self, now: Nanos) {
+        if !self.out.is_empty() {
+            return;
+        }
         if !self.deaf {
             return self.take_said(now, true);
         }

@@ -28,7 +28,13 @@ pub(super) trait Watch {
     /// A slave begins to go of its own will.
     fn on_going(&mut self, _conn: ConnId, _is_idle: bool, _unsent: u64) {}
     /// A slave begins a task.
-    fn on_begins(&mut self, _conn: ConnId, _unsent: u64) {}
+    fn on_begins(&mut self, _conn: ConnId, _task: u64, _unsent: u64) {}
+    /// Of a task only its slave's state was to be made, in vain.
+    fn on_not_begun(&mut self, _task: u64) {}
+    /// So many offers for one place wait at a slave.
+    fn on_offers_waiting(&mut self, _conn: ConnId, _offers: usize) {}
+    /// The process ends, and has or has not said the goodbye that it could.
+    fn on_goodbye_owed(&mut self, _conn: ConnId, _is_owed: bool) {}
     /// Whether that task is marked for the slave on this connection.
     fn is_marked(&self, _conn: ConnId, _task: u64) -> bool {
         false
@@ -81,8 +87,20 @@ impl Watch for Law {
         Law::on_going(self, conn, is_idle, unsent);
     }
 
-    fn on_begins(&mut self, conn: ConnId, unsent: u64) {
-        Law::on_begins(self, conn, unsent);
+    fn on_begins(&mut self, conn: ConnId, task: u64, unsent: u64) {
+        Law::on_begins(self, conn, task, unsent);
+    }
+
+    fn on_not_begun(&mut self, task: u64) {
+        Law::on_not_begun(self, task);
+    }
+
+    fn on_offers_waiting(&mut self, conn: ConnId, offers: usize) {
+        Law::on_offers_waiting(self, conn, offers);
+    }
+
+    fn on_goodbye_owed(&mut self, conn: ConnId, is_owed: bool) {
+        Law::on_goodbye_owed(self, conn, is_owed);
     }
 
     fn is_marked(&self, conn: ConnId, task: u64) -> bool {

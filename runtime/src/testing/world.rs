@@ -16,6 +16,7 @@ use ringmw_sched::Nanos;
 use super::fleet::{Character, Fleet, Leavers, Weights};
 use super::law::Law;
 use super::net::Quality;
+use super::refusals::Refusals;
 use super::script::{Tap, Told, hello};
 use super::slave::Pace;
 use crate::app::args::{Args, ExitRequest};
@@ -48,7 +49,8 @@ impl Churn {
 
     /// About so often something befalls a slave or its link: it is killed, hangs, stops and goes on, loses
     /// power, is evicted; the link is cut or stalls. Slaves go of their own will, too: idle, at a time limit, or because
-    /// their algorithm returned. Others come in their place. Strangers knock.
+    /// their algorithm returned. Others come in their place; at times nobody listens, and they dial again after growing
+    /// pauses. Strangers knock.
     pub fn every(mean: Duration) -> Self {
         Churn {
             every: mean,
@@ -275,6 +277,7 @@ impl World {
         fleet.labels.clone_from(&self.labels);
         fleet.stall_max = 2 * config.rules.client_timeout;
         if self.churn.every < Duration::MAX {
+            fleet.refusals = Some(Refusals::new(self.seed));
             fleet.leavers = Some(Leavers::new(
                 self.seed,
                 nanos(self.churn.every).max(SECOND / 10),
@@ -301,7 +304,7 @@ impl World {
         let state = State::new(core, registry.entries().len(), settings.ready_bytes_max);
         let mw = Master::new(state, registry, clock, seed);
         for _ in 0..self.slaves {
-            fleet.join(Character::Honest);
+            fleet.come(Character::Honest);
         }
         let args = Args::new(settings.user.clone());
         let mut run = Run {

@@ -360,19 +360,11 @@ pub(crate) fn played_master(dir: &Path, result_group: u32, own: Option<&str>) ->
     played.await_kind(Kind::Hello);
     let mut welcome = Vec::new();
     Welcome {
-        slave: 0,
-        client_timeout_ms: 60_000,
-        checkpoint_interval_ms: 10_000,
         task_packet_bytes_max: 65_536,
         result_packet_bytes_max: 65_536,
         result_group,
-        crash_limit: 10,
-        task_timeout_ms: 0,
-        seed: 1,
-        shared_cache_bytes: 1 << 30,
-        run: 0,
-        reconnect_ms: 0,
         args: vec!["an argument".into()],
+        ..Welcome::for_test()
     }
     .encode(&mut welcome);
     played.send(Kind::Welcome, &welcome);

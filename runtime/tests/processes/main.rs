@@ -17,6 +17,7 @@ mod misfortune;
 mod outlive;
 mod poison;
 mod progress;
+mod racing;
 mod screens;
 mod secrets;
 mod signals;
@@ -87,6 +88,7 @@ use crate::progress::{
     a_narrow_terminal_has_the_misfortunes_at_least, a_terminals_last_row_says_how_far_a_run_is,
     progress_is_off_where_it_is_not_wanted,
 };
+use crate::racing::a_winner_dies_as_it_wins;
 use crate::screens::{a_black_hole_has_its_screen, each_misfortune_has_its_screen};
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
@@ -96,7 +98,8 @@ use crate::signals::{
     slaves_and_parents_leave_on_every_signal, what_a_master_starts_ignores_no_signal,
 };
 use crate::storms::{
-    a_storm_of_ten_thousand, a_storm_of_the_silent, half_frames_leave_nothing_behind,
+    a_deaf_peer_takes_no_memory, a_storm_of_ten_thousand, a_storm_of_the_silent,
+    half_frames_leave_nothing_behind,
 };
 use crate::support::PATIENCE;
 use crate::unsent::{
@@ -123,6 +126,12 @@ const TESTS: &[Test] = &[
     }),
     ("a_conversation_is_cut_in_the_middle_on_epoll", || {
         a_conversation_is_cut_in_the_middle("epoll")
+    }),
+    ("a_winner_dies_as_it_wins_on_the_ring", || {
+        a_winner_dies_as_it_wins("ring")
+    }),
+    ("a_winner_dies_as_it_wins_on_epoll", || {
+        a_winner_dies_as_it_wins("epoll")
     }),
     ("nothing_goes_in_plain", nothing_goes_in_plain),
     (
@@ -387,6 +396,12 @@ const TESTS: &[Test] = &[
     }),
     ("a_storm_of_the_silent_on_epoll", || {
         a_storm_of_the_silent("epoll")
+    }),
+    ("a_deaf_peer_takes_no_memory_on_the_ring", || {
+        a_deaf_peer_takes_no_memory("ring")
+    }),
+    ("a_deaf_peer_takes_no_memory_on_epoll", || {
+        a_deaf_peer_takes_no_memory("epoll")
     }),
     ("half_frames_leave_nothing_behind_on_the_ring", || {
         half_frames_leave_nothing_behind("ring")

@@ -1,20 +1,21 @@
 //! More connections at once than a master lets in: of the silent, of strangers, of ten thousand.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmw::internals::proto::HANDSHAKES_MAX;
-use ringmw_codec::audit::Event;
-use ringmw_codec::frame::Kind;
+use ringmw_codec::audit::{Event, LossCause};
+use ringmw_codec::batch::ResultStatus;
+use ringmw_codec::frame::{FrameReader, Kind};
 
 use crate::app::{answer, count, dir, lost, naps, printed, ready};
 use crate::crowd::Crowd;
 use crate::crowds::crowd_size;
 use crate::process::Process;
-use crate::support::{frame, hello_frame, until};
+use crate::support::{archive, frame, frames_of, hello_frame, results, tasks_in, until};
 
 /// More silent connections than handshakes may be under way, and a slave behind them all.
 pub(crate) fn a_storm_of_the_silent(engine: &str) {
@@ -113,6 +114,75 @@ pub(crate) fn half_frames_leave_nothing_behind(engine: &str) {
     std::fs::write(&over, "").unwrap();
     master.expect_exit(0);
     slave.expect_exit(0);
+}
+
+/// A peer that answers whatever it is given, guessing what that is, and reads nothing: what the master keeps for it has a
+/// bound, though hundreds of MB of tasks wait to be given to somebody.
+pub(crate) fn a_deaf_peer_takes_no_memory(engine: &str) {
+    const MIB: u64 = 1 << 20;
+    const BALLAST: u64 = 100_000;
+    const TASKS: u64 = 4_000;
+    let dir = dir();
+    let (tasks, ballast) = (TASKS.to_string(), BALLAST.to_string());
+    let mut args = vec!["--mw-engine", engine, "--mw-client-timeout", "5"];
+    args.extend(["--mw-slave-task-group", "1", "--mw-audit-level", "packets"]);
+    args.extend(["--mw-max-queued-bytes", "16MiB"]);
+    args.extend(["--slaves", "1", "--tasks", &tasks, "--ballast", &ballast]);
+    let mut master = Process::master(dir.path(), &args);
+    let ready = ready(master.address());
+    let mut deaf = TcpStream::connect(&ready.address).unwrap();
+    deaf.write_all(&hello_frame(&ready.hello)).unwrap();
+    let (mut reader, mut buffer) = (FrameReader::new(), vec![0; 1 << 16]);
+    let first = loop {
+        let got = deaf.read(&mut buffer).unwrap();
+        let frames = frames_of(&mut reader, &buffer[..got]);
+        if let Some((_, payload)) = frames.into_iter().find(|frame| frame.0 == Kind::Tasks) {
+            break tasks_in(&payload).remove(0);
+        }
+    };
+    // From here on it reads nothing.
+    let (start, mut peak, mut answered) = (master.rss(), 0, 0);
+    let lost = until("the deaf one to be lost", || {
+        let (mut given, mut lost) = (0, None);
+        for event in master.events() {
+            match event {
+                Event::TasksSent { tasks, .. } => given += tasks,
+                Event::Lost { cause, .. } => lost = Some(cause),
+                _ => {}
+            }
+        }
+        for n in answered..given {
+            let number = archive(n);
+            let answer = (
+                first.task + n,
+                first.algorithm,
+                ResultStatus::Done,
+                &number[..],
+            );
+            // Once it is lost nobody takes it.
+            let _ = deaf.write_all(&results(&[answer]));
+        }
+        answered = given;
+        peak = peak.max(master.rss());
+        lost
+    });
+    eprintln!(
+        "{engine}: {answered} tasks of {BALLAST} bytes answered unread, {} MiB before, {} at most, lost by {lost:?}",
+        start / MIB,
+        peak / MIB
+    );
+    assert!(
+        answered * BALLAST > MIB && answered < TASKS / 2,
+        "{answered} were given to it"
+    );
+    // Of which 16 are the map's, and 4 may be kept for all who do not read.
+    assert!(peak <= start + 40 * MIB, "from {start} to {peak} bytes");
+    assert!(
+        matches!(lost, LossCause::Timeout | LossCause::Protocol),
+        "it was given no more, had no more to say, and was silent: {lost:?}"
+    );
+    master.signal(rustix::process::Signal::KILL);
+    master.exit();
 }
 
 /// 200 slaves work, some of them real; then ten thousand dial at once, every other one a slave.

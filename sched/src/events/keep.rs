@@ -37,9 +37,22 @@ impl<P: Series> Scheduler<P> {
         self.kept_bytes = bytes;
     }
 
-    /// Whether so many bytes more may be kept beside what is queued.
+    /// How many bytes unrunnable ends take that were told and that nobody has taken: they count against the bound of the
+    /// queue.
+    #[inline]
+    pub fn set_untaken_bytes(&mut self, bytes: u64) {
+        self.untaken_bytes = bytes;
+    }
+
+    /// Whether so many bytes more may be kept beside what is queued, and what else counts with it.
     pub fn may_keep(&self, more: u64) -> bool {
-        self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max
+        self.bounded_bytes() + more <= self.config.queued_bytes_max
+    }
+
+    /// All that the bound of the queue bounds.
+    #[inline]
+    pub(crate) fn bounded_bytes(&self) -> u64 {
+        self.counts.queued_bytes + self.kept_bytes + self.untaken_bytes
     }
 }
 

@@ -37,7 +37,7 @@ impl<P: Series> Scheduler<P> {
         let packet = u64::from(task_packet_bytes_max.saturating_sub(task_packet_overhead_bytes));
         let room = match spec.owner {
             Owner::Map(_) => u64::MAX,
-            _ => queued_bytes_max.saturating_sub(self.counts.queued_bytes + self.kept_bytes),
+            _ => queued_bytes_max.saturating_sub(self.bounded_bytes()),
         };
         let useful = match (self.config.task_group, self.times.known(spec.algorithm)) {
             // The first few are split off a series then, and the others do not cost a record each.
@@ -176,6 +176,6 @@ impl<P: Series> Scheduler<P> {
     #[inline]
     fn may_queue(&self, bytes: u32) -> bool {
         let more = u64::from(bytes) + Self::RECORD_BYTES;
-        self.counts.queued_bytes + self.kept_bytes + more <= self.config.queued_bytes_max
+        self.bounded_bytes() + more <= self.config.queued_bytes_max
     }
 }

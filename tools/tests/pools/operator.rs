@@ -61,7 +61,7 @@ fn nothing_is_left(dir: &Dir, system: &System<'_>) {
 }
 
 /// `ringmw COMMAND DIR ..`: whether it succeeded, and what it printed.
-fn ringmw(dir: &Dir, args: &[&str]) -> (bool, String) {
+pub(crate) fn ringmw(dir: &Dir, args: &[&str]) -> (bool, String) {
     let output = Command::new(program("ringmw"))
         .args(args)
         .current_dir(&dir.0)

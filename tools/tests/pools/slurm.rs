@@ -252,3 +252,57 @@ fn a_slave_that_is_refused_is_held() {
     let _one = one("slurm");
     operator::a_slave_that_is_refused_is_held(&Dir::new("refused", "waves"), &SYSTEM);
 }
+
+/// The controller hangs in the middle: the run goes on, the overseer says so and does nothing, and when the controller is
+/// back so is the slave that was lost meanwhile.
+#[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
+fn the_controller_is_away_for_a_while() {
+    let _one = one("slurm");
+    let dir = Dir::new("away", "ping");
+    let args = ["--mw-slaves-wanted", "8", "--tasks", "1000000000"];
+    let master = dir.master(&args);
+    let mut overseer = dir.overseer("slurm", &MEMORY);
+    let told = || dir.log() + &dir.told();
+    let connected = |count: usize| {
+        let trail = dir.trail();
+        (facts(&trail, "connected", "job").len() >= count).then_some(())
+    };
+    wait_for("eight slaves", told, || connected(8));
+    let file = crate::work()
+        .parent()
+        .expect("PREFIX/work")
+        .join("run/slurmctld.pid");
+    let controller = fs::read_to_string(&file).expect("minislurm has one");
+    let controller = controller.trim();
+    let before = dir.log().len();
+    signal(controller, "STOP");
+    let away = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        wait_for("its word", told, || {
+            dir.log()[before..]
+                .contains("the batch system does not answer")
+                .then_some(())
+        });
+        let pids = slave_pids(&dir.0);
+        signal(pids.first().expect("slaves run"), "KILL");
+        let results = || {
+            dir.trail().matches(" results-received ").count()
+                + dir.trail().matches(" packets ").count()
+        };
+        let some = results();
+        wait_for("more results", told, || (results() > some).then_some(()));
+    }));
+    // Whatever was seen: others need it.
+    signal(controller, "CONT");
+    if let Err(panic) = away {
+        std::panic::resume_unwind(panic);
+    }
+    wait_for("the lost one's successor", told, || connected(9));
+    let (stopped, text) = operator::ringmw(&dir, &["stop", &dir.resource_file()]);
+    assert!(stopped, "{text}");
+    assert_eq!(overseer.end("the overseer", told), 0, "{}", dir.log());
+    drop(master);
+    wait_for("an empty queue", told, || (queued(&dir) == 0).then_some(()));
+    let pids = slave_pids(&dir.0);
+    assert!(pids.is_empty(), "processes are left: {pids:?}");
+}

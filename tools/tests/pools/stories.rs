@@ -72,7 +72,7 @@ pub(crate) struct Waves<'a> {
     pub(crate) hurt: &'a dyn Fn(&str),
 }
 
-/// The desire goes 0, 8, 3, 8, finished; three slaves are hurt, and the overseer is stopped and started again.
+/// The desire goes 0, 8, 3, 8, finished; three slaves are hurt, and the overseer is killed and started again.
 pub(crate) fn waves(dir: &Dir, master: Option<Process>, waves: &Waves<'_>) {
     let options = [&["--max", "12"], waves.options].concat();
     let mut overseer = dir.overseer(waves.system, &options);
@@ -88,7 +88,7 @@ pub(crate) fn waves(dir: &Dir, master: Option<Process>, waves: &Waves<'_>) {
     );
     (waves.hurt)(&dir.trail());
     // In the middle: it finds its jobs.
-    signal(&overseer.0.id().to_string(), "TERM");
+    signal(&overseer.0.id().to_string(), "KILL");
     overseer.end("the first overseer", || dir.log());
     assert!(
         dir.status().contains("overseer: does not run"),

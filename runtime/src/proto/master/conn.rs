@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringmw_codec::audit::LossCause;
-use ringmw_codec::control::{Goodbye, GoodbyeCode};
+use ringmw_codec::control::{Begun, Goodbye, GoodbyeCode};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::{About, Refusal};
 use ringmw_codec::talk::Progress;
@@ -137,7 +137,7 @@ pub(super) enum Cause {
     Unread(String),
     Goodbye {
         code: GoodbyeCode,
-        begun: bool,
+        begun: Begun,
         reason: String,
     },
 }
@@ -201,9 +201,16 @@ impl Cause {
             Cause::Eof | Cause::Reset(_) | Cause::Timeout(_) => Departure::Crashed,
             Cause::Protocol(_) | Cause::Unread(_) => Departure::Excused,
             Cause::Goodbye {
-                code, begun: true, ..
+                code,
+                begun: Begun::Oldest,
+                ..
             } if code.is_by_task() => Departure::Ended,
-            Cause::Goodbye { begun, .. } => Departure::Goodbye { begun: *begun },
+            Cause::Goodbye {
+                begun: Begun::Any, ..
+            } => Departure::Excused,
+            Cause::Goodbye { begun, .. } => Departure::Goodbye {
+                begun: *begun == Begun::Oldest,
+            },
         }
     }
 }

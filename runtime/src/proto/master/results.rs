@@ -10,6 +10,7 @@ use super::{MasterCore, meter};
 use crate::proto::bytes::{Came, SmallBytes};
 use crate::proto::conn::ConnId;
 use crate::proto::end::{End, Failed, ResultPacket, ResultSeries, Results};
+use crate::proto::trace;
 
 /// The results of an entry of a packet.
 struct Entry<'a> {
@@ -211,11 +212,12 @@ impl MasterCore {
         });
         let on_the_way = self.now.saturating_sub(task.handed_out);
         if entry.status == ResultStatus::Failed {
-            let message = String::from_utf8_lossy(results.body).into_owned();
+            let told = String::from_utf8_lossy(results.body);
+            let message = trace::parted(&told).0.to_owned();
             let info = *self.config.info(algorithm);
             self.trail.on_failed(slave, id, info.name, &message);
             let (what, whom) = ((id, algorithm, task.policy), (slave, task.handed_out));
-            self.keep_failure(what, whom, &task.payload, &message);
+            self.keep_failure(what, whom, &task.payload, &told);
             if let Some(recorder) = &mut self.recorder {
                 let (bests, hash) = (&self.bests, info.hash_args);
                 recorder.put_failure(bests, algorithm, hash, &task.payload, compute, &message);

@@ -13,6 +13,13 @@ impl MasterCore {
         self.sched.opening(spec)
     }
 
+    /// How many bytes unrunnable ends take that were told and that nobody has taken: what is submitted has so much less
+    /// room in the queue.
+    #[inline]
+    pub(crate) fn set_untaken_bytes(&mut self, bytes: u64) {
+        self.sched.set_untaken_bytes(bytes);
+    }
+
     /// Submits a task, or a series that is as [`opening`](Self::opening) foretold; the id of the first.
     pub fn submit(&mut self, spec: TaskSpec, tasks: impl Into<Body>) -> TaskId {
         let tasks = tasks.into();

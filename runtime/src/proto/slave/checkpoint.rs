@@ -9,8 +9,8 @@ use ringmw_codec::running::Checkpoint;
 use ringmw_sched::Nanos;
 
 use super::SlaveCore;
+use crate::proto::SECOND;
 use crate::proto::checkpoint::Kept;
-use crate::proto::{SECOND, put};
 
 /// A slave that is to go waits so long for its task's last checkpoint: of the second that it has, a quarter is left to
 /// write it.
@@ -119,7 +119,7 @@ impl SlaveCore {
             ));
         }
         self.flush_results();
-        put(&mut self.out, Kind::Checkpoint, |out| {
+        self.out.put(Kind::Checkpoint, |out| {
             Checkpoint {
                 task,
                 draws,

@@ -19,7 +19,6 @@ use super::leave::SlaveEnd;
 use super::packet::{Announcement, Queued};
 use crate::proto::bytes::Came;
 use crate::proto::config::SECONDS_MAX;
-use crate::proto::put;
 
 /// No master has a longer client timeout: the flag's bound is a year. In nanoseconds a greater one would not fit 64 bits.
 const CLIENT_TIMEOUT_MS_MAX: u64 = 1_000 * SECONDS_MAX;
@@ -216,7 +215,7 @@ impl SlaveCore {
         }
         self.seek_shared();
         if !acknowledged.is_empty() {
-            put(&mut self.out, Kind::Withdrawn, |out| {
+            self.out.put(Kind::Withdrawn, |out| {
                 Withdrawn {
                     tasks: acknowledged,
                 }
@@ -277,9 +276,8 @@ impl SlaveCore {
             self.flush_results();
         }
         self.seek_shared();
-        put(&mut self.out, Kind::Returned, |out| {
-            Returned { tasks }.encode(out)
-        });
+        self.out
+            .put(Kind::Returned, |out| Returned { tasks }.encode(out));
     }
 }
 

@@ -6,7 +6,6 @@ use ringmw_codec::frame::Kind;
 use ringmw_codec::running::{AsksHungry, Hungry};
 
 use super::SlaveCore;
-use crate::proto::put;
 
 #[derive(Default)]
 pub(super) struct Told {
@@ -27,7 +26,7 @@ impl SlaveCore {
             return;
         }
         self.hungry.asking.push(algorithm);
-        put(&mut self.out, Kind::AsksHungry, |out| {
+        self.out.put(Kind::AsksHungry, |out| {
             AsksHungry { algorithm }.encode(out);
         });
     }

@@ -22,8 +22,8 @@ use ringmw_sched::Nanos;
 use super::SlaveCore;
 use super::leave::{Leaving, SlaveEnd};
 use super::packet::{Announcement, Assignment, Running};
+use crate::proto::SECOND;
 use crate::proto::config::HashArgs;
-use crate::proto::{SECOND, put};
 
 /// With so many bytes kept a slave without a master begins no more tasks: 64 MiB, or one result if that is larger.
 const KEPT_BYTES_MAX: usize = 64 << 20;
@@ -94,6 +94,27 @@ impl Keeper {
         let item = Item { end, at, what };
         self.bytes += item.bytes();
         self.log.push_back(item);
+    }
+
+    /// Of a place no more than one offer is kept between two results, or between two that were said.
+    fn forget_worse(&mut self, best: u32, key: u64) {
+        let last = self
+            .log
+            .iter()
+            .rev()
+            .take_while(|item| item.end.is_none() && matches!(item.what, What::Offer { .. }));
+        let first = self.log.len() - last.count();
+        let worse = |item: &Item| match item.what {
+            What::Offer {
+                best: of, key: was, ..
+            } => of == best && was >= key,
+            What::Result { .. } => false,
+        };
+        if let Some(at) = (first..self.log.len()).find(|&at| worse(&self.log[at]))
+            && let Some(item) = self.log.remove(at)
+        {
+            self.bytes -= item.bytes();
+        }
     }
 
     /// An offer is no older than the result that came behind it: the result does not count without it.
@@ -272,11 +293,11 @@ impl SlaveCore {
                 What::Offer { best, key, witness } => {
                     if witness.len() + Offer::HEADER_BYTES <= bytes_max {
                         let (best, key) = (*best, *key);
-                        put(&mut self.out, Kind::Offer, |out| {
+                        self.out.put(Kind::Offer, |out| {
                             Offer { best, key, witness }.encode(out);
                         });
                     }
-                    item.end = Some(self.handed + self.out.len() as u64);
+                    item.end = Some(self.said_bytes());
                     said.push_back(item);
                 }
                 // This life reads no packet that holds it.
@@ -318,8 +339,8 @@ impl SlaveCore {
         let kept = Kept {
             results: results.collect(),
         };
-        put(&mut self.out, Kind::Kept, |out| kept.encode(out));
-        let end = self.handed + self.out.len() as u64;
+        self.out.put(Kind::Kept, |out| kept.encode(out));
+        let end = self.said_bytes();
         self.unsent.push_back((end, packet.len()));
         for mut item in packet.drain(..) {
             item.end = Some(end);
@@ -381,16 +402,31 @@ impl SlaveCore {
 
     /// What was finished so far is said.
     pub(super) fn mark_said(&mut self) {
-        let end = self.handed + self.out.len() as u64;
+        let end = self.said_bytes();
         let unsaid = self.keeper.log.iter_mut().rev();
         for item in unsaid.take_while(|item| item.end.is_none()) {
             item.end = Some(end);
         }
     }
 
-    /// An offer is made: kept, if it may have to be said again. Whether it is not to be said now.
+    /// Offers that waited have been given to be written.
+    pub(super) fn mark_offers_said(&mut self) {
+        let end = self.handed;
+        let log = &mut self.keeper.log;
+        let unsaid = log.iter().rev().take_while(|item| item.end.is_none());
+        let first = log.len() - unsaid.count();
+        let offers = log.iter_mut().skip(first);
+        // Results behind them wait for others to travel with.
+        for item in offers.take_while(|item| matches!(item.what, What::Offer { .. })) {
+            item.end = Some(end);
+        }
+    }
+
+    /// An offer is made: kept, if it may have to be said again, in the place of one that is not said, is no better, and no
+    /// result has followed. Whether it is not to be said now.
     pub(super) fn keep_offer(&mut self, best: u32, key: u64, witness: &[u8]) -> bool {
         if self.patience() > 0 {
+            self.keeper.forget_worse(best, key);
             let what = What::Offer {
                 best,
                 key,
@@ -413,7 +449,7 @@ mod tests {
     use ringmw_codec::batch::{ResultBatchView, TaskBatchBuilder, TaskBody, encode_task_body};
     use ringmw_codec::control::{Offer, Recall, Shutdown, Withdraw};
     use ringmw_codec::frame::{FrameReader, Kind};
-    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Welcome};
+    use ringmw_codec::handshake::{Hello, Welcome};
     use ringmw_codec::journal::hash_args;
     use ringmw_codec::kept::Kept;
 
@@ -423,20 +459,7 @@ mod tests {
     use crate::proto::slave::{Next, SlaveCore, SlaveEnd};
 
     fn core(patience: Option<u64>) -> SlaveCore {
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            member_id: Vec::new(),
-            host: String::new(),
-            job: String::new(),
-            pid: 1,
-            about: About::default(),
-            fingerprint: Fingerprint {
-                app_version: String::new(),
-                build: String::new(),
-                format: 1,
-                algorithms: Vec::new(),
-            },
-        };
+        let hello = Hello::for_test();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
         if patience != Some(0) {
             core.may_come_back(vec![hash_args as fn(&[u8]) -> u128], patience);
@@ -453,18 +476,9 @@ mod tests {
     fn welcome(core: &mut SlaveCore, slave: u32, reconnect_ms: u64) {
         let welcome = Welcome {
             slave,
-            client_timeout_ms: 60_000,
-            checkpoint_interval_ms: 10_000,
-            task_packet_bytes_max: 4_096,
-            result_packet_bytes_max: 4_096,
-            result_group: 1,
-            crash_limit: 10,
-            task_timeout_ms: 0,
-            seed: 1,
-            shared_cache_bytes: 1 << 30,
             run: 7,
             reconnect_ms,
-            args: Vec::new(),
+            ..Welcome::for_test()
         };
         heard(core, Kind::Welcome, |out| welcome.encode(out));
     }
@@ -505,8 +519,11 @@ mod tests {
     /// What it says: each frame's kind and payload. The socket takes it all.
     fn said(core: &mut SlaveCore, now: u64) -> Vec<(Kind, Vec<u8>)> {
         let (mut bytes, mut frames) = (Vec::new(), Vec::new());
-        core.take_output(&mut bytes, now);
-        core.on_written(bytes.len(), now);
+        while core.has_output() {
+            let before = bytes.len();
+            core.take_output(&mut bytes, now);
+            core.on_written(bytes.len() - before, now);
+        }
         let fed = FrameReader::new().feed(
             &bytes,
             &|kind| kind.limit().bytes(4_096, 4_096),

@@ -3,14 +3,13 @@
 use std::fmt;
 
 use ringmw_codec::audit::Event;
-use ringmw_codec::control::{Goodbye, GoodbyeCode};
+use ringmw_codec::control::{Begun, Goodbye, GoodbyeCode};
 use ringmw_codec::flags::exit;
-use ringmw_codec::frame::Kind;
 use ringmw_sched::Nanos;
 
 use super::SlaveCore;
+use crate::proto::SECOND;
 use crate::proto::config::Bounds;
-use crate::proto::{SECOND, put};
 
 /// A task that runs at the time limit may take so long to end before it is handed back too.
 const LAST_TASK_GRACE: Nanos = 5 * SECOND;
@@ -18,12 +17,18 @@ const LAST_TASK_GRACE: Nanos = 5 * SECOND;
 /// After SIGTERM what fits in this time is written.
 pub(crate) const FAREWELL: Nanos = SECOND;
 
+/// Of that time so much is for the goodbye: what has not been given to be written by then is left out.
+pub(crate) const GOODBYE_RESERVE: Nanos = SECOND / 8;
+
 /// A slave that leaves waits no longer for a master that takes no byte of what it has to say.
 pub(crate) const TAKEN_WAIT: Nanos = 3_600 * SECOND;
 
 /// A slave whose last words have reached the master's host waits so long for the master to close: one that sends it
 /// something meanwhile is not answered by a reset.
 const CLOSE_WAIT: Nanos = SECOND;
+
+/// Of how it ended: so many results the master does not get.
+const NOT_SENT: &str = "; results not sent: ";
 
 /// A slave goes of its own will, from its goodbye until the master has it.
 #[derive(Default)]
@@ -34,6 +39,10 @@ pub(super) struct Leaving {
     all_taken: Option<Nanos>,
     /// SIGTERM came: no longer than until then.
     until: Option<Nanos>,
+    /// What it says last.
+    goodbye: Option<Goodbye>,
+    /// Results that are left out, as its time was up.
+    left_out: usize,
     /// Nothing is left to be done on the connection.
     gone: bool,
 }
@@ -137,17 +146,21 @@ impl SlaveCore {
                 // It is the task that says so, which has not begun.
                 self.running = None;
             }
-            let begun = self.running.is_some();
-            put(&mut self.out, Kind::Goodbye, |out| {
-                Goodbye {
-                    code,
-                    begun,
-                    reason: reason.to_owned(),
-                }
-                .encode(out);
-            });
+            let begun = match self.running {
+                Some(_) => Begun::Oldest,
+                None => Begun::None,
+            };
+            let goodbye = Goodbye {
+                code,
+                begun,
+                reason: reason.to_owned(),
+            };
+            self.out.set_goodbye(|out| goodbye.encode(out));
             self.finish_with(SlaveEnd::Left(reason.to_owned()));
-            self.leaving = Some(Leaving::default());
+            self.leaving = Some(Leaving {
+                goodbye: Some(goodbye),
+                ..Leaving::default()
+            });
         }
     }
 
@@ -161,7 +174,8 @@ impl SlaveCore {
         self.leave(code, reason);
     }
 
-    /// A signal: the machine is wanted. What fits in a second is written, whatever it was leaving for.
+    /// A signal: the machine is wanted. What fits in a second is written, whatever it was leaving for; the goodbye follows what
+    /// was begun to be written by then.
     ///
     /// A running task that makes checkpoints is waited for, for a part of that second.
     pub fn evict(&mut self, reason: &str, now: Nanos) {
@@ -197,6 +211,17 @@ impl SlaveCore {
         }
         if left > 0 {
             leaving.all_taken = None;
+            if leaving
+                .until
+                .is_some_and(|until| now >= until - GOODBYE_RESERVE)
+                && self.leave_results_out()
+            {
+                // A thread that comes late says it all the same.
+                let leaving = self.leaving.as_mut().expect("it leaves");
+                leaving.until = leaving.until.max(Some(now + GOODBYE_RESERVE));
+                return;
+            }
+            let leaving = self.leaving.as_ref().expect("it leaves");
             if leaving.until.is_some_and(|until| now >= until) {
                 self.give_up("its second was over");
             } else if now >= taken_at + TAKEN_WAIT {
@@ -207,6 +232,25 @@ impl SlaveCore {
             let closes_by = *leaving.all_taken.get_or_insert(now) + CLOSE_WAIT;
             leaving.gone = now >= closes_by.min(leaving.until.unwrap_or(Nanos::MAX));
         }
+    }
+
+    /// Leaves out what has not been given to be written and goes before the goodbye, if there is anything.
+    fn leave_results_out(&mut self) -> bool {
+        if !self.out.can_leave_out() {
+            return false;
+        }
+        self.out.leave_out();
+        let (handed, leaving) = (self.handed, self.leaving.as_mut().expect("it says goodbye"));
+        let first = self.unsent.partition_point(|packet| packet.0 <= handed);
+        let left_out: usize = self.unsent.drain(first..).map(|packet| packet.1).sum();
+        leaving.left_out += left_out;
+        // Which of the tasks in its hands were finished nobody can tell any more.
+        if let Some(goodbye) = &mut leaving.goodbye {
+            goodbye.begun = Begun::Any;
+            self.out.set_goodbye(|out| goodbye.encode(out));
+        }
+        self.say_left_out("its second was over");
+        true
     }
 
     /// Whether it is over and nothing is left to be done on the connection.
@@ -225,7 +269,11 @@ impl SlaveCore {
                 .least
                 .map_or(Nanos::MAX, |least| least.1 + TAKEN_WAIT);
             let closed = leaving.all_taken.map_or(taken, |all| all + CLOSE_WAIT);
-            closed.min(leaving.until.unwrap_or(Nanos::MAX))
+            let until = leaving.until.map(|until| match self.out.can_leave_out() {
+                true => until - GOODBYE_RESERVE,
+                false => until,
+            });
+            closed.min(until.unwrap_or(Nanos::MAX))
         })
     }
 
@@ -243,13 +291,23 @@ impl SlaveCore {
         if !lost && !untaken {
             return;
         }
-        let results = self.waiting_results();
+        self.say_left_out(why);
+    }
+
+    /// Its end names the results that the master does not get.
+    fn say_left_out(&mut self, why: &str) {
+        let results = match &self.leaving {
+            Some(leaving) if leaving.gone => self.waiting_results() + leaving.left_out,
+            Some(leaving) => leaving.left_out,
+            None => 0,
+        };
         self.end = self.end.take().map(|end| match end {
             // It is no idleness to have something unsaid: not with 0.
             SlaveEnd::Idle(_) => SlaveEnd::MasterLost(why.to_owned()),
-            SlaveEnd::Left(reason) if results > 0 => SlaveEnd::Left(format!(
-                "{reason}; results not sent: {results}, since {why}"
-            )),
+            SlaveEnd::Left(reason) if results > 0 => {
+                let reason = reason.split(NOT_SENT).next().expect("it has a beginning");
+                SlaveEnd::Left(format!("{reason}{NOT_SENT}{results}, since {why}"))
+            }
             end => end,
         });
     }

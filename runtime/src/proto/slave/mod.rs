@@ -17,6 +17,7 @@ mod hungry;
 mod kept;
 mod leave;
 mod meter;
+mod outbox;
 mod packet;
 mod results;
 mod secured;
@@ -28,20 +29,22 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultBatchBuilder;
-use ringmw_codec::frame::{self, FrameReader, Kind};
+use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{Nanos, SlaveId};
 
+use crate::proto::SECOND;
 use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::{BESTS_MAX, Learned};
 use crate::proto::secured::AtSlave;
-use crate::proto::{SECOND, put};
 use checkpoint::Checkpoints;
 use hungry::Told;
 use kept::Keeper;
 use leave::Leaving;
 pub use leave::SlaveEnd;
+pub(crate) use leave::{FAREWELL, GOODBYE_RESERVE};
 use meter::Meter;
+use outbox::Outbox;
 pub(crate) use packet::Assignment;
 use packet::{Announcement, Queued, Running};
 pub use results::Next;
@@ -91,7 +94,7 @@ pub struct SlaveCore {
     mean_compute: Nanos,
     /// Tasks of the last packet.
     packet_tasks: u64,
-    out: Vec<u8>,
+    out: Outbox,
     /// Bytes that the I/O side was given since the start, and those of them that the socket has taken.
     handed: u64,
     written: u64,
@@ -125,8 +128,8 @@ pub struct SlaveCore {
 impl SlaveCore {
     /// A slave that has just been connected; its handshake is ready to be sent.
     pub fn new(config: &SlaveConfig, now: Nanos) -> Self {
-        let mut out = Vec::new();
-        put(&mut out, Kind::Hello, |out| config.hello.encode(out));
+        let mut out = Outbox::default();
+        out.put(Kind::Hello, |out| config.hello.encode(out));
         SlaveCore {
             welcome: None,
             reader: FrameReader::new(),
@@ -207,7 +210,7 @@ impl SlaveCore {
         }
         let is_served = self.welcome.is_some() && !self.is_apart();
         if is_served && self.out.is_empty() && now >= self.last_sent + self.beat() {
-            frame::put_frame(&mut self.out, Kind::Heartbeat, &[]);
+            self.out.put(Kind::Heartbeat, |_| ());
         }
     }
 
@@ -217,7 +220,8 @@ impl SlaveCore {
             return Nanos::MAX;
         }
         let beat = match self.welcome {
-            Some(_) if self.is_apart() => Nanos::MAX,
+            // What waits to be written is as good as a beat.
+            Some(_) if self.is_apart() || !self.out.is_empty() => Nanos::MAX,
             Some(_) => self.last_sent + self.beat(),
             None => self.started + WELCOME_WAIT,
         };
@@ -231,7 +235,8 @@ impl SlaveCore {
             .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
 
-    /// Moves what is to be sent to the end of `into`; true if there was anything.
+    /// Moves what is to be written next to the end of `into`; true if there was anything. To be called when the socket has
+    /// taken all that was given before, until there is nothing more: what has not been given can still be left out.
     pub fn take_output(&mut self, into: &mut Vec<u8>, now: Nanos) -> bool {
         self.take_said(into, now, &mut |_| ())
     }
@@ -247,22 +252,36 @@ impl SlaveCore {
             return false;
         }
         self.last_sent = now;
-        if let Some(secured) = &mut self.secured {
-            if secured.is_open() {
-                self.handed += self.out.len() as u64;
-                said(&self.out);
-            }
-            secured.take(&mut self.out, into);
+        if let Some(secured) = &mut self.secured
+            && !secured.is_open()
+        {
+            secured.take(&mut Vec::new(), into);
             return true;
         }
-        self.handed += self.out.len() as u64;
-        said(&self.out);
-        if into.is_empty() {
-            std::mem::swap(into, &mut self.out);
-        } else {
-            into.append(&mut self.out);
+        let had_offers = self.out.has_offers();
+        let mut part = self.out.take();
+        self.handed += part.len() as u64;
+        if had_offers && !self.out.has_offers() {
+            self.mark_offers_said();
         }
+        said(&part);
+        match &mut self.secured {
+            Some(secured) => secured.take(&mut part, into),
+            None if into.is_empty() => std::mem::swap(into, &mut part),
+            None => into.append(&mut part),
+        }
+        self.out.keep_spare(part);
         true
+    }
+
+    /// Where the last frame that was put into the outbox ends in all that was ever said.
+    pub(super) fn said_bytes(&self) -> u64 {
+        self.handed + self.out.put_bytes() as u64
+    }
+
+    /// Frames that have not been given to be written, for who looks on.
+    pub(crate) fn unsaid(&self) -> impl Iterator<Item = &[u8]> {
+        self.out.parts()
     }
 
     /// Whether [`SlaveCore::take_output`] would give anything.
@@ -433,7 +452,7 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION};
+    use ringmw_codec::handshake::Hello;
     use ringmw_sched::Nanos;
 
     use super::{SlaveConfig, SlaveCore, WELCOME_WAIT};
@@ -442,24 +461,12 @@ mod tests {
     /// outlasted the beat's deadline, which nobody met any more.
     #[test]
     fn a_slave_that_is_over_has_no_deadline() {
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            member_id: Vec::new(),
-            host: String::new(),
-            job: String::new(),
-            pid: 1,
-            about: About::default(),
-            fingerprint: Fingerprint {
-                app_version: String::new(),
-                build: String::new(),
-                format: 1,
-                algorithms: Vec::new(),
-            },
-        };
+        let hello = Hello::for_test();
         let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
         assert_eq!(core.next_deadline(), WELCOME_WAIT);
         core.evict("told to go", 7);
         assert_eq!(core.next_deadline(), Nanos::MAX);
-        assert_eq!(core.leaving_deadline(), 7 + super::leave::FAREWELL);
+        let goodbye_at = 7 + super::FAREWELL - super::GOODBYE_RESERVE;
+        assert_eq!(core.leaving_deadline(), goodbye_at);
     }
 }

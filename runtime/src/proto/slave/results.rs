@@ -48,9 +48,8 @@ impl SlaveCore {
         if front.marked && self.announcement != Announcement::Left(task) {
             if self.announcement == Announcement::None {
                 self.flush_results();
-                put(&mut self.out, Kind::Starting, |out| {
-                    Starting { task }.encode(out)
-                });
+                self.out
+                    .put(Kind::Starting, |out| Starting { task }.encode(out));
                 self.announcement = Announcement::Leaving(task);
             }
             return Next::Wait;
@@ -183,8 +182,8 @@ impl SlaveCore {
         self.check_bounds(now);
     }
 
-    /// The running task offers an incumbent: what is finished goes first, then the offer, then its
-    /// own result.
+    /// The running task offers an incumbent: what is finished goes first, then the offer, then its own result. While
+    /// the master takes nothing the best offer of each place waits, and the others are not said.
     pub fn offer(&mut self, best: u32, key: u64, witness: &[u8]) -> Result<(), String> {
         let (Some(welcome), None) = (&self.welcome, &self.end) else {
             return Ok(());
@@ -202,10 +201,7 @@ impl SlaveCore {
         if self.keep_offer(best, key, witness) {
             return Ok(());
         }
-        put(&mut self.out, Kind::Offer, |out| {
-            Offer { best, key, witness }.encode(out)
-        });
-        self.mark_said();
+        self.out.offer(best, key, witness);
         Ok(())
     }
 
@@ -221,12 +217,12 @@ impl SlaveCore {
             return;
         }
         let results = self.results.tasks() as u64;
-        let before = self.out.len();
-        let mark = frame::begin_frame(&mut self.out, Kind::Results);
-        self.results.encode(&mut self.out);
-        frame::finish_frame(&mut self.out, mark);
+        let out = self.out.begin();
+        let before = out.len();
+        put(out, Kind::Results, |out| self.results.encode(out));
+        let bytes = out.len() - before;
         self.results.clear();
-        self.on_packet_put(before, results);
+        self.on_packet_put(bytes, results);
     }
 
     /// A long output goes at once, behind what was finished before, and is copied but once.
@@ -234,29 +230,28 @@ impl SlaveCore {
         self.flush_results();
         self.results
             .push_long(task, algorithm, compute, output.len());
-        let before = self.out.len();
         let bytes = frame::HEADER_BYTES + self.results.bytes();
-        self.out.reserve_exact(bytes);
-        let mark = frame::begin_frame(&mut self.out, Kind::Results);
-        let payload_at = self.out.len();
+        let out = self.out.begin();
+        out.reserve_exact(bytes);
+        let mark = frame::begin_frame(out, Kind::Results);
+        let payload_at = out.len();
         let gap = self.results.gaps()[0].at;
         let mut around = Vec::new();
         self.results.encode(&mut around);
-        self.out.extend_from_slice(&around[..gap]);
-        self.out.extend_from_slice(output);
-        self.out.extend_from_slice(&around[gap..]);
-        debug_assert_eq!(self.out.len() - payload_at, self.results.bytes());
-        frame::finish_frame(&mut self.out, mark);
+        out.extend_from_slice(&around[..gap]);
+        out.extend_from_slice(output);
+        out.extend_from_slice(&around[gap..]);
+        debug_assert_eq!(out.len() - payload_at, self.results.bytes());
+        frame::finish_frame(out, mark);
         self.results.clear();
-        self.on_packet_put(before, 1);
+        self.on_packet_put(bytes, 1);
     }
 
-    fn on_packet_put(&mut self, before: usize, results: u64) {
+    fn on_packet_put(&mut self, bytes: usize, results: u64) {
         self.mark_said();
-        let end = self.handed + self.out.len() as u64;
+        let end = self.said_bytes();
         self.unsent.push_back((end, results as usize));
-        let bytes = (self.out.len() - before) as u64;
-        let line = self.meter.on_results(self.last_sent, results, bytes);
+        let line = (self.meter).on_results(self.last_sent, results, bytes as u64);
         self.audit.extend(line);
     }
 }

@@ -1,13 +1,12 @@
 //! A slave of a run that has a secret: it proves itself, and its frames wait until the master has.
 
-use ringmw_codec::control::{Goodbye, GoodbyeCode};
+use ringmw_codec::control::{Begun, Goodbye, GoodbyeCode};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_sched::Nanos;
 
 use super::SlaveCore;
 use super::leave::SlaveEnd;
-use crate::proto::put;
 use crate::proto::secured::AtSlave;
 
 impl SlaveCore {
@@ -58,10 +57,10 @@ impl SlaveCore {
         if self.handed == 0 {
             self.out.clear();
         }
-        put(&mut self.out, Kind::Goodbye, |out| {
+        self.out.put(Kind::Goodbye, |out| {
             let goodbye = Goodbye {
                 code: GoodbyeCode::Other,
-                begun: false,
+                begun: Begun::None,
                 reason: reason.to_owned(),
             };
             goodbye.encode(out);
@@ -75,9 +74,6 @@ impl SlaveCore {
 
     /// Replaces what it has to say by bytes of no honest slave, or adds them; for the simulated world.
     pub(crate) fn say_raw(&mut self, bytes: &[u8], adds: bool) {
-        if !adds {
-            self.out.clear();
-        }
-        self.out.extend_from_slice(bytes);
+        self.out.put_raw(bytes, adds);
     }
 }

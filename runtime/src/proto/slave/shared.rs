@@ -20,7 +20,6 @@ use ringmw_codec::shared::{Blob, BlobName, BlobRef, Want};
 use super::SlaveCore;
 use super::packet::Queued;
 use crate::proto::blob::{Mentions, WINDOW_BYTES};
-use crate::proto::put;
 
 /// Shared data that is here, as a task is given it.
 pub(crate) type Here = (BlobName, Arc<Vec<u8>>);
@@ -272,9 +271,8 @@ impl SlaveCore {
         let (from, to) = (*wanted, of.bytes.min(came + WINDOW_BYTES));
         *wanted = to;
         let name = of.name;
-        put(&mut self.out, Kind::Want, |out| {
-            Want { name, from, to }.encode(out)
-        });
+        self.out
+            .put(Kind::Want, |out| Want { name, from, to }.encode(out));
     }
 
     /// A piece came. One of what is wanted no more is passed over.
@@ -334,11 +332,12 @@ impl SlaveCore {
 mod tests {
     use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
     use ringmw_codec::frame;
-    use ringmw_codec::handshake::{About, Fingerprint, Hello, PROTOCOL_VERSION, Welcome};
+    use ringmw_codec::handshake::{Hello, Welcome};
 
     use super::*;
     use crate::proto::blob::{PIECE_BYTES_MAX, name_of};
     use crate::proto::config::SlaveConfig;
+    use crate::proto::put;
     use crate::proto::slave::{Next, SlaveEnd};
 
     /// Arguments that are mentions and nothing else.
@@ -349,35 +348,13 @@ mod tests {
 
     /// A slave that has been given tasks which name these.
     fn slave_with(tasks: &[&[BlobRef]], shared_cache_bytes: u64) -> SlaveCore {
-        let fingerprint = Fingerprint {
-            app_version: String::new(),
-            build: String::new(),
-            format: 1,
-            algorithms: Vec::new(),
-        };
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            member_id: Vec::new(),
-            host: String::new(),
-            job: String::new(),
-            pid: 1,
-            about: About::default(),
-            fingerprint,
-        };
+        let hello = Hello::for_test();
         let welcome = Welcome {
             slave: 3,
             client_timeout_ms: 4_000,
-            checkpoint_interval_ms: 10_000,
-            task_packet_bytes_max: 4_096,
-            result_packet_bytes_max: 4_096,
             result_group: 10,
-            crash_limit: 10,
-            task_timeout_ms: 0,
-            seed: 1,
             shared_cache_bytes,
-            run: 0,
-            reconnect_ms: 0,
-            args: Vec::new(),
+            ..Welcome::for_test()
         };
         let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
         core.set_mentions(vec![Some(mentions)]);

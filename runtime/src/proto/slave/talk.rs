@@ -13,7 +13,7 @@ use ringmw_codec::talk::{Heard, Message, Progress, UNDER_WAY_BYTES_MAX, counted_
 use ringmw_sched::Nanos;
 
 use super::SlaveCore;
-use crate::proto::{SECOND, put};
+use crate::proto::SECOND;
 
 /// What has been heard is told after so many bytes at the latest.
 const TOLD_BYTES: u64 = UNDER_WAY_BYTES_MAX / 2;
@@ -53,7 +53,7 @@ impl SlaveCore {
     /// A task begins that the master converses with.
     pub(super) fn begin_talk(&mut self, task: u64) {
         self.flush_results();
-        put(&mut self.out, Kind::Heard, |out| {
+        self.out.put(Kind::Heard, |out| {
             Heard { task, bytes: 0 }.encode(out);
         });
         self.talk = Some(Talk {
@@ -92,7 +92,7 @@ impl SlaveCore {
         }
         talk.under_way += counted;
         let task = talk.task;
-        put(&mut self.out, Kind::Said, |out| {
+        self.out.put(Kind::Said, |out| {
             Message { task, message }.encode(out);
         });
         Ok(Talked::Now(true))
@@ -113,7 +113,7 @@ impl SlaveCore {
         if talk.inbox.is_empty() || talk.untold >= TOLD_BYTES {
             let bytes = std::mem::take(&mut talk.untold) as u32;
             let task = talk.task;
-            put(&mut self.out, Kind::Heard, |out| {
+            self.out.put(Kind::Heard, |out| {
                 Heard { task, bytes }.encode(out);
             });
         }
@@ -165,12 +165,14 @@ impl SlaveCore {
         let Some(task) = self.running_task() else {
             return;
         };
+        // While the master takes nothing, the last word alone waits.
         if now >= self.progressed.due_at
+            && self.out.is_empty()
             && let Some((done, total)) = self.progressed.last.take()
         {
             self.progressed.due_at = now + PROGRESS_EVERY;
             self.flush_results();
-            put(&mut self.out, Kind::Progress, |out| {
+            self.out.put(Kind::Progress, |out| {
                 Progress { task, done, total }.encode(out);
             });
         }
@@ -179,7 +181,7 @@ impl SlaveCore {
     /// When the running task's last word of how far it is is due.
     pub(super) fn progress_deadline(&self) -> Nanos {
         match (&self.running, self.progressed.last) {
-            (Some(_), Some(_)) => self.progressed.due_at,
+            (Some(_), Some(_)) if self.out.is_empty() => self.progressed.due_at,
             _ => Nanos::MAX,
         }
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
 use ringmw_codec::batch::{self, ResultStatus};
-use ringmw_codec::control::{Goodbye, GoodbyeCode, Offer, Returned, Starting, Withdrawn};
+use ringmw_codec::control::{Begun, Goodbye, GoodbyeCode, Offer, Returned, Starting, Withdrawn};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::{Death, Departure, Group, SlaveId};
@@ -125,7 +125,9 @@ impl Law {
                     let mut death = Death::Connection;
                     let departure = match goodbye {
                         Goodbye {
-                            code, begun: true, ..
+                            code,
+                            begun: Begun::Oldest,
+                            ..
                         } if code.is_by_task() => {
                             death = match code {
                                 GoodbyeCode::Signalled => Death::Signal,
@@ -134,7 +136,12 @@ impl Law {
                             };
                             Departure::Ended
                         }
-                        Goodbye { begun, .. } => Departure::Goodbye { begun },
+                        Goodbye {
+                            begun: Begun::Any, ..
+                        } => Departure::Excused,
+                        Goodbye { begun, .. } => Departure::Goodbye {
+                            begun: begun == Begun::Oldest,
+                        },
                     };
                     self.lose_by(conn, departure, death);
                     return false;

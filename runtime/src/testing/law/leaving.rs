@@ -9,6 +9,10 @@ use crate::io::engine::ConnId;
 use crate::proto::slave::UNSENT_PACKETS_MAX;
 use crate::testing::law::Law;
 
+/// Most offers for one place that wait at a slave: one before and one behind each packet of results that may wait, and each that
+/// the task which was begun before may add.
+const OFFERS_WAITING_MAX: usize = UNSENT_PACKETS_MAX + 3;
+
 /// What slaves have finished and the master has not heard.
 #[derive(Default)]
 pub(super) struct Leaving {
@@ -18,6 +22,8 @@ pub(super) struct Leaving {
     /// Whose losses are not their own doing, whether they have begun to go or not: one whose connection is cut may hear of
     /// it long after, and go meanwhile.
     excused: BTreeSet<ConnId>,
+    /// Tasks that are begun at most once, and where they were.
+    begun_once: BTreeMap<u64, ConnId>,
     /// Slaves that went so and whose every result was heard; those of them that had results unsent when they began to go.
     pub(super) gone: u64,
     pub(super) gone_with_unsent: u64,
@@ -63,6 +69,27 @@ impl Law {
         }
     }
 
+    /// The state that a task needs could not be made: it has not begun.
+    pub(in crate::testing) fn on_not_begun(&mut self, task: u64) {
+        self.leaving.begun_once.remove(&task);
+    }
+
+    /// The process ends that was told to go.
+    pub(in crate::testing) fn on_goodbye_owed(&self, conn: ConnId, is_owed: bool) {
+        assert!(
+            !is_owed,
+            "the slave on {conn} was told to go, and its goodbye is lost over a link that would have taken it"
+        );
+    }
+
+    /// So many offers for one place wait at a slave: one between two packets of results that wait, at most.
+    pub(in crate::testing) fn on_offers_waiting(&self, conn: ConnId, offers: usize) {
+        assert!(
+            offers <= OFFERS_WAITING_MAX,
+            "{offers} offers for one place wait at the slave on {conn}"
+        );
+    }
+
     /// It has said its last word.
     pub(super) fn check_nothing_left(&mut self, conn: ConnId) {
         let finished = self.leaving.finished.remove(&conn).unwrap_or_default();
@@ -90,7 +117,16 @@ impl Law {
     }
 
     /// A slave begins a task, so many packets of results not being written.
-    pub(in crate::testing) fn on_begins(&self, conn: ConnId, unsent: u64) {
+    pub(in crate::testing) fn on_begins(&mut self, conn: ConnId, task: u64, unsent: u64) {
+        if (self.tasks.get(&task)).is_some_and(|task| !task.spec.policy.retry)
+            && let Some(first) = self.leaving.begun_once.insert(task, conn)
+        {
+            // A liar gives back what it has begun.
+            assert!(
+                self.liars.contains(&first),
+                "TASK-{task} is begun at most once, and on {first} and on {conn}"
+            );
+        }
         assert!(
             unsent < UNSENT_PACKETS_MAX as u64,
             "the slave on {conn} begins a task with {unsent} packets of results unsent"

@@ -18,6 +18,7 @@ use crate::testing::coverage::Coverage;
 use crate::testing::fleet::{Fault, Fleet, Leavers, Weights};
 use crate::testing::law::Law;
 use crate::testing::net::Quality;
+use crate::testing::refusals::Refusals;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
 use crate::testing::script::lives::{Lives, lives};
 use crate::testing::script::reduced::reduced;
@@ -68,6 +69,8 @@ pub struct Storm {
     pub slaves: u64,
     /// Faults that befell slaves and links.
     pub faults: u64,
+    /// Dials that were refused, and processes that gave up.
+    pub refused: (u64, u64),
     /// Slaves that went of their own will and were heard to the last word.
     pub went: u64,
     /// Slaves that had results unsent when they began to go.
@@ -216,6 +219,9 @@ impl Script {
             fleet.labels = LABELS.map(own).into();
         }
         fleet.shortages = seed % 7 == 6;
+        if seed % 6 == 4 {
+            fleet.refusals = Some(Refusals::new(seed));
+        }
         fleet.stall_max = 2 * config.rules.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
         let mut habits = Habits {
@@ -391,6 +397,7 @@ impl Script {
             begun: self.fleet.begun,
             slaves: self.law.slaves_ever(),
             faults: self.fleet.faults,
+            refused: self.fleet.refused(),
             quarantined: self.law.quarantined().0,
             healed: self.law.quarantined().1,
             went: self.law.went().0,

@@ -239,7 +239,9 @@ impl Script {
             2 => self.submit_task(kind, fails::task(n), owner, stream),
             3 => {
                 let at = self.rng.random_range(0..self.bests.len());
-                let task = search::task(n * 1_000, &self.bests[at]);
+                // Where slaves go, what they have to say is much.
+                let odd = u64::from(self.fleet.leavers.is_some());
+                let task = search::task(n * 1_000 + odd, &self.bests[at]);
                 self.submit_task(kind, task, owner, stream);
             }
             4 => self.submit_task(kind, counts::task(n), owner, stream),
@@ -407,6 +409,7 @@ impl Script {
         {
             return;
         }
+        let untaken = self.state.queue.unrunnable_bytes();
         let id = self
             .state
             .push(algorithm, RawTask::new(&task), owner, stream);
@@ -430,7 +433,7 @@ impl Script {
         self.records.push(record);
         self.fleet
             .say(|| format!("  submit {id} to {to:?}, retry {retry}, anyway {anyway}, {owner:?}"));
-        let others = others + self.state.core.checkpoint_bytes();
+        let others = others + self.state.core.checkpoint_bytes() + untaken;
         self.on_submit(kind, Stream { domain, index }, id, spec, &body, others);
     }
 
