@@ -173,7 +173,8 @@ fn searched(trees: &[u64], slaves: u32, asks: bool) -> (u64, usize) {
                 sched.result(slave, *task).unwrap();
                 if gives {
                     let half = *left / 2;
-                    [half, *left - half].map(|work| _ = submit(&mut sched, work));
+                    submit(&mut sched, half);
+                    submit(&mut sched, *left - half);
                 }
                 *hand = None;
             }
