@@ -47,7 +47,8 @@ pub use proof::{
     Role, SECRET_MAGIC, SECRET_VERSION,
 };
 pub use records::{
-    Channel, RECORD_OVERHEAD_BYTES, RECORD_PLAIN_BYTES_MAX, RecordError, opened_bytes, sealed_bytes,
+    Channel, RECORD_OVERHEAD_BYTES, RECORD_PLAIN_BYTES_MAX, RecordError, SEALED_BLOCK_BYTES,
+    opened_bytes, sealed_bytes,
 };
 
 mod proof;

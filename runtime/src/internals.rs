@@ -39,6 +39,12 @@ pub mod turns {
         mw.passes()
     }
 
+    /// What is kept of calls, maps and conversations that somebody still has, and of reservations; of the latter once more
+    /// what the scheduler keeps.
+    pub fn kept(mw: &Master) -> (usize, usize, usize) {
+        mw.kept()
+    }
+
     /// Under a simulated clock: the master algorithm, which calls it, holds its thread for so long.
     pub fn hold(time: Duration) {
         Clock::hold(time);

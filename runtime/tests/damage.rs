@@ -456,3 +456,91 @@ fn a_frame_is_never_larger_than_its_kind() {
     rig.assert_all_squared(0..2, &"");
     assert_eq!(archive(1).len(), 8);
 }
+
+// ---- checkpoints by the thousand
+
+/// Ten thousand running tasks have a checkpoint each: as many are kept as fit beside the queue, which the trail says once;
+/// they go with their tasks to the next slaves, and leave their room when those have ended.
+#[test]
+fn ten_thousand_checkpoints_keep_to_their_bound() {
+    use ringmw_codec::running::Checkpoint;
+    const TASKS: u64 = 10_000;
+    const BYTES_MAX: u64 = 4 << 20;
+    const STATE: [u8; 1_000] = [7; 1_000];
+    let mut rig = Rig::with(|config| {
+        config.rules.sched.queued_bytes_max = BYTES_MAX;
+        config.rules.sched.prefetch = false;
+    });
+    let running = |rig: &mut Rig, tasks: u64| -> Vec<(ConnId, Given)> {
+        let conns: Vec<ConnId> = (0..tasks).map(|_| rig.join()).collect();
+        let given = conns.into_iter().map(|conn| (conn, only(rig.given(conn))));
+        given.collect()
+    };
+    let keep = |rig: &mut Rig, running: &[(ConnId, Given)]| {
+        for (conn, given) in running {
+            let mut payload = Vec::new();
+            let checkpoint = Checkpoint {
+                task: given.task,
+                draws: 3,
+                state_type: 9,
+                state: &STATE,
+            };
+            checkpoint.encode(&mut payload);
+            rig.say(*conn, &frame(Kind::Checkpoint, &payload));
+            let last = rig.frames(*conn).last().map(|frame| frame.0);
+            assert_eq!(last, Some(Kind::CheckpointTaken), "kept or not");
+        }
+    };
+    let resumed = |rig: &Rig, running: &[(ConnId, Given)]| -> (u64, u64) {
+        let (mut tasks, mut bytes) = (0, 0);
+        for (conn, given) in running {
+            let resumes = rig.frames(*conn).iter();
+            for (_, payload) in resumes.filter(|frame| frame.0 == Kind::Resume) {
+                let resume = Checkpoint::decode(payload).unwrap();
+                assert_eq!((resume.task, resume.state), (given.task, &STATE[..]));
+                tasks += 1;
+                bytes += payload.len() as u64;
+            }
+        }
+        (tasks, bytes)
+    };
+    (0..TASKS).for_each(|n| _ = rig.submit(n));
+    let first = running(&mut rig, TASKS);
+    keep(&mut rig, &first);
+    // The newest of each is kept in the place of the last one.
+    keep(&mut rig, &first);
+    let full = rig.events.iter().filter_map(|event| match event {
+        Event::CheckpointsFull { bytes, bytes_max } => Some((*bytes, *bytes_max)),
+        _ => None,
+    });
+    let full: Vec<(u64, u64)> = full.collect();
+    assert!(
+        matches!(full[..], [(bytes, BYTES_MAX)] if bytes <= BYTES_MAX),
+        "{full:?}"
+    );
+    first.iter().for_each(|(conn, _)| rig.end(*conn));
+    let second = running(&mut rig, TASKS);
+    let (tasks, bytes) = resumed(&rig, &second);
+    assert!(
+        bytes <= BYTES_MAX && tasks < TASKS,
+        "{tasks} tasks, {bytes} bytes"
+    );
+    assert!(
+        bytes >= BYTES_MAX / 2,
+        "{bytes} bytes of {BYTES_MAX} are used"
+    );
+    for (conn, given) in &second {
+        let square = given.number() * given.number();
+        let answer = [starting(given.task), result(given, square)].concat();
+        rig.say(*conn, &answer);
+        rig.end(*conn);
+    }
+    assert_eq!(rig.ends.len() as u64, TASKS);
+    // There is room again.
+    (0..100).for_each(|n| _ = rig.submit(TASKS + n));
+    let third = running(&mut rig, 100);
+    keep(&mut rig, &third);
+    third.iter().for_each(|(conn, _)| rig.end(*conn));
+    let fourth = running(&mut rig, 100);
+    assert_eq!(resumed(&rig, &fourth).0, 100);
+}

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         what_is_changed_on_the_way_ends_the_connection,
         a_recording_gets_nowhere,
         half_proofs_do_not_stop_those_who_know_the_secret,
+        what_is_long_passes_whole,
     ];
     let mut trials: Vec<_> = trials.into();
     trials.push(trial(
@@ -65,6 +66,50 @@ fn main() -> ExitCode {
 #[algorithm]
 fn square(n: u64) -> u64 {
     n * n
+}
+
+#[algorithm]
+fn turned(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().rev().copied().collect()
+}
+
+/// Long arguments are sealed part by part as they are sent, long frames opened in their own memory: what is short goes its
+/// way between them, and all of it is what was sent.
+fn what_is_long_passes_whole(engine: &str) {
+    let master = async |mw: Master, _: Args| {
+        let sizes = [
+            10, 40_000, 70_000, 300_000, 3_000_000, 1, 1_200_000, 5_000_000,
+        ];
+        let made = |nth: usize| -> Vec<u8> {
+            let bytes = sizes[nth % sizes.len()] + nth;
+            (0..bytes).map(|at| (at * 7 + nth) as u8).collect()
+        };
+        let tasks = (0..24).map(|nth| turned::task(&made(nth)));
+        let mut results = mw.map(tasks).in_order();
+        for nth in 0..24 {
+            let squared = mw.call(square::task(nth as u64)).await?;
+            assert_eq!(squared, (nth * nth) as u64);
+            let mut came = results.try_next().await?.expect("one for each");
+            came.reverse();
+            assert!(came == made(nth), "task {nth}");
+        }
+        // What is still being sent when the master ends harms nobody.
+        for nth in 4..8 {
+            mw.submit(turned::task(&made(nth)));
+        }
+        mw.poll_events().await;
+        Ok::<(), Error>(())
+    };
+    let code = App::new()
+        .algorithm::<square>()
+        .algorithm::<turned>()
+        .master(master)
+        .embedded(2)
+        .args(["--mw-engine", engine])
+        .args(["--mw-max-write-buffer-size", "8000000"])
+        .args(["--mw-max-read-buffer-size", "8000000"])
+        .run();
+    assert_eq!(code, 0);
 }
 
 /// Runs a master until the play is over; its trail.

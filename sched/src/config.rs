@@ -16,6 +16,9 @@ pub(crate) const PACKET_COST_MAX: Nanos = 1_000_000;
 pub const PACKETS_WEIGHED_FROM: usize = 16;
 /// The most compute of a packet, however many slaves there are: what an answer waits for at the end.
 pub(crate) const PACKET_COMPUTE_MAX: Nanos = 1_000_000_000;
+/// A packet whose size is not given ends once its tasks have so many bytes: a larger one costs no less a byte, and what is in
+/// hand is to stay in the processor's caches.
+pub(crate) const PACKET_BYTES: u32 = 1 << 20;
 /// Most tasks of a series where no number is given: its arguments are kept until the last of them has ended.
 pub(crate) const SERIES_TASKS_MAX: u32 = 1_000;
 /// Of small packets a slave may have several ahead: at least up to this many tasks in hand,
@@ -67,6 +70,15 @@ impl Config {
             duplicate_stragglers: false,
             priority_aging: 60_000_000_000,
             quarantine: true,
+        }
+    }
+
+    /// The bytes at which a packet ends: a single task may have more, up to `task_packet_bytes_max`.
+    #[must_use]
+    pub fn packet_bytes_enough(&self) -> u32 {
+        match self.task_group {
+            AUTO => self.task_packet_bytes_max.min(PACKET_BYTES),
+            _ => self.task_packet_bytes_max,
         }
     }
 

@@ -173,9 +173,8 @@ fn searched(trees: &[u64], slaves: u32, asks: bool) -> (u64, usize) {
                 sched.result(slave, *task).unwrap();
                 if gives {
                     let half = *left / 2;
-                    for work in [half, *left - half] {
-                        submit(&mut sched, work);
-                    }
+                    submit(&mut sched, half);
+                    submit(&mut sched, *left - half);
                 }
                 *hand = None;
             }

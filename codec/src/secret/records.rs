@@ -12,6 +12,8 @@
 use snow::{HandshakeState, TransportState};
 use thiserror::Error;
 
+use crate::frame::{Block, LONG_BYTES_MIN};
+
 const LENGTH_BYTES: usize = 2;
 const LANE: [u8; 4] = [0; 4];
 const TAG_BYTES: usize = 16;
@@ -39,6 +41,10 @@ pub const fn opened_bytes(plain: usize, sealed: usize) -> usize {
     sealed / (RECORD_PLAIN_BYTES_MAX + RECORD_OVERHEAD_BYTES) * RECORD_PLAIN_BYTES_MAX
 }
 
+/// Records are received straight into memory of so many bytes while they are long: a few of them, which the processor's caches
+/// hold until they are opened.
+pub const SEALED_BLOCK_BYTES: usize = 256 << 10;
+
 /// Why a stream is none of records. The connection is of no further use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RecordError {
@@ -64,6 +70,10 @@ pub struct Channel {
     noise: TransportState,
     /// A record that has begun.
     tail: Vec<u8>,
+    /// Bytes of it while it is lent; then `tail` is empty.
+    lent_bytes: usize,
+    /// Where a part of what is others' is put together with its lane.
+    part: Vec<u8>,
 }
 
 impl Channel {
@@ -72,6 +82,8 @@ impl Channel {
         Channel {
             noise: noise.expect("both messages have been exchanged"),
             tail: Vec::new(),
+            lent_bytes: 0,
+            part: Vec::new(),
         }
     }
 
@@ -104,12 +116,16 @@ impl Channel {
     /// As [`seal`](Self::seal).
     pub fn seal_shared(&mut self, plain: &[u8], out: &mut Vec<u8>) {
         out.reserve(sealed_bytes(plain.len()));
-        let mut record = Vec::with_capacity(RECORD_PLAIN_BYTES_MAX.min(plain.len()) + LANE.len());
+        let mut record = std::mem::take(&mut self.part);
         for part in plain.chunks(RECORD_PLAIN_BYTES_MAX) {
             record.clear();
             record.extend_from_slice(part);
             record.extend_from_slice(&LANE);
             self.seal_one(&record, out);
+        }
+        // One that goes on sending such parts needs it again at once, all others never.
+        if plain.len() > RECORD_PLAIN_BYTES_MAX {
+            self.part = record;
         }
     }
 
@@ -133,6 +149,7 @@ impl Channel {
     /// # Errors
     /// The first record that is none; what those before it hold has been appended.
     pub fn open(&mut self, bytes: &[u8], plain: &mut Vec<u8>) -> Result<(), RecordError> {
+        assert!(self.lent_bytes == 0, "the record that has begun is lent");
         let mut rest = bytes;
         if !self.tail.is_empty() {
             let mut tail = std::mem::take(&mut self.tail);
@@ -187,7 +204,59 @@ impl Channel {
     /// Bytes kept of a record that has begun and is not whole.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.tail.len()
+        self.tail.len() + self.lent_bytes
+    }
+
+    /// Whether so much is missing of the record that has begun that it is better received into [memory of its
+    /// own](Self::lend).
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        let missing = |length: usize| (LENGTH_BYTES + length).saturating_sub(self.tail.len());
+        length(&self.tail).is_some_and(|length| missing(length) >= LONG_BYTES_MIN)
+    }
+
+    /// Lends memory for the records that come next: `memory`, with what has come of the first of them. Until what came has
+    /// been opened and the rest [kept](Self::keep), nothing else may be opened.
+    #[must_use]
+    pub fn lend(&mut self, memory: Vec<u8>) -> Block {
+        let tail = std::mem::take(&mut self.tail);
+        let mut bytes = memory;
+        bytes.clear();
+        bytes.reserve_exact(SEALED_BLOCK_BYTES);
+        bytes.extend_from_slice(&tail);
+        self.lent_bytes = bytes.len();
+        Block {
+            bytes,
+            until: SEALED_BLOCK_BYTES,
+        }
+    }
+
+    /// What the first record of `came`, if it is whole, will open to at most, in bytes: as many as it has of the stream.
+    ///
+    /// # Errors
+    /// It is no record.
+    pub fn next_bytes(came: &[u8]) -> Result<Option<usize>, RecordError> {
+        let record = split(came)?;
+        Ok(record.map(|(sealed, _)| sealed.len() - LANE.len() - TAG_BYTES))
+    }
+
+    /// Opens the first record of `came`, which is whole, and goes on behind it; appends what it holds to `plain`.
+    ///
+    /// # Errors
+    /// It does not open.
+    ///
+    /// # Panics
+    /// When it is not whole.
+    pub fn open_next(&mut self, came: &mut &[u8], plain: &mut Vec<u8>) -> Result<(), RecordError> {
+        let (sealed, after) = split(came)?.expect("it is whole");
+        *came = after;
+        self.open_one(sealed, plain)
+    }
+
+    /// Keeps what has come of a record that is not whole, of what was [lent](Self::lend).
+    pub fn keep(&mut self, rest: &[u8]) {
+        self.lent_bytes = 0;
+        self.tail = rest.to_vec();
     }
 }
 

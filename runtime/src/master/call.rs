@@ -116,6 +116,12 @@ impl<A: Algorithm> Waits for Call<A> {
         &self.refused
     }
 
+    fn has_answer(&self) -> bool {
+        let (flow, nth) = (self.flow, self.nth);
+        self.mw
+            .work(|state| state.waits_of(flow, nth).end.is_some())
+    }
+
     fn keep(&self, waker: Waker) -> Option<Waker> {
         let (flow, nth) = (self.flow, self.nth);
         self.mw

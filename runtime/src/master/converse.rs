@@ -120,7 +120,7 @@ impl<A: Converses> Conversation<A> {
     /// If what comes cannot be read though it was found valid: that is the type's own deserialization.
     pub fn next(&self) -> impl Future<Output = Option<Heard<A::Up>>> + '_ {
         Next {
-            waits: Waiting::new(self),
+            waits: Waiting::new(self, true),
         }
     }
 
@@ -135,7 +135,7 @@ impl<A: Converses> Conversation<A> {
         Say {
             message: self.encode(down),
             attempt: None,
-            waits: Waiting::new(self),
+            waits: Waiting::new(self, false),
         }
     }
 
@@ -193,16 +193,19 @@ impl<A: Converses> Future for Conversation<A> {
 struct Waiting<'a, A: Converses> {
     of: &'a Conversation<A>,
     number: u64,
+    /// For what is said, and not for room to say something.
+    hears: bool,
     refused: Refused,
 }
 
 impl<'a, A: Converses> Waiting<'a, A> {
-    fn new(of: &'a Conversation<A>) -> Self {
+    fn new(of: &'a Conversation<A>, hears: bool) -> Self {
         let number = of.next_waiter.get();
         of.next_waiter.set(number + 1);
         Waiting {
             of,
             number,
+            hears,
             refused: Refused::default(),
         }
     }
@@ -222,6 +225,15 @@ impl<A: Converses> Waits for Waiting<'_, A> {
 
     fn refused(&self) -> &Refused {
         &self.refused
+    }
+
+    fn has_answer(&self) -> bool {
+        let flow = self.of.call.flow();
+        !self.hears
+            || self.master().work(|state| {
+                let chat = state.chat(flow);
+                chat.is_over || !chat.inbox.is_empty()
+            })
     }
 
     fn keep(&self, waker: Waker) -> Option<Waker> {

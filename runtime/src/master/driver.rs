@@ -364,7 +364,11 @@ impl Loop {
             }
         }
         let left = state.core.take_left_bytes();
-        self.memory.on_turn(state.core.sched().queued_bytes(), left);
+        let queued = state.core.sched().queued_bytes();
+        let traffic = state.core.traffic();
+        let passed = traffic.bytes_in + traffic.bytes_out;
+        let now = mw.inner.clock.now();
+        self.memory.on_turn(now, queued, left, passed);
         submitted
     }
 
@@ -400,6 +404,10 @@ impl Loop {
         };
         let deadline = match &self.driver.progress {
             Some(progress) => deadline.min(mw.inner.clock.instant(progress.deadline())),
+            None => deadline,
+        };
+        let deadline = match self.memory.deadline() {
+            Some(at) => deadline.min(mw.inner.clock.instant(at)),
             None => deadline,
         };
         // A turn that comes too early costs less than setting the timer anew after every one.
@@ -554,39 +562,83 @@ impl Load {
     }
 }
 
-/// Gives the memory of a long queue back once it is drained, and that of many half frames or unread buffers once their
-/// connections are gone: the allocator keeps freed memory for later, and a master that was full once need not stay so for
-/// a week.
+/// Gives the memory of a long queue back once it is drained, that of many half frames or unread buffers once their
+/// connections are gone, and that of large results once no more come: the allocator keeps freed memory for later, and a
+/// master that was full once need not stay so for a week.
 struct Memory {
     peak: u64,
+    /// Since when nothing is queued.
+    drained: Option<Nanos>,
     /// What ended connections have left behind since the memory was given back last.
     left: u64,
+    /// Bytes of all packets so far, as many as there were when the memory was given back last, and since when no more have
+    /// come.
+    passed: u64,
+    given_back_at: u64,
+    calm: Nanos,
 }
 
 impl Memory {
-    /// A block of this size is freed at the start: from then on the allocator keeps up to twice as much for what comes
-    /// next, rather than return and fetch the pages of every few packets (mallopt(3), on M_MMAP_THRESHOLD).
-    const KEPT: usize = 2 << 20;
+    /// Freed memory of so many bytes is kept for what comes next while there is traffic: pages that are returned and fetched
+    /// again for every block of megabytes cost several times what its bytes do.
+    #[cfg(target_env = "gnu")]
+    const KEPT_BYTES: libc::c_int = 64 << 20;
+    /// Blocks of so many bytes or more are returned at once.
+    #[cfg(target_env = "gnu")]
+    const RETURNED_BYTES: libc::c_int = 32 << 20;
 
     fn new() -> Self {
-        drop(std::hint::black_box(Vec::<u8>::with_capacity(Self::KEPT)));
-        Memory { peak: 0, left: 0 }
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it takes no pointer, and concerns what the allocator does from now on (mallopt(3)). It fails for values out
+        // of range alone, and then all is as it was.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, Self::RETURNED_BYTES);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, Self::KEPT_BYTES);
+        }
+        Memory {
+            peak: 0,
+            drained: None,
+            left: 0,
+            passed: 0,
+            given_back_at: 0,
+            calm: 0,
+        }
     }
 
-    /// A shorter queue's memory is not worth the walk through the heap.
+    /// A shorter queue's memory is not worth the walk through the heap, nor is that of fewer bytes that have passed.
     const WORTH_IT: u64 = 16 << 20;
     /// Less that connections have left behind is not worth it either. They seldom leave anything.
     const LEFT_WORTH_IT: u64 = 8 << 20;
+    /// A queue is drained that has been empty for so long: where it is empty in one turn and full in the next, what is given
+    /// back is fetched again at once, page by page.
+    const DRAINED_FOR: Nanos = 50_000_000;
+    /// No more large packets come once none has come for so long.
+    const CALM_FOR: Nanos = 1_000_000_000;
 
-    fn on_turn(&mut self, queued_bytes: u64, left_bytes: u64) {
+    /// When it is to be asked again, should nothing else happen.
+    fn deadline(&self) -> Option<Nanos> {
+        let has_peak = self.peak >= Self::WORTH_IT;
+        let drained = self.drained.filter(|_| has_peak);
+        let has_passed = self.passed - self.given_back_at >= Self::WORTH_IT;
+        let calm = has_passed.then_some(self.calm + Self::CALM_FOR);
+        let drained = drained.map(|since| since + Self::DRAINED_FOR);
+        drained.into_iter().chain(calm).min()
+    }
+
+    fn on_turn(&mut self, now: Nanos, queued_bytes: u64, left_bytes: u64, passed: u64) {
         self.peak = self.peak.max(queued_bytes);
         self.left += left_bytes;
-        let is_drained = queued_bytes == 0 && self.peak >= Self::WORTH_IT;
-        if is_drained || self.left >= Self::LEFT_WORTH_IT {
-            *self = Memory {
-                peak: queued_bytes,
-                left: 0,
-            };
+        self.drained = match queued_bytes {
+            0 => self.drained.or(Some(now)),
+            _ => None,
+        };
+        if self.passed != passed {
+            (self.passed, self.calm) = (passed, now);
+        }
+        let is_due = self.deadline().is_some_and(|due| now >= due);
+        if is_due || self.left >= Self::LEFT_WORTH_IT {
+            (self.peak, self.left) = (queued_bytes, 0);
+            self.given_back_at = passed;
             #[cfg(target_env = "gnu")]
             // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
             unsafe {

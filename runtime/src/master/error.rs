@@ -176,7 +176,7 @@ impl Origin {
 
     /// Of a task whose arguments are not kept.
     pub(super) fn bare(stream: Stream, tag: Option<&Tag>, policy: ringmw_sched::Policy) -> Self {
-        let (tag_type, tag) = tag.map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
+        let (tag_type, tag) = tag.map_or((0, &[][..]), |tag| (tag.type_hash, &*tag.archive));
         let body = TaskBody {
             domain: stream.domain,
             stream: stream.index,
@@ -214,7 +214,7 @@ impl Origin {
         let body = self.parts();
         Policy {
             slave: self.policy.to,
-            tag: tag_in(&body).map(Box::new),
+            tag: tag_in(&body),
             do_it_anyway: Some(self.policy.do_it_anyway),
             retry: Some(self.policy.retry),
             priority: Some(self.policy.priority),

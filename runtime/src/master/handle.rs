@@ -73,6 +73,14 @@ impl Master {
         })
     }
 
+    /// What is kept of calls, maps and conversations, of reservations, and of these by the scheduler.
+    pub(crate) fn kept(&self) -> (usize, usize, usize) {
+        self.read(|state| {
+            let (waiting, held) = state.core.sched().reservations();
+            (state.flows(), state.reservations(), waiting + held)
+        })
+    }
+
     /// Changes the state, with every task that was given; what comes of it is told, and the driver woken.
     ///
     /// No borrow outlives the call, and no user's code runs in it.

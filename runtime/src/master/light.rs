@@ -76,6 +76,13 @@ impl<T> Waits for Light<T> {
         &self.refused
     }
 
+    fn has_answer(&self) -> bool {
+        let value = self.shared.value.take();
+        let has_answer = value.is_some();
+        self.shared.value.set(value);
+        has_answer
+    }
+
     fn keep(&self, waker: Waker) -> Option<Waker> {
         self.shared.waker.replace(Some(waker))
     }

@@ -31,6 +31,10 @@ pub(crate) const WITHOUT_PASS: Nanos = 5_000_000;
 /// Most answers between two readings of the clock, which costs as much as half an answer.
 pub(crate) const ANSWERS_UNREAD_MAX: u32 = 64;
 
+/// So many of those that wait for a pass are woken by the next one, and twice as many as were answered since the last one if
+/// that is more: of a crowd whose answers are all there each pass would else wake all, and refuse almost all of them again.
+const WOKEN_MIN: usize = 1_024;
+
 /// What an answer takes under a simulated clock, which stands still while the master algorithm runs.
 const SIMULATED_ANSWER: Nanos = WITHOUT_PASS / ANSWERS_UNREAD_MAX as Nanos;
 
@@ -54,6 +58,8 @@ pub(super) struct Passes {
     refused: Cell<usize>,
     /// Of those that were refused before the last pass, those who have not been answered since.
     owed: Cell<usize>,
+    /// Answers that may have been given since the last pass: as many as were granted.
+    granted: Cell<usize>,
     /// One of them has been answered for whom it was too late.
     late: Cell<bool>,
     /// Woken by the next one.
@@ -78,14 +84,15 @@ impl Passes {
         !self.waiting.borrow().is_empty()
     }
 
-    /// One has been made, and this is when it was.
-    fn made_one(&self, now: Nanos) {
+    /// One has been made, and this is when it was; so many of those that waited for it wait on for the next one.
+    fn made_one(&self, now: Nanos, left: usize) {
         self.made.set(self.made.get() + 1);
         self.since.set(now);
         self.read.set(now);
         self.simulated.set(0);
         self.due.set(false);
-        self.owed.set(self.refused.take());
+        self.owed.set(self.refused.take() + left);
+        self.granted.set(0);
         self.late.set(false);
         // The first answer is given however long the algorithm takes to ask: else it might never have one.
         self.stride.set(1);
@@ -95,12 +102,18 @@ impl Passes {
     /// Whether an answer may be given.
     #[inline]
     fn may_answer(&self, clock: &Clock, who: &Refused) -> bool {
+        self.answers_unread(who) || self.judge(clock, who)
+    }
+
+    /// Whether an answer may be given before the clock is read again.
+    #[inline]
+    fn answers_unread(&self, who: &Refused) -> bool {
         let unread = self.unread.get();
-        if unread > 0 && who.by.get() == 0 {
+        let answers = unread > 0 && who.by.get() == 0;
+        if answers {
             self.unread.set(unread - 1);
-            return true;
         }
-        self.judge(clock, who)
+        answers
     }
 
     /// Whether an answer may be given, by the clock.
@@ -116,9 +129,12 @@ impl Passes {
             }
             return false;
         }
-        if by == self.made() {
+        if is_owed {
             self.owed.set(self.owed.get().saturating_sub(1));
         }
+        // Who was refused reads the clock for itself alone.
+        let granted = if by == 0 { self.unread.get() + 1 } else { 1 };
+        self.granted.set(self.granted.get() + granted as usize);
         who.by.set(0);
         true
     }
@@ -161,6 +177,12 @@ pub(super) trait Waits {
     /// Whether it was refused its answer.
     fn refused(&self) -> &Refused;
 
+    /// Whether its answer may be there. Who surely has none waits for that, and for no pass: else of many that wait each
+    /// pass would wake all.
+    fn has_answer(&self) -> bool {
+        true
+    }
+
     /// Keeps the waker of who waits for it, and gives back one that it kept before.
     fn keep(&self, waker: Waker) -> Option<Waker>;
 }
@@ -174,7 +196,12 @@ pub(super) fn poll<W: Waits, T>(
     cx: &mut Context<'_>,
     mut take: impl FnMut(&mut W) -> Poll<T>,
 ) -> Poll<T> {
-    ready!(waits.master().poll_pass(cx, waits.refused()));
+    if !waits.master().inner.passes.answers_unread(waits.refused()) {
+        if !waits.has_answer() {
+            return wait(waits, cx, &mut take);
+        }
+        ready!(waits.master().poll_pass(cx, waits.refused()));
+    }
     let answer = take(waits);
     if answer.is_ready() {
         return answer;
@@ -230,12 +257,17 @@ impl Master {
 
     /// The driver has made a pass.
     pub(crate) fn on_pass(&self) {
-        self.inner.passes.made_one(self.inner.clock.now());
-        let mut waiting = self.inner.passes.waiting.take();
+        let passes = &self.inner.passes;
+        let mut waiting = passes.waiting.take();
         // Who asked first used the time up, and comes last: whoever wakes in this order goes round.
         if !waiting.is_empty() {
             waiting.rotate_left(1);
         }
+        let woken = WOKEN_MIN.max(2 * passes.granted.get()).min(waiting.len());
+        let left = waiting.split_off(woken);
+        passes.made_one(self.inner.clock.now(), left.len());
+        // They come before whoever asks from now on.
+        passes.waiting.replace(left);
         waiting.into_iter().for_each(Waker::wake);
     }
 

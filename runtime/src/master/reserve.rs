@@ -162,6 +162,11 @@ impl Waits for Reserve {
         &self.refused
     }
 
+    fn has_answer(&self) -> bool {
+        let number = self.number.expect("it was asked for");
+        self.mw.work(|state| state.look_at(number).0.is_some())
+    }
+
     fn keep(&self, waker: Waker) -> Option<Waker> {
         let number = self.number.expect("it was asked for");
         self.mw.work(|state| state.keep(number, waker))
@@ -231,6 +236,11 @@ impl Waits for Lost<'_> {
 
     fn refused(&self) -> &Refused {
         &self.refused
+    }
+
+    fn has_answer(&self) -> bool {
+        let Reservation { mw, number, .. } = self.reservation;
+        mw.work(|state| state.look_at(*number).1)
     }
 
     fn keep(&self, waker: Waker) -> Option<Waker> {

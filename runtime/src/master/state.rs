@@ -74,6 +74,11 @@ impl State {
         }
     }
 
+    /// How many calls' blocks, maps and conversations somebody still has.
+    pub(crate) fn flows(&self) -> usize {
+        self.flows.len()
+    }
+
     /// Tells every end that has come to its owner.
     pub(crate) fn dispatch(&mut self) {
         if self.core.has_returned() {

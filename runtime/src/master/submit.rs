@@ -88,7 +88,7 @@ impl<'a> RawTask<'a> {
     fn body_of(self, stream: Stream, policy: &'a Policy) -> TaskBody<'a> {
         let stream = policy.stream.unwrap_or(stream);
         let tag = policy.tag.as_ref();
-        let (tag_type, tag) = tag.map_or((0, &[][..]), |tag| (tag.type_hash, &tag.archive));
+        let (tag_type, tag) = tag.map_or((0, &[][..]), |tag| (tag.type_hash, &*tag.archive));
         TaskBody {
             domain: stream.domain,
             stream: stream.index,

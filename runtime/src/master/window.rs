@@ -3,6 +3,7 @@
 //! | bound | of | why |
 //! |---|---|---|
 //! | what the slaves can hold and a quarter more, or the number that was given | tasks | the slaves are busy, and no more is of use |
+//! | the bytes of two packets for each slave and a quarter more, where that is less than the next | its tasks | what is in hand stays in the processor's caches, and no more is of use |
 //! | [`MAP_BYTES_MAX`] | its tasks and its results that are not taken, those to come by the mean of the others | memory is constant, however large they are |
 //! | `--mw-max-queued-bytes` | all queued tasks | it is everybody's |
 //!
@@ -21,6 +22,9 @@ pub(super) const MAP_BYTES_MAX: u64 = 64 << 20;
 
 /// Tasks of a map beside those that the slaves can hold, at least.
 const WINDOW_LEAST: usize = 1_024;
+
+/// Bytes of a map's tasks that are out, at least: however few the slaves, so much does not leave the processor's caches.
+const TASK_BYTES_LEAST: u64 = 4 << 20;
 
 /// Tasks that are out before the first result has come: nobody knows how large it is.
 const FIRST: usize = 64;
@@ -46,6 +50,8 @@ pub(crate) struct Room {
     /// Of those, tasks of any size.
     free: usize,
     bytes: u64,
+    /// Bytes of tasks alone.
+    task_bytes: u64,
     /// What its result will take.
     each_result: u64,
     window: usize,
@@ -71,19 +77,22 @@ impl Room {
     /// Whether a task of some size fits.
     #[inline]
     pub(crate) fn has_any(&self) -> bool {
-        self.free > 0 || (self.tasks > 0 && self.bytes > 0)
+        self.free > 0 || (self.tasks > 0 && self.bytes.min(self.task_bytes) > 0)
     }
 
     /// Whether a task of this size fits, which is taken off then.
     #[inline]
     pub(crate) fn take(&mut self, bytes: u64) -> bool {
-        let bytes = bytes + Scheduler::<Body>::RECORD_BYTES + self.each_result;
-        if self.tasks == 0 || (self.free == 0 && bytes > self.bytes) {
+        let task_bytes = bytes + Scheduler::<Body>::RECORD_BYTES;
+        let bytes = task_bytes + self.each_result;
+        let fits = bytes <= self.bytes && task_bytes <= self.task_bytes;
+        if self.tasks == 0 || (self.free == 0 && !fits) {
             return false;
         }
         self.tasks -= 1;
         self.free = self.free.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
+        self.task_bytes = self.task_bytes.saturating_sub(task_bytes);
         true
     }
 }
@@ -103,7 +112,8 @@ impl State {
         let is_wide = window >= own;
         let flow = &self.flows[map as usize];
         let out = flow.live + flow.ready.len() + kept.tasks;
-        let out_bytes = self.core.sched().map_bytes(map) + flow.ready.bytes() + kept.bytes;
+        let task_bytes = self.core.sched().map_bytes(map);
+        let out_bytes = task_bytes + flow.ready.bytes() + kept.bytes;
         let least = (2 * self.core.slaves()).max(1);
         // What is out is going to be results, as large as those that came; while none has, a few tasks are enough.
         let (window, each_result) = match flow.came {
@@ -118,6 +128,7 @@ impl State {
             tasks,
             free: least.saturating_sub(out).min(tasks),
             bytes: self.map_bytes_max.saturating_sub(out_bytes).min(queue),
+            task_bytes: self.map_task_bytes_max().saturating_sub(task_bytes),
             each_result,
             window,
             is_wide,
@@ -126,6 +137,13 @@ impl State {
             self.say_queue_full();
         }
         room
+    }
+
+    /// Bytes of tasks that a map may have out: two packets for each slave, and a quarter more.
+    fn map_task_bytes_max(&self) -> u64 {
+        let slaves = self.core.slaves() as u64;
+        let packets = 2 * slaves * u64::from(self.core.packet_bytes_enough());
+        (packets + packets / 4).max(TASK_BYTES_LEAST)
     }
 
     /// Says once that the queue is full, and by how much.

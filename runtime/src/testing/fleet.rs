@@ -573,13 +573,14 @@ impl Fleet {
     }
 
     /// A slave that serves says these frames, which none would.
-    pub(super) fn lie_with(&mut self, frames: &[u8]) {
+    pub(super) fn lie_with(&mut self, frames: &[u8], law: &mut dyn Watch) {
         let serves = |slave: &SimSlave| {
             slave.life == Life::Up && slave.core.welcome().is_some() && !slave.is_apart()
         };
         let found = self.slaves.iter_mut().find(|(_, slave)| serves(slave));
         if let Some((key, slave)) = found {
             slave.lie(frames, self.now);
+            law.on_liar(self.links[&slave.link].id);
             let key = *key;
             self.say(|| format!("slave {key} lies of what it has kept"));
         }
@@ -630,7 +631,9 @@ impl Fleet {
     }
 
     fn heal(&mut self, key: usize) {
-        if let Some(link) = self.links.get_mut(&key) {
+        if let Some(link) = self.links.get_mut(&key)
+            && !link.is_lost
+        {
             link.up.heal(self.now);
             link.down.heal(self.now);
             self.say(|| format!("link {key} heals"));

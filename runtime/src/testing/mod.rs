@@ -58,7 +58,7 @@
 //! In every seventh run the master lacks descriptors now and then, and those who dial wait for it to accept again.
 //!
 //! # Does it bite?
-//! `runtime/tests/mutants.rs` puts 121 deliberate bugs into copies of the sources and demands that each is
+//! `runtime/tests/mutants.rs` puts 128 deliberate bugs into copies of the sources and demands that each is
 //! found within 500 seeds. The first seed that found it (counted from 1), and how:
 //!
 //! | bug | seed | found by |
@@ -124,6 +124,7 @@
 //! | reduce: the first failed place that comes is the error | 444 | assertion `left == right` failed: another place is the error |
 //! | reduce: results that do not follow one another are kept as one | 130 | after 200s of simulated time the master algorithm has not returned: 0 tasks are queued or running, 0 slaves are here |
 //! | a waker is called while the state is borrowed | 2 | RefCell already borrowed |
+//! | passes: whoever has no answer is refused it, and asks again after each | 2 | assertion `left == right` failed: whoever waits is asked again and again |
 //! | leaving: goodbye without the results that wait for others | 14 | the slave on 2.1 left of its own will, and {27}, which it had finished, are lost |
 //! | leaving: a time limit drops unsent results | 38 | the slave on 1.1 left of its own will, and {24}, which it had finished, are lost |
 //! | leaving: gone as soon as it is over | 23 | the slave on 1.2 left of its own will, and {222, 223, 226}, which it had finished, are lost |

@@ -202,6 +202,8 @@ pub(super) struct Link {
     pub(super) accepted: bool,
     /// Which of the world's masters it leads to.
     pub(super) master: u32,
+    /// The master's host lost power: nothing ever comes through again.
+    pub(super) is_lost: bool,
     /// The master has closed it and is told nothing more.
     pub(super) closed: bool,
     told_end: bool,
@@ -222,6 +224,7 @@ impl Link {
             connect_at,
             accepted: false,
             master: 0,
+            is_lost: false,
             closed: false,
             told_end: false,
             outbox: VecDeque::new(),
@@ -338,6 +341,7 @@ impl Link {
         self.returned.clear();
         match has_power {
             false => {
+                self.is_lost = true;
                 self.up.stall(now);
                 self.down.stall(now);
             }

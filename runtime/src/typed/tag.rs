@@ -1,5 +1,6 @@
 //! A task's tag, and why a task has no output: the words that algorithms and their surroundings share.
 
+use crate::proto::bytes::SmallBytes;
 use crate::typed::wire::{Scratch, Wire, WireError, decode, encode, type_text};
 
 /// A tag as it travels.
@@ -7,7 +8,7 @@ use crate::typed::wire::{Scratch, Wire, WireError, decode, encode, type_text};
 pub(crate) struct Tag {
     /// Archives carry no type, so a tag brings its own along.
     pub(crate) type_hash: u64,
-    pub(crate) archive: Box<[u8]>,
+    pub(crate) archive: SmallBytes,
 }
 
 impl Tag {
@@ -16,7 +17,7 @@ impl Tag {
         encode(tag, &mut scratch.0)?;
         Ok(Self {
             type_hash: T::TYPE_HASH,
-            archive: scratch.0.as_slice().into(),
+            archive: SmallBytes::copy_from_slice(&scratch.0),
         })
     }
 

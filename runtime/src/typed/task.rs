@@ -1,5 +1,6 @@
 //! A call that has not been made, and the template of its policy.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -33,7 +34,7 @@ use crate::typed::wire::{ArgumentWriter, Wire, WireError};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     pub(crate) slave: Option<SlaveId>,
-    pub(crate) tag: Option<Box<Tag>>,
+    pub(crate) tag: Option<Tag>,
     pub(crate) do_it_anyway: Option<bool>,
     pub(crate) retry: Option<bool>,
     pub(crate) priority: Option<i8>,
@@ -70,7 +71,7 @@ impl Policy {
 
     fn set_tag<T: Wire>(&mut self, tag: &T) {
         match Tag::new(tag) {
-            Ok(tag) => self.tag = Some(Box::new(tag)),
+            Ok(tag) => self.tag = Some(tag),
             Err(error) => self.error = Some(Box::new(error)),
         }
     }
@@ -203,11 +204,35 @@ impl OwnPolicy {
         Self(ManuallyDrop::new(policy))
     }
 
-    #[cold]
+    fn get_or_begin(&mut self) -> &mut Policy {
+        self.0.get_or_insert_with(|| {
+            let kept = KEPT.try_with(|kept| kept.borrow_mut().pop());
+            kept.ok().flatten().unwrap_or_default()
+        })
+    }
+
     #[inline(never)]
     fn drop_some(&mut self) {
-        drop(self.0.take());
+        let Some(mut policy) = self.0.take() else {
+            return;
+        };
+        *policy = Policy::default();
+        // A thread that is ending keeps nothing.
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < KEPT_MAX {
+                kept.push(policy);
+            }
+        });
     }
+}
+
+/// Most policies whose memory a thread keeps for its next tasks: one that was submitted needs it no more.
+const KEPT_MAX: usize = 16;
+
+thread_local! {
+    /// Each of them sets nothing.
+    static KEPT: RefCell<Vec<Box<Policy>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drop for OwnPolicy {
@@ -288,7 +313,7 @@ impl<A> Task<A> {
     }
 
     fn policy_mut(&mut self) -> &mut Policy {
-        self.policy.0.get_or_insert_default()
+        self.policy.get_or_begin()
     }
 
     /// Ordered: that slave only, in the order submitted. Default: unordered, any slave.

@@ -41,7 +41,10 @@ impl Machine {
             .set_max_stack_height(STACK_BYTES_MAX)
             .set_max_cached_stacks(1)
             .ignore_custom_sections(true);
-        let module = Module::new(&Engine::new(&config), bytes)
+        let engine = Engine::new(&config);
+        // Compiling checks as it goes, and panics at some bytes that are no module: it gets only what is one.
+        let module = Module::validate(&engine, bytes)
+            .and_then(|()| Module::new(&engine, bytes))
             .map_err(|error| format!("this is no WebAssembly module: {error}"))?;
         match module.imports().next() {
             None => Ok(Machine(module)),

@@ -297,6 +297,9 @@ mod tests {
         }
         assert!(call("(module", &[], &Limits::default()).is_err());
         assert!(Module::new(b"\0asm").is_err());
+        // An operator behind the end of its function: compiling it as it came was a panic.
+        let behind = b"\0asm\x01\0\0\0\x01\x05\x01\x60\x01\x7f\0\x03\x02\x01\0\x07\x05\x01\x01f\0\0\x0a\x07\x01\x05\0\x0b\x20\0\x0b";
+        assert!(Module::new(behind).is_err());
     }
 
     /// The way in: what is nearly a module does no harm. Mutations of a module that has a bit of everything.

@@ -15,6 +15,7 @@ use ringmw_codec::frame::Kind;
 use crate::conversing::{self, prattle};
 use crate::misfortune::{self, fell, perish, pine, plod};
 use crate::process::Process;
+use crate::racing::{self, sprint};
 use crate::support::{Given, archive, frame, result};
 
 /// A nap that tells when it begins: it will be disturbed.
@@ -127,6 +128,10 @@ async fn master(mw: Master, args: Args) -> Result {
         println!("{kind}");
         if kind == "converse" {
             return conversing::converse(&mw).await;
+        }
+        if kind == "race" {
+            let folder: String = args.value("--folder", String::new())?;
+            return racing::race(&mw, Path::new(&folder)).await;
         }
         return restless(&mw, &kind).await;
     }
@@ -274,6 +279,7 @@ pub(crate) fn app() -> App {
         .algorithm::<pine>()
         .algorithm::<plod>()
         .algorithm::<prattle>()
+        .algorithm::<sprint>()
         .algorithm::<square>()
         .algorithm::<swell>()
         .master(master);

@@ -17,6 +17,7 @@ mod misfortune;
 mod outlive;
 mod poison;
 mod progress;
+mod racing;
 mod screens;
 mod secrets;
 mod signals;
@@ -87,6 +88,7 @@ use crate::progress::{
     a_narrow_terminal_has_the_misfortunes_at_least, a_terminals_last_row_says_how_far_a_run_is,
     progress_is_off_where_it_is_not_wanted,
 };
+use crate::racing::a_winner_dies_as_it_wins;
 use crate::screens::{a_black_hole_has_its_screen, each_misfortune_has_its_screen};
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
@@ -124,6 +126,12 @@ const TESTS: &[Test] = &[
     }),
     ("a_conversation_is_cut_in_the_middle_on_epoll", || {
         a_conversation_is_cut_in_the_middle("epoll")
+    }),
+    ("a_winner_dies_as_it_wins_on_the_ring", || {
+        a_winner_dies_as_it_wins("ring")
+    }),
+    ("a_winner_dies_as_it_wins_on_epoll", || {
+        a_winner_dies_as_it_wins("epoll")
     }),
     ("nothing_goes_in_plain", nothing_goes_in_plain),
     (

@@ -53,6 +53,7 @@ impl<P: Series> Scheduler<P> {
         self.slaves.begin_packet(at, now);
         self.expect_first(at);
         let bytes_max = u64::from(self.config.task_packet_bytes_max);
+        let bytes_enough = u64::from(self.config.packet_bytes_enough());
         let mut bytes = u64::from(self.config.task_packet_overhead_bytes);
         let mut room = self.room();
         let slave = self.slaves.busy_mut(at);
@@ -105,7 +106,10 @@ impl<P: Series> Scheduler<P> {
             let tasks = if is_one { 1 } else { tasks };
             probed = is_probe.then_some(record.algorithm).or(probed);
             // Submit let no task pass that exceeds the limit alone: the first one always fits.
-            let (tasks, taken) = record.fitting(tasks, bytes_max - bytes);
+            let (tasks, taken) = match record.fitting(tasks, bytes_enough.saturating_sub(bytes)) {
+                (0, _) if nth == 0 => record.fitting(1, bytes_max - bytes),
+                fitting => fitting,
+            };
             if tasks == 0 {
                 break;
             }

@@ -13,6 +13,9 @@ const SHARES: u64 = 2;
 /// So many packets after it was filled up to its target number the queue counts as kept filled.
 const FILLED_FOR: u64 = 2;
 
+/// A source fills the queue again after this long.
+const SOURCE_SLICE: Nanos = 1_000_000;
+
 impl<P: Series> Scheduler<P> {
     /// How many tasks of this algorithm a packet holds while there are plenty.
     pub fn group_of_tasks(&self, algorithm: AlgorithmId) -> u32 {
@@ -72,9 +75,11 @@ impl<P: Series> Scheduler<P> {
                     compute: Some(self.packet_compute()),
                     share: match (self.is_kept_filled(), self.sources > 0) {
                         (true, _) => u64::MAX,
-                        // A source fills the queue in slices: what has come so far is for all who wait for it.
+                        // A source fills the queue in slices: what has come so far is for all who wait for it, and
+                        // whom the master comes to before the next one.
                         (false, true) => {
-                            let others = u64::from(self.slaves.idle_takers());
+                            let idle = u64::from(self.slaves.idle_takers());
+                            let others = idle.min(SOURCE_SLICE / self.packet_costs.each());
                             self.owners.len_with_needy().div_ceil(1 + others)
                         }
                         (false, false) => self.owners.len_with_needy().div_ceil(SHARES * takers),
@@ -222,6 +227,32 @@ mod tests {
         assert_eq!(sizes, [2_000, 2_000, 2_000]);
     }
 
+    /// Packets were filled up to a buffer of many megabytes, and what was in hand of a few slaves left the caches.
+    #[test]
+    fn a_packet_ends_once_it_has_bytes_enough() {
+        let config = Config {
+            task_group: AUTO,
+            task_packet_bytes_max: 64 << 20,
+            ..Config::for_test()
+        };
+        let mut sched = Scheduler::new(config, 2);
+        (0..4).for_each(|_| _ = sched.connect());
+        sched.learn_compute(QUICK, 1);
+        sched.set_target(None, 20);
+        let mut give = |bytes, tasks| {
+            for _ in 0..tasks {
+                sched.submit(TaskSpec::new(QUICK, Owner::Queue, bytes), (), 0);
+            }
+        };
+        give(100_000, 30);
+        give(40 << 20, 2);
+        let sizes: Vec<usize> = std::iter::from_fn(|| packet(&mut sched))
+            .map(|(_, tasks)| tasks.len())
+            .take(4)
+            .collect();
+        assert_eq!(sizes, [10, 10, 10, 1], "one that has more travels alone");
+    }
+
     /// Many slaves wait for the first few results: nobody is given a thousand tasks of which nothing is known.
     #[test]
     fn an_unknown_task_travels_alone_to_each_of_many() {
@@ -299,6 +330,24 @@ mod tests {
             .take(4)
             .collect();
         assert_eq!(sizes, [20, 20, 20, 20]);
+    }
+
+    /// Of ten thousand idle slaves each was given one or two tasks of every slice, and the master sent packets that cost it
+    /// more than they were worth.
+    #[test]
+    fn what_a_source_has_given_is_not_cut_for_more_than_the_master_comes_to() {
+        let mut sched = sched();
+        (0..10_000).for_each(|_| _ = sched.connect());
+        sched.learn_compute(QUICK, 1_000);
+        sched.learn_packet_costs(10_000, 10_000 * 50_000);
+        sched.begin_source();
+        submit(&mut sched, QUICK, 21_000);
+        let sizes: Vec<usize> = std::iter::from_fn(|| packet(&mut sched))
+            .map(|(_, tasks)| tasks.len())
+            .take(2)
+            .collect();
+        // The master sends twenty of 50 us before more has come.
+        assert_eq!(sizes, [1_000, 953]);
     }
 
     #[test]

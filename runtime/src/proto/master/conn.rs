@@ -1,5 +1,6 @@
 //! One connection: what it is, what is known of its slave, and why it ends.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use ringmw_sched::{Death, Departure, Nanos, SlaveId};
 use super::account::Deeds;
 use super::meter::Meter;
 use super::shared::Sending;
-use crate::proto::conn::ConnId;
+use crate::proto::conn::{ConnId, Effect};
 use crate::proto::pieces::Pieces;
 use crate::proto::secured::AtMaster;
 
@@ -31,6 +32,9 @@ pub(super) struct Conn {
     pub(super) out: Vec<u8>,
     /// What belongs between the bytes of `out`.
     pub(super) pieces: Pieces,
+    /// Where all is sealed: what is not yet, and about how many bytes are that the engine has not written.
+    pub(super) unsealed: VecDeque<Effect>,
+    pub(super) sealed_ahead: usize,
     pub(super) unsent: Unsent,
     pub(super) withdraw: Vec<u64>,
     /// What is in `out` waits until the journal has passed this barrier; from where on there are tasks that wait for it.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
@@ -63,6 +64,8 @@ impl MasterCore {
             frame_since: None,
             out: Vec::new(),
             pieces: Pieces::default(),
+            unsealed: VecDeque::new(),
+            sealed_ahead: 0,
             unsent: Unsent::default(),
             withdraw: Vec::new(),
             barred: None,
@@ -89,22 +92,39 @@ impl MasterCore {
     pub fn is_long(&self, conn: ConnId) -> bool {
         let state = self.conn(conn);
         state.is_some_and(|state| {
-            state.secured.is_none()
-                && state.reader.is_long()
-                && matches!(state.phase, Phase::Slave { .. })
+            let is_long = state.reader.is_long();
+            let secured = state.secured.as_ref();
+            matches!(state.phase, Phase::Slave { .. })
+                && secured.map_or(is_long, |secured| secured.is_long(is_long))
         })
     }
 
-    /// Lends a long frame's memory for what comes next.
+    /// Lends memory for what comes next: a long frame's own, or some for its records.
     pub fn lend(&mut self, conn: ConnId) -> Option<Block> {
-        match self.is_long(conn) {
-            true => self.conn_mut(conn)?.reader.lend(),
-            false => None,
+        if !self.is_long(conn) {
+            return None;
         }
+        match &self.conn(conn)?.secured {
+            None => self.lend_frame(conn),
+            Some(_) => self.lend_records(conn),
+        }
+    }
+
+    /// Lends a long frame's memory, if one has begun.
+    pub(super) fn lend_frame(&mut self, conn: ConnId) -> Option<Block> {
+        self.conn_mut(conn)?.reader.lend()
     }
 
     /// What was lent comes back, with `more` bytes that have come.
     pub fn on_block(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
+        match self.conn(conn).is_some_and(|state| state.secured.is_some()) {
+            true => self.on_records(conn, bytes, more),
+            false => self.on_frame_block(conn, bytes, more),
+        }
+    }
+
+    /// A long frame's memory comes back, with `more` bytes of the frame.
+    pub(super) fn on_frame_block(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
         self.read(conn, Read::Block(bytes, more));
     }
 

@@ -76,6 +76,7 @@ use incumbents::Pace;
 use journal::Recorder;
 pub(crate) use kept::Returned;
 use lacking::Lacking;
+use secured::SEALED_AHEAD_MAX;
 pub(crate) use shared::Load;
 use shared::Shares;
 use talks::Talks;
@@ -390,6 +391,11 @@ impl MasterCore {
         self.slots.len() * hands.min(2 * packet_max)
     }
 
+    /// The bytes at which a packet of tasks ends.
+    pub(crate) fn packet_bytes_enough(&self) -> u32 {
+        self.config.rules.sched.packet_bytes_enough()
+    }
+
     // ---- effects
 
     /// The next effect of this turn.
@@ -406,18 +412,32 @@ impl MasterCore {
             }
             put_withdraw(&mut state.withdraw, &mut state.out);
             let has_answer = state.secured.as_ref().is_some_and(|it| it.has_answer());
+            let conn = state.id;
             if !state.out.is_empty() || has_answer {
-                let conn = state.id;
                 self.account(conn);
                 let (out, pieces) = self.take_out(conn);
-                if pieces.is_empty() {
-                    return Some(Effect::Send(conn, out));
+                if let Some(effect) = self.to_send(conn, out, pieces) {
+                    return Some(effect);
                 }
-                self.parts.extend(pieces.effects(conn, out));
-                return self.parts.pop_front();
+            }
+            self.go_on_sealing(conn, SEALED_AHEAD_MAX);
+            if let Some(part) = self.parts.pop_front() {
+                return Some(part);
             }
         }
         let effect = self.effects.pop_front()?;
+        if let Effect::Close {
+            conn,
+            graceful: true,
+        } = effect
+        {
+            // All of it leaves before that.
+            self.go_on_sealing(conn, usize::MAX);
+            if let Some(part) = self.parts.pop_front() {
+                self.effects.push_front(effect);
+                return Some(part);
+            }
+        }
         if let Effect::Close { conn, .. } = effect {
             self.forget(conn);
         }

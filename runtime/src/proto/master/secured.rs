@@ -6,16 +6,46 @@
 //! result waiting. Peers that wait for that are not judged by time.
 
 use bytes::Bytes;
+use ringmw_codec::frame::Block;
 use ringmw_codec::handshake::{PROTOCOL_VERSION, Refusal};
 use ringmw_codec::secret::{FirstError, Key, Opening, Secret};
 
 use super::MasterCore;
 use super::conn::Phase;
 use crate::proto::conn::{ConnId, Effect};
-use crate::proto::secured::{AtMaster, Unproved};
+use crate::proto::pieces::Pieces;
+use crate::proto::secured::{AtMaster, Frames, Unproved, open_block};
 
 /// Peers that are answered in one turn: 5 ms.
 pub(crate) const ANSWERS_A_TURN: usize = 50;
+
+/// What is long is sealed in parts of so many bytes: the processor's caches hold one until the engine has sent it.
+const SEALED_PART_BYTES: usize = 256 << 10;
+
+/// About so many bytes are sealed before the engine has written them, of what is long: while it writes one part the next is
+/// there.
+pub(super) const SEALED_AHEAD_MAX: usize = 2 * SEALED_PART_BYTES;
+
+/// One connection of a core.
+struct Of<'a>(&'a mut MasterCore, ConnId);
+
+impl Frames for Of<'_> {
+    fn go_on(&self) -> bool {
+        self.0.serves(self.1)
+    }
+
+    fn lend(&mut self) -> Option<Block> {
+        self.0.lend_frame(self.1)
+    }
+
+    fn on_block(&mut self, bytes: Vec<u8>, more: usize) {
+        self.0.on_frame_block(self.1, bytes, more);
+    }
+
+    fn on_bytes(&mut self, bytes: &[u8]) {
+        self.0.on_bytes(self.1, bytes);
+    }
+}
 
 impl MasterCore {
     /// The run has this secret: nobody who does not know it gets anywhere. To be said before the first connection.
@@ -81,6 +111,39 @@ impl MasterCore {
         Some(secured.open(bytes, (secret, &self.config.member_id), plain))
     }
 
+    /// Lends memory for the records that come next.
+    pub(super) fn lend_records(&mut self, conn: ConnId) -> Option<Block> {
+        let memory = self.spare().unwrap_or_default();
+        let secured = self.conn_mut(conn)?.secured.as_mut()?;
+        Some(secured.channel()?.lend(memory))
+    }
+
+    /// What was lent for records comes back, with `more` bytes that have come.
+    pub(super) fn on_records(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
+        let state = self.conn_mut(conn);
+        let Some(mut secured) = state.and_then(|state| state.secured.take()) else {
+            return;
+        };
+        let mut plain = std::mem::take(&mut self.opened);
+        let opened = match secured.channel() {
+            Some(channel) => open_block(channel, &bytes, &mut plain, &mut Of(self, conn)),
+            None => Ok(()),
+        };
+        plain.clear();
+        self.opened = plain;
+        self.keep_spare(bytes);
+        if let Some(state) = self.conn_mut(conn) {
+            state.secured = Some(secured);
+        }
+        if more > 0 {
+            // It has been heard, though no record be whole, and one may have begun.
+            self.on_bytes(conn, &[]);
+        }
+        if let Err(error) = opened {
+            self.on_unproved(conn, Unproved::Record(error));
+        }
+    }
+
     /// It does not know the secret, or somebody on the way has changed what it said.
     fn on_unproved(&mut self, conn: ConnId, why: Unproved) {
         if let Some(secured) = self.conn_mut(conn).and_then(|state| state.secured.as_mut()) {
@@ -128,16 +191,74 @@ impl MasterCore {
         }
     }
 
+    /// What is to be sent of a buffer and the pieces that belong between its bytes. None: it waits until it is its turn to be
+    /// [sealed](Self::go_on_sealing), or has become parts.
+    pub(super) fn to_send(&mut self, conn: ConnId, out: Vec<u8>, pieces: Pieces) -> Option<Effect> {
+        let state = self.conn_mut(conn)?;
+        let waits = state.secured.is_some() && !(pieces.is_empty() && state.unsealed.is_empty());
+        if waits {
+            state.unsealed.extend(pieces.effects(conn, out));
+            return None;
+        }
+        if pieces.is_empty() {
+            return Some(Effect::Send(conn, out));
+        }
+        self.parts.extend(pieces.effects(conn, out));
+        None
+    }
+
+    /// Gives what waits to be sealed for sending, a part at a time, as long as less than `ahead_max` bytes are sealed and not
+    /// written.
+    pub(super) fn go_on_sealing(&mut self, conn: ConnId, ahead_max: usize) {
+        let Some(Some(state)) = self.conns.get_mut(conn.slot()) else {
+            return;
+        };
+        if state.id != conn {
+            return;
+        }
+        while state.sealed_ahead < ahead_max
+            && let Some(first) = state.unsealed.pop_front()
+        {
+            let part = match first {
+                Effect::SendShared(_, mut piece) if piece.len() > SEALED_PART_BYTES => {
+                    let part = piece.split_to(SEALED_PART_BYTES);
+                    state.unsealed.push_front(Effect::SendShared(conn, piece));
+                    Effect::SendShared(conn, part)
+                }
+                whole => whole,
+            };
+            state.sealed_ahead += match &part {
+                Effect::Send(_, buffer) => buffer.len(),
+                Effect::SendShared(_, piece) => piece.len(),
+                _ => 0,
+            };
+            self.parts.push_back(part);
+        }
+    }
+
+    /// The engine has written so many sealed bytes: more can be sealed.
+    pub(super) fn on_sealed_written(&mut self, conn: ConnId, bytes: u64) {
+        let Some(state) = self.conn_mut(conn) else {
+            return;
+        };
+        state.sealed_ahead = state.sealed_ahead.saturating_sub(bytes as usize);
+        if !state.unsealed.is_empty() {
+            self.dirty.push(conn.slot() as u32);
+        }
+    }
+
     fn seal_shared(&mut self, conn: ConnId, piece: Bytes) -> Effect {
         let Some(state) = self.conn_mut(conn) else {
             return Effect::SendShared(conn, piece);
         };
-        let Some(secured) = state.secured.as_mut() else {
+        let Some(mut secured) = state.secured.take() else {
             return Effect::SendShared(conn, piece);
         };
-        let mut sealed = Vec::new();
+        let mut sealed = self.spare().unwrap_or_default();
         secured.seal_shared(&piece, &mut sealed);
         let more = (sealed.len() - piece.len()) as u64;
+        let state = self.conn_mut(conn).expect("looked up above");
+        state.secured = Some(secured);
         self.keep_unsent(conn, more);
         Effect::Send(conn, sealed)
     }

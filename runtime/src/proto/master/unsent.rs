@@ -113,6 +113,7 @@ impl MasterCore {
         }
         state.unsent.crowded &= state.unsent.bytes > 0;
         self.unsent.bytes -= bytes;
+        self.on_sealed_written(conn, bytes);
         self.hold_back(conn);
         self.line_up(conn);
     }

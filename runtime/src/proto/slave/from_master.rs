@@ -39,19 +39,40 @@ impl SlaveCore {
     /// Whether what comes next is the rest of a long frame.
     pub fn is_long(&self) -> bool {
         let is_served = self.end.is_none() && !self.is_apart();
-        self.secured.is_none() && is_served && self.reader.is_long()
+        let is_long = self.reader.is_long();
+        let secured = self.secured.as_ref();
+        is_served && secured.map_or(is_long, |secured| secured.is_long(is_long))
     }
 
-    /// Lends a long frame's memory for what comes next.
+    /// Lends memory for what comes next: a long frame's own, or some for its records.
     pub fn lend(&mut self) -> Option<Block> {
-        match self.is_long() {
-            true => self.reader.lend(),
-            false => None,
+        if !self.is_long() {
+            return None;
         }
+        match &mut self.secured {
+            None => self.reader.lend(),
+            Some(secured) => {
+                let memory = std::mem::take(&mut self.records);
+                Some(secured.channel()?.lend(memory))
+            }
+        }
+    }
+
+    /// Lends a long frame's memory, if one has begun.
+    pub(super) fn lend_frame(&mut self) -> Option<Block> {
+        self.reader.lend()
     }
 
     /// What was lent comes back, with what has come.
     pub fn on_block(&mut self, bytes: Vec<u8>, now: Nanos) {
+        match self.secured.is_some() {
+            true => self.on_records(bytes, now),
+            false => self.on_frame_block(bytes, now),
+        }
+    }
+
+    /// A long frame's memory comes back, with what has come of the frame.
+    pub(super) fn on_frame_block(&mut self, bytes: Vec<u8>, now: Nanos) {
         self.read(Read::Block(bytes), now);
     }
 

@@ -76,6 +76,8 @@ pub struct SlaveCore {
     reader: FrameReader,
     /// What all goes through, where the run has a secret.
     secured: Option<Box<AtSlave>>,
+    /// Memory that long records are received into.
+    records: Vec<u8>,
     tasks: VecDeque<Queued>,
     /// Tasks in them.
     queued: usize,
@@ -134,6 +136,7 @@ impl SlaveCore {
             welcome: None,
             reader: FrameReader::new(),
             secured: None,
+            records: Vec::new(),
             tasks: VecDeque::new(),
             queued: 0,
             running: None,

@@ -1,13 +1,34 @@
 //! A slave of a run that has a secret: it proves itself, and its frames wait until the master has.
 
 use ringmw_codec::control::{Begun, Goodbye, GoodbyeCode};
-use ringmw_codec::frame::Kind;
+use ringmw_codec::frame::{Block, Kind};
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_sched::Nanos;
 
 use super::SlaveCore;
 use super::leave::SlaveEnd;
-use crate::proto::secured::AtSlave;
+use crate::proto::secured::{AtSlave, Frames, open_block};
+
+/// A core at this time.
+struct At<'a>(&'a mut SlaveCore, Nanos);
+
+impl Frames for At<'_> {
+    fn go_on(&self) -> bool {
+        self.0.end.is_none() && !self.0.is_apart()
+    }
+
+    fn lend(&mut self) -> Option<Block> {
+        self.0.lend_frame()
+    }
+
+    fn on_block(&mut self, bytes: Vec<u8>, _: usize) {
+        self.0.on_frame_block(bytes, self.1);
+    }
+
+    fn on_bytes(&mut self, bytes: &[u8]) {
+        self.0.on_bytes(bytes, self.1);
+    }
+}
 
 impl SlaveCore {
     /// The run has this secret, and `key` was drawn for this connection. To be said before anything is taken or given.
@@ -34,6 +55,28 @@ impl SlaveCore {
             heard(&plain);
             self.on_bytes(&plain, now);
         }
+        if let Err(reason) = opened {
+            let reason = format!("what it sent cannot be read: {reason}");
+            self.finish_with(SlaveEnd::MasterLost(reason));
+        }
+    }
+
+    /// What was lent for records comes back, with what has come.
+    pub(super) fn on_records(&mut self, bytes: Vec<u8>, now: Nanos) {
+        let Some(mut secured) = self.secured.take() else {
+            return;
+        };
+        let mut plain = Vec::new();
+        let opened = match secured.channel() {
+            Some(channel) => open_block(channel, &bytes, &mut plain, &mut At(self, now)),
+            None => Ok(()),
+        };
+        self.records = bytes;
+        if self.is_apart() {
+            // What was read cut it off from that master, and its channel with it.
+            return;
+        }
+        self.secured = Some(secured);
         if let Err(reason) = opened {
             let reason = format!("what it sent cannot be read: {reason}");
             self.finish_with(SlaveEnd::MasterLost(reason));

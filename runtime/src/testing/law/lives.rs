@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 
+use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchView, TaskSeries};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::journal::{Found, Record, Records, Segment};
@@ -34,10 +35,21 @@ pub(in crate::testing) struct LivesLaw {
     /// By the number that an algorithm gives them: tasks that are begun at most once.
     once: BTreeMap<u64, Key>,
     pub(in crate::testing) handed: u64,
+    /// Connections of slaves that lie, and of those whose bytes are changed on the way.
+    liars: BTreeSet<ConnId>,
+    /// By address: the connection that has it.
+    peers: BTreeMap<String, ConnId>,
 }
 
-/// No life knows of tasks by other means than its journal.
-impl Watch for LivesLaw {}
+impl Watch for LivesLaw {
+    fn on_liar(&mut self, conn: ConnId) {
+        self.liars.insert(conn);
+    }
+
+    fn on_tampered(&mut self, conn: ConnId) {
+        self.liars.insert(conn);
+    }
+}
 
 /// What of a segment's records is there.
 struct There<'a> {
@@ -153,6 +165,27 @@ impl LivesLaw {
         let found: BTreeMap<u32, u64> = bests.iter().map(|(id, best)| (*id, best.image)).collect();
         assert_eq!(found, expected.bests, "incumbents that life {life} finds");
         self.known.insert(master, expected.keys);
+    }
+
+    /// A master accepts a connection from this address.
+    pub(in crate::testing) fn on_accept(&mut self, conn: ConnId, peer: &str) {
+        self.peers.insert(peer.to_owned(), conn);
+    }
+
+    /// Who comes back to its run tells no life what is another's.
+    pub(in crate::testing) fn on_line(&self, event: &Event) {
+        if let Event::Offence {
+            slave: Some(_),
+            from,
+            reason,
+        } = event
+        {
+            let conn = self.peers.get(from);
+            assert!(
+                conn.is_some_and(|conn| self.liars.contains(conn)),
+                "an honest slave at {from} commits an offence: {reason}"
+            );
+        }
     }
 
     /// A master sends these frames.

@@ -4,10 +4,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::future::join3;
@@ -17,7 +17,7 @@ use ringmw_sched::{Group, SlaveId};
 
 use crate::app::App;
 use crate::io::clock::Clock;
-use crate::master::{ANSWERS_UNREAD_MAX, Master};
+use crate::master::{ANSWERS_UNREAD_MAX, Call, Master};
 use crate::testing::{Churn, World};
 
 #[ringmw::algorithm]
@@ -41,6 +41,8 @@ struct Habits {
     hold: Duration,
     tasks: u64,
     in_order: bool,
+    /// Calls that nobody may run wait beside all that.
+    crowd: u64,
 }
 
 /// Runs one such master in a world of its own.
@@ -56,6 +58,7 @@ pub(super) fn restless(seed: u64, transcript: bool) {
         hold: Duration::from_millis(hold),
         tasks: rng.random_range(5..40),
         in_order: rng.random_range(0..2) == 0,
+        crowd: [0, 5, 300][(seed % 3) as usize],
     };
     let timeout = rng.random_range(2..6).to_string();
     let app = App::new()
@@ -149,6 +152,25 @@ impl Common {
     }
 }
 
+/// Calls that wait, and how often they have been polled in all.
+struct Crowd {
+    calls: Vec<Call<mirror>>,
+    polls: Rc<Cell<u64>>,
+}
+
+impl Future for Crowd {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let polls = Rc::clone(&self.polls);
+        polls.set(polls.get() + self.calls.len() as u64);
+        let answers = self.calls.iter_mut().map(|call| Pin::new(call).poll(cx));
+        let ended = answers.filter(Poll::is_ready).count();
+        assert_eq!(ended, 0, "no slave may have run it");
+        Poll::Pending
+    }
+}
+
 async fn master(mw: Master, habits: Habits) {
     let common = Rc::new(Common {
         mw: mw.clone(),
@@ -164,6 +186,13 @@ async fn master(mw: Master, habits: Habits) {
     for _ in 0..habits.hogs.1 {
         drop(mw.spawn(Rc::clone(&common).hog()));
     }
+    // Those who wait have their turn when one of them has its answer, and else cost nobody anything.
+    let polls = Rc::new(Cell::new(0));
+    let calls = (0..habits.crowd).map(|n| mw.call(mirror::task(n).needs("nowhere")));
+    drop(mw.spawn(Crowd {
+        calls: calls.collect(),
+        polls: Rc::clone(&polls),
+    }));
     let results = mw.spawn(Rc::clone(&common).take_results_only(habits.tasks));
     let map = mw.spawn(Rc::clone(&common).map(habits.tasks, habits.in_order));
     let work = async {
@@ -173,6 +202,8 @@ async fn master(mw: Master, habits: Habits) {
         }
         results.await;
         map.await;
+        let crowd = (polls.get(), habits.crowd);
+        assert_eq!(crowd.0, crowd.1, "whoever waits is asked again and again");
         common.over.set(true);
     };
     let idle = async {

@@ -72,13 +72,29 @@ pub(super) struct Answer {
     reduced: u64,
     weighed: u64,
     followed: u64,
-    best: (u64, Option<Vec<u64>>),
+    best: Vec<Incumbent>,
+}
+
+/// A key and its witness.
+type Incumbent = (u64, Option<Vec<u64>>);
+
+/// The incumbents of a search: its tasks offer to them in turn, so that many a task has the best key of one.
+type Bests = Vec<Best<u64, Vec<u64>>>;
+
+fn bests(mw: &Master, habits: Habits) -> Bests {
+    (0..habits.bests).map(|_| mw.minimum(u64::MAX)).collect()
+}
+
+fn incumbents(bests: &Bests) -> Vec<Incumbent> {
+    let told = bests.iter().map(|best| (best.get(), best.witness()));
+    told.collect()
 }
 
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Habits {
     tasks: u64,
     singles: u64,
+    bests: u64,
     pub(super) slaves: usize,
     /// It saves its state, and goes on from there: one flow after the other.
     pub(super) saves: bool,
@@ -94,6 +110,7 @@ impl Habits {
         Habits {
             tasks: rng.random_range(10..80),
             singles: rng.random_range(1..20),
+            bests: [1, 5, 30][rng.random_range(0..3)],
             slaves: rng.random_range(1..6),
             saves: rng.random_range(0..2) == 0,
             awaits: rng.random_range(0..2) == 0,
@@ -164,7 +181,7 @@ pub(super) async fn master(mw: Master, habits: Habits) -> Answer {
 }
 
 async fn one_by_one(mw: Master, habits: Habits) -> Answer {
-    let early = (!habits.late_best).then(|| mw.minimum::<u64, Vec<u64>>(u64::MAX));
+    let early = (!habits.late_best).then(|| bests(&mw, habits));
     let restored = mw.restore::<Saved>().await.expect("one of both is whole");
     let mut saved = restored.unwrap_or_default();
     if saved.phase == 0 {
@@ -181,7 +198,7 @@ async fn one_by_one(mw: Master, habits: Habits) -> Answer {
         saved.phase = 1;
         save(&mw, habits, &saved).await;
     }
-    let best = early.unwrap_or_else(|| mw.minimum::<u64, Vec<u64>>(u64::MAX));
+    let best = early.unwrap_or_else(|| bests(&mw, habits));
     if saved.phase == 1 {
         saved.reduced = reduced(&mw, habits).await;
         saved.phase = 2;
@@ -204,7 +221,7 @@ async fn one_by_one(mw: Master, habits: Habits) -> Answer {
         reduced: saved.reduced,
         weighed: saved.weighed,
         followed: saved.followed,
-        best: (best.get(), best.witness()),
+        best: incumbents(&best),
     }
 }
 
@@ -216,7 +233,7 @@ async fn save(mw: &Master, habits: Habits, saved: &Saved) {
 }
 
 async fn at_once(mw: Master, habits: Habits) -> Answer {
-    let early = (!habits.late_best).then(|| mw.minimum::<u64, Vec<u64>>(u64::MAX));
+    let early = (!habits.late_best).then(|| bests(&mw, habits));
     let rolling = async {
         let map = mw.map((0..habits.tasks).map(rolls::task));
         let mut map = map.window(habits.window).in_order();
@@ -229,9 +246,9 @@ async fn at_once(mw: Master, habits: Habits) -> Answer {
     let seeking = async {
         let first = mw.call(follows::task(0)).await.expect("it cannot fail");
         assert_eq!(first, follows(0));
-        let best = early.unwrap_or_else(|| mw.minimum::<u64, Vec<u64>>(u64::MAX));
+        let best = early.unwrap_or_else(|| bests(&mw, habits));
         sought(&mw, habits, &best).await;
-        (best.get(), best.witness())
+        incumbents(&best)
     };
     let maps = join(reduced(&mw, habits), join(rolling, seeking));
     let others = join(join(singles(&mw, habits), weighed(&mw, habits)), maps);
@@ -251,8 +268,9 @@ async fn reduced(mw: &Master, habits: Habits) -> u64 {
     value.expect("there are tasks")
 }
 
-async fn sought(mw: &Master, habits: Habits, best: &Best<u64, Vec<u64>>) {
-    let mut map = mw.map((0..habits.tasks).map(|n| seeks::task(n, best)));
+async fn sought(mw: &Master, habits: Habits, bests: &Bests) {
+    let mut map =
+        mw.map((0..habits.tasks).map(|n| seeks::task(n, &bests[(n % habits.bests) as usize])));
     let mut told = 0;
     while let Some(end) = map.next().await {
         end.expect("it cannot fail");
