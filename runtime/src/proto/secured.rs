@@ -95,7 +95,7 @@ pub(super) enum AtMaster {
     /// It knows the secret, or has a recording of one who does; the answer costs the master something.
     Waits(Half),
     /// From here on all is records; the answer goes before the first of them.
-    Answered(Channel, Option<[u8; ANSWER_BYTES]>),
+    Answered(Box<Channel>, Option<[u8; ANSWER_BYTES]>),
     /// It has shown that it does not know the secret. What still comes is not read.
     Strange,
 }
@@ -168,7 +168,7 @@ impl AtMaster {
     pub(super) fn answer(&mut self) {
         if let AtMaster::Waits(half) = std::mem::replace(self, AtMaster::Strange) {
             let (channel, answer) = half.answer();
-            *self = AtMaster::Answered(channel, Some(answer));
+            *self = AtMaster::Answered(Box::new(channel), Some(answer));
         }
     }
 
@@ -394,9 +394,14 @@ mod tests {
         let (initiator, first) = Initiator::new(&secret, Role::Slave, b"member", Key::new([1; 32]));
         let first = First::read(&first).expect("it is sound");
         let half = first.prove(&secret, b"member", Key::new([2; 32]));
-        let (at_master, answer) = half.ok().expect("it knows the secret").answer();
-        let at_slave = initiator.finish(&answer);
-        (at_slave.ok().expect("so does the master"), at_master)
+        let Ok(half) = half else {
+            panic!("it knows the secret");
+        };
+        let (at_master, answer) = half.answer();
+        let Ok(at_slave) = initiator.finish(&answer) else {
+            panic!("so does the master");
+        };
+        (at_slave, at_master)
     }
 
     #[derive(Default)]

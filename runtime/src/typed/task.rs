@@ -232,6 +232,7 @@ const KEPT_MAX: usize = 16;
 
 thread_local! {
     /// Each of them sets nothing.
+    #[expect(clippy::vec_box, reason = "the blocks of memory are what is kept")]
     static KEPT: RefCell<Vec<Box<Policy>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -416,7 +416,7 @@ impl MasterCore {
             if !state.out.is_empty() || has_answer {
                 self.account(conn);
                 let (out, pieces) = self.take_out(conn);
-                if let Some(effect) = self.to_send(conn, out, pieces) {
+                if let Some(effect) = self.frame_to_send(conn, out, pieces) {
                     return Some(effect);
                 }
             }

@@ -193,7 +193,12 @@ impl MasterCore {
 
     /// What is to be sent of a buffer and the pieces that belong between its bytes. None: it waits until it is its turn to be
     /// [sealed](Self::go_on_sealing), or has become parts.
-    pub(super) fn to_send(&mut self, conn: ConnId, out: Vec<u8>, pieces: Pieces) -> Option<Effect> {
+    pub(super) fn frame_to_send(
+        &mut self,
+        conn: ConnId,
+        out: Vec<u8>,
+        pieces: Pieces,
+    ) -> Option<Effect> {
         let state = self.conn_mut(conn)?;
         let waits = state.secured.is_some() && !(pieces.is_empty() && state.unsealed.is_empty());
         if waits {
