@@ -815,24 +815,10 @@ const MUTANTS: &[Mutant] = &[
         new: "match is_whole(disk) || self.before > 0 {",
     },
     Mutant {
-        name: "lives: what is lost with a sync that fails counts as written",
-        file: "runtime/src/proto/recording.rs",
-        old: "self.unsynced = None;
-            self.done = 0;",
-        new: "self.unsynced = None;",
-    },
-    Mutant {
         name: "lives: results count without the offers that they came of",
         file: "runtime/src/proto/known.rs",
         old: "if results.offers > self.offers {",
         new: "if results.offers > self.offers && self.failures {",
-    },
-    Mutant {
-        name: "lives: offers are recorded behind the results that came of them",
-        file: "runtime/src/proto/master/journal.rs",
-        old: "self.put_offers(bests);
-        let bytes",
-        new: "let bytes",
     },
     Mutant {
         name: "lives: the incumbent of an earlier life is forgotten",
@@ -885,6 +871,12 @@ const MUTANTS: &[Mutant] = &[
         old: "self.forget_former_keys();
         self.say_kept(now);",
         new: "self.say_kept(now);",
+    },
+    Mutant {
+        name: "lives: an offer is kept no longer than what came before it",
+        file: "runtime/src/proto/slave/kept.rs",
+        old: "now >= result.at + SENT_KEPT_FOR",
+        new: "now >= front.at + SENT_KEPT_FOR",
     },
 ];
 
