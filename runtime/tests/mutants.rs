@@ -457,12 +457,6 @@ const MUTANTS: &[Mutant] = &[
         new: "        if true {",
     },
     Mutant {
-        name: "leaving: a slave whose second was over says that what it holds was not begun",
-        file: "runtime/src/proto/slave/leave.rs",
-        old: "            goodbye.begun = Begun::Any;",
-        new: "",
-    },
-    Mutant {
         name: "offers: one that waits is not replaced by a better one",
         file: "runtime/src/proto/slave/results.rs",
         old: "        self.out.offer(best, key, witness);",

@@ -126,6 +126,11 @@
 //! | a waker is called while the state is borrowed | 2 | RefCell already borrowed |
 //! | passes: whoever has no answer is refused it, and asks again after each | 2 | assertion `left == right` failed: whoever waits is asked again and again |
 //! | leaving: goodbye without the results that wait for others | 14 | the slave on 2.1 left of its own will, and {27}, which it had finished, are lost |
+//! | leaving: the goodbye waits for results that do not fit into the second of SIGTERM | 408 | time stands still |
+//! | offers: one that waits is not replaced by a better one | 18 | 8 offers for one place wait at the slave on 9.3 |
+//! | a bound: unrunnable ends that nobody takes count for nothing where a task is admitted | 1 | assertion `left == right` failed: TASK-264 is Ended: Some(Unrunnable(QueueFull { bytes_max: 10000 })) |
+//! | dials: pauses between those that are refused do not grow | 4 | assertion `left == right` failed: pauses between dials grow |
+//! | dials: who is refused gives up at once | 4 | a process whose dial is refused gives up 964 ms before its time is over |
 //! | leaving: a time limit drops unsent results | 38 | the slave on 1.1 left of its own will, and {24}, which it had finished, are lost |
 //! | leaving: gone as soon as it is over | 23 | the slave on 1.2 left of its own will, and {222, 223, 226}, which it had finished, are lost |
 //! | back-pressure: a slave goes on beginning tasks whose results nobody takes | 122 | the slave on 2.3 begins a task with 4 packets of results unsent |

@@ -380,10 +380,12 @@ impl SimSlave {
         self.core.is_gone().then(|| self.core.end().cloned())?
     }
 
-    /// Recalls that it has read and not answered; one that is over answers none.
+    /// Recalls that it has read and not answered; one that is over, or reads nothing any more, answers none.
     pub(super) fn recalls_open(&self) -> u64 {
         match self.core.end() {
-            None if !self.lied => self.recalls_open - self.unsaid(Kind::Returned).len() as u64,
+            None if !self.lied && !self.deaf => {
+                self.recalls_open - self.unsaid(Kind::Returned).len() as u64
+            }
             _ => 0,
         }
     }
