@@ -54,7 +54,6 @@ pub(crate) fn thousands_of_slaves(engine: &str) {
     eprintln!(
         "{engine}: {size} slaves welcomed in {welcomed:.1?}, done in {took:.1?}, {least} to {most} tasks each"
     );
-    assert!(least >= 1, "every slave has work");
     assert_eq!(crowd.answered, tasks);
     master.expect_exit(0);
     assert_eq!(master.stdout(), printed(tasks));
