@@ -99,15 +99,18 @@ impl LivesLaw {
             let there = There { segment };
             let is_read = there.is_whole(&(0..begin));
             let head_went_bad = there.went_bad(&(0..begin));
+            // Its last record may have been written in part.
             let records: Vec<_> = Records::new(&head, &segment.written, begin)
-                .filter_map(|found| match found {
-                    Found::Record { at, record } => Some((at as usize - 12, record)),
-                    Found::Damaged { .. } => None,
+                .map(|found| match found {
+                    Found::Record { at, record } => (at as usize - 12, Some(record)),
+                    Found::Damaged { at, .. } => (at as usize, None),
                 })
                 .collect();
             let ends = records.iter().skip(1).map(|(at, _)| *at);
             let ends: Vec<usize> = ends.chain([segment.written.len()]).collect();
-            for ((at, record), end) in records.into_iter().zip(ends) {
+            let whole = records.into_iter().zip(ends);
+            let whole = whole.filter_map(|((at, record), end)| Some(((at, record?), end)));
+            for ((at, record), end) in whole {
                 let range = at..end;
                 let is_known = is_read && there.is_whole(&range);
                 match record {
