@@ -460,6 +460,9 @@ fn main() -> ExitCode {
     if std::env::var_os(AS_APPLICATION).is_some() {
         return app::app().run();
     }
+    // Whoever runs the tests by `nohup` ignores it, and what they start would, too.
+    // SAFETY: there is one thread yet.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
     let mut args = Arguments::from_args();
     // They start thousands of processes, and time some.
     args.test_threads = Some(1);

@@ -133,6 +133,7 @@ pub(crate) fn a_stopped_run_is_finished() {
             (master.stdout() == format!("{kind}\n")).then_some(())
         });
         let slave = (kind != "holds").then(|| {
+            until("the resource file", || file.exists().then_some(()));
             let to = ["--mw-slave", "--mw-resource-file", &path];
             let slave = Process::start(dir.path(), "slave", &to);
             master.await_count("the slave to come", 1, |event| {
