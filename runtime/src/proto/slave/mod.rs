@@ -105,6 +105,8 @@ pub struct SlaveCore {
     /// Packets of tasks that have come.
     packets: u64,
     last_sent: Nanos,
+    /// When a beat was due last.
+    looked: Nanos,
     started: Nanos,
     end: Option<SlaveEnd>,
     /// It goes of its own will.
@@ -155,6 +157,7 @@ impl SlaveCore {
             unsent: VecDeque::new(),
             packets: 0,
             last_sent: now,
+            looked: now,
             started: now,
             end: None,
             leaving: None,
@@ -212,8 +215,12 @@ impl SlaveCore {
             self.flush_results();
         }
         let is_served = self.welcome.is_some() && !self.is_apart();
-        if is_served && self.out.is_empty() && now >= self.last_sent + self.beat() {
-            self.out.put(Kind::Heartbeat, |_| ());
+        if is_served && now >= self.last_beat() + self.beat() {
+            self.looked = now;
+            // What waits to be written is as good as a beat.
+            if self.out.is_empty() {
+                self.out.put(Kind::Heartbeat, |_| ());
+            }
         }
     }
 
@@ -223,9 +230,9 @@ impl SlaveCore {
             return Nanos::MAX;
         }
         let beat = match self.welcome {
-            // What waits to be written is as good as a beat.
-            Some(_) if self.is_apart() || !self.out.is_empty() => Nanos::MAX,
-            Some(_) => self.last_sent + self.beat(),
+            Some(_) if self.is_apart() => Nanos::MAX,
+            // Also while the socket takes nothing: it is then that the master's host may be gone.
+            Some(_) => self.last_beat() + self.beat(),
             None => self.started + WELCOME_WAIT,
         };
         self.oldest_result
@@ -446,6 +453,11 @@ impl SlaveCore {
             .map_or(1, |welcome| welcome.result_group)
     }
 
+    /// When something was last sent, or it was seen that a beat would stand behind what waits.
+    fn last_beat(&self) -> Nanos {
+        self.last_sent.max(self.looked)
+    }
+
     fn beat(&self) -> Nanos {
         self.welcome.as_ref().map_or(0, |welcome| {
             (welcome.client_timeout_ms * 1_000_000 / BEATS).min(BEAT_MAX)
@@ -455,10 +467,34 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::handshake::Hello;
+    use ringmw_codec::frame::Kind;
+    use ringmw_codec::handshake::{Hello, Welcome};
     use ringmw_sched::Nanos;
 
-    use super::{SlaveConfig, SlaveCore, WELCOME_WAIT};
+    use super::{BEAT_MAX, SlaveConfig, SlaveCore, WELCOME_WAIT};
+    use crate::proto::put;
+
+    /// Else nobody asks whether the master's host acknowledges anything, and a line that is cut in that moment is never
+    /// found.
+    #[test]
+    fn a_slave_looks_again_while_what_it_says_waits() {
+        let hello = Hello::for_test();
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
+        let mut welcome = Vec::new();
+        put(&mut welcome, Kind::Welcome, |out| {
+            Welcome::for_test().encode(out)
+        });
+        core.on_bytes(&welcome, 1);
+        let mut now = 1;
+        for _ in 0..10 {
+            // The hello waits: nothing was given to be written.
+            assert!(core.has_output());
+            let next = core.next_deadline();
+            assert!(now < next && next <= now + BEAT_MAX, "{now}: {next}");
+            now = next;
+            core.on_time(now, 0);
+        }
+    }
 
     /// Seeds 1896 and 2141 of the simulated world stood still: the goodbye of a slave whose link took no bytes
     /// outlasted the beat's deadline, which nobody met any more.
