@@ -119,16 +119,18 @@ fn measure_refused(opts: &Opts) -> Result<(), String> {
     Ok(())
 }
 
+/// A master without slaves.
+const ALONE: Setting<'static> = Setting {
+    slaves: Slaves::Real(0),
+    engine: "auto",
+    trail: None,
+    group: 0,
+    prefetch: true,
+    secret: false,
+};
+
 /// Nobody runs them and nobody takes their ends.
 fn refuse(tasks: u64) -> Value {
-    let setting = Setting {
-        slaves: Slaves::Real(0),
-        engine: "auto",
-        trail: None,
-        group: 0,
-        prefetch: true,
-        secret: false,
-    };
     let master = async move |mw: Master| {
         let (before, cpu) = (meter::memory().0 as f64, meter::process_cpu());
         let text = "7".repeat(64);
@@ -143,18 +145,10 @@ fn refuse(tasks: u64) -> Value {
             "submit_cpu_ns_per_task": cpu.as_nanos() as f64 / tasks as f64,
         }))
     };
-    fleet::run_with(app(), &setting, &["--mw-max-queued-bytes", "16MiB"], master).0
+    fleet::run_with(app(), &ALONE, &["--mw-max-queued-bytes", "16MiB"], master).0
 }
 
 fn weigh(tasks: u64) -> Value {
-    let setting = Setting {
-        slaves: Slaves::Real(0),
-        engine: "auto",
-        trail: None,
-        group: 0,
-        prefetch: true,
-        secret: false,
-    };
     let master = async move |mw: Master| {
         let (before, cpu) = (meter::memory().0 as f64, meter::process_cpu());
         mw.submit_all((0..tasks).map(noop::task));
@@ -173,7 +167,7 @@ fn weigh(tasks: u64) -> Value {
             "submit_cpu_ns_per_task": cpu.as_nanos() as f64 / tasks as f64,
         }))
     };
-    fleet::run(app(), &setting, master).0
+    fleet::run(app(), &ALONE, master).0
 }
 
 fn cost(queued: u64) -> Value {
