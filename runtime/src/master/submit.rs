@@ -239,6 +239,14 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Takes a task that is alike, if it follows.
+    #[inline(always)]
+    fn put(&mut self, algorithm: AlgorithmId, owner: Owner, body: &TaskBody<'_>) -> Option<TaskId> {
+        let follows =
+            (self.spec.owner, self.spec.algorithm) == (owner, algorithm) && self.series.push(body);
+        follows.then(|| self.first.after(self.series.tasks() - 1))
+    }
+
     /// Whether a task says all that it names. One that was made of another's arguments says nothing, and may mention some.
     #[inline]
     fn is_named_by(&self, task: RawTask<'_>) -> bool {
@@ -282,11 +290,8 @@ impl State {
         owner: Owner,
         stream: Stream,
     ) -> Option<TaskId> {
-        let open = self.open.as_mut()?;
-        let follows = open.takes_plain
-            && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
-            && open.series.push(&task.plain(stream));
-        follows.then(|| open.first.after(open.series.tasks() - 1))
+        let open = self.open.as_mut().filter(|open| open.takes_plain)?;
+        open.put(algorithm, owner, &task.plain(stream))
     }
 
     pub(super) fn join(
@@ -335,12 +340,11 @@ impl State {
                 task.needs() == open.needs && task.policy(needs) == open.spec.policy
             }
         };
-        let follows = is_alike
-            && (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
-            && task.names_as(&open.named)
-            && open.is_named_by(task)
-            && open.series.push(&task.body(stream));
-        follows.then(|| open.first.after(open.series.tasks() - 1))
+        let is_alike = is_alike && task.names_as(&open.named) && open.is_named_by(task);
+        match is_alike {
+            true => open.put(algorithm, owner, &task.body(stream)),
+            false => None,
+        }
     }
 
     #[inline(never)]
