@@ -12,6 +12,7 @@ use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_sched::Nanos;
 
+use super::doors::{Act, Doors};
 use super::net::{Cut, Link, Quality};
 use super::refusals::{Dial, Refusals};
 use super::slave::{Birth, Life, Pace, SimSlave, Step, Tried};
@@ -136,6 +137,8 @@ pub(super) struct Fleet {
     pub(super) shortages: bool,
     /// Now and then nobody listens.
     pub(super) refusals: Option<Refusals>,
+    /// Some slaves listen, and are dialled.
+    pub(super) doors: Option<Doors>,
     /// Slaves go of their own will.
     pub(super) leavers: Option<Leavers>,
     /// Draws the tasks that end their slaves, in runs that have such.
@@ -200,6 +203,7 @@ impl Fleet {
             comes_back: false,
             shortages: false,
             refusals: None,
+            doors: None,
             leavers: None,
             broken: None,
             deadly: None,
@@ -243,7 +247,8 @@ impl Fleet {
             Some(due.min(slave.look_due(tries)))
         });
         let later = self.later.iter().map(|later| later.0);
-        slaves.chain(later).min().unwrap_or(Nanos::MAX)
+        let doors = self.doors.iter().map(Doors::due);
+        slaves.chain(later).chain(doors).min().unwrap_or(Nanos::MAX)
     }
 
     pub(super) fn describe_due(&self) -> String {
@@ -364,6 +369,7 @@ impl Fleet {
                 self.forget_links = true;
             }
         }
+        self.attend_doors(law);
         if std::mem::take(&mut self.forget_links) {
             let slaves = &self.slaves;
             self.links.retain(|key, link| {
@@ -375,10 +381,42 @@ impl Fleet {
 
     // ---- processes
 
+    /// Slaves that listen are dialled, and told apart.
+    fn attend_doors(&mut self, law: &mut dyn Watch) {
+        let Some(mut doors) = self.doors.take() else {
+            return;
+        };
+        let (slaves, links) = (&self.slaves, &self.links);
+        let acts = doors.step(
+            self.now,
+            &|slave| {
+                slaves
+                    .get(&slave)
+                    .is_none_or(|slave| slave.life == Life::Dead)
+            },
+            &|slave| slaves[&slave].core.welcome().is_some(),
+            &|link| links.get(&link).is_none_or(|link| link.closed),
+        );
+        for act in acts {
+            match act {
+                Act::Join(place) => {
+                    self.say(|| format!("the slave at place {place} takes the master's dial"));
+                    let (slave, link) = self.join(Character::Honest);
+                    doors.on_joined(place, slave, link);
+                }
+                Act::Kill(slave) => {
+                    self.say(|| format!("slave {slave} is another master's, or gives way"));
+                    self.kill(slave, law);
+                }
+            }
+        }
+        self.doors = Some(doors);
+    }
+
     /// A process dials: where nobody listens again and again, until it gives up.
     pub(super) fn come(&mut self, character: Character) {
         match self.refusals.as_mut().filter(|_| !self.calm) {
-            None => self.join(character),
+            None => _ = self.join(character),
             Some(refusals) => {
                 let dial = refusals.begin(character, self.now);
                 self.dial(Box::new(dial));
@@ -389,7 +427,7 @@ impl Fleet {
     fn dial(&mut self, mut dial: Box<Dial>) {
         let refusals = self.refusals.as_mut().expect("they refuse it");
         match refusals.dial(&mut dial, self.now) {
-            Ok(()) => self.join(dial.character),
+            Ok(()) => _ = self.join(dial.character),
             Err(Some(at)) => {
                 self.say(|| format!("nobody listens: dialled again at {at}"));
                 self.later.push((at, Later::Dial(dial)));
@@ -482,7 +520,8 @@ impl Fleet {
         }
     }
 
-    pub(super) fn join(&mut self, character: Character) {
+    /// A process connects: its key, and that of its link.
+    pub(super) fn join(&mut self, character: Character) -> (usize, usize) {
         let (key, id, connect_at) = self.connect();
         let mut hello = self.hello.clone();
         if let Some(turn) = key.checked_rem(self.labels.len()) {
@@ -550,6 +589,7 @@ impl Fleet {
         }
         self.slaves.insert(key, slave);
         self.say(|| format!("slave {key} connects as {id}: {character:?}"));
+        (key, key)
     }
 
     /// A slave comes that says it was one of another run, and would bring these frames.
@@ -865,6 +905,9 @@ impl Fleet {
     /// healthy ones come.
     pub(super) fn calm_down(&mut self, law: &mut dyn Watch) {
         self.calm = true;
+        if let Some(doors) = &mut self.doors {
+            doors.calm_down();
+        }
         self.say(|| "the faults are over".to_owned());
         self.pace.compute_max = CALM_COMPUTE_MAX;
         for slave in self.slaves.values_mut() {
