@@ -34,7 +34,7 @@ impl fmt::Display for InWords {
             Reason::TooLarge { bytes, bytes_max } => write!(
                 f,
                 "it makes a packet of {bytes} bytes, where at most {bytes_max} may be written; {}",
-                Raise("--mw-max-write-buffer-size", bytes as u64)
+                Raise("--mw-max-write-buffer-size", bytes)
             ),
             Reason::QueueFull { bytes_max } => write!(
                 f,
