@@ -13,7 +13,7 @@ use ringmw_codec::secret::Secret;
 use ringmw_sched::Nanos;
 
 use crate::app::args::{Args, ExitRequest};
-use crate::app::batch_job::{Lives, Patience, REACH_WITHIN, is_in_vain};
+use crate::app::batch_job::{DIALLED_WITHIN, Lives, Patience, is_in_vain};
 use crate::app::exit::Exit;
 use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
 use crate::flags::{Settings, Target, resolve_listener, resolve_slave_target};
@@ -448,7 +448,7 @@ fn await_master(
 ) -> Result<Waited, String> {
     let mut from = Relisten::open(at)?;
     if from.code.is_none() && !job().is_empty() {
-        from.wait = Some(REACH_WITHIN);
+        from.wait = Some(DIALLED_WITHIN);
     }
     from.keep_piped(settings.secret_file.as_deref(), secret);
     let fault = |error: std::io::Error| format!("the listening socket: {error}");
