@@ -386,7 +386,7 @@ mod tests {
         for (nth, bytes) in content.chunks(PIECE_BYTES_MAX).enumerate() {
             let mut piece = Vec::new();
             let mark = frame::begin_frame(&mut piece, Kind::Blob);
-            Blob::encode_header(of.name, (nth * PIECE_BYTES_MAX) as u64, &mut piece);
+            piece.extend(Blob::header(of.name, (nth * PIECE_BYTES_MAX) as u64));
             piece.extend_from_slice(bytes);
             frame::finish_frame(&mut piece, mark);
             core.on_bytes(&piece, 0);
