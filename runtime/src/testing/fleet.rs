@@ -7,7 +7,7 @@ use rand::{Rng as _, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::batch::{ResultBatchBuilder, ResultStatus};
 use ringmw_codec::control::{Offer, Returned, Starting, Withdrawn};
-use ringmw_codec::frame::{self, Kind};
+use ringmw_codec::frame::{self, Block, Kind, LONG_BYTES_MIN};
 use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_sched::Nanos;
@@ -98,6 +98,9 @@ enum Later {
     /// One that reads nothing answers what it holds.
     Answer(usize),
 }
+
+/// From so many missing bytes on a frame is received into its own memory; by seed, or by slave.
+pub(super) const LONG_FROM: [usize; 3] = [64, 1_500, LONG_BYTES_MIN];
 
 /// One that reads nothing answers within this time,
 const ANSWERS_APART: Nanos = SECOND / 200;
@@ -921,14 +924,14 @@ impl Fleet {
             while let Some(chunk) = link.up.read(now) {
                 match merge {
                     true => merged.extend_from_slice(&chunk),
-                    false => handler.on_bytes(link.id, &chunk),
+                    false => tell(handler, link.id, &chunk),
                 }
                 if !whole {
                     break;
                 }
             }
             if !merged.is_empty() {
-                handler.on_bytes(link.id, &merged);
+                tell(handler, link.id, &merged);
             }
             if !whole && link.up.due().is_some_and(|due| due <= now) {
                 caught_up = false;
@@ -1136,4 +1139,18 @@ fn lie(rng: &mut ChaCha8Rng, hands: &[(u64, u16)], announced: bool) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Bytes have come: into memory that the master lends, where it does, as an engine receives them.
+fn tell(handler: &mut dyn Handler, conn: ConnId, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let Some(Block { mut bytes, until }) = handler.lend(conn) else {
+            return handler.on_bytes(conn, rest);
+        };
+        let (its, after) = rest.split_at(rest.len().min(until - bytes.len()));
+        bytes.extend_from_slice(its);
+        rest = after;
+        handler.on_block(conn, bytes, its.len());
+    }
 }
