@@ -69,3 +69,39 @@ impl Many {
         &raw const self.header
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A send that ended early goes on at any byte.
+    #[test]
+    fn what_is_left_of_a_send_is_told_from_any_byte() {
+        let all: Vec<u8> = (0..60).collect();
+        let cuts = [0, 1, 17, 18, 60];
+        let buffers = cuts.windows(2).map(|cut| &all[cut[0]..cut[1]]);
+        let parts = Parts::many(buffers.map(|part| Buffer::Own(part.to_vec())).collect());
+        assert_eq!(parts.bytes(), all.len());
+        let Parts::Many(mut many) = parts else {
+            panic!("there are four");
+        };
+        for from in 0..all.len() {
+            let message = many.message(from);
+            // SAFETY: it was just made, and what it points to is `many`'s.
+            let vectors = unsafe {
+                let vectors = (*message).msg_iov.cast_const();
+                std::slice::from_raw_parts(vectors, (*message).msg_iovlen as usize)
+            };
+            let told: Vec<u8> = vectors
+                .iter()
+                .flat_map(|vector| {
+                    assert!(vector.iov_len > 0);
+                    // SAFETY: as above, of the buffers.
+                    unsafe { std::slice::from_raw_parts(vector.iov_base.cast(), vector.iov_len) }
+                })
+                .copied()
+                .collect();
+            assert_eq!(told, all[from..], "from {from}");
+        }
+    }
+}
