@@ -113,7 +113,12 @@ fn large_tasks_and_results_pass_on_both_engines_with_a_secret_and_without() {
             let line = line(env!("CARGO_BIN_EXE_blob"), &args);
             assert_eq!(line["case"], case);
             assert_eq!(line["security"], if secret { "secret" } else { "none" });
-            for key in ["ns_per_byte", "raw_ns_per_byte", "made_cpu_ratio", "rate_ratio"] {
+            for key in [
+                "ns_per_byte",
+                "raw_ns_per_byte",
+                "made_cpu_ratio",
+                "rate_ratio",
+            ] {
                 positive(&line, key);
             }
         }

@@ -200,7 +200,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
     };
     let birth = birth_of(&target);
     let back = (patience != Some(0)).then(|| back(&settings, &target.addresses, &birth));
-    slave::remember_panics();
+    slave::panics::remember_panics();
     let join = Join {
         via,
         birth,
