@@ -232,6 +232,22 @@ fn data_is_shared_beside_tasks_and_from_a_file() {
     positive(&file, "rate_ratio");
 }
 
+/// It is read again as it is sent, and never kept.
+#[test]
+#[ignore = "needs 10 GB of disk and of memory, and minutes: `.ci/run shared-10g` runs it"]
+fn ten_gigabytes_of_a_file_cost_the_master_no_memory() {
+    for secret in [false, true] {
+        let args = ["--case", "file", "--bytes", "10000000000", "--runs", "1"];
+        let mut args = [&args[..], &["--json"]].concat();
+        args.extend(secret.then_some("--secret"));
+        let file = line(env!("CARGO_BIN_EXE_shared"), &args);
+        println!("{file}");
+        positive(&file, "rate_ratio");
+        let more = positive(&file, "memory_bytes");
+        assert!(more <= f64::from(64 << 20), "{file}");
+    }
+}
+
 #[test]
 fn improvements_come_and_are_told() {
     let args = [
