@@ -86,17 +86,13 @@ mod tests {
             panic!("there are four");
         };
         for from in 0..all.len() {
-            let message = many.message(from);
-            // SAFETY: it was just made, and what it points to is `many`'s.
-            let vectors = unsafe {
-                let vectors = (*message).msg_iov.cast_const();
-                std::slice::from_raw_parts(vectors, (*message).msg_iovlen as usize)
-            };
+            many.message(from);
+            let vectors = &many.vectors;
             let told: Vec<u8> = vectors
                 .iter()
                 .flat_map(|vector| {
                     assert!(vector.iov_len > 0);
-                    // SAFETY: as above, of the buffers.
+                    // SAFETY: they were just made of the buffers, which are there.
                     unsafe { std::slice::from_raw_parts(vector.iov_base.cast(), vector.iov_len) }
                 })
                 .copied()
