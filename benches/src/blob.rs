@@ -105,6 +105,7 @@ pub fn ours(case: Case, bytes: u64, engine: &str, secret: bool) -> Cost {
         engine,
         trail: None,
         group: 0,
+        result_group: None,
         prefetch: true,
         secret,
     };
@@ -181,6 +182,7 @@ pub fn resident(tasks: u64, bytes: usize, engine: &str, secret: bool) -> (u64, u
         engine,
         trail: None,
         group: 0,
+        result_group: None,
         prefetch: true,
         secret,
     };
