@@ -387,11 +387,15 @@ fn answer(told: &str) -> Vec<String> {
     told.lines().filter(own).map(str::to_owned).collect()
 }
 
-fn outlives(name: &str, app: &'static str, args: &[&str], tasks: u64) {
+fn outlives(name: &str, app: &'static str, args: &[&str], more: &[&str], tasks: u64) {
     const KILLS: u64 = 10;
     let dir = Dir::new(name, app);
     let seed = ["--mw-seed", "42"];
-    let undisturbed = run(&dir.0, program(app), &[&seed[..], args].concat());
+    let mut alone = [&seed[..], args].concat();
+    if !more.is_empty() {
+        alone.extend([more[0], "0"]);
+    }
+    let undisturbed = run(&dir.0, program(app), &alone);
     let expected = answer(&undisturbed);
     assert!(!expected.is_empty(), "{undisturbed}");
     let journal = dir.path("journal");
@@ -399,7 +403,7 @@ fn outlives(name: &str, app: &'static str, args: &[&str], tasks: u64) {
     dir.submit(
         "condor",
         &["--slaves", "8"],
-        &[&seed[..], &own, args].concat(),
+        &[&seed[..], &own, args, more].concat(),
     );
     let sum = |trail: &str, word: &str, key: &str| -> u64 {
         let numbers = facts(trail, word, key);
