@@ -489,6 +489,12 @@ const MUTANTS: &[Mutant] = &[
         new: "Some(_) => true,",
     },
     Mutant {
+        name: "hearing: a slave whose words wait to be written has no deadline",
+        file: "runtime/src/proto/slave/mod.rs",
+        old: "Some(_) if self.is_apart() => Nanos::MAX,",
+        new: "Some(_) if self.is_apart() || !self.out.is_empty() => Nanos::MAX,",
+    },
+    Mutant {
         name: "back-pressure: a slave goes on beginning tasks whose results nobody takes",
         file: "runtime/src/proto/slave/mod.rs",
         old: "self.unsent.len() >= UNSENT_PACKETS_MAX",
