@@ -489,6 +489,12 @@ const MUTANTS: &[Mutant] = &[
         new: "Some(_) => true,",
     },
     Mutant {
+        name: "a bound of ready results, once met, is left only when nothing is ready",
+        file: "runtime/src/master/queue.rs",
+        old: "let hold = self.ready_bytes > self.ready_bytes_max;",
+        new: "let hold = self.ready_bytes > self.ready_bytes_max || self.held && self.ready > 0;",
+    },
+    Mutant {
         name: "hearing: a slave whose words wait to be written has no deadline",
         file: "runtime/src/proto/slave/mod.rs",
         old: "Some(_) if self.is_apart() => Nanos::MAX,",
