@@ -214,9 +214,11 @@ fn leave_over_a_slow_link(engine: &str, case: &Case) {
 
 /// SIGTERM gives it a second. What the link has taken by then has come, and the rest is told as not sent; nothing is both.
 pub(crate) fn an_evicted_slave_over_a_slow_link_tells_what_it_has_not_sent(engine: &str) {
-    for (pace, may_come) in [(LARGE / 10, false), (4 * LARGE, true)] {
+    // More than the kernel's buffers take.
+    const BYTES: u64 = 20_000_000;
+    for (pace, may_come) in [(BYTES / 10, false), (4 * BYTES, true)] {
         let dir = dir();
-        let (mut master, address) = swelling_master(dir.path(), engine, 1, LARGE);
+        let (mut master, address) = swelling_master(dir.path(), engine, 1, BYTES);
         let relay = Relay::to(address, pace);
         let mut slave = swelling_slave(dir.path(), "slave", &relay.address, &CASES[0]);
         std::fs::write(dir.path().join("gate"), "").unwrap();
