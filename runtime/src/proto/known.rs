@@ -213,6 +213,11 @@ impl Known {
         self.tally.results = self.results.len() as u64;
     }
 
+    /// Failures count as results.
+    pub(crate) fn takes_failures(&self) -> bool {
+        self.failures
+    }
+
     /// What was found.
     pub(crate) fn tally(&self) -> Tally {
         self.tally

@@ -307,9 +307,12 @@ impl Setting {
             seed,
         );
         config.run = run;
-        if outlast.is_some() {
-            config.reconnect = outlast::RECONNECT;
-        }
+        // Slaves of local mode and of this process are gone with it.
+        let reconnect = match outlast.is_some() && !self.is_local() && !self.embedded {
+            true => outlast::RECONNECT,
+            false => 0,
+        };
+        config.reconnect = reconnect;
         // Slaves of this machine and of this process cost nothing to keep.
         config.dismisses = !self.is_local() && !self.embedded;
         let mut core = MasterCore::new(config, clock.now());
@@ -350,7 +353,11 @@ impl Setting {
             if journal.is_some() {
                 state.core.record(self.settings.outlasting.failures);
             }
-            let mut earlier = life.take_earlier(&infos, clock.now());
+            let returns_until = match reconnect {
+                0 => 0,
+                reconnect => clock.now() + reconnect,
+            };
+            let mut earlier = life.take_earlier(&infos, returns_until);
             state.core.restore_bests(earlier.take_bests());
             state.go_on(earlier);
             keeper = life.state.take().map(|store| Keeper {

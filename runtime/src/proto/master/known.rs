@@ -13,6 +13,7 @@ use crate::proto::series::Body;
 pub(crate) const EARLIER: SlaveId = SlaveId(u32::MAX);
 
 /// A result that was recorded.
+#[derive(Clone)]
 pub(crate) struct Recorded {
     pub(crate) output: SmallBytes,
     pub(crate) failed: bool,
@@ -115,8 +116,25 @@ impl MasterCore {
         }
     }
 
-    /// Submits a task that is begun at most once and was, by an earlier life.
+    /// Submits a task that is begun at most once and was, by an earlier life: its slave may come back with the result.
+    pub(crate) fn submit_away(&mut self, spec: TaskSpec, body: Body) -> TaskId {
+        self.account.of(spec.algorithm).submitted += 1;
+        let id = self.sched.submit_away(spec, body, self.now);
+        self.collect_unrunnable();
+        id
+    }
+
+    /// No slave of an earlier life comes back any more: of these tasks those that wait yet are unrunnable.
+    pub(crate) fn give_up_away(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
+        for id in tasks {
+            self.sched.give_up_away(id, Reason::BegunBefore);
+        }
+        self.collect_unrunnable();
+    }
+
+    /// Submits a task that is begun at most once and was, by an earlier life, whose slaves do not come back any more.
     pub(crate) fn submit_begun_before(&mut self, spec: TaskSpec, body: Body) -> TaskId {
+        self.account.of(spec.algorithm).submitted += 1;
         let id = self.sched.refuse(spec, body, Reason::BegunBefore);
         self.collect_unrunnable();
         id

@@ -332,7 +332,7 @@ impl MasterCore {
         let here = |group| u64::from(self.sched.acquired(group));
         let state = Event::RunState {
             queued: need.queued,
-            running: self.sched.runnable() - self.sched.queued(),
+            running: self.sched.running(),
             done: self.account.sum(|tally| tally.done),
             failed: self.account.sum(|tally| tally.failed),
             ordered: here(Group::Ordered),

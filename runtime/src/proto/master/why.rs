@@ -51,6 +51,7 @@ impl MasterCore {
     fn why_task(&self, task: u64) -> Result<Vec<String>, String> {
         if let Some(look) = self.sched.task_look(task) {
             return Ok(match look.place {
+                Place::Away => self.why_away(task, &look),
                 Place::Queued { before } => self.why_queued(task, &look, before),
                 Place::Held {
                     slave,
@@ -81,6 +82,16 @@ impl MasterCore {
             self.config.info(look.algorithm).name,
             self.ago(look.submitted)
         )
+    }
+
+    fn why_away(&self, task: u64, look: &TaskLook) -> Vec<String> {
+        let what =
+            "was begun by an earlier life of the master, and is begun at most once (retry(false))";
+        vec![
+            self.task_line(task, look, what),
+            "a slave of that life may still come back with its result; if none does in time it is unrunnable"
+                .to_owned(),
+        ]
     }
 
     fn why_queued(&self, task: u64, look: &TaskLook, before: u64) -> Vec<String> {
