@@ -167,8 +167,8 @@ impl State {
         }
     }
 
-    /// No slave of an earlier life comes any more once its time is over.
-    pub(super) fn expire_returns(&mut self, now: Nanos) {
+    /// No slave of an earlier life comes any more once its time is over; whether that is now.
+    pub(super) fn expire_returns(&mut self, now: Nanos) -> bool {
         if let Some(earlier) = &mut self.earlier
             && earlier.returns.until > 0
             && now >= earlier.returns.until
@@ -180,7 +180,9 @@ impl State {
             if !earlier.is_of_use() {
                 self.earlier = None;
             }
+            return true;
         }
+        false
     }
 
     /// A task was given that nothing is known of: a slave of an earlier life may bring its result.

@@ -307,6 +307,11 @@ impl<P: Series> Record<P> {
         self.flags.0 |= Flags::KEPT;
     }
 
+    /// Whether it is in a line.
+    pub(crate) fn is_queued(&self) -> bool {
+        matches!(self.state, State::Queued(_))
+    }
+
     /// Whether it is in a slave's hands.
     pub(crate) fn is_held(&self) -> bool {
         matches!(self.state, State::Held { .. })

@@ -62,7 +62,7 @@ pub(super) struct Life {
     /// For the trail.
     pub(super) lines: Vec<Event>,
     /// Which life it is.
-    number: u32,
+    pub(super) number: u32,
 }
 
 impl Outlast {

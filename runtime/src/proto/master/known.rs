@@ -26,6 +26,11 @@ fn alone(output: &[u8]) -> Elements {
 }
 
 impl MasterCore {
+    /// Says which life of its run it leads.
+    pub(crate) fn set_life(&mut self, life: u32) {
+        self.life = life;
+    }
+
     /// Whether an output is one of the task's algorithm: what comes from a disk is believed no more than what comes from a
     /// slave.
     pub(crate) fn is_output(&self, spec: &TaskSpec, recorded: &Recorded) -> bool {

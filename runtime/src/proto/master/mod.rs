@@ -151,6 +151,8 @@ pub struct MasterCore {
     recorder: Option<Box<Recorder>>,
     /// What slaves that came back have kept, until it is taken.
     returned: Vec<Returned>,
+    /// Which life of its run this is, for the names of tasks; 0 or 1 for the first.
+    life: u32,
     shares: Shares,
     lacking: Lacking,
     /// Keeps tasks that give no output.
@@ -213,6 +215,7 @@ impl MasterCore {
             left_bytes: 0,
             recorder: None,
             returned: Vec::new(),
+            life: 0,
             shares: Shares::default(),
             lacking: Lacking::default(),
             keeper: None,
