@@ -25,6 +25,9 @@ pub(crate) struct Earlier {
     scratch: Vec<u8>,
     said_unread: bool,
     said_away: bool,
+    /// A task was given whose result another one has had.
+    is_again: bool,
+    said_again: bool,
     returns: Returns,
 }
 
@@ -76,6 +79,8 @@ impl Earlier {
             scratch: Vec::new(),
             said_unread: false,
             said_away: false,
+            is_again: false,
+            said_again: false,
             returns: Returns::default(),
         }
     }
@@ -102,7 +107,8 @@ impl Earlier {
     }
 
     fn read(&mut self, key: u128) -> Option<Result<Recorded, ()>> {
-        let found = *self.known.find(key)?;
+        let (found, is_again) = self.known.take_for(key)?;
+        self.is_again |= is_again;
         self.scratch.clear();
         let is_read = self.outputs.read(found.place(), &mut self.scratch);
         let recorded = || Recorded {
@@ -231,6 +237,7 @@ impl State {
                 .ok()
                 .filter(|recorded| self.core.is_output(&spec, recorded));
             if let Some(recorded) = recorded {
+                self.say_again(spec.algorithm);
                 self.expect(&spec, 1);
                 let body = self.body(body);
                 return Some(self.core.submit_known(spec, body.into(), recorded));
@@ -238,6 +245,21 @@ impl State {
             self.say_unread();
         }
         was_begun.then(|| self.push_begun(spec, body, key))
+    }
+
+    /// Says once that two tasks are one entry of the journal.
+    fn say_again(&mut self, algorithm: AlgorithmId) {
+        if let Some(earlier) = &mut self.earlier
+            && earlier.is_again
+            && !std::mem::replace(&mut earlier.said_again, true)
+        {
+            let name = self.core.info(algorithm).name;
+            self.core.note(Event::Note {
+                text: format!(
+                    "tasks of {name} have the same stream and the same arguments as others before them: the journal has one result for both, and both end with it"
+                ),
+            });
+        }
     }
 
     /// Submits a task that is begun at most once and was: it waits for its slave as long as slaves come back.

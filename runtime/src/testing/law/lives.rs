@@ -9,8 +9,9 @@ use std::ops::{ControlFlow, Range};
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchView, TaskSeries};
+use ringmw_codec::control::Returned;
 use ringmw_codec::frame::{FrameReader, Kind};
-use ringmw_codec::journal::{Found, Record, Records, Segment};
+use ringmw_codec::journal::{BegunEntry, Found, Record, Records, Segment, seal};
 use ringmw_codec::kept::{Kept, KeptResult};
 use ringmw_sched::{AlgorithmId, Nanos};
 
@@ -38,6 +39,12 @@ pub(in crate::testing) struct LivesLaw {
     pub(in crate::testing) not_begun_again: u64,
     /// Connections of slaves that a master has welcomed.
     welcomed: BTreeSet<(u32, ConnId)>,
+    /// The algorithm whose tasks are begun at most once.
+    once_algorithm: u16,
+    /// By master, connection and number: such tasks as they were handed out.
+    handed_once: BTreeMap<(u32, ConnId, u64), Key>,
+    /// Such tasks that were given back, not begun, in this turn of a master: it is to record that.
+    given_back: BTreeSet<Key>,
     from_slaves: BTreeMap<(u32, ConnId), FrameReader>,
     ears: BTreeMap<(u32, ConnId), FrameReader>,
     /// Some of what was handed out.
@@ -91,8 +98,9 @@ struct Expected {
 }
 
 impl LivesLaw {
-    pub(in crate::testing) fn new(infos: &[AlgorithmInfo]) -> Self {
+    pub(in crate::testing) fn new(infos: &[AlgorithmInfo], once: AlgorithmId) -> Self {
         LivesLaw {
+            once_algorithm: once.0,
             hashes: infos.iter().map(|info| info.hash_args).collect(),
             ..LivesLaw::default()
         }
@@ -207,9 +215,52 @@ impl LivesLaw {
                 let key = |one: &KeptResult<'_>| (one.algorithm, one.domain, one.stream, one.args);
                 brought.extend(kept.results.iter().map(|one| (master, key(one))));
             }
+            if kind == Kind::Returned
+                && is_honest
+                && let Ok(returned) = Returned::decode(payload)
+            {
+                let handed = &self.handed_once;
+                let keys = returned.tasks.iter();
+                let keys = keys.filter_map(|task| handed.get(&(master, conn, *task)));
+                self.given_back.extend(keys);
+            }
             ControlFlow::<()>::Continue(())
         });
         self.from_slaves.insert((master, conn), reader);
+    }
+
+    /// A master's turn ends, and it has these payloads for its journal.
+    pub(in crate::testing) fn on_payloads(&mut self, payloads: &[u8]) {
+        let given_back = std::mem::take(&mut self.given_back);
+        if given_back.is_empty() {
+            return;
+        }
+        let segment = Segment::default();
+        let mut file = segment.encode();
+        let head = file.len();
+        seal(
+            &mut file,
+            (segment.life, segment.number),
+            head as u64,
+            payloads,
+        );
+        let mut recorded = BTreeSet::new();
+        for found in Records::new(&segment, &file, head) {
+            if let Found::Record {
+                record: Record::Begun(begun),
+                ..
+            } = found
+                && begun.given_back
+            {
+                let key = |one: BegunEntry| (one.algorithm, one.domain, one.stream, one.args);
+                recorded.extend(begun.iter().map(key));
+            }
+        }
+        let missing: Vec<_> = given_back.difference(&recorded).collect();
+        assert!(
+            missing.is_empty(),
+            "{missing:?} were given back, not begun, and that is not recorded"
+        );
     }
 
     /// A life is told that a task, which is begun at most once, was begun by an earlier one.
@@ -267,6 +318,10 @@ impl LivesLaw {
                         let body = series.nth(nth).expect("it is whole");
                         let hash = self.hashes[usize::from(entry.algorithm)];
                         let key = (entry.algorithm, body.domain, body.stream, hash(body.args));
+                        if entry.algorithm == self.once_algorithm {
+                            let number = entry.task + u64::from(nth);
+                            self.handed_once.insert((master, conn, number), key);
+                        }
                         self.on_hand_out(master, key);
                     }
                 }

@@ -284,7 +284,7 @@ impl Play {
         app::forget_begun();
         Play {
             fleet,
-            law: LivesLaw::new(&registry.infos()),
+            law: LivesLaw::new(&registry.infos(), app::once_index(&registry)),
             habits,
             keys: ChaCha8Rng::seed_from_u64(seed ^ 0x6b65_7973),
             clock: Clock::simulated(),

@@ -212,6 +212,7 @@ impl Play {
             }
             state.core.take_payloads(&mut process.payloads)
         });
+        law.on_payloads(&process.payloads);
         if barrier.is_some() || !process.payloads.is_empty() {
             process
                 .backlog
