@@ -71,7 +71,7 @@ impl Embedded {
             .app
             .into_parts()
             .unwrap_or_else(|error| panic!("{error}"));
-        slave::remember_panics();
+        slave::panics::remember_panics();
         let (slaves, on_ready) = (self.slaves, self.on_ready);
         let labels = settings.labels.clone();
         let slave = Arc::new(parts.slave_side());

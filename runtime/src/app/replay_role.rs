@@ -118,7 +118,7 @@ fn compute(entry: &Entry, file: &FailedFile, own_args: &[String]) -> Result<Vec<
     impl OfferSink for Nowhere {
         fn offer(&self, _best: u32, _image: u64, _witness: &[u8]) {}
     }
-    slave::remember_panics();
+    slave::panics::remember_panics();
     let bests = BestTable::default();
     for &(best, image) in &file.bests {
         bests.learn(best, image);

@@ -21,6 +21,7 @@ use super::state::State;
 use super::submit::RawTask;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::master::talks::{News, Unsaid};
+use crate::proto::reason::Raise;
 use crate::typed::talk::Converses;
 use crate::typed::task::Task;
 use crate::typed::wire;
@@ -166,9 +167,10 @@ impl<A: Converses> Conversation<A> {
         let bytes_max = self.master().work(|state| state.core.message_bytes_max());
         assert!(
             archive.len() <= bytes_max,
-            "a message of {} bytes to a task of `{}` is larger than its slave reads: at most {bytes_max} bytes; raise --mw-max-read-buffer-size",
+            "a message of {} bytes to a task of `{}` is larger than its slave reads: at most {bytes_max} bytes; {}",
             archive.len(),
-            A::NAME
+            A::NAME,
+            Raise("--mw-max-read-buffer-size", archive.len() as u64)
         );
         archive
     }

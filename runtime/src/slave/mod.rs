@@ -3,9 +3,6 @@
 //! Tasks run on the thread that calls the loops (in a process of its own, the main thread with its
 //! full stack); the I/O thread stands beside it.
 
-use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -29,18 +26,20 @@ use crate::io::secret_file;
 use crate::io::slave_link::{Link, Term};
 use crate::io::word::Word;
 use crate::proto::config::{Bounds, SlaveConfig};
-use crate::proto::incumbents::{BestTable, OfferSink};
-use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd, Talked};
-use crate::proto::trace;
+use crate::proto::incumbents::BestTable;
+use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
-use crate::typed::host::Host;
 use crate::typed::registry::{AlgorithmIndex, Entry, Registry};
 use crate::typed::tag::RunError;
 use back::Back;
-use listen::{Birth, Won};
+use host::{OnLink, offers};
+use listen::{Birth, Hall, Won};
+use panics::describe_panic;
 
 pub(crate) mod back;
+mod host;
 pub(crate) mod listen;
+pub(crate) mod panics;
 
 /// What a slave's loop tells when it returns: CL-MW's six values.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -92,7 +91,7 @@ pub(crate) enum Via {
     /// It has dialled, and is welcome.
     Welcomed(Won, Clock),
     /// This master has dialled, and others may.
-    Won(Won, Clock, Arc<Relisten>),
+    Won(Won, Clock, Arc<Relisten>, Box<Hall>),
 }
 
 /// What makes the core of each connection: its hello, and with a secret a proof under a key of its own. `patience`: how long
@@ -171,10 +170,10 @@ impl Slave {
                 (stream, birth(clock.now(), 0), clock, None)
             }
             Via::Welcomed(won, clock) => (won.stream, *won.core, clock, None),
-            Via::Won(won, clock, again) => {
+            Via::Won(won, clock, again, hall) => {
                 // Others who dial are told whose the slave is.
                 if let Ok(listener) = again.listener.try_clone() {
-                    listen::attend(listener, birth, clock, won.peer);
+                    listen::attend(listener, *hall, birth, clock);
                 }
                 (won.stream, *won.core, clock, Some(again))
             }
@@ -544,163 +543,4 @@ pub(crate) fn connect(
             ))
         }
     }
-}
-
-/// What a running task asks goes over its slave's connection.
-struct OnLink(Arc<Link>);
-
-impl Host for OnLink {
-    fn asks_hungry(&self) {
-        self.0.core().asks_hungry();
-        if self.0.core().has_output() {
-            self.0.flush();
-        }
-    }
-
-    fn makes_checkpoints(&self) {
-        self.0.core().makes_checkpoints(self.0.clock.now());
-        self.0.publish_due();
-        self.0.wakes_earlier();
-    }
-
-    fn checkpoint_is_due(&self) -> bool {
-        self.0.checkpoint_due.load(Ordering::Relaxed)
-    }
-
-    fn checkpoint(&self, draws: u128, state_type: u64, state: &[u8]) {
-        let now = self.0.clock.now();
-        let made = self.0.core().checkpoint(draws, state_type, state, now);
-        if let Err(reason) = made {
-            panic!("{reason}");
-        }
-        self.0.publish_due();
-        self.0.flush();
-        if self.0.core().end().is_some() {
-            // The slave was told to go, and that was what it waited for.
-            self.0.wake_io();
-        }
-    }
-
-    fn progress(&self, done: u64, total: u64) {
-        let mut core = self.0.core();
-        let waits = core.progress(done, total, self.0.clock.now());
-        let has_output = core.has_output();
-        drop(core);
-        if waits {
-            self.0.wakes_earlier();
-        }
-        if has_output {
-            self.0.flush();
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.0.core().is_open()
-    }
-
-    fn say(&self, message: Vec<u8>) -> Result<bool, String> {
-        let said = self.talk(Nanos::MAX, |core| match core.say(&message) {
-            Ok(Talked::Now(is_said)) => Talked::Now(Ok(is_said)),
-            Ok(Talked::Wait) => Talked::Wait,
-            Err(reason) => Talked::Now(Err(reason)),
-        });
-        said.unwrap_or(Ok(false))
-    }
-
-    fn hear(&self, timeout: Option<Duration>) -> Option<Vec<u8>> {
-        let until = timeout.map_or(Nanos::MAX, |timeout| match timeout.is_zero() {
-            true => 0,
-            false => {
-                let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-                self.0.clock.now().saturating_add(timeout)
-            }
-        });
-        let heard = self.talk(until, SlaveCore::hear)?;
-        heard.map(|message| message.to_vec())
-    }
-}
-
-impl OnLink {
-    /// What the core gives, once it gives it; until this time the connection is served meanwhile.
-    fn talk<T>(&self, until: Nanos, mut ask: impl FnMut(&mut SlaveCore) -> Talked<T>) -> Option<T> {
-        let first = ask(&mut self.0.core());
-        let given = match first {
-            Talked::Now(value) => Some(value),
-            Talked::Wait if until <= self.0.clock.now() => None,
-            Talked::Wait => self.0.serve_until(until, |core, _| match ask(core) {
-                Talked::Now(value) => Some(value),
-                Talked::Wait => None,
-            }),
-        };
-        let has_output = self.0.core().has_output();
-        if has_output {
-            self.0.flush();
-        }
-        given
-    }
-}
-
-fn offers(link: &Arc<Link>) -> Arc<dyn OfferSink> {
-    struct Offers(Arc<Link>);
-    impl OfferSink for Offers {
-        fn offer(&self, best: u32, image: u64, witness: &[u8]) {
-            let offered = self.0.core().offer(best, image, witness);
-            if let Err(reason) = offered {
-                // Caught with the task's own panics: a failed result with this message.
-                panic!("{reason}");
-            }
-            self.0.flush();
-        }
-    }
-    Arc::new(Offers(Arc::clone(link)))
-}
-
-thread_local! {
-    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
-    static PANIC_TRACE: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// Remembers where a task panicked, for its failed result; what the default hook prints stays.
-pub(crate) fn remember_panics() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let place = info
-                .location()
-                .map(|place| format!("{}:{}", place.file(), place.line()));
-            PANIC_PLACE.with_borrow_mut(|slot| *slot = place);
-            // Captured only where RUST_BACKTRACE asks for it: it takes milliseconds.
-            let trace = Backtrace::capture();
-            let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
-            PANIC_TRACE.with_borrow_mut(|slot| *slot = trace);
-            before(info);
-        }));
-    });
-}
-
-/// What a task's panic comes to: a failed result, or, where the slave could not print, the end of the slave.
-fn describe_panic(panic: Box<dyn Any + Send>) -> RunError {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is no text".to_owned());
-    // A value that panics when it is dropped ends nobody; what that panics with is not looked at.
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(again);
-    }
-    let place = PANIC_PLACE.with_borrow_mut(Option::take);
-    // What std's print macros panic with. Another slave, whose disk is not full, has no such trouble with this task.
-    if message.starts_with("failed printing to std") {
-        return RunError::Surroundings(message);
-    }
-    let message = match place {
-        Some(place) => format!("panicked at {place}: {message}"),
-        None => format!("panicked: {message}"),
-    };
-    RunError::Failed(match PANIC_TRACE.with_borrow_mut(Option::take) {
-        Some(trace) => trace::with_trace(&message, &trace),
-        None => message,
-    })
 }

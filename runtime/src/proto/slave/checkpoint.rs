@@ -11,6 +11,7 @@ use ringmw_sched::Nanos;
 use super::SlaveCore;
 use crate::proto::SECOND;
 use crate::proto::checkpoint::Kept;
+use crate::proto::reason::Raise;
 
 /// A slave that is to go waits so long for its task's last checkpoint: of the second that it has, a quarter is left to
 /// write it.
@@ -114,8 +115,9 @@ impl SlaveCore {
         }
         if state.len() > bytes_max {
             return Err(format!(
-                "the checkpoint of {} bytes is larger than the master reads: at most {bytes_max} bytes; raise --mw-max-read-buffer-size on the master",
-                state.len()
+                "the checkpoint of {} bytes is larger than the master reads: at most {bytes_max} bytes; on the master {}",
+                state.len(),
+                Raise("--mw-max-read-buffer-size", state.len() as u64)
             ));
         }
         self.flush_results();

@@ -9,6 +9,7 @@ use super::leave::SlaveEnd;
 use super::packet::{Announcement, Assignment, Running};
 use super::{RESULT_WAIT, SlaveCore};
 use crate::proto::pieces::LONG_BYTES_MIN;
+use crate::proto::reason::Raise;
 use crate::proto::{SECOND, put};
 
 /// With automatic grouping a finished result waits at most this long for others that finish, or as long as the tasks of a
@@ -138,8 +139,9 @@ impl SlaveCore {
             Ok(output) if output.len() <= room => (ResultStatus::Done, output),
             Ok(output) => {
                 too_large = format!(
-                    "the result of {} bytes is larger than the master reads: at most {room} bytes; raise --mw-max-read-buffer-size on the master",
-                    output.len()
+                    "the result of {} bytes is larger than the master reads: at most {room} bytes; on the master {}",
+                    output.len(),
+                    Raise("--mw-max-read-buffer-size", output.len() as u64)
                 );
                 (ResultStatus::Failed, too_large.as_bytes())
             }
@@ -192,9 +194,10 @@ impl SlaveCore {
         let bytes = witness.len() + Offer::HEADER_BYTES;
         if bytes > bytes_max {
             return Err(format!(
-                "the witness of {} bytes is larger than the master reads: at most {} bytes; raise --mw-max-read-buffer-size on the master",
+                "the witness of {} bytes is larger than the master reads: at most {} bytes; on the master {}",
                 witness.len(),
-                bytes_max - Offer::HEADER_BYTES
+                bytes_max - Offer::HEADER_BYTES,
+                Raise("--mw-max-read-buffer-size", witness.len() as u64)
             ));
         }
         self.flush_results();

@@ -14,6 +14,7 @@ use ringmw_sched::Nanos;
 
 use super::SlaveCore;
 use crate::proto::SECOND;
+use crate::proto::reason::Raise;
 
 /// What has been heard is told after so many bytes at the latest.
 const TOLD_BYTES: u64 = UNDER_WAY_BYTES_MAX / 2;
@@ -81,8 +82,9 @@ impl SlaveCore {
         let bytes_max = welcome.result_packet_bytes_max as usize - Message::HEADER_BYTES;
         if message.len() > bytes_max {
             return Err(format!(
-                "the message of {} bytes is larger than the master reads: at most {bytes_max} bytes; raise --mw-max-read-buffer-size on the master",
-                message.len()
+                "the message of {} bytes is larger than the master reads: at most {bytes_max} bytes; on the master {}",
+                message.len(),
+                Raise("--mw-max-read-buffer-size", message.len() as u64)
             ));
         }
         let talk = self.talk.as_mut().expect("it is open");
