@@ -33,8 +33,8 @@ pub(in crate::testing) struct LivesLaw {
     begun: BTreeMap<u32, BTreeSet<Key>>,
     /// By master: until when slaves of earlier lives may come back to it.
     returns_until: BTreeMap<u32, Nanos>,
-    /// Results that slaves of earlier lives brought to a master.
-    brought: BTreeSet<(u32, Key)>,
+    /// Results that slaves of earlier lives brought to a master, and when it took the first.
+    brought: BTreeMap<(u32, Key), Nanos>,
     /// Tasks that a life was told to have been begun by an earlier one.
     pub(in crate::testing) not_begun_again: u64,
     /// Connections of slaves that a master has welcomed.
@@ -203,7 +203,13 @@ impl LivesLaw {
     }
 
     /// A master that serves this slave hears these frames.
-    pub(in crate::testing) fn on_heard(&mut self, master: u32, conn: ConnId, frames: &[u8]) {
+    pub(in crate::testing) fn on_heard(
+        &mut self,
+        master: u32,
+        conn: ConnId,
+        frames: &[u8],
+        now: Nanos,
+    ) {
         let mut reader = self.from_slaves.remove(&(master, conn)).unwrap_or_default();
         let brought = &mut self.brought;
         let is_honest = self.welcomed.contains(&(master, conn)) && !self.liars.contains(&conn);
@@ -213,7 +219,9 @@ impl LivesLaw {
                 && let Ok(kept) = Kept::decode(payload)
             {
                 let key = |one: &KeptResult<'_>| (one.algorithm, one.domain, one.stream, one.args);
-                brought.extend(kept.results.iter().map(|one| (master, key(one))));
+                for one in &kept.results {
+                    brought.entry((master, key(one))).or_insert(now);
+                }
             }
             if kind == Kind::Returned
                 && is_honest
@@ -270,11 +278,12 @@ impl LivesLaw {
             self.begun[&master].contains(&key),
             "{key:?} ends as begun by an earlier life, and no record says so"
         );
-        assert!(
-            !self.brought.contains(&(master, key)),
-            "{key:?} ends as begun by an earlier life, whose slave has brought its result"
-        );
         let until = self.returns_until[&master];
+        let brought = self.brought.get(&(master, key));
+        assert!(
+            brought.is_none_or(|at| *at > until),
+            "{key:?} ends as begun by an earlier life, whose slave has brought its result in time"
+        );
         assert!(
             now >= until,
             "{key:?} is given up {} ms before its slave may be",

@@ -29,6 +29,7 @@ struct ToCore<'a> {
     keys: &'a mut ChaCha8Rng,
     law: &'a mut LivesLaw,
     number: u32,
+    now: Nanos,
 }
 
 impl Handler for ToCore<'_> {
@@ -42,10 +43,10 @@ impl Handler for ToCore<'_> {
 
     fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         let serves = self.core.serves(conn);
-        let (law, number) = (&mut *self.law, self.number);
+        let (law, number, now) = (&mut *self.law, self.number, self.now);
         self.core.on_received(conn, bytes, &mut |frames| {
             if serves {
-                law.on_heard(number, conn, frames);
+                law.on_heard(number, conn, frames, now);
             }
         });
     }
@@ -169,6 +170,7 @@ impl Play {
                         keys,
                         law,
                         number,
+                        now,
                     },
                 ))
             })
