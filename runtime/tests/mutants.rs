@@ -54,8 +54,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a bound: unrunnable ends that nobody takes count for nothing where a task is admitted",
         file: "sched/src/events/keep.rs",
-        old: "        self.counts.queued_bytes + self.kept_bytes + self.untaken_bytes",
-        new: "        self.counts.queued_bytes + self.kept_bytes",
+        old: "        self.counts.queued_bytes + self.counts.away_bytes + self.kept_bytes + self.untaken_bytes",
+        new: "        self.counts.queued_bytes + self.counts.away_bytes + self.kept_bytes",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
