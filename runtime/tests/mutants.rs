@@ -54,8 +54,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a bound: unrunnable ends that nobody takes count for nothing where a task is admitted",
         file: "sched/src/events/keep.rs",
-        old: "        self.counts.queued_bytes + self.kept_bytes + self.untaken_bytes",
-        new: "        self.counts.queued_bytes + self.kept_bytes",
+        old: "        self.counts.queued_bytes + self.counts.away_bytes + self.kept_bytes + self.untaken_bytes",
+        new: "        self.counts.queued_bytes + self.counts.away_bytes + self.kept_bytes",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
@@ -915,6 +915,37 @@ const MUTANTS: &[Mutant] = &[
         old: "earlier.known.find(key).is_some()
                 || earlier.known.was_begun(key)",
         new: "earlier.known.was_begun(key)",
+    },
+    Mutant {
+        name: "lives: what was begun by an earlier life is given up before its slave may be",
+        file: "runtime/src/master/known.rs",
+        old: "if earlier.returns.until == 0 {",
+        new: "if earlier.returns.until < Nanos::MAX {",
+    },
+    Mutant {
+        name: "lives: what a slave brings of a task that waits for it is laid aside",
+        file: "runtime/src/master/known.rs",
+        old: "returns.away.remove(&key).into_iter().flatten()",
+        new: "returns.away.get(&key).into_iter().flatten().copied().skip(1)",
+    },
+    Mutant {
+        name: "lives: what was begun joins a series and is handed out",
+        file: "runtime/src/master/known.rs",
+        old: "|| earlier.known.was_begun(key)
+                ||",
+        new: "||",
+    },
+    Mutant {
+        name: "lives: what is given back unbegun is not recorded as that",
+        file: "runtime/src/proto/master/journal.rs",
+        old: "put_begun(&mut self.out, true, &entries);",
+        new: "let _ = entries;",
+    },
+    Mutant {
+        name: "lives: a torn state takes the place of the one before it",
+        file: "runtime/src/io/files/state.rs",
+        old: "StateFile::decode(file).is_ok()",
+        new: "!file.is_empty()",
     },
     Mutant {
         name: "lives: behind damage nothing is read",

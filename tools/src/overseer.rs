@@ -38,6 +38,7 @@ use pause::SECOND;
 use policy::Policy;
 
 use crate::farm::machines;
+use crate::observe::file_of;
 use crate::resource;
 use crate::say::{self, count};
 use crate::submit::app::{App, Request};
@@ -65,8 +66,8 @@ enum System {
 /// What `ringmw overseer` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The master's resource file; it need not be there yet
-    #[arg(long, value_name = "FILE")]
+    /// The master's resource file, which need not be there yet; or the folder that has it, as the master's --mw-dir
+    #[arg(long, value_name = "FILE|DIR")]
     resource_file: PathBuf,
     /// The batch system
     #[arg(long, required_unless_present_any = ["status", "drain"])]
@@ -111,7 +112,7 @@ pub(crate) struct Options {
 impl Options {
     fn paths(&self) -> Result<Paths, String> {
         Paths::of(
-            &self.resource_file,
+            &file_of(&self.resource_file)?,
             self.dir.as_deref(),
             self.tag.as_deref(),
         )

@@ -584,6 +584,7 @@ fn a_folder_stands_for_all_files_of_a_run() {
     assert_eq!(master.audit_file, at(&format!("{name}.audit")));
     assert_eq!(master.outlasting.journal, at("journal"));
     assert_eq!(master.outlasting.state, Some("elsewhere".into()));
+    assert_eq!(master.keep_failed, at("failed"));
     let slave = parsed("--mw-slave --mw-master-port 7 --mw-dir run1");
     assert_eq!(
         slave.sources,

@@ -337,7 +337,8 @@ impl Loop {
             for file in state.core.take_failed() {
                 let task = file.task;
                 if !kept.push(file) {
-                    let text = format!("TASK-{task} is not kept: the disk is too slow");
+                    let name = state.core.task_name(task);
+                    let text = format!("{name} is not kept: the disk is too slow");
                     state.core.note(Event::Note { text });
                 }
             }

@@ -31,6 +31,7 @@ mod secured;
 pub(crate) mod series;
 pub(crate) mod slave;
 mod sums;
+pub(crate) mod task_name;
 pub(crate) mod trace;
 
 use ringmw_codec::frame::{self, Kind};

@@ -66,6 +66,7 @@ impl MasterCore {
 
     pub(super) fn on_returned(&mut self, slave: SlaveId, returned: &Returned) -> Result<(), Stop> {
         let tasks = self.sched.given_back(slave, &returned.tasks);
+        self.record_not_begun();
         let tasks = tasks.map_err(offence)?;
         if !tasks.is_empty() {
             self.trail.push(Event::Returned {

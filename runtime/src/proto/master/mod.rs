@@ -153,6 +153,8 @@ pub struct MasterCore {
     recorder: Option<Box<Recorder>>,
     /// What slaves that came back have kept, until it is taken.
     returned: Vec<Returned>,
+    /// Which life of its run this is, for the names of tasks; 0 or 1 for the first.
+    life: u32,
     shares: Shares,
     lacking: Lacking,
     /// Keeps tasks that give no output.
@@ -216,6 +218,7 @@ impl MasterCore {
             left_bytes: 0,
             recorder: None,
             returned: Vec::new(),
+            life: 0,
             shares: Shares::default(),
             lacking: Lacking::default(),
             keeper: None,
@@ -335,7 +338,7 @@ impl MasterCore {
         let here = |group| u64::from(self.sched.acquired(group));
         let state = Event::RunState {
             queued: need.queued,
-            running: self.sched.runnable() - self.sched.queued(),
+            running: self.sched.running(),
             done: self.account.sum(|tally| tally.done),
             failed: self.account.sum(|tally| tally.failed),
             ordered: here(Group::Ordered),
