@@ -396,18 +396,29 @@ fn a_batch_of_bad_tasks_is_not_laid_at_the_door_of_who_has_it() {
         let mut draw = Draw(seed * 0x9e37_79b9);
         let slaves = 2 + draw.below(12) as u32;
         let mut run = Run::new(slaves, 4, 2_000);
-        for _ in 0..1 + draw.below(4) {
+        for _ in 0..(1 + draw.below(4)) * (seed % 2) {
             let (first, tasks) = (1 + draw.below(1_900), 5 + draw.below(60));
             run.bad.extend(first..first + tasks);
         }
         let takes = [5 * MS, 20 * MS, SECOND][draw.below(3) as usize];
-        run.go(&mut |_, _, _| (false, takes / 2 + draw.below(takes)));
+        let mut fate = |_, _, _| (false, takes / 2 + draw.below(takes));
+        // Some are new when the others have done much, and are busy.
+        for host in 0..3 {
+            run.go(&mut fate);
+            run.submit(ONE, 100);
+            run.hand_out(&mut fate);
+            run.connect(host);
+            let next = run.handed.iter().sum::<u64>();
+            run.bad.extend(next..next + 15);
+        }
+        run.go(&mut fate);
         assert_eq!(run.failed, run.bad.len() as u64);
         if !run.begun().is_empty() {
             alarms.push((seed, run.begun()));
         }
     }
-    assert!(alarms.len() <= 1, "of 60 runs {alarms:?}");
+    // By chance one slave may have two batches.
+    assert!(alarms.len() <= 3, "of 60 runs {alarms:?}");
 }
 
 #[test]

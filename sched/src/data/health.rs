@@ -12,7 +12,7 @@
 //! That holds for tasks that fail independently of one another. Those that were submitted one after another often do not: one
 //! cause makes them all fail, and whoever has them is not to blame. So the failures of a slave count as [`ALIKE_WEIGHT`] at
 //! most until a task has succeeded that was submitted between: a batch of bad tasks, however long, is one such run for each
-//! slave that has some of it. Failures of the others all count, so that leaving out some of the own ones makes the error smaller.
+//! slave that has some of it, and one such run alone says of nobody that it is bad. Failures of the others all count, so that leaving out some of the own ones makes the error smaller.
 //!
 //! An algorithm that fails everywhere fails at one rate. Outcomes of slaves in quarantine count for nobody.
 
@@ -172,6 +172,8 @@ pub(crate) struct Alike {
     pub(crate) failed: u32,
     /// How many of them counted.
     counted: u32,
+    /// How many such runs there were, this one included.
+    runs: u32,
     /// Failures of the tally that do not count, of all times.
     left_out: u16,
 }
@@ -259,6 +261,7 @@ impl Health {
         if alike.ended_by.is_some_and(|done| done < last) {
             (alike.failed, alike.counted) = (0, 0);
         }
+        alike.runs = alike.runs.saturating_add(u32::from(alike.failed == 0));
         let counts = weight.min(ALIKE_WEIGHT - alike.counted);
         if counts > 0 {
             alike.anchor = last;
@@ -275,6 +278,12 @@ impl Health {
         let alike = self.alike.get(&(algorithm, slave)).copied();
         let last_done = self.last_done[usize::from(algorithm.0)];
         alike.filter(|alike| last_done <= Some(alike.last))
+    }
+
+    /// Whether it has failed more than once, and something between has succeeded.
+    pub(crate) fn has_failed_apart(&self, slave: u32, algorithm: AlgorithmId) -> bool {
+        let alike = self.alike.get(&(algorithm, slave));
+        alike.is_some_and(|alike| alike.runs > 1)
     }
 
     /// How many others have failed at what was submitted after the first failures of these.

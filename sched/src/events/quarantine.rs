@@ -107,7 +107,7 @@ impl<P: Series> Scheduler<P> {
         let is_suspect = health::is_suspect(own, others);
         self.slaves.set_suspect(at, is_suspect);
         let key = (algorithm, Whom::Slave(at));
-        if has_failed && health::is_bad(own, others, self.slaves.len()) {
+        if has_failed && self.is_bad(at, algorithm, (own, others)) {
             self.let_on(key, now);
             self.quarantine(at, algorithm, (own, others), now);
         } else if !self.quarantined.entries.contains_key(&key)
@@ -120,6 +120,12 @@ impl<P: Series> Scheduler<P> {
         if self.quarantined.unproved > 0 {
             self.see_to_unproved(algorithm, now);
         }
+    }
+
+    /// Whether a slave is worse than the others, by more than one run of failures.
+    fn is_bad(&self, at: u32, algorithm: AlgorithmId, outcomes: (Outcomes, Outcomes)) -> bool {
+        health::is_bad(outcomes.0, outcomes.1, self.slaves.len())
+            && self.health.has_failed_apart(at, algorithm)
     }
 
     /// It waits no more.
@@ -195,7 +201,7 @@ impl<P: Series> Scheduler<P> {
             let Whom::Slave(at) = key.1 else { continue };
             let (own, _) = self.health.against_others(at, algorithm);
             let others = self.heard_of_others(at, algorithm);
-            if health::is_bad(own, others, self.slaves.len()) {
+            if self.is_bad(at, algorithm, (own, others)) {
                 self.let_on(key, now);
                 self.quarantine(at, algorithm, (own, others), now);
             } else if !self.waits_for_a_later_one(at, algorithm)
