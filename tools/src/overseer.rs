@@ -568,7 +568,11 @@ fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dy
         System::Local => Box::new(shell::Shell::local(tag, &dir, options.max)),
         System::Ssh => {
             let path = machines::registry_path(options.farm.as_deref())?;
-            Box::new(shell::Shell::farm(tag, machines::read(&path)?)?)
+            Box::new(shell::Shell::farm(
+                tag,
+                machines::read(&path)?,
+                options.request.cpus,
+            )?)
         }
     })
 }
