@@ -149,7 +149,6 @@
 //! | quarantine: tasks are tried without end | 15 | TASK-160 goes to SLAVE-2, which is in quarantine for 0 ms more |
 //! | quarantine: all slaves may be in it | 225 | of 3 slaves 2 are in quarantine |
 //! | quarantine: pauses do not grow | 15 | assertion `left == right` failed: pauses grow |
-//! | quarantine: failures one after another count each | ? | ? |
 //! | the secret is skipped where the end is told | 1 | 4.1 is told in plain |
 //! | a nonce is used again: a record that is repeated opens | 37 | assertion `left == right` failed: 1.3 is heard to say what it has not said |
 //! | records may be left out | one | assertion `left == right` failed: 2.6 is heard to say what it has not said (it aborts) |
