@@ -28,6 +28,8 @@ const SECONDS: u64 = 4;
 /// Of the second story, on each engine.
 const SHORT_SECONDS: u64 = 15;
 const LONG_SECONDS: u64 = 600;
+/// A black hole that has failed so many tasks in its life is in quarantine.
+const ENOUGH_FAILED: u32 = 16;
 /// Stops and holds last up to two and a half of it: some slaves are lost by them, others are not.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -478,9 +480,22 @@ fn misfortunes(engine: &str, seconds: u64) {
             _ => None,
         })
         .collect();
+    // On a machine that has other things to do a slave's life may be too short to tell.
+    let mut failed_by_sick = BTreeMap::new();
+    for event in &trail {
+        if let Event::Failed {
+            slave, algorithm, ..
+        } = event
+            && algorithm == "choosy"
+            && supervisor.sick.contains(slave)
+        {
+            *failed_by_sick.entry(*slave).or_insert(0) += 1;
+        }
+    }
+    let most = failed_by_sick.values().max().copied().unwrap_or(0);
     assert!(
-        !in_quarantine.is_empty(),
-        "a black hole among eight is found"
+        !in_quarantine.is_empty() || most < ENOUGH_FAILED,
+        "a black hole among eight is found: one failed {most} tasks"
     );
     let healthy = in_quarantine
         .iter()

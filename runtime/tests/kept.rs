@@ -56,6 +56,22 @@ fn shy(n: u64, visits: &mut Visits) -> std::result::Result<u64, String> {
     }
 }
 
+/// Two kinds of shared data: values, and bytes that stand in a file.
+#[algorithm]
+fn look(
+    n: u64,
+    table: &Shared<Vec<u64>>,
+    bytes: &Shared<[u8]>,
+) -> std::result::Result<u64, String> {
+    let sum: u64 = table.iter().sum();
+    let last = bytes.last().copied().unwrap_or_default();
+    Err(format!(
+        "{n} sees {} of {sum}, {} to {last}",
+        table.len(),
+        bytes.len()
+    ))
+}
+
 #[algorithm]
 fn hang() {
     loop {
@@ -85,6 +101,19 @@ async fn master(mw: Master, args: Args) -> Result {
                 }
             }
         }
+        Some("look") => {
+            let file = std::env::temp_dir().join(format!("ringmw-kept-{}", std::process::id()));
+            fs::write(&file, vec![9; 2_500_000])?;
+            let table = mw.share(&vec![3u64; 50_000]);
+            let bytes = mw.share_file(&file).await?;
+            for n in 0..4 {
+                println!(
+                    "{}",
+                    mw.call(look::task(n, &table, &bytes)).await.unwrap_err()
+                );
+            }
+            fs::remove_file(file)?;
+        }
         Some("shy") => {
             let mut map = mw.map((0..30).map(shy::task));
             while let Some(end) = map.next().await {
@@ -106,6 +135,7 @@ fn app() -> App {
     App::new()
         .algorithm::<luck>()
         .algorithm::<shy>()
+        .algorithm::<look>()
         .algorithm::<hang>()
         .algorithm::<perish>()
         .master(master)
@@ -278,6 +308,50 @@ fn a_backtrace_is_kept_where_it_is_asked_for() {
     returned.for_each(|(_, file)| assert!(!file.message.contains('\u{1e}'), "{}", file.message));
 }
 
+/// The shared data stands beside the tasks, once, and goes with them.
+fn shared_data_is_kept_beside_its_tasks() {
+    let run = local(&["look"]);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&run.folder).expect("the folder") {
+        let path = entry.expect("a file").path();
+        let name = path.file_name().expect("a name").to_owned();
+        let to = elsewhere.path().join(&name);
+        fs::rename(&path, &to).expect("it moves");
+        let mode = fs::metadata(&to).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        names.push(name.into_string().expect("text"));
+    }
+    let of = |begin: &'static str| names.iter().filter(move |name| name.starts_with(begin));
+    assert_eq!(
+        (of("TASK-").count(), of("SHARED-").count()),
+        (4, 2),
+        "{names:?}"
+    );
+    for name in of("TASK-") {
+        let path = elsewhere.path().join(name);
+        let file = FailedFile::decode(&fs::read(&path).expect("a file")).expect("whole");
+        assert!(
+            file.message.ends_with("sees 50000 of 150000, 2500000 to 9"),
+            "{}",
+            file.message
+        );
+        let (code, stdout, stderr) = replay(&path);
+        let expected = format!(
+            "TASK-{} failed, as in its run: {}\n",
+            file.task, file.message
+        );
+        assert_eq!((code, stdout), (Some(255), expected), "{stderr}");
+    }
+    of("SHARED-").for_each(|name| fs::remove_file(elsewhere.path().join(name)).expect("ours"));
+    let task = of("TASK-").next().expect("one");
+    let (code, _, stderr) = replay(&elsewhere.path().join(task));
+    assert!(
+        code == Some(255) && stderr.contains("that file was not kept, or is gone"),
+        "{stderr}"
+    );
+}
+
 fn of_one_message_ten_are_kept_and_what_returns_here_is_shown() {
     let run = local(&["shy"]);
     let files = run.files();
@@ -328,6 +402,7 @@ fn main() -> ExitCode {
     a_failed_random_task_fails_alone_with_the_same_message("auto");
     a_failed_random_task_fails_alone_with_the_same_message("epoll");
     a_backtrace_is_kept_where_it_is_asked_for();
+    shared_data_is_kept_beside_its_tasks();
     of_one_message_ten_are_kept_and_what_returns_here_is_shown();
     tasks_that_hang_and_tasks_that_crash_are_kept();
     ExitCode::SUCCESS

@@ -848,6 +848,12 @@ const MUTANTS: &[Mutant] = &[
         new: "",
     },
     Mutant {
+        name: "quarantine: failures one after another count each",
+        file: "sched/src/data/health.rs",
+        old: "alike.ended_by.is_some_and(|done| done < last)",
+        new: "alike.ended_by.is_none_or(|done| done < last)",
+    },
+    Mutant {
         name: "lives: the hand-out of what is begun at most once does not wait for its record",
         file: "runtime/src/proto/master/journal.rs",
         old: "state.barred = Some((self.barrier, held_from));",

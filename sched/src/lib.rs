@@ -75,7 +75,7 @@ mod task;
 mod why;
 
 pub use config::{AUTO, Config, PACKETS_WEIGHED_FROM, short_tasks_max};
-pub use data::health::{ERROR, Outcomes, WINDOW};
+pub use data::health::{Answers, ERROR, Outcomes, WINDOW};
 pub use data::hungry::HungryWord;
 pub use data::labels::Lack;
 pub use data::quarantined::{Quarantine, Suspect, Ward};

@@ -1,11 +1,11 @@
 //! Bad slaves and hosts, in simulated time: who is put into quarantine, what it costs until then, and who is not.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use ringmw_sched::{
-    AUTO, AlgorithmId, Config, ERROR, Group, Nanos, Owner, Policy, Quarantine, Scheduler, SlaveId,
-    Suspect, TaskSpec, WINDOW, Ward,
+    AUTO, AlgorithmId, Answers, Config, ERROR, Group, Nanos, Owner, Policy, Quarantine, Scheduler,
+    SlaveId, Suspect, TaskSpec, WINDOW, Ward,
 };
 
 const MS: Nanos = 1_000_000;
@@ -38,6 +38,8 @@ struct Run {
     news: Vec<(Nanos, Quarantine)>,
     /// Handed to each slave.
     handed: Vec<u64>,
+    /// Tasks that fail in 1 ms whoever has them, by their numbers.
+    bad: BTreeSet<u64>,
 }
 
 /// (slave, algorithm, now, draw) to whether it fails and how long it takes.
@@ -60,6 +62,7 @@ impl Run {
             done: 0,
             news: Vec::new(),
             handed: Vec::new(),
+            bad: BTreeSet::new(),
         };
         for nth in 0..slaves {
             run.connect(nth / per_host);
@@ -90,14 +93,21 @@ impl Run {
         }) {
             for (task, algorithm) in packet.drain(..) {
                 self.handed[slave.0 as usize] += 1;
+                let (_, takes) = self.fate_of(task, fate(slave, algorithm, self.now));
                 let free = &mut self.free_at[slave.0 as usize];
-                let (_, takes) = fate(slave, algorithm, self.now);
                 *free = (*free).max(self.now) + takes;
                 self.ends.push(Reverse((*free, task, slave, algorithm)));
             }
         }
         while let Some(news) = self.sched.poll_quarantine() {
             self.news.push((self.now, news));
+        }
+    }
+
+    fn fate_of(&self, task: u64, fate: (bool, Nanos)) -> (bool, Nanos) {
+        match self.bad.contains(&task) {
+            true => (true, MS),
+            false => fate,
         }
     }
 
@@ -118,13 +128,14 @@ impl Run {
                 && at <= self.now
             {
                 self.ends.pop();
-                let (fails, takes) = fate(slave, algorithm, at);
+                let (fails, takes) = self.fate_of(task, fate(slave, algorithm, at));
                 let accepted = self.sched.result(slave, task).unwrap().unwrap();
                 if !fails || !self.sched.is_suspect(slave) {
                     self.sched.learn_compute(accepted.algorithm, takes);
                 }
-                let outcome = (1, u32::from(fails));
-                self.sched.learn_outcomes(slave, algorithm, outcome, at);
+                let mut answers = Answers::default();
+                answers.add(task, 1, fails);
+                self.sched.learn_outcomes(slave, algorithm, answers, at);
                 (self.failed, self.done) = (
                     self.failed + u64::from(fails),
                     self.done + u64::from(!fails),
@@ -147,7 +158,7 @@ impl Run {
 fn a_black_hole_among_eight_costs_a_few_tasks_and_is_taken_back_when_it_heals() {
     for others_take in [20 * MS, 2 * SECOND, 600 * SECOND] {
         let mut run = Run::new(8, 8, 4_000);
-        let heals = 90 * SECOND;
+        let heals = 90 * SECOND + 8 * others_take;
         run.go(&mut |slave, _, now| match slave.0 == 3 && now < heals {
             true => (true, MS),
             false => (false, others_take),
@@ -155,7 +166,8 @@ fn a_black_hole_among_eight_costs_a_few_tasks_and_is_taken_back_when_it_heals() 
         assert!(run.failed <= 80, "{} of 4,000 failed", run.failed);
         let (at, who) = run.begun()[0];
         assert_eq!(who, Suspect::Slave(SlaveId(3)));
-        assert!(at <= others_take + SECOND, "after {at}");
+        // Until others have succeeded beside it some times over.
+        assert!(at <= 6 * others_take + SECOND, "after {at}");
         let last = run.news.last().unwrap().1;
         match others_take < SECOND {
             // All was over before it healed.
@@ -376,6 +388,39 @@ fn a_task_that_nobody_else_may_run_is_handed_out_all_the_same() {
     assert_eq!(run.failed, before + 50);
 }
 
+/// Bad tasks that were submitted one after another are often had by one slave, as the others are busy with good ones.
+#[test]
+fn a_batch_of_bad_tasks_is_not_laid_at_the_door_of_who_has_it() {
+    let mut alarms = Vec::new();
+    for seed in 1..=60u64 {
+        let mut draw = Draw(seed * 0x9e37_79b9);
+        let slaves = 2 + draw.below(12) as u32;
+        let mut run = Run::new(slaves, 4, 2_000);
+        for _ in 0..(1 + draw.below(4)) * (seed % 2) {
+            let (first, tasks) = (1 + draw.below(1_900), 5 + draw.below(60));
+            run.bad.extend(first..first + tasks);
+        }
+        let takes = [5 * MS, 20 * MS, SECOND][draw.below(3) as usize];
+        let mut fate = |_, _, _| (false, takes / 2 + draw.below(takes));
+        // Some are new when the others have done much, and are busy.
+        for host in 0..3 {
+            run.go(&mut fate);
+            run.submit(ONE, 100);
+            run.hand_out(&mut fate);
+            run.connect(host);
+            let next = run.handed.iter().sum::<u64>();
+            run.bad.extend(next..next + 15);
+        }
+        run.go(&mut fate);
+        assert_eq!(run.failed, run.bad.len() as u64);
+        if !run.begun().is_empty() {
+            alarms.push((seed, run.begun()));
+        }
+    }
+    // By chance one slave may have two batches.
+    assert!(alarms.len() <= 3, "of 60 runs {alarms:?}");
+}
+
 #[test]
 fn switched_off_it_does_nothing() {
     let mut run = Run::new(4, 4, 0);
@@ -404,10 +449,12 @@ fn false_alarms(runs: u64, slaves: u32, tasks: u64, percent: u64) -> u64 {
         let mut sched: Scheduler<()> = Scheduler::new(config, 1);
         let slaves: Vec<SlaveId> = (0..slaves).map(|_| sched.connect().0).collect();
         // Outcomes come from the slaves in any order: that is all that the test sees.
-        for _ in 0..tasks {
+        for number in 0..tasks {
             let slave = slaves[draw.below(slaves.len() as u64) as usize];
             let failed = draw.below(100) < percent;
-            sched.learn_outcomes(slave, ONE, (1, u32::from(failed)), 0);
+            let mut answers = Answers::default();
+            answers.add(number, 1, failed);
+            sched.learn_outcomes(slave, ONE, answers, 0);
         }
         alarms += u64::from(sched.poll_quarantine().is_some());
     }

@@ -59,7 +59,121 @@ fn check(input: &DeriveInput) -> Result<()> {
             return Err(Error::new(token.span(), message));
         }
     }
-    Ok(())
+    match circles::closed_by(input) {
+        Some((at, way)) => {
+            let message = format!(
+                "types that contain one another cannot travel, a peer could nest them without end: {way}; \
+                 put the parts into a `Vec` and refer to them by index"
+            );
+            Err(Error::new(at, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Types that contain one another. The compiler would say that it cannot tell whether they travel.
+///
+/// An attribute sees one type. So the names that the types of a file are made of are remembered from one to the next;
+/// a name that stands for two types there says nothing.
+mod circles {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::{Mutex, PoisonError};
+
+    use proc_macro2::{Span, TokenTree};
+    use quote::ToTokens;
+    use syn::DeriveInput;
+
+    use super::{fields, flatten};
+
+    static SEEN: Mutex<BTreeMap<Name, Seen>> = Mutex::new(BTreeMap::new());
+
+    /// File and name.
+    type Name = (String, String);
+
+    struct Seen {
+        line: usize,
+        is_one: bool,
+        parts: BTreeSet<String>,
+    }
+
+    /// The names that a type is made of, each with its place: those that stand alone, without a path.
+    fn parts(input: &DeriveInput) -> Vec<(String, Span)> {
+        let is_own = |name: &str| {
+            let mut parameters = input.generics.type_params();
+            parameters.any(|parameter| parameter.ident == name)
+        };
+        let mut parts = Vec::new();
+        for field in fields(&input.data) {
+            let mut words = Vec::new();
+            flatten(field.ty.to_token_stream(), &mut words);
+            let mut after_path = false;
+            for (nth, word) in words.iter().enumerate() {
+                let is_colon = |at: usize| matches!(words.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
+                if let TokenTree::Ident(ident) = word
+                    && !after_path
+                    && !is_colon(nth + 1)
+                    && !is_own(&ident.to_string())
+                {
+                    parts.push((ident.to_string(), ident.span()));
+                }
+                after_path = is_colon(nth);
+            }
+        }
+        parts
+    }
+
+    /// The field of this type that closes a circle, and the way around it.
+    pub(super) fn closed_by(input: &DeriveInput) -> Option<(Span, String)> {
+        if !proc_macro::is_available() {
+            return None;
+        }
+        let place = input.ident.span().unwrap();
+        let (file, line) = (place.file(), place.line());
+        let name = input.ident.to_string();
+        let parts = parts(input);
+        let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_one = seen
+            .get(&(file.clone(), name.clone()))
+            .is_none_or(|seen| seen.is_one && seen.line == line);
+        let new = Seen {
+            line,
+            is_one,
+            parts: parts.iter().map(|(part, _)| part.clone()).collect(),
+        };
+        seen.insert((file.clone(), name.clone()), new);
+        if !is_one {
+            return None;
+        }
+        parts.into_iter().find_map(|(part, at)| {
+            let way = way(&seen, &file, &part, &name)?;
+            let names = [name.clone()].into_iter().chain(way);
+            let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+            Some((at, names.join(" has ")))
+        })
+    }
+
+    /// From one type of the file to another, the shortest.
+    fn way(seen: &BTreeMap<Name, Seen>, file: &str, from: &str, to: &str) -> Option<Vec<String>> {
+        let mut ways = std::collections::VecDeque::from([vec![from.to_owned()]]);
+        let mut met = BTreeSet::from([from.to_owned()]);
+        while let Some(way) = ways.pop_front() {
+            let last = way.last().expect("it begins somewhere");
+            if last == to {
+                return Some(way);
+            }
+            let next = seen.get(&(file.to_owned(), last.clone()));
+            for part in next
+                .into_iter()
+                .filter(|next| next.is_one)
+                .flat_map(|next| &next.parts)
+            {
+                if met.insert(part.clone()) {
+                    ways.push_back([&way[..], std::slice::from_ref(part)].concat());
+                }
+            }
+        }
+        None
+    }
 }
 
 pub(crate) fn flatten(tokens: TokenStream, flat: &mut Vec<TokenTree>) {

@@ -1,5 +1,5 @@
 //! A task that gave no output is run again, here and alone (`--mw-replay FILE`): with the same arguments, random numbers,
-//! tag, arguments of the run and keys of incumbents. A slave's state is made anew.
+//! tag, arguments of the run, shared data and keys of incumbents. A slave's state is made anew.
 
 use std::any::type_name;
 use std::path::Path;
@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use ringmw_codec::flags::exit;
 use ringmw_codec::journal::{FailedFile, Identity};
+use ringmw_codec::shared::BlobName;
 use ringmw_sched::SlaveId;
 
 use crate::app::fingerprint;
 use crate::app::parts::Parts;
 use crate::flags::Settings;
-use crate::io::files::private;
+use crate::io::files::{kept, private};
 use crate::io::terminal::complain;
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::task_name::TaskName;
@@ -63,17 +64,18 @@ fn replay(parts: &Parts, settings: &Settings, path: &Path) -> Result<u8, String>
             "{difference}; run it by the program that ran it, or give --mw-any-build beside it"
         )));
     }
+    let mut mentions = Vec::new();
     if let Some(find) = entry.mentions {
-        let mut mentions = Vec::new();
         find(&file.args, &mut mentions);
-        if !mentions.is_empty() {
-            return Err(named(
-                &"its arguments name shared data, which is not kept with it: share the data in a master algorithm and call the task there",
-            ));
-        }
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut shared = Vec::new();
+    for of in mentions {
+        let bytes = kept::read_shared(folder, of).map_err(|error| named(&error))?;
+        shared.push((of.name, Arc::new(bytes)));
     }
     print_head(&task, &file);
-    let outcome = compute(entry, &file, &settings.user);
+    let outcome = compute(entry, &file, &shared, &settings.user);
     Ok(tell(entry, &task, &file, outcome))
 }
 
@@ -113,7 +115,12 @@ fn print_head(task: &str, file: &FailedFile) {
     }
 }
 
-fn compute(entry: &Entry, file: &FailedFile, own_args: &[String]) -> Result<Vec<u8>, RunError> {
+fn compute(
+    entry: &Entry,
+    file: &FailedFile,
+    shared: &[(BlobName, Arc<Vec<u8>>)],
+    own_args: &[String],
+) -> Result<Vec<u8>, RunError> {
     struct Nowhere;
     impl OfferSink for Nowhere {
         fn offer(&self, _best: u32, _image: u64, _witness: &[u8]) {}
@@ -138,7 +145,7 @@ fn compute(entry: &Entry, file: &FailedFile, own_args: &[String]) -> Result<Vec<
         domain: file.domain,
         stream: file.stream,
         tag: file.tag.as_ref().map(|(tag_type, tag)| (*tag_type, &**tag)),
-        shared: &[],
+        shared,
         resume: None,
     };
     let mut output = Vec::new();

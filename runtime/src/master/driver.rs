@@ -334,9 +334,9 @@ impl Loop {
             }
         }
         if let Some(kept) = &self.driver.kept {
-            for file in state.core.take_failed() {
-                let task = file.task;
-                if !kept.push(file) {
+            for failed in state.core.take_failed() {
+                let task = failed.file.task;
+                if !kept.push(failed) {
                     let name = state.core.task_name(task);
                     let text = format!("{name} is not kept: the disk is too slow");
                     state.core.note(Event::Note { text });

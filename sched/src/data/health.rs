@@ -9,7 +9,14 @@
 //! part of [`ERROR`]: that any of them is put into quarantine though all fail alike has at most that probability, for
 //! each [`WINDOW`] outcomes of a slave.
 //!
+//! That holds for tasks that fail independently of one another. Those that were submitted one after another often do not: one
+//! cause makes them all fail, and whoever has them is not to blame. So the failures of a slave count as [`ALIKE_WEIGHT`] at
+//! most until a task has succeeded that was submitted between: a batch of bad tasks, however long, is one such run for each
+//! slave that has some of it, and one such run alone says of nobody that it is bad. Failures of the others all count, so that leaving out some of the own ones makes the error smaller.
+//!
 //! An algorithm that fails everywhere fails at one rate. Outcomes of slaves in quarantine count for nobody.
+
+use std::collections::BTreeMap;
 
 use crate::ids::AlgorithmId;
 
@@ -19,14 +26,44 @@ pub const ERROR: f64 = 0.01;
 /// Outcomes of a slave that count; with so many both counts are halved, so that what is long ago fades.
 pub const WINDOW: u32 = 512;
 
-/// The outcomes of a packet weigh no more than so many: tasks that travel together are often alike.
-pub(crate) const PACKET_WEIGHT: u32 = 2;
+/// The outcomes of a packet weigh no more than so many, and so do failures of a slave between which nothing has
+/// succeeded: tasks that travel together, or follow one another, are often alike.
+pub(crate) const ALIKE_WEIGHT: u32 = 2;
 
 /// So much more likely, and a slave gets tasks of that algorithm one by one.
 const SUSPICION: f64 = 10.0;
 
 /// Failures in a row, no outcome of anybody else being known, with which a slave waits for another's.
 pub(crate) const ALONE_FAILED_MAX: u32 = 8;
+
+/// Unordered tasks of one algorithm that a slave answered together.
+#[derive(Copy, Clone, Eq, PartialEq, Default, Debug)]
+pub struct Answers {
+    /// How many.
+    pub all: u32,
+    /// How many of them have failed.
+    pub failed: u32,
+    /// The number of the last one that succeeded.
+    pub last_done: Option<u64>,
+    /// The number of the last one that failed.
+    pub last_failed: Option<u64>,
+}
+
+impl Answers {
+    /// So many tasks, the first of this number, have all failed, or all succeeded.
+    #[inline]
+    pub fn add(&mut self, first: u64, tasks: u32, failed: bool) {
+        self.all += tasks;
+        let end = Some(first + u64::from(tasks.max(1)) - 1);
+        match failed {
+            true => {
+                self.failed += tasks;
+                self.last_failed = self.last_failed.max(end);
+            }
+            false => self.last_done = self.last_done.max(end),
+        }
+    }
+}
 
 /// How many outcomes there were, and how many of them were failures.
 #[derive(Copy, Clone, Eq, PartialEq, Default, Debug)]
@@ -122,12 +159,35 @@ impl From<Tally> for Outcomes {
     }
 }
 
+/// Failures of a slave and algorithm between which nothing is known to have succeeded.
+#[derive(Copy, Clone, Eq, PartialEq, Default, Debug)]
+pub(crate) struct Alike {
+    /// The last failure that counted.
+    anchor: u64,
+    /// A task after that one which has succeeded: with a failure after it something else begins.
+    ended_by: Option<u64>,
+    /// The last failure.
+    pub(crate) last: u64,
+    /// How many there were.
+    pub(crate) failed: u32,
+    /// How many of them counted.
+    counted: u32,
+    /// How many such runs there were, this one included.
+    runs: u32,
+    /// Failures of the tally that do not count, of all times.
+    left_out: u16,
+}
+
 /// The outcomes that count, by slave's slot and algorithm, and their sums by algorithm.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     algorithms: usize,
     tallies: Vec<Tally>,
     sums: Vec<Outcomes>,
+    /// The last task that has succeeded, by algorithm.
+    last_done: Vec<Option<u64>>,
+    /// Of those that have failed at something.
+    alike: BTreeMap<(AlgorithmId, u32), Alike>,
 }
 
 impl Health {
@@ -136,6 +196,8 @@ impl Health {
             algorithms,
             tallies: Vec::new(),
             sums: vec![Outcomes::default(); algorithms],
+            last_done: vec![None; algorithms],
+            alike: BTreeMap::new(),
         }
     }
 
@@ -153,14 +215,20 @@ impl Health {
 
     /// Outcomes of a slave; those that count.
     #[inline]
-    pub(crate) fn learn(&mut self, slave: u32, algorithm: AlgorithmId, all: u32, failed: u32) {
+    pub(crate) fn learn(&mut self, slave: u32, algorithm: AlgorithmId, answers: Answers) {
+        let Answers { all, failed, .. } = answers;
         let at = self.at(slave, algorithm);
-        let weight = all.min(PACKET_WEIGHT);
+        let weight = all.min(ALIKE_WEIGHT);
         // A failure among many does not vanish.
-        let failed = match all <= PACKET_WEIGHT {
+        let failed = match all <= ALIKE_WEIGHT {
             true => failed,
-            false => (u64::from(failed) * u64::from(PACKET_WEIGHT)).div_ceil(all.into()) as u32,
+            false => (u64::from(failed) * u64::from(ALIKE_WEIGHT)).div_ceil(all.into()) as u32,
         };
+        if let Some(last) = answers.last_failed {
+            self.learn_failures((algorithm, slave), (last, answers.failed), failed);
+        }
+        let last_done = &mut self.last_done[usize::from(algorithm.0)];
+        *last_done = (*last_done).max(answers.last_done);
         let sum = &mut self.sums[usize::from(algorithm.0)];
         let tally = &mut self.tallies[at];
         sum.failed += u64::from(failed);
@@ -172,17 +240,75 @@ impl Health {
             sum.failed -= u64::from(tally.failed - failed);
             sum.all -= u64::from(tally.all - all);
             *tally = Tally { failed, all };
+            if let Some(alike) = self.alike.get_mut(&(algorithm, slave)) {
+                alike.left_out /= 2;
+            }
         }
     }
 
-    /// What a slave's outcomes were, and those of all others.
+    /// So many failures, which weigh so much, the last of this number.
+    #[cold]
+    fn learn_failures(
+        &mut self,
+        key: (AlgorithmId, u32),
+        (last, failures): (u64, u32),
+        weight: u32,
+    ) {
+        let last_done = self.last_done[usize::from(key.0.0)];
+        let alike = self.alike.entry(key).or_default();
+        let after = |anchor: u64| last_done.filter(|&done| done > anchor);
+        alike.ended_by = alike.ended_by.or_else(|| after(alike.anchor));
+        if alike.ended_by.is_some_and(|done| done < last) {
+            (alike.failed, alike.counted) = (0, 0);
+        }
+        alike.runs = alike.runs.saturating_add(u32::from(alike.failed == 0));
+        let counts = weight.min(ALIKE_WEIGHT - alike.counted);
+        if counts > 0 {
+            alike.anchor = last;
+            alike.ended_by = after(last);
+        }
+        alike.last = last;
+        alike.failed = alike.failed.saturating_add(failures);
+        alike.counted += counts;
+        alike.left_out += (weight - counts) as u16;
+    }
+
+    /// The failures of a slave between which nothing has succeeded; none where something has since.
+    pub(crate) fn alike(&self, slave: u32, algorithm: AlgorithmId) -> Option<Alike> {
+        let alike = self.alike.get(&(algorithm, slave)).copied();
+        let last_done = self.last_done[usize::from(algorithm.0)];
+        alike.filter(|alike| last_done <= Some(alike.last))
+    }
+
+    /// Whether it has failed more than once, and something between has succeeded.
+    pub(crate) fn has_failed_apart(&self, slave: u32, algorithm: AlgorithmId) -> bool {
+        let alike = self.alike.get(&(algorithm, slave));
+        alike.is_some_and(|alike| alike.runs > 1)
+    }
+
+    /// How many others have failed at what was submitted after the first failures of these.
+    pub(crate) fn failing_beside(&self, alike: Alike, slave: u32, algorithm: AlgorithmId) -> usize {
+        let of = (algorithm, 0)..=(algorithm, u32::MAX);
+        let others = self.alike.range(of).filter(|((_, at), _)| *at != slave);
+        others
+            .filter(|(_, other)| other.last > alike.anchor)
+            .count()
+    }
+
+    /// What a slave's outcomes were, without failures that are of one run, and those of all others.
     pub(crate) fn against_others(
         &self,
         slave: u32,
         algorithm: AlgorithmId,
     ) -> (Outcomes, Outcomes) {
         let own = self.of(slave, algorithm);
-        (own, self.sums[usize::from(algorithm.0)].without(own))
+        let alike = self.alike.get(&(algorithm, slave));
+        let left_out = u64::from(alike.map_or(0, |alike| alike.left_out));
+        let counts = own.without(Outcomes {
+            failed: left_out,
+            all: left_out,
+        });
+        (counts, self.sums[usize::from(algorithm.0)].without(own))
     }
 
     pub(crate) fn of(&self, slave: u32, algorithm: AlgorithmId) -> Outcomes {
@@ -195,6 +321,7 @@ impl Health {
         let tally = std::mem::take(&mut self.tallies[at]);
         let sum = &mut self.sums[usize::from(algorithm.0)];
         *sum = sum.without(tally.into());
+        self.alike.remove(&(algorithm, slave));
     }
 
     /// A slave is gone.
@@ -213,6 +340,10 @@ impl Health {
             assert!(u32::from(tally.all) < WINDOW && tally.failed <= tally.all);
         }
         assert_eq!(sums, self.sums, "outcomes are summed");
+        for (&(algorithm, slave), alike) in &self.alike {
+            let tally = self.tallies[self.at(slave, algorithm)];
+            assert!(alike.left_out <= tally.failed && alike.counted <= ALIKE_WEIGHT);
+        }
     }
 }
 
@@ -278,12 +409,10 @@ mod tests {
         let mut health = Health::new(2);
         (0..3).for_each(|slave| health.add(slave));
         for nth in 0..10_000u32 {
-            health.learn(
-                nth % 3,
-                AlgorithmId((nth % 2) as u16),
-                1 + nth % 20,
-                nth % 7 / 6,
-            );
+            let mut answers = Answers::default();
+            answers.add(40 * u64::from(nth), 1 + nth % 20, false);
+            answers.add(40 * u64::from(nth) + 20, nth % 7 / 6, true);
+            health.learn(nth % 3, AlgorithmId((nth % 2) as u16), answers);
             health.check();
         }
         let (own, others) = health.against_others(1, AlgorithmId(0));
@@ -293,14 +422,61 @@ mod tests {
         assert_eq!(health.of(1, AlgorithmId(1)), of(0, 0));
     }
 
+    fn answers(first: u64, tasks: u32, failed: bool) -> Answers {
+        let mut answers = Answers::default();
+        answers.add(first, tasks, failed);
+        answers
+    }
+
     /// Tasks that travel together are often alike.
     #[test]
     fn a_packet_of_failures_weighs_as_a_few() {
         let mut health = Health::new(1);
         health.add(0);
-        health.learn(0, AlgorithmId(0), 250, 250);
+        health.learn(0, AlgorithmId(0), answers(0, 250, true));
         assert_eq!(health.of(0, AlgorithmId(0)), of(2, 2));
-        health.learn(0, AlgorithmId(0), 1_000, 1);
+        let mut answers = answers(250, 999, false);
+        answers.add(1_249, 1, true);
+        health.learn(0, AlgorithmId(0), answers);
         assert_eq!(health.of(0, AlgorithmId(0)), of(3, 4));
+    }
+
+    /// So are those that follow one another, until one between them has succeeded, whoever had it.
+    #[test]
+    fn failures_one_after_another_weigh_as_a_few() {
+        let (mut health, one) = (Health::new(1), AlgorithmId(0));
+        (0..2).for_each(|slave| health.add(slave));
+        health.learn(1, one, answers(3, 1, false));
+        (10..25).for_each(|number| health.learn(0, one, answers(number, 1, true)));
+        let counted = |health: &Health| health.against_others(0, one).0;
+        assert_eq!(
+            (counted(&health), health.of(0, one)),
+            (of(2, 2), of(15, 15))
+        );
+        assert_eq!(health.alike(0, one).map(|alike| alike.failed), Some(15));
+        // What was given to another before them says nothing, and what comes after ends it.
+        health.learn(1, one, answers(4, 1, false));
+        health.learn(0, one, answers(25, 1, true));
+        assert_eq!(counted(&health), of(2, 2));
+        health.learn(1, one, answers(26, 1, false));
+        assert_eq!(health.alike(0, one), None);
+        (27..40).for_each(|number| health.learn(0, one, answers(number, 1, true)));
+        assert_eq!(counted(&health), of(4, 4));
+        // Of others all count.
+        assert_eq!(health.against_others(1, one), (of(0, 3), of(29, 29)));
+        health.check();
+    }
+
+    /// Who is slower than the others, so that these are always ahead of it.
+    #[test]
+    fn what_a_slow_slave_fails_counts_too() {
+        let (mut health, one) = (Health::new(1), AlgorithmId(0));
+        (0..2).for_each(|slave| health.add(slave));
+        for nth in 0..20u64 {
+            let first = nth * 100;
+            (1..100).for_each(|more| health.learn(1, one, answers(first + more, 1, false)));
+            health.learn(0, one, answers(first, 1, true));
+        }
+        assert_eq!(health.against_others(0, one).0, of(20, 20));
     }
 }

@@ -5,6 +5,7 @@
 //! | a slave's outcomes are worse than all others', by a test with a stated error (`data/health`) | quarantine of the slave |
 //! | so are a host's slaves, each counted once: in quarantine, or ended by its state's or its surroundings' failure | quarantine of the host, those that come later too |
 //! | it has only failed, and most of the others that have such tasks have not answered one yet | it waits for that, untold |
+//! | it has failed at tasks in a row, and nobody has succeeded with a later one | so it does, unless half of the others fail at them too |
 //! | a pause is over | one task is tried; it ends the quarantine, or the next pause is twice as long |
 //! | half of the slaves that run unordered tasks are in quarantine | nobody else is; if there are more, the oldest is served again |
 //! | queued tasks need labels that nobody else has | they are handed out all the same |
@@ -12,7 +13,7 @@
 //! Tasks that are addressed to a slave go on, and do not count. Slaves in quarantine are served last.
 
 use crate::data::hands::Hold;
-use crate::data::health::{self, ALONE_FAILED_MAX, Outcomes};
+use crate::data::health::{self, ALIKE_WEIGHT, ALONE_FAILED_MAX, Answers, Outcomes};
 use crate::data::quarantined::{Entry, Key, Quarantine, Suspect, Ward, Whom};
 use crate::data::slaves::Status;
 use crate::ids::{AlgorithmId, Nanos, Needs, SlaveId};
@@ -58,52 +59,61 @@ impl<P: Series> Scheduler<P> {
         }
     }
 
-    /// Unordered tasks of one algorithm were answered by a slave in one packet: how many, and how many have failed.
+    /// Unordered tasks of one algorithm were answered by a slave in one packet.
     #[inline]
     pub fn learn_outcomes(
         &mut self,
         slave: SlaveId,
         algorithm: AlgorithmId,
-        (all, failed): (u32, u32),
+        answers: Answers,
         now: Nanos,
     ) {
-        if !self.config.quarantine || all == 0 {
+        if !self.config.quarantine || answers.all == 0 {
             return;
         }
         let Some(at) = self.slaves.find(slave) else {
             return;
         };
         let slave = self.slaves.get(at);
-        if slave.barred || slave.suspect || failed > 0 || self.quarantined.unproved > 0 {
-            self.on_outcomes(at, algorithm, (all, failed), now);
+        if slave.barred || slave.suspect || answers.failed > 0 || self.quarantined.unproved > 0 {
+            self.on_outcomes(at, algorithm, answers, now);
         } else {
-            self.health.learn(at, algorithm, all, 0);
+            self.health.learn(at, algorithm, answers);
         }
     }
 
     #[cold]
-    fn on_outcomes(
-        &mut self,
-        at: u32,
-        algorithm: AlgorithmId,
-        (all, failed): (u32, u32),
-        now: Nanos,
-    ) {
-        if let Some(key) = self.quarantined.holds(at, algorithm) {
-            // What it had in hand before says nothing new.
-            if self.quarantined.entries[&key].probe == Some(at) {
-                self.on_probe(key, failed == all, now);
+    fn on_outcomes(&mut self, at: u32, algorithm: AlgorithmId, answers: Answers, now: Nanos) {
+        let has_failed = answers.failed > 0;
+        let ward = self.quarantined.holds(at, algorithm);
+        if let Some(key) = ward {
+            let entry = &self.quarantined.entries[&key];
+            let (is_probe, is_proved) = (entry.probe == Some(at), entry.is_proved);
+            if is_proved {
+                // What it had in hand before says nothing new.
+                if is_probe {
+                    self.on_probe(key, answers.failed == answers.all, now);
+                }
+                return;
             }
-            return;
+            if answers.failed < answers.all {
+                self.let_on(key, now);
+            } else if is_probe {
+                self.on_probe(key, true, now);
+            }
         }
-        self.health.learn(at, algorithm, all, failed);
+        self.health.learn(at, algorithm, answers);
         let (own, others) = self.health.against_others(at, algorithm);
         let is_suspect = health::is_suspect(own, others);
         self.slaves.set_suspect(at, is_suspect);
-        if failed > 0 && health::is_bad(own, others, self.slaves.len()) {
+        let key = (algorithm, Whom::Slave(at));
+        if has_failed && self.is_bad(at, algorithm, (own, others)) {
+            self.let_on(key, now);
             self.quarantine(at, algorithm, (own, others), now);
-        } else if self.waits_for_others(at, algorithm, own) && self.may_bar(&[at]) {
-            let key = (algorithm, Whom::Slave(at));
+        } else if !self.quarantined.entries.contains_key(&key)
+            && self.waits_for_others(at, algorithm)
+            && self.may_bar(&[at])
+        {
             self.quarantined.begin(key, false, now);
             self.see_to_bars(at);
         }
@@ -112,9 +122,27 @@ impl<P: Series> Scheduler<P> {
         }
     }
 
+    /// Whether a slave is worse than the others, by more than one run of failures.
+    fn is_bad(&self, at: u32, algorithm: AlgorithmId, outcomes: (Outcomes, Outcomes)) -> bool {
+        health::is_bad(outcomes.0, outcomes.1, self.slaves.len())
+            && self.health.has_failed_apart(at, algorithm)
+    }
+
+    /// It waits no more.
+    fn let_on(&mut self, key: Key, now: Nanos) {
+        if self.quarantined.end(key, now).is_some() {
+            self.see_to_bars_of(key.1);
+        }
+    }
+
+    fn waits_for_others(&self, at: u32, algorithm: AlgorithmId) -> bool {
+        self.waits_for_a_first_one(at, algorithm) || self.waits_for_a_later_one(at, algorithm)
+    }
+
     /// Whether it has only failed, and most of the others that have such tasks have not answered one yet, or some have
     /// succeeded, and too few have answered to say more. Costs the slaves that there are.
-    fn waits_for_others(&self, at: u32, algorithm: AlgorithmId, own: Outcomes) -> bool {
+    fn waits_for_a_first_one(&self, at: u32, algorithm: AlgorithmId) -> bool {
+        let own = self.health.of(at, algorithm);
         if own.failed < own.all || own.all < u64::from(ALONE_FAILED_MAX) {
             return false;
         }
@@ -135,6 +163,24 @@ impl<P: Series> Scheduler<P> {
         silent > failing
     }
 
+    /// Whether it fails at what may be bad tasks one after another: more of them would count for nothing before a later
+    /// one has succeeded. Not where half of the others fail at them too. Costs the slaves that have failed.
+    fn waits_for_a_later_one(&self, at: u32, algorithm: AlgorithmId) -> bool {
+        let Some(alike) = self.health.alike(at, algorithm) else {
+            return false;
+        };
+        let enough = match self.slaves.get(at).suspect {
+            true => ALIKE_WEIGHT,
+            false => ALONE_FAILED_MAX,
+        };
+        if alike.failed < enough {
+            return false;
+        }
+        let (_, others) = self.health.against_others(at, algorithm);
+        let beside = self.health.failing_beside(alike, at, algorithm);
+        others.failed < others.all && 2 * beside + 1 < self.slaves.len()
+    }
+
     /// The outcomes of others, those aside that wait as well: they would speak for one another.
     fn heard_of_others(&self, at: u32, algorithm: AlgorithmId) -> Outcomes {
         let (_, others) = self.health.against_others(at, algorithm);
@@ -153,17 +199,16 @@ impl<P: Series> Scheduler<P> {
         let waiting: Vec<Key> = waiting.map(|(&key, _)| key).collect();
         for key in waiting {
             let Whom::Slave(at) = key.1 else { continue };
-            let own = self.health.of(at, algorithm);
+            let (own, _) = self.health.against_others(at, algorithm);
             let others = self.heard_of_others(at, algorithm);
-            if health::is_bad(own, others, self.slaves.len()) {
-                self.quarantined.end(key, now);
-                self.see_to_bars(at);
+            if self.is_bad(at, algorithm, (own, others)) {
+                self.let_on(key, now);
                 self.quarantine(at, algorithm, (own, others), now);
-            } else if (others.all.is_power_of_two() || others.all < u64::from(ALONE_FAILED_MAX))
-                && !self.waits_for_others(at, algorithm, own)
+            } else if !self.waits_for_a_later_one(at, algorithm)
+                && (others.all.is_power_of_two() || others.all < u64::from(ALONE_FAILED_MAX))
+                && !self.waits_for_a_first_one(at, algorithm)
             {
-                self.quarantined.end(key, now);
-                self.see_to_bars(at);
+                self.let_on(key, now);
             }
         }
     }

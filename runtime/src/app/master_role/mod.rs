@@ -515,8 +515,7 @@ impl Setting {
         let Some(folder) = &self.settings.keep_failed else {
             return Ok(None);
         };
-        let (files, bytes) = kept::open(folder)?;
-        core.keep_failed(files, bytes);
+        core.keep_failed(kept::open(folder)?);
         let program = std::env::args().next().unwrap_or_default();
         let identity = Identity {
             run: 0,

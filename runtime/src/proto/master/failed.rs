@@ -1,14 +1,17 @@
 //! Tasks that gave no output, kept to be run again by themselves (`--mw-keep-failed`): which of them, and how many.
 //!
 //! Of one message at most [`ALIKE_MAX`] are kept, so that a fault that comes thousands of times leaves room for the others.
+//! Shared data that a task names is kept beside it, once however many name it, and counts in bytes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringmw_codec::batch::TaskBody;
 use ringmw_codec::journal::{FailedFile, How};
+use ringmw_codec::shared::BlobName;
 use ringmw_sched::{AlgorithmId, Nanos, Policy, Reason, SlaveId, TaskId};
 
 use super::MasterCore;
+use crate::proto::blob::Named;
 use crate::proto::reason::InWords;
 use crate::proto::series::Body;
 
@@ -25,23 +28,46 @@ const TOLD_APART_BYTES: usize = 200;
 /// What is said of a task that its slave has ended begins so.
 const TIMED_OUT: &str = "timed out after ";
 
+/// What a folder of kept tasks has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Folder {
+    /// Tasks, each in a file of its own.
+    pub(crate) tasks: usize,
+    /// Of all files together.
+    pub(crate) bytes: u64,
+    /// Shared data.
+    pub(crate) shared: BTreeSet<BlobName>,
+}
+
+/// A task to be written.
+pub(crate) struct KeptTask {
+    pub(crate) file: FailedFile,
+    /// The shared data that it names, as far as it is still there.
+    pub(crate) shared: Named,
+}
+
 /// What is kept, and how much more may be.
 pub(super) struct Keeper {
-    files: usize,
-    bytes: u64,
+    folder: Folder,
     /// By message, digits folded: how many. At most [`FILES_MAX`] messages.
     alike: BTreeMap<String, u32>,
     /// The incumbents' keys as they became known: when, which, image.
     improved: VecDeque<(Nanos, u32, u64)>,
     version: u64,
     /// Not written yet.
-    kept: Vec<FailedFile>,
+    kept: Vec<KeptTask>,
 }
 
 impl Keeper {
-    /// A file of this message and of so many bytes, the rest aside, is kept: it counts from here on.
-    fn takes(&mut self, message: &str, bytes: u64) -> bool {
-        if self.files >= FILES_MAX || self.bytes.saturating_add(bytes) > BYTES_MAX {
+    /// A file of this message and of so many bytes, the rest aside, is kept with what it names: it counts from here on.
+    fn takes(&mut self, message: &str, bytes: u64, shared: &Named) -> bool {
+        let folder = &mut self.folder;
+        let new = || {
+            let blobs = shared.iter().map(|blob| blob.of);
+            blobs.filter(|of| !folder.shared.contains(&of.name))
+        };
+        let bytes = new().fold(bytes, |bytes, of| bytes.saturating_add(of.bytes));
+        if folder.tasks >= FILES_MAX || folder.bytes.saturating_add(bytes) > BYTES_MAX {
             return false;
         }
         let alike = self.alike.entry(folded(message)).or_insert(0);
@@ -49,8 +75,9 @@ impl Keeper {
             return false;
         }
         *alike += 1;
-        self.files += 1;
-        self.bytes += bytes;
+        folder.tasks += 1;
+        folder.bytes += bytes;
+        folder.shared.extend(shared.iter().map(|blob| blob.of.name));
         true
     }
 
@@ -83,11 +110,10 @@ fn folded(message: &str) -> String {
 }
 
 impl MasterCore {
-    /// From here on tasks that give no output are kept; so many files and bytes are there already.
-    pub(crate) fn keep_failed(&mut self, files: usize, bytes: u64) {
+    /// From here on tasks that give no output are kept; this is there already.
+    pub(crate) fn keep_failed(&mut self, folder: Folder) {
         self.keeper = Some(Box::new(Keeper {
-            files,
-            bytes,
+            folder,
             alike: BTreeMap::new(),
             improved: VecDeque::new(),
             version: 0,
@@ -96,7 +122,7 @@ impl MasterCore {
     }
 
     /// Those to be written; whose they are, the writer knows.
-    pub(crate) fn take_failed(&mut self) -> Vec<FailedFile> {
+    pub(crate) fn take_failed(&mut self) -> Vec<KeptTask> {
         let keeper = self.keeper.as_mut();
         keeper.map_or_else(Vec::new, |keeper| std::mem::take(&mut keeper.kept))
     }
@@ -181,13 +207,19 @@ impl MasterCore {
         body: &Body,
         message: &str,
     ) {
+        let info = self.config.info(algorithm);
+        let task = body.nth(0);
+        let mut mentions = Vec::new();
+        if let Some(find) = info.mentions {
+            find(&task.args, &mut mentions);
+        }
+        let shared = self.named(&mentions).unwrap_or_default();
         let name = self.config.info(algorithm).name;
         let Some(keeper) = &mut self.keeper else {
             return;
         };
-        let task = body.nth(0);
         let bytes = task.args.len() + task.tag.len() + message.len();
-        if !keeper.takes(message, bytes as u64) {
+        if !keeper.takes(message, bytes as u64, &shared) {
             return;
         }
         let file = FailedFile {
@@ -204,7 +236,7 @@ impl MasterCore {
             args: task.args.to_vec(),
             ..FailedFile::default()
         };
-        keeper.kept.push(file);
+        keeper.kept.push(KeptTask { file, shared });
     }
 }
 
@@ -240,12 +272,19 @@ fn in_words(policy: Policy, task: &TaskBody<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALIKE_MAX, BYTES_MAX, FILES_MAX, Keeper, folded};
+    use std::sync::Arc;
 
-    fn keeper(files: usize, bytes: u64) -> Keeper {
-        Keeper {
-            files,
+    use super::{ALIKE_MAX, BYTES_MAX, FILES_MAX, Folder, Keeper, Named, folded};
+    use crate::proto::blob::Blob;
+
+    fn keeper(tasks: usize, bytes: u64) -> Keeper {
+        let folder = Folder {
+            tasks,
             bytes,
+            ..Folder::default()
+        };
+        Keeper {
+            folder,
             alike: Default::default(),
             improved: Default::default(),
             version: 0,
@@ -256,18 +295,33 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_in_files_bytes_and_of_one_message() {
         let mut new = keeper(0, 0);
-        let taken = (0..50).filter(|n| new.takes(&format!("{n} is odd at line {}", n * 7), 10));
+        let takes =
+            |keeper: &mut Keeper, message: &str| keeper.takes(message, 1, &Named::default());
+        let taken = (0..50).filter(|n| takes(&mut new, &format!("{n} is odd at line {}", n * 7)));
         assert_eq!(taken.count(), ALIKE_MAX as usize);
-        assert!(new.takes("another", 10));
+        assert!(takes(&mut new, "another"));
         let letters = (0..26 * 26u32).map(|n| {
             let letter = |n: u32| char::from_u32(u32::from(b'a') + n).expect("a letter");
             format!("{}{}", letter(n / 26), letter(n % 26))
         });
-        let taken = letters.filter(|message| new.takes(message, 10)).count();
+        let taken = letters.filter(|message| takes(&mut new, message)).count();
         assert_eq!(taken + ALIKE_MAX as usize + 1, FILES_MAX);
-        assert!(!keeper(FILES_MAX, 0).takes("x", 1));
-        assert!(!keeper(0, BYTES_MAX).takes("x", 1));
-        assert!(keeper(0, BYTES_MAX - 1).takes("x", 1));
+        assert!(!takes(&mut keeper(FILES_MAX, 0), "x"));
+        assert!(!takes(&mut keeper(0, BYTES_MAX), "x"));
+        assert!(takes(&mut keeper(0, BYTES_MAX - 1), "x"));
+    }
+
+    #[test]
+    fn shared_data_counts_once_however_many_tasks_name_it() {
+        let blob = Arc::new(Blob::in_memory(vec![7; 1_000]));
+        let mut named = Named::default();
+        named.push(&blob);
+        let mut keeper = keeper(0, BYTES_MAX - 1_005);
+        assert!(keeper.takes("a", 1, &named) && keeper.takes("b", 1, &named));
+        assert_eq!(keeper.folder.bytes, BYTES_MAX - 3);
+        let mut another = Named::default();
+        another.push(&Arc::new(Blob::in_memory(vec![8; 1_000])));
+        assert!(!keeper.takes("c", 1, &another) && keeper.takes("d", 1, &named));
     }
 
     #[test]

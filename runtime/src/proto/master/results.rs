@@ -2,7 +2,7 @@
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{Elements, ResultBatchView, ResultEntryRef, ResultStatus};
-use ringmw_sched::{Accepted, AlgorithmId, Nanos, Series, SlaveId};
+use ringmw_sched::{Accepted, AlgorithmId, Answers, Nanos, Series, SlaveId};
 
 use super::account::{Ended, How};
 use super::conn::{Phase, Stop, offence};
@@ -59,8 +59,8 @@ struct Tally {
     bodies: Option<SmallBytes>,
     /// How many further series of results there may be.
     room: usize,
-    /// Outcomes of unordered tasks of one algorithm: how many, and how many failed.
-    outcomes: Option<(AlgorithmId, u32, u32)>,
+    /// Outcomes of unordered tasks of one algorithm.
+    outcomes: Option<(AlgorithmId, Answers)>,
 }
 
 impl MasterCore {
@@ -186,16 +186,12 @@ impl MasterCore {
                 .learn_computes(algorithm, tasks, compute, computes.clone());
         }
         if task.policy.to.is_none() {
-            let failed = if is_failed { tasks } else { 0 };
-            match &mut tally.outcomes {
-                Some((of, all, bad)) if *of == algorithm => {
-                    (*all, *bad) = (*all + tasks, *bad + failed)
-                }
-                _ => {
-                    let before = tally.outcomes.replace((algorithm, tasks, failed));
-                    self.learn_outcomes(slave, before);
-                }
-            }
+            let before = tally.outcomes.take_if(|(of, _)| *of != algorithm);
+            self.learn_outcomes(slave, before);
+            let (_, answers) = tally
+                .outcomes
+                .get_or_insert((algorithm, Answers::default()));
+            answers.add(id.seq(), tasks, is_failed);
         }
         self.account
             .on_results(algorithm, (tasks, is_failed), compute, |at| {
@@ -276,10 +272,10 @@ impl MasterCore {
         Ok(tasks)
     }
 
-    fn learn_outcomes(&mut self, slave: SlaveId, outcomes: Option<(AlgorithmId, u32, u32)>) {
-        if let Some((algorithm, all, failed)) = outcomes {
+    fn learn_outcomes(&mut self, slave: SlaveId, outcomes: Option<(AlgorithmId, Answers)>) {
+        if let Some((algorithm, answers)) = outcomes {
             self.sched
-                .learn_outcomes(slave, algorithm, (all, failed), self.now);
+                .learn_outcomes(slave, algorithm, answers, self.now);
         }
     }
 

@@ -215,7 +215,8 @@ impl Law {
                 self.on_hands(id);
                 continue;
             }
-            let algorithm = self.tasks[&task].spec.algorithm;
+            let spec = &self.tasks[&task].spec;
+            let (algorithm, is_unordered) = (spec.algorithm, spec.policy.to.is_none());
             let done = entry.status == ResultStatus::Done;
             let check = self.config.algorithms[usize::from(algorithm.0)].check_outputs;
             if algorithm.0 != entry.algorithm || (done && !is_valid(check, body)) {
@@ -229,6 +230,9 @@ impl Law {
                     Happening::Failed
                 },
             );
+            if is_unordered {
+                self.wards.on_answer((id, algorithm.0), task, done);
+            }
             let mean = self.means.entry(algorithm.0).or_insert(compute);
             *mean = *mean - *mean / 16 + compute / 16;
             self.answered(id);

@@ -1,4 +1,4 @@
-//! Slaves in quarantine: what is said of them is so, they get nothing of what they are in quarantine for but one task after
+//! Slaves in quarantine: what is said of them is so, tasks that failed one after another count as few, they get nothing of what they are in quarantine for but one task after
 //! each pause, pauses grow, and half of the slaves are served.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,8 @@ use crate::proto::master::MasterCore;
 use crate::testing::law::Law;
 
 const MS: Nanos = 1_000_000;
+/// So much failures weigh between which no task has succeeded.
+const ALIKE_MAX: u64 = 2;
 /// The longest pause.
 const PAUSE_MAX: Nanos = 300_000 * MS;
 
@@ -27,11 +29,39 @@ pub(super) struct Wards {
     open: BTreeMap<(SlaveId, u16), Ward>,
     /// What went to whom in this turn though it may not have: unless that was over before, which is told later.
     wrong: Vec<((SlaveId, u16), String)>,
+    /// Unordered tasks that have succeeded, by algorithm.
+    done: BTreeMap<u16, BTreeSet<u64>>,
+    /// Those that a slave has failed.
+    failed: BTreeMap<(SlaveId, u16), BTreeSet<u64>>,
     /// Somebody was served apart in this turn, or in the one before.
     apart: bool,
     /// How many there were in all, and how many were taken back as they had healed.
     pub(super) begun: u64,
     pub(super) healed: u64,
+}
+
+impl Wards {
+    /// A slave has answered an unordered task.
+    pub(super) fn on_answer(&mut self, key: (SlaveId, u16), task: u64, done: bool) {
+        let of = match done {
+            true => self.done.entry(key.1).or_default(),
+            false => self.failed.entry(key).or_default(),
+        };
+        of.insert(task);
+    }
+
+    /// How many runs of failures a slave had, between each two of which a task has succeeded.
+    fn runs_of_failures(&self, key: (SlaveId, u16)) -> u64 {
+        let done = self.done.get(&key.1);
+        let mut runs = 0;
+        let mut before = None;
+        for &task in self.failed.get(&key).into_iter().flatten() {
+            let between = |from: u64| done.is_some_and(|done| done.range(from..task).count() > 0);
+            runs += u64::from(before.is_none_or(between));
+            before = Some(task);
+        }
+        runs
+    }
 }
 
 impl Law {
@@ -58,6 +88,12 @@ impl Law {
                     *others_of > 0 && failed * others_of > others_failed * of,
                     "SLAVE-{slave} is no worse than the others: {failed} of {of}, {others_failed} of {others_of}"
                 );
+                let key = (SlaveId(*slave), self.index_of(algorithm));
+                let runs = self.wards.runs_of_failures(key);
+                assert!(
+                    *failed <= ALIKE_MAX * runs,
+                    "SLAVE-{slave} is bad by {failed} failures, which are {runs} runs"
+                );
                 let pause = pause_ms * MS;
                 let ward = Ward {
                     pause,
@@ -65,7 +101,6 @@ impl Law {
                     is_tried: false,
                 };
                 self.wards.begun += 1;
-                let key = (SlaveId(*slave), self.index_of(algorithm));
                 let before = self.wards.open.insert(key, ward);
                 assert!(
                     before.is_none(),

@@ -286,12 +286,14 @@ impl Script {
             fleet.pace.long_percent = 0;
             (fleet.quality.delay_max, fleet.quality.window) = (2_000_000, 1 << 20);
             (habits.holds, habits.every, habits.burst) = (0, SECOND / 20, 20);
-            habits.kinds = [9, 4, 0, 0, 0, 0, 0, 0];
+            habits.kinds = [9, 1, 0, 0, 0, 0, 0, 0];
+            // That they are worse than the others takes many tasks, and successes between their failures.
+            config.rules.sched.queued_bytes_max = 1 << 32;
             (
                 habits.submit_percent,
                 habits.cancel_percent,
                 habits.ordered_percent,
-            ) = (60, 2, 10);
+            ) = (80, 2, 4);
             habits.echo_max = 4;
         }
         let mut faults: Weights = [0; 10];
@@ -361,7 +363,10 @@ impl Script {
     }
 
     pub(super) fn run(&mut self) -> Storm {
-        let turns = self.rng.random_range(50..400);
+        let mut turns = self.rng.random_range(50..400);
+        if self.fleet.broken.is_some() {
+            turns += 600;
+        }
         if self.chance(self.habits.intermingle_percent) {
             let slaves = self.rng.random_range(1..5);
             let allocate = |sched: &mut Scheduler<Body>| sched.allocate(Group::Intermingle, slaves);

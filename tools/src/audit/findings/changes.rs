@@ -637,7 +637,16 @@ fn queue_empty(findings: &mut Vec<Finding>, facts: &Facts<'_>) {
     }
     let idle = 1.0 - (busy_us / present_us).min(1.0);
     if idle < IDLE_MIN {
-        let text = format!("Slaves were busy {} of their time.", percent(1.0 - idle));
+        let computed = facts.sum(|member| member.compute_us) / present_us;
+        let had = percent(1.0 - idle);
+        let text = match computed > 0.0 {
+            true => format!(
+                "Slaves had tasks {had} of their time, and computed {} of it.",
+                percent(computed.min(1.0))
+            ),
+            // The trail does not say how long tasks took.
+            false => format!("Slaves had tasks {had} of their time."),
+        };
         findings.push(Finding::new("busy", Weight::Good, text));
     }
     let is_empty = |span: &Span| {
