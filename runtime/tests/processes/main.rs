@@ -109,7 +109,10 @@ use crate::unsent::{
 use crate::users::{
     a_container_whose_user_has_another_number, a_folder_without_modes, two_users_of_one_group,
 };
-use crate::watched::{a_held_master_tells_how_it_does, a_stopped_run_is_finished};
+use crate::watched::{
+    a_crowd_of_wrong_requests_is_refused, a_held_master_tells_how_it_does,
+    a_stopped_run_is_finished,
+};
 use crate::wrong::{a_refused_slave_says_why, what_is_wrong_is_one_line};
 
 type Test = (&'static str, fn());
@@ -133,6 +136,10 @@ const TESTS: &[Test] = &[
     ("a_winner_dies_as_it_wins_on_epoll", || {
         a_winner_dies_as_it_wins("epoll")
     }),
+    (
+        "a_crowd_of_wrong_requests_is_refused",
+        a_crowd_of_wrong_requests_is_refused,
+    ),
     ("nothing_goes_in_plain", nothing_goes_in_plain),
     (
         "the_secret_stands_nowhere_else",
