@@ -13,6 +13,7 @@ mod engines;
 mod hearing;
 mod leaving;
 mod listening;
+mod logging;
 mod misfortune;
 mod outlive;
 mod poison;
@@ -67,6 +68,7 @@ use crate::listening::{
     a_listening_slave_outlives_its_masters, a_silent_socket_keeps_nobody_from_the_next_address,
     either_side_dials, of_two_masters_one_has_the_slave,
 };
+use crate::logging::what_slaves_log_is_shown;
 use crate::misfortune::{
     a_black_hole_is_named_and_taken_back,
     a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted,
@@ -140,6 +142,12 @@ const TESTS: &[Test] = &[
         "a_crowd_of_wrong_requests_is_refused",
         a_crowd_of_wrong_requests_is_refused,
     ),
+    ("what_slaves_log_is_shown_on_the_ring", || {
+        what_slaves_log_is_shown("ring")
+    }),
+    ("what_slaves_log_is_shown_on_epoll", || {
+        what_slaves_log_is_shown("epoll")
+    }),
     ("nothing_goes_in_plain", nothing_goes_in_plain),
     (
         "the_secret_stands_nowhere_else",

@@ -190,6 +190,7 @@ impl Play {
                 self.fleet.say(|| format!("    {number}: {event:?}"));
                 law.on_line(&event);
             }
+            drop(state.core.take_logs());
             state.core.take_payloads(&mut process.payloads)
         });
         if barrier.is_some() || !process.payloads.is_empty() {
