@@ -1,7 +1,7 @@
 //! One case of the throughput benchmark: no-op tasks through the whole system.
 
 use std::cell::{Cell, RefCell};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -146,6 +146,8 @@ pub struct Load {
     pub prefetch: bool,
     /// Encrypted, as a run is that is not told otherwise.
     pub secret: bool,
+    /// What it comes to is recorded in this folder.
+    pub journal: Option<PathBuf>,
     /// Where `allocations` and `allocated_bytes` come from; without, they are 0.
     pub allocated: Allocated,
 }
@@ -169,6 +171,7 @@ impl Load {
             target,
             prefetch: true,
             secret: false,
+            journal: None,
             allocated: &|| (0, 0),
         }
     }
@@ -189,7 +192,14 @@ pub fn run(load: &Load, engine: &str, trail: Option<(&Path, &str)>) -> Value {
         secret: load.secret,
     };
     let measured = load.clone();
-    let (mut figures, _) = fleet::run(app(), &setting, move |mw| measure(mw, measured));
+    let journal = load
+        .journal
+        .as_ref()
+        .map(|folder| folder.display().to_string());
+    let flags = journal.as_ref().map(|folder| ["--mw-journal", folder]);
+    let flags = flags.as_ref().map_or(&[][..], |flags| &flags[..]);
+    let (mut figures, _) = fleet::run_with(app(), &setting, flags, move |mw| measure(mw, measured));
+    figures["journal"] = load.journal.is_some().into();
     figures["security"] = fleet::security_word(load.secret).into();
     figures["engine"] = fleet::engine_word(engine).into();
     figures["audit"] = trail.map_or("none", |(_, level)| level).into();

@@ -104,6 +104,39 @@ fn throughput_runs_with_a_secret() {
 }
 
 #[test]
+fn what_a_journal_costs_is_told_of_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--case", "vstr-g100-s2", "--tasks", "5000", "--runs", "2"];
+    let beside = [
+        "--beside-journal",
+        folder.path().to_str().unwrap(),
+        "--json",
+    ];
+    let line = line(
+        env!("CARGO_BIN_EXE_throughput"),
+        &[&args[..], &beside].concat(),
+    );
+    positive(&line, "without_ns");
+    positive(&line, "with_ns");
+    assert!(line["more_ns"].is_number(), "{line}");
+}
+
+#[test]
+fn a_journal_is_opened_and_read() {
+    let args = ["--results", "100000", "--series", "100", "--runs", "1"];
+    let line = line(
+        env!("CARGO_BIN_EXE_journal"),
+        &[&args[..], &["--json"]].concat(),
+    );
+    assert_eq!(positive(&line, "results"), 100_000.0);
+    for key in ["results_per_cpu_s", "results_per_s", "find_and_read_ns"] {
+        positive(&line, key);
+    }
+    // The index, and a page or two; what is read of a segment is given back.
+    assert!(positive(&line, "memory_bytes_per_result") < 200.0, "{line}");
+}
+
+#[test]
 fn large_tasks_and_results_pass_on_both_engines_with_a_secret_and_without() {
     for case in ["in-100k", "in-4m", "out-100k", "out-4m"] {
         for (engine, secret) in [("auto", false), ("epoll", false), ("auto", true)] {

@@ -207,6 +207,8 @@ pub struct Identity {
 pub enum Difference {
     /// The application's version.
     AppVersion(String, String),
+    /// Program, by its name, and build.
+    Program(String, String),
     /// The build.
     Build(String, String),
     /// The seed.
@@ -216,8 +218,8 @@ pub enum Difference {
 }
 
 impl Identity {
-    /// In what what was kept (`self`) differs from what runs now; run id and program's name are no difference. Waived: the
-    /// build, the arguments.
+    /// In what what was kept (`self`) differs from what runs now; the run id is no difference, nor is another name of the
+    /// same build. Waived: the build, the arguments.
     #[must_use]
     pub fn difference(
         &self,
@@ -230,6 +232,10 @@ impl Identity {
             return Some(Difference::AppVersion(kept, now));
         }
         if self.build != now.build && !any_build {
+            if self.program != now.program {
+                let (kept, now) = (self.program.clone(), now.program.clone());
+                return Some(Difference::Program(kept, now));
+            }
             return Some(Difference::Build(self.build.clone(), now.build.clone()));
         }
         if self.seed != now.seed {
@@ -281,6 +287,9 @@ impl fmt::Display for Difference {
                     f,
                     "it is of the application's version {kept:?}, this is {now:?}"
                 )
+            }
+            Difference::Program(kept, now) => {
+                write!(f, "it is of the program {kept:?}, this is {now:?}")
             }
             Difference::Build(kept, now) => write!(
                 f,

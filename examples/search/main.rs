@@ -29,6 +29,10 @@ const IN_ONE_GO: usize = 4;
 /// it, costs some milliseconds.
 const WORTH_A_TASK: usize = 6;
 
+/// What a task gives back becomes so many tasks at most: whoever is done next finds one too. It is the same number whoever
+/// is idle, so that a master that is started again gives the tasks whose results stand in its journal.
+const PARTS: usize = 4;
+
 /// Searches everything that begins with one of `begun`, the last one first. Gives back what should be
 /// searched elsewhere, the largest parts first.
 #[algorithm]
@@ -91,9 +95,7 @@ async fn master(mw: Master, args: Args) -> Result {
         computed += result.compute_time();
         slaves = slaves.max(mw.connected());
         let left = result.output;
-        // A part for each slave that has nothing, and two at least: whoever is done next finds the other.
-        let idle = mw.connected().saturating_sub(mw.runnable() as usize);
-        let parts = idle.max(2).min(left.len());
+        let parts = PARTS.min(left.len());
         let mut shares = vec![Vec::new(); parts];
         for (at, ruler) in left.into_iter().enumerate() {
             shares[at % parts].push(ruler);

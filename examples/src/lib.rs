@@ -324,7 +324,12 @@ impl Process {
 
     /// Waits for its end.
     pub fn end(&mut self) -> End {
-        let status = self.wait();
+        self.end_within(DEADLINE)
+    }
+
+    /// Waits so long for its end.
+    pub fn end_within(&mut self, patience: Duration) -> End {
+        let status = self.wait(patience);
         let [out, err, _] = &self.files;
         End {
             code: status.code(),
@@ -334,15 +339,15 @@ impl Process {
         }
     }
 
-    fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + DEADLINE;
+    fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let until = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 return status;
             }
             assert!(
                 Instant::now() < until,
-                "it did not end within {DEADLINE:?}: {}",
+                "it did not end within {patience:?}: {}",
                 self.describe()
             );
             thread::sleep(POLL);

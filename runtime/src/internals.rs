@@ -50,3 +50,59 @@ pub mod turns {
         Clock::hold(time);
     }
 }
+
+/// What earlier lives of a run recorded.
+pub mod journal {
+    use std::path::Path;
+
+    use ringmw_codec::journal::{Identity, hash_args, hash_name, key};
+
+    use crate::io::files::journal::{Files, Folder};
+    use crate::proto::known::{Known, Outputs};
+    use crate::proto::lives::{Reading, Waived};
+
+    /// A journal that was read, as a master does at its start.
+    #[derive(Debug)]
+    pub struct Journal {
+        known: Known,
+        files: Files,
+    }
+
+    impl Journal {
+        /// Reads a folder of segments of this identity.
+        ///
+        /// # Errors
+        /// In words: it cannot be used.
+        pub fn open(folder: &Path, identity: &Identity) -> Result<Self, String> {
+            let mut folder = Folder::new(folder.to_owned());
+            let reading = Reading {
+                identity,
+                waived: Waived::default(),
+                failures: false,
+                before: u32::MAX,
+            };
+            let opened = reading.open(&mut folder, |_, _| {})?;
+            let files = folder.into_files(&opened.read);
+            let known = opened.known;
+            Ok(Journal { known, files })
+        }
+
+        /// Results that count.
+        pub fn results(&self) -> u64 {
+            self.known.tally().results
+        }
+
+        /// The output of a task's result, if one is recorded and can be read.
+        pub fn output(
+            &mut self,
+            algorithm: &str,
+            stream: (u64, u64),
+            args: &[u8],
+        ) -> Option<Vec<u8>> {
+            let key = key(hash_name(algorithm), stream.0, stream.1, hash_args(args));
+            let place = self.known.find(key)?.place();
+            let mut out = Vec::new();
+            self.files.read(place, &mut out).then_some(out)
+        }
+    }
+}

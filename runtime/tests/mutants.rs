@@ -475,6 +475,36 @@ const MUTANTS: &[Mutant] = &[
         new: ".filter(|left| *left > 60_000_000_000)?",
     },
     Mutant {
+        name: "listening: the last master that has finished its handshake has the slave",
+        file: "runtime/src/proto/listening.rs",
+        old: "        if self.serves.is_some() {\n            return Welcomed::Second;\n        }\n",
+        new: "",
+    },
+    Mutant {
+        name: "listening: who dials when the time is over is let in",
+        file: "runtime/src/proto/listening.rs",
+        old: "self.until.is_none_or(|until| now < until)",
+        new: "self.until.is_none_or(|until| now < until || !self.pending.is_empty())",
+    },
+    Mutant {
+        name: "listening: the newest gives way where too many have dialled",
+        file: "runtime/src/proto/listening.rs",
+        old: "true => self.pending.pop_front(),",
+        new: "true => self.pending.pop_back(),",
+    },
+    Mutant {
+        name: "dialling: a slave whose connection has ended is dialled at once",
+        file: "runtime/src/proto/dialling.rs",
+        old: "slave.stands = Stands::Waits(now + pause);",
+        new: "slave.stands = Stands::Waits(now);",
+    },
+    Mutant {
+        name: "dialling: pauses begin anew with every connection, good or not",
+        file: "runtime/src/proto/dialling.rs",
+        old: "            && now.saturating_sub(since) >= GOOD_AFTER\n",
+        new: "            && now >= since\n",
+    },
+    Mutant {
         name: "leaving: a time limit drops unsent results",
         file: "runtime/src/proto/slave/leave.rs",
         old: "let reason = format!(\"its time limit of {} s\", limit as f64 / SECOND as f64);",

@@ -45,6 +45,7 @@ struct Sums {
     went: u64,
     went_with_unsent: u64,
     shared: u64,
+    listening: (u64, u64, u64),
     quarantined: u64,
     healed: u64,
     lives: Lives,
@@ -70,6 +71,9 @@ impl Sums {
         self.went += storm.went;
         self.went_with_unsent += storm.went_with_unsent;
         self.shared += storm.shared;
+        self.listening.0 += storm.listening.0;
+        self.listening.1 += storm.listening.1;
+        self.listening.2 += storm.listening.2;
         self.quarantined += storm.quarantined;
         self.healed += storm.healed;
         self.lives.add(&storm.lives);
@@ -163,6 +167,11 @@ fn the_cores_keep_the_law() {
     assert!(sums.several > 0, "several packets go ahead");
     assert!(sums.went_by_labels > 0, "tasks go by labels");
     assert!(sums.shared > 0, "slaves are sent shared data");
+    let (own, others, away) = sums.listening;
+    assert!(
+        own > 0 && others > 0 && away > 0,
+        "slaves that listen are had by the master {own} times, by others {others}, and turn {away} away"
+    );
     let (own, others) = sums.timed_out;
     assert!(own > 0 && others > 0, "tasks time out: {own}, {others}");
     assert!(

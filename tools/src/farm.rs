@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 
 use crate::say;
 
-use machines::{Access, Machine, Standing, read, registry_path, write};
+use machines::{Access, Listen, Machine, Standing, read, registry_path, write};
 
 const NO_MACHINE: &str = "no machine is registered: ringmw farm add HOST";
 
@@ -38,6 +38,10 @@ enum Verb {
         /// Slaves at a time; by default one per core, found out by validate
         #[arg(long)]
         slots: Option<u32>,
+        /// Behind a firewall that lets nobody dial out: the slaves listen, the first at this port and each next slot's at
+        /// the next, and the master dials them (see `farm addresses`). HOST: where it does, if not by the name for ssh
+        #[arg(long, value_name = "[HOST:]PORT")]
+        listen: Option<Listen>,
         #[command(flatten)]
         access: Access,
     },
@@ -48,10 +52,15 @@ enum Verb {
     },
     /// Show the registry
     List,
+    /// Print where slaves that listen are dialled, a line each: for the master's --mw-slave-at @FILE
+    #[command(
+        after_help = "ringmw farm addresses >slaves; ./app --mw-master --mw-resource-file app.rsc --mw-slave-at @slaves"
+    )]
+    Addresses,
     /// Check machines; only those that pass may serve
     ///
     /// Is it reachable without a password, has it the binary's architecture and a C library that runs it, can it reach
-    /// the master, does your own check pass?
+    /// the master, does your own check pass? Of one whose slaves listen: can they be reached from here?
     #[command(after_help = "Exit status: 0 if all of them may serve, else 1.")]
     Validate {
         /// The machines; by default all
@@ -87,10 +96,14 @@ fn perform(path: &Path, verb: &Verb) -> Result<bool, String> {
         Verb::Add {
             hosts,
             slots,
+            listen,
             access,
         } => {
+            if hosts.len() > 1 && listen.as_ref().is_some_and(|listen| listen.host.is_some()) {
+                return Err("--listen HOST:PORT is of one machine alone".to_owned());
+            }
             for host in hosts {
-                add(&mut machines, host, *slots, access)?;
+                add(&mut machines, host, *slots, listen.as_ref(), access)?;
             }
             write(path, &machines)?;
             print("added; now: ringmw farm validate --binary ./app\n")?;
@@ -116,6 +129,26 @@ fn perform(path: &Path, verb: &Verb) -> Result<bool, String> {
             }
             Ok(true)
         }
+        Verb::Addresses => {
+            let serves = |machine: &&Machine| {
+                machine.listen.is_some() && matches!(machine.standing, Standing::Valid(_))
+            };
+            let mut lines = String::new();
+            for machine in machines.iter().filter(serves) {
+                for port in machine.ports(machine.slots.unwrap_or(1))? {
+                    lines.push_str(&machine.address(port));
+                    lines.push('\n');
+                }
+            }
+            if lines.is_empty() {
+                return Err(
+                    "no machine serves whose slaves listen: ringmw farm add HOST --listen PORT, then ringmw farm validate"
+                        .to_owned(),
+                );
+            }
+            print(&lines)?;
+            Ok(true)
+        }
         Verb::Validate {
             hosts,
             binary,
@@ -134,6 +167,7 @@ fn add(
     machines: &mut Vec<Machine>,
     host: &str,
     slots: Option<u32>,
+    listen: Option<&Listen>,
     access: &Access,
 ) -> Result<(), String> {
     let identity = access
@@ -149,8 +183,10 @@ fn add(
         host: host.to_owned(),
         slots,
         access,
+        listen: listen.cloned(),
         standing: Standing::New,
     };
+    machine.ports(slots.unwrap_or(1))?;
     let line = machine.line();
     if host.is_empty() || host.starts_with(['-', '#']) || host.contains('/') {
         return Err(format!("{host:?} is no host"));
@@ -221,7 +257,14 @@ fn show(machine: &Machine) -> String {
         Standing::Valid(_) => "ok".to_owned(),
         Standing::Failed(why) => format!("does not serve: {why}"),
     };
-    format!("{:<24} {slots:>9}  {standing}", machine.host)
+    let way = match &machine.listen {
+        Some(listen) => format!(
+            "; its slaves listen at {} and on",
+            machine.address(listen.port)
+        ),
+        None => String::new(),
+    };
+    format!("{:<24} {slots:>9}  {standing}{way}", machine.host)
 }
 
 fn print(text: &str) -> Result<(), String> {
@@ -245,8 +288,13 @@ mod tests {
             dir: Some("/scratch/x=y".into()),
             options: vec!["StrictHostKeyChecking=no".into(), "LogLevel=ERROR".into()],
         };
-        add(&mut machines, "node1", Some(4), &access).expect("it can be registered");
-        add(&mut machines, "10.0.0.2", None, &Access::default()).expect("it can be registered");
+        let listen = Listen {
+            host: Some("login1".into()),
+            port: 9000,
+        };
+        add(&mut machines, "node1", Some(4), Some(&listen), &access).expect("it can be registered");
+        add(&mut machines, "10.0.0.2", None, None, &Access::default())
+            .expect("it can be registered");
         machines[0].standing = Standing::Valid(1_700_000_000);
         machines[1].standing = Standing::Failed("no route\tto host".into());
         write(&path, &machines).expect("written");
@@ -258,13 +306,41 @@ mod tests {
         read[1].standing = machines[1].standing.clone();
         assert_eq!(read, machines);
         // Registered again it has to be validated again.
-        add(&mut machines, "node1", Some(8), &Access::default()).expect("it can be registered");
+        add(&mut machines, "node1", Some(8), None, &Access::default())
+            .expect("it can be registered");
         assert_eq!((machines.len(), &machines[1].standing), (2, &Standing::New));
         for host in ["-oProxyCommand=x", "", "a\tb", "a/b"] {
             assert!(
-                add(&mut machines, host, None, &Access::default()).is_err(),
+                add(&mut machines, host, None, None, &Access::default()).is_err(),
                 "{host:?}"
             );
         }
+    }
+
+    #[test]
+    fn each_slot_that_listens_has_a_port_and_an_address() {
+        let access = Access::default();
+        let mut machines = Vec::new();
+        let rows = [
+            ("node1", "9000", ["node1:9000", "node1:9001"]),
+            ("node2", "gate:7000", ["gate:7000", "gate:7001"]),
+            ("fe80::1", "5", ["[fe80::1]:5", "[fe80::1]:6"]),
+            ("node3", "[::1]:5", ["[::1]:5", "[::1]:6"]),
+        ];
+        for (host, listen, addresses) in rows {
+            let listen = listen.parse::<Listen>().expect(listen);
+            add(&mut machines, host, Some(2), Some(&listen), &access).expect(host);
+            let machine = machines.last().expect("added");
+            let ports = machine.ports(2).expect("there are so many");
+            let told = ports.iter().map(|port| machine.address(*port));
+            assert_eq!(told.collect::<Vec<_>>(), addresses);
+        }
+        for wrong in ["", "0", "70000", "x", ":5", "::1:5", "a b:5", "[]:5"] {
+            assert!(wrong.parse::<Listen>().is_err(), "{wrong:?}");
+        }
+        let last = "65535".parse::<Listen>().expect("the last port");
+        assert!(add(&mut machines, "node4", Some(1), Some(&last), &access).is_ok());
+        let refused = add(&mut machines, "node4", Some(2), Some(&last), &access);
+        assert!(refused.is_err_and(|error| error.contains("65535")));
     }
 }

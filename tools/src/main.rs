@@ -74,7 +74,7 @@ enum Command {
     Stop(stop::Options),
     /// Register and validate machines for slaves that are started by ssh
     #[command(
-        after_help = "Examples:\n  ringmw farm add node1 node2 --user me --identity ~/.ssh/farm\n  ringmw farm validate --binary ./app --check 'test -d /scratch'\n  ringmw overseer --resource-file app.rsc --batch ssh"
+        after_help = "Examples:\n  ringmw farm add node1 node2 --user me --identity ~/.ssh/farm\n  ringmw farm add node3 --listen 9000\n  ringmw farm validate --binary ./app --check 'test -d /scratch'\n  ringmw overseer --resource-file app.rsc --batch ssh"
     )]
     Farm(farm::Options),
     /// Tell what a run's journal holds, check, prune and export it

@@ -575,6 +575,7 @@ fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dy
             Box::new(shell::Shell::farm(
                 tag,
                 machines::read(&path)?,
+                options.request.cpus,
                 Duration::from_secs(options.lost_after),
             )?)
         }

@@ -16,8 +16,10 @@ PATH=$PATH:/usr/sbin:/sbin
 die() { echo "pools.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || die "run it as root: the pools' jobs run as users of their own"
 systems=(local ssh condor condor_hosts slurm)
-# A crash loop is held on HTCondor in a third of the time; a suspended job waits for HTCondor's own timers.
-slow=(slurm::a_master_that_aborts_is_held slurm::a_slave_that_is_refused_is_held condor::a_suspended_slave_is_vacated)
+# A crash loop is held on HTCondor in a third of the time; a suspended job waits for HTCondor's own timers; ten kills take
+# minutes.
+slow=(slurm::a_master_that_aborts_is_held slurm::a_slave_that_is_refused_is_held condor::a_suspended_slave_is_vacated
+  condor::programs_outlive_their_killed_masters)
 skip=() size=
 if [ "${1-}" = small ]; then
   size=small
@@ -61,7 +63,7 @@ build() {   # the programs, where the pools' users can read them
     sed -n 's/.*"executable":"\([^"]*\/pools-[^"]*\)".*/\1/p' | tail -n 1)
   [ -x "$test" ] || die "cargo built no test program"
   mkdir -p "$POOLS/bin" "$POOLS/work"; chmod 755 "$POOLS" "$POOLS/bin"
-  for program in target/debug/ringmw target/debug/examples/{ping,waves,test-picky} "$test"; do
+  for program in target/debug/ringmw target/debug/examples/{ping,waves,test-picky,test-lives,monte-carlo-pi,search} "$test"; do
     name=$(basename "$program"); [ "$program" != "$test" ] || name=pools
     cp "$program" "$POOLS/bin/$name.new"
     # HTCondor sends the program with each job.

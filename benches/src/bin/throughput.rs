@@ -5,6 +5,7 @@
 //! cargo run --release -p ringmw-benches --bin throughput -- --case noop-g100-s64 --runs 5 --json
 //! ```
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -41,6 +42,12 @@ struct Opts {
     /// Encrypted, as a run is that is not told otherwise
     #[arg(long)]
     secret: bool,
+    /// What it comes to is recorded in a journal, in this folder's file system
+    #[arg(long, value_name = "FOLDER", conflicts_with = "beside_journal")]
+    journal: Option<PathBuf>,
+    /// What recording costs: runs with a journal in this folder's file system and without, in --runs alternating pairs
+    #[arg(long, value_name = "FOLDER")]
+    beside_journal: Option<PathBuf>,
     /// What the trail tells: none, default, packets or tasks
     #[arg(long, value_name = "LEVEL", default_value = "default")]
     audit: String,
@@ -50,6 +57,15 @@ struct Opts {
     /// Measure in this very process: what the processes of the cases are started with
     #[arg(long, hide = true, requires = "case")]
     here: bool,
+}
+
+macro_rules! table {
+    ($opts:expr, $($words:tt)*) => {
+        match $opts.json {
+            true => eprintln!($($words)*),
+            false => println!($($words)*),
+        }
+    };
 }
 
 fn main() -> ExitCode {
@@ -75,7 +91,11 @@ fn main() -> ExitCode {
         println!("{}", measure(cases[0], &opts));
         return ExitCode::SUCCESS;
     }
-    match run_all(&cases, &opts) {
+    let told = match &opts.beside_journal {
+        Some(folder) => pairs(&cases, folder, &opts),
+        None => run_all(&cases, &opts),
+    };
+    match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("throughput: {error}");
@@ -90,6 +110,11 @@ fn measure(case: Case, opts: &Opts) -> Value {
     let trail = (opts.audit != "none").then_some((&*file, &*opts.audit));
     let mut load = Load::with(case, opts.tasks.unwrap_or_else(|| case.usual_tasks()));
     load.secret = opts.secret;
+    let recorded = opts
+        .journal
+        .as_ref()
+        .map(|at| tempfile::tempdir_in(at).expect("a folder for the journal"));
+    load.journal = recorded.as_ref().map(|at| at.path().join("journal"));
     case::run(&load, &opts.engine, trail)
 }
 
@@ -100,7 +125,7 @@ fn run_all(cases: &[Case], opts: &Opts) -> Result<(), String> {
     for round in 1..=opts.runs {
         for (case, lines) in cases.iter().zip(&mut lines) {
             let load = machine::load();
-            let mut line = measure_apart(*case, opts)?;
+            let mut line = measure_apart(*case, opts, opts.journal.as_deref())?;
             line["load"] = load.into();
             lines.push(line);
             if round == opts.runs {
@@ -117,13 +142,66 @@ fn run_all(cases: &[Case], opts: &Opts) -> Result<(), String> {
     Ok(())
 }
 
+/// Each case with a journal and without, in pairs next to one another, of which every second one begins with the journal.
+fn pairs(cases: &[Case], folder: &Path, opts: &Opts) -> Result<(), String> {
+    let machine = machine::describe();
+    table!(
+        opts,
+        "load {}; ns of CPU per task, all threads; medians of {} pairs",
+        machine["load"],
+        opts.runs
+    );
+    table!(
+        opts,
+        "{:<23} {:>9} {:>9} {:>9}",
+        "case",
+        "without",
+        "with",
+        "more"
+    );
+    for case in cases {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for pair in 0..opts.runs {
+            for second in [false, true] {
+                let records = second == (pair % 2 == 0);
+                let line = measure_apart(*case, opts, records.then_some(folder))?;
+                let ns = apart::number(&line, "master_cpu_ns_per_task");
+                match records {
+                    true => with.push(ns),
+                    false => without.push(ns),
+                }
+            }
+        }
+        let more = without
+            .iter()
+            .zip(&with)
+            .map(|(without, with)| with - without);
+        let more = apart::median(more.collect());
+        let (without, with) = (apart::median(without), apart::median(with));
+        table!(
+            opts,
+            "{:<23} {without:>9.1} {with:>9.1} {more:>9.1}",
+            case.name()
+        );
+        if opts.json {
+            let line = serde_json::json!({
+                "case": case.name(), "without_ns": without, "with_ns": with, "more_ns": more,
+            });
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
+
 /// A case in a process of its own: memory and caches are as fresh as those of a real master.
-fn measure_apart(case: Case, opts: &Opts) -> Result<Value, String> {
+fn measure_apart(case: Case, opts: &Opts, journal: Option<&Path>) -> Result<Value, String> {
     let name = case.name();
     let tasks = opts.tasks.map(|tasks| tasks.to_string());
     let mut args = vec!["--here", "--case", &name];
     args.extend(["--engine", &opts.engine, "--audit", &opts.audit]);
     args.extend(opts.secret.then_some("--secret"));
+    let journal = journal.map(|folder| folder.display().to_string());
+    args.extend(journal.iter().flat_map(|folder| ["--journal", folder]));
     args.extend(tasks.iter().flat_map(|tasks| ["--tasks", tasks]));
     apart::run(&args)
 }
@@ -139,15 +217,6 @@ fn median(mut lines: Vec<Value>) -> Value {
     line["master_cpu_ns_per_task_least"] = least.into();
     line["master_cpu_ns_per_task_most"] = most.into();
     line
-}
-
-macro_rules! table {
-    ($opts:expr, $($words:tt)*) => {
-        match $opts.json {
-            true => eprintln!($($words)*),
-            false => println!($($words)*),
-        }
-    };
 }
 
 fn print_head(opts: &Opts, machine: &Value) {

@@ -27,6 +27,8 @@ const SHORT_LIFE: Duration = Duration::from_secs(60);
 const ABORTS_MAX: usize = 5;
 /// The longest wait of one life of a slave for a master that does not answer.
 const REACH_WITHIN: Duration = Duration::from_secs(300);
+/// The wait of one that listens for a master that dials it: a master dials twice in that time at least.
+pub(super) const DIALLED_WITHIN: Duration = Duration::from_secs(120);
 /// The wait of the first life where each life has a copy of the resource file of its own: one that is started again
 /// has a new one.
 const REACH_WITHIN_FIRST: Duration = Duration::from_secs(15);

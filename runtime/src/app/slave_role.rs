@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::{Event, RoleWord, Who};
-use ringmw_codec::flags::exit;
+use ringmw_codec::flags::{FLAG, exit};
 use ringmw_codec::handshake::{About, Hello, PROTOCOL_VERSION};
 use ringmw_codec::secret::Secret;
 use ringmw_sched::Nanos;
 
 use crate::app::args::{Args, ExitRequest};
-use crate::app::batch_job::{Lives, Patience, is_in_vain};
+use crate::app::batch_job::{DIALLED_WITHIN, Lives, Patience, is_in_vain};
 use crate::app::exit::Exit;
 use crate::app::parts::{OWN_VERSION, Parts, SlaveSide, finish};
 use crate::flags::{Settings, Target, resolve_listener, resolve_slave_target};
@@ -31,7 +31,7 @@ use crate::io::terminal::complain;
 use crate::io::word::Word;
 use crate::proto::slave::{SlaveEnd, WELCOME_WAIT};
 use crate::slave::back::{Back, Found};
-use crate::slave::listen::{self, Birth, Pending, Unanswered, Won, await_one};
+use crate::slave::listen::{self, Birth, Hall, Pending, Unanswered, Won, await_one};
 use crate::slave::{self, Join, Slave, Via};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
@@ -176,12 +176,23 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         Some(at) => {
             let secret = own_secret.as_ref().or(target.secret.as_ref());
             match await_master(at, &settings, secret, &birth_of(&target), &audit) {
-                Ok(Waited::Won(won, clock, from)) => {
+                Ok(Waited::Won(won, clock, from, hall)) => {
                     again = Some(Arc::clone(&from));
-                    Via::Won(won, clock, from)
+                    Via::Won(won, clock, from, hall)
                 }
-                Ok(Waited::Nobody(code)) => {
-                    let reason = "no other master has come".to_owned();
+                Ok(Waited::Nobody(code, waited)) => {
+                    let (code, reason) = match code {
+                        Some(code) => (code, "no other master has come".to_owned()),
+                        None => {
+                            let reason = format!(
+                                "no master has dialled it within {} s; its flag for that is {}",
+                                waited.as_secs(),
+                                FLAG.slaves_at.name
+                            );
+                            complain(name, &reason);
+                            (lives.as_ref().map_or(exit::ERROR, Lives::unreached), reason)
+                        }
+                    };
                     leaves(code == exit::OK, &reason);
                     said(None, Event::Exit { code, reason });
                     finish(&audit, name);
@@ -228,7 +239,7 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
                 complain(name, &error);
             }
             if let Some(again) = again
-                && slave.end().is_some_and(|end| !end.is_own_will())
+                && slave.end().is_some_and(|end| listens_again(&end, &job()))
             {
                 let (id, wait) = (Some(slave.id().0), slave.client_timeout());
                 let text = format!("{reason}; it listens for the next master");
@@ -252,6 +263,13 @@ fn patience(settings: &Settings) -> Option<Nanos> {
         true => Some(0),
         false => settings.slave_reconnect,
     }
+}
+
+/// Whether one that listens waits for the next master, its last one having ended so. Whoever started a job starts the
+/// next one if another is wanted.
+fn listens_again(end: &SlaveEnd, job: &str) -> bool {
+    let is_done = !job.is_empty() && end.exit_code() == exit::OK;
+    !end.is_own_will() && !is_done
 }
 
 /// How it finds that.
@@ -379,7 +397,7 @@ impl Search<'_> {
         }
         let until = clock.now() + Nanos::try_from(wait.as_nanos()).unwrap_or(WELCOME_WAIT);
         self.term.heed(true);
-        let pending = Pending::new(stream, peer, core, clock.now());
+        let pending = Pending::new(stream, peer, core);
         let answer = await_one(pending, &clock, until, &|| self.term.told_to_go());
         match answer {
             // From here on the slave's own thread hears signals.
@@ -416,9 +434,9 @@ enum Asked {
 
 /// What came of listening.
 enum Waited {
-    Won(Won, Clock, Arc<Relisten>),
-    /// Nobody has dialled since the last master, which ended with this exit code.
-    Nobody(u8),
+    Won(Won, Clock, Arc<Relisten>, Box<Hall>),
+    /// Nobody has dialled for so long: since the last master, which ended with this exit code, or at all.
+    Nobody(Option<u8>, Duration),
 }
 
 fn await_master(
@@ -429,6 +447,9 @@ fn await_master(
     audit: &AuditWriter,
 ) -> Result<Waited, String> {
     let mut from = Relisten::open(at)?;
+    if from.code.is_none() && !job().is_empty() {
+        from.wait = Some(DIALLED_WITHIN);
+    }
     from.keep_piped(settings.secret_file.as_deref(), secret);
     let fault = |error: std::io::Error| format!("the listening socket: {error}");
     let address = from.listener.local_addr().map_err(fault)?;
@@ -445,8 +466,8 @@ fn await_master(
     audit.say(Who::Slave(None), ready);
     let clock = Clock::start();
     match listen::await_master(&from, birth, &clock, audit).map_err(fault)? {
-        Some(won) => Ok(Waited::Won(won, clock, Arc::new(from))),
-        None => Ok(Waited::Nobody(from.code)),
+        Some((won, hall)) => Ok(Waited::Won(won, clock, Arc::new(from), Box::new(hall))),
+        None => Ok(Waited::Nobody(from.code, from.wait.unwrap_or_default())),
     }
 }
 

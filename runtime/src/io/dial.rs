@@ -1,35 +1,26 @@
-//! Slaves that listen: the master dials each, again and again, with growing pauses.
+//! Slaves that listen: the master dials each, again and again, when [`dialling`](crate::proto::dialling) says so.
 //!
-//! ```text
-//!   dials ──connected──► the engine's ──closed──┐
-//!    ▲  └──not within 10 s, or refused──┐       │
-//!    └──────────────── pause ◄──────────┴───────┘
-//! ```
-//!
-//! All are dialled at once, each by a task of its own beside the driver; of a host name all addresses are, as
-//! [`race`](crate::proto::race) says. From the moment a connection is there it is like
-//! one that was accepted: the slave speaks first, whoever dialled.
+//! Each is dialled beside the driver; of a host name all addresses are, as [`race`](crate::proto::race) says. From the
+//! moment a connection is there it is like one that was accepted: the slave speaks first, whoever dialled.
 
 use std::collections::BTreeMap;
+use std::future::Future as _;
 use std::net::{SocketAddr, TcpStream};
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use ringmw_sched::Nanos;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Sleep;
 
 use crate::io::reach::no_answer;
 use crate::io::secret_file::draw_number;
 use crate::proto::conn::ConnId;
-use crate::proto::pauses::Pauses;
+use crate::proto::dialling::{Dialling, PAUSES};
 use crate::proto::race::{Race, Step, in_turn};
-
-/// The first pause, and the longest.
-const PAUSES: Pauses = Pauses::new(Duration::from_secs(1), Duration::from_secs(300));
-/// A connection that has lasted so long was a good one: the next pause is the shortest again.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
 
 /// What comes of dialling.
 pub(crate) enum Dialled {
@@ -39,94 +30,106 @@ pub(crate) enum Dialled {
     Failed(String),
 }
 
+/// What came of dialling the slave at a place.
+type Answer = (usize, Result<(TcpStream, SocketAddr), String>);
+
 /// Dials slaves, and again those whose connection has ended.
 pub(crate) struct Dialler {
-    came: UnboundedReceiver<Dialled>,
-    /// Told that the connection to the slave at this place has ended, and whether it was a good one.
-    again: Vec<UnboundedSender<bool>>,
-    conns: BTreeMap<ConnId, (usize, Instant)>,
+    addresses: Vec<String>,
+    core: Dialling,
+    begun: Instant,
+    under_way: FuturesUnordered<LocalBoxFuture<'static, Answer>>,
+    pause: Option<Pin<Box<Sleep>>>,
+    /// By place: that it cannot be reached is told.
+    is_told: Vec<bool>,
+    conns: BTreeMap<ConnId, usize>,
+    waker: Option<Waker>,
 }
 
 impl Dialler {
-    /// Begins to dial. To be called where tokio runs tasks of this thread.
-    pub(crate) fn start(addresses: Vec<String>) -> Self {
-        let (comes, came) = unbounded_channel();
-        let again = addresses
-            .into_iter()
-            .enumerate()
-            .map(|(place, address)| {
-                let (again, ended) = unbounded_channel();
-                tokio::task::spawn_local(dial(place, address, comes.clone(), ended));
-                again
-            })
-            .collect();
+    /// Begins to dial when it is polled, where tokio runs.
+    pub(crate) fn new(addresses: Vec<String>) -> Self {
         Dialler {
-            came,
-            again,
+            core: Dialling::new(addresses.len(), &PAUSES),
+            begun: Instant::now(),
+            under_way: FuturesUnordered::new(),
+            pause: None,
+            is_told: vec![false; addresses.len()],
             conns: BTreeMap::new(),
+            waker: None,
+            addresses,
         }
     }
 
     /// What came of dialling, if anything did.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Dialled> {
-        match self.came.poll_recv(cx) {
-            Poll::Ready(dialled) => dialled,
-            Poll::Pending => None,
+        self.waker = Some(cx.waker().clone());
+        loop {
+            let now = self.now();
+            while let Some(place) = self.core.next(now) {
+                let address = self.addresses[place].clone();
+                let dials = async move { (place, connect(&address).await) };
+                self.under_way.push(Box::pin(dials));
+            }
+            match self.under_way.poll_next_unpin(cx) {
+                Poll::Ready(Some((place, Ok((stream, peer))))) => {
+                    self.core.on_connected(place, now);
+                    self.is_told[place] = false;
+                    return Some(Dialled::Connected(place, stream, peer));
+                }
+                Poll::Ready(Some((place, Err(error)))) => {
+                    self.core.on_ended(place, now, draw_number());
+                    if !std::mem::replace(&mut self.is_told[place], true) {
+                        let address = &self.addresses[place];
+                        let text = format!(
+                            "--mw-slave-at {address}: cannot reach the slave: {error}; it is tried again and again"
+                        );
+                        return Some(Dialled::Failed(text));
+                    }
+                    continue;
+                }
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            let due = self.begun + Duration::from_nanos(self.core.due()?);
+            let pause = self
+                .pause
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            if pause.deadline().into_std() != due {
+                pause.as_mut().reset(due.into());
+            }
+            if pause.as_mut().poll(cx).is_pending() {
+                return None;
+            }
         }
     }
 
     /// The slave at this place is on this connection.
     pub(crate) fn on_adopted(&mut self, place: usize, conn: ConnId) {
-        self.conns.insert(conn, (place, Instant::now()));
+        self.conns.insert(conn, place);
     }
 
     /// The slave at this place cannot be served.
     pub(crate) fn on_failed(&mut self, place: usize) {
-        // A task that is gone wants to know nothing.
-        let _ = self.again[place].send(false);
+        self.core.on_ended(place, self.now(), draw_number());
+        self.look();
     }
 
     /// A connection is closed, whoever dialled it.
     pub(crate) fn on_closed(&mut self, conn: ConnId) {
-        if let Some((place, since)) = self.conns.remove(&conn) {
-            let _ = self.again[place].send(since.elapsed() >= GOOD_AFTER);
+        if let Some(place) = self.conns.remove(&conn) {
+            self.on_failed(place);
         }
     }
-}
 
-async fn dial(
-    place: usize,
-    address: String,
-    comes: UnboundedSender<Dialled>,
-    mut ended: UnboundedReceiver<bool>,
-) {
-    let mut pauses = PAUSES;
-    let mut is_told = false;
-    loop {
-        match connect(&address).await {
-            Ok((stream, peer)) => {
-                is_told = false;
-                if comes.send(Dialled::Connected(place, stream, peer)).is_err() {
-                    return;
-                }
-                match ended.recv().await {
-                    Some(true) => pauses.restart(),
-                    Some(false) => {}
-                    None => return,
-                }
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut is_told, true) {
-                    let text = format!(
-                        "--mw-slave-at {address}: cannot reach the slave: {error}; it is tried again and again"
-                    );
-                    if comes.send(Dialled::Failed(text)).is_err() {
-                        return;
-                    }
-                }
-            }
+    /// There is another pause to be waited for.
+    fn look(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
         }
-        tokio::time::sleep(jittered(pauses.next())).await;
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::try_from(self.begun.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
     }
 }
 
@@ -179,10 +182,4 @@ fn in_words(addresses: &[SocketAddr], failures: &[(usize, String)]) -> String {
             each.collect::<Vec<_>>().join(", ")
         }
     }
-}
-
-/// Between a half and the whole of it, so that many do not come at the same time for ever.
-fn jittered(pause: Duration) -> Duration {
-    let draw = (draw_number() >> 11) as f64 / (1u64 << 53) as f64;
-    pause.mul_f64(0.5 + draw / 2.0)
 }

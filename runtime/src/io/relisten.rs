@@ -24,10 +24,10 @@ const VARIABLE: &str = "RINGMW_LISTEN";
 /// A socket that is listened on, and what is to be if nobody comes.
 pub(crate) struct Relisten {
     pub(crate) listener: TcpListener,
-    /// How long it waits for a master; a slave that has served none waits for ever.
+    /// How long it waits for a master, if not for ever.
     pub(crate) wait: Option<Duration>,
-    /// The exit code when that is over.
-    pub(crate) code: u8,
+    /// The exit code when that is over, as the last master's end was; none: there has been none.
+    pub(crate) code: Option<u8>,
     /// What was read from standard input, which can be read once.
     piped: Option<Secret>,
 }
@@ -59,7 +59,7 @@ impl Relisten {
         Ok(Relisten {
             listener,
             wait: None,
-            code: 0,
+            code: None,
             piped: None,
         })
     }
@@ -122,7 +122,7 @@ fn kept() -> Option<Relisten> {
     Some(Relisten {
         listener: kept.into(),
         wait: Some(Duration::from_secs(seconds)),
-        code,
+        code: Some(code),
         piped: None,
     })
 }

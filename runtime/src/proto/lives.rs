@@ -27,6 +27,29 @@ pub(crate) struct Reading<'a> {
     pub(crate) before: u32,
 }
 
+/// Whose journal it is, as the first segment says whose head is whole.
+///
+/// # Errors
+/// In words: it cannot be looked at, or must not be.
+pub(crate) fn whose(disk: &mut dyn Disk) -> Result<Option<Identity>, String> {
+    let segments = disk
+        .segments()
+        .map_err(|error| format!("the journal in {}: {error}", disk.shown(None)))?;
+    let mut bytes = Vec::new();
+    for name in segments {
+        bytes.clear();
+        match disk.read(name, &mut bytes) {
+            Ok(()) => {}
+            Err(Unread::Refused(reason)) => return Err(reason),
+            Err(Unread::Failed(_)) => continue,
+        }
+        if let Ok((segment, _)) = Segment::decode(&bytes) {
+            return Ok(Some(segment.identity));
+        }
+    }
+    Ok(None)
+}
+
 /// A journal that was read.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -134,7 +157,7 @@ impl Reading<'_> {
 /// What to do about it.
 pub(crate) fn remedy(difference: &Difference) -> &'static str {
     match difference {
-        Difference::Build(..) => {
+        Difference::Program(..) | Difference::Build(..) => {
             "give another folder, or --mw-journal-any-build if its results still hold"
         }
         Difference::Args(..) => {

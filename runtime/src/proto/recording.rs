@@ -37,6 +37,9 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// What was written is synced this often: what a power failure takes is what came after.
 const SYNC_EVERY: Nanos = SECOND;
 
+/// With so many bytes written and not synced it syncs before: they are kept until then, to be written again. 16 MiB.
+const UNSYNCED_BYTES_MAX: usize = 16 << 20;
+
 /// A later life is looked for this often, and before each new segment.
 const LOOK_EVERY: Nanos = 10 * SECOND;
 
@@ -174,9 +177,11 @@ pub(crate) struct Recording {
     unsynced: Option<Nanos>,
     look_at: Nanos,
     sealed: Vec<u8>,
-    /// What is being written, and how much of it is.
+    /// What is being written, behind what was written since the last sync; how much of it is written, and how much of
+    /// that is on disk.
     batch: Vec<u8>,
     done: usize,
+    safe: usize,
     /// The barrier that stands behind it, and the last one that is passed.
     barrier: u64,
     synced: u64,
@@ -208,6 +213,7 @@ impl Recording {
             sealed: Vec::new(),
             batch: Vec::new(),
             done: 0,
+            safe: 0,
             barrier: 0,
             synced: 0,
             trouble: None,
@@ -327,12 +333,17 @@ impl Recording {
         self.synced
     }
 
-    /// What is queued becomes the batch.
+    /// What is queued joins the batch.
     fn take(&mut self, queue: &mut Backlog, news: &mut dyn FnMut(News)) {
-        self.batch.clear();
-        self.done = 0;
-        std::mem::swap(&mut queue.payloads, &mut self.batch);
-        queue.in_flight = self.batch.len();
+        if self.safe == self.batch.len() {
+            self.batch.clear();
+            (self.done, self.safe) = (0, 0);
+        }
+        match self.batch.is_empty() {
+            true => std::mem::swap(&mut queue.payloads, &mut self.batch),
+            false => self.batch.append(&mut queue.payloads),
+        }
+        queue.in_flight = self.batch.len() - self.done;
         self.barrier = queue.barrier;
         if queue.dropped > 0 && !queue.said_full {
             queue.said_full = true;
@@ -384,7 +395,8 @@ impl Recording {
             self.done += bytes;
         }
         let is_asked = self.barrier > self.synced;
-        let is_due = self.unsynced.is_some_and(|since| now >= since + SYNC_EVERY);
+        let is_due = self.unsynced.is_some_and(|since| now >= since + SYNC_EVERY)
+            || self.done - self.safe >= UNSYNCED_BYTES_MAX;
         if is_asked || is_due || closing {
             self.sync(disk)?;
         }
@@ -400,14 +412,15 @@ impl Recording {
             && self.is_open
             && let Err(error) = disk.sync()
         {
-            // What was written may be lost, and a second try would not say so: the batch is written anew, into the next
-            // segment.
+            // What was written may be lost, and a second try would not say so: all since the last sync is written anew,
+            // into the next segment.
             self.is_open = false;
             self.unsynced = None;
-            self.done = 0;
+            self.done = self.safe;
             return Err(error);
         }
         self.unsynced = None;
+        self.safe = self.done;
         Ok(())
     }
 }
@@ -426,9 +439,138 @@ fn some(payloads: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::journal::{begin_results, hash_args, put_begun, put_result};
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::io;
 
-    use super::{Backlog, QUEUE_BYTES_MAX};
+    use ringmw_codec::journal::{
+        Found, Record, Records, Segment, begin_results, hash_args, put_begun, put_result,
+    };
+
+    use super::{Backlog, Heads, News, QUEUE_BYTES_MAX, Recording, SECOND};
+    use crate::proto::disk::{Disk, Name, Unread};
+
+    /// Segments whose bytes are lost where a sync fails.
+    #[derive(Default)]
+    struct Lossy {
+        segments: BTreeMap<Name, Vec<u8>>,
+        synced: usize,
+        refuses: bool,
+    }
+
+    impl Lossy {
+        fn last(&mut self) -> &mut Vec<u8> {
+            self.segments
+                .values_mut()
+                .next_back()
+                .expect("one was made")
+        }
+    }
+
+    impl Disk for Lossy {
+        fn segments(&mut self) -> io::Result<Vec<Name>> {
+            Ok(self.segments.keys().copied().collect())
+        }
+
+        fn bytes(&mut self, name: Name) -> io::Result<u64> {
+            Ok(self.segments[&name].len() as u64)
+        }
+
+        fn read(&mut self, name: Name, out: &mut Vec<u8>) -> Result<(), Unread> {
+            out.extend_from_slice(&self.segments[&name]);
+            Ok(())
+        }
+
+        fn create(&mut self, name: Name, head: &[u8]) -> io::Result<()> {
+            if self.refuses {
+                return Err(io::Error::other("refused"));
+            }
+            self.segments.insert(name, head.to_vec());
+            self.synced = head.len();
+            Ok(())
+        }
+
+        fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+            assert_eq!(self.last().len() as u64, at);
+            self.last().extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn truncate(&mut self, at: u64) -> io::Result<()> {
+            self.last().truncate(at as usize);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            let synced = self.synced;
+            if self.refuses {
+                self.last().truncate(synced);
+                return Err(io::Error::other("refused"));
+            }
+            self.synced = self.last().len();
+            Ok(())
+        }
+
+        fn shown(&self, _: Option<Name>) -> String {
+            "here".into()
+        }
+    }
+
+    /// A sync that comes rounds after the write fails: what was written in all of them is written again, and as long as the
+    /// disk refuses it is not said to be well.
+    #[test]
+    fn what_a_failed_sync_loses_is_written_again() {
+        let mut disk = Lossy::default();
+        let heads = Heads {
+            identity: Default::default(),
+            algorithms: vec!["pi".into()],
+        };
+        let mut recording = Recording::begin(&mut disk, 0, heads, 0, 0).expect("begun");
+        let queue = RefCell::new(Backlog::default());
+        let mut news = Vec::new();
+        let mut now = 0;
+        let mut round = |disk: &mut Lossy, later, news: &mut Vec<News>| {
+            now += later;
+            let lock = || queue.borrow_mut();
+            recording.round(disk, &lock, (now, 0), &mut |said| news.push(said));
+        };
+        let mut push = 0..;
+        let mut result = || {
+            let (mut out, stream) = (Vec::new(), push.next().expect("endless"));
+            let table = begin_results(&mut out, 0, 1, 0, (1, stream), 1);
+            put_result(&mut out, table, 0, hash_args(b""), 5, b"x");
+            queue.borrow_mut().push(&out, None);
+        };
+        for refuses in [false, true, false] {
+            for _ in 0..3 {
+                result();
+                round(&mut disk, SECOND / 10, &mut news);
+            }
+            disk.refuses = refuses;
+            for _ in 0..10 {
+                round(&mut disk, SECOND, &mut news);
+            }
+        }
+        queue.borrow_mut().closing = true;
+        round(&mut disk, SECOND, &mut news);
+        let error = io::Error::other("refused").to_string();
+        assert_eq!(news, [News::Trouble(error), News::Recovered(0)]);
+        let mut streams = Vec::new();
+        for file in disk.segments.values() {
+            let (segment, head) = Segment::decode(file).expect("whole");
+            let found = Records::new(&segment, file, head);
+            streams.extend(found.filter_map(|found| match found {
+                Found::Record {
+                    record: Record::Results(results),
+                    ..
+                } => Some(results.stream),
+                _ => None,
+            }));
+        }
+        streams.sort_unstable();
+        streams.dedup();
+        assert_eq!(streams, (0..9).collect::<Vec<u64>>());
+    }
 
     #[test]
     fn a_full_queue_drops_results_alone() {

@@ -111,7 +111,7 @@ fn attempt(link: &Arc<Link>, back: &Back, address: &str, run: u128, wait: Durati
     let now = link.clock.now();
     let core = (back.birth)(now, run);
     let until = now + Nanos::try_from(wait.as_nanos()).expect("a minute at most");
-    let pending = Pending::new(stream, peer, core, now);
+    let pending = Pending::new(stream, peer, core);
     match await_one(pending, &link.clock, until, &|| None) {
         Ok(won) => match won.core.end() {
             None if !won.core.is_apart() => Tried::Welcomed(Box::new(won)),

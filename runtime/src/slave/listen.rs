@@ -1,12 +1,11 @@
 //! A slave that listens: of the masters that dial it, the first with a finished handshake has it, and the others are told
-//! whose it is.
+//! whose it is. Which that is says [`listening`](crate::proto::listening); here are sockets and handshakes.
 //!
 //! The slave speaks first, whoever dialled. What a stranger gets is the beginning of a proof, and no more.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ringmw_codec::audit::{Event, Who};
 use ringmw_sched::Nanos;
@@ -15,12 +14,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
 use crate::io::relisten::Relisten;
+use crate::proto::listening::{Door, Listening, Peer, Welcomed};
 use crate::proto::slave::SlaveCore;
 
-/// Masters that may be under way at once; one more takes the place of the oldest.
-const PENDING_MAX: usize = 16;
-/// A master that is turned away has this long to prove itself and to read why.
-const AWAY_WITHIN: Nanos = 10_000_000_000;
 const READ_BYTES: usize = 64 << 10;
 const CLOSED: &str = "it closed the connection";
 /// How often a wait without an end is looked at.
@@ -36,16 +32,28 @@ pub(crate) struct Pending {
     peer: SocketAddr,
     core: SlaveCore,
     out: Vec<u8>,
-    since: Nanos,
     /// Why the connection is gone.
     gone: Option<String>,
+    number: Peer,
+    /// It has been told that the slave is another's, and is closed by then at the latest.
+    away: Option<Nanos>,
+    /// All is said; what it still says is read away, so that no reset overtakes that.
+    is_shut: bool,
 }
 
 /// The master that has the slave.
 pub(crate) struct Won {
     pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
     pub(crate) core: Box<SlaveCore>,
+}
+
+/// A listening socket, and who has dialled it.
+pub(crate) struct Hall {
+    listening: Listening,
+    pending: Vec<Pending>,
+    next: Peer,
+    /// The master that has the slave.
+    serves: Option<SocketAddr>,
 }
 
 /// Waits for a master; `None` when nobody came in time.
@@ -57,57 +65,109 @@ pub(crate) fn await_master(
     birth: &Birth,
     clock: &Clock,
     audit: &AuditWriter,
-) -> io::Result<Option<Won>> {
+) -> io::Result<Option<(Won, Hall)>> {
     from.listener.set_nonblocking(true)?;
     let until = from.wait.map(|wait| {
         let wait = Nanos::try_from(wait.as_nanos()).unwrap_or(Nanos::MAX / 4);
         clock.now() + wait
     });
-    let mut pending: Vec<Pending> = Vec::new();
+    let mut hall = Hall {
+        listening: Listening::new(until),
+        pending: Vec::new(),
+        next: 0,
+        serves: None,
+    };
+    let say = |event| audit.say(Who::Slave(None), event);
     loop {
         let now = clock.now();
-        if until.is_some_and(|until| now >= until) && pending.is_empty() {
+        if hall.listening.is_over(now) {
             return Ok(None);
         }
-        wait(&from.listener, &pending, now, until.unwrap_or(now + LOOK))?;
-        while let Some((stream, peer)) = accept(&from.listener)? {
-            let (now, from) = (clock.now(), peer.to_string());
-            audit.say(Who::Slave(None), Event::Client { from });
-            if pending.len() == PENDING_MAX {
-                pending.remove(0);
-            }
-            pending.push(Pending {
-                stream,
-                peer,
-                core: birth(now, 0),
-                out: Vec::new(),
-                since: now,
-                gone: None,
-            });
+        let open = hall.listening.takes_dials(now).then_some(&from.listener);
+        wait(
+            open,
+            &hall.pending,
+            now,
+            hall.listening.until().unwrap_or(Nanos::MAX),
+        )?;
+        hall.admit(&from.listener, birth, clock, say)?;
+        if let Some(won) = hall.step(clock, say) {
+            return Ok(Some((won, hall)));
         }
+    }
+}
+
+impl Hall {
+    /// Lets in who has dialled.
+    fn admit(
+        &mut self,
+        listener: &TcpListener,
+        birth: &Birth,
+        clock: &Clock,
+        say: impl Fn(Event),
+    ) -> io::Result<()> {
+        while self.listening.takes_dials(clock.now())
+            && let Some((stream, peer)) = accept(listener)?
+        {
+            let (now, from) = (clock.now(), peer.to_string());
+            say(Event::Client { from });
+            self.next += 1;
+            let (door, gives_way) = self.listening.on_dialled(self.next, now);
+            self.pending
+                .retain(|pending| gives_way != Some(pending.number));
+            let mut one = Pending::new(stream, peer, birth(now, 0));
+            one.number = self.next;
+            if let Door::TurnAway(until) = door {
+                one.turn_away(self.serves, until);
+            }
+            self.pending.push(one);
+        }
+        Ok(())
+    }
+
+    /// Who has sent something is heard, and told what is to be said; the master that has the slave now, if one does.
+    fn step(&mut self, clock: &Clock, say: impl Fn(Event)) -> Option<Won> {
         let now = clock.now();
         let mut at = 0;
-        while at < pending.len() {
-            let goes_on = pending[at].step(now);
-            let ended = pending[at].core.end().map(ToString::to_string);
-            if pending[at].core.welcome().is_some() {
-                let Pending {
-                    stream, peer, core, ..
-                } = pending.remove(at);
-                turn_away(pending, peer);
-                let core = Box::new(core);
-                return Ok(Some(Won { stream, peer, core }));
+        while at < self.pending.len() {
+            let one = &mut self.pending[at];
+            let goes_on = one.step(now);
+            if one.away.is_none() && one.core.welcome().is_some() && one.out.is_empty() {
+                let one = self.pending.remove(at);
+                if let Welcomed::Serves(until) = self.listening.on_welcomed(one.number, now) {
+                    self.serves = Some(one.peer);
+                    for other in &mut self.pending {
+                        other.turn_away(self.serves, until);
+                    }
+                    let Pending { stream, core, .. } = one;
+                    let core = Box::new(core);
+                    return Some(Won { stream, core });
+                }
+                continue;
             }
-            if goes_on && ended.is_none() {
+            let ended = one.core.end().map(ToString::to_string);
+            if let Some(until) = one.away
+                && !one.is_shut
+                && one.is_all_told()
+            {
+                let _ = one.stream.shutdown(std::net::Shutdown::Write);
+                (one.is_shut, one.away) = (true, Some(until.min(now + LOOK)));
+            }
+            let is_late = one.away.is_some_and(|until| now >= until);
+            if goes_on && (one.is_shut || ended.is_none()) && !is_late {
                 at += 1;
                 continue;
             }
-            let gone = pending.remove(at);
-            let closed = || gone.gone.unwrap_or_else(|| CLOSED.to_owned());
-            let reason = ended.unwrap_or_else(closed);
-            let from = gone.peer.to_string();
-            audit.say(Who::Slave(None), Event::Rejected { from, reason });
+            let one = self.pending.remove(at);
+            self.listening.on_gone(one.number);
+            let from = one.peer.to_string();
+            let reason = match one.away {
+                Some(_) => busy(self.serves),
+                None => ended.or(one.gone).unwrap_or_default(),
+            };
+            say(Event::Rejected { from, reason });
         }
+        None
     }
 }
 
@@ -135,11 +195,9 @@ pub(crate) fn await_one(
         }
         let goes_on = one.step(clock.now());
         if one.core.welcome().is_some() && one.out.is_empty() {
-            let Pending {
-                stream, peer, core, ..
-            } = one;
+            let Pending { stream, core, .. } = one;
             let core = Box::new(core);
-            return Ok(Won { stream, peer, core });
+            return Ok(Won { stream, core });
         }
         if one.core.end().is_some() {
             return Err(Unanswered::Ended(Box::new(one.core)));
@@ -162,39 +220,15 @@ pub(crate) fn await_one(
 }
 
 /// While a master has the slave: whoever else dials is told so. Ends with the process.
-pub(crate) fn attend(listener: TcpListener, birth: Birth, clock: Clock, serves: SocketAddr) {
+pub(crate) fn attend(listener: TcpListener, mut hall: Hall, birth: Birth, clock: Clock) {
     let attend = move || {
         loop {
-            if wait(&listener, &[], 0, LOOK).is_err() {
+            let waited = wait(Some(&listener), &hall.pending, clock.now(), Nanos::MAX);
+            // What it says of them would stand between the lines of the slave that serves.
+            if waited.is_err() || hall.admit(&listener, &birth, &clock, drop).is_err() {
                 return;
             }
-            while let Ok(Some((stream, peer))) = accept(&listener) {
-                let since = clock.now();
-                let mut core = birth(since, 0);
-                core.turn_away(&busy(serves));
-                let mut one = Pending {
-                    stream,
-                    peer,
-                    core,
-                    out: Vec::new(),
-                    since,
-                    gone: None,
-                };
-                while one.step(clock.now())
-                    && !(one.core.is_all_said() && one.out.is_empty())
-                    && clock.now() < since + AWAY_WITHIN
-                {
-                    let now = clock.now();
-                    if wait(&listener, std::slice::from_ref(&one), now, now + LOOK / 10).is_err() {
-                        break;
-                    }
-                }
-                // What is on its way to it must not be overtaken by a reset.
-                let _ = one.stream.shutdown(std::net::Shutdown::Write);
-                let _ = one.stream.set_nonblocking(false);
-                let _ = one.stream.set_read_timeout(Some(Duration::from_secs(1)));
-                let _ = one.stream.read(&mut [0; 64]);
-            }
+            hall.step(&clock, drop);
         }
     };
     let thread = std::thread::Builder::new().name("ringmw-listen".into());
@@ -202,29 +236,35 @@ pub(crate) fn attend(listener: TcpListener, birth: Birth, clock: Clock, serves: 
     let _ = thread.spawn(attend);
 }
 
-fn busy(serves: SocketAddr) -> String {
-    format!("this slave serves the master at {serves}; it listens again when that one has ended")
-}
-
-/// Masters that came second: what they have not been told yet they will not be, but why they are not.
-fn turn_away(pending: Vec<Pending>, serves: SocketAddr) {
-    for mut one in pending {
-        one.core.turn_away(&busy(serves));
-        let now = one.since;
-        one.step(now);
-    }
+fn busy(serves: Option<SocketAddr>) -> String {
+    let serves = serves.map_or_else(String::new, |serves| format!(" at {serves}"));
+    format!("this slave serves the master{serves}; it listens again when that one has ended")
 }
 
 impl Pending {
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, core: SlaveCore, since: Nanos) -> Self {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, core: SlaveCore) -> Self {
         Pending {
             stream,
             peer,
             core,
             out: Vec::new(),
-            since,
             gone: None,
+            number: 0,
+            away: None,
+            is_shut: false,
         }
+    }
+
+    /// The slave is another's: what it has not been told yet it will not be, but that.
+    fn turn_away(&mut self, serves: Option<SocketAddr>, until: Nanos) {
+        if self.away.is_none() {
+            self.core.turn_away(&busy(serves));
+            self.away = Some(until);
+        }
+    }
+
+    fn is_all_told(&self) -> bool {
+        self.core.is_all_said() && self.out.is_empty()
     }
 
     /// Takes what has come and writes what is to be said; false where the connection is gone.
@@ -233,6 +273,7 @@ impl Pending {
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return self.is_gone(CLOSED),
+                Ok(_) if self.is_shut => {}
                 Ok(read) => self.core.on_received(&buffer[..read], now, &mut |_| ()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -242,6 +283,9 @@ impl Pending {
             if self.core.welcome().is_some() || self.core.end().is_some() {
                 break;
             }
+        }
+        if self.is_shut {
+            return true;
         }
         self.core.on_time(now, 0);
         if self.out.is_empty() {
@@ -281,14 +325,24 @@ fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>>
 }
 
 /// Sleeps until somebody dials or one of these speaks, at most until then.
-fn wait(listener: &TcpListener, pending: &[Pending], now: Nanos, until: Nanos) -> io::Result<()> {
-    let mut fds = vec![PollFd::new(listener, PollFlags::IN)];
+fn wait(
+    listener: Option<&TcpListener>,
+    pending: &[Pending],
+    now: Nanos,
+    until: Nanos,
+) -> io::Result<()> {
+    let mut fds: Vec<PollFd<'_>> = Vec::new();
+    fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
     for one in pending {
         let mut interest = PollFlags::IN;
         interest.set(PollFlags::OUT, !one.out.is_empty());
         fds.push(PollFd::new(&one.stream, interest));
     }
-    let due = pending.iter().map(|one| one.core.next_deadline()).min();
+    let due = |one: &Pending| match one.away {
+        Some(until) => until,
+        None => one.core.next_deadline(),
+    };
+    let due = pending.iter().map(due).min();
     sleep(
         fds,
         now,

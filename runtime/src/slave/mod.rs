@@ -35,7 +35,7 @@ use crate::typed::registry::{AlgorithmIndex, Entry, Registry};
 use crate::typed::tag::RunError;
 use back::Back;
 use host::{OnLink, offers};
-use listen::{Birth, Won};
+use listen::{Birth, Hall, Won};
 use panics::describe_panic;
 
 pub(crate) mod back;
@@ -94,7 +94,7 @@ pub(crate) enum Via {
     /// It has dialled, and is welcome.
     Welcomed(Won, Clock),
     /// This master has dialled, and others may.
-    Won(Won, Clock, Arc<Relisten>),
+    Won(Won, Clock, Arc<Relisten>, Box<Hall>),
 }
 
 /// What makes the core of each connection: its hello, and with a secret a proof under a key of its own. `patience`: how long
@@ -173,10 +173,10 @@ impl Slave {
                 (stream, birth(clock.now(), 0), clock, None)
             }
             Via::Welcomed(won, clock) => (won.stream, *won.core, clock, None),
-            Via::Won(won, clock, again) => {
+            Via::Won(won, clock, again, hall) => {
                 // Others who dial are told whose the slave is.
                 if let Ok(listener) = again.listener.try_clone() {
-                    listen::attend(listener, birth, clock, won.peer);
+                    listen::attend(listener, *hall, birth, clock);
                 }
                 (won.stream, *won.core, clock, Some(again))
             }

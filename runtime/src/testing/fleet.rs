@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::Nanos;
 
+use super::doors::{Act, Doors};
 use super::net::{Cut, Link, Quality};
 use super::refusals::{Dial, Refusals};
 use super::slave::{Life, Pace, SimSlave, Step};
@@ -67,6 +68,8 @@ pub(super) struct Fleet {
     pub(super) shortages: bool,
     /// Now and then nobody listens.
     pub(super) refusals: Option<Refusals>,
+    /// Some slaves listen, and are dialled.
+    pub(super) doors: Option<Doors>,
     /// Slaves go of their own will.
     pub(super) leavers: Option<Leavers>,
     /// Draws the tasks that end their slaves, in runs that have such.
@@ -114,6 +117,7 @@ impl Fleet {
             comes_back: false,
             shortages: false,
             refusals: None,
+            doors: None,
             leavers: None,
             broken: None,
             deadly: None,
@@ -142,7 +146,8 @@ impl Fleet {
             Some(due.min(slave.look_due(tries)))
         });
         let later = self.later.iter().map(|later| later.0);
-        slaves.chain(later).min().unwrap_or(Nanos::MAX)
+        let doors = self.doors.iter().map(Doors::due);
+        slaves.chain(later).chain(doors).min().unwrap_or(Nanos::MAX)
     }
 
     pub(super) fn describe_due(&self) -> String {
@@ -267,6 +272,7 @@ impl Fleet {
                 self.forget_links = true;
             }
         }
+        self.attend_doors(law);
         if std::mem::take(&mut self.forget_links) {
             let slaves = &self.slaves;
             self.links.retain(|key, link| {
@@ -274,6 +280,38 @@ impl Fleet {
                 slaves.values().any(uses) || !link.closed
             });
         }
+    }
+
+    /// Slaves that listen are dialled, and told apart.
+    fn attend_doors(&mut self, law: &mut dyn Watch) {
+        let Some(mut doors) = self.doors.take() else {
+            return;
+        };
+        let (slaves, links) = (&self.slaves, &self.links);
+        let acts = doors.step(
+            self.now,
+            &|slave| {
+                slaves
+                    .get(&slave)
+                    .is_none_or(|slave| slave.life == Life::Dead)
+            },
+            &|slave| slaves[&slave].core.welcome().is_some(),
+            &|link| links.get(&link).is_none_or(|link| link.closed),
+        );
+        for act in acts {
+            match act {
+                Act::Join(place) => {
+                    self.say(|| format!("the slave at place {place} takes the master's dial"));
+                    let (slave, link) = self.join(Character::Honest);
+                    doors.on_joined(place, slave, link);
+                }
+                Act::Kill(slave) => {
+                    self.say(|| format!("slave {slave} is another master's, or gives way"));
+                    self.kill(slave, law);
+                }
+            }
+        }
+        self.doors = Some(doors);
     }
 
     /// Dials that were refused, and processes that gave up.

@@ -99,6 +99,27 @@ async fn outlive(mw: Master, tasks: u64) -> Result {
     Ok(())
 }
 
+/// A state is saved each time that a file of its number is there, and restored once one is that says `over`.
+async fn saves(mw: Master, folder: &Path) -> Result {
+    for n in 0u64.. {
+        while !folder.join(n.to_string()).exists() && !folder.join("over").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if folder.join("over").exists() {
+            break;
+        }
+        match mw.save(&n).await {
+            Ok(()) => println!("saved {n}"),
+            Err(error) => println!("{error}"),
+        }
+    }
+    println!(
+        "restored {}",
+        mw.restore::<u64>().await?.unwrap_or(u64::MAX)
+    );
+    Ok(())
+}
+
 /// Large results, each task begun at most once: one that is lost is told as unrunnable.
 async fn swells(mw: Master, tasks: u64, bytes: usize) -> Result {
     let tasks = (0..tasks).map(|n| swell::task(n, bytes).retry(false));
@@ -135,6 +156,10 @@ async fn master(mw: Master, args: Args) -> Result {
             return racing::race(&mw, Path::new(&folder)).await;
         }
         return restless(&mw, &kind).await;
+    }
+    let saved: String = args.value("--saves", String::new())?;
+    if !saved.is_empty() {
+        return saves(mw, Path::new(&saved)).await;
     }
     let outlives = args.value("--outlive", 0u64)?;
     if outlives > 0 {

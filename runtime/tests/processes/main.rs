@@ -10,6 +10,7 @@ mod crowds;
 mod descriptors;
 mod disks;
 mod engines;
+mod faults;
 mod hearing;
 mod leaving;
 mod listening;
@@ -56,6 +57,11 @@ use crate::disks::{
 use crate::engines::{
     little_memory_to_lock, no_io_uring_by_seccomp, no_io_uring_by_sysctl, no_second_ring,
 };
+use crate::faults::{
+    a_journal_on_a_disk_that_hangs, a_journal_on_a_disk_that_refuses,
+    a_journal_on_a_disk_that_stays_full, a_journal_that_cannot_be_begun,
+    a_state_on_a_disk_that_refuses,
+};
 use crate::hearing::{a_slave_hears_between_short_tasks, a_slaves_loops_say_what_they_did};
 use crate::leaving::{
     a_finished_resource_file_sends_slaves_home, a_finished_result_does_not_wait_for_a_long_task,
@@ -83,6 +89,7 @@ use crate::need::{Need, trial};
 use crate::outlive::{
     a_master_killed_again_and_again, a_second_master_is_refused,
     a_stopped_master_and_its_successor, slaves_outlive_their_masters,
+    what_is_not_this_runs_is_refused_by_name,
 };
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
@@ -242,6 +249,10 @@ const TESTS: &[Test] = &[
         slaves_outlive_their_masters("epoll")
     }),
     ("a_second_master_is_refused", a_second_master_is_refused),
+    (
+        "what_is_not_this_runs_is_refused_by_name",
+        what_is_not_this_runs_is_refused_by_name,
+    ),
     (
         "a_stopped_master_and_its_successor",
         a_stopped_master_and_its_successor,
@@ -440,6 +451,28 @@ const TESTS: &[Test] = &[
     (
         "a_folder_of_the_resource_file_that_vanishes",
         a_folder_of_the_resource_file_that_vanishes,
+    ),
+    (
+        "a_journal_on_a_disk_that_refuses",
+        a_journal_on_a_disk_that_refuses,
+    ),
+    (
+        "a_journal_on_a_disk_that_stays_full",
+        a_journal_on_a_disk_that_stays_full,
+    ),
+    ("a_journal_on_a_disk_that_hangs_on_the_ring", || {
+        a_journal_on_a_disk_that_hangs("ring")
+    }),
+    ("a_journal_on_a_disk_that_hangs_on_epoll", || {
+        a_journal_on_a_disk_that_hangs("epoll")
+    }),
+    (
+        "a_journal_that_cannot_be_begun",
+        a_journal_that_cannot_be_begun,
+    ),
+    (
+        "a_state_on_a_disk_that_refuses",
+        a_state_on_a_disk_that_refuses,
     ),
     ("no_io_uring_by_seccomp", no_io_uring_by_seccomp),
     ("no_second_ring", no_second_ring),

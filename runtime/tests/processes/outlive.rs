@@ -1,6 +1,9 @@
 //! Masters that are killed and started again, and one that is stopped while its successor runs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -8,8 +11,8 @@ use std::time::Duration;
 use ringmw_codec::audit::Event;
 use rustix::process::Signal;
 
-use crate::app::{count, dir};
-use crate::process::Process;
+use crate::app::{count, dir, printed};
+use crate::process::{AS_APPLICATION, Process};
 use crate::support::until;
 
 /// Tasks of each of the three maps.
@@ -320,4 +323,168 @@ pub(crate) fn a_second_master_is_refused() {
         Event::Life { life: 2, .. } => Some(()),
         _ => None,
     });
+}
+
+/// What of a journal is another's, of another format, or open to others is refused in one line that names it and says what
+/// to do, before anything is computed; what is damaged is counted.
+pub(crate) fn what_is_not_this_runs_is_refused_by_name() {
+    let dir = dir();
+    let folder = dir.path().join("journal");
+    let own = ["--mw-journal", folder.to_str().unwrap(), "--mw-audit-level"];
+    let args = |seed: &'static str, tasks: &'static str| {
+        let rest = ["packets", "--slaves", "0", "--mw-seed", seed, "--tasks"];
+        [&own[..], &rest, &[tasks]].concat()
+    };
+    let mut master = Process::master(dir.path(), &args("7", "10"));
+    let mut worker = Process::slave(dir.path(), "slave", &master.address());
+    master.expect_exit(0);
+    worker.expect_exit(0);
+    let build = master.await_event("its build", |event| match event {
+        Event::Init { build, .. } => Some(build.clone()),
+        _ => None,
+    });
+    let refused = |name: &str, args: &[&str], words: &[&str]| {
+        let mut master = Process::master(dir.path(), args);
+        master.expect_exit(255);
+        let complaint = master.complaint();
+        for word in words {
+            assert!(
+                complaint.contains(word),
+                "{name}: no {word:?} in {complaint}"
+            );
+        }
+    };
+    let shown = folder.display().to_string();
+    refused(
+        "seed",
+        &args("8", "10"),
+        &[&shown, "seed 7, this run has 8", "--mw-seed"],
+    );
+    let any = [
+        "\"10\"",
+        "\"11\"",
+        "--mw-journal-any-args",
+        "another folder",
+    ];
+    refused("arguments", &args("7", "11"), &any);
+
+    // Another build: one byte of what says so is another.
+    let id: Vec<u8> = (0..build.len() / 2)
+        .map(|at| u8::from_str_radix(&build[2 * at..][..2], 16).unwrap())
+        .collect();
+    let mut binary = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let at = binary.windows(id.len()).position(|bytes| bytes == id);
+    *binary[at.expect("the build is in it")..]
+        .first_mut()
+        .unwrap() ^= 1;
+    let name = std::env::current_exe().unwrap();
+    let name = name.file_name().unwrap();
+    for (program, words) in [
+        (name, &["it is of build", "--mw-journal-any-build"][..]),
+        (
+            std::ffi::OsStr::new("another"),
+            &[
+                "it is of the program",
+                "this is \"another\"",
+                "another folder",
+            ],
+        ),
+    ] {
+        let copy = dir.path().join("copy").join(program);
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::write(&copy, &binary).unwrap();
+        std::fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+        let output = Command::new(&copy)
+            .args(["--mw-master", "--mw-master-host", "127.0.0.1"])
+            .args(args("7", "10"))
+            .env(AS_APPLICATION, "1")
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(255), "{complaint}");
+        for word in words.iter().chain([&&*shown]) {
+            assert!(complaint.contains(word), "no {word:?} in {complaint}");
+        }
+    }
+
+    let segment = folder.join("000001-000001.journal");
+    let run = folder.join("run");
+    let modes: [(&Path, u32); 3] = [(&folder, 0o770), (&segment, 0o606), (&run, 0o620)];
+    for (path, mode) in modes {
+        let before = std::fs::metadata(path).unwrap().permissions();
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let words = ["others may write it", "chmod go-w", path.to_str().unwrap()];
+        refused("mode", &args("7", "10"), &words);
+        std::fs::set_permissions(path, before).unwrap();
+    }
+
+    let whole = [&segment, &run].map(|path| std::fs::read(path).unwrap());
+    let with = |path: &Path, before: &[u8], at: usize, words: &[&str]| {
+        let mut bytes = before.to_vec();
+        bytes[at] ^= 4;
+        std::fs::write(path, bytes).unwrap();
+        refused(
+            "format",
+            &args("7", "10"),
+            &[words, &[path.to_str().unwrap()]].concat(),
+        );
+        std::fs::write(path, before).unwrap();
+    };
+    with(
+        &segment,
+        &whole[0],
+        8,
+        &["its format is version 5", "another folder"],
+    );
+    with(
+        &run,
+        &whole[1],
+        8,
+        &["its format is version 5", "may be removed"],
+    );
+    with(&run, &whole[1], 30, &["it is damaged", "may be removed"]);
+
+    // Damaged records are counted, and what they held is computed again.
+    let mut bytes = whole[0].clone();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let mut master = Process::master(dir.path(), &args("7", "10"));
+    // What the first life has read stands before.
+    let read = until("what it has read", || {
+        let events = master.events();
+        let mut reads = events.iter().filter_map(|event| match event {
+            Event::JournalRead {
+                results,
+                damaged,
+                torn,
+                ..
+            } => Some((*results, *damaged + *torn)),
+            _ => None,
+        });
+        reads.nth(1)
+    });
+    assert!(read.0 < 10 && read.1 == 1, "{read:?}");
+    let _worker = Process::slave(dir.path(), "slave", &master.address());
+    master.expect_exit(0);
+    assert_eq!(master.stdout(), printed(10));
+
+    // Without the file `run`, as a life leaves it that ends between its first segment and that file, seed and run are those
+    // of the segments.
+    std::fs::remove_file(&run).unwrap();
+    let unseeded: Vec<&str> = args("7", "10");
+    let unseeded: Vec<&str> = unseeded
+        .into_iter()
+        .filter(|arg| !["--mw-seed", "7"].contains(arg))
+        .collect();
+    let mut master = Process::master(dir.path(), &unseeded);
+    master.expect_exit(0);
+    assert_eq!(master.stdout(), printed(10));
+    let ids = master.events();
+    let ids = ids.iter().filter_map(|event| match event {
+        Event::Life { run, .. } => Some(run.clone()),
+        _ => None,
+    });
+    let ids: std::collections::BTreeSet<_> = ids.collect();
+    assert_eq!(ids.len(), 1, "one run: {ids:?}");
 }

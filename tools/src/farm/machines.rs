@@ -31,6 +31,53 @@ pub(crate) struct Access {
     pub(crate) options: Vec<String>,
 }
 
+/// Where the slaves of a machine wait for masters that dial them: one whose firewall lets nobody dial out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// Where masters dial it; none: by the name that ssh takes.
+    pub(crate) host: Option<String>,
+    /// The first slot's port; each next one has the next.
+    pub(crate) port: u16,
+}
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (Some(host), port),
+            None => (None, text),
+        };
+        let port = port.parse().ok().filter(|port| *port > 0);
+        let port = port.ok_or_else(|| format!("{text:?} is no PORT and no HOST:PORT"))?;
+        let is_named = host.is_none_or(|host| {
+            let inner = host
+                .strip_prefix('[')
+                .and_then(|host| host.strip_suffix(']'))
+                .unwrap_or(host);
+            // A v6 address stands in brackets, so that it is told from its port.
+            let is_bare = inner == host && host.contains(':');
+            !inner.is_empty() && !is_bare && !inner.contains(char::is_whitespace)
+        });
+        match is_named {
+            true => Ok(Listen {
+                host: host.map(str::to_owned),
+                port,
+            }),
+            false => Err(format!("{text:?} is no PORT and no HOST:PORT")),
+        }
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host}:{}", self.port),
+            None => write!(f, "{}", self.port),
+        }
+    }
+}
+
 /// Whether a machine may serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -46,6 +93,8 @@ pub(crate) struct Machine {
     pub(crate) host: String,
     pub(crate) slots: Option<u32>,
     pub(crate) access: Access,
+    /// None: its slaves dial the master.
+    pub(crate) listen: Option<Listen>,
     pub(crate) standing: Standing,
 }
 
@@ -71,6 +120,33 @@ impl Machine {
         }
         ssh.args(["--", &self.host]);
         ssh
+    }
+
+    /// The ports of so many slaves that listen, from the first on.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub(crate) fn ports(&self, slots: u32) -> Result<Vec<u16>, String> {
+        let Some(listen) = &self.listen else {
+            return Ok(Vec::new());
+        };
+        let last = u32::from(listen.port) + slots.max(1) - 1;
+        match u16::try_from(last) {
+            Ok(last) => Ok((listen.port..=last).collect()),
+            Err(_) => Err(format!(
+                "{}: {slots} slots from port {} on would need ports above 65535",
+                self.host, listen.port
+            )),
+        }
+    }
+
+    /// Where masters dial the slave that listens at this port.
+    pub(crate) fn address(&self, port: u16) -> String {
+        let named = self.listen.as_ref().and_then(|listen| listen.host.as_ref());
+        match named.unwrap_or(&self.host) {
+            host if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
+            host => format!("{host}:{port}"),
+        }
     }
 
     /// The folder for what ringmw has there.
@@ -109,6 +185,9 @@ impl Machine {
         for option in options {
             put("option", option);
         }
+        if let Some(listen) = &self.listen {
+            put("listen", listen);
+        }
         match &self.standing {
             Standing::New => {}
             Standing::Valid(at) => put("valid", at),
@@ -124,6 +203,7 @@ impl Machine {
             host: fields.next().unwrap_or_default().trim().to_owned(),
             slots: None,
             access: Access::default(),
+            listen: None,
             standing: Standing::New,
         };
         for field in fields {
@@ -139,6 +219,7 @@ impl Machine {
                 "identity" => access.identity = Some(value.into()),
                 "dir" => access.dir = Some(value.to_owned()),
                 "option" => access.options.push(value.to_owned()),
+                "listen" => machine.listen = Some(value.parse()?),
                 "valid" => machine.standing = Standing::Valid(value.parse().map_err(wrong)?),
                 "failed" => machine.standing = Standing::Failed(value.to_owned()),
                 _ => return Err(format!("{key} is not known here")),

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! So nothing needs to be remembered here: an overseer that is started again finds them all. Such jobs are never
-//! queued; a farm without a free slot takes fewer than asked for.
+//! queued; a farm without a free slot takes fewer than asked for. The slaves of a machine that was registered with
+//! `--listen` wait for the master, each at the port of its slot, which the job's name says.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,6 +29,7 @@ use super::batch::{Batch, how, lines_of, output};
 use super::facts::{End, Job, JobState};
 use super::pause::SECOND;
 use crate::farm::machines::{Machine, Standing};
+use crate::say::count;
 use crate::submit::app::App;
 use crate::submit::slurm::quoted;
 
@@ -72,10 +74,11 @@ impl Shell {
         )
     }
 
-    /// Those machines of the farm that may serve.
+    /// Those machines of the farm that may serve; each job is of so many slaves.
     pub(crate) fn farm(
         tag: &str,
         machines: Vec<Machine>,
+        cpus: u32,
         lost_after: Duration,
     ) -> Result<Self, String> {
         let serves = |machine: &Machine| matches!(machine.standing, Standing::Valid(_));
@@ -95,7 +98,26 @@ impl Shell {
                     .to_owned(),
             );
         }
-        Ok(Self::of(hosts, lost_after))
+        let mut farm = Self::of(hosts, lost_after);
+        for host in &farm.hosts {
+            let ports = host.ports()?;
+            if cpus > 1 && !ports.is_empty() {
+                return Err(format!(
+                    "{}: its slaves listen, each at a port of its own, so a job is one slave; leave --cpus {cpus} out",
+                    host.name
+                ));
+            }
+            if let (Some(machine), [first, ..]) = (&host.machine, &ports[..]) {
+                farm.notes.push(format!(
+                    "{}: its {} listen, from {} on, and are idle until a master dials them: ringmw farm addresses >slaves, and \
+                     --mw-slave-at @slaves for the master",
+                    host.name,
+                    count(ports.len(), "slave", "slaves"),
+                    machine.address(*first)
+                ));
+            }
+        }
+        Ok(farm)
     }
 
     fn of(hosts: Vec<Host>, lost_after: Duration) -> Self {
@@ -152,6 +174,26 @@ impl Host {
         }
     }
 
+    /// Of a host whose slaves listen, a port for each slot.
+    fn ports(&self) -> Result<Vec<u16>, String> {
+        let ports = |machine: &Machine| machine.ports(self.slots);
+        self.machine.as_ref().map_or(Ok(Vec::new()), ports)
+    }
+
+    /// The name of a new job, given names that are taken beside those of the jobs that run: with its port, if it listens.
+    fn name(&self, unique: &str, taken: &[String]) -> String {
+        let listed = self.known.iter().map(|job| job.id.as_str());
+        let taken: Vec<u16> = listed
+            .chain(taken.iter().map(String::as_str))
+            .filter_map(port_of)
+            .collect();
+        let ports = self.ports().unwrap_or_default();
+        match ports.iter().find(|port| !taken.contains(port)) {
+            Some(port) => format!("{unique}{PORT}{port}"),
+            None => unique.to_owned(),
+        }
+    }
+
     fn list(&mut self) -> Result<Vec<End>, String> {
         let prefix = quoted(&self.job_of(""));
         let told = self.run(&format!("prefix={prefix}\n{LIST}"))?;
@@ -174,8 +216,14 @@ impl Host {
         let mut script =
             format!("rm -f rsc.new\n(umask 077; cat >rsc.new) <<'{END}'\n{resource_file}\n{END}\n");
         for id in ids {
+            let listens = port_of(id).map(|port| format!(" {LISTEN} {port}"));
             let (id, job) = (quoted(id), quoted(&self.job_of(id)));
-            let _ = writeln!(script, "start {id} {job} {program} {}", args.join(" "));
+            let _ = writeln!(
+                script,
+                "start {id} {job} {program} {}{}",
+                args.join(" "),
+                listens.unwrap_or_default()
+            );
         }
         self.run(&format!("{START}{script}rm -f rsc.new\n"))
             .map(|_| ())
@@ -208,6 +256,15 @@ impl Host {
         self.program = Some((stamps, program.clone()));
         Ok(program)
     }
+}
+
+/// Between the unique part of a job's name and its port.
+const PORT: &str = "-p";
+const LISTEN: &str = "--mw-slave-listen";
+
+/// The port of a job whose slave listens, by its name.
+fn port_of(id: &str) -> Option<u16> {
+    id.rsplit_once(PORT)?.1.parse().ok()
 }
 
 /// A file, when it was changed, and its length.
@@ -464,10 +521,8 @@ impl Batch for Shell {
         let mut plans: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for at in shares {
             self.next += 1;
-            plans
-                .entry(at)
-                .or_default()
-                .push(format!("{seconds}-{}", self.next));
+            let own = plans.entry(at).or_default();
+            own.push(self.hosts[at].name(&format!("{seconds}-{}", self.next), own));
         }
         let text = text.as_str();
         let told: Vec<_> = std::thread::scope(|scope| {
@@ -586,6 +641,30 @@ mod tests {
         let died = |end: &End, word: &str| matches!(&end.how, How::Died(how) if how.contains(word));
         assert!(died(&dead[0], "127") && died(&dead[1], "gone"), "{dead:?}");
         assert!(dead[1].lines.is_empty());
+    }
+
+    #[test]
+    fn slaves_that_listen_have_a_port_each_and_a_freed_one_is_taken_again() {
+        let machine = Machine {
+            host: "node-p1".into(),
+            slots: Some(3),
+            access: Default::default(),
+            listen: Some("9000".parse().expect("a port")),
+            standing: Standing::Valid(1),
+        };
+        let mut host = host(Some(machine), "node-p1", 3, "/x");
+        let mut ids = Vec::new();
+        for nth in 0..3 {
+            ids.push(host.name(&format!("17-{nth}"), &ids));
+        }
+        assert_eq!(ids, ["17-0-p9000", "17-1-p9001", "17-2-p9002"]);
+        host.count_started(&ids);
+        host.known.remove(1);
+        let again = host.name("18-1", &[]);
+        assert_eq!(again, "18-1-p9001");
+        assert_eq!(port_of(&format!("node-p1:{again}")), Some(9001));
+        // Of a host that is named like that, whose slaves dial.
+        assert_eq!(port_of("node-p1:17-1"), None);
     }
 
     #[test]

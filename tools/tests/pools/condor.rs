@@ -358,3 +358,105 @@ fn everything_is_taken_away() {
     };
     operator::everything_is_taken_away(&dir, &SYSTEM, &remove);
 }
+
+/// Ten times each: the master is a job of the scheduler universe, HTCondor starts it again, its slaves' files were
+/// transferred. What it prints is the undisturbed one, each slave is one process from the first life to the last, and hardly
+/// anything is computed twice.
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn programs_outlive_their_killed_masters() {
+    let _one = one("condor");
+    let sums = ["--tasks", "12000", "--nap", "50"];
+    outlives("in-order", "test-lives", &sums, 12_000);
+    outlives(
+        "reduce",
+        "test-lives",
+        &[&sums[..], &["--reduce"]].concat(),
+        12_000,
+    );
+    outlives("pi", "monte-carlo-pi", &["--max-trial-sets", "300"], 300);
+    outlives("search", "search", &["--marks", "11"], 200);
+}
+
+/// Of its lines those that do not tell of time, nor of slaves.
+fn answer(told: &str) -> Vec<String> {
+    let own = |line: &&str| {
+        !["made", "computed"].contains(line)
+            && !["trials", "tasks,"].iter().any(|word| line.contains(word))
+    };
+    told.lines().filter(own).map(str::to_owned).collect()
+}
+
+fn outlives(name: &str, app: &'static str, args: &[&str], tasks: u64) {
+    const KILLS: u64 = 10;
+    let dir = Dir::new(name, app);
+    let seed = ["--mw-seed", "42"];
+    let undisturbed = run(&dir.0, program(app), &[&seed[..], args].concat());
+    let expected = answer(&undisturbed);
+    assert!(!expected.is_empty(), "{undisturbed}");
+    let journal = dir.path("journal");
+    let own = ["--mw-journal", &journal, "--mw-audit-level", "packets"];
+    dir.submit(
+        "condor",
+        &["--slaves", "8"],
+        &[&seed[..], &own, args].concat(),
+    );
+    let sum = |trail: &str, word: &str, key: &str| -> u64 {
+        let numbers = facts(trail, word, key);
+        numbers
+            .iter()
+            .filter_map(|number| number.parse::<u64>().ok())
+            .sum()
+    };
+    // What has ended in a life: taken, or known.
+    let ended = |life: &str| {
+        let words = ["results-received", "packets", "known"];
+        words
+            .iter()
+            .map(|word| sum(life, word, "results"))
+            .sum::<u64>()
+    };
+    let began = std::time::Instant::now();
+    for kill in 1..=KILLS {
+        let pid = wait_for(
+            "a life with results",
+            || dir.told() + &dir.trail(),
+            || {
+                let trail = dir.trail();
+                let begun: Vec<&str> = trail.split(" init ").collect();
+                let life = begun.last()?;
+                let works = begun.len() as u64 == kill + 1
+                    && life.contains(" results-received ")
+                    && ended(life) >= tasks * kill / (2 * KILLS);
+                works.then(|| {
+                    facts(&trail, "init", "pid")
+                        .last()
+                        .map(|pid| (*pid).to_owned())
+                })?
+            },
+        );
+        signal(&pid, "KILL");
+    }
+    let took = began.elapsed().as_secs();
+    wait_for_an_empty_queue(&dir);
+    let trail = dir.trail();
+    assert_eq!(
+        facts(&trail, "init", "pid").len() as u64,
+        KILLS + 1,
+        "{name}: it was killed so often, and ended well"
+    );
+    let told = answer(&dir.all("master", ".out"));
+    assert_eq!(told, expected, "{name}");
+    let slaves = dir.all("slave.", ".out");
+    let made = slaves.lines().filter(|line| *line == "made").count();
+    let computed = slaves.lines().filter(|line| *line == "computed").count() as u64;
+    let late = sum(&trail, "late", "results");
+    eprintln!(
+        "{name}: killed {KILLS} times in {took} s; {late} results came late; of test-lives {computed} tasks were computed on {made} states"
+    );
+    if app == "test-lives" {
+        assert!(made <= 8, "a state is made once in a slave: {made}");
+        let again = computed.saturating_sub(tasks);
+        assert!(100 * again <= tasks, "{again} of {tasks} computed again");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +41,103 @@ fn ping() {
     let (is_ok, told) = validate(&dir, &farm, "ping", &[]);
     assert!(is_ok, "{told}");
     stories::ping_by_overseer(&dir, "ssh", &["--farm", &farm], "ssh.127.0.0.");
+}
+
+/// The first of so many ports in a row that are free just now.
+fn free_ports(many: u16) -> u16 {
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let first = first.expect("the kernel gives ports").port();
+        let last = first.checked_add(many);
+        if last.is_some_and(|last| (first..last).all(|port| is_free(&port))) {
+            return first;
+        }
+    }
+}
+
+/// Hosts that reach nobody: their slaves listen, and the master dials them, on either engine.
+#[test]
+#[ignore = "needs sshd: `tools/tests/pools.sh` brings that up and runs it"]
+fn slaves_that_listen_are_dialled() {
+    let _one = one("ssh");
+    for engine in ["ring", "epoll"] {
+        let dir = Dir::new(&format!("ssh-listen-{engine}"), "ping");
+        // Both hosts are this machine, so that each has ports of its own.
+        let (mut port, registry) = (free_ports(6), dir.path("farm"));
+        let mut text = String::new();
+        for line in fs::read_to_string(farm())
+            .expect("pools.sh made it")
+            .lines()
+        {
+            let fields = line
+                .split('\t')
+                .filter(|field| !field.starts_with("slots=") && !field.starts_with("valid="));
+            match line.starts_with("127.") {
+                true => {
+                    let fields: Vec<&str> = fields.collect();
+                    text += &format!("{}\tslots=3\tlisten={port}\n", fields.join("\t"));
+                    port += 3;
+                }
+                false => text += &format!("{line}\n"),
+            }
+        }
+        fs::write(&registry, text).expect("written");
+        let (is_ok, told) = validate(&dir, &registry, "ping", &[]);
+        assert!(is_ok, "{told}");
+        let farm = ["farm", "--farm", &registry, "addresses"];
+        let slaves = run(&dir.0, program("ringmw"), &farm);
+        let last = format!("127.0.0.2:{}", port - 1);
+        assert_eq!(slaves.lines().count(), 6, "{slaves}");
+        assert_eq!(slaves.lines().last(), Some(&*last), "{slaves}");
+        fs::write(dir.path("slaves"), slaves).expect("written");
+
+        let args = ["--mw-slaves-wanted", "6", "--mw-slave-at", "@slaves"];
+        let own = ["--mw-master-host", "127.0.0.1", "--mw-engine", engine];
+        let mut master = dir.master(&[&args[..], &own, &stories::PING].concat());
+        let mut overseer = dir.overseer("ssh", &["--farm", &registry]);
+        let code = overseer.end("the overseer", || dir.log() + &dir.told());
+        let log = dir.log();
+        assert_eq!(code, 0, "{log}");
+        assert_eq!(master.end("the master", || dir.told()), 0, "{}", dir.told());
+        assert!(dir.told().contains(stories::PINGED), "{}", dir.told());
+        assert!(log.contains("are idle until a master dials them"), "{log}");
+        let trail = dir.trail();
+        let jobs = jobs(&trail);
+        let listens = |job: &&str| job.starts_with("ssh.127.0.0.") && job.contains("-p");
+        assert!(!jobs.is_empty() && jobs.iter().all(listens), "{jobs:?}");
+    }
+}
+
+/// A firewall that lets nobody in, and one that listens in the slave's place.
+#[test]
+#[ignore = "needs sshd: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_host_whose_slaves_cannot_be_reached_does_not_serve() {
+    let _one = one("ssh");
+    let (dir, registry) = (Dir::new("ssh-shut", "ping"), String::from("farm"));
+    let registry = dir.path(&registry);
+    let port = free_ports(1);
+    let fit = fs::read_to_string(farm()).expect("pools.sh made it");
+    let line = fit.lines().find(|line| line.starts_with("127.0.0.1"));
+    let line = line
+        .expect("it is registered")
+        .replace("slots=6", "slots=1");
+    // Nobody listens at that name, which nothing here has.
+    fs::write(&registry, format!("{line}\tlisten=127.0.0.9:{port}\n")).expect("written");
+    let taken = TcpListener::bind(("127.0.0.1", port)).expect("it was free");
+    let (is_ok, told) = validate(&dir, &registry, "ping", &[]);
+    assert!(!is_ok && told.contains("cannot listen"), "{told}");
+    drop(taken);
+    let blocked = format!("{line}\tlisten=localhost.invalid:{port}\n");
+    fs::write(&registry, blocked).expect("written");
+    let (is_ok, told) = validate(&dir, &registry, "ping", &[]);
+    assert!(
+        !is_ok
+            && told.contains(&format!(
+                "its slave at localhost.invalid:{port} cannot be reached"
+            )),
+        "{told}"
+    );
 }
 
 fn waves_master(dir: &Dir) -> Process {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Dir, Process, jobs, program, run, signal, wait_for};
 
-const PING: [&str; 6] = [
+pub(crate) const PING: [&str; 6] = [
     "--mw-slave-task-group",
     "100",
     "--mw-slave-result-group",
@@ -15,7 +15,7 @@ const PING: [&str; 6] = [
     "--tasks",
     "2000000",
 ];
-const PINGED: &str = "2000000 of 2000000 answered ping-ok";
+pub(crate) const PINGED: &str = "2000000 of 2000000 answered ping-ok";
 
 /// `ping` with submit files, as chapter 4 of CL-MW's manual has it: eight slaves.
 pub(crate) fn ping_by_submit(dir: &Dir, system: &str, left: impl Fn() -> usize) {

@@ -414,7 +414,7 @@ impl Setting {
                 outside,
                 journal: recording,
                 kept,
-                dialler: (!slaves_at.is_empty()).then(|| Dialler::start(slaves_at)),
+                dialler: (!slaves_at.is_empty()).then(|| Dialler::new(slaves_at)),
                 signals,
                 publisher,
                 progress,

@@ -99,13 +99,22 @@ impl Outlast {
         if let Some(before) = &before {
             is_gone(before)?;
         }
+        // A life that ended between its first segment and the file `run` has left the one alone.
+        let of_segments = match (&before, &outlasting.journal) {
+            (None, Some(folder)) => lives::whose(&mut Folder::new(folder.clone()))?,
+            _ => None,
+        };
+        let is_of = before
+            .as_ref()
+            .map(|run| &run.identity)
+            .or(of_segments.as_ref());
         let drawn = u128::from(random()) << 64 | u128::from(random());
         let seed = settings
             .seed
-            .or(before.as_ref().map(|run| run.identity.seed))
+            .or(is_of.map(|identity| identity.seed))
             .unwrap_or_else(&mut random);
         let identity = Identity {
-            run: before.as_ref().map_or(drawn, |run| run.identity.run),
+            run: is_of.map_or(drawn, |identity| identity.run),
             program: name.to_owned(),
             build: fingerprint::build(),
             app_version: app_version.to_owned(),

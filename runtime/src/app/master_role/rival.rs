@@ -84,7 +84,7 @@ fn answers(at: SocketAddr, before: &RunFile, hello: &Hello, registry: &Arc<Regis
     // No run has this id: it is refused, and joins nothing.
     let core = birth(now, !before.identity.run);
     match await_one(
-        Pending::new(stream, at, core, now),
+        Pending::new(stream, at, core),
         &clock,
         now + ANSWER_WAIT,
         &|| None,

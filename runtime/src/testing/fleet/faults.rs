@@ -260,6 +260,9 @@ impl Fleet {
     /// healthy ones come.
     pub(in crate::testing) fn calm_down(&mut self, law: &mut dyn Watch) {
         self.calm = true;
+        if let Some(doors) = &mut self.doors {
+            doors.calm_down();
+        }
         self.say(|| "the faults are over".to_owned());
         self.pace.compute_max = CALM_COMPUTE_MAX;
         for slave in self.slaves.values_mut() {

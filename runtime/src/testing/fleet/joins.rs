@@ -57,7 +57,7 @@ impl Fleet {
     /// A process dials: where nobody listens again and again, until it gives up.
     pub(in crate::testing) fn come(&mut self, character: Character) {
         match self.refusals.as_mut().filter(|_| !self.calm) {
-            None => self.join(character),
+            None => _ = self.join(character),
             Some(refusals) => {
                 let dial = refusals.begin(character, self.now);
                 self.dial(Box::new(dial));
@@ -68,7 +68,7 @@ impl Fleet {
     pub(super) fn dial(&mut self, mut dial: Box<Dial>) {
         let refusals = self.refusals.as_mut().expect("they refuse it");
         match refusals.dial(&mut dial, self.now) {
-            Ok(()) => self.join(dial.character),
+            Ok(()) => _ = self.join(dial.character),
             Err(Some(at)) => {
                 self.say(|| format!("nobody listens: dialled again at {at}"));
                 self.later.push((at, Later::Dial(dial)));
@@ -99,7 +99,8 @@ impl Fleet {
         (key, id, connect_at)
     }
 
-    pub(in crate::testing) fn join(&mut self, character: Character) {
+    /// A process connects: its key, and that of its link.
+    pub(in crate::testing) fn join(&mut self, character: Character) -> (usize, usize) {
         let (key, id, connect_at) = self.connect();
         let mut hello = self.hello.clone();
         if let Some(turn) = key.checked_rem(self.labels.len()) {
@@ -167,6 +168,7 @@ impl Fleet {
         }
         self.slaves.insert(key, slave);
         self.say(|| format!("slave {key} connects as {id}: {character:?}"));
+        (key, key)
     }
 
     pub(in crate::testing) fn join_later(&mut self, within: Nanos) {

@@ -16,6 +16,7 @@ use crate::proto::config::{Config, Level, Rules, Wanted};
 use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 use crate::proto::series::Body;
 use crate::testing::coverage::Coverage;
+use crate::testing::doors::Doors;
 use crate::testing::fleet::{Fault, Fleet, Leavers, Weights};
 use crate::testing::law::Law;
 use crate::testing::net::Quality;
@@ -72,6 +73,8 @@ pub struct Storm {
     pub faults: u64,
     /// Dials that were refused, and processes that gave up.
     pub refused: (u64, u64),
+    /// Of slaves that listen: times that the master had one, and another master; and dials that were told whose it is.
+    pub listening: (u64, u64, u64),
     /// Slaves that went of their own will and were heard to the last word.
     pub went: u64,
     /// Slaves that had results unsent when they began to go.
@@ -223,6 +226,9 @@ impl Script {
         fleet.shortages = seed % 7 == 6;
         if seed % 6 == 4 {
             fleet.refusals = Some(Refusals::new(seed));
+        }
+        if seed % 11 == 9 {
+            fleet.doors = Some(Doors::new(seed, 2 * config.rules.client_timeout));
         }
         fleet.stall_max = 2 * config.rules.client_timeout;
         let mut percent = |max: u32| rng.random_range(0..max);
@@ -384,6 +390,10 @@ impl Script {
             }
             self.forget_shared();
         }
+        let doors = self.fleet.doors.as_ref();
+        let listening = doors.map_or((0, 0, 0), |doors| {
+            (doors.served.0, doors.served.1, doors.turned_away)
+        });
         self.shut_down();
         Storm {
             turns: self.turns,
@@ -400,6 +410,7 @@ impl Script {
             slaves: self.law.slaves_ever(),
             faults: self.fleet.faults,
             refused: self.fleet.refused(),
+            listening,
             quarantined: self.law.quarantined().0,
             healed: self.law.quarantined().1,
             went: self.law.went().0,
@@ -454,6 +465,7 @@ impl Script {
         }
         let finished = self.rng.random_range(0..2) == 0;
         self.law.on_shutdown();
+        self.fleet.doors = None;
         self.state.core.shutdown(finished);
         // The driver waits for a shorter time; here a few are left until they are judged.
         let until = self.now + SHUTDOWN_WAIT * self.rng.random_range(1..8);
