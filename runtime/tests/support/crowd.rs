@@ -143,10 +143,16 @@ impl Crowd {
         }
     }
 
-    /// Plays until `over`.
+    /// Plays until `over`; in vain where nothing has happened for as long as anything may take.
     pub(crate) fn play(&mut self, what: &str, over: impl Fn(&Crowd) -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let so_far = |crowd: &Crowd| (crowd.welcomed, crowd.working, crowd.answered, crowd.gone);
+        let mut last = so_far(self);
+        let mut end = Instant::now() + PATIENCE;
         while !over(self) {
+            let now = so_far(self);
+            if now != last {
+                (last, end) = (now, Instant::now() + PATIENCE);
+            }
             assert!(
                 Instant::now() < end,
                 "waited in vain for {what}: {} welcomed, {} working, {} answers, {} gone",
