@@ -12,9 +12,8 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use super::MasterCore;
 use super::conn::{Phase, Stop, offence};
-use crate::proto::SECOND;
 use crate::proto::conn::ConnId;
-use crate::proto::slave::{LOG_BYTES_MAX, log_bytes};
+use crate::proto::{LOG_BYTES_MAX, SECOND, log_bytes};
 
 /// The most bytes of one slave's lines in a second: what has been held up comes at once.
 const OF_ONE_MAX: usize = 3 * LOG_BYTES_MAX;

@@ -12,19 +12,7 @@ use ringmw_codec::log::{Log, LogLevel, LogLine};
 use ringmw_sched::Nanos;
 
 use super::SlaveCore;
-use crate::proto::SECOND;
-use crate::proto::put;
-
-/// The most bytes of lines that a slave says of one second, and that wait to be said.
-pub(crate) const LOG_BYTES_MAX: usize = 16 << 10;
-
-/// What a line counts beside its text.
-pub(crate) const LOG_LINE_BYTES: usize = 64;
-
-/// What a line of this text counts.
-pub(crate) fn log_bytes(text: &str) -> usize {
-    LOG_LINE_BYTES + text.len().min(Log::TEXT_BYTES_MAX)
-}
+use crate::proto::{LOG_BYTES_MAX, SECOND, log_bytes, put};
 
 struct Line {
     level: LogLevel,

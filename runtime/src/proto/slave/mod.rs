@@ -45,7 +45,6 @@ use leave::Leaving;
 pub use leave::SlaveEnd;
 pub(crate) use leave::{FAREWELL, GOODBYE_RESERVE};
 use log::Logs;
-pub(crate) use log::{LOG_BYTES_MAX, log_bytes};
 use meter::Meter;
 use outbox::Outbox;
 pub(crate) use packet::Assignment;

@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use ringmw_codec::log::{Log, LogLevel};
 use ringmw_sched::{Nanos, SlaveId};
 
-use crate::proto::SECOND;
 use crate::proto::master::logs::Told;
-use crate::proto::slave::{LOG_BYTES_MAX, log_bytes};
+use crate::proto::{LOG_BYTES_MAX, SECOND, log_bytes};
 use crate::testing::law::Law;
 
 /// A line: level, task, text.
