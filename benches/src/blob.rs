@@ -105,6 +105,7 @@ pub fn ours(case: Case, bytes: u64, engine: &str, secret: bool) -> Cost {
         engine,
         trail: None,
         group: 0,
+        result_group: None,
         prefetch: true,
         secret,
     };
@@ -181,6 +182,7 @@ pub fn resident(tasks: u64, bytes: usize, engine: &str, secret: bool) -> (u64, u
         engine,
         trail: None,
         group: 0,
+        result_group: None,
         prefetch: true,
         secret,
     };
@@ -214,11 +216,20 @@ impl Span {
     }
 }
 
+/// What a block of a bare socket lies in.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// One buffer, used again for each: the processor's caches hold it.
+    Reused,
+    /// Memory of its own, which whoever sends it has written: what each program does whose blocks differ.
+    Made,
+}
+
 /// Moves so many bytes through a bare socket, and measures the last four fifths of them.
 ///
 /// # Errors
 /// When the other process cannot be started or goes away.
-pub fn raw(case: Case, bytes: u64) -> io::Result<Cost> {
+pub fn raw(case: Case, blocks_are: Blocks, bytes: u64) -> io::Result<Cost> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let blocks = (bytes / case.bytes as u64).max(5);
     let way = if case.is_in { "in" } else { "out" };
@@ -230,11 +241,18 @@ pub fn raw(case: Case, bytes: u64) -> io::Result<Cost> {
     let (stream, _) = listener.accept()?;
     let warm = blocks / 5;
     let mut begun = (Instant::now(), Duration::ZERO);
-    pass(stream, case.is_in, case.bytes, blocks, |block| {
-        if block == warm {
-            begun = (Instant::now(), process_cpu());
-        }
-    })?;
+    pass(
+        stream,
+        case.is_in,
+        blocks_are,
+        case.bytes,
+        blocks,
+        |block| {
+            if block == warm {
+                begun = (Instant::now(), process_cpu());
+            }
+        },
+    )?;
     let span = Span {
         wall: begun.0.elapsed(),
         cpu: process_cpu() - begun.1,
@@ -247,6 +265,7 @@ pub fn raw(case: Case, bytes: u64) -> io::Result<Cost> {
 fn pass(
     mut stream: TcpStream,
     reads: bool,
+    blocks_are: Blocks,
     bytes: usize,
     blocks: u64,
     mut before: impl FnMut(u64),
@@ -255,9 +274,19 @@ fn pass(
     let mut block = vec![7; bytes];
     for nth in 0..blocks {
         before(nth);
-        match reads {
-            true => stream.read_exact(&mut block)?,
-            false => stream.write_all(&block)?,
+        match (reads, blocks_are) {
+            (true, Blocks::Reused) => stream.read_exact(&mut block)?,
+            (false, Blocks::Reused) => stream.write_all(&block)?,
+            (true, Blocks::Made) => {
+                let mut made = Vec::with_capacity(bytes);
+                (&stream).take(bytes as u64).read_to_end(&mut made)?;
+                if made.len() < bytes {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                // The one before it is kept until then.
+                block = made;
+            }
+            (false, Blocks::Made) => stream.write_all(&block.clone())?,
         }
     }
     match reads {
@@ -276,7 +305,8 @@ pub fn peer() -> ExitCode {
     let passed = TcpStream::connect(address).and_then(|stream| {
         let number = |text: &String| text.parse::<u64>().map_err(io::Error::other);
         let (bytes, blocks) = (number(bytes)?, number(blocks)?);
-        pass(stream, way == "out", bytes as usize, blocks, |_| ())
+        let (reads, bytes) = (way == "out", bytes as usize);
+        pass(stream, reads, Blocks::Reused, bytes, blocks, |_| ())
     });
     match passed {
         Ok(()) => ExitCode::SUCCESS,
@@ -287,12 +317,14 @@ pub fn peer() -> ExitCode {
     }
 }
 
-/// The JSON line of a case: medians of ours and of the bare socket's.
-pub fn line(case: Case, ours: Cost, raw: Cost) -> Value {
+/// The JSON line of a case: medians of ours and of the bare socket's, with one buffer and with one made for each block.
+pub fn line(case: Case, ours: Cost, raw: Cost, made: Cost) -> Value {
     json!({
         "case": case.name(),
         "ns_per_byte": ours.ns_per_byte,
         "raw_ns_per_byte": raw.ns_per_byte,
+        "made_ns_per_byte": made.ns_per_byte,
+        "made_cpu_ratio": ours.ns_per_byte / made.ns_per_byte,
         "cpu_ratio": ours.ns_per_byte / raw.ns_per_byte,
         "bytes_per_s": ours.rate,
         "raw_bytes_per_s": raw.rate,

@@ -142,6 +142,8 @@ pub struct Load {
     pub until_drained: bool,
     /// How many tasks are kept pending where results are taken from the queue.
     pub target: u64,
+    /// Results per packet, where they are not as many as tasks; 0 is automatic.
+    pub result_group: Option<u32>,
     /// A busy slave may have packets ahead: the master's default.
     pub prefetch: bool,
     /// Encrypted, as a run is that is not told otherwise.
@@ -169,6 +171,7 @@ impl Load {
             limit: WORK_MAX,
             until_drained: true,
             target,
+            result_group: None,
             prefetch: true,
             secret: false,
             journal: None,
@@ -188,6 +191,7 @@ pub fn run(load: &Load, engine: &str, trail: Option<(&Path, &str)>) -> Value {
         engine,
         trail,
         group: load.case.group,
+        result_group: load.result_group,
         prefetch: load.prefetch,
         secret: load.secret,
     };

@@ -41,8 +41,10 @@ pub struct Setting<'a> {
     pub engine: &'a str,
     /// Where its trail goes, and the level.
     pub trail: Option<(&'a Path, &'a str)>,
-    /// Tasks and results per packet; 0 is automatic.
+    /// Tasks per packet; 0 is automatic.
     pub group: u32,
+    /// Results per packet, where they are not as many.
+    pub result_group: Option<u32>,
     /// A busy slave may have packets ahead: the master's default.
     pub prefetch: bool,
     /// Encrypted, as a run is that is not told otherwise.
@@ -107,10 +109,12 @@ where
             level.into(),
         ]
     });
-    let group = match setting.group {
+    let group_word = |group: u32| match group {
         0 => "auto".to_owned(),
         number => number.to_string(),
     };
+    let group = group_word(setting.group);
+    let result_group = group_word(setting.result_group.unwrap_or(setting.group));
     let prefetch = if setting.prefetch { "on" } else { "off" };
     let code = app
         .master(async move |mw: Master, _| {
@@ -123,7 +127,7 @@ where
         .args(secret_flags)
         .args(flags.iter().copied())
         .args(["--mw-slave-task-group", &group])
-        .args(["--mw-slave-result-group", &group])
+        .args(["--mw-slave-result-group", &result_group])
         .args(["--mw-slave-prefetch", prefetch])
         .on_ready(move |ready| started.set(start(&ready, &slaves, &slave_flags)))
         .run();

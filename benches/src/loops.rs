@@ -103,6 +103,7 @@ pub fn time_ours(slaves: u32, group: u32, engine: &str, loops: Vec<u64>) -> Ours
         engine,
         trail: Some((&file, "default")),
         group,
+        result_group: None,
         prefetch: true,
         secret: false,
     };

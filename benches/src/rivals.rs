@@ -28,6 +28,16 @@ pub enum Workload {
     Noop(u32),
     /// The same where all is encrypted: ZeroMQ by its CURVE, ours with the run's secret.
     Encrypted(u32),
+    /// Texts of 8 to 40 bytes that come back, in packets of so many.
+    Echo {
+        /// Tasks per packet.
+        group: u32,
+        /// Our results per packet; 0 is automatic. ZeroMQ's are as many as the tasks.
+        result_group: u32,
+        /// ZeroMQ's master keeps each argument until its result has come and owns what comes, as ours does; else results
+        /// are checked where they lie.
+        owned: bool,
+    },
     /// Counted loops of a millisecond.
     Millisecond,
 }
@@ -47,6 +57,18 @@ impl RivalCase {
         match self.workload {
             Workload::Noop(group) => format!("noop-g{group}-s{}", self.workers),
             Workload::Encrypted(group) => format!("noop-secret-g{group}-s{}", self.workers),
+            Workload::Echo {
+                group,
+                result_group,
+                owned,
+            } => {
+                let driver = if owned { "owned" } else { "bare" };
+                let results = match result_group {
+                    0 => String::new(),
+                    number => format!("-r{number}"),
+                };
+                format!("echo-{driver}-g{group}{results}-s{}", self.workers)
+            }
             Workload::Millisecond => format!("1ms-s{}", self.workers),
         }
     }
@@ -81,7 +103,24 @@ pub fn cases(rival: &str) -> Vec<RivalCase> {
         workload: Workload::Encrypted(group),
         workers: 64,
     });
-    noop.chain([millisecond]).chain(encrypted).collect()
+    let echo = match rival {
+        "zeromq" => &[(10, 0), (10, 10), (100, 0), (100, 10)][..],
+        _ => &[],
+    };
+    let echo = echo.iter().flat_map(|&(group, result_group)| {
+        [false, true].map(|owned| RivalCase {
+            workload: Workload::Echo {
+                group,
+                result_group,
+                owned,
+            },
+            workers: 64,
+        })
+    });
+    noop.chain([millisecond])
+        .chain(encrypted)
+        .chain(echo)
+        .collect()
 }
 
 /// Where the table stands in benches/README.md.
@@ -137,8 +176,8 @@ pub fn table(results: &str) -> Result<String, String> {
         let line: Value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
         let version = line["version"].as_str().ok_or("a result without version")?;
         let case = line["case"].as_str().ok_or("a result without case")?;
-        // The table is of what both do in plain.
-        if case.starts_with("noop-secret-") {
+        // The table is of numbers, in plain.
+        if case.starts_with("noop-secret-") || case.starts_with("echo-") {
             continue;
         }
         if rivals.last().is_none_or(|(last, ..)| last != version) {

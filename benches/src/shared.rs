@@ -45,6 +45,7 @@ fn setting<'a>(slaves: u32, engine: &'a str, trail: &'a Path, secret: bool) -> S
         engine,
         trail: Some((trail, "default")),
         group: 1,
+        result_group: None,
         prefetch: true,
         secret,
     }

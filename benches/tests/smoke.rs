@@ -146,7 +146,12 @@ fn large_tasks_and_results_pass_on_both_engines_with_a_secret_and_without() {
             let line = line(env!("CARGO_BIN_EXE_blob"), &args);
             assert_eq!(line["case"], case);
             assert_eq!(line["security"], if secret { "secret" } else { "none" });
-            for key in ["ns_per_byte", "raw_ns_per_byte", "rate_ratio"] {
+            for key in [
+                "ns_per_byte",
+                "raw_ns_per_byte",
+                "made_cpu_ratio",
+                "rate_ratio",
+            ] {
                 positive(&line, key);
             }
         }
@@ -258,6 +263,22 @@ fn data_is_shared_beside_tasks_and_from_a_file() {
     let args = ["--case", "file", "--bytes", "20000000"];
     let file = line(env!("CARGO_BIN_EXE_shared"), &[&args[..], &small].concat());
     positive(&file, "rate_ratio");
+}
+
+/// It is read again as it is sent, and never kept.
+#[test]
+#[ignore = "needs 10 GB of disk and of memory, and minutes: `.ci/run shared-10g` runs it"]
+fn ten_gigabytes_of_a_file_cost_the_master_no_memory() {
+    for secret in [false, true] {
+        let args = ["--case", "file", "--bytes", "10000000000", "--runs", "1"];
+        let mut args = [&args[..], &["--json"]].concat();
+        args.extend(secret.then_some("--secret"));
+        let file = line(env!("CARGO_BIN_EXE_shared"), &args);
+        println!("{file}");
+        positive(&file, "rate_ratio");
+        let more = positive(&file, "memory_bytes");
+        assert!(more <= f64::from(64 << 20), "{file}");
+    }
 }
 
 #[test]

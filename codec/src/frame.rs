@@ -421,14 +421,30 @@ impl FrameReader {
     #[must_use]
     #[inline]
     pub fn is_long(&self) -> bool {
-        self.tail.len() >= HEADER_BYTES && self.frame_bytes() - self.tail.len() >= LONG_BYTES_MIN
+        self.missing_bytes() >= LONG_BYTES_MIN
+    }
+
+    /// Bytes that are missing of the frame that has begun; of one whose header is not whole, none that are known of.
+    #[must_use]
+    #[inline]
+    pub fn missing_bytes(&self) -> usize {
+        match self.tail.len() {
+            HEADER_BYTES.. => self.frame_bytes() - self.tail.len(),
+            _ => 0,
+        }
     }
 
     /// Lends the memory of the frame that has begun, if much of it is missing. Until it is [taken back](Self::take_back)
     /// nothing else may be taken.
     #[must_use]
     pub fn lend(&mut self) -> Option<Block> {
-        if self.lent_bytes > 0 || !self.is_long() {
+        self.lend_from(LONG_BYTES_MIN)
+    }
+
+    /// As [`lend`](Self::lend), from so many missing bytes on.
+    #[must_use]
+    pub fn lend_from(&mut self, missing_bytes: usize) -> Option<Block> {
+        if self.lent_bytes > 0 || self.missing_bytes() < missing_bytes.max(1) {
             return None;
         }
         let frame_bytes = self.frame_bytes();

@@ -137,15 +137,18 @@ impl<'a> Blob<'a> {
     /// The most bytes of the payload.
     pub const BYTES_MAX: usize = Self::HEADER_BYTES + Self::PIECE_BYTES_MAX;
 
-    /// Appends what stands before the data, which the caller appends.
-    pub fn encode_header(name: BlobName, from: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&name.0);
-        out.extend_from_slice(&from.to_le_bytes());
+    /// What stands before the data.
+    #[must_use]
+    pub fn header(name: BlobName, from: u64) -> [u8; BlobName::BYTES + 8] {
+        let mut header = [0; BlobName::BYTES + 8];
+        header[..BlobName::BYTES].copy_from_slice(&name.0);
+        header[BlobName::BYTES..].copy_from_slice(&from.to_le_bytes());
+        header
     }
 
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        Self::encode_header(self.name, self.from, out);
+        out.extend_from_slice(&Self::header(self.name, self.from));
         out.extend_from_slice(self.bytes);
     }
 

@@ -699,6 +699,18 @@ const MUTANTS: &[Mutant] = &[
         new: "",
     },
     Mutant {
+        name: "long: what a record has behind a long frame is lost",
+        file: "runtime/src/proto/secured.rs",
+        old: "if !next.is_empty() && frames.go_on() {",
+        new: "if next.len() > 65_535 && frames.go_on() {",
+    },
+    Mutant {
+        name: "long: a record that came in part is forgotten",
+        file: "codec/src/secret/records.rs",
+        old: "self.tail = rest.to_vec();",
+        new: "self.tail = rest[rest.len()..].to_vec();",
+    },
+    Mutant {
         name: "shared: what a task in hand names is dropped",
         file: "runtime/src/proto/slave/shared.rs",
         old: ".filter(|(name, _)| !pinned.contains(name));",
@@ -716,8 +728,17 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "shared: a block of a file is sent from its beginning again",
         file: "runtime/src/proto/master/shared.rs",
-        old: "let rest = &here[(*at - from) as usize..];",
-        new: "let rest = &here[..here.len() - (*at - from) as usize];",
+        old: "let piece = first.split_to(bytes.min(first.len()));",
+        new: "let piece = first.slice(..bytes.min(first.len()));
+                if piece.len() == first.len() {
+                    first.clear();
+                }",
+    },
+    Mutant {
+        name: "shared: a part of a file is taken for the one before it",
+        file: "runtime/src/proto/master/shared.rs",
+        old: "blocks.find(|block| matches!(block, Block::Asked(at, _) if *at == from))",
+        new: "blocks.find(|block| matches!(block, Block::Asked(at, _) if *at <= from))",
     },
     Mutant {
         name: "shared: pieces stand before packets",

@@ -68,6 +68,7 @@ fn measure(opts: &Opts) -> Value {
         engine: &opts.engine,
         trail: Some((&file, "default")),
         group: 1,
+        result_group: None,
         prefetch: true,
         secret: false,
     };

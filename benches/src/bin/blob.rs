@@ -8,7 +8,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringmw_benches::blob::{self, Case, Cost};
+use ringmw_benches::blob::{self, Blocks, Case, Cost};
 use ringmw_benches::{apart, fleet, machine};
 use serde_json::{Value, json};
 
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 ///
 /// Cases are in-100k, in-4m (results of so many bytes, read in place), out-100k and out-4m (arguments of so many bytes).
 /// Told are the CPU of the master's process for a byte and the rate, and the same of a bare socket that moves blocks of that
-/// size between two processes through one buffer. Both run in turns, each in a process of its own; told are medians.
+/// size between two processes through one buffer, or through memory made for each block, as every program does whose blocks
+/// differ. They run in turns, each in a process of its own; told are medians.
 #[derive(Parser)]
 struct Opts {
     /// Run this case alone [default: all]
@@ -43,7 +44,7 @@ struct Opts {
     /// Bytes of the arguments of each of these
     #[arg(long, value_name = "N", default_value_t = 64 << 20)]
     task_bytes: usize,
-    /// Measure in this very process: ours or raw
+    /// Measure in this very process: ours, raw or made
     #[arg(long, hide = true, requires = "case")]
     here: Option<String>,
 }
@@ -80,7 +81,8 @@ fn main() -> ExitCode {
     let cases: Vec<Case> = Case::ALL.into_iter().filter(wanted).collect();
     if let Some(what) = &opts.here {
         let cost = match &**what {
-            "raw" => blob::raw(cases[0], opts.bytes).expect("a bare socket"),
+            "raw" => blob::raw(cases[0], Blocks::Reused, opts.bytes).expect("a bare socket"),
+            "made" => blob::raw(cases[0], Blocks::Made, opts.bytes).expect("a bare socket"),
             _ => blob::ours(cases[0], opts.bytes, &opts.engine, opts.secret),
         };
         println!(
@@ -103,16 +105,17 @@ fn main() -> ExitCode {
 
 fn measure(case: Case, opts: &Opts) -> Result<Value, String> {
     let load = machine::load();
-    let (mut ours, mut raw) = (Vec::new(), Vec::new());
+    let (mut ours, mut raw, mut made) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..opts.runs {
         raw.push(apart(case, opts, "raw")?);
         ours.push(apart(case, opts, "ours")?);
+        made.push(apart(case, opts, "made")?);
     }
     let middle = |costs: &[Cost]| Cost {
         ns_per_byte: apart::median(costs.iter().map(|cost| cost.ns_per_byte).collect()),
         rate: apart::median(costs.iter().map(|cost| cost.rate).collect()),
     };
-    let mut line = blob::line(case, middle(&ours), middle(&raw));
+    let mut line = blob::line(case, middle(&ours), middle(&raw), middle(&made));
     for (key, value) in machine::describe().as_object().expect("an object") {
         line[key] = value.clone();
     }
@@ -142,13 +145,15 @@ fn tell(line: &Value, opts: &Opts) {
     }
     let number = |key| apart::number(line, key);
     println!(
-        "{:<9} {} {}: {:.3} ns a byte, {:.2} times a bare socket's {:.3}; {:.2} GB/s, {:.2} of its rate (load {})",
+        "{:<9} {} {}: {:.3} ns a byte, {:.2} times a bare socket's {:.3}, {:.2} times its {:.3} with memory for each block; {:.2} GB/s, {:.2} of its rate (load {})",
         line["case"].as_str().unwrap_or("?"),
         line["engine"].as_str().unwrap_or("?"),
         line["security"].as_str().unwrap_or("?"),
         number("ns_per_byte"),
         number("cpu_ratio"),
         number("raw_ns_per_byte"),
+        number("made_cpu_ratio"),
+        number("made_ns_per_byte"),
         number("bytes_per_s") / 1e9,
         number("rate_ratio"),
         line["load"],

@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         engine: &opts.engine,
         trail: Some((&file, "default")),
         group: 1,
+        result_group: None,
         prefetch: true,
         secret: opts.secret,
     };

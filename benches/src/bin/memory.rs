@@ -125,6 +125,7 @@ const ALONE: Setting<'static> = Setting {
     engine: "auto",
     trail: None,
     group: 0,
+    result_group: None,
     prefetch: true,
     secret: false,
 };

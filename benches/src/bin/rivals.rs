@@ -228,16 +228,21 @@ fn ours_here(opts: &Opts) -> Result<Value, String> {
     let case = all.into_iter().find(|case| case.name() == name);
     let case = case.ok_or_else(|| format!("no case {name}"))?;
     match case.workload {
-        Workload::Noop(group) | Workload::Encrypted(group) => {
+        Workload::Noop(group) | Workload::Encrypted(group) | Workload::Echo { group, .. } => {
+            let (shape, result_group) = match case.workload {
+                Workload::Echo { result_group, .. } => (Shape::Echo, Some(result_group)),
+                _ => (Shape::Noop, None),
+            };
             let ours = Case {
                 through: Through::Map,
-                shape: Shape::Noop,
+                shape,
                 group,
                 slaves: case.workers,
             };
             let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
             let file = folder.path().join("trail");
             let load = Load {
+                result_group,
                 secret: matches!(case.workload, Workload::Encrypted(_)),
                 ..Load::with(ours, our_tasks(group))
             };

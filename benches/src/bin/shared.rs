@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringmw_benches::blob;
+use ringmw_benches::blob::{self, Blocks};
 use ringmw_benches::{apart, fleet, machine, shared};
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ fn here(what: &str, opts: &Opts) -> Value {
                 is_in: false,
                 bytes: 4_000_000,
             };
-            json!({ "bytes_per_s": blob::raw(case, bytes).expect("a bare socket").rate })
+            json!({ "bytes_per_s": blob::raw(case, Blocks::Reused, bytes).expect("a bare socket").rate })
         }
     }
 }

@@ -132,6 +132,7 @@ fn run(opts: &Opts, slaves: u32, group: u32) -> Value {
         engine: &opts.engine,
         trail: None,
         group,
+        result_group: None,
         prefetch: true,
         secret: false,
     };

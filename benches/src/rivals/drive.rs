@@ -195,7 +195,7 @@ impl Rival {
     /// When it fails or hangs.
     pub fn run(&self, case: RivalCase, iterations: u64) -> Result<Figures, String> {
         let iterations = match case.workload {
-            Workload::Noop(_) | Workload::Encrypted(_) => 0,
+            Workload::Noop(_) | Workload::Encrypted(_) | Workload::Echo { .. } => 0,
             Workload::Millisecond => iterations,
         };
         let outcome = match self.name {
@@ -211,7 +211,12 @@ impl Rival {
 
     fn run_zeromq(&self, case: RivalCase, iterations: u64) -> Result<Figures, String> {
         let (batch, credits) = batch_and_credits(case);
-        let curve = matches!(case.workload, Workload::Encrypted(_)).then_some("curve");
+        let mode = match case.workload {
+            Workload::Encrypted(_) => Some("curve"),
+            Workload::Echo { owned: true, .. } => Some("owned"),
+            Workload::Echo { owned: false, .. } => Some("bare"),
+            Workload::Noop(_) | Workload::Millisecond => None,
+        };
         let mut command = self.driver(&[
             "master",
             &case.workers.to_string(),
@@ -220,7 +225,7 @@ impl Rival {
             &batch.to_string(),
             &credits.to_string(),
         ]);
-        command.args(curve);
+        command.args(mode);
         let mut master = start(command)?;
         let mut lines = lines(&mut master);
         let mut group = Group::of(master);
@@ -239,7 +244,7 @@ impl Rival {
                 &iterations,
             ];
             let mut command = self.driver(&args);
-            command.args(curve);
+            command.args(mode);
             group.children.push(start(command)?);
             left -= sockets;
         }
@@ -366,8 +371,10 @@ impl Rival {
 fn batch_and_credits(case: RivalCase) -> (u32, u32) {
     match case.workload {
         Workload::Noop(1) | Workload::Encrypted(1) => (1, 16),
-        Workload::Noop(10) | Workload::Encrypted(10) => (10, 8),
-        Workload::Noop(group) | Workload::Encrypted(group) => (group, 4),
+        Workload::Noop(10) | Workload::Encrypted(10) | Workload::Echo { group: 10, .. } => (10, 8),
+        Workload::Noop(group) | Workload::Encrypted(group) | Workload::Echo { group, .. } => {
+            (group, 4)
+        }
         Workload::Millisecond => (1, 2),
     }
 }
@@ -375,11 +382,14 @@ fn batch_and_credits(case: RivalCase) -> (u32, u32) {
 /// Tasks of a run: a second or so of what this rival can do.
 fn tasks(rival: &str, case: RivalCase) -> u64 {
     match (rival, case.workload) {
-        ("zeromq", Workload::Noop(group) | Workload::Encrypted(group))
+        (
+            "zeromq",
+            Workload::Noop(group) | Workload::Encrypted(group) | Workload::Echo { group, .. },
+        )
         | ("openmpi", Workload::Noop(group)) => our_tasks(group),
         ("gearman", Workload::Noop(_)) => 50_000,
         ("hyperqueue", _) => 1_000,
-        (_, Workload::Noop(_) | Workload::Encrypted(_)) => 2_000,
+        (_, Workload::Noop(_) | Workload::Encrypted(_) | Workload::Echo { .. }) => 2_000,
         (_, Workload::Millisecond) => 2_000,
     }
 }

@@ -118,8 +118,32 @@ impl Elements {
     #[must_use]
     #[inline]
     pub fn output(self, body: &[u8], index: u32) -> Range<usize> {
+        if !self.is_varied {
+            let begin = index as usize * self.bytes as usize;
+            return begin + self.head_bytes()..begin + self.bytes as usize;
+        }
         let Range { start, end } = self.range(body, index, 1);
         start + self.head_bytes()..end
+    }
+
+    /// The outputs of `results` results from the one at `first` on, if all of the entry's are of one length, and of any.
+    ///
+    /// # Panics
+    /// When they are, and `body` has no such results.
+    #[inline]
+    pub fn equal<'a>(
+        self,
+        body: &'a [u8],
+        first: u32,
+        results: u32,
+    ) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
+        if self.is_varied || self.bytes == 0 {
+            return None;
+        }
+        let some = &body[self.range(body, first, results)];
+        let each = some.chunks_exact(self.bytes as usize);
+        let head = self.head_bytes();
+        Some(each.map(move |element| &element[head..]))
     }
 
     /// Bytes of the outputs of `results` results from the one at `first` on, together.

@@ -211,8 +211,14 @@ impl Channel {
     /// own](Self::lend).
     #[must_use]
     pub fn is_long(&self) -> bool {
+        self.missing_bytes() >= LONG_BYTES_MIN
+    }
+
+    /// Bytes that are missing of the record that has begun; of one whose length is not whole, none that are known of.
+    #[must_use]
+    pub fn missing_bytes(&self) -> usize {
         let missing = |length: usize| (LENGTH_BYTES + length).saturating_sub(self.tail.len());
-        length(&self.tail).is_some_and(|length| missing(length) >= LONG_BYTES_MIN)
+        length(&self.tail).map_or(0, missing)
     }
 
     /// Lends memory for the records that come next: `memory`, with what has come of the first of them. Until what came has

@@ -274,10 +274,12 @@ impl Link {
                 false => None,
             };
             if let Some(block) = lent {
+                let before = block.bytes.len();
                 let (block, came) = fill(stream, block);
                 let came = came?;
                 let mut core = self.core();
-                core.on_block(block, self.clock.now());
+                let more = block.len() - before;
+                core.on_block(block, more, self.clock.now(), &mut |_| ());
                 if core.end().is_some() || came == Some(false) {
                     break;
                 }

@@ -1,14 +1,17 @@
 //! Data that is shared with slaves: made known here, and where it stands in a file, read as slaves ask for it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::task::Poll;
+
+use bytes::Bytes;
 
 use super::handle::Master;
 use super::state::State;
 use crate::io::files::blob::SharedFile;
-use crate::proto::blob::{Blob, Source};
+use crate::proto::blob::{Blob, Source, read_pieces};
+use crate::proto::master::Load;
 use crate::typed::shared::{Share, Shared};
 
 impl Master {
@@ -49,26 +52,41 @@ impl Master {
         let mw = self.clone();
         drop(self.spawn(async move {
             loop {
-                let load = std::future::poll_fn(|cx| {
-                    mw.act(|state| match state.core.poll_load() {
-                        Some(load) => Poll::Ready(load),
-                        None => {
+                let loads = std::future::poll_fn(|cx| {
+                    mw.act(|state| {
+                        let loads = std::iter::from_fn(|| state.core.poll_load());
+                        let loads: Vec<Load> = loads.take(LOADS_MAX).collect();
+                        if loads.is_empty() {
                             state.reader = Some(cx.waker().clone());
-                            Poll::Pending
+                            return Poll::Pending;
                         }
+                        Poll::Ready(loads)
                     })
                 })
                 .await;
-                let (blob, from, bytes) = (Arc::clone(&load.blob), load.from, load.bytes);
-                let read = mw.blocking(move || match &blob.source {
-                    Source::File(file) => file.read(from, bytes),
-                    Source::Memory(_) => Err("it is no file".to_owned()),
+                let read = mw.blocking(move || loads.into_iter().map(read).collect());
+                let read: Vec<(Load, Pieces)> = read.await;
+                mw.act(|state| {
+                    for (load, pieces) in read {
+                        state.core.loaded(load, pieces);
+                    }
                 });
-                let read = read.await;
-                mw.act(|state| state.core.loaded(load, read));
             }
         }));
     }
+}
+
+/// Parts of files that are read in one go.
+const LOADS_MAX: usize = 4;
+
+type Pieces = Result<VecDeque<Bytes>, String>;
+
+fn read(load: Load) -> (Load, Pieces) {
+    let pieces = match &load.blob.source {
+        Source::File(file) => read_pieces(&**file, load.from, load.bytes),
+        Source::Memory(_) => Err("it is no file".to_owned()),
+    };
+    (load, pieces)
 }
 
 impl State {

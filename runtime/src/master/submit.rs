@@ -291,7 +291,13 @@ impl State {
         stream: Stream,
     ) -> Option<TaskId> {
         let open = self.open.as_mut().filter(|open| open.takes_plain)?;
-        open.put(algorithm, owner, &task.plain(stream))
+        let place = (stream.domain, stream.index);
+        let is_alike = (open.spec.owner, open.spec.algorithm) == (owner, algorithm)
+            && open.series.push_alike(place, task.args);
+        match is_alike {
+            true => Some(open.first.after(open.series.tasks() - 1)),
+            false => open.put(algorithm, owner, &task.plain(stream)),
+        }
     }
 
     pub(super) fn join(

@@ -189,7 +189,7 @@ impl Handler for ToCore<'_> {
     }
 
     fn on_block(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
-        self.0.on_block(conn, bytes, more);
+        self.0.on_block(conn, bytes, more, &mut |_| ());
     }
 
     fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {

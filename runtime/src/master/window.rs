@@ -56,6 +56,16 @@ pub(crate) struct Room {
     each_result: u64,
     window: usize,
     is_wide: bool,
+    alike: Alike,
+}
+
+/// Most tasks are as large as the one before: how many such there is room for is reckoned once, and they are counted
+/// before they are taken off.
+#[derive(Copy, Clone, Default, Debug)]
+struct Alike {
+    bytes: u64,
+    room: usize,
+    left: usize,
 }
 
 impl Room {
@@ -76,23 +86,65 @@ impl Room {
 
     /// Whether a task of some size fits.
     #[inline]
-    pub(crate) fn has_any(&self) -> bool {
-        self.free > 0 || (self.tasks > 0 && self.bytes.min(self.task_bytes) > 0)
+    pub(crate) fn has_any(&mut self) -> bool {
+        self.alike.left > 0 || {
+            self.take_counted();
+            self.free > 0 || (self.tasks > 0 && self.bytes.min(self.task_bytes) > 0)
+        }
     }
 
     /// Whether a task of this size fits, which is taken off then.
     #[inline]
     pub(crate) fn take(&mut self, bytes: u64) -> bool {
+        let is_counted = self.alike.left > 0 && self.alike.bytes == bytes;
+        self.alike.left -= usize::from(is_counted);
+        is_counted || self.take_other(bytes)
+    }
+
+    fn take_other(&mut self, bytes: u64) -> bool {
+        self.take_counted();
+        let is_like_the_last = std::mem::replace(&mut self.alike.bytes, bytes) == bytes;
+        let taken = self.take_off(bytes, 1);
+        if taken && is_like_the_last {
+            let (all, tasks) = self.each(bytes);
+            let fitting = (self.bytes / all).min(self.task_bytes / tasks);
+            let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+            let room = fitting.max(self.free).min(self.tasks);
+            (self.alike.room, self.alike.left) = (room, room);
+        }
+        taken
+    }
+
+    /// What a task of this size takes, and of that itself.
+    fn each(&self, bytes: u64) -> (u64, u64) {
         let task_bytes = bytes + Scheduler::<Body>::RECORD_BYTES;
-        let bytes = task_bytes + self.each_result;
+        (task_bytes + self.each_result, task_bytes)
+    }
+
+    /// Takes off what was only counted.
+    fn take_counted(&mut self) {
+        let Alike { bytes, room, left } = self.alike;
+        (self.alike.room, self.alike.left) = (0, 0);
+        let tasks = room - left;
+        if tasks > 0 {
+            self.take_off(bytes, tasks);
+        }
+    }
+
+    /// So many tasks of this size, each of which fits when those before are taken off.
+    fn take_off(&mut self, bytes: u64, tasks: usize) -> bool {
+        let (bytes, task_bytes) = self.each(bytes);
         let fits = bytes <= self.bytes && task_bytes <= self.task_bytes;
-        if self.tasks == 0 || (self.free == 0 && !fits) {
+        if self.tasks < tasks || (self.free < tasks && !fits) {
             return false;
         }
-        self.tasks -= 1;
-        self.free = self.free.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
-        self.task_bytes = self.task_bytes.saturating_sub(task_bytes);
+        let count = tasks as u64;
+        self.tasks -= tasks;
+        self.free = self.free.saturating_sub(tasks);
+        self.bytes = self.bytes.saturating_sub(count.saturating_mul(bytes));
+        self.task_bytes = self
+            .task_bytes
+            .saturating_sub(count.saturating_mul(task_bytes));
         true
     }
 }
@@ -132,6 +184,7 @@ impl State {
             each_result,
             window,
             is_wide,
+            alike: Alike::default(),
         };
         if queue == 0 && tasks > 0 {
             self.say_queue_full();

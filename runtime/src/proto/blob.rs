@@ -3,8 +3,10 @@
 //! The master keeps what handles and tasks name and sends pieces of it as slaves ask; a slave keeps what has come, by
 //! least recent use. What stands in a file is never read here: the core says what it wants read, and is given it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringmw_codec::shared::{Blob as Piece, BlobName, BlobRef};
 
 /// What a slave may be sent of shared data beyond what it has: a packet of tasks stands behind no more of it.
@@ -15,6 +17,9 @@ pub(crate) const PIECE_BYTES_MAX: usize = Piece::PIECE_BYTES_MAX;
 
 /// Finds what arguments mention; appends nothing where they are none.
 pub(crate) type Mentions = fn(&[u8], &mut Vec<BlobRef>);
+
+/// Gives an empty buffer with room for so many bytes; `None` if there is no memory for it.
+pub(crate) type Reserve = fn(usize) -> Option<Vec<u8>>;
 
 /// The name of these bytes.
 pub(crate) fn name_of(bytes: &[u8]) -> BlobName {
@@ -29,7 +34,7 @@ pub(crate) struct Blob {
 
 /// Where shared data is.
 pub(crate) enum Source {
-    Memory(Arc<Vec<u8>>),
+    Memory(Bytes),
     File(Box<dyn BlobFile>),
 }
 
@@ -42,6 +47,25 @@ pub(crate) trait BlobFile: Send + Sync {
     fn read(&self, from: u64, bytes: usize) -> Result<Vec<u8>, String>;
 }
 
+/// Reads a part of a file as the pieces that are sent of it, each in memory of its own: one that is not written yet keeps no
+/// other.
+///
+/// # Errors
+/// As [`BlobFile::read`].
+pub(crate) fn read_pieces(
+    file: &dyn BlobFile,
+    from: u64,
+    bytes: usize,
+) -> Result<VecDeque<Bytes>, String> {
+    let places = (0..bytes).step_by(PIECE_BYTES_MAX);
+    places
+        .map(|at| {
+            let piece = file.read(from + at as u64, PIECE_BYTES_MAX.min(bytes - at));
+            piece.map(Bytes::from)
+        })
+        .collect()
+}
+
 impl Blob {
     pub(crate) fn in_memory(bytes: Vec<u8>) -> Self {
         let of = BlobRef {
@@ -50,7 +74,7 @@ impl Blob {
         };
         Blob {
             of,
-            source: Source::Memory(Arc::new(bytes)),
+            source: Source::Memory(bytes.into()),
         }
     }
 }

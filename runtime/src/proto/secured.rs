@@ -30,11 +30,12 @@ pub(super) trait Frames {
 }
 
 /// Opens the records that `came` holds, of what the channel had lent, and keeps the rest. A long frame is opened straight into
-/// its own memory; `plain` is where all others are.
+/// its own memory; `plain` is where all others are. `heard` is told what each record holds.
 pub(super) fn open_block(
     channel: &mut Channel,
     came: &[u8],
     plain: &mut Vec<u8>,
+    heard: &mut dyn FnMut(&[u8]),
     frames: &mut impl Frames,
 ) -> Result<(), RecordError> {
     let mut rest = came;
@@ -52,21 +53,25 @@ pub(super) fn open_block(
             if let Err(error) = channel.open_next(&mut rest, plain) {
                 break Err(error);
             }
+            heard(plain);
             frames.on_bytes(plain);
             continue;
         };
         let missing = block.until - block.bytes.len();
         let has_room = block.bytes.capacity() - block.bytes.len() >= bytes + RECORD_OVERHEAD_BYTES;
         let next = if bytes <= missing && has_room {
+            let before = block.bytes.len();
             if let Err(error) = channel.open_next(&mut rest, &mut block.bytes) {
                 break Err(error);
             }
+            heard(&block.bytes[before..]);
             *more += bytes;
             &[]
         } else {
             if let Err(error) = channel.open_next(&mut rest, plain) {
                 break Err(error);
             }
+            heard(plain);
             let (its, next) = plain.split_at(plain.len().min(missing));
             block.bytes.extend_from_slice(its);
             *more += its.len();
@@ -214,9 +219,9 @@ impl AtMaster {
     }
 
     /// Whether what comes next is the rest of a long record; or of any, where it is known to belong to something long.
-    pub(super) fn is_long(&self, belongs: bool) -> bool {
+    pub(super) fn is_long(&self, belongs: bool, long_from: usize) -> bool {
         match self {
-            AtMaster::Answered(channel, _) => belongs || channel.is_long(),
+            AtMaster::Answered(channel, _) => belongs || channel.missing_bytes() >= long_from,
             _ => false,
         }
     }
@@ -315,9 +320,9 @@ impl AtSlave {
     }
 
     /// As [`AtMaster::is_long`].
-    pub(super) fn is_long(&self, belongs: bool) -> bool {
+    pub(super) fn is_long(&self, belongs: bool, long_from: usize) -> bool {
         match &self.stage {
-            Stage::Open(channel) => belongs || channel.is_long(),
+            Stage::Open(channel) => belongs || channel.missing_bytes() >= long_from,
             _ => false,
         }
     }
@@ -462,7 +467,7 @@ mod tests {
                 let (came, after) = rest.split_at(rng.random_range(1..=most).min(rest.len()));
                 block.bytes.extend_from_slice(came);
                 rest = after;
-                open_block(channel, &block.bytes, &mut plain, taken)?;
+                open_block(channel, &block.bytes, &mut plain, &mut |_| (), taken)?;
                 memory = block.bytes;
             } else {
                 let (came, after) = rest.split_at(rng.random_range(1..=8_192).min(rest.len()));

@@ -87,6 +87,9 @@ pub(crate) struct Growing {
     /// The next task's stream.
     next: u64,
     opening: Opening,
+    /// A task without tag and time-out goes on with it if its arguments have so many bytes, and nothing else of it is to
+    /// be looked at; else more than there can be.
+    alike_bytes: usize,
     /// What a task takes by itself beside its element, in a packet.
     beside_bytes: u64,
     /// While elements differ in length: what it takes in a packet, and what its tasks would take in the queue each by
@@ -97,7 +100,10 @@ pub(crate) struct Growing {
 
 impl Growing {
     /// A series that begins with this task, and is what its opening allows.
-    pub(crate) fn new(first: &TaskBody<'_>, opening: Opening) -> Self {
+    pub(crate) fn new(first: &TaskBody<'_>, mut opening: Opening) -> Self {
+        // Streams do not begin anew.
+        let streams = u32::try_from(u64::MAX - first.stream).unwrap_or(u32::MAX);
+        opening.tasks_max = opening.tasks_max.min(streams.saturating_add(1));
         let block = Block::new(first);
         let element = block.element_bytes as u64;
         let alone = u64::from(packet_bytes(first));
@@ -114,23 +120,32 @@ impl Growing {
                     .checked_div(element)
                     .unwrap_or(u64::MAX),
             );
-        let next = first.stream.checked_add(1);
-        let most = match next {
-            Some(_) => u32::try_from(fitting)
-                .unwrap_or(u32::MAX)
-                .min(opening.tasks_max),
-            None => 1,
-        };
+        let most = u32::try_from(fitting).unwrap_or(u32::MAX);
         Growing {
             block,
             tasks: 1,
-            most,
-            next: next.unwrap_or(0),
+            most: most.min(opening.tasks_max),
+            next: first.stream.wrapping_add(1),
             opening,
+            alike_bytes: usize::MAX,
             beside_bytes: alone - element,
             packet_bytes: 0,
             queue_bytes: 0,
         }
+    }
+
+    /// The next task, without tag and time-out, if it is like those before. False: [`push`](Self::push) says more.
+    #[inline(always)]
+    pub(crate) fn push_alike(&mut self, (domain, stream): (u64, u64), args: &[u8]) -> bool {
+        let is_alike = args.len() == self.alike_bytes
+            && self.tasks < self.most
+            && (domain, stream) == (self.block.domain, self.next);
+        if is_alike {
+            append(&mut self.block.elements, args);
+            self.tasks += 1;
+            self.next = stream.wrapping_add(1);
+        }
+        is_alike
     }
 
     /// The next task. False: it does not follow, or there is no room for it.
@@ -152,6 +167,9 @@ impl Growing {
             }
         } else if self.tasks == 1 {
             block.make_room(self.most);
+            if block.tag_type.is_none() && block.timeout_ms == 0 {
+                self.alike_bytes = element_bytes;
+            }
         }
         let block = &mut self.block;
         match task.is_tagged() {
@@ -162,10 +180,7 @@ impl Growing {
             block.ends.push((block.elements.len() as u32).to_le_bytes());
         }
         self.tasks += 1;
-        match task.stream.checked_add(1) {
-            Some(next) => self.next = next,
-            None => self.most = self.tasks,
-        }
+        self.next = task.stream.wrapping_add(1);
         true
     }
 
@@ -204,6 +219,7 @@ impl Growing {
         let record = Scheduler::<Body>::RECORD_BYTES;
         self.queue_bytes = tasks * (self.beside_bytes + element + record);
         self.most = tasks_max;
+        self.alike_bytes = usize::MAX;
         block.make_room(tasks_max);
         block
             .ends

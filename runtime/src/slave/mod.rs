@@ -20,6 +20,7 @@ use crate::io::clock::Clock;
 use crate::io::crash;
 use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
+use crate::io::pages;
 use crate::io::reach::{reach, resolve};
 use crate::io::relisten::Relisten;
 use crate::io::secret_file;
@@ -115,6 +116,7 @@ pub(crate) fn birth(
         core.set_bounds(bounds);
         core.set_timeouts(registry.timeouts());
         core.set_mentions(registry.mentions());
+        core.set_reserve(pages::reserve);
         if patience != Some(0) {
             core.may_come_back(registry.hashes(), patience);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use ringmw_codec::frame::LONG_BYTES_MIN;
 use ringmw_codec::handshake::Hello;
 use ringmw_sched::Nanos;
 
@@ -28,6 +29,9 @@ mod faults;
 mod joins;
 mod lies;
 mod secured;
+
+/// From so many missing bytes on a frame is received into its own memory; by seed, or by slave.
+pub(super) const LONG_FROM: [usize; 3] = [64, 1_500, LONG_BYTES_MIN];
 
 /// What comes of a fault later.
 enum Later {

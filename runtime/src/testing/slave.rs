@@ -12,7 +12,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::control::{GoodbyeCode, Offer, Starting};
-use ringmw_codec::frame::{self, FrameReader, Kind};
+use ringmw_codec::frame::{self, Block, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_codec::shared::{BlobName, Want};
@@ -27,6 +27,7 @@ use crate::proto::slave::{
     Assignment, FAREWELL, GOODBYE_RESERVE, Next, SlaveCore, SlaveEnd, Talked,
 };
 use crate::slave::compute;
+use crate::testing::fleet::LONG_FROM;
 use crate::typed::cx::Cx;
 use crate::typed::host::Host;
 use crate::typed::registry::Registry;
@@ -210,6 +211,7 @@ impl SimSlave {
         let mut core = SlaveCore::new(&SlaveConfig { hello }, now);
         core.set_mentions(registry.mentions());
         core.set_timeouts(registry.timeouts());
+        core.set_long_from(LONG_FROM[(now % 3) as usize]);
         SimSlave {
             member_id,
             core,
@@ -334,7 +336,19 @@ impl SimSlave {
         {
             let (ear, open) = (&mut self.ear, &mut self.recalls_open);
             let heard = &mut |frames: &[u8]| hear(ear, open, frames);
-            self.core.on_received(&chunk, now, heard);
+            let mut rest = &chunk[..];
+            // Into memory that it lends, as its I/O thread reads.
+            while !rest.is_empty()
+                && let Some(Block { mut bytes, until }) = self.core.lend()
+            {
+                let (its, after) = rest.split_at(rest.len().min(until - bytes.len()));
+                bytes.extend_from_slice(its);
+                rest = after;
+                self.core.on_block(bytes, its.len(), now, heard);
+            }
+            if !rest.is_empty() {
+                self.core.on_received(rest, now, heard);
+            }
             if let Some(SlaveEnd::MasterLost(reason)) = self.core.end() {
                 let is_read = !reason.contains("cannot be read");
                 assert!(is_read || !self.trusts, "of an honest master: {reason}");

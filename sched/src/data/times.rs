@@ -41,12 +41,7 @@ impl Times {
         }
         let compute = together / u64::from(tasks.max(1));
         let mean = &mut self.means[usize::from(algorithm.0)];
-        let mut learned = mean.unwrap_or(compute);
-        // After so many alike nothing is left of what was known before.
-        for _ in 0..tasks.min(4 * MEMORY as u32) {
-            learned = learned - learned / MEMORY + compute / MEMORY;
-        }
-        *mean = Some(learned);
+        *mean = Some(mean.map_or(compute, |known| weigh(known, compute, tasks)));
     }
 
     /// What a task of this algorithm takes of a packet's compute; one whose time is not known fills it.
@@ -64,6 +59,34 @@ impl Times {
         self.histograms.get(usize::from(algorithm.0))?.median()
     }
 }
+
+/// What is known, with so many more that took so long each.
+#[inline]
+fn weigh(known: Nanos, compute: Nanos, tasks: u32) -> Nanos {
+    let left = LEFT[(tasks as usize).min(LEFT.len() - 1)];
+    let apart = |further: Nanos, near: Nanos| {
+        let apart = u128::from(further - near) * u128::from(left);
+        (apart >> LEFT_BITS) as Nanos
+    };
+    match known > compute {
+        true => compute + apart(known, compute),
+        false => compute - apart(compute, known),
+    }
+}
+
+/// [`LEFT`] in binary places.
+const LEFT_BITS: u32 = 32;
+
+/// What is left of what was known after so many more. Of the last of these next to nothing.
+const LEFT: [u64; 4 * MEMORY as usize + 1] = {
+    let mut left = [1 << LEFT_BITS; 4 * MEMORY as usize + 1];
+    let mut tasks = 1;
+    while tasks < left.len() {
+        left[tasks] = left[tasks - 1] - left[tasks - 1] / MEMORY;
+        tasks += 1;
+    }
+    left
+};
 
 /// The compute times of one algorithm, by class.
 #[derive(Clone, Debug)]
@@ -121,6 +144,31 @@ mod tests {
             assert!(compute <= upper_edge(class), "{compute}");
             assert!(class == 8 || compute > upper_edge(class - 1), "{compute}");
         }
+    }
+
+    #[test]
+    fn several_alike_weigh_as_much_as_one_after_another() {
+        for (known, compute) in [
+            (1_000_000, 3_000_000),
+            (3_000_000, 1_000_000),
+            (7, u64::MAX),
+        ] {
+            for tasks in [0, 1, 2, 10, 64, 65, 1_000] {
+                let mut one_by_one = known;
+                for _ in 0..tasks.min(64) {
+                    one_by_one = weigh(one_by_one, compute, 1);
+                }
+                let together = weigh(known, compute, tasks);
+                let far = known.abs_diff(compute);
+                assert!(
+                    together.abs_diff(one_by_one) <= 64 + far / 1_000_000,
+                    "{tasks}"
+                );
+                assert!(together.abs_diff(compute) <= far);
+            }
+        }
+        assert_eq!(weigh(5, 5, 3), 5);
+        assert_eq!((0..100).fold(9, |known, _| weigh(known, 2, 1)), 2);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! ended would be reported for ever.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -16,13 +16,14 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send, shutdown,
+    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send,
+    sendmsg, shutdown,
 };
 
 use super::slots::{Deadlines, Slots};
 use super::{
-    Buffer, Close, Closed, ConnId, DISCARD_BYTES_MAX, Engine, Handler, LONG_FOR, TAKE_BYTES_MAX,
-    Want, socket,
+    Buffer, Close, Closed, ConnId, DISCARD_BYTES_MAX, Engine, Handler, LONG_FOR, PARTS_MAX,
+    TAKE_BYTES_MAX, Want, gathered, socket,
 };
 
 /// One buffer for all, in the second-level cache.
@@ -167,16 +168,35 @@ impl Connection {
     fn write(&mut self, mut done: impl FnMut(Buffer, bool)) -> io::Result<()> {
         self.blocked = false;
         while let Some(first) = self.queue.front() {
+            let parts = gathered(self.queue.iter());
             let mut flags = SendFlags::NOSIGNAL;
             // A short head or end of what is long does not travel alone.
-            flags.set(SendFlags::MORE, self.queue.len() > 1);
-            match send(&self.socket, &first[self.written..], flags) {
-                Ok(count) if self.written + count == first.len() => {
-                    self.written = 0;
-                    let buffer = self.queue.pop_front().expect("it is there");
-                    done(buffer, self.queue.is_empty());
+            flags.set(SendFlags::MORE, self.queue.len() > parts);
+            let first = &first[self.written..];
+            let sent = match parts {
+                0 | 1 => send(&self.socket, first, flags),
+                _ => {
+                    let mut slices = [IoSlice::new(&[]); PARTS_MAX];
+                    slices[0] = IoSlice::new(first);
+                    let others = self.queue.iter().take(parts).skip(1);
+                    for (slice, buffer) in slices[1..].iter_mut().zip(others) {
+                        *slice = IoSlice::new(buffer);
+                    }
+                    let mut no_ancillary = SendAncillaryBuffer::default();
+                    sendmsg(&self.socket, &slices[..parts], &mut no_ancillary, flags)
                 }
-                Ok(count) => self.written += count,
+            };
+            match sent {
+                Ok(count) => {
+                    self.written += count;
+                    while let Some(first) = self.queue.front()
+                        && self.written >= first.len()
+                    {
+                        self.written -= first.len();
+                        let buffer = self.queue.pop_front().expect("it is there");
+                        done(buffer, self.queue.is_empty());
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     self.blocked = true;

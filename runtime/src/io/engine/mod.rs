@@ -181,6 +181,26 @@ impl Buffer {
     }
 }
 
+/// The most buffers of one write: as many as the kernel takes without memory of its own for their places.
+const PARTS_MAX: usize = 8;
+
+/// A write that has so many bytes takes no more buffers: so small ones do not travel alone, and a buffer that was written
+/// comes back before much else has been.
+const GATHERED_BYTES: usize = 128 << 10;
+
+/// How many of the first buffers of a queue are written at once.
+fn gathered<'a>(queue: impl Iterator<Item = &'a Buffer>) -> usize {
+    let mut bytes = 0;
+    queue
+        .take(PARTS_MAX)
+        .take_while(|buffer| {
+            let before = bytes;
+            bytes += buffer.len();
+            before < GATHERED_BYTES
+        })
+        .count()
+}
+
 /// Moves the bytes of many connections. It stays on the thread that opened it.
 pub trait Engine {
     /// `ring` or `epoll`.

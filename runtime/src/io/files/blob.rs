@@ -5,10 +5,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use ringmw_codec::shared::{BlobName, BlobRef};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 
 use crate::proto::blob::BlobFile;
 
@@ -79,8 +81,15 @@ impl SharedFile {
 impl BlobFile for SharedFile {
     fn read(&self, from: u64, bytes: usize) -> Result<Vec<u8>, String> {
         let read = || {
-            let mut part = vec![0; bytes];
-            self.file.read_exact_at(&mut part, from)?;
+            let mut part = Vec::with_capacity(bytes);
+            while part.len() < bytes {
+                let at = from + part.len() as u64;
+                match pread(&self.file, spare_capacity(&mut part), at) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
             // After the reading: what was read is of the file as it was.
             match Stamp::of(&self.file)? == self.stamp {
                 true => Ok(part),

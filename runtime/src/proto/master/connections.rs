@@ -92,10 +92,10 @@ impl MasterCore {
     pub fn is_long(&self, conn: ConnId) -> bool {
         let state = self.conn(conn);
         state.is_some_and(|state| {
-            let is_long = state.reader.is_long();
+            let is_long = state.reader.missing_bytes() >= self.long_from;
             let secured = state.secured.as_ref();
             matches!(state.phase, Phase::Slave { .. })
-                && secured.map_or(is_long, |secured| secured.is_long(is_long))
+                && secured.map_or(is_long, |secured| secured.is_long(is_long, self.long_from))
         })
     }
 
@@ -112,15 +112,32 @@ impl MasterCore {
 
     /// Lends a long frame's memory, if one has begun.
     pub(super) fn lend_frame(&mut self, conn: ConnId) -> Option<Block> {
-        self.conn_mut(conn)?.reader.lend()
+        let long_from = self.long_from;
+        self.conn_mut(conn)?.reader.lend_from(long_from)
     }
 
-    /// What was lent comes back, with `more` bytes that have come.
-    pub fn on_block(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
+    /// What was lent comes back, with `more` bytes that have come. `heard` is told the frames in them, for who looks on.
+    pub fn on_block(
+        &mut self,
+        conn: ConnId,
+        bytes: Vec<u8>,
+        more: usize,
+        heard: &mut dyn FnMut(&[u8]),
+    ) {
         match self.conn(conn).is_some_and(|state| state.secured.is_some()) {
-            true => self.on_records(conn, bytes, more),
-            false => self.on_frame_block(conn, bytes, more),
+            true => self.on_records(conn, bytes, more, heard),
+            false => {
+                if more > 0 {
+                    heard(&bytes[bytes.len() - more..]);
+                }
+                self.on_frame_block(conn, bytes, more);
+            }
         }
+    }
+
+    /// From so many missing bytes on the rest of a frame is received into its own memory; for the simulated world.
+    pub(crate) fn set_long_from(&mut self, bytes: usize) {
+        self.long_from = bytes;
     }
 
     /// A long frame's memory comes back, with `more` bytes of the frame.

@@ -54,7 +54,7 @@ use bytes::Bytes;
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
-use ringmw_codec::frame::Kind;
+use ringmw_codec::frame::{Kind, LONG_BYTES_MIN};
 use ringmw_codec::secret::Secret;
 use ringmw_sched::{
     AUTO, AlgorithmId, Group, Nanos, PACKETS_WEIGHED_FROM, Scheduler, SlaveId, SlaveMap, Unrunnable,
@@ -102,6 +102,8 @@ pub struct MasterCore {
     unanswered: VecDeque<ConnId>,
     /// Where what comes is opened.
     opened: Vec<u8>,
+    /// From so many missing bytes on the rest of a frame is received into its own memory.
+    long_from: usize,
     sched: Scheduler<Body>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
@@ -183,6 +185,7 @@ impl MasterCore {
             secret: None,
             unanswered: VecDeque::new(),
             opened: Vec::new(),
+            long_from: LONG_BYTES_MIN,
             sched,
             conns: Vec::new(),
             slots: SlaveMap::default(),

@@ -119,14 +119,20 @@ impl MasterCore {
     }
 
     /// What was lent for records comes back, with `more` bytes that have come.
-    pub(super) fn on_records(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
+    pub(super) fn on_records(
+        &mut self,
+        conn: ConnId,
+        bytes: Vec<u8>,
+        more: usize,
+        heard: &mut dyn FnMut(&[u8]),
+    ) {
         let state = self.conn_mut(conn);
         let Some(mut secured) = state.and_then(|state| state.secured.take()) else {
             return;
         };
         let mut plain = std::mem::take(&mut self.opened);
         let opened = match secured.channel() {
-            Some(channel) => open_block(channel, &bytes, &mut plain, &mut Of(self, conn)),
+            Some(channel) => open_block(channel, &bytes, &mut plain, heard, &mut Of(self, conn)),
             None => Ok(()),
         };
         plain.clear();
@@ -137,6 +143,7 @@ impl MasterCore {
         }
         if more > 0 {
             // It has been heard, though no record be whole, and one may have begun.
+            heard(&[]);
             self.on_bytes(conn, &[]);
         }
         if let Err(error) = opened {

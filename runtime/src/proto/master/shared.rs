@@ -7,13 +7,22 @@
 //!
 //! In a turn pieces come last, so many at most, and to a slave none while a quarter of what may be unread is: a
 //! packet of tasks or a word never waits behind more than that, and what the slave has asked for.
+//!
+//! Of a file some blocks are read while those before them are sent:
+//!
+//! ```text
+//!   0 ──────── at ────────────────── read ───────────── length
+//!     sent        here | asked for        nobody has it
+//! ```
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use ringmw_codec::audit::Event;
-use ringmw_codec::frame::Kind;
+use ringmw_codec::batch::Gap;
+use ringmw_codec::frame::{Kind, begin_frame};
 use ringmw_codec::shared::{Blob as Piece, BlobName, BlobRef, Want};
 use ringmw_sched::{Cancelled, Reason, TaskId, Unrunnable};
 
@@ -21,6 +30,7 @@ use super::conn::{Conn, Phase, Stop, offence};
 use super::{MasterCore, put_withdraw};
 use crate::proto::blob::{Blob, Named, PIECE_BYTES_MAX, Source};
 use crate::proto::conn::ConnId;
+use crate::proto::pieces::LONG_BYTES_MIN;
 use crate::proto::put;
 
 /// Pieces of one turn, to all slaves: a megabyte, which takes a fraction of a millisecond.
@@ -30,9 +40,11 @@ const PIECES_PER_TURN: usize = 16;
 const UNSENT_PART: u64 = 4;
 const PIECE_PART: u64 = 16;
 
-/// What is read of files at a time, and how many such blocks are kept: the memory that files cost.
-const BLOCK_BYTES: u64 = 1 << 20;
-const BLOCKS_MAX: usize = 16;
+/// Pieces of a file that are read at a time, how many such blocks are kept for all slaves, and how many for one: the memory
+/// that files cost is 16 MiB at most, and a megabyte where there is one slave.
+const BLOCK_PIECES: u64 = 2;
+const BLOCKS_MAX: usize = 128;
+const BLOCKS_EACH: usize = 8;
 
 /// Submissions that are looked at in a turn for whether their tasks have ended.
 const LOOKS_PER_TURN: usize = 64;
@@ -82,7 +94,8 @@ pub(super) struct Sending {
     name: BlobName,
     at: u64,
     to: u64,
-    block: Block,
+    /// Parts of a file from `at` on: the one that is being sent, and those behind it.
+    blocks: VecDeque<Block>,
     /// It is in the line.
     in_line: bool,
     /// It waits for the same to be shared anew.
@@ -91,9 +104,38 @@ pub(super) struct Sending {
 
 /// A part of a file.
 enum Block {
-    None,
-    Asked,
-    Here { from: u64, bytes: Vec<u8> },
+    /// It is being read, from this byte on, so many.
+    Asked(u64, usize),
+    /// What is left of it.
+    Here(VecDeque<Bytes>),
+}
+
+impl Sending {
+    /// Whether it waits for a part to be read.
+    fn waits(&self) -> bool {
+        matches!(self.blocks.front(), Some(Block::Asked(..)))
+    }
+
+    /// How far a file has been asked for.
+    fn read(&self) -> u64 {
+        let blocks = self.blocks.iter().map(|block| match block {
+            Block::Asked(_, bytes) => *bytes,
+            Block::Here(pieces) => pieces.iter().map(Bytes::len).sum(),
+        });
+        self.at + blocks.sum::<usize>() as u64
+    }
+
+    /// The part that is being read from this byte on.
+    fn asked(&mut self, from: u64) -> Option<&mut Block> {
+        let mut blocks = self.blocks.iter_mut();
+        blocks.find(|block| matches!(block, Block::Asked(at, _) if *at == from))
+    }
+
+    /// So many of its parts are here.
+    fn blocks_here(&self) -> usize {
+        let here = |block: &&Block| matches!(block, Block::Here(_));
+        self.blocks.iter().filter(here).count()
+    }
 }
 
 /// A part of a file that the core wants read.
@@ -161,14 +203,13 @@ impl MasterCore {
         let sending = self.conn_mut(conn).and_then(|state| state.sending.as_mut());
         if let Some(sending) = sending.filter(|sending| !sending.is_orphan) {
             sending.is_orphan = true;
-            let was_here = matches!(sending.block, Block::Here { .. });
-            if was_here {
-                sending.block = Block::None;
-            }
+            // One that was asked for comes still: its place is given back when it does.
+            let here = sending.blocks_here();
+            sending.blocks.clear();
             if !self.shares.orphans.contains(&conn) {
                 self.shares.orphans.push(conn);
             }
-            if was_here {
+            for _ in 0..here {
                 self.free_block();
             }
         }
@@ -301,7 +342,7 @@ impl MasterCore {
                     name: want.name,
                     at: want.from,
                     to: want.to,
-                    block: Block::None,
+                    blocks: VecDeque::new(),
                     in_line: false,
                     is_orphan: false,
                 });
@@ -321,7 +362,7 @@ impl MasterCore {
             && !sending.in_line
             && !sending.is_orphan
             && sending.at < sending.to
-            && !matches!(sending.block, Block::Asked)
+            && !sending.waits()
         {
             sending.in_line = true;
             self.shares.line.push_back(conn);
@@ -334,12 +375,8 @@ impl MasterCore {
     }
 
     fn give_block_back(&mut self, sending: Option<Sending>) {
-        // One that was asked for comes still: its place is given back when it does.
-        if let Some(Sending {
-            block: Block::Here { .. },
-            ..
-        }) = sending
-        {
+        // As of an orphan.
+        for _ in 0..sending.map_or(0, |sending| sending.blocks_here()) {
             self.free_block();
         }
     }
@@ -384,7 +421,12 @@ impl MasterCore {
         }
     }
 
+    fn piece_bytes_max(&self) -> u64 {
+        (self.config.unsent_bytes_max / PIECE_PART).clamp(1, PIECE_BYTES_MAX as u64)
+    }
+
     fn send_piece(&mut self, conn: ConnId) {
+        let piece_max = self.piece_bytes_max();
         let sending = self.conn(conn).and_then(|state| state.sending.as_ref());
         let Some((name, to)) = sending.map(|sending| (sending.name, sending.to)) else {
             return;
@@ -403,41 +445,35 @@ impl MasterCore {
         let Phase::Slave { id, .. } = state.phase else {
             return;
         };
-        let Some(Sending { at, to, block, .. }) = &mut state.sending else {
+        let Some(sending) = &mut state.sending else {
             return;
         };
-        let piece_max =
-            (self.config.unsent_bytes_max / PIECE_PART).clamp(1, PIECE_BYTES_MAX as u64);
-        let bytes = (*to - *at).min(piece_max) as usize;
-        let piece = match (&blob.source, &*block) {
-            (Source::Memory(data), _) => &data[*at as usize..][..bytes],
-            (Source::File(_), Block::Here { from, bytes: here })
-                if *at - from < here.len() as u64 =>
-            {
-                let rest = &here[(*at - from) as usize..];
-                &rest[..bytes.min(rest.len())]
+        let from = sending.at;
+        let bytes = (sending.to - from).min(piece_max) as usize;
+        let piece = match (&blob.source, sending.blocks.front_mut()) {
+            (Source::Memory(data), _) => data.slice(from as usize..from as usize + bytes),
+            (Source::File(_), Some(Block::Here(pieces))) => {
+                let first = pieces.front_mut().expect("one that is sent is taken away");
+                let piece = first.split_to(bytes.min(first.len()));
+                if first.is_empty() {
+                    pieces.pop_front();
+                }
+                piece
             }
-            (Source::File(_), Block::Asked) => return,
-            (Source::File(_), _) => return self.ask_block(conn, &blob),
+            (Source::File(_), Some(Block::Asked(..))) => return,
+            (Source::File(_), None) => return self.ask_block(conn, &blob),
         };
-        let (from, sent) = (*at, piece.len() as u64);
-        put_withdraw(&mut state.withdraw, &mut state.out);
-        put(&mut state.out, Kind::Blob, |out| {
-            Piece::encode_header(name, from, out);
-            out.extend_from_slice(piece);
-        });
-        *at += sent;
-        let is_whole = *at == of.bytes;
-        let used_up = match block {
-            Block::Here { from, bytes } => *at == *from + bytes.len() as u64,
-            _ => false,
-        };
+        sending.at += piece.len() as u64;
+        let is_whole = sending.at == of.bytes;
+        let used_up = matches!(sending.blocks.front(), Some(Block::Here(left)) if left.is_empty());
         if used_up {
-            *block = Block::None;
+            sending.blocks.pop_front();
         }
         if is_whole {
             state.sending = None;
         }
+        put_withdraw(&mut state.withdraw, &mut state.out);
+        put_piece(state, Piece::header(name, from), piece);
         if used_up {
             self.free_block();
         }
@@ -448,31 +484,55 @@ impl MasterCore {
                 name: of.name.to_string(),
                 bytes: of.bytes,
             });
+        } else if let Source::File(_) = &blob.source {
+            self.ask_ahead(conn, &blob);
         }
     }
 
     /// The next part of a file is wanted.
     fn ask_block(&mut self, conn: ConnId, blob: &Arc<Blob>) {
-        let has_room = self.shares.blocks < BLOCKS_MAX;
-        let state = self.conns[conn.slot()].as_mut().expect("just looked up");
-        let Some(sending) = &mut state.sending else {
-            return;
-        };
-        let had_one = matches!(sending.block, Block::Here { .. });
-        if !has_room && !had_one {
+        if self.shares.blocks < BLOCKS_MAX {
+            return self.ask(conn, blob);
+        }
+        if let Some(Conn {
+            sending: Some(sending),
+            ..
+        }) = self.conn_mut(conn)
+        {
             // Not in the line: whoever gives a place back puts it there.
             sending.in_line = true;
             self.shares.starved.push_back(conn);
-            return;
         }
-        sending.block = Block::Asked;
-        let blob = Arc::clone(blob);
-        let from = sending.at;
-        let bytes = (blob.of.bytes - from).min(BLOCK_BYTES) as usize;
-        self.shares.blocks += usize::from(!had_one);
+    }
+
+    /// The parts behind the one that is being sent are read meanwhile, unless other connections need the places.
+    fn ask_ahead(&mut self, conn: ConnId, blob: &Arc<Blob>) {
+        while self.shares.blocks < BLOCKS_MAX / 2
+            && let Some(state) = self.conn(conn)
+            && let Some(sending) = &state.sending
+            && sending.blocks.len() < BLOCKS_EACH
+            && sending.read() < blob.of.bytes
+        {
+            self.ask(conn, blob);
+        }
+    }
+
+    fn ask(&mut self, conn: ConnId, blob: &Arc<Blob>) {
+        let block_bytes = BLOCK_PIECES * self.piece_bytes_max();
+        let Some(Conn {
+            sending: Some(sending),
+            ..
+        }) = self.conn_mut(conn)
+        else {
+            return;
+        };
+        let from = sending.read();
+        let bytes = (blob.of.bytes - from).min(block_bytes) as usize;
+        sending.blocks.push_back(Block::Asked(from, bytes));
+        self.shares.blocks += 1;
         self.shares.loads.push_back(Load {
             conn,
-            blob,
+            blob: Arc::clone(blob),
             from,
             bytes,
         });
@@ -489,41 +549,59 @@ impl MasterCore {
     }
 
     /// A part of a file was read, or cannot be.
-    pub(crate) fn loaded(&mut self, load: Load, read: Result<Vec<u8>, String>) {
+    pub(crate) fn loaded(&mut self, load: Load, read: Result<VecDeque<Bytes>, String>) {
         let Load {
             conn, blob, from, ..
         } = load;
-        let waits = |state: &Conn| {
-            state.sending.as_ref().is_some_and(|sending| {
-                sending.name == blob.of.name
-                    && sending.at == from
-                    && matches!(sending.block, Block::Asked)
-            })
-        };
-        match read {
-            Ok(bytes) => {
-                if let Some(state) = self.conn_mut(conn)
-                    && waits(state)
-                    && let Some(sending) = &mut state.sending
-                {
-                    sending.block = Block::Here { from, bytes };
-                    self.line_up(conn);
-                } else {
-                    self.free_block();
+        let reason = match read {
+            Ok(pieces) => {
+                let state = self.conn_mut(conn).and_then(|state| state.sending.as_mut());
+                let sending = state.filter(|sending| sending.name == blob.of.name);
+                match sending.and_then(|sending| sending.asked(from)) {
+                    Some(block) => *block = Block::Here(pieces),
+                    None => self.free_block(),
                 }
+                return self.line_up(conn);
             }
-            Err(reason) => {
+            Err(reason) => reason,
+        };
+        self.free_block();
+        self.lose_shared(&blob, &reason);
+        let state = self.conn_mut(conn).and_then(|state| state.sending.as_mut());
+        let sending = state.filter(|sending| sending.name == blob.of.name);
+        if let Some(sending) = sending
+            && sending.asked(from).is_some()
+        {
+            // It may have been shared anew meanwhile: what comes behind it is read anew too.
+            let place = |block: &Block| matches!(block, Block::Asked(at, _) if *at == from);
+            let at = sending.blocks.iter().position(place).unwrap_or(0);
+            let behind = sending.blocks.split_off(at);
+            let here = behind
+                .iter()
+                .filter(|block| matches!(block, Block::Here(_)));
+            for _ in 0..here.count() {
                 self.free_block();
-                self.lose_shared(&blob, &reason);
-                if let Some(state) = self.conn_mut(conn)
-                    && waits(state)
-                    && let Some(sending) = &mut state.sending
-                {
-                    // It may have been shared anew meanwhile.
-                    sending.block = Block::None;
-                    self.line_up(conn);
-                }
             }
         }
+        self.line_up(conn);
     }
+}
+
+/// Appends a piece: one that is long is sent from where it is.
+fn put_piece(state: &mut Conn, header: [u8; Piece::HEADER_BYTES], piece: Bytes) {
+    if piece.len() < LONG_BYTES_MIN {
+        return put(&mut state.out, Kind::Blob, |out| {
+            out.extend_from_slice(&header);
+            out.extend_from_slice(&piece);
+        });
+    }
+    let mark = begin_frame(&mut state.out, Kind::Blob);
+    let payload_at = state.out.len();
+    state.out.extend_from_slice(&header);
+    let gap = Gap {
+        at: header.len(),
+        bytes: piece.len(),
+    };
+    let (out, pieces) = (&mut state.out, &mut state.pieces);
+    pieces.finish_frame(out, mark, payload_at, &[gap], &mut vec![piece]);
 }

@@ -39,9 +39,9 @@ impl SlaveCore {
     /// Whether what comes next is the rest of a long frame.
     pub fn is_long(&self) -> bool {
         let is_served = self.end.is_none() && !self.is_apart();
-        let is_long = self.reader.is_long();
+        let is_long = self.reader.missing_bytes() >= self.long_from;
         let secured = self.secured.as_ref();
-        is_served && secured.map_or(is_long, |secured| secured.is_long(is_long))
+        is_served && secured.map_or(is_long, |secured| secured.is_long(is_long, self.long_from))
     }
 
     /// Lends memory for what comes next: a long frame's own, or some for its records.
@@ -50,7 +50,7 @@ impl SlaveCore {
             return None;
         }
         match &mut self.secured {
-            None => self.reader.lend(),
+            None => self.lend_frame(),
             Some(secured) => {
                 let memory = std::mem::take(&mut self.records);
                 Some(secured.channel()?.lend(memory))
@@ -60,15 +60,29 @@ impl SlaveCore {
 
     /// Lends a long frame's memory, if one has begun.
     pub(super) fn lend_frame(&mut self) -> Option<Block> {
-        self.reader.lend()
+        self.reader.lend_from(self.long_from)
     }
 
-    /// What was lent comes back, with what has come.
-    pub fn on_block(&mut self, bytes: Vec<u8>, now: Nanos) {
+    /// What was lent comes back, with `more` bytes that have come. `heard` is told the frames in them, for who looks on.
+    pub fn on_block(
+        &mut self,
+        bytes: Vec<u8>,
+        more: usize,
+        now: Nanos,
+        heard: &mut dyn FnMut(&[u8]),
+    ) {
         match self.secured.is_some() {
-            true => self.on_records(bytes, now),
-            false => self.on_frame_block(bytes, now),
+            true => self.on_records(bytes, now, heard),
+            false => {
+                heard(&bytes[bytes.len() - more..]);
+                self.on_frame_block(bytes, now);
+            }
         }
+    }
+
+    /// From so many missing bytes on the rest of a frame is received into its own memory; for the simulated world.
+    pub(crate) fn set_long_from(&mut self, bytes: usize) {
+        self.long_from = bytes;
     }
 
     /// A long frame's memory comes back, with what has come of the frame.

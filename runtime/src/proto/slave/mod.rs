@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultBatchBuilder;
-use ringmw_codec::frame::{FrameReader, Kind};
+use ringmw_codec::frame::{FrameReader, Kind, LONG_BYTES_MIN};
 use ringmw_codec::handshake::Welcome;
 use ringmw_sched::{Nanos, SlaveId};
 
@@ -78,6 +78,8 @@ pub struct SlaveCore {
     secured: Option<Box<AtSlave>>,
     /// Memory that long records are received into.
     records: Vec<u8>,
+    /// From so many missing bytes on the rest of a frame is received into its own memory.
+    long_from: usize,
     tasks: VecDeque<Queued>,
     /// Tasks in them.
     queued: usize,
@@ -139,6 +141,7 @@ impl SlaveCore {
             reader: FrameReader::new(),
             secured: None,
             records: Vec::new(),
+            long_from: LONG_BYTES_MIN,
             tasks: VecDeque::new(),
             queued: 0,
             running: None,

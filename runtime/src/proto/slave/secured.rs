@@ -62,13 +62,13 @@ impl SlaveCore {
     }
 
     /// What was lent for records comes back, with what has come.
-    pub(super) fn on_records(&mut self, bytes: Vec<u8>, now: Nanos) {
+    pub(super) fn on_records(&mut self, bytes: Vec<u8>, now: Nanos, heard: &mut dyn FnMut(&[u8])) {
         let Some(mut secured) = self.secured.take() else {
             return;
         };
         let mut plain = Vec::new();
         let opened = match secured.channel() {
-            Some(channel) => open_block(channel, &bytes, &mut plain, &mut At(self, now)),
+            Some(channel) => open_block(channel, &bytes, &mut plain, heard, &mut At(self, now)),
             None => Ok(()),
         };
         self.records = bytes;

@@ -1,9 +1,10 @@
 //! The master's engine, as the fleet plays it: it tells what has arrived, and performs effects.
 
 use rand::RngExt;
+use ringmw_codec::frame::Block;
 
 use super::Fleet;
-use crate::io::engine::{Closed, Handler, Want};
+use crate::io::engine::{Closed, ConnId, Handler, Want};
 use crate::proto::conn::Effect;
 use crate::testing::net::Cut;
 
@@ -44,14 +45,14 @@ impl Fleet {
             while let Some(chunk) = link.up.read(now) {
                 match merge {
                     true => merged.extend_from_slice(&chunk),
-                    false => handler.on_bytes(link.id, &chunk),
+                    false => tell(handler, link.id, &chunk),
                 }
                 if !whole {
                     break;
                 }
             }
             if !merged.is_empty() {
-                handler.on_bytes(link.id, &merged);
+                tell(handler, link.id, &merged);
             }
             if !whole && link.up.due().is_some_and(|due| due <= now) {
                 caught_up = false;
@@ -97,5 +98,19 @@ impl Fleet {
             }
             Effect::Accepting(on) => self.accepting = on,
         }
+    }
+}
+
+/// Bytes have come: into memory that the master lends, where it does, as an engine receives them.
+fn tell(handler: &mut dyn Handler, conn: ConnId, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let Some(Block { mut bytes, until }) = handler.lend(conn) else {
+            return handler.on_bytes(conn, rest);
+        };
+        let (its, after) = rest.split_at(rest.len().min(until - bytes.len()));
+        bytes.extend_from_slice(its);
+        rest = after;
+        handler.on_block(conn, bytes, its.len());
     }
 }

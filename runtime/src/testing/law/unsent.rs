@@ -18,6 +18,8 @@ struct Line {
     since: Nanos,
     /// The bytes when the master had taken what came.
     at_turn: u64,
+    /// Of the bytes, those of a frame that is not sent whole yet.
+    begun: u64,
     /// Of the bytes, the keys that were sent last in this turn: they ride with the packet of tasks behind them.
     keys: u64,
 }
@@ -63,7 +65,10 @@ impl Law {
                 as_long.count() == 1
             });
             let line = unsent.lines.entry(conn).or_default();
-            let (before, most) = (line.bytes - line.keys, self.config.unsent_bytes_max);
+            let (before, most) = (
+                line.bytes - line.keys - line.begun,
+                self.config.unsent_bytes_max,
+            );
             assert!(
                 before < most,
                 "{conn} gets work, and {before} bytes are kept for it of {most}"
@@ -88,7 +93,21 @@ impl Law {
             Kind::Bests | Kind::Resume => line.keys + bytes,
             _ => 0,
         };
-        line.bytes += bytes;
+        line.bytes += bytes - std::mem::take(&mut line.begun);
+    }
+
+    /// So many bytes of a frame have been sent that is not whole.
+    pub(super) fn count_begun(&mut self, conn: ConnId, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let now = self.now;
+        let line = self.unsent.lines.entry(conn).or_default();
+        if line.bytes == 0 {
+            line.since = now;
+        }
+        line.bytes += bytes - line.begun;
+        line.begun = bytes;
     }
 
     /// What was sent last has so many more bytes on the wire.

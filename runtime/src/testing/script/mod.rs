@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use ringmw_codec::frame::Block;
 use ringmw_codec::secret::Key;
 use ringmw_sched::{Nanos, Owner, SlaveId, TaskId};
 
@@ -62,6 +63,22 @@ impl Handler for Tap<'_> {
         law.on_wire(conn, bytes);
         let heard = &mut |frames: &[u8]| law.on_bytes(conn, frames);
         self.core.on_received(conn, bytes, heard);
+        self.law.on_taken_bytes(conn, self.core);
+    }
+
+    fn is_long(&self, conn: ConnId) -> bool {
+        self.core.is_long(conn)
+    }
+
+    fn lend(&mut self, conn: ConnId) -> Option<Block> {
+        self.core.lend(conn)
+    }
+
+    fn on_block(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
+        let law = &mut *self.law;
+        law.on_wire(conn, &bytes[bytes.len() - more..]);
+        let heard = &mut |frames: &[u8]| law.on_bytes(conn, frames);
+        self.core.on_block(conn, bytes, more, heard);
         self.law.on_taken_bytes(conn, self.core);
     }
 

@@ -10,7 +10,7 @@ use ringmw_codec::shared::BlobName;
 use ringmw_sched::{Nanos, Owner};
 
 use crate::proto::SECOND;
-use crate::proto::blob::{Blob, BlobFile, Source, name_of};
+use crate::proto::blob::{Blob, BlobFile, Source, name_of, read_pieces};
 use crate::proto::master::Load;
 use crate::testing::script::Script;
 use crate::testing::script::algorithms::{weigh, zips};
@@ -146,7 +146,7 @@ impl Script {
         };
         let bytes = blobs.draw_bytes();
         let (source, file) = match blobs.rng.random_range(0..2) {
-            0 => (Source::Memory(Arc::clone(&bytes)), None),
+            0 => (Source::Memory(bytes.to_vec().into()), None),
             _ => {
                 let file = Arc::new(File {
                     bytes: Arc::clone(&bytes),
@@ -233,7 +233,7 @@ impl Script {
         while let Some(at) = blobs.reads.iter().position(|read| read.0 <= self.now) {
             let (_, load) = blobs.reads.swap_remove(at);
             let read = match &load.blob.source {
-                Source::File(file) => file.read(load.from, load.bytes),
+                Source::File(file) => read_pieces(&**file, load.from, load.bytes),
                 Source::Memory(_) => unreachable!("what is in memory is not read"),
             };
             let name = load.blob.of.name;

@@ -113,18 +113,29 @@ pub fn check_each<T: Wire>(
     elements: Elements,
     results: Range<u32>,
 ) -> Result<(), (u32, String)> {
-    let first = results.start;
-    let archives = elements.iter(body, first, results.len() as u32, 0);
-    let each = || {
-        let mut numbered = (first..).zip(archives);
-        numbered.try_for_each(|(nth, (_, archive))| {
-            check::<T>(archive).map_err(|error| (nth, error.to_string()))
-        })
+    let (first, count) = (results.start, results.len() as u32);
+    let each = || match elements.equal(body, first, count) {
+        // What is asked of their length is asked once.
+        Some(archives) => check_all::<T>(first, archives),
+        None => {
+            let archives = elements.iter(body, first, count, 0);
+            check_all::<T>(first, archives.map(|(_, archive)| archive))
+        }
     };
     // A type's own verification may panic, and what it verifies comes from a peer.
     catch_unwind(each).unwrap_or_else(|_panic| {
         let error = not_an_archive::<T>(body, "its check panicked");
         Err((first, error.to_string()))
+    })
+}
+
+#[inline(always)]
+fn check_all<'a, T: Wire>(
+    first: u32,
+    archives: impl Iterator<Item = &'a [u8]>,
+) -> Result<(), (u32, String)> {
+    (first..).zip(archives).try_for_each(|(nth, archive)| {
+        check::<T>(archive).map_err(|error| (nth, error.to_string()))
     })
 }
 

@@ -13,7 +13,7 @@
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
@@ -53,7 +53,24 @@ const SCRATCH_BYTES_MAX: usize = 1 << 20;
 /// Room for what follows a long argument in most tasks, in bytes: its archive's root, and a number or two.
 const ROOM_BEHIND_BYTES: usize = 64;
 
+/// Arguments that do not stand in place are cut from a chunk of this size, unless they are as long as a quarter of it: a
+/// task allocates nothing then, and once those that were cut from it are gone the chunk is used again.
+const CHUNK_BYTES: usize = 16 << 10;
+
+/// A copy of these, cut from the thread's chunk.
+fn cut(bytes: &[u8]) -> Bytes {
+    let mut chunk = CHUNK.take();
+    if chunk.capacity() < bytes.len() {
+        chunk.reserve(CHUNK_BYTES);
+    }
+    chunk.extend_from_slice(bytes);
+    let cut = chunk.split().freeze();
+    CHUNK.set(chunk);
+    cut
+}
+
 thread_local! {
+    static CHUNK: Cell<BytesMut> = Cell::default();
     /// Bytes of the last arguments that were long, until the next that may be so.
     static LONG_BYTES: Cell<usize> = const { Cell::new(0) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -180,9 +197,11 @@ impl ArgumentWriter {
 
     /// The arguments, once all are written: long ones in the memory that they were written to.
     pub(crate) fn take_bytes(&mut self) -> SmallBytes {
-        match &*self.long {
-            Some(long) if long.0.len() >= LONG_BYTES_MIN => self.take_block(),
-            _ => SmallBytes::copy_from_slice(self.written()),
+        match self.written() {
+            bytes if bytes.len() <= SmallBytes::INLINE_MAX => SmallBytes::copy_from_slice(bytes),
+            bytes if bytes.len() <= CHUNK_BYTES / 4 => cut(bytes).into(),
+            bytes if bytes.len() < LONG_BYTES_MIN => SmallBytes::copy_from_slice(bytes),
+            _ => self.take_block(),
         }
     }
 

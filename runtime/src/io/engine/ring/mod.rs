@@ -22,12 +22,16 @@ use bytes::Bytes;
 use rustix::io::Errno;
 use rustix::net::getpeername;
 
+use crate::io::engine::ring::parts::Parts;
 use crate::io::engine::ring::receive::Take;
 use crate::io::engine::ring::uring::{Completion, Uring};
 use crate::io::engine::slots::{Deadlines, Slots};
-use crate::io::engine::{Buffer, Close, ConnId, Engine, Handler, TAKE_BYTES_MAX, Want, socket};
+use crate::io::engine::{
+    Buffer, Close, ConnId, Engine, Handler, TAKE_BYTES_MAX, Want, gathered, socket,
+};
 
 mod buffers;
+mod parts;
 mod receive;
 mod send;
 pub(super) mod uring;
@@ -65,11 +69,11 @@ enum Accept {
 
 struct Connection {
     socket: OwnedFd,
-    /// Behind the buffer that is being sent.
+    /// Behind what is being sent.
     queue: VecDeque<Buffer>,
-    /// How much of the buffer in flight has been sent, if one is.
+    /// How much of what is in flight has been sent, if something is.
     sending: Option<usize>,
-    /// The length of that buffer.
+    /// The length of what is being sent.
     in_flight: usize,
     /// Operations on the socket that have not completed; it stays open for them.
     operations: u8,
@@ -122,6 +126,14 @@ impl Connection {
             taken_in: 0,
             taken: 0,
             discarded: 0,
+        }
+    }
+
+    /// What is sent next, taken out of the queue.
+    fn next_parts(&mut self) -> Option<Parts> {
+        match gathered(self.queue.iter()) {
+            0 | 1 => self.queue.pop_front().map(Parts::One),
+            count => Some(Parts::many(self.queue.drain(..count).collect())),
         }
     }
 }
@@ -211,9 +223,9 @@ impl RingEngine {
                 } => self.on_block(conn, block, result, unread, handler),
                 Completion::Sent {
                     conn,
-                    buffer,
+                    parts,
                     result,
-                } => self.on_sent(conn, buffer, result, handler),
+                } => self.on_sent(conn, parts, result, handler),
                 Completion::Accepted { result, more } => self.on_accepted(result, more, handler),
                 Completion::Cancelled {
                     conn: Some(conn),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
+use crate::io::engine::ring::parts::Parts;
 use crate::io::engine::ring::receive::set_unread;
 use crate::io::engine::ring::{Connection, Phase, RingEngine};
 use crate::io::engine::{Buffer, ConnId, Handler};
@@ -26,33 +27,33 @@ impl RingEngine {
         }
     }
 
-    /// Sends what is first in the queue, if nothing is being sent.
+    /// Sends what is next in the queue, if nothing is being sent.
     pub(super) fn start_next(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else {
             return;
         };
         if connection.sending.is_none()
-            && let Some(first) = connection.queue.pop_front()
+            && let Some(parts) = connection.next_parts()
         {
-            self.start_send(conn, first, 0);
+            self.start_send(conn, parts, 0);
         }
     }
 
-    fn start_send(&mut self, conn: ConnId, buffer: Buffer, from: usize) {
+    fn start_send(&mut self, conn: ConnId, parts: Parts, from: usize) {
         let connection = self.connections.get_mut(conn).expect("it is open");
         connection.sending = Some(from);
-        connection.in_flight = buffer.len();
+        connection.in_flight = parts.bytes();
         connection.operations += 1;
         // A short head or end of what is long does not travel alone.
         let more = !connection.queue.is_empty();
         self.uring
-            .send(conn, connection.socket.as_fd(), buffer, from, more);
+            .send(conn, connection.socket.as_fd(), parts, from, more);
     }
 
     pub(super) fn on_sent(
         &mut self,
         conn: ConnId,
-        buffer: Buffer,
+        parts: Parts,
         result: io::Result<usize>,
         handler: &mut dyn Handler,
     ) {
@@ -70,28 +71,28 @@ impl RingEngine {
         }
         match result {
             Ok(0) => self.fail_sending(conn, io::ErrorKind::WriteZero.into()),
-            Ok(sent) if before + sent < buffer.len() => {
-                self.start_send(conn, buffer, before + sent)
+            Ok(sent) if before + sent < connection.in_flight => {
+                self.start_send(conn, parts, before + sent)
             }
-            Ok(_) => self.on_sent_whole(conn, buffer, handler),
+            Ok(_) => self.on_sent_whole(conn, parts, handler),
             Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN | Errno::INTR) => self.start_send(conn, buffer, before),
+                Some(Errno::AGAIN | Errno::INTR) => self.start_send(conn, parts, before),
                 _ => self.fail_sending(conn, error),
             },
         }
     }
 
-    fn on_sent_whole(&mut self, conn: ConnId, buffer: Buffer, handler: &mut dyn Handler) {
+    fn on_sent_whole(&mut self, conn: ConnId, parts: Parts, handler: &mut dyn Handler) {
         let connection = self.connections.get_mut(conn).expect("checked");
         let phase = connection.phase;
         connection.in_flight = 0;
-        let next = connection.queue.pop_front();
+        let next = connection.next_parts();
         let drained = next.is_none();
         if let Some(next) = next {
             self.start_send(conn, next, 0);
         }
         match phase {
-            Phase::Open => buffer.told(conn, drained, handler),
+            Phase::Open => parts.told(conn, drained, handler),
             _ if drained => self.linger(conn),
             _ => {}
         }

@@ -17,7 +17,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::buffers::{Buffers, Filled};
-use crate::io::engine::{Buffer, ConnId};
+use super::parts::Parts;
+use crate::io::engine::ConnId;
 
 /// Measured with 4 MiB of them, 4 KiB each cost a fifth more CPU for frames of megabytes, and 16 KiB each gained nothing.
 const BUFFER_BYTES: usize = 8192;
@@ -107,7 +108,7 @@ pub(super) enum Completion {
     },
     Sent {
         conn: ConnId,
-        buffer: Buffer,
+        parts: Parts,
         result: io::Result<usize>,
     },
     Cancelled {
@@ -140,7 +141,7 @@ pub(in crate::io::engine) struct Uring {
     bell: Option<Bell>,
     buffers: ManuallyDrop<Buffers>,
     /// By slot; one at a time for each.
-    sending: Vec<Option<Buffer>>,
+    sending: Vec<Option<Parts>>,
     /// Blocks that are received into, by slot; one at a time for each.
     filling: Vec<Option<Vec<u8>>>,
     /// Entries that did not fit into the submission queue; they go in order.
@@ -340,7 +341,7 @@ impl Uring {
         self.push(entry, Operation::CancelOther);
     }
 
-    /// Sends `buffer[from..]`; whole, unless it fails. `more` follows, with which its last bytes may travel.
+    /// Sends `parts` from this byte on; whole, unless it fails. `more` follows, with which the last bytes may travel.
     ///
     /// # Panics
     /// If this connection's slot is sending already.
@@ -348,7 +349,7 @@ impl Uring {
         &mut self,
         conn: ConnId,
         socket: BorrowedFd<'_>,
-        buffer: Buffer,
+        parts: Parts,
         from: usize,
         more: bool,
     ) {
@@ -356,13 +357,22 @@ impl Uring {
         if slot >= self.sending.len() {
             self.sending.resize_with(slot + 1, || None);
         }
-        let rest = &buffer[from..];
-        let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Send::new(Fd(socket.as_raw_fd()), rest.as_ptr(), len)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | if more { libc::MSG_MORE } else { 0 })
-            .build();
-        let before = self.sending[slot].replace(buffer);
+        let before = self.sending[slot].replace(parts);
         assert!(before.is_none(), "slot {slot} is sending already");
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL | if more { libc::MSG_MORE } else { 0 };
+        let socket = Fd(socket.as_raw_fd());
+        let entry = match self.sending[slot].as_mut().expect("just put there") {
+            Parts::One(buffer) => {
+                let rest = &buffer[from..];
+                let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+                let send = opcode::Send::new(socket, rest.as_ptr(), len);
+                send.flags(flags).build()
+            }
+            Parts::Many(many) => {
+                let send = opcode::SendMsg::new(socket, many.message(from));
+                send.flags(flags as u32).build()
+            }
+        };
         self.sends += 1;
         self.push(entry, Operation::Send(conn));
     }
@@ -384,8 +394,8 @@ impl Uring {
     fn fill(&mut self) {
         let mut queue = self.ring.submission();
         while let Some(entry) = self.backlog.pop_front() {
-            // SAFETY: an entry points to a buffer in `self.sending` or `self.filling`, or to none. Such a buffer is neither
-            // touched nor dropped before `next` has seen the operation's completion, nor in `drop`.
+            // SAFETY: an entry points to buffers of `self.sending` (if there are several, by way of their box) or to one of
+            // `self.filling`, or to none. Such a buffer is neither touched nor dropped before `next` has seen the operation's completion, nor in `drop`.
             if unsafe { queue.push(&entry) }.is_err() {
                 self.backlog.push_front(entry);
                 return;
@@ -511,11 +521,11 @@ impl Uring {
                 }
             }
             Operation::Send(conn) => {
-                let buffer = self.sending[conn.slot()].take();
+                let parts = self.sending[conn.slot()].take();
                 self.sends -= 1;
                 Completion::Sent {
                     conn,
-                    buffer: buffer.expect("one send of each slot is in flight"),
+                    parts: parts.expect("one send of each slot is in flight"),
                     result,
                 }
             }

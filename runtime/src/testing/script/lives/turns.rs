@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use ringmw_codec::frame::Block;
 use ringmw_codec::secret::Key;
 use ringmw_sched::Nanos;
 
@@ -49,6 +50,18 @@ impl Handler for ToCore<'_> {
                 law.on_heard(number, conn, frames, now);
             }
         });
+    }
+
+    fn is_long(&self, conn: ConnId) -> bool {
+        self.core.is_long(conn)
+    }
+
+    fn lend(&mut self, conn: ConnId) -> Option<Block> {
+        self.core.lend(conn)
+    }
+
+    fn on_block(&mut self, conn: ConnId, bytes: Vec<u8>, more: usize) {
+        self.core.on_block(conn, bytes, more, &mut |_| ());
     }
 
     fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>, drained: bool) {
