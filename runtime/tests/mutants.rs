@@ -570,6 +570,34 @@ const MUTANTS: &[Mutant] = &[
         new: "self.out.put(Kind::Checkpoint",
     },
     Mutant {
+        name: "logs: a line is said though something else waits",
+        file: "runtime/src/proto/slave/mod.rs",
+        old: "        if self.out.is_empty() {
+            self.put_log();
+        }",
+        new: "        self.put_log();",
+    },
+    Mutant {
+        name: "logs: a slave says as much as there is room for",
+        file: "runtime/src/proto/slave/log.rs",
+        old: "logs.spent + bytes > LOG_BYTES_MAX || logs.waiting",
+        new: "logs.waiting",
+    },
+    Mutant {
+        name: "logs: of what is left out the last line alone is counted",
+        file: "runtime/src/proto/slave/log.rs",
+        old: "*lines = lines.saturating_add(1);",
+        new: "*lines = 1;",
+    },
+    Mutant {
+        name: "logs: the master shows a line as another slave's",
+        file: "runtime/src/proto/master/logs.rs",
+        old: "            self.logs.told.push(Told::Line {
+                slave,",
+        new: "            self.logs.told.push(Told::Line {
+                slave: SlaveId(slave.0 ^ 1),",
+    },
+    Mutant {
         name: "hungry: all are told at once",
         file: "sched/src/events/hungry.rs",
         old: "TOLD_FOR_EACH * self.slaves.idle_takers() as usize",

@@ -84,6 +84,10 @@ pub(crate) struct Options {
     /// All jobs go when the resource file is overdue, or missing, for so many seconds, as counted here; exit status 1
     #[arg(long, default_value_t = 900, value_name = "SECONDS")]
     stale_after: u64,
+    /// With --batch ssh: the slaves of a machine that has not answered for so many seconds count as lost, and others are
+    /// started elsewhere
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    lost_after: u64,
     /// The slaves' binary, when it is not the one that the resource file names
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -573,6 +577,7 @@ fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dy
                 tag,
                 machines::read(&path)?,
                 options.request.cpus,
+                Duration::from_secs(options.lost_after),
             )?)
         }
     })

@@ -30,6 +30,7 @@ use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::kept::{self, KeptWriter};
 use crate::io::files::private;
+use crate::io::forwarded::Forwarded;
 use crate::io::last_lines;
 use crate::io::probe;
 use crate::io::progress::{Form, Progress};
@@ -401,6 +402,10 @@ impl Setting {
             let _ = self.finished.set(reporting.say_finished());
         }
         let progress = self.progress(local.as_ref().map_or(0, LocalSlaves::slaves))?;
+        let forwarded = (self.settings.rules.log)
+            .map(|_| Forwarded::start(&own_name()))
+            .transpose()
+            .map_err(|error| format!("{}: {error}", FLAG.log.name))?;
         // A master that nobody watches leaves it to its trail.
         let is_heard = !self.embedded && (self.is_local() || progress.is_some());
         let mut heard = is_heard.then(|| Heard::of_life(number));
@@ -424,6 +429,7 @@ impl Setting {
                 signals,
                 publisher,
                 progress,
+                forwarded,
                 stops_now,
                 watch: Box::new(move |event| {
                     if let Some(text) = heard.as_mut().and_then(|heard| heard.on_event(event)) {

@@ -42,6 +42,7 @@ impl MasterCore {
             FromSlave::Said(said) => self.on_said(slave, said),
             FromSlave::Heard(heard) => self.on_heard(slave, heard),
             FromSlave::Progress(progress) => self.on_progress(conn, slave, progress),
+            FromSlave::Log(log) => self.on_log(conn, slave, &log),
             FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
             FromSlave::Kept(kept) => self.on_kept(conn, slave, &kept),

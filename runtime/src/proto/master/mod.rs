@@ -32,6 +32,7 @@ mod journal;
 mod kept;
 pub(crate) mod known;
 mod lacking;
+pub(crate) mod logs;
 mod lost;
 mod meter;
 mod quarantine;
@@ -76,6 +77,7 @@ use incumbents::Pace;
 use journal::Recorder;
 pub(crate) use kept::Returned;
 use lacking::Lacking;
+use logs::Logs;
 use secured::SEALED_AHEAD_MAX;
 pub(crate) use shared::Load;
 use shared::Shares;
@@ -157,6 +159,7 @@ pub struct MasterCore {
     life: u32,
     shares: Shares,
     lacking: Lacking,
+    logs: Logs,
     /// Keeps tasks that give no output.
     keeper: Option<Box<Keeper>>,
     spare: Vec<Vec<u8>>,
@@ -221,6 +224,7 @@ impl MasterCore {
             life: 0,
             shares: Shares::default(),
             lacking: Lacking::default(),
+            logs: Logs::default(),
             keeper: None,
             spare: Vec::new(),
             spare_bytes: 0,
@@ -248,6 +252,7 @@ impl MasterCore {
             }
         }
         self.pace.refill(now);
+        self.see_logs(now);
         self.trail.on_time(now, &mut self.conns);
         self.say_stuck();
     }

@@ -225,6 +225,7 @@ impl Play {
                 self.fleet.say(|| format!("    {number}: {event:?}"));
                 law.on_line(&event);
             }
+            drop(state.core.take_logs());
             state.core.take_payloads(&mut process.payloads)
         });
         law.on_payloads(&process.payloads);
