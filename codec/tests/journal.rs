@@ -295,6 +295,14 @@ fn differences_are_named_and_waived() {
         Some(Difference::Build(..))
     ));
     assert_eq!(kept.difference(&build, true, false), None);
+    let program = now(|i| (i.build, i.program) = ("b2".into(), "another".into()));
+    assert!(matches!(
+        kept.difference(&program, false, true),
+        Some(Difference::Program(..))
+    ));
+    assert_eq!(kept.difference(&program, true, false), None);
+    let renamed = now(|i| i.program = "another".into());
+    assert_eq!(kept.difference(&renamed, false, false), None);
     let args = now(|i| i.args.clear());
     assert!(matches!(
         kept.difference(&args, true, false),
