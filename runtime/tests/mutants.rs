@@ -217,8 +217,9 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a task that was given back is lost",
         file: "sched/src/events/recall.rs",
-        old: "None => self.enqueue_front(slot),",
-        new: "None => {}",
+        old: "self.enqueue_front(slot);
+                    self.on_not_begun(slot);",
+        new: "self.on_not_begun(slot);",
     },
     Mutant {
         name: "of two that run a straggler one is lost, and it is run a third time",
