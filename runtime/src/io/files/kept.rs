@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use ringmw_codec::journal::{FailedFile, Identity};
 
 use crate::io::files::private;
+use crate::proto::task_name::TaskName;
 
 /// Files that wait for the disk; what comes while it is so slow is not kept.
 const WAITING_MAX: usize = 16;
@@ -49,12 +50,13 @@ pub(crate) fn open(folder: &Path) -> Result<(usize, u64), String> {
 }
 
 impl KeptWriter {
-    /// Begins to write tasks of this identity; `tell` is called from the thread.
+    /// Begins to write tasks of this identity and of this life of the run, 0 or 1 for the first; `tell` is called from the thread.
     ///
     /// # Errors
     /// When there is no thread for it.
     pub(crate) fn start(
         folder: PathBuf,
+        life: u32,
         identity: Identity,
         tell: impl Fn(News) + Send + 'static,
     ) -> io::Result<Self> {
@@ -63,11 +65,11 @@ impl KeptWriter {
             .name("ringmw-kept".to_owned())
             .spawn(move || {
                 for file in inbox {
-                    let news = match write(&folder, &file) {
+                    let news = match write(&folder, life, &file) {
                         Ok(path) => News::Kept(file.task, path),
                         Err(error) => News::Trouble(format!(
-                            "TASK-{} cannot be kept in {}: {error}",
-                            file.task,
+                            "{} cannot be kept in {}: {error}",
+                            name_of(&file, life),
                             folder.display()
                         )),
                     };
@@ -100,12 +102,17 @@ impl Drop for KeptWriter {
     }
 }
 
-fn write(folder: &Path, file: &FailedFile) -> io::Result<PathBuf> {
-    let bytes = file.encode();
+fn name_of(file: &FailedFile, life: u32) -> TaskName {
+    let task = file.task;
+    TaskName { task, life }
+}
+
+fn write(folder: &Path, life: u32, file: &FailedFile) -> io::Result<PathBuf> {
+    let (bytes, task) = (file.encode(), name_of(file, life));
     for nth in 1..=NAMES_MAX {
         let name = match nth {
-            1 => format!("TASK-{}", file.task),
-            _ => format!("TASK-{}-{nth}", file.task),
+            1 => task.to_string(),
+            _ => format!("{task}-{nth}"),
         };
         let path = folder.join(name);
         match private::create_new(&path) {
@@ -142,7 +149,7 @@ mod tests {
         };
         let (send, news) = channel();
         let tell = move |news| send.send(news).unwrap();
-        let writer = KeptWriter::start(folder.clone(), identity.clone(), tell).unwrap();
+        let writer = KeptWriter::start(folder.clone(), 0, identity.clone(), tell).unwrap();
         for message in ["one", "two"] {
             assert!(writer.push(FailedFile {
                 task: 3,
