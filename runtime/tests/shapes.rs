@@ -287,7 +287,7 @@ fn events_in_light_threads_while_the_root_awaits_a_map() {
         let listeners: Vec<_> = (0..3)
             .map(|nth| {
                 let (mw, loops) = (mw.clone(), Rc::clone(&loops));
-                let listener = mw.clone().spawn(async move {
+                mw.clone().spawn(async move {
                     loop {
                         match nth {
                             0 => mw.events().await,
@@ -296,8 +296,7 @@ fn events_in_light_threads_while_the_root_awaits_a_map() {
                         };
                         loops.set(loops.get() + 1);
                     }
-                });
-                listener
+                })
             })
             .collect();
         mw.submit_all((0..N).map(double::task));
