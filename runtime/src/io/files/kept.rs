@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -12,7 +11,7 @@ use ringmw_codec::journal::Identity;
 use ringmw_codec::shared::{BlobName, BlobRef};
 
 use crate::io::files::private;
-use crate::proto::blob::{Blob, Source};
+use crate::proto::blob::{Blob, Source, name_of};
 use crate::proto::master::{Folder, KeptTask};
 
 /// Files that wait for the disk; what comes while it is so slow is not kept.
@@ -90,10 +89,9 @@ pub(crate) fn read_shared(folder: &Path, of: BlobRef) -> Result<Vec<u8>, String>
             path.display()
         )
     })?;
-    let blob = Blob::in_memory(bytes);
-    match (blob.of == of, blob.source) {
-        (true, Source::Memory(bytes)) => Ok(Arc::unwrap_or_clone(bytes)),
-        _ => Err(format!("{}: it is damaged", path.display())),
+    match name_of(&bytes) == of.name && bytes.len() as u64 == of.bytes {
+        true => Ok(bytes),
+        false => Err(format!("{}: it is damaged", path.display())),
     }
 }
 
@@ -215,6 +213,7 @@ fn write(folder: &Path, KeptTask { file, .. }: &KeptTask) -> io::Result<PathBuf>
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
     use std::sync::mpsc::channel;
 
     use ringmw_codec::journal::FailedFile;
