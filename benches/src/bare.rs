@@ -126,6 +126,7 @@ impl Texts {
             shared_cache_bytes: 1 << 30,
             run: 0,
             reconnect_ms: 0,
+            log: None,
             args: Vec::new(),
         }
         .encode(&mut welcome);

@@ -78,6 +78,8 @@ macro_rules! flags {
                 "How much the audit trail tells: every packet, every task.";
             progress = "--mw-progress", Some("on|off"), Maybe<OnOff>, None, Master,
                 "Keep a line on stderr that says how far the run is and what went wrong; by default on a terminal, where the trail does not go to the same. Elsewhere it is a line every 10 s.";
+            log = "--mw-forward-log", Some("off|error|warn|info|debug|trace"), LogLevel, Some("off"), Master,
+                "Show slaves' tracing events from this level on on stderr, with slave and task: at most 16 KiB a second of each, and what is left out is counted.";
             dir = "--mw-dir", Some("DIR"), Maybe<File>, None, Both,
                 "Keep all that outlasts a process in this folder: NAME.rsc, NAME.audit, journal/, state; started again, the run goes on. Slave: read NAME.rsc there. Single flags override.";
             resource_file = "--mw-resource-file", Some("FILE"), Each<File>, None, Both,

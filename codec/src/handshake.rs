@@ -6,7 +6,7 @@
 //! | payload | fields |
 //! |---|---|
 //! | hello | protocol u16, member id (u8, bytes), host, job (u16, text), pid u32, watched u8, end of its predecessor (u16, text), labels u8, per label (u16, text), run that it comes back to 16 bytes, app version, build (u16, text), format u32, count u16, per algorithm: name, arguments, result (u16, text), types u64 |
-//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, crash limit u32, task time-out ms u64, seed u64, shared cache bytes u64, run 16 bytes, reconnect ms u64, count u32, arguments (u32, text) |
+//! | welcome | slave u32, client timeout ms u64, largest tasks payload u32, largest results payload u32, result group u32, checkpoint interval ms u64, crash limit u32, task time-out ms u64, seed u64, shared cache bytes u64, run 16 bytes, reconnect ms u64, log level u8, count u32, arguments (u32, text) |
 //! | refusal | code u16, master's and slave's protocol u16 each, text (u16, text) |
 //!
 //! The protocol's version stays the hello's first field for ever, and the refusal's layout stays as it is, so that
@@ -14,6 +14,7 @@
 
 use thiserror::Error;
 
+use crate::log::LogLevel;
 use crate::wire::{DecodeError, Fields, prefix, put_text16};
 
 pub use fingerprint::{
@@ -25,8 +26,8 @@ mod fingerprint;
 mod refusal;
 
 /// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with series; 4: the
-/// frames from 20 on; 5: conversations, progress, what is told of the hungry, slaves that come back to their run.
-pub const PROTOCOL_VERSION: u16 = 6;
+/// frames from 20 on; 5: conversations, progress, what is told of the hungry, slaves that come back to their run; 7: slaves' logs.
+pub const PROTOCOL_VERSION: u16 = 7;
 /// The most bytes of a hello.
 pub const HELLO_BYTES_MAX: usize = 65_536;
 /// The most bytes of a welcome; the user's arguments must fit beside its fixed fields.
@@ -43,7 +44,7 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// The most bytes that are said of how a slave's predecessor ended; a longer text is cut.
 pub const BEFORE_BYTES_MAX: usize = 255;
 
-const WELCOME_FIXED_BYTES: usize = 64 + 16 + 8;
+const WELCOME_FIXED_BYTES: usize = 64 + 16 + 8 + 1;
 
 /// Why a handshake payload could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -258,6 +259,8 @@ pub struct Welcome {
     pub run: u128,
     /// How long a slave that loses this master looks for the run's next life, in milliseconds; 0: there is none.
     pub reconnect_ms: u64,
+    /// The slave's log is wanted from this level on.
+    pub log: Option<LogLevel>,
     /// The user's arguments; with four bytes each they fit [`WELCOME_BYTES_MAX`] beside the fixed fields.
     pub args: Vec<String>,
 }
@@ -279,6 +282,7 @@ impl Welcome {
             shared_cache_bytes: 1 << 30,
             run: 0,
             reconnect_ms: 0,
+            log: None,
             args: Vec::new(),
         }
     }
@@ -322,6 +326,7 @@ impl Welcome {
         out.extend_from_slice(&self.shared_cache_bytes.to_le_bytes());
         out.extend_from_slice(&self.run.to_le_bytes());
         out.extend_from_slice(&self.reconnect_ms.to_le_bytes());
+        out.push(LogLevel::number(self.log));
         out.extend_from_slice(&(self.args.len() as u32).to_le_bytes());
         for arg in &self.args {
             out.extend_from_slice(&(arg.len() as u32).to_le_bytes());
@@ -347,6 +352,7 @@ impl Welcome {
         let shared_cache_bytes = fields.u64("shared cache bytes")?;
         let run = fields.u128("run")?;
         let reconnect_ms = fields.u64("reconnect")?;
+        let log = LogLevel::read(&mut fields)?;
         let count = fields.count("args", 4)?;
         let args = (0..count)
             .map(|_| fields.text32("arg"))
@@ -365,6 +371,7 @@ impl Welcome {
             shared_cache_bytes,
             run,
             reconnect_ms,
+            log,
             args,
         })
     }

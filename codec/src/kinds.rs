@@ -25,6 +25,7 @@ use crate::handshake::{
     HELLO_BYTES_MAX, HandshakeError, Hello, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome,
 };
 use crate::kept::Kept;
+use crate::log::Log;
 use crate::observe::{ANSWER_BYTES_MAX, Answer, Ask};
 use crate::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
 use crate::shared::{Blob, Want};
@@ -212,6 +213,8 @@ frames! {
         Want = 23, Want, Limit::Bytes(Want::BYTES);
         /// How far the running task has come.
         Checkpoint = 20, Checkpoint<'a>, Limit::ResultPacket;
+        /// A line of the slave's log.
+        Log = 25, Log<'a>, Limit::Bytes(Log::BYTES_MAX);
         /// Results that a slave kept while its run had no master.
         Kept = 26, Kept<'a>, Limit::ResultPacket;
         /// Tasks of an algorithm ask whether slaves are hungry.

@@ -8,6 +8,7 @@
 //! | [`batch`] | tasks and results, one rkyv archive per packet; the layout of a task's body |
 //! | [`control`] | the small payloads: shutdown, goodbye, withdrawals, incumbents |
 //! | [`shared`] | shared data: mentions, what is wanted, pieces |
+//! | [`log`] | a line of a slave's log |
 //! | [`kept`] | what a slave kept for its run while it had no master |
 //! | [`asker`] | an observer's side of its connection |
 //! | [`observe`] | what an observer asks of a master, and the answer |
@@ -33,6 +34,7 @@ pub mod handshake;
 pub mod journal;
 pub mod kept;
 pub mod kinds;
+pub mod log;
 pub mod observe;
 pub mod resource;
 pub mod running;

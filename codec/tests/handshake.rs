@@ -6,6 +6,7 @@ use ringmw_codec::handshake::{
     PROTOCOL_VERSION, REFUSAL_BYTES_MAX, Refusal, WELCOME_BYTES_MAX, Welcome, first_difference,
     judge,
 };
+use ringmw_codec::log::LogLevel;
 use ringmw_codec::wire::DecodeError;
 
 fn algorithm(name: &str, arguments: &str, result: &str, types: u64) -> AlgorithmSignature {
@@ -60,6 +61,7 @@ fn welcome() -> Welcome {
         shared_cache_bytes: 1 << 30,
         run: 7,
         reconnect_ms: 9,
+        log: Some(LogLevel::Info),
         args: vec!["--n".into(), String::new()],
     }
 }
@@ -73,7 +75,7 @@ fn encoded(encode: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 #[test]
 fn golden_bytes() {
     let expected = [
-        &b"\x06\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
+        &b"\x07\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
         b"\x01\x04\x00died\x02\x03\x00gpu\x06\x00site=a",
         b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\x03\x001.2\x02\x00b1\x01\x00\x00\x00\x02\x00",
@@ -89,7 +91,7 @@ fn golden_bytes() {
         b"\x10\x27\0\0\0\0\0\0",
         b"\x0a\0\0\0\x30\x75\0\0\0\0\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x40\0\0\0\0",
-        b"\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0",
+        b"\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x03",
         b"\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
     ]
     .concat();
@@ -97,7 +99,7 @@ fn golden_bytes() {
     assert_eq!(Welcome::decode(&expected), Ok(welcome()));
 
     let refusal = Refusal::Fingerprint("No.".into());
-    let expected = b"\x03\0\x06\0\x06\0\x03\0No.";
+    let expected = b"\x03\0\x07\0\x07\0\x03\0No.";
     assert_eq!(encoded(|out| refusal.encode(out)), expected);
     assert_eq!(Refusal::decode(expected), Ok(refusal));
 }
@@ -126,7 +128,7 @@ fn another_protocol_is_told_before_anything_else() {
     assert_eq!(
         Refusal::from(error),
         Refusal::Protocol {
-            master: 6,
+            master: 7,
             slave: 9
         }
     );
@@ -140,7 +142,7 @@ fn refusals_turn_round_as_sentences() {
         Refusal::SecretUnknown,
         Refusal::SecretDiffers,
         Refusal::Protocol {
-            master: 6,
+            master: 7,
             slave: 2,
         },
         Refusal::Fingerprint("It differs.".into()),
@@ -263,7 +265,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
             .is_err()
         );
     }
-    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 92)];
+    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 93)];
     assert_eq!(Welcome::validate_args(&fits), Ok(()));
     let payload = encoded(|out| {
         Welcome {

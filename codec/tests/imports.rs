@@ -11,7 +11,8 @@ use imports::{Row, judge, judge_file};
 const TABLE: &[Row<'_>] = &[
     ("wire", &[]),
     ("crc", &[]),
-    ("handshake", &["wire"]),
+    ("log", &["wire"]),
+    ("handshake", &["wire", "log"]),
     ("control", &["wire"]),
     ("batch", &["wire", "Nanos"]),
     ("journal", &["wire", "crc", "Nanos"]),
@@ -29,6 +30,7 @@ const TABLE: &[Row<'_>] = &[
             "control",
             "batch",
             "kept",
+            "log",
             "observe",
             "shared",
             "running",

@@ -39,7 +39,7 @@ pub use rand;
 pub use ringmw_macros::{algorithm, wire};
 pub use ringmw_sched::{Death, Group, Reason, SlaveId, TaskId};
 pub use rkyv;
-pub use slave::{LoopReport, Slave};
+pub use slave::{ForwardLog, LoopReport, Slave};
 /// What a master algorithm may await beside ringmw's own, so that an application needs no other dependency.
 pub use tokio;
 pub use typed::algorithm::{Algorithm, Signature};

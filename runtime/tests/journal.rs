@@ -198,6 +198,33 @@ fn another_runs_journal_is_refused() {
     assert_eq!((code, known_and_sent(&events).1), (0, 7));
 }
 
+/// A program that gives the same stream twice: to different tasks, which are told apart, and to the same, which are one
+/// entry, and that is said once.
+#[test]
+fn the_same_stream_twice() {
+    async fn master(mw: Master, _args: Args) -> Result {
+        let of = |n: u64| draw::task(n).stream(5);
+        let [a, again, b] = [of(1), of(1), of(2)].map(|task| mw.call(task));
+        let [a, again, b] = [a.await?, again.await?, b.await?];
+        assert_eq!(a, again);
+        assert_ne!(a, b);
+        ANSWER.set(a ^ b.rotate_left(9));
+        Ok(())
+    }
+    let app = || App::new().algorithm::<draw>().master(master);
+    let dir = tempfile::tempdir().expect("a folder");
+    live(app(), 2, dir.path(), &journal(dir.path()));
+    let first = ANSWER.get();
+    let (code, events) = live(app(), 0, dir.path(), &journal(dir.path()));
+    assert_eq!((code, known_and_sent(&events)), (0, (3, 0)));
+    assert_eq!(ANSWER.get(), first);
+    let notes = events.iter().filter(|event| match event {
+        Event::Note { text } => text.contains("the same stream and the same arguments"),
+        _ => false,
+    });
+    assert_eq!(notes.count(), 1);
+}
+
 #[algorithm]
 fn search(from: u64, best: &Best<u64, Vec<u64>>) -> u64 {
     let key = (from * 7_919) % 1_009;

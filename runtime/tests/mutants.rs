@@ -54,8 +54,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a bound: unrunnable ends that nobody takes count for nothing where a task is admitted",
         file: "sched/src/events/keep.rs",
-        old: "        self.counts.queued_bytes + self.kept_bytes + self.untaken_bytes",
-        new: "        self.counts.queued_bytes + self.kept_bytes",
+        old: "        self.counts.queued_bytes + self.counts.away_bytes + self.kept_bytes + self.untaken_bytes",
+        new: "        self.counts.queued_bytes + self.counts.away_bytes + self.kept_bytes",
     },
     Mutant {
         name: "a forgotten counter: running tasks, at a cancel",
@@ -217,8 +217,9 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a task that was given back is lost",
         file: "sched/src/events/recall.rs",
-        old: "None => self.enqueue_front(slot),",
-        new: "None => {}",
+        old: "self.enqueue_front(slot);
+                    self.on_not_begun(slot);",
+        new: "self.on_not_begun(slot);",
     },
     Mutant {
         name: "of two that run a straggler one is lost, and it is run a third time",
@@ -569,6 +570,34 @@ const MUTANTS: &[Mutant] = &[
         new: "self.out.put(Kind::Checkpoint",
     },
     Mutant {
+        name: "logs: a line is said though something else waits",
+        file: "runtime/src/proto/slave/mod.rs",
+        old: "        if self.out.is_empty() {
+            self.put_log();
+        }",
+        new: "        self.put_log();",
+    },
+    Mutant {
+        name: "logs: a slave says as much as there is room for",
+        file: "runtime/src/proto/slave/log.rs",
+        old: "logs.spent + bytes > LOG_BYTES_MAX || logs.waiting",
+        new: "logs.waiting",
+    },
+    Mutant {
+        name: "logs: of what is left out the last line alone is counted",
+        file: "runtime/src/proto/slave/log.rs",
+        old: "*lines = lines.saturating_add(1);",
+        new: "*lines = 1;",
+    },
+    Mutant {
+        name: "logs: the master shows a line as another slave's",
+        file: "runtime/src/proto/master/logs.rs",
+        old: "            self.logs.told.push(Told::Line {
+                slave,",
+        new: "            self.logs.told.push(Told::Line {
+                slave: SlaveId(slave.0 ^ 1),",
+    },
+    Mutant {
         name: "hungry: all are told at once",
         file: "sched/src/events/hungry.rs",
         old: "TOLD_FOR_EACH * self.slaves.idle_takers() as usize",
@@ -909,6 +938,37 @@ const MUTANTS: &[Mutant] = &[
         old: "earlier.known.find(key).is_some()
                 || earlier.known.was_begun(key)",
         new: "earlier.known.was_begun(key)",
+    },
+    Mutant {
+        name: "lives: what was begun by an earlier life is given up before its slave may be",
+        file: "runtime/src/master/known.rs",
+        old: "if earlier.returns.until == 0 {",
+        new: "if earlier.returns.until < Nanos::MAX {",
+    },
+    Mutant {
+        name: "lives: what a slave brings of a task that waits for it is laid aside",
+        file: "runtime/src/master/known.rs",
+        old: "returns.away.remove(&key).into_iter().flatten()",
+        new: "returns.away.get(&key).into_iter().flatten().copied().skip(1)",
+    },
+    Mutant {
+        name: "lives: what was begun joins a series and is handed out",
+        file: "runtime/src/master/known.rs",
+        old: "|| earlier.known.was_begun(key)
+                ||",
+        new: "||",
+    },
+    Mutant {
+        name: "lives: what is given back unbegun is not recorded as that",
+        file: "runtime/src/proto/master/journal.rs",
+        old: "put_begun(&mut self.out, true, &entries);",
+        new: "let _ = entries;",
+    },
+    Mutant {
+        name: "lives: a torn state takes the place of the one before it",
+        file: "runtime/src/io/files/state.rs",
+        old: "StateFile::decode(file).is_ok()",
+        new: "!file.is_empty()",
     },
     Mutant {
         name: "lives: behind damage nothing is read",

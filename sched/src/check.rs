@@ -56,14 +56,20 @@ impl<P: Series> Scheduler<P> {
                 counts.running += u64::from(entry.tasks);
             }
         }
+        for (_, record) in self.tasks.iter() {
+            if matches!(record.state, State::Away) {
+                counts.away += u64::from(record.tasks());
+                counts.away_bytes += record.queued_bytes();
+            }
+        }
         let live = self
             .tasks
             .iter()
             .map(|(_, record)| u64::from(record.tasks()));
         assert_eq!(
             live.sum::<u64>(),
-            counts.queued + counts.running,
-            "a live task is queued or held"
+            counts.queued + counts.running + counts.away,
+            "a live task is queued, held or away"
         );
         self.counts.check(&counts);
         self.check_twins();

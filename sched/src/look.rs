@@ -6,7 +6,7 @@ use crate::scheduler::Scheduler;
 use crate::series::Series;
 
 impl<P: Series> Scheduler<P> {
-    /// Every task that is queued or running, in no order of meaning; those of a series together, by the first. Costs the
+    /// Every task that is queued, running or away, in no order of meaning; those of a series together, by the first. Costs the
     /// tasks that there are.
     pub fn live(&self) -> impl Iterator<Item = (TaskId, AlgorithmId, Owner, &P)> {
         self.tasks.iter().filter_map(|(slot, record)| {
@@ -53,9 +53,14 @@ impl<P: Series> Scheduler<P> {
             .saturating_sub(self.pending(algorithm))
     }
 
-    /// Tasks that are queued or running.
+    /// Tasks that are queued or running, or [away](Self::away).
     pub fn runnable(&self) -> u64 {
-        self.counts.queued + self.counts.running
+        self.counts.queued + self.counts.running + self.counts.away
+    }
+
+    /// Tasks that are in slaves' hands.
+    pub fn running(&self) -> u64 {
+        self.counts.running
     }
 
     /// Tasks that are queued.

@@ -68,6 +68,8 @@ pub struct Scheduler<P> {
     pub(crate) stragglers: Vec<(u32, SlaveId)>,
     /// Who is to be told to drop which task.
     pub(crate) withdrawals: VecDeque<(SlaveId, u64)>,
+    /// Tasks that are begun at most once and are queued again, not begun.
+    pub(crate) not_begun: VecDeque<TaskId>,
     /// What is kept for tasks beside the queue, in bytes.
     pub(crate) kept_bytes: u64,
     /// What unrunnable ends take that were told and that nobody has taken, in bytes.
@@ -115,6 +117,7 @@ impl<P: Series> Scheduler<P> {
             looked: 0,
             stragglers: Vec::new(),
             withdrawals: VecDeque::new(),
+            not_begun: VecDeque::new(),
             kept_bytes: 0,
             untaken_bytes: 0,
             health: Health::new(algorithms),
@@ -246,6 +249,7 @@ impl<P: Series> Scheduler<P> {
                 let position = position.wrapping_add(tasks);
                 self.tasks.get_mut(slot).state = State::Held { slave, position };
             }
+            State::Away => unreachable!("one task is not split"),
             State::Free(_) => unreachable!("a live run is split"),
         }
         front

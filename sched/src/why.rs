@@ -26,6 +26,8 @@ pub enum Place {
         /// The slave that has it as well, since it runs so long.
         twin: Option<SlaveId>,
     },
+    /// It was begun by an earlier life, whose slave may bring its result.
+    Away,
 }
 
 /// What is known of a live task.
@@ -82,6 +84,7 @@ impl<P: Series> Scheduler<P> {
         let bound_to = record.bound_to();
         let place = match record.state {
             State::Free(_) => return None,
+            State::Away => Place::Away,
             State::Queued(_) => {
                 let earlier = |(_, other): (u32, &crate::data::record::Record<P>)| {
                     let is_queued = matches!(other.state, State::Queued(_));

@@ -225,7 +225,10 @@ fn connect(address: &str) -> io::Result<TcpStream> {
 }
 
 /// The resource file that is meant: in a folder its only `.rsc`.
-fn file_of(path: &Path) -> Result<PathBuf, String> {
+///
+/// # Errors
+/// In words: there is none, or there are several.
+pub(crate) fn file_of(path: &Path) -> Result<PathBuf, String> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }

@@ -38,6 +38,7 @@ use pause::SECOND;
 use policy::Policy;
 
 use crate::farm::machines;
+use crate::observe::file_of;
 use crate::resource;
 use crate::say::{self, count};
 use crate::submit::app::{App, Request};
@@ -65,8 +66,8 @@ enum System {
 /// What `ringmw overseer` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The master's resource file; it need not be there yet
-    #[arg(long, value_name = "FILE")]
+    /// The master's resource file, which need not be there yet; or the folder that has it, as the master's --mw-dir
+    #[arg(long, value_name = "FILE|DIR")]
     resource_file: PathBuf,
     /// The batch system
     #[arg(long, required_unless_present_any = ["status", "drain"])]
@@ -83,6 +84,10 @@ pub(crate) struct Options {
     /// All jobs go when the resource file is overdue, or missing, for so many seconds, as counted here; exit status 1
     #[arg(long, default_value_t = 900, value_name = "SECONDS")]
     stale_after: u64,
+    /// With --batch ssh: the slaves of a machine that has not answered for so many seconds count as lost, and others are
+    /// started elsewhere
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    lost_after: u64,
     /// The slaves' binary, when it is not the one that the resource file names
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -111,7 +116,7 @@ pub(crate) struct Options {
 impl Options {
     fn paths(&self) -> Result<Paths, String> {
         Paths::of(
-            &self.resource_file,
+            &file_of(&self.resource_file)?,
             self.dir.as_deref(),
             self.tag.as_deref(),
         )
@@ -572,6 +577,7 @@ fn open_batch(options: &Options, system: System, paths: &Paths) -> Result<Box<dy
                 tag,
                 machines::read(&path)?,
                 options.request.cpus,
+                Duration::from_secs(options.lost_after),
             )?)
         }
     })

@@ -308,3 +308,57 @@ fn a_drain_waits_for_what_runs_and_starts_nothing() {
     assert_eq!(run.code(&mut drain), Some(0), "{}", run.log());
     assert_eq!(run.started().len(), 9, "{}", run.log());
 }
+
+/// An `ssh` that runs everything here, but for a host whose line is cut: `$DIR/cut-HOST` is there.
+const FAKE_SSH: &str = r#"#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+host=$2; shift 2
+if [ -e "$DIR/cut-$host" ]; then
+  echo "ssh: connect to host $host port 22: No route to host" >&2
+  exit 255
+fi
+mkdir -p "$DIR/home" && cd "$DIR/home" && HOME="$DIR/home" exec sh -c "$*"
+"#;
+
+/// What the operator reads: that it is silent and its slaves count as running, that they count as lost, that it is back.
+#[test]
+fn a_host_that_is_lost_in_the_middle_is_told_and_replaced() {
+    let run = Run::new();
+    run.write(&run.slave("slave", STAYS), 2, 0);
+    fs::create_dir(run.path("bin")).expect("a folder");
+    let ssh = run.path("bin/ssh");
+    fs::write(&ssh, FAKE_SSH).expect("written");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(
+        run.path("farm"),
+        "a\tslots=2\tvalid=1\nb\tslots=2\tvalid=1\n",
+    )
+    .expect("written");
+    let path = std::env::var("PATH").expect("there is one");
+    let farm = run.path("farm").display().to_string();
+    let child = run
+        .command(&["--batch", "ssh", "--farm", &farm, "--lost-after", "4"])
+        .env("PATH", format!("{}:{path}", run.path("bin").display()))
+        .env("DIR", run.path(""))
+        .spawn();
+    let _overseer = Overseer(child.expect("it starts"));
+    run.wait_for("a slave on each", || {
+        run.log().contains("running 2, queued 0").then_some(())
+    });
+    assert_eq!(run.started().len(), 2, "{}", run.log());
+    fs::write(run.path("cut-b"), "").expect("written");
+    let log = run.wait_for("another in place of the lost one", || {
+        (run.started().len() == 3).then(|| run.log())
+    });
+    let silent =
+        log.find("No route to host; its slaves, 1 when it last answered, count as running for 4 s");
+    let lost = log
+        .find("b has not answered for 4 s: its 1 slaves count as lost, and others start elsewhere");
+    assert!(silent.is_some() && silent < lost, "{log}");
+    assert_eq!(log.matches("No route to host").count(), 1, "{log}");
+    fs::remove_file(run.path("cut-b")).expect("it is ours");
+    run.wait_for("its return", || {
+        run.log().contains("b answers again").then_some(())
+    });
+    assert!(!run.log().contains(" died on "), "{}", run.log());
+}

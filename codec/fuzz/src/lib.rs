@@ -204,6 +204,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromSlave::Heard(heard)) => encoded(|out| heard.encode(out)),
             Ok(FromSlave::Progress(progress)) => encoded(|out| progress.encode(out)),
             Ok(FromSlave::Checkpoint(checkpoint)) => encoded(|out| checkpoint.encode(out)),
+            Ok(FromSlave::Log(log)) => encoded(|out| log.encode(out)),
             Ok(FromSlave::AsksHungry(asks)) => encoded(|out| asks.encode(out)),
             Err(_) => return,
         },

@@ -14,6 +14,7 @@ use ringmw_codec::handshake::{
 };
 use ringmw_codec::kept::{Kept, KeptResult};
 use ringmw_codec::kinds::Kind;
+use ringmw_codec::log::{Log, LogLevel, LogLine};
 use ringmw_codec::observe::{Answer, Ask};
 use ringmw_codec::running::{AsksHungry, Checkpoint, CheckpointTaken, Hungry};
 use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
@@ -74,6 +75,7 @@ fn welcome() -> Welcome {
         shared_cache_bytes: 1 << 30,
         run: 0x0102_0304_0506_0708,
         reconnect_ms: 300_000,
+        log: Some(LogLevel::Warn),
         args: vec!["--n".into(), "9".into()],
     }
 }
@@ -275,6 +277,18 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
         }),
         Kind::CheckpointTaken => one("checkpoint-taken", &|out| {
             CheckpointTaken { task: 920 }.encode(out);
+        }),
+        Kind::Log => one("log", &|out| {
+            Log {
+                left_out: 3,
+                left_out_bytes: 200,
+                line: Some(LogLine {
+                    level: LogLevel::Warn,
+                    task: Some(920),
+                    text: "slow",
+                }),
+            }
+            .encode(out);
         }),
         Kind::AsksHungry => one("asks-hungry", &|out| {
             AsksHungry { algorithm: 1 }.encode(out);

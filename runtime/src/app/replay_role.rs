@@ -16,6 +16,7 @@ use crate::flags::Settings;
 use crate::io::files::{kept, private};
 use crate::io::terminal::complain;
 use crate::proto::incumbents::{BestTable, OfferSink};
+use crate::proto::task_name::TaskName;
 use crate::proto::trace;
 use crate::slave;
 use crate::typed::cx::{Cx, TaskStart};
@@ -43,15 +44,13 @@ fn replay(parts: &Parts, settings: &Settings, path: &Path) -> Result<u8, String>
     let bytes = private::read(path)?.ok_or_else(|| named(&"there is no such file"))?;
     let file = FailedFile::decode(&bytes).map_err(|error| named(&error))?;
     drop(bytes);
-    let FailedFile {
-        task, algorithm, ..
-    } = &file;
+    let (task, algorithm) = (named_as(path, &file), &file.algorithm);
     let mut entries = parts.registry.entries().iter();
     let entry = entries.find(|entry| entry.name == algorithm);
     let entry = entry.ok_or_else(|| {
         let program = &file.identity.program;
         named(&format!(
-            "TASK-{task} is of `{algorithm}`, which this program has not; it is a task of {program}"
+            "{task} is of `{algorithm}`, which this program has not; it is a task of {program}"
         ))
     })?;
     let now = Identity {
@@ -75,20 +74,28 @@ fn replay(parts: &Parts, settings: &Settings, path: &Path) -> Result<u8, String>
         let bytes = kept::read_shared(folder, of).map_err(|error| named(&error))?;
         shared.push((of.name, Arc::new(bytes)));
     }
-    print_head(&file);
+    print_head(&task, &file);
     let outcome = compute(entry, &file, &shared, &settings.user);
-    Ok(tell(entry, &file, outcome))
+    Ok(tell(entry, &task, &file, outcome))
+}
+
+/// The task's name: its file's, which says the life too, unless somebody has renamed it.
+fn named_as(path: &Path, file: &FailedFile) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let parsed = TaskName::parse(&name).filter(|(task, _)| *task == file.task);
+    let life = parsed.and_then(|(_, life)| life).unwrap_or(0);
+    let task = file.task;
+    TaskName { task, life }.to_string()
 }
 
 /// What it is, on stderr: stdout has what it comes to.
-fn print_head(file: &FailedFile) {
-    let FailedFile { task, slave, .. } = file;
-    let place = match &**slave {
+fn print_head(task: &str, file: &FailedFile) {
+    let place = match &*file.slave {
         "" => String::new(),
         slave => format!(" on {slave}"),
     };
     eprintln!(
-        "TASK-{task} of `{}` {}{place}: {}",
+        "{task} of `{}` {}{place}: {}",
         file.algorithm,
         file.how.word(),
         trace::shown(&file.message)
@@ -146,13 +153,12 @@ fn compute(
     Ok(output)
 }
 
-fn tell(entry: &Entry, file: &FailedFile, outcome: Result<Vec<u8>, RunError>) -> u8 {
-    let task = file.task;
+fn tell(entry: &Entry, task: &str, file: &FailedFile, outcome: Result<Vec<u8>, RunError>) -> u8 {
     let (said, code) = match outcome {
         Ok(output) => {
             let result = (entry.signature)().result;
             (
-                format!("TASK-{task} returned {}", shown(&result, &output)),
+                format!("{task} returned {}", shown(&result, &output)),
                 exit::OK,
             )
         }
@@ -162,18 +168,18 @@ fn tell(entry: &Entry, file: &FailedFile, outcome: Result<Vec<u8>, RunError>) ->
                 true => ", as in its run",
                 false => "",
             };
-            (format!("TASK-{task} failed{same}: {message}"), exit::ERROR)
+            (format!("{task} failed{same}: {message}"), exit::ERROR)
         }
         Err(RunError::Args(error)) => {
-            let text = format!("TASK-{task}: its arguments cannot be read: {error}");
+            let text = format!("{task}: its arguments cannot be read: {error}");
             (text, exit::ERROR)
         }
         Err(RunError::StateInit(reason)) => {
-            let text = format!("TASK-{task}: no state can be made for it here: {reason}");
+            let text = format!("{task}: no state can be made for it here: {reason}");
             (text, exit::ERROR)
         }
         Err(RunError::Surroundings(reason)) => (
-            format!("TASK-{task}: it cannot print here: {reason}"),
+            format!("{task}: it cannot print here: {reason}"),
             exit::ERROR,
         ),
     };

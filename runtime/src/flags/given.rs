@@ -10,8 +10,8 @@ use ringmw_codec::flags::{FLAG, Flag};
 use ringmw_sched::AUTO;
 
 use super::values::{
-    At, Bytes, Each, Engine, Every, File, Host, Label, Level, Maybe, MemberId, Number, OnOff,
-    OrAuto, PeerOrFile, Ports, Rotate, Seconds, SlavesWanted, Switch, Take, Time,
+    At, Bytes, Each, Engine, Every, File, Host, Label, Level, LogLevel, Maybe, MemberId, Number,
+    OnOff, OrAuto, PeerOrFile, Ports, Rotate, Seconds, SlavesWanted, Switch, Take, Time,
 };
 use super::{Outlasting, Role, Settings, SlaveCount, Source};
 use crate::proto::config::{Bounds, Rules};
@@ -87,6 +87,7 @@ impl From<Given> for Settings {
             audit_rotate,
             audit_level,
             progress,
+            log,
             dir,
             resource_file,
             resource_interval,
@@ -164,6 +165,7 @@ impl From<Given> for Settings {
                 task_timeout: task_timeout.map(nanos),
                 any_build,
                 level: audit_level,
+                log,
                 wanted: slaves_wanted,
             },
             audit_file,

@@ -394,6 +394,7 @@ impl Settings {
         self.outlasting
             .state
             .get_or_insert_with(|| dir.join("state"));
+        (self.keep_failed).get_or_insert_with(|| dir.join("failed"));
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::proto::SECOND;
 use crate::proto::config::{Level, Wanted};
 use ringmw_codec::batch::BATCH_OVERHEAD_BYTES;
+use ringmw_codec::log::LogLevel;
 
 fn args(line: &str) -> Vec<OsString> {
     line.split(' ')
@@ -112,6 +113,7 @@ fn defaults_are_the_tables() {
             task_timeout: None,
             any_build: false,
             level: Level::Default,
+            log: None,
             wanted: Wanted::Fixed(0),
         },
         audit_file: None,
@@ -156,7 +158,7 @@ fn everything_can_be_given() {
          --mw-max-ready-bytes 64KiB --mw-max-queued-bytes 2GiB --mw-seed 18446744073709551615 --mw-engine epoll --mw-status-port n7:8080 \
          --mw-shared-cache 3MiB --mw-slave-prefetch off --mw-duplicate-stragglers --mw-priority-aging 0 --mw-quarantine off --mw-slaves-wanted auto:77 --mw-any-build \
          --mw-journal j --mw-journal-any-build --mw-journal-any-args --mw-journal-failures --mw-state s \
-         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm --mw-checkpoint-interval 7 --mw-progress off y",
+         --mw-secret-file key --mw-slave-at [::1]:7 --mw-slave-at @farm --mw-checkpoint-interval 7 --mw-progress off --mw-forward-log warn y",
     );
     let expected = Settings {
         role: Role::Master,
@@ -185,6 +187,7 @@ fn everything_can_be_given() {
             task_timeout: Some(3 * SECOND / 2),
             any_build: true,
             level: Level::Tasks,
+            log: Some(LogLevel::Warn),
             wanted: Wanted::Auto(77),
         },
         audit_file: Some("trail".into()),
@@ -584,6 +587,7 @@ fn a_folder_stands_for_all_files_of_a_run() {
     assert_eq!(master.audit_file, at(&format!("{name}.audit")));
     assert_eq!(master.outlasting.journal, at("journal"));
     assert_eq!(master.outlasting.state, Some("elsewhere".into()));
+    assert_eq!(master.keep_failed, at("failed"));
     let slave = parsed("--mw-slave --mw-master-port 7 --mw-dir run1");
     assert_eq!(
         slave.sources,

@@ -363,6 +363,21 @@ impl Value for Level {
     }
 }
 
+/// From which level on slaves' logs are wanted.
+pub(super) struct LogLevel;
+
+impl Value for LogLevel {
+    type Out = Option<ringmw_codec::log::LogLevel>;
+
+    fn read(value: &str) -> Result<Self::Out, String> {
+        match value {
+            "off" => Ok(None),
+            word => (word.parse().map(Some))
+                .map_err(|()| "is none of off, error, warn, info, debug and trace".to_owned()),
+        }
+    }
+}
+
 /// What moves the bytes.
 pub(super) struct Engine;
 

@@ -9,6 +9,7 @@ pub(crate) mod crash;
 pub(crate) mod dial;
 pub(crate) mod engine;
 pub(crate) mod files;
+pub(crate) mod forwarded;
 pub(crate) mod job_ad;
 pub(crate) mod last_lines;
 pub(crate) mod last_word;

@@ -209,6 +209,12 @@ impl Link {
         self.wake_from_deep();
     }
 
+    /// The same, whichever thread waits.
+    pub(crate) fn looks_again(&self) {
+        self.wake_from_deep();
+        self.rouse_if_it_serves();
+    }
+
     /// Makes known whether the running task's next checkpoint is due.
     pub(crate) fn publish_due(&self) {
         let is_due = self.core().checkpoint_is_due(self.clock.now());

@@ -33,6 +33,7 @@ use crate::io::engine::{self, Close, Engine, Handler};
 use crate::io::files::audit::AuditWriter;
 use crate::io::files::journal::writer::JournalWriter;
 use crate::io::files::kept::KeptWriter;
+use crate::io::forwarded::Forwarded;
 use crate::io::progress::Progress;
 use crate::io::signals::Signals;
 use crate::io::status::Question;
@@ -80,6 +81,8 @@ pub(crate) struct Driver {
     pub(crate) publisher: Option<Publisher>,
     /// For a person at the terminal.
     pub(crate) progress: Option<Progress>,
+    /// Shows what slaves' logs say, where that is wanted.
+    pub(crate) forwarded: Option<Forwarded>,
     /// A run that is stopped waits for no running task.
     pub(crate) stops_now: Arc<AtomicBool>,
     /// Called for every line of the trail.
@@ -337,9 +340,15 @@ impl Loop {
             for failed in state.core.take_failed() {
                 let task = failed.file.task;
                 if !kept.push(failed) {
-                    let text = format!("TASK-{task} is not kept: the disk is too slow");
+                    let name = state.core.task_name(task);
+                    let text = format!("{name} is not kept: the disk is too slow");
                     state.core.note(Event::Note { text });
                 }
+            }
+        }
+        if let Some(forwarded) = &mut self.driver.forwarded {
+            for told in state.core.take_logs() {
+                forwarded.show(&told);
             }
         }
         let submitted = self.driver.engine.submit().map(|again| self.again |= again);

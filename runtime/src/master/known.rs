@@ -24,6 +24,10 @@ pub(crate) struct Earlier {
     algorithms: Vec<(u64, HashArgs)>,
     scratch: Vec<u8>,
     said_unread: bool,
+    said_away: bool,
+    /// A task was given whose result another one has had.
+    is_again: bool,
+    said_again: bool,
     returns: Returns,
 }
 
@@ -33,6 +37,9 @@ const LIVE_MAX: usize = 1 << 20;
 
 /// Bytes that slaves have brought for tasks that are still to be given. What is beyond is computed again.
 const STORED_BYTES_MAX: usize = 256 << 20;
+
+/// What one of them takes beside its output.
+const STORED_BYTES: usize = 128;
 
 /// What slaves that come back have kept, and for which tasks.
 #[derive(Default)]
@@ -44,8 +51,22 @@ struct Returns {
     bytes: usize,
     /// Tasks that were given while slaves may come back.
     live: BTreeMap<u128, TaskId>,
+    /// Of those that are begun at most once: begun by an earlier life, and handed to nobody by this one.
+    away: BTreeMap<u128, Vec<TaskId>>,
     /// Results that found no room.
     dropped: u64,
+}
+
+impl Returns {
+    /// The result that was brought for the task of this key. One that nobody may compute again stays for whoever asks next.
+    fn take(&mut self, key: u128, stays: bool) -> Option<Recorded> {
+        if stays {
+            return self.stored.get(&key).cloned();
+        }
+        let recorded = self.stored.remove(&key)?;
+        self.bytes -= recorded.output.len() + STORED_BYTES;
+        Some(recorded)
+    }
 }
 
 impl Earlier {
@@ -57,6 +78,9 @@ impl Earlier {
             algorithms: infos.iter().map(algorithm).collect(),
             scratch: Vec::new(),
             said_unread: false,
+            said_away: false,
+            is_again: false,
+            said_again: false,
             returns: Returns::default(),
         }
     }
@@ -83,7 +107,8 @@ impl Earlier {
     }
 
     fn read(&mut self, key: u128) -> Option<Result<Recorded, ()>> {
-        let found = *self.known.find(key)?;
+        let (found, is_again) = self.known.take_for(key)?;
+        self.is_again |= is_again;
         self.scratch.clear();
         let is_read = self.outputs.read(found.place(), &mut self.scratch);
         let recorded = || Recorded {
@@ -119,12 +144,20 @@ impl State {
             if earlier.known.find(key).is_some() {
                 continue;
             }
+            let was_begun = earlier.known.was_begun(key);
+            // A failed one counts as little as one of a journal does, but where nobody may try again.
+            if recorded.failed && !was_begun && !earlier.known.takes_failures() {
+                continue;
+            }
             let returns = &mut earlier.returns;
+            for id in returns.away.remove(&key).into_iter().flatten() {
+                self.core.answer_returned(id, recorded.clone());
+            }
             if let Some(id) = returns.live.remove(&key) {
                 self.core.answer_returned(id, recorded);
                 continue;
             }
-            let bytes = recorded.output.len() + 128;
+            let bytes = recorded.output.len() + STORED_BYTES;
             if returns.bytes + bytes > STORED_BYTES_MAX {
                 returns.dropped += 1;
                 if returns.dropped == 1 {
@@ -140,18 +173,22 @@ impl State {
         }
     }
 
-    /// No slave of an earlier life comes any more once its time is over.
-    pub(super) fn expire_returns(&mut self, now: Nanos) {
+    /// No slave of an earlier life comes any more once its time is over; whether that is now.
+    pub(super) fn expire_returns(&mut self, now: Nanos) -> bool {
         if let Some(earlier) = &mut self.earlier
             && earlier.returns.until > 0
             && now >= earlier.returns.until
         {
             earlier.returns.until = 0;
             earlier.returns.live = BTreeMap::new();
+            let away = std::mem::take(&mut earlier.returns.away);
+            self.core.give_up_away(away.into_values().flatten());
             if !earlier.is_of_use() {
                 self.earlier = None;
             }
+            return true;
         }
+        false
     }
 
     /// A task was given that nothing is known of: a slave of an earlier life may bring its result.
@@ -188,30 +225,59 @@ impl State {
     fn push_found(&mut self, spec: TaskSpec, body: &TaskBody<'_>) -> Option<TaskId> {
         let earlier = self.earlier.as_mut()?;
         let key = earlier.key(spec.algorithm, body.domain, body.stream, body.args);
-        if let Some(recorded) = earlier.returns.stored.remove(&key) {
-            earlier.returns.bytes -= recorded.output.len() + 128;
+        let was_begun = !spec.policy.retry && earlier.known.was_begun(key);
+        if let Some(recorded) = earlier.returns.take(key, was_begun) {
             self.expect(&spec, 1);
             let body = self.body(body).into();
             self.core.record_known(&spec, &body, &recorded);
             return Some(self.core.submit_known(spec, body, recorded));
         }
-        let was_begun = !spec.policy.retry && earlier.known.was_begun(key);
         if let Some(read) = earlier.read(key) {
             let recorded = read
                 .ok()
                 .filter(|recorded| self.core.is_output(&spec, recorded));
             if let Some(recorded) = recorded {
+                self.say_again(spec.algorithm);
                 self.expect(&spec, 1);
                 let body = self.body(body);
                 return Some(self.core.submit_known(spec, body.into(), recorded));
             }
             self.say_unread();
         }
-        was_begun.then(|| {
-            self.expect(&spec, 1);
-            let body = self.body(body);
-            self.core.submit_begun_before(spec, body.into())
-        })
+        was_begun.then(|| self.push_begun(spec, body, key))
+    }
+
+    /// Says once that two tasks are one entry of the journal.
+    fn say_again(&mut self, algorithm: AlgorithmId) {
+        if let Some(earlier) = &mut self.earlier
+            && earlier.is_again
+            && !std::mem::replace(&mut earlier.said_again, true)
+        {
+            let name = self.core.info(algorithm).name;
+            self.core.note(Event::Note {
+                text: format!(
+                    "tasks of {name} have the same stream and the same arguments as others before them: the journal has one result for both, and both end with it"
+                ),
+            });
+        }
+    }
+
+    /// Submits a task that is begun at most once and was: it waits for its slave as long as slaves come back.
+    fn push_begun(&mut self, spec: TaskSpec, body: &TaskBody<'_>, key: u128) -> TaskId {
+        self.expect(&spec, 1);
+        let body = self.body(body).into();
+        let earlier = self.earlier.as_mut().expect("it knows the task");
+        if earlier.returns.until == 0 {
+            return self.core.submit_begun_before(spec, body);
+        }
+        if !std::mem::replace(&mut earlier.said_away, true) {
+            self.core.note(Event::Note {
+                text: "tasks with retry(false) that an earlier life of the master had handed out wait for their slaves, as long as those may come back".to_owned(),
+            });
+        }
+        let id = self.core.submit_away(spec, body);
+        earlier.returns.away.entry(key).or_default().push(id);
+        id
     }
 
     /// Says once that a recorded result cannot be used any more: its task is computed again.

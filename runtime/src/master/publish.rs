@@ -13,6 +13,7 @@ use crate::io::clock;
 use crate::io::progress::Figures;
 use crate::io::status::Board;
 use crate::proto::SECOND;
+use crate::proto::task_name::TaskName;
 
 /// Between two while nobody looks.
 const UNSEEN: Nanos = SECOND;
@@ -48,6 +49,8 @@ pub(crate) struct Publisher {
     second: (i64, u32),
     /// What there is beside, as whoever knows it says.
     more: Vec<(String, String)>,
+    /// Which life of its run it is, 0 or 1 for the first.
+    life: u32,
 }
 
 struct Point {
@@ -68,7 +71,13 @@ impl Publisher {
             messages: VecDeque::new(),
             second: (0, 0),
             more: Vec::new(),
+            life: 0,
         }
+    }
+
+    /// Says which life of its run is published.
+    pub(crate) fn of_life(self, life: u32) -> Self {
+        Publisher { life, ..self }
     }
 
     /// The master algorithm has its part of a turn.
@@ -168,7 +177,9 @@ impl Publisher {
 
     /// Whether this line of the trail is a message, and then keeps it.
     pub(crate) fn on_event(&mut self, event: &Event) {
-        let Some(text) = message(event) else { return };
+        let Some(text) = message(event, self.life) else {
+            return;
+        };
         let at_us = clock::unix_micros();
         let (second, count) = self.second;
         let count = if second == at_us / 1_000_000 {
@@ -239,7 +250,8 @@ pub(super) fn figures(state: &State, at: Nanos) -> Figures {
 }
 
 /// What an operator would want to read of a line; packets and the comings and goings of slaves are in the figures.
-fn message(event: &Event) -> Option<String> {
+fn message(event: &Event, life: u32) -> Option<String> {
+    let name = |task: u64| TaskName { task, life };
     let text = match event {
         Event::Lost {
             slave,
@@ -277,15 +289,23 @@ fn message(event: &Event) -> Option<String> {
             slave,
             message,
             ..
-        } => format!("TASK-{task} of {algorithm} failed on SLAVE-{slave}: {message}"),
-        Event::Unrunnable { task, reason, .. } => format!("TASK-{task} is unrunnable: {reason}"),
+        } => format!(
+            "{} of {algorithm} failed on SLAVE-{slave}: {message}",
+            name(*task)
+        ),
+        Event::Unrunnable { task, reason, .. } => {
+            format!("{} is unrunnable: {reason}", name(*task))
+        }
         Event::Charged {
             task,
             slave,
             crashes,
             limit,
             ..
-        } => format!("TASK-{task} was under way when SLAVE-{slave} was lost: {crashes} of {limit}"),
+        } => format!(
+            "{} was under way when SLAVE-{slave} was lost: {crashes} of {limit}",
+            name(*task)
+        ),
         Event::Stall { ms, .. } => format!(
             "a turn of the master took {}.{} s",
             ms / 1_000,

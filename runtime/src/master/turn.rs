@@ -59,7 +59,6 @@ pub(crate) fn begin(
 ) -> io::Result<bool> {
     state.close();
     state.core.begin_turn(now);
-    state.expire_returns(now);
     let want = match state.core.must_judge() {
         true => Want::All,
         false => Want::Share,
@@ -67,6 +66,10 @@ pub(crate) fn begin(
     let caught_up = take(want, &mut state.core)?;
     state.core.check_overdue(caught_up);
     state.dispatch();
+    // What has come is taken first, then it is judged who is late.
+    if caught_up && state.expire_returns(now) {
+        state.dispatch();
+    }
     Ok(caught_up)
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use ringmw_codec::batch::Elements;
 use ringmw_codec::frame::HEADER_BYTES;
 use ringmw_codec::handshake::{Fingerprint, Hello};
+use ringmw_codec::log::LogLevel;
 use ringmw_sched::{AlgorithmId, Nanos};
 
 use crate::proto::blob::Mentions;
@@ -36,6 +37,8 @@ pub struct Rules {
     pub any_build: bool,
     /// How much the trail says of packets and tasks.
     pub level: Level,
+    /// The slaves' logs are wanted from this level on.
+    pub log: Option<LogLevel>,
     /// What is desired where the master algorithm never allocates.
     pub wanted: Wanted,
 }

@@ -23,6 +23,8 @@ pub(crate) struct KnownResult {
     at: u32,
     /// The highest bit: it failed.
     bytes: u32,
+    /// A task of this life has ended with it.
+    is_taken: bool,
 }
 
 // Ten million of them are 400 MB.
@@ -170,6 +172,7 @@ impl Known {
                         segment,
                         at: outputs as u32 + entry.at,
                         bytes: entry.output_bytes | failed,
+                        is_taken: false,
                     }
                 }));
             }
@@ -213,6 +216,11 @@ impl Known {
         self.tally.results = self.results.len() as u64;
     }
 
+    /// Failures count as results.
+    pub(crate) fn takes_failures(&self) -> bool {
+        self.failures
+    }
+
     /// What was found.
     pub(crate) fn tally(&self) -> Tally {
         self.tally
@@ -231,6 +239,20 @@ impl Known {
     /// The result of the task of this key.
     #[inline]
     pub(crate) fn find(&self, key: u128) -> Option<&KnownResult> {
+        Some(&self.results[self.position(key)?])
+    }
+
+    /// The result of the task of this key, which is given now; and whether another task of this life has been given that is
+    /// the same in all that is looked at.
+    pub(crate) fn take_for(&mut self, key: u128) -> Option<(KnownResult, bool)> {
+        let at = self.position(key)?;
+        let result = &mut self.results[at];
+        let before = std::mem::replace(&mut result.is_taken, true);
+        Some((*result, before))
+    }
+
+    #[inline]
+    fn position(&self, key: u128) -> Option<usize> {
         let key = [(key >> 64) as u64, key as u64];
         let results = &self.results;
         // Keys are spread evenly: it is looked for where it is likely to be, then in growing steps from there.
@@ -250,7 +272,7 @@ impl Known {
         let at = results[low..high]
             .binary_search_by(|result| result.key.cmp(&key))
             .ok()?;
-        Some(&results[low + at])
+        Some(low + at)
     }
 
     /// Whether the task of this key, which is begun at most once, was handed out by an earlier life and has no result.
@@ -324,6 +346,8 @@ mod tests {
                 let place = found.place();
                 let output = &file[place.at as usize..][..place.bytes as usize];
                 assert_eq!((output, found.compute()), (&stream.to_le_bytes()[..], 5));
+                let mut taken = || known.take_for(key_of(stream)).expect("it was recorded").1;
+                assert_eq!([taken(), taken()], [false, true]);
             }
             assert!((tasks..tasks + 100).all(|stream| known.find(key_of(stream)).is_none()));
             assert_eq!(known.tally().results, tasks);

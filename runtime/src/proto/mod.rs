@@ -31,9 +31,11 @@ mod secured;
 pub(crate) mod series;
 pub(crate) mod slave;
 mod sums;
+pub(crate) mod task_name;
 pub(crate) mod trace;
 
 use ringmw_codec::frame::{self, Kind};
+use ringmw_codec::log::Log;
 
 /// One second in the cores' unit of time.
 pub const SECOND: ringmw_sched::Nanos = 1_000_000_000;
@@ -43,6 +45,17 @@ pub const HANDSHAKE_TIMEOUT: ringmw_sched::Nanos = 10 * SECOND;
 
 /// Handshakes under way at once; at the limit accepting pauses.
 pub const HANDSHAKES_MAX: usize = 4_096;
+
+/// The most bytes of lines of its log that a slave says of one second, and that wait to be said.
+pub(crate) const LOG_BYTES_MAX: usize = 16 << 10;
+
+/// What a line of a log counts beside its text.
+const LOG_LINE_BYTES: usize = 64;
+
+/// What a line of a log with this text counts.
+pub(crate) fn log_bytes(text: &str) -> usize {
+    LOG_LINE_BYTES + text.len().min(Log::TEXT_BYTES_MAX)
+}
 
 /// Appends a frame whose payload `encode` lays straight into the buffer.
 fn put(out: &mut Vec<u8>, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {

@@ -3,6 +3,8 @@
 //! Tasks run on the thread that calls the loops (in a process of its own, the main thread with its
 //! full stack); the I/O thread stands beside it.
 
+pub use forward::ForwardLog;
+
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -38,6 +40,7 @@ use listen::{Birth, Hall, Won};
 use panics::describe_panic;
 
 pub(crate) mod back;
+mod forward;
 mod host;
 pub(crate) mod listen;
 pub(crate) mod panics;
@@ -202,6 +205,7 @@ impl Slave {
                 })
             }
         };
+        let is_process = term.is_some();
         std::thread::Builder::new()
             .name("ringmw-io".into())
             .spawn(move || io.run(term.as_ref(), replace, memory_max, &*looks))
@@ -217,6 +221,7 @@ impl Slave {
         if let Some(word) = &link.word {
             word.joined(id.0, welcome.crash_limit == 0);
         }
+        forward::forward(&link, is_process);
         let cx = Cx::new(
             id,
             welcome.seed,

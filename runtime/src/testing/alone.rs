@@ -204,6 +204,7 @@ impl Run<'_> {
                     _ => {}
                 },
             );
+            drop(state.core.take_logs());
             let stamp = Stamp::new(0, Who::Master);
             for event in state.core.drain_audit() {
                 self.line.clear();

@@ -18,7 +18,7 @@ use ringmw_codec::journal::Segment;
 use ringmw_sched::Nanos;
 use tokio::sync::oneshot;
 
-use crate::io::files::state::{Answer, Newest, StateStore, newest};
+use crate::io::files::state::{Answer, Newest, StateStore, is_worth_keeping, newest};
 use crate::proto::disk::{Disk, Name, Unread};
 use crate::proto::known::{Outputs, Place};
 
@@ -45,8 +45,6 @@ pub(super) struct Files {
     pub(super) segments: BTreeMap<Name, SimSegment>,
     /// The state file, and the one before it.
     states: [Option<Vec<u8>>; 2],
-    /// The newest state was torn, once.
-    is_torn: bool,
     /// So many of a hundred writes fail, and so many syncs.
     pub(super) full_percent: u32,
     pub(super) broken_percent: u32,
@@ -95,12 +93,11 @@ impl Files {
         segment.bad.push(range);
     }
 
-    /// The newest state is torn, unless that has befallen the run; the one before it is whole. Whether it is.
+    /// The newest state is torn, where there is one before it. Whether it is.
     pub(super) fn tear_state(&mut self, rng: &mut ChaCha8Rng) -> bool {
         match &mut self.states {
-            [Some(newest), Some(_)] if !self.is_torn => {
+            [Some(newest), Some(_)] if !newest.is_empty() => {
                 newest.truncate(rng.random_range(0..newest.len()));
-                self.is_torn = true;
                 true
             }
             _ => false,
@@ -109,7 +106,7 @@ impl Files {
 
     fn replace_state(&mut self, file: Vec<u8>) {
         let old = self.states[0].replace(file);
-        if old.is_some() {
+        if old.as_deref().is_some_and(is_worth_keeping) {
             self.states[1] = old;
         }
     }

@@ -220,6 +220,10 @@ impl Fleet {
                 }
                 let step = slave.step(link, now, &self.quality, &mut self.rng);
                 law.on_said(link.id, &slave.take_sealed());
+                law.on_logged(key, std::mem::take(&mut slave.logged), now);
+                for (payload, alone) in slave.logs_said.drain(..) {
+                    law.on_log_said(key, &payload, alone, now);
+                }
                 for task in slave.finished.drain(..) {
                     law.on_finished(link.id, task);
                 }

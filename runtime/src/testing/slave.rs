@@ -14,11 +14,13 @@ use rand_chacha::ChaCha8Rng;
 use ringmw_codec::control::{GoodbyeCode, Offer, Starting};
 use ringmw_codec::frame::{self, Block, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
+use ringmw_codec::log::{Log, LogLevel};
 use ringmw_codec::secret::{FIRST_BYTES, Key, Secret};
 use ringmw_codec::shared::{BlobName, Want};
 use ringmw_sched::{Nanos, SlaveId};
 
 use super::coroutine::{Computed, Pause, Pauses, Resumed, Routine, Wake};
+use super::law::LogLine as Line;
 use super::net::{Link, Quality};
 use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
@@ -173,6 +175,9 @@ pub(super) struct SimSlave {
     pub(super) deaf: bool,
     /// How it comes back to its run, if it does.
     back: Option<Box<back::Back>>,
+    /// Lines that its tasks log, for the observer, and those that it says: whether alone.
+    pub(super) logged: Vec<Line>,
+    pub(super) logs_said: Vec<(Vec<u8>, bool)>,
     /// What it says as soon as it is welcome, being of another run.
     brings: Vec<u8>,
 }
@@ -252,6 +257,8 @@ impl SimSlave {
             broken_until: 0,
             deaf: false,
             back: None,
+            logged: Vec::new(),
+            logs_said: Vec::new(),
             brings: Vec::new(),
         }
     }
@@ -568,6 +575,7 @@ impl SimSlave {
         if rng.random_range(0..100) < self.pace.long_percent {
             length *= LONG;
         }
+        self.log(assignment.task, now);
         let cx = self.cx.take().unwrap_or_else(|| self.surroundings());
         let registry = Arc::clone(&self.registry);
         let (task, algorithm) = (assignment.task, assignment.algorithm);
@@ -585,6 +593,28 @@ impl SimSlave {
             offers: Vec::new(),
         });
         self.go_on_computing(Wake::On, now, rng);
+    }
+
+    /// A task logs as it begins: nothing, some lines, or more than may be said.
+    fn log(&mut self, task: u64, now: Nanos) {
+        let Some(asked) = self.core.log_level() else {
+            return;
+        };
+        let (lines, bytes) = match task % 23 {
+            0 => (300, 100),
+            1 => (20, 3_000),
+            other => (other % 4, 30),
+        };
+        for nth in 0..lines {
+            let level = LogLevel::ALL[(task + nth) as usize % 5];
+            let mut text = format!("{nth} of {lines}");
+            text.extend(std::iter::repeat_n('.', bytes as usize));
+            self.core.log(level, &text, now);
+            if level <= asked {
+                text.truncate(Log::TEXT_BYTES_MAX);
+                self.logged.push((level, Some(task), text));
+            }
+        }
     }
 
     /// What a task that waits for its conversation goes on with, once that is there.
@@ -816,6 +846,7 @@ impl SimSlave {
     fn take_said(&mut self, now: Nanos, is_its_own: bool) {
         let (open, unsent) = (&mut self.recalls_open, &mut self.unsent);
         let wanted = &mut self.wanted;
+        let logs_said = &mut self.logs_said;
         let (mouth, sealed, said) = (&mut self.mouth, &mut self.sealed, &mut self.said);
         self.core.take_said(&mut self.out, now, &mut |frames| {
             sealed.extend(frames);
@@ -823,7 +854,12 @@ impl SimSlave {
             if !is_its_own {
                 return;
             }
+            let (mut count, logs) = (0, logs_said.len());
             let flow = mouth.feed(frames, &|_| u32::MAX, &mut |kind, payload| {
+                count += 1;
+                if kind == Kind::Log {
+                    logs_said.push((payload.to_vec(), true));
+                }
                 *open -= u64::from(kind == Kind::Returned);
                 *unsent += u64::from(kind == Kind::Results);
                 if kind == Kind::Want
@@ -835,6 +871,9 @@ impl SimSlave {
                 ControlFlow::<()>::Continue(())
             });
             assert!(flow.is_ok(), "a core says frames");
+            for (_, alone) in &mut logs_said[logs..] {
+                *alone = count == 1;
+            }
         });
     }
 

@@ -4,7 +4,7 @@ use ringmw_codec::secret::FIRST_BYTES;
 use ringmw_codec::shared::BlobName;
 use ringmw_sched::Nanos;
 
-use super::law::Law;
+use super::law::{Law, LogLine};
 use crate::io::engine::ConnId;
 
 /// Who looks on at the slaves of a fleet. One that holds nothing against them says nothing here.
@@ -13,6 +13,10 @@ pub(super) trait Watch {
     fn on_first(&mut self, _first: [u8; FIRST_BYTES]) {}
     /// A slave has sealed these frames.
     fn on_said(&mut self, _conn: ConnId, _frames: &[u8]) {}
+    /// A slave's task logs these lines; slaves go by their place in the fleet.
+    fn on_logged(&mut self, _slave: usize, _lines: Vec<LogLine>, _now: Nanos) {}
+    /// A slave says a line of its log: whether that goes alone.
+    fn on_log_said(&mut self, _slave: usize, _payload: &[u8], _alone: bool, _now: Nanos) {}
     /// A slave has finished a task, and can still speak of it.
     fn on_finished(&mut self, _conn: ConnId, _task: u64) {}
     /// A slave has had its turn with so many recalls that it has not answered.
@@ -64,6 +68,14 @@ impl Watch for Law {
 
     fn on_said(&mut self, conn: ConnId, frames: &[u8]) {
         Law::on_said(self, conn, frames);
+    }
+
+    fn on_logged(&mut self, slave: usize, lines: Vec<LogLine>, now: Nanos) {
+        Law::on_logged(self, slave, lines, now);
+    }
+
+    fn on_log_said(&mut self, slave: usize, payload: &[u8], alone: bool, now: Nanos) {
+        Law::on_log_said(self, slave, payload, alone, now);
     }
 
     fn on_finished(&mut self, conn: ConnId, task: u64) {

@@ -478,6 +478,7 @@ impl Run {
         });
         self.read_trail();
         mw.work(|state| {
+            self.law.on_logs_told(state.core.take_logs());
             self.law.follow(&state.core);
             self.law.check(&state.core);
         });

@@ -13,6 +13,7 @@ use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
 use crate::conversing::{self, prattle};
+use crate::logging::{self, shout};
 use crate::misfortune::{self, fell, perish, pine, plod};
 use crate::process::Process;
 use crate::racing::{self, sprint};
@@ -193,6 +194,7 @@ async fn master(mw: Master, args: Args) -> Result {
 /// A master algorithm that goes on for ever and leaves nobody any time.
 async fn restless(mw: &Master, kind: &str) -> Result {
     match kind {
+        "shouts" => logging::shouts(mw).await,
         // It does not wait for anything.
         "holds" => loop {
             thread::sleep(Duration::from_secs(LONG_MS));
@@ -304,6 +306,7 @@ pub(crate) fn app() -> App {
         .algorithm::<pine>()
         .algorithm::<plod>()
         .algorithm::<prattle>()
+        .algorithm::<shout>()
         .algorithm::<sprint>()
         .algorithm::<square>()
         .algorithm::<swell>()

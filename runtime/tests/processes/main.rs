@@ -14,6 +14,7 @@ mod faults;
 mod hearing;
 mod leaving;
 mod listening;
+mod logging;
 mod misfortune;
 mod outlive;
 mod poison;
@@ -73,6 +74,7 @@ use crate::listening::{
     a_listening_slave_outlives_its_masters, a_silent_socket_keeps_nobody_from_the_next_address,
     either_side_dials, of_two_masters_one_has_the_slave,
 };
+use crate::logging::what_slaves_log_is_shown;
 use crate::misfortune::{
     a_black_hole_is_named_and_taken_back,
     a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted,
@@ -116,7 +118,10 @@ use crate::unsent::{
 use crate::users::{
     a_container_whose_user_has_another_number, a_folder_without_modes, two_users_of_one_group,
 };
-use crate::watched::{a_held_master_tells_how_it_does, a_stopped_run_is_finished};
+use crate::watched::{
+    a_crowd_of_wrong_requests_is_refused, a_held_master_tells_how_it_does,
+    a_stopped_run_is_finished,
+};
 use crate::wrong::{a_refused_slave_says_why, what_is_wrong_is_one_line};
 
 type Test = (&'static str, fn());
@@ -139,6 +144,16 @@ const TESTS: &[Test] = &[
     }),
     ("a_winner_dies_as_it_wins_on_epoll", || {
         a_winner_dies_as_it_wins("epoll")
+    }),
+    (
+        "a_crowd_of_wrong_requests_is_refused",
+        a_crowd_of_wrong_requests_is_refused,
+    ),
+    ("what_slaves_log_is_shown_on_the_ring", || {
+        what_slaves_log_is_shown("ring")
+    }),
+    ("what_slaves_log_is_shown_on_epoll", || {
+        what_slaves_log_is_shown("epoll")
     }),
     ("nothing_goes_in_plain", nothing_goes_in_plain),
     (

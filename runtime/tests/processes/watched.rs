@@ -8,7 +8,7 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::resource::ResourceFile;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 
-use crate::app::{assert_exit_line, count, dir};
+use crate::app::{assert_exit_line, count, dir, printed};
 use crate::process::Process;
 use crate::support::until;
 
@@ -111,6 +111,72 @@ pub(crate) fn a_held_master_tells_how_it_does() {
     drop(crowd);
     master.signal(Signal::USR2);
     master.expect_exit(0);
+    assert_exit_line(&master, 0);
+}
+
+/// A thousand at once that ask for another host, by POST, or without token are refused each; as many that send a byte at a
+/// time are closed. The run goes on beside them.
+pub(crate) fn a_crowd_of_wrong_requests_is_refused() {
+    let dir = dir();
+    let args = ["--tasks", "3000", "--nap", "1", "--mw-status-port", "0"];
+    let mut master = Process::master(dir.path(), &args);
+    let (at, token) = link(&master);
+    raise_files(CROWD);
+    let dial = |request: &str| {
+        let mut stream = TcpStream::connect(&at).expect("the backlog takes them");
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a time-out");
+        stream
+    };
+    let kinds = [
+        (
+            format!("GET /status.json HTTP/1.1\r\nHost: {at}\r\n\r\n"),
+            "401",
+        ),
+        (
+            format!("GET /status.json?token={token} HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
+            "421",
+        ),
+        (
+            format!(
+                "POST /status.json?token={token} HTTP/1.1\r\nHost: {at}\r\nContent-Length: 0\r\n\r\n"
+            ),
+            "405",
+        ),
+    ];
+    let _slave = Process::slave(dir.path(), "slave", &master.address());
+    let crowd: Vec<(TcpStream, &str)> = (0..CROWD)
+        .map(|nth| {
+            let (request, expected) = &kinds[nth % kinds.len()];
+            (dial(request), *expected)
+        })
+        .collect();
+    for (mut stream, expected) in crowd {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let status = answer.split(' ').nth(1);
+        assert_eq!(status, Some(expected), "{answer}");
+        assert!(!answer.contains("slaves"), "{answer}");
+    }
+    // Each gets its next byte once all others had theirs, until the last one is closed.
+    let mut slow: Vec<TcpStream> = (0..CROWD).map(|_| dial("GET /")).collect();
+    until("the slow to be closed", || {
+        slow.retain_mut(|stream| {
+            stream.set_nonblocking(true).expect("a socket");
+            let is_open = match stream.read(&mut [0; 256]) {
+                Ok(_) => false,
+                Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+            };
+            is_open && stream.write_all(b"x").is_ok()
+        });
+        slow.is_empty().then_some(())
+    });
+    let (status, _) = ask(&at, "/metrics", &token);
+    assert!(status.contains(" 200 "), "{status}");
+    master.expect_exit(0);
+    assert_eq!(master.stdout(), printed(3_000));
     assert_exit_line(&master, 0);
 }
 

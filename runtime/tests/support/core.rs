@@ -93,6 +93,7 @@ impl Rig {
                 checkpoint_interval: 10_000_000_000,
                 any_build: false,
                 level: Level::Tasks,
+                log: None,
                 wanted: Wanted::Fixed(0),
             },
             unsent_bytes_max: 1 << 20,

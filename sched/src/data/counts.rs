@@ -17,6 +17,9 @@ pub(crate) struct Counts {
     pub(crate) queued_bytes: u64,
     /// Tasks in slaves' hands that are not cancelled.
     pub(crate) running: u64,
+    /// Tasks that a slave of an earlier life may have.
+    pub(crate) away: u64,
+    pub(crate) away_bytes: u64,
     target: u64,
     of: Vec<Tally>,
 }
@@ -27,6 +30,8 @@ impl Counts {
             queued: 0,
             queued_bytes: 0,
             running: 0,
+            away: 0,
+            away_bytes: 0,
             target: 0,
             of: vec![Tally::default(); algorithms],
         }
@@ -66,6 +71,8 @@ impl Counts {
     pub(crate) fn check(&self, anew: &Counts) {
         let sums = |counts: &Counts| (counts.queued, counts.queued_bytes, counts.running);
         assert_eq!(sums(self), sums(anew), "queued, queued bytes, running");
+        let away = |counts: &Counts| (counts.away, counts.away_bytes);
+        assert_eq!(away(self), away(anew), "away, their bytes");
         let pending = |counts: &Counts| {
             counts
                 .of

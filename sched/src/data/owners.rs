@@ -824,7 +824,7 @@ impl Owners {
             let (queued, held, _) = anew.entry(self.slot_of(record)).or_default();
             if record.is_held() {
                 *held += u64::from(record.tasks());
-            } else if record.bound_to().is_none() {
+            } else if record.is_queued() && record.bound_to().is_none() {
                 *queued += u64::from(record.tasks());
             }
         }

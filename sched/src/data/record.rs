@@ -14,7 +14,8 @@ use crate::task::{Policy, TaskSpec};
 /// | free | queued | submitted |
 /// | queued | held | handed out |
 /// | held | queued | its slave is lost, and it is recycled |
-/// | queued, held | free | it ends |
+/// | free | away | submitted, and a slave of an earlier life may have it |
+/// | queued, held, away | free | it ends |
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum State {
     /// Nowhere: no task, and the chunk's next free record.
@@ -23,6 +24,8 @@ pub(crate) enum State {
     Queued(Links),
     /// In the hands of a slave: the slave's slot, and the position in its hands.
     Held { slave: u32, position: u32 },
+    /// In no line and in no hands: a slave of an earlier life may bring its result.
+    Away,
 }
 
 /// The yes-or-no facts in two bytes: the record is what a queue of ten million consists of.
@@ -302,6 +305,11 @@ impl<P: Series> Record<P> {
     /// Something is kept for whoever runs it next.
     pub(crate) fn keep(&mut self) {
         self.flags.0 |= Flags::KEPT;
+    }
+
+    /// Whether it is in a line.
+    pub(crate) fn is_queued(&self) -> bool {
+        matches!(self.state, State::Queued(_))
     }
 
     /// Whether it is in a slave's hands.

@@ -19,6 +19,10 @@ impl<P: Series> Scheduler<P> {
                 self.dequeue(slot);
                 None
             }
+            State::Away => {
+                self.on_not_away(slot);
+                None
+            }
             State::Free(_) => unreachable!("it was found"),
             State::Held { slave, position } => {
                 self.end_twin(slot, slave);

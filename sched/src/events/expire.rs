@@ -40,6 +40,8 @@ impl<P: Series> Scheduler<P> {
                     self.end(slot, Reason::NotBegunInTime { within });
                 }
                 State::Held { .. } => self.tasks.get_mut(slot).be_late(),
+                // It was handed out in an earlier life.
+                State::Away => {}
                 State::Free(_) => unreachable!("it was found"),
             }
         }

@@ -52,7 +52,7 @@ impl<P: Series> Scheduler<P> {
     /// All that the bound of the queue bounds.
     #[inline]
     pub(crate) fn bounded_bytes(&self) -> u64 {
-        self.counts.queued_bytes + self.kept_bytes + self.untaken_bytes
+        self.counts.queued_bytes + self.counts.away_bytes + self.kept_bytes + self.untaken_bytes
     }
 }
 

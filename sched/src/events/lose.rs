@@ -100,6 +100,8 @@ impl<P: Series> Scheduler<P> {
             record.unbind();
             record.mark();
             self.enqueue_front(slot);
+            // Else it has ended.
+            self.on_not_begun(slot);
         }
         losses.recycled = self.numbers(&recycled);
         let (rerouted, ended) = self.reroute(lost.own, Reason::SlaveLost(slave));

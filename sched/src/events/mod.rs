@@ -2,6 +2,7 @@
 //! functions: no event imports another.
 
 mod ahead;
+mod away;
 mod cancel;
 mod duplicate;
 mod expire;

@@ -145,7 +145,10 @@ impl<P: Series> Scheduler<P> {
             self.counts.running -= u64::from(record.tasks());
             self.owners.on_let_go(record, record.tasks());
             match self.why_late(slot) {
-                None => self.enqueue_front(slot),
+                None => {
+                    self.enqueue_front(slot);
+                    self.on_not_begun(slot);
+                }
                 Some(reason) => _ = self.end(slot, reason),
             }
         }

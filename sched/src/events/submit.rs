@@ -133,7 +133,7 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// Whether it is bound to a slave, or why it can not be run.
-    fn admit(&self, spec: &TaskSpec) -> Result<bool, Reason> {
+    pub(crate) fn admit(&self, spec: &TaskSpec) -> Result<bool, Reason> {
         if !self.config.fits_packet(1, spec.bytes) {
             return Err(Reason::TooLarge {
                 bytes: self.config.packet_bytes(1, spec.bytes),

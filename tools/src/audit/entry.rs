@@ -119,6 +119,23 @@ pub(crate) enum What<'a> {
         task: u64,
         reason: &'a str,
     },
+    /// The run goes on: its id, and which life of it this is.
+    Life {
+        run: &'a str,
+        life: u32,
+    },
+    /// What earlier lives recorded more than once.
+    Recorded {
+        repeated: u64,
+    },
+    /// Tasks that ended with what an earlier life had recorded, or its slaves had kept.
+    Known {
+        results: u64,
+    },
+    /// Results that a slave of an earlier life has kept.
+    Brought {
+        results: u64,
+    },
     Late {
         results: u64,
     },
@@ -352,6 +369,10 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
             task: *task,
             reason,
         },
+        Event::Life { run, life, .. } => What::Life { run, life: *life },
+        &Event::JournalRead { repeated, .. } => What::Recorded { repeated },
+        &Event::Known { results, .. } => What::Known { results },
+        &Event::Brought { results, .. } => What::Brought { results },
         &Event::Late { results, .. } => What::Late { results },
         &Event::Cancelled { tasks } => What::Cancelled { tasks },
         Event::Returned {

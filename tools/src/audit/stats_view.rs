@@ -30,10 +30,13 @@ Keys of --format json, schema 2 (raised when a key changes its meaning or goes; 
   tasks.sent, .results, .recycled, .packets (_out and _in together), .packets_out, .packets_in, .results_per_s
   churn.arrivals_per_min, .departures_per_min, .loss_ratio (departures other than by shutdown, over all departures)
   exit (the code, or CL-MW's word; null without an exit line), exit_reason, exit_at (may be behind the window)
-  restarts (lives of a master behind one that did not end with 0), down_s (between them)
+  restarts (lives of a master behind another one of its run: the same run id, or one that did not end with 0),
+  down_s (between them)
   of ringmw's trails also: seed, build, version, stalled_s, dropped_lines, slaves.dismissed (sent away because the desire
   fell; they leave by shutdown), tasks.failed, .cancelled, .late, .unrunnable, .given_back (not begun, for an idle slave),
-  .duplicated (stragglers), .bytes_out, .bytes_in, .compute_s (of the results that came). A seed above 2^53 is a string
+  .known (not computed again in a life, thanks to what earlier ones recorded; all lives together), .brought (results that
+  slaves of earlier lives had kept), .repeated (recorded more than once by the lives before the last; the largest number
+  that a life found), .duplicated (stragglers), .bytes_out, .bytes_in, .compute_s (of the results that came). A seed above 2^53 is a string
   runs: the same for each INIT line, with role, file, run and life. The top level has the sums, the largest peak, the start
   of the first life, end and exit of the last, and rates over the time that all were observed.
 A ratio or rate without its denominator is null. Figures are of masters' trails; of slaves' only where no master's is.
@@ -267,6 +270,18 @@ fn table(summary: &Summary) -> String {
                 figure(summary.down_s.unwrap_or(0.0))
             ),
         );
+    }
+    let of_lives = [
+        ("not computed again", tasks.known),
+        ("brought by slaves of earlier lives", tasks.brought),
+        ("computed more than once", tasks.repeated),
+    ];
+    if of_lives
+        .iter()
+        .any(|(_, count)| count.is_some_and(|count| count > 0))
+    {
+        let shown = of_lives.map(|(name, number)| format!("{} {name}", count(number.unwrap_or(0))));
+        row("journal", shown.join(", "));
     }
     if let Some(seed) = &summary.seed {
         row("seed", seed.to_string());

@@ -137,6 +137,15 @@ pub(crate) struct Tasks {
     pub(crate) cancelled: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) late: Option<u64>,
+    /// Not computed again, thanks to earlier lives of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) known: Option<u64>,
+    /// Of results, those that slaves of earlier lives had kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) brought: Option<u64>,
+    /// Recorded more than once by the lives before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repeated: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) given_back: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,6 +291,9 @@ impl Frame<'_> {
                 failed: ours(figures.failed),
                 cancelled: ours(figures.cancelled),
                 late: ours(figures.late),
+                known: ours(figures.known),
+                brought: ours(figures.brought),
+                repeated: ours(figures.repeated),
                 given_back: ours(figures.given_back),
                 duplicated: ours(figures.duplicated),
                 unrunnable: ours(figures.unrunnable),
@@ -327,8 +339,8 @@ impl Frame<'_> {
     }
 }
 
-/// Which run each life is one of, which life of it, and how long nobody was there before it: restarts follow a life that
-/// did not end with exit code 0.
+/// Which run each life is one of, which life of it, and how long nobody was there before it. Lives of one run say its id;
+/// of those that do not, one that follows a life which did not end with exit code 0 is the same run.
 pub(crate) struct Place {
     pub(crate) run: usize,
     pub(crate) life: usize,
@@ -341,9 +353,12 @@ pub(crate) fn places(lives: &[&Life]) -> Vec<Place> {
     for (index, life) in lives.iter().enumerate() {
         let before = index.checked_sub(1).map(|before| lives[before]);
         let place = match (before, places.last()) {
-            (Some(before), Some(last)) if !is_clean(before) && life.role == Role::Master => Place {
+            (Some(before), Some(last)) if goes_on(before, life) => Place {
                 run: last.run,
-                life: last.life + 1,
+                life: match &life.run {
+                    Some((_, life)) => (*life as usize).max(last.life + 1),
+                    None => last.life + 1,
+                },
                 down_us: (life.first_us - before.last_us).max(0),
             },
             (_, last) => Place {
@@ -355,6 +370,15 @@ pub(crate) fn places(lives: &[&Life]) -> Vec<Place> {
         places.push(place);
     }
     places
+}
+
+/// Whether a life is the next one of the run of this one before it.
+fn goes_on(before: &Life, life: &Life) -> bool {
+    life.role == Role::Master
+        && match (&before.run, &life.run) {
+            (Some((before, _)), Some((run, _))) => before == run,
+            _ => !is_clean(before),
+        }
 }
 
 /// Whether a life ended as it should.

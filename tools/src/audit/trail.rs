@@ -73,6 +73,8 @@ pub(crate) struct Life {
     pub(crate) host: String,
     pub(crate) seed: Option<u64>,
     pub(crate) build: Option<String>,
+    /// The run's id and which life of it this is, where it goes on from life to life.
+    pub(crate) run: Option<(String, u32)>,
     last_raw_us: i64,
     /// A time far ahead and its place, which the next line will confirm or not.
     jump: Option<(i64, String)>,
@@ -624,6 +626,7 @@ impl Reader {
             host: String::new(),
             seed: None,
             build: None,
+            run: None,
             last_raw_us: first.unwrap_or(i64::MIN),
             jump: None,
             shift_us: 0,
@@ -748,6 +751,7 @@ impl Reader {
                 life.seed = *seed;
                 life.build = (!build.is_empty()).then(|| (*build).to_owned());
             }
+            What::Life { run, life: number } => life.run = Some(((*run).to_owned(), *number)),
             What::Exit { exit, reason } => {
                 life.exit = Some(exit.clone());
                 life.exit_us = us;

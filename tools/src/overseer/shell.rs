@@ -33,8 +33,6 @@ use crate::say::count;
 use crate::submit::app::App;
 use crate::submit::slurm::quoted;
 
-/// The slaves of a machine that has not answered for so long are counted as lost.
-const UNREACHABLE_MAX: Duration = Duration::from_secs(300);
 /// One that did not answer gets no new slave for so long.
 const UNREACHABLE_PAUSE: Duration = Duration::from_secs(60);
 
@@ -51,12 +49,16 @@ struct Host {
     known: Vec<Job>,
     answered: Instant,
     silent_since: Option<Instant>,
+    /// Its slaves count as lost.
+    is_lost: bool,
     /// What was copied there, and where it is, as words of a shell.
     program: Option<(Vec<Stamp>, String)>,
 }
 
 pub(crate) struct Shell {
     hosts: Vec<Host>,
+    /// The slaves of a machine that has not answered for so long are counted as lost.
+    lost_after: Duration,
     ended: Vec<End>,
     notes: Vec<String>,
     next: u32,
@@ -66,16 +68,19 @@ impl Shell {
     /// This machine.
     pub(crate) fn local(tag: &str, dir: &Path, slots: u32) -> Self {
         let base = dir.join(format!("jobs.{tag}"));
-        Self::of(vec![host(
-            None,
-            "localhost",
-            slots,
-            &base.to_string_lossy(),
-        )])
+        Self::of(
+            vec![host(None, "localhost", slots, &base.to_string_lossy())],
+            Duration::MAX,
+        )
     }
 
     /// Those machines of the farm that may serve; each job is of so many slaves.
-    pub(crate) fn farm(tag: &str, machines: Vec<Machine>, cpus: u32) -> Result<Self, String> {
+    pub(crate) fn farm(
+        tag: &str,
+        machines: Vec<Machine>,
+        cpus: u32,
+        lost_after: Duration,
+    ) -> Result<Self, String> {
         let serves = |machine: &Machine| matches!(machine.standing, Standing::Valid(_));
         let hosts: Vec<Host> = machines
             .into_iter()
@@ -93,7 +98,7 @@ impl Shell {
                     .to_owned(),
             );
         }
-        let mut farm = Self::of(hosts);
+        let mut farm = Self::of(hosts, lost_after);
         for host in &farm.hosts {
             let ports = host.ports()?;
             if cpus > 1 && !ports.is_empty() {
@@ -115,9 +120,10 @@ impl Shell {
         Ok(farm)
     }
 
-    fn of(hosts: Vec<Host>) -> Self {
+    fn of(hosts: Vec<Host>, lost_after: Duration) -> Self {
         Self {
             hosts,
+            lost_after,
             ended: Vec::new(),
             notes: Vec::new(),
             next: 0,
@@ -134,6 +140,7 @@ fn host(machine: Option<Machine>, name: &str, slots: u32, base: &str) -> Host {
         known: Vec::new(),
         answered: Instant::now(),
         silent_since: None,
+        is_lost: false,
         program: None,
     }
 }
@@ -449,22 +456,37 @@ impl Batch for Shell {
             match told.unwrap_or_else(|_| Err("the thread that asked it panicked".to_owned())) {
                 Ok(ended) => {
                     answers += 1;
+                    if std::mem::take(&mut host.is_lost) {
+                        self.notes.push(format!("{} answers again", host.name));
+                    }
                     self.ended.extend(ended);
                 }
                 Err(error) => {
                     if host.silent_since.is_none() {
-                        errors.push(error);
+                        errors.push(match host.known.len() {
+                            0 => error,
+                            slaves => format!(
+                                "{error}; its slaves, {slaves} when it last answered, count as running for {} s",
+                                self.lost_after.as_secs()
+                            ),
+                        });
                     }
                     host.silent_since.get_or_insert_with(Instant::now);
-                    if host.answered.elapsed() > UNREACHABLE_MAX {
+                    if host.answered.elapsed() > self.lost_after && !host.is_lost {
+                        host.is_lost = true;
+                        errors.push(format!(
+                            "{} has not answered for {} s: its {} slaves count as lost, and others start elsewhere",
+                            host.name,
+                            self.lost_after.as_secs(),
+                            host.known.len()
+                        ));
                         host.known.clear();
                     }
                 }
             }
         }
         self.notes.extend(errors);
-        let lost = |host: &Host| host.answered.elapsed() > UNREACHABLE_MAX;
-        if answers == 0 && !self.hosts.iter().all(lost) {
+        if answers == 0 && !self.hosts.iter().all(|host| host.is_lost) {
             return Err(self
                 .notes
                 .pop()

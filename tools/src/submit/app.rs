@@ -66,6 +66,25 @@ pub(crate) struct App {
     pub(crate) request: Request,
 }
 
+/// What becomes of the work when the master is started again, for whoever reads the submit file.
+pub(super) fn starts_again(args: &[String]) -> &'static str {
+    let own = args.split(|arg| arg == "--").next().unwrap_or_default();
+    let outlasts = |arg: &String| {
+        ["--mw-dir", "--mw-journal"].iter().any(|flag| {
+            arg.strip_prefix(flag)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
+    };
+    match own.iter().any(outlasts) {
+        true => {
+            "It goes on where it was: its results\n# are in the folder that its arguments name."
+        }
+        false => {
+            "All work begins\n# anew then, but with `--mw-dir .` among its arguments it goes on where it was."
+        }
+    }
+}
+
 impl App {
     /// A slave's arguments, by the name under which the resource file is beside it.
     pub(crate) fn slave_args(&self, resource_file: &str) -> Vec<String> {

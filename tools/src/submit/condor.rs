@@ -45,7 +45,7 @@ pub(crate) fn master(app: &App, args: &[String], lines: &[String]) -> Result<Tex
     }
     let (dir, tag) = (path(&app.dir)?, literal(&app.tag, Expanded::AtSubmission)?);
     let (arguments, environment) = (arguments(&all), master_environment(app)?);
-    let more = lines_of(lines);
+    let (more, again) = (lines_of(lines), super::app::starts_again(args));
     let text = format!(
         r#"# The master of {tag}. Submit this first: condor_submit master.sub
 
@@ -65,7 +65,7 @@ notification = NEVER
 batch_name   = {tag}
 
 # It leaves the queue when its algorithm has come to an end, whatever its exit code. It stays, and is started again,
-# when it was killed by a signal or left on one: 129 is SIGHUP, 130 SIGINT, 143 SIGTERM.
+# when it was killed by a signal or left on one: 129 is SIGHUP, 130 SIGINT, 143 SIGTERM. {again}
 on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143) && (ExitCode != {CRASH_LOOP})
 
 # It counts its starts in the file that RINGMW_STARTS names. The one after {ABORTS_MAX} that were aborted within a minute each

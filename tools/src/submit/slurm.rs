@@ -24,7 +24,7 @@ pub(crate) fn master(app: &App, args: &[String], lines: &[String]) -> Result<Tex
     let (dir, tag) = (value(&path(&app.dir)?)?, &app.tag);
     let name = value(&format!("{tag}.master"))?;
     let (output, here) = output(&app.dir, "master.%j.out", "master.$SLURM_JOB_ID.out");
-    let more = lines.join("\n");
+    let (more, again) = (lines.join("\n"), super::app::starts_again(args));
     let binary = quoted(&path(&app.binary)?);
     let file = quoted(&path(&app.resource_file)?);
     let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
@@ -37,7 +37,7 @@ pub(crate) fn master(app: &App, args: &[String], lines: &[String]) -> Result<Tex
 #SBATCH --chdir={dir}
 #SBATCH --ntasks=1
 #SBATCH --output={output}
-# A node that fails, or a preemption, puts it back into the queue; it then starts anew and writes a new resource file.
+# A node that fails, or a preemption, puts it back into the queue, and it writes a new resource file. {again}
 #SBATCH --requeue
 #SBATCH --open-mode=append
 {more}

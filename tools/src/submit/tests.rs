@@ -59,6 +59,35 @@ fn the_masters_arguments_are_quoted_for_condor() {
     assert!(condor::master(&app(), &["a\nb".to_owned()], &[]).is_err());
 }
 
+/// The careful run is one flag among the master's arguments: on both systems its files lie in the run's folder, where those
+/// that the submit file names stay; and the slaves know of the resource file alone.
+#[test]
+fn a_master_that_goes_on_says_so() {
+    let careful = ["--mw-dir".to_owned(), ".".to_owned(), "--input".to_owned()];
+    let plain = ["--input".to_owned(), "--".to_owned(), "--mw-dir".to_owned()];
+    for (args, word) in [
+        (&careful, "goes on where it was: its results"),
+        (&plain, "begins\n# anew"),
+    ] {
+        let condor = condor::master(&app(), args, &[])
+            .expect("it can be written")
+            .text;
+        let slurm = slurm::master(&app(), args, &[])
+            .expect("it can be written")
+            .text;
+        for text in [&condor, &slurm] {
+            assert!(text.contains(word), "{text}");
+            let lines = text
+                .lines()
+                .filter(|line| line.contains("# anew") || line.contains("# are in"));
+            assert_eq!(lines.count(), 1, "a comment stays one: {text}");
+        }
+        assert!(condor.contains("--mw-resource-file ping.rsc"), "{condor}");
+    }
+    let text = condor::master(&app(), &careful, &[]).expect("it can be written");
+    assert!(line(&text, "arguments").ends_with("--mw-dir . --input\""));
+}
+
 #[test]
 fn slaves_repeat_nothing_of_the_masters() {
     let text = condor::slaves(&app(), 1000).expect("it can be written");

@@ -967,6 +967,60 @@ fn marks_and_blocks_of_nul_bytes_eat_no_line() {
 }
 
 /// A run that crashed and was begun again is one run of two lives; the next is another.
+/// A run with a journal: its lives say so, however each of them ended, and another run in the same trail is another.
+#[test]
+fn lives_with_a_journal_are_one_run() {
+    let life = |us: i64, run: &str, number: u32, repeated: u64, known: u64, code: &str| {
+        let mut lines = init(us);
+        lines += &line(
+            us + 1,
+            &format!("life run={run} life={number} journal=j state=\"\""),
+        );
+        lines += &line(
+            us + 2,
+            &format!(
+                "journal-read segments=1 results=9 repeated={repeated} unfounded=0 damaged=0 torn=0 unread=\"\""
+            ),
+        );
+        lines += &line(us + 3, &format!("known results={known}"));
+        lines += &line(us + 4, "brought slave=SLAVE-0 results=2");
+        lines + &line(us + 5 * SECOND, &format!("exit code={code} reason=x"))
+    };
+    let mut trail = life(START_US, "aa", 1, 0, 0, "143");
+    trail += &life(START_US + 10 * SECOND, "aa", 2, 1, 10, "0");
+    trail += &life(START_US + 25 * SECOND, "aa", 3, 4, 30, "0");
+    trail += &life(START_US + 60 * SECOND, "bb", 1, 0, 0, "1");
+    let (_folder, file) = written(&trail);
+    let stats = audit_files(&["stats", "--format", "json"], &[&file]).json();
+    assert_eq!(
+        (&stats["restarts"], &stats["down_s"]),
+        (&json!(2), &json!(15.0))
+    );
+    let told = |life: &serde_json::Value| {
+        let tasks = &life["tasks"];
+        let of = |key: &str| tasks[key].as_u64().expect("a number");
+        (of("known"), of("brought"), of("repeated"))
+    };
+    assert_eq!(told(&stats), (40, 8, 4));
+    let runs = stats["runs"].as_array().expect("an array");
+    assert_eq!(told(&runs[2]), (30, 2, 4));
+    let places: Vec<_> = runs
+        .iter()
+        .map(|life| (life["run"].as_u64(), life["life"].as_u64()))
+        .collect();
+    let expected = [(1, 1), (1, 2), (1, 3), (2, 1)];
+    assert_eq!(places, expected.map(|(run, life)| (Some(run), Some(life))));
+    let table = audit_files(&["stats"], &[&file]).out;
+    assert!(
+        table.contains(
+            "40 not computed again, 8 brought by slaves of earlier lives, 4 computed more than once"
+        ),
+        "{table}"
+    );
+    let csv = audit_files(&["stats", "--format", "csv"], &[&file]).out;
+    assert!(csv.contains("tasks.known,40"), "{csv}");
+}
+
 #[test]
 fn lives_of_a_run_are_told_apart() {
     let mut trail = init(START_US)

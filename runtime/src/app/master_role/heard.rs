@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use ringmw_codec::audit::Event;
 
 use crate::io::terminal::printable;
+use crate::proto::task_name::TaskName;
 
 /// Lines of a kind; the trail has them all.
 const LINES_MAX: u32 = 5;
@@ -19,11 +20,21 @@ const MESSAGE_BYTES_MAX: usize = 200;
 pub(super) struct Heard {
     given_up: u32,
     quarantined: u32,
+    /// Which life of the run it is, 0 or 1 for the first.
+    life: u32,
     /// Slave and message, the newest last.
     failed: VecDeque<(u32, String)>,
 }
 
 impl Heard {
+    /// Nothing yet, of this life of the run.
+    pub(super) fn of_life(life: u32) -> Self {
+        Heard {
+            life,
+            ..Heard::default()
+        }
+    }
+
     /// A line of the trail; what is told of it.
     pub(super) fn on_event(&mut self, event: &Event) -> Option<String> {
         let text = self.text(event)?;
@@ -51,8 +62,11 @@ impl Heard {
                     1 => format!("SLAVE-{slave} was lost"),
                     _ => format!("{crashes} slaves were lost, SLAVE-{slave} the last,"),
                 };
-                let text =
-                    format!("TASK-{task} is given up: {slaves} while it ran (--mw-crash-limit)");
+                let name = TaskName {
+                    task: *task,
+                    life: self.life,
+                };
+                let text = format!("{name} is given up: {slaves} while it ran (--mw-crash-limit)");
                 bounded(&mut self.given_up, text, "tasks that are given up")
             }
             Event::Quarantined {

@@ -30,6 +30,7 @@ use crate::io::engine;
 use crate::io::files::audit::{AuditWriter, Sink};
 use crate::io::files::kept::{self, KeptWriter};
 use crate::io::files::private;
+use crate::io::forwarded::Forwarded;
 use crate::io::last_lines;
 use crate::io::probe;
 use crate::io::progress::{Form, Progress};
@@ -43,6 +44,7 @@ use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::proto::config::{Config, unsent_bytes_max};
 use crate::proto::master::MasterCore;
+use crate::proto::task_name::TaskName;
 use crate::typed::registry::Registry;
 
 mod heard;
@@ -307,9 +309,12 @@ impl Setting {
             seed,
         );
         config.run = run;
-        if outlast.is_some() {
-            config.reconnect = outlast::RECONNECT;
-        }
+        // Slaves of local mode and of this process are gone with it.
+        let reconnect = match outlast.is_some() && !self.is_local() && !self.embedded {
+            true => outlast::RECONNECT,
+            false => 0,
+        };
+        config.reconnect = reconnect;
         // Slaves of this machine and of this process cost nothing to keep.
         config.dismisses = !self.is_local() && !self.embedded;
         let mut core = MasterCore::new(config, clock.now());
@@ -350,7 +355,11 @@ impl Setting {
             if journal.is_some() {
                 state.core.record(self.settings.outlasting.failures);
             }
-            let mut earlier = life.take_earlier(&infos, clock.now());
+            let returns_until = match reconnect {
+                0 => 0,
+                reconnect => clock.now() + reconnect,
+            };
+            let mut earlier = life.take_earlier(&infos, returns_until);
             state.core.restore_bests(earlier.take_bests());
             state.go_on(earlier);
             keeper = life.state.take().map(|store| Keeper {
@@ -360,7 +369,9 @@ impl Setting {
                 any_args: self.settings.outlasting.any_args,
             });
         }
-        let kept = self.keep_failed(&mut state.core, seed)?;
+        let number = life.as_ref().map_or(0, |(_, life)| life.number);
+        state.core.set_life(number);
+        let kept = self.keep_failed(&mut state.core, seed, number)?;
         let mw = Master::new(state, registry, clock, seed);
         if let Some(keeper) = keeper {
             mw.keep_state(keeper);
@@ -383,6 +394,7 @@ impl Setting {
             |watch: status::Watch| watch.serve(about, clock, stop.clone(), Arc::clone(&stops_now));
         let publisher = watch.map(serve);
         let publisher = publisher.transpose()?;
+        let publisher = publisher.map(|publisher| publisher.of_life(number));
         let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
         let told = told.unwrap_or_default();
         let reporting = Reporting::open(&self, &addresses, secret.as_ref(), run, told)?;
@@ -390,9 +402,13 @@ impl Setting {
             let _ = self.finished.set(reporting.say_finished());
         }
         let progress = self.progress(local.as_ref().map_or(0, LocalSlaves::slaves))?;
+        let forwarded = (self.settings.rules.log)
+            .map(|_| Forwarded::start(&own_name()))
+            .transpose()
+            .map_err(|error| format!("{}: {error}", FLAG.log.name))?;
         // A master that nobody watches leaves it to its trail.
         let is_heard = !self.embedded && (self.is_local() || progress.is_some());
-        let mut heard = is_heard.then(Heard::default);
+        let mut heard = is_heard.then(|| Heard::of_life(number));
         let args = Args::new(self.settings.user.clone());
         let audit = Arc::clone(&self.audit);
         let handle = mw.clone();
@@ -413,6 +429,7 @@ impl Setting {
                 signals,
                 publisher,
                 progress,
+                forwarded,
                 stops_now,
                 watch: Box::new(move |event| {
                     if let Some(text) = heard.as_mut().and_then(|heard| heard.on_event(event)) {
@@ -495,7 +512,12 @@ impl Setting {
     }
 
     /// Where tasks that give no output are kept, if they are.
-    fn keep_failed(&self, core: &mut MasterCore, seed: u64) -> Result<Option<KeptWriter>, String> {
+    fn keep_failed(
+        &self,
+        core: &mut MasterCore,
+        seed: u64,
+        life: u32,
+    ) -> Result<Option<KeptWriter>, String> {
         let Some(folder) = &self.settings.keep_failed else {
             return Ok(None);
         };
@@ -517,7 +539,10 @@ impl Setting {
                     let replay = replay_role::command(&program, &file);
                     complain(
                         &name,
-                        &format!("TASK-{task} is kept, run it by itself: {replay}"),
+                        &format!(
+                            "{} is kept, run it by itself: {replay}",
+                            TaskName { task, life }
+                        ),
                     );
                     let file = file.to_string_lossy().into_owned();
                     Event::Kept { task, file, replay }
@@ -529,7 +554,7 @@ impl Setting {
             };
             audit.say(Who::Master, event);
         };
-        let writer = KeptWriter::start(folder.clone(), identity, tell);
+        let writer = KeptWriter::start(folder.clone(), life, identity, tell);
         let writer = writer.map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Some(writer))
     }

@@ -62,7 +62,7 @@ pub(super) struct Life {
     /// For the trail.
     pub(super) lines: Vec<Event>,
     /// Which life it is.
-    number: u32,
+    pub(super) number: u32,
 }
 
 impl Outlast {
@@ -243,11 +243,16 @@ impl Outlast {
 
 impl Life {
     /// What earlier lives left, for the master; and until then their slaves come back.
-    pub(super) fn take_earlier(&mut self, infos: &[AlgorithmInfo], now: Nanos) -> Earlier {
+    /// `returns_until` is when the last of them gives up.
+    pub(super) fn take_earlier(
+        &mut self,
+        infos: &[AlgorithmInfo],
+        returns_until: Nanos,
+    ) -> Earlier {
         let (known, files) = self.earlier.take().unwrap_or_default();
         let mut earlier = Earlier::new(known, Box::new(files), infos);
         if self.number > 1 {
-            earlier.expect_returns(now + RECONNECT);
+            earlier.expect_returns(returns_until);
         }
         earlier
     }

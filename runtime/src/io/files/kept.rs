@@ -13,6 +13,7 @@ use ringmw_codec::shared::{BlobName, BlobRef};
 use crate::io::files::private;
 use crate::proto::blob::{Blob, Source, name_of};
 use crate::proto::master::{Folder, KeptTask};
+use crate::proto::task_name::TaskName;
 
 /// Files that wait for the disk; what comes while it is so slow is not kept.
 const WAITING_MAX: usize = 16;
@@ -96,12 +97,13 @@ pub(crate) fn read_shared(folder: &Path, of: BlobRef) -> Result<Vec<u8>, String>
 }
 
 impl KeptWriter {
-    /// Begins to write tasks of this identity; `tell` is called from the thread.
+    /// Begins to write tasks of this identity and of this life of the run, 0 or 1 for the first; `tell` is called from the thread.
     ///
     /// # Errors
     /// When there is no thread for it.
     pub(crate) fn start(
         folder: PathBuf,
+        life: u32,
         identity: Identity,
         tell: impl Fn(News) + Send + 'static,
     ) -> io::Result<Self> {
@@ -110,19 +112,19 @@ impl KeptWriter {
             .name("ringmw-kept".to_owned())
             .spawn(move || {
                 for task in inbox {
-                    let number = task.file.task;
+                    let name = task_name(&task, life);
                     for blob in task.shared.iter() {
                         if let Err(error) = write_shared(&folder, blob) {
                             tell(News::Trouble(format!(
-                                "shared data that TASK-{number} names cannot be kept in {}: {error}",
+                                "shared data that {name} names cannot be kept in {}: {error}",
                                 folder.display()
                             )));
                         }
                     }
-                    let news = match write(&folder, &task) {
-                        Ok(path) => News::Kept(number, path),
+                    let news = match write(&folder, life, &task) {
+                        Ok(path) => News::Kept(task.file.task, path),
                         Err(error) => News::Trouble(format!(
-                            "TASK-{number} cannot be kept in {}: {error}",
+                            "{name} cannot be kept in {}: {error}",
                             folder.display()
                         )),
                     };
@@ -186,12 +188,17 @@ fn copy_shared(blob: &Blob, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn write(folder: &Path, KeptTask { file, .. }: &KeptTask) -> io::Result<PathBuf> {
-    let bytes = file.encode();
+fn task_name(KeptTask { file, .. }: &KeptTask, life: u32) -> TaskName {
+    let task = file.task;
+    TaskName { task, life }
+}
+
+fn write(folder: &Path, life: u32, kept: &KeptTask) -> io::Result<PathBuf> {
+    let (bytes, task) = (kept.file.encode(), task_name(kept, life));
     for nth in 1..=NAMES_MAX {
         let name = match nth {
-            1 => format!("TASK-{}", file.task),
-            _ => format!("TASK-{}-{nth}", file.task),
+            1 => task.to_string(),
+            _ => format!("{task}-{nth}"),
         };
         let path = folder.join(name);
         match private::create_new(&path) {
@@ -235,7 +242,7 @@ mod tests {
         };
         let (send, news) = channel();
         let tell = move |news| send.send(news).unwrap();
-        let writer = KeptWriter::start(folder.clone(), identity.clone(), tell).unwrap();
+        let writer = KeptWriter::start(folder.clone(), 0, identity.clone(), tell).unwrap();
         for message in ["one", "two"] {
             let file = FailedFile {
                 task: 3,

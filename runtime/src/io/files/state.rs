@@ -1,4 +1,5 @@
-//! The state file's thread: the newest state is written aside and renamed, a generation is kept beside it.
+//! The state file's thread: the newest state is written aside and renamed, a generation is kept beside it. One that cannot be
+//! read is never kept in the place of one that can.
 //!
 //! A state that comes while another one is written waits; one that comes while one waits takes its place, and both are told
 //! when it is on disk.
@@ -98,6 +99,8 @@ impl Shared {
     }
 
     fn run(&self) {
+        // What this thread has written is whole.
+        let mut is_ours = false;
         loop {
             let mut work = self.work();
             while work.write.is_none() && work.reads.is_empty() {
@@ -110,8 +113,11 @@ impl Shared {
             let reads = std::mem::take(&mut work.reads);
             drop(work);
             if let Some(file) = write {
-                let done = private::replace(&self.path, &file, true)
+                let keeps = is_ours
+                    || std::fs::read(&self.path).is_ok_and(|there| is_worth_keeping(&there));
+                let done = private::replace(&self.path, &file, keeps)
                     .map_err(|error| format!("{}: {error}", self.path.display()));
+                is_ours = done.is_ok();
                 for sender in written {
                     let _ = sender.send(done.clone());
                 }
@@ -121,6 +127,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether a state that is about to be replaced becomes the one before the newest: it can be read.
+pub(crate) fn is_worth_keeping(file: &[u8]) -> bool {
+    StateFile::decode(file).is_ok()
 }
 
 /// The newest state that is whole, of what files of these names hold, the newest first.
@@ -186,5 +197,42 @@ mod tests {
         assert!(wrong.expect("told").contains("cut off"));
         std::fs::write(private::generation(&path), b"RWstate\0").expect("ours");
         assert!(read().expect_err("none is whole").contains("begin anew"));
+    }
+
+    /// The master was killed and its newest state is torn: the next life saves one, which is torn too.
+    #[test]
+    fn a_torn_state_does_not_take_the_place_of_the_one_before() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("state");
+        let open = || FileStore::open(path.clone()).expect("a thread");
+        let write = |store: &FileStore, value: &[u8]| {
+            let written = store.write(state(value).encode()).blocking_recv();
+            assert_eq!(written.expect("answered"), Ok(()));
+        };
+        let tear = || {
+            let whole = std::fs::read(&path).expect("there");
+            std::fs::write(&path, &whole[..whole.len() / 2]).expect("ours");
+        };
+        let found = |store: &FileStore| {
+            let read = store.read().blocking_recv().expect("answered");
+            read.expect("one is whole").expect("there").0.value
+        };
+        let first = open();
+        write(&first, b"one");
+        write(&first, b"two");
+        for next in [&b"three"[..], b"four"] {
+            tear();
+            let life = open();
+            assert_eq!(found(&life), b"one");
+            write(&life, next);
+            assert_eq!(found(&life), next);
+        }
+        tear();
+        assert_eq!(found(&open()), b"one");
+        let life = open();
+        write(&life, b"five");
+        write(&life, b"six");
+        tear();
+        assert_eq!(found(&life), b"five");
     }
 }

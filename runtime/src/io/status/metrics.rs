@@ -331,4 +331,40 @@ mod tests {
             assert!(value.parse::<f64>().is_ok(), "{line}");
         }
     }
+
+    /// Every family of a run that has something of everything, as Prometheus' own tool sees it.
+    #[test]
+    #[ignore = "needs promtool, of Debian's package prometheus: `.ci/run machine` brings it"]
+    fn promtool_finds_nothing() {
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+
+        let status = Status {
+            algorithms: ["fit", "a\"b\\c"]
+                .map(|name| Algorithm {
+                    name: name.into(),
+                    ..Algorithm::default()
+                })
+                .into(),
+            ..Status::default()
+        };
+        let mut child = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("promtool is there");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(page(&status).as_bytes()).expect("taken");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let told = [output.stdout, output.stderr].concat();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&told)
+        );
+        assert_eq!(String::from_utf8_lossy(&told), "");
+    }
 }

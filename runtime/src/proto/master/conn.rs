@@ -12,6 +12,7 @@ use ringmw_codec::talk::Progress;
 use ringmw_sched::{Death, Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
+use super::logs::LogPace;
 use super::meter::Meter;
 use super::shared::Sending;
 use crate::proto::conn::{ConnId, Effect};
@@ -129,6 +130,8 @@ pub struct SlaveInfo {
     pub deeds: Deeds,
     /// How far a task of its was when it said so last.
     pub progress: Option<Progress>,
+    /// How much of its log was taken in this second.
+    pub(super) log_pace: LogPace,
 }
 
 /// Why a connection of a slave ends, as the trail names it.

@@ -42,6 +42,7 @@ impl MasterCore {
             FromSlave::Said(said) => self.on_said(slave, said),
             FromSlave::Heard(heard) => self.on_heard(slave, heard),
             FromSlave::Progress(progress) => self.on_progress(conn, slave, progress),
+            FromSlave::Log(log) => self.on_log(conn, slave, &log),
             FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
             FromSlave::Kept(kept) => self.on_kept(conn, slave, &kept),
@@ -66,6 +67,7 @@ impl MasterCore {
 
     pub(super) fn on_returned(&mut self, slave: SlaveId, returned: &Returned) -> Result<(), Stop> {
         let tasks = self.sched.given_back(slave, &returned.tasks);
+        self.record_not_begun();
         let tasks = tasks.map_err(offence)?;
         if !tasks.is_empty() {
             self.trail.push(Event::Returned {

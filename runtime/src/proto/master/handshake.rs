@@ -8,6 +8,7 @@ use ringmw_codec::handshake::{Hello, Refusal, Welcome, judge};
 
 use super::conn::{Phase, SlaveInfo, Stop};
 use super::incumbents::tell_bests;
+use super::logs::LogPace;
 use super::{MasterCore, trail};
 use crate::proto::conn::ConnId;
 use crate::proto::put;
@@ -60,6 +61,7 @@ impl MasterCore {
             shared_cache_bytes: self.config.rules.shared_cache_bytes,
             run: self.config.run,
             reconnect_ms: self.config.reconnect / 1_000_000,
+            log: self.config.rules.log,
             args: self.config.args.clone(),
         };
         let (awake, now, timeout) = (self.awake, self.now, self.config.rules.client_timeout);
@@ -76,6 +78,7 @@ impl MasterCore {
             about: hello.about,
             since: now,
             progress: None,
+            log_pace: LogPace::default(),
         };
         let connected = Event::Connected {
             slave: id.0,

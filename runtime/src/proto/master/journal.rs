@@ -66,11 +66,6 @@ impl Recorder {
         }
     }
 
-    /// Whether failed results are recorded.
-    pub(super) fn takes_failures(&self) -> bool {
-        self.failures
-    }
-
     /// Puts results of tasks of one series.
     #[inline]
     pub(super) fn put_results<'a>(
@@ -140,6 +135,22 @@ impl Recorder {
         });
     }
 
+    /// Tasks that are begun at most once are queued again, with their slave's word that it has not begun them: the next life
+    /// may hand them out.
+    #[cold]
+    fn put_not_begun(&mut self, algorithm: AlgorithmId, hash_args: fn(&[u8]) -> u128, body: &Body) {
+        let mut entries = Vec::new();
+        body.each_args(|index, _, (domain, first), args| {
+            entries.push(BegunEntry {
+                algorithm: algorithm.0,
+                domain,
+                stream: first + u64::from(index),
+                args: hash_args(args),
+            });
+        });
+        put_begun(&mut self.out, true, &entries);
+    }
+
     /// The packet is made and lies at the end of this connection's buffer, from `begin` on: it leaves behind what was
     /// recorded of it.
     #[inline]
@@ -169,6 +180,15 @@ impl MasterCore {
     /// What an earlier life had of incumbents is theirs who are made at their places, and recorded anew.
     pub(crate) fn restore_bests(&mut self, bests: impl IntoIterator<Item = (u32, KnownBest)>) {
         self.bests.restore(bests);
+    }
+
+    /// What is queued again and is begun at most once is recorded as not begun.
+    pub(super) fn record_not_begun(&mut self) {
+        while let Some((algorithm, body)) = self.sched.poll_not_begun() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.put_not_begun(algorithm, self.config.info(algorithm).hash_args, body);
+            }
+        }
     }
 
     /// The payloads since they were taken last are put into `out`, which is empty; and the barrier that waits for them.

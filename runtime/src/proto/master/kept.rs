@@ -46,25 +46,17 @@ impl MasterCore {
         for result in &kept.results {
             self.check_kept(result).map_err(offence)?;
         }
-        let failures = self
-            .recorder
-            .as_ref()
-            .is_some_and(|recorder| recorder.takes_failures());
-        // A failed one counts as little as one of a journal does.
-        let some = kept
-            .results
-            .iter()
-            .filter(|result| failures || !result.failed);
-        self.returned.extend(some.map(|result| Returned {
-            algorithm: AlgorithmId(result.algorithm),
-            stream: (result.domain, result.stream),
-            args: result.args,
-            recorded: Recorded {
-                output: SmallBytes::copy_from_slice(result.output),
-                failed: result.failed,
-                compute: result.compute_ns,
-            },
-        }));
+        self.returned
+            .extend(kept.results.iter().map(|result| Returned {
+                algorithm: AlgorithmId(result.algorithm),
+                stream: (result.domain, result.stream),
+                args: result.args,
+                recorded: Recorded {
+                    output: SmallBytes::copy_from_slice(result.output),
+                    failed: result.failed,
+                    compute: result.compute_ns,
+                },
+            }));
         self.trail.push(Event::Brought {
             slave: slave.0,
             results: kept.results.len() as u64,
@@ -105,6 +97,7 @@ impl MasterCore {
             return false;
         };
         self.forget_checkpoints(id.seq(), 1);
+        self.forget_talks(id.seq(), 1);
         self.collect_withdrawals();
         let body = task.payload.alone();
         let spec = TaskSpec {

@@ -13,6 +13,7 @@ use crate::proto::series::Body;
 pub(crate) const EARLIER: SlaveId = SlaveId(u32::MAX);
 
 /// A result that was recorded.
+#[derive(Clone)]
 pub(crate) struct Recorded {
     pub(crate) output: SmallBytes,
     pub(crate) failed: bool,
@@ -25,6 +26,11 @@ fn alone(output: &[u8]) -> Elements {
 }
 
 impl MasterCore {
+    /// Says which life of its run it leads.
+    pub(crate) fn set_life(&mut self, life: u32) {
+        self.life = life;
+    }
+
     /// Whether an output is one of the task's algorithm: what comes from a disk is believed no more than what comes from a
     /// slave.
     pub(crate) fn is_output(&self, spec: &TaskSpec, recorded: &Recorded) -> bool {
@@ -115,8 +121,25 @@ impl MasterCore {
         }
     }
 
-    /// Submits a task that is begun at most once and was, by an earlier life.
+    /// Submits a task that is begun at most once and was, by an earlier life: its slave may come back with the result.
+    pub(crate) fn submit_away(&mut self, spec: TaskSpec, body: Body) -> TaskId {
+        self.account.of(spec.algorithm).submitted += 1;
+        let id = self.sched.submit_away(spec, body, self.now);
+        self.collect_unrunnable();
+        id
+    }
+
+    /// No slave of an earlier life comes back any more: of these tasks those that wait yet are unrunnable.
+    pub(crate) fn give_up_away(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
+        for id in tasks {
+            self.sched.give_up_away(id, Reason::BegunBefore);
+        }
+        self.collect_unrunnable();
+    }
+
+    /// Submits a task that is begun at most once and was, by an earlier life, whose slaves do not come back any more.
     pub(crate) fn submit_begun_before(&mut self, spec: TaskSpec, body: Body) -> TaskId {
+        self.account.of(spec.algorithm).submitted += 1;
         let id = self.sched.refuse(spec, body, Reason::BegunBefore);
         self.collect_unrunnable();
         id

@@ -121,6 +121,7 @@ impl MasterCore {
             self.sched.learn_broken(id, self.now);
         }
         let losses = self.sched.lose_by(id, departure, cause.death());
+        self.record_not_begun();
         // Of a slave that is gone by name, as long as its host is known here.
         self.tell_quarantines_of(Some((id, self.account.host_name(&info.deeds))));
         self.interrupt_talks(losses.recycled.iter().copied());

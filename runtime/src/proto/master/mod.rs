@@ -32,6 +32,7 @@ mod journal;
 mod kept;
 pub(crate) mod known;
 mod lacking;
+pub(crate) mod logs;
 mod lost;
 mod meter;
 mod quarantine;
@@ -77,6 +78,7 @@ use incumbents::Pace;
 use journal::Recorder;
 pub(crate) use kept::Returned;
 use lacking::Lacking;
+use logs::Logs;
 use secured::SEALED_AHEAD_MAX;
 pub(crate) use shared::Load;
 use shared::Shares;
@@ -154,8 +156,11 @@ pub struct MasterCore {
     recorder: Option<Box<Recorder>>,
     /// What slaves that came back have kept, until it is taken.
     returned: Vec<Returned>,
+    /// Which life of its run this is, for the names of tasks; 0 or 1 for the first.
+    life: u32,
     shares: Shares,
     lacking: Lacking,
+    logs: Logs,
     /// Keeps tasks that give no output.
     keeper: Option<Box<Keeper>>,
     spare: Vec<Vec<u8>>,
@@ -217,8 +222,10 @@ impl MasterCore {
             left_bytes: 0,
             recorder: None,
             returned: Vec::new(),
+            life: 0,
             shares: Shares::default(),
             lacking: Lacking::default(),
+            logs: Logs::default(),
             keeper: None,
             spare: Vec::new(),
             spare_bytes: 0,
@@ -246,6 +253,7 @@ impl MasterCore {
             }
         }
         self.pace.refill(now);
+        self.see_logs(now);
         self.trail.on_time(now, &mut self.conns);
         self.say_stuck();
     }
@@ -336,7 +344,7 @@ impl MasterCore {
         let here = |group| u64::from(self.sched.acquired(group));
         let state = Event::RunState {
             queued: need.queued,
-            running: self.sched.runnable() - self.sched.queued(),
+            running: self.sched.running(),
             done: self.account.sum(|tally| tally.done),
             failed: self.account.sum(|tally| tally.failed),
             ordered: here(Group::Ordered),

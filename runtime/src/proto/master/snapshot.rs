@@ -93,7 +93,7 @@ impl MasterCore {
         status::Tasks {
             submitted: account.sum(|tally| tally.submitted),
             queued: sched.queued(),
-            running: sched.runnable() - sched.queued(),
+            running: sched.running(),
             done: account.sum(|tally| tally.done),
             failed: account.sum(|tally| tally.failed),
             unrunnable: account.sum(|tally| tally.unrunnable),

@@ -9,6 +9,7 @@ use super::MasterCore;
 use super::account::{Ended, Gone, How};
 use super::conn::Phase;
 use crate::proto::reason::InWords;
+use crate::proto::task_name::TaskName;
 
 /// Lines about single slaves or losses in an answer.
 const LISTED_MAX: usize = 8;
@@ -22,8 +23,12 @@ impl MasterCore {
             let digits = upper.strip_prefix(prefix)?;
             digits.parse::<u64>().ok()
         };
-        let told = match (number("TASK-"), number("SLAVE-")) {
-            (Some(task), _) => self.why_task(task),
+        let told = match (TaskName::parse(about), number("SLAVE-")) {
+            (Some((_, Some(life))), _) if life != self.life.max(1) => Err(format!(
+                "{about} is a task of life {life} of the run, this is life {}: the trail may know of it",
+                self.life.max(1)
+            )),
+            (Some((task, _)), _) => self.why_task(task),
             (_, Some(slave)) => match u32::try_from(slave) {
                 Ok(slave) => self.why_slave(SlaveId(slave)),
                 Err(_) => Err(format!("there was no {about} yet")),
@@ -46,11 +51,19 @@ impl MasterCore {
         duration(self.now.saturating_sub(at))
     }
 
+    /// A task's name in this life.
+    pub(crate) fn task_name(&self, task: u64) -> TaskName {
+        let life = self.life;
+        TaskName { task, life }
+    }
+
     // ---- a task
 
     fn why_task(&self, task: u64) -> Result<Vec<String>, String> {
+        let name = self.task_name(task);
         if let Some(look) = self.sched.task_look(task) {
             return Ok(match look.place {
+                Place::Away => self.why_away(task, &look),
                 Place::Queued { before } => self.why_queued(task, &look, before),
                 Place::Held {
                     slave,
@@ -62,7 +75,7 @@ impl MasterCore {
         }
         if task >= self.sched.next_task() {
             return Err(format!(
-                "there was no TASK-{task} yet: {} submitted so far",
+                "there was no {name} yet: {} submitted so far",
                 slaves(self.sched.next_task(), "task was", "tasks were")
             ));
         }
@@ -70,17 +83,38 @@ impl MasterCore {
         match memory.and_then(|memory| memory.ended(task)) {
             Some(ended) => Ok(self.ended(task, ended)),
             None => Err(format!(
-                "TASK-{task} has ended, and not among the last: the trail knows how, if its level is tasks or it failed"
+                "{name} has ended, and not among the last: the trail knows how, if its level is tasks or it failed"
             )),
+        }
+    }
+
+    /// How far a task is, as it says.
+    fn so_far(&self, told: Progress) -> String {
+        let Progress { task, done, total } = told;
+        let name = self.task_name(task);
+        match total {
+            0 => format!("{name} says that {done} is done"),
+            _ => format!("{name} says that {done} of {total} is done"),
         }
     }
 
     fn task_line(&self, task: u64, look: &TaskLook, what: &str) -> String {
         format!(
-            "TASK-{task} of {} {what}; it was submitted {} ago",
+            "{} of {} {what}; it was submitted {} ago",
+            self.task_name(task),
             self.config.info(look.algorithm).name,
             self.ago(look.submitted)
         )
+    }
+
+    fn why_away(&self, task: u64, look: &TaskLook) -> Vec<String> {
+        let what =
+            "was begun by an earlier life of the master, and is begun at most once (retry(false))";
+        vec![
+            self.task_line(task, look, what),
+            "a slave of that life may still come back with its result; if none does in time it is unrunnable"
+                .to_owned(),
+        ]
     }
 
     fn why_queued(&self, task: u64, look: &TaskLook, before: u64) -> Vec<String> {
@@ -256,7 +290,7 @@ impl MasterCore {
         lines.extend(
             self.progress_of(slave)
                 .filter(|told| told.task == task)
-                .map(so_far),
+                .map(|told| self.so_far(told)),
         );
         lines.extend(self.talk_lines(task));
         lines.extend(self.slave_line(slave));
@@ -271,7 +305,8 @@ impl MasterCore {
             How::Unrunnable(reason) => format!("is unrunnable: {}", InWords(reason)),
         };
         let mut lines = vec![format!(
-            "TASK-{task} of {} {how}, {} ago",
+            "{} of {} {how}, {} ago",
+            self.task_name(task),
             self.config.info(ended.algorithm).name,
             self.ago(ended.at)
         )];
@@ -335,8 +370,9 @@ impl MasterCore {
             (Doing::Idle, _) => "is idle".to_owned(),
             (_, None) => "is busy".to_owned(),
             (_, Some((task, since))) => format!(
-                "holds {}, TASK-{task} first, for {}",
+                "holds {}, {} first, for {}",
                 tasks(look.held as u64),
+                self.task_name(task),
                 self.ago(since)
             ),
         };
@@ -351,7 +387,7 @@ impl MasterCore {
             super::trail::group(look.group).word(),
             self.ago(info.since)
         )];
-        lines.extend(self.progress_of(slave).map(so_far));
+        lines.extend(self.progress_of(slave).map(|told| self.so_far(told)));
         if look.doing == Doing::Moving {
             lines.push(
                 "it gets no more work, and moves to another group when it is through".to_owned(),
@@ -518,15 +554,6 @@ impl MasterCore {
 
 fn named<'a>(host: &'a str, from: &'a str) -> &'a str {
     if host.is_empty() { from } else { host }
-}
-
-/// How far a task is, as it says.
-fn so_far(told: Progress) -> String {
-    let Progress { task, done, total } = told;
-    match total {
-        0 => format!("TASK-{task} says that {done} is done"),
-        _ => format!("TASK-{task} says that {done} of {total} is done"),
-    }
 }
 
 fn tasks(count: u64) -> String {

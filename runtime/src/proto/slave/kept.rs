@@ -263,6 +263,7 @@ impl SlaveCore {
         self.packet_tasks = self.packet_tasks.max(former.packet_tasks);
         self.completed = former.completed;
         self.shelf.go_on(&mut former.shelf);
+        self.take_over_logs(former);
         self.bounds = former.bounds;
         self.started = former.started;
         self.busy_at = now;

@@ -16,6 +16,7 @@ mod from_master;
 mod hungry;
 mod kept;
 mod leave;
+mod log;
 mod meter;
 mod outbox;
 mod packet;
@@ -43,6 +44,7 @@ use kept::Keeper;
 use leave::Leaving;
 pub use leave::SlaveEnd;
 pub(crate) use leave::{FAREWELL, GOODBYE_RESERVE};
+use log::Logs;
 use meter::Meter;
 use outbox::Outbox;
 pub(crate) use packet::Assignment;
@@ -124,6 +126,7 @@ pub struct SlaveCore {
     talk: Option<Talk>,
     progressed: Progressed,
     hungry: Told,
+    logs: Logs,
     audit: VecDeque<Event>,
     meter: Meter,
     bounds: Bounds,
@@ -173,6 +176,7 @@ impl SlaveCore {
             talk: None,
             progressed: Progressed::default(),
             hungry: Told::default(),
+            logs: Logs::default(),
             audit: VecDeque::new(),
             meter: Meter::default(),
             bounds: Bounds::default(),
@@ -205,6 +209,7 @@ impl SlaveCore {
         self.check_bounds(now);
         self.see_due(now);
         self.say_progress(now);
+        self.see_left_out(now);
         if now >= self.last_checkpoint_deadline() {
             self.leave_if_evicted();
         }
@@ -245,6 +250,7 @@ impl SlaveCore {
             .min(self.last_checkpoint_deadline())
             .min(self.timeout_deadline())
             .min(self.progress_deadline())
+            .min(self.left_out_deadline())
             .min(self.meter.due().unwrap_or(Nanos::MAX))
     }
 
@@ -270,6 +276,9 @@ impl SlaveCore {
         {
             secured.take(&mut Vec::new(), into);
             return true;
+        }
+        if self.out.is_empty() {
+            self.put_log();
         }
         let had_offers = self.out.has_offers();
         let mut part = self.out.take();
@@ -299,7 +308,7 @@ impl SlaveCore {
 
     /// Whether [`SlaveCore::take_output`] would give anything.
     pub fn has_output(&self) -> bool {
-        let has_frames = !self.out.is_empty();
+        let has_frames = !self.out.is_empty() || self.has_log();
         match &self.secured {
             Some(secured) => secured.has_output(has_frames),
             None => has_frames,

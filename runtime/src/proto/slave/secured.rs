@@ -117,6 +117,9 @@ impl SlaveCore {
 
     /// Replaces what it has to say by bytes of no honest slave, or adds them; for the simulated world.
     pub(crate) fn say_raw(&mut self, bytes: &[u8], adds: bool) {
+        if !adds {
+            self.logs = Default::default();
+        }
         self.out.put_raw(bytes, adds);
     }
 }

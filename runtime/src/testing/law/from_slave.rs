@@ -115,6 +115,7 @@ impl Law {
             Kind::Said => self.on_said_frame(id, payload),
             Kind::Heard => self.on_heard_frame(id, payload),
             Kind::Progress => self.on_progress_frame(id, payload),
+            Kind::Log => self.on_log_frame(id, payload),
             Kind::Checkpoint => self.on_checkpoint(conn, id, payload),
             Kind::AsksHungry => self.on_asks_hungry(payload),
             Kind::Want => self.on_want(conn, id, payload),

@@ -9,9 +9,11 @@ use std::ops::{ControlFlow, Range};
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchView, TaskSeries};
+use ringmw_codec::control::Returned;
 use ringmw_codec::frame::{FrameReader, Kind};
-use ringmw_codec::journal::{Found, Record, Records, Segment};
-use ringmw_sched::AlgorithmId;
+use ringmw_codec::journal::{BegunEntry, Found, Record, Records, Segment, seal};
+use ringmw_codec::kept::{Kept, KeptResult};
+use ringmw_sched::{AlgorithmId, Nanos};
 
 use crate::io::engine::ConnId;
 use crate::proto::config::{AlgorithmInfo, HashArgs};
@@ -27,6 +29,23 @@ pub(in crate::testing) struct LivesLaw {
     hashes: Vec<HashArgs>,
     /// By master: what it knows.
     known: BTreeMap<u32, BTreeSet<Key>>,
+    /// By master: what it knows to have been begun, of what is begun at most once.
+    begun: BTreeMap<u32, BTreeSet<Key>>,
+    /// By master: until when slaves of earlier lives may come back to it.
+    returns_until: BTreeMap<u32, Nanos>,
+    /// Results that slaves of earlier lives brought to a master, and when it took the first.
+    brought: BTreeMap<(u32, Key), Nanos>,
+    /// Tasks that a life was told to have been begun by an earlier one.
+    pub(in crate::testing) not_begun_again: u64,
+    /// Connections of slaves that a master has welcomed.
+    welcomed: BTreeSet<(u32, ConnId)>,
+    /// The algorithm whose tasks are begun at most once.
+    once_algorithm: u16,
+    /// By master, connection and number: such tasks as they were handed out.
+    handed_once: BTreeMap<(u32, ConnId, u64), Key>,
+    /// Such tasks that were given back, not begun, in this turn of a master: it is to record that.
+    given_back: BTreeSet<Key>,
+    from_slaves: BTreeMap<(u32, ConnId), FrameReader>,
     ears: BTreeMap<(u32, ConnId), FrameReader>,
     /// Some of what was handed out.
     pub(in crate::testing) seen: BTreeSet<Key>,
@@ -72,14 +91,16 @@ impl There<'_> {
 #[derive(Debug, Default)]
 struct Expected {
     keys: BTreeSet<Key>,
+    begun: BTreeSet<Key>,
     bests: BTreeMap<u32, u64>,
     results: u64,
     unfounded: u64,
 }
 
 impl LivesLaw {
-    pub(in crate::testing) fn new(infos: &[AlgorithmInfo]) -> Self {
+    pub(in crate::testing) fn new(infos: &[AlgorithmInfo], once: AlgorithmId) -> Self {
         LivesLaw {
+            once_algorithm: once.0,
             hashes: infos.iter().map(|info| info.hash_args).collect(),
             ..LivesLaw::default()
         }
@@ -138,6 +159,15 @@ impl LivesLaw {
                                 .map(|one| (one.algorithm, one.domain, one.stream, one.args)),
                         );
                     }
+                    Record::Begun(begun) if is_known => {
+                        for one in begun.iter() {
+                            let key = (one.algorithm, one.domain, one.stream, one.args);
+                            match begun.given_back {
+                                true => expected.begun.remove(&key),
+                                false => expected.begun.insert(key),
+                            };
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -149,7 +179,7 @@ impl LivesLaw {
     pub(in crate::testing) fn on_life(
         &mut self,
         master: u32,
-        life: u32,
+        (life, returns_until): (u32, Nanos),
         files: &Files,
         tally: &Tally,
         bests: &BTreeMap<u32, KnownBest>,
@@ -168,6 +198,97 @@ impl LivesLaw {
         let found: BTreeMap<u32, u64> = bests.iter().map(|(id, best)| (*id, best.image)).collect();
         assert_eq!(found, expected.bests, "incumbents that life {life} finds");
         self.known.insert(master, expected.keys);
+        self.begun.insert(master, expected.begun);
+        self.returns_until.insert(master, returns_until);
+    }
+
+    /// A master that serves this slave hears these frames.
+    pub(in crate::testing) fn on_heard(
+        &mut self,
+        master: u32,
+        conn: ConnId,
+        frames: &[u8],
+        now: Nanos,
+    ) {
+        let mut reader = self.from_slaves.remove(&(master, conn)).unwrap_or_default();
+        let brought = &mut self.brought;
+        let is_honest = self.welcomed.contains(&(master, conn)) && !self.liars.contains(&conn);
+        let _ = reader.feed(frames, &|_| u32::MAX, &mut |kind, payload| {
+            if kind == Kind::Kept
+                && is_honest
+                && let Ok(kept) = Kept::decode(payload)
+            {
+                let key = |one: &KeptResult<'_>| (one.algorithm, one.domain, one.stream, one.args);
+                for one in &kept.results {
+                    brought.entry((master, key(one))).or_insert(now);
+                }
+            }
+            if kind == Kind::Returned
+                && is_honest
+                && let Ok(returned) = Returned::decode(payload)
+            {
+                let handed = &self.handed_once;
+                let keys = returned.tasks.iter();
+                let keys = keys.filter_map(|task| handed.get(&(master, conn, *task)));
+                self.given_back.extend(keys);
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        self.from_slaves.insert((master, conn), reader);
+    }
+
+    /// A master's turn ends, and it has these payloads for its journal.
+    pub(in crate::testing) fn on_payloads(&mut self, payloads: &[u8]) {
+        let given_back = std::mem::take(&mut self.given_back);
+        if given_back.is_empty() {
+            return;
+        }
+        let segment = Segment::default();
+        let mut file = segment.encode();
+        let head = file.len();
+        seal(
+            &mut file,
+            (segment.life, segment.number),
+            head as u64,
+            payloads,
+        );
+        let mut recorded = BTreeSet::new();
+        for found in Records::new(&segment, &file, head) {
+            if let Found::Record {
+                record: Record::Begun(begun),
+                ..
+            } = found
+                && begun.given_back
+            {
+                let key = |one: BegunEntry| (one.algorithm, one.domain, one.stream, one.args);
+                recorded.extend(begun.iter().map(key));
+            }
+        }
+        let missing: Vec<_> = given_back.difference(&recorded).collect();
+        assert!(
+            missing.is_empty(),
+            "{missing:?} were given back, not begun, and that is not recorded"
+        );
+    }
+
+    /// A life is told that a task, which is begun at most once, was begun by an earlier one.
+    pub(in crate::testing) fn on_begun_before(&mut self, master: u32, key: Key, now: Nanos) {
+        self.not_begun_again += 1;
+        assert!(
+            self.begun[&master].contains(&key),
+            "{key:?} ends as begun by an earlier life, and no record says so"
+        );
+        let until = self.returns_until[&master];
+        let brought = self.brought.get(&(master, key));
+        assert!(
+            brought.is_none_or(|at| *at > until),
+            "{key:?} ends as begun by an earlier life, whose slave has brought its result in time"
+        );
+        assert!(
+            now >= until,
+            "{key:?} is given up {} ms before its slave may be",
+            (until - now) / 1_000_000
+        );
     }
 
     /// A master accepts a connection from this address.
@@ -195,6 +316,9 @@ impl LivesLaw {
     pub(in crate::testing) fn on_send(&mut self, master: u32, conn: ConnId, frames: &[u8]) {
         let mut ear = self.ears.remove(&(master, conn)).unwrap_or_default();
         let read = ear.feed(frames, &|_| u32::MAX, &mut |kind, payload| {
+            if kind == Kind::Welcome {
+                self.welcomed.insert((master, conn));
+            }
             if kind == Kind::Tasks {
                 let batch = TaskBatchView::decode(payload).expect("a master sends tasks");
                 for (entry, body) in batch.iter() {
@@ -203,6 +327,10 @@ impl LivesLaw {
                         let body = series.nth(nth).expect("it is whole");
                         let hash = self.hashes[usize::from(entry.algorithm)];
                         let key = (entry.algorithm, body.domain, body.stream, hash(body.args));
+                        if entry.algorithm == self.once_algorithm {
+                            let number = entry.task + u64::from(nth);
+                            self.handed_once.insert((master, conn, number), key);
+                        }
                         self.on_hand_out(master, key);
                     }
                 }
@@ -222,6 +350,14 @@ impl LivesLaw {
         assert!(
             !is_known,
             "{key:?} is handed out, and its result was recorded by an earlier life"
+        );
+        let is_begun = self
+            .begun
+            .get(&master)
+            .is_some_and(|begun| begun.contains(&key));
+        assert!(
+            !is_begun,
+            "{key:?} is handed out, and an earlier life has recorded that it was begun"
         );
         if self.seen.len() < 200 {
             self.seen.insert(key);

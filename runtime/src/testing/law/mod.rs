@@ -17,6 +17,7 @@
 //!   turns         whose tasks go next                       on_packet
 //!   talk          conversations with running tasks        on_say ..
 //!   levels        priorities and deadlines                  on_hand_out
+//!   logs          what slaves log, and what of that is told    on_logged, on_log_said, on_logs_told
 //!   hungry        who is told that slaves are idle            on_asks_hungry, on_hungry
 //!   reserve       slaves that are the application's own         check_reserved
 //!   needs         labels                                  on_needs
@@ -46,6 +47,7 @@ mod hungry;
 mod leaving;
 mod levels;
 pub(super) mod lives;
+mod logs;
 mod loss;
 mod needs;
 mod quarantine;
@@ -61,6 +63,8 @@ mod trail;
 mod turns;
 mod unsent;
 
+pub(super) use logs::Line as LogLine;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringmw_sched::{Group, Nanos, SlaveId, TaskId};
@@ -74,6 +78,7 @@ use crate::testing::law::checkpoint::Checkpoints;
 use crate::testing::law::hungry::Hungry;
 use crate::testing::law::leaving::Leaving;
 use crate::testing::law::levels::Levels;
+use crate::testing::law::logs::Logs;
 use crate::testing::law::needs::Needs;
 use crate::testing::law::quarantine::Wards;
 use crate::testing::law::secured::Secured;
@@ -98,6 +103,7 @@ pub(super) struct Law {
     fresh: BTreeSet<Whose>,
     turns: Turns,
     levels: Levels,
+    logs: Logs,
     marked: BTreeSet<(ConnId, u64)>,
     /// What was handed out as for its slave alone.
     bound: BTreeSet<(SlaveId, u64)>,
@@ -145,6 +151,7 @@ impl Law {
             fresh: BTreeSet::new(),
             turns: Turns::default(),
             levels: Levels::default(),
+            logs: Logs::default(),
             marked: BTreeSet::new(),
             bound: BTreeSet::new(),
             liars: BTreeSet::new(),

@@ -62,8 +62,8 @@ const RUNS: u64 = 2;
 const RUN: u128 = 0x1111_2222_3333_4444;
 const OTHER_RUN: u128 = 0x5555;
 
-/// So long slaves look for their run.
-const RECONNECT: Nanos = 300 * SECOND;
+/// So long slaves look for their run: one of these.
+const RECONNECT: [Nanos; 3] = [3 * SECOND, 20 * SECOND, 300 * SECOND];
 
 /// A run takes no longer than this, whatever befalls it.
 const PATIENCE: Nanos = 3_000 * SECOND;
@@ -239,7 +239,7 @@ impl Play {
             play.lives.masters = play.masters_ever.into();
             play.lives.came_back = play.fleet.came_back;
             play.lives.handed = play.law.handed;
-            play.lives.not_begun_again = app::take_not_begun_again();
+            play.lives.not_begun_again = play.law.not_begun_again;
             (play.answer.expect("it was played to the end"), play.lives)
         };
         tokio::task::LocalSet::new().block_on(&runtime, play)
@@ -254,7 +254,9 @@ impl Play {
         let settings = flags::parse(args.map(Into::into)).unwrap_or_else(|error| panic!("{error}"));
         let registry = app::registry();
         let mut config = master_role::config(&settings, "simulated", "sim", &registry, seed);
-        (config.run, config.reconnect) = (RUN, RECONNECT);
+        let mut more = ChaCha8Rng::seed_from_u64(seed ^ 0x6261_636b);
+        config.run = RUN;
+        config.reconnect = RECONNECT[more.random_range(0..3)];
         let quality = Quality {
             delay_min: 20_000,
             delay_max: [100_000, 5_000_000, 50_000_000][drawn.random_range(0..3)],
@@ -282,7 +284,7 @@ impl Play {
         app::forget_begun();
         Play {
             fleet,
-            law: LivesLaw::new(&registry.infos()),
+            law: LivesLaw::new(&registry.infos(), app::once_index(&registry)),
             habits,
             keys: ChaCha8Rng::seed_from_u64(seed ^ 0x6b65_7973),
             clock: Clock::simulated(),

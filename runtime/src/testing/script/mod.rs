@@ -301,6 +301,7 @@ impl Script {
             told.perform(&mut self.law, &self.state.core, hold, &mut self.fleet);
         }
         self.read_trail();
+        self.law.on_logs_told(self.state.core.take_logs());
         self.law.follow(&self.state.core);
         self.law.check(&self.state.core);
         self.check_reserved();

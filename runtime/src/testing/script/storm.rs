@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::batch::BATCH_OVERHEAD_BYTES;
 use ringmw_codec::frame::HEADER_BYTES;
+use ringmw_codec::log::LogLevel;
 use ringmw_sched::{AUTO, Group, Nanos, Scheduler};
 
 use crate::master::state::State;
@@ -151,6 +152,7 @@ impl Script {
                 shared_cache_bytes: 1 << 30,
                 any_build: false,
                 level: Level::Default,
+                log: (seed % 5 < 2).then(|| LogLevel::ALL[seed as usize / 5 % 5]),
                 wanted: Wanted::Fixed(0),
             },
             unsent_bytes_max: 0,

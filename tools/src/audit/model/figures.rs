@@ -63,6 +63,11 @@ pub(crate) struct Figures {
     pub(crate) unrunnable: u64,
     pub(crate) cancelled: u64,
     pub(crate) late: u64,
+    /// Taken from what earlier lives left, and of that brought by their slaves.
+    pub(crate) known: u64,
+    pub(crate) brought: u64,
+    /// Results that the lives before had recorded more than once.
+    pub(crate) repeated: u64,
     pub(crate) given_back: u64,
     pub(crate) duplicated: u64,
     pub(crate) stalls: u64,
@@ -192,6 +197,9 @@ impl Figures {
         match *what {
             What::Refused { .. } => self.rejected += 1,
             What::Recycled { tasks, .. } => self.recycled += tasks,
+            What::Known { results } => self.known += results,
+            What::Brought { results } => self.brought += results,
+            What::Recorded { repeated } => self.repeated = self.repeated.max(repeated),
             What::Late { results } => self.late += results,
             What::Returned { count, .. } => self.given_back += count,
             What::Duplicated { .. } => self.duplicated += 1,
@@ -260,6 +268,10 @@ impl Figures {
         self.unrunnable += other.unrunnable;
         self.cancelled += other.cancelled;
         self.late += other.late;
+        self.known += other.known;
+        self.brought += other.brought;
+        // Each life counts what all before it have recorded.
+        self.repeated = self.repeated.max(other.repeated);
         self.given_back += other.given_back;
         self.duplicated += other.duplicated;
         self.dismissed += other.dismissed;

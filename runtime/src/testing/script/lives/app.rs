@@ -1,7 +1,7 @@
 //! A master algorithm of every kind of flow whose answer depends on nothing but its tasks; and which of its tasks that are
 //! begun at most once were begun.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::join;
@@ -17,8 +17,8 @@ use crate::typed::registry::{Registry, RegistryBuilder};
 thread_local! {
     /// What began since it was asked last.
     static BEGUN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-    /// Tasks that a life was told to have been begun by an earlier one.
-    static NOT_BEGUN_AGAIN: Cell<u64> = const { Cell::new(0) };
+    /// Tasks that a life was told to have been begun by an earlier one, since it was asked last.
+    static BEGUN_BEFORE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Neither commutative nor associative.
@@ -154,23 +154,25 @@ pub(super) fn once_index(registry: &Registry) -> AlgorithmId {
 
 pub(super) fn forget_begun() {
     BEGUN.take();
-    NOT_BEGUN_AGAIN.take();
+    BEGUN_BEFORE.take();
 }
 
-/// Tasks that lives were told to have been begun by earlier ones.
-pub(super) fn take_not_begun_again() -> u64 {
-    NOT_BEGUN_AGAIN.take()
+/// Which tasks lives were told to have been begun by earlier ones, since it was asked last.
+pub(super) fn take_begun_before() -> Vec<Key> {
+    BEGUN_BEFORE.take().into_iter().map(key_of).collect()
+}
+
+fn key_of(n: u64) -> Key {
+    ((u64::MAX, n), single::task(n).args.to_vec())
 }
 
 /// A task: its stream and its arguments.
-type Key = ((u64, u64), Vec<u8>);
+pub(super) type Key = ((u64, u64), Vec<u8>);
 
 /// Which of those tasks began since it was asked last: the number that each gives itself, and its key.
 pub(super) fn take_begun() -> Vec<(u64, Key)> {
     let begun = BEGUN.take().into_iter();
-    begun
-        .map(|n| (n, ((u64::MAX, n), single::task(n).args.to_vec())))
-        .collect()
+    begun.map(|n| (n, key_of(n))).collect()
 }
 
 pub(super) async fn master(mw: Master, habits: Habits) -> Answer {
@@ -294,7 +296,7 @@ async fn singles(mw: &Master, habits: Habits) {
                 TaskErrorKind::Unrunnable {
                     reason: Reason::BegunBefore,
                     ..
-                } => NOT_BEGUN_AGAIN.set(NOT_BEGUN_AGAIN.get() + 1),
+                } => BEGUN_BEFORE.with_borrow_mut(|before| before.push(nth)),
                 other => panic!("{other}"),
             },
         }

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringmw_sched::Nanos;
 
-use super::{Birth, Doom, Play, Process, RECONNECT, Woken, app, identity};
+use super::{Birth, Doom, Play, Process, Woken, app, identity};
 use crate::master::Master;
 use crate::master::known::Earlier;
 use crate::master::save::Keeper;
@@ -96,12 +96,18 @@ impl Play {
         };
         let infos = self.registry.infos();
         let mut earlier = Earlier::new(opened.known, Box::new(outputs), &infos);
+        let returns_until = self.now + self.config.reconnect;
         if life > 1 {
-            earlier.expect_returns(self.now + RECONNECT);
+            earlier.expect_returns(returns_until);
         }
         let bests = earlier.take_bests();
-        self.law
-            .on_life(number, life, &self.files.borrow(), &tally, &bests);
+        self.law.on_life(
+            number,
+            (life, returns_until),
+            &self.files.borrow(),
+            &tally,
+            &bests,
+        );
         let mut core = MasterCore::new(self.config.clone(), self.now);
         if let Some(secret) = &self.secret {
             core.set_secret(secret.clone());

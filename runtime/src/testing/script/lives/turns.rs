@@ -14,7 +14,7 @@ use ringmw_codec::frame::Block;
 use ringmw_codec::secret::Key;
 use ringmw_sched::Nanos;
 
-use super::{BESIDE_MAX, Doom, Play, Process};
+use super::{BESIDE_MAX, Doom, Play, Process, app};
 use crate::io::engine::{Closed, ConnId, Handler};
 use crate::master::turn;
 use crate::master::turn::Ending;
@@ -29,6 +29,8 @@ struct ToCore<'a> {
     core: &'a mut MasterCore,
     keys: &'a mut ChaCha8Rng,
     law: &'a mut LivesLaw,
+    number: u32,
+    now: Nanos,
 }
 
 impl Handler for ToCore<'_> {
@@ -41,7 +43,13 @@ impl Handler for ToCore<'_> {
     }
 
     fn on_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.core.on_received(conn, bytes, &mut |_| ());
+        let serves = self.core.serves(conn);
+        let (law, number, now) = (&mut *self.law, self.number, self.now);
+        self.core.on_received(conn, bytes, &mut |frames| {
+            if serves {
+                law.on_heard(number, conn, frames, now);
+            }
+        });
     }
 
     fn is_long(&self, conn: ConnId) -> bool {
@@ -168,7 +176,16 @@ impl Play {
         let mw = process.mw.clone();
         let taken = mw.work(|state| {
             turn::begin(state, now, |want, core| {
-                Ok(fleet.take(want, &mut ToCore { core, keys, law }))
+                Ok(fleet.take(
+                    want,
+                    &mut ToCore {
+                        core,
+                        keys,
+                        law,
+                        number,
+                        now,
+                    },
+                ))
             })
         });
         assert!(taken.is_ok(), "nothing can fail here");
@@ -180,6 +197,11 @@ impl Play {
             None => turn::application(&mw, process.algorithm.as_mut(), &mut process.light, &mut cx),
             Some(_) => None,
         };
+        for (stream, args) in app::take_begun_before() {
+            let algorithm = app::once_index(&self.registry);
+            let key = self.law.key_of(algorithm, stream, &args);
+            self.law.on_begun_before(number, key, now);
+        }
         let mut effects = VecDeque::new();
         let law = &mut self.law;
         let barrier = mw.work(|state| {
@@ -203,8 +225,10 @@ impl Play {
                 self.fleet.say(|| format!("    {number}: {event:?}"));
                 law.on_line(&event);
             }
+            drop(state.core.take_logs());
             state.core.take_payloads(&mut process.payloads)
         });
+        law.on_payloads(&process.payloads);
         if barrier.is_some() || !process.payloads.is_empty() {
             process
                 .backlog
