@@ -14,7 +14,6 @@ pub(crate) mod job_ad;
 pub(crate) mod last_lines;
 pub(crate) mod last_word;
 pub(crate) mod local;
-pub(crate) mod pages;
 pub(crate) mod probe;
 pub(crate) mod progress;
 pub(crate) mod reach;

@@ -18,9 +18,6 @@ pub(crate) const PIECE_BYTES_MAX: usize = Piece::PIECE_BYTES_MAX;
 /// Finds what arguments mention; appends nothing where they are none.
 pub(crate) type Mentions = fn(&[u8], &mut Vec<BlobRef>);
 
-/// Gives an empty buffer with room for so many bytes; `None` if there is no memory for it.
-pub(crate) type Reserve = fn(usize) -> Option<Vec<u8>>;
-
 /// The name of these bytes.
 pub(crate) fn name_of(bytes: &[u8]) -> BlobName {
     BlobName(*blake3::hash(bytes).as_bytes())

@@ -22,7 +22,6 @@ use crate::io::clock::Clock;
 use crate::io::crash;
 use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
-use crate::io::pages;
 use crate::io::reach::{reach, resolve};
 use crate::io::relisten::Relisten;
 use crate::io::secret_file;
@@ -119,7 +118,6 @@ pub(crate) fn birth(
         core.set_bounds(bounds);
         core.set_timeouts(registry.timeouts());
         core.set_mentions(registry.mentions());
-        core.set_reserve(pages::reserve);
         if patience != Some(0) {
             core.may_come_back(registry.hashes(), patience);
         }

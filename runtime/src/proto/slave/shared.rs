@@ -19,7 +19,7 @@ use ringmw_codec::shared::{Blob, BlobName, BlobRef, Want};
 
 use super::SlaveCore;
 use super::packet::Queued;
-use crate::proto::blob::{Mentions, Reserve, WINDOW_BYTES};
+use crate::proto::blob::{Mentions, WINDOW_BYTES};
 
 /// Shared data that is here, as a task is given it.
 pub(crate) type Here = (BlobName, Arc<Vec<u8>>);
@@ -29,8 +29,6 @@ pub(crate) type Here = (BlobName, Arc<Vec<u8>>);
 pub(super) struct Shelf {
     /// By algorithm: what finds what its arguments mention, where they can.
     mentions: Vec<Option<Mentions>>,
-    /// What makes room for what comes, if it is not the allocator alone.
-    reserve: Option<Reserve>,
     whole: BTreeMap<BlobName, Whole>,
     /// Bytes of what is whole.
     bytes: u64,
@@ -118,11 +116,6 @@ impl SlaveCore {
     /// By algorithm: what finds the shared data that its arguments mention, where they can.
     pub(crate) fn set_mentions(&mut self, mentions: Vec<Option<Mentions>>) {
         self.shelf.mentions = mentions;
-    }
-
-    /// What makes room for shared data.
-    pub(crate) fn set_reserve(&mut self, reserve: Reserve) {
-        self.shelf.reserve = Some(reserve);
     }
 
     /// What is here from its first byte to its last, for an observer.
@@ -304,15 +297,8 @@ impl SlaveCore {
         }
         if data.is_empty() {
             let bytes = usize::try_from(of.bytes).unwrap_or(usize::MAX);
-            let room = match self.shelf.reserve {
-                Some(reserve) => reserve(bytes),
-                None => data
-                    .try_reserve_exact(bytes)
-                    .ok()
-                    .map(|()| std::mem::take(data)),
-            };
-            *data =
-                room.ok_or_else(|| format!("there is no memory for shared data of {bytes} bytes"))?;
+            data.try_reserve_exact(bytes)
+                .map_err(|_| format!("there is no memory for shared data of {bytes} bytes"))?;
         }
         data.extend_from_slice(piece.bytes);
         hash.update(piece.bytes);
