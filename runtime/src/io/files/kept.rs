@@ -4,17 +4,16 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use ringmw_codec::journal::{FailedFile, Identity};
+use ringmw_codec::journal::Identity;
 use ringmw_codec::shared::{BlobName, BlobRef};
 
 use crate::io::files::private;
-use crate::proto::task_name::TaskName;
-use crate::proto::blob::{Blob, Source};
+use crate::proto::blob::{Blob, Source, name_of};
 use crate::proto::master::{Folder, KeptTask};
+use crate::proto::task_name::TaskName;
 
 /// Files that wait for the disk; what comes while it is so slow is not kept.
 const WAITING_MAX: usize = 16;
@@ -91,10 +90,9 @@ pub(crate) fn read_shared(folder: &Path, of: BlobRef) -> Result<Vec<u8>, String>
             path.display()
         )
     })?;
-    let blob = Blob::in_memory(bytes);
-    match (blob.of == of, blob.source) {
-        (true, Source::Memory(bytes)) => Ok(Arc::unwrap_or_clone(bytes)),
-        _ => Err(format!("{}: it is damaged", path.display())),
+    match name_of(&bytes) == of.name && bytes.len() as u64 == of.bytes {
+        true => Ok(bytes),
+        false => Err(format!("{}: it is damaged", path.display())),
     }
 }
 
@@ -114,8 +112,7 @@ impl KeptWriter {
             .name("ringmw-kept".to_owned())
             .spawn(move || {
                 for task in inbox {
-                    let number = task.file.task;
-                    let name = name_of(&task.file, life);
+                    let name = task_name(&task, life);
                     for blob in task.shared.iter() {
                         if let Err(error) = write_shared(&folder, blob) {
                             tell(News::Trouble(format!(
@@ -125,7 +122,7 @@ impl KeptWriter {
                         }
                     }
                     let news = match write(&folder, life, &task) {
-                        Ok(path) => News::Kept(number, path),
+                        Ok(path) => News::Kept(task.file.task, path),
                         Err(error) => News::Trouble(format!(
                             "{name} cannot be kept in {}: {error}",
                             folder.display()
@@ -160,11 +157,6 @@ impl Drop for KeptWriter {
     }
 }
 
-fn name_of(file: &FailedFile, life: u32) -> TaskName {
-    let task = file.task;
-    TaskName { task, life }
-}
-
 /// Once for all tasks that name it: whole, or not at all.
 fn write_shared(folder: &Path, blob: &Blob) -> io::Result<()> {
     let path = path_of(folder, blob.of.name);
@@ -196,8 +188,13 @@ fn copy_shared(blob: &Blob, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn write(folder: &Path, life: u32, KeptTask { file, .. }: &KeptTask) -> io::Result<PathBuf> {
-    let (bytes, task) = (file.encode(), name_of(file, life));
+fn task_name(KeptTask { file, .. }: &KeptTask, life: u32) -> TaskName {
+    let task = file.task;
+    TaskName { task, life }
+}
+
+fn write(folder: &Path, life: u32, kept: &KeptTask) -> io::Result<PathBuf> {
+    let (bytes, task) = (kept.file.encode(), task_name(kept, life));
     for nth in 1..=NAMES_MAX {
         let name = match nth {
             1 => task.to_string(),
@@ -223,8 +220,10 @@ fn write(folder: &Path, life: u32, KeptTask { file, .. }: &KeptTask) -> io::Resu
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
     use std::sync::mpsc::channel;
 
+    use ringmw_codec::journal::FailedFile;
 
     use super::*;
     use crate::proto::blob::Named;
