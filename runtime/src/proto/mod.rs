@@ -16,6 +16,7 @@ pub(crate) mod conn;
 pub(crate) mod dialling;
 pub(crate) mod disk;
 pub(crate) mod end;
+pub(crate) mod failed;
 pub(crate) mod incumbents;
 pub(crate) mod known;
 pub(crate) mod listening;

@@ -12,7 +12,7 @@ use ringmw_codec::shared::{BlobName, BlobRef};
 
 use crate::io::files::private;
 use crate::proto::blob::{Blob, Source, name_of};
-use crate::proto::master::{Folder, KeptTask};
+use crate::proto::failed::{Folder, KeptTask};
 use crate::proto::task_name::TaskName;
 
 /// Files that wait for the disk; what comes while it is so slow is not kept.

@@ -3,15 +3,15 @@
 //! Of one message at most [`ALIKE_MAX`] are kept, so that a fault that comes thousands of times leaves room for the others.
 //! Shared data that a task names is kept beside it, once however many name it, and counts in bytes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use ringmw_codec::batch::TaskBody;
 use ringmw_codec::journal::{FailedFile, How};
-use ringmw_codec::shared::BlobName;
 use ringmw_sched::{AlgorithmId, Nanos, Policy, Reason, SlaveId, TaskId};
 
 use super::MasterCore;
 use crate::proto::blob::Named;
+use crate::proto::failed::{Folder, KeptTask};
 use crate::proto::reason::InWords;
 use crate::proto::series::Body;
 
@@ -27,24 +27,6 @@ const IMPROVED_MAX: usize = 4096;
 const TOLD_APART_BYTES: usize = 200;
 /// What is said of a task that its slave has ended begins so.
 const TIMED_OUT: &str = "timed out after ";
-
-/// What a folder of kept tasks has.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Folder {
-    /// Tasks, each in a file of its own.
-    pub(crate) tasks: usize,
-    /// Of all files together.
-    pub(crate) bytes: u64,
-    /// Shared data.
-    pub(crate) shared: BTreeSet<BlobName>,
-}
-
-/// A task to be written.
-pub(crate) struct KeptTask {
-    pub(crate) file: FailedFile,
-    /// The shared data that it names, as far as it is still there.
-    pub(crate) shared: Named,
-}
 
 /// What is kept, and how much more may be.
 pub(super) struct Keeper {

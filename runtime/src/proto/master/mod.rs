@@ -73,7 +73,6 @@ use checkpoints::Checkpoints;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
 use failed::Keeper;
-pub(crate) use failed::{Folder, KeptTask};
 use incumbents::Pace;
 use journal::Recorder;
 pub(crate) use kept::Returned;
