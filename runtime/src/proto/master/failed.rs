@@ -211,7 +211,7 @@ impl MasterCore {
         let task = body.nth(0);
         let mut mentions = Vec::new();
         if let Some(find) = info.mentions {
-            find(&task.args, &mut mentions);
+            find(task.args, &mut mentions);
         }
         let shared = self.named(&mentions).unwrap_or_default();
         let name = self.config.info(algorithm).name;
