@@ -520,6 +520,18 @@ const MUTANTS: &[Mutant] = &[
         new: "Some(_) => true,",
     },
     Mutant {
+        name: "a bound of ready results, once met, is left only when nothing is ready",
+        file: "runtime/src/master/queue.rs",
+        old: "let hold = self.ready_bytes > self.ready_bytes_max;",
+        new: "let hold = self.ready_bytes > self.ready_bytes_max || self.held && self.ready > 0;",
+    },
+    Mutant {
+        name: "hearing: a slave whose words wait to be written has no deadline",
+        file: "runtime/src/proto/slave/mod.rs",
+        old: "Some(_) if self.is_apart() => Nanos::MAX,",
+        new: "Some(_) if self.is_apart() || !self.out.is_empty() => Nanos::MAX,",
+    },
+    Mutant {
         name: "back-pressure: a slave goes on beginning tasks whose results nobody takes",
         file: "runtime/src/proto/slave/mod.rs",
         old: "self.unsent.len() >= UNSENT_PACKETS_MAX",

@@ -276,6 +276,11 @@ impl Fleet {
                 self.forget_links = true;
             }
         }
+        for slave in self.slaves.values() {
+            if let Some(since) = slave.unlooked_since() {
+                law.on_unlooked(self.links[&slave.link].id, now - since);
+            }
+        }
         self.attend_doors(law);
         if std::mem::take(&mut self.forget_links) {
             let slaves = &self.slaves;

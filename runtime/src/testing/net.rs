@@ -39,6 +39,8 @@ pub(super) struct Pipe {
     chunks: VecDeque<(Nanos, Vec<u8>)>,
     last: Nanos,
     in_flight: usize,
+    /// Bytes that may be on their way, as the last write had it; none before the first.
+    window: Option<usize>,
     end: Option<(Nanos, Cut)>,
     /// Since when nothing comes through.
     stalled: Option<Nanos>,
@@ -53,6 +55,7 @@ impl Pipe {
         quality: &Quality,
         rng: &mut ChaCha8Rng,
     ) -> usize {
+        self.window = Some(quality.window);
         if self.end.is_some() {
             return bytes.len();
         }
@@ -190,6 +193,11 @@ impl Pipe {
 
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Whether a write would be taken, in part at least.
+    pub(super) fn has_room(&self) -> bool {
+        self.end.is_some() || self.window.is_none_or(|window| self.in_flight < window)
     }
 }
 

@@ -38,7 +38,7 @@ use crate::typed::wire::WireError;
 
 pub(super) use back::Tried;
 
-/// How soon a write that met a full window is tried again, and one that leaves asks what the master has.
+/// How soon a socket that took a part takes more, and one that leaves asks what the master has.
 const RETRY: Nanos = SECOND / 50;
 
 /// A goodbye is no longer, in its record.
@@ -136,6 +136,12 @@ pub(super) struct SimSlave {
     out: Vec<u8>,
     written: usize,
     io_at: Nanos,
+    /// Until when its I/O thread sleeps if nothing comes: asked of the core before it gives what it has to say.
+    deadline: Nanos,
+    /// What waits to be written goes on when its link has room.
+    awaits_room: bool,
+    /// When it looked at the clock last.
+    looked: Nanos,
     compute_at: Nanos,
     /// Reads what it writes, for what it has announced.
     tap: FrameReader,
@@ -234,6 +240,9 @@ impl SimSlave {
             out: Vec::new(),
             written: 0,
             io_at: now,
+            deadline: now,
+            awaits_room: false,
+            looked: now,
             compute_at: Nanos::MAX,
             tap: FrameReader::new(),
             announced: BTreeSet::new(),
@@ -273,16 +282,25 @@ impl SimSlave {
         if self.life != Life::Up {
             return None;
         }
-        let mut due = self
-            .io_at
-            .min(self.compute_at)
-            .min(self.core.next_deadline());
-        due = due.min(self.read_due(link));
+        let mut due = self.io_due(link).min(self.compute_at);
         if let Some(computing) = &self.computing {
             due = due.min(computing.wake_at.unwrap_or(Nanos::MAX));
             due = due.min(computing.offers.first().map_or(Nanos::MAX, |offer| offer.0));
         }
-        Some(due.min(self.core.leaving_deadline()))
+        Some(due)
+    }
+
+    /// When its I/O thread has something to do.
+    fn io_due(&self, link: &Link) -> Nanos {
+        let room = match self.awaits_room && link.up.has_room() {
+            true => 0,
+            false => Nanos::MAX,
+        };
+        self.io_at
+            .min(self.deadline)
+            .min(self.read_due(link))
+            .min(self.core.leaving_deadline())
+            .min(room)
     }
 
     /// When it has something to read.
@@ -296,7 +314,7 @@ impl SimSlave {
             "io {}, compute {}, core {}, down {:?}, computing {:?}, leaving {:?}, end {:?}",
             self.io_at,
             self.compute_at,
-            self.core.next_deadline(),
+            self.deadline,
             link.down.due(),
             self.computing.as_ref().map(|computing| (
                 computing.wake_at,
@@ -315,17 +333,18 @@ impl SimSlave {
         quality: &Quality,
         rng: &mut ChaCha8Rng,
     ) -> Step {
-        let io_due = self
-            .io_at
-            .min(self.core.next_deadline())
-            .min(self.read_due(link))
-            .min(self.core.leaving_deadline());
-        if io_due <= now
+        if self.io_due(link) <= now
             && let Some(end) = self.io(link, now, quality, rng)
         {
             return Step::Exits(end);
         }
-        self.compute(now, rng)
+        let had_task = self.computing.is_some();
+        let step = self.compute(now, rng);
+        if had_task || self.computing.is_some() {
+            // What a task leaves to be done in time wakes the I/O thread, which asks anew.
+            self.deadline = self.deadline.min(self.core.next_deadline());
+        }
+        step
     }
 
     /// One round of the I/O thread; see `Link::serve_until_over`.
@@ -337,6 +356,7 @@ impl SimSlave {
         rng: &mut ChaCha8Rng,
     ) -> Option<SlaveEnd> {
         self.io_at = Nanos::MAX;
+        self.looked = now;
         while !self.deaf
             && !self.is_apart()
             && let Some(chunk) = link.down.read(now)
@@ -382,6 +402,7 @@ impl SimSlave {
             // It was answered for; the process ends under it.
             self.finished.push(computing.task);
         }
+        self.deadline = self.core.next_deadline();
         self.take_output(now);
         self.learn();
         while self.core.poll_audit().is_some() {}
@@ -391,7 +412,9 @@ impl SimSlave {
         self.see_last_word_due(now);
         self.write(link, now, quality, rng);
         self.core.on_untaken(link.up.in_flight() as u64, now);
-        if !self.out.is_empty() || self.core.end().is_some() {
+        self.awaits_room = !self.out.is_empty() && !link.up.has_room();
+        let goes_on = !self.out.is_empty() && !self.awaits_room;
+        if goes_on || self.core.end().is_some() {
             self.io_at = now + RETRY;
         }
         if self.out.is_empty() && self.core.has_output() {
@@ -819,6 +842,13 @@ impl SimSlave {
     pub(super) fn deafen(&mut self) {
         self.deaf = true;
         self.computing = None;
+    }
+
+    /// Since when its I/O thread has not looked at the clock, if it serves a master and should.
+    pub(super) fn unlooked_since(&self) -> Option<Nanos> {
+        let serves = self.core.welcome().is_some() && !self.is_apart();
+        let is_up = self.life == Life::Up && self.core.end().is_none();
+        (serves && is_up).then_some(self.looked)
     }
 
     /// Whether all that it said has been heard.

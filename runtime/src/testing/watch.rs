@@ -39,6 +39,8 @@ pub(super) trait Watch {
     fn on_offers_waiting(&mut self, _conn: ConnId, _offers: usize) {}
     /// The process ends, and has or has not said the goodbye that it could.
     fn on_goodbye_owed(&mut self, _conn: ConnId, _is_owed: bool) {}
+    /// For so long it has not looked at the clock, though nothing keeps it from that.
+    fn on_unlooked(&mut self, _conn: ConnId, _for: Nanos) {}
     /// Whether that task is marked for the slave on this connection.
     fn is_marked(&self, _conn: ConnId, _task: u64) -> bool {
         false
@@ -117,6 +119,10 @@ impl Watch for Law {
 
     fn is_marked(&self, conn: ConnId, task: u64) -> bool {
         Law::is_marked(self, conn, task)
+    }
+
+    fn on_unlooked(&mut self, conn: ConnId, unlooked_for: Nanos) {
+        Law::on_unlooked(self, conn, unlooked_for);
     }
 
     fn on_exit(&mut self, conn: ConnId, unacknowledged_for: Nanos) {

@@ -13,6 +13,7 @@ use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
 use crate::conversing::{self, prattle};
+use crate::endless::endless;
 use crate::logging::{self, shout};
 use crate::misfortune::{self, fell, perish, pine, plod};
 use crate::process::Process;
@@ -34,7 +35,7 @@ fn square(n: u64, nap_ms: u64, ballast: Vec<u8>) -> u64 {
 
 /// The first of the algorithms by name.
 #[algorithm]
-fn nap(ms: u64) -> u64 {
+pub(crate) fn nap(ms: u64) -> u64 {
     thread::sleep(Duration::from_millis(ms));
     ms
 }
@@ -155,7 +156,10 @@ async fn master(mw: Master, args: Args) -> Result {
             let folder: String = args.value("--folder", String::new())?;
             return racing::race(&mw, Path::new(&folder)).await;
         }
-        return restless(&mw, &kind).await;
+        return match endless(&mw, &kind).await {
+            Some(ended) => ended,
+            None => restless(&mw, &kind).await,
+        };
     }
     let saved: String = args.value("--saves", String::new())?;
     if !saved.is_empty() {

@@ -9,6 +9,7 @@ mod conversing;
 mod crowds;
 mod descriptors;
 mod disks;
+mod endless;
 mod engines;
 mod faults;
 mod hearing;
@@ -20,6 +21,7 @@ mod outlive;
 mod poison;
 mod progress;
 mod racing;
+mod relay;
 mod screens;
 mod secrets;
 mod signals;
@@ -54,6 +56,7 @@ use crate::disks::{
     a_disk_that_is_full_for_a_while, a_folder_of_the_resource_file_that_vanishes,
     a_full_disk_under_the_trails,
 };
+use crate::endless::endless_programs_hear_signals;
 use crate::engines::{
     little_memory_to_lock, no_io_uring_by_seccomp, no_io_uring_by_sysctl, no_second_ring,
 };
@@ -112,8 +115,10 @@ use crate::storms::{
 };
 use crate::support::PATIENCE;
 use crate::unsent::{
-    a_slave_that_leaves_leaves_nothing_behind, a_slave_with_results_unsent_is_not_idle,
-    an_evicted_slave_does_not_write_for_ever,
+    a_slave_that_leaves_leaves_nothing_behind,
+    a_slave_that_leaves_over_a_slow_link_leaves_nothing_behind,
+    a_slave_with_results_unsent_is_not_idle, an_evicted_slave_does_not_write_for_ever,
+    an_evicted_slave_over_a_slow_link_tells_what_it_has_not_sent,
 };
 use crate::users::{
     a_container_whose_user_has_another_number, a_folder_without_modes, two_users_of_one_group,
@@ -350,6 +355,12 @@ const TESTS: &[Test] = &[
     ("a_restless_master_hears_signals_on_the_ring", || {
         a_restless_master_hears_signals("ring")
     }),
+    ("endless_programs_hear_signals_on_the_ring", || {
+        endless_programs_hear_signals("ring")
+    }),
+    ("endless_programs_hear_signals_on_epoll", || {
+        endless_programs_hear_signals("epoll")
+    }),
     ("a_restless_master_hears_signals_on_epoll", || {
         a_restless_master_hears_signals("epoll")
     }),
@@ -415,6 +426,18 @@ const TESTS: &[Test] = &[
         "an_evicted_slave_does_not_write_for_ever",
         an_evicted_slave_does_not_write_for_ever,
     ),
+    ("a_slow_link_takes_nothing_on_the_ring", || {
+        a_slave_that_leaves_over_a_slow_link_leaves_nothing_behind("ring")
+    }),
+    ("a_slow_link_takes_nothing_on_epoll", || {
+        a_slave_that_leaves_over_a_slow_link_leaves_nothing_behind("epoll")
+    }),
+    ("an_evicted_slave_over_a_slow_link_on_the_ring", || {
+        an_evicted_slave_over_a_slow_link_tells_what_it_has_not_sent("ring")
+    }),
+    ("an_evicted_slave_over_a_slow_link_on_epoll", || {
+        an_evicted_slave_over_a_slow_link_tells_what_it_has_not_sent("epoll")
+    }),
     ("no_descriptors_on_the_ring", || no_descriptors("ring")),
     ("no_descriptors_on_epoll", || no_descriptors("epoll")),
     ("a_storm_of_the_silent_on_the_ring", || {

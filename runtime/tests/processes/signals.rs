@@ -20,7 +20,7 @@ fn restless(dir: &std::path::Path, kind: &str, args: &[&str]) -> Process {
 }
 
 /// The trail tells the signal once, and at its end what came of it.
-fn assert_signalled(master: &Process, name: &str, code: u8, why: &str) {
+pub(crate) fn assert_signalled(master: &Process, name: &str, code: u8, why: &str) {
     assert_exit_line(master, code);
     let events = master.events();
     let signals: Vec<_> = events

@@ -90,6 +90,16 @@ impl Law {
         );
     }
 
+    /// A slave looks at the clock for its beat, whether its socket takes what it says or not: else it says no more that it
+    /// lives, and never finds that its master's host is gone.
+    pub(in crate::testing) fn on_unlooked(&self, conn: ConnId, unlooked_for: Nanos) {
+        assert!(
+            unlooked_for <= self.config.rules.client_timeout / 2,
+            "the slave on {conn} has not looked at the clock for {} ms",
+            unlooked_for / 1_000_000
+        );
+    }
+
     /// It has said its last word.
     pub(super) fn check_nothing_left(&mut self, conn: ConnId) {
         let finished = self.leaving.finished.remove(&conn).unwrap_or_default();

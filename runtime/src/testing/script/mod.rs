@@ -1,11 +1,12 @@
 //! Level 1: the cores under a random application that uses every call there is, with small bounds.
 //!
 //! Here are its state and its turns. `storm` is a seed from its first draw to its end, `algorithms` is what the slaves
-//! compute, `submit` what the application gives, `shared` what is named by it, `take` what it takes. `restless`, `reduced`, `talks`
-//! and `lives` play level 2, by the typed handle.
+//! compute, `submit` what the application gives, `shared` what is named by it, `take` what it takes. `restless`, `reduced`, `talks`,
+//! `partly` and `lives` play level 2, by the typed handle.
 
 mod algorithms;
 mod lives;
+mod partly;
 mod reduced;
 mod reserve;
 mod restless;

@@ -23,6 +23,7 @@ use crate::testing::net::Quality;
 use crate::testing::refusals::Refusals;
 use crate::testing::script::algorithms::{ALGORITHMS, MEMBER_ID, registry};
 use crate::testing::script::lives::{Lives, lives};
+use crate::testing::script::partly::partly;
 use crate::testing::script::reduced::reduced;
 use crate::testing::script::reserve::Reserving;
 use crate::testing::script::restless::restless;
@@ -107,6 +108,7 @@ pub fn storm(seed: u64, transcript: bool) -> Storm {
     match seed % 8 {
         1 => restless(seed, transcript),
         3 => reduced(seed, transcript),
+        4 if seed % 16 == 12 => partly(seed, transcript),
         5 => talks(seed, transcript),
         7 => of_lives = lives(seed, transcript),
         _ => {}

@@ -212,6 +212,7 @@ impl SimSlave {
             (FrameReader::new(), FrameReader::new(), FrameReader::new());
         self.announced.clear();
         (self.io_at, self.compute_at) = (now, now);
+        self.looked = now;
         std::mem::replace(&mut self.link, tries.link)
     }
 
