@@ -16,8 +16,8 @@ const SLAVES: usize = 8;
 /// How much of it.
 struct Size {
     kills: u64,
-    /// The last kill is when so many of a hundred tasks have ended; of a search, which has other tasks each time, half as
-    /// many.
+    /// The last kill is when so many of a hundred tasks have ended; of a search, which has other tasks each time, a
+    /// quarter as many.
     last_kill: u64,
     /// Of sums the tasks, and how long each takes.
     tasks: u64,
@@ -185,7 +185,7 @@ fn outlives(story: &Story, engine: &str, size: &Size) {
     let mut master = stage.master(args.iter().copied());
     let mut slaves: Vec<_> = (0..SLAVES).map(|_| stage.slave(&master)).collect();
     let last_kill = match story.example {
-        "search" => size.last_kill / 2,
+        "search" => size.last_kill / 4,
         _ => size.last_kill,
     };
     for kill in 1..=size.kills {
