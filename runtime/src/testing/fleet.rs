@@ -233,7 +233,10 @@ impl Fleet {
                 law.on_slave_heard(link.id, slave.recalls_open());
                 law.on_offers_waiting(link.id, slave.offers_waiting());
                 let wanted = std::mem::take(&mut slave.wanted);
-                law.on_wanted(link.id, &wanted, &mut slave.core.shared_here());
+                // While it has more to say it may have asked for what is here by now.
+                let here = slave.core.shared_here();
+                let is_silent = !slave.core.has_output();
+                law.on_wanted(link.id, &wanted, &mut here.filter(|_| is_silent));
                 // One that reads nothing says no more what its core would say.
                 if let Some(is_idle) = slave.begins_to_go()
                     && !slave.deaf
