@@ -136,7 +136,7 @@ const OFFENDERS: &[Offender] = &[
     (
         "an old protocol",
         As::Stranger,
-        "The protocol version differs: the master has 6, the slave 0",
+        ", the slave 0; run the same binary on both sides",
         old_protocol,
     ),
     (
