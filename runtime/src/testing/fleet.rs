@@ -233,10 +233,10 @@ impl Fleet {
                 law.on_slave_heard(link.id, slave.recalls_open());
                 law.on_offers_waiting(link.id, slave.offers_waiting());
                 let wanted = std::mem::take(&mut slave.wanted);
-                // While it has more to say it may have asked for what is here by now.
-                let here = slave.core.shared_here();
-                let is_silent = !slave.core.has_output();
-                law.on_wanted(link.id, &wanted, &mut here.filter(|_| is_silent));
+                // What it has begun to ask for and not said it will say after it has come.
+                let unsaid = slave.wants_unsaid();
+                let mut here = (slave.core.shared_here()).filter(|name| !unsaid.contains(name));
+                law.on_wanted(link.id, &wanted, &mut here);
                 // One that reads nothing says no more what its core would say.
                 if let Some(is_idle) = slave.begins_to_go()
                     && !slave.deaf

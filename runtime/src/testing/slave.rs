@@ -457,6 +457,16 @@ impl SimSlave {
         unsaid
     }
 
+    /// Shared data that its core has begun to ask for, and has not said so.
+    pub(super) fn wants_unsaid(&self) -> Vec<BlobName> {
+        let wants = self.unsaid(Kind::Want);
+        let wants = wants.iter().filter_map(|want| Want::decode(want).ok());
+        wants
+            .filter(|want| want.from == 0)
+            .map(|want| want.name)
+            .collect()
+    }
+
     /// The most offers for one place that wait to be said.
     pub(super) fn offers_waiting(&self) -> usize {
         let mut waiting = BTreeMap::<u32, usize>::new();
