@@ -235,8 +235,10 @@ impl Fleet {
                 let wanted = std::mem::take(&mut slave.wanted);
                 // What it has begun to ask for and not said it will say after it has come.
                 let unsaid = slave.wants_unsaid();
-                let mut here = (slave.core.shared_here()).filter(|name| !unsaid.contains(name));
-                law.on_wanted(link.id, &wanted, &mut here);
+                let here = slave.core.shared_here();
+                let mut is_said = here.filter(|name| !unsaid.contains(name));
+                law.on_wanted(link.id, &wanted, &mut is_said);
+                drop(is_said);
                 // One that reads nothing says no more what its core would say.
                 if let Some(is_idle) = slave.begins_to_go()
                     && !slave.deaf
