@@ -118,7 +118,9 @@ pub(crate) fn a_held_master_tells_how_it_does() {
 /// time are closed. The run goes on beside them.
 pub(crate) fn a_crowd_of_wrong_requests_is_refused() {
     let dir = dir();
-    let args = ["--tasks", "3000", "--nap", "1", "--mw-status-port", "0"];
+    let over = dir.path().join("over");
+    let until_over = ["--until", over.to_str().expect("text")];
+    let args = [&["--nap", "1", "--mw-status-port", "0"], &until_over[..]].concat();
     let mut master = Process::master(dir.path(), &args);
     let (at, token) = link(&master);
     raise_files(CROWD);
@@ -175,8 +177,11 @@ pub(crate) fn a_crowd_of_wrong_requests_is_refused() {
     });
     let (status, _) = ask(&at, "/metrics", &token);
     assert!(status.contains(" 200 "), "{status}");
+    std::fs::write(&over, "").expect("written");
     master.expect_exit(0);
-    assert_eq!(master.stdout(), printed(3_000));
+    let out = master.stdout();
+    let tasks = out.split(' ').next().and_then(|tasks| tasks.parse().ok());
+    assert_eq!(out, printed(tasks.expect("their number")));
     assert_exit_line(&master, 0);
 }
 
