@@ -167,6 +167,10 @@
 //! | talk: a task that converses has company | 6 | SLAVE-0 gets TASK-2 behind one that converses |
 //! | talk: nobody is told that a task is begun anew | 22 | assertion `left == right` failed: message 0 is heard where 4 must be |
 //! | talk: a slave hears the newest message first | 6 | the task hears 4 of attempt 1 and must hear 0 of 1 |
+//! | logs: a line is said though something else waits | 0 | slave 6 says a line of its log with other frames |
+//! | logs: a slave says as much as there is room for | 0 | slave 4 says 65602 bytes of its log in 4 s |
+//! | logs: of what is left out the last line alone is counted | 0 | assertion `left == right` failed: the line of slave 5 that is said, and the next one that was logged and not left out |
+//! | logs: the master shows a line as another slave's | 0 | SLAVE-3 has not said Some((Error, Some(130), "0 of 3..............................")) |
 //!
 //! # Deliberately absent
 //! Sockets, files and threads: `runtime/tests/engine.rs` holds the engines to what this world assumes of them. The

@@ -633,7 +633,7 @@ impl SimSlave {
         let Some(asked) = self.core.log_level() else {
             return;
         };
-        let (lines, bytes) = match task % 23 {
+        let (lines, bytes) = match task % 7 {
             0 => (300, 100),
             1 => (20, 3_000),
             other => (other % 4, 30),
