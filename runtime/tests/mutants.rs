@@ -1045,6 +1045,9 @@ fn every_mutant_has_its_place() {
     for mutant in MUTANTS {
         mutate(mutant);
     }
+    let told = std::fs::read_to_string(root().join("runtime/src/testing/mod.rs")).unwrap();
+    let number = format!("puts {} deliberate bugs", MUTANTS.len());
+    assert!(told.contains(&number), "it {number} into the copies");
 }
 
 fn copy(from: &Path, to: &Path) {

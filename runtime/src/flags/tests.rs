@@ -462,11 +462,11 @@ fn bad_values_name_flag_value_and_what_is_expected() {
         ),
         (
             "--mw-client-timeout 0",
-            "--mw-client-timeout 0: is no time from 1 to 31536000 seconds, like 30, 500ms, 10min or 2h".to_owned(),
+            "--mw-client-timeout 0: is no time from 1 to 31536000 seconds, like 30, 1500ms, 10min or 2h".to_owned(),
         ),
         (
             "--mw-client-timeout 1.5",
-            "--mw-client-timeout 1.5: is no time from 1 to 31536000 seconds, like 30, 500ms, 10min or 2h".to_owned(),
+            "--mw-client-timeout 1.5: is no time from 1 to 31536000 seconds, like 30, 1500ms, 10min or 2h".to_owned(),
         ),
         (
             "--mw-slave-task-group 0",

@@ -254,13 +254,14 @@ impl<const LEAST_MS: u64> Value for Time<LEAST_MS> {
         time.filter(|ms| (LEAST_MS..=most).contains(ms))
             .map(Duration::from_millis)
             .ok_or_else(|| {
-                let least = match LEAST_MS {
-                    0 => "0",
-                    1..1_000 => "1ms",
-                    _ => "1",
+                let (least, short) = match LEAST_MS {
+                    0 => ("0".to_owned(), "500ms"),
+                    1..=500 => (format!("{LEAST_MS}ms"), "500ms"),
+                    501..1_000 => (format!("{LEAST_MS}ms"), "1500ms"),
+                    _ => ((LEAST_MS / 1_000).to_string(), "1500ms"),
                 };
                 format!(
-                    "is no time from {least} to {SECONDS_MAX} seconds, like 30, 500ms, 10min or 2h"
+                    "is no time from {least} to {SECONDS_MAX} seconds, like 30, {short}, 10min or 2h"
                 )
             })
     }
