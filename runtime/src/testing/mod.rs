@@ -186,6 +186,9 @@
 //! | lives: what is given back unbegun is not recorded as that | 24 | [(4, 18446744073709551615, 17, 130941504039046218344262564205391866132)] were given back, not begun, and that is not recorded |
 //! | lives: a torn state takes the place of the one before it | 312 | one of both is whole: File("state: it has 176 bytes where 387 are needed: it was cut off; nor is the one before it whole; remove b |
 //! | long: a record that came in part is forgotten | 1 | of an honest master: what it sent cannot be read: a record does not open: it was changed, repeated or put out of order on the way |
+//! | shared: what a task in hand names is dropped | 39 | 1 tasks have not ended and 1 ends are untold 6084 turns after the last fault; 6 slaves, 0 compute |
+//! | shared: a block of a file is sent from its beginning again | 3 | assertion `left == right` failed: SLAVE-5 is sent another content of fae5c51e22f2cf2c |
+//! | shared: pieces stand before packets | 131 | Recall waits behind a piece of shared data to 1.3 |
 //!
 //! # Deliberately absent
 //! Sockets, files and threads: `runtime/tests/engine.rs` holds the engines to what this world assumes of them. The
