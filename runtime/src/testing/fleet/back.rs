@@ -1,14 +1,12 @@
 //! A master is gone, and its slaves look for their run's next life.
 
-use std::sync::Arc;
-
 use rand::RngExt;
 use ringmw_codec::secret::Key;
 
 use super::Fleet;
 use super::joins::Character;
 use crate::testing::net::Cut;
-use crate::testing::slave::{Birth, Life, SimSlave, Tried};
+use crate::testing::slave::{Life, Tried};
 
 impl Fleet {
     /// A slave that has no master looks for one, and tries those that it finds.
@@ -78,13 +76,7 @@ impl Fleet {
         let (key, id, connect_at) = self.connect();
         let mut hello = self.hello.clone();
         hello.about.comes_back_to = run;
-        let mut slave = SimSlave::new(Birth {
-            hello,
-            registry: Arc::clone(&self.registry),
-            pace: self.pace,
-            now: connect_at,
-            link: key,
-        });
+        let mut slave = self.born(hello, connect_at, key);
         if let Some(secured) = &mut self.secured {
             secured.arm(&mut slave, Character::Honest);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::{Rng as _, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::frame::Kind;
+use ringmw_codec::handshake::Hello;
 use ringmw_sched::Nanos;
 
 use super::lies::put;
@@ -99,6 +100,17 @@ impl Fleet {
         (key, id, connect_at)
     }
 
+    /// A process that speaks on this link from then on.
+    pub(super) fn born(&self, hello: Hello, now: Nanos, link: usize) -> SimSlave {
+        SimSlave::new(Birth {
+            hello,
+            registry: Arc::clone(&self.registry),
+            pace: self.pace,
+            now,
+            link,
+        })
+    }
+
     /// A process connects: its key, and that of its link.
     pub(in crate::testing) fn join(&mut self, character: Character) -> (usize, usize) {
         let (key, id, connect_at) = self.connect();
@@ -111,13 +123,7 @@ impl Fleet {
             Character::WrongVersion => hello.fingerprint.app_version.push_str(" of another day"),
             _ => {}
         }
-        let mut slave = SimSlave::new(Birth {
-            hello,
-            registry: Arc::clone(&self.registry),
-            pace: self.pace,
-            now: connect_at,
-            link: key,
-        });
+        let mut slave = self.born(hello, connect_at, key);
         if self.comes_back && character == Character::Honest {
             let secret = self.secured.as_ref().map(|secured| secured.secret.clone());
             slave.comes_back(self.hello.clone(), secret);
