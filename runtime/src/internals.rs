@@ -59,7 +59,6 @@ pub mod journal {
 
     use crate::io::files::journal::{Files, Folder};
     use crate::proto::known::{Known, Outputs};
-    use crate::proto::lives::{Reading, Waived};
 
     /// A journal that was read, as a master does at its start.
     #[derive(Debug)]
@@ -74,15 +73,7 @@ pub mod journal {
         /// # Errors
         /// In words: it cannot be used.
         pub fn open(folder: &Path, identity: &Identity) -> Result<Self, String> {
-            let mut folder = Folder::new(folder.to_owned());
-            let reading = Reading {
-                identity,
-                waived: Waived::default(),
-                failures: false,
-                before: u32::MAX,
-            };
-            let opened = reading.open(&mut folder, |_, _| {})?;
-            let files = folder.into_files(&opened.read);
+            let (opened, files) = Folder::new(folder.to_owned()).open(identity)?;
             let known = opened.known;
             Ok(Journal { known, files })
         }

@@ -23,11 +23,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use ringmw_codec::journal::Segment;
+use ringmw_codec::journal::{Identity, Segment};
 
 use super::private;
 use crate::proto::disk::{Disk, Name, Unread};
 use crate::proto::known::{Outputs, Place};
+use crate::proto::lives::{Opened, Reading, Waived};
 
 pub(crate) mod writer;
 
@@ -48,6 +49,19 @@ impl Folder {
             read: BTreeMap::new(),
             last: None,
         }
+    }
+
+    /// All that lives of this identity left, with nothing waived.
+    pub(crate) fn open(mut self, identity: &Identity) -> Result<(Opened, Files), String> {
+        let reading = Reading {
+            identity,
+            waived: Waived::default(),
+            failures: false,
+            before: u32::MAX,
+        };
+        let opened = reading.open(&mut self, |_, _| {})?;
+        let files = self.into_files(&opened.read);
+        Ok((opened, files))
     }
 
     /// The segments that were read, in this order.

@@ -152,20 +152,11 @@ mod tests {
     use crate::io::files::journal::{Files, Folder};
     use crate::io::files::private;
     use crate::proto::known::Outputs;
-    use crate::proto::lives::{Opened, Reading, Waived};
+    use crate::proto::lives::Opened;
 
     fn open(path: &Path, identity: &Identity) -> Result<(Opened, Files), String> {
         private::folder(path)?;
-        let mut folder = Folder::new(path.to_owned());
-        let reading = Reading {
-            identity,
-            waived: Waived::default(),
-            failures: false,
-            before: u32::MAX,
-        };
-        let opened = reading.open(&mut folder, |_, _| {})?;
-        let files = folder.into_files(&opened.read);
-        Ok((opened, files))
+        Folder::new(path.to_owned()).open(identity)
     }
 
     fn begin(path: &Path, last: u32, news: impl Fn(News) + Send + 'static) -> JournalWriter {
