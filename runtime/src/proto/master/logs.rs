@@ -13,6 +13,7 @@ use ringmw_sched::{Nanos, SlaveId};
 use super::MasterCore;
 use super::conn::{Phase, Stop, offence};
 use crate::proto::conn::ConnId;
+use crate::proto::task_name::TaskName;
 use crate::proto::{LOG_BYTES_MAX, SECOND, log_bytes};
 
 /// The most bytes of one slave's lines in a second: what has been held up comes at once.
@@ -28,7 +29,7 @@ pub(crate) enum Told {
     Line {
         slave: SlaveId,
         host: String,
-        task: Option<u64>,
+        task: Option<TaskName>,
         level: LogLevel,
         text: String,
     },
@@ -61,7 +62,7 @@ impl fmt::Display for Told {
             } => {
                 write!(f, "{slave} at {host}")?;
                 if let Some(task) = task {
-                    write!(f, ", TASK-{task}")?;
+                    write!(f, ", {task}")?;
                 }
                 write!(f, ": {level}: {text}")
             }
@@ -141,9 +142,7 @@ impl Logs {
         self.dropped_of.insert(slave);
         false
     }
-}
 
-impl Logs {
     fn on_time(&mut self, now: Nanos) {
         if now < self.since + SECOND {
             return;
@@ -174,7 +173,7 @@ impl MasterCore {
         if asked.is_none() || level > asked {
             return Err(offence("Log of a level that nobody asked for"));
         }
-        let now = self.now;
+        let (now, life) = (self.now, self.life);
         let state = self.conns.get_mut(conn.slot()).and_then(Option::as_mut);
         let Some(Phase::Slave { info, .. }) = state.map(|state| &mut state.phase) else {
             return Ok(());
@@ -194,7 +193,7 @@ impl MasterCore {
             self.logs.told.push(Told::Line {
                 slave,
                 host: info.host.clone(),
-                task: line.task,
+                task: line.task.map(|task| TaskName { task, life }),
                 level: line.level,
                 text: line.text.to_owned(),
             });

@@ -124,7 +124,7 @@ impl Law {
                     text,
                     ..
                 } => {
-                    let line = Some((level, task, text));
+                    let line = Some((level, task.map(|name| name.task), text));
                     let is_it = |heard: &(SlaveId, u32, Option<Line>)| {
                         heard.0 == slave && heard.1 == 0 && heard.2 == line
                     };
