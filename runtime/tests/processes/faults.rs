@@ -188,14 +188,11 @@ pub(crate) fn a_journal_on_a_disk_that_refuses() {
     assert_eq!(found, (squares, 0));
 }
 
-/// It stays full to the end: the answer is there, and what is lost is told and computed again.
-pub(crate) fn a_journal_on_a_disk_that_stays_full() {
-    let dir = dir();
-    let faults = Faults::build(dir.path());
-    let journal = dir.path().join("journal");
-    let args = [
+/// Two hundred tasks of a run with this journal.
+fn two_hundred(journal: &Path) -> [&str; 8] {
+    [
         "--mw-journal",
-        text(&journal),
+        text(journal),
         "--mw-seed",
         "42",
         // Where all is known none is awaited.
@@ -203,7 +200,15 @@ pub(crate) fn a_journal_on_a_disk_that_stays_full() {
         "0",
         "--outlive",
         "200",
-    ];
+    ]
+}
+
+/// It stays full to the end: the answer is there, and what is lost is told and computed again.
+pub(crate) fn a_journal_on_a_disk_that_stays_full() {
+    let dir = dir();
+    let faults = Faults::build(dir.path());
+    let journal = dir.path().join("journal");
+    let args = two_hundred(&journal);
     let life = |event: &Event| matches!(event, Event::Life { .. }).then_some(());
     let run = |rules: &[&str], is_reading: bool| {
         faults.set(if is_reading { rules } else { &[] });
@@ -254,19 +259,7 @@ pub(crate) fn a_journal_on_a_disk_that_hangs(engine: &str) {
     let dir = dir();
     let faults = Faults::build(dir.path());
     let journal = dir.path().join("journal");
-    let args = [
-        "--mw-engine",
-        engine,
-        "--mw-journal",
-        text(&journal),
-        "--mw-seed",
-        "42",
-        // Where all is known none is awaited.
-        "--slaves",
-        "0",
-        "--outlive",
-        "200",
-    ];
+    let args = [&["--mw-engine", engine], &two_hundred(&journal)[..]].concat();
     let mut master = faults.master(dir.path(), &args);
     let address = master.address();
     let life = |event: &Event| matches!(event, Event::Life { .. }).then_some(());
