@@ -66,29 +66,38 @@ pub(crate) fn a_slave_that_leaves_leaves_nothing_behind(engine: &str) {
             slave.stdout().contains("over").then_some(())
         });
         master.signal(Signal::CONT);
-        slave.expect_exit(case.code);
-        assert_exit_line(&slave, u8::try_from(case.code).unwrap());
-        let done = results(&slave);
-        if done < case.tasks {
-            let mut other = Process::slave(dir.path(), "other", &address);
-            other.expect_exit(0);
-        }
-        master.expect_exit(0);
-        let all = format!("{} came, 0 did not\n", case.tasks);
-        assert_eq!(master.stdout(), all, "{}", case.own);
-        let events = master.events();
-        let of_first = came_from_first(&events);
-        assert_eq!(of_first, done, "{}: what it sent is what came", case.own);
-        assert!(of_first > 0);
-        let losses = lost(&events);
-        assert!(
-            losses
-                .iter()
-                .all(|loss| loss.0 == 0 && loss.1 == LossCause::Goodbye),
-            "{}: {losses:?}",
-            case.own
-        );
+        leaves_nothing(dir.path(), &mut master, &mut slave, &address, case);
     }
+}
+
+/// It ends as it should, what it has done has come, and another does the rest; how many it has done.
+fn leaves_nothing(
+    dir: &Path,
+    master: &mut Process,
+    slave: &mut Process,
+    address: &str,
+    case: &Case,
+) -> u64 {
+    let of = format!("{} {:?}", case.own, case.flags);
+    slave.expect_exit(case.code);
+    assert_exit_line(slave, u8::try_from(case.code).unwrap());
+    let done = results(slave);
+    if done < case.tasks {
+        // Its time was over before it had begun them.
+        let mut other = Process::slave(dir, "other", address);
+        other.expect_exit(0);
+    }
+    master.expect_exit(0);
+    let all = format!("{} came, 0 did not\n", case.tasks);
+    assert_eq!(master.stdout(), all, "{of}");
+    let events = master.events();
+    let of_first = came_from_first(&events);
+    assert_eq!(of_first, done, "{of}: what it sent is what came");
+    assert!(done > 0, "{of}");
+    let losses = lost(&events);
+    let is_goodbye = |loss: &(u32, LossCause, u64)| loss.0 == 0 && loss.1 == LossCause::Goodbye;
+    assert!(losses.iter().all(is_goodbye), "{of}: {losses:?}");
+    done
 }
 
 /// It was idle for a second with results unsent, and left with 0 and without them.
@@ -188,28 +197,8 @@ fn leave_over_a_slow_link(engine: &str, case: &Case) {
     let relay = Relay::to(address.clone(), LARGE);
     let mut slave = swelling_slave(dir.path(), "slave", &relay.address, case);
     std::fs::write(dir.path().join("gate"), "").unwrap();
-    slave.expect_exit(case.code);
-    assert_exit_line(&slave, u8::try_from(case.code).unwrap());
-    let done = results(&slave);
-    if done < case.tasks {
-        // Its time was over before it had begun them.
-        let mut other = Process::slave(dir.path(), "other", &address);
-        other.expect_exit(0);
-    }
-    master.expect_exit(0);
-    let of = format!("{} {:?}", case.own, case.flags);
-    let all = format!("{} came, 0 did not\n", case.tasks);
-    assert_eq!(master.stdout(), all, "{of}");
-    let events = master.events();
-    assert_eq!(
-        came_from_first(&events),
-        done,
-        "{of}: what it sent is what came"
-    );
-    assert!(done > 0 && relay.said() > done * LARGE, "{of}: {done}");
-    let losses = lost(&events);
-    let is_goodbye = |loss: &(u32, LossCause, u64)| loss.0 == 0 && loss.1 == LossCause::Goodbye;
-    assert!(losses.iter().all(is_goodbye), "{of}: {losses:?}");
+    let done = leaves_nothing(dir.path(), &mut master, &mut slave, &address, case);
+    assert!(relay.said() > done * LARGE, "{}: {done}", case.own);
 }
 
 /// SIGTERM gives it a second. What the link has taken by then has come, and the rest is told as not sent; nothing is both.
