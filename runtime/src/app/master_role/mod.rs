@@ -362,6 +362,9 @@ impl Setting {
             for line in life.lines.drain(..) {
                 self.audit.say(Who::Master, line);
             }
+            if let Some(text) = life.told.take().filter(|_| !self.embedded) {
+                complain(&own_name(), &text);
+            }
             journal = life.journal.clone();
             if journal.is_some() {
                 state.core.record(self.settings.outlasting.failures);
