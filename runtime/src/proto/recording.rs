@@ -227,6 +227,7 @@ impl Recording {
     }
 
     /// Segments are shorter than they are: a test has more of them.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn with_segments_of(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
