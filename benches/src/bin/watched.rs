@@ -126,11 +126,11 @@ fn address(trail: &Path) -> String {
     loop {
         let text = std::fs::read_to_string(trail).unwrap_or_default();
         let events = text.lines().filter_map(|line| Line::parse(line).ok());
-        let ready = events.filter_map(|line| match line.event {
+        let mut ready = events.filter_map(|line| match line.event {
             Event::Ready { addresses, .. } => addresses.first().cloned(),
             _ => None,
         });
-        if let Some(address) = ready.last() {
+        if let Some(address) = ready.next() {
             return address;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -216,8 +216,8 @@ fn run(opts: &Opts, watch: Watch) -> Result<Value> {
 
 fn rounds(opts: &Opts) -> Result<()> {
     println!(
-        "load {}; ns of the master's CPU a task, {} slaves, {} tasks a packet",
-        machine::load(),
+        "load {:.1}; ns of the master's CPU a task, {} slaves, {} tasks a packet",
+        machine::load().unwrap_or(f64::NAN),
         opts.slaves,
         opts.group
     );
