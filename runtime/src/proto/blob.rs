@@ -18,9 +18,6 @@ pub(crate) const PIECE_BYTES_MAX: usize = Piece::PIECE_BYTES_MAX;
 /// Finds what arguments mention; appends nothing where they are none.
 pub(crate) type Mentions = fn(&[u8], &mut Vec<BlobRef>);
 
-/// Is told of memory that shared data is about to fill: whoever drives a core may know better pages for it.
-pub(crate) type Prepare = fn(&mut Vec<u8>);
-
 /// The name of these bytes.
 pub(crate) fn name_of(bytes: &[u8]) -> BlobName {
     BlobName(*blake3::hash(bytes).as_bytes())

@@ -119,7 +119,6 @@ pub(crate) fn birth(
         core.set_bounds(bounds);
         core.set_timeouts(registry.timeouts());
         core.set_mentions(registry.mentions());
-        core.set_prepare(memory::prefer_large_pages);
         if patience != Some(0) {
             core.may_come_back(registry.hashes(), patience);
         }

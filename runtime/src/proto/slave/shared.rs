@@ -19,7 +19,7 @@ use ringmw_codec::shared::{Blob, BlobName, BlobRef, Want};
 
 use super::SlaveCore;
 use super::packet::Queued;
-use crate::proto::blob::{Mentions, Prepare, WINDOW_BYTES};
+use crate::proto::blob::{Mentions, WINDOW_BYTES};
 
 /// Shared data that is here, as a task is given it.
 pub(crate) type Here = (BlobName, Arc<Vec<u8>>);
@@ -29,7 +29,6 @@ pub(crate) type Here = (BlobName, Arc<Vec<u8>>);
 pub(super) struct Shelf {
     /// By algorithm: what finds what its arguments mention, where they can.
     mentions: Vec<Option<Mentions>>,
-    prepare: Option<Prepare>,
     whole: BTreeMap<BlobName, Whole>,
     /// Bytes of what is whole.
     bytes: u64,
@@ -117,11 +116,6 @@ impl SlaveCore {
     /// By algorithm: what finds the shared data that its arguments mention, where they can.
     pub(crate) fn set_mentions(&mut self, mentions: Vec<Option<Mentions>>) {
         self.shelf.mentions = mentions;
-    }
-
-    /// What is told of the memory of shared data before it is filled.
-    pub(crate) fn set_prepare(&mut self, prepare: Prepare) {
-        self.shelf.prepare = Some(prepare);
     }
 
     /// What is here from its first byte to its last, for an observer.
@@ -306,9 +300,6 @@ impl SlaveCore {
             let bytes = usize::try_from(of.bytes).unwrap_or(usize::MAX);
             data.try_reserve_exact(bytes)
                 .map_err(|_| format!("there is no memory for shared data of {bytes} bytes"))?;
-            if let Some(prepare) = self.shelf.prepare {
-                prepare(data);
-            }
         }
         data.extend_from_slice(piece.bytes);
         hash.update(piece.bytes);
