@@ -895,6 +895,12 @@ const MUTANTS: &[Mutant] = &[
         new: "if is_due || closing {",
     },
     Mutant {
+        name: "lives: a life that has only begun something counts as one that came further",
+        file: "runtime/src/proto/recording.rs",
+        old: "results_of(payload) > 0",
+        new: "!payload.is_empty()",
+    },
+    Mutant {
         name: "lives: no later life is looked for before a hand-out leaves",
         file: "runtime/src/proto/recording.rs",
         old: "true => self.later_life(disk, now),",
@@ -1000,6 +1006,14 @@ const MUTANTS: &[Mutant] = &[
         file: "runtime/src/proto/slave/kept.rs",
         old: "now >= result.at + SENT_KEPT_FOR",
         new: "now >= front.at + SENT_KEPT_FOR",
+    },
+    Mutant {
+        name: "told: slaves are missing for ever once some were",
+        file: "runtime/src/proto/master/demand.rs",
+        old: "            0 => None,
+            _ => self.missing_since",
+        new: "            0 => self.missing_since,
+            _ => self.missing_since",
     },
 ];
 

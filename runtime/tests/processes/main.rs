@@ -75,7 +75,7 @@ use crate::leaving::{
 };
 use crate::listening::{
     a_listening_slave_outlives_its_masters, a_silent_socket_keeps_nobody_from_the_next_address,
-    either_side_dials, of_two_masters_one_has_the_slave,
+    either_side_dials, of_two_masters_one_has_the_slave, one_that_waits_is_told_to_go,
 };
 use crate::logging::what_slaves_log_is_shown;
 use crate::misfortune::{
@@ -159,10 +159,12 @@ const TESTS: &[Test] = &[
     ("a_winner_dies_as_it_wins_on_epoll", || {
         a_winner_dies_as_it_wins("epoll")
     }),
-    (
-        "a_crowd_of_wrong_requests_is_refused",
-        a_crowd_of_wrong_requests_is_refused,
-    ),
+    ("a_crowd_of_wrong_requests_is_refused_on_the_ring", || {
+        a_crowd_of_wrong_requests_is_refused("ring")
+    }),
+    ("a_crowd_of_wrong_requests_is_refused_on_epoll", || {
+        a_crowd_of_wrong_requests_is_refused("epoll")
+    }),
     ("what_slaves_log_is_shown_on_the_ring", || {
         what_slaves_log_is_shown("ring")
     }),
@@ -183,6 +185,7 @@ const TESTS: &[Test] = &[
         either_side_dials("ring")
     }),
     ("either_side_dials_on_epoll", || either_side_dials("epoll")),
+    ("one_that_waits_is_told_to_go", one_that_waits_is_told_to_go),
     (
         "a_listening_slave_outlives_its_masters",
         a_listening_slave_outlives_its_masters,
@@ -390,10 +393,12 @@ const TESTS: &[Test] = &[
     ("a_held_thread_does_not_hold_a_signal_up_on_epoll", || {
         a_held_thread_does_not_hold_a_signal_up("epoll")
     }),
-    (
-        "a_held_master_tells_how_it_does",
-        a_held_master_tells_how_it_does,
-    ),
+    ("a_held_master_tells_how_it_does_on_the_ring", || {
+        a_held_master_tells_how_it_does("ring")
+    }),
+    ("a_held_master_tells_how_it_does_on_epoll", || {
+        a_held_master_tells_how_it_does("epoll")
+    }),
     ("a_stopped_run_is_finished", a_stopped_run_is_finished),
     (
         "a_second_signal_ends_a_held_master",
