@@ -89,26 +89,36 @@ const TOLD: &[&[u8]] = &[b"RW\x01", b"MARKER"];
 const GIVEN: &[u8] = &[7; 40];
 const RETURNED: &[u8] = &[39; 40];
 
+/// A run, and what of it is seen of what its slaves said and were told.
+struct Played<'a> {
+    flags: &'a [&'a str],
+    printed: &'a str,
+    said: &'a [&'a [u8]],
+    told: &'a [&'a [u8]],
+}
+
 pub(crate) fn nothing_goes_in_plain(engine: &str) {
     // With ballast of sevens each, and with results of which each is one number many times.
     let squares = printed(40);
-    let runs: [(&[&str], &str, [&[&[u8]]; 2]); 2] = [
-        (
-            &["--ballast", "100"],
-            &squares,
-            [SAID, &[TOLD, &[GIVEN]].concat()],
-        ),
-        (
-            &["--swell", "100"],
-            "40 came, 0 did not\n",
-            [&[SAID, &[RETURNED]].concat(), TOLD],
-        ),
+    let runs = [
+        Played {
+            flags: &["--ballast", "100"],
+            printed: &squares,
+            said: SAID,
+            told: &[TOLD, &[GIVEN]].concat(),
+        },
+        Played {
+            flags: &["--swell", "100"],
+            printed: "40 came, 0 did not\n",
+            said: &[SAID, &[RETURNED]].concat(),
+            told: TOLD,
+        },
     ];
-    for (flags, printed, markers) in runs {
+    for played in &runs {
         let run = |more: &[&str]| {
             let dir = dir();
-            let flags = [&["--mw-engine", engine], flags, more].concat();
-            recorded(dir.path(), &flags, printed)
+            let flags = [&["--mw-engine", engine], played.flags, more].concat();
+            recorded(dir.path(), &flags, played.printed)
         };
         let (plain, secret) = run(&["--mw-no-secret"]);
         assert_eq!(secret, None);
@@ -116,6 +126,7 @@ pub(crate) fn nothing_goes_in_plain(engine: &str) {
         let secret = secret.expect("by default it has one");
         let digit = |at: usize| u8::from_str_radix(&secret[at..at + 2], 16).unwrap();
         let bytes: Vec<u8> = (0..secret.len()).step_by(2).map(digit).collect();
+        let markers = [played.said, played.told];
         for ((plain, sealed), markers) in plain.iter().zip(&sealed).zip(markers) {
             assert!(sealed.len() > plain.len(), "as much was said");
             for marker in markers {
