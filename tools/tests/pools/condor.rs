@@ -206,13 +206,24 @@ fn a_private_library_travels_along() {
     );
 }
 
-/// A dollar of the user's is a dollar, for master and slaves, whatever follows it.
+/// What somebody on the way makes something of: the submission, ads, a shell.
+const ODD: &str = "it's \"o d\" \\ # $HOME %j, ;&";
+
+/// A dollar of the user's is a dollar, for master and slaves, whatever follows it; and so is all else.
 #[test]
 #[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
-fn dollars_arrive_as_written() {
+fn odd_arguments_arrive_as_written() {
     let _one = one("condor");
     let dir = Dir::new("dollars", "echo");
-    let odd = ["$$(x)", "$$$(x)", "$(HOME)", "$HOME", "$$", "$$([1+1])"];
+    let odd = [
+        "$$(x)",
+        "$$$(x)",
+        "$(HOME)",
+        ODD,
+        "$HOME",
+        "$$",
+        "$$([1+1])",
+    ];
     let submit = Command::new(program("ringmw"))
         .args(["submit", "condor", "--binary", "/bin/echo", "--slaves", "1"])
         .args(odd.map(|arg| format!("--slave-flag={arg}")))
@@ -244,26 +255,19 @@ fn dollars_arrive_as_written() {
     }
 }
 
-/// A folder's name and an argument have what HTCondor's submission, its ads and a shell make something of; with jobs that
-/// stand in the queue by themselves, and with those of an overseer.
+/// A folder's name has what HTCondor's submission, its ads and a shell make something of; with jobs that stand in the queue
+/// by themselves, and with those of an overseer.
 #[test]
 #[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
-fn odd_folders_and_arguments() {
+fn a_folder_with_an_odd_name() {
     let _one = one("condor");
-    let odd = "it's \"o d\" \\ # $HOME %j, ;&";
     for is_overseen in [false, true] {
         let mut dir = Dir::new(if is_overseen { "odd-2" } else { "odd" }, "ping");
-        dir.0 = dir.0.join(odd);
+        dir.0 = dir.0.join(ODD);
         fs::create_dir(&dir.0).expect("a folder");
         let slaves = if is_overseen { "0" } else { "2" };
-        // The member id is told to slaves in the resource file, and they say it to the master.
-        let wanted = ["--mw-slaves-wanted", "2"];
-        let args = ["--tasks", "1000", "--mw-member-id", odd];
-        dir.submit(
-            "condor",
-            &["--slaves", slaves],
-            &[&wanted[..], &args].concat(),
-        );
+        let args = ["--mw-slaves-wanted", "2", "--tasks", "1000"];
+        dir.submit("condor", &["--slaves", slaves], &args);
         if is_overseen {
             let mut overseer = dir.overseer("condor", &[]);
             let code = overseer.end("the overseer", || dir.log() + &dir.told());
