@@ -255,30 +255,6 @@ fn odd_arguments_arrive_as_written() {
     }
 }
 
-/// A folder's name has what HTCondor's submission, its ads and a shell make something of; with jobs that stand in the queue
-/// by themselves, and with those of an overseer.
-#[test]
-#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
-fn a_folder_with_an_odd_name() {
-    let _one = one("condor");
-    for is_overseen in [false, true] {
-        let mut dir = Dir::new(if is_overseen { "odd-2" } else { "odd" }, "ping");
-        dir.0 = dir.0.join(ODD);
-        fs::create_dir(&dir.0).expect("a folder");
-        let slaves = if is_overseen { "0" } else { "2" };
-        let args = ["--mw-slaves-wanted", "2", "--tasks", "1000"];
-        dir.submit("condor", &["--slaves", slaves], &args);
-        if is_overseen {
-            let mut overseer = dir.overseer("condor", &[]);
-            let code = overseer.end("the overseer", || dir.log() + &dir.told());
-            assert_eq!(code, 0, "{}", dir.log());
-        }
-        wait_for_an_empty_queue(&dir);
-        assert!(dir.told().contains("1000 of 1000"), "{}", dir.all("", ""));
-        operator::no_slave_is_left(&pool());
-    }
-}
-
 #[test]
 #[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn held_jobs_are_left_alone_and_a_drain_ends_the_rest() {
