@@ -146,6 +146,7 @@
 //! | leaving: a time limit drops unsent results | 38 | the slave on 1.1 left of its own will, and {24}, which it had finished, are lost |
 //! | leaving: gone as soon as it is over | 23 | the slave on 1.2 left of its own will, and {222, 223, 226}, which it had finished, are lost |
 //! | back-pressure: a slave goes on beginning tasks whose results nobody takes | 122 | the slave on 2.3 begins a task with 4 packets of results unsent |
+//! | hearing: a slave whose words wait to be written has no deadline | 1 | the slave on 3.1 has not looked at the clock for 2289 ms |
 //! | a bound of ready results, once met, is left only when nothing is ready | 13 | after 600s of simulated time the master algorithm has not returned: 14 tasks are queued or running, 0 slaves are here |
 //! | what is told of a run: failed results are not counted | 1 | assertion `left == right` failed: Tasks { submitted: 454, queued: 102, running: 14, done: 15, failed: 0, unrunnable: 280, cancelle |
 //! | hearing: a recall is heard only at the end of a packet | 1 | the slave on 0.1 has heard 1 recalls that it does not answer |
