@@ -109,7 +109,9 @@ async fn master(mw: Master, args: Args) -> Result {
     println!("the shortest Golomb ruler with {marks} marks is {length} long");
     println!("{ruler:?}");
     let there = begun_at.elapsed().as_secs_f64() * slaves as f64;
-    let idle = 100.0 * (1.0 - computed.as_secs_f64() / there.max(f64::MIN_POSITIVE));
+    // What an earlier life of the run computed took no time of this one.
+    let idle = 1.0 - computed.as_secs_f64() / there.max(f64::MIN_POSITIVE);
+    let idle = 100.0 * idle.max(0.0);
     println!("{tasks} tasks, slaves idle for {idle:.0} % of the time");
     Ok(())
 }

@@ -16,6 +16,7 @@ pub mod manual;
 mod master;
 mod proto;
 mod slave;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod typed;
 #[cfg(feature = "wasm")]

@@ -154,10 +154,28 @@ fn what_is_damaged_is_computed_again() {
         "{known} known, {sent} sent"
     );
     let read = events.iter().find_map(|event| match event {
-        Event::JournalRead { damaged, torn, .. } => Some((*damaged, *torn)),
+        Event::JournalRead {
+            damaged,
+            torn,
+            places,
+            ..
+        } => Some((*damaged, *torn, places.clone())),
         _ => None,
     });
-    assert_eq!(read, Some((1, 1)));
+    let (damaged, torn, places) = read.expect("it was read");
+    assert_eq!((damaged, torn), (1, 1));
+    // The record that the zeroed bytes are in begins before them.
+    let [place] = &places.expect("it is told where")[..] else {
+        panic!("one place")
+    };
+    let told = place
+        .strip_prefix(&format!("{}: ", segment.display()))
+        .and_then(|told| told.strip_suffix(" are damaged"));
+    let told = told.and_then(|told| told.split_once(" bytes at "));
+    let (bytes, at) = told.expect(place);
+    let (bytes, at): (usize, usize) = (bytes.parse().expect(bytes), at.parse().expect(at));
+    let zeroed = len / 2..len / 2 + 500;
+    assert!(at < zeroed.end && zeroed.start < at + bytes, "{place}");
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {

@@ -901,6 +901,12 @@ const MUTANTS: &[Mutant] = &[
         new: "if is_due || closing {",
     },
     Mutant {
+        name: "lives: a life that has only begun something counts as one that came further",
+        file: "runtime/src/proto/recording.rs",
+        old: "results_of(payload) > 0",
+        new: "!payload.is_empty()",
+    },
+    Mutant {
         name: "lives: no later life is looked for before a hand-out leaves",
         file: "runtime/src/proto/recording.rs",
         old: "true => self.later_life(disk, now),",

@@ -32,7 +32,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use age::Age;
 use batch::Batch;
-use facts::{Effect, Facts, How, Job, JobState, Limits, Over, Resource};
+use facts::{Effect, End, Facts, How, Job, JobState, Limits, Over, Resource};
 use paths::Paths;
 use pause::SECOND;
 use policy::Policy;
@@ -357,7 +357,8 @@ impl<'a> Overseer<'a> {
         // Read after the jobs were listed, which may take a while: slaves leave when all is over.
         let file = self.read();
         let resource = self.resource(file.as_ref());
-        let ends = self.batch.ends();
+        let ends = self.batch.ends().into_iter();
+        let ends: Vec<End> = ends.map(|end| self.policy.judged(end)).collect();
         for end in &ends {
             let host = end.host.as_deref().unwrap_or("an unknown host");
             match &end.how {
@@ -368,7 +369,7 @@ impl<'a> Overseer<'a> {
                     .log
                     .say(&format!("job {} left {host}: {}", end.job, end.how)),
                 // A thousand of them leave at the end.
-                How::Left => {}
+                How::Left | How::Ended => {}
             }
         }
         let left = ends.iter().filter(|end| end.how == How::Left).count();

@@ -2,12 +2,14 @@
 # Brings real batch systems up, runs the end-to-end tests of tools/tests/pools on them, and takes them down.
 #
 #   tools/tests/pools.sh [small] [local] [ssh] [condor] [condor_hosts] [slurm]     default: all of them
+#   tools/tests/pools.sh condor::NAME                                              the tests of that name alone
 #
 # `small` is the gate's size: two pools at a time, and without what another system shows in less time.
 #
 # Needs root (HTCondor's and Slurm's jobs run as users of their own), and
 #   MINICONDOR, MINISLURM   the scripts that make the pools (default: those in tools/tests/pools)
 #   POOLS                   a folder that their users can enter; kept between runs (default: /tmp/ringmw-pools)
+#   RINGMW_POOLS_DOWN_S     how many seconds a master that comes back is down at least (default: until its slaves wait)
 # ssh and sshd are installed by apt if they are not there. What is missing is an error, never a skipped test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,7 +22,7 @@ systems=(local ssh condor condor_hosts slurm)
 # minutes.
 slow=(slurm::a_master_that_aborts_is_held slurm::a_slave_that_is_refused_is_held condor::a_suspended_slave_is_vacated
   condor::programs_outlive_their_killed_masters)
-skip=() size=
+skip=() size= asked=
 if [ "${1-}" = small ]; then
   size=small
   for name in "${slow[@]}"; do skip+=(--skip "$name"); done
@@ -28,7 +30,7 @@ if [ "${1-}" = small ]; then
 fi
 [ $# -gt 0 ] || set -- "${systems[@]}"
 for system; do
-  [[ " ${systems[*]} " == *" $system "* ]] || die "$system is none of ${systems[*]}"
+  [[ " ${systems[*]} " == *" ${system%%::*} "* ]] || die "$system is none of ${systems[*]}"
 done
 POOLS=$(realpath -m "${POOLS:-/tmp/ringmw-pools}")
 MINICONDOR=${MINICONDOR:-$PWD/tools/tests/pools/minicondor}
@@ -72,13 +74,13 @@ build() {   # the programs, where the pools' users can read them
   done
 }
 
-tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name
+tests() {   # tests SYSTEM WORK [COMMAND..]: those of the module of this name, or those that were asked for
   local system=$1 work=$2 began=$SECONDS; shift 2
   printf '\n== %s\n' "$system"
   # A process group of its own, and waited for: bash does not look at signals while a command runs.
   set -m
   "$@" env RINGMW_POOLS_BIN="$POOLS/bin" RINGMW_POOLS_WORK="$work" \
-    "$POOLS/bin/pools" "$system::" "${skip[@]}" --ignored --nocapture &
+    "$POOLS/bin/pools" "${asked:-$system::}" "${skip[@]}" --ignored --nocapture &
   testing=$!
   set +m
   local code=0
@@ -155,7 +157,9 @@ if [ "$size" = small ] && [[ " $* " == *" condor "* ]] && [ $# -gt 1 ]; then
   set --
 fi
 for system; do
-  case $system in
+  asked=
+  [[ "$system" != *::* ]] || asked=$system
+  case ${system%%::*} in
   local) tests local "$POOLS/work" ;;
   ssh) ssh_farm ;;
   condor) condor condor 0 ;;

@@ -630,6 +630,8 @@ events! {
         torn: u64 as Number,
         /// Segments whose head cannot be read, each with the reason.
         unread: Vec<String> as Texts,
+        /// The first of the damaged places: segment, offset, bytes.
+        places: Option<Vec<String>> as Maybe<Texts>,
     }
     /// The journal cannot be written or read; it is tried again.
     JournalTrouble = "journal-trouble" {

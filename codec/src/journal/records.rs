@@ -221,6 +221,15 @@ impl<'a> Record<'a> {
     }
 }
 
+/// How many results a payload has that is to be written; 0 of one that holds something else.
+#[must_use]
+pub fn results_of(payload: &[u8]) -> u32 {
+    match (payload.first(), payload.get(4..8)) {
+        (Some(&RESULTS), Some(count)) => u32::from_le_bytes(count.try_into().expect("4 bytes")),
+        _ => 0,
+    }
+}
+
 // ---- what is to be written
 
 /// Appends the length that stands before a payload, and returns where.

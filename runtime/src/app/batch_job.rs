@@ -5,7 +5,8 @@
 //! life can read: so the code itself counts, and a policy of one comparison holds the job. Slurm keeps none: there the
 //! job's script counts.
 //!
-//! A master that is killed says nothing. It counts at its start, in a file that its job names ([`Starts`]).
+//! A master that is killed says nothing. It counts at its start, in a file that its job names ([`Starts`]); once it has
+//! recorded a result that no life before it knew, its run comes further by each life, and that count begins anew.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -153,9 +154,11 @@ pub(super) fn is_in_vain(end: Option<&SlaveEnd>, completed: u64, planned: bool) 
     by_itself && completed == 0 && !planned
 }
 
-/// The starts of a master that were not followed by a minute of life or by an end of its own: a byte each in a file.
+/// The starts of a master that were not followed by a minute of life, by a new result in its journal or by an end of its
+/// own: a byte each in a file.
 ///
 /// The file is gone while all is well. What is counted is no time of day, so that no clock matters.
+#[derive(Debug, Clone)]
 pub(super) struct Starts {
     path: PathBuf,
 }
@@ -167,7 +170,7 @@ impl Starts {
         Some(Starts { path: path.into() })
     }
 
-    /// Counts this start.
+    /// Counts this start, until a minute has passed.
     ///
     /// # Errors
     /// It is one too many, and why. The next one is counted from the beginning: somebody has looked at it then.
@@ -176,8 +179,8 @@ impl Starts {
         if before >= ABORTS_MAX as u64 {
             self.end();
             return Err(format!(
-                "it has aborted {ABORTS_MAX} times in a row, each within {} s of its start: the job is held, see its standard \
-                 error and the trail; the batch system's release starts it again",
+                "it has aborted {ABORTS_MAX} times in a row, each within {} s of its start and with no new result in a journal: the \
+                 job is held, see its standard error and the trail; the batch system's release starts it again",
                 SHORT_LIFE.as_secs()
             ));
         }
@@ -192,7 +195,7 @@ impl Starts {
         Ok(())
     }
 
-    /// The process ends by its own will.
+    /// The process ends by its own will, or its run has come further.
     pub(super) fn end(&self) {
         let _ = fs::remove_file(&self.path);
     }

@@ -31,7 +31,7 @@ use crate::io::terminal::complain;
 use crate::io::word::Word;
 use crate::proto::slave::{SlaveEnd, WELCOME_WAIT};
 use crate::slave::back::{Back, Found};
-use crate::slave::listen::{self, Birth, Hall, Pending, Unanswered, Won, await_one};
+use crate::slave::listen::{self, Birth, Came, Hall, Pending, Unanswered, Won, await_one};
 use crate::slave::{self, Join, Slave, Via};
 
 pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
@@ -175,10 +175,13 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         }
         Some(at) => {
             let secret = own_secret.as_ref().or(target.secret.as_ref());
-            match await_master(at, &settings, secret, &birth_of(&target), &audit) {
+            match await_master(at, &settings, secret, &birth_of(&target), &audit, &term) {
                 Ok(Waited::Won(won, clock, from, hall)) => {
                     again = Some(Arc::clone(&from));
                     Via::Won(won, clock, from, hall)
+                }
+                Ok(Waited::ToldToGo(reason)) => {
+                    return leave(None, exit::ERROR, None, reason);
                 }
                 Ok(Waited::Nobody(code, waited)) => {
                     let (code, reason) = match code {
@@ -437,6 +440,8 @@ enum Waited {
     Won(Won, Clock, Arc<Relisten>, Box<Hall>),
     /// Nobody has dialled for so long: since the last master, which ended with this exit code, or at all.
     Nobody(Option<u8>, Duration),
+    /// A signal: it is to leave, for this reason.
+    ToldToGo(String),
 }
 
 fn await_master(
@@ -445,7 +450,9 @@ fn await_master(
     secret: Option<&Secret>,
     birth: &Birth,
     audit: &AuditWriter,
+    term: &Term,
 ) -> Result<Waited, String> {
+    term.heed(true);
     let mut from = Relisten::open(at)?;
     if from.code.is_none() && !job().is_empty() {
         from.wait = Some(DIALLED_WITHIN);
@@ -465,10 +472,13 @@ fn await_master(
     };
     audit.say(Who::Slave(None), ready);
     let clock = Clock::start();
-    match listen::await_master(&from, birth, &clock, audit).map_err(fault)? {
-        Some((won, hall)) => Ok(Waited::Won(won, clock, Arc::new(from), Box::new(hall))),
-        None => Ok(Waited::Nobody(from.code, from.wait.unwrap_or_default())),
-    }
+    Ok(
+        match listen::await_master(&from, birth, &clock, audit, term).map_err(fault)? {
+            Came::Won(won, hall) => Waited::Won(won, clock, Arc::new(from), Box::new(hall)),
+            Came::Nobody => Waited::Nobody(from.code, from.wait.unwrap_or_default()),
+            Came::ToldToGo(reason) => Waited::ToldToGo(reason),
+        },
+    )
 }
 
 fn init(parts: &SlaveSide, member_id: &str) -> Event {

@@ -26,6 +26,7 @@ impl Clock {
     }
 
     /// A clock that shows what [`Clock::set`] was told last on this thread: the simulated world's.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn simulated() -> Self {
         SIMULATED.set(0);
         Clock {
@@ -34,6 +35,7 @@ impl Clock {
         }
     }
 
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn set(now: Nanos) {
         SIMULATED.set(now);
     }

@@ -445,6 +445,7 @@ impl Loop {
                         self.driver.mw.act(|state| state.core.on_recorded(barrier));
                         continue;
                     }
+                    News::Progress => continue,
                     News::Trouble(error) => Event::JournalTrouble { error },
                     News::Recovered(unrecorded) => Event::JournalWritten { unrecorded },
                     News::Full => Event::JournalFull,

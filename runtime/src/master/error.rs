@@ -193,6 +193,7 @@ impl Origin {
     }
 
     /// The body as it was submitted, or what is kept of it, and whether it is the former.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn body(&self) -> (&SmallBytes, bool) {
         (&self.body, self.is_whole)
     }

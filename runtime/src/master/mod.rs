@@ -57,6 +57,7 @@ pub use groups::{Progress, SlaveView};
 pub use handle::Master;
 pub use light::Light;
 pub use map::{Map, Position};
+#[cfg(feature = "testing")]
 pub(crate) use passes::ANSWERS_UNREAD_MAX;
 pub use queue::Events;
 pub use reduce::{Reduce, Reduced};

@@ -300,6 +300,7 @@ impl Open {
 impl State {
     /// Submits a task: into the open series if it goes on with it, else that is closed, and another opened where there
     /// may be one.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn push(
         &mut self,
         algorithm: AlgorithmId,

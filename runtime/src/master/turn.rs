@@ -132,6 +132,7 @@ impl Master {
     }
 
     /// What the run's clock shows.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn now(&self) -> Nanos {
         self.inner.clock.now()
     }

@@ -365,6 +365,7 @@ impl Incumbents {
     }
 
     /// The key of a `Best` that may be told, and its witness unless it is the key it began with.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn told(&self, best: u32) -> (u64, Option<Box<[u8]>>) {
         let listed = lock(&self.listed);
         let incumbent = &listed.list[best as usize];

@@ -102,6 +102,18 @@ pub(crate) struct Tally {
     pub(crate) life: u32,
 }
 
+/// So many damaged places are told one by one.
+pub(crate) const DAMAGES_TOLD_MAX: usize = 8;
+
+/// A place where bytes are no record.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    /// Which of the segments that were read.
+    pub(crate) segment: u32,
+    pub(crate) at: u64,
+    pub(crate) bytes: u64,
+}
+
 /// What earlier lives left.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -109,6 +121,8 @@ pub(crate) struct Known {
     bests: BTreeMap<u32, KnownBest>,
     begun: BTreeSet<u128>,
     tally: Tally,
+    /// The first places that are damaged.
+    damages: Vec<Damage>,
     /// Of the life that is being read: the offers that were found, up to the first that is missing.
     offers: u64,
     /// Failures count as results.
@@ -137,22 +151,35 @@ impl Known {
         for found in Records::new(segment, file, head) {
             match found {
                 Found::Record { at, record } => self.take(number, &names, at, record, file),
-                Found::Damaged { bytes, torn, .. } => {
+                Found::Damaged { at, bytes, torn } => {
                     self.tally.damaged_bytes += bytes;
                     match torn {
                         true => self.tally.torn += 1,
-                        false => self.tally.damaged += 1,
+                        false => self.damaged(number, at, bytes),
                     }
                 }
             }
         }
     }
 
-    fn take(&mut self, segment: u32, names: &[u64], _at: u64, record: Record<'_>, file: &[u8]) {
+    fn damaged(&mut self, segment: u32, at: u64, bytes: u64) {
+        self.tally.damaged += 1;
+        if self.damages.len() < DAMAGES_TOLD_MAX {
+            self.damages.push(Damage { segment, at, bytes });
+        }
+    }
+
+    /// The first places that are damaged, as many as are told one by one.
+    pub(crate) fn damages(&self) -> &[Damage] {
+        &self.damages
+    }
+
+    fn take(&mut self, segment: u32, names: &[u64], at: u64, record: Record<'_>, file: &[u8]) {
         match record {
             Record::Results(results) => {
                 let Some(&algorithm) = names.get(usize::from(results.algorithm)) else {
-                    self.tally.damaged += 1;
+                    let bytes = results.outputs.as_ptr() as u64 + results.outputs.len() as u64;
+                    self.damaged(segment, at, bytes - file.as_ptr() as u64 - at);
                     return;
                 };
                 if results.offers > self.offers {

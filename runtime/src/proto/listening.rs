@@ -106,6 +106,7 @@ impl Listening {
     }
 
     /// Those who are under way, for the simulated world.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn pending(&self) -> impl Iterator<Item = Peer> {
         self.pending.iter().copied()
     }

@@ -4,7 +4,7 @@
 use ringmw_codec::journal::{Difference, FileError, Identity, Segment};
 
 use super::disk::{Disk, Name, Unread};
-use super::known::Known;
+use super::known::{Damage, Known};
 
 /// What of an identity need not agree.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub(crate) struct Opened {
     pub(crate) read: Vec<Name>,
     /// Segments whose head cannot be read, with the reason.
     pub(crate) unread: Vec<(Name, String)>,
+    /// Places that are damaged, the first of them: the segment, where, and how many bytes.
+    pub(crate) damages: Vec<(Name, u64, u64)>,
     /// The last life that left a segment.
     pub(crate) last_life: u32,
     /// Every segment, as long as it was when it was read.
@@ -84,6 +86,7 @@ impl Reading<'_> {
             known: Known::new(self.failures),
             read: Vec::new(),
             unread: Vec::new(),
+            damages: Vec::new(),
             last_life: segments.last().map_or(0, |last| last.0),
             seen: Vec::new(),
         };
@@ -123,6 +126,11 @@ impl Reading<'_> {
             }
         }
         progress(all, all);
+        let named = |damage: &Damage| {
+            let name = opened.read[damage.segment as usize];
+            (name, damage.at, damage.bytes)
+        };
+        opened.damages = opened.known.damages().iter().map(named).collect();
         opened.known.close();
         Ok(opened)
     }

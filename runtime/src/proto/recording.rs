@@ -25,7 +25,7 @@
 use std::io;
 use std::ops::DerefMut;
 
-use ringmw_codec::journal::{Identity, SEGMENT_BYTES, Segment, seal};
+use ringmw_codec::journal::{Identity, SEGMENT_BYTES, Segment, results_of, seal};
 use ringmw_sched::Nanos;
 
 use super::SECOND;
@@ -52,6 +52,8 @@ const WRITE_BYTES: usize = 1 << 20;
 /// What is to be said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
+    /// The first result of this life is written, of which the lives before knew nothing: the run has come further by it.
+    Progress,
     /// All that was given up to this barrier is on disk, and no later life had begun when it was.
     Synced(u64),
     /// It cannot be written, and will be tried again.
@@ -123,20 +125,15 @@ impl Backlog {
             let length = u32::from_le_bytes(*length) as usize;
             let (one, next) = rest.split_at(4 + length);
             rest = next;
-            let (results, is_offer) = match behind.first() {
-                Some(1) => (behind.get(4..8), false),
-                kind => (None, kind == Some(&2)),
-            };
+            let results = results_of(&behind[..length]);
+            let is_offer = behind.first() == Some(&2);
             let fits =
                 !is_offer || waiting + self.payloads.len() + one.len() <= 2 * QUEUE_BYTES_MAX;
-            match results {
-                Some(count) => {
-                    let count = u32::from_le_bytes(count.try_into().expect("4 bytes"));
-                    self.dropped += u64::from(count);
-                    self.dropped_ever += u64::from(count);
-                }
-                None if fits => self.payloads.extend_from_slice(one),
-                None => {}
+            if results > 0 {
+                self.dropped += u64::from(results);
+                self.dropped_ever += u64::from(results);
+            } else if fits {
+                self.payloads.extend_from_slice(one);
             }
         }
     }
@@ -185,6 +182,7 @@ pub(crate) struct Recording {
     /// The barrier that stands behind it, and the last one that is passed.
     barrier: u64,
     synced: u64,
+    has_results: bool,
     trouble: Option<Trouble>,
 }
 
@@ -216,6 +214,7 @@ impl Recording {
             safe: 0,
             barrier: 0,
             synced: 0,
+            has_results: false,
             trouble: None,
         };
         loop {
@@ -228,6 +227,7 @@ impl Recording {
     }
 
     /// Segments are shorter than they are: a test has more of them.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn with_segments_of(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
         self
@@ -300,6 +300,10 @@ impl Recording {
                 self.trouble = Some(Trouble { pause, again_at });
                 return Rest::Pause(again_at);
             }
+        }
+        if !self.has_results && payloads(&self.batch).any(|payload| results_of(payload) > 0) {
+            self.has_results = true;
+            news(News::Progress);
         }
         let mut queue = backlog();
         queue.in_flight = 0;
@@ -423,6 +427,16 @@ impl Recording {
         self.safe = self.done;
         Ok(())
     }
+}
+
+/// Each of them, without its length.
+fn payloads(mut batch: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, behind) = batch.split_first_chunk::<4>()?;
+        let (payload, rest) = behind.split_at(u32::from_le_bytes(*length) as usize);
+        batch = rest;
+        Some(payload)
+    })
 }
 
 /// Whole payloads from the front, about as much as is written at once; at least one.
@@ -554,7 +568,10 @@ mod tests {
         queue.borrow_mut().closing = true;
         round(&mut disk, SECOND, &mut news);
         let error = io::Error::other("refused").to_string();
-        assert_eq!(news, [News::Trouble(error), News::Recovered(0)]);
+        assert_eq!(
+            news,
+            [News::Progress, News::Trouble(error), News::Recovered(0)]
+        );
         let mut streams = Vec::new();
         for file in disk.segments.values() {
             let (segment, head) = Segment::decode(file).expect("whole");
@@ -570,6 +587,38 @@ mod tests {
         streams.sort_unstable();
         streams.dedup();
         assert_eq!(streams, (0..9).collect::<Vec<u64>>());
+    }
+
+    /// What is begun and what is offered is no progress; the first result is, once it is written, and is told once.
+    #[test]
+    fn a_life_has_come_further_with_its_first_result() {
+        let mut disk = Lossy::default();
+        let heads = Heads {
+            identity: Default::default(),
+            algorithms: vec!["pi".into()],
+        };
+        let mut recording = Recording::begin(&mut disk, 0, heads, 0, 0).expect("begun");
+        let queue = RefCell::new(Backlog::default());
+        let (mut now, mut told) = (0, Vec::new());
+        let mut payload = Vec::new();
+        put_begun(&mut payload, false, &[]);
+        let begun = payload.clone();
+        let table = begin_results(&mut payload, 0, 1, 0, (1, 1), 1);
+        put_result(&mut payload, table, 0, hash_args(b""), 5, b"x");
+        disk.refuses = true;
+        // The barrier makes it sync, which the disk refuses at first.
+        for (payload, barrier) in [(&begun, Some(1)), (&payload, Some(2)), (&payload, None)] {
+            queue.borrow_mut().push(payload, barrier);
+            for _ in 0..2 {
+                now += SECOND;
+                let lock = || queue.borrow_mut();
+                let mut news = Vec::new();
+                recording.round(&mut disk, &lock, (now, 0), &mut |said| news.push(said));
+                told.push(news.contains(&News::Progress));
+                disk.refuses = false;
+            }
+        }
+        assert_eq!(told, [false, false, true, false, false, false]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
 use crate::io::relisten::Relisten;
+use crate::io::slave_link::Term;
 use crate::proto::listening::{Door, Listening, Peer, Welcomed};
 use crate::proto::slave::SlaveCore;
 
@@ -56,7 +57,16 @@ pub(crate) struct Hall {
     serves: Option<SocketAddr>,
 }
 
-/// Waits for a master; `None` when nobody came in time.
+/// What came of waiting for a master.
+pub(crate) enum Came {
+    Won(Won, Hall),
+    /// Nobody has come in time.
+    Nobody,
+    /// A signal: the slave is to leave, for this reason.
+    ToldToGo(String),
+}
+
+/// Waits for a master.
 ///
 /// # Errors
 /// When the listening socket fails.
@@ -65,7 +75,8 @@ pub(crate) fn await_master(
     birth: &Birth,
     clock: &Clock,
     audit: &AuditWriter,
-) -> io::Result<Option<(Won, Hall)>> {
+    term: &Term,
+) -> io::Result<Came> {
     from.listener.set_nonblocking(true)?;
     let until = from.wait.map(|wait| {
         let wait = Nanos::try_from(wait.as_nanos()).unwrap_or(Nanos::MAX / 4);
@@ -80,19 +91,23 @@ pub(crate) fn await_master(
     let say = |event| audit.say(Who::Slave(None), event);
     loop {
         let now = clock.now();
+        if let Some(reason) = term.told_to_go() {
+            return Ok(Came::ToldToGo(reason));
+        }
         if hall.listening.is_over(now) {
-            return Ok(None);
+            return Ok(Came::Nobody);
         }
         let open = hall.listening.takes_dials(now).then_some(&from.listener);
         wait(
             open,
+            Some(term),
             &hall.pending,
             now,
             hall.listening.until().unwrap_or(Nanos::MAX),
         )?;
         hall.admit(&from.listener, birth, clock, say)?;
         if let Some(won) = hall.step(clock, say) {
-            return Ok(Some((won, hall)));
+            return Ok(Came::Won(won, hall));
         }
     }
 }
@@ -223,7 +238,13 @@ pub(crate) fn await_one(
 pub(crate) fn attend(listener: TcpListener, mut hall: Hall, birth: Birth, clock: Clock) {
     let attend = move || {
         loop {
-            let waited = wait(Some(&listener), &hall.pending, clock.now(), Nanos::MAX);
+            let waited = wait(
+                Some(&listener),
+                None,
+                &hall.pending,
+                clock.now(),
+                Nanos::MAX,
+            );
             // What it says of them would stand between the lines of the slave that serves.
             if waited.is_err() || hall.admit(&listener, &birth, &clock, drop).is_err() {
                 return;
@@ -324,15 +345,18 @@ fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>>
     }
 }
 
-/// Sleeps until somebody dials or one of these speaks, at most until then.
+/// Sleeps until somebody dials, a signal comes or one of these speaks, at most until then.
 fn wait(
     listener: Option<&TcpListener>,
+    term: Option<&Term>,
     pending: &[Pending],
     now: Nanos,
     until: Nanos,
 ) -> io::Result<()> {
     let mut fds: Vec<PollFd<'_>> = Vec::new();
     fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
+    let rings = term.map(Term::rings);
+    fds.extend(rings.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
     for one in pending {
         let mut interest = PollFlags::IN;
         interest.set(PollFlags::OUT, !one.out.is_empty());

@@ -218,3 +218,21 @@ pub(crate) fn a_silent_socket_keeps_nobody_from_the_next_address() {
     });
     assert_eq!(connected.collect::<Vec<_>>(), [silent.0, address]);
 }
+
+/// A signal to one that waits for a master ends it at once, with a last line in its trail.
+pub(crate) fn one_that_waits_is_told_to_go() {
+    for (signal, name) in [
+        (rustix::process::Signal::TERM, "SIGTERM"),
+        (rustix::process::Signal::INT, "SIGINT"),
+    ] {
+        let dir = dir();
+        let (mut slave, _) = listening(dir.path(), "slave", &[]);
+        slave.signal(signal);
+        slave.expect_exit(255);
+        let told = format!("told to go by {name}");
+        match slave.events().last() {
+            Some(Event::Exit { code: 255, reason }) => assert_eq!(*reason, told),
+            last => panic!("{last:?}"),
+        }
+    }
+}

@@ -75,7 +75,7 @@ use crate::leaving::{
 };
 use crate::listening::{
     a_listening_slave_outlives_its_masters, a_silent_socket_keeps_nobody_from_the_next_address,
-    either_side_dials, of_two_masters_one_has_the_slave,
+    either_side_dials, of_two_masters_one_has_the_slave, one_that_waits_is_told_to_go,
 };
 use crate::logging::what_slaves_log_is_shown;
 use crate::misfortune::{
@@ -169,6 +169,7 @@ const TESTS: &[Test] = &[
         either_side_dials("ring")
     }),
     ("either_side_dials_on_epoll", || either_side_dials("epoll")),
+    ("one_that_waits_is_told_to_go", one_that_waits_is_told_to_go),
     (
         "a_listening_slave_outlives_its_masters",
         a_listening_slave_outlives_its_masters,

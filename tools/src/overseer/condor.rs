@@ -168,6 +168,7 @@ fn job(ad: &Value) -> Option<Job> {
         state,
         host: slot.map(|slot| machine(&slot)),
         ran,
+        listens: false,
     })
 }
 

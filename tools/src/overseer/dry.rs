@@ -64,6 +64,7 @@ impl Batch for Dry {
             state: JobState::Queued,
             host: None,
             ran: 0,
+            listens: false,
         }));
         Ok(ids)
     }

@@ -57,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) host: Option<String>,
     /// How long it has run this time.
     pub(crate) ran: Nanos,
+    /// Its slave waits to be dialled: what it does not hear from a master it does not hear.
+    pub(crate) listens: bool,
 }
 
 /// How a job ended.
@@ -66,6 +68,8 @@ pub(crate) enum How {
     Left,
     /// Its time limit was over, as planned.
     TimeLimit,
+    /// The overseer has ended it, since all is over.
+    Ended,
     /// `exit status 127`, `held: …`.
     Died(String),
 }
@@ -75,6 +79,7 @@ impl fmt::Display for How {
         f.write_str(match self {
             How::Left => "exit status 0",
             How::TimeLimit => "its time limit",
+            How::Ended => "ended, as all was over",
             How::Died(how) => how,
         })
     }

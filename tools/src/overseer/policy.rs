@@ -10,6 +10,7 @@
 //! a leave with exit status 0                          not replaced until the desire changes, or as [`Idle`] tries it out
 //! a job that somebody holds                           left alone, and counted as if it were queued
 //! finished, stale, or told to drain                   remove what is queued, wait for what runs
+//! finished, and a slave listens                       end it: nobody will dial it, and tell it so
 //! ```
 //!
 //! The jobs that are counted are those that the batch system shows under the overseer's tag, and those it has just
@@ -33,6 +34,8 @@ const REPLACE_AFTER: Nanos = 4 * SECOND;
 const ALIVE_AFTER: Nanos = 15 * SECOND;
 /// When all is over, slaves that run are given so long to end by themselves, as they do once their master is gone.
 const FAREWELL: Nanos = 120 * SECOND;
+/// Those that listen are given so long: one that had a master has left by then, and the others wait for none.
+const FAREWELL_LISTENING: Nanos = 4 * SECOND;
 /// So many deaths at once in a row, no slave alive, and slaves cannot run at all.
 pub(crate) const ROW_MAX: u32 = 5;
 /// So many while there are slaves on hosts where none has died, which may yet turn out to be alive.
@@ -103,6 +106,8 @@ pub(crate) struct Policy {
     /// Taken by the batch system and not shown yet, with the time.
     unseen: BTreeMap<String, Nanos>,
     removed: BTreeSet<String>,
+    /// Running jobs that it has ended.
+    ended: BTreeSet<String>,
     /// Jobs that are alive: what they die of does not strike at the start.
     lived: BTreeSet<String>,
     /// Those that were so a turn ago; a job may have died before it was listed, or after.
@@ -136,6 +141,7 @@ impl Policy {
             lives: Recent::default(),
             unseen: BTreeMap::new(),
             removed: BTreeSet::new(),
+            ended: BTreeSet::new(),
             lived: BTreeSet::new(),
             lived_before: BTreeSet::new(),
             submit_from: 0,
@@ -467,18 +473,42 @@ impl Policy {
         self.say_once(&format!("{over}: removing what is queued"), effects);
         self.remove(idle, effects);
         let since = *self.over_since.get_or_insert(facts.now);
-        if facts.now.saturating_sub(since) >= FAREWELL {
+        let over_for = facts.now.saturating_sub(since);
+        let ids = |jobs: &mut dyn Iterator<Item = &Job>| jobs.map(|job| job.id.clone()).collect();
+        let mut left = facts
+            .jobs
+            .iter()
+            .filter(|job| job.state != JobState::HeldByHand);
+        if over_for >= FAREWELL {
             self.over_since = Some(facts.now);
-            let ids: Vec<String> = facts
-                .jobs
-                .iter()
-                .filter(|job| job.state != JobState::HeldByHand)
-                .map(|job| job.id.clone())
-                .collect();
+            let ids: Vec<String> = ids(&mut left);
             let slaves = count(ids.len(), "slave still runs", "slaves still run");
             effects.push(Effect::Say(format!("{slaves}: ending what is left")));
-            effects.push(Effect::Remove { ids, running: true });
+            self.end(ids, effects);
+        } else if over == Over::Finished && over_for >= FAREWELL_LISTENING {
+            let mut listening = left.filter(|job| job.listens && !self.ended.contains(&job.id));
+            let ids: Vec<String> = ids(&mut listening);
+            if !ids.is_empty() {
+                let slaves = count(ids.len(), "slave waits", "slaves wait");
+                let text = format!("{slaves} to be dialled, and nobody will: ending them");
+                effects.push(Effect::Say(text));
+                self.end(ids, effects);
+            }
         }
+    }
+
+    /// Of jobs that run, too.
+    fn end(&mut self, ids: Vec<String>, effects: &mut Vec<Effect>) {
+        self.ended.extend(ids.iter().cloned());
+        effects.push(Effect::Remove { ids, running: true });
+    }
+
+    /// Whether an end that looks like a death is one: what the overseer ends itself leaves as planned.
+    pub(crate) fn judged(&mut self, mut end: End) -> End {
+        if self.ended.remove(&end.job) && matches!(end.how, How::Died(_)) {
+            end.how = How::Ended;
+        }
+        end
     }
 
     fn breaker_is_open(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) -> bool {
@@ -574,6 +604,7 @@ impl Policy {
     /// The batch system did not remove them: they are to be asked for again.
     pub(crate) fn on_not_removed(&mut self, ids: &[String]) {
         for id in ids {
+            self.ended.remove(id);
             self.removed.remove(id);
         }
     }

@@ -235,6 +235,7 @@ impl Host {
             state: JobState::Running,
             host: Some(self.name.clone()),
             ran: 0,
+            listens: port_of(id).is_some(),
         };
         let jobs: Vec<Job> = ids.iter().map(job).collect();
         self.known.extend(jobs);
@@ -362,6 +363,7 @@ fn listed(text: &str, host: &str) -> (Vec<Job>, Vec<End>) {
                 state: JobState::Running,
                 host: Some(host.to_owned()),
                 ran: value.parse::<u64>().unwrap_or(0) * SECOND,
+                listens: port_of(id).is_some(),
             }),
             "ended" => ended.push((job, value.to_owned(), String::new())),
             _ => {}

@@ -121,6 +121,7 @@ fn job(line: &str) -> Option<Job> {
         state,
         host: (!host.is_empty()).then(|| host.to_owned()),
         ran: elapsed(ran) * SECOND,
+        listens: false,
     })
 }
 

@@ -68,10 +68,10 @@ batch_name   = {tag}
 # when it was killed by a signal or left on one: 129 is SIGHUP, 130 SIGINT, 143 SIGTERM. {again}
 on_exit_remove = (ExitBySignal == False) && (ExitCode != 129) && (ExitCode != 130) && (ExitCode != 143) && (ExitCode != {CRASH_LOOP})
 
-# It counts its starts in the file that RINGMW_STARTS names. The one after {ABORTS_MAX} that were aborted within a minute each
-# exits with {CRASH_LOOP}: the job is held, until condor_release.
+# It counts its starts in the file that RINGMW_STARTS names. The one after {ABORTS_MAX} that were aborted within a minute each,
+# before they had recorded a new result in a journal, exits with {CRASH_LOOP}: the job is held, until condor_release.
 on_exit_hold         = (ExitBySignal == False) && (ExitCode == {CRASH_LOOP})
-on_exit_hold_reason  = "the master aborted {ABORTS_MAX} times in a row, each within a minute of its start: see its .err and .audit"
+on_exit_hold_reason  = "the master aborted {ABORTS_MAX} times in a row, each within a minute of its start and without a new result: see its .err and .audit"
 on_exit_hold_subcode = {CRASH_LOOP}
 
 # condor_rm of the master ends the run for good: the resource file says finished, and the slaves leave with 0.

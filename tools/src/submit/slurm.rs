@@ -59,9 +59,9 @@ master=$!
 wait "$master"
 code=$?
 
-# After {ABORTS_MAX} starts in a row that were aborted within a minute each: held, until scontrol release.
+# After {ABORTS_MAX} starts in a row that were aborted within a minute each, before they had recorded a new result in a journal: held, until scontrol release.
 if [ "$code" -eq {CRASH_LOOP} ] && [ -n "${{SLURM_JOB_ID:-}}" ]; then
-    why="the master aborted {ABORTS_MAX} times in a row, each within a minute of its start"
+    why="the master aborted {ABORTS_MAX} times in a row, each within a minute of its start and without a new result"
     echo "held: $why; scontrol release $SLURM_JOB_ID starts it again" >&2
     scontrol update JobId="$SLURM_JOB_ID" Comment="held: $why"
     scontrol requeuehold "$SLURM_JOB_ID" && sleep 60

@@ -6,6 +6,7 @@
 //!
 //! `RINGMW_POOLS_BIN`: the folder of the programs (`ringmw`, `ping`, `waves`, ..), for pools whose user cannot read the
 //! build's. `RINGMW_POOLS_WORK`: where to work, for the same reason. `RINGMW_POOLS_FARM`: the registry of [`ssh`].
+//! `RINGMW_POOLS_DOWN_S`: how long a master that comes back is down at least (default: until its slaves wait for it).
 
 mod condor;
 mod condor_hosts;
@@ -196,16 +197,25 @@ fn run(dir: &Path, program: impl AsRef<Path>, args: &[&str]) -> String {
 fn wait_for<T>(
     what: &str,
     describe: impl Fn() -> String,
+    condition: impl FnMut() -> Option<T>,
+) -> T {
+    wait_within(DEADLINE, what, describe, condition)
+}
+
+fn wait_within<T>(
+    bound: Duration,
+    what: &str,
+    describe: impl Fn() -> String,
     mut condition: impl FnMut() -> Option<T>,
 ) -> T {
-    let until = Instant::now() + DEADLINE;
+    let until = Instant::now() + bound;
     loop {
         if let Some(value) = condition() {
             return value;
         }
         assert!(
             Instant::now() < until,
-            "waited {DEADLINE:?} in vain for {what}\n{}",
+            "waited {bound:?} in vain for {what}\n{}",
             describe()
         );
         std::thread::sleep(POLL);

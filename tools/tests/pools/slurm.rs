@@ -229,6 +229,7 @@ const SYSTEM: operator::System<'static> = operator::System {
     left: &queued,
     held: &held,
     release: &release,
+    slaves_below: &|dir| dir.0.clone(),
 };
 
 #[test]
@@ -244,6 +245,21 @@ fn a_run_is_watched_stopped_and_started_again() {
 fn a_master_that_aborts_is_held() {
     let _one = one("slurm");
     operator::a_master_that_aborts_is_held(&Dir::new("aborts", "waves"), &SYSTEM);
+}
+
+#[test]
+#[ignore = "needs Slurm: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_pool_whose_master_is_down_comes_back() {
+    let _one = one("slurm");
+    let dir = Dir::new("down", "waves");
+    let on_master = |verb: &str| {
+        let jobs = jobs_of(&dir);
+        let master = jobs.iter().find(|(_, name)| name.ends_with(".master"));
+        let (job, _) = master.expect("it is queued");
+        run(Path::new("/"), "scontrol", &[verb, job]);
+    };
+    let (down, up) = (|| on_master("requeuehold"), || on_master("release"));
+    operator::a_pool_whose_master_is_down_comes_back(&dir, &SYSTEM, &down, &up);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::local::WAVES;
+use crate::operator;
 use crate::stories::{self, Waves};
-use crate::{Dir, Process, jobs, one, program, run, signal, slave_pids, wait_for};
+use crate::{Dir, Process, facts, jobs, one, program, run, signal, slave_pids, wait_for};
 
 fn farm() -> String {
     std::env::var("RINGMW_POOLS_FARM").expect("RINGMW_POOLS_FARM names the registry")
@@ -113,7 +114,77 @@ fn slaves_that_listen_are_dialled() {
         let jobs = jobs(&trail);
         let listens = |job: &&str| job.starts_with("ssh.127.0.0.") && job.contains("-p");
         assert!(!jobs.is_empty() && jobs.iter().all(listens), "{jobs:?}");
+        // Those whose turn never came leave with the run.
+        assert!(!log.contains(" died on "), "{log}");
+        operator::no_slave_is_left(&far());
     }
+}
+
+/// A host is lost with its slaves in the middle: it is told, others take their place on the host that is left, and when it
+/// answers again that is told too. It is lost to the overseer as its key is gone.
+#[test]
+#[ignore = "needs sshd: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_host_that_is_lost_in_the_middle_is_told_and_replaced() {
+    let _one = one("ssh");
+    let dir = Dir::new("ssh-lost", "ping");
+    let registry = dir.path("farm");
+    let (key, gone) = (dir.path("key"), dir.path("gone"));
+    let fit = fs::read_to_string(farm()).expect("pools.sh made it");
+    let with_key = |field: &str| match field.strip_prefix("identity=") {
+        Some(theirs) => {
+            fs::copy(theirs, &key).expect("pools.sh made it");
+            format!("identity={key}")
+        }
+        None => field.to_owned(),
+    };
+    let line = |line: &str| {
+        let fields = line.split('\t');
+        let fields: Vec<String> = match line.starts_with("127.0.0.2") {
+            true => fields.map(with_key).collect(),
+            false => fields.map(str::to_owned).collect(),
+        };
+        fields.join("\t") + "\n"
+    };
+    fs::write(&registry, fit.lines().map(line).collect::<String>()).expect("written");
+    let (is_ok, told) = validate(&dir, &registry, "ping", &[]);
+    assert!(is_ok, "{told}");
+    let args = ["--mw-slaves-wanted", "6", "--tasks", "1000000000"];
+    let master = dir.master(&[&["--mw-master-host", "127.0.0.1"][..], &args].concat());
+    let options = ["--farm", &registry, "--lost-after", "5"];
+    let mut overseer = dir.overseer("ssh", &options);
+    let told = || dir.log() + &dir.told();
+    let connected = |count: usize| {
+        let trail = dir.trail();
+        (facts(&trail, "connected", "job").len() >= count).then_some(())
+    };
+    wait_for("six slaves", told, || connected(6));
+    let of_lost = |job: &&&str| job.starts_with("ssh.127.0.0.2.");
+    let trail = dir.trail();
+    let lost = jobs(&trail).iter().filter(of_lost).count();
+    assert!(lost > 0, "{trail}");
+    fs::rename(&key, &gone).expect("it is ours");
+    // Both hosts are this machine: the job's name says which it is of.
+    for pid in slave_pids(&far()) {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if String::from_utf8_lossy(&environment).contains("RINGMW_JOB=ssh.127.0.0.2.") {
+            signal(&pid, "KILL");
+        }
+    }
+    wait_for("others in their place", told, || connected(6 + lost));
+    let log = dir.log();
+    let told_so = format!("its {lost} slaves count as lost, and others start elsewhere");
+    assert!(log.contains("127.0.0.2") && log.contains(&told_so), "{log}");
+    let trail = dir.trail();
+    assert_eq!(jobs(&trail).iter().filter(of_lost).count(), lost, "{log}");
+    fs::rename(&gone, &key).expect("it is ours");
+    wait_for("its answer", told, || {
+        dir.log().contains("127.0.0.2 answers again").then_some(())
+    });
+    let (stopped, text) = operator::ringmw(&dir, &["stop", &dir.resource_file()]);
+    assert!(stopped, "{text}");
+    assert_eq!(overseer.end("the overseer", told), 0, "{}", dir.log());
+    drop(master);
+    operator::no_slave_is_left(&far());
 }
 
 /// A firewall that lets nobody in, and one that listens in the slave's place.

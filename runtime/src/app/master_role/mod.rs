@@ -44,6 +44,7 @@ use crate::master::state::State;
 use crate::master::turn::Ending;
 use crate::proto::config::{Config, unsent_bytes_max};
 use crate::proto::master::MasterCore;
+use crate::proto::recording::News;
 use crate::proto::task_name::TaskName;
 use crate::typed::registry::Registry;
 
@@ -63,6 +64,8 @@ struct Setting {
     audit: Arc<AuditWriter>,
     member_id: String,
     embedded: bool,
+    /// Where this batch job counts the starts of its master.
+    starts: Option<Starts>,
     /// Says in the resource file that the run is finished; there once the run is.
     finished: Finished,
 }
@@ -78,14 +81,14 @@ pub(super) fn run(parts: Parts, settings: Settings, name: &str) -> u8 {
         complain(name, &error);
         return exit::CRASH_LOOP;
     }
-    let code = live(parts, settings, name);
+    let code = live(parts, settings, name, starts.clone());
     if let Some(starts) = starts {
         starts.end();
     }
     code
 }
 
-fn live(parts: Parts, settings: Settings, name: &str) -> u8 {
+fn live(parts: Parts, settings: Settings, name: &str, starts: Option<Starts>) -> u8 {
     if let Err(error) = make_dir(&settings) {
         complain(name, &error);
         return exit::ERROR;
@@ -114,6 +117,7 @@ fn live(parts: Parts, settings: Settings, name: &str) -> u8 {
         audit: Arc::clone(&audit),
         member_id,
         embedded: false,
+        starts: starts.clone(),
         finished: Finished::default(),
     };
     let finished = Arc::clone(&setting.finished);
@@ -122,7 +126,7 @@ fn live(parts: Parts, settings: Settings, name: &str) -> u8 {
         let (audit, last_words) = (Arc::clone(&audit), last_words.clone());
         move |signal: Leave, why: &str, was_heard: bool| {
             last_words.begin();
-            if let Some(starts) = Starts::of_this_job() {
+            if let Some(starts) = &starts {
                 starts.end();
             }
             if !was_heard {
@@ -204,6 +208,7 @@ pub(super) fn run_embedded(
         audit: Arc::clone(&audit),
         member_id,
         embedded: true,
+        starts: None,
         finished: Finished::default(),
     };
     let Ended { exit, reason, .. } = setting
@@ -330,8 +335,14 @@ impl Setting {
             None => None,
             Some(outlast) => {
                 let news = stop.clone();
-                // Nobody listens once the run is over.
-                let tell = move |said| drop(news.send(Outside::Journal(said)));
+                let starts = self.starts.clone();
+                let tell = move |said| {
+                    if let (News::Progress, Some(starts)) = (&said, &starts) {
+                        starts.end();
+                    }
+                    // Nobody listens once the run is over.
+                    let _ = news.send(Outside::Journal(said));
+                };
                 let identity = outlast.identity.clone();
                 let host = crate::app::slave_role::host();
                 Some((
@@ -350,6 +361,9 @@ impl Setting {
         if let Some((identity, life)) = &mut life {
             for line in life.lines.drain(..) {
                 self.audit.say(Who::Master, line);
+            }
+            if let Some(text) = life.told.take().filter(|_| !self.embedded) {
+                complain(&own_name(), &text);
             }
             journal = life.journal.clone();
             if journal.is_some() {

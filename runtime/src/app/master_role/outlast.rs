@@ -61,6 +61,8 @@ pub(super) struct Life {
     pub(super) state: Option<FileStore>,
     /// For the trail.
     pub(super) lines: Vec<Event>,
+    /// For the terminal.
+    pub(super) told: Option<String>,
     /// Which life it is.
     pub(super) number: u32,
 }
@@ -168,6 +170,7 @@ impl Outlast {
     ) -> Result<Life, String> {
         let mut number = self.last_life + 1;
         let mut lines = Vec::new();
+        let mut told = None;
         let (mut writer, mut earlier) = (None, None);
         if let Some(mut read) = self.read {
             let heads = Heads {
@@ -180,9 +183,22 @@ impl Outlast {
             let reading = reading(&self.identity, &self.outlasting, number);
             let opened = reading.catch_up(&mut read.folder, read.opened)?;
             let unread = opened.unread.iter();
-            let unread = unread
+            let unread: Vec<String> = unread
                 .map(|(name, error)| format!("{}: {error}", read.folder.shown(Some(*name))))
                 .collect();
+            let places = opened.damages.iter();
+            let places: Vec<String> = places
+                .map(|&(name, at, bytes)| {
+                    let shown = read.folder.shown(Some(name));
+                    format!("{shown}: {bytes} bytes at {at} are damaged")
+                })
+                .collect();
+            told = complaint(
+                &unread,
+                &places,
+                opened.known.tally().damaged,
+                &read.folder.shown(None),
+            );
             let Tally {
                 segments,
                 results,
@@ -200,6 +216,7 @@ impl Outlast {
                 damaged,
                 torn,
                 unread,
+                places: (!places.is_empty()).then_some(places),
             });
             earlier = Some((opened.known, read.folder.into_files(&opened.read)));
         }
@@ -236,9 +253,25 @@ impl Outlast {
             earlier,
             state,
             lines,
+            told,
             number,
         })
     }
+}
+
+/// What people are to know of a journal that is not whole, if it is not; what a killed master leaves cut off is.
+fn complaint(unread: &[String], places: &[String], damaged: u64, folder: &str) -> Option<String> {
+    if unread.is_empty() && damaged == 0 {
+        return None;
+    }
+    let mut lines = [unread, places].concat();
+    if damaged > places.len() as u64 {
+        lines.push(format!("{} more places are", damaged - places.len() as u64));
+    }
+    Some(format!(
+        "{}. What they held is computed again; `ringmw journal check {folder}` lists all, and the disk is to be looked at",
+        lines.join("; ")
+    ))
 }
 
 impl Life {
@@ -309,4 +342,22 @@ fn read(
         path: path.to_owned(),
         opened,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::complaint;
+
+    #[test]
+    fn a_journal_that_is_not_whole_is_named_place_by_place_with_what_to_do() {
+        assert_eq!(complaint(&[], &[], 0, "run1/journal"), None);
+        let places = ["a: 20 bytes at 512 are damaged".to_owned()];
+        let unread = ["b: it has 0 bytes".to_owned()];
+        let told = complaint(&unread, &places, 3, "run1/journal").expect("it is not whole");
+        assert_eq!(
+            told,
+            "b: it has 0 bytes; a: 20 bytes at 512 are damaged; 2 more places are. What they held is computed again; \
+             `ringmw journal check run1/journal` lists all, and the disk is to be looked at"
+        );
+    }
 }

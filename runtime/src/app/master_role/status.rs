@@ -1,11 +1,10 @@
 //! Who may look at the run, and where: HTTP where it is asked for, observers wherever there is a resource file.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ringmw_codec::audit::{Event, Who};
 use ringmw_codec::secret::Secret;
 use ringmw_codec::status::{Run, Status};
 use tokio::sync::mpsc::UnboundedSender;
@@ -14,11 +13,14 @@ use crate::app::master_role::Setting;
 use crate::app::master_role::listen::listen_within;
 use crate::app::parts::OWN_VERSION;
 use crate::io::clock::{self, Clock};
-use crate::io::status::{self, Access, Board, Listeners, Proof};
-use crate::io::terminal::{complain, own_name};
-use crate::io::{engine, secret_file, signals};
+use crate::io::signals;
+use crate::io::status::{self, Board, Listeners, Proof};
+use crate::io::terminal::own_name;
 use crate::master::driver::Outside;
 use crate::master::publish::Publisher;
+
+#[cfg(feature = "http")]
+mod http;
 
 /// What of it the resource file names.
 #[derive(Clone, Default)]
@@ -37,9 +39,6 @@ pub(super) struct Watch {
     pub(super) told: Told,
     proof: Option<Proof>,
 }
-
-/// What the token of HTTP is derived for.
-const TOKEN_PURPOSE: &str = "ringmw 2026 the token of a run's status page";
 
 impl Setting {
     /// `None`: nobody may look.
@@ -76,71 +75,19 @@ impl Setting {
         }))
     }
 
+    /// # Errors
+    /// Always: there is no HTTP in this build.
+    #[cfg(not(feature = "http"))]
     fn http(
         &self,
-        (host, port): &(Option<String>, u16),
-        secret: Option<&Secret>,
-        told: &mut Told,
-    ) -> Result<(TcpListener, Access), String> {
-        let flag = || match host {
-            Some(host) => format!("--mw-status-port {host}:{port}"),
-            None => format!("--mw-status-port {port}"),
-        };
-        let failed = |error: io::Error| {
-            format!(
-                "{}: cannot listen there: {error}; is it an address of this machine, and is the port free?",
-                flag()
-            )
-        };
-        let address = match host {
-            None => SocketAddr::from((Ipv4Addr::LOCALHOST, *port)),
-            Some(host) => {
-                let mut all = (host.as_str(), *port).to_socket_addrs().map_err(failed)?;
-                all.next()
-                    .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?
-            }
-        };
-        let listener = engine::listen(address).map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
-        // One-way: who has the token may look, and learns nothing of the secret.
-        let token = match secret {
-            Some(secret) => secret.token(TOKEN_PURPOSE).to_string(),
-            None => secret_file::draw().token(TOKEN_PURPOSE).to_string(),
-        };
-        let shown = match host {
-            Some(host) if !bound.ip().is_unspecified() => with_port(host, bound.port()),
-            Some(_) => {
-                let advertised = self.settings.advertise_host.clone();
-                with_port(
-                    &advertised.unwrap_or_else(crate::app::slave_role::host),
-                    bound.port(),
-                )
-            }
-            None => bound.to_string(),
-        };
-        let page = format!("http://{shown}/");
-        let name = own_name();
-        complain(&name, &format!("status at {page}?token={token}"));
-        if !bound.ip().is_loopback() {
-            complain(
-                &name,
-                &"the status is told in clear text: who can read the network between browser and master can read it, and \
-                  the token",
-            );
-        }
-        let further = [host.clone(), self.settings.advertise_host.clone()];
-        let access = Access {
-            token: token.clone(),
-            hosts: status::own_names(bound, further.into_iter().flatten()),
-        };
-        self.audit.say(
-            Who::Master,
-            Event::Note {
-                text: format!("status at {page}"),
-            },
-        );
-        (told.page, told.token) = (Some(page), Some(token));
-        Ok((listener, access))
+        (_, port): &(Option<String>, u16),
+        _: Option<&Secret>,
+        _: &mut Told,
+    ) -> Result<status::Http, String> {
+        Err(format!(
+            "--mw-status-port {port}: this program was built without the feature `http` of ringmw; ringmw top, why and stop \
+             need only the resource file"
+        ))
     }
 
     /// Where slaves come to, on a port of its own. Without a secret nothing is proved, so only this machine may ask.
@@ -215,12 +162,5 @@ pub(super) fn run(setting: &Setting, engine: &str, seed: u64, addresses: &[Strin
         addresses: addresses.to_vec(),
         since_us: clock::unix_micros(),
         ..Run::default()
-    }
-}
-
-fn with_port(host: &str, port: u16) -> String {
-    match host.parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, port).to_string(),
-        Err(_) => format!("{host}:{port}"),
     }
 }

@@ -1,7 +1,7 @@
 //! Signals of a slave that is a process of its own.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -49,6 +49,11 @@ impl Term {
     /// Signals end the process no longer at once, or do again: who does not want that asks for them.
     pub(crate) fn heed(&self, heeds: bool) {
         self.at_once.store(!heeds, Ordering::SeqCst);
+    }
+
+    /// What is readable once a signal has come.
+    pub(crate) fn rings(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Why it is to go, once a signal has come.

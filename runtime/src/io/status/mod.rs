@@ -14,19 +14,29 @@ use std::sync::Arc;
 use std::thread;
 
 mod board;
+#[cfg(feature = "http")]
 mod http;
 mod line;
+#[cfg(feature = "http")]
 mod metrics;
 mod observer;
 
 pub(crate) use board::{Board, Question};
+#[cfg(feature = "http")]
 pub(crate) use http::{Access, own_names};
 pub(crate) use line::Proof;
 pub(crate) use observer::Master;
 
+/// Where HTTP is asked, and who may.
+#[cfg(feature = "http")]
+pub(crate) type Http = (TcpListener, Access);
+/// There is none in this build.
+#[cfg(not(feature = "http"))]
+pub(crate) type Http = std::convert::Infallible;
+
 /// What is served, each where it has a listener.
 pub(crate) struct Listeners {
-    pub(crate) http: Option<(TcpListener, Access)>,
+    pub(crate) http: Option<Http>,
     pub(crate) observers: Option<TcpListener>,
 }
 
@@ -35,7 +45,9 @@ pub(crate) struct Listeners {
 /// # Errors
 /// When a listener cannot be used or no thread be started.
 pub(crate) fn serve(listeners: Listeners, master: Master) -> io::Result<()> {
+    #[cfg_attr(not(feature = "http"), expect(unused_variables))]
     let Listeners { http, observers } = listeners;
+    #[cfg(feature = "http")]
     if let Some((listener, _)) = &http {
         listener.set_nonblocking(true)?;
     }
@@ -50,6 +62,7 @@ pub(crate) fn serve(listeners: Listeners, master: Master) -> io::Result<()> {
         .name("ringmw-status".to_owned())
         .spawn(move || {
             runtime.block_on(async move {
+                #[cfg(feature = "http")]
                 if let Some((listener, access)) = http
                     && let Ok(listener) = tokio::net::TcpListener::from_std(listener)
                 {

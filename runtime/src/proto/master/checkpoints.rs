@@ -91,6 +91,7 @@ impl MasterCore {
     }
 
     /// What is kept of a task.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn checkpoint(&self, task: u64) -> Option<&Kept> {
         self.checkpoints.of(task)
     }

@@ -136,6 +136,7 @@ impl MasterCore {
     }
 
     /// From so many missing bytes on the rest of a frame is received into its own memory; for the simulated world.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn set_long_from(&mut self, bytes: usize) {
         self.long_from = bytes;
     }

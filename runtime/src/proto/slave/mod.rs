@@ -43,6 +43,7 @@ use hungry::Told;
 use kept::Keeper;
 use leave::Leaving;
 pub use leave::SlaveEnd;
+#[cfg(feature = "testing")]
 pub(crate) use leave::{FAREWELL, GOODBYE_RESERVE};
 use log::Logs;
 use meter::Meter;
@@ -302,6 +303,7 @@ impl SlaveCore {
     }
 
     /// Frames that have not been given to be written, for who looks on.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn unsaid(&self) -> impl Iterator<Item = &[u8]> {
         self.out.parts()
     }

@@ -136,6 +136,7 @@ impl Outbox {
     }
 
     /// The parts, for who looks on: whole frames each.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
         let offers = self.offers.values().map(|(_, frame)| &frame[..]);
         let parts = self.parts.iter().map(|part| &part[..]);
@@ -146,6 +147,7 @@ impl Outbox {
     }
 
     /// Bytes of no honest slave, in place of all or behind it; for the simulated world.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn put_raw(&mut self, bytes: &[u8], adds: bool) {
         if !adds {
             self.clear();

@@ -116,6 +116,7 @@ impl SlaveCore {
     }
 
     /// Replaces what it has to say by bytes of no honest slave, or adds them; for the simulated world.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn say_raw(&mut self, bytes: &[u8], adds: bool) {
         if !adds {
             self.logs = Default::default();

@@ -119,6 +119,7 @@ impl SlaveCore {
     }
 
     /// What is here from its first byte to its last, for an observer.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn shared_here(&self) -> impl Iterator<Item = BlobName> {
         self.shelf.whole.keys().copied()
     }

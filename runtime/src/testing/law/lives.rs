@@ -106,6 +106,21 @@ impl LivesLaw {
         }
     }
 
+    /// Whether this life meant to write a result.
+    pub(in crate::testing) fn has_results(files: &Files, life: u32) -> bool {
+        let of_life = files.segments.iter().filter(|(name, _)| name.0 == life);
+        of_life
+            .filter_map(|(_, segment)| {
+                let (head, begin) = Segment::decode(&segment.written).ok()?;
+                let mut records = Records::new(&head, &segment.written, begin);
+                Some(records.any(|found| {
+                    let is_results = |record| matches!(record, Record::Results(_));
+                    matches!(found, Found::Record { record, .. } if is_results(record))
+                }))
+            })
+            .any(|has| has)
+    }
+
     /// What is whole of what the lives before this one meant to write.
     fn expected(&mut self, files: &Files, life: u32) -> Expected {
         let mut expected = Expected::default();

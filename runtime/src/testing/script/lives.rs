@@ -170,6 +170,8 @@ struct Process {
     /// When its journal's thread has its next turn.
     round_at: Nanos,
     news: VecDeque<News>,
+    /// Its journal's thread has told of its first result.
+    has_results: bool,
     store: Rc<SimStore>,
     payloads: Vec<u8>,
     /// It goes on then.

@@ -251,6 +251,7 @@ mod tests {
         round_trip(isize::MIN);
         round_trip(String::from("Grüße"));
         round_trip(Box::<str>::from("x"));
+        round_trip(Box::<[u64]>::from([1, 2]));
         round_trip(vec![Some(1u8), None]);
         round_trip(Box::new((1u8, vec![String::new(), "a".repeat(100)])));
         round_trip([Ok::<u32, String>(1), Err("no".into())]);

@@ -117,6 +117,7 @@ wire_outcome! {
     [T: Wire] RangeInclusive<T> = "RangeInclusive", T
     [T: Wire] Option<T> = "Option", T
     [T: Wire] Box<T> = "Box", T
+    [T: Wire] Box<[T]> = "Box<[]>", T; each T
     [T: Wire] Vec<T> = "Vec", T; each T
     [T: Wire] VecDeque<T> = "VecDeque", T; each T
     [T: Wire<Archived: Ord> + Ord] BTreeSet<T> = "BTreeSet", T; each T

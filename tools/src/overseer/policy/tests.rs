@@ -24,6 +24,7 @@ fn job(id: u32, state: JobState, host: &str, seconds: u64) -> Job {
         state,
         host: Some(host.to_owned()),
         ran: seconds * SECOND,
+        listens: false,
     }
 }
 
@@ -770,4 +771,54 @@ fn a_drained_overseer_removes_what_is_queued_and_waits_for_what_runs() {
 fn only_a_finished_or_a_drained_run_is_a_success() {
     assert!(Over::Finished.is_success() && Over::Drained.is_success());
     assert!(!Over::Stale(900).is_success() && !Over::Missing(900).is_success());
+}
+
+/// Nobody will dial the slaves that wait for that once the computation is finished: they are ended soon, once, and count as
+/// no deaths; one that has no ear of its own leaves by itself.
+#[test]
+fn slaves_that_nobody_dialled_end_with_the_run() {
+    let mut policy = Policy::new(LIMITS);
+    let listening = |id: u32| Job {
+        listens: true,
+        ..job(id, JobState::Running, "a", 60)
+    };
+    let jobs = [
+        listening(1),
+        job(2, JobState::Running, "a", 60),
+        listening(3),
+    ];
+    let mut removed = Vec::new();
+    for second in 0..60 {
+        let facts = Facts {
+            now: second * SECOND,
+            resource: Resource::Finished,
+            jobs: &jobs,
+            ends: &[],
+        };
+        for effect in policy.turn(&facts) {
+            if let Effect::Remove { ids, running: true } = effect {
+                removed.push((second, ids));
+            }
+        }
+    }
+    assert_eq!(removed, [(4, vec!["1".to_owned(), "3".to_owned()])]);
+    let died = |job: &str| End {
+        job: job.to_owned(),
+        ..death("a")
+    };
+    let judged = ["1", "2"].map(|job| policy.judged(died(job)).how);
+    assert_eq!(judged, [How::Ended, died("2").how]);
+    // A master that is only missing may come back and dial them.
+    let mut policy = Policy::new(LIMITS);
+    for second in 0..150 {
+        let facts = Facts {
+            now: second * SECOND,
+            resource: Resource::Missing,
+            jobs: &jobs[..1],
+            ends: &[],
+        };
+        let effects = policy.turn(&facts);
+        let ends_any = |effect: &Effect| matches!(effect, Effect::Remove { running: true, .. });
+        assert!(!effects.iter().any(ends_any), "{effects:?}");
+    }
 }

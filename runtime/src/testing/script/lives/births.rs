@@ -148,6 +148,7 @@ impl Play {
             recording,
             backlog: Rc::default(),
             news: VecDeque::new(),
+            has_results: false,
             store,
             payloads: Vec::new(),
             stopped_until: None,

@@ -121,6 +121,18 @@ impl Play {
             (now, 0),
             &mut |said| news.push_back(said),
         );
+        if !process.has_results && process.disk.is_alive() {
+            process.has_results = process.news.contains(&News::Progress);
+            let there = LivesLaw::has_results(&self.files.borrow(), process.life);
+            // Behind an operation that the disk refused it says so when that is done.
+            let is_late = matches!(process.rest, Rest::Pause(_) | Rest::Over);
+            assert!(
+                process.has_results == there || (there && is_late),
+                "life {} has results: {there}; it says: {}",
+                process.life,
+                process.has_results
+            );
+        }
         let soon = now + self.rng.random_range(10_000..5_000_000);
         process.round_at = match process.rest {
             Rest::Over => Nanos::MAX,
@@ -150,7 +162,7 @@ impl Play {
             match news {
                 News::Synced(barrier) => process.mw.act(|state| state.core.on_recorded(barrier)),
                 News::Superseded(life) => is_superseded = Some(life),
-                News::Trouble(_) | News::Recovered(_) | News::Full => {}
+                News::Progress | News::Trouble(_) | News::Recovered(_) | News::Full => {}
             }
         }
         if let Some(later) = is_superseded {
