@@ -223,6 +223,21 @@ pub enum Blocks {
     Reused,
     /// Memory of its own, which whoever sends it has written: what each program does whose blocks differ.
     Made,
+    /// Who sends uses one buffer, who receives keeps all that comes: what shared data asks for.
+    Kept,
+}
+
+impl Blocks {
+    const NAMES: [(&'static str, Blocks); 3] = [
+        ("reused", Blocks::Reused),
+        ("made", Blocks::Made),
+        ("kept", Blocks::Kept),
+    ];
+
+    fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, blocks)| *blocks == self);
+        named.expect("every one has a name").0
+    }
 }
 
 /// Moves so many bytes through a bare socket, and measures the last four fifths of them.
@@ -233,8 +248,14 @@ pub fn raw(case: Case, blocks_are: Blocks, bytes: u64) -> io::Result<Cost> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let blocks = (bytes / case.bytes as u64).max(5);
     let way = if case.is_in { "in" } else { "out" };
+    let at_peer = match blocks_are {
+        Blocks::Kept => Blocks::Kept,
+        // What the other end does is no part of the cost.
+        Blocks::Reused | Blocks::Made => Blocks::Reused,
+    };
     let mut peer: Child = Command::new("/proc/self/exe")
         .args([PEER, way, &case.bytes.to_string(), &blocks.to_string()])
+        .arg(at_peer.name())
         .arg(listener.local_addr()?.to_string())
         .stdin(Stdio::null())
         .spawn()?;
@@ -272,11 +293,21 @@ fn pass(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut block = vec![7; bytes];
+    let mut kept = Vec::new();
+    if reads && blocks_are == Blocks::Kept {
+        kept.reserve_exact(bytes * blocks as usize);
+    }
     for nth in 0..blocks {
         before(nth);
         match (reads, blocks_are) {
             (true, Blocks::Reused) => stream.read_exact(&mut block)?,
-            (false, Blocks::Reused) => stream.write_all(&block)?,
+            (false, Blocks::Reused | Blocks::Kept) => stream.write_all(&block)?,
+            (true, Blocks::Kept) => {
+                let read = (&stream).take(bytes as u64).read_to_end(&mut kept)?;
+                if read < bytes {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
             (true, Blocks::Made) => {
                 let mut made = Vec::with_capacity(bytes);
                 (&stream).take(bytes as u64).read_to_end(&mut made)?;
@@ -298,15 +329,20 @@ fn pass(
 /// What the process at the other end of the bare socket does.
 pub fn peer() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(2).collect();
-    let [way, bytes, blocks, address] = &args[..] else {
-        eprintln!("in or out, bytes, blocks, address");
+    let [way, bytes, blocks, blocks_are, address] = &args[..] else {
+        eprintln!("in or out, bytes, blocks, what they are, address");
+        return ExitCode::from(2);
+    };
+    let named = Blocks::NAMES.iter().find(|(name, _)| name == blocks_are);
+    let Some(&(_, blocks_are)) = named else {
+        eprintln!("blocks are reused, made or kept");
         return ExitCode::from(2);
     };
     let passed = TcpStream::connect(address).and_then(|stream| {
         let number = |text: &String| text.parse::<u64>().map_err(io::Error::other);
         let (bytes, blocks) = (number(bytes)?, number(blocks)?);
         let (reads, bytes) = (way == "out", bytes as usize);
-        pass(stream, reads, Blocks::Reused, bytes, blocks, |_| ())
+        pass(stream, reads, blocks_are, bytes, blocks, |_| ())
     });
     match passed {
         Ok(()) => ExitCode::SUCCESS,

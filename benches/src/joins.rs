@@ -12,8 +12,10 @@ use crate::fleet;
 use crate::noop;
 use crate::played::{self, Cast};
 
-/// What those who are at work have, and their tasks need.
+/// What tells those who are at work from those who join.
 const LABEL: &str = "at-work";
+/// Tasks that each of them has, queued or in hand: a slave that computes may have the next one already.
+const TASKS_EACH: u64 = 3;
 /// How long a task takes.
 const TASK_US: u64 = 10_000;
 /// So long the rate before is measured, and the one meanwhile at least.
@@ -21,8 +23,8 @@ const SPAN: Duration = Duration::from_secs(3);
 /// Whoever has not joined by then does not.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So many played slaves are at work, each with tasks of 10 ms, then so many others connect at once. Gives how long
-/// those took, and the rate of those at work before and meanwhile.
+/// So many played slaves are at work, each with tasks of 10 ms that are addressed to it, then so many others connect at once.
+/// Gives how long those took, and the rate of those at work before and meanwhile.
 ///
 /// # Panics
 /// When the run fails: a benchmark that does not run is no benchmark.
@@ -56,28 +58,31 @@ pub fn beside(workers: u32, joiners: u32, engine: &str, secret: bool) -> Value {
         };
         start(workers, TASK_US, Some(LABEL));
         fleet::connected(&mw, workers).await;
-        let mut map = mw.map((0..u64::MAX).map(|n| noop::task(n).needs(LABEL)));
+        mw.allocate(Group::Ordered, workers);
+        for slave in mw.slaves() {
+            for n in 0..TASKS_EACH {
+                mw.submit(noop::task(n).slave(slave.id));
+            }
+        }
         // It gets into its stride.
         let settled = Instant::now() + SPAN / 2;
         while Instant::now() < settled {
-            map.try_next().await?;
+            turn_over(&mw).await?;
         }
         let (begun, mut ends) = (Instant::now(), 0u64);
         while begun.elapsed() < SPAN {
-            map.try_next().await?;
-            ends += 1;
+            ends += turn_over(&mw).await?;
         }
         let before = ends as f64 / begun.elapsed().as_secs_f64();
         start(joiners, 0, None);
         // Their process has to start, too.
         while mw.connected() == workers as usize {
-            map.try_next().await?;
+            turn_over(&mw).await?;
         }
         let all = (workers + joiners) as usize;
         let (begun, mut ends, mut joined) = (Instant::now(), 0u64, None);
         while joined.is_none() || begun.elapsed() < joined.unwrap_or(PATIENCE) {
-            map.try_next().await?;
-            ends += 1;
+            ends += turn_over(&mw).await?;
             if joined.is_none() && (mw.connected() >= all || begun.elapsed() > PATIENCE) {
                 joined = Some(begun.elapsed());
             }
@@ -113,4 +118,15 @@ pub fn beside(workers: u32, joiners: u32, engine: &str, secret: bool) -> Value {
     }
     assert_eq!(code, 0, "the master algorithm failed");
     value.take().expect("the master algorithm gave a value")
+}
+
+/// Each slave whose task has ended gets another. How many they were.
+async fn turn_over(mw: &Master) -> Result<u64> {
+    mw.events().await;
+    let mut ends = 0;
+    for result in mw.take_results() {
+        mw.submit(noop::task(result.output::<noop>()?).slave(result.slave()));
+        ends += 1;
+    }
+    Ok(ends)
 }

@@ -28,6 +28,8 @@ pub enum Workload {
     Noop(u32),
     /// The same where all is encrypted: ZeroMQ by its CURVE, ours with the run's secret.
     Encrypted(u32),
+    /// The same where ours alone is encrypted.
+    AgainstPlain(u32),
     /// Texts of 8 to 40 bytes that come back, in packets of so many.
     Echo {
         /// Tasks per packet.
@@ -57,6 +59,9 @@ impl RivalCase {
         match self.workload {
             Workload::Noop(group) => format!("noop-g{group}-s{}", self.workers),
             Workload::Encrypted(group) => format!("noop-secret-g{group}-s{}", self.workers),
+            Workload::AgainstPlain(group) => {
+                format!("noop-secret-plain-g{group}-s{}", self.workers)
+            }
             Workload::Echo {
                 group,
                 result_group,
@@ -99,9 +104,11 @@ pub fn cases(rival: &str) -> Vec<RivalCase> {
         "zeromq" => &[1, 10, 100, 1000][..],
         _ => &[],
     };
-    let encrypted = encrypted.iter().map(|&group| RivalCase {
-        workload: Workload::Encrypted(group),
-        workers: 64,
+    let encrypted = encrypted.iter().flat_map(|&group| {
+        [Workload::Encrypted(group), Workload::AgainstPlain(group)].map(|workload| RivalCase {
+            workload,
+            workers: 64,
+        })
     });
     let echo = match rival {
         "zeromq" => &[(10, 0), (10, 10), (100, 0), (100, 10)][..],

@@ -104,6 +104,16 @@ fn throughput_runs_with_a_secret() {
 }
 
 #[test]
+fn what_a_secret_costs_is_told_of_pairs() {
+    let args = ["--case", "noop-g100-s2", "--tasks", "5000", "--runs", "2"];
+    let args = [&args[..], &["--beside-plain", "--json"]].concat();
+    let line = line(env!("CARGO_BIN_EXE_throughput"), &args);
+    positive(&line, "without_ns");
+    positive(&line, "with_ns");
+    positive(&line, "ratio");
+}
+
+#[test]
 fn what_a_journal_costs_is_told_of_pairs() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["--case", "vstr-g100-s2", "--tasks", "5000", "--runs", "2"];
@@ -390,8 +400,8 @@ fn the_page_has_the_table_of_the_kept_results() {
 #[ignore = "needs the packages of ZeroMQ, Open MPI and Gearman: `.ci/run rivals` installs them and runs it"]
 fn rivals_are_built_and_run() {
     let folder = tempfile::tempdir().unwrap();
-    let case = RivalCase {
-        workload: Workload::Millisecond,
+    let on_two = |workload| RivalCase {
+        workload,
         workers: 2,
     };
     // Those in Python would be installed first, and Work Queue's workers take seconds to start.
@@ -402,11 +412,22 @@ fn rivals_are_built_and_run() {
             "{}",
             rival.version
         );
-        let figures = rival.run(case, 1_000).unwrap();
+        let figures = rival.run(on_two(Workload::Millisecond), 1_000).unwrap();
         assert!(
             figures.tasks > 0.0 && figures.tasks < 2_000.0,
             "{figures:?}"
         );
+    }
+    // What only ZeroMQ is asked for.
+    let zeromq = Rival::prepare("zeromq", folder.path()).unwrap();
+    let echo = |owned| Workload::Echo {
+        group: 10,
+        result_group: 0,
+        owned,
+    };
+    for workload in [Workload::Encrypted(10), echo(false), echo(true)] {
+        let figures = zeromq.run(on_two(workload), 0).unwrap();
+        assert!(figures.tasks > 0.0, "{figures:?}");
     }
 }
 

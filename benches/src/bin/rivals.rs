@@ -228,7 +228,10 @@ fn ours_here(opts: &Opts) -> Result<Value, String> {
     let case = all.into_iter().find(|case| case.name() == name);
     let case = case.ok_or_else(|| format!("no case {name}"))?;
     match case.workload {
-        Workload::Noop(group) | Workload::Encrypted(group) | Workload::Echo { group, .. } => {
+        Workload::Noop(group)
+        | Workload::Encrypted(group)
+        | Workload::AgainstPlain(group)
+        | Workload::Echo { group, .. } => {
             let (shape, result_group) = match case.workload {
                 Workload::Echo { result_group, .. } => (Shape::Echo, Some(result_group)),
                 _ => (Shape::Noop, None),
@@ -243,7 +246,10 @@ fn ours_here(opts: &Opts) -> Result<Value, String> {
             let file = folder.path().join("trail");
             let load = Load {
                 result_group,
-                secret: matches!(case.workload, Workload::Encrypted(_)),
+                secret: matches!(
+                    case.workload,
+                    Workload::Encrypted(_) | Workload::AgainstPlain(_)
+                ),
                 ..Load::with(ours, our_tasks(group))
             };
             let figures = case::run(&load, "auto", Some((&file, "default")));

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 ///
 /// Cases: beside (10,000 calls of 1 ms on eight slaves while each is sent 100 MB; told is their 99th percentile over that
 /// of the same run without), and file (1 GB from a file to one slave; told is the rate over a bare socket's that moves
-/// blocks of 4 MB). Each run has a process of its own; told are medians.
+/// blocks of 4 MB through one buffer, and over that of one whose reader keeps all that comes, as a slave does). Each run has a process of its own; told are medians.
 #[derive(Parser)]
 struct Opts {
     /// Run this case alone [default: both]
@@ -42,7 +42,7 @@ struct Opts {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
-    /// Measure in this very process: beside, file or raw
+    /// Measure in this very process: beside, file, raw or kept
     #[arg(long, hide = true, requires = "bytes")]
     here: Option<String>,
     #[arg(long, hide = true)]
@@ -91,7 +91,11 @@ fn here(what: &str, opts: &Opts) -> Value {
                 is_in: false,
                 bytes: 4_000_000,
             };
-            json!({ "bytes_per_s": blob::raw(case, Blocks::Reused, bytes).expect("a bare socket").rate })
+            let blocks = match what {
+                "kept" => Blocks::Kept,
+                _ => Blocks::Reused,
+            };
+            json!({ "bytes_per_s": blob::raw(case, blocks, bytes).expect("a bare socket").rate })
         }
     }
 }
@@ -155,16 +159,19 @@ fn file(opts: &Opts) -> Result<Value, String> {
     let path = folder.path().join("data");
     write(&path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     let path = path.to_str().ok_or("the folder's name is no text")?;
-    let (mut ours, mut raw) = (Vec::new(), Vec::new());
+    let (mut ours, mut raw, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..opts.runs {
         raw.push(apart("raw", bytes, None, opts)?);
         ours.push(apart("file", bytes, Some(path), opts)?);
+        kept.push(apart("kept", bytes, None, opts)?);
     }
     Ok(json!({
         "bytes": bytes,
         "bytes_per_s": middle(&ours, "bytes_per_s"),
         "raw_bytes_per_s": middle(&raw, "bytes_per_s"),
         "rate_ratio": ratio(&ours, &raw, "bytes_per_s"),
+        "kept_bytes_per_s": middle(&kept, "bytes_per_s"),
+        "kept_rate_ratio": ratio(&ours, &kept, "bytes_per_s"),
         "memory_bytes": more_bytes(&ours),
     }))
 }
@@ -211,9 +218,12 @@ fn tell(mut line: Value, case: &str, opts: &Opts) {
             line["load"],
         ),
         _ => println!(
-            "file {engine} {security}: {:.2} GB/s, {:.2} of a bare socket's; the master had {:.1} MiB more (load {})",
+            "file {engine} {security}: {:.2} GB/s, {:.2} of a bare socket's {:.2}, {:.2} of the {:.2} of one that keeps what comes; the master had {:.1} MiB more (load {})",
             number("bytes_per_s") / 1e9,
             number("rate_ratio"),
+            number("raw_bytes_per_s") / 1e9,
+            number("kept_rate_ratio"),
+            number("kept_bytes_per_s") / 1e9,
             number("memory_bytes") / (1 << 20) as f64,
             line["load"],
         ),

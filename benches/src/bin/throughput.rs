@@ -48,6 +48,9 @@ struct Opts {
     /// What recording costs: runs with a journal in this folder's file system and without, in --runs alternating pairs
     #[arg(long, value_name = "FOLDER")]
     beside_journal: Option<PathBuf>,
+    /// What the secret costs: encrypted runs and plain ones, in --runs alternating pairs
+    #[arg(long, conflicts_with_all = ["beside_journal", "secret"])]
+    beside_plain: bool,
     /// What the trail tells: none, default, packets or tasks
     #[arg(long, value_name = "LEVEL", default_value = "default")]
     audit: String,
@@ -91,8 +94,12 @@ fn main() -> ExitCode {
         println!("{}", measure(cases[0], &opts));
         return ExitCode::SUCCESS;
     }
-    let told = match &opts.beside_journal {
-        Some(folder) => pairs(&cases, folder, &opts),
+    let beside = match &opts.beside_journal {
+        Some(folder) => Some(With::Journal(folder)),
+        None => opts.beside_plain.then_some(With::Secret),
+    };
+    let told = match beside {
+        Some(with) => pairs(&cases, with, &opts),
         None => run_all(&cases, &opts),
     };
     match told {
@@ -102,6 +109,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What a run has that the other of its pair has not.
+#[derive(Copy, Clone)]
+enum With<'a> {
+    /// A journal in this folder's file system.
+    Journal(&'a Path),
+    /// A secret.
+    Secret,
 }
 
 fn measure(case: Case, opts: &Opts) -> Value {
@@ -125,7 +141,7 @@ fn run_all(cases: &[Case], opts: &Opts) -> Result<(), String> {
     for round in 1..=opts.runs {
         for (case, lines) in cases.iter().zip(&mut lines) {
             let load = machine::load();
-            let mut line = measure_apart(*case, opts, opts.journal.as_deref())?;
+            let mut line = measure_apart(*case, opts, opts.journal.as_deref(), opts.secret)?;
             line["load"] = load.into();
             lines.push(line);
             if round == opts.runs {
@@ -142,8 +158,8 @@ fn run_all(cases: &[Case], opts: &Opts) -> Result<(), String> {
     Ok(())
 }
 
-/// Each case with a journal and without, in pairs next to one another, of which every second one begins with the journal.
-fn pairs(cases: &[Case], folder: &Path, opts: &Opts) -> Result<(), String> {
+/// Each case with it and without, in pairs next to one another, of which every second one begins with it.
+fn pairs(cases: &[Case], with: With<'_>, opts: &Opts) -> Result<(), String> {
     let machine = machine::describe();
     table!(
         opts,
@@ -153,39 +169,44 @@ fn pairs(cases: &[Case], folder: &Path, opts: &Opts) -> Result<(), String> {
     );
     table!(
         opts,
-        "{:<23} {:>9} {:>9} {:>9}",
+        "{:<23} {:>9} {:>9} {:>9} {:>9}",
         "case",
         "without",
         "with",
-        "more"
+        "more",
+        "ratio"
     );
     for case in cases {
-        let (mut without, mut with) = (Vec::new(), Vec::new());
+        let (mut nss_without, mut nss_with) = (Vec::new(), Vec::new());
         for pair in 0..opts.runs {
             for second in [false, true] {
-                let records = second == (pair % 2 == 0);
-                let line = measure_apart(*case, opts, records.then_some(folder))?;
+                let has_it = second == (pair % 2 == 0);
+                let (journal, secret) = match with {
+                    With::Journal(folder) => (has_it.then_some(folder), opts.secret),
+                    With::Secret => (opts.journal.as_deref(), has_it),
+                };
+                let line = measure_apart(*case, opts, journal, secret)?;
                 let ns = apart::number(&line, "master_cpu_ns_per_task");
-                match records {
-                    true => with.push(ns),
-                    false => without.push(ns),
+                match has_it {
+                    true => nss_with.push(ns),
+                    false => nss_without.push(ns),
                 }
             }
         }
-        let more = without
-            .iter()
-            .zip(&with)
-            .map(|(without, with)| with - without);
-        let more = apart::median(more.collect());
-        let (without, with) = (apart::median(without), apart::median(with));
+        let of_pairs = |of: fn((&f64, &f64)) -> f64| {
+            apart::median(nss_with.iter().zip(&nss_without).map(of).collect())
+        };
+        let more = of_pairs(|(with, without)| with - without);
+        let ratio = of_pairs(|(with, without)| with / without);
+        let (without, with) = (apart::median(nss_without), apart::median(nss_with));
         table!(
             opts,
-            "{:<23} {without:>9.1} {with:>9.1} {more:>9.1}",
+            "{:<23} {without:>9.1} {with:>9.1} {more:>9.1} {ratio:>9.3}",
             case.name()
         );
         if opts.json {
             let line = serde_json::json!({
-                "case": case.name(), "without_ns": without, "with_ns": with, "more_ns": more,
+                "case": case.name(), "without_ns": without, "with_ns": with, "more_ns": more, "ratio": ratio,
             });
             println!("{line}");
         }
@@ -194,12 +215,17 @@ fn pairs(cases: &[Case], folder: &Path, opts: &Opts) -> Result<(), String> {
 }
 
 /// A case in a process of its own: memory and caches are as fresh as those of a real master.
-fn measure_apart(case: Case, opts: &Opts, journal: Option<&Path>) -> Result<Value, String> {
+fn measure_apart(
+    case: Case,
+    opts: &Opts,
+    journal: Option<&Path>,
+    secret: bool,
+) -> Result<Value, String> {
     let name = case.name();
     let tasks = opts.tasks.map(|tasks| tasks.to_string());
     let mut args = vec!["--here", "--case", &name];
     args.extend(["--engine", &opts.engine, "--audit", &opts.audit]);
-    args.extend(opts.secret.then_some("--secret"));
+    args.extend(secret.then_some("--secret"));
     let journal = journal.map(|folder| folder.display().to_string());
     args.extend(journal.iter().flat_map(|folder| ["--journal", folder]));
     args.extend(tasks.iter().flat_map(|tasks| ["--tasks", tasks]));

@@ -195,7 +195,10 @@ impl Rival {
     /// When it fails or hangs.
     pub fn run(&self, case: RivalCase, iterations: u64) -> Result<Figures, String> {
         let iterations = match case.workload {
-            Workload::Noop(_) | Workload::Encrypted(_) | Workload::Echo { .. } => 0,
+            Workload::Noop(_)
+            | Workload::Encrypted(_)
+            | Workload::AgainstPlain(_)
+            | Workload::Echo { .. } => 0,
             Workload::Millisecond => iterations,
         };
         let outcome = match self.name {
@@ -215,7 +218,7 @@ impl Rival {
             Workload::Encrypted(_) => Some("curve"),
             Workload::Echo { owned: true, .. } => Some("owned"),
             Workload::Echo { owned: false, .. } => Some("bare"),
-            Workload::Noop(_) | Workload::Millisecond => None,
+            Workload::Noop(_) | Workload::AgainstPlain(_) | Workload::Millisecond => None,
         };
         let mut command = self.driver(&[
             "master",
@@ -370,27 +373,34 @@ impl Rival {
 /// Batches that a good programmer would keep under way: fewer of larger ones.
 fn batch_and_credits(case: RivalCase) -> (u32, u32) {
     match case.workload {
-        Workload::Noop(1) | Workload::Encrypted(1) => (1, 16),
-        Workload::Noop(10) | Workload::Encrypted(10) | Workload::Echo { group: 10, .. } => (10, 8),
-        Workload::Noop(group) | Workload::Encrypted(group) | Workload::Echo { group, .. } => {
-            (group, 4)
-        }
         Workload::Millisecond => (1, 2),
+        Workload::Noop(group)
+        | Workload::Encrypted(group)
+        | Workload::AgainstPlain(group)
+        | Workload::Echo { group, .. } => match group {
+            1 => (1, 16),
+            10 => (10, 8),
+            group => (group, 4),
+        },
     }
 }
 
 /// Tasks of a run: a second or so of what this rival can do.
 fn tasks(rival: &str, case: RivalCase) -> u64 {
     match (rival, case.workload) {
-        (
-            "zeromq",
-            Workload::Noop(group) | Workload::Encrypted(group) | Workload::Echo { group, .. },
-        )
-        | ("openmpi", Workload::Noop(group)) => our_tasks(group),
-        ("gearman", Workload::Noop(_)) => 50_000,
         ("hyperqueue", _) => 1_000,
-        (_, Workload::Noop(_) | Workload::Encrypted(_) | Workload::Echo { .. }) => 2_000,
         (_, Workload::Millisecond) => 2_000,
+        (
+            _,
+            Workload::Noop(group)
+            | Workload::Encrypted(group)
+            | Workload::AgainstPlain(group)
+            | Workload::Echo { group, .. },
+        ) => match rival {
+            "zeromq" | "openmpi" => our_tasks(group),
+            "gearman" => 50_000,
+            _ => 2_000,
+        },
     }
 }
 

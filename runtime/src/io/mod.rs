@@ -14,6 +14,7 @@ pub(crate) mod job_ad;
 pub(crate) mod last_lines;
 pub(crate) mod last_word;
 pub(crate) mod local;
+pub(crate) mod memory;
 pub(crate) mod probe;
 pub(crate) mod progress;
 pub(crate) mod reach;

@@ -38,6 +38,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::io::clock::Clock;
 use crate::io::files::audit::AuditWriter;
+use crate::io::memory;
 use crate::io::relisten::Relisten;
 use crate::io::word::Word;
 use crate::proto::incumbents::BestTable;
@@ -51,6 +52,10 @@ const STANDBY: Nanos = 10_000_000;
 /// How often a task's memory is looked at where it is bounded: in so short a time it takes some hundred MiB at most.
 const MEMORY_CHECK: Nanos = 20_000_000;
 const READ_BYTES: usize = 256 << 10;
+/// A slave that has had nothing to do for so long gives back what large tasks have left free.
+const CALM: Nanos = 1_000_000_000;
+/// Less memory than that of so many bytes in one block is not worth it.
+const BLOCK_WORTH_IT: usize = 256 << 10;
 /// As much is read of what may begin a long frame.
 const HEAD_BYTES: usize = 8 << 10;
 /// After so many reads that were short it is no longer taken for one.
@@ -74,6 +79,8 @@ pub(crate) struct Link {
     begun: AtomicU64,
     /// The I/O thread sleeps for long: whoever changes what it waits for must wake it.
     deep: AtomicBool,
+    /// Blocks have come whose memory may be free by now, and kept.
+    has_kept: AtomicBool,
     /// SIGTERM has come, or its like.
     evicted: AtomicBool,
     /// The I/O thread has nothing more to do on the connection.
@@ -121,6 +128,7 @@ impl Link {
             main_serves: AtomicBool::new(true),
             begun: AtomicU64::new(0),
             deep: AtomicBool::new(false),
+            has_kept: AtomicBool::new(false),
             evicted: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             is_looking: AtomicBool::new(false),
@@ -283,6 +291,9 @@ impl Link {
                 let before = block.bytes.len();
                 let (block, came) = fill(stream, block);
                 let came = came?;
+                if block.capacity() >= BLOCK_WORTH_IT {
+                    self.has_kept.store(true, Ordering::Relaxed);
+                }
                 let mut core = self.core();
                 let more = block.len() - before;
                 core.on_block(block, more, self.clock.now(), &mut |_| ());
@@ -483,10 +494,17 @@ impl Link {
         looks: &dyn Fn(),
     ) -> io::Result<()> {
         let mut seen = 0;
+        let mut calm_at = Nanos::MAX;
         loop {
             let begun = self.begun.load(Ordering::Relaxed);
             let main_serves = self.main_serves.load(Ordering::SeqCst);
             let same = std::mem::replace(&mut seen, begun) == begun;
+            if main_serves && same && self.clock.now() >= calm_at {
+                calm_at = Nanos::MAX;
+                if self.has_kept.swap(false, Ordering::Relaxed) {
+                    memory::give_back();
+                }
+            }
             self.look_if_apart(looks);
             if !main_serves {
                 // Nobody else does, however short its tasks.
@@ -510,7 +528,10 @@ impl Link {
                     self.deep.store(true, Ordering::SeqCst);
                     self.core().next_deadline()
                 }
-                (false, true) => self.sleep_deep(),
+                (false, true) => {
+                    calm_at = self.sleep_deep();
+                    calm_at
+                }
                 (false, false) => self.clock.now() + STANDBY,
             };
             let deadline = match memory_max {
@@ -551,7 +572,10 @@ impl Link {
     fn sleep_deep(&self) -> Nanos {
         self.deep.store(true, Ordering::SeqCst);
         if self.main_serves.load(Ordering::SeqCst) {
-            Nanos::MAX
+            match self.has_kept.load(Ordering::Relaxed) {
+                true => self.clock.now() + CALM,
+                false => Nanos::MAX,
+            }
         } else {
             self.deep.store(false, Ordering::SeqCst);
             0

@@ -34,6 +34,7 @@ use crate::io::files::audit::AuditWriter;
 use crate::io::files::journal::writer::JournalWriter;
 use crate::io::files::kept::KeptWriter;
 use crate::io::forwarded::Forwarded;
+use crate::io::memory;
 use crate::io::progress::Progress;
 use crate::io::signals::Signals;
 use crate::io::status::Question;
@@ -589,22 +590,8 @@ struct Memory {
 }
 
 impl Memory {
-    /// Freed memory of so many bytes is kept for what comes next while there is traffic: pages that are returned and fetched
-    /// again for every block of megabytes cost several times what its bytes do.
-    #[cfg(target_env = "gnu")]
-    const KEPT_BYTES: libc::c_int = 64 << 20;
-    /// Blocks of so many bytes or more are returned at once.
-    #[cfg(target_env = "gnu")]
-    const RETURNED_BYTES: libc::c_int = 32 << 20;
-
     fn new() -> Self {
-        #[cfg(target_env = "gnu")]
-        // SAFETY: it takes no pointer, and concerns what the allocator does from now on (mallopt(3)). It fails for values out
-        // of range alone, and then all is as it was.
-        unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, Self::RETURNED_BYTES);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, Self::KEPT_BYTES);
-        }
+        memory::keep_freed();
         Memory {
             peak: 0,
             drained: None,
@@ -649,11 +636,7 @@ impl Memory {
         if is_due || self.left >= Self::LEFT_WORTH_IT {
             (self.peak, self.left) = (queued_bytes, 0);
             self.given_back_at = passed;
-            #[cfg(target_env = "gnu")]
-            // SAFETY: it takes no pointer, and may be called at any time from any thread (malloc_trim(3)).
-            unsafe {
-                libc::malloc_trim(0);
-            }
+            memory::give_back();
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::io::clock::Clock;
 use crate::io::crash;
 use crate::io::files::audit::AuditWriter;
 use crate::io::last_word;
+use crate::io::memory;
 use crate::io::reach::{reach, resolve};
 use crate::io::relisten::Relisten;
 use crate::io::secret_file;
@@ -204,6 +205,10 @@ impl Slave {
             }
         };
         let is_process = term.is_some();
+        // Where memory is bounded, what is free counts as well, and would be a task's fault.
+        if is_process && memory_max.is_none() {
+            memory::keep_freed();
+        }
         std::thread::Builder::new()
             .name("ringmw-io".into())
             .spawn(move || io.run(term.as_ref(), replace, memory_max, &*looks))
