@@ -213,7 +213,11 @@ pub fn run(load: &Load, engine: &str, trail: Option<(&Path, &str)>) -> Value {
     figures
 }
 
-async fn measure(mw: Master, load: Load) -> Result<Value> {
+/// Runs a case with the slaves that this master has or gets: its figures.
+///
+/// # Errors
+/// When there were no tasks, or one of them ended otherwise than well.
+pub async fn measure(mw: Master, load: Load) -> Result<Value> {
     let case = load.case;
     let (alone, _) = meter::memory();
     fleet::connected(&mw, case.slaves).await;

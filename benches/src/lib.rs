@@ -17,6 +17,7 @@ pub mod blob;
 pub mod case;
 pub mod fleet;
 pub mod joins;
+pub mod look;
 pub mod loops;
 pub mod machine;
 pub mod meter;
@@ -64,6 +65,7 @@ pub fn role() -> Option<ExitCode> {
     match &*first {
         "--mw-slave" => Some(app().run()),
         played::FLAG => Some(played::main()),
+        look::FLAG => Some(look::main()),
         loops::BARE => Some(loops::bare()),
         blob::PEER => Some(blob::peer()),
         _ => None,

@@ -1,6 +1,7 @@
 //! Whole applications in one process.
 
 use std::future::Future;
+use std::io::BufRead as _;
 use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -685,4 +686,64 @@ fn priorities_and_deadlines_hold_for_calls_maps_and_the_queue() {
     let app = App::new().algorithm::<square>().algorithm::<nap>();
     let args = ["--mw-slave-task-group", "1", "--mw-slave-prefetch", "off"];
     assert_eq!(app.master(master).embedded(1).args(args).run(), 0);
+}
+
+/// In the environment of the process whose slaves say something.
+const SAYS: &str = "RINGMW_TEST_SAYS";
+
+#[algorithm]
+fn say(n: u64) -> u64 {
+    tracing::warn!(n, "says");
+    tracing::info!("nobody asks for this");
+    n
+}
+
+async fn hears(mw: Master, _: Args) -> Result {
+    tracing::warn!("the master's own");
+    let mut ends = mw.map((0..20).map(say::task));
+    while ends.try_next().await?.is_some() {}
+    // Whoever reads what they say ends this process.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    Ok(())
+}
+
+/// Each slave is threads of one process: what it logs is shown as its own, and what others log is not.
+#[test]
+fn what_its_slaves_log_is_shown() {
+    if std::env::var_os(SAYS).is_some() {
+        let app = App::new().algorithm::<say>().master(hears);
+        let args = ["--mw-forward-log", "warn", "--mw-slave-task-group", "1"];
+        app.embedded(2).args(args).run();
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "what_its_slaves_log_is_shown", "--nocapture"])
+        .env(SAYS, "1")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    while said.len() < 20
+        && let Some(line) = lines.next()
+    {
+        let line = line.unwrap();
+        for word in ["the master's own", "nobody asks"] {
+            assert!(!line.contains(word), "{line}");
+        }
+        let Some((_, n)) = line.split_once(": warn: embedded: says n=") else {
+            continue;
+        };
+        assert!(line.contains(&format!(", TASK-{n}: ")), "{line}");
+        assert!(
+            line.contains(": SLAVE-0 at ") || line.contains(": SLAVE-1 at "),
+            "{line}"
+        );
+        said.push(n.parse::<u64>().unwrap());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said.sort_unstable();
+    assert_eq!(said, (0..20).collect::<Vec<_>>());
 }

@@ -1013,6 +1013,14 @@ const MUTANTS: &[Mutant] = &[
         old: "now >= result.at + SENT_KEPT_FOR",
         new: "now >= front.at + SENT_KEPT_FOR",
     },
+    Mutant {
+        name: "told: slaves are missing for ever once some were",
+        file: "runtime/src/proto/master/demand.rs",
+        old: "            0 => None,
+            _ => self.missing_since",
+        new: "            0 => self.missing_since,
+            _ => self.missing_since",
+    },
 ];
 
 fn root() -> PathBuf {

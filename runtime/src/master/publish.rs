@@ -43,7 +43,6 @@ pub(crate) struct Publisher {
     next: Nanos,
     /// Ends by algorithm, all, and the thread's time so far, as they were within [`RATES_OVER`].
     past: VecDeque<Point>,
-    needed_since: Option<Nanos>,
     messages: VecDeque<Message>,
     /// The second of the last message, and how many there were in it.
     second: (i64, u32),
@@ -67,7 +66,6 @@ impl Publisher {
             run,
             next: 0,
             past: VecDeque::new(),
-            needed_since: None,
             messages: VecDeque::new(),
             second: (0, 0),
             more: Vec::new(),
@@ -131,12 +129,9 @@ impl Publisher {
         for loss in &mut status.losses {
             loss.last_us += start_us;
         }
-        self.needed_since = match status.slaves.needed {
-            0 => None,
-            _ => self.needed_since.or(Some(at)),
-        };
-        let since = self.needed_since;
-        status.slaves.needed_since_us = since.map(|since| start_us + (since / 1_000) as i64);
+        if let Some(since) = &mut status.slaves.needed_since_us {
+            *since += start_us;
+        }
         status.tasks.ready = ready(state);
         self.rates(&mut status, at);
         status.messages = self.messages.iter().cloned().collect();

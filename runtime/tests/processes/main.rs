@@ -150,10 +150,12 @@ const TESTS: &[Test] = &[
     ("a_winner_dies_as_it_wins_on_epoll", || {
         a_winner_dies_as_it_wins("epoll")
     }),
-    (
-        "a_crowd_of_wrong_requests_is_refused",
-        a_crowd_of_wrong_requests_is_refused,
-    ),
+    ("a_crowd_of_wrong_requests_is_refused_on_the_ring", || {
+        a_crowd_of_wrong_requests_is_refused("ring")
+    }),
+    ("a_crowd_of_wrong_requests_is_refused_on_epoll", || {
+        a_crowd_of_wrong_requests_is_refused("epoll")
+    }),
     ("what_slaves_log_is_shown_on_the_ring", || {
         what_slaves_log_is_shown("ring")
     }),
@@ -372,10 +374,12 @@ const TESTS: &[Test] = &[
     ("a_held_thread_does_not_hold_a_signal_up_on_epoll", || {
         a_held_thread_does_not_hold_a_signal_up("epoll")
     }),
-    (
-        "a_held_master_tells_how_it_does",
-        a_held_master_tells_how_it_does,
-    ),
+    ("a_held_master_tells_how_it_does_on_the_ring", || {
+        a_held_master_tells_how_it_does("ring")
+    }),
+    ("a_held_master_tells_how_it_does_on_epoll", || {
+        a_held_master_tells_how_it_does("epoll")
+    }),
     ("a_stopped_run_is_finished", a_stopped_run_is_finished),
     (
         "a_second_signal_ends_a_held_master",

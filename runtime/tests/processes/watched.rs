@@ -60,7 +60,7 @@ fn raise_files(more: usize) {
 }
 
 /// Crowds that send nothing, or a byte now and then, are bounded; and a master whose thread is held tells how it does.
-pub(crate) fn a_held_master_tells_how_it_does() {
+pub(crate) fn a_held_master_tells_how_it_does(engine: &str) {
     let dir = dir();
     let args = [
         "--slaves",
@@ -69,6 +69,8 @@ pub(crate) fn a_held_master_tells_how_it_does() {
         "holds",
         "--mw-status-port",
         "0",
+        "--mw-engine",
+        engine,
     ];
     let mut master = Process::master(dir.path(), &args);
     let (at, token) = link(&master);
@@ -116,11 +118,12 @@ pub(crate) fn a_held_master_tells_how_it_does() {
 
 /// A thousand at once that ask for another host, by POST, or without token are refused each; as many that send a byte at a
 /// time are closed. The run goes on beside them.
-pub(crate) fn a_crowd_of_wrong_requests_is_refused() {
+pub(crate) fn a_crowd_of_wrong_requests_is_refused(engine: &str) {
     let dir = dir();
     let over = dir.path().join("over");
     let until_over = ["--until", over.to_str().expect("text")];
-    let args = [&["--nap", "1", "--mw-status-port", "0"], &until_over[..]].concat();
+    let page = ["--nap", "1", "--mw-status-port", "0"];
+    let args = [&page, &until_over[..], &["--mw-engine", engine]].concat();
     let mut master = Process::master(dir.path(), &args);
     let (at, token) = link(&master);
     raise_files(CROWD);

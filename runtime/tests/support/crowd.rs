@@ -71,13 +71,23 @@ impl Crowd {
 
     /// `size` members, all of them connected; each beats every `beat`.
     pub(crate) fn connect(ready: &Ready, size: usize, beat: Duration, answer: Answer) -> Crowd {
-        let hello = hello_frame(&ready.hello);
+        let words = vec![hello_frame(&ready.hello); size];
+        Crowd::connect_each(ready, &words, beat, answer)
+    }
+
+    /// A member for each of these words, all of them connected.
+    pub(crate) fn connect_each(
+        ready: &Ready,
+        words: &[Vec<u8>],
+        beat: Duration,
+        answer: Answer,
+    ) -> Crowd {
         let mut crowd = Crowd::new(beat, answer);
-        for index in 0..size {
+        for (index, words) in words.iter().enumerate() {
             let stream = TcpStream::connect(&ready.address)
                 .unwrap_or_else(|error| panic!("slave {index}: {error}"));
             stream.set_nonblocking(true).unwrap();
-            crowd.add(stream, &hello);
+            crowd.add(stream, words);
             if index % 100 == 99 {
                 crowd.turn(Duration::ZERO);
             }

@@ -35,6 +35,8 @@ pub(crate) enum Need {
     Modeless,
     /// The sysctl that forbids io_uring to ordinary users, and leave to write it.
     Sysctl,
+    /// A terminal that a program can look at.
+    Tmux,
 }
 
 impl Need {
@@ -48,6 +50,7 @@ impl Need {
             Need::Users => "user namespaces",
             Need::Modeless => "bindfs",
             Need::Sysctl => "sysctl",
+            Need::Tmux => "tmux",
         }
     }
 
@@ -74,6 +77,7 @@ impl Need {
                 std::fs::File::open("/dev/fuse").is_ok()
                     && succeeds(Command::new("bindfs").arg("--version"))
             }
+            Need::Tmux => succeeds(Command::new("tmux").arg("-V")),
             Need::Sysctl => std::fs::OpenOptions::new()
                 .write(true)
                 .open("/proc/sys/kernel/io_uring_disabled")

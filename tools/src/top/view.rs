@@ -14,6 +14,9 @@ use crate::say::safe;
 /// Rates that are drawn.
 const RATES_MAX: usize = 600;
 
+/// From this width on a slave's job has a column.
+const JOBS_FROM: u16 = 110;
+
 /// Which table has the screen.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Tab {
@@ -43,6 +46,8 @@ pub(super) struct View {
     error: Option<String>,
     rates: Vec<u64>,
     tab: Tab,
+    /// Somebody has turned to it; until then it is what says most.
+    is_turned_to: bool,
     /// Which column a table is sorted by.
     sort: usize,
     filter: String,
@@ -54,15 +59,42 @@ pub(super) struct View {
     answer: Option<(String, Vec<String>)>,
 }
 
+/// Slaves, unless there are too many to list.
+fn first_tab(status: &Status) -> Tab {
+    match status.each.is_empty() && status.slaves.connected > 0 {
+        true => Tab::Hosts,
+        false => Tab::Slaves,
+    }
+}
+
+/// A name so that `node2` comes before `node10`.
+fn in_order(name: &str) -> Vec<(&str, u64)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let (word, after) = rest.split_at(digits);
+        let end = after
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (number, after) = after.split_at(end);
+        parts.push((word, number.parse().unwrap_or(u64::MAX)));
+        rest = after;
+    }
+    parts
+}
+
 impl View {
     pub(super) fn new(status: Status) -> Self {
         let rate = status.tasks.rate as u64;
-        let has_slaves = !status.each.is_empty();
         View {
+            tab: first_tab(&status),
+            is_turned_to: false,
             status,
             error: None,
             rates: vec![rate],
-            tab: if has_slaves { Tab::Slaves } else { Tab::Hosts },
             sort: 0,
             filter: String::new(),
             typed: None,
@@ -76,6 +108,9 @@ impl View {
     pub(super) fn on_look(&mut self, looked: Result<Status, String>) {
         match looked {
             Ok(status) => {
+                if !self.is_turned_to && first_tab(&status) != self.tab {
+                    self.show(first_tab(&status));
+                }
                 self.status = status;
                 self.error = None;
                 if self.rates.len() == RATES_MAX {
@@ -136,7 +171,12 @@ impl View {
             .iter()
             .position(|(tab, _)| *tab == self.tab)
             .unwrap_or(0);
-        self.tab = TABS[(at + by) % TABS.len()].0;
+        self.is_turned_to = true;
+        self.show(TABS[(at + by) % TABS.len()].0);
+    }
+
+    fn show(&mut self, tab: Tab) {
+        self.tab = tab;
         (self.sort, self.table, self.selected) = (0, TableState::default(), None);
     }
 
@@ -236,14 +276,10 @@ impl View {
                     big(tasks.queued as f64),
                     big(tasks.running as f64)
                 )),
-                Span::styled(format!("{} done", tasks.done), bold),
+                Span::styled(format!("{} done", big(tasks.done as f64)), bold),
                 Span::raw(format!(", {}/s, ", big(tasks.rate))),
                 Span::styled(format!("{} failed", tasks.failed), bad(tasks.failed > 0)),
-                Span::raw(format!(
-                    ", {} unrunnable, {} not taken",
-                    tasks.unrunnable,
-                    big(tasks.ready as f64)
-                )),
+                Span::raw(format!(", {} unrunnable", tasks.unrunnable)),
             ]),
             Line::from(vec![
                 Span::raw(format!(
@@ -254,11 +290,12 @@ impl View {
                 Span::raw(format!(", {} refused", slaves.refused)),
             ]),
             Line::from(format!(
-                "master  {:.0} % busy, {} stalls, {} packets out, {} in",
+                "master  {:.0} % busy, {} stalls, {} packets out, {} in, {} results not taken",
                 100.0 * run.load,
                 run.stalls,
                 big(run.packets_out as f64),
-                big(run.packets_in as f64)
+                big(run.packets_in as f64),
+                big(tasks.ready as f64)
             )),
             Line::from(note),
         ];
@@ -316,19 +353,22 @@ impl View {
             .iter()
             .filter(|slave| self.passes(&[&name(slave), &slave.host, &slave.job]))
             .collect();
+        let has_jobs = area.width >= JOBS_FROM && slaves.iter().any(|slave| !slave.job.is_empty());
         let columns = [
-            "slave", "host", "state", "tasks", "for", "results", "failed", "here",
+            "slave", "host", "state", "tasks", "for", "results", "failed", "here", "job",
         ];
+        let columns = &columns[..columns.len() - usize::from(!has_jobs)];
         let sort = self.sort % columns.len();
-        match sort {
-            0 => {}
-            1 => slaves.sort_by(|a, b| a.host.cmp(&b.host)),
-            2 => slaves.sort_by_key(|slave| slave.state.word()),
-            3 => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.held)),
-            4 => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.first_ms)),
-            5 => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.done)),
-            6 => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.failed)),
-            _ => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.age_ms)),
+        match columns[sort] {
+            "slave" => {}
+            "host" => slaves.sort_by_cached_key(|slave| in_order(&slave.host)),
+            "state" => slaves.sort_by_key(|slave| slave.state.word()),
+            "tasks" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.held)),
+            "for" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.first_ms)),
+            "results" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.done)),
+            "failed" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.failed)),
+            "here" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.age_ms)),
+            _ => slaves.sort_by_cached_key(|slave| in_order(&slave.job)),
         }
         let names: Vec<String> = slaves.iter().map(|slave| name(slave)).collect();
         let rows = slaves.iter().map(|slave| {
@@ -342,13 +382,9 @@ impl View {
             } else {
                 String::new()
             };
-            let host = match &*slave.job {
-                "" => safe(&slave.host),
-                job => format!("{} {}", safe(&slave.host), safe(job)),
-            };
             Row::new([
                 name(slave),
-                host,
+                safe(&slave.host),
                 match slave.quarantined.is_empty() {
                     true => slave.state.word().to_owned(),
                     false => "quarantine".to_owned(),
@@ -358,20 +394,16 @@ impl View {
                 slave.done.to_string(),
                 slave.failed.to_string(),
                 span(slave.age_ms),
+                safe(&slave.job),
             ])
             .style(style)
         });
-        let widths = [
-            Constraint::Length(12),
-            Constraint::Min(10),
-            Constraint::Length(8),
-            Constraint::Length(6),
-            Constraint::Length(11),
-            Constraint::Length(8),
-            Constraint::Length(7),
-            Constraint::Length(11),
-        ];
-        let table = Table::new(rows, widths).header(header(&columns, sort));
+        let mut widths = vec![Constraint::Length(10), Constraint::Min(13)];
+        widths.extend([10, 5, 11, 7, 6, 11].map(Constraint::Length));
+        if has_jobs {
+            widths.push(Constraint::Min(20));
+        }
+        let table = Table::new(rows, widths).header(header(columns, sort));
         self.render(frame, area, table, &names);
     }
 
@@ -387,7 +419,7 @@ impl View {
         ];
         let sort = self.sort % columns.len();
         match sort {
-            0 => {}
+            0 => hosts.sort_by_cached_key(|host| in_order(&host.host)),
             1 => hosts.sort_by_key(|host| std::cmp::Reverse(host.slaves)),
             2 => hosts.sort_by_key(|host| std::cmp::Reverse(host.busy)),
             3 => hosts.sort_by_key(|host| std::cmp::Reverse(host.done)),
@@ -426,6 +458,8 @@ impl View {
             "p99",
         ];
         let rows = self.status.algorithms.iter().map(|algorithm| {
+            let is_known = algorithm.done + algorithm.failed > 0;
+            let time = |ns| if is_known { short(ns) } else { String::new() };
             Row::new([
                 safe(&algorithm.name),
                 big(algorithm.queued as f64),
@@ -433,9 +467,9 @@ impl View {
                 big(algorithm.done as f64),
                 big(algorithm.failed as f64),
                 big(algorithm.rate),
-                short(algorithm.compute.p50_ns),
-                short(algorithm.compute.p90_ns),
-                short(algorithm.compute.p99_ns),
+                time(algorithm.compute.p50_ns),
+                time(algorithm.compute.p90_ns),
+                time(algorithm.compute.p99_ns),
             ])
         });
         let mut widths = vec![Constraint::Min(12)];
@@ -479,11 +513,20 @@ fn header<'a>(columns: &[&'a str], sort: usize) -> Row<'a> {
 
 fn draw_answer(frame: &mut Frame<'_>, about: &str, lines: &[String]) {
     let area = frame.area();
+    // A line is wrapped at words, which may take a row more than its length says.
+    let inside = usize::from(area.width.saturating_sub(2)).max(1);
+    let rows: usize = lines
+        .iter()
+        .map(|line| match line.chars().count() {
+            length if length <= inside => 1,
+            length => length.div_ceil(inside) + 1,
+        })
+        .sum();
+    let most = area.height.saturating_sub(6);
     let area = Rect {
-        x: area.x + 1,
         y: area.y + area.height.min(4),
-        width: area.width.saturating_sub(2),
-        height: area.height.saturating_sub(6),
+        height: u16::try_from(rows + 2).map_or(most, |rows| rows.min(most)),
+        ..area
     };
     let text: Vec<Line<'_>> = lines.iter().map(|line| Line::from(safe(line))).collect();
     let block = Block::bordered().title(format!(" why {} ", safe(about)));
@@ -591,5 +634,41 @@ mod tests {
         assert!(terminal.backend().to_string().contains("it is idle"));
         assert!(view.on_key(KeyCode::Char('q')), "it closes the answer");
         assert!(!view.on_key(KeyCode::Char('q')), "it ends");
+    }
+    /// In the environment: the kept screens are written anew.
+    const UPDATE: &str = "RINGMW_UPDATE_SCREENS";
+
+    /// Of real runs whose slaves were played, what each table looks like is kept; each line fits.
+    #[test]
+    fn kept_runs_have_their_screens() {
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        for slaves in [3, 200, 5_000] {
+            let file = data.join(format!("status/{slaves}.json.gz"));
+            let file = std::fs::File::open(file).expect("kept");
+            let kept: Status =
+                serde_json::from_reader(flate2::read::GzDecoder::new(file)).expect("a status");
+            for (width, height) in [(80, 24), (132, 43)] {
+                let mut view = View::new(kept.clone());
+                let backend = TestBackend::new(width, height);
+                let mut terminal = Terminal::new(backend).expect("a terminal");
+                let mut screens = String::new();
+                // Messages have the time of day of where it is read.
+                for _ in 0..TABS.len() - 1 {
+                    terminal.draw(|frame| view.draw(frame)).expect("drawn");
+                    for row in terminal.backend().to_string().lines() {
+                        let row = row.trim_start_matches('"').trim_end_matches('"');
+                        screens.push_str(row.trim_end());
+                        screens.push('\n');
+                    }
+                    view.on_key(KeyCode::Tab);
+                }
+                let path = data.join(format!("top/{slaves}-{width}x{height}.txt"));
+                if std::env::var_os(UPDATE).is_some() {
+                    std::fs::write(&path, &screens).expect("written");
+                }
+                let expected = std::fs::read_to_string(&path).expect("kept");
+                assert_eq!(screens, expected, "{}: see {UPDATE}", path.display());
+            }
+        }
     }
 }

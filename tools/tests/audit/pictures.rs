@@ -342,7 +342,7 @@ fn csv_and_json_of_findings() {
 
 /// Opens the page in a browser where there is one: what it shows has the findings and every picture, laid out.
 #[test]
-#[ignore = "needs a browser: `.ci/run machine` installs one and runs it"]
+#[ignore = "needs a browser: `.ci/run browser` installs one and runs it"]
 fn a_browser_opens_the_page() {
     let browser = browser();
     for slaves in [8, 20, 200, 5000] {

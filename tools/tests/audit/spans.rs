@@ -654,6 +654,58 @@ fn steady(start: i64, seconds: i64) -> Vec<(i64, String)> {
     lines
 }
 
+/// A slave that always has a task, and computes for half of its time, as its results say; or of which nobody says how long.
+fn ahead(seconds: i64, says_compute: bool) -> String {
+    let compute = match says_compute {
+        true => " compute_us=500000",
+        false => "",
+    };
+    let sent = |us: i64, tasks: u32| {
+        let text = format!("tasks-sent slave=SLAVE-1 tasks={tasks} bytes=9 group=1");
+        line(us, &text)
+    };
+    let mut lines = vec![init(START_US), came(START_US, 1), sent(START_US, 2)];
+    for second in 1..seconds {
+        let us = START_US + second * SECOND;
+        let result = format!("results-received slave=SLAVE-1 results=1 failed=0 bytes=9{compute}");
+        lines.extend([line(us, &result), sent(us, 1)]);
+    }
+    let end = START_US + seconds * SECOND;
+    lines.push(line(end, "disconnected slave=SLAVE-1 from=10.0.0.1:9"));
+    lines.push(line(end, "exit code=0 reason=done"));
+    lines.concat()
+}
+
+/// Who has tasks does not compute all the while: both are told, and the latter only where the trail knows it.
+#[test]
+fn what_slaves_had_and_what_they_computed_are_two_things() {
+    let busy = |trail: &str| {
+        let told = crate::audit_stdin(&["report", "--format", "json", "-"], trail.as_bytes());
+        assert_eq!(told.code, Some(0), "{}", told.err);
+        let report = told.json();
+        let findings = report["findings"].as_array().expect("an array");
+        let found = findings.iter().find(|finding| finding["id"] == "busy");
+        let found = found.unwrap_or_else(|| panic!("{report}"));
+        found["finding"].as_str().expect("a text").to_owned()
+    };
+    assert_eq!(
+        busy(&ahead(1_001, true)),
+        "Slaves had tasks 100 % of their time, and computed 50 % of it."
+    );
+    assert_eq!(
+        busy(&ahead(1_001, false)),
+        "Slaves had tasks 100 % of their time."
+    );
+}
+
+/// As a number most readers of JSON would round it.
+#[test]
+fn a_large_seed_is_a_text() {
+    let trail = ahead(3, true);
+    let told = crate::audit_stdin(&["stats", "--format", "json", "-"], trail.as_bytes());
+    assert_eq!(told.json()["seed"], "18446744073709551615");
+}
+
 /// Where the clock is set, by an hour and by a year, ahead or back, the figures are those of a clock that was not.
 #[test]
 fn steps_of_the_clock_are_taken_out_both_ways() {

@@ -157,39 +157,61 @@ addEventListener("load", () => setTimeout(() => {
 }, 500));
 </script>"##;
 
+/// What the clicks found on a page of this status in a window of this width.
+fn clicked(status: &Status, width: u32) -> serde_json::Value {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = serde_json::to_string(status).expect("it can be written");
+    let json = json.replace('<', "\\u003c");
+    let played = format!(
+        "<script type=\"application/json\" id=\"played\">{json}</script>{PLAYED}<script>\n\"use strict\""
+    );
+    let page = PAGE.replacen("<script>\n\"use strict\"", &played, 1);
+    let page = page.replacen("</html>", &format!("{CLICKS}</html>"), 1);
+    assert!(page.contains(PLAYED) && page.contains(CLICKS));
+    let file = folder.path().join("page.html");
+    std::fs::write(&file, page).expect("written");
+    let told = told(&dump_dom(browser(), folder.path(), &file, width));
+    let slaves = status.each.len();
+    assert_eq!(told["boxes"], 12, "{slaves}: {told}");
+    assert_eq!(told["slaves"], slaves.min(100), "{slaves}: {told}");
+    assert_eq!(told["first"], "SLAVE-0", "{slaves}: {told}");
+    let last = format!("SLAVE-{}", slaves - 1);
+    assert_eq!(told["last"], last, "{slaves}: {told}");
+    assert_eq!(told["more"], slaves.min(400), "{slaves}: {told}");
+    for word in ["tip", "filtered"] {
+        assert_eq!(told[word], true, "{slaves}, {word}: {told}");
+    }
+    assert_eq!(told["none"], 0, "{slaves}: {told}");
+    assert_eq!(told["over"], false, "{slaves} at {width}: {told}");
+    assert_eq!((&told["images"], &told["hit"]), (&0.into(), &"no".into()));
+    assert_eq!(told["note"], "", "{slaves}: {told}");
+    told
+}
+
 #[test]
 #[ignore = "needs a browser: `.ci/run browser` installs one and runs it"]
 fn the_page_is_clicked_through_with_few_and_many_slaves() {
-    let browser = browser();
     for (slaves, width) in [(3, 1_100), (200, 1_100), (200, 390), (5_000, 1_100)] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let json = serde_json::to_string(&status(slaves)).expect("it can be written");
-        let json = json.replace('<', "\\u003c");
-        let played = format!(
-            "<script type=\"application/json\" id=\"played\">{json}</script>{PLAYED}<script>\n\"use strict\""
-        );
-        let page = PAGE.replacen("<script>\n\"use strict\"", &played, 1);
-        let page = page.replacen("</html>", &format!("{CLICKS}</html>"), 1);
-        assert!(page.contains(PLAYED) && page.contains(CLICKS));
-        let file = folder.path().join("page.html");
-        std::fs::write(&file, page).expect("written");
-        let told = told(&dump_dom(browser, folder.path(), &file, width));
-        let shown = slaves.min(100);
-        assert_eq!(told["boxes"], 12, "{slaves}: {told}");
-        assert_eq!(told["slaves"], shown, "{slaves}: {told}");
-        assert_eq!(told["first"], "SLAVE-0", "{slaves}: {told}");
-        let last = format!("SLAVE-{}", slaves - 1);
-        assert_eq!(told["last"], last, "{slaves}: {told}");
+        let told = clicked(&status(slaves), width);
         let most = format!("node{}", slaves / 12);
         assert_eq!(told["most"], most, "{slaves}: {told}");
-        assert_eq!(told["more"], slaves.min(400), "{slaves}: {told}");
-        for word in ["tip", "filtered", "hostile"] {
-            assert_eq!(told[word], true, "{slaves}, {word}: {told}");
+        assert_eq!(told["hostile"], true, "{slaves}: {told}");
+    }
+}
+
+/// How real runs were, whose slaves were played.
+#[test]
+#[ignore = "needs a browser: `.ci/run browser` installs one and runs it"]
+fn the_page_of_kept_runs_is_clicked_through() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/status");
+    for slaves in [3, 200, 5_000] {
+        let file = std::fs::File::open(folder.join(format!("{slaves}.json.gz"))).expect("kept");
+        let kept: Status =
+            serde_json::from_reader(flate2::read::GzDecoder::new(file)).expect("a status");
+        assert_eq!(kept.each.len(), slaves);
+        for width in [1_100, 390] {
+            clicked(&kept, width);
         }
-        assert_eq!(told["none"], 0, "{slaves}: {told}");
-        assert_eq!(told["over"], false, "{slaves} at {width}: {told}");
-        assert_eq!((&told["images"], &told["hit"]), (&0.into(), &"no".into()));
-        assert_eq!(told["note"], "", "{slaves}: {told}");
     }
 }
 

@@ -62,6 +62,14 @@ impl MasterCore {
         };
     }
 
+    /// Notes since when slaves are missing.
+    pub(super) fn look_for_missing(&mut self) {
+        self.missing_since = match self.need().needed {
+            0 => None,
+            _ => self.missing_since.or(Some(self.now)),
+        };
+    }
+
     /// Slaves that nobody desires any more go.
     pub(super) fn dismiss(&mut self) {
         while let Some(slave) = self.sched.dismiss() {

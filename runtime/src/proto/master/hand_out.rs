@@ -79,6 +79,7 @@ impl MasterCore {
             });
         }
         self.follow_queue();
+        self.look_for_missing();
         self.collect_unrunnable();
         self.push_bests();
         self.let_go();

@@ -131,6 +131,8 @@ pub struct MasterCore {
     pace: Pace,
     /// What [`Wanted::Auto`](crate::proto::config::Wanted::Auto) says, since when, and the highest that it would have said since then.
     wanted: (u64, Nanos, u64),
+    /// Since when desired slaves are missing, if some are.
+    missing_since: Option<Nanos>,
     dirty: Vec<u32>,
     effects: VecDeque<Effect>,
     ends: VecDeque<End>,
@@ -207,6 +209,7 @@ impl MasterCore {
             round: 0,
             pace: Pace::default(),
             wanted: (0, 0, 0),
+            missing_since: None,
             dirty: Vec::new(),
             effects: VecDeque::new(),
             ends: VecDeque::new(),

@@ -116,7 +116,8 @@ impl MasterCore {
             busy: need.busy,
             desired: need.desired,
             needed: need.needed,
-            needed_since_us: None,
+            // As the times of losses.
+            needed_since_us: self.missing_since.map(|since| (since / 1_000) as i64),
             came: account.came,
             lost: account.lost(),
             left: account.left,

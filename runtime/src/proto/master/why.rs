@@ -3,7 +3,7 @@
 
 use ringmw_codec::status::Told;
 use ringmw_codec::talk::Progress;
-use ringmw_sched::{Doing, Group, Nanos, Needs, Place, SlaveId, SlaveLook, TaskLook};
+use ringmw_sched::{AlgorithmId, Doing, Group, Nanos, Needs, Place, SlaveId, SlaveLook, TaskLook};
 
 use super::MasterCore;
 use super::account::{Ended, Gone, How};
@@ -13,6 +13,31 @@ use crate::proto::task_name::TaskName;
 
 /// Lines about single slaves or losses in an answer.
 const LISTED_MAX: usize = 8;
+
+/// Why a slave does not run a task that waits.
+#[derive(Clone, Copy)]
+enum Obstacle {
+    Busy,
+    Idle,
+    Moving,
+    Behind,
+    Reserved,
+    Ordered,
+    Without,
+    Quarantined,
+}
+
+/// Each in words, in that order.
+const OBSTACLES: [&str; 8] = [
+    "busy",
+    "idle: they are served in this turn",
+    "about to move to another group: they get no more unordered tasks",
+    "behind: they do not read what they are sent, so they get no work",
+    "reserved: they take tasks addressed to them alone",
+    "ordered: they take no unordered tasks",
+    "without the labels that it needs",
+    "in quarantine: tasks of its algorithm fail there and succeed elsewhere",
+];
 
 impl MasterCore {
     /// What is known of `TASK-7`, `SLAVE-3`, or a host.
@@ -142,10 +167,12 @@ impl MasterCore {
                 labels.join(" ")
             ),
         };
-        lines.push(format!(
-            "{} submitted before it wait as well; {who}",
-            tasks(before)
-        ));
+        let ahead = match before {
+            0 => "no task waits that was submitted before it".to_owned(),
+            1 => "1 task submitted before it waits as well".to_owned(),
+            _ => format!("{} submitted before it wait as well", tasks(before)),
+        };
+        lines.push(format!("{ahead}; {who}"));
         if self.stopping.is_some() {
             lines.push("nothing is handed out any more: the run ends".to_owned());
         }
@@ -156,75 +183,76 @@ impl MasterCore {
                     .to_owned(),
             );
         }
-        lines.extend(self.who_could_run(needs));
+        lines.extend(self.who_could_run(look.algorithm, needs));
         lines
     }
 
-    /// Slaves that could run an unordered task that needs these labels, and why they do not.
-    fn who_could_run(&self, needs: Needs) -> Vec<String> {
-        let (mut busy, mut idle, mut moving, mut behind, mut ordered) = (0, 0, 0, 0, 0);
-        let mut without = 0;
+    /// Why a slave does not run an unordered task that waits.
+    fn obstacle(
+        &self,
+        slave: SlaveId,
+        look: &SlaveLook,
+        algorithm: AlgorithmId,
+        needs: Needs,
+    ) -> Obstacle {
+        let is_quarantined = || {
+            let wards = self.sched.wards(slave);
+            wards.iter().any(|(of, ..)| *of == algorithm)
+        };
+        match look {
+            _ if !self.sched.meets(slave, needs) => Obstacle::Without,
+            _ if self.sched.is_reserved(slave) => Obstacle::Reserved,
+            SlaveLook {
+                group: Group::Ordered,
+                ..
+            } => Obstacle::Ordered,
+            SlaveLook {
+                held_back: true, ..
+            } => Obstacle::Behind,
+            _ if is_quarantined() => Obstacle::Quarantined,
+            SlaveLook {
+                doing: Doing::Moving,
+                ..
+            } => Obstacle::Moving,
+            SlaveLook {
+                doing: Doing::Idle, ..
+            } => Obstacle::Idle,
+            SlaveLook { .. } => Obstacle::Busy,
+        }
+    }
+
+    /// Slaves that could run an unordered task of this algorithm that needs these labels, and why they do not.
+    fn who_could_run(&self, algorithm: AlgorithmId, needs: Needs) -> Vec<String> {
+        let mut counts = [0; OBSTACLES.len()];
         let mut longest: Option<(SlaveId, Nanos)> = None;
         for (id, _) in self.slots.sorted() {
             let Some(look) = self.sched.slave_look(id) else {
                 continue;
             };
-            match look {
-                _ if !self.sched.meets(id, needs) => without += 1,
-                SlaveLook {
-                    group: Group::Ordered,
-                    ..
-                } => ordered += 1,
-                SlaveLook {
-                    held_back: true, ..
-                } => behind += 1,
-                SlaveLook {
-                    doing: Doing::Idle, ..
-                } => idle += 1,
-                SlaveLook {
-                    doing: Doing::Moving,
-                    ..
-                } => moving += 1,
-                SlaveLook { first, .. } => {
-                    busy += 1;
-                    if let Some((_, since)) = first
-                        && longest.is_none_or(|(_, longest)| since < longest)
-                    {
-                        longest = Some((id, since));
-                    }
-                }
+            let obstacle = self.obstacle(id, &look, algorithm, needs);
+            counts[obstacle as usize] += 1;
+            if let (Obstacle::Busy, Some((_, since))) = (obstacle, look.first)
+                && longest.is_none_or(|(_, longest)| since < longest)
+            {
+                longest = Some((id, since));
             }
         }
         let mut lines = Vec::new();
         let need = self.need();
-        let barred = self.sched.in_quarantine() as u64;
         if self.slots.is_empty() {
-            lines.push(match need.desired {
-                0 => "no slave is connected, and none is desired".to_owned(),
-                desired => format!("no slave is connected; {desired} are desired"),
+            lines.push(match (need.desired, self.missing_since) {
+                (0, _) => "no slave is connected, and none is desired".to_owned(),
+                (desired, None) => format!("no slave is connected; {desired} are desired"),
+                (desired, Some(since)) => format!(
+                    "no slave is connected; {desired} are desired, and have been missing for {}",
+                    self.ago(since)
+                ),
             });
             lines.extend(self.last_refused());
             return lines;
         }
-        let counts = [
-            (busy, "busy"),
-            (idle, "idle: they are served in this turn"),
-            (
-                moving,
-                "about to move to another group: they get no more unordered tasks",
-            ),
-            (
-                behind,
-                "behind: they do not read what they are sent, so they get no work",
-            ),
-            (ordered, "ordered: they take no unordered tasks"),
-            (without, "without the labels that it needs"),
-            (
-                barred,
-                "in quarantine, some of those counted: tasks of some algorithm fail there and succeed elsewhere",
-            ),
-        ];
-        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        let told = counts.iter().zip(OBSTACLES);
+        for (&count, what) in told.filter(|(count, _)| **count > 0) {
             lines.push(format!(
                 "{} {what}",
                 slaves(count, "slave is", "slaves are")
@@ -236,14 +264,22 @@ impl MasterCore {
                 self.ago(since)
             ));
         }
-        if need.needed > 0 {
-            lines.push(format!(
-                "{} of {} desired slaves are missing",
-                need.needed, need.desired
-            ));
+        if let Some(missing) = self.missing() {
+            lines.push(missing);
             lines.extend(self.last_refused());
         }
         lines
+    }
+
+    /// How many slaves should be there and are not, and for how long.
+    fn missing(&self) -> Option<String> {
+        let (need, since) = (self.need(), self.missing_since?);
+        Some(format!(
+            "{} of {} desired slaves are missing, some for {}",
+            need.needed,
+            need.desired,
+            self.ago(since)
+        ))
     }
 
     fn last_refused(&self) -> Option<String> {
@@ -496,11 +532,9 @@ impl MasterCore {
             .take(LISTED_MAX)
             .collect();
         if tally.is_none() && refused.is_empty() {
-            let need = self.need();
-            let missing = match need.needed {
-                0 => "no slave is missing".to_owned(),
-                needed => format!("{needed} of {} desired are missing", need.desired),
-            };
+            let missing = self
+                .missing()
+                .unwrap_or_else(|| "no slave is missing".to_owned());
             return Err(format!(
                 "no slave has come from a host of the name {host:?}, nor was one refused; {missing}. Tasks are named \
                  TASK-7, slaves SLAVE-3"

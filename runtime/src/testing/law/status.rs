@@ -49,6 +49,13 @@ impl Law {
             "{:?}",
             status.slaves
         );
+        let since = status.slaves.needed_since_us;
+        assert_eq!(
+            since.is_some(),
+            status.slaves.needed > 0,
+            "since when slaves are missing: {:?}",
+            status.slaves
+        );
         let live = self
             .tasks
             .iter()
