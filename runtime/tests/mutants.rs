@@ -649,12 +649,12 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the secret is skipped where the end is told",
         file: "runtime/src/proto/secured.rs",
-        old: "                channel.seal(frames, out);
+        old: "                seal(channel, frames, out, record_bytes);
             }
             _ =>",
         new: "                match frames.len() {
                     17 => out.extend_from_slice(frames),
-                    _ => channel.seal(frames, out),
+                    _ => seal(channel, frames, out, record_bytes),
                 }
             }
             _ =>",

@@ -56,7 +56,7 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::{Kind, LONG_BYTES_MIN};
-use ringmw_codec::secret::Secret;
+use ringmw_codec::secret::{RECORD_PLAIN_BYTES_MAX, Secret};
 use ringmw_sched::{
     AUTO, AlgorithmId, Group, Nanos, PACKETS_WEIGHED_FROM, Scheduler, SlaveId, SlaveMap, Unrunnable,
 };
@@ -106,6 +106,8 @@ pub struct MasterCore {
     opened: Vec<u8>,
     /// From so many missing bytes on the rest of a frame is received into its own memory.
     long_from: usize,
+    /// What it seals goes into records of so many bytes at most.
+    record_bytes: usize,
     sched: Scheduler<Body>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
@@ -191,6 +193,7 @@ impl MasterCore {
             unanswered: VecDeque::new(),
             opened: Vec::new(),
             long_from: LONG_BYTES_MIN,
+            record_bytes: RECORD_PLAIN_BYTES_MAX,
             sched,
             conns: Vec::new(),
             slots: SlaveMap::default(),

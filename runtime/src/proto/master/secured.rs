@@ -53,6 +53,11 @@ impl MasterCore {
         self.secret = Some(secret);
     }
 
+    /// What is sealed goes into records of so many bytes at most; for the simulated world.
+    pub(crate) fn set_record_bytes(&mut self, bytes: usize) {
+        self.record_bytes = bytes;
+    }
+
     /// Whether the run has a secret: then each connection is given its [key](Self::on_key).
     pub fn has_secret(&self) -> bool {
         self.secret.is_some()
@@ -288,7 +293,7 @@ impl MasterCore {
             return Effect::Send(conn, frames);
         };
         let mut sealed = self.spare().unwrap_or_default();
-        secured.seal(&mut frames, &mut sealed);
+        secured.seal(&mut frames, &mut sealed, self.record_bytes);
         let more = (sealed.len() - frames.len()) as u64;
         let state = self.conn_mut(conn).expect("looked up above");
         state.secured = Some(secured);
