@@ -395,6 +395,7 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
             runs.told[before..],
             "after {kind} {a}"
         );
+        assert!(runs.sched.queued_bytes() <= plain.sched.queued_bytes());
         let news = runs.told[before..].to_vec();
         for told in &news {
             match told {

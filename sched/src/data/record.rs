@@ -189,7 +189,8 @@ impl<P: Series> Record<P> {
     #[inline]
     pub(crate) fn queued_bytes(&self) -> u64 {
         let each = match self.has_each_within() {
-            true => mem::size_of::<Nanos>() as u64 * u64::from(self.tasks()),
+            // One by itself takes no more than if it had been submitted so.
+            true => mem::size_of::<Nanos>() as u64 * u64::from(self.tasks() - 1),
             false => 0,
         };
         mem::size_of::<Self>() as u64 + self.bytes_of_tasks() + each
