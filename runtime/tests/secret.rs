@@ -396,22 +396,40 @@ fn what_is_changed_on_the_way_ends_the_connection(engine: &str) {
         }
         let (_, mut channel) = proved(ready, 1);
         let bytes = words(&mut channel)[0].len();
-        // Each byte behind the length: a shorter or longer record is told above.
-        for at in (2..bytes).step_by(7).chain([bytes - 1]) {
+        // Each byte behind the length: a shorter record is told above, and a longer one is as one that is cut.
+        for at in 2..bytes {
             let (mut stream, mut channel) = proved(ready, 1);
             let mut says = words(&mut channel)[0].clone();
-            says[at] ^= 0x10;
+            says[at] ^= 1 << (at % 8);
             check(&format!("byte {at}"), says, &mut stream, &mut channel);
         }
-        // Cut: it is not heard at all.
+        // Cut, anywhere: it is not heard at all.
+        for at in 0..bytes {
+            let (mut stream, mut channel) = proved(ready, 1);
+            let says = &words(&mut channel)[0];
+            stream.write_all(&says[..at]).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(opened(&mut channel, &stream), b"", "cut at {at}");
+        }
+        // Whoever has proved that it knows the secret goes on in plain: for as long as its first two bytes say a record is.
         let (mut stream, mut channel) = proved(ready, 1);
-        let says = &words(&mut channel)[0];
-        stream.write_all(&says[..says.len() - 1]).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_eq!(opened(&mut channel, &stream), b"");
+        let mut says = hello_frame(&ready.hello);
+        while says.len() < 2 + usize::from(u16::from_le_bytes(*b"RW")) {
+            says.extend(frame(Kind::Heartbeat, &[]));
+        }
+        check("downgraded", says, &mut stream, &mut channel);
+        // What the master says comes back to it.
+        let (mut stream, mut channel) = proved(ready, 1);
+        stream.write_all(&words(&mut channel)[0]).unwrap();
+        let mut told = vec![0; 2];
+        stream.read_exact(&mut told).unwrap();
+        told.resize(2 + usize::from(u16::from_le_bytes([told[0], told[1]])), 0);
+        stream.read_exact(&mut told[2..]).unwrap();
+        channel.open(&told, &mut Vec::new()).unwrap();
+        check("reflected", told, &mut stream, &mut channel);
     });
-    // The one that is repeated has joined before it was repeated.
-    assert_eq!(connected(&events), 2);
+    // The one that is repeated has joined before it was repeated, and the one that is reflected before it was.
+    assert_eq!(connected(&events), 3);
 }
 
 fn a_recording_gets_nowhere(engine: &str) {

@@ -387,7 +387,10 @@ fn conversations_by_the_thousand() {
         assert_eq!(mw.runnable(), 0);
         Ok(())
     }
-    assert_eq!(app(queued).embedded(2).run(), 0);
+    for engine in ["ring", "epoll"] {
+        let args = ["--mw-engine", engine].map(String::from);
+        assert_eq!(app(queued).embedded(2).args(args).run(), 0, "{engine}");
+    }
 }
 
 /// Of a task whose result is known nobody hears anything.

@@ -93,6 +93,16 @@ pub(super) fn open_block(
     opened
 }
 
+/// Seals frames, into records of so many bytes at most.
+fn seal(channel: &mut Channel, frames: &mut Vec<u8>, out: &mut Vec<u8>, record_bytes: usize) {
+    if record_bytes == RECORD_PLAIN_BYTES_MAX {
+        return channel.seal(frames, out);
+    }
+    for part in frames.chunks(record_bytes) {
+        channel.seal_shared(part, out);
+    }
+}
+
 /// A connection at the master.
 pub(super) enum AtMaster {
     /// What it says first has not come whole.
@@ -189,14 +199,14 @@ impl AtMaster {
         matches!(self, AtMaster::Answered(_, Some(_)))
     }
 
-    /// Seals frames. Who was not answered is told in plain: it is a refusal.
-    pub(super) fn seal(&mut self, frames: &mut Vec<u8>, out: &mut Vec<u8>) {
+    /// Seals frames, into records of so many bytes at most. Who was not answered is told in plain: it is a refusal.
+    pub(super) fn seal(&mut self, frames: &mut Vec<u8>, out: &mut Vec<u8>, record_bytes: usize) {
         match self {
             AtMaster::Answered(channel, answer) => {
                 if let Some(answer) = answer.take() {
                     out.extend_from_slice(&answer);
                 }
-                channel.seal(frames, out);
+                seal(channel, frames, out, record_bytes);
             }
             _ => out.extend_from_slice(frames),
         }
@@ -341,9 +351,9 @@ impl AtSlave {
         }
     }
 
-    /// Appends what is to be written now: the first message, or all frames, sealed. Frames wait until the master has
-    /// answered.
-    pub(super) fn take(&mut self, frames: &mut Vec<u8>, into: &mut Vec<u8>) {
+    /// Appends what is to be written now: the first message, or all frames, sealed into records of so many bytes at most.
+    /// Frames wait until the master has answered.
+    pub(super) fn take(&mut self, frames: &mut Vec<u8>, into: &mut Vec<u8>, record_bytes: usize) {
         match &mut self.stage {
             Stage::Begins { first, .. } => {
                 if let Some(first) = first.take() {
@@ -355,12 +365,12 @@ impl AtSlave {
             Stage::Open(channel) => {
                 let mut left = frames.len();
                 while left > 0 {
-                    let plain = left.min(RECORD_PLAIN_BYTES_MAX);
+                    let plain = left.min(record_bytes);
                     self.given += sealed_bytes(plain) as u64;
                     self.records.push_back((self.given, plain as u64));
                     left -= plain;
                 }
-                channel.seal(frames, into);
+                seal(channel, frames, into, record_bytes);
                 frames.clear();
             }
             Stage::Plain | Stage::Strange => {}

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::frame::LONG_BYTES_MIN;
 use ringmw_codec::handshake::Hello;
+use ringmw_codec::secret::RECORD_PLAIN_BYTES_MAX;
 use ringmw_sched::Nanos;
 
 use super::doors::{Act, Doors};
@@ -32,6 +33,9 @@ mod secured;
 
 /// From so many missing bytes on a frame is received into its own memory; by seed, or by slave.
 pub(super) const LONG_FROM: [usize; 3] = [64, 1_500, LONG_BYTES_MIN];
+
+/// Of so many bytes a record is at most, likewise: one that has a long frame's end has the next frame's beginning too.
+pub(super) const RECORD_BYTES: [usize; 3] = [300, 1_300, RECORD_PLAIN_BYTES_MAX];
 
 /// What comes of a fault later.
 enum Later {
@@ -258,6 +262,7 @@ impl Fleet {
                     Step::Begins(task) => {
                         let announced = slave.has_announced(task);
                         law.on_begins(link.id, task, slave.unsent());
+                        law.on_given(task, &std::mem::take(&mut slave.given));
                         let (link, id) = (slave.link, link.id);
                         assert!(
                             announced || !law.is_marked(id, task),

@@ -106,13 +106,19 @@ impl Pipe {
         lost
     }
 
-    /// Somebody on the way changes what is on it: flips a bit, or repeats, takes away or puts out of order a piece.
-    pub(super) fn tamper(&mut self, rng: &mut ChaCha8Rng) -> bool {
+    /// Somebody on the way changes what is on it: flips a bit, or repeats, takes away or puts out of order a piece, or puts
+    /// one in that goes the other way.
+    pub(super) fn tamper(&mut self, back: &Pipe, rng: &mut ChaCha8Rng) -> bool {
         if self.chunks.is_empty() {
             return false;
         }
         let at = rng.random_range(0..self.chunks.len());
-        match rng.random_range(0..4) {
+        match rng.random_range(0..5) {
+            4 if let Some((_, reflected)) = back.chunks.front() => {
+                self.in_flight += reflected.len();
+                let due = self.chunks[at].0;
+                self.chunks.insert(at, (due, reflected.clone()));
+            }
             0 => {
                 let again = self.chunks[at].clone();
                 self.in_flight += again.1.len();

@@ -26,10 +26,10 @@ use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{BestTable, OfferSink};
 use crate::proto::slave::{
-    Assignment, FAREWELL, GOODBYE_RESERVE, Next, SlaveCore, SlaveEnd, Talked,
+    Assignment, FAREWELL, GOODBYE_RESERVE, Here, Next, SlaveCore, SlaveEnd, Talked,
 };
 use crate::slave::compute;
-use crate::testing::fleet::LONG_FROM;
+use crate::testing::fleet::{LONG_FROM, RECORD_BYTES};
 use crate::typed::cx::Cx;
 use crate::typed::host::Host;
 use crate::typed::registry::Registry;
@@ -160,6 +160,8 @@ pub(super) struct SimSlave {
     unsent: u64,
     /// Its slave algorithm returns after so many tasks.
     pub(super) returns_after: Option<u64>,
+    /// Shared data that its task was given, for the observer.
+    pub(super) given: Vec<Here>,
     /// Shared data that it has begun to ask for, for the observer.
     pub(super) wanted: Vec<BlobName>,
     /// Tasks that it has finished and could still speak of, for the observer.
@@ -223,6 +225,7 @@ impl SimSlave {
         core.set_mentions(registry.mentions());
         core.set_timeouts(registry.timeouts());
         core.set_long_from(LONG_FROM[(now % 3) as usize]);
+        core.set_record_bytes(RECORD_BYTES[(now / 3 % 3) as usize]);
         SimSlave {
             member_id,
             core,
@@ -255,6 +258,7 @@ impl SimSlave {
             trusts: false,
             unsent: 0,
             returns_after: None,
+            given: Vec::new(),
             wanted: Vec::new(),
             finished: Vec::new(),
             not_begun: None,
@@ -612,6 +616,7 @@ impl SimSlave {
         let cx = self.cx.take().unwrap_or_else(|| self.surroundings());
         let registry = Arc::clone(&self.registry);
         let (task, algorithm) = (assignment.task, assignment.algorithm);
+        self.given.clone_from(&assignment.shared);
         let routine = Routine::new(&self.pauses, move || run(&registry, &assignment, cx));
         self.computing = Some(Computing {
             task,

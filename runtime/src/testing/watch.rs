@@ -6,6 +6,7 @@ use ringmw_sched::Nanos;
 
 use super::law::{Law, LogLine};
 use crate::io::engine::ConnId;
+use crate::proto::slave::Here;
 
 /// Who looks on at the slaves of a fleet. One that holds nothing against them says nothing here.
 pub(super) trait Watch {
@@ -33,6 +34,8 @@ pub(super) trait Watch {
     fn on_going(&mut self, _conn: ConnId, _is_idle: bool, _unsent: u64) {}
     /// A slave begins a task.
     fn on_begins(&mut self, _conn: ConnId, _task: u64, _unsent: u64) {}
+    /// The task that begins is given this shared data.
+    fn on_given(&mut self, _task: u64, _here: &[Here]) {}
     /// Of a task only its slave's state was to be made, in vain.
     fn on_not_begun(&mut self, _task: u64) {}
     /// So many offers for one place wait at a slave.
@@ -103,6 +106,10 @@ impl Watch for Law {
 
     fn on_begins(&mut self, conn: ConnId, task: u64, unsent: u64) {
         Law::on_begins(self, conn, task, unsent);
+    }
+
+    fn on_given(&mut self, task: u64, here: &[Here]) {
+        Law::on_given(self, task, here);
     }
 
     fn on_not_begun(&mut self, task: u64) {

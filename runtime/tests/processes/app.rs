@@ -12,7 +12,7 @@ use ringmw_codec::audit::{Event, LossCause};
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
 use ringmw_codec::frame::Kind;
 
-use crate::conversing::{self, prattle};
+use crate::conversing::{self, pay_heed, prate, prattle};
 use crate::endless::endless;
 use crate::logging::{self, shout};
 use crate::misfortune::{self, fell, perish, pine, plod};
@@ -151,6 +151,9 @@ async fn master(mw: Master, args: Args) -> Result {
         println!("{kind}");
         if kind == "converse" {
             return conversing::converse(&mw).await;
+        }
+        if kind == "talk" {
+            return conversing::talk(&mw, Path::new(&until)).await;
         }
         if kind == "race" {
             let folder: String = args.value("--folder", String::new())?;
@@ -306,9 +309,11 @@ pub(crate) fn app() -> App {
         .algorithm::<nap>()
         .algorithm::<noise>()
         .algorithm::<seek>()
+        .algorithm::<pay_heed>()
         .algorithm::<perish>()
         .algorithm::<pine>()
         .algorithm::<plod>()
+        .algorithm::<prate>()
         .algorithm::<prattle>()
         .algorithm::<shout>()
         .algorithm::<sprint>()

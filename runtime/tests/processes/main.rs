@@ -49,7 +49,7 @@ use crate::batch::{
     a_file_whose_master_answers_is_not_taken_over, a_master_that_aborts_again_and_again_is_held,
     a_slave_in_a_batch_job_waits_for_its_master, a_slave_that_is_refused_counts_by_its_exit_code,
 };
-use crate::conversing::a_conversation_is_cut_in_the_middle;
+use crate::conversing::{a_conversation_is_cut_in_the_middle, whatever_becomes_of_a_conversation};
 use crate::crowds::{a_thousand_real_slaves, thousands_of_slaves};
 use crate::descriptors::{no_descriptors, sixty_four_files};
 use crate::disks::{
@@ -101,7 +101,10 @@ use crate::progress::{
     progress_is_off_where_it_is_not_wanted,
 };
 use crate::racing::a_winner_dies_as_it_wins;
-use crate::screens::{a_black_hole_has_its_screen, each_misfortune_has_its_screen};
+use crate::screens::{
+    a_black_hole_has_its_screen, a_replay_has_its_screen, each_misfortune_has_its_screen,
+    each_misfortune_of_a_node_has_its_screen,
+};
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
     a_file_at_its_limit_is_a_full_disk, a_hangup_that_is_ignored_stays_ignored,
@@ -144,6 +147,12 @@ const TESTS: &[Test] = &[
     ("a_conversation_is_cut_in_the_middle_on_epoll", || {
         a_conversation_is_cut_in_the_middle("epoll")
     }),
+    ("whatever_becomes_of_a_conversation_on_the_ring", || {
+        whatever_becomes_of_a_conversation("ring")
+    }),
+    ("whatever_becomes_of_a_conversation_on_epoll", || {
+        whatever_becomes_of_a_conversation("epoll")
+    }),
     ("a_winner_dies_as_it_wins_on_the_ring", || {
         a_winner_dies_as_it_wins("ring")
     }),
@@ -162,7 +171,12 @@ const TESTS: &[Test] = &[
     ("what_slaves_log_is_shown_on_epoll", || {
         what_slaves_log_is_shown("epoll")
     }),
-    ("nothing_goes_in_plain", nothing_goes_in_plain),
+    ("nothing_goes_in_plain_on_the_ring", || {
+        nothing_goes_in_plain("ring")
+    }),
+    ("nothing_goes_in_plain_on_epoll", || {
+        nothing_goes_in_plain("epoll")
+    }),
     (
         "the_secret_stands_nowhere_else",
         the_secret_stands_nowhere_else,
@@ -229,6 +243,11 @@ const TESTS: &[Test] = &[
         each_misfortune_has_its_screen("epoll")
     }),
     ("a_black_hole_has_its_screen", a_black_hole_has_its_screen),
+    (
+        "each_misfortune_of_a_node_has_its_screen",
+        each_misfortune_of_a_node_has_its_screen,
+    ),
+    ("a_replay_has_its_screen", a_replay_has_its_screen),
     ("a_thousand_real_slaves", a_thousand_real_slaves),
     ("a_held_master_loses_nobody_on_the_ring", || {
         a_held_master_loses_nobody("ring")

@@ -13,7 +13,7 @@ use crate::process::Process;
 const NO_LICENCE: &str = "--no-licence";
 
 /// In a slave's environment: none can be made there.
-const UNLICENSED: &str = "RINGMW_TEST_UNLICENSED";
+pub(crate) const UNLICENSED: &str = "RINGMW_TEST_UNLICENSED";
 
 /// What a slave needs for [`pine`].
 pub(crate) struct Licence;
@@ -102,8 +102,18 @@ fn deep(n: u64) -> u64 {
     deep(n + 1) + block[(n % 512) as usize]
 }
 
-/// Of `tasks` tasks each `every`th does this, from the second on; says how many came to what.
+/// Of `tasks` tasks each `every`th does this, from the second on; says how many came to what, and stays until the file of
+/// `--until`, if there is to be one, is there.
 pub(crate) async fn master(mw: &Master, args: &Args, tasks: u64, how: &str) -> Result {
+    play(mw, args, tasks, how).await?;
+    let until = args.value("--until", String::new())?;
+    while !until.is_empty() && !std::path::Path::new(&until).exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+async fn play(mw: &Master, args: &Args, tasks: u64, how: &str) -> Result {
     let every = args.value("--every", tasks)?;
     if how == "pine" {
         println!(

@@ -6,10 +6,12 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ringmw_codec::audit::Event;
 
 use crate::app::dir;
+use crate::misfortune::UNLICENSED;
 use crate::process::Process;
 
 /// Name, what the tasks do, more arguments, and the exit code.
@@ -22,6 +24,7 @@ const SCREENS: &[(&str, &str, &[&str], i32)] = &[
     ("overflow", "overflow", &[], 0),
     ("memory", "swell", &["--mw-slave-memory", "300MiB"], 0),
     ("hang", "hang", &["--mw-task-timeout", "300ms"], 0),
+    ("heed", "heed", &["--mw-task-timeout", "300ms"], 0),
     ("panic", "panic", &[], 0),
     ("no-licence", "pine", &["--no-licence"], 255),
 ];
@@ -41,9 +44,10 @@ fn on_a_terminal(dir: &Path, args: &[&str], screen: &Path) -> Process {
 
 /// The same each time: the program's name, its folder, processes' numbers, places in the source.
 fn normal(screen: &str, dir: &Path) -> String {
-    let program = std::env::current_exe().expect("a test knows its own path");
-    let program = program.file_name().expect("a name").to_string_lossy();
+    let path = std::env::current_exe().expect("a test knows its own path");
+    let program = path.file_name().expect("a name").to_string_lossy();
     let screen = screen
+        .replace(&*path.to_string_lossy(), "app")
         .replace(&*program, "app")
         .replace(&*dir.to_string_lossy(), "DIR");
     let mut lines = Vec::new();
@@ -79,6 +83,21 @@ fn places(line: &str) -> String {
         text.push_str(rest);
     }
     text
+}
+
+/// Each number is N.
+fn folded(screen: &str) -> String {
+    let mut folded = String::new();
+    let mut is_number = false;
+    for letter in screen.chars() {
+        match letter.is_ascii_digit() {
+            true if is_number => {}
+            true => folded.push('N'),
+            false => folded.push(letter),
+        }
+        is_number = letter.is_ascii_digit();
+    }
+    folded
 }
 
 fn sorted(screen: &str) -> Vec<&str> {
@@ -121,6 +140,13 @@ pub(crate) fn each_misfortune_has_its_screen(engine: &str) {
     }
 }
 
+fn host_of(master: &Process) -> String {
+    master.await_event("its host", |event| match event {
+        Event::Init { host, .. } => Some(host.clone()),
+        _ => None,
+    })
+}
+
 /// A black hole among eight: how often it fails before it is known is not the same each time.
 pub(crate) fn a_black_hole_has_its_screen() {
     let dir = dir();
@@ -138,25 +164,123 @@ pub(crate) fn a_black_hole_has_its_screen() {
     let mut master = on_a_terminal(dir.path(), &args, &screen);
     master.expect_exit(0);
     let shown = fs::read_to_string(&screen).expect("text");
-    let host = master.await_event("its host", |event| match event {
-        Event::Init { host, .. } => Some(host.clone()),
-        _ => None,
-    });
-    let shown = normal(&shown, dir.path()).replace(&host, "HOST");
-    let mut folded = String::new();
-    let mut lines = Vec::new();
-    for line in shown.lines() {
-        let mut is_number = false;
-        for letter in line.chars() {
-            match letter.is_ascii_digit() {
-                true if is_number => {}
-                true => folded.push('N'),
-                false => folded.push(letter),
-            }
-            is_number = letter.is_ascii_digit();
-        }
-        lines.push(std::mem::take(&mut folded));
-    }
-    let shown = lines.join("\n") + "\n";
+    let host = host_of(&master);
+    let shown = folded(&normal(&shown, dir.path()).replace(&host, "HOST"));
     check("black-hole", &shown, &dir.path().join("local.trail"));
+}
+
+/// Name, what the tasks do, nodes and the slaves of each, and how many slaves join in all: nobody watches over one that is
+/// alone.
+const APART: &[(&str, &str, usize, usize, usize)] = &[
+    ("node-no-licence", "pines", 4, 2, 10),
+    ("node-segfault", "segfault", 1, 2, 4),
+    ("alone-segfault", "segfault", 4, 1, 4),
+    ("alone-exit", "exit with 0", 4, 1, 4),
+];
+
+/// What the master's terminal shows and what those of its nodes show: each line once, as how often is not the same each time.
+pub(crate) fn each_misfortune_of_a_node_has_its_screen() {
+    for (name, how, nodes, each, joined) in APART {
+        let dir = dir();
+        let screen = dir.path().join("screen");
+        let until = dir.path().join("until");
+        let slaves = (nodes * each).to_string();
+        let args = [
+            "--slaves",
+            &slaves,
+            "--tasks",
+            "60",
+            "--misfortune",
+            how,
+            "--until",
+            until.to_str().expect("a temporary path"),
+        ];
+        let shown_at = |screen: &Path| {
+            File::create(screen).expect("a file");
+            let screen = screen.to_owned();
+            move |command: &mut Command| {
+                let shared = || File::options().append(true).open(&screen).expect("a file");
+                command.stdout(shared()).stderr(shared());
+            }
+        };
+        let mut master = Process::master_with(dir.path(), &args, shown_at(&screen));
+        let address = master.address();
+        let (host, port) = address.rsplit_once(':').expect("an address");
+        let each = each.to_string();
+        let args = [
+            "--mw-slave",
+            "--mw-slave-count",
+            &each,
+            "--mw-master-host",
+            host,
+            "--mw-master-port",
+            port,
+        ];
+        let at = dir.path().join("screen-of-nodes");
+        let mut started: Vec<Process> = (0..*nodes)
+            .map(|node| {
+                let shows = shown_at(&at);
+                Process::start_with(dir.path(), &format!("node-{node}"), &args, |command| {
+                    shows(command);
+                    if node == 0 {
+                        command.env(UNLICENSED, "");
+                    }
+                })
+            })
+            .collect();
+        master.await_count("all that join", *joined, |event| {
+            matches!(event, Event::Connected { .. })
+        });
+        fs::write(&until, "").expect("a file");
+        master.expect_exit(0);
+        started.iter_mut().for_each(|node| _ = node.exit());
+        let mut shown = String::new();
+        for (who, screen) in [("master", &screen), ("nodes", &at)] {
+            let screen = fs::read_to_string(screen).expect("text");
+            let screen = folded(&normal(&screen, dir.path()));
+            // Whether it has ended one before is not the same each time.
+            let screen = screen.replace(" (life N of N that ended no task)", "");
+            let mut lines: Vec<&str> = screen.lines().collect();
+            lines.sort_unstable();
+            lines.dedup();
+            lines
+                .iter()
+                .for_each(|line| shown += &format!("{who}: {line}\n"));
+        }
+        check(name, &shown, &dir.path().join("master.trail"));
+    }
+}
+
+/// A failed task is kept, its command told, and replayed it fails with the same message.
+pub(crate) fn a_replay_has_its_screen() {
+    let dir = dir();
+    let (screen, kept) = (dir.path().join("screen"), dir.path().join("failed"));
+    let args = [
+        "--mw-local",
+        "1",
+        "--tasks",
+        "60",
+        "--misfortune",
+        "panic",
+        "--mw-seed",
+        "7",
+        "--mw-keep-failed",
+        kept.to_str().expect("a temporary path"),
+    ];
+    let mut master = on_a_terminal(dir.path(), &args, &screen);
+    master.expect_exit(0);
+    let host = host_of(&master);
+    let mut shown = fs::read_to_string(&screen).expect("text");
+    // The replay has a trail of its own, by the same name.
+    let trail = dir.path().join("run.trail");
+    fs::rename(dir.path().join("local.trail"), &trail).expect("it is there");
+    let file = kept.join("TASK-1");
+    let args = ["--mw-replay", file.to_str().expect("a temporary path")];
+    on_a_terminal(dir.path(), &args, &screen).exit();
+    shown += &fs::read_to_string(&screen).expect("text");
+    check(
+        "replay",
+        &normal(&shown, dir.path()).replace(&format!("on {host}"), "on HOST"),
+        &trail,
+    );
 }

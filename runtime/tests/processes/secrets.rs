@@ -14,8 +14,8 @@ use crate::app::{dir, printed};
 use crate::process::Process;
 use crate::support::until;
 
-/// Both directions of all connections that go through it.
-type Recording = Arc<Mutex<Vec<u8>>>;
+/// What all slaves said that go through it, and what they were told.
+type Recording = Arc<Mutex<[Vec<u8>; 2]>>;
 
 /// Stands between: records what goes from one to the other.
 fn record(address: &str) -> (String, Recording) {
@@ -28,17 +28,16 @@ fn record(address: &str) -> (String, Recording) {
             let (Ok(slave), Ok(master)) = (slave, TcpStream::connect(&address)) else {
                 return;
             };
-            for (mut from, mut to) in [
-                (slave.try_clone().unwrap(), master.try_clone().unwrap()),
-                (master, slave),
-            ] {
+            let way_up = (slave.try_clone().unwrap(), master.try_clone().unwrap());
+            for (direction, (mut from, mut to)) in [way_up, (master, slave)].into_iter().enumerate()
+            {
                 let seen = Arc::clone(&seen);
                 thread::spawn(move || {
                     let mut buffer = vec![0; 1 << 16];
                     while let Ok(read) = from.read(&mut buffer)
                         && read > 0
                     {
-                        seen.lock().unwrap().extend_from_slice(&buffer[..read]);
+                        seen.lock().unwrap()[direction].extend_from_slice(&buffer[..read]);
                         if to.write_all(&buffer[..read]).is_err() {
                             break;
                         }
@@ -56,19 +55,11 @@ fn has(bytes: &[u8], marker: &[u8]) -> bool {
 }
 
 /// A run whose slave dials through somebody who records; what was recorded, and the secret.
-fn recorded(dir: &Path, flags: &[&str]) -> (Vec<u8>, Option<String>) {
+fn recorded(dir: &Path, flags: &[&str], printed: &str) -> ([Vec<u8>; 2], Option<String>) {
     let file = dir.join("resource");
     let path = file.to_str().unwrap();
-    // Ballast of sevens travels with each task, and the user's arguments with the welcome.
-    let args = [
-        "--mw-resource-file",
-        path,
-        "--tasks",
-        "40",
-        "--ballast",
-        "100",
-        "MARKER",
-    ];
+    // The user's arguments travel with the welcome.
+    let args = ["--mw-resource-file", path, "--tasks", "40", "MARKER"];
     let mut master = Process::master(dir, &[&args[..], flags].concat());
     let address = master.address();
     until("the resource file", || std::fs::metadata(&file).ok());
@@ -87,33 +78,67 @@ fn recorded(dir: &Path, flags: &[&str]) -> (Vec<u8>, Option<String>) {
     let mut slave = Process::start(dir, "slave", &slave);
     master.expect_exit(0);
     slave.expect_exit(0);
-    assert_eq!(master.stdout(), printed(40));
+    assert_eq!(master.stdout(), printed);
     let recorded = recording.lock().unwrap().clone();
     (recorded, resource.secret)
 }
 
-const MARKERS: [&[u8]; 4] = [b"MARKER", b"square", &[7; 40], b"RW\x01"];
+/// What each run has in plain of each direction: what tasks are, what they are given, and what comes of them.
+const SAID: &[&[u8]] = &[b"RW\x01", b"square"];
+const TOLD: &[&[u8]] = &[b"RW\x01", b"MARKER"];
+const GIVEN: &[u8] = &[7; 40];
+const RETURNED: &[u8] = &[39; 40];
 
-pub(crate) fn nothing_goes_in_plain() {
-    let dir = dir();
-    let (plain, secret) = recorded(dir.path(), &["--mw-no-secret"]);
-    assert_eq!(secret, None);
-    for marker in MARKERS {
-        assert!(
-            has(&plain, marker),
-            "without a secret it is seen: {marker:?}"
-        );
+/// A run, and what of it is seen of what its slaves said and were told.
+struct Played<'a> {
+    flags: &'a [&'a str],
+    printed: &'a str,
+    said: &'a [&'a [u8]],
+    told: &'a [&'a [u8]],
+}
+
+pub(crate) fn nothing_goes_in_plain(engine: &str) {
+    // With ballast of sevens each, and with results of which each is one number many times.
+    let squares = printed(40);
+    let runs = [
+        Played {
+            flags: &["--ballast", "100"],
+            printed: &squares,
+            said: SAID,
+            told: &[TOLD, &[GIVEN]].concat(),
+        },
+        Played {
+            flags: &["--swell", "100"],
+            printed: "40 came, 0 did not\n",
+            said: &[SAID, &[RETURNED]].concat(),
+            told: TOLD,
+        },
+    ];
+    for played in &runs {
+        let run = |more: &[&str]| {
+            let dir = dir();
+            let flags = [&["--mw-engine", engine], played.flags, more].concat();
+            recorded(dir.path(), &flags, played.printed)
+        };
+        let (plain, secret) = run(&["--mw-no-secret"]);
+        assert_eq!(secret, None);
+        let (sealed, secret) = run(&[]);
+        let secret = secret.expect("by default it has one");
+        let digit = |at: usize| u8::from_str_radix(&secret[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..secret.len()).step_by(2).map(digit).collect();
+        let markers = [played.said, played.told];
+        for ((plain, sealed), markers) in plain.iter().zip(&sealed).zip(markers) {
+            assert!(sealed.len() > plain.len(), "as much was said");
+            for marker in markers {
+                assert!(
+                    has(plain, marker),
+                    "without a secret it is seen: {marker:?}"
+                );
+                assert!(!has(sealed, marker), "{marker:?} goes in plain");
+            }
+            assert!(!has(sealed, secret.as_bytes()) && !has(sealed, &bytes));
+        }
     }
-    let dir = crate::app::dir();
-    let (sealed, secret) = recorded(dir.path(), &[]);
-    let secret = secret.expect("by default it has one");
-    assert!(sealed.len() > plain.len(), "as much was said");
-    for marker in MARKERS {
-        assert!(!has(&sealed, marker), "{marker:?} goes in plain");
-    }
-    let digit = |at: usize| u8::from_str_radix(&secret[at..at + 2], 16).unwrap();
-    let bytes: Vec<u8> = (0..secret.len()).step_by(2).map(digit).collect();
-    assert!(!has(&sealed, secret.as_bytes()) && !has(&sealed, &bytes));
 }
 
 pub(crate) fn the_secret_stands_nowhere_else() {

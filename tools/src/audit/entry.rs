@@ -62,6 +62,8 @@ pub(crate) enum What<'a> {
     Gone {
         slave: u32,
         cause: &'static str,
+        /// What it said of it itself, or the system.
+        why: &'a str,
         recycled: u64,
         unrunnable: u64,
     },
@@ -208,6 +210,7 @@ impl SlaveView {
         What::Gone {
             slave: self.id(),
             cause,
+            why: "",
             recycled: 0,
             unrunnable: 0,
         }
@@ -340,18 +343,21 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
         &Event::Lost {
             slave,
             cause,
+            ref detail,
             recycled,
             unrunnable,
             ..
         } => What::Gone {
             slave,
             cause: cause_word(cause),
+            why: detail,
             recycled,
             unrunnable,
         },
         &Event::Disconnected { slave, .. } => What::Gone {
             slave,
             cause: "shutdown",
+            why: "",
             recycled: 0,
             unrunnable: 0,
         },
@@ -564,6 +570,7 @@ pub(crate) fn of_clmw<'a>(event: clmw::Event<'a>, view: &'a mut SlaveView) -> Wh
         E::Gone { slave, how } => What::Gone {
             slave,
             cause: gone_word(how),
+            why: "",
             recycled: 0,
             unrunnable: 0,
         },

@@ -32,6 +32,7 @@ use crate::io::files::kept::{self, KeptWriter};
 use crate::io::files::private;
 use crate::io::forwarded::Forwarded;
 use crate::io::last_lines;
+use crate::io::local::Plan;
 use crate::io::probe;
 use crate::io::progress::{Form, Progress};
 use crate::io::secret_file;
@@ -391,15 +392,14 @@ impl Setting {
             mw.keep_state(keeper);
         }
         let local = match &self.settings.role {
-            Role::Local { slaves } if !self.embedded => Some(LocalSlaves::start(
-                *slaves,
-                port,
-                &self.member_id,
-                self.settings.audit_file.clone(),
-                secret.clone(),
-                &self.settings.passed_on,
-                stop.clone(),
-            )?),
+            Role::Local { slaves } if !self.embedded => {
+                let mut plan = Plan::of_this_binary(*slaves, port, &self.member_id);
+                plan.tell(secret.clone());
+                plan.audit_file.clone_from(&self.settings.audit_file);
+                plan.args.extend_from_slice(&self.settings.passed_on);
+                plan.life = number;
+                Some(LocalSlaves::start(plan, stop.clone())?)
+            }
             _ => None,
         };
         let about = status::run(&self, word.word(), seed, &addresses);

@@ -1,13 +1,10 @@
 //! Local mode's slaves, tied to the run: the trail tells their deaths, and that the run is over tells the supervisor.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringmw_codec::audit::Event;
-use ringmw_codec::secret::Secret;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::io::local::{LocalEvent, NAMELESS, Plan, STOP_BOUND, Supervisor};
@@ -24,19 +21,7 @@ pub(super) struct LocalSlaves {
 impl LocalSlaves {
     /// # Errors
     /// When not even the first slave can be started.
-    pub(super) fn start(
-        slaves: Option<u32>,
-        port: u16,
-        member_id: &str,
-        audit_file: Option<PathBuf>,
-        secret: Option<Secret>,
-        passed_on: &[OsString],
-        news: UnboundedSender<Outside>,
-    ) -> Result<Self, String> {
-        let mut plan = Plan::of_this_binary(slaves, port, member_id);
-        plan.tell(secret);
-        plan.audit_file = audit_file;
-        plan.args.extend_from_slice(passed_on);
+    pub(super) fn start(mut plan: Plan, news: UnboundedSender<Outside>) -> Result<Self, String> {
         let slaves = u64::from(plan.slaves);
         let is_leaving = Arc::new(AtomicBool::new(false));
         let (leaving, say) = (Arc::clone(&is_leaving), Arc::clone(&plan.output));

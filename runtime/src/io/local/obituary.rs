@@ -10,6 +10,7 @@ use ringmw_codec::Nanos;
 use crate::io::terminal::printable;
 use crate::io::word::LastWord;
 use crate::io::{crash, last_word};
+use crate::proto::task_name::TaskName;
 
 /// So many deaths of a kind have a line each before they are folded.
 const LINES_FIRST: u32 = 3;
@@ -36,6 +37,7 @@ struct Kind {
 pub(super) fn in_words(
     status: Option<ExitStatus>,
     last: &LastWord,
+    running: Option<TaskName>,
     memory_was_short: bool,
 ) -> String {
     let mut reason = last.reason.as_deref().filter(|_| !last.was_told);
@@ -62,8 +64,8 @@ pub(super) fn in_words(
             None => "ended, and was reaped by another,".to_owned(),
         }
     };
-    match last.running {
-        Some(task) => words.push_str(&format!(" while it ran TASK-{task}")),
+    match running {
+        Some(task) => words.push_str(&format!(" while it ran {task}")),
         None => words.truncate(words.trim_end_matches(',').len()),
     }
     if let Some(reason) = reason {
@@ -215,15 +217,14 @@ mod tests {
             ),
         ];
         for (status, reason, expected) in rows {
-            let mut last = LastWord {
-                running: Some(5),
+            let last = LastWord {
                 reason: reason.map(str::to_owned),
                 ..LastWord::default()
             };
             let status = Some(ExitStatus::from_raw(status));
-            assert_eq!(in_words(status, &last, false), expected);
-            last.running = None;
-            let idle = in_words(status, &last, false);
+            let task = Some(TaskName { task: 5, life: 1 });
+            assert_eq!(in_words(status, &last, task, false), expected);
+            let idle = in_words(status, &last, None, false);
             assert!(!idle.ends_with(',') && !idle.contains(",:"), "{idle}");
         }
     }

@@ -49,6 +49,7 @@ fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
             output,
             name: "app".to_owned(),
             batch_job: None,
+            life: 0,
             cores: Vec::new(),
         },
         lines,
@@ -57,6 +58,10 @@ fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
 
 fn start(slaves: u32, script: &str) -> Bench {
     let (plan, lines) = plan(slaves, script);
+    start_as(plan, lines)
+}
+
+fn start_as(plan: Plan, lines: Receiver<(Stream, String)>) -> Bench {
     let (sender, events) = mpsc::channel();
     let supervisor =
         Supervisor::start(plan, move |event| drop(sender.send(event))).expect("sh starts");
@@ -164,6 +169,18 @@ fn one_that_dies_is_told_of_and_started_again() {
     assert_eq!(bench.line(), (Stream::Stderr, line.into()));
     assert_eq!(bench.started().0, "local.0.2");
     assert!(bench.ended().0.is_over);
+}
+
+/// In a run's second life a task is named with the life for people, and in the trail as ever.
+#[test]
+fn a_death_names_its_task_with_the_life() {
+    let script = "case $RINGMW_JOB in local.0.0) joins; begins; exit 7;; *) told; exit 0;; esac";
+    let (mut plan, lines) = plan(1, script);
+    plan.life = 2;
+    let bench = start_as(plan, lines);
+    assert_eq!(bench.ended().0.how, "exit status: 7 in TASK-6");
+    let line = "app: slave 0 (SLAVE-3) exited with 7 while it ran TASK-6.2; it is started again in 0.1 s\n";
+    assert_eq!(bench.line(), (Stream::Stderr, line.into()));
 }
 
 #[test]

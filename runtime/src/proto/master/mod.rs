@@ -56,7 +56,7 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{self, TaskBatchBuilder};
 use ringmw_codec::control::{WITHDRAW_TASKS_MAX, Withdraw};
 use ringmw_codec::frame::{Kind, LONG_BYTES_MIN};
-use ringmw_codec::secret::Secret;
+use ringmw_codec::secret::{RECORD_PLAIN_BYTES_MAX, Secret};
 use ringmw_sched::{
     AUTO, AlgorithmId, Group, Nanos, PACKETS_WEIGHED_FROM, Scheduler, SlaveId, SlaveMap, Unrunnable,
 };
@@ -106,6 +106,8 @@ pub struct MasterCore {
     opened: Vec<u8>,
     /// From so many missing bytes on the rest of a frame is received into its own memory.
     long_from: usize,
+    /// What it seals goes into records of so many bytes at most.
+    record_bytes: usize,
     sched: Scheduler<Body>,
     conns: Vec<Option<Conn>>,
     /// Connection slots by slave.
@@ -191,6 +193,7 @@ impl MasterCore {
             unanswered: VecDeque::new(),
             opened: Vec::new(),
             long_from: LONG_BYTES_MIN,
+            record_bytes: RECORD_PLAIN_BYTES_MAX,
             sched,
             conns: Vec::new(),
             slots: SlaveMap::default(),
@@ -424,11 +427,15 @@ impl MasterCore {
             if state.barred.is_some() {
                 continue;
             }
-            put_withdraw(&mut state.withdraw, &mut state.out);
-            let has_answer = state.secured.as_ref().is_some_and(|it| it.has_answer());
             let conn = state.id;
+            if !state.withdraw.is_empty() {
+                put_withdraw(&mut state.withdraw, &mut state.out);
+            }
+            let has_answer = state.secured.as_ref().is_some_and(|it| it.has_answer());
             if !state.out.is_empty() || has_answer {
-                self.account(conn);
+                if state.out_bytes() != state.unsent.in_out {
+                    self.account(conn);
+                }
                 let (out, pieces) = self.take_out(conn);
                 if let Some(effect) = self.frame_to_send(conn, out, pieces) {
                     return Some(effect);
@@ -544,11 +551,9 @@ impl MasterCore {
             .filter(|state| state.id == conn)
     }
 
+    #[inline]
     fn conn_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
-        self.conns
-            .get_mut(conn.slot())?
-            .as_mut()
-            .filter(|state| state.id == conn)
+        conn::find(&mut self.conns, conn)
     }
 
     /// Something was put into its buffer.

@@ -53,6 +53,11 @@ impl MasterCore {
         self.secret = Some(secret);
     }
 
+    /// What is sealed goes into records of so many bytes at most; for the simulated world.
+    pub(crate) fn set_record_bytes(&mut self, bytes: usize) {
+        self.record_bytes = bytes;
+    }
+
     /// Whether the run has a secret: then each connection is given its [key](Self::on_key).
     pub fn has_secret(&self) -> bool {
         self.secret.is_some()
@@ -248,17 +253,6 @@ impl MasterCore {
         }
     }
 
-    /// The engine has written so many sealed bytes: more can be sealed.
-    pub(super) fn on_sealed_written(&mut self, conn: ConnId, bytes: u64) {
-        let Some(state) = self.conn_mut(conn) else {
-            return;
-        };
-        state.sealed_ahead = state.sealed_ahead.saturating_sub(bytes as usize);
-        if !state.unsealed.is_empty() {
-            self.dirty.push(conn.slot() as u32);
-        }
-    }
-
     fn seal_shared(&mut self, conn: ConnId, piece: Bytes) -> Effect {
         let Some(state) = self.conn_mut(conn) else {
             return Effect::SendShared(conn, piece);
@@ -276,7 +270,15 @@ impl MasterCore {
     }
 
     /// What the engine is to do, as it goes over the wire.
+    #[inline]
     pub fn seal(&mut self, effect: Effect) -> Effect {
+        match self.has_secret() {
+            true => self.seal_any(effect),
+            false => effect,
+        }
+    }
+
+    fn seal_any(&mut self, effect: Effect) -> Effect {
         let (conn, mut frames) = match effect {
             Effect::Send(conn, frames) => (conn, frames),
             Effect::SendShared(conn, piece) => return self.seal_shared(conn, piece),
@@ -291,7 +293,7 @@ impl MasterCore {
             return Effect::Send(conn, frames);
         };
         let mut sealed = self.spare().unwrap_or_default();
-        secured.seal(&mut frames, &mut sealed);
+        secured.seal(&mut frames, &mut sealed, self.record_bytes);
         let more = (sealed.len() - frames.len()) as u64;
         let state = self.conn_mut(conn).expect("looked up above");
         state.secured = Some(secured);

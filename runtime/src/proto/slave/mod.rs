@@ -32,6 +32,7 @@ use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultBatchBuilder;
 use ringmw_codec::frame::{FrameReader, Kind, LONG_BYTES_MIN};
 use ringmw_codec::handshake::Welcome;
+use ringmw_codec::secret::RECORD_PLAIN_BYTES_MAX;
 use ringmw_sched::{Nanos, SlaveId};
 
 use crate::proto::SECOND;
@@ -51,6 +52,7 @@ use outbox::Outbox;
 pub(crate) use packet::Assignment;
 use packet::{Announcement, Queued, Running};
 pub use results::Next;
+pub(crate) use shared::Here;
 use shared::Shelf;
 pub(crate) use talk::Talked;
 use talk::{Progressed, Talk};
@@ -83,6 +85,8 @@ pub struct SlaveCore {
     records: Vec<u8>,
     /// From so many missing bytes on the rest of a frame is received into its own memory.
     long_from: usize,
+    /// What it seals goes into records of so many bytes at most.
+    record_bytes: usize,
     tasks: VecDeque<Queued>,
     /// Tasks in them.
     queued: usize,
@@ -146,6 +150,7 @@ impl SlaveCore {
             secured: None,
             records: Vec::new(),
             long_from: LONG_BYTES_MIN,
+            record_bytes: RECORD_PLAIN_BYTES_MAX,
             tasks: VecDeque::new(),
             queued: 0,
             running: None,
@@ -275,7 +280,7 @@ impl SlaveCore {
         if let Some(secured) = &mut self.secured
             && !secured.is_open()
         {
-            secured.take(&mut Vec::new(), into);
+            secured.take(&mut Vec::new(), into, self.record_bytes);
             return true;
         }
         if self.out.is_empty() {
@@ -289,7 +294,7 @@ impl SlaveCore {
         }
         said(&part);
         match &mut self.secured {
-            Some(secured) => secured.take(&mut part, into),
+            Some(secured) => secured.take(&mut part, into, self.record_bytes),
             None if into.is_empty() => std::mem::swap(into, &mut part),
             None => into.append(&mut part),
         }

@@ -39,6 +39,11 @@ impl SlaveCore {
         first
     }
 
+    /// What is sealed goes into records of so many bytes at most; for the simulated world.
+    pub(crate) fn set_record_bytes(&mut self, bytes: usize) {
+        self.record_bytes = bytes;
+    }
+
     /// Bytes came from the master, as they were on the wire. `heard` is told the frames in them, for who looks on.
     pub fn on_received(&mut self, bytes: &[u8], now: Nanos, heard: &mut dyn FnMut(&[u8])) {
         let is_over = self.end.is_some() || self.is_apart();

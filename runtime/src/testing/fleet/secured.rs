@@ -115,11 +115,11 @@ impl Fleet {
         slave.trusts = false;
         match up {
             true => {
-                link.up.tamper(rng);
+                link.up.tamper(&link.down, rng);
                 law.on_tampered(link.id);
             }
             false => {
-                link.down.tamper(rng);
+                link.down.tamper(&link.up, rng);
                 // A length that was changed makes it wait for ever, and beat: that is a hang.
                 let at = self.now + rng.random_range(SECOND..4 * self.stall_max);
                 self.later.push((at, Later::Kill(key)));

@@ -9,6 +9,7 @@ use ringmw_sched::{Reason, SlaveId};
 
 use crate::io::engine::ConnId;
 use crate::proto::blob::{WINDOW_BYTES, name_of};
+use crate::proto::slave::Here;
 use crate::testing::coverage::Must;
 use crate::testing::law::Law;
 use crate::testing::law::tables::Place;
@@ -72,6 +73,18 @@ impl Law {
             );
         }
         had.extend(here);
+    }
+
+    /// A task begins with this: all that it names, to the last byte.
+    pub(in crate::testing) fn on_given(&self, seq: u64, here: &[Here]) {
+        let named = self.shared.mentions.get(&seq).into_iter().flatten();
+        for name in named {
+            let given = here.iter().find(|(given, _)| given == name);
+            assert!(
+                given.is_some_and(|(_, bytes)| **bytes == self.shared.contents[name]),
+                "TASK-{seq} begins without all of {name}, which it names"
+            );
+        }
     }
 
     /// A task names it.

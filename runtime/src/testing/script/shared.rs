@@ -20,6 +20,9 @@ use crate::typed::shared::Shared;
 /// It keeps so many at most.
 const KEPT_MAX: usize = 6;
 
+/// The largest is of so many pieces: some parts of a file are read at a time, and come in any order.
+const PIECES_MAX: usize = 10;
+
 /// Reading a part of a file takes so long at most.
 const READ_MAX: Nanos = SECOND / 10;
 
@@ -83,7 +86,7 @@ impl Blobs {
     /// One takes some pieces, and some windows of a link; what a slave's cache holds: all, some, or hardly one.
     pub(super) fn fit(&mut self, unsent_bytes_max: u64, window: usize) -> u64 {
         let piece = (unsent_bytes_max / 16).clamp(1, 64 << 10) as usize;
-        self.bytes_max = (4 * piece).min(8 * window).min(100_000);
+        self.bytes_max = (PIECES_MAX * piece).min(8 * window).min(100_000);
         match self.rng.random_range(0..3) {
             0 => 1 << 30,
             1 => 3 * self.bytes_max as u64,

@@ -17,7 +17,7 @@ use crate::proto::master::{MasterCore, SHUTDOWN_WAIT};
 use crate::proto::series::Body;
 use crate::testing::coverage::Coverage;
 use crate::testing::doors::Doors;
-use crate::testing::fleet::{Fault, Fleet, LONG_FROM, Leavers, Weights};
+use crate::testing::fleet::{Fault, Fleet, LONG_FROM, Leavers, RECORD_BYTES, Weights};
 use crate::testing::law::Law;
 use crate::testing::net::Quality;
 use crate::testing::refusals::Refusals;
@@ -310,6 +310,7 @@ impl Script {
         let every = if broken { 40 * SECOND } else { every };
         let mut core = MasterCore::new(config.clone(), 0);
         core.set_long_from(LONG_FROM[(seed % 3) as usize]);
+        core.set_record_bytes(RECORD_BYTES[(seed / 3 % 3) as usize]);
         let mut law = Law::new(config, false);
         if seed % 3 != 2 {
             core.set_secret(fleet.draw_secret(seed));

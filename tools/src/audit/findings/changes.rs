@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::output::figure;
 use super::facts::{Facts, Member, Span};
 use super::signs::{Begun, Loss};
-use super::{ALPHA, Finding, NAMED_MAX, Weight, chance, clock, count, percent, took};
+use super::{ALPHA, Finding, NAMED_MAX, Rank, Weight, chance, clock, count, percent, took};
 
 const SECOND_US: f64 = 1e6;
 /// Slaves lost at once are so many at least.
@@ -713,6 +713,7 @@ fn queue_empty(findings: &mut Vec<Finding>, facts: &Facts<'_>) {
         };
         let text = format!("{} of slave time was idle{rest}.", percent(idle));
         let finding = Finding::new("idle", Weight::Note, text)
+            .ranked(Rank::Consequence)
             .cost(present_us - busy_us)
             .with(&[("share", idle)])
             .advise(

@@ -185,19 +185,26 @@ pub(super) fn losses(findings: &mut Vec<Finding>, facts: &Facts<'_>, changes: &C
         .map(|(number, cause)| format!("{} by {cause}", count(*number)))
         .collect();
     let were = if lost == 1 { "was" } else { "were" };
+    let reason = facts.signs.reasons.first();
+    let said = reason.map_or_else(String::new, |(reason, number, _)| {
+        format!(", {} of them: {reason}", count(*number))
+    });
     let text = format!(
-        "{} {were} lost ({}); {} had to be sent again.",
+        "{} {were} lost ({}{said}); {} had to be sent again.",
         plural(lost, "slave"),
         causes.join(", "),
         plural(summary.tasks.recycled, "task")
     );
-    let finding = Finding::new("losses", Weight::Note, text)
+    let mut finding = Finding::new("losses", Weight::Note, text)
         .cost(work_us)
         .with(&[
             ("lost", lost as f64),
             ("recycled", summary.tasks.recycled as f64),
         ])
         .advise("", "ringmw audit churn --sheet by_reason");
+    if let Some((reason, ..)) = reason {
+        finding = finding.by("message", reason);
+    }
     findings.push(finding);
     losing(findings, facts, changes);
 }

@@ -120,6 +120,8 @@ impl Messages {
 pub(crate) struct Signs {
     pub(super) slaves: FxHashMap<Key, Packets>,
     pub(super) losses: Vec<Loss>,
+    /// What the lost said of it, or the system.
+    pub(super) reasons: Messages,
     pub(super) failures: Messages,
     pub(super) algorithms: FxHashMap<String, u64>,
     /// By message and slave.
@@ -145,6 +147,7 @@ impl Signs {
         Self {
             slaves: FxHashMap::default(),
             losses: Vec::new(),
+            reasons: Messages::default(),
             failures: Messages::default(),
             algorithms: FxHashMap::default(),
             failures_of: FxHashMap::default(),
@@ -214,12 +217,16 @@ impl Signs {
             What::Gone {
                 slave,
                 cause,
+                why,
                 recycled,
                 ..
             } => {
                 let packets = self.slaves.entry(key(slave)).or_default();
                 let since_us = packets.since_us.take().filter(|_| recycled > 0);
                 if at.is_counted && cause != "shutdown" {
+                    if !why.is_empty() {
+                        self.reasons.add(why, at.us);
+                    }
                     self.losses.push(Loss {
                         us: at.us,
                         key: key(slave),
