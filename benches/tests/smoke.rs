@@ -221,6 +221,35 @@ fn allocations_are_counted() {
     assert!((0.0..1_000.0).contains(&per_packet), "{line}");
 }
 
+/// A packet allocates some times, a task not once: beside what is the user's own, the String of an echo, and the Vec that
+/// goes into a `vecf` and the one that comes out. A call has its place in the block of those made together.
+#[test]
+fn no_task_allocates_but_for_what_is_its_users_own() {
+    let shapes = [
+        ("noop", 0.0),
+        ("str", 0.0),
+        ("vstr", 0.0),
+        ("tag", 0.0),
+        ("policy", 0.0),
+        ("ordered", 0.0),
+        ("inorder", 0.0),
+        ("reduce", 0.0),
+        ("echo", 1.0),
+        ("vecf", 2.0),
+        ("call", 1.0),
+    ];
+    for (shape, own) in shapes {
+        let case = format!("{shape}-g100-s2");
+        let args = ["--case", &case, "--tasks", "20000", "--json"];
+        let line = line(env!("CARGO_BIN_EXE_allocations"), &args);
+        let per_task = line["allocations_per_task"].as_f64().unwrap();
+        assert!(
+            (own - 0.1..own + 0.25).contains(&per_task),
+            "{shape}: {per_task}, of which {own} are its user's: {line}"
+        );
+    }
+}
+
 #[test]
 fn queued_tasks_are_weighed_and_run() {
     let line = line(

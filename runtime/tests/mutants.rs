@@ -323,14 +323,14 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "who does not read gets work without end",
         file: "runtime/src/proto/master/unsent.rs",
-        old: "let held_back = unsent.crowded || unsent.bytes >= most;",
-        new: "let held_back = unsent.crowded || (unsent.bytes >= most && most == 0);",
+        old: "unsent.crowded || unsent.bytes >= config.unsent_bytes_max;",
+        new: "unsent.crowded || (unsent.bytes >= config.unsent_bytes_max && config.unsent_bytes_max == 0);",
     },
     Mutant {
         name: "what has been put into a buffer and not been handed over is not counted as unsent",
         file: "runtime/src/proto/master/unsent.rs",
-        old: "let more = (out_bytes - state.unsent.in_out) as u64;",
-        new: "let more = (out_bytes - state.unsent.in_out) as u64 * u64::from(state.unsent.in_out == 0);",
+        old: "(out_bytes - before) as u64",
+        new: "(out_bytes - before) as u64 * u64::from(before == 0)",
     },
     Mutant {
         name: "a half frame is kept though its connection is gone",
@@ -387,6 +387,12 @@ const MUTANTS: &[Mutant] = &[
         file: "sched/src/events/expire.rs",
         old: "record.is_late().then(|| Reason::NotBegunInTime {",
         new: "(record.is_late() && record.marked()).then(|| Reason::NotBegunInTime {",
+    },
+    Mutant {
+        name: "deadlines: all tasks of a series have the first one's",
+        file: "sched/src/events/expire.rs",
+        old: "let at = |within: Nanos| submitted.saturating_add(within);",
+        new: "let at = |_: Nanos| submitted.saturating_add(within[0]);",
     },
     Mutant {
         name: "deadlines: what has waited too long is handed out",
@@ -730,8 +736,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "needs: tasks that need different labels travel as one series",
         file: "runtime/src/master/submit.rs",
-        old: "task.needs() == open.needs && task.policy(needs) == open.spec.policy",
-        new: "task.policy(needs) == open.spec.policy",
+        old: "task.needs() == open.needs && open.is_policy(policy)",
+        new: "open.is_policy(policy)",
     },
     Mutant {
         name: "needs: who is lost is still counted as having its labels",

@@ -21,6 +21,7 @@ use crate::data::times::Times;
 use crate::end::{Reason, Unrunnable};
 use crate::ids::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
 use crate::series::Series;
+use crate::task::Policy;
 
 /// A drained list of news keeps room for this many at most.
 const NEWS_KEPT: usize = 1024;
@@ -277,6 +278,7 @@ impl<P: Series> Scheduler<P> {
         let record = self.tasks.get(slot);
         let (seq, algorithm, owner) = (record.seq, record.algorithm, self.owners.of(record));
         let (policy, tasks) = (self.owners.policy_of(record), record.tasks());
+        let each = self.owners.each_within(record).to_vec();
         let mut rest = Some(self.free(slot));
         for nth in 0..tasks {
             let payload = match nth + 1 < tasks {
@@ -287,7 +289,13 @@ impl<P: Series> Scheduler<P> {
                 id: TaskId { seq, slot }.after(nth),
                 algorithm,
                 owner,
-                policy,
+                policy: Policy {
+                    start_within: each
+                        .get(nth as usize)
+                        .copied()
+                        .unwrap_or(policy.start_within),
+                    ..policy
+                },
                 payload: payload.expect("there is one for each task"),
                 reason,
             });

@@ -106,10 +106,20 @@ impl<P: Series> Scheduler<P> {
                 }
             }
         };
+        let (policy, each) = (
+            self.owners.policy_of(record),
+            self.owners.each_within(record),
+        );
         Some(TaskLook {
             algorithm: record.algorithm,
             submitted: record.submitted,
-            policy: self.owners.policy_of(record),
+            policy: Policy {
+                start_within: each
+                    .get((seq - record.seq) as usize)
+                    .copied()
+                    .unwrap_or(policy.start_within),
+                ..policy
+            },
             bound_to,
             crashes: record.crashes.into(),
             of_queue: record.of_queue(),

@@ -51,7 +51,7 @@ enum Told {
     Lost(Losses),
     Late(u64),
     Accepted(u64, SlaveId, Nanos, Nanos),
-    Cancelled(u64, Option<SlaveId>),
+    Cancelled(u64, Option<SlaveId>, Nanos),
     Back(Vec<u64>),
     Counts(u64, u64, u64, usize),
 }
@@ -64,6 +64,8 @@ struct Side {
     told: Vec<Told>,
     grown: u64,
     together: u64,
+    apart: u64,
+    overdue: u64,
 }
 
 impl Side {
@@ -76,12 +78,16 @@ impl Side {
         self.ids.insert(seq, id);
     }
 
-    /// As many tasks that are alike, in series where there may be.
-    fn submit_all(&mut self, spec: TaskSpec, tasks: u32, now: Nanos) {
+    /// As many tasks that are alike, in series where there may be; each to be begun within that time.
+    fn submit_all(&mut self, spec: TaskSpec, tasks: u32, now: Nanos, within: fn(u64) -> Nanos) {
         let mut left = tasks;
         while left > 0 {
-            let bytes = bytes_of(self.ids.len() as u64);
-            let spec = TaskSpec { bytes, ..spec };
+            let next = self.ids.len() as u64;
+            let mut spec = TaskSpec {
+                bytes: bytes_of(next),
+                ..spec
+            };
+            spec.policy.start_within = within(next);
             let opening = self.sched.opening(&spec);
             if !self.runs || opening.tasks_max < 2 {
                 self.submit(spec, now);
@@ -94,7 +100,11 @@ impl Side {
                 tasks -= 1;
             }
             let numbers = Numbers(first..first + u64::from(tasks));
-            let id = self.sched.submit(spec, numbers, now);
+            let each: Vec<Nanos> = numbers.0.clone().map(within).collect();
+            let differ = each.iter().any(|&each| each != spec.policy.start_within);
+            let each = if differ { each } else { Vec::new() };
+            self.apart += u64::from(differ);
+            let id = self.sched.submit_each_within(spec, numbers, now, each);
             assert_eq!(id, opening.first, "it was foretold");
             let ids = (0..tasks).map(|nth| (first + u64::from(nth), id.after(nth)));
             self.ids.extend(ids);
@@ -148,7 +158,9 @@ impl Side {
         assert_eq!(cancelled.is_some(), is_live);
         if let Some(cancelled) = cancelled {
             assert_eq!(cancelled.payload, Numbers(task..task + 1));
-            self.told.push(Told::Cancelled(task, cancelled.held_by));
+            let within = cancelled.policy.start_within;
+            self.told
+                .push(Told::Cancelled(task, cancelled.held_by, within));
         }
     }
 
@@ -174,10 +186,20 @@ impl Side {
         while hands_out && let Some((slave, tasks)) = self.sched.recall(now) {
             self.told.push(Told::Recall(slave, tasks));
         }
+        let mut all = Vec::new();
         while let Some(ended) = self.sched.poll_unrunnable() {
             assert_eq!(ended.payload, Numbers(ended.id.seq()..ended.id.seq() + 1));
-            self.told.push(Told::Ended(ended.id.seq(), ended.reason));
+            if let Reason::NotBegunInTime { within } = ended.reason {
+                assert_eq!(ended.policy.start_within, within);
+                self.overdue += 1;
+            }
+            all.push((ended.id.seq(), ended.reason));
         }
+        // Those of one turn that have waited too long end series by series.
+        all.sort_by_key(|&(seq, _)| seq);
+        let all = all.into_iter();
+        self.told
+            .extend(all.map(|(seq, reason)| Told::Ended(seq, reason)));
         let sched = &self.sched;
         self.told.push(Told::Counts(
             sched.queued(),
@@ -201,6 +223,8 @@ struct Did {
     recycled: u64,
     charged: u64,
     late: u64,
+    apart: u64,
+    overdue: u64,
 }
 
 #[derive(Default)]
@@ -218,6 +242,8 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
         told: Vec::new(),
         grown: 0,
         together: 0,
+        apart: 0,
+        overdue: 0,
     };
     let mut sides = [side(false), side(true)];
     let mut slaves: BTreeMap<SlaveId, Played> = BTreeMap::new();
@@ -244,8 +270,14 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
                     if a % 11 < 3 {
                         (spec.policy.to, spec.policy.do_it_anyway) = (slave, a % 3 == 0);
                     }
+                    let within: fn(u64) -> Nanos = match a % 13 {
+                        0..3 => |seq| seq * 7_919 % 97 * 20 * MS,
+                        3 => |seq| 100 * MS + seq / 8 % 2 * 1_000 * MS,
+                        4 => |_| 500 * MS,
+                        _ => |_| Nanos::MAX,
+                    };
                     for side in &mut sides {
-                        side.submit_all(spec, a % 40, now);
+                        side.submit_all(spec, a % 40, now, within);
                     }
                     continue;
                 }
@@ -363,6 +395,7 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
             runs.told[before..],
             "after {kind} {a}"
         );
+        assert!(runs.sched.queued_bytes() <= plain.sched.queued_bytes());
         let news = runs.told[before..].to_vec();
         for told in &news {
             match told {
@@ -391,6 +424,8 @@ fn run(config: Config, draws: &[(u32, u32)], did: &mut Did) {
     }
     did.grown += sides[1].grown;
     did.together += sides[1].together;
+    did.apart += sides[1].apart;
+    did.overdue += sides[1].overdue;
     let count = |what: fn(&Told) -> bool| sides[1].told.iter().filter(|told| what(told)).count();
     did.cancelled += count(|told| matches!(told, Told::Cancelled(..))) as u64;
     did.late += count(|told| matches!(told, Told::Late(_))) as u64;
@@ -436,6 +471,8 @@ fn runs_change_nothing_but_the_cost() {
         did.recycled,
         did.charged,
         did.late,
+        did.apart,
+        did.overdue,
     ];
     assert!(all.iter().all(|&times| times > 20), "{did:?}");
 }

@@ -246,7 +246,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
                 break;
             }
         }
-        self.filled_at = self.mw.inner.clock.now();
+        self.filled_at = slice.read_at();
     }
 
     /// How many tasks it has in all, those that are still to be asked for included, where the iterator knows.
@@ -257,7 +257,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     }
 
     /// Submits a task if there is room for it.
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, task: &Task<A>, room: &mut Room) -> bool {
         let task = RawTask::new(task);
         if !room.take(task.packet_bytes()) {

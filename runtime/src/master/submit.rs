@@ -170,14 +170,14 @@ impl Master {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_single<A: Algorithm>(&self, algorithm: AlgorithmId, task: &Task<A>) -> TaskId {
         let stream = self.work(|state| state.next_single(algorithm));
         self.push(algorithm, RawTask::new(task), Owner::Queue, stream)
     }
 
     /// The door. What joins the open series changes nothing that anybody waits for: the driver knows of the first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(
         &self,
         algorithm: AlgorithmId,
@@ -230,6 +230,8 @@ pub(super) struct Open {
     needs: Vec<String>,
     first: TaskId,
     series: Growing,
+    /// The time that each of them is to be begun within, where that is not the same for all.
+    each_within: Vec<Nanos>,
     /// The shared data that each of them names.
     named: Named,
     /// Finds what arguments of the algorithm mention, where they can.
@@ -239,6 +241,34 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Whether a policy is theirs, but for the time to be begun within: of that each may have its own, or none has any.
+    #[inline]
+    fn is_policy(&self, policy: ringmw_sched::Policy) -> bool {
+        let start_within = self.spec.policy.start_within;
+        let both_have = policy.start_within != Nanos::MAX && start_within != Nanos::MAX;
+        policy == self.spec.policy
+            || both_have
+                && self.spec.policy
+                    == ringmw_sched::Policy {
+                        start_within,
+                        ..policy
+                    }
+    }
+
+    /// One has joined that is to be begun within so long.
+    #[inline]
+    fn on_joined(&mut self, within: Nanos) {
+        let common = self.spec.policy.start_within;
+        if self.each_within.is_empty() {
+            if within == common {
+                return;
+            }
+            let before = self.series.tasks() as usize - 1;
+            self.each_within.resize(before, common);
+        }
+        self.each_within.push(within);
+    }
+
     /// Takes a task that is alike, if it follows.
     #[inline(always)]
     fn put(&mut self, algorithm: AlgorithmId, owner: Owner, body: &TaskBody<'_>) -> Option<TaskId> {
@@ -340,18 +370,17 @@ impl State {
         stream: Stream,
     ) -> Option<TaskId> {
         let open = self.open.as_mut()?;
+        let policy = task.policy(open.spec.policy.needs);
         let is_alike = match task.policy {
             None => open.is_default,
-            Some(_) => {
-                let needs = open.spec.policy.needs;
-                task.needs() == open.needs && task.policy(needs) == open.spec.policy
-            }
+            Some(_) => task.needs() == open.needs && open.is_policy(policy),
         };
-        let is_alike = is_alike && task.names_as(&open.named) && open.is_named_by(task);
-        match is_alike {
-            true => open.put(algorithm, owner, &task.body(stream)),
-            false => None,
+        if !(is_alike && task.names_as(&open.named) && open.is_named_by(task)) {
+            return None;
         }
+        let id = open.put(algorithm, owner, &task.body(stream))?;
+        open.on_joined(policy.start_within);
+        Some(id)
     }
 
     #[inline(never)]
@@ -387,6 +416,7 @@ impl State {
             needs: task.needs().to_vec(),
             spec,
             first: opening.first,
+            each_within: Vec::new(),
             named,
             mentions,
             series: Growing::new(&body, opening),
@@ -474,7 +504,8 @@ impl State {
     fn close_series(&mut self, open: Open) {
         let tasks = open.series.tasks();
         self.expect(&open.spec, tasks);
-        let first = self.core.submit(open.spec, open.series.close());
+        let (spec, series, each) = (open.spec, open.series.close(), open.each_within);
+        let first = self.core.submit_each_within(spec, series, each);
         assert_eq!(first, open.first, "nothing happens while a series is open");
         self.core.hold(first, tasks, Some(open.named));
     }

@@ -214,6 +214,8 @@ const SIMULATED_TASK: Nanos = SLICE / UNREAD_MAX as Nanos;
 /// The time in which a map is filled.
 pub(super) struct Slice {
     since: Nanos,
+    /// What the clock showed last.
+    read_at: Nanos,
     stride: u32,
     unread: u32,
     simulated: Nanos,
@@ -221,12 +223,19 @@ pub(super) struct Slice {
 
 impl Slice {
     pub(super) fn new(clock: &Clock) -> Self {
+        let now = clock.now();
         Slice {
-            since: clock.now(),
+            since: now,
+            read_at: now,
             stride: 1,
             unread: 0,
             simulated: 0,
         }
+    }
+
+    /// What the clock showed when it was read last.
+    pub(super) fn read_at(&self) -> Nanos {
+        self.read_at
     }
 
     /// Whether it is over, after one more task. The clock is read for the first task, then for every 2nd, 4th .. 64th.
@@ -244,7 +253,8 @@ impl Slice {
         if clock.is_simulated() {
             self.simulated += SIMULATED_TASK * Nanos::from(self.stride);
         }
-        let passed = clock.now().saturating_sub(self.since) + self.simulated;
+        self.read_at = clock.now();
+        let passed = self.read_at.saturating_sub(self.since) + self.simulated;
         // Of slow tasks each may be the last.
         self.stride = match passed < SLICE / 8 {
             true => (2 * self.stride).min(UNREAD_MAX),

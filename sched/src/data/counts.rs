@@ -21,6 +21,8 @@ pub(crate) struct Counts {
     pub(crate) away: u64,
     pub(crate) away_bytes: u64,
     target: u64,
+    /// Whether a target was ever set, of whatever.
+    has_target: bool,
     of: Vec<Tally>,
 }
 
@@ -33,6 +35,7 @@ impl Counts {
             away: 0,
             away_bytes: 0,
             target: 0,
+            has_target: false,
             of: vec![Tally::default(); algorithms],
         }
     }
@@ -83,12 +86,20 @@ impl Counts {
         assert_eq!(pending(self), pending(anew), "pending by algorithm");
     }
 
+    #[inline]
     pub(crate) fn pending(&self, algorithm: Option<AlgorithmId>) -> u64 {
         algorithm.map_or(self.queued, |algorithm| {
             self.of[usize::from(algorithm.0)].pending
         })
     }
 
+    /// Whether a target was ever set.
+    #[inline]
+    pub(crate) fn has_target(&self) -> bool {
+        self.has_target
+    }
+
+    #[inline]
     pub(crate) fn target(&self, algorithm: Option<AlgorithmId>) -> u64 {
         algorithm.map_or(self.target, |algorithm| {
             self.of[usize::from(algorithm.0)].target
@@ -96,6 +107,7 @@ impl Counts {
     }
 
     pub(crate) fn set_target(&mut self, algorithm: Option<AlgorithmId>, target: u64) {
+        self.has_target |= target > 0;
         match algorithm {
             Some(algorithm) => self.of[usize::from(algorithm.0)].target = target,
             None => self.target = target,

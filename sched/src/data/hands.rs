@@ -96,6 +96,8 @@ pub(crate) struct Hands {
     pushed: u32,
     /// How many tasks are not `Gone`.
     held: u32,
+    /// How many entries are: where none is, those behind the first one need not be looked at.
+    gone: u32,
     /// The positions of the `Withdrawn` ones by task number.
     withdrawn: BTreeMap<u64, u32>,
     /// The first one is a task whose start was announced.
@@ -120,11 +122,13 @@ impl Hands {
         self.entries.is_empty()
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.held as usize
     }
 
     /// The one that is answered next.
+    #[inline]
     pub(crate) fn first(&self) -> Option<&Entry> {
         self.entries.front()
     }
@@ -163,6 +167,7 @@ impl Hands {
     }
 
     /// No less than all in them are expected to take, with so many more tasks that take so long each.
+    #[inline]
     pub(crate) fn compute_with(&self, more: u64, each: Nanos) -> Nanos {
         if self.alone {
             return Nanos::MAX;
@@ -270,6 +275,7 @@ impl Hands {
         let index = self.index_of(position);
         let entry = &mut self.entries[index];
         entry.hold = Hold::Gone;
+        self.gone += 1;
         self.held -= entry.tasks;
         self.loose -= if entry.bound { 0 } else { entry.tasks };
         self.drop_gone();
@@ -282,6 +288,7 @@ impl Hands {
             && last.hold == Hold::Gone
         {
             self.pushed = last.position;
+            self.gone -= 1;
             self.entries.pop_back();
         }
         if self.ahead as usize >= self.entries.len() {
@@ -395,11 +402,13 @@ impl Hands {
 
     #[inline]
     fn drop_gone(&mut self) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|first| first.hold == Hold::Gone)
+        while self.gone > 0
+            && self
+                .entries
+                .front()
+                .is_some_and(|first| first.hold == Hold::Gone)
         {
+            self.gone -= 1;
             self.pop();
         }
         if self.entries.is_empty() {
@@ -422,6 +431,8 @@ impl Hands {
             let entries = self.entries.iter().filter(|entry| counts(entry));
             entries.map(|entry| entry.tasks).sum()
         };
+        let gone = self.entries().filter(|entry| entry.hold == Hold::Gone);
+        assert_eq!(gone.count(), self.gone as usize, "gone entries are counted");
         let held = count(&|entry| entry.hold != Hold::Gone);
         assert_eq!(held, self.held, "hands count what they hold");
         let loose = count(&|entry| entry.hold != Hold::Gone && !entry.bound);

@@ -75,14 +75,30 @@ impl Share {
 }
 
 /// What a record has beside what stands in it.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 struct More {
     share: u32,
     /// The number of its call, if it is one.
     call: u32,
     start_within: Nanos,
+    /// What stands for `start_within` where the tasks of a series differ in it.
+    each: Option<Box<EachWithin>>,
     /// How many records it is of: a series may be split.
     records: u32,
+}
+
+/// The `start_within` of each task of a series, and the number of the first.
+#[derive(Clone, Debug)]
+struct EachWithin {
+    first: u64,
+    within: Vec<Nanos>,
+}
+
+impl EachWithin {
+    /// Of the tasks of a record, which are some of the series.
+    fn of<P: Series>(&self, record: &Record<P>) -> &[Nanos] {
+        &self.within[(record.seq - self.first) as usize..][..record.tasks() as usize]
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -162,19 +178,21 @@ impl Owners {
         }
     }
 
-    /// What a record of this kind has as its flow.
+    /// What a record of this kind has as its flow. The first task has that number; where the tasks differ in their
+    /// `start_within`, `each` has theirs.
     #[inline]
-    pub(crate) fn flow(&mut self, spec: &TaskSpec) -> u32 {
+    pub(crate) fn flow(&mut self, spec: &TaskSpec, first: u64, each: Vec<Nanos>) -> u32 {
         let owner = self.slot(spec.owner);
         match spec.owner {
-            _ if !spec.policy.is_without_more() => self.add_more(spec, owner),
+            _ if !spec.policy.is_without_more() => self.add_more(spec, owner, (first, each)),
             Owner::Call(call) => call,
             Owner::Queue | Owner::Map(_) => owner,
         }
     }
 
     #[cold]
-    fn add_more(&mut self, spec: &TaskSpec, owner: u32) -> u32 {
+    fn add_more(&mut self, spec: &TaskSpec, owner: u32, each: (u64, Vec<Nanos>)) -> u32 {
+        let (first, within) = each;
         let Policy {
             priority,
             needs,
@@ -195,6 +213,7 @@ impl Owners {
                 Owner::Queue | Owner::Map(_) => 0,
             },
             start_within,
+            each: (!within.is_empty()).then(|| Box::new(EachWithin { first, within })),
             records: 1,
         };
         match self.free_more.pop() {
@@ -242,17 +261,13 @@ impl Owners {
     fn drop_more(&mut self, at: u32) {
         let more = &mut self.more[at as usize];
         more.records -= 1;
+        self.with_deadline -= u64::from(more.start_within != Nanos::MAX);
         if more.records > 0 {
             return;
         }
-        let More {
-            share,
-            start_within,
-            ..
-        } = *more;
+        more.each = None;
+        let slot = more.share;
         self.free_more.push(at);
-        self.with_deadline -= u64::from(start_within != Nanos::MAX);
-        let slot = share;
         let share = self.get_mut(slot);
         share.users -= 1;
         let (owner, level, needs) = (share.owner, share.level, share.needs);
@@ -263,7 +278,7 @@ impl Owners {
         }
     }
 
-    /// A task's policy as it was given.
+    /// The policy of a record's first task as it was given.
     #[inline]
     pub(crate) fn policy_of<P: Series>(&self, record: &Record<P>) -> Policy {
         let policy = record.policy();
@@ -275,13 +290,25 @@ impl Owners {
 
     #[cold]
     fn policy_with_more<P: Series>(&self, record: &Record<P>, policy: Policy) -> Policy {
-        let more = self.more[record.flow() as usize];
+        let more = &self.more[record.flow() as usize];
         let share = self.get(more.share);
+        let each = more.each.as_ref();
         Policy {
             priority: share.level as i8 + PRIORITY_MIN,
             needs: share.needs,
-            start_within: more.start_within,
+            start_within: each.map_or(more.start_within, |each| each.of(record)[0]),
             ..policy
+        }
+    }
+
+    /// The `start_within` of each task of a record; nothing where all have the one that its policy says.
+    pub(crate) fn each_within<P: Series>(&self, record: &Record<P>) -> &[Nanos] {
+        match record.has_each_within() {
+            false => &[],
+            true => {
+                let each = self.more[record.flow() as usize].each.as_ref();
+                each.map_or(&[], |each| each.of(record))
+            }
         }
     }
 
@@ -390,7 +417,9 @@ impl Owners {
     ) {
         let record = tasks.get(at);
         if record.has_more() {
-            self.more[record.flow() as usize].records += 1;
+            let more = &mut self.more[record.flow() as usize];
+            more.records += 1;
+            self.with_deadline += u64::from(more.start_within != Nanos::MAX);
         }
         if record.of_map() {
             let parts = record.bytes_of_tasks() + tasks.get(front).bytes_of_tasks();
@@ -796,10 +825,11 @@ impl Owners {
         let mut users: BTreeMap<u32, u32> = BTreeMap::new();
         let mut with_deadline = 0;
         for (&at, &count) in records {
-            let more = self.more[at as usize];
+            let more = &self.more[at as usize];
             assert_eq!(more.records, count, "it knows how many records it is of");
             *users.entry(more.share).or_default() += 1;
-            with_deadline += u64::from(more.start_within != Nanos::MAX);
+            let has_deadline = more.start_within != Nanos::MAX;
+            with_deadline += u64::from(count) * u64::from(has_deadline);
         }
         assert_eq!(with_deadline, self.with_deadline);
         assert_eq!(records.len() + self.free_more.len(), self.more.len());
@@ -817,6 +847,8 @@ impl Owners {
         for (at, record) in tasks.iter() {
             if record.has_more() {
                 *more.entry(record.flow()).or_default() += 1;
+                let each = &self.more[record.flow() as usize].each;
+                assert_eq!(record.has_each_within(), each.is_some());
             }
             if record.of_map() {
                 anew.entry(self.map_of(record)).or_default().2.push(at);

@@ -55,6 +55,8 @@ impl Flags {
     const MORE: u16 = 1024;
     /// It was in a slave's hands when it had to be handed out at the latest.
     const LATE: u16 = 2048;
+    /// Its tasks differ in their deadlines: these stand where its `flow` leads to.
+    const EACH_WITHIN: u16 = 4096;
 
     #[inline]
     fn has(self, flag: u16) -> bool {
@@ -186,7 +188,12 @@ impl<P: Series> Record<P> {
     /// What it takes while it is queued.
     #[inline]
     pub(crate) fn queued_bytes(&self) -> u64 {
-        mem::size_of::<Self>() as u64 + self.bytes_of_tasks()
+        let each = match self.has_each_within() {
+            // One by itself takes no more than if it had been submitted so.
+            true => mem::size_of::<Nanos>() as u64 * u64::from(self.tasks() - 1),
+            false => 0,
+        };
+        mem::size_of::<Self>() as u64 + self.bytes_of_tasks() + each
     }
 
     /// What its tasks take in a packet.
@@ -272,6 +279,17 @@ impl<P: Series> Record<P> {
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
         self.flags.has(Flags::MORE)
+    }
+
+    /// Its tasks differ in their deadlines.
+    pub(crate) fn set_each_within(&mut self) {
+        self.flags.0 |= Flags::EACH_WITHIN;
+    }
+
+    /// Whether its tasks differ in their deadlines.
+    #[inline]
+    pub(crate) fn has_each_within(&self) -> bool {
+        self.flags.has(Flags::EACH_WITHIN)
     }
 
     /// It is in a slave's hands, and had to be handed out by now.

@@ -186,6 +186,7 @@ impl Slaves {
         }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
@@ -205,11 +206,13 @@ impl Slaves {
         self.wanted.len()
     }
 
+    #[inline]
     pub(crate) fn members(&self, group: Group) -> u32 {
         self.members[group as usize]
     }
 
     /// How many run unordered tasks.
+    #[inline]
     pub(crate) fn takers(&self) -> u32 {
         self.members(Group::Intermingle) + self.members(Group::Unordered)
     }
@@ -224,6 +227,7 @@ impl Slaves {
         self.table.get(at)
     }
 
+    #[inline]
     pub(crate) fn hands(&self, at: u32) -> &Hands {
         &self.table.get(at).hands
     }
@@ -271,12 +275,14 @@ impl Slaves {
     }
 
     /// It stands behind the others with little in hand.
+    #[inline]
     pub(crate) fn pass_over(&mut self, at: u32) {
         to_back::<SHORT>(&mut self.short, &mut self.table, at);
     }
 
     /// Busy slaves that may get a packet of their own tasks ahead, the one that was served or passed over least recently
     /// first: of tasks whose end goes to the queue, or of others.
+    #[inline]
     pub(crate) fn first_with_own_ahead(&self, of_queue: bool) -> Option<u32> {
         match of_queue {
             false => self.ahead_flows.front(),
@@ -325,11 +331,13 @@ impl Slaves {
     }
 
     /// How many idle slaves run unordered tasks and may be served.
+    #[inline]
     pub(crate) fn idle_takers(&self) -> u32 {
         self.idle[Group::Intermingle as usize].len() + self.idle[Group::Unordered as usize].len()
     }
 
     /// The first busy slave that may have its next packet in hand before it is through with this one.
+    #[inline]
     pub(crate) fn first_with_room(&self) -> Option<u32> {
         self.room.front()
     }
@@ -341,6 +349,7 @@ impl Slaves {
     }
 
     /// The first busy slave that has more than one packet in hand, and little in them.
+    #[inline]
     pub(crate) fn first_with_little(&self) -> Option<u32> {
         self.short.front()
     }
@@ -366,6 +375,7 @@ impl Slaves {
     }
 
     /// The first idle slave that has tasks of its own.
+    #[inline]
     pub(crate) fn first_with_own(&self, hold_queue: bool) -> Option<u32> {
         self.own_flows.front().or_else(|| {
             if hold_queue {
@@ -377,6 +387,7 @@ impl Slaves {
     }
 
     /// The idle slave served least recently of those that run unordered tasks.
+    #[inline]
     pub(crate) fn first_for_unordered(&self) -> Option<u32> {
         match (
             self.idle[Group::Intermingle as usize].front(),
@@ -613,6 +624,7 @@ impl Slaves {
         self.stand(at, Stands::NOWHERE);
     }
 
+    #[inline]
     fn see_to_lines(&mut self, at: u32) {
         self.stand(
             at,

@@ -27,7 +27,7 @@ impl<P: Series> Scheduler<P> {
             return self.refuse(spec, payload, reason);
         }
         let id = self.pass_over();
-        let flow = self.owners.flow(&spec);
+        let flow = self.owners.flow(&spec, id.seq, Vec::new());
         let mut record = Record::new(id.seq, &spec, flow, false, payload, now);
         record.state = State::Away;
         self.counts.away += 1;

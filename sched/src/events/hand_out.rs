@@ -36,15 +36,16 @@ impl<P: Series> Scheduler<P> {
         let Some(at) = self.next_served() else {
             return self.duplicate(now, each);
         };
-        let (id, group) = (self.slaves.get(at).id, self.slaves.get(at).group);
+        let slave = self.slaves.get(at);
+        let (id, group) = (slave.id, slave.group);
+        let (is_barred, is_suspect) = (slave.barred, slave.suspect);
         // What needs labels goes to idle slaves alone, and never ahead of time.
-        let is_idle = self.slaves.get(at).status == Status::Idle;
+        let is_idle = slave.status == Status::Idle;
         let meets = match is_idle {
             true => self.slaves.meets(at).to_vec(),
             false => Vec::new(),
         };
-        let bars = self.slaves.get(at).barred.then(|| self.bars_of(at));
-        let is_suspect = self.slaves.get(at).suspect;
+        let bars = is_barred.then(|| self.bars_of(at));
         let mut probed = None;
         let time = (now, self.config.priority_aging);
         if is_idle {

@@ -55,7 +55,14 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// Sees whether the queue is filled up to a target number.
+    #[inline]
     pub(crate) fn see_target(&mut self) {
+        if self.counts.has_target() {
+            self.see_filled();
+        }
+    }
+
+    fn see_filled(&mut self) {
         let Some(front) = self.front() else {
             return;
         };

@@ -20,7 +20,13 @@ impl<P: Series> Scheduler<P> {
             seq: self.next_task,
             slot: self.tasks.next_slot(),
         };
-        if spec.alone || self.admit(spec).is_err() {
+        let useful = match (self.config.task_group, self.times.known(spec.algorithm)) {
+            // The first few are split off a series then, and the others do not cost a record each.
+            (AUTO, None) => SERIES_TASKS_MAX,
+            (AUTO, _) => self.group_of_tasks(spec.algorithm).min(SERIES_TASKS_MAX),
+            (number, _) => number,
+        };
+        if useful < 2 || spec.alone || self.admit(spec).is_err() {
             return Opening {
                 first,
                 tasks_max: 1,
@@ -39,12 +45,6 @@ impl<P: Series> Scheduler<P> {
             Owner::Map(_) => u64::MAX,
             _ => queued_bytes_max.saturating_sub(self.bounded_bytes()),
         };
-        let useful = match (self.config.task_group, self.times.known(spec.algorithm)) {
-            // The first few are split off a series then, and the others do not cost a record each.
-            (AUTO, None) => SERIES_TASKS_MAX,
-            (AUTO, _) => self.group_of_tasks(spec.algorithm).min(SERIES_TASKS_MAX),
-            (number, _) => number,
-        };
         Opening {
             first,
             tasks_max: useful,
@@ -60,6 +60,21 @@ impl<P: Series> Scheduler<P> {
     /// # Panics
     /// If the algorithm is unknown, or a series is more than its [`opening`](Self::opening) allows.
     pub fn submit(&mut self, spec: TaskSpec, payload: P, now: Nanos) -> TaskId {
+        self.submit_each_within(spec, payload, now, Vec::new())
+    }
+
+    /// As [`submit`](Self::submit), of a series whose tasks differ in their `start_within`: `each` has those, and `spec`
+    /// that of the first. Without any all are as `spec` says.
+    ///
+    /// # Panics
+    /// As there, or if they are not as many as the tasks, or of tasks of which some have none.
+    pub fn submit_each_within(
+        &mut self,
+        spec: TaskSpec,
+        payload: P,
+        now: Nanos,
+        each: Vec<Nanos>,
+    ) -> TaskId {
         assert!(
             usize::from(spec.algorithm.0) < self.counts.algorithms(),
             "{:?} is unknown",
@@ -100,12 +115,24 @@ impl<P: Series> Scheduler<P> {
                 return id;
             }
         };
-        let flow = self.owners.flow(&spec);
-        let slot = self.begin(Record::new(seq, &spec, flow, bound, payload, now));
+        let soonest = each.iter().copied().min();
+        let soonest = soonest.unwrap_or(spec.policy.start_within);
+        let has_each = !each.is_empty();
+        assert!(
+            !has_each || (each.len(), each[0]) == (tasks as usize, spec.policy.start_within),
+            "{} deadlines of {tasks} tasks",
+            each.len()
+        );
+        let flow = self.owners.flow(&spec, seq, each);
+        let mut record = Record::new(seq, &spec, flow, bound, payload, now);
+        if has_each {
+            record.set_each_within();
+        }
+        let slot = self.begin(record);
         self.enqueue_back(slot);
         let id = TaskId { seq, slot };
-        if spec.policy.start_within != Nanos::MAX {
-            self.on_deadline(id, tasks, now.saturating_add(spec.policy.start_within));
+        if soonest != Nanos::MAX {
+            self.on_deadline(id, tasks, now.saturating_add(soonest));
         }
         id
     }

@@ -51,7 +51,7 @@ fn status(slaves: u32) -> Status {
             host: format!("node{n}").into(),
             slaves: 12,
             busy: 6,
-            done: 84 * u64::from(n),
+            done: 84 * u64::from(n + 1),
             failed: 0,
             lost: u64::from(n % 9 == 8),
             compute_ms: 3_600_000,
@@ -60,6 +60,7 @@ fn status(slaves: u32) -> Status {
     hosts.push(Host {
         host: HOSTILE.into(),
         slaves: 1,
+        done: 1,
         ..hosts[0].clone()
     });
     Status {

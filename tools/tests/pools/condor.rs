@@ -9,12 +9,9 @@ use crate::stories::{self, Waves, cannot_start, try_run};
 use crate::{Dir, facts, one, program, run, signal, slave_pids, wait_for, work};
 
 pub(crate) fn queued(dir: &Dir) -> usize {
-    let dir = dir.0.display().to_string();
-    // As a string of ClassAds.
-    let quoted = dir.replace('\\', r"\\").replace('"', "\\\"");
-    let ours = format!("substr(Iwd, 0, {}) == \"{quoted}\"", dir.len());
-    let args = ["-allusers", "-constraint", &ours, "-af", "ClusterId"];
-    run(Path::new("/"), "condor_q", &args).lines().count()
+    let folders = run(Path::new("/"), "condor_q", &["-allusers", "-af", "Iwd"]);
+    let is_ours = |folder: &&str| Path::new(folder).starts_with(&dir.0);
+    folders.lines().filter(is_ours).count()
 }
 
 pub(crate) fn wait_for_an_empty_queue(dir: &Dir) {
@@ -253,6 +250,22 @@ fn odd_arguments_arrive_as_written() {
             dir.all("slave", "")
         );
     }
+}
+
+/// A folder's name has what HTCondor's submission, its ads and a shell make something of. (An overseer's jobs take the
+/// resource file from elsewhere: there a comma or a quote is refused by name.)
+#[test]
+#[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
+fn a_folder_with_an_odd_name() {
+    let _one = one("condor");
+    let mut dir = Dir::new("odd", "ping");
+    dir.0 = dir.0.join(ODD);
+    fs::create_dir(&dir.0).expect("a folder");
+    let args = ["--mw-slaves-wanted", "2", "--tasks", "1000"];
+    dir.submit("condor", &["--slaves", "2"], &args);
+    wait_for_an_empty_queue(&dir);
+    assert!(dir.told().contains("1000 of 1000"), "{}", dir.all("", ""));
+    operator::no_slave_is_left(&pool());
 }
 
 #[test]

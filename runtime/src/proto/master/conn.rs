@@ -45,6 +45,13 @@ pub(super) struct Conn {
     pub(super) sending: Option<Sending>,
 }
 
+/// The connection of this number, if it is still there.
+#[inline]
+pub(super) fn find(conns: &mut [Option<Conn>], conn: ConnId) -> Option<&mut Conn> {
+    let state = conns.get_mut(conn.slot())?.as_mut();
+    state.filter(|state| state.id == conn)
+}
+
 impl Conn {
     /// Whether a frame, or a record, has begun and is not complete.
     pub(super) fn is_mid_frame(&self) -> bool {

@@ -230,15 +230,7 @@ impl MasterCore {
 
     /// So many bytes that others share were written.
     pub fn on_sent_shared(&mut self, conn: ConnId, bytes: usize, drained: bool) {
-        self.on_written(conn, bytes as u64);
-        if drained
-            && let Some(Conn {
-                phase: Phase::Slave { pushing, .. },
-                ..
-            }) = self.conn_mut(conn)
-        {
-            *pushing = false;
-        }
+        self.on_written(conn, bytes as u64, drained);
     }
 
     /// A used buffer, if one is kept.

@@ -427,11 +427,15 @@ impl MasterCore {
             if state.barred.is_some() {
                 continue;
             }
-            put_withdraw(&mut state.withdraw, &mut state.out);
-            let has_answer = state.secured.as_ref().is_some_and(|it| it.has_answer());
             let conn = state.id;
+            if !state.withdraw.is_empty() {
+                put_withdraw(&mut state.withdraw, &mut state.out);
+            }
+            let has_answer = state.secured.as_ref().is_some_and(|it| it.has_answer());
             if !state.out.is_empty() || has_answer {
-                self.account(conn);
+                if state.out_bytes() != state.unsent.in_out {
+                    self.account(conn);
+                }
                 let (out, pieces) = self.take_out(conn);
                 if let Some(effect) = self.frame_to_send(conn, out, pieces) {
                     return Some(effect);
@@ -547,11 +551,9 @@ impl MasterCore {
             .filter(|state| state.id == conn)
     }
 
+    #[inline]
     fn conn_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
-        self.conns
-            .get_mut(conn.slot())?
-            .as_mut()
-            .filter(|state| state.id == conn)
+        conn::find(&mut self.conns, conn)
     }
 
     /// Something was put into its buffer.

@@ -288,7 +288,8 @@ impl MasterCore {
     }
 
     fn put_done(&mut self, packet: Option<ResultPacket>) {
-        let done = packet.map(|packet| End::Done(Results::new(packet)));
-        self.ends.extend(done);
+        if let Some(packet) = packet {
+            self.ends.push_back(End::Done(Results::new(packet)));
+        }
     }
 }

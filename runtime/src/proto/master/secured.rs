@@ -253,17 +253,6 @@ impl MasterCore {
         }
     }
 
-    /// The engine has written so many sealed bytes: more can be sealed.
-    pub(super) fn on_sealed_written(&mut self, conn: ConnId, bytes: u64) {
-        let Some(state) = self.conn_mut(conn) else {
-            return;
-        };
-        state.sealed_ahead = state.sealed_ahead.saturating_sub(bytes as usize);
-        if !state.unsealed.is_empty() {
-            self.dirty.push(conn.slot() as u32);
-        }
-    }
-
     fn seal_shared(&mut self, conn: ConnId, piece: Bytes) -> Effect {
         let Some(state) = self.conn_mut(conn) else {
             return Effect::SendShared(conn, piece);
@@ -281,7 +270,15 @@ impl MasterCore {
     }
 
     /// What the engine is to do, as it goes over the wire.
+    #[inline]
     pub fn seal(&mut self, effect: Effect) -> Effect {
+        match self.has_secret() {
+            true => self.seal_any(effect),
+            false => effect,
+        }
+    }
+
+    fn seal_any(&mut self, effect: Effect) -> Effect {
         let (conn, mut frames) = match effect {
             Effect::Send(conn, frames) => (conn, frames),
             Effect::SendShared(conn, piece) => return self.seal_shared(conn, piece),

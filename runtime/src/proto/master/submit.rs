@@ -1,6 +1,6 @@
 //! Tasks come in and are taken back; those that slaves hold are withdrawn.
 
-use ringmw_sched::{Cancelled, Opening, Series, TaskId, TaskSpec};
+use ringmw_sched::{Cancelled, Nanos, Opening, Series, TaskId, TaskSpec};
 
 use super::MasterCore;
 use crate::proto::end::End;
@@ -22,9 +22,19 @@ impl MasterCore {
 
     /// Submits a task, or a series that is as [`opening`](Self::opening) foretold; the id of the first.
     pub fn submit(&mut self, spec: TaskSpec, tasks: impl Into<Body>) -> TaskId {
-        let tasks = tasks.into();
+        self.submit_each_within(spec, tasks.into(), Vec::new())
+    }
+
+    /// As [`submit`](Self::submit), of a series whose tasks differ in the time to be begun within: `each` has those.
+    #[inline]
+    pub(crate) fn submit_each_within(
+        &mut self,
+        spec: TaskSpec,
+        tasks: Body,
+        each: Vec<Nanos>,
+    ) -> TaskId {
         self.account.of(spec.algorithm).submitted += u64::from(tasks.tasks());
-        let id = self.sched.submit(spec, tasks, self.now);
+        let id = self.sched.submit_each_within(spec, tasks, self.now, each);
         self.collect_unrunnable();
         id
     }

@@ -14,12 +14,14 @@
 //! A slave with nothing unsent gets work whatever the others have: those who do not read stop nobody who does. So all
 //! together may pass their bound by one packet for each slave.
 
-use ringmw_sched::Nanos;
+use ringmw_sched::{Nanos, Scheduler};
 
 use super::MasterCore;
-use super::conn::{Cause, Conn, Phase};
+use super::conn::{Cause, Conn, Phase, find};
+use crate::proto::config::Config;
 use crate::proto::conn::ConnId;
 use crate::proto::pieces::Pieces;
+use crate::proto::series::Body;
 
 /// What is kept for all connections together.
 #[derive(Default)]
@@ -36,6 +38,22 @@ impl AllUnsent {
     /// Somebody is to be dropped in the next turn.
     pub(super) fn has_far_behind(&self) -> bool {
         !self.far_behind.is_empty()
+    }
+
+    /// Tells the scheduler whether a slave gets work, where that has changed.
+    #[inline]
+    fn judge(&mut self, state: &mut Conn, config: &Config, sched: &mut Scheduler<Body>) {
+        let Phase::Slave { id, .. } = state.phase else {
+            return;
+        };
+        let unsent = &mut state.unsent;
+        unsent.crowded |= self.bytes >= config.unsent_bytes_all_max() && unsent.bytes > 0;
+        self.crowded |= unsent.crowded;
+        let held_back = unsent.crowded || unsent.bytes >= config.unsent_bytes_max;
+        if unsent.held_back != held_back {
+            unsent.held_back = held_back;
+            sched.hold_back(id, held_back);
+        }
     }
 }
 
@@ -58,28 +76,30 @@ impl MasterCore {
 
     /// Counts what was put into a connection's buffer since this was called last.
     pub(super) fn account(&mut self, conn: ConnId) {
-        let Some(state) = self.conn_mut(conn) else {
-            return;
-        };
-        let out_bytes = state.out_bytes();
-        let more = (out_bytes - state.unsent.in_out) as u64;
-        state.unsent.in_out = out_bytes;
-        self.keep_unsent(conn, more);
+        self.keep_more(conn, |state| {
+            let out_bytes = state.out_bytes();
+            let before = std::mem::replace(&mut state.unsent.in_out, out_bytes);
+            (out_bytes - before) as u64
+        });
     }
 
     /// So many more bytes are kept for a connection, be they frames or what sealing adds to them.
     pub(super) fn keep_unsent(&mut self, conn: ConnId, more: u64) {
-        let now = self.now;
-        let Some(state) = self.conn_mut(conn) else {
+        self.keep_more(conn, |_| more);
+    }
+
+    #[inline]
+    fn keep_more(&mut self, conn: ConnId, more: impl FnOnce(&mut Conn) -> u64) {
+        let Some(state) = find(&mut self.conns, conn) else {
             return;
         };
-        let unsent = &mut state.unsent;
-        if unsent.bytes == 0 {
-            unsent.since = now;
+        let more = more(state);
+        if state.unsent.bytes == 0 {
+            state.unsent.since = self.now;
         }
-        unsent.bytes += more;
+        state.unsent.bytes += more;
         self.unsent.bytes += more;
-        self.hold_back(conn);
+        self.unsent.judge(state, &self.config, &mut self.sched);
     }
 
     /// Takes a connection's buffer and what belongs between its bytes, for the engine to write.
@@ -99,48 +119,29 @@ impl MasterCore {
         out
     }
 
-    /// The engine has written so many bytes.
-    pub(super) fn on_written(&mut self, conn: ConnId, bytes: u64) {
-        let now = self.now;
-        let Some(state) = self.conn_mut(conn) else {
+    /// The engine has written so many bytes, and nothing is left of what it was given if `drained`.
+    pub(super) fn on_written(&mut self, conn: ConnId, bytes: u64, drained: bool) {
+        let Some(state) = find(&mut self.conns, conn) else {
             return;
         };
         let left = state.unsent.bytes.checked_sub(bytes);
         state.unsent.bytes = left.expect("the engine gives back what it was given");
         if state.unsent.bytes == state.unsent.in_out as u64 {
             // An answer to what came in this turn, which its peer has not kept waiting.
-            state.unsent.since = now;
+            state.unsent.since = self.now;
         }
         state.unsent.crowded &= state.unsent.bytes > 0;
         self.unsent.bytes -= bytes;
-        self.on_sealed_written(conn, bytes);
-        self.hold_back(conn);
-        self.line_up(conn);
-    }
-
-    /// Tells the scheduler whether a slave gets work, where that has changed.
-    fn hold_back(&mut self, conn: ConnId) {
-        let (most, all_max) = (
-            self.config.unsent_bytes_max,
-            self.config.unsent_bytes_all_max(),
-        );
-        let is_crowd = self.unsent.bytes >= all_max;
-        let Some(Conn {
-            phase: Phase::Slave { id, .. },
-            unsent,
-            ..
-        }) = self.conn_mut(conn)
-        else {
-            return;
-        };
-        let id = *id;
-        unsent.crowded |= is_crowd && unsent.bytes > 0;
-        let held_back = unsent.crowded || unsent.bytes >= most;
-        let crowded = unsent.crowded;
-        let was = std::mem::replace(&mut unsent.held_back, held_back);
-        self.unsent.crowded |= crowded;
-        if was != held_back {
-            self.sched.hold_back(id, held_back);
+        state.sealed_ahead = state.sealed_ahead.saturating_sub(bytes as usize);
+        if !state.unsealed.is_empty() {
+            self.dirty.push(conn.slot() as u32);
+        }
+        if drained && let Phase::Slave { pushing, .. } = &mut state.phase {
+            *pushing = false;
+        }
+        self.unsent.judge(state, &self.config, &mut self.sched);
+        if state.sending.is_some() {
+            self.line_up(conn);
         }
     }
 
@@ -162,10 +163,10 @@ impl MasterCore {
         waiting.sort_unstable();
         let mut above = 2 * self.unsent.bytes.saturating_sub(half);
         for (_, conn) in waiting {
-            let state = self.conn_mut(conn).expect("just listed");
+            let state = find(&mut self.conns, conn).expect("just listed");
             state.unsent.crowded = above > 0;
             above = above.saturating_sub(state.unsent.bytes);
-            self.hold_back(conn);
+            self.unsent.judge(state, &self.config, &mut self.sched);
         }
     }
 

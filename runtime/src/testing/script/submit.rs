@@ -280,6 +280,15 @@ impl Script {
         (priority, within)
     }
 
+    /// Another time to be handed out in, where the burst has one.
+    fn draw_within(&mut self) {
+        if let Some(rng) = &mut self.levels
+            && self.level.1 != Nanos::MAX
+        {
+            self.level.1 = rng.random_range(0..5 * SECOND);
+        }
+    }
+
     /// Labels that a task needs; more than it may, now and then.
     fn draw_needs(&mut self) -> &'static [&'static str] {
         let Some(rng) = &mut self.needy else {
@@ -340,10 +349,14 @@ impl Script {
             None => (self.chance(70), self.chance(50)),
         };
         task = task.retry(retry).do_it_anyway(anyway);
-        if self.alike.is_none() {
-            self.level = self.draw_level();
-            self.needs = self.draw_needs();
-            self.timeout_ms = self.draw_timeout();
+        match self.alike {
+            None => {
+                self.level = self.draw_level();
+                self.needs = self.draw_needs();
+                self.timeout_ms = self.draw_timeout();
+            }
+            Some(alike) if alike.varied => self.draw_within(),
+            Some(_) => {}
         }
         if self.timeout_ms > 0 {
             task = task.timeout(Duration::from_millis(self.timeout_ms));
