@@ -52,6 +52,7 @@ use outbox::Outbox;
 pub(crate) use packet::Assignment;
 use packet::{Announcement, Queued, Running};
 pub use results::Next;
+#[cfg(feature = "testing")]
 pub(crate) use shared::Here;
 use shared::Shelf;
 pub(crate) use talk::Talked;

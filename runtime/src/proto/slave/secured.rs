@@ -40,6 +40,7 @@ impl SlaveCore {
     }
 
     /// What is sealed goes into records of so many bytes at most; for the simulated world.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn set_record_bytes(&mut self, bytes: usize) {
         self.record_bytes = bytes;
     }
