@@ -113,22 +113,22 @@ impl Pipe {
             return false;
         }
         let at = rng.random_range(0..self.chunks.len());
-        match rng.random_range(0..5) {
-            4 if let Some((_, reflected)) = back.chunks.front() => {
+        match (rng.random_range(0..5), back.chunks.front()) {
+            (4, Some((_, reflected))) => {
                 self.in_flight += reflected.len();
                 let due = self.chunks[at].0;
                 self.chunks.insert(at, (due, reflected.clone()));
             }
-            0 => {
+            (0, _) => {
                 let again = self.chunks[at].clone();
                 self.in_flight += again.1.len();
                 self.chunks.insert(at, again);
             }
-            1 => {
+            (1, _) => {
                 let (_, gone) = self.chunks.remove(at).expect("it is there");
                 self.in_flight -= gone.len();
             }
-            2 if at > 0 && self.chunks[at - 1].1 != self.chunks[at].1 => {
+            (2, _) if at > 0 && self.chunks[at - 1].1 != self.chunks[at].1 => {
                 let earlier = std::mem::take(&mut self.chunks[at - 1].1);
                 let later = std::mem::replace(&mut self.chunks[at].1, earlier);
                 self.chunks[at - 1].1 = later;
