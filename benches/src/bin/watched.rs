@@ -121,8 +121,8 @@ fn hello() -> Hello {
     hello
 }
 
-/// Where the master of this trail listens.
-fn address(trail: &Path) -> String {
+/// Where this master, whose trail is here, listens; it must not have ended.
+fn address(master: &mut Child, trail: &Path) -> Result<String> {
     loop {
         let text = std::fs::read_to_string(trail).unwrap_or_default();
         let events = text.lines().filter_map(|line| Line::parse(line).ok());
@@ -131,7 +131,10 @@ fn address(trail: &Path) -> String {
             _ => None,
         });
         if let Some(address) = ready.next() {
-            return address;
+            return Ok(address);
+        }
+        if let Some(status) = master.try_wait()? {
+            return Err(format!("the master ended with {status}: {text}").into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -186,11 +189,11 @@ fn run(opts: &Opts, watch: Watch) -> Result<Value> {
     if watch != Watch::None {
         master.args(["--mw-resource-file", &file, "--mw-status-port", "0"]);
     }
-    let master = master
+    let mut master = master
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let fleet = slaves(opts.slaves, &address(trail.as_ref()))?;
+    let fleet = slaves(opts.slaves, &address(&mut master, trail.as_ref()))?;
     let every = match (opts.held, opts.slaves) {
         (Some(_), _) => ASKED_EVERY,
         (None, ..=1_000) => Duration::from_secs(1),
