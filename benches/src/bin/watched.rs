@@ -193,7 +193,7 @@ fn run(opts: &Opts, watch: Watch) -> Result<Value> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let fleet = slaves(opts.slaves, &address(&mut master, trail.as_ref()))?;
+    let fleet = slaves(opts.slaves, &address(&mut master, trail.as_ref())?)?;
     let every = match (opts.held, opts.slaves) {
         (Some(_), _) => ASKED_EVERY,
         (None, ..=1_000) => Duration::from_secs(1),
