@@ -216,6 +216,8 @@ pub(super) struct Slice {
     since: Nanos,
     /// What the clock showed last.
     read_at: Nanos,
+    /// What of the slice had passed then.
+    passed: Nanos,
     stride: u32,
     unread: u32,
     simulated: Nanos,
@@ -227,6 +229,7 @@ impl Slice {
         Slice {
             since: now,
             read_at: now,
+            passed: 0,
             stride: 1,
             unread: 0,
             simulated: 0,
@@ -238,7 +241,8 @@ impl Slice {
         self.read_at
     }
 
-    /// Whether it is over, after one more task. The clock is read for the first task, then for every 2nd, 4th .. 64th.
+    /// Whether it is over, after one more task. The clock is read for the first task, then for every 2nd, 4th .. 64th; of
+    /// slow ones more often.
     #[inline]
     pub(super) fn is_over(&mut self, clock: &Clock) -> bool {
         if self.unread > 0 {
@@ -255,12 +259,44 @@ impl Slice {
         }
         self.read_at = clock.now();
         let passed = self.read_at.saturating_sub(self.since) + self.simulated;
-        // Of slow tasks each may be the last.
-        self.stride = match passed < SLICE / 8 {
-            true => (2 * self.stride).min(UNREAD_MAX),
-            false => 1 + self.stride / 2,
-        };
+        let took = passed - std::mem::replace(&mut self.passed, passed);
+        self.stride = next_stride(self.stride, took, passed);
         self.unread = self.stride - 1;
         passed >= SLICE
+    }
+}
+
+/// After how many tasks the clock is read again, where the last `stride` took so long: as many as take an eighth of what is
+/// left of the slice at their pace, so that it ends in time though they become slower.
+fn next_stride(stride: u32, took: Nanos, passed: Nanos) -> u32 {
+    let pace = (took / Nanos::from(stride)).max(1);
+    let fit = SLICE.saturating_sub(passed) / 8 / pace;
+    let most = (2 * stride).min(UNREAD_MAX);
+    u32::try_from(fit).map_or(most, |fit| fit.clamp(1, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_ends_in_time_and_reads_the_clock_seldom() {
+        for pace in [1, 10, 100, 5_000, 80_000, 400_000, 3_000_000] {
+            let (mut stride, mut passed, mut readings, mut tasks) = (1, 0, 0, 0);
+            while passed < SLICE {
+                let took = pace * Nanos::from(stride);
+                passed += took;
+                readings += 1;
+                tasks += u64::from(stride);
+                stride = next_stride(stride, took, passed);
+            }
+            assert!(passed < SLICE + pace, "{pace} ns a task: {passed} ns");
+            // Towards its end the steps become smaller by an eighth each.
+            let few = u64::from(UNREAD_MAX);
+            assert!(
+                readings <= tasks / few + 2 * few,
+                "{pace} ns a task: {readings} readings for {tasks} tasks"
+            );
+        }
     }
 }
