@@ -1,7 +1,7 @@
 //! Memory of what is large, which is kept for the next once it is free.
 //!
-//! No large pages are asked for. Where a machine gives free ones back to its host, as virtual ones do, each costs the host's
-//! fault again: 1.7 ns a byte, where small ones cost 0.4 and large ones 0.06 on memory that is there.
+//! No large pages are asked for. On a virtual machine their first touch cost 1 to 2 ns a byte, where small ones cost 0.4 and large
+//! ones 0.06 on memory that the process had had before.
 
 /// Freed memory of so many bytes is kept for what comes next while there is traffic: pages that are returned and fetched
 /// again for every block of megabytes cost several times what its bytes do.
