@@ -35,7 +35,7 @@ pub(super) fn run(settings: &Settings, count: SlaveCount, name: &str) -> u8 {
     let allowed = allowed_cores();
     let slaves = match count {
         SlaveCount::Slaves(slaves) => slaves,
-        SlaveCount::Auto => cores_of_job().unwrap_or_else(cores),
+        SlaveCount::Auto => least(cores_of_job(), cores()),
     };
     let job = slave_role::job();
     let secret = match &settings.secret_file {
@@ -184,6 +184,11 @@ fn allowed_cores() -> Vec<usize> {
     })
 }
 
+/// A job may be pinned to fewer cores than it was given, or be held to fewer by a cgroup.
+fn least(job: Option<u32>, here: u32) -> u32 {
+    job.map_or(here, |job| job.min(here))
+}
+
 /// What the batch system says that the job has: Slurm in the environment, HTCondor in the machine's ad.
 fn cores_of_job() -> Option<u32> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
@@ -211,6 +216,14 @@ mod tests {
         let kept = own_args(line.split(' ').map(OsString::from));
         let expected = "--mw-slave --mw-resource-file f x -- --mw-slave-count 3";
         assert_eq!(kept, expected.split(' ').collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn auto_is_the_least_of_what_is_allowed() {
+        assert_eq!(
+            [least(None, 4), least(Some(8), 4), least(Some(2), 4)],
+            [4, 4, 2]
+        );
     }
 
     #[test]
