@@ -178,6 +178,9 @@ pub(crate) fn the_secret_stands_nowhere_else() {
         "parent",
         &[&told[..], &at, &["--mw-slave-count", "2"]].concat(),
     );
+    // What it prints is among the files that are searched.
+    let asks = [&told[..], &["--mw-help", "all"]].concat();
+    Process::start(dir.path(), "help", &asks).expect_exit(0);
     let connected = |event: &Event| matches!(event, Event::Connected { .. });
     master.await_count("all slaves", 4, connected);
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
