@@ -213,7 +213,7 @@
 //! | shared: a block of a file is sent from its beginning again | 3 | assertion `left == right` failed: SLAVE-5 is sent another content of fae5c51e22f2cf2c |
 //! | shared: a part of a file is taken for the one before it | 23 | assertion `left == right` failed: SLAVE-1 is sent another content of cf561aa9e09d7933 |
 //! | shared: pieces stand before packets | 131 | Recall waits behind a piece of shared data to 1.3 |
-//! | shared: it is forgotten while a task names it | 19 | SLAVE-8 is not told that [116] were cancelled |
+//! | shared: it is forgotten while a task names it | 19 | SLAVE-8 is not told that a task was cancelled |
 //! | time-outs: the run's goes before a task's own | 78 | assertion `left == right` failed: TASK-209 has another time-out |
 //! | time-outs: tasks with other ones join a series | 12 | assertion `left == right` failed: TASK-38 goes with another body |
 //! | time-outs: what is left of a series has none | 15 | assertion `left == right` failed: TASK-0 goes with another body |
