@@ -20,6 +20,18 @@ use ringmw_codec::audit::{Event, GroupWord, Line, StateWord, Who};
 
 const LINES: u64 = 10_000_000;
 const SLAVES: u64 = 1000;
+/// All that read a trail to its end, with their options.
+const COMMANDS: &[(&str, &[&str])] = &[
+    ("stats", &[]),
+    ("churn", &[]),
+    ("timeline", &[]),
+    ("tasks", &[]),
+    ("attempts", &[]),
+    ("check", &["--max-loss-ratio", "5%"]),
+    ("diff", &[]),
+    ("plot", &["--kind", "slaves"]),
+    ("report", &[]),
+];
 const START_US: i64 = 1_795_161_783_000_000;
 
 /// The events of a busy run: a slave's packet out, busy, packet in, idle, and so on with the next slave.
@@ -158,18 +170,29 @@ fn measure(lines: u64, slaves: u64) -> io::Result<()> {
         for lines in [lines / 10, lines] {
             let write_ns = make(&path, lines, slaves, is_clmw)?;
             let line_bytes = std::fs::metadata(&path)?.len() as f64 / lines as f64;
-            for subcommand in ["stats", "churn", "timeline", "report"] {
+            for &(subcommand, options) in COMMANDS {
                 let mut command = Command::new(&ringmw);
-                command.args(["audit", subcommand]).arg(&path);
-                if subcommand == "report" {
-                    command.arg("-o").arg(folder.path().join("report.html"));
-                }
+                command
+                    .arg("audit")
+                    .arg(subcommand)
+                    .args(options)
+                    .arg(&path);
+                let reads = match subcommand {
+                    "diff" => 2 * lines,
+                    _ => lines,
+                };
+                match subcommand {
+                    "report" => command.arg("-o").arg(folder.path().join("report.html")),
+                    "plot" => command.arg("-o").arg(folder.path().join("plot.svg")),
+                    "diff" => command.arg(&path),
+                    _ => &mut command,
+                };
                 let (cpu_s, peak_bytes) = cost(&mut command)?;
                 println!(
                     "{{\"form\":\"{}\",\"command\":\"{subcommand}\",\"lines\":{lines},\"slaves\":{slaves},\"line_bytes\":{line_bytes:.1},\
                      \"write_ns\":{write_ns:.0},\"cpu_s\":{cpu_s:.2},\"lines_per_s\":{:.0},\"peak_mib\":{:.1}}}",
                     if is_clmw { "cl-mw" } else { "ringmw" },
-                    lines as f64 / cpu_s,
+                    reads as f64 / cpu_s,
                     peak_bytes as f64 / 1048576.0
                 );
             }
