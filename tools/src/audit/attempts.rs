@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::{iter, mem};
 
 use ringmw_codec::audit::EndWord;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -91,6 +92,8 @@ struct Rows<W: Write> {
     hosts: FxHashMap<(usize, u32), String>,
     /// Stragglers that two slaves have, by run and number.
     duplicated: FxHashSet<(usize, u64)>,
+    /// The table's line that is put together.
+    line: String,
     error: Option<io::Error>,
     /// Slaves' trails tell nothing once a master's was seen.
     has_master: bool,
@@ -107,12 +110,13 @@ impl<W: Write> Rows<W> {
             hands: FxHashMap::default(),
             hosts: FxHashMap::default(),
             duplicated: FxHashSet::default(),
+            line: String::new(),
             error: None,
             has_master: false,
             has_tasks: of == Of::Tasks,
         };
         match format {
-            Format::Table => rows.write_line(&COLUMNS.map(str::to_owned)),
+            Format::Table => rows.write_line(COLUMNS.into_iter().map(str::to_owned)),
             Format::Csv => rows.write(&(COLUMNS.join(",") + "\n")),
             Format::Json => {}
         }
@@ -125,12 +129,19 @@ impl<W: Write> Rows<W> {
         }
     }
 
-    fn write_line(&mut self, cells: &[String]) {
-        let mut line = String::new();
-        for (cell, width) in cells.iter().zip(WIDTHS) {
-            line += &format!("{cell:<width$} ");
+    fn write_line(&mut self, cells: impl Iterator<Item = String>) {
+        let mut line = mem::take(&mut self.line);
+        line.clear();
+        for (cell, width) in cells.zip(WIDTHS) {
+            let begin = line.len();
+            line += &cell;
+            let chars = line[begin..].chars().count();
+            line.extend(iter::repeat_n(' ', width.saturating_sub(chars) + 1));
         }
-        self.write(&(line.trim_end().to_owned() + "\n"));
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        self.write(&line);
+        self.line = line;
     }
 
     fn row(&mut self, at: (usize, u32), hand_out: &HandOut, back_us: Option<i64>, end: &str) {
@@ -166,7 +177,7 @@ impl<W: Write> Rows<W> {
             hand_out.failed.into(),
         ];
         match self.format {
-            Format::Table => self.write_line(&row.iter().map(show).collect::<Vec<_>>()),
+            Format::Table => self.write_line(row.iter().map(show)),
             Format::Csv => self.write(&csv_row(&row)),
             Format::Json => {
                 let pairs = COLUMNS.iter().map(|&column| column.to_owned()).zip(row);

@@ -291,6 +291,9 @@ pub(crate) fn show(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::Number(number) if number.is_f64() => figure(number.as_f64().unwrap_or(f64::NAN)),
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), count),
+        Value::String(text) if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
+            text.clone()
+        }
         other => harmless(&plain(other)).replace(['\n', '\t'], " "),
     }
 }
