@@ -8,6 +8,7 @@ use ringmw_codec::audit::{Event, LossCause};
 
 use crate::app::{count, dir, lost};
 use crate::process::Process;
+use crate::support::until;
 
 /// In the user's arguments: no state can be made.
 const NO_LICENCE: &str = "--no-licence";
