@@ -508,10 +508,6 @@ impl State {
         let first = self.core.submit_each_within(spec, series, each);
         assert_eq!(first, open.first, "nothing happens while a series is open");
         self.core.hold(first, tasks, Some(open.named));
-        // Shared data that they name may be gone: who has them is told before it can be dropped itself.
-        if self.core.has_ends() {
-            self.dispatch();
-        }
     }
 
     /// How many maps, and how many calls and submissions to the queue, each algorithm had so far.

@@ -99,6 +99,9 @@ impl Script {
                 // A call or map is dropped.
                 let at = self.rng.random_range(0..self.flows.len());
                 let flow = self.flows.swap_remove(at);
+                // As the handle does before it acts.
+                self.state.close();
+                self.keep_ready();
                 self.take_flow(flow.owner());
                 let ids = match flow.owner() {
                     Owner::Map(map) => self
