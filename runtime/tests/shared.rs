@@ -224,6 +224,11 @@ fn a_task_is_submitted_again_from_what_is_left_of_it() {
             panic!("{error}")
         };
         assert_eq!(*reason, Reason::SharedGone);
+        // They have joined a series that is closed by just this, and end by it.
+        let again = || origin.task::<fails>().expect("these are its arguments");
+        drop((mw.call(again()), mw.call(again())));
+        drop(mw.map([again(), again()]));
+        assert_eq!(mw.runnable(), 0);
         RUNS.fetch_add(1, Ordering::Relaxed);
         Ok(())
     });

@@ -21,7 +21,6 @@ use crate::data::times::Times;
 use crate::end::{Reason, Unrunnable};
 use crate::ids::{AlgorithmId, Group, Nanos, SlaveId, TaskId};
 use crate::series::Series;
-use crate::task::Policy;
 
 /// A drained list of news keeps room for this many at most.
 const NEWS_KEPT: usize = 1024;
@@ -289,13 +288,7 @@ impl<P: Series> Scheduler<P> {
                 id: TaskId { seq, slot }.after(nth),
                 algorithm,
                 owner,
-                policy: Policy {
-                    start_within: each
-                        .get(nth as usize)
-                        .copied()
-                        .unwrap_or(policy.start_within),
-                    ..policy
-                },
+                policy: policy.of_nth(&each, nth as usize),
                 payload: payload.expect("there is one for each task"),
                 reason,
             });

@@ -51,6 +51,14 @@ impl Policy {
     pub(crate) fn is_without_more(&self) -> bool {
         self.priority == 0 && self.needs == Needs::NONE && self.start_within == Nanos::MAX
     }
+
+    /// That of the task at this place of a series, of which `each` has the times to be begun within, if they differ.
+    pub(crate) fn of_nth(self, each: &[Nanos], nth: usize) -> Policy {
+        Policy {
+            start_within: each.get(nth).copied().unwrap_or(self.start_within),
+            ..self
+        }
+    }
 }
 
 /// A task to submit: its algorithm and policy.

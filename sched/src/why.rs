@@ -113,13 +113,7 @@ impl<P: Series> Scheduler<P> {
         Some(TaskLook {
             algorithm: record.algorithm,
             submitted: record.submitted,
-            policy: Policy {
-                start_within: each
-                    .get((seq - record.seq) as usize)
-                    .copied()
-                    .unwrap_or(policy.start_within),
-                ..policy
-            },
+            policy: policy.of_nth(each, (seq - record.seq) as usize),
             bound_to,
             crashes: record.crashes.into(),
             of_queue: record.of_queue(),

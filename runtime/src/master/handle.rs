@@ -86,11 +86,7 @@ impl Master {
     /// No borrow outlives the call, and no user's code runs in it.
     pub(crate) fn act<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let value = self.work(|state| {
-            state.close();
-            // Shared data of the series that was open may be gone: who has its tasks is told before it may be dropped.
-            if state.core.has_ends() {
-                state.dispatch();
-            }
+            state.settle();
             let value = f(state);
             state.dispatch();
             value

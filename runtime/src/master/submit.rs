@@ -211,9 +211,7 @@ impl Master {
         }
         let id = self.work(|state| {
             let id = state.push_other(algorithm, task, owner, stream);
-            if state.core.has_ends() {
-                state.dispatch();
-            }
+            state.tell_ends();
             id
         });
         self.notify();
@@ -245,14 +243,12 @@ impl Open {
     #[inline]
     fn is_policy(&self, policy: ringmw_sched::Policy) -> bool {
         let start_within = self.spec.policy.start_within;
-        let both_have = policy.start_within != Nanos::MAX && start_within != Nanos::MAX;
-        policy == self.spec.policy
-            || both_have
-                && self.spec.policy
-                    == ringmw_sched::Policy {
-                        start_within,
-                        ..policy
-                    }
+        let alike = ringmw_sched::Policy {
+            start_within,
+            ..policy
+        };
+        (policy.start_within == Nanos::MAX) == (start_within == Nanos::MAX)
+            && alike == self.spec.policy
     }
 
     /// One has joined that is to be begun within so long.
@@ -497,6 +493,19 @@ impl State {
     pub(crate) fn close(&mut self) {
         if let Some(open) = self.open.take() {
             self.close_series(open);
+        }
+    }
+
+    /// Closes what is open, and tells what that ended: its shared data may be gone, and whoever has its tasks is told before
+    /// he can be dropped himself.
+    pub(crate) fn settle(&mut self) {
+        self.close();
+        self.tell_ends();
+    }
+
+    fn tell_ends(&mut self) {
+        if self.core.has_ends() {
+            self.dispatch();
         }
     }
 

@@ -120,13 +120,9 @@ impl Backlog {
 
     /// Of what does not fit only what must not be lost.
     fn push_what_must(&mut self, payloads: &[u8], waiting: usize) {
-        let mut rest = payloads;
-        while let Some((length, behind)) = rest.split_first_chunk::<4>() {
-            let length = u32::from_le_bytes(*length) as usize;
-            let (one, next) = rest.split_at(4 + length);
-            rest = next;
-            let results = results_of(&behind[..length]);
-            let is_offer = behind.first() == Some(&2);
+        for one in each(payloads) {
+            let results = results_of(&one[4..]);
+            let is_offer = one.get(4) == Some(&2);
             let fits =
                 !is_offer || waiting + self.payloads.len() + one.len() <= 2 * QUEUE_BYTES_MAX;
             if results > 0 {
@@ -301,7 +297,7 @@ impl Recording {
                 return Rest::Pause(again_at);
             }
         }
-        if !self.has_results && payloads(&self.batch).any(|payload| results_of(payload) > 0) {
+        if !self.has_results && each(&self.batch).any(|one| results_of(&one[4..]) > 0) {
             self.has_results = true;
             news(News::Progress);
         }
@@ -429,21 +425,21 @@ impl Recording {
     }
 }
 
-/// Each of them, without its length.
-fn payloads(mut batch: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Each of them, its length of 4 bytes before it.
+fn each(mut payloads: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let (length, behind) = batch.split_first_chunk::<4>()?;
-        let (payload, rest) = behind.split_at(u32::from_le_bytes(*length) as usize);
-        batch = rest;
-        Some(payload)
+        let length = u32::from_le_bytes(*payloads.first_chunk()?) as usize;
+        let (one, rest) = payloads.split_at(4 + length);
+        payloads = rest;
+        Some(one)
     })
 }
 
 /// Whole payloads from the front, about as much as is written at once; at least one.
 fn some(payloads: &[u8]) -> &[u8] {
     let mut end = 0;
-    while let Some(length) = payloads[end..].first_chunk::<4>() {
-        end += 4 + u32::from_le_bytes(*length) as usize;
+    for one in each(payloads) {
+        end += one.len();
         if end >= WRITE_BYTES {
             break;
         }
@@ -530,16 +526,20 @@ mod tests {
         }
     }
 
+    fn begun(disk: &mut Lossy) -> Recording {
+        let heads = Heads {
+            identity: Default::default(),
+            algorithms: vec!["pi".into()],
+        };
+        Recording::begin(disk, 0, heads, 0, 0).expect("begun")
+    }
+
     /// A sync that comes rounds after the write fails: what was written in all of them is written again, and as long as the
     /// disk refuses it is not said to be well.
     #[test]
     fn what_a_failed_sync_loses_is_written_again() {
         let mut disk = Lossy::default();
-        let heads = Heads {
-            identity: Default::default(),
-            algorithms: vec!["pi".into()],
-        };
-        let mut recording = Recording::begin(&mut disk, 0, heads, 0, 0).expect("begun");
+        let mut recording = begun(&mut disk);
         let queue = RefCell::new(Backlog::default());
         let mut news = Vec::new();
         let mut now = 0;
@@ -593,11 +593,7 @@ mod tests {
     #[test]
     fn a_life_has_come_further_with_its_first_result() {
         let mut disk = Lossy::default();
-        let heads = Heads {
-            identity: Default::default(),
-            algorithms: vec!["pi".into()],
-        };
-        let mut recording = Recording::begin(&mut disk, 0, heads, 0, 0).expect("begun");
+        let mut recording = begun(&mut disk);
         let queue = RefCell::new(Backlog::default());
         let (mut now, mut told) = (0, Vec::new());
         let mut payload = Vec::new();

@@ -1,6 +1,8 @@
 //! Why a task waits, where a slave is, what became of a host: answers for people, from what the scheduler and the account
 //! know. The trail knows what is longer ago.
 
+use std::collections::BTreeMap;
+
 use ringmw_codec::status::Told;
 use ringmw_codec::talk::Progress;
 use ringmw_sched::{AlgorithmId, Doing, Group, Nanos, Needs, Place, SlaveId, SlaveLook, TaskLook};
@@ -14,8 +16,8 @@ use crate::proto::task_name::TaskName;
 /// Lines about single slaves or losses in an answer.
 const LISTED_MAX: usize = 8;
 
-/// Why a slave does not run a task that waits.
-#[derive(Clone, Copy)]
+/// Why a slave does not run a task that waits, in the order in which it is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Obstacle {
     Busy,
     Idle,
@@ -27,17 +29,22 @@ enum Obstacle {
     Quarantined,
 }
 
-/// Each in words, in that order.
-const OBSTACLES: [&str; 8] = [
-    "busy",
-    "idle: they are served in this turn",
-    "about to move to another group: they get no more unordered tasks",
-    "behind: they do not read what they are sent, so they get no work",
-    "reserved: they take tasks addressed to them alone",
-    "ordered: they take no unordered tasks",
-    "without the labels that it needs",
-    "in quarantine: tasks of its algorithm fail there and succeed elsewhere",
-];
+impl Obstacle {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Idle => "idle: they are served in this turn",
+            Self::Moving => "about to move to another group: they get no more unordered tasks",
+            Self::Behind => "behind: they do not read what they are sent, so they get no work",
+            Self::Reserved => "reserved: they take tasks addressed to them alone",
+            Self::Ordered => "ordered: they take no unordered tasks",
+            Self::Without => "without the labels that it needs",
+            Self::Quarantined => {
+                "in quarantine: tasks of its algorithm fail there and succeed elsewhere"
+            }
+        }
+    }
+}
 
 impl MasterCore {
     /// What is known of `TASK-7`, `SLAVE-3`, or a host.
@@ -223,14 +230,14 @@ impl MasterCore {
 
     /// Slaves that could run an unordered task of this algorithm that needs these labels, and why they do not.
     fn who_could_run(&self, algorithm: AlgorithmId, needs: Needs) -> Vec<String> {
-        let mut counts = [0; OBSTACLES.len()];
+        let mut counts: BTreeMap<Obstacle, u64> = BTreeMap::new();
         let mut longest: Option<(SlaveId, Nanos)> = None;
         for (id, _) in self.slots.sorted() {
             let Some(look) = self.sched.slave_look(id) else {
                 continue;
             };
             let obstacle = self.obstacle(id, &look, algorithm, needs);
-            counts[obstacle as usize] += 1;
+            *counts.entry(obstacle).or_default() += 1;
             if let (Obstacle::Busy, Some((_, since))) = (obstacle, look.first)
                 && longest.is_none_or(|(_, longest)| since < longest)
             {
@@ -251,11 +258,11 @@ impl MasterCore {
             lines.extend(self.last_refused());
             return lines;
         }
-        let told = counts.iter().zip(OBSTACLES);
-        for (&count, what) in told.filter(|(count, _)| **count > 0) {
+        for (obstacle, count) in counts {
             lines.push(format!(
-                "{} {what}",
-                slaves(count, "slave is", "slaves are")
+                "{} {}",
+                slaves(count, "slave is", "slaves are"),
+                obstacle.words()
             ));
         }
         if let Some((slave, since)) = longest {
