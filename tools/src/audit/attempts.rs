@@ -27,9 +27,10 @@ Examples:
   ringmw audit attempts --of tasks --since 14:00 --until 14:05 master.audit
   ringmw audit attempts --format csv master.audit | awk -F, '$9 == \"lost\"'
 
-Columns: run, slave, host, task, algorithm, tasks, sent, returned, end (returned, lost, given back, failed, cancelled, unrunnable,
-open), elapsed_s, wait_s (elapsed less compute), compute_s, bytes_out, bytes_in, failed. Single tasks are in trails of
---mw-audit-level tasks. Packets that were only summed up (more than ten a second and slave) are one row, `summed`.
+Columns: run, slave, host, task, algorithm, tasks, sent, returned, end (returned, lost, given back, \
+failed, cancelled, unrunnable, open), elapsed_s, wait_s (elapsed less compute), compute_s, \
+bytes_out, bytes_in, failed. Single tasks are in trails of --mw-audit-level tasks. Packets that \
+were only summed up (more than ten a second and slave) are one row, `summed`. \
 JSON is one object per line.";
 
 /// What a row is about.

@@ -26,13 +26,13 @@ Examples:
   $ echo $?
   1
 
-A share is a number from 0 to 1 or a percentage. --against sets bounds by a run that was good, whole: throughput, peak and
-the share of slave time that computes may be less by the tolerance; compute time per result may be more by it; shares of
-losses, failures, tasks sent again and time held may be more by it and by one percentage point; the exit must be clean if
-that one's was. A bound whose figure does not exist, like failures without a result, is not kept, and neither is any where
+A share is a number from 0 to 1 or a percentage. --against sets bounds by a run that was good, whole: throughput, peak and \
+the share of slave time that computes may be less by the tolerance; compute time per result may be more by it; shares of \
+losses, failures, tasks sent again and time held may be more by it and by one percentage point; the exit must be clean if \
+that one's was. A bound whose figure does not exist, like failures without a result, is not kept, and neither is any where \
 no result came at all, unless --allow-no-results is given.
 
-Exit status: 0 when every bound is kept, 1 when one is not, 2 when nothing could be read, no bound was given, or the
+Exit status: 0 when every bound is kept, 1 when one is not, 2 when nothing could be read, no bound was given, or the \
 window holds no time of the run.";
 
 /// In which form.

@@ -15,8 +15,8 @@ Examples:
   ringmw audit churn --bucket 10m --since -12h --format csv master.audit > churn.csv
   ringmw audit churn --sheet by_host --format csv master.audit
 
-Sheets: buckets, by_subnet, by_host, by_reason, lifetimes, survival. JSON has all of them, CSV the one that --sheet names,
-else buckets. `dismissed` are those that were sent away because the desire fell; they depart by shutdown. `present` is the mean over the bucket, `peak` the most at once. Survival is Kaplan and Meier's estimate:
+Sheets: buckets, by_subnet, by_host, by_reason, lifetimes, survival. JSON has all of them, CSV the one that --sheet names, \
+else buckets. `dismissed` are those that were sent away because the desire fell; they depart by shutdown. `present` is the mean over the bucket, `peak` the most at once. Survival is Kaplan and Meier's estimate: \
 a slave that was sent away, or is still there, has lived at least so long.";
 
 const SURVIVAL_POINTS: usize = 40;

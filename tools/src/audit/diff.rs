@@ -11,7 +11,7 @@ Examples:
   ringmw audit diff monday.audit tuesday.audit
   ringmw audit diff --changed 10 --format json before.audit after.audit
 
-Every figure of `ringmw audit stats`, in both; `change` is B over A less one. Times and lines are left out.
+Every figure of `ringmw audit stats`, in both; `change` is B over A less one. Times and lines are left out. \
 --changed PERCENT shows only what changed by at least so much.";
 
 /// Leaves that say where and when, not how it went.

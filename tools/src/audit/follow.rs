@@ -34,7 +34,7 @@ Examples:
   2026-11-20T08:03:16Z  SLAVE-3 lost: eof
   2026-11-20T08:03:17Z  2 slaves, 2 busy; 28 sent, 24 results (8.00/s); 2 lost, 4 recycled
 
-It reads the file from its start, then what is added. A file that is rotated away is read to its end before the new one
+It reads the file from its start, then what is added. A file that is rotated away is read to its end before the new one \
 is begun; a file that is not there yet is waited for. Ctrl-C ends it.";
 
 /// How often the file is looked at.

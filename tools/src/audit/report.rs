@@ -18,10 +18,10 @@ Examples:
   ringmw audit report -o report.html master.audit
   ringmw audit report --since -12h --zone Europe/Berlin -o last-night.html master.audit.1 master.audit
 
-The page opens from disk and loads nothing. Where the mouse is, its pictures tell their values; a part of the time that the
-mouse is dragged over is shown alone, in all of them; a double click shows all again. Each finding says what
-to do, and which command shows more; `ringmw audit check --max-finding` bounds them. --log-link names where slaves' logs
-are, with {job}, {host} and {slave} for what they are: 'file:///home/me/logs/{job}.out'. With --format json or csv the
+The page opens from disk and loads nothing. Where the mouse is, its pictures tell their values; a part of the time that the \
+mouse is dragged over is shown alone, in all of them; a double click shows all again. Each finding says what \
+to do, and which command shows more; `ringmw audit check --max-finding` bounds them. --log-link names where slaves' logs \
+are, with {job}, {host} and {slave} for what they are: 'file:///home/me/logs/{job}.out'. With --format json or csv the \
 findings are printed instead.";
 
 /// Makes the pictures tell values and zoom.

@@ -39,7 +39,7 @@ Keys of --format json, schema 2 (raised when a key changes its meaning or goes; 
   that a life found), .duplicated (stragglers), .bytes_out, .bytes_in, .compute_s (of the results that came). A seed above 2^53 is a string
   runs: the same for each INIT line, with role, file, run and life. The top level has the sums, the largest peak, the start
   of the first life, end and exit of the last, and rates over the time that all were observed.
-A ratio or rate without its denominator is null. Figures are of masters' trails; of slaves' only where no master's is.
+A ratio or rate without its denominator is null. Figures are of masters' trails; of slaves' only where no master's is. \
 Times of CL-MW, whose trails name no zone, are read as of --zone. Exit status: 0; 2 when nothing could be read.";
 
 const RUNS_SHOWN_MAX: usize = 12;

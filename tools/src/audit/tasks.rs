@@ -21,9 +21,9 @@ Examples:
   ringmw audit tasks --sheet by_slave --format csv master.audit > slaves.csv
   ringmw audit tasks --sheet failures --since 14:00 master.audit
 
-Sheets: by_algorithm, by_host, by_slave, histogram, stragglers, failures, refusals. Times are compute times, percentiles
-within 1 %. In trails of --mw-audit-level tasks each task is one; in others, which name no algorithms, a packet's compute
-time is taken evenly for its results (`basis`: tasks or packets). Stragglers are the tasks, or the packets' tasks, that took
+Sheets: by_algorithm, by_host, by_slave, histogram, stragglers, failures, refusals. Times are compute times, percentiles \
+within 1 %. In trails of --mw-audit-level tasks each task is one; in others, which name no algorithms, a packet's compute \
+time is taken evenly for its results (`basis`: tasks or packets). Stragglers are the tasks, or the packets' tasks, that took \
 the longest. Failures are those that have a line: at most a hundred a second have one (`failed` has all of them).";
 
 const STRAGGLERS_MAX: usize = 20;

@@ -14,10 +14,10 @@ Examples:
   ringmw audit timeline --bucket 1m --format csv master.audit > throughput.csv
   ringmw audit timeline --sheet slaves --format csv master.audit > slaves.csv
 
-Sheets: buckets, slaves, slowest_slaves, hosts. Slave time is computing, holding tasks without computing, or idle; absent
-is the observed time in which a slave, all of a host's or all were not there. Means are over the observed time of a bucket
-(`observed_s`), and so is results_per_s. JSON and CSV also have busy (computing or holding) and utilisation (busy over
-present), as before. The tail is the time from the last hand-out to the last result. `s_per_result` is compute time per
+Sheets: buckets, slaves, slowest_slaves, hosts. Slave time is computing, holding tasks without computing, or idle; absent \
+is the observed time in which a slave, all of a host's or all were not there. Means are over the observed time of a bucket \
+(`observed_s`), and so is results_per_s. JSON and CSV also have busy (computing or holding) and utilisation (busy over \
+present), as before. The tail is the time from the last hand-out to the last result. `s_per_result` is compute time per \
 result where the trail has it, else busy time.";
 
 /// A slave with fewer results is not ranked.
