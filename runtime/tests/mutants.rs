@@ -248,6 +248,13 @@ const MUTANTS: &[Mutant] = &[
         new: "if may_turn && ring.len() > 1_000 {",
     },
     Mutant {
+        name: "what the close of a series ends is told after what is done next",
+        file: "runtime/src/master/submit.rs",
+        old: "self.close();
+        self.tell_ends();",
+        new: "self.close();",
+    },
+    Mutant {
         name: "a map's window ignores bytes",
         file: "runtime/src/master/window.rs",
         old: "bytes: self.map_bytes_max.saturating_sub(out_bytes).min(queue),",

@@ -55,7 +55,7 @@ use crate::testing::net::Quality;
 use crate::testing::slave::Pace;
 use crate::typed::registry::Registry;
 
-/// Runs of each seed.
+/// Runs of each seed, and one more with [`Hardship`].
 const RUNS: u64 = 2;
 
 /// The run that slaves come back to, and another one.
@@ -80,10 +80,14 @@ const FAULTS: Weights = [3, 3, 3, 1, 2, 1, 2, 2, 0, 0];
 /// When the answer is another one than that of the run that nothing befell, or a law is broken.
 pub(super) fn lives(seed: u64, transcript: bool) -> Lives {
     let mut lives = Lives::default();
-    for nth in 0..RUNS {
-        let seed = seed.wrapping_mul(RUNS).wrapping_add(nth);
-        let (undisturbed, _) = Play::run(seed, false, false);
-        let (answer, more) = Play::run(seed, true, transcript);
+    for nth in 0..=RUNS {
+        let is_hard = nth == RUNS;
+        let seed = match is_hard {
+            true => seed ^ 0x6861_7264,
+            false => seed.wrapping_mul(RUNS).wrapping_add(nth),
+        };
+        let (undisturbed, _) = Play::run(seed, (false, is_hard), false);
+        let (answer, more) = Play::run(seed, (true, is_hard), transcript);
         assert_eq!(
             answer, undisturbed,
             "another answer than that of the run that nothing befell"
@@ -169,6 +173,8 @@ struct Process {
     rest: Rest,
     /// When its journal's thread has its next turn.
     round_at: Nanos,
+    /// From then on its journal's thread waits for the disk.
+    hangs_from: Nanos,
     news: VecDeque<News>,
     /// Its journal's thread has told of its first result.
     has_results: bool,
@@ -182,6 +188,13 @@ struct Process {
     doom: Option<(Nanos, Doom)>,
     /// Since when there is a later life.
     beside_since: Option<Nanos>,
+}
+
+/// A host that goes bad before it is gone: segments rot under a life, a journal's disk hangs before its master is killed, and
+/// slaves go with it. Many incumbents, so that most offers are the best of their place.
+struct Hardship {
+    /// Draws all this.
+    rng: ChaCha8Rng,
 }
 
 /// A life that begins.
@@ -214,8 +227,7 @@ struct Play {
     /// Lives that something befalls.
     dooms_left: u32,
     is_disturbed: bool,
-    /// Draws what goes bad on the disk under a life, apart from all other draws.
-    rots: ChaCha8Rng,
+    hardship: Option<Hardship>,
     next_fault: Nanos,
     answer: Option<Answer>,
     lives: Lives,
@@ -233,7 +245,7 @@ fn identity(seed: u64) -> Identity {
 }
 
 impl Play {
-    fn run(seed: u64, is_disturbed: bool, transcript: bool) -> (Answer, Lives) {
+    fn run(seed: u64, (is_disturbed, is_hard): (bool, bool), transcript: bool) -> (Answer, Lives) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -241,6 +253,9 @@ impl Play {
             .unwrap_or_else(|error| panic!("the runtime cannot be made: {error}"));
         let play = async {
             let mut play = Play::new(seed, is_disturbed, transcript);
+            if is_hard {
+                play.harden(seed);
+            }
             play.play().await;
             play.lives.masters = play.masters_ever.into();
             play.lives.came_back = play.fleet.came_back;
@@ -308,12 +323,20 @@ impl Play {
                 false => 0,
             },
             is_disturbed,
-            rots: ChaCha8Rng::seed_from_u64(seed ^ 0x0072_6f74),
+            hardship: None,
             next_fault: 0,
             answer: None,
             lives: Lives::default(),
             rng: drawn,
         }
+    }
+
+    fn harden(&mut self, seed: u64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0072_6f74);
+        self.habits.harden(&mut rng);
+        self.fleet.comes_back = true;
+        self.config.reconnect = RECONNECT[2];
+        self.hardship = Some(Hardship { rng });
     }
 
     async fn play(&mut self) {

@@ -211,6 +211,8 @@ struct Script {
     level: (i8, Nanos),
     /// Draws which labels tasks need, in worlds whose slaves have some; apart from all other draws.
     needy: Option<ChaCha8Rng>,
+    /// Now and then a task needs a set of labels that none has needed before.
+    needs_late: bool,
     /// Draws which tasks have a time-out of their own, where the run has one; apart from all other draws.
     timers: Option<ChaCha8Rng>,
     /// The next task's, in milliseconds; 0: none.

@@ -123,8 +123,9 @@ impl Blobs {
 }
 
 impl Script {
-    /// One more is shared, one is given up, a file changes, or nothing.
+    /// One more is shared, one is given up, a file changes, tasks that name some are dropped at once, or nothing.
     pub(super) fn share_some(&mut self) {
+        let drops = self.seed % 16 == 10;
         let Some(blobs) = &mut self.blobs else {
             return;
         };
@@ -139,6 +140,7 @@ impl Script {
                     file.has_changed.store(true, Ordering::Relaxed);
                 }
             }
+            5 if drops && !blobs.kept.is_empty() => self.submit_and_drop(),
             _ => {}
         }
     }

@@ -340,6 +340,7 @@ impl Script {
             level: (0, Nanos::MAX),
             needy: is_labelled.then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6565_6473)),
             needs: &[],
+            needs_late: seed % 8 == 5,
             timers: (seed % 3 == 2).then(|| ChaCha8Rng::seed_from_u64(seed ^ 0x7469_6d65)),
             timeout_ms: 0,
             addressee: None,

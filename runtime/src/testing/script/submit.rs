@@ -21,6 +21,19 @@ use crate::typed::best::Best;
 use crate::typed::rng::{Rng, Stream, StreamKey, name_hash};
 use crate::typed::task::Task;
 
+/// Sets of labels of which each is needed by few tasks; who comes in calm has any of them.
+const LATE_NEEDS: [&[&str]; 6] = [
+    &["site"],
+    &["gpu=2"],
+    &["site=fermi"],
+    &["gpu", "site"],
+    &["gpu=2", "site"],
+    &["gpu=2", "site=fermi"],
+];
+
+/// The kind of tasks that name shared data.
+pub(super) const ZIPS: usize = 7;
+
 /// What the tasks of a burst have in common.
 #[derive(Copy, Clone)]
 pub(super) struct Alike {
@@ -150,6 +163,35 @@ impl Script {
         self.state.close();
     }
 
+    /// A map of tasks that name shared data, which may be gone, is dropped while its series is open.
+    pub(super) fn submit_and_drop(&mut self) {
+        self.alike = Some(Alike {
+            to: None,
+            retry: true,
+            anyway: false,
+            tagged: false,
+            varied: false,
+        });
+        (self.level, self.needs, self.timeout_ms) = ((0, Nanos::MAX), &[], 0);
+        let kind = ZIPS;
+        let slot = self.new_flow();
+        let number = self.state.new_map(AlgorithmId(index_of(kind)));
+        self.streams[kind].0 += 1;
+        let tasks = self.rng.random_range(1..5);
+        let streams = (0..tasks).map(|index| Stream {
+            domain: number,
+            index,
+        });
+        self.fill_map(kind, slot, streams.collect());
+        self.flows.push(Flow {
+            slot,
+            map: Some((number, tasks)),
+            algorithm: kind,
+        });
+        self.drop_at(self.flows.len() - 1);
+        self.keep_ready();
+    }
+
     /// Some tasks for the intermingle slave that holds most: the next packet begins with them, behind tasks that may be
     /// asked back.
     fn submit_to_busiest(&mut self) {
@@ -249,7 +291,7 @@ impl Script {
                 let task = yields::task((n % 300) as u32);
                 self.submit_task(kind, task, owner, stream);
             }
-            7 => self.submit_zips(owner, stream),
+            ZIPS => self.submit_zips(owner, stream),
             _ => {
                 self.walk = (n % 40) as u32;
                 let task = steps::task(self.walk);
@@ -300,6 +342,8 @@ impl Script {
             2..10 => &["gpu"],
             10..15 => &["gpu", "site=fermi"],
             15..18 => &["site=cern"],
+            // These are first needed when slaves have come and gone.
+            18..20 if self.needs_late => LATE_NEEDS[rng.random_range(0..LATE_NEEDS.len())],
             _ => &[],
         }
     }

@@ -98,25 +98,7 @@ impl Script {
             1..4 if !self.flows.is_empty() => {
                 // A call or map is dropped.
                 let at = self.rng.random_range(0..self.flows.len());
-                let flow = self.flows.swap_remove(at);
-                // As the handle does before it acts.
-                self.state.close();
-                self.keep_ready();
-                self.take_flow(flow.owner());
-                let ids = match flow.owner() {
-                    Owner::Map(map) => self
-                        .state
-                        .core
-                        .sched()
-                        .live_of_map(map)
-                        .flat_map(|(first, tasks)| (0..tasks).map(move |nth| first.after(nth)))
-                        .collect(),
-                    owner => self.state.live(|other, _, _| other == owner),
-                };
-                self.drop_flow(flow.owner());
-                for id in ids {
-                    self.on_cancelled(id, true);
-                }
+                self.drop_at(at);
             }
             4..7 => {
                 // The oldest are in the hands of slaves.
@@ -144,6 +126,29 @@ impl Script {
             }
         }
         self.keep_ready();
+    }
+
+    /// A call or map is dropped, with what is live of it.
+    pub(super) fn drop_at(&mut self, at: usize) {
+        let flow = self.flows.swap_remove(at);
+        // As the handle does before it acts.
+        self.state.settle();
+        self.law.follow(&self.state.core);
+        self.take_flow(flow.owner());
+        let ids = match flow.owner() {
+            Owner::Map(map) => self
+                .state
+                .core
+                .sched()
+                .live_of_map(map)
+                .flat_map(|(first, tasks)| (0..tasks).map(move |nth| first.after(nth)))
+                .collect(),
+            owner => self.state.live(|other, _, _| other == owner),
+        };
+        self.drop_flow(flow.owner());
+        for id in ids {
+            self.on_cancelled(id, true);
+        }
     }
 
     /// Cancelling is being told.

@@ -106,6 +106,13 @@ pub(super) struct Habits {
 }
 
 impl Habits {
+    /// With many incumbents, and slaves that go and that stay.
+    pub(super) fn harden(&mut self, rng: &mut ChaCha8Rng) {
+        self.tasks = rng.random_range(40..80);
+        self.bests = 30;
+        self.slaves = rng.random_range(2..5);
+    }
+
     pub(super) fn drawn(rng: &mut ChaCha8Rng) -> Self {
         Habits {
             tasks: rng.random_range(10..80),

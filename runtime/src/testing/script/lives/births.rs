@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringmw_sched::Nanos;
 
-use super::{Birth, Doom, Play, Process, Woken, app, identity};
+use super::{Birth, Doom, Hardship, Play, Process, Woken, app, faults, identity};
 use crate::master::Master;
 use crate::master::known::Earlier;
 use crate::master::save::Keeper;
@@ -109,6 +109,12 @@ impl Play {
             &tally,
             &bests,
         );
+        if let Some(Hardship { rng }) = &mut self.hardship {
+            // What was read is there no more when it is used.
+            for _ in 0..rng.random_range(0..6) {
+                self.files.borrow_mut().rot(rng);
+            }
+        }
         let mut core = MasterCore::new(self.config.clone(), self.now);
         if let Some(secret) = &self.secret {
             core.set_secret(secret.clone());
@@ -131,6 +137,12 @@ impl Play {
             });
         }
         let doom = (self.dooms_left > 0).then(|| self.draw_doom());
+        let hangs_from = match (&mut self.hardship, doom) {
+            (Some(Hardship { rng }), Some((at, Doom::Kill | Doom::Power))) => {
+                rng.random_range(self.now..=at)
+            }
+            _ => Nanos::MAX,
+        };
         for process in &mut self.masters {
             process.beside_since.get_or_insert(self.now);
         }
@@ -146,6 +158,7 @@ impl Play {
             disk: birth.disk,
             rest: Rest::Until(self.now),
             round_at: self.now,
+            hangs_from,
             recording,
             backlog: Rc::default(),
             news: VecDeque::new(),
@@ -229,6 +242,11 @@ impl Play {
                 if self.rng.random_range(0..2) == 0 {
                     let operations = self.rng.random_range(0..3);
                     self.masters[at].disk.dies_after(operations);
+                }
+                if let Some(Hardship { rng }) = &mut self.hardship {
+                    for _ in 0..rng.random_range(0..3) {
+                        self.fleet.fault(&faults::KILL, &mut self.law);
+                    }
                 }
             }
         }

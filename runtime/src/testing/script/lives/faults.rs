@@ -7,10 +7,13 @@ use ringmw_codec::frame::Kind;
 use ringmw_codec::kept::{Kept, KeptResult};
 use ringmw_sched::Nanos;
 
-use super::{FAULTS, OTHER_RUN, Play, app};
+use super::{FAULTS, Hardship, OTHER_RUN, Play, app};
 use crate::io::clock::Clock;
 use crate::proto::SECOND;
-use crate::testing::fleet::put;
+use crate::testing::fleet::{Weights, put};
+
+/// One of the slaves is killed.
+pub(super) const KILL: Weights = [0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
 
 impl Play {
     /// When a master has its next turn.
@@ -66,8 +69,10 @@ impl Play {
             return;
         }
         self.next_fault = self.now + self.rng.random_range(0..SECOND);
-        if self.rots.random_range(0..8) == 0 {
-            self.files.borrow_mut().rot(&mut self.rots);
+        if let Some(Hardship { rng }) = &mut self.hardship
+            && rng.random_range(0..8) == 0
+        {
+            self.files.borrow_mut().rot(rng);
         }
         match self.rng.random_range(0..8) {
             0 => {

@@ -113,6 +113,10 @@ impl Play {
     pub(super) fn round(&mut self, at: usize) {
         let now = self.now;
         let process = &mut self.masters[at];
+        if process.hangs_from <= now {
+            process.round_at = Nanos::MAX;
+            return;
+        }
         let backlog = Rc::clone(&process.backlog);
         let news = &mut process.news;
         process.rest = process.recording.round(
