@@ -896,12 +896,6 @@ const MUTANTS: &[Mutant] = &[
         new: "alike.ended_by.is_none_or(|done| done < last)",
     },
     Mutant {
-        name: "quarantine: a failure below those that counted opens the run there anew",
-        file: "sched/src/data/health.rs",
-        old: "if counts > 0 && last >= alike.anchor {",
-        new: "if counts > 0 {",
-    },
-    Mutant {
         name: "lives: the hand-out of what is begun at most once does not wait for its record",
         file: "runtime/src/proto/master/journal.rs",
         old: "state.barred = Some((self.barrier, held_from));",

@@ -257,6 +257,8 @@ impl LivesLaw {
                 let handed = &self.handed_once;
                 let keys = returned.tasks.iter();
                 let keys = keys.filter_map(|task| handed.get(&(master, conn, *task)));
+                // What another slave has kept of one ends it before it is given back.
+                let keys = keys.filter(|key| !brought.contains_key(&(master, **key)));
                 self.given_back.extend(keys);
             }
             ControlFlow::<()>::Continue(())

@@ -55,7 +55,7 @@ use crate::testing::net::Quality;
 use crate::testing::slave::Pace;
 use crate::typed::registry::Registry;
 
-/// Runs of each seed, and one more with [`Hardship`].
+/// Runs of each seed, and one more with each [`Hardship`].
 const RUNS: u64 = 2;
 
 /// The run that slaves come back to, and another one.
@@ -80,14 +80,12 @@ const FAULTS: Weights = [3, 3, 3, 1, 2, 1, 2, 2, 0, 0];
 /// When the answer is another one than that of the run that nothing befell, or a law is broken.
 pub(super) fn lives(seed: u64, transcript: bool) -> Lives {
     let mut lives = Lives::default();
-    for nth in 0..=RUNS {
-        let is_hard = nth == RUNS;
-        let seed = match is_hard {
-            true => seed ^ 0x6861_7264,
-            false => seed.wrapping_mul(RUNS).wrapping_add(nth),
-        };
-        let (undisturbed, _) = Play::run(seed, (false, is_hard), false);
-        let (answer, more) = Play::run(seed, (true, is_hard), transcript);
+    let plain = (0..RUNS).map(|nth| (seed.wrapping_mul(RUNS).wrapping_add(nth), None));
+    let hard = [Hardship::Rot, Hardship::Hang];
+    let hard = hard.map(|hardship| (seed ^ 0x6861_7264, Some(hardship)));
+    for (seed, hardship) in plain.chain(hard) {
+        let (undisturbed, _) = Play::run(seed, (false, hardship), false);
+        let (answer, more) = Play::run(seed, (true, hardship), transcript);
         assert_eq!(
             answer, undisturbed,
             "another answer than that of the run that nothing befell"
@@ -190,11 +188,13 @@ struct Process {
     beside_since: Option<Nanos>,
 }
 
-/// A host that goes bad before it is gone: segments rot under a life, a journal's disk hangs before its master is killed, and
-/// slaves go with it. Many incumbents, so that most offers are the best of their place.
-struct Hardship {
-    /// Draws all this.
-    rng: ChaCha8Rng,
+/// What befalls a run beside all else; it has many incumbents, so that most offers are the best of their place.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Hardship {
+    /// Segments go bad under a life that has read them.
+    Rot,
+    /// A journal's disk hangs before its master is killed, and slaves go with it.
+    Hang,
 }
 
 /// A life that begins.
@@ -228,6 +228,8 @@ struct Play {
     dooms_left: u32,
     is_disturbed: bool,
     hardship: Option<Hardship>,
+    /// Draws its hardship, apart from all other draws.
+    hardens: ChaCha8Rng,
     next_fault: Nanos,
     answer: Option<Answer>,
     lives: Lives,
@@ -245,7 +247,11 @@ fn identity(seed: u64) -> Identity {
 }
 
 impl Play {
-    fn run(seed: u64, (is_disturbed, is_hard): (bool, bool), transcript: bool) -> (Answer, Lives) {
+    fn run(
+        seed: u64,
+        (is_disturbed, hardship): (bool, Option<Hardship>),
+        transcript: bool,
+    ) -> (Answer, Lives) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -253,8 +259,8 @@ impl Play {
             .unwrap_or_else(|error| panic!("the runtime cannot be made: {error}"));
         let play = async {
             let mut play = Play::new(seed, is_disturbed, transcript);
-            if is_hard {
-                play.harden(seed);
+            if let Some(hardship) = hardship {
+                play.harden(hardship);
             }
             play.play().await;
             play.lives.masters = play.masters_ever.into();
@@ -324,6 +330,7 @@ impl Play {
             },
             is_disturbed,
             hardship: None,
+            hardens: ChaCha8Rng::seed_from_u64(seed ^ 0x0072_6f74),
             next_fault: 0,
             answer: None,
             lives: Lives::default(),
@@ -331,12 +338,11 @@ impl Play {
         }
     }
 
-    fn harden(&mut self, seed: u64) {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0072_6f74);
-        self.habits.harden(&mut rng);
+    fn harden(&mut self, hardship: Hardship) {
+        self.habits.harden(&mut self.hardens);
         self.fleet.comes_back = true;
         self.config.reconnect = RECONNECT[2];
-        self.hardship = Some(Hardship { rng });
+        self.hardship = Some(hardship);
     }
 
     async fn play(&mut self) {

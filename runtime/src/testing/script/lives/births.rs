@@ -109,10 +109,10 @@ impl Play {
             &tally,
             &bests,
         );
-        if let Some(Hardship { rng }) = &mut self.hardship {
+        if self.hardship == Some(Hardship::Rot) {
             // What was read is there no more when it is used.
-            for _ in 0..rng.random_range(0..6) {
-                self.files.borrow_mut().rot(rng);
+            for _ in 0..self.hardens.random_range(0..6) {
+                self.files.borrow_mut().rot(&mut self.hardens);
             }
         }
         let mut core = MasterCore::new(self.config.clone(), self.now);
@@ -137,9 +137,9 @@ impl Play {
             });
         }
         let doom = (self.dooms_left > 0).then(|| self.draw_doom());
-        let hangs_from = match (&mut self.hardship, doom) {
-            (Some(Hardship { rng }), Some((at, Doom::Kill | Doom::Power))) => {
-                rng.random_range(self.now..=at)
+        let hangs_from = match (self.hardship, doom) {
+            (Some(Hardship::Hang), Some((at, Doom::Kill | Doom::Power))) => {
+                self.hardens.random_range(self.now..=at)
             }
             _ => Nanos::MAX,
         };
@@ -243,8 +243,8 @@ impl Play {
                     let operations = self.rng.random_range(0..3);
                     self.masters[at].disk.dies_after(operations);
                 }
-                if let Some(Hardship { rng }) = &mut self.hardship {
-                    for _ in 0..rng.random_range(0..3) {
+                if self.hardship == Some(Hardship::Hang) {
+                    for _ in 0..self.hardens.random_range(0..3) {
                         self.fleet.fault(&faults::KILL, &mut self.law);
                     }
                 }

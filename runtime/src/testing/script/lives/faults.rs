@@ -69,10 +69,8 @@ impl Play {
             return;
         }
         self.next_fault = self.now + self.rng.random_range(0..SECOND);
-        if let Some(Hardship { rng }) = &mut self.hardship
-            && rng.random_range(0..8) == 0
-        {
-            self.files.borrow_mut().rot(rng);
+        if self.hardship == Some(Hardship::Rot) && self.hardens.random_range(0..8) == 0 {
+            self.files.borrow_mut().rot(&mut self.hardens);
         }
         match self.rng.random_range(0..8) {
             0 => {
