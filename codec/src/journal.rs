@@ -39,8 +39,8 @@ use thiserror::Error;
 pub use failed::{FAILED_BYTES_MAX, FailedFile, How};
 pub use records::{
     Begun, BegunEntry, Found, OFFER_HEAD_BYTES, Offered, RECORD_HEAD_BYTES, Record, Records,
-    ResultEntry, ResultsRecord, begin_results, put_begun, put_failure, put_offer, put_result,
-    results_of, seal,
+    ResultEntry, ResultsRecord, begin_results, output_sum, put_begun, put_failure, put_offer,
+    put_result, results_of, seal,
 };
 pub use saved::{Numbering, RunFile, SavedBest, StateFile};
 

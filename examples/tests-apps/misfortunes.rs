@@ -12,6 +12,8 @@ use ringmw::prelude::*;
 
 /// How long one that never ends may take.
 const TIMEOUT: Duration = Duration::from_millis(300);
+/// The label of slaves that may die of a task.
+const SPARE: &str = "spare";
 /// In a slave's own arguments: it fails every [`choosy`] at once.
 const SICK: &str = "--sick";
 /// In a slave's own arguments: no [`Licence`] can be had there.
@@ -173,7 +175,13 @@ impl Run {
                     "licensed" => mw.submit(licensed::task(n)),
                     "fail" | "panic" => mw.submit(broken::task(n, kind.name == "panic")),
                     "needy" => mw.submit(act::task(n, "be good").needs("gpu")),
-                    how => mw.submit(act::task(n, how).timeout(TIMEOUT)),
+                    how => {
+                        let task = act::task(n, how).timeout(TIMEOUT);
+                        mw.submit(match kind.due == Due::Nothing || how == "hang" {
+                            true => task.needs(SPARE),
+                            false => task,
+                        })
+                    }
                 };
                 self.open.insert(id.seq(), (place, n));
             }

@@ -93,7 +93,7 @@ pub mod journal {
             let key = key(hash_name(algorithm), stream.0, stream.1, hash_args(args));
             let place = self.known.find(key)?.place();
             let mut out = Vec::new();
-            self.files.read(place, &mut out).then_some(out)
+            self.files.read_whole(place, &mut out).then_some(out)
         }
     }
 }

@@ -80,6 +80,12 @@ pub struct ResultEntry {
     pub output_bytes: u32,
 }
 
+/// The checksum of an output: whoever reads it later by its place alone sees whether it is still what it was.
+#[must_use]
+pub fn output_sum(output: &[u8]) -> u32 {
+    crc::of(output)
+}
+
 impl<'a> ResultsRecord<'a> {
     /// Each result.
     pub fn iter(&self) -> impl Iterator<Item = ResultEntry> + use<'a> {

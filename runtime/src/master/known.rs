@@ -110,7 +110,7 @@ impl Earlier {
         let (found, is_again) = self.known.take_for(key)?;
         self.is_again |= is_again;
         self.scratch.clear();
-        let is_read = self.outputs.read(found.place(), &mut self.scratch);
+        let is_read = self.outputs.read_whole(found.place(), &mut self.scratch);
         let recorded = || Recorded {
             output: SmallBytes::copy_from_slice(&self.scratch),
             failed: found.is_failed(),

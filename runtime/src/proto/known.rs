@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringmw_codec::journal::{Found, Record, Records, Segment, hash_name, key};
+use ringmw_codec::journal::{Found, Record, Records, Segment, hash_name, key, output_sum};
 use ringmw_sched::Nanos;
 
 /// Where a result lies, and what is known of it without reading it.
@@ -19,18 +19,20 @@ use ringmw_sched::Nanos;
 pub(crate) struct KnownResult {
     key: [u64; 2],
     compute: Nanos,
+    /// The highest bit: a task of this life has ended with it.
     segment: u32,
     at: u32,
     /// The highest bit: it failed.
     bytes: u32,
-    /// A task of this life has ended with it.
-    is_taken: bool,
+    /// The output's checksum.
+    sum: u32,
 }
 
 // Ten million of them are 400 MB.
-const _: () = assert!(size_of::<KnownResult>() <= 48);
+const _: () = assert!(size_of::<KnownResult>() <= 40);
 
 const FAILED: u32 = 1 << 31;
+const TAKEN: u32 = 1 << 31;
 
 impl KnownResult {
     /// Time in the algorithm.
@@ -46,9 +48,10 @@ impl KnownResult {
     /// Where its output lies.
     pub(crate) fn place(&self) -> Place {
         Place {
-            segment: self.segment,
+            segment: self.segment & !TAKEN,
             at: self.at,
             bytes: self.bytes & !FAILED,
+            sum: self.sum,
         }
     }
 }
@@ -62,12 +65,25 @@ pub(crate) struct Place {
     pub(crate) at: u32,
     /// How long it is.
     pub(crate) bytes: u32,
+    /// Its checksum.
+    pub(crate) sum: u32,
 }
 
 /// Reads outputs where they lie.
 pub(crate) trait Outputs {
     /// Appends the output at a place; false if it can not be read any more.
     fn read(&mut self, place: Place, out: &mut Vec<u8>) -> bool;
+
+    /// As [`read`](Outputs::read), and false if it is not what it was when its segment was read: the life that wrote it may
+    /// still have been there then, and its disk may have refused the bytes since.
+    fn read_whole(&mut self, place: Place, out: &mut Vec<u8>) -> bool {
+        let begin = out.len();
+        let is_whole = self.read(place, out) && output_sum(&out[begin..]) == place.sum;
+        if !is_whole {
+            out.truncate(begin);
+        }
+        is_whole
+    }
 }
 
 /// An incumbent of an earlier life.
@@ -141,6 +157,7 @@ impl Known {
     /// Takes what is in a segment whose head ends at `head`.
     pub(crate) fn read(&mut self, segment: &Segment, file: &[u8], head: usize) {
         let number = u32::try_from(self.tally.segments).expect("few segments");
+        assert!(number < TAKEN, "few segments");
         if segment.life != self.tally.life {
             self.offers = 0;
         }
@@ -199,7 +216,7 @@ impl Known {
                         segment,
                         at: outputs as u32 + entry.at,
                         bytes: entry.output_bytes | failed,
-                        is_taken: false,
+                        sum: output_sum(results.output(&entry)),
                     }
                 }));
             }
@@ -274,7 +291,8 @@ impl Known {
     pub(crate) fn take_for(&mut self, key: u128) -> Option<(KnownResult, bool)> {
         let at = self.position(key)?;
         let result = &mut self.results[at];
-        let before = std::mem::replace(&mut result.is_taken, true);
+        let before = result.segment & TAKEN != 0;
+        result.segment |= TAKEN;
         Some((*result, before))
     }
 
@@ -315,7 +333,7 @@ mod tests {
         put_failure, put_offer, put_result, seal,
     };
 
-    use super::Known;
+    use super::{Known, Outputs, Place};
 
     fn segment(life: u32, number: u32) -> Segment {
         Segment {
@@ -378,6 +396,37 @@ mod tests {
             }
             assert!((tasks..tasks + 100).all(|stream| known.find(key_of(stream)).is_none()));
             assert_eq!(known.tally().results, tasks);
+        }
+    }
+
+    /// The world's seed 4711: a life was stopped, the next one read what it had written, and when it went on its disk refused
+    /// that.
+    #[test]
+    fn an_output_that_has_changed_since_it_was_read_is_none() {
+        struct File(Vec<u8>);
+
+        impl Outputs for File {
+            fn read(&mut self, place: Place, out: &mut Vec<u8>) -> bool {
+                out.extend_from_slice(&self.0[place.at as usize..][..place.bytes as usize]);
+                true
+            }
+        }
+
+        let mut payloads = Vec::new();
+        result(&mut payloads, 1, 0, b"as it was");
+        let mut file = File(written(&segment(1, 1), &payloads));
+        let mut known = Known::new(false);
+        read(&mut known, &segment(1, 1), &file.0);
+        known.close();
+        let place = known.find(key_of(1)).expect("it was recorded").place();
+        let mut out = b"before ".to_vec();
+        assert!(file.read_whole(place, &mut out));
+        assert_eq!(out, b"before as it was");
+        for at in place.at..place.at + place.bytes {
+            file.0[at as usize] ^= 1;
+            assert!(!file.read_whole(place, &mut out), "byte {at}");
+            assert_eq!(out, b"before as it was");
+            file.0[at as usize] ^= 1;
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) struct SimSegment {
 }
 
 /// What is on the disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Files {
     pub(super) segments: BTreeMap<Name, SimSegment>,
     /// The state file, and the one before it.

@@ -104,8 +104,8 @@ use crate::progress::{
 };
 use crate::racing::a_winner_dies_as_it_wins;
 use crate::screens::{
-    a_black_hole_has_its_screen, a_replay_has_its_screen, each_misfortune_has_its_screen,
-    each_misfortune_of_a_node_has_its_screen,
+    a_black_hole_has_its_screen, a_replay_has_its_screen, each_crash_limit_has_its_screen,
+    each_misfortune_has_its_screen, each_misfortune_of_a_node_has_its_screen,
 };
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
@@ -249,6 +249,10 @@ const TESTS: &[Test] = &[
         each_misfortune_has_its_screen("epoll")
     }),
     ("a_black_hole_has_its_screen", a_black_hole_has_its_screen),
+    (
+        "each_crash_limit_has_its_screen",
+        each_crash_limit_has_its_screen,
+    ),
     (
         "each_misfortune_of_a_node_has_its_screen",
         each_misfortune_of_a_node_has_its_screen,

@@ -12,7 +12,20 @@
 //! That holds for tasks that fail independently of one another. Those that were submitted one after another often do not: one
 //! cause makes them all fail, and whoever has them is not to blame. So the failures of a slave count as [`ALIKE_WEIGHT`] at
 //! most until a task has succeeded that was submitted between: a batch of bad tasks, however long, is one such run for each
-//! slave that has some of it, and one such run alone says of nobody that it is bad. Failures of the others all count, so that leaving out some of the own ones makes the error smaller.
+//! slave that has some of it, and one such run alone says of nobody that it is bad. Failures of the others all count, so that
+//! leaving out some of the own ones makes the error smaller.
+//!
+//! Not all tasks that have succeeded are remembered. So runs are counted upwards:
+//!
+//! ```text
+//!   failed  10 11    ·    30           ·    12 ...
+//!   succeeded     ·  20      ·  40          (of these the last and the most recent one are known)
+//!            ^ run 1        ^ run 2         ^ belongs to a run that was counted: which one, nobody knows
+//! ```
+//!
+//! A failure below those that counted (tasks of other levels, or that were queued again) begins no run. Who has failed at
+//! [`ALONE_FAILED_MAX`] such in a row works through another part of the queue: what counted before is left out, and runs
+//! are counted from there.
 //!
 //! An algorithm that fails everywhere fails at one rate. Outcomes of slaves in quarantine count for nobody.
 
@@ -162,8 +175,10 @@ impl From<Tally> for Outcomes {
 /// Failures of a slave and algorithm between which nothing is known to have succeeded.
 #[derive(Copy, Clone, Eq, PartialEq, Default, Debug)]
 pub(crate) struct Alike {
-    /// The last failure that counted.
+    /// The highest failure that counted: all runs up to this one end there.
     anchor: u64,
+    /// What failures in a row weigh, by when they came, that are below that one.
+    below: u32,
     /// A task after that one which has succeeded: with a failure after it something else begins.
     ended_by: Option<u64>,
     /// The last failure.
@@ -186,6 +201,8 @@ pub(crate) struct Health {
     sums: Vec<Outcomes>,
     /// The last task that has succeeded, by algorithm.
     last_done: Vec<Option<u64>>,
+    /// The one that has succeeded most recently: where tasks do not go out as they were submitted it is another one.
+    recent_done: Vec<Option<u64>>,
     /// Of those that have failed at something.
     alike: BTreeMap<(AlgorithmId, u32), Alike>,
 }
@@ -197,6 +214,7 @@ impl Health {
             tallies: Vec::new(),
             sums: vec![Outcomes::default(); algorithms],
             last_done: vec![None; algorithms],
+            recent_done: vec![None; algorithms],
             alike: BTreeMap::new(),
         }
     }
@@ -225,10 +243,12 @@ impl Health {
             false => (u64::from(failed) * u64::from(ALIKE_WEIGHT)).div_ceil(all.into()) as u32,
         };
         if let Some(last) = answers.last_failed {
-            self.learn_failures((algorithm, slave), (last, answers.failed), failed);
+            self.learn_failures(at, (algorithm, slave), (last, answers.failed), failed);
         }
         let last_done = &mut self.last_done[usize::from(algorithm.0)];
         *last_done = (*last_done).max(answers.last_done);
+        let recent_done = &mut self.recent_done[usize::from(algorithm.0)];
+        *recent_done = answers.last_done.or(*recent_done);
         let sum = &mut self.sums[usize::from(algorithm.0)];
         let tally = &mut self.tallies[at];
         sum.failed += u64::from(failed);
@@ -250,22 +270,38 @@ impl Health {
     #[cold]
     fn learn_failures(
         &mut self,
+        at: usize,
         key: (AlgorithmId, u32),
         (last, failures): (u64, u32),
         weight: u32,
     ) {
-        let last_done = self.last_done[usize::from(key.0.0)];
+        let index = usize::from(key.0.0);
+        let done = [self.last_done[index], self.recent_done[index]];
         let alike = self.alike.entry(key).or_default();
-        let after = |anchor: u64| last_done.filter(|&done| done > anchor);
-        alike.ended_by = alike.ended_by.or_else(|| after(alike.anchor));
+        let after = |anchor: u64| {
+            done.into_iter()
+                .flatten()
+                .filter(move |&done| done > anchor)
+        };
+        alike.below = match last < alike.anchor {
+            true => alike.below + weight,
+            false => 0,
+        };
+        if alike.below >= ALONE_FAILED_MAX {
+            *alike = Alike {
+                left_out: self.tallies[at].failed,
+                ..Alike::default()
+            };
+        }
+        alike.ended_by = after(alike.anchor).chain(alike.ended_by).min();
         if alike.ended_by.is_some_and(|done| done < last) {
             (alike.failed, alike.counted) = (0, 0);
         }
         alike.runs = alike.runs.saturating_add(u32::from(alike.failed == 0));
         let counts = weight.min(ALIKE_WEIGHT - alike.counted);
-        if counts > 0 {
+        if counts > 0 && last >= alike.anchor {
             alike.anchor = last;
-            alike.ended_by = after(last);
+            alike.ended_by = after(last).min();
         }
         alike.last = last;
         alike.failed = alike.failed.saturating_add(failures);
@@ -465,6 +501,39 @@ mod tests {
         // Of others all count.
         assert_eq!(health.against_others(1, one), (of(0, 3), of(29, 29)));
         health.check();
+    }
+
+    /// The world's seed 5724: tasks of two levels, and what failed at the lower number opened the run before the higher one
+    /// anew, so that three runs counted as seven failures.
+    #[test]
+    fn a_run_of_failures_is_counted_once_in_whatever_order_they_come() {
+        let (mut health, one) = (Health::new(1), AlgorithmId(0));
+        (0..2).for_each(|slave| health.add(slave));
+        health.learn(0, one, answers(30, 1, true));
+        health.learn(1, one, answers(20, 1, false));
+        for nth in 0..5 {
+            health.learn(0, one, answers(10 + nth, 1, true));
+            health.learn(0, one, answers(31 + nth, 1, true));
+        }
+        assert_eq!(health.against_others(0, one).0, of(2, 2));
+        assert!(!health.has_failed_apart(0, one));
+        health.check();
+    }
+
+    /// It had one of the tasks that were submitted last and are urgent, then it fails at those that were submitted before.
+    #[test]
+    fn who_works_through_earlier_tasks_is_counted_anew_there() {
+        let (mut health, one) = (Health::new(1), AlgorithmId(0));
+        (0..2).for_each(|slave| health.add(slave));
+        health.learn(1, one, answers(1_000_000, 1, false));
+        health.learn(0, one, answers(1_000_001, 1, true));
+        for nth in 0..40u64 {
+            health.learn(0, one, answers(2 * nth, 1, true));
+            health.learn(1, one, answers(2 * nth + 1, 1, false));
+            health.check();
+        }
+        // Of the first ones below that one, one counted with it.
+        assert_eq!(health.against_others(0, one).0, of(33, 33));
     }
 
     /// Who is slower than the others, so that these are always ahead of it.

@@ -17,6 +17,7 @@ use ringmw_sched::{AlgorithmId, Nanos};
 
 use crate::io::engine::ConnId;
 use crate::proto::config::{AlgorithmInfo, HashArgs};
+use crate::proto::disk::Name;
 use crate::proto::known::{KnownBest, Tally};
 use crate::testing::disk::{Files, SimSegment};
 use crate::testing::watch::Watch;
@@ -24,11 +25,14 @@ use crate::testing::watch::Watch;
 /// By what a task is known in each life: algorithm, family and number of its stream, hash of its arguments.
 pub(in crate::testing) type Key = (u16, u64, u64, u128);
 
+/// A record: its segment, and its bytes there.
+type Place = (Name, Range<usize>);
+
 #[derive(Default)]
 pub(in crate::testing) struct LivesLaw {
     hashes: Vec<HashArgs>,
-    /// By master: what it knows.
-    known: BTreeMap<u32, BTreeSet<Key>>,
+    /// By master: what it knows, and where that lies.
+    known: BTreeMap<u32, BTreeMap<Key, Vec<Place>>>,
     /// By master: what it knows to have been begun, of what is begun at most once.
     begun: BTreeMap<u32, BTreeSet<Key>>,
     /// By master: until when slaves of earlier lives may come back to it.
@@ -90,7 +94,7 @@ impl There<'_> {
 /// What a life must find.
 #[derive(Debug, Default)]
 struct Expected {
-    keys: BTreeSet<Key>,
+    keys: BTreeMap<Key, Vec<Place>>,
     begun: BTreeSet<Key>,
     bests: BTreeMap<u32, u64>,
     results: u64,
@@ -156,11 +160,11 @@ impl LivesLaw {
                             continue;
                         }
                         expected.results += u64::from(results.count);
-                        expected.keys.extend(
-                            results.iter().map(|one| {
-                                (results.algorithm, results.domain, one.stream, one.args)
-                            }),
-                        );
+                        for one in results.iter() {
+                            let key = (results.algorithm, results.domain, one.stream, one.args);
+                            let places = expected.keys.entry(key).or_default();
+                            places.push((*name, range.clone()));
+                        }
                     }
                     Record::Offer(offer) if is_known => {
                         offers += u64::from(offer.number == offers + 1);
@@ -190,16 +194,24 @@ impl LivesLaw {
         expected
     }
 
-    /// A master begins as this life, and has found this.
+    /// A master begins as this life, and has found this. It has read what lay there before it made its first segment, and all
+    /// again if that has grown meanwhile.
     pub(in crate::testing) fn on_life(
         &mut self,
         master: u32,
         (life, returns_until): (u32, Nanos),
-        files: &Files,
+        (then, now): (&Files, &Files),
         tally: &Tally,
         bests: &BTreeMap<u32, KnownBest>,
     ) {
-        let expected = self.expected(files, life);
+        let lengths = |files: &Files| -> Vec<(Name, usize)> {
+            let before = files.segments.iter().filter(|(name, _)| name.0 < life);
+            before
+                .map(|(name, segment)| (*name, segment.bytes.len()))
+                .collect()
+        };
+        let has_grown = lengths(then) != lengths(now);
+        let expected = self.expected(if has_grown { now } else { then }, life);
         assert_eq!(
             (tally.results, tally.unfounded),
             (expected.keys.len() as u64, expected.unfounded),
@@ -287,7 +299,13 @@ impl LivesLaw {
     }
 
     /// A life is told that a task, which is begun at most once, was begun by an earlier one.
-    pub(in crate::testing) fn on_begun_before(&mut self, master: u32, key: Key, now: Nanos) {
+    pub(in crate::testing) fn on_begun_before(
+        &mut self,
+        master: u32,
+        key: Key,
+        now: Nanos,
+        files: &Files,
+    ) {
         self.not_begun_again += 1;
         assert!(
             self.begun[&master].contains(&key),
@@ -296,7 +314,7 @@ impl LivesLaw {
         let until = self.returns_until[&master];
         let brought = self.brought.get(&(master, key));
         assert!(
-            brought.is_none_or(|at| *at > until),
+            brought.is_none_or(|at| *at > until) || self.has_lost(master, key, files),
             "{key:?} ends as begun by an earlier life, whose slave has brought its result in time"
         );
         assert!(
@@ -328,7 +346,13 @@ impl LivesLaw {
     }
 
     /// A master sends these frames.
-    pub(in crate::testing) fn on_send(&mut self, master: u32, conn: ConnId, frames: &[u8]) {
+    pub(in crate::testing) fn on_send(
+        &mut self,
+        master: u32,
+        conn: ConnId,
+        frames: &[u8],
+        files: &Files,
+    ) {
         let mut ear = self.ears.remove(&(master, conn)).unwrap_or_default();
         let read = ear.feed(frames, &|_| u32::MAX, &mut |kind, payload| {
             if kind == Kind::Welcome {
@@ -346,7 +370,7 @@ impl LivesLaw {
                             let number = entry.task + u64::from(nth);
                             self.handed_once.insert((master, conn, number), key);
                         }
-                        self.on_hand_out(master, key);
+                        self.on_hand_out(master, key, files);
                     }
                 }
             }
@@ -356,14 +380,23 @@ impl LivesLaw {
         self.ears.insert((master, conn), ear);
     }
 
-    fn on_hand_out(&mut self, master: u32, key: Key) {
+    /// Whether what a master knows of a task has gone from the disk since it was read.
+    fn has_lost(&self, master: u32, key: Key, files: &Files) -> bool {
+        let places = self.known.get(&master).and_then(|known| known.get(&key));
+        places.into_iter().flatten().any(|(name, range)| {
+            let segment = &files.segments[name];
+            !There { segment }.is_whole(range)
+        })
+    }
+
+    fn on_hand_out(&mut self, master: u32, key: Key, files: &Files) {
         self.handed += 1;
         let is_known = self
             .known
             .get(&master)
-            .is_some_and(|known| known.contains(&key));
+            .is_some_and(|known| known.contains_key(&key));
         assert!(
-            !is_known,
+            !is_known || self.has_lost(master, key, files),
             "{key:?} is handed out, and its result was recorded by an earlier life"
         );
         let is_begun = self

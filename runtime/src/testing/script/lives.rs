@@ -188,6 +188,8 @@ struct Process {
 struct Birth {
     at: Nanos,
     disk: SimDisk,
+    /// What lay there when it read.
+    files: Files,
     opened: Opened,
     recording: Option<Recording>,
 }
@@ -212,6 +214,8 @@ struct Play {
     /// Lives that something befalls.
     dooms_left: u32,
     is_disturbed: bool,
+    /// Draws what goes bad on the disk under a life, apart from all other draws.
+    rots: ChaCha8Rng,
     next_fault: Nanos,
     answer: Option<Answer>,
     lives: Lives,
@@ -304,6 +308,7 @@ impl Play {
                 false => 0,
             },
             is_disturbed,
+            rots: ChaCha8Rng::seed_from_u64(seed ^ 0x0072_6f74),
             next_fault: 0,
             answer: None,
             lives: Lives::default(),

@@ -38,6 +38,7 @@ impl Play {
         self.birth = Some(Birth {
             at: self.now + self.rng.random_range(0..SECOND / 2),
             disk,
+            files: self.files.borrow().clone(),
             opened,
             recording: None,
         });
@@ -104,7 +105,7 @@ impl Play {
         self.law.on_life(
             number,
             (life, returns_until),
-            &self.files.borrow(),
+            (&birth.files, &self.files.borrow()),
             &tally,
             &bests,
         );

@@ -66,6 +66,9 @@ impl Play {
             return;
         }
         self.next_fault = self.now + self.rng.random_range(0..SECOND);
+        if self.rots.random_range(0..8) == 0 {
+            self.files.borrow_mut().rot(&mut self.rots);
+        }
         match self.rng.random_range(0..8) {
             0 => {
                 // The disk is full, broken, or well again.

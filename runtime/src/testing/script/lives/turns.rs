@@ -212,7 +212,8 @@ impl Play {
         for (stream, args) in app::take_begun_before() {
             let algorithm = app::once_index(&self.registry);
             let key = self.law.key_of(algorithm, stream, &args);
-            self.law.on_begun_before(number, key, now);
+            self.law
+                .on_begun_before(number, key, now, &self.files.borrow());
         }
         let mut effects = VecDeque::new();
         let law = &mut self.law;
@@ -259,7 +260,7 @@ impl Play {
         };
         for (frames, effect) in effects.drain(..).take(left) {
             if let Some((conn, frames)) = frames {
-                law.on_send(number, conn, &frames);
+                law.on_send(number, conn, &frames, &self.files.borrow());
             }
             self.fleet.perform(effect);
         }
