@@ -252,8 +252,8 @@ fn odd_arguments_arrive_as_written() {
     }
 }
 
-/// A folder's name has what HTCondor's submission, its ads and a shell make something of. (An overseer's jobs take the
-/// resource file from elsewhere: there a comma or a quote is refused by name.)
+/// A folder's name has what HTCondor's submission, its ads, its lists and a shell make something of. An overseer's jobs take
+/// the resource file from the folder above theirs.
 #[test]
 #[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_folder_with_an_odd_name() {
@@ -265,6 +265,17 @@ fn a_folder_with_an_odd_name() {
     dir.submit("condor", &["--slaves", "2"], &args);
     wait_for_an_empty_queue(&dir);
     assert!(dir.told().contains("1000 of 1000"), "{}", dir.all("", ""));
+    operator::no_slave_is_left(&pool());
+
+    let mut overseen = Dir::new("odd-overseer", "ping");
+    overseen.0 = overseen.0.join(ODD);
+    fs::create_dir(&overseen.0).expect("a folder");
+    let mut master = overseen.master(&args);
+    let mut overseer = overseen.overseer("condor", &[]);
+    let describe = || overseen.log() + &overseen.told();
+    assert_eq!(overseer.end("the overseer", describe), 0, "{}", describe());
+    assert_eq!(master.end("the master", describe), 0, "{}", describe());
+    assert!(overseen.told().contains("1000 of 1000"), "{}", describe());
     operator::no_slave_is_left(&pool());
 }
 
