@@ -5,6 +5,7 @@ mod bundle;
 mod doctor;
 mod farm;
 mod journal;
+mod names;
 mod observe;
 mod overseer;
 mod resource;
