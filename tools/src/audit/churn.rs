@@ -14,7 +14,7 @@ use crate::names::counted;
 pub(crate) const HELP: &str = "\
 Examples:
   ringmw audit churn master.audit
-  ringmw audit churn --bucket 10m --since -12h --format csv master.audit > churn.csv
+  ringmw audit churn --bucket 10m --since -12h --format csv run1 > churn.csv
   ringmw audit churn --sheet by_host --format csv master.audit
 
 Sheets: buckets, by_subnet, by_host, by_reason, lifetimes, survival. JSON has all of them, CSV the one that --sheet names, \

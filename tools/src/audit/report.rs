@@ -16,7 +16,7 @@ use super::times::{Zone, show_duration};
 pub(crate) const HELP: &str = "\
 Examples:
   ringmw audit report -o report.html master.audit
-  ringmw audit report --since -12h --zone Europe/Berlin -o last-night.html master.audit.1 master.audit
+  ringmw audit report --since -12h --zone Europe/Berlin -o night.html run1
 
 The page opens from disk and loads nothing. Where the mouse is, its pictures tell their values; a part of the time that the \
 mouse is dragged over is shown alone, in all of them; a double click shows all again. Each finding says what \
