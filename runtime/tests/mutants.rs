@@ -780,6 +780,14 @@ const MUTANTS: &[Mutant] = &[
             || coming.is_some_and(|coming| 2 * coming.data.len() as u64 > blob.bytes)",
     },
     Mutant {
+        name: "shared: another content under its name",
+        file: "runtime/src/proto/slave/shared.rs",
+        old: "self.shelf.whole.insert(of.name, whole);",
+        new: "let other = self.shelf.whole.values().find(|other| other.data.len() as u64 == of.bytes);
+        let data = other.map_or(whole.data, |other| Arc::clone(&other.data));
+        self.shelf.whole.insert(of.name, Whole { data, ..whole });",
+    },
+    Mutant {
         name: "shared: a block of a file is sent from its beginning again",
         file: "runtime/src/proto/master/shared.rs",
         old: "let piece = first.split_to(bytes.min(first.len()));",

@@ -24,7 +24,7 @@ pub enum Death {
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Death::Connection => "lost its connection: it was killed, or its machine is gone",
+            Death::Connection => "lost its connection without a word: it was killed, or left by _exit, or its machine is gone",
             Death::Silence => "fell silent",
             Death::Exit => "was ended by its own code, which called exit",
             Death::Signal => "was killed by a signal, for a fault of its code",

@@ -248,7 +248,7 @@ fn poison() {
     assert_eq!(
         limit,
         [
-            "TASK-0: 2 slaves were lost while they ran it; the last, SLAVE-3, lost its connection: it was killed, or its machine is gone"
+            "TASK-0: 2 slaves were lost while they ran it; the last, SLAVE-3, lost its connection without a word: it was killed, or left by _exit, or its machine is gone"
         ]
     );
     assert_eq!((sched.is_live(id), sched.queued()), (false, 1));

@@ -54,7 +54,7 @@ enum Verb {
     List,
     /// Print where slaves that listen are dialled, a line each: for the master's --mw-slave-at @FILE
     #[command(
-        after_help = "ringmw farm addresses >slaves; ./app --mw-master --mw-resource-file app.rsc --mw-slave-at @slaves"
+        after_help = "Examples:\n  ringmw farm addresses > slaves\n  ./app --mw-master --mw-resource-file app.rsc --mw-slave-at @slaves"
     )]
     Addresses,
     /// Check machines; only those that pass may serve

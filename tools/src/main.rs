@@ -5,6 +5,7 @@ mod bundle;
 mod doctor;
 mod farm;
 mod journal;
+mod names;
 mod observe;
 mod overseer;
 mod resource;
@@ -49,17 +50,17 @@ enum Command {
     Audit(audit::Options),
     /// Write submit files for a batch system, and submit them with --run
     #[command(
-        after_help = "Examples:\n  ringmw submit condor --binary ./app --slaves 1000 --dry-run -- --input data\n  ringmw submit condor --binary ./app --slaves 1000 --dir run1 --run -- --input data\n  ringmw submit slurm --binary ./app --slaves 50 --cpus 16 --dir run2 --run"
+        after_help = "Examples:\n  ringmw submit condor --binary ./app --slaves 1000 --dry-run -- --input data\n  ringmw submit condor --binary ./app --slaves 1000 --dir run1 --run \\\n    -- --input data\n  ringmw submit slurm --binary ./app --slaves 50 --cpus 16 --dir run2 --run"
     )]
     Submit(submit::Options),
     /// Keep as many slaves alive on a batch system as the master's resource file desires
     #[command(
-        after_help = "Examples:\n  ringmw overseer --resource-file run1/app.rsc --batch condor --max 500\n  ringmw overseer --resource-file run1/app.rsc --status\n  ringmw overseer --resource-file app.rsc --batch ssh\n\nIt may be stopped and started again at any time: it finds its jobs by their tag. It ends by itself\nwhen the computation is finished and its last job is gone."
+        after_help = "Examples:\n  ringmw overseer --resource-file run1/app.rsc --batch condor --max 500\n  ringmw overseer --resource-file run1/app.rsc --status\n  ringmw overseer --resource-file app.rsc --batch ssh\n\nIt may be stopped and started again at any time: it finds its jobs by their tag. It ends by itself when the computation is finished and its last job is gone."
     )]
     Overseer(overseer::Options),
     /// Watch a run while it runs
     #[command(
-        after_help = "Examples:\n  ringmw top run1/app.rsc\n  ringmw top run1 --once\n  ringmw top run1 | tee progress\n\nKeys: q quits, Tab turns to the next table, s sorts by the next column, / filters by host, slave or\njob, Enter says why of the selected row, w of any task, slave or host."
+        after_help = "Examples:\n  ringmw top run1/app.rsc\n  ringmw top run1 --once\n  ringmw top run1 | tee progress\n\nKeys: q quits, Tab turns to the next table, s sorts by the next column, / filters by host, slave or job, Enter says why of the selected row, w of any task, slave or host."
     )]
     Top(top::Options),
     /// Say why a task waits, where a slave is, or what became of a host
@@ -144,4 +145,40 @@ fn man(dir: Option<PathBuf>) -> std::io::Result<String> {
         None => clap_mangen::Man::new(Cli::command()).render(&mut page)?,
     }
     Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::Cli;
+
+    /// Columns of a terminal; paragraphs are wrapped to it, or to what there are.
+    const COLUMNS: usize = 80;
+
+    fn check(command: &Command) {
+        let help = command.get_after_help().map(ToString::to_string);
+        let lines: Vec<&str> = help.as_deref().unwrap_or_default().lines().collect();
+        for (nth, line) in lines.iter().enumerate() {
+            let name = command.get_name();
+            let columns = line.chars().count();
+            if line.starts_with(' ') {
+                assert!(
+                    columns <= COLUMNS,
+                    "{name}: an indented line is not wrapped: {line}"
+                );
+            } else if let Some(next) = lines.get(nth + 1) {
+                let is_cut = columns > 60 && next.starts_with(|letter: char| letter.is_lowercase());
+                assert!(!is_cut, "{name}: a paragraph is one line: {line}");
+            }
+        }
+        command.get_subcommands().for_each(check);
+    }
+
+    /// What is indented, as examples are, would go on at the margin of its beginning, and could not be copied; a paragraph that
+    /// has lines of its own would be cut in the midst of them.
+    #[test]
+    fn no_help_is_wrapped_twice() {
+        check(&Cli::command());
+    }
 }

@@ -80,6 +80,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn submit(options: &Options) -> Result<(), String> {
+    app::refuse_given(&options.args)?;
     let app = app(options)?;
     let master = match options.system {
         System::Condor => condor::master(&app, &options.args, &options.master_lines)?,

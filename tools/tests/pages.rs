@@ -88,7 +88,16 @@ fn every_flag_that_is_named_is_there() {
     files.extend(
         ["ARCHITECTURE.md", "CHANGELOG.md", "benches/README.md"].map(|page| root.join(page)),
     );
-    let mut folders = vec![root.join("tools/src")];
+    // The library's own documentation is a page too, and so is the head of an example.
+    let sources = [
+        "tools/src",
+        "runtime/src",
+        "examples",
+        "benches/src",
+        "codec/src",
+    ]
+    .map(|folder| root.join(folder));
+    let mut folders = sources.to_vec();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of ours") {
             let path = entry.expect("an entry").path();
@@ -101,7 +110,16 @@ fn every_flag_that_is_named_is_there() {
     let mut seen = 0;
     for file in files {
         let bytes = std::fs::read(&file).expect("a file of ours");
-        let text = String::from_utf8_lossy(&bytes);
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        // The tool names flags in its messages as well; tests of the library name some that there are not.
+        if file.extension().is_some_and(|of| of == "rs") && !file.starts_with(&sources[0]) {
+            text = text
+                .lines()
+                .map(str::trim_start)
+                .filter(|line| line.starts_with("//!") || line.starts_with("///"))
+                .collect::<Vec<_>>()
+                .join("\n");
+        }
         for (at, _) in text.match_indices("--mw-") {
             let rest = &text[at..];
             let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
@@ -109,11 +127,13 @@ fn every_flag_that_is_named_is_there() {
             let is_there = ringmw_codec::flags::FLAGS
                 .iter()
                 .any(|flag| flag.name == name);
-            assert!(is_there || name == "--mw", "{}: {name}", file.display());
+            // The last is an example of a name's form.
+            let is_form = ["--mw", "--mw-x"].contains(&name);
+            assert!(is_there || is_form, "{}: {name}", file.display());
             seen += 1;
         }
     }
-    assert!(seen > 50, "{seen} flags");
+    assert!(seen > 200, "{seen} flags");
 }
 
 /// The crate's documentation opens with what the README says.
@@ -126,6 +146,81 @@ fn readme_and_documentation_open_with_one_text() {
         readme.starts_with(&format!("# ringmw\n\n{front}")),
         "runtime/src/front.md is to be the beginning of README.md"
     );
+}
+
+/// The README's examples are those that ship.
+#[test]
+fn every_example_is_in_the_readme() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    let (readme, cargo) = (read("README.md"), read("examples/Cargo.toml"));
+    let (_, part) = readme
+        .split_once("\n## Examples\n")
+        .expect("a part of its own");
+    let (part, _) = part.split_once("\n## ").expect("another follows");
+    let first = |row: &str| row.split('|').nth(1).unwrap_or_default().to_owned();
+    let rows = part
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(first);
+    let mut told: Vec<String> = rows
+        .flat_map(|cell| {
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    // It has a paragraph instead of a row.
+    assert!(part.contains("[commands](examples/commands/main.rs)"));
+    told.push("commands".to_owned());
+    let (_, named) = cargo.split_once("[[example]]").expect("there are some");
+    let mut ship: Vec<String> = named
+        .lines()
+        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+        .filter(|name| !name.starts_with("test-"))
+        .map(str::to_owned)
+        .collect();
+    told.sort();
+    ship.sort();
+    assert_eq!(told, ship);
+}
+
+/// The methods that the README names are public.
+#[test]
+fn every_method_of_the_readme_is_there() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    let (readme, public) = (read("README.md"), read("runtime/tests/public.txt"));
+    let (mut fence, mut seen) = (false, 0);
+    for line in readme.lines() {
+        if line.starts_with("```") {
+            fence = !fence;
+        }
+        // What is code as a whole is compiled.
+        if fence {
+            continue;
+        }
+        for code in line.split('`').skip(1).step_by(2) {
+            for piece in code.split('.').skip(1) {
+                let name: String = piece
+                    .chars()
+                    .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                    .collect();
+                let is_method = code.starts_with("mw.") || piece[name.len()..].starts_with('(');
+                if !is_method || name.is_empty() || name == "await" {
+                    continue;
+                }
+                let is_public = public.lines().any(|line| {
+                    let item = line.split(['(', '<']).next().unwrap_or_default();
+                    (item.starts_with("fn ") || item.starts_with("method "))
+                        && item.ends_with(&format!("::{name}"))
+                });
+                assert!(is_public, "{code}: {name}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 20, "{seen} methods");
 }
 
 /// Commands of `ringmw` that the pages name are there, with these options.

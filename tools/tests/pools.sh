@@ -18,8 +18,8 @@ PATH=$PATH:/usr/sbin:/sbin
 die() { echo "pools.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || die "run it as root: the pools' jobs run as users of their own"
 systems=(local ssh condor condor_hosts slurm)
-# A crash loop is held on HTCondor in a third of the time; a suspended job waits for HTCondor's own timers; ten kills take
-# minutes.
+# A crash loop is held on HTCondor in a third of the time; a suspended job waits for HTCondor's own timers; ten kills of
+# four programs take a quarter of an hour.
 slow=(slurm::a_master_that_aborts_is_held slurm::a_slave_that_is_refused_is_held condor::a_suspended_slave_is_vacated
   condor::programs_outlive_their_killed_masters)
 skip=() size= asked=

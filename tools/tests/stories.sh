@@ -2,7 +2,8 @@
 # The audit commands over made trails whose truth is known: are the findings right, and does every figure of a window
 # agree with a recount of the trail's text?
 #
-#   tools/tests/stories.sh          in full: 1,000 calm stories, 50 of each trouble, 200 windows of each kind (a quarter of an hour)
+#   tools/tests/stories.sh          in full: 1,000 calm stories, 50 of each trouble, 200 windows of each kind (35 minutes on two
+#                                  cores that others use too)
 #   tools/tests/stories.sh small    100, 5 and 10 (a minute)
 set -euo pipefail
 cd "$(dirname "$0")/../.."

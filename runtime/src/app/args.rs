@@ -104,6 +104,13 @@ impl<const N: usize> From<[String; N]> for Args {
     }
 }
 
+/// Those of a slave ([`Cx::args`](crate::Cx::args)) are read by their flags so.
+impl From<&[String]> for Args {
+    fn from(args: &[String]) -> Self {
+        Args(args.to_vec())
+    }
+}
+
 impl IntoIterator for Args {
     type Item = String;
     type IntoIter = std::vec::IntoIter<String>;

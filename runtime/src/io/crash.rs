@@ -15,6 +15,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::proto::end::KILLED_BY;
+
 /// Those that are heard.
 const SIGNALS: [(c_int, &str); 5] = [
     (libc::SIGSEGV, "SIGSEGV"),
@@ -85,7 +87,7 @@ pub(crate) fn end_a_child() {
 
 /// The last word of a slave that a signal of this name ends.
 pub(crate) fn killed_by(name: &str) -> String {
-    format!("it was killed by {name}")
+    format!("{KILLED_BY}{name}")
 }
 
 /// Waits for the bell, and has the word said.

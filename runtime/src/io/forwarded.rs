@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel}
 use std::thread;
 use std::time::Duration;
 
-use crate::io::terminal::printable;
+use crate::proto::printable::printable;
 
 /// The most lines that wait for standard error to take them.
 const LINES_MAX: usize = 1024;

@@ -12,8 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ringmw_codec::flags::exit;
 
-/// What the word of an `exit` begins with.
-const CALLED: &str = "its code called ";
+use crate::proto::end::CALLED;
 
 /// `exit(3)`, of a last word that says that this was called.
 pub(crate) fn call_of_exit(word: &str) -> Option<&str> {

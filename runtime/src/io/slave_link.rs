@@ -184,7 +184,11 @@ impl Link {
                 return value;
             }
             // Not before: between two tasks that are in hand it is not this thread that reads.
-            self.main_serves.store(true, Ordering::SeqCst);
+            let has_served = self.main_serves.swap(true, Ordering::SeqCst);
+            if !has_served && self.has_kept.load(Ordering::Relaxed) {
+                // It may sleep until the next beat, as beside a long task: from now on it waits for calm.
+                self.wake_from_deep();
+            }
             self.flush();
             let goes_on = self.core().end().is_none();
             if goes_on && let Err(error) = self.wait_and_read(deadline.min(until)) {
@@ -499,7 +503,10 @@ impl Link {
             let begun = self.begun.load(Ordering::Relaxed);
             let main_serves = self.main_serves.load(Ordering::SeqCst);
             let same = std::mem::replace(&mut seen, begun) == begun;
-            if main_serves && same && self.clock.now() >= calm_at {
+            if !main_serves || !same {
+                // It has had something to do since.
+                calm_at = Nanos::MAX;
+            } else if self.clock.now() >= calm_at {
                 calm_at = Nanos::MAX;
                 if self.has_kept.swap(false, Ordering::Relaxed) {
                     memory::give_back();

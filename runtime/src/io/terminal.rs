@@ -17,19 +17,6 @@ pub(crate) fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// A text that a peer or a slave has given, as one line that does nothing to a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' => line.push_str(" / "),
-            other if other.is_control() => line.extend(other.escape_default()),
-            other => line.push(other),
-        }
-    }
-    line
-}
-
 /// What this process was called as.
 pub(crate) fn own_name() -> String {
     program_name(&std::env::args_os().collect::<Vec<_>>())

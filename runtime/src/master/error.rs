@@ -1,7 +1,7 @@
 //! Why there is no output.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ringmw_codec::batch::TaskBody;
@@ -9,7 +9,7 @@ use ringmw_sched::{Nanos, Reason, SlaveId, TaskId, Unrunnable};
 
 use crate::proto::blob::Named;
 use crate::proto::bytes::SmallBytes;
-use crate::proto::end::End;
+use crate::proto::end::{CannotRun, End, LastSeen};
 use crate::proto::master::known::EARLIER;
 use crate::proto::reason::InWords;
 use crate::proto::series::{Body, encoded};
@@ -44,7 +44,7 @@ impl TaskError {
             End::Unrunnable(task) => TaskErrorKind::Unrunnable {
                 id,
                 reason: task.reason,
-                origin: Origin::new(&task.payload, task.policy),
+                origin: Origin::of(task),
             },
             End::Cancelled(task) => TaskErrorKind::Cancelled {
                 id,
@@ -126,7 +126,7 @@ pub enum TaskErrorKind {
         origin: Origin,
     },
     /// The task cannot run.
-    #[error("{id} is unrunnable: {}", InWords(*reason))]
+    #[error("{id} is unrunnable: {}", InWords(*reason, origin.last_seen()))]
     Unrunnable {
         /// Which task.
         id: TaskId,
@@ -163,6 +163,8 @@ pub struct Origin {
     /// The body has its arguments.
     is_whole: bool,
     policy: ringmw_sched::Policy,
+    /// Of the slave whose loss is the reason that it is unrunnable.
+    last_seen: Option<Arc<LastSeen>>,
 }
 
 impl Origin {
@@ -171,7 +173,19 @@ impl Origin {
             body: body.clone().one(),
             is_whole: true,
             policy,
+            last_seen: None,
         }
+    }
+
+    pub(super) fn of(task: &CannotRun) -> Self {
+        Origin {
+            last_seen: task.last_seen.clone(),
+            ..Self::new(&task.payload, task.policy)
+        }
+    }
+
+    pub(super) fn last_seen(&self) -> Option<&LastSeen> {
+        self.last_seen.as_deref()
     }
 
     /// Of a task whose arguments are not kept.
@@ -189,6 +203,7 @@ impl Origin {
             body: encoded(&body),
             is_whole: false,
             policy,
+            last_seen: None,
         }
     }
 

@@ -267,7 +267,7 @@ mod tests {
             sched.submit(spec, encoded(&body).into(), 0);
             queue.submitted(AlgorithmId(0), 1);
             let task = sched.poll_unrunnable().expect("there is no such slave");
-            queue.ended(End::Unrunnable(Box::new(task)), BOUND);
+            queue.ended(End::Unrunnable(Box::new(task.into())), BOUND);
         }
         queue
     }

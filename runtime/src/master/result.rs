@@ -215,7 +215,7 @@ impl UnrunnableTask {
 
     /// Why, in words that name the limit and its flag.
     pub fn why(&self) -> String {
-        InWords(self.reason).to_string()
+        InWords(self.reason, self.origin.last_seen()).to_string()
     }
 
     /// The tag, if the task has one and it is kept.
@@ -251,6 +251,6 @@ impl UnrunnableTask {
 
 impl fmt::Display for UnrunnableTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is unrunnable: {}", self.id, InWords(self.reason))
+        write!(f, "{} is unrunnable: {}", self.id, self.why())
     }
 }

@@ -11,6 +11,7 @@ use ringmw_codec::batch::TaskBody;
 use ringmw_sched::Unrunnable;
 
 use super::error::{Origin, tag_in};
+use crate::proto::end::CannotRun;
 use crate::proto::series::Body;
 use crate::typed::rng::Stream;
 use crate::typed::tag::Tag;
@@ -25,7 +26,7 @@ pub(super) struct UnrunnableEnds(VecDeque<(u64, Entry)>);
 /// One end, or several that are alike.
 pub(super) enum Entry {
     /// With all that it was submitted with.
-    Whole(Box<Unrunnable<Body>>),
+    Whole(Box<CannotRun>),
     Bare(Box<Bare>),
 }
 
@@ -42,24 +43,19 @@ pub(super) struct Bare {
 const ENTRY_BYTES: usize = size_of::<(u64, Entry)>();
 
 /// What an end takes that is kept whole.
-fn whole_bytes(task: &Unrunnable<Body>) -> u64 {
-    (ENTRY_BYTES + size_of::<Unrunnable<Body>>() + task.payload.alone_bytes()) as u64
+fn whole_bytes(task: &CannotRun) -> u64 {
+    (ENTRY_BYTES + size_of::<CannotRun>() + task.payload.alone_bytes()) as u64
 }
 
 impl UnrunnableEnds {
     /// Adds an end, whole if that takes no more than `room` bytes. How many it takes, and whether it is whole.
-    pub(super) fn push(
-        &mut self,
-        arrival: u64,
-        task: Box<Unrunnable<Body>>,
-        room: u64,
-    ) -> (u64, bool) {
+    pub(super) fn push(&mut self, arrival: u64, task: Box<CannotRun>, room: u64) -> (u64, bool) {
         let bytes = whole_bytes(&task);
         if bytes <= room {
             self.0.push_back((arrival, Entry::Whole(task)));
             return (bytes, true);
         }
-        let bare = Bare::new(*task);
+        let bare = Bare::new(task.task);
         // An end of another kind may have come in between: the range is told where its first task is.
         if let Some((_, Entry::Bare(last))) = self.0.back_mut()
             && last.takes(&bare)
@@ -114,8 +110,8 @@ impl Entry {
             Entry::Bare(bare) => (None, Some(*bare)),
         };
         let whole = whole.map(|task| {
-            let origin = Origin::new(&task.payload, task.policy);
-            with(task, origin)
+            let origin = Origin::of(&task);
+            with(task.task, origin)
         });
         let bare = bare.into_iter().flat_map(|mut bare| {
             let tasks = bare.tasks;

@@ -1,13 +1,16 @@
 //! Ends of tasks on their way from the core to those who wait for them: the results of a packet together, any other by
 //! itself.
 
+use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringmw_codec::batch::{Elements, TaskBody};
 use ringmw_sched::{Accepted, AlgorithmId, Cancelled, Nanos, Owner, SlaveId, TaskId, Unrunnable};
 
 use crate::proto::bytes::SmallBytes;
 use crate::proto::config::AlgorithmInfo;
+use crate::proto::printable::printable;
 use crate::proto::series::Body;
 
 /// How tasks ended. Every task is in exactly one, and that is told once.
@@ -18,7 +21,7 @@ pub enum End {
     /// The algorithm returned an error or panicked.
     Failed(Box<Failed>),
     /// It cannot run.
-    Unrunnable(Box<Unrunnable<Body>>),
+    Unrunnable(Box<CannotRun>),
     /// The application took it back.
     Cancelled(Box<Cancelled<Body>>),
 }
@@ -39,6 +42,61 @@ pub struct Failed {
     pub compute: Nanos,
     /// From the hand-out that brought it to its arrival, less the compute time.
     pub travel: Nanos,
+}
+
+/// A task that cannot run.
+#[derive(Debug)]
+pub struct CannotRun {
+    pub(crate) task: Unrunnable<Body>,
+    /// Of the slave that its reason names, where the loss of that one is the reason.
+    pub(crate) last_seen: Option<Arc<LastSeen>>,
+}
+
+impl Deref for CannotRun {
+    type Target = Unrunnable<Body>;
+
+    fn deref(&self) -> &Unrunnable<Body> {
+        &self.task
+    }
+}
+
+impl From<Unrunnable<Body>> for CannotRun {
+    fn from(task: Unrunnable<Body>) -> Self {
+        CannotRun {
+            task,
+            last_seen: None,
+        }
+    }
+}
+
+/// What is known of a slave that was lost, in its own words: printable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastSeen {
+    host: String,
+    /// Its last word, or what was seen of its end.
+    said: String,
+}
+
+/// What the last word begins with of a slave that a signal kills; the signal's name follows.
+pub(crate) const KILLED_BY: &str = "it was killed by ";
+/// What the last word begins with of a slave whose code ends it; the call follows.
+pub(crate) const CALLED: &str = "its code called ";
+
+impl LastSeen {
+    pub(crate) fn new(host: &str, said: &str) -> Self {
+        LastSeen {
+            host: printable(host),
+            said: printable(said),
+        }
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
 }
 
 impl Failed {

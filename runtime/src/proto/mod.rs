@@ -25,6 +25,7 @@ pub(crate) mod master;
 pub(crate) mod need;
 pub(crate) mod pauses;
 pub(crate) mod pieces;
+pub(crate) mod printable;
 pub(crate) mod race;
 pub(crate) mod reason;
 pub(crate) mod recording;

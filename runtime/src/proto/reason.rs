@@ -3,7 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use ringmw_sched::{LABEL_BYTES_MAX, NEEDS_MAX, PRIORITY_MAX, PRIORITY_MIN, Reason};
+use ringmw_sched::{
+    Death, LABEL_BYTES_MAX, NEEDS_MAX, PRIORITY_MAX, PRIORITY_MIN, Reason, SlaveId,
+};
+
+use crate::proto::end::{CALLED, KILLED_BY, LastSeen};
 
 /// The remedy where a packet of so many bytes is larger than a flag allows: the flag with a value that is enough.
 pub(crate) struct Raise(pub(crate) &'static str, pub(crate) u64);
@@ -25,10 +29,43 @@ impl fmt::Display for Raise {
     }
 }
 
-/// A reason in words, with the flag that mends it.
-pub(crate) struct InWords(pub(crate) Reason);
+/// A reason in words, with the flag that mends it, and what is known of the lost slave that it names.
+pub(crate) struct InWords<'a>(pub(crate) Reason, pub(crate) Option<&'a LastSeen>);
 
-impl fmt::Display for InWords {
+/// A slave, with its host where that is known.
+struct Who<'a>(SlaveId, Option<&'a LastSeen>);
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        match self.1 {
+            Some(seen) => write!(f, " on {}", seen.host()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is known of an end, with what the slave itself said of it.
+struct How<'a>(Death, Option<&'a LastSeen>);
+
+impl fmt::Display for How<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = self.1.map_or("", LastSeen::said);
+        let (signal, call) = (said.strip_prefix(KILLED_BY), said.strip_prefix(CALLED));
+        match (self.0, signal, call) {
+            (Death::Signal, Some(signal), _) => {
+                write!(f, "was killed by {signal}, for a fault of its code")
+            }
+            (Death::Exit, _, Some(call)) => {
+                write!(f, "was ended by its own code, which called {call}")
+            }
+            (death @ Death::Memory, ..) if !said.is_empty() => write!(f, "{death}: {said}"),
+            (death, ..) => death.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for InWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Reason::TooLarge { bytes, bytes_max } => write!(
@@ -40,9 +77,24 @@ impl fmt::Display for InWords {
                 f,
                 "the queued tasks would pass {bytes_max} bytes; submit by a target number or through map, or raise --mw-max-queued-bytes"
             ),
-            Reason::Crashed { .. } => {
-                write!(f, "{}; it is given up (--mw-crash-limit)", self.0)
+            Reason::Crashed {
+                slave,
+                crashes,
+                death,
+            } => {
+                match crashes {
+                    1 => f.write_str("the slave that ran it, ")?,
+                    _ => write!(f, "{crashes} slaves were lost while they ran it; the last, ")?,
+                }
+                let (who, how) = (Who(slave, self.1), How(death, self.1));
+                write!(f, "{who}, {how}; it is given up (--mw-crash-limit)")
             }
+            Reason::NotRetried(slave) => write!(
+                f,
+                "{}, which had it, is lost, and it is not to be retried",
+                Who(slave, self.1)
+            ),
+            Reason::SlaveLost(slave) => write!(f, "its slave {} is lost", Who(slave, self.1)),
             Reason::NoSuchPriority { priority } => write!(
                 f,
                 "there is no priority {priority}: from {PRIORITY_MIN}, the lowest, to {PRIORITY_MAX}, 0 where none is given"

@@ -303,6 +303,21 @@ impl Cx {
     }
 
     /// The master's user arguments: those without `--mw-*`.
+    ///
+    /// ```
+    /// use ringmw::prelude::*;
+    ///
+    /// struct Scale(f64);
+    ///
+    /// impl SlaveState for Scale {
+    ///     fn init(cx: &mut Cx) -> Result<Self> {
+    ///         Ok(Scale(Args::from(cx.args()).value("--scale", 1.0)?))
+    ///     }
+    /// }
+    ///
+    /// let scale = Scale::init(&mut Cx::for_test(1).with_args(["--scale", "2.5"]));
+    /// assert_eq!(scale.map(|scale| scale.0).ok(), Some(2.5));
+    /// ```
     pub fn args(&self) -> &[String] {
         &self.args
     }

@@ -15,6 +15,7 @@ use ringmw_codec::frame::Kind;
 use crate::conversing::{self, pay_heed, prate, prattle};
 use crate::endless::endless;
 use crate::logging::{self, shout};
+use crate::memory::{self, spread};
 use crate::misfortune::{self, fell, perish, pine, plod};
 use crate::process::Process;
 use crate::racing::{self, sprint};
@@ -154,6 +155,9 @@ async fn master(mw: Master, args: Args) -> Result {
         }
         if kind == "talk" {
             return conversing::talk(&mw, Path::new(&until)).await;
+        }
+        if kind == "spread" {
+            return memory::spreads(&mw, Path::new(&until)).await;
         }
         if kind == "race" {
             let folder: String = args.value("--folder", String::new())?;
@@ -316,6 +320,7 @@ pub(crate) fn app() -> App {
         .algorithm::<prate>()
         .algorithm::<prattle>()
         .algorithm::<shout>()
+        .algorithm::<spread>()
         .algorithm::<sprint>()
         .algorithm::<square>()
         .algorithm::<swell>()

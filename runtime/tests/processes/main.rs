@@ -16,6 +16,7 @@ mod hearing;
 mod leaving;
 mod listening;
 mod logging;
+mod memory;
 mod misfortune;
 mod outlive;
 mod poison;
@@ -78,6 +79,7 @@ use crate::listening::{
     either_side_dials, of_two_masters_one_has_the_slave, one_that_waits_is_told_to_go,
 };
 use crate::logging::what_slaves_log_is_shown;
+use crate::memory::a_slave_keeps_what_tasks_free_until_it_is_idle;
 use crate::misfortune::{
     a_black_hole_is_named_and_taken_back,
     a_crash_limit_that_is_given_is_kept_where_slaves_are_restarted,
@@ -102,8 +104,8 @@ use crate::progress::{
 };
 use crate::racing::a_winner_dies_as_it_wins;
 use crate::screens::{
-    a_black_hole_has_its_screen, a_replay_has_its_screen, each_misfortune_has_its_screen,
-    each_misfortune_of_a_node_has_its_screen,
+    a_black_hole_has_its_screen, a_replay_has_its_screen, each_crash_limit_has_its_screen,
+    each_misfortune_has_its_screen, each_misfortune_of_a_node_has_its_screen,
 };
 use crate::secrets::{nothing_goes_in_plain, the_secret_stands_nowhere_else};
 use crate::signals::{
@@ -171,6 +173,10 @@ const TESTS: &[Test] = &[
     ("what_slaves_log_is_shown_on_epoll", || {
         what_slaves_log_is_shown("epoll")
     }),
+    (
+        "a_slave_keeps_what_tasks_free_until_it_is_idle",
+        a_slave_keeps_what_tasks_free_until_it_is_idle,
+    ),
     ("nothing_goes_in_plain_on_the_ring", || {
         nothing_goes_in_plain("ring")
     }),
@@ -243,6 +249,10 @@ const TESTS: &[Test] = &[
         each_misfortune_has_its_screen("epoll")
     }),
     ("a_black_hole_has_its_screen", a_black_hole_has_its_screen),
+    (
+        "each_crash_limit_has_its_screen",
+        each_crash_limit_has_its_screen,
+    ),
     (
         "each_misfortune_of_a_node_has_its_screen",
         each_misfortune_of_a_node_has_its_screen,

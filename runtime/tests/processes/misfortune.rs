@@ -303,6 +303,7 @@ pub(crate) fn a_task_does_not_take_the_last_slave(engine: &str) {
 pub(crate) fn a_state_that_cannot_be_made_is_the_end_with_the_reason(engine: &str) {
     let (_dir, mut master) = local(engine, "pine", &[NO_LICENCE]);
     let took = master.expect_exit(255);
+    eprintln!("{engine}: {took:.1?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
     let stderr = master.stderr();
     assert!(stderr.contains("no licence on this node"), "{stderr}");
@@ -348,7 +349,9 @@ pub(crate) fn of_twelve_tasks_two_hang(engine: &str) {
         let dir = dir();
         let app = ["--tasks", "12", "--every", "6", "--misfortune", how];
         let mut master = Process::start(dir.path(), "local", &[&flags[..], &app].concat());
-        master.expect_exit(0);
+        let took = master.expect_exit(0);
+        eprintln!("{engine}, {how}: {took:.1?}");
+        assert!(took < Duration::from_secs(10), "{how}: {took:?}");
         let (good, bad) = ends(&master);
         let stderr = master.stderr();
         assert_eq!((good, bad.len()), ends_of, "{how}: {stderr}");
@@ -494,6 +497,7 @@ pub(crate) fn a_black_hole_is_named_and_taken_back(engine: &str) {
     let [ended, failed, healed] = counts[..] else {
         panic!("{stdout}");
     };
+    eprintln!("{engine}: {failed} of {ended} failed, {healed} were done by it when it was well");
     assert!(ended == 4000 && failed <= 80, "{failed} failed");
     assert!(healed > 20, "it did {healed} when it was well again");
     let events = master.events();
@@ -582,85 +586,132 @@ pub(crate) fn whatever_tasks_do_to_their_process(engine: &str) {
     }
 }
 
-/// Each way in which a task can end its slave, on a node of two, on four slaves that nobody watches over, and on one.
-pub(crate) fn every_way_to_die_everywhere(engine: &str) {
-    let ways = [
-        "segfault",
+/// Each way in which a task can end its slave, and what a master knows of that end.
+pub(crate) const WAYS: &[(&str, &str)] = &[
+    ("segfault", "was killed by SIGSEGV, for a fault of its code"),
+    (
         "exit with 0",
-        "abort",
-        "overflow",
-        "_exit",
-        "swell",
-    ];
-    for how in ways {
-        for limit in [None, Some("1"), Some("10")] {
-            for (nodes, count) in [(1, "2"), (8, "1")] {
-                let limit: Vec<&str> = limit
-                    .into_iter()
-                    .flat_map(|limit| ["--mw-crash-limit", limit])
-                    .collect();
-                die(engine, how, &limit, nodes, count);
+        "was ended by its own code, which called exit(0)",
+    ),
+    ("abort", "was killed by SIGABRT, for a fault of its code"),
+    ("overflow", "was killed by SIGSEGV, for a fault of its code"),
+    ("_exit", "lost its connection without a word"),
+    ("swell", "of --mw-slave-memory"),
+];
+
+/// A bound of memory that only [`swell`] reaches.
+pub(crate) const MEMORY: [&str; 2] = ["--mw-slave-memory", "300MiB"];
+
+/// Where slaves are: of a node of two, four that nobody watches over, one of local mode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Node,
+    Alone,
+    Local,
+}
+
+impl Place {
+    const ALL: [Place; 3] = [Place::Node, Place::Alone, Place::Local];
+
+    /// A master whose slaves are there, with 500 tasks of which one does this; and what it does not start itself.
+    fn start(self, dir: &std::path::Path, app: &[&str]) -> (Process, Vec<Process>) {
+        let app = [&["--tasks", "500"], app].concat();
+        let (nodes, slaves) = match self {
+            Place::Local => {
+                let args = [&["--mw-local", "1"], &MEMORY[..], &app].concat();
+                return (Process::start(dir, "local", &args), Vec::new());
             }
-            let limit = limit
-                .into_iter()
-                .flat_map(|limit| ["--mw-crash-limit", limit]);
-            let more: Vec<&str> = ["--mw-slave-memory", "300MiB"]
-                .into_iter()
-                .chain(limit)
-                .collect();
-            let dir = dir();
-            let args = [
-                "--mw-local",
-                "1",
-                "--tasks",
-                "500",
-                "--misfortune",
-                how,
-                "--mw-engine",
-                engine,
-            ];
-            let mut master = Process::start(dir.path(), "local", &[&args[..], &more].concat());
-            master.expect_exit(0);
-            let (good, bad) = ends(&master);
-            assert_eq!(
-                (good, bad.len()),
-                (499, 1),
-                "{how} {more:?}: {}",
-                master.stderr()
-            );
+            Place::Node => (1, "2"),
+            Place::Alone => (4, "1"),
+        };
+        let master = Process::master(dir, &app);
+        let address = master.address();
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let role = ["--mw-slave", "--mw-slave-count", slaves];
+        let at = ["--mw-master-host", host, "--mw-master-port", port];
+        let flags = [&role[..], &MEMORY, &at].concat();
+        let start = |node| Process::start(dir, &format!("node-{node}"), &flags);
+        let nodes = (0..nodes).map(start).collect();
+        (master, nodes)
+    }
+}
+
+/// On a node of two, on four slaves that nobody watches over, and on one of local mode; with the crash limit by default and
+/// several others.
+pub(crate) fn every_way_to_die_everywhere(engine: &str) {
+    for (how, known) in WAYS {
+        for place in Place::ALL {
+            for limit in [None, Some("1"), Some("10")] {
+                die(engine, how, known, limit, place);
+            }
+            die_without_limit(engine, how, place);
         }
     }
 }
 
-/// A master with so many processes of so many slaves each, and a task among 500 that does this.
-fn die(engine: &str, how: &str, limit: &[&str], nodes: usize, slaves: &str) {
+/// All but one are done, and that one is told with slave, host and what is known of its end.
+fn die(engine: &str, how: &str, known: &str, limit: Option<&str>, place: Place) {
+    let case = format!("{how}, limit {limit:?}, {place:?}");
     let dir = dir();
-    let args = ["--tasks", "500", "--misfortune", how, "--mw-engine", engine];
-    let mut master = Process::master(dir.path(), &[&args[..], limit].concat());
-    let address = master.address();
-    let (host, port) = address.rsplit_once(':').unwrap();
-    let flags = [
-        "--mw-slave",
-        "--mw-slave-count",
-        slaves,
-        "--mw-slave-memory",
-        "300MiB",
-        "--mw-master-host",
-        host,
-        "--mw-master-port",
-        port,
-    ];
-    let mut nodes: Vec<_> = (0..nodes)
-        .map(|node| Process::start(dir.path(), &format!("node-{node}"), &flags))
-        .collect();
+    let limit = limit.map(|limit| ["--mw-crash-limit", limit]);
+    let app = ["--misfortune", how, "--mw-engine", engine];
+    let app = [&app[..], limit.as_ref().map_or(&[], |limit| &limit[..])].concat();
+    let (mut master, mut nodes) = place.start(dir.path(), &app);
     master.expect_exit(0);
     let (good, bad) = ends(&master);
-    assert_eq!(
-        (good, bad.len()),
-        (499, 1),
-        "{how} {limit:?} {slaves}: {}",
-        master.stderr()
+    let stderr = master.stderr();
+    assert_eq!((good, bad.len()), (499, 1), "{case}: {stderr}");
+    let host = master.await_event("its host", |event| match event {
+        Event::Init { host, .. } => Some(host.clone()),
+        _ => None,
+    });
+    let who = bad[0].split_once("SLAVE-").map(|(_, who)| who);
+    let who = who.map(|who| who.trim_start_matches(|letter: char| letter.is_ascii_digit()));
+    let told = format!(" on {host}, ");
+    assert!(
+        bad[0].starts_with("TASK-1 is unrunnable: ")
+            && who.is_some_and(|who| who.starts_with(&told) && who.contains(known))
+            && bad[0].ends_with("; it is given up (--mw-crash-limit)"),
+        "{case}: {bad:?}"
     );
-    assert!(bad[0].contains("SLAVE-"), "{bad:?}");
     nodes.iter_mut().for_each(|node| _ = node.exit());
+}
+
+/// The task is never given up, nor a slot for it: slaves are started ever more slowly, where somebody starts them.
+fn die_without_limit(engine: &str, how: &str, place: Place) {
+    let case = format!("{how}, limit 0, {place:?}");
+    let dir = dir();
+    let app = ["--misfortune", how, "--mw-engine", engine];
+    let app = [&app[..], &["--mw-crash-limit", "0"]].concat();
+    let (mut master, nodes) = place.start(dir.path(), &app);
+    let deaths = match place {
+        Place::Alone => 4,
+        _ => 6,
+    };
+    master.await_count("deaths", deaths, |event| {
+        matches!(event, Event::Lost { .. })
+    });
+    let parent = match place {
+        Place::Local => Some(&master),
+        Place::Node => Some(&nodes[0]),
+        Place::Alone => None,
+    };
+    if let Some(parent) = parent {
+        // The third in a row in a slot at the latest.
+        until("a longer pause that is told", || {
+            let stderr = parent.stderr();
+            let is_told = |pause| stderr.contains(&format!("it is started again in {pause} s"));
+            ["0.2", "0.4", "0.8", "1.6", "3.2", "5"]
+                .into_iter()
+                .any(is_told)
+                .then_some(())
+        });
+        assert!(!parent.stderr().contains("given up"), "{case}");
+    }
+    let events = master.events();
+    let unrunnable = count(&events, |event| matches!(event, Event::Unrunnable { .. }));
+    assert_eq!(unrunnable, 0, "{case}");
+    assert!(!master.has_ended(), "{case}: {}", master.stderr());
+    master.signal(rustix::process::Signal::INT);
+    master.expect_exit(130);
 }

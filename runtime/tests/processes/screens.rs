@@ -11,7 +11,7 @@ use std::process::Command;
 use ringmw_codec::audit::Event;
 
 use crate::app::dir;
-use crate::misfortune::UNLICENSED;
+use crate::misfortune::{MEMORY, UNLICENSED};
 use crate::process::Process;
 
 /// Name, what the tasks do, more arguments, and the exit code.
@@ -22,7 +22,7 @@ const SCREENS: &[(&str, &str, &[&str], i32)] = &[
     ("exit-3", "exit with 3", &[], 0),
     ("_exit", "_exit", &[], 0),
     ("overflow", "overflow", &[], 0),
-    ("memory", "swell", &["--mw-slave-memory", "300MiB"], 0),
+    ("memory", "swell", &MEMORY, 0),
     ("hang", "hang", &["--mw-task-timeout", "300ms"], 0),
     ("heed", "heed", &["--mw-task-timeout", "300ms"], 0),
     ("panic", "panic", &[], 0),
@@ -131,12 +131,50 @@ pub(crate) fn each_misfortune_has_its_screen(engine: &str) {
         let args = [&args[..], more, &["--mw-engine", engine]].concat();
         let mut master = on_a_terminal(dir.path(), &args, &screen);
         master.expect_exit(*code);
-        let shown = fs::read_to_string(&screen).expect("text");
-        check(
-            name,
-            &normal(&shown, dir.path()),
-            &dir.path().join("local.trail"),
-        );
+        let shown = shown_of(&master, &screen, dir.path());
+        check(name, &shown, &dir.path().join("local.trail"));
+    }
+}
+
+/// What its terminal shows, the same each time.
+fn shown_of(master: &Process, screen: &Path, dir: &Path) -> String {
+    let shown = fs::read_to_string(screen).expect("text");
+    let host = host_of(master);
+    normal(&shown, dir).replace(&format!(" on {host}"), " on HOST")
+}
+
+/// Each line once and every number N, as how often and when is not the same each time.
+fn once(shown: &str) -> Vec<String> {
+    let shown = folded(shown);
+    // Whether it has ended one before is not the same each time.
+    let shown = shown.replace(" (life N of N that ended no task)", "");
+    let mut lines: Vec<String> = shown.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines
+}
+
+/// With a crash limit of 1, of 10 that are told in fewer lines, and without one, until it is interrupted.
+pub(crate) fn each_crash_limit_has_its_screen() {
+    for (name, limit, code) in [
+        ("limit-1", "1", 0),
+        ("limit-10", "10", 0),
+        ("limit-0", "0", 130),
+    ] {
+        let dir = dir();
+        let screen = dir.path().join("screen");
+        let args = ["--mw-local", "1", "--tasks", "60"];
+        let more = ["--misfortune", "segfault", "--mw-crash-limit", limit];
+        let mut master = on_a_terminal(dir.path(), &[args, more].concat(), &screen);
+        if code != 0 {
+            master.await_count("deaths", 6, |event| {
+                matches!(event, Event::ChildEnded { .. })
+            });
+            master.signal(rustix::process::Signal::INT);
+        }
+        master.expect_exit(code);
+        let shown = once(&shown_of(&master, &screen, dir.path())).join("\n") + "\n";
+        check(name, &shown, &dir.path().join("local.trail"));
     }
 }
 
@@ -163,9 +201,7 @@ pub(crate) fn a_black_hole_has_its_screen() {
     ];
     let mut master = on_a_terminal(dir.path(), &args, &screen);
     master.expect_exit(0);
-    let shown = fs::read_to_string(&screen).expect("text");
-    let host = host_of(&master);
-    let shown = folded(&normal(&shown, dir.path()).replace(&host, "HOST"));
+    let shown = folded(&shown_of(&master, &screen, dir.path()));
     check("black-hole", &shown, &dir.path().join("local.trail"));
 }
 
@@ -174,8 +210,17 @@ pub(crate) fn a_black_hole_has_its_screen() {
 const APART: &[(&str, &str, usize, usize, usize)] = &[
     ("node-no-licence", "pines", 4, 2, 10),
     ("node-segfault", "segfault", 1, 2, 4),
+    ("node-exit", "exit with 0", 1, 2, 4),
+    ("node-abort", "abort", 1, 2, 4),
+    ("node-overflow", "overflow", 1, 2, 4),
+    ("node-_exit", "_exit", 1, 2, 5),
+    ("node-memory", "swell", 1, 2, 4),
     ("alone-segfault", "segfault", 4, 1, 4),
     ("alone-exit", "exit with 0", 4, 1, 4),
+    ("alone-abort", "abort", 4, 1, 4),
+    ("alone-overflow", "overflow", 4, 1, 4),
+    ("alone-_exit", "_exit", 4, 1, 4),
+    ("alone-memory", "swell", 4, 1, 4),
 ];
 
 /// What the master's terminal shows and what those of its nodes show: each line once, as how often is not the same each time.
@@ -216,6 +261,7 @@ pub(crate) fn each_misfortune_of_a_node_has_its_screen() {
             "--mw-master-port",
             port,
         ];
+        let args = [&args[..], &MEMORY].concat();
         let at = dir.path().join("screen-of-nodes");
         let mut started: Vec<Process> = (0..*nodes)
             .map(|node| {
@@ -236,16 +282,9 @@ pub(crate) fn each_misfortune_of_a_node_has_its_screen() {
         started.iter_mut().for_each(|node| _ = node.exit());
         let mut shown = String::new();
         for (who, screen) in [("master", &screen), ("nodes", &at)] {
-            let screen = fs::read_to_string(screen).expect("text");
-            let screen = folded(&normal(&screen, dir.path()));
-            // Whether it has ended one before is not the same each time.
-            let screen = screen.replace(" (life N of N that ended no task)", "");
-            let mut lines: Vec<&str> = screen.lines().collect();
-            lines.sort_unstable();
-            lines.dedup();
-            lines
-                .iter()
-                .for_each(|line| shown += &format!("{who}: {line}\n"));
+            for line in once(&shown_of(&master, screen, dir.path())) {
+                shown += &format!("{who}: {line}\n");
+            }
         }
         check(name, &shown, &dir.path().join("master.trail"));
     }

@@ -16,9 +16,10 @@ use super::terminal::{Ink, Terminal};
 pub(crate) const HELP: &str = "\
 Examples:
   ringmw audit check --max-loss-ratio 5% --min-throughput 1000 master.audit
-  ringmw audit check --max-failed-ratio 0 --clean-exit --max-unparsed 0 --format json master.audit
-  ringmw audit check --against last-good.audit --tolerance 20% --format junit master.audit > check.xml
-  ringmw audit check --max-loss-ratio 5% --format prometheus master.audit > ringmw.prom
+  ringmw audit check --max-failed-ratio 0 --clean-exit --format json run1
+  ringmw audit check --against last-good.audit --tolerance 20% \\
+    --format junit master.audit > check.xml
+  ringmw audit check --max-loss-ratio 5% --format prometheus run1 > ringmw.prom
   ringmw audit check --max-finding bad=0 --max-finding tail master.audit
 
   $ ringmw audit check --max-loss-ratio 0.05 run5/master.audit

@@ -1,5 +1,6 @@
 //! Who came, who went and how long they stayed.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -7,12 +8,13 @@ use serde_json::{Value, json};
 use super::model::{Crowd, Interval, Model, percentile as percentile_of};
 use super::output::{Document, Sheet};
 use super::times::{Zone, show_duration};
+use crate::names::counted;
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
 Examples:
   ringmw audit churn master.audit
-  ringmw audit churn --bucket 10m --since -12h --format csv master.audit > churn.csv
+  ringmw audit churn --bucket 10m --since -12h --format csv run1 > churn.csv
   ringmw audit churn --sheet by_host --format csv master.audit
 
 Sheets: buckets, by_subnet, by_host, by_reason, lifetimes, survival. JSON has all of them, CSV the one that --sheet names, \
@@ -130,10 +132,8 @@ fn by_host(model: &Model) -> Sheet {
         &columns,
     );
     let mut crowds = model.by_host();
-    crowds.sort_by(|a, b| {
-        (b.1.lost, b.1.slaves)
-            .cmp(&(a.1.lost, a.1.slaves))
-            .then(a.0.cmp(b.0))
+    crowds.sort_by_cached_key(|(host, crowd)| {
+        (Reverse(crowd.lost), Reverse(crowd.slaves), counted(host))
     });
     sheet.rows = crowds
         .iter()

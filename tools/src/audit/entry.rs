@@ -121,6 +121,12 @@ pub(crate) enum What<'a> {
         task: u64,
         reason: &'a str,
     },
+    /// A task was under way when a slave was lost; so many so far, and at so many it is given up, at 0 never.
+    Charged {
+        task: u64,
+        crashes: u32,
+        limit: u32,
+    },
     /// The run goes on: its id, and which life of it this is.
     Life {
         run: &'a str,
@@ -374,6 +380,16 @@ pub(crate) fn of_ringmw<'a>(event: &'a Event, view: &'a mut SlaveView) -> What<'
         Event::Unrunnable { task, reason } => What::Unrunnable {
             task: *task,
             reason,
+        },
+        &Event::Charged {
+            task,
+            crashes,
+            limit,
+            ..
+        } => What::Charged {
+            task,
+            crashes,
+            limit,
         },
         Event::Life { run, life, .. } => What::Life { run, life: *life },
         &Event::JournalRead { repeated, .. } => What::Recorded { repeated },

@@ -157,10 +157,11 @@ impl Finding {
 }
 
 /// Ids of all findings, for bounds on them.
-pub(crate) const IDS: [&str; 23] = [
+pub(crate) const IDS: [&str; 24] = [
     "busy",
     "clock",
     "crash-loop",
+    "crashing",
     "exit",
     "failing",
     "idle",

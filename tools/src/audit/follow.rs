@@ -28,11 +28,11 @@ use super::{Window, print, tell};
 pub(crate) const HELP: &str = "\
 Examples:
   ringmw audit follow master.audit
-  ringmw audit follow --interval 10s --until-exit master.audit | tee -a night.log
+  ringmw audit follow --interval 10s --until-exit run1.audit | tee -a night.log
 
   $ ringmw audit follow master.audit | cat
-  2026-11-20T08:03:16Z  SLAVE-3 lost: eof
-  2026-11-20T08:03:17Z  2 slaves, 2 busy; 28 sent, 24 results (8.00/s); 2 lost, 4 recycled
+  2026-11-20T08:03:16Z  SLAVE-3 lost: eof; 4 tasks recycled
+  …
 
 It reads the file from its start, then what is added. A file that is rotated away is read to its end before the new one \
 is begun; a file that is not there yet is waited for. Ctrl-C ends it.";

@@ -16,7 +16,7 @@ use super::times::{Zone, show_duration};
 pub(crate) const HELP: &str = "\
 Examples:
   ringmw audit report -o report.html master.audit
-  ringmw audit report --since -12h --zone Europe/Berlin -o last-night.html master.audit.1 master.audit
+  ringmw audit report --since -12h --zone Europe/Berlin -o night.html run1
 
 The page opens from disk and loads nothing. Where the mouse is, its pictures tell their values; a part of the time that the \
 mouse is dragged over is shown alone, in all of them; a double click shows all again. Each finding says what \
@@ -39,7 +39,7 @@ main{max-width:1064px;margin:0 auto;padding:24px 16px}h1{font-size:24px;margin:0
 .card{background:#fff;border:1px solid #e3e6ea;border-radius:8px;padding:10px 14px}.card b{display:block;font-size:20px;font-weight:600}\
 .card span{color:#5b6270;font-size:13px}ul.findings{list-style:none;margin:0;padding:0}\
 .findings li{background:#fff;border:1px solid #e3e6ea;border-left:5px solid #9aa3ae;border-radius:6px;padding:8px 14px;margin:0 0 8px;\
-overflow-wrap:anywhere}\
+overflow-wrap:anywhere}code{display:inline-block}\
 .findings .bad{border-left-color:#c03a2b}.findings .good{border-left-color:#1f5fa8}\
 .findings i{font-style:normal;font-weight:600;font-size:12px;text-transform:uppercase;letter-spacing:.04em;margin-right:8px;color:#5b6270}\
 figure{margin:0 0 14px;background:#fff;border:1px solid #e3e6ea;border-radius:8px;padding:8px}figure svg{display:block;width:100%;height:auto}\

@@ -12,7 +12,7 @@ use super::times::show_duration;
 pub(crate) const HELP: &str = "\
 Examples:
   ringmw audit stats master.audit
-  ringmw audit stats --since -12h --format json master.audit.1 master.audit | jq .churn.loss_ratio
+  ringmw audit stats --since -12h --format json run1 | jq .churn.loss_ratio
   zcat old.audit.gz | ringmw audit stats --zone Europe/Berlin -
 
   $ ringmw audit stats run5/master.audit
@@ -20,25 +20,42 @@ Examples:
   …
 
 Keys of --format json, schema 2 (raised when a key changes its meaning or goes; new ones keep it):
-  schema, source (ringmw, cl-mw, mixed), lines, unparsed, start, end, duration_s, clock_steps, window.since, .until
-  duration_s is the observed time, from the first line of a process to its last, inside the window; rates are over it.
+  schema, source (ringmw, cl-mw, mixed), lines, unparsed, start, end,
+    duration_s, clock_steps, window.since, .until
+  duration_s is the observed time, from the first line of a process to its last,
+    inside the window; rates are over it.
   Sums of packets, slave time and stalls count with their part inside the window
-  slaves.connected, .rejected, .disconnected, .disconnected_by.REASON, .peak, .at_end, .by_group.GROUP, .by_subnet.SUBNET
-  slaves.lifetime_s.count, .min, .p50, .p90, .p99, .max (of slaves that left, in seconds)
-  slaves.time_s.present, .compute, .held (tasks, and not computing), .idle: slave time; .absent: no slave was there
+  slaves.connected, .rejected, .disconnected, .disconnected_by.REASON, .peak,
+    .at_end, .by_group.GROUP, .by_subnet.SUBNET
+  slaves.lifetime_s.count, .min, .p50, .p90, .p99, .max (of slaves that left, in
+    seconds)
+  slaves.time_s.present, .compute, .held (tasks, and not computing), .idle:
+    slave time; .absent: no slave was there
   slaves.unknown (there without having come: a part of the trail is missing)
-  tasks.sent, .results, .recycled, .packets (_out and _in together), .packets_out, .packets_in, .results_per_s
-  churn.arrivals_per_min, .departures_per_min, .loss_ratio (departures other than by shutdown, over all departures)
-  exit (the code, or CL-MW's word; null without an exit line), exit_reason, exit_at (may be behind the window)
-  restarts (lives of a master behind another one of its run: the same run id, or one that did not end with 0),
-  down_s (between them)
-  of ringmw's trails also: seed, build, version, stalled_s, dropped_lines, slaves.dismissed (sent away because the desire
-  fell; they leave by shutdown), tasks.failed, .cancelled, .late, .unrunnable, .given_back (not begun, for an idle slave),
-  .known (not computed again in a life, thanks to what earlier ones recorded; all lives together), .brought (results that
-  slaves of earlier lives had kept), .repeated (recorded more than once by the lives before the last; the largest number
-  that a life found), .duplicated (stragglers), .bytes_out, .bytes_in, .compute_s (of the results that came). A seed above 2^53 is a string
-  runs: the same for each INIT line, with role, file, run and life. The top level has the sums, the largest peak, the start
-  of the first life, end and exit of the last, and rates over the time that all were observed.
+  tasks.sent, .results, .recycled, .packets (_out and _in together),
+    .packets_out, .packets_in, .results_per_s
+  churn.arrivals_per_min, .departures_per_min, .loss_ratio (departures other
+    than by shutdown, over all departures)
+  exit (the code, or CL-MW's word; null without an exit line), exit_reason,
+    exit_at (may be behind the window)
+  restarts (lives of a master behind another one of its run: the same run id, or
+    one that did not end with 0), down_s (between them)
+  runs: the same for each INIT line, with role, file, run and life. The top
+    level has the sums, the largest peak, the start of the first life, end and
+    exit of the last, and rates over the time that all were observed.
+Of ringmw's trails also:
+  seed (a string where it is above 2^53), build, version, stalled_s,
+    dropped_lines
+  slaves.dismissed (sent away because the desire fell; they leave by shutdown)
+  tasks.failed, .cancelled, .late, .unrunnable, .duplicated (stragglers),
+    .given_back (not begun, for an idle slave)
+  tasks.known (not computed again in a life, thanks to what earlier ones
+    recorded; all lives together)
+  tasks.brought (results that slaves of earlier lives had kept)
+  tasks.repeated (recorded more than once by the lives before the last; the
+    largest number that a life found)
+  tasks.bytes_out, .bytes_in, .compute_s (of the results that came)
+
 A ratio or rate without its denominator is null. Figures are of masters' trails; of slaves' only where no master's is. \
 Times of CL-MW, whose trails name no zone, are read as of --zone. Exit status: 0; 2 when nothing could be read.";
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -93,7 +93,7 @@ impl Batch for Condor {
     }
 
     fn submit(&mut self, app: &App, jobs: u32, avoid: &[String]) -> Result<Vec<String>, String> {
-        let text = slaves_avoiding(app, jobs, avoid)?;
+        let text = slaves_avoiding(&seen_from_its_folder(app), jobs, avoid)?;
         let file = self.dir.join(text.name);
         fs::write(&file, &text.text).map_err(|error| format!("{}: {error}", file.display()))?;
         let told = output(
@@ -132,6 +132,22 @@ impl Batch for Condor {
         }
         Ok(())
     }
+}
+
+/// With the resource file as it is called from the folder of its jobs, where it lies right above that, as it does unless
+/// another `--dir` was asked for: the names of the folders above may then be what HTCondor has no way to write in a list.
+fn seen_from_its_folder(app: &App) -> App {
+    let mut app = app.clone();
+    let above = |path: &Path| path.parent()?.canonicalize().ok();
+    // Not by the words of the path: the folder may be a link to elsewhere.
+    let dir = app.dir.canonicalize().ok();
+    let is_right_above = dir
+        .and_then(|dir| above(&dir))
+        .is_some_and(|folder| above(&app.resource_file) == Some(folder));
+    if let (true, Some(name)) = (is_right_above, app.resource_file.file_name()) {
+        app.resource_file = Path::new("..").join(name);
+    }
+    app
 }
 
 fn jobs(text: &str) -> Result<Vec<Job>, String> {
@@ -256,6 +272,52 @@ fn held_on_purpose(body: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::submit::app::Request;
+
+    /// A comma in the folder's name ended the overseer with a refusal.
+    #[test]
+    fn a_folder_whose_name_no_list_can_have_is_not_named() {
+        let root = tempfile::tempdir().expect("a folder");
+        let run = root.path().join("1,2 \"x\"");
+        let (dir, linked) = (run.join("ping.rsc.overseer"), run.join("linked"));
+        let elsewhere = root.path().join("elsewhere");
+        for folder in [&dir, &elsewhere] {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        std::os::unix::fs::symlink(&elsewhere, &linked).expect("a link");
+        let submitted = |dir: &Path, name: &str| {
+            let app = App {
+                binary: "/bin/true".into(),
+                libraries: Vec::new(),
+                dir: dir.to_owned(),
+                resource_file: run.join(name),
+                tag: "ping".to_owned(),
+                request: Request {
+                    memory: 256,
+                    cpus: 1,
+                    lines: Vec::new(),
+                    labels: Vec::new(),
+                    flags: Vec::new(),
+                },
+            };
+            slaves_avoiding(&seen_from_its_folder(&app), 1, &[]).map(|text| text.text)
+        };
+        let text = submitted(&dir, "ping.rsc").expect("it can be written");
+        for line in [
+            "transfer_input_files    = ../ping.rsc",
+            "encrypt_input_files     = ../ping.rsc",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{text}");
+        }
+        for (dir, name) in [
+            (&linked, "ping.rsc"),
+            (&elsewhere, "ping.rsc"),
+            (&dir, "a,b.rsc"),
+        ] {
+            let refused = submitted(dir, name).expect_err("HTCondor has no word for it");
+            assert!(refused.contains("name it otherwise"), "{refused}");
+        }
+    }
 
     #[test]
     fn the_queue_is_read() {

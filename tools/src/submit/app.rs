@@ -66,6 +66,44 @@ pub(crate) struct App {
     pub(crate) request: Request,
 }
 
+/// The flags that a submit file gives the master itself, or that contradict those, with what they are.
+const GIVEN: [(&str, &str); 7] = [
+    ("--mw-master", "the submit file gives it itself"),
+    (
+        "--mw-resource-file",
+        "it is the binary's name with .rsc, in --dir",
+    ),
+    ("--mw-slave-executable", "it is what --binary says"),
+    ("--mw-audit-file", "it is master.JOB.audit in --dir"),
+    ("--mw-member-id", "it is the number of the master's job"),
+    (
+        "--mw-slave",
+        "the submit file starts the master; --slaves says how many slaves there are",
+    ),
+    (
+        "--mw-local",
+        "the submit file starts the master; --slaves says how many slaves there are",
+    ),
+];
+
+/// The master takes no flag twice, so it would end as soon as it starts, and nobody would see why.
+///
+/// # Errors
+/// Names the flag that the submit file gives itself.
+pub(super) fn refuse_given(args: &[String]) -> Result<(), String> {
+    let own = args.split(|arg| arg == "--").next().unwrap_or_default();
+    let names = own
+        .iter()
+        .map(|arg| arg.split('=').next().unwrap_or_default());
+    let is_given = |name: &str| GIVEN.iter().find(|(given, _)| *given == name);
+    match names.filter_map(is_given).next() {
+        Some((flag, why)) => Err(format!(
+            "{flag} cannot stand behind --: {why}; leave it out"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// What becomes of the work when the master is started again, for whoever reads the submit file.
 pub(super) fn starts_again(args: &[String]) -> &'static str {
     let own = args.split(|arg| arg == "--").next().unwrap_or_default();

@@ -108,9 +108,10 @@ pub(crate) fn slaves_avoiding(app: &App, slaves: u32, avoid: &[String]) -> Resul
         .map(|input| path(input))
         .collect();
     let inputs = inputs?;
-    if let Some(comma) = inputs.iter().find(|path| path.contains([',', '"'])) {
+    if let Some(odd) = inputs.iter().find(|path| path.contains([',', '"'])) {
         return Err(format!(
-            "{comma}: HTCondor's transfer_input_files cannot have a comma or a quote in a path"
+            "{odd}: HTCondor's list of files to send has no way to write a comma or a quote; name it otherwise, or copy it to \
+             a folder without"
         ));
     }
     let mut more = String::new();

@@ -59,6 +59,35 @@ fn the_masters_arguments_are_quoted_for_condor() {
     assert!(condor::master(&app(), &["a\nb".to_owned()], &[]).is_err());
 }
 
+/// The master took none of them twice: it ended at once, and `--run` waited for its resource file for two minutes.
+#[test]
+fn flags_that_a_submit_file_gives_itself_are_refused_by_name() {
+    for text in [
+        condor::master(&app(), &[], &[]).expect("it can be written"),
+        slurm::master(&app(), &[], &[]).expect("it can be written"),
+    ] {
+        let words = text
+            .text
+            .split(|c: char| !c.is_ascii_lowercase() && c != '-');
+        let flags = words.filter(|word| word.starts_with("--mw-") && *word != "--mw-dir");
+        assert_eq!(flags.clone().count(), 5, "{}", text.text);
+        flags.for_each(|flag| {
+            for arg in [flag.to_owned(), format!("{flag}=x")] {
+                let refused = app::refuse_given(&["--tasks".to_owned(), arg]).expect_err(flag);
+                assert!(refused.starts_with(&format!("{flag} cannot")), "{refused}");
+            }
+        });
+    }
+    // Behind `--` they are the program's own; others may begin alike.
+    for args in [
+        &["--", "--mw-member-id", "x"][..],
+        &["--mw-master-port", "7"],
+    ] {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        assert_eq!(app::refuse_given(&args), Ok(()));
+    }
+}
+
 /// The careful run is one flag among the master's arguments: on both systems its files lie in the run's folder, where those
 /// that the submit file names stay; and the slaves know of the resource file alone.
 #[test]

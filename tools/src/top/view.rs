@@ -9,6 +9,7 @@ use ratatui::widgets::{Block, Clear, Paragraph, Row, Sparkline, Table, TableStat
 use ringmw_codec::status::{Doing, Slave, Status, Told};
 
 use super::plain::{big, clock, short, span};
+use crate::names::counted;
 use crate::say::safe;
 
 /// Rates that are drawn.
@@ -65,25 +66,6 @@ fn first_tab(status: &Status) -> Tab {
         true => Tab::Hosts,
         false => Tab::Slaves,
     }
-}
-
-/// A name so that `node2` comes before `node10`.
-fn in_order(name: &str) -> Vec<(&str, u64)> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let (word, after) = rest.split_at(digits);
-        let end = after
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(after.len());
-        let (number, after) = after.split_at(end);
-        parts.push((word, number.parse().unwrap_or(u64::MAX)));
-        rest = after;
-    }
-    parts
 }
 
 impl View {
@@ -361,14 +343,14 @@ impl View {
         let sort = self.sort % columns.len();
         match columns[sort] {
             "slave" => {}
-            "host" => slaves.sort_by_cached_key(|slave| in_order(&slave.host)),
+            "host" => slaves.sort_by_cached_key(|slave| counted(&slave.host)),
             "state" => slaves.sort_by_key(|slave| slave.state.word()),
             "tasks" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.held)),
             "for" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.first_ms)),
             "results" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.done)),
             "failed" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.failed)),
             "here" => slaves.sort_by_key(|slave| std::cmp::Reverse(slave.age_ms)),
-            _ => slaves.sort_by_cached_key(|slave| in_order(&slave.job)),
+            _ => slaves.sort_by_cached_key(|slave| counted(&slave.job)),
         }
         let names: Vec<String> = slaves.iter().map(|slave| name(slave)).collect();
         let rows = slaves.iter().map(|slave| {
@@ -419,7 +401,7 @@ impl View {
         ];
         let sort = self.sort % columns.len();
         match sort {
-            0 => hosts.sort_by_cached_key(|host| in_order(&host.host)),
+            0 => hosts.sort_by_cached_key(|host| counted(&host.host)),
             1 => hosts.sort_by_key(|host| std::cmp::Reverse(host.slaves)),
             2 => hosts.sort_by_key(|host| std::cmp::Reverse(host.busy)),
             3 => hosts.sort_by_key(|host| std::cmp::Reverse(host.done)),

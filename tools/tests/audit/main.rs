@@ -14,6 +14,7 @@ mod stats;
 mod status_page;
 mod stories;
 mod story_windows;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,12 +1,13 @@
 //! Report and pictures: what they say, that they ask for nothing, and that a browser opens them.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::made::{Form, World};
-use crate::{RUNS, audit_files, sample};
+use crate::{RUNS, audit_files, command, sample};
 use ringmw_codec::audit::{Event, GroupWord, Line, StateWord, Who};
 
 const KINDS: [&str; 6] = ["slaves", "churn", "throughput", "survival", "heat", "queue"];
@@ -110,14 +111,15 @@ fn troubled(slaves: u32) -> Vec<u8> {
 
 fn findings(trail: &[u8]) -> (String, String) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (input, page) = (
-        folder.path().join("master.audit"),
-        folder.path().join("report.html"),
-    );
-    std::fs::write(&input, trail).expect("it writes");
-    let told = audit_files(&["report", "-o", page.to_str().expect("UTF-8")], &[&input]);
+    std::fs::write(folder.path().join("master.audit"), trail).expect("it writes");
+    // The page is called as the trail was given.
+    let output = command(&["report", "-o", "report.html", "master.audit"])
+        .current_dir(folder.path())
+        .output();
+    let told = crate::told(output.expect("it starts"));
     assert_eq!((told.code, told.err.as_str()), (Some(0), ""));
-    (told.out, std::fs::read_to_string(&page).expect("a page"))
+    let page = std::fs::read_to_string(folder.path().join("report.html"));
+    (told.out, page.expect("a page"))
 }
 
 #[test]
@@ -338,6 +340,42 @@ fn csv_and_json_of_findings() {
             .is_some_and(|findings| !findings.is_empty()),
         "{json}"
     );
+}
+
+/// Sizes at which the page is kept, as `tests/data/pages/SLAVES.html.gz`.
+const KEPT: [u32; 3] = [8, 200, 5000];
+/// In the environment: the kept pages are written anew. Who does so looks at them in a browser.
+const UPDATE: &str = "RINGMW_UPDATE_PAGES";
+
+/// Every byte of the page, so that each change of it is seen, and looked at.
+#[test]
+fn the_page_is_as_it_was_kept() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pages");
+    for slaves in KEPT {
+        let (_, page) = findings(&troubled(slaves));
+        assert!(page.len() <= 1 << 20, "{slaves}: {} bytes", page.len());
+        let path = folder.join(format!("{slaves}.html.gz"));
+        if std::env::var_os(UPDATE).is_some() {
+            let best = flate2::Compression::best();
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), best);
+            packed.write_all(page.as_bytes()).expect("into memory");
+            let packed = packed.finish().expect("into memory");
+            std::fs::write(&path, packed).expect("written");
+        }
+        let file = std::fs::File::open(&path).expect("kept");
+        let mut kept = String::new();
+        let mut unpacked = flate2::read::GzDecoder::new(file);
+        unpacked.read_to_string(&mut kept).expect("text");
+        let differs = || page.bytes().zip(kept.bytes()).position(|(a, b)| a != b);
+        assert!(
+            page == kept,
+            "{}: {} bytes and {}, not the same from byte {:?} on (see {UPDATE})",
+            path.display(),
+            page.len(),
+            kept.len(),
+            differs()
+        );
+    }
 }
 
 /// Opens the page in a browser where there is one: what it shows has the findings and every picture, laid out.

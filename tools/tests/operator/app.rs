@@ -63,7 +63,13 @@ async fn story(mw: Master, args: Args) -> Result {
     let gate: String = args.value("--gate", String::new())?;
     let pining = |n: u64| pine::task(n, &gate);
     match &*args.value("--story", String::new())? {
-        "queued" => drop(mw.submit_all((0..40).map(pining))),
+        "queued" => {
+            let (tasks, slaves) = (args.value("--tasks", 40)?, args.value("--slaves", 0)?);
+            while mw.connected() < slaves {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            mw.submit_all((0..tasks).map(pining));
+        }
         "labels" => drop(mw.submit_all((0..5).map(|n| pining(n).needs("gpu")))),
         "nobody" => {
             mw.submit(pining(0).needs("site=fermi"));

@@ -44,5 +44,14 @@ fn main() -> ExitCode {
         };
         trial(&name, needs, move || screens::is_looked_at(size))
     });
-    libtest_mimic::run(&args, questions.chain(screens).collect()).exit_code()
+    let asked = screens::SIZES.iter().map(|&size| {
+        let name = format!("why_with_{size}_slaves");
+        let needs: &[Need] = match size {
+            5_000 => &[Need::ManyFiles],
+            _ => &[],
+        };
+        trial(&name, needs, move || screens::is_asked(size))
+    });
+    let trials = questions.chain(screens).chain(asked);
+    libtest_mimic::run(&args, trials.collect()).exit_code()
 }

@@ -29,7 +29,8 @@ struct Cast {
 }
 
 impl Cast {
-    fn of(address: String, size: usize) -> Cast {
+    /// So many, each of whose tasks takes so long.
+    fn of(address: String, size: usize, compute: Duration) -> Cast {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
         let thread = std::thread::spawn(move || {
@@ -44,9 +45,7 @@ impl Cast {
                 })
                 .collect();
             let mut crowd = Crowd::connect_each(&ready, &words, Duration::from_secs(10), answer);
-            // As many results a second as a debug build of a master takes beside it.
-            crowd.compute =
-                Duration::from_millis(200).max(Duration::from_micros(400) * size as u32);
+            crowd.compute = compute;
             while !over.load(Ordering::Relaxed) {
                 crowd.turn(Duration::from_millis(20));
             }
@@ -173,7 +172,9 @@ pub(crate) fn is_looked_at(size: usize) {
     ];
     let args = [&args.concat()[..], &["--mw-no-secret"]].concat();
     let master = Process::master(dir.path(), &args);
-    let cast = Cast::of(master.address(), size);
+    // As many results a second as a debug build of a master takes beside it.
+    let compute = Duration::from_millis(200).max(Duration::from_micros(400) * size as u32);
+    let cast = Cast::of(master.address(), size, compute);
     until("the resource file", || {
         Path::new(&file).exists().then_some(())
     });
@@ -232,4 +233,95 @@ pub(crate) fn is_looked_at(size: usize) {
         (!terminal.tmux(&["has-session"]).status.success()).then_some(())
     });
     drop(cast);
+}
+
+/// In the environment: what `ringmw why` answers is kept anew in `tests/data/why`.
+const UPDATE: &str = "RINGMW_UPDATE_SCREENS";
+
+/// The same each time: who has which task, on which host, and for how long is not.
+fn normal(answer: &str) -> String {
+    const UNITS: [&str; 6] = ["ns", "µs", "ms", "s", "min", "h"];
+    const NAMES: [&str; 5] = ["SLAVE-", "TASK-", "node", "(127.0.0.1:", "4711."];
+    let is_number = |word: &str| word.parse::<f64>().is_ok();
+    let mut lines = Vec::new();
+    for line in answer.lines() {
+        let mut words: Vec<String> = Vec::new();
+        for word in line.split(' ') {
+            let bare = word.trim_end_matches([',', ';', ')', ':']);
+            let rest = &word[bare.len()..];
+            if UNITS.contains(&bare) && words.last().is_some_and(|last| is_number(last)) {
+                words.pop();
+                // Of more than a minute there are two.
+                if words.last().is_some_and(|last| last == "TIME") {
+                    words.pop();
+                }
+                words.push(format!("TIME{rest}"));
+                continue;
+            }
+            let name = NAMES.iter().find(|name| word.starts_with(**name));
+            words.push(name.map_or_else(
+                || word.to_owned(),
+                |name| {
+                    let number = &word[name.len()..];
+                    let rest = number.trim_start_matches(|digit: char| digit.is_ascii_digit());
+                    format!("{name}N{rest}")
+                },
+            ));
+        }
+        lines.push(words.join(" "));
+    }
+    lines.join("\n")
+}
+
+/// What is answered about a task that waits, one that runs, a slave and a host is kept, and each is one screen.
+pub(crate) fn is_asked(size: usize) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("app.rsc").display().to_string();
+    let tasks = 10 * size;
+    let args = [
+        ["--story", "queued"],
+        ["--tasks", &tasks.to_string()],
+        ["--slaves", &size.to_string()],
+        ["--mw-resource-file", &file],
+        ["--mw-slave-task-group", "1"],
+    ];
+    let args = [&args.concat()[..], &["--mw-no-secret"]].concat();
+    let master = Process::master(dir.path(), &args);
+    // Nobody ends a task while it is asked about.
+    let cast = Cast::of(master.address(), size, Duration::from_secs(3_600));
+    let mut shown = String::new();
+    let all = format!("{size} slaves are busy");
+    let (last, slave) = (format!("TASK-{}", tasks - 1), format!("SLAVE-{}", size / 2));
+    let questions = [
+        (&*last, &["waits in the master's queue", &all][..]),
+        ("TASK-0", &["runs on", "here for"]),
+        (&*slave, &["holds", "it gave 0 results so far"]),
+        ("node0", &["SLAVE-"]),
+    ];
+    for (about, words) in questions {
+        let answer = until(about, || {
+            let told = Command::new(env!("CARGO_BIN_EXE_ringmw"))
+                .arg("why")
+                .args([dir.path(), about.as_ref()])
+                .output()
+                .expect("it runs");
+            let answer = String::from_utf8([told.stdout, told.stderr].concat()).expect("text");
+            let is_whole = words.iter().all(|word| answer.contains(word));
+            (told.status.success() && is_whole).then_some(answer)
+        });
+        let rows = answer
+            .lines()
+            .map(|line| line.chars().count().div_ceil(80).max(1));
+        let rows: usize = rows.sum();
+        assert!(rows < 24, "{about}: {rows} rows\n{answer}");
+        shown += &format!("$ ringmw why app.rsc {about}\n{}\n\n", normal(&answer));
+    }
+    drop(cast);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/why");
+    let path = folder.join(format!("{size}.txt"));
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(&path, &shown).expect("written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(shown, kept, "{}: see {UPDATE}", path.display());
 }

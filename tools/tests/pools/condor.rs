@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::operator;
 use crate::stories::{self, Waves, cannot_start, try_run};
 use crate::{Dir, facts, one, program, run, signal, slave_pids, wait_for, work};
+use crate::{lives, operator};
 
 pub(crate) fn queued(dir: &Dir) -> usize {
     let folders = run(Path::new("/"), "condor_q", &["-allusers", "-af", "Iwd"]);
@@ -252,8 +252,8 @@ fn odd_arguments_arrive_as_written() {
     }
 }
 
-/// A folder's name has what HTCondor's submission, its ads and a shell make something of. (An overseer's jobs take the
-/// resource file from elsewhere: there a comma or a quote is refused by name.)
+/// A folder's name has what HTCondor's submission, its ads, its lists and a shell make something of. An overseer's jobs take
+/// the resource file from the folder above theirs.
 #[test]
 #[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn a_folder_with_an_odd_name() {
@@ -265,6 +265,17 @@ fn a_folder_with_an_odd_name() {
     dir.submit("condor", &["--slaves", "2"], &args);
     wait_for_an_empty_queue(&dir);
     assert!(dir.told().contains("1000 of 1000"), "{}", dir.all("", ""));
+    operator::no_slave_is_left(&pool());
+
+    let mut overseen = Dir::new("odd-overseer", "ping");
+    overseen.0 = overseen.0.join(ODD);
+    fs::create_dir(&overseen.0).expect("a folder");
+    let mut master = overseen.master(&args);
+    let mut overseer = overseen.overseer("condor", &[]);
+    let describe = || overseen.log() + &overseen.told();
+    assert_eq!(overseer.end("the overseer", describe), 0, "{}", describe());
+    assert_eq!(master.end("the master", describe), 0, "{}", describe());
+    assert!(overseen.told().contains("1000 of 1000"), "{}", describe());
     operator::no_slave_is_left(&pool());
 }
 
@@ -387,108 +398,16 @@ fn everything_is_taken_away() {
 }
 
 /// Ten times each: the master is a job of the scheduler universe, HTCondor starts it again, its slaves' files were
-/// transferred. What it prints is the undisturbed one, each slave is one process from the first life to the last, and hardly
-/// anything is computed twice.
+/// transferred.
 #[test]
 #[ignore = "needs HTCondor: `tools/tests/pools.sh` brings that up and runs it"]
 fn programs_outlive_their_killed_masters() {
     let _one = one("condor");
-    let sum = ["--tasks", "12000"];
-    let reduce = [&sum[..], &["--reduce"]].concat();
-    // The time that a task takes is in no result.
-    let nap = ["--nap", "50"];
-    outlives("in-order", "test-lives", &sum, &nap, 12_000);
-    outlives("reduce", "test-lives", &reduce, &nap, 12_000);
-    let sets = ["--max-trial-sets", "300"];
-    outlives("pi", "monte-carlo-pi", &sets, &[], 300);
-    outlives("search", "search", &["--marks", "11"], &[], 200);
-}
-
-/// Of its lines those that do not tell of time, nor of slaves.
-fn answer(told: &str) -> Vec<String> {
-    // In local mode a slave's own lines are there too, each behind its slave.
-    let own = |line: &&str| {
-        !["made", "computed"].contains(line)
-            && !line.starts_with("SLAVE-")
-            && !["trials", "tasks,"].iter().any(|word| line.contains(word))
+    let batch = lives::Batch {
+        submit: &|dir, args| dir.submit("condor", &["--slaves", "8"], args),
+        left: &queued,
     };
-    told.lines().filter(own).map(str::to_owned).collect()
-}
-
-fn outlives(name: &str, app: &'static str, args: &[&str], more: &[&str], tasks: u64) {
-    const KILLS: u64 = 10;
-    let dir = Dir::new(name, app);
-    let seed = ["--mw-seed", "42"];
-    let mut alone = [&seed[..], args].concat();
-    if !more.is_empty() {
-        alone.extend([more[0], "0"]);
-    }
-    let undisturbed = run(&dir.0, program(app), &alone);
-    let expected = answer(&undisturbed);
-    assert!(!expected.is_empty(), "{undisturbed}");
-    let journal = dir.path("journal");
-    let own = ["--mw-journal", &journal, "--mw-audit-level", "packets"];
-    dir.submit(
-        "condor",
-        &["--slaves", "8"],
-        &[&seed[..], &own, args, more].concat(),
-    );
-    let sum = |trail: &str, word: &str, key: &str| -> u64 {
-        let numbers = facts(trail, word, key);
-        numbers
-            .iter()
-            .filter_map(|number| number.parse::<u64>().ok())
-            .sum()
-    };
-    // What has ended in a life: taken, or known.
-    let ended = |life: &str| {
-        let words = ["results-received", "packets", "known"];
-        words
-            .iter()
-            .map(|word| sum(life, word, "results"))
-            .sum::<u64>()
-    };
-    let began = std::time::Instant::now();
-    for kill in 1..=KILLS {
-        let pid = wait_for(
-            "a life with results",
-            || dir.told() + &dir.trail(),
-            || {
-                let trail = dir.trail();
-                let begun: Vec<&str> = trail.split(" init ").collect();
-                let life = begun.last()?;
-                let works = begun.len() as u64 == kill + 1
-                    && life.contains(" results-received ")
-                    && ended(life) >= tasks * kill / (2 * KILLS);
-                works.then(|| {
-                    facts(&trail, "init", "pid")
-                        .last()
-                        .map(|pid| (*pid).to_owned())
-                })?
-            },
-        );
-        signal(&pid, "KILL");
-    }
-    let took = began.elapsed().as_secs();
-    wait_for_an_empty_queue(&dir);
-    let trail = dir.trail();
-    assert_eq!(
-        facts(&trail, "init", "pid").len() as u64,
-        KILLS + 1,
-        "{name}: it was killed so often, and ended well"
-    );
-    let told = answer(&dir.all("master", ".out"));
-    assert_eq!(told, expected, "{name}");
-    let slaves = dir.all("slave.", ".out");
-    let made = slaves.lines().filter(|line| *line == "made").count();
-    let computed = slaves.lines().filter(|line| *line == "computed").count() as u64;
-    let late = sum(&trail, "late", "results");
-    eprintln!(
-        "{name}: killed {KILLS} times in {took} s; {late} results came late; of test-lives {computed} tasks were computed on {made} states"
-    );
-    if app == "test-lives" {
-        assert!(made <= 8, "a state is made once in a slave: {made}");
-        let again = computed.saturating_sub(tasks);
-        assert!(100 * again <= tasks, "{again} of {tasks} computed again");
+    for story in lives::stories() {
+        lives::outlives(&story, &batch);
     }
 }

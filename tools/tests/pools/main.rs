@@ -10,6 +10,7 @@
 
 mod condor;
 mod condor_hosts;
+mod lives;
 mod local;
 mod operator;
 mod slurm;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use ringmw_codec::audit::Event;
 
-use crate::io::terminal::printable;
+use crate::proto::printable::printable;
 use crate::proto::task_name::TaskName;
 
 /// Lines of a kind; the trail has them all.
@@ -19,6 +19,8 @@ const MESSAGE_BYTES_MAX: usize = 200;
 #[derive(Default)]
 pub(super) struct Heard {
     given_up: u32,
+    /// The task that was charged last, if that was for the last time: its end follows.
+    at_limit: Option<u64>,
     quarantined: u32,
     /// Which life of the run it is, 0 or 1 for the first.
     life: u32,
@@ -53,20 +55,19 @@ impl Heard {
             }
             Event::Charged {
                 task,
-                slave,
                 crashes,
                 limit,
                 ..
-            } if crashes == limit => {
-                let slaves = match crashes {
-                    1 => format!("SLAVE-{slave} was lost"),
-                    _ => format!("{crashes} slaves were lost, SLAVE-{slave} the last,"),
-                };
+            } => {
+                self.at_limit = (crashes == limit).then_some(*task);
+                None
+            }
+            Event::Unrunnable { task, reason } if self.at_limit == Some(*task) => {
                 let name = TaskName {
                     task: *task,
                     life: self.life,
                 };
-                let text = format!("{name} is given up: {slaves} while it ran (--mw-crash-limit)");
+                let text = format!("{name} is unrunnable: {reason}");
                 bounded(&mut self.given_up, text, "tasks that are given up")
             }
             Event::Quarantined {
@@ -148,14 +149,23 @@ mod tests {
             crashes,
             limit: 2,
         };
+        let reason = "2 slaves were lost while they ran it; the last, SLAVE-9 on node9, fell silent; it is given up";
+        let unrunnable = |task| Event::Unrunnable {
+            task,
+            reason: reason.to_owned(),
+        };
         assert_eq!(heard.on_event(&charged(7, 1)), None);
+        assert_eq!(heard.on_event(&charged(7, 2)), None);
+        // Of others, which cannot run for another reason, the application is told.
+        assert_eq!(heard.on_event(&unrunnable(8)), None);
         assert_eq!(
-            heard.on_event(&charged(7, 2)).as_deref(),
-            Some(
-                "TASK-7 is given up: 2 slaves were lost, SLAVE-9 the last, while it ran (--mw-crash-limit)"
-            )
+            heard.on_event(&unrunnable(7)),
+            Some(format!("TASK-7 is unrunnable: {reason}"))
         );
-        let said = (0..1_000).filter_map(|task| heard.on_event(&charged(task, 2)));
+        let said = (0..1_000).filter_map(|task| {
+            assert_eq!(heard.on_event(&charged(task, 2)), None);
+            heard.on_event(&unrunnable(task))
+        });
         assert_eq!(said.count(), LINES_MAX as usize);
     }
 

@@ -7,9 +7,9 @@ use std::process::ExitStatus;
 
 use ringmw_codec::Nanos;
 
-use crate::io::terminal::printable;
 use crate::io::word::LastWord;
 use crate::io::{crash, last_word};
+use crate::proto::printable::printable;
 use crate::proto::task_name::TaskName;
 
 /// So many deaths of a kind have a line each before they are folded.

@@ -24,7 +24,8 @@ pub(crate) use line::Figures;
 use line::{Pace, line, summary};
 use screen::Screen;
 
-use crate::io::terminal::{complain, printable};
+use crate::io::terminal::complain;
+use crate::proto::printable::printable;
 
 const SECOND: Nanos = 1_000_000_000;
 

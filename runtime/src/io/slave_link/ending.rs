@@ -122,10 +122,16 @@ impl Link {
             }
         };
         let is_over = core.end().is_some();
+        let running = core.running_task();
         if !is_over {
             core.blame(code, reason);
-            if let Some(word) = &self.word {
-                word.leaves(false, reason);
+            match &self.word {
+                Some(word) => word.leaves(false, reason),
+                // Nobody else says it on this machine.
+                None => {
+                    let task = running.map_or_else(String::new, |task| format!(" in TASK-{task}"));
+                    complain(&own_name(), &format!("left: {reason}{task}"));
+                }
             }
         }
         let end = core.end().map(ToString::to_string).unwrap_or_default();

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ringmw_codec::batch::TaskBody;
 use ringmw_codec::journal::{FailedFile, How};
-use ringmw_sched::{AlgorithmId, Nanos, Policy, Reason, SlaveId, TaskId};
+use ringmw_sched::{AlgorithmId, Nanos, Policy, Reason, SlaveId, TaskId, Unrunnable};
 
 use super::MasterCore;
 use crate::proto::blob::Named;
+use crate::proto::end::LastSeen;
 use crate::proto::failed::{Folder, KeptTask};
 use crate::proto::reason::InWords;
 use crate::proto::series::Body;
@@ -157,26 +158,19 @@ impl MasterCore {
     }
 
     /// A task is unrunnable: it is kept if it was begun as often as it may be.
-    pub(super) fn keep_poisoned(
-        &mut self,
-        (id, algorithm, policy): (TaskId, AlgorithmId, Policy),
-        body: &Body,
-        reason: Reason,
-    ) {
+    pub(super) fn keep_poisoned(&mut self, task: &Unrunnable<Body>, last_seen: Option<&LastSeen>) {
         if self.keeper.is_none() {
             return;
         }
-        if let Reason::Crashed { slave, .. } = reason {
-            let message = InWords(reason).to_string();
-            let what = (id, algorithm, policy);
-            self.keep_task(
-                How::Poisoned,
-                what,
-                slave.to_string(),
-                self.now,
-                body,
-                &message,
-            );
+        if let Reason::Crashed { slave, .. } = task.reason {
+            let message = InWords(task.reason, last_seen).to_string();
+            let what = (task.id, task.algorithm, task.policy);
+            let place = match last_seen {
+                Some(seen) => format!("{slave} on {}", seen.host()),
+                None => slave.to_string(),
+            };
+            let (since, body) = (self.now, &task.payload);
+            self.keep_task(How::Poisoned, what, place, since, body, &message);
         }
     }
 

@@ -5,10 +5,13 @@ use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Refusal;
 use ringmw_sched::Departure;
 
+use std::sync::Arc;
+
 use super::MasterCore;
 use super::account::Gone;
 use super::conn::{Cause, Conn, Phase};
 use crate::proto::conn::{ConnId, Effect};
+use crate::proto::end::LastSeen;
 use crate::proto::pieces::Pieces;
 use crate::proto::put;
 
@@ -125,9 +128,11 @@ impl MasterCore {
         // Of a slave that is gone by name, as long as its host is known here.
         self.tell_quarantines_of(Some((id, self.account.host_name(&info.deeds))));
         self.interrupt_talks(losses.recycled.iter().copied());
+        let host = self.account.host_name(&info.deeds);
+        let last_seen = LastSeen::new(&host, &cause.detail());
         let gone = Gone {
             slave: id,
-            host: self.account.host_name(&info.deeds),
+            host,
             at: self.now,
             since: info.since,
             cause: (!leaving).then(|| cause.word()),
@@ -158,7 +163,9 @@ impl MasterCore {
                 cancelled: u64::from(losses.released),
             });
         }
-        self.collect_unrunnable();
+        if self.sched.unrunnable() > 0 {
+            self.take_unrunnable(Some(&Arc::new(last_seen)));
+        }
         let graceful = matches!(
             cause,
             Cause::Protocol(_) | Cause::Timeout(_) | Cause::Goodbye { .. }

@@ -63,7 +63,7 @@ use ringmw_sched::{
 
 use crate::proto::config::{AlgorithmInfo, Config};
 use crate::proto::conn::{ConnId, Effect};
-use crate::proto::end::End;
+use crate::proto::end::{CannotRun, End, LastSeen};
 use crate::proto::incumbents::Incumbents;
 use crate::proto::reason::InWords;
 use crate::proto::series::Body;
@@ -519,26 +519,27 @@ impl MasterCore {
     #[inline]
     fn collect_unrunnable(&mut self) {
         if self.sched.unrunnable() > 0 {
-            self.take_unrunnable();
+            self.take_unrunnable(None);
         }
     }
 
-    fn take_unrunnable(&mut self) {
+    /// They are, because this slave was lost.
+    fn take_unrunnable(&mut self, last_seen: Option<&Arc<LastSeen>>) {
         while let Some(task) = self.sched.poll_unrunnable() {
-            self.end_unrunnable(task);
+            let last_seen = last_seen.cloned();
+            self.end_unrunnable(CannotRun { task, last_seen });
         }
     }
 
-    fn end_unrunnable(&mut self, task: Unrunnable<Body>) {
-        self.trail.on_unrunnable(task.id, InWords(task.reason));
-        let what = (task.id, task.algorithm, task.policy);
-        self.keep_poisoned(what, &task.payload, task.reason);
+    fn end_unrunnable(&mut self, CannotRun { task, last_seen }: CannotRun) {
+        let why = InWords(task.reason, last_seen.as_deref());
+        self.trail.on_unrunnable(task.id, why);
+        self.keep_poisoned(&task, last_seen.as_deref());
         self.forget_checkpoints(task.id.seq(), 1);
         self.forget_talks(task.id.seq(), 1);
-        let end = End::Unrunnable(Box::new(Unrunnable {
-            payload: task.payload.alone(),
-            ..task
-        }));
+        let payload = task.payload.alone();
+        let task = Unrunnable { payload, ..task };
+        let end = End::Unrunnable(Box::new(CannotRun { task, last_seen }));
         self.trail.on_task_ended(&end);
         self.account.on_end(&end, self.now);
         self.ends.push_back(end);

@@ -30,6 +30,7 @@ use super::conn::{Conn, Phase, Stop, offence};
 use super::{MasterCore, put_withdraw};
 use crate::proto::blob::{Blob, Named, PIECE_BYTES_MAX, Source};
 use crate::proto::conn::ConnId;
+use crate::proto::end::CannotRun;
 use crate::proto::pieces::LONG_BYTES_MIN;
 use crate::proto::put;
 
@@ -263,14 +264,14 @@ impl MasterCore {
                 payload,
                 ..
             } = task;
-            self.end_unrunnable(Unrunnable {
+            self.end_unrunnable(CannotRun::from(Unrunnable {
                 id,
                 algorithm,
                 owner,
                 policy,
                 payload,
                 reason: Reason::SharedGone,
-            });
+            }));
         }
         self.collect_withdrawals();
     }

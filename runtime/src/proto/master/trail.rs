@@ -294,7 +294,7 @@ impl Trail {
                 Some(cut(&failed.message)),
             ),
             End::Unrunnable(task) => {
-                let why = InWords(task.reason).to_string();
+                let why = InWords(task.reason, task.last_seen.as_deref()).to_string();
                 (None, EndWord::Unrunnable, None, Some(why))
             }
             End::Cancelled(task) => (task.held_by, EndWord::Cancelled, None, None),

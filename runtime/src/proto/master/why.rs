@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use ringmw_codec::status::Told;
 use ringmw_codec::talk::Progress;
-use ringmw_sched::{AlgorithmId, Doing, Group, Nanos, Needs, Place, SlaveId, SlaveLook, TaskLook};
+use ringmw_sched::{
+    AlgorithmId, Doing, Group, Nanos, Needs, Place, Reason, SlaveId, SlaveLook, TaskLook,
+};
 
 use super::MasterCore;
 use super::account::{Ended, Gone, How};
 use super::conn::Phase;
+use crate::proto::end::LastSeen;
 use crate::proto::reason::InWords;
 use crate::proto::task_name::TaskName;
 
@@ -345,7 +348,11 @@ impl MasterCore {
             How::Done => "has ended with a result".to_owned(),
             How::Failed => "has ended with a failed result".to_owned(),
             How::Cancelled => "was cancelled by the application".to_owned(),
-            How::Unrunnable(reason) => format!("is unrunnable: {}", InWords(reason)),
+            How::Unrunnable(reason) => {
+                let last_seen = self.last_seen(reason);
+                let why = InWords(reason, last_seen.as_ref());
+                format!("is unrunnable: {why}")
+            }
         };
         let mut lines = vec![format!(
             "{} of {} {how}, {} ago",
@@ -367,6 +374,17 @@ impl MasterCore {
             });
         }
         lines
+    }
+
+    /// Of the slave whose loss is the reason, as long as it is remembered.
+    fn last_seen(&self, reason: Reason) -> Option<LastSeen> {
+        let (Reason::Crashed { slave, .. } | Reason::NotRetried(slave) | Reason::SlaveLost(slave)) =
+            reason
+        else {
+            return None;
+        };
+        let gone = self.account.memory.as_ref()?.gone(slave)?;
+        Some(LastSeen::new(&gone.host, &gone.detail))
     }
 
     /// ` on node7`, as far as it is known.

@@ -224,7 +224,7 @@ impl Law {
             payload: payload.into(),
             reason: task.reason,
         };
-        self.on_told(Owner::Queue, &End::Unrunnable(Box::new(task)));
+        self.on_told(Owner::Queue, &End::Unrunnable(Box::new(task.into())));
     }
 
     /// The application is told by `cancel` itself.

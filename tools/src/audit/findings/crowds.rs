@@ -8,6 +8,8 @@ use super::facts::{Facts, Member};
 use super::signs::{CLASSES, OCTAVE};
 use super::{ALPHA, Finding, NAMED_MAX, Weight, chance, count, percent, plural, took};
 
+/// A task that has met the ends of so many slaves is to blame for them.
+const CRASHES_BAD: u32 = 3;
 /// A group stands out when it has so many times the share of the rest.
 const TIMES_MIN: f64 = 3.0;
 /// And so many losses, or packets with failures.
@@ -318,6 +320,33 @@ fn losing(findings: &mut Vec<Finding>, facts: &Facts<'_>, changes: &Changes) {
     }
 }
 
+/// A task that has met more slaves' ends than chance would have it, and that is not given up, or not yet.
+fn charged(findings: &mut Vec<Finding>, facts: &Facts<'_>) {
+    let Some(most) = facts.signs.charged else {
+        return;
+    };
+    let is_given_up = matches!(facts.signs.unrunnable, Some((_, task, _)) if task == most.task);
+    if most.crashes < CRASHES_BAD || is_given_up {
+        return;
+    }
+    let (task, crashes) = (most.task, most.crashes);
+    let limit = match most.limit {
+        0 => "it is never given up (--mw-crash-limit 0)".to_owned(),
+        limit => format!("it is given up at {limit} (--mw-crash-limit)"),
+    };
+    let text = format!("TASK-{task} was under way at the ends of {crashes} slaves; {limit}.");
+    let mut finding = Finding::new("crashing", Weight::Bad, text)
+        .by("task", format!("TASK-{task}"))
+        .with(&[("crashes", f64::from(crashes))])
+        .cost(f64::from(crashes) * facts.task_us())
+        .advise(
+            "Run it by itself; the trail's charged and lost lines say how each of them ended.",
+            "ringmw audit attempts --of tasks",
+        );
+    finding.at_us = Some(most.us);
+    findings.push(finding);
+}
+
 /// Failures: who has far more than the others, or what they have in common.
 pub(super) fn failures(findings: &mut Vec<Finding>, facts: &Facts<'_>) {
     let tasks = &facts.summary.tasks;
@@ -346,6 +375,7 @@ pub(super) fn failures(findings: &mut Vec<Finding>, facts: &Facts<'_>) {
         }
         findings.push(finding);
     }
+    charged(findings, facts);
     let failed = tasks.failed.unwrap_or(0);
     if failed == 0 {
         return;

@@ -140,6 +140,19 @@ pub(crate) struct Signs {
     pub(super) first_dropped_us: Option<i64>,
     /// The first task that could not be run: when, which, why.
     pub(super) unrunnable: Option<(i64, u64, String)>,
+    /// The task that was under way at most losses without being given up.
+    pub(super) charged: Option<Charged>,
+}
+
+/// A task, and the slaves that were lost while they ran it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Charged {
+    /// When the last of them was.
+    pub(super) us: i64,
+    pub(super) task: u64,
+    pub(super) crashes: u32,
+    /// Losses at which it is given up; 0 for never.
+    pub(super) limit: u32,
 }
 
 impl Signs {
@@ -161,6 +174,7 @@ impl Signs {
             first_sent_us: None,
             first_dropped_us: None,
             unrunnable: None,
+            charged: None,
         }
     }
 }
@@ -319,6 +333,20 @@ impl Signs {
             }
             What::Dropped { .. } => {
                 self.first_dropped_us.get_or_insert(at.us);
+            }
+            What::Charged {
+                task,
+                crashes,
+                limit,
+            } if (limit == 0 || crashes < limit)
+                && self.charged.is_none_or(|most| most.crashes < crashes) =>
+            {
+                self.charged = Some(Charged {
+                    us: at.us,
+                    task,
+                    crashes,
+                    limit,
+                });
             }
             What::Unrunnable { task, reason } => {
                 self.unrunnable

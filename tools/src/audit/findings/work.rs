@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::output::{Document, Sheet};
 use super::facts::Facts;
+use crate::names;
 
 /// Slave time in microseconds; the parts come to the whole.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,7 +85,10 @@ impl Work {
             .map(|(host, parts)| (facts.hosts[host].clone(), parts))
             .collect();
         let wasted = |parts: &Parts| parts.failed + parts.lost;
-        hosts.sort_by(|a, b| wasted(&b.1).total_cmp(&wasted(&a.1)).then(a.0.cmp(&b.0)));
+        hosts.sort_by(|a, b| {
+            let by_waste = wasted(&b.1).total_cmp(&wasted(&a.1));
+            by_waste.then_with(|| names::compare(&a.0, &b.0))
+        });
         Work { all, hosts }
     }
 

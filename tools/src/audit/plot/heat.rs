@@ -6,6 +6,7 @@ use super::super::model::{Column, HEAT_ROWS_MAX, Heat, Model, Warmth};
 use super::super::picture::{Anchor, FAINT, Picture};
 use super::super::times::Zone;
 use super::frame::{ABSENT, AMBER, BLUE, BOTTOM, Frame, LEFT, PALE_BLUE, RIGHT, TOP, WIDTH, blend};
+use crate::names::{self, counted};
 
 /// A row of the heat map: a slave, a host, or hosts that follow one another.
 struct HeatRow {
@@ -14,28 +15,6 @@ struct HeatRow {
     label: String,
     /// Its rows in the model.
     indices: Vec<usize>,
-}
-
-/// `node10` behind `node9`: digits count as one number.
-fn in_order(name: &str) -> Vec<(String, Option<u64>)> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let word = rest
-            .find(|char: char| char.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let digits = rest[word..]
-            .find(|char: char| !char.is_ascii_digit())
-            .map_or(rest.len(), |digits| word + digits);
-        // Nothing stands before any number; one of more digits than fit is the last.
-        let number = match &rest[word..digits] {
-            "" => None,
-            number => Some(number.parse().unwrap_or(u64::MAX)),
-        };
-        parts.push((rest[..word].to_owned(), number));
-        rest = &rest[digits..];
-    }
-    parts
 }
 
 /// Slaves by host while every slave has a row; else hosts.
@@ -53,7 +32,10 @@ fn heat_rows(model: &Model) -> (&Heat, Vec<HeatRow>) {
                 indices: vec![row as usize],
             }));
         }
-        rows.sort_by_cached_key(|row| (in_order(&row.host), row.indices[0]));
+        rows.sort_by(|a, b| {
+            let by_host = names::compare(&a.host, &b.host);
+            by_host.then(a.indices[0].cmp(&b.indices[0]))
+        });
         return (&model.heat_of_slaves, rows);
     }
     let heat = &model.heat_of_hosts;
@@ -66,7 +48,7 @@ fn heat_rows(model: &Model) -> (&Heat, Vec<HeatRow>) {
         .filter(|&(host, _)| seen[host])
         .map(|(host, name): (usize, &String)| (name.as_str(), host / heat.stride))
         .collect();
-    hosts.sort_by_cached_key(|host| in_order(host.0));
+    hosts.sort_by_cached_key(|host| counted(host.0));
     for shared in hosts.chunks(hosts.len().div_ceil(HEAT_ROWS_MAX).max(1)) {
         let first = shared[0].0;
         let mut indices: Vec<usize> = shared.iter().map(|host| host.1).collect();
@@ -224,16 +206,6 @@ impl Tenths {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_in_the_order_that_people_count_in() {
-        let mut names = ["node10", "node9", "a", "node9b", "node09-2", "node"];
-        names.sort_by_key(|name| in_order(name));
-        assert_eq!(
-            names,
-            ["a", "node", "node9", "node09-2", "node9b", "node10"]
-        );
-    }
 
     #[test]
     fn equal_cells_are_told_once() {
