@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use rand::{Rng as _, RngExt};
 use rand_chacha::ChaCha8Rng;
-use ringmw_codec::journal::Segment;
+use ringmw_codec::journal::{Found, Record, Records, Segment};
 use ringmw_sched::Nanos;
 use tokio::sync::oneshot;
 
@@ -91,6 +91,40 @@ impl Files {
             }
         };
         segment.bad.push(range);
+    }
+
+    /// A bit of a recorded output is flipped. Offers stay: what slaves have kept may have come of one that was read, and is
+    /// brought to a life which does not find it any more.
+    pub(super) fn rot_output(&mut self, rng: &mut ChaCha8Rng) {
+        let nth = rng.random_range(0..self.segments.len().max(1));
+        let Some(segment) = self.segments.values_mut().nth(nth) else {
+            return;
+        };
+        let Ok((head, begin)) = Segment::decode(&segment.written) else {
+            return;
+        };
+        let file = segment.written.as_ptr() as usize;
+        let outputs =
+            Records::new(&head, &segment.written, begin).filter_map(|found| match found {
+                Found::Record {
+                    record: Record::Results(results),
+                    ..
+                } => {
+                    let begin = results.outputs.as_ptr() as usize - file;
+                    Some(begin..begin + results.outputs.len())
+                }
+                _ => None,
+            });
+        let outputs: Vec<Range<usize>> = outputs.filter(|outputs| !outputs.is_empty()).collect();
+        if outputs.is_empty() {
+            return;
+        }
+        let of = rng.random_range(0..outputs.len());
+        let at = rng.random_range(outputs[of].clone());
+        if let Some(byte) = segment.bytes.get_mut(at) {
+            *byte ^= 1 << rng.random_range(0..8);
+            segment.bad.push(at..at + 1);
+        }
     }
 
     /// The newest state is torn, where there is one before it. Whether it is.

@@ -191,7 +191,7 @@ struct Process {
 /// What befalls a run beside all else; it has many incumbents, so that most offers are the best of their place.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Hardship {
-    /// Segments go bad under a life that has read them.
+    /// Outputs go bad under a life that has read where they are.
     Rot,
     /// A journal's disk hangs before its master is killed, and slaves go with it.
     Hang,
