@@ -194,7 +194,7 @@
 //! | reservations: the loss of the slave is not told | 35 | SLAVE-0 is reserved twice |
 //! | reservations: one that waits and is given up is kept | 3 | assertion `left == right` failed: reservations that wait, and that have a slave |
 //! | lives: what an earlier life wrote meanwhile is not read | 376 | assertion `left == right` failed: results that life 3 knows, and those that came of a lost offer |
-//! | lives: an output that has changed since it was read is believed | 104 | the end of task 0 is told twice |
+//! | lives: an output that has changed since it was read is believed | 8 | assertion `left == right` failed: another answer than that of the run that nothing befell |
 //! | lives: results count without the offers that they came of | 32 | assertion `left == right` failed: results that life 3 knows, and those that came of a lost offer |
 //! | lives: the incumbent of an earlier life is forgotten | 56 | assertion `left == right` failed: another answer than that of the run that nothing befell |
 //! | lives: a slave of another run is welcome | 32 | an honest slave at 10.0.0.1:1026 commits an offence: a kept result of `weighs`: 8 bytes are no archive of (u64,u64): failed withou |

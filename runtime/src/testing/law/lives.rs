@@ -387,7 +387,9 @@ impl LivesLaw {
         let places = self.known.get(&master).and_then(|known| known.get(&key));
         places.into_iter().flatten().any(|(name, range)| {
             let segment = &files.segments[name];
-            !There { segment }.is_whole(range)
+            let there = There { segment };
+            // A bit may have been flipped, and flipped back since.
+            !there.is_whole(range) || there.went_bad(range)
         })
     }
 
