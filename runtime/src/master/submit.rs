@@ -387,7 +387,7 @@ impl State {
         owner: Owner,
         stream: Stream,
     ) -> TaskId {
-        self.close();
+        self.settle();
         let needs = self.number_of(task.needs());
         let (spec, body) = task.parts(algorithm, owner, stream, needs);
         if let Some(id) = self.push_known(spec, &body) {
@@ -429,7 +429,7 @@ impl State {
         flow: u32,
         stream: Stream,
     ) -> TaskId {
-        self.close();
+        self.settle();
         let numbered = self.number_of(task.needs());
         let (mut spec, body) = task.parts(algorithm, Owner::Call(flow), stream, numbered);
         spec.alone = true;
@@ -497,7 +497,7 @@ impl State {
     }
 
     /// Closes what is open, and tells what that ended: its shared data may be gone, and whoever has its tasks is told before
-    /// he can be dropped himself.
+    /// he can be dropped himself; and what nobody has taken counts for the next one.
     pub(crate) fn settle(&mut self) {
         self.close();
         self.tell_ends();

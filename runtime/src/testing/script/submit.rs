@@ -466,10 +466,11 @@ impl Script {
         {
             return;
         }
-        let untaken = self.state.queue.unrunnable_bytes();
         let id = self
             .state
             .push(algorithm, RawTask::new(&task), owner, stream);
+        // What the task itself has ended is told afterwards.
+        let untaken = self.state.queue.unrunnable_bytes();
         let open = self.state.open_tasks(None) as usize;
         // It is taken or refused as if each of the open series were queued by itself.
         let record = u64::from(spec.bytes) + Scheduler::<Body>::RECORD_BYTES;
