@@ -255,14 +255,19 @@ impl Script {
         self.keep_ready();
     }
 
-    /// Every task has ended: with the last handle nothing is kept any more.
+    fn reads_under_way(&self) -> bool {
+        let mut blobs = self.blobs.iter();
+        blobs.any(|blobs| !blobs.reads.is_empty())
+    }
+
+    /// Every task has ended: with the last handle, and the last read that is under way, nothing is kept any more.
     pub(super) fn forget_shared(&mut self) {
         let Some(blobs) = &mut self.blobs else {
             return;
         };
         blobs.kept.clear();
         let until = self.turns + FORGET_TURNS;
-        while self.turns < until {
+        while self.turns < until || self.reads_under_way() {
             self.advance();
         }
         let blobs = self.blobs.iter().flat_map(|blobs| &blobs.ever);
