@@ -293,7 +293,7 @@ pub(crate) fn a_task_does_not_take_the_last_slave(engine: &str) {
     assert!(codes.contains(&0), "{codes:?}");
     // Without anybody who watches over them the master knows how they ended all the same.
     assert!(
-        bad[0].contains("was killed by a signal, for a fault of its code"),
+        bad[0].contains("was killed by SIGSEGV, for a fault of its code"),
         "{bad:?}"
     );
     let causes: Vec<_> = lost(&master.events()).iter().map(|loss| loss.1).collect();
