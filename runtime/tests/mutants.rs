@@ -948,7 +948,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lives: the incumbent of an earlier life is forgotten",
         file: "runtime/src/proto/incumbents.rs",
-        old: "listed.take_earlier(id, &self.version);",
+        old: "listed.take_earlier(id, &self.news);",
         new: "",
     },
     Mutant {

@@ -154,12 +154,27 @@ pub(crate) struct TooManyBests;
 
 /// The master's side: every `Best` of the run with its witness. Ids are 0, 1, 2, ... in order of creation.
 ///
-/// Every key that is told and every improvement has a version of its own, so that whoever tells slaves knows what is
-/// news to each.
+/// Every key that may be told has a version of its own, so that whoever tells slaves knows what is news to each. Where
+/// somebody [records](Self::watch) what is improved, a key may be told once its offer is on disk: a slave outlives its
+/// master, and what it has left out for a key that the next life does not know would be lost.
 #[derive(Default)]
 pub(crate) struct Incumbents {
     listed: Mutex<Listed>,
+    news: News,
+}
+
+#[derive(Default)]
+struct News {
+    /// Of what may be told.
     version: AtomicU64,
+    /// Something was improved that nobody has taken to record it.
+    unrecorded: AtomicBool,
+}
+
+impl News {
+    fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 #[derive(Default)]
@@ -188,42 +203,54 @@ pub(crate) type CheckOffer = fn(u64, &[u8]) -> Result<(), String>;
 
 struct Incumbent {
     cell: Arc<BestCell>,
-    /// The image that may be told: that of the start key, then of the best witness. An offer of the master's own
-    /// reaches the cell a moment earlier.
-    told: u64,
+    /// That of the start key, then of the best witness. An offer of the master's own reaches the cell a moment earlier.
+    image: u64,
     witness: Option<Box<[u8]>>,
+    /// What may be told, and since which version.
+    told: Arc<BestCell>,
     version: u64,
     check: CheckOffer,
     /// A hash of direction, key's and witness's type.
     types: u64,
 }
 
+impl Incumbent {
+    fn tell(&mut self, image: u64, news: &News) {
+        if self.told.improve(image) {
+            self.version = news.next_version();
+        }
+    }
+}
+
 impl Listed {
     /// Offers come in any order; only the best keeps its witness, and only with it a key may be told. Whether this is it.
-    fn keep(&mut self, best: u32, image: u64, witness: &[u8], version: &AtomicU64) -> bool {
+    fn keep(&mut self, best: u32, image: u64, witness: &[u8], news: &News) -> bool {
         let Some(incumbent) = self.list.get_mut(best as usize) else {
             return false;
         };
-        let improves = image < incumbent.told;
+        let improves = image < incumbent.image;
         if improves {
-            incumbent.told = image;
+            incumbent.image = image;
             incumbent.witness = Some(witness.into());
-            incumbent.version = next(version);
-            if let Some(improved) = &mut self.improved {
-                let (types, witness) = (incumbent.types, witness.into());
-                improved.push(Improved {
-                    best,
-                    types,
-                    image,
-                    witness,
-                });
+            match &mut self.improved {
+                None => incumbent.tell(image, news),
+                Some(improved) => {
+                    let (types, witness) = (incumbent.types, witness.into());
+                    improved.push(Improved {
+                        best,
+                        types,
+                        image,
+                        witness,
+                    });
+                    news.unrecorded.store(true, Ordering::Relaxed);
+                }
             }
         }
         improves
     }
 
     /// What an earlier life had at this place is its key and witness, if it is of these types and better.
-    fn take_earlier(&mut self, best: u32, version: &AtomicU64) {
+    fn take_earlier(&mut self, best: u32, news: &News) {
         let (Some(known), Some(incumbent)) =
             (self.earlier.get(&best), self.list.get(best as usize))
         else {
@@ -233,26 +260,26 @@ impl Listed {
             && (incumbent.check)(known.image, &known.witness).is_ok();
         if fits {
             let known = self.earlier.remove(&best).expect("it was just found");
-            self.list[best as usize].cell.improve(known.image);
-            self.keep(best, known.image, &known.witness, version);
+            self.keep(best, known.image, &known.witness, news);
+            let incumbent = &mut self.list[best as usize];
+            incumbent.cell.improve(known.image);
+            // It lies on disk.
+            incumbent.tell(known.image, news);
         }
     }
 }
 
-fn next(version: &AtomicU64) -> u64 {
-    version.fetch_add(1, Ordering::Relaxed) + 1
-}
-
 impl Incumbents {
     /// A new one that begins at an oriented image, whose offers are to pass `check`; `types` is a hash of direction, key's
-    /// and witness's type. Its id, and its cell in the master.
+    /// and witness's type. Its id, its cell in the master, and that of what slaves may know.
     pub(crate) fn add(
         &self,
         image: u64,
         check: CheckOffer,
         types: u64,
-    ) -> Result<(u32, Arc<BestCell>), TooManyBests> {
+    ) -> Result<(u32, Arc<BestCell>, Arc<BestCell>), TooManyBests> {
         let cell = Arc::new(BestCell::new(image));
+        let told = Arc::new(BestCell::new(image));
         let mut listed = lock(&self.listed);
         if listed.list.len() >= BESTS_MAX {
             return Err(TooManyBests);
@@ -260,20 +287,21 @@ impl Incumbents {
         let id = listed.list.len() as u32;
         listed.list.push(Incumbent {
             cell: Arc::clone(&cell),
-            told: image,
+            image,
             witness: None,
-            version: next(&self.version),
+            told: Arc::clone(&told),
+            version: self.news.next_version(),
             check,
             types,
         });
-        listed.take_earlier(id, &self.version);
+        listed.take_earlier(id, &self.news);
         for (image, witness) in listed.parked.remove(&id).unwrap_or_default() {
             if check(image, &witness).is_ok() {
                 cell.improve(image);
-                listed.keep(id, image, &witness, &self.version);
+                listed.keep(id, image, &witness, &self.news);
             }
         }
-        Ok((id, cell))
+        Ok((id, cell, told))
     }
 
     /// Takes a slave's offer; true if it improved. An error is an offence of that slave.
@@ -285,7 +313,7 @@ impl Incumbents {
         })?;
         (incumbent.check)(image, witness)?;
         incumbent.cell.improve(image);
-        Ok(listed.keep(best, image, witness, &self.version))
+        Ok(listed.keep(best, image, witness, &self.news))
     }
 
     /// Keeps an offer for one that is not made yet, if that is so: no more than [`PARKED_MAX`] for each, the best ones, and
@@ -314,8 +342,22 @@ impl Incumbents {
         lock(&self.listed).improved.get_or_insert_default();
     }
 
+    /// Whether something was improved since it was taken to be recorded.
+    #[inline]
+    pub(crate) fn has_improved(&self) -> bool {
+        self.news.unrecorded.load(Ordering::Relaxed)
+    }
+
+    /// What was improved is on disk, and may be told.
+    pub(crate) fn tell(&self, best: u32, image: u64) {
+        if let Some(incumbent) = lock(&self.listed).list.get_mut(best as usize) {
+            incumbent.tell(image, &self.news);
+        }
+    }
+
     /// What was improved since this was asked last.
     pub(crate) fn take_improved(&self) -> Vec<Improved> {
+        self.news.unrecorded.store(false, Ordering::Relaxed);
         lock(&self.listed)
             .improved
             .as_mut()
@@ -331,7 +373,7 @@ impl Incumbents {
             if listed.earlier.get(&best).is_none_or(better) {
                 listed.earlier.insert(best, known);
             }
-            listed.take_earlier(best, &self.version);
+            listed.take_earlier(best, &self.news);
         }
     }
 
@@ -343,16 +385,16 @@ impl Incumbents {
                 Some(Improved {
                     best,
                     types: incumbent.types,
-                    image: incumbent.told,
+                    image: incumbent.image,
                     witness: incumbent.witness.clone()?,
                 })
             })
             .collect()
     }
 
-    /// Grows with every new `Best` and every improvement.
+    /// Grows with every new `Best` and every key that may be told.
     pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Relaxed)
+        self.news.version.load(Ordering::Relaxed)
     }
 
     /// The keys that are news after `version`, as `(id, image)`.
@@ -360,7 +402,7 @@ impl Incumbents {
         (0..)
             .zip(&lock(&self.listed).list)
             .filter(|(_, incumbent)| incumbent.version > version)
-            .map(|(id, incumbent)| (id, incumbent.told))
+            .map(|(id, incumbent)| (id, incumbent.told.get()))
             .collect()
     }
 
@@ -369,13 +411,13 @@ impl Incumbents {
     pub(crate) fn told(&self, best: u32) -> (u64, Option<Box<[u8]>>) {
         let listed = lock(&self.listed);
         let incumbent = &listed.list[best as usize];
-        (incumbent.told, incumbent.witness.clone())
+        (incumbent.told.get(), incumbent.witness.clone())
     }
 }
 
 impl OfferSink for Incumbents {
     fn offer(&self, best: u32, image: u64, witness: &[u8]) {
-        lock(&self.listed).keep(best, image, witness, &self.version);
+        lock(&self.listed).keep(best, image, witness, &self.news);
     }
 
     fn witness(&self, best: u32) -> Option<Box<[u8]>> {

@@ -150,6 +150,8 @@ pub struct Best<K, W> {
     id: u32,
     direction: Direction,
     cell: Arc<BestCell>,
+    /// What a task may be told: in the master a key whose offer may not be lost any more.
+    told: Arc<BestCell>,
     sink: Arc<dyn OfferSink>,
     types: PhantomData<fn(K) -> W>,
 }
@@ -160,6 +162,7 @@ impl<K, W> Clone for Best<K, W> {
             id: self.id,
             direction: self.direction,
             cell: Arc::clone(&self.cell),
+            told: Arc::clone(&self.told),
             sink: Arc::clone(&self.sink),
             types: PhantomData,
         }
@@ -217,11 +220,12 @@ impl<K: BestKey, W: Wire> Best<K, W> {
             hash::word(u64::from(direction.to_byte()), K::TYPE_HASH),
             W::TYPE_HASH,
         );
-        let (id, cell) = incumbents.add(direction.oriented(image), check, types)?;
+        let (id, cell, told) = incumbents.add(direction.oriented(image), check, types)?;
         Ok(Best {
             id,
             direction,
             cell,
+            told,
             sink: Arc::clone(incumbents) as Arc<dyn OfferSink>,
             types: PhantomData,
         })
@@ -276,7 +280,7 @@ impl<K: BestKey, W: Wire> Best<K, W> {
         segment[4] = self.direction.to_byte();
         segment[5..13].copy_from_slice(&K::TYPE_HASH.to_le_bytes());
         segment[13..21].copy_from_slice(&W::TYPE_HASH.to_le_bytes());
-        segment[21..].copy_from_slice(&self.cell.get().to_le_bytes());
+        segment[21..].copy_from_slice(&self.told.get().to_le_bytes());
         segment
     }
 
@@ -314,6 +318,7 @@ impl<K: BestKey, W: Wire> Best<K, W> {
         Ok(Self {
             id,
             direction,
+            told: Arc::clone(&cell),
             cell,
             sink: Arc::clone(sink),
             types: PhantomData,

@@ -2,12 +2,14 @@
 //! in which they may be believed.
 //!
 //! ```text
-//!   offer accepted ─► told to slaves ─► results that came of it        the same order in the journal: an offer first
+//!   offer accepted ─► payload ─► on disk ─► told to slaves ─► results that came of it        an offer first there too
 //!   no-retry task handed out ─► payload ─► on disk ─► its packet leaves
 //! ```
 //!
 //! Nothing is written here: the driver takes the payloads at the end of a turn ([`MasterCore::take_payloads`]) and says
 //! when a barrier has been passed ([`MasterCore::on_recorded`]). Without a journal there is none of this.
+
+use std::collections::VecDeque;
 
 use ringmw_codec::journal::{
     BegunEntry, Offered, begin_results, put_begun, put_failure, put_offer, put_result,
@@ -27,9 +29,10 @@ pub(super) struct Recorder {
     out: Vec<u8>,
     /// Failed results are recorded too.
     failures: bool,
-    /// The version of the incumbents that was looked at last, and how many offers were recorded.
-    seen: u64,
+    /// How many offers were recorded.
     offers: u64,
+    /// Those that may be told when the barrier behind them has been passed: that, the place and the key.
+    untold: VecDeque<(u64, u32, u64)>,
     /// Of the packet that is being made: tasks that are begun at most once.
     begun: Vec<BegunEntry>,
     /// The barrier that was put last, and the last one that is known to be on disk.
@@ -45,14 +48,15 @@ impl Recorder {
     /// Puts the offers that were accepted since.
     #[inline]
     fn put_offers(&mut self, bests: &Incumbents) {
-        if self.seen != bests.version() {
+        if bests.has_improved() {
             self.put_new_offers(bests);
         }
     }
 
     #[cold]
     fn put_new_offers(&mut self, bests: &Incumbents) {
-        self.seen = bests.version();
+        self.barrier += 1;
+        self.asks = true;
         for improved in bests.take_improved() {
             self.offers += 1;
             let offer = Offered {
@@ -63,6 +67,8 @@ impl Recorder {
                 witness: &improved.witness,
             };
             put_offer(&mut self.out, &offer);
+            self.untold
+                .push_back((self.barrier, improved.best, improved.image));
         }
     }
 
@@ -199,12 +205,19 @@ impl MasterCore {
         std::mem::take(&mut recorder.asks).then_some(recorder.barrier)
     }
 
-    /// All payloads up to this barrier are on disk: packets that waited for them leave.
+    /// All payloads up to this barrier are on disk: packets that waited for them leave, and keys may be told.
     pub(crate) fn on_recorded(&mut self, barrier: u64) {
         let Some(recorder) = &mut self.recorder else {
             return;
         };
         recorder.recorded = recorder.recorded.max(barrier);
+        while let Some((barrier, best, image)) = recorder.untold.pop_front() {
+            if barrier > recorder.recorded {
+                recorder.untold.push_front((barrier, best, image));
+                break;
+            }
+            self.bests.tell(best, image);
+        }
         let (recorded, waiting) = (recorder.recorded, std::mem::take(&mut recorder.waiting));
         let mut still = Vec::new();
         for conn in waiting {

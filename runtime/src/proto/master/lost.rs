@@ -1,11 +1,11 @@
 //! How connections end: offences, refusals, losses, and what becomes of the tasks in a lost slave's hands.
 
+use std::sync::Arc;
+
 use ringmw_codec::audit::{Event, TaskRanges};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::handshake::Refusal;
 use ringmw_sched::Departure;
-
-use std::sync::Arc;
 
 use super::MasterCore;
 use super::account::Gone;

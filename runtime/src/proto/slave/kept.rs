@@ -12,7 +12,7 @@
 //!
 //! What was sent in the last seconds is kept too: the master's host may have had it, and the master not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ringmw_codec::control::Offer;
 use ringmw_codec::frame::Kind;
@@ -72,6 +72,14 @@ impl Item {
         };
         body + size_of::<Item>()
     }
+
+    /// Whether nobody waits for its key any more: a result has none.
+    fn is_told(&self, told: &BTreeMap<u32, u64>) -> bool {
+        match self.what {
+            What::Result { .. } => true,
+            What::Offer { best, key, .. } => told.get(&best).is_some_and(|told| *told <= key),
+        }
+    }
 }
 
 /// What is kept.
@@ -83,6 +91,9 @@ pub(super) struct Keeper {
     given: Option<Nanos>,
     log: VecDeque<Item>,
     bytes: usize,
+    /// Offers that came before all of it, of each place the best, which the master has not told: it may not have recorded
+    /// them yet.
+    untold: Vec<Item>,
     /// Why it has no master, while it has none.
     apart: Option<SlaveEnd>,
     /// The refusal that ended it passes: another try may end otherwise.
@@ -117,8 +128,10 @@ impl Keeper {
         }
     }
 
-    /// An offer is no older than the result that came behind it: the result does not count without it.
-    fn trim(&mut self, written: u64, now: Nanos) {
+    /// An offer is no older than the result that came behind it: the result does not count without it. It is kept until the
+    /// master has `told` its key or a better one: what others leave out for it then lies on disk with its witness.
+    fn trim(&mut self, written: u64, now: Nanos, told: &BTreeMap<u32, u64>) {
+        self.untold.retain(|item| !item.is_told(told));
         let is_result = |item: &&Item| matches!(item.what, What::Result { .. });
         while let Some(front) = self.log.front()
             && let Some(result) = self.log.iter().find(is_result)
@@ -126,7 +139,32 @@ impl Keeper {
             && (now >= result.at + SENT_KEPT_FOR || self.bytes > SENT_BYTES_MAX)
         {
             self.bytes -= front.bytes();
-            self.log.pop_front();
+            let item = self.log.pop_front().expect("just seen");
+            if !item.is_told(told) {
+                self.hold(item);
+            }
+        }
+    }
+
+    fn hold(&mut self, item: Item) {
+        let place = |item: &Item| match item.what {
+            What::Offer { best, key, .. } => Some((best, key)),
+            What::Result { .. } => None,
+        };
+        let Some((best, key)) = place(&item) else {
+            return;
+        };
+        let is_no_better =
+            |other: &Item| place(other).is_some_and(|(place, other)| place == best && other >= key);
+        self.untold.retain(|other| !is_no_better(other));
+        self.untold.push(item);
+    }
+
+    /// What was held back is before all others again.
+    fn take_up_untold(&mut self) {
+        for item in std::mem::take(&mut self.untold) {
+            self.bytes += item.bytes();
+            self.log.push_front(item);
         }
     }
 }
@@ -178,6 +216,7 @@ impl SlaveCore {
         self.sum_up(self.last_sent, true);
         self.say_lost(end);
         self.keeper.apart = Some(end.clone());
+        self.keeper.take_up_untold();
         for item in &mut self.keeper.log {
             item.end = None;
         }
@@ -381,7 +420,7 @@ impl SlaveCore {
                 Ok(output) => (false, output),
                 Err(text) => (true, text.as_bytes()),
             };
-            self.keeper.trim(self.written, now);
+            self.keeper.trim(self.written, now, &self.told);
             let what = What::Result {
                 algorithm: running.algorithm,
                 failed,
