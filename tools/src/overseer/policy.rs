@@ -42,6 +42,10 @@ pub(crate) const ROW_MAX: u32 = 5;
 const ROW_MAX_WHILE_OTHERS_RUN: u32 = 50;
 /// So many in a row on one host, while others live, and that host is avoided.
 pub(crate) const HOST_ROW_MAX: u32 = 3;
+/// Deaths on a host are forgotten after so long without another one: twice the longest pause of a master's quarantine.
+const FORGOTTEN_AFTER: Nanos = 600 * SECOND;
+/// Jobs of one host's deaths that are remembered.
+const HOST_JOBS_MAX: usize = 1_000;
 /// Pauses double from the first to the last.
 const PAUSE_FIRST: Nanos = 30 * SECOND;
 const PAUSE_LAST: Nanos = 900 * SECOND;
@@ -52,11 +56,46 @@ const REFUSED_LAST: Nanos = 300 * SECOND;
 /// Hosts whose deaths are remembered; a pool that has more bad ones has other troubles.
 const HOSTS_MAX: usize = 10_000;
 
+/// What is known of one host on which slaves have died at once.
 #[derive(Debug, Default)]
 struct Host {
+    /// So many in a row.
     row: u32,
+    /// When the last of them was seen.
+    last: Nanos,
+    /// What is said of that one.
+    description: String,
+    /// The jobs of the row.
+    jobs: BTreeSet<String>,
+    /// So many times it was avoided.
     avoided: u32,
+    /// It is avoided until then.
     until: Nanos,
+}
+
+impl Host {
+    fn forget_deaths(&mut self) {
+        self.row = 0;
+        self.jobs.clear();
+    }
+
+    fn on_death(&mut self, now: Nanos, death: &End) {
+        self.row = self.row.saturating_add(1);
+        self.last = now;
+        self.description = describe(death);
+        if self.jobs.len() < HOST_JOBS_MAX {
+            self.jobs.insert(death.job.clone());
+        }
+    }
+
+    /// A job is alive here that began `ran` ago. It takes the deaths back if it came after them. One that was here before
+    /// them does not: a master that keeps a slave of such a host in quarantine gives it nothing to fail at.
+    fn on_alive(&mut self, now: Nanos, ran: Nanos) {
+        let since = now.saturating_sub(self.last);
+        if ran < since || since >= FORGOTTEN_AFTER {
+            self.forget_deaths();
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,7 +275,7 @@ impl Policy {
             any = true;
             self.lived.insert(job.id.clone());
             if let Some(host) = job.host.as_ref().and_then(|host| self.hosts.get_mut(host)) {
-                host.row = 0;
+                host.on_alive(facts.now, job.ran);
             }
         }
         if any {
@@ -262,13 +301,6 @@ impl Policy {
             .iter()
             .filter(|end| matches!(end.how, How::Died(_)) && !self.had_lived(end))
             .collect();
-        let Some(last) = deaths.last() else { return };
-        let live_hosts: BTreeSet<&str> = facts
-            .jobs
-            .iter()
-            .filter(|job| job.state == JobState::Running && job.ran >= ALIVE_AFTER)
-            .filter_map(|job| job.host.as_deref())
-            .collect();
         for death in &deaths {
             self.row = self.row.saturating_add(1);
             let Some(name) = &death.host else { continue };
@@ -276,22 +308,10 @@ impl Policy {
                 continue;
             }
             let host = self.hosts.entry(name.clone()).or_default();
-            host.row = host.row.saturating_add(1);
-            let others_live = live_hosts.iter().any(|live| live != name);
-            if host.row >= HOST_ROW_MAX && others_live && host.until <= facts.now {
-                let pause = doubled(2 * PAUSE_FIRST, host.avoided, PAUSE_LAST);
-                host.until = facts.now + pause;
-                host.avoided = host.avoided.saturating_add(1);
-                let seconds = pause / SECOND;
-                effects.push(Effect::Say(format!(
-                    "slaves die at once on {name}, {} in a row: avoiding it for {seconds} s; {}",
-                    host.row,
-                    describe(death)
-                )));
-                host.row = 0;
-            }
+            host.on_death(facts.now, death);
         }
-        self.move_from_avoided(facts, &deaths, effects);
+        self.avoid_hosts(facts, effects);
+        let Some(last) = deaths.last() else { return };
         let is_unhurt = |host: &String| self.hosts.get(host).is_none_or(|host| host.row == 0);
         let others_run = facts
             .jobs
@@ -313,6 +333,8 @@ impl Policy {
             self.breaker = Breaker::Open {
                 until: facts.now + pause,
             };
+            // They die everywhere: that says nothing of one host.
+            self.hosts.values_mut().for_each(Host::forget_deaths);
             let (row, seconds) = (self.row, pause / SECOND);
             effects.push(Effect::Say(format!(
                 "slaves do not start: {row} died in a row, none is alive; submitting nothing for {seconds} s; the last: {}",
@@ -372,25 +394,35 @@ impl Policy {
         wanted
     }
 
-    /// Where the batch system puts the dead back into its queue, as HTCondor does, they may go to the same host for ever:
-    /// others that avoid it take their place.
-    fn move_from_avoided(&mut self, facts: &Facts<'_>, deaths: &[&End], effects: &mut Vec<Effect>) {
-        let is_avoided = |host: &String| {
-            self.hosts
-                .get(host)
-                .is_some_and(|host| host.until > facts.now)
-        };
-        let died_there: BTreeSet<&str> = deaths
+    /// Finds the hosts to be avoided: those where slaves die at once, now that others are known to live elsewhere. Where the
+    /// batch system puts the dead back into its queue, as HTCondor does, they may go to the same host for ever: others that
+    /// avoid it take their place.
+    fn avoid_hosts(&mut self, facts: &Facts<'_>, effects: &mut Vec<Effect>) {
+        let live_hosts: BTreeSet<&str> = facts
+            .jobs
             .iter()
-            .filter(|death| death.host.as_ref().is_some_and(is_avoided))
-            .map(|death| death.job.as_str())
+            .filter(|job| job.state == JobState::Running && job.ran >= ALIVE_AFTER)
+            .filter_map(|job| job.host.as_deref())
             .collect();
-        if died_there.is_empty() {
-            return;
+        let mut moved = BTreeSet::new();
+        for (name, host) in &mut self.hosts {
+            let others_live = live_hosts.iter().any(|live| live != name);
+            if host.row >= HOST_ROW_MAX && others_live && host.until <= facts.now {
+                let pause = doubled(2 * PAUSE_FIRST, host.avoided, PAUSE_LAST);
+                host.until = facts.now + pause;
+                host.avoided = host.avoided.saturating_add(1);
+                let seconds = pause / SECOND;
+                effects.push(Effect::Say(format!(
+                    "slaves die at once on {name}, {} in a row: avoiding it for {seconds} s; {}",
+                    host.row, host.description
+                )));
+                host.row = 0;
+            }
+            if host.until > facts.now {
+                moved.append(&mut host.jobs);
+            }
         }
-        let ids = self
-            .removable(facts)
-            .filter(|id| died_there.contains(id.as_str()));
+        let ids = self.removable(facts).filter(|id| moved.contains(id));
         let ids = ids.collect();
         self.remove(ids, effects);
     }

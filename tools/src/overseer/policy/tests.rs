@@ -230,6 +230,62 @@ fn deaths_while_others_live_stop_nothing_but_their_host() {
     assert_eq!(effects, [submit(2)]);
 }
 
+/// A master that keeps the slaves of a bad host in quarantine tries one at a time; the others wait there and seem alive.
+#[test]
+fn slaves_that_wait_on_a_bad_host_do_not_make_it_good() {
+    let bad = |id: u32, ran| job(id, JobState::Running, "bad", ran);
+    let mut policy = Policy::new(LIMITS);
+    let young: Vec<Job> = (0..6)
+        .map(|id| job(id, JobState::Running, "a", 5))
+        .collect();
+    // Three die before anybody is known to be alive: nothing is said yet.
+    let dead: Vec<End> = (6..9)
+        .map(|id: u32| End {
+            job: id.to_string(),
+            ..death("bad")
+        })
+        .collect();
+    let back = [young, queued(6..9)].concat();
+    assert_eq!(turn(&mut policy, 5, in_progress(9), &back, &dead), []);
+    // The others prove to be alive, and so seem two that wait there since before the next death.
+    let died = End {
+        job: "6".to_owned(),
+        ..death("bad")
+    };
+    let jobs = [running(0..6), queued(6..7), vec![bad(7, 26), bad(8, 26)]].concat();
+    let effects = turn(&mut policy, 30, in_progress(9), &jobs, &[died.clone()]);
+    let [Effect::Say(why), Effect::Remove { ids, .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(why.contains("on bad, 4 in a row"), "{why}");
+    assert_eq!(ids, &["6"], "running ones are left alone");
+
+    // Nobody dies any more: once others live it is found all the same.
+    let mut policy = Policy::new(LIMITS);
+    turn(&mut policy, 5, in_progress(9), &back, &dead);
+    let jobs = [running(0..6), queued(6..9)].concat();
+    let effects = turn(&mut policy, 16, in_progress(9), &jobs, &[]);
+    let [Effect::Say(why), Effect::Remove { ids, .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(why.contains("on bad, 3 in a row"), "{why}");
+    assert_eq!(ids, &["8", "7", "6"]);
+
+    // One that came after the deaths and is alive takes them back, and so does a long time without another one.
+    for (seconds, ran, avoided) in [(30, 20, false), (30, 27, true), (700, 800, false)] {
+        let mut policy = Policy::new(LIMITS);
+        turn(&mut policy, 5, in_progress(9), &back, &dead);
+        let before = [running(0..1), vec![bad(9, ran)]].concat();
+        // Nobody lives elsewhere in between.
+        turn(&mut policy, seconds, in_progress(9), &before[1..], &[]);
+        let effects = turn(&mut policy, seconds + 1, in_progress(9), &before, &[]);
+        let said = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Say(_)));
+        assert_eq!(said, avoided, "{seconds} {ran} {effects:?}");
+    }
+}
+
 /// The master was killed and took all slaves along, or all had the same time limit: the overseer said that slaves do not
 /// start, and waited.
 #[test]
