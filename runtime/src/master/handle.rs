@@ -81,6 +81,15 @@ impl Master {
         })
     }
 
+    /// Takes what was told to one owner, with the ends of every task that was given: nobody else need know.
+    #[inline]
+    pub(super) fn take<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        self.work(|state| {
+            state.settle();
+            f(state)
+        })
+    }
+
     /// Changes the state, with every task that was given; what comes of it is told, and the driver woken.
     ///
     /// No borrow outlives the call, and no user's code runs in it.

@@ -361,7 +361,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     fn fetch(&mut self) {
         let (slot, taken) = (self.flow as usize, &mut self.taken);
         let places = self.places.as_mut().filter(|_| self.in_order);
-        self.mw.act(|state| {
+        self.mw.take(|state| {
             let ready = &mut state.flows[slot].ready;
             let Some(places) = places else {
                 return taken.take_all(ready);

@@ -64,6 +64,8 @@ pub(super) struct Passes {
     late: Cell<bool>,
     /// Woken by the next one.
     waiting: RefCell<Vec<Waker>>,
+    /// How often somebody has worked on the state, ever.
+    worked: Cell<u64>,
 }
 
 /// Whether a future or stream was refused its answer, and when.
@@ -198,7 +200,7 @@ pub(super) fn poll<W: Waits, T>(
 ) -> Poll<T> {
     if !waits.master().inner.passes.answers_unread(waits.refused()) {
         if !waits.has_answer() {
-            return wait(waits, cx, &mut take);
+            return wait(waits, cx, &mut take, false);
         }
         ready!(waits.master().poll_pass(cx, waits.refused()));
     }
@@ -206,7 +208,7 @@ pub(super) fn poll<W: Waits, T>(
     if answer.is_ready() {
         return answer;
     }
-    wait(waits, cx, &mut take)
+    wait(waits, cx, &mut take, true)
 }
 
 /// There is no answer yet. Apart, so that the way of those who have theirs stays short enough to stand where they ask.
@@ -216,14 +218,19 @@ fn wait<W: Waits, T>(
     waits: &mut W,
     cx: &mut Context<'_>,
     take: &mut dyn FnMut(&mut W) -> Poll<T>,
+    was_asked: bool,
 ) -> Poll<T> {
+    let worked = waits.master().inner.passes.worked.get();
     let waker = cx.waker().clone();
-    // Cloning it may have used the master.
-    let answer = take(waits);
-    if answer.is_pending() {
-        drop(waits.keep(waker));
+    // Cloning it may have used the master: its answer may be there now.
+    if !was_asked || waits.master().inner.passes.worked.get() != worked {
+        let answer = take(waits);
+        if answer.is_ready() {
+            return answer;
+        }
     }
-    answer
+    drop(waits.keep(waker));
+    Poll::Pending
 }
 
 impl Master {
@@ -284,6 +291,8 @@ impl Master {
     /// Works on the state, then wakes those who waited for what came of it: while it is borrowed no waker is called.
     #[inline]
     pub(crate) fn work<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        let worked = &self.inner.passes.worked;
+        worked.set(worked.get() + 1);
         let mut state = self.inner.state.borrow_mut();
         let value = f(&mut state);
         if state.woken.is_empty() {
