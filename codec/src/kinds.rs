@@ -173,6 +173,7 @@ macro_rules! frames {
                 ///
                 /// # Errors
                 /// [`ReadError::Direction`] when that side sends none of this kind; else when the payload is not of its kind.
+                #[inline]
                 pub fn read(kind: Kind, payload: &'a [u8]) -> Result<Self, ReadError> {
                     match kind {
                         $(Kind::$name => Ok($frame::$name(<$payload>::decode(payload)?)),)*

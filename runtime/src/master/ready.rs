@@ -38,6 +38,7 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Its ends have come: who is to be woken.
+    #[inline]
     pub(super) fn tell(&mut self, end: End, woken: &mut Vec<Waker>) {
         if let Some(chat) = &mut self.chat {
             chat.is_over = true;
@@ -86,6 +87,7 @@ impl Ready {
     }
 
     /// Returns what it takes.
+    #[inline]
     pub(crate) fn push(&mut self, end: End) -> u64 {
         let bytes = end.ready_bytes();
         self.len += end.count();

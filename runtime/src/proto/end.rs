@@ -127,6 +127,7 @@ impl End {
     }
 
     /// To whom it is told.
+    #[inline]
     pub(crate) fn owner(&self) -> Owner {
         match self {
             End::Done(results) => results.packet.owner,
@@ -137,6 +138,7 @@ impl End {
     }
 
     /// How many tasks it is of; at least one.
+    #[inline]
     pub(crate) fn count(&self) -> usize {
         match self {
             End::Done(results) => results.next.left as usize,
@@ -145,6 +147,7 @@ impl End {
     }
 
     /// What it takes until it is taken.
+    #[inline]
     pub(crate) fn ready_bytes(&self) -> u64 {
         match self {
             End::Done(results) => results.ready_bytes() as u64,
@@ -208,25 +211,12 @@ impl ResultPacket {
         }
     }
 
-    /// Adds results; `room` is how many further series there may be.
-    #[inline]
-    pub(crate) fn push(&mut self, series: ResultSeries, room: usize) {
-        if self.others.is_empty() {
-            self.others.reserve_exact(room);
-        }
-        self.others.push(series);
-    }
-
     #[inline]
     fn series(&self, nth: u32) -> Option<&ResultSeries> {
         match nth.checked_sub(1) {
             None => Some(&self.first),
             Some(nth) => self.others.get(nth as usize),
         }
-    }
-
-    fn all_series(&self) -> impl Iterator<Item = &ResultSeries> {
-        std::iter::once(&self.first).chain(&self.others)
     }
 }
 
@@ -302,14 +292,39 @@ enum Niche {
 }
 
 impl Results {
+    #[inline]
     pub(crate) fn new(packet: ResultPacket) -> Self {
-        let left = packet.all_series().map(|series| series.tasks).sum();
-        let (series, nth) = (0, 0);
+        let (series, nth, left) = (0, 0, packet.first.tasks);
         Results {
             packet: Rc::new(packet),
             next: Next { series, nth, left },
             _niche: Niche::Here,
         }
+    }
+
+    /// Adds results of its algorithm and owner; `room` is how many further series there may be.
+    ///
+    /// # Panics
+    /// If some were taken, or split off.
+    #[inline]
+    pub(crate) fn push(&mut self, series: ResultSeries, room: usize) {
+        let packet = Rc::get_mut(&mut self.packet).expect("nobody has some of them yet");
+        self.next.left += series.tasks;
+        if packet.others.is_empty() {
+            packet.others.reserve_exact(room);
+        }
+        packet.others.push(series);
+    }
+
+    /// Whose they are, and of which algorithm.
+    #[inline]
+    pub(crate) fn of(&self) -> (Owner, AlgorithmId) {
+        (self.packet.owner, self.packet.algorithm)
+    }
+
+    /// What all outputs of their packet are read from.
+    pub(crate) fn bodies(&self) -> &SmallBytes {
+        &self.packet.bodies
     }
 
     /// The next one's series.
@@ -421,9 +436,16 @@ impl Results {
     }
 
     /// What those that are left take: outputs, tagged tasks' bodies, and [`RESULT_BYTES`] for each.
+    #[inline]
     fn ready_bytes(&self) -> usize {
-        let (mut left, mut bytes, mut before) = (self.next.left, 0, self.next.nth);
-        for series in self.packet.all_series().skip(self.next.series as usize) {
+        let Next {
+            series: mut at,
+            nth: mut before,
+            mut left,
+        } = self.next;
+        let mut bytes = 0;
+        while left > 0 {
+            let series = self.packet.series(at).expect("each is of a series");
             let tasks = left.min(series.tasks - before);
             let tagged = series.tagged.as_ref();
             let body = &self.packet.bodies[series.at as usize..];
@@ -431,7 +453,7 @@ impl Results {
             bytes += tagged.map_or(0, |bodies| bodies.each_bytes(before, tasks))
                 + series.elements.outputs_bytes(body, first, tasks)
                 + tasks as usize * RESULT_BYTES;
-            (left, before) = (left - tasks, 0);
+            (at, left, before) = (at + 1, left - tasks, 0);
         }
         bytes
     }

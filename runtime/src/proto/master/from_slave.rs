@@ -30,26 +30,30 @@ impl MasterCore {
             }
             _ => return Err(too_early(kind)),
         };
-        match FromSlave::read(kind, payload).map_err(offence)? {
-            FromSlave::Hello(_) => Err(offence("a slave never sends Hello twice")),
-            FromSlave::Heartbeat(_) => Ok(()),
-            FromSlave::Results(view) => self.on_results(conn, slave, &view, came),
-            FromSlave::Withdrawn(withdrawn) => self.on_withdrawn(slave, withdrawn),
-            FromSlave::Returned(returned) => self.on_returned(slave, &returned),
-            FromSlave::Starting(starting) => {
+        // Matched where it lies: it is large.
+        match FromSlave::read(kind, payload) {
+            Err(error) => Err(offence(error)),
+            Ok(FromSlave::Hello(_)) => Err(offence("a slave never sends Hello twice")),
+            Ok(FromSlave::Heartbeat(_)) => Ok(()),
+            Ok(FromSlave::Results(view)) => self.on_results(conn, slave, &view, came),
+            Ok(FromSlave::Withdrawn(withdrawn)) => self.on_withdrawn(slave, withdrawn),
+            Ok(FromSlave::Returned(returned)) => self.on_returned(slave, &returned),
+            Ok(FromSlave::Starting(starting)) => {
                 self.sched.announce(slave, starting.task).map_err(offence)
             }
-            FromSlave::Said(said) => self.on_said(slave, said),
-            FromSlave::Heard(heard) => self.on_heard(slave, heard),
-            FromSlave::Progress(progress) => self.on_progress(conn, slave, progress),
-            FromSlave::Log(log) => self.on_log(conn, slave, &log),
-            FromSlave::Want(want) => self.on_want(conn, want),
-            FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
-            FromSlave::Kept(kept) => self.on_kept(conn, slave, &kept),
-            FromSlave::Offer(offer) if self.comes_back(conn) => self.on_former_offer(slave, offer),
-            FromSlave::AsksHungry(asks) => self.on_asks_hungry(asks),
-            FromSlave::Offer(offer) => self.on_offer(slave, offer),
-            FromSlave::Goodbye(goodbye) => Err(Stop::Goodbye(goodbye)),
+            Ok(FromSlave::Said(said)) => self.on_said(slave, said),
+            Ok(FromSlave::Heard(heard)) => self.on_heard(slave, heard),
+            Ok(FromSlave::Progress(progress)) => self.on_progress(conn, slave, progress),
+            Ok(FromSlave::Log(log)) => self.on_log(conn, slave, &log),
+            Ok(FromSlave::Want(want)) => self.on_want(conn, want),
+            Ok(FromSlave::Checkpoint(checkpoint)) => self.on_checkpoint(conn, slave, &checkpoint),
+            Ok(FromSlave::Kept(kept)) => self.on_kept(conn, slave, &kept),
+            Ok(FromSlave::Offer(offer)) if self.comes_back(conn) => {
+                self.on_former_offer(slave, offer)
+            }
+            Ok(FromSlave::AsksHungry(asks)) => self.on_asks_hungry(asks),
+            Ok(FromSlave::Offer(offer)) => self.on_offer(slave, offer),
+            Ok(FromSlave::Goodbye(goodbye)) => Err(Stop::Goodbye(goodbye)),
         }
     }
 

@@ -53,7 +53,7 @@ struct Tally {
     late: u64,
     compute: Nanos,
     /// Accepted ones of one algorithm that are told to one owner, and have not been put with the ends yet.
-    open: Option<ResultPacket>,
+    open: Option<Results>,
     /// What the outputs are read from, kept from the first result on: a share of the packet if that came in memory of its
     /// own, else a copy, as none may pin a receive buffer. There while `open` has none.
     bodies: Option<SmallBytes>,
@@ -101,8 +101,12 @@ impl MasterCore {
             outcomes,
             ..
         } = tally;
-        self.put_done(open);
-        self.learn_outcomes(slave, outcomes);
+        if let Some(open) = open {
+            self.ends.push_back(End::Done(open));
+        }
+        if let Some(outcomes) = outcomes {
+            self.learn_outcomes(slave, &outcomes);
+        }
         self.tell_quarantines();
         self.late += late;
         if late > 0 {
@@ -166,9 +170,15 @@ impl MasterCore {
         let accepted = self
             .sched
             .results_if(slave, first, entry.count - nth, check);
-        let Some(task) = accepted.map_err(|offence| offence.to_string())?? else {
-            tally.late += 1;
-            return Ok(1);
+        // Matched where it lies: it is large.
+        let task = match accepted {
+            Ok(Ok(Some(task))) => task,
+            Ok(Ok(None)) => {
+                tally.late += 1;
+                return Ok(1);
+            }
+            Ok(Err(reason)) => return Err(reason),
+            Err(offence) => return Err(offence.to_string()),
         };
         let (id, algorithm, owner) = (task.id, task.algorithm, task.owner);
         let tasks = task.payload.tasks();
@@ -186,8 +196,9 @@ impl MasterCore {
                 .learn_computes(algorithm, tasks, compute, computes.clone());
         }
         if task.policy.to.is_none() {
-            let before = tally.outcomes.take_if(|(of, _)| *of != algorithm);
-            self.learn_outcomes(slave, before);
+            if let Some(before) = tally.outcomes.take_if(|(of, _)| *of != algorithm) {
+                self.learn_outcomes(slave, &before);
+            }
             let (_, answers) = tally
                 .outcomes
                 .get_or_insert((algorithm, Answers::default()));
@@ -258,7 +269,7 @@ impl MasterCore {
             tagged: tagged.then(|| Box::new(task.payload)),
         };
         if let Some(open) = &mut tally.open
-            && (open.owner, open.algorithm) == (owner, algorithm)
+            && open.of() == (owner, algorithm)
         {
             open.push(series, tally.room);
             return Ok(tasks);
@@ -268,28 +279,20 @@ impl MasterCore {
         let bodies = tally.bodies.take().unwrap_or_else(kept);
         let info = *self.config.info(algorithm);
         let packet = ResultPacket::new((owner, algorithm), info, slave, bodies, series);
-        tally.open = Some(packet);
+        tally.open = Some(Results::new(packet));
         Ok(tasks)
     }
 
-    fn learn_outcomes(&mut self, slave: SlaveId, outcomes: Option<(AlgorithmId, Answers)>) {
-        if let Some((algorithm, answers)) = outcomes {
-            self.sched
-                .learn_outcomes(slave, algorithm, answers, self.now);
-        }
+    fn learn_outcomes(&mut self, slave: SlaveId, &(algorithm, answers): &(AlgorithmId, Answers)) {
+        self.sched
+            .learn_outcomes(slave, algorithm, answers, self.now);
     }
 
     /// Puts the results that were accepted with the ends, before others of the packet.
     fn put_open(&mut self, tally: &mut Tally) {
         if let Some(open) = tally.open.take() {
-            tally.bodies = Some(open.bodies.clone());
-            self.put_done(Some(open));
-        }
-    }
-
-    fn put_done(&mut self, packet: Option<ResultPacket>) {
-        if let Some(packet) = packet {
-            self.ends.push_back(End::Done(Results::new(packet)));
+            tally.bodies = Some(open.bodies().clone());
+            self.ends.push_back(End::Done(open));
         }
     }
 }
