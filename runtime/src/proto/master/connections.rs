@@ -29,6 +29,46 @@ const SHORTAGE_LINES_APART: Nanos = 60 * SECOND;
 const SPARE_MAX: usize = 4_096;
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
+/// Used buffers.
+#[derive(Default)]
+pub(super) struct Spare {
+    buffers: Vec<Vec<u8>>,
+    /// The sum of their capacities.
+    bytes: usize,
+}
+
+impl Spare {
+    /// One of them, if there is one.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        let spare = self.buffers.pop()?;
+        self.bytes -= spare.capacity();
+        Some(spare)
+    }
+
+    /// One of them for who has none, if there is one.
+    #[inline]
+    pub(super) fn lend(&mut self, buffer: &mut Vec<u8>) {
+        if buffer.capacity() == 0
+            && let Some(spare) = self.take()
+        {
+            *buffer = spare;
+        }
+    }
+
+    /// Keeps one, if there are not enough for so many slaves.
+    #[inline]
+    fn keep(&mut self, mut buffer: Vec<u8>, slaves: usize) {
+        let bytes = self.bytes + buffer.capacity();
+        let enough = slaves.min(SPARE_MAX);
+        if self.buffers.len() < enough && bytes <= SPARE_BYTES_MAX && buffer.capacity() > 0 {
+            buffer.clear();
+            self.bytes = bytes;
+            self.buffers.push(buffer);
+        }
+    }
+}
+
 /// What the engine brings.
 enum Read<'a> {
     Bytes(&'a [u8]),
@@ -233,22 +273,9 @@ impl MasterCore {
         self.on_written(conn, bytes as u64, drained);
     }
 
-    /// A used buffer, if one is kept.
-    pub(super) fn spare(&mut self) -> Option<Vec<u8>> {
-        let spare = self.spare.pop()?;
-        self.spare_bytes -= spare.capacity();
-        Some(spare)
-    }
-
     /// Keeps a buffer for reuse, if there are not enough.
-    pub(super) fn keep_spare(&mut self, mut buffer: Vec<u8>) {
-        let bytes = self.spare_bytes + buffer.capacity();
-        let enough = self.slots.len().min(SPARE_MAX);
-        if self.spare.len() < enough && bytes <= SPARE_BYTES_MAX && buffer.capacity() > 0 {
-            buffer.clear();
-            self.spare_bytes = bytes;
-            self.spare.push(buffer);
-        }
+    pub(super) fn keep_spare(&mut self, buffer: Vec<u8>) {
+        self.spare.keep(buffer, self.slots.len());
     }
 
     /// The peer ended the connection, or it failed.

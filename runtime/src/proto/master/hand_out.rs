@@ -8,7 +8,6 @@ use ringmw_sched::{AUTO, Series, SlaveId};
 
 use super::incumbents::tell_bests;
 use super::{MasterCore, trail};
-use crate::proto::checkpoint::Kept;
 use crate::proto::put;
 use crate::proto::series::Body;
 
@@ -45,17 +44,17 @@ impl MasterCore {
                         recorder.on_once(algorithm, config.info(algorithm).hash_args, body);
                     }
                     // It is the only one in its packet.
-                    goes_on = checkpoints
-                        .of(task.seq())
-                        .map(|kept| (task.seq(), kept.clone()));
+                    goes_on = checkpoints.of(task.seq()).map(|_| task.seq());
                     if trail.writes_tasks() {
                         let tasks = (task.seq()..).take(body.tasks() as usize);
                         sent.extend(tasks.map(|task| (task, algorithm)));
                     }
                 });
             let Some(slave) = handed else { break };
-            for (task, algorithm) in sent.drain(..) {
-                trail.on_task_sent(slave, task, self.config.info(algorithm).name);
+            if !sent.is_empty() {
+                for (task, algorithm) in sent.drain(..) {
+                    trail.on_task_sent(slave, task, self.config.info(algorithm).name);
+                }
             }
             if self.sched.duplicated() > duplicated
                 && let Some(task) = last
@@ -102,19 +101,20 @@ impl MasterCore {
     }
 
     /// Sends the packet, before it where its task goes on.
-    fn send_batch(&mut self, slave: SlaveId, goes_on: Option<(u64, Kept)>) {
+    fn send_batch(&mut self, slave: SlaveId, goes_on: Option<u64>) {
         let slot = self.slot_of(slave);
-        self.prepare_out(slot);
         let state = self.conns[slot]
             .as_mut()
             .expect("a slave has its connection");
-        let conn = state.id;
+        self.spare.lend(&mut state.out);
         tell_bests(
             state,
             &self.bests,
             self.config.rules.sched.task_packet_bytes_max,
         );
-        if let Some((task, kept)) = goes_on {
+        if let Some(task) = goes_on
+            && let Some(kept) = self.checkpoints.of(task)
+        {
             put(&mut state.out, Kind::Resume, |out| {
                 kept.of_task(task).encode(out)
             });
@@ -148,6 +148,8 @@ impl MasterCore {
             group,
             slot as u32,
         );
-        self.mark_dirty(conn);
+        self.dirty.push(slot as u32);
+        let of = (&self.config, &mut self.sched);
+        self.unsent.account(state, self.now, of);
     }
 }

@@ -72,13 +72,14 @@ use account::Account;
 use checkpoints::Checkpoints;
 pub(crate) use conn::SlaveInfo;
 use conn::{Conn, Phase};
+use connections::Spare;
 use failed::Keeper;
 use incumbents::Pace;
 use journal::Recorder;
 pub(crate) use kept::Returned;
 use lacking::Lacking;
 use logs::Logs;
-use secured::SEALED_AHEAD_MAX;
+use secured::{SEALED_AHEAD_MAX, frame_to_send};
 pub(crate) use shared::Load;
 use shared::Shares;
 use talks::Talks;
@@ -166,9 +167,7 @@ pub struct MasterCore {
     logs: Logs,
     /// Keeps tasks that give no output.
     keeper: Option<Box<Keeper>>,
-    spare: Vec<Vec<u8>>,
-    /// The sum of their capacities.
-    spare_bytes: usize,
+    spare: Spare,
     /// The traffic when a turn's cost was told last.
     weighed: Traffic,
 }
@@ -232,8 +231,7 @@ impl MasterCore {
             lacking: Lacking::default(),
             logs: Logs::default(),
             keeper: None,
-            spare: Vec::new(),
-            spare_bytes: 0,
+            spare: Spare::default(),
             weighed: Traffic::default(),
         }
     }
@@ -434,10 +432,11 @@ impl MasterCore {
             let has_answer = state.secured.as_ref().is_some_and(|it| it.has_answer());
             if !state.out.is_empty() || has_answer {
                 if state.out_bytes() != state.unsent.in_out {
-                    self.account(conn);
+                    let of = (&self.config, &mut self.sched);
+                    self.unsent.account(state, self.now, of);
                 }
-                let (out, pieces) = self.take_out(conn);
-                if let Some(effect) = self.frame_to_send(conn, out, pieces) {
+                let (out, pieces) = self.unsent.take_out(state, &self.config);
+                if let Some(effect) = frame_to_send(state, &mut self.parts, out, pieces) {
                     return Some(effect);
                 }
             }
@@ -472,6 +471,7 @@ impl MasterCore {
     }
 
     /// The next end, in the order in which they came: of one task, or of several of a packet.
+    #[inline]
     pub fn poll_end(&mut self) -> Option<End> {
         self.ends.pop_front()
     }
@@ -565,12 +565,8 @@ impl MasterCore {
 
     /// Gives a connection a used buffer to fill if it has none.
     fn prepare_out(&mut self, slot: usize) {
-        if let Some(Some(state)) = self.conns.get_mut(slot)
-            && state.out.capacity() == 0
-            && let Some(spare) = self.spare.pop()
-        {
-            self.spare_bytes -= spare.capacity();
-            state.out = spare;
+        if let Some(Some(state)) = self.conns.get_mut(slot) {
+            self.spare.lend(&mut state.out);
         }
     }
 }

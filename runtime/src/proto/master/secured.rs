@@ -5,13 +5,15 @@
 //! [`ANSWERS_A_TURN`] of them, in the order in which the peers came, so that ten thousand that come at once keep no
 //! result waiting. Peers that wait for that are not judged by time.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use ringmw_codec::frame::Block;
 use ringmw_codec::handshake::{PROTOCOL_VERSION, Refusal};
 use ringmw_codec::secret::{FirstError, Key, Opening, Secret};
 
 use super::MasterCore;
-use super::conn::Phase;
+use super::conn::{Conn, Phase};
 use crate::proto::conn::{ConnId, Effect};
 use crate::proto::pieces::Pieces;
 use crate::proto::secured::{AtMaster, Frames, Unproved, open_block};
@@ -45,6 +47,26 @@ impl Frames for Of<'_> {
     fn on_bytes(&mut self, bytes: &[u8]) {
         self.0.on_bytes(self.1, bytes);
     }
+}
+
+/// What is to be sent of a connection's buffer and the pieces that belong between its bytes. None: it waits until it is its
+/// turn to be [sealed](MasterCore::go_on_sealing), or has become `parts`.
+#[inline]
+pub(super) fn frame_to_send(
+    state: &mut Conn,
+    parts: &mut VecDeque<Effect>,
+    out: Vec<u8>,
+    pieces: Pieces,
+) -> Option<Effect> {
+    if pieces.is_empty() && (state.secured.is_none() || state.unsealed.is_empty()) {
+        return Some(Effect::Send(state.id, out));
+    }
+    let queue = match state.secured {
+        Some(_) => &mut state.unsealed,
+        None => parts,
+    };
+    queue.extend(pieces.effects(state.id, out));
+    None
 }
 
 impl MasterCore {
@@ -119,7 +141,7 @@ impl MasterCore {
 
     /// Lends memory for the records that come next.
     pub(super) fn lend_records(&mut self, conn: ConnId) -> Option<Block> {
-        let memory = self.spare().unwrap_or_default();
+        let memory = self.spare.take().unwrap_or_default();
         let secured = self.conn_mut(conn)?.secured.as_mut()?;
         Some(secured.channel()?.lend(memory))
     }
@@ -204,27 +226,6 @@ impl MasterCore {
         }
     }
 
-    /// What is to be sent of a buffer and the pieces that belong between its bytes. None: it waits until it is its turn to be
-    /// [sealed](Self::go_on_sealing), or has become parts.
-    pub(super) fn frame_to_send(
-        &mut self,
-        conn: ConnId,
-        out: Vec<u8>,
-        pieces: Pieces,
-    ) -> Option<Effect> {
-        let state = self.conn_mut(conn)?;
-        let waits = state.secured.is_some() && !(pieces.is_empty() && state.unsealed.is_empty());
-        if waits {
-            state.unsealed.extend(pieces.effects(conn, out));
-            return None;
-        }
-        if pieces.is_empty() {
-            return Some(Effect::Send(conn, out));
-        }
-        self.parts.extend(pieces.effects(conn, out));
-        None
-    }
-
     /// Gives what waits to be sealed for sending, a part at a time, as long as less than `ahead_max` bytes are sealed and not
     /// written.
     pub(super) fn go_on_sealing(&mut self, conn: ConnId, ahead_max: usize) {
@@ -261,7 +262,7 @@ impl MasterCore {
         let Some(mut secured) = state.secured.take() else {
             return Effect::SendShared(conn, piece);
         };
-        let mut sealed = self.spare().unwrap_or_default();
+        let mut sealed = self.spare.take().unwrap_or_default();
         secured.seal_shared(&piece, &mut sealed);
         let more = (sealed.len() - piece.len()) as u64;
         let state = self.conn_mut(conn).expect("looked up above");
@@ -293,7 +294,7 @@ impl MasterCore {
         let Some(mut secured) = secured else {
             return Effect::Send(conn, frames);
         };
-        let mut sealed = self.spare().unwrap_or_default();
+        let mut sealed = self.spare.take().unwrap_or_default();
         secured.seal(&mut frames, &mut sealed, self.record_bytes);
         let more = (sealed.len() - frames.len()) as u64;
         let state = self.conn_mut(conn).expect("looked up above");

@@ -40,6 +40,50 @@ impl AllUnsent {
         !self.far_behind.is_empty()
     }
 
+    /// So many more bytes are kept for a connection.
+    #[inline]
+    fn add(
+        &mut self,
+        state: &mut Conn,
+        more: u64,
+        now: Nanos,
+        (config, sched): (&Config, &mut Scheduler<Body>),
+    ) {
+        if state.unsent.bytes == 0 {
+            state.unsent.since = now;
+        }
+        state.unsent.bytes += more;
+        self.bytes += more;
+        self.judge(state, config, sched);
+    }
+
+    /// Counts what was put into a connection's buffer since it was counted last.
+    #[inline]
+    pub(super) fn account(
+        &mut self,
+        state: &mut Conn,
+        now: Nanos,
+        of: (&Config, &mut Scheduler<Body>),
+    ) {
+        let out_bytes = state.out_bytes();
+        let before = std::mem::replace(&mut state.unsent.in_out, out_bytes);
+        self.add(state, (out_bytes - before) as u64, now, of);
+    }
+
+    /// Takes a connection's buffer and what belongs between its bytes, for the engine to write.
+    #[inline]
+    pub(super) fn take_out(&mut self, state: &mut Conn, config: &Config) -> (Vec<u8>, Pieces) {
+        state.unsent.in_out = 0;
+        if state.unsent.bytes > 2 * config.unsent_bytes_max {
+            // It may read it at once: it is judged in the next turn.
+            self.far_behind.push(state.id);
+        }
+        (
+            std::mem::take(&mut state.out),
+            std::mem::take(&mut state.pieces),
+        )
+    }
+
     /// Tells the scheduler whether a slave gets work, where that has changed.
     #[inline]
     fn judge(&mut self, state: &mut Conn, config: &Config, sched: &mut Scheduler<Body>) {
@@ -76,47 +120,18 @@ impl MasterCore {
 
     /// Counts what was put into a connection's buffer since this was called last.
     pub(super) fn account(&mut self, conn: ConnId) {
-        self.keep_more(conn, |state| {
-            let out_bytes = state.out_bytes();
-            let before = std::mem::replace(&mut state.unsent.in_out, out_bytes);
-            (out_bytes - before) as u64
-        });
+        if let Some(state) = find(&mut self.conns, conn) {
+            let of = (&self.config, &mut self.sched);
+            self.unsent.account(state, self.now, of);
+        }
     }
 
     /// So many more bytes are kept for a connection, be they frames or what sealing adds to them.
     pub(super) fn keep_unsent(&mut self, conn: ConnId, more: u64) {
-        self.keep_more(conn, |_| more);
-    }
-
-    #[inline]
-    fn keep_more(&mut self, conn: ConnId, more: impl FnOnce(&mut Conn) -> u64) {
-        let Some(state) = find(&mut self.conns, conn) else {
-            return;
-        };
-        let more = more(state);
-        if state.unsent.bytes == 0 {
-            state.unsent.since = self.now;
+        if let Some(state) = find(&mut self.conns, conn) {
+            let of = (&self.config, &mut self.sched);
+            self.unsent.add(state, more, self.now, of);
         }
-        state.unsent.bytes += more;
-        self.unsent.bytes += more;
-        self.unsent.judge(state, &self.config, &mut self.sched);
-    }
-
-    /// Takes a connection's buffer and what belongs between its bytes, for the engine to write.
-    pub(super) fn take_out(&mut self, conn: ConnId) -> (Vec<u8>, Pieces) {
-        let most = self.config.unsent_bytes_max;
-        let state = self.conn_mut(conn).expect("it has something to send");
-        state.unsent.in_out = 0;
-        let is_far_behind = state.unsent.bytes > 2 * most;
-        let out = (
-            std::mem::take(&mut state.out),
-            std::mem::take(&mut state.pieces),
-        );
-        if is_far_behind {
-            // It may read it at once: it is judged in the next turn.
-            self.unsent.far_behind.push(conn);
-        }
-        out
     }
 
     /// The engine has written so many bytes, and nothing is left of what it was given if `drained`.
