@@ -193,16 +193,22 @@ pub(crate) struct Alike {
     left_out: u16,
 }
 
+/// The outcomes of an algorithm, of all slaves together.
+#[derive(Copy, Clone, Default, Debug)]
+struct OfAll {
+    sum: Outcomes,
+    /// The last task that has succeeded.
+    last_done: Option<u64>,
+    /// The one that has succeeded most recently: where tasks do not go out as they were submitted it is another one.
+    recent_done: Option<u64>,
+}
+
 /// The outcomes that count, by slave's slot and algorithm, and their sums by algorithm.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     algorithms: usize,
     tallies: Vec<Tally>,
-    sums: Vec<Outcomes>,
-    /// The last task that has succeeded, by algorithm.
-    last_done: Vec<Option<u64>>,
-    /// The one that has succeeded most recently: where tasks do not go out as they were submitted it is another one.
-    recent_done: Vec<Option<u64>>,
+    of_all: Vec<OfAll>,
     /// Of those that have failed at something.
     alike: BTreeMap<(AlgorithmId, u32), Alike>,
 }
@@ -212,9 +218,7 @@ impl Health {
         Health {
             algorithms,
             tallies: Vec::new(),
-            sums: vec![Outcomes::default(); algorithms],
-            last_done: vec![None; algorithms],
-            recent_done: vec![None; algorithms],
+            of_all: vec![OfAll::default(); algorithms],
             alike: BTreeMap::new(),
         }
     }
@@ -245,11 +249,12 @@ impl Health {
         if let Some(last) = answers.last_failed {
             self.learn_failures(at, (algorithm, slave), (last, answers.failed), failed);
         }
-        let last_done = &mut self.last_done[usize::from(algorithm.0)];
-        *last_done = (*last_done).max(answers.last_done);
-        let recent_done = &mut self.recent_done[usize::from(algorithm.0)];
-        *recent_done = answers.last_done.or(*recent_done);
-        let sum = &mut self.sums[usize::from(algorithm.0)];
+        let all = &mut self.of_all[usize::from(algorithm.0)];
+        if let Some(done) = answers.last_done {
+            all.last_done = all.last_done.max(Some(done));
+            all.recent_done = Some(done);
+        }
+        let sum = &mut all.sum;
         let tally = &mut self.tallies[at];
         sum.failed += u64::from(failed);
         sum.all += u64::from(weight);
@@ -275,8 +280,8 @@ impl Health {
         (last, failures): (u64, u32),
         weight: u32,
     ) {
-        let index = usize::from(key.0.0);
-        let done = [self.last_done[index], self.recent_done[index]];
+        let all = self.of_all[usize::from(key.0.0)];
+        let done = [all.last_done, all.recent_done];
         let alike = self.alike.entry(key).or_default();
         let after = |anchor: u64| {
             done.into_iter()
@@ -312,7 +317,7 @@ impl Health {
     /// The failures of a slave between which nothing has succeeded; none where something has since.
     pub(crate) fn alike(&self, slave: u32, algorithm: AlgorithmId) -> Option<Alike> {
         let alike = self.alike.get(&(algorithm, slave)).copied();
-        let last_done = self.last_done[usize::from(algorithm.0)];
+        let last_done = self.of_all[usize::from(algorithm.0)].last_done;
         alike.filter(|alike| last_done <= Some(alike.last))
     }
 
@@ -344,7 +349,10 @@ impl Health {
             failed: left_out,
             all: left_out,
         });
-        (counts, self.sums[usize::from(algorithm.0)].without(own))
+        (
+            counts,
+            self.of_all[usize::from(algorithm.0)].sum.without(own),
+        )
     }
 
     pub(crate) fn of(&self, slave: u32, algorithm: AlgorithmId) -> Outcomes {
@@ -355,7 +363,7 @@ impl Health {
     pub(crate) fn forget(&mut self, slave: u32, algorithm: AlgorithmId) {
         let at = self.at(slave, algorithm);
         let tally = std::mem::take(&mut self.tallies[at]);
-        let sum = &mut self.sums[usize::from(algorithm.0)];
+        let sum = &mut self.of_all[usize::from(algorithm.0)].sum;
         *sum = sum.without(tally.into());
         self.alike.remove(&(algorithm, slave));
     }
@@ -375,7 +383,8 @@ impl Health {
             sum.all += u64::from(tally.all);
             assert!(u32::from(tally.all) < WINDOW && tally.failed <= tally.all);
         }
-        assert_eq!(sums, self.sums, "outcomes are summed");
+        let told = self.of_all.iter().map(|all| all.sum);
+        assert!(sums.into_iter().eq(told), "outcomes are summed");
         for (&(algorithm, slave), alike) in &self.alike {
             let tally = self.tallies[self.at(slave, algorithm)];
             assert!(alike.left_out <= tally.failed && alike.counted <= ALIKE_WEIGHT);

@@ -12,7 +12,14 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// Whether it takes no more, whatever they cost.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.tasks == 0
+    }
+
     /// How many of `tasks` more of this cost each it takes; of the first ones, one at least.
+    #[inline]
     pub(crate) fn takes(
         &mut self,
         first: bool,

@@ -258,11 +258,10 @@ impl Slaves {
     pub(crate) fn begin_packet(&mut self, at: u32, now: Nanos) {
         let slave = self.table.get_mut(at);
         slave.hands.begin_packet(now);
-        if slave.stands.has(LADEN) {
-            slave.stands.0 &= !(1 << LADEN);
-            self.laden.remove(&mut By::<LADEN>(&mut self.table), at);
+        let stands = slave.stands;
+        if stands.has(LADEN) {
+            to_back::<LADEN>(&mut self.laden, &mut self.table, at);
         }
-        let stands = self.table.get(at).stands;
         if stands.has(SHORT) {
             self.pass_over(at);
         }
@@ -310,10 +309,7 @@ impl Slaves {
     /// What it holds has changed. Constant time, and next to nothing where no line depends on it.
     #[inline]
     pub(crate) fn on_hands_changed(&mut self, at: u32) {
-        let slave = self.table.get(at);
-        if slave.stands != slave.should_stand(self.short_tasks, self.prefetch) {
-            self.see_to_lines(at);
-        }
+        self.see_to_lines(at);
     }
 
     /// It was asked to give tasks back, or has answered, or is lost.
@@ -621,29 +617,43 @@ impl Slaves {
             Status::Wanted => self.wanted.remove(by, at),
             Status::Busy | Status::Leaving => {}
         }
-        self.stand(at, Stands::NOWHERE);
+        if self.table.get(at).stands != Stands::NOWHERE {
+            self.stand(at, Stands::NOWHERE);
+        }
     }
 
     #[inline]
     fn see_to_lines(&mut self, at: u32) {
-        self.stand(
-            at,
-            self.table
-                .get(at)
-                .should_stand(self.short_tasks, self.prefetch),
-        );
+        let slave = self.table.get(at);
+        let stands = slave.should_stand(self.short_tasks, self.prefetch);
+        if slave.stands != stands {
+            self.stand(at, stands);
+        }
     }
 
     fn stand(&mut self, at: u32, stands: Stands) {
         let was = std::mem::replace(&mut self.table.get_mut(at).stands, stands);
         let table = &mut self.table;
-        enter_or_leave::<OWN_FLOWS>(&mut self.own_flows, table, at, was, stands);
-        enter_or_leave::<OWN_QUEUE>(&mut self.own_queue, table, at, was, stands);
-        enter_or_leave::<ROOM>(&mut self.room, table, at, was, stands);
-        enter_or_leave::<LADEN>(&mut self.laden, table, at, was, stands);
-        enter_or_leave::<SHORT>(&mut self.short, table, at, was, stands);
-        enter_or_leave::<AHEAD_FLOWS>(&mut self.ahead_flows, table, at, was, stands);
-        enter_or_leave::<AHEAD_QUEUE>(&mut self.ahead_queue, table, at, was, stands);
+        let mut changed = was.0 ^ stands.0;
+        while changed != 0 {
+            let line = changed.trailing_zeros() as usize;
+            changed &= changed - 1;
+            let enters = stands.has(line);
+            match line {
+                OWN_FLOWS => enter_or_leave::<OWN_FLOWS>(&mut self.own_flows, table, at, enters),
+                OWN_QUEUE => enter_or_leave::<OWN_QUEUE>(&mut self.own_queue, table, at, enters),
+                ROOM => enter_or_leave::<ROOM>(&mut self.room, table, at, enters),
+                LADEN => enter_or_leave::<LADEN>(&mut self.laden, table, at, enters),
+                SHORT => enter_or_leave::<SHORT>(&mut self.short, table, at, enters),
+                AHEAD_FLOWS => {
+                    enter_or_leave::<AHEAD_FLOWS>(&mut self.ahead_flows, table, at, enters)
+                }
+                AHEAD_QUEUE => {
+                    enter_or_leave::<AHEAD_QUEUE>(&mut self.ahead_queue, table, at, enters)
+                }
+                _ => unreachable!("line {line} does not depend on what a slave has"),
+            }
+        }
     }
 
     /// All connected slaves with their slots, by slot; for `sanity_check`.
@@ -785,17 +795,10 @@ fn to_back<const LINKS: usize>(line: &mut List, table: &mut Table, at: u32) {
 }
 
 /// Puts a slave into a line, or takes it out.
-fn enter_or_leave<const LINKS: usize>(
-    line: &mut List,
-    table: &mut Table,
-    at: u32,
-    was: Stands,
-    stands: Stands,
-) {
-    match (was.has(LINKS), stands.has(LINKS)) {
-        (false, true) => line.push_back(&mut By::<LINKS>(table), at),
-        (true, false) => line.remove(&mut By::<LINKS>(table), at),
-        _ => {}
+fn enter_or_leave<const LINKS: usize>(line: &mut List, table: &mut Table, at: u32, enters: bool) {
+    match enters {
+        true => line.push_back(&mut By::<LINKS>(table), at),
+        false => line.remove(&mut By::<LINKS>(table), at),
     }
 }
 

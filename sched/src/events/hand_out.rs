@@ -77,15 +77,16 @@ impl<P: Series> Scheduler<P> {
                         })
                         .flatten()
                 }
-                None if group.takes_unordered() => {
-                    let same = served.filter(|&owner| self.owners.is_waiting(owner));
-                    let other = || self.owners.pick(&self.tasks, &meets, self.hold_queue, time);
-                    same.or_else(other)
-                }
+                None if group.takes_unordered() => match served {
+                    Some(owner) if self.owners.is_waiting(owner) => served,
+                    _ => self.owners.pick(&self.tasks, &meets, self.hold_queue, time),
+                },
                 _ => None,
             };
-            let Some(slot) = own.or_else(|| Some(self.owners.front_of(owner?))) else {
-                break;
+            let slot = match (own, owner) {
+                (Some(slot), _) => slot,
+                (None, Some(owner)) => self.owners.front_of(owner),
+                (None, None) => break,
             };
             let record = self.tasks.get(slot);
             let is_probe = owner.is_some()
@@ -155,7 +156,7 @@ impl<P: Series> Scheduler<P> {
                 },
                 record.payload.as_ref().expect(HAS_PAYLOAD),
             );
-            if !is_all || alone {
+            if !is_all || alone || room.is_full() {
                 break;
             }
         }

@@ -338,6 +338,12 @@ impl<P: Series> Scheduler<P> {
         self.quarantine_news.push_back(news);
     }
 
+    /// Whether [`poll_quarantine`](Self::poll_quarantine) has something.
+    #[inline]
+    pub fn has_quarantine_news(&self) -> bool {
+        !self.quarantine_news.is_empty()
+    }
+
     /// The next news of quarantines, in the order in which they came about.
     pub fn poll_quarantine(&mut self) -> Option<Quarantine> {
         let news = self.quarantine_news.pop_front();

@@ -10,11 +10,12 @@ use super::MasterCore;
 impl MasterCore {
     #[inline]
     pub(super) fn tell_quarantines(&mut self) {
-        self.tell_quarantines_of(None);
+        if self.sched.has_quarantine_news() {
+            self.tell_quarantines_of(None);
+        }
     }
 
     /// As [`tell_quarantines`](Self::tell_quarantines), where this slave has just gone from that host.
-    #[inline]
     pub(super) fn tell_quarantines_of(&mut self, gone: Option<(SlaveId, Arc<str>)>) {
         while let Some(news) = self.sched.poll_quarantine() {
             let event = self.quarantine_event(news, gone.as_ref());
