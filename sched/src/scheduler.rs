@@ -167,6 +167,7 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// The record of what is submitted: its slot.
+    #[inline]
     pub(crate) fn begin(&mut self, record: Record<P>) -> u32 {
         let slot = self.tasks.insert(record);
         self.owners.on_begun(&mut self.tasks, slot);
@@ -198,6 +199,7 @@ impl<P: Series> Scheduler<P> {
         self.owners.push_front(&mut self.tasks, slot);
     }
 
+    #[inline]
     fn prepare(&mut self, slot: u32) {
         let record = self.tasks.get_mut(slot);
         record.state = State::Queued(Links::NONE);
@@ -297,6 +299,7 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// The task that would be handed out next to a slave without labels.
+    #[inline]
     pub(crate) fn front(&self) -> Option<u32> {
         let time = (self.clock, self.config.priority_aging);
         let owner = self.owners.pick(&self.tasks, &[], self.hold_queue, time)?;
@@ -309,6 +312,7 @@ impl<P: Series> Scheduler<P> {
     }
 
     /// The slave in whose line the task belongs.
+    #[inline]
     fn line_slave(&self, slot: u32) -> Option<u32> {
         let slave = self.tasks.get(slot).bound_to()?;
         Some(

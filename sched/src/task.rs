@@ -79,6 +79,7 @@ pub struct TaskSpec {
 
 impl TaskSpec {
     /// Unordered, with the default policy.
+    #[inline]
     pub fn new(algorithm: AlgorithmId, owner: Owner, bytes: u32) -> Self {
         TaskSpec {
             algorithm,
@@ -101,6 +102,19 @@ pub struct Opening {
     pub bytes_max: u64,
     /// What they may take in the queue, each by itself and its record included, in bytes.
     pub queue_max: u64,
+}
+
+impl Opening {
+    /// None: it is submitted by itself.
+    #[inline]
+    pub(crate) fn of_one(first: TaskId, spec: &TaskSpec) -> Self {
+        Opening {
+            first,
+            tasks_max: 1,
+            bytes_max: spec.bytes.into(),
+            queue_max: 0,
+        }
+    }
 }
 
 /// What a slave is told of a task in a packet.

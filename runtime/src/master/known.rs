@@ -192,6 +192,7 @@ impl State {
     }
 
     /// A task was given that nothing is known of: a slave of an earlier life may bring its result.
+    #[inline]
     pub(super) fn note_live(&mut self, algorithm: AlgorithmId, body: &TaskBody<'_>, id: TaskId) {
         if let Some(earlier) = &mut self.earlier
             && earlier.returns.until > 0
@@ -222,6 +223,7 @@ impl State {
         }
     }
 
+    #[inline(never)]
     fn push_found(&mut self, spec: TaskSpec, body: &TaskBody<'_>) -> Option<TaskId> {
         let earlier = self.earlier.as_mut()?;
         let key = earlier.key(spec.algorithm, body.domain, body.stream, body.args);

@@ -303,10 +303,14 @@ impl State {
     }
 
     /// Tells those who wait for a slave, or for its loss.
+    #[inline]
     pub(crate) fn tell_reservations(&mut self) {
-        if !self.core.sched().has_reservation_news() {
-            return;
+        if self.core.sched().has_reservation_news() {
+            self.tell_news_of_reservations();
         }
+    }
+
+    fn tell_news_of_reservations(&mut self) {
         while let Some((number, slave)) = self.core.with_sched(|sched| sched.poll_granted()) {
             // One that was given up has been forgotten.
             if self.reservations.0.contains_key(&number) {

@@ -123,6 +123,7 @@ impl<'a> RawTask<'a> {
     }
 
     /// For the scheduler, and as it travels.
+    #[inline(always)]
     fn parts(
         self,
         algorithm: AlgorithmId,
@@ -498,11 +499,13 @@ impl State {
 
     /// Closes what is open, and tells what that ended: its shared data may be gone, and whoever has its tasks is told before
     /// he can be dropped himself; and what nobody has taken counts for the next one.
+    #[inline]
     pub(crate) fn settle(&mut self) {
         self.close();
         self.tell_ends();
     }
 
+    #[inline]
     fn tell_ends(&mut self) {
         if self.core.has_ends() {
             self.dispatch();

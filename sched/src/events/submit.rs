@@ -26,13 +26,17 @@ impl<P: Series> Scheduler<P> {
             (AUTO, _) => self.group_of_tasks(spec.algorithm).min(SERIES_TASKS_MAX),
             (number, _) => number,
         };
-        if useful < 2 || spec.alone || self.admit(spec).is_err() {
-            return Opening {
-                first,
-                tasks_max: 1,
-                bytes_max: spec.bytes.into(),
-                queue_max: 0,
-            };
+        if useful < 2 || spec.alone {
+            return Opening::of_one(first, spec);
+        }
+        self.opening_of(spec, first, useful)
+    }
+
+    /// The opening of a series of which so many tasks are of use.
+    #[inline(never)]
+    fn opening_of(&self, spec: &TaskSpec, first: TaskId, useful: u32) -> Opening {
+        if self.admit(spec).is_err() {
+            return Opening::of_one(first, spec);
         }
         let Config {
             task_packet_bytes_max,

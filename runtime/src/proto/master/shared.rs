@@ -232,7 +232,15 @@ impl MasterCore {
 
     /// Tasks that were just submitted, from this one on, keep what they name alive until they have ended. With `None` what
     /// they name is gone, and they are unrunnable.
+    #[inline]
     pub(crate) fn hold(&mut self, first: TaskId, tasks: u32, named: Option<Named>) {
+        if named.as_ref().is_none_or(|named| !named.is_empty()) {
+            self.hold_named(first, tasks, named);
+        }
+    }
+
+    #[inline(never)]
+    fn hold_named(&mut self, first: TaskId, tasks: u32, named: Option<Named>) {
         // What was shared anew since it was gone is what slaves are sent.
         let named = named.and_then(|named| {
             let mentions: Vec<BlobRef> = named.iter().map(|blob| blob.of).collect();
