@@ -45,6 +45,7 @@ impl MasterCore {
             FromSlave::Log(log) => self.on_log(conn, slave, &log),
             FromSlave::Want(want) => self.on_want(conn, want),
             FromSlave::Checkpoint(checkpoint) => self.on_checkpoint(conn, slave, &checkpoint),
+            FromSlave::CameOf(keys) => self.on_came_of(conn, &keys.entries),
             FromSlave::Kept(kept) => self.on_kept(conn, slave, &kept),
             FromSlave::Offer(offer) if self.comes_back(conn) => self.on_former_offer(slave, offer),
             FromSlave::AsksHungry(asks) => self.on_asks_hungry(asks),

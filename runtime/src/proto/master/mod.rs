@@ -75,7 +75,7 @@ use conn::{Conn, Phase};
 use failed::Keeper;
 use incumbents::Pace;
 use journal::Recorder;
-pub(crate) use kept::Returned;
+pub(crate) use kept::{CameOf, Returned};
 use lacking::Lacking;
 use logs::Logs;
 use secured::SEALED_AHEAD_MAX;
