@@ -125,6 +125,7 @@ impl Texts {
             seed: 0,
             shared_cache_bytes: 1 << 30,
             run: 0,
+            life: 0,
             reconnect_ms: 0,
             log: None,
             args: Vec::new(),

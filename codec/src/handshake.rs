@@ -27,7 +27,7 @@ mod refusal;
 
 /// The version of the protocol: handshake, batches and control payloads together. Version 3: batches with series; 4: the
 /// frames from 20 on; 5: conversations, progress, what is told of the hungry, slaves that come back to their run; 7: slaves' logs.
-pub const PROTOCOL_VERSION: u16 = 7;
+pub const PROTOCOL_VERSION: u16 = 8;
 /// The most bytes of a hello.
 pub const HELLO_BYTES_MAX: usize = 65_536;
 /// The most bytes of a welcome; the user's arguments must fit beside its fixed fields.
@@ -44,7 +44,7 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// The most bytes that are said of how a slave's predecessor ended; a longer text is cut.
 pub const BEFORE_BYTES_MAX: usize = 255;
 
-const WELCOME_FIXED_BYTES: usize = 64 + 16 + 8 + 1;
+const WELCOME_FIXED_BYTES: usize = 64 + 16 + 4 + 8 + 1;
 
 /// Why a handshake payload could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -257,6 +257,8 @@ pub struct Welcome {
     pub shared_cache_bytes: u64,
     /// The run's id, the same in each of its lives.
     pub run: u128,
+    /// Which of the run's lives this is, from 1 on; 0 where the run has but one.
+    pub life: u32,
     /// How long a slave that loses this master looks for the run's next life, in milliseconds; 0: there is none.
     pub reconnect_ms: u64,
     /// The slave's log is wanted from this level on.
@@ -281,6 +283,7 @@ impl Welcome {
             seed: 1,
             shared_cache_bytes: 1 << 30,
             run: 0,
+            life: 0,
             reconnect_ms: 0,
             log: None,
             args: Vec::new(),
@@ -325,6 +328,7 @@ impl Welcome {
         out.extend_from_slice(&self.seed.to_le_bytes());
         out.extend_from_slice(&self.shared_cache_bytes.to_le_bytes());
         out.extend_from_slice(&self.run.to_le_bytes());
+        out.extend_from_slice(&self.life.to_le_bytes());
         out.extend_from_slice(&self.reconnect_ms.to_le_bytes());
         out.push(LogLevel::number(self.log));
         out.extend_from_slice(&(self.args.len() as u32).to_le_bytes());
@@ -351,6 +355,7 @@ impl Welcome {
         let seed = fields.u64("seed")?;
         let shared_cache_bytes = fields.u64("shared cache bytes")?;
         let run = fields.u128("run")?;
+        let life = fields.u32("life")?;
         let reconnect_ms = fields.u64("reconnect")?;
         let log = LogLevel::read(&mut fields)?;
         let count = fields.count("args", 4)?;
@@ -370,6 +375,7 @@ impl Welcome {
             seed,
             shared_cache_bytes,
             run,
+            life,
             reconnect_ms,
             log,
             args,

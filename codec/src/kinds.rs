@@ -218,6 +218,8 @@ frames! {
         Log = 25, Log<'a>, Limit::Bytes(Log::BYTES_MAX);
         /// Results that a slave kept while its run had no master.
         Kept = 26, Kept<'a>, Limit::ResultPacket;
+        /// Keys of which what a slave kept may have come.
+        CameOf = 27, Bests, Limit::ResultPacket;
         /// Tasks of an algorithm ask whether slaves are hungry.
         AsksHungry = 31, AsksHungry, Limit::Bytes(AsksHungry::BYTES);
     }

@@ -94,6 +94,7 @@ fn kinds_turn_round_and_have_limits() {
             Kind::Say,
             Kind::Checkpoint,
             Kind::Kept,
+            Kind::CameOf,
             Kind::Resume
         ]
     );

@@ -60,6 +60,7 @@ fn welcome() -> Welcome {
         seed: u64::MAX,
         shared_cache_bytes: 1 << 30,
         run: 7,
+        life: 5,
         reconnect_ms: 9,
         log: Some(LogLevel::Info),
         args: vec!["--n".into(), String::new()],
@@ -75,7 +76,7 @@ fn encoded(encode: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 #[test]
 fn golden_bytes() {
     let expected = [
-        &b"\x07\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
+        &b"\x08\x00\x02id\x05\x00node7\x05\x00123.4\x04\x03\x02\x01"[..],
         b"\x01\x04\x00died\x02\x03\x00gpu\x06\x00site=a",
         b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\x03\x001.2\x02\x00b1\x01\x00\x00\x00\x02\x00",
@@ -91,7 +92,7 @@ fn golden_bytes() {
         b"\x10\x27\0\0\0\0\0\0",
         b"\x0a\0\0\0\x30\x75\0\0\0\0\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x40\0\0\0\0",
-        b"\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x03",
+        b"\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\x09\0\0\0\0\0\0\0\x03",
         b"\x02\0\0\0\x03\0\0\0--n\0\0\0\0",
     ]
     .concat();
@@ -99,7 +100,7 @@ fn golden_bytes() {
     assert_eq!(Welcome::decode(&expected), Ok(welcome()));
 
     let refusal = Refusal::Fingerprint("No.".into());
-    let expected = b"\x03\0\x07\0\x07\0\x03\0No.";
+    let expected = b"\x03\0\x08\0\x08\0\x03\0No.";
     assert_eq!(encoded(|out| refusal.encode(out)), expected);
     assert_eq!(Refusal::decode(expected), Ok(refusal));
 }
@@ -128,7 +129,7 @@ fn another_protocol_is_told_before_anything_else() {
     assert_eq!(
         Refusal::from(error),
         Refusal::Protocol {
-            master: 7,
+            master: 8,
             slave: 9
         }
     );
@@ -265,7 +266,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
             .is_err()
         );
     }
-    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 93)];
+    let fits = vec!["x".repeat(WELCOME_BYTES_MAX - 97)];
     assert_eq!(Welcome::validate_args(&fits), Ok(()));
     let payload = encoded(|out| {
         Welcome {
@@ -275,7 +276,7 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
         .encode(out)
     });
     assert_eq!(payload.len(), WELCOME_BYTES_MAX);
-    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 91)]).is_err());
+    assert!(Welcome::validate_args(&["x".repeat(WELCOME_BYTES_MAX - 96)]).is_err());
 }
 
 #[test]

@@ -1025,8 +1025,20 @@ const MUTANTS: &[Mutant] = &[
         name: "lives: a slave takes for known what a former life told it",
         file: "runtime/src/proto/slave/kept.rs",
         old: "self.forget_former_keys();
-        self.say_kept(now);",
-        new: "self.say_kept(now);",
+        self.say_came_of();",
+        new: "self.say_came_of();",
+    },
+    Mutant {
+        name: "lives: what a slave has kept counts whatever it came of",
+        file: "runtime/src/proto/incumbents.rs",
+        old: "incumbent.is_none_or(|incumbent| incumbent.image <= image)",
+        new: "incumbent.is_none_or(|incumbent| incumbent.image <= image || image > 0)",
+    },
+    Mutant {
+        name: "lives: a slave does not say what came of which keys",
+        file: "runtime/src/proto/slave/kept.rs",
+        old: "        self.say_came_of();",
+        new: "        let _ = Self::say_came_of;",
     },
     Mutant {
         name: "lives: an offer is kept no longer than what came before it",

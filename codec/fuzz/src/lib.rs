@@ -198,6 +198,7 @@ fn turns_round(kind: Kind, payload: &[u8]) {
             Ok(FromSlave::Starting(starting)) => encoded(|out| starting.encode(out)),
             Ok(FromSlave::Offer(offer)) => encoded(|out| offer.encode(out)),
             Ok(FromSlave::Want(want)) => encoded(|out| want.encode(out)),
+            Ok(FromSlave::CameOf(keys)) => encoded(|out| keys.encode(out)),
             Ok(FromSlave::Kept(kept)) => encoded(|out| kept.encode(out)),
             Ok(FromSlave::Returned(returned)) => encoded(|out| returned.encode(out)),
             Ok(FromSlave::Said(message)) => encoded(|out| message.encode(out)),

@@ -74,6 +74,7 @@ fn welcome() -> Welcome {
         seed: 42,
         shared_cache_bytes: 1 << 30,
         run: 0x0102_0304_0506_0708,
+        life: 2,
         reconnect_ms: 300_000,
         log: Some(LogLevel::Warn),
         args: vec!["--n".into(), "9".into()],
@@ -274,6 +275,10 @@ pub(crate) fn payloads(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
             };
             let results = vec![result(false, 2, b"pi"), result(true, 3, b"no")];
             Kept { results }.encode(out);
+        }),
+        Kind::CameOf => one("came-of", &|out| {
+            let entries = vec![(1, 2)];
+            Bests { entries }.encode(out);
         }),
         Kind::CheckpointTaken => one("checkpoint-taken", &|out| {
             CheckpointTaken { task: 920 }.encode(out);

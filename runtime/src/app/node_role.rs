@@ -63,7 +63,6 @@ pub(super) fn run(settings: &Settings, count: SlaveCount, name: &str) -> u8 {
         } else {
             job
         }),
-        life: 0,
         cores: pins(allowed, slaves),
     };
     plan.tell(secret);

@@ -6,8 +6,8 @@
 //! Closing the slave's descriptors, as some tasks do, takes nothing away: it stays mapped.
 //!
 //! ```text
-//! word   0      1    2     3      4         5         6        7             8            9 …
-//!        magic  pid  told  ended  running+1 announced slave+1  unforgiving   reason bytes reason
+//! word   0      1    2     3      4         5         6        7            8     9            10 …
+//!        magic  pid  told  ended  running+1 announced slave+1  unforgiving  life  reason bytes reason
 //! ```
 //! One writes, the slave; nothing that it writes is trusted with more than a line on the terminal and a pause.
 
@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::proto::task_name::TaskName;
 
 /// The environment variable with the number of the descriptor that the page is inherited by.
 pub(crate) const VARIABLE: &str = "RINGMW_WORD";
@@ -39,8 +41,9 @@ const AT_RUNNING: usize = 4;
 const AT_ANNOUNCED: usize = 5;
 const AT_SLAVE: usize = 6;
 const AT_UNFORGIVING: usize = 7;
-const AT_REASON_BYTES: usize = 8;
-const AT_REASON: usize = 9;
+const AT_LIFE: usize = 8;
+const AT_REASON_BYTES: usize = 9;
+const AT_REASON: usize = 10;
 const _: () = assert!(AT_REASON + REASON_BYTES_MAX / size_of::<u64>() <= WORDS);
 
 /// One side's mapping of the page.
@@ -62,7 +65,7 @@ pub(crate) struct LastWord {
     /// It has ended a task: with a result, a failed one, or by a time-out.
     pub(crate) has_ended_task: bool,
     /// The task that ran.
-    pub(crate) running: Option<u64>,
+    pub(crate) running: Option<TaskName>,
     /// The master knew that this task was beginning: it is charged.
     pub(crate) was_announced: bool,
     /// The run has no crash limit: a task that ends slaves does so for ever.
@@ -150,10 +153,11 @@ impl Word {
         self.put(AT_UNFORGIVING, is_unforgiving.into());
     }
 
-    /// A task begins.
+    /// A task of this life of the run begins.
     #[inline]
-    pub(crate) fn begins(&self, task: u64, was_announced: bool) {
+    pub(crate) fn begins(&self, task: u64, life: u32, was_announced: bool) {
         self.put(AT_ANNOUNCED, was_announced.into());
+        self.put(AT_LIFE, life.into());
         self.put(AT_RUNNING, task.wrapping_add(1));
     }
 
@@ -206,7 +210,10 @@ impl Word {
         LastWord {
             was_told: get(AT_TOLD) == 1,
             has_ended_task: get(AT_ENDED) > 0,
-            running: get(AT_RUNNING).checked_sub(1),
+            running: get(AT_RUNNING).checked_sub(1).map(|task| TaskName {
+                task,
+                life: u32::try_from(get(AT_LIFE)).unwrap_or(0),
+            }),
             was_announced: get(AT_ANNOUNCED) == 1,
             is_unforgiving: get(AT_UNFORGIVING) == 1,
             slave: self.slave(),
@@ -232,9 +239,12 @@ mod tests {
         let child = Word::map(&fd).unwrap();
         assert_eq!(parent.read(), LastWord::default());
         child.joined(0, true);
-        child.begins(0, true);
+        child.begins(0, 2, true);
         let seen = parent.read();
-        assert_eq!((seen.slave, seen.running), (Some(0), Some(0)));
+        assert_eq!(
+            (seen.slave, seen.running),
+            (Some(0), Some(TaskName { task: 0, life: 2 }))
+        );
         assert!(seen.was_announced && seen.is_unforgiving && !seen.has_ended_task);
         child.ended();
         child.leaves(false, "no licence on this nöde");

@@ -13,8 +13,8 @@ use super::state::State;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::config::{AlgorithmInfo, HashArgs};
 use crate::proto::known::{Known, KnownBest, Outputs};
-use crate::proto::master::Returned;
 use crate::proto::master::known::Recorded;
+use crate::proto::master::{CameOf, MasterCore, Returned};
 
 /// What earlier lives left, and how it is read.
 pub(crate) struct Earlier {
@@ -25,6 +25,7 @@ pub(crate) struct Earlier {
     scratch: Vec<u8>,
     said_unread: bool,
     said_away: bool,
+    said_unfounded: bool,
     /// A task was given whose result another one has had.
     is_again: bool,
     said_again: bool,
@@ -47,7 +48,7 @@ struct Returns {
     /// Until then slaves may come back.
     until: Nanos,
     /// Results for tasks that are not given yet.
-    stored: BTreeMap<u128, Recorded>,
+    stored: BTreeMap<u128, (Recorded, CameOf)>,
     bytes: usize,
     /// Tasks that were given while slaves may come back.
     live: BTreeMap<u128, TaskId>,
@@ -58,14 +59,15 @@ struct Returns {
 }
 
 impl Returns {
-    /// The result that was brought for the task of this key. One that nobody may compute again stays for whoever asks next.
-    fn take(&mut self, key: u128, stays: bool) -> Option<Recorded> {
+    /// The result that was brought for the task of this key, and the keys that it came of. One that nobody may compute again
+    /// stays for whoever asks next.
+    fn take(&mut self, key: u128, stays: bool) -> Option<(Recorded, CameOf)> {
         if stays {
             return self.stored.get(&key).cloned();
         }
-        let recorded = self.stored.remove(&key)?;
-        self.bytes -= recorded.output.len() + STORED_BYTES;
-        Some(recorded)
+        let stored = self.stored.remove(&key)?;
+        self.bytes -= stored.0.output.len() + STORED_BYTES;
+        Some(stored)
     }
 }
 
@@ -79,6 +81,7 @@ impl Earlier {
             scratch: Vec::new(),
             said_unread: false,
             said_away: false,
+            said_unfounded: false,
             is_again: false,
             said_again: false,
             returns: Returns::default(),
@@ -137,6 +140,7 @@ impl State {
             stream: (domain, stream),
             args,
             recorded,
+            came_of,
         } in returned
         {
             let (name, _) = earlier.algorithms[usize::from(algorithm.0)];
@@ -153,8 +157,13 @@ impl State {
             for id in returns.away.remove(&key).into_iter().flatten() {
                 self.core.answer_returned(id, recorded.clone());
             }
-            if let Some(id) = returns.live.remove(&key) {
-                self.core.answer_returned(id, recorded);
+            if let Some(&id) = returns.live.get(&key) {
+                if let Some(best) = self.core.unknown_of(&came_of) {
+                    say_unfounded(&mut earlier.said_unfounded, &mut self.core, best);
+                } else {
+                    returns.live.remove(&key);
+                    self.core.answer_returned(id, recorded);
+                }
                 continue;
             }
             let bytes = recorded.output.len() + STORED_BYTES;
@@ -167,7 +176,7 @@ impl State {
                     self.core.note(Event::Note { text });
                 }
             } else if let Entry::Vacant(place) = returns.stored.entry(key) {
-                place.insert(recorded);
+                place.insert((recorded, came_of));
                 returns.bytes += bytes;
             }
         }
@@ -228,7 +237,20 @@ impl State {
         let earlier = self.earlier.as_mut()?;
         let key = earlier.key(spec.algorithm, body.domain, body.stream, body.args);
         let was_begun = !spec.policy.retry && earlier.known.was_begun(key);
-        if let Some(recorded) = earlier.returns.take(key, was_begun) {
+        let kept = earlier
+            .returns
+            .take(key, was_begun)
+            .and_then(|(recorded, came_of)| {
+                // One that nobody may compute again counts all the same.
+                match self.core.unknown_of(&came_of).filter(|_| !was_begun) {
+                    None => Some(recorded),
+                    Some(best) => {
+                        say_unfounded(&mut earlier.said_unfounded, &mut self.core, best);
+                        None
+                    }
+                }
+            });
+        if let Some(recorded) = kept {
             self.expect(&spec, 1);
             let body = self.body(body).into();
             self.core.record_known(&spec, &body, &recorded);
@@ -291,5 +313,17 @@ impl State {
                 error: "a recorded result cannot be read any more, or is no output of its algorithm; such tasks are computed again".to_owned(),
             });
         }
+    }
+}
+
+/// Says once that what slaves have kept of tasks came of a key that is not known here.
+fn say_unfounded(said: &mut bool, core: &mut MasterCore, best: u32) {
+    if !std::mem::replace(said, true) {
+        core.note(Event::Note {
+            text: format!(
+                "slaves that came back have kept results which may have come of a key of the Best with the number {best} that is not known here, \
+                 since the record of its witness is lost; such tasks are computed again"
+            ),
+        });
     }
 }

@@ -337,6 +337,13 @@ impl Incumbents {
         true
     }
 
+    /// Whether this key or a better one is known; of one that is not made yet it does not matter.
+    pub(crate) fn has_reached(&self, best: u32, image: u64) -> bool {
+        let listed = lock(&self.listed);
+        let incumbent = listed.list.get(best as usize);
+        incumbent.is_none_or(|incumbent| incumbent.image <= image)
+    }
+
     /// From here on [`take_improved`](Self::take_improved) has what is improved.
     pub(crate) fn watch(&self) {
         lock(&self.listed).improved.get_or_insert_default();

@@ -418,7 +418,7 @@ impl Slave {
     fn run(&mut self, assignment: &Assignment) {
         self.output.clear();
         if let Some(word) = &self.link.word {
-            word.begins(assignment.task, assignment.was_announced);
+            word.begins(assignment.task, assignment.life, assignment.was_announced);
         }
         if assignment.converses {
             // It listens, and the master is to know.

@@ -93,9 +93,8 @@ impl Files {
         segment.bad.push(range);
     }
 
-    /// A bit of a recorded output is flipped. Offers stay: what slaves have kept may have come of one that was read, and is
-    /// brought to a life which does not find it any more.
-    pub(super) fn rot_output(&mut self, rng: &mut ChaCha8Rng) {
+    /// A bit of a recorded output or witness is flipped.
+    pub(super) fn rot_body(&mut self, rng: &mut ChaCha8Rng) {
         let nth = rng.random_range(0..self.segments.len().max(1));
         let Some(segment) = self.segments.values_mut().nth(nth) else {
             return;
@@ -104,23 +103,27 @@ impl Files {
             return;
         };
         let file = segment.written.as_ptr() as usize;
-        let outputs =
-            Records::new(&head, &segment.written, begin).filter_map(|found| match found {
+        let bodies = Records::new(&head, &segment.written, begin).filter_map(|found| {
+            let body = match found {
                 Found::Record {
                     record: Record::Results(results),
                     ..
-                } => {
-                    let begin = results.outputs.as_ptr() as usize - file;
-                    Some(begin..begin + results.outputs.len())
-                }
-                _ => None,
-            });
-        let outputs: Vec<Range<usize>> = outputs.filter(|outputs| !outputs.is_empty()).collect();
-        if outputs.is_empty() {
+                } => results.outputs,
+                Found::Record {
+                    record: Record::Offer(offer),
+                    ..
+                } => offer.witness,
+                _ => return None,
+            };
+            let begin = body.as_ptr() as usize - file;
+            Some(begin..begin + body.len())
+        });
+        let bodies: Vec<Range<usize>> = bodies.filter(|body| !body.is_empty()).collect();
+        if bodies.is_empty() {
             return;
         }
-        let of = rng.random_range(0..outputs.len());
-        let at = rng.random_range(outputs[of].clone());
+        let of = rng.random_range(0..bodies.len());
+        let at = rng.random_range(bodies[of].clone());
         if let Some(byte) = segment.bytes.get_mut(at) {
             *byte ^= 1 << rng.random_range(0..8);
             segment.bad.push(at..at + 1);

@@ -397,7 +397,6 @@ impl Setting {
                 plan.tell(secret.clone());
                 plan.audit_file.clone_from(&self.settings.audit_file);
                 plan.args.extend_from_slice(&self.settings.passed_on);
-                plan.life = number;
                 Some(LocalSlaves::start(plan, stop.clone())?)
             }
             _ => None,

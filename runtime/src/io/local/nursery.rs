@@ -30,7 +30,6 @@ use crate::io::local::{
 };
 use crate::io::secret_file;
 use crate::io::word::{self, LastWord, Word};
-use crate::proto::task_name::TaskName;
 
 /// How long a slave may take to end after SIGTERM.
 const TERM_BOUND: Duration = Duration::from_millis(500);
@@ -310,11 +309,6 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         }
         let status = slave.child.wait().ok();
         let last = slave.word.read();
-        let name = |task| TaskName {
-            task,
-            life: self.plan.life,
-        };
-        let running = last.running.map(name);
         let is_over = last.was_told && status.is_some_and(|status| status.success());
         let life = match &last {
             _ if is_over => Life::Over,
@@ -329,13 +323,13 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
         );
         // For the trail, whose lines have the number alone.
         if let Some(task) = last.running {
-            how.push_str(&format!(" in TASK-{task}"));
+            how.push_str(&format!(" in TASK-{}", task.task));
         }
         let death = Death {
             child: child_number(index),
             pid: Some(slave.child.id()),
             how,
-            words: self.in_words(status, &last, running),
+            words: self.in_words(status, &last),
             slave: last.slave,
             is_over,
         };
@@ -343,15 +337,10 @@ impl<E: Fn(LocalEvent)> Nursery<E> {
     }
 
     /// What a person is told of an end.
-    fn in_words(
-        &mut self,
-        status: Option<ExitStatus>,
-        last: &LastWord,
-        running: Option<TaskName>,
-    ) -> String {
+    fn in_words(&mut self, status: Option<ExitStatus>, last: &LastWord) -> String {
         let is_killed = status.and_then(|status| status.signal()) == Some(libc::SIGKILL);
         let memory_was_short = is_killed && self.was_out_of_memory();
-        obituary::in_words(status, last, running, memory_was_short)
+        obituary::in_words(status, last, memory_was_short)
     }
 
     /// Whether the kernel has killed anybody on this machine for want of memory since that was asked last.

@@ -10,7 +10,6 @@ use ringmw_codec::Nanos;
 use crate::io::word::LastWord;
 use crate::io::{crash, last_word};
 use crate::proto::printable::printable;
-use crate::proto::task_name::TaskName;
 
 /// So many deaths of a kind have a line each before they are folded.
 const LINES_FIRST: u32 = 3;
@@ -37,7 +36,6 @@ struct Kind {
 pub(super) fn in_words(
     status: Option<ExitStatus>,
     last: &LastWord,
-    running: Option<TaskName>,
     memory_was_short: bool,
 ) -> String {
     let mut reason = last.reason.as_deref().filter(|_| !last.was_told);
@@ -64,7 +62,7 @@ pub(super) fn in_words(
             None => "ended, and was reaped by another,".to_owned(),
         }
     };
-    match running {
+    match last.running {
         Some(task) => words.push_str(&format!(" while it ran {task}")),
         None => words.truncate(words.trim_end_matches(',').len()),
     }
@@ -166,6 +164,7 @@ fn fold_digits(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::task_name::TaskName;
 
     const S: Nanos = 1_000_000_000;
 
@@ -217,14 +216,15 @@ mod tests {
             ),
         ];
         for (status, reason, expected) in rows {
-            let last = LastWord {
+            let mut last = LastWord {
                 reason: reason.map(str::to_owned),
+                running: Some(TaskName { task: 5, life: 1 }),
                 ..LastWord::default()
             };
             let status = Some(ExitStatus::from_raw(status));
-            let task = Some(TaskName { task: 5, life: 1 });
-            assert_eq!(in_words(status, &last, task, false), expected);
-            let idle = in_words(status, &last, None, false);
+            assert_eq!(in_words(status, &last, false), expected);
+            last.running = None;
+            let idle = in_words(status, &last, false);
             assert!(!idle.ends_with(',') && !idle.contains(",:"), "{idle}");
         }
     }

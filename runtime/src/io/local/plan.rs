@@ -32,8 +32,6 @@ pub(crate) struct Plan {
     pub name: String,
     /// The batch job that these slaves are part of: their [`JOB_VARIABLE`](crate::io::local::JOB_VARIABLE) is this with `+<index>`. None is local mode.
     pub batch_job: Option<String>,
-    /// Which life of the run they serve, for the names of its tasks; 0 where nobody here knows, as in a node's parent.
-    pub life: u32,
     /// The core of each slave, by its index and round again; none are pinned if it is empty.
     pub cores: Vec<usize>,
 }
@@ -63,7 +61,6 @@ impl Plan {
             output: own_stdio(),
             name: own_name(),
             batch_job: None,
-            life: 0,
             cores: Vec::new(),
         }
     }

@@ -15,12 +15,13 @@ use crate::io::local::{Death, LocalEvent, STOP_BOUND, Stopped, Supervisor};
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// What a slave writes into its page: that it was told to go, that it is SLAVE-3, that it has ended a task, that it begins
-/// TASK-6, which was announced.
+/// What a slave writes into its page: that it was told to go, that it is SLAVE-3, that its tasks are of the run's
+/// second life, that it has ended a task, that it begins TASK-6, which was announced.
 const PAGE: &str =
     "put() { printf $2 | dd of=/proc/self/fd/$RINGMW_WORD bs=1 seek=$1 conv=notrunc 2>/dev/null; }
     told() { put 16 '\\001'; }
     joins() { put 48 '\\004'; }
+    of_life_2() { put 64 '\\002'; }
     works() { put 24 '\\001'; }
     begins() { put 32 '\\007'; put 40 '\\001'; }
     ";
@@ -49,7 +50,6 @@ fn plan(slaves: u32, script: &str) -> (Plan, Receiver<(Stream, String)>) {
             output,
             name: "app".to_owned(),
             batch_job: None,
-            life: 0,
             cores: Vec::new(),
         },
         lines,
@@ -174,10 +174,9 @@ fn one_that_dies_is_told_of_and_started_again() {
 /// In a run's second life a task is named with the life for people, and in the trail as ever.
 #[test]
 fn a_death_names_its_task_with_the_life() {
-    let script = "case $RINGMW_JOB in local.0.0) joins; begins; exit 7;; *) told; exit 0;; esac";
-    let (mut plan, lines) = plan(1, script);
-    plan.life = 2;
-    let bench = start_as(plan, lines);
+    let script =
+        "case $RINGMW_JOB in local.0.0) joins; of_life_2; begins; exit 7;; *) told; exit 0;; esac";
+    let bench = start(1, script);
     assert_eq!(bench.ended().0.how, "exit status: 7 in TASK-6");
     let line = "app: slave 0 (SLAVE-3) exited with 7 while it ran TASK-6.2; it is started again in 0.1 s\n";
     assert_eq!(bench.line(), (Stream::Stderr, line.into()));

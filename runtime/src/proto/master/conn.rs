@@ -12,6 +12,7 @@ use ringmw_codec::talk::Progress;
 use ringmw_sched::{Death, Departure, Nanos, SlaveId};
 
 use super::account::Deeds;
+use super::kept::CameOf;
 use super::logs::LogPace;
 use super::meter::Meter;
 use super::shared::Sending;
@@ -139,6 +140,8 @@ pub struct SlaveInfo {
     pub progress: Option<Progress>,
     /// How much of its log was taken in this second.
     pub(super) log_pace: LogPace,
+    /// The keys that former lives have told it.
+    pub(super) came_of: CameOf,
 }
 
 /// Why a connection of a slave ends, as the trail names it.

@@ -47,6 +47,7 @@ impl MasterCore {
             Ok(FromSlave::Log(log)) => self.on_log(conn, slave, &log),
             Ok(FromSlave::Want(want)) => self.on_want(conn, want),
             Ok(FromSlave::Checkpoint(checkpoint)) => self.on_checkpoint(conn, slave, &checkpoint),
+            Ok(FromSlave::CameOf(keys)) => self.on_came_of(conn, &keys.entries),
             Ok(FromSlave::Kept(kept)) => self.on_kept(conn, slave, &kept),
             Ok(FromSlave::Offer(offer)) if self.comes_back(conn) => {
                 self.on_former_offer(slave, offer)

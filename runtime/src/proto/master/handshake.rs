@@ -8,6 +8,7 @@ use ringmw_codec::handshake::{Hello, Refusal, Welcome, judge};
 
 use super::conn::{Phase, SlaveInfo, Stop};
 use super::incumbents::tell_bests;
+use super::kept::CameOf;
 use super::logs::LogPace;
 use super::{MasterCore, trail};
 use crate::proto::conn::ConnId;
@@ -60,6 +61,7 @@ impl MasterCore {
             seed: self.config.seed,
             shared_cache_bytes: self.config.rules.shared_cache_bytes,
             run: self.config.run,
+            life: self.life,
             reconnect_ms: self.config.reconnect / 1_000_000,
             log: self.config.rules.log,
             args: self.config.args.clone(),
@@ -79,6 +81,7 @@ impl MasterCore {
             since: now,
             progress: None,
             log_pace: LogPace::default(),
+            came_of: CameOf::default(),
         };
         let connected = Event::Connected {
             slave: id.0,

@@ -2,6 +2,9 @@
 //! and arguments, whatever number this life gives that. Who knows the tasks by those says which it is
 //! ([`MasterCore::take_returned`]); then it ends here.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::Elements;
 use ringmw_codec::control::Offer;
@@ -13,6 +16,10 @@ use super::conn::{Phase, Stop, offence};
 use super::known::Recorded;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::conn::ConnId;
+use crate::proto::incumbents::BESTS_MAX;
+
+/// Keys of incumbents that a result may have come of, each by its image.
+pub(crate) type CameOf = Arc<[(u32, u64)]>;
 
 /// A result that a slave has kept.
 pub(crate) struct Returned {
@@ -22,6 +29,8 @@ pub(crate) struct Returned {
     /// The hash of its task's arguments.
     pub(crate) args: u128,
     pub(crate) recorded: Recorded,
+    /// It counts only where these are known.
+    pub(crate) came_of: CameOf,
 }
 
 impl MasterCore {
@@ -31,6 +40,43 @@ impl MasterCore {
             Some(Phase::Slave { info, .. }) => info.about.comes_back_to != 0,
             _ => false,
         }
+    }
+
+    /// The keys that former lives have told this slave.
+    pub(super) fn on_came_of(&mut self, conn: ConnId, keys: &[(u32, u64)]) -> Result<(), Stop> {
+        if !self.comes_back(conn) {
+            return Err(offence(
+                "keys that a slave was told which comes back to no run",
+            ));
+        }
+        if let Some((best, _)) = keys.iter().find(|(best, _)| *best as usize >= BESTS_MAX) {
+            return Err(offence(format!(
+                "it was told a key of a Best with the number {best}"
+            )));
+        }
+        if let Some(came_of) = self.came_of(conn) {
+            let mut all: BTreeMap<u32, u64> = came_of.iter().copied().collect();
+            for &(best, image) in keys {
+                let known = all.entry(best).or_insert(image);
+                *known = image.min(*known);
+            }
+            *came_of = all.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    fn came_of(&mut self, conn: ConnId) -> Option<&mut CameOf> {
+        match self.conn_mut(conn).map(|conn| &mut conn.phase) {
+            Some(Phase::Slave { info, .. }) => Some(&mut info.came_of),
+            _ => None,
+        }
+    }
+
+    /// A key of these that this life does not know, and which incumbent it is of. One that is not made yet has none: what was
+    /// given before it did not see it.
+    pub(crate) fn unknown_of(&self, came_of: &CameOf) -> Option<u32> {
+        let unknown = |(best, image): &&(u32, u64)| !self.bests.has_reached(*best, *image);
+        came_of.iter().find(unknown).map(|(best, _)| *best)
     }
 
     /// All of a packet is checked before any of it is taken.
@@ -46,6 +92,7 @@ impl MasterCore {
         for result in &kept.results {
             self.check_kept(result).map_err(offence)?;
         }
+        let came_of = self.came_of(conn).cloned().unwrap_or_default();
         self.returned
             .extend(kept.results.iter().map(|result| Returned {
                 algorithm: AlgorithmId(result.algorithm),
@@ -56,6 +103,7 @@ impl MasterCore {
                     failed: result.failed,
                     compute: result.compute_ns,
                 },
+                came_of: Arc::clone(&came_of),
             }));
         self.trail.push(Event::Brought {
             slave: slave.0,

@@ -76,7 +76,7 @@ use connections::Spare;
 use failed::Keeper;
 use incumbents::Pace;
 use journal::Recorder;
-pub(crate) use kept::Returned;
+pub(crate) use kept::{CameOf, Returned};
 use lacking::Lacking;
 use logs::Logs;
 use secured::{SEALED_AHEAD_MAX, frame_to_send};

@@ -206,6 +206,7 @@ impl SlaveCore {
     /// `view` is that of `packet`.
     fn on_tasks(&mut self, view: &TaskBatchView<'_>, packet: Came<'_>, now: Nanos) {
         let packet = packet.keep_all();
+        let life = self.welcome.as_ref().map_or(0, |welcome| welcome.life);
         for (index, (entry, body)) in view.iter().enumerate() {
             self.queued += entry.count as usize;
             self.tasks.push_back(Queued {
@@ -213,6 +214,7 @@ impl SlaveCore {
                 count: entry.count,
                 left: 0..entry.count,
                 packet: self.packets,
+                life,
                 timeout: super::timeout::of_body(body),
                 algorithm: entry.algorithm,
                 marked: entry.flags & MARKED != 0,

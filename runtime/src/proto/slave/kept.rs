@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ringmw_codec::control::Offer;
+use ringmw_codec::control::{Bests, Offer};
 use ringmw_codec::frame::Kind;
 use ringmw_codec::kept::{Kept, KeptResult};
 use ringmw_sched::Nanos;
@@ -94,6 +94,8 @@ pub(super) struct Keeper {
     /// Offers that came before all of it, of each place the best, which the master has not told: it may not have recorded
     /// them yet.
     untold: Vec<Item>,
+    /// The best keys that former lives have told: what is kept may have come of them.
+    came_of: BTreeMap<u32, u64>,
     /// Why it has no master, while it has none.
     apart: Option<SlaveEnd>,
     /// The refusal that ended it passes: another try may end otherwise.
@@ -217,6 +219,10 @@ impl SlaveCore {
         self.say_lost(end);
         self.keeper.apart = Some(end.clone());
         self.keeper.take_up_untold();
+        for (best, image) in std::mem::take(&mut self.told) {
+            let known = self.keeper.came_of.entry(best).or_insert(image);
+            *known = image.min(*known);
+        }
         for item in &mut self.keeper.log {
             item.end = None;
         }
@@ -309,7 +315,19 @@ impl SlaveCore {
         self.keeper = std::mem::take(&mut former.keeper);
         self.keeper.apart = None;
         self.forget_former_keys();
+        self.say_came_of();
         self.say_kept(now);
+    }
+
+    /// The keys that former lives have told: this one takes what came of them only if it knows them, too.
+    fn say_came_of(&mut self) {
+        let entries: Vec<(u32, u64)> = self.keeper.came_of.clone().into_iter().collect();
+        let entries_max = self.result_bytes_max().saturating_sub(4) / Bests::ENTRY_BYTES;
+        for entries in entries.chunks(entries_max.max(1)) {
+            let entries = entries.to_vec();
+            self.out
+                .put(Kind::CameOf, |out| Bests { entries }.encode(out));
+        }
     }
 
     /// All that is kept, in its order.
@@ -487,7 +505,7 @@ impl SlaveCore {
 #[cfg(test)]
 mod tests {
     use ringmw_codec::batch::{ResultBatchView, TaskBatchBuilder, TaskBody, encode_task_body};
-    use ringmw_codec::control::{Offer, Recall, Shutdown, Withdraw};
+    use ringmw_codec::control::{Bests, Offer, Recall, Shutdown, Withdraw};
     use ringmw_codec::frame::{FrameReader, Kind};
     use ringmw_codec::handshake::{Hello, Welcome};
     use ringmw_codec::journal::hash_args;
@@ -496,7 +514,7 @@ mod tests {
     use super::{KEPT_BYTES_MAX, SENT_KEPT_FOR};
     use crate::proto::config::SlaveConfig;
     use crate::proto::put;
-    use crate::proto::slave::{Next, SlaveCore, SlaveEnd};
+    use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 
     fn core(patience: Option<u64>) -> SlaveCore {
         let hello = Hello::for_test();
@@ -517,6 +535,7 @@ mod tests {
         let welcome = Welcome {
             slave,
             run: 7,
+            life: slave,
             reconnect_ms,
             ..Welcome::for_test()
         };
@@ -699,6 +718,50 @@ mod tests {
         next.go_on(&mut core, 1);
         let all: Vec<_> = std::iter::from_fn(|| run(&mut next, b"x", 1)).collect();
         assert_eq!(all, [0, 1, 7]);
+    }
+
+    #[test]
+    fn a_task_is_of_the_life_that_handed_it_out() {
+        let mut core = served(300_000, None);
+        tasks(&mut core, 0..2);
+        core.on_closed("gone");
+        let mut next = self::core(None);
+        welcome(&mut next, 4, 300_000);
+        tasks(&mut next, [0]);
+        next.go_on(&mut core, 1);
+        let mut names = Vec::new();
+        while let Next::Run(Assignment { task, life, .. }) = next.next_task(1) {
+            names.push((task, life));
+            next.finish(0, Ok(b"x"), 5, 1);
+        }
+        assert_eq!(names, [(0, 3), (1, 3), (0, 4)]);
+    }
+
+    /// The next life hears first of the keys that a former one told: of them all, the best of each place.
+    #[test]
+    fn what_a_life_told_is_said_to_the_next_ones() {
+        let keys = |core: &mut SlaveCore, entries: &[(u32, u64)]| {
+            let entries = entries.to_vec();
+            heard(core, Kind::Bests, |out| Bests { entries }.encode(out));
+        };
+        let came_of = |frames: &[(Kind, Vec<u8>)]| match frames {
+            [(Kind::CameOf, payload), ..] => Bests::decode(payload).expect("our own").entries,
+            _ => Vec::new(),
+        };
+        let mut first = served(300_000, None);
+        keys(&mut first, &[(0, 9), (2, 5)]);
+        keys(&mut first, &[(0, 7)]);
+        tasks(&mut first, 0..2);
+        assert_eq!(run(&mut first, b"a", 0), Some(0));
+        first.on_closed("gone");
+        let mut second = back(&mut first, 1);
+        let frames = said(&mut second, 1);
+        assert_eq!(came_of(&frames), [(0, 7), (2, 5)]);
+        assert_eq!(kept(&frames), [100]);
+        keys(&mut second, &[(0, 8), (2, 4), (3, 3)]);
+        second.on_closed("gone again");
+        let mut third = back(&mut second, 2);
+        assert_eq!(came_of(&said(&mut third, 2)), [(0, 7), (2, 4), (3, 3)]);
     }
 
     /// What the master may not have had is said again, and again to the life after; what is older is not kept.

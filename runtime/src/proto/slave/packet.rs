@@ -21,6 +21,8 @@ pub struct Assignment {
     pub algorithm: u16,
     /// The packet that it came in, counted from the slave's start.
     pub packet: u64,
+    /// Which life of the run has handed it out.
+    pub(crate) life: u32,
     /// The master converses with it.
     pub(crate) converses: bool,
     /// Its start was announced: should its slave be lost, it is charged.
@@ -72,6 +74,8 @@ pub(super) struct Queued {
     pub(super) left: Range<u32>,
     /// The packet that it came in.
     pub(super) packet: u64,
+    /// Which life of the run has handed it out.
+    pub(super) life: u32,
     pub(super) algorithm: u16,
     pub(super) marked: bool,
     pub(super) bound: bool,

@@ -61,6 +61,7 @@ impl SlaveCore {
             task,
             algorithm: front.algorithm,
             packet: front.packet,
+            life: front.life,
             converses: front.converses,
             was_announced: front.marked,
             series: match is_last {

@@ -87,6 +87,12 @@ impl Law {
         self.needs.went += 1;
     }
 
+    /// Whether somebody is connected who has these labels.
+    pub(in crate::testing) fn is_anybody_with(&self, labels: &[String]) -> bool {
+        let mut slaves = self.needs.slaves.values();
+        slaves.any(|has| has == labels)
+    }
+
     /// Tasks that went to slaves for their labels.
     pub(in crate::testing) fn went_by_labels(&self) -> u64 {
         self.needs.went

@@ -344,7 +344,7 @@ impl Script {
             if self.fleet.processes() < self.processes && self.chance(30) {
                 self.fleet.join_later(10 * self.habits.every);
             }
-        } else if self.fleet.processes() < 3 {
+        } else if self.fleet.processes() < if self.lacks_labels() { 12 } else { 3 } {
             self.fleet.join_later(SECOND / 10);
         }
         if self.calm || self.chance(self.habits.take_percent) {
@@ -352,6 +352,12 @@ impl Script {
         }
         self.reserve();
         self.keep_ready();
+    }
+
+    /// Whether tasks may wait in calm for labels that nobody has, since those who came with all of them have left.
+    fn lacks_labels(&self) -> bool {
+        let mut all = self.fleet.labels.iter();
+        all.any(|labels| !self.law.is_anybody_with(labels))
     }
 
     /// What the handle does after each of its calls.

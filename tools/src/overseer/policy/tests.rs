@@ -253,7 +253,13 @@ fn slaves_that_wait_on_a_bad_host_do_not_make_it_good() {
         ..death("bad")
     };
     let jobs = [running(0..6), queued(6..7), vec![bad(7, 26), bad(8, 26)]].concat();
-    let effects = turn(&mut policy, 30, in_progress(9), &jobs, &[died.clone()]);
+    let effects = turn(
+        &mut policy,
+        30,
+        in_progress(9),
+        &jobs,
+        std::slice::from_ref(&died),
+    );
     let [Effect::Say(why), Effect::Remove { ids, .. }] = &effects[..] else {
         panic!("{effects:?}")
     };

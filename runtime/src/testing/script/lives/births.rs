@@ -112,7 +112,7 @@ impl Play {
         if self.hardship == Some(Hardship::Rot) {
             // What was read is there no more when it is used.
             for _ in 0..self.hardens.random_range(0..6) {
-                self.files.borrow_mut().rot_output(&mut self.hardens);
+                self.files.borrow_mut().rot_body(&mut self.hardens);
             }
         }
         let mut core = MasterCore::new(self.config.clone(), self.now);

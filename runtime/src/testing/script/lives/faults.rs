@@ -70,7 +70,7 @@ impl Play {
         }
         self.next_fault = self.now + self.rng.random_range(0..SECOND);
         if self.hardship == Some(Hardship::Rot) && self.hardens.random_range(0..8) == 0 {
-            self.files.borrow_mut().rot_output(&mut self.hardens);
+            self.files.borrow_mut().rot_body(&mut self.hardens);
         }
         match self.rng.random_range(0..8) {
             0 => {
