@@ -23,7 +23,8 @@
 //!   first, the others in the order submitted;
 //! - a marked task is announced before it begins, and then never given back; a charge stands for an announced task
 //!   whose slave crashed, and for no other departure;
-//! - a key of a `Best` that is told was offered, and its witness is kept;
+//! - a key of a `Best` that is told was offered, and its witness is kept, on the disk where the run has a journal; a slave
+//!   that comes back says what it offered again, unless it was told that key or a better one;
 //! - of shared data a slave wants what a task in its hands names, and is sent that, byte for byte, behind all else of a turn
 //!   and only while it reads; with room for all it wants nothing twice; a task begins with
 //!   all that it names, to the last byte; what cannot be read any more makes unrunnable what
@@ -32,6 +33,7 @@
 //!   longest first; nothing is kept of a half frame whose connection is gone;
 //! - packets keep to their bytes and tasks, hands to two packets or a few short tasks, the queue and the ready results to
 //!   their bounds;
+//! - of failures with no success between them two count against a slave at most, in whatever order they come;
 //! - a slave in quarantine was worse than the others, gets nothing of what it is in quarantine for but one task after each
 //!   pause, and half of the slaves are served;
 //! - no slave is judged by silence that was not silent, nor spared when it was, the master's own pauses aside; no
