@@ -1035,12 +1035,6 @@ const MUTANTS: &[Mutant] = &[
         new: "self.say_came_of();",
     },
     Mutant {
-        name: "lives: what a slave has kept counts whatever it came of",
-        file: "runtime/src/proto/incumbents.rs",
-        old: "incumbent.is_none_or(|incumbent| incumbent.image <= image)",
-        new: "incumbent.is_none_or(|incumbent| incumbent.image <= image || image > 0)",
-    },
-    Mutant {
         name: "lives: a slave does not say what came of which keys",
         file: "runtime/src/proto/slave/kept.rs",
         old: "        self.say_came_of();",

@@ -436,3 +436,25 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing is left half done under these locks, so a panic of another holder is no reason to stop.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Incumbents;
+
+    #[test]
+    fn a_former_lifes_key_is_known_where_its_incumbent_has_come_so_far() {
+        let bests = Incumbents::default();
+        assert!(bests.has_reached(0, 5), "what saw it came later");
+        let (best, ..) = bests.add(9, |_, _| Ok(()), 1).expect("the first");
+        let reached = |keys: &[u64]| {
+            keys.iter()
+                .map(|key| bests.has_reached(best, *key))
+                .collect()
+        };
+        let before: Vec<bool> = reached(&[12, 9, 5]);
+        assert_eq!(before, [true, true, false]);
+        assert_eq!(bests.accept(best, 5, b"witness"), Ok(true));
+        let after: Vec<bool> = reached(&[9, 5, 4]);
+        assert_eq!(after, [true, true, false]);
+    }
+}

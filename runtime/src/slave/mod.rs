@@ -119,6 +119,7 @@ pub(crate) fn birth(
         core.set_bounds(bounds);
         core.set_timeouts(registry.timeouts());
         core.set_mentions(registry.mentions());
+        core.set_populate(memory::populate);
         if patience != Some(0) {
             core.may_come_back(registry.hashes(), patience);
         }

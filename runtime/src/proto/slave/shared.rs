@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use ringmw_codec::batch::TaskSeries;
@@ -24,9 +25,16 @@ use crate::proto::blob::{Mentions, WINDOW_BYTES};
 /// Shared data that is here, as a task is given it.
 pub(crate) type Here = (BlobName, Arc<Vec<u8>>);
 
+/// Prepares memory that is about to be filled; its contents stay as they are.
+pub(crate) type Populate = fn(&mut [MaybeUninit<u8>]);
+
+/// Memory of what is coming is prepared in parts of so many bytes: the processor's caches hold one until it is filled.
+const POPULATED_BYTES: usize = 256 << 10;
+
 /// What a slave has of shared data.
 #[derive(Default)]
 pub(super) struct Shelf {
+    populate: Option<Populate>,
     /// By algorithm: what finds what its arguments mention, where they can.
     mentions: Vec<Option<Mentions>>,
     whole: BTreeMap<BlobName, Whole>,
@@ -49,8 +57,25 @@ struct Whole {
 struct Coming {
     of: BlobRef,
     data: Vec<u8>,
+    /// So many bytes of its memory are prepared, those that came included.
+    populated: usize,
     hash: blake3::Hasher,
     wanted: u64,
+}
+
+impl Coming {
+    /// Prepares the memory for so many bytes more, and some for what comes behind them.
+    fn populate(&mut self, more: usize, populate: Populate) {
+        let needed = self.data.len() + more;
+        if needed <= self.populated {
+            return;
+        }
+        let until = (needed + POPULATED_BYTES).min(self.data.capacity());
+        let from = self.populated.max(self.data.len()) - self.data.len();
+        let until_spare = until - self.data.len();
+        populate(&mut self.data.spare_capacity_mut()[from..until_spare]);
+        self.populated = until;
+    }
 }
 
 impl Shelf {
@@ -116,6 +141,11 @@ impl SlaveCore {
     /// By algorithm: what finds the shared data that its arguments mention, where they can.
     pub(crate) fn set_mentions(&mut self, mentions: Vec<Option<Mentions>>) {
         self.shelf.mentions = mentions;
+    }
+
+    /// Memory of shared data is prepared by this before it is filled.
+    pub(crate) fn set_populate(&mut self, populate: Populate) {
+        self.shelf.populate = Some(populate);
     }
 
     /// What is here from its first byte to its last, for an observer.
@@ -188,6 +218,7 @@ impl SlaveCore {
         self.shelf.coming = Some(Coming {
             of,
             data: Vec::new(),
+            populated: 0,
             hash: blake3::Hasher::new(),
             wanted: 0,
         });
@@ -278,15 +309,13 @@ impl SlaveCore {
 
     /// A piece came. One of what is wanted no more is passed over.
     pub(super) fn on_blob(&mut self, piece: &Blob<'_>) -> Result<(), String> {
-        let Some(Coming {
-            of,
-            data,
-            hash,
-            wanted,
-        }) = &mut self.shelf.coming
-        else {
+        let populate = self.shelf.populate;
+        let Some(coming) = &mut self.shelf.coming else {
             return Ok(());
         };
+        let Coming {
+            of, data, wanted, ..
+        } = coming;
         if piece.name != of.name || piece.from != data.len() as u64 {
             return Ok(());
         }
@@ -301,9 +330,12 @@ impl SlaveCore {
             data.try_reserve_exact(bytes)
                 .map_err(|_| format!("there is no memory for shared data of {bytes} bytes"))?;
         }
-        data.extend_from_slice(piece.bytes);
-        hash.update(piece.bytes);
-        if (data.len() as u64) < of.bytes {
+        if let Some(populate) = populate {
+            coming.populate(piece.bytes.len(), populate);
+        }
+        coming.data.extend_from_slice(piece.bytes);
+        coming.hash.update(piece.bytes);
+        if (coming.data.len() as u64) < coming.of.bytes {
             self.want_more();
             return Ok(());
         }
@@ -433,6 +465,38 @@ mod tests {
                     && reason.contains("another content"),
                 "{reason}"
             );
+        }
+    }
+
+    thread_local! {
+        static POPULATED: std::cell::RefCell<Vec<std::ops::Range<usize>>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+
+    fn note_populated(memory: &mut [MaybeUninit<u8>]) {
+        let range = memory.as_ptr_range();
+        POPULATED.with_borrow_mut(|all| all.push(range.start as usize..range.end as usize));
+    }
+
+    #[test]
+    fn memory_is_prepared_once_ahead_of_what_comes_and_no_further_than_it_goes() {
+        for bytes in [1, PIECE_BYTES_MAX, 10 * PIECE_BYTES_MAX + 5_000] {
+            let content: Vec<u8> = (0..bytes).map(|n| (n % 251) as u8).collect();
+            let of = BlobRef {
+                name: name_of(&content),
+                bytes: content.len() as u64,
+            };
+            let mut core = slave_with(&[&[of]], 1 << 30);
+            core.set_populate(note_populated);
+            give(&mut core, of, &content);
+            let Next::Run(task) = core.next_task(0) else {
+                panic!("it has all that it names")
+            };
+            let data = task.shared[0].1.as_ptr_range();
+            let populated = POPULATED.take();
+            let ends = populated.windows(2).all(|two| two[0].end == two[1].start);
+            assert!(ends, "one behind the other: {populated:?}");
+            let all = populated[0].start..populated[populated.len() - 1].end;
+            assert_eq!(all, data.start as usize..data.end as usize);
         }
     }
 
