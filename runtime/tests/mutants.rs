@@ -904,6 +904,12 @@ const MUTANTS: &[Mutant] = &[
         new: "alike.ended_by.is_none_or(|done| done < last)",
     },
     Mutant {
+        name: "quarantine: a failure with a lower number lets its run count again",
+        file: "sched/src/data/health.rs",
+        old: "if counts > 0 && last >= alike.anchor {",
+        new: "if counts > 0 {",
+    },
+    Mutant {
         name: "lives: the hand-out of what is begun at most once does not wait for its record",
         file: "runtime/src/proto/master/journal.rs",
         old: "state.barred = Some((self.barrier, held_from));",
@@ -1039,6 +1045,15 @@ const MUTANTS: &[Mutant] = &[
         file: "runtime/src/proto/slave/kept.rs",
         old: "now >= result.at + SENT_KEPT_FOR",
         new: "now >= front.at + SENT_KEPT_FOR",
+    },
+    Mutant {
+        name: "lives: a key is told to slaves before the record of its offer is on disk",
+        file: "runtime/src/proto/incumbents.rs",
+        old: "match &mut self.improved {
+                None => incumbent.tell(image, news),",
+        new: "incumbent.tell(image, news);
+            match &mut self.improved {
+                None => {}",
     },
     Mutant {
         name: "told: slaves are missing for ever once some were",

@@ -33,7 +33,7 @@ const VERSION: Range<usize> = 8..12;
 pub(super) struct SimSegment {
     pub(super) bytes: Vec<u8>,
     /// Of them those that a loss of power leaves.
-    synced: usize,
+    pub(super) synced: usize,
     pub(super) written: Vec<u8>,
     /// What went bad though it was safe.
     pub(super) bad: Vec<Range<usize>>,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use ringmw_codec::control::{GoodbyeCode, Offer, Starting};
+use ringmw_codec::control::{Bests, GoodbyeCode, Offer, Starting};
 use ringmw_codec::frame::{self, Block, FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_codec::log::{Log, LogLevel};
@@ -365,8 +365,8 @@ impl SimSlave {
             && !self.is_apart()
             && let Some(chunk) = link.down.read(now)
         {
-            let (ear, open) = (&mut self.ear, &mut self.recalls_open);
-            let heard = &mut |frames: &[u8]| hear(ear, open, frames);
+            let (ear, mut heard) = (&mut self.ear, Heard::default());
+            let hears = &mut |frames: &[u8]| hear(ear, &mut heard, frames);
             let mut rest = &chunk[..];
             // Into memory that it lends, as its I/O thread reads.
             while !rest.is_empty()
@@ -375,11 +375,13 @@ impl SimSlave {
                 let (its, after) = rest.split_at(rest.len().min(until - bytes.len()));
                 bytes.extend_from_slice(its);
                 rest = after;
-                self.core.on_block(bytes, its.len(), now, heard);
+                self.core.on_block(bytes, its.len(), now, hears);
             }
             if !rest.is_empty() {
-                self.core.on_received(rest, now, heard);
+                self.core.on_received(rest, now, hears);
             }
+            self.recalls_open += heard.recalls;
+            self.forget_told(&heard.told);
             if let Some(SlaveEnd::MasterLost(reason)) = self.core.end() {
                 let is_read = !reason.contains("cannot be read");
                 assert!(is_read || !self.trusts, "of an honest master: {reason}");
@@ -552,11 +554,18 @@ impl SimSlave {
             return Step::On;
         }
         if let Some(computing) = &mut self.computing {
+            let mut offered = Vec::new();
             while computing.offers.first().is_some_and(|offer| offer.0 <= now) {
                 let (_, best, image, witness) = computing.offers.remove(0);
-                if let Err(reason) = self.core.offer(best, image, &witness) {
-                    computing.refused.get_or_insert(reason);
+                match self.core.offer(best, image, &witness) {
+                    Ok(()) => offered.push((best, image)),
+                    Err(reason) => {
+                        computing.refused.get_or_insert(reason);
+                    }
                 }
+            }
+            for (best, image) in offered {
+                self.owe(best, image);
             }
             self.nudge(now);
             let is_due = self
@@ -939,10 +948,23 @@ impl SimSlave {
     }
 }
 
-/// Reads what it hears, for recalls.
-fn hear(ear: &mut FrameReader, recalls_open: &mut u64, frames: &[u8]) {
-    let _ = ear.feed(frames, &|_| u32::MAX, &mut |kind, _| {
-        *recalls_open += u64::from(kind == Kind::Recall);
+/// What a slave has heard that matters to the observer.
+#[derive(Default)]
+struct Heard {
+    recalls: u64,
+    /// Keys of the run's incumbents, by place.
+    told: Vec<(u32, u64)>,
+}
+
+/// Reads what it hears.
+fn hear(ear: &mut FrameReader, heard: &mut Heard, frames: &[u8]) {
+    let _ = ear.feed(frames, &|_| u32::MAX, &mut |kind, payload| {
+        heard.recalls += u64::from(kind == Kind::Recall);
+        if kind == Kind::Bests
+            && let Ok(bests) = Bests::decode(payload)
+        {
+            heard.told.extend(bests.entries);
+        }
         ControlFlow::<()>::Continue(())
     });
 }

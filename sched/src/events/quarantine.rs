@@ -515,6 +515,12 @@ impl<P: Series> Scheduler<P> {
         at.is_some_and(|at| self.slaves.get(at).suspect || self.slaves.get(at).barred)
     }
 
+    /// Failures that are held against a slave: without those that are of one run of failures.
+    pub fn failures_that_count(&self, slave: SlaveId, algorithm: AlgorithmId) -> u64 {
+        let at = self.slaves.find(slave);
+        at.map_or(0, |at| self.health.against_others(at, algorithm).0.failed)
+    }
+
     /// The algorithms of which a slave gets no unordered tasks: since when, until when, and whether it is for its host.
     pub fn wards(&self, slave: SlaveId) -> Vec<(AlgorithmId, Nanos, Nanos, bool)> {
         let Some(at) = self

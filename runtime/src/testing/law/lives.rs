@@ -9,7 +9,7 @@ use std::ops::{ControlFlow, Range};
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchView, TaskSeries};
-use ringmw_codec::control::Returned;
+use ringmw_codec::control::{Bests, Returned};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::journal::{BegunEntry, Found, Record, Records, Segment, seal};
 use ringmw_codec::kept::{Kept, KeptResult};
@@ -21,6 +21,9 @@ use crate::proto::disk::Name;
 use crate::proto::known::{KnownBest, Tally};
 use crate::testing::disk::{Files, SimSegment};
 use crate::testing::watch::Watch;
+
+/// The key that each incumbent begins with.
+const NONE_YET: u64 = u64::MAX;
 
 /// By what a task is known in each life: algorithm, family and number of its stream, hash of its arguments.
 pub(in crate::testing) type Key = (u16, u64, u64, u128);
@@ -51,6 +54,8 @@ pub(in crate::testing) struct LivesLaw {
     given_back: BTreeSet<Key>,
     from_slaves: BTreeMap<(u32, ConnId), FrameReader>,
     ears: BTreeMap<(u32, ConnId), FrameReader>,
+    /// Places and keys that slaves were told.
+    told: BTreeSet<(u32, u64)>,
     /// Some of what was handed out.
     pub(in crate::testing) seen: BTreeSet<Key>,
     /// Tasks whose record went bad on the disk, which was told: they may be begun twice.
@@ -360,6 +365,12 @@ impl LivesLaw {
             if kind == Kind::Welcome {
                 self.welcomed.insert((master, conn));
             }
+            if kind == Kind::Bests {
+                let bests = Bests::decode(payload).expect("a master's own");
+                for (best, key) in bests.entries {
+                    self.on_key(best, key, files);
+                }
+            }
             if kind == Kind::Tasks {
                 let batch = TaskBatchView::decode(payload).expect("a master sends tasks");
                 for (entry, body) in batch.iter() {
@@ -380,6 +391,29 @@ impl LivesLaw {
         });
         assert!(read.is_ok(), "a master sends frames");
         self.ears.insert((master, conn), ear);
+    }
+
+    /// A key is told to a slave, which leaves out others for it and outlives its master: its witness lies on the disk.
+    fn on_key(&mut self, best: u32, key: u64, files: &Files) {
+        if key == NONE_YET || !self.told.insert((best, key)) {
+            return;
+        }
+        let is_safe = files.segments.values().any(|segment| {
+            let Ok((head, begin)) = Segment::decode(&segment.written) else {
+                return false;
+            };
+            // What comes behind it on the disk is no part of it.
+            let safe = segment.written.len().min(segment.synced);
+            let mut records = Records::new(&head, &segment.written[..safe.max(begin)], begin);
+            records.any(|found| {
+                matches!(found, Found::Record { record: Record::Offer(offer), .. }
+                    if (offer.best, offer.image) == (best, key))
+            })
+        });
+        assert!(
+            is_safe,
+            "the key {key} of place {best} is told, and its offer is not on the disk"
+        );
     }
 
     /// Whether what a master knows of a task has gone from the disk since it was read.

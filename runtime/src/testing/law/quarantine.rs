@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringmw_codec::audit::Event;
-use ringmw_sched::{Nanos, SlaveId};
+use ringmw_sched::{AlgorithmId, Nanos, SlaveId};
 
 use crate::proto::master::MasterCore;
 use crate::testing::law::Law;
@@ -33,6 +33,8 @@ pub(super) struct Wards {
     done: BTreeMap<u16, BTreeSet<u64>>,
     /// Those that a slave has failed.
     failed: BTreeMap<(SlaveId, u16), BTreeSet<u64>>,
+    /// Who has failed something since what counts was looked at last.
+    fails: BTreeSet<(SlaveId, u16)>,
     /// Somebody was served apart in this turn, or in the one before.
     apart: bool,
     /// How many there were in all, and how many were taken back as they had healed.
@@ -48,6 +50,9 @@ impl Wards {
             false => self.failed.entry(key).or_default(),
         };
         of.insert(task);
+        if !done {
+            self.fails.insert(key);
+        }
     }
 
     /// How many runs of failures a slave had, between each two of which a task has succeeded.
@@ -61,6 +66,16 @@ impl Wards {
             before = Some(task);
         }
         runs
+    }
+
+    /// So many failures of a slave count.
+    fn check_counted(&self, key: (SlaveId, u16), failed: u64) {
+        let runs = self.runs_of_failures(key);
+        assert!(
+            failed <= ALIKE_MAX * runs,
+            "{} is bad by {failed} failures, which are {runs} runs",
+            key.0
+        );
     }
 }
 
@@ -89,11 +104,7 @@ impl Law {
                     "SLAVE-{slave} is no worse than the others: {failed} of {of}, {others_failed} of {others_of}"
                 );
                 let key = (SlaveId(*slave), self.index_of(algorithm));
-                let runs = self.wards.runs_of_failures(key);
-                assert!(
-                    *failed <= ALIKE_MAX * runs,
-                    "SLAVE-{slave} is bad by {failed} failures, which are {runs} runs"
-                );
+                self.wards.check_counted(key, *failed);
                 let pause = pause_ms * MS;
                 let ward = Ward {
                     pause,
@@ -169,6 +180,10 @@ impl Law {
         let slaves = &self.slaves;
         if let Some((_, text)) = self.wards.wrong.first() {
             panic!("{text}");
+        }
+        for key in std::mem::take(&mut self.wards.fails) {
+            let counted = core.sched().failures_that_count(key.0, AlgorithmId(key.1));
+            self.wards.check_counted(key, counted);
         }
         self.wards.open.retain(|(id, _), _| slaves.contains_key(id));
         let apart: BTreeSet<SlaveId> = self.wards.open.keys().map(|(id, _)| *id).collect();

@@ -1,14 +1,17 @@
 //! A simulated slave that has lost its master comes back to its run: what the thread that looks for the next life does, with
 //! the very cores.
 
+use std::collections::BTreeMap;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use ringmw_codec::frame::FrameReader;
+use ringmw_codec::control::Offer;
+use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{Key, Secret};
 use ringmw_sched::Nanos;
 
-use super::{Life, SimSlave};
+use super::{Heard, Life, SimSlave, hear};
 use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::slave::{SlaveCore, SlaveEnd};
@@ -29,6 +32,8 @@ pub(super) struct Back {
     /// When it tries again.
     look_at: Nanos,
     tries: Option<Try>,
+    /// The best key that it has offered for each place and that no life has told.
+    untold: BTreeMap<u32, u64>,
 }
 
 /// A connection that may become the next master's.
@@ -38,6 +43,9 @@ struct Try {
     out: Vec<u8>,
     written: usize,
     until: Nanos,
+    /// Reads what it hears.
+    ear: FrameReader,
+    heard: Heard,
 }
 
 /// What came of a try.
@@ -61,7 +69,26 @@ impl SimSlave {
             since: None,
             look_at: 0,
             tries: None,
+            untold: BTreeMap::new(),
         }));
+    }
+
+    /// Its task has offered a key, which it is to say until a life has told it or a better one.
+    pub(super) fn owe(&mut self, best: u32, key: u64) {
+        if let Some(back) = self.back.as_mut().filter(|_| self.core.end().is_none()) {
+            let untold = back.untold.entry(best).or_insert(key);
+            *untold = key.min(*untold);
+        }
+    }
+
+    /// A life tells these keys.
+    pub(super) fn forget_told(&mut self, told: &[(u32, u64)]) {
+        if let Some(back) = &mut self.back {
+            for (best, key) in told {
+                back.untold
+                    .retain(|untold, offered| untold != best || *offered < *key);
+            }
+        }
     }
 
     /// It has no master, and looks for one.
@@ -133,6 +160,8 @@ impl SimSlave {
             out: Vec::new(),
             written: 0,
             until: now + ANSWER_WAIT,
+            ear: FrameReader::new(),
+            heard: Heard::default(),
         });
     }
 
@@ -162,7 +191,8 @@ impl SimSlave {
             && tries.core.end().is_none()
             && let Some(chunk) = link.down.read(now)
         {
-            tries.core.on_received(&chunk, now, &mut |_| ());
+            let (ear, heard) = (&mut tries.ear, &mut tries.heard);
+            (tries.core).on_received(&chunk, now, &mut |frames| hear(ear, heard, frames));
         }
         let is_gone = link.down.ended(now).is_some();
         tries.core.on_time(now, 0);
@@ -208,12 +238,29 @@ impl SimSlave {
         );
         tries.core.go_on(&mut self.core, now);
         self.core = *tries.core;
-        (self.tap, self.ear, self.mouth) =
-            (FrameReader::new(), FrameReader::new(), FrameReader::new());
+        self.check_untold();
+        self.forget_told(&tries.heard.told);
+        (self.tap, self.ear, self.mouth) = (FrameReader::new(), tries.ear, FrameReader::new());
         self.announced.clear();
         (self.io_at, self.compute_at) = (now, now);
         self.looked = now;
         std::mem::replace(&mut self.link, tries.link)
+    }
+
+    /// A life that has told a key has recorded its witness. Of any other nobody else may know.
+    fn check_untold(&self) {
+        let said = self.unsaid(Kind::Offer);
+        let said: Vec<_> = said
+            .iter()
+            .map(|offer| Offer::decode(offer).expect("a core's own"))
+            .collect();
+        for (best, key) in self.back.iter().flat_map(|back| &back.untold) {
+            let is_said = |offer: &Offer<'_>| offer.best == *best && offer.key <= *key;
+            assert!(
+                self.lied || said.iter().any(is_said),
+                "a slave comes back, and its offer {key} for place {best} is lost"
+            );
+        }
     }
 
     /// Says these frames once it is welcome: what it brings of another run.
