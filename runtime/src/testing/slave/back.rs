@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use ringmw_codec::control::Offer;
+use ringmw_codec::control::{Bests, Offer};
 use ringmw_codec::frame::{FrameReader, Kind};
 use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{Key, Secret};
@@ -34,6 +34,8 @@ pub(super) struct Back {
     tries: Option<Try>,
     /// The best key that it has offered for each place and that no life has told.
     untold: BTreeMap<u32, u64>,
+    /// The best key of each place that lives have told: what it has kept may have come of it.
+    told: BTreeMap<u32, u64>,
 }
 
 /// A connection that may become the next master's.
@@ -70,6 +72,7 @@ impl SimSlave {
             look_at: 0,
             tries: None,
             untold: BTreeMap::new(),
+            told: BTreeMap::new(),
         }));
     }
 
@@ -85,6 +88,8 @@ impl SimSlave {
     pub(super) fn forget_told(&mut self, told: &[(u32, u64)]) {
         if let Some(back) = &mut self.back {
             for (best, key) in told {
+                let known = back.told.entry(*best).or_insert(*key);
+                *known = (*key).min(*known);
                 back.untold
                     .retain(|untold, offered| untold != best || *offered < *key);
             }
@@ -239,6 +244,7 @@ impl SimSlave {
         tries.core.go_on(&mut self.core, now);
         self.core = *tries.core;
         self.check_untold();
+        self.check_came_of();
         self.forget_told(&tries.heard.told);
         (self.tap, self.ear, self.mouth) = (FrameReader::new(), tries.ear, FrameReader::new());
         self.announced.clear();
@@ -259,6 +265,21 @@ impl SimSlave {
             assert!(
                 self.lied || said.iter().any(is_said),
                 "a slave comes back, and its offer {key} for place {best} is lost"
+            );
+        }
+    }
+
+    /// The next life hears which keys what it has kept may have come of.
+    fn check_came_of(&self) {
+        let said = self.unsaid(Kind::CameOf);
+        let said = said
+            .iter()
+            .map(|keys| Bests::decode(keys).expect("a core's own"));
+        let said: Vec<(u32, u64)> = said.flat_map(|keys| keys.entries).collect();
+        for (best, key) in self.back.iter().flat_map(|back| &back.told) {
+            assert!(
+                self.lied || said.iter().any(|(of, told)| of == best && told <= key),
+                "a slave comes back, and does not say that it was told {key} for place {best}"
             );
         }
     }
