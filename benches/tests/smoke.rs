@@ -46,14 +46,21 @@ fn throughput_runs_through_map_and_queue_on_both_engines() {
     ];
     for case in cases {
         for engine in ["auto", "epoll"] {
+            // So many packets that not all of them are on their way when the first results come.
+            let tasks = if case.contains("-g1000-") {
+                50_000
+            } else {
+                5_000
+            };
+            let number = tasks.to_string();
             let args = [
-                "--case", case, "--tasks", "5000", "--engine", engine, "--json",
+                "--case", case, "--tasks", &number, "--engine", engine, "--json",
             ];
             let line = line(env!("CARGO_BIN_EXE_throughput"), &args);
             assert_eq!(line["case"], case);
             assert!(line["engine"] == "ring" || line["engine"] == "epoll");
             // Every result that comes after the first tenth is measured.
-            assert_eq!(positive(&line, "tasks"), 4_500.0);
+            assert_eq!(positive(&line, "tasks"), f64::from(tasks / 10 * 9));
             positive(&line, "tasks_per_s");
             positive(&line, "master_cpu_ns_per_task");
             positive(&line, "bytes_out");
