@@ -1041,12 +1041,6 @@ const MUTANTS: &[Mutant] = &[
         new: "        let _ = Self::say_came_of;",
     },
     Mutant {
-        name: "lives: an offer is kept no longer than what came before it",
-        file: "runtime/src/proto/slave/kept.rs",
-        old: "now >= result.at + SENT_KEPT_FOR",
-        new: "now >= front.at + SENT_KEPT_FOR",
-    },
-    Mutant {
         name: "lives: a key is told to slaves before the record of its offer is on disk",
         file: "runtime/src/proto/incumbents.rs",
         old: "match &mut self.improved {

@@ -219,7 +219,7 @@ impl SlaveCore {
         self.say_lost(end);
         self.keeper.apart = Some(end.clone());
         self.keeper.take_up_untold();
-        for (best, image) in std::mem::take(&mut self.told) {
+        for (&best, &image) in &self.told {
             let known = self.keeper.came_of.entry(best).or_insert(image);
             *known = image.min(*known);
         }
