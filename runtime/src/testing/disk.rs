@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use rand::{Rng as _, RngExt};
 use rand_chacha::ChaCha8Rng;
-use ringmw_codec::journal::{Found, Record, Records, Segment};
+use ringmw_codec::journal::{Found, Record, Records, Segment, StateFile};
 use ringmw_sched::Nanos;
 use tokio::sync::oneshot;
 
@@ -91,6 +91,14 @@ impl Files {
             }
         };
         segment.bad.push(range);
+    }
+
+    /// Whether a saved state has this key with its witness.
+    pub(super) fn has_saved(&self, best: u32, key: u64) -> bool {
+        let states = self.states.iter().flatten();
+        let states = states.filter_map(|file| StateFile::decode(file).ok());
+        let mut saved = states.flat_map(|state| state.bests);
+        saved.any(|saved| (saved.best, saved.image) == (best, key))
     }
 
     /// A bit of a recorded output or witness is flipped.

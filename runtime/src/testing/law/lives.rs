@@ -393,7 +393,8 @@ impl LivesLaw {
         self.ears.insert((master, conn), ear);
     }
 
-    /// A key is told to a slave, which leaves out others for it and outlives its master: its witness lies on the disk.
+    /// A key is told to a slave, which leaves out others for it and outlives its master: its witness lies on the disk, in the
+    /// journal or in a saved state.
     fn on_key(&mut self, best: u32, key: u64, files: &Files) {
         if key == NONE_YET || !self.told.insert((best, key)) {
             return;
@@ -411,7 +412,7 @@ impl LivesLaw {
             })
         });
         assert!(
-            is_safe,
+            is_safe || files.has_saved(best, key),
             "the key {key} of place {best} is told, and its offer is not on the disk"
         );
     }
