@@ -24,9 +24,9 @@ pub(crate) const SERIES_TASKS_MAX: u32 = 1_000;
 /// Of small packets a slave may have several ahead: at least up to this many tasks in hand,
 const SHORT_TASKS: u32 = 64;
 /// or so many packets of them,
-const SHORT_PACKETS: u32 = 6;
+const SHORT_PACKETS: u32 = 16;
 /// which are no more tasks than this,
-const SHORT_TASKS_MAX: u32 = 640;
+const SHORT_TASKS_MAX: u32 = 1_600;
 
 /// The limits of a run.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]

@@ -107,13 +107,18 @@ fn small_packets_of_short_tasks_go_many_at_a_time() {
     };
     let quick = 2_000;
     assert_eq!(ahead(1, quick, 10_000), [64, 64]);
-    assert_eq!(ahead(10, quick, 10_000), [60, 60], "six packets of ten");
-    assert_eq!(ahead(33, quick, 10_000), [198, 198], "six packets");
-    assert_eq!(ahead(100, quick, 100_000), [200, 200], "500 us of compute");
-    assert_eq!(ahead(100, 500, 100_000), [600, 600], "six packets");
     assert_eq!(
-        ahead(200, 500, 100_000),
-        [600, 600],
+        ahead(10, quick, 20_000),
+        [160, 160],
+        "sixteen packets of ten"
+    );
+    assert_eq!(ahead(33, quick, 20_000), [231, 231], "500 us of compute");
+    assert_eq!(ahead(33, 500, 50_000), [528, 528], "sixteen packets");
+    assert_eq!(ahead(100, quick, 100_000), [200, 200], "500 us of compute");
+    assert_eq!(ahead(100, 100, 100_000), [1_600, 1_600], "sixteen packets");
+    assert_eq!(
+        ahead(200, 100, 100_000),
+        [1_600, 1_600],
         "no more tasks than that"
     );
     assert_eq!(ahead(400, 500, 100_000), [800, 800], "two");

@@ -217,7 +217,7 @@ fn own_tasks_go_ahead_like_any_other() {
             sched.held_by(slave)
         };
         assert_eq!(ahead(1, 2_000, 1_000), 64);
-        assert_eq!(ahead(10, 2_000, 10_000), 60, "six packets of ten");
+        assert_eq!(ahead(10, 2_000, 10_000), 160, "sixteen packets of ten");
         assert_eq!(ahead(1, MS, 1_000), 2);
         assert_eq!(ahead(1, 2_000, 65), 2, "not plenty");
         assert_eq!(ahead(10, 2_000, 19), 10, "no full packet ahead");
