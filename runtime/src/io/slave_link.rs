@@ -155,19 +155,22 @@ impl Link {
             .expect("no thread of a slave panics with the wire in its hands")
     }
 
-    /// The main thread serves the connection until `ready` gives something, or until this time; then it is to compute.
-    pub(crate) fn serve_until<T>(
+    /// The main thread serves the connection until `is_ready` says that it is to compute, or until this time.
+    pub(crate) fn serve_until(
         &self,
         until: Nanos,
-        mut ready: impl FnMut(&mut SlaveCore, &Clock) -> Option<T>,
-    ) -> Option<T> {
+        mut is_ready: impl FnMut(&mut SlaveCore, &Clock) -> bool,
+    ) {
         loop {
-            let (value, over, deadline, apart) = {
+            let (ready, over, deadline, apart) = {
                 let mut core = self.core();
                 self.learn(&mut core);
-                let value = ready(&mut core, &self.clock);
-                let over = core.end().is_some();
-                (value, over, core.next_deadline(), core.is_apart())
+                let ready = is_ready(&mut core, &self.clock);
+                let deadline = match ready {
+                    true => until,
+                    false => core.next_deadline(),
+                };
+                (ready, core.end().is_some(), deadline, core.is_apart())
             };
             if apart && !self.is_looking.load(Ordering::SeqCst) {
                 self.publish();
@@ -179,9 +182,8 @@ impl Link {
                 self.publish();
                 self.wake_io();
             }
-            if value.is_some() || self.clock.now() >= until {
-                self.begin_to_compute();
-                return value;
+            if ready || self.clock.now() >= until {
+                return self.begin_to_compute();
             }
             // Not before: between two tasks that are in hand it is not this thread that reads.
             let has_served = self.main_serves.swap(true, Ordering::SeqCst);
@@ -197,15 +199,20 @@ impl Link {
         }
     }
 
+    /// For each task this is done, so without an exchange between processors: no other thread writes these two.
     fn begin_to_compute(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.main_serves.store(false, Ordering::SeqCst);
+        let begun = self.begun.load(Ordering::Relaxed);
+        self.begun.store(begun.wrapping_add(1), Ordering::Relaxed);
+        if self.main_serves.load(Ordering::Relaxed) {
+            self.main_serves.store(false, Ordering::SeqCst);
+        }
         self.wake_from_deep();
     }
 
-    /// What the I/O thread went to sleep for has changed.
+    /// What the I/O thread went to sleep for has changed. It says that it sleeps before it looks at what that is, at the
+    /// core under its lock: so who has changed it there since sees what it said.
     fn wake_from_deep(&self) {
-        if self.deep.swap(false, Ordering::SeqCst) {
+        if self.deep.load(Ordering::SeqCst) && self.deep.swap(false, Ordering::SeqCst) {
             self.wake_io();
         }
     }

@@ -88,15 +88,17 @@ impl Host for OnLink {
 impl OnLink {
     /// What the core gives, once it gives it; until this time the connection is served meanwhile.
     fn talk<T>(&self, until: Nanos, mut ask: impl FnMut(&mut SlaveCore) -> Talked<T>) -> Option<T> {
-        let first = ask(&mut self.0.core());
-        let given = match first {
+        let mut ask = |core: &mut SlaveCore| match ask(core) {
             Talked::Now(value) => Some(value),
-            Talked::Wait if until <= self.0.clock.now() => None,
-            Talked::Wait => self.0.serve_until(until, |core, _| match ask(core) {
-                Talked::Now(value) => Some(value),
-                Talked::Wait => None,
-            }),
+            Talked::Wait => None,
         };
+        let mut given = ask(&mut self.0.core());
+        if given.is_none() && self.0.clock.now() < until {
+            self.0.serve_until(until, |core, _| {
+                given = ask(core);
+                given.is_some()
+            });
+        }
         let has_output = self.0.core().has_output();
         if has_output {
             self.0.flush();

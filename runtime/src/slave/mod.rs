@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringmw_codec::audit::{Event, Who};
 use ringmw_codec::control::GoodbyeCode;
@@ -215,10 +215,14 @@ impl Slave {
             .spawn(move || io.run(term.as_ref(), replace, memory_max, &*looks))
             .map_err(|error| failed("cannot start the I/O thread", error))?;
         // Welcome and shutdown may come in one breath: that slave joined, and is told to go by its loop.
-        let answer = link.serve_until(Nanos::MAX, |core, _| match (core.welcome(), core.end()) {
-            (Some(welcome), _) => Some(Ok(welcome.clone())),
-            (None, Some(end)) => Some(Err(end.clone())),
-            (None, None) => None,
+        let mut answer = None;
+        link.serve_until(Nanos::MAX, |core, _| {
+            answer = match (core.welcome(), core.end()) {
+                (Some(welcome), _) => Some(Ok(welcome.clone())),
+                (None, Some(end)) => Some(Err(end.clone())),
+                (None, None) => None,
+            };
+            answer.is_some()
         });
         let welcome = answer.expect("it is waited for without end")?;
         let id = SlaveId(welcome.slave);
@@ -387,20 +391,19 @@ impl Slave {
             let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
             self.link.clock.now().saturating_add(timeout)
         });
-        let cancelled = Arc::clone(&self.link.cancelled);
         let mut id = None;
-        let bests = self.link.bests.clone();
-        let next = self.link.serve_until(until, |core, clock| {
+        let mut next = Next::Wait;
+        let link = &*self.link;
+        link.serve_until(until, |core, clock| {
             id = core.id();
-            match core.next_task(core.now_of_task(|| clock.now())) {
-                Next::Wait => None,
-                next => {
-                    // Under the lock: a withdrawal of this very task may come next.
-                    cancelled.store(core.is_cancelled(), Ordering::Relaxed);
-                    bests.set_hungry(core.is_hungry());
-                    Some(next)
-                }
+            next = core.next_task(core.now_of_task(|| clock.now()));
+            if matches!(next, Next::Wait) {
+                return false;
             }
+            // Under the lock: a withdrawal of this very task may come next.
+            link.cancelled.store(core.is_cancelled(), Ordering::Relaxed);
+            link.bests.set_hungry(core.is_hungry());
+            true
         });
         if let Some(id) = id.filter(|id| *id != self.id) {
             // The next life of its run has given it another.
@@ -408,11 +411,11 @@ impl Slave {
             self.cx.set_slave(id);
         }
         match next {
-            Some(Next::Run(assignment)) => {
+            Next::Run(assignment) => {
                 self.run(&assignment);
                 Some(assignment.packet)
             }
-            _ => None,
+            Next::Wait | Next::Stop(_) => None,
         }
     }
 
@@ -425,11 +428,11 @@ impl Slave {
             // It listens, and the master is to know.
             self.link.flush();
         }
-        let begun = Instant::now();
+        let begun = self.link.clock.now();
         let outcome = compute(&self.registry, assignment, &mut self.cx, &mut self.output);
         crash::end_a_child();
-        let compute = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let now = self.link.clock.now();
+        let compute = now - begun;
         let mut core = self.link.core();
         match &outcome {
             Ok(()) => core.finish(assignment.algorithm, Ok(&self.output), compute, now),
@@ -451,7 +454,8 @@ impl Slave {
                 _ => word.ended(),
             }
         }
-        let (over, output) = (core.end().is_some(), core.has_output());
+        let over = core.end().is_some();
+        let output = core.has_output();
         let waits = core.has_collected();
         drop(core);
         if output {
@@ -503,7 +507,7 @@ pub(crate) fn compute(
         stream: body.stream,
         tag: (body.tag_type != 0).then_some((body.tag_type, body.tag)),
         shared: &assignment.shared,
-        resume: assignment.resume.as_ref(),
+        resume: assignment.resume.as_deref(),
     };
     run_caught(entry, start, body.args, cx, output)
 }

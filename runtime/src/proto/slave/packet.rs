@@ -35,8 +35,8 @@ pub struct Assignment {
     pub(super) index: u32,
     /// The shared data that it names.
     pub(crate) shared: Vec<Here>,
-    /// Where it goes on, if another slave had come that far.
-    pub(crate) resume: Option<Kept>,
+    /// Where it goes on, if another slave had come that far; boxed, as it is rare, and each task moves.
+    pub(crate) resume: Option<Box<Kept>>,
 }
 
 impl Assignment {

@@ -93,7 +93,7 @@ impl SlaveCore {
         if !mentioned.is_empty() {
             assignment.shared = self.take_shared_of(mentioned);
         }
-        assignment.resume = self.begin_checkpoints(task);
+        assignment.resume = self.begin_checkpoints(task).map(Box::new);
         self.end_talk();
         if assignment.converses {
             self.begin_talk(task);
