@@ -547,8 +547,32 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "back-pressure: a slave goes on beginning tasks whose results nobody takes",
         file: "runtime/src/proto/slave/mod.rs",
-        old: "self.unsent.len() >= UNSENT_PACKETS_MAX",
-        new: "self.unsent.len() > UNSENT_PACKETS_MAX",
+        old: "packets >= UNSENT_PACKETS && self.unsent_bytes() >= UNSENT_BYTES;",
+        new: "packets > UNSENT_PACKETS && self.unsent_bytes() >= UNSENT_BYTES;",
+    },
+    Mutant {
+        name: "back-pressure: small packets of results pile up at a slave whose socket takes nothing",
+        file: "runtime/src/proto/slave/mod.rs",
+        old: "has_many || packets >= UNSENT_PACKETS_MAX || self.has_kept_all()",
+        new: "has_many || self.has_kept_all()",
+    },
+    Mutant {
+        name: "brief: what a long task gave waits for the next one",
+        file: "runtime/src/proto/slave/results.rs",
+        old: "let is_brief = compute < BRIEF && !running.urgent;",
+        new: "let is_brief = !running.urgent;",
+    },
+    Mutant {
+        name: "brief: what was announced or offered waits for the next task",
+        file: "runtime/src/proto/slave/results.rs",
+        old: "let is_brief = compute < BRIEF && !running.urgent;",
+        new: "let is_brief = compute < BRIEF;",
+    },
+    Mutant {
+        name: "brief: results wait for as long as tasks are brief",
+        file: "runtime/src/proto/slave/mod.rs",
+        old: "            && now < self.last_sent + BRIEF_WAIT\n",
+        new: "",
     },
     Mutant {
         name: "what is told of a run: failed results are not counted",

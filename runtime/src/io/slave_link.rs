@@ -14,6 +14,9 @@
 //! So what the master says is heard within 20 ms, be the tasks long or short: the main thread reads when it has none, and
 //! a look falls into any 20 ms in which it always has one.
 //!
+//! Results of tasks that take next to no time are written together, a few dozen microseconds' worth by one write. Should
+//! the next task take long after all, a look of the I/O thread writes what waits.
+//!
 //! A slave that goes of its own will is the I/O thread's: it writes what is left until the master has it, see
 //! [`Link::depart`]. The main thread ends the process only then.
 //!

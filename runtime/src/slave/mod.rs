@@ -455,7 +455,7 @@ impl Slave {
             }
         }
         let over = core.end().is_some();
-        let output = core.has_output();
+        let output = core.has_output() && !core.output_may_wait(now);
         let waits = core.has_collected();
         drop(core);
         if output {

@@ -1,6 +1,7 @@
 //! A simulated slave process: the very [`SlaveCore`], called as the two threads of a real slave call it.
 
 mod back;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -156,8 +157,10 @@ pub(super) struct SimSlave {
     said: Vec<u8>,
     /// Its link is as it should be, and so what its master says.
     pub(super) trusts: bool,
-    /// Packets of results that its core gave, less those that were written.
-    unsent: u64,
+    /// Bytes of each packet of results that its core gave and that is not written.
+    unsent: VecDeque<usize>,
+    /// When its core gave something last.
+    given_at: Nanos,
     /// Its slave algorithm returns after so many tasks.
     pub(super) returns_after: Option<u64>,
     /// Shared data that its task was given, for the observer.
@@ -256,7 +259,8 @@ impl SimSlave {
             sealed: VecDeque::new(),
             said: Vec::new(),
             trusts: false,
-            unsent: 0,
+            unsent: VecDeque::new(),
+            given_at: now,
             returns_after: None,
             given: Vec::new(),
             wanted: Vec::new(),
@@ -440,14 +444,6 @@ impl SimSlave {
         }
     }
 
-    /// Packets of results that are not written.
-    pub(super) fn unsent(&self) -> u64 {
-        match self.lied {
-            true => 0,
-            false => self.unsent + self.unsaid(Kind::Results).len() as u64,
-        }
-    }
-
     /// Payloads of frames of this kind that its core has put and not given to be written, but for a liar's.
     pub(super) fn unsaid(&self, of: Kind) -> Vec<Vec<u8>> {
         let mut unsaid = Vec::new();
@@ -533,8 +529,10 @@ impl SimSlave {
                     announced.insert(starting.task);
                 }
                 *said_goodbye |= kind == Kind::Goodbye;
-                // A lie may be one more.
-                *unsent -= u64::from(kind == Kind::Results).min(*unsent);
+                if kind == Kind::Results {
+                    // A lie may be one more.
+                    unsent.pop_front();
+                }
                 ControlFlow::<()>::Continue(())
             });
         self.written += taken;
@@ -590,7 +588,10 @@ impl SimSlave {
         self.compute_at = Nanos::MAX;
         self.learn();
         let next = self.core.next_task(now);
-        self.nudge(now);
+        match &next {
+            Next::Run(assignment) if !assignment.converses => self.nudge_beside_task(now),
+            _ => self.nudge(now),
+        }
         match next {
             Next::Run(assignment) => {
                 let task = assignment.task;
@@ -604,12 +605,6 @@ impl SimSlave {
     fn learn(&mut self) {
         if let Some(learned) = self.core.take_learned() {
             self.bests.take(&learned);
-        }
-    }
-
-    fn nudge(&mut self, now: Nanos) {
-        if self.out.is_empty() && self.core.has_output() {
-            self.io_at = self.io_at.min(now);
         }
     }
 
@@ -819,7 +814,7 @@ impl SimSlave {
         if self.core.end().is_some() {
             self.io_at = now;
         }
-        self.nudge(now);
+        self.nudge_after(computing.task, compute, now);
         true
     }
 
@@ -902,7 +897,7 @@ impl SimSlave {
         let wanted = &mut self.wanted;
         let logs_said = &mut self.logs_said;
         let (mouth, sealed, said) = (&mut self.mouth, &mut self.sealed, &mut self.said);
-        self.core.take_said(&mut self.out, now, &mut |frames| {
+        let given = self.core.take_said(&mut self.out, now, &mut |frames| {
             sealed.extend(frames);
             said.extend_from_slice(frames);
             if !is_its_own {
@@ -915,7 +910,9 @@ impl SimSlave {
                     logs_said.push((payload.to_vec(), true));
                 }
                 *open -= u64::from(kind == Kind::Returned);
-                *unsent += u64::from(kind == Kind::Results);
+                if kind == Kind::Results {
+                    unsent.push_back(payload.len());
+                }
                 if kind == Kind::Want
                     && let Ok(want) = Want::decode(payload)
                     && want.from == 0
@@ -929,6 +926,9 @@ impl SimSlave {
                 *alone = count == 1;
             }
         });
+        if given {
+            self.given_at = now;
+        }
     }
 
     /// Whether it has written the announcement of this task, as far as a liar's stream can be read.

@@ -4,7 +4,7 @@ use ringmw_codec::secret::FIRST_BYTES;
 use ringmw_codec::shared::BlobName;
 use ringmw_sched::Nanos;
 
-use super::law::{Law, LogLine};
+use super::law::{Law, LogLine, Unwritten};
 use crate::io::engine::ConnId;
 use crate::proto::slave::Here;
 
@@ -31,9 +31,9 @@ pub(super) trait Watch {
     ) {
     }
     /// A slave begins to go of its own will.
-    fn on_going(&mut self, _conn: ConnId, _is_idle: bool, _unsent: u64) {}
+    fn on_going(&mut self, _conn: ConnId, _is_idle: bool, _unsent: Unwritten) {}
     /// A slave begins a task.
-    fn on_begins(&mut self, _conn: ConnId, _task: u64, _unsent: u64) {}
+    fn on_begins(&mut self, _conn: ConnId, _task: u64, _unsent: Unwritten) {}
     /// The task that begins is given this shared data.
     fn on_given(&mut self, _task: u64, _here: &[Here]) {}
     /// Of a task only its slave's state was to be made, in vain.
@@ -100,11 +100,11 @@ impl Watch for Law {
         Law::on_wanted(self, conn, wanted, here);
     }
 
-    fn on_going(&mut self, conn: ConnId, is_idle: bool, unsent: u64) {
+    fn on_going(&mut self, conn: ConnId, is_idle: bool, unsent: Unwritten) {
         Law::on_going(self, conn, is_idle, unsent);
     }
 
-    fn on_begins(&mut self, conn: ConnId, task: u64, unsent: u64) {
+    fn on_begins(&mut self, conn: ConnId, task: u64, unsent: Unwritten) {
         Law::on_begins(self, conn, task, unsent);
     }
 

@@ -67,7 +67,17 @@ pub(crate) const WELCOME_WAIT: Nanos = 600 * SECOND;
 
 /// Packets of results that may be finished and not taken by the socket before no more tasks begin: the connection has
 /// enough to go on with, and a slave whose master reads nothing holds a bounded number of bytes.
-pub(crate) const UNSENT_PACKETS_MAX: usize = 4;
+pub(crate) const UNSENT_PACKETS: usize = 4;
+/// Of small ones there may be more, as long as less than so many bytes wait,
+pub(crate) const UNSENT_BYTES: u64 = 4 << 10;
+/// up to this many.
+pub(crate) const UNSENT_PACKETS_MAX: usize = 32;
+
+/// What a task gave that took less than this may wait to be written for what the next ones give: a write costs as much as
+/// some of them.
+const BRIEF: Nanos = 5_000;
+/// Between two writes there is no more than this where all tasks are brief.
+const BRIEF_WAIT: Nanos = 50_000;
 
 /// Beats within one client timeout.
 const BEATS: u64 = 4;
@@ -106,6 +116,8 @@ pub struct SlaveCore {
     mean_compute: Nanos,
     /// Tasks of the last packet.
     packet_tasks: u64,
+    /// The algorithm of the task that ended last, if that took next to no time.
+    brief: Option<u16>,
     out: Outbox,
     /// Bytes that the I/O side was given since the start, and those of them that the socket has taken.
     handed: u64,
@@ -164,6 +176,7 @@ impl SlaveCore {
             oldest_result: None,
             mean_compute: 0,
             packet_tasks: 0,
+            brief: None,
             out,
             handed: 0,
             written: 0,
@@ -323,6 +336,22 @@ impl SlaveCore {
         }
     }
 
+    /// Whether what there is to say may wait for what the next task will say, so that one write carries both: the one before
+    /// was brief, and the next is another of its kind, is in hand and can begin.
+    ///
+    /// Should that one take long after all, somebody else is to write meanwhile.
+    pub fn output_may_wait(&self, now: Nanos) -> bool {
+        let Some(next) = self.tasks.front() else {
+            return false;
+        };
+        self.brief == Some(next.algorithm)
+            && now < self.last_sent + BRIEF_WAIT
+            && !next.marked
+            && !next.converses
+            && self.unsent_bytes() < UNSENT_BYTES
+            && self.can_begin()
+    }
+
     /// The socket has taken some more of what was given to be written.
     /// Gives how many bytes of frames are among them, counted when their record is whole.
     pub fn on_written(&mut self, bytes: usize, now: Nanos) -> usize {
@@ -367,7 +396,14 @@ impl SlaveCore {
 
     /// Whether the master does not take what it computes: until it does, no task begins.
     pub(super) fn is_held_back(&self) -> bool {
-        self.unsent.len() >= UNSENT_PACKETS_MAX || self.has_kept_all()
+        let packets = self.unsent.len();
+        let has_many = packets >= UNSENT_PACKETS && self.unsent_bytes() >= UNSENT_BYTES;
+        has_many || packets >= UNSENT_PACKETS_MAX || self.has_kept_all()
+    }
+
+    /// Bytes of what it has said that the socket has not taken.
+    fn unsent_bytes(&self) -> u64 {
+        self.said_bytes() - self.written
     }
 
     /// Whether it has results that the socket has not taken.

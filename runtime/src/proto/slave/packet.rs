@@ -62,6 +62,8 @@ pub(super) struct Running {
     pub(super) key: Option<TaskKey>,
     /// A former life of the master handed it out: its number is none of this one's.
     pub(super) former: bool,
+    /// Its start was announced, or it has offered something: nothing that it gives waits.
+    pub(super) urgent: bool,
 }
 
 /// An entry of a packet, or what is left of it: the tasks of a series that are in hand and have not begun, at least one.

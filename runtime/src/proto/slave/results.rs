@@ -7,7 +7,7 @@ use ringmw_sched::{AUTO, Nanos};
 
 use super::leave::SlaveEnd;
 use super::packet::{Announcement, Assignment, Running};
-use super::{RESULT_WAIT, SlaveCore};
+use super::{BRIEF, RESULT_WAIT, SlaveCore};
 use crate::proto::pieces::LONG_BYTES_MIN;
 use crate::proto::reason::Raise;
 use crate::proto::{SECOND, put};
@@ -88,6 +88,7 @@ impl SlaveCore {
             told_at: None,
             key: self.key_of(&assignment),
             former,
+            urgent: assignment.was_announced,
         });
         self.running_cancelled = false;
         if !mentioned.is_empty() {
@@ -125,6 +126,8 @@ impl SlaveCore {
         self.end_talk();
         self.completed += 1;
         self.busy_at = now;
+        let is_brief = compute < BRIEF && !running.urgent;
+        self.brief = is_brief.then_some(algorithm);
         self.mean_compute = match self.completed {
             1 => compute,
             _ => self.mean_compute - self.mean_compute / 8 + compute / 8,
@@ -202,6 +205,9 @@ impl SlaveCore {
             ));
         }
         self.flush_results();
+        if let Some(running) = &mut self.running {
+            running.urgent = true;
+        }
         if self.keep_offer(best, key, witness) {
             return Ok(());
         }
@@ -263,4 +269,127 @@ impl SlaveCore {
 /// The longest prefix of `text` within `bytes_max` bytes that ends at a character.
 fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use ringmw_codec::batch::{MARKED, TaskBatchBuilder, TaskBody, encode_task_body};
+    use ringmw_codec::frame::Kind;
+    use ringmw_codec::handshake::{Hello, Welcome};
+    use ringmw_sched::Nanos;
+
+    use super::Next;
+    use crate::proto::config::SlaveConfig;
+    use crate::proto::put;
+    use crate::proto::slave::{
+        BRIEF, BRIEF_WAIT, SlaveCore, UNSENT_BYTES, UNSENT_PACKETS, UNSENT_PACKETS_MAX,
+    };
+
+    /// A slave that has written its hello at time 0, a result being a packet, with tasks of these algorithms and flags.
+    fn welcomed(tasks: &[(u16, u16)]) -> SlaveCore {
+        let hello = Hello::for_test();
+        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
+        write(&mut core, 0);
+        let mut bytes = Vec::new();
+        put(&mut bytes, Kind::Welcome, |out| {
+            let result_group = 1;
+            let welcome = Welcome::for_test();
+            Welcome {
+                result_group,
+                ..welcome
+            }
+            .encode(out);
+        });
+        let mut packet = TaskBatchBuilder::new();
+        for (task, &(algorithm, flags)) in tasks.iter().enumerate() {
+            let mut body = Vec::new();
+            encode_task_body(
+                &mut body,
+                &TaskBody {
+                    domain: 0,
+                    timeout_ms: 0,
+                    stream: task as u64,
+                    tag_type: 0,
+                    tag: &[],
+                    args: &[],
+                },
+            );
+            packet.push(task as u64, algorithm, flags, &body);
+        }
+        put(&mut bytes, Kind::Tasks, |out| packet.encode(out));
+        core.on_bytes(&bytes, 0);
+        core
+    }
+
+    /// The socket takes all that it has to say.
+    fn write(core: &mut SlaveCore, now: Nanos) {
+        while core.has_output() {
+            let mut bytes = Vec::new();
+            core.take_output(&mut bytes, now);
+            core.on_written(bytes.len(), now);
+        }
+    }
+
+    /// Computes a task that takes so long and gives so many bytes, if one can begin.
+    fn run(core: &mut SlaveCore, compute: Nanos, bytes: usize, now: Nanos) -> bool {
+        let Next::Run(task) = core.next_task(now) else {
+            return false;
+        };
+        core.finish(task.algorithm, Ok(&vec![0; bytes]), compute, now);
+        true
+    }
+
+    /// What the first of these tasks gave, having taken so long, may wait for the second.
+    fn waits(tasks: &[(u16, u16)], compute: Nanos, now: Nanos) -> bool {
+        let mut core = welcomed(tasks);
+        assert!(run(&mut core, compute, 8, now));
+        core.has_output() && core.output_may_wait(now)
+    }
+
+    #[test]
+    fn what_brief_tasks_give_is_written_together() {
+        assert!(waits(&[(0, 0), (0, 0)], BRIEF - 1, 10));
+        // Of one that took longer, nobody knows that the next will not.
+        assert!(!waits(&[(0, 0), (0, 0)], BRIEF, 10));
+        assert!(!waits(&[(0, 0), (1, 0)], 1, 10));
+        // There is nothing more to compute.
+        assert!(!waits(&[(0, 0)], 1, 10));
+        // Something was written just now.
+        assert!(waits(&[(0, 0), (0, 0)], 1, BRIEF_WAIT - 1));
+        assert!(!waits(&[(0, 0), (0, 0)], 1, BRIEF_WAIT));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_announced() {
+        assert!(!waits(&[(0, 0), (0, MARKED)], 1, 10));
+        let mut core = welcomed(&[(0, MARKED), (0, 0)]);
+        assert!(
+            !run(&mut core, 1, 8, 1),
+            "its announcement is to leave first"
+        );
+        write(&mut core, 1);
+        assert!(run(&mut core, 1, 8, 2));
+        assert!(!core.output_may_wait(2));
+    }
+
+    /// The largest number of packets that wait when nothing is written, of so many bytes each.
+    fn unwritten(bytes: usize) -> usize {
+        let mut core = welcomed(&[(0, 0); 100]);
+        let mut packets = 0;
+        while run(&mut core, 1, bytes, 1) {
+            packets += 1;
+        }
+        packets
+    }
+
+    #[test]
+    fn more_packets_wait_where_they_are_small() {
+        assert_eq!(unwritten(0), UNSENT_PACKETS_MAX);
+        assert_eq!(
+            unwritten(UNSENT_BYTES as usize / UNSENT_PACKETS),
+            UNSENT_PACKETS
+        );
+        let between = unwritten(256);
+        assert!(between > UNSENT_PACKETS && between * 256 <= UNSENT_BYTES as usize + 256);
+    }
 }

@@ -6,12 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringmw_sched::Nanos;
 
 use crate::io::engine::ConnId;
-use crate::proto::slave::UNSENT_PACKETS_MAX;
+use crate::proto::slave::{UNSENT_BYTES, UNSENT_PACKETS, UNSENT_PACKETS_MAX};
 use crate::testing::law::Law;
 
 /// Most offers for one place that wait at a slave: one before and one behind each packet of results that may wait, and each that
 /// the task which was begun before may add.
 const OFFERS_WAITING_MAX: usize = UNSENT_PACKETS_MAX + 3;
+
+/// Packets of results that a slave's socket has not taken whole.
+#[derive(Copy, Clone, Debug, Default)]
+pub(in crate::testing) struct Unwritten {
+    pub(in crate::testing) packets: usize,
+    /// Of all but the first, of which the socket may have taken a part.
+    pub(in crate::testing) bytes_behind: usize,
+}
 
 /// What slaves have finished and the master has not heard.
 #[derive(Default)]
@@ -43,16 +51,16 @@ impl Law {
     }
 
     /// A slave goes of its own will, so many packets of results not being written.
-    pub(in crate::testing) fn on_going(&mut self, conn: ConnId, is_idle: bool, unsent: u64) {
+    pub(in crate::testing) fn on_going(&mut self, conn: ConnId, is_idle: bool, unsent: Unwritten) {
         assert!(
-            !is_idle || unsent == 0,
-            "the slave on {conn} is idle with {unsent} packets unsent"
+            !is_idle || unsent.packets == 0,
+            "the slave on {conn} is idle with {unsent:?}"
         );
         if self.leaving.excused.contains(&conn) {
             return;
         }
         self.leaving.going.insert(conn);
-        self.leaving.gone_with_unsent += u64::from(unsent > 0);
+        self.leaving.gone_with_unsent += u64::from(unsent.packets > 0);
     }
 
     /// The connection is no longer one that lives, or SIGTERM has come: what is lost by it is not the slave's doing, from
@@ -127,7 +135,7 @@ impl Law {
     }
 
     /// A slave begins a task, so many packets of results not being written.
-    pub(in crate::testing) fn on_begins(&mut self, conn: ConnId, task: u64, unsent: u64) {
+    pub(in crate::testing) fn on_begins(&mut self, conn: ConnId, task: u64, unsent: Unwritten) {
         if (self.tasks.get(&task)).is_some_and(|task| !task.spec.policy.retry)
             && let Some(first) = self.leaving.begun_once.insert(task, conn)
         {
@@ -138,8 +146,10 @@ impl Law {
             );
         }
         assert!(
-            unsent < UNSENT_PACKETS_MAX as u64,
-            "the slave on {conn} begins a task with {unsent} packets of results unsent"
+            unsent.packets < UNSENT_PACKETS
+                || (unsent.packets < UNSENT_PACKETS_MAX
+                    && unsent.bytes_behind < UNSENT_BYTES as usize),
+            "the slave on {conn} begins a task with {unsent:?}"
         );
     }
 

@@ -63,6 +63,7 @@ mod trail;
 mod turns;
 mod unsent;
 
+pub(super) use leaving::Unwritten;
 pub(super) use logs::Line as LogLine;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -142,7 +142,8 @@ impl SimSlave {
         self.out.clear();
         self.written = 0;
         self.sealed.clear();
-        (self.unsent, self.recalls_open) = (0, 0);
+        self.unsent.clear();
+        self.recalls_open = 0;
     }
 
     /// It dials on a link.
