@@ -149,7 +149,11 @@
 //! | dialling: pauses begin anew with every connection, good or not | 10 | the slave at place 0 is dialled after 179983988 ns, which is not between the half and the whole of 370911998 |
 //! | leaving: a time limit drops unsent results | 38 | the slave on 1.1 left of its own will, and {24}, which it had finished, are lost |
 //! | leaving: gone as soon as it is over | 23 | the slave on 1.2 left of its own will, and {222, 223, 226}, which it had finished, are lost |
-//! | back-pressure: a slave goes on beginning tasks whose results nobody takes | 122 | the slave on 2.3 begins a task with 4 packets of results unsent |
+//! | back-pressure: a slave goes on beginning tasks whose results nobody takes | 50 | the slave on 0.1 begins a task with Unwritten { packets: 4, bytes_behind: 8087 } |
+//! | back-pressure: small packets of results pile up at a slave whose socket takes nothing | 1753766420751005 | the slave on 0.1 begins a task with Unwritten { packets: 32, bytes_behind: 2856 } |
+//! | brief: what a long task gave waits for the next one | 1 | what TASK-450 gave waits for the next task, and it took 293279681 ns |
+//! | brief: what was announced or offered waits for the next task | 115 | what TASK-60 gave waits for the next task, and it was announced |
+//! | brief: results wait for as long as tasks are brief | 5 | results of brief tasks wait 42875164 ns after the last write |
 //! | hearing: a slave whose words wait to be written has no deadline | 1 | the slave on 3.1 has not looked at the clock for 2289 ms |
 //! | a bound of ready results, once met, is left only when nothing is ready | 13 | after 600s of simulated time the master algorithm has not returned: 14 tasks are queued or running, 0 slaves are here |
 //! | what is told of a run: failed results are not counted | 1 | assertion `left == right` failed: Tasks { submitted: 454, queued: 102, running: 14, done: 15, failed: 0, unrunnable: 280, cancelle |
