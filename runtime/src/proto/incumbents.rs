@@ -13,6 +13,17 @@ use crate::proto::known::KnownBest;
 /// The most incumbents of a computation; a slave keeps a cell for each that it has heard of.
 pub(crate) const BESTS_MAX: usize = 4096;
 
+/// The best image of each incumbent, by its number; none is known of those that are not there.
+pub(crate) type Keys = BTreeMap<u32, u64>;
+
+/// These are known too.
+pub(crate) fn improve(keys: &mut Keys, more: impl IntoIterator<Item = (u32, u64)>) {
+    for (best, image) in more {
+        let known = keys.entry(best).or_insert(image);
+        *known = image.min(*known);
+    }
+}
+
 /// Offers kept for each that is not made yet, and the bytes of all their witnesses.
 const PARKED_MAX: usize = 64;
 const PARKED_BYTES_MAX: usize = 64 << 20;

@@ -2,7 +2,6 @@
 //! and arguments, whatever number this life gives that. Who knows the tasks by those says which it is
 //! ([`MasterCore::take_returned`]); then it ends here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringmw_codec::audit::Event;
@@ -16,7 +15,7 @@ use super::conn::{Phase, Stop, offence};
 use super::known::Recorded;
 use crate::proto::bytes::SmallBytes;
 use crate::proto::conn::ConnId;
-use crate::proto::incumbents::BESTS_MAX;
+use crate::proto::incumbents::{BESTS_MAX, Keys, improve};
 
 /// Keys of incumbents that a result may have come of, each by its image.
 pub(crate) type CameOf = Arc<[(u32, u64)]>;
@@ -55,11 +54,8 @@ impl MasterCore {
             )));
         }
         if let Some(came_of) = self.came_of(conn) {
-            let mut all: BTreeMap<u32, u64> = came_of.iter().copied().collect();
-            for &(best, image) in keys {
-                let known = all.entry(best).or_insert(image);
-                *known = image.min(*known);
-            }
+            let mut all: Keys = came_of.iter().copied().collect();
+            improve(&mut all, keys.iter().copied());
             *came_of = all.into_iter().collect();
         }
         Ok(())

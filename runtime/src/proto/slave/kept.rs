@@ -12,7 +12,7 @@
 //!
 //! What was sent in the last seconds is kept too: the master's host may have had it, and the master not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use ringmw_codec::control::{Bests, Offer};
 use ringmw_codec::frame::Kind;
@@ -24,6 +24,7 @@ use super::leave::{Leaving, SlaveEnd};
 use super::packet::{Announcement, Assignment, Running};
 use crate::proto::SECOND;
 use crate::proto::config::HashArgs;
+use crate::proto::incumbents::{Keys, improve};
 
 /// With so many bytes kept a slave without a master begins no more tasks: 64 MiB, or one result if that is larger.
 const KEPT_BYTES_MAX: usize = 64 << 20;
@@ -74,7 +75,7 @@ impl Item {
     }
 
     /// Whether nobody waits for its key any more: a result has none.
-    fn is_told(&self, told: &BTreeMap<u32, u64>) -> bool {
+    fn is_told(&self, told: &Keys) -> bool {
         match self.what {
             What::Result { .. } => true,
             What::Offer { best, key, .. } => told.get(&best).is_some_and(|told| *told <= key),
@@ -95,7 +96,7 @@ pub(super) struct Keeper {
     /// them yet.
     untold: Vec<Item>,
     /// The best keys that former lives have told: what is kept may have come of them.
-    came_of: BTreeMap<u32, u64>,
+    came_of: Keys,
     /// Why it has no master, while it has none.
     apart: Option<SlaveEnd>,
     /// The refusal that ended it passes: another try may end otherwise.
@@ -132,7 +133,7 @@ impl Keeper {
 
     /// An offer is no older than the result that came behind it: the result does not count without it. It is kept until the
     /// master has `told` its key or a better one: what others leave out for it then lies on disk with its witness.
-    fn trim(&mut self, written: u64, now: Nanos, told: &BTreeMap<u32, u64>) {
+    fn trim(&mut self, written: u64, now: Nanos, told: &Keys) {
         self.untold.retain(|item| !item.is_told(told));
         let is_result = |item: &&Item| matches!(item.what, What::Result { .. });
         while let Some(front) = self.log.front()
@@ -219,10 +220,8 @@ impl SlaveCore {
         self.say_lost(end);
         self.keeper.apart = Some(end.clone());
         self.keeper.take_up_untold();
-        for (&best, &image) in &self.told {
-            let known = self.keeper.came_of.entry(best).or_insert(image);
-            *known = image.min(*known);
-        }
+        let told = self.told.iter().map(|(&best, &image)| (best, image));
+        improve(&mut self.keeper.came_of, told);
         for item in &mut self.keeper.log {
             item.end = None;
         }

@@ -26,7 +26,7 @@ mod shared;
 mod talk;
 mod timeout;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::ResultBatchBuilder;
@@ -37,7 +37,7 @@ use ringmw_sched::{Nanos, SlaveId};
 
 use crate::proto::SECOND;
 use crate::proto::config::{Bounds, SlaveConfig};
-use crate::proto::incumbents::{BESTS_MAX, Learned};
+use crate::proto::incumbents::{BESTS_MAX, Keys, Learned, improve};
 use crate::proto::secured::AtSlave;
 use checkpoint::Checkpoints;
 use hungry::Told;
@@ -136,7 +136,7 @@ pub struct SlaveCore {
     completed: u64,
     learned: Learned,
     /// The best key of each incumbent that this life of the master has told.
-    told: BTreeMap<u32, u64>,
+    told: Keys,
     shelf: Shelf,
     checkpoints: Checkpoints,
     keeper: Keeper,
@@ -189,7 +189,7 @@ impl SlaveCore {
             leaving: None,
             completed: 0,
             learned: Learned::default(),
-            told: BTreeMap::new(),
+            told: Keys::new(),
             shelf: Shelf::default(),
             checkpoints: Checkpoints::default(),
             keeper: Keeper::default(),
@@ -475,12 +475,8 @@ impl SlaveCore {
 
     /// The master tells keys.
     fn on_bests(&mut self, keys: Vec<(u32, u64)>) {
-        for &(best, image) in &keys {
-            if (best as usize) < BESTS_MAX {
-                let told = self.told.entry(best).or_insert(image);
-                *told = image.min(*told);
-            }
-        }
+        let there = keys.iter().filter(|(best, _)| (*best as usize) < BESTS_MAX);
+        improve(&mut self.told, there.copied());
         self.learned.keys.extend(keys);
     }
 

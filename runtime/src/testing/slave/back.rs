@@ -1,8 +1,6 @@
 //! A simulated slave that has lost its master comes back to its run: what the thread that looks for the next life does, with
 //! the very cores.
 
-use std::collections::BTreeMap;
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use ringmw_codec::control::{Bests, Offer};
@@ -14,6 +12,7 @@ use ringmw_sched::Nanos;
 use super::{Heard, Life, SimSlave, hear};
 use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
+use crate::proto::incumbents::{Keys, improve};
 use crate::proto::slave::{SlaveCore, SlaveEnd};
 use crate::testing::net::{Link, Quality};
 
@@ -33,9 +32,9 @@ pub(super) struct Back {
     look_at: Nanos,
     tries: Option<Try>,
     /// The best key that it has offered for each place and that no life has told.
-    untold: BTreeMap<u32, u64>,
+    untold: Keys,
     /// The best key of each place that lives have told: what it has kept may have come of it.
-    told: BTreeMap<u32, u64>,
+    told: Keys,
 }
 
 /// A connection that may become the next master's.
@@ -71,25 +70,23 @@ impl SimSlave {
             since: None,
             look_at: 0,
             tries: None,
-            untold: BTreeMap::new(),
-            told: BTreeMap::new(),
+            untold: Keys::new(),
+            told: Keys::new(),
         }));
     }
 
     /// Its task has offered a key, which it is to say until a life has told it or a better one.
     pub(super) fn owe(&mut self, best: u32, key: u64) {
         if let Some(back) = self.back.as_mut().filter(|_| self.core.end().is_none()) {
-            let untold = back.untold.entry(best).or_insert(key);
-            *untold = key.min(*untold);
+            improve(&mut back.untold, [(best, key)]);
         }
     }
 
     /// A life tells these keys.
     pub(super) fn forget_told(&mut self, told: &[(u32, u64)]) {
         if let Some(back) = &mut self.back {
+            improve(&mut back.told, told.iter().copied());
             for (best, key) in told {
-                let known = back.told.entry(*best).or_insert(*key);
-                *known = (*key).min(*known);
                 back.untold
                     .retain(|untold, offered| untold != best || *offered < *key);
             }
