@@ -12,10 +12,13 @@ use std::io;
 
 use rig::{CLIENT_TIMEOUT, Rig, hello};
 use ringmw::internals::engine::ConnId;
-use ringmw::internals::proto::{End, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
+use ringmw::internals::proto::{
+    Effect, End, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, MasterCore, SECOND,
+};
 use ringmw_codec::audit::Event;
 use ringmw_codec::control::{Begun, Goodbye, GoodbyeCode, Starting, Withdraw, Withdrawn};
 use ringmw_codec::frame::{HEADER_BYTES, Kind};
+use ringmw_codec::secret::{Initiator, Key, Role, Secret};
 use ringmw_sched::Reason;
 use support::{Given, archive, frame, hello_frame, result, results};
 
@@ -227,6 +230,49 @@ fn at_the_limit_of_handshakes_the_silent_give_way() {
             .iter()
             .all(|&conn| rig.is_closed(conn) && rig.told_off(conn))
     );
+}
+
+/// A proof may wait for the master longer than the second that a peer has, and its peer is not to blame: it gave way in the
+/// very turn in which it was answered.
+#[test]
+fn who_was_answered_just_now_does_not_give_way() {
+    // What is said is sealed, and no frames: the core by itself.
+    let mut core = Rig::new().core;
+    core.set_secret(Secret::new([5; 32]));
+    let mut turn = |now: u64, facts: &mut dyn FnMut(&mut MasterCore)| -> Vec<Effect> {
+        core.begin_turn(now);
+        facts(&mut core);
+        core.check_overdue(true);
+        core.hand_out();
+        std::iter::from_fn(|| core.poll_effect()).collect()
+    };
+    let closes = |effects: &[Effect], of| {
+        let is_its = |effect: &Effect| matches!(effect, Effect::Close { conn, .. } if *conn == of);
+        effects.iter().any(is_its)
+    };
+    let slots = 0..u32::try_from(HANDSHAKES_MAX).unwrap();
+    let conns: Vec<ConnId> = slots.map(|slot| ConnId::new(slot, 1)).collect();
+    let proves = conns[0];
+    let accept = |core: &mut MasterCore, conns: &[ConnId]| {
+        for &conn in conns {
+            core.on_accept(conn, Rig::peer(conn));
+            core.on_key(conn, Key::new([1; 32]));
+        }
+    };
+    turn(0, &mut |core| accept(core, &conns[..1]));
+    let ours = Secret::new([5; 32]);
+    let (_, first) = Initiator::new(&ours, Role::Slave, b"m", Key::new([2; 32]));
+    let late = 2 * SECOND;
+    let effects = turn(late, &mut |core| {
+        accept(core, &conns[1..]);
+        core.on_received(proves, &first, &mut |_| ());
+    });
+    assert!(!closes(&effects, proves), "it was answered just now");
+    let is_answer = |effect: &Effect| matches!(effect, Effect::Send(conn, _) if *conn == proves);
+    assert!(effects.iter().any(is_answer));
+    // It has a second from then on, as others have from their accept.
+    let before = turn(late + SECOND - 1, &mut |_| ());
+    assert!(!closes(&before, proves));
 }
 
 #[test]

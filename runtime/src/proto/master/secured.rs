@@ -212,14 +212,17 @@ impl MasterCore {
     /// Answers those who have waited longest.
     pub(super) fn answer(&mut self) {
         let mut answered = 0;
+        let now = self.awake;
         while answered < ANSWERS_A_TURN
             && let Some(conn) = self.unanswered.pop_front()
         {
             if let Some(state) = self.conn_mut(conn)
-                && matches!(state.phase, Phase::Handshake { .. })
+                && let Phase::Handshake { since } = &mut state.phase
                 && let Some(secured) = state.secured.as_mut()
             {
                 secured.answer();
+                // What it waited for was the master's to give: its own time begins now.
+                *since = now;
                 answered += 1;
                 self.mark_dirty(conn);
             }

@@ -102,8 +102,8 @@ impl MasterCore {
         }
     }
 
-    /// At the limit of handshakes those that are unfinished 1 s after their accept give way, silent
-    /// ones first.
+    /// At the limit of handshakes those that are unfinished 1 s after their accept, or after the answer to their proof,
+    /// give way, silent ones first.
     fn check_handshakes(&mut self) {
         let mut over = (self.pending_count + 1).saturating_sub(HANDSHAKES_MAX);
         if over == 0 {
