@@ -42,7 +42,7 @@ use ringmw_codec::log::Log;
 /// One second in the cores' unit of time.
 pub const SECOND: ringmw_sched::Nanos = 1_000_000_000;
 
-/// A handshake must be complete within this time of the accept, or of the answer to its proof.
+/// A handshake must be complete within this time of the accept.
 pub const HANDSHAKE_TIMEOUT: ringmw_sched::Nanos = 10 * SECOND;
 
 /// Handshakes under way at once; at the limit accepting pauses.

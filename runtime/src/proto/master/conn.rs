@@ -107,6 +107,8 @@ pub(super) struct Unsent {
 pub(super) enum Phase {
     Handshake {
         since: Nanos,
+        /// Since when it is the peer's turn: its accept, or the answer to its proof.
+        owes_since: Nanos,
     },
     Slave {
         id: SlaveId,

@@ -96,7 +96,10 @@ impl MasterCore {
         self.conns[slot] = Some(Conn {
             id: conn,
             peer,
-            phase: Phase::Handshake { since: self.awake },
+            phase: Phase::Handshake {
+                since: self.awake,
+                owes_since: self.awake,
+            },
             reader: FrameReader::new(),
             secured: None,
             heard: self.awake,

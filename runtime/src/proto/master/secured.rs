@@ -217,12 +217,11 @@ impl MasterCore {
             && let Some(conn) = self.unanswered.pop_front()
         {
             if let Some(state) = self.conn_mut(conn)
-                && let Phase::Handshake { since } = &mut state.phase
+                && let Phase::Handshake { owes_since, .. } = &mut state.phase
                 && let Some(secured) = state.secured.as_mut()
             {
                 secured.answer();
-                // What it waited for was the master's to give: its own time begins now.
-                *since = now;
+                *owes_since = now;
                 answered += 1;
                 self.mark_dirty(conn);
             }

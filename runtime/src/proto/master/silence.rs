@@ -58,7 +58,7 @@ impl MasterCore {
                 Phase::Handshake { .. } if state.is_unanswered() => {
                     (self.awake + HANDSHAKE_TIMEOUT, Awaited::Handshake)
                 }
-                Phase::Handshake { since } => (since + HANDSHAKE_TIMEOUT, Awaited::Handshake),
+                Phase::Handshake { since, .. } => (since + HANDSHAKE_TIMEOUT, Awaited::Handshake),
                 Phase::Slave { .. } => match state.frame_since {
                     Some(since) if since < state.heard => (since + timeout, Awaited::Frame),
                     _ => (state.heard + timeout, Awaited::AnyByte),
@@ -118,8 +118,8 @@ impl MasterCore {
                 .copied()
                 .filter(|&conn| {
                     self.conn(conn).is_some_and(|state| match state.phase {
-                        Phase::Handshake { since } => {
-                            self.awake >= since + SECOND
+                        Phase::Handshake { owes_since, .. } => {
+                            self.awake >= owes_since + SECOND
                                 && !state.is_unanswered()
                                 && (!silent || state.is_silent())
                         }
