@@ -39,7 +39,8 @@ enum Verb {
         #[arg(long)]
         slots: Option<u32>,
         /// Behind a firewall that lets nobody dial out: the slaves listen, the first at this port and each next slot's at
-        /// the next, and the master dials them (see `farm addresses`). HOST: where it does, if not by the name for ssh
+        /// the next, and the master dials them (see `farm addresses`). Ports below 32768 are best: those above may be taken
+        /// by connections that go out. HOST: where the master dials, if not by the name for ssh
         #[arg(long, value_name = "[HOST:]PORT")]
         listen: Option<Listen>,
         #[command(flatten)]

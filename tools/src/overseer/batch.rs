@@ -100,7 +100,7 @@ fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
 }
 
 /// How a slave ended, by its exit status as a shell has it, and by its last lines: one that leaves at its time limit exits
-/// with 255, as with other ends after which it is to be run again.
+/// with 255, as with other ends after which it is to be run again. Why it left of its own will is told beside the status.
 pub(crate) fn how(status: &str, lines: &[String]) -> How {
     let died = |how: &str| How::Died(how.to_owned());
     match status.parse::<u32>() {
@@ -119,9 +119,19 @@ pub(crate) fn how(status: &str, lines: &[String]) -> How {
                     "exit status {code}: the master refused it, or it failed before its first task"
                 )
             }
-            _ => format!("exit status {code}"),
+            _ => match reason(lines) {
+                Some(reason) => format!("exit status {code}: {reason}"),
+                None => format!("exit status {code}"),
+            },
         }),
     }
+}
+
+/// What a slave's trail gives as the reason of its end.
+fn reason(lines: &[String]) -> Option<&str> {
+    let end = lines.iter().rfind(|line| line.contains(" exit code="))?;
+    let (_, reason) = end.split_once(" reason=\"")?;
+    Some(reason.trim_end_matches('"'))
 }
 
 /// The last lines of files, of the first that has any.
@@ -208,7 +218,12 @@ mod tests {
                 "the master is lost",
                 How::Died("exit status 255".into()),
             ),
-            ("3", trail, How::Died("exit status 3".into())),
+            (
+                "255",
+                "2 2026-11-28T11:26:28.372518Z SLAVE exit code=255 reason=\"--mw-slave-listen 9000: cannot listen there\"",
+                How::Died("exit status 255: --mw-slave-listen 9000: cannot listen there".into()),
+            ),
+            ("3", "", How::Died("exit status 3".into())),
             ("137", "", How::Died("signal 9".into())),
         ];
         for (status, line, expected) in rows {
