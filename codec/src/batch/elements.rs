@@ -170,6 +170,26 @@ impl Elements {
         u32::from_le_bytes(*compute.expect("there is such a result")).into()
     }
 
+    /// Compute time of `results` results from the one at `first` on in `body` together; a result by itself computed for
+    /// `alone_ns`.
+    ///
+    /// # Panics
+    /// When `body` has no such results.
+    #[must_use]
+    #[inline]
+    pub fn compute_of(self, body: &[u8], first: u32, results: u32, alone_ns: Nanos) -> Nanos {
+        if self.is_varied || self.head_bytes == 0 {
+            let each = self.iter(body, first, results, alone_ns);
+            return each.map(|(compute, _)| compute).sum();
+        }
+        let some = &body[self.range(body, first, results)];
+        let heads = some.chunks_exact(self.bytes as usize);
+        let heads = heads.filter_map(|element| element.first_chunk());
+        heads
+            .map(|head| Nanos::from(u32::from_le_bytes(*head)))
+            .sum()
+    }
+
     /// Compute time and output of `results` results from the one at `first` on in `body`; a result by itself computed for
     /// `alone_ns`, which its entry says.
     ///

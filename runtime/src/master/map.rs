@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringmw_sched::{AlgorithmId, Nanos, Owner};
+use ringmw_sched::{AlgorithmId, Nanos, Owner, TaskId};
 
 use super::error::TaskError;
 use super::handle::Master;
@@ -222,7 +222,7 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             return;
         }
         if let Some(task) = self.next.take()
-            && !(room.has_any() && self.give(&task, &mut room))
+            && !(room.has_any() && self.give(&task, &mut room).is_some())
         {
             self.next = Some(task);
             return;
@@ -233,16 +233,18 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             // was made: moving it costs more than all else that is done with it here.
             let next = self.tasks.next();
             let Some(task) = &next else {
-                self.exhausted = true;
-                self.mw.act(|state| state.set_source(map, false));
+                self.exhaust();
                 break;
             };
-            if !self.give(task, &mut room) {
+            let Some(id) = self.give(task, &mut room) else {
                 self.next = next;
                 break;
-            }
+            };
             if slice.is_over(&self.mw.inner.clock) {
                 self.unfilled = room.has_any();
+                break;
+            }
+            if !self.give_alike(id, &mut room, &mut slice) {
                 break;
             }
         }
@@ -256,12 +258,18 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         (most == Some(least)).then(|| given.saturating_add(least as u64))
     }
 
+    /// The iterator has ended.
+    #[cold]
+    fn exhaust(&mut self) {
+        self.exhausted = true;
+        self.mw.act(|state| state.set_source(self.flow, false));
+    }
+
     /// Submits a task if there is room for it.
-    #[inline(always)]
-    fn give(&mut self, task: &Task<A>, room: &mut Room) -> bool {
+    fn give(&mut self, task: &Task<A>, room: &mut Room) -> Option<TaskId> {
         let task = RawTask::new(task);
         if !room.take(task.packet_bytes()) {
-            return false;
+            return None;
         }
         let stream = Stream {
             domain: self.number,
@@ -273,6 +281,41 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if let Some(places) = &mut self.places {
             places.on_given(id);
         }
+        Some(id)
+    }
+
+    /// Submits what follows the task `id` while it is like that one, as most is: neither the room nor the clock is asked for
+    /// each. False: no more is to be given.
+    #[inline(always)]
+    fn give_alike(&mut self, id: TaskId, room: &mut Room, slice: &mut Slice) -> bool {
+        let most = room.alike().min(slice.unread());
+        if most == 0 || self.places.is_some() {
+            return true;
+        }
+        let Some(run) = self.mw.run_of(id) else {
+            return true;
+        };
+        let mut given = 0;
+        while given < most {
+            let next = self.tasks.next();
+            let Some(task) = &next else {
+                self.exhaust();
+                return false;
+            };
+            if !self.mw.go_on(run, RawTask::new(task)) {
+                room.take_alike(given);
+                slice.pass_unread(given);
+                if self.give(task, room).is_none() {
+                    self.next = next;
+                    return false;
+                }
+                return true;
+            }
+            self.next_index += 1;
+            given += 1;
+        }
+        room.take_alike(given);
+        slice.pass_unread(given);
         true
     }
 
@@ -288,8 +331,13 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// Ends that are taken quickly are taken all before it is filled: what is filled at once makes long series.
     #[inline(never)]
     fn fill_if_due(&mut self) {
-        let clock = &self.mw.inner.clock;
-        if clock.is_simulated() || clock.now() >= self.filled_at + SLICE {
+        let (clock, passes) = (&self.mw.inner.clock, &self.mw.inner.passes);
+        // Answers read the clock often enough, but where each is a packet.
+        let now = match self.places {
+            None => passes.read_at(),
+            Some(_) => clock.now(),
+        };
+        if clock.is_simulated() || now >= self.filled_at + SLICE {
             self.fill();
         } else {
             self.until_fill = self.stride;

@@ -81,6 +81,12 @@ impl Passes {
         self.made.get()
     }
 
+    /// What the clock showed when it was read last, which is not many answers ago.
+    #[inline]
+    pub(super) fn read_at(&self) -> Nanos {
+        self.read.get()
+    }
+
     /// Whether somebody waits for one.
     pub(super) fn is_asked(&self) -> bool {
         !self.waiting.borrow().is_empty()

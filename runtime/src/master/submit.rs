@@ -195,6 +195,24 @@ impl Master {
         self.push_any(algorithm, task, owner, stream)
     }
 
+    /// The run of a source whose task was submitted last, and had this number: see [`go_on`](Self::go_on).
+    #[inline]
+    pub(super) fn run_of(&self, id: TaskId) -> Option<Run> {
+        let state = self.inner.state.borrow();
+        let open = state.open.as_ref().filter(|open| open.takes_plain)?;
+        let is_last = open.first.after(open.series.tasks() - 1) == id;
+        is_last.then_some(Run { first: open.first })
+    }
+
+    /// Submits the next task of a source that has a run: whose stream follows, and whose tasks nobody else submits. False:
+    /// it is to go through the [door](Self::push).
+    #[inline(always)]
+    pub(super) fn go_on(&self, run: Run, task: RawTask<'_>) -> bool {
+        let mut state = self.inner.state.borrow_mut();
+        let open = state.open.as_mut().filter(|open| open.first == run.first);
+        task.policy.is_none() && open.is_some_and(|open| open.series.push_next(task.args))
+    }
+
     /// What this ends at once is told, and the driver woken.
     #[inline(never)]
     fn push_any(
@@ -218,6 +236,13 @@ impl Master {
         self.notify();
         id
     }
+}
+
+/// The open series has the tasks of one source alone, which come in the order of their streams: of the next one nothing is
+/// to be asked but whether that series is still open, and whether it is as long as those before.
+#[derive(Copy, Clone)]
+pub(super) struct Run {
+    first: TaskId,
 }
 
 /// The open series: tasks that are alike and have their ids, and are not with the scheduler yet.

@@ -33,7 +33,7 @@ const FIRST: usize = 64;
 pub(super) const SLICE: Nanos = 1_000_000;
 
 /// Most tasks between two readings of the clock.
-const UNREAD_MAX: u32 = 64;
+const UNREAD_MAX: u32 = 128;
 
 /// What a map keeps itself of its ends.
 #[derive(Copy, Clone, Default)]
@@ -91,6 +91,18 @@ impl Room {
             self.take_counted();
             self.free > 0 || (self.tasks > 0 && self.bytes.min(self.task_bytes) > 0)
         }
+    }
+
+    /// How many more tasks as large as the last one surely fit.
+    #[inline]
+    pub(super) fn alike(&self) -> usize {
+        self.alike.left
+    }
+
+    /// So many of those are taken off.
+    #[inline]
+    pub(super) fn take_alike(&mut self, tasks: usize) {
+        self.alike.left -= tasks;
     }
 
     /// Whether a task of this size fits, which is taken off then.
@@ -209,7 +221,7 @@ impl State {
 }
 
 /// What a task takes to be given under a simulated clock, which stands still while the master algorithm runs.
-const SIMULATED_TASK: Nanos = SLICE / UNREAD_MAX as Nanos;
+const SIMULATED_TASK: Nanos = SLICE / 64;
 
 /// The time in which a map is filled.
 pub(super) struct Slice {
@@ -241,7 +253,7 @@ impl Slice {
         self.read_at
     }
 
-    /// Whether it is over, after one more task. The clock is read for the first task, then for every 2nd, 4th .. 64th; of
+    /// Whether it is over, after one more task. The clock is read for the first task, then for every 2nd, 4th .. 128th; of
     /// slow ones more often.
     #[inline]
     pub(super) fn is_over(&mut self, clock: &Clock) -> bool {
@@ -250,6 +262,18 @@ impl Slice {
             return false;
         }
         self.read(clock)
+    }
+
+    /// How many tasks may follow before the clock is read.
+    #[inline]
+    pub(super) fn unread(&self) -> usize {
+        self.unread as usize
+    }
+
+    /// So many of those have followed.
+    #[inline]
+    pub(super) fn pass_unread(&mut self, tasks: usize) {
+        self.unread -= tasks as u32;
     }
 
     #[inline(never)]

@@ -84,8 +84,6 @@ pub(crate) struct Growing {
     tasks: u32,
     /// Tasks that it may have: while they are equally long as many as their bytes allow, else as many as at all.
     most: u32,
-    /// The next task's stream.
-    next: u64,
     opening: Opening,
     /// A task without tag and time-out goes on with it if its arguments have so many bytes, and nothing else of it is to
     /// be looked at; else more than there can be.
@@ -125,7 +123,6 @@ impl Growing {
             block,
             tasks: 1,
             most: most.min(opening.tasks_max),
-            next: first.stream.wrapping_add(1),
             opening,
             alike_bytes: usize::MAX,
             beside_bytes: alone - element,
@@ -136,24 +133,34 @@ impl Growing {
 
     /// The next task, without tag and time-out, if it is like those before. False: [`push`](Self::push) says more.
     #[inline(always)]
-    pub(crate) fn push_alike(&mut self, (domain, stream): (u64, u64), args: &[u8]) -> bool {
-        let is_alike = args.len() == self.alike_bytes
-            && self.tasks < self.most
-            && (domain, stream) == (self.block.domain, self.next);
+    pub(crate) fn push_alike(&mut self, place: (u64, u64), args: &[u8]) -> bool {
+        place == (self.block.domain, self.next()) && self.push_next(args)
+    }
+
+    /// The same of a task that is known to be of the next stream.
+    #[inline(always)]
+    pub(crate) fn push_next(&mut self, args: &[u8]) -> bool {
+        let is_alike = args.len() == self.alike_bytes && self.tasks < self.most;
         if is_alike {
             append(&mut self.block.elements, args);
             self.tasks += 1;
-            self.next = stream.wrapping_add(1);
         }
         is_alike
+    }
+
+    /// The next task's stream.
+    #[inline]
+    fn next(&self) -> u64 {
+        self.block.stream.wrapping_add(self.tasks.into())
     }
 
     /// The next task. False: it does not follow, or there is no room for it.
     #[inline(always)]
     pub(crate) fn push(&mut self, task: &TaskBody<'_>) -> bool {
+        let next = self.next();
         let block = &mut self.block;
         if self.tasks >= self.most
-            || task.stream != self.next
+            || task.stream != next
             || task.domain != block.domain
             || task.tag_type() != block.tag_type
             || task.timeout_ms != block.timeout_ms
@@ -180,7 +187,6 @@ impl Growing {
             block.ends.push((block.elements.len() as u32).to_le_bytes());
         }
         self.tasks += 1;
-        self.next = task.stream.wrapping_add(1);
         true
     }
 

@@ -37,6 +37,13 @@ impl<'a> Entry<'a> {
         self.elements.compute(self.body, nth, self.entry.compute_ns)
     }
 
+    /// Compute time of `results` of them from the `nth` on, together.
+    #[inline]
+    fn compute_of(&self, nth: u32, results: u32) -> Nanos {
+        let alone = self.entry.compute_ns;
+        self.elements.compute_of(self.body, nth, results, alone)
+    }
+
     /// Compute time and output of `results` of them from the `nth` on.
     #[inline]
     fn some(&self, nth: u32, results: u32) -> impl Iterator<Item = (Nanos, &'a [u8])> + Clone {
@@ -187,7 +194,7 @@ impl MasterCore {
         let computes = results.some(nth, tasks).map(|(compute, _)| compute);
         let compute = match tasks == entry.count {
             true => entry.compute_ns,
-            false => computes.clone().sum(),
+            false => results.compute_of(nth, tasks),
         };
         let is_failed = entry.status == ResultStatus::Failed;
         // What a slave that fails alone takes for it would make packets of all sizes wrong.
