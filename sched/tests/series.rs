@@ -496,6 +496,45 @@ fn a_run_of_ten_thousand_is_one_record() {
     sched.sanity_check();
 }
 
+/// A source gives what there is room for, which seldom ends with a packet: what follows fills that packet, and then each
+/// series is one.
+#[test]
+fn what_was_given_by_halves_splits_one_packet_and_not_all_that_follow() {
+    let config = Config {
+        task_group: 100,
+        ..Config::for_test()
+    };
+    for owner in [Owner::Queue, Owner::Map(7)] {
+        let mut sched = Scheduler::new(config.clone(), 1);
+        let spec = TaskSpec::new(AlgorithmId(0), owner, BYTES);
+        let mut given = 0;
+        for source in [64, 0, 1, 1_000, 37, 2_000] {
+            let end = given + source;
+            while given < end {
+                let most = u64::from(sched.opening(&spec).tasks_max);
+                let next = end.min(given + most);
+                sched.submit(spec, Numbers(given..next), 0);
+                given = next;
+            }
+        }
+        (0..31).for_each(|_| _ = sched.connect());
+        let mut packets: BTreeMap<SlaveId, Vec<u32>> = BTreeMap::new();
+        loop {
+            let mut series = Vec::new();
+            let told = &mut |_, _, _, numbers: &Numbers| series.push(numbers.tasks());
+            let Some(slave) = sched.hand_out(0, told) else {
+                break;
+            };
+            assert!(packets.insert(slave, series).is_none());
+        }
+        let packets: Vec<Vec<u32>> = packets.into_values().collect();
+        assert_eq!(packets.iter().flatten().sum::<u32>(), 3_100, "{packets:?}");
+        assert_eq!(packets[0], [64, 1, 35], "{owner:?}");
+        let apart: Vec<&Vec<u32>> = packets[1..].iter().filter(|of| of.len() > 1).collect();
+        assert_eq!(apart, [&vec![65, 35], &vec![2, 98]], "{owner:?}");
+    }
+}
+
 /// Whatever policy it has, but of those that can not run each ends by itself.
 #[test]
 fn a_series_has_a_policy() {

@@ -353,6 +353,23 @@ impl Owners {
         }
     }
 
+    /// How many tasks of this owner wait that any slave may run and that have no priority of their own.
+    #[inline]
+    pub(crate) fn waiting(&self, owner: Owner) -> u64 {
+        let slot = match owner {
+            Owner::Queue => QUEUE,
+            Owner::Call(_) => CALLS,
+            Owner::Map(number) => match self.last {
+                Some((last, slot)) if last == number => slot,
+                _ => match self.maps.get(&number) {
+                    Some(slot) => *slot,
+                    None => return 0,
+                },
+            },
+        };
+        self.get(slot).tasks
+    }
+
     fn look_up(&mut self, number: u32) -> u32 {
         let slot = match self.maps.get(&number) {
             Some(&slot) => slot,

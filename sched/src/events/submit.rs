@@ -10,8 +10,9 @@ use crate::series::Series;
 use crate::task::{Opening, PRIORITY_MAX, PRIORITY_MIN, Policy, TaskSpec};
 
 impl<P: Series> Scheduler<P> {
-    /// What a series would be whose tasks are each as `spec` says but for their bytes: no longer than a packet, so that one
-    /// which goes out whole is not split; only of what the queue has room for; and none of tasks that can not be run.
+    /// What a series would be whose tasks are each as `spec` says but for their bytes: as many as fill the packet that its
+    /// owner's waiting tasks have begun, so that it is not split; only of what the queue has room for; and none of tasks
+    /// that can not be run.
     ///
     /// It holds until anything else is submitted, or happens.
     #[inline]
@@ -23,13 +24,24 @@ impl<P: Series> Scheduler<P> {
         let useful = match (self.config.task_group, self.times.known(spec.algorithm)) {
             // The first few are split off a series then, and the others do not cost a record each.
             (AUTO, None) => SERIES_TASKS_MAX,
-            (AUTO, _) => self.group_of_tasks(spec.algorithm).min(SERIES_TASKS_MAX),
-            (number, _) => number,
+            (AUTO, _) => {
+                let group = self.group_of_tasks(spec.algorithm);
+                self.up_to_packet(spec, group).min(SERIES_TASKS_MAX)
+            }
+            (number, _) => self.up_to_packet(spec, number),
         };
         if useful < 2 || spec.alone {
             return Opening::of_one(first, spec);
         }
         self.opening_of(spec, first, useful)
+    }
+
+    /// How many tasks fill the packet that those which wait before them leave unfilled: a series that began in the middle of
+    /// a packet would be split, and all that follow it too.
+    #[inline]
+    fn up_to_packet(&self, spec: &TaskSpec, group: u32) -> u32 {
+        let begun = self.owners.waiting(spec.owner) % u64::from(group);
+        group - begun as u32
     }
 
     /// The opening of a series of which so many tasks are of use.
