@@ -25,6 +25,11 @@ fn double(n: u64) -> u64 {
 }
 
 #[algorithm]
+fn length(text: String) -> u64 {
+    text.len() as u64
+}
+
+#[algorithm]
 fn swell(n: u64, bytes: usize) -> Vec<u8> {
     vec![n as u8; bytes]
 }
@@ -61,6 +66,7 @@ fn everywhere<Fut: Future<Output = Result> + 'static>(
     let app = || {
         App::new()
             .algorithm::<double>()
+            .algorithm::<length>()
             .algorithm::<swell>()
             .master(master)
     };
@@ -500,6 +506,70 @@ fn what_is_dropped_uses_the_master() {
             std::future::pending::<()>().await;
         }));
         std::mem::forget(last);
+        Ok(())
+    });
+}
+
+/// A map's tasks that are alike follow one another without a question each, until its iterator does something else: it
+/// submits and takes back, looks at the master, gives tasks with a policy, of other lengths, or none any more.
+#[test]
+fn an_iterator_that_uses_the_master_between_its_tasks() {
+    const TASKS: u64 = 4_000;
+    const SUBMITTED: u64 = 1_000_000;
+    everywhere(&[], async |mw| {
+        let source = {
+            let (mw, pending) = (mw.clone(), Cell::new(0));
+            (0..TASKS).map(move |n| {
+                match n % 89 {
+                    13 => drop(mw.submit(double::task(SUBMITTED + n))),
+                    29 => drop(mw.call(double::task(n))),
+                    43 => {
+                        mw.submit_all((0..3).map(|more| double::task(SUBMITTED + n + more)));
+                    }
+                    61 => pending.set(pending.get() + mw.pending()),
+                    71 => drop(mw.map((0..50).map(double::task))),
+                    _ => {}
+                }
+                match n % 97 {
+                    7 => double::task(n).priority(1),
+                    31 => double::task(n).start_within(Duration::from_secs(600)),
+                    _ => double::task(n),
+                }
+            })
+        };
+        let mut map = mw.map(source);
+        let mut answers = vec![];
+        while let Some(end) = map.next().await {
+            answers.push(end?);
+        }
+        assert_doubles(answers, TASKS);
+        let submitted = |n: &u64| match n % 89 {
+            13 => 1,
+            43 => 3,
+            _ => 0,
+        };
+        let mut left: u64 = (0..TASKS).map(|n| submitted(&n)).sum();
+        let mut queue = mw.results::<double>();
+        while left > 0 {
+            let end = queue.next().await.ok_or("more are to come")?;
+            assert!(end?.output::<double>()? >= 2 * SUBMITTED);
+            left -= 1;
+        }
+        let texts = |n: u64| "x".repeat([9, 9, 9, 9, 9, 9, 40, 9, 0, 300][n as usize % 10]);
+        let mut lengths = mw
+            .map((0..TASKS).map(|n| length::task(texts(n))))
+            .in_order();
+        for n in 0..TASKS {
+            let end = lengths.next().await.ok_or("more are to come")?;
+            assert_eq!(end?, texts(n).len() as u64, "text {n}");
+        }
+        assert!(lengths.next().await.is_none());
+        let mut lengths = mw.map((0..TASKS).map(|n| length::task(texts(n))));
+        let mut sum = 0;
+        while let Some(end) = lengths.next().await {
+            sum += end?;
+        }
+        assert_eq!(sum, (0..TASKS).map(|n| texts(n).len() as u64).sum::<u64>());
         Ok(())
     });
 }
