@@ -255,6 +255,12 @@ const MUTANTS: &[Mutant] = &[
         new: "self.close();",
     },
     Mutant {
+        name: "a map's run goes on in whatever series is open",
+        file: "runtime/src/master/submit.rs",
+        old: "filter(|open| open.first == run.first)",
+        new: "filter(|_| run.first.seq() < u64::MAX)",
+    },
+    Mutant {
         name: "a map's window ignores bytes",
         file: "runtime/src/master/window.rs",
         old: "bytes: self.map_bytes_max.saturating_sub(out_bytes).min(queue),",

@@ -31,6 +31,9 @@ const NOBODY: SlaveId = SlaveId(u32::MAX);
 /// Passes after which the work beside a hog is done, many times over.
 const PASSES_MAX: u64 = 20_000;
 
+/// The argument of a task that a map's iterator submits.
+const OF_ITERATOR: u64 = u64::MAX;
+
 #[derive(Copy, Clone, Debug)]
 struct Habits {
     /// Loops over calls that fail at once: awaited by the master algorithm, and light threads.
@@ -130,6 +133,9 @@ impl Common {
             assert!(self.mw.passes() > before, "events() makes no pass");
             for result in self.mw.take_results() {
                 let n = result.output::<mirror>().expect("it cannot fail");
+                if n == OF_ITERATOR {
+                    continue;
+                }
                 let told = std::mem::replace(&mut seen[n as usize], true);
                 assert!(!told, "the end of task {n} is told twice");
                 taken += 1;
@@ -138,9 +144,16 @@ impl Common {
         }
     }
 
-    /// A map, polled with wakers that use the master.
+    /// A map, polled with wakers that use the master; so does its iterator, which submits to the queue between its tasks.
     async fn map(self: Rc<Self>, tasks: u64, in_order: bool) {
-        let map = self.mw.map((0..tasks).map(mirror::task)).window(7);
+        let mw = self.mw.clone();
+        let source = (0..tasks).map(move |n| {
+            if n % 5 == 3 {
+                mw.submit_all((0..2).map(|_| mirror::task(OF_ITERATOR)));
+            }
+            mirror::task(n)
+        });
+        let map = self.mw.map(source).window(7);
         let mut map = if in_order { map.in_order() } else { map };
         let mut seen = vec![false; tasks as usize];
         while let Some(end) = curious(map.next()).await {
