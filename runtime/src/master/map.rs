@@ -13,7 +13,7 @@ use super::passes::{self, Refused, Waits};
 use super::ready::{Ready, new_flow};
 use super::reduce::Places;
 use super::results::Done;
-use super::submit::RawTask;
+use super::submit::{RawTask, Run};
 use super::window::{Kept, Room, SLICE, Slice};
 use crate::proto::end::End;
 use crate::typed::algorithm::Algorithm;
@@ -268,9 +268,10 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
     /// Submits a task if there is room for it.
     fn give(&mut self, task: &Task<A>, room: &mut Room) -> Option<TaskId> {
         let task = RawTask::new(task);
-        if !room.take(task.packet_bytes()) {
-            return None;
-        }
+        room.take(task.packet_bytes()).then(|| self.submit(task))
+    }
+
+    fn submit(&mut self, task: RawTask<'_>) -> TaskId {
         let stream = Stream {
             domain: self.number,
             index: self.next_index,
@@ -281,20 +282,23 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
         if let Some(places) = &mut self.places {
             places.on_given(id);
         }
-        Some(id)
+        id
     }
 
     /// Submits what follows the task `id` while it is like that one, as most is: neither the room nor the clock is asked for
     /// each. False: no more is to be given.
     #[inline(always)]
     fn give_alike(&mut self, id: TaskId, room: &mut Room, slice: &mut Slice) -> bool {
-        let most = room.alike().min(slice.unread());
-        if most == 0 || self.places.is_some() {
+        if slice.unread() == 0 || self.places.is_some() {
             return true;
         }
         let Some(run) = self.mw.run_of(id) else {
             return true;
         };
+        if run.is_varied {
+            return self.give_varied(run, room, slice);
+        }
+        let most = room.alike().min(slice.unread());
         let mut given = 0;
         while given < most {
             let next = self.tasks.next();
@@ -315,6 +319,33 @@ impl<A: Algorithm, I: Iterator<Item = Task<A>>> Map<A, I> {
             given += 1;
         }
         room.take_alike(given);
+        slice.pass_unread(given);
+        true
+    }
+
+    /// The same of tasks that differ in length: each is measured.
+    #[inline(never)]
+    fn give_varied(&mut self, run: Run, room: &mut Room, slice: &mut Slice) -> bool {
+        let most = slice.unread();
+        let mut given = 0;
+        while given < most {
+            let next = self.tasks.next();
+            let Some(task) = &next else {
+                self.exhaust();
+                return false;
+            };
+            let raw = RawTask::new(task);
+            if !room.take(raw.packet_bytes()) {
+                self.next = next;
+                return false;
+            }
+            given += 1;
+            if !self.mw.go_on_varied(run, raw) {
+                self.submit(raw);
+                break;
+            }
+            self.next_index += 1;
+        }
         slice.pass_unread(given);
         true
     }

@@ -201,7 +201,10 @@ impl Master {
         let state = self.inner.state.borrow();
         let open = state.open.as_ref().filter(|open| open.takes_plain)?;
         let is_last = open.first.after(open.series.tasks() - 1) == id;
-        is_last.then_some(Run { first: open.first })
+        is_last.then_some(Run {
+            first: open.first,
+            is_varied: open.series.is_varied(),
+        })
     }
 
     /// Submits the next task of a source that has a run: whose stream follows, and whose tasks nobody else submits. False:
@@ -211,6 +214,14 @@ impl Master {
         let mut state = self.inner.state.borrow_mut();
         let open = state.open.as_mut().filter(|open| open.first == run.first);
         task.policy.is_none() && open.is_some_and(|open| open.series.push_next(task.args))
+    }
+
+    /// The same where they differ in length.
+    #[inline]
+    pub(super) fn go_on_varied(&self, run: Run, task: RawTask<'_>) -> bool {
+        let mut state = self.inner.state.borrow_mut();
+        let open = state.open.as_mut().filter(|open| open.first == run.first);
+        task.policy.is_none() && open.is_some_and(|open| open.series.push_next_varied(task.args))
     }
 
     /// What this ends at once is told, and the driver woken.
@@ -239,10 +250,12 @@ impl Master {
 }
 
 /// The open series has the tasks of one source alone, which come in the order of their streams: of the next one nothing is
-/// to be asked but whether that series is still open, and whether it is as long as those before.
+/// to be asked but whether that series is still open, and whether there is room for it there.
 #[derive(Copy, Clone)]
 pub(super) struct Run {
     first: TaskId,
+    /// Its tasks differ in length.
+    pub(super) is_varied: bool,
 }
 
 /// The open series: tasks that are alike and have their ids, and are not with the scheduler yet.

@@ -35,6 +35,9 @@ pub(super) const SLICE: Nanos = 1_000_000;
 /// Most tasks between two readings of the clock.
 const UNREAD_MAX: u32 = 128;
 
+/// After so many more that are as large as one, it is reckoned how many such there is room for: that costs two divisions.
+const ALIKE_BEFORE: u32 = 3;
+
 /// What a map keeps itself of its ends.
 #[derive(Copy, Clone, Default)]
 pub(crate) struct Kept {
@@ -59,11 +62,13 @@ pub(crate) struct Room {
     alike: Alike,
 }
 
-/// Most tasks are as large as the one before: how many such there is room for is reckoned once, and they are counted
-/// before they are taken off.
+/// Most tasks are as large as the one before: how many such there is room for is reckoned once a few have been, and they are
+/// counted before they are taken off.
 #[derive(Copy, Clone, Default, Debug)]
 struct Alike {
     bytes: u64,
+    /// How many have been as large as the last, that one left out.
+    before: u32,
     room: usize,
     left: usize,
 }
@@ -113,11 +118,16 @@ impl Room {
         is_counted || self.take_other(bytes)
     }
 
+    #[inline]
     fn take_other(&mut self, bytes: u64) -> bool {
         self.take_counted();
-        let is_like_the_last = std::mem::replace(&mut self.alike.bytes, bytes) == bytes;
+        let before = match self.alike.bytes == bytes {
+            true => self.alike.before + 1,
+            false => 0,
+        };
+        (self.alike.bytes, self.alike.before) = (bytes, before);
         let taken = self.take_off(bytes, 1);
-        if taken && is_like_the_last {
+        if taken && before >= ALIKE_BEFORE {
             let (all, tasks) = self.each(bytes);
             let fitting = (self.bytes / all).min(self.task_bytes / tasks);
             let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
@@ -135,7 +145,9 @@ impl Room {
 
     /// Takes off what was only counted.
     fn take_counted(&mut self) {
-        let Alike { bytes, room, left } = self.alike;
+        let Alike {
+            bytes, room, left, ..
+        } = self.alike;
         (self.alike.room, self.alike.left) = (0, 0);
         let tasks = room - left;
         if tasks > 0 {

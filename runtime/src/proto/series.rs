@@ -148,6 +148,28 @@ impl Growing {
         is_alike
     }
 
+    /// Whether its tasks differ in length.
+    #[inline]
+    pub(crate) fn is_varied(&self) -> bool {
+        !self.block.ends.is_empty()
+    }
+
+    /// The next task of tasks that differ in length, without tag and time-out, that is known to be of the next stream. False:
+    /// [`push`](Self::push) says more.
+    #[inline]
+    pub(crate) fn push_next_varied(&mut self, args: &[u8]) -> bool {
+        let is_plain = self.block.tag_type.is_none() && self.block.timeout_ms == 0;
+        let goes_on =
+            is_plain && self.is_varied() && self.tasks < self.most && self.make_way(args.len());
+        if goes_on {
+            let block = &mut self.block;
+            append(&mut block.elements, args);
+            block.ends.push((block.elements.len() as u32).to_le_bytes());
+            self.tasks += 1;
+        }
+        goes_on
+    }
+
     /// The next task's stream.
     #[inline]
     fn next(&self) -> u64 {
