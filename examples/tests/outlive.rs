@@ -3,13 +3,18 @@
 //!
 //! How often, with how much work, is [`Size`]: the gate's, and minutes of it.
 
+#[path = "../../codec/tests/support/lives.rs"]
+mod trail;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use ringmw_codec::audit::{Event, Line};
+use ringmw_codec::audit::Event;
 use ringmw_examples::{End, Process, Signal, Stage};
+
+use trail::Life;
 
 const SLAVES: usize = 8;
 
@@ -84,67 +89,17 @@ fn stories(size: &Size) -> [Story; 4] {
     ]
 }
 
-/// What a trail says of one life.
-#[derive(Default)]
-struct Life {
-    begun_us: i64,
-    /// Results that it took, and tasks that ended with what it knew.
-    results: u64,
-    known: u64,
-    late: u64,
-    /// When each slave had its first task, and when its first result came.
-    begun: BTreeMap<u32, i64>,
-    first: BTreeMap<u32, i64>,
-    /// Results of the journal that stand there twice, of all lives before.
-    repeated: u64,
-    recorded: u64,
-}
-
-impl Life {
-    /// When each slave was seen to be at work.
-    fn at_work(&self, story: &Story) -> &BTreeMap<u32, i64> {
-        match story.is_even {
-            true => &self.first,
-            false => &self.begun,
-        }
+/// When each slave was seen to be at work.
+fn at_work<'a>(life: &'a Life, story: &Story) -> &'a BTreeMap<u32, i64> {
+    match story.is_even {
+        true => &life.first,
+        false => &life.begun,
     }
 }
 
 fn lives(stage: &Stage) -> Vec<Life> {
     let text = fs::read(stage.path("master.audit")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    // A line that is still being written has no end.
-    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    let mut lives: Vec<Life> = Vec::new();
-    for line in complete.lines() {
-        let line = Line::parse(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        if matches!(line.event, Event::Init { .. }) {
-            lives.push(Life {
-                begun_us: line.time_us,
-                ..Life::default()
-            });
-        }
-        let life = lives.last_mut().expect("a life begins with its first line");
-        match line.event {
-            Event::ResultsReceived { slave, results, .. }
-            | Event::Packets { slave, results, .. } => {
-                life.results += results;
-                if results > 0 {
-                    life.first.entry(slave).or_insert(line.time_us);
-                }
-            }
-            Event::TasksSent { slave, .. } => {
-                life.begun.entry(slave).or_insert(line.time_us);
-            }
-            Event::Known { results, .. } => life.known += results,
-            Event::Late { results, .. } => life.late += results,
-            Event::JournalRead {
-                results, repeated, ..
-            } => (life.recorded, life.repeated) = (results, repeated),
-            _ => {}
-        }
-    }
-    lives
+    trail::lives(&String::from_utf8_lossy(&text))
 }
 
 /// It ends well, however long that takes.
@@ -243,7 +198,7 @@ fn outlives(story: &Story, engine: &str, size: &Size) {
     let slowest = lives[1..=size.kills as usize]
         .iter()
         .map(|life| {
-            life.at_work(story)
+            at_work(life, story)
                 .values()
                 .max()
                 .map_or(0, |last| last - life.begun_us)
@@ -285,7 +240,7 @@ fn await_share(
         let lives = lives(stage);
         if lives.len() == life {
             let now = &lives[life - 1];
-            let worked = !size.is_measured || now.at_work(story).len() == SLAVES;
+            let worked = !size.is_measured || at_work(now, story).len() == SLAVES;
             let is_far = match story.is_even {
                 true => now.results + now.known >= share,
                 false => now.results > 0,

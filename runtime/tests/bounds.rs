@@ -1,5 +1,5 @@
 //! What a master keeps for others is bounded, and given back: for peers that do not read, and of frames that are not
-//! complete. By the core alone, which counts; the engines are held to the same account in `engine.rs`.
+//! complete. By the core alone, which counts; the engines are held to the same account in `engine`.
 
 #[path = "support/core.rs"]
 #[allow(dead_code)]

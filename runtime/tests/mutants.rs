@@ -243,7 +243,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the turn of owners is forgotten",
-        file: "sched/src/data/owners.rs",
+        file: "sched/src/data/owners/queued.rs",
         old: "if may_turn && ring.len() > 1 {",
         new: "if may_turn && ring.len() > 1_000 {",
     },
@@ -385,13 +385,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "levels: the lowest level goes first",
-        file: "sched/src/data/owners.rs",
+        file: "sched/src/data/owners/queued.rs",
         old: "(level as u64).saturating_add(higher).min(LEVELS as u64 - 1)",
         new: "(LEVELS as u64 - 1 - level as u64).saturating_add(higher).min(LEVELS as u64 - 1)",
     },
     Mutant {
         name: "levels: no level ever competes higher",
-        file: "sched/src/data/owners.rs",
+        file: "sched/src/data/owners/queued.rs",
         old: "let higher = waited.checked_div(aging).unwrap_or(0);",
         new: "let higher = waited.checked_div(aging).unwrap_or(0).min(0);",
     },

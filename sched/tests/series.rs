@@ -505,7 +505,7 @@ fn what_was_given_by_halves_splits_one_packet_and_not_all_that_follow() {
         ..Config::for_test()
     };
     for owner in [Owner::Queue, Owner::Map(7)] {
-        let mut sched = Scheduler::new(config.clone(), 1);
+        let mut sched = Scheduler::new(config, 1);
         let spec = TaskSpec::new(AlgorithmId(0), owner, BYTES);
         let mut given = 0;
         for source in [64, 0, 1, 1_000, 37, 2_000] {

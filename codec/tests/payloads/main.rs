@@ -2,17 +2,15 @@
 
 mod golden;
 mod properties;
+#[path = "../support/sample.rs"]
+mod sample;
 mod series;
 
 use ringmw_codec::batch::{
     ResultBatchBuilder, ResultBatchView, ResultStatus, TaskBody, TaskSeries,
 };
 
-fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode(&mut out);
-    out
-}
+use sample::{SERIES, encoded};
 
 /// The payload with one byte changed to another.
 fn with_byte(payload: &[u8], at: usize, byte: u8) -> Vec<u8> {
@@ -26,17 +24,6 @@ fn series_bytes(series: &TaskSeries<'_>) -> Vec<u8> {
     assert_eq!(bytes.len(), series.encoded_bytes());
     bytes
 }
-
-const SERIES: TaskSeries<'static> = TaskSeries {
-    count: 3,
-    domain: 1,
-    stream: 2,
-    tag_type: None,
-    timeout_ms: 0,
-    elements: b"aabbcc",
-    ends: &[],
-    base: 0,
-};
 
 type Results = Vec<(u64, u16, ResultStatus, u64, Vec<u8>)>;
 

@@ -1,6 +1,8 @@
 //! One example of every wire structure, as the encoders lay it. The wire format page shows them, the fuzzers begin
 //! with them.
 
+mod sample;
+
 use ringmw_codec::batch::{
     MARKED, ResultBatchBuilder, ResultStatus, TaskBatchBuilder, TaskBody, TaskSeries,
     encode_task_body,
@@ -21,11 +23,7 @@ use ringmw_codec::secret::{First, Initiator, Key, Role, Secret};
 use ringmw_codec::shared::{Blob, BlobName, Want};
 use ringmw_codec::talk::{Heard, Message, Progress};
 
-fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode(&mut out);
-    out
-}
+use sample::{SERIES, encoded};
 
 fn algorithm(name: &str, arguments: &str, result: &str, types: u64) -> AlgorithmSignature {
     AlgorithmSignature {
@@ -129,17 +127,6 @@ fn result_batch() -> Vec<u8> {
     builder.push(921, 0, ResultStatus::Failed, 1, "né".as_bytes());
     encoded(|out| builder.encode(out))
 }
-
-const SERIES: TaskSeries<'static> = TaskSeries {
-    count: 3,
-    domain: 1,
-    stream: 2,
-    tag_type: None,
-    timeout_ms: 0,
-    elements: b"aabbcc",
-    ends: &[],
-    base: 0,
-};
 
 fn task_series() -> Vec<u8> {
     let mut builder = TaskBatchBuilder::new();

@@ -231,7 +231,7 @@
 //! | time-outs: what is left of a series has none | 15 | assertion `left == right` failed: TASK-0 goes with another body |
 //!
 //! # Deliberately absent
-//! Sockets, files and threads: `runtime/tests/engine.rs` holds the engines to what this world assumes of them. The
+//! Sockets, files and threads: `runtime/tests/engine` holds the engines to what this world assumes of them. The
 //! audit trail's writer and the resource file. Masters that listen again. What other masters and a slave say to each other:
 //! of those that dial a slave that listens it is played when they come, prove themselves and go.
 

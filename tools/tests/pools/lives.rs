@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ringmw_codec::audit::{Event, Line};
-
+use crate::trail::{Life, lives};
 use crate::{Dir, program, run, wait_within};
 
 const KILLS: u64 = 10;
@@ -104,7 +103,7 @@ impl Story {
 
     /// Whether a life has done its part before kill number `kill`.
     fn is_far(&self, life: &Life, kill: u64) -> bool {
-        let has_worked = life.at_work(self).len() == SLAVES && life.results > 0;
+        let has_worked = at_work(life, self).len() == SLAVES && life.results > 0;
         has_worked
             && match self.work {
                 Work::Short(tasks) | Work::Long(tasks) => {
@@ -126,74 +125,17 @@ fn answer(told: &str) -> Vec<String> {
     told.lines().filter(own).map(str::to_owned).collect()
 }
 
-/// What a trail says of one life.
-#[derive(Default)]
-struct Life {
-    begun_us: i64,
-    pid: i32,
-    ended: bool,
-    /// Results that it took, and tasks that ended with what it knew.
-    results: u64,
-    known: u64,
-    late: u64,
-    /// When each slave had its first task, and when its first result came.
-    begun: BTreeMap<u32, i64>,
-    first: BTreeMap<u32, i64>,
-    /// Results in the journal, and those of them that stand there twice, of all lives before.
-    recorded: u64,
-    repeated: u64,
-}
-
-impl Life {
-    /// When each slave was seen to be at work.
-    fn at_work(&self, story: &Story) -> &BTreeMap<u32, i64> {
-        match story.work {
-            Work::Short(_) => &self.first,
-            Work::Long(_) | Work::Uneven { .. } => &self.begun,
-        }
-    }
-
-    fn full_speed_ms(&self, story: &Story) -> i64 {
-        let last = self.at_work(story).values().max();
-        last.map_or(0, |last| (last - self.begun_us) / 1_000)
+/// When each slave was seen to be at work.
+fn at_work<'a>(life: &'a Life, story: &Story) -> &'a BTreeMap<u32, i64> {
+    match story.work {
+        Work::Short(_) => &life.first,
+        Work::Long(_) | Work::Uneven { .. } => &life.begun,
     }
 }
 
-fn lives(trail: &str) -> Vec<Life> {
-    // A line that is still being written has no end.
-    let complete = trail.rfind('\n').map_or("", |end| &trail[..end]);
-    let mut lives: Vec<Life> = Vec::new();
-    for line in complete.lines() {
-        let line = Line::parse(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        if let Event::Init { pid, .. } = line.event {
-            lives.push(Life {
-                begun_us: line.time_us,
-                pid: pid.try_into().expect("a process of Linux"),
-                ..Life::default()
-            });
-        }
-        let life = lives.last_mut().expect("a life begins with its first line");
-        match line.event {
-            Event::ResultsReceived { slave, results, .. }
-            | Event::Packets { slave, results, .. } => {
-                life.results += results;
-                if results > 0 {
-                    life.first.entry(slave).or_insert(line.time_us);
-                }
-            }
-            Event::TasksSent { slave, .. } => {
-                life.begun.entry(slave).or_insert(line.time_us);
-            }
-            Event::Known { results, .. } => life.known += results,
-            Event::Late { results, .. } => life.late += results,
-            Event::JournalRead {
-                results, repeated, ..
-            } => (life.recorded, life.repeated) = (results, repeated),
-            Event::Exit { .. } => life.ended = true,
-            _ => {}
-        }
-    }
-    lives
+fn full_speed_ms(life: &Life, story: &Story) -> i64 {
+    let last = at_work(life, story).values().max();
+    last.map_or(0, |last| (last - life.begun_us) / 1_000)
 }
 
 /// Kills the master in its life number `kill` when that has done its part. A run that has ended by then shows nothing.
@@ -266,7 +208,7 @@ pub(crate) fn outlives(story: &Story, batch: &Batch<'_>) {
     let twice = lives.iter().map(|life| life.late).sum::<u64>() + alone.repeated;
     let slowest_ms = lives[1..]
         .iter()
-        .map(|life| life.full_speed_ms(story))
+        .map(|life| full_speed_ms(life, story))
         .max();
     let slowest_ms = slowest_ms.unwrap_or(0);
     eprintln!(

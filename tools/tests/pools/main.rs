@@ -16,6 +16,8 @@ mod operator;
 mod slurm;
 mod ssh;
 mod stories;
+#[path = "../../../codec/tests/support/lives.rs"]
+mod trail;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -14,7 +14,7 @@
 //!   connection holds no buffer and a system call receives or sends for many. Linux 6.0 or later.
 //! - `epoll` ([`Choice::Epoll`]): for the many systems that refuse io_uring.
 //!
-//! Both give the same events in the same order; `tests/engine.rs` holds them to it.
+//! Both give the same events in the same order; `tests/engine` holds them to it.
 //!
 //! Deliberately absent: frames, limits of memory per peer (the owner knows what it has sent and what came back), time-outs other than that of a closing connection, any clock
 //! (`now` is an argument), threads, and async: [`watch`] is all that ties an engine to a runtime.

@@ -503,31 +503,23 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::batch::{ResultBatchView, TaskBatchBuilder, TaskBody, encode_task_body};
+    use ringmw_codec::batch::ResultBatchView;
     use ringmw_codec::control::{Bests, Offer, Recall, Shutdown, Withdraw};
-    use ringmw_codec::frame::{FrameReader, Kind};
-    use ringmw_codec::handshake::{Hello, Welcome};
+    use ringmw_codec::frame::Kind;
+    use ringmw_codec::handshake::Welcome;
     use ringmw_codec::journal::hash_args;
     use ringmw_codec::kept::Kept;
 
     use super::{KEPT_BYTES_MAX, SENT_KEPT_FOR};
-    use crate::proto::config::SlaveConfig;
-    use crate::proto::put;
+    use crate::proto::slave::for_tests::{hear, run, said, tasks, unwelcomed};
     use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
 
     fn core(patience: Option<u64>) -> SlaveCore {
-        let hello = Hello::for_test();
-        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
+        let mut core = unwelcomed();
         if patience != Some(0) {
             core.may_come_back(vec![hash_args as fn(&[u8]) -> u128], patience);
         }
         core
-    }
-
-    fn heard(core: &mut SlaveCore, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = Vec::new();
-        put(&mut bytes, kind, payload);
-        core.on_bytes(&bytes, 0);
     }
 
     fn welcome(core: &mut SlaveCore, slave: u32, reconnect_ms: u64) {
@@ -538,27 +530,7 @@ mod tests {
             reconnect_ms,
             ..Welcome::for_test()
         };
-        heard(core, Kind::Welcome, |out| welcome.encode(out));
-    }
-
-    /// Tasks of these numbers; the stream of each is a hundred more.
-    fn tasks(core: &mut SlaveCore, numbers: impl IntoIterator<Item = u64>) {
-        let mut packet = TaskBatchBuilder::new();
-        for task in numbers {
-            let mut body = Vec::new();
-            let args = task.to_le_bytes();
-            let parts = TaskBody {
-                domain: 1,
-                timeout_ms: 0,
-                stream: 100 + task,
-                tag_type: 0,
-                tag: &[],
-                args: &args,
-            };
-            encode_task_body(&mut body, &parts);
-            packet.push(task, 0, 0, &body);
-        }
-        heard(core, Kind::Tasks, |out| packet.encode(out));
+        hear(core, Kind::Welcome, |out| welcome.encode(out));
     }
 
     fn begin(core: &mut SlaveCore) -> Option<u64> {
@@ -566,32 +538,6 @@ mod tests {
             Next::Run(assignment) => Some(assignment.task),
             _ => None,
         }
-    }
-
-    fn run(core: &mut SlaveCore, output: &[u8], now: u64) -> Option<u64> {
-        let task = begin(core)?;
-        core.finish(0, Ok(output), 5, now);
-        Some(task)
-    }
-
-    /// What it says: each frame's kind and payload. The socket takes it all.
-    fn said(core: &mut SlaveCore, now: u64) -> Vec<(Kind, Vec<u8>)> {
-        let (mut bytes, mut frames) = (Vec::new(), Vec::new());
-        while core.has_output() {
-            let before = bytes.len();
-            core.take_output(&mut bytes, now);
-            core.on_written(bytes.len() - before, now);
-        }
-        let fed = FrameReader::new().feed(
-            &bytes,
-            &|kind| kind.limit().bytes(4_096, 4_096),
-            &mut |kind, payload| {
-                frames.push((kind, payload.to_vec()));
-                std::ops::ControlFlow::<()>::Continue(())
-            },
-        );
-        assert!(fed.is_ok());
-        frames
     }
 
     /// The streams of what was kept, in their order; 0 for an offer.
@@ -632,6 +578,18 @@ mod tests {
         next
     }
 
+    /// A slave that was at the tasks 0 and 1 and has come back to a life of its run whose tasks came with its welcome.
+    fn back_with(numbers: impl IntoIterator<Item = u64>) -> SlaveCore {
+        let mut former = served(300_000, None);
+        tasks(&mut former, 0..2);
+        former.on_closed("gone");
+        let mut next = core(None);
+        welcome(&mut next, 4, 300_000);
+        tasks(&mut next, numbers);
+        next.go_on(&mut former, 1);
+        next
+    }
+
     #[test]
     fn whether_it_looks_is_the_flags_word_then_the_masters() {
         let mut plain = served(0, None);
@@ -646,12 +604,12 @@ mod tests {
         asked.give_up_return(None);
         assert_eq!(asked.end(), Some(&SlaveEnd::MasterLost("gone".into())));
         let mut finished = served(300_000, None);
-        heard(&mut finished, Kind::Shutdown, |out| {
+        hear(&mut finished, Kind::Shutdown, |out| {
             Shutdown { finished: true }.encode(out)
         });
         assert_eq!(finished.end(), Some(&SlaveEnd::Shutdown { finished: true }));
         let mut unfinished = served(300_000, None);
-        heard(&mut unfinished, Kind::Shutdown, |out| {
+        hear(&mut unfinished, Kind::Shutdown, |out| {
             Shutdown { finished: false }.encode(out)
         });
         assert!(unfinished.is_apart());
@@ -696,11 +654,11 @@ mod tests {
         core.on_closed("gone");
         let mut next = back(&mut core, 1);
         said(&mut next, 1);
-        heard(&mut next, Kind::Withdraw, |out| {
+        hear(&mut next, Kind::Withdraw, |out| {
             Withdraw { tasks: vec![0, 1] }.encode(out)
         });
         assert!(!next.is_cancelled());
-        heard(&mut next, Kind::Recall, |out| {
+        hear(&mut next, Kind::Recall, |out| {
             Recall { tasks: 10 }.encode(out)
         });
         assert_eq!(next.queued(), 3);
@@ -708,26 +666,14 @@ mod tests {
 
     #[test]
     fn tasks_that_come_with_the_welcome_stay() {
-        let mut core = served(300_000, None);
-        tasks(&mut core, 0..2);
-        core.on_closed("gone");
-        let mut next = self::core(None);
-        welcome(&mut next, 4, 300_000);
-        tasks(&mut next, [7]);
-        next.go_on(&mut core, 1);
+        let mut next = back_with([7]);
         let all: Vec<_> = std::iter::from_fn(|| run(&mut next, b"x", 1)).collect();
         assert_eq!(all, [0, 1, 7]);
     }
 
     #[test]
     fn a_task_is_of_the_life_that_handed_it_out() {
-        let mut core = served(300_000, None);
-        tasks(&mut core, 0..2);
-        core.on_closed("gone");
-        let mut next = self::core(None);
-        welcome(&mut next, 4, 300_000);
-        tasks(&mut next, [0]);
-        next.go_on(&mut core, 1);
+        let mut next = back_with([0]);
         let mut names = Vec::new();
         while let Next::Run(Assignment { task, life, .. }) = next.next_task(1) {
             names.push((task, life));
@@ -741,7 +687,7 @@ mod tests {
     fn what_a_life_told_is_said_to_the_next_ones() {
         let keys = |core: &mut SlaveCore, entries: &[(u32, u64)]| {
             let entries = entries.to_vec();
-            heard(core, Kind::Bests, |out| Bests { entries }.encode(out));
+            hear(core, Kind::Bests, |out| Bests { entries }.encode(out));
         };
         let came_of = |frames: &[(Kind, Vec<u8>)]| match frames {
             [(Kind::CameOf, payload), ..] => Bests::decode(payload).expect("our own").entries,

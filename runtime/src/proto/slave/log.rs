@@ -141,45 +141,28 @@ impl SlaveCore {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
-
-    use ringmw_codec::frame::FrameReader;
-    use ringmw_codec::handshake::{Hello, Welcome};
+    use ringmw_codec::handshake::Welcome;
 
     use super::*;
-    use crate::proto::config::SlaveConfig;
+    use crate::proto::slave::for_tests;
 
     fn welcomed(log: Option<LogLevel>) -> SlaveCore {
-        let hello = Hello::for_test();
-        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
-        core.take_output(&mut Vec::new(), 0);
-        let mut welcome = Vec::new();
-        put(&mut welcome, Kind::Welcome, |out| {
-            Welcome {
-                log,
-                ..Welcome::for_test()
-            }
-            .encode(out);
-        });
-        core.on_received(&welcome, 0, &mut |_| ());
-        core
+        for_tests::welcomed(&Welcome {
+            log,
+            ..Welcome::for_test()
+        })
     }
 
     /// The lines that are said, each with the lines left out before it.
     fn said(core: &mut SlaveCore, now: Nanos) -> Vec<(u32, Option<(LogLevel, String)>)> {
-        let mut lines = Vec::new();
-        while core.has_output() {
-            let mut frames = Vec::new();
-            core.take_output(&mut frames, now);
-            let _ = FrameReader::new().feed(&frames, &|_| u32::MAX, &mut |kind, payload| {
-                assert_eq!(kind, Kind::Log);
-                let log = Log::decode(payload).unwrap();
-                let line = log.line.map(|line| (line.level, line.text.to_owned()));
-                lines.push((log.left_out, line));
-                ControlFlow::<()>::Continue(())
-            });
-        }
-        lines
+        let frames = for_tests::said(core, now);
+        let lines = frames.iter().map(|(kind, payload)| {
+            assert_eq!(*kind, Kind::Log);
+            let log = Log::decode(payload).unwrap();
+            let line = log.line.map(|line| (line.level, line.text.to_owned()));
+            (log.left_out, line)
+        });
+        lines.collect()
     }
 
     #[test]
@@ -241,15 +224,8 @@ mod tests {
         core.log(LogLevel::Info, "two", 0);
         core.asks_hungry();
         core.out.put(Kind::Heartbeat, |_| ());
-        let mut kinds = Vec::new();
-        while core.has_output() {
-            let mut frames = Vec::new();
-            core.take_output(&mut frames, 0);
-            let _ = FrameReader::new().feed(&frames, &|_| u32::MAX, &mut |kind, _| {
-                kinds.push(kind);
-                ControlFlow::<()>::Continue(())
-            });
-        }
+        let frames = for_tests::said(&mut core, 0);
+        let kinds: Vec<Kind> = frames.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(kinds, [Kind::Heartbeat, Kind::Log, Kind::Log]);
     }
 }

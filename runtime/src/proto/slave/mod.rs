@@ -12,6 +12,8 @@
 //! A slave that goes of its own will stays until the first of these marks has reached the last.
 
 mod checkpoint;
+#[cfg(test)]
+mod for_tests;
 mod from_master;
 mod hungry;
 mod kept;
@@ -520,18 +522,18 @@ impl SlaveCore {
 #[cfg(test)]
 mod tests {
     use ringmw_codec::frame::Kind;
-    use ringmw_codec::handshake::{Hello, Welcome};
+    use ringmw_codec::handshake::Welcome;
     use ringmw_sched::Nanos;
 
-    use super::{BEAT_MAX, SlaveConfig, SlaveCore, WELCOME_WAIT};
+    use super::for_tests::unwelcomed;
+    use super::{BEAT_MAX, WELCOME_WAIT};
     use crate::proto::put;
 
     /// Else nobody asks whether the master's host acknowledges anything, and a line that is cut in that moment is never
     /// found.
     #[test]
     fn a_slave_looks_again_while_what_it_says_waits() {
-        let hello = Hello::for_test();
-        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
+        let mut core = unwelcomed();
         let mut welcome = Vec::new();
         put(&mut welcome, Kind::Welcome, |out| {
             Welcome::for_test().encode(out)
@@ -552,8 +554,7 @@ mod tests {
     /// outlasted the beat's deadline, which nobody met any more.
     #[test]
     fn a_slave_that_is_over_has_no_deadline() {
-        let hello = Hello::for_test();
-        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
+        let mut core = unwelcomed();
         assert_eq!(core.next_deadline(), WELCOME_WAIT);
         core.evict("told to go", 7);
         assert_eq!(core.next_deadline(), Nanos::MAX);

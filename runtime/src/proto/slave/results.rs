@@ -273,70 +273,31 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::batch::{MARKED, TaskBatchBuilder, TaskBody, encode_task_body};
-    use ringmw_codec::frame::Kind;
-    use ringmw_codec::handshake::{Hello, Welcome};
+    use ringmw_codec::batch::MARKED;
+    use ringmw_codec::handshake::Welcome;
     use ringmw_sched::Nanos;
 
-    use super::Next;
-    use crate::proto::config::SlaveConfig;
-    use crate::proto::put;
+    use crate::proto::slave::for_tests::{self, run_for, said, tasks_of};
     use crate::proto::slave::{
         BRIEF, BRIEF_WAIT, SlaveCore, UNSENT_BYTES, UNSENT_PACKETS, UNSENT_PACKETS_MAX,
     };
 
     /// A slave that has written its hello at time 0, a result being a packet, with tasks of these algorithms and flags.
     fn welcomed(tasks: &[(u16, u16)]) -> SlaveCore {
-        let hello = Hello::for_test();
-        let mut core = SlaveCore::new(&SlaveConfig { hello }, 0);
-        write(&mut core, 0);
-        let mut bytes = Vec::new();
-        put(&mut bytes, Kind::Welcome, |out| {
-            let result_group = 1;
-            let welcome = Welcome::for_test();
-            Welcome {
-                result_group,
-                ..welcome
-            }
-            .encode(out);
+        let mut core = for_tests::welcomed(&Welcome {
+            // All of them come in one.
+            task_packet_bytes_max: 8_192,
+            ..Welcome::for_test()
         });
-        let mut packet = TaskBatchBuilder::new();
-        for (task, &(algorithm, flags)) in tasks.iter().enumerate() {
-            let mut body = Vec::new();
-            encode_task_body(
-                &mut body,
-                &TaskBody {
-                    domain: 0,
-                    timeout_ms: 0,
-                    stream: task as u64,
-                    tag_type: 0,
-                    tag: &[],
-                    args: &[],
-                },
-            );
-            packet.push(task as u64, algorithm, flags, &body);
-        }
-        put(&mut bytes, Kind::Tasks, |out| packet.encode(out));
-        core.on_bytes(&bytes, 0);
+        let numbered = (0..).zip(tasks);
+        let numbered = numbered.map(|(task, &(algorithm, flags))| (task, algorithm, flags));
+        tasks_of(&mut core, numbered);
         core
-    }
-
-    /// The socket takes all that it has to say.
-    fn write(core: &mut SlaveCore, now: Nanos) {
-        while core.has_output() {
-            let mut bytes = Vec::new();
-            core.take_output(&mut bytes, now);
-            core.on_written(bytes.len(), now);
-        }
     }
 
     /// Computes a task that takes so long and gives so many bytes, if one can begin.
     fn run(core: &mut SlaveCore, compute: Nanos, bytes: usize, now: Nanos) -> bool {
-        let Next::Run(task) = core.next_task(now) else {
-            return false;
-        };
-        core.finish(task.algorithm, Ok(&vec![0; bytes]), compute, now);
-        true
+        run_for(core, compute, &vec![0; bytes], now).is_some()
     }
 
     /// What the first of these tasks gave, having taken so long, may wait for the second.
@@ -367,7 +328,7 @@ mod tests {
             !run(&mut core, 1, 8, 1),
             "its announcement is to leave first"
         );
-        write(&mut core, 1);
+        said(&mut core, 1);
         assert!(run(&mut core, 1, 8, 2));
         assert!(!core.output_may_wait(2));
     }

@@ -9,7 +9,8 @@ use ringmw_codec::handshake::Hello;
 use ringmw_codec::secret::{Key, Secret};
 use ringmw_sched::Nanos;
 
-use super::{Heard, Life, SimSlave, hear};
+use super::io::{Heard, hear};
+use super::{Life, SimSlave};
 use crate::proto::SECOND;
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{Keys, improve};

@@ -16,20 +16,16 @@ const BRIEF_MAX: Nanos = 5_000;
 const WRITTEN_WITHIN: Nanos = 50_000;
 
 impl SimSlave {
-    /// What there is to say is written now.
-    pub(super) fn nudge(&mut self, now: Nanos) {
-        self.nudge_by(now);
+    /// What there is to say is written at this time, or sooner.
+    pub(super) fn nudge(&mut self, at: Nanos) {
+        if self.out.is_empty() && self.core.has_output() {
+            self.io_at = self.io_at.min(at);
+        }
     }
 
     /// It is written at the next look, while a task is computed.
     pub(super) fn nudge_beside_task(&mut self, now: Nanos) {
-        self.nudge_by(now.saturating_add(LOOK));
-    }
-
-    fn nudge_by(&mut self, at: Nanos) {
-        if self.out.is_empty() && self.core.has_output() {
-            self.io_at = self.io_at.min(at);
-        }
+        self.nudge(now.saturating_add(LOOK));
     }
 
     /// A task has ended that took so long: what it gave is written now, or with what the next one gives.
