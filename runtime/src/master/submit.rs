@@ -212,7 +212,7 @@ impl Master {
     #[inline(always)]
     pub(super) fn go_on(&self, run: Run, task: RawTask<'_>) -> bool {
         let mut state = self.inner.state.borrow_mut();
-        let open = state.open.as_mut().filter(|open| open.first == run.first);
+        let open = state.series_of(run);
         task.policy.is_none() && open.is_some_and(|open| open.series.push_next(task.args))
     }
 
@@ -220,7 +220,7 @@ impl Master {
     #[inline]
     pub(super) fn go_on_varied(&self, run: Run, task: RawTask<'_>) -> bool {
         let mut state = self.inner.state.borrow_mut();
-        let open = state.open.as_mut().filter(|open| open.first == run.first);
+        let open = state.series_of(run);
         task.policy.is_none() && open.is_some_and(|open| open.series.push_next_varied(task.args))
     }
 
@@ -345,6 +345,12 @@ impl State {
     ) -> TaskId {
         let joined = self.join(algorithm, task, owner, stream);
         joined.unwrap_or_else(|| self.push_other(algorithm, task, owner, stream))
+    }
+
+    /// The open series, while it is that of the run.
+    #[inline(always)]
+    fn series_of(&mut self, run: Run) -> Option<&mut Open> {
+        self.open.as_mut().filter(|open| open.first == run.first)
     }
 
     /// The open series takes a task without a policy, as most are.
