@@ -67,7 +67,7 @@
 //! In every seventh run the master lacks descriptors now and then, and those who dial wait for it to accept again.
 //!
 //! # Does it bite?
-//! `runtime/tests/mutants.rs` puts 158 deliberate bugs into copies of the sources and demands that each is
+//! `runtime/tests/mutants.rs` puts 159 deliberate bugs into copies of the sources and demands that each is
 //! found within 500 seeds. The first seed that found it (counted from 1), and how, of those that have been run:
 //!
 //! | bug | seed | found by |
