@@ -1136,9 +1136,19 @@ fn every_mutant_has_its_place() {
     assert!(told.contains(&number), "it {number} into the copies");
 }
 
+/// Makes `to` what `from` is: what an earlier run left there, and is not in `from`, goes.
 fn copy(from: &Path, to: &Path) {
     if from.is_dir() {
         std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(to).unwrap() {
+            let old = entry.unwrap();
+            if !from.join(old.file_name()).exists() {
+                match old.file_type().unwrap().is_dir() {
+                    true => std::fs::remove_dir_all(old.path()).unwrap(),
+                    false => std::fs::remove_file(old.path()).unwrap(),
+                }
+            }
+        }
         for entry in std::fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             copy(&entry.path(), &to.join(entry.file_name()));
