@@ -148,12 +148,15 @@ impl Common {
     async fn map(self: Rc<Self>, tasks: u64, in_order: bool) {
         let mw = self.mw.clone();
         let source = (0..tasks).map(move |n| {
-            if n % 5 == 3 {
+            if n % 11 == 10 {
                 mw.submit_all((0..2).map(|_| mirror::task(OF_ITERATOR)));
             }
             mirror::task(n)
         });
-        let map = self.mw.map(source).window(7);
+        let map = self
+            .mw
+            .map(source)
+            .window(if tasks % 2 == 0 { 7 } else { 30 });
         let mut map = if in_order { map.in_order() } else { map };
         let mut seen = vec![false; tasks as usize];
         while let Some(end) = curious(map.next()).await {
