@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ringmw_codec::audit::Event;
+use ringmw_codec::frame::{FRAME_VERSION, Kind, MAGIC};
 use ringmw_codec::resource::ResourceFile;
 
 use crate::app::{dir, printed};
@@ -83,9 +84,16 @@ fn recorded(dir: &Path, flags: &[&str], printed: &str) -> ([Vec<u8>; 2], Option<
     (recorded, resource.secret)
 }
 
+/// How each frame of a kind begins, up to its length. A few bytes alone would be in what is sealed by chance, once in some
+/// hundreds of runs.
+const fn begin(kind: Kind) -> [u8; 8] {
+    let [first, second] = MAGIC;
+    [first, second, FRAME_VERSION, kind as u8, 0, 0, 0, 0]
+}
+
 /// What each run has in plain of each direction: what tasks are, what they are given, and what comes of them.
-const SAID: &[&[u8]] = &[b"RW\x01", b"square"];
-const TOLD: &[&[u8]] = &[b"RW\x01", b"MARKER"];
+const SAID: &[&[u8]] = &[&begin(Kind::Results), b"square"];
+const TOLD: &[&[u8]] = &[&begin(Kind::Tasks), b"MARKER"];
 const GIVEN: &[u8] = &[7; 40];
 const RETURNED: &[u8] = &[39; 40];
 
