@@ -256,10 +256,15 @@ impl Policy {
         }
         self.unseen
             .retain(|_, since| facts.now.saturating_sub(*since) < self.limits.unseen);
-        // A removal may take a while; what is no longer shown need not be remembered.
+        // A removal may take a while; what is no longer shown need not be remembered. What runs had begun before it could be
+        // removed, and is asked for again should it be queued once more.
         if !self.removed.is_empty() {
-            let shown: BTreeSet<&str> = facts.jobs.iter().map(|job| job.id.as_str()).collect();
-            self.removed.retain(|id| shown.contains(id.as_str()));
+            let waiting = facts
+                .jobs
+                .iter()
+                .filter(|job| job.state != JobState::Running);
+            let waiting: BTreeSet<&str> = waiting.map(|job| job.id.as_str()).collect();
+            self.removed.retain(|id| waiting.contains(id.as_str()));
         }
         let connected = match facts.resource {
             Resource::InProgress { connected, .. } => connected != Some(0),

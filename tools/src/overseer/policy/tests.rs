@@ -829,6 +829,30 @@ fn a_drained_overseer_removes_what_is_queued_and_waits_for_what_runs() {
     assert_eq!(policy.state(0), "draining");
 }
 
+/// A job began to run just before it was removed, lost its master, and was queued again: it was never asked for any more, and a
+/// drain waited for it without end.
+#[test]
+fn what_ran_when_it_was_to_be_removed_is_removed_when_it_is_queued_again() {
+    let mut policy = Policy::new(LIMITS);
+    policy.drain();
+    let waits = |id| job(id, JobState::Queued, "a", 0);
+    let runs = |id| job(id, JobState::Running, "a", 1);
+    let in_progress =
+        |policy: &mut Policy, second, jobs: &[Job]| turn(policy, second, in_progress(2), jobs, &[]);
+    let effects = in_progress(&mut policy, 0, &[waits(1), waits(2)]);
+    assert!(effects.contains(&remove(&["2", "1"])), "{effects:?}");
+    // The removal of one takes a while; the other has begun.
+    assert_eq!(in_progress(&mut policy, 2, &[waits(1), runs(2)]), []);
+    assert_eq!(in_progress(&mut policy, 4, &[runs(2)]), []);
+    let effects = in_progress(&mut policy, 6, &[waits(2)]);
+    assert_eq!(effects, [remove(&["2"])]);
+    assert_eq!(in_progress(&mut policy, 8, &[waits(2)]), []);
+    assert_eq!(
+        in_progress(&mut policy, 10, &[]),
+        [Effect::Done(Over::Drained)]
+    );
+}
+
 #[test]
 fn only_a_finished_or_a_drained_run_is_a_success() {
     assert!(Over::Finished.is_success() && Over::Drained.is_success());
