@@ -156,7 +156,7 @@ impl Common {
         let map = self
             .mw
             .map(source)
-            .window(if tasks % 2 == 0 { 7 } else { 30 });
+            .window(if tasks.is_multiple_of(2) { 7 } else { 30 });
         let mut map = if in_order { map.in_order() } else { map };
         let mut seen = vec![false; tasks as usize];
         while let Some(end) = curious(map.next()).await {
