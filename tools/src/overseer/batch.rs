@@ -224,6 +224,12 @@ mod tests {
                 How::Died("exit status 255: --mw-slave-listen 9000: cannot listen there".into()),
             ),
             ("3", "", How::Died("exit status 3".into())),
+            // Its words alone are no end by its time limit.
+            (
+                "3",
+                trail,
+                How::Died("exit status 3: left: its time limit of 3 s".into()),
+            ),
             ("137", "", How::Died("signal 9".into())),
         ];
         for (status, line, expected) in rows {
