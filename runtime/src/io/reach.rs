@@ -136,10 +136,13 @@ mod tests {
 
     use super::*;
 
-    /// An address at which nobody listens.
+    /// An address at which nobody listens, nor will: a connection has it as long as the process lives.
     fn nobody() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
+        let holder = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let address = holder.local_addr().unwrap();
+        std::mem::forget((holder, listener.accept().unwrap()));
+        address
     }
 
     #[test]

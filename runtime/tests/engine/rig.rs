@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ringmw::internals::engine::{self, Choice, Close, Closed, ConnId, Engine, Handler, Want};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
 pub(crate) fn listener() -> TcpListener {
     engine::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()

@@ -36,6 +36,8 @@ mod wrong;
 mod crowd;
 #[path = "../support/need.rs"]
 mod need;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/process.rs"]
 mod process;
 #[path = "../support/mod.rs"]

@@ -5,16 +5,13 @@ use std::net::TcpListener;
 use ringmw_codec::audit::Event;
 
 use crate::app::{assert_exit_line, count, dir};
+use crate::ports::refusing;
 use crate::process::Process;
 
 pub(crate) fn what_is_wrong_is_one_line() {
     let dir = dir();
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-        .to_string();
+    let (_held, free) = refusing();
+    let free = free.to_string();
     let missing = dir.path().join("no such file");
     let torn = dir.path().join("torn");
     std::fs::write(

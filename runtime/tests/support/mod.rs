@@ -19,7 +19,7 @@ use ringmw_codec::frame::{FrameReader, Kind, put_frame};
 use ringmw_codec::handshake::{Hello, Refusal, Welcome};
 
 /// How long anything may take that is expected to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Waits until `ready` gives something.
 ///
@@ -38,7 +38,12 @@ pub(crate) fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 
 /// The trail in a file. The last line may still be on its way.
 pub(crate) fn trail(path: &Path) -> Vec<Line> {
+    trail_from(path, 0)
+}
+
+fn trail_from(path: &Path, begin: usize) -> Vec<Line> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = text.get(begin..).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole
         .lines()
@@ -47,7 +52,13 @@ pub(crate) fn trail(path: &Path) -> Vec<Line> {
 }
 
 pub(crate) fn events(path: &Path) -> Vec<Event> {
-    trail(path).into_iter().map(|line| line.event).collect()
+    events_from(path, 0)
+}
+
+/// What a trail says from a byte on.
+pub(crate) fn events_from(path: &Path, begin: usize) -> Vec<Event> {
+    let lines = trail_from(path, begin).into_iter();
+    lines.map(|line| line.event).collect()
 }
 
 /// One task as it came to a played slave.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ringmw_codec::audit::Event;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 
-use crate::support::{events, until};
+use crate::support::{events, events_from, until};
 
 /// In the environment of a process that is the application, not the tests.
 pub(crate) const AS_APPLICATION: &str = "RINGMW_TEST_APPLICATION";
@@ -17,6 +17,8 @@ pub(crate) const AS_APPLICATION: &str = "RINGMW_TEST_APPLICATION";
 pub(crate) struct Process {
     child: Child,
     trail: PathBuf,
+    /// Bytes of the trail that earlier processes of this name wrote.
+    before: usize,
     stdout: PathBuf,
     stderr: PathBuf,
 }
@@ -35,6 +37,7 @@ impl Process {
     ) -> Process {
         let path = |kind: &str| dir.join(format!("{name}.{kind}"));
         let (trail, stdout, stderr) = (path("trail"), path("stdout"), path("stderr"));
+        let before = std::fs::read(&trail).map_or(0, |trail| trail.len());
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(args)
@@ -52,6 +55,7 @@ impl Process {
         Process {
             child,
             trail,
+            before,
             stdout,
             stderr,
         }
@@ -94,11 +98,17 @@ impl Process {
         })
     }
 
+    /// What it has said itself, not what earlier processes said in the same trail.
     pub(crate) fn events(&self) -> Vec<Event> {
+        events_from(&self.trail, self.before)
+    }
+
+    /// What stands in its trail, of the lives before it too.
+    pub(crate) fn all_events(&self) -> Vec<Event> {
         events(&self.trail)
     }
 
-    /// The first event of the trail, past or to come, that `find` finds.
+    /// Its first event, past or to come, that `find` finds.
     pub(crate) fn await_event<T>(
         &self,
         what: &str,
@@ -107,7 +117,7 @@ impl Process {
         until(what, || self.events().iter().find_map(&mut find))
     }
 
-    /// Waits until the trail has so many events of a kind.
+    /// Waits until it has said so many events of a kind.
     pub(crate) fn await_count(&self, what: &str, count: usize, kind: impl Fn(&Event) -> bool) {
         until(what, || {
             (self.events().iter().filter(|event| kind(event)).count() >= count).then_some(())

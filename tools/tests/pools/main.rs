@@ -13,6 +13,8 @@ mod condor_hosts;
 mod lives;
 mod local;
 mod operator;
+#[path = "../../../runtime/tests/support/ports.rs"]
+mod ports;
 mod slurm;
 mod ssh;
 mod stories;

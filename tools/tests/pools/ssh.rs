@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::local::WAVES;
 use crate::operator;
+use crate::ports::free_ports;
 use crate::stories::{self, Waves};
 use crate::{Dir, Process, facts, jobs, one, program, run, signal, slave_pids, wait_for};
 
@@ -42,19 +43,6 @@ fn ping() {
     let (is_ok, told) = validate(&dir, &farm, "ping", &[]);
     assert!(is_ok, "{told}");
     stories::ping_by_overseer(&dir, "ssh", &["--farm", &farm], "ssh.127.0.0.");
-}
-
-/// The first of so many ports in a row that are free, of those that the kernel gives to nobody: from the others each
-/// connection that goes out takes one, and a slave may find its port taken.
-fn free_ports(many: u16) -> u16 {
-    let range = "/proc/sys/net/ipv4/ip_local_port_range";
-    let range = fs::read_to_string(range).expect("the kernel tells it");
-    let given = range.split_whitespace().next().expect("two numbers");
-    let given: u16 = given.parse().expect("a port");
-    let is_free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok();
-    let first = (1024..given - many).rev().step_by(usize::from(many));
-    let mut free = first.filter(|first| (*first..first + many).all(is_free));
-    free.next().expect("ports that nobody has")
 }
 
 /// Hosts that reach nobody: their slaves listen, and the master dials them, on either engine.

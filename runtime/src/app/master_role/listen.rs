@@ -10,7 +10,7 @@ use crate::io::engine;
 use crate::io::terminal::{complain, own_name};
 
 /// How long the port of the life before is waited for, and the pause between two tries.
-const PORT_WAIT: Duration = Duration::from_secs(3);
+const PORT_WAIT: Duration = Duration::from_secs(10);
 const PORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// The sockets that a master listens at: one port, at several addresses if its host name has several.
