@@ -6,7 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, UnboundKey};
 use ringmw::prelude::*;
+use ringmw_codec::secret::RECORD_PLAIN_BYTES_MAX;
 use serde_json::{Value, json};
 
 use crate::fleet::{self, Setting, Slaves};
@@ -225,13 +227,16 @@ pub enum Blocks {
     Made,
     /// Who sends uses one buffer, who receives keeps all that comes: what shared data asks for.
     Kept,
+    /// One buffer, sealed and opened where it lies, a record at a time: what encryption costs that copies nothing.
+    Sealed,
 }
 
 impl Blocks {
-    const NAMES: [(&'static str, Blocks); 3] = [
+    const NAMES: [(&'static str, Blocks); 4] = [
         ("reused", Blocks::Reused),
         ("made", Blocks::Made),
         ("kept", Blocks::Kept),
+        ("sealed", Blocks::Sealed),
     ];
 
     fn name(self) -> &'static str {
@@ -249,7 +254,7 @@ pub fn raw(case: Case, blocks_are: Blocks, bytes: u64) -> io::Result<Cost> {
     let blocks = (bytes / case.bytes as u64).max(5);
     let way = if case.is_in { "in" } else { "out" };
     let at_peer = match blocks_are {
-        Blocks::Kept => Blocks::Kept,
+        Blocks::Kept | Blocks::Sealed => blocks_are,
         // What the other end does is no part of the cost.
         Blocks::Reused | Blocks::Made => Blocks::Reused,
     };
@@ -282,6 +287,66 @@ pub fn raw(case: Case, blocks_are: Blocks, bytes: u64) -> io::Result<Cost> {
     Ok(span.cost((blocks - warm) * case.bytes as u64))
 }
 
+/// What one direction of a sealed socket has: the key, the number of the next record, and a block with a record's tag behind it.
+struct Seal {
+    key: LessSafeKey,
+    records: u64,
+    block: Vec<u8>,
+}
+
+impl Seal {
+    fn new(bytes: usize) -> Self {
+        let key = UnboundKey::new(&AES_256_GCM, &[7; 32]).expect("as long as a key is");
+        Seal {
+            key: LessSafeKey::new(key),
+            records: 0,
+            block: vec![7; bytes + MAX_TAG_LEN],
+        }
+    }
+
+    fn nonce(&mut self) -> Nonce {
+        let mut nonce = [0; NONCE_LEN];
+        nonce[NONCE_LEN - 8..].copy_from_slice(&self.records.to_be_bytes());
+        self.records += 1;
+        Nonce::assume_unique_for_key(nonce)
+    }
+
+    /// Writes the block, a record at a time. A record's tag stands for the first bytes of the next one until it is written.
+    fn write(&mut self, mut stream: &TcpStream) -> io::Result<()> {
+        let mut at = 0;
+        while at < self.block.len() - MAX_TAG_LEN {
+            let end = (at + RECORD_PLAIN_BYTES_MAX).min(self.block.len() - MAX_TAG_LEN);
+            let nonce = self.nonce();
+            let plain = &mut self.block[at..end];
+            let tag = (self.key)
+                .seal_in_place_separate_tag(nonce, Aad::empty(), plain)
+                .map_err(|_| io::ErrorKind::InvalidInput)?;
+            let behind: [u8; MAX_TAG_LEN] = *self.block[end..].first_chunk().expect("room for it");
+            self.block[end..end + MAX_TAG_LEN].copy_from_slice(tag.as_ref());
+            stream.write_all(&self.block[at..end + MAX_TAG_LEN])?;
+            self.block[end..end + MAX_TAG_LEN].copy_from_slice(&behind);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Reads a block.
+    fn read(&mut self, mut stream: &TcpStream) -> io::Result<()> {
+        let mut at = 0;
+        while at < self.block.len() - MAX_TAG_LEN {
+            let end = (at + RECORD_PLAIN_BYTES_MAX).min(self.block.len() - MAX_TAG_LEN);
+            let nonce = self.nonce();
+            let sealed = &mut self.block[at..end + MAX_TAG_LEN];
+            stream.read_exact(sealed)?;
+            (self.key)
+                .open_in_place(nonce, Aad::empty(), sealed)
+                .map_err(|_| io::ErrorKind::InvalidData)?;
+            at = end;
+        }
+        Ok(())
+    }
+}
+
 /// Reads or writes so many blocks. Who has read the last one says so, and who has written it waits for that.
 fn pass(
     mut stream: TcpStream,
@@ -293,6 +358,7 @@ fn pass(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut block = vec![7; bytes];
+    let mut seal = Seal::new(bytes);
     let mut kept = Vec::new();
     if reads && blocks_are == Blocks::Kept {
         kept.reserve_exact(bytes * blocks as usize);
@@ -318,6 +384,8 @@ fn pass(
                 block = made;
             }
             (false, Blocks::Made) => stream.write_all(&block.clone())?,
+            (true, Blocks::Sealed) => seal.read(&stream)?,
+            (false, Blocks::Sealed) => seal.write(&stream)?,
         }
     }
     match reads {
@@ -335,7 +403,7 @@ pub fn peer() -> ExitCode {
     };
     let named = Blocks::NAMES.iter().find(|(name, _)| name == blocks_are);
     let Some(&(_, blocks_are)) = named else {
-        eprintln!("blocks are reused, made or kept");
+        eprintln!("blocks are reused, made, kept or sealed");
         return ExitCode::from(2);
     };
     let passed = TcpStream::connect(address).and_then(|stream| {
@@ -353,9 +421,10 @@ pub fn peer() -> ExitCode {
     }
 }
 
-/// The JSON line of a case: medians of ours and of the bare socket's, with one buffer and with one made for each block.
-pub fn line(case: Case, ours: Cost, raw: Cost, made: Cost) -> Value {
-    json!({
+/// The JSON line of a case: medians of ours and of the bare socket's, with one buffer and with one made for each block; and of
+/// one that is sealed, where ours was.
+pub fn line(case: Case, ours: Cost, raw: Cost, made: Cost, sealed: Option<Cost>) -> Value {
+    let mut line = json!({
         "case": case.name(),
         "ns_per_byte": ours.ns_per_byte,
         "raw_ns_per_byte": raw.ns_per_byte,
@@ -365,5 +434,12 @@ pub fn line(case: Case, ours: Cost, raw: Cost, made: Cost) -> Value {
         "bytes_per_s": ours.rate,
         "raw_bytes_per_s": raw.rate,
         "rate_ratio": ours.rate / raw.rate,
-    })
+    });
+    if let Some(sealed) = sealed {
+        line["sealed_ns_per_byte"] = sealed.ns_per_byte.into();
+        line["sealed_cpu_ratio"] = (ours.ns_per_byte / sealed.ns_per_byte).into();
+        line["sealed_bytes_per_s"] = sealed.rate.into();
+        line["sealed_rate_ratio"] = (ours.rate / sealed.rate).into();
+    }
+    line
 }

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 /// Cases are in-100k, in-4m (results of so many bytes, read in place), out-100k and out-4m (arguments of so many bytes).
 /// Told are the CPU of the master's process for a byte and the rate, and the same of a bare socket that moves blocks of that
 /// size between two processes through one buffer, or through memory made for each block, as every program does whose blocks
-/// differ. They run in turns, each in a process of its own; told are medians.
+/// differ; with --secret also of one that is sealed and opened where it lies, by the same cipher. They run in turns, each in a
+/// process of its own; told are medians.
 #[derive(Parser)]
 struct Opts {
     /// Run this case alone [default: all]
@@ -44,7 +45,7 @@ struct Opts {
     /// Bytes of the arguments of each of these
     #[arg(long, value_name = "N", default_value_t = 64 << 20)]
     task_bytes: usize,
-    /// Measure in this very process: ours, raw or made
+    /// Measure in this very process: ours, raw, made or sealed
     #[arg(long, hide = true, requires = "case")]
     here: Option<String>,
 }
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         let cost = match &**what {
             "raw" => blob::raw(cases[0], Blocks::Reused, opts.bytes).expect("a bare socket"),
             "made" => blob::raw(cases[0], Blocks::Made, opts.bytes).expect("a bare socket"),
+            "sealed" => blob::raw(cases[0], Blocks::Sealed, opts.bytes).expect("a bare socket"),
             _ => blob::ours(cases[0], opts.bytes, &opts.engine, opts.secret),
         };
         println!(
@@ -105,17 +107,22 @@ fn main() -> ExitCode {
 
 fn measure(case: Case, opts: &Opts) -> Result<Value, String> {
     let load = machine::load();
-    let (mut ours, mut raw, mut made) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut raw, mut made, mut sealed) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..opts.runs {
         raw.push(apart(case, opts, "raw")?);
         ours.push(apart(case, opts, "ours")?);
         made.push(apart(case, opts, "made")?);
+        if opts.secret {
+            sealed.push(apart(case, opts, "sealed")?);
+        }
     }
     let middle = |costs: &[Cost]| Cost {
         ns_per_byte: apart::median(costs.iter().map(|cost| cost.ns_per_byte).collect()),
         rate: apart::median(costs.iter().map(|cost| cost.rate).collect()),
     };
-    let mut line = blob::line(case, middle(&ours), middle(&raw), middle(&made));
+    let sealed = opts.secret.then(|| middle(&sealed));
+    let mut line = blob::line(case, middle(&ours), middle(&raw), middle(&made), sealed);
     for (key, value) in machine::describe().as_object().expect("an object") {
         line[key] = value.clone();
     }
@@ -158,4 +165,12 @@ fn tell(line: &Value, opts: &Opts) {
         number("rate_ratio"),
         line["load"],
     );
+    if !line["sealed_cpu_ratio"].is_null() {
+        println!(
+            "          {:.2} times the {:.3} ns of a socket that is sealed where its bytes lie, {:.2} of its rate",
+            number("sealed_cpu_ratio"),
+            number("sealed_ns_per_byte"),
+            number("sealed_rate_ratio"),
+        );
+    }
 }

@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use ringmw_codec::frame::Block;
 use ringmw_codec::handshake::{PROTOCOL_VERSION, Refusal};
 use ringmw_codec::secret::{FirstError, Key, Opening, Secret};
@@ -257,22 +256,6 @@ impl MasterCore {
         }
     }
 
-    fn seal_shared(&mut self, conn: ConnId, piece: Bytes) -> Effect {
-        let Some(state) = self.conn_mut(conn) else {
-            return Effect::SendShared(conn, piece);
-        };
-        let Some(mut secured) = state.secured.take() else {
-            return Effect::SendShared(conn, piece);
-        };
-        let mut sealed = self.spare.take().unwrap_or_default();
-        secured.seal_shared(&piece, &mut sealed);
-        let more = (sealed.len() - piece.len()) as u64;
-        let state = self.conn_mut(conn).expect("looked up above");
-        state.secured = Some(secured);
-        self.keep_unsent(conn, more);
-        Effect::Send(conn, sealed)
-    }
-
     /// What the engine is to do, as it goes over the wire.
     #[inline]
     pub fn seal(&mut self, effect: Effect) -> Effect {
@@ -283,26 +266,27 @@ impl MasterCore {
     }
 
     fn seal_any(&mut self, effect: Effect) -> Effect {
-        let (conn, mut frames) = match effect {
-            Effect::Send(conn, frames) => (conn, frames),
-            Effect::SendShared(conn, piece) => return self.seal_shared(conn, piece),
+        let (conn, frames): (_, &[u8]) = match &effect {
+            Effect::Send(conn, frames) => (*conn, frames),
+            Effect::SendShared(conn, piece) => (*conn, piece),
             _ => return effect,
         };
-        let slot = conn.slot();
-        let secured = match self.conns.get_mut(slot) {
+        let secured = match self.conns.get_mut(conn.slot()) {
             Some(Some(state)) if state.id == conn => state.secured.take(),
             _ => None,
         };
         let Some(mut secured) = secured else {
-            return Effect::Send(conn, frames);
+            return effect;
         };
         let mut sealed = self.spare.take().unwrap_or_default();
-        secured.seal(&mut frames, &mut sealed, self.record_bytes);
+        secured.seal(frames, &mut sealed, self.record_bytes);
         let more = (sealed.len() - frames.len()) as u64;
         let state = self.conn_mut(conn).expect("looked up above");
         state.secured = Some(secured);
         self.keep_unsent(conn, more);
-        self.keep_spare(frames);
+        if let Effect::Send(_, frames) = effect {
+            self.keep_spare(frames);
+        }
         Effect::Send(conn, sealed)
     }
 }
