@@ -1,9 +1,12 @@
 //! Does the simulated world bite? Deliberate bugs, each put into a copy of the sources, each to be found by
 //! `tests/sim.rs` within [`SEEDS`] seeds. The shipping code knows nothing of them.
 //!
-//! `cargo test -p ringmw --test mutants -- --ignored --nocapture` takes a build for each (some ten minutes on two
-//! cores) and prints the table in `runtime/src/testing/mod.rs` anew. A snippet that is not found exactly once
-//! is a failure: whoever changes such a line sees to its mutant. That is checked by every run of the tests.
+//! `cargo test -p ringmw --test mutants -- --ignored --nocapture` takes a build for each (about a minute on two cores) and
+//! prints the table in `runtime/src/testing/mod.rs` anew. A snippet that is not found exactly once is a failure: whoever
+//! changes such a line sees to its mutant. That is checked by every run of the tests.
+//!
+//! `RINGMW_MUTANT=talk` runs those with this in their names; with `RINGMW_MUTANTS_WORK=FOLDER` the copy and its build are
+//! there, and several runs can go on at once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -1163,7 +1166,8 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 #[ignore = "builds once for each mutant"]
 fn every_mutant_is_found() {
-    let work = root().join("target/mutants");
+    let work = std::env::var_os("RINGMW_MUTANTS_WORK");
+    let work = work.map_or_else(|| root().join("target/mutants"), PathBuf::from);
     let tree = work.join("tree");
     std::fs::create_dir_all(&tree).unwrap();
     for part in [
