@@ -102,7 +102,7 @@ impl Asker {
             None => frame,
             Some(channel) => {
                 let mut sealed = Vec::new();
-                channel.seal(&frame, &mut sealed);
+                channel.seal(&mut frame, &mut sealed);
                 sealed
             }
         }

@@ -29,7 +29,7 @@
 //! let mut at_slave = initiator.finish(&answer)?;
 //!
 //! let (mut records, mut plain) = (Vec::new(), Vec::new());
-//! at_slave.seal(b"a frame", &mut records);
+//! at_slave.seal(&mut b"a frame".to_vec(), &mut records);
 //! at_master.open(&records, &mut plain)?;
 //! assert_eq!(plain, b"a frame");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

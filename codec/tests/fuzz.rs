@@ -87,7 +87,7 @@ fn seeds(target: &str) -> Seeds {
             let (.., mut at_slave, _) = entry::secret_example();
             let mut stream = vec![5];
             for words in entry::SECRET_WORDS {
-                at_slave.seal(words, &mut stream);
+                at_slave.seal(&mut words.to_vec(), &mut stream);
             }
             vec![("records".to_owned(), stream)]
         }

@@ -262,14 +262,6 @@ impl Initiator {
         (Initiator(Box::new(state)), first)
     }
 
-    /// Noise's own transport, to hold records against.
-    #[cfg(test)]
-    pub(super) fn into_noise(mut self, answer: &[u8; ANSWER_BYTES]) -> snow::TransportState {
-        let read = (self.0).read_message(&answer[HEAD_BYTES..], &mut [0; NOISE_BYTES]);
-        read.expect("it is right");
-        self.0.into_transport_mode().expect("both are there")
-    }
-
     /// Judges the answer. From here on all is records.
     ///
     /// # Errors

@@ -9,16 +9,14 @@
 //! connection will need. Each direction has a key of its own and counts its records, so that one which is repeated, left
 //! out, out of order, changed or sent back to who sent it does not open. Where records end says nothing of frames.
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use snow::HandshakeState;
+use snow::{HandshakeState, TransportState};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use crate::frame::{Block, LONG_BYTES_MIN};
 
 const LENGTH_BYTES: usize = 2;
 const LANE: [u8; 4] = [0; 4];
-const TAG_BYTES: usize = ring::aead::MAX_TAG_LEN;
+const TAG_BYTES: usize = 16;
 const SEALED_BYTES_MAX: usize = u16::MAX as usize;
 /// The least that is sealed: one byte of the stream.
 const SEALED_BYTES_MIN: usize = 1 + LANE.len() + TAG_BYTES;
@@ -67,99 +65,82 @@ pub enum RecordError {
     },
 }
 
-/// One direction: its key, and the number of its next record, which the handshake's cipher takes as nonce (Noise, revision
-/// 34, sections 5.1 and 12.4). Used without snow, which would copy each record twice and fill its room with zeros before.
-struct OneWay {
-    key: LessSafeKey,
-    record: u64,
-}
-
-impl OneWay {
-    fn new(key: &[u8; 32]) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, key).expect("it is as long as that");
-        OneWay {
-            key: LessSafeKey::new(key),
-            record: 0,
-        }
-    }
-
-    fn nonce(&self) -> Nonce {
-        assert!(self.record < u64::MAX, "there is a number left");
-        let mut nonce = [0; NONCE_LEN];
-        nonce[NONCE_LEN - 8..].copy_from_slice(&self.record.to_be_bytes());
-        Nonce::assume_unique_for_key(nonce)
-    }
-
-    /// Seals what `bytes` hold from `at` on, and appends the tag.
-    fn seal(&mut self, bytes: &mut Vec<u8>, at: usize) {
-        let plain = &mut bytes[at..];
-        let sealed = (self.key).seal_in_place_separate_tag(self.nonce(), Aad::empty(), plain);
-        let tag = sealed.expect("a record is far shorter than the most that can be sealed");
-        self.record += 1;
-        bytes.extend_from_slice(tag.as_ref());
-    }
-
-    /// Opens a record and its tag where they lie; how many bytes are left, or none if it does not open: then what is there
-    /// is nothing to be read.
-    fn open(&mut self, sealed: &mut [u8]) -> Option<usize> {
-        let opened = (self.key).open_in_place(self.nonce(), Aad::empty(), sealed);
-        let bytes = opened.ok()?.len();
-        self.record += 1;
-        Some(bytes)
-    }
-}
-
 /// Both directions of a connection whose ends have agreed on its keys.
 pub struct Channel {
-    seals: OneWay,
-    opens: OneWay,
+    noise: TransportState,
     /// A record that has begun.
     tail: Vec<u8>,
     /// Bytes of it while it is lent; then `tail` is empty.
     lent_bytes: usize,
+    /// Where a part of what is others' is put together with its lane.
+    part: Vec<u8>,
 }
 
 impl Channel {
-    pub(super) fn new(mut handshake: HandshakeState) -> Self {
-        assert!(
-            handshake.is_handshake_finished(),
-            "both messages have been exchanged"
-        );
-        let (initiators, responders) = handshake.dangerously_get_raw_split();
-        let keys = [Zeroizing::new(initiators), Zeroizing::new(responders)];
-        let [initiators, responders] = keys.each_ref().map(|key| OneWay::new(key));
-        let (seals, opens) = match handshake.is_initiator() {
-            true => (initiators, responders),
-            false => (responders, initiators),
-        };
+    pub(super) fn new(handshake: HandshakeState) -> Self {
+        let noise = handshake.into_transport_mode();
         Channel {
-            seals,
-            opens,
+            noise: noise.expect("both messages have been exchanged"),
             tail: Vec::new(),
             lent_bytes: 0,
+            part: Vec::new(),
         }
     }
 
-    /// Seals all of `plain`, into records of [`RECORD_PLAIN_BYTES_MAX`] bytes and a last one, and appends them to `out`:
-    /// [`sealed_bytes`] of them.
+    /// Seals all of `plain`, and appends the records to `out`: [`sealed_bytes`] of them. `plain` is as before afterwards;
+    /// it lends the room for the lane behind each record's bytes.
     ///
     /// # Panics
-    /// After 2^64 - 1 records.
-    pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+    /// After 2^64 records.
+    pub fn seal(&mut self, plain: &mut Vec<u8>, out: &mut Vec<u8>) {
+        let bytes = plain.len();
+        out.reserve(sealed_bytes(bytes));
+        plain.extend_from_slice(&LANE);
+        let mut at = 0;
+        while at < bytes {
+            let end = bytes.min(at + RECORD_PLAIN_BYTES_MAX);
+            let lane = end..end + LANE.len();
+            let mut behind = [0; LANE.len()];
+            behind.copy_from_slice(&plain[lane.clone()]);
+            plain[lane.clone()].copy_from_slice(&LANE);
+            self.seal_one(&plain[at..lane.end], out);
+            plain[lane].copy_from_slice(&behind);
+            at = end;
+        }
+        plain.truncate(bytes);
+    }
+
+    /// As [`seal`](Self::seal), of bytes that are others' too.
+    ///
+    /// # Panics
+    /// As [`seal`](Self::seal).
+    pub fn seal_shared(&mut self, plain: &[u8], out: &mut Vec<u8>) {
         out.reserve(sealed_bytes(plain.len()));
+        let mut record = std::mem::take(&mut self.part);
         for part in plain.chunks(RECORD_PLAIN_BYTES_MAX) {
-            self.seal_one(part, LANE, out);
+            record.clear();
+            record.extend_from_slice(part);
+            record.extend_from_slice(&LANE);
+            self.seal_one(&record, out);
+        }
+        // One that goes on sending such parts needs it again at once, all others never.
+        if plain.len() > RECORD_PLAIN_BYTES_MAX {
+            self.part = record;
         }
     }
 
-    pub(super) fn seal_one(&mut self, plain: &[u8], lane: [u8; 4], out: &mut Vec<u8>) {
-        let sealed = plain.len() + lane.len() + TAG_BYTES;
+    pub(super) fn seal_one(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+        let sealed = plain.len() + TAG_BYTES;
         let length = u16::try_from(sealed).expect("a record is cut to that");
         out.extend_from_slice(&length.to_le_bytes());
         let at = out.len();
-        out.extend_from_slice(plain);
-        out.extend_from_slice(&lane);
-        self.seals.seal(out, at);
+        out.resize(at + sealed, 0);
+        let written = self.noise.write_message(plain, &mut out[at..]);
+        assert_eq!(
+            written.ok(),
+            Some(sealed),
+            "there is room, and a number left"
+        );
     }
 
     /// Takes the next bytes that came, and appends what they hold of the stream to `plain`. A record that is not whole
@@ -202,8 +183,10 @@ impl Channel {
 
     fn open_one(&mut self, sealed: &[u8], plain: &mut Vec<u8>) -> Result<(), RecordError> {
         let at = plain.len();
-        plain.extend_from_slice(sealed);
-        let Some(opened) = self.opens.open(&mut plain[at..]) else {
+        // Room for the tag too: it is opened in place then.
+        plain.resize(at + sealed.len(), 0);
+        let opened = self.noise.read_message(sealed, &mut plain[at..]);
+        let Ok(opened) = opened else {
             plain.truncate(at);
             return Err(RecordError::Sealed);
         };

@@ -28,8 +28,9 @@ fn pair() -> (Channel, Channel) {
 }
 
 fn seal(channel: &mut Channel, plain: &[u8]) -> Vec<u8> {
-    let mut records = Vec::new();
-    channel.seal(plain, &mut records);
+    let (mut text, mut records) = (plain.to_vec(), Vec::new());
+    channel.seal(&mut text, &mut records);
+    assert_eq!(text, plain, "it is as before");
     assert_eq!(records.len(), sealed_bytes(plain.len()));
     records
 }
@@ -40,24 +41,21 @@ fn open(channel: &mut Channel, records: &[u8]) -> (Vec<u8>, Result<(), RecordErr
     (plain, result)
 }
 
-/// Noise's own transport, for which each record is a message, opens what a channel seals, and seals what one opens.
 #[test]
-fn records_are_the_messages_of_noise() {
-    let (initiator, first) = first();
-    let half = judge(&first).expect("it knows the secret");
-    let (mut at_master, answer) = half.answer();
-    let mut noise = initiator.into_noise(&answer);
-    let mut message = [0; 64];
-    for nth in 0..3 {
-        let written = noise.write_message(&[nth, 0, 0, 0, 0], &mut message);
-        let bytes = written.expect("there is room");
-        let length = u16::try_from(bytes).expect("it is short").to_le_bytes();
-        let record = [&length[..], &message[..bytes]].concat();
-        assert_eq!(open(&mut at_master, &record), (vec![nth], Ok(())));
-        let record = seal(&mut at_master, &[nth]);
-        let read = noise.read_message(&record[2..], &mut message);
-        assert_eq!(read.ok(), Some(5));
-        assert_eq!(message[..5], [nth, 0, 0, 0, 0]);
+fn what_is_others_too_is_sealed_like_the_rest() {
+    let (mut at_slave, mut at_master) = pair();
+    for bytes in [
+        1,
+        1_000,
+        RECORD_PLAIN_BYTES_MAX,
+        3 * RECORD_PLAIN_BYTES_MAX + 7,
+    ] {
+        let plain: Vec<u8> = (0..bytes).map(|nth| nth as u8).collect();
+        let mut records = seal(&mut at_slave, b"before");
+        at_slave.seal_shared(&plain, &mut records);
+        records.extend(seal(&mut at_slave, b"after"));
+        let whole = [b"before", &plain[..], b"after"].concat();
+        assert_eq!(open(&mut at_master, &records), (whole, Ok(())));
     }
 }
 
@@ -342,7 +340,7 @@ fn a_record_that_can_hold_nothing_is_refused_by_its_length() {
 fn another_lane_than_the_only_one_is_refused() {
     let (mut at_slave, mut at_master) = pair();
     let mut sealed = Vec::new();
-    at_slave.seal_one(b"x", [1, 0, 0, 0], &mut sealed);
+    at_slave.seal_one(b"x\x01\x00\x00\x00", &mut sealed);
     assert_eq!(
         open(&mut at_master, &sealed),
         (vec![], Err(RecordError::Lane { got: 1 }))

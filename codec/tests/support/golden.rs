@@ -313,7 +313,7 @@ pub(crate) fn secret() -> Vec<(&'static str, Vec<u8>)> {
     let (_, answer) = proved.expect("it knows the secret").answer();
     let mut record = Vec::new();
     let mut at_slave = initiator.finish(&answer).expect("so does the master");
-    at_slave.seal(b"RW", &mut record);
+    at_slave.seal(&mut b"RW".to_vec(), &mut record);
     vec![
         ("secret-first", first.to_vec()),
         ("secret-answer", answer.to_vec()),

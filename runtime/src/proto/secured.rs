@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use ringmw_codec::frame::Block;
 use ringmw_codec::secret::{
     ANSWER_BYTES, Channel, FIRST_BYTES, First, FirstError, Fixed, Half, Initiator, Key, Opening,
-    RECORD_OVERHEAD_BYTES, RecordError, Role, Secret, sealed_bytes,
+    RECORD_OVERHEAD_BYTES, RECORD_PLAIN_BYTES_MAX, RecordError, Role, Secret, sealed_bytes,
 };
 
 /// Who takes the frames that records hold.
@@ -94,9 +94,12 @@ pub(super) fn open_block(
 }
 
 /// Seals frames, into records of so many bytes at most.
-fn seal(channel: &mut Channel, frames: &[u8], out: &mut Vec<u8>, record_bytes: usize) {
+fn seal(channel: &mut Channel, frames: &mut Vec<u8>, out: &mut Vec<u8>, record_bytes: usize) {
+    if record_bytes == RECORD_PLAIN_BYTES_MAX {
+        return channel.seal(frames, out);
+    }
     for part in frames.chunks(record_bytes) {
-        channel.seal(part, out);
+        channel.seal_shared(part, out);
     }
 }
 
@@ -197,7 +200,7 @@ impl AtMaster {
     }
 
     /// Seals frames, into records of so many bytes at most. Who was not answered is told in plain: it is a refusal.
-    pub(super) fn seal(&mut self, frames: &[u8], out: &mut Vec<u8>, record_bytes: usize) {
+    pub(super) fn seal(&mut self, frames: &mut Vec<u8>, out: &mut Vec<u8>, record_bytes: usize) {
         match self {
             AtMaster::Answered(channel, answer) => {
                 if let Some(answer) = answer.take() {
@@ -206,6 +209,14 @@ impl AtMaster {
                 seal(channel, frames, out, record_bytes);
             }
             _ => out.extend_from_slice(frames),
+        }
+    }
+
+    /// Seals a part of frames that is others' too.
+    pub(super) fn seal_shared(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        match self {
+            AtMaster::Answered(channel, None) => channel.seal_shared(piece, out),
+            _ => out.extend_from_slice(piece),
         }
     }
 
@@ -390,7 +401,6 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use ringmw_codec::frame::{FrameReader, Kind, Payload, put_frame};
-    use ringmw_codec::secret::RECORD_PLAIN_BYTES_MAX;
 
     use super::*;
 
@@ -505,14 +515,14 @@ mod tests {
             for payload in &payloads {
                 put_frame(&mut frames, Kind::Results, payload);
                 match rng.random_range(0..3) {
-                    0 => at_slave.seal(&frames, &mut stream),
-                    1 => seal(&mut at_slave, &frames, &mut stream, 30_000),
+                    0 => at_slave.seal(&mut frames, &mut stream),
+                    1 => at_slave.seal_shared(&frames, &mut stream),
                     // It travels with the next.
                     _ => continue,
                 }
                 frames.clear();
             }
-            at_slave.seal(&frames, &mut stream);
+            at_slave.seal(&mut frames, &mut stream);
             let mut taken = Taken::default();
             let received = receive(&mut at_master, &stream, &mut taken, &mut rng);
             assert_eq!(received, Ok(()), "seed {seed}");
@@ -535,7 +545,7 @@ mod tests {
             let (mut at_slave, mut at_master) = pair();
             let (mut frames, mut stream) = (Vec::new(), Vec::new());
             put_frame(&mut frames, Kind::Results, &vec![3; 900_000]);
-            at_slave.seal(&frames, &mut stream);
+            at_slave.seal(&mut frames, &mut stream);
             let at = rng.random_range(2..stream.len());
             stream[at] ^= 1 << rng.random_range(0..8);
             let mut taken = Taken::default();

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use ringmw_codec::frame::Block;
 use ringmw_codec::handshake::{PROTOCOL_VERSION, Refusal};
 use ringmw_codec::secret::{FirstError, Key, Opening, Secret};
@@ -256,6 +257,22 @@ impl MasterCore {
         }
     }
 
+    fn seal_shared(&mut self, conn: ConnId, piece: Bytes) -> Effect {
+        let Some(state) = self.conn_mut(conn) else {
+            return Effect::SendShared(conn, piece);
+        };
+        let Some(mut secured) = state.secured.take() else {
+            return Effect::SendShared(conn, piece);
+        };
+        let mut sealed = self.spare.take().unwrap_or_default();
+        secured.seal_shared(&piece, &mut sealed);
+        let more = (sealed.len() - piece.len()) as u64;
+        let state = self.conn_mut(conn).expect("looked up above");
+        state.secured = Some(secured);
+        self.keep_unsent(conn, more);
+        Effect::Send(conn, sealed)
+    }
+
     /// What the engine is to do, as it goes over the wire.
     #[inline]
     pub fn seal(&mut self, effect: Effect) -> Effect {
@@ -266,27 +283,26 @@ impl MasterCore {
     }
 
     fn seal_any(&mut self, effect: Effect) -> Effect {
-        let (conn, frames): (_, &[u8]) = match &effect {
-            Effect::Send(conn, frames) => (*conn, frames),
-            Effect::SendShared(conn, piece) => (*conn, piece),
+        let (conn, mut frames) = match effect {
+            Effect::Send(conn, frames) => (conn, frames),
+            Effect::SendShared(conn, piece) => return self.seal_shared(conn, piece),
             _ => return effect,
         };
-        let secured = match self.conns.get_mut(conn.slot()) {
+        let slot = conn.slot();
+        let secured = match self.conns.get_mut(slot) {
             Some(Some(state)) if state.id == conn => state.secured.take(),
             _ => None,
         };
         let Some(mut secured) = secured else {
-            return effect;
+            return Effect::Send(conn, frames);
         };
         let mut sealed = self.spare.take().unwrap_or_default();
-        secured.seal(frames, &mut sealed, self.record_bytes);
+        secured.seal(&mut frames, &mut sealed, self.record_bytes);
         let more = (sealed.len() - frames.len()) as u64;
         let state = self.conn_mut(conn).expect("looked up above");
         state.secured = Some(secured);
         self.keep_unsent(conn, more);
-        if let Effect::Send(_, frames) = effect {
-            self.keep_spare(frames);
-        }
+        self.keep_spare(frames);
         Effect::Send(conn, sealed)
     }
 }
