@@ -17,6 +17,9 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 use crate::support::{Given, PATIENCE, frame, frames_of, hello_frame, tasks_in};
 
+/// After so long a slave of a storm that had to give way dials again, as whoever supervises it has it do.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// What a member answers to a task: a whole frame.
 pub(crate) type Answer = fn(&Given) -> Vec<u8>;
 
@@ -24,6 +27,8 @@ struct Member {
     stream: TcpStream,
     reader: FrameReader,
     out: VecDeque<u8>,
+    /// It says hello, and not something else.
+    is_slave: bool,
     welcomed: bool,
     tasks: u64,
     /// When it has computed all that it was given.
@@ -41,8 +46,11 @@ pub(crate) struct Crowd {
     due: BinaryHeap<Reverse<(Instant, usize, Vec<u8>)>>,
     beat: Duration,
     beaten: Instant,
-    /// Some say no hello.
-    has_strangers: bool,
+    /// Where all have dialled at once: some say no hello, and slaves that had to give way dial again.
+    storms: Option<SocketAddr>,
+    hello: Vec<u8>,
+    /// Those who will, and when.
+    away: VecDeque<(Instant, usize)>,
     pub(crate) welcomed: usize,
     /// Members that were given a task.
     pub(crate) working: usize,
@@ -61,7 +69,9 @@ impl Crowd {
             due: BinaryHeap::new(),
             beat,
             beaten: Instant::now(),
-            has_strangers: false,
+            storms: None,
+            hello: Vec::new(),
+            away: VecDeque::new(),
             welcomed: 0,
             working: 0,
             answered: 0,
@@ -96,42 +106,59 @@ impl Crowd {
     }
 
     /// As many members as there are words, which dial all at once; each then says its own. Who says no hello must
-    /// not be welcomed: that is the caller's to check.
+    /// not be welcomed: that is the caller's to check. On a crowded machine slaves say theirs so late that they have to give
+    /// way, and come again.
     pub(crate) fn burst(ready: &Ready, words: &[Vec<u8>], beat: Duration, answer: Answer) -> Crowd {
         let mut crowd = Crowd::new(beat, answer);
-        crowd.has_strangers = true;
         let address: SocketAddr = ready.address.parse().unwrap();
+        crowd.storms = Some(address);
+        crowd.hello = hello_frame(&ready.hello);
         for words in words {
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let socket =
-                net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
-            match net::connect(&socket, &address) {
-                Ok(()) | Err(Errno::INPROGRESS) => crowd.add(socket.into(), words),
-                Err(error) => panic!("{error}"),
-            }
+            crowd.add(dial(address), words);
         }
         crowd
     }
 
     fn add(&mut self, stream: TcpStream, words: &[u8]) {
-        stream.set_nodelay(true).unwrap();
-        // Edges: a member with nothing to say would else be writable in every turn.
-        epoll::add(
-            &self.epoll,
-            &stream,
-            EventData::new_u64(self.members.len() as u64),
-            EventFlags::IN | EventFlags::OUT | EventFlags::ET,
-        )
-        .unwrap();
+        self.listen_to(&stream, self.members.len());
         self.members.push(Member {
             stream,
             reader: FrameReader::new(),
             out: words.iter().copied().collect(),
+            is_slave: words == self.hello,
             welcomed: false,
             tasks: 0,
             busy_until: Instant::now(),
             gone: false,
         });
+    }
+
+    fn listen_to(&self, stream: &TcpStream, index: usize) {
+        stream.set_nodelay(true).unwrap();
+        // Edges: a member with nothing to say would else be writable in every turn.
+        epoll::add(
+            &self.epoll,
+            stream,
+            EventData::new_u64(index as u64),
+            EventFlags::IN | EventFlags::OUT | EventFlags::ET,
+        )
+        .unwrap();
+    }
+
+    /// Slaves that had to give way and have been away for long enough.
+    fn come_again(&mut self, address: SocketAddr) {
+        while let Some(&(due, index)) = self.away.front()
+            && due <= Instant::now()
+        {
+            self.away.pop_front();
+            let stream = dial(address);
+            self.listen_to(&stream, index);
+            let member = &mut self.members[index];
+            member.stream = stream;
+            member.reader = FrameReader::new();
+            member.out = self.hello.iter().copied().collect();
+            member.gone = false;
+        }
     }
 
     /// All that is being computed is done, and so is what comes from now on.
@@ -153,15 +180,17 @@ impl Crowd {
         }
     }
 
-    /// Plays until `over`; in vain where nothing has happened for as long as anything may take.
+    /// Plays until `over`; in vain where nothing has happened for as long as anything may take, or much has and it is not
+    /// over.
     pub(crate) fn play(&mut self, what: &str, over: impl Fn(&Crowd) -> bool) {
         let so_far = |crowd: &Crowd| (crowd.welcomed, crowd.working, crowd.answered, crowd.gone);
         let mut last = so_far(self);
         let mut end = Instant::now() + PATIENCE;
+        let latest = Instant::now() + 12 * PATIENCE;
         while !over(self) {
             let now = so_far(self);
             if now != last {
-                (last, end) = (now, Instant::now() + PATIENCE);
+                (last, end) = (now, latest.min(Instant::now() + PATIENCE));
             }
             assert!(
                 Instant::now() < end,
@@ -187,6 +216,9 @@ impl Crowd {
 
     /// Takes what has come and says what is due, within `wait`.
     pub(crate) fn turn(&mut self, wait: Duration) {
+        if let Some(address) = self.storms {
+            self.come_again(address);
+        }
         let mut events = Vec::with_capacity(1024);
         let now = Instant::now();
         let next = self
@@ -273,7 +305,7 @@ impl Crowd {
                             self.due.push(Reverse((member.busy_until, index, answer)));
                         }
                     }
-                    Kind::Refuse if member.welcomed || !self.has_strangers => {
+                    Kind::Refuse if member.welcomed || self.storms.is_none() => {
                         panic!("slave {index}: {}", Refusal::decode(&payload).unwrap())
                     }
                     Kind::Refuse | Kind::Shutdown => return self.on_gone(index),
@@ -304,11 +336,25 @@ impl Crowd {
 
     fn on_gone(&mut self, index: usize) {
         let member = &mut self.members[index];
-        if !member.gone {
-            member.gone = true;
-            self.gone += 1;
-            epoll::delete(&self.epoll, &member.stream).unwrap();
-            let _ = member.stream.shutdown(std::net::Shutdown::Both);
+        if member.gone {
+            return;
         }
+        member.gone = true;
+        epoll::delete(&self.epoll, &member.stream).unwrap();
+        let _ = member.stream.shutdown(std::net::Shutdown::Both);
+        match self.storms.is_some() && member.is_slave && !member.welcomed {
+            true => self.away.push_back((Instant::now() + AWAY, index)),
+            false => self.gone += 1,
+        }
+    }
+}
+
+/// A connection that is being made.
+fn dial(address: SocketAddr) -> TcpStream {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+    match net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => socket.into(),
+        Err(error) => panic!("{error}"),
     }
 }
