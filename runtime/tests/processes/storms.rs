@@ -199,6 +199,8 @@ pub(crate) fn a_storm_of_ten_thousand(engine: &str) {
         &[
             "--mw-engine",
             engine,
+            "--mw-client-timeout",
+            "10",
             "--mw-slave-task-group",
             "1",
             "--slaves",
