@@ -27,8 +27,8 @@ struct Member {
     stream: TcpStream,
     reader: FrameReader,
     out: VecDeque<u8>,
-    /// It says hello, and not something else.
-    is_slave: bool,
+    /// A slave of a storm, which dials again should it have to give way.
+    comes_again: bool,
     welcomed: bool,
     tasks: u64,
     /// When it has computed all that it was given.
@@ -46,16 +46,20 @@ pub(crate) struct Crowd {
     due: BinaryHeap<Reverse<(Instant, usize, Vec<u8>)>>,
     beat: Duration,
     beaten: Instant,
-    /// Where all have dialled at once: some say no hello, and slaves that had to give way dial again.
-    storms: Option<SocketAddr>,
-    hello: Vec<u8>,
-    /// Those who will, and when.
-    away: VecDeque<(Instant, usize)>,
+    /// All have dialled at once: some say no hello, and slaves that had to give way dial again.
+    storm: Option<Storm>,
     pub(crate) welcomed: usize,
     /// Members that were given a task.
     pub(crate) working: usize,
     pub(crate) answered: u64,
     pub(crate) gone: usize,
+}
+
+/// Where to, with which hello, and who of those who had to give way will do it when.
+struct Storm {
+    address: SocketAddr,
+    hello: Vec<u8>,
+    away: VecDeque<(Instant, usize)>,
 }
 
 impl Crowd {
@@ -69,9 +73,7 @@ impl Crowd {
             due: BinaryHeap::new(),
             beat,
             beaten: Instant::now(),
-            storms: None,
-            hello: Vec::new(),
-            away: VecDeque::new(),
+            storm: None,
             welcomed: 0,
             working: 0,
             answered: 0,
@@ -111,8 +113,11 @@ impl Crowd {
     pub(crate) fn burst(ready: &Ready, words: &[Vec<u8>], beat: Duration, answer: Answer) -> Crowd {
         let mut crowd = Crowd::new(beat, answer);
         let address: SocketAddr = ready.address.parse().unwrap();
-        crowd.storms = Some(address);
-        crowd.hello = hello_frame(&ready.hello);
+        crowd.storm = Some(Storm {
+            address,
+            hello: hello_frame(&ready.hello),
+            away: VecDeque::new(),
+        });
         for words in words {
             crowd.add(dial(address), words);
         }
@@ -125,7 +130,7 @@ impl Crowd {
             stream,
             reader: FrameReader::new(),
             out: words.iter().copied().collect(),
-            is_slave: words == self.hello,
+            comes_again: (self.storm.as_ref()).is_some_and(|storm| words == storm.hello),
             welcomed: false,
             tasks: 0,
             busy_until: Instant::now(),
@@ -146,18 +151,18 @@ impl Crowd {
     }
 
     /// Slaves that had to give way and have been away for long enough.
-    fn come_again(&mut self, address: SocketAddr) {
-        while let Some(&(due, index)) = self.away.front()
+    fn come_again(&mut self) {
+        while let Some(storm) = &mut self.storm
+            && let Some(&(due, index)) = storm.away.front()
             && due <= Instant::now()
         {
-            self.away.pop_front();
-            let stream = dial(address);
-            self.listen_to(&stream, index);
+            storm.away.pop_front();
             let member = &mut self.members[index];
-            member.stream = stream;
+            member.stream = dial(storm.address);
             member.reader = FrameReader::new();
-            member.out = self.hello.iter().copied().collect();
+            member.out = storm.hello.iter().copied().collect();
             member.gone = false;
+            self.listen_to(&self.members[index].stream, index);
         }
     }
 
@@ -216,9 +221,7 @@ impl Crowd {
 
     /// Takes what has come and says what is due, within `wait`.
     pub(crate) fn turn(&mut self, wait: Duration) {
-        if let Some(address) = self.storms {
-            self.come_again(address);
-        }
+        self.come_again();
         let mut events = Vec::with_capacity(1024);
         let now = Instant::now();
         let next = self
@@ -305,7 +308,7 @@ impl Crowd {
                             self.due.push(Reverse((member.busy_until, index, answer)));
                         }
                     }
-                    Kind::Refuse if member.welcomed || self.storms.is_none() => {
+                    Kind::Refuse if member.welcomed || self.storm.is_none() => {
                         panic!("slave {index}: {}", Refusal::decode(&payload).unwrap())
                     }
                     Kind::Refuse | Kind::Shutdown => return self.on_gone(index),
@@ -342,9 +345,11 @@ impl Crowd {
         member.gone = true;
         epoll::delete(&self.epoll, &member.stream).unwrap();
         let _ = member.stream.shutdown(std::net::Shutdown::Both);
-        match self.storms.is_some() && member.is_slave && !member.welcomed {
-            true => self.away.push_back((Instant::now() + AWAY, index)),
-            false => self.gone += 1,
+        match &mut self.storm {
+            Some(storm) if member.comes_again && !member.welcomed => {
+                storm.away.push_back((Instant::now() + AWAY, index));
+            }
+            _ => self.gone += 1,
         }
     }
 }

@@ -37,7 +37,7 @@ impl Process {
     ) -> Process {
         let path = |kind: &str| dir.join(format!("{name}.{kind}"));
         let (trail, stdout, stderr) = (path("trail"), path("stdout"), path("stderr"));
-        let before = std::fs::read(&trail).map_or(0, |trail| trail.len());
+        let before = std::fs::metadata(&trail).map_or(0, |trail| trail.len() as usize);
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(args)
