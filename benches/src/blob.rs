@@ -311,37 +311,29 @@ impl Seal {
         Nonce::assume_unique_for_key(nonce)
     }
 
-    /// Writes the block, a record at a time. A record's tag stands for the first bytes of the next one until it is written.
-    fn write(&mut self, mut stream: &TcpStream) -> io::Result<()> {
-        let mut at = 0;
-        while at < self.block.len() - MAX_TAG_LEN {
-            let end = (at + RECORD_PLAIN_BYTES_MAX).min(self.block.len() - MAX_TAG_LEN);
+    /// Reads or writes the block, a record at a time. A record's tag stands for the first bytes of the next one until that is
+    /// its turn.
+    fn pass(&mut self, mut stream: &TcpStream, reads: bool) -> io::Result<()> {
+        let bytes = self.block.len() - MAX_TAG_LEN;
+        for at in (0..bytes).step_by(RECORD_PLAIN_BYTES_MAX) {
+            let end = bytes.min(at + RECORD_PLAIN_BYTES_MAX);
             let nonce = self.nonce();
-            let plain = &mut self.block[at..end];
+            let record = &mut self.block[at..end + MAX_TAG_LEN];
+            if reads {
+                stream.read_exact(record)?;
+                (self.key)
+                    .open_in_place(nonce, Aad::empty(), record)
+                    .map_err(|_| io::ErrorKind::InvalidData)?;
+                continue;
+            }
+            let (plain, behind) = record.split_at_mut(end - at);
             let tag = (self.key)
                 .seal_in_place_separate_tag(nonce, Aad::empty(), plain)
                 .map_err(|_| io::ErrorKind::InvalidInput)?;
-            let behind: [u8; MAX_TAG_LEN] = *self.block[end..].first_chunk().expect("room for it");
-            self.block[end..end + MAX_TAG_LEN].copy_from_slice(tag.as_ref());
-            stream.write_all(&self.block[at..end + MAX_TAG_LEN])?;
-            self.block[end..end + MAX_TAG_LEN].copy_from_slice(&behind);
-            at = end;
-        }
-        Ok(())
-    }
-
-    /// Reads a block.
-    fn read(&mut self, mut stream: &TcpStream) -> io::Result<()> {
-        let mut at = 0;
-        while at < self.block.len() - MAX_TAG_LEN {
-            let end = (at + RECORD_PLAIN_BYTES_MAX).min(self.block.len() - MAX_TAG_LEN);
-            let nonce = self.nonce();
-            let sealed = &mut self.block[at..end + MAX_TAG_LEN];
-            stream.read_exact(sealed)?;
-            (self.key)
-                .open_in_place(nonce, Aad::empty(), sealed)
-                .map_err(|_| io::ErrorKind::InvalidData)?;
-            at = end;
+            let next: [u8; MAX_TAG_LEN] = *behind.first_chunk().expect("room for a tag");
+            behind.copy_from_slice(tag.as_ref());
+            stream.write_all(record)?;
+            self.block[end..end + MAX_TAG_LEN].copy_from_slice(&next);
         }
         Ok(())
     }
@@ -358,7 +350,7 @@ fn pass(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut block = vec![7; bytes];
-    let mut seal = Seal::new(bytes);
+    let mut seal = (blocks_are == Blocks::Sealed).then(|| Seal::new(bytes));
     let mut kept = Vec::new();
     if reads && blocks_are == Blocks::Kept {
         kept.reserve_exact(bytes * blocks as usize);
@@ -384,8 +376,10 @@ fn pass(
                 block = made;
             }
             (false, Blocks::Made) => stream.write_all(&block.clone())?,
-            (true, Blocks::Sealed) => seal.read(&stream)?,
-            (false, Blocks::Sealed) => seal.write(&stream)?,
+            (_, Blocks::Sealed) => {
+                let seal = seal.as_mut().expect("it is made for such blocks");
+                seal.pass(&stream, reads)?;
+            }
         }
     }
     match reads {
