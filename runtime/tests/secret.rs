@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringmw::Ready;
+use ringmw::internals::engine::raise_nofile;
 use ringmw::internals::proto::{SlaveConfig, SlaveCore, SlaveEnd};
 use ringmw::prelude::*;
 use ringmw_codec::audit::Event;
@@ -32,6 +33,10 @@ mod need;
 mod support;
 
 fn main() -> ExitCode {
+    if let Ok(address) = std::env::var(CROWD_OF) {
+        dials_again_and_again(&address);
+        return ExitCode::SUCCESS;
+    }
     let args = libtest_mimic::Arguments::from_args();
     let trials = for_both_engines!["ring", "epoll";
         who_knows_the_secret_joins,
@@ -155,8 +160,8 @@ fn play(engine: &str, play: impl FnOnce(&Ready) + Send + 'static) -> Vec<Event> 
     events(&trail)
 }
 
-fn dial(ready: &Ready) -> TcpStream {
-    let stream = TcpStream::connect(&ready.address).unwrap();
+fn dial(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
@@ -193,7 +198,7 @@ fn refusal(frames: &[u8]) -> Refusal {
 
 /// Proves itself; the connection and what all goes through from there on.
 fn proved(ready: &Ready, number: u8) -> (TcpStream, Channel) {
-    let mut stream = dial(ready);
+    let mut stream = dial(&ready.address);
     let member_id = &ready.hello.member_id;
     let (initiator, first) = Initiator::new(secret(ready), Role::Slave, member_id, key(number));
     stream.write_all(&first).unwrap();
@@ -332,7 +337,7 @@ const STRANGERS: &[Stranger] = &[
 fn who_does_not_is_told_why(engine: &str) {
     let events = play(engine, |ready| {
         for (what, says, told) in STRANGERS {
-            let mut stream = dial(ready);
+            let mut stream = dial(&ready.address);
             stream.write_all(&says(ready)).unwrap();
             let said = refusal(&rest(&stream)).to_string();
             assert!(said.contains(told), "{what}: {said}");
@@ -443,7 +448,7 @@ fn a_recording_gets_nowhere(engine: &str) {
             assert!(!says.windows(6).any(|window| window == b"square"));
         }
         // All that it said, once more.
-        let mut again = dial(ready);
+        let mut again = dial(&ready.address);
         again.write_all(&first).unwrap();
         let mut answer = [0; ANSWER_BYTES];
         again.read_exact(&mut answer).unwrap();
@@ -466,7 +471,7 @@ fn half_proofs_do_not_stop_those_who_know_the_secret(engine: &str) {
         let first = first_of(secret(ready), Role::Slave, member_id);
         let crowd: Vec<TcpStream> = (0..CROWD)
             .map(|nth| {
-                let mut stream = dial(ready);
+                let mut stream = dial(&ready.address);
                 // Some a part of it, some all of it and no more: each of these costs the master a proof.
                 stream.write_all(&first[..FIRST_BYTES - nth % 2]).unwrap();
                 stream
@@ -485,58 +490,72 @@ fn half_proofs_do_not_stop_those_who_know_the_secret(engine: &str) {
     assert!(lost <= 1, "none but the played one, which went: {lost}");
 }
 
-/// Half of them stop a byte before their proof is whole, half after it. Meanwhile somebody who knows the secret joins, and
-/// who has joined goes on to work.
-fn twenty_thousand_half_proofs(engine: &str) {
-    const CROWD: usize = 20_000;
+/// Set where this program is the crowd of a test: the address that it dials.
+const CROWD_OF: &str = "RINGMW_TEST_CROWD_OF";
+const HALF_PROOFS: usize = 20_000;
+
+/// Dials with the half proof that is its input, half of them a byte shorter, and waits until those that it still has open
+/// are told no, with a reason or without one.
+fn dials_again_and_again(address: &str) {
     // Those that came before these have had to give way, or are closed by their own side.
     const OPEN_MAX: usize = 10_000;
-    // Two crowds are more files than a process may have.
+    raise_nofile().unwrap();
+    let mut first = [0; FIRST_BYTES];
+    std::io::stdin().read_exact(&mut first).unwrap();
+    let begun = Instant::now();
+    let mut crowd = VecDeque::new();
+    for nth in 0..HALF_PROOFS {
+        let mut stream = dial(address);
+        // One that had to give way meanwhile may be gone.
+        let _ = stream.write_all(&first[..FIRST_BYTES - nth % 2]);
+        crowd.push_back(stream);
+        if crowd.len() > OPEN_MAX {
+            crowd.pop_front();
+        }
+    }
+    println!("{HALF_PROOFS} dialled in {:.1?}", begun.elapsed());
+    crowd.iter().for_each(|stream| drop(rest(stream)));
+    println!("all are gone after {:.1?}", begun.elapsed());
+}
+
+/// Half of them stop a byte before their proof is whole, half after it. Meanwhile somebody who knows the secret joins, and
+/// who has joined goes on to work. They are in a process of their own, as the master is: each may have so many files open.
+fn twenty_thousand_half_proofs(engine: &str) {
+    // Two masters, each with a crowd, are more files than a process may have.
     static ONE_CROWD: Mutex<()> = Mutex::new(());
     let _alone = ONE_CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     let events = play(engine, |ready| {
         let member_id = &ready.hello.member_id;
+        let mut crowd = Command::new(std::env::current_exe().unwrap());
+        crowd.env(CROWD_OF, &ready.address).stdin(Stdio::piped());
+        let mut crowd = Ended(crowd.spawn().unwrap());
         let first = first_of(secret(ready), Role::Slave, member_id);
+        let mut input = crowd.0.stdin.take().expect("piped");
+        input.write_all(&first).unwrap();
+        // In the midst of them.
+        thread::sleep(Duration::from_millis(300));
         let begun = Instant::now();
-        let knows = thread::spawn({
-            let ready = ready.clone();
-            move || {
-                // In the midst of them.
-                thread::sleep(Duration::from_millis(300));
-                let begun = Instant::now();
-                let (mut stream, mut channel) = proved(&ready, 2);
-                let hello = hello_frame(&ready.hello);
-                stream.write_all(&sealed(&mut channel, &hello)).unwrap();
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                begun.elapsed()
-            }
-        });
-        let mut crowd = VecDeque::new();
-        for nth in 0..CROWD {
-            let mut stream = dial(ready);
-            // One that had to give way meanwhile may be gone.
-            let _ = stream.write_all(&first[..FIRST_BYTES - nth % 2]);
-            crowd.push_back(stream);
-            if crowd.len() > OPEN_MAX {
-                crowd.pop_front();
-            }
-        }
-        let dialled = begun.elapsed();
-        let joined = knows.join().expect("who knows the secret joins");
-        println!(
-            "{CROWD} dialled in {dialled:.1?}, who knew the secret joined within {joined:.1?}"
-        );
-        // Each of those loses its connection, with a reason or without one.
-        for stream in &crowd {
-            rest(stream);
-        }
-        println!("all are gone after {:.1?}", begun.elapsed());
+        let (mut stream, mut channel) = proved(ready, 2);
+        let hello = hello_frame(&ready.hello);
+        stream.write_all(&sealed(&mut channel, &hello)).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        println!("who knew the secret joined in {:.1?}", begun.elapsed());
+        assert!(crowd.0.wait().unwrap().success());
     });
     assert_eq!(connected(&events), 2);
     let is_lost = |event: &&Event| matches!(event, Event::Lost { .. });
     let lost = events.iter().filter(is_lost).count();
     assert!(lost <= 1, "none but the played one, which went: {lost}");
+}
+
+/// A process that does not outlive its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 // ---- what a slave thinks of who answers

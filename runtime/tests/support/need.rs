@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// For five thousand slaves, and what else is open.
 const FILES: u64 = 5_200;
-/// For ten thousand connections and more, both ends of many in one process.
+/// For ten thousand connections and more.
 const MANY_FILES: u64 = 16_000;
 
 /// What not every Linux machine has.
