@@ -119,11 +119,25 @@ impl FrameMark {
 /// [`finish_frame`] fills in length and checksum.
 pub fn begin_frame(out: &mut Vec<u8>, kind: Kind) -> FrameMark {
     let start = out.len();
+    out.extend_from_slice(&begun_header(kind));
+    FrameMark { start, kind }
+}
+
+/// A header without length and checksum.
+fn begun_header(kind: Kind) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..2].copy_from_slice(&MAGIC);
     (header[2], header[3]) = (FRAME_VERSION, kind as u8);
-    out.extend_from_slice(&header);
-    FrameMark { start, kind }
+    header
+}
+
+/// Makes a frame of a payload that stands behind room for its header.
+///
+/// # Panics
+/// When there is no such room, or the payload exceeds 4 GiB.
+pub fn frame_in_place(out: &mut [u8], kind: Kind) {
+    out[..HEADER_BYTES].copy_from_slice(&begun_header(kind));
+    finish_frame(out, FrameMark { start: 0, kind });
 }
 
 /// Ends the frame that `mark` began: all that was appended since is its payload.

@@ -18,7 +18,7 @@ pub mod proto {
     pub use crate::proto::conn::Effect;
     pub use crate::proto::end::End;
     pub use crate::proto::master::{MasterCore, Traffic};
-    pub use crate::proto::slave::{Next, SlaveCore, SlaveEnd};
+    pub use crate::proto::slave::{Next, Output, SlaveCore, SlaveEnd};
     pub use crate::proto::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, SECOND};
 }
 

@@ -9,7 +9,7 @@ mod support;
 use rig::{Rig, hello};
 use ringmw::Group;
 use ringmw::internals::proto::{
-    Bounds, End, Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
+    Bounds, End, Next, Output, SECOND, SlaveConfig, SlaveCore, SlaveEnd, Wanted,
 };
 use ringmw_codec::audit::Event;
 use ringmw_codec::batch::{TaskBatchBuilder, TaskBody, encode_task_body};
@@ -140,7 +140,7 @@ fn an_idle_slave_leaves_with_0_and_work_keeps_it() {
     assert!(matches!(core.next_task(0), Next::Run(_)));
     core.on_time(40 * SECOND, 0);
     assert_eq!(core.end(), None, "it computes");
-    core.finish(0, Ok(b""), 1, 40 * SECOND);
+    core.finish(0, Ok(&mut Output::new()), 1, 40 * SECOND);
     core.on_time(60 * SECOND, 0);
     assert_eq!(
         core.end(),
@@ -175,7 +175,7 @@ fn at_its_time_limit_a_slave_finishes_what_ends_soon_and_leaves_with_255() {
     assert!(matches!(core.next_task(0), Next::Run(_)));
     core.on_time(31 * SECOND, 0);
     assert_eq!(core.end(), None);
-    core.finish(0, Ok(b""), 1, 32 * SECOND);
+    core.finish(0, Ok(&mut Output::new()), 1, 32 * SECOND);
     assert_eq!((core.completed(), core.end().is_some()), (1, true));
     // One that does not is handed back.
     let mut core = slave(bounds);

@@ -6,7 +6,7 @@ mod support;
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
-use ringmw::internals::proto::{Next, SECOND, SlaveConfig, SlaveCore, SlaveEnd};
+use ringmw::internals::proto::{Next, Output, SECOND, SlaveConfig, SlaveCore, SlaveEnd};
 use ringmw_codec::batch::{
     BOUND, MARKED, ResultBatchView, TASK_ENTRY_BYTES, TaskBatchBuilder, TaskBatchView, TaskSeries,
 };
@@ -156,7 +156,7 @@ fn results_leave_before_a_marked_task_is_announced_and_it_begins_after_that() {
     core.on_bytes(&tasks(&[(1, 0), (2, 0), (3, MARKED), (4, 0)]), 0);
     for task in [1, 2] {
         assert_eq!(run(&mut core), task);
-        core.finish(0, Ok(&archive(task)), 1, 0);
+        core.finish(0, Ok(&mut archive(task)[..].into()), 1, 0);
     }
     assert_eq!(kinds(&said(&mut core)), [], "ten results travel together");
     assert!(matches!(core.next_task(0), Next::Wait));
@@ -180,7 +180,7 @@ fn results_leave_before_a_marked_task_is_announced_and_it_begins_after_that() {
     // Unmarked ones pay nothing.
     assert_eq!(run(&mut core), 4);
     assert_eq!(kinds(&said(&mut core)), []);
-    core.finish(0, Ok(b""), 1, 0);
+    core.finish(0, Ok(&mut Output::new()), 1, 0);
     assert_eq!(
         kinds(&said(&mut core)),
         [Kind::Results],
@@ -205,7 +205,7 @@ fn a_marked_task_may_be_withdrawn_before_it_begins() {
     // One that runs is cancelled, and answered all the same.
     core.on_bytes(&withdraw(2), 0);
     assert!(core.is_cancelled());
-    core.finish(0, Ok(b""), 1, 0);
+    core.finish(0, Ok(&mut Output::new()), 1, 0);
     assert_eq!(kinds(&said(&mut core)), [Kind::Results]);
 }
 
@@ -238,7 +238,7 @@ fn a_slave_gives_back_what_it_has_not_begun() {
     core.on_bytes(&recall(1), 0);
     assert_eq!(returned(&mut core), [0; 0]);
     for task in [3, 5] {
-        core.finish(0, Ok(b""), 1, 0);
+        core.finish(0, Ok(&mut Output::new()), 1, 0);
         assert_eq!(run(&mut core), task, "ordered tasks keep their order");
     }
 
@@ -266,10 +266,10 @@ fn a_slave_gives_back_a_part_of_a_run() {
     assert_eq!(returned(&mut core), [20, 3]);
     assert_eq!(core.queued(), 4);
     for task in [2, 10, 11, 12] {
-        core.finish(0, Ok(b""), 1, 0);
+        core.finish(0, Ok(&mut Output::new()), 1, 0);
         assert_eq!(run(&mut core), task);
     }
-    core.finish(0, Ok(b""), 1, 0);
+    core.finish(0, Ok(&mut Output::new()), 1, 0);
     assert!(matches!(core.next_task(0), Next::Wait));
 
     // What is announced stays, the rest of its series does not.
@@ -298,7 +298,7 @@ fn any_task_of_a_run_is_withdrawn_by_itself() {
     assert_eq!(kinds(&said(&mut core)), []);
     assert_eq!(core.queued(), 3);
     for task in [3, 10, 11] {
-        core.finish(0, Ok(b""), 1, 0);
+        core.finish(0, Ok(&mut Output::new()), 1, 0);
         match core.next_task(0) {
             Next::Run(assignment) => {
                 assert_eq!(assignment.task, task);
@@ -321,7 +321,7 @@ fn each_task_of_a_marked_run_is_announced_before_it_begins() {
         assert_eq!(*kind, Kind::Starting);
         assert_eq!(Starting::decode(payload).unwrap().task, task);
         assert_eq!(run(&mut core), task);
-        core.finish(0, Ok(b""), 1, 0);
+        core.finish(0, Ok(&mut Output::new()), 1, 0);
         core.on_bytes(&withdraw(2), 0);
         said(&mut core);
     }
@@ -341,7 +341,7 @@ fn a_packet_of_results_is_as_large_as_the_master_reads() {
         core.on_bytes(&packet(&[series_of(1, 400, 0)], true), 0);
         for task in 1..=400 {
             assert_eq!(run(&mut core), task);
-            core.finish(0, Ok(&archive(task)), 1, 0);
+            core.finish(0, Ok(&mut archive(task)[..].into()), 1, 0);
         }
         let frames = said(&mut core);
         let found: Vec<_> = frames
@@ -489,7 +489,7 @@ proptest! {
                         }
                     }
                     Step::Finish(outcome) if core.is_running() => match outcome {
-                        Ok(bytes) => core.finish(0, Ok(&vec![7; *bytes]), 5, 0),
+                        Ok(bytes) => core.finish(0, Ok(&mut vec![7; *bytes][..].into()), 5, 0),
                         Err(bytes) => core.finish(0, Err(&"x".repeat(*bytes)), 5, 0),
                     },
                     Step::Next | Step::Finish(_) => {}
@@ -521,7 +521,7 @@ fn an_evicted_slave_says_goodbye_in_time() {
     let mut begun = Vec::new();
     for task in 1..=3 {
         assert_eq!(run(&mut core), task);
-        core.finish(0, Ok(&output), 1, 0);
+        core.finish(0, Ok(&mut output[..].into()), 1, 0);
         core.on_time(task * 200 * MS, 0);
         if task == 1 {
             assert!(core.take_output(&mut begun, 0));
@@ -553,7 +553,7 @@ fn an_evicted_slave_says_goodbye_in_time() {
     let mut late = welcomed();
     late.on_bytes(&tasks(&[(1, 0)]), 0);
     assert_eq!(run(&mut late), 1);
-    late.finish(0, Ok(&output), 1, 0);
+    late.finish(0, Ok(&mut output[..].into()), 1, 0);
     late.evict("SIGTERM", 0);
     late.on_untaken(0, 5_000 * MS);
     assert!(!late.is_gone());
@@ -567,7 +567,7 @@ fn a_goodbye_tells_whether_a_task_was_begun() {
         let mut core = welcomed();
         core.on_bytes(&tasks(&[(1, 0), (2, 0), (3, 0)]), 0);
         assert_eq!(run(&mut core), 1);
-        core.finish(0, Ok(b""), 1, 0);
+        core.finish(0, Ok(&mut Output::new()), 1, 0);
         if begun == Begun::Oldest {
             assert_eq!(run(&mut core), 2);
         }
@@ -643,7 +643,7 @@ fn every_lie_in_one_bit_of_a_master_is_borne() {
                 core.on_time(now, 0);
                 let _ = core.next_deadline();
                 if let Next::Run(_) = core.next_task(0) {
-                    core.finish(0, Ok(&[0; 3_000]), 1, now);
+                    core.finish(0, Ok(&mut [0; 3_000][..].into()), 1, now);
                 }
                 said(&mut core);
             }

@@ -30,7 +30,7 @@ use crate::io::slave_link::{Link, Term};
 use crate::io::word::Word;
 use crate::proto::config::{Bounds, SlaveConfig};
 use crate::proto::incumbents::BestTable;
-use crate::proto::slave::{Assignment, Next, SlaveCore, SlaveEnd};
+use crate::proto::slave::{Assignment, Next, Output, SlaveCore, SlaveEnd};
 use crate::typed::cx::{Cx, TaskStart};
 use crate::typed::registry::{AlgorithmIndex, Entry, Registry};
 use crate::typed::tag::RunError;
@@ -85,7 +85,7 @@ pub struct Slave {
     registry: Arc<Registry>,
     cx: Cx,
     id: SlaveId,
-    output: Vec<u8>,
+    output: Output,
 }
 
 /// How it comes to its master.
@@ -245,7 +245,7 @@ impl Slave {
             registry,
             cx,
             id,
-            output: Vec::new(),
+            output: Output::new(),
         })
     }
 
@@ -429,13 +429,18 @@ impl Slave {
             self.link.flush();
         }
         let begun = self.link.clock.now();
-        let outcome = compute(&self.registry, assignment, &mut self.cx, &mut self.output);
+        let outcome = compute(
+            &self.registry,
+            assignment,
+            &mut self.cx,
+            self.output.buffer(),
+        );
         crash::end_a_child();
         let now = self.link.clock.now();
         let compute = now - begun;
         let mut core = self.link.core();
         match &outcome {
-            Ok(()) => core.finish(assignment.algorithm, Ok(&self.output), compute, now),
+            Ok(()) => core.finish(assignment.algorithm, Ok(&mut self.output), compute, now),
             Err(RunError::Failed(text)) => {
                 core.finish(assignment.algorithm, Err(text), compute, now)
             }

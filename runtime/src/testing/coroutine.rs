@@ -19,6 +19,7 @@ use std::time::Duration;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use crate::proto::slave::Output;
 use crate::typed::cx::Cx;
 use crate::typed::host::Host;
 use crate::typed::tag::RunError;
@@ -67,7 +68,7 @@ pub(super) enum Wake {
 }
 
 /// A task's surroundings and what came of it.
-pub(super) type Computed = (Cx, Result<Vec<u8>, RunError>);
+pub(super) type Computed = (Cx, Result<Output, RunError>);
 
 /// A task that has begun and not ended.
 pub(super) struct Routine {
@@ -246,7 +247,7 @@ mod tests {
         let inner = Rc::clone(&host);
         let routine = Routine::new(&host, move || {
             task(&inner);
-            (Cx::for_test(1), Ok(vec![7]))
+            (Cx::for_test(1), Ok(Output::from(&[7][..])))
         });
         (routine, host)
     }
@@ -271,7 +272,7 @@ mod tests {
         let Resumed::Returned(computed) = routine.resume(Wake::On) else {
             panic!("it has ended");
         };
-        assert_eq!(computed.1, Ok(vec![7]));
+        assert_eq!(computed.1, Ok(Output::from(&[7][..])));
         // Between two tasks nothing pauses.
         host.look();
     }

@@ -23,7 +23,7 @@ use super::law::LogLine as Line;
 use super::net::{Link, Quality};
 use crate::proto::config::SlaveConfig;
 use crate::proto::incumbents::{BestTable, OfferSink};
-use crate::proto::slave::{Here, SlaveCore, SlaveEnd};
+use crate::proto::slave::{Here, Output, SlaveCore, SlaveEnd};
 use crate::testing::fleet::{LONG_FROM, RECORD_BYTES};
 use crate::typed::cx::Cx;
 use crate::typed::registry::Registry;
@@ -67,7 +67,7 @@ struct Computing {
     /// When it goes on, or its end is told. `None`: never.
     wake_at: Option<Nanos>,
     /// What it has returned, which is told when its time has come.
-    outcome: Option<Result<Vec<u8>, RunError>>,
+    outcome: Option<Result<Output, RunError>>,
     /// Why an offer of its could not be made.
     refused: Option<String>,
     offers: Vec<(Nanos, u32, u64, Vec<u8>)>,

@@ -72,7 +72,7 @@ pub(super) fn run_for(
     let Next::Run(assignment) = core.next_task(now) else {
         return None;
     };
-    core.finish(assignment.algorithm, Ok(output), compute, now);
+    core.finish(assignment.algorithm, Ok(&mut output.into()), compute, now);
     Some(assignment.task)
 }
 

@@ -626,7 +626,7 @@ mod tests {
         core.on_closed("gone");
         assert!(!core.has_output());
         core.offer(2, 5, b"w").expect("small");
-        core.finish(0, Ok(b"b"), 5, 1);
+        core.finish(0, Ok(&mut b"b"[..].into()), 5, 1);
         assert_eq!(run(&mut core, b"c", 2), Some(2));
         assert!(!core.has_output(), "there is nobody to tell");
         let mut next = back(&mut core, 10);
@@ -677,7 +677,7 @@ mod tests {
         let mut names = Vec::new();
         while let Next::Run(Assignment { task, life, .. }) = next.next_task(1) {
             names.push((task, life));
-            next.finish(0, Ok(b"x"), 5, 1);
+            next.finish(0, Ok(&mut b"x"[..].into()), 5, 1);
         }
         assert_eq!(names, [(0, 3), (1, 3), (0, 4)]);
     }

@@ -52,6 +52,17 @@ impl Outbox {
         &mut self.open
     }
 
+    /// Appends a frame, which becomes a part by itself; gives an empty buffer for it.
+    pub(super) fn put_frame(&mut self, frame: Vec<u8>) -> Vec<u8> {
+        self.put_offers();
+        if !self.open.is_empty() {
+            self.close_part();
+        }
+        self.parts_bytes += frame.len();
+        self.parts.push_back(frame);
+        std::mem::take(&mut self.open)
+    }
+
     /// An offer, which is said before whatever is put in here after it. One for the same place that still waits and is no
     /// better is not said.
     pub(super) fn offer(&mut self, best: u32, key: u64, witness: &[u8]) {
@@ -165,9 +176,13 @@ impl Outbox {
 
     fn end_part(&mut self) {
         if self.open.len() >= PART_BYTES {
-            self.parts_bytes += self.open.len();
-            self.parts.push_back(std::mem::take(&mut self.open));
+            self.close_part();
         }
+    }
+
+    fn close_part(&mut self) {
+        self.parts_bytes += self.open.len();
+        self.parts.push_back(std::mem::take(&mut self.open));
     }
 }
 
@@ -211,6 +226,26 @@ mod tests {
         outbox.set_goodbye(|out| out.push(0));
         let said: Vec<usize> = all(&mut outbox).iter().map(|frame| frame.1).collect();
         assert_eq!(said, [10, PART_BYTES, 3, 3 * PART_BYTES, 0, 1, 1]);
+    }
+
+    #[test]
+    fn a_frame_that_stands_by_itself_keeps_its_place() {
+        let mut outbox = Outbox::default();
+        outbox.put(Kind::Results, |out| out.extend([7; 3]));
+        outbox.offer(0, 1, b"w");
+        let mut frame = Vec::new();
+        crate::proto::put(&mut frame, Kind::Results, |out| {
+            out.resize(out.len() + 9, 7)
+        });
+        assert_eq!(outbox.put_frame(frame).len(), 0);
+        outbox.put(Kind::Results, |out| out.extend([7; 5]));
+        outbox.set_goodbye(|out| out.push(0));
+        let bytes = outbox.len();
+        assert_eq!(outbox.parts().map(<[u8]>::len).sum::<usize>(), bytes);
+        let mut said = all(&mut outbox);
+        assert_eq!(said.remove(1).0, Kind::Offer);
+        let said: Vec<usize> = said.iter().map(|frame| frame.1).collect();
+        assert_eq!(said, [3, 9, 5, 1]);
     }
 
     /// The bound of what a task that offers without end leaves behind while nothing is taken.

@@ -6,6 +6,7 @@ use ringmw_codec::frame::{self, Kind};
 use ringmw_sched::{AUTO, Nanos};
 
 use super::leave::SlaveEnd;
+use super::output::Output;
 use super::packet::{Announcement, Assignment, Running};
 use super::{BRIEF, RESULT_WAIT, SlaveCore};
 use crate::proto::pieces::LONG_BYTES_MIN;
@@ -106,7 +107,7 @@ impl SlaveCore {
     pub fn finish(
         &mut self,
         algorithm: u16,
-        outcome: Result<&[u8], &str>,
+        outcome: Result<&mut Output, &str>,
         compute: Nanos,
         now: Nanos,
     ) {
@@ -139,43 +140,50 @@ impl SlaveCore {
         let group = welcome.result_group;
         let room = bytes_max - BATCH_OVERHEAD_BYTES - RESULT_ENTRY_BYTES;
         let too_large;
-        let (status, body) = match outcome {
-            Ok(output) if output.len() <= room => (ResultStatus::Done, output),
+        let outcome = match outcome {
+            Ok(output) if output.archive().len() <= room => Ok(output),
             Ok(output) => {
+                let bytes = output.archive().len();
                 too_large = format!(
-                    "the result of {} bytes is larger than the master reads: at most {room} bytes; on the master {}",
-                    output.len(),
-                    Raise("--mw-max-read-buffer-size", output.len() as u64)
+                    "the result of {bytes} bytes is larger than the master reads: at most {room} bytes; on the master {}",
+                    Raise("--mw-max-read-buffer-size", bytes as u64)
                 );
-                (ResultStatus::Failed, too_large.as_bytes())
+                Err(&too_large[..])
             }
-            Err(text) => (ResultStatus::Failed, cut(text, room).as_bytes()),
+            Err(text) => Err(cut(text, room)),
         };
-        let outcome = match status {
-            ResultStatus::Done => Ok(body),
-            ResultStatus::Failed => Err(std::str::from_utf8(body).expect("cut at a character")),
+        let result = match &outcome {
+            Ok(output) => Ok(output.archive()),
+            Err(text) => Err(*text),
         };
         if running.former {
             // Its arguments brought keys of a former life along.
             self.forget_former_keys();
         }
         if running.former || self.is_apart() {
-            self.keep(&running, outcome, compute, now);
+            self.keep(&running, result, compute, now);
             return self.check_bounds(now);
         }
         let goes_alone = group == AUTO || group == 1;
-        if goes_alone && status == ResultStatus::Done && body.len() >= LONG_BYTES_MIN {
+        let is_long = |archive: &[u8]| archive.len() >= LONG_BYTES_MIN;
+        if goes_alone && result.is_ok_and(is_long) {
             self.flush_results();
-            self.keep(&running, outcome, compute, now);
-            self.flush_long(task, algorithm, compute, body);
+            self.keep(&running, result, compute, now);
+            if let Ok(output) = outcome {
+                self.flush_long(task, algorithm, compute, output);
+            }
             return self.check_bounds(now);
         }
+        let (status, body) = match result {
+            Ok(archive) => (ResultStatus::Done, archive),
+            Err(text) => (ResultStatus::Failed, text.as_bytes()),
+        };
         let results = &self.results;
         if results.bytes_with(task, algorithm, status, compute, body.len()) > bytes_max {
             self.flush_results();
         }
         self.results.push(task, algorithm, status, compute, body);
-        self.keep(&running, outcome, compute, now);
+        self.keep(&running, result, compute, now);
         let oldest = *self.oldest_result.get_or_insert(now);
         let full = match group {
             AUTO => now >= oldest + self.auto_wait(),
@@ -235,25 +243,18 @@ impl SlaveCore {
         self.on_packet_put(bytes, results);
     }
 
-    /// A long output goes at once, behind what was finished before, and is copied but once.
-    fn flush_long(&mut self, task: u64, algorithm: u16, compute: Nanos, output: &[u8]) {
-        self.flush_results();
-        self.results
-            .push_long(task, algorithm, compute, output.len());
-        let bytes = frame::HEADER_BYTES + self.results.bytes();
-        let out = self.out.begin();
-        out.reserve_exact(bytes);
-        let mark = frame::begin_frame(out, Kind::Results);
-        let payload_at = out.len();
-        let gap = self.results.gaps()[0].at;
-        let mut around = Vec::new();
-        self.results.encode(&mut around);
-        out.extend_from_slice(&around[..gap]);
-        out.extend_from_slice(output);
-        out.extend_from_slice(&around[gap..]);
-        debug_assert_eq!(out.len() - payload_at, self.results.bytes());
-        frame::finish_frame(out, mark);
+    /// A long output goes at once, behind what was finished before. It stands first in its payload, so that what the task
+    /// archived becomes the frame, and nothing is copied.
+    fn flush_long(&mut self, task: u64, algorithm: u16, compute: Nanos, output: &mut Output) {
+        let bytes = output.archive().len();
+        self.results.push_long(task, algorithm, compute, bytes);
+        assert_eq!(self.results.gaps()[0].at, 0, "it stands first");
+        let mut frame = output.take();
+        self.results.encode(&mut frame);
         self.results.clear();
+        frame::frame_in_place(&mut frame, Kind::Results);
+        let bytes = frame.len();
+        output.go_on_in(self.out.put_frame(frame));
         self.on_packet_put(bytes, 1);
     }
 
@@ -273,13 +274,18 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::batch::MARKED;
+    use std::ops::ControlFlow;
+
+    use ringmw_codec::batch::{MARKED, ResultBatchView};
+    use ringmw_codec::frame::{FrameReader, Kind};
     use ringmw_codec::handshake::Welcome;
     use ringmw_sched::Nanos;
 
+    use crate::proto::pieces::LONG_BYTES_MIN;
     use crate::proto::slave::for_tests::{self, run_for, said, tasks_of};
     use crate::proto::slave::{
-        BRIEF, BRIEF_WAIT, SlaveCore, UNSENT_BYTES, UNSENT_PACKETS, UNSENT_PACKETS_MAX,
+        BRIEF, BRIEF_WAIT, Next, Output, SlaveCore, UNSENT_BYTES, UNSENT_PACKETS,
+        UNSENT_PACKETS_MAX,
     };
 
     /// A slave that has written its hello at time 0, a result being a packet, with tasks of these algorithms and flags.
@@ -331,6 +337,52 @@ mod tests {
         said(&mut core, 1);
         assert!(run(&mut core, 1, 8, 2));
         assert!(!core.output_may_wait(2));
+    }
+
+    #[test]
+    fn a_long_output_is_a_packet_of_its_own_and_the_next_task_begins_with_none() {
+        let mut core = for_tests::welcomed(&Welcome {
+            task_packet_bytes_max: 8_192,
+            result_packet_bytes_max: 1 << 20,
+            ..Welcome::for_test()
+        });
+        tasks_of(&mut core, (0..4).map(|task| (task, 0, 0)));
+        let lengths = [100, LONG_BYTES_MIN, LONG_BYTES_MIN + 5, 3];
+        let mut output = Output::new();
+        let (mut wire, mut got) = (Vec::new(), Vec::new());
+        for (task, bytes) in (0..).zip(lengths) {
+            let Next::Run(assignment) = core.next_task(1) else {
+                panic!("there is another")
+            };
+            output.clear();
+            output
+                .buffer()
+                .extend((0..bytes).map(|at| (at + task) as u8));
+            core.finish(assignment.algorithm, Ok(&mut output), 1, 1);
+            assert_eq!(output.archive().is_empty(), bytes >= LONG_BYTES_MIN);
+            while core.take_output(&mut wire, 1) {}
+        }
+        let read = FrameReader::new().feed(&wire, &|_| 1 << 20, &mut |kind, payload| {
+            assert_eq!(kind, Kind::Results);
+            let batch = ResultBatchView::decode(payload).expect("it holds together");
+            got.extend(
+                batch
+                    .iter()
+                    .map(|(entry, body)| (entry.task, body.to_vec())),
+            );
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(read.is_ok());
+        let all = (0..).zip(lengths);
+        let expected: Vec<(u64, Vec<u8>)> = all
+            .map(|(task, bytes)| {
+                (
+                    task as u64,
+                    (0..bytes).map(|at| (at + task) as u8).collect(),
+                )
+            })
+            .collect();
+        assert!(got == expected);
     }
 
     /// The largest number of packets that wait when nothing is written, of so many bytes each.

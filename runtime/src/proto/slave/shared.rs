@@ -371,7 +371,7 @@ mod tests {
     use crate::proto::blob::{PIECE_BYTES_MAX, name_of};
     use crate::proto::config::SlaveConfig;
     use crate::proto::put;
-    use crate::proto::slave::{Next, SlaveEnd};
+    use crate::proto::slave::{Next, Output, SlaveEnd};
 
     /// Arguments that are mentions and nothing else.
     fn mentions(args: &[u8], found: &mut Vec<BlobRef>) {
@@ -516,7 +516,7 @@ mod tests {
         give(&mut core, named[0], &contents[0]);
         for _ in 0..2 {
             assert!(matches!(core.next_task(0), Next::Run(_)));
-            core.finish(0, Ok(&[]), 1, 1);
+            core.finish(0, Ok(&mut Output::new()), 1, 1);
         }
         assert!(matches!(core.next_task(0), Next::Wait));
         give(&mut core, named[1], &contents[1]);
@@ -547,7 +547,7 @@ mod tests {
             core.shelf.bytes, 30_000,
             "more than its bound, and all pinned"
         );
-        core.finish(0, Ok(&[]), 1, 1);
+        core.finish(0, Ok(&mut Output::new()), 1, 1);
         assert_eq!(core.shelf.bytes, 10_000, "the most recent one fits");
     }
 }

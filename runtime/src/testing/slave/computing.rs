@@ -14,7 +14,7 @@ use ringmw_sched::{Nanos, SlaveId};
 use super::{Computing, LONG, SimSlave, Step, Waits};
 use crate::proto::SECOND;
 use crate::proto::incumbents::OfferSink;
-use crate::proto::slave::{Assignment, Next, SlaveCore, Talked};
+use crate::proto::slave::{Assignment, Next, Output, SlaveCore, Talked};
 use crate::slave::compute;
 use crate::testing::coroutine::{Computed, Pause, Resumed, Routine, Wake};
 use crate::typed::cx::Cx;
@@ -259,7 +259,7 @@ impl SimSlave {
         let outcome = computing
             .refused
             .map_or(returned, |why| Err(RunError::Failed(why)));
-        let outcome = match outcome {
+        let mut outcome = match outcome {
             Ok(_) if now < self.broken_until => {
                 Err(RunError::Failed("this slave is broken".to_owned()))
             }
@@ -279,7 +279,7 @@ impl SimSlave {
         if self.core.end().is_none() && !is_slaves {
             self.finished.push(computing.task);
         }
-        match &outcome {
+        match &mut outcome {
             Ok(output) => self.core.finish(algorithm, Ok(output), compute, now),
             Err(RunError::Failed(text)) => self.core.finish(algorithm, Err(text), compute, now),
             Err(RunError::Args(error)) => {
@@ -330,7 +330,7 @@ fn listen(core: &mut SlaveCore) -> Option<Wake> {
 
 /// As a real slave computes.
 fn run(registry: &Registry, assignment: &Assignment, mut cx: Cx) -> Computed {
-    let mut output = Vec::new();
-    let outcome = compute(registry, assignment, &mut cx, &mut output);
+    let mut output = Output::new();
+    let outcome = compute(registry, assignment, &mut cx, output.buffer());
     (cx, outcome.map(|()| output))
 }
