@@ -1,7 +1,7 @@
 //! Does the simulated world bite? Deliberate bugs, each put into a copy of the sources, each to be found by
 //! `tests/sim.rs` within [`SEEDS`] seeds. The shipping code knows nothing of them.
 //!
-//! `cargo test -p ringmw --test mutants -- --ignored --nocapture` takes a build for each (about a minute on two cores) and
+//! `cargo test -p ringmw --test mutants -- --ignored --nocapture` takes a build for each (a quarter of a minute on two cores) and
 //! prints the table in `runtime/src/testing/mod.rs` anew. A snippet that is not found exactly once is a failure: whoever
 //! changes such a line sees to its mutant. That is checked by every run of the tests.
 //!
@@ -1219,6 +1219,8 @@ fn find(tree: &Path, build: &Path) -> Option<(String, String)> {
         ])
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", build)
+        // One differs from the one before by two lines.
+        .env("CARGO_INCREMENTAL", "1")
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         // What ships has neither of these checks; the world has to do without them, too.

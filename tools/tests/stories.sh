@@ -14,4 +14,4 @@ case "${1:-full}" in
   *) printf 'usage: %s [full|small]\n' "$0" >&2; exit 2 ;;
 esac
 RINGMW_AUDIT_STORIES=$stories RINGMW_AUDIT_WINDOWS=$windows \
-  cargo test --release --locked -p ringmw-tools --test audit stor
+  cargo test --release --locked --workspace --test audit stor
