@@ -223,7 +223,7 @@ impl Span {
 pub enum Blocks {
     /// One buffer, used again for each: the processor's caches hold it.
     Reused,
-    /// Memory of its own, which whoever sends it has written: what each program does whose blocks differ.
+    /// Memory of its own at both ends, which whoever sends it has written: what each program does whose blocks differ.
     Made,
     /// Who sends uses one buffer, who receives keeps all that comes: what shared data asks for.
     Kept,
@@ -253,14 +253,9 @@ pub fn raw(case: Case, blocks_are: Blocks, bytes: u64) -> io::Result<Cost> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let blocks = (bytes / case.bytes as u64).max(5);
     let way = if case.is_in { "in" } else { "out" };
-    let at_peer = match blocks_are {
-        Blocks::Kept | Blocks::Sealed => blocks_are,
-        // What the other end does is no part of the cost.
-        Blocks::Reused | Blocks::Made => Blocks::Reused,
-    };
     let mut peer: Child = Command::new("/proc/self/exe")
         .args([PEER, way, &case.bytes.to_string(), &blocks.to_string()])
-        .arg(at_peer.name())
+        .arg(blocks_are.name())
         .arg(listener.local_addr()?.to_string())
         .stdin(Stdio::null())
         .spawn()?;
@@ -424,6 +419,8 @@ pub fn line(case: Case, ours: Cost, raw: Cost, made: Cost, sealed: Option<Cost>)
         "raw_ns_per_byte": raw.ns_per_byte,
         "made_ns_per_byte": made.ns_per_byte,
         "made_cpu_ratio": ours.ns_per_byte / made.ns_per_byte,
+        "made_bytes_per_s": made.rate,
+        "made_rate_ratio": ours.rate / made.rate,
         "cpu_ratio": ours.ns_per_byte / raw.ns_per_byte,
         "bytes_per_s": ours.rate,
         "raw_bytes_per_s": raw.rate,

@@ -167,6 +167,7 @@ fn large_tasks_and_results_pass_on_both_engines_with_a_secret_and_without() {
                 "ns_per_byte",
                 "raw_ns_per_byte",
                 "made_cpu_ratio",
+                "made_rate_ratio",
                 "rate_ratio",
             ] {
                 positive(&line, key);

@@ -152,7 +152,7 @@ fn tell(line: &Value, opts: &Opts) {
     }
     let number = |key| apart::number(line, key);
     println!(
-        "{:<9} {} {}: {:.3} ns a byte, {:.2} times a bare socket's {:.3}, {:.2} times its {:.3} with memory for each block; {:.2} GB/s, {:.2} of its rate (load {})",
+        "{:<9} {} {}: {:.3} ns a byte, {:.2} times a bare socket's {:.3}, {:.2} times its {:.3} with memory for each block; {:.2} GB/s, {:.2} and {:.2} of their rates (load {})",
         line["case"].as_str().unwrap_or("?"),
         line["engine"].as_str().unwrap_or("?"),
         line["security"].as_str().unwrap_or("?"),
@@ -163,6 +163,7 @@ fn tell(line: &Value, opts: &Opts) {
         number("made_ns_per_byte"),
         number("bytes_per_s") / 1e9,
         number("rate_ratio"),
+        number("made_rate_ratio"),
         line["load"],
     );
     if !line["sealed_cpu_ratio"].is_null() {
