@@ -171,11 +171,18 @@ impl Script {
             config.rules.task_timeout = Some(limits.random_range(SECOND / 10..20 * SECOND));
         }
         let zips = blobs.as_mut().map_or(0, |blobs| blobs.often());
+        // Tasks that take next to no time, and plenty of them: several packets go ahead.
+        let quick = seed % 9 == 4;
+        // And in some of these runs each result is a packet, and sockets take few of them.
+        let piles = seed % 27 == 13;
         let sched = &mut config.rules.sched;
         sched.task_group = rng.random_range(0..7);
         sched.prefetch = rng.random_range(0..4) > 0;
         sched.duplicate_stragglers = rng.random_range(0..3) == 0;
         config.rules.result_group = rng.random_range(0..5);
+        if piles {
+            (sched.task_group, sched.prefetch, config.rules.result_group) = (AUTO, true, 1);
+        }
         sched.crash_limit = rng.random_range(0..4);
         sched.queued_bytes_max = of(&mut rng, &[2_000, 10_000, 1 << 32]);
         // Four packets, or more, as in a master that ships. Drawn aside, as all that came later: a seed keeps its run.
@@ -188,13 +195,16 @@ impl Script {
             sched.queued_bytes_max = of(&mut aside, &[10_000, 20_000, 1 << 32]);
         }
         config.rules.level = [Level::Default, Level::Packets, Level::Tasks][rng.random_range(0..3)];
-        let quality = Quality {
+        let mut quality = Quality {
             delay_min: 20_000,
             delay_max: of(&mut rng, &[100_000, 5_000_000, 200_000_000]),
             slow_permille: of(&mut rng, &[0, 2, 20]) as u32,
             split_percent: of(&mut rng, &[0, 10, 60]) as u32,
             window: of(&mut rng, &[500, 5_000, 1 << 20]) as usize,
         };
+        if piles {
+            (quality.delay_max, quality.window) = (5_000_000, 500);
+        }
         if let Some(blobs) = &mut blobs {
             let fit = blobs.fit(config.unsent_bytes_max, quality.window);
             config.rules.shared_cache_bytes = fit;
@@ -203,8 +213,6 @@ impl Script {
             &mut rng,
             &[2_000_000, 10_000_000, 50_000_000, 1_000_000_000],
         );
-        // Tasks that take next to no time, and plenty of them: several packets go ahead.
-        let quick = seed % 9 == 4;
         let compute_max = if quick { 10_000 } else { compute_max };
         let pace = Pace {
             compute_min: 1_000,
