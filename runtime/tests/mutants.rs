@@ -1188,7 +1188,7 @@ fn every_mutant_is_found() {
         let found = find(&tree, &work.join("build"));
         std::fs::copy(root().join(mutant.file), &file).unwrap();
         match found {
-            Some((seed, how)) => println!("| {} | {seed} | {how} |", mutant.name),
+            Some((seed, how)) => println!("| {} | {seed} | {} |", mutant.name, short(&how)),
             None => {
                 println!("| {} | not found | |", mutant.name);
                 survivors.push(mutant.name);
@@ -1199,6 +1199,14 @@ fn every_mutant_is_found() {
         survivors.is_empty(),
         "not found within {SEEDS} seeds: {survivors:?}"
     );
+}
+
+/// What a row of the table has of how it failed.
+fn short(how: &str) -> String {
+    match how.char_indices().nth(160) {
+        Some((end, _)) => format!("{} ..", how[..end].trim_end()),
+        None => how.to_owned(),
+    }
 }
 
 /// The first seed that fails, counted from 1, and how. One that panics once more while it is cleaned up ends the process,

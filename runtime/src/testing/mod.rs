@@ -72,113 +72,114 @@
 //!
 //! | bug | seed | found by |
 //! |---|---|---|
-//! | double delivery: a cancelled task is told to its owner too | 1 | TASK-11 is told a second time: Cancelled(Cancelled { id: TaskId { seq: 11, slot: 1 }, algorithm: AlgorithmId(1), owner: Queue, pol |
+//! | double delivery: a cancelled task is told to its owner too | 1 | TASK-76 was never submitted |
 //! | lost recycle: the last of several tasks is not queued again | one | assertion `left == right` failed: an owner's tasks (it aborts) |
-//! | wrong order after a free: rerouted tasks go to the front | 1 | TASK-140 is overtaken by Some(161) |
+//! | wrong order after a free: rerouted tasks go to the front | 1 | TASK-212 is overtaken by Some(217) |
 //! | off by one: a packet of one task too many | 1 | 4 tasks in the hands of SLAVE-0 |
-//! | off by one: the queue takes one task past its bound | 2 | assertion `left == right` failed: TASK-71 is Ended: Some(Unrunnable(QueueFull { bytes_max: 10000 })) |
+//! | off by one: the queue takes one task past its bound | 1 | assertion `left == right` failed: TASK-289 is Ended: Some(Unrunnable(QueueFull { bytes_max: 10000 })) |
 //! | a forgotten counter: running tasks, at a cancel | 1 | assertion `left == right` failed: queued, queued bytes, running |
-//! | a stale slot: an old id finds the task that has its slot now | 1 | assertion `left == right` failed: TASK-24 is Ended: Some(Unrunnable(NotBegunInTime { within: 59585323 })) |
+//! | a stale slot: an old id finds the task that has its slot now | 1 | assertion `left == right` failed: TASK-44 is Ended: Some(Unrunnable(NotBegunInTime { within: 78234931 })) |
 //! | a bound is told before its witness is kept | 1 | best 0: key 4447 is told and has no witness |
-//! | the random stream is taken from the TaskId | 1 | assertion `left == right` failed: TASK-130 draws from another stream |
-//! | a result is accepted after a cancel | 1 | index out of bounds: the len is 0 but the index is 9 |
-//! | what a slave says does not count as a sign of life | 1 | SLAVE-0 is judged by No byte came for 4 s (--mw-client-timeout). after 0 ms |
-//! | a slave is judged by the master's own pause | 8 | a handshake is given up after 7000 ms |
-//! | a long turn counts as no silence at all | 8 | SLAVE-4 has been silent for 3000 ms |
-//! | a slave is judged before all that came was taken | 40 | a handshake is given up after 10000 ms |
-//! | a goodbye is charged | 7 | assertion `left == right` failed: SLAVE-1 is charged for TASK-2 |
-//! | a loss at shutdown is charged | 3 | assertion `left == right` failed: TASK-41 is Ended: Some(Unrunnable(NotRetried(SlaveId(3)))) |
-//! | the announcement of a marked task is skipped | 1 | slave 5 begins TASK-112, which is marked, unannounced |
-//! | a marked task begins before its announcement has left | 2 | slave 2 begins TASK-122, which is marked, unannounced |
-//! | a recycled task is not marked | 1 | assertion `left == right` failed: TASK-112 is marked or not |
-//! | a slave is not told of a cancel | 1 | SLAVE-0 is not told that \[9, 10, 31\] were cancelled |
-//! | results are sent twice | 14 | an honest slave on 3.1 commits an offence |
-//! | off by one: ready results are held one end too late | 14 | TASK-311 of the queue goes out above the bound of ready results |
-//! | no-retry tasks are retried | 3 | assertion `left == right` failed: TASK-41 is Ended: Some(Unrunnable(NotRetried(SlaveId(3)))) |
-//! | an idle slave waits for a task that is there | 1 | 69 tasks have not ended and 69 ends are untold 6444 turns after the last fault; 6 slaves, 0 compute |
-//! | after a lack of descriptors nobody is accepted any more | 21 | 38 tasks have not ended and 38 ends are untold 6152 turns after the last fault; 0 slaves, 0 compute |
-//! | a slave gives back what is for it alone | 5 | an honest slave on 3.1 commits an offence |
-//! | a slave gives back the task that it has announced | 15 | SLAVE-30 gives TASK-71 back, which it has announced |
-//! | a task that was given back is lost | 2 | assertion `left == right` failed: an owner's tasks |
-//! | of two that run a straggler one is lost, and it is run a third time | 18 | assertion `left == right` failed: SLAVE-15 is charged for TASK-59 |
+//! | the random stream is taken from the TaskId | 1 | assertion `left == right` failed: TASK-139 draws from another stream |
+//! | a result is accepted after a cancel | 1 | index out of bounds: the len is 0 but the index is 5 |
+//! | what a slave says does not count as a sign of life | 1 | SLAVE-0 is judged by No byte came for 4 s (--mw-client-timeout). after 2837 ms |
+//! | a slave is judged by the master's own pause | 16 | a handshake is given up after 4538 ms |
+//! | a long turn counts as no silence at all | 8 | a handshake is under way for ever |
+//! | a slave is judged before all that came was taken | 16 | a handshake is given up after 10383 ms |
+//! | a goodbye is charged | 4 | assertion `left == right` failed: tasks of SLAVE-3 are recycled |
+//! | a loss at shutdown is charged | 74 | assertion `left == right` failed: SLAVE-6 is charged for TASK-54 |
+//! | the announcement of a marked task is skipped | 1 | slave 4 begins TASK-140, which is marked, unannounced |
+//! | a marked task begins before its announcement has left | 2 | slave 3 begins TASK-1, which is marked, unannounced |
+//! | a recycled task is not marked | 1 | assertion `left == right` failed: TASK-140 is marked or not |
+//! | a slave is not told of a cancel | 1 | SLAVE-0 is not told that [9, 10, 24] were cancelled |
+//! | results are sent twice | 5 | an honest slave on 1.1 commits an offence |
+//! | off by one: ready results are held one end too late | 2 | TASK-87 of the queue goes out above the bound of ready results |
+//! | no-retry tasks are retried | 2 | assertion `left == right` failed: tasks of SLAVE-1 are recycled |
+//! | an idle slave waits for a task that is there | 1 | 86 tasks have not ended and 86 ends are untold, none for 6000 turns after the faults; 3 slaves, 0 compute |
+//! | after a lack of descriptors nobody is accepted any more | 21 | 22 tasks have not ended and 22 ends are untold, none for 6000 turns after the faults; 0 slaves, 0 compute |
+//! | a slave gives back what is for it alone | 10 | an honest slave on 0.1 commits an offence |
+//! | a slave gives back the task that it has announced | 28 | SLAVE-0 gives TASK-45 back, which it has announced |
+//! | a task that was given back is lost | one | assertion `left == right` failed: an owner's tasks (it aborts) |
+//! | of two that run a straggler one is lost, and it is run a third time | 293 | assertion `left == right` failed: tasks of SLAVE-3 are recycled |
 //! | a slave whose straggler another has answered is not told | 1 | a live task has its payload, and ends once |
-//! | the turn of owners is forgotten | 1 | Some(Queue(0)) is served again while Calls(0) waits |
-//! | what the close of a series ends is told after what is done next | 11 | a flow that ends takes its tasks back first |
-//! | a map's window ignores bytes | 1 | a map of 6 tasks passes its bound by 81 bytes: 67108558 and 0 are left |
+//! | the turn of owners is forgotten | 1 | Some(Map(16, 1, 0)) is served again while Map(29, 1, 0) waits |
+//! | what the close of a series ends is told after what is done next | 27 | a flow that ends takes its tasks back first |
+//! | a map's run goes on in whatever series is open | 2 | an end was not told |
+//! | a map's window ignores bytes | 2 | a map of 11 tasks passes its bound by 33 bytes: 67108605 and 0 are left |
 //! | a bound of bytes stops a map that is awaited | 1 | an awaited map has 2 of 8 tasks out, and is stopped |
-//! | a packet goes ahead of time to a slave that has two | 2 | SLAVE-0 holds TASK-66 of the packet before its last one, and gets a third |
+//! | a packet goes ahead of time to a slave that has two | 2 | SLAVE-0 holds TASK-71 of the packet before its last one, and gets a third |
 //! | what is split off a series is found by its first task alone | 1 | it is found by its last task |
-//! | a series that is split in the hands makes no place before the next packet | 375 | SLAVE-5 holds TASK-101 of the packet before its last one, and gets a third |
-//! | a crash is charged to the whole series of the announced task | 164 | assertion `left == right` failed: crashes of TASK-66 |
-//! | all of a series that is begun at most once count as begun with its first | 19 | assertion `left == right` failed: tasks of SLAVE-6 are recycled |
-//! | a part of a series of several lengths has the table of the whole | 5 | the master's own: Value { field: "last end of a series", got: 146 } |
-//! | what is left of a series of several lengths counts the first one's bytes | 156 | bytes of queued tasks |
-//! | of a series the first tasks are taken back for the last ones | 2 | assertion `left == right` failed: SLAVE-1 is told what was cancelled |
-//! | a slave takes the task behind the cancelled one out of a series | 5 | an honest slave on 5.1 commits an offence |
-//! | what is left of a split series begins with the arguments of its first task | 1 | assertion `left == right` failed: TASK-112 goes with another body |
-//! | who does not read gets work without end | 106 | 0.1 gets work, and 1127 bytes are kept for it of 1104 |
+//! | a series that is split in the hands makes no place before the next packet | 336 | SLAVE-3 holds TASK-255 of the packet before its last one, and gets a third |
+//! | a crash is charged to the whole series of the announced task | 296 | assertion `left == right` failed: tasks of SLAVE-57 are recycled |
+//! | all of a series that is begun at most once count as begun with its first | 26 | assertion `left == right` failed: tasks of SLAVE-1 are recycled |
+//! | a part of a series of several lengths has the table of the whole | 5 | the master's own: Value { field: "last end of a series", got: 400 } |
+//! | what is left of a series of several lengths counts the first one's bytes | 24 | bytes of queued tasks |
+//! | of a series the first tasks are taken back for the last ones | 2 | TASK-71 goes to SLAVE-0, Held(SlaveId(0)), None |
+//! | a slave takes the task behind the cancelled one out of a series | 13 | an honest slave on 1.4 commits an offence |
+//! | what is left of a split series begins with the arguments of its first task | 1 | assertion `left == right` failed: TASK-158 is told with another body |
+//! | who does not read gets work without end | 275 | 1.1 gets work, and 1208 bytes are kept for it of 1004 |
 //! | what has been put into a buffer and not been handed over is not counted as unsent | 1 | assertion `left == right` failed: bytes that are kept for peers that do not read |
 //! | a half frame is kept though its connection is gone | 1 | assertion `left == right` failed: bytes of frames that are not complete |
-//! | the results of a part of a series are read from the series' first on | 1 | TASK-372 must end as Some(Done { slave: SlaveId(4), output: \[141, 223, 247, 160, 106, 104, 215, 184\] }) and is told as Done(Result |
+//! | the results of a part of a series are read from the series' first on | 1 | TASK-413 must end as Some(Done { slave: SlaveId(4), output: [116, 8, 0, 0, 0, 0, 0, 0] }) and is told as Done(Results { packet: ResultPacket { owner: Map(29), a .. |
 //! | starved: answers are given without a pass | 2 | 129 answers without a pass |
-//! | starved: a pass does not wake those who were refused | 2 | after 5s of simulated time the master algorithm has not returned: 0 tasks are queued or running, 2 slaves are here |
+//! | starved: a pass does not wake those who were refused | 2 | after 5s of simulated time the master algorithm has not returned: 5 tasks are queued or running, 2 slaves are here |
 //! | starved: who was refused is owed nothing | 2 | it is starved: 20000 passes |
 //! | starved: events() makes no pass where there is something at once | 2 | events() makes no pass |
-//! | levels: the lowest level goes first | 1 | TASK-13 of priority -2 waits, and one of -4 goes out at 546308504: by level waits {-4: (471870679, 96), -2: (66214415, 13), -1: (2 |
-//! | levels: no level ever competes higher | 7 | TASK-16 of priority 0 waits, and one of 1 goes out at 4494663832: by level waits {-3: (4421739060, 35), -2: (2250226130, 17), -1:  |
-//! | deadlines: what comes back too late is queued again | 10 | assertion `left == right` failed: TASK-52 is Ended: Some(Unrunnable(NotBegunInTime { within: 55976600 })) |
+//! | levels: the lowest level goes first | 1 | TASK-53 of priority -3 waits, and one of -4 goes out at 476480308: by level waits {-3: (233493457, 53), -2: (66214415, 13), 0: (66214415, 9), 3: (110210032, 24) .. |
+//! | levels: no level ever competes higher | 19 | TASK-8 of priority -1 waits, and one of 1 goes out at 7496762725: by level waits {-3: (7148172327, 53), -2: (7069179924, 38), -1: (1134538535, 8), 0: (706917992 .. |
+//! | deadlines: what comes back too late is queued again | 4 | TASK-7 goes to SLAVE-0, Ended, Some(Unrunnable(NotBegunInTime { within: 5612479 })) |
 //! | deadlines: all tasks of a series have the first one's | 1 | assertion `left == right` failed: TASK-53 is Queued: None |
-//! | deadlines: what has waited too long is handed out | 1 | assertion `left == right` failed: TASK-24 is Ended: Some(Unrunnable(NotBegunInTime { within: 59585323 })) |
+//! | deadlines: what has waited too long is handed out | 1 | assertion `left == right` failed: TASK-44 is Ended: Some(Unrunnable(NotBegunInTime { within: 78234931 })) |
 //! | reduce: results that came early are combined before their turn | 4 | assertion `left == right` failed: another tree |
 //! | reduce: a block is combined the wrong way round | 4 | assertion `left == right` failed: another tree |
 //! | reduce: tasks of others count as places | 18 | an end was not told |
 //! | reduce: the first failed place that comes is the error | 444 | assertion `left == right` failed: another place is the error |
-//! | reduce: results that do not follow one another are kept as one | 130 | after 200s of simulated time the master algorithm has not returned: 0 tasks are queued or running, 0 slaves are here |
+//! | reduce: results that do not follow one another are kept as one | 8 | after 3000 s the run has no answer: 1 masters, dooms left 0, 11 tasks handed out |
 //! | a waker is called while the state is borrowed | 2 | RefCell already borrowed |
 //! | passes: whoever has no answer is refused it, and asks again after each | 2 | assertion `left == right` failed: whoever waits is asked again and again |
-//! | leaving: goodbye without the results that wait for others | 14 | the slave on 2.1 left of its own will, and {27}, which it had finished, are lost |
-//! | leaving: the goodbye waits for results that do not fit into the second of SIGTERM | 408 | time stands still |
-//! | offers: one that waits is not replaced by a better one | 18 | 8 offers for one place wait at the slave on 9.3 |
-//! | a bound: unrunnable ends that nobody takes count for nothing where a task is admitted | 1 | assertion `left == right` failed: TASK-264 is Ended: Some(Unrunnable(QueueFull { bytes_max: 10000 })) |
+//! | leaving: goodbye without the results that wait for others | 4 | the slave on 3.1 left of its own will, and {51}, which it had finished, are lost |
+//! | leaving: the goodbye waits for results that do not fit into the second of SIGTERM | 42 | time stands still at 5730407432: slave 0 is due: io 5750407432, compute 5730407433, core 18446744073709551615, down None, computing None, leaving 5730407432, en .. |
+//! | offers: one that waits is not replaced by a better one | 183 | 36 offers for one place wait at the slave on 1.1 |
+//! | a bound: unrunnable ends that nobody takes count for nothing where a task is admitted | 1 | assertion `left == right` failed: TASK-289 is Ended: Some(Unrunnable(QueueFull { bytes_max: 10000 })) |
 //! | dials: pauses between those that are refused do not grow | 4 | assertion `left == right` failed: pauses between dials grow |
-//! | dials: who is refused gives up at once | 4 | a process whose dial is refused gives up 964 ms before its time is over |
+//! | dials: who is refused gives up at once | 4 | a process whose dial is refused gives up 10182 ms before its time is over |
 //! | listening: the last master that has finished its handshake has the slave | 21 | assertion `left == right` failed: of several masters one has the slave |
 //! | listening: who dials when the time is over is let in | 120 | assertion `left == right` failed: dials are taken until the time is over |
-//! | listening: the newest gives way where too many have dialled | 10 | assertion `left == right` failed: the oldest gives way |
+//! | listening: the newest gives way where too many have dialled | 21 | assertion `left == right` failed: the oldest gives way |
 //! | dialling: a slave whose connection has ended is dialled at once | 10 | the slave at place 0 is dialled 131 ms too early |
-//! | dialling: pauses begin anew with every connection, good or not | 10 | the slave at place 0 is dialled after 179983988 ns, which is not between the half and the whole of 370911998 |
-//! | leaving: a time limit drops unsent results | 38 | the slave on 1.1 left of its own will, and {24}, which it had finished, are lost |
-//! | leaving: gone as soon as it is over | 23 | the slave on 1.2 left of its own will, and {222, 223, 226}, which it had finished, are lost |
+//! | dialling: pauses begin anew with every connection, good or not | 21 | the slave at place 0 is dialled after 336166039 ns, which is not between the half and the whole of 1402869684 |
+//! | leaving: a time limit drops unsent results | 66 | the slave on 1.1 left of its own will, and {362}, which it had finished, are lost |
+//! | leaving: gone as soon as it is over | 8 | the slave on 1.1 was told to go, and its goodbye is lost over a link that would have taken it |
 //! | back-pressure: a slave goes on beginning tasks whose results nobody takes | 50 | the slave on 0.1 begins a task with Unwritten { packets: 4, bytes_behind: 8087 } |
-//! | back-pressure: small packets of results pile up at a slave whose socket takes nothing | 1753766420751005 | the slave on 0.1 begins a task with Unwritten { packets: 32, bytes_behind: 2856 } |
-//! | brief: what a long task gave waits for the next one | 1 | what TASK-450 gave waits for the next task, and it took 293279681 ns |
+//! | back-pressure: small packets of results pile up at a slave whose socket takes nothing | 95 | the slave on 1.1 begins a task with Unwritten { packets: 32, bytes_behind: 2432 } |
+//! | brief: what a long task gave waits for the next one | 5 | what TASK-272 gave waits for the next task, and it took 5317 ns |
 //! | brief: what was announced or offered waits for the next task | 115 | what TASK-60 gave waits for the next task, and it was announced |
 //! | brief: results wait for as long as tasks are brief | 5 | results of brief tasks wait 42875164 ns after the last write |
-//! | hearing: a slave whose words wait to be written has no deadline | 1 | the slave on 3.1 has not looked at the clock for 2289 ms |
+//! | hearing: a slave whose words wait to be written has no deadline | 1 | the slave on 3.1 has not looked at the clock for 2575 ms |
 //! | a bound of ready results, once met, is left only when nothing is ready | 13 | after 600s of simulated time the master algorithm has not returned: 14 tasks are queued or running, 0 slaves are here |
-//! | what is told of a run: failed results are not counted | 1 | assertion `left == right` failed: Tasks { submitted: 454, queued: 102, running: 14, done: 15, failed: 0, unrunnable: 280, cancelle |
-//! | hearing: a recall is heard only at the end of a packet | 1 | the slave on 0.1 has heard 1 recalls that it does not answer |
-//! | checkpoint: the position of the random stream is forgotten | 14 | assertion `left == right` failed: TASK-23 draws from another stream |
-//! | checkpoint: a task keeps its first one | 4 | another checkpoint of TASK-26 is kept than its last one |
-//! | checkpoint: one of a task that has ended is kept | 5 | assertion `left == right` failed: what is kept of checkpoints |
-//! | checkpoint: a task that has one gets a twin | 16 | TASK-502 has a checkpoint, and goes to a second slave |
+//! | what is told of a run: failed results are not counted | 1 | assertion `left == right` failed: Tasks { submitted: 428, queued: 110, running: 12, done: 4, failed: 0, unrunnable: 222, cancelled: 78, recycled: 0, duplicated: .. |
+//! | hearing: a recall is heard only at the end of a packet | 2 | the slave on 0.1 has heard 1 recalls that it does not answer |
+//! | checkpoint: the position of the random stream is forgotten | 13 | assertion `left == right` failed: TASK-17 draws from another stream |
+//! | checkpoint: a task keeps its first one | 4 | another checkpoint of TASK-11 is kept than its last one |
+//! | checkpoint: one of a task that has ended is kept | 1 | assertion `left == right` failed: what is kept of checkpoints |
+//! | checkpoint: a task that has one gets a twin | 16 | TASK-226 has a checkpoint, and goes to a second slave |
 //! | checkpoint: said before what the slave has finished | 1 | an honest slave on 4.1 commits an offence |
-//! | quarantine: who is in it is served as any other | 15 | TASK-159 goes to SLAVE-6, which is in quarantine for 995 ms more |
-//! | quarantine: tasks are tried without end | 15 | TASK-160 goes to SLAVE-2, which is in quarantine for 0 ms more |
-//! | quarantine: all slaves may be in it | 225 | of 3 slaves 2 are in quarantine |
-//! | quarantine: pauses do not grow | 15 | assertion `left == right` failed: pauses grow |
-//! | quarantine: failures one after another count each | 15 | SLAVE-4 is bad by 8 failures, which are 1 runs |
+//! | quarantine: who is in it is served as any other | 35 | TASK-15 goes to SLAVE-1, which is in quarantine for 936 ms more |
+//! | quarantine: tasks are tried without end | 35 | TASK-57 goes to SLAVE-1, which is in quarantine for 0 ms more |
+//! | quarantine: all slaves may be in it | 155 | of 1 slaves 1 are in quarantine |
+//! | quarantine: pauses do not grow | 35 | assertion `left == right` failed: pauses grow |
+//! | quarantine: failures one after another count each | 1 | SLAVE-4 is bad by 6 failures, which are 2 runs |
 //! | quarantine: a failure with a lower number lets its run count again | 408 | SLAVE-15 is bad by 5 failures, which are 2 runs |
 //! | lives: the hand-out of what is begun at most once does not wait for its record | 24 | task 0, which is begun at most once, is begun twice in the run |
-//! | lives: a barrier is passed before what stands before it is safe | 24 | task 0, which is begun at most once, is begun twice in the run |
-//! | lives: a life that has only begun something counts as one that came further | 16 | life 3 has results: false; it says: true |
+//! | lives: a barrier is passed before what stands before it is safe | 8 | the key 9128953512603536242 of place 0 is told, and its offer is not on the disk |
+//! | lives: a life that has only begun something counts as one that came further | 16 | life 2 has results: false; it says: true |
 //! | lives: no later life is looked for before a hand-out leaves | 56 | task 1, which is begun at most once, is begun twice in the run |
-//! | the secret is skipped where the end is told | 1 | 4.1 is told in plain |
-//! | a nonce is used again: a record that is repeated opens | 37 | assertion `left == right` failed: 1.3 is heard to say what it has not said |
-//! | records may be left out | one | assertion `left == right` failed: 2.6 is heard to say what it has not said (it aborts) |
-//! | the secret is mixed in after the first Diffie-Hellman | 40 | 32.3 is answered, and does not know the secret |
+//! | the secret is skipped where the end is told | 1 | 5.1 is told in plain |
+//! | a nonce is used again: a record that is repeated opens | 66 | assertion `left == right` failed: 2.3 is heard to say what it has not said |
+//! | records may be left out | 184 | assertion `left == right` failed: 14.23 is heard to say what it has not said |
+//! | the secret is mixed in after the first Diffie-Hellman | 4 | 0.2 is answered, and does not know the secret |
 //! | an id is given before the first record has been opened | 1 | the master sends Welcome to a connection that is Handshake |
-//! | needs: a slave with one of the labels does for all of them | 30 | TASK-32 needs site=fermi, and goes to SLAVE-7, which has ["gpu=1"] |
+//! | needs: a slave with one of the labels does for all of them | 6 | TASK-67 needs site=fermi, and goes to SLAVE-0, which has ["gpu=1"] |
 //! | needs: any slave may run what needs labels | 2 | assertion `left == right` failed: no slave may have run it |
 //! | needs: who was idle before a set was first needed is found in another's place | 206 | idle slaves are found by what they have |
 //! | needs: what a slave has for its labels is asked back for another one | 2 | assertion `left == right` failed: TASK-1 is bound |
@@ -188,16 +189,16 @@
 //! | talk: of what was said before a task listened the first message is lost | 6 | the task hears 1 of attempt 1 and must hear 0 of 1 |
 //! | talk: what is heard and not taken is lost with the end | 6 | assertion `left == right` failed: messages are lost |
 //! | talk: a task that converses has company | 6 | SLAVE-0 gets TASK-2 behind one that converses |
-//! | talk: nobody is told that a task is begun anew | 22 | assertion `left == right` failed: message 0 is heard where 4 must be |
+//! | talk: nobody is told that a task is begun anew | 22 | assertion `left == right` failed: message 0 is heard where 1 must be |
 //! | talk: a slave hears the newest message first | 6 | the task hears 4 of attempt 1 and must hear 0 of 1 |
-//! | logs: a line is said though something else waits | 0 | slave 6 says a line of its log with other frames |
-//! | logs: a slave says as much as there is room for | 0 | slave 4 says 65602 bytes of its log in 4 s |
-//! | logs: of what is left out the last line alone is counted | 0 | assertion `left == right` failed: the line of slave 5 that is said, and the next one that was logged and not left out |
-//! | logs: the master shows a line as another slave's | 0 | SLAVE-3 has not said Some((Error, Some(130), "0 of 3..............................")) |
-//! | hungry: all are told at once | 17 | 3 tasks are told that slaves are hungry, and 1 slaves are idle |
-//! | hungry: those that have run shortest first | 192 | TASK-307 is told that slaves are hungry, and TASK-309 has run longer |
-//! | hungry: what is queued calls nobody off | 7 | 1 tasks are told that slaves are hungry, and a task waits: Some((0, Task { id: Some(TaskId { seq: 0, slot: 0 }), spec: TaskSpec { |
-//! | reservations: the loss of the slave is not told | 35 | SLAVE-0 is reserved twice |
+//! | logs: a line is said though something else waits | 1 | slave 1 says a line of its log with other frames |
+//! | logs: a slave says as much as there is room for | 1 | slave 5 says 65602 bytes of its log in 4 s |
+//! | logs: of what is left out the last line alone is counted | 1 | assertion `left == right` failed: the line of slave 4 that is said, and the next one that was logged and not left out |
+//! | logs: the master shows a line as another slave's | 1 | SLAVE-1 has not said Some((Error, Some(24), "1 of 3..............................")) |
+//! | hungry: all are told at once | 102 | 3 tasks are told that slaves are hungry, and 1 slaves are idle |
+//! | hungry: those that have run shortest first | 102 | TASK-110 is told that slaves are hungry, and TASK-92 has run longer |
+//! | hungry: what is queued calls nobody off | 117 | 2 tasks are told that slaves are hungry, and a task waits: Some((101, Task { id: Some(TaskId { seq: 101, slot: 52 }), spec: TaskSpec { algorithm: AlgorithmId(2) .. |
+//! | reservations: the loss of the slave is not told | 7 | SLAVE-2 is gone, and its reservation is not told |
 //! | reservations: one that waits and is given up is kept | 3 | assertion `left == right` failed: reservations that wait, and that have a slave |
 //! | lives: what an earlier life wrote meanwhile is not read | 112 | assertion `left == right` failed: results that life 3 knows, and those that came of a lost offer |
 //! | lives: an output that has changed since it was read is believed | 8 | assertion `left == right` failed: another answer than that of the run that nothing befell |
@@ -206,27 +207,28 @@
 //! | lives: a slave of another run is welcome | 16 | assertion `left == right` failed: another answer than that of the run that nothing befell |
 //! | lives: what a slave has kept is believed unseen | 32 | index out of bounds: the len is 27 but the index is 460551 |
 //! | lives: a slave tells a former life's numbers to the next | 32 | an honest slave at 10.0.0.2:1025 commits an offence: TASK-33 was never given to it, or was answered before |
-//! | lives: what a slave offers without a master is lost | 88 | assertion `left == right` failed: another answer than that of the run that nothing befell |
+//! | lives: what a slave offers without a master is lost | 64 | a slave comes back, and its offer 7283222065949689938 for place 0 is lost |
 //! | lives: what is known joins a series and is handed out | 8 | (2, 1, 10, 309586803557403849699210826762694676179) is handed out, and its result was recorded by an earlier life |
 //! | lives: what was begun by an earlier life is given up before its slave may be | 24 | (4, 18446744073709551615, 0, 58540765945667287824467100944263701938) is given up 300000 ms before its slave may be |
-//! | lives: what a slave brings of a task that waits for it is laid aside | 24 | (4, 18446744073709551615, 0, 58540765945667287824467100944263701938) ends as begun by an earlier life, whose slave has brought its |
-//! | lives: what was begun joins a series and is handed out | 176 | (4, 18446744073709551615, 1, 252269280388136389310222331028446247074) is handed out, and an earlier life has recorded that it was  |
-//! | lives: what is given back unbegun is not recorded as that | 16 | \[(4, 18446744073709551615, 7, 296037875311793040846410410532411937398), (4, 18446744073709551615, 8, 26882794563330121004480781170 |
-//! | lives: a torn state takes the place of the one before it | 48 | one of both is whole: File("state: it has 249 bytes where 387 are needed: it was cut off; nor is the one before it whole; remove b |
-//! | lives: behind damage nothing is read | 32 | assertion `left == right` failed: results that life 3 knows, and those that came of a lost offer |
+//! | lives: what a slave brings of a task that waits for it is laid aside | 24 | (4, 18446744073709551615, 0, 58540765945667287824467100944263701938) ends as begun by an earlier life, whose slave has brought its result in time |
+//! | lives: what was begun joins a series and is handed out | 176 | (4, 18446744073709551615, 1, 252269280388136389310222331028446247074) is handed out, and an earlier life has recorded that it was begun |
+//! | lives: what is given back unbegun is not recorded as that | 16 | [..] were given back, not begun, and that is not recorded |
+//! | lives: a torn state takes the place of the one before it | 48 | one of both is whole: File("state: it has 249 bytes where 387 are needed: it was cut off; nor is the one before it whole; remove both to begin anew") |
+//! | lives: behind damage nothing is read | 24 | (4, 18446744073709551615, 1, 252269280388136389310222331028446247074) is handed out, and an earlier life has recorded that it was begun |
+//! | lives: a slave takes for known what a former life told it | 160 | a slave comes back, and knows 11227218191613609666 for place 3, which this life has not told |
 //! | lives: a key is told to slaves before the record of its offer is on disk | 8 | the key 9128953512603536242 of place 0 is told, and its offer is not on the disk |
 //! | lives: a slave does not say what came of which keys | 8 | a slave comes back, and does not say that it was told 18446744073709551615 for place 0 |
-//! | told: slaves are missing for ever once some were | 2 | assertion `left == right` failed: since when slaves are missing: Slaves { connected: 1, busy: 1, desired: 1, needed: 0, needed_sin |
-//! | long: what a record has behind a long frame is lost | 1 | SLAVE-5 is lost without a cause: Protocol the peer does not speak ringmw's protocol (a frame begins with other bytes than "RW") |
+//! | told: slaves are missing for ever once some were | 1 | assertion `left == right` failed: since when slaves are missing: Slaves { connected: 5, busy: 5, desired: 2, needed: 0, needed_since_us: Some(0), came: 5, lost: .. |
+//! | long: what a record has behind a long frame is lost | 1 | of an honest master: what it sent cannot be read: the peer does not speak ringmw's protocol (a frame begins with other bytes than "RW"); is it another program on this port? |
 //! | long: a record that came in part is forgotten | 1 | of an honest master: what it sent cannot be read: a record does not open: it was changed, repeated or put out of order on the way |
-//! | shared: what a task in hand names is dropped | 39 | 1 tasks have not ended and 1 ends are untold 6084 turns after the last fault; 6 slaves, 0 compute |
+//! | shared: what a task in hand names is dropped | 39 | 1 tasks have not ended and 1 ends are untold, none for 6000 turns after the faults; 6 slaves, 0 compute |
 //! | shared: half of it counts as had | 3 | TASK-19 begins without all of cab22b7e37fb2a45, which it names |
-//! | shared: another content under its name | 39 | TASK-18 begins without all of 6302ede3bef6bb8e, which it names |
-//! | shared: a block of a file is sent from its beginning again | 3 | assertion `left == right` failed: SLAVE-5 is sent another content of fae5c51e22f2cf2c |
+//! | shared: another content under its name | 19 | TASK-201 begins without all of caac55566a2f4245, which it names |
+//! | shared: a block of a file is sent from its beginning again | 23 | assertion `left == right` failed: SLAVE-1 is sent another content of cf561aa9e09d7933 |
 //! | shared: a part of a file is taken for the one before it | 23 | assertion `left == right` failed: SLAVE-1 is sent another content of cf561aa9e09d7933 |
-//! | shared: pieces stand before packets | 131 | Recall waits behind a piece of shared data to 1.3 |
-//! | shared: it is forgotten while a task names it | 19 | SLAVE-8 is not told that a task was cancelled |
-//! | time-outs: the run's goes before a task's own | 78 | assertion `left == right` failed: TASK-209 has another time-out |
+//! | shared: pieces stand before packets | 99 | Recall waits behind a piece of shared data to 4.1 |
+//! | shared: it is forgotten while a task names it | 91 | SLAVE-5 is not told that [108] were cancelled |
+//! | time-outs: the run's goes before a task's own | 78 | assertion `left == right` failed: TASK-51 has another time-out |
 //! | time-outs: tasks with other ones join a series | 12 | assertion `left == right` failed: TASK-38 goes with another body |
 //! | time-outs: what is left of a series has none | 15 | assertion `left == right` failed: TASK-0 goes with another body |
 //!
