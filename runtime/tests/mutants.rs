@@ -1201,12 +1201,13 @@ fn every_mutant_is_found() {
     );
 }
 
-/// What a row of the table has of how it failed.
+/// What a row of the table has of how it failed; brackets are no links there.
 fn short(how: &str) -> String {
-    match how.char_indices().nth(160) {
+    let short = match how.char_indices().nth(160) {
         Some((end, _)) => format!("{} ..", how[..end].trim_end()),
         None => how.to_owned(),
-    }
+    };
+    short.replace('[', "\\[")
 }
 
 /// The first seed that fails, counted from 1, and how. One that panics once more while it is cleaned up ends the process,

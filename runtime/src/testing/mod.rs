@@ -91,7 +91,7 @@
 //! | the announcement of a marked task is skipped | 1 | slave 4 begins TASK-140, which is marked, unannounced |
 //! | a marked task begins before its announcement has left | 2 | slave 3 begins TASK-1, which is marked, unannounced |
 //! | a recycled task is not marked | 1 | assertion `left == right` failed: TASK-140 is marked or not |
-//! | a slave is not told of a cancel | 1 | SLAVE-0 is not told that [9, 10, 24] were cancelled |
+//! | a slave is not told of a cancel | 1 | SLAVE-0 is not told that \[9, 10, 24] were cancelled |
 //! | results are sent twice | 5 | an honest slave on 1.1 commits an offence |
 //! | off by one: ready results are held one end too late | 2 | TASK-87 of the queue goes out above the bound of ready results |
 //! | no-retry tasks are retried | 2 | assertion `left == right` failed: tasks of SLAVE-1 are recycled |
@@ -120,7 +120,7 @@
 //! | who does not read gets work without end | 275 | 1.1 gets work, and 1208 bytes are kept for it of 1004 |
 //! | what has been put into a buffer and not been handed over is not counted as unsent | 1 | assertion `left == right` failed: bytes that are kept for peers that do not read |
 //! | a half frame is kept though its connection is gone | 1 | assertion `left == right` failed: bytes of frames that are not complete |
-//! | the results of a part of a series are read from the series' first on | 1 | TASK-413 must end as Some(Done { slave: SlaveId(4), output: [116, 8, 0, 0, 0, 0, 0, 0] }) and is told as Done(Results { packet: ResultPacket { owner: Map(29), a .. |
+//! | the results of a part of a series are read from the series' first on | 1 | TASK-413 must end as Some(Done { slave: SlaveId(4), output: \[116, 8, 0, 0, 0, 0, 0, 0] }) and is told as Done(Results { packet: ResultPacket { owner: Map(29), a .. |
 //! | starved: answers are given without a pass | 2 | 129 answers without a pass |
 //! | starved: a pass does not wake those who were refused | 2 | after 5s of simulated time the master algorithm has not returned: 5 tasks are queued or running, 2 slaves are here |
 //! | starved: who was refused is owed nothing | 2 | it is starved: 20000 passes |
@@ -179,7 +179,7 @@
 //! | records may be left out | 184 | assertion `left == right` failed: 14.23 is heard to say what it has not said |
 //! | the secret is mixed in after the first Diffie-Hellman | 4 | 0.2 is answered, and does not know the secret |
 //! | an id is given before the first record has been opened | 1 | the master sends Welcome to a connection that is Handshake |
-//! | needs: a slave with one of the labels does for all of them | 6 | TASK-67 needs site=fermi, and goes to SLAVE-0, which has ["gpu=1"] |
+//! | needs: a slave with one of the labels does for all of them | 6 | TASK-67 needs site=fermi, and goes to SLAVE-0, which has \["gpu=1"] |
 //! | needs: any slave may run what needs labels | 2 | assertion `left == right` failed: no slave may have run it |
 //! | needs: who was idle before a set was first needed is found in another's place | 206 | idle slaves are found by what they have |
 //! | needs: what a slave has for its labels is asked back for another one | 2 | assertion `left == right` failed: TASK-1 is bound |
@@ -212,7 +212,7 @@
 //! | lives: what was begun by an earlier life is given up before its slave may be | 24 | (4, 18446744073709551615, 0, 58540765945667287824467100944263701938) is given up 300000 ms before its slave may be |
 //! | lives: what a slave brings of a task that waits for it is laid aside | 24 | (4, 18446744073709551615, 0, 58540765945667287824467100944263701938) ends as begun by an earlier life, whose slave has brought its result in time |
 //! | lives: what was begun joins a series and is handed out | 176 | (4, 18446744073709551615, 1, 252269280388136389310222331028446247074) is handed out, and an earlier life has recorded that it was begun |
-//! | lives: what is given back unbegun is not recorded as that | 16 | [..] were given back, not begun, and that is not recorded |
+//! | lives: what is given back unbegun is not recorded as that | 16 | \[..] were given back, not begun, and that is not recorded |
 //! | lives: a torn state takes the place of the one before it | 48 | one of both is whole: File("state: it has 249 bytes where 387 are needed: it was cut off; nor is the one before it whole; remove both to begin anew") |
 //! | lives: behind damage nothing is read | 24 | (4, 18446744073709551615, 1, 252269280388136389310222331028446247074) is handed out, and an earlier life has recorded that it was begun |
 //! | lives: a slave takes for known what a former life told it | 160 | a slave comes back, and knows 11227218191613609666 for place 3, which this life has not told |
@@ -227,7 +227,7 @@
 //! | shared: a block of a file is sent from its beginning again | 23 | assertion `left == right` failed: SLAVE-1 is sent another content of cf561aa9e09d7933 |
 //! | shared: a part of a file is taken for the one before it | 23 | assertion `left == right` failed: SLAVE-1 is sent another content of cf561aa9e09d7933 |
 //! | shared: pieces stand before packets | 99 | Recall waits behind a piece of shared data to 4.1 |
-//! | shared: it is forgotten while a task names it | 91 | SLAVE-5 is not told that [108] were cancelled |
+//! | shared: it is forgotten while a task names it | 91 | SLAVE-5 is not told that \[108] were cancelled |
 //! | time-outs: the run's goes before a task's own | 78 | assertion `left == right` failed: TASK-51 has another time-out |
 //! | time-outs: tasks with other ones join a series | 12 | assertion `left == right` failed: TASK-38 goes with another body |
 //! | time-outs: what is left of a series has none | 15 | assertion `left == right` failed: TASK-0 goes with another body |
