@@ -30,11 +30,12 @@ impl Output {
         &self.bytes[HEADER_BYTES..]
     }
 
-    /// Takes the archive with the room before it, and goes on in a buffer that is empty.
+    /// Takes the archive with the room before it. It is to go on in another buffer.
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }
 
+    /// Nothing again, in a buffer that is empty.
     pub(super) fn go_on_in(&mut self, mut buffer: Vec<u8>) {
         debug_assert!(self.bytes.is_empty() && buffer.is_empty());
         buffer.resize(HEADER_BYTES, 0);

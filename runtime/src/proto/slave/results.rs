@@ -250,6 +250,7 @@ impl SlaveCore {
         self.results.push_long(task, algorithm, compute, bytes);
         assert_eq!(self.results.gaps()[0].at, 0, "it stands first");
         let mut frame = output.take();
+        frame.reserve_exact(self.results.bytes() - bytes);
         self.results.encode(&mut frame);
         self.results.clear();
         frame::frame_in_place(&mut frame, Kind::Results);
