@@ -133,16 +133,6 @@ impl BestTable {
         }
     }
 
-    /// What is known, by place, for who looks on.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn keys(&self) -> Vec<(u32, u64)> {
-        let cells = lock(&self.cells);
-        cells
-            .iter()
-            .map(|(&best, cell)| (best, cell.get()))
-            .collect()
-    }
-
     /// Other slaves are idle, and the running task is told so; or not.
     #[inline]
     pub(crate) fn set_hungry(&self, hungry: bool) {

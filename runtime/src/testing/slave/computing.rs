@@ -95,7 +95,17 @@ impl SimSlave {
     }
 
     pub(super) fn learn(&mut self) {
-        if let Some(learned) = self.core.take_learned() {
+        let learned = self.core.take_learned();
+        if let Some(back) = &mut self.back
+            && std::mem::take(&mut back.must_forget)
+        {
+            let forgets = learned.as_ref().is_some_and(|learned| learned.forgets);
+            assert!(
+                forgets,
+                "a slave comes back, and knows what a former life told it"
+            );
+        }
+        if let Some(learned) = learned {
             self.bests.take(&learned);
         }
     }
