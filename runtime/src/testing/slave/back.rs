@@ -36,6 +36,8 @@ pub(super) struct Back {
     untold: Keys,
     /// The best key of each place that lives have told: what it has kept may have come of it.
     told: Keys,
+    /// And that this life has told.
+    told_here: Keys,
     /// It has come back, and has not forgotten yet what former lives told.
     pub(super) must_forget: bool,
 }
@@ -75,13 +77,16 @@ impl SimSlave {
             tries: None,
             untold: Keys::new(),
             told: Keys::new(),
+            told_here: Keys::new(),
             must_forget: false,
         }));
     }
 
-    /// Its task has offered a key, which it is to say until a life has told it or a better one.
+    /// Its task has offered a key, which it is to say until a life has told it or a better one: this one may have before.
     pub(super) fn owe(&mut self, best: u32, key: u64) {
-        if let Some(back) = self.back.as_mut().filter(|_| self.core.end().is_none()) {
+        if let Some(back) = self.back.as_mut().filter(|_| self.core.end().is_none())
+            && back.told_here.get(&best).is_none_or(|told| *told > key)
+        {
             improve(&mut back.untold, [(best, key)]);
         }
     }
@@ -90,6 +95,7 @@ impl SimSlave {
     pub(super) fn forget_told(&mut self, told: &[(u32, u64)]) {
         if let Some(back) = &mut self.back {
             improve(&mut back.told, told.iter().copied());
+            improve(&mut back.told_here, told.iter().copied());
             for (best, key) in told {
                 back.untold
                     .retain(|untold, offered| untold != best || *offered < *key);
@@ -247,10 +253,11 @@ impl SimSlave {
         self.core = *tries.core;
         self.check_untold();
         self.check_came_of();
+        if let Some(back) = &mut self.back {
+            back.told_here.clear();
+            back.must_forget = true;
+        }
         self.forget_told(&tries.heard.told);
-        self.back
-            .iter_mut()
-            .for_each(|back| back.must_forget = true);
         (self.tap, self.ear, self.mouth) = (FrameReader::new(), tries.ear, FrameReader::new());
         self.announced.clear();
         (self.io_at, self.compute_at) = (now, now);
