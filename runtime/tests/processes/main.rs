@@ -95,8 +95,8 @@ use crate::misfortune::{
 use crate::need::{Need, trial};
 use crate::outlive::{
     a_master_killed_again_and_again, a_second_master_is_refused,
-    a_stopped_master_and_its_successor, slaves_outlive_their_masters,
-    what_is_not_this_runs_is_refused_by_name,
+    a_stopped_master_and_its_successor, a_stopped_master_and_its_successors_state,
+    slaves_outlive_their_masters, what_is_not_this_runs_is_refused_by_name,
 };
 use crate::poison::a_poisoned_task_is_charged_for_lost_slaves_alone;
 use crate::process::AS_APPLICATION;
@@ -295,6 +295,10 @@ const TESTS: &[Test] = &[
     (
         "a_stopped_master_and_its_successor",
         a_stopped_master_and_its_successor,
+    ),
+    (
+        "a_stopped_master_and_its_successors_state",
+        a_stopped_master_and_its_successors_state,
     ),
     ("what_is_wrong_is_one_line", what_is_wrong_is_one_line),
     ("a_refused_slave_says_why", a_refused_slave_says_why),

@@ -2,11 +2,11 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringmw_codec::audit::Event;
 use rustix::process::Signal;
@@ -180,7 +180,8 @@ pub(crate) fn a_master_killed_again_and_again(engine: &str) {
     assert_eq!(master.stdout(), expected);
 }
 
-/// Of two masters of one run the earlier one ends, and takes nothing from the later one.
+/// Of two masters of one run the earlier one ends, and takes nothing from the later one: not the resource file either, though
+/// that is due as soon as it goes on.
 pub(crate) fn a_stopped_master_and_its_successor() {
     let dir = dir();
     let folder = dir.path().join("journal");
@@ -188,24 +189,74 @@ pub(crate) fn a_stopped_master_and_its_successor() {
     let tasks = TASKS.to_string();
     let mut args = args("auto", folder.to_str().unwrap(), &tasks);
     args.extend(["--mw-resource-file", resource.to_str().unwrap()]);
-    let mut first = Process::start(
-        dir.path(),
-        "first",
-        &[&["--mw-master", "--mw-master-host", "127.0.0.1"][..], &args].concat(),
-    );
-    first.address();
-    // It has written all that it has to say: what it writes after the stop would be the last.
-    until("its resource file", || {
+    let often = ["--mw-resource-file-update-interval", "1"];
+    let role = ["--mw-master", "--mw-master-host", "127.0.0.1"];
+    let mut first = Process::start(dir.path(), "first", &[&role[..], &often, &args].concat());
+    let names = |address: &str| {
         let text = std::fs::read_to_string(&resource).unwrap_or_default();
-        text.contains("(:tasks-queued 64)").then_some(())
-    });
+        (text.contains(address) && text.contains("in-progress")).then_some(())
+    };
+    let address = first.address();
+    until("its resource file", || names(&address));
     first.signal(Signal::STOP);
+    let stopped = Instant::now();
     let second = Process::master(dir.path(), &args);
-    second.await_event("the second life", |event| match event {
-        Event::Life { life, .. } => (*life == 2).then_some(()),
-        _ => None,
+    let address = second.address();
+    until("the later life's resource file", || names(&address));
+    until("the earlier one's to be due", || {
+        (stopped.elapsed() > Duration::from_secs(1)).then_some(())
     });
     first.signal(Signal::CONT);
+    ends_superseded(&mut first);
+    names(&address).expect("the file is the later life's");
+}
+
+/// Nor the state, where there is no journal: it ends when it would save its own.
+pub(crate) fn a_stopped_master_and_its_successors_state() {
+    let dir = dir();
+    let state = dir.path().join("state");
+    let start = |name: &str| {
+        let folder = dir.path().join(format!("{name}.d"));
+        std::fs::create_dir(&folder).unwrap();
+        let args = [
+            "--mw-master",
+            "--mw-master-host",
+            "127.0.0.1",
+            "--mw-state",
+            state.to_str().unwrap(),
+            "--mw-journal-any-args",
+            "--slaves",
+            "0",
+            "--saves",
+            folder.to_str().unwrap(),
+        ];
+        (Process::start(dir.path(), name, &args), folder)
+    };
+    // What is saved is how often it was before.
+    let save = |folder: &Path, number: u32| std::fs::write(folder.join(number.to_string()), "");
+    let saved = |(master, folder): &(Process, PathBuf), number| {
+        save(folder, number).unwrap();
+        let said = format!("saved {number}\n");
+        until(&said, || master.stdout().ends_with(&said).then_some(()));
+    };
+    let mut first = start("first");
+    saved(&first, 0);
+    first.0.signal(Signal::STOP);
+    let mut second = start("second");
+    for number in 0..3 {
+        saved(&second, number);
+    }
+    save(&first.1, 1).unwrap();
+    first.0.signal(Signal::CONT);
+    ends_superseded(&mut first.0);
+    assert_eq!(first.0.stdout(), "saved 0\n");
+    std::fs::write(second.1.join("over"), "").unwrap();
+    second.0.expect_exit(0);
+    assert!(second.0.stdout().ends_with("restored 2\n"));
+}
+
+/// It says so, and that it does not go on.
+fn ends_superseded(first: &mut Process) {
     first.expect_exit(255);
     assert!(
         first.stderr().contains("life 2 of this run has begun"),
@@ -214,12 +265,6 @@ pub(crate) fn a_stopped_master_and_its_successor() {
     );
     let superseded = |event: &Event| matches!(event, Event::Superseded { life: 2 });
     assert_eq!(count(&first.events(), superseded), 1);
-    let text = std::fs::read_to_string(&resource).unwrap();
-    let address = second.address();
-    assert!(
-        text.contains(&address) && text.contains("in-progress"),
-        "the file is the later life's: {text}"
-    );
 }
 
 /// What ends with what is known, be it of the journal or of slaves that came back.

@@ -410,7 +410,8 @@ impl Setting {
         let publisher = publisher.map(|publisher| publisher.of_life(number));
         let mut watch_local = local.as_ref().map(LocalSlaves::watcher);
         let told = told.unwrap_or_default();
-        let reporting = Reporting::open(&self, &addresses, secret.as_ref(), run, told)?;
+        let own = life.as_ref().map(|(_, life)| life.own.clone());
+        let reporting = Reporting::open(&self, &addresses, secret.as_ref(), run, told, own)?;
         if let Some(reporting) = &reporting {
             let _ = self.finished.set(reporting.say_finished());
         }

@@ -15,6 +15,7 @@ use crate::flags::{Outlasting, Settings};
 use crate::io::clock;
 use crate::io::files::journal::writer::JournalWriter;
 use crate::io::files::journal::{Files, Folder};
+use crate::io::files::life::OwnLife;
 use crate::io::files::private;
 use crate::io::files::state::FileStore;
 use crate::io::terminal;
@@ -59,6 +60,8 @@ pub(super) struct Life {
     pub(super) journal: Option<Arc<JournalWriter>>,
     pub(super) earlier: Option<(Known, Files)>,
     pub(super) state: Option<FileStore>,
+    /// Whether it is still the last one.
+    pub(super) own: OwnLife,
     /// For the trail.
     pub(super) lines: Vec<Event>,
     /// For the terminal.
@@ -166,8 +169,9 @@ impl Outlast {
         host: String,
         secret: Option<&Secret>,
         infos: &[AlgorithmInfo],
-        news: impl Fn(News) + Send + 'static,
+        news: impl Fn(News) + Send + Sync + 'static,
     ) -> Result<Life, String> {
+        let news = Arc::new(news);
         let mut number = self.last_life + 1;
         let mut lines = Vec::new();
         let mut told = None;
@@ -177,7 +181,10 @@ impl Outlast {
                 identity: self.identity.clone(),
                 algorithms: infos.iter().map(|info| info.name.to_owned()).collect(),
             };
-            let begun = JournalWriter::begin(Folder::new(read.path), self.last_life, heads, news)?;
+            let folder = Folder::new(read.path);
+            let tell = Arc::clone(&news);
+            let begun =
+                JournalWriter::begin(folder, self.last_life, heads, move |said| tell(said))?;
             number = begun.life;
             writer = Some(Arc::new(begun));
             let reading = reading(&self.identity, &self.outlasting, number);
@@ -229,8 +236,7 @@ impl Outlast {
             host,
             secret: secret.map(|secret| *secret.bytes()),
         };
-        private::replace(&self.run_file, &run.encode(), false)
-            .map_err(|error| format!("{}: {error}", self.run_file.display()))?;
+        let own = OwnLife::begin(self.run_file, run)?;
         let text = |path: &Option<PathBuf>| {
             let shown = path.as_ref().map(|path| path.display().to_string());
             shown.unwrap_or_default()
@@ -246,12 +252,15 @@ impl Outlast {
         );
         let state = match &self.outlasting.state {
             None => None,
-            Some(path) => Some(FileStore::open(path.clone())?),
+            Some(path) => Some(FileStore::open(path.clone(), own.clone(), move |later| {
+                news(News::Superseded(later));
+            })?),
         };
         Ok(Life {
             journal: writer,
             earlier,
             state,
+            own,
             lines,
             told,
             number,

@@ -14,6 +14,7 @@ use ringmw_codec::secret::Secret;
 use crate::app::master_role::Setting;
 use crate::app::master_role::status::Told;
 use crate::io::clock;
+use crate::io::files::life::OwnLife;
 use crate::io::files::resource::{self, ResourceSchedule, ResourceWriter};
 use crate::io::terminal::{complain, own_name};
 use crate::master::driver::Report;
@@ -36,6 +37,7 @@ struct Constant {
 
 pub(super) struct Reporting {
     constant: Arc<Constant>,
+    life: Option<OwnLife>,
     writer: Rc<ResourceWriter>,
     /// As the master saw it last.
     need: Rc<Cell<Need>>,
@@ -53,12 +55,13 @@ impl Reporting {
         secret: Option<&Secret>,
         run: u128,
         status: Told,
+        life: Option<OwnLife>,
     ) -> Result<Option<Self>, String> {
         let settings = &setting.settings;
         let Some(path) = settings.resource_file.clone() else {
             return Ok(None);
         };
-        let writer = ResourceWriter::open(path)?;
+        let writer = ResourceWriter::open(path, life.clone())?;
         let (executable, libraries) = resource::slave_executable(settings.slave_executable.as_deref())
             .map_err(|error| format!("the slave executable for --mw-resource-file cannot be found: {error}; name it with --mw-slave-executable"))?;
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
@@ -74,6 +77,7 @@ impl Reporting {
         };
         Ok(Some(Reporting {
             constant: Arc::new(constant),
+            life,
             writer: Rc::new(writer),
             need: Rc::default(),
             interval: settings.resource_interval,
@@ -111,7 +115,11 @@ impl Reporting {
     /// For a process that ends from another thread: puts a file there that says that the run is finished.
     pub(super) fn say_finished(&self) -> Box<dyn Fn() + Send + Sync> {
         let (constant, path) = (Arc::clone(&self.constant), self.writer.path().to_owned());
+        let life = self.life.clone();
         Box::new(move || {
+            if resource::must_be_ours(life.as_ref()).is_err() {
+                return;
+            }
             let file = constant.file(Need::default(), true);
             // Nobody is left to be told.
             let _ = resource::replace(&path, file.write().as_bytes(), constant.is_secret());

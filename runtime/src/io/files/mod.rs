@@ -7,6 +7,7 @@ pub(crate) mod audit;
 pub(crate) mod blob;
 pub(crate) mod journal;
 pub(crate) mod kept;
+pub(crate) mod life;
 pub(crate) mod private;
 mod reserve;
 pub(crate) mod resource;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use ringmw_codec::Nanos;
 use ringmw_codec::resource::{ResourceFile, is_systems_library};
 
+use super::life::OwnLife;
 use super::reserve::Reserve;
 use crate::io::secret_file::OWNERS_MODE;
 
@@ -114,9 +115,9 @@ struct Job {
 const REPORTS_MAX: usize = 64;
 
 impl ResourceWriter {
-    /// Checks that a file can be written beside `path`, and starts the thread. An error names the flag, the path and
-    /// the remedy.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, String> {
+    /// Checks that a file can be written beside `path`, and starts the thread. A `life` that has a successor writes no more.
+    /// An error names the flag, the path and the remedy.
+    pub(crate) fn open(path: PathBuf, life: Option<OwnLife>) -> Result<Self, String> {
         let fault = |error: io::Error| {
             format!(
                 "--mw-resource-file {}: cannot be written: {error}; it is written aside and renamed, so its folder must \
@@ -135,7 +136,7 @@ impl ResourceWriter {
         let (threads, its_path) = (shared.clone(), path.clone());
         thread::Builder::new()
             .name("ringmw-resource".to_owned())
-            .spawn(move || threads.run(&its_path, reserve))
+            .spawn(move || threads.run(&its_path, life.as_ref(), reserve))
             .map_err(fault)?;
         Ok(Self { path, shared })
     }
@@ -192,7 +193,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, path: &Path, mut reserve: Reserve) {
+    fn run(&self, path: &Path, life: Option<&OwnLife>, mut reserve: Reserve) {
         loop {
             let idle = |state: &mut State| state.next.is_none() && !state.is_closing;
             let mut state = self
@@ -203,7 +204,10 @@ impl Shared {
             state.is_writing = true;
             drop(state);
             // A file must be opened to be replaced.
-            let result = reserve.open(|| replace(path, job.text.as_bytes(), job.is_secret));
+            let result = reserve.open(|| {
+                must_be_ours(life)?;
+                replace(path, job.text.as_bytes(), job.is_secret)
+            });
             let mut state = self.state();
             state.is_writing = false;
             if state.reports.len() == REPORTS_MAX {
@@ -270,6 +274,19 @@ fn share_as_before(path: &Path, file: &File) {
 pub(crate) fn is_open_to_others(path: &Path) -> Option<u32> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
     (mode & 0o007 != 0).then_some(mode)
+}
+
+/// A life that has a successor leaves it the file.
+///
+/// # Errors
+/// In words, as what became of a write.
+pub(crate) fn must_be_ours(life: Option<&OwnLife>) -> io::Result<()> {
+    match life.and_then(OwnLife::successor) {
+        None => Ok(()),
+        Some(later) => Err(io::Error::other(format!(
+            "life {later} of this run has begun, and the file is that one's"
+        ))),
+    }
 }
 
 /// Replaces the file's content, for every reader either the old or the new.
@@ -423,7 +440,7 @@ mod tests {
     fn the_newest_text_stands_in_the_file_and_nothing_beside_it() {
         let folder = tempfile::tempdir().expect("tempdir");
         let path = folder.path().join("resources");
-        let writer = ResourceWriter::open(path.clone()).expect("it opens");
+        let writer = ResourceWriter::open(path.clone(), None).expect("it opens");
         assert_eq!(writer.path(), path);
         assert!(!path.exists(), "opening writes nothing");
         (0..100).for_each(|mark| writer.write(format!("text {mark}\n"), false, mark));
@@ -488,15 +505,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_named_and_reported() {
-        let error =
-            ResourceWriter::open("/nonexistent/resources".into()).expect_err("no such folder");
+        let error = ResourceWriter::open("/nonexistent/resources".into(), None)
+            .expect_err("no such folder");
         assert_eq!(
             error,
             "--mw-resource-file /nonexistent/resources: cannot be written: No such file or directory (os error 2); it is \
              written aside and renamed, so its folder must exist and may be written"
         );
         assert!(
-            ResourceWriter::open("/".into())
+            ResourceWriter::open("/".into(), None)
                 .expect_err("a folder")
                 .contains("--mw-resource-file /: ")
         );
@@ -504,7 +521,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("tempdir");
         let path = folder.path().join("sub").join("resources");
         fs::create_dir(folder.path().join("sub")).expect("created");
-        let writer = ResourceWriter::open(path.clone()).expect("it opens");
+        let writer = ResourceWriter::open(path.clone(), None).expect("it opens");
         fs::remove_dir(folder.path().join("sub")).expect("removed");
         assert!(!writer.finish("text".into(), false, 1, LONG));
         let reports = writer.take_reports();

@@ -2,7 +2,7 @@
 //! read is never kept in the place of one that can.
 //!
 //! A state that comes while another one is written waits; one that comes while one waits takes its place, and both are told
-//! when it is on disk.
+//! when it is on disk. A life that has a successor writes none: it is told so, and the run of it ends.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::thread;
 use ringmw_codec::journal::StateFile;
 use tokio::sync::oneshot;
 
+use super::life::OwnLife;
 use super::private;
 
 /// How a write or a read ends, in words where it fails.
@@ -50,9 +51,15 @@ struct Work {
 }
 
 impl FileStore {
+    /// `superseded` is told of the life's successor, should it have one when a state is to be written.
+    ///
     /// # Errors
     /// In words: no thread is to be had.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, String> {
+    pub(crate) fn open(
+        path: PathBuf,
+        life: OwnLife,
+        superseded: impl Fn(u32) + Send + 'static,
+    ) -> Result<Self, String> {
         let shared = Arc::new(Shared {
             path,
             work: Mutex::default(),
@@ -61,7 +68,7 @@ impl FileStore {
         let threads = Arc::clone(&shared);
         thread::Builder::new()
             .name("ringmw-state".to_owned())
-            .spawn(move || threads.run())
+            .spawn(move || threads.run(&life, &superseded))
             .map_err(|error| format!("the state file's thread: {error}"))?;
         Ok(FileStore { shared })
     }
@@ -98,9 +105,11 @@ impl Shared {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self) {
+    fn run(&self, life: &OwnLife, superseded: &dyn Fn(u32)) {
         // What this thread has written is whole.
         let mut is_ours = false;
+        // Nobody is told that a state is safe once a later life keeps its own; the run ends meanwhile.
+        let mut unanswered = Vec::new();
         loop {
             let mut work = self.work();
             while work.write.is_none() && work.reads.is_empty() {
@@ -112,7 +121,11 @@ impl Shared {
             let (write, written) = (work.write.take(), std::mem::take(&mut work.written));
             let reads = std::mem::take(&mut work.reads);
             drop(work);
-            if let Some(file) = write {
+            let successor = write.as_ref().and_then(|_| life.successor());
+            if let Some(later) = successor {
+                unanswered.extend(written);
+                superseded(later);
+            } else if let Some(file) = write {
                 let keeps = is_ours
                     || std::fs::read(&self.path).is_ok_and(|there| is_worth_keeping(&there));
                 let done = private::replace(&self.path, &file, keeps)
@@ -166,10 +179,28 @@ fn read(path: &Path) -> Result<Newest, String> {
 
 #[cfg(test)]
 mod tests {
-    use ringmw_codec::journal::StateFile;
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    use ringmw_codec::journal::{RunFile, StateFile};
 
     use super::{FileStore, StateStore};
+    use crate::io::files::life::OwnLife;
     use crate::io::files::private;
+
+    /// The state of a run in this folder, in a life of this number.
+    fn life(dir: &Path, number: u32) -> (FileStore, mpsc::Receiver<u32>) {
+        let begun = RunFile {
+            life: number,
+            ..RunFile::default()
+        };
+        let (superseded, heard) = mpsc::channel();
+        let life = OwnLife::begin(dir.join("run"), begun).expect("the folder is there");
+        let store = FileStore::open(dir.join("state"), life, move |later| {
+            superseded.send(later).expect("somebody listens");
+        });
+        (store.expect("a thread"), heard)
+    }
 
     fn state(value: &[u8]) -> StateFile {
         StateFile {
@@ -182,7 +213,7 @@ mod tests {
     fn a_torn_state_falls_back_to_the_one_before() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("state");
-        let store = FileStore::open(path.clone()).expect("a thread");
+        let (store, _heard) = life(dir.path(), 1);
         let read = || store.read().blocking_recv().expect("answered");
         assert_eq!(read(), Ok(None));
         for value in [b"one", b"two"] {
@@ -204,7 +235,11 @@ mod tests {
     fn a_torn_state_does_not_take_the_place_of_the_one_before() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("state");
-        let open = || FileStore::open(path.clone()).expect("a thread");
+        let mut lives = 0;
+        let mut open = || {
+            lives += 1;
+            life(dir.path(), lives).0
+        };
         let write = |store: &FileStore, value: &[u8]| {
             let written = store.write(state(value).encode()).blocking_recv();
             assert_eq!(written.expect("answered"), Ok(()));
@@ -234,5 +269,21 @@ mod tests {
         write(&life, b"six");
         tear();
         assert_eq!(found(&life), b"five");
+    }
+
+    /// It was stopped, and saves once it goes on.
+    #[test]
+    fn an_earlier_life_leaves_the_state_as_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (first, heard) = life(dir.path(), 1);
+        let saved = |store: &FileStore, value: &[u8]| store.write(state(value).encode());
+        assert_eq!(saved(&first, b"one").blocking_recv(), Ok(Ok(())));
+        let (second, _heard) = life(dir.path(), 2);
+        assert_eq!(saved(&second, b"two").blocking_recv(), Ok(Ok(())));
+        let unanswered = saved(&first, b"three");
+        assert_eq!(heard.recv(), Ok(2));
+        let found = first.read().blocking_recv().expect("answered");
+        assert_eq!(found, Ok(Some((state(b"two"), None))));
+        drop(unanswered);
     }
 }
