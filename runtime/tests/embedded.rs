@@ -162,6 +162,32 @@ fn an_endless_map_can_be_dropped() {
     );
 }
 
+/// The time of a task is what it computes: not what its slave waits before it, be it the first or one that follows at once.
+#[test]
+fn a_wait_is_no_tasks_time() {
+    const PAUSE: Duration = Duration::from_secs(1);
+    const NAP_MS: u64 = 100;
+    let packets = ["--mw-audit-level", "packets"];
+    let events = trail(1, &packets, async |mw, _args| {
+        for _ in 0..2 {
+            let mut naps = mw.map([NAP_MS, 0, NAP_MS].map(nap::task).into_iter());
+            while naps.try_next().await?.is_some() {}
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    });
+    let compute = events.iter().map(|event| match event {
+        Event::ResultsReceived { compute_us, .. } => *compute_us,
+        _ => 0,
+    });
+    let compute = Duration::from_micros(compute.sum());
+    let naps = Duration::from_millis(4 * NAP_MS);
+    assert!(
+        compute >= naps && compute < naps + PAUSE,
+        "{compute:?} for {naps:?}"
+    );
+}
+
 #[test]
 fn errors_and_panics_are_failed_results() {
     async fn master(mw: Master, _: Args) -> Result {

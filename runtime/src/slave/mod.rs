@@ -88,6 +88,13 @@ pub struct Slave {
     output: Output,
 }
 
+/// A task that was computed.
+struct Computed {
+    packet: u64,
+    /// When it ended, if the next one may follow at once.
+    ended: Option<Nanos>,
+}
+
 /// How it comes to its master.
 pub(crate) enum Via {
     /// It dials these, see [`connect`].
@@ -273,7 +280,7 @@ impl Slave {
 
     /// Computes one task, waiting for it if there is none (CL-MW's iterate).
     pub fn one_task(&mut self) -> LoopReport {
-        self.step(None);
+        self.step(None, None);
         self.report()
     }
 
@@ -297,7 +304,7 @@ impl Slave {
     /// # fn main() { let _ = App::new().slave(slave); }
     /// ```
     pub fn one_task_timeout(&mut self, timeout: Duration) -> LoopReport {
-        self.step(Some(timeout));
+        self.step(Some(timeout), None);
         self.report()
     }
 
@@ -338,7 +345,10 @@ impl Slave {
 
     /// Computes until it is over: 0 if the master said that the computation is finished, else 255.
     pub fn until_shutdown(&mut self) -> u8 {
-        while self.step(None).is_some() {}
+        let mut before = None;
+        while let Some(computed) = self.step(None, before) {
+            before = computed.ended;
+        }
         self.end()
             .map_or(ringmw_codec::flags::exit::ERROR, |end| end.exit_code())
     }
@@ -380,13 +390,21 @@ impl Slave {
     /// Computes the tasks of one packet. One that must wait in the midst of it, for its announcement to leave or for the
     /// master to take results, waits as long as the first one might.
     fn group(&mut self, timeout: Option<Duration>) {
-        if let Some(packet) = self.step(timeout) {
-            while self.link.core().front_packet() == Some(packet) && self.step(timeout).is_some() {}
+        let Some(mut last) = self.step(timeout, None) else {
+            return;
+        };
+        let packet = last.packet;
+        while self.link.core().front_packet() == Some(packet) {
+            match self.step(timeout, last.ended) {
+                Some(next) => last = next,
+                None => return,
+            }
         }
     }
 
-    /// Computes one task, and says of which packet; `None` when it is over, or when none could begin in this time.
-    fn step(&mut self, timeout: Option<Duration>) -> Option<u64> {
+    /// Computes one task; `None` when it is over, or when none could begin in this time. `ended` is when the one before has,
+    /// should nothing have been done since.
+    fn step(&mut self, timeout: Option<Duration>, mut ended: Option<Nanos>) -> Option<Computed> {
         let until = timeout.map_or(Nanos::MAX, |timeout| {
             let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
             self.link.clock.now().saturating_add(timeout)
@@ -396,8 +414,9 @@ impl Slave {
         let link = &*self.link;
         link.serve_until(until, |core, clock| {
             id = core.id();
-            next = core.next_task(core.now_of_task(|| clock.now()));
+            next = core.next_task(core.now_of_task(|| ended.unwrap_or_else(|| clock.now())));
             if matches!(next, Next::Wait) {
+                ended = None;
                 return false;
             }
             // Under the lock: a withdrawal of this very task may come next.
@@ -412,14 +431,19 @@ impl Slave {
         }
         match next {
             Next::Run(assignment) => {
-                self.run(&assignment);
-                Some(assignment.packet)
+                let ended = self.run(&assignment, ended);
+                Some(Computed {
+                    packet: assignment.packet,
+                    ended,
+                })
             }
             Next::Wait | Next::Stop(_) => None,
         }
     }
 
-    fn run(&mut self, assignment: &Assignment) {
+    /// Says when it has ended, if nothing was to be done then: for the next one, which begins at that time. A clock is read
+    /// in some 25 ns, as long as a task may take.
+    fn run(&mut self, assignment: &Assignment, before: Option<Nanos>) -> Option<Nanos> {
         self.output.clear();
         if let Some(word) = &self.link.word {
             word.begins(assignment.task, assignment.life, assignment.was_announced);
@@ -428,7 +452,9 @@ impl Slave {
             // It listens, and the master is to know.
             self.link.flush();
         }
-        let begun = self.link.clock.now();
+        let begun = before
+            .filter(|_| !assignment.converses)
+            .unwrap_or_else(|| self.link.clock.now());
         let outcome = compute(
             &self.registry,
             assignment,
@@ -472,6 +498,7 @@ impl Slave {
         if over {
             self.link.notify();
         }
+        (!output && !over).then_some(now)
     }
 
     fn report(&self) -> LoopReport {
