@@ -170,7 +170,7 @@ fn a_wait_is_no_tasks_time() {
     let packets = ["--mw-audit-level", "packets"];
     let events = trail(1, &packets, async |mw, _args| {
         for _ in 0..2 {
-            let mut naps = mw.map([NAP_MS, 0, NAP_MS].map(nap::task).into_iter());
+            let mut naps = mw.map([NAP_MS, 0, NAP_MS].map(nap::task));
             while naps.try_next().await?.is_some() {}
             tokio::time::sleep(PAUSE).await;
         }
