@@ -29,7 +29,8 @@ impl OwnLife {
     pub(crate) fn successor(&self) -> Option<u32> {
         let bytes = private::read(&self.path).ok()??;
         let last = RunFile::decode(&bytes).ok()?;
-        let is_ours = last.life < self.begun.life || last == self.begun;
+        let whose = |run: &RunFile| (run.life, run.begun_us, run.pid);
+        let is_ours = last.life < self.begun.life || whose(&last) == whose(&self.begun);
         (!is_ours).then_some(last.life)
     }
 }
