@@ -117,12 +117,9 @@ impl Reporting {
         let (constant, path) = (Arc::clone(&self.constant), self.writer.path().to_owned());
         let life = self.life.clone();
         Box::new(move || {
-            if resource::must_be_ours(life.as_ref()).is_err() {
-                return;
-            }
-            let file = constant.file(Need::default(), true);
+            let text = constant.file(Need::default(), true).write();
             // Nobody is left to be told.
-            let _ = resource::replace(&path, file.write().as_bytes(), constant.is_secret());
+            let _ = resource::replace(&path, life.as_ref(), text.as_bytes(), constant.is_secret());
         })
     }
 

@@ -204,10 +204,7 @@ impl Shared {
             state.is_writing = true;
             drop(state);
             // A file must be opened to be replaced.
-            let result = reserve.open(|| {
-                must_be_ours(life)?;
-                replace(path, job.text.as_bytes(), job.is_secret)
-            });
+            let result = reserve.open(|| replace(path, life, job.text.as_bytes(), job.is_secret));
             let mut state = self.state();
             state.is_writing = false;
             if state.reports.len() == REPORTS_MAX {
@@ -276,21 +273,21 @@ pub(crate) fn is_open_to_others(path: &Path) -> Option<u32> {
     (mode & 0o007 != 0).then_some(mode)
 }
 
-/// A life that has a successor leaves it the file.
+/// Replaces the file's content, for every reader either the old or the new. A `life` that has a successor leaves it the file.
 ///
 /// # Errors
-/// In words, as what became of a write.
-pub(crate) fn must_be_ours(life: Option<&OwnLife>) -> io::Result<()> {
-    match life.and_then(OwnLife::successor) {
-        None => Ok(()),
-        Some(later) => Err(io::Error::other(format!(
+/// As the system says, or in words that the file is a later life's.
+pub(crate) fn replace(
+    path: &Path,
+    life: Option<&OwnLife>,
+    text: &[u8],
+    is_secret: bool,
+) -> io::Result<File> {
+    if let Some(later) = life.and_then(OwnLife::successor) {
+        return Err(io::Error::other(format!(
             "life {later} of this run has begun, and the file is that one's"
-        ))),
+        )));
     }
-}
-
-/// Replaces the file's content, for every reader either the old or the new.
-pub(crate) fn replace(path: &Path, text: &[u8], is_secret: bool) -> io::Result<File> {
     let aside = aside(path)?;
     let written = create(&aside, is_secret).and_then(|mut file| {
         if is_secret {
@@ -459,11 +456,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("tempdir");
         let path = folder.path().join("resources");
         let texts = ["a".repeat(100_000), "b".repeat(50_000)];
-        replace(&path, texts[0].as_bytes(), false).expect("written");
+        replace(&path, None, texts[0].as_bytes(), false).expect("written");
         thread::scope(|scope| {
             let writes = scope.spawn(|| {
                 for round in 0..100 {
-                    replace(&path, texts[round % 2].as_bytes(), false).expect("written");
+                    replace(&path, None, texts[round % 2].as_bytes(), false).expect("written");
                 }
             });
             while !writes.is_finished() {
@@ -478,7 +475,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("tempdir");
         let path = folder.path().join("resources");
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-        replace(&path, b"open", false).expect("written");
+        replace(&path, None, b"open", false).expect("written");
         assert_eq!(mode(&path) & 0o400, 0o400);
         let chmod = |mode| {
             let permissions = Permissions::from_mode(mode);
@@ -495,7 +492,7 @@ mod tests {
         ];
         for (before, after) in rows {
             chmod(before);
-            replace(&path, b"secret", true).expect("written");
+            replace(&path, None, b"secret", true).expect("written");
             assert_eq!(mode(&path), after, "over {before:o}");
         }
         assert_eq!(is_open_to_others(&path), None);
