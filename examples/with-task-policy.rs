@@ -46,10 +46,11 @@ async fn master(mw: Master, _args: Args) -> Result {
     unrunnable(&mw).await
 }
 
-/// One policy for a whole iterator; the tag comes back with each result.
+/// One policy for a whole iterator; the tag comes back with each result. A slave that is lost costs none of them: they may be
+/// tried again.
 async fn tags(mw: &Master) -> Result {
     let small = Policy::new().tag(&Batch::Small);
-    let large = Policy::new().tag(&Batch::Large).retry(false);
+    let large = Policy::new().tag(&Batch::Large);
     mw.submit_all((1..=4).map(|n| square::task(n).with(&small)));
     mw.submit_all((100..=104).map(|n| square::task(n).with(&large)));
     let mut sums = BTreeMap::new();

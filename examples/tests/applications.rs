@@ -62,6 +62,29 @@ fn with_task_policy_shows_tags_streams_and_what_cannot_run() {
     told("fall is unrunnable: SLAVE-");
 }
 
+/// A slave is killed as soon as its master is known to have sent it tasks.
+#[test]
+fn with_task_policy_is_done_whoever_is_lost() {
+    for _ in 0..20 {
+        let stage = Stage::new("with-task-policy");
+        let mut master = stage.master([]);
+        let first = stage.slave(&master);
+        while !master.has_ended() && !master.words().contains(&"tasks-sent") {
+            std::thread::yield_now();
+        }
+        first.send(Signal::KILL);
+        let _more = [stage.slave(&master), stage.slave(&master)];
+        let end = master.success();
+        for line in [
+            "Small: the squares add up to 30",
+            "Large: the squares add up to 52030",
+            "streams 7, 8, 7, 8 throw the same twice: true",
+        ] {
+            assert!(end.lines().contains(&line), "{line} is not in {end:?}");
+        }
+    }
+}
+
 #[test]
 fn ordered_rebuilds_the_shard_of_the_slave_that_died() {
     let mut run = Stage::new("ordered").local(["--ordered", "2", "--mw-local", "4"]);
