@@ -69,9 +69,10 @@ fn with_task_policy_is_done_whoever_is_lost() {
         let stage = Stage::new("with-task-policy");
         let mut master = stage.master([]);
         let first = stage.slave(&master);
-        while !master.has_ended() && !master.words().contains(&"tasks-sent") {
-            std::thread::yield_now();
-        }
+        master.wait_for("tasks that were sent", |trail| {
+            let is_sent = |event: &Event| event.word() == "tasks-sent";
+            trail.iter().any(is_sent).then_some(())
+        });
         first.send(Signal::KILL);
         let _more = [stage.slave(&master), stage.slave(&master)];
         let end = master.success();
