@@ -46,16 +46,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
 
-need() {   # need COMMAND PACKAGE; a service that comes with the package is not started
-  ! command -v "$1" >/dev/null || return 0
-  if [ ! -e /usr/sbin/policy-rc.d ]; then
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d
-    down+=("rm -f /usr/sbin/policy-rc.d")
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
-  command -v "$1" >/dev/null || die "no $1, and package $2 has none"
-}
+need() { .ci/need "$@"; }
 
 build() {   # the programs, where the pools' users can read them
   # --workspace, so that the features are those of `cargo test --workspace`, whose build is taken over.
